@@ -1,0 +1,94 @@
+// out[pixel, c] = stage( Σ_tap Σ_i (lhs[pixel · stride + tap · dilation - pad, i] - z) · (weight[c, tap, i] - v[c]) )
+//
+// A convolution whose groups are whole vec4 (16 input channels) and whole quads (4 output channels), or that has one
+// group. An invocation owns TILE_M pixels of TILE_Q quads of one group. Taps outside the image read the
+// zero point, because that is what zero is.
+//
+//     weight: [group][tap][channel / 16][output channel of the group, padded to 4]  vec4<u32>
+//
+// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: params/conv.wgsl.
+
+@group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group_id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group_id, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
+    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
+        return;
+    }
+    let first_column = min(first_quad * 4u, params.n - 1u);
+    let group = first_column / params.group_outputs;
+    let group_vecs = (params.group_channels + 15u) / 16u;
+    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
+
+    // Tiles that stick out compute the last pixel or quad again and do not store it.
+    var origin: array<vec4<i32>, TILE_M>;
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));
+    }
+    var column: array<u32, TILE_Q>;
+    for (var q = 0u; q < TILE_Q; q += 1u) {
+        column[q] = min((first_quad + q) * 4u - group * params.group_outputs, params.weight_stride - 4u);
+    }
+
+    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
+    var lhs_sums: array<i32, TILE_M>;
+    var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
+    for (var z = 0u; z < params.kernel.x; z += 1u) {
+        for (var y = 0u; y < params.kernel.y; y += 1u) {
+            for (var x = 0u; x < params.kernel.z; x += 1u) {
+                let tap = vec3<u32>(z, y, x);
+                var inside: array<bool, TILE_M>;
+                var base: array<u32, TILE_M>;
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    inside[i] = tap_inside(origin[i], tap);
+                    let first_vec = (tap_pixel(origin[i], tap) * params.pixel_words) / 4u + group * group_vecs;
+                    base[i] = select(0u, first_vec, inside[i]);
+                }
+                for (var v = 0u; v < group_vecs; v += 1u) {
+                    var codes: array<vec4<u32>, TILE_M>;
+                    for (var i = 0u; i < TILE_M; i += 1u) {
+                        codes[i] = select(zero_word, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
+                    }
+                    if (WEIGHT_ZERO_POINT) {
+                        let ones = select(ALL_ONES, params.tail, v + 1u == group_vecs);
+                        for (var i = 0u; i < TILE_M; i += 1u) {
+                            lhs_sums[i] += dot16(codes[i], ones);
+                        }
+                    }
+                    for (var q = 0u; q < TILE_Q; q += 1u) {
+                        let w0 = load_weight(k_row, column[q]);
+                        let w1 = load_weight(k_row, column[q] + 1u);
+                        let w2 = load_weight(k_row, column[q] + 2u);
+                        let w3 = load_weight(k_row, column[q] + 3u);
+                        for (var i = 0u; i < TILE_M; i += 1u) {
+                            sums[i * TILE_Q + q] += vec4<i32>(
+                                dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
+                            );
+                        }
+                    }
+                    k_row += 1u;
+                }
+            }
+        }
+    }
+
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let pixel = first_pixel + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            let quad = first_quad + q;
+            if (pixel < params.pixels && quad < params.output_quads) {
+                store_products(0u, pixel, 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
+            }
+        }
+    }
+}

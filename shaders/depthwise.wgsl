@@ -1,0 +1,74 @@
+// out[pixel, c] = stage( Σ_tap (lhs[pixel · stride + tap · dilation - pad, c / multiplier] - z) · (weight[c, tap] - v[c]) )
+//
+// A depthwise convolution: every input channel is a group of its own with `group_outputs` (the multiplier) filters.
+// An invocation owns TILE_M pixels of one quad; four channels are four lanes of a vec4<i32>.
+//
+//     weight: [tap][output channel / 4]  u32 of four int8
+//
+// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: params/conv.wgsl.
+
+@group(0) @binding(1) var<storage, read> lhs: array<u32>;
+@group(0) @binding(2) var<storage, read> weight: array<u32>;
+
+// The input codes of the four output channels of a quad.
+fn load_codes(first: u32, quad: u32) -> vec4<i32> {
+    if (MULTIPLIER_ONE) {
+        return unpack4xI8(lhs[first + quad] ^ LHS_FLIP);
+    }
+    var word = 0u;
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let channel = min((quad * 4u + lane) / params.group_outputs, params.pixel_words * 4u - 1u);
+        word |= ((lhs[first + channel / 4u] >> (8u * (channel % 4u))) & 0xffu) << (8u * lane);
+    }
+    return unpack4xI8(word ^ LHS_FLIP);
+}
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group_id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group_id, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
+    let quad = (tile % params.tiles_n) * GROUP_X + local.x;
+    if (first_pixel >= params.pixels || quad >= params.output_quads) {
+        return;
+    }
+    let source_quad = min(quad, params.weight_stride - 1u);
+    let zero_codes = vec4<i32>(lhs_zero_point(0u));
+
+    var origin: array<vec4<i32>, TILE_M>;
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));
+    }
+    var sums: array<vec4<i32>, TILE_M>;
+    var lhs_sums: array<vec4<i32>, TILE_M>;
+    var at = source_quad;
+    for (var z = 0u; z < params.kernel.x; z += 1u) {
+        for (var y = 0u; y < params.kernel.y; y += 1u) {
+            for (var x = 0u; x < params.kernel.z; x += 1u) {
+                let tap = vec3<u32>(z, y, x);
+                let filter_codes = unpack4xI8(weight[at]);
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    let inside = tap_inside(origin[i], tap);
+                    let first = select(0u, tap_pixel(origin[i], tap) * params.pixel_words, inside);
+                    let codes = select(zero_codes, load_codes(first, source_quad), inside);
+                    sums[i] += codes * filter_codes;
+                    if (WEIGHT_ZERO_POINT) {
+                        lhs_sums[i] += codes;
+                    }
+                }
+                at += params.weight_stride;
+            }
+        }
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        if (first_pixel + i < params.pixels) {
+            store_products(0u, first_pixel + i, 0u, quad, sums[i], lhs_sums[i]);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+// Where an output pixel of a convolution or pool looks: images are [batch, depth, height, width, channel] with the
+// channels innermost; one and two spatial dimensions are three with leading ones.
+
+// The input coordinates (depth, height, width) of tap (0, 0, 0), maybe negative, and the batch index in w.
+fn window_origin(pixel: u32) -> vec4<i32> {
+    let x = pixel % params.out_size.z;
+    let xy = pixel / params.out_size.z;
+    let y = xy % params.out_size.y;
+    let xyz = xy / params.out_size.y;
+    let z = xyz % params.out_size.x;
+    let origin = vec3<i32>(vec3<u32>(z, y, x) * params.stride.xyz) - vec3<i32>(params.pad.xyz);
+    return vec4<i32>(origin, i32(xyz / params.out_size.x));
+}
+
+fn tap_inside(origin: vec4<i32>, tap: vec3<u32>) -> bool {
+    let at = vec3<u32>(origin.xyz + vec3<i32>(tap * params.dilation.xyz));     // negative turns huge
+    return all(at < params.in_size.xyz);
+}
+
+// The linear index of the input pixel under a tap; meaningless where tap_inside is false.
+fn tap_pixel(origin: vec4<i32>, tap: vec3<u32>) -> u32 {
+    let at = vec3<u32>(origin.xyz + vec3<i32>(tap * params.dilation.xyz));
+    return ((u32(origin.w) * params.in_size.x + at.x) * params.in_size.y + at.y) * params.in_size.z + at.z;
+}

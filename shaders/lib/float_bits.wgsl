@@ -1,0 +1,144 @@
+// IEEE 754 binary32 arithmetic on bit patterns, in integers: round to nearest, ties to even, subnormals kept.
+// WGSL lets a driver round either way, fuse, flush and assume that NaN is absent; integers leave it no such choice.
+// NaN never comes in: callers decide NaN and infinity on the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
+
+// |x| = bits · 2^(exponent - 31), where bit 31 of `bits` is set unless x is zero.
+struct Magnitude {
+    exponent: i32,
+    bits: u32,
+}
+
+const F32_SIGN: u32 = 0x80000000u;
+const F32_INFINITY: u32 = 0x7f800000u;
+
+fn f32_magnitude(word: u32) -> Magnitude {
+    let field = (word >> 23u) & 0xffu;
+    let fraction = word & 0x7fffffu;
+    if (field == 0u) {
+        let shift = countLeadingZeros(fraction) & 31u;
+        return Magnitude(-118 - i32(shift), fraction << shift);
+    }
+    return Magnitude(i32(field) - 127, (fraction | 0x800000u) << 8u);
+}
+
+// The f32 nearest to ±bits · 2^(exponent - 31); bit 0 of `bits` is sticky: it stands for all that was cut off below.
+fn f32_pack(sign: u32, exponent: i32, bits: u32) -> u32 {
+    if (bits == 0u) {
+        return sign;
+    }
+    var kept = bits;
+    var biased = exponent + 127;
+    if (biased > 254) {
+        return sign | F32_INFINITY;
+    }
+    if (biased < 1) {                                       // subnormal: give up low bits, keep them sticky
+        let shift = u32(min(1 - biased, 31));
+        kept = (bits >> shift) | select(0u, 1u, (bits << (32u - shift)) != 0u);
+        biased = 1;
+    }
+    let rest = kept & 0xffu;
+    var rounded = kept >> 8u;
+    rounded += select(0u, 1u, rest > 0x80u || (rest == 0x80u && (rounded & 1u) == 1u));
+    return sign | min((u32(biased - 1) << 23u) + rounded, F32_INFINITY);
+}
+
+fn f32_from_i32(value: i32) -> u32 {
+    let magnitude = u32(abs(value));
+    let shift = countLeadingZeros(magnitude) & 31u;
+    return f32_pack(bitcast<u32>(value) & F32_SIGN, 31 - i32(shift), magnitude << shift);
+}
+
+fn f32_multiply(a: u32, b: u32) -> u32 {
+    let x = f32_magnitude(a);
+    let y = f32_magnitude(b);
+    let product = multiply_wide(x.bits, y.bits);
+    let shift = countLeadingZeros(product.x) & 1u;          // 0 or 1: both factors have bit 31 set
+    let top = select(product.x, (product.x << 1u) | (product.y >> 31u), shift == 1u);
+    let sticky = select(0u, 1u, (product.y << shift) != 0u);
+    let bits = select(top | sticky, 0u, x.bits == 0u || y.bits == 0u);
+    return f32_pack((a ^ b) & F32_SIGN, x.exponent + y.exponent + 1 - i32(shift), bits);
+}
+
+fn f32_add(a: u32, b: u32) -> u32 {
+    let swap = (a & ~F32_SIGN) < (b & ~F32_SIGN);
+    let large = select(a, b, swap);
+    let small = select(b, a, swap);
+    let x = f32_magnitude(large);
+    let y = f32_magnitude(small);
+    if (y.bits == 0u) {
+        return select(large, large & small, x.bits == 0u);  // -0 only from -0 + -0
+    }
+    let shift = u32(min(x.exponent - y.exponent, 31));
+    let aligned = y.bits >> 1u;                             // one bit of headroom for the carry, seven guard bits
+    let cut = select(0u, 1u, (aligned & ((1u << shift) - 1u)) != 0u);
+    let addend = (aligned >> shift) | cut;
+    let sum = select((x.bits >> 1u) + addend, (x.bits >> 1u) - addend, ((large ^ small) & F32_SIGN) != 0u);
+    if (sum == 0u) {
+        return 0u;
+    }
+    let lead = countLeadingZeros(sum);
+    return f32_pack(large & F32_SIGN, x.exponent + 1 - i32(lead), sum << lead);
+}
+
+// a / b for b ≠ 0: 25 quotient bits by long division, eight at a time, and the remainder as sticky bit.
+fn f32_divide(a: u32, b: u32) -> u32 {
+    let sign = (a ^ b) & F32_SIGN;
+    let x = f32_magnitude(a);
+    let y = f32_magnitude(b);
+    if (x.bits == 0u) {
+        return sign;
+    }
+    let divisor = y.bits >> 8u;
+    var remainder = x.bits >> 8u;
+    var exponent = x.exponent - y.exponent;
+    if (remainder < divisor) {
+        remainder = remainder << 1u;
+        exponent -= 1;
+    }
+    remainder -= divisor;
+    var quotient = 1u;
+    for (var digit = 0u; digit < 3u; digit += 1u) {
+        let shifted = remainder << 8u;
+        let next = shifted / divisor;
+        quotient = (quotient << 8u) | next;
+        remainder = shifted - next * divisor;
+    }
+    return f32_pack(sign, exponent, (quotient << 7u) | select(0u, 1u, remainder != 0u));
+}
+
+// The integer nearest to x, ties to even, saturated to the i32 range.
+fn f32_round_to_i32(word: u32) -> i32 {
+    let negative = (word & F32_SIGN) != 0u;
+    let exponent = i32((word >> 23u) & 0xffu) - 127;
+    if (exponent < -1) {
+        return 0;
+    }
+    if (exponent > 30) {
+        return select(0x7fffffff, -0x7fffffff - 1, negative);
+    }
+    let significand = (word & 0x7fffffu) | 0x800000u;
+    var whole = 0u;
+    if (exponent >= 23) {
+        whole = significand << u32(exponent - 23);
+    } else {
+        let shift = u32(23 - exponent);                     // 1 to 24
+        let rest = significand & ((1u << shift) - 1u);
+        let half = 1u << (shift - 1u);
+        whole = significand >> shift;
+        whole += select(0u, 1u, rest > half || (rest == half && (whole & 1u) == 1u));
+    }
+    return select(i32(whole), -i32(whole), negative);
+}
+
+// A key that orders bit patterns as their numbers: f32_order(a) < f32_order(b) exactly when a < b (and -0 < +0).
+fn f32_order(word: u32) -> u32 {
+    return select(word | F32_SIGN, ~word, (word & F32_SIGN) != 0u);
+}
+
+fn f32_from_order(key: u32) -> u32 {
+    return select(~key, key & ~F32_SIGN, (key & F32_SIGN) != 0u);
+}
+
+fn f32_is_nan(word: u32) -> bool {
+    return (word & ~F32_SIGN) > F32_INFINITY;
+}

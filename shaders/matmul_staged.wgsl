@@ -1,0 +1,98 @@
+// out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul through workgroup memory
+//
+//        BLOCK_N columns        A workgroup of GROUP_X x GROUP_Y invocations owns a BLOCK_M x BLOCK_N block of the
+//       +----------------+      output: BLOCK_M = GROUP_Y · TILE_M rows, BLOCK_N = GROUP_X · 4 · TILE_Q columns. STEP
+//     B |  tile of one   |      vec4<u32> (16 · STEP codes) along k are staged at a time, so that each word of lhs is
+//     M |  invocation:   |      read once per block column and each word of weight once per block row.
+//       | TILE_M x 4·TILE_Q     Staged words lie [step][row or column]: neighbours read neighbours.
+//       +----------------+
+//
+// Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: params/matmul.wgsl.
+
+const THREADS: u32 = GROUP_X * GROUP_Y;
+const BLOCK_M: u32 = GROUP_Y * TILE_M;
+const BLOCK_N: u32 = GROUP_X * 4u * TILE_Q;
+
+@group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> batches: array<vec2<u32>>;          // per batch: index of lhs, of weight
+
+var<workgroup> staged_lhs: array<vec4<u32>, BLOCK_M * STEP>;
+var<workgroup> staged_weight: array<vec4<u32>, BLOCK_N * STEP>;
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let column_tile = tile % params.tiles_n;
+    let rest = tile / params.tiles_n;
+    let batch = rest / params.tiles_m;
+    let block_row = (rest % params.tiles_m) * BLOCK_M;
+    let block_column = column_tile * BLOCK_N;
+    let lhs_batch = batches[batch].x;
+    let weight_batch = batches[batch].y;
+
+    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
+    var lhs_sums: array<i32, TILE_M>;
+    for (var start = 0u; start < params.k_vecs; start += STEP) {
+        // What lies beyond k is staged as zero weight, so the lhs word there may be anything.
+        for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
+            let row = min(block_row + slot % BLOCK_M, params.m - 1u);
+            let k = min(start + slot / BLOCK_M, params.k_vecs - 1u);
+            staged_lhs[slot] = lhs[(lhs_batch * params.m + row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
+        }
+        for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
+            let column = min(block_column + slot % BLOCK_N, params.weight_stride - 1u);
+            let k = start + slot / BLOCK_N;
+            let word = load_weight(weight_batch * params.k_vecs + min(k, params.k_vecs - 1u), column);
+            staged_weight[slot] = select(vec4<u32>(0u), word, k < params.k_vecs);
+        }
+        workgroupBarrier();
+        for (var step = 0u; step < STEP; step += 1u) {
+            var codes: array<vec4<u32>, TILE_M>;
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                codes[i] = staged_lhs[step * BLOCK_M + local.y * TILE_M + i];
+            }
+            if (WEIGHT_ZERO_POINT) {
+                let k = start + step;
+                var ones = select(ALL_ONES, params.tail, k + 1u == params.k_vecs);
+                ones = select(vec4<u32>(0u), ones, k < params.k_vecs);
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    lhs_sums[i] += dot16(codes[i], ones);
+                }
+            }
+            for (var q = 0u; q < TILE_Q; q += 1u) {
+                let column = step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
+                let w0 = staged_weight[column];
+                let w1 = staged_weight[column + 1u];
+                let w2 = staged_weight[column + 2u];
+                let w3 = staged_weight[column + 3u];
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    sums[i * TILE_Q + q] += vec4<i32>(
+                        dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
+                    );
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = block_row + local.y * TILE_M + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            let quad = block_column / 4u + local.x * TILE_Q + q;
+            if (row < params.m && quad < params.output_quads) {
+                store_products(
+                    lhs_batch * params.m + row, batch * params.m + row, weight_batch, quad,
+                    sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+// out = stage((lhs - z_lhs) · (rhs - z_rhs))     elementwise, broadcast
+//
+// The product of two codes is an exact integer; the stage rescales it.
+// One invocation owns one quad of one row.
+//
+// Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: params/binary.wgsl.
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.quads) {
+        return;
+    }
+    let row = index / params.output_quads;
+    let quad = index % params.output_quads;
+    let rows = operand_rows(row);
+    let source_quad = min(quad, (params.n - 1u) / 4u);
+    let a = load_lhs(rows.x, source_quad) - params.lhs_zero_point;
+    let b = load_rhs(rows.y, source_quad) - params.rhs_zero_point;
+    store_output(row, quad, vec4<u32>(0u), 0u, a * b);
+}

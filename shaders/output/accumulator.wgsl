@@ -1,0 +1,13 @@
+// Output stage: the raw i32 accumulator plus its bias, in dense rows.
+
+@group(0) @binding(5) var<storage, read> columns: array<vec4<i32>>;         // bias, -, -, -
+@group(0) @binding(6) var<storage, read_write> output: array<i32>;
+
+fn store_output(row: u32, quad: u32, column: vec4<u32>, scale: u32, accumulator: vec4<i32>) {
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let index = quad * 4u + lane;
+        if (index < params.n) {
+            output[row * params.output_words + index] = accumulator[lane] + columns[column[lane]].x;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// packed[b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
+//
+// Input is int8 or uint8 rows: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
+// weight/int8.wgsl and the table of lib/zero_point.wgsl. One invocation owns one quad of columns of one batch.
+//
+// Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/matmul.rs.
+
+struct Params {
+    k: u32,
+    n: u32,
+    k_vecs: u32,              // vec4<u32> (16 codes) along k
+    input_words: u32,         // u32 words of an input row
+    weight_stride: u32,       // columns of a packed weight row, n padded to 4
+    parameter_step: u32,      // 1: each column has its own zero point, 0: all share the first
+    quads: u32,               // weight_stride / 4 · batches
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
+@group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // per column: scale (f32 bits), zero point
+@group(0) @binding(5) var<storage, read_write> weight_columns: array<vec2<i32>>;
+@group(0) @binding(6) var<storage, read_write> packed: array<vec4<u32>>;
+
+// The byte at (k, column) as int8 bits, zero outside.
+fn load_code(batch: u32, k: u32, column: u32) -> u32 {
+    if (k >= params.k || column >= params.n) {
+        return 0u;
+    }
+    let row = select(batch * params.k + k, batch * params.n + column, TRANSPOSED);
+    let place = select(column, k, TRANSPOSED);
+    let word = input[row * params.input_words + place / 4u] ^ WEIGHT_FLIP;
+    return (word >> (8u * (place % 4u))) & 0xffu;
+}
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.quads) {
+        return;
+    }
+    let quads = params.weight_stride / 4u;
+    let batch = index / quads;
+    let first = (index % quads) * 4u;
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let column = first + lane;
+        var sum = 0;
+        for (var k_vec = 0u; k_vec < params.k_vecs; k_vec += 1u) {
+            var words = vec4<u32>(0u);
+            for (var i = 0u; i < 16u; i += 1u) {
+                words[i / 4u] |= load_code(batch, k_vec * 16u + i, column) << (8u * (i % 4u));
+            }
+            sum += dot16(words, ALL_ONES);
+            packed[(batch * params.k_vecs + k_vec) * params.weight_stride + column] = words;
+        }
+        if (column < params.n) {
+            let zero_point = bitcast<i32>(parameters[column * params.parameter_step].y) - WEIGHT_SHIFT;
+            weight_columns[batch * params.n + column] = vec2<i32>(sum - i32(params.k) * zero_point, zero_point);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+// Parameters of the convolution loops: conv.wgsl, conv_grouped.wgsl, depthwise.wgsl. Written by kernels/conv.rs.
+
+struct Params {
+    in_size: vec4<u32>,       // depth, height, width, -
+    out_size: vec4<u32>,
+    kernel: vec4<u32>,
+    stride: vec4<u32>,
+    dilation: vec4<u32>,
+    pad: vec4<u32>,           // before the first element of each axis
+    tail: vec4<u32>,          // 0x01 for each byte of the last vec4 of a group that holds a channel
+    n: u32,                   // output channels
+    pixels: u32,              // output pixels, all images
+    pixel_words: u32,         // u32 words of one input pixel
+    group_channels: u32,      // input channels of a group
+    group_outputs: u32,       // output channels of a group
+    weight_stride: u32,       // see the weight part, or the picture above
+    output_quads: u32,        // quads written per pixel, padding included
+    output_words: u32,        // u32 words from one output pixel to the next
+    row_stride: u32,          // 0: all pixels share one scale and zero point
+    column_stride: u32,       // 0: one stage entry per output channel
+    tiles: u32,               // workgroups that have work
+    tiles_n: u32,             // of them side by side along the channels
+    zero_point: i32,          // of the output codes
+    low: u32,                 // least and greatest output code (or ordered f32 key)
+    high: u32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

@@ -1,0 +1,23 @@
+// Parameters of the matmul loops: matmul.wgsl, matmul_staged.wgsl. Written by kernels/matmul.rs.
+
+struct Params {
+    tail: vec4<u32>,      // 0x01 for each byte of the last vec4 along k that is inside k
+    m: u32,               // rows of one batch
+    n: u32,               // columns
+    k_vecs: u32,          // vec4<u32> (16 codes) along k
+    weight_stride: u32,   // columns of a packed weight row, n padded to 4
+    output_quads: u32,    // quads written per row, padding included
+    output_words: u32,    // u32 words from one output row to the next
+    row_stride: u32,      // 1: each lhs row has its own scale and zero point, 0: all share the first
+    column_stride: u32,   // 0: one stage entry per column, n: one per element
+    tiles_m: u32,
+    tiles_n: u32,
+    tiles: u32,           // tiles_m · tiles_n · batches
+    zero_point: i32,      // of the output codes
+    low: u32,             // least and greatest output code (or ordered f32 key)
+    high: u32,
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

@@ -1,0 +1,44 @@
+// partial[segment, chunk] = (min, max) of a chunk of a segment of f32, zero included     first half of a dynamic range
+//
+// Numbers are compared as ordered integer keys, so that the result does not depend on the order of reduction. NaN is
+// left out, infinity counts as the largest finite number. A workgroup owns one chunk.
+//
+// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Second half: range_parameters.wgsl.
+
+struct Params {
+    length: u32,          // elements of a segment (the whole tensor, or one row)
+    chunk: u32,           // elements of a chunk
+    chunks: u32,          // chunks of a segment
+    partials: u32,        // segments · chunks
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
+@group(0) @binding(6) var<storage, read_write> partial: array<vec2<u32>>;    // ordered keys: min, max
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups);
+    if (index >= params.partials) {
+        return;
+    }
+    let start = (index % params.chunks) * params.chunk;
+    let end = min(start + params.chunk, params.length);
+    let base = (index / params.chunks) * params.length;
+    var keys = vec2<u32>(f32_order(0u));
+    for (var i = start + thread; i < end; i += GROUP_X) {
+        let value = input[base + i];
+        if (!f32_is_nan(value)) {
+            let key = clamp(f32_order(value), f32_order(F32_LEAST), f32_order(F32_GREATEST));
+            keys = vec2<u32>(min(keys.x, key), max(keys.y, key));
+        }
+    }
+    keys = reduce_range(keys, thread);
+    if (thread == 0u) {
+        partial[index] = keys;
+    }
+}

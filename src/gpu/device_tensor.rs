@@ -1,0 +1,159 @@
+//! Tensors in device memory, this crate's or the caller's, and their way back to the host. The layout is `pack`'s.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use super::Context;
+use super::context::Counting;
+use crate::error::{Error, Result, require};
+use crate::pack;
+use crate::tensor::{Tensor, TensorType};
+
+/// A tensor in device memory: rows packed as [`Format::row_words`](crate::Format::row_words) says.
+///
+/// What kernels write has zero padding; what they read may have anything there.
+#[derive(Debug, Clone)]
+pub struct DeviceTensor {
+    tensor_type: TensorType,
+    buffer: wgpu::Buffer,
+    offset: u64,
+}
+
+/// Storage that can be uploaded to and read back.
+pub(super) const USAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+/// What wgpu asks of the offset of a storage binding on any device.
+const OFFSET_ALIGNMENT: u64 = 256;
+
+impl DeviceTensor {
+    /// A tensor in the caller's buffer, from byte `offset`.
+    ///
+    /// # Errors
+    /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 256, or the tensor does not fit.
+    pub fn from_buffer(tensor_type: TensorType, buffer: wgpu::Buffer, offset: u64) -> Result<Self> {
+        require!(
+            buffer.usage().contains(wgpu::BufferUsages::STORAGE),
+            "the buffer has usage {:?}, but a tensor needs STORAGE",
+            buffer.usage()
+        );
+        require!(
+            offset % OFFSET_ALIGNMENT == 0,
+            "the offset is {offset}, but it must be a multiple of {OFFSET_ALIGNMENT}"
+        );
+        let needed = tensor_type.device_bytes();
+        require!(
+            offset.checked_add(needed).is_some_and(|end| end <= buffer.size()),
+            "{tensor_type} takes {needed} bytes from offset {offset}, but the buffer has {}",
+            buffer.size()
+        );
+        Ok(Self { tensor_type, buffer, offset })
+    }
+
+    pub(super) fn upload(context: &Context, tensor: &Tensor) -> Result<Self> {
+        let words = pack::words(tensor);
+        let tensor_type = tensor.tensor_type().clone();
+        let buffer = context.buffer(&tensor_type.to_string(), tensor_type.device_bytes(), USAGE, &words)?;
+        Ok(Self { tensor_type, buffer, offset: 0 })
+    }
+
+    /// A tensor of this type with unspecified contents.
+    ///
+    /// # Errors
+    /// If it exceeds a limit of the device, or the device fails.
+    pub fn allocate(context: &Context, tensor_type: TensorType) -> Result<Self> {
+        let buffer = context.buffer(&tensor_type.to_string(), tensor_type.device_bytes(), USAGE, &[])?;
+        Ok(Self { tensor_type, buffer, offset: 0 })
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn tensor_type(&self) -> &TensorType {
+        &self.tensor_type
+    }
+
+    /// The buffer it lies in.
+    #[must_use]
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
+    /// Where it starts in the buffer, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.tensor_type.device_bytes()),
+        })
+    }
+
+    pub(super) async fn download(&self, context: &Context) -> Result<Tensor> {
+        require!(
+            self.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC),
+            "the buffer has usage {:?}, but reading a tensor back needs COPY_SRC",
+            self.buffer.usage()
+        );
+        let bytes = self.tensor_type.device_bytes();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = context.buffer("readback", bytes, usage, &[])?;
+        context.scoped(|| {
+            let mut encoder = context.device().create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, Some(bytes));
+            context.queue().submit([encoder.finish()]);
+        })?;
+        Counting::count(&context.counting.submissions);
+        Counting::count(&context.counting.readbacks);
+        map(context.device(), &staging).await?;
+        let view = staging.get_mapped_range(..).map_err(|error| Error::Device(error.to_string()))?;
+        let words: Vec<u32> = view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        drop(view);
+        staging.unmap();
+        pack::tensor(&self.tensor_type, &words)
+    }
+}
+
+/// The result of a mapping, once there is one, and who waits for it.
+type Mapped = Arc<Mutex<(Option<Result<(), wgpu::BufferAsyncError>>, Option<Waker>)>>;
+
+/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser does so itself.
+fn map(device: &wgpu::Device, buffer: &wgpu::Buffer) -> impl Future<Output = Result<()>> + use<> {
+    let mapped = Mapped::default();
+    let lock = |mapped: &Mapped| mapped.lock().map_or_else(|_| None, |mut guard| guard.0.take());
+    let callback = mapped.clone();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        if let Ok(mut guard) = callback.lock() {
+            guard.0 = Some(result);
+            if let Some(waker) = guard.1.take() {
+                waker.wake();
+            }
+        }
+    });
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let device = device.clone();
+        std::thread::spawn(move || {
+            if let Err(error) = device.poll(wgpu::PollType::wait_indefinitely()) {
+                log::error!("waiting for the device: {error}");
+            }
+        });
+    }
+    #[cfg(target_arch = "wasm32")]
+    let _ = device;
+    let mut future = std::future::poll_fn(move |task| {
+        if let Ok(mut guard) = mapped.lock() {
+            guard.1 = Some(task.waker().clone());
+        }
+        lock(&mapped).map_or(Poll::Pending, Poll::Ready)
+    });
+    async move {
+        let result = Pin::new(&mut future).await;
+        result.map_err(|error| Error::Device(format!("reading a tensor back: {error}")))
+    }
+}

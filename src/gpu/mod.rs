@@ -1,0 +1,11 @@
+//! The only place that names wgpu: devices, buffers, pipelines, recording and reading back. What to run comes from `plan`
+//! and `kernels` as plain data.
+
+mod context;
+mod device_tensor;
+mod pipeline;
+mod plan;
+
+pub use context::{Context, ContextOptions, Counters};
+pub use device_tensor::DeviceTensor;
+pub use plan::Plan;

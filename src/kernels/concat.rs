@@ -1,0 +1,91 @@
+//! Candidates of `ops::Concat`: `shaders/concat.wgsl` once per input, in order, because neighbours may share a word. The
+//! meaning is `reference/concat.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{line_groups, stage};
+use crate::ops::{Concat, Op};
+
+parameters! {
+    /// `shaders/concat.wgsl`.
+    struct Params {
+        n: u32,
+        start: u32,
+        input_words: u32,
+        output_words: u32,
+        first_word: u32,
+        row_words: u32,
+        words: u32,
+        input_rows: u32,
+        output_rows: u32,
+        start_row: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Concat, limits: &Limits) -> Vec<Candidate> {
+    let count = op.tables().len();
+    let candidate = |group: u32| Candidate {
+        label: format!("concat, groups of {group}"),
+        dispatches: dispatches(op, group, limits),
+        constants: (0..count).map(Constant::Table).collect(),
+        scratch: Vec::new(),
+    };
+    line_groups(limits).map(candidate).collect()
+}
+
+fn dispatches(op: &Concat, group: u32, limits: &Limits) -> Vec<Dispatch> {
+    let output = op.output_type();
+    let (dimensions, last) = (output.dimensions(), output.shape().rank() - 1);
+    let inputs = Op::from(op.clone()).inputs();
+    // Rows of one index of the dimensions before the axis; 1 where the axis is the last.
+    let rows_of = |extent: usize| -> usize {
+        if op.axis() == last { 1 } else { extent * dimensions[op.axis() + 1..last].iter().product::<usize>() }
+    };
+    let mut before = 0;
+    let mut dispatches = Vec::new();
+    for (i, input) in inputs.iter().enumerate() {
+        let extent = input.dimensions()[op.axis()];
+        let n = input.shape().row_length();
+        let start = if op.axis() == last { before } else { 0 };
+        let first_word = start / 4;
+        // The last input of a row zeroes the padding; any other stops at the word where the next one starts.
+        let is_last = op.axis() != last || before + extent == dimensions[last];
+        let end_word = if is_last { stage::row_words(output) as usize } else { (start + n).div_ceil(4) };
+        let row_words = end_word - first_word;
+        let words = input.shape().rows() * row_words;
+        let params = Params {
+            n: n as u32,
+            start: start as u32,
+            input_words: stage::row_words(input),
+            output_words: stage::row_words(output),
+            first_word: first_word as u32,
+            row_words: row_words as u32,
+            words: words as u32,
+            input_rows: rows_of(extent) as u32,
+            output_rows: rows_of(dimensions[op.axis()]) as u32,
+            start_row: if op.axis() == last { 0 } else { rows_of(before) as u32 },
+            ..Params::default()
+        };
+        before += extent;
+        if extent == 0 || words == 0 {
+            continue;
+        }
+        let program = Program::new(&program::CONCAT).constant("GROUP_X", group);
+        let bindings = [
+            Binding::read(1, Resource::Input(i)),
+            Binding::read(5, Resource::Constant(i)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        dispatches.push(Dispatch::new(
+            program,
+            &params,
+            Params::FIELDS,
+            bindings,
+            words.div_ceil(group as usize),
+            limits,
+        ));
+    }
+    dispatches
+}

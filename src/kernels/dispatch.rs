@@ -1,0 +1,165 @@
+//! Launches as data: a candidate is a complete, printable plan for one op on a GPU. Choosing among candidates is
+//! `tune`'s, running them is `gpu`'s.
+
+use super::program::Program;
+
+/// What of a device decides which kernels are legal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Workgroups along one dimension of a grid.
+    pub groups_per_dimension: u32,
+}
+
+impl Default for Limits {
+    /// The least that WebGPU guarantees.
+    fn default() -> Self {
+        Self { invocations: 256, workgroup_bytes: 16_384, groups_per_dimension: 65_535 }
+    }
+}
+
+/// What a binding of a dispatch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// An input of the op.
+    Input(usize),
+    /// An output of the op.
+    Output(usize),
+    /// A constant of the candidate: words that are computed and uploaded once.
+    Constant(usize),
+    /// A scratch buffer of the candidate.
+    Scratch(usize),
+}
+
+/// A storage buffer of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The `@binding` number in group 0; 0 is the uniform block of parameters.
+    pub slot: u32,
+    /// What is bound.
+    pub resource: Resource,
+    /// Whether the shader writes it.
+    pub writes: bool,
+}
+
+impl Binding {
+    pub(crate) const fn read(slot: u32, resource: Resource) -> Self {
+        Self { slot, resource, writes: false }
+    }
+
+    pub(crate) const fn write(slot: u32, resource: Resource) -> Self {
+        Self { slot, resource, writes: true }
+    }
+}
+
+/// One launch: everything that a device needs to know.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// For people and profilers.
+    pub label: String,
+    /// What runs.
+    pub program: Program,
+    /// The bytes of the uniform block.
+    pub parameters: Vec<u8>,
+    /// Names, offsets and sizes of the uniform block's fields, as the host believes them; a test asks the shader.
+    pub fields: &'static [Field],
+    /// The storage buffers.
+    pub bindings: Vec<Binding>,
+    /// Workgroups along x, y and z.
+    pub grid: [u32; 3],
+}
+
+/// A field of a uniform block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in Rust and WGSL.
+    pub name: &'static str,
+    /// Its offset in bytes.
+    pub offset: usize,
+    /// Its size in bytes.
+    pub size: usize,
+}
+
+/// Words that a candidate needs beside its inputs; `kernels::constant` computes them from the op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Constant {
+    /// Scale and zero point of the rows of lhs.
+    Rows,
+    /// Weights in the order of `shaders/weight/int8.wgsl`.
+    Weights,
+    /// Weights in the order of `shaders/conv_grouped.wgsl`.
+    GroupedWeights,
+    /// Weights in the order of `shaders/depthwise.wgsl`.
+    DepthwiseWeights,
+    /// Sum and zero point of the weights of each column.
+    WeightColumns,
+    /// Scale and zero point of each column of a right operand that is computed on the device.
+    RhsParameters,
+    /// The entries of the output stage.
+    Stage,
+    /// Which matrices a batched matmul multiplies.
+    Batches,
+    /// Scales and zero points of a quantization.
+    Parameters,
+    /// The lookup table of an input.
+    Table(usize),
+}
+
+/// A way to run an op on a GPU.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Names the kernel and its sizes; unique among the candidates of an op.
+    pub label: String,
+    /// The launches, in order; none where the output is empty.
+    pub dispatches: Vec<Dispatch>,
+    /// The constants they bind.
+    pub constants: Vec<Constant>,
+    /// The sizes of the scratch buffers in u32 words.
+    pub scratch: Vec<usize>,
+}
+
+/// Declares the Rust side of a shader's `struct Params`: plain u32 words and vec4s, with the field list that the
+/// reflection test compares. Vec4s come first and the size is a multiple of 16, so that both languages agree on offsets.
+macro_rules! parameters {
+    ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
+        $(#[$attribute])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        struct $name { $($field: $kind),+ }
+
+        impl $name {
+            const FIELDS: &'static [crate::kernels::Field] = &[$(crate::kernels::Field {
+                name: stringify!($field),
+                offset: std::mem::offset_of!($name, $field),
+                size: size_of::<$kind>(),
+            }),+];
+        }
+    };
+}
+pub(crate) use parameters;
+
+impl Dispatch {
+    /// A launch of `groups` workgroups, folded over x and y.
+    pub(crate) fn new(
+        program: Program,
+        parameters: &impl bytemuck::NoUninit,
+        fields: &'static [Field],
+        bindings: impl IntoIterator<Item = Binding>,
+        groups: usize,
+        limits: &Limits,
+    ) -> Self {
+        let width = groups.clamp(1, limits.groups_per_dimension as usize);
+        Self {
+            label: program.to_string(),
+            program,
+            parameters: bytemuck::bytes_of(parameters).to_vec(),
+            fields,
+            bindings: bindings.into_iter().collect(),
+            grid: [width as u32, groups.div_ceil(width) as u32, 1],
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Which parameter belongs to an element, as the strides that `shaders/lib/parameter_index.wgsl` multiplies. What
+//! granularities mean is `tensor`'s.
+
+use crate::tensor::{Granularity, Quantization, Shape};
+
+/// The two vec4s of the shader: (rows, extent, block, column block) and (outer, axis, inner, column step).
+pub(super) fn strides(granularity: Granularity, shape: &Shape) -> ([u32; 4], [u32; 4]) {
+    let dimensions = shape.dimensions();
+    let (axis, block) = match granularity {
+        Granularity::Tensor => return ([1; 4], [0; 4]),
+        Granularity::Axis(axis) => (axis, None),
+        Granularity::Blocks { axis, size } => (axis, Some(size)),
+    };
+    let last = dimensions.len() - 1;
+    let extent = dimensions[axis].max(1);
+    // The scales of a blocked tensor have its shape with the axis divided; those of an axis are a line.
+    let (blocks, size) = block.map_or((0, 1), |size| (extent.div_ceil(size), size));
+    let words = |sizes: [usize; 4]| sizes.map(|size| size as u32);
+    if axis == last {
+        return (words([1, 1, 1, size]), words([blocks, 0, 0, 1]));
+    }
+    let rows = dimensions[axis + 1..last].iter().product::<usize>().max(1);
+    let columns = dimensions[last];
+    match block {
+        None => (words([rows, extent, 1, 1]), words([0, 1, 0, 0])),
+        Some(_) => (words([rows, extent, size, 1]), words([blocks * rows * columns, rows * columns, columns, 1])),
+    }
+}
+
+/// Pairs of scale bits and zero point, as the shaders read them.
+pub(super) fn words(quantization: &Quantization) -> Vec<u32> {
+    let pair = |i: usize| [quantization.scale(i).to_bits(), quantization.zero_point(i) as u32];
+    (0..quantization.scales().len()).flat_map(pair).collect()
+}

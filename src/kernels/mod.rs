@@ -1,0 +1,83 @@
+//! How a GPU would compute an op: candidates as plain data, best guess first, and the words they need beside their inputs.
+//! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
+
+mod binary;
+mod concat;
+mod conv;
+mod dispatch;
+mod dynamic;
+mod granularity;
+mod matmul;
+mod pool;
+mod program;
+mod quantize;
+mod requantize;
+mod stage;
+mod table;
+
+pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
+pub use program::Program;
+
+use crate::ops::Op;
+
+/// The ways to run an op on a device with these limits: never empty, best guess first.
+///
+/// ```
+/// use lowbit::{Format, Tensor, TensorType, kernels, ops::Matmul};
+/// let lhs = TensorType::new(Format::Int8, [64, 32])?;
+/// let op = Matmul::new(lhs, Tensor::new([32, 16], vec![1i8; 512])?).build()?.into();
+/// for candidate in kernels::candidates(&op, &kernels::Limits::default()) {
+///     println!("{}: {:?}", candidate.label, candidate.dispatches[0].grid);
+/// }
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[must_use]
+pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
+    let candidates = match op {
+        Op::Matmul(op) => matmul::candidates(op, limits),
+        Op::Conv(op) => conv::candidates(op, limits),
+        Op::Requantize(op) => requantize::candidates(op, limits),
+        Op::Quantize(op) => quantize::quantize_candidates(op, limits),
+        Op::Dequantize(op) => quantize::dequantize_candidates(op, limits),
+        Op::DynamicQuantize(op) => dynamic::candidates(op, limits),
+        Op::Add(op) => binary::add_candidates(op, limits),
+        Op::Multiply(op) => binary::multiply_candidates(op, limits),
+        Op::Pool(op) => pool::candidates(op, limits),
+        Op::Table(op) => table::candidates(op, limits),
+        Op::Concat(op) => concat::candidates(op, limits),
+    };
+    debug_assert!(!candidates.is_empty());
+    candidates
+}
+
+/// The words of a constant that a candidate of this op asks for.
+#[must_use]
+pub fn constant(op: &Op, constant: Constant) -> Vec<u32> {
+    match (op, constant) {
+        (Op::Concat(op), Constant::Table(input)) => table::words(&op.tables()[input]),
+        (Op::Table(op), _) => table::words(op),
+        (Op::Matmul(op), constant) => matmul::constant(op, constant),
+        (Op::Conv(op), constant) => conv::constant(op, constant),
+        (Op::Requantize(op), _) => stage::words(op.stage()),
+        (Op::Multiply(op), _) => stage::words(&op.stage),
+        (Op::Pool(op), _) => stage::words(op.stage()),
+        (Op::Quantize(op), _) => granularity::words(op.quantization()),
+        (Op::Dequantize(op), _) => quantize::dequantize_stage(op),
+        (Op::DynamicQuantize(_) | Op::Add(_) | Op::Concat(_), _) => Vec::new(),
+    }
+}
+
+/// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the
+/// tuner have something to compare.
+const LINE_GROUPS: [u32; 2] = [64, 256];
+
+/// The workgroup sizes above that a device allows.
+fn line_groups(limits: &Limits) -> impl Iterator<Item = u32> {
+    let most = limits.invocations;
+    LINE_GROUPS.into_iter().map(move |size| size.min(1 << most.ilog2())).take(if most < 256 { 1 } else { 2 })
+}
+
+/// Four words with 0x01 for each of the first `count` (at most 16) bytes.
+fn byte_mask(count: usize) -> [u32; 4] {
+    std::array::from_fn(|word| (0..4).filter(|byte| word * 4 + byte < count).map(|byte| 1u32 << (8 * byte)).sum())
+}

@@ -1,0 +1,81 @@
+//! Candidates of `ops::Pool`: `shaders/pool.wgsl`. The meaning is `reference/pool.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{line_groups, stage};
+use crate::ops::{Output, Pool, PoolKind};
+
+parameters! {
+    /// `shaders/pool.wgsl`.
+    struct Params {
+        in_size: [u32; 4],
+        out_size: [u32; 4],
+        kernel: [u32; 4],
+        stride: [u32; 4],
+        dilation: [u32; 4],
+        pad: [u32; 4],
+        pad_end: [u32; 4],
+        n: u32,
+        input_words: u32,
+        output_words: u32,
+        output_quads: u32,
+        quads: u32,
+        input_zero_point: i32,
+        zero_point: i32,
+        low: u32,
+        high: u32,
+        count_padding: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Pool, limits: &Limits) -> Vec<Candidate> {
+    let average = op.kind() == PoolKind::Average;
+    let output = Output::Requantized(op.output().clone());
+    let window = op.window();
+    let stage = stage::parameters(&output, op.output_type());
+    let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
+    let params = Params {
+        in_size: axes(window.input),
+        out_size: axes(window.output),
+        kernel: axes(window.kernel),
+        stride: axes(window.stride),
+        dilation: axes(window.dilation),
+        pad: axes(window.begin),
+        pad_end: axes(window.end),
+        n: op.input().shape().row_length() as u32,
+        input_words: stage::row_words(op.input()),
+        output_words: stage.output_words,
+        output_quads: stage.output_quads,
+        quads: (op.output_type().shape().rows() * stage.output_quads as usize) as u32,
+        input_zero_point: op.input().tensor_zero_point(),
+        zero_point: stage.zero_point,
+        low: stage.low,
+        high: stage.high,
+        count_padding: op.counts_padding().into(),
+        ..Params::default()
+    };
+    let candidate = |group: u32| {
+        let program = Program::new(&program::POOL);
+        let program =
+            if average { stage::link(program, &output, op.stage()) } else { program.with(&program::OUTPUT_CODE) };
+        let program = program
+            .constant("GROUP_X", group)
+            .constant("INPUT_SIGNED", op.input().format().is_signed())
+            .constant("MAXIMUM", !average);
+        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+        let stage = average.then_some(Binding::read(5, Resource::Constant(0)));
+        let groups = (params.quads as usize).div_ceil(group as usize);
+        let launch = (params.quads > 0).then(|| {
+            Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
+        });
+        Candidate {
+            label: format!("{} pool, groups of {group}", if average { "average" } else { "max" }),
+            dispatches: launch.into_iter().collect(),
+            constants: if average { vec![Constant::Stage] } else { Vec::new() },
+            scratch: Vec::new(),
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}

@@ -1,0 +1,170 @@
+//! Shader programs as data: parts that are linked by concatenation, and the constants they are compiled with. The WGSL
+//! itself is in `shaders/`; compiling it is `gpu`'s.
+
+use std::fmt::{self, Write as _};
+
+/// A WGSL file, with the parts whose declarations it uses.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub name: &'static str,
+    pub source: &'static str,
+    pub needs: &'static [&'static Part],
+}
+
+macro_rules! parts {
+    ($($constant:ident = $path:literal $([$($need:ident),+])?;)+) => {$(
+        pub(crate) static $constant: Part = Part {
+            name: $path,
+            source: include_str!(concat!("../../shaders/", $path)),
+            needs: &[$($(&$need),+)?],
+        };
+    )+};
+}
+
+parts! {
+    MULTIPLY_WIDE = "lib/multiply_wide.wgsl";
+    FLOAT_BITS = "lib/float_bits.wgsl" [MULTIPLY_WIDE];
+    DOT = "lib/dot.wgsl";
+    LINEAR_INDEX = "lib/linear_index.wgsl";
+    ZERO_POINT = "lib/zero_point.wgsl";
+    CONV_GEOMETRY = "lib/conv_geometry.wgsl";
+    PARAMETER_INDEX = "lib/parameter_index.wgsl";
+    REDUCE_RANGE = "lib/reduce_range.wgsl";
+    BROADCAST = "lib/broadcast.wgsl";
+    PARAMS_MATMUL = "params/matmul.wgsl";
+    PARAMS_CONV = "params/conv.wgsl";
+    PARAMS_BINARY = "params/binary.wgsl";
+    WEIGHT_INT8 = "weight/int8.wgsl";
+    INPUT_INT8 = "input/int8.wgsl";
+    INPUT_INT16 = "input/int16.wgsl";
+    INPUT_INT32 = "input/int32.wgsl";
+    ROUNDING_ONNX = "rounding/onnx.wgsl" [FLOAT_BITS];
+    ROUNDING_FIXED_SINGLE = "rounding/fixed_single.wgsl" [MULTIPLY_WIDE];
+    ROUNDING_FIXED_DOUBLE = "rounding/fixed_double.wgsl" [MULTIPLY_WIDE];
+    OUTPUT_ACCUMULATOR = "output/accumulator.wgsl";
+    OUTPUT_REAL = "output/real.wgsl" [FLOAT_BITS];
+    OUTPUT_REQUANTIZE = "output/requantize.wgsl";
+    OUTPUT_CODE = "output/code.wgsl";
+    MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT];
+    MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT];
+    PACK_WEIGHTS = "pack_weights.wgsl" [LINEAR_INDEX, DOT];
+    CONV = "conv.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, DOT, ZERO_POINT];
+    CONV_GROUPED = "conv_grouped.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT];
+    DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT];
+    RESCALE = "rescale.wgsl" [PARAMETER_INDEX, LINEAR_INDEX];
+    QUANTIZE = "quantize.wgsl" [PARAMETER_INDEX, LINEAR_INDEX, FLOAT_BITS];
+    RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
+    RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
+    ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, FLOAT_BITS, OUTPUT_CODE];
+    MULTIPLY = "multiply.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX];
+    POOL = "pool.wgsl" [CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8];
+    TABLE = "table.wgsl" [LINEAR_INDEX];
+    CONCAT = "concat.wgsl" [LINEAR_INDEX];
+}
+
+/// A number that a program is compiled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Value {
+    Unsigned(u32),
+    Signed(i32),
+    Bool(bool),
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        Self::Signed(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// A linked program: the loop first, so that its line numbers stay true, then the parts it needs, then the constants.
+#[derive(Clone)]
+pub struct Program {
+    parts: Vec<&'static Part>,
+    constants: Vec<(&'static str, Value)>,
+}
+
+impl Program {
+    /// A loop with its own needs.
+    pub(crate) fn new(main: &'static Part) -> Self {
+        let mut program = Self { parts: Vec::new(), constants: Vec::new() };
+        program.add(main);
+        program
+    }
+
+    fn add(&mut self, part: &'static Part) {
+        if self.parts.iter().all(|p| p.name != part.name) {
+            self.parts.push(part);
+            for need in part.needs {
+                self.add(need);
+            }
+        }
+    }
+
+    pub(crate) fn with(mut self, part: &'static Part) -> Self {
+        self.add(part);
+        self
+    }
+
+    pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// The complete WGSL source.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let mut source = String::new();
+        for part in &self.parts {
+            let _ = writeln!(source, "{}", part.source);
+        }
+        source.push_str("// Constants of this program.\n");
+        for (name, value) in &self.constants {
+            let _ = match value {
+                Value::Unsigned(v) => writeln!(source, "const {name}: u32 = {v}u;"),
+                Value::Signed(v) => writeln!(source, "const {name}: i32 = {v};"),
+                Value::Bool(v) => writeln!(source, "const {name}: bool = {v};"),
+            };
+        }
+        source
+    }
+
+    /// The name of the loop, its parts and constants: equal names are equal programs.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.parts.iter().filter(|p| !p.name.starts_with("lib/") && !p.name.starts_with("params/"));
+        let names: Vec<_> = parts.map(|p| p.name.trim_end_matches(".wgsl")).collect();
+        write!(f, "{}", names.join("+"))?;
+        for (name, value) in &self.constants {
+            match value {
+                Value::Unsigned(v) => write!(f, " {name}={v}")?,
+                Value::Signed(v) => write!(f, " {name}={v}")?,
+                Value::Bool(v) => write!(f, " {name}={v}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Program({self})")
+    }
+}

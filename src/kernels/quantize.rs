@@ -1,0 +1,90 @@
+//! Candidates of `ops::Quantize` (`shaders/quantize.wgsl`) and `ops::Dequantize` (`shaders/rescale.wgsl` with the stage
+//! `shaders/output/real.wgsl`). The meaning is `reference/quantize.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::requantize::rescale;
+use super::{granularity, line_groups, stage};
+use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
+use crate::tensor::{Granularity, TensorType};
+
+parameters! {
+    /// `shaders/quantize.wgsl`.
+    struct Params {
+        index_sizes: [u32; 4],
+        index_strides: [u32; 4],
+        n: u32,
+        output_words: u32,
+        words: u32,
+        low: i32,
+        high: i32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
+    }
+}
+
+pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
+    let candidate = |group: u32| Candidate {
+        label: format!("quantize, groups of {group}"),
+        dispatches: launch(op.output(), op.quantization().granularity(), Resource::Constant(0), group, limits)
+            .into_iter()
+            .collect(),
+        constants: vec![Constant::Parameters],
+        scratch: Vec::new(),
+    };
+    line_groups(limits).map(candidate).collect()
+}
+
+/// The launch that writes codes of this type, with parameters from anywhere.
+pub(super) fn launch(
+    output: &TensorType,
+    granularity: Granularity,
+    parameters: Resource,
+    group: u32,
+    limits: &Limits,
+) -> Option<Dispatch> {
+    let shape = output.shape();
+    let words = shape.rows() * stage::row_words(output) as usize;
+    if words == 0 {
+        return None;
+    }
+    let (low, high) = output.format().range().expect("an integer format");
+    let (index_sizes, index_strides) = granularity::strides(granularity, shape);
+    let params = Params {
+        index_sizes,
+        index_strides,
+        n: shape.row_length() as u32,
+        output_words: stage::row_words(output),
+        words: words as u32,
+        low,
+        high,
+        ..Params::default()
+    };
+    let program =
+        Program::new(&program::QUANTIZE).constant("GROUP_X", group).constant("BITS", output.format().bits() as u32);
+    let bindings =
+        [Binding::read(1, Resource::Input(0)), Binding::read(3, parameters), Binding::write(6, Resource::Output(0))];
+    Some(Dispatch::new(program, &params, Params::FIELDS, bindings, words.div_ceil(group as usize), limits))
+}
+
+pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
+    let output_type = TensorType::new(crate::Format::Float32, op.input().dimensions()).expect("the input's shape");
+    rescale("dequantize", op.input(), op.granularity(), &Output::real(), &output_type, &dequantize_entries(op), limits)
+}
+
+pub(super) fn dequantize_stage(op: &Dequantize) -> Vec<u32> {
+    stage::words(&dequantize_entries(op))
+}
+
+/// One entry per scale: the accumulator is the code, the bias takes the zero point away.
+fn dequantize_entries(op: &Dequantize) -> Stage {
+    let quantization = op.quantization();
+    let entry = |i: usize| StageEntry {
+        bias: -quantization.zero_point(i),
+        multiplier: None,
+        scale: quantization.scale(i),
+        real_bias: None,
+    };
+    Stage { entries: (0..quantization.scales().len()).map(entry).collect(), row_stride: 0 }
+}

@@ -1,0 +1,83 @@
+//! Candidates of `ops::Requantize`, and the launch that dequantization shares: `shaders/rescale.wgsl` with an input
+//! format and an output stage. The meaning is `reference/requantize.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{granularity, line_groups, stage};
+use crate::ops::{Output, Requantize, Stage};
+use crate::tensor::{Granularity, TensorType};
+
+parameters! {
+    /// `shaders/rescale.wgsl`.
+    struct Params {
+        index_sizes: [u32; 4],
+        index_strides: [u32; 4],
+        n: u32,
+        input_words: u32,
+        output_words: u32,
+        output_quads: u32,
+        quads: u32,
+        zero_point: i32,
+        low: u32,
+        high: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Requantize, limits: &Limits) -> Vec<Candidate> {
+    let output = Output::Requantized(op.output().clone());
+    rescale("requantize", op.input(), op.granularity(), &output, op.output_type(), op.stage(), limits)
+}
+
+/// An input part for integer codes of this type.
+pub(super) fn link_input(program: Program, input: &TensorType) -> Program {
+    let format = input.format();
+    match format.bits() {
+        8 => program.with(&program::INPUT_INT8).constant("INPUT_SIGNED", format.is_signed()),
+        16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", format.is_signed()),
+        _ => program.with(&program::INPUT_INT32),
+    }
+}
+
+pub(super) fn rescale(
+    name: &str,
+    input: &TensorType,
+    granularity: Granularity,
+    output: &Output,
+    output_type: &TensorType,
+    entries: &Stage,
+    limits: &Limits,
+) -> Vec<Candidate> {
+    let candidate = |group: u32| {
+        let stage = stage::parameters(output, output_type);
+        let quads = input.shape().rows() * stage.output_quads as usize;
+        let (index_sizes, index_strides) = granularity::strides(granularity, input.shape());
+        let params = Params {
+            index_sizes,
+            index_strides,
+            n: input.shape().row_length() as u32,
+            input_words: stage::row_words(input),
+            output_words: stage.output_words,
+            output_quads: stage.output_quads,
+            quads: quads as u32,
+            zero_point: stage.zero_point,
+            low: stage.low,
+            high: stage.high,
+        };
+        let program =
+            link_input(stage::link(Program::new(&program::RESCALE), output, entries), input).constant("GROUP_X", group);
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(5, Resource::Constant(0)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        let launch = (quads > 0)
+            .then(|| Dispatch::new(program, &params, Params::FIELDS, bindings, quads.div_ceil(group as usize), limits));
+        Candidate {
+            label: format!("{name}, groups of {group}"),
+            dispatches: launch.into_iter().collect(),
+            constants: vec![Constant::Stage],
+            scratch: Vec::new(),
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}

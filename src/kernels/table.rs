@@ -1,0 +1,49 @@
+//! Candidates of `ops::Table`: `shaders/table.wgsl`. The meaning is `reference/table.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{line_groups, stage};
+use crate::ops::Table;
+
+parameters! {
+    /// `shaders/table.wgsl`.
+    struct Params {
+        n: u32,
+        row_words: u32,
+        words: u32,
+        unused: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
+    let output = op.output_type();
+    let words = output.shape().rows() * stage::row_words(output) as usize;
+    let params = Params {
+        n: output.shape().row_length() as u32,
+        row_words: stage::row_words(output),
+        words: words as u32,
+        unused: 0,
+    };
+    let candidate = |group: u32| {
+        let program = Program::new(&program::TABLE).constant("GROUP_X", group);
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(5, Resource::Constant(0)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        let launch = (words > 0)
+            .then(|| Dispatch::new(program, &params, Params::FIELDS, bindings, words.div_ceil(group as usize), limits));
+        Candidate {
+            label: format!("table, groups of {group}"),
+            dispatches: launch.into_iter().collect(),
+            constants: vec![Constant::Table(0)],
+            scratch: Vec::new(),
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}
+
+/// The 256 bytes of a table, four per word.
+pub(super) fn words(op: &Table) -> Vec<u32> {
+    op.entries().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}

@@ -1,0 +1,39 @@
+//! Number formats and rounding: what a code means and how an accumulator becomes one. Pure arithmetic on single numbers;
+//! tensors, granularity and devices live elsewhere.
+
+mod format;
+mod rounding;
+
+pub use format::Format;
+pub use rounding::{Multiplier, Rounding};
+
+/// Rounds to the nearest integer, ties to even, and keeps it inside `low..=high`; NaN becomes `low`.
+///
+/// ```
+/// assert_eq!(lowbit::numeric::round_saturating(2.5, -128, 127), 2);
+/// assert_eq!(lowbit::numeric::round_saturating(f32::INFINITY, -128, 127), 127);
+/// assert_eq!(lowbit::numeric::round_saturating(f32::NAN, -128, 127), -128);
+/// ```
+#[must_use]
+pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
+    if value.is_nan() {
+        return low;
+    }
+    // f64 holds every i32, so the comparison and the conversion are exact.
+    f64::from(value.round_ties_even()).clamp(f64::from(low), f64::from(high)) as i32
+}
+
+/// The code of one real number: `saturate(round_ties_even(value / scale) + zero_point)`, division in f32
+/// (ONNX QuantizeLinear). NaN becomes `low`, infinities saturate.
+///
+/// ```
+/// assert_eq!(lowbit::numeric::quantize(0.3, 0.1, 128, 0, 255), 131);
+/// ```
+#[must_use]
+pub fn quantize(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) -> i32 {
+    if value.is_nan() {
+        return low;
+    }
+    let steps = f64::from((value / scale).round_ties_even()) + f64::from(zero_point);
+    steps.clamp(f64::from(low), f64::from(high)) as i32
+}

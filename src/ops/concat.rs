@@ -1,0 +1,82 @@
+//! Joining quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is `kernels/concat.rs`.
+
+use super::output::Requantization;
+use super::table::Table;
+use crate::error::{Result, require};
+use crate::tensor::TensorType;
+
+/// The tensors side by side along an axis, each requantized to the output's scale and zero point
+///
+/// An input whose scale, zero point and format are the output's is copied; any other passes through
+/// `quantize(dequantize(code))` in f32. Inputs are int8 or uint8 with one scale each. Source: com.microsoft QLinearConcat.
+///
+/// ```
+/// use lowbit::{Format, Quantization, Tensor, ops::{Concat, Requantization}, reference};
+/// let a = Tensor::new([1, 2], vec![1u8, 2])?.quantized(Quantization::tensor(0.5, 0))?;
+/// let b = Tensor::new([1, 1], vec![10u8])?.quantized(Quantization::tensor(1.0, 4))?;
+/// let types = vec![a.tensor_type().clone(), b.tensor_type().clone()];
+/// let op = Concat::new(types, 1, Requantization::new(Format::Uint8, 0.5, 0)?)?;
+/// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<u8>()?, [1, 2, 12]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Concat {
+    axis: usize,
+    tables: Vec<Table>,
+    output_type: TensorType,
+}
+
+impl Concat {
+    /// A concatenation of tensors of these types along `axis`.
+    ///
+    /// # Errors
+    /// If there is no input, the axis doesn't exist, other dimensions differ, or an input is not 8-bit with one scale.
+    pub fn new(inputs: Vec<TensorType>, axis: usize, output: Requantization) -> Result<Self> {
+        require!(!inputs.is_empty(), "a concatenation of no tensors: give at least one");
+        let mut shape = inputs[0].dimensions().to_vec();
+        require!(axis < shape.len(), "axis {axis} of {}, which has {} dimensions", inputs[0], shape.len());
+        for (i, input) in inputs.iter().enumerate().skip(1) {
+            let same = input.shape().rank() == shape.len()
+                && input.dimensions().iter().zip(&shape).enumerate().all(|(d, (a, b))| d == axis || a == b);
+            require!(same, "input {i} is {input} and input 0 is {}: they may differ along axis {axis} only", inputs[0]);
+            shape[axis] += input.dimensions()[axis];
+        }
+        let output_type = output.tensor_type(&shape)?;
+        let tables = inputs
+            .into_iter()
+            .map(|input| {
+                let same = input.format() == output_type.format()
+                    && input.quantization() == output_type.quantization()
+                    && Some(output.bounds()) == input.format().range();
+                if same {
+                    let out = input.clone();
+                    Table::from_bytes(input, out, std::array::from_fn(|byte| byte as u8))
+                } else {
+                    Table::from_function(input, &output, |x| x)
+                }
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { axis, tables, output_type })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        self.tables.iter().flat_map(Table::inputs).collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn axis(&self) -> usize {
+        self.axis
+    }
+
+    /// For each input: what its codes become.
+    pub(crate) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+}

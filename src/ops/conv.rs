@@ -1,0 +1,281 @@
+//! Integer convolution over one to three spatial dimensions, grouped and depthwise included. Its meaning is
+//! `reference/conv.rs`, its GPU programs are `kernels/conv.rs`.
+
+use std::sync::Arc;
+
+use super::output::{Output, Stage};
+use super::window::{Padding, Window, WindowRequest};
+use super::{check_accumulator, largest_bias, largest_offset};
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, Tensor, TensorType};
+
+/// `out[b, p, o] = stage( Σ_tap Σ_i (lhs[b, p·stride + tap·dilation − pad, g·C/groups + i] − z) · (weights[o, tap, i] − v_o) )`
+/// where `g` is the group of output channel `o`
+///
+/// * `lhs`: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per tensor.
+/// * `weights`: int8 or uint8 `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
+/// * Output: `[batch, spatial…, outputs]`. Padding is the zero point, because that is what real zero is.
+/// * A depthwise convolution has as many groups as channels; `outputs / groups` is its multiplier.
+///
+/// Sources: ONNX ConvInteger and QLinearConv, TFLite CONV_2D and DEPTHWISE_CONV_2D.
+///
+/// ```
+/// use lowbit::{Quantization, Tensor, ops::{Conv, Padding}, reference};
+/// let image = Tensor::new([1, 2, 2, 1], vec![6u8, 7, 8, 9])?.quantized(Quantization::tensor(1.0, 5))?;
+/// let weights = Tensor::new([1, 3, 3, 1], vec![1i8; 9])?;
+/// let op = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).build()?;
+/// assert_eq!(reference::run(&op.into(), &[&image])?[0].values::<i32>()?, [10; 4]); // 1 + 2 + 3 + 4
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Conv {
+    lhs: TensorType,
+    weights: Arc<Tensor>,
+    groups: usize,
+    dynamic: bool,
+    window: Window,
+    output: Output,
+    output_type: TensorType,
+    stage: Stage,
+}
+
+/// Describes a [`Conv`]; made by [`Conv::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ConvBuilder {
+    lhs: TensorType,
+    weights: Arc<Tensor>,
+    groups: usize,
+    dynamic: bool,
+    window: WindowRequest,
+    bias: Option<Arc<Tensor>>,
+    output: Output,
+}
+
+impl Conv {
+    /// Starts the description of a convolution with stride 1, no padding, one group, and raw accumulators as output.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(lhs: TensorType, weights: impl Into<Arc<Tensor>>) -> ConvBuilder {
+        ConvBuilder {
+            lhs,
+            weights: weights.into(),
+            groups: 1,
+            dynamic: false,
+            window: WindowRequest::default(),
+            bias: None,
+            output: Output::Accumulator,
+        }
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        let parameters = self.dynamic.then(|| TensorType::new(Format::Parameters, [1]).expect("one element fits"));
+        [Some(self.lhs.clone()), parameters].into_iter().flatten().collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn lhs(&self) -> &TensorType {
+        &self.lhs
+    }
+
+    pub(crate) fn weights(&self) -> &Tensor {
+        &self.weights
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Whether the scale and zero point of lhs are the second input.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.dynamic
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.lhs.dimensions()[0]
+    }
+
+    pub(crate) fn outputs_per_group(&self) -> usize {
+        self.weights.shape()[0] / self.groups
+    }
+
+    pub(crate) fn channels_per_group(&self) -> usize {
+        self.weights.tensor_type().shape().row_length()
+    }
+
+    /// Scale and zero point of lhs; scale 1 and zero point 0 where it has none.
+    pub(crate) fn lhs_parameters(&self) -> (f32, i32) {
+        self.lhs.quantization().map_or((1.0, 0), |q| (q.scale(0), q.zero_point(0)))
+    }
+
+    /// The zero point of an output channel's weights.
+    pub(crate) fn weight_zero_point(&self, output: usize) -> i32 {
+        weight_parameters(&self.weights, output).1
+    }
+
+    /// The linear index of a weight.
+    pub(crate) fn weight_index(&self, output: usize, tap: usize, channel: usize) -> usize {
+        (output * self.window.taps() + tap) * self.channels_per_group() + channel
+    }
+}
+
+fn weight_parameters(weights: &Tensor, output: usize) -> (f32, i32) {
+    weights.tensor_type().quantization().map_or((1.0, 0), |q| {
+        let index = if q.granularity() == Granularity::Tensor { 0 } else { output };
+        (q.scale(index), q.zero_point(index))
+    })
+}
+
+impl ConvBuilder {
+    /// Steps of the window, one per spatial dimension.
+    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
+        self.window.stride = stride.into();
+        self
+    }
+
+    /// Distance of the taps, one per spatial dimension.
+    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
+        self.window.dilation = dilation.into();
+        self
+    }
+
+    /// What lies around the image.
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.window.padding = padding;
+        self
+    }
+
+    /// Splits channels and outputs into so many independent groups.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The scale and zero point of lhs are found on the device and come as the second input.
+    pub fn dynamic_lhs(mut self) -> Self {
+        self.dynamic = true;
+        self
+    }
+
+    /// Adds a bias per output channel: int32 in steps of `s_lhs · s_weights`, or float32 for a real output.
+    pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
+        self.bias = Some(bias.into());
+        self
+    }
+
+    /// What becomes of the accumulators.
+    pub fn output(mut self, output: impl Into<Output>) -> Self {
+        self.output = output.into();
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If a format is not 8-bit, ranks or channels don't fit, groups don't divide, the window leaves the padded image,
+    /// the accumulator could overflow, or bias, multipliers or scales don't fit.
+    pub fn build(mut self) -> Result<Conv> {
+        let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
+        for (name, operand) in [("the image", lhs), ("the weights", weights)] {
+            require!(operand.format().is_8_bit(), "{name}: conv multiplies int8 and uint8, but this is {operand}");
+        }
+        let rank = lhs.shape().rank();
+        require!(
+            (3..=5).contains(&rank),
+            "the image {lhs} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
+        );
+        require!(
+            weights.shape().rank() == rank,
+            "the weights {weights} must have as many dimensions as the image {lhs}: [outputs, kernel, channels per group]"
+        );
+        let granularity = lhs.quantization().map_or(Granularity::Tensor, |q| q.granularity());
+        require!(
+            granularity == Granularity::Tensor,
+            "the image is quantized by {granularity:?}, but conv takes one scale for it"
+        );
+        let granularity = weights.quantization().map_or(Granularity::Tensor, |q| q.granularity());
+        require!(
+            matches!(granularity, Granularity::Tensor | Granularity::Axis(0)),
+            "the weights are quantized by {granularity:?}, but conv takes one scale per tensor or per output (axis 0)"
+        );
+        require!(
+            !self.dynamic || lhs.quantization().is_none(),
+            "the image has a scale of its own, but it was said to be dynamic"
+        );
+
+        let (channels, outputs, groups) = (lhs.dimensions()[rank - 1], weights.dimensions()[0], self.groups);
+        require!(groups > 0, "groups is 0, but there is at least 1");
+        require!(
+            channels % groups == 0 && outputs % groups == 0,
+            "{groups} groups divide neither or only one of {channels} channels and {outputs} outputs: both must divide"
+        );
+        let per_group = weights.dimensions()[rank - 1];
+        require!(
+            per_group * groups == channels,
+            "the weights have {per_group} channels per group, but {channels} channels in {groups} groups are {}",
+            channels / groups
+        );
+        self.window.kernel = weights.dimensions()[1..rank - 1].to_vec();
+        let window = self.window.resolve(&lhs.dimensions()[1..rank - 1])?;
+        let shape: Vec<usize> = [lhs.dimensions()[0]]
+            .into_iter()
+            .chain(window.output_spatial(rank - 2).iter().copied())
+            .chain([outputs])
+            .collect();
+        if let Some(bias) = &self.bias {
+            let rows = bias.tensor_type().shape().rows();
+            require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
+        }
+        let output_type = match &self.output {
+            Output::Accumulator => TensorType::new(Format::Int32, &shape[..])?,
+            Output::Real { .. } => TensorType::new(Format::Float32, &shape[..])?,
+            Output::Requantized(stage) => stage.tensor_type(&shape)?,
+        };
+        let lhs_scale = lhs.quantization().map_or(1.0, |q| q.scale(0));
+        let stage = Stage::new(
+            &self.output,
+            &shape,
+            |_| (!self.dynamic).then_some(lhs_scale),
+            false,
+            |output| weight_parameters(&self.weights, output).0,
+            self.bias.as_deref(),
+        )?;
+        let terms = window.taps() * per_group;
+        let offset = if self.dynamic { 255 } else { largest_offset(lhs, 1) };
+        let weight_sum = |output: usize| -> i64 {
+            let zero_point = weight_parameters(&self.weights, output).1;
+            (output * terms..(output + 1) * terms).map(|i| i64::from((self.weights.code(i) - zero_point).abs())).sum()
+        };
+        let greatest = offset * (0..outputs).map(weight_sum).max().unwrap_or(0);
+        check_accumulator(greatest, largest_bias(self.bias.as_deref()), terms)?;
+        Ok(Conv {
+            lhs: self.lhs,
+            weights: self.weights,
+            groups,
+            dynamic: self.dynamic,
+            window,
+            output: self.output,
+            output_type,
+            stage,
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! Integer matrix multiplication. Its meaning is `reference/matmul.rs`, its GPU programs are `kernels/matmul.rs`.
+
+use std::sync::Arc;
+
+use super::output::{Output, Stage};
+use super::{check_accumulator, largest_bias, largest_offset};
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, Shape, Tensor, TensorType};
+
+/// The right operand of a matmul: weights that are known now, or a tensor that is computed on the way.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Operand {
+    /// Known now; kernels prepack it once.
+    Constant(Arc<Tensor>),
+    /// An input of the op; packed on the device each time.
+    Input(TensorType),
+}
+
+impl Operand {
+    /// The type, whichever it is.
+    #[must_use]
+    pub fn tensor_type(&self) -> &TensorType {
+        match self {
+            Self::Constant(tensor) => tensor.tensor_type(),
+            Self::Input(tensor_type) => tensor_type,
+        }
+    }
+}
+
+impl From<Tensor> for Operand {
+    fn from(tensor: Tensor) -> Self {
+        Self::Constant(Arc::new(tensor))
+    }
+}
+
+impl From<Arc<Tensor>> for Operand {
+    fn from(tensor: Arc<Tensor>) -> Self {
+        Self::Constant(tensor)
+    }
+}
+
+impl From<TensorType> for Operand {
+    fn from(tensor_type: TensorType) -> Self {
+        Self::Input(tensor_type)
+    }
+}
+
+/// `out[…, i, j] = stage( Σ_l (lhs[…, i, l] − z_i) · (rhs[…, l, j] − v_j) )`
+///
+/// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically.
+/// * `rhs`: int8 or uint8 `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
+/// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
+/// * The accumulator is i32 and exact: sums that could leave its range are refused.
+///
+/// Without a scale an operand counts as having scale 1 and zero point 0. Sources: ONNX MatMulInteger, QLinearMatMul,
+/// com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED.
+///
+/// ```
+/// use lowbit::{Format, Quantization, Tensor, ops::{Matmul, Requantization}, reference};
+/// let lhs = Tensor::new([1, 3], vec![10u8, 20, 30])?.quantized(Quantization::tensor(0.1, 10))?;
+/// let weights = Tensor::new([3, 2], vec![1i8, -1, 2, -2, 3, -3])?.quantized(Quantization::tensor(0.5, 0))?;
+/// let op = Matmul::new(lhs.tensor_type().clone(), weights)
+///     .output(Requantization::new(Format::Uint8, 0.1, 0)?.relu())
+///     .build()?;
+/// let out = reference::run(&op.into(), &[&lhs])?;
+/// assert_eq!(out[0].values::<u8>()?, [40, 0]); // 0·1 + 10·2 + 20·3 = 80 steps of 0.05
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Matmul {
+    lhs: TensorType,
+    rhs: Operand,
+    transposed: bool,
+    dynamic: Option<TensorType>,
+    output: Output,
+    output_type: TensorType,
+    stage: Stage,
+    sizes: Sizes,
+    batches: Vec<(usize, usize)>,
+}
+
+/// The three sizes of a matmul.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// Describes a [`Matmul`]; made by [`Matmul::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MatmulBuilder {
+    lhs: TensorType,
+    rhs: Operand,
+    transposed: bool,
+    dynamic: Option<Granularity>,
+    bias: Option<Arc<Tensor>>,
+    output: Output,
+}
+
+impl Matmul {
+    /// Starts the description of a matmul with raw accumulators as output.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(lhs: TensorType, rhs: impl Into<Operand>) -> MatmulBuilder {
+        MatmulBuilder {
+            lhs,
+            rhs: rhs.into(),
+            transposed: false,
+            dynamic: None,
+            bias: None,
+            output: Output::Accumulator,
+        }
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        let rhs = match &self.rhs {
+            Operand::Constant(_) => None,
+            Operand::Input(tensor_type) => Some(tensor_type.clone()),
+        };
+        [Some(self.lhs.clone()), rhs, self.dynamic.clone()].into_iter().flatten().collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn lhs(&self) -> &TensorType {
+        &self.lhs
+    }
+
+    pub(crate) fn rhs(&self) -> &Operand {
+        &self.rhs
+    }
+
+    pub(crate) fn is_transposed(&self) -> bool {
+        self.transposed
+    }
+
+    /// The type of the parameters that the device finds for lhs, and which input they are.
+    pub(crate) fn dynamic(&self) -> Option<(usize, &TensorType)> {
+        let position = 1 + usize::from(matches!(self.rhs, Operand::Input(_)));
+        self.dynamic.as_ref().map(|t| (position, t))
+    }
+
+    pub(crate) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// For each matrix of the output, in order: which matrix of lhs and which of rhs.
+    pub(crate) fn batches(&self) -> &[(usize, usize)] {
+        &self.batches
+    }
+
+    /// Scale and zero point of row `row` of lhs, counted within its matrix; scale 1 and zero point 0 where it has none.
+    pub(crate) fn lhs_parameters(&self, row: usize) -> (f32, i32) {
+        parameters(&self.lhs, row)
+    }
+
+    /// Scale and zero point of a column of rhs.
+    pub(crate) fn rhs_parameters(&self, column: usize) -> (f32, i32) {
+        parameters(self.rhs.tensor_type(), column)
+    }
+
+    /// The linear index of the code of rhs at (matrix, k, column).
+    pub(crate) fn rhs_index(&self, matrix: usize, k: usize, column: usize) -> usize {
+        let Sizes { n, k: depth, .. } = self.sizes;
+        matrix * n * depth + if self.transposed { column * depth + k } else { k * n + column }
+    }
+}
+
+/// Scale and zero point at an index along the quantized axis, or those of the tensor.
+fn parameters(tensor_type: &TensorType, index: usize) -> (f32, i32) {
+    tensor_type.quantization().map_or((1.0, 0), |q| {
+        let index = if q.granularity() == Granularity::Tensor { 0 } else { index };
+        (q.scale(index), q.zero_point(index))
+    })
+}
+
+impl MatmulBuilder {
+    /// rhs is `[…, n, k]`, as linear layers store their weights.
+    pub fn transposed(mut self) -> Self {
+        self.transposed = true;
+        self
+    }
+
+    /// The scale and zero point of lhs are found on the device ([`DynamicQuantize`](super::DynamicQuantize)) and come as
+    /// the last input: one pair, or one per row (`Granularity::Axis` of the rows).
+    pub fn dynamic_lhs(mut self, granularity: Granularity) -> Self {
+        self.dynamic = Some(granularity);
+        self
+    }
+
+    /// Adds a bias that broadcasts to the output: int32 in steps of `s_lhs · s_rhs`, added to the accumulator, or
+    /// float32 for a real output.
+    pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
+        self.bias = Some(bias.into());
+        self
+    }
+
+    /// What becomes of the accumulators.
+    pub fn output(mut self, output: impl Into<Output>) -> Self {
+        self.output = output.into();
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If a format is not 8-bit, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
+    /// of those above, the accumulator could overflow, or bias, multipliers or scales don't fit.
+    pub fn build(self) -> Result<Matmul> {
+        let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
+        for (name, operand) in [("lhs", lhs), ("rhs", rhs)] {
+            require!(
+                operand.format().is_8_bit(),
+                "{name} is {}, but matmul multiplies int8 and uint8",
+                operand.format()
+            );
+            let rank = operand.shape().rank();
+            require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
+        }
+        let (lhs_batch, lhs_matrix) = lhs.dimensions().split_at(lhs.shape().rank() - 2);
+        let (rhs_batch, rhs_matrix) = rhs.dimensions().split_at(rhs.shape().rank() - 2);
+        let (m, k) = (lhs_matrix[0], lhs_matrix[1]);
+        let (rhs_k, n) = if self.transposed { (rhs_matrix[1], rhs_matrix[0]) } else { (rhs_matrix[0], rhs_matrix[1]) };
+        require!(
+            k == rhs_k,
+            "lhs {lhs} has k = {k}, but rhs {rhs}{} has k = {rhs_k}: make the inner sizes equal",
+            if self.transposed { " (transposed)" } else { "" }
+        );
+
+        let row_axis = lhs.shape().rank() - 2;
+        let column_axis = rhs.shape().rank() - if self.transposed { 2 } else { 1 };
+        check_granularity("lhs", lhs, row_axis, "rows")?;
+        check_granularity("rhs", rhs, column_axis, "columns")?;
+        let dynamic = match self.dynamic {
+            None => None,
+            Some(granularity) => {
+                require!(
+                    granularity == Granularity::Tensor || granularity == Granularity::Axis(row_axis),
+                    "dynamic lhs parameters are {granularity:?}, but must be per tensor or per row (axis {row_axis})"
+                );
+                require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
+                let count = if granularity == Granularity::Tensor { 1 } else { lhs.shape().rows() };
+                Some(TensorType::new(Format::Parameters, [count])?)
+            }
+        };
+
+        let (outer, batches) = broadcast_matrices(lhs_batch, rhs_batch)?;
+        let shape: Vec<usize> = outer.iter().copied().chain([m, n]).collect();
+        let output_type = match &self.output {
+            Output::Accumulator => TensorType::new(Format::Int32, &shape[..])?,
+            Output::Real { .. } => TensorType::new(Format::Float32, &shape[..])?,
+            Output::Requantized(stage) => stage.tensor_type(&shape)?,
+        };
+        let per_row = lhs.quantization().is_some_and(|q| q.granularity() != Granularity::Tensor);
+        let stage = Stage::new(
+            &self.output,
+            &shape,
+            |row| dynamic.is_none().then(|| parameters(lhs, if m == 0 { 0 } else { row % m }).0),
+            per_row,
+            |column| parameters(rhs, column).0,
+            self.bias.as_deref(),
+        )?;
+
+        let matmul = Matmul {
+            dynamic,
+            transposed: self.transposed,
+            sizes: Sizes { m, n, k },
+            output: self.output,
+            lhs: self.lhs,
+            rhs: self.rhs,
+            output_type,
+            stage,
+            batches,
+        };
+        check_accumulator(matmul.greatest_sum(), largest_bias(self.bias.as_deref()), k)?;
+        Ok(matmul)
+    }
+}
+
+impl Matmul {
+    /// The largest possible |Σ (x − z)(w − v)|: exact in the weights where they are known.
+    fn greatest_sum(&self) -> i64 {
+        let Sizes { m, n, k } = self.sizes;
+        let lhs = match self.dynamic {
+            Some(_) => 255,
+            None => largest_offset(
+                &self.lhs,
+                self.lhs.quantization().map_or(1, |q| if q.scales().len() > 1 { m } else { 1 }),
+            ),
+        };
+        let Operand::Constant(rhs) = &self.rhs else {
+            let columns = self.rhs.tensor_type().quantization().map_or(1, |q| if q.scales().len() > 1 { n } else { 1 });
+            return lhs * k as i64 * largest_offset(self.rhs.tensor_type(), columns);
+        };
+        let matrices = if n * k == 0 { 0 } else { rhs.tensor_type().shape().elements() / (n * k) };
+        let columns = (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column)));
+        let sum = |(matrix, column)| -> i64 {
+            let zero_point = self.rhs_parameters(column).1;
+            (0..k).map(|l| i64::from((rhs.code(self.rhs_index(matrix, l, column)) - zero_point).abs())).sum()
+        };
+        lhs * columns.map(sum).max().unwrap_or(0)
+    }
+}
+
+fn check_granularity(name: &str, operand: &TensorType, axis: usize, what: &str) -> Result<()> {
+    let granularity =
+        operand.quantization().map_or(Granularity::Tensor, super::super::tensor::Quantization::granularity);
+    require!(
+        granularity == Granularity::Tensor || granularity == Granularity::Axis(axis),
+        "{name} {operand} is quantized by {granularity:?}, but matmul takes one scale per tensor or per {} (axis {axis})",
+        what.trim_end_matches('s')
+    );
+    Ok(())
+}
+
+/// The broadcast leading dimensions, and for each matrix of the output the matrices it is made of.
+fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Vec<(usize, usize)>)> {
+    let (lhs, rhs) = (Shape::new(lhs)?, Shape::new(rhs)?);
+    let outer = lhs.broadcast(&rhs)?;
+    let rank = outer.rank();
+    let source = |shape: &Shape, mut rest: usize| {
+        let (mut index, mut stride) = (0, 1);
+        for i in (0..rank).rev() {
+            let extent = shape.aligned(rank, i);
+            if extent > 1 {
+                index += rest % outer.dimensions()[i] * stride;
+            }
+            stride *= extent;
+            rest /= outer.dimensions()[i];
+        }
+        index
+    };
+    let batches = (0..outer.elements()).map(|i| (source(&lhs, i), source(&rhs, i))).collect();
+    Ok((outer.dimensions().to_vec(), batches))
+}

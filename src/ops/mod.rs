@@ -1,0 +1,156 @@
+//! What is computed: descriptors that are validated when they are made, so that an op that exists is sound. How a CPU or
+//! a GPU computes them lives in `reference` and `kernels`, which never see each other.
+
+mod binary;
+mod concat;
+mod conv;
+mod dynamic;
+mod matmul;
+mod output;
+mod pool;
+mod quantize;
+mod requantize;
+mod table;
+mod window;
+
+pub(crate) use binary::Binary;
+pub use binary::{Add, Multiply};
+pub use concat::Concat;
+pub use conv::{Conv, ConvBuilder};
+pub use dynamic::{DynamicGranularity, DynamicQuantize};
+pub(crate) use matmul::Sizes;
+pub use matmul::{Matmul, MatmulBuilder, Operand};
+pub use output::{Output, Requantization};
+pub(crate) use output::{Stage, StageEntry};
+pub use pool::{Pool, PoolBuilder, PoolKind};
+pub use quantize::{Dequantize, Quantize};
+pub use requantize::Requantize;
+pub use table::Table;
+pub use window::Padding;
+
+use crate::error::{Result, require};
+use crate::tensor::{Tensor, TensorType};
+
+/// Any op. Each variant's struct says what it computes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Op {
+    Matmul(Matmul),
+    Conv(Conv),
+    Requantize(Requantize),
+    Quantize(Quantize),
+    Dequantize(Dequantize),
+    DynamicQuantize(DynamicQuantize),
+    Add(Add),
+    Multiply(Multiply),
+    Pool(Pool),
+    Table(Table),
+    Concat(Concat),
+}
+
+macro_rules! each {
+    ($self:expr, $op:ident => $value:expr) => {
+        match $self {
+            Op::Matmul($op) => $value,
+            Op::Conv($op) => $value,
+            Op::Requantize($op) => $value,
+            Op::Quantize($op) => $value,
+            Op::Dequantize($op) => $value,
+            Op::DynamicQuantize($op) => $value,
+            Op::Add($op) => $value,
+            Op::Multiply($op) => $value,
+            Op::Pool($op) => $value,
+            Op::Table($op) => $value,
+            Op::Concat($op) => $value,
+        }
+    };
+}
+
+impl Op {
+    /// The types of the tensors that it reads, in order. Constants (weights, biases, tables) are part of the op.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<TensorType> {
+        each!(self, op => op.inputs())
+    }
+
+    /// The types of the tensors that it makes, in order.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<TensorType> {
+        each!(self, op => op.outputs())
+    }
+
+    /// The op's name: `matmul`, `conv`, ….
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Matmul(_) => "matmul",
+            Self::Conv(_) => "conv",
+            Self::Requantize(_) => "requantize",
+            Self::Quantize(_) => "quantize",
+            Self::Dequantize(_) => "dequantize",
+            Self::DynamicQuantize(_) => "dynamic_quantize",
+            Self::Add(_) => "add",
+            Self::Multiply(_) => "multiply",
+            Self::Pool(_) => "pool",
+            Self::Table(_) => "table",
+            Self::Concat(_) => "concat",
+        }
+    }
+
+    /// Checks that tensors of these types can be its inputs: as many, of the formats and shapes of [`Op::inputs`].
+    pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
+        let expected = self.inputs();
+        require!(
+            given.len() == expected.len(),
+            "{} reads {} tensors, but {} were given",
+            self.name(),
+            expected.len(),
+            given.len()
+        );
+        for (i, (given, expected)) in given.zip(&expected).enumerate() {
+            require!(
+                given.format() == expected.format() && given.shape() == expected.shape(),
+                "input {i} of {} is {given}, but the op was made for {expected}",
+                self.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+macro_rules! into_op {
+    ($($variant:ident),+) => {$(
+        impl From<$variant> for Op {
+            fn from(op: $variant) -> Self {
+                Self::$variant(op)
+            }
+        }
+    )+};
+}
+into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat);
+
+/// The largest |code − zero point| of a tensor of 8-bit codes.
+fn largest_offset(tensor_type: &TensorType, parameters: usize) -> i64 {
+    let (low, high) = tensor_type.format().range().expect("an integer format");
+    let zero_points = (0..parameters).map(|i| tensor_type.quantization().map_or(0, |q| q.zero_point(i)));
+    zero_points.map(|z| i64::from(high - z).max(i64::from(z - low))).max().unwrap_or(0)
+}
+
+/// Refuses sums that could leave i32: `greatest` is the largest possible |Σ (x − z)(w − v)|, `bias` the largest |bias|.
+fn check_accumulator(greatest: i64, bias: i64, terms: usize) -> Result<()> {
+    require!(
+        greatest + bias <= i64::from(i32::MAX),
+        "the sum over {terms} products can reach {} in magnitude, but an i32 accumulator holds {}: split the reduction \
+         axis or use smaller codes",
+        greatest + bias,
+        i32::MAX
+    );
+    Ok(())
+}
+
+/// The largest |value| of an i32 bias; 0 without one or for an f32 bias.
+fn largest_bias(bias: Option<&Tensor>) -> i64 {
+    let values = bias.and_then(|b| b.values::<i32>().ok()).unwrap_or(&[]);
+    values.iter().map(|&b| i64::from(b).abs()).max().unwrap_or(0)
+}

@@ -1,0 +1,314 @@
+//! What becomes of an accumulator: the output stages that matmul, convolution and requantization share. The rounding
+//! itself is in `numeric`.
+
+use crate::error::{Result, require};
+use crate::numeric::{Format, Multiplier, Rounding};
+use crate::tensor::{Quantization, Tensor, TensorType};
+
+/// The output of a matmul or convolution, from its i32 accumulators.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub enum Output {
+    /// `int32 = acc + bias`: the exact half alone.
+    #[default]
+    Accumulator,
+    /// `float32 = f32(acc + bias) · (s_lhs · s_rhs) + real_bias`, clamped; every step one correctly rounded f32 operation,
+    /// the same bits on every device.
+    Real {
+        /// The least result: 0 for ReLU, `f32::NEG_INFINITY` for none.
+        low: f32,
+        /// The greatest result: 6 for ReLU6, `f32::INFINITY` for none.
+        high: f32,
+    },
+    /// 8-bit codes of the tensor that follows.
+    Requantized(Requantization),
+}
+
+impl Output {
+    /// [`Output::Real`] without clamp.
+    #[must_use]
+    pub const fn real() -> Self {
+        Self::Real { low: f32::NEG_INFINITY, high: f32::INFINITY }
+    }
+}
+
+impl From<Requantization> for Output {
+    fn from(requantization: Requantization) -> Self {
+        Self::Requantized(requantization)
+    }
+}
+
+/// How accumulators become 8-bit codes: `code = clamp(rescale(acc, m) + zero_point, low, high)` where
+/// `m = s_lhs · s_rhs / scale` and `rescale` is [`Rounding::rescale`].
+///
+/// ReLU costs nothing: it is a clamp at the zero point.
+///
+/// ```
+/// use lowbit::{Format, Rounding, ops::Requantization};
+/// let stage = Requantization::new(Format::Int8, 0.05, -10)?.relu6().rounding(Rounding::FixedDouble);
+/// assert_eq!(stage.bounds(), (-10, 110)); // 0 and 6 / 0.05 above it
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requantization {
+    format: Format,
+    scale: f32,
+    zero_point: i32,
+    rounding: Rounding,
+    low: i32,
+    high: i32,
+    multipliers: Option<Vec<Multiplier>>,
+}
+
+impl Requantization {
+    /// To int8 or uint8 codes with one scale and zero point, rounding as ONNX does, no clamp but the format's range.
+    ///
+    /// # Errors
+    /// If the format is not 8-bit, the scale not finite and positive, or the zero point no code.
+    pub fn new(format: Format, scale: f32, zero_point: i32) -> Result<Self> {
+        require!(format.is_8_bit(), "requantization makes int8 or uint8 codes, but {format} was asked for");
+        TensorType::new(format, [])?.quantized(Quantization::tensor(scale, zero_point))?;
+        let (low, high) = format.range().expect("an integer format");
+        Ok(Self { format, scale, zero_point, rounding: Rounding::default(), low, high, multipliers: None })
+    }
+
+    /// The same with another rounding mode.
+    #[must_use]
+    pub fn rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
+
+    /// ReLU: nothing below real 0.
+    #[must_use]
+    pub fn relu(mut self) -> Self {
+        self.low = self.low.max(self.zero_point);
+        self
+    }
+
+    /// ReLU6: nothing below real 0 or above real 6 (the code nearest to it).
+    #[must_use]
+    pub fn relu6(self) -> Self {
+        let six = crate::numeric::quantize(6.0, self.scale, self.zero_point, self.low, self.high);
+        let mut clamped = self.relu();
+        clamped.high = clamped.high.min(six);
+        clamped
+    }
+
+    /// Clamps codes to a range (TFLite's activation range).
+    ///
+    /// # Errors
+    /// If the range is empty or not inside the format's.
+    pub fn clamp(mut self, low: i32, high: i32) -> Result<Self> {
+        let (least, greatest) = self.format.range().expect("an integer format");
+        require!(
+            least <= low && low <= high && high <= greatest,
+            "the clamp {low}..={high} is empty or leaves the {} codes {least}..={greatest}",
+            self.format
+        );
+        (self.low, self.high) = (low, high);
+        Ok(self)
+    }
+
+    /// Uses these multipliers, one or one per output channel, instead of those that follow from the scales: for models
+    /// that store them (TFLite), or with a factor of their own (the alpha of QGemm).
+    #[must_use]
+    pub fn multipliers(mut self, multipliers: impl Into<Vec<Multiplier>>) -> Self {
+        self.multipliers = Some(multipliers.into());
+        self
+    }
+
+    /// The rounding mode.
+    #[must_use]
+    pub fn mode(&self) -> Rounding {
+        self.rounding
+    }
+
+    /// The least and greatest code.
+    #[must_use]
+    pub fn bounds(&self) -> (i32, i32) {
+        (self.low, self.high)
+    }
+
+    /// The zero point of the codes.
+    #[must_use]
+    pub fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
+
+    /// The scale of the codes.
+    #[must_use]
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The code of an accumulator.
+    #[must_use]
+    pub fn apply(&self, accumulator: i32, multiplier: Multiplier) -> i32 {
+        let steps = i64::from(self.rounding.rescale(accumulator, multiplier));
+        (steps + i64::from(self.zero_point)).clamp(self.low.into(), self.high.into()) as i32
+    }
+
+    /// The type of a tensor of such codes.
+    pub(crate) fn tensor_type(&self, dimensions: &[usize]) -> Result<TensorType> {
+        TensorType::new(self.format, dimensions)?.quantized(Quantization::tensor(self.scale, self.zero_point))
+    }
+
+    /// The multiplier of each output channel: those given, or `lhs · rhs / scale` for the channel's own scales.
+    pub(super) fn channel_multipliers(&self, scales: &[(f32, f32)]) -> Result<Vec<Multiplier>> {
+        if let Some(given) = &self.multipliers {
+            require!(
+                given.len() == 1 || given.len() == scales.len(),
+                "{} multipliers were given, but there are {} output channels: give 1 or as many",
+                given.len(),
+                scales.len()
+            );
+            return Ok(if given.len() == 1 { vec![given[0]; scales.len()] } else { given.clone() });
+        }
+        let multiplier = |&(lhs, rhs): &(f32, f32)| Multiplier::from_scales(self.rounding, lhs, rhs, self.scale);
+        scales.iter().map(multiplier).collect()
+    }
+
+    /// Whether multipliers were given rather than computed from scales.
+    pub(super) fn has_multipliers(&self) -> bool {
+        self.multipliers.is_some()
+    }
+}
+
+/// One entry of an output stage: what a column, or an element, adds and is multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct StageEntry {
+    /// Added to the accumulator.
+    pub bias: i32,
+    /// For requantized outputs.
+    pub multiplier: Option<Multiplier>,
+    /// For real outputs: the scale of the column (the lhs scale is not in it).
+    pub scale: f32,
+    /// For real outputs: added at the end. All entries of a stage have one or none has.
+    pub real_bias: Option<f32>,
+}
+
+/// The entries of an output stage: one per column, or one per element where a bias or a scale differs between rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stage {
+    pub entries: Vec<StageEntry>,
+    /// 0, or the number of columns where `entries` has one per element.
+    pub row_stride: usize,
+}
+
+impl Stage {
+    pub(crate) fn entry(&self, row: usize, column: usize) -> StageEntry {
+        self.entries[row * self.row_stride + column]
+    }
+
+    /// The stage of an accumulator that is `rows` × `columns`.
+    ///
+    /// `lhs_scale(row)` is `None` where it is only known on the device. `bias` is i32 or f32 and broadcasts to `shape`.
+    pub(super) fn new(
+        output: &Output,
+        shape: &[usize],
+        lhs_scale: impl Fn(usize) -> Option<f32>,
+        lhs_scale_varies: bool,
+        rhs_scale: impl Fn(usize) -> f32,
+        bias: Option<&Tensor>,
+    ) -> Result<Self> {
+        let output_type = TensorType::new(Format::Int32, shape)?;
+        let (rows, columns) = (output_type.shape().rows(), output_type.shape().row_length());
+        let bias = bias.map(|b| Broadcast::new(b, &output_type)).transpose()?;
+        if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
+            require!(matches!(output, Output::Real { .. }), "an f32 bias needs a real output: give an int32 bias");
+        }
+        if let Output::Real { low, high } = output {
+            require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");
+        }
+        // An empty output has no element for a bias to be added to.
+        let bias = bias.filter(|_| rows > 0);
+        let requantized_rows =
+            lhs_scale_varies && matches!(output, Output::Requantized(stage) if !stage.has_multipliers());
+        let per_element = rows > 1 && (requantized_rows || bias.as_ref().is_some_and(|b| b.rows > 1));
+        let mut entries = Vec::with_capacity(if per_element { rows * columns } else { columns });
+        for row in 0..if per_element { rows } else { 1 } {
+            let multipliers = match output {
+                Output::Requantized(stage) => {
+                    let lhs = lhs_scale(row);
+                    require!(
+                        lhs.is_some() || stage.has_multipliers(),
+                        "the scale of lhs is found on the device, but requantization needs it beforehand: ask for a real \
+                         output and quantize that"
+                    );
+                    let scales: Vec<_> = (0..columns).map(|c| (lhs.unwrap_or(1.0), rhs_scale(c))).collect();
+                    Some(stage.channel_multipliers(&scales)?)
+                }
+                Output::Accumulator | Output::Real { .. } => None,
+            };
+            entries.extend((0..columns).map(|column| StageEntry {
+                bias: bias.as_ref().map_or(0, |b| b.integer(row, column)),
+                multiplier: multipliers.as_ref().map(|m| m[column]),
+                scale: rhs_scale(column),
+                real_bias: bias.as_ref().and_then(|b| b.real(row, column)),
+            }));
+        }
+        Ok(Self { entries, row_stride: if per_element { columns } else { 0 } })
+    }
+}
+
+/// A bias seen as one value per element of the output.
+struct Broadcast<'a> {
+    tensor: &'a Tensor,
+    /// Rows that differ: 1, or all.
+    rows: usize,
+    strides: Vec<(usize, usize)>,
+}
+
+impl<'a> Broadcast<'a> {
+    fn new(tensor: &'a Tensor, output: &TensorType) -> Result<Self> {
+        require!(
+            matches!(tensor.format(), Format::Int32 | Format::Float32),
+            "the bias is {}, but it must be int32 (or float32 for a real output)",
+            tensor.format()
+        );
+        let shape = tensor.tensor_type().shape();
+        require!(
+            &output.shape().broadcast(shape)? == output.shape(),
+            "a bias of shape {shape} does not broadcast to the output's {}",
+            output.shape()
+        );
+        let rank = output.shape().rank();
+        let mut stride = 1;
+        let mut strides: Vec<_> = (0..rank)
+            .rev()
+            .map(|i| {
+                let extent = shape.aligned(rank, i);
+                let own = if extent == 1 { 0 } else { stride };
+                stride *= extent;
+                (output.dimensions()[i], own)
+            })
+            .collect();
+        if strides.is_empty() {
+            strides.push((1, 0));
+        }
+        let rows = if strides[1..].iter().all(|&(_, s)| s == 0) { 1 } else { output.shape().rows() };
+        Ok(Self { tensor, rows, strides })
+    }
+
+    fn index(&self, row: usize, column: usize) -> usize {
+        let mut rest = row;
+        let outer: usize = self.strides[1..]
+            .iter()
+            .map(|&(extent, stride)| {
+                let i = rest % extent;
+                rest /= extent;
+                i * stride
+            })
+            .sum();
+        outer + column * self.strides[0].1
+    }
+
+    fn integer(&self, row: usize, column: usize) -> i32 {
+        self.tensor.values::<i32>().map_or(0, |v| v[self.index(row, column)])
+    }
+
+    fn real(&self, row: usize, column: usize) -> Option<f32> {
+        self.tensor.values::<f32>().ok().map(|v| v[self.index(row, column)])
+    }
+}

@@ -1,0 +1,217 @@
+//! Average, maximum and global average pooling of quantized images. The meaning is `reference/pool.rs`, the GPU programs
+//! are `kernels/pool.rs`.
+
+use super::output::{Requantization, Stage, StageEntry};
+use super::requantize::require_per_tensor;
+use super::window::{Padding, Window, WindowRequest};
+use crate::error::{Result, require};
+use crate::numeric::Multiplier;
+use crate::tensor::TensorType;
+
+/// What a window of codes becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// Their mean, requantized.
+    Average,
+    /// Their maximum.
+    Max,
+}
+
+/// `out[b, p, c] = clamp(rescale(Σ_tap (x[b, p·stride + tap·dilation − pad, c] − z), s / (s_out · count)) + z_out)` or
+/// `max_tap x[…]`
+///
+/// * Input: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, one scale.
+/// * `count` is the number of taps inside the image, or inside the padded image if padding counts.
+/// * Max pooling keeps scale and zero point, and taps in the padding don't count; a window that is all padding gives the
+///   format's least code (the zero point for an average).
+///
+/// Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool; ONNX AveragePool and MaxPool.
+///
+/// ```
+/// use lowbit::{Quantization, Tensor, ops::Pool, reference};
+/// let image = Tensor::new([1, 2, 2, 1], vec![1u8, 2, 3, 6])?.quantized(Quantization::tensor(0.1, 0))?;
+/// let op = Pool::global_average(image.tensor_type().clone()).build()?;
+/// assert_eq!(reference::run(&op.into(), &[&image])?[0].values::<u8>()?, [3]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pool {
+    input: TensorType,
+    kind: PoolKind,
+    window: Window,
+    count_padding: bool,
+    output: Requantization,
+    output_type: TensorType,
+    stage: Stage,
+}
+
+/// Describes a [`Pool`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PoolBuilder {
+    input: TensorType,
+    kind: PoolKind,
+    window: WindowRequest,
+    count_padding: bool,
+    output: Option<Requantization>,
+}
+
+impl Pool {
+    fn builder(input: TensorType, kind: PoolKind, kernel: Vec<usize>) -> PoolBuilder {
+        let window = WindowRequest { kernel, ..WindowRequest::default() };
+        PoolBuilder { input, kind, window, count_padding: false, output: None }
+    }
+
+    /// Starts the description of an average pool with stride 1 and no padding; `kernel` has one size per spatial
+    /// dimension.
+    pub fn average(input: TensorType, kernel: impl Into<Vec<usize>>) -> PoolBuilder {
+        Self::builder(input, PoolKind::Average, kernel.into())
+    }
+
+    /// Starts the description of a max pool with stride 1 and no padding.
+    pub fn max(input: TensorType, kernel: impl Into<Vec<usize>>) -> PoolBuilder {
+        Self::builder(input, PoolKind::Max, kernel.into())
+    }
+
+    /// Starts the description of an average over all spatial positions; the output has one pixel.
+    pub fn global_average(input: TensorType) -> PoolBuilder {
+        let dimensions = input.dimensions();
+        let kernel = dimensions.get(1..dimensions.len().saturating_sub(1)).unwrap_or(&[]).to_vec();
+        Self::builder(input, PoolKind::Average, kernel)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn kind(&self) -> PoolKind {
+        self.kind
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
+    pub(crate) fn counts_padding(&self) -> bool {
+        self.count_padding
+    }
+
+    pub(crate) fn output(&self) -> &Requantization {
+        &self.output
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    /// One entry per count of taps, from 1.
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl PoolBuilder {
+    /// Steps of the window, one per spatial dimension.
+    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
+        self.window.stride = stride.into();
+        self
+    }
+
+    /// Distance of the taps, one per spatial dimension.
+    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
+        self.window.dilation = dilation.into();
+        self
+    }
+
+    /// What lies around the image.
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.window.padding = padding;
+        self
+    }
+
+    /// Taps in the padding count as zeros of the average (ONNX's `count_include_pad`).
+    pub fn count_padding(mut self) -> Self {
+        self.count_padding = true;
+        self
+    }
+
+    /// The output size is rounded up, not down (ONNX's `ceil_mode`); a window that would start in the padding after the
+    /// image is left out.
+    pub fn round_up(mut self) -> Self {
+        self.window.round_up = true;
+        self
+    }
+
+    /// Scale, zero point and rounding of an average; without it they are the input's.
+    pub fn output(mut self, output: Requantization) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, or a max pool
+    /// was given an output scale.
+    pub fn build(self) -> Result<Pool> {
+        let input = self.input;
+        let (scale, zero_point) = require_per_tensor("the image", &input)?;
+        let rank = input.shape().rank();
+        require!(
+            (3..=5).contains(&rank),
+            "the image {input} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
+        );
+        let spatial = &input.dimensions()[1..rank - 1];
+        require!(
+            self.window.kernel.len() == spatial.len(),
+            "the kernel has {} sizes, but {input} has {} spatial dimensions",
+            self.window.kernel.len(),
+            spatial.len()
+        );
+        let window = self.window.resolve(spatial)?;
+        require!(
+            self.kind == PoolKind::Average || self.output.is_none(),
+            "a max pool keeps the input's scale: requantize afterwards instead of giving it an output"
+        );
+        let output = self.output.map_or_else(|| Requantization::new(input.format(), scale, zero_point), Ok)?;
+        super::check_accumulator(window.taps() as i64 * super::largest_offset(&input, 1), 0, window.taps())?;
+        require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
+        let entry = |count| -> Result<StageEntry> {
+            let multiplier = match self.kind {
+                PoolKind::Max => None,
+                PoolKind::Average => {
+                    Some(Multiplier::from_scales(output.mode(), scale, 1.0, output.scale() * count as f32)?)
+                }
+            };
+            Ok(StageEntry { bias: 0, multiplier, scale: 1.0, real_bias: None })
+        };
+        let entries = (1..=window.taps()).map(entry).collect::<Result<Vec<_>>>()?;
+        let channels = input.shape().row_length();
+        let shape: Vec<usize> = [input.dimensions()[0]]
+            .into_iter()
+            .chain(window.output_spatial(rank - 2).iter().copied())
+            .chain([channels])
+            .collect();
+        let output_type = match self.kind {
+            PoolKind::Average => output.tensor_type(&shape)?,
+            PoolKind::Max => Requantization::new(input.format(), scale, zero_point)?.tensor_type(&shape)?,
+        };
+        Ok(Pool {
+            input,
+            kind: self.kind,
+            window,
+            count_padding: self.count_padding,
+            output,
+            output_type,
+            stage: Stage { entries, row_stride: 0 },
+        })
+    }
+}

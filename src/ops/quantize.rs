@@ -1,0 +1,114 @@
+//! Real numbers to codes and back, with scales that are known beforehand. The meaning is `reference/quantize.rs`, the GPU
+//! programs are `kernels/quantize.rs`; ranges found on the device are in `dynamic`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, Quantization, TensorType};
+
+/// `out = saturate(round_ties_even(x / scale) + zero_point)` of float32 to any integer format
+///
+/// The division is one correctly rounded f32 division and the ties fall the same way on every device. NaN becomes the
+/// least code, infinities saturate. Scales and zero points are the output type's, of any granularity.
+///
+/// Source: ONNX QuantizeLinear.
+///
+/// ```
+/// use lowbit::{Format, Quantization, Tensor, TensorType, ops::Quantize, reference};
+/// let x = Tensor::new([4], vec![0.0f32, 0.25, -1e9, f32::NAN])?;
+/// let codes = TensorType::new(Format::Int8, [4])?.quantized(Quantization::tensor(0.1, 3))?;
+/// let op = Quantize::new(codes)?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [3, 5, -128, -128]); // 2.5 → 2
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Quantize {
+    input: TensorType,
+    output: TensorType,
+}
+
+/// `out = (x − zero_point) · scale` of any integer format to float32
+///
+/// The difference is exact, its conversion to f32 (which matters for int32) and the product are one correctly rounded f32
+/// operation each, the same bits on every device, subnormals included.
+///
+/// Source: ONNX DequantizeLinear.
+///
+/// ```
+/// use lowbit::{Granularity, Quantization, Tensor, ops::Dequantize, reference};
+/// let codes = Tensor::new([2, 2], vec![1u8, 2, 3, 4])?
+///     .quantized(Quantization::new(Granularity::Axis(0), [0.5, 2.0], [1, 0]))?;
+/// let op = Dequantize::new(codes.tensor_type().clone())?;
+/// assert_eq!(reference::run(&op.into(), &[&codes])?[0].values::<f32>()?, [0.0, 0.5, 6.0, 8.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Dequantize {
+    input: TensorType,
+    output: TensorType,
+}
+
+fn require_quantized(tensor_type: &TensorType) -> Result<()> {
+    require!(
+        tensor_type.quantization().is_some(),
+        "{tensor_type} has no scale: give it one with TensorType::quantized"
+    );
+    Ok(())
+}
+
+impl Quantize {
+    /// A quantization to tensors of type `output`, from float32 of the same shape.
+    ///
+    /// # Errors
+    /// If the type has no scale.
+    pub fn new(output: TensorType) -> Result<Self> {
+        require_quantized(&output)?;
+        Ok(Self { input: TensorType::new(Format::Float32, output.dimensions())?, output })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    pub(crate) fn quantization(&self) -> &Quantization {
+        self.output.quantization().expect("checked when made")
+    }
+}
+
+impl Dequantize {
+    /// A dequantization of tensors of type `input`.
+    ///
+    /// # Errors
+    /// If the type has no scale.
+    pub fn new(input: TensorType) -> Result<Self> {
+        require_quantized(&input)?;
+        Ok(Self { output: TensorType::new(Format::Float32, input.dimensions())?, input })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn quantization(&self) -> &Quantization {
+        self.input.quantization().expect("checked when made")
+    }
+
+    pub(crate) fn granularity(&self) -> Granularity {
+        self.quantization().granularity()
+    }
+}

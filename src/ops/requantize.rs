@@ -1,0 +1,99 @@
+//! Requantization alone: accumulators or codes to 8-bit codes. Its meaning is `reference/requantize.rs`, its GPU programs
+//! are `kernels/requantize.rs`.
+
+use super::output::{Requantization, Stage, StageEntry};
+use crate::error::{Result, require};
+use crate::tensor::{Granularity, TensorType};
+
+/// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or 8- or 16-bit codes
+///
+/// The input's scales and zero points may have any granularity; the output has one scale and zero point. With explicit
+/// multipliers ([`Requantization::multipliers`]) the input's scales only say which elements share one.
+///
+/// Sources: ONNX (DequantizeLinear then QuantizeLinear, as one f32 multiplier), TFLite `MultiplyByQuantizedMultiplier`.
+///
+/// ```
+/// use lowbit::{Format, Granularity, Quantization, Tensor, ops::{Requantization, Requantize}, reference};
+/// let acc = Tensor::new([2, 2], vec![100i32, 100, -7, 3])?
+///     .quantized(Quantization::symmetric_axis(1, [0.1, 0.2]))?;
+/// let op = Requantize::new(acc.tensor_type().clone(), Requantization::new(Format::Int8, 0.5, 0)?)?;
+/// assert_eq!(reference::run(&op.into(), &[&acc])?[0].values::<i8>()?, [20, 40, -1, 1]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Requantize {
+    input: TensorType,
+    output: Requantization,
+    output_type: TensorType,
+    stage: Stage,
+}
+
+impl Requantize {
+    /// A requantization of tensors of type `input`.
+    ///
+    /// # Errors
+    /// If the input is not an integer tensor with scales, or a multiplier is not finite and positive.
+    pub fn new(input: TensorType, output: Requantization) -> Result<Self> {
+        let Some(quantization) = input.quantization().cloned() else {
+            return Err(crate::Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
+        };
+        let scales: Vec<_> = quantization.scales().iter().map(|&s| (s, 1.0)).collect();
+        let multipliers = output.channel_multipliers(&scales)?;
+        let entries = multipliers
+            .iter()
+            .enumerate()
+            .map(|(i, &multiplier)| StageEntry {
+                bias: -quantization.zero_point(i),
+                multiplier: Some(multiplier),
+                scale: scales[i].0,
+                real_bias: None,
+            })
+            .collect();
+        let output_type = output.tensor_type(input.dimensions())?;
+        Ok(Self { input, output, output_type, stage: Stage { entries, row_stride: 0 } })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &Requantization {
+        &self.output
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    /// One entry per scale of the input.
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(crate) fn granularity(&self) -> Granularity {
+        self.input.quantization().map_or(Granularity::Tensor, |q| q.granularity())
+    }
+}
+
+/// Refuses a tensor that is not int8 or uint8 with one scale and zero point, which the elementwise ops read.
+pub(super) fn require_per_tensor(name: &str, tensor_type: &TensorType) -> Result<(f32, i32)> {
+    require!(tensor_type.format().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
+    match tensor_type.quantization() {
+        Some(q) if q.granularity() == Granularity::Tensor => Ok((q.scale(0), q.zero_point(0))),
+        Some(q) => Err(crate::Error::Request(format!(
+            "{name} {tensor_type} is quantized by {:?}, but it must have one scale per tensor: requantize it first",
+            q.granularity()
+        ))),
+        None => Err(crate::Error::Request(format!(
+            "{name} {tensor_type} has no scale: give it one with TensorType::quantized"
+        ))),
+    }
+}

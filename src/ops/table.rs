@@ -1,0 +1,99 @@
+//! Any function of one 8-bit code, by table: activations that are not clamps. The meaning is `reference/table.rs`, the
+//! GPU program is `kernels/table.rs`.
+
+use super::output::Requantization;
+use super::requantize::require_per_tensor;
+use crate::error::Result;
+use crate::numeric;
+use crate::tensor::TensorType;
+
+/// `out = table[x]` for int8 or uint8 codes
+///
+/// A table made from a function holds `quantize(f(dequantize(code)))` in f32 for each of the 256 codes, so that the device
+/// gives the host's own values.
+///
+/// Sources: com.microsoft QLinearLeakyRelu and QLinearSigmoid, TFLite's LOGISTIC and TANH.
+///
+/// ```
+/// use lowbit::{Format, Quantization, Tensor, ops::{Requantization, Table}, reference};
+/// let x = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
+/// let op = Table::leaky_relu(x.tensor_type().clone(), 0.25, Requantization::new(Format::Int8, 0.05, 0)?)?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [-20, 0, 80]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    input: TensorType,
+    output_type: TensorType,
+    entries: [u8; 256],
+}
+
+impl Table {
+    /// The table of a function of real numbers.
+    ///
+    /// # Errors
+    /// If the input is not int8 or uint8 with one scale and zero point.
+    pub fn from_function(input: TensorType, output: &Requantization, function: impl Fn(f32) -> f32) -> Result<Self> {
+        let (scale, zero_point) = require_per_tensor("the input", &input)?;
+        let output_type = output.tensor_type(input.dimensions())?;
+        let (low, high) = output.bounds();
+        let entries = std::array::from_fn(|byte| {
+            let code = if input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+            let real = (code - zero_point) as f32 * scale;
+            numeric::quantize(function(real), output.scale(), output.zero_point(), low, high) as u8
+        });
+        Ok(Self { input, output_type, entries })
+    }
+
+    /// A table given by its bytes, indexed by the byte of the code (int8 or uint8).
+    ///
+    /// # Errors
+    /// If a type is not int8 or uint8, or the shapes differ.
+    pub fn from_bytes(input: TensorType, output: TensorType, entries: [u8; 256]) -> Result<Self> {
+        for (name, tensor_type) in [("the input", &input), ("the output", &output)] {
+            crate::error::require!(
+                tensor_type.format().is_8_bit(),
+                "{name} is {tensor_type}, but it must be int8 or uint8"
+            );
+        }
+        crate::error::require!(
+            input.shape() == output.shape(),
+            "the input {input} and the output {output} differ in shape"
+        );
+        Ok(Self { input, output_type: output, entries })
+    }
+
+    /// `x` where it is positive, else `alpha · x`.
+    ///
+    /// # Errors
+    /// As [`Table::from_function`].
+    pub fn leaky_relu(input: TensorType, alpha: f32, output: Requantization) -> Result<Self> {
+        Self::from_function(input, &output, |x| if x >= 0.0 { x } else { alpha * x })
+    }
+
+    /// `1 / (1 + exp(−x))`.
+    ///
+    /// # Errors
+    /// As [`Table::from_function`].
+    pub fn sigmoid(input: TensorType, output: Requantization) -> Result<Self> {
+        Self::from_function(input, &output, |x| (1.0 / (1.0 + f64::from(-x).exp())) as f32)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    /// The output byte of each input byte.
+    #[must_use]
+    pub fn entries(&self) -> &[u8; 256] {
+        &self.entries
+    }
+}

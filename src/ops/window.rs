@@ -1,0 +1,179 @@
+//! Where a sliding window looks: kernel, stride, dilation and padding over one to three spatial dimensions. Convolution
+//! and pooling share it.
+
+use crate::error::{Result, require};
+
+/// What lies around the image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Padding {
+    /// Nothing (VALID).
+    #[default]
+    None,
+    /// So many elements before the first and after the last of each spatial dimension, as ONNX's `pads`.
+    Explicit {
+        /// Before the first, per spatial dimension.
+        begin: Vec<usize>,
+        /// After the last, per spatial dimension.
+        end: Vec<usize>,
+    },
+    /// Output size is input size divided by stride, rounding up; an odd element goes after (SAME_UPPER, TFLite's SAME).
+    SameUpper,
+    /// As `SameUpper`, but an odd element goes before.
+    SameLower,
+}
+
+/// A validated window over depth, height and width; fewer spatial dimensions have leading ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub input: [usize; 3],
+    pub output: [usize; 3],
+    pub kernel: [usize; 3],
+    pub stride: [usize; 3],
+    pub dilation: [usize; 3],
+    pub begin: [usize; 3],
+    pub end: [usize; 3],
+}
+
+/// The caller's words for a window: empty lists mean all ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WindowRequest {
+    pub kernel: Vec<usize>,
+    pub stride: Vec<usize>,
+    pub dilation: Vec<usize>,
+    pub padding: Padding,
+    pub round_up: bool,
+}
+
+impl WindowRequest {
+    /// The window over these spatial dimensions.
+    pub(super) fn resolve(&self, spatial: &[usize]) -> Result<Window> {
+        let rank = spatial.len();
+        let axes = |name: &str, values: &[usize]| -> Result<Vec<usize>> {
+            require!(
+                values.is_empty() || values.len() == rank,
+                "{name} has {} values, but there are {rank} spatial dimensions",
+                values.len()
+            );
+            require!(!values.contains(&0), "{name} is {values:?}, but every value must be at least 1");
+            Ok(if values.is_empty() { vec![1; rank] } else { values.to_vec() })
+        };
+        let (kernel, stride, dilation) =
+            (axes("kernel", &self.kernel)?, axes("stride", &self.stride)?, axes("dilation", &self.dilation)?);
+        let mut window = Window {
+            input: [1; 3],
+            output: [1; 3],
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            begin: [0; 3],
+            end: [0; 3],
+        };
+        for i in 0..rank {
+            let reach = (kernel[i] - 1)
+                .checked_mul(dilation[i])
+                .and_then(|r| r.checked_add(1))
+                .filter(|&r| r <= i32::MAX as usize / 4);
+            require!(reach.is_some(), "a kernel of {} dilated by {} is too large", kernel[i], dilation[i]);
+            let reach = reach.unwrap_or(1);
+            let (begin, end) = self.pads(i, rank, spatial[i], reach, stride[i])?;
+            let padded = spatial[i] + begin + end;
+            require!(
+                padded >= reach,
+                "along spatial dimension {i} the kernel spans {reach}, but the padded input has {padded}: pad more or \
+                 use a smaller kernel or dilation"
+            );
+            require!(
+                padded <= i32::MAX as usize / 4,
+                "the padded input has {padded} elements along dimension {i}: too many"
+            );
+            let mut output = (padded - reach) / stride[i] + 1;
+            if self.round_up && (padded - reach) % stride[i] != 0 && output * stride[i] < spatial[i] + begin {
+                output += 1;
+            }
+            let at = 3 - rank + i;
+            window.input[at] = spatial[i];
+            window.output[at] = output;
+            window.kernel[at] = kernel[i];
+            window.stride[at] = stride[i];
+            window.dilation[at] = dilation[i];
+            window.begin[at] = begin;
+            window.end[at] = end;
+        }
+        Ok(window)
+    }
+
+    fn pads(&self, i: usize, rank: usize, input: usize, reach: usize, stride: usize) -> Result<(usize, usize)> {
+        match &self.padding {
+            Padding::None => Ok((0, 0)),
+            Padding::Explicit { begin, end } => {
+                require!(
+                    begin.len() == rank && end.len() == rank,
+                    "padding has {} and {} values, but there are {rank} spatial dimensions",
+                    begin.len(),
+                    end.len()
+                );
+                require!(
+                    begin[i] <= i32::MAX as usize / 8 && end[i] <= i32::MAX as usize / 8,
+                    "padding of {} and {} along dimension {i} is too large",
+                    begin[i],
+                    end[i]
+                );
+                Ok((begin[i], end[i]))
+            }
+            Padding::SameUpper | Padding::SameLower => {
+                let output = input.div_ceil(stride);
+                let total = (output.saturating_sub(1) * stride + reach).saturating_sub(input);
+                let (less, more) = (total / 2, total - total / 2);
+                Ok(if self.padding == Padding::SameUpper { (less, more) } else { (more, less) })
+            }
+        }
+    }
+}
+
+impl Window {
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    pub(crate) fn output_pixels(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    pub(crate) fn input_pixels(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Whether every output pixel reads just the input pixel at the same place.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.taps() == 1 && self.stride == [1; 3] && self.begin == [0; 3] && self.end == [0; 3]
+    }
+
+    /// The last `rank` output sizes.
+    pub(super) fn output_spatial(&self, rank: usize) -> &[usize] {
+        &self.output[3 - rank..]
+    }
+
+    /// For an output pixel (linear within the image), each tap and the input pixel under it: `None` in the padding.
+    /// The flag says whether the tap lies in the padded image at all.
+    pub(crate) fn taps_of(self, pixel: usize) -> impl Iterator<Item = (usize, Option<usize>, bool)> {
+        let at = unravel(pixel, self.output);
+        (0..self.taps()).map(move |tap| {
+            let offset = unravel(tap, self.kernel);
+            let mut index = 0;
+            let (mut inside, mut in_padding) = (true, true);
+            for i in 0..3 {
+                let place = at[i] * self.stride[i] + offset[i] * self.dilation[i];
+                let in_image = (self.begin[i]..self.begin[i] + self.input[i]).contains(&place);
+                inside &= in_image;
+                in_padding &= place < self.begin[i] + self.input[i] + self.end[i];
+                index = index * self.input[i] + if in_image { place - self.begin[i] } else { 0 };
+            }
+            (tap, inside.then_some(index), in_padding)
+        })
+    }
+}
+
+fn unravel(index: usize, sizes: [usize; 3]) -> [usize; 3] {
+    [index / (sizes[1] * sizes[2]), index / sizes[2] % sizes[1], index % sizes[2]]
+}

@@ -1,0 +1,225 @@
+//! What runs, on what, in which order: a graph of ops over named tensors, without any device. Choosing kernels is `tune`'s,
+//! buffers and recording are `gpu`'s.
+
+use std::sync::Arc;
+
+use crate::error::{Result, require};
+use crate::ops::Op;
+use crate::reference;
+use crate::tensor::{Tensor, TensorType};
+
+/// A tensor of a [`Graph`]: an input or the result of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Value(usize);
+
+impl Value {
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One op of a graph with its tensors.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub op: Arc<Op>,
+    pub inputs: Vec<Value>,
+    pub outputs: Vec<Value>,
+}
+
+/// Ops over inputs and intermediate tensors, checked as they are added and run in the order of adding.
+///
+/// ```
+/// use lowbit::{Format, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
+/// let codes = TensorType::new(Format::Uint8, [1, 4])?.quantized(Quantization::tensor(0.5, 10))?;
+/// let weights = Tensor::new([4, 2], vec![1i8; 8])?.quantized(Quantization::tensor(0.25, 0))?;
+///
+/// let mut graph = Graph::new();
+/// let x = graph.input(TensorType::new(Format::Float32, [1, 4])?);
+/// let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
+/// let y = graph.add(Matmul::new(codes, weights).output(Output::real()).build()?, &[x])?;
+/// graph.output(y);
+///
+/// let x = Tensor::new([1, 4], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [2.5, 2.5]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    types: Vec<TensorType>,
+    /// For a value that is another one under a new shape: that other one.
+    aliases: Vec<Option<Value>>,
+    steps: Vec<Step>,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+impl Graph {
+    /// An empty graph.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn value(&mut self, tensor_type: TensorType, alias: Option<Value>) -> Value {
+        self.types.push(tensor_type);
+        self.aliases.push(alias);
+        Value(self.types.len() - 1)
+    }
+
+    /// Declares the next input.
+    pub fn input(&mut self, tensor_type: TensorType) -> Value {
+        let value = self.value(tensor_type, None);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Adds an op and returns its first (mostly its only) output.
+    ///
+    /// # Errors
+    /// If the inputs are not as many or not of the formats and shapes that the op was made for.
+    pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value> {
+        Ok(self.add_all(op, inputs)?[0])
+    }
+
+    /// Adds an op and returns all its outputs.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn add_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Vec<Value>> {
+        let op = op.into();
+        for input in inputs {
+            self.check(*input)?;
+        }
+        op.check_inputs(inputs.iter().map(|v| &self.types[v.0]))?;
+        let outputs: Vec<Value> = op.outputs().into_iter().map(|t| self.value(t, None)).collect();
+        self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
+        Ok(outputs)
+    }
+
+    /// The same elements under other dimensions, without moving them.
+    ///
+    /// # Errors
+    /// If the number of elements differs, or rows of a packed format would have another length: those lie padded in
+    /// memory.
+    pub fn reshape(&mut self, value: Value, dimensions: impl Into<Vec<usize>>) -> Result<Value> {
+        self.check(value)?;
+        let old = &self.types[value.0];
+        let mut new = TensorType::new(old.format(), dimensions)?;
+        require!(
+            old.shape().elements() == new.shape().elements(),
+            "{old} can't become {new}: the number of elements differs"
+        );
+        require!(
+            old.format().bits() >= 32 || old.shape().row_length() == new.shape().row_length(),
+            "{old} can't become {new} in place: rows of {} codes are padded, so the last dimension must stay",
+            old.format()
+        );
+        if let Some(quantization) = old.quantization()
+            && quantization.granularity() == crate::Granularity::Tensor
+        {
+            new = new.quantized(quantization.clone())?;
+        }
+        let source = self.storage(value);
+        Ok(self.value(new, Some(source)))
+    }
+
+    /// Declares the next output. A value of another graph is refused when the graph is planned or run.
+    pub fn output(&mut self, value: Value) {
+        self.outputs.push(value);
+    }
+
+    /// The type of a value.
+    ///
+    /// # Errors
+    /// If the value is of another graph.
+    pub fn tensor_type(&self, value: Value) -> Result<&TensorType> {
+        self.check(value)?;
+        Ok(&self.types[value.0])
+    }
+
+    /// The types of the inputs, in order.
+    pub fn input_types(&self) -> impl ExactSizeIterator<Item = &TensorType> {
+        self.inputs.iter().map(|v| &self.types[v.0])
+    }
+
+    /// The ops, in order.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &Op> {
+        self.steps.iter().map(|step| &*step.op)
+    }
+
+    /// Runs the graph on the CPU reference.
+    ///
+    /// # Errors
+    /// If the inputs don't fit.
+    pub fn run_reference(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+        self.check_outputs()?;
+        let mut tensors: Vec<Option<Tensor>> = vec![None; self.types.len()];
+        for (value, tensor) in self.inputs.iter().zip(inputs) {
+            tensors[value.0] = Some((*tensor).clone());
+        }
+        let read = |tensors: &[Option<Tensor>], value: Value| -> Result<Tensor> {
+            let stored = tensors[self.storage(value).0].as_ref().expect("steps are in order");
+            stored.reshaped(self.types[value.0].dimensions())
+        };
+        for step in &self.steps {
+            let inputs = step.inputs.iter().map(|&v| read(&tensors, v)).collect::<Result<Vec<_>>>()?;
+            let outputs = reference::run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+            for (value, output) in step.outputs.iter().zip(outputs) {
+                tensors[value.0] = Some(output);
+            }
+        }
+        self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.0].clone()))).collect()
+    }
+
+    fn check(&self, value: Value) -> Result<()> {
+        require!(value.0 < self.types.len(), "the value is of another graph: this one has {} values", self.types.len());
+        Ok(())
+    }
+
+    pub(crate) fn check_outputs(&self) -> Result<()> {
+        self.outputs.iter().try_for_each(|&value| self.check(value))
+    }
+
+    /// Checks tensors that are about to be this graph's inputs.
+    pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
+        check_tensors("input", self.inputs.iter().map(|v| &self.types[v.0]), given)
+    }
+
+    /// The value whose storage this value is.
+    pub(crate) fn storage(&self, value: Value) -> Value {
+        self.aliases[value.0].unwrap_or(value)
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    pub(crate) fn inputs(&self) -> &[Value] {
+        &self.inputs
+    }
+
+    pub(crate) fn outputs(&self) -> &[Value] {
+        &self.outputs
+    }
+
+    pub(crate) fn types(&self) -> &[TensorType] {
+        &self.types
+    }
+}
+
+/// Checks that tensors are as many, and of the formats and shapes, as expected.
+pub(crate) fn check_tensors<'a, 'b>(
+    what: &str,
+    expected: impl ExactSizeIterator<Item = &'a TensorType>,
+    given: impl ExactSizeIterator<Item = &'b TensorType>,
+) -> Result<()> {
+    require!(given.len() == expected.len(), "the graph has {} {what}s, but {} were given", expected.len(), given.len());
+    for (i, (given, expected)) in given.zip(expected).enumerate() {
+        require!(
+            given.format() == expected.format() && given.shape() == expected.shape(),
+            "{what} {i} is {given}, but the graph has {expected} there"
+        );
+    }
+    Ok(())
+}

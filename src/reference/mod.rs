@@ -1,0 +1,46 @@
+//! What every op means, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
+//! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
+
+mod binary;
+mod concat;
+mod conv;
+mod dynamic;
+mod matmul;
+mod output;
+mod pool;
+mod quantize;
+mod requantize;
+mod table;
+
+use crate::error::Result;
+use crate::ops::Op;
+use crate::tensor::Tensor;
+
+/// Runs an op on the CPU: the same bits as on any GPU.
+///
+/// # Errors
+/// If the number, formats or shapes of the inputs are not those of [`Op::inputs`].
+///
+/// ```
+/// use lowbit::{Tensor, ops::{Matmul, Op}, reference};
+/// let lhs = Tensor::new([1, 2], vec![1i8, 2])?;
+/// let op: Op = Matmul::new(lhs.tensor_type().clone(), Tensor::new([2, 1], vec![3i8, 4])?).build()?.into();
+/// assert_eq!(reference::run(&op, &[&lhs])?[0].values::<i32>()?, [11]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+    Ok(match op {
+        Op::Matmul(op) => vec![matmul::matmul(op, inputs)],
+        Op::Conv(op) => vec![conv::conv(op, inputs)],
+        Op::Requantize(op) => vec![requantize::requantize(op, inputs[0])],
+        Op::Quantize(op) => vec![quantize::quantize(op, inputs[0])],
+        Op::Dequantize(op) => vec![quantize::dequantize(op, inputs[0])],
+        Op::DynamicQuantize(op) => dynamic::dynamic_quantize(op, inputs[0]),
+        Op::Add(op) => vec![binary::add(op, inputs)],
+        Op::Multiply(op) => vec![binary::multiply(op, inputs)],
+        Op::Pool(op) => vec![pool::pool(op, inputs[0])],
+        Op::Table(op) => vec![table::table(op, inputs[0])],
+        Op::Concat(op) => vec![concat::concat(op, inputs)],
+    })
+}

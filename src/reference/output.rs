@@ -1,0 +1,51 @@
+//! The meaning of output stages: from an exact accumulator to an element. GPU twins: `shaders/output/*.wgsl`.
+
+use crate::ops::{Output, StageEntry};
+use crate::tensor::{Tensor, TensorType, Values};
+
+/// Collects the elements of an output in order.
+pub(super) struct Collector<'a> {
+    output: &'a Output,
+    codes: Vec<i32>,
+    reals: Vec<f32>,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        Self { output, codes: Vec::new(), reals: Vec::new() }
+    }
+
+    /// The next element, from its accumulator and the scale of its lhs row. The op has made sure that i32 holds it.
+    pub(super) fn push(&mut self, accumulator: i64, lhs_scale: f32, entry: StageEntry) {
+        let sum = i32::try_from(accumulator + i64::from(entry.bias)).expect("validated when the op was made");
+        match self.output {
+            Output::Accumulator => self.codes.push(sum),
+            Output::Real { low, high } => {
+                let scaled = sum as f32 * (lhs_scale * entry.scale);
+                let value = entry.real_bias.map_or(scaled, |bias| scaled + bias);
+                self.reals.push(clamp(value, *low, *high));
+            }
+            Output::Requantized(stage) => {
+                self.codes.push(stage.apply(sum, entry.multiplier.expect("a requantized stage has multipliers")));
+            }
+        }
+    }
+
+    pub(super) fn finish(self, tensor_type: &TensorType) -> Tensor {
+        match self.output {
+            Output::Real { .. } => Tensor::from_values(tensor_type.clone(), Values::Float32(self.reals)),
+            Output::Accumulator | Output::Requantized(_) => Tensor::from_codes(tensor_type.clone(), self.codes),
+        }
+    }
+}
+
+/// Clamps in the total order of f32, in which −0 lies below +0.
+fn clamp(value: f32, low: f32, high: f32) -> f32 {
+    if value.total_cmp(&low).is_lt() {
+        low
+    } else if value.total_cmp(&high).is_gt() {
+        high
+    } else {
+        value
+    }
+}

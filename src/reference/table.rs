@@ -1,0 +1,16 @@
+//! The meaning of `ops::Table`. GPU twin: `shaders/table.wgsl`.
+
+use crate::ops::Table;
+use crate::tensor::Tensor;
+
+pub(super) fn table(op: &Table, input: &Tensor) -> Tensor {
+    let elements = input.tensor_type().shape().elements();
+    let codes = (0..elements).map(|i| lookup(op, input.code(i))).collect();
+    Tensor::from_codes(op.output_type().clone(), codes)
+}
+
+/// The code that a code becomes.
+pub(super) fn lookup(op: &Table, code: i32) -> i32 {
+    let byte = op.entries()[usize::from(code as u8)];
+    if op.output_type().format().is_signed() { i32::from(byte as i8) } else { i32::from(byte) }
+}

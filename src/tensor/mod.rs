@@ -1,0 +1,12 @@
+//! Tensors on the host: shape, format, data and what the codes mean. Device tensors live in `gpu`; packing in `pack`.
+
+mod quantization;
+mod shape;
+mod tensor_type;
+mod values;
+
+pub use quantization::{Granularity, Quantization};
+pub use shape::Shape;
+pub use tensor_type::TensorType;
+pub(crate) use values::Values;
+pub use values::{Element, Tensor};

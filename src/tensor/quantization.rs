@@ -1,0 +1,157 @@
+//! What codes mean: scales and zero points, and which of them belongs to which element. The arithmetic is in `numeric`.
+
+use super::Shape;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+
+/// Which elements share a scale and a zero point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Granularity {
+    /// All elements.
+    Tensor,
+    /// Elements of one index along an axis: per channel, per row, per column.
+    Axis(usize),
+    /// Runs of `size` elements along an axis; the last run may be shorter. Scales have the tensor's shape with that
+    /// dimension divided, rounding up.
+    Blocks {
+        /// The divided axis.
+        axis: usize,
+        /// Elements in a block.
+        size: usize,
+    },
+}
+
+impl Granularity {
+    /// How many scales a tensor of this shape needs.
+    ///
+    /// # Errors
+    /// If the axis does not exist or a block is empty.
+    pub fn parameters(self, shape: &Shape) -> Result<usize> {
+        let (Self::Axis(axis) | Self::Blocks { axis, .. }) = self else { return Ok(1) };
+        require!(axis < shape.rank(), "quantized along axis {axis}, but {shape} has {} dimensions", shape.rank());
+        let Self::Blocks { size, .. } = self else { return Ok(shape.dimensions()[axis]) };
+        require!(size > 0, "blocks of 0 elements along axis {axis}: a block holds at least 1");
+        Ok(shape.dimensions().iter().enumerate().map(|(i, &d)| if i == axis { d.div_ceil(size) } else { d }).product())
+    }
+
+    /// The index of the scale that belongs to the element at the linear (row-major) index.
+    ///
+    /// ```
+    /// use lowbit::{Granularity, Shape};
+    /// let shape = Shape::new([4, 10])?;
+    /// assert_eq!(Granularity::Axis(0).index(&shape, 25), 2);
+    /// assert_eq!(Granularity::Blocks { axis: 1, size: 4 }.index(&shape, 25), 2 * 3 + 1);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    #[must_use]
+    pub fn index(self, shape: &Shape, element: usize) -> usize {
+        let dimensions = shape.dimensions();
+        let inner = |axis: usize| dimensions[axis + 1..].iter().product::<usize>();
+        match self {
+            Self::Tensor => 0,
+            Self::Axis(axis) => element / inner(axis) % dimensions[axis],
+            Self::Blocks { axis, size } => {
+                let (inner, extent) = (inner(axis), dimensions[axis]);
+                let (outer, along) = (element / (inner * extent), element / inner % extent);
+                (outer * extent.div_ceil(size) + along / size) * inner + element % inner
+            }
+        }
+    }
+}
+
+/// Scales and zero points: `real = scale · (code − zero_point)`.
+///
+/// Scales are finite and positive, zero points lie in the range of the codes; both are checked when a
+/// [`TensorType`](super::TensorType) is made of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantization {
+    granularity: Granularity,
+    scales: Vec<f32>,
+    zero_points: Vec<i32>,
+}
+
+impl Quantization {
+    /// One scale and one zero point for all elements.
+    #[must_use]
+    pub fn tensor(scale: f32, zero_point: i32) -> Self {
+        Self { granularity: Granularity::Tensor, scales: vec![scale], zero_points: vec![zero_point] }
+    }
+
+    /// Scales and zero points of any granularity. A single zero point serves all scales.
+    #[must_use]
+    pub fn new(granularity: Granularity, scales: impl Into<Vec<f32>>, zero_points: impl Into<Vec<i32>>) -> Self {
+        Self { granularity, scales: scales.into(), zero_points: zero_points.into() }
+    }
+
+    /// One scale per index along `axis`, all zero points 0.
+    #[must_use]
+    pub fn symmetric_axis(axis: usize, scales: impl Into<Vec<f32>>) -> Self {
+        Self::new(Granularity::Axis(axis), scales, [0])
+    }
+
+    /// Which elements share parameters.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// All scales.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The scale at an index from [`Granularity::index`].
+    #[must_use]
+    pub fn scale(&self, index: usize) -> f32 {
+        self.scales[index]
+    }
+
+    /// The zero point at an index from [`Granularity::index`].
+    #[must_use]
+    pub fn zero_point(&self, index: usize) -> i32 {
+        if self.zero_points.len() == 1 { self.zero_points[0] } else { self.zero_points[index] }
+    }
+
+    /// Whether every zero point is zero.
+    #[must_use]
+    pub fn is_symmetric(&self) -> bool {
+        self.zero_points.iter().all(|&z| z == 0)
+    }
+
+    /// The same parameters along another axis.
+    pub(super) fn along(mut self, axis: usize) -> Self {
+        self.granularity = Granularity::Axis(axis);
+        self
+    }
+
+    pub(super) fn validate(&self, format: Format, shape: &Shape) -> Result<()> {
+        let needed = self.granularity.parameters(shape)?;
+        let (scales, zero_points) = (self.scales.len(), self.zero_points.len());
+        require!(
+            scales == needed,
+            "{scales} scales were given, but {shape} quantized by {:?} needs {needed}",
+            self.granularity
+        );
+        require!(
+            zero_points == needed || zero_points == 1,
+            "{zero_points} zero points were given, but {shape} quantized by {:?} needs {needed} or 1",
+            self.granularity
+        );
+        if let Some(scale) = self.scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            require!(false, "a scale is {scale:e}, but scales must be finite and positive");
+        }
+        let Some((low, high)) = format.range() else {
+            require!(false, "a {format} tensor was given a scale: only integer formats are quantized");
+            return Ok(());
+        };
+        if let Some(zero_point) = self.zero_points.iter().find(|z| !(low..=high).contains(z)) {
+            require!(false, "a zero point is {zero_point}, but {format} codes lie in {low}..={high}");
+        }
+        require!(
+            format != Format::Int32 || self.is_symmetric(),
+            "an int32 tensor was given a zero point other than 0: accumulators and biases have none"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Shapes: dimensions in row-major order, the last innermost. Broadcasting rules are here; memory layout is not.
+
+use std::fmt;
+
+use crate::error::{Result, require};
+
+/// The dimensions of a tensor, outermost first. Rank 0 is a scalar, a dimension of 0 makes the tensor empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(Vec<usize>);
+
+/// The most dimensions a tensor can have.
+pub(crate) const MAX_RANK: usize = 8;
+
+impl Shape {
+    /// A shape, if it is one that a device could address.
+    ///
+    /// # Errors
+    /// If it has more than 8 dimensions or 2³¹ − 1 elements.
+    pub fn new(dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        let shape = Self(dimensions.into());
+        require!(
+            shape.rank() <= MAX_RANK,
+            "{shape} has {} dimensions, but at most {MAX_RANK} are supported",
+            shape.rank()
+        );
+        let fits = shape.0.iter().filter(|&&d| d != 0).try_fold(1usize, |product, &d| product.checked_mul(d));
+        require!(
+            fits.is_some_and(|n| n <= i32::MAX as usize),
+            "{shape} has more than {} elements: split the tensor",
+            i32::MAX
+        );
+        Ok(shape)
+    }
+
+    /// The dimensions, outermost first.
+    #[must_use]
+    pub fn dimensions(&self) -> &[usize] {
+        &self.0
+    }
+
+    /// The number of dimensions.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// The length of the innermost dimension; 1 for a scalar.
+    #[must_use]
+    pub fn row_length(&self) -> usize {
+        self.0.last().copied().unwrap_or(1)
+    }
+
+    /// The number of rows: the product of all dimensions but the innermost.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.0.split_last().map_or(1, |(_, outer)| outer.iter().product())
+    }
+
+    /// The shape of an elementwise op on two shapes under NumPy's rules: aligned at the end, equal or one of them 1.
+    ///
+    /// # Errors
+    /// If a pair of dimensions differs and neither is 1.
+    ///
+    /// ```
+    /// use lowbit::Shape;
+    /// let a = Shape::new([2, 3, 17])?;
+    /// let b = Shape::new([3, 1])?;
+    /// assert_eq!(a.broadcast(&b)?, a);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn broadcast(&self, other: &Self) -> Result<Self> {
+        let rank = self.rank().max(other.rank());
+        let mut dimensions = Vec::with_capacity(rank);
+        for i in 0..rank {
+            let (a, b) = (self.aligned(rank, i), other.aligned(rank, i));
+            require!(
+                a == b || a == 1 || b == 1,
+                "{self} and {other} do not broadcast: {a} and {b} differ and neither is 1"
+            );
+            dimensions.push(if a == 1 { b } else { a });
+        }
+        Self::new(dimensions)
+    }
+
+    /// Dimension `i` of this shape seen as one of `rank` dimensions, leading ones added.
+    pub(crate) fn aligned(&self, rank: usize, i: usize) -> usize {
+        let missing = rank - self.rank();
+        if i < missing { 1 } else { self.0[i - missing] }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}

@@ -1,0 +1,87 @@
+//! What is known of a tensor before its data: format, shape and meaning. Ops are validated against types alone.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Quantization, Shape};
+use crate::error::Result;
+use crate::numeric::Format;
+
+/// Format, shape and, for quantized tensors, scales and zero points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorType {
+    format: Format,
+    shape: Shape,
+    quantization: Option<Arc<Quantization>>,
+}
+
+impl TensorType {
+    /// A type without scale: plain integers or floats.
+    ///
+    /// # Errors
+    /// If the shape is one that [`Shape::new`] refuses.
+    pub fn new(format: Format, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        Ok(Self { format, shape: Shape::new(dimensions)?, quantization: None })
+    }
+
+    /// The same type with scales and zero points.
+    ///
+    /// # Errors
+    /// If their number does not fit the shape, a scale is not finite and positive, or a zero point is no code.
+    ///
+    /// ```
+    /// use lowbit::{Format, Quantization, TensorType};
+    /// let images = TensorType::new(Format::Uint8, [1, 8, 8, 3])?;
+    /// assert!(images.clone().quantized(Quantization::tensor(1.0 / 255.0, 0)).is_ok());
+    /// let error = images.quantized(Quantization::tensor(0.0, 0)).unwrap_err();
+    /// assert_eq!(error.to_string(), "a scale is 0e0, but scales must be finite and positive");
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn quantized(mut self, quantization: Quantization) -> Result<Self> {
+        quantization.validate(self.format, &self.shape)?;
+        self.quantization = Some(Arc::new(quantization));
+        Ok(self)
+    }
+
+    /// The format of the elements.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The shape.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The dimensions, outermost first.
+    #[must_use]
+    pub fn dimensions(&self) -> &[usize] {
+        self.shape.dimensions()
+    }
+
+    /// Scales and zero points, if the tensor has any.
+    #[must_use]
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_deref()
+    }
+
+    /// The zero point where one serves the whole tensor; 0 without quantization.
+    pub(crate) fn tensor_zero_point(&self) -> i32 {
+        self.quantization().map_or(0, |q| q.zero_point(0))
+    }
+
+    /// The bytes this tensor takes in device memory: rows packed as [`Format::row_words`] says, at least 16 bytes.
+    #[must_use]
+    pub fn device_bytes(&self) -> u64 {
+        let words = self.shape.rows() as u64 * self.format.row_words(self.shape.row_length()) as u64;
+        (words * 4).max(16)
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.format, self.shape)
+    }
+}

@@ -1,0 +1,247 @@
+//! A tensor with its data on the host, dense and row-major. Device memory has another layout: see `pack`.
+
+use super::{Quantization, TensorType};
+use crate::error::{Result, require};
+use crate::numeric::Format;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32` or `f32`. Sealed.
+pub trait Element: sealed::Sealed + Copy + Sized {
+    /// The format of a tensor of such elements.
+    const FORMAT: Format;
+    #[doc(hidden)]
+    fn wrap(values: Vec<Self>) -> Values;
+    #[doc(hidden)]
+    fn unwrap(values: &Values) -> Option<&[Self]>;
+}
+
+/// The elements of a [`Tensor`]; use [`Tensor::values`].
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Values {
+    Int8(Vec<i8>),
+    Uint8(Vec<u8>),
+    Int16(Vec<i16>),
+    Uint16(Vec<u16>),
+    Int32(Vec<i32>),
+    Float32(Vec<f32>),
+    Parameters(Vec<(f32, i32)>),
+}
+
+macro_rules! element {
+    ($($kind:ty => $variant:ident),+) => {$(
+        impl sealed::Sealed for $kind {}
+        impl Element for $kind {
+            const FORMAT: Format = Format::$variant;
+            fn wrap(values: Vec<Self>) -> Values {
+                Values::$variant(values)
+            }
+            fn unwrap(values: &Values) -> Option<&[Self]> {
+                if let Values::$variant(values) = values { Some(values) } else { None }
+            }
+        }
+    )+};
+}
+element!(i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16, i32 => Int32, f32 => Float32, (f32, i32) => Parameters);
+
+/// A tensor on the host.
+///
+/// ```
+/// use lowbit::{Quantization, Tensor};
+/// let weights = Tensor::new([2, 3], vec![1i8, -2, 3, 4, -5, 6])?.quantized(Quantization::tensor(0.5, 0))?;
+/// assert_eq!(weights.values::<i8>()?[1], -2);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    tensor_type: TensorType,
+    values: Values,
+}
+
+impl Tensor {
+    /// A tensor of the elements, which are in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements is not the product of the dimensions.
+    pub fn new<T: Element>(dimensions: impl Into<Vec<usize>>, elements: impl Into<Vec<T>>) -> Result<Self> {
+        let tensor_type = TensorType::new(T::FORMAT, dimensions)?;
+        let (elements, shape) = (elements.into(), tensor_type.shape());
+        require!(
+            elements.len() == shape.elements(),
+            "{} elements were given, but {shape} has {}",
+            elements.len(),
+            shape.elements()
+        );
+        Ok(Self { values: T::wrap(elements), tensor_type })
+    }
+
+    /// The same data with scales and zero points.
+    ///
+    /// # Errors
+    /// As [`TensorType::quantized`].
+    pub fn quantized(mut self, quantization: Quantization) -> Result<Self> {
+        self.tensor_type = self.tensor_type.quantized(quantization)?;
+        Ok(self)
+    }
+
+    /// The same data under another type of the same format and shape.
+    pub(crate) fn with_type(mut self, tensor_type: TensorType) -> Self {
+        debug_assert!(self.tensor_type.format() == tensor_type.format() && self.shape() == tensor_type.dimensions());
+        self.tensor_type = tensor_type;
+        self
+    }
+
+    /// A tensor from values that are known to fit its type.
+    pub(crate) fn from_values(tensor_type: TensorType, values: Values) -> Self {
+        Self { tensor_type, values }
+    }
+
+    /// A tensor of an integer format from its codes; codes outside the format are a bug of the caller.
+    pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
+        let values = match tensor_type.format() {
+            Format::Int8 => Values::Int8(codes.into_iter().map(|c| c as i8).collect()),
+            Format::Uint8 => Values::Uint8(codes.into_iter().map(|c| c as u8).collect()),
+            Format::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
+            Format::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
+            Format::Int32 => Values::Int32(codes),
+            Format::Float32 | Format::Parameters => unreachable!("{} has no codes", tensor_type.format()),
+        };
+        Self { tensor_type, values }
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn tensor_type(&self) -> &TensorType {
+        &self.tensor_type
+    }
+
+    /// The format of the elements.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.tensor_type.format()
+    }
+
+    /// The dimensions, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        self.tensor_type.dimensions()
+    }
+
+    /// The elements, row-major.
+    ///
+    /// # Errors
+    /// If `T` is not the tensor's element type.
+    pub fn values<T: Element>(&self) -> Result<&[T]> {
+        T::unwrap(&self.values).ok_or_else(|| {
+            crate::Error::Request(format!("the tensor holds {}, but {} was asked for", self.format(), T::FORMAT))
+        })
+    }
+
+    pub(crate) fn raw(&self) -> &Values {
+        &self.values
+    }
+
+    /// The code at a linear index; a bug of the caller where the format has none.
+    pub(crate) fn code(&self, index: usize) -> i32 {
+        match &self.values {
+            Values::Int8(v) => v[index].into(),
+            Values::Uint8(v) => v[index].into(),
+            Values::Int16(v) => v[index].into(),
+            Values::Uint16(v) => v[index].into(),
+            Values::Int32(v) => v[index],
+            Values::Float32(_) | Values::Parameters(_) => unreachable!("{} has no codes", self.format()),
+        }
+    }
+
+    /// The same elements under new dimensions. Quantization per tensor stays; any other is dropped.
+    ///
+    /// # Errors
+    /// If the number of elements differs.
+    pub fn reshaped(&self, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        let mut tensor_type = TensorType::new(self.format(), dimensions)?;
+        require!(
+            tensor_type.shape().elements() == self.tensor_type.shape().elements(),
+            "{} can't become {}: the number of elements differs",
+            self.tensor_type,
+            tensor_type
+        );
+        if let Some(q) = self.tensor_type.quantization()
+            && q.granularity() == super::Granularity::Tensor
+        {
+            tensor_type = tensor_type.quantized(q.clone())?;
+        }
+        Ok(Self { tensor_type, values: self.values.clone() })
+    }
+
+    /// The tensor with its axes in another order: axis `i` of the result is axis `order[i]` of this one. Quantization
+    /// along an axis moves with it; per block it is dropped.
+    ///
+    /// ```
+    /// use lowbit::Tensor;
+    /// let nchw = Tensor::new([1, 2, 1, 3], vec![1u8, 2, 3, 4, 5, 6])?;
+    /// let nhwc = nchw.permuted(&[0, 2, 3, 1])?;
+    /// assert_eq!(nhwc.shape(), [1, 1, 3, 2]);
+    /// assert_eq!(nhwc.values::<u8>()?, [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If `order` is not a permutation of the axes.
+    pub fn permuted(&self, order: &[usize]) -> Result<Self> {
+        let dimensions = self.shape();
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        require!(
+            sorted.iter().copied().eq(0..dimensions.len()),
+            "{order:?} is not an order of the {} axes of {}",
+            dimensions.len(),
+            self.tensor_type
+        );
+        let mut strides = vec![1usize; dimensions.len()];
+        for i in (1..dimensions.len()).rev() {
+            strides[i - 1] = strides[i] * dimensions[i];
+        }
+        let new: Vec<usize> = order.iter().map(|&axis| dimensions[axis]).collect();
+        let source: Vec<usize> = (0..self.tensor_type.shape().elements())
+            .map(|mut rest| {
+                new.iter()
+                    .zip(order)
+                    .rev()
+                    .map(|(&d, &axis)| {
+                        let i = rest % d;
+                        rest /= d;
+                        i * strides[axis]
+                    })
+                    .sum()
+            })
+            .collect();
+        fn gather<T: Copy>(values: &[T], source: &[usize]) -> Vec<T> {
+            source.iter().map(|&i| values[i]).collect()
+        }
+        let values = match &self.values {
+            Values::Int8(v) => Values::Int8(gather(v, &source)),
+            Values::Uint8(v) => Values::Uint8(gather(v, &source)),
+            Values::Int16(v) => Values::Int16(gather(v, &source)),
+            Values::Uint16(v) => Values::Uint16(gather(v, &source)),
+            Values::Int32(v) => Values::Int32(gather(v, &source)),
+            Values::Float32(v) => Values::Float32(gather(v, &source)),
+            Values::Parameters(v) => Values::Parameters(gather(v, &source)),
+        };
+        let mut tensor_type = TensorType::new(self.format(), new)?;
+        if let Some(q) = self.tensor_type.quantization() {
+            tensor_type = match q.granularity() {
+                super::Granularity::Tensor => tensor_type.quantized(q.clone())?,
+                super::Granularity::Axis(axis) => {
+                    let moved = order.iter().position(|&a| a == axis).expect("order is a permutation");
+                    tensor_type.quantized(q.clone().along(moved))?
+                }
+                super::Granularity::Blocks { .. } => tensor_type,
+            };
+        }
+        Ok(Self { tensor_type, values })
+    }
+}

@@ -1,0 +1,192 @@
+//! What GPU tests share: a context or a loud excuse, random tensors from named seeds, and a comparison that prints the
+//! first mismatch. No test lives here.
+
+use lowbit::{
+    Context, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op, reference,
+};
+
+/// A context on the default adapter. Without one the test is skipped and says so, unless `LOWBIT_REQUIRE_ADAPTER=1`.
+pub(crate) fn context() -> Option<Context> {
+    match Context::new_blocking() {
+        Ok(context) => Some(context),
+        Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
+            panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")
+        }
+        Err(error) => {
+            eprintln!("\n*** NOT RUN: this test needs a GPU adapter, and {error} ***\n");
+            None
+        }
+    }
+}
+
+/// A small generator (SplitMix64), so that a seed names the same data everywhere.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// An integer in `low..=high`.
+    pub(crate) fn integer(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() % (high - low + 1) as u64) as i64
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.next() as usize % choices.len()]
+    }
+
+    /// A real number, mostly around 1.
+    pub(crate) fn real(&mut self) -> f32 {
+        let sum: f64 = (0..4).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum();
+        (sum * 3.0) as f32
+    }
+
+    /// A scale with a random mantissa.
+    pub(crate) fn scale(&mut self) -> f32 {
+        0.001 + 0.05 * (self.next() as f64 / u64::MAX as f64) as f32
+    }
+
+    /// A zero point of the format: an end, zero, or anything.
+    pub(crate) fn zero_point(&mut self, format: Format) -> i32 {
+        let (low, high) = format.range().expect("an integer format");
+        match self.next() % 4 {
+            0 => low,
+            1 => high,
+            2 => 0.clamp(low, high),
+            _ => self.integer(low.into(), high.into()) as i32,
+        }
+    }
+
+    /// Random codes with the extremes over-represented.
+    pub(crate) fn codes(&mut self, format: Format, dimensions: &[usize]) -> Tensor {
+        let (low, high) = format.range().expect("an integer format");
+        let mut code = || match self.next() % 8 {
+            0 => low,
+            1 => high,
+            _ => self.integer(low.into(), high.into()) as i32,
+        };
+        let count: usize = dimensions.iter().product();
+        let codes: Vec<i32> = (0..count).map(|_| code()).collect();
+        match format {
+            Format::Int8 => Tensor::new(dimensions, codes.iter().map(|&c| c as i8).collect::<Vec<_>>()),
+            Format::Uint8 => Tensor::new(dimensions, codes.iter().map(|&c| c as u8).collect::<Vec<_>>()),
+            Format::Int16 => Tensor::new(dimensions, codes.iter().map(|&c| c as i16).collect::<Vec<_>>()),
+            Format::Uint16 => Tensor::new(dimensions, codes.iter().map(|&c| c as u16).collect::<Vec<_>>()),
+            _ => Tensor::new(dimensions, codes),
+        }
+        .expect("the count fits")
+    }
+
+    /// Random codes with a scale and zero point.
+    pub(crate) fn quantized(&mut self, format: Format, dimensions: &[usize]) -> Tensor {
+        let quantization = Quantization::tensor(self.scale(), self.zero_point(format));
+        self.codes(format, dimensions).quantized(quantization).expect("a legal zero point")
+    }
+}
+
+/// Words that no kernel would write by accident; outputs hold them before a launch.
+const POISON: u32 = 0xdead_beef;
+
+/// A tensor in device memory, in a buffer of the test's own, full of poison or of a tensor's words with poison padding.
+fn place(context: &Context, tensor_type: &TensorType, words: Option<&[u32]>) -> DeviceTensor {
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let size = tensor_type.device_bytes();
+    let buffer =
+        context.device().create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+    let mut contents = vec![POISON; size as usize / 4];
+    if let Some(words) = words {
+        contents[..words.len()].copy_from_slice(words);
+    }
+    context.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&contents));
+    DeviceTensor::from_buffer(tensor_type.clone(), buffer, 0).expect("a sound buffer")
+}
+
+/// The device words of a tensor whose padding is poison: kernels must not care.
+fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
+    let tensor_type = tensor.tensor_type();
+    let mut words = lowbit::pack::words(tensor);
+    let row = tensor_type.shape().row_length();
+    let (pitch, lanes) = (tensor_type.format().row_words(row), 32 / tensor_type.format().bits().min(32));
+    if lanes > 1 {
+        for row_words in words.chunks_exact_mut(pitch.max(1)) {
+            for lane in row..pitch * lanes {
+                let bits = 32 / lanes;
+                let mask = u32::MAX >> (32 - bits) << (bits * (lane % lanes));
+                row_words[lane / lanes] |= POISON & mask;
+            }
+        }
+    }
+    words
+}
+
+/// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, and
+/// returns how many candidates there were.
+pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
+    let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let candidates = kernels::candidates(op, &context.limits());
+    for (index, candidate) in candidates.iter().enumerate() {
+        let mut graph = Graph::new();
+        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+        for output in graph.add_all(op.clone(), &values).expect("the op's own inputs") {
+            graph.output(output);
+        }
+        let run = || -> lowbit::Result<Vec<Tensor>> {
+            let plan = context.plan(&graph, Tuner::Nth(index))?;
+            let inputs: Vec<_> =
+                inputs.iter().map(|t| place(context, t.tensor_type(), Some(&poisoned_words(t)))).collect();
+            let outputs: Vec<_> = plan.output_types().iter().map(|t| place(context, t, None)).collect();
+            let mut encoder = context.device().create_command_encoder(&Default::default());
+            plan.record(&mut encoder, &inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+            context.queue().submit([encoder.finish()]);
+            outputs.iter().map(|t| context.download_blocking(t)).collect()
+        };
+        let got = run().unwrap_or_else(|error| panic!("{name}, {}: {error}", candidate.label));
+        for (output, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            if let Some(difference) = first_difference(got, expected) {
+                panic!("{name}, candidate \"{}\", output {output}: {difference}", candidate.label);
+            }
+        }
+    }
+    candidates.len()
+}
+
+/// Where two tensors differ first, in bits.
+pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String> {
+    if got.tensor_type().format() != expected.tensor_type().format() || got.shape() != expected.shape() {
+        return Some(format!("got a {}, expected a {}", got.tensor_type(), expected.tensor_type()));
+    }
+    let shape = expected.shape();
+    let describe = |mut index: usize, got: String, expected: String| {
+        let mut place = vec![0; shape.len()];
+        for (place, &extent) in place.iter_mut().zip(shape).rev() {
+            *place = index % extent;
+            index /= extent;
+        }
+        format!("at {place:?} of {shape:?} got {got}, expected {expected}")
+    };
+    macro_rules! compare {
+        ($($kind:ty),+) => {$(
+            if let (Ok(a), Ok(b)) = (got.values::<$kind>(), expected.values::<$kind>()) {
+                let differ = a.iter().zip(b).position(|(a, b)| a != b);
+                return differ.map(|i| describe(i, format!("{:?}", a[i]), format!("{:?}", b[i])));
+            }
+        )+};
+    }
+    compare!(i8, u8, i16, u16, i32);
+    if let (Ok(a), Ok(b)) = (got.values::<f32>(), expected.values::<f32>()) {
+        let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
+        return differ.map(|i| describe(i, format!("{:e}", a[i]), format!("{:e}", b[i])));
+    }
+    let (a, b) = (got.values::<(f32, i32)>().ok()?, expected.values::<(f32, i32)>().ok()?);
+    let differ = a.iter().zip(b).position(|(a, b)| a.0.to_bits() != b.0.to_bits() || a.1 != b.1);
+    differ.map(|i| describe(i, format!("{:?}", a[i]), format!("{:?}", b[i])))
+}

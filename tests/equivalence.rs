@@ -1,0 +1,421 @@
+//! GPU equals reference, bit for bit: every op, every candidate kernel, awkward shapes, poisoned outputs and padding.
+//! What the reference should say is checked elsewhere (tests/conformance.rs, doc examples).
+
+mod common;
+
+use common::{Random, check_op, context};
+use lowbit::ops::{
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Output, Padding, Pool,
+    Quantize, Requantization, Requantize, Table,
+};
+use lowbit::{Context, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
+
+const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
+
+/// m, n, k by intent.
+const MATMUL_SHAPES: [(&str, [usize; 3]); 15] = [
+    ("EMPTY_M", [0, 5, 7]),
+    ("EMPTY_N", [4, 0, 7]),
+    ("EMPTY_K", [3, 6, 0]),
+    ("ONE", [1, 1, 1]),
+    ("UNDER_WORD", [2, 3, 3]),
+    ("WORD", [4, 4, 4]),
+    ("OVER_WORD", [5, 5, 5]),
+    ("UNDER_VEC", [3, 15, 15]),
+    ("OVER_VEC", [9, 17, 17]),
+    ("UNDER_TILE", [31, 63, 33]),
+    ("OVER_TILE", [33, 65, 31]),
+    ("PRIME", [37, 41, 43]),
+    ("TALL", [257, 3, 19]),
+    ("WIDE", [2, 301, 24]),
+    ("DEEP", [3, 5, 1025]),
+];
+
+fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, inputs: &[&Tensor]) {
+    *count += check_op(context, name, &op.into(), inputs);
+}
+
+/// A stage that spreads sums of k products over the output codes.
+fn stage(random: &mut Random, format: Format, spread: f64, rounding: Rounding) -> Result<Requantization> {
+    let zero_point = random.zero_point(format);
+    let stage = Requantization::new(format, (spread / 100.0) as f32, zero_point)?.rounding(rounding);
+    Ok(match random.next() % 3 {
+        0 => stage,
+        1 => stage.relu(),
+        _ => stage.relu6(),
+    })
+}
+
+fn outputs(random: &mut Random, k: usize, scale: f64) -> Result<Vec<Output>> {
+    let spread = scale * 127.0 * 64.0 * (k.max(1) as f64).sqrt();
+    let mut outputs = vec![Output::Accumulator, Output::real(), Output::Real { low: 0.0, high: 6.0 }];
+    for rounding in ROUNDINGS {
+        let format = random.pick(&CODES);
+        outputs.push(stage(random, format, spread, rounding)?.into());
+    }
+    Ok(outputs)
+}
+
+#[test]
+fn matmul() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(1));
+    for (name, [m, n, k]) in MATMUL_SHAPES {
+        for lhs_format in CODES {
+            for rhs_format in CODES {
+                let lhs = random.quantized(lhs_format, &[m, k]);
+                let scales: Vec<f32> = (0..n).map(|_| random.scale()).collect();
+                let zero_points: Vec<i32> = (0..n).map(|_| random.zero_point(rhs_format)).collect();
+                let rhs = match random.next() % 3 {
+                    0 => random.quantized(rhs_format, &[k, n]),
+                    1 => random.codes(rhs_format, &[k, n]),
+                    _ => random.codes(rhs_format, &[k, n]).quantized(Quantization::new(
+                        Granularity::Axis(1),
+                        scales,
+                        if n == 0 { vec![0] } else { zero_points },
+                    ))?,
+                };
+                let bias: Vec<i32> = (0..n).map(|_| random.integer(-100_000, 100_000) as i32).collect();
+                let outputs = outputs(&mut random, k, 0.02 * 0.02)?;
+                let chosen = [random.pick(&[0, 1, 2]), random.pick(&[3, 4, 5])];
+                for output in chosen.map(|i| outputs[i].clone()) {
+                    let matmul = Matmul::new(lhs.tensor_type().clone(), rhs.clone()).output(output);
+                    let matmul =
+                        if random.next() % 2 == 0 { matmul } else { matmul.bias(Tensor::new([n], bias.clone())?) };
+                    run(&context, &mut count, name, matmul.build()?, &[&lhs]);
+                }
+            }
+        }
+    }
+    println!("matmul: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn matmul_batched_broadcast_and_dynamic_rhs() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(2));
+    let cases: [(&[usize], &[usize]); 7] =
+        [(&[2], &[2]), (&[3], &[1]), (&[1], &[3]), (&[2, 1], &[3]), (&[2, 3], &[]), (&[], &[4]), (&[0], &[1])];
+    for (lhs_batch, rhs_batch) in cases {
+        for (lhs_format, rhs_format) in [(Format::Uint8, Format::Int8), (Format::Int8, Format::Uint8)] {
+            for transposed in [false, true] {
+                for constant in [true, false] {
+                    let (m, n, k) = (5, 7, 19);
+                    let lhs = random.quantized(lhs_format, &[lhs_batch, &[m, k]].concat());
+                    let matrix = if transposed { [n, k] } else { [k, n] };
+                    let rhs = random.quantized(rhs_format, &[rhs_batch, &matrix].concat());
+                    let output = random.pick(&[0, 1]);
+                    let output = outputs(&mut random, k, 0.0004)?.swap_remove(output * 3);
+                    let mut matmul = if constant {
+                        Matmul::new(lhs.tensor_type().clone(), rhs.clone())
+                    } else {
+                        Matmul::new(lhs.tensor_type().clone(), rhs.tensor_type().clone())
+                    };
+                    if transposed {
+                        matmul = matmul.transposed();
+                    }
+                    let inputs: &[&Tensor] = if constant { &[&lhs] } else { &[&lhs, &rhs] };
+                    let name = format!("{lhs_batch:?} x {rhs_batch:?}, transposed {transposed}, constant {constant}");
+                    run(&context, &mut count, &name, matmul.output(output).build()?, inputs);
+                }
+            }
+        }
+    }
+    println!("batched matmul: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn matmul_rows_and_matrix_bias() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(3));
+    for (m, n, k) in [(1, 1, 1), (5, 7, 13), (9, 33, 40)] {
+        for format in CODES {
+            let scales: Vec<f32> = (0..m).map(|_| random.scale()).collect();
+            let zero_points: Vec<i32> = (0..m).map(|_| random.zero_point(format)).collect();
+            let per_row = Quantization::new(Granularity::Axis(0), scales, zero_points);
+            let lhs = random.codes(format, &[m, k]).quantized(per_row)?;
+            let rhs = random.quantized(Format::Int8, &[k, n]);
+            for output in outputs(&mut random, k, 0.0004)? {
+                let matmul = Matmul::new(lhs.tensor_type().clone(), rhs.clone()).output(output);
+                run(&context, &mut count, "per row", matmul.build()?, &[&lhs]);
+            }
+            let plain = random.quantized(format, &[m, k]);
+            for dimensions in [vec![m, n], vec![m, 1], vec![1, n], vec![1], vec![]] {
+                let bias: Vec<i32> =
+                    (0..dimensions.iter().product()).map(|_| random.integer(-9999, 9999) as i32).collect();
+                let real: Vec<f32> = bias.iter().map(|&b| b as f32 * 0.37).collect();
+                let output = outputs(&mut random, k, 0.0004)?.swap_remove(3);
+                let matmul = Matmul::new(plain.tensor_type().clone(), rhs.clone());
+                let quantized = matmul.clone().bias(Tensor::new(&dimensions[..], bias)?).output(output);
+                run(&context, &mut count, "matrix bias", quantized.build()?, &[&plain]);
+                let real = matmul.bias(Tensor::new(&dimensions[..], real)?).output(Output::real());
+                run(&context, &mut count, "real bias", real.build()?, &[&plain]);
+            }
+        }
+    }
+    println!("matmul rows and biases: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(4));
+    for dimensions in [vec![], vec![0], vec![1], vec![7, 3], vec![3, 0], vec![2, 3, 65], vec![2, 20_000]] {
+        for format in CODES {
+            for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
+                for kind in 0..4 {
+                    let elements: usize = dimensions.iter().product();
+                    let value = |random: &mut Random| match kind {
+                        0 => random.real(),
+                        1 => 0.0,
+                        2 => f32::from_bits(random.next() as u32 & 0x7fff),
+                        _ => f32::from_bits(random.next() as u32),
+                    };
+                    let x =
+                        Tensor::new(&dimensions[..], (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
+                    let op = DynamicQuantize::new(&dimensions[..], format, granularity)?;
+                    run(&context, &mut count, &format!("{dimensions:?} kind {kind}"), op, &[&x]);
+                }
+            }
+        }
+    }
+    for rows in [1, 5] {
+        let parameters: Vec<(f32, i32)> =
+            (0..rows).map(|_| (random.scale(), random.zero_point(Format::Uint8))).collect();
+        let parameters = Tensor::new([rows], parameters)?;
+        let lhs = random.codes(Format::Uint8, &[5, 23]);
+        let rhs = random.quantized(Format::Uint8, &[23, 9]);
+        let granularity = if rows == 1 { Granularity::Tensor } else { Granularity::Axis(0) };
+        let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).dynamic_lhs(granularity).output(Output::real());
+        run(&context, &mut count, "dynamic matmul", matmul.build()?, &[&lhs, &parameters]);
+    }
+    let parameters = Tensor::new([1], vec![(0.03f32, 77)])?;
+    let image = random.codes(Format::Uint8, &[1, 5, 6, 3]);
+    let weights = random.quantized(Format::Int8, &[4, 3, 3, 3]);
+    let conv = Conv::new(image.tensor_type().clone(), weights)
+        .padding(Padding::SameUpper)
+        .dynamic_lhs()
+        .output(Output::real());
+    run(&context, &mut count, "dynamic conv", conv.build()?, &[&image, &parameters]);
+    println!("dynamic: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn conv_random() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(5));
+    for case in 0..120 {
+        let rank = random.pick(&[1usize, 2, 2, 2, 3]);
+        let channel_choice = random.pick(&[1usize, 2, 3, 4, 5, 16, 17, 32]);
+        let groups = match case % 4 {
+            0 => channel_choice,
+            1 => random.pick(&[1, 2, 3]),
+            _ => 1,
+        };
+        let channels = if case % 4 == 0 { 1 } else { channel_choice } * groups;
+        let outputs_per_group = random.pick(&[1usize, 2, 3, 4, 5, 8, 13]);
+        let batch = random.pick(&[1usize, 2, 0]);
+        let batch = if case % 10 == 0 { batch } else { batch.max(1) };
+        let mut pick = |low: i64, high: i64| (0..rank).map(|_| random.integer(low, high) as usize).collect::<Vec<_>>();
+        let (kernel, stride, dilation) = (pick(1, 3), pick(1, 2), pick(1, 2));
+        let (begin, end) = (pick(0, 2), pick(0, 2));
+        let spatial: Vec<usize> =
+            pick(1, 6).iter().zip(&kernel).zip(&dilation).map(|((s, k), d)| s + (k - 1) * d).collect();
+        let (lhs_format, weight_format) = (random.pick(&CODES), random.pick(&CODES));
+        let image = random.quantized(lhs_format, &[&[batch], &spatial[..], &[channels]].concat());
+        let outputs_count = outputs_per_group * groups;
+        let dimensions = [&[outputs_count], &kernel[..], &[channels / groups]].concat();
+        let weights = random.codes(weight_format, &dimensions);
+        let weights = if random.next() % 2 == 0 {
+            weights.quantized(Quantization::tensor(random.scale(), random.zero_point(weight_format)))?
+        } else {
+            let scales: Vec<f32> = (0..outputs_count).map(|_| random.scale()).collect();
+            let zero_points: Vec<i32> = (0..outputs_count).map(|_| random.zero_point(weight_format)).collect();
+            weights.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))?
+        };
+        let terms = kernel.iter().product::<usize>() * channels / groups;
+        let output = random.pick(&[0, 1, 3, 4, 5]);
+        let output = outputs(&mut random, terms, 0.0004)?.swap_remove(output);
+        let padding = match random.next() % 4 {
+            0 => Padding::None,
+            1 => random.pick(&[0, 1]).eq(&0).then_some(Padding::SameUpper).unwrap_or(Padding::SameLower),
+            _ => Padding::Explicit { begin, end },
+        };
+        let bias: Vec<i32> = (0..outputs_count).map(|_| random.integer(-5000, 5000) as i32).collect();
+        let conv = Conv::new(image.tensor_type().clone(), weights)
+            .stride(stride.clone())
+            .dilation(dilation.clone())
+            .padding(padding.clone())
+            .groups(groups)
+            .bias(Tensor::new([outputs_count], bias)?)
+            .output(output);
+        let name = format!(
+            "conv {case}: image {}, weights {dimensions:?}, groups {groups}, stride {stride:?}, dilation {dilation:?}, {padding:?}",
+            image.tensor_type()
+        );
+        run(&context, &mut count, &name, conv.build()?, &[&image]);
+    }
+    println!("conv: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn quantize_dequantize_requantize() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(6));
+    let formats = [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32];
+    let cases: [(&[usize], Granularity); 11] = [
+        (&[], Granularity::Tensor),
+        (&[97], Granularity::Tensor),
+        (&[0, 4], Granularity::Tensor),
+        (&[3, 0], Granularity::Axis(0)),
+        (&[4, 9, 5], Granularity::Axis(1)),
+        (&[4, 9, 5], Granularity::Axis(0)),
+        (&[2, 3, 4, 17], Granularity::Axis(3)),
+        (&[5, 50], Granularity::Blocks { axis: 1, size: 16 }),
+        (&[33, 7], Granularity::Blocks { axis: 0, size: 8 }),
+        (&[2, 12, 6], Granularity::Blocks { axis: 1, size: 5 }),
+        (&[2, 12, 3, 6], Granularity::Blocks { axis: 1, size: 5 }),
+    ];
+    for (dimensions, granularity) in cases {
+        for format in formats {
+            let plain = TensorType::new(format, dimensions)?;
+            let parameters = granularity.parameters(plain.shape())?;
+            let power_of_two = random.next() % 2 == 0;
+            let scales: Vec<f32> = (0..parameters).map(|_| if power_of_two { 0.25 } else { random.scale() }).collect();
+            let zero_points: Vec<i32> =
+                (0..parameters).map(|_| if format == Format::Int32 { 0 } else { random.zero_point(format) }).collect();
+            let quantization = Quantization::new(granularity, scales, zero_points);
+            let codes_type = plain.clone().quantized(quantization.clone())?;
+            let elements = plain.shape().elements();
+            let value = |random: &mut Random| match random.next() % 8 {
+                0 => f32::from_bits(random.next() as u32),
+                1 => random.integer(-300, 300) as f32 * 0.125,
+                2 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 3e38, 1e-40]),
+                _ => random.real(),
+            };
+            let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
+            let name = format!("{plain} {granularity:?}");
+            run(&context, &mut count, &name, Quantize::new(codes_type.clone())?, &[&x]);
+            let codes = random.codes(format, dimensions).quantized(quantization)?;
+            run(&context, &mut count, &name, Dequantize::new(codes_type.clone())?, &[&codes]);
+            for rounding in ROUNDINGS {
+                let spread = if format == Format::Int32 { 1e7 } else { 50.0 };
+                let output_format = random.pick(&CODES);
+                let stage = stage(&mut random, output_format, spread * 0.01, rounding)?;
+                run(&context, &mut count, &name, Requantize::new(codes_type.clone(), stage)?, &[&codes]);
+            }
+        }
+    }
+    // Subnormal and overflowing products.
+    let codes: Vec<i16> = (0..4000).map(|_| random.next() as i16).collect();
+    for scale in [1e-45f32, 1.3e-41, 1e-38, 3e38, 1e35, 0.1] {
+        let codes = Tensor::new([4000], codes.clone())?.quantized(Quantization::tensor(scale, 5))?;
+        run(&context, &mut count, "extreme scale", Dequantize::new(codes.tensor_type().clone())?, &[&codes]);
+        let x: Vec<f32> = (0..4000).map(|_| f32::from_bits(random.next() as u32)).collect();
+        let x = Tensor::new([4000], x)?;
+        run(&context, &mut count, "extreme scale", Quantize::new(codes.tensor_type().clone())?, &[&x]);
+    }
+    println!("quantize, dequantize, requantize: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn elementwise_pool_table_concat() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(7));
+    let broadcasts: [(&[usize], &[usize]); 10] = [
+        (&[], &[]),
+        (&[501], &[501]),
+        (&[0, 3], &[1, 3]),
+        (&[7, 13], &[7, 13]),
+        (&[2, 3, 17], &[1, 3, 1]),
+        (&[1, 3, 1], &[2, 1, 18]),
+        (&[5], &[4, 1]),
+        (&[2, 1, 3, 1, 5], &[1, 4, 1, 2, 5]),
+        (&[1], &[33]),
+        (&[2, 1, 2, 1, 2, 1, 2, 3], &[1, 2, 1, 2, 1, 2, 1, 3]),
+    ];
+    for (a, b) in broadcasts {
+        for (lhs_format, rhs_format) in
+            [(Format::Int8, Format::Uint8), (Format::Uint8, Format::Uint8), (Format::Int8, Format::Int8)]
+        {
+            let (lhs, rhs) = (random.quantized(lhs_format, a), random.quantized(rhs_format, b));
+            let types = || (lhs.tensor_type().clone(), rhs.tensor_type().clone());
+            let format = random.pick(&CODES);
+            let sum = stage(&mut random, format, 5.0, Rounding::Onnx)?;
+            run(&context, &mut count, "add", Add::new(types().0, types().1, sum)?, &[&lhs, &rhs]);
+            for rounding in ROUNDINGS {
+                let product = stage(&mut random, format, 5.0, rounding)?;
+                run(&context, &mut count, "multiply", Multiply::new(types().0, types().1, product)?, &[&lhs, &rhs]);
+            }
+        }
+    }
+    for format in CODES {
+        for dimensions in [vec![1, 7, 5], vec![2, 7, 9, 4], vec![1, 5, 5, 33], vec![1, 3, 4, 5, 3], vec![0, 4, 4, 2]] {
+            let rank = dimensions.len() - 2;
+            let image = random.quantized(format, &dimensions);
+            let input = || image.tensor_type().clone();
+            run(&context, &mut count, "global pool", Pool::global_average(input()).build()?, &[&image]);
+            for rounding in ROUNDINGS {
+                let output = stage(&mut random, format, 2.0, rounding)?;
+                let pads = Padding::Explicit { begin: vec![1; rank], end: vec![2; rank] };
+                let pool =
+                    Pool::average(input(), vec![3; rank]).stride(vec![2; rank]).padding(pads.clone()).output(output);
+                run(&context, &mut count, "average pool", pool.clone().build()?, &[&image]);
+                run(&context, &mut count, "average pool", pool.clone().count_padding().build()?, &[&image]);
+                run(&context, &mut count, "average pool", pool.count_padding().round_up().build()?, &[&image]);
+            }
+            let pool = Pool::max(input(), vec![2; rank]).dilation(vec![2; rank]).padding(Padding::SameUpper);
+            run(&context, &mut count, "max pool", pool.build()?, &[&image]);
+        }
+        let x = random.quantized(format, &[3, 85]);
+        let output = stage(&mut random, format, 3.0, Rounding::Onnx)?;
+        run(
+            &context,
+            &mut count,
+            "leaky relu",
+            Table::leaky_relu(x.tensor_type().clone(), 0.1, output.clone())?,
+            &[&x],
+        );
+        run(&context, &mut count, "sigmoid", Table::sigmoid(x.tensor_type().clone(), output)?, &[&x]);
+    }
+    let concats: [(usize, &[&[usize]]); 7] = [
+        (0, &[&[3], &[1], &[6]]),
+        (1, &[&[5, 3], &[5, 2], &[5, 0], &[5, 14], &[5, 1]]),
+        (1, &[&[5, 16], &[5, 16]]),
+        (0, &[&[2, 7], &[3, 7]]),
+        (1, &[&[2, 3, 5], &[2, 1, 5], &[2, 4, 5]]),
+        (2, &[&[2, 2, 3, 5], &[2, 2, 1, 5]]),
+        (3, &[&[2, 2, 3, 5], &[2, 2, 3, 6], &[2, 2, 3, 7]]),
+    ];
+    for (axis, shapes) in concats {
+        for _ in 0..3 {
+            let inputs: Vec<Tensor> = shapes
+                .iter()
+                .map(|s| {
+                    let f = random.pick(&CODES);
+                    random.quantized(f, s)
+                })
+                .collect();
+            let format = random.pick(&CODES);
+            let output = Requantization::new(format, random.scale(), random.zero_point(format))?;
+            let types = inputs.iter().map(|t| t.tensor_type().clone()).collect();
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            run(
+                &context,
+                &mut count,
+                &format!("concat {shapes:?} along {axis}"),
+                Concat::new(types, axis, output)?,
+                &inputs,
+            );
+        }
+    }
+    println!("elementwise, pool, table, concat: {count} combinations on {}", context.description());
+    Ok(())
+}
