@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// No adapter was found that can run compute shaders.
     #[error(
-        "no usable GPU adapter: {0}. Install a driver (on Debian or Ubuntu the software driver is in mesa-vulkan-drivers) or use the CPU reference"
+        "no usable GPU adapter: {0}. Install a driver (on Debian or Ubuntu a software one is in mesa-vulkan-drivers), check that WGPU_BACKEND and WGPU_ADAPTER_NAME exclude none, or use the CPU reference"
     )]
     NoAdapter(String),
     /// The adapter refused the device that was asked for.
@@ -41,7 +41,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Leaves the function with [`Error::Request`] and a formatted message unless the condition holds.
 macro_rules! require {
     ($condition:expr, $($message:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err($crate::error::Error::Request(format!($($message)+)));
         }
     };

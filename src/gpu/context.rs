@@ -253,10 +253,8 @@ impl Context {
         let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
         // Natively the answers are ready; a browser gives them later, to its own console.
         #[cfg(not(target_arch = "wasm32"))]
-        for error in [pollster::block_on(validation), pollster::block_on(internal), pollster::block_on(memory)] {
-            if let Some(error) = error {
-                return Err(Error::Device(error.to_string()));
-            }
+        for answer in [pollster::block_on(validation), pollster::block_on(internal), pollster::block_on(memory)] {
+            answer.map_or(Ok(()), |error| Err(Error::Device(error.to_string())))?;
         }
         #[cfg(target_arch = "wasm32")]
         drop((validation, internal, memory));

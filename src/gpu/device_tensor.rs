@@ -40,7 +40,7 @@ impl DeviceTensor {
             buffer.usage()
         );
         require!(
-            offset % OFFSET_ALIGNMENT == 0,
+            offset.is_multiple_of(OFFSET_ALIGNMENT),
             "the offset is {offset}, but it must be a multiple of {OFFSET_ALIGNMENT}"
         );
         let needed = tensor_type.device_bytes();

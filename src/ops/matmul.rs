@@ -78,7 +78,7 @@ pub struct Matmul {
     output_type: TensorType,
     stage: Stage,
     sizes: Sizes,
-    batches: Vec<(usize, usize)>,
+    batches: Batches,
 }
 
 /// The three sizes of a matmul.
@@ -309,7 +309,7 @@ impl Matmul {
             let columns = self.rhs.tensor_type().quantization().map_or(1, |q| if q.scales().len() > 1 { n } else { 1 });
             return lhs * k as i64 * largest_offset(self.rhs.tensor_type(), columns);
         };
-        let matrices = if n * k == 0 { 0 } else { rhs.tensor_type().shape().elements() / (n * k) };
+        let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
         let columns = (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column)));
         let sum = |(matrix, column)| -> i64 {
             let zero_point = self.rhs_parameters(column).1;
@@ -330,8 +330,11 @@ fn check_granularity(name: &str, operand: &TensorType, axis: usize, what: &str) 
     Ok(())
 }
 
-/// The broadcast leading dimensions, and for each matrix of the output the matrices it is made of.
-fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Vec<(usize, usize)>)> {
+/// For each matrix of the output: which matrix of lhs and which of rhs.
+type Batches = Vec<(usize, usize)>;
+
+/// The broadcast leading dimensions, and what the matrices in them are made of.
+fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Batches)> {
     let (lhs, rhs) = (Shape::new(lhs)?, Shape::new(rhs)?);
     let outer = lhs.broadcast(&rhs)?;
     let rank = outer.rank();

@@ -88,7 +88,7 @@ impl WindowRequest {
                 "the padded input has {padded} elements along dimension {i}: too many"
             );
             let mut output = (padded - reach) / stride[i] + 1;
-            if self.round_up && (padded - reach) % stride[i] != 0 && output * stride[i] < spatial[i] + begin {
+            if self.round_up && !(padded - reach).is_multiple_of(stride[i]) && output * stride[i] < spatial[i] + begin {
                 output += 1;
             }
             let at = 3 - rank + i;

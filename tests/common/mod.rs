@@ -1,6 +1,8 @@
 //! What GPU tests share: a context or a loud excuse, random tensors from named seeds, and a comparison that prints the
 //! first mismatch. No test lives here.
 
+#![allow(dead_code, reason = "every test file uses its own part")]
+
 use lowbit::{
     Context, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op, reference,
 };

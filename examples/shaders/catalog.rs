@@ -1,0 +1,116 @@
+//! Ops that between them link every program this crate can launch: formats, stages, rounding modes, flags and tile sizes.
+//! Their data is irrelevant; running them is tests/equivalence.rs.
+
+use std::collections::BTreeMap;
+
+use lowbit::kernels::{self, Dispatch, Limits};
+use lowbit::ops::{
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Output, Pool, Quantize,
+    Requantization, Requantize, Table,
+};
+use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
+
+const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+
+/// One launch of each distinct program, by name.
+pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
+    let mut programs = BTreeMap::new();
+    for op in ops()? {
+        for limits in [Limits::default(), Limits { invocations: 32, ..Limits::default() }, Limits { invocations: 1, ..Limits::default() }] {
+            for candidate in kernels::candidates(&op, &limits) {
+                programs.extend(candidate.dispatches.into_iter().map(|d| (d.program.name(), d)));
+            }
+        }
+    }
+    Ok(programs)
+}
+
+fn typed(format: Format, dimensions: &[usize], zero_point: i32) -> Result<TensorType> {
+    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.5, zero_point))
+}
+
+/// The zero point that leaves int8 codes as they are: without it a kernel has to sum the other operand.
+fn neutral(format: Format) -> i32 {
+    if format == Format::Uint8 { 128 } else { 0 }
+}
+
+fn weights(format: Format, dimensions: &[usize], zero_point: i32) -> Result<Tensor> {
+    let elements = dimensions.iter().product();
+    let tensor = match format {
+        Format::Uint8 => Tensor::new(dimensions, vec![1u8; elements])?,
+        _ => Tensor::new(dimensions, vec![1i8; elements])?,
+    };
+    tensor.quantized(Quantization::tensor(0.5, zero_point))
+}
+
+fn requantizations() -> Result<Vec<Requantization>> {
+    let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
+    roundings.into_iter().map(|rounding| Ok(Requantization::new(Format::Int8, 1.0, 0)?.rounding(rounding))).collect()
+}
+
+fn ops() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    let stages = requantizations()?;
+    let mut outputs = vec![Output::Accumulator, Output::real()];
+    outputs.extend(stages.iter().cloned().map(Output::from));
+    for lhs in CODES {
+        for zero_point in [neutral(lhs), neutral(lhs) + 1] {
+            let weight_zero_point = zero_point - neutral(lhs);
+            for output in &outputs {
+                let matmul = |m| -> Result<_> {
+                    Ok(Matmul::new(typed(lhs, &[m, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?)
+                        .output(output.clone()))
+                };
+                ops.extend([matmul(1)?.build()?.into(), matmul(64)?.build()?.into()]);
+                // Convolutions by shape: direct, in groups of whole vec4, of any size, depthwise without and with
+                // multiplier, and pointwise.
+                for (channels, count, groups, kernel) in
+                    [(3, 4, 1, 3), (32, 16, 2, 3), (32, 8, 2, 3), (6, 6, 2, 3), (4, 4, 4, 3), (4, 8, 4, 3), (16, 4, 1, 1)]
+                {
+                    let filter = weights(Format::Int8, &[count, kernel, kernel, channels / groups], weight_zero_point)?;
+                    let image = typed(lhs, &[1, 8, 8, channels], zero_point)?;
+                    ops.push(Conv::new(image, filter).groups(groups).output(output.clone()).build()?.into());
+                }
+            }
+            let biased = Tensor::new([4], vec![1.0f32; 4])?;
+            let matmul = Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?);
+            ops.push(matmul.bias(biased.clone()).output(Output::real()).build()?.into());
+            for (channels, groups) in [(16, 1), (4, 4), (6, 2)] {
+                let filter = weights(Format::Int8, &[4, 3, 3, channels / groups], weight_zero_point)?;
+                let conv = Conv::new(typed(lhs, &[1, 8, 8, channels], zero_point)?, filter).groups(groups);
+                ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
+            }
+        }
+        for transposed in [false, true] {
+            let rhs = typed(lhs, &[16, 16], 0)?;
+            let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, rhs);
+            ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
+        }
+        for rhs in CODES {
+            let types = || -> Result<_> { Ok((typed(lhs, &[8], 0)?, typed(rhs, &[8], 0)?)) };
+            let (a, b) = types()?;
+            ops.push(Add::new(a, b, stages[0].clone())?.into());
+            for stage in &stages {
+                let (a, b) = types()?;
+                ops.push(Multiply::new(a, b, stage.clone())?.into());
+            }
+        }
+        let image = || typed(lhs, &[1, 8, 8, 4], 0);
+        ops.push(Pool::max(image()?, [2, 2]).build()?.into());
+        for stage in &stages {
+            ops.push(Pool::average(image()?, [2, 2]).output(stage.clone()).build()?.into());
+        }
+        ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
+        ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
+        ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
+    }
+    for format in [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32] {
+        let tensor_type = typed(format, &[4, 4], 0)?;
+        ops.push(Quantize::new(tensor_type.clone())?.into());
+        ops.push(Dequantize::new(tensor_type.clone())?.into());
+        for stage in &stages {
+            ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
+        }
+    }
+    Ok(ops)
+}

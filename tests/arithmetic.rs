@@ -1,0 +1,124 @@
+//! The shaders' integer and f32 arithmetic against Rust's, function by function, on random and boundary bit patterns.
+//! Whole ops are compared in tests/equivalence.rs.
+
+mod common;
+
+use common::{Random, context};
+
+const MAIN: &str = "
+@group(0) @binding(0) var<storage, read> pairs: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 8>>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let a = pairs[id.x].x;
+    let b = pairs[id.x].y;
+    let wide = multiply_wide(a, b);
+    results[id.x][0] = wide.x;
+    results[id.x][1] = wide.y;
+    results[id.x][2] = f32_from_i32(bitcast<i32>(a));
+    results[id.x][3] = f32_multiply(a, b);
+    results[id.x][4] = f32_add(a, b);
+    results[id.x][5] = f32_divide(a, b);
+    results[id.x][6] = bitcast<u32>(f32_round_to_i32(a));
+    results[id.x][7] = f32_order(a);
+}
+";
+
+/// What Rust says of a pair; `None` where the shader's function isn't defined (NaN, division by zero).
+fn expected(a: u32, b: u32) -> [Option<u32>; 8] {
+    let product = u64::from(a) * u64::from(b);
+    let (x, y) = (f32::from_bits(a), f32::from_bits(b));
+    let finite = x.is_finite() && y.is_finite();
+    [
+        Some((product >> 32) as u32),
+        Some(product as u32),
+        Some((a as i32 as f32).to_bits()),
+        finite.then(|| (x * y).to_bits()),
+        finite.then(|| (x + y).to_bits()),
+        (finite && y != 0.0).then(|| (x / y).to_bits()),
+        (!x.is_nan()).then(|| lowbit::numeric::round_saturating(x, i32::MIN, i32::MAX) as u32),
+        Some(if a >> 31 == 0 { a | 1 << 31 } else { !a }),
+    ]
+}
+
+#[test]
+fn shader_arithmetic_is_ieee() {
+    let Some(context) = context() else { return };
+    let mut random = Random::new(11);
+    let special = [
+        0u32, 1, 2, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x3f80_0000, 0x3f80_0001, 0x3f00_0000, 0x3eff_ffff, 0x4b00_0000,
+        0x4b80_0000, 0x4eff_ffff, 0x4f00_0000, 0x7f7f_ffff, 0x7f00_0000, 0x3fff_ffff, 0x0100_0000,
+    ];
+    let signed: Vec<u32> = special.iter().flat_map(|&bits| [bits, bits | 1 << 31]).collect();
+    let mut pairs: Vec<[u32; 2]> = signed.iter().flat_map(|&a| signed.iter().map(move |&b| [a, b])).collect();
+    for i in 0..400_000 {
+        let (a, b) = (random.next() as u32, random.next() as u32);
+        // Neighbouring exponents, where sums cancel and quotients round.
+        let near = (b & 0x807f_ffff) | (a & 0x7f80_0000).wrapping_add(((random.next() % 5) as u32) << 23) & 0x7f80_0000;
+        pairs.push(if i % 2 == 0 { [a, b] } else { [a, near] });
+    }
+    pairs.resize(pairs.len().next_multiple_of(64), [0, 0]);
+
+    let source = [
+        MAIN,
+        include_str!("../shaders/lib/multiply_wide.wgsl"),
+        include_str!("../shaders/lib/float_bits.wgsl"),
+    ];
+    let results = launch(&context, &source.concat(), &pairs);
+    let names = ["wide.x", "wide.y", "from_i32", "multiply", "add", "divide", "round_to_i32", "order"];
+    for (pair, results) in pairs.iter().zip(results.chunks_exact(8)) {
+        for ((expected, got), name) in expected(pair[0], pair[1]).iter().zip(results).zip(names) {
+            if let Some(expected) = expected {
+                assert_eq!(got, expected, "{name} of {:#010x} and {:#010x}: got {got:#010x}", pair[0], pair[1]);
+            }
+        }
+    }
+    println!("{} pairs on {}", pairs.len(), context.description());
+}
+
+/// Runs the program over all pairs and returns eight words for each.
+fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u32> {
+    let device = context.device();
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let buffer = |size: usize| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: size as u64,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    };
+    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 32));
+    context.queue().write_buffer(&input, 0, bytemuck::cast_slice(pairs));
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[
+            wgpu::BindGroupEntry { binding: 0, resource: input.as_entire_binding() },
+            wgpu::BindGroupEntry { binding: 1, resource: output.as_entire_binding() },
+        ],
+    });
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    pass.dispatch_workgroups(pairs.len() as u32 / 64, 1, 1);
+    drop(pass);
+    context.queue().submit([encoder.finish()]);
+    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 8]).expect("it fits");
+    let results = lowbit::DeviceTensor::from_buffer(results, output, 0).expect("a sound buffer");
+    let results = context.download_blocking(&results).expect("the device works");
+    results.values::<i32>().expect("int32").iter().map(|&word| word as u32).collect()
+}

@@ -1,0 +1,92 @@
+//! Every program that can be launched is sound WGSL that translates to every backend's language, and what the host
+//! believes of its parameters and bindings is what the shader says. No GPU is needed and nothing runs.
+
+#[path = "../examples/shaders/catalog.rs"]
+mod catalog;
+
+use std::process::Command;
+
+use lowbit::kernels::Dispatch;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+fn validated(name: &str, dispatch: &Dispatch) -> (naga::Module, ModuleInfo) {
+    let source = dispatch.program.source();
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));
+    (module, info)
+}
+
+#[test]
+fn programs_translate_to_every_backend() {
+    let programs = catalog::programs().expect("the catalog's ops are sound");
+    for (name, dispatch) in &programs {
+        let (module, info) = validated(name, dispatch);
+        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
+        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
+        let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
+    }
+    println!("{} programs validated and translated to SPIR-V, MSL and HLSL", programs.len());
+    assert!(programs.len() > 100, "the catalog has shrunk to {}", programs.len());
+}
+
+#[test]
+fn parameters_and_bindings_are_what_the_host_believes() {
+    for (name, dispatch) in &catalog::programs().expect("the catalog's ops are sound") {
+        let (module, _) = validated(name, dispatch);
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            if binding.binding == 0 {
+                check_parameters(name, dispatch, &module.types[variable.ty]);
+                continue;
+            }
+            let host = dispatch.bindings.iter().find(|b| b.slot == binding.binding);
+            let host = host.unwrap_or_else(|| panic!("{name}: binding {} is not bound", binding.binding));
+            let naga::AddressSpace::Storage { access } = variable.space else {
+                panic!("{name}: binding {} is not storage", binding.binding)
+            };
+            assert_eq!(access.contains(naga::StorageAccess::STORE), host.writes, "{name}: binding {}", binding.binding);
+        }
+        let declared = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
+        assert_eq!(declared, dispatch.bindings.len() + 1, "{name}: bindings");
+        let storage = dispatch.bindings.len();
+        assert!(storage <= 8, "{name} binds {storage} storage buffers, but 8 are guaranteed");
+    }
+}
+
+fn check_parameters(name: &str, dispatch: &Dispatch, declared: &naga::Type) {
+    let naga::TypeInner::Struct { members, span } = &declared.inner else { panic!("{name}: binding 0 is no struct") };
+    let shader: Vec<_> = members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset as usize)).collect();
+    let host: Vec<_> = dispatch.fields.iter().map(|f| (f.name, f.offset)).collect();
+    assert_eq!(shader, host, "{name}: names and offsets of the parameters");
+    assert_eq!(*span as usize, dispatch.parameters.len(), "{name}: bytes of the parameters");
+}
+
+/// The compiler of Chromium reads WGSL by its own lights; this runs where its command line tool is installed.
+#[test]
+fn tint_accepts_every_program() {
+    if Command::new("tint").arg("--help").output().is_err() {
+        eprintln!("\n*** NOT RUN: tint is not on the PATH ***\n");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("lowbit-tint-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let programs = catalog::programs().expect("the catalog's ops are sound");
+    for (name, dispatch) in &programs {
+        let path = folder.join("program.wgsl");
+        std::fs::write(&path, dispatch.program.source()).expect("a temporary file");
+        let out = Command::new("tint").args(["--format", "wgsl"]).arg(&path).output().expect("tint runs");
+        assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    println!("{} programs accepted by tint", programs.len());
+}
