@@ -1,4 +1,74 @@
-//! lowbit
+//! GPU compute kernels for quantized neural networks, in WGSL, on any GPU that [wgpu] reaches, with a CPU reference that
+//! defines what every kernel means.
+//!
+//! * **Equal means equal.** Every integer result is bit-identical on every adapter and on the CPU: accumulation, zero
+//!   points, and requantization in each rounding mode. Where results are f32, each operation is correctly rounded in
+//!   integer arithmetic, so those are bit-identical too.
+//! * **No shape gates.** Any m, n, k, any channel count and group size, batch, stride, dilation and padding. Empty tensors
+//!   are legal.
+//! * **Errors, not surprises.** A request is validated when an op is made; the message names both numbers and what to
+//!   change. No public call panics.
+//!
+//! # The map
+//!
+//! An **op** says *what*. The **reference** says what it *means*. A **kernel** says how a GPU *would*. **Tune** says
+//! *which*. **Plan** says *when and where*. **Gpu** does it.
+//!
+//! | To … | use |
+//! |---|---|
+//! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Concat`](ops::Concat) |
+//! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
+//! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
+//! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |
+//! | put tensors on it, or bring your buffers | [`Context::upload`], [`DeviceTensor::from_buffer`] |
+//! | run one op and wait | [`Context::run`] |
+//! | run a network in one submission | [`Graph`], [`Context::plan`], [`Plan`] |
+//! | record into your own encoder | [`Plan::record`] |
+//! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
+//! | know the bytes in device memory | [`pack`] |
+//!
+//! # A quantized layer
+//!
+//! Real numbers are `scale · (code − zero_point)`. A layer multiplies uint8 activations with int8 weights into exact i32
+//! accumulators and requantizes them:
+//!
+//! ```
+//! use lowbit::ops::{Matmul, Requantization};
+//! use lowbit::{Format, Granularity, Quantization, Tensor, reference};
+//!
+//! // Two rows of four activations, and a weight matrix [out = 3, in = 4] with a scale per output.
+//! let activations = Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?
+//!     .quantized(Quantization::tensor(0.02, 128))?;
+//! let weights = Tensor::new([3, 4], vec![1i8, -2, 3, -4, 127, 0, 0, -127, 5, 6, 7, 8])?
+//!     .quantized(Quantization::symmetric_axis(0, [0.01, 0.002, 0.03]))?;
+//! let bias = Tensor::new([3], vec![100i32, -50, 0])?;
+//!
+//! let layer = Matmul::new(activations.tensor_type().clone(), weights)
+//!     .transposed()
+//!     .bias(bias)
+//!     .output(Requantization::new(Format::Uint8, 0.05, 10)?.relu())
+//!     .build()?
+//!     .into();
+//! let out = reference::run(&layer, &[&activations])?;
+//! assert_eq!(out[0].values::<u8>()?, [15, 10, 10, 10, 10, 10]);
+//!
+//! // The same bits on a GPU, where there is one.
+//! # #[cfg(not(target_arch = "wasm32"))]
+//! if let Ok(context) = lowbit::Context::new_blocking() {
+//!     assert_eq!(context.run(&layer, &[&activations])?, out);
+//! }
+//! # Ok::<(), lowbit::Error>(())
+//! ```
+//!
+//! # In your engine
+//!
+//! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
+//! your encoder; nothing is submitted behind your back. Tensors in device memory have their innermost dimension packed
+//! little end first into u32 words; formats narrower than 32 bits pad each row with zeros to whole `vec4<u32>`
+//! ([`Format::row_words`]). Convolutions take images as `[batch, spatial…, channels]`.
+//!
+//! Without a GPU a CPU library serves you better: the reference is written to be right, not fast.
 
 mod error;
 pub mod gpu;
@@ -13,7 +83,12 @@ mod tune;
 
 pub use error::{Error, Result};
 pub use gpu::{Context, ContextOptions, Counters, DeviceTensor, Plan};
-pub use numeric::{Format, Rounding};
+pub use numeric::{Format, Multiplier, Rounding};
 pub use plan::{Graph, Value};
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};
 pub use tune::Tuner;
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

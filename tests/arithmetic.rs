@@ -47,8 +47,24 @@ fn shader_arithmetic_is_ieee() {
     let Some(context) = context() else { return };
     let mut random = Random::new(11);
     let special = [
-        0u32, 1, 2, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x3f80_0000, 0x3f80_0001, 0x3f00_0000, 0x3eff_ffff, 0x4b00_0000,
-        0x4b80_0000, 0x4eff_ffff, 0x4f00_0000, 0x7f7f_ffff, 0x7f00_0000, 0x3fff_ffff, 0x0100_0000,
+        0u32,
+        1,
+        2,
+        0x7f_ffff,
+        0x80_0000,
+        0x80_0001,
+        0x3f80_0000,
+        0x3f80_0001,
+        0x3f00_0000,
+        0x3eff_ffff,
+        0x4b00_0000,
+        0x4b80_0000,
+        0x4eff_ffff,
+        0x4f00_0000,
+        0x7f7f_ffff,
+        0x7f00_0000,
+        0x3fff_ffff,
+        0x0100_0000,
     ];
     let signed: Vec<u32> = special.iter().flat_map(|&bits| [bits, bits | 1 << 31]).collect();
     let mut pairs: Vec<[u32; 2]> = signed.iter().flat_map(|&a| signed.iter().map(move |&b| [a, b])).collect();
@@ -60,11 +76,8 @@ fn shader_arithmetic_is_ieee() {
     }
     pairs.resize(pairs.len().next_multiple_of(64), [0, 0]);
 
-    let source = [
-        MAIN,
-        include_str!("../shaders/lib/multiply_wide.wgsl"),
-        include_str!("../shaders/lib/float_bits.wgsl"),
-    ];
+    let source =
+        [MAIN, include_str!("../shaders/lib/multiply_wide.wgsl"), include_str!("../shaders/lib/float_bits.wgsl")];
     let results = launch(&context, &source.concat(), &pairs);
     let names = ["wide.x", "wide.y", "from_i32", "multiply", "add", "divide", "round_to_i32", "order"];
     for (pair, results) in pairs.iter().zip(results.chunks_exact(8)) {

@@ -25,7 +25,8 @@ fn programs_translate_to_every_backend() {
     let programs = catalog::programs().expect("the catalog's ops are sound");
     for (name, dispatch) in &programs {
         let (module, info) = validated(name, dispatch);
-        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        spv::write_vec(&module, &info, &spv::Options::default(), None)
+            .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
         let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));

@@ -35,6 +35,9 @@ pub(crate) struct Window {
     pub end: [usize; 3],
 }
 
+/// More taps than any sum of codes could have without leaving i32.
+const MAX_TAPS: usize = 1 << 24;
+
 /// The caller's words for a window: empty lists mean all ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WindowRequest {
@@ -69,6 +72,8 @@ impl WindowRequest {
             begin: [0; 3],
             end: [0; 3],
         };
+        let taps = kernel.iter().try_fold(1usize, |taps, &k| taps.checked_mul(k)).filter(|&t| t <= MAX_TAPS);
+        require!(taps.is_some(), "a kernel of {kernel:?} has more than {MAX_TAPS} taps: use a smaller one");
         for i in 0..rank {
             let reach = (kernel[i] - 1)
                 .checked_mul(dilation[i])

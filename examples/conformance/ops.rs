@@ -1,0 +1,502 @@
+//! What each operator of the set means in terms of this crate's ops: slots and attributes to types, layouts and stages.
+//! The same mapping serves both devices; what it makes is compared in `compare`.
+
+use lowbit::numeric::Multiplier;
+use lowbit::ops::{
+    Add, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool, Quantize,
+    Requantization, Requantize, Table,
+};
+use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
+
+use crate::Result;
+use crate::array::{Array, Elements};
+use crate::case::Case;
+use crate::device::Device;
+
+/// The outputs of a case, as this crate computes them.
+pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
+    let output = match case.op.as_str() {
+        "MatMulInteger" => matmul_integer(case, device),
+        "QLinearMatMul" => qlinear_matmul(case, device),
+        "QGemm" => qgemm(case, device),
+        "DynamicQuantizeMatMul" => dynamic_quantize_matmul(case, device),
+        "ConvInteger" => conv_integer(case, device),
+        "QLinearConv" => qlinear_conv(case, device),
+        "QuantizeLinear" => quantize_linear(case, device),
+        "DequantizeLinear" => return Ok(vec![dequantize_linear(case, device)?]),
+        "DynamicQuantizeLinear" => return dynamic_quantize_linear(case, device),
+        "QLinearAdd" => qlinear_add(case, device),
+        "QLinearMul" => qlinear_mul(case, device),
+        "QLinearAveragePool" => qlinear_average_pool(case, device),
+        "QLinearGlobalAveragePool" => qlinear_global_average_pool(case, device),
+        "QLinearLeakyRelu" => qlinear_leaky_relu(case, device),
+        "QLinearSigmoid" => qlinear_sigmoid(case, device),
+        "RequantizeFixedPoint" => requantize_fixed_point(case, device),
+        "TfliteConv2D" => tflite_conv(case, device),
+        "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
+        "TfliteFullyConnected" => tflite_fully_connected(case, device),
+        other => return Err(format!("operator {other} is not implemented").into()),
+    };
+    Ok(vec![Array::of(&output?)?])
+}
+
+/// Codes with scales and zero points, before it is known along which axis those lie.
+struct Operand {
+    codes: Tensor,
+    scales: Vec<f32>,
+    zero_points: Vec<i32>,
+}
+
+impl Operand {
+    /// From the slots of codes, scale and zero point. Without a scale it is 1, without a zero point that is 0.
+    fn new(case: &Case, codes: usize, scale: Option<usize>, zero_point: Option<usize>) -> Result<Self> {
+        let scales = scale.map_or(Ok(vec![1.0]), |slot| case.input(slot)?.floats())?;
+        Ok(Self { codes: case.input(codes)?.tensor()?, scales, zero_points: zero_points(case, zero_point)? })
+    }
+
+    /// From three slots in a row.
+    fn triple(case: &Case, first: usize) -> Result<Self> {
+        Self::new(case, first, Some(first + 1), Some(first + 2))
+    }
+
+    /// The tensor, quantized along `axis` where there is more than one scale or zero point.
+    fn along(self, axis: usize) -> Result<Tensor> {
+        let quantization = quantization(self.codes.shape(), axis, self.scales, self.zero_points)?;
+        Ok(self.codes.quantized(quantization)?)
+    }
+
+    /// The tensor, quantized as a whole.
+    fn whole(self) -> Result<Tensor> {
+        let (scale, zero_point) = (only("scale", &self.scales)?, only("zero point", &self.zero_points)?);
+        Ok(self.codes.quantized(Quantization::tensor(scale, zero_point))?)
+    }
+}
+
+/// The zero points of a slot; 0 where it is empty.
+fn zero_points(case: &Case, slot: Option<usize>) -> Result<Vec<i32>> {
+    slot.and_then(|slot| case.optional(slot)).map_or(Ok(vec![0]), Array::integers)
+}
+
+fn only<T: Copy>(what: &str, values: &[T]) -> Result<T> {
+    match values {
+        [value] => Ok(*value),
+        _ => Err(format!("there are {} {what}s where one is needed", values.len()).into()),
+    }
+}
+
+/// One scale and zero point each for the whole shape, or else for each index along `axis`.
+fn quantization(shape: &[usize], axis: usize, scales: Vec<f32>, zero_points: Vec<i32>) -> Result<Quantization> {
+    if let ([scale], [zero_point]) = (&scales[..], &zero_points[..]) {
+        return Ok(Quantization::tensor(*scale, *zero_point));
+    }
+    let extent =
+        *shape.get(axis).ok_or_else(|| format!("{shape:?} is quantized along an axis that it doesn't have"))?;
+    let scales = if let [scale] = scales[..] { vec![scale; extent] } else { scales };
+    Ok(Quantization::new(Granularity::Axis(axis), scales, zero_points))
+}
+
+/// The quantization of an output from the slots of its scale and zero point, whose data type is the output's.
+fn requantization(case: &Case, scale: usize, zero_point: usize, default: Format) -> Result<Requantization> {
+    let format = case.optional(zero_point).map_or(Ok(default), |array| format(array.elements.dtype()))?;
+    let scale = only("scale", &case.input(scale)?.floats()?)?;
+    let zero_point = only("zero point", &zero_points(case, Some(zero_point))?)?;
+    Ok(Requantization::new(format, scale, zero_point)?)
+}
+
+fn format(dtype: &str) -> Result<Format> {
+    match dtype {
+        "u8" => Ok(Format::Uint8),
+        "s8" => Ok(Format::Int8),
+        "u16" => Ok(Format::Uint16),
+        "s16" => Ok(Format::Int16),
+        "i32" => Ok(Format::Int32),
+        other => Err(format!("tensors of {other} are not implemented").into()),
+    }
+}
+
+/// Whether an integer attribute is set.
+fn flag(case: &Case, name: &str) -> Result<bool> {
+    Ok(case.attribute::<i64>(name)?.unwrap_or(0) != 0)
+}
+
+fn matmul_integer(case: &Case, device: &Device) -> Result<Tensor> {
+    let (lhs, rhs) = (Operand::new(case, 0, None, Some(2))?, Operand::new(case, 1, None, Some(3))?);
+    matmul(device, lhs, rhs, Output::Accumulator)
+}
+
+fn qlinear_matmul(case: &Case, device: &Device) -> Result<Tensor> {
+    let (lhs, rhs) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
+    let output = requantization(case, 6, 7, lhs.codes.format())?;
+    matmul(device, lhs, rhs, output.into())
+}
+
+/// A matmul under NumPy's rules: a vector is a row on the left and a column on the right, and leaves no dimension.
+fn matmul(device: &Device, mut lhs: Operand, mut rhs: Operand, output: Output) -> Result<Tensor> {
+    let (row, column) = (lhs.codes.shape().len() == 1, rhs.codes.shape().len() == 1);
+    if row {
+        lhs.codes = lhs.codes.reshaped([&[1], lhs.codes.shape()].concat())?;
+    }
+    if column {
+        rhs.codes = rhs.codes.reshaped([rhs.codes.shape(), &[1]].concat())?;
+    }
+    let (Some(row_axis), Some(column_axis)) =
+        (lhs.codes.shape().len().checked_sub(2), rhs.codes.shape().len().checked_sub(1))
+    else {
+        return Err("a scalar can't be multiplied as a matrix".into());
+    };
+    let (lhs, rhs) = (lhs.along(row_axis)?, rhs.along(column_axis)?);
+    let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(output).build()?;
+    let out = first(device.run(op, &[&lhs])?)?;
+    let mut shape = out.shape().to_vec();
+    if column {
+        shape.remove(shape.len() - 1);
+    }
+    if row {
+        shape.remove(shape.len() - if column { 1 } else { 2 });
+    }
+    Ok(out.reshaped(shape)?)
+}
+
+fn qgemm(case: &Case, device: &Device) -> Result<Tensor> {
+    let (mut lhs, rhs) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
+    // alpha · s_a · s_b / s_y from left to right is a matmul's own multiplier if alpha is part of s_a.
+    let alpha = case.attribute::<f32>("alpha")?.unwrap_or(1.0);
+    lhs.scales.iter_mut().for_each(|scale| *scale *= alpha);
+    let output = match case.optional(7) {
+        Some(_) => requantization(case, 7, 8, lhs.codes.format())?.into(),
+        None => Output::real(),
+    };
+    if flag(case, "transA")? {
+        lhs.codes = lhs.codes.permuted(&[1, 0])?;
+    }
+    let transposed = flag(case, "transB")?;
+    let (lhs, rhs) = (lhs.along(0)?, rhs.along(if transposed { 0 } else { 1 })?);
+    let mut op = Matmul::new(lhs.tensor_type().clone(), rhs).output(output);
+    if transposed {
+        op = op.transposed();
+    }
+    if let Some(bias) = case.optional(6) {
+        op = op.bias(bias.tensor()?);
+    }
+    first(device.run(op.build()?, &[&lhs])?)
+}
+
+fn dynamic_quantize_matmul(case: &Case, device: &Device) -> Result<Tensor> {
+    let (lhs, rhs) = (case.input(0)?.tensor()?, Operand::new(case, 1, Some(2), Some(3))?);
+    let columns = rhs.codes.shape().len().saturating_sub(1);
+    let codes = TensorType::new(Format::Uint8, lhs.shape())?;
+    let quantize = DynamicQuantize::new(lhs.shape(), Format::Uint8, DynamicGranularity::Tensor)?;
+    let mut op = Matmul::new(codes, rhs.along(columns)?).dynamic_lhs(Granularity::Tensor).output(Output::real());
+    if let Some(bias) = case.optional(4) {
+        op = op.bias(bias.tensor()?);
+    }
+    let mut graph = Graph::new();
+    let x = graph.input(lhs.tensor_type().clone());
+    let quantized = graph.add_all(quantize, &[x])?;
+    let y = graph.add(op.build()?, &quantized)?;
+    graph.output(y);
+    first(device.run_graph(&graph, &[&lhs])?)
+}
+
+fn conv_integer(case: &Case, device: &Device) -> Result<Tensor> {
+    let (x, weights) = (Operand::new(case, 0, None, Some(2))?, Operand::new(case, 1, None, Some(3))?);
+    conv(case, device, x, weights, None, Output::Accumulator)
+}
+
+fn qlinear_conv(case: &Case, device: &Device) -> Result<Tensor> {
+    let (x, weights) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
+    let output = requantization(case, 6, 7, x.codes.format())?;
+    let bias = case.optional(8).map(Array::tensor).transpose()?;
+    conv(case, device, x, weights, bias, output.into())
+}
+
+/// A convolution of NCHW images with OIHW weights.
+fn conv(
+    case: &Case,
+    device: &Device,
+    x: Operand,
+    weights: Operand,
+    bias: Option<Tensor>,
+    output: Output,
+) -> Result<Tensor> {
+    let x = channels_last(&x.whole()?)?;
+    let weights = weights.along(0)?;
+    if let Some(kernel) = case.attribute::<Vec<usize>>("kernel_shape")?
+        && Some(&kernel[..]) != weights.shape().get(2..)
+    {
+        return Err(format!("kernel_shape is {kernel:?}, but the weights are {}", weights.tensor_type()).into());
+    }
+    let window = Window::of(case)?;
+    let mut op = Conv::new(x.tensor_type().clone(), channels_last(&weights)?)
+        .stride(window.strides)
+        .dilation(window.dilations)
+        .padding(window.padding)
+        .groups(case.attribute("group")?.unwrap_or(1))
+        .output(output);
+    if let Some(bias) = bias {
+        op = op.bias(bias);
+    }
+    channels_first(&first(device.run(op.build()?, &[&x])?)?)
+}
+
+/// The attributes that convolutions and pools share.
+struct Window {
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    padding: Padding,
+}
+
+impl Window {
+    fn of(case: &Case) -> Result<Self> {
+        let list = |name: &str| -> Result<Vec<usize>> { Ok(case.attribute(name)?.unwrap_or_default()) };
+        let padding = match case.attribute::<String>("auto_pad")?.as_deref().unwrap_or("NOTSET") {
+            "NOTSET" => match &list("pads")?[..] {
+                [] => Padding::None,
+                pads => {
+                    let (begin, end) = pads.split_at(pads.len() / 2);
+                    Padding::Explicit { begin: begin.to_vec(), end: end.to_vec() }
+                }
+            },
+            "VALID" => Padding::None,
+            "SAME_UPPER" => Padding::SameUpper,
+            "SAME_LOWER" => Padding::SameLower,
+            other => return Err(format!("auto_pad \"{other}\" is not implemented").into()),
+        };
+        Ok(Self { strides: list("strides")?, dilations: list("dilations")?, padding })
+    }
+}
+
+/// NCHW to NHWC, of any number of spatial dimensions.
+fn channels_last(tensor: &Tensor) -> Result<Tensor> {
+    let order: Vec<usize> = [0].into_iter().chain(2..tensor.shape().len()).chain([1]).collect();
+    Ok(tensor.permuted(&order)?)
+}
+
+/// NHWC to NCHW, of any number of spatial dimensions.
+fn channels_first(tensor: &Tensor) -> Result<Tensor> {
+    let channels = tensor.shape().len().saturating_sub(1);
+    let order: Vec<usize> = [0, channels].into_iter().chain(1..channels).collect();
+    Ok(tensor.permuted(&order)?)
+}
+
+fn first(tensors: Vec<Tensor>) -> Result<Tensor> {
+    Ok(tensors.into_iter().next().ok_or("the op made no output")?)
+}
+
+fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
+    let x = case.input(0)?;
+    let dtype = match case.optional(2) {
+        Some(zero_point) => zero_point.elements.dtype().to_string(),
+        None => case.attribute("output_dtype")?.unwrap_or_else(|| "u8".to_string()),
+    };
+    let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
+    let x = Tensor::new(&x.shape[..], x.floats()?)?;
+    first(device.run(Quantize::new(codes)?, &[&x])?)
+}
+
+fn dequantize_linear(case: &Case, device: &Device) -> Result<Array> {
+    let codes = case.input(0)?.tensor()?.quantized(linear_quantization(case)?)?;
+    let dtype = match case.attribute::<String>("output_dtype")? {
+        Some(dtype) => dtype,
+        None => case.input(1)?.elements.dtype().to_string(),
+    };
+    let real = Array::of(&first(device.run(Dequantize::new(codes.tensor_type().clone())?, &[&codes])?)?)?;
+    match dtype.as_str() {
+        "f32" => Ok(real),
+        "f16" => real.to_f16(),
+        other => Err(format!("outputs of {other} are not implemented").into()),
+    }
+}
+
+/// The quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.
+fn linear_quantization(case: &Case) -> Result<Quantization> {
+    let (shape, scales) = (&case.input(0)?.shape, case.input(1)?);
+    let zero_points = zero_points(case, Some(2))?;
+    let axis = case.attribute::<isize>("axis")?.unwrap_or(1);
+    // An axis out of range does no harm where nothing lies along it.
+    let axis = if axis < 0 { shape.len().wrapping_add_signed(axis) } else { axis.unsigned_abs() };
+    let size = case.attribute::<usize>("block_size")?.unwrap_or(0);
+    if size == 0 {
+        return quantization(shape, axis, scales.floats()?, zero_points);
+    }
+    let divided = |(i, &extent): (usize, &usize)| if i == axis { extent.div_ceil(size) } else { extent };
+    let blocks: Vec<usize> = shape.iter().enumerate().map(divided).collect();
+    if scales.shape != blocks {
+        let message = format!("blocks of {size} along axis {axis} of {shape:?} need scales of {blocks:?}");
+        return Err(format!("{message}, not {:?}", scales.shape).into());
+    }
+    Ok(Quantization::new(Granularity::Blocks { axis, size }, scales.floats()?, zero_points))
+}
+
+fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
+    let x = case.input(0)?.tensor()?;
+    let op = DynamicQuantize::new(x.shape(), Format::Uint8, DynamicGranularity::Tensor)?;
+    let outputs = device.run(op, &[&x])?;
+    let [codes, parameters] = &outputs[..] else {
+        return Err(format!("{} outputs were made where two are needed", outputs.len()).into());
+    };
+    let (scale, zero_point) = only("pair of parameters", parameters.values::<(f32, i32)>()?)?;
+    let scalar = |elements| Array { shape: Vec::new(), elements };
+    let (scale, zero_point) = (Elements::F32(vec![scale]), Elements::U8(vec![u8::try_from(zero_point)?]));
+    Ok(vec![Array::of(codes)?, scalar(scale), scalar(zero_point)])
+}
+
+fn qlinear_add(case: &Case, device: &Device) -> Result<Tensor> {
+    let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
+    let output = requantization(case, 6, 7, lhs.format())?;
+    first(device.run(Add::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
+}
+
+fn qlinear_mul(case: &Case, device: &Device) -> Result<Tensor> {
+    let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
+    let output = requantization(case, 6, 7, lhs.format())?;
+    first(device.run(Multiply::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
+}
+
+fn qlinear_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
+    let x = Operand::triple(case, 0)?.whole()?;
+    let output = requantization(case, 3, 4, x.format())?;
+    let kernel: Vec<usize> = case.attribute("kernel_shape")?.ok_or("the attribute kernel_shape is missing")?;
+    let window = Window::of(case)?;
+    let (count_padding, round_up) = (flag(case, "count_include_pad")?, flag(case, "ceil_mode")?);
+    in_channels_last(case, &x, |x| {
+        let mut op = Pool::average(x.tensor_type().clone(), kernel)
+            .stride(window.strides)
+            .dilation(window.dilations)
+            .padding(window.padding)
+            .output(output);
+        if count_padding {
+            op = op.count_padding();
+        }
+        if round_up {
+            op = op.round_up();
+        }
+        first(device.run(op.build()?, &[x])?)
+    })
+}
+
+fn qlinear_global_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
+    let x = Operand::triple(case, 0)?.whole()?;
+    let output = requantization(case, 3, 4, x.format())?;
+    in_channels_last(case, &x, |x| {
+        let op = Pool::global_average(x.tensor_type().clone()).output(output).build()?;
+        first(device.run(op, &[x])?)
+    })
+}
+
+/// Runs something on NHWC images, whichever layout the case has.
+fn in_channels_last(case: &Case, x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if flag(case, "channels_last")? {
+        return run(x);
+    }
+    channels_first(&run(&channels_last(x)?)?)
+}
+
+fn qlinear_leaky_relu(case: &Case, device: &Device) -> Result<Tensor> {
+    let x = Operand::triple(case, 0)?.whole()?;
+    let alpha = case.attribute("alpha")?.unwrap_or(0.01);
+    let op = Table::leaky_relu(x.tensor_type().clone(), alpha, requantization(case, 3, 4, x.format())?)?;
+    first(device.run(op, &[&x])?)
+}
+
+fn qlinear_sigmoid(case: &Case, device: &Device) -> Result<Tensor> {
+    let x = Operand::triple(case, 0)?.whole()?;
+    let op = Table::sigmoid(x.tensor_type().clone(), requantization(case, 3, 4, x.format())?)?;
+    first(device.run(op, &[&x])?)
+}
+
+fn requantize_fixed_point(case: &Case, device: &Device) -> Result<Tensor> {
+    let (acc, shape) = (case.input(0)?.tensor()?, &case.input(0)?.shape);
+    let (words, shifts) = (case.input(1)?.integers()?, case.input(2)?.integers()?);
+    if words.len() != shifts.len() {
+        return Err(format!("there are {} multipliers but {} shifts", words.len(), shifts.len()).into());
+    }
+    let pairs = words.into_iter().zip(shifts);
+    let multipliers = pairs.map(|(word, shift)| Multiplier::fixed(word, shift)).collect::<lowbit::Result<Vec<_>>>()?;
+    // The multipliers replace the scales, which only say how many there are.
+    let columns = shape.last().copied().unwrap_or(1);
+    let acc = acc.quantized(quantization(shape, shape.len().wrapping_sub(1), vec![1.0; columns], vec![0])?)?;
+    let target = case.outputs.first().ok_or("the case has no output")?;
+    let zero_point = only("zero point", &zero_points(case, Some(3))?)?;
+    let output = Requantization::new(format(target.array.elements.dtype())?, 1.0, zero_point)?;
+    let output = fixed_point(case, output)?.multipliers(multipliers);
+    first(device.run(Requantize::new(acc.tensor_type().clone(), output)?, &[&acc])?)
+}
+
+/// The stage with the rounding mode and the clamp that TFLite's attributes say.
+fn fixed_point(case: &Case, output: Requantization) -> Result<Requantization> {
+    let rounding = match case.attribute::<String>("rounding")?.as_deref().unwrap_or("double") {
+        "double" => Rounding::FixedDouble,
+        "single" => Rounding::FixedSingle,
+        other => return Err(format!("rounding \"{other}\" is not implemented").into()),
+    };
+    let (low, high) = output.bounds();
+    let low = case.attribute("act_min")?.unwrap_or(low);
+    let high = case.attribute("act_max")?.unwrap_or(high);
+    Ok(output.rounding(rounding).clamp(low, high)?)
+}
+
+/// The operands of TFLite's ops: x, symmetric weights, the bias and the output stage.
+struct Tflite {
+    x: Tensor,
+    weights: Operand,
+    bias: Option<Tensor>,
+    output: Requantization,
+}
+
+impl Tflite {
+    fn of(case: &Case) -> Result<Self> {
+        let x = Operand::triple(case, 0)?.whole()?;
+        let scale = only("scale", &case.input(6)?.floats()?)?;
+        let zero_point = only("zero point", &zero_points(case, Some(7))?)?;
+        let output = fixed_point(case, Requantization::new(x.format(), scale, zero_point)?)?;
+        let bias = case.optional(5).map(Array::tensor).transpose()?;
+        Ok(Self { x, weights: Operand::new(case, 3, Some(4), None)?, bias, output })
+    }
+}
+
+fn tflite_conv(case: &Case, device: &Device) -> Result<Tensor> {
+    let Tflite { x, weights, bias, output } = Tflite::of(case)?;
+    tflite_window(case, device, x, weights.along(0)?, 1, bias, output)
+}
+
+fn tflite_depthwise_conv(case: &Case, device: &Device) -> Result<Tensor> {
+    let Tflite { x, weights, bias, output } = Tflite::of(case)?;
+    // 1HWC to C11 with the kernel between: one input channel per output, C times the multiplier of them.
+    let weights = weights.along(3)?.permuted(&[3, 1, 2, 0])?;
+    let groups = x.tensor_type().shape().row_length();
+    tflite_window(case, device, x, weights, groups, bias, output)
+}
+
+/// A convolution of NHWC images with OHWI weights.
+fn tflite_window(
+    case: &Case,
+    device: &Device,
+    x: Tensor,
+    weights: Tensor,
+    groups: usize,
+    bias: Option<Tensor>,
+    output: Requantization,
+) -> Result<Tensor> {
+    let padding = match case.attribute::<String>("padding")?.as_deref() {
+        Some("SAME") => Padding::SameUpper,
+        Some("VALID") => Padding::None,
+        other => return Err(format!("padding {other:?} is neither SAME nor VALID").into()),
+    };
+    let stride = case.attribute("stride")?.unwrap_or(1);
+    let mut op =
+        Conv::new(x.tensor_type().clone(), weights).stride([stride; 2]).padding(padding).groups(groups).output(output);
+    if let Some(bias) = bias {
+        op = op.bias(bias);
+    }
+    first(device.run(op.build()?, &[&x])?)
+}
+
+fn tflite_fully_connected(case: &Case, device: &Device) -> Result<Tensor> {
+    let Tflite { x, weights, bias, output } = Tflite::of(case)?;
+    let mut op = Matmul::new(x.tensor_type().clone(), weights.along(0)?).transposed().output(output);
+    if let Some(bias) = bias {
+        op = op.bias(bias);
+    }
+    first(device.run(op.build()?, &[&x])?)
+}
