@@ -1,6 +1,7 @@
 //! Host tensors to device words and back: rows packed little end first, padded with zeros to whole `vec4<u32>` where the
 //! format is narrower than 32 bits. The orders that kernels want for weights live with the kernels.
 
+use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::Values;
 use crate::tensor::{Element, Tensor, TensorType};
@@ -32,11 +33,11 @@ pub fn words(tensor: &Tensor) -> Vec<u32> {
 ///
 /// # Errors
 /// If there are fewer words than the type needs.
-pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> crate::Result<Tensor> {
+pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
     let shape = tensor_type.shape();
     let (rows, row) = (shape.rows(), shape.row_length());
     let needed = rows * tensor_type.format().row_words(row);
-    crate::error::require!(
+    require!(
         words.len() >= needed,
         "{tensor_type} takes {needed} words in device memory, but {} were given",
         words.len()
@@ -51,7 +52,7 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> crate::Result<Tensor> 
         })
     };
     let dimensions = tensor_type.dimensions();
-    fn plain<T: Element>(dimensions: &[usize], values: Vec<T>) -> crate::Result<Tensor> {
+    fn plain<T: Element>(dimensions: &[usize], values: Vec<T>) -> Result<Tensor> {
         Tensor::new(dimensions, values)
     }
     let plain = match tensor_type.format() {

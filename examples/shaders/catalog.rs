@@ -16,7 +16,11 @@ const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
     let mut programs = BTreeMap::new();
     for op in ops()? {
-        for limits in [Limits::default(), Limits { invocations: 32, ..Limits::default() }, Limits { invocations: 1, ..Limits::default() }] {
+        for limits in [
+            Limits::default(),
+            Limits { invocations: 32, ..Limits::default() },
+            Limits { invocations: 1, ..Limits::default() },
+        ] {
             for candidate in kernels::candidates(&op, &limits) {
                 programs.extend(candidate.dispatches.into_iter().map(|d| (d.program.name(), d)));
             }
@@ -58,22 +62,32 @@ fn ops() -> Result<Vec<Op>> {
             let weight_zero_point = zero_point - neutral(lhs);
             for output in &outputs {
                 let matmul = |m| -> Result<_> {
-                    Ok(Matmul::new(typed(lhs, &[m, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?)
-                        .output(output.clone()))
+                    Ok(Matmul::new(
+                        typed(lhs, &[m, 16], zero_point)?,
+                        weights(Format::Int8, &[16, 4], weight_zero_point)?,
+                    )
+                    .output(output.clone()))
                 };
                 ops.extend([matmul(1)?.build()?.into(), matmul(64)?.build()?.into()]);
                 // Convolutions by shape: direct, in groups of whole vec4, of any size, depthwise without and with
                 // multiplier, and pointwise.
-                for (channels, count, groups, kernel) in
-                    [(3, 4, 1, 3), (32, 16, 2, 3), (32, 8, 2, 3), (6, 6, 2, 3), (4, 4, 4, 3), (4, 8, 4, 3), (16, 4, 1, 1)]
-                {
+                for (channels, count, groups, kernel) in [
+                    (3, 4, 1, 3),
+                    (32, 16, 2, 3),
+                    (32, 8, 2, 3),
+                    (6, 6, 2, 3),
+                    (4, 4, 4, 3),
+                    (4, 8, 4, 3),
+                    (16, 4, 1, 1),
+                ] {
                     let filter = weights(Format::Int8, &[count, kernel, kernel, channels / groups], weight_zero_point)?;
                     let image = typed(lhs, &[1, 8, 8, channels], zero_point)?;
                     ops.push(Conv::new(image, filter).groups(groups).output(output.clone()).build()?.into());
                 }
             }
             let biased = Tensor::new([4], vec![1.0f32; 4])?;
-            let matmul = Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?);
+            let matmul =
+                Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?);
             ops.push(matmul.bias(biased.clone()).output(Output::real()).build()?.into());
             for (channels, groups) in [(16, 1), (4, 4), (6, 2)] {
                 let filter = weights(Format::Int8, &[4, 3, 3, channels / groups], weight_zero_point)?;

@@ -5,6 +5,7 @@ use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, 
 use super::program::{self, Program};
 use super::requantize::rescale;
 use super::{granularity, line_groups, stage};
+use crate::numeric::Format;
 use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
@@ -69,7 +70,7 @@ pub(super) fn launch(
 }
 
 pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
-    let output_type = TensorType::new(crate::Format::Float32, op.input().dimensions()).expect("the input's shape");
+    let output_type = TensorType::new(Format::Float32, op.input().dimensions()).expect("the input's shape");
     rescale("dequantize", op.input(), op.granularity(), &Output::real(), &output_type, &dequantize_entries(op), limits)
 }
 

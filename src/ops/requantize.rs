@@ -2,7 +2,7 @@
 //! are `kernels/requantize.rs`.
 
 use super::output::{Requantization, Stage, StageEntry};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::tensor::{Granularity, TensorType};
 
 /// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or 8- or 16-bit codes
@@ -35,7 +35,7 @@ impl Requantize {
     /// If the input is not an integer tensor with scales, or a multiplier is not finite and positive.
     pub fn new(input: TensorType, output: Requantization) -> Result<Self> {
         let Some(quantization) = input.quantization().cloned() else {
-            return Err(crate::Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
+            return Err(Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
         };
         let scales: Vec<_> = quantization.scales().iter().map(|&s| (s, 1.0)).collect();
         let multipliers = output.channel_multipliers(&scales)?;
@@ -88,11 +88,11 @@ pub(super) fn require_per_tensor(name: &str, tensor_type: &TensorType) -> Result
     require!(tensor_type.format().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
     match tensor_type.quantization() {
         Some(q) if q.granularity() == Granularity::Tensor => Ok((q.scale(0), q.zero_point(0))),
-        Some(q) => Err(crate::Error::Request(format!(
+        Some(q) => Err(Error::Request(format!(
             "{name} {tensor_type} is quantized by {:?}, but it must have one scale per tensor: requantize it first",
             q.granularity()
         ))),
-        None => Err(crate::Error::Request(format!(
+        None => Err(Error::Request(format!(
             "{name} {tensor_type} has no scale: give it one with TensorType::quantized"
         ))),
     }

@@ -3,7 +3,7 @@
 
 use super::output::Requantization;
 use super::requantize::require_per_tensor;
-use crate::error::Result;
+use crate::error::{Result, require};
 use crate::numeric;
 use crate::tensor::TensorType;
 
@@ -51,12 +51,12 @@ impl Table {
     /// If a type is not int8 or uint8, or the shapes differ.
     pub fn from_bytes(input: TensorType, output: TensorType, entries: [u8; 256]) -> Result<Self> {
         for (name, tensor_type) in [("the input", &input), ("the output", &output)] {
-            crate::error::require!(
+            require!(
                 tensor_type.format().is_8_bit(),
                 "{name} is {tensor_type}, but it must be int8 or uint8"
             );
         }
-        crate::error::require!(
+        require!(
             input.shape() == output.shape(),
             "the input {input} and the output {output} differ in shape"
         );

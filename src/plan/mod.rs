@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Result, require};
 use crate::ops::Op;
 use crate::reference;
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// A tensor of a [`Graph`]: an input or the result of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +115,7 @@ impl Graph {
             old.format()
         );
         if let Some(quantization) = old.quantization()
-            && quantization.granularity() == crate::Granularity::Tensor
+            && quantization.granularity() == Granularity::Tensor
         {
             new = new.quantized(quantization.clone())?;
         }

@@ -1,7 +1,7 @@
 //! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`,
 //! `shaders/quantize.wgsl`.
 
-use crate::numeric;
+use crate::numeric::{self, Format};
 use crate::ops::DynamicQuantize;
 use crate::tensor::{Tensor, TensorType, Values};
 
@@ -19,7 +19,7 @@ pub(super) fn dynamic_quantize(op: &DynamicQuantize, input: &Tensor) -> Vec<Tens
             numeric::quantize(x, scale, zero_point, low, high)
         })
         .collect();
-    let parameter_type = TensorType::new(crate::Format::Parameters, [segments]).expect("as many as rows");
+    let parameter_type = TensorType::new(Format::Parameters, [segments]).expect("as many as rows");
     vec![
         Tensor::from_codes(op.output().clone(), codes),
         Tensor::from_values(parameter_type, Values::Parameters(parameters)),

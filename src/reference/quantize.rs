@@ -1,7 +1,7 @@
 //! The meaning of `ops::Quantize` and `ops::Dequantize`. GPU twins: `shaders/quantize.wgsl`; `shaders/rescale.wgsl` with
 //! the stage `shaders/output/real.wgsl`.
 
-use crate::numeric;
+use crate::numeric::{self, Format};
 use crate::ops::{Dequantize, Quantize};
 use crate::tensor::{Tensor, TensorType, Values};
 
@@ -28,6 +28,6 @@ pub(super) fn dequantize(op: &Dequantize, input: &Tensor) -> Tensor {
             (input.code(i) - quantization.zero_point(index)) as f32 * quantization.scale(index)
         })
         .collect();
-    let plain = TensorType::new(crate::Format::Float32, input_type.dimensions()).expect("the input's shape");
+    let plain = TensorType::new(Format::Float32, input_type.dimensions()).expect("the input's shape");
     Tensor::from_values(plain, Values::Float32(values))
 }

@@ -1,7 +1,7 @@
 //! A tensor with its data on the host, dense and row-major. Device memory has another layout: see `pack`.
 
 use super::{Quantization, TensorType};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::Format;
 
 mod sealed {
@@ -137,7 +137,7 @@ impl Tensor {
     /// If `T` is not the tensor's element type.
     pub fn values<T: Element>(&self) -> Result<&[T]> {
         T::unwrap(&self.values).ok_or_else(|| {
-            crate::Error::Request(format!("the tensor holds {}, but {} was asked for", self.format(), T::FORMAT))
+            Error::Request(format!("the tensor holds {}, but {} was asked for", self.format(), T::FORMAT))
         })
     }
 
