@@ -68,7 +68,7 @@ pub(super) fn candidates(op: &Conv, limits: &Limits) -> Vec<Candidate> {
         kernels.extend([depthwise([8, 8], 4), depthwise([16, 4], 1)]);
     }
     if op.groups() == 1 || (channels.is_multiple_of(16) && outputs.is_multiple_of(8)) {
-        kernels.extend([direct([8, 8], 4, 2), direct([8, 8], 2, 1), direct([16, 4], 4, 1), direct([8, 4], 8, 2)]);
+        kernels.extend([direct([8, 4], 8, 2), direct([8, 8], 4, 2), direct([8, 8], 2, 1)]);
     } else if channels.is_multiple_of(16) && outputs.is_multiple_of(4) {
         kernels.extend([direct([8, 8], 4, 1), direct([8, 8], 2, 1)]);
     }

@@ -81,17 +81,28 @@ impl Tile {
     }
 }
 
-/// Tiles for few rows, where a wide tile would compute rows that don't exist.
-const NARROW: [Tile; 3] = [Tile::direct([32, 1], 1, 1), Tile::direct([16, 2], 2, 1), Tile::direct([8, 1], 1, 2)];
+/// Tiles for one row: many neighbouring invocations, each with few columns.
+const ONE_ROW: [Tile; 2] = [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1, 2)];
 
-/// Tiles for many rows.
-const WIDE: [Tile; 5] = [
-    Tile::direct([8, 8], 4, 2),
+/// Tiles for up to four rows: each weight is read once for all of them.
+const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
+
+/// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
+const MANY_ROWS: [Tile; 4] = [
     Tile::direct([8, 4], 8, 2),
-    Tile::direct([16, 4], 4, 1),
+    Tile::direct([8, 8], 4, 2),
     Tile::staged([8, 8], 4, 2, 2),
     Tile::staged([8, 16], 4, 1, 4),
 ];
+
+/// All tiles, the best guess for so many rows first.
+fn tiles(rows: usize) -> Vec<Tile> {
+    match rows {
+        0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
+        2..=4 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+    }
+}
 
 /// A matrix product as the loops see it; convolutions of single pixels are one too.
 pub(super) struct Product<'a> {
@@ -179,8 +190,7 @@ pub(super) fn product_candidates(
     constants: &[Constant],
     limits: &Limits,
 ) -> Vec<Candidate> {
-    let tiles = if product.sizes.m <= 4 { [&NARROW[..], &WIDE[..]] } else { [&WIDE[..], &NARROW[..]] };
-    let legal: Vec<Tile> = tiles.concat().into_iter().filter(|tile| tile.is_legal(limits)).collect();
+    let legal: Vec<Tile> = tiles(product.sizes.m).into_iter().filter(|tile| tile.is_legal(limits)).collect();
     // A device too small for any of them still runs single invocations.
     let legal = if legal.is_empty() { vec![Tile::direct([1, 1], 1, 1)] } else { legal };
     legal

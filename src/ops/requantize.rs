@@ -92,8 +92,8 @@ pub(super) fn require_per_tensor(name: &str, tensor_type: &TensorType) -> Result
             "{name} {tensor_type} is quantized by {:?}, but it must have one scale per tensor: requantize it first",
             q.granularity()
         ))),
-        None => Err(Error::Request(format!(
-            "{name} {tensor_type} has no scale: give it one with TensorType::quantized"
-        ))),
+        None => {
+            Err(Error::Request(format!("{name} {tensor_type} has no scale: give it one with TensorType::quantized")))
+        }
     }
 }

@@ -51,15 +51,9 @@ impl Table {
     /// If a type is not int8 or uint8, or the shapes differ.
     pub fn from_bytes(input: TensorType, output: TensorType, entries: [u8; 256]) -> Result<Self> {
         for (name, tensor_type) in [("the input", &input), ("the output", &output)] {
-            require!(
-                tensor_type.format().is_8_bit(),
-                "{name} is {tensor_type}, but it must be int8 or uint8"
-            );
+            require!(tensor_type.format().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
         }
-        require!(
-            input.shape() == output.shape(),
-            "the input {input} and the output {output} differ in shape"
-        );
+        require!(input.shape() == output.shape(), "the input {input} and the output {output} differ in shape");
         Ok(Self { input, output_type: output, entries })
     }
 
