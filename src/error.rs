@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{0}")]
     Request(String),
     /// This device cannot do it: a limit is exceeded.
-    #[error("{what} needs {needed} but this device allows {limit}: {advice}")]
+    #[error("{what} needs {needed} {unit}, but this device allows {limit}: {advice}")]
     Limit {
         /// What was asked for.
         what: String,
@@ -19,6 +19,8 @@ pub enum Error {
         needed: u64,
         /// How much the device gives.
         limit: u64,
+        /// Of what.
+        unit: &'static str,
         /// What the caller can change.
         advice: &'static str,
     },

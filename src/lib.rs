@@ -35,7 +35,7 @@
 //!
 //! ```
 //! use lowbit::ops::{Matmul, Requantization};
-//! use lowbit::{Format, Granularity, Quantization, Tensor, reference};
+//! use lowbit::{Format, Quantization, Tensor, reference};
 //!
 //! // Two rows of four activations, and a weight matrix [out = 3, in = 4] with a scale per output.
 //! let activations = Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?
@@ -64,11 +64,16 @@
 //! # In your engine
 //!
 //! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
-//! your encoder; nothing is submitted behind your back. Tensors in device memory have their innermost dimension packed
-//! little end first into u32 words; formats narrower than 32 bits pad each row with zeros to whole `vec4<u32>`
-//! ([`Format::row_words`]). Convolutions take images as `[batch, spatial…, channels]`.
+//! your encoder; nothing is submitted behind your back. Convolutions take images as `[batch, spatial…, channels]`.
+//!
+//! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
+//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. 16-bit codes take
+//! ⌈k / 8⌉ · 16 bytes a row; int32 and float32 lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero
+//! point. A buffer has at least 16 bytes ([`TensorType::device_bytes`]). The crate's `wgpu` is re-exported.
 //!
 //! Without a GPU a CPU library serves you better: the reference is written to be right, not fast.
+
+pub use wgpu;
 
 mod error;
 pub mod gpu;

@@ -8,7 +8,7 @@ use lowbit::ops::{
     Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
 };
-use lowbit::{Context, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
+use lowbit::{Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
@@ -79,6 +79,8 @@ fn matmul() -> Result<()> {
                 let bias: Vec<i32> = (0..n).map(|_| random.integer(-100_000, 100_000) as i32).collect();
                 let outputs = outputs(&mut random, k, 0.02 * 0.02)?;
                 let chosen = [random.pick(&[0, 1, 2]), random.pick(&[3, 4, 5])];
+                // Without a scale there is nothing but the accumulator.
+                let chosen = if rhs.tensor_type().quantization().is_some() { chosen } else { [0, 0] };
                 for output in chosen.map(|i| outputs[i].clone()) {
                     let matmul = Matmul::new(lhs.tensor_type().clone(), rhs.clone()).output(output);
                     let matmul =
@@ -189,7 +191,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         let parameters = Tensor::new([rows], parameters)?;
         let lhs = random.codes(Format::Uint8, &[5, 23]);
         let rhs = random.quantized(Format::Uint8, &[23, 9]);
-        let granularity = if rows == 1 { Granularity::Tensor } else { Granularity::Axis(0) };
+        let granularity = if rows == 1 { DynamicGranularity::Tensor } else { DynamicGranularity::Row };
         let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).dynamic_lhs(granularity).output(Output::real());
         run(&context, &mut count, "dynamic matmul", matmul.build()?, &[&lhs, &parameters]);
     }
@@ -417,5 +419,29 @@ fn elementwise_pool_table_concat() -> Result<()> {
         }
     }
     println!("elementwise, pool, table, concat: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// The same with the driver's own checks in every shader: a difference would mean an index out of bounds.
+#[test]
+fn checked_shaders() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut options = ContextOptions::default();
+    options.checked_shaders = true;
+    let context = pollster::block_on(Context::with_options(&options)).unwrap_or(context);
+    let (mut count, mut random) = (0, Random::new(8));
+    for (name, [m, n, k]) in [("ONE", [1, 1, 1]), ("OVER_VEC", [9, 17, 17]), ("OVER_TILE", [33, 65, 31])] {
+        let (lhs, rhs) = (random.quantized(Format::Uint8, &[m, k]), random.quantized(Format::Int8, &[k, n]));
+        let output = outputs(&mut random, k, 0.0004)?.swap_remove(3);
+        let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).output(output);
+        run(&context, &mut count, name, matmul.build()?, &[&lhs]);
+    }
+    for (channels, outputs, groups) in [(3, 5, 1), (32, 8, 2), (6, 9, 3), (5, 5, 5), (5, 10, 5)] {
+        let image = random.quantized(Format::Uint8, &[2, 7, 6, channels]);
+        let weights = random.quantized(Format::Uint8, &[outputs, 3, 3, channels / groups]);
+        let conv = Conv::new(image.tensor_type().clone(), weights).groups(groups).padding(Padding::SameUpper);
+        run(&context, &mut count, "conv", conv.build()?, &[&image]);
+    }
+    println!("checked: {count} combinations on {}", context.description());
     Ok(())
 }

@@ -186,7 +186,7 @@ fn dynamic_quantize_matmul(case: &Case, device: &Device) -> Result<Tensor> {
     let columns = rhs.codes.shape().len().saturating_sub(1);
     let codes = TensorType::new(Format::Uint8, lhs.shape())?;
     let quantize = DynamicQuantize::new(lhs.shape(), Format::Uint8, DynamicGranularity::Tensor)?;
-    let mut op = Matmul::new(codes, rhs.along(columns)?).dynamic_lhs(Granularity::Tensor).output(Output::real());
+    let mut op = Matmul::new(codes, rhs.along(columns)?).dynamic_lhs(DynamicGranularity::Tensor).output(Output::real());
     if let Some(bias) = case.optional(4) {
         op = op.bias(bias.tensor()?);
     }

@@ -123,7 +123,7 @@ impl Model<'_> {
 
     fn requantization(&self, name: &str) -> Result<Requantization> {
         let quantization = self.quantization(name)?;
-        let stage = Requantization::new(Format::Uint8, quantization.scale(0), quantization.zero_point(0))?;
+        let stage = Requantization::new(Format::Uint8, quantization.scales()[0], quantization.zero_points()[0])?;
         Ok(stage.rounding(Rounding::Onnx))
     }
 

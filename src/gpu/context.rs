@@ -8,12 +8,18 @@ use super::pipeline::Pipeline;
 use super::{DeviceTensor, Plan};
 use crate::error::{Error, Result};
 use crate::kernels::{Dispatch, Limits};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::Tensor;
 use crate::tune::Tuner;
 
 /// What a [`Context`] is made with.
+///
+/// ```
+/// let mut options = lowbit::ContextOptions::default();
+/// options.adapter_name = "llvmpipe".into();
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ContextOptions {
@@ -132,11 +138,21 @@ impl Context {
             .ok_or_else(|| Error::NoAdapter(format!("none of {names:?} is named like \"{name}\"")))
     }
 
-    /// A context on the caller's device. Nothing is asked of it but compute; it works with no optional feature and the
-    /// default limits.
+    /// A context on the caller's device. It works with no optional feature and the default limits
+    /// (`wgpu::Limits::default()`); encoders and buffers that meet it must be of this device. Shaders run without the
+    /// driver's checks unless [`Context::with_checked_shaders`] asks for them.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self { device, queue, checked_shaders: false, pipelines: Arc::default(), counting: Arc::default() }
+    }
+
+    /// The same context, but shaders compiled from now on keep the driver's checks (see
+    /// [`ContextOptions::checked_shaders`]).
+    #[must_use]
+    pub fn with_checked_shaders(mut self) -> Self {
+        self.checked_shaders = true;
+        self.pipelines = Arc::default();
+        self
     }
 
     /// The device.
@@ -195,13 +211,15 @@ impl Context {
         for output in graph.add_all(op.clone(), &values)? {
             graph.output(output);
         }
+        op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         self.plan(&graph, Tuner::FirstGuess)?.run(inputs)
     }
 
-    /// Chooses kernels for a graph, compiles them and uploads its constants.
+    /// Chooses kernels for a graph, compiles them and uploads its constants, once per plan: weights that two plans share
+    /// are on the device twice.
     ///
     /// # Errors
-    /// If a tensor exceeds a limit of the device, or the device fails.
+    /// If a tensor or the number of bindings exceeds a limit of the device, or the device fails.
     pub fn plan(&self, graph: &Graph, tuner: Tuner) -> Result<Plan> {
         Plan::new(self, graph, tuner)
     }
@@ -279,9 +297,10 @@ impl Context {
         let limit = limits.max_buffer_size.min(binding);
         if size > limit {
             return Err(Error::Limit {
-                what: format!("{label}: a buffer of bytes"),
+                what: format!("a buffer ({label})"),
                 needed: size,
                 limit,
+                unit: "bytes",
                 advice: "split the tensor, or ask the adapter for a device with higher limits",
             });
         }

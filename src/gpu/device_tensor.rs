@@ -29,7 +29,8 @@ pub(super) const USAGE: wgpu::BufferUsages =
 const OFFSET_ALIGNMENT: u64 = 256;
 
 impl DeviceTensor {
-    /// A tensor in the caller's buffer, from byte `offset`.
+    /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer; an output needs one of its own, and
+    /// COPY_SRC if it is to be read back.
     ///
     /// # Errors
     /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 256, or the tensor does not fit.
@@ -41,7 +42,7 @@ impl DeviceTensor {
         );
         require!(
             offset.is_multiple_of(OFFSET_ALIGNMENT),
-            "the offset is {offset}, but it must be a multiple of {OFFSET_ALIGNMENT}"
+            "the offset is {offset}, but it must be a multiple of {OFFSET_ALIGNMENT}, WebGPU's alignment of storage bindings"
         );
         let needed = tensor_type.device_bytes();
         require!(
@@ -59,7 +60,7 @@ impl DeviceTensor {
         Ok(Self { tensor_type, buffer, offset: 0 })
     }
 
-    /// A tensor of this type with unspecified contents.
+    /// A tensor of this type with unspecified contents, in a buffer with usages STORAGE, COPY_SRC and COPY_DST.
     ///
     /// # Errors
     /// If it exceeds a limit of the device, or the device fails.

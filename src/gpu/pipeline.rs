@@ -58,6 +58,6 @@ impl Pipeline {
 fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
     // SAFETY: the source is one of this crate's own programs. Ops validate every shape, and buffers are checked against
     // their tensor types before a launch is recorded, so that all indices stay inside the bindings; loops are bounded by
-    // those same sizes and divisors are sizes of at least 1. The equivalence tests also run with all checks on.
+    // those same sizes and divisors are sizes of at least 1. tests/equivalence.rs runs a part with all checks on.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

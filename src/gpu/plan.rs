@@ -9,17 +9,19 @@ use super::context::Counting;
 use super::device_tensor::USAGE;
 use super::pipeline::Pipeline;
 use super::{Context, DeviceTensor};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::kernels::{self, Dispatch, Resource};
 use crate::plan::{Graph, check_tensors};
-use crate::tensor::{Tensor, TensorType};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::tensor::Tensor;
+use crate::tensor::TensorType;
 use crate::tune::Tuner;
 
 /// A graph made ready for a device; made by [`Context::plan`].
 ///
 /// Recording it puts all its launches into one compute pass of the caller's encoder. Recordings of one plan share its
-/// intermediates: they may be submitted one after the other, also in one submission, from any thread.
-#[derive(Debug)]
+/// intermediates: they may be submitted one after the other, also in one submission, from any thread. It is `Send` and
+/// `Sync`.
 pub struct Plan {
     context: Context,
     input_types: Vec<TensorType>,
@@ -55,6 +57,7 @@ impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
         graph.check_outputs()?;
         let limits = context.limits();
+        let storage_limit = context.device().limits().max_storage_buffers_per_shader_stage;
         let mut buffers = Vec::new();
         let mut places = external_places(graph)?;
         let mut launches = Vec::new();
@@ -90,6 +93,15 @@ impl Plan {
                 Resource::Scratch(i) => Place::Own(first_scratch + i),
             };
             for mut dispatch in candidate.dispatches {
+                if dispatch.bindings.len() > storage_limit as usize {
+                    return Err(Error::Limit {
+                        what: candidate.label,
+                        needed: dispatch.bindings.len() as u64,
+                        limit: storage_limit.into(),
+                        unit: "storage buffers per shader stage",
+                        advice: "request the device with at least wgpu::Limits::default()",
+                    });
+                }
                 dispatch.label = candidate.label.clone();
                 parameters.resize(parameters.len().next_multiple_of(UNIFORM_ALIGNMENT as usize / 4), 0);
                 let uniform_offset = parameters.len() as u64 * 4;
@@ -122,14 +134,49 @@ impl Plan {
         &self.output_types
     }
 
-    /// Records all launches into one compute pass. Nothing is submitted.
+    /// Records all launches into a compute pass of its own in the caller's encoder. Nothing is submitted.
     ///
     /// # Errors
     /// If the tensors are not as many or not of the types that the graph declares, or an output shares its buffer with
-    /// another tensor.
+    /// another tensor. The encoder must be of the context's device.
+    ///
+    /// ```no_run
+    /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
+    /// # fn engine(device: wgpu::Device, queue: wgpu::Queue, codes: wgpu::Buffer, reals: wgpu::Buffer) -> lowbit::Result<()> {
+    /// let context = Context::from_device(device.clone(), queue.clone());
+    /// let codes_type = TensorType::new(Format::Uint8, [8, 100])?.quantized(Quantization::tensor(0.1, 3))?;
+    /// let mut graph = Graph::new();
+    /// let x = graph.input(codes_type.clone());
+    /// let y = graph.add(Dequantize::new(codes_type.clone())?, &[x])?;
+    /// graph.output(y);
+    /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    ///
+    /// // Your buffers: 8 rows of 100 codes, each in 112 bytes, and 800 dense f32.
+    /// let codes = DeviceTensor::from_buffer(codes_type, codes, 0)?;
+    /// let reals = DeviceTensor::from_buffer(TensorType::new(Format::Float32, [8, 100])?, reals, 0)?;
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// plan.record(&mut encoder, &[&codes], &[&reals])?;
+    /// queue.submit([encoder.finish()]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
+        inputs: &[&DeviceTensor],
+        outputs: &[&DeviceTensor],
+    ) -> Result<()> {
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("lowbit"), timestamp_writes: None };
+        self.record_in(&mut encoder.begin_compute_pass(&descriptor), inputs, outputs)
+    }
+
+    /// Records all launches into the caller's compute pass. Nothing is submitted.
+    ///
+    /// # Errors
+    /// As [`Plan::record`].
+    pub fn record_in(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
         inputs: &[&DeviceTensor],
         outputs: &[&DeviceTensor],
     ) -> Result<()> {
@@ -139,12 +186,11 @@ impl Plan {
             let others = inputs.iter().chain(&outputs[..i]);
             require!(
                 others.clone().all(|other| other.buffer() != output.buffer()),
-                "output {i} shares its buffer with another input or output: give it a buffer of its own"
+                "output {i} shares its buffer with another input or output: WebGPU tracks whole buffers, so offsets don't help; give \
+                 it a buffer of its own"
             );
         }
         self.context.scoped(|| {
-            let mut pass = encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("lowbit"), timestamp_writes: None });
             for launch in &self.launches {
                 let group = self.bind_group(launch, inputs, outputs);
                 pass.set_pipeline(&launch.pipeline.pipeline);
@@ -205,6 +251,12 @@ impl Plan {
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan {{\n{self}}}")
     }
 }
 

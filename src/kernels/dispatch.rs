@@ -152,7 +152,7 @@ impl Dispatch {
         groups: usize,
         limits: &Limits,
     ) -> Self {
-        let width = groups.clamp(1, limits.groups_per_dimension as usize);
+        let width = groups.clamp(1, (limits.groups_per_dimension as usize).max(1));
         Self {
             label: program.to_string(),
             program,

@@ -14,7 +14,7 @@ pub(super) fn strides(granularity: Granularity, shape: &Shape) -> ([u32; 4], [u3
     let last = dimensions.len() - 1;
     let extent = dimensions[axis].max(1);
     // The scales of a blocked tensor have its shape with the axis divided; those of an axis are a line.
-    let (blocks, size) = block.map_or((0, 1), |size| (extent.div_ceil(size), size));
+    let (blocks, size) = block.map_or((0, 1), |size| (extent.div_ceil(size), size.min(extent)));
     let words = |sizes: [usize; 4]| sizes.map(|size| size as u32);
     if axis == last {
         return (words([1, 1, 1, size]), words([blocks, 0, 0, 1]));

@@ -19,8 +19,8 @@ pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
     if value.is_nan() {
         return low;
     }
-    // f64 holds every i32, so the comparison and the conversion are exact.
-    f64::from(value.round_ties_even()).clamp(f64::from(low), f64::from(high)) as i32
+    // f64 holds every i32, so the comparisons and the conversion are exact.
+    f64::from(value.round_ties_even()).max(f64::from(low)).min(f64::from(high)) as i32
 }
 
 /// The code of one real number: `saturate(round_ties_even(value / scale) + zero_point)`, division in f32
@@ -35,5 +35,5 @@ pub fn quantize(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) ->
         return low;
     }
     let steps = f64::from((value / scale).round_ties_even()) + f64::from(zero_point);
-    steps.clamp(f64::from(low), f64::from(high)) as i32
+    steps.max(f64::from(low)).min(f64::from(high)) as i32
 }

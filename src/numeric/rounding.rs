@@ -22,6 +22,7 @@ pub enum Rounding {
 pub struct Multiplier {
     word: u32,
     shift: i32,
+    fixed: bool,
 }
 
 impl Multiplier {
@@ -34,7 +35,7 @@ impl Multiplier {
             multiplier.is_finite() && multiplier > 0.0,
             "the requantization multiplier is {multiplier:e}, but it must be finite and positive: check the scales it is made of"
         );
-        Ok(Self { word: multiplier.to_bits(), shift: 0 })
+        Ok(Self { word: multiplier.to_bits(), shift: 0, fixed: false })
     }
 
     /// The multiplier of the fixed-point modes, given as TFLite stores it.
@@ -51,7 +52,7 @@ impl Multiplier {
     pub fn fixed(quantized: i32, shift: i32) -> Result<Self> {
         require!(quantized >= 0, "the quantized multiplier is {quantized}, but it must be 0 to 2147483647");
         require!((-31..=30).contains(&shift), "the multiplier's shift is {shift}, but it must be -31 to 30");
-        Ok(Self { word: quantized as u32, shift })
+        Ok(Self { word: quantized as u32, shift, fixed: true })
     }
 
     /// The multiplier in the form that `rounding` wants, from scales: `(lhs · rhs) / output`, in f32 left to right for
@@ -88,13 +89,18 @@ impl Multiplier {
             shift += 1;
         }
         if shift < -31 {
-            return Ok(Self { word: 0, shift: 0 });
+            return Ok(Self { word: 0, shift: 0, fixed: true });
         }
         require!(
             shift <= 30,
             "the requantization multiplier is {real:e}, but fixed-point rounding needs less than 2^30"
         );
-        Ok(Self { word: quantized as u32, shift })
+        Ok(Self { word: quantized as u32, shift, fixed: true })
+    }
+
+    /// Whether it is in the form that a rounding mode wants.
+    pub(crate) fn suits(self, rounding: Rounding) -> bool {
+        self.fixed == (rounding != Rounding::Onnx)
     }
 
     /// The f32 bits or the quantized multiplier, and the shift: as the shaders read them.

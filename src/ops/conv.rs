@@ -16,6 +16,7 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// * `lhs`: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per tensor.
 /// * `weights`: int8 or uint8 `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
 /// * Output: `[batch, spatial…, outputs]`. Padding is the zero point, because that is what real zero is.
+/// * Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
 /// * A depthwise convolution has as many groups as channels; `outputs / groups` is its multiplier.
 ///
 /// Sources: ONNX ConvInteger and QLinearConv, TFLite CONV_2D and DEPTHWISE_CONV_2D.
@@ -223,16 +224,37 @@ impl ConvBuilder {
         );
 
         let (channels, outputs, groups) = (lhs.dimensions()[rank - 1], weights.dimensions()[0], self.groups);
-        require!(groups > 0, "groups is 0, but there is at least 1");
+        require!(groups > 0, "groups is 0, but it must be at least 1");
         require!(
             channels % groups == 0 && outputs % groups == 0,
-            "{groups} groups divide neither or only one of {channels} channels and {outputs} outputs: both must divide"
+            "{groups} groups must divide both the {channels} channels of {lhs} and the {outputs} outputs of {weights} (a \
+             depthwise filter [1, h, w, c] becomes [c, h, w, 1] with Tensor::permuted)"
         );
         let per_group = weights.dimensions()[rank - 1];
         require!(
-            per_group * groups == channels,
-            "the weights have {per_group} channels per group, but {channels} channels in {groups} groups are {}",
-            channels / groups
+            per_group == channels / groups,
+            "the weights {weights} have {per_group} channels per group, but {lhs} has {channels} channels in {groups} \
+             groups, {} each: {}",
+            channels / groups,
+            if per_group == 1 {
+                format!("for a depthwise convolution call groups({channels})")
+            } else {
+                "images are [batch, spatial, channels] and weights [outputs, kernel, channels / groups], so NCHW and OIHW \
+                 need Tensor::permuted"
+                    .to_string()
+            }
+        );
+        let scaled = (self.dynamic || lhs.quantization().is_some()) && weights.quantization().is_some();
+        require!(
+            scaled || !self.output.needs_scales(),
+            "the image has {}, the weights have {}: this output is made of both scales, so give them with \
+             TensorType::quantized",
+            lhs.describe_scales(),
+            weights.describe_scales()
+        );
+        require!(
+            self.dynamic || !lhs.has_dynamic_scales(),
+            "the image {lhs} has its scale in another tensor: call dynamic_lhs and pass the parameters as the second input"
         );
         self.window.kernel = weights.dimensions()[1..rank - 1].to_vec();
         let window = self.window.resolve(&lhs.dimensions()[1..rank - 1])?;
@@ -260,7 +282,7 @@ impl ConvBuilder {
             self.bias.as_deref(),
         )?;
         let terms = window.taps() * per_group;
-        let offset = if self.dynamic { 255 } else { largest_offset(lhs, 1) };
+        let offset = if self.dynamic { 255 } else { largest_offset(lhs) };
         let weight_sum = |output: usize| -> i64 {
             let zero_point = weight_parameters(&self.weights, output).1;
             (output * terms..(output + 1) * terms).map(|i| i64::from((self.weights.code(i) - zero_point).abs())).sum()
@@ -268,7 +290,7 @@ impl ConvBuilder {
         let greatest = offset * (0..outputs).map(weight_sum).max().unwrap_or(0);
         check_accumulator(greatest, largest_bias(self.bias.as_deref()), terms)?;
         Ok(Conv {
-            lhs: self.lhs,
+            lhs: if self.dynamic { self.lhs.with_dynamic_scales() } else { self.lhs },
             weights: self.weights,
             groups,
             dynamic: self.dynamic,

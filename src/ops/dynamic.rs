@@ -58,7 +58,7 @@ impl DynamicQuantize {
             DynamicGranularity::Row => input.shape().rows(),
         };
         Ok(Self {
-            output: TensorType::new(format, input.dimensions())?,
+            output: TensorType::new(format, input.dimensions())?.with_dynamic_scales(),
             parameters: TensorType::new(Format::Parameters, [segments])?,
             input,
             granularity,

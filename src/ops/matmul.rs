@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::dynamic::DynamicGranularity;
 use super::output::{Output, Stage};
 use super::{check_accumulator, largest_bias, largest_offset};
 use crate::error::{Result, require};
@@ -54,7 +55,7 @@ impl From<TensorType> for Operand {
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
 /// * The accumulator is i32 and exact: sums that could leave its range are refused.
 ///
-/// Without a scale an operand counts as having scale 1 and zero point 0. Sources: ONNX MatMulInteger, QLinearMatMul,
+/// Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read. Sources: ONNX MatMulInteger, QLinearMatMul,
 /// com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED.
 ///
 /// ```
@@ -96,7 +97,7 @@ pub struct MatmulBuilder {
     lhs: TensorType,
     rhs: Operand,
     transposed: bool,
-    dynamic: Option<Granularity>,
+    dynamic: Option<DynamicGranularity>,
     bias: Option<Arc<Tensor>>,
     output: Output,
 }
@@ -199,8 +200,27 @@ impl MatmulBuilder {
     }
 
     /// The scale and zero point of lhs are found on the device ([`DynamicQuantize`](super::DynamicQuantize)) and come as
-    /// the last input: one pair, or one per row (`Granularity::Axis` of the rows).
-    pub fn dynamic_lhs(mut self, granularity: Granularity) -> Self {
+    /// the last input: one pair, or one per row of all matrices.
+    ///
+    /// ```
+    /// use lowbit::ops::{DynamicGranularity, DynamicQuantize, Matmul, Output};
+    /// use lowbit::{Format, Graph, Quantization, Tensor, TensorType};
+    /// let weights = Tensor::new([3, 2], vec![1i8, 2, 3, 4, 5, 6])?.quantized(Quantization::tensor(0.5, 0))?;
+    /// let mut graph = Graph::new();
+    /// let x = graph.input(TensorType::new(Format::Float32, [1, 3])?);
+    /// let [codes, parameters] = graph.add_all(DynamicQuantize::new([1, 3], Format::Uint8, DynamicGranularity::Row)?, &[x])?[..]
+    /// else { unreachable!() };
+    /// let layer = Matmul::new(graph.tensor_type(codes)?.clone(), weights)
+    ///     .dynamic_lhs(DynamicGranularity::Row)
+    ///     .output(Output::real())
+    ///     .build()?;
+    /// let y = graph.add(layer, &[codes, parameters])?;
+    /// graph.output(y);
+    /// let x = Tensor::new([1, 3], vec![0.0f32, 255.0, 51.0])?;
+    /// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [510.0, 663.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn dynamic_lhs(mut self, granularity: DynamicGranularity) -> Self {
         self.dynamic = Some(granularity);
         self
     }
@@ -228,8 +248,7 @@ impl MatmulBuilder {
         for (name, operand) in [("lhs", lhs), ("rhs", rhs)] {
             require!(
                 operand.format().is_8_bit(),
-                "{name} is {}, but matmul multiplies int8 and uint8",
-                operand.format()
+                "{name} is {operand}, but matmul multiplies int8 and uint8: quantize it with Quantize or DynamicQuantize"
             );
             let rank = operand.shape().rank();
             require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
@@ -240,8 +259,13 @@ impl MatmulBuilder {
         let (rhs_k, n) = if self.transposed { (rhs_matrix[1], rhs_matrix[0]) } else { (rhs_matrix[0], rhs_matrix[1]) };
         require!(
             k == rhs_k,
-            "lhs {lhs} has k = {k}, but rhs {rhs}{} has k = {rhs_k}: make the inner sizes equal",
-            if self.transposed { " (transposed)" } else { "" }
+            "lhs {lhs} has k = {k}, but rhs {rhs}{} has k = {rhs_k}: make the inner sizes equal{}",
+            if self.transposed { " (transposed)" } else { "" },
+            match (k == n, self.transposed) {
+                (false, _) => "",
+                (true, false) => ", or call transposed() if rhs is [n, k]",
+                (true, true) => ", or leave out transposed() if rhs is [k, n]",
+            }
         );
 
         let row_axis = lhs.shape().rank() - 2;
@@ -249,14 +273,16 @@ impl MatmulBuilder {
         check_granularity("lhs", lhs, row_axis, "rows")?;
         check_granularity("rhs", rhs, column_axis, "columns")?;
         let dynamic = match self.dynamic {
-            None => None,
-            Some(granularity) => {
+            None => {
                 require!(
-                    granularity == Granularity::Tensor || granularity == Granularity::Axis(row_axis),
-                    "dynamic lhs parameters are {granularity:?}, but must be per tensor or per row (axis {row_axis})"
+                    !lhs.has_dynamic_scales(),
+                    "lhs {lhs} has its scale in another tensor: call dynamic_lhs and pass the parameters as the last input"
                 );
+                None
+            }
+            Some(granularity) => {
                 require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
-                let count = if granularity == Granularity::Tensor { 1 } else { lhs.shape().rows() };
+                let count = if granularity == DynamicGranularity::Tensor { 1 } else { lhs.shape().rows() };
                 Some(TensorType::new(Format::Parameters, [count])?)
             }
         };
@@ -268,11 +294,19 @@ impl MatmulBuilder {
             Output::Real { .. } => TensorType::new(Format::Float32, &shape[..])?,
             Output::Requantized(stage) => stage.tensor_type(&shape)?,
         };
+        let scaled =
+            [(lhs, dynamic.is_some()), (rhs, false)].into_iter().all(|(t, known)| known || t.quantization().is_some());
+        require!(
+            scaled || !self.output.needs_scales(),
+            "lhs has {}, rhs has {}: this output is made of both scales, so give them with TensorType::quantized",
+            lhs.describe_scales(),
+            rhs.describe_scales()
+        );
         let per_row = lhs.quantization().is_some_and(|q| q.granularity() != Granularity::Tensor);
         let stage = Stage::new(
             &self.output,
             &shape,
-            |row| dynamic.is_none().then(|| parameters(lhs, if m == 0 { 0 } else { row % m }).0),
+            |row| dynamic.is_none().then(|| if m == 0 { 1.0 } else { parameters(lhs, row % m).0 }),
             per_row,
             |column| parameters(rhs, column).0,
             self.bias.as_deref(),
@@ -283,7 +317,7 @@ impl MatmulBuilder {
             transposed: self.transposed,
             sizes: Sizes { m, n, k },
             output: self.output,
-            lhs: self.lhs,
+            lhs: if self.dynamic.is_some() { self.lhs.with_dynamic_scales() } else { self.lhs },
             rhs: self.rhs,
             output_type,
             stage,
@@ -297,17 +331,13 @@ impl MatmulBuilder {
 impl Matmul {
     /// The largest possible |Σ (x − z)(w − v)|: exact in the weights where they are known.
     fn greatest_sum(&self) -> i64 {
-        let Sizes { m, n, k } = self.sizes;
+        let Sizes { n, k, .. } = self.sizes;
         let lhs = match self.dynamic {
             Some(_) => 255,
-            None => largest_offset(
-                &self.lhs,
-                self.lhs.quantization().map_or(1, |q| if q.scales().len() > 1 { m } else { 1 }),
-            ),
+            None => largest_offset(&self.lhs),
         };
         let Operand::Constant(rhs) = &self.rhs else {
-            let columns = self.rhs.tensor_type().quantization().map_or(1, |q| if q.scales().len() > 1 { n } else { 1 });
-            return lhs * k as i64 * largest_offset(self.rhs.tensor_type(), columns);
+            return lhs * k as i64 * largest_offset(self.rhs.tensor_type());
         };
         let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
         let columns = (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column)));

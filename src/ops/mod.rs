@@ -29,7 +29,7 @@ pub use table::Table;
 pub use window::Padding;
 
 use crate::error::{Result, require};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Quantization, Tensor, TensorType};
 
 /// Any op. Each variant's struct says what it computes.
 #[derive(Debug, Clone)]
@@ -98,14 +98,17 @@ impl Op {
         }
     }
 
-    /// Checks that tensors of these types can be its inputs: as many, of the formats and shapes of [`Op::inputs`].
+    /// Checks that tensors of these types can be its inputs: as many, of the formats, shapes and scales of
+    /// [`Op::inputs`]. A tensor or an op that says nothing of scales goes with any.
     pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
         let expected = self.inputs();
+        let list = || expected.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         require!(
             given.len() == expected.len(),
-            "{} reads {} tensors, but {} were given",
+            "{} reads {} tensors ({}), but {} were given",
             self.name(),
             expected.len(),
+            list(),
             given.len()
         );
         for (i, (given, expected)) in given.zip(&expected).enumerate() {
@@ -113,6 +116,35 @@ impl Op {
                 given.format() == expected.format() && given.shape() == expected.shape(),
                 "input {i} of {} is {given}, but the op was made for {expected}",
                 self.name()
+            );
+            require!(
+                given.quantization().is_none()
+                    || expected.quantization().is_none()
+                    || given.quantization() == expected.quantization(),
+                "input {i} of {} is {given} with {}, but the op was made for {}: make the op from the tensor's own type",
+                self.name(),
+                given.describe_scales(),
+                expected.describe_scales()
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks further that codes which were made with scales meet an op that knows them: between the ops of a graph
+    /// nothing may be left unsaid.
+    pub(crate) fn check_scales<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<()> {
+        for (i, (given, expected)) in given.zip(&self.inputs()).enumerate() {
+            let said = |t: &TensorType| t.quantization().is_some() || t.has_dynamic_scales();
+            let same = given.quantization().is_some() == expected.quantization().is_some()
+                && given.has_dynamic_scales() == expected.has_dynamic_scales();
+            require!(
+                !said(given) || same,
+                "input {i} of {} is {given} with {}, but the op was made for one with {}: make the op from the tensor's \
+                 own type (Graph::tensor_type){}",
+                self.name(),
+                given.describe_scales(),
+                expected.describe_scales(),
+                if given.has_dynamic_scales() { ", with dynamic_lhs, and pass the parameters last" } else { "" }
             );
         }
         Ok(())
@@ -131,10 +163,10 @@ macro_rules! into_op {
 into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat);
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
-fn largest_offset(tensor_type: &TensorType, parameters: usize) -> i64 {
+fn largest_offset(tensor_type: &TensorType) -> i64 {
     let (low, high) = tensor_type.format().range().expect("an integer format");
-    let zero_points = (0..parameters).map(|i| tensor_type.quantization().map_or(0, |q| q.zero_point(i)));
-    zero_points.map(|z| i64::from(high - z).max(i64::from(z - low))).max().unwrap_or(0)
+    let zero_points = tensor_type.quantization().map_or(&[0][..], Quantization::zero_points);
+    zero_points.iter().map(|z| i64::from(high - z).max(i64::from(z - low))).max().unwrap_or(0)
 }
 
 /// Refuses sums that could leave i32: `greatest` is the largest possible |Σ (x − z)(w − v)|, `bias` the largest |bias|.

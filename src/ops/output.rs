@@ -32,6 +32,17 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Whether it is computed from the scales of the operands.
+    pub(super) fn needs_scales(&self) -> bool {
+        match self {
+            Self::Accumulator => false,
+            Self::Real { .. } => true,
+            Self::Requantized(stage) => !stage.has_multipliers(),
+        }
+    }
+}
+
 impl From<Requantization> for Output {
     fn from(requantization: Requantization) -> Self {
         Self::Requantized(requantization)
@@ -82,16 +93,17 @@ impl Requantization {
     /// ReLU: nothing below real 0.
     #[must_use]
     pub fn relu(mut self) -> Self {
-        self.low = self.low.max(self.zero_point);
+        (self.low, self.high) = (self.low.max(self.zero_point), self.high.max(self.zero_point));
         self
     }
 
     /// ReLU6: nothing below real 0 or above real 6 (the code nearest to it).
     #[must_use]
     pub fn relu6(self) -> Self {
-        let six = crate::numeric::quantize(6.0, self.scale, self.zero_point, self.low, self.high);
+        let (least, greatest) = self.format.range().expect("an integer format");
+        let six = crate::numeric::quantize(6.0, self.scale, self.zero_point, least, greatest);
         let mut clamped = self.relu();
-        clamped.high = clamped.high.min(six);
+        (clamped.low, clamped.high) = (clamped.low.min(six), clamped.high.min(six));
         clamped
     }
 
@@ -162,6 +174,12 @@ impl Requantization {
                 "{} multipliers were given, but there are {} output channels: give 1 or as many",
                 given.len(),
                 scales.len()
+            );
+            require!(
+                given.iter().all(|multiplier| multiplier.suits(self.rounding)),
+                "the multipliers are not in the form that Rounding::{:?} wants: it takes Multiplier::{}",
+                self.rounding,
+                if self.rounding == Rounding::Onnx { "float" } else { "fixed" }
             );
             return Ok(if given.len() == 1 { vec![given[0]; scales.len()] } else { given.clone() });
         }

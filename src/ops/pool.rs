@@ -182,7 +182,7 @@ impl PoolBuilder {
             "a max pool keeps the input's scale: requantize afterwards instead of giving it an output"
         );
         let output = self.output.map_or_else(|| Requantization::new(input.format(), scale, zero_point), Ok)?;
-        super::check_accumulator(window.taps() as i64 * super::largest_offset(&input, 1), 0, window.taps())?;
+        super::check_accumulator(window.taps() as i64 * super::largest_offset(&input), 0, window.taps())?;
         require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
         let entry = |count| -> Result<StageEntry> {
             let multiplier = match self.kind {

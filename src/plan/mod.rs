@@ -2,6 +2,7 @@
 //! buffers and recording are `gpu`'s.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, require};
 use crate::ops::Op;
@@ -10,11 +11,15 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// A tensor of a [`Graph`]: an input or the result of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Value(usize);
+pub struct Value {
+    index: usize,
+    /// The graph that it is of.
+    graph: u64,
+}
 
 impl Value {
     pub(crate) fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
@@ -43,14 +48,24 @@ pub(crate) struct Step {
 /// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [2.5, 2.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Graph {
+    /// Shared with clones only: values made before cloning are good in both.
+    id: u64,
     types: Vec<TensorType>,
     /// For a value that is another one under a new shape: that other one.
     aliases: Vec<Option<Value>>,
     steps: Vec<Step>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, types: vec![], aliases: vec![], steps: vec![], inputs: vec![], outputs: vec![] }
+    }
 }
 
 impl Graph {
@@ -63,7 +78,7 @@ impl Graph {
     fn value(&mut self, tensor_type: TensorType, alias: Option<Value>) -> Value {
         self.types.push(tensor_type);
         self.aliases.push(alias);
-        Value(self.types.len() - 1)
+        Value { index: self.types.len() - 1, graph: self.id }
     }
 
     /// Declares the next input.
@@ -76,7 +91,7 @@ impl Graph {
     /// Adds an op and returns its first (mostly its only) output.
     ///
     /// # Errors
-    /// If the inputs are not as many or not of the formats and shapes that the op was made for.
+    /// If the inputs are not as many or not of the formats, shapes and scales that the op was made for.
     pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value> {
         Ok(self.add_all(op, inputs)?[0])
     }
@@ -90,7 +105,8 @@ impl Graph {
         for input in inputs {
             self.check(*input)?;
         }
-        op.check_inputs(inputs.iter().map(|v| &self.types[v.0]))?;
+        op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
+        op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
         let outputs: Vec<Value> = op.outputs().into_iter().map(|t| self.value(t, None)).collect();
         self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
@@ -99,19 +115,23 @@ impl Graph {
     /// The same elements under other dimensions, without moving them.
     ///
     /// # Errors
-    /// If the number of elements differs, or rows of a packed format would have another length: those lie padded in
-    /// memory.
+    /// If the number of elements differs, or rows of a packed format have padding and would have another length. To flatten
+    /// such an image before a fully connected layer, use a [`Conv`](crate::ops::Conv) whose kernel is the whole image.
     pub fn reshape(&mut self, value: Value, dimensions: impl Into<Vec<usize>>) -> Result<Value> {
         self.check(value)?;
-        let old = &self.types[value.0];
+        let old = &self.types[value.index];
         let mut new = TensorType::new(old.format(), dimensions)?;
         require!(
             old.shape().elements() == new.shape().elements(),
             "{old} can't become {new}: the number of elements differs"
         );
+        let dense = |t: &TensorType| {
+            t.format().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.format().bits()
+        };
         require!(
-            old.format().bits() >= 32 || old.shape().row_length() == new.shape().row_length(),
-            "{old} can't become {new} in place: rows of {} codes are padded, so the last dimension must stay",
+            old.shape().row_length() == new.shape().row_length() || (dense(old) && dense(&new)),
+            "{old} can't become {new} in place: rows of {} codes are padded to 16 bytes, so the last dimension must stay \
+             or fill them; to flatten an image before a fully connected layer, use a Conv whose kernel is the whole image",
             old.format()
         );
         if let Some(quantization) = old.quantization()
@@ -123,7 +143,8 @@ impl Graph {
         Ok(self.value(new, Some(source)))
     }
 
-    /// Declares the next output. A value of another graph is refused when the graph is planned or run.
+    /// Declares the next output. A value of another graph, an input and a value that is an output already are refused when
+    /// the graph is planned: each output is written to a buffer of its own.
     pub fn output(&mut self, value: Value) {
         self.outputs.push(value);
     }
@@ -134,12 +155,12 @@ impl Graph {
     /// If the value is of another graph.
     pub fn tensor_type(&self, value: Value) -> Result<&TensorType> {
         self.check(value)?;
-        Ok(&self.types[value.0])
+        Ok(&self.types[value.index])
     }
 
     /// The types of the inputs, in order.
     pub fn input_types(&self) -> impl ExactSizeIterator<Item = &TensorType> {
-        self.inputs.iter().map(|v| &self.types[v.0])
+        self.inputs.iter().map(|v| &self.types[v.index])
     }
 
     /// The ops, in order.
@@ -156,24 +177,25 @@ impl Graph {
         self.check_outputs()?;
         let mut tensors: Vec<Option<Tensor>> = vec![None; self.types.len()];
         for (value, tensor) in self.inputs.iter().zip(inputs) {
-            tensors[value.0] = Some((*tensor).clone());
+            tensors[value.index] = Some((*tensor).clone());
         }
         let read = |tensors: &[Option<Tensor>], value: Value| -> Result<Tensor> {
-            let stored = tensors[self.storage(value).0].as_ref().expect("steps are in order");
-            stored.reshaped(self.types[value.0].dimensions())
+            let stored = tensors[self.storage(value).index].as_ref().expect("steps are in order");
+            stored.reshaped(self.types[value.index].dimensions())
         };
         for step in &self.steps {
             let inputs = step.inputs.iter().map(|&v| read(&tensors, v)).collect::<Result<Vec<_>>>()?;
             let outputs = reference::run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
             for (value, output) in step.outputs.iter().zip(outputs) {
-                tensors[value.0] = Some(output);
+                tensors[value.index] = Some(output);
             }
         }
-        self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.0].clone()))).collect()
+        self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.index].clone()))).collect()
     }
 
     fn check(&self, value: Value) -> Result<()> {
-        require!(value.0 < self.types.len(), "the value is of another graph: this one has {} values", self.types.len());
+        let known = value.graph == self.id && value.index < self.types.len();
+        require!(known, "the value is of another graph: use those that this graph's own methods returned");
         Ok(())
     }
 
@@ -183,12 +205,12 @@ impl Graph {
 
     /// Checks tensors that are about to be this graph's inputs.
     pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
-        check_tensors("input", self.inputs.iter().map(|v| &self.types[v.0]), given)
+        check_tensors("input", self.inputs.iter().map(|v| &self.types[v.index]), given)
     }
 
     /// The value whose storage this value is.
     pub(crate) fn storage(&self, value: Value) -> Value {
-        self.aliases[value.0].unwrap_or(value)
+        self.aliases[value.index].unwrap_or(value)
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -219,6 +241,14 @@ pub(crate) fn check_tensors<'a, 'b>(
         require!(
             given.format() == expected.format() && given.shape() == expected.shape(),
             "{what} {i} is {given}, but the graph has {expected} there"
+        );
+        require!(
+            given.quantization().is_none()
+                || expected.quantization().is_none()
+                || given.quantization() == expected.quantization(),
+            "{what} {i} is {given} with {}, but the graph has {} there",
+            given.describe_scales(),
+            expected.describe_scales()
         );
     }
     Ok(())

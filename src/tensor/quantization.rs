@@ -34,17 +34,8 @@ impl Granularity {
         Ok(shape.dimensions().iter().enumerate().map(|(i, &d)| if i == axis { d.div_ceil(size) } else { d }).product())
     }
 
-    /// The index of the scale that belongs to the element at the linear (row-major) index.
-    ///
-    /// ```
-    /// use lowbit::{Granularity, Shape};
-    /// let shape = Shape::new([4, 10])?;
-    /// assert_eq!(Granularity::Axis(0).index(&shape, 25), 2);
-    /// assert_eq!(Granularity::Blocks { axis: 1, size: 4 }.index(&shape, 25), 2 * 3 + 1);
-    /// # Ok::<(), lowbit::Error>(())
-    /// ```
-    #[must_use]
-    pub fn index(self, shape: &Shape, element: usize) -> usize {
+    /// The index of the scale that belongs to the element at the linear (row-major) index of a shape that it fits.
+    pub(crate) fn index(self, shape: &Shape, element: usize) -> usize {
         let dimensions = shape.dimensions();
         let inner = |axis: usize| dimensions[axis + 1..].iter().product::<usize>();
         match self {
@@ -102,15 +93,19 @@ impl Quantization {
     }
 
     /// The scale at an index from [`Granularity::index`].
-    #[must_use]
-    pub fn scale(&self, index: usize) -> f32 {
+    pub(crate) fn scale(&self, index: usize) -> f32 {
         self.scales[index]
     }
 
     /// The zero point at an index from [`Granularity::index`].
-    #[must_use]
-    pub fn zero_point(&self, index: usize) -> i32 {
+    pub(crate) fn zero_point(&self, index: usize) -> i32 {
         if self.zero_points.len() == 1 { self.zero_points[0] } else { self.zero_points[index] }
+    }
+
+    /// All zero points: one that serves all scales, or one per scale.
+    #[must_use]
+    pub fn zero_points(&self) -> &[i32] {
+        &self.zero_points
     }
 
     /// Whether every zero point is zero.

@@ -13,6 +13,7 @@ pub struct TensorType {
     format: Format,
     shape: Shape,
     quantization: Option<Arc<Quantization>>,
+    dynamic: bool,
 }
 
 impl TensorType {
@@ -21,7 +22,7 @@ impl TensorType {
     /// # Errors
     /// If the shape is one that [`Shape::new`] refuses.
     pub fn new(format: Format, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        Ok(Self { format, shape: Shape::new(dimensions)?, quantization: None })
+        Ok(Self { format, shape: Shape::new(dimensions)?, quantization: None, dynamic: false })
     }
 
     /// The same type with scales and zero points.
@@ -65,6 +66,31 @@ impl TensorType {
     #[must_use]
     pub fn quantization(&self) -> Option<&Quantization> {
         self.quantization.as_deref()
+    }
+
+    /// The same type, marked: its scales are found on the device and lie in another tensor.
+    pub(crate) fn with_dynamic_scales(mut self) -> Self {
+        self.dynamic = true;
+        self
+    }
+
+    /// Whether the scales are found on the device and lie in another tensor
+    /// ([`DynamicQuantize`](crate::ops::DynamicQuantize)).
+    #[must_use]
+    pub fn has_dynamic_scales(&self) -> bool {
+        self.dynamic
+    }
+
+    /// How the scales are known, for messages.
+    pub(crate) fn describe_scales(&self) -> String {
+        match self.quantization() {
+            _ if self.dynamic => "scales in another tensor".into(),
+            None => "no scale".into(),
+            Some(q) if q.granularity() == super::Granularity::Tensor => {
+                format!("scale {}, zero point {}", q.scales()[0], q.zero_points()[0])
+            }
+            Some(q) => format!("{} scales by {:?}", q.scales().len(), q.granularity()),
+        }
     }
 
     /// The zero point where one serves the whole tensor; 0 without quantization.
