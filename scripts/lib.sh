@@ -49,6 +49,9 @@ need_rust() {
         die "cargo needs the linker cc; install a C compiler (Debian, Ubuntu: gcc libc6-dev) and run this again."
 }
 
+# Mesa complains on stderr where this is unset, as on servers and in containers; nothing is written there.
+[ -n "${XDG_RUNTIME_DIR:-}" ] || export XDG_RUNTIME_DIR=/tmp
+
 # One line per adapter; exit status 0 if there is one, 1 if there is none.
 list_adapters() {
     cargo run --quiet --release --example adapters

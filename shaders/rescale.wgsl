@@ -35,13 +35,13 @@ fn main(
     let row = index / params.output_quads;
     let quad = index % params.output_quads;
     let base = parameter_row(row);
-    var columns = vec4<u32>(0u);
+    var column_index = vec4<u32>(0u);
     for (var lane = 0u; lane < 4u; lane += 1u) {
-        columns[lane] = base + parameter_column(min(quad * 4u + lane, params.n - 1u));
+        column_index[lane] = base + parameter_column(min(quad * 4u + lane, params.n - 1u));
     }
     var values = vec4<i32>(0);
     if (quad * 4u < params.n) {
         values = load_input(row, quad);
     }
-    store_output(row, quad, columns, F32_ONE, values);
+    store_output(row, quad, column_index, F32_ONE, values);
 }

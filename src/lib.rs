@@ -51,7 +51,7 @@
 //!     .build()?
 //!     .into();
 //! let out = reference::run(&layer, &[&activations])?;
-//! assert_eq!(out[0].values::<u8>()?, [15, 10, 10, 10, 10, 10]);
+//! assert_eq!(out[0].values::<u8>()?, [14, 10, 10, 10, 10, 10]);
 //!
 //! // The same bits on a GPU, where there is one.
 //! # #[cfg(not(target_arch = "wasm32"))]

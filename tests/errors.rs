@@ -300,11 +300,10 @@ fn matmuls() -> Result<()> {
         ("rhs in blocks", typed(int8(&[5, 2]), blocked), &["Blocks", "axis 1"]),
         (
             "dynamic with scales",
-            Matmul::new(int8(&[2, 3]), weights(&[3, 4])).dynamic_lhs(Granularity::Tensor).build(),
+            Matmul::new(int8(&[2, 3]), weights(&[3, 4])).dynamic_lhs(DynamicGranularity::Tensor).build(),
             &["scales of its own"],
         ),
-        ("dynamic per column", dynamic(Granularity::Axis(1)).build(), &["Axis(1)", "axis 0"]),
-        ("dynamic to codes", dynamic(Granularity::Tensor).output(codes()).build(), &["real output"]),
+        ("dynamic to codes", dynamic(DynamicGranularity::Tensor).output(codes()).build(), &["real output"]),
         ("bias of 3", bias(Tensor::new([3], vec![0i32; 3])?).build(), &["[3]", "[2, 4]"]),
         ("bias of 3 rows", bias(Tensor::new([3, 4], vec![0i32; 12])?).build(), &["[3, 4]", "[2, 4]"]),
         ("bias of more dimensions", bias(Tensor::new([1, 2, 4], vec![0i32; 8])?).build(), &["[1, 2, 4]", "[2, 4]"]),
@@ -376,7 +375,7 @@ fn accumulators_that_fit_just_so() -> Result<()> {
     let dynamic = |k: usize| {
         let plain = TensorType::new(Format::Uint8, [1, k])?;
         let ones = Tensor::new([k, 1], vec![1i8; k])?;
-        Matmul::new(plain, ones).dynamic_lhs(Granularity::Tensor).build()
+        Matmul::new(plain, ones).dynamic_lhs(DynamicGranularity::Tensor).build()
     };
     assert!(dynamic(8_421_504).is_ok());
     refused([("dynamic lhs", dynamic(8_421_505), &["8421505", "2147483775", max])]);
@@ -443,10 +442,10 @@ fn convs() -> Result<()> {
         ("groups 0", grouped(4, 8, 4, 0), &["groups is 0"]),
         ("3 groups of 4 channels", grouped(4, 9, 1, 3), &["3 groups", "4 channels", "9 outputs"]),
         ("4 groups of 6 outputs", grouped(4, 6, 1, 4), &["4 groups", "4 channels", "6 outputs"]),
-        ("2 groups, channels of all", grouped(4, 8, 4, 2), &["4 channels per group", "2 groups", "are 2"]),
+        ("2 groups, channels of all", grouped(4, 8, 4, 2), &["4 channels per group", "2 groups", "2 each"]),
         ("usize::MAX groups", grouped(4, 8, 4, HUGE), &["4 channels", "8 outputs"]),
-        ("usize::MAX groups of nothing", grouped(0, 0, 2, HUGE), &["2 channels per group", "are 0"]),
-        ("2⁶³ groups of nothing", grouped(0, 0, 2, 1 << 63), &["2 channels per group", "are 0"]),
+        ("usize::MAX groups of nothing", grouped(0, 0, 2, HUGE), &["2 channels per group", "0 each"]),
+        ("2⁶³ groups of nothing", grouped(0, 0, 2, 1 << 63), &["2 channels per group", "0 each"]),
         ("image per channel", Conv::new(along(3, &[1, 5, 6, 4]), weights(&[8, 3, 3, 4])).build(), &["Axis(3)"]),
         (
             "weights per input",
@@ -664,7 +663,7 @@ fn inputs_of_ops_and_graphs() -> Result<()> {
 
     // Parameters that no dynamic quantization makes.
     let plain = TensorType::new(Format::Uint8, [2, 3])?;
-    let dynamic: Op = Matmul::new(plain.clone(), rhs.clone()).dynamic_lhs(Granularity::Axis(0)).build()?.into();
+    let dynamic: Op = Matmul::new(plain.clone(), rhs.clone()).dynamic_lhs(DynamicGranularity::Row).build()?.into();
     let image = TensorType::new(Format::Int8, [1, 2, 3, 4])?;
     let conv: Op = Conv::new(image.clone(), weights(&[1, 1, 1, 4])).dynamic_lhs().build()?.into();
     let codes_of = |tensor_type: &TensorType| zeros(tensor_type.format(), tensor_type.dimensions());
@@ -835,6 +834,10 @@ fn plans() -> Result<()> {
 struct Garbage(Random);
 
 impl Garbage {
+    fn one_in(&mut self, cases: u64) -> bool {
+        self.0.next().is_multiple_of(cases)
+    }
+
     fn size(&mut self) -> usize {
         match self.0.next() % 64 {
             0 => self.0.pick(&[300, 5_000, i32::MAX as usize + 1, 1 << 32, HUGE / 2 + 1, HUGE]),
@@ -844,7 +847,7 @@ impl Garbage {
     }
 
     fn sizes(&mut self, rank: i64) -> Vec<usize> {
-        let rank = if self.0.next() % 8 == 0 { self.0.integer(0, 9) } else { rank };
+        let rank = if self.one_in(8) { self.0.integer(0, 9) } else { rank };
         (0..rank).map(|_| self.size()).collect()
     }
 
@@ -872,7 +875,7 @@ impl Garbage {
     }
 
     fn granularity(&mut self) -> Granularity {
-        let axis = if self.0.next() % 16 == 0 { HUGE } else { self.0.integer(0, 4) as usize };
+        let axis = if self.one_in(16) { HUGE } else { self.0.integer(0, 4) as usize };
         match self.0.next() % 4 {
             0 => Granularity::Axis(axis),
             1 => Granularity::Blocks { axis, size: self.size() },
@@ -883,7 +886,7 @@ impl Garbage {
     fn quantization(&mut self, dimensions: &[usize]) -> Quantization {
         let granularity = self.granularity();
         let fitting = Shape::new(dimensions).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
-        let fitting = if fitting > 100_000 || self.0.next() % 16 == 0 { self.0.next() as usize % 5 } else { fitting };
+        let fitting = if fitting > 100_000 || self.one_in(16) { self.0.next() as usize % 5 } else { fitting };
         let zero_points = self.0.pick(&[fitting, 1, 0]);
         let scales: Vec<f32> = (0..fitting).map(|_| self.scale()).collect();
         Quantization::new(granularity, scales, (0..zero_points).map(|_| self.zero_point()).collect::<Vec<_>>())
@@ -891,7 +894,7 @@ impl Garbage {
 
     fn tensor_type(&mut self, dimensions: &[usize]) -> Result<TensorType> {
         let plain = TensorType::new(self.format(), dimensions)?;
-        if self.0.next() % 4 == 0 { Ok(plain) } else { plain.quantized(self.quantization(dimensions)) }
+        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dimensions)) }
     }
 
     /// A tensor of this type with anything in it; of another type if that would be large.
@@ -907,10 +910,10 @@ impl Garbage {
     fn stage(&mut self) -> Result<Requantization> {
         let mut stage = Requantization::new(self.format(), self.scale(), self.zero_point())?;
         stage = stage.rounding(self.0.pick(&[Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble]));
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             stage = stage.clamp(self.zero_point(), self.zero_point())?;
         }
-        if self.0.next() % 8 == 0 {
+        if self.one_in(8) {
             let multiplier = match self.0.next() % 2 {
                 0 => Multiplier::float(self.scale())?,
                 _ => Multiplier::fixed(self.0.next() as i32 & i32::MAX, self.0.integer(-33, 32) as i32)?,
@@ -954,22 +957,22 @@ impl Garbage {
         let lhs = self.sizes(rank);
         let mut rhs = self.sizes(2);
         if let (Some(k), Some(rhs_k)) = (lhs.last(), rhs.first_mut()) {
-            *rhs_k = if self.0.next() % 8 == 0 { self.0.integer(0, 9) as usize } else { *k };
+            *rhs_k = if self.one_in(8) { self.0.integer(0, 9) as usize } else { *k };
         }
-        let transposed = self.0.next() % 4 == 0;
+        let transposed = self.one_in(4);
         if transposed {
             rhs.reverse();
         }
         let (lhs, rhs) = (self.tensor_type(&lhs)?, self.tensor_type(&rhs)?);
-        let rhs: Operand = if self.0.next() % 2 == 0 { rhs.into() } else { self.tensor(&rhs)?.into() };
+        let rhs: Operand = if self.one_in(2) { rhs.into() } else { self.tensor(&rhs)?.into() };
         let mut matmul = Matmul::new(lhs, rhs).output(self.output()?);
         if transposed {
             matmul = matmul.transposed();
         }
-        if self.0.next() % 4 == 0 {
-            matmul = matmul.dynamic_lhs(self.granularity());
+        if self.one_in(4) {
+            matmul = matmul.dynamic_lhs(self.0.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]));
         }
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             matmul = matmul.bias(self.bias()?);
         }
         Ok(matmul.build()?.into())
@@ -984,19 +987,19 @@ impl Garbage {
         let (image, kernel) = (self.tensor_type(&image)?, self.tensor_type(&kernel)?);
         let mut conv = Conv::new(image, self.tensor(&kernel)?).groups(groups).output(self.output()?);
         conv = conv.padding(self.padding(rank));
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             conv = conv.stride(self.sizes(rank));
         }
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             conv = conv.dilation(self.sizes(rank));
         }
-        if self.0.next() % 8 == 0 {
+        if self.one_in(8) {
             conv = conv.groups(self.size());
         }
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             conv = conv.dynamic_lhs();
         }
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             conv = conv.bias(self.bias()?);
         }
         Ok(conv.build()?.into())
@@ -1012,10 +1015,10 @@ impl Garbage {
             _ => Pool::average(image, kernel),
         };
         pool = pool.padding(self.padding(rank));
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             pool = pool.stride(self.sizes(rank)).dilation(self.sizes(rank)).round_up();
         }
-        if self.0.next() % 4 == 0 {
+        if self.one_in(4) {
             pool = pool.count_padding().output(self.stage()?);
         }
         Ok(pool.build()?.into())
@@ -1035,7 +1038,7 @@ impl Garbage {
                 DynamicQuantize::new(dimensions, self.format(), granularity)?.into()
             }
             7 | 8 => {
-                let other = if self.0.next() % 2 == 0 { dimensions.clone() } else { self.sizes(2) };
+                let other = if self.one_in(2) { dimensions.clone() } else { self.sizes(2) };
                 let (lhs, rhs) = (self.tensor_type(&dimensions)?, self.tensor_type(&other)?);
                 match self.0.next() % 2 {
                     0 => Add::new(lhs, rhs, self.stage()?)?.into(),

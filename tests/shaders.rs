@@ -7,7 +7,7 @@ mod catalog;
 use std::process::Command;
 
 use lowbit::kernels::Dispatch;
-use naga::back::{hlsl, msl, spv};
+use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 fn validated(name: &str, dispatch: &Dispatch) -> (naga::Module, ModuleInfo) {
@@ -35,8 +35,21 @@ fn programs_translate_to_every_backend() {
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
+        let mut text = String::new();
+        let options = glsl::Options {
+            version: glsl::Version::Embedded { version: 310, is_webgl: false },
+            ..glsl::Options::default()
+        };
+        let entry = glsl::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: "main".into(),
+            multiview: None,
+        };
+        glsl::Writer::new(&mut text, &module, &info, &options, &entry, naga::proc::BoundsCheckPolicies::default())
+            .and_then(|mut writer| writer.write())
+            .unwrap_or_else(|e| panic!("{name}: GLSL: {e}"));
     }
-    println!("{} programs validated and translated to SPIR-V, MSL and HLSL", programs.len());
+    println!("{} programs validated and translated to SPIR-V, MSL, HLSL and GLSL", programs.len());
     assert!(programs.len() > 100, "the catalog has shrunk to {}", programs.len());
 }
 

@@ -89,7 +89,7 @@ fn ops() -> Result<Vec<Op>> {
             let matmul =
                 Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?);
             ops.push(matmul.bias(biased.clone()).output(Output::real()).build()?.into());
-            for (channels, groups) in [(16, 1), (4, 4), (6, 2)] {
+            for (channels, groups) in [(16, 1), (64, 1), (4, 4), (2, 2), (6, 2)] {
                 let filter = weights(Format::Int8, &[4, 3, 3, channels / groups], weight_zero_point)?;
                 let conv = Conv::new(typed(lhs, &[1, 8, 8, channels], zero_point)?, filter).groups(groups);
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());

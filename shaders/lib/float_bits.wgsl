@@ -1,6 +1,6 @@
 // IEEE 754 binary32 arithmetic on bit patterns, in integers: round to nearest, ties to even, subnormals kept.
 // WGSL lets a driver round either way, fuse, flush and assume that NaN is absent; integers leave it no such choice.
-// NaN never comes in: callers decide NaN and infinity on the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
+// NaN never comes in, and infinity only as a term of a sum: callers decide on the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
 
 // |x| = bits · 2^(exponent - 31), where bit 31 of `bits` is set unless x is zero.
 struct Magnitude {
@@ -10,6 +10,8 @@ struct Magnitude {
 
 const F32_SIGN: u32 = 0x80000000u;
 const F32_INFINITY: u32 = 0x7f800000u;
+const F32_GREATEST: u32 = 0x7f7fffffu;                      // the largest finite number
+const F32_LEAST: u32 = 0xff7fffffu;
 
 fn f32_magnitude(word: u32) -> Magnitude {
     let field = (word >> 23u) & 0xffu;
@@ -63,6 +65,9 @@ fn f32_add(a: u32, b: u32) -> u32 {
     let swap = (a & ~F32_SIGN) < (b & ~F32_SIGN);
     let large = select(a, b, swap);
     let small = select(b, a, swap);
+    if ((large & ~F32_SIGN) >= F32_INFINITY) {
+        return large;
+    }
     let x = f32_magnitude(large);
     let y = f32_magnitude(small);
     if (y.bits == 0u) {

@@ -1,8 +1,5 @@
 // The least and greatest of ordered keys over a workgroup of GROUP_X (a power of two) invocations.
 
-const F32_GREATEST: u32 = 0x7f7fffffu;
-const F32_LEAST: u32 = 0xff7fffffu;
-
 var<workgroup> range_keys: array<vec2<u32>, GROUP_X>;
 
 fn reduce_range(keys: vec2<u32>, thread: u32) -> vec2<u32> {

@@ -16,15 +16,15 @@ fn store_products(lhs_row: u32, row: u32, weight_batch: u32, quad: u32, products
     let zero_point = lhs_zero_point(lhs_row);
     let scale = rows[lhs_row * params.row_stride].x;
     let first = quad * 4u;
-    var columns = vec4<u32>(0u);
+    var column_index = vec4<u32>(0u);
     var accumulator = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let column = first + lane;
         if (column < params.n) {
             let entry = weight_columns[weight_batch * params.n + column];
             accumulator[lane] = products[lane] - zero_point * entry.x - entry.y * lhs_sums[lane];
-            columns[lane] = row * params.column_stride + column;
+            column_index[lane] = row * params.column_stride + column;
         }
     }
-    store_output(row, quad, columns, scale, accumulator);
+    store_output(row, quad, column_index, scale, accumulator);
 }

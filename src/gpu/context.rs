@@ -23,7 +23,7 @@ use crate::tune::Tuner;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ContextOptions {
-    /// Which of wgpu's backends may be used; the environment variable `WGPU_BACKEND` narrows it.
+    /// Which of wgpu's backends may be used; the environment variable `WGPU_BACKEND` replaces it.
     pub backends: wgpu::Backends,
     /// Part of the adapter's name, in any case; empty takes wgpu's choice. `WGPU_ADAPTER_NAME` overrides it.
     pub adapter_name: String,
@@ -81,6 +81,7 @@ impl Counting {
 pub struct Context {
     device: wgpu::Device,
     queue: wgpu::Queue,
+    id: u64,
     checked_shaders: bool,
     pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
     pub(super) counting: Arc<Counting>,
@@ -119,10 +120,21 @@ impl Context {
     }
 
     async fn adapter(options: &ContextOptions) -> Result<wgpu::Adapter> {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = options.backends.with_env();
-        let instance = wgpu::Instance::new(descriptor);
+        let backends = options.backends.with_env();
         let name = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_else(|_| options.adapter_name.clone()).to_lowercase();
+        // OpenGL only where nothing else is: it is slower, and its devices share a lock with a time limit.
+        let (others, gl) = (backends.difference(wgpu::Backends::GL), backends.intersection(wgpu::Backends::GL));
+        let mut found = Err(Error::NoAdapter("WGPU_BACKEND names none of vulkan, metal, dx12 and gl".into()));
+        for backends in [others, gl] {
+            if found.is_err() && !backends.is_empty() {
+                found = Self::adapter_of(backends, &name).await;
+            }
+        }
+        found
+    }
+
+    async fn adapter_of(backends: wgpu::Backends, name: &str) -> Result<wgpu::Adapter> {
+        let instance = instance(backends);
         if name.is_empty() {
             let request = wgpu::RequestAdapterOptions {
                 power_preference: wgpu::PowerPreference::HighPerformance,
@@ -130,9 +142,9 @@ impl Context {
             };
             return instance.request_adapter(&request).await.map_err(|error| Error::NoAdapter(error.to_string()));
         }
-        let adapters = instance.enumerate_adapters(options.backends.with_env()).await;
+        let adapters = instance.enumerate_adapters(backends).await;
         let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
-        let found = adapters.into_iter().zip(&names).find(|(_, n)| n.to_lowercase().contains(&name));
+        let found = adapters.into_iter().zip(&names).find(|(_, n)| n.to_lowercase().contains(name));
         found
             .map(|(adapter, _)| adapter)
             .ok_or_else(|| Error::NoAdapter(format!("none of {names:?} is named like \"{name}\"")))
@@ -143,7 +155,15 @@ impl Context {
     /// driver's checks unless [`Context::with_checked_shaders`] asks for them.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self { device, queue, checked_shaders: false, pipelines: Arc::default(), counting: Arc::default() }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            device,
+            queue,
+            checked_shaders: false,
+            pipelines: Arc::default(),
+            counting: Arc::default(),
+        }
     }
 
     /// The same context, but shaders compiled from now on keep the driver's checks (see
@@ -153,6 +173,11 @@ impl Context {
         self.checked_shaders = true;
         self.pipelines = Arc::default();
         self
+    }
+
+    /// What tells this context and its clones from others.
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The device.
@@ -263,20 +288,24 @@ impl Context {
     }
 
     /// Runs something that may make the device complain, and turns its complaint into an error of this call.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = work();
-        let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
-        // Natively the answers are ready; a browser gives them later, to its own console.
-        #[cfg(not(target_arch = "wasm32"))]
-        for answer in [pollster::block_on(validation), pollster::block_on(internal), pollster::block_on(memory)] {
-            answer.map_or(Ok(()), |error| Err(Error::Device(error.to_string())))?;
+        // Natively the answers are ready.
+        let answers = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+        match answers.into_iter().flatten().next() {
+            Some(error) => Err(Error::Device(error.to_string())),
+            None => Ok(value),
         }
-        #[cfg(target_arch = "wasm32")]
-        drop((validation, internal, memory));
-        Ok(value)
+    }
+
+    /// In a browser complaints come later, to its console: nothing may wait for them here.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        Ok(work())
     }
 
     /// A buffer of at least 16 bytes, filled with words.
@@ -294,7 +323,8 @@ impl Context {
         } else {
             limits.max_buffer_size
         };
-        let limit = limits.max_buffer_size.min(binding);
+        // Shaders count words in u32.
+        let limit = limits.max_buffer_size.min(binding).min(u64::from(u32::MAX));
         if size > limit {
             return Err(Error::Limit {
                 what: format!("a buffer ({label})"),
@@ -321,4 +351,32 @@ impl Context {
             buffer
         })
     }
+}
+
+/// The instance of these backends, one for the whole process: only within an instance does wgpu tell the devices of two
+/// contexts apart. OpenGL is left out of this, because all devices of its instance wait for one lock, with a time limit.
+#[cfg(not(target_arch = "wasm32"))]
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    if backends.contains(wgpu::Backends::GL) {
+        return new_instance(backends);
+    }
+    static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
+    let mut instances = INSTANCES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
+        return instance.clone();
+    }
+    let instance = new_instance(backends);
+    instances.push((backends, instance.clone()));
+    instance
+}
+
+#[cfg(target_arch = "wasm32")]
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    new_instance(backends)
+}
+
+fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    wgpu::Instance::new(descriptor)
 }

@@ -1,8 +1,7 @@
 //! Tensors in device memory, this crate's or the caller's, and their way back to the host. The layout is `pack`'s.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::Context;
@@ -19,6 +18,8 @@ pub struct DeviceTensor {
     tensor_type: TensorType,
     buffer: wgpu::Buffer,
     offset: u64,
+    /// The context that made the buffer; unknown for a caller's.
+    context: Option<u64>,
 }
 
 /// Storage that can be uploaded to and read back.
@@ -50,14 +51,14 @@ impl DeviceTensor {
             "{tensor_type} takes {needed} bytes from offset {offset}, but the buffer has {}",
             buffer.size()
         );
-        Ok(Self { tensor_type, buffer, offset })
+        Ok(Self { tensor_type, buffer, offset, context: None })
     }
 
     pub(super) fn upload(context: &Context, tensor: &Tensor) -> Result<Self> {
         let words = pack::words(tensor);
         let tensor_type = tensor.tensor_type().clone();
         let buffer = context.buffer(&tensor_type.to_string(), tensor_type.device_bytes(), USAGE, &words)?;
-        Ok(Self { tensor_type, buffer, offset: 0 })
+        Ok(Self { tensor_type, buffer, offset: 0, context: Some(context.id()) })
     }
 
     /// A tensor of this type with unspecified contents, in a buffer with usages STORAGE, COPY_SRC and COPY_DST.
@@ -66,7 +67,7 @@ impl DeviceTensor {
     /// If it exceeds a limit of the device, or the device fails.
     pub fn allocate(context: &Context, tensor_type: TensorType) -> Result<Self> {
         let buffer = context.buffer(&tensor_type.to_string(), tensor_type.device_bytes(), USAGE, &[])?;
-        Ok(Self { tensor_type, buffer, offset: 0 })
+        Ok(Self { tensor_type, buffer, offset: 0, context: Some(context.id()) })
     }
 
     /// The type.
@@ -95,7 +96,18 @@ impl DeviceTensor {
         })
     }
 
+    /// Refuses a tensor that another context made: its buffer is of another device.
+    pub(super) fn check_context(&self, context: &Context) -> Result<()> {
+        require!(
+            self.context.is_none_or(|id| id == context.id()),
+            "the tensor {} was made by another context: upload it with the one that uses it",
+            self.tensor_type
+        );
+        Ok(())
+    }
+
     pub(super) async fn download(&self, context: &Context) -> Result<Tensor> {
+        self.check_context(context)?;
         require!(
             self.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC),
             "the buffer has usage {:?}, but reading a tensor back needs COPY_SRC",
@@ -121,40 +133,58 @@ impl DeviceTensor {
 }
 
 /// The result of a mapping, once there is one, and who waits for it.
-type Mapped = Arc<Mutex<(Option<Result<(), wgpu::BufferAsyncError>>, Option<Waker>)>>;
+#[derive(Default)]
+struct Mapping {
+    result: Option<std::result::Result<(), String>>,
+    waker: Option<Waker>,
+}
+
+/// A mapping that its callback, a polling thread and the waiting future share. A poisoned lock is whole all the same: it
+/// guards plain assignments.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Mapping>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Mapping> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores the result, unless there is one, and wakes who waits.
+    fn finish(&self, result: std::result::Result<(), String>) {
+        let mut mapping = self.lock();
+        mapping.result.get_or_insert(result);
+        if let Some(waker) = mapping.waker.take() {
+            waker.wake();
+        }
+    }
+}
 
 /// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser does so itself.
 fn map(device: &wgpu::Device, buffer: &wgpu::Buffer) -> impl Future<Output = Result<()>> + use<> {
-    let mapped = Mapped::default();
-    let lock = |mapped: &Mapped| mapped.lock().map_or_else(|_| None, |mut guard| guard.0.take());
-    let callback = mapped.clone();
+    let mapping = Shared::default();
+    let callback = mapping.clone();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        if let Ok(mut guard) = callback.lock() {
-            guard.0 = Some(result);
-            if let Some(waker) = guard.1.take() {
-                waker.wake();
-            }
-        }
+        callback.finish(result.map_err(|error| error.to_string()));
     });
     #[cfg(not(target_arch = "wasm32"))]
     {
-        let device = device.clone();
-        std::thread::spawn(move || {
+        let poll = |device: &wgpu::Device, mapping: &Shared| {
             if let Err(error) = device.poll(wgpu::PollType::wait_indefinitely()) {
-                log::error!("waiting for the device: {error}");
+                mapping.finish(Err(error.to_string()));
             }
-        });
+        };
+        let shared = (device.clone(), mapping.clone());
+        if std::thread::Builder::new().spawn(move || poll(&shared.0, &shared.1)).is_err() {
+            poll(device, &mapping);
+        }
     }
     #[cfg(target_arch = "wasm32")]
     let _ = device;
-    let mut future = std::future::poll_fn(move |task| {
-        if let Ok(mut guard) = mapped.lock() {
-            guard.1 = Some(task.waker().clone());
-        }
-        lock(&mapped).map_or(Poll::Pending, Poll::Ready)
-    });
-    async move {
-        let result = Pin::new(&mut future).await;
-        result.map_err(|error| Error::Device(format!("reading a tensor back: {error}")))
-    }
+    std::future::poll_fn(move |task| {
+        let mut shared = mapping.lock();
+        shared.waker = Some(task.waker().clone());
+        shared.result.take().map_or(Poll::Pending, |result| {
+            Poll::Ready(result.map_err(|error| Error::Device(format!("reading a tensor back: {error}"))))
+        })
+    })
 }

@@ -11,6 +11,9 @@ use super::pipeline::Pipeline;
 use super::{Context, DeviceTensor};
 use crate::error::{Error, Result, require};
 use crate::kernels::{self, Dispatch, Resource};
+use crate::numeric::Format;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::ops::check_parameters;
 use crate::plan::{Graph, check_tensors};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::Tensor;
@@ -26,6 +29,8 @@ pub struct Plan {
     context: Context,
     input_types: Vec<TensorType>,
     output_types: Vec<TensorType>,
+    /// Inputs that are dynamic parameters, with the format of their codes.
+    parameters: Vec<(usize, Format)>,
     launches: Vec<Launch>,
     /// Constants, scratch and intermediates.
     buffers: Vec<wgpu::Buffer>,
@@ -57,6 +62,15 @@ impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
         graph.check_outputs()?;
         let limits = context.limits();
+        if limits.invocations == 0 || limits.groups_per_dimension == 0 {
+            return Err(Error::Limit {
+                what: "every kernel".into(),
+                needed: 1,
+                limit: 0,
+                unit: "compute invocations",
+                advice: "request the device with at least wgpu::Limits::default()",
+            });
+        }
         let storage_limit = context.device().limits().max_storage_buffers_per_shader_stage;
         let mut buffers = Vec::new();
         let mut places = external_places(graph)?;
@@ -78,7 +92,7 @@ impl Plan {
             }
             let first_constant = buffers.len();
             for &constant in &candidate.constants {
-                let words = kernels::constant(&step.op, constant);
+                let words = kernels::constant(&step.op, constant).expect("candidates ask for their own op's constants");
                 let label = format!("{}: {constant:?}", candidate.label);
                 buffers.push(context.buffer(&label, words.len() as u64 * 4, USAGE, &words)?);
             }
@@ -122,6 +136,7 @@ impl Plan {
             context: context.clone(),
             input_types: types(graph.inputs()),
             output_types: types(graph.outputs()),
+            parameters: graph.parameter_inputs(),
             launches,
             buffers,
             uniforms,
@@ -182,6 +197,7 @@ impl Plan {
     ) -> Result<()> {
         check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
         check_tensors("output", self.output_types.iter(), outputs.iter().map(|t| t.tensor_type()))?;
+        inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_context(&self.context))?;
         for (i, output) in outputs.iter().enumerate() {
             let others = inputs.iter().chain(&outputs[..i]);
             require!(
@@ -190,15 +206,16 @@ impl Plan {
                  it a buffer of its own"
             );
         }
-        self.context.scoped(|| {
-            for launch in &self.launches {
-                let group = self.bind_group(launch, inputs, outputs);
-                pass.set_pipeline(&launch.pipeline.pipeline);
-                pass.set_bind_group(0, &group, &[]);
-                let [x, y, z] = launch.dispatch.grid;
-                pass.dispatch_workgroups(x, y, z);
-            }
-        })
+        // What can fail comes first, so that an error leaves the caller's pass as it was.
+        let bind = |launch| self.bind_group(launch, inputs, outputs);
+        let groups: Vec<_> = self.context.scoped(|| self.launches.iter().map(bind).collect())?;
+        for (launch, group) in self.launches.iter().zip(&groups) {
+            pass.set_pipeline(&launch.pipeline.pipeline);
+            pass.set_bind_group(0, group, &[]);
+            let [x, y, z] = launch.dispatch.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        Ok(())
     }
 
     fn bind_group(&self, launch: &Launch, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> wgpu::BindGroup {
@@ -227,7 +244,7 @@ impl Plan {
         })
     }
 
-    /// Runs on tensors of the device: allocates the outputs, records, and submits once.
+    /// Runs on tensors of the device (dynamic parameters among them are taken on trust): allocates the outputs, records, and submits once.
     ///
     /// # Errors
     /// As [`Plan::record`], or if the device fails.
@@ -248,6 +265,7 @@ impl Plan {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
+        self.parameters.iter().try_for_each(|&(input, codes)| check_parameters(codes, inputs[input]))?;
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()

@@ -91,7 +91,7 @@ pub(super) fn candidates(op: &Conv, limits: &Limits) -> Vec<Candidate> {
         ),
         dispatches: launch(op, kernel, limits).into_iter().collect(),
         constants: vec![Constant::Rows, Constant::Stage, kernel.weights, Constant::WeightColumns],
-        scratch: Vec::new(),
+        scratch: if op.window().input_pixels() == 0 { vec![stage::row_words(op.lhs()) as usize] } else { Vec::new() },
     }));
     candidates
 }
@@ -184,8 +184,10 @@ fn launch(op: &Conv, kernel: Kernel, limits: &Limits) -> Option<Dispatch> {
         }
         _ => program,
     };
+    // Taps in the padding load the first pixel and drop it; an image without pixels lends one for that.
+    let image = if window.input_pixels() == 0 { Resource::Scratch(0) } else { Resource::Input(0) };
     let bindings = [
-        Binding::read(1, Resource::Input(0)),
+        Binding::read(1, image),
         Binding::read(2, Resource::Constant(2)),
         Binding::read(3, rows(op)),
         Binding::read(4, Resource::Constant(3)),
@@ -195,11 +197,11 @@ fn launch(op: &Conv, kernel: Kernel, limits: &Limits) -> Option<Dispatch> {
     Some(Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits))
 }
 
-pub(super) fn constant(op: &Conv, constant: Constant) -> Vec<u32> {
+pub(super) fn constant(op: &Conv, constant: Constant) -> Option<Vec<u32>> {
     let (outputs, channels, taps) = (op.weights().shape()[0], op.channels_per_group(), op.window().taps());
     let shift = int8_shift(op.weights().format());
     let code = |output, tap, channel| op.weights().code(op.weight_index(output, tap, channel)) - shift;
-    match constant {
+    let words = match constant {
         Constant::Rows => {
             let (scale, zero_point) = op.lhs_parameters();
             vec![scale.to_bits(), zero_point as u32]
@@ -244,6 +246,8 @@ pub(super) fn constant(op: &Conv, constant: Constant) -> Vec<u32> {
             };
             (0..outputs).flat_map(entry).collect()
         }
-        _ => stage::words(op.stage()),
-    }
+        Constant::Stage => stage::words(op.stage()),
+        _ => return None,
+    };
+    Some(words)
 }

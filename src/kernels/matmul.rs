@@ -264,7 +264,7 @@ fn pack(op: &Matmul, matrices: usize, parameters: Resource, limits: &Limits) -> 
         quads: quads as u32,
         unused: 0,
     };
-    let group = 64.min(limits.invocations);
+    let group = 64.min(limits.invocations).max(1);
     let program = Program::new(&program::PACK_WEIGHTS)
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
@@ -279,9 +279,9 @@ fn pack(op: &Matmul, matrices: usize, parameters: Resource, limits: &Limits) -> 
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, quads.div_ceil(group as usize), limits)
 }
 
-pub(super) fn constant(op: &Matmul, constant: Constant) -> Vec<u32> {
+pub(super) fn constant(op: &Matmul, constant: Constant) -> Option<Vec<u32>> {
     let Sizes { m, n, k } = op.sizes();
-    match constant {
+    let words = match constant {
         Constant::Rows => {
             let differ = op.lhs().quantization().is_some_and(|q| q.scales().len() > 1);
             let rows = if differ { op.lhs().shape().rows() } else { 1 };
@@ -302,12 +302,12 @@ pub(super) fn constant(op: &Matmul, constant: Constant) -> Vec<u32> {
             (0..count).flat_map(pair).collect()
         }
         Constant::Weights | Constant::WeightColumns => {
-            let Operand::Constant(rhs) = op.rhs() else { return Vec::new() };
+            let Operand::Constant(rhs) = op.rhs() else { return None };
             let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
             let shift = int8_shift(rhs.format());
             let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, column)) - shift;
             if constant == Constant::Weights {
-                return pack_columns(matrices, n, k, code);
+                return Some(pack_columns(matrices, n, k, code));
             }
             let entry = |(matrix, column)| {
                 let zero_point = op.rhs_parameters(column).1 - shift;
@@ -316,8 +316,10 @@ pub(super) fn constant(op: &Matmul, constant: Constant) -> Vec<u32> {
             };
             (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column))).flat_map(entry).collect()
         }
-        _ => stage::words(op.stage()),
-    }
+        Constant::Stage => stage::words(op.stage()),
+        _ => return None,
+    };
+    Some(words)
 }
 
 /// Int8 codes in the order of `shaders/weight/int8.wgsl`: `[matrix][k / 16][column, padded to 4]` vec4s.

@@ -50,20 +50,20 @@ pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
     candidates
 }
 
-/// The words of a constant that a candidate of this op asks for.
+/// The words of a constant that a candidate of this op asks for; `None` if none of them would.
 #[must_use]
-pub fn constant(op: &Op, constant: Constant) -> Vec<u32> {
+pub fn constant(op: &Op, constant: Constant) -> Option<Vec<u32>> {
     match (op, constant) {
-        (Op::Concat(op), Constant::Table(input)) => table::words(&op.tables()[input]),
-        (Op::Table(op), _) => table::words(op),
         (Op::Matmul(op), constant) => matmul::constant(op, constant),
         (Op::Conv(op), constant) => conv::constant(op, constant),
-        (Op::Requantize(op), _) => stage::words(op.stage()),
-        (Op::Multiply(op), _) => stage::words(&op.stage),
-        (Op::Pool(op), _) => stage::words(op.stage()),
-        (Op::Quantize(op), _) => granularity::words(op.quantization()),
-        (Op::Dequantize(op), _) => quantize::dequantize_stage(op),
-        (Op::DynamicQuantize(_) | Op::Add(_) | Op::Concat(_), _) => Vec::new(),
+        (Op::Requantize(op), Constant::Stage) => Some(stage::words(op.stage())),
+        (Op::Multiply(op), Constant::Stage) => Some(stage::words(&op.stage)),
+        (Op::Pool(op), Constant::Stage) => Some(stage::words(op.stage())),
+        (Op::Dequantize(op), Constant::Stage) => Some(quantize::dequantize_stage(op)),
+        (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
+        (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
+        (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
+        _ => None,
     }
 }
 
@@ -73,7 +73,7 @@ const LINE_GROUPS: [u32; 2] = [64, 256];
 
 /// The workgroup sizes above that a device allows.
 fn line_groups(limits: &Limits) -> impl Iterator<Item = u32> {
-    let most = limits.invocations;
+    let most = limits.invocations.max(1);
     LINE_GROUPS.into_iter().map(move |size| size.min(1 << most.ilog2())).take(if most < 256 { 1 } else { 2 })
 }
 

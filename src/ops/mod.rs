@@ -29,6 +29,7 @@ pub use table::Table;
 pub use window::Padding;
 
 use crate::error::{Result, require};
+use crate::numeric::Format;
 use crate::tensor::{Quantization, Tensor, TensorType};
 
 /// Any op. Each variant's struct says what it computes.
@@ -178,6 +179,21 @@ fn check_accumulator(greatest: i64, bias: i64, terms: usize) -> Result<()> {
         greatest + bias,
         i32::MAX
     );
+    Ok(())
+}
+
+/// Refuses dynamic parameters that no range could have given for codes of this format; other tensors pass. Sums fit i32
+/// only if zero points are codes.
+pub(crate) fn check_parameters(codes: Format, parameters: &Tensor) -> Result<()> {
+    let Ok(pairs) = parameters.values::<(f32, i32)>() else { return Ok(()) };
+    let (low, high) = codes.range().unwrap_or((i32::MIN, i32::MAX));
+    for &(scale, zero_point) in pairs {
+        require!(scale.is_finite() && scale > 0.0, "a dynamic scale is {scale:e}, but it must be finite and positive");
+        require!(
+            (low..=high).contains(&zero_point),
+            "a dynamic zero point is {zero_point}, but {codes} codes lie in {low}..={high}"
+        );
+    }
     Ok(())
 }
 

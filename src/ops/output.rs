@@ -12,8 +12,8 @@ pub enum Output {
     /// `int32 = acc + bias`: the exact half alone.
     #[default]
     Accumulator,
-    /// `float32 = f32(acc + bias) · (s_lhs · s_rhs) + real_bias`, clamped; every step one correctly rounded f32 operation,
-    /// the same bits on every device.
+    /// `float32 = f32(acc + bias) · min(s_lhs · s_rhs, f32::MAX) + real_bias`, clamped; every step one correctly rounded f32
+    /// operation, the same bits on every device. Products may overflow to infinity, NaN does not occur.
     Real {
         /// The least result: 0 for ReLU, `f32::NEG_INFINITY` for none.
         low: f32,
@@ -235,6 +235,9 @@ impl Stage {
         let bias = bias.map(|b| Broadcast::new(b, &output_type)).transpose()?;
         if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
             require!(matches!(output, Output::Real { .. }), "an f32 bias needs a real output: give an int32 bias");
+            let values = bias.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
+            let odd = values.iter().find(|value| !value.is_finite());
+            require!(odd.is_none(), "the bias holds {}, but it must be finite", odd.unwrap_or(&0.0));
         }
         if let Output::Real { low, high } = output {
             require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");

@@ -182,18 +182,19 @@ impl PoolBuilder {
             "a max pool keeps the input's scale: requantize afterwards instead of giving it an output"
         );
         let output = self.output.map_or_else(|| Requantization::new(input.format(), scale, zero_point), Ok)?;
-        super::check_accumulator(window.taps() as i64 * super::largest_offset(&input), 0, window.taps())?;
         require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
-        let entry = |count| -> Result<StageEntry> {
-            let multiplier = match self.kind {
-                PoolKind::Max => None,
-                PoolKind::Average => {
-                    Some(Multiplier::from_scales(output.mode(), scale, 1.0, output.scale() * count as f32)?)
-                }
-            };
-            Ok(StageEntry { bias: 0, multiplier, scale: 1.0, real_bias: None })
+        let entries = match self.kind {
+            PoolKind::Max => Vec::new(),
+            PoolKind::Average => {
+                super::check_accumulator(window.taps() as i64 * super::largest_offset(&input), 0, window.taps())?;
+                let entry = |count| -> Result<StageEntry> {
+                    let divisor = output.scale() * count as f32;
+                    let multiplier = Some(Multiplier::from_scales(output.mode(), scale, 1.0, divisor)?);
+                    Ok(StageEntry { bias: 0, multiplier, scale: 1.0, real_bias: None })
+                };
+                (1..=window.taps()).map(entry).collect::<Result<_>>()?
+            }
         };
-        let entries = (1..=window.taps()).map(entry).collect::<Result<Vec<_>>>()?;
         let channels = input.shape().row_length();
         let shape: Vec<usize> = [input.dimensions()[0]]
             .into_iter()

@@ -82,6 +82,11 @@ impl WindowRequest {
             require!(reach.is_some(), "a kernel of {} dilated by {} is too large", kernel[i], dilation[i]);
             let reach = reach.unwrap_or(1);
             let (begin, end) = self.pads(i, rank, spatial[i], reach, stride[i])?;
+            let same = matches!(self.padding, Padding::SameUpper | Padding::SameLower);
+            require!(
+                !same || spatial[i] > 0,
+                "spatial dimension {i} is empty, and SAME padding keeps it so: pad explicitly to get an output"
+            );
             let padded = spatial[i] + begin + end;
             require!(
                 padded >= reach,

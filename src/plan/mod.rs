@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, require};
+use crate::numeric::Format;
 use crate::ops::Op;
 use crate::reference;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -139,6 +140,9 @@ impl Graph {
         {
             new = new.quantized(quantization.clone())?;
         }
+        if old.has_dynamic_scales() {
+            new = new.with_dynamic_scales();
+        }
         let source = self.storage(value);
         Ok(self.value(new, Some(source)))
     }
@@ -191,6 +195,17 @@ impl Graph {
             }
         }
         self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.index].clone()))).collect()
+    }
+
+    /// The inputs that are dynamic parameters, with the format of the codes they describe.
+    pub(crate) fn parameter_inputs(&self) -> Vec<(usize, Format)> {
+        let position = |value: &Value| self.inputs.iter().position(|&input| input == self.storage(*value));
+        let parameters = |step: &Step| -> Vec<(usize, Format)> {
+            let of_kind = step.inputs.iter().filter(|v| self.types[v.index].format() == Format::Parameters);
+            let codes = step.inputs.first().map(|v| self.types[v.index].format());
+            of_kind.filter_map(position).zip(codes.into_iter().cycle()).collect()
+        };
+        self.steps.iter().flat_map(parameters).collect()
     }
 
     fn check(&self, value: Value) -> Result<()> {

@@ -12,14 +12,14 @@ mod quantize;
 mod requantize;
 mod table;
 
-use crate::error::{Result, require};
-use crate::ops::Op;
+use crate::error::Result;
+use crate::ops::{Op, check_parameters};
 use crate::tensor::Tensor;
 
 /// Runs an op on the CPU: the same bits as on any GPU.
 ///
 /// # Errors
-/// If the number, formats or shapes of the inputs are not those of [`Op::inputs`], or a dynamic zero point is no code.
+/// If the number, formats or shapes of the inputs are not those of [`Op::inputs`], or dynamic parameters are no scale and code.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{Matmul, Op}, reference};
@@ -30,15 +30,8 @@ use crate::tensor::Tensor;
 /// ```
 pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-    // Dynamic parameters describe the first input, and sums fit i32 only if their zero points are codes of it.
-    for &(_, zero_point) in inputs.iter().filter_map(|t| t.values::<(f32, i32)>().ok()).flatten() {
-        let format = inputs[0].format();
-        let (low, high) = format.range().expect("an integer format");
-        require!(
-            (low..=high).contains(&zero_point),
-            "a dynamic zero point is {zero_point}, but {format} codes lie in {low}..={high}"
-        );
-    }
+    // Dynamic parameters describe the first input.
+    inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].format(), tensor))?;
     Ok(match op {
         Op::Matmul(op) => vec![matmul::matmul(op, inputs)],
         Op::Conv(op) => vec![conv::conv(op, inputs)],

@@ -21,7 +21,7 @@ impl<'a> Collector<'a> {
         match self.output {
             Output::Accumulator => self.codes.push(sum),
             Output::Real { low, high } => {
-                let scaled = sum as f32 * (lhs_scale * entry.scale);
+                let scaled = sum as f32 * (lhs_scale * entry.scale).min(f32::MAX);
                 let value = entry.real_bias.map_or(scaled, |bias| scaled + bias);
                 self.reals.push(clamp(value, *low, *high));
             }

@@ -54,11 +54,19 @@ impl Granularity {
 ///
 /// Scales are finite and positive, zero points lie in the range of the codes; both are checked when a
 /// [`TensorType`](super::TensorType) is made of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Quantization {
     granularity: Granularity,
     scales: Vec<f32>,
     zero_points: Vec<i32>,
+}
+
+/// Equal if every element has equal parameters: one zero point for all scales equals as many of the same.
+impl PartialEq for Quantization {
+    fn eq(&self, other: &Self) -> bool {
+        let zero_points = |q: &Self| (0..q.scales.len()).map(|i| q.zero_point(i)).collect::<Vec<_>>();
+        self.granularity == other.granularity && self.scales == other.scales && zero_points(self) == zero_points(other)
+    }
 }
 
 impl Quantization {

@@ -8,7 +8,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32` or `f32`. Sealed.
+/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, or `(f32, i32)` for parameters of
+/// dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
     /// The format of a tensor of such elements.
     const FORMAT: Format;
@@ -174,6 +175,9 @@ impl Tensor {
         {
             tensor_type = tensor_type.quantized(q.clone())?;
         }
+        if self.tensor_type.has_dynamic_scales() {
+            tensor_type = tensor_type.with_dynamic_scales();
+        }
         Ok(Self { tensor_type, values: self.values.clone() })
     }
 
@@ -241,6 +245,9 @@ impl Tensor {
                 }
                 super::Granularity::Blocks { .. } => tensor_type,
             };
+        }
+        if self.tensor_type.has_dynamic_scales() {
+            tensor_type = tensor_type.with_dynamic_scales();
         }
         Ok(Self { tensor_type, values })
     }

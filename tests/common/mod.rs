@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+mod bounds;
+
 use lowbit::{
     Context, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op, reference,
 };
@@ -130,8 +132,8 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
     words
 }
 
-/// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, and
-/// returns how many candidates there were.
+/// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, checks
+/// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     let candidates = kernels::candidates(op, &context.limits());
@@ -141,7 +143,7 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
         for output in graph.add_all(op.clone(), &values).expect("the op's own inputs") {
             graph.output(output);
         }
-        let run = || -> lowbit::Result<Vec<Tensor>> {
+        let run = || -> lowbit::Result<Vec<(Tensor, Tensor)>> {
             let plan = context.plan(&graph, Tuner::Nth(index))?;
             let inputs: Vec<_> =
                 inputs.iter().map(|t| place(context, t.tensor_type(), Some(&poisoned_words(t)))).collect();
@@ -149,14 +151,26 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
             let mut encoder = context.device().create_command_encoder(&Default::default());
             plan.record(&mut encoder, &inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
             context.queue().submit([encoder.finish()]);
-            outputs.iter().map(|t| context.download_blocking(t)).collect()
+            let read = |t: &DeviceTensor| {
+                let shape = t.tensor_type().shape();
+                let words = shape.rows() * t.tensor_type().format().row_words(shape.row_length());
+                let words = TensorType::new(Format::Int32, [words])?;
+                let words = DeviceTensor::from_buffer(words, t.buffer().clone(), 0)?;
+                Ok((context.download_blocking(t)?, context.download_blocking(&words)?))
+            };
+            outputs.iter().map(read).collect()
         };
         let got = run().unwrap_or_else(|error| panic!("{name}, {}: {error}", candidate.label));
-        for (output, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        for (output, ((got, words), expected)) in got.iter().zip(&expected).enumerate() {
             if let Some(difference) = first_difference(got, expected) {
                 panic!("{name}, candidate \"{}\", output {output}: {difference}", candidate.label);
             }
+            // The tensor is right, so a difference in its words is one in the padding, which is to be zero.
+            let right = lowbit::pack::words(expected);
+            let differ = words.values::<i32>().expect("int32").iter().zip(&right).position(|(&a, &b)| a as u32 != b);
+            assert_eq!(differ, None, "{name}, candidate \"{}\", output {output}: padding", candidate.label);
         }
+        bounds::check_bounds(context, name, op, inputs, candidate);
     }
     candidates.len()
 }

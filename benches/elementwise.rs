@@ -1,0 +1,57 @@
+//! Every op that is bound by memory, on 1 Mi elements, every candidate; the throughput counts bytes read and written
+//! once. Run one: `cargo bench --bench elementwise -- requantize`; matmul and conv have files of their own beside it.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+mod measure;
+
+use common::Random;
+use criterion::{Criterion, Throughput};
+use lowbit::ops::{
+    Add, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply, Op, Pool, Quantize, Requantization,
+    Requantize, Table,
+};
+use lowbit::{Context, Format, Quantization, Result, Tensor, TensorType};
+
+fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
+    let mut random = Random::new(3);
+    let matrix = [1024, 1024];
+    let reals = Tensor::new(matrix, (0..1 << 20).map(|_| random.real()).collect::<Vec<_>>())?;
+    let (a, b) = (random.quantized(Format::Int8, &matrix), random.quantized(Format::Uint8, &matrix));
+    let halves = [512, 512].map(|columns| random.quantized(Format::Int8, &[1024, columns]));
+    let image = random.quantized(Format::Uint8, &[1, 64, 64, 256]);
+    let scales: Vec<f32> = (0..1024).map(|_| random.scale()).collect();
+    let sums = (0..1 << 20).map(|_| random.integer(-100_000, 100_000) as i32).collect::<Vec<_>>();
+    let sums = Tensor::new(matrix, sums)?.quantized(Quantization::symmetric_axis(1, scales))?;
+
+    let codes = TensorType::new(Format::Int8, matrix)?.quantized(Quantization::tensor(0.02, 3))?;
+    let stage = |scale| Requantization::new(Format::Int8, scale, 3);
+    let dynamic = |granularity| DynamicQuantize::new(matrix, Format::Uint8, granularity);
+    let of = |tensor: &Tensor| tensor.tensor_type().clone();
+    let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
+    let cases: [(&str, Op, &[&Tensor]); 13] = [
+        ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
+        ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
+        ("requantize accumulators", Requantize::new(of(&sums), stage(20.0)?)?.into(), &[&sums]),
+        ("requantize codes", Requantize::new(of(&a), stage(0.1)?)?.into(), &[&a]),
+        ("dynamic quantize per tensor", dynamic(DynamicGranularity::Tensor)?.into(), &[&reals]),
+        ("dynamic quantize per row", dynamic(DynamicGranularity::Row)?.into(), &[&reals]),
+        ("add", add.into(), &[&a, &b]),
+        ("multiply", multiply.into(), &[&a, &b]),
+        ("average pool 3x3", Pool::average(of(&image), [3, 3]).build()?.into(), &[&image]),
+        ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),
+        ("global average pool", Pool::global_average(of(&image)).build()?.into(), &[&image]),
+        ("table", Table::sigmoid(of(&a), Requantization::new(Format::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
+        ("concat", Concat::new(halves.iter().map(of).collect(), 1, stage(0.1)?)?.into(), &[&halves[0], &halves[1]]),
+    ];
+    for (name, op, inputs) in cases {
+        let bytes: u64 = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).sum();
+        let difference = |outputs: &[Tensor]| measure::difference_from_reference(&op, inputs, outputs);
+        measure::every_candidate(criterion, context, name, Throughput::Bytes(bytes), (&op, inputs), difference);
+    }
+    Ok(())
+}
+
+fn main() {
+    measure::run(elementwise);
+}

@@ -1,0 +1,126 @@
+//! What benchmarks share: criterion's settings, the check before the timing, and the timed loop on a device. No benchmark
+//! lives here, and what is right is the reference's to say.
+
+#![allow(dead_code, reason = "every benchmark uses its own part")]
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use lowbit::{Context, DeviceTensor, Element, Format, Graph, Plan, Result, Tensor, Tuner, kernels, ops::Op, reference};
+
+use crate::common;
+
+/// Runs benchmarks on the default adapter, with few samples because that may be a CPU; the command line can ask for more.
+/// Without an adapter it says so and measures nothing.
+pub(crate) fn run(benchmarks: impl FnOnce(&mut Criterion, &Context) -> Result<()>) {
+    let Some(context) = common::context() else { return };
+    println!("{}", context.description());
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    benchmarks(&mut criterion, &context).expect("legal requests on a working device");
+    criterion.final_summary();
+}
+
+/// Times every candidate of an op, each under its label in a group, after `difference` has found none between its
+/// outputs and what they should be.
+pub(crate) fn every_candidate(
+    criterion: &mut Criterion,
+    context: &Context,
+    group: &str,
+    throughput: Throughput,
+    (op, inputs): (&Op, &[&Tensor]),
+    difference: impl Fn(&[Tensor]) -> Result<Option<String>>,
+) {
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(throughput);
+    for (index, candidate) in kernels::candidates(op, &context.limits()).iter().enumerate() {
+        // Made at the first sample, so that what the command line filters out costs nothing.
+        let mut ready = None;
+        group.bench_function(&candidate.label, |bencher| {
+            let launch = ready.get_or_insert_with(|| {
+                let launch = Launch::new(context, op, inputs, index).expect("a plan for the device");
+                launch.time(1);
+                let difference = launch.outputs().and_then(|outputs| difference(&outputs)).expect("legal requests");
+                assert_eq!(difference, None, "candidate \"{}\" is wrong", candidate.label);
+                launch
+            });
+            bencher.iter_custom(|iterations| launch.time(iterations));
+        });
+    }
+    group.finish();
+}
+
+/// How outputs differ from the reference's.
+pub(crate) fn difference_from_reference(op: &Op, inputs: &[&Tensor], outputs: &[Tensor]) -> Result<Option<String>> {
+    let expected = reference::run(op, inputs)?;
+    Ok(outputs.iter().zip(&expected).find_map(|(got, expected)| common::first_difference(got, expected)))
+}
+
+/// The elements at these linear indices as a tensor of these dimensions; a scale per tensor stays.
+pub(crate) fn gather(
+    tensor: &Tensor,
+    dimensions: &[usize],
+    indices: impl IntoIterator<Item = usize>,
+) -> Result<Tensor> {
+    fn elements<T: Element>(
+        tensor: &Tensor,
+        dimensions: &[usize],
+        indices: impl IntoIterator<Item = usize>,
+    ) -> Result<Tensor> {
+        let values = tensor.values::<T>()?;
+        Tensor::new(dimensions, indices.into_iter().map(|i| values[i]).collect::<Vec<T>>())
+    }
+    let gathered = match tensor.format() {
+        Format::Int8 => elements::<i8>(tensor, dimensions, indices),
+        Format::Uint8 => elements::<u8>(tensor, dimensions, indices),
+        _ => elements::<i32>(tensor, dimensions, indices),
+    }?;
+    match tensor.tensor_type().quantization() {
+        Some(quantization) => gathered.quantized(quantization.clone()),
+        None => Ok(gathered),
+    }
+}
+
+/// A plan of one op with its tensors on the device.
+struct Launch<'a> {
+    context: &'a Context,
+    plan: Plan,
+    inputs: Vec<DeviceTensor>,
+    outputs: Vec<DeviceTensor>,
+}
+
+impl<'a> Launch<'a> {
+    fn new(context: &'a Context, op: &Op, inputs: &[&Tensor], candidate: usize) -> Result<Self> {
+        let mut graph = Graph::new();
+        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+        for output in graph.add_all(op.clone(), &values)? {
+            graph.output(output);
+        }
+        let plan = context.plan(&graph, Tuner::Nth(candidate))?;
+        let inputs = inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
+        let outputs =
+            plan.output_types().iter().map(|t| DeviceTensor::allocate(context, t.clone())).collect::<Result<_>>()?;
+        Ok(Self { context, plan, inputs, outputs })
+    }
+
+    fn outputs(&self) -> Result<Vec<Tensor>> {
+        self.outputs.iter().map(|t| self.context.download_blocking(t)).collect()
+    }
+
+    /// The time to record and submit so many runs, and to wait for the last.
+    fn time(&self, iterations: u64) -> Duration {
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (self.inputs.iter().collect(), self.outputs.iter().collect());
+        let (device, queue) = (self.context.device(), self.context.queue());
+        let start = Instant::now();
+        for _ in 0..iterations {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            self.plan.record(&mut encoder, &inputs, &outputs).expect("tensors of the plan's own types");
+            queue.submit([encoder.finish()]);
+        }
+        device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");
+        start.elapsed()
+    }
+}

@@ -1,0 +1,158 @@
+//! Every storage access of every launch of a candidate, with buffers of just the sizes that a plan gives them: kernels run
+//! without the driver's bounds checks, so each index must be inside by itself. Values are compared elsewhere.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use lowbit::kernels::{self, Candidate, Dispatch, Resource};
+use lowbit::ops::Op;
+use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType, pack};
+
+/// The binding where instrumented shaders leave how far beyond the end they reached, by slot.
+const REPORT: u32 = 15;
+
+/// Panics if a launch of the candidate reads or writes beyond a buffer.
+pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Tensor], candidate: &Candidate) {
+    let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &pack::words(t))).collect();
+    let zeros = |t: &TensorType| buffer(context, &vec![0; t.device_bytes() as usize / 4]);
+    let outputs: Vec<_> = op.outputs().iter().map(zeros).collect();
+    let words = |&constant| kernels::constant(op, constant).expect("the candidate's own constant");
+    let constants: Vec<_> = candidate.constants.iter().map(|c| buffer(context, &words(c))).collect();
+    let scratch: Vec<_> = candidate.scratch.iter().map(|&words| buffer(context, &vec![0; words])).collect();
+    let report = buffer(context, &[0; 16]);
+    let place = |resource| match resource {
+        Resource::Input(i) => &inputs[i],
+        Resource::Output(i) => &outputs[i],
+        Resource::Constant(i) => &constants[i],
+        Resource::Scratch(i) => &scratch[i],
+    };
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    for dispatch in &candidate.dispatches {
+        record(context, &mut encoder, dispatch, &report, place);
+    }
+    context.queue().submit([encoder.finish()]);
+    let report_type = TensorType::new(Format::Int32, [16]).expect("a small type");
+    let report = DeviceTensor::from_buffer(report_type, report, 0).expect("a sound buffer");
+    let report = context.download_blocking(&report).expect("the device works");
+    let report = report.values::<i32>().expect("int32");
+    if let Some(slot) = report.iter().position(|&beyond| beyond != 0) {
+        panic!("{name}, {}: binding {slot} is used {} words beyond its end", candidate.label, report[slot]);
+    }
+}
+
+fn record<'a>(
+    context: &Context,
+    encoder: &mut wgpu::CommandEncoder,
+    dispatch: &Dispatch,
+    report: &wgpu::Buffer,
+    place: impl Fn(Resource) -> &'a wgpu::Buffer,
+) {
+    let device = context.device();
+    let pipeline = pipeline(device, dispatch);
+    let parameters: Vec<u32> =
+        dispatch.parameters.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let parameters = buffer(context, &parameters);
+    let fixed = [(0, &parameters), (REPORT, report)];
+    let bound = dispatch.bindings.iter().map(|binding| (binding.slot, place(binding.resource)));
+    let entries: Vec<_> = fixed
+        .into_iter()
+        .chain(bound)
+        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    let [x, y, z] = dispatch.grid;
+    pass.dispatch_workgroups(x, y, z);
+}
+
+/// The instrumented pipeline of a dispatch, compiled once per thread, device and program.
+fn pipeline(device: &wgpu::Device, dispatch: &Dispatch) -> wgpu::ComputePipeline {
+    type Compiled = HashMap<(wgpu::Device, String), wgpu::ComputePipeline>;
+    thread_local!(static COMPILED: RefCell<Compiled> = RefCell::default());
+    let key = (device.clone(), dispatch.program.name());
+    if let Some(pipeline) = COMPILED.with_borrow(|compiled| compiled.get(&key).cloned()) {
+        return pipeline;
+    }
+    let source = instrumented(&dispatch.program.source());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(&dispatch.label),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&dispatch.label),
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    COMPILED.with_borrow_mut(|compiled| compiled.insert(key, pipeline.clone()));
+    pipeline
+}
+
+/// A buffer of these words, at least 16 bytes as everywhere.
+fn buffer(context: &Context, words: &[u32]) -> wgpu::Buffer {
+    let buffer = context.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: (words.len() as u64 * 4).max(16),
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    context.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+    buffer
+}
+
+/// The program with each `storage[index]` as `storage[checked_index(index, arrayLength(&storage), slot)]`.
+fn instrumented(source: &str) -> String {
+    let mut code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or("").to_string() + "\n").collect();
+    let declarations: Vec<(String, String)> = code
+        .lines()
+        .filter(|line| line.contains("var<storage") && line.contains("array<"))
+        .filter(|line| !line.contains(", 64>")) // tables of a fixed size, indexed by a byte
+        .map(|line| {
+            let between = |from: &str, to: char| -> String {
+                let rest = &line[line.find(from).expect("a declaration") + from.len()..];
+                rest[..rest.find(to).expect("a declaration")].trim().to_string()
+            };
+            (between("> ", ':'), between("@binding(", ')'))
+        })
+        .collect();
+    for (name, slot) in &declarations {
+        let mut from = 0;
+        while let Some(found) = code[from..].find(&format!("{name}[")) {
+            let start = from + found;
+            let open = start + name.len();
+            from = open + 1;
+            if code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.') {
+                continue;
+            }
+            let mut depth = 0;
+            let length = code[open..].find(|c| {
+                depth += i32::from(c == '[') - i32::from(c == ']');
+                depth == 0
+            });
+            let close = open + length.expect("balanced brackets");
+            code.replace_range(close..close, &format!(", arrayLength(&{name}), {slot}u)"));
+            code.replace_range(open + 1..open + 1, "checked_index(");
+        }
+    }
+    code + "
+@group(0) @binding(15) var<storage, read_write> beyond: array<atomic<u32>, 16>;
+fn checked_index(index: u32, length: u32, slot: u32) -> u32 {
+    if (index >= length) {
+        atomicMax(&beyond[slot], index - length + 1u);
+    }
+    return min(index, length - 1u);
+}
+"
+}
