@@ -1,7 +1,6 @@
 //! A whole quantized network, every logit bit for bit as ONNX Runtime computed it: on the CPU reference, and on the GPU
 //! with every choice of kernels. The network is the example's; single ops and awkward shapes are in `equivalence.rs`.
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod common;
 #[path = "../examples/digits/network.rs"]
 mod network;
