@@ -3,7 +3,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, stage};
+use super::{line_candidates, stage};
 use crate::ops::{Add, Binary, Multiply, Output};
 
 parameters! {
@@ -52,7 +52,7 @@ fn candidates(
     limits: &Limits,
 ) -> Vec<Candidate> {
     let params = params(op);
-    let candidate = |group: u32| {
+    line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
         let program = program()
             .constant("GROUP_X", group)
             .constant("LHS_SIGNED", op.lhs.format().is_signed())
@@ -63,18 +63,8 @@ fn candidates(
             Binding::write(6, Resource::Output(0)),
         ];
         let stage = (0..constants.len()).map(|i| Binding::read(5, Resource::Constant(i)));
-        let groups = (params.quads as usize).div_ceil(group as usize);
-        let launch = (params.quads > 0).then(|| {
-            Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
-        });
-        Candidate {
-            label: format!("{name}, groups of {group}"),
-            dispatches: launch.into_iter().collect(),
-            constants: constants.to_vec(),
-            scratch: Vec::new(),
-        }
-    };
-    line_groups(limits).map(candidate).collect()
+        Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
+    })
 }
 
 fn params(op: &Binary) -> Params {

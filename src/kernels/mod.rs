@@ -77,6 +77,27 @@ fn line_groups(limits: &Limits) -> impl Iterator<Item = u32> {
     LINE_GROUPS.into_iter().map(move |size| size.min(1 << most.ilog2())).take(if most < 256 { 1 } else { 2 })
 }
 
+/// The candidates of a kernel that maps one invocation to one word: one per workgroup size. `launch` makes the dispatch from
+/// the size and number of workgroups; without invocations there is none.
+fn line_candidates(
+    name: &str,
+    invocations: usize,
+    constants: &[Constant],
+    limits: &Limits,
+    launch: impl Fn(u32, usize) -> Dispatch,
+) -> Vec<Candidate> {
+    let candidate = |group: u32| Candidate {
+        label: format!("{name}, groups of {group}"),
+        dispatches: (invocations > 0)
+            .then(|| launch(group, invocations.div_ceil(group as usize)))
+            .into_iter()
+            .collect(),
+        constants: constants.to_vec(),
+        scratch: Vec::new(),
+    };
+    line_groups(limits).map(candidate).collect()
+}
+
 /// Four words with 0x01 for each of the first `count` (at most 16) bytes.
 fn byte_mask(count: usize) -> [u32; 4] {
     std::array::from_fn(|word| (0..4).filter(|byte| word * 4 + byte < count).map(|byte| 1u32 << (8 * byte)).sum())

@@ -2,7 +2,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, stage};
+use super::{line_candidates, stage};
 use crate::ops::{Output, Pool, PoolKind};
 
 parameters! {
@@ -49,14 +49,16 @@ pub(super) fn candidates(op: &Pool, limits: &Limits) -> Vec<Candidate> {
         output_words: stage.output_words,
         output_quads: stage.output_quads,
         quads: (op.output_type().shape().rows() * stage.output_quads as usize) as u32,
-        input_zero_point: op.input().tensor_zero_point(),
+        input_zero_point: op.input().parameters(0).1,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
         count_padding: op.counts_padding().into(),
         ..Params::default()
     };
-    let candidate = |group: u32| {
+    let name = if average { "average pool" } else { "max pool" };
+    let constants: &[Constant] = if average { &[Constant::Stage] } else { &[] };
+    line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
         let program = Program::new(&program::POOL);
         let program =
             if average { stage::link(program, &output, op.stage()) } else { program.with(&program::OUTPUT_CODE) };
@@ -66,16 +68,6 @@ pub(super) fn candidates(op: &Pool, limits: &Limits) -> Vec<Candidate> {
             .constant("MAXIMUM", !average);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let stage = average.then_some(Binding::read(5, Resource::Constant(0)));
-        let groups = (params.quads as usize).div_ceil(group as usize);
-        let launch = (params.quads > 0).then(|| {
-            Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
-        });
-        Candidate {
-            label: format!("{} pool, groups of {group}", if average { "average" } else { "max" }),
-            dispatches: launch.into_iter().collect(),
-            constants: if average { vec![Constant::Stage] } else { Vec::new() },
-            scratch: Vec::new(),
-        }
-    };
-    line_groups(limits).map(candidate).collect()
+        Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
+    })
 }

@@ -3,7 +3,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{granularity, line_groups, stage};
+use super::{granularity, line_candidates, stage};
 use crate::ops::{Output, Requantize, Stage};
 use crate::tensor::{Granularity, TensorType};
 
@@ -47,37 +47,29 @@ pub(super) fn rescale(
     entries: &Stage,
     limits: &Limits,
 ) -> Vec<Candidate> {
-    let candidate = |group: u32| {
-        let stage = stage::parameters(output, output_type);
-        let quads = input.shape().rows() * stage.output_quads as usize;
-        let (index_sizes, index_strides) = granularity::strides(granularity, input.shape());
-        let params = Params {
-            index_sizes,
-            index_strides,
-            n: input.shape().row_length() as u32,
-            input_words: stage::row_words(input),
-            output_words: stage.output_words,
-            output_quads: stage.output_quads,
-            quads: quads as u32,
-            zero_point: stage.zero_point,
-            low: stage.low,
-            high: stage.high,
-        };
-        let program =
-            link_input(stage::link(Program::new(&program::RESCALE), output, entries), input).constant("GROUP_X", group);
+    let stage = stage::parameters(output, output_type);
+    let quads = input.shape().rows() * stage.output_quads as usize;
+    let (index_sizes, index_strides) = granularity::strides(granularity, input.shape());
+    let params = Params {
+        index_sizes,
+        index_strides,
+        n: input.shape().row_length() as u32,
+        input_words: stage::row_words(input),
+        output_words: stage.output_words,
+        output_quads: stage.output_quads,
+        quads: quads as u32,
+        zero_point: stage.zero_point,
+        low: stage.low,
+        high: stage.high,
+    };
+    line_candidates(name, quads, &[Constant::Stage], limits, |group, groups| {
+        let program = stage::link(Program::new(&program::RESCALE), output, entries);
+        let program = link_input(program, input).constant("GROUP_X", group);
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let launch = (quads > 0)
-            .then(|| Dispatch::new(program, &params, Params::FIELDS, bindings, quads.div_ceil(group as usize), limits));
-        Candidate {
-            label: format!("{name}, groups of {group}"),
-            dispatches: launch.into_iter().collect(),
-            constants: vec![Constant::Stage],
-            scratch: Vec::new(),
-        }
-    };
-    line_groups(limits).map(candidate).collect()
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, stage};
+use super::{line_candidates, stage};
 use crate::ops::Table;
 
 parameters! {
@@ -24,23 +24,15 @@ pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
         words: words as u32,
         unused: 0,
     };
-    let candidate = |group: u32| {
+    line_candidates("table", words, &[Constant::Table(0)], limits, |group, groups| {
         let program = Program::new(&program::TABLE).constant("GROUP_X", group);
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let launch = (words > 0)
-            .then(|| Dispatch::new(program, &params, Params::FIELDS, bindings, words.div_ceil(group as usize), limits));
-        Candidate {
-            label: format!("table, groups of {group}"),
-            dispatches: launch.into_iter().collect(),
-            constants: vec![Constant::Table(0)],
-            scratch: Vec::new(),
-        }
-    };
-    line_groups(limits).map(candidate).collect()
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+    })
 }
 
 /// The 256 bytes of a table, four per word.

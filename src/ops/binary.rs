@@ -32,7 +32,7 @@ impl Binary {
     }
 
     pub(crate) fn parameters(&self) -> [(f32, i32); 2] {
-        [&self.lhs, &self.rhs].map(|t| t.quantization().map_or((1.0, 0), |q| (q.scale(0), q.zero_point(0))))
+        [&self.lhs, &self.rhs].map(|operand| operand.parameters(0))
     }
 }
 

@@ -125,25 +125,18 @@ impl Conv {
 
     /// Scale and zero point of lhs; scale 1 and zero point 0 where it has none.
     pub(crate) fn lhs_parameters(&self) -> (f32, i32) {
-        self.lhs.quantization().map_or((1.0, 0), |q| (q.scale(0), q.zero_point(0)))
+        self.lhs.parameters(0)
     }
 
     /// The zero point of an output channel's weights.
     pub(crate) fn weight_zero_point(&self, output: usize) -> i32 {
-        weight_parameters(&self.weights, output).1
+        self.weights.tensor_type().parameters(output).1
     }
 
     /// The linear index of a weight.
     pub(crate) fn weight_index(&self, output: usize, tap: usize, channel: usize) -> usize {
         (output * self.window.taps() + tap) * self.channels_per_group() + channel
     }
-}
-
-fn weight_parameters(weights: &Tensor, output: usize) -> (f32, i32) {
-    weights.tensor_type().quantization().map_or((1.0, 0), |q| {
-        let index = if q.granularity() == Granularity::Tensor { 0 } else { output };
-        (q.scale(index), q.zero_point(index))
-    })
 }
 
 impl ConvBuilder {
@@ -267,24 +260,20 @@ impl ConvBuilder {
             let rows = bias.tensor_type().shape().rows();
             require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
         }
-        let output_type = match &self.output {
-            Output::Accumulator => TensorType::new(Format::Int32, &shape[..])?,
-            Output::Real { .. } => TensorType::new(Format::Float32, &shape[..])?,
-            Output::Requantized(stage) => stage.tensor_type(&shape)?,
-        };
-        let lhs_scale = lhs.quantization().map_or(1.0, |q| q.scale(0));
+        let output_type = self.output.tensor_type(&shape)?;
+        let lhs_scale = lhs.parameters(0).0;
         let stage = Stage::new(
             &self.output,
             &shape,
             |_| (!self.dynamic).then_some(lhs_scale),
             false,
-            |output| weight_parameters(&self.weights, output).0,
+            |output| self.weights.tensor_type().parameters(output).0,
             self.bias.as_deref(),
         )?;
         let terms = window.taps() * per_group;
         let offset = if self.dynamic { 255 } else { largest_offset(lhs) };
         let weight_sum = |output: usize| -> i64 {
-            let zero_point = weight_parameters(&self.weights, output).1;
+            let zero_point = self.weights.tensor_type().parameters(output).1;
             (output * terms..(output + 1) * terms).map(|i| i64::from((self.weights.code(i) - zero_point).abs())).sum()
         };
         let greatest = offset * (0..outputs).map(weight_sum).max().unwrap_or(0);

@@ -169,12 +169,12 @@ impl Matmul {
 
     /// Scale and zero point of row `row` of lhs, counted within its matrix; scale 1 and zero point 0 where it has none.
     pub(crate) fn lhs_parameters(&self, row: usize) -> (f32, i32) {
-        parameters(&self.lhs, row)
+        self.lhs.parameters(row)
     }
 
     /// Scale and zero point of a column of rhs.
     pub(crate) fn rhs_parameters(&self, column: usize) -> (f32, i32) {
-        parameters(self.rhs.tensor_type(), column)
+        self.rhs.tensor_type().parameters(column)
     }
 
     /// The linear index of the code of rhs at (matrix, k, column).
@@ -182,14 +182,6 @@ impl Matmul {
         let Sizes { n, k: depth, .. } = self.sizes;
         matrix * n * depth + if self.transposed { column * depth + k } else { k * n + column }
     }
-}
-
-/// Scale and zero point at an index along the quantized axis, or those of the tensor.
-fn parameters(tensor_type: &TensorType, index: usize) -> (f32, i32) {
-    tensor_type.quantization().map_or((1.0, 0), |q| {
-        let index = if q.granularity() == Granularity::Tensor { 0 } else { index };
-        (q.scale(index), q.zero_point(index))
-    })
 }
 
 impl MatmulBuilder {
@@ -289,11 +281,7 @@ impl MatmulBuilder {
 
         let (outer, batches) = broadcast_matrices(lhs_batch, rhs_batch)?;
         let shape: Vec<usize> = outer.iter().copied().chain([m, n]).collect();
-        let output_type = match &self.output {
-            Output::Accumulator => TensorType::new(Format::Int32, &shape[..])?,
-            Output::Real { .. } => TensorType::new(Format::Float32, &shape[..])?,
-            Output::Requantized(stage) => stage.tensor_type(&shape)?,
-        };
+        let output_type = self.output.tensor_type(&shape)?;
         let scaled =
             [(lhs, dynamic.is_some()), (rhs, false)].into_iter().all(|(t, known)| known || t.quantization().is_some());
         require!(
@@ -306,9 +294,9 @@ impl MatmulBuilder {
         let stage = Stage::new(
             &self.output,
             &shape,
-            |row| dynamic.is_none().then(|| if m == 0 { 1.0 } else { parameters(lhs, row % m).0 }),
+            |row| dynamic.is_none().then(|| if m == 0 { 1.0 } else { lhs.parameters(row % m).0 }),
             per_row,
-            |column| parameters(rhs, column).0,
+            |column| rhs.parameters(column).0,
             self.bias.as_deref(),
         )?;
 
@@ -367,19 +355,6 @@ type Batches = Vec<(usize, usize)>;
 fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Batches)> {
     let (lhs, rhs) = (Shape::new(lhs)?, Shape::new(rhs)?);
     let outer = lhs.broadcast(&rhs)?;
-    let rank = outer.rank();
-    let source = |shape: &Shape, mut rest: usize| {
-        let (mut index, mut stride) = (0, 1);
-        for i in (0..rank).rev() {
-            let extent = shape.aligned(rank, i);
-            if extent > 1 {
-                index += rest % outer.dimensions()[i] * stride;
-            }
-            stride *= extent;
-            rest /= outer.dimensions()[i];
-        }
-        index
-    };
-    let batches = (0..outer.elements()).map(|i| (source(&lhs, i), source(&rhs, i))).collect();
+    let batches = (0..outer.elements()).map(|i| (lhs.source_index(&outer, i), rhs.source_index(&outer, i))).collect();
     Ok((outer.dimensions().to_vec(), batches))
 }

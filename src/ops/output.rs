@@ -3,7 +3,7 @@
 
 use crate::error::{Result, require};
 use crate::numeric::{Format, Multiplier, Rounding};
-use crate::tensor::{Quantization, Tensor, TensorType};
+use crate::tensor::{Quantization, Shape, Tensor, TensorType};
 
 /// The output of a matmul or convolution, from its i32 accumulators.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,6 +33,15 @@ impl Output {
 }
 
 impl Output {
+    /// The type of an output of these dimensions.
+    pub(super) fn tensor_type(&self, dimensions: &[usize]) -> Result<TensorType> {
+        match self {
+            Self::Accumulator => TensorType::new(Format::Int32, dimensions),
+            Self::Real { .. } => TensorType::new(Format::Float32, dimensions),
+            Self::Requantized(stage) => stage.tensor_type(dimensions),
+        }
+    }
+
     /// Whether it is computed from the scales of the operands.
     pub(super) fn needs_scales(&self) -> bool {
         match self {
@@ -230,9 +239,9 @@ impl Stage {
         rhs_scale: impl Fn(usize) -> f32,
         bias: Option<&Tensor>,
     ) -> Result<Self> {
-        let output_type = TensorType::new(Format::Int32, shape)?;
-        let (rows, columns) = (output_type.shape().rows(), output_type.shape().row_length());
-        let bias = bias.map(|b| Broadcast::new(b, &output_type)).transpose()?;
+        let shape = Shape::new(shape)?;
+        let (rows, columns) = (shape.rows(), shape.row_length());
+        let bias = bias.map(|b| Broadcast::new(b, &shape)).transpose()?;
         if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
             require!(matches!(output, Output::Real { .. }), "an f32 bias needs a real output: give an int32 bias");
             let values = bias.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
@@ -276,13 +285,13 @@ impl Stage {
 /// A bias seen as one value per element of the output.
 struct Broadcast<'a> {
     tensor: &'a Tensor,
+    output: &'a Shape,
     /// Rows that differ: 1, or all.
     rows: usize,
-    strides: Vec<(usize, usize)>,
 }
 
 impl<'a> Broadcast<'a> {
-    fn new(tensor: &'a Tensor, output: &TensorType) -> Result<Self> {
+    fn new(tensor: &'a Tensor, output: &'a Shape) -> Result<Self> {
         require!(
             matches!(tensor.format(), Format::Int32 | Format::Float32),
             "the bias is {}, but it must be int32 (or float32 for a real output)",
@@ -290,39 +299,14 @@ impl<'a> Broadcast<'a> {
         );
         let shape = tensor.tensor_type().shape();
         require!(
-            &output.shape().broadcast(shape)? == output.shape(),
-            "a bias of shape {shape} does not broadcast to the output's {}",
-            output.shape()
+            &output.broadcast(shape)? == output,
+            "a bias of shape {shape} does not broadcast to the output's {output}"
         );
-        let rank = output.shape().rank();
-        let mut stride = 1;
-        let mut strides: Vec<_> = (0..rank)
-            .rev()
-            .map(|i| {
-                let extent = shape.aligned(rank, i);
-                let own = if extent == 1 { 0 } else { stride };
-                stride *= extent;
-                (output.dimensions()[i], own)
-            })
-            .collect();
-        if strides.is_empty() {
-            strides.push((1, 0));
-        }
-        let rows = if strides[1..].iter().all(|&(_, s)| s == 0) { 1 } else { output.shape().rows() };
-        Ok(Self { tensor, rows, strides })
+        Ok(Self { tensor, output, rows: if shape.rows() == 1 { 1 } else { output.rows() } })
     }
 
     fn index(&self, row: usize, column: usize) -> usize {
-        let mut rest = row;
-        let outer: usize = self.strides[1..]
-            .iter()
-            .map(|&(extent, stride)| {
-                let i = rest % extent;
-                rest /= extent;
-                i * stride
-            })
-            .sum();
-        outer + column * self.strides[0].1
+        self.tensor.tensor_type().shape().source_index(self.output, row * self.output.row_length() + column)
     }
 
     fn integer(&self, row: usize, column: usize) -> i32 {

@@ -2,7 +2,7 @@
 
 use crate::numeric;
 use crate::ops::{Add, Binary, Multiply};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 
 pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
     let [(lhs_scale, _), (rhs_scale, _)] = op.0.parameters();
@@ -23,24 +23,10 @@ fn each(op: &Binary, inputs: &[&Tensor], function: impl Fn(i32, i32) -> i32) -> 
     let [(_, lhs_zero_point), (_, rhs_zero_point)] = op.parameters();
     let codes = (0..shape.elements())
         .map(|i| {
-            let a = inputs[0].code(source(shape, op.lhs.shape(), i)) - lhs_zero_point;
-            let b = inputs[1].code(source(shape, op.rhs.shape(), i)) - rhs_zero_point;
+            let a = inputs[0].code(op.lhs.shape().source_index(shape, i)) - lhs_zero_point;
+            let b = inputs[1].code(op.rhs.shape().source_index(shape, i)) - rhs_zero_point;
             function(a, b)
         })
         .collect();
     Tensor::from_codes(op.output_type.clone(), codes)
-}
-
-/// The element of an operand that element `index` of the broadcast shape reads.
-fn source(output: &Shape, operand: &Shape, index: usize) -> usize {
-    let (mut rest, mut stride, mut at) = (index, 1, 0);
-    for i in (0..output.rank()).rev() {
-        let extent = operand.aligned(output.rank(), i);
-        if extent > 1 {
-            at += rest % output.dimensions()[i] * stride;
-        }
-        stride *= extent;
-        rest /= output.dimensions()[i];
-    }
-    at
 }

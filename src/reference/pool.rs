@@ -7,7 +7,7 @@ pub(super) fn pool(op: &Pool, input: &Tensor) -> Tensor {
     let window = op.window();
     let channels = op.input().shape().row_length();
     let (least, _) = op.input().format().range().expect("an integer format");
-    let zero_point = op.input().tensor_zero_point();
+    let zero_point = op.input().parameters(0).1;
     let mut codes = Vec::new();
     for image in 0..op.input().dimensions()[0] {
         for pixel in 0..window.output_pixels() {

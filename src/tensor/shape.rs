@@ -88,6 +88,20 @@ impl Shape {
         Self::new(dimensions)
     }
 
+    /// The linear index of the element that element `index` of a shape that this one broadcasts to reads.
+    pub(crate) fn source_index(&self, output: &Self, index: usize) -> usize {
+        let (mut rest, mut stride, mut source) = (index, 1, 0);
+        for i in (0..output.rank()).rev() {
+            let (extent, output_extent) = (self.aligned(output.rank(), i), output.dimensions()[i].max(1));
+            if extent > 1 {
+                source += rest % output_extent * stride;
+            }
+            stride *= extent;
+            rest /= output_extent;
+        }
+        source
+    }
+
     /// Dimension `i` of this shape seen as one of `rank` dimensions, leading ones added.
     pub(crate) fn aligned(&self, rank: usize, i: usize) -> usize {
         let missing = rank - self.rank();

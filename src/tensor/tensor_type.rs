@@ -93,9 +93,13 @@ impl TensorType {
         }
     }
 
-    /// The zero point where one serves the whole tensor; 0 without quantization.
-    pub(crate) fn tensor_zero_point(&self) -> i32 {
-        self.quantization().map_or(0, |q| q.zero_point(0))
+    /// Scale and zero point at an index along the quantized axis, or those of the whole tensor; scale 1 and zero point 0
+    /// where it has none.
+    pub(crate) fn parameters(&self, index: usize) -> (f32, i32) {
+        self.quantization().map_or((1.0, 0), |q| {
+            let index = if q.granularity() == super::Granularity::Tensor { 0 } else { index };
+            (q.scale(index), q.zero_point(index))
+        })
     }
 
     /// The bytes this tensor takes in device memory: rows packed as [`Format::row_words`] says, at least 16 bytes.
