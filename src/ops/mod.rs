@@ -119,9 +119,7 @@ impl Op {
                 self.name()
             );
             require!(
-                given.quantization().is_none()
-                    || expected.quantization().is_none()
-                    || given.quantization() == expected.quantization(),
+                given.scales_agree(expected),
                 "input {i} of {} is {given} with {}, but the op was made for {}: make the op from the tensor's own type",
                 self.name(),
                 given.describe_scales(),

@@ -258,9 +258,7 @@ pub(crate) fn check_tensors<'a, 'b>(
             "{what} {i} is {given}, but the graph has {expected} there"
         );
         require!(
-            given.quantization().is_none()
-                || expected.quantization().is_none()
-                || given.quantization() == expected.quantization(),
+            given.scales_agree(expected),
             "{what} {i} is {given} with {}, but the graph has {} there",
             given.describe_scales(),
             expected.describe_scales()

@@ -81,6 +81,12 @@ impl TensorType {
         self.dynamic
     }
 
+    /// Whether scales and zero points are the same; a type that says nothing of them goes with any.
+    pub(crate) fn scales_agree(&self, other: &Self) -> bool {
+        let both = self.quantization().zip(other.quantization());
+        both.is_none_or(|(a, b)| a == b)
+    }
+
     /// How the scales are known, for messages.
     pub(crate) fn describe_scales(&self) -> String {
         match self.quantization() {
