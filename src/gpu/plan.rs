@@ -30,6 +30,7 @@ pub struct Plan {
     input_types: Vec<TensorType>,
     output_types: Vec<TensorType>,
     /// Inputs that are dynamic parameters, with the format of their codes.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking run has host tensors to check"))]
     parameters: Vec<(usize, Format)>,
     launches: Vec<Launch>,
     /// Constants, scratch and intermediates.

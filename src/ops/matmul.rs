@@ -55,8 +55,9 @@ impl From<TensorType> for Operand {
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
 /// * The accumulator is i32 and exact: sums that could leave its range are refused.
 ///
-/// Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read. Sources: ONNX MatMulInteger, QLinearMatMul,
-/// com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED.
+/// Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
+///
+/// Sources: ONNX MatMulInteger, QLinearMatMul, com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED.
 ///
 /// ```
 /// use lowbit::{Format, Quantization, Tensor, ops::{Matmul, Requantization}, reference};
