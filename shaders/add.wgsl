@@ -1,6 +1,6 @@
 // out = saturate(round_ties_even((s_lhs (lhs - z_lhs) + s_rhs (rhs - z_rhs)) / s_out) + z_out)     elementwise, broadcast
 //
-// Dequantize, add, quantize, each step one correctly rounded f32 operation done in integers.
+// The arithmetic is lib/add_codes.wgsl.
 // One invocation owns one quad of one row.
 //
 // Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: params/binary.wgsl.
@@ -21,16 +21,6 @@ fn main(
     let source_quad = min(quad, (params.n - 1u) / 4u);
     let a = load_lhs(rows.x, source_quad) - params.lhs_zero_point;
     let b = load_rhs(rows.y, source_quad) - params.rhs_zero_point;
-    var codes = vec4<i32>(0);
-    for (var lane = 0u; lane < 4u; lane += 1u) {
-        let sum = f32_add(
-            f32_multiply(f32_from_i32(a[lane]), params.lhs_scale),
-            f32_multiply(f32_from_i32(b[lane]), params.rhs_scale),
-        );
-        let steps = f32_round_to_i32(f32_divide(sum, params.output_scale));
-        let low = bitcast<i32>(params.low) - params.zero_point;
-        let high = bitcast<i32>(params.high) - params.zero_point;
-        codes[lane] = clamp(steps, low, high) + params.zero_point;
-    }
-    store_output(row, quad, vec4<u32>(0u), 0u, codes);
+    let bounds = vec3<i32>(params.zero_point, bitcast<i32>(params.low), bitcast<i32>(params.high));
+    store_codes(row, quad, add_codes(a, b, vec3<u32>(params.lhs_scale, params.rhs_scale, params.output_scale), bounds));
 }

@@ -10,7 +10,6 @@
 // Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: params/conv.wgsl.
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
-@group(0) @binding(2) var<storage, read> weight: array<u32>;
 
 // Four codes from byte `offset` of the pixel whose first word is `first`; bytes past the pixel may be anything.
 fn load_codes(first: u32, offset: u32) -> u32 {

@@ -8,7 +8,6 @@
 // Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: params/conv.wgsl.
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
-@group(0) @binding(2) var<storage, read> weight: array<u32>;
 
 // The input codes of the four output channels of a quad.
 fn load_codes(first: u32, quad: u32) -> vec4<i32> {

@@ -8,7 +8,6 @@
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: params/matmul.wgsl.
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> batches: array<vec2<u32>>;          // per batch: index of lhs, of weight
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -28,8 +27,9 @@ fn main(
     if (first_row >= params.m || first_quad >= params.output_quads) {
         return;
     }
-    let lhs_batch = batches[batch].x;
-    let weight_batch = batches[batch].y;
+    let matrices = tables[params.batches_at + batch].xy;
+    let lhs_batch = matrices.x;
+    let weight_batch = matrices.y;
 
     // Tiles that stick out read the last row or quad again; what they compute there is never stored.
     var lhs_row: array<u32, TILE_M>;

@@ -14,7 +14,6 @@ const BLOCK_M: u32 = GROUP_Y * TILE_M;
 const BLOCK_N: u32 = GROUP_X * 4u * TILE_Q;
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> batches: array<vec2<u32>>;          // per batch: index of lhs, of weight
 
 var<workgroup> staged_lhs: array<vec4<u32>, BLOCK_M * STEP>;
 var<workgroup> staged_weight: array<vec4<u32>, BLOCK_N * STEP>;
@@ -35,8 +34,9 @@ fn main(
     let batch = rest / params.tiles_m;
     let block_row = (rest % params.tiles_m) * BLOCK_M;
     let block_column = column_tile * BLOCK_N;
-    let lhs_batch = batches[batch].x;
-    let weight_batch = batches[batch].y;
+    let matrices = tables[params.batches_at + batch].xy;
+    let lhs_batch = matrices.x;
+    let weight_batch = matrices.y;
 
     var sums: array<vec4<i32>, TILE_M * TILE_Q>;
     var lhs_sums: array<i32, TILE_M>;

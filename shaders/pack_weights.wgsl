@@ -1,7 +1,7 @@
 // packed[b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
 //
 // Input is int8 or uint8 rows: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
-// weight/int8.wgsl and the table of lib/zero_point.wgsl. One invocation owns one quad of columns of one batch.
+// weight/int8.wgsl. One invocation owns one quad of columns of one batch.
 //
 // Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/matmul.rs.
 
@@ -12,14 +12,13 @@ struct Params {
     input_words: u32,         // u32 words of an input row
     weight_stride: u32,       // columns of a packed weight row, n padded to 4
     parameter_step: u32,      // 1: each column has its own zero point, 0: all share the first
+    columns_at: u32,          // vec4 where the table of columns begins
     quads: u32,               // weight_stride / 4 · batches
-    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // per column: scale (f32 bits), zero point
-@group(0) @binding(5) var<storage, read_write> weight_columns: array<vec2<i32>>;
 @group(0) @binding(6) var<storage, read_write> packed: array<vec4<u32>>;
 
 // The byte at (k, column) as int8 bits, zero outside.
@@ -46,6 +45,7 @@ fn main(
     let quads = params.weight_stride / 4u;
     let batch = index / quads;
     let first = (index % quads) * 4u;
+    var entries: array<vec2<i32>, 4>;
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let column = first + lane;
         var sum = 0;
@@ -59,7 +59,10 @@ fn main(
         }
         if (column < params.n) {
             let zero_point = bitcast<i32>(parameters[column * params.parameter_step].y) - WEIGHT_SHIFT;
-            weight_columns[batch * params.n + column] = vec2<i32>(sum - i32(params.k) * zero_point, zero_point);
+            entries[lane] = vec2<i32>(sum - i32(params.k) * zero_point, zero_point);
         }
     }
+    let at = params.columns_at + (batch * params.weight_stride + first) / 2u;
+    packed[at] = bitcast<vec4<u32>>(vec4<i32>(entries[0], entries[1]));
+    packed[at + 1u] = bitcast<vec4<u32>>(vec4<i32>(entries[2], entries[3]));
 }

@@ -12,7 +12,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(5) var<storage, read> table: array<u32, 64>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -27,7 +26,7 @@ fn main(
         return;
     }
     let first = (index % params.row_words) * 4u;
-    let codes = input[index];
+    let codes = input_word(index);
     var word = 0u;
     for (var lane = 0u; lane < 4u; lane += 1u) {
         if (first + lane < params.n) {

@@ -1,9 +1,6 @@
 // The two operands of an elementwise op under NumPy broadcasting: an output row is found in either operand by strides
 // of zero along the dimensions that it repeats; a last dimension of one repeats its first code.
 
-@group(0) @binding(1) var<storage, read> lhs: array<u32>;
-@group(0) @binding(2) var<storage, read> rhs: array<u32>;
-
 // The rows of lhs (x) and rhs (y) that an output row reads.
 fn operand_rows(row: u32) -> vec2<u32> {
     var rest = row;
@@ -21,11 +18,11 @@ fn unpack_signed(word: u32, signed: bool) -> vec4<i32> {
 }
 
 fn load_lhs(row: u32, quad: u32) -> vec4<i32> {
-    let codes = unpack_signed(lhs[row * params.lhs_words + quad * params.lhs_step], LHS_SIGNED);
+    let codes = unpack_signed(lhs_word(row * params.lhs_words + quad * params.lhs_step), LHS_SIGNED);
     return select(codes, codes.xxxx, params.lhs_step == 0u);
 }
 
 fn load_rhs(row: u32, quad: u32) -> vec4<i32> {
-    let codes = unpack_signed(rhs[row * params.rhs_words + quad * params.rhs_step], RHS_SIGNED);
+    let codes = unpack_signed(rhs_word(row * params.rhs_words + quad * params.rhs_step), RHS_SIGNED);
     return select(codes, codes.xxxx, params.rhs_step == 0u);
 }

@@ -1,13 +1,12 @@
-// Output stage: the raw i32 accumulator plus its bias, in dense rows.
+// Output stage: the raw i32 accumulator plus its bias, in dense rows. Entry: bias, -, -, -.
 
-@group(0) @binding(5) var<storage, read> columns: array<vec4<i32>>;         // bias, -, -, -
 @group(0) @binding(6) var<storage, read_write> output: array<i32>;
 
 fn store_output(row: u32, quad: u32, column: vec4<u32>, scale: u32, accumulator: vec4<i32>) {
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let index = quad * 4u + lane;
         if (index < params.n) {
-            output[row * params.output_words + index] = accumulator[lane] + columns[column[lane]].x;
+            output[row * params.output_words + index] = accumulator[lane] + stage_entry(column[lane]).x;
         }
     }
 }

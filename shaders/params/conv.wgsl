@@ -8,13 +8,16 @@ struct Params {
     dilation: vec4<u32>,
     pad: vec4<u32>,           // before the first element of each axis
     tail: vec4<u32>,          // 0x01 for each byte of the last vec4 of a group that holds a channel
-    n: u32,                   // output channels
+    n: u32,                   // end of this launch's output channels
+    first_column: u32,        // and their begin
     pixels: u32,              // output pixels, all images
     pixel_words: u32,         // u32 words of one input pixel
     group_channels: u32,      // input channels of a group
     group_outputs: u32,       // output channels of a group
     weight_stride: u32,       // see the weight part, or the picture above
-    output_quads: u32,        // quads written per pixel, padding included
+    columns_at: u32,          // where the table of channels begins in the weights, rows in the tables
+    rows_at: u32,
+    output_quads: u32,        // quads written per pixel by this launch, padding included
     output_words: u32,        // u32 words from one output pixel to the next
     row_stride: u32,          // 0: all pixels share one scale and zero point
     column_stride: u32,       // 0: one stage entry per output channel
@@ -23,7 +26,8 @@ struct Params {
     zero_point: i32,          // of the output codes
     low: u32,                 // least and greatest output code (or ordered f32 key)
     high: u32,
-    unused: u32,
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -3,10 +3,14 @@
 struct Params {
     tail: vec4<u32>,      // 0x01 for each byte of the last vec4 along k that is inside k
     m: u32,               // rows of one batch
-    n: u32,               // columns
+    n: u32,               // end of this launch's columns in the output
+    first_column: u32,    // and their begin
     k_vecs: u32,          // vec4<u32> (16 codes) along k
-    weight_stride: u32,   // columns of a packed weight row, n padded to 4
-    output_quads: u32,    // quads written per row, padding included
+    weight_stride: u32,   // columns of a packed weight row, padded to 4
+    columns_at: u32,      // where the table of columns begins in the weights (vec4s), rows and batches in the tables
+    rows_at: u32,
+    batches_at: u32,
+    output_quads: u32,    // quads written per row by this launch, padding included
     output_words: u32,    // u32 words from one output row to the next
     row_stride: u32,      // 1: each lhs row has its own scale and zero point, 0: all share the first
     column_stride: u32,   // 0: one stage entry per column, n: one per element

@@ -1,6 +1,7 @@
-// Weights as int8, sixteen along k per vec4, columns side by side, zero beyond k and n:
+// Weights as int8, sixteen along k per vec4, columns side by side, zero beyond k and n, then a table per column:
 //
 //     [batch or group][k / 16][column, padded to 4]  vec4<u32>
+//     [batch][column, padded to 4]                   Σ (w - v), v      two columns per vec4
 //
 // so that neighbouring invocations, which own neighbouring columns, read neighbouring words.
 
@@ -8,4 +9,9 @@
 
 fn load_weight(k_row: u32, column: u32) -> vec4<u32> {
     return weight[k_row * params.weight_stride + column];
+}
+
+fn weight_column(index: u32) -> vec2<i32> {
+    let pair = bitcast<vec4<i32>>(weight[params.columns_at + index / 2u]);
+    return select(pair.xy, pair.zw, index % 2u == 1u);
 }

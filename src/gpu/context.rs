@@ -210,6 +210,8 @@ impl Context {
                 .min(limits.max_compute_workgroup_size_y),
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             groups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         }
     }
 

@@ -2,9 +2,10 @@
 //! `reference/binary.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::line_candidates;
 use super::program::{self, Program};
-use super::{line_candidates, stage};
-use crate::ops::{Add, Binary, Multiply, Output};
+use super::stage::{self, Epilogue};
+use crate::ops::{Add, Binary, Finish, Multiply, Output};
 
 parameters! {
     /// `shaders/params/binary.wgsl`.
@@ -33,27 +34,40 @@ parameters! {
     }
 }
 
-pub(super) fn add_candidates(op: &Add, limits: &Limits) -> Vec<Candidate> {
-    let program = || Program::new(&program::ADD);
-    candidates("add", &op.0, program, &[], limits)
+pub(super) fn add_candidates(op: &Add, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    let program = || stage::link_finish(Program::new(&program::ADD), finish);
+    candidates("add", &op.0, program, finish.is_some(), finish, limits)
 }
 
-pub(super) fn multiply_candidates(op: &Multiply, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn multiply_candidates(op: &Multiply, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    multiply_epilogue(op, finish, |epilogue| {
+        candidates("multiply", &op.binary, || epilogue.link(Program::new(&program::MULTIPLY)), true, finish, limits)
+    })
+}
+
+pub(super) fn multiply_tables(op: &Multiply, finish: Option<&Finish>) -> Vec<u32> {
+    multiply_epilogue(op, finish, |epilogue| epilogue.tables())
+}
+
+fn multiply_epilogue<T>(op: &Multiply, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.binary.output.clone());
-    let program = || stage::link(Program::new(&program::MULTIPLY), &output, &op.stage);
-    candidates("multiply", &op.binary, program, &[Constant::Stage], limits)
+    work(Epilogue { output: &output, output_type: &op.binary.output_type, stage: &op.stage, finish })
 }
 
 fn candidates(
     name: &str,
     op: &Binary,
     program: impl Fn() -> Program,
-    constants: &[Constant],
+    has_tables: bool,
+    finish: Option<&Finish>,
     limits: &Limits,
 ) -> Vec<Candidate> {
     let params = params(op);
+    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
         let program = program()
+            .with(&program::OPERAND_LHS)
+            .with(&program::OPERAND_RHS)
             .constant("GROUP_X", group)
             .constant("LHS_SIGNED", op.lhs.format().is_signed())
             .constant("RHS_SIGNED", op.rhs.format().is_signed());
@@ -62,14 +76,25 @@ fn candidates(
             Binding::read(2, Resource::Input(1)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let stage = (0..constants.len()).map(|i| Binding::read(5, Resource::Constant(i)));
-        Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
+        let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
+        let bindings = bindings.into_iter().chain(tables);
+        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits)
+            .operations(op.output_type.shape().elements());
+        let mut launch = stage::bind_finish(launch, finish, 2);
+        for (input, operand, part, in_place) in [
+            (0, &op.lhs, &program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
+            (1, &op.rhs, &program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
+        ] {
+            if operand.shape() == op.output_type.shape() {
+                launch = launch.in_place(input, program.clone().replacing(part, in_place));
+            }
+        }
+        launch
     })
 }
 
 fn params(op: &Binary) -> Params {
-    let output = Output::Requantized(op.output.clone());
-    let stage = stage::parameters(&output, &op.output_type);
+    let (low, high) = op.output.bounds();
     let shape = op.output_type.shape();
     let rank = shape.rank();
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.parameters();
@@ -85,12 +110,12 @@ fn params(op: &Binary) -> Params {
         lhs_scale: lhs_scale.to_bits(),
         rhs_scale: rhs_scale.to_bits(),
         output_scale: op.output.scale().to_bits(),
-        output_words: stage.output_words,
-        output_quads: stage.output_quads,
-        quads: (shape.rows() * stage.output_quads as usize) as u32,
-        zero_point: stage.zero_point,
-        low: stage.low,
-        high: stage.high,
+        output_words: stage::row_words(&op.output_type),
+        output_quads: stage::quads(&op.output_type),
+        quads: (shape.rows() * stage::quads(&op.output_type) as usize) as u32,
+        zero_point: op.output.zero_point(),
+        low: low as u32,
+        high: high as u32,
         ..Params::default()
     };
     let (mut lhs_stride, mut rhs_stride) = (1, 1);

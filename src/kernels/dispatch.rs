@@ -12,12 +12,22 @@ pub struct Limits {
     pub workgroup_bytes: u32,
     /// Workgroups along one dimension of a grid.
     pub groups_per_dimension: u32,
+    /// Storage buffers of one launch.
+    pub storage_buffers: u32,
+    /// Bytes of one storage binding.
+    pub binding_bytes: u64,
 }
 
 impl Default for Limits {
     /// The least that WebGPU guarantees.
     fn default() -> Self {
-        Self { invocations: 256, workgroup_bytes: 16_384, groups_per_dimension: 65_535 }
+        Self {
+            invocations: 256,
+            workgroup_bytes: 16_384,
+            groups_per_dimension: 65_535,
+            storage_buffers: 8,
+            binding_bytes: 128 << 20,
+        }
     }
 }
 
@@ -70,6 +80,19 @@ pub struct Dispatch {
     pub bindings: Vec<Binding>,
     /// Workgroups along x, y and z.
     pub grid: [u32; 3],
+    /// Arithmetic operations, a product and a sum being two; one per element where nothing is multiplied.
+    pub operations: u64,
+    /// For inputs whose storage the output may take over: the program that does so, without the input's binding.
+    pub in_place: Vec<InPlace>,
+}
+
+/// A launch that overwrites one of its inputs, element by element.
+#[derive(Debug, Clone)]
+pub struct InPlace {
+    /// The input whose storage the output takes over.
+    pub input: usize,
+    /// What runs then.
+    pub program: Program,
 }
 
 /// A field of a uniform block.
@@ -87,22 +110,21 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Constant {
-    /// Scale and zero point of the rows of lhs.
-    Rows,
-    /// Weights in the order of `shaders/weight/int8.wgsl`.
-    Weights,
+    /// What `shaders/lib/tables.wgsl` shows.
+    Tables,
+    /// Weights of these columns in the order of `shaders/weight/int8.wgsl`.
+    Weights {
+        /// The first column.
+        first: usize,
+        /// How many.
+        columns: usize,
+    },
     /// Weights in the order of `shaders/conv_grouped.wgsl`.
     GroupedWeights,
     /// Weights in the order of `shaders/depthwise.wgsl`.
     DepthwiseWeights,
-    /// Sum and zero point of the weights of each column.
-    WeightColumns,
     /// Scale and zero point of each column of a right operand that is computed on the device.
     RhsParameters,
-    /// The entries of the output stage.
-    Stage,
-    /// Which matrices a batched matmul multiplies.
-    Batches,
     /// Scales and zero points of a quantization.
     Parameters,
     /// The lookup table of an input.
@@ -143,7 +165,7 @@ macro_rules! parameters {
 pub(crate) use parameters;
 
 impl Dispatch {
-    /// A launch of `groups` workgroups, folded over x and y.
+    /// A launch of `groups` workgroups, folded over x, y and z.
     pub(crate) fn new(
         program: Program,
         parameters: &impl bytemuck::NoUninit,
@@ -152,14 +174,38 @@ impl Dispatch {
         groups: usize,
         limits: &Limits,
     ) -> Self {
-        let width = groups.clamp(1, (limits.groups_per_dimension as usize).max(1));
+        let most = (limits.groups_per_dimension as usize).max(1);
+        let width = groups.clamp(1, most);
+        let height = groups.div_ceil(width).clamp(1, most);
         Self {
             label: program.to_string(),
             program,
             parameters: bytemuck::bytes_of(parameters).to_vec(),
             fields,
             bindings: bindings.into_iter().collect(),
-            grid: [width as u32, groups.div_ceil(width) as u32, 1],
+            grid: [width, height, groups.div_ceil(width * height)].map(|size| size as u32),
+            operations: 0,
+            in_place: Vec::new(),
         }
+    }
+
+    /// The same with its number of operations.
+    pub(crate) fn operations(mut self, operations: usize) -> Self {
+        self.operations = operations as u64;
+        self
+    }
+
+    /// The same, able to take over the storage of an input, whose words then come from `part`.
+    pub(crate) fn in_place(mut self, input: usize, program: Program) -> Self {
+        self.in_place.push(InPlace { input, program });
+        self
+    }
+
+    /// The launch that overwrites this input, if there is one.
+    pub(crate) fn overwriting(&self, input: usize) -> Option<Self> {
+        let program = self.in_place.iter().find(|i| i.input == input)?.program.clone();
+        let mut launch = Self { program, in_place: Vec::new(), ..self.clone() };
+        launch.bindings.retain(|binding| binding.resource != Resource::Input(input));
+        Some(launch)
     }
 }

@@ -1,11 +1,12 @@
 //! Candidates of `ops::Matmul`: `shaders/matmul.wgsl` and `shaders/matmul_staged.wgsl` in several tile sizes, after
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
+use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{byte_mask, stage};
+use super::stage::{self, Epilogue};
 use crate::numeric::Format;
-use crate::ops::{Matmul, Operand, Output, Sizes, Stage};
+use crate::ops::{Finish, Matmul, Operand, Sizes};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -14,8 +15,12 @@ parameters! {
         tail: [u32; 4],
         m: u32,
         n: u32,
+        first_column: u32,
         k_vecs: u32,
         weight_stride: u32,
+        columns_at: u32,
+        rows_at: u32,
+        batches_at: u32,
         output_quads: u32,
         output_words: u32,
         row_stride: u32,
@@ -40,8 +45,8 @@ parameters! {
         input_words: u32,
         weight_stride: u32,
         parameter_step: u32,
+        columns_at: u32,
         quads: u32,
-        unused: u32,
     }
 }
 
@@ -109,56 +114,46 @@ pub(super) struct Product<'a> {
     pub sizes: Sizes,
     pub batches: usize,
     pub lhs: &'a TensorType,
-    pub lhs_rows_differ: bool,
+    /// How many rows of lhs have a scale and zero point of their own; 1 where all share one.
+    pub lhs_rows: usize,
+    /// The input that holds them, where the device found them.
+    pub dynamic: Option<usize>,
+    /// Right-hand matrices.
+    pub matrices: usize,
+    /// The launch that packs a right operand computed on the device; none packs constant weights.
+    pub pack: Option<Dispatch>,
     pub weights_have_zero_point: bool,
-    pub output: &'a Output,
-    pub output_type: &'a TensorType,
-    pub stage: &'a Stage,
-    /// Slots 1 to 5 and 7: lhs, weight, rows, weight columns, stage, batches.
-    pub resources: [Resource; 6],
+    pub epilogue: Epilogue<'a>,
+    /// The number of the op's inputs, and so of a residual among them.
+    pub inputs: usize,
 }
 
-pub(super) fn candidates(op: &Matmul, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
     let rhs_type = op.rhs().tensor_type();
     let sizes = folded(op);
-    let batches = if sizes.m == op.sizes().m { op.batches().len() } else { 1 };
-    let constant_rhs = matches!(op.rhs(), Operand::Constant(_));
-    let [weights, columns] = if constant_rhs {
-        [Resource::Constant(3), Resource::Constant(4)]
-    } else {
-        [Resource::Scratch(0), Resource::Scratch(1)]
-    };
-    let rows = op.dynamic().map_or(Resource::Constant(0), |(position, _)| Resource::Input(position));
+    let matrices: usize = rhs_type.dimensions()[..rhs_type.shape().rank() - 2].iter().product();
+    let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, limits));
     let product = Product {
         sizes,
-        batches,
+        batches: if sizes.m == op.sizes().m { op.batches().len() } else { 1 },
         lhs: op.lhs(),
-        lhs_rows_differ: match op.dynamic() {
-            Some((_, parameters)) => parameters.shape().elements() > 1,
-            None => op.lhs().quantization().is_some_and(|q| q.scales().len() > 1),
+        lhs_rows: match op.dynamic() {
+            Some((_, parameters)) => parameters.shape().elements(),
+            None => constant_rows(op),
         },
+        dynamic: op.dynamic().map(|(position, _)| position),
+        matrices,
         weights_have_zero_point: has_zero_point(rhs_type.format(), |i| op.rhs_parameters(i).1, op.sizes().n),
-        output: op.output(),
-        output_type: op.output_type(),
-        stage: op.stage(),
-        resources: [Resource::Input(0), weights, rows, columns, Resource::Constant(1), Resource::Constant(2)],
+        epilogue: Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish },
+        inputs: 1 + usize::from(pack.is_some()) + usize::from(op.dynamic().is_some()),
+        pack,
     };
-    let mut constants = vec![Constant::Rows, Constant::Stage, Constant::Batches];
-    if constant_rhs {
-        constants.extend([Constant::Weights, Constant::WeightColumns]);
-    } else {
-        constants.push(Constant::RhsParameters);
-    }
-    let mut candidates = product_candidates(&product, "matmul", &constants, limits);
-    if !constant_rhs {
-        let Sizes { n, k, .. } = op.sizes();
-        let matrices: usize = rhs_type.dimensions()[..rhs_type.shape().rank() - 2].iter().product();
-        for candidate in candidates.iter_mut().filter(|c| !c.dispatches.is_empty()) {
-            candidate.dispatches.insert(0, pack(op, matrices, Resource::Constant(3), limits));
-            candidate.scratch = vec![matrices * k.div_ceil(16) * n.next_multiple_of(4) * 4, matrices * n * 2];
-        }
-    }
-    candidates
+    product_candidates(&product, "matmul", limits)
+}
+
+/// The rows of lhs whose scales are known beforehand and differ.
+fn constant_rows(op: &Matmul) -> usize {
+    if op.lhs().quantization().is_some_and(|q| q.scales().len() > 1) { op.lhs().shape().rows() } else { 1 }
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.
@@ -184,46 +179,113 @@ pub(super) fn int8_flip(format: Format) -> u32 {
 }
 
 /// The candidates of a product.
-pub(super) fn product_candidates(
-    product: &Product<'_>,
-    kind: &str,
-    constants: &[Constant],
-    limits: &Limits,
-) -> Vec<Candidate> {
+pub(super) fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
     let legal: Vec<Tile> = tiles(product.sizes.m).into_iter().filter(|tile| tile.is_legal(limits)).collect();
     // A device too small for any of them still runs single invocations.
     let legal = if legal.is_empty() { vec![Tile::direct([1, 1], 1, 1)] } else { legal };
-    legal
-        .into_iter()
-        .map(|tile| Candidate {
-            label: tile.label(if tile.step == 0 { kind } else { "staged matmul" }),
-            dispatches: launch(product, tile, limits).into_iter().collect(),
-            constants: constants.to_vec(),
-            scratch: Vec::new(),
-        })
-        .collect()
+    let label = |tile: Tile| tile.label(if tile.step == 0 { kind } else { "staged matmul" });
+    legal.into_iter().map(|tile| candidate(product, tile, label(tile), limits)).collect()
 }
 
-fn launch(product: &Product<'_>, tile: Tile, limits: &Limits) -> Option<Dispatch> {
-    let Sizes { m, n, k } = product.sizes;
-    if m == 0 || n == 0 || product.batches == 0 {
-        return None;
+/// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
+fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
+    let Sizes { n, k, .. } = product.sizes;
+    if product.pack.is_some() {
+        return n.max(1);
     }
-    let stage = stage::parameters(product.output, product.output_type);
+    let bytes_per_column = (product.matrices * (k.div_ceil(16) * 16 + 8)) as u64;
+    let most = usize::try_from(limits.binding_bytes / bytes_per_column.max(1)).unwrap_or(usize::MAX);
+    // Whole words of output codes and of packed weights belong to one launch.
+    if n <= most { n.max(1) } else { (most / 16 * 16).max(16) }
+}
+
+fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) -> Candidate {
+    let Sizes { m, n, .. } = product.sizes;
+    let mut candidate =
+        Candidate { label, dispatches: Vec::new(), constants: vec![Constant::Tables], scratch: Vec::new() };
+    if m == 0 || n == 0 || product.batches == 0 {
+        candidate.constants.clear();
+        return candidate;
+    }
+    let mut tables = Resource::Constant(0);
+    let mut rows = product.dynamic.map(Resource::Input);
+    if let Some(pack) = &product.pack {
+        candidate.dispatches.push(pack.clone());
+        candidate.constants.push(Constant::RhsParameters);
+        candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k));
+    }
+    // lhs, weights, rows, tables and output.
+    if let Some(resource) = rows.filter(|_| limits.storage_buffers < 5) {
+        let constants = product.epilogue.rows_at() + product.batches;
+        candidate.dispatches.push(gather(
+            constants,
+            product.lhs_rows,
+            resource,
+            Resource::Scratch(candidate.scratch.len()),
+            limits,
+        ));
+        tables = Resource::Scratch(candidate.scratch.len());
+        candidate.scratch.push((constants + product.lhs_rows) * 4);
+        rows = None;
+    }
+    let columns = columns_per_launch(product, limits);
+    for first in (0..n).step_by(columns) {
+        let columns = columns.min(n - first);
+        let weights = if product.pack.is_some() {
+            Resource::Scratch(0)
+        } else {
+            candidate.constants.push(Constant::Weights { first, columns });
+            Resource::Constant(candidate.constants.len() - 1)
+        };
+        let part = Part { first, columns, weights, tables, rows };
+        candidate.dispatches.push(launch(product, tile, &part, limits));
+    }
+    candidate
+}
+
+/// The words of packed weights with their table of columns.
+fn packed_words(matrices: usize, columns: usize, k: usize) -> usize {
+    matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * 4 + 2)
+}
+
+/// Some columns of a product, and where they are read from.
+struct Part {
+    first: usize,
+    columns: usize,
+    weights: Resource,
+    tables: Resource,
+    /// A binding of its own for the rows' parameters, or they are in the tables.
+    rows: Option<Resource>,
+}
+
+fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Dispatch {
+    let Sizes { m, n, k } = product.sizes;
+    let epilogue = &product.epilogue;
+    let stage = epilogue.parameters();
+    let end = part.first + part.columns;
+    // The last part writes the padding of the row too.
+    let output_quads = if end == n { stage.output_quads } else { end as u32 / 4 } - part.first as u32 / 4;
     let [block_rows, block_columns] = tile.block();
     let tiles_m = m.div_ceil(block_rows as usize);
-    let tiles_n = (stage.output_quads as usize * 4).div_ceil(block_columns as usize);
+    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns as usize);
     let tiles = tiles_m * tiles_n * product.batches;
+    let weight_stride = part.columns.next_multiple_of(4);
+    let batches_at = epilogue.rows_at() + if product.dynamic.is_some() { 0 } else { product.lhs_rows };
+    let gathered = product.dynamic.is_some() && part.rows.is_none();
     let params = Params {
         tail: byte_mask(if k % 16 == 0 { 16 } else { k % 16 }),
         m: m as u32,
-        n: n as u32,
+        n: end as u32,
+        first_column: part.first as u32,
         k_vecs: k.div_ceil(16) as u32,
-        weight_stride: n.next_multiple_of(4) as u32,
-        output_quads: stage.output_quads,
+        weight_stride: weight_stride as u32,
+        columns_at: (product.matrices * k.div_ceil(16) * weight_stride) as u32,
+        rows_at: (epilogue.rows_at() + if gathered { product.batches } else { 0 }) as u32,
+        batches_at: batches_at as u32,
+        output_quads,
         output_words: stage.output_words,
-        row_stride: product.lhs_rows_differ.into(),
-        column_stride: product.stage.row_stride as u32,
+        row_stride: u32::from(product.lhs_rows > 1),
+        column_stride: epilogue.stage.row_stride as u32,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
         tiles: tiles as u32,
@@ -233,7 +295,13 @@ fn launch(product: &Product<'_>, tile: Tile, limits: &Limits) -> Option<Dispatch
         ..Params::default()
     };
     let main = if tile.step == 0 { &program::MATMUL } else { &program::MATMUL_STAGED };
-    let mut program = stage::link(Program::new(main).with(&program::WEIGHT_INT8), product.output, product.stage)
+    let program = Program::new(main).with(&program::WEIGHT_INT8).with(if part.rows.is_some() {
+        &program::ROWS_INPUT
+    } else {
+        &program::ROWS_TABLE
+    });
+    let mut program = epilogue
+        .link(program)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
@@ -244,13 +312,39 @@ fn launch(product: &Product<'_>, tile: Tile, limits: &Limits) -> Option<Dispatch
     if tile.step > 0 {
         program = program.constant("STEP", tile.step);
     }
-    let slots = [1, 2, 3, 4, 5, 7].into_iter().zip(product.resources);
-    let bindings =
-        slots.map(|(slot, resource)| Binding::read(slot, resource)).chain([Binding::write(6, Resource::Output(0))]);
-    Some(Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits))
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        Some(Binding::read(2, part.weights)),
+        part.rows.map(|rows| Binding::read(3, rows)),
+        Some(Binding::read(5, part.tables)),
+        Some(Binding::write(6, Resource::Output(0))),
+    ];
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+        .operations(2 * product.batches * m * part.columns * k);
+    stage::bind_finish(launch, epilogue.finish, product.inputs)
 }
 
-fn pack(op: &Matmul, matrices: usize, parameters: Resource, limits: &Limits) -> Dispatch {
+parameters! {
+    /// `shaders/gather.wgsl`.
+    struct GatherParams {
+        constants: u32,
+        entries: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+/// Joins tables and the parameters of rows, for devices that cannot bind both.
+pub(super) fn gather(constants: usize, rows: usize, source: Resource, target: Resource, limits: &Limits) -> Dispatch {
+    let entries = constants + rows;
+    let params = GatherParams { constants: constants as u32, entries: entries as u32, ..GatherParams::default() };
+    let group = 64.min(limits.invocations).max(1);
+    let program = Program::new(&program::GATHER).constant("GROUP_X", group);
+    let bindings = [Binding::read(3, source), Binding::read(5, Resource::Constant(0)), Binding::write(6, target)];
+    Dispatch::new(program, &params, GatherParams::FIELDS, bindings, entries.div_ceil(group as usize), limits)
+}
+
+fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
     let Sizes { n, k, .. } = op.sizes();
     let rhs = op.rhs().tensor_type();
     let quads = n.div_ceil(4) * matrices;
@@ -261,8 +355,8 @@ fn pack(op: &Matmul, matrices: usize, parameters: Resource, limits: &Limits) -> 
         input_words: stage::row_words(rhs),
         weight_stride: n.next_multiple_of(4) as u32,
         parameter_step: u32::from(rhs.quantization().is_some_and(|q| q.scales().len() > 1)),
+        columns_at: (matrices * k.div_ceil(16) * n.next_multiple_of(4)) as u32,
         quads: quads as u32,
-        unused: 0,
     };
     let group = 64.min(limits.invocations).max(1);
     let program = Program::new(&program::PACK_WEIGHTS)
@@ -272,27 +366,32 @@ fn pack(op: &Matmul, matrices: usize, parameters: Resource, limits: &Limits) -> 
         .constant("WEIGHT_SHIFT", int8_shift(rhs.format()));
     let bindings = [
         Binding::read(1, Resource::Input(1)),
-        Binding::read(3, parameters),
-        Binding::write(5, Resource::Scratch(1)),
+        Binding::read(3, Resource::Constant(1)),
         Binding::write(6, Resource::Scratch(0)),
     ];
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, quads.div_ceil(group as usize), limits)
 }
 
-pub(super) fn constant(op: &Matmul, constant: Constant) -> Option<Vec<u32>> {
+pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
     let Sizes { m, n, k } = op.sizes();
     let words = match constant {
-        Constant::Rows => {
-            let differ = op.lhs().quantization().is_some_and(|q| q.scales().len() > 1);
-            let rows = if differ { op.lhs().shape().rows() } else { 1 };
-            let pair = |row: usize| {
-                let (scale, zero_point) = op.lhs_parameters(if differ { row % m } else { 0 });
-                [scale.to_bits(), zero_point as u32]
-            };
-            (0..rows).flat_map(pair).collect()
+        Constant::Tables => {
+            let epilogue = Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish };
+            let mut words = epilogue.tables();
+            if op.dynamic().is_none() {
+                let rows = constant_rows(op);
+                words.extend((0..rows).flat_map(|row| {
+                    let (scale, zero_point) = op.lhs_parameters(if rows > 1 { row % m } else { 0 });
+                    [scale.to_bits(), zero_point as u32, 0, 0]
+                }));
+            }
+            if folded(op).m == m {
+                words.extend(op.batches().iter().flat_map(|&(lhs, rhs)| [lhs as u32, rhs as u32, 0, 0]));
+            } else {
+                words.extend([0; 4]);
+            }
+            words
         }
-        Constant::Batches if folded(op).m != m => vec![0, 0],
-        Constant::Batches => op.batches().iter().flat_map(|&(lhs, rhs)| [lhs as u32, rhs as u32]).collect(),
         Constant::RhsParameters => {
             let count = op.rhs().tensor_type().quantization().map_or(1, |q| q.scales().len());
             let pair = |column: usize| {
@@ -301,22 +400,27 @@ pub(super) fn constant(op: &Matmul, constant: Constant) -> Option<Vec<u32>> {
             };
             (0..count).flat_map(pair).collect()
         }
-        Constant::Weights | Constant::WeightColumns => {
+        Constant::Weights { first, columns } => {
             let Operand::Constant(rhs) = op.rhs() else { return None };
+            if first + columns > n {
+                return None;
+            }
             let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
             let shift = int8_shift(rhs.format());
-            let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, column)) - shift;
-            if constant == Constant::Weights {
-                return Some(pack_columns(matrices, n, k, code));
-            }
-            let entry = |(matrix, column)| {
-                let zero_point = op.rhs_parameters(column).1 - shift;
+            let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, first + column)) - shift;
+            let mut words = pack_columns(matrices, columns, k, code);
+            let entry = |matrix, column: usize| {
+                if column >= columns {
+                    return [0; 2];
+                }
+                let zero_point = op.rhs_parameters(first + column).1 - shift;
                 let sum: i32 = (0..k).fold(0, |sum: i32, l| sum.wrapping_add(code(matrix, l, column) - zero_point));
                 [sum as u32, zero_point as u32]
             };
-            (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column))).flat_map(entry).collect()
+            let stride = columns.next_multiple_of(4);
+            words.extend((0..matrices).flat_map(|matrix| (0..stride).flat_map(move |column| entry(matrix, column))));
+            words
         }
-        Constant::Stage => stage::words(op.stage()),
         _ => return None,
     };
     Some(words)

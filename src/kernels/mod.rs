@@ -18,7 +18,7 @@ mod table;
 pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
 pub use program::Program;
 
-use crate::ops::Op;
+use crate::ops::{Finish, Op};
 
 /// The ways to run an op on a device with these limits: never empty, best guess first.
 ///
@@ -34,32 +34,54 @@ use crate::ops::Op;
 #[must_use]
 pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
     let candidates = match op {
-        Op::Matmul(op) => matmul::candidates(op, limits),
-        Op::Conv(op) => conv::candidates(op, limits),
-        Op::Requantize(op) => requantize::candidates(op, limits),
-        Op::Quantize(op) => quantize::quantize_candidates(op, limits),
-        Op::Dequantize(op) => quantize::dequantize_candidates(op, limits),
-        Op::DynamicQuantize(op) => dynamic::candidates(op, limits),
-        Op::Add(op) => binary::add_candidates(op, limits),
-        Op::Multiply(op) => binary::multiply_candidates(op, limits),
-        Op::Pool(op) => pool::candidates(op, limits),
-        Op::Table(op) => table::candidates(op, limits),
-        Op::Concat(op) => concat::candidates(op, limits),
+        Op::Fused(op) => {
+            let mut candidates = finished_candidates(op.first(), Some(op.finish()), limits);
+            for candidate in &mut candidates {
+                candidate.label = format!("{} + {}", candidate.label, op.then().name());
+            }
+            candidates
+        }
+        op => finished_candidates(op, None, limits),
     };
     debug_assert!(!candidates.is_empty());
     candidates
 }
 
+/// The ways to run an op whose codes pass through a finish before they are stored. Only ops that [`Fused`] takes have one.
+///
+/// [`Fused`]: crate::ops::Fused
+fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    match op {
+        Op::Matmul(op) => matmul::candidates(op, finish, limits),
+        Op::Conv(op) => conv::candidates(op, finish, limits),
+        Op::Requantize(op) => requantize::candidates(op, finish, limits),
+        Op::Quantize(op) => quantize::quantize_candidates(op, limits),
+        Op::Dequantize(op) => quantize::dequantize_candidates(op, limits),
+        Op::DynamicQuantize(op) => dynamic::candidates(op, limits),
+        Op::Add(op) => binary::add_candidates(op, finish, limits),
+        Op::Multiply(op) => binary::multiply_candidates(op, finish, limits),
+        Op::Pool(op) => pool::candidates(op, finish, limits),
+        Op::Table(op) => table::candidates(op, limits),
+        Op::Concat(op) => concat::candidates(op, limits),
+        Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
+    }
+}
+
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.
 #[must_use]
 pub fn constant(op: &Op, constant: Constant) -> Option<Vec<u32>> {
+    let (op, finish) = match op {
+        Op::Fused(fused) => (fused.first(), Some(fused.finish())),
+        op => (op, None),
+    };
     match (op, constant) {
-        (Op::Matmul(op), constant) => matmul::constant(op, constant),
-        (Op::Conv(op), constant) => conv::constant(op, constant),
-        (Op::Requantize(op), Constant::Stage) => Some(stage::words(op.stage())),
-        (Op::Multiply(op), Constant::Stage) => Some(stage::words(&op.stage)),
-        (Op::Pool(op), Constant::Stage) => Some(stage::words(op.stage())),
-        (Op::Dequantize(op), Constant::Stage) => Some(quantize::dequantize_stage(op)),
+        (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
+        (Op::Conv(op), constant) => conv::constant(op, finish, constant),
+        (Op::Requantize(op), Constant::Tables) => Some(requantize::tables(op, finish)),
+        (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
+        (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
+        (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
+        (Op::Dequantize(op), Constant::Tables) => Some(quantize::dequantize_tables(op)),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),

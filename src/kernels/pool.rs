@@ -1,9 +1,10 @@
 //! Candidates of `ops::Pool`: `shaders/pool.wgsl`. The meaning is `reference/pool.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::line_candidates;
 use super::program::{self, Program};
-use super::{line_candidates, stage};
-use crate::ops::{Output, Pool, PoolKind};
+use super::stage::{self, Epilogue};
+use crate::ops::{Finish, Output, Pool, PoolKind};
 
 parameters! {
     /// `shaders/pool.wgsl`.
@@ -30,11 +31,20 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Pool, limits: &Limits) -> Vec<Candidate> {
-    let average = op.kind() == PoolKind::Average;
+pub(super) fn candidates(op: &Pool, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
     let output = Output::Requantized(op.output().clone());
+    launches(op, Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }, limits)
+}
+
+pub(super) fn tables(op: &Pool, finish: Option<&Finish>) -> Vec<u32> {
+    let output = Output::Requantized(op.output().clone());
+    Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }.tables()
+}
+
+fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+    let average = op.kind() == PoolKind::Average;
     let window = op.window();
-    let stage = stage::parameters(&output, op.output_type());
+    let stage = epilogue.parameters();
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
     let params = Params {
         in_size: axes(window.input),
@@ -57,17 +67,24 @@ pub(super) fn candidates(op: &Pool, limits: &Limits) -> Vec<Candidate> {
         ..Params::default()
     };
     let name = if average { "average pool" } else { "max pool" };
-    let constants: &[Constant] = if average { &[Constant::Stage] } else { &[] };
+    let has_tables = average || epilogue.finish.is_some();
+    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
         let program = Program::new(&program::POOL);
-        let program =
-            if average { stage::link(program, &output, op.stage()) } else { program.with(&program::OUTPUT_CODE) };
+        let program = if average {
+            epilogue.link(program)
+        } else {
+            stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish)
+        };
         let program = program
             .constant("GROUP_X", group)
             .constant("INPUT_SIGNED", op.input().format().is_signed())
             .constant("MAXIMUM", !average);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        let stage = average.then_some(Binding::read(5, Resource::Constant(0)));
-        Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(stage), groups, limits)
+        let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
+        let launch =
+            Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(tables), groups, limits)
+                .operations(op.output_type().shape().elements() * window.taps());
+        stage::bind_finish(launch, epilogue.finish, 1)
     })
 }

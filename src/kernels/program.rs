@@ -31,33 +31,51 @@ parts! {
     PARAMETER_INDEX = "lib/parameter_index.wgsl";
     REDUCE_RANGE = "lib/reduce_range.wgsl";
     BROADCAST = "lib/broadcast.wgsl";
+    TABLES = "lib/tables.wgsl";
+    STORE_CODES = "lib/store_codes.wgsl";
+    ADD_CODES = "lib/add_codes.wgsl" [FLOAT_BITS];
     PARAMS_MATMUL = "params/matmul.wgsl";
     PARAMS_CONV = "params/conv.wgsl";
     PARAMS_BINARY = "params/binary.wgsl";
     WEIGHT_INT8 = "weight/int8.wgsl";
+    WEIGHT_WORDS = "weight/words.wgsl";
+    ROWS_TABLE = "rows/table.wgsl" [TABLES];
+    ROWS_INPUT = "rows/input.wgsl";
+    OPERAND_INPUT = "operand/input.wgsl";
+    OPERAND_INPUT_IN_PLACE = "operand/input_in_place.wgsl";
+    OPERAND_LHS = "operand/lhs.wgsl";
+    OPERAND_LHS_IN_PLACE = "operand/lhs_in_place.wgsl";
+    OPERAND_RHS = "operand/rhs.wgsl";
+    OPERAND_RHS_IN_PLACE = "operand/rhs_in_place.wgsl";
+    OPERAND_RESIDUAL = "operand/residual.wgsl";
+    OPERAND_RESIDUAL_IN_PLACE = "operand/residual_in_place.wgsl";
     INPUT_INT8 = "input/int8.wgsl";
     INPUT_INT16 = "input/int16.wgsl";
     INPUT_INT32 = "input/int32.wgsl";
     ROUNDING_ONNX = "rounding/onnx.wgsl" [FLOAT_BITS];
     ROUNDING_FIXED_SINGLE = "rounding/fixed_single.wgsl" [MULTIPLY_WIDE];
     ROUNDING_FIXED_DOUBLE = "rounding/fixed_double.wgsl" [MULTIPLY_WIDE];
-    OUTPUT_ACCUMULATOR = "output/accumulator.wgsl";
-    OUTPUT_REAL = "output/real.wgsl" [FLOAT_BITS];
-    OUTPUT_REQUANTIZE = "output/requantize.wgsl";
-    OUTPUT_CODE = "output/code.wgsl";
-    MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT];
-    MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT];
+    OUTPUT_ACCUMULATOR = "output/accumulator.wgsl" [TABLES];
+    OUTPUT_REAL = "output/real.wgsl" [FLOAT_BITS, TABLES];
+    OUTPUT_REQUANTIZE = "output/requantize.wgsl" [TABLES, STORE_CODES];
+    OUTPUT_CODE = "output/code.wgsl" [STORE_CODES];
+    FINISH_NONE = "finish/none.wgsl";
+    FINISH_TABLE = "finish/table.wgsl" [TABLES];
+    FINISH_ADD = "finish/add.wgsl" [TABLES, ADD_CODES];
+    MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
+    MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
+    GATHER = "gather.wgsl" [LINEAR_INDEX];
     PACK_WEIGHTS = "pack_weights.wgsl" [LINEAR_INDEX, DOT];
     CONV = "conv.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, DOT, ZERO_POINT];
-    CONV_GROUPED = "conv_grouped.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT];
-    DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT];
+    CONV_GROUPED = "conv_grouped.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
+    DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
     RESCALE = "rescale.wgsl" [PARAMETER_INDEX, LINEAR_INDEX];
     QUANTIZE = "quantize.wgsl" [PARAMETER_INDEX, LINEAR_INDEX, FLOAT_BITS];
     RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
     RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
-    ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, FLOAT_BITS, OUTPUT_CODE];
+    ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, ADD_CODES, STORE_CODES];
     MULTIPLY = "multiply.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX];
-    POOL = "pool.wgsl" [CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8];
+    POOL = "pool.wgsl" [CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT];
     TABLE = "table.wgsl" [LINEAR_INDEX];
     CONCAT = "concat.wgsl" [LINEAR_INDEX];
 }
@@ -93,12 +111,14 @@ impl From<bool> for Value {
 pub struct Program {
     parts: Vec<&'static Part>,
     constants: Vec<(&'static str, Value)>,
+    /// Slots that are declared `read_write` although the program only reads them.
+    writable: Vec<u32>,
 }
 
 impl Program {
     /// A loop with its own needs.
     pub(crate) fn new(main: &'static Part) -> Self {
-        let mut program = Self { parts: Vec::new(), constants: Vec::new() };
+        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new() };
         program.add(main);
         program
     }
@@ -117,8 +137,23 @@ impl Program {
         self
     }
 
+    /// The same program with another part in the place of one that it has.
+    pub(crate) fn replacing(mut self, part: &'static Part, by: &'static Part) -> Self {
+        for of in self.parts.iter_mut().filter(|p| p.name == part.name) {
+            *of = by;
+        }
+        self
+    }
+
     pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.constants.push((name, value.into()));
+        self
+    }
+
+    /// The same program with these read bindings declared `read_write`: WebGPU wants that of a buffer that the launch
+    /// also writes elsewhere.
+    pub(crate) fn with_writable(mut self, slots: Vec<u32>) -> Self {
+        self.writable = slots;
         self
     }
 
@@ -128,6 +163,10 @@ impl Program {
         let mut source = String::new();
         for part in &self.parts {
             let _ = writeln!(source, "{}", part.source);
+        }
+        for slot in &self.writable {
+            let declared = |access| format!("@binding({slot}) var<storage, {access}> ");
+            source = source.replace(&declared("read"), &declared("read_write"));
         }
         source.push_str("// Constants of this program.\n");
         for (name, value) in &self.constants {
@@ -158,6 +197,9 @@ impl fmt::Display for Program {
                 Value::Signed(v) => write!(f, " {name}={v}")?,
                 Value::Bool(v) => write!(f, " {name}={v}")?,
             }
+        }
+        for slot in &self.writable {
+            write!(f, " {slot}=writable")?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::requantize::rescale;
-use super::{granularity, line_groups, stage};
+use super::stage::{self, Epilogue};
+use super::{granularity, line_groups};
 use crate::numeric::Format;
 use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
@@ -66,16 +67,24 @@ pub(super) fn launch(
         Program::new(&program::QUANTIZE).constant("GROUP_X", group).constant("BITS", output.format().bits() as u32);
     let bindings =
         [Binding::read(1, Resource::Input(0)), Binding::read(3, parameters), Binding::write(6, Resource::Output(0))];
-    Some(Dispatch::new(program, &params, Params::FIELDS, bindings, words.div_ceil(group as usize), limits))
+    let groups = words.div_ceil(group as usize);
+    Some(
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements()),
+    )
 }
 
 pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
-    let output_type = TensorType::new(Format::Float32, op.input().dimensions()).expect("the input's shape");
-    rescale("dequantize", op.input(), op.granularity(), &Output::real(), &output_type, &dequantize_entries(op), limits)
+    dequantize_epilogue(op, |epilogue| rescale("dequantize", op.input(), op.granularity(), epilogue, limits))
 }
 
-pub(super) fn dequantize_stage(op: &Dequantize) -> Vec<u32> {
-    stage::words(&dequantize_entries(op))
+pub(super) fn dequantize_tables(op: &Dequantize) -> Vec<u32> {
+    dequantize_epilogue(op, |epilogue| epilogue.tables())
+}
+
+fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+    let output_type = TensorType::new(Format::Float32, op.input().dimensions()).expect("the input's shape");
+    let stage = dequantize_entries(op);
+    work(Epilogue { output: &Output::real(), output_type: &output_type, stage: &stage, finish: None })
 }
 
 /// One entry per scale: the accumulator is the code, the bias takes the zero point away.

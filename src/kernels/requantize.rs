@@ -3,8 +3,9 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{granularity, line_candidates, stage};
-use crate::ops::{Output, Requantize, Stage};
+use super::stage::{self, Epilogue};
+use super::{granularity, line_candidates};
+use crate::ops::{Finish, Output, Requantize};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
@@ -23,16 +24,25 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Requantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Requantize, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
     let output = Output::Requantized(op.output().clone());
-    rescale("requantize", op.input(), op.granularity(), &output, op.output_type(), op.stage(), limits)
+    let epilogue = Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish };
+    rescale("requantize", op.input(), op.granularity(), epilogue, limits)
+}
+
+pub(super) fn tables(op: &Requantize, finish: Option<&Finish>) -> Vec<u32> {
+    let output = Output::Requantized(op.output().clone());
+    Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }.tables()
 }
 
 /// An input part for integer codes of this type.
 pub(super) fn link_input(program: Program, input: &TensorType) -> Program {
     let format = input.format();
     match format.bits() {
-        8 => program.with(&program::INPUT_INT8).constant("INPUT_SIGNED", format.is_signed()),
+        8 => program
+            .with(&program::INPUT_INT8)
+            .with(&program::OPERAND_INPUT)
+            .constant("INPUT_SIGNED", format.is_signed()),
         16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", format.is_signed()),
         _ => program.with(&program::INPUT_INT32),
     }
@@ -42,12 +52,10 @@ pub(super) fn rescale(
     name: &str,
     input: &TensorType,
     granularity: Granularity,
-    output: &Output,
-    output_type: &TensorType,
-    entries: &Stage,
+    epilogue: Epilogue<'_>,
     limits: &Limits,
 ) -> Vec<Candidate> {
-    let stage = stage::parameters(output, output_type);
+    let stage = epilogue.parameters();
     let quads = input.shape().rows() * stage.output_quads as usize;
     let (index_sizes, index_strides) = granularity::strides(granularity, input.shape());
     let params = Params {
@@ -62,14 +70,22 @@ pub(super) fn rescale(
         low: stage.low,
         high: stage.high,
     };
-    line_candidates(name, quads, &[Constant::Stage], limits, |group, groups| {
-        let program = stage::link(Program::new(&program::RESCALE), output, entries);
+    let both_8_bit = input.format().is_8_bit() && epilogue.output_type.format().is_8_bit();
+    line_candidates(name, quads, &[Constant::Tables], limits, |group, groups| {
+        let program = epilogue.link(Program::new(&program::RESCALE));
         let program = link_input(program, input).constant("GROUP_X", group);
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits)
+            .operations(input.shape().elements());
+        let launch = stage::bind_finish(launch, epilogue.finish, 1);
+        if both_8_bit {
+            launch.in_place(0, program.replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE))
+        } else {
+            launch
+        }
     })
 }

@@ -1,24 +1,75 @@
-//! Output stages of linked programs: which parts, which parameters, and the table of entries. The stages themselves are
-//! `shaders/output/*.wgsl` and `shaders/rounding/*.wgsl`.
+//! What follows the loop of a linked program: which parts, which parameters, and the tables they read. The parts are
+//! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/finish/*.wgsl`.
 
+use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Program};
 use crate::numeric::Rounding;
-use crate::ops::{Output, Stage};
+use crate::ops::{Add, Finish, Output, Stage};
 use crate::tensor::TensorType;
 
-/// Adds an output stage to a program.
-pub(super) fn link(program: Program, output: &Output, stage: &Stage) -> Program {
-    match output {
-        Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR),
-        Output::Real { .. } => {
-            let biased = stage.entries.iter().any(|entry| entry.real_bias.is_some());
-            program.with(&program::OUTPUT_REAL).constant("REAL_BIAS", biased)
+/// What becomes of an op's accumulators, and of its codes before they are stored.
+#[derive(Clone, Copy)]
+pub(super) struct Epilogue<'a> {
+    pub output: &'a Output,
+    /// What the op itself makes; with a finish its codes are not stored.
+    pub output_type: &'a TensorType,
+    pub stage: &'a Stage,
+    pub finish: Option<&'a Finish>,
+}
+
+impl Epilogue<'_> {
+    /// Adds the output stage and the finish to a program.
+    pub(super) fn link(&self, program: Program) -> Program {
+        match self.output {
+            Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
+            Output::Real { .. } => {
+                let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
+                program.with(&program::OUTPUT_REAL).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
+            }
+            Output::Requantized(stage) => {
+                let rounding = match stage.mode() {
+                    Rounding::Onnx => &program::ROUNDING_ONNX,
+                    Rounding::FixedSingle => &program::ROUNDING_FIXED_SINGLE,
+                    Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
+                };
+                link_finish(program.with(&program::OUTPUT_REQUANTIZE).with(rounding), self.finish)
+            }
         }
-        Output::Requantized(stage) => program.with(&program::OUTPUT_REQUANTIZE).with(match stage.mode() {
-            Rounding::Onnx => &program::ROUNDING_ONNX,
-            Rounding::FixedSingle => &program::ROUNDING_FIXED_SINGLE,
-            Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
-        }),
+    }
+
+    /// The parameters that every stage reads.
+    pub(super) fn parameters(&self) -> StageParameters {
+        let (zero_point, low, high) = match self.output {
+            Output::Accumulator => (0, 0, 0),
+            Output::Real { low, high } => (0, order(*low), order(*high)),
+            Output::Requantized(stage) => {
+                let (low, high) = stage.bounds();
+                (stage.zero_point(), low as u32, high as u32)
+            }
+        };
+        StageParameters {
+            output_quads: quads(self.output_type),
+            output_words: row_words(self.output_type),
+            zero_point,
+            low,
+            high,
+        }
+    }
+
+    /// Where the sections begin that follow the stage's entries.
+    pub(super) fn rows_at(&self) -> usize {
+        finish_entries(self.finish) + self.stage.entries.len()
+    }
+
+    /// The tables up to there: what the finish reads, and the stage's entries as bias, multiplier or scale, shift and
+    /// real bias.
+    pub(super) fn tables(&self) -> Vec<u32> {
+        let mut words = finish_words(self.finish);
+        words.extend(self.stage.entries.iter().flat_map(|entry| {
+            let (multiplier, shift) = entry.multiplier.map_or((entry.scale.to_bits(), 0), |m| m.words());
+            [entry.bias as u32, multiplier, shift as u32, entry.real_bias.unwrap_or(0.0).to_bits()]
+        }));
+        words
     }
 }
 
@@ -31,17 +82,53 @@ pub(super) struct StageParameters {
     pub high: u32,
 }
 
-/// Parameters of a stage that writes tensors of this type.
-pub(super) fn parameters(output: &Output, output_type: &TensorType) -> StageParameters {
-    let (zero_point, low, high) = match output {
-        Output::Accumulator => (0, 0, 0),
-        Output::Real { low, high } => (0, order(*low), order(*high)),
-        Output::Requantized(stage) => {
-            let (low, high) = stage.bounds();
-            (stage.zero_point(), low as u32, high as u32)
+/// Adds a finish to a program that stores codes.
+pub(super) fn link_finish(program: Program, finish: Option<&Finish>) -> Program {
+    let program = program.constant("STAGE_AT", finish_entries(finish) as u32);
+    match finish {
+        None => program.with(&program::FINISH_NONE),
+        Some(Finish::Table(_)) => program.with(&program::FINISH_TABLE),
+        Some(Finish::Add(add, position)) => {
+            let residual = [&add.0.lhs, &add.0.rhs][1 - position];
+            let program = program.with(&program::FINISH_ADD).with(&program::OPERAND_RESIDUAL);
+            program.constant("RESIDUAL_SIGNED", residual.format().is_signed())
         }
-    };
-    StageParameters { output_quads: quads(output_type), output_words: row_words(output_type), zero_point, low, high }
+    }
+}
+
+/// Binds what the finish reads beside the tables: a residual, which the output may overwrite. `residual` is its number
+/// among the inputs.
+pub(super) fn bind_finish(mut launch: Dispatch, finish: Option<&Finish>, residual: usize) -> Dispatch {
+    if let Some(Finish::Add(..)) = finish {
+        launch.bindings.push(Binding::read(4, Resource::Input(residual)));
+        let program = launch.program.clone();
+        let program = program.replacing(&program::OPERAND_RESIDUAL, &program::OPERAND_RESIDUAL_IN_PLACE);
+        launch = launch.in_place(residual, program);
+    }
+    launch
+}
+
+/// The vec4s of the tables that a finish reads.
+pub(super) fn finish_entries(finish: Option<&Finish>) -> usize {
+    finish_words(finish).len() / 4
+}
+
+/// What a finish reads of the tables.
+pub(super) fn finish_words(finish: Option<&Finish>) -> Vec<u32> {
+    match finish {
+        None => Vec::new(),
+        Some(Finish::Table(table)) => super::table::words(table),
+        Some(Finish::Add(add, position)) => sum_words(add, *position),
+    }
+}
+
+fn sum_words(add: &Add, position: usize) -> Vec<u32> {
+    let parameters = add.0.parameters();
+    let (scale, zero_point) = parameters[position];
+    let (other_scale, other_zero_point) = parameters[1 - position];
+    let (low, high) = add.0.output.bounds();
+    let output = [add.0.output.scale().to_bits(), add.0.output.zero_point() as u32, low as u32, high as u32];
+    [[scale.to_bits(), zero_point as u32, other_scale.to_bits(), other_zero_point as u32], output].concat()
 }
 
 /// The words of a row.
@@ -61,13 +148,4 @@ pub(super) fn quads(tensor_type: &TensorType) -> u32 {
 fn order(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
-}
-
-/// The table of entries as the stages read it: bias, multiplier or scale, shift, real bias.
-pub(super) fn words(stage: &Stage) -> Vec<u32> {
-    let entries = stage.entries.iter().flat_map(|entry| {
-        let (multiplier, shift) = entry.multiplier.map_or((entry.scale.to_bits(), 0), |m| m.words());
-        [entry.bias as u32, multiplier, shift as u32, entry.real_bias.unwrap_or(0.0).to_bits()]
-    });
-    entries.collect()
 }

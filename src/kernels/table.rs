@@ -25,13 +25,16 @@ pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
         unused: 0,
     };
     line_candidates("table", words, &[Constant::Table(0)], limits, |group, groups| {
-        let program = Program::new(&program::TABLE).constant("GROUP_X", group);
+        let program = Program::new(&program::TABLE).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
+        let overwriting = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
         Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+            .operations(output.shape().elements())
+            .in_place(0, overwriting)
     })
 }
 

@@ -5,6 +5,7 @@ mod binary;
 mod concat;
 mod conv;
 mod dynamic;
+mod fused;
 mod matmul;
 mod output;
 mod pool;
@@ -18,6 +19,8 @@ pub use binary::{Add, Multiply};
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
+pub(crate) use fused::Finish;
+pub use fused::Fused;
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
@@ -48,6 +51,7 @@ pub enum Op {
     Pool(Pool),
     Table(Table),
     Concat(Concat),
+    Fused(Fused),
 }
 
 macro_rules! each {
@@ -64,6 +68,7 @@ macro_rules! each {
             Op::Pool($op) => $value,
             Op::Table($op) => $value,
             Op::Concat($op) => $value,
+            Op::Fused($op) => $value,
         }
     };
 }
@@ -96,6 +101,7 @@ impl Op {
             Self::Pool(_) => "pool",
             Self::Table(_) => "table",
             Self::Concat(_) => "concat",
+            Self::Fused(_) => "fused",
         }
     }
 
@@ -159,7 +165,7 @@ macro_rules! into_op {
         }
     )+};
 }
-into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat);
+into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat, Fused);
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

@@ -5,6 +5,7 @@ mod binary;
 mod concat;
 mod conv;
 mod dynamic;
+mod fused;
 mod matmul;
 mod output;
 mod pool;
@@ -44,5 +45,6 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Pool(op) => vec![pool::pool(op, inputs[0])],
         Op::Table(op) => vec![table::table(op, inputs[0])],
         Op::Concat(op) => vec![concat::concat(op, inputs)],
+        Op::Fused(op) => fused::fused(op, inputs)?,
     })
 }
