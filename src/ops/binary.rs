@@ -31,6 +31,12 @@ impl Binary {
         Ok(Self { lhs, rhs, output, output_type })
     }
 
+    fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let [lhs, rhs] = [inputs[0].clone(), inputs[1].clone()];
+        let output_type = self.output.tensor_type(lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        Ok(Self { lhs, rhs, output: self.output.clone(), output_type })
+    }
+
     pub(crate) fn parameters(&self) -> [(f32, i32); 2] {
         [&self.lhs, &self.rhs].map(|operand| operand.parameters(0))
     }
@@ -85,6 +91,15 @@ impl Add {
         Ok(Self(Binary::new(lhs, rhs, output)?))
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self(self.0.resized(inputs)?))
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
+        let output = self.0.output.clone().narrowed(low, high);
+        Self(Binary { output, ..self.0.clone() })
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         vec![self.0.lhs.clone(), self.0.rhs.clone()]
     }
@@ -105,7 +120,16 @@ impl Multiply {
         let [(lhs, _), (rhs, _)] = binary.parameters();
         let multiplier = binary.output.channel_multipliers(&[(lhs, rhs)])?[0];
         let entry = StageEntry { bias: 0, multiplier: Some(multiplier), scale: 1.0, real_bias: None };
-        Ok(Self { binary, stage: Stage { entries: vec![entry], row_stride: 0 } })
+        Ok(Self { binary, stage: Stage::per_column(vec![entry]) })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { binary: self.binary.resized(inputs)?, stage: self.stage.clone() })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
+        let output = self.binary.output.clone().narrowed(low, high);
+        Self { binary: Binary { output, ..self.binary.clone() }, stage: self.stage.clone() }
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

@@ -59,6 +59,25 @@ impl Concat {
         Ok(Self { axis, tables, output_type })
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let tables: Vec<Table> =
+            self.tables.iter().zip(inputs).map(|(t, input)| t.resized(std::slice::from_ref(input))).collect::<Result<_>>()?;
+        let extent = match self.axis {
+            0 => inputs.iter().map(|t| t.dimensions()[0]).sum(),
+            _ => inputs[0].dimensions()[0],
+        };
+        let same = self.axis == 0 || inputs.iter().all(|t| t.dimensions()[0] == extent);
+        require!(same, "the inputs of a concatenation along axis {} have different first dimensions", self.axis);
+        Ok(Self { axis: self.axis, tables, output_type: self.output_type.resized(extent)? })
+    }
+
+    /// The same, reading what `first` reads in place of what it makes.
+    pub(crate) fn after(&self, position: usize, first: &Table) -> Self {
+        let mut concat = self.clone();
+        concat.tables[position] = first.then(&self.tables[position]);
+        concat
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         self.tables.iter().flat_map(Table::inputs).collect()
     }

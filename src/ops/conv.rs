@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::output::{Output, Stage};
 use super::window::{Padding, Window, WindowRequest};
+use super::requantize::Requantize;
 use super::{check_accumulator, largest_bias, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;
@@ -67,6 +68,30 @@ impl Conv {
             bias: None,
             output: Output::Accumulator,
         }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { lhs: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
+    /// the whole tensor or its channels.
+    pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
+        let columns = self.output_type.shape().row_length();
+        let stage = self.stage.then(columns, next.stage_by_column(&self.output, &self.output_type)?)?;
+        let output_type = next.output_type().clone();
+        Some(Self { output: next.output().clone().into(), output_type, stage, ..self.clone() })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
+        let Output::Requantized(output) = &self.output else { return None };
+        Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
+    }
+
+    /// The weights, and what else of the op decides how they are packed.
+    pub(crate) fn weight_identity(&self) -> (&Arc<Tensor>, usize) {
+        (&self.weights, self.groups)
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

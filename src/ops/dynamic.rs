@@ -65,6 +65,10 @@ impl DynamicQuantize {
         })
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dimensions(), self.output.format(), self.granularity)
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         vec![self.input.clone()]
     }

@@ -106,6 +106,25 @@ impl Fused {
         &self.finish
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let first = self.first.resized(&inputs[..self.first.inputs().len()])?;
+        let codes = first.outputs().swap_remove(0);
+        let finish = match &self.finish {
+            Finish::Table(table) => Finish::Table(table.resized(&[codes])?),
+            Finish::Add(add, position) => {
+                let mut operands = vec![inputs[inputs.len() - 1].clone()];
+                operands.insert(*position, codes);
+                Finish::Add(add.resized(&operands)?, *position)
+            }
+        };
+        Ok(Self { first: Box::new(first), finish })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
+        let Finish::Add(add, position) = &self.finish else { return None };
+        Some(Self { first: self.first.clone(), finish: Finish::Add(add.clamped(low, high), *position) })
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         let mut inputs = self.first.inputs();
         if let Finish::Add(add, position) = &self.finish {

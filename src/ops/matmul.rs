@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::dynamic::DynamicGranularity;
 use super::output::{Output, Stage};
+use super::requantize::Requantize;
 use super::{check_accumulator, largest_bias, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;
@@ -114,6 +115,64 @@ impl Matmul {
             dynamic: None,
             bias: None,
             output: Output::Accumulator,
+        }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let (lhs, rank) = (&inputs[0], inputs[0].shape().rank());
+        require!(
+            self.stage.row_stride == 0 && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
+            "the bias or the scales of lhs {} differ between rows, so that the extent of its first dimension can't change",
+            self.lhs
+        );
+        let mut rhs = self.rhs.clone();
+        if let Operand::Input(rhs) = &mut rhs {
+            *rhs = inputs[1].clone();
+        }
+        let rhs_type = rhs.tensor_type();
+        let (outer, batches) = broadcast_matrices(
+            &lhs.dimensions()[..rank - 2],
+            &rhs_type.dimensions()[..rhs_type.shape().rank() - 2],
+        )?;
+        let m = lhs.dimensions()[rank - 2];
+        let sizes = Sizes { m, ..self.sizes };
+        let shape: Vec<usize> = outer.iter().copied().chain([m, sizes.n]).collect();
+        let output_type = self.output.tensor_type(&shape)?;
+        let dynamic = self.dynamic.as_ref().map(|_| inputs[inputs.len() - 1].clone());
+        let transposed = self.transposed;
+        let (output, stage) = (self.output.clone(), self.stage.clone());
+        Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, sizes, batches })
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let rhs = self.rhs.tensor_type();
+        let one_matrix = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
+        if self.lhs.shape().rank() != 2 && (!one_matrix || self.dynamic.is_some()) {
+            return None;
+        }
+        let rhs = matches!(self.rhs, Operand::Input(_)).then_some(false);
+        let parameters = self.dynamic.as_ref().map(|t| t.shape().elements() > 1);
+        Some([Some(true), rhs, parameters].into_iter().flatten().collect())
+    }
+
+    /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
+    /// the whole tensor or its columns.
+    pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
+        let stage = self.stage.then(self.sizes.n, next.stage_by_column(&self.output, &self.output_type)?)?;
+        let output_type = next.output_type().clone();
+        Some(Self { output: next.output().clone().into(), output_type, stage, ..self.clone() })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
+        let Output::Requantized(output) = &self.output else { return None };
+        Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
+    }
+
+    /// The weights, and what else of the op decides how they are packed.
+    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
+        match &self.rhs {
+            Operand::Constant(tensor) => Some((tensor, usize::from(self.transposed))),
+            Operand::Input(_) => None,
         }
     }
 

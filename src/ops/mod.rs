@@ -31,6 +31,8 @@ pub use requantize::Requantize;
 pub use table::Table;
 pub use window::Padding;
 
+use std::sync::Arc;
+
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Quantization, Tensor, TensorType};
@@ -102,6 +104,86 @@ impl Op {
             Self::Table(_) => "table",
             Self::Concat(_) => "concat",
             Self::Fused(_) => "fused",
+        }
+    }
+
+    /// The same op over inputs of these types, which differ from its own in the extent of their first dimensions only.
+    /// Constants are shared.
+    ///
+    /// # Errors
+    /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
+    pub(crate) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        if inputs == self.inputs() {
+            return Ok(self.clone());
+        }
+        Ok(match self {
+            Self::Matmul(op) => op.resized(inputs)?.into(),
+            Self::Conv(op) => op.resized(inputs)?.into(),
+            Self::Requantize(op) => op.resized(inputs)?.into(),
+            Self::Quantize(op) => op.resized(inputs)?.into(),
+            Self::Dequantize(op) => op.resized(inputs)?.into(),
+            Self::DynamicQuantize(op) => op.resized(inputs)?.into(),
+            Self::Add(op) => op.resized(inputs)?.into(),
+            Self::Multiply(op) => op.resized(inputs)?.into(),
+            Self::Pool(op) => op.resized(inputs)?.into(),
+            Self::Table(op) => op.resized(inputs)?.into(),
+            Self::Concat(op) => op.resized(inputs)?.into(),
+            Self::Fused(op) => op.resized(inputs)?.into(),
+        })
+    }
+
+    /// Which inputs are divided with the outputs when only some indices of the first dimension are computed; `None` if those
+    /// don't stand for themselves.
+    pub(crate) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let inputs = self.inputs();
+        let rank = inputs[0].shape().rank();
+        if rank == 0 {
+            return None;
+        }
+        match self {
+            Self::Matmul(op) => op.inputs_by_row(),
+            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Requantize(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Table(_) | Self::Pool(_) => {
+                Some(vec![true])
+            }
+            Self::DynamicQuantize(op) => (op.granularity() == DynamicGranularity::Row && rank == 2).then(|| vec![true]),
+            Self::Add(_) | Self::Multiply(_) => {
+                let output = &self.outputs()[0];
+                let same = |t: &TensorType| {
+                    t.shape().rank() == output.shape().rank() && t.dimensions()[0] == output.dimensions()[0]
+                };
+                Some(inputs.iter().map(same).collect())
+            }
+            Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
+            Self::Fused(op) => {
+                let mut by_row = op.first().inputs_by_row()?;
+                by_row.resize(inputs.len(), true);
+                Some(by_row)
+            }
+        }
+    }
+
+    /// The same op with its codes clamped further; `None` if it has no clamp to narrow.
+    pub(crate) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
+        Some(match self {
+            Self::Matmul(op) => op.clamped(low, high)?.into(),
+            Self::Conv(op) => op.clamped(low, high)?.into(),
+            Self::Requantize(op) => op.clamped(low, high).into(),
+            Self::Add(op) => op.clamped(low, high).into(),
+            Self::Multiply(op) => op.clamped(low, high).into(),
+            Self::Pool(op) => op.clamped(low, high)?.into(),
+            Self::Fused(op) => op.clamped(low, high)?.into(),
+            _ => return None,
+        })
+    }
+
+    /// The tensor that this op's weights are packed from, and what else of the op decides how.
+    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
+        match self {
+            Self::Matmul(op) => op.weight_identity(),
+            Self::Conv(op) => Some(op.weight_identity()),
+            Self::Fused(op) => op.first().weight_identity(),
+            _ => None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! What becomes of an accumulator: the output stages that matmul, convolution and requantization share. The rounding
 //! itself is in `numeric`.
 
+use std::sync::Arc;
+
 use crate::error::{Result, require};
 use crate::numeric::{Format, Multiplier, Rounding};
 use crate::tensor::{Quantization, Shape, Tensor, TensorType};
@@ -139,6 +141,12 @@ impl Requantization {
         self
     }
 
+    /// The same with a narrower clamp; bounds that don't meet collapse to the nearer end.
+    pub(super) fn narrowed(mut self, low: i32, high: i32) -> Self {
+        (self.low, self.high) = (self.low.clamp(low, high), self.high.clamp(low, high));
+        self
+    }
+
     /// The rounding mode.
     #[must_use]
     pub fn mode(&self) -> Rounding {
@@ -218,12 +226,31 @@ pub(crate) struct StageEntry {
 /// The entries of an output stage: one per column, or one per element where a bias or a scale differs between rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stage {
-    pub entries: Vec<StageEntry>,
+    pub entries: Arc<[StageEntry]>,
     /// 0, or the number of columns where `entries` has one per element.
     pub row_stride: usize,
 }
 
 impl Stage {
+    /// One entry per column, or per whatever shares one.
+    pub(super) fn per_column(entries: Vec<StageEntry>) -> Self {
+        Self { entries: entries.into(), row_stride: 0 }
+    }
+
+    /// This stage, whose sums another one rescales: biases add up. `None` if one could leave i32, or the second stage has
+    /// neither one entry nor one per column.
+    pub(super) fn then(&self, columns: usize, second: &Self) -> Option<Self> {
+        if second.entries.len() != 1 && second.entries.len() != columns {
+            return None;
+        }
+        let entry = |(i, entry): (usize, &StageEntry)| {
+            let next = second.entries[if second.entries.len() == 1 { 0 } else { i % columns }];
+            Some(StageEntry { bias: entry.bias.checked_add(next.bias)?, ..next })
+        };
+        let entries: Option<Vec<_>> = self.entries.iter().enumerate().map(entry).collect();
+        Some(Self { entries: entries?.into(), row_stride: self.row_stride })
+    }
+
     pub(crate) fn entry(&self, row: usize, column: usize) -> StageEntry {
         self.entries[row * self.row_stride + column]
     }
@@ -278,7 +305,7 @@ impl Stage {
                 real_bias: bias.as_ref().and_then(|b| b.real(row, column)),
             }));
         }
-        Ok(Self { entries, row_stride: if per_element { columns } else { 0 } })
+        Ok(Self { entries: entries.into(), row_stride: if per_element { columns } else { 0 } })
     }
 }
 

@@ -80,6 +80,16 @@ impl Pool {
         Self::builder(input, PoolKind::Average, kernel)
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
+        let average = self.kind == PoolKind::Average;
+        average.then(|| Self { output: self.output.clone().narrowed(low, high), ..self.clone() })
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         vec![self.input.clone()]
     }
@@ -212,7 +222,7 @@ impl PoolBuilder {
             count_padding: self.count_padding,
             output,
             output_type,
-            stage: Stage { entries, row_stride: 0 },
+            stage: Stage::per_column(entries),
         })
     }
 }

@@ -65,6 +65,10 @@ impl Quantize {
         Ok(Self { input: TensorType::new(Format::Float32, output.dimensions())?, output })
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dimensions()[0])? })
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         vec![self.input.clone()]
     }
@@ -90,6 +94,10 @@ impl Dequantize {
     pub fn new(input: TensorType) -> Result<Self> {
         require_quantized(&input)?;
         Ok(Self { output: TensorType::new(Format::Float32, input.dimensions())?, input })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dimensions()[0])? })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

@@ -1,7 +1,8 @@
 //! Requantization alone: accumulators or codes to 8-bit codes. Its meaning is `reference/requantize.rs`, its GPU programs
 //! are `kernels/requantize.rs`.
 
-use super::output::{Requantization, Stage, StageEntry};
+use super::output::{Output, Requantization, Stage, StageEntry};
+use super::table::Table;
 use crate::error::{Error, Result, require};
 use crate::tensor::{Granularity, TensorType};
 
@@ -50,7 +51,42 @@ impl Requantize {
             })
             .collect();
         let output_type = output.tensor_type(input.dimensions())?;
-        Ok(Self { input, output, output_type, stage: Stage { entries, row_stride: 0 } })
+        Ok(Self { input, output, output_type, stage: Stage::per_column(entries) })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output.tensor_type(inputs[0].dimensions())?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
+        Self { output: self.output.clone().narrowed(low, high), ..self.clone() }
+    }
+
+    /// The stage, if it can follow the columns of raw accumulators of this type.
+    pub(super) fn stage_by_column(&self, output: &Output, accumulators: &TensorType) -> Option<&Stage> {
+        let last = accumulators.shape().rank().checked_sub(1)?;
+        let by_column = match self.granularity() {
+            Granularity::Tensor => true,
+            Granularity::Axis(axis) => axis == last,
+            Granularity::Blocks { .. } => false,
+        };
+        let same = self.input.format() == accumulators.format() && self.input.shape() == accumulators.shape();
+        (by_column && same && *output == Output::Accumulator).then_some(&self.stage)
+    }
+
+    /// The same as a table, for 8-bit codes that share one scale.
+    pub(crate) fn as_table(&self) -> Option<Table> {
+        if !self.input.format().is_8_bit() || self.stage.entries.len() != 1 {
+            return None;
+        }
+        let entry = self.stage.entries[0];
+        let multiplier = entry.multiplier?;
+        let entries = std::array::from_fn(|byte| {
+            let code = if self.input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+            self.output.apply(code + entry.bias, multiplier) as u8
+        });
+        Table::from_bytes(self.input.clone(), self.output_type.clone(), entries).ok()
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

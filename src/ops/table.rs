@@ -73,6 +73,31 @@ impl Table {
         Self::from_function(input, &output, |x| (1.0 / (1.0 + f64::from(-x).exp())) as f32)
     }
 
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    /// This table followed by another.
+    pub(crate) fn then(&self, next: &Self) -> Self {
+        let entries = std::array::from_fn(|byte| next.entries[usize::from(self.entries[byte])]);
+        Self { input: self.input.clone(), output_type: next.output_type.clone(), entries }
+    }
+
+    /// The bounds of the clamp that this table is for the codes from `least` to `greatest`, if it is one and changes
+    /// neither their format nor their meaning.
+    pub(crate) fn as_clamp(&self, least: i32, greatest: i32) -> Option<(i32, i32)> {
+        if self.input.format() != self.output_type.format() || self.input.quantization() != self.output_type.quantization()
+        {
+            return None;
+        }
+        let signed = self.input.format().is_signed();
+        let value = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
+        let entry = |code: i32| value(self.entries[usize::from(code as u8)]);
+        let (low, high) = (entry(least), entry(greatest));
+        (low <= high && (least..=greatest).all(|code| entry(code) == code.clamp(low, high))).then_some((low, high))
+    }
+
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         vec![self.input.clone()]
     }

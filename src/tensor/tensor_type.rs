@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Quantization, Shape};
-use crate::error::Result;
+use super::{Granularity, Quantization, Shape};
+use crate::error::{Result, require};
 use crate::numeric::Format;
 
 /// Format, shape and, for quantized tensors, scales and zero points.
@@ -42,6 +42,28 @@ impl TensorType {
         quantization.validate(self.format, &self.shape)?;
         self.quantization = Some(Arc::new(quantization));
         Ok(self)
+    }
+
+    /// The same type with another first dimension.
+    ///
+    /// # Errors
+    /// If there is no dimension, the shape is too large, or there are scales along the first dimension.
+    pub(crate) fn resized(&self, extent: usize) -> Result<Self> {
+        let mut dimensions = self.dimensions().to_vec();
+        require!(!dimensions.is_empty(), "{self} has no dimension whose extent could change");
+        dimensions[0] = extent;
+        let same_scales = match self.quantization().map(Quantization::granularity) {
+            None | Some(Granularity::Tensor) => true,
+            Some(Granularity::Axis(axis)) => axis != 0,
+            Some(Granularity::Blocks { .. }) => false,
+        };
+        require!(
+            same_scales || extent == self.dimensions()[0],
+            "{self} has {}, which belong to its {} indices along the first dimension, so that its extent can't change",
+            self.describe_scales(),
+            self.dimensions()[0]
+        );
+        Ok(Self { shape: Shape::new(dimensions)?, ..self.clone() })
     }
 
     /// The format of the elements.
@@ -92,7 +114,7 @@ impl TensorType {
         match self.quantization() {
             _ if self.dynamic => "scales in another tensor".into(),
             None => "no scale".into(),
-            Some(q) if q.granularity() == super::Granularity::Tensor => {
+            Some(q) if q.granularity() == Granularity::Tensor => {
                 format!("scale {}, zero point {}", q.scales()[0], q.zero_points()[0])
             }
             Some(q) => format!("{} scales by {:?}", q.scales().len(), q.granularity()),
@@ -103,7 +125,7 @@ impl TensorType {
     /// where it has none.
     pub(crate) fn parameters(&self, index: usize) -> (f32, i32) {
         self.quantization().map_or((1.0, 0), |q| {
-            let index = if q.granularity() == super::Granularity::Tensor { 0 } else { index };
+            let index = if q.granularity() == Granularity::Tensor { 0 } else { index };
             (q.scale(index), q.zero_point(index))
         })
     }

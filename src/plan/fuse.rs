@@ -1,0 +1,125 @@
+//! Which steps become one launch: requantization, clamps, tables and sums move into the op before them wherever the bits stay
+//! the same. The joined ops are `ops`' own; when and where they run is `schedule`'s.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::graph::{Graph, Step, Value};
+use crate::kernels::{self, Limits};
+use crate::ops::{Fused, Op, Table};
+
+/// One or more steps of a graph that run as one.
+#[derive(Debug, Clone)]
+pub(crate) struct Merged {
+    pub step: Step,
+    /// The names of the ops that it is made of, in order.
+    pub parts: Vec<&'static str>,
+}
+
+/// The steps that the outputs need, joined where a device with these limits can launch the result.
+///
+/// A step joins the one that made one of its inputs if nothing else reads that: then the tensor between them is never
+/// stored. What is joined is exact in integers or the same sequence of f32 operations, so no result changes.
+pub(crate) fn fuse(graph: &Graph, limits: &Limits) -> Vec<Merged> {
+    let mut uses: HashMap<usize, usize> = HashMap::new();
+    let needed = needed(graph);
+    let read = needed.iter().flat_map(|step| &step.inputs).chain(graph.outputs());
+    for &value in read {
+        *uses.entry(graph.storage(value).index()).or_default() += 1;
+    }
+    let mut done: Vec<Option<Merged>> = Vec::new();
+    let mut makers: HashMap<usize, usize> = HashMap::new();
+    for step in needed {
+        let mut merged = Merged { step: step.clone(), parts: vec![step.op.name()] };
+        let mut position = 0;
+        while position < merged.step.inputs.len() {
+            let value = merged.step.inputs[position];
+            let maker = makers.get(&value.index()).copied().filter(|_| uses[&graph.storage(value).index()] == 1);
+            let joined = maker.and_then(|maker| {
+                let first = done[maker].as_ref()?;
+                let (op, inputs) = join(&first.step, &merged.step, position)?;
+                let parts = [&first.parts[..], &merged.parts].concat();
+                let step = Step { op: Arc::new(op), inputs, outputs: merged.step.outputs.clone() };
+                fits(&step.op, limits).then_some((maker, Merged { step, parts }))
+            });
+            match joined {
+                Some((maker, joined)) => {
+                    done[maker] = None;
+                    merged = joined;
+                    position = 0;
+                }
+                None => position += 1,
+            }
+        }
+        makers.extend(merged.step.outputs.iter().map(|value| (value.index(), done.len())));
+        done.push(Some(merged));
+    }
+    done.into_iter().flatten().collect()
+}
+
+/// The steps that any output depends on, in the caller's order.
+fn needed(graph: &Graph) -> Vec<&Step> {
+    let mut wanted: Vec<bool> = vec![false; graph.types().len()];
+    graph.outputs().iter().for_each(|&value| wanted[graph.storage(value).index()] = true);
+    let mut steps: Vec<&Step> = Vec::new();
+    for step in graph.steps().iter().rev() {
+        if step.outputs.iter().any(|value| wanted[value.index()]) {
+            step.inputs.iter().for_each(|&value| wanted[graph.storage(value).index()] = true);
+            steps.push(step);
+        }
+    }
+    steps.reverse();
+    steps
+}
+
+/// Whether every candidate of an op keeps within the number of bindings of the device.
+fn fits(op: &Op, limits: &Limits) -> bool {
+    let launches = kernels::candidates(op, limits).into_iter().flat_map(|candidate| candidate.dispatches);
+    launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= limits.storage_buffers as usize
+}
+
+/// The op that does what `first` and `then` do one after the other, with its inputs. `first` makes input `position` of `then`.
+fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> {
+    let requantized = match (&*first.op, &*then.op) {
+        (Op::Matmul(first), Op::Requantize(then)) => first.requantized(then).map(Op::from),
+        (Op::Conv(first), Op::Requantize(then)) => first.requantized(then).map(Op::from),
+        _ => None,
+    };
+    if let Some(op) = requantized {
+        return Some((op, first.inputs.clone()));
+    }
+    match (table(&first.op), &*then.op) {
+        (_, Op::Add(add)) => {
+            let op = Fused::new((*first.op).clone(), add.clone().into(), position).ok()?;
+            Some((op.into(), [&first.inputs[..], &[then.inputs[1 - position]]].concat()))
+        }
+        (Some(first_table), Op::Concat(concat)) => {
+            let mut inputs = then.inputs.clone();
+            inputs[position] = first.inputs[0];
+            Some((concat.after(position, &first_table).into(), inputs))
+        }
+        (first_table, _) => {
+            let next = table(&then.op)?;
+            let op = first_table.map(|first| Op::from(first.then(&next)));
+            let op = op.or_else(|| clamped(&first.op, &next));
+            let op = op.or_else(|| Some(Fused::new((*first.op).clone(), next.into(), 0).ok()?.into()))?;
+            Some((op, first.inputs.clone()))
+        }
+    }
+}
+
+/// An op as a table of 8-bit codes, if it is one.
+fn table(op: &Op) -> Option<Table> {
+    match op {
+        Op::Table(table) => Some(table.clone()),
+        Op::Requantize(requantize) => requantize.as_table(),
+        _ => None,
+    }
+}
+
+/// An op with narrower bounds, if that is all that a table does to its codes.
+fn clamped(op: &Op, table: &Table) -> Option<Op> {
+    let (least, greatest) = op.outputs()[0].format().range()?;
+    let (low, high) = table.as_clamp(least, greatest)?;
+    op.clamped(low, high)
+}

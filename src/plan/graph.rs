@@ -1,0 +1,436 @@
+//! What runs, on what: a graph of ops over named tensors, without any device. The order, what is fused and where tensors lie
+//! is `schedule`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::ops::Op;
+use crate::reference;
+use crate::tensor::{Granularity, Tensor, TensorType};
+
+/// A tensor of a [`Graph`]: an input or the result of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Value {
+    index: usize,
+    /// The graph that it is of.
+    graph: u64,
+}
+
+impl Value {
+    pub(crate) fn index(self) -> usize {
+        self.index
+    }
+}
+
+/// One op of a graph with its tensors.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub op: Arc<Op>,
+    pub inputs: Vec<Value>,
+    pub outputs: Vec<Value>,
+}
+
+/// Ops over inputs and intermediate tensors, checked as they are added.
+///
+/// # A batch or sequence of any length
+///
+/// The first dimension of an input that is declared with [`Graph::dynamic_input`] is the largest that it may have; tensors
+/// that are bound to a plan may have any smaller one, and what is computed of them follows. All such inputs share one
+/// *extent*: their first dimensions are multiples of the first such input's.
+///
+/// ```
+/// use lowbit::{Format, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
+/// let codes = TensorType::new(Format::Uint8, [1, 4])?.quantized(Quantization::tensor(0.5, 10))?;
+/// let weights = Tensor::new([4, 2], vec![1i8; 8])?.quantized(Quantization::tensor(0.25, 0))?;
+///
+/// let mut graph = Graph::new();
+/// let x = graph.input(TensorType::new(Format::Float32, [1, 4])?);
+/// let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
+/// let y = graph.add(Matmul::new(codes, weights).output(Output::real()).build()?, &[x])?;
+/// graph.output(y);
+///
+/// let x = Tensor::new([1, 4], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// assert_eq!(graph.run_reference(&[&x])?[0].values::<f32>()?, [2.5, 2.5]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// Shared with clones only: values made before cloning are good in both.
+    id: u64,
+    types: Vec<TensorType>,
+    names: Vec<Option<Arc<str>>>,
+    /// The largest extent, once there is a dynamic input.
+    extent: Option<usize>,
+    /// Whether the first dimension of a value is a multiple of the extent.
+    follows: Vec<bool>,
+    /// For a value that is another one under a new shape: that other one.
+    aliases: Vec<Option<Value>>,
+    steps: Vec<Step>,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id,
+            types: vec![],
+            names: vec![],
+            extent: None,
+            follows: vec![],
+            aliases: vec![],
+            steps: vec![],
+            inputs: vec![],
+            outputs: vec![],
+        }
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn value(&mut self, tensor_type: TensorType, follows: bool, alias: Option<Value>) -> Value {
+        self.types.push(tensor_type);
+        self.names.push(None);
+        self.follows.push(follows);
+        self.aliases.push(alias);
+        Value { index: self.types.len() - 1, graph: self.id }
+    }
+
+    /// Declares the next input.
+    pub fn input(&mut self, tensor_type: TensorType) -> Value {
+        let value = self.value(tensor_type, false, None);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Declares the next input, whose first dimension may be any up to that of the type.
+    ///
+    /// ```
+    /// use lowbit::{Format, Graph, Quantization, TensorType, ops::Quantize};
+    /// let mut graph = Graph::new();
+    /// let tokens = graph.dynamic_input(TensorType::new(Format::Float32, [512, 64])?)?; // up to 512 tokens
+    /// let codes = TensorType::new(Format::Int8, [512, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+    /// let codes = graph.add(Quantize::new(codes)?, &[tokens])?;
+    /// graph.output(codes);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the type has no dimension or scales along its first one, or that is no multiple of the graph's extent.
+    pub fn dynamic_input(&mut self, tensor_type: TensorType) -> Result<Value> {
+        tensor_type.resized(0)?;
+        let first = tensor_type.dimensions()[0];
+        let extent = self.extent.unwrap_or(first);
+        require!(
+            extent > 0 && first.is_multiple_of(extent),
+            "the first dimension of the dynamic input {tensor_type} is {first}, but the graph's extent is {extent}: make it a \
+             multiple of that, and at least 1"
+        );
+        self.extent = Some(extent);
+        let value = self.value(tensor_type, true, None);
+        self.inputs.push(value);
+        Ok(value)
+    }
+
+    /// Gives a value a name, for messages and printed plans.
+    ///
+    /// # Errors
+    /// If the value is of another graph.
+    pub fn name(&mut self, value: Value, name: impl Into<Arc<str>>) -> Result<()> {
+        self.check(value)?;
+        self.names[value.index] = Some(name.into());
+        Ok(())
+    }
+
+    /// Adds an op and returns its first (mostly its only) output.
+    ///
+    /// # Errors
+    /// If the inputs are not as many or not of the formats, shapes and scales that the op was made for.
+    pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value> {
+        Ok(self.add_all(op, inputs)?[0])
+    }
+
+    /// Adds an op and returns all its outputs.
+    ///
+    /// # Errors
+    /// As [`Graph::add`].
+    pub fn add_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Vec<Value>> {
+        let op = op.into();
+        for input in inputs {
+            self.check(*input)?;
+        }
+        op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
+        op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
+        let follows = self.follow(&op, inputs)?;
+        let outputs = op.outputs().into_iter().zip(follows).map(|(t, follows)| self.value(t, follows, None));
+        let outputs: Vec<Value> = outputs.collect();
+        self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
+        Ok(outputs)
+    }
+
+    /// Which outputs of an op follow the extent: those whose first dimension shrinks with it, and in proportion.
+    fn follow(&self, op: &Op, inputs: &[Value]) -> Result<Vec<bool>> {
+        let outputs = op.outputs();
+        let Some(extent) = self.extent.filter(|_| inputs.iter().any(|v| self.follows[v.index])) else {
+            return Ok(vec![false; outputs.len()]);
+        };
+        let at = |to: usize| -> Result<Vec<TensorType>> {
+            let inputs = inputs.iter().map(|&v| self.type_at(v, to)).collect::<Result<Vec<_>>>()?;
+            Ok(op.resized(&inputs)?.outputs())
+        };
+        let (none, most) = (at(0)?, &outputs);
+        let follows = |(none, most): (&TensorType, &TensorType)| -> Result<bool> {
+            if none == most {
+                return Ok(false);
+            }
+            let proportional = none.dimensions()[1..] == most.dimensions()[1..]
+                && none.dimensions()[0] == 0
+                && most.dimensions()[0].is_multiple_of(extent);
+            require!(
+                proportional,
+                "{} makes {most} of an input whose first dimension is dynamic, but {none} where that is 0: the first \
+                 dimension of its output must be in proportion",
+                op.name()
+            );
+            Ok(true)
+        };
+        none.iter().zip(most).map(follows).collect()
+    }
+
+    /// The type of a value at another extent.
+    fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
+        let most = &self.types[value.index];
+        match self.extent.filter(|_| self.follows[value.index]) {
+            Some(largest) => most.resized(most.dimensions()[0] / largest * extent),
+            None => Ok(most.clone()),
+        }
+    }
+
+    /// The same graph, with the same values, for a smaller extent. Constants are shared.
+    pub(crate) fn at_extent(&self, extent: usize) -> Result<Self> {
+        let mut graph = self.clone();
+        if self.extent.is_none_or(|largest| largest == extent) {
+            return Ok(graph);
+        }
+        for (index, tensor_type) in graph.types.iter_mut().enumerate() {
+            *tensor_type = self.type_at(Value { index, graph: self.id }, extent)?;
+        }
+        for step in &mut graph.steps {
+            let inputs: Vec<TensorType> = step.inputs.iter().map(|v| graph.types[v.index].clone()).collect();
+            step.op = Arc::new(step.op.resized(&inputs)?);
+        }
+        Ok(graph)
+    }
+
+    /// The extent that tensors of these types have in common, which are about to be the inputs; `None` in a graph
+    /// without dynamic inputs.
+    pub(crate) fn extent_of<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Option<usize>> {
+        let Some(largest) = self.extent else { return Ok(None) };
+        let mut found = None;
+        for (i, (value, given)) in self.inputs.iter().zip(given).enumerate().filter(|(_, (v, _))| self.follows[v.index]) {
+            let most = &self.types[value.index];
+            let (first, factor) = (given.dimensions().first().copied().unwrap_or(0), most.dimensions()[0] / largest);
+            require!(
+                first <= most.dimensions()[0] && first.is_multiple_of(factor),
+                "input {i}{} is {given}, but its first dimension may be {factor} times an extent of 0 to {largest}",
+                self.label(*value)
+            );
+            let extent = first / factor;
+            require!(
+                *found.get_or_insert(extent) == extent,
+                "input {i}{} is {given}, an extent of {extent}, but another input has an extent of {}",
+                self.label(*value),
+                found.unwrap_or(0)
+            );
+        }
+        Ok(found)
+    }
+
+    /// The same elements under other dimensions, without moving them.
+    ///
+    /// # Errors
+    /// If the number of elements differs, or rows of a packed format have padding and would have another length. To flatten
+    /// such an image before a fully connected layer, use a [`Conv`](crate::ops::Conv) whose kernel is the whole image.
+    pub fn reshape(&mut self, value: Value, dimensions: impl Into<Vec<usize>>) -> Result<Value> {
+        self.check(value)?;
+        let old = &self.types[value.index];
+        let mut new = TensorType::new(old.format(), dimensions)?;
+        require!(
+            old.shape().elements() == new.shape().elements(),
+            "{old} can't become {new}: the number of elements differs"
+        );
+        let dense = |t: &TensorType| {
+            t.format().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.format().bits()
+        };
+        require!(
+            old.shape().row_length() == new.shape().row_length() || (dense(old) && dense(&new)),
+            "{old} can't become {new} in place: rows of {} codes are padded to 16 bytes, so the last dimension must stay \
+             or fill them; to flatten an image before a fully connected layer, use a Conv whose kernel is the whole image",
+            old.format()
+        );
+        if let Some(quantization) = old.quantization()
+            && quantization.granularity() == Granularity::Tensor
+        {
+            new = new.quantized(quantization.clone())?;
+        }
+        if old.has_dynamic_scales() {
+            new = new.with_dynamic_scales();
+        }
+        let follows = self.follows[value.index];
+        if let Some(extent) = self.extent.filter(|_| follows) {
+            let rest = |t: &TensorType| t.dimensions().iter().skip(1).product::<usize>();
+            let first = new.dimensions().first().copied().unwrap_or(0);
+            require!(
+                first.is_multiple_of(extent) && first / extent * rest(&new) == old.dimensions()[0] / extent * rest(old),
+                "{old} has a dynamic first dimension, so that of {new} must be a multiple of {extent} too"
+            );
+            new.resized(0)?;
+        }
+        let source = self.storage(value);
+        Ok(self.value(new, follows, Some(source)))
+    }
+
+    /// Declares the next output. A value of another graph, an input and a value that is an output already are refused when
+    /// the graph is planned: each output is written to a buffer of its own.
+    pub fn output(&mut self, value: Value) {
+        self.outputs.push(value);
+    }
+
+    /// The type of a value.
+    ///
+    /// # Errors
+    /// If the value is of another graph.
+    pub fn tensor_type(&self, value: Value) -> Result<&TensorType> {
+        self.check(value)?;
+        Ok(&self.types[value.index])
+    }
+
+    /// The types of the inputs, in order.
+    pub fn input_types(&self) -> impl ExactSizeIterator<Item = &TensorType> {
+        self.inputs.iter().map(|v| &self.types[v.index])
+    }
+
+    /// The ops, in order.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &Op> {
+        self.steps.iter().map(|step| &*step.op)
+    }
+
+    /// Runs the graph on the CPU reference.
+    ///
+    /// # Errors
+    /// If the inputs don't fit.
+    pub fn run_reference(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+        self.check_outputs()?;
+        let mut tensors: Vec<Option<Tensor>> = vec![None; self.types.len()];
+        for (value, tensor) in self.inputs.iter().zip(inputs) {
+            tensors[value.index] = Some((*tensor).clone());
+        }
+        let read = |tensors: &[Option<Tensor>], value: Value| -> Result<Tensor> {
+            let stored = tensors[self.storage(value).index].as_ref().expect("steps are in order");
+            stored.reshaped(self.types[value.index].dimensions())
+        };
+        for step in &self.steps {
+            let inputs = step.inputs.iter().map(|&v| read(&tensors, v)).collect::<Result<Vec<_>>>()?;
+            let outputs = reference::run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+            for (value, output) in step.outputs.iter().zip(outputs) {
+                tensors[value.index] = Some(output);
+            }
+        }
+        self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.index].clone()))).collect()
+    }
+
+    /// The inputs that are dynamic parameters, with the format of the codes they describe.
+    pub(crate) fn parameter_inputs(&self) -> Vec<(usize, Format)> {
+        let position = |value: &Value| self.inputs.iter().position(|&input| input == self.storage(*value));
+        let parameters = |step: &Step| -> Vec<(usize, Format)> {
+            let of_kind = step.inputs.iter().filter(|v| self.types[v.index].format() == Format::Parameters);
+            let codes = step.inputs.first().map(|v| self.types[v.index].format());
+            of_kind.filter_map(position).zip(codes.into_iter().cycle()).collect()
+        };
+        self.steps.iter().flat_map(parameters).collect()
+    }
+
+    fn check(&self, value: Value) -> Result<()> {
+        let known = value.graph == self.id && value.index < self.types.len();
+        require!(known, "the value is of another graph: use those that this graph's own methods returned");
+        Ok(())
+    }
+
+    pub(crate) fn check_outputs(&self) -> Result<()> {
+        self.outputs.iter().try_for_each(|&value| self.check(value))
+    }
+
+    /// Checks tensors that are about to be this graph's inputs.
+    pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
+        check_tensors("input", self.inputs.iter().map(|v| &self.types[v.index]), given)
+    }
+
+    /// Whether a value is another one under a new shape.
+    pub(crate) fn is_alias(&self, value: Value) -> bool {
+        self.aliases[value.index].is_some()
+    }
+
+    /// The largest extent of dynamic inputs; `None` where there are none.
+    #[must_use]
+    pub fn extent(&self) -> Option<usize> {
+        self.extent
+    }
+
+    /// The name of a value in brackets with a space before, or nothing.
+    pub(crate) fn label(&self, value: Value) -> String {
+        self.names[value.index].as_ref().map_or_else(String::new, |name| format!(" ({name})"))
+    }
+
+    /// The value whose storage this value is.
+    pub(crate) fn storage(&self, value: Value) -> Value {
+        self.aliases[value.index].unwrap_or(value)
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    pub(crate) fn inputs(&self) -> &[Value] {
+        &self.inputs
+    }
+
+    pub(crate) fn outputs(&self) -> &[Value] {
+        &self.outputs
+    }
+
+    pub(crate) fn types(&self) -> &[TensorType] {
+        &self.types
+    }
+}
+
+/// Checks that tensors are as many, and of the formats and shapes, as expected.
+pub(crate) fn check_tensors<'a, 'b>(
+    what: &str,
+    expected: impl ExactSizeIterator<Item = &'a TensorType>,
+    given: impl ExactSizeIterator<Item = &'b TensorType>,
+) -> Result<()> {
+    require!(given.len() == expected.len(), "the graph has {} {what}s, but {} were given", expected.len(), given.len());
+    for (i, (given, expected)) in given.zip(expected).enumerate() {
+        require!(
+            given.format() == expected.format() && given.shape() == expected.shape(),
+            "{what} {i} is {given}, but the graph has {expected} there"
+        );
+        require!(
+            given.scales_agree(expected),
+            "{what} {i} is {given} with {}, but the graph has {} there",
+            given.describe_scales(),
+            expected.describe_scales()
+        );
+    }
+    Ok(())
+}

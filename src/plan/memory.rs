@@ -1,0 +1,484 @@
+//! Where intermediate tensors lie: stays in memory packed into few bytes. When a tensor is needed is `order`'s, allocating
+//! the buffers is `gpu`'s.
+
+use std::cmp::Reverse;
+
+/// Sizes and offsets are multiples of this many bytes: the coarsest offset of a storage binding that WebGPU lets a device
+/// ask for.
+pub(crate) const ALIGNMENT: u64 = 256;
+
+/// A tensor's stay in memory: from the step that writes it to the last step that reads it, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interval {
+    pub first: usize,
+    pub last: usize,
+    pub bytes: u64,
+}
+
+impl Interval {
+    /// Whether both are in memory during some step.
+    fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub buffer: usize,
+    /// In bytes, a multiple of [`ALIGNMENT`].
+    pub offset: u64,
+}
+
+/// Where all tensors lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// In the order of the intervals. Those of 0 bytes are said to be at the start of buffer 0, which need not exist.
+    pub places: Vec<Place>,
+    /// The sizes of the buffers in bytes.
+    pub buffers: Vec<u64>,
+}
+
+impl Layout {
+    /// The sum of the sizes of the buffers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.buffers.iter().sum()
+    }
+}
+
+/// How the storage is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// In bytes. No buffer is larger.
+    pub largest_buffer: u64,
+    /// Whether all tensors lie in one buffer.
+    pub single_buffer: bool,
+}
+
+/// The bytes that a tensor occupies: a multiple of [`ALIGNMENT`].
+pub(crate) fn aligned(bytes: u64) -> u64 {
+    bytes.next_multiple_of(ALIGNMENT)
+}
+
+/// The largest sum of bytes that are in memory during one step, each tensor rounded up to [`ALIGNMENT`]. No layout is
+/// smaller.
+pub(crate) fn live_peak(intervals: &[Interval]) -> u64 {
+    live(&rounded(intervals)).into_iter().map(|(_, bytes)| bytes).max().unwrap_or(0)
+}
+
+/// Where each tensor lies so that no two lie on each other while both are in memory, or nothing if a tensor does not fit in
+/// a buffer (or, with [`Rules::single_buffer`], if all together don't).
+///
+/// The tensors are packed into one range of bytes first. Where at most two are in memory at once, as in a chain, it is as
+/// large as the [`live_peak`], and mostly so anywhere else. The range is then cut into buffers wherever no tensor is in the
+/// way, because dispatches that share no buffer need not wait for each other.
+///
+/// The same intervals and rules always give the same layout.
+pub(crate) fn pack(intervals: &[Interval], rules: &Rules) -> Option<Layout> {
+    let intervals = &rounded(intervals)[..];
+    let largest = rules.largest_buffer / ALIGNMENT * ALIGNMENT;
+    if intervals.iter().any(|interval| interval.bytes > largest) {
+        return None;
+    }
+    let offsets = two_stacks(intervals).unwrap_or_else(|| search(intervals));
+    if rules.single_buffer {
+        let layout = whole(intervals, &offsets);
+        return (layout.bytes() <= largest).then_some(layout);
+    }
+    let layout = cut(intervals, &offsets);
+    if layout.buffers.iter().all(|&bytes| bytes <= largest) {
+        return Some(layout);
+    }
+    let bins = starting_orders(intervals).into_iter().map(|order| {
+        let offsets = place(intervals, &order, u64::MAX, largest).expect("no limit");
+        cut(intervals, &offsets)
+    });
+    bins.min_by_key(Layout::bytes)
+}
+
+fn rounded(intervals: &[Interval]) -> Vec<Interval> {
+    intervals.iter().map(|interval| Interval { bytes: aligned(interval.bytes), ..*interval }).collect()
+}
+
+/// The indices of the tensors that occupy anything.
+fn occupying(intervals: &[Interval]) -> Vec<usize> {
+    (0..intervals.len()).filter(|&i| intervals[i].bytes > 0).collect()
+}
+
+/// The steps at which tensors come into memory, in order, and the bytes in memory then.
+fn live(intervals: &[Interval]) -> Vec<(usize, u64)> {
+    let mut firsts: Vec<_> = occupying(intervals).into_iter().map(|i| intervals[i]).collect();
+    let mut lasts = firsts.clone();
+    firsts.sort_unstable_by_key(|interval| interval.first);
+    lasts.sort_unstable_by_key(|interval| interval.last);
+
+    let mut gone = lasts.iter().peekable();
+    let mut bytes = 0;
+    let mut live: Vec<(usize, u64)> = vec![];
+    for come in &firsts {
+        bytes += come.bytes;
+        while let Some(interval) = gone.next_if(|interval| interval.last < come.first) {
+            bytes -= interval.bytes;
+        }
+        live.pop_if(|(step, _)| *step == come.first);
+        live.push((come.first, bytes));
+    }
+    live
+}
+
+/// The best layout where at most two tensors are in memory at once: one on the ground, the other hanging from the
+/// [`live_peak`], taking turns. Nothing where three meet.
+///
+/// ```text
+///     peak  ┌───┐         ┌─┐
+///           │ b ├───┐   ┌─┤f│
+///           ├─┬─┴─┬─┴───┤ └─┘
+///           │a│ c │  e  │        steps →
+/// ```
+fn two_stacks(intervals: &[Interval]) -> Option<Vec<u64>> {
+    let peak = live_peak(intervals);
+    let mut offsets = vec![0; intervals.len()];
+    let mut order = occupying(intervals);
+    order.sort_by_key(|&i| intervals[i].first);
+    let mut stacks = [vec![], vec![]];
+    for i in order {
+        let is_free = |stack: &Vec<usize>| stack.last().is_none_or(|&j| intervals[j].last < intervals[i].first);
+        if stacks.iter().all(is_free) {
+            hang(intervals, &stacks, peak, &mut offsets);
+            stacks = [vec![], vec![]];
+        }
+        stacks.iter_mut().find(|stack| is_free(stack))?.push(i);
+    }
+    hang(intervals, &stacks, peak, &mut offsets);
+    Some(offsets)
+}
+
+/// Hangs one of two stacks from the peak: the one of smaller tensors, so that large ones lie on the ground everywhere and
+/// there may be a place to cut.
+fn hang(intervals: &[Interval], stacks: &[Vec<usize>; 2], peak: u64, offsets: &mut [u64]) {
+    let smaller = stacks.iter().min_by_key(|stack| stack.iter().map(|&i| intervals[i].bytes).max()).expect("two");
+    for &i in smaller {
+        offsets[i] = peak - intervals[i].bytes;
+    }
+}
+
+/// The lowest layout that is found in a bounded number of attempts, which end at the [`live_peak`]. An attempt places the
+/// tensors in some order; the next one places the tensor that went too high earlier.
+fn search(intervals: &[Interval]) -> Vec<u64> {
+    /// Attempts at most.
+    const ATTEMPTS: usize = 2000;
+    /// Pairs of tensors that are compared at most, about: a fraction of a second.
+    const PAIRS: usize = 100_000_000;
+    /// Attempts that start from one order.
+    const PATIENCE: usize = 50;
+
+    let peak = live_peak(intervals);
+    let orders = starting_orders(intervals);
+    let mut random = 1;
+    let mut pairs = 0;
+    let (mut top, mut best) = (u64::MAX, vec![]);
+    let mut order = vec![];
+    // Each order once, then each with patience.
+    for attempt in 0..ATTEMPTS {
+        match attempt.checked_sub(orders.len()) {
+            None => order = orders[attempt].clone(),
+            Some(n) if n % PATIENCE == 0 => order = orders[n / PATIENCE % orders.len()].clone(),
+            _ => {}
+        }
+        let placed = match place(intervals, &order, top - ALIGNMENT, u64::MAX) {
+            Ok(offsets) => {
+                top = end(intervals, &offsets);
+                best = offsets;
+                order.len()
+            }
+            Err(stuck) => {
+                order[xorshift(&mut random) % (stuck + 1)..=stuck].rotate_right(1);
+                stuck
+            }
+        };
+        pairs += placed * placed / 2;
+        if top == peak || pairs > PAIRS {
+            break;
+        }
+    }
+    best
+}
+
+/// The next of a fixed sequence of numbers (Marsaglia, 2003).
+fn xorshift(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 32) as usize
+}
+
+/// Orders in which placing tensors works well, the best mostly first: large ones, large and long ones, those of the busiest
+/// steps (longest or largest first), those that come first.
+fn starting_orders(intervals: &[Interval]) -> Vec<Vec<usize>> {
+    let live = live(intervals);
+    let busiest = |interval: &Interval| {
+        let from = live.partition_point(|&(step, _)| step < interval.first);
+        let during = live[from..].iter().take_while(|&&(step, _)| step <= interval.last);
+        during.map(|&(_, bytes)| bytes).max()
+    };
+    let all: Vec<(usize, Option<u64>)> =
+        occupying(intervals).into_iter().map(|i| (i, busiest(&intervals[i]))).collect();
+    let steps = |interval: &Interval| (interval.last - interval.first) as u64 + 1;
+    let sorted = |key: &dyn Fn(&Interval, Option<u64>) -> (Option<u64>, u64, u64)| {
+        let mut all = all.clone();
+        all.sort_by_cached_key(|&(i, busiest)| Reverse(key(&intervals[i], busiest)));
+        all.into_iter().map(|(i, _)| i).collect()
+    };
+    vec![
+        sorted(&|interval, _| (None, interval.bytes, steps(interval))),
+        sorted(&|interval, _| (None, interval.bytes.saturating_mul(steps(interval)), 0)),
+        sorted(&|interval, busiest| (busiest, steps(interval), interval.bytes)),
+        sorted(&|interval, busiest| (busiest, interval.bytes, steps(interval))),
+        sorted(&|interval, _| (None, u64::MAX - interval.first as u64, interval.bytes)),
+    ]
+}
+
+/// A tensor that has been placed.
+struct Spot {
+    interval: Interval,
+    offset: u64,
+}
+
+/// The offsets of tensors that are placed in this order, each at the lowest offset where it is in nobody's way and does not
+/// straddle a multiple of `bin`. Where that would put one's end above `limit`: the place of that tensor in the order.
+fn place(intervals: &[Interval], order: &[usize], limit: u64, bin: u64) -> Result<Vec<u64>, usize> {
+    let mut offsets = vec![0; intervals.len()];
+    // By offset.
+    let mut spots: Vec<Spot> = Vec::with_capacity(order.len());
+    for (i, &tensor) in order.iter().enumerate() {
+        let interval = intervals[tensor];
+        let offset = lowest(&spots, &interval, bin);
+        if offset + interval.bytes > limit {
+            return Err(i);
+        }
+        offsets[tensor] = offset;
+        spots.insert(spots.partition_point(|spot| spot.offset < offset), Spot { interval, offset });
+    }
+    Ok(offsets)
+}
+
+/// The lowest offset for a tensor among placed ones.
+fn lowest(spots: &[Spot], interval: &Interval, bin: u64) -> u64 {
+    let within_bin = |offset: u64| {
+        let straddles = offset % bin + interval.bytes > bin;
+        if straddles { offset.next_multiple_of(bin) } else { offset }
+    };
+    let mut offset = 0;
+    for spot in spots.iter().filter(|spot| spot.interval.meets(interval)) {
+        if offset + interval.bytes <= spot.offset && within_bin(offset) + interval.bytes <= spot.offset {
+            break;
+        }
+        offset = offset.max(spot.offset + spot.interval.bytes);
+    }
+    within_bin(offset)
+}
+
+/// The address after all tensors.
+fn end(intervals: &[Interval], offsets: &[u64]) -> u64 {
+    intervals.iter().zip(offsets).map(|(interval, offset)| offset + interval.bytes).max().unwrap_or(0)
+}
+
+/// All tensors in one buffer.
+fn whole(intervals: &[Interval], offsets: &[u64]) -> Layout {
+    let places = offsets.iter().map(|&offset| Place { buffer: 0, offset }).collect();
+    let bytes = end(intervals, offsets);
+    Layout { places, buffers: if bytes > 0 { vec![bytes] } else { vec![] } }
+}
+}
+
+/// As many buffers as possible: whatever lies between addresses that no tensor straddles is one.
+fn cut(intervals: &[Interval], offsets: &[u64]) -> Layout {
+    let mut places = vec![Place { buffer: 0, offset: 0 }; intervals.len()];
+    let mut buffers = vec![];
+    let mut order = occupying(intervals);
+    order.sort_by_key(|&i| offsets[i]);
+    let (mut start, mut end) = (0, 0);
+    for i in order {
+        if offsets[i] >= end {
+            start = offsets[i];
+            buffers.push(0);
+        }
+        end = end.max(offsets[i] + intervals[i].bytes);
+        let buffer = buffers.len() - 1;
+        buffers[buffer] = end - start;
+        places[i] = Place { buffer, offset: offsets[i] - start };
+    }
+    Layout { places, buffers }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANY: Rules = Rules { largest_buffer: u64::MAX, single_buffer: false };
+    const SINGLE: Rules = Rules { largest_buffer: u64::MAX, single_buffer: true };
+
+    /// Checks that tensors lie in their buffers, not on each other, and that the buffers are what the rules want.
+    pub(in crate::plan) fn check(intervals: &[Interval], rules: &Rules, layout: &Layout) {
+        assert_eq!(layout.places.len(), intervals.len());
+        assert!(layout.bytes() >= live_peak(intervals));
+        assert!(layout.buffers.iter().all(|&bytes| 0 < bytes && bytes <= rules.largest_buffer));
+        assert!(!rules.single_buffer || layout.buffers.len() <= 1);
+        let placed: Vec<(&Interval, &Place)> =
+            intervals.iter().zip(&layout.places).filter(|(interval, _)| interval.bytes > 0).collect();
+        for (i, (a, at)) in placed.iter().enumerate() {
+            assert!(at.offset % ALIGNMENT == 0 && at.offset + a.bytes <= layout.buffers[at.buffer]);
+            for (b, bt) in &placed[..i] {
+                let in_time = a.last < b.first || b.last < a.first;
+                let in_bytes = at.offset + a.bytes <= bt.offset || bt.offset + b.bytes <= at.offset;
+                assert!(in_time || in_bytes || at.buffer != bt.buffer, "{a:?} at {at:?} and {b:?} at {bt:?}");
+            }
+        }
+        if !rules.single_buffer {
+            check_cuts(&placed, &layout.buffers);
+        }
+    }
+
+    /// Checks that no buffer could be cut further.
+    fn check_cuts(placed: &[(&Interval, &Place)], buffers: &[u64]) {
+        for (buffer, &bytes) in buffers.iter().enumerate() {
+            let within = placed.iter().filter(|(_, place)| place.buffer == buffer);
+            let mut ranges: Vec<_> = within.map(|(i, place)| (place.offset, place.offset + aligned(i.bytes))).collect();
+            ranges.sort_unstable();
+            let mut end = 0;
+            for (offset, range_end) in ranges {
+                assert!(end == 0 || offset < end, "buffer {buffer} could be cut at {end}");
+                end = end.max(range_end);
+            }
+            assert_eq!(end, bytes);
+        }
+    }
+
+    fn chain(bytes: &[u64]) -> Vec<Interval> {
+        bytes.iter().enumerate().map(|(i, &bytes)| Interval { first: i, last: i + 1, bytes }).collect()
+    }
+
+    fn at(first: usize, last: usize, blocks: u64) -> Interval {
+        Interval { first, last, bytes: blocks * ALIGNMENT }
+    }
+
+    #[test]
+    fn nothing() {
+        for rules in [ANY, SINGLE] {
+            assert_eq!(pack(&[], &rules), Some(Layout { places: vec![], buffers: vec![] }));
+            let layout = pack(&chain(&[0, 0]), &rules).unwrap();
+            assert_eq!(layout.places.len(), 2);
+            assert_eq!(layout.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        let intervals = chain(&[1, 257]);
+        assert_eq!(live_peak(&intervals), 3 * 256);
+        assert_eq!(pack(&intervals, &ANY).unwrap().buffers.iter().sum::<u64>(), 3 * 256);
+    }
+
+    #[test]
+    fn the_last_step_is_included() {
+        assert_eq!(live_peak(&[at(0, 2, 1), at(2, 3, 1), at(3, 4, 1)]), 2 * 256);
+        assert_eq!(live_peak(&[at(0, 1, 1), at(2, 3, 1)]), 256);
+    }
+
+    #[test]
+    fn equal_tensors_alternate_between_two_buffers() {
+        let layout = pack(&chain(&[512; 5]), &ANY).unwrap();
+        assert_eq!(layout.buffers, [512, 512]);
+        let buffers: Vec<usize> = layout.places.iter().map(|place| place.buffer).collect();
+        assert!(buffers.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn one_buffer_where_asked() {
+        assert_eq!(pack(&chain(&[512; 5]), &SINGLE).unwrap().buffers, [1024]);
+    }
+
+    #[test]
+    fn stretches_that_do_not_meet_are_cut_alike() {
+        // Large then small, a pause, small then large: the large ones share a buffer.
+        let intervals = [at(0, 1, 4), at(1, 2, 1), at(5, 6, 1), at(6, 7, 4)];
+        assert_eq!(pack(&intervals, &ANY).unwrap().buffers, [4 * 256, 256]);
+    }
+
+    #[test]
+    fn three_at_once() {
+        let intervals = [at(0, 2, 3), at(1, 3, 2), at(2, 4, 1), at(3, 5, 3), at(4, 6, 2)];
+        assert_eq!(pack(&intervals, &ANY).unwrap().bytes(), live_peak(&intervals));
+    }
+
+    #[test]
+    fn limits_of_a_buffer() {
+        let rules = |blocks: u64, single_buffer| Rules { largest_buffer: blocks * ALIGNMENT, single_buffer };
+        // No address is free of tensors: the whole of 5 blocks is one buffer.
+        let intervals = [at(0, 1, 2), at(1, 2, 3), at(2, 3, 2)];
+        let buffers = |rules: Rules| pack(&intervals, &rules).map(|layout| layout.buffers.len());
+        assert_eq!(buffers(rules(2, false)), None, "a tensor is larger than a buffer");
+        assert_eq!(buffers(rules(3, false)), Some(2));
+        assert_eq!(buffers(rules(4, true)), None, "all are larger than a buffer");
+        assert_eq!(buffers(rules(5, true)), Some(1));
+    }
+
+    #[test]
+    fn a_piece_that_is_too_large_is_packed_again() {
+        let intervals = [at(0, 1, 1), at(1, 2, 4), at(2, 3, 3), at(3, 4, 4), at(0, 4, 1)];
+        let rules = Rules { largest_buffer: 5 * ALIGNMENT + 255, single_buffer: false };
+        let layout = pack(&intervals, &rules).unwrap();
+        check(&intervals, &rules, &layout);
+        assert!(layout.bytes() <= 10 * ALIGNMENT);
+    }
+
+    #[test]
+    fn five_thousand_at_once() {
+        let intervals: Vec<Interval> = (0..5000).map(|i| at(i / 2, 5000 + i, 1 + i as u64 % 7)).collect();
+        assert_eq!(pack(&intervals, &SINGLE).unwrap().bytes(), live_peak(&intervals));
+    }
+
+    fn intervals() -> impl Strategy<Value = Vec<Interval>> {
+        let bytes = prop_oneof![Just(0), 1..5u64, (1..5u64).prop_map(|n| n * ALIGNMENT), 1..10_000u64];
+        let interval = (0..40usize, 0..12usize, bytes);
+        let interval = interval.prop_map(|(first, steps, bytes)| Interval { first, last: first + steps, bytes });
+        prop::collection::vec(interval, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn layouts_are_sound(intervals in intervals(), largest in 1..60_000u64) {
+            for largest_buffer in [u64::MAX, largest] {
+                for single_buffer in [false, true] {
+                    let rules = Rules { largest_buffer, single_buffer };
+                    let layout = pack(&intervals, &rules);
+                    let fits = intervals.iter().all(|interval| aligned(interval.bytes) <= largest_buffer);
+                    prop_assert!(single_buffer || layout.is_some() == fits);
+                    if let Some(layout) = layout {
+                        check(&intervals, &rules, &layout);
+                        prop_assert_eq!(pack(&intervals, &rules), Some(layout));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn chains_take_no_more_than_the_peak(bytes in prop::collection::vec(0..100_000u64, 0..60)) {
+            for rules in [ANY, SINGLE] {
+                let intervals = chain(&bytes);
+                let layout = pack(&intervals, &rules).unwrap();
+                check(&intervals, &rules, &layout);
+                prop_assert_eq!(layout.bytes(), live_peak(&intervals));
+            }
+        }
+
+        #[test]
+        fn the_peak_is_that_of_the_busiest_step(intervals in intervals()) {
+            let live = |step| intervals.iter().filter(move |i| i.first <= step && step <= i.last);
+            let sums = (0..60).map(|step| live(step).map(|i| aligned(i.bytes)).sum::<u64>());
+            prop_assert_eq!(live_peak(&intervals), sums.max().unwrap());
+        }
+    }
+}
