@@ -1,9 +1,11 @@
-//! The one error type. A request that can't be right, a device that can't do it, and a device that failed are told
-//! apart, because the caller mends each elsewhere; panics are kept for bugs of this crate and don't appear here.
+//! The one error type. A request that can't be right, a device that can't do it, and the ways in which a device fails are
+//! told apart, because the caller mends each elsewhere; panics are kept for bugs of this crate and don't appear here.
 
 /// Why a call did nothing.
 ///
 /// Everything is validated before anything is recorded or submitted, so an error leaves devices and buffers as they were.
+/// In a browser wgpu tells of [`Error::OutOfMemory`], [`Error::Validation`] and [`Error::Device`] too late for the call that
+/// caused them: there they go to the device's own error handler.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,7 +34,25 @@ pub enum Error {
     /// The adapter refused the device that was asked for.
     #[error("the adapter gave no device: {0}")]
     NoDevice(String),
-    /// The device failed: out of memory, lost, or an internal error of the driver.
+    /// The device has no room for a buffer. The context is as usable as before: drop tensors and plans that are no longer
+    /// needed, or split the work, and try again.
+    #[error("out of device memory: {what} needs {bytes} bytes; drop tensors or plans, or split the work")]
+    OutOfMemory {
+        /// What there is no room for.
+        what: String,
+        /// How much room it needs; 0 where wgpu does not say.
+        bytes: u64,
+    },
+    /// The device is gone: destroyed by its owner, or given up by its driver. Every later call on the context says so too.
+    /// Make a new context from a new device, upload and plan again; what was in device memory is lost.
+    #[error("the device is lost: {0}")]
+    Lost(String),
+    /// wgpu refused what was asked of it, most often because a buffer or encoder of the caller's is of another device,
+    /// destroyed or still mapped. Mend that; the context is usable. If all of it is sound, this is a bug of this crate.
+    #[error("wgpu refused a call: {0}")]
+    Validation(String),
+    /// The driver failed in a way that wgpu has no name for, such as a shader that it does not compile. The context is
+    /// usable: another kernel ([`Tuner::Nth`](crate::Tuner::Nth)) or another driver may do.
     #[error("the device failed: {0}")]
     Device(String),
 }

@@ -1,11 +1,13 @@
-//! A device with what this crate keeps beside it: compiled pipelines and counters. Tensors and plans are next door.
+//! A device with what this crate keeps beside it: compiled pipelines, counters, and whether it is lost. Tensors and plans
+//! are next door.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use super::pipeline::Pipeline;
-use super::{DeviceTensor, Plan};
+use super::pipeline::{Pipeline, Pipelines};
+use super::{DeviceTensor, Plan, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{Dispatch, Limits};
 #[cfg(not(target_arch = "wasm32"))]
@@ -30,11 +32,23 @@ pub struct ContextOptions {
     /// Keeps the driver's bounds checks, loop limits and division checks in every shader. Off by default, because ops are
     /// validated before anything is recorded and the checks cost several times the work.
     pub checked_shaders: bool,
+    /// The limits to ask the adapter for; none asks for all that it has. With `wgpu::Limits::default()` a program can't
+    /// come to need more than every device has.
+    pub limits: Option<wgpu::Limits>,
+    /// Features to ask the adapter for, for the caller's own work on the device: this crate needs none, and asks by itself
+    /// for `PIPELINE_CACHE` where it is offered.
+    pub features: wgpu::Features,
 }
 
 impl Default for ContextOptions {
     fn default() -> Self {
-        Self { backends: wgpu::Backends::all(), adapter_name: String::new(), checked_shaders: false }
+        Self {
+            backends: wgpu::Backends::all(),
+            adapter_name: String::new(),
+            checked_shaders: false,
+            limits: None,
+            features: wgpu::Features::empty(),
+        }
     }
 }
 
@@ -83,13 +97,16 @@ pub struct Context {
     queue: wgpu::Queue,
     id: u64,
     checked_shaders: bool,
-    pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
+    pipelines: Arc<Pipelines>,
+    cache: Option<wgpu::PipelineCache>,
+    /// Why the device is lost, once it is.
+    lost: Arc<OnceLock<String>>,
     pub(super) counting: Arc<Counting>,
 }
 
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
-    /// select another). It asks for no feature and for the adapter's own limits.
+    /// select another). It asks for the adapter's own limits, and for no feature but a pipeline cache.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -109,14 +126,38 @@ impl Context {
     /// A context on a device of its own, chosen by these options.
     ///
     /// # Errors
-    /// As [`Context::new`].
+    /// As [`Context::new`], or [`Error::Limit`] if the adapter has less than the options' limits.
     pub async fn with_options(options: &ContextOptions) -> Result<Self> {
         let adapter = Self::adapter(options).await?;
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("lowbit"), required_limits: adapter.limits(), ..Default::default() };
+        let (offered, limits) = (adapter.features(), options.limits.clone().unwrap_or_else(|| adapter.limits()));
+        let missing = options.features - offered;
+        if !missing.is_empty() {
+            return Err(Error::NoDevice(format!("it lacks {missing}, which the options ask for")));
+        }
+        let mut excess = None;
+        limits.check_limits_with_fail_fn(&adapter.limits(), true, |name, needed, limit| {
+            excess = Some(Error::Limit {
+                what: "what the options ask for".into(),
+                needed,
+                limit,
+                unit: name,
+                advice: "ask for no more than the adapter has, or for no limits",
+            });
+        });
+        if let Some(excess) = excess {
+            return Err(excess);
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("lowbit"),
+            required_limits: limits,
+            required_features: options.features | (offered & wgpu::Features::PIPELINE_CACHE),
+            ..Default::default()
+        };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice(error.to_string()))?;
-        Ok(Self { checked_shaders: options.checked_shaders, ..Self::from_device(device, queue) })
+        let context = Self { checked_shaders: options.checked_shaders, ..Self::from_device(device, queue) };
+        context.watch();
+        Ok(context)
     }
 
     async fn adapter(options: &ContextOptions) -> Result<wgpu::Adapter> {
@@ -153,17 +194,80 @@ impl Context {
     /// A context on the caller's device. It works with no optional feature and the default limits
     /// (`wgpu::Limits::default()`); encoders and buffers that meet it must be of this device. Shaders run without the
     /// driver's checks unless [`Context::with_checked_shaders`] asks for them.
+    ///
+    /// A device has one callback for its loss, and that stays the caller's. The context finds out by itself that the device
+    /// is lost; [`Context::report_lost`] tells it earlier, and why.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self {
+        let mut context = Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             device,
             queue,
             checked_shaders: false,
             pipelines: Arc::default(),
+            cache: None,
+            lost: Arc::default(),
             counting: Arc::default(),
+        };
+        // In a browser the loss is a promise, which any number may wait for.
+        if context.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu {
+            context.watch();
         }
+        context.cache = context.empty_cache();
+        context
+    }
+
+    /// Takes the device's callback to learn of its loss.
+    fn watch(&self) {
+        let lost = self.lost.clone();
+        self.device.set_device_lost_callback(move |_, reason| {
+            let _ = lost.set(if reason.is_empty() { "it was destroyed".into() } else { reason });
+        });
+    }
+
+    /// Tells the context that the device is lost, for the callback of a device that [`Context::from_device`] was given.
+    /// From now on every call on the context and its clones fails with [`Error::Lost`]; the first reason is kept.
+    ///
+    /// ```no_run
+    /// # fn engine(device: wgpu::Device, queue: wgpu::Queue) {
+    /// let context = lowbit::Context::from_device(device.clone(), queue);
+    /// // The clone keeps the device until it is lost, or until another callback takes this one's place.
+    /// let told = context.clone();
+    /// device.set_device_lost_callback(move |_, reason| told.report_lost(reason));
+    /// # }
+    /// ```
+    pub fn report_lost(&self, reason: impl Into<String>) {
+        let _ = self.lost.set(reason.into());
+    }
+
+    /// [`Error::Lost`] if the device is.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        if self.lost.get().is_none() && !self.answers() {
+            self.report_lost("it was destroyed, or its driver has given it up");
+        }
+        self.lost.get().map_or(Ok(()), |reason| Err(Error::Lost(reason.clone())))
+    }
+
+    /// Whether the device complains about a buffer without a use. wgpu drops all complaints of a lost device, says nowhere
+    /// that it is lost, and calls back only when it is polled; but it looks for that before anything else.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn answers(&self) -> bool {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("is the device alive?"),
+            size: 4,
+            usage: wgpu::BufferUsages::empty(),
+            mapped_at_creation: false,
+        };
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        drop(self.device.create_buffer(&descriptor));
+        pollster::block_on(scope.pop()).is_some()
+    }
+
+    /// In a browser the callback tells.
+    #[cfg(target_arch = "wasm32")]
+    fn answers(&self) -> bool {
+        true
     }
 
     /// The same context, but shaders compiled from now on keep the driver's checks (see
@@ -190,6 +294,12 @@ impl Context {
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
+    }
+
+    /// The features that the device was made with.
+    #[must_use]
+    pub fn features(&self) -> wgpu::Features {
+        self.device.features()
     }
 
     /// Name, backend and driver of the adapter, for people.
@@ -276,38 +386,131 @@ impl Context {
         tensor.download(self).await
     }
 
-    /// The compiled pipeline of a dispatch.
-    pub(super) fn pipeline(&self, dispatch: &Dispatch) -> Result<Arc<Pipeline>> {
-        let key = dispatch.program.name();
-        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
-        let lock = || self.pipelines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(pipeline) = lock().get(&key) {
-            return Ok(pipeline.clone());
+    /// The compiled programs of this context as bytes to store, for [`Context::with_pipeline_cache`] to start from next time.
+    /// None where the backend has no such thing (all but Vulkan), the device was made without the feature
+    /// `PIPELINE_CACHE`, or it is lost.
+    #[must_use]
+    pub fn pipeline_cache(&self) -> Option<Vec<u8>> {
+        let data = self.cache.as_ref()?.get_data()?;
+        Some(pipeline_cache::wrap(&self.device.adapter_info(), &data))
+    }
+
+    /// The same context, but it compiles with the help of what [`Context::pipeline_cache`] returned, perhaps in another
+    /// process. Bytes that are damaged, or from another adapter, driver or version of this crate, are ignored with a
+    /// warning in the log; so the way to use them is to try, and to store them anew when all is compiled.
+    ///
+    /// ```no_run
+    /// # #[allow(unsafe_code)]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut context = lowbit::Context::new_blocking()?;
+    /// if let Ok(bytes) = std::fs::read("cache/pipelines") {
+    ///     // SAFETY: only this program writes to its cache folder.
+    ///     context = unsafe { context.with_pipeline_cache(&bytes) };
+    /// }
+    /// // … make plans and warm them up …
+    /// if let Some(bytes) = context.pipeline_cache() {
+    ///     std::fs::write("cache/new", bytes)?;
+    ///     std::fs::rename("cache/new", "cache/pipelines")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    /// The driver runs what is in the bytes. They must have come from [`Context::pipeline_cache`] and been stored where
+    /// nobody hostile can write. A checksum finds accidents, not forgeries.
+    #[must_use]
+    #[expect(unsafe_code, reason = "the driver believes the data: see Safety")]
+    pub unsafe fn with_pipeline_cache(mut self, bytes: &[u8]) -> Self {
+        if self.cache.is_none() {
+            log::warn!("a stored pipeline cache is ignored: this device has none");
+            return self;
         }
-        let pipeline = self.scoped(|| Pipeline::new(&self.device, dispatch, self.checked_shaders))?;
-        Counting::count(&self.counting.pipelines);
-        Ok(lock().entry(key).or_insert_with(|| Arc::new(pipeline)).clone())
+        match pipeline_cache::unwrap(&self.device.adapter_info(), bytes) {
+            // SAFETY: the caller vouches for the bytes, and `unwrap` has found them whole.
+            Ok(data) => match self.scoped(|| unsafe { pipeline_cache::create(&self.device, Some(data)) }) {
+                Ok(cache) => self.cache = cache,
+                Err(error) => log::warn!("a stored pipeline cache is ignored: {error}"),
+            },
+            Err(reason) => log::warn!("a stored pipeline cache is ignored: {reason}"),
+        }
+        self
+    }
+
+    #[expect(unsafe_code, reason = "making a cache is unsafe, also without data")]
+    fn empty_cache(&self) -> Option<wgpu::PipelineCache> {
+        // SAFETY: there is no data to believe.
+        self.scoped(|| unsafe { pipeline_cache::create(&self.device, None) }).ok().flatten()
+    }
+
+    /// The pipeline of a dispatch, compiled unless it has been.
+    pub(super) fn pipeline(&self, dispatch: &Dispatch) -> Result<Arc<Pipeline>> {
+        self.pipelines.get(dispatch.program.name(), || {
+            let compile = || Pipeline::new(&self.device, dispatch, self.checked_shaders, self.cache.as_ref());
+            let pipeline = self.scoped(compile)?;
+            Counting::count(&self.counting.pipelines);
+            Ok(pipeline)
+        })
+    }
+
+    /// Compiles the programs of these dispatches that are not compiled yet, on as many threads as there are cores.
+    pub(super) fn compile(&self, dispatches: &[&Dispatch]) -> Result<()> {
+        self.check_alive()?;
+        let missing = self.pipelines.missing(dispatches);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(dispatch) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.pipeline(dispatch)?;
+            }
+            Ok(())
+        };
+        // One where nobody knows, as in a browser. This thread is one of them; the others help if they can be started.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+        std::thread::scope(|scope| {
+            let start = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+            let helpers: Vec<_> = (1..threads).filter_map(start).collect();
+            let mine = work();
+            let join = |helper: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            helpers.into_iter().map(join).fold(mine, Result::and)
+        })
     }
 
     /// Runs something that may make the device complain, and turns its complaint into an error of this call.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.scoped_for("what wgpu keeps beside a call", 0, work)
+    }
+
+    /// As [`Context::scoped`], for something that takes so much memory.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn scoped_for<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = work();
-        // Natively the answers are ready.
-        let answers = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        match answers.into_iter().flatten().next() {
-            Some(error) => Err(Error::Device(error.to_string())),
-            None => Ok(value),
-        }
+        // Natively the answers are ready. A lack of memory comes first: the rest may follow from it.
+        let [validation, internal, memory] =
+            [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+        let Some(error) = memory.or(internal).or(validation) else { return Ok(value) };
+        // So may all of them from the loss of the device.
+        self.check_alive()?;
+        Err(match error {
+            wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.into(), bytes },
+            wgpu::Error::Validation { description, .. } => Error::Validation(description),
+            wgpu::Error::Internal { description, .. } => Error::Device(description),
+        })
     }
 
     /// In a browser complaints come later, to its console: nothing may wait for them here.
     #[cfg(target_arch = "wasm32")]
-    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+    fn scoped_for<T>(&self, _: &str, _: u64, work: impl FnOnce() -> T) -> Result<T> {
         Ok(work())
+    }
+
+    /// The error of a call that failed without a complaint: the device's loss, or else this.
+    pub(super) fn failure(&self, message: String) -> Error {
+        self.check_alive().err().unwrap_or(Error::Device(message))
     }
 
     /// A buffer of at least 16 bytes, filled with words.
@@ -318,6 +521,7 @@ impl Context {
         usage: wgpu::BufferUsages,
         words: &[u32],
     ) -> Result<wgpu::Buffer> {
+        self.check_alive()?;
         let size = bytes.next_multiple_of(4).max(16);
         let limits = self.device.limits();
         let binding = if usage.contains(wgpu::BufferUsages::STORAGE) {
@@ -336,22 +540,19 @@ impl Context {
                 advice: "split the tensor, or ask the adapter for a device with higher limits",
             });
         }
+        let create = |usage| {
+            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+            self.device.create_buffer(&descriptor)
+        };
+        let buffer = self.scoped_for(label, size, || create(usage))?;
+        if !words.is_empty() {
+            // wgpu copies the words to memory of its own first, and gives up the whole device when there is none. So a
+            // buffer like that one is made and dropped before.
+            self.scoped_for(label, size, || create(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC))?;
+            self.scoped_for(label, size, || self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words)))?;
+        }
         Counting::count(&self.counting.buffers);
-        self.scoped(|| {
-            let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage,
-                mapped_at_creation: !words.is_empty(),
-            });
-            if !words.is_empty() {
-                if let Ok(mut view) = buffer.get_mapped_range_mut(..(words.len() * 4) as u64) {
-                    view.copy_from_slice(bytemuck::cast_slice(words));
-                }
-                buffer.unmap();
-            }
-            buffer
-        })
+        Ok(buffer)
     }
 }
 

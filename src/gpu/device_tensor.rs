@@ -1,12 +1,11 @@
 //! Tensors in device memory, this crate's or the caller's, and their way back to the host. The layout is `pack`'s.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::Context;
 use super::context::Counting;
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
 use crate::pack;
 use crate::tensor::{Tensor, TensorType};
 
@@ -107,6 +106,7 @@ impl DeviceTensor {
     }
 
     pub(super) async fn download(&self, context: &Context) -> Result<Tensor> {
+        context.check_alive()?;
         self.check_context(context)?;
         require!(
             self.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC),
@@ -123,11 +123,13 @@ impl DeviceTensor {
         })?;
         Counting::count(&context.counting.submissions);
         Counting::count(&context.counting.readbacks);
-        map(context.device(), &staging).await?;
-        let view = staging.get_mapped_range(..).map_err(|error| Error::Device(error.to_string()))?;
+        map(context, &staging).await?;
+        let view = staging.get_mapped_range(..).map_err(|error| context.failure(error.to_string()))?;
         let words: Vec<u32> = view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         drop(view);
-        staging.unmap();
+        context.scoped(|| staging.unmap())?;
+        // A device that is destroyed frees its buffers, so the words may be anything.
+        context.check_alive()?;
         pack::tensor(&self.tensor_type, &words)
     }
 }
@@ -160,31 +162,44 @@ impl Shared {
 }
 
 /// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser does so itself.
-fn map(device: &wgpu::Device, buffer: &wgpu::Buffer) -> impl Future<Output = Result<()>> + use<> {
+async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
     let mapping = Shared::default();
     let callback = mapping.clone();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        callback.finish(result.map_err(|error| error.to_string()));
-    });
+    context.scoped(|| {
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            callback.finish(result.map_err(|error| error.to_string()));
+        });
+    })?;
     #[cfg(not(target_arch = "wasm32"))]
     {
-        let poll = |device: &wgpu::Device, mapping: &Shared| {
-            if let Err(error) = device.poll(wgpu::PollType::wait_indefinitely()) {
-                mapping.finish(Err(error.to_string()));
-            }
-        };
-        let shared = (device.clone(), mapping.clone());
+        let shared = (context.clone(), mapping.clone());
         if std::thread::Builder::new().spawn(move || poll(&shared.0, &shared.1)).is_err() {
-            poll(device, &mapping);
+            poll(context, &mapping);
         }
     }
-    #[cfg(target_arch = "wasm32")]
-    let _ = device;
-    std::future::poll_fn(move |task| {
+    let result = std::future::poll_fn(move |task| {
         let mut shared = mapping.lock();
         shared.waker = Some(task.waker().clone());
-        shared.result.take().map_or(Poll::Pending, |result| {
-            Poll::Ready(result.map_err(|error| Error::Device(format!("reading a tensor back: {error}"))))
-        })
-    })
+        shared.result.take().map_or(Poll::Pending, Poll::Ready)
+    });
+    result.await.map_err(|error| context.failure(format!("reading a tensor back: {error}")))
+}
+
+/// Polls the device until the mapping has a result. The waits are short, so that a device that is reported lost meanwhile
+/// ends them, whatever the driver does.
+#[cfg(not(target_arch = "wasm32"))]
+fn poll(context: &Context, mapping: &Shared) {
+    let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(std::time::Duration::from_millis(100)) };
+    while mapping.lock().result.is_none() {
+        // Here wgpu panics when the driver says that the device is lost. Nothing of ours is half done then.
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| context.device().poll(wait.clone())));
+        if polled.is_err() {
+            context.report_lost("its driver has given it up");
+        }
+        if let Err(error) = context.check_alive() {
+            mapping.finish(Err(error.to_string()));
+        }
+        // Another thread's poll may be about to call back.
+        std::thread::yield_now();
+    }
 }

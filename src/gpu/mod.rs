@@ -4,6 +4,7 @@
 mod context;
 mod device_tensor;
 mod pipeline;
+mod pipeline_cache;
 mod plan;
 
 pub use context::{Context, ContextOptions, Counters};

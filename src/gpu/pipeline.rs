@@ -1,6 +1,10 @@
-//! Compiling a linked program. The one `unsafe` of the crate is here: shaders whose launches the host has validated run
-//! without the driver's own checks.
+//! Compiling a linked program, once. An `unsafe` of the crate is here: shaders whose launches the host has validated run
+//! without the driver's own checks. Which programs, when and on which thread is `context`'s.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
 use crate::kernels::Dispatch;
 
 /// A compiled program with the layout of its bindings.
@@ -11,7 +15,12 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(device: &wgpu::Device, dispatch: &Dispatch, checked: bool) -> Self {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        dispatch: &Dispatch,
+        checked: bool,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Self {
         let source = dispatch.program.source();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&dispatch.label),
@@ -48,7 +57,7 @@ impl Pipeline {
                 zero_initialize_workgroup_memory: checked,
                 ..Default::default()
             },
-            cache: None,
+            cache,
         });
         Self { pipeline, layout }
     }
@@ -60,4 +69,37 @@ fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) 
     // their tensor types before a launch is recorded, so that all indices stay inside the bindings; loops are bounded by
     // those same sizes and divisors are sizes of at least 1. tests/equivalence.rs runs a part with all checks on.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}
+
+/// The compiled programs by name, each behind a lock of its own: who asks for a program that another thread compiles waits
+/// for that one, and for no other.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines(Mutex<HashMap<String, Slot>>);
+
+type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
+
+impl Pipelines {
+    /// The pipeline of that name; compiles it if nobody has. What fails is tried again by who asks next.
+    pub(super) fn get(&self, name: String, compile: impl FnOnce() -> Result<Pipeline>) -> Result<Arc<Pipeline>> {
+        let slot = lock(&self.0).entry(name).or_default().clone();
+        let mut pipeline = lock(&slot);
+        if let Some(pipeline) = &*pipeline {
+            return Ok(pipeline.clone());
+        }
+        Ok(pipeline.insert(Arc::new(compile()?)).clone())
+    }
+
+    /// One dispatch of each program that is not compiled yet, also of those that another thread compiles just now.
+    pub(super) fn missing<'a>(&self, dispatches: &[&'a Dispatch]) -> Vec<&'a Dispatch> {
+        let slots = lock(&self.0);
+        let is_there = |slot: &Slot| slot.try_lock().is_ok_and(|pipeline| pipeline.is_some());
+        let mut seen = HashSet::new();
+        let mut is_missing = |name: String| !slots.get(&name).is_some_and(is_there) && seen.insert(name);
+        dispatches.iter().copied().filter(|dispatch| is_missing(dispatch.program.name())).collect()
+    }
+}
+
+/// A poisoned lock only says that a thread panicked while it compiled; what it guards is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -61,6 +61,7 @@ const UNIFORM_ALIGNMENT: u64 = 256;
 
 impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
+        context.check_alive()?;
         graph.check_outputs()?;
         let limits = context.limits();
         if limits.invocations == 0 || limits.groups_per_dimension == 0 {
@@ -144,6 +145,14 @@ impl Plan {
         })
     }
 
+    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn warm_up(&self) -> Result<()> {
+        self.context.compile(&self.launches.iter().map(|launch| &launch.dispatch).collect::<Vec<_>>())
+    }
+
     /// The types of the outputs, in order.
     #[must_use]
     pub fn output_types(&self) -> &[TensorType] {
@@ -196,6 +205,7 @@ impl Plan {
         inputs: &[&DeviceTensor],
         outputs: &[&DeviceTensor],
     ) -> Result<()> {
+        self.context.check_alive()?;
         check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
         check_tensors("output", self.output_types.iter(), outputs.iter().map(|t| t.tensor_type()))?;
         inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_context(&self.context))?;
@@ -250,6 +260,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::record`], or if the device fails.
     pub fn run_on_device(&self, inputs: &[&DeviceTensor]) -> Result<Vec<DeviceTensor>> {
+        self.context.check_alive()?;
         let allocate = |t: &TensorType| DeviceTensor::allocate(&self.context, t.clone());
         let outputs: Vec<_> = self.output_types.iter().map(allocate).collect::<Result<_>>()?;
         let mut encoder = self.context.device().create_command_encoder(&Default::default());
@@ -265,6 +276,7 @@ impl Plan {
     /// As [`Plan::run_on_device`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.context.check_alive()?;
         check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
         self.parameters.iter().try_for_each(|&(input, codes)| check_parameters(codes, inputs[input]))?;
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
