@@ -87,7 +87,7 @@ mod tensor;
 mod tune;
 
 pub use error::{Error, Result};
-pub use gpu::{Context, ContextOptions, Counters, DeviceTensor, Plan};
+pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
 pub use numeric::{Format, Multiplier, Rounding};
 pub use plan::{Graph, Value};
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};

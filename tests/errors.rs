@@ -797,7 +797,9 @@ fn plans() -> Result<()> {
     let shared = DeviceTensor::from_buffer(x.tensor_type().clone(), x.buffer().clone(), 0)?;
     let before = context.counters();
     let mut encoder = context.device().create_command_encoder(&Default::default());
-    let mut record = |inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]| plan.record(&mut encoder, inputs, outputs);
+    let mut record = |inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]| {
+        plan.bind(inputs, outputs).and_then(|b| plan.record(&mut encoder, &b))
+    };
     refused([
         ("one input", record(&[&x], &[&out]), &["2 inputs", "1 were given"]),
         ("no outputs", record(&[&x, &y], &[]), &["1 outputs", "0 were given"]),

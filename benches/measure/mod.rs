@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use lowbit::{Context, DeviceTensor, Element, Format, Graph, Plan, Result, Tensor, Tuner, kernels, ops::Op, reference};
+use lowbit::{
+    Bindings, Context, DeviceTensor, Element, Format, Graph, Plan, Result, Tensor, Tuner, kernels, ops::Op, reference,
+};
 
 use crate::common;
 
@@ -88,7 +90,7 @@ pub(crate) fn gather(
 struct Launch<'a> {
     context: &'a Context,
     plan: Plan,
-    inputs: Vec<DeviceTensor>,
+    bindings: Bindings,
     outputs: Vec<DeviceTensor>,
 }
 
@@ -100,10 +102,11 @@ impl<'a> Launch<'a> {
             graph.output(output);
         }
         let plan = context.plan(&graph, Tuner::Nth(candidate))?;
-        let inputs = inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
-        let outputs =
+        let inputs: Vec<_> = inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
+        let outputs: Vec<_> =
             plan.output_types().iter().map(|t| DeviceTensor::allocate(context, t.clone())).collect::<Result<_>>()?;
-        Ok(Self { context, plan, inputs, outputs })
+        let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+        Ok(Self { context, plan, bindings, outputs })
     }
 
     fn outputs(&self) -> Result<Vec<Tensor>> {
@@ -112,12 +115,11 @@ impl<'a> Launch<'a> {
 
     /// The time to record and submit so many runs, and to wait for the last.
     fn time(&self, iterations: u64) -> Duration {
-        let (inputs, outputs): (Vec<_>, Vec<_>) = (self.inputs.iter().collect(), self.outputs.iter().collect());
         let (device, queue) = (self.context.device(), self.context.queue());
         let start = Instant::now();
         for _ in 0..iterations {
             let mut encoder = device.create_command_encoder(&Default::default());
-            self.plan.record(&mut encoder, &inputs, &outputs).expect("tensors of the plan's own types");
+            self.plan.record(&mut encoder, &self.bindings).expect("the plan's own bindings");
             queue.submit([encoder.finish()]);
         }
         device.poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");

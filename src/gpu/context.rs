@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::constants::Constants;
 use super::pipeline::{Pipeline, Pipelines};
-use super::{DeviceTensor, Plan, pipeline_cache};
+use super::{DeviceTensor, Plan, PlanOptions, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{Dispatch, Limits};
 #[cfg(not(target_arch = "wasm32"))]
@@ -101,6 +102,7 @@ pub struct Context {
     cache: Option<wgpu::PipelineCache>,
     /// Why the device is lost, once it is.
     lost: Arc<OnceLock<String>>,
+    constants: Arc<Constants>,
     pub(super) counting: Arc<Counting>,
 }
 
@@ -206,6 +208,7 @@ impl Context {
             queue,
             checked_shaders: false,
             pipelines: Arc::default(),
+            constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
             counting: Arc::default(),
@@ -321,7 +324,11 @@ impl Context {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             groups_per_dimension: limits.max_compute_workgroups_per_dimension,
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
-            binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+            // Shaders count words in u32.
+            binding_bytes: limits
+                .max_storage_buffer_binding_size
+                .min(limits.max_buffer_size)
+                .min(u64::from(u32::MAX) / 256 * 256),
         }
     }
 
@@ -352,13 +359,26 @@ impl Context {
         self.plan(&graph, Tuner::FirstGuess)?.run(inputs)
     }
 
-    /// Chooses kernels for a graph, compiles them and uploads its constants, once per plan: weights that two plans share
-    /// are on the device twice.
+    /// Chooses kernels for a graph, lays out its memory and uploads its constants; those that another plan of this context
+    /// uploaded already are shared. Compiling is [`Plan::warm_up`]'s, or the first [`Plan::bind`]'s.
     ///
     /// # Errors
     /// If a tensor or the number of bindings exceeds a limit of the device, or the device fails.
     pub fn plan(&self, graph: &Graph, tuner: Tuner) -> Result<Plan> {
-        Plan::new(self, graph, tuner)
+        Plan::new(self, graph, tuner.into())
+    }
+
+    /// The same with more options.
+    ///
+    /// # Errors
+    /// As [`Context::plan`].
+    pub fn plan_with(&self, graph: &Graph, options: PlanOptions) -> Result<Plan> {
+        Plan::new(self, graph, options)
+    }
+
+    /// The constants that its plans share.
+    pub(super) fn constants(&self) -> &Constants {
+        &self.constants
     }
 
     /// Copies a tensor to the device.
@@ -524,13 +544,7 @@ impl Context {
         self.check_alive()?;
         let size = bytes.next_multiple_of(4).max(16);
         let limits = self.device.limits();
-        let binding = if usage.contains(wgpu::BufferUsages::STORAGE) {
-            limits.max_storage_buffer_binding_size
-        } else {
-            limits.max_buffer_size
-        };
-        // Shaders count words in u32.
-        let limit = limits.max_buffer_size.min(binding).min(u64::from(u32::MAX));
+        let limit = limits.max_buffer_size;
         if size > limit {
             return Err(Error::Limit {
                 what: format!("a buffer ({label})"),

@@ -87,14 +87,6 @@ impl DeviceTensor {
         self.offset
     }
 
-    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &self.buffer,
-            offset: self.offset,
-            size: wgpu::BufferSize::new(self.tensor_type.device_bytes()),
-        })
-    }
-
     /// Refuses a tensor that another context made: its buffer is of another device.
     pub(super) fn check_context(&self, context: &Context) -> Result<()> {
         require!(
@@ -180,26 +172,27 @@ async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
     let result = std::future::poll_fn(move |task| {
         let mut shared = mapping.lock();
         shared.waker = Some(task.waker().clone());
-        shared.result.take().map_or(Poll::Pending, Poll::Ready)
+        // The result stays, because it ends the polling.
+        shared.result.clone().map_or(Poll::Pending, Poll::Ready)
     });
     result.await.map_err(|error| context.failure(format!("reading a tensor back: {error}")))
 }
 
-/// Polls the device until the mapping has a result. The waits are short, so that a device that is reported lost meanwhile
-/// ends them, whatever the driver does.
+/// Polls the device until the mapping has a result. It looks and sleeps rather than waits, so that a device that is reported
+/// lost meanwhile ends it, whatever the driver does; and a wait of wgpu's that times out can panic.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll(context: &Context, mapping: &Shared) {
-    let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(std::time::Duration::from_millis(100)) };
+    let mut pause = std::time::Duration::from_micros(20);
     while mapping.lock().result.is_none() {
         // Here wgpu panics when the driver says that the device is lost. Nothing of ours is half done then.
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| context.device().poll(wait.clone())));
-        if polled.is_err() {
+        let look = std::panic::AssertUnwindSafe(|| context.device().poll(wgpu::PollType::Poll));
+        if std::panic::catch_unwind(look).is_err() {
             context.report_lost("its driver has given it up");
         }
         if let Err(error) = context.check_alive() {
             mapping.finish(Err(error.to_string()));
         }
-        // Another thread's poll may be about to call back.
-        std::thread::yield_now();
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(std::time::Duration::from_millis(1));
     }
 }

@@ -36,7 +36,7 @@ impl Pipeline {
         let storage = dispatch
             .bindings
             .iter()
-            .map(|binding| entry(binding.slot, wgpu::BufferBindingType::Storage { read_only: !binding.writes }));
+            .map(|binding| entry(binding.slot, wgpu::BufferBindingType::Storage { read_only: !binding.writable }));
         let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform)).chain(storage).collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&dispatch.label),

@@ -1,68 +1,130 @@
-//! A graph made ready for one device: kernels chosen and compiled, constants uploaded, intermediates allocated. What runs
-//! is `plan::Graph`'s, how is `kernels`'.
+//! A graph made ready for one device: kernels chosen, constants uploaded, memory laid out. What runs is `plan`'s, how is
+//! `kernels`', tying it to buffers is `bindings`'.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::bindings::{Bindings, Workspace};
 use super::context::Counting;
-use super::device_tensor::USAGE;
 use super::pipeline::Pipeline;
 use super::{Context, DeviceTensor};
 use crate::error::{Error, Result, require};
-use crate::kernels::{self, Dispatch, Resource};
+use crate::kernels::Limits;
 use crate::numeric::Format;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::check_parameters;
-use crate::plan::{Graph, check_tensors};
+use crate::plan::{Frame, Graph, Launch, Rules, check_tensors};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::Tensor;
 use crate::tensor::TensorType;
 use crate::tune::Tuner;
 
+/// What a [`Plan`] is made with, beside its graph.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct PlanOptions {
+    /// How kernels are chosen.
+    pub tuner: Tuner,
+    /// All of the workspace in one buffer. By default it is several wherever that costs no memory, because launches that
+    /// share no buffer can run side by side.
+    pub single_workspace_buffer: bool,
+}
+
+impl From<Tuner> for PlanOptions {
+    fn from(tuner: Tuner) -> Self {
+        Self { tuner, ..Self::default() }
+    }
+}
+
 /// A graph made ready for a device; made by [`Context::plan`].
 ///
-/// Recording it puts all its launches into one compute pass of the caller's encoder. Recordings of one plan share its
-/// intermediates: they may be submitted one after the other, also in one submission, from any thread. It is `Send` and
-/// `Sync`.
+/// [`Plan::bind`] ties it to tensors once; [`Plan::record`] then puts all its launches into a compute pass of the caller's
+/// encoder, any number of times, without allocating on the device. It is immutable, `Send` and `Sync`; two threads may
+/// bind and record at once.
+///
+/// Printed, it shows one line per launch: the kernel, the ops that it computes (several where they were fused), its
+/// grid, the bytes that it reads and writes, and its operations.
 pub struct Plan {
     context: Context,
-    input_types: Vec<TensorType>,
-    output_types: Vec<TensorType>,
+    /// Shared with nothing: bindings of another plan are told by it.
+    id: u64,
+    graph: Graph,
+    options: PlanOptions,
+    limits: Limits,
+    frame: Frame,
+    /// At the largest extent.
+    whole: Arc<Variant>,
+    /// At other extents that tensors were bound with.
+    variants: Mutex<HashMap<usize, Arc<Variant>>>,
+    /// For bindings without a workspace of the caller's.
+    workspace: OnceLock<Workspace>,
     /// Inputs that are dynamic parameters, with the format of their codes.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking run has host tensors to check"))]
     parameters: Vec<(usize, Format)>,
-    launches: Vec<Launch>,
-    /// Constants, scratch and intermediates.
-    buffers: Vec<wgpu::Buffer>,
-    uniforms: wgpu::Buffer,
 }
 
+/// The launches at one extent, with what they read beside tensors.
 #[derive(Debug)]
-struct Launch {
-    dispatch: Dispatch,
-    pipeline: Arc<Pipeline>,
-    /// The buffer of each of the dispatch's bindings.
-    places: Vec<Place>,
-    /// Where its parameters lie in the uniform buffer.
-    uniform_offset: u64,
-}
-
-/// Where a tensor or constant lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Input(usize),
-    Output(usize),
-    Own(usize),
+pub(super) struct Variant {
+    input_types: Vec<TensorType>,
+    output_types: Vec<TensorType>,
+    pub(super) launches: Vec<Launch>,
+    pub(super) constants: Vec<Arc<wgpu::Buffer>>,
+    pub(super) uniforms: wgpu::Buffer,
+    /// Where the parameters of each launch lie in the uniform buffer.
+    pub(super) uniform_offsets: Vec<u64>,
+    pipelines: OnceLock<Arc<[Arc<Pipeline>]>>,
 }
 
 /// What wgpu asks of the offset of a uniform binding on any device.
-const UNIFORM_ALIGNMENT: u64 = 256;
+const UNIFORM_ALIGNMENT: usize = 256;
+
+/// How many extents a plan remembers beside the largest.
+const MOST_VARIANTS: usize = 64;
+
+impl Variant {
+    fn new(context: &Context, graph: &Graph, frame: &Frame, limits: &Limits, tuner: Tuner) -> Result<Self> {
+        let schedule = frame.schedule(graph, limits, |_, candidates| tuner.choose(candidates))?;
+        let mut parameters: Vec<u8> = Vec::new();
+        let mut uniform_offsets = Vec::new();
+        for launch in &schedule.launches {
+            parameters.resize(parameters.len().next_multiple_of(UNIFORM_ALIGNMENT), 0);
+            uniform_offsets.push(parameters.len() as u64);
+            parameters.extend(&launch.dispatch.parameters);
+        }
+        let words: Vec<u32> =
+            parameters.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let constant = |(op, constant): &(Arc<_>, _)| context.constants().get(context, op, *constant);
+        let types = |values: &[crate::plan::Value]| values.iter().map(|v| graph.types()[v.index()].clone()).collect();
+        Ok(Self {
+            input_types: types(graph.inputs()),
+            output_types: types(graph.outputs()),
+            constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
+            uniforms: context.buffer("parameters", words.len() as u64 * 4, usage, &words)?,
+            launches: schedule.launches,
+            uniform_offsets,
+            pipelines: OnceLock::new(),
+        })
+    }
+
+    /// The pipelines of all launches, compiled if they are not yet.
+    pub(super) fn pipelines(&self, context: &Context) -> Result<Arc<[Arc<Pipeline>]>> {
+        if let Some(pipelines) = self.pipelines.get() {
+            return Ok(pipelines.clone());
+        }
+        context.compile(&self.launches.iter().map(|launch| &launch.dispatch).collect::<Vec<_>>())?;
+        let pipelines = self.launches.iter().map(|launch| context.pipeline(&launch.dispatch)).collect::<Result<_>>()?;
+        Ok(self.pipelines.get_or_init(|| pipelines).clone())
+    }
+}
 
 impl Plan {
-    pub(super) fn new(context: &Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
+    pub(super) fn new(context: &Context, graph: &Graph, options: PlanOptions) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         context.check_alive()?;
-        graph.check_outputs()?;
         let limits = context.limits();
         if limits.invocations == 0 || limits.groups_per_dimension == 0 {
             return Err(Error::Limit {
@@ -73,97 +135,185 @@ impl Plan {
                 advice: "request the device with at least wgpu::Limits::default()",
             });
         }
-        let storage_limit = context.device().limits().max_storage_buffers_per_shader_stage;
-        let mut buffers = Vec::new();
-        let mut places = external_places(graph)?;
-        let mut launches = Vec::new();
-        let mut parameters: Vec<u32> = Vec::new();
-        for step in graph.steps() {
-            let mut candidates = kernels::candidates(&step.op, &limits);
-            let candidate = candidates.swap_remove(tuner.choose(&candidates));
-            for value in &step.outputs {
-                if let std::collections::hash_map::Entry::Vacant(entry) = places.entry(value.index()) {
-                    let tensor_type = &graph.types()[value.index()];
-                    let bytes = tensor_type.device_bytes();
-                    buffers.push(context.buffer(&tensor_type.to_string(), bytes, USAGE, &[])?);
-                    entry.insert(Place::Own(buffers.len() - 1));
-                }
-            }
-            if candidate.dispatches.is_empty() {
-                continue;
-            }
-            let first_constant = buffers.len();
-            for &constant in &candidate.constants {
-                let words = kernels::constant(&step.op, constant).expect("candidates ask for their own op's constants");
-                let label = format!("{}: {constant:?}", candidate.label);
-                buffers.push(context.buffer(&label, words.len() as u64 * 4, USAGE, &words)?);
-            }
-            let first_scratch = buffers.len();
-            for &words in &candidate.scratch {
-                buffers.push(context.buffer(&candidate.label, words as u64 * 4, USAGE, &[])?);
-            }
-            let place = |resource: Resource| match resource {
-                Resource::Input(i) => places[&graph.storage(step.inputs[i]).index()],
-                Resource::Output(i) => places[&step.outputs[i].index()],
-                Resource::Constant(i) => Place::Own(first_constant + i),
-                Resource::Scratch(i) => Place::Own(first_scratch + i),
-            };
-            for mut dispatch in candidate.dispatches {
-                if dispatch.bindings.len() > storage_limit as usize {
-                    return Err(Error::Limit {
-                        what: candidate.label,
-                        needed: dispatch.bindings.len() as u64,
-                        limit: storage_limit.into(),
-                        unit: "storage buffers per shader stage",
-                        advice: "request the device with at least wgpu::Limits::default()",
-                    });
-                }
-                dispatch.label = candidate.label.clone();
-                parameters.resize(parameters.len().next_multiple_of(UNIFORM_ALIGNMENT as usize / 4), 0);
-                let uniform_offset = parameters.len() as u64 * 4;
-                parameters
-                    .extend(dispatch.parameters.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]])));
-                launches.push(Launch {
-                    pipeline: context.pipeline(&dispatch)?,
-                    places: dispatch.bindings.iter().map(|binding| place(binding.resource)).collect(),
-                    uniform_offset,
-                    dispatch,
-                });
-            }
-        }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniforms = context.buffer("parameters", parameters.len() as u64 * 4, usage, &parameters)?;
-        let types = |values: &[crate::plan::Value]| values.iter().map(|v| graph.types()[v.index()].clone()).collect();
+        let rules = Rules {
+            largest_buffer: context.device().limits().max_buffer_size,
+            single_buffer: options.single_workspace_buffer,
+        };
+        let frame = Frame::new(graph, &limits, &rules)?;
+        let whole = Arc::new(Variant::new(context, graph, &frame, &limits, options.tuner)?);
         Ok(Self {
             context: context.clone(),
-            input_types: types(graph.inputs()),
-            output_types: types(graph.outputs()),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            graph: graph.clone(),
+            options,
+            limits,
+            frame,
+            whole,
+            variants: Mutex::default(),
+            workspace: OnceLock::new(),
             parameters: graph.parameter_inputs(),
-            launches,
-            buffers,
-            uniforms,
         })
     }
 
-    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to.
+    /// The launches for inputs of these types, made at the first use of an extent.
+    fn variant<'a>(&self, inputs: impl Iterator<Item = &'a TensorType>) -> Result<Arc<Variant>> {
+        let extent = self.graph.extent_of(inputs)?;
+        let Some(extent) = extent.filter(|&extent| Some(extent) != self.graph.extent()) else {
+            return Ok(self.whole.clone());
+        };
+        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
+        let lock = || self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(variant) = lock().get(&extent) {
+            return Ok(variant.clone());
+        }
+        let graph = self.graph.at_extent(extent)?;
+        let variant = Variant::new(&self.context, &graph, &self.frame, &self.limits, self.options.tuner)?;
+        let mut variants = lock();
+        if variants.len() >= MOST_VARIANTS {
+            variants.clear();
+        }
+        Ok(variants.entry(extent).or_insert_with(|| Arc::new(variant)).clone())
+    }
+
+    /// The context that it was made by.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The types of the inputs, in order, at the largest extent.
+    #[must_use]
+    pub fn input_types(&self) -> &[TensorType] {
+        &self.whole.input_types
+    }
+
+    /// The types of the outputs, in order, at the largest extent.
+    #[must_use]
+    pub fn output_types(&self) -> &[TensorType] {
+        &self.whole.output_types
+    }
+
+    /// The types of the outputs for inputs of these types, which may have a smaller extent.
+    ///
+    /// # Errors
+    /// If the inputs are not the graph's.
+    pub fn output_types_for(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>> {
+        require!(
+            inputs.len() == self.graph.inputs().len(),
+            "the graph has {} inputs, but {} were given",
+            self.graph.inputs().len(),
+            inputs.len()
+        );
+        Ok(self.variant(inputs.iter().copied())?.output_types.clone())
+    }
+
+    /// The bytes of the workspace: intermediates and scratch, which share memory wherever they are not needed at once.
+    #[must_use]
+    pub fn workspace_bytes(&self) -> u64 {
+        self.frame.workspace.iter().sum()
+    }
+
+    /// The sizes of the workspace's buffers in bytes, for [`Workspace::from_buffers`].
+    #[must_use]
+    pub fn workspace_buffers(&self) -> &[u64] {
+        &self.frame.workspace
+    }
+
+    /// The largest sum of bytes of intermediates that are needed at once: what [`Plan::workspace_bytes`] can't be below.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.frame.live_peak
+    }
+
+    /// The number of launches of one recording.
+    #[must_use]
+    pub fn launches(&self) -> usize {
+        self.whole.launches.len()
+    }
+
+    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to. Otherwise
+    /// the first [`Plan::bind`] compiles.
     ///
     /// # Errors
     /// If the device fails.
     pub async fn warm_up(&self) -> Result<()> {
-        self.context.compile(&self.launches.iter().map(|launch| &launch.dispatch).collect::<Vec<_>>())
+        self.context.check_alive()?;
+        self.whole.pipelines(&self.context).map(drop)
     }
 
-    /// The types of the outputs, in order.
-    #[must_use]
-    pub fn output_types(&self) -> &[TensorType] {
-        &self.output_types
-    }
-
-    /// Records all launches into a compute pass of its own in the caller's encoder. Nothing is submitted.
+    /// The same for a smaller extent, whose launches may be others.
     ///
     /// # Errors
-    /// If the tensors are not as many or not of the types that the graph declares, or an output shares its buffer with
-    /// another tensor. The encoder must be of the context's device.
+    /// If the graph has no such extent, or the device fails.
+    pub async fn warm_up_for(&self, extent: usize) -> Result<()> {
+        self.context.check_alive()?;
+        let types = self.graph.at_extent(extent.min(self.graph.extent().unwrap_or(0)))?;
+        let inputs: Vec<TensorType> = types.input_types().cloned().collect();
+        self.variant(inputs.iter())?.pipelines(&self.context).map(drop)
+    }
+
+    /// Ties the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which is
+    /// allocated at the first call. Bind once per set of buffers; dynamic inputs may have a smaller first dimension.
+    ///
+    /// # Errors
+    /// If the tensors are not as many or not of the types that the graph declares, an output shares its buffer with
+    /// another tensor, or the device fails or has no room.
+    pub fn bind(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Bindings> {
+        let variant = self.check(inputs, outputs)?;
+        let workspace = match self.workspace.get() {
+            Some(workspace) => workspace,
+            None => {
+                let workspace = Workspace::allocate(self)?;
+                self.workspace.get_or_init(|| workspace)
+            }
+        };
+        Bindings::new(&self.context, self.id, variant, inputs, outputs, workspace)
+    }
+
+    /// The same with the caller's workspace.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`], or if the workspace is too small or shares a buffer with a tensor.
+    pub fn bind_with(
+        &self,
+        inputs: &[&DeviceTensor],
+        outputs: &[&DeviceTensor],
+        workspace: &Workspace,
+    ) -> Result<Bindings> {
+        let variant = self.check(inputs, outputs)?;
+        workspace.check(self.workspace_buffers())?;
+        let used = &workspace.buffers[..self.workspace_buffers().len()];
+        require!(
+            inputs.iter().chain(outputs).all(|tensor| !used.contains(tensor.buffer())),
+            "a tensor shares its buffer with the workspace: WebGPU tracks whole buffers, so offsets don't help; give the workspace \
+             buffers of its own"
+        );
+        Bindings::new(&self.context, self.id, variant, inputs, outputs, workspace)
+    }
+
+    /// Checks tensors that are about to be bound, and returns the launches for them.
+    fn check(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Arc<Variant>> {
+        self.context.check_alive()?;
+        let variant = self.variant(inputs.iter().map(|t| t.tensor_type()))?;
+        check_tensors("input", variant.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
+        check_tensors("output", variant.output_types.iter(), outputs.iter().map(|t| t.tensor_type()))?;
+        inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_context(&self.context))?;
+        for (i, output) in outputs.iter().enumerate() {
+            let others = inputs.iter().chain(&outputs[..i]);
+            require!(
+                others.clone().all(|other| other.buffer() != output.buffer()),
+                "output {i} shares its buffer with another input or output: WebGPU tracks whole buffers, so offsets don't help; give \
+                 it a buffer of its own"
+            );
+        }
+        Ok(variant)
+    }
+
+    /// Records all launches into a compute pass of its own in the caller's encoder. Nothing is allocated on the device,
+    /// nothing is submitted.
+    ///
+    /// # Errors
+    /// If the bindings are another plan's, or the device is lost. The encoder must be of the context's device.
     ///
     /// ```no_run
     /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
@@ -179,92 +329,53 @@ impl Plan {
     /// // Your buffers: 8 rows of 100 codes, each in 112 bytes, and 800 dense f32.
     /// let codes = DeviceTensor::from_buffer(codes_type, codes, 0)?;
     /// let reals = DeviceTensor::from_buffer(TensorType::new(Format::Float32, [8, 100])?, reals, 0)?;
+    /// let bindings = plan.bind(&[&codes], &[&reals])?;
+    ///
     /// let mut encoder = device.create_command_encoder(&Default::default());
-    /// plan.record(&mut encoder, &[&codes], &[&reals])?;
+    /// plan.record(&mut encoder, &bindings)?;
     /// queue.submit([encoder.finish()]);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn record(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        inputs: &[&DeviceTensor],
-        outputs: &[&DeviceTensor],
-    ) -> Result<()> {
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, bindings: &Bindings) -> Result<()> {
+        self.check_bindings(bindings)?;
         let descriptor = wgpu::ComputePassDescriptor { label: Some("lowbit"), timestamp_writes: None };
-        self.record_in(&mut encoder.begin_compute_pass(&descriptor), inputs, outputs)
-    }
-
-    /// Records all launches into the caller's compute pass. Nothing is submitted.
-    ///
-    /// # Errors
-    /// As [`Plan::record`].
-    pub fn record_in(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        inputs: &[&DeviceTensor],
-        outputs: &[&DeviceTensor],
-    ) -> Result<()> {
-        self.context.check_alive()?;
-        check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
-        check_tensors("output", self.output_types.iter(), outputs.iter().map(|t| t.tensor_type()))?;
-        inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_context(&self.context))?;
-        for (i, output) in outputs.iter().enumerate() {
-            let others = inputs.iter().chain(&outputs[..i]);
-            require!(
-                others.clone().all(|other| other.buffer() != output.buffer()),
-                "output {i} shares its buffer with another input or output: WebGPU tracks whole buffers, so offsets don't help; give \
-                 it a buffer of its own"
-            );
-        }
-        // What can fail comes first, so that an error leaves the caller's pass as it was.
-        let bind = |launch| self.bind_group(launch, inputs, outputs);
-        let groups: Vec<_> = self.context.scoped(|| self.launches.iter().map(bind).collect())?;
-        for (launch, group) in self.launches.iter().zip(&groups) {
-            pass.set_pipeline(&launch.pipeline.pipeline);
-            pass.set_bind_group(0, group, &[]);
-            let [x, y, z] = launch.dispatch.grid;
-            pass.dispatch_workgroups(x, y, z);
-        }
+        bindings.record(&mut encoder.begin_compute_pass(&descriptor));
         Ok(())
     }
 
-    fn bind_group(&self, launch: &Launch, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> wgpu::BindGroup {
-        let uniform = wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &self.uniforms,
-                offset: launch.uniform_offset,
-                size: wgpu::BufferSize::new(launch.dispatch.parameters.len() as u64),
-            }),
-        };
-        let storage =
-            launch.dispatch.bindings.iter().zip(&launch.places).map(|(binding, place)| wgpu::BindGroupEntry {
-                binding: binding.slot,
-                resource: match *place {
-                    Place::Input(i) => inputs[i].binding(),
-                    Place::Output(i) => outputs[i].binding(),
-                    Place::Own(i) => self.buffers[i].as_entire_binding(),
-                },
-            });
-        let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
-        self.context.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&launch.dispatch.label),
-            layout: &launch.pipeline.layout,
-            entries: &entries,
-        })
-    }
-
-    /// Runs on tensors of the device (dynamic parameters among them are taken on trust): allocates the outputs, records, and submits once.
+    /// Records all launches into the caller's compute pass, which may hold other plans and the caller's own launches.
+    /// Its pipeline and bind group 0 are others afterwards.
     ///
     /// # Errors
-    /// As [`Plan::record`], or if the device fails.
+    /// As [`Plan::record`].
+    pub fn record_in(&self, pass: &mut wgpu::ComputePass<'_>, bindings: &Bindings) -> Result<()> {
+        self.check_bindings(bindings)?;
+        bindings.record(pass);
+        Ok(())
+    }
+
+    fn check_bindings(&self, bindings: &Bindings) -> Result<()> {
+        require!(
+            bindings.plan == self.id,
+            "the bindings were made by another plan: record them with the plan whose bind returned them"
+        );
+        self.context.check_alive()
+    }
+
+    /// Runs on tensors of the device (dynamic parameters among them are taken on trust): allocates the outputs, records, and
+    /// submits once.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`].
     pub fn run_on_device(&self, inputs: &[&DeviceTensor]) -> Result<Vec<DeviceTensor>> {
         self.context.check_alive()?;
-        let allocate = |t: &TensorType| DeviceTensor::allocate(&self.context, t.clone());
-        let outputs: Vec<_> = self.output_types.iter().map(allocate).collect::<Result<_>>()?;
+        let types: Vec<&TensorType> = inputs.iter().map(|t| t.tensor_type()).collect();
+        let allocate = |t: TensorType| DeviceTensor::allocate(&self.context, t);
+        let outputs: Vec<_> = self.output_types_for(&types)?.into_iter().map(allocate).collect::<Result<_>>()?;
+        let bindings = self.bind(inputs, &outputs.iter().collect::<Vec<_>>())?;
         let mut encoder = self.context.device().create_command_encoder(&Default::default());
-        self.record(&mut encoder, inputs, &outputs.iter().collect::<Vec<_>>())?;
+        self.record(&mut encoder, &bindings)?;
         self.context.scoped(|| self.context.queue().submit([encoder.finish()]))?;
         Counting::count(&self.context.counting.submissions);
         Ok(outputs)
@@ -277,11 +388,18 @@ impl Plan {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.context.check_alive()?;
-        check_tensors("input", self.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
+        let variant = self.variant(inputs.iter().map(|t| t.tensor_type()))?;
+        check_tensors("input", variant.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
         self.parameters.iter().try_for_each(|&(input, codes)| check_parameters(codes, inputs[input]))?;
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()
+    }
+
+    /// The graph.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 }
 
@@ -292,28 +410,63 @@ impl fmt::Debug for Plan {
 }
 
 impl fmt::Display for Plan {
-    /// One line per launch: label and grid.
+    /// One line per launch at the largest extent, and one for the workspace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for launch in &self.launches {
+        for launch in &self.whole.launches {
             let [x, y, z] = launch.dispatch.grid;
-            writeln!(f, "{:<48} {x} x {y} x {z}", launch.dispatch.label)?;
+            let [read, written] = [false, true].map(|writes| self.bytes(launch, writes));
+            let ops = format!("{}{}", launch.parts.join(" + "), if launch.in_place { ", in place" } else { "" });
+            writeln!(
+                f,
+                "{:<44} {:>14}  reads {:>10}  writes {:>10}  {:>8}  {ops}",
+                launch.dispatch.label,
+                format!("{x} x {y} x {z}"),
+                Amount(read as f64, "B", 1024.0),
+                Amount(written as f64, "B", 1024.0),
+                Amount(launch.dispatch.operations as f64, "op", 1000.0),
+            )?;
         }
-        Ok(())
+        writeln!(
+            f,
+            "workspace {} in {} buffers, live at once {}",
+            Amount(self.workspace_bytes() as f64, "B", 1024.0),
+            self.workspace_buffers().len(),
+            Amount(self.live_bytes() as f64, "B", 1024.0),
+        )
     }
 }
 
-/// Where inputs and outputs lie. Each needs a place of its own.
-fn external_places(graph: &Graph) -> Result<HashMap<usize, Place>> {
-    let mut places: HashMap<usize, Place> =
-        graph.inputs().iter().enumerate().map(|(i, v)| (v.index(), Place::Input(i))).collect();
-    let mut seen = HashSet::new();
-    for (i, &value) in graph.outputs().iter().enumerate() {
-        let storage = graph.storage(value).index();
-        require!(
-            seen.insert(storage) && !places.contains_key(&storage),
-            "output {i} of the graph is also an input or another output: it would have to be in two buffers"
-        );
-        places.insert(storage, Place::Output(i));
+impl Plan {
+    /// The bytes of the bindings that a launch reads, or writes.
+    fn bytes(&self, launch: &Launch, writes: bool) -> u64 {
+        let bound = launch.dispatch.bindings.iter().zip(&launch.spans);
+        bound
+            .filter(|(binding, _)| binding.writes == writes)
+            .map(|(_, span)| match span.storage {
+                crate::plan::Storage::Constant(i) => self.whole.constants[i].size(),
+                _ => span.bytes.unwrap_or(0),
+            })
+            .sum::<u64>()
     }
-    Ok(places)
+}
+
+/// A number with its unit in steps of 1000 or 1024.
+struct Amount(f64, &'static str, f64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(mut value, unit, step) = *self;
+        let mut prefixes = ["", "k", "M", "G", "T"].iter();
+        let mut prefix = prefixes.next().unwrap_or(&"");
+        while value >= step {
+            let Some(next) = prefixes.next() else { break };
+            (value, prefix) = (value / step, next);
+        }
+        let binary = if step == 1024.0 && !prefix.is_empty() { "i" } else { "" };
+        let digits = if prefix.is_empty() || value >= 100.0 { 0 } else { 1 };
+        f.pad(&format!(
+            "{value:.digits$} {}{binary}{unit}",
+            if binary.is_empty() { prefix.to_string() } else { prefix.to_uppercase() }
+        ))
+    }
 }

@@ -53,15 +53,17 @@ pub struct Binding {
     pub resource: Resource,
     /// Whether the shader writes it.
     pub writes: bool,
+    /// Whether it is declared `read_write`: what it writes, and what lies in the same buffer.
+    pub writable: bool,
 }
 
 impl Binding {
     pub(crate) const fn read(slot: u32, resource: Resource) -> Self {
-        Self { slot, resource, writes: false }
+        Self { slot, resource, writes: false, writable: false }
     }
 
     pub(crate) const fn write(slot: u32, resource: Resource) -> Self {
-        Self { slot, resource, writes: true }
+        Self { slot, resource, writes: true, writable: true }
     }
 }
 

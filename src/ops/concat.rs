@@ -60,8 +60,12 @@ impl Concat {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let tables: Vec<Table> =
-            self.tables.iter().zip(inputs).map(|(t, input)| t.resized(std::slice::from_ref(input))).collect::<Result<_>>()?;
+        let tables: Vec<Table> = self
+            .tables
+            .iter()
+            .zip(inputs)
+            .map(|(t, input)| t.resized(std::slice::from_ref(input)))
+            .collect::<Result<_>>()?;
         let extent = match self.axis {
             0 => inputs.iter().map(|t| t.dimensions()[0]).sum(),
             _ => inputs[0].dimensions()[0],

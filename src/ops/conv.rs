@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::output::{Output, Stage};
-use super::window::{Padding, Window, WindowRequest};
 use super::requantize::Requantize;
+use super::window::{Padding, Window, WindowRequest};
 use super::{check_accumulator, largest_bias, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;

@@ -130,10 +130,8 @@ impl Matmul {
             *rhs = inputs[1].clone();
         }
         let rhs_type = rhs.tensor_type();
-        let (outer, batches) = broadcast_matrices(
-            &lhs.dimensions()[..rank - 2],
-            &rhs_type.dimensions()[..rhs_type.shape().rank() - 2],
-        )?;
+        let (outer, batches) =
+            broadcast_matrices(&lhs.dimensions()[..rank - 2], &rhs_type.dimensions()[..rhs_type.shape().rank() - 2])?;
         let m = lhs.dimensions()[rank - 2];
         let sizes = Sizes { m, ..self.sizes };
         let shape: Vec<usize> = outer.iter().copied().chain([m, sizes.n]).collect();

@@ -87,7 +87,8 @@ impl Table {
     /// The bounds of the clamp that this table is for the codes from `least` to `greatest`, if it is one and changes
     /// neither their format nor their meaning.
     pub(crate) fn as_clamp(&self, least: i32, greatest: i32) -> Option<(i32, i32)> {
-        if self.input.format() != self.output_type.format() || self.input.quantization() != self.output_type.quantization()
+        if self.input.format() != self.output_type.format()
+            || self.input.quantization() != self.output_type.quantization()
         {
             return None;
         }

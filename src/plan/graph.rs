@@ -236,7 +236,8 @@ impl Graph {
     pub(crate) fn extent_of<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Option<usize>> {
         let Some(largest) = self.extent else { return Ok(None) };
         let mut found = None;
-        for (i, (value, given)) in self.inputs.iter().zip(given).enumerate().filter(|(_, (v, _))| self.follows[v.index]) {
+        for (i, (value, given)) in self.inputs.iter().zip(given).enumerate().filter(|(_, (v, _))| self.follows[v.index])
+        {
             let most = &self.types[value.index];
             let (first, factor) = (given.dimensions().first().copied().unwrap_or(0), most.dimensions()[0] / largest);
             require!(
@@ -373,11 +374,6 @@ impl Graph {
     /// Checks tensors that are about to be this graph's inputs.
     pub(crate) fn check_inputs<'a>(&self, given: impl ExactSizeIterator<Item = &'a TensorType>) -> Result<()> {
         check_tensors("input", self.inputs.iter().map(|v| &self.types[v.index]), given)
-    }
-
-    /// Whether a value is another one under a new shape.
-    pub(crate) fn is_alias(&self, value: Value) -> bool {
-        self.aliases[value.index].is_some()
     }
 
     /// The largest extent of dynamic inputs; `None` where there are none.

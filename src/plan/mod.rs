@@ -7,5 +7,7 @@ mod memory;
 mod order;
 mod schedule;
 
+pub(crate) use graph::check_tensors;
 pub use graph::{Graph, Value};
-pub(crate) use graph::{check_tensors, Step};
+pub(crate) use memory::Rules;
+pub(crate) use schedule::{Frame, Launch, Storage};

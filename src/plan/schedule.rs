@@ -136,7 +136,9 @@ impl Frame {
             }
             // A tensor that is bound twice can't lie in a buffer that the launch writes: both bindings would be writable.
             for (i, read) in reads.iter().enumerate() {
-                if reads[..i].contains(read) && let Some(&slot) = slot_of.get(read) {
+                if reads[..i].contains(read)
+                    && let Some(&slot) = slot_of.get(read)
+                {
                     slots[slot].apart = true;
                 }
             }
@@ -227,7 +229,7 @@ impl Frame {
             let writable: Vec<u32> =
                 bound().filter(|(b, s)| !b.writes && written.contains(&s.storage)).map(|(b, _)| b.slot).collect();
             for binding in &mut dispatch.bindings {
-                binding.writes |= writable.contains(&binding.slot);
+                binding.writable |= writable.contains(&binding.slot);
             }
             dispatch.program = dispatch.program.with_writable(writable);
             schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), in_place });

@@ -148,8 +148,9 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
             let inputs: Vec<_> =
                 inputs.iter().map(|t| place(context, t.tensor_type(), Some(&poisoned_words(t)))).collect();
             let outputs: Vec<_> = plan.output_types().iter().map(|t| place(context, t, None)).collect();
+            let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
             let mut encoder = context.device().create_command_encoder(&Default::default());
-            plan.record(&mut encoder, &inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+            plan.record(&mut encoder, &bindings)?;
             context.queue().submit([encoder.finish()]);
             let read = |t: &DeviceTensor| {
                 let shape = t.tensor_type().shape();

@@ -1,0 +1,152 @@
+//! A plan tied to buffers: what can be recorded any number of times. Which launches there are is `plan`'s to say.
+
+use std::sync::Arc;
+
+use super::pipeline::Pipeline;
+use super::plan::Variant;
+use super::{Context, DeviceTensor, Plan};
+use crate::error::{Result, require};
+use crate::plan::Storage;
+
+/// Device memory for the intermediates of plans.
+///
+/// Recordings that share one run one after the other on the device, as a queue does anyway: one workspace serves any
+/// number of bindings, plans, encoders and threads whose commands go to one queue.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    pub(super) buffers: Vec<wgpu::Buffer>,
+}
+
+impl Workspace {
+    /// A workspace for this plan.
+    ///
+    /// # Errors
+    /// If the device has no room for it or is lost.
+    pub fn allocate(plan: &Plan) -> Result<Self> {
+        let context = plan.context();
+        let buffer = |&bytes: &u64| context.buffer("workspace", bytes, wgpu::BufferUsages::STORAGE, &[]);
+        Ok(Self { buffers: plan.workspace_buffers().iter().map(buffer).collect::<Result<_>>()? })
+    }
+
+    /// A workspace in the caller's buffers: at least as many as [`Plan::workspace_buffers`], each at least as large as the
+    /// one there, with usage STORAGE. It can serve all plans that it is large enough for.
+    ///
+    /// # Errors
+    /// If a buffer lacks the usage, or is given twice.
+    pub fn from_buffers(buffers: Vec<wgpu::Buffer>) -> Result<Self> {
+        for (i, buffer) in buffers.iter().enumerate() {
+            require!(
+                buffer.usage().contains(wgpu::BufferUsages::STORAGE),
+                "workspace buffer {i} has usage {:?}, but it needs STORAGE",
+                buffer.usage()
+            );
+            require!(!buffers[..i].contains(buffer), "workspace buffer {i} is given twice: give separate buffers");
+        }
+        Ok(Self { buffers })
+    }
+
+    /// The buffers.
+    #[must_use]
+    pub fn buffers(&self) -> &[wgpu::Buffer] {
+        &self.buffers
+    }
+
+    /// Refuses a workspace that is too small for a plan.
+    pub(super) fn check(&self, needed: &[u64]) -> Result<()> {
+        require!(
+            self.buffers.len() >= needed.len(),
+            "the workspace has {} buffers, but the plan needs {}: see Plan::workspace_buffers",
+            self.buffers.len(),
+            needed.len()
+        );
+        for (i, (buffer, &needed)) in self.buffers.iter().zip(needed).enumerate() {
+            require!(
+                buffer.size() >= needed,
+                "workspace buffer {i} has {} bytes, but the plan needs {needed}: see Plan::workspace_buffers",
+                buffer.size()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A plan tied to inputs, outputs and a workspace; made by [`Plan::bind`]. [`Plan::record`] puts it into an encoder as often as
+/// you like.
+///
+/// It keeps its buffers alive and is `Send` and `Sync`.
+#[derive(Debug)]
+pub struct Bindings {
+    /// The plan it was made by.
+    pub(super) plan: u64,
+    variant: Arc<Variant>,
+    pipelines: Arc<[Arc<Pipeline>]>,
+    groups: Vec<wgpu::BindGroup>,
+}
+
+impl Bindings {
+    /// Ties launches to tensors that have been checked.
+    pub(super) fn new(
+        context: &Context,
+        plan: u64,
+        variant: Arc<Variant>,
+        inputs: &[&DeviceTensor],
+        outputs: &[&DeviceTensor],
+        workspace: &Workspace,
+    ) -> Result<Self> {
+        let pipelines = variant.pipelines(context)?;
+        let bind = |index: usize| bind_group(context, &variant, index, &pipelines[index], inputs, outputs, workspace);
+        let groups = context.scoped(|| (0..pipelines.len()).map(bind).collect())?;
+        Ok(Self { plan, variant, pipelines, groups })
+    }
+
+    /// Records all launches.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let mut set: Option<&Arc<Pipeline>> = None;
+        for ((launch, pipeline), group) in self.variant.launches.iter().zip(&*self.pipelines).zip(&self.groups) {
+            if set.is_none_or(|set| !Arc::ptr_eq(set, pipeline)) {
+                pass.set_pipeline(&pipeline.pipeline);
+                set = Some(pipeline);
+            }
+            pass.set_bind_group(0, group, &[]);
+            let [x, y, z] = launch.dispatch.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+fn bind_group(
+    context: &Context,
+    variant: &Variant,
+    index: usize,
+    pipeline: &Pipeline,
+    inputs: &[&DeviceTensor],
+    outputs: &[&DeviceTensor],
+    workspace: &Workspace,
+) -> wgpu::BindGroup {
+    let launch = &variant.launches[index];
+    let uniform = wgpu::BindGroupEntry {
+        binding: 0,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &variant.uniforms,
+            offset: variant.uniform_offsets[index],
+            size: wgpu::BufferSize::new(launch.dispatch.parameters.len() as u64),
+        }),
+    };
+    let storage = launch.dispatch.bindings.iter().zip(&launch.spans).map(|(binding, span)| {
+        let (buffer, start) = match span.storage {
+            Storage::Input(i) => (inputs[i].buffer(), inputs[i].offset()),
+            Storage::Output(i) => (outputs[i].buffer(), outputs[i].offset()),
+            Storage::Workspace(i) => (&workspace.buffers[i], 0),
+            Storage::Constant(i) => (&*variant.constants[i], 0),
+        };
+        let size = span.bytes.and_then(wgpu::BufferSize::new);
+        let resource = wgpu::BufferBinding { buffer, offset: start + span.offset, size };
+        wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::Buffer(resource) }
+    });
+    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+    context.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&launch.dispatch.label),
+        layout: &pipeline.layout,
+        entries: &entries,
+    })
+}

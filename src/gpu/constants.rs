@@ -1,0 +1,81 @@
+//! Constants in device memory: packed weights and tables, uploaded once per context and shared by all plans that read the
+//! same. What they hold is `kernels::constant`'s.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::Context;
+use super::device_tensor::USAGE;
+use crate::error::Result;
+use crate::kernels::{self, Constant};
+use crate::ops::Op;
+use crate::tensor::Tensor;
+
+/// What tells two constants apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// Weights: the tensor's address, what else decides the packing, and which part it is. Packing is not repeated.
+    Weights(usize, usize, Constant),
+    /// Anything else, by 128 bits of hash of its words.
+    Words(u64, u64),
+}
+
+#[derive(Debug)]
+struct Entry {
+    buffer: Weak<wgpu::Buffer>,
+    /// Keeps the address from being used again while the entry lives.
+    _tensor: Option<Weak<Tensor>>,
+}
+
+/// The constants of a context that some plan still holds.
+#[derive(Debug, Default)]
+pub(super) struct Constants(Mutex<HashMap<Key, Entry>>);
+
+impl Constants {
+    /// The buffer of a constant that a candidate of this op asks for.
+    pub(super) fn get(&self, context: &Context, op: &Op, constant: Constant) -> Result<Arc<wgpu::Buffer>> {
+        let words = || kernels::constant(op, constant).expect("candidates ask for their own op's constants");
+        let is_weights =
+            matches!(constant, Constant::Weights { .. } | Constant::GroupedWeights | Constant::DepthwiseWeights);
+        let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
+            let label = format!("{}: {constant:?}", op.name());
+            Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
+        };
+        if let Some((tensor, tag)) = op.weight_identity().filter(|_| is_weights) {
+            let key = Key::Weights(Arc::as_ptr(tensor).addr(), tag, constant);
+            return self.shared(key, Some(Arc::downgrade(tensor)), || upload(&words()));
+        }
+        let words = words();
+        let hash = |seed: u64| {
+            let mut hasher = DefaultHasher::new();
+            (seed, &words).hash(&mut hasher);
+            hasher.finish()
+        };
+        self.shared(Key::Words(hash(0), hash(1)), None, || upload(&words))
+    }
+
+    fn shared(
+        &self,
+        key: Key,
+        tensor: Option<Weak<Tensor>>,
+        upload: impl FnOnce() -> Result<Arc<wgpu::Buffer>>,
+    ) -> Result<Arc<wgpu::Buffer>> {
+        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(buffer) = lock().get(&key).and_then(|entry| entry.buffer.upgrade()) {
+            return Ok(buffer);
+        }
+        // Uploading takes long and does not hold the lock; of two threads that do, one's buffer stays.
+        let uploaded = upload()?;
+        let mut entries = lock();
+        if let Some(buffer) = entries.get(&key).and_then(|entry| entry.buffer.upgrade()) {
+            return Ok(buffer);
+        }
+        if entries.len() == entries.capacity() {
+            entries.retain(|_, entry| entry.buffer.strong_count() > 0);
+        }
+        entries.insert(key, Entry { buffer: Arc::downgrade(&uploaded), _tensor: tensor });
+        Ok(uploaded)
+    }
+}
