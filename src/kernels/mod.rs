@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod class;
 mod concat;
 mod conv;
 mod dispatch;
@@ -9,12 +10,14 @@ mod dynamic;
 mod granularity;
 mod matmul;
 mod pool;
+pub(crate) mod probe;
 mod program;
 mod quantize;
 mod requantize;
 mod stage;
 mod table;
 
+pub(crate) use class::class;
 pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
 pub use program::Program;
 
@@ -48,6 +51,13 @@ pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
     };
     debug_assert!(!candidates.is_empty());
     candidates
+}
+
+/// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
+/// 16-bit floats, which not every device has.
+#[must_use]
+pub fn probes(limits: &Limits) -> Vec<Dispatch> {
+    probe::Exercise::ALL.iter().map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
 }
 
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.
