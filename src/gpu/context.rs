@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::pipeline::Pipeline;
 use super::{DeviceTensor, Plan};
@@ -12,7 +12,7 @@ use crate::kernels::{Dispatch, Limits};
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::Tensor;
-use crate::tune::Tuner;
+use crate::tune::{Machine, Tuner, Tuning};
 
 /// What a [`Context`] is made with.
 ///
@@ -84,12 +84,14 @@ pub struct Context {
     id: u64,
     checked_shaders: bool,
     pipelines: Arc<Mutex<HashMap<String, Arc<Pipeline>>>>,
+    tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
 }
 
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
-    /// select another). It asks for no feature and for the adapter's own limits.
+    /// select another). It asks for the adapter's own limits and, where the adapter has them, for timestamps and 16-bit
+    /// floats, which [`Tuner::Measured`] and [`Context::probe_blocking`] use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -112,8 +114,12 @@ impl Context {
     /// As [`Context::new`].
     pub async fn with_options(options: &ContextOptions) -> Result<Self> {
         let adapter = Self::adapter(options).await?;
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("lowbit"), required_limits: adapter.limits(), ..Default::default() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("lowbit"),
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice(error.to_string()))?;
         Ok(Self { checked_shaders: options.checked_shaders, ..Self::from_device(device, queue) })
@@ -156,12 +162,19 @@ impl Context {
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let info = device.adapter_info();
+        let machine = Machine {
+            adapter: info.name,
+            driver: format!("{} {}", info.driver, info.driver_info),
+            backend: info.backend.to_string(),
+        };
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             device,
             queue,
             checked_shaders: false,
             pipelines: Arc::default(),
+            tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         }
     }
@@ -247,6 +260,35 @@ impl Context {
     /// If a tensor or the number of bindings exceeds a limit of the device, or the device fails.
     pub fn plan(&self, graph: &Graph, tuner: Tuner) -> Result<Plan> {
         Plan::new(self, graph, tuner)
+    }
+
+    /// Takes the choices of kernels that [`Context::save_tuning`] saved, for [`Tuner::Measured`] to use, and returns how
+    /// many it took.
+    ///
+    /// A file is good for the adapter, driver and version of this crate that it was saved with. Anything else, broken or
+    /// foreign, is ignored with a warning of the [log](https://docs.rs/log) crate. A file is never trusted: it can only pick
+    /// among the kernels that are right for an op.
+    ///
+    /// ```
+    /// # if let Ok(context) = lowbit::Context::new_blocking() {
+    /// assert_eq!(context.load_tuning("not a tuning file"), 0);
+    /// assert_eq!(context.load_tuning(&context.save_tuning()), 0); // nothing has been measured yet
+    /// # }
+    /// ```
+    pub fn load_tuning(&self, json: &str) -> usize {
+        self.tuning().load(json)
+    }
+
+    /// The choices of kernels that are known so far, as JSON: one entry per class of ops, with the adapter and its driver.
+    #[must_use]
+    pub fn save_tuning(&self) -> String {
+        self.tuning().save()
+    }
+
+    /// What is known of the fastest kernels here.
+    pub(super) fn tuning(&self) -> MutexGuard<'_, Tuning> {
+        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
+        self.tuning.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Copies a tensor to the device.

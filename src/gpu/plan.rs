@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::choose::Chooser;
 use super::context::Counting;
 use super::device_tensor::USAGE;
 use super::pipeline::Pipeline;
@@ -77,9 +78,10 @@ impl Plan {
         let mut places = external_places(graph)?;
         let mut launches = Vec::new();
         let mut parameters: Vec<u32> = Vec::new();
+        let mut chooser = Chooser::new(context, tuner);
         for step in graph.steps() {
             let mut candidates = kernels::candidates(&step.op, &limits);
-            let candidate = candidates.swap_remove(tuner.choose(&candidates));
+            let candidate = candidates.swap_remove(chooser.choose(&step.op, &candidates));
             for value in &step.outputs {
                 if let std::collections::hash_map::Entry::Vacant(entry) = places.entry(value.index()) {
                     let tensor_type = &graph.types()[value.index()];
