@@ -25,6 +25,8 @@
 //! | run one op and wait | [`Context::run`] |
 //! | run a network in one submission | [`Graph`], [`Context::plan`], [`Plan`] |
 //! | record into your own encoder | [`Plan::record`] |
+//! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
+//! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
@@ -87,6 +89,8 @@ mod tensor;
 mod tune;
 
 pub use error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gpu::Probe;
 pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
 pub use numeric::{Format, Multiplier, Rounding};
 pub use plan::{Graph, Value};

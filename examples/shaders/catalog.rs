@@ -12,9 +12,10 @@ use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 
-/// One launch of each distinct program, by name.
+/// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
-    let mut programs = BTreeMap::new();
+    let probes = kernels::probes(&Limits::default());
+    let mut programs: BTreeMap<_, _> = probes.into_iter().map(|d| (d.program.name(), d)).collect();
     for op in ops()? {
         for limits in [
             Limits::default(),

@@ -1,10 +1,8 @@
 //! A device with what this crate keeps beside it: compiled pipelines, counters, and whether it is lost. Tensors and plans
 //! are next door.
 
-#[cfg(not(target_arch = "wasm32"))]
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::constants::Constants;
 use super::pipeline::{Pipeline, Pipelines};
@@ -15,7 +13,7 @@ use crate::kernels::{Dispatch, Limits};
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::Tensor;
-use crate::tune::Tuner;
+use crate::tune::{Machine, Tuner, Tuning};
 
 /// What a [`Context`] is made with.
 ///
@@ -103,12 +101,14 @@ pub struct Context {
     /// Why the device is lost, once it is.
     lost: Arc<OnceLock<String>>,
     constants: Arc<Constants>,
+    tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
 }
 
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
-    /// select another). It asks for the adapter's own limits, and for no feature but a pipeline cache.
+    /// select another). It asks for the adapter's own limits and, where the adapter has them, for a pipeline cache, and for
+    /// timestamps and 16-bit floats, which [`Tuner::Measured`] and [`Context::probe_blocking`] use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -149,10 +149,11 @@ impl Context {
         if let Some(excess) = excess {
             return Err(excess);
         }
+        let useful = wgpu::Features::PIPELINE_CACHE | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lowbit"),
             required_limits: limits,
-            required_features: options.features | (offered & wgpu::Features::PIPELINE_CACHE),
+            required_features: options.features | (offered & useful),
             ..Default::default()
         };
         let (device, queue) =
@@ -202,6 +203,12 @@ impl Context {
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let info = device.adapter_info();
+        let machine = Machine {
+            adapter: info.name,
+            driver: format!("{} {}", info.driver, info.driver_info),
+            backend: info.backend.to_string(),
+        };
         let mut context = Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             device,
@@ -211,6 +218,7 @@ impl Context {
             constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
+            tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
         // In a browser the loss is a promise, which any number may wait for.
@@ -379,6 +387,35 @@ impl Context {
     /// The constants that its plans share.
     pub(super) fn constants(&self) -> &Constants {
         &self.constants
+    }
+
+    /// Takes the choices of kernels that [`Context::save_tuning`] saved, for [`Tuner::Measured`] to use, and returns how
+    /// many it took.
+    ///
+    /// A file is good for the adapter, driver and version of this crate that it was saved with. Anything else, broken or
+    /// foreign, is ignored with a warning of the [log](https://docs.rs/log) crate. A file is never trusted: it can only pick
+    /// among the kernels that are right for an op.
+    ///
+    /// ```
+    /// # if let Ok(context) = lowbit::Context::new_blocking() {
+    /// assert_eq!(context.load_tuning("not a tuning file"), 0);
+    /// assert_eq!(context.load_tuning(&context.save_tuning()), 0); // nothing has been measured yet
+    /// # }
+    /// ```
+    pub fn load_tuning(&self, json: &str) -> usize {
+        self.tuning().load(json)
+    }
+
+    /// The choices of kernels that are known so far, as JSON: one entry per class of ops, with the adapter and its driver.
+    #[must_use]
+    pub fn save_tuning(&self) -> String {
+        self.tuning().save()
+    }
+
+    /// What is known of the fastest kernels here.
+    pub(super) fn tuning(&self) -> MutexGuard<'_, Tuning> {
+        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
+        self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Copies a tensor to the device.
@@ -578,7 +615,7 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
         return new_instance(backends);
     }
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
-    let mut instances = INSTANCES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
         return instance.clone();
     }

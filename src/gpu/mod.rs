@@ -2,14 +2,23 @@
 //! and `kernels` as plain data.
 
 mod bindings;
+mod choose;
 mod constants;
 mod context;
 mod device_tensor;
+#[cfg(not(target_arch = "wasm32"))]
+mod measure;
 mod pipeline;
 mod pipeline_cache;
 mod plan;
+#[cfg(not(target_arch = "wasm32"))]
+mod probe;
+#[cfg(not(target_arch = "wasm32"))]
+mod stopwatch;
 
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
 pub use device_tensor::DeviceTensor;
 pub use plan::{Plan, PlanOptions};
+#[cfg(not(target_arch = "wasm32"))]
+pub use probe::Probe;

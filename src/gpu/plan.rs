@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::bindings::{Bindings, Workspace};
+use super::choose::Chooser;
 use super::context::Counting;
 use super::pipeline::Pipeline;
 use super::{Context, DeviceTensor};
@@ -86,7 +87,8 @@ const MOST_VARIANTS: usize = 64;
 
 impl Variant {
     fn new(context: &Context, graph: &Graph, frame: &Frame, limits: &Limits, tuner: Tuner) -> Result<Self> {
-        let schedule = frame.schedule(graph, limits, |_, candidates| tuner.choose(candidates))?;
+        let mut chooser = Chooser::new(context, tuner);
+        let schedule = frame.schedule(graph, limits, |op, candidates| chooser.choose(op, candidates))?;
         let mut parameters: Vec<u8> = Vec::new();
         let mut uniform_offsets = Vec::new();
         for launch in &schedule.launches {

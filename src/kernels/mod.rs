@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod class;
 mod concat;
 mod conv;
 mod dispatch;
@@ -9,12 +10,14 @@ mod dynamic;
 mod granularity;
 mod matmul;
 mod pool;
+pub(crate) mod probe;
 mod program;
 mod quantize;
 mod requantize;
 mod stage;
 mod table;
 
+pub(crate) use class::class;
 pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
 pub use program::Program;
 
@@ -65,6 +68,13 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
+}
+
+/// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
+/// 16-bit floats, which not every device has.
+#[must_use]
+pub fn probes(limits: &Limits) -> Vec<Dispatch> {
+    probe::Exercise::ALL.iter().map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
 }
 
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.

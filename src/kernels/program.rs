@@ -78,6 +78,16 @@ parts! {
     POOL = "pool.wgsl" [CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT];
     TABLE = "table.wgsl" [LINEAR_INDEX];
     CONCAT = "concat.wgsl" [LINEAR_INDEX];
+    PARAMS_PROBE = "params/probe.wgsl";
+    PROBE_F32 = "probe/f32.wgsl";
+    PROBE_F16 = "probe/f16.wgsl";
+    PROBE_FMA = "probe/fma.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_DOT = "probe/dot.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_WORKGROUP = "probe/workgroup.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_FILL = "probe/fill.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_READ = "probe/read.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_COPY = "probe/copy.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_LAUNCH = "probe/launch.wgsl" [PARAMS_PROBE];
 }
 
 /// A number that a program is compiled with.

@@ -1,8 +1,30 @@
-//! Which candidate runs. It sees labels and counts, never what an op computes; measuring is done with `gpu` by its caller.
+//! Which candidate runs. It sees labels, counts and times, never what an op computes; the times are `gpu`'s to take.
+
+mod tuning;
+
+pub(crate) use tuning::{Machine, Tuning, short};
+
+use std::time::Duration;
 
 use crate::kernels::Candidate;
 
 /// How a kernel is chosen among the candidates of an op.
+///
+/// Every candidate computes the same bits, so a choice is only ever a matter of time.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use lowbit::{Context, Graph, Tuner};
+/// # fn tuned(graph: &Graph) -> Result<(), Box<dyn std::error::Error>> {
+/// let context = Context::new_blocking()?;
+/// if let Ok(json) = std::fs::read_to_string("tuning.json") {
+///     context.load_tuning(&json);
+/// }
+/// let plan = context.plan(graph, Tuner::Measured { budget: Duration::from_secs(2) })?;
+/// std::fs::write("tuning.json", context.save_tuning())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Tuner {
@@ -11,14 +33,84 @@ pub enum Tuner {
     FirstGuess,
     /// The nth of each op, or the last where there are fewer: for tests and benchmarks that try them all.
     Nth(usize),
+    /// The fastest on this device. What the context knows already, from earlier plans or
+    /// [`Context::load_tuning`](crate::Context::load_tuning), is taken as it is; the rest is measured, op by op, and the
+    /// context remembers it. Ops that share a name, formats and shapes, the number of rows rounded up to a power of two,
+    /// share an entry.
+    ///
+    /// Measuring runs on the context's own queue and waits for it, so leave the device alone meanwhile. Where nothing may
+    /// wait, in a browser, only what is known is used.
+    Measured {
+        /// How long a call of [`Context::plan`](crate::Context::plan) may measure. Beyond it comes the end of the one
+        /// sample or compilation that was under way; ops that it does not reach take their first guess. Zero never
+        /// measures.
+        budget: Duration,
+    },
 }
 
 impl Tuner {
-    /// The index of the chosen candidate.
+    /// The index of the chosen candidate, where nothing is known of their times.
     pub(crate) fn choose(self, candidates: &[Candidate]) -> usize {
         match self {
-            Self::FirstGuess => 0,
+            Self::FirstGuess | Self::Measured { .. } => 0,
             Self::Nth(n) => n.min(candidates.len() - 1),
+        }
+    }
+}
+
+/// A candidate replaces the first guess if it takes less than this part of its time: smaller gains are noise.
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
+const CLEARLY_FASTER: f64 = 0.95;
+
+/// The index of the fastest candidate from the times of its samples, by the median. The first stays unless another is
+/// clearly faster; a median of zero is a clock too coarse to say anything, and a candidate without samples can't win.
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
+pub(crate) fn pick(samples: &[Vec<f64>]) -> usize {
+    let known = |times: &Vec<f64>| median(times).filter(|&time| time.is_finite() && time > 0.0);
+    let Some(first) = samples.first().and_then(known) else { return 0 };
+    let (mut best, mut least) = (0, first * CLEARLY_FASTER);
+    for (i, times) in samples.iter().enumerate().skip(1) {
+        if let Some(time) = known(times)
+            && time < least
+        {
+            (best, least) = (i, time);
+        }
+    }
+    best
+}
+
+/// The middle one of some times, the lower of two; `None` if there are none.
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
+pub(crate) fn median(times: &[f64]) -> Option<f64> {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pick_takes_the_lowest_median_if_it_is_clearly_lower() {
+        let table: [(&str, &[&[f64]], usize); 13] = [
+            ("nothing", &[], 0),
+            ("one", &[&[1.0]], 0),
+            ("clearly faster", &[&[1.0, 1.0], &[0.5, 0.5]], 1),
+            ("the fastest of several", &[&[4.0], &[2.0], &[1.0], &[3.0]], 2),
+            ("slower", &[&[1.0], &[2.0]], 0),
+            ("faster within noise", &[&[1.0], &[0.97]], 0),
+            ("all equal", &[&[1.0, 1.0], &[1.0, 1.0], &[1.0, 1.0]], 0),
+            ("an outlier", &[&[1.0, 1.1, 1.2], &[0.1, 2.0, 2.1]], 0),
+            ("a coarse clock: all zero", &[&[0.0, 0.0], &[0.0, 0.0]], 0),
+            ("a coarse clock: first zero", &[&[0.0], &[1.0]], 0),
+            ("a coarse clock: other zero", &[&[1.0], &[0.0]], 0),
+            ("no samples within the budget", &[&[1.0], &[]], 0),
+            ("no clock at all", &[&[f64::NAN], &[f64::INFINITY], &[1.0]], 0),
+        ];
+        for (name, samples, expected) in table {
+            let samples: Vec<_> = samples.iter().map(|times| times.to_vec()).collect();
+            assert_eq!(pick(&samples), expected, "{name}");
         }
     }
 }

@@ -1,0 +1,3 @@
+// The real numbers of fma.wgsl as 32-bit floats.
+
+alias real = f32;

@@ -1,0 +1,266 @@
+//! What a device can do: a few numbers that bound every kernel's speed, measured by the small launches of
+//! `kernels/probe.rs`. Nothing here chooses a kernel.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::device_tensor::USAGE;
+use super::pipeline::Pipeline;
+use super::stopwatch::Stopwatch;
+use super::{Context, DeviceTensor};
+use crate::error::{Error, Result};
+use crate::kernels::Limits;
+use crate::kernels::probe::{Exercise, Size, bytes};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+use crate::tune::median;
+
+/// What a device can do at best, as [`Context::probe_blocking`] measured it.
+///
+/// No kernel is faster than these numbers allow, so that a kernel's own speed can be read as a part of them. They are
+/// medians of a few samples and differ by some percent from one time to the next. G is 10⁹, Gi is 2³⁰.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Probe {
+    /// Name, backend and driver of the adapter.
+    pub device: String,
+    /// Whether the device's own clock was read; otherwise the host's, which adds a little for each submission.
+    pub device_clock: bool,
+    /// f32 fused multiply-adds, in 10⁹ operations per second; one is two operations.
+    pub f32_gflops: f64,
+    /// f16 fused multiply-adds, in 10⁹ operations per second; `None` if the device was not made with 16-bit floats.
+    pub f16_gflops: Option<f64>,
+    /// `dot4I8Packed` with a sum, in 10⁹ operations per second; one is four multiplications and four additions.
+    pub dot_gops: f64,
+    /// Reads from workgroup memory, all workgroups together, in 2³⁰ bytes per second.
+    pub workgroup_gib_per_s: f64,
+    /// Reads from device memory, in 2³⁰ bytes per second. On a device as slow as a CPU the data stay small enough for its
+    /// caches.
+    pub read_gib_per_s: f64,
+    /// Reads from and writes to device memory while copying, both counted, in 2³⁰ bytes per second.
+    pub copy_gib_per_s: f64,
+    /// What a launch costs within a pass if it waits for the one before it and does next to nothing, in microseconds.
+    pub launch_us: f64,
+}
+
+/// Seconds of a sample: work is doubled until it takes this long, or until its largest size.
+const SAMPLE: f64 = 5e-3;
+
+/// Samples whose median counts; fewer where they take longer than `PATIENCE`, one at least.
+const SAMPLES: usize = 7;
+const PATIENCE: Duration = Duration::from_millis(60);
+
+/// The most launches in a pass.
+const MOST_REPEATS: u32 = 4096;
+
+impl Context {
+    /// Measures what this device can do, in a second or less, and checks what it computed meanwhile. Not available in
+    /// browsers, where nothing may wait.
+    ///
+    /// # Errors
+    /// If the device fails, computes something wrong, or lacks the memory: a buffer that it reads in 5 ms, but no more than
+    /// 256 MiB, and its copy.
+    ///
+    /// ```no_run
+    /// let context = lowbit::Context::new_blocking()?;
+    /// let probe = context.probe_blocking()?;
+    /// println!("{probe}");
+    /// println!("an int8 product of 1024 x 1024 x 1024 takes {:.1} ms at least", 2.0 * 1.074 / probe.dot_gops * 1e3);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn probe_blocking(&self) -> Result<Probe> {
+        let bench = Bench { context: self, limits: self.limits(), stopwatch: Stopwatch::new(self)? };
+        let has_f16 = self.device().features().contains(wgpu::Features::SHADER_F16);
+        let (read, copy) = bench.memory()?;
+        Ok(Probe {
+            device: self.description(),
+            device_clock: bench.stopwatch.reads_the_device(),
+            f32_gflops: bench.rate(Exercise::Fma32)? / 1e9,
+            f16_gflops: has_f16.then(|| bench.rate(Exercise::Fma16)).transpose()?.map(|rate| rate / 1e9),
+            dot_gops: bench.rate(Exercise::Dot)? / 1e9,
+            workgroup_gib_per_s: bench.rate(Exercise::Workgroup)? / GIB,
+            read_gib_per_s: read / GIB,
+            copy_gib_per_s: copy / GIB,
+            launch_us: 1e6 / bench.launches()?,
+        })
+    }
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+struct Bench<'a> {
+    context: &'a Context,
+    limits: Limits,
+    stopwatch: Stopwatch,
+}
+
+/// A launch with its buffers, which ran once: what is compiled or cleared at the first use is done.
+struct Ready {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+impl Bench<'_> {
+    /// Work per second of an exercise in arithmetic or workgroup memory.
+    fn rate(&self, exercise: Exercise) -> Result<f64> {
+        let (mut size, largest) = exercise.sizes(&self.limits);
+        loop {
+            let out = self.out(exercise, size)?;
+            let ready = self.ready(exercise, size, &[&out])?;
+            let seconds = self.seconds(&ready, 1)?;
+            if let Some(grown) = grown(size, largest).filter(|_| seconds < SAMPLE) {
+                size = grown;
+                continue;
+            }
+            let seconds = self.median(&ready, 1)?;
+            self.check(exercise, &out, &exercise.expected(size, &self.limits))?;
+            return Ok(exercise.work(size, &self.limits) / seconds);
+        }
+    }
+
+    /// Bytes per second of reading, and of copying.
+    fn memory(&self) -> Result<(f64, f64)> {
+        let (mut size, largest) = Exercise::Read.sizes(&self.limits);
+        let fits = |size| bytes(size, &self.limits) <= self.context.device().limits().max_storage_buffer_binding_size;
+        let (data, out, read) = loop {
+            let data = self.context.buffer("probe: data", bytes(size, &self.limits), USAGE, &[])?;
+            let out = self.out(Exercise::Read, size)?;
+            self.ready(Exercise::Fill, size, &[&data])?;
+            let read = self.ready(Exercise::Read, size, &[&data, &out])?;
+            let seconds = self.seconds(&read, 1)?;
+            match grown(size, largest).filter(|&grown| seconds < SAMPLE && fits(grown)) {
+                Some(grown) => size = grown,
+                None => break (data, out, read),
+            }
+        };
+        let sums = Exercise::Read.expected(size, &self.limits);
+        let reading = self.repeated(Exercise::Read, size, &read)?;
+        self.check(Exercise::Read, &out, &sums)?;
+
+        let copied = self.context.buffer("probe: copied", bytes(size, &self.limits), USAGE, &[])?;
+        let copy = self.ready(Exercise::Copy, size, &[&data, &copied])?;
+        let copying = self.repeated(Exercise::Copy, size, &copy)?;
+        // The copy is read as the original was, and has the same sums.
+        let out = self.out(Exercise::Read, size)?;
+        self.ready(Exercise::Read, size, &[&copied, &out])?;
+        self.check(Exercise::Copy, &out, &sums)?;
+        Ok((reading, copying))
+    }
+
+    /// Launches per second.
+    fn launches(&self) -> Result<f64> {
+        let (size, _) = Exercise::Launch.sizes(&self.limits);
+        let out = self.out(Exercise::Launch, size)?;
+        let ready = self.ready(Exercise::Launch, size, &[&out])?;
+        let rate = self.repeated(Exercise::Launch, size, &ready)?;
+        let counter = self.out(Exercise::Launch, size)?;
+        let ready = self.ready(Exercise::Launch, size, &[&counter])?;
+        self.seconds(&ready, 1000)?;
+        self.check(Exercise::Launch, &counter, &[1 + 1000])?;
+        Ok(rate)
+    }
+
+    /// Work per second of an exercise that is launched as often in a pass as a sample takes.
+    fn repeated(&self, exercise: Exercise, size: Size, ready: &Ready) -> Result<f64> {
+        let mut repeats = 1;
+        while repeats < MOST_REPEATS && self.seconds(ready, repeats)? < SAMPLE {
+            repeats *= 2;
+        }
+        Ok(exercise.work(size, &self.limits) * f64::from(repeats) / self.median(ready, repeats)?)
+    }
+
+    /// The median of some samples.
+    fn median(&self, ready: &Ready, repeats: u32) -> Result<f64> {
+        let start = Instant::now();
+        let mut samples = vec![self.seconds(ready, repeats)?];
+        while samples.len() < SAMPLES && start.elapsed() < PATIENCE {
+            samples.push(self.seconds(ready, repeats)?);
+        }
+        Ok(median(&samples).expect("there is one at least"))
+    }
+
+    /// The seconds of a pass of so many launches.
+    fn seconds(&self, ready: &Ready, repeats: u32) -> Result<f64> {
+        self.stopwatch.seconds(|pass| {
+            pass.set_pipeline(&ready.pipeline.pipeline);
+            pass.set_bind_group(0, &ready.bindings, &[]);
+            let [x, y, z] = ready.grid;
+            (0..repeats).for_each(|_| pass.dispatch_workgroups(x, y, z));
+            Ok(())
+        })
+    }
+
+    /// A buffer for what an exercise computes: a word per invocation.
+    fn out(&self, exercise: Exercise, size: Size) -> Result<wgpu::Buffer> {
+        self.context.buffer("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE, &[])
+    }
+
+    /// Compiles and binds a launch, `buffers` in the order of its bindings, and runs it once.
+    fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Ready> {
+        let dispatch = exercise.dispatch(size, &self.limits);
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&dispatch.parameters);
+        let uniform =
+            self.context.buffer(&dispatch.label, words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?;
+        let pipeline = self.context.pipeline(&dispatch)?;
+        let storage = dispatch.bindings.iter().map(|binding| binding.slot).zip(buffers.iter().copied());
+        let entries: Vec<_> = std::iter::once((0, &uniform))
+            .chain(storage)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let bindings = self.context.scoped(|| {
+            self.context.device().create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            })
+        })?;
+        let ready = Ready { pipeline, bindings, grid: dispatch.grid };
+        self.seconds(&ready, 1)?;
+        Ok(ready)
+    }
+
+    /// Refuses numbers of a device that computed something else than it was asked for.
+    fn check(&self, exercise: Exercise, out: &wgpu::Buffer, expected: &[u32]) -> Result<()> {
+        let words = TensorType::new(Format::Int32, [expected.len()])?;
+        let words = self.context.download_blocking(&DeviceTensor::from_buffer(words, out.clone(), 0)?)?;
+        let wrong = words.values::<i32>()?.iter().zip(expected).position(|(&got, &expected)| got as u32 != expected);
+        match wrong {
+            None => Ok(()),
+            Some(i) => Err(Error::Device(format!(
+                "the probe {exercise:?} got {:#x} in place {i}, but {:#x} is right",
+                words.values::<i32>()?[i],
+                expected[i]
+            ))),
+        }
+    }
+}
+
+/// The next size: twice the workgroups, and when they are as many as may be, twice the rounds.
+fn grown(size: Size, largest: Size) -> Option<Size> {
+    if size.groups < largest.groups {
+        return Some(Size { groups: (2 * size.groups).min(largest.groups), ..size });
+    }
+    (size.rounds < largest.rounds).then_some(Size { rounds: 2 * size.rounds, ..size })
+}
+
+impl fmt::Display for Probe {
+    /// One line per number, then one for the device.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |what: &str, value: Option<f64>, unit: &str| match value {
+            Some(value) => writeln!(f, "{what:<36} {value:>12.1} {unit}"),
+            None => writeln!(f, "{what:<36} {:>12}", "none"),
+        };
+        line("f32 fused multiply-add", Some(self.f32_gflops), "GFLOPS")?;
+        line("f16 fused multiply-add", self.f16_gflops, "GFLOPS")?;
+        line("int8 dot product", Some(self.dot_gops), "GOPS")?;
+        line("workgroup memory, read", Some(self.workgroup_gib_per_s), "GiB/s")?;
+        line("device memory, read", Some(self.read_gib_per_s), "GiB/s")?;
+        line("device memory, copied (read + write)", Some(self.copy_gib_per_s), "GiB/s")?;
+        line("launch within a pass", Some(self.launch_us), "µs")?;
+        write!(f, "{}, timed by the {}'s clock", self.device, if self.device_clock { "device" } else { "host" })
+    }
+}

@@ -1,0 +1,121 @@
+//! How long the device takes for a compute pass, by its own clock where it has one. What is run is the caller's; what
+//! follows from the times is `tune`'s and `gpu/probe.rs`'s.
+
+use std::time::Instant;
+
+use super::Context;
+use super::context::Counting;
+use crate::error::{Error, Result};
+
+/// Times compute passes, one at a time, waiting for each.
+pub(super) struct Stopwatch {
+    context: Context,
+    /// None where the device has no clock that can be read.
+    timestamps: Option<Timestamps>,
+}
+
+struct Timestamps {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readable: wgpu::Buffer,
+}
+
+/// Beginning and end of a pass.
+const COUNT: u32 = 2;
+const BYTES: u64 = 8 * COUNT as u64;
+
+impl Stopwatch {
+    /// A stopwatch for a queue that is idle: it waits for what was submitted before.
+    pub(super) fn new(context: &Context) -> Result<Self> {
+        let device = context.device();
+        wait(device)?;
+        let has_clock = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let timestamps = has_clock.then(|| context.scoped(|| Timestamps::new(device))).transpose()?;
+        Ok(Self { context: context.clone(), timestamps })
+    }
+
+    /// Whether the times are those of the device's own clock.
+    pub(super) fn reads_the_device(&self) -> bool {
+        self.timestamps.is_some()
+    }
+
+    /// Submits a pass of what is recorded, waits for it, and returns the seconds it took.
+    pub(super) fn seconds(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>) -> Result<f64> {
+        let (device, queue) = (self.context.device(), self.context.queue());
+        let seconds = self.context.scoped(|| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("lowbit, timed"),
+                timestamp_writes: self.timestamps.as_ref().map(|timestamps| wgpu::ComputePassTimestampWrites {
+                    query_set: &timestamps.set,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
+            });
+            record(&mut pass)?;
+            drop(pass);
+            if let Some(timestamps) = &self.timestamps {
+                timestamps.resolve(&mut encoder);
+            }
+            let commands = encoder.finish();
+            let start = Instant::now();
+            queue.submit([commands]);
+            wait(device)?;
+            let host = start.elapsed().as_secs_f64();
+            let of_device = self.timestamps.as_ref().map(|timestamps| timestamps.read(device)).transpose()?;
+            // A pass can't take longer than the wait for it: such a clock is broken, and so is one that stands still.
+            let period = f64::from(queue.get_timestamp_period()) * 1e-9;
+            let sound = of_device.map(|ticks| ticks as f64 * period).filter(|&t| t > 0.0 && t <= host * 1.05);
+            Ok(sound.unwrap_or(host))
+        })?;
+        Counting::count(&self.context.counting.submissions);
+        seconds
+    }
+}
+
+impl Timestamps {
+    fn new(device: &wgpu::Device) -> Self {
+        let buffer = |usage| {
+            let label = Some("timestamps");
+            device.create_buffer(&wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false })
+        };
+        Self {
+            set: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count: COUNT,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            readable: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        }
+    }
+
+    fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.set, 0..COUNT, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.readable, 0, Some(BYTES));
+    }
+
+    /// The ticks from beginning to end; 0 if the clock went backwards.
+    fn read(&self, device: &wgpu::Device) -> Result<u64> {
+        let failed = |error: String| Error::Device(format!("reading timestamps: {error}"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.readable.map_async(wgpu::MapMode::Read, .., move |result| {
+            let _ = sender.send(result);
+        });
+        wait(device)?;
+        let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
+        mapped.map_err(|error| failed(error.to_string()))?;
+        let view = self.readable.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        let ticks: Vec<u64> =
+            view.chunks_exact(8).map(|b| b.iter().rev().fold(0, |value, &b| value << 8 | u64::from(b))).collect();
+        drop(view);
+        self.readable.unmap();
+        Ok(ticks[1].saturating_sub(ticks[0]))
+    }
+}
+
+/// Waits until the queue is idle.
+fn wait(device: &wgpu::Device) -> Result<()> {
+    device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
+    Ok(())
+}

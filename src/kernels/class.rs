@@ -1,0 +1,76 @@
+//! The class of an op: ops of one class are expected to be fastest with the same candidate. It names what `tune` keeps
+//! apart without knowing what the op computes; legality is not its business, because labels are checked when they are used.
+
+use crate::ops::{Op, Operand};
+use crate::tensor::TensorType;
+
+/// Name, types of inputs and outputs, and shape of the weights: `matmul(uint8[64, 512]) -> int32[64, 10], int8[512, 10]`.
+///
+/// The number of rows of inputs and outputs is rounded up to a power of two, so that nearby batch sizes share a class.
+pub(crate) fn class(op: &Op) -> String {
+    let list = |types: Vec<TensorType>| types.iter().map(rounded).collect::<Vec<_>>().join(", ");
+    let mut class = format!("{}({}) -> {}", op.name(), list(op.inputs()), list(op.outputs()));
+    if let Some(weights) = weights(op) {
+        class += &format!(", {weights}");
+    }
+    class
+}
+
+/// The type with all dimensions but the last as one, rounded up; a vector is all rows.
+fn rounded(tensor_type: &TensorType) -> String {
+    let shape = tensor_type.shape();
+    let (rows, length) = match shape.dimensions() {
+        [elements] => (*elements, 1),
+        _ => (shape.rows(), shape.row_length()),
+    };
+    format!("{}[{}, {length}]", tensor_type.format(), rows.next_power_of_two())
+}
+
+/// The constant operand that decides how much work there is. Biases and tables are left out: they are small or of one size.
+fn weights(op: &Op) -> Option<&TensorType> {
+    match op {
+        Op::Matmul(op) => match op.rhs() {
+            Operand::Constant(weights) => Some(weights.tensor_type()),
+            _ => None,
+        },
+        Op::Conv(op) => Some(op.weights().tensor_type()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::Format;
+    use crate::ops::{Dequantize, Matmul};
+    use crate::tensor::{Quantization, Tensor};
+
+    fn matmul(lhs: Format, m: usize, n: usize) -> String {
+        let lhs = TensorType::new(lhs, [m, 16]).expect("a small shape");
+        let rhs = Tensor::new([16, n], vec![1i8; 16 * n]).expect("as many elements");
+        class(&Matmul::new(lhs, rhs).build().expect("a sound op").into())
+    }
+
+    #[test]
+    fn nearby_batches_share_a_class() {
+        assert_eq!(matmul(Format::Uint8, 5, 10), "matmul(uint8[8, 16]) -> int32[8, 10], int8[16, 10]");
+        assert_eq!(matmul(Format::Uint8, 5, 10), matmul(Format::Uint8, 8, 10));
+        assert_ne!(matmul(Format::Uint8, 8, 10), matmul(Format::Uint8, 9, 10));
+        assert_ne!(matmul(Format::Uint8, 5, 10), matmul(Format::Int8, 5, 10));
+        assert_ne!(matmul(Format::Uint8, 5, 10), matmul(Format::Uint8, 5, 11));
+    }
+
+    #[test]
+    fn every_rank_has_a_class() {
+        for (dimensions, expected) in [
+            (vec![], "dequantize(uint8[1, 1]) -> float32[1, 1]"),
+            (vec![0], "dequantize(uint8[1, 1]) -> float32[1, 1]"),
+            (vec![97], "dequantize(uint8[128, 1]) -> float32[128, 1]"),
+            (vec![2, 3, 5], "dequantize(uint8[8, 5]) -> float32[8, 5]"),
+        ] {
+            let codes = TensorType::new(Format::Uint8, dimensions).expect("a small shape");
+            let codes = codes.quantized(Quantization::tensor(0.5, 0)).expect("a legal zero point");
+            assert_eq!(class(&Dequantize::new(codes).expect("a sound op").into()), expected);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The launches of the device probe, `shaders/probe/`: how much work each does and what it must come to. Timing them is
+//! `gpu/probe.rs`'s.
+
+use super::dispatch::{Binding, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+
+parameters! {
+    /// `shaders/params/probe.wgsl`.
+    struct Params {
+        rounds: u32,
+        stride: u32,
+        factor: u32,
+        addend: u32,
+    }
+}
+
+/// What a launch exercises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exercise {
+    /// `fma` of f32.
+    Fma32,
+    /// `fma` of f16.
+    Fma16,
+    /// `dot4I8Packed`.
+    Dot,
+    /// Reads from workgroup memory.
+    Workgroup,
+    /// Writes to device memory what the next two need.
+    Fill,
+    /// Reads from device memory.
+    Read,
+    /// Reads from device memory and writes to it.
+    Copy,
+    /// Nothing much.
+    Launch,
+}
+
+/// How much work a launch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub groups: u32,
+    /// How often an invocation of an arithmetic exercise, or one of workgroup memory, repeats its work.
+    pub rounds: u32,
+}
+
+/// Steps of a chain in a round, and chains of an invocation: `fma.wgsl` and `dot.wgsl`.
+const STEPS: u32 = 256;
+const CHAINS: u32 = 16;
+
+/// Columns and vec4s of the tile of `workgroup.wgsl`.
+const COLUMNS: u32 = 128;
+const TILE: u32 = 4 * COLUMNS;
+
+/// The vec4s of device memory that an invocation owns: `fill.wgsl`, `read.wgsl` and `copy.wgsl`.
+const VECS: u32 = 16;
+
+/// An odd number whose multiples look like noise.
+const NOISE: u32 = 0x9e37_79b1;
+
+/// What the codes of `dot.wgsl` are multiplied with.
+const WEIGHTS: u32 = 0x05fb_0d03;
+
+/// An odd number of columns.
+const COLUMN_STEP: u32 = 1;
+
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a probe waits, which a browser can't"))]
+impl Exercise {
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Fma32, Self::Fma16, Self::Dot, Self::Workgroup, Self::Fill, Self::Read, Self::Copy, Self::Launch];
+
+    fn program(self) -> Program {
+        let program = match self {
+            Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
+            Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
+            Self::Dot => Program::new(&program::PROBE_DOT),
+            Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
+            Self::Fill => Program::new(&program::PROBE_FILL),
+            Self::Read => Program::new(&program::PROBE_READ),
+            Self::Copy => Program::new(&program::PROBE_COPY),
+            Self::Launch => Program::new(&program::PROBE_LAUNCH),
+        };
+        match self {
+            Self::Fma32 | Self::Fma16 | Self::Dot => program.constant("STEPS", STEPS),
+            Self::Fill | Self::Read | Self::Copy => program.constant("VECS", VECS),
+            Self::Workgroup | Self::Launch => program,
+        }
+    }
+
+    /// The factor and the addend of the uniform block.
+    fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::Dot => (WEIGHTS, 0),
+            Self::Workgroup => (COLUMN_STEP, NOISE),
+            Self::Fill | Self::Read | Self::Copy => (NOISE, 0),
+            Self::Fma32 | Self::Fma16 | Self::Launch => (1, 1),
+        }
+    }
+
+    /// The launch; its bindings are what it reads, if anything, then what it writes, in the order of slots.
+    pub(crate) fn dispatch(self, size: Size, limits: &Limits) -> Dispatch {
+        let (factor, addend) = self.numbers();
+        let params = Params { rounds: size.rounds, stride: invocations(size, limits), factor, addend };
+        let program = self.program().constant("GROUP_X", group(limits));
+        let reads = matches!(self, Self::Read | Self::Copy).then_some(Binding::read(1, Resource::Input(0)));
+        let bindings = reads.into_iter().chain([Binding::write(6, Resource::Output(0))]);
+        Dispatch::new(program, &params, Params::FIELDS, bindings, size.groups as usize, limits)
+    }
+
+    /// The smallest work, and the largest: no loop gets near 65,535 rounds, where some drivers end it unasked, and the grid
+    /// has one dimension.
+    pub(crate) fn sizes(self, limits: &Limits) -> (Size, Size) {
+        let most = limits.groups_per_dimension.clamp(1, 4096);
+        let (groups, least, rounds) = match self {
+            Self::Fma32 | Self::Fma16 | Self::Dot => (most, 1, 512),
+            Self::Workgroup => (most, COLUMNS, 256 * COLUMNS),
+            Self::Fill | Self::Read | Self::Copy => (most, 1, 1),
+            Self::Launch => (1, 1, 1),
+        };
+        (Size { groups: groups.min(16), rounds: least }, Size { groups, rounds })
+    }
+
+    /// How much a launch gets done: operations, bytes, or launches.
+    pub(crate) fn work(self, size: Size, limits: &Limits) -> f64 {
+        let invocations = f64::from(invocations(size, limits));
+        let steps = invocations * f64::from(size.rounds) * f64::from(STEPS * CHAINS);
+        match self {
+            Self::Fma32 | Self::Fma16 => 2.0 * steps,
+            // Four multiplications and four additions.
+            Self::Dot => 8.0 * steps,
+            Self::Workgroup => invocations * f64::from(size.rounds) * 64.0,
+            Self::Fill | Self::Read => bytes(size, limits) as f64,
+            Self::Copy => 2.0 * bytes(size, limits) as f64,
+            Self::Launch => 1.0,
+        }
+    }
+
+    /// The words of `out`, for those exercises that have it: one per invocation, or one counter.
+    pub(crate) fn words(self, size: Size, limits: &Limits) -> usize {
+        if self == Self::Launch { 1 } else { invocations(size, limits) as usize }
+    }
+
+    /// What the invocations leave in `out`.
+    pub(crate) fn expected(self, size: Size, limits: &Limits) -> Vec<u32> {
+        let count = invocations(size, limits);
+        match self {
+            Self::Fma32 | Self::Fma16 => chains(count, size.rounds, |start| start + STEPS),
+            Self::Dot => {
+                chains(count, size.rounds, |start| (0..STEPS).fold(start, |x, _| dot(x, WEIGHTS).wrapping_add(x)))
+            }
+            Self::Workgroup => {
+                let tile = (0..4 * TILE).fold(0u32, |sum, word| sum.wrapping_add(word.wrapping_mul(NOISE)));
+                vec![tile.wrapping_mul(size.rounds / COLUMNS); count as usize]
+            }
+            // Words 4 (index + i · stride) + lane, for i < 16 and lane < 4.
+            Self::Read => (0..count).map(|index| (256 * index + 1920 * count + 96).wrapping_mul(NOISE)).collect(),
+            Self::Fill | Self::Copy => Vec::new(),
+            Self::Launch => vec![1],
+        }
+    }
+}
+
+/// Invocations of a workgroup.
+fn group(limits: &Limits) -> u32 {
+    1 << limits.invocations.clamp(1, 256).ilog2()
+}
+
+fn invocations(size: Size, limits: &Limits) -> u32 {
+    size.groups * group(limits)
+}
+
+/// The bytes of device memory that the invocations own together.
+pub(crate) fn bytes(size: Size, limits: &Limits) -> u64 {
+    u64::from(invocations(size, limits)) * u64::from(VECS) * 16
+}
+
+/// For each invocation the sum over rounds and chains, from what a chain comes to.
+fn chains(invocations: u32, rounds: u32, last: impl Fn(u32) -> u32) -> Vec<u32> {
+    let sum = |terms: &mut dyn Iterator<Item = u32>| terms.fold(0u32, u32::wrapping_add);
+    let round: Vec<u32> = (0..64).map(|start| sum(&mut (start..start + CHAINS).map(&last))).collect();
+    let totals: Vec<u32> =
+        (0..64).map(|first| sum(&mut (0..rounds).map(|r| round[(first + r) as usize % 64]))).collect();
+    (0..invocations).map(|index| totals[index as usize % 64]).collect()
+}
+
+/// `dot4I8Packed`, as a bit pattern.
+fn dot(a: u32, b: u32) -> u32 {
+    let products =
+        a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(|(a, b)| i32::from(a as i8) * i32::from(b as i8));
+    products.sum::<i32>() as u32
+}
