@@ -15,8 +15,9 @@ use crate::tensor::Tensor;
 /// What tells two constants apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Weights: the tensor's address, what else decides the packing, and which part it is. Packing is not repeated.
-    Weights(usize, usize, Constant),
+    /// Weights: the tensor's address, the op's name and what else decides the packing, and which part it is. Packing is
+    /// not repeated.
+    Weights(usize, &'static str, usize, Constant),
     /// Anything else, by 128 bits of hash of its words.
     Words(u64, u64),
 }
@@ -43,7 +44,8 @@ impl Constants {
             Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
         };
         if let Some((tensor, tag)) = op.weight_identity().filter(|_| is_weights) {
-            let key = Key::Weights(Arc::as_ptr(tensor).addr(), tag, constant);
+            let name = if let Op::Fused(op) = op { op.first().name() } else { op.name() };
+            let key = Key::Weights(Arc::as_ptr(tensor).addr(), name, tag, constant);
             return self.shared(key, Some(Arc::downgrade(tensor)), || upload(&words()));
         }
         let words = words();

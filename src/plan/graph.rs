@@ -330,6 +330,13 @@ impl Graph {
     /// # Errors
     /// If the inputs don't fit.
     pub fn run_reference(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        if let Some(extent) = self.extent_of(inputs.iter().map(|t| t.tensor_type()))?.filter(|&e| Some(e) != self.extent) {
+            return self.at_extent(extent)?.run_at(inputs);
+        }
+        self.run_at(inputs)
+    }
+
+    fn run_at(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         self.check_outputs()?;
         let mut tensors: Vec<Option<Tensor>> = vec![None; self.types.len()];

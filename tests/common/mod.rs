@@ -6,12 +6,42 @@
 mod bounds;
 
 use lowbit::{
-    Context, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op, reference,
+    Context, ContextOptions, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
+    reference,
 };
 
-/// A context on the default adapter. Without one the test is skipped and says so, unless `LOWBIT_REQUIRE_ADAPTER=1`.
-pub(crate) fn context() -> Option<Context> {
-    match Context::new_blocking() {
+/// The limits that `LOWBIT_LIMITS` names: `webgpu` for the least that WebGPU guarantees, `tiny` for much less; without it
+/// the adapter's own.
+pub(crate) fn limits() -> Option<wgpu::Limits> {
+    match std::env::var("LOWBIT_LIMITS").unwrap_or_default().as_str() {
+        "" => None,
+        "webgpu" => Some(wgpu::Limits::default()),
+        "tiny" => Some(tiny_limits()),
+        other => panic!("LOWBIT_LIMITS is {other}, but it may be webgpu or tiny"),
+    }
+}
+
+/// Half the storage buffers, a quarter of the invocations and a fraction of the workgroups that WebGPU guarantees.
+pub(crate) fn tiny_limits() -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 4,
+        max_compute_workgroup_storage_size: 16 << 10,
+        max_compute_invocations_per_workgroup: 64,
+        max_compute_workgroup_size_x: 64,
+        max_compute_workgroup_size_y: 64,
+        max_compute_workgroup_size_z: 1,
+        max_compute_workgroups_per_dimension: 255,
+        max_storage_buffer_binding_size: 1 << 20,
+        max_buffer_size: 16 << 20,
+        ..wgpu::Limits::default()
+    }
+}
+
+/// A context with these limits on the default adapter, or the same excuse as [`context`].
+pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
+    let mut options = ContextOptions::default();
+    options.limits = limits;
+    match pollster::block_on(Context::with_options(&options)) {
         Ok(context) => Some(context),
         Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
             panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")
@@ -21,6 +51,12 @@ pub(crate) fn context() -> Option<Context> {
             None
         }
     }
+}
+
+/// A context on the default adapter, with the limits of `LOWBIT_LIMITS`. Without an adapter the test is skipped and says
+/// so, unless `LOWBIT_REQUIRE_ADAPTER=1`.
+pub(crate) fn context() -> Option<Context> {
+    context_with(limits())
 }
 
 /// A small generator (SplitMix64), so that a seed names the same data everywhere.

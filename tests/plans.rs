@@ -1,0 +1,371 @@
+//! Whole graphs: whatever the planner fuses, reorders, overwrites and packs, the outputs are those of the ops one after the
+//! other on the reference, bit for bit. Single ops are in `equivalence.rs`, limits of devices in `limits.rs`.
+
+mod common;
+
+use common::{Random, context, first_difference};
+use lowbit::ops::{
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
+    Quantize, Requantization, Requantize, Table,
+};
+use lowbit::{
+    Context, DeviceTensor, Format, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value,
+    Workspace,
+};
+
+const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+
+/// A graph of random ops over `[extent, n]` codes, with extents up to `extent`, and how many steps it has.
+fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let mut values: Vec<Value> = Vec::new();
+    for _ in 0..random.integer(1, 3) {
+        let (format, n) = (random.pick(&CODES), random.pick(&[1, 5, 16, 33]));
+        values.push(graph.dynamic_input(code_type(random, format, &[extent, n])?)?);
+    }
+    let inputs = values.len();
+    for _ in 0..steps {
+        // Mostly recent values, so that chains form.
+        let back = random.integer(0, 3).min(values.len() as i64 - 1) as usize;
+        let x = values[values.len() - 1 - back];
+        let made = step(random, &mut graph, x, &values)?;
+        values.push(made);
+    }
+    let last = values[values.len() - 1];
+    graph.output(last);
+    for &value in &values[inputs..values.len() - 1] {
+        if random.next() % 8 == 0 {
+            graph.output(value);
+        }
+    }
+    Ok(graph)
+}
+
+fn code_type(random: &mut Random, format: Format, dimensions: &[usize]) -> Result<TensorType> {
+    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(random.scale(), random.zero_point(format)))
+}
+
+fn requantization(random: &mut Random) -> Result<Requantization> {
+    let format = random.pick(&CODES);
+    let made = Requantization::new(format, random.scale(), random.zero_point(format))?;
+    Ok(if random.next() % 2 == 0 { made.relu() } else { made })
+}
+
+fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> Result<Value> {
+    let input = graph.tensor_type(x)?.clone();
+    let (extent, n) = (input.dimensions()[0], input.dimensions()[1]);
+    let output = requantization(random)?;
+    let same: Vec<Value> =
+        values.iter().copied().filter(|&v| graph.tensor_type(v).is_ok_and(|t| t.shape() == input.shape())).collect();
+    match random.next() % 9 {
+        0 => graph.add(Table::leaky_relu(input, 0.1, output)?, &[x]),
+        1 => {
+            // A clamp and nothing else.
+            let (low, high) = input.format().range().expect("codes");
+            let entries = std::array::from_fn(|byte| {
+                let code = if input.format() == Format::Int8 { i32::from(byte as u8 as i8) } else { byte as i32 };
+                code.clamp(low + 20, high - 30) as u8
+            });
+            graph.add(Table::from_bytes(input.clone(), input, entries)?, &[x])
+        }
+        2 => graph.add(Requantize::new(input, output)?, &[x]),
+        3 | 4 => {
+            let y = random.pick(&same);
+            let other = graph.tensor_type(y)?.clone();
+            if random.next() % 3 == 0 {
+                graph.add(Multiply::new(input, other, output)?, &[x, y])
+            } else {
+                graph.add(Add::new(input, other, output)?, &[x, y])
+            }
+        }
+        5 => {
+            // Raw accumulators, then a requantization by column.
+            let columns = random.pick(&[1, 5, 16, 33]);
+            let weights = random.quantized(Format::Int8, &[n, columns]);
+            let sums = graph.add(Matmul::new(input, weights).build()?, &[x])?;
+            let scales: Vec<f32> = (0..columns).map(|_| random.scale() * 0.01).collect();
+            let sum_type = TensorType::new(Format::Int32, [extent, columns])?
+                .quantized(Quantization::symmetric_axis(1, scales))?;
+            graph.add(Requantize::new(sum_type, output)?, &[sums])
+        }
+        6 => {
+            let (format, columns) = (random.pick(&CODES), random.pick(&[5, 16, 33]));
+            let weights = random.quantized(format, &[n, columns]);
+            graph.add(Matmul::new(input, weights).output(output).build()?, &[x])
+        }
+        7 => {
+            let y = random.pick(values);
+            let other = graph.tensor_type(y)?.clone();
+            graph.add(Concat::new(vec![input, other], 1, output)?, &[x, y])
+        }
+        _ => {
+            let real = graph.add(Dequantize::new(input)?, &[x])?;
+            if random.next() % 2 == 0 {
+                let format = random.pick(&CODES);
+                return graph.add(Quantize::new(code_type(random, format, &[extent, n])?)?, &[real]);
+            }
+            let dynamic = DynamicQuantize::new([extent, n], Format::Uint8, DynamicGranularity::Row)?;
+            let made = graph.add_all(dynamic, &[real])?;
+            let matmul = Matmul::new(graph.tensor_type(made[0])?.clone(), random.quantized(Format::Int8, &[n, 7]))
+                .dynamic_lhs(DynamicGranularity::Row)
+                .output(Output::real());
+            let real = graph.add(matmul.build()?, &made)?;
+            graph.add(Quantize::new(code_type(random, Format::Int8, &[extent, 7])?)?, &[real])
+        }
+    }
+}
+
+/// Random inputs for a graph, at an extent.
+fn inputs(random: &mut Random, graph: &Graph, extent: usize) -> Result<Vec<Tensor>> {
+    graph
+        .input_types()
+        .map(|t| {
+            let mut dimensions = t.dimensions().to_vec();
+            dimensions[0] = extent;
+            let codes = random.codes(t.format(), &dimensions);
+            match t.quantization() {
+                Some(quantization) => codes.quantized(quantization.clone()),
+                None => Ok(codes),
+            }
+        })
+        .collect()
+}
+
+/// A workspace full of poison.
+fn poisoned_workspace(context: &Context, sizes: &[u64]) -> Result<Workspace> {
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+    let buffer = |&size: &u64| {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        let buffer = context.device().create_buffer(&descriptor);
+        context.queue().write_buffer(&buffer, 0, &vec![0xab; size as usize]);
+        buffer
+    };
+    Workspace::from_buffers(sizes.iter().map(buffer).collect())
+}
+
+/// Binds and records a graph's plan at an extent and compares every output with the reference.
+fn check(context: &Context, plan: &lowbit::Plan, reference: &Graph, host: &[Tensor], name: &str) -> Result<()> {
+    let host: Vec<&Tensor> = host.iter().collect();
+    let expected = reference.run_reference(&host)?;
+    let inputs = host.iter().map(|t| context.upload(t)).collect::<Result<Vec<_>>>()?;
+    let inputs: Vec<&DeviceTensor> = inputs.iter().collect();
+    let types: Vec<&TensorType> = inputs.iter().map(|t| t.tensor_type()).collect();
+    let allocate = |t: TensorType| DeviceTensor::allocate(context, t);
+    let outputs = plan.output_types_for(&types)?.into_iter().map(allocate).collect::<Result<Vec<_>>>()?;
+    let workspace = poisoned_workspace(context, plan.workspace_buffers())?;
+    let bindings = plan.bind_with(&inputs, &outputs.iter().collect::<Vec<_>>(), &workspace)?;
+    let before = context.counters();
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    plan.record(&mut encoder, &bindings)?;
+    plan.record(&mut encoder, &bindings)?;
+    assert_eq!(context.counters(), before, "{name}: recording makes nothing");
+    context.queue().submit([encoder.finish()]);
+    for (i, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
+        if let Some(difference) = first_difference(&context.download_blocking(output)?, expected) {
+            panic!("{name}, output {i}: {difference}\n{plan}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn random_graphs_equal_the_reference() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(31);
+    let (mut ops, mut launches, mut in_place) = (0, 0, 0);
+    for case in 0..150 {
+        let (extent, steps) = (random.pick(&[1, 2, 7]), random.integer(1, 14) as usize);
+        let graph = random_graph(&mut random, extent, steps)?;
+        let mut options = PlanOptions::from(if case % 3 == 0 { Tuner::Nth(1) } else { Tuner::FirstGuess });
+        options.single_workspace_buffer = case % 4 == 1;
+        let plan = context.plan_with(&graph, options)?;
+        assert!(plan.workspace_bytes() >= plan.live_bytes());
+        assert!(!options.single_workspace_buffer || plan.workspace_buffers().len() <= 1);
+        for at in [extent, 1, 0] {
+            let host = inputs(&mut random, &graph, at)?;
+            check(&context, &plan, &graph, &host, &format!("graph {case} at extent {at}"))?;
+        }
+        ops += graph.ops().len();
+        launches += plan.launches();
+        in_place += plan.to_string().matches("in place").count();
+    }
+    println!("{ops} ops in {launches} launches, {in_place} in place, on {}", context.description());
+    assert!(launches < ops && in_place > 0, "something is fused and something overwritten");
+    Ok(())
+}
+
+/// The steps of one launch, as a plan prints them.
+fn launch_lines(plan: &lowbit::Plan) -> Vec<String> {
+    let text = plan.to_string();
+    text.lines().filter(|line| !line.starts_with("workspace")).map(str::to_string).collect()
+}
+
+#[test]
+fn a_residual_block_is_two_launches() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(32);
+    let mut graph = Graph::new();
+    let image_type = code_type(&mut random, Format::Uint8, &[1, 6, 6, 8])?;
+    let image = graph.input(image_type.clone());
+    let conv = |random: &mut Random, input: TensorType, output: Output| {
+        let weights = random.quantized(Format::Int8, &[8, 3, 3, 8]);
+        Conv::new(input, weights).padding(Padding::SameUpper).output(output).build()
+    };
+    let sums = graph.add(conv(&mut random, image_type.clone(), Output::Accumulator)?, &[image])?;
+    let sum_type = TensorType::new(Format::Int32, [1, 6, 6, 8])?.quantized(Quantization::tensor(0.001, 0))?;
+    let codes = graph.add(Requantize::new(sum_type, Requantization::new(Format::Uint8, 0.05, 128)?)?, &[sums])?;
+    let codes_type = graph.tensor_type(codes)?.clone();
+    let relu = std::array::from_fn(|byte| (byte as u8).max(128));
+    let codes = graph.add(Table::from_bytes(codes_type.clone(), codes_type.clone(), relu)?, &[codes])?;
+    let second = conv(&mut random, codes_type, Requantization::new(Format::Int8, 0.05, 3)?.into())?;
+    let second = graph.add(second, &[codes])?;
+    let sum = Add::new(
+        graph.tensor_type(second)?.clone(),
+        image_type,
+        Requantization::new(Format::Uint8, 0.05, 100)?.relu(),
+    )?;
+    let sum = graph.add(sum, &[second, image])?;
+    graph.output(sum);
+
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let lines = launch_lines(&plan);
+    assert_eq!(lines.len(), 2, "{plan}");
+    assert!(lines[0].ends_with("conv + requantize + table"), "{plan}");
+    assert!(lines[1].ends_with("conv + add"), "{plan}");
+    assert!(lines[1].contains("reads") && lines[1].contains("writes") && lines[1].contains("op "), "{plan}");
+    let image = random
+        .codes(Format::Uint8, &[1, 6, 6, 8])
+        .quantized(graph.input_types().next().and_then(|t| t.quantization()).expect("one input").clone())?;
+    check(&context, &plan, &graph, &[image], "residual block")
+}
+
+#[test]
+fn what_others_read_is_not_fused_away() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(33);
+    let mut graph = Graph::new();
+    let input_type = code_type(&mut random, Format::Int8, &[4, 12])?;
+    let x = graph.input(input_type.clone());
+    let doubled =
+        graph.add(Table::leaky_relu(input_type.clone(), 2.0, Requantization::new(Format::Int8, 0.1, 0)?)?, &[x])?;
+    let middle = graph.tensor_type(doubled)?.clone();
+    let a = graph.add(Table::sigmoid(middle.clone(), Requantization::new(Format::Uint8, 0.004, 0)?)?, &[doubled])?;
+    let b = graph.add(Table::leaky_relu(middle, 0.3, Requantization::new(Format::Int8, 0.2, 5)?)?, &[doubled])?;
+    graph.output(a);
+    graph.output(doubled);
+    let unused =
+        graph.add(Table::sigmoid(graph.tensor_type(b)?.clone(), Requantization::new(Format::Int8, 0.2, 5)?)?, &[b])?;
+    graph.name(unused, "unused")?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert_eq!(plan.launches(), 2, "the tables that nothing needs are left out: {plan}");
+    let host = random.codes(Format::Int8, &[4, 12]).quantized(input_type.quantization().expect("codes").clone())?;
+    check(&context, &plan, &graph, &[host], "shared value")
+}
+
+#[test]
+fn chains_take_what_two_neighbours_need() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(34);
+    for case in 0..20 {
+        let mut graph = Graph::new();
+        let mut width = 16;
+        let input = code_type(&mut random, Format::Int8, &[32, width])?;
+        let mut x = graph.input(input);
+        let mut sizes = Vec::new();
+        for _ in 0..random.integer(2, 9) {
+            let next = random.integer(1, 20) as usize * 16;
+            let matmul = Matmul::new(graph.tensor_type(x)?.clone(), random.quantized(Format::Int8, &[width, next]));
+            x = graph.add(matmul.output(Requantization::new(Format::Int8, 0.1, 0)?).build()?, &[x])?;
+            sizes.push(32 * next as u64);
+            width = next;
+        }
+        graph.output(x);
+        sizes.pop();
+        let least = sizes.windows(2).map(|pair| pair[0] + pair[1]).max().or(sizes.first().copied()).unwrap_or(0);
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        assert_eq!(plan.workspace_bytes(), least, "chain {case} of {sizes:?}\n{plan}");
+    }
+    Ok(())
+}
+
+#[test]
+fn plans_of_one_context_share_their_weights() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(35);
+    let weights = std::sync::Arc::new(random.quantized(Format::Int8, &[64, 32]));
+    let graph = |m: usize| -> Result<Graph> {
+        let mut graph = Graph::new();
+        let input = TensorType::new(Format::Int8, [m, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+        let x = graph.input(input.clone());
+        let y = graph.add(Matmul::new(input, weights.clone()).build()?, &[x])?;
+        graph.output(y);
+        Ok(graph)
+    };
+    let first = context.plan(&graph(1)?, Tuner::FirstGuess)?;
+    let before = context.counters().buffers;
+    let second = context.plan(&graph(64)?, Tuner::FirstGuess)?;
+    assert_eq!(context.counters().buffers - before, 1, "only the parameters are new");
+    drop((first, second));
+    let before = context.counters().buffers;
+    let _third = context.plan(&graph(2)?, Tuner::FirstGuess)?;
+    assert_eq!(context.counters().buffers - before, 3, "dropped weights are uploaded again");
+    Ok(())
+}
+
+#[test]
+fn bad_bindings_are_refused() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(36);
+    let mut graph = Graph::new();
+    let input = code_type(&mut random, Format::Int8, &[8, 5])?;
+    let x = graph.dynamic_input(input.clone())?;
+    graph.name(x, "tokens")?;
+    let y = graph.add(Dequantize::new(input.clone())?, &[x])?;
+    let y = graph.add(Quantize::new(input.clone())?, &[y])?;
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let tensor = |rows: usize| {
+        let t = TensorType::new(Format::Int8, [rows, 5])?.quantized(input.quantization().expect("codes").clone())?;
+        DeviceTensor::allocate(&context, t)
+    };
+    let (three, eight, nine) = (tensor(3)?, tensor(8)?, tensor(9)?);
+    let message = |result: Result<lowbit::Bindings>| result.expect_err("a refusal").to_string();
+    assert!(message(plan.bind(&[&nine], &[&nine])).contains("input 0 (tokens) is int8[9, 5]"), "too long");
+    assert!(message(plan.bind(&[&three], &[&eight])).contains("int8[3, 5]"), "extents differ");
+    let small = Workspace::from_buffers(vec![])?;
+    assert!(message(plan.bind_with(&[&three], &[&tensor(3)?], &small)).contains("0 buffers"), "no workspace");
+    let too_small = poisoned_workspace(&context, &[16])?;
+    assert!(message(plan.bind_with(&[&three], &[&tensor(3)?], &too_small)).contains("16 bytes"), "too small");
+    let shared = Workspace::from_buffers(vec![three.buffer().clone()])?;
+    assert!(plan.bind_with(&[&three], &[&tensor(3)?], &shared).is_err(), "the workspace is an input's buffer");
+    let other = context.plan(&graph, Tuner::FirstGuess)?;
+    let bindings = plan.bind(&[&three], &[&tensor(3)?])?;
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    assert!(other.record(&mut encoder, &bindings).expect_err("a refusal").to_string().contains("another plan"));
+    plan.record(&mut encoder, &bindings)?;
+    Ok(())
+}
+
+#[test]
+fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
+    let mut random = Random::new(37);
+    let mut graph = Graph::new();
+    let input = code_type(&mut random, Format::Int8, &[8, 5])?;
+    let x = graph.dynamic_input(input.clone())?;
+    let fixed = graph.input(input.clone());
+    let add = Add::new(input.clone(), input.clone(), Requantization::new(Format::Int8, 0.1, 0)?)?;
+    assert!(graph.add(add, &[x, fixed]).is_err(), "the other operand keeps its rows");
+    let bias = Tensor::new([8, 3], vec![1i32; 24])?;
+    let matmul = Matmul::new(input.clone(), random.quantized(Format::Int8, &[5, 3])).bias(bias).build()?;
+    assert!(graph.add(matmul, &[x]).is_err(), "a bias per row");
+    assert!(graph.reshape(x, [5, 8]).is_err(), "rows of another length");
+    let rows = Quantization::symmetric_axis(0, vec![0.1; 8]);
+    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [8, 5])?.quantized(rows)?).is_err(), "scales per row");
+    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [12, 5])?).is_err(), "no multiple of the extent");
+    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [])?).is_err(), "no dimension");
+    let twice = graph.dynamic_input(TensorType::new(Format::Int8, [16, 5])?)?;
+    let pool = Pool::max(code_type(&mut random, Format::Int8, &[16, 1, 5])?, [1]).build()?;
+    let image = graph.reshape(twice, [16, 1, 5])?;
+    graph.add(pool, &[image])?;
+    Ok(())
+}
