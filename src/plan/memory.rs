@@ -168,7 +168,7 @@ fn search(intervals: &[Interval]) -> Vec<u64> {
     /// Attempts at most.
     const ATTEMPTS: usize = 2000;
     /// Pairs of tensors that are compared at most, about: a fraction of a second.
-    const PAIRS: usize = 100_000_000;
+    const PAIRS: u64 = 100_000_000;
     /// Attempts that start from one order.
     const PATIENCE: usize = 50;
 
@@ -196,7 +196,7 @@ fn search(intervals: &[Interval]) -> Vec<u64> {
                 stuck
             }
         };
-        pairs += placed * placed / 2;
+        pairs += (placed as u64).pow(2) / 2;
         if top == peak || pairs > PAIRS {
             break;
         }
@@ -308,4 +308,176 @@ fn cut(intervals: &[Interval], offsets: &[u64]) -> Layout {
         places[i] = Place { buffer, offset: offsets[i] - start };
     }
     Layout { places, buffers }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANY: Rules = Rules { largest_buffer: u64::MAX, single_buffer: false };
+    const SINGLE: Rules = Rules { largest_buffer: u64::MAX, single_buffer: true };
+
+    /// Checks that tensors lie in their buffers, not on each other, and that the buffers are what the rules want.
+    pub(in crate::plan) fn check(intervals: &[Interval], rules: &Rules, layout: &Layout) {
+        assert_eq!(layout.places.len(), intervals.len());
+        assert!(layout.bytes() >= live_peak(intervals));
+        assert!(layout.buffers.iter().all(|&bytes| 0 < bytes && bytes <= rules.largest_buffer));
+        assert!(!rules.single_buffer || layout.buffers.len() <= 1);
+        let placed: Vec<(&Interval, &Place)> =
+            intervals.iter().zip(&layout.places).filter(|(interval, _)| interval.bytes > 0).collect();
+        for (i, (a, at)) in placed.iter().enumerate() {
+            assert!(at.offset % ALIGNMENT == 0 && at.offset + a.bytes <= layout.buffers[at.buffer]);
+            for (b, bt) in &placed[..i] {
+                let in_time = a.last < b.first || b.last < a.first;
+                let in_bytes = at.offset + a.bytes <= bt.offset || bt.offset + b.bytes <= at.offset;
+                assert!(in_time || in_bytes || at.buffer != bt.buffer, "{a:?} at {at:?} and {b:?} at {bt:?}");
+            }
+        }
+        if !rules.single_buffer {
+            check_cuts(&placed, &layout.buffers);
+        }
+    }
+
+    /// Checks that no buffer could be cut further.
+    fn check_cuts(placed: &[(&Interval, &Place)], buffers: &[u64]) {
+        for (buffer, &bytes) in buffers.iter().enumerate() {
+            let within = placed.iter().filter(|(_, place)| place.buffer == buffer);
+            let mut ranges: Vec<_> = within.map(|(i, place)| (place.offset, place.offset + aligned(i.bytes))).collect();
+            ranges.sort_unstable();
+            let mut end = 0;
+            for (offset, range_end) in ranges {
+                assert!(end == 0 || offset < end, "buffer {buffer} could be cut at {end}");
+                end = end.max(range_end);
+            }
+            assert_eq!(end, bytes);
+        }
+    }
+
+    fn chain(bytes: &[u64]) -> Vec<Interval> {
+        bytes.iter().enumerate().map(|(i, &bytes)| Interval { first: i, last: i + 1, bytes }).collect()
+    }
+
+    fn at(first: usize, last: usize, blocks: u64) -> Interval {
+        Interval { first, last, bytes: blocks * ALIGNMENT }
+    }
+
+    #[test]
+    fn nothing() {
+        for rules in [ANY, SINGLE] {
+            assert_eq!(pack(&[], &rules), Some(Layout { places: vec![], buffers: vec![] }));
+            let layout = pack(&chain(&[0, 0]), &rules).unwrap();
+            assert_eq!(layout.places.len(), 2);
+            assert_eq!(layout.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded_up() {
+        let intervals = chain(&[1, 257]);
+        assert_eq!(live_peak(&intervals), 3 * 256);
+        assert_eq!(pack(&intervals, &ANY).unwrap().buffers.iter().sum::<u64>(), 3 * 256);
+    }
+
+    #[test]
+    fn the_last_step_is_included() {
+        assert_eq!(live_peak(&[at(0, 2, 1), at(2, 3, 1), at(3, 4, 1)]), 2 * 256);
+        assert_eq!(live_peak(&[at(0, 1, 1), at(2, 3, 1)]), 256);
+    }
+
+    #[test]
+    fn equal_tensors_alternate_between_two_buffers() {
+        let layout = pack(&chain(&[512; 5]), &ANY).unwrap();
+        assert_eq!(layout.buffers, [512, 512]);
+        let buffers: Vec<usize> = layout.places.iter().map(|place| place.buffer).collect();
+        assert!(buffers.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn one_buffer_where_asked() {
+        assert_eq!(pack(&chain(&[512; 5]), &SINGLE).unwrap().buffers, [1024]);
+    }
+
+    #[test]
+    fn stretches_that_do_not_meet_are_cut_alike() {
+        // Large then small, a pause, small then large: the large ones share a buffer.
+        let intervals = [at(0, 1, 4), at(1, 2, 1), at(5, 6, 1), at(6, 7, 4)];
+        assert_eq!(pack(&intervals, &ANY).unwrap().buffers, [4 * 256, 256]);
+    }
+
+    #[test]
+    fn three_at_once() {
+        let intervals = [at(0, 2, 3), at(1, 3, 2), at(2, 4, 1), at(3, 5, 3), at(4, 6, 2)];
+        assert_eq!(pack(&intervals, &ANY).unwrap().bytes(), live_peak(&intervals));
+    }
+
+    #[test]
+    fn limits_of_a_buffer() {
+        let rules = |blocks: u64, single_buffer| Rules { largest_buffer: blocks * ALIGNMENT, single_buffer };
+        // No address is free of tensors: the whole of 5 blocks is one buffer.
+        let intervals = [at(0, 1, 2), at(1, 2, 3), at(2, 3, 2)];
+        let buffers = |rules: Rules| pack(&intervals, &rules).map(|layout| layout.buffers.len());
+        assert_eq!(buffers(rules(2, false)), None, "a tensor is larger than a buffer");
+        assert_eq!(buffers(rules(3, false)), Some(2));
+        assert_eq!(buffers(rules(4, true)), None, "all are larger than a buffer");
+        assert_eq!(buffers(rules(5, true)), Some(1));
+    }
+
+    #[test]
+    fn a_piece_that_is_too_large_is_packed_again() {
+        let intervals = [at(0, 1, 1), at(1, 2, 4), at(2, 3, 3), at(3, 4, 4), at(0, 4, 1)];
+        let rules = Rules { largest_buffer: 5 * ALIGNMENT + 255, single_buffer: false };
+        let layout = pack(&intervals, &rules).unwrap();
+        check(&intervals, &rules, &layout);
+        assert!(layout.bytes() <= 10 * ALIGNMENT);
+    }
+
+    #[test]
+    fn five_thousand_at_once() {
+        let intervals: Vec<Interval> = (0..5000).map(|i| at(i / 2, 5000 + i, 1 + i as u64 % 7)).collect();
+        assert_eq!(pack(&intervals, &SINGLE).unwrap().bytes(), live_peak(&intervals));
+    }
+
+    fn intervals() -> impl Strategy<Value = Vec<Interval>> {
+        let bytes = prop_oneof![Just(0), 1..5u64, (1..5u64).prop_map(|n| n * ALIGNMENT), 1..10_000u64];
+        let interval = (0..40usize, 0..12usize, bytes);
+        let interval = interval.prop_map(|(first, steps, bytes)| Interval { first, last: first + steps, bytes });
+        prop::collection::vec(interval, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn layouts_are_sound(intervals in intervals(), largest in 1..60_000u64) {
+            for largest_buffer in [u64::MAX, largest] {
+                for single_buffer in [false, true] {
+                    let rules = Rules { largest_buffer, single_buffer };
+                    let layout = pack(&intervals, &rules);
+                    let fits = intervals.iter().all(|interval| aligned(interval.bytes) <= largest_buffer);
+                    prop_assert!(single_buffer || layout.is_some() == fits);
+                    if let Some(layout) = layout {
+                        check(&intervals, &rules, &layout);
+                        prop_assert_eq!(pack(&intervals, &rules), Some(layout));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn chains_take_no_more_than_the_peak(bytes in prop::collection::vec(0..100_000u64, 0..60)) {
+            for rules in [ANY, SINGLE] {
+                let intervals = chain(&bytes);
+                let layout = pack(&intervals, &rules).unwrap();
+                check(&intervals, &rules, &layout);
+                prop_assert_eq!(layout.bytes(), live_peak(&intervals));
+            }
+        }
+
+        #[test]
+        fn the_peak_is_that_of_the_busiest_step(intervals in intervals()) {
+            let live = |step| intervals.iter().filter(move |i| i.first <= step && step <= i.last);
+            let sums = (0..60).map(|step| live(step).map(|i| aligned(i.bytes)).sum::<u64>());
+            prop_assert_eq!(live_peak(&intervals), sums.max().unwrap());
+        }
+    }
 }

@@ -207,3 +207,271 @@ fn inverted(lists: &[Vec<usize>], count: usize) -> Vec<Vec<usize>> {
     }
     inverted
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::memory::tests::check;
+    use crate::plan::memory::{Rules, pack};
+
+    fn node(reads: &[usize], writes: &[usize]) -> Node {
+        Node { reads: reads.to_vec(), writes: writes.to_vec(), scratch: 0 }
+    }
+
+    fn peak(nodes: &[Node], bytes: &[u64], order: &[usize]) -> u64 {
+        live_peak(&intervals(nodes, bytes, order))
+    }
+
+    /// Checks that every node runs once, that each tensor sees its writes and reads as in the caller's order (reads between
+    /// two writes may change places), and that the peak is no higher than the caller's.
+    fn check_order(nodes: &[Node], bytes: &[u64], order: &[usize]) {
+        let callers: Vec<usize> = (0..nodes.len()).collect();
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, callers);
+        assert_eq!(history(nodes, bytes.len(), order), history(nodes, bytes.len(), &callers));
+        assert!(peak(nodes, bytes, order) <= peak(nodes, bytes, &callers));
+    }
+
+    /// What each node finds in each tensor that it reads or writes: who wrote it last, and after how many reads.
+    fn history(nodes: &[Node], tensors: usize, order: &[usize]) -> Vec<(usize, usize, Option<usize>, usize)> {
+        let mut state = vec![(None, 0); tensors];
+        let mut history = vec![];
+        for &i in order {
+            let node = &nodes[i];
+            for &t in node.reads.iter().filter(|t| !node.writes.contains(t)) {
+                history.push((i, t, state[t].0, 0));
+                state[t].1 += 1;
+            }
+            for &t in &node.writes {
+                history.push((i, t, state[t].0, state[t].1));
+                state[t] = (Some(i), 0);
+            }
+        }
+        history.sort_unstable();
+        history
+    }
+
+    #[test]
+    fn no_nodes() {
+        assert!(order(&[], &[]).is_empty());
+        assert!(order(&[], &[256]).is_empty());
+    }
+
+    #[test]
+    fn a_chain_stays() {
+        let chain = [node(&[0], &[1]), node(&[1], &[2]), node(&[2], &[3])];
+        assert_eq!(order(&chain, &[0, 256, 512, 0]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn branches_run_one_after_another() {
+        // Three branches of a large tensor and a small one, given large ones first.
+        let nodes = [
+            node(&[0], &[1]),
+            node(&[0], &[2]),
+            node(&[0], &[3]),
+            node(&[1], &[4]),
+            node(&[2], &[5]),
+            node(&[3], &[6]),
+            node(&[4, 5, 6], &[7]),
+        ];
+        let bytes = [0, 2560, 2560, 2560, 256, 256, 256, 0];
+        let order = order(&nodes, &bytes);
+        assert_eq!(order, [0, 3, 1, 4, 2, 5, 6]);
+        assert_eq!(peak(&nodes, &bytes, &order), 2560 + 3 * 256);
+    }
+
+    #[test]
+    fn the_branch_of_most_need_runs_first() {
+        // A tree: [1] is small and stays, [2] is large on the way to the small [3].
+        let nodes = [node(&[0], &[1]), node(&[0], &[2]), node(&[2], &[3]), node(&[1, 3], &[4])];
+        let bytes = [0, 256, 2560, 256, 0];
+        assert_eq!(order(&nodes, &bytes), [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn rewriting_waits_for_readers() {
+        // [1] is written, read, rewritten in place and read again.
+        let nodes = [node(&[0], &[1]), node(&[1], &[2]), node(&[1], &[1]), node(&[1], &[3]), node(&[2, 3], &[4])];
+        let bytes = [0, 256, 256_000, 256, 0];
+        check_order(&nodes, &bytes, &order(&nodes, &bytes));
+    }
+
+    #[test]
+    fn scratch_lives_for_one_step() {
+        let mut nodes = [node(&[0], &[1]), node(&[1], &[2])];
+        nodes[1].scratch = 100;
+        let expected = [(0, 0, 0), (0, 1, 300), (1, 1, 0), (0, 0, 0), (1, 1, 100)];
+        let found: Vec<_> =
+            intervals(&nodes, &[0, 300, 0], &[0, 1]).iter().map(|i| (i.first, i.last, i.bytes)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn ten_thousand_nodes_at_once() {
+        let (nodes, bytes) = Random(1).dag(10_000);
+        check_order(&nodes, &bytes, &order(&nodes, &bytes));
+    }
+
+    proptest! {
+        #[test]
+        fn orders_are_sound(
+            nodes in prop::collection::vec((prop::collection::vec(0..12usize, 0..4), prop::collection::vec(0..12usize, 0..3)), 0..20),
+            bytes in prop::collection::vec(0..100_000u64, 12),
+            scratch in 0..100_000u64,
+        ) {
+            // Any nodes are in a possible order: what is read before it is written lives outside until then.
+            let nodes: Vec<Node> = nodes.into_iter().map(|(reads, writes)| Node { reads, writes, scratch }).collect();
+            check_order(&nodes, &bytes, &order(&nodes, &bytes));
+        }
+
+        #[test]
+        fn dags_are_ordered_soundly(seed: u64, count in 1..200usize) {
+            let (nodes, bytes) = Random(seed).dag(count);
+            check_order(&nodes, &bytes, &order(&nodes, &bytes));
+        }
+    }
+
+    /// Orders and packs 10,000 graphs: every layout is sound, and none is more than 15% above the peak.
+    #[test]
+    fn ten_thousand_random_dags() {
+        let mut random = Random(20_000);
+        let mut ratios = vec![];
+        for _ in 0..10_000 {
+            let count = 1 + random.below(60);
+            let (nodes, bytes) = random.dag(count);
+            let order = order(&nodes, &bytes);
+            check_order(&nodes, &bytes, &order);
+
+            let intervals = intervals(&nodes, &bytes, &order);
+            for single_buffer in [false, true] {
+                let rules = Rules { largest_buffer: u64::MAX, single_buffer };
+                let layout = pack(&intervals, &rules).expect("no limit");
+                check(&intervals, &rules, &layout);
+                ratios.push(layout.bytes() as f64 / live_peak(&intervals).max(1) as f64);
+            }
+        }
+        ratios.sort_by(f64::total_cmp);
+        let (median, worst) = (ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+        let above = ratios.iter().filter(|&&ratio| ratio > 1.0).count();
+        println!("bytes / live peak: median {median:.4}, worst {worst:.4}, {above} of {} above 1", ratios.len());
+        assert!(worst <= 1.15);
+    }
+
+    /// Five thousand tensors don't keep a caller waiting.
+    #[test]
+    fn five_thousand_tensors() {
+        let (nodes, bytes) = Random(3).dag(5_000);
+        let intervals = intervals(&nodes, &bytes, &order(&nodes, &bytes));
+        let rules = Rules { largest_buffer: u64::MAX, single_buffer: true };
+        let start = std::time::Instant::now();
+        let layout = pack(&intervals, &rules).expect("no limit");
+        println!("{} of {} bytes after {:?}", layout.bytes(), live_peak(&intervals), start.elapsed());
+        check(&intervals, &rules, &layout);
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, 2014).
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, count: usize) -> usize {
+            (self.next() % count as u64) as usize
+        }
+
+        /// Once in so many times.
+        fn once_in(&mut self, times: usize) -> bool {
+            self.below(times) == 0
+        }
+
+        /// From 256 bytes to 16 MiB, each power of two as often.
+        fn size(&mut self) -> u64 {
+            let least = 256 << self.below(16);
+            least + self.next() % least
+        }
+
+        /// Nodes, and the bytes of tensors: 0 is the input, `i + 1` is what node `i` writes, and the rest are second results.
+        fn dag(&mut self, count: usize) -> (Vec<Node>, Vec<u64>) {
+            let mut nodes = self.nodes(count);
+            let mut bytes = self.sizes(count);
+            if !self.once_in(4) {
+                let read: Vec<usize> = nodes.iter().flat_map(|node| node.reads.clone()).collect();
+                let is_read = inverted(&[read], bytes.len());
+                (1..=count).filter(|&t| is_read[t].is_empty()).for_each(|t| bytes[t] = 0);
+            }
+            if self.once_in(3) {
+                self.add_second_results(&mut nodes, &mut bytes);
+            }
+            (nodes, bytes)
+        }
+
+        fn nodes(&mut self, count: usize) -> Vec<Node> {
+            let shape = self.below(6);
+            let width = 1 + self.below(8);
+            // What branches start from.
+            let mut stem = 0;
+            let mut nodes = vec![];
+            for i in 0..count {
+                let reads = match shape {
+                    // A chain.
+                    0 => vec![i],
+                    // A chain with residual connections.
+                    1 if self.once_in(3) => vec![i, i.saturating_sub(1 + self.below(6))],
+                    1 => vec![i],
+                    // Anything.
+                    2 => (0..1 + self.below(4)).map(|_| self.below(i + 1)).collect(),
+                    // What is not long ago.
+                    3 => (0..1 + self.below(4)).map(|_| i - self.below(i.min(width) + 1)).collect(),
+                    // Wide fan-outs, then joins.
+                    4 if i % (4 * width) < 3 * width => vec![stem],
+                    4 => {
+                        stem = i + 1;
+                        (0..1 + self.below(4)).map(|_| i - self.below(i.min(3 * width) + 1)).collect()
+                    }
+                    // Blocks of branches of two nodes each, joined.
+                    _ if i % (2 * width + 1) == 2 * width => {
+                        stem = i + 1;
+                        (0..width.min(4)).map(|branch| i - 2 * branch).collect()
+                    }
+                    _ if i % (2 * width + 1) % 2 == 0 => vec![stem],
+                    _ => vec![i],
+                };
+                let scratch = if self.once_in(6) { self.size() } else { 0 };
+                nodes.push(Node { reads, writes: vec![i + 1], scratch });
+            }
+            nodes
+        }
+
+        fn sizes(&mut self, count: usize) -> Vec<u64> {
+            let kind = self.below(4);
+            let few = [self.size(), self.size(), self.size()];
+            let mut size = |t: usize| match kind {
+                0 => few[0],
+                1 => few[self.below(3)],
+                2 => few[0] >> (4 * t / count),
+                _ => self.size(),
+            };
+            (0..=count).map(|t| if t == 0 { 0 } else { size(t) }).collect()
+        }
+
+        fn add_second_results(&mut self, nodes: &mut [Node], bytes: &mut Vec<u64>) {
+            for i in 0..nodes.len() - 1 {
+                if self.once_in(5) {
+                    let reader = i + 1 + self.below(nodes.len() - i - 1);
+                    nodes[i].writes.push(bytes.len());
+                    nodes[reader].reads.push(bytes.len());
+                    bytes.push(self.size());
+                }
+            }
+        }
+    }
+}
