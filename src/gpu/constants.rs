@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Context;
 use super::device_tensor::USAGE;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::{self, Constant};
 use crate::ops::Op;
 use crate::tensor::Tensor;
@@ -41,6 +41,16 @@ impl Constants {
             matches!(constant, Constant::Weights { .. } | Constant::GroupedWeights | Constant::DepthwiseWeights);
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
             let label = format!("{}: {constant:?}", op.name());
+            let (needed, limit) = (words.len() as u64 * 4, context.limits().binding_bytes);
+            if needed > limit {
+                return Err(Error::Limit {
+                    what: format!("{label}, which this kernel can't divide,"),
+                    needed,
+                    limit,
+                    unit: "bytes in one binding",
+                    advice: "choose another kernel, or ask the adapter for a device with a higher max_storage_buffer_binding_size",
+                });
+            }
             Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
         };
         if let Some((tensor, tag)) = op.weight_identity().filter(|_| is_weights) {

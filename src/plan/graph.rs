@@ -330,7 +330,9 @@ impl Graph {
     /// # Errors
     /// If the inputs don't fit.
     pub fn run_reference(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        if let Some(extent) = self.extent_of(inputs.iter().map(|t| t.tensor_type()))?.filter(|&e| Some(e) != self.extent) {
+        if let Some(extent) =
+            self.extent_of(inputs.iter().map(|t| t.tensor_type()))?.filter(|&e| Some(e) != self.extent)
+        {
             return self.at_extent(extent)?.run_at(inputs);
         }
         self.run_at(inputs)

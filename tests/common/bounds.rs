@@ -15,7 +15,9 @@ const REPORT: u32 = 15;
 pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Tensor], candidate: &Candidate) {
     // The report takes one binding more than the kernel.
     let bindings = candidate.dispatches.iter().map(|dispatch| dispatch.bindings.len()).max().unwrap_or(0);
-    if bindings as u32 >= context.limits().storage_buffers {
+    let largest = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).max().unwrap_or(0);
+    // What a plan would take in parts is not taken here.
+    if bindings as u32 >= context.limits().storage_buffers || largest > context.limits().binding_bytes {
         return;
     }
     let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &pack::words(t))).collect();

@@ -1,0 +1,179 @@
+//! Devices that allow little: weights and tensors above a binding, grids above a dimension. The whole equivalence suite runs
+//! on such devices too, with `LOWBIT_LIMITS=tiny` or `webgpu`; what is right is the reference's to say.
+
+mod common;
+
+use common::{Random, check_op, context_with, first_difference, tiny_limits};
+use lowbit::ops::{
+    Add, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Padding, Pool, Quantize,
+    Requantization, Table,
+};
+use lowbit::{Context, DeviceTensor, Error, Format, Graph, Quantization, Result, Tensor, Tuner, kernels, reference};
+
+/// A device of which a binding holds 64 KiB.
+fn small_bindings() -> Option<Context> {
+    context_with(Some(wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..tiny_limits() }))
+}
+
+fn graph_of(op: &Op) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+    for output in graph.add_all(op.clone(), &values)? {
+        graph.output(output);
+    }
+    Ok(graph)
+}
+
+#[test]
+fn weights_above_a_binding_are_split() -> Result<()> {
+    let Some(context) = small_bindings() else { return Ok(()) };
+    let mut random = Random::new(41);
+    // 400 columns of 300 codes are twice a binding, of 3 matrices six times.
+    for (m, n, k, matrices) in [(1, 400, 300, 1), (9, 403, 300, 1), (5, 131, 301, 3)] {
+        let lhs = random.quantized(Format::Uint8, &[matrices, m, k]);
+        let weights = random.quantized(Format::Int8, &[matrices, k, n]);
+        let bias = Tensor::new([n], (0..n as i32).collect::<Vec<_>>())?;
+        for output in [Output::Accumulator, Output::real(), Requantization::new(Format::Int8, 3.0, -4)?.into()] {
+            let op: Op = Matmul::new(lhs.tensor_type().clone(), weights.clone())
+                .bias(bias.clone())
+                .output(output)
+                .build()?
+                .into();
+            let launches = kernels::candidates(&op, &context.limits())[0].dispatches.len();
+            assert!(launches > 1, "{launches} launches");
+            check_op(&context, &format!("{matrices} x {m} x {n} x {k}"), &op, &[&lhs]);
+        }
+    }
+    let image = random.quantized(Format::Uint8, &[1, 4, 5, 40]);
+    let weights = random.quantized(Format::Int8, &[203, 3, 3, 40]);
+    let codes = Requantization::new(Format::Uint8, 3.0, 9)?;
+    let conv = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).output(codes);
+    let candidates = kernels::candidates(&conv.clone().build()?.into(), &context.limits());
+    assert!(candidates[0].dispatches.len() > 1, "split along the channels");
+    // The loop for groups of any size can't be split, so only those that can are run.
+    let op: Op = conv.build()?.into();
+    let expected = reference::run(&op, &[&image])?;
+    let graph = graph_of(&op)?;
+    let mut checked = 0;
+    for index in 0..candidates.len() {
+        match context.plan(&graph, Tuner::Nth(index)).and_then(|plan| plan.run(&[&image])) {
+            Ok(got) => {
+                assert_eq!(first_difference(&got[0], &expected[0]), None, "{}", candidates[index].label);
+                checked += 1;
+            }
+            Err(error) => assert!(matches!(error, Error::Limit { .. }), "{error}"),
+        }
+    }
+    assert!(checked >= 2, "{checked} candidates");
+    Ok(())
+}
+
+#[test]
+fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
+    let Some(context) = small_bindings() else { return Ok(()) };
+    let mut random = Random::new(42);
+    let rows = 5000;
+    let codes = random.quantized(Format::Int8, &[rows, 20]);
+    let codes_type = codes.tensor_type().clone();
+    let other = random.quantized(Format::Uint8, &[rows, 20]);
+    let line = random.quantized(Format::Uint8, &[1, 20]);
+    let reals = Tensor::new([rows, 20], (0..rows * 20).map(|_| random.real()).collect::<Vec<_>>())?;
+    let stage = || Requantization::new(Format::Uint8, 0.07, 13);
+    let image = random.quantized(Format::Int8, &[70, 9, 8, 20]);
+    let flat = random.quantized(Format::Int8, &[150_000]);
+    let weights = random.quantized(Format::Int8, &[20, 30]);
+    let cases: Vec<(&str, Op, Vec<&Tensor>)> = vec![
+        ("quantize", Quantize::new(codes_type.clone())?.into(), vec![&reals]),
+        ("dequantize", Dequantize::new(codes_type.clone())?.into(), vec![&codes]),
+        ("table", Table::sigmoid(codes_type.clone(), stage()?)?.into(), vec![&codes]),
+        ("table of a line", Table::sigmoid(flat.tensor_type().clone(), stage()?)?.into(), vec![&flat]),
+        ("add", Add::new(codes_type.clone(), other.tensor_type().clone(), stage()?)?.into(), vec![&codes, &other]),
+        ("add a line", Add::new(codes_type.clone(), line.tensor_type().clone(), stage()?)?.into(), vec![&codes, &line]),
+        ("matmul", Matmul::new(codes_type.clone(), weights.clone()).output(stage()?).build()?.into(), vec![&codes]),
+        ("matmul to int32", Matmul::new(codes_type.clone(), weights.clone()).build()?.into(), vec![&codes]),
+        (
+            "dynamic quantize",
+            DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Row)?.into(),
+            vec![&reals],
+        ),
+        ("pool", Pool::max(image.tensor_type().clone(), [2, 2]).build()?.into(), vec![&image]),
+        (
+            "conv",
+            Conv::new(image.tensor_type().clone(), random.quantized(Format::Int8, &[8, 3, 3, 20])).build()?.into(),
+            vec![&image],
+        ),
+    ];
+    for (name, op, inputs) in cases {
+        check_op(&context, name, &op, &inputs);
+        let plan = context.plan(&graph_of(&op)?, Tuner::FirstGuess)?;
+        assert!(plan.launches() > 1, "{name} in one launch:\n{plan}");
+    }
+
+    // A range over all elements can't be taken in parts.
+    let whole = DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Tensor)?.into();
+    let error = context.plan(&graph_of(&whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
+    assert!(matches!(error, Error::Limit { needed: 400_000, limit: 65_536, .. }), "{error}");
+    Ok(())
+}
+
+#[test]
+fn grids_fold_over_three_dimensions() -> Result<()> {
+    let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 5, ..tiny_limits() };
+    let Some(context) = context_with(Some(limits)) else { return Ok(()) };
+    let mut random = Random::new(43);
+    let x = random.quantized(Format::Int8, &[100, 97]);
+    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?.into();
+    let candidates = kernels::candidates(&op, &context.limits());
+    assert!(candidates[0].dispatches[0].grid.iter().all(|&size| (2..=5).contains(&size)), "{candidates:?}");
+    check_op(&context, "table", &op, &[&x]);
+    // And where three dimensions don't suffice, the plan says so.
+    let x = random.quantized(Format::Int8, &[2000, 97]);
+    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?.into();
+    let error = context.plan(&graph_of(&op)?, Tuner::FirstGuess).expect_err("more than 125 workgroups");
+    assert!(matches!(error, Error::Limit { limit: 5, unit: "workgroups along a dimension", .. }), "{error}");
+    Ok(())
+}
+
+/// 150,000 outputs of 2,048 inputs: 307 MB of weights, where WebGPU guarantees bindings of 134 MB and buffers of 268 MB.
+#[test]
+fn weights_of_300_megabytes() -> Result<()> {
+    let limits = wgpu::Limits::default();
+    assert_eq!((limits.max_storage_buffer_binding_size, limits.max_buffer_size), (128 << 20, 256 << 20));
+    let Some(context) = context_with(Some(limits)) else { return Ok(()) };
+    let (m, n, k) = (3, 150_000, 2048);
+    let mut random = Random::new(44);
+    let words: Vec<u64> = (0..n * k / 8).map(|_| random.next()).collect();
+    let codes: Vec<i8> = bytemuck::cast_slice(&words).to_vec();
+    drop(words);
+    let scales: Vec<f32> = (0..n).map(|_| random.scale()).collect();
+    let lhs = random.quantized(Format::Uint8, &[m, k]);
+    let layer = |codes: Vec<i8>, scales: &[f32]| -> Result<Op> {
+        let weights = Tensor::new([scales.len(), k], codes)?.quantized(Quantization::symmetric_axis(0, scales))?;
+        let stage = Requantization::new(Format::Int8, 60.0, 3)?;
+        Ok(Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(stage).build()?.into())
+    };
+    // The first and the last columns, those beside each of the parts' ends, and some between.
+    let mut sampled: Vec<usize> = (0..n).step_by(1999).collect();
+    let bytes_per_column = k as u64 + 8;
+    let part = (128 << 20) / bytes_per_column as usize / 16 * 16;
+    sampled.extend([1, part - 1, part, part + 1, 2 * part - 1, 2 * part, n - 2, n - 1]);
+    let sample_codes = sampled.iter().flat_map(|&row| codes[row * k..(row + 1) * k].to_vec()).collect();
+    let sample_scales: Vec<f32> = sampled.iter().map(|&row| scales[row]).collect();
+    let expected = reference::run(&layer(sample_codes, &sample_scales)?, &[&lhs])?;
+    let expected = expected[0].values::<i8>()?;
+
+    let op = layer(codes, &scales)?;
+    let plan = context.plan(&graph_of(&op)?, Tuner::FirstGuess)?;
+    assert_eq!(plan.launches(), n.div_ceil(part), "{plan}");
+    let input = context.upload(&lhs)?;
+    let output: Vec<DeviceTensor> = plan.run_on_device(&[&input])?;
+    let out = context.download_blocking(&output[0])?;
+    let out = out.values::<i8>()?;
+    for row in 0..m {
+        for (i, &column) in sampled.iter().enumerate() {
+            assert_eq!(out[row * n + column], expected[row * sampled.len() + i], "row {row}, column {column}");
+        }
+    }
+    println!("{} sampled of {} outputs agree\n{plan}", m * sampled.len(), m * n);
+    Ok(())
+}
