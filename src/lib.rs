@@ -89,9 +89,9 @@ mod tensor;
 mod tune;
 
 pub use error::{Error, Result};
-#[cfg(not(target_arch = "wasm32"))]
-pub use gpu::Probe;
 pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gpu::{Comparison, Probe, Report};
 pub use numeric::{Format, Multiplier, Rounding};
 pub use plan::{Graph, Value};
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};

@@ -160,6 +160,8 @@ fn check(context: &Context, plan: &lowbit::Plan, reference: &Graph, host: &[Tens
     plan.record(&mut encoder, &bindings)?;
     assert_eq!(context.counters(), before, "{name}: recording makes nothing");
     context.queue().submit([encoder.finish()]);
+    let report = plan.verify(&bindings)?;
+    assert!(report.is_exact(), "{name}: {report}");
     for (i, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
         if let Some(difference) = first_difference(&context.download_blocking(output)?, expected) {
             panic!("{name}, output {i}: {difference}\n{plan}");
@@ -198,6 +200,24 @@ fn random_graphs_equal_the_reference() -> Result<()> {
 fn launch_lines(plan: &lowbit::Plan) -> Vec<String> {
     let text = plan.to_string();
     text.lines().filter(|line| !line.starts_with("workspace")).map(str::to_string).collect()
+}
+
+#[test]
+fn a_plan_is_verified_by_one_call() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let codes = Tensor::new([2, 2], vec![1i8, 2, 3, 4])?.quantized(Quantization::tensor(0.5, 0))?;
+    let mut graph = Graph::new();
+    let x = graph.input(codes.tensor_type().clone());
+    let y = graph.add(Dequantize::new(codes.tensor_type().clone())?, &[x])?;
+    graph.output(y);
+    graph.name(y, "reals")?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let input = context.upload(&codes)?;
+    let output = DeviceTensor::allocate(&context, plan.output_types()[0].clone())?;
+    let report = plan.verify(&plan.bind(&[&input], &[&output])?)?;
+    assert_eq!(report.to_string(), "output 0 (reals): all 4 elements equal the reference\n");
+    assert_eq!((report.outputs[0].elements, report.outputs[0].different), (4, 0));
+    Ok(())
 }
 
 #[test]

@@ -124,11 +124,9 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
     kernels_of(&context, &graph_of(&op)?, &[empty], PLENTY)?;
     assert_eq!(context.counters().submissions, ONE_RUN);
 
-    // A plan for 4 GiB exceeds what a buffer may have, as an error and not as a panic, whichever way it is made.
-    let huge = lowbit::TensorType::new(Format::Float32, [i32::MAX as usize / 2])?;
-    let codes = lowbit::TensorType::new(Format::Int8, huge.dimensions())?;
-    let codes = codes.quantized(lowbit::Quantization::tensor(1.0, 0))?;
-    let graph = graph_of(&Quantize::new(codes)?.into())?;
+    // One range over 4 GiB exceeds what a binding may have, as an error and not as a panic, whichever way it is planned.
+    let huge = DynamicQuantize::new([i32::MAX as usize / 2], Format::Int8, DynamicGranularity::Tensor)?;
+    let graph = graph_of(&huge.into())?;
     let guessed = context.plan(&graph, Tuner::FirstGuess).map(|plan| plan.to_string());
     let measured = context.plan(&graph, PLENTY).map(|plan| plan.to_string());
     assert_eq!(measured.map_err(|e| e.to_string()), guessed.map_err(|e| e.to_string()));

@@ -81,6 +81,10 @@ pub struct Bindings {
     variant: Arc<Variant>,
     pipelines: Arc<[Arc<Pipeline>]>,
     groups: Vec<wgpu::BindGroup>,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking check reads tensors back"))]
+    pub(super) inputs: Vec<DeviceTensor>,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking check reads tensors back"))]
+    pub(super) outputs: Vec<DeviceTensor>,
 }
 
 impl Bindings {
@@ -96,7 +100,8 @@ impl Bindings {
         let pipelines = variant.pipelines(context)?;
         let bind = |index: usize| bind_group(context, &variant, index, &pipelines[index], inputs, outputs, workspace);
         let groups = context.scoped(|| (0..pipelines.len()).map(bind).collect())?;
-        Ok(Self { plan, variant, pipelines, groups })
+        let tensors = |tensors: &[&DeviceTensor]| tensors.iter().map(|&t| t.clone()).collect();
+        Ok(Self { plan, variant, pipelines, groups, inputs: tensors(inputs), outputs: tensors(outputs) })
     }
 
     /// Records all launches.

@@ -595,7 +595,8 @@ impl Context {
             let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
             self.device.create_buffer(&descriptor)
         };
-        let buffer = self.scoped_for(label, size, || create(usage))?;
+        let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
+        let buffer = self.scoped_for(label, size, || create(usage | written))?;
         if !words.is_empty() {
             // wgpu copies the words to memory of its own first, and gives up the whole device when there is none. So a
             // buffer like that one is made and dropped before.

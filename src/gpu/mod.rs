@@ -15,6 +15,8 @@ mod plan;
 mod probe;
 #[cfg(not(target_arch = "wasm32"))]
 mod stopwatch;
+#[cfg(not(target_arch = "wasm32"))]
+mod verify;
 
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
@@ -22,3 +24,5 @@ pub use device_tensor::DeviceTensor;
 pub use plan::{Plan, PlanOptions};
 #[cfg(not(target_arch = "wasm32"))]
 pub use probe::Probe;
+#[cfg(not(target_arch = "wasm32"))]
+pub use verify::{Comparison, Report};

@@ -376,11 +376,17 @@ impl Plan {
         let allocate = |t: TensorType| DeviceTensor::allocate(&self.context, t);
         let outputs: Vec<_> = self.output_types_for(&types)?.into_iter().map(allocate).collect::<Result<_>>()?;
         let bindings = self.bind(inputs, &outputs.iter().collect::<Vec<_>>())?;
+        self.submit(&bindings)?;
+        Ok(outputs)
+    }
+
+    /// Records and submits once.
+    pub(super) fn submit(&self, bindings: &Bindings) -> Result<()> {
         let mut encoder = self.context.device().create_command_encoder(&Default::default());
-        self.record(&mut encoder, &bindings)?;
+        self.record(&mut encoder, bindings)?;
         self.context.scoped(|| self.context.queue().submit([encoder.finish()]))?;
         Counting::count(&self.context.counting.submissions);
-        Ok(outputs)
+        Ok(())
     }
 
     /// Runs on tensors of the host and waits: uploads, one submission, downloads.
@@ -396,6 +402,15 @@ impl Plan {
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()
+    }
+
+    /// The graph at the extent of inputs of these types.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn graph_at<'a>(&self, inputs: impl Iterator<Item = &'a TensorType>) -> Result<Graph> {
+        match self.graph.extent_of(inputs)? {
+            Some(extent) => self.graph.at_extent(extent),
+            None => Ok(self.graph.clone()),
+        }
     }
 
     /// The graph.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::execute::{execute, read};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::ops::Op;
-use crate::reference;
 use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// A tensor of a [`Graph`]: an input or the result of an op.
@@ -325,7 +325,7 @@ impl Graph {
         self.steps.iter().map(|step| &*step.op)
     }
 
-    /// Runs the graph on the CPU reference.
+    /// Runs the graph on the CPU reference, on all cores: one op after the other, nothing fused.
     ///
     /// # Errors
     /// If the inputs don't fit.
@@ -341,22 +341,9 @@ impl Graph {
     fn run_at(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         self.check_outputs()?;
-        let mut tensors: Vec<Option<Tensor>> = vec![None; self.types.len()];
-        for (value, tensor) in self.inputs.iter().zip(inputs) {
-            tensors[value.index] = Some((*tensor).clone());
-        }
-        let read = |tensors: &[Option<Tensor>], value: Value| -> Result<Tensor> {
-            let stored = tensors[self.storage(value).index].as_ref().expect("steps are in order");
-            stored.reshaped(self.types[value.index].dimensions())
-        };
-        for step in &self.steps {
-            let inputs = step.inputs.iter().map(|&v| read(&tensors, v)).collect::<Result<Vec<_>>>()?;
-            let outputs = reference::run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
-            for (value, output) in step.outputs.iter().zip(outputs) {
-                tensors[value.index] = Some(output);
-            }
-        }
-        self.outputs.iter().map(|&v| Ok(read(&tensors, v)?.with_type(self.types[v.index].clone()))).collect()
+        let tensors = execute(self, inputs)?;
+        let output = |&value: &Value| Ok(read(self, &tensors, value)?.with_type(self.types[value.index].clone()));
+        self.outputs.iter().map(output).collect()
     }
 
     /// The inputs that are dynamic parameters, with the format of the codes they describe.

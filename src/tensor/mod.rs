@@ -1,10 +1,13 @@
 //! Tensors on the host: shape, format, data and what the codes mean. Device tensors live in `gpu`; packing in `pack`.
 
+mod difference;
 mod quantization;
 mod shape;
 mod tensor_type;
 mod values;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use difference::first_difference;
 pub use quantization::{Granularity, Quantization};
 pub use shape::Shape;
 pub use tensor_type::TensorType;

@@ -158,6 +158,33 @@ impl Tensor {
         }
     }
 
+    /// The indices of the first dimension from `start` on, as many as the type has.
+    pub(crate) fn part(&self, tensor_type: TensorType, start: usize) -> Self {
+        let (first, count) = (tensor_type.dimensions()[0], tensor_type.shape().elements());
+        let begin = if first == 0 { 0 } else { count / first * start };
+        macro_rules! part {
+            ($($variant:ident),+) => {
+                match &self.values { $(Values::$variant(v) => Values::$variant(v[begin..begin + count].to_vec())),+ }
+            };
+        }
+        let values = part!(Int8, Uint8, Int16, Uint16, Int32, Float32, Parameters);
+        Self { tensor_type, values }
+    }
+
+    /// The parts of a tensor, joined along the first dimension.
+    pub(crate) fn joined<'a>(tensor_type: TensorType, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        macro_rules! joined {
+            ($($variant:ident),+) => {
+                match tensor_type.format() { $(Format::$variant => {
+                    let part = |part: &'a Self| if let Values::$variant(v) = &part.values { &v[..] } else { &[] };
+                    Values::$variant(parts.flat_map(part).copied().collect())
+                }),+ }
+            };
+        }
+        let values = joined!(Int8, Uint8, Int16, Uint16, Int32, Float32, Parameters);
+        Self { tensor_type, values }
+    }
+
     /// The same elements under new dimensions. Quantization per tensor stays; any other is dropped.
     ///
     /// # Errors

@@ -1,0 +1,143 @@
+//! A plan against the reference, on the tensors that it is bound to: one call that says whether a device computes what it
+//! should, and if not, where it begins. What is right is `plan::execute`'s to say.
+
+use std::fmt;
+
+use super::{Bindings, DeviceTensor, Plan};
+use crate::error::Result;
+use crate::plan::{execute, read};
+use crate::tensor::{Tensor, first_difference};
+
+/// How a plan's outputs compare with the reference; made by [`Plan::verify`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// One for each output, in order.
+    pub outputs: Vec<Comparison>,
+    /// Where outputs differ: the first op that differs when it runs alone on the reference's inputs, by its number in the
+    /// graph and its name. If there is none, only the whole plan is wrong: that is a bug of the planner or the driver.
+    pub first_wrong_op: Option<(usize, &'static str)>,
+}
+
+/// A tensor compared with what it should be, bit by bit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// What is compared.
+    pub name: String,
+    /// How many elements it has.
+    pub elements: usize,
+    /// How many of them differ.
+    pub different: usize,
+    /// Where the first one is that differs, with both values.
+    pub first: Option<String>,
+}
+
+impl Report {
+    /// Whether every output is right, bit for bit.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.outputs.iter().all(|output| output.different == 0)
+    }
+}
+
+impl fmt::Display for Report {
+    /// One line per output, and where it begins if something differs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Comparison { name, elements, different, first } in &self.outputs {
+            match first {
+                None => writeln!(f, "{name}: all {elements} elements equal the reference")?,
+                Some(first) => writeln!(f, "{name}: {different} of {elements} elements differ, {first}")?,
+            }
+        }
+        match self.first_wrong_op {
+            Some((number, name)) => writeln!(f, "the first op that is wrong by itself: {number}, {name}"),
+            None if self.is_exact() => Ok(()),
+            None => writeln!(f, "no op is wrong by itself, only the plan as a whole"),
+        }
+    }
+}
+
+impl Plan {
+    /// Runs the plan on the tensors that it is bound to and compares every output with the reference on the same inputs.
+    /// Blocks until both are done; the reference uses all cores, but is written to be right, not fast.
+    ///
+    /// ```
+    /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
+    /// # if let Ok(context) = Context::new_blocking() {
+    /// let codes = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
+    /// let mut graph = Graph::new();
+    /// let x = graph.input(codes.tensor_type().clone());
+    /// let y = graph.add(Table::sigmoid(codes.tensor_type().clone(), Requantization::new(Format::Uint8, 0.004, 0)?)?, &[x])?;
+    /// graph.output(y);
+    /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    /// let input = context.upload(&codes)?;
+    /// let output = DeviceTensor::allocate(&context, plan.output_types()[0].clone())?;
+    /// let report = plan.verify(&plan.bind(&[&input], &[&output])?)?;
+    /// assert!(report.is_exact(), "{report}");
+    /// # }
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the bindings are another plan's, a bound buffer has no COPY_SRC usage to be read back, dynamic parameters among
+    /// the inputs are no scale and code, or the device fails.
+    pub fn verify(&self, bindings: &Bindings) -> Result<Report> {
+        let download = |tensors: &[DeviceTensor]| -> Result<Vec<Tensor>> {
+            tensors.iter().map(|tensor| self.context().download_blocking(tensor)).collect()
+        };
+        let inputs = download(&bindings.inputs)?;
+        self.submit(bindings)?;
+        let got = download(&bindings.outputs)?;
+
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let graph = self.graph_at(inputs.iter().map(|t| t.tensor_type()))?;
+        let tensors = execute(&graph, &inputs)?;
+        let mut outputs = Vec::new();
+        for (i, (&value, got)) in graph.outputs().iter().zip(&got).enumerate() {
+            let expected = read(&graph, &tensors, value)?;
+            outputs.push(compare(format!("output {i}{}", graph.label(value)), got, &expected));
+        }
+        let mut report = Report { outputs, first_wrong_op: None };
+        if !report.is_exact() {
+            for (number, step) in graph.steps().iter().enumerate() {
+                let inputs = step.inputs.iter().map(|&v| read(&graph, &tensors, v)).collect::<Result<Vec<_>>>()?;
+                let got = self.context().run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+                let is_wrong = |(value, got): (&crate::plan::Value, &Tensor)| -> Result<bool> {
+                    Ok(first_difference(got, &read(&graph, &tensors, *value)?).is_some())
+                };
+                if step.outputs.iter().zip(&got).map(is_wrong).collect::<Result<Vec<_>>>()?.contains(&true) {
+                    report.first_wrong_op = Some((number, step.op.name()));
+                    break;
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn compare(name: String, got: &Tensor, expected: &Tensor) -> Comparison {
+    let (different, first) = match first_difference(got, expected) {
+        None => (0, None),
+        Some(difference) => (difference.count, Some(difference.to_string())),
+    };
+    Comparison { name, elements: expected.tensor_type().shape().elements(), different, first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told() {
+        let tensor = |values: [f32; 4]| Tensor::new([2, 2], values).expect("four elements");
+        let right = tensor([0.0, 1.0, f32::NAN, -1.0]);
+        assert_eq!(compare("output 0".into(), &right.clone(), &right).different, 0);
+        let wrong = compare("output 0".into(), &tensor([-0.0, 1.0, f32::NAN, 2.0]), &right);
+        let report = Report { outputs: vec![wrong], first_wrong_op: Some((3, "conv")) };
+        assert!(!report.is_exact());
+        let text = "output 0: 2 of 4 elements differ, at [0, 0] of [2, 2] got -0.0, expected 0.0\n\
+                    the first op that is wrong by itself: 3, conv\n";
+        assert_eq!(report.to_string(), text);
+    }
+}

@@ -1,0 +1,66 @@
+//! A graph on the CPU reference, in the caller's order and nothing fused: what every plan must equal. Rows that stand for
+//! themselves are computed on all cores; what an op means is `reference`'s.
+
+use rayon::prelude::*;
+
+use super::graph::{Graph, Value};
+use crate::error::Result;
+use crate::ops::Op;
+use crate::reference;
+use crate::tensor::{Tensor, TensorType};
+
+/// The tensors of all values of a graph at the extent of its inputs, by their index; `None` for reshaped ones.
+pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    let mut tensors: Vec<Option<Tensor>> = vec![None; graph.types().len()];
+    for (value, tensor) in graph.inputs().iter().zip(inputs) {
+        tensors[value.index()] = Some((*tensor).clone());
+    }
+    for step in graph.steps() {
+        let inputs = step.inputs.iter().map(|&value| read(graph, &tensors, value)).collect::<Result<Vec<_>>>()?;
+        let outputs = run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+        for (value, output) in step.outputs.iter().zip(outputs) {
+            tensors[value.index()] = Some(output);
+        }
+    }
+    Ok(tensors)
+}
+
+/// A value of a graph that has been executed, under its own shape.
+pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> Result<Tensor> {
+    let stored = tensors[graph.storage(value).index()].as_ref().expect("steps are in order");
+    stored.reshaped(graph.types()[value.index()].dimensions())
+}
+
+/// Rows below which threads cost more than they give.
+const FEWEST_ROWS: usize = 2;
+
+/// An op on the reference: its rows in parts, one after the other within a thread.
+fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let outputs = op.outputs();
+    let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
+    let parts = rows.min(4 * rayon::current_num_threads());
+    let Some(by_row) = op.inputs_by_row().filter(|_| rows >= FEWEST_ROWS && parts > 1) else {
+        return reference::run(op, inputs);
+    };
+    let own = op.inputs();
+    let types = |rows: usize| -> Result<Vec<TensorType>> {
+        let resize = |(t, &by_row): (&TensorType, &bool)| if by_row { t.resized(rows) } else { Ok(t.clone()) };
+        own.iter().zip(&by_row).map(resize).collect()
+    };
+    // Scales or biases of single rows can't be divided.
+    if types(1).and_then(|types| op.resized(&types)).is_err() {
+        return reference::run(op, inputs);
+    }
+    let part = |index: usize| -> Result<Vec<Tensor>> {
+        let range = rows * index / parts..rows * (index + 1) / parts;
+        let types = types(range.len())?;
+        let slice =
+            |(i, t): (usize, TensorType)| if by_row[i] { inputs[i].part(t, range.start) } else { inputs[i].clone() };
+        let op = op.resized(&types)?;
+        let inputs: Vec<Tensor> = types.into_iter().enumerate().map(slice).collect();
+        reference::run(&op, &inputs.iter().collect::<Vec<_>>())
+    };
+    let parts = (0..parts).into_par_iter().map(part).collect::<Result<Vec<_>>>()?;
+    let join = |(i, tensor_type): (usize, TensorType)| Tensor::joined(tensor_type, parts.iter().map(|part| &part[i]));
+    Ok(outputs.into_iter().enumerate().map(join).collect())
+}

@@ -1,0 +1,57 @@
+//! Where two tensors differ, in bits. Whether a difference matters is left to those who ask.
+
+use std::fmt;
+
+use super::Tensor;
+use crate::numeric::Format;
+
+/// The first element that differs, and how many do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub count: usize,
+    place: Vec<usize>,
+    shape: Vec<usize>,
+    got: String,
+    expected: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {:?} of {:?} got {}, expected {}", self.place, self.shape, self.got, self.expected)
+    }
+}
+
+/// How `got` differs from `expected`, which has the same format and shape; floats are compared by their bits.
+pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Difference> {
+    debug_assert!(got.format() == expected.format() && got.shape() == expected.shape());
+    fn find<T: fmt::Debug>(
+        got: &[T],
+        expected: &[T],
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Option<(usize, usize, [String; 2])> {
+        let mut differ = got.iter().zip(expected).enumerate().filter(|(_, (a, b))| !same(a, b));
+        let (first, (a, b)) = differ.next()?;
+        Some((first, 1 + differ.count(), [format!("{a:?}"), format!("{b:?}")]))
+    }
+    macro_rules! compare {
+        ($kind:ty, $same:expr) => {
+            find(got.values::<$kind>().ok()?, expected.values::<$kind>().ok()?, $same)
+        };
+    }
+    let (mut index, count, [got, expected_value]) = match expected.format() {
+        Format::Int8 => compare!(i8, |a, b| a == b),
+        Format::Uint8 => compare!(u8, |a, b| a == b),
+        Format::Int16 => compare!(i16, |a, b| a == b),
+        Format::Uint16 => compare!(u16, |a, b| a == b),
+        Format::Int32 => compare!(i32, |a, b| a == b),
+        Format::Float32 => compare!(f32, |a, b| a.to_bits() == b.to_bits()),
+        Format::Parameters => compare!((f32, i32), |a, b| a.0.to_bits() == b.0.to_bits() && a.1 == b.1),
+    }?;
+    let shape = expected.shape().to_vec();
+    let mut place = vec![0; shape.len()];
+    for (place, &extent) in place.iter_mut().zip(&shape).rev() {
+        *place = index % extent;
+        index /= extent;
+    }
+    Some(Difference { count, place, shape, got, expected: expected_value })
+}
