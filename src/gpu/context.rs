@@ -96,7 +96,7 @@ pub struct Context {
     queue: wgpu::Queue,
     id: u64,
     checked_shaders: bool,
-    pipelines: Arc<Pipelines>,
+    pub(super) pipelines: Arc<Pipelines>,
     cache: Option<wgpu::PipelineCache>,
     /// Why the device is lost, once it is.
     lost: Arc<OnceLock<String>>,

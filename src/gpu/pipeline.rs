@@ -103,3 +103,41 @@ impl Pipelines {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::gpu::Context;
+    use crate::kernels;
+    use crate::ops::Matmul;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn threads_compile_each_program_once() {
+        let Ok(context) = Context::new_blocking() else {
+            let required = std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1");
+            assert!(!required, "LOWBIT_REQUIRE_ADAPTER=1, but there is no adapter");
+            eprintln!("\n*** NOT RUN: this test needs a GPU adapter ***\n");
+            return;
+        };
+        let lhs = Tensor::new([64, 64], vec![1i8; 4096]).expect("a legal shape");
+        let op = Matmul::new(lhs.tensor_type().clone(), lhs).build().expect("a legal product").into();
+        let candidates = kernels::candidates(&op, &context.limits());
+        let mut dispatches: Vec<_> = candidates.iter().flat_map(|candidate| &candidate.dispatches).collect();
+        let names: HashSet<_> = dispatches.iter().map(|dispatch| dispatch.program.name()).collect();
+        assert!(names.len() > 2, "{names:?}");
+        dispatches.extend_from_within(..);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    context.compile(&dispatches).expect("programs that compile");
+                    // Also the programs that another thread began are there when the call returns.
+                    assert!(context.pipelines.missing(&dispatches).is_empty());
+                });
+            }
+        });
+        assert_eq!(context.counters().pipelines, names.len() as u64);
+        context.report_lost("a test");
+        assert!(context.compile(&dispatches).is_err());
+    }
+}
