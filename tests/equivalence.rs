@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, check_op, context};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Output, Padding, Pool,
-    Quantize, Requantization, Requantize, Table,
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output, Padding,
+    Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
 
@@ -423,12 +423,81 @@ fn elementwise_pool_table_concat() -> Result<()> {
     Ok(())
 }
 
+/// Ops whose codes pass through a table or a sum before they are stored.
+#[test]
+fn fused() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(9));
+    for lhs_format in CODES {
+        let x = random.quantized(lhs_format, &[9, 23]);
+        let line = random.quantized(lhs_format, &[1, 1, 23]);
+        let image = random.quantized(lhs_format, &[2, 5, 4, 6]);
+        let x_type = || x.tensor_type().clone();
+        let codes = |random: &mut Random, spread| {
+            let format = random.pick(&CODES);
+            let rounding = random.pick(&ROUNDINGS);
+            stage(random, format, spread, rounding)
+        };
+        let output = codes(&mut random, 3000.0 * 0.0004)?;
+        let matmul = Matmul::new(x_type(), random.quantized(Format::Int8, &[23, 37])).output(output);
+        let output = codes(&mut random, 3000.0 * 0.0004)?;
+        let batched = Matmul::new(
+            random.quantized(lhs_format, &[2, 3, 23]).tensor_type().clone(),
+            random.quantized(Format::Uint8, &[2, 23, 18]),
+        );
+        let batched = (batched.output(output), random.codes(lhs_format, &[2, 3, 23]));
+        let output = codes(&mut random, 3.0)?;
+        let requantize = Requantize::new(x_type(), output)?;
+        let output = codes(&mut random, 5.0)?;
+        let multiply = Multiply::new(x_type(), line.tensor_type().clone(), output)?;
+        let sum = stage(&mut random, Format::Int8, 5.0, Rounding::Onnx)?;
+        let add = Add::new(x_type(), line.tensor_type().clone(), sum)?;
+        let image_type = || image.tensor_type().clone();
+        let mut firsts: Vec<(Op, Vec<&Tensor>)> = vec![
+            (matmul.build()?.into(), vec![&x]),
+            (batched.0.build()?.into(), vec![&batched.1]),
+            (requantize.into(), vec![&x]),
+            (multiply.into(), vec![&x, &line]),
+            (add.into(), vec![&x, &line]),
+            (Pool::max(image_type(), [2, 2]).build()?.into(), vec![&image]),
+            (Pool::average(image_type(), [3, 2]).build()?.into(), vec![&image]),
+        ];
+        for (outputs, groups, kernel) in [(5, 1, 3), (6, 6, 3), (12, 6, 2), (4, 2, 3), (7, 1, 1)] {
+            let output = codes(&mut random, 1000.0 * 0.0004)?;
+            let weights = random.quantized(Format::Int8, &[outputs, kernel, kernel, 6 / groups]);
+            let conv = Conv::new(image_type(), weights).groups(groups).padding(Padding::SameLower).output(output);
+            firsts.push((conv.build()?.into(), vec![&image]));
+        }
+        for (first, inputs) in firsts {
+            let made = first.outputs()[0].clone();
+            let output = codes(&mut random, 3.0)?;
+            let table = Table::leaky_relu(made.clone(), 0.2, output)?;
+            let op = Fused::new(first.clone(), table.into(), 0)?;
+            run(&context, &mut count, &format!("{} + table", first.name()), op, &inputs);
+            for position in [0, 1] {
+                let format = random.pick(&CODES);
+                let residual = random.quantized(format, made.dimensions());
+                let sum = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;
+                let mut operands = [made.clone(), residual.tensor_type().clone()];
+                operands.rotate_left(position);
+                let [a, b] = operands;
+                let op = Fused::new(first.clone(), Add::new(a, b, sum)?.into(), position)?;
+                let inputs = [&inputs[..], &[&residual]].concat();
+                run(&context, &mut count, &format!("{} + add", first.name()), op, &inputs);
+            }
+        }
+    }
+    println!("fused: {count} combinations on {}", context.description());
+    Ok(())
+}
+
 /// The same with the driver's own checks in every shader: a difference would mean an index out of bounds.
 #[test]
 fn checked_shaders() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut options = ContextOptions::default();
     options.checked_shaders = true;
+    options.limits = common::limits();
     let context = pollster::block_on(Context::with_options(&options)).unwrap_or(context);
     let (mut count, mut random) = (0, Random::new(8));
     for (name, [m, n, k]) in [("ONE", [1, 1, 1]), ("OVER_VEC", [9, 17, 17]), ("OVER_TILE", [33, 65, 31])] {

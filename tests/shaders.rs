@@ -77,7 +77,12 @@ fn parameters_and_bindings_are_what_the_host_believes() {
             let naga::AddressSpace::Storage { access } = variable.space else {
                 panic!("{name}: binding {} is not storage", binding.binding)
             };
-            assert_eq!(access.contains(naga::StorageAccess::STORE), host.writes, "{name}: binding {}", binding.binding);
+            assert_eq!(
+                access.contains(naga::StorageAccess::STORE),
+                host.writable,
+                "{name}: binding {}",
+                binding.binding
+            );
         }
         let declared = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
         assert_eq!(declared, dispatch.bindings.len() + 1, "{name}: bindings");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Output, Pool, Quantize,
-    Requantization, Requantize, Table,
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output, Pool,
+    Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
@@ -21,13 +21,27 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
             Limits::default(),
             Limits { invocations: 32, ..Limits::default() },
             Limits { invocations: 1, ..Limits::default() },
+            Limits { storage_buffers: 4, ..Limits::default() },
         ] {
             for candidate in kernels::candidates(&op, &limits) {
-                programs.extend(candidate.dispatches.into_iter().map(|d| (d.program.name(), d)));
+                for dispatch in candidate.dispatches {
+                    let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
+                    programs.extend(in_place.map(|d| (d.program.name(), d)));
+                    programs.insert(dispatch.program.name(), dispatch);
+                }
             }
         }
     }
+    // Each combination of parts once more, with all it reads in the buffer that it writes.
+    let parts = |d: &Dispatch| d.program.name().split(' ').next().unwrap_or_default().to_string();
+    let by_parts: BTreeMap<String, &Dispatch> = programs.values().map(|d| (parts(d), d)).collect();
+    let sharing: Vec<Dispatch> = by_parts.into_values().map(|d| d.clone().sharing(&read_slots(d))).collect();
+    programs.extend(sharing.into_iter().map(|d| (d.program.name(), d)));
     Ok(programs)
+}
+
+fn read_slots(dispatch: &Dispatch) -> Vec<u32> {
+    dispatch.bindings.iter().filter(|binding| !binding.writes).map(|binding| binding.slot).collect()
 }
 
 fn typed(format: Format, dimensions: &[usize], zero_point: i32) -> Result<TensorType> {
@@ -119,6 +133,17 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
     }
+    ops.extend(fused(&ops)?);
+    for lhs in CODES {
+        // Parameters that the device finds.
+        for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
+            let matmul = Matmul::new(TensorType::new(lhs, [4, 16])?, weights(Format::Int8, &[16, 4], 0)?);
+            ops.push(matmul.dynamic_lhs(granularity).output(Output::real()).build()?.into());
+        }
+        let filter = weights(Format::Int8, &[4, 3, 3, 3], 0)?;
+        let conv = Conv::new(TensorType::new(lhs, [1, 8, 8, 3])?, filter).dynamic_lhs().output(Output::real());
+        ops.push(conv.build()?.into());
+    }
     for format in [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32] {
         let tensor_type = typed(format, &[4, 4], 0)?;
         ops.push(Quantize::new(tensor_type.clone())?.into());
@@ -128,4 +153,22 @@ fn ops() -> Result<Vec<Op>> {
         }
     }
     Ok(ops)
+}
+
+/// Each of these ops that makes codes, followed by a table and by a sum.
+fn fused(ops: &[Op]) -> Result<Vec<Op>> {
+    let mut fused = Vec::new();
+    for first in ops {
+        let codes = first.outputs()[0].clone();
+        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_)) {
+            continue;
+        }
+        let stage = Requantization::new(Format::Int8, 1.0, 0)?;
+        fused.push(Fused::new(first.clone(), Table::sigmoid(codes.clone(), stage.clone())?.into(), 0)?.into());
+        for format in CODES {
+            let residual = typed(format, codes.dimensions(), 0)?;
+            fused.push(Fused::new(first.clone(), Add::new(codes.clone(), residual, stage.clone())?.into(), 0)?.into());
+        }
+    }
+    Ok(fused)
 }

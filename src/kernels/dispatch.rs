@@ -203,8 +203,20 @@ impl Dispatch {
         self
     }
 
-    /// The launch that overwrites this input, if there is one.
-    pub(crate) fn overwriting(&self, input: usize) -> Option<Self> {
+    /// The launch for tensors in these slots that lie in a buffer which it also writes: WebGPU wants such bindings declared
+    /// `read_write`, though nothing else about them changes.
+    #[must_use]
+    pub fn sharing(mut self, slots: &[u32]) -> Self {
+        for binding in self.bindings.iter_mut().filter(|binding| slots.contains(&binding.slot)) {
+            binding.writable = true;
+        }
+        self.program = self.program.with_writable(slots.to_vec());
+        self
+    }
+
+    /// The launch whose output takes over the storage of this input, if there is one.
+    #[must_use]
+    pub fn overwriting(&self, input: usize) -> Option<Self> {
         let program = self.in_place.iter().find(|i| i.input == input)?.program.clone();
         let mut launch = Self { program, in_place: Vec::new(), ..self.clone() };
         launch.bindings.retain(|binding| binding.resource != Resource::Input(input));

@@ -221,17 +221,14 @@ impl Frame {
             dispatch.label.clone_from(&candidate.label);
             let overwriting = placed.overwrites.and_then(|input| dispatch.overwriting(input));
             let in_place = overwriting.is_some();
-            let mut dispatch = overwriting.unwrap_or(dispatch);
+            let dispatch = overwriting.unwrap_or(dispatch);
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
             check_launch(&dispatch, &spans, limits)?;
             let bound = || dispatch.bindings.iter().zip(&spans);
             let written: HashSet<Storage> = bound().filter(|(b, _)| b.writes).map(|(_, s)| s.storage).collect();
             let writable: Vec<u32> =
                 bound().filter(|(b, s)| !b.writes && written.contains(&s.storage)).map(|(b, _)| b.slot).collect();
-            for binding in &mut dispatch.bindings {
-                binding.writable |= writable.contains(&binding.slot);
-            }
-            dispatch.program = dispatch.program.with_writable(writable);
+            let dispatch = dispatch.sharing(&writable);
             schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), in_place });
         }
         Ok(())
