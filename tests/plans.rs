@@ -249,9 +249,14 @@ fn a_residual_block_is_two_launches() -> Result<()> {
 
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let lines = launch_lines(&plan);
-    assert_eq!(lines.len(), 2, "{plan}");
     assert!(lines[0].ends_with("conv + requantize + table"), "{plan}");
-    assert!(lines[1].ends_with("conv + add"), "{plan}");
+    // The residual is one binding more than the second convolution needs.
+    if context.limits().storage_buffers >= 5 {
+        assert_eq!(lines.len(), 2, "{plan}");
+        assert!(lines[1].ends_with("conv + add"), "{plan}");
+    } else {
+        assert_eq!(lines.len(), 3, "{plan}");
+    }
     assert!(lines[1].contains("reads") && lines[1].contains("writes") && lines[1].contains("op "), "{plan}");
     let image = random
         .codes(Format::Uint8, &[1, 6, 6, 8])
