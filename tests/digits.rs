@@ -41,17 +41,28 @@ fn the_gpu_has_the_golden_logits_in_one_submission() -> Result<()> {
     for tuner in choices {
         let plan = context.plan(&graph, tuner)?;
         let path = format!("{tuner:?} on {}\n{plan}", context.description());
+        pollster::block_on(plan.warm_up())?;
         let before = context.counters();
         let logits = plan.run_on_device(&[&images])?;
         let after = context.counters();
         assert_eq!(after.submissions - before.submissions, 1, "submissions: {path}");
         assert_eq!(after.readbacks - before.readbacks, 0, "readbacks: {path}");
+        assert_eq!(after.pipelines, before.pipelines, "a warm plan compiles nothing: {path}");
+        check(&path, &context.download_blocking(&logits[0])?, &digits)?;
+
+        // The same recorded into an encoder of our own, which makes nothing on the device.
+        let bindings = plan.bind(&[&images], &[&logits[0]])?;
+        let before = context.counters();
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        plan.record(&mut encoder, &bindings)?;
+        assert_eq!(context.counters(), before, "recording: {path}");
+        context.queue().submit([encoder.finish()]);
         check(&path, &context.download_blocking(&logits[0])?, &digits)?;
     }
     Ok(())
 }
 
-/// The images go through in batches of other sizes, the last one smaller.
+/// The images go through in batches of other sizes, the last one smaller, each with a plan of its own.
 #[test]
 fn the_batch_size_changes_no_logit() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -66,4 +77,18 @@ fn the_batch_size_changes_no_logit() -> Result<()> {
         logits.extend_from_slice(out[0].values::<f32>()?);
     }
     check("batches of 600", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)
+}
+
+/// The same with one plan for up to 600 images.
+#[test]
+fn one_plan_takes_batches_of_any_size() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let digits = Digits::load()?;
+    let plan = context.plan(&network(600)?, Tuner::FirstGuess)?;
+    let mut logits = Vec::new();
+    for batch in digits.images.values::<f32>()?.chunks(600 * 64) {
+        let out = plan.run(&[&Tensor::new([batch.len() / 64, 8, 8, 1], batch)?])?;
+        logits.extend_from_slice(out[0].values::<f32>()?);
+    }
+    check("one plan", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)
 }

@@ -67,7 +67,7 @@ fn run_on_gpu(
         println!("         a software adapter: what is called GPU below is this machine's CPU");
     }
     let plan = context.plan(graph, Tuner::FirstGuess)?;
-    println!("\nplan for {} images: kernel, grid of workgroups\n{plan}", digits.labels.len());
+    println!("\nplan for {} images\n{plan}", digits.labels.len());
 
     let images = context.upload(&digits.images)?;
     let before = context.counters();

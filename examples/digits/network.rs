@@ -58,7 +58,7 @@ pub(crate) fn classes(logits: &Tensor) -> Result<Vec<usize>> {
     Ok(logits.values::<f32>()?.chunks_exact(logits.shape()[1]).map(largest).collect())
 }
 
-/// The network for so many images: float32 `[batch, 8, 8, 1]` in, float32 logits `[batch, 10]` out, uint8 between. All
+/// The network for up to so many images: float32 `[batch, 8, 8, 1]` in, float32 logits `[batch, 10]` out, uint8 between. All
 /// rounding is ONNX Runtime's, every constant is from its files.
 pub(crate) fn network(batch: usize) -> Result<Graph> {
     let file = read("ort_int8.safetensors")?;
@@ -67,7 +67,7 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     let padding = Padding::Explicit { begin: vec![1, 1], end: vec![1, 1] };
 
     let mut graph = Graph::new();
-    let images = graph.input(TensorType::new(Format::Float32, [batch, 8, 8, 1])?);
+    let images = graph.dynamic_input(TensorType::new(Format::Float32, [batch, 8, 8, 1])?)?;
     let x = TensorType::new(Format::Uint8, [batch, 8, 8, 1])?.quantized(model.quantization("x")?)?;
     let x = graph.add(Quantize::new(x)?, &[images])?;
     let r1 = model.conv(&mut graph, x, "conv1", "r1", |conv| conv.padding(padding.clone()))?;
