@@ -24,7 +24,10 @@
 //! | put tensors on it, or bring your buffers | [`Context::upload`], [`DeviceTensor::from_buffer`] |
 //! | run one op and wait | [`Context::run`] |
 //! | run a network in one submission | [`Graph`], [`Context::plan`], [`Plan`] |
-//! | record into your own encoder | [`Plan::record`] |
+//! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
+//! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
+//! | run batches or sequences of any length | [`Graph::dynamic_input`] |
+//! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
@@ -66,7 +69,7 @@
 //! # In your engine
 //!
 //! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
-//! your encoder; nothing is submitted behind your back. Convolutions take images as `[batch, spatial…, channels]`.
+//! your encoder; nothing is submitted behind your back, and recording allocates nothing. Convolutions take images as `[batch, spatial…, channels]`.
 //!
 //! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
 //! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. 16-bit codes take

@@ -1,7 +1,7 @@
 //! The class of an op: ops of one class are expected to be fastest with the same candidate. It names what `tune` keeps
 //! apart without knowing what the op computes; legality is not its business, because labels are checked when they are used.
 
-use crate::ops::{Op, Operand};
+use crate::ops::Op;
 use crate::tensor::TensorType;
 
 /// Name, types of inputs and outputs, and shape of the weights: `matmul(uint8[64, 512]) -> int32[64, 10], int8[512, 10]`.
@@ -9,9 +9,14 @@ use crate::tensor::TensorType;
 /// The number of rows of inputs and outputs is rounded up to a power of two, so that nearby batch sizes share a class.
 pub(crate) fn class(op: &Op) -> String {
     let list = |types: Vec<TensorType>| types.iter().map(rounded).collect::<Vec<_>>().join(", ");
-    let mut class = format!("{}({}) -> {}", op.name(), list(op.inputs()), list(op.outputs()));
-    if let Some(weights) = weights(op) {
-        class += &format!(", {weights}");
+    let name = match op {
+        Op::Fused(op) => format!("{} + {}", op.first().name(), op.then().name()),
+        op => op.name().to_string(),
+    };
+    let mut class = format!("{name}({}) -> {}", list(op.inputs()), list(op.outputs()));
+    // The constant operand decides how much work there is. Biases and tables are left out: they are small or of one size.
+    if let Some((weights, _)) = op.weight_identity() {
+        class += &format!(", {}", weights.tensor_type());
     }
     class
 }
@@ -24,18 +29,6 @@ fn rounded(tensor_type: &TensorType) -> String {
         _ => (shape.rows(), shape.row_length()),
     };
     format!("{}[{}, {length}]", tensor_type.format(), rows.next_power_of_two())
-}
-
-/// The constant operand that decides how much work there is. Biases and tables are left out: they are small or of one size.
-fn weights(op: &Op) -> Option<&TensorType> {
-    match op {
-        Op::Matmul(op) => match op.rhs() {
-            Operand::Constant(weights) => Some(weights.tensor_type()),
-            _ => None,
-        },
-        Op::Conv(op) => Some(op.weights().tensor_type()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
