@@ -1,0 +1,62 @@
+//! What the host pays: building a plan, binding it, and recording it, which is the part that an engine repeats. The time is
+//! the CPU's; divide a recording by its launches. Kernels are timed in the files beside it.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+mod measure;
+#[path = "../examples/digits/network.rs"]
+mod network;
+
+use criterion::{Criterion, Throughput};
+use lowbit::ops::{Add, Requantization, Table};
+use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, Result, TensorType, Tuner};
+
+/// Sums one after the other, each of which is read twice, so that none is fused away.
+fn chain(length: usize) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let tensor_type = TensorType::new(Format::Int8, [4, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+    let mut x = graph.input(tensor_type.clone());
+    let mut previous = x;
+    for _ in 0..length {
+        let sum = Add::new(tensor_type.clone(), tensor_type.clone(), Requantization::new(Format::Int8, 0.1, 0)?)?;
+        (previous, x) = (x, graph.add(sum, &[x, previous])?);
+    }
+    let table = Table::leaky_relu(tensor_type, 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?;
+    let y = graph.add(table, &[x])?;
+    graph.output(y);
+    Ok(graph)
+}
+
+fn plans(criterion: &mut Criterion, context: &Context) -> Result<()> {
+    let digits = network::network(64).expect("the network's files");
+    for (name, graph) in [("digits", digits), ("200 sums", chain(200)?)] {
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        let launches = plan.launches() as u64;
+        let allocate = |t: &TensorType| DeviceTensor::allocate(context, t.clone());
+        let inputs = plan.input_types().iter().map(allocate).collect::<Result<Vec<_>>>()?;
+        let outputs = plan.output_types().iter().map(allocate).collect::<Result<Vec<_>>>()?;
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
+        let bindings = plan.bind(&inputs, &outputs)?;
+        let report = plan.verify(&bindings)?;
+        assert!(report.is_exact(), "{report}");
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(launches));
+        group.bench_function("build", |bencher| {
+            bencher.iter(|| context.plan(&graph, Tuner::FirstGuess).expect("a plan"))
+        });
+        group.bench_function("bind", |bencher| bencher.iter(|| plan.bind(&inputs, &outputs).expect("its own tensors")));
+        group.bench_function("record", |bencher| {
+            bencher.iter(|| {
+                let mut encoder = context.device().create_command_encoder(&Default::default());
+                plan.record(&mut encoder, &bindings).expect("its own bindings");
+                encoder
+            });
+        });
+        group.finish();
+    }
+    Ok(())
+}
+
+fn main() {
+    measure::run(plans);
+}
