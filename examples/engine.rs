@@ -231,10 +231,8 @@ fn run() -> Result<()> {
         if choices != expected {
             return Err(format!("frame {frame}: the choices are {choices:?}, expected {expected:?}").into());
         }
-        println!(
-            "frame {frame}: {rows:>2} rows, pass of {whose:?}: {} results, {rows} choices, all exact",
-            results.len()
-        );
+        let whose = if matches!(whose, Pass::Lowbits) { "a pass of lowbit's own" } else { "the engine's pass" };
+        println!("frame {frame}: {rows:>2} rows in {whose}: {} results and {rows} choices, all exact", results.len());
     }
     match context.counters().submissions {
         0 => println!("OK: one submission a frame, all of them the engine's"),
