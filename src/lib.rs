@@ -69,7 +69,8 @@
 //! # In your engine
 //!
 //! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
-//! your encoder; nothing is submitted behind your back, and recording allocates nothing. Convolutions take images as `[batch, spatial…, channels]`.
+//! your encoder; nothing is submitted behind your back, and recording allocates nothing. The [`guide`] goes through it
+//! step by step. Convolutions take images as `[batch, spatial…, channels]`.
 //!
 //! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
 //! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. 16-bit codes take
@@ -82,6 +83,7 @@ pub use wgpu;
 
 mod error;
 pub mod gpu;
+pub mod guide;
 pub mod kernels;
 pub mod numeric;
 pub mod ops;
