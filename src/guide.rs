@@ -5,7 +5,7 @@
 //! ## 1. A context on your device
 //!
 //! [`Context::from_device`] takes handles to your device and queue. It needs no optional feature and no raised limit; what the
-//! device allows beyond that is used. The crate's [`wgpu`](crate::wgpu) is the one to make the device with.
+//! device allows beyond that is used. The crate's [`crate::wgpu`] is the one to make the device with.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -34,7 +34,7 @@ fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Grap
     let last = values[values.len() - 1];
     graph.output(last);
     for &value in &values[inputs..values.len() - 1] {
-        if random.next() % 8 == 0 {
+        if random.next().is_multiple_of(8) {
             graph.output(value);
         }
     }
@@ -48,7 +48,7 @@ fn code_type(random: &mut Random, format: Format, dimensions: &[usize]) -> Resul
 fn requantization(random: &mut Random) -> Result<Requantization> {
     let format = random.pick(&CODES);
     let made = Requantization::new(format, random.scale(), random.zero_point(format))?;
-    Ok(if random.next() % 2 == 0 { made.relu() } else { made })
+    Ok(if random.next().is_multiple_of(2) { made.relu() } else { made })
 }
 
 fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> Result<Value> {
@@ -72,7 +72,7 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
         3 | 4 => {
             let y = random.pick(&same);
             let other = graph.tensor_type(y)?.clone();
-            if random.next() % 3 == 0 {
+            if random.next().is_multiple_of(3) {
                 graph.add(Multiply::new(input, other, output)?, &[x, y])
             } else {
                 graph.add(Add::new(input, other, output)?, &[x, y])
@@ -100,7 +100,7 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
         }
         _ => {
             let real = graph.add(Dequantize::new(input)?, &[x])?;
-            if random.next() % 2 == 0 {
+            if random.next().is_multiple_of(2) {
                 let format = random.pick(&CODES);
                 return graph.add(Quantize::new(code_type(random, format, &[extent, n])?)?, &[real]);
             }

@@ -43,10 +43,10 @@ impl Fused {
     /// # Errors
     /// If the ops are not of the kinds above, or their types don't fit.
     pub fn new(first: Op, then: Op, position: usize) -> Result<Self> {
-        let known = match &first {
-            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => true,
-            _ => false,
-        };
+        let known = matches!(
+            &first,
+            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_)
+        );
         require!(known, "{} can't be followed by another op before its codes are stored", first.name());
         let (codes, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
         require!(

@@ -219,23 +219,23 @@ fn starting_orders(intervals: &[Interval]) -> Vec<Vec<usize>> {
     let busiest = |interval: &Interval| {
         let from = live.partition_point(|&(step, _)| step < interval.first);
         let during = live[from..].iter().take_while(|&&(step, _)| step <= interval.last);
-        during.map(|&(_, bytes)| bytes).max()
+        during.map(|&(_, bytes)| bytes).max().unwrap_or(0)
     };
-    let all: Vec<(usize, Option<u64>)> =
-        occupying(intervals).into_iter().map(|i| (i, busiest(&intervals[i]))).collect();
     let steps = |interval: &Interval| (interval.last - interval.first) as u64 + 1;
-    let sorted = |key: &dyn Fn(&Interval, Option<u64>) -> (Option<u64>, u64, u64)| {
-        let mut all = all.clone();
-        all.sort_by_cached_key(|&(i, busiest)| Reverse(key(&intervals[i], busiest)));
-        all.into_iter().map(|(i, _)| i).collect()
-    };
     vec![
-        sorted(&|interval, _| (None, interval.bytes, steps(interval))),
-        sorted(&|interval, _| (None, interval.bytes.saturating_mul(steps(interval)), 0)),
-        sorted(&|interval, busiest| (busiest, steps(interval), interval.bytes)),
-        sorted(&|interval, busiest| (busiest, interval.bytes, steps(interval))),
-        sorted(&|interval, _| (None, u64::MAX - interval.first as u64, interval.bytes)),
+        descending(intervals, |interval| [interval.bytes, steps(interval), 0]),
+        descending(intervals, |interval| [interval.bytes.saturating_mul(steps(interval)), 0, 0]),
+        descending(intervals, |interval| [busiest(interval), steps(interval), interval.bytes]),
+        descending(intervals, |interval| [busiest(interval), interval.bytes, steps(interval)]),
+        descending(intervals, |interval| [u64::MAX - interval.first as u64, interval.bytes, 0]),
     ]
+}
+
+/// The tensors that occupy anything, by decreasing key.
+fn descending(intervals: &[Interval], key: impl Fn(&Interval) -> [u64; 3]) -> Vec<usize> {
+    let mut order = occupying(intervals);
+    order.sort_by_cached_key(|&i| Reverse(key(&intervals[i])));
+    order
 }
 
 /// A tensor that has been placed.

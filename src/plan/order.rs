@@ -442,8 +442,8 @@ mod tests {
                         stem = i + 1;
                         (0..width.min(4)).map(|branch| i - 2 * branch).collect()
                     }
-                    _ if i % (2 * width + 1) % 2 == 0 => vec![stem],
-                    _ => vec![i],
+                    _ if i % (2 * width + 1) % 2 == 1 => vec![i],
+                    _ => vec![stem],
                 };
                 let scratch = if self.once_in(6) { self.size() } else { 0 };
                 nodes.push(Node { reads, writes: vec![i + 1], scratch });

@@ -35,12 +35,15 @@ pub(crate) struct Span {
     pub bytes: Option<u64>,
 }
 
+/// Where something begins: in which buffer, from which byte.
+type Spot = (Storage, u64);
+
 /// What stays the same for every extent of a graph: which steps run, in which order, and where their tensors lie.
 #[derive(Debug)]
 pub(crate) struct Frame {
     steps: Vec<Placed>,
     /// Where each stored value lies, by its index.
-    places: HashMap<usize, (Storage, u64)>,
+    places: HashMap<usize, Spot>,
     /// The sizes of the workspace's buffers.
     pub workspace: Vec<u64>,
     /// The largest sum of bytes of intermediates that are needed at once.
@@ -51,7 +54,7 @@ pub(crate) struct Frame {
 struct Placed {
     merged: Merged,
     /// Where its scratch lies.
-    scratch: Vec<(Storage, u64)>,
+    scratch: Vec<Spot>,
     /// The input whose storage its output takes over.
     overwrites: Option<usize>,
 }
@@ -269,7 +272,7 @@ struct Slot {
 }
 
 /// Where slots lie, and the sizes of the buffers.
-fn place(slots: &[Slot], rules: &Rules) -> Result<(Vec<(Storage, u64)>, Vec<u64>)> {
+fn place(slots: &[Slot], rules: &Rules) -> Result<(Vec<Spot>, Vec<u64>)> {
     let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart || rules.single_buffer).collect();
     let intervals: Vec<Interval> = together.iter().map(|&i| slots[i].interval).collect();
     let Some(layout) = pack(&intervals, rules) else {
@@ -306,9 +309,9 @@ fn too_large(what: &str, needed: u64, limit: u64) -> Error {
 }
 
 /// Where inputs and outputs lie. Each needs a place of its own.
-fn external_places(graph: &Graph) -> Result<HashMap<usize, (Storage, u64)>> {
+fn external_places(graph: &Graph) -> Result<HashMap<usize, Spot>> {
     graph.check_outputs()?;
-    let mut places: HashMap<usize, (Storage, u64)> =
+    let mut places: HashMap<usize, Spot> =
         graph.inputs().iter().enumerate().map(|(i, v)| (v.index(), (Storage::Input(i), 0))).collect();
     let mut seen = HashSet::new();
     for (i, &value) in graph.outputs().iter().enumerate() {

@@ -161,7 +161,7 @@ impl Tensor {
     /// The indices of the first dimension from `start` on, as many as the type has.
     pub(crate) fn part(&self, tensor_type: TensorType, start: usize) -> Self {
         let (first, count) = (tensor_type.dimensions()[0], tensor_type.shape().elements());
-        let begin = if first == 0 { 0 } else { count / first * start };
+        let begin = count.checked_div(first).unwrap_or(0) * start;
         macro_rules! part {
             ($($variant:ident),+) => {
                 match &self.values { $(Values::$variant(v) => Values::$variant(v[begin..begin + count].to_vec())),+ }
