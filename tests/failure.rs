@@ -121,8 +121,10 @@ const CALLS: [(&str, Call); 13] = [
     ("warm_up", |s, _| pollster::block_on(s.plan.warm_up())),
 ];
 
+type Loss = fn(&Context);
+
 /// The ways in which a device goes.
-const LOSSES: [(&str, fn(&Context)); 4] = [
+const LOSSES: [(&str, Loss); 4] = [
     ("destroyed", |c| c.device().destroy()),
     ("destroyed and polled, so that its buffers are freed", |c| {
         c.device().destroy();
@@ -216,8 +218,7 @@ fn long_work() -> Result<(Graph, Tensor, Tensor)> {
 #[test]
 fn a_device_that_goes_while_it_works() -> Result<()> {
     let (graph, lhs, expected) = long_work()?;
-    let losses: [(&str, fn(&Context)); 2] =
-        [("destroyed", |c| c.device().destroy()), ("reported", |c| c.report_lost("reset"))];
+    let losses: [(&str, Loss); 2] = [("destroyed", |c| c.device().destroy()), ("reported", |c| c.report_lost("reset"))];
     for (loss, lose) in losses {
         for engine in [false, true] {
             for delay in [0, 1, 3, 10, 30, 100] {
