@@ -5,6 +5,7 @@
 mod common;
 mod measure;
 #[path = "../examples/digits/network.rs"]
+#[allow(dead_code, reason = "only the graph is of interest here")]
 mod network;
 
 use criterion::{Criterion, Throughput};
