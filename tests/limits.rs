@@ -55,10 +55,10 @@ fn weights_above_a_binding_are_split() -> Result<()> {
     let expected = reference::run(&op, &[&image])?;
     let graph = graph_of(&op)?;
     let mut checked = 0;
-    for index in 0..candidates.len() {
+    for (index, candidate) in candidates.iter().enumerate() {
         match context.plan(&graph, Tuner::Nth(index)).and_then(|plan| plan.run(&[&image])) {
             Ok(got) => {
-                assert_eq!(first_difference(&got[0], &expected[0]), None, "{}", candidates[index].label);
+                assert_eq!(first_difference(&got[0], &expected[0]), None, "{}", candidate.label);
                 checked += 1;
             }
             Err(error) => assert!(matches!(error, Error::Limit { .. }), "{error}"),
