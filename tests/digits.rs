@@ -50,6 +50,9 @@ fn the_gpu_has_the_golden_logits_in_one_submission() -> Result<()> {
         assert_eq!(after.pipelines, before.pipelines, "a warm plan compiles nothing: {path}");
         check(&path, &context.download_blocking(&logits[0])?, &digits)?;
 
+        if tuner != Tuner::FirstGuess {
+            continue;
+        }
         // The same recorded into an encoder of our own, which makes nothing on the device.
         let bindings = plan.bind(&[&images], &[&logits[0]])?;
         let before = context.counters();
