@@ -18,9 +18,12 @@ fn main(
     let row = index / params.output_quads;
     let quad = index % params.output_quads;
     let rows = operand_rows(row);
-    let source_quad = min(quad, (params.n - 1u) / 4u);
-    let a = load_lhs(rows.x, source_quad) - params.lhs_zero_point;
-    let b = load_rhs(rows.y, source_quad) - params.rhs_zero_point;
+    var a = vec4<i32>(0);
+    var b = vec4<i32>(0);
+    if (quad * 4u < params.n) {
+        a = load_lhs(rows.x, quad) - params.lhs_zero_point;
+        b = load_rhs(rows.y, quad) - params.rhs_zero_point;
+    }
     let bounds = vec3<i32>(params.zero_point, bitcast<i32>(params.low), bitcast<i32>(params.high));
     store_codes(row, quad, add_codes(a, b, vec3<u32>(params.lhs_scale, params.rhs_scale, params.output_scale), bounds));
 }

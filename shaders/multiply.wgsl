@@ -18,8 +18,11 @@ fn main(
     let row = index / params.output_quads;
     let quad = index % params.output_quads;
     let rows = operand_rows(row);
-    let source_quad = min(quad, (params.n - 1u) / 4u);
-    let a = load_lhs(rows.x, source_quad) - params.lhs_zero_point;
-    let b = load_rhs(rows.y, source_quad) - params.rhs_zero_point;
+    var a = vec4<i32>(0);
+    var b = vec4<i32>(0);
+    if (quad * 4u < params.n) {
+        a = load_lhs(rows.x, quad) - params.lhs_zero_point;
+        b = load_rhs(rows.y, quad) - params.rhs_zero_point;
+    }
     store_output(row, quad, vec4<u32>(0u), 0u, a * b);
 }

@@ -158,8 +158,12 @@ impl Plan {
     }
 
     /// The launches for inputs of these types, made at the first use of an extent.
-    fn variant<'a>(&self, inputs: impl Iterator<Item = &'a TensorType>) -> Result<Arc<Variant>> {
-        let extent = self.graph.extent_of(inputs)?;
+    fn variant<'a>(&self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Arc<Variant>> {
+        let extent = self.graph.extent_of(inputs.clone())?;
+        match extent {
+            Some(extent) => check_tensors("input", self.graph.input_types_at(extent)?.iter(), inputs)?,
+            None => check_tensors("input", self.whole.input_types.iter(), inputs)?,
+        }
         let Some(extent) = extent.filter(|&extent| Some(extent) != self.graph.extent()) else {
             return Ok(self.whole.clone());
         };
@@ -169,7 +173,12 @@ impl Plan {
             return Ok(variant.clone());
         }
         let graph = self.graph.at_extent(extent)?;
-        let variant = Variant::new(&self.context, &graph, &self.frame, &self.limits, self.options.tuner)?;
+        // Binding is no time to measure: what is known is used.
+        let tuner = match self.options.tuner {
+            Tuner::Measured { .. } => Tuner::Measured { budget: std::time::Duration::ZERO },
+            tuner => tuner,
+        };
+        let variant = Variant::new(&self.context, &graph, &self.frame, &self.limits, tuner)?;
         let mut variants = lock();
         if variants.len() >= MOST_VARIANTS {
             variants.clear();
@@ -200,12 +209,6 @@ impl Plan {
     /// # Errors
     /// If the inputs are not the graph's.
     pub fn output_types_for(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>> {
-        require!(
-            inputs.len() == self.graph.inputs().len(),
-            "the graph has {} inputs, but {} were given",
-            self.graph.inputs().len(),
-            inputs.len()
-        );
         Ok(self.variant(inputs.iter().copied())?.output_types.clone())
     }
 
@@ -234,7 +237,8 @@ impl Plan {
     }
 
     /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to. Otherwise
-    /// the first [`Plan::bind`] compiles.
+    /// the first [`Plan::bind`] compiles. Natively it is done when it is polled first, and the caller's thread helps: await
+    /// it where that may take a while.
     ///
     /// # Errors
     /// If the device fails.
@@ -249,9 +253,9 @@ impl Plan {
     /// If the graph has no such extent, or the device fails.
     pub async fn warm_up_for(&self, extent: usize) -> Result<()> {
         self.context.check_alive()?;
-        let types = self.graph.at_extent(extent.min(self.graph.extent().unwrap_or(0)))?;
-        let inputs: Vec<TensorType> = types.input_types().cloned().collect();
-        self.variant(inputs.iter())?.pipelines(&self.context).map(drop)
+        let largest = self.graph.extent().unwrap_or(0);
+        require!(extent <= largest, "the extent {extent} is beyond the graph's largest, {largest}");
+        self.variant(self.graph.input_types_at(extent)?.iter())?.pipelines(&self.context).map(drop)
     }
 
     /// Ties the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which is
@@ -297,7 +301,6 @@ impl Plan {
     fn check(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Arc<Variant>> {
         self.context.check_alive()?;
         let variant = self.variant(inputs.iter().map(|t| t.tensor_type()))?;
-        check_tensors("input", variant.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
         check_tensors("output", variant.output_types.iter(), outputs.iter().map(|t| t.tensor_type()))?;
         inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_context(&self.context))?;
         for (i, output) in outputs.iter().enumerate() {
@@ -396,8 +399,7 @@ impl Plan {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.context.check_alive()?;
-        let variant = self.variant(inputs.iter().map(|t| t.tensor_type()))?;
-        check_tensors("input", variant.input_types.iter(), inputs.iter().map(|t| t.tensor_type()))?;
+        self.variant(inputs.iter().map(|t| t.tensor_type()))?;
         self.parameters.iter().try_for_each(|&(input, codes)| check_parameters(codes, inputs[input]))?;
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
@@ -411,6 +413,12 @@ impl Plan {
             Some(extent) => self.graph.at_extent(extent),
             None => Ok(self.graph.clone()),
         }
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn options(&self) -> PlanOptions {
+        self.options
     }
 
     /// The graph.
@@ -432,7 +440,9 @@ impl fmt::Display for Plan {
         for launch in &self.whole.launches {
             let [x, y, z] = launch.dispatch.grid;
             let [read, written] = [false, true].map(|writes| self.bytes(launch, writes));
-            let ops = format!("{}{}", launch.parts.join(" + "), if launch.in_place { ", in place" } else { "" });
+            let read = read + launch.overwritten.unwrap_or(0);
+            let ops =
+                format!("{}{}", launch.parts.join(" + "), if launch.overwritten.is_some() { ", in place" } else { "" });
             writeln!(
                 f,
                 "{:<44} {:>14}  reads {:>10}  writes {:>10}  {:>8}  {ops}",

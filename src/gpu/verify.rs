@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::{Bindings, DeviceTensor, Plan};
 use crate::error::Result;
-use crate::plan::{execute, read};
+use crate::ops::Op;
+use crate::plan::{Graph, execute, read};
 use crate::tensor::{Tensor, first_difference};
 
 /// How a plan's outputs compare with the reference; made by [`Plan::verify`].
@@ -53,7 +54,10 @@ impl fmt::Display for Report {
         match self.first_wrong_op {
             Some((number, name)) => writeln!(f, "the first op that is wrong by itself: {number}, {name}"),
             None if self.is_exact() => Ok(()),
-            None => writeln!(f, "no op is wrong by itself, only the plan as a whole"),
+            None => writeln!(
+                f,
+                "no op is wrong by itself with the kernels chosen like the plan's, only the plan as a whole"
+            ),
         }
     }
 }
@@ -102,7 +106,7 @@ impl Plan {
         if !report.is_exact() {
             for (number, step) in graph.steps().iter().enumerate() {
                 let inputs = step.inputs.iter().map(|&v| read(&graph, &tensors, v)).collect::<Result<Vec<_>>>()?;
-                let got = self.context().run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+                let got = self.run_alone(&step.op, &inputs.iter().collect::<Vec<_>>())?;
                 let is_wrong = |(value, got): (&crate::plan::Value, &Tensor)| -> Result<bool> {
                     Ok(first_difference(got, &read(&graph, &tensors, *value)?).is_some())
                 };
@@ -113,6 +117,18 @@ impl Plan {
             }
         }
         Ok(report)
+    }
+}
+
+impl Plan {
+    /// Runs one op by itself, with a kernel that is chosen as this plan's are.
+    fn run_alone(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let mut graph = Graph::new();
+        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+        for output in graph.add_all(op.clone(), &values)? {
+            graph.output(output);
+        }
+        self.context().plan_with(&graph, self.options())?.run(inputs)
     }
 }
 

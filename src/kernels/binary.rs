@@ -64,7 +64,8 @@ fn candidates(
 ) -> Vec<Candidate> {
     let params = params(op);
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
-    line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
+    let quads = op.output_type.shape().rows() * stage::quads(&op.output_type) as usize;
+    line_candidates(name, quads, constants, limits, |group, groups| {
         let program = program()
             .with(&program::OPERAND_LHS)
             .with(&program::OPERAND_RHS)

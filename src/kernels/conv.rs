@@ -91,6 +91,12 @@ pub(super) fn candidates(op: &Conv, finish: Option<&Finish>, limits: &Limits) ->
     if legal.is_empty() {
         legal.push(grouped([1, 1]));
     }
+    // Weights that can't be divided must fit a binding, if those of any kernel do.
+    let binds =
+        |kernel: &Kernel| weight_bytes(op, *kernel, columns_per_launch(op, *kernel, limits)) <= limits.binding_bytes;
+    if legal.iter().any(binds) {
+        legal.retain(binds);
+    }
     let mut candidates =
         if op.window().is_pointwise() && op.groups() == 1 { pointwise(op, finish, limits) } else { Vec::new() };
     candidates.extend(legal.into_iter().map(|kernel| candidate(op, finish, kernel, limits)));
@@ -182,9 +188,24 @@ fn columns_per_launch(op: &Conv, kernel: Kernel, limits: &Limits) -> usize {
     if kernel.layout != Layout::Vecs || op.groups() > 1 {
         return outputs;
     }
-    let bytes_per_column = (op.window().taps() * op.channels_per_group().next_multiple_of(16) + 8) as u64;
-    let most = usize::try_from(limits.binding_bytes / bytes_per_column).unwrap_or(usize::MAX);
-    if outputs <= most { outputs } else { (most / 16 * 16).max(16) }
+    if weight_bytes(op, kernel, outputs) <= limits.binding_bytes {
+        return outputs;
+    }
+    let most = usize::try_from(limits.binding_bytes / weight_bytes(op, kernel, 4)).unwrap_or(usize::MAX);
+    (most.saturating_mul(4) / 16 * 16).max(16)
+}
+
+/// The bytes that the weights of so many output channels take with their table.
+fn weight_bytes(op: &Conv, kernel: Kernel, columns: usize) -> u64 {
+    let (channels, taps) = (op.channels_per_group(), op.window().taps());
+    let padded = columns.next_multiple_of(4);
+    let codes = match kernel.layout {
+        Layout::Vecs if op.groups() == 1 => taps * channels.next_multiple_of(16) * padded,
+        Layout::Vecs => op.groups() * taps * channels.next_multiple_of(16) * op.outputs_per_group().next_multiple_of(4),
+        Layout::Grouped => columns * taps * channels.next_multiple_of(4),
+        Layout::Depthwise => taps * padded,
+    };
+    (codes + 8 * padded) as u64
 }
 
 fn launch(

@@ -195,8 +195,8 @@ fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
     }
     let bytes_per_column = (product.matrices * (k.div_ceil(16) * 16 + 8)) as u64;
     let most = usize::try_from(limits.binding_bytes / bytes_per_column.max(1)).unwrap_or(usize::MAX);
-    // Whole words of output codes and of packed weights belong to one launch.
-    if n <= most { n.max(1) } else { (most / 16 * 16).max(16) }
+    // Weights are padded to four columns, and whole words of output codes belong to one launch.
+    if n.next_multiple_of(4) <= most { n.max(1) } else { (most / 16 * 16).max(16) }
 }
 
 fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) -> Candidate {

@@ -69,7 +69,8 @@ fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate
     let name = if average { "average pool" } else { "max pool" };
     let has_tables = average || epilogue.finish.is_some();
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
-    line_candidates(name, params.quads as usize, constants, limits, |group, groups| {
+    let quads = op.output_type().shape().rows() * stage.output_quads as usize;
+    line_candidates(name, quads, constants, limits, |group, groups| {
         let program = Program::new(&program::POOL);
         let program = if average {
             epilogue.link(program)

@@ -71,6 +71,10 @@ impl Conv {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
+            "the parameters of an image are one pair, which can't follow an extent"
+        );
         let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
         Ok(Self { lhs: inputs[0].clone(), output_type, ..self.clone() })
     }

@@ -87,6 +87,12 @@ impl Fused {
         Ok(Self { first: Box::new(first), finish })
     }
 
+    /// The same followed by another table, if it ends with one.
+    pub(crate) fn with_table(&self, next: &Table) -> Option<Self> {
+        let Finish::Table(table) = &self.finish else { return None };
+        Some(Self { first: self.first.clone(), finish: Finish::Table(table.then(next)) })
+    }
+
     /// The op that makes the codes.
     #[must_use]
     pub fn first(&self) -> &Op {

@@ -130,13 +130,26 @@ impl Matmul {
             *rhs = inputs[1].clone();
         }
         let rhs_type = rhs.tensor_type();
+        let matrix = |t: &TensorType| t.dimensions()[t.shape().rank() - 2..].to_vec();
+        require!(
+            matrix(rhs_type) == matrix(self.rhs.tensor_type()),
+            "rhs would become {rhs_type}, but the extent of k and n can't change: only lhs and leading dimensions can follow it"
+        );
         let (outer, batches) =
             broadcast_matrices(&lhs.dimensions()[..rank - 2], &rhs_type.dimensions()[..rhs_type.shape().rank() - 2])?;
         let m = lhs.dimensions()[rank - 2];
         let sizes = Sizes { m, ..self.sizes };
         let shape: Vec<usize> = outer.iter().copied().chain([m, sizes.n]).collect();
         let output_type = self.output.tensor_type(&shape)?;
-        let dynamic = self.dynamic.as_ref().map(|_| inputs[inputs.len() - 1].clone());
+        let dynamic = self.dynamic.as_ref().map(|given| (given, inputs[inputs.len() - 1].clone()));
+        if let Some((given, parameters)) = &dynamic {
+            let (count, rows) = (parameters.shape().elements(), lhs.shape().rows());
+            require!(
+                count == rows || (count == 1 && given.shape().elements() == 1),
+                "lhs {lhs} has {rows} rows, but there would be parameters for {count}: let both follow the extent"
+            );
+        }
+        let dynamic = dynamic.map(|(_, parameters)| parameters);
         let transposed = self.transposed;
         let (output, stage) = (self.output.clone(), self.stage.clone());
         Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, sizes, batches })
@@ -145,7 +158,9 @@ impl Matmul {
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         let rhs = self.rhs.tensor_type();
         let one_matrix = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
-        if self.lhs.shape().rank() != 2 && (!one_matrix || self.dynamic.is_some()) {
+        // The first dimension of the output must be that of lhs, and parameters of rows be counted as it is.
+        let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
+        if !one_matrix || rank != outer || (rank != 2 && self.dynamic.is_some()) {
             return None;
         }
         let rhs = matches!(self.rhs, Operand::Input(_)).then_some(false);

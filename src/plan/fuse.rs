@@ -101,6 +101,10 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         (first_table, _) => {
             let next = table(&then.op)?;
             let op = first_table.map(|first| Op::from(first.then(&next)));
+            let op = op.or_else(|| match &*first.op {
+                Op::Fused(fused) => fused.with_table(&next).map(Op::from),
+                _ => None,
+            });
             let op = op.or_else(|| clamped(&first.op, &next));
             let op = op.or_else(|| Some(Fused::new((*first.op).clone(), next.into(), 0).ok()?.into()))?;
             Some((op, first.inputs.clone()))

@@ -131,7 +131,7 @@ impl Graph {
         let first = tensor_type.dimensions()[0];
         let extent = self.extent.unwrap_or(first);
         require!(
-            extent > 0 && first.is_multiple_of(extent),
+            extent > 0 && first > 0 && first.is_multiple_of(extent),
             "the first dimension of the dynamic input {tensor_type} is {first}, but the graph's extent is {extent}: make it a \
              multiple of that, and at least 1"
         );
@@ -231,6 +231,11 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The types of the inputs at another extent.
+    pub(crate) fn input_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
+        self.inputs.iter().map(|&value| self.type_at(value, extent)).collect()
+    }
+
     /// The extent that tensors of these types have in common, which are about to be the inputs; `None` in a graph
     /// without dynamic inputs.
     pub(crate) fn extent_of<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Option<usize>> {
@@ -278,10 +283,28 @@ impl Graph {
              or fill them; to flatten an image before a fully connected layer, use a Conv whose kernel is the whole image",
             old.format()
         );
-        if let Some(quantization) = old.quantization()
-            && quantization.granularity() == Granularity::Tensor
-        {
-            new = new.quantized(quantization.clone())?;
+        let last = new.shape().rank().saturating_sub(1);
+        match old.quantization() {
+            None => {}
+            Some(quantization) if quantization.granularity() == Granularity::Tensor => {
+                new = new.quantized(quantization.clone())?;
+            }
+            // Scales along the last dimension stay with it.
+            Some(quantization)
+                if old.shape().rank() > 0
+                    && quantization.granularity() == Granularity::Axis(old.shape().rank() - 1)
+                    && new.shape().rank() > 0
+                    && new.shape().row_length() == old.shape().row_length() =>
+            {
+                new = new.quantized(quantization.clone().along(last))?;
+            }
+            Some(quantization) => {
+                require!(
+                    false,
+                    "{old} is quantized by {:?}, which has no place in {new}: reshape before it is quantized, or use one scale",
+                    quantization.granularity()
+                );
+            }
         }
         if old.has_dynamic_scales() {
             new = new.with_dynamic_scales();

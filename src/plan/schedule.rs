@@ -67,8 +67,8 @@ pub(crate) struct Launch {
     pub spans: Vec<Span>,
     /// The ops it is made of.
     pub parts: Vec<&'static str>,
-    /// Whether it writes over one of its inputs.
-    pub in_place: bool,
+    /// The bytes of the input that it writes over, if it does.
+    pub overwritten: Option<u64>,
 }
 
 /// The launches of a graph at one extent.
@@ -223,7 +223,7 @@ impl Frame {
         for mut dispatch in candidate.dispatches {
             dispatch.label.clone_from(&candidate.label);
             let overwriting = placed.overwrites.and_then(|input| dispatch.overwriting(input));
-            let in_place = overwriting.is_some();
+            let overwritten = overwriting.as_ref().and(placed.overwrites).map(|input| inputs[input].device_bytes());
             let dispatch = overwriting.unwrap_or(dispatch);
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
             check_launch(&dispatch, &spans, limits)?;
@@ -232,7 +232,7 @@ impl Frame {
             let writable: Vec<u32> =
                 bound().filter(|(b, s)| !b.writes && written.contains(&s.storage)).map(|(b, _)| b.slot).collect();
             let dispatch = dispatch.sharing(&writable);
-            schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), in_place });
+            schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), overwritten });
         }
         Ok(())
     }
@@ -257,7 +257,10 @@ impl Needs {
                 *most = (*most).max((words as u64 * 4).max(16));
             }
             // Every launch of the candidate must be able to, as each writes a part of the output.
-            let all = |input: &usize| candidate.dispatches.iter().all(|d| d.in_place.iter().any(|i| i.input == *input));
+            let all = |input: &usize| {
+                !candidate.dispatches.is_empty()
+                    && candidate.dispatches.iter().all(|d| d.in_place.iter().any(|i| i.input == *input))
+            };
             needs.overwritable.retain(all);
         }
         needs
@@ -276,10 +279,11 @@ fn place(slots: &[Slot], rules: &Rules) -> Result<(Vec<Spot>, Vec<u64>)> {
     let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart || rules.single_buffer).collect();
     let intervals: Vec<Interval> = together.iter().map(|&i| slots[i].interval).collect();
     let Some(layout) = pack(&intervals, rules) else {
-        let needed = match rules.single_buffer {
-            true => live_peak(&intervals),
-            false => intervals.iter().map(|interval| interval.bytes).max().unwrap_or(0),
-        };
+        if rules.single_buffer {
+            let whole = pack(&intervals, &Rules { largest_buffer: u64::MAX, ..*rules }).map_or(0, |l| l.bytes());
+            return Err(too_large("a workspace in a single buffer", whole, rules.largest_buffer));
+        }
+        let needed = intervals.iter().map(|interval| interval.bytes).max().unwrap_or(0);
         return Err(too_large("an intermediate tensor", needed, rules.largest_buffer));
     };
     let mut buffers = layout.buffers;
@@ -287,13 +291,26 @@ fn place(slots: &[Slot], rules: &Rules) -> Result<(Vec<Spot>, Vec<u64>)> {
     for (&slot, place) in together.iter().zip(&layout.places) {
         places[slot] = (Storage::Workspace(place.buffer), place.offset);
     }
+    // The others take a buffer each, one after the other where their times don't meet. Slots come in the order of time.
+    let mut apart: Vec<(usize, usize)> = Vec::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.apart && !rules.single_buffer) {
         let bytes = aligned(slot.interval.bytes);
         if bytes > rules.largest_buffer {
             return Err(too_large("an intermediate tensor", bytes, rules.largest_buffer));
         }
-        places[i] = (Storage::Workspace(buffers.len()), 0);
-        buffers.push(bytes);
+        let buffer = match apart.iter_mut().find(|(_, until)| *until < slot.interval.first) {
+            Some((buffer, until)) => {
+                *until = slot.interval.last;
+                *buffer
+            }
+            None => {
+                apart.push((buffers.len(), slot.interval.last));
+                buffers.push(0);
+                buffers.len() - 1
+            }
+        };
+        buffers[buffer] = buffers[buffer].max(bytes);
+        places[i] = (Storage::Workspace(buffer), 0);
     }
     Ok((places, buffers))
 }
@@ -374,6 +391,12 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
     }
     // Ops that see more than one row at once stay whole, and are refused when their bindings are checked.
     let Some(by_row) = op.inputs_by_row() else { return Ok(vec![whole()]) };
+    // So do those of which something belongs to single rows.
+    let one_row = |(t, &by_row): (&TensorType, &bool)| if by_row { t.resized(1) } else { Ok(t.clone()) };
+    let types: Result<Vec<_>> = inputs.iter().zip(&by_row).map(one_row).collect();
+    if types.and_then(|types| op.resized(&types)).is_err() {
+        return Ok(vec![whole()]);
+    }
     let divided = || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs);
     let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
     let bytes = |t: &TensorType, rows: usize| -> Result<u64> {

@@ -123,7 +123,7 @@ impl Quantization {
     }
 
     /// The same parameters along another axis.
-    pub(super) fn along(mut self, axis: usize) -> Self {
+    pub(crate) fn along(mut self, axis: usize) -> Self {
         self.granularity = Granularity::Axis(axis);
         self
     }

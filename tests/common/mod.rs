@@ -172,6 +172,7 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 /// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+    check_graph_reference(name, op, inputs, &expected);
     let candidates = kernels::candidates(op, &context.limits());
     for (index, candidate) in candidates.iter().enumerate() {
         let mut graph = Graph::new();
@@ -210,6 +211,19 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
         bounds::check_bounds(context, name, op, inputs, candidate);
     }
     candidates.len()
+}
+
+/// The reference in a graph, where rows are divided among threads, is the reference.
+fn check_graph_reference(name: &str, op: &Op, inputs: &[&Tensor], expected: &[Tensor]) {
+    let mut graph = Graph::new();
+    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+    for output in graph.add_all(op.clone(), &values).expect("the op's own inputs") {
+        graph.output(output);
+    }
+    let got = graph.run_reference(inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(first_difference(got, expected), None, "{name}: the reference, divided among threads");
+    }
 }
 
 /// Where two tensors differ first, in bits.
