@@ -1,195 +1,363 @@
 //! # lowbit in your engine
 //!
-//! From a device that you own to a recorded plan. `examples/engine.rs` is the same as a whole program.
+//! From a device that you own to launches in your command encoder, step by step. What each call means in full is said where
+//! it is declared; a complete program is `examples/engine.rs`.
 //!
-//! ## 1. A context on your device
+//! The steps at a glance: [`Context::from_device`], [`Context::plan`], [`Plan::warm_up`], [`Plan::bind`] while loading; then
+//! [`Plan::record`] in each frame.
 //!
-//! [`Context::from_device`] takes handles to your device and queue. It needs no optional feature and no raised limit; what the
-//! device allows beyond that is used. The crate's [`crate::wgpu`] is the one to make the device with.
+//! # 1. A context on your device
 //!
 //! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use lowbit::{Context, wgpu};
-//!
-//! let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-//! # if pollster::block_on(instance.request_adapter(&Default::default())).is_err() { return Ok(()); }
-//! let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
+//! # let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+//! # let adapter = pollster::block_on(instance.request_adapter(&Default::default()));
+//! # let Ok(adapter) = adapter else { return Ok(()) };
+//! // Yours: the default limits are enough, no feature is needed. `pollster` stands for any executor.
 //! let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
 //!
 //! let context = Context::from_device(device.clone(), queue.clone());
-//! // A device tells only one callback that it is lost, and that one is yours: pass it on.
-//! let told = context.clone();
-//! device.set_device_lost_callback(move |_, reason| told.report_lost(reason));
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ## 2. A graph
+//! Handles are cloned, nothing is copied. Make one context per device and clone it: clones share compiled programs, weights in
+//! device memory and tuning, two contexts share none of them. The `wgpu` of your engine has to be this crate's, which is
+//! re-exported as [`wgpu`].
 //!
-//! Ops are validated when they are made, a graph when ops are added to it; no device is involved. An input that is declared
-//! with [`Graph::dynamic_input`] may have fewer rows at run time: batches, or tokens.
+//! # 2. A graph, and a plan of it
+//!
+//! A [`Graph`] is described without a device and can be run on the CPU. [`Context::plan`] chooses kernels, fuses ops, lays out
+//! memory and uploads weights; [`Plan::warm_up`] compiles. Print the plan to see what became of the ops.
 //!
 //! ```
 //! use lowbit::ops::{Dequantize, Matmul, Quantize, Requantization, Table};
-//! use lowbit::{Format, Graph, Quantization, Tensor, TensorType};
+//! use lowbit::{Format, Graph, Quantization, Tensor, TensorType, Tuner};
 //!
-//! fn layer(rows: usize) -> lowbit::Result<Graph> {
-//!     let codes = TensorType::new(Format::Uint8, [rows, 64])?.quantized(Quantization::tensor(0.05, 128))?;
-//!     let weights = Tensor::new([64, 32], vec![3i8; 64 * 32])?.quantized(Quantization::tensor(0.01, 0))?;
-//!     let stage = Requantization::new(Format::Uint8, 0.1, 100)?;
+//! /// float32 `[rows, 24]` -> float32 `[rows, 10]`
+//! fn network(rows: usize) -> lowbit::Result<Graph> {
+//!     let reals = TensorType::new(Format::Float32, [rows, 24])?;
+//!     let codes = TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
+//!     let weights = Tensor::new([24, 10], vec![3i8; 240])?.quantized(Quantization::tensor(0.01, 0))?;
+//!     let stage = Requantization::new(Format::Uint8, 0.05, 100)?;
 //!
 //!     let mut graph = Graph::new();
-//!     let x = graph.dynamic_input(TensorType::new(Format::Float32, [rows, 64])?)?;
-//!     graph.name(x, "tokens")?; // for messages
+//!     let x = graph.dynamic_input(reals)?; // up to so many rows: see step 4
 //!     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
 //!     let y = graph.add(Matmul::new(codes, weights).output(stage.clone()).build()?, &[x])?;
-//!     let y = graph.add(Table::leaky_relu(graph.tensor_type(y)?.clone(), 0.1, stage)?, &[y])?;
+//!     let y = graph.add(Table::sigmoid(graph.tensor_type(y)?.clone(), stage)?, &[y])?;
 //!     let y = graph.add(Dequantize::new(graph.tensor_type(y)?.clone())?, &[y])?;
 //!     graph.output(y);
 //!     Ok(graph)
 //! }
-//! # layer(8)?;
-//! # Ok::<(), lowbit::Error>(())
-//! ```
+//! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
 //!
-//! ## 3. A plan, once
-//!
-//! [`Context::plan`] fuses, orders, packs memory, chooses kernels and uploads weights, which all plans of the context share.
-//! Print it to see what became of your ops. [`Plan::warm_up`](crate::Plan::warm_up) compiles on all cores; without it the first
-//! bind does.
-//!
-//! ```
-//! # use lowbit::ops::{Quantize, Dequantize};
-//! # use lowbit::{Context, Format, Graph, Quantization, TensorType, Tuner};
-//! # fn layer(rows: usize) -> lowbit::Result<Graph> {
-//! #     let codes = TensorType::new(Format::Uint8, [rows, 64])?.quantized(Quantization::tensor(0.05, 128))?;
-//! #     let mut graph = Graph::new();
-//! #     let x = graph.dynamic_input(TensorType::new(Format::Float32, [rows, 64])?)?;
-//! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
-//! #     let y = graph.add(Dequantize::new(codes)?, &[x])?;
-//! #     graph.output(y);
-//! #     Ok(graph)
-//! # }
-//! # fn main() -> lowbit::Result<()> {
-//! # let Ok(context) = Context::new_blocking() else { return Ok(()) };
-//! let plan = context.plan(&layer(512)?, Tuner::FirstGuess)?;
+//! let plan = context.plan(&network(8)?, Tuner::FirstGuess)?;
 //! pollster::block_on(plan.warm_up())?;
-//! println!("{plan}"); // one line per launch: kernel, grid, bytes read and written, operations, the ops it is made of
-//! println!("{} bytes of workspace", plan.workspace_bytes());
-//! # Ok(())
-//! # }
+//! println!("{plan}");
+//! assert!(plan.to_string().contains("matmul + table")); // one launch
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ## 4. Buffers
+//! # 3. Your buffers, your encoder
 //!
-//! [`DeviceTensor::from_buffer`] makes a tensor of your buffer; nothing is copied. In memory a row (the last dimension) of
-//! 8- or 16-bit codes is padded to whole 16 bytes, anything else lies dense ([`TensorType::device_bytes`]); readers ignore the
-//! padding and writers fill it with zeros. Offsets are multiples of 256. Inputs may share a buffer; an output needs one
-//! that no other tensor of the plan lies in, because WebGPU tracks whole buffers.
-//!
-//! The workspace holds what lies between the ops. By default the plan allocates one at its first bind; or give it yours, at
-//! least as many buffers as [`Plan::workspace_buffers`](crate::Plan::workspace_buffers) and each at least as large. One
-//! workspace can serve every plan whose commands go to the same queue, since they run one after the other.
-//!
-//! ## 5. Bind once, record every frame
+//! A [`DeviceTensor`] says that a tensor lies in a buffer of yours from some byte on; it copies nothing. [`Plan::bind`] checks
+//! tensors and makes the bind groups: do it once per set of buffers. [`Plan::record`] opens a compute pass, records into it and
+//! closes it; the order of your passes is the order of execution, and wgpu inserts the barriers.
 //!
 //! ```
-//! # use lowbit::ops::{Quantize, Dequantize};
-//! # use lowbit::{Context, Format, Graph, Quantization, Tuner};
-//! # fn layer(rows: usize) -> lowbit::Result<Graph> {
-//! #     let codes = TensorType::new(Format::Uint8, [rows, 64])?.quantized(Quantization::tensor(0.05, 128))?;
+//! use lowbit::{DeviceTensor, wgpu};
+//! # use lowbit::{Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::ops::{Dequantize, Quantize};
+//! # fn network(rows: usize) -> lowbit::Result<Graph> {
+//! #     let codes = TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.dynamic_input(TensorType::new(Format::Float32, [rows, 64])?)?;
+//! #     let x = graph.dynamic_input(TensorType::new(Format::Float32, [rows, 24])?)?;
 //! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
 //! #     let y = graph.add(Dequantize::new(codes)?, &[x])?;
 //! #     graph.output(y);
 //! #     Ok(graph)
 //! # }
-//! use lowbit::{DeviceTensor, TensorType, Workspace, wgpu};
-//! # fn main() -> lowbit::Result<()> {
-//! # let Ok(context) = Context::new_blocking() else { return Ok(()) };
+//! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
 //! # let (device, queue) = (context.device().clone(), context.queue().clone());
-//! # let plan = context.plan(&layer(512)?, Tuner::FirstGuess)?;
-//! let buffer = |size| device.create_buffer(&wgpu::BufferDescriptor {
-//!     label: Some("the engine's"),
-//!     size,
-//!     usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-//!     mapped_at_creation: false,
-//! });
-//! let (tokens, results) = (buffer(512 * 64 * 4), buffer(512 * 64 * 4));
-//! let workspace = Workspace::from_buffers(plan.workspace_buffers().iter().map(|&size| buffer(size)).collect())?;
-//!
-//! // The same buffers with 7 rows in them, and with all 512.
-//! let bind = |rows: usize| {
-//!     let reals = TensorType::new(Format::Float32, [rows, 64])?;
-//!     let input = DeviceTensor::from_buffer(reals.clone(), tokens.clone(), 0)?;
-//!     let output = DeviceTensor::from_buffer(reals, results.clone(), 0)?;
-//!     plan.bind_with(&[&input], &[&output], &workspace)
+//! # let plan = context.plan(&network(8)?, Tuner::FirstGuess)?;
+//! let buffer = |tensor_type: &TensorType| {
+//!     let (size, usage) = (tensor_type.device_bytes(), wgpu::BufferUsages::STORAGE);
+//! #     let usage = usage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+//!     device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
 //! };
-//! let (few, all) = (bind(7)?, bind(512)?);
+//! let (input, output) = (plan.input_types()[0].clone(), plan.output_types()[0].clone());
+//! let (activations, results) = (buffer(&input), buffer(&output));
+//! # let values: Vec<f32> = (0..8 * 24).map(|i| i as f32 / 32.0).collect();
+//! # let host = Tensor::new([8, 24], values.clone())?;
+//! # let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+//! # queue.write_buffer(&activations, 0, &bytes);
+//! let x = DeviceTensor::from_buffer(input, activations, 0)?;
+//! let y = DeviceTensor::from_buffer(output, results, 0)?;
+//! let bindings = plan.bind(&[&x], &[&y])?;
 //!
-//! // Every frame: nothing is allocated, nothing is submitted but by you.
+//! // In each frame:
 //! let mut encoder = device.create_command_encoder(&Default::default());
-//! plan.record(&mut encoder, &all)?;
+//! // … your pass that writes `activations` …
+//! plan.record(&mut encoder, &bindings)?;
+//! // … your pass that reads `results` …
+//! queue.submit([encoder.finish()]);
+//! # let right = network(8)?.run_reference(&[&host])?;
+//! # assert_eq!(context.download_blocking(&y)?, right[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In a buffer, elements are in row-major order, and a row is the last dimension:
+//!
+//! | format | a row of k elements | element i of row r, in bytes from the tensor's start |
+//! |---|---|---|
+//! | int8, uint8 | ⌈k / 16⌉ · 16 bytes | r · ⌈k / 16⌉ · 16 + i |
+//! | int16, uint16 | ⌈k / 8⌉ · 16 bytes | r · ⌈k / 8⌉ · 16 + 2 · i, little end first |
+//! | int32, float32 | 4 · k bytes, dense | (r · k + i) · 4 |
+//! | dynamic parameters | 8 · k bytes, dense | (r · k + i) · 8: the scale as f32, then the zero point as i32 |
+//!
+//! Padding at the end of rows is ignored where it is read and zero where it was written. A tensor takes
+//! [`TensorType::device_bytes`], at least 16. Its buffer needs the usage STORAGE and its offset is a multiple of 256. Inputs
+//! may share a buffer; each output needs one of its own, because WebGPU tracks whole buffers. Images are
+//! `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
+//!
+//! # 4. Batches of any size
+//!
+//! The first dimension of a [`Graph::dynamic_input`] is the largest that it may have. Bind tensors with fewer rows, in the
+//! same buffers if you like; nothing is computed for rows that are not there. The launches for an extent are made when it
+//! is first bound, and up to 64 extents beside the largest are remembered; [`Plan::warm_up_for`] makes and compiles them earlier.
+//!
+//! ```
+//! # use lowbit::{DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::ops::Quantize;
+//! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
+//! # let codes = |rows: usize| TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128));
+//! let mut graph = Graph::new();
+//! let x = graph.dynamic_input(TensorType::new(Format::Float32, [512, 24])?)?;
+//! # let y = graph.add(Quantize::new(codes(512)?)?, &[x])?;
+//! # graph.output(y);
+//! // … its ops …
+//! let plan = context.plan(&graph, Tuner::FirstGuess)?;
+//! pollster::block_on(plan.warm_up_for(3))?;
+//! # let most = DeviceTensor::allocate(&context, plan.input_types()[0].clone())?;
+//! # let host = Tensor::new([3, 24], (0..72).map(|i| i as f32 / 16.0).collect::<Vec<f32>>())?;
+//! # let bytes: Vec<u8> = host.values::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
+//! # context.queue().write_buffer(most.buffer(), 0, &bytes);
+//! # let activations = most.buffer().clone();
+//!
+//! let x = DeviceTensor::from_buffer(TensorType::new(Format::Float32, [3, 24])?, activations, 0)?;
+//! let [output] = &plan.output_types_for(&[x.tensor_type()])?[..] else { unreachable!() };
+//! assert_eq!(output.dimensions(), [3, 24]);
+//! let y = DeviceTensor::allocate(&context, output.clone())?;
+//! let three_rows = plan.bind(&[&x], &[&y])?;
+//! # let mut encoder = context.device().create_command_encoder(&Default::default());
+//! # plan.record(&mut encoder, &three_rows)?;
+//! # context.queue().submit([encoder.finish()]);
+//! # let right = lowbit::reference::run(&Quantize::new(codes(3)?)?.into(), &[&host])?;
+//! # assert_eq!(context.download_blocking(&y)?, right[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # 5. One workspace, several plans in one pass
+//!
+//! Intermediate tensors lie in a [`Workspace`]. [`Plan::bind`] takes one that the plan allocates at the first call;
+//! [`Plan::bind_with`] takes yours. Each recording writes what it reads there, so one workspace serves any number of plans,
+//! bindings, encoders and threads whose commands go to one queue, submitted in any order. The price is that recordings which
+//! share one wait for each other on the device; give them workspaces of their own where they should overlap.
+//! [`PlanOptions::single_workspace_buffer`] makes it one buffer, for engines that hand out memory by the piece.
+//!
+//! ```
+//! use lowbit::{Workspace, wgpu};
+//! # use lowbit::{DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::ops::{Dequantize, Quantize};
+//! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
+//! # let (device, queue) = (context.device(), context.queue());
+//! # let graph = |scale: f32| -> lowbit::Result<Graph> {
+//! #     let codes = TensorType::new(Format::Int8, [7, 9])?.quantized(Quantization::tensor(scale, 1))?;
+//! #     let mut graph = Graph::new();
+//! #     let x = graph.input(TensorType::new(Format::Float32, [7, 9])?);
+//! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
+//! #     let x = graph.add(Dequantize::new(codes)?, &[x])?;
+//! #     graph.output(x);
+//! #     Ok(graph)
+//! # };
+//! # let (one, other) = (graph(0.5)?, graph(1.5)?);
+//! # let first = context.plan(&one, Tuner::FirstGuess)?;
+//! # let second = context.plan(&other, Tuner::FirstGuess)?;
+//! # let host = Tensor::new([7, 9], (0..63).map(|i| i as f32 / 8.0).collect::<Vec<f32>>())?;
+//! # let x = context.upload(&host)?;
+//! # let [y, z] = [(); 2].map(|()| DeviceTensor::allocate(&context, host.tensor_type().clone()));
+//! # let (y, z) = (y?, z?);
+//! // As many buffers as either plan needs, each as large as either needs it.
+//! let sizes = [&first, &second].map(|plan| plan.workspace_buffers());
+//! let most = sizes.map(<[u64]>::len).into_iter().max().unwrap_or(0);
+//! let size = |i: usize| sizes.iter().filter_map(|sizes| sizes.get(i)).copied().max().unwrap_or(0);
+//! let usage = wgpu::BufferUsages::STORAGE;
+//! let buffer = |size| {
+//!     device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+//! };
+//! let workspace = Workspace::from_buffers((0..most).map(size).map(buffer).collect())?;
+//!
+//! // The second plan reads what the first one writes.
+//! let (to_y, to_z) = (first.bind_with(&[&x], &[&y], &workspace)?, second.bind_with(&[&y], &[&z], &workspace)?);
+//! let mut encoder = device.create_command_encoder(&Default::default());
 //! {
-//!     // Or into a pass of yours, with other plans and launches of your own before and after.
 //!     let mut pass = encoder.begin_compute_pass(&Default::default());
-//!     plan.record_in(&mut pass, &few)?;
+//!     // … launches of yours …
+//!     first.record_in(&mut pass, &to_y)?;
+//!     second.record_in(&mut pass, &to_z)?;
+//!     // … launches of yours: set pipeline and bind group 0 again …
 //! }
 //! queue.submit([encoder.finish()]);
-//!
-//! // In a test: does this device compute what it should?
-//! let report = plan.verify(&all)?;
-//! assert!(report.is_exact(), "{report}");
-//! # Ok(())
-//! # }
+//! # let between = one.run_reference(&[&host])?;
+//! # assert_eq!(context.download_blocking(&z)?, other.run_reference(&[&between[0]])?[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! ## 6. Shipping choices and pipelines
+//! # 6. Tuning, shipped as JSON
 //!
-//! [`Tuner::Measured`](crate::Tuner::Measured) times the candidates of each op within a budget, and the context remembers;
-//! [`Context::save_tuning`] and [`Context::load_tuning`] carry that over. A file can only choose among kernels that are right, so a
-//! stale or hostile one costs time and no more. With a budget of zero nothing is measured: ship the file, plan with zero.
+//! Every kernel computes the same bits, so which one runs is a matter of time only. [`Tuner::Measured`] times those that the
+//! context knows nothing of, on your queue and waiting for it: do so in a tool or while loading, not between frames. What it
+//! found is saved as JSON that is good for the same adapter, driver and version of this crate; of a file from elsewhere
+//! nothing is taken, and no file can make a result wrong. With a budget of zero nothing is ever measured: what the file
+//! does not know takes the first guess.
 //!
-//! Where the backend keeps a pipeline cache, [`Context::pipeline_cache`] returns its bytes and
-//! [`Context::with_pipeline_cache`] takes them back. Drivers trust those bytes, so that call is `unsafe`: keep them where
-//! nobody else can write. Damage is noticed and ignored.
+//! ```
+//! use std::time::Duration;
+//! use lowbit::{Context, Tuner};
+//! # use lowbit::{Format, Graph, Tensor, TensorType, ops::Matmul};
+//! # let Ok(context) = Context::new_blocking() else { return Ok(()) };
+//! # let mut graph = Graph::new();
+//! # let x = graph.input(TensorType::new(Format::Int8, [1, 16])?);
+//! # let op = Matmul::new(TensorType::new(Format::Int8, [1, 16])?, Tensor::new([16, 4], vec![1i8; 64])?).build()?;
+//! # let y = graph.add(op, &[x])?;
+//! # graph.output(y);
+//! // Once on each kind of device that you ship for:
+//! # let budget = Duration::from_millis(20);
+//! # /*
+//! let budget = Duration::from_secs(20);
+//! # */
+//! context.plan(&graph, Tuner::Measured { budget })?;
+//! let json = context.save_tuning();
 //!
-//! ## 7. When something goes wrong
+//! // At your user's:
+//! let entries = context.load_tuning(&json);
+//! println!("{entries} choices of kernels are known here");
+//! let plan = context.plan(&graph, Tuner::Measured { budget: Duration::ZERO })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
-//! | error | what it says | what to do |
+//! Only planning measures. A smaller extent of a dynamic input takes what the context knows by then, or the first guess.
+//!
+//! # 7. No compilation in a frame
+//!
+//! [`Plan::warm_up`] compiles what a plan needs and no other plan has compiled, on all cores, and returns when it is done:
+//! call it on a thread that may be busy for a while. Where it was not called, the first [`Plan::bind`] compiles.
+//! [`Plan::record`] never does. On Vulkan the compiled programs can be kept for the next start, if your device was made with
+//! `Features::PIPELINE_CACHE`: [`Context::pipeline_cache`] returns them as bytes, and [`Context::with_pipeline_cache`], which
+//! has an example, takes them back before anything is planned.
+//!
+//! # 8. When something fails
+//!
+//! | [`Error`] | comes from | what to do |
 //! |---|---|---|
-//! | [`Error::Request`] | the request is wrong on any device | mend what the message names |
-//! | [`Error::Limit`] | this device allows less | as it advises: smaller tensors, or a device with higher limits |
-//! | [`Error::OutOfMemory`] | no room for a buffer | drop plans or tensors; the context works on |
-//! | [`Error::Lost`] | the device is gone, and every later call says so | a new device, a new context, plan again |
-//! | [`Error::Validation`] | wgpu refused a call | mostly an encoder or buffer of another device |
-//! | [`Error::Device`] | the driver failed otherwise | another kernel ([`Tuner::Nth`](crate::Tuner::Nth)) or driver |
+//! | [`Request`](crate::Error::Request) | making ops and graphs, wrapping buffers, planning, binding, recording with another plan's bindings | it is wrong on every device: mend the call, the message says how |
+//! | [`Limit`](crate::Error::Limit) | planning, allocating, making a context | smaller batches, or a device with higher limits |
+//! | [`NoAdapter`](crate::Error::NoAdapter), [`NoDevice`](crate::Error::NoDevice) | [`Context::new`], not [`Context::from_device`] | the CPU reference, or another library |
+//! | [`OutOfMemory`](crate::Error::OutOfMemory) | planning, the first bind of a plan or extent, allocating, uploading, reading back | drop tensors or plans, try again: the context is sound |
+//! | [`Lost`](crate::Error::Lost) | any call that meets the device | a new device and context; upload and plan again |
+//! | [`Validation`](crate::Error::Validation) | binding or reading a buffer that is destroyed, mapped or another device's | mend the call: the context is sound |
+//! | [`Device`](crate::Error::Device) | compiling, reading back | another kernel ([`Tuner::Nth`]), another driver |
 //!
-//! Natively they come from the call that caused them. In a browser, where nothing may wait, the last four reach the device's
-//! own error handlers instead.
+//! A call that fails has recorded nothing. An encoder of another device, and a buffer that is destroyed between binding and
+//! submitting, are found by wgpu when you finish or submit, and told to your error scope or error handler. Error scopes of
+//! wgpu belong to a thread: those that this crate opens catch nobody else's errors. In a browser wgpu tells of failures too
+//! late for a call to return them; there, your handler gets them.
 //!
-//! ## 8. Who allocates, blocks, validates
+//! A device has one callback for its loss, and on your device it is yours. The context finds out without it, but you can
+//! tell it why:
 //!
-//! Everything is `Send` and `Sync`: contexts, plans, bindings, workspaces and device tensors may be used by any number of
-//! threads at once, and the bits stay the same.
+//! ```
+//! # use lowbit::{Format, Graph, Tensor, TensorType, Tuner, ops::Quantize, Quantization};
+//! use lowbit::{Context, Error};
+//! # let Ok(owner) = Context::new_blocking() else { return Ok(()) };
+//! # let (device, queue) = (owner.device().clone(), owner.queue().clone());
+//! let context = Context::from_device(device.clone(), queue);
+//! let told = context.clone();
+//! device.set_device_lost_callback(move |_, reason| told.report_lost(reason));
+//! # let graph = Graph::new();
 //!
-//! | call | on the device it makes | it blocks for | it checks |
+//! # context.report_lost("the driver was updated");
+//! match context.plan(&graph, Tuner::FirstGuess) {
+//!     Ok(plan) => println!("{plan}"),
+//!     Err(Error::Lost(reason)) => eprintln!("starting anew, because {reason}"),
+//!     Err(Error::OutOfMemory { bytes, .. }) => eprintln!("making room for {bytes} bytes"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # assert!(matches!(context.plan(&graph, Tuner::FirstGuess), Err(Error::Lost(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # 9. Is this device right?
+//!
+//! [`Plan::verify`](crate::Plan::verify) runs a plan on the tensors that it is bound to, runs the same graph on the CPU reference with the same
+//! inputs, and compares every output bit by bit: a good last line of a test on a new device or driver. Its report prints.
+//!
+//! # What each call does
+//!
+//! [`Context`], [`Plan`], [`Bindings`], [`Workspace`], [`DeviceTensor`] and [`Graph`] are `Send` and `Sync` (in a browser
+//! as far as wgpu's own types are). None of these calls takes `&mut self`: any number of threads may make them at once.
+//!
+//! | call | validates | allocates on the device | blocks |
 //! |---|---|---|---|
-//! | `Op::build`, [`Graph::add`] | nothing | nothing | all that can be known without a device |
-//! | [`Context::plan`] | constants, one small uniform buffer | packing weights; with `Measured`, up to the budget | limits |
-//! | `warm_up` | pipelines | compiling | nothing |
-//! | [`Plan::bind`](crate::Plan::bind) | bind groups; the first time a workspace and missing pipelines; per new extent a small uniform buffer | compiling, if it must | tensors against the graph |
-//! | [`Plan::record`](crate::Plan::record) | nothing | nothing | that the bindings are its own and the device is there |
-//! | `run`, `run_on_device` | outputs, as bind | `run` until results are back | as bind |
-//! | [`Plan::verify`](crate::Plan::verify), `download_blocking` | staging buffers | until results are back | |
+//! | [`Context::plan`] | the graph's outputs, and each launch against the device's limits | parameters, constants that no living plan has; with [`Tuner::Measured`] also what an op needs, for a while | while it plans; with [`Tuner::Measured`] also for compilers and the queue |
+//! | [`Plan::warm_up`] | | programs | while it compiles, all of it at the first poll |
+//! | [`Plan::bind`] | number, types, buffers and context of the tensors | the plan's workspace, once; else as `bind_with` | as `bind_with` |
+//! | [`Plan::bind_with`] | the same, and the workspace | bind groups; at a new extent, what planning it takes | to compile what is not warm; at a new extent, to plan it |
+//! | [`Plan::record`], [`Plan::record_in`] | whose bindings they are | nothing | no |
+//! | [`Plan::run_on_device`] | as `bind` | outputs, then as `bind` | as `bind`, not for the queue; submits once |
+//! | [`Plan::verify`](crate::Plan::verify) | whose bindings they are | copies for reading back | until the results are there and the reference is done |
+//! | [`Plan::run`] | the tensors | inputs, outputs, copies for reading back | until the results are there |
+//! | [`Context::upload`], [`DeviceTensor::allocate`] | the device's limits | a buffer, and for an upload a copy on the way | no; what is uploaded goes with the next submission |
+//! | [`Context::download`] | context and usage of the buffer | a copy | no: it submits when it is first polled, and is ready when the copy is |
+//! | [`DeviceTensor::from_buffer`], [`Workspace::from_buffers`] | usages, and a tensor's offset and size | nothing | no |
+//! | [`Context::load_tuning`], [`Context::save_tuning`] | every entry of a file | nothing | no |
 //!
-//! [`Error::Request`]: crate::Error::Request
-//! [`Error::Limit`]: crate::Error::Limit
-//! [`Error::OutOfMemory`]: crate::Error::OutOfMemory
-//! [`Error::Lost`]: crate::Error::Lost
-//! [`Error::Validation`]: crate::Error::Validation
-//! [`Error::Device`]: crate::Error::Device
-
-#[cfg(doc)]
-use crate::{Context, DeviceTensor, Graph, TensorType};
+//! On the host all of them allocate a little, `record` only what wgpu keeps for an encoder. All calls that meet the device
+//! ask first whether it is alive, which is a call of wgpu and no wait. The only lock that is held for long is that of a
+//! program while it is compiled: of two threads that need the same one, the second waits for it.
+//!
+//! Constants stay in device memory while a plan or its bindings live, buffers while a tensor, workspace or bindings hold
+//! them, compiled programs as long as the context.
+//!
+//! [`Bindings`]: crate::Bindings
+//! [`Context`]: crate::Context
+//! [`Context::download`]: crate::Context::download
+//! [`Context::from_device`]: crate::Context::from_device
+//! [`Context::load_tuning`]: crate::Context::load_tuning
+//! [`Context::new`]: crate::Context::new
+//! [`Context::pipeline_cache`]: crate::Context::pipeline_cache
+//! [`Context::plan`]: crate::Context::plan
+//! [`Context::save_tuning`]: crate::Context::save_tuning
+//! [`Context::upload`]: crate::Context::upload
+//! [`Context::with_pipeline_cache`]: crate::Context::with_pipeline_cache
+//! [`DeviceTensor`]: crate::DeviceTensor
+//! [`DeviceTensor::allocate`]: crate::DeviceTensor::allocate
+//! [`DeviceTensor::from_buffer`]: crate::DeviceTensor::from_buffer
+//! [`Error`]: crate::Error
+//! [`Graph`]: crate::Graph
+//! [`Graph::dynamic_input`]: crate::Graph::dynamic_input
+//! [`Plan`]: crate::Plan
+//! [`Plan::bind`]: crate::Plan::bind
+//! [`Plan::bind_with`]: crate::Plan::bind_with
+//! [`Plan::record`]: crate::Plan::record
+//! [`Plan::record_in`]: crate::Plan::record_in
+//! [`Plan::run`]: crate::Plan::run
+//! [`Plan::run_on_device`]: crate::Plan::run_on_device
+//! [`Plan::warm_up`]: crate::Plan::warm_up
+//! [`Plan::warm_up_for`]: crate::Plan::warm_up_for
+//! [`PlanOptions::single_workspace_buffer`]: crate::PlanOptions::single_workspace_buffer
+//! [`TensorType::device_bytes`]: crate::TensorType::device_bytes
+//! [`Tuner::Measured`]: crate::Tuner::Measured
+//! [`Tuner::Nth`]: crate::Tuner::Nth
+//! [`Workspace`]: crate::Workspace
+//! [`Workspace::from_buffers`]: crate::Workspace::from_buffers

@@ -1,163 +1,246 @@
-//! Many threads on one context: planning, binding, recording and reading back at once give the bits of the reference.
+//! One context, one plan, many threads: contexts and plans are shared between threads that plan, warm up, bind, record and
+//! submit at once, and every result has the reference's bits. Loss of the device under such work is in `failure.rs`.
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::{Barrier, Mutex};
+use std::thread;
 
 use common::{Random, context, first_difference};
-use lowbit::ops::{Dequantize, Matmul, Quantize, Requantization, Table};
-use lowbit::{
-    Bindings, Context, DeviceTensor, Format, Graph, Plan, Quantization, Result, Tensor, TensorType, Tuner, Workspace,
-};
+use lowbit::ops::{Matmul, Requantization, Table};
+use lowbit::{Bindings, Context, DeviceTensor, Format, Graph, Plan, Result, Tensor, Tuner, Workspace};
 
 const THREADS: usize = 8;
 const RECORDINGS: usize = 200;
+/// Recordings in one submission of a thread.
+const BATCH: usize = 20;
 
-const fn is_shared<T: Send + Sync>() {}
-const _: () = {
-    is_shared::<Context>();
-    is_shared::<Plan>();
-    is_shared::<Bindings>();
-    is_shared::<Workspace>();
-    is_shared::<DeviceTensor>();
-    is_shared::<Graph>();
-};
+/// The last candidate of each op, mostly a small program: a software device prepares programs anew for every launch.
+const SMALL: Tuner = Tuner::Nth(usize::MAX);
 
-/// f32 → codes → two layers with a table between → f32, for up to `extent` rows.
-fn network(random: &mut Random, extent: usize) -> Result<Graph> {
+/// Compiles only if it is true.
+#[test]
+fn contexts_plans_and_bindings_are_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<Context>();
+    check::<Plan>();
+    check::<Bindings>();
+    check::<Workspace>();
+    check::<DeviceTensor>();
+    check::<Graph>();
+}
+
+/// uint8 codes -> table -> codes -> matmul -> int32, for up to 9 rows: two launches with a workspace between them. Another
+/// seed has other weights and another width.
+fn network(seed: u64) -> Result<Graph> {
+    let mut random = Random::new(seed);
+    let (rows, width) = (9, random.pick(&[5, 16, 17, 30]));
+    let codes = random.quantized(Format::Uint8, &[rows, width]).tensor_type().clone();
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(Format::Float32, [extent, 24])?)?;
-    let codes = TensorType::new(Format::Uint8, [extent, 24])?.quantized(Quantization::tensor(0.02, 128))?;
-    let mut x = graph.add(Quantize::new(codes)?, &[x])?;
-    let mut width = 24;
-    for next in [40, 17] {
-        let layer = Matmul::new(graph.tensor_type(x)?.clone(), random.quantized(Format::Int8, &[width, next]))
-            .output(Requantization::new(Format::Int8, 0.7, 3)?);
-        x = graph.add(layer.build()?, &[x])?;
-        let table = Table::leaky_relu(graph.tensor_type(x)?.clone(), 0.3, Requantization::new(Format::Int8, 0.5, 0)?)?;
-        x = graph.add(table, &[x])?;
-        width = next;
-    }
-    let y = graph.add(Dequantize::new(graph.tensor_type(x)?.clone())?, &[x])?;
+    let x = graph.dynamic_input(codes.clone())?;
+    let table = Table::leaky_relu(codes, 0.25, Requantization::new(Format::Uint8, 0.5, 100)?)?;
+    let x = graph.add(table, &[x])?;
+    let weights = random.quantized(Format::Int8, &[width, width]);
+    let y = graph.add(Matmul::new(graph.tensor_type(x)?.clone(), weights).build()?, &[x])?;
     graph.output(y);
     Ok(graph)
 }
 
-fn batch(random: &mut Random, rows: usize) -> Result<Tensor> {
-    Tensor::new([rows, 24], (0..rows * 24).map(|_| random.real()).collect::<Vec<_>>())
+/// Codes for a network, with so many rows.
+fn input(graph: &Graph, rows: usize, random: &mut Random) -> Result<Tensor> {
+    let most = graph.input_types().next().expect("one input");
+    let codes = random.codes(Format::Uint8, &[rows, most.dimensions()[1]]);
+    codes.quantized(most.quantization().expect("codes").clone())
 }
 
-/// A batch on the device, what it should become, and where that goes.
-struct Job {
-    host: Tensor,
-    expected: Tensor,
-    output: DeviceTensor,
+/// What the reference makes of an input that may have fewer rows than the graph: rows don't know of each other, so the
+/// missing ones are zeros, and dropped again.
+fn expected(graph: &Graph, input: &Tensor) -> Result<Tensor> {
+    let most = graph.input_types().next().expect("one input");
+    let mut padded = input.values::<u8>()?.to_vec();
+    let elements = padded.len();
+    padded.resize(most.shape().elements(), 0);
+    let padded = Tensor::new(most.dimensions(), padded)?.quantized(most.quantization().expect("codes").clone())?;
+    let out = graph.run_reference(&[&padded])?.remove(0);
+    Tensor::new(input.shape(), &out.values::<i32>()?[..elements])
+}
+
+/// A plan tied to an input and an output of its own, and what the output should be.
+struct Job<'a> {
+    plan: &'a Plan,
     bindings: Bindings,
+    input: DeviceTensor,
+    output: DeviceTensor,
+    expected: Tensor,
 }
 
-impl Job {
-    /// With a workspace of its own, or the plan's.
-    fn new(context: &Context, plan: &Plan, host: Tensor, own_workspace: bool) -> Result<Self> {
-        let expected = plan.graph().run_reference(&[&host])?.swap_remove(0);
-        let input = context.upload(&host)?;
-        let types = plan.output_types_for(&[host.tensor_type()])?;
-        let output = DeviceTensor::allocate(context, types[0].clone())?;
-        let bindings = if own_workspace {
-            plan.bind_with(&[&input], &[&output], &Workspace::allocate(plan)?)?
-        } else {
-            plan.bind(&[&input], &[&output])?
+impl<'a> Job<'a> {
+    /// With a workspace, or else the plan's own.
+    fn new(plan: &'a Plan, rows: usize, workspace: Option<&Workspace>, random: &mut Random) -> Result<Self> {
+        let input = input(plan.graph(), rows, random)?;
+        let expected = expected(plan.graph(), &input)?;
+        let input = plan.context().upload(&input)?;
+        // What no recording writes is not what is expected.
+        let wrong: Vec<i32> = expected.values::<i32>()?.iter().map(|value| !value).collect();
+        let output = plan.context().upload(&Tensor::new(expected.shape(), wrong)?)?;
+        let bindings = match workspace {
+            Some(workspace) => plan.bind_with(&[&input], &[&output], workspace)?,
+            None => plan.bind(&[&input], &[&output])?,
         };
-        Ok(Self { host, expected, output, bindings })
+        Ok(Self { plan, bindings, input, output, expected })
     }
 
-    fn check(&self, context: &Context, name: &str) -> Result<()> {
-        let difference = first_difference(&context.download_blocking(&self.output)?, &self.expected);
-        assert_eq!(difference, None, "{name}, {:?}", self.host.shape());
+    fn check(&self, name: &str) -> Result<()> {
+        let got = self.plan.context().download_blocking(&self.output)?;
+        if let Some(difference) = first_difference(&got, &self.expected) {
+            panic!("{name}: {difference}, with\n{}", self.plan);
+        }
         Ok(())
     }
 }
 
-/// Runs the same in all threads at once and passes errors on.
-fn in_threads(work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let work = &work;
-    std::thread::scope(|scope| {
+/// In each of the threads: binds what `job` says for the thread and the recording, records it, and submits every few. All
+/// threads are started before one begins, and what all of them made is checked at the end.
+fn hammer<'a>(name: &str, job: impl Fn(usize, usize, &mut Random) -> Result<Job<'a>> + Sync) -> Result<()> {
+    let (barrier, done) = (Barrier::new(THREADS), Mutex::new(Vec::new()));
+    let work = |thread: usize| -> Result<()> {
+        let mut random = Random::new(thread as u64);
+        barrier.wait();
+        for batch in 0..RECORDINGS / BATCH {
+            let numbers = batch * BATCH..(batch + 1) * BATCH;
+            let jobs = numbers.map(|n| job(thread, n, &mut random)).collect::<Result<Vec<_>>>()?;
+            let context = jobs[0].plan.context();
+            let mut encoder = context.device().create_command_encoder(&Default::default());
+            jobs.iter().try_for_each(|job| job.plan.record(&mut encoder, &job.bindings))?;
+            context.queue().submit([encoder.finish()]);
+            // One of each submission while others work, the rest at the end.
+            jobs[batch].check(&format!("{name}, thread {thread}, submission {batch}"))?;
+            done.lock().expect("no thread has panicked").extend(jobs);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+    })?;
+    let done = done.into_inner().expect("no thread has panicked");
+    assert_eq!(done.len(), THREADS * RECORDINGS);
+    done.iter().try_for_each(|job| job.check(name))
+}
+
+#[test]
+fn one_plan_recorded_by_many_threads() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let plan = context.plan(&network(1)?, SMALL)?;
+    assert!(plan.workspace_bytes() > 0, "a workspace to share:\n{plan}");
+    let shared = Workspace::allocate(&plan)?;
+    let own = (0..THREADS).map(|_| Workspace::allocate(&plan)).collect::<Result<Vec<_>>>()?;
+    hammer("in turn a workspace of its own, the plan's and a shared one", |thread, n, random| {
+        let workspace = [Some(&own[thread]), None, Some(&shared)][n % 3];
+        Job::new(&plan, 1 + random.next() as usize % 9, workspace, random)
     })
 }
 
 #[test]
-fn eight_threads_record_one_plan() -> Result<()> {
+fn many_plans_of_one_context_recorded_by_many_threads() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let plan = context.plan(&network(&mut Random::new(51), 9)?, Tuner::FirstGuess)?;
-    in_threads(|thread| {
-        let mut random = Random::new(52 + thread as u64);
-        let extents = [9, 1 + thread % 8];
-        let jobs = extents
-            .iter()
-            .map(|&rows| Job::new(&context, &plan, batch(&mut random, rows)?, thread % 2 == 0))
-            .collect::<Result<Vec<_>>>()?;
-        for recording in 0..RECORDINGS {
-            let mut encoder = context.device().create_command_encoder(&Default::default());
-            plan.record(&mut encoder, &jobs[recording % 2].bindings)?;
-            context.queue().submit([encoder.finish()]);
-            if recording % 20 < 2 {
-                jobs[recording % 2].check(&context, &format!("thread {thread}, recording {recording}"))?;
-            }
-        }
-        jobs.iter().try_for_each(|job| job.check(&context, &format!("thread {thread}")))
+    let plan = |seed| context.plan(&network(seed)?, Tuner::Nth(seed as usize % 3));
+    let plans = (0..THREADS as u64).map(plan).collect::<Result<Vec<_>>>()?;
+    let sizes = plans.iter().map(Plan::workspace_buffers);
+    let most = sizes.max_by_key(|sizes| sizes.iter().sum::<u64>()).expect("eight plans");
+    assert!(plans.iter().all(|plan| plan.workspace_buffers().iter().zip(most).all(|(needed, size)| needed <= size)));
+    let of_the_largest = |plan: &&Plan| plan.workspace_buffers() == most;
+    let shared = Workspace::allocate(plans.iter().find(of_the_largest).expect("the largest is one of them"))?;
+    hammer("a plan per thread, then everybody's", |thread, n, random| {
+        let plan = &plans[if n < RECORDINGS / 2 { thread } else { (thread + n) % THREADS }];
+        Job::new(plan, 9 - n % 9, (n % 2 == 0).then_some(&shared), random)
     })
 }
 
+/// Both plan the same network, so that both compile and upload the same at once.
 #[test]
 fn threads_plan_and_warm_up_at_once() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
-    let graph = network(&mut Random::new(60), 5)?;
-    let before = context.counters().pipelines;
-    in_threads(|thread| {
-        let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        pollster::block_on(plan.warm_up())?;
-        Job::new(&context, &plan, batch(&mut Random::new(61), 5)?, false).and_then(|job| {
-            let mut encoder = context.device().create_command_encoder(&Default::default());
-            plan.record(&mut encoder, &job.bindings)?;
-            context.queue().submit([encoder.finish()]);
-            job.check(&context, &format!("thread {thread}"))
-        })
-    })?;
-    let plan = context.plan(&graph, Tuner::FirstGuess)?;
-    let compiled = context.counters().pipelines - before;
-    assert!(compiled <= plan.launches() as u64, "{compiled} pipelines for {} launches", plan.launches());
+    for round in 0..10 {
+        let Some(context) = context() else { return Ok(()) };
+        let barrier = Barrier::new(2);
+        let work = |thread: u64| -> Result<()> {
+            let graph = network(round)?;
+            barrier.wait();
+            let plan = context.plan(&graph, Tuner::Nth(round as usize % 4))?;
+            pollster::block_on(plan.warm_up())?;
+            pollster::block_on(plan.warm_up_for(3))?;
+            let compiled = context.counters().pipelines;
+            let mut random = Random::new(thread);
+            for rows in [9, 3] {
+                let input = input(&graph, rows, &mut random)?;
+                let got = plan.run(&[&input])?;
+                let difference = first_difference(&got[0], &expected(&graph, &input)?);
+                assert_eq!(difference, None, "round {round}, thread {thread}, {rows} rows, with\n{plan}");
+            }
+            assert_eq!(context.counters().pipelines, compiled, "what is warm compiles nothing");
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let threads = [0, 1].map(|thread| scope.spawn(move || work(thread)));
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+        })?;
+    }
     Ok(())
 }
 
-/// Two plans in one pass of the caller's, one of them with several bindings that share a workspace, in one submission.
+/// Each plan has one workspace for all its recordings.
 #[test]
-fn plans_share_a_pass_and_a_workspace() -> Result<()> {
+fn many_recordings_in_one_submission() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let mut random = Random::new(70);
-    let plans = [7, 4]
-        .map(|extent| Ok(Arc::new(context.plan(&network(&mut random, extent)?, Tuner::FirstGuess)?)))
-        .into_iter()
-        .collect::<Result<Vec<_>>>()?;
-    let largest = Workspace::allocate(&plans[0])?;
-    let mut jobs = Vec::new();
-    for round in 0..20 {
-        let plan = &plans[round % 2];
-        let host = batch(&mut random, 1 + round % 4)?;
-        let job = Job::new(&context, plan, host, false)?;
-        let input = context.upload(&job.host)?;
-        let fits = plan.workspace_buffers().iter().zip(plans[0].workspace_buffers()).all(|(a, b)| a <= b);
-        assert!(fits, "the smaller plan fits the larger one's workspace");
-        let bindings = plan.bind_with(&[&input], &[&job.output], &largest)?;
-        jobs.push((plan.clone(), Job { bindings, ..job }));
-    }
-    let mut encoder = context.device().create_command_encoder(&Default::default());
-    {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for (plan, job) in &jobs {
-            plan.record_in(&mut pass, &job.bindings)?;
+    let mut random = Random::new(5);
+    let plan = |seed| context.plan(&network(seed)?, Tuner::FirstGuess);
+    let plans = (1..4).map(plan).collect::<Result<Vec<_>>>()?;
+    for (name, used, passes) in [
+        ("one plan, a pass for each recording", 1, 100),
+        ("one plan, one pass", 1, 1),
+        ("three plans, a pass for each recording", 3, 100),
+        ("three plans, one pass", 3, 1),
+    ] {
+        let job = |i: usize| Job::new(&plans[i % used], 1 + i % 9, None, &mut random);
+        let jobs = (0..100).map(job).collect::<Result<Vec<_>>>()?;
+        let before = context.counters();
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        if passes == 1 {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            jobs.iter().try_for_each(|job| job.plan.record_in(&mut pass, &job.bindings))?;
+        } else {
+            jobs.iter().try_for_each(|job| job.plan.record(&mut encoder, &job.bindings))?;
         }
+        assert_eq!(context.counters(), before, "{name}: recording submits, allocates or compiles");
+        context.queue().submit([encoder.finish()]);
+        jobs.iter().try_for_each(|job| job.check(name))?;
     }
-    context.queue().submit([encoder.finish()]);
-    jobs.iter().try_for_each(|(_, job)| job.check(&context, "one pass"))
+    Ok(())
+}
+
+/// What one plan writes is what another reads, in the order of submission, whatever the order of recording.
+#[test]
+fn plans_one_after_the_other() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(6);
+    let later = context.plan(&network(1)?, Tuner::FirstGuess)?;
+    let mut second = Job::new(&later, 9, None, &mut random)?;
+
+    let codes = later.input_types()[0].clone();
+    let (scale, zero_point) = codes.quantization().map(|q| (q.scales()[0], q.zero_points()[0])).expect("codes");
+    let mut graph = Graph::new();
+    let x = graph.input(codes.clone());
+    let y = graph.add(Table::sigmoid(codes, Requantization::new(Format::Uint8, scale, zero_point)?)?, &[x])?;
+    graph.output(y);
+    let earlier = context.plan(&graph, Tuner::FirstGuess)?;
+    let x = input(&graph, 9, &mut random)?;
+    let first = earlier.bind(&[&context.upload(&x)?], &[&second.input])?;
+    second.expected = expected(later.graph(), &graph.run_reference(&[&x])?[0])?;
+
+    let encoder = || context.device().create_command_encoder(&Default::default());
+    let (mut before, mut after) = (encoder(), encoder());
+    later.record(&mut after, &second.bindings)?;
+    earlier.record(&mut before, &first)?;
+    context.queue().submit([before.finish(), after.finish()]);
+    second.check("the second plan")
 }
