@@ -1,7 +1,7 @@
 //! A device with what this crate keeps beside it: compiled pipelines, counters, and whether it is lost. Tensors and plans
 //! are next door.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::constants::Constants;
@@ -513,15 +513,26 @@ impl Context {
     /// Compiles the programs of these dispatches that are not compiled yet, on as many threads as there are cores.
     pub(super) fn compile(&self, dispatches: &[&Dispatch]) -> Result<()> {
         self.check_alive()?;
-        let missing = self.pipelines.missing(dispatches);
-        let next = AtomicUsize::new(0);
+        self.compile_all(&self.pipelines.missing(dispatches))
+    }
+
+    /// Compiles these, on one thread where there is no other.
+    #[cfg(target_arch = "wasm32")]
+    fn compile_all(&self, missing: &[&Dispatch]) -> Result<()> {
+        missing.iter().try_for_each(|dispatch| self.pipeline(dispatch).map(drop))
+    }
+
+    /// Compiles these on all cores.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn compile_all(&self, missing: &[&Dispatch]) -> Result<()> {
+        let next = std::sync::atomic::AtomicUsize::new(0);
         let work = || {
             while let Some(dispatch) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.pipeline(dispatch)?;
             }
             Ok(())
         };
-        // One where nobody knows, as in a browser. This thread is one of them; the others help if they can be started.
+        // One where nobody knows. This thread is one of them; the others help if they can be started.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
         std::thread::scope(|scope| {
             let start = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();

@@ -1,5 +1,6 @@
 //! Tensors on the host: shape, format, data and what the codes mean. Device tensors live in `gpu`; packing in `pack`.
 
+#[cfg(not(target_arch = "wasm32"))]
 mod difference;
 mod quantization;
 mod shape;
