@@ -1,0 +1,182 @@
+//! Random graphs over images: convolutions, pools, broadcasts, reshapes, clamps, values that are read twice, right operands
+//! from the device, on devices that allow much and little, at several extents; every output is the reference's, bit for bit.
+//! Plans whose shape is known are in `plans.rs`.
+
+mod common;
+
+use common::{Random, context_with, first_difference, limits, tiny_limits};
+use lowbit::ops::{Add, Concat, Conv, Matmul, Multiply, Output, Padding, Pool, Requantization, Requantize, Table};
+use lowbit::{Error, Format, Graph, PlanOptions, Quantization, Result, Rounding, Tensor, TensorType, Tuner, Value};
+
+const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+
+/// Graphs per device.
+const GRAPHS: usize = 60;
+
+/// Elements beyond which a value is not built upon.
+const LARGEST: usize = 30_000;
+
+fn stage(random: &mut Random) -> Result<Requantization> {
+    let format = random.pick(&CODES);
+    let stage = Requantization::new(format, random.scale(), random.zero_point(format))?;
+    let (low, high) = format.range().expect("codes");
+    Ok(match random.integer(0, 5) {
+        0 => stage.relu(),
+        1 => stage.relu6(),
+        2 => {
+            let least = random.integer(low.into(), high.into());
+            stage.clamp(least as i32, random.integer(least, high.into()) as i32)?
+        }
+        _ => stage,
+    })
+}
+
+/// A value that some op makes of others; an error where the shapes don't suit the op.
+fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Value> {
+    let recent = random.integer(0, 3.min(values.len() as i64 - 1)) as usize;
+    let (x, y) = (values[values.len() - 1 - recent], random.pick(values));
+    let (input, other) = (graph.tensor_type(x)?.clone(), graph.tensor_type(y)?.clone());
+    let output = stage(random)?;
+    match random.integer(0, 10) {
+        0 => {
+            let [extent, height, width, channels] = input.dimensions()[..] else { return Ok(x) };
+            graph.reshape(x, [extent, width, height, channels])
+        }
+        1 => graph.add(Table::sigmoid(input, output)?, &[x]),
+        2 => {
+            let (low, high) = input.format().range().expect("codes");
+            let least = random.integer(low.into(), high.into());
+            let greatest = random.integer(least, high.into());
+            let entries = std::array::from_fn(|byte| {
+                let code = if input.format() == Format::Int8 { i64::from(byte as u8 as i8) } else { byte as i64 };
+                code.clamp(least, greatest) as u8
+            });
+            graph.add(Table::from_bytes(input.clone(), input, entries)?, &[x])
+        }
+        3 => {
+            let rounding = random.pick(&[Rounding::Onnx, Rounding::FixedDouble]);
+            graph.add(Requantize::new(input, output.rounding(rounding))?, &[x])
+        }
+        4 | 5 => graph.add(Add::new(input, other, output)?, &[x, y]),
+        6 => graph.add(Multiply::new(other, input, output)?, &[y, x]),
+        7 => match random.integer(0, 1) {
+            0 => graph.add(Pool::max(input, [2, 3]).padding(Padding::SameLower).build()?, &[x]),
+            _ => graph.add(Pool::average(input, [2, 2]).padding(Padding::SameUpper).output(output).build()?, &[x]),
+        },
+        8 => conv(random, graph, x, input, output),
+        9 => {
+            let axis = random.integer(1, 3) as usize;
+            graph.add(Concat::new(vec![input.clone(), other, input], axis, output)?, &[x, y, x])
+        }
+        _ => graph.add(Matmul::new(input, other).transposed().output(output).build()?, &[x, y]),
+    }
+}
+
+/// A convolution, direct or depthwise, whose raw sums may be requantized by a step of their own.
+fn conv(random: &mut Random, graph: &mut Graph, x: Value, input: TensorType, output: Requantization) -> Result<Value> {
+    let (channels, kernel) = (input.shape().row_length(), random.pick(&[1, 3]));
+    let (outputs, groups) = random.pick(&[(channels, channels), (1, 1), (5, 1), (33, 1)]);
+    let format = random.pick(&CODES);
+    let weights = random.quantized(format, &[outputs, kernel, kernel, channels / groups]);
+    let bias: Vec<i32> = (0..outputs).map(|_| random.integer(-500, 500) as i32).collect();
+    let conv = Conv::new(input, weights).groups(groups).padding(Padding::SameUpper).bias(Tensor::new([outputs], bias)?);
+    if random.integer(0, 1) == 0 {
+        return graph.add(conv.output(output).build()?, &[x]);
+    }
+    let sums = graph.add(conv.output(Output::Accumulator).build()?, &[x])?;
+    let scales = match random.integer(0, 1) {
+        0 => Quantization::tensor(random.scale() * 0.01, 0),
+        _ => Quantization::symmetric_axis(3, (0..outputs).map(|_| random.scale() * 0.01).collect::<Vec<_>>()),
+    };
+    let sum_type = graph.tensor_type(sums)?.clone().quantized(scales)?;
+    let rounding = random.pick(&[Rounding::Onnx, Rounding::FixedSingle]);
+    graph.add(Requantize::new(sum_type, output.rounding(rounding))?, &[sums])
+}
+
+fn random_graph(random: &mut Random, extent: usize) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let mut values = Vec::new();
+    let channels = random.pick(&[1, 5, 16, 33]);
+    for _ in 0..2 {
+        let format = random.pick(&CODES);
+        let dimensions = [extent, random.pick(&[1, 3]), random.pick(&[1, 4]), random.pick(&[1, channels])];
+        let quantization = Quantization::tensor(random.scale(), random.zero_point(format));
+        values.push(graph.dynamic_input(TensorType::new(format, dimensions)?.quantized(quantization)?)?);
+    }
+    let inputs = values.len();
+    let wanted = inputs + random.integer(1, 10) as usize;
+    for _ in 0..40 {
+        if values.len() == wanted {
+            break;
+        }
+        // What doesn't fit is left out.
+        if let Ok(value) = step(random, &mut graph, &values)
+            && graph.tensor_type(value)?.shape().elements() <= LARGEST
+        {
+            values.push(value);
+        }
+    }
+    for (i, &value) in values.iter().enumerate().skip(inputs) {
+        if i + 1 == values.len() || random.integer(0, 9) == 0 {
+            graph.output(value);
+        }
+    }
+    Ok(graph)
+}
+
+/// Runs random graphs on a device with these limits.
+fn check(seed: u64, limits: Option<wgpu::Limits>) -> Result<()> {
+    let Some(context) = context_with(limits) else { return Ok(()) };
+    let mut random = Random::new(seed);
+    let (mut refused, mut ops, mut launches) = (0, 0, 0);
+    for case in 0..GRAPHS {
+        let extent = random.pick(&[1, 3, 40]);
+        let graph = random_graph(&mut random, extent)?;
+        let mut options = PlanOptions::from(Tuner::Nth(random.integer(0, 4) as usize));
+        options.single_workspace_buffer = random.integer(0, 4) == 0;
+        let plan = match context.plan_with(&graph, options) {
+            Ok(plan) => plan,
+            // A reshaped value may be an output twice, and little devices can't do everything.
+            Err(Error::Request(_) | Error::Limit { .. }) => {
+                refused += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for at in [extent, 1, extent / 2, 0] {
+            let host = graph.input_types().map(|t| {
+                let dimensions = [&[at], &t.dimensions()[1..]].concat();
+                random.codes(t.format(), &dimensions).quantized(t.quantization().expect("codes").clone())
+            });
+            let host = host.collect::<Result<Vec<_>>>()?;
+            let host: Vec<&Tensor> = host.iter().collect();
+            let expected = graph.run_reference(&host)?;
+            for (output, (got, expected)) in plan.run(&host)?.iter().zip(&expected).enumerate() {
+                if let Some(difference) = first_difference(got, expected) {
+                    panic!("seed {seed}, graph {case} at {at} of {extent}, output {output}: {difference}\n{plan}");
+                }
+            }
+        }
+        ops += graph.ops().len();
+        launches += plan.launches();
+    }
+    println!("{ops} ops in {launches} launches, {refused} graphs refused, on {}", context.description());
+    assert!(refused < GRAPHS / 3, "{refused} graphs refused");
+    Ok(())
+}
+
+#[test]
+fn on_the_default_device() -> Result<()> {
+    check(81, limits())
+}
+
+#[test]
+fn on_a_device_with_tiny_limits() -> Result<()> {
+    check(82, Some(tiny_limits()))
+}
+
+#[test]
+fn on_devices_with_small_bindings() -> Result<()> {
+    check(83, Some(wgpu::Limits { max_storage_buffer_binding_size: 8 << 10, ..tiny_limits() }))?;
+    check(84, Some(wgpu::Limits { max_storage_buffer_binding_size: 8 << 10, ..wgpu::Limits::default() }))
+}
