@@ -17,15 +17,6 @@ fn small_bindings() -> Option<Context> {
     context_with(Some(wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..tiny_limits() }))
 }
 
-fn graph_of(op: &Op) -> Result<Graph> {
-    let mut graph = Graph::new();
-    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-    for output in graph.add_all(op.clone(), &values)? {
-        graph.output(output);
-    }
-    Ok(graph)
-}
-
 #[test]
 fn weights_above_a_binding_are_split() -> Result<()> {
     let Some(context) = small_bindings() else { return Ok(()) };
@@ -104,24 +95,23 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     ];
     for (name, op, inputs) in cases {
         check_op(&context, name, &op, &inputs);
-        let plan = context.plan(&graph_of(&op)?, Tuner::FirstGuess)?;
+        let plan = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess)?;
         assert!(plan.launches() > 1, "{name} in one launch:\n{plan}");
     }
 
     // Neither the first dimension of such a product is that of its lhs, nor can rows with scales of their own be parted.
     let lhs = random.quantized(Format::Int8, &[64, 16]);
-    let op = Matmul::new(lhs.tensor_type().clone(), random.quantized(Format::Int8, &[64, 16, 16])).build()?.into();
-    let error = context.plan(&graph_of(&op)?, Tuner::FirstGuess).expect_err("262,144 bytes of sums");
+    let op: Op = Matmul::new(lhs.tensor_type().clone(), random.quantized(Format::Int8, &[64, 16, 16])).build()?.into();
+    let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("262,144 bytes of sums");
     assert!(matches!(error, Error::Limit { needed: 262_144, .. }), "{error}");
     let by_row =
         TensorType::new(Format::Int8, [512, 256])?.quantized(Quantization::symmetric_axis(0, vec![0.5; 512]))?;
-    let error =
-        context.plan(&graph_of(&Dequantize::new(by_row)?.into())?, Tuner::FirstGuess).expect_err("half a megabyte");
+    let error = context.plan(&Graph::of(Dequantize::new(by_row)?)?, Tuner::FirstGuess).expect_err("half a megabyte");
     assert!(matches!(error, Error::Limit { needed: 524_288, .. }), "{error}");
 
     // A range over all elements can't be taken in parts.
-    let whole = DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Tensor)?.into();
-    let error = context.plan(&graph_of(&whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
+    let whole: Op = DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Tensor)?.into();
+    let error = context.plan(&Graph::of(whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
     assert!(matches!(error, Error::Limit { needed: 400_000, limit: 65_536, .. }), "{error}");
     Ok(())
 }
@@ -139,7 +129,7 @@ fn grids_fold_over_three_dimensions() -> Result<()> {
     // And where three dimensions don't suffice, the plan says so.
     let x = random.quantized(Format::Int8, &[2000, 97]);
     let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?.into();
-    let error = context.plan(&graph_of(&op)?, Tuner::FirstGuess).expect_err("more than 125 workgroups");
+    let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("more than 125 workgroups");
     assert!(matches!(error, Error::Limit { limit: 5, unit: "workgroups along a dimension", .. }), "{error}");
     Ok(())
 }
@@ -173,7 +163,7 @@ fn weights_of_300_megabytes() -> Result<()> {
     let expected = expected[0].values::<i8>()?;
 
     let op = layer(codes, &scales)?;
-    let plan = context.plan(&graph_of(&op)?, Tuner::FirstGuess)?;
+    let plan = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess)?;
     assert_eq!(plan.launches(), n.div_ceil(part), "{plan}");
     let input = context.upload(&lhs)?;
     let output: Vec<DeviceTensor> = plan.run_on_device(&[&input])?;

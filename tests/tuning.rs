@@ -44,15 +44,6 @@ fn layer() -> Result<(Op, Tensor)> {
     Ok((Matmul::new(lhs.tensor_type().clone(), weights).build()?.into(), lhs))
 }
 
-fn graph_of(op: &Op) -> Result<Graph> {
-    let mut graph = Graph::new();
-    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-    for output in graph.add_all(op.clone(), &values)? {
-        graph.output(output);
-    }
-    Ok(graph)
-}
-
 /// Plans a graph and returns the kernels it chose, after its result was found right.
 fn kernels_of(context: &Context, graph: &Graph, inputs: &[Tensor], tuner: Tuner) -> Result<String> {
     let inputs: Vec<_> = inputs.iter().collect();
@@ -121,12 +112,12 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
     let Some(context) = common::context() else { return Ok(()) };
     let empty = Tensor::new([0, 8], Vec::<i8>::new())?;
     let op: Op = Matmul::new(empty.tensor_type().clone(), Tensor::new([8, 3], vec![1i8; 24])?).build()?.into();
-    kernels_of(&context, &graph_of(&op)?, &[empty], PLENTY)?;
+    kernels_of(&context, &Graph::of(op.clone())?, &[empty], PLENTY)?;
     assert_eq!(context.counters().submissions, ONE_RUN);
 
     // One range over 4 GiB exceeds what a binding may have, as an error and not as a panic, whichever way it is planned.
     let huge = DynamicQuantize::new([i32::MAX as usize / 2], Format::Int8, DynamicGranularity::Tensor)?;
-    let graph = graph_of(&huge.into())?;
+    let graph = Graph::of(huge)?;
     let guessed = context.plan(&graph, Tuner::FirstGuess).map(|plan| plan.to_string());
     let measured = context.plan(&graph, PLENTY).map(|plan| plan.to_string());
     assert_eq!(measured.map_err(|e| e.to_string()), guessed.map_err(|e| e.to_string()));
@@ -137,7 +128,7 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
 fn a_file_picks_among_legal_candidates_only() -> Result<()> {
     let Some(context) = common::context() else { return Ok(()) };
     let (op, lhs) = layer()?;
-    let graph = graph_of(&op)?;
+    let graph = Graph::of(op.clone())?;
     kernels_of(&context, &graph, std::slice::from_ref(&lhs), PLENTY)?;
     let json = context.save_tuning();
     let chosen = json.lines().find(|line| line.contains("\"kernel\"")).expect("one entry").trim().to_string();
@@ -168,7 +159,7 @@ fn a_file_picks_among_legal_candidates_only() -> Result<()> {
 fn a_hostile_file_is_ignored() -> Result<()> {
     let Some(context) = common::context() else { return Ok(()) };
     let (op, lhs) = layer()?;
-    let graph = graph_of(&op)?;
+    let graph = Graph::of(op.clone())?;
     kernels_of(&context, &graph, std::slice::from_ref(&lhs), PLENTY)?;
     let json = context.save_tuning();
     let field = |name: &str| {

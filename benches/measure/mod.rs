@@ -96,12 +96,7 @@ struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     fn new(context: &'a Context, op: &Op, inputs: &[&Tensor], candidate: usize) -> Result<Self> {
-        let mut graph = Graph::new();
-        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-        for output in graph.add_all(op.clone(), &values)? {
-            graph.output(output);
-        }
-        let plan = context.plan(&graph, Tuner::Nth(candidate))?;
+        let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(candidate))?;
         let inputs: Vec<_> = inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
         let outputs: Vec<_> =
             plan.output_types().iter().map(|t| DeviceTensor::allocate(context, t.clone())).collect::<Result<_>>()?;

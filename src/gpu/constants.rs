@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use super::Context;
 use super::device_tensor::USAGE;
+use super::{Context, lock};
 use crate::error::{Error, Result};
 use crate::kernels::{self, Constant};
 use crate::ops::Op;
@@ -51,7 +51,7 @@ impl Constants {
                     advice: "choose another kernel, or ask the adapter for a device with a higher max_storage_buffer_binding_size",
                 });
             }
-            Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
+            Ok(Arc::new(context.buffer(&label, needed, USAGE, words)?))
         };
         if let Some((tensor, tag)) = op.weight_identity().filter(|_| is_weights) {
             let name = if let Op::Fused(op) = op { op.first().name() } else { op.name() };
@@ -73,14 +73,12 @@ impl Constants {
         tensor: Option<Weak<Tensor>>,
         upload: impl FnOnce() -> Result<Arc<wgpu::Buffer>>,
     ) -> Result<Arc<wgpu::Buffer>> {
-        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(buffer) = lock().get(&key).and_then(|entry| entry.buffer.upgrade()) {
+        if let Some(buffer) = lock(&self.0).get(&key).and_then(|entry| entry.buffer.upgrade()) {
             return Ok(buffer);
         }
         // Uploading takes long and does not hold the lock; of two threads that do, one's buffer stays.
         let uploaded = upload()?;
-        let mut entries = lock();
+        let mut entries = lock(&self.0);
         if let Some(buffer) = entries.get(&key).and_then(|entry| entry.buffer.upgrade()) {
             return Ok(buffer);
         }

@@ -2,11 +2,11 @@
 //! are next door.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::constants::Constants;
 use super::pipeline::{Pipeline, Pipelines};
-use super::{DeviceTensor, Plan, PlanOptions, pipeline_cache};
+use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{Dispatch, Limits};
 #[cfg(not(target_arch = "wasm32"))]
@@ -358,11 +358,7 @@ impl Context {
     /// If the inputs don't fit the op, a limit of the device is exceeded, or the device fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let mut graph = Graph::new();
-        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-        for output in graph.add_all(op.clone(), &values)? {
-            graph.output(output);
-        }
+        let graph = Graph::of(op.clone())?;
         op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         self.plan(&graph, Tuner::FirstGuess)?.run(inputs)
     }
@@ -414,8 +410,7 @@ impl Context {
 
     /// What is known of the fastest kernels here.
     pub(super) fn tuning(&self) -> MutexGuard<'_, Tuning> {
-        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
-        self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tuning)
     }
 
     /// Copies a tensor to the device.
@@ -627,7 +622,7 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
         return new_instance(backends);
     }
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
-    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut instances = lock(&INSTANCES);
     if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
         return instance.clone();
     }

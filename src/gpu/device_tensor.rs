@@ -1,10 +1,10 @@
 //! Tensors in device memory, this crate's or the caller's, and their way back to the host. The layout is `pack`'s.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-use super::Context;
 use super::context::Counting;
+use super::{Context, lock};
 use crate::error::{Result, require};
 use crate::pack;
 use crate::tensor::{Tensor, TensorType};
@@ -140,7 +140,7 @@ struct Shared(Arc<Mutex<Mapping>>);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Mapping> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Stores the result, unless there is one, and wakes who waits.

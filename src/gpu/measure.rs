@@ -43,11 +43,7 @@ pub(super) fn measure(context: &Context, op: &Op, candidates: usize, budget: Dur
 
 /// Fills the samples, one list per candidate, with the seconds of a run; whether it came to its end before `spent`.
 fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn() -> bool) -> Result<bool> {
-    let mut graph = Graph::new();
-    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-    for output in graph.add_all(op.clone(), &values)? {
-        graph.output(output);
-    }
+    let graph = Graph::of(op.clone())?;
     let inputs = op.inputs().iter().map(|t| input(context, t)).collect::<Result<Vec<_>>>()?;
     let outputs = op.outputs().into_iter().map(|t| DeviceTensor::allocate(context, t)).collect::<Result<Vec<_>>>()?;
     let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());

@@ -18,6 +18,11 @@ mod stopwatch;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;
 
+/// Locks. A poisoned lock only says that another thread panicked while holding it; what is guarded here is whole all the same.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
 pub use device_tensor::DeviceTensor;

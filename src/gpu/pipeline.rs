@@ -2,8 +2,9 @@
 //! without the driver's own checks. Which programs, when and on which thread is `context`'s.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use super::lock;
 use crate::error::Result;
 use crate::kernels::Dispatch;
 
@@ -97,11 +98,6 @@ impl Pipelines {
         let mut is_missing = |name: String| !slots.get(&name).is_some_and(is_there) && seen.insert(name);
         dispatches.iter().copied().filter(|dispatch| is_missing(dispatch.program.name())).collect()
     }
-}
-
-/// A poisoned lock only says that a thread panicked while it compiled; what it guards is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::bindings::{Bindings, Workspace};
 use super::choose::Chooser;
 use super::context::Counting;
 use super::pipeline::Pipeline;
-use super::{Context, DeviceTensor};
+use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
 use crate::kernels::Limits;
 use crate::numeric::Format;
@@ -96,16 +96,14 @@ impl Variant {
             uniform_offsets.push(parameters.len() as u64);
             parameters.extend(&launch.dispatch.parameters);
         }
-        let words: Vec<u32> =
-            parameters.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&parameters);
         let constant = |(op, constant): &(Arc<_>, _)| context.constants().get(context, op, *constant);
         let types = |values: &[crate::plan::Value]| values.iter().map(|v| graph.types()[v.index()].clone()).collect();
         Ok(Self {
             input_types: types(graph.inputs()),
             output_types: types(graph.outputs()),
             constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
-            uniforms: context.buffer("parameters", words.len() as u64 * 4, usage, &words)?,
+            uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
             launches: schedule.launches,
             uniform_offsets,
             pipelines: OnceLock::new(),
@@ -167,9 +165,7 @@ impl Plan {
         let Some(extent) = extent.filter(|&extent| Some(extent) != self.graph.extent()) else {
             return Ok(self.whole.clone());
         };
-        // A poisoned lock only says that another thread panicked while holding it; the map is whole.
-        let lock = || self.variants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(variant) = lock().get(&extent) {
+        if let Some(variant) = lock(&self.variants).get(&extent) {
             return Ok(variant.clone());
         }
         let graph = self.graph.at_extent(extent)?;
@@ -179,7 +175,7 @@ impl Plan {
             tuner => tuner,
         };
         let variant = Variant::new(&self.context, &graph, &self.frame, &self.limits, tuner)?;
-        let mut variants = lock();
+        let mut variants = lock(&self.variants);
         if variants.len() >= MOST_VARIANTS {
             variants.clear();
         }
@@ -404,15 +400,6 @@ impl Plan {
         let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()
-    }
-
-    /// The graph at the extent of inputs of these types.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn graph_at<'a>(&self, inputs: impl Iterator<Item = &'a TensorType>) -> Result<Graph> {
-        match self.graph.extent_of(inputs)? {
-            Some(extent) => self.graph.at_extent(extent),
-            None => Ok(self.graph.clone()),
-        }
     }
 
     /// What it was made with.

@@ -95,7 +95,7 @@ impl Plan {
         let got = download(&bindings.outputs)?;
 
         let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let graph = self.graph_at(inputs.iter().map(|t| t.tensor_type()))?;
+        let graph = self.graph().for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         let tensors = execute(&graph, &inputs)?;
         let mut outputs = Vec::new();
         for (i, (&value, got)) in graph.outputs().iter().zip(&got).enumerate() {
@@ -123,12 +123,7 @@ impl Plan {
 impl Plan {
     /// Runs one op by itself, with a kernel that is chosen as this plan's are.
     fn run_alone(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let mut graph = Graph::new();
-        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-        for output in graph.add_all(op.clone(), &values)? {
-            graph.output(output);
-        }
-        self.context().plan_with(&graph, self.options())?.run(inputs)
+        self.context().plan_with(&Graph::of(op.clone())?, self.options())?.run(inputs)
     }
 }
 

@@ -3,7 +3,9 @@
 
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
-use super::matmul::{Product, gather, has_zero_point, int8_flip, int8_shift, pack_columns, product_candidates};
+use super::matmul::{
+    Product, bind_tables, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns, product_candidates,
+};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
 use crate::ops::{Conv, Finish, Sizes};
@@ -144,22 +146,14 @@ fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits
         return candidate;
     }
     candidate.constants.push(Constant::Tables);
-    let mut tables = Resource::Constant(0);
-    let mut rows = op.is_dynamic().then_some(Resource::Input(1));
     // Taps in the padding load the first pixel and drop it; an image without pixels lends one for that.
     let mut image = Resource::Input(0);
     if window.input_pixels() == 0 {
         image = Resource::Scratch(0);
         candidate.scratch.push(stage::row_words(op.lhs()) as usize);
     }
-    // The image, weights, rows, tables and output.
-    if let Some(resource) = rows.filter(|_| limits.storage_buffers < 5) {
-        let constants = epilogue.rows_at() + 1;
-        tables = Resource::Scratch(candidate.scratch.len());
-        candidate.dispatches.push(gather(constants, 1, resource, tables, limits));
-        candidate.scratch.push((constants + 1) * 4);
-        rows = None;
-    }
+    let rows = op.is_dynamic().then_some(Resource::Input(1));
+    let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at() + 1, rows, 1, limits);
     let columns = columns_per_launch(op, kernel, limits);
     for first in (0..outputs).step_by(columns) {
         let columns = columns.min(outputs - first);
@@ -191,21 +185,24 @@ fn columns_per_launch(op: &Conv, kernel: Kernel, limits: &Limits) -> usize {
     if weight_bytes(op, kernel, outputs) <= limits.binding_bytes {
         return outputs;
     }
-    let most = usize::try_from(limits.binding_bytes / weight_bytes(op, kernel, 4)).unwrap_or(usize::MAX);
-    (most.saturating_mul(4) / 16 * 16).max(16)
+    columns_within(limits, weight_bytes(op, kernel, 4))
 }
 
 /// The bytes that the weights of so many output channels take with their table.
 fn weight_bytes(op: &Conv, kernel: Kernel, columns: usize) -> u64 {
+    (code_bytes(op, kernel, columns) + 8 * columns.next_multiple_of(4)) as u64
+}
+
+/// The bytes that they take before it.
+fn code_bytes(op: &Conv, kernel: Kernel, columns: usize) -> usize {
     let (channels, taps) = (op.channels_per_group(), op.window().taps());
     let padded = columns.next_multiple_of(4);
-    let codes = match kernel.layout {
+    match kernel.layout {
         Layout::Vecs if op.groups() == 1 => taps * channels.next_multiple_of(16) * padded,
         Layout::Vecs => op.groups() * taps * channels.next_multiple_of(16) * op.outputs_per_group().next_multiple_of(4),
         Layout::Grouped => columns * taps * channels.next_multiple_of(4),
         Layout::Depthwise => taps * padded,
-    };
-    (codes + 8 * padded) as u64
+    }
 }
 
 fn launch(
@@ -233,11 +230,8 @@ fn launch(
         Layout::Vecs if op.groups() == 1 => columns.next_multiple_of(4),
         _ => op.outputs_per_group().next_multiple_of(4),
     };
-    let columns_at = match kernel.layout {
-        Layout::Vecs => op.groups() * window.taps() * channels.div_ceil(16) * weight_stride,
-        Layout::Grouped => outputs * window.taps() * channels.div_ceil(4),
-        Layout::Depthwise => window.taps() * weight_stride,
-    };
+    // In vec4s where the loop reads those, else in words.
+    let columns_at = code_bytes(op, kernel, columns) / if kernel.layout == Layout::Vecs { 16 } else { 4 };
     let bindings: Vec<Binding> = bindings.collect();
     let has_rows = bindings.iter().any(|binding| binding.slot == 3);
     // Gathered rows follow everything else.

@@ -193,41 +193,30 @@ fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
     if product.pack.is_some() {
         return n.max(1);
     }
-    let bytes_per_column = (product.matrices * (k.div_ceil(16) * 16 + 8)) as u64;
-    let most = usize::try_from(limits.binding_bytes / bytes_per_column.max(1)).unwrap_or(usize::MAX);
-    // Weights are padded to four columns, and whole words of output codes belong to one launch.
-    if n.next_multiple_of(4) <= most { n.max(1) } else { (most / 16 * 16).max(16) }
+    let bytes = |columns| packed_words(product.matrices, columns, k) as u64 * 4;
+    if bytes(n) <= limits.binding_bytes { n.max(1) } else { columns_within(limits, bytes(4)) }
+}
+
+/// The most columns whose weights fit a binding, given the bytes of four: whole words of output codes belong to one launch.
+pub(super) fn columns_within(limits: &Limits, bytes_of_four: u64) -> usize {
+    let fours = usize::try_from(limits.binding_bytes / bytes_of_four).unwrap_or(usize::MAX);
+    (fours.saturating_mul(4) / 16 * 16).max(16)
 }
 
 fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) -> Candidate {
     let Sizes { m, n, .. } = product.sizes;
-    let mut candidate =
-        Candidate { label, dispatches: Vec::new(), constants: vec![Constant::Tables], scratch: Vec::new() };
+    let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if m == 0 || n == 0 || product.batches == 0 {
-        candidate.constants.clear();
         return candidate;
     }
-    let mut tables = Resource::Constant(0);
-    let mut rows = product.dynamic.map(Resource::Input);
+    candidate.constants.push(Constant::Tables);
     if let Some(pack) = &product.pack {
         candidate.dispatches.push(pack.clone());
         candidate.constants.push(Constant::RhsParameters);
         candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k));
     }
-    // lhs, weights, rows, tables and output.
-    if let Some(resource) = rows.filter(|_| limits.storage_buffers < 5) {
-        let constants = product.epilogue.rows_at() + product.batches;
-        candidate.dispatches.push(gather(
-            constants,
-            product.lhs_rows,
-            resource,
-            Resource::Scratch(candidate.scratch.len()),
-            limits,
-        ));
-        tables = Resource::Scratch(candidate.scratch.len());
-        candidate.scratch.push((constants + product.lhs_rows) * 4);
-        rows = None;
-    }
+    let (constants, rows) = (product.epilogue.rows_at() + product.batches, product.dynamic.map(Resource::Input));
+    let (tables, rows) = bind_tables(&mut candidate, constants, rows, product.lhs_rows, limits);
     let columns = columns_per_launch(product, limits);
     for first in (0..n).step_by(columns) {
         let columns = columns.min(n - first);
@@ -334,8 +323,25 @@ parameters! {
     }
 }
 
-/// Joins tables and the parameters of rows, for devices that cannot bind both.
-pub(super) fn gather(constants: usize, rows: usize, source: Resource, target: Resource, limits: &Limits) -> Dispatch {
+/// What a launch of a candidate binds as tables, whose first constant they are, and as parameters of rows that the device
+/// found. Where lhs, weights, rows, tables and output are more than the device can bind, the rows are joined to the tables'
+/// `constants` vec4s first.
+pub(super) fn bind_tables(
+    candidate: &mut Candidate,
+    constants: usize,
+    rows: Option<Resource>,
+    count: usize,
+    limits: &Limits,
+) -> (Resource, Option<Resource>) {
+    let Some(source) = rows.filter(|_| limits.storage_buffers < 5) else { return (Resource::Constant(0), rows) };
+    let joined = Resource::Scratch(candidate.scratch.len());
+    candidate.dispatches.push(gather(constants, count, source, joined, limits));
+    candidate.scratch.push((constants + count) * 4);
+    (joined, None)
+}
+
+/// Joins tables and the parameters of rows.
+fn gather(constants: usize, rows: usize, source: Resource, target: Resource, limits: &Limits) -> Dispatch {
     let entries = constants + rows;
     let params = GatherParams { constants: constants as u32, entries: entries as u32, ..GatherParams::default() };
     let group = 64.min(limits.invocations).max(1);

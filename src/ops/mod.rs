@@ -140,8 +140,18 @@ impl Op {
     }
 
     /// Which inputs are divided with the outputs when only some indices of the first dimension are computed; `None` if those
-    /// don't stand for themselves.
+    /// don't stand for themselves, or something of the op belongs to single ones.
     pub(crate) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.by_row().filter(|by_row| self.with_rows(by_row, 1).is_ok())
+    }
+
+    /// The same op for so many indices of the first dimension, with the inputs divided that [`Op::inputs_by_row`] names.
+    pub(crate) fn with_rows(&self, by_row: &[bool], rows: usize) -> Result<Self> {
+        let part = |(t, &by_row): (TensorType, &bool)| if by_row { t.resized(rows) } else { Ok(t) };
+        self.resized(&self.inputs().into_iter().zip(by_row).map(part).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn by_row(&self) -> Option<Vec<bool>> {
         let inputs = self.inputs();
         let rank = inputs[0].shape().rank();
         if rank == 0 {
@@ -163,7 +173,7 @@ impl Op {
             }
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Fused(op) => {
-                let mut by_row = op.first().inputs_by_row()?;
+                let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
                 Some(by_row)
             }

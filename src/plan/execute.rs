@@ -31,33 +31,22 @@ pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> R
     stored.reshaped(graph.types()[value.index()].dimensions())
 }
 
-/// Rows below which threads cost more than they give.
-const FEWEST_ROWS: usize = 2;
-
 /// An op on the reference: its rows in parts, one after the other within a thread.
 fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let outputs = op.outputs();
     let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
     let parts = rows.min(4 * rayon::current_num_threads());
-    let Some(by_row) = op.inputs_by_row().filter(|_| rows >= FEWEST_ROWS && parts > 1) else {
+    let Some(by_row) = op.inputs_by_row().filter(|_| parts > 1) else {
         return reference::run(op, inputs);
     };
-    let own = op.inputs();
-    let types = |rows: usize| -> Result<Vec<TensorType>> {
-        let resize = |(t, &by_row): (&TensorType, &bool)| if by_row { t.resized(rows) } else { Ok(t.clone()) };
-        own.iter().zip(&by_row).map(resize).collect()
-    };
-    // Scales or biases of single rows can't be divided.
-    if types(1).and_then(|types| op.resized(&types)).is_err() {
-        return reference::run(op, inputs);
-    }
     let part = |index: usize| -> Result<Vec<Tensor>> {
         let range = rows * index / parts..rows * (index + 1) / parts;
-        let types = types(range.len())?;
-        let slice =
-            |(i, t): (usize, TensorType)| if by_row[i] { inputs[i].part(t, range.start) } else { inputs[i].clone() };
-        let op = op.resized(&types)?;
-        let inputs: Vec<Tensor> = types.into_iter().enumerate().map(slice).collect();
+        let op = op.with_rows(&by_row, range.len())?;
+        let slice = |(i, t): (usize, TensorType)| match by_row[i] {
+            true => inputs[i].part(t, range.start),
+            false => inputs[i].clone(),
+        };
+        let inputs: Vec<Tensor> = op.inputs().into_iter().enumerate().map(slice).collect();
         reference::run(&op, &inputs.iter().collect::<Vec<_>>())
     };
     let parts = (0..parts).into_par_iter().map(part).collect::<Result<Vec<_>>>()?;

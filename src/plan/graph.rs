@@ -97,6 +97,28 @@ impl Graph {
         Self::default()
     }
 
+    /// The graph of one op: its inputs and outputs are the op's, in order.
+    ///
+    /// ```
+    /// use lowbit::{Graph, Tensor, ops::Matmul};
+    /// let lhs = Tensor::new([1, 2], vec![1i8, 2])?;
+    /// let op = Matmul::new(lhs.tensor_type().clone(), Tensor::new([2, 1], vec![3i8, 4])?).build()?;
+    /// assert_eq!(Graph::of(op)?.run_reference(&[&lhs])?[0].values::<i32>()?, [11]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Graph::add`]; the op's own inputs always fit.
+    pub fn of(op: impl Into<Op>) -> Result<Self> {
+        let op = op.into();
+        let mut graph = Self::new();
+        let inputs: Vec<Value> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
+        for output in graph.add_all(op, &inputs)? {
+            graph.output(output);
+        }
+        Ok(graph)
+    }
+
     fn value(&mut self, tensor_type: TensorType, follows: bool, alias: Option<Value>) -> Value {
         self.types.push(tensor_type);
         self.names.push(None);
@@ -231,6 +253,11 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The same graph at the extent of tensors of these types.
+    pub(crate) fn for_inputs<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Self> {
+        self.extent_of(given)?.map_or_else(|| Ok(self.clone()), |extent| self.at_extent(extent))
+    }
+
     /// The types of the inputs at another extent.
     pub(crate) fn input_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
         self.inputs.iter().map(|&value| self.type_at(value, extent)).collect()
@@ -353,20 +380,12 @@ impl Graph {
     /// # Errors
     /// If the inputs don't fit.
     pub fn run_reference(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        if let Some(extent) =
-            self.extent_of(inputs.iter().map(|t| t.tensor_type()))?.filter(|&e| Some(e) != self.extent)
-        {
-            return self.at_extent(extent)?.run_at(inputs);
-        }
-        self.run_at(inputs)
-    }
-
-    fn run_at(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        self.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-        self.check_outputs()?;
-        let tensors = execute(self, inputs)?;
-        let output = |&value: &Value| Ok(read(self, &tensors, value)?.with_type(self.types[value.index].clone()));
-        self.outputs.iter().map(output).collect()
+        let graph = self.for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+        graph.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+        graph.check_outputs()?;
+        let tensors = execute(&graph, inputs)?;
+        let output = |&value: &Value| Ok(read(&graph, &tensors, value)?.with_type(graph.types[value.index].clone()));
+        graph.outputs.iter().map(output).collect()
     }
 
     /// The inputs that are dynamic parameters, with the format of the codes they describe.

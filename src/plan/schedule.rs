@@ -391,12 +391,6 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
     }
     // Ops that see more than one row at once stay whole, and are refused when their bindings are checked.
     let Some(by_row) = op.inputs_by_row() else { return Ok(vec![whole()]) };
-    // So do those of which something belongs to single rows.
-    let one_row = |(t, &by_row): (&TensorType, &bool)| if by_row { t.resized(1) } else { Ok(t.clone()) };
-    let types: Result<Vec<_>> = inputs.iter().zip(&by_row).map(one_row).collect();
-    if types.and_then(|types| op.resized(&types)).is_err() {
-        return Ok(vec![whole()]);
-    }
     let divided = || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs);
     let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
     let bytes = |t: &TensorType, rows: usize| -> Result<u64> {
@@ -424,11 +418,9 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
     let mut slabs = Vec::new();
     for start in (0..rows).step_by(step) {
         let count = step.min(rows - start);
-        let part = |(t, &by_row): (&TensorType, &bool)| if by_row { t.resized(count) } else { Ok(t.clone()) };
-        let types = inputs.iter().zip(&by_row).map(part).collect::<Result<Vec<_>>>()?;
         let begin = |(t, &by_row): (&TensorType, &bool)| if by_row { bytes(t, start) } else { Ok(0) };
         slabs.push(Slab {
-            op: op.resized(&types)?,
+            op: op.with_rows(&by_row, count)?,
             inputs: inputs.iter().zip(&by_row).map(begin).collect::<Result<_>>()?,
             outputs: outputs.iter().map(|t| bytes(t, start)).collect::<Result<_>>()?,
         });

@@ -172,14 +172,10 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 /// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
-    check_graph_reference(name, op, inputs, &expected);
+    let graph = Graph::of(op.clone()).expect("the op's own inputs");
+    check_graph_reference(name, &graph, inputs, &expected);
     let candidates = kernels::candidates(op, &context.limits());
     for (index, candidate) in candidates.iter().enumerate() {
-        let mut graph = Graph::new();
-        let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-        for output in graph.add_all(op.clone(), &values).expect("the op's own inputs") {
-            graph.output(output);
-        }
         let run = || -> lowbit::Result<Vec<(Tensor, Tensor)>> {
             let plan = context.plan(&graph, Tuner::Nth(index))?;
             let inputs: Vec<_> =
@@ -214,12 +210,7 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
 }
 
 /// The reference in a graph, where rows are divided among threads, is the reference.
-fn check_graph_reference(name: &str, op: &Op, inputs: &[&Tensor], expected: &[Tensor]) {
-    let mut graph = Graph::new();
-    let values: Vec<_> = op.inputs().into_iter().map(|t| graph.input(t)).collect();
-    for output in graph.add_all(op.clone(), &values).expect("the op's own inputs") {
-        graph.output(output);
-    }
+fn check_graph_reference(name: &str, graph: &Graph, inputs: &[&Tensor], expected: &[Tensor]) {
     let got = graph.run_reference(inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     for (got, expected) in got.iter().zip(expected) {
         assert_eq!(first_difference(got, expected), None, "{name}: the reference, divided among threads");
