@@ -92,6 +92,7 @@ mod plan;
 pub mod reference;
 mod tensor;
 mod tune;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};

@@ -1,0 +1,366 @@
+//! How weights are stored: the width of codes, how many share a scale, and what stands beside them. Where the bits lie is
+//! `layout`'s.
+
+use std::fmt;
+
+use super::Weights;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, Tensor};
+use half::f16;
+
+/// The codes of a weight matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codes {
+    /// −2 … 1
+    Int2,
+    /// −4 … 3
+    Int3,
+    /// −8 … 7
+    Int4,
+    /// −16 … 15
+    Int5,
+    /// −32 … 31
+    Int6,
+    /// −128 … 127
+    Int8,
+    /// 4-bit places in a table of 16 integers, which are what is multiplied: IQ4_NL, and FP4 in halves.
+    Table([i8; 16]),
+}
+
+impl Codes {
+    /// The 16 values of IQ4_NL.
+    pub const IQ4_NL: Self = Self::Table([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
+
+    /// The 16 values of FP4 (E2M1), doubled so that they are integers: the scale has to be halved.
+    pub const E2M1_DOUBLED: Self = Self::Table([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
+
+    /// Bits of one code.
+    #[must_use]
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::Int2 => 2,
+            Self::Int3 => 3,
+            Self::Int4 | Self::Table(_) => 4,
+            Self::Int5 => 5,
+            Self::Int6 => 6,
+            Self::Int8 => 8,
+        }
+    }
+
+    /// The least and greatest code that is stored: integers for themselves, places of a table from 0 on.
+    #[must_use]
+    pub const fn range(self) -> (i8, i8) {
+        match self {
+            Self::Table(_) => (0, 15),
+            Self::Int8 => (-128, 127),
+            _ => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
+        }
+    }
+
+    /// The integer that a code stands for.
+    pub(crate) const fn value(self, code: i8) -> i8 {
+        match self {
+            Self::Table(values) => values[(code & 15) as usize],
+            _ => code,
+        }
+    }
+}
+
+/// What is added to the product of code and scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shift {
+    /// Nothing: `scale · code`.
+    None,
+    /// A zero point: `scale · (code − zero)`.
+    Zero,
+    /// A real offset (often called minimum): `scale · code + offset`.
+    Offset,
+}
+
+/// How scales are stored, and what beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scales {
+    /// An f32 scale per group.
+    F32,
+    /// An f16 scale per group.
+    F16,
+    /// A power of two per group, 2⁻¹²⁷ … 2¹²⁷, in 8 bits (OCP MX).
+    E8M0,
+    /// f32 scale, and a zero point −128 … 127.
+    F32Zero,
+    /// f16 scale, and a zero point −128 … 127.
+    F16Zero,
+    /// f32 scale, and a real zero point in f32 (HQQ).
+    F32RealZero,
+    /// f32 scale and offset.
+    F32Offset,
+    /// f16 scale and offset.
+    F16Offset,
+    /// `super · group`: an f16 scale per so many groups, and an integer −128 … 127 per group that multiplies it (Q6_K).
+    Nested(usize),
+    /// `super · group` twice: f16 scale and f16 offset per so many groups, and integers 0 … 255 per group that multiply each
+    /// (Q4_K).
+    NestedOffset(usize),
+}
+
+/// Numbers of one kind per group, as they lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub kind: Kind,
+    /// Whether there is one per super group instead.
+    pub of_supers: bool,
+    /// Whether it holds shifts instead of scales.
+    pub of_shifts: bool,
+}
+
+/// How a number of a stream is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    F32,
+    F16,
+    E8M0,
+    Int8,
+    Uint8,
+}
+
+impl Kind {
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::E8M0 | Self::Int8 | Self::Uint8 => 1,
+        }
+    }
+
+    /// The bits of a number, if it can be stored exactly.
+    pub(crate) fn encode(self, value: f32) -> Option<u32> {
+        let integer =
+            |low: f32, high: f32| (value.fract() == 0.0 && (low..=high).contains(&value)).then_some(value as i32);
+        match self {
+            Self::F32 => value.is_finite().then(|| value.to_bits()),
+            Self::F16 => {
+                let half = f16::from_f32(value);
+                (half.is_finite() && half.to_f32().to_bits() == value.to_bits()).then(|| half.to_bits().into())
+            }
+            Self::E8M0 => {
+                let code = value.to_bits() >> 23;
+                (code < 255 && self.decode(code) == value).then_some(code)
+            }
+            Self::Int8 => integer(-128.0, 127.0).map(|i| i as u8 as u32),
+            Self::Uint8 => integer(0.0, 255.0).map(|i| i as u32),
+        }
+    }
+
+    pub(crate) fn decode(self, bits: u32) -> f32 {
+        match self {
+            Self::F32 => f32::from_bits(bits),
+            Self::F16 => f16::from_bits(bits as u16).to_f32(),
+            // 2⁻¹²⁷ is subnormal.
+            Self::E8M0 => f32::from_bits(if bits == 0 { 1 << 22 } else { bits << 23 }),
+            Self::Int8 => f32::from(bits as u8 as i8),
+            Self::Uint8 => f32::from(bits as u8),
+        }
+    }
+}
+
+impl Scales {
+    /// What is added to the product of code and scale.
+    #[must_use]
+    pub const fn shift(self) -> Shift {
+        match self {
+            Self::F32 | Self::F16 | Self::E8M0 | Self::Nested(_) => Shift::None,
+            Self::F32Zero | Self::F16Zero | Self::F32RealZero => Shift::Zero,
+            Self::F32Offset | Self::F16Offset | Self::NestedOffset(_) => Shift::Offset,
+        }
+    }
+
+    /// How many groups make a super group.
+    pub(crate) const fn nesting(self) -> Option<usize> {
+        match self {
+            Self::Nested(groups) | Self::NestedOffset(groups) => Some(groups),
+            _ => None,
+        }
+    }
+
+    /// What is stored, in order.
+    pub(crate) fn streams(self) -> Vec<Stream> {
+        let scale = |kind| Stream { kind, of_supers: false, of_shifts: false };
+        let shift = |kind| Stream { kind, of_supers: false, of_shifts: true };
+        let of_super = |stream: Stream| Stream { of_supers: true, ..stream };
+        match self {
+            Self::F32 => vec![scale(Kind::F32)],
+            Self::F16 => vec![scale(Kind::F16)],
+            Self::E8M0 => vec![scale(Kind::E8M0)],
+            Self::F32Zero => vec![scale(Kind::F32), shift(Kind::Int8)],
+            Self::F16Zero => vec![scale(Kind::F16), shift(Kind::Int8)],
+            Self::F32RealZero => vec![scale(Kind::F32), shift(Kind::F32)],
+            Self::F32Offset => vec![scale(Kind::F32), shift(Kind::F32)],
+            Self::F16Offset => vec![scale(Kind::F16), shift(Kind::F16)],
+            Self::Nested(_) => vec![scale(Kind::Int8), of_super(scale(Kind::F16))],
+            Self::NestedOffset(_) => {
+                vec![scale(Kind::Uint8), shift(Kind::Uint8), of_super(scale(Kind::F16)), of_super(shift(Kind::F16))]
+            }
+        }
+    }
+}
+
+/// Scale and shift of a group, or of a super group.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Group {
+    /// What codes are multiplied by. Negative scales and zero are legal.
+    pub scale: f32,
+    /// The zero point or the offset, as the format says; 0 where there is none.
+    pub shift: f32,
+}
+
+impl Group {
+    /// A scale alone.
+    #[must_use]
+    pub const fn scale(scale: f32) -> Self {
+        Self { scale, shift: 0.0 }
+    }
+
+    /// A scale with a zero point or an offset.
+    #[must_use]
+    pub const fn new(scale: f32, shift: f32) -> Self {
+        Self { scale, shift }
+    }
+}
+
+/// How a weight matrix is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightFormat {
+    /// The codes.
+    pub codes: Codes,
+    /// How many codes along k share a scale; `usize::MAX` for the whole row. The last group of a row may have fewer.
+    pub group: usize,
+    /// The scales.
+    pub scales: Scales,
+}
+
+impl fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.codes {
+            Codes::Table(_) => f.write_str("4-bit table")?,
+            codes => write!(f, "int{}", codes.bits())?,
+        }
+        match self.group {
+            usize::MAX => f.write_str(" by row")?,
+            group => write!(f, " in groups of {group}")?,
+        }
+        f.write_str(match self.scales {
+            Scales::F32 => " with f32 scales",
+            Scales::F16 => " with f16 scales",
+            Scales::E8M0 => " with powers of two",
+            Scales::F32Zero => " with f32 scales and zero points",
+            Scales::F16Zero => " with f16 scales and zero points",
+            Scales::F32RealZero => " with f32 scales and real zero points",
+            Scales::F32Offset => " with f32 scales and offsets",
+            Scales::F16Offset => " with f16 scales and offsets",
+            Scales::Nested(_) => " with nested scales",
+            Scales::NestedOffset(_) => " with nested scales and offsets",
+        })
+    }
+}
+
+impl WeightFormat {
+    /// Codes of which `group` along k share a scale; `usize::MAX` makes one group of a whole row.
+    #[must_use]
+    pub const fn new(codes: Codes, group: usize, scales: Scales) -> Self {
+        Self { codes, group, scales }
+    }
+
+    /// What a code stands for: each operation rounded to f32.
+    pub(crate) fn real(&self, code: i8, group: Group) -> f32 {
+        let value = f32::from(self.codes.value(code));
+        match self.scales.shift() {
+            Shift::None => value * group.scale,
+            Shift::Zero => (value - group.shift) * group.scale,
+            Shift::Offset => value * group.scale + group.shift,
+        }
+    }
+
+    /// The super groups of so many groups.
+    pub(crate) fn supers(&self, groups: usize) -> usize {
+        self.scales.nesting().map_or(0, |nesting| groups.div_ceil(nesting))
+    }
+
+    /// Refuses what this format can't hold.
+    pub(crate) fn check_row(&self, row: usize, codes: &[i8], groups: &[Group], supers: &[Group]) -> Result<()> {
+        let (low, high) = self.codes.range();
+        if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
+            require!(false, "row {row} holds the code {code}, but {self} stores {low}..={high}");
+        }
+        for stream in self.scales.streams() {
+            let of = if stream.of_supers { supers } else { groups };
+            let number = |group: &Group| if stream.of_shifts { group.shift } else { group.scale };
+            if let Some(odd) = of.iter().map(number).find(|&x| stream.kind.encode(x).is_none()) {
+                require!(
+                    false,
+                    "row {row} has a {} of {odd:e}, but {self} stores {:?} and can't hold that exactly: take a wider format",
+                    if stream.of_shifts { "shift" } else { "scale" },
+                    stream.kind
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Weights::from_tensor`.
+pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
+    let (tensor_type, shape) = (tensor.tensor_type(), tensor.shape());
+    let dimensions = match *shape {
+        [n, k] => [1, n, k],
+        [experts, n, k] => [experts, n, k],
+        _ => {
+            require!(false, "{tensor_type} has {} dimensions, but weights are [n, k] or [experts, n, k]", shape.len());
+            [0; 3]
+        }
+    };
+    let Some(quantization) = tensor_type.quantization() else {
+        require!(false, "{tensor_type} has no scale: give it one with Tensor::quantized");
+        unreachable!("refused above");
+    };
+    let rank = shape.len();
+    let group = match quantization.granularity() {
+        Granularity::Blocks { axis, size } if axis == rank - 1 => size,
+        Granularity::Tensor => usize::MAX,
+        Granularity::Axis(axis) if axis == rank - 2 => usize::MAX,
+        other => {
+            require!(
+                false,
+                "{tensor_type} is quantized by {other:?}, but the scales of weights belong to the tensor, to rows (axis {}), \
+                 or to blocks along axis {}",
+                rank - 2,
+                rank - 1
+            );
+            0
+        }
+    };
+    // Unsigned codes are stored minus half their range, and so are their zero points.
+    let (codes, half) = match tensor_type.format() {
+        Format::Int8 => (Codes::Int8, 0),
+        Format::Uint8 => (Codes::Int8, 128),
+        format => {
+            require!(false, "{tensor_type} holds {format}, but weights are integers of at most 8 bits");
+            (Codes::Int8, 0)
+        }
+    };
+    let scales = if half == 0 && quantization.is_symmetric() { Scales::F32 } else { Scales::F32Zero };
+    let k = dimensions[2];
+    Weights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
+        for (l, code) in codes.iter_mut().enumerate() {
+            *code = (tensor.code(row * k + l) - half) as i8;
+        }
+        for (g, entry) in groups.iter_mut().enumerate() {
+            let first = row * k + g * group.min(k);
+            let index = quantization.granularity().index(tensor_type.shape(), first);
+            *entry = Group::new(quantization.scale(index), (quantization.zero_point(index) - half) as f32);
+        }
+        Ok(())
+    })
+}

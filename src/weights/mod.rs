@@ -1,0 +1,214 @@
+//! Weight matrices whose codes share scales in groups along k, packed in the order that kernels read: what model files ship.
+//! The order is drawn in `layout`; reading files is `import`'s, choosing scales `quantize`'s, multiplying `ops::Linear`'s.
+
+mod format;
+mod layout;
+
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result, require};
+use crate::tensor::Tensor;
+pub use format::{Codes, Group, Scales, Shift, WeightFormat};
+pub(crate) use layout::{Layout, PANEL};
+
+/// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
+///
+/// ```text
+/// real[e, j, l] = scale[e, j, g(l)] · code[e, j, l] + shift        g(l) = l / group, or as an index says (act-order)
+/// ```
+///
+/// How wide codes are and how scales are stored is the [`WeightFormat`]'s. The matrix is packed once, when it is made, into
+/// words that kernels bind as they are; nothing of it is ever expanded in memory.
+///
+/// ```
+/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// // Two rows of 64 codes, 32 of which share an f16 scale.
+/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+/// let weights = Weights::build(format, [1, 2, 64], |row, codes, groups, _| {
+///     codes.iter_mut().enumerate().for_each(|(l, code)| *code = (l % 16) as i8 - 8);
+///     groups.fill(Group::scale(0.5 + row as f32));
+///     Ok(())
+/// })?;
+/// assert_eq!(weights.dequantize()?.values::<f32>()?[..3], [-4.0, -3.5, -3.0]);
+/// assert_eq!(weights.bits_per_weight(), 4.5);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Weights {
+    format: WeightFormat,
+    layout: Layout,
+    words: Vec<u32>,
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Weights({self})")
+    }
+}
+
+impl fmt::Display for Weights {
+    /// Format and dimensions: `int4 in groups of 32 with f16 scales [2048, 4096]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [experts, n, k] = self.dimensions();
+        write!(f, "{} ", self.format)?;
+        if experts == 1 { write!(f, "[{n}, {k}]") } else { write!(f, "[{experts}, {n}, {k}]") }
+    }
+}
+
+/// One row of a matrix as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    /// What each position holds: codes in the order of [`Layout::source`], 0 where there is none.
+    pub codes: Vec<i8>,
+    /// Scale and shift of each group.
+    pub groups: Vec<Group>,
+}
+
+impl Weights {
+    /// Packs matrices from their rows. `row(index, codes, groups, supers)` fills in row `index` (of all matrices, in order):
+    /// k codes, one [`Group`] per group, and for [`Scales::Nested`] formats one per super group. Rows are asked for in any
+    /// order, several at a time; beside the packed words only one row per thread is in memory.
+    ///
+    /// # Errors
+    /// If the format or the dimensions make no sense, a code leaves the format's range, a scale or shift is not finite or
+    /// not one that the format stores exactly, there is not enough memory, or `row` fails.
+    pub fn build(
+        format: WeightFormat,
+        dimensions: [usize; 3],
+        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+    ) -> Result<Self> {
+        Self::pack(format, Layout::new(&format, dimensions, None)?, row)
+    }
+
+    /// The same for columns whose groups are in no order (GPTQ's act-order): column `l` belongs to group `index[l]`.
+    /// `codes` are filled in the original order of the columns all the same.
+    ///
+    /// # Errors
+    /// As [`Weights::build`], or if there is not one index per column, or one is no group.
+    pub fn build_indexed(
+        format: WeightFormat,
+        dimensions: [usize; 3],
+        index: &[u32],
+        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+    ) -> Result<Self> {
+        Self::pack(format, Layout::new(&format, dimensions, Some(index))?, row)
+    }
+
+    fn pack(
+        format: WeightFormat,
+        layout: Layout,
+        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+    ) -> Result<Self> {
+        let size = layout.words();
+        let mut words = Vec::new();
+        words.try_reserve_exact(size).map_err(|_| {
+            Error::Request(format!("{} MiB of packed weights don't fit into memory: load fewer at a time", size >> 18))
+        })?;
+        words.resize(size, 0u32);
+        let sources: Option<Vec<u32>> = layout.sources();
+        let pack_panel = |(panel, words): (usize, &mut [u32])| -> Result<()> {
+            let mut codes = vec![0i8; layout.k];
+            let mut arranged = vec![0i8; layout.steps * 32];
+            let mut groups = vec![Group::default(); layout.groups];
+            let mut supers = vec![Group::default(); format.supers(layout.groups)];
+            for (slot, index) in layout.panel_rows(panel).enumerate() {
+                row(index, &mut codes, &mut groups, &mut supers)?;
+                format.check_row(index, &codes, &groups, &supers)?;
+                let codes = match &sources {
+                    None => &codes[..],
+                    Some(sources) => {
+                        for (code, &source) in arranged.iter_mut().zip(sources) {
+                            *code = codes.get(source as usize).copied().unwrap_or(0);
+                        }
+                        &arranged[..]
+                    }
+                };
+                layout.write_row(&format, words, panel, slot, codes, &groups, &supers);
+            }
+            Ok(())
+        };
+        layout.panels_mut(&mut words).into_par_iter().enumerate().try_for_each(pack_panel)?;
+        Ok(Self { format, layout, words })
+    }
+
+    /// Quantized matrices `[n, k]` or `[experts, n, k]` from a tensor with integer codes and scales per tensor, per row, or
+    /// in blocks along k.
+    ///
+    /// # Errors
+    /// If the tensor has another rank, no scales, or other granularity.
+    pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
+        format::from_tensor(tensor)
+    }
+
+    /// How codes and scales are stored.
+    #[must_use]
+    pub fn format(&self) -> &WeightFormat {
+        &self.format
+    }
+
+    /// The number of matrices, and the rows and columns of each.
+    #[must_use]
+    pub fn dimensions(&self) -> [usize; 3] {
+        [self.layout.experts, self.layout.n, self.layout.k]
+    }
+
+    /// Bytes of the packed words, padding included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.words.len() * 4
+    }
+
+    /// Bits that a weight takes, scales and padding included; 0 where there are none.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        let weights = self.dimensions().iter().product::<usize>();
+        if weights == 0 { 0.0 } else { self.bytes() as f64 * 8.0 / weights as f64 }
+    }
+
+    /// The packed words, as kernels bind them.
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Row `index` of all matrices in order.
+    pub(crate) fn row(&self, index: usize) -> Row {
+        self.layout.read_row(&self.format, &self.words, index)
+    }
+
+    /// The real numbers of row `index` of all matrices in order: code times scale plus shift, one rounded f32 operation
+    /// after the other.
+    ///
+    /// # Panics
+    /// Never for an index below `experts · n`.
+    pub(crate) fn dequantize_row(&self, index: usize, out: &mut [f32]) {
+        let row = self.row(index);
+        for (position, &code) in row.codes.iter().enumerate() {
+            if let Some(column) = self.layout.source(position) {
+                let group = row.groups[position / self.layout.padded_group];
+                out[column] = self.format.real(code, group);
+            }
+        }
+    }
+
+    /// The real numbers, `[n, k]` or `[experts, n, k]`: `scale · (code − zero)` or `scale · code + offset`, each operation
+    /// rounded to f32.
+    ///
+    /// # Errors
+    /// If there are more elements than a tensor holds.
+    pub fn dequantize(&self) -> Result<Tensor> {
+        let [experts, n, k] = self.dimensions();
+        let shape = if experts == 1 { vec![n, k] } else { vec![experts, n, k] };
+        crate::tensor::Shape::new(shape.clone())?;
+        let mut values = vec![0.0f32; experts * n * k];
+        if k > 0 {
+            values.par_chunks_mut(k).enumerate().for_each(|(row, out)| self.dequantize_row(row, out));
+        }
+        Tensor::new(shape, values)
+    }
+}
