@@ -1,0 +1,342 @@
+//! Products with group-quantized weights. Their meaning is `reference/linear.rs`, their GPU programs are
+//! `kernels/linear.rs`; how weights are stored is `weights`'.
+
+use std::sync::Arc;
+
+use super::dynamic::DynamicGranularity;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, Tensor, TensorType};
+use crate::weights::Weights;
+
+/// `out[…, j] = clamp( Σ_l lhs[…, l] · weights[j, l] + bias[j] )`: a linear layer, weights quantized in groups along k.
+///
+/// * `lhs`: `[…, k]` in float32 or float16, which are multiplied as they are, or int8 or uint8 codes, quantized per tensor,
+///   per row, in blocks along k, or dynamically ([`DynamicQuantize`](super::DynamicQuantize)); several layers can share one
+///   quantization.
+/// * `weights`: [`Weights`] of `n` rows and `k` columns, in any of their formats.
+/// * Output: `[…, n]` in float32 (or float16: the f32 result rounded to nearest even, infinite beyond its range).
+/// * With [`experts`](LinearBuilder::experts) a second input, int32 `[…, selected]`, says which of several matrices each row
+///   of lhs meets; the output is `[…, selected, n]`. An index of no expert makes a row of zeros.
+///
+/// Codes times codes are summed exactly in i32 over each group of weights (and block of lhs); everything else is f32: floats
+/// times codes, the scales, and the sum over groups. No order of summation is promised, but it is fixed: the same inputs give
+/// the same bits on the same device. With u = 2⁻²³ and the exact sum S, the result is off by at most
+///
+/// * codes: `u · (G + 8) · Σ_g |s_x s_g a_g|`, where a_g are the exact sums and G is how many there are;
+/// * floats: `u · (k + 2 G + 8) · Σ_l |x_l| (|s q_l| + |shift|)`;
+///
+/// plus `u · |S|` for the bias and the rounding of the output.
+///
+/// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
+///
+/// ```
+/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::{Format, Tensor, ops::Linear, reference};
+/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+/// let weights = Weights::build(format, [1, 1, 64], |_, codes, groups, _| {
+///     codes.fill(2);
+///     groups.copy_from_slice(&[Group::scale(0.5), Group::scale(-1.0)]);
+///     Ok(())
+/// })?;
+/// let x = Tensor::new([1, 64], vec![1.0f32; 64])?;
+/// let op = Linear::new(x.tensor_type().clone(), weights).build()?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [32.0 - 64.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Linear {
+    lhs: TensorType,
+    weights: Arc<Weights>,
+    dynamic: Option<(DynamicGranularity, TensorType)>,
+    indices: Option<TensorType>,
+    bias: Option<Arc<Tensor>>,
+    bounds: (f32, f32),
+    output_type: TensorType,
+}
+
+/// Describes a [`Linear`]; made by [`Linear::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LinearBuilder {
+    lhs: TensorType,
+    weights: Arc<Weights>,
+    dynamic: Option<DynamicGranularity>,
+    selected: Option<usize>,
+    bias: Option<Arc<Tensor>>,
+    bounds: (f32, f32),
+    output: Format,
+}
+
+impl Linear {
+    /// Starts the description of a product with float32 output.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(lhs: TensorType, weights: impl Into<Arc<Weights>>) -> LinearBuilder {
+        LinearBuilder {
+            lhs,
+            weights: weights.into(),
+            dynamic: None,
+            selected: None,
+            bias: None,
+            bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            output: Format::Float32,
+        }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let builder = LinearBuilder {
+            lhs: if self.dynamic.is_some() { inputs[0].without_scales()? } else { inputs[0].clone() },
+            weights: self.weights.clone(),
+            dynamic: self.dynamic.as_ref().map(|(granularity, _)| *granularity),
+            selected: self.indices.as_ref().map(|t| t.shape().row_length()),
+            bias: self.bias.clone(),
+            bounds: self.bounds,
+            output: self.output_type.format(),
+        };
+        let resized = builder.build()?;
+        let fit = resized.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape());
+        require!(fit, "the inputs of linear no longer fit each other: lhs would become {}", inputs[0]);
+        Ok(resized)
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // Parameters and indices are counted as rows of lhs are.
+        let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
+        rows.then(|| self.inputs().iter().enumerate().map(|(i, t)| i == 0 || t.shape().elements() > 1).collect())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        let parameters = self.dynamic.as_ref().map(|(_, parameters)| parameters.clone());
+        [Some(self.lhs.clone()), self.indices.clone(), parameters].into_iter().flatten().collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn lhs(&self) -> &TensorType {
+        &self.lhs
+    }
+
+    pub(crate) fn weights(&self) -> &Arc<Weights> {
+        &self.weights
+    }
+
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_deref()
+    }
+
+    /// The least and greatest result.
+    pub(crate) fn bounds(&self) -> (f32, f32) {
+        self.bounds
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+
+    /// The number of the input that says which experts rows meet, and how many each does.
+    pub(crate) fn indices(&self) -> Option<(usize, usize)> {
+        self.indices.as_ref().map(|t| (1, t.shape().row_length()))
+    }
+
+    /// The number of the input that holds the parameters of lhs, where the device finds them.
+    pub(crate) fn dynamic(&self) -> Option<usize> {
+        self.dynamic.as_ref().map(|_| 1 + usize::from(self.indices.is_some()))
+    }
+
+    /// How the scales of lhs are spread, where it has any.
+    pub(crate) fn lhs_scales(&self) -> Option<LhsScales> {
+        let k = self.lhs.shape().row_length();
+        let by_row = LhsScales { by_row: true, group: k.max(1), groups: 1 };
+        let blocks = |size: usize| LhsScales { by_row: true, group: size.min(k.max(1)), groups: k.div_ceil(size) };
+        if let Some((granularity, _)) = &self.dynamic {
+            return Some(match granularity {
+                DynamicGranularity::Tensor => LhsScales { by_row: false, ..by_row },
+                DynamicGranularity::Row => by_row,
+                DynamicGranularity::Group(size) => blocks(*size),
+            });
+        }
+        Some(match self.lhs.quantization()?.granularity() {
+            Granularity::Tensor => LhsScales { by_row: false, ..by_row },
+            Granularity::Axis(_) => by_row,
+            Granularity::Blocks { size, .. } => blocks(size),
+        })
+    }
+
+    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand.
+    pub(crate) fn lhs_parameters(&self, row: usize, column: usize) -> Option<(f32, i32)> {
+        let quantization = self.lhs.quantization()?;
+        let (shape, granularity) = (self.lhs.shape(), quantization.granularity());
+        let index = granularity.index(shape, row * shape.row_length() + column);
+        Some((quantization.scale(index), quantization.zero_point(index)))
+    }
+}
+
+/// How many scales the codes of lhs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LhsScales {
+    /// Whether rows have scales of their own.
+    pub by_row: bool,
+    /// Codes along k that share one.
+    pub group: usize,
+    /// Scales of a row.
+    pub groups: usize,
+}
+
+impl LinearBuilder {
+    /// The scales and zero points of lhs are found on the device ([`DynamicQuantize`](super::DynamicQuantize) with the same
+    /// granularity) and come as the last input.
+    pub fn dynamic_lhs(mut self, granularity: DynamicGranularity) -> Self {
+        self.dynamic = Some(granularity);
+        self
+    }
+
+    /// Adds a float32 bias `[n]`, or `[experts, n]`.
+    pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
+        self.bias = Some(bias.into());
+        self
+    }
+
+    /// Clamps results to a range: 0 and infinity for ReLU.
+    pub fn clamp(mut self, low: f32, high: f32) -> Self {
+        self.bounds = (low, high);
+        self
+    }
+
+    /// The format of the output: float32 or float16.
+    pub fn output(mut self, format: Format) -> Self {
+        self.output = format;
+        self
+    }
+
+    /// Each row of lhs meets so many of the matrices, which the second input names (a mixture of experts).
+    ///
+    /// ```
+    /// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+    /// use lowbit::{Tensor, ops::Linear, reference};
+    /// // Expert e multiplies by e + 1.
+    /// let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F32);
+    /// let weights = Weights::build(format, [3, 1, 1], |row, codes, groups, _| {
+    ///     codes.fill(1);
+    ///     groups.fill(Group::scale(row as f32 + 1.0));
+    ///     Ok(())
+    /// })?;
+    /// let x = Tensor::new([2, 1], vec![10.0f32, 20.0])?;
+    /// let chosen = Tensor::new([2, 2], vec![0, 2, 1, -1])?;
+    /// let op = Linear::new(x.tensor_type().clone(), weights).experts(2).build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&x, &chosen])?[0].values::<f32>()?, [10.0, 30.0, 40.0, 0.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn experts(mut self, selected: usize) -> Self {
+        self.selected = Some(selected);
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If k differs, lhs is of another format or has scales that don't fit the groups of the weights, there are several
+    /// matrices and nothing selects among them, or bias or bounds don't fit.
+    pub fn build(self) -> Result<Linear> {
+        let Self { lhs, weights, dynamic, selected, bias, bounds, output } = self;
+        let [experts, n, k] = weights.dimensions();
+        require!(lhs.shape().rank() >= 1, "lhs is a scalar, but linear multiplies rows: reshape it to [1]");
+        require!(
+            lhs.shape().row_length() == k,
+            "lhs {lhs} has k = {}, but the weights {weights} have k = {k}: make the inner sizes equal",
+            lhs.shape().row_length()
+        );
+        require!(
+            matches!(lhs.format(), Format::Float32 | Format::Float16) || lhs.format().is_8_bit(),
+            "lhs is {lhs}, but linear multiplies float32, float16, int8 and uint8"
+        );
+        require!(
+            matches!(output, Format::Float32 | Format::Float16),
+            "linear makes float32 or float16, but {output} was asked for: quantize its output with Quantize"
+        );
+        require!(bounds.0 <= bounds.1, "the output is clamped to {}..={}, which is empty", bounds.0, bounds.1);
+        let leading = &lhs.dimensions()[..lhs.shape().rank() - 1];
+        let indices = match selected {
+            None => {
+                require!(
+                    experts == 1,
+                    "the weights are {experts} matrices, but nothing selects among them: call experts, and pass the indices \
+                     as the second input"
+                );
+                None
+            }
+            Some(selected) => {
+                Some(TensorType::new(Format::Int32, leading.iter().copied().chain([selected]).collect::<Vec<_>>())?)
+            }
+        };
+        let shape: Vec<usize> = leading.iter().copied().chain(selected).chain([n]).collect();
+        let output_type = TensorType::new(output, shape)?;
+        if let Some(bias) = &bias {
+            let values = bias.values::<f32>()?;
+            require!(
+                bias.shape() == [n] || bias.shape() == [experts, n],
+                "the bias is {}, but it must be [{n}] or [{experts}, {n}]",
+                bias.tensor_type()
+            );
+            let odd = values.iter().find(|value| !value.is_finite());
+            require!(odd.is_none(), "the bias holds {}, but it must be finite", odd.unwrap_or(&0.0));
+        }
+        let dynamic = match dynamic {
+            None => {
+                require!(
+                    !lhs.has_dynamic_scales(),
+                    "lhs {lhs} has its scale in another tensor: call dynamic_lhs and pass the parameters as the last input"
+                );
+                None
+            }
+            Some(granularity) => {
+                require!(lhs.format().is_8_bit(), "lhs {lhs} has no scales that could be dynamic: leave out dynamic_lhs");
+                require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
+                Some((granularity, granularity.parameters(lhs.shape())?))
+            }
+        };
+        require!(
+            !lhs.format().is_8_bit() || dynamic.is_some() || lhs.quantization().is_some(),
+            "lhs {lhs} has no scale: give it one with TensorType::quantized, or call dynamic_lhs"
+        );
+        let lhs = if dynamic.is_some() { lhs.with_dynamic_scales() } else { lhs };
+        let linear = Linear { lhs, weights, dynamic, indices, bias, bounds, output_type };
+        linear.check_lhs_scales()?;
+        Ok(linear)
+    }
+}
+
+impl Linear {
+    /// Refuses scales of lhs that change within a step of the kernels, or belong to single columns.
+    fn check_lhs_scales(&self) -> Result<()> {
+        let Some(scales) = self.lhs_scales() else { return Ok(()) };
+        let layout = self.weights.layout();
+        let last = self.lhs.shape().rank() - 1;
+        let granularity = self.lhs.quantization().map(crate::tensor::Quantization::granularity);
+        let along_k = match granularity {
+            Some(Granularity::Axis(axis)) => axis != last,
+            Some(Granularity::Blocks { axis, .. }) => axis == last,
+            _ => true,
+        };
+        require!(
+            along_k,
+            "lhs {} is quantized by {:?}, but linear takes one scale per tensor, per row, or per block along axis {last}",
+            self.lhs,
+            granularity.unwrap_or(Granularity::Tensor)
+        );
+        let LhsScales { group, groups, .. } = scales;
+        let regular = layout.sources().is_none() || layout.padded_group == layout.group;
+        let fits = groups <= 1
+            || (group == layout.group && !layout.is_reordered())
+            || (regular && !layout.is_reordered() && (group % 32 == 0 || group == 16));
+        require!(
+            fits,
+            "lhs is quantized in groups of {group} and the weights are in groups of {}{}: quantize lhs per row{}",
+            layout.group,
+            if layout.is_reordered() { " whose columns are in another order" } else { "" },
+            if layout.is_reordered() { "" } else { ", in the weights' groups, or in groups of a multiple of 32" }
+        );
+        Ok(())
+    }
+}
