@@ -73,13 +73,14 @@
 //! step by step. Convolutions take images as `[batch, spatial…, channels]`.
 //!
 //! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
-//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. 16-bit codes take
-//! ⌈k / 8⌉ · 16 bytes a row; int32 and float32 lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero
-//! point. A buffer has at least 16 bytes ([`TensorType::device_bytes`]). The crate's `wgpu` is re-exported.
+//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. Codes and floats
+//! of b < 32 bits take ⌈k · b / 128⌉ · 16 bytes a row, the first in the low bits; int32 and float32 lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero
+//! point. A buffer has at least 16 bytes ([`TensorType::device_bytes`]). The crate's `wgpu` and `half` are
+//! re-exported.
 //!
 //! Without a GPU a CPU library serves you better: the reference is written to be right, not fast.
 
-pub use wgpu;
+pub use {half, wgpu};
 
 mod error;
 pub mod gpu;

@@ -2,9 +2,9 @@
 //! format is narrower than 32 bits. The orders that kernels want for weights live with the kernels.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
-use crate::tensor::Values;
-use crate::tensor::{Element, Tensor, TensorType};
+use crate::numeric::{Format, I2, I4, U2, U4};
+use crate::tensor::{Element, Tensor, TensorType, Values};
+use half::f16;
 
 /// The words of a tensor in device memory.
 ///
@@ -19,11 +19,16 @@ use crate::tensor::{Element, Tensor, TensorType};
 pub fn words(tensor: &Tensor) -> Vec<u32> {
     let row = tensor.tensor_type().shape().row_length();
     match tensor.raw() {
+        Values::Int2(v) => pack_rows(v, row, 2, |&x| x.to_bits()),
+        Values::Uint2(v) => pack_rows(v, row, 2, |&x| x.to_bits()),
+        Values::Int4(v) => pack_rows(v, row, 4, |&x| x.to_bits()),
+        Values::Uint4(v) => pack_rows(v, row, 4, |&x| x.to_bits()),
         Values::Int8(v) => pack_rows(v, row, 8, |&x| u32::from(x as u8)),
         Values::Uint8(v) => pack_rows(v, row, 8, |&x| u32::from(x)),
         Values::Int16(v) => pack_rows(v, row, 16, |&x| u32::from(x as u16)),
         Values::Uint16(v) => pack_rows(v, row, 16, |&x| u32::from(x)),
         Values::Int32(v) => v.iter().map(|&x| x as u32).collect(),
+        Values::Float16(v) => pack_rows(v, row, 16, |&x| u32::from(x.to_bits())),
         Values::Float32(v) => v.iter().map(|x| x.to_bits()).collect(),
         Values::Parameters(v) => v.iter().flat_map(|&(scale, zero)| [scale.to_bits(), zero as u32]).collect(),
     }
@@ -42,28 +47,49 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
         "{tensor_type} takes {needed} words in device memory, but {} were given",
         words.len()
     );
-    let words = &words[..needed];
-    let narrow = |bits: usize| {
-        let lanes = 32 / bits;
-        let pitch = tensor_type.format().row_words(row);
-        (0..rows * row).map(move |i| {
-            let (r, c) = (i / row, i % row);
-            words[r * pitch + c / lanes] >> (bits * (c % lanes))
-        })
-    };
-    let dimensions = tensor_type.dimensions();
-    fn plain<T: Element>(dimensions: &[usize], values: Vec<T>) -> Result<Tensor> {
-        Tensor::new(dimensions, values)
+    let (bits, pitch) = (tensor_type.format().bits(), tensor_type.format().row_words(row));
+    if bits >= 32 {
+        return from_elements(tensor_type, words[..needed].iter().copied());
+    }
+    let lanes = 32 / bits;
+    let element = |i| words[i / row * pitch + i % row / lanes] >> (bits * (i % row % lanes));
+    from_elements(tensor_type, (0..rows * row).map(element))
+}
+
+/// The tensor whose elements lie in these bytes one after another, little end first, without padding between rows.
+pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor> {
+    let (bits, elements) = (tensor_type.format().bits(), tensor_type.shape().elements());
+    let needed = (elements * bits).div_ceil(8);
+    require!(bytes.len() == needed, "{tensor_type} takes {needed} bytes, but {} were given", bytes.len());
+    if bits < 8 {
+        let lanes = 8 / bits;
+        let element = |i| u32::from(bytes[i / lanes]) >> (bits * (i % lanes));
+        return from_elements(&tensor_type, (0..elements).map(element));
+    }
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
+    from_elements(&tensor_type, bytes.chunks_exact(bits.min(32) / 8).map(word))
+}
+
+/// The tensor of elements in the low bits of these words; parameters take two.
+fn from_elements(tensor_type: &TensorType, words: impl Iterator<Item = u32>) -> Result<Tensor> {
+    fn plain<T: Element>(tensor_type: &TensorType, values: Vec<T>) -> Result<Tensor> {
+        Tensor::new(tensor_type.dimensions(), values)
     }
     let plain = match tensor_type.format() {
-        Format::Int8 => plain(dimensions, narrow(8).map(|w| w as i8).collect()),
-        Format::Uint8 => plain(dimensions, narrow(8).map(|w| w as u8).collect()),
-        Format::Int16 => plain(dimensions, narrow(16).map(|w| w as i16).collect()),
-        Format::Uint16 => plain(dimensions, narrow(16).map(|w| w as u16).collect()),
-        Format::Int32 => plain(dimensions, words.iter().map(|&w| w as i32).collect()),
-        Format::Float32 => plain(dimensions, words.iter().map(|&w| f32::from_bits(w)).collect()),
+        Format::Int2 => plain(tensor_type, words.map(I2::from_bits).collect()),
+        Format::Uint2 => plain(tensor_type, words.map(U2::from_bits).collect()),
+        Format::Int4 => plain(tensor_type, words.map(I4::from_bits).collect()),
+        Format::Uint4 => plain(tensor_type, words.map(U4::from_bits).collect()),
+        Format::Int8 => plain(tensor_type, words.map(|w| w as i8).collect()),
+        Format::Uint8 => plain(tensor_type, words.map(|w| w as u8).collect()),
+        Format::Int16 => plain(tensor_type, words.map(|w| w as i16).collect()),
+        Format::Uint16 => plain(tensor_type, words.map(|w| w as u16).collect()),
+        Format::Int32 => plain(tensor_type, words.map(|w| w as i32).collect()),
+        Format::Float16 => plain(tensor_type, words.map(|w| f16::from_bits(w as u16)).collect()),
+        Format::Float32 => plain(tensor_type, words.map(f32::from_bits).collect()),
         Format::Parameters => {
-            plain(dimensions, words.chunks_exact(2).map(|w| (f32::from_bits(w[0]), w[1] as i32)).collect())
+            let words: Vec<u32> = words.collect();
+            plain(tensor_type, words.chunks_exact(2).map(|w| (f32::from_bits(w[0]), w[1] as i32)).collect())
         }
     }?;
     Ok(plain.with_type(tensor_type.clone()))
@@ -82,4 +108,51 @@ fn pack_rows<T>(values: &[T], row: usize, bits: usize, bits_of: impl Fn(&T) -> u
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NARROW: [Format; 9] = [
+        Format::Int2,
+        Format::Uint2,
+        Format::Int4,
+        Format::Uint4,
+        Format::Int8,
+        Format::Uint8,
+        Format::Int16,
+        Format::Uint16,
+        Format::Float16,
+    ];
+
+    /// Row lengths around a word and a vec4 of each width.
+    const LENGTHS: [usize; 14] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65];
+
+    #[test]
+    fn rows_of_any_length_come_back_from_the_device_layout() {
+        for format in NARROW {
+            for length in LENGTHS {
+                let tensor_type = TensorType::new(format, [3, length]).unwrap();
+                // Every bit pattern but the NaNs of float16, which are not equal to themselves.
+                let bits = (0..3 * length as u32).map(|i| (i * 0x9e5 + 1) & 0x7bff);
+                let tensor = from_elements(&tensor_type, bits).unwrap();
+                let packed = words(&tensor);
+                assert_eq!(packed.len(), 3 * format.row_words(length), "{tensor_type}");
+                assert_eq!(super::tensor(&tensor_type, &packed).unwrap(), tensor, "{tensor_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn elements_lie_little_end_first_in_words_and_bytes() {
+        let tensor_type = TensorType::new(Format::Int4, [2, 3]).unwrap();
+        let tensor = Tensor::from_packed(tensor_type, &[0x21, 0xf3, 0x8e]).unwrap();
+        assert_eq!((0..6).map(|i| tensor.code(i)).collect::<Vec<_>>(), [1, 2, 3, -1, -2, -8]);
+        assert_eq!(words(&tensor), [0x321, 0, 0, 0, 0x8ef, 0, 0, 0]);
+        let tensor_type = TensorType::new(Format::Uint2, [5]).unwrap();
+        let tensor = Tensor::from_packed(tensor_type, &[0b11_10_01_00, 0b10]).unwrap();
+        assert_eq!((0..5).map(|i| tensor.code(i)).collect::<Vec<_>>(), [0, 1, 2, 3, 2]);
+        assert_eq!(words(&tensor), [0b10_11_10_01_00, 0, 0, 0]);
+    }
 }

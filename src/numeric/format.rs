@@ -7,16 +7,29 @@ use std::fmt;
 ///
 /// | format | bits | codes |
 /// |---|---:|---|
+/// | `Int2` | 2 | −2 … 1 |
+/// | `Uint2` | 2 | 0 … 3 |
+/// | `Int4` | 4 | −8 … 7 |
+/// | `Uint4` | 4 | 0 … 15 |
 /// | `Int8` | 8 | −128 … 127 |
 /// | `Uint8` | 8 | 0 … 255 |
 /// | `Int16` | 16 | −32,768 … 32,767 |
 /// | `Uint16` | 16 | 0 … 65,535 |
 /// | `Int32` | 32 | −2³¹ … 2³¹ − 1 (accumulators, biases) |
+/// | `Float16` | 16 | IEEE 754 binary16 |
 /// | `Float32` | 32 | IEEE 754 binary32 |
 /// | `Parameters` | 64 | an f32 scale and an i32 zero point, found on the device by dynamic quantization |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
+    /// Signed 2-bit codes.
+    Int2,
+    /// Unsigned 2-bit codes.
+    Uint2,
+    /// Signed 4-bit codes.
+    Int4,
+    /// Unsigned 4-bit codes.
+    Uint4,
     /// Signed 8-bit codes.
     Int8,
     /// Unsigned 8-bit codes.
@@ -27,6 +40,8 @@ pub enum Format {
     Uint16,
     /// Signed 32-bit integers.
     Int32,
+    /// 16-bit floats.
+    Float16,
     /// 32-bit floats.
     Float32,
     /// Pairs of an f32 scale and an i32 zero point.
@@ -38,8 +53,10 @@ impl Format {
     #[must_use]
     pub const fn bits(self) -> usize {
         match self {
+            Self::Int2 | Self::Uint2 => 2,
+            Self::Int4 | Self::Uint4 => 4,
             Self::Int8 | Self::Uint8 => 8,
-            Self::Int16 | Self::Uint16 => 16,
+            Self::Int16 | Self::Uint16 | Self::Float16 => 16,
             Self::Int32 | Self::Float32 => 32,
             Self::Parameters => 64,
         }
@@ -49,12 +66,16 @@ impl Format {
     #[must_use]
     pub const fn range(self) -> Option<(i32, i32)> {
         match self {
+            Self::Int2 => Some((-2, 1)),
+            Self::Uint2 => Some((0, 3)),
+            Self::Int4 => Some((-8, 7)),
+            Self::Uint4 => Some((0, 15)),
             Self::Int8 => Some((-128, 127)),
             Self::Uint8 => Some((0, 255)),
             Self::Int16 => Some((-32_768, 32_767)),
             Self::Uint16 => Some((0, 65_535)),
             Self::Int32 => Some((i32::MIN, i32::MAX)),
-            Self::Float32 | Self::Parameters => None,
+            Self::Float16 | Self::Float32 | Self::Parameters => None,
         }
     }
 
@@ -67,7 +88,7 @@ impl Format {
     /// Whether codes can be negative.
     #[must_use]
     pub const fn is_signed(self) -> bool {
-        !matches!(self, Self::Uint8 | Self::Uint16)
+        !matches!(self, Self::Uint2 | Self::Uint4 | Self::Uint8 | Self::Uint16)
     }
 
     /// How many u32 words a row of `elements` takes in device memory: formats narrower than 32 bits are packed little
@@ -76,12 +97,13 @@ impl Format {
     /// ```
     /// use lowbit::Format;
     /// assert_eq!(Format::Int8.row_words(17), 8);
+    /// assert_eq!(Format::Int4.row_words(17), 4);
     /// assert_eq!(Format::Float32.row_words(17), 17);
     /// ```
     #[must_use]
     pub const fn row_words(self, elements: usize) -> usize {
         match self.bits() {
-            bits @ (8 | 16) => elements.div_ceil(128 / bits) * 4,
+            bits @ ..32 => elements.div_ceil(128 / bits) * 4,
             bits => elements * (bits / 32),
         }
     }
@@ -90,11 +112,16 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Int2 => "int2",
+            Self::Uint2 => "uint2",
+            Self::Int4 => "int4",
+            Self::Uint4 => "uint4",
             Self::Int8 => "int8",
             Self::Uint8 => "uint8",
             Self::Int16 => "int16",
             Self::Uint16 => "uint16",
             Self::Int32 => "int32",
+            Self::Float16 => "float16",
             Self::Float32 => "float32",
             Self::Parameters => "parameters",
         })

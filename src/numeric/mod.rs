@@ -2,9 +2,11 @@
 //! tensors, granularity and devices live elsewhere.
 
 mod format;
+mod narrow;
 mod rounding;
 
 pub use format::Format;
+pub use narrow::{I2, I4, U2, U4};
 pub use rounding::{Multiplier, Rounding};
 
 /// Rounds to the nearest integer, ties to even, and keeps it inside `low..=high`; NaN becomes `low`.

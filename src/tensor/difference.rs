@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::Tensor;
-use crate::numeric::Format;
+use crate::numeric::{Format, I2, I4, U2, U4};
+use half::f16;
 
 /// The first element that differs, and how many do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +40,16 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Differ
         };
     }
     let (mut index, count, [got, expected_value]) = match expected.format() {
+        Format::Int2 => compare!(I2, |a, b| a == b),
+        Format::Uint2 => compare!(U2, |a, b| a == b),
+        Format::Int4 => compare!(I4, |a, b| a == b),
+        Format::Uint4 => compare!(U4, |a, b| a == b),
         Format::Int8 => compare!(i8, |a, b| a == b),
         Format::Uint8 => compare!(u8, |a, b| a == b),
         Format::Int16 => compare!(i16, |a, b| a == b),
         Format::Uint16 => compare!(u16, |a, b| a == b),
         Format::Int32 => compare!(i32, |a, b| a == b),
+        Format::Float16 => compare!(f16, |a, b| a.to_bits() == b.to_bits()),
         Format::Float32 => compare!(f32, |a, b| a.to_bits() == b.to_bits()),
         Format::Parameters => compare!((f32, i32), |a, b| a.0.to_bits() == b.0.to_bits() && a.1 == b.1),
     }?;

@@ -2,14 +2,15 @@
 
 use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
-use crate::numeric::Format;
+use crate::numeric::{Format, I2, I4, U2, U4};
+use half::f16;
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, or `(f32, i32)` for parameters of
-/// dynamic quantization. Sealed.
+/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`], [`I4`], [`U4`], [`I2`],
+/// [`U2`], or `(f32, i32)` for parameters of dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
     /// The format of a tensor of such elements.
     const FORMAT: Format;
@@ -24,11 +25,16 @@ pub trait Element: sealed::Sealed + Copy + Sized {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Values {
+    Int2(Vec<I2>),
+    Uint2(Vec<U2>),
+    Int4(Vec<I4>),
+    Uint4(Vec<U4>),
     Int8(Vec<i8>),
     Uint8(Vec<u8>),
     Int16(Vec<i16>),
     Uint16(Vec<u16>),
     Int32(Vec<i32>),
+    Float16(Vec<f16>),
     Float32(Vec<f32>),
     Parameters(Vec<(f32, i32)>),
 }
@@ -47,7 +53,10 @@ macro_rules! element {
         }
     )+};
 }
-element!(i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16, i32 => Int32, f32 => Float32, (f32, i32) => Parameters);
+element!(
+    I2 => Int2, U2 => Uint2, I4 => Int4, U4 => Uint4, i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16,
+    i32 => Int32, f16 => Float16, f32 => Float32, (f32, i32) => Parameters
+);
 
 /// A tensor on the host.
 ///
@@ -80,6 +89,22 @@ impl Tensor {
         Ok(Self { values: T::wrap(elements), tensor_type })
     }
 
+    /// A tensor from bytes as ONNX and safetensors store them: elements in row-major order, little end first, the first of
+    /// several in a byte in its low bits; rows are not padded.
+    ///
+    /// ```
+    /// use lowbit::{Format, Tensor, TensorType, numeric::I4};
+    /// let tensor = Tensor::from_packed(TensorType::new(Format::Int4, [3])?, &[0xf1, 0x07])?;
+    /// assert_eq!(tensor.values::<I4>()?.iter().map(|code| code.get()).collect::<Vec<_>>(), [1, -1, 7]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the number of bytes is not that of the elements, the last one filled up.
+    pub fn from_packed(tensor_type: TensorType, bytes: &[u8]) -> Result<Self> {
+        crate::pack::from_bytes(tensor_type, bytes)
+    }
+
     /// The same data with scales and zero points.
     ///
     /// # Errors
@@ -104,12 +129,18 @@ impl Tensor {
     /// A tensor of an integer format from its codes; codes outside the format are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
         let values = match tensor_type.format() {
+            Format::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
+            Format::Uint2 => Values::Uint2(codes.into_iter().map(|c| U2::from_bits(c as u32)).collect()),
+            Format::Int4 => Values::Int4(codes.into_iter().map(|c| I4::from_bits(c as u32)).collect()),
+            Format::Uint4 => Values::Uint4(codes.into_iter().map(|c| U4::from_bits(c as u32)).collect()),
             Format::Int8 => Values::Int8(codes.into_iter().map(|c| c as i8).collect()),
             Format::Uint8 => Values::Uint8(codes.into_iter().map(|c| c as u8).collect()),
             Format::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
             Format::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
             Format::Int32 => Values::Int32(codes),
-            Format::Float32 | Format::Parameters => unreachable!("{} has no codes", tensor_type.format()),
+            Format::Float16 | Format::Float32 | Format::Parameters => {
+                unreachable!("{} has no codes", tensor_type.format())
+            }
         };
         Self { tensor_type, values }
     }
@@ -149,12 +180,18 @@ impl Tensor {
     /// The code at a linear index; a bug of the caller where the format has none.
     pub(crate) fn code(&self, index: usize) -> i32 {
         match &self.values {
+            Values::Int2(v) => v[index].get().into(),
+            Values::Uint2(v) => v[index].get().into(),
+            Values::Int4(v) => v[index].get().into(),
+            Values::Uint4(v) => v[index].get().into(),
             Values::Int8(v) => v[index].into(),
             Values::Uint8(v) => v[index].into(),
             Values::Int16(v) => v[index].into(),
             Values::Uint16(v) => v[index].into(),
             Values::Int32(v) => v[index],
-            Values::Float32(_) | Values::Parameters(_) => unreachable!("{} has no codes", self.format()),
+            Values::Float16(_) | Values::Float32(_) | Values::Parameters(_) => {
+                unreachable!("{} has no codes", self.format())
+            }
         }
     }
 
@@ -167,7 +204,7 @@ impl Tensor {
                 match &self.values { $(Values::$variant(v) => Values::$variant(v[begin..begin + count].to_vec())),+ }
             };
         }
-        let values = part!(Int8, Uint8, Int16, Uint16, Int32, Float32, Parameters);
+        let values = part!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
         Self { tensor_type, values }
     }
 
@@ -181,7 +218,7 @@ impl Tensor {
                 }),+ }
             };
         }
-        let values = joined!(Int8, Uint8, Int16, Uint16, Int32, Float32, Parameters);
+        let values = joined!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
         Self { tensor_type, values }
     }
 
@@ -253,15 +290,13 @@ impl Tensor {
         fn gather<T: Copy>(values: &[T], source: &[usize]) -> Vec<T> {
             source.iter().map(|&i| values[i]).collect()
         }
-        let values = match &self.values {
-            Values::Int8(v) => Values::Int8(gather(v, &source)),
-            Values::Uint8(v) => Values::Uint8(gather(v, &source)),
-            Values::Int16(v) => Values::Int16(gather(v, &source)),
-            Values::Uint16(v) => Values::Uint16(gather(v, &source)),
-            Values::Int32(v) => Values::Int32(gather(v, &source)),
-            Values::Float32(v) => Values::Float32(gather(v, &source)),
-            Values::Parameters(v) => Values::Parameters(gather(v, &source)),
-        };
+        macro_rules! gathered {
+            ($($variant:ident),+) => {
+                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, &source))),+ }
+            };
+        }
+        let values =
+            gathered!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
         let mut tensor_type = TensorType::new(self.format(), new)?;
         if let Some(q) = self.tensor_type.quantization() {
             tensor_type = match q.granularity() {

@@ -1,0 +1,54 @@
+//! Codes narrower than a byte, as numbers that Rust has no type for. How several share a byte or word is in `pack`.
+
+macro_rules! narrow {
+    ($($(#[$doc:meta])* $name:ident: $inner:ty, $bits:literal bits;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// The least code.
+            pub const MIN: Self = Self(<$inner>::MIN >> (8 - $bits));
+            /// The greatest code.
+            pub const MAX: Self = Self(<$inner>::MAX >> (8 - $bits));
+
+            /// This code; `None` if it is out of range.
+            #[must_use]
+            pub const fn new(code: $inner) -> Option<Self> {
+                if Self::MIN.0 <= code && code <= Self::MAX.0 { Some(Self(code)) } else { None }
+            }
+
+            /// The code as a number.
+            #[must_use]
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+
+            /// The code of the low bits of a word.
+            pub(crate) const fn from_bits(word: u32) -> Self {
+                Self((word << (8 - $bits)) as $inner >> (8 - $bits))
+            }
+
+            /// The code in the low bits of a word whose others are 0.
+            pub(crate) const fn to_bits(self) -> u32 {
+                self.0 as u32 & ((1 << $bits) - 1)
+            }
+        }
+    )+};
+}
+narrow! {
+    /// A 2-bit integer, −2 … 1.
+    I2: i8, 2 bits;
+    /// A 2-bit integer, 0 … 3.
+    U2: u8, 2 bits;
+    /// A 4-bit integer, −8 … 7.
+    ///
+    /// ```
+    /// use lowbit::numeric::I4;
+    /// assert_eq!(I4::new(-8).map(I4::get), Some(-8));
+    /// assert_eq!(I4::new(8), None);
+    /// ```
+    I4: i8, 4 bits;
+    /// A 4-bit integer, 0 … 15.
+    U4: u8, 4 bits;
+}
