@@ -6,10 +6,14 @@
 // Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Second half: range_parameters.wgsl.
 
 struct Params {
-    length: u32,          // elements of a segment (the whole tensor, or one row)
+    length: u32,          // elements of a segment (the whole tensor, a row, or a group of a row)
     chunk: u32,           // elements of a chunk
     chunks: u32,          // chunks of a segment
     partials: u32,        // segments · chunks
+    row: u32,             // elements from one row of segments to the next
+    per_row: u32,         // segments of a row, of which the last may be shorter
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,9 +30,11 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let start = (index % params.chunks) * params.chunk;
-    let end = min(start + params.chunk, params.length);
-    let base = (index / params.chunks) * params.length;
+    let segment = index / params.chunks;
+    let first = (segment % params.per_row) * params.length;
+    let start = first + (index % params.chunks) * params.chunk;
+    let end = min(min(start + params.chunk, first + params.length), params.row);
+    let base = segment / params.per_row * params.row;
     var keys = vec2<u32>(f32_order(0u));
     for (var i = start + thread; i < end; i += GROUP_X) {
         let value = input[base + i];

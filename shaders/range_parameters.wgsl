@@ -2,6 +2,7 @@
 //
 //     scale = (max - min) / (high - low)      zero_point = saturate(low + round_ties_even(-min / scale))
 //
+// or, where SYMMETRIC, scale = max(max, -min) / high and zero_point = 0;
 // each step one f32 operation; a scale of zero (an all-zero or vanishing range) becomes 1. A workgroup owns one segment.
 //
 // Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. First half: range.wgsl.
@@ -35,13 +36,19 @@ fn main(
     keys = reduce_range(keys, thread);
     if (thread == 0u) {
         let negative_min = f32_from_order(keys.x) ^ F32_SIGN;
-        let span = min(f32_add(f32_from_order(keys.y), negative_min), F32_GREATEST);
-        var scale = f32_divide(span, f32_from_i32(params.high - params.low));
+        var span = min(f32_add(f32_from_order(keys.y), negative_min), F32_GREATEST);
+        var steps_of_span = params.high - params.low;
+        if (SYMMETRIC) {
+            // Neither is negative, so their bits are ordered as they are; -0 becomes 0.
+            span = max(f32_from_order(keys.y) & ~F32_SIGN, negative_min & ~F32_SIGN);
+            steps_of_span = params.high;
+        }
+        var scale = f32_divide(span, f32_from_i32(steps_of_span));
         if (scale == 0u) {
             scale = 0x3f800000u;
         }
         let steps = f32_round_to_i32(f32_divide(negative_min, scale));
-        let zero_point = clamp(steps, 0, params.high - params.low) + params.low;
+        let zero_point = select(clamp(steps, 0, params.high - params.low) + params.low, 0, SYMMETRIC);
         parameters[segment] = vec2<u32>(scale, bitcast<u32>(zero_point));
     }
 }

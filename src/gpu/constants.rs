@@ -1,6 +1,7 @@
 //! Constants in device memory: packed weights and tables, uploaded once per context and shared by all plans that read the
 //! same. What they hold is `kernels::constant`'s.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, Weak};
@@ -10,12 +11,11 @@ use super::{Context, lock};
 use crate::error::{Error, Result};
 use crate::kernels::{self, Constant};
 use crate::ops::Op;
-use crate::tensor::Tensor;
 
 /// What tells two constants apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Weights: the tensor's address, the op's name and what else decides the packing, and which part it is. Packing is
+    /// Weights: their owner's address, the op's name and what else decides the packing, and which part it is. Packing is
     /// not repeated.
     Weights(usize, &'static str, usize, Constant),
     /// Anything else, by 128 bits of hash of its words.
@@ -26,7 +26,7 @@ enum Key {
 struct Entry {
     buffer: Weak<wgpu::Buffer>,
     /// Keeps the address from being used again while the entry lives.
-    _tensor: Option<Weak<Tensor>>,
+    _owner: Option<Weak<dyn Any + Send + Sync>>,
 }
 
 /// The constants of a context that some plan still holds.
@@ -37,8 +37,10 @@ impl Constants {
     /// The buffer of a constant that a candidate of this op asks for.
     pub(super) fn get(&self, context: &Context, op: &Op, constant: Constant) -> Result<Arc<wgpu::Buffer>> {
         let words = || kernels::constant(op, constant).expect("candidates ask for their own op's constants");
-        let is_weights =
-            matches!(constant, Constant::Weights { .. } | Constant::GroupedWeights | Constant::DepthwiseWeights);
+        let is_weights = matches!(
+            constant,
+            Constant::Weights { .. } | Constant::GroupedWeights | Constant::DepthwiseWeights | Constant::Panels { .. }
+        );
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
             let label = format!("{}: {constant:?}", op.name());
             let (needed, limit) = (words.len() as u64 * 4, context.limits().binding_bytes);
@@ -53,10 +55,16 @@ impl Constants {
             }
             Ok(Arc::new(context.buffer(&label, needed, USAGE, words)?))
         };
-        if let Some((tensor, tag)) = op.weight_identity().filter(|_| is_weights) {
-            let name = if let Op::Fused(op) = op { op.first().name() } else { op.name() };
-            let key = Key::Weights(Arc::as_ptr(tensor).addr(), name, tag, constant);
-            return self.shared(key, Some(Arc::downgrade(tensor)), || upload(&words()));
+        if let Some(weights) = op.weight_identity().filter(|_| is_weights) {
+            let name = match (op, constant) {
+                // These words are the same whatever reads them.
+                (_, Constant::Panels { .. }) => "panels",
+                (Op::Fused(op), _) => op.first().name(),
+                (op, _) => op.name(),
+            };
+            let address = Arc::as_ptr(&weights.owner).cast::<()>().addr();
+            let key = Key::Weights(address, name, weights.packing, constant);
+            return self.shared(key, Some(Arc::downgrade(&weights.owner)), || upload(&words()));
         }
         let words = words();
         let hash = |seed: u64| {
@@ -70,7 +78,7 @@ impl Constants {
     fn shared(
         &self,
         key: Key,
-        tensor: Option<Weak<Tensor>>,
+        owner: Option<Weak<dyn Any + Send + Sync>>,
         upload: impl FnOnce() -> Result<Arc<wgpu::Buffer>>,
     ) -> Result<Arc<wgpu::Buffer>> {
         if let Some(buffer) = lock(&self.0).get(&key).and_then(|entry| entry.buffer.upgrade()) {
@@ -85,7 +93,7 @@ impl Constants {
         if entries.len() == entries.capacity() {
             entries.retain(|_, entry| entry.buffer.strong_count() > 0);
         }
-        entries.insert(key, Entry { buffer: Arc::downgrade(&uploaded), _tensor: tensor });
+        entries.insert(key, Entry { buffer: Arc::downgrade(&uploaded), _owner: owner });
         Ok(uploaded)
     }
 }

@@ -131,6 +131,15 @@ pub enum Constant {
     Parameters,
     /// The lookup table of an input.
     Table(usize),
+    /// Panels of packed weights, of each expert, as `weights::layout` shows them.
+    Panels {
+        /// The first.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Which column each position along k holds, or the other way round.
+    Positions,
 }
 
 /// A way to run an op on a GPU.

@@ -5,7 +5,7 @@
 use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, quantize};
-use crate::ops::{DynamicGranularity, DynamicQuantize};
+use crate::ops::{DynamicGranularity, DynamicQuantize, Segments};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
@@ -15,6 +15,10 @@ parameters! {
         chunk: u32,
         chunks: u32,
         partials: u32,
+        row: u32,
+        per_row: u32,
+        unused_0: u32,
+        unused_1: u32,
     }
 }
 
@@ -36,14 +40,17 @@ pub(super) fn candidates(op: &DynamicQuantize, limits: &Limits) -> Vec<Candidate
 }
 
 fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
-    let (segments, length) = op.segments();
+    let Segments { count: segments, length, per_row, row } = op.segments();
     let chunks = length.div_ceil(CHUNK).max(1);
-    let (low, high) = op.output().format().range().expect("an integer format");
+    let (low, high, symmetric) = op.range();
     let range_params = RangeParams {
         length: length as u32,
         chunk: CHUNK as u32,
         chunks: chunks as u32,
         partials: (segments * chunks) as u32,
+        row: row as u32,
+        per_row: per_row as u32,
+        ..RangeParams::default()
     };
     let range = Dispatch::new(
         Program::new(&program::RANGE).constant("GROUP_X", group),
@@ -55,7 +62,7 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
     );
     let parameters_params = ParametersParams { chunks: chunks as u32, segments: segments as u32, low, high };
     let parameters = Dispatch::new(
-        Program::new(&program::RANGE_PARAMETERS).constant("GROUP_X", group),
+        Program::new(&program::RANGE_PARAMETERS).constant("GROUP_X", group).constant("SYMMETRIC", symmetric),
         &parameters_params,
         ParametersParams::FIELDS,
         [Binding::read(1, Resource::Scratch(0)), Binding::write(6, Resource::Output(1))],
@@ -64,12 +71,15 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
     );
     // Rows are the first axis of the codes seen as a matrix.
     let shape = op.output().shape();
-    let (matrix, granularity) = match op.granularity() {
-        DynamicGranularity::Tensor => (op.output().clone(), Granularity::Tensor),
-        DynamicGranularity::Row => {
-            let rows = [shape.rows(), shape.row_length()];
-            (TensorType::new(op.output().format(), rows).expect("no more elements than before"), Granularity::Axis(0))
-        }
+    let granularity = match op.granularity() {
+        DynamicGranularity::Tensor => Granularity::Tensor,
+        DynamicGranularity::Row => Granularity::Axis(0),
+        DynamicGranularity::Group(size) => Granularity::Blocks { axis: 1, size },
+    };
+    let matrix = match granularity {
+        Granularity::Tensor => op.output().clone(),
+        _ => TensorType::new(op.output().format(), [shape.rows(), shape.row_length()])
+            .expect("as many elements as before"),
     };
     let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, limits);
     let dispatches = if segments == 0 { Vec::new() } else { [range, parameters].into_iter().chain(codes).collect() };

@@ -7,7 +7,9 @@ mod concat;
 mod conv;
 mod dispatch;
 mod dynamic;
+mod embedding;
 mod granularity;
+mod linear;
 mod matmul;
 mod pool;
 pub(crate) mod probe;
@@ -16,10 +18,13 @@ mod quantize;
 mod requantize;
 mod stage;
 mod table;
+mod weights;
 
 pub(crate) use class::class;
 pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
 pub use program::Program;
+
+use std::borrow::Cow;
 
 use crate::ops::{Finish, Op};
 
@@ -66,6 +71,8 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Pool(op) => pool::candidates(op, finish, limits),
         Op::Table(op) => table::candidates(op, limits),
         Op::Concat(op) => concat::candidates(op, limits),
+        Op::Linear(op) => linear::candidates(op, limits),
+        Op::Embedding(op) => embedding::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -79,12 +86,16 @@ pub fn probes(limits: &Limits) -> Vec<Dispatch> {
 
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.
 #[must_use]
-pub fn constant(op: &Op, constant: Constant) -> Option<Vec<u32>> {
+pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let (op, finish) = match op {
         Op::Fused(fused) => (fused.first(), Some(fused.finish())),
         op => (op, None),
     };
-    match (op, constant) {
+    let words = match (op, constant) {
+        (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),
         (Op::Requantize(op), Constant::Tables) => Some(requantize::tables(op, finish)),
@@ -96,7 +107,8 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Vec<u32>> {
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
         _ => None,
-    }
+    };
+    words.map(Cow::Owned)
 }
 
 /// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the

@@ -3,7 +3,7 @@
 
 use crate::error::{Result, require};
 use crate::numeric::Format;
-use crate::tensor::TensorType;
+use crate::tensor::{Shape, TensorType};
 
 /// Which elements share a dynamic range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +12,40 @@ pub enum DynamicGranularity {
     Tensor,
     /// The elements of each row (a token): all dimensions but the last.
     Row,
+    /// Runs of so many elements of a row; the last one of a row may be shorter.
+    Group(usize),
+}
+
+impl DynamicGranularity {
+    /// The type of the parameters that codes of this shape have: `[1]`, `[rows]`, or `[rows, groups]`.
+    pub(super) fn parameters(self, shape: &Shape) -> Result<TensorType> {
+        match self {
+            Self::Tensor => TensorType::new(Format::Parameters, [1]),
+            Self::Row => TensorType::new(Format::Parameters, [shape.rows()]),
+            Self::Group(size) => {
+                require!(size > 0, "groups of 0 elements: a group holds at least 1");
+                TensorType::new(Format::Parameters, [shape.rows(), shape.row_length().div_ceil(size)])
+            }
+        }
+    }
+}
+
+/// The ranges of a dynamic quantization: `per_row` segments of `length` elements in every `row` elements, of which the last
+/// may be shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segments {
+    pub count: usize,
+    pub length: usize,
+    pub per_row: usize,
+    pub row: usize,
+}
+
+impl Segments {
+    /// The elements of a segment.
+    pub(crate) fn elements(self, segment: usize) -> std::ops::Range<usize> {
+        let (row, start) = (segment / self.per_row * self.row, segment % self.per_row * self.length);
+        row + start..row + (start + self.length).min(self.row)
+    }
 }
 
 /// Codes and parameters of float32, from its own range:
@@ -23,8 +57,9 @@ pub enum DynamicGranularity {
 ///
 /// `low` and `high` are the format's codes; each step is one f32 operation. NaN is left out of the range and becomes the
 /// least code; infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or
-/// uint8, the input's shape) and the parameters ([`Format::Parameters`], one or one per row), which stay on the device
-/// and can be the dynamic lhs of [`Matmul`](super::Matmul) and [`Conv`](super::Conv).
+/// uint8, the input's shape) and the parameters ([`Format::Parameters`]: one, one per row, or one per row and group), which
+/// stay on the device and can be the dynamic lhs of [`Linear`](super::Linear), and but for groups of
+/// [`Matmul`](super::Matmul) and [`Conv`](super::Conv). [`symmetric`](Self::symmetric) has no zero point.
 ///
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
@@ -43,30 +78,51 @@ pub struct DynamicQuantize {
     output: TensorType,
     parameters: TensorType,
     granularity: DynamicGranularity,
+    symmetric: bool,
 }
 
 impl DynamicQuantize {
     /// A dynamic quantization of float32 tensors with these dimensions.
     ///
     /// # Errors
-    /// If the format is not int8 or uint8.
+    /// If the format is not int8 or uint8, or groups are empty.
     pub fn new(dimensions: impl Into<Vec<usize>>, format: Format, granularity: DynamicGranularity) -> Result<Self> {
         require!(format.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {format} was asked for");
         let input = TensorType::new(Format::Float32, dimensions)?;
-        let segments = match granularity {
-            DynamicGranularity::Tensor => 1,
-            DynamicGranularity::Row => input.shape().rows(),
-        };
         Ok(Self {
             output: TensorType::new(format, input.dimensions())?.with_dynamic_scales(),
-            parameters: TensorType::new(Format::Parameters, [segments])?,
+            parameters: granularity.parameters(input.shape())?,
             input,
             granularity,
+            symmetric: false,
         })
     }
 
+    /// The same without zero points: `scale = max|x| / 127`, `code = saturate(round_ties_even(x / scale))`, which is
+    /// −127 … 127 for finite numbers; NaN and −∞ become −128. A range of zeros has scale 1.
+    ///
+    /// ```
+    /// use lowbit::{Format, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
+    /// let x = Tensor::new([1, 4], vec![-2.54f32, 1.0, 0.0, 0.0])?;
+    /// let op = DynamicQuantize::new([1, 4], Format::Int8, DynamicGranularity::Group(2))?.symmetric()?;
+    /// let out = reference::run(&op.into(), &[&x])?;
+    /// assert_eq!(out[0].values::<i8>()?, [-127, 50, 0, 0]);
+    /// assert_eq!(out[1].values::<(f32, i32)>()?, [(0.02, 0), (1.0, 0)]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the format is not int8.
+    pub fn symmetric(mut self) -> Result<Self> {
+        let format = self.output.format();
+        require!(format == Format::Int8, "{format} codes have no symmetric range: use int8");
+        self.symmetric = true;
+        Ok(self)
+    }
+
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions(), self.output.format(), self.granularity)
+        let resized = Self::new(inputs[0].dimensions(), self.output.format(), self.granularity)?;
+        Ok(Self { symmetric: self.symmetric, ..resized })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
@@ -81,12 +137,30 @@ impl DynamicQuantize {
         &self.output
     }
 
-    /// How many ranges there are, and how many elements each has.
-    pub(crate) fn segments(&self) -> (usize, usize) {
+    /// The type of scales and zero points.
+    pub(crate) fn parameters(&self) -> &TensorType {
+        &self.parameters
+    }
+
+    /// The least and greatest code, and whether they are symmetric.
+    pub(crate) fn range(&self) -> (i32, i32, bool) {
+        let (low, high) = self.output.format().range().expect("an integer format");
+        (low, high, self.symmetric)
+    }
+
+    /// The ranges.
+    pub(crate) fn segments(&self) -> Segments {
         let shape = self.input.shape();
+        let (rows, row) = (shape.rows(), shape.row_length());
         match self.granularity {
-            DynamicGranularity::Tensor => (1, shape.elements()),
-            DynamicGranularity::Row => (shape.rows(), shape.row_length()),
+            DynamicGranularity::Tensor => {
+                Segments { count: 1, length: shape.elements(), per_row: 1, row: shape.elements() }
+            }
+            DynamicGranularity::Row => Segments { count: rows, length: row, per_row: 1, row },
+            DynamicGranularity::Group(size) => {
+                let per_row = row.div_ceil(size);
+                Segments { count: rows * per_row, length: size.min(row), per_row, row }
+            }
         }
     }
 

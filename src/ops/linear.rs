@@ -21,12 +21,14 @@ use crate::weights::Weights;
 ///
 /// Codes times codes are summed exactly in i32 over each group of weights (and block of lhs); everything else is f32: floats
 /// times codes, the scales, and the sum over groups. No order of summation is promised, but it is fixed: the same inputs give
-/// the same bits on the same device. With u = 2⁻²³ and the exact sum S, the result is off by at most
+/// the same bits on the same device. With u = 2⁻²³ (a device may take either neighbour) the sum is off by at most
 ///
-/// * codes: `u · (G + 8) · Σ_g |s_x s_g a_g|`, where a_g are the exact sums and G is how many there are;
-/// * floats: `u · (k + 2 G + 8) · Σ_l |x_l| (|s q_l| + |shift|)`;
+/// ```text
+/// u · (K + R + 8) · Σ_l |x_l| · (|scale · code_l| + |shift|)        R = groups of weights + groups of lhs + k / 32,768 + 32
+/// ```
 ///
-/// plus `u · |S|` for the bias and the rounding of the output.
+/// where K is k for floats and 0 for codes; x_l is what lhs stands for, and |shift| is |scale · zero| or |offset|. The bias
+/// and the rounding of the output add one unit of the result each.
 ///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///
@@ -85,7 +87,7 @@ impl Linear {
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let builder = LinearBuilder {
-            lhs: if self.dynamic.is_some() { inputs[0].without_scales()? } else { inputs[0].clone() },
+            lhs: if self.dynamic.is_some() { inputs[0].without_scales() } else { inputs[0].clone() },
             weights: self.weights.clone(),
             dynamic: self.dynamic.as_ref().map(|(granularity, _)| *granularity),
             selected: self.indices.as_ref().map(|t| t.shape().row_length()),
@@ -291,7 +293,10 @@ impl LinearBuilder {
                 None
             }
             Some(granularity) => {
-                require!(lhs.format().is_8_bit(), "lhs {lhs} has no scales that could be dynamic: leave out dynamic_lhs");
+                require!(
+                    lhs.format().is_8_bit(),
+                    "lhs {lhs} has no scales that could be dynamic: leave out dynamic_lhs"
+                );
                 require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
                 Some((granularity, granularity.parameters(lhs.shape())?))
             }

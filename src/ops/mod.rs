@@ -5,7 +5,9 @@ mod binary;
 mod concat;
 mod conv;
 mod dynamic;
+mod embedding;
 mod fused;
+mod linear;
 mod matmul;
 mod output;
 mod pool;
@@ -18,9 +20,13 @@ pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
+pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
+pub use embedding::Embedding;
 pub(crate) use fused::Finish;
 pub use fused::Fused;
+pub(crate) use linear::LhsScales;
+pub use linear::{Linear, LinearBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
@@ -31,11 +37,13 @@ pub use requantize::Requantize;
 pub use table::Table;
 pub use window::Padding;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Quantization, Tensor, TensorType};
+use crate::weights::Weights;
 
 /// Any op. Each variant's struct says what it computes.
 #[derive(Debug, Clone)]
@@ -54,6 +62,8 @@ pub enum Op {
     Table(Table),
     Concat(Concat),
     Fused(Fused),
+    Linear(Linear),
+    Embedding(Embedding),
 }
 
 macro_rules! each {
@@ -71,6 +81,8 @@ macro_rules! each {
             Op::Table($op) => $value,
             Op::Concat($op) => $value,
             Op::Fused($op) => $value,
+            Op::Linear($op) => $value,
+            Op::Embedding($op) => $value,
         }
     };
 }
@@ -104,6 +116,8 @@ impl Op {
             Self::Table(_) => "table",
             Self::Concat(_) => "concat",
             Self::Fused(_) => "fused",
+            Self::Linear(_) => "linear",
+            Self::Embedding(_) => "embedding",
         }
     }
 
@@ -136,6 +150,8 @@ impl Op {
             Self::Table(op) => op.resized(inputs)?.into(),
             Self::Concat(op) => op.resized(inputs)?.into(),
             Self::Fused(op) => op.resized(inputs)?.into(),
+            Self::Linear(op) => op.resized(inputs)?.into(),
+            Self::Embedding(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -163,7 +179,9 @@ impl Op {
             Self::Requantize(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Table(_) | Self::Pool(_) => {
                 Some(vec![true])
             }
-            Self::DynamicQuantize(op) => (op.granularity() == DynamicGranularity::Row && rank == 2).then(|| vec![true]),
+            Self::DynamicQuantize(op) => {
+                (op.granularity() != DynamicGranularity::Tensor && rank == 2).then(|| vec![true])
+            }
             Self::Add(_) | Self::Multiply(_) => {
                 let output = &self.outputs()[0];
                 let same = |t: &TensorType| {
@@ -172,6 +190,8 @@ impl Op {
                 Some(inputs.iter().map(same).collect())
             }
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
+            Self::Linear(op) => op.inputs_by_row(),
+            Self::Embedding(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -194,11 +214,23 @@ impl Op {
         })
     }
 
-    /// The tensor that this op's weights are packed from, and what else of the op decides how.
-    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
+    /// The constant that this op's weights are packed from.
+    pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+            description: tensor.tensor_type().to_string(),
+            owner: tensor.clone(),
+            packing,
+        };
+        let of_weights = |weights: &Arc<Weights>| WeightIdentity {
+            description: weights.to_string(),
+            owner: weights.clone(),
+            packing: 0,
+        };
         match self {
-            Self::Matmul(op) => op.weight_identity(),
-            Self::Conv(op) => Some(op.weight_identity()),
+            Self::Matmul(op) => op.weight_identity().map(of_tensor),
+            Self::Conv(op) => Some(of_tensor(op.weight_identity())),
+            Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::Embedding(op) => Some(of_weights(op.weights())),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -255,6 +287,16 @@ impl Op {
     }
 }
 
+/// What tells the packed weights of one op from those of another.
+pub(crate) struct WeightIdentity {
+    /// What they are packed from: the same object makes the same words.
+    pub owner: Arc<dyn Any + Send + Sync>,
+    /// What else of the op decides how.
+    pub packing: usize,
+    /// Format and dimensions.
+    pub description: String,
+}
+
 macro_rules! into_op {
     ($($variant:ident),+) => {$(
         impl From<$variant> for Op {
@@ -264,7 +306,22 @@ macro_rules! into_op {
         }
     )+};
 }
-into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat, Fused);
+into_op!(
+    Matmul,
+    Conv,
+    Requantize,
+    Quantize,
+    Dequantize,
+    DynamicQuantize,
+    Add,
+    Multiply,
+    Pool,
+    Table,
+    Concat,
+    Fused,
+    Linear,
+    Embedding
+);
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

@@ -1,38 +1,38 @@
 //! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`,
 //! `shaders/quantize.wgsl`.
 
-use crate::numeric::{self, Format};
+use crate::numeric;
 use crate::ops::DynamicQuantize;
-use crate::tensor::{Tensor, TensorType, Values};
+use crate::tensor::{Tensor, Values};
 
 pub(super) fn dynamic_quantize(op: &DynamicQuantize, input: &Tensor) -> Vec<Tensor> {
-    let (low, high) = op.output().format().range().expect("an integer format");
-    let (segments, length) = op.segments();
+    let range = op.range();
     let values = input.values::<f32>().expect("checked by run");
-    let parameters: Vec<_> =
-        (0..segments).map(|s| range_parameters(&values[s * length..(s + 1) * length], low, high)).collect();
-    let codes = values
-        .iter()
-        .enumerate()
-        .map(|(i, &x)| {
-            let (scale, zero_point) = parameters[i / length];
-            numeric::quantize(x, scale, zero_point, low, high)
-        })
-        .collect();
-    let parameter_type = TensorType::new(Format::Parameters, [segments]).expect("as many as rows");
+    let mut parameters = Vec::new();
+    let mut codes = Vec::with_capacity(values.len());
+    for segment in 0..op.segments().count {
+        let values = &values[op.segments().elements(segment)];
+        let (scale, zero_point) = range_parameters(values, range);
+        codes.extend(values.iter().map(|&x| numeric::quantize(x, scale, zero_point, range.0, range.1)));
+        parameters.push((scale, zero_point));
+    }
+    let parameter_type = op.parameters().clone();
     vec![
         Tensor::from_codes(op.output().clone(), codes),
         Tensor::from_values(parameter_type, Values::Parameters(parameters)),
     ]
 }
 
-fn range_parameters(values: &[f32], low: i32, high: i32) -> (f32, i32) {
+fn range_parameters(values: &[f32], (low, high, symmetric): (i32, i32, bool)) -> (f32, i32) {
     let finite = values.iter().filter(|x| !x.is_nan()).map(|x| x.clamp(f32::MIN, f32::MAX));
     let (min, max) = finite.fold((0.0f32, 0.0f32), |(min, max), x| (min.min(x), max.max(x)));
-    let span = (max - min).min(f32::MAX);
-    let scale = match span / (high - low) as f32 {
+    let (span, steps) = if symmetric { (max.max(-min), high) } else { ((max - min).min(f32::MAX), high - low) };
+    let scale = match span / steps as f32 {
         0.0 => 1.0,
         scale => scale,
     };
+    if symmetric {
+        return (scale, 0);
+    }
     (scale, low + numeric::round_saturating(-min / scale, 0, high - low))
 }

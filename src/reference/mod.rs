@@ -5,7 +5,9 @@ mod binary;
 mod concat;
 mod conv;
 mod dynamic;
+mod embedding;
 mod fused;
+mod linear;
 mod matmul;
 mod output;
 mod pool;
@@ -46,5 +48,20 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Table(op) => vec![table::table(op, inputs[0])],
         Op::Concat(op) => vec![concat::concat(op, inputs)],
         Op::Fused(op) => fused::fused(op, inputs)?,
+        Op::Linear(op) => vec![linear::linear(op, inputs)],
+        Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+    })
+}
+
+/// For each output of an op and each of its elements, how far a device's result may be from [`run`]'s: the bound that the op's
+/// documentation gives, on these inputs. `None` for ops that are exact, which is most: they differ nowhere.
+///
+/// # Errors
+/// As [`run`].
+pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
+    op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+    Ok(match op {
+        Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        _ => None,
     })
 }

@@ -96,6 +96,11 @@ impl TensorType {
         self
     }
 
+    /// The same type, which says nothing of scales.
+    pub(crate) fn without_scales(&self) -> Self {
+        Self { quantization: None, dynamic: false, ..self.clone() }
+    }
+
     /// Whether the scales are found on the device and lie in another tensor
     /// ([`DynamicQuantize`](crate::ops::DynamicQuantize)).
     #[must_use]

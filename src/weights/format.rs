@@ -199,9 +199,9 @@ impl Scales {
             Self::F32RealZero => vec![scale(Kind::F32), shift(Kind::F32)],
             Self::F32Offset => vec![scale(Kind::F32), shift(Kind::F32)],
             Self::F16Offset => vec![scale(Kind::F16), shift(Kind::F16)],
-            Self::Nested(_) => vec![scale(Kind::Int8), of_super(scale(Kind::F16))],
+            Self::Nested(_) => vec![of_super(scale(Kind::F16)), scale(Kind::Int8)],
             Self::NestedOffset(_) => {
-                vec![scale(Kind::Uint8), shift(Kind::Uint8), of_super(scale(Kind::F16)), of_super(shift(Kind::F16))]
+                vec![of_super(scale(Kind::F16)), of_super(shift(Kind::F16)), scale(Kind::Uint8), shift(Kind::Uint8)]
             }
         }
     }
@@ -293,6 +293,12 @@ impl WeightFormat {
         let (low, high) = self.codes.range();
         if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
             require!(false, "row {row} holds the code {code}, but {self} stores {low}..={high}");
+        }
+        // i32 holds the sums of kernels only if zero points are hardly beyond the codes.
+        let most = f32::from(1i16 << (self.codes.bits() - 1));
+        let integer_zeros = matches!(self.scales, Scales::F32Zero | Scales::F16Zero);
+        if let Some(odd) = groups.iter().find(|group| integer_zeros && group.shift.abs() > most) {
+            require!(false, "row {row} has a zero point of {}, but {self} takes -{most} to {most}", odd.shift);
         }
         for stream in self.scales.streams() {
             let of = if stream.of_supers { supers } else { groups };

@@ -9,7 +9,7 @@
 //!                   2 bits   2 words   byte b of word i = (4i + b, … + 8, … + 16, … + 24)
 //!                   1 bit    1 word    byte b          = (b, b + 4, … b + 28)
 //!               3, 5 and 6 bits are 2 + 1, 4 + 1 and 4 + 2, the upper bits first
-//!     streams   [group along k][row]   scales, then shifts, then those of super groups, each as wide as its kind
+//!     streams   [group along k][row]   those of super groups, then scales, then shifts, each as wide as its kind
 //! ```
 //!
 //! so that neighbouring invocations, which own neighbouring rows, read neighbouring words, and one mask and one shift make a
@@ -193,6 +193,11 @@ impl Layout {
         (within < self.group && column < self.k).then_some(column)
     }
 
+    /// Whether columns are in another order than the matrix's.
+    pub(crate) fn is_reordered(&self) -> bool {
+        self.order.is_some()
+    }
+
     /// For each position the column that it holds, or [`NOWHERE`]; `None` if they are those of the matrix, in order, and
     /// nothing else.
     pub(crate) fn sources(&self) -> Option<Vec<u32>> {
@@ -265,7 +270,7 @@ impl Layout {
 }
 
 /// The widths of the planes that so many bits make, the upper bits first.
-fn planes(bits: usize) -> &'static [usize] {
+pub(crate) fn planes(bits: usize) -> &'static [usize] {
     match bits {
         2 => &[2],
         3 => &[2, 1],
@@ -342,7 +347,8 @@ mod tests {
                 Kind::F32 => -0.1 * (row + 1) as f32 + g as f32,
                 Kind::F16 => 0.25 * (row % 64) as f32 - g as f32,
                 Kind::E8M0 => (((row + g) % 254) as f32 - 127.0).exp2(),
-                Kind::Int8 => ((row * 3 + g * 5) % 256) as f32 - 128.0,
+                // Zero points are at most as large as codes.
+                Kind::Int8 => ((row * 3 + g * 5) % 5) as f32 - 2.0,
                 Kind::Uint8 => ((row * 7 + g * 3) % 256) as f32,
             };
             let fill = |row: usize, of: &mut [Group], of_supers: bool| {

@@ -8,10 +8,10 @@ use std::fmt;
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 pub use format::{Codes, Group, Scales, Shift, WeightFormat};
-pub(crate) use layout::{Layout, PANEL};
+pub(crate) use layout::{Layout, PANEL, planes};
 
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///

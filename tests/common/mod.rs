@@ -171,6 +171,52 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 /// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, checks
 /// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
+    assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
+    check_candidates(context, name, op, inputs, |name, got, expected| {
+        if let Some(difference) = first_difference(got, expected) {
+            panic!("{name}: {difference}");
+        }
+    })
+}
+
+/// The same for an op that is exact only within a bound. Returns the number of candidates and the largest error as a share
+/// of its bound.
+pub(crate) fn check_op_within(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> (usize, f64) {
+    let tolerance = reference::tolerance(op, inputs).expect("sound inputs").expect("an op with a bound");
+    let mut worst = 0.0f64;
+    let candidates = check_candidates(context, name, op, inputs, |name, got, expected| {
+        let (got, expected) = (reals(got), reals(expected));
+        for (i, ((&got, &expected), &bound)) in got.iter().zip(&expected).zip(&tolerance).enumerate() {
+            // Beyond what halves hold is infinite, on either side of the last one.
+            let clipped = |x: f64| x.clamp(-65_520.0, 65_520.0);
+            let error = if got == expected { 0.0 } else { (clipped(got) - clipped(expected)).abs() };
+            assert!(
+                error <= f64::from(bound),
+                "{name}: element {i} is {got:e}, expected {expected:e} with an error of at most {bound:e}"
+            );
+            worst = worst.max(if error == 0.0 { 0.0 } else { error / f64::from(bound) });
+        }
+    });
+    (candidates, worst)
+}
+
+/// The elements of a float tensor.
+pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
+    match tensor.values::<half::f16>() {
+        Ok(values) => values.iter().map(|x| x.to_f64()).collect(),
+        Err(_) => tensor.values::<f32>().expect("floats").iter().map(|&x| f64::from(x)).collect(),
+    }
+}
+
+/// Runs every candidate with poisoned outputs and padding, hands its outputs to `compare` beside the reference's, and checks
+/// that padding is zero and every access in bounds. Returns how many candidates there were.
+fn check_candidates(
+    context: &Context,
+    name: &str,
+    op: &Op,
+    inputs: &[&Tensor],
+    mut compare: impl FnMut(&str, &Tensor, &Tensor),
+) -> usize {
     let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     let graph = Graph::of(op.clone()).expect("the op's own inputs");
     check_graph_reference(name, &graph, inputs, &expected);
@@ -196,13 +242,12 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
         };
         let got = run().unwrap_or_else(|error| panic!("{name}, {}: {error}", candidate.label));
         for (output, ((got, words), expected)) in got.iter().zip(&expected).enumerate() {
-            if let Some(difference) = first_difference(got, expected) {
-                panic!("{name}, candidate \"{}\", output {output}: {difference}", candidate.label);
-            }
-            // The tensor is right, so a difference in its words is one in the padding, which is to be zero.
-            let right = lowbit::pack::words(expected);
+            let name = format!("{name}, candidate \"{}\", output {output}", candidate.label);
+            compare(&name, got, expected);
+            // Packing the tensor again leaves its padding zero.
+            let right = lowbit::pack::words(got);
             let differ = words.values::<i32>().expect("int32").iter().zip(&right).position(|(&a, &b)| a as u32 != b);
-            assert_eq!(differ, None, "{name}, candidate \"{}\", output {output}: padding", candidate.label);
+            assert_eq!(differ, None, "{name}: padding");
         }
         bounds::check_bounds(context, name, op, inputs, candidate);
     }

@@ -1,0 +1,13 @@
+// Codes: 5-bit integers at the upper end of their bytes, in planes of 4 and 1 bits.
+
+const BITS: u32 = 5u;
+const CODE_SHIFT: u32 = 3u;
+
+fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
+    let at = 5u * lane;
+    let upper = vec4<u32>(
+        packed_word(packed, first, at), packed_word(packed, first, at + 1u),
+        packed_word(packed, first, at + 2u), packed_word(packed, first, at + 3u),
+    );
+    return (plane4(upper, half) << vec4<u32>(4u)) | (plane1(packed_word(packed, first, at + 4u), half) << vec4<u32>(3u));
+}

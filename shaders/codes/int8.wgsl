@@ -1,0 +1,8 @@
+// Codes: 8-bit integers as they are.
+
+const BITS: u32 = 8u;
+const CODE_SHIFT: u32 = 0u;
+
+fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
+    return (*packed)[first + 2u * lane + half];
+}

@@ -1,0 +1,5 @@
+// Gaps: zero.
+
+fn gap(index: u32) -> u32 {
+    return 0u;
+}

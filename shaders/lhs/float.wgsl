@@ -1,0 +1,37 @@
+// Lhs: floats, four per vec4. Where they come from is in the part that declares the binding.
+
+alias Lhs = vec4<f32>;
+alias Sum = f32;
+alias Sums = vec4<f32>;
+
+const PIECES: u32 = 4u;
+
+fn lhs_total(x: vec4<f32>) -> f32 {
+    return (x.x + x.y) + (x.z + x.w);
+}
+
+fn expand(codes: vec4<u32>, piece: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(codes[piece]));
+}
+
+fn code_total(codes: vec4<f32>) -> f32 {
+    return 0.0;
+}
+
+fn multiply(x: vec4<f32>, codes: vec4<f32>) -> f32 {
+    return dot(x, codes);
+}
+
+fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
+    return vec2<u32>(0u);
+}
+
+fn scaled(sums: vec4<f32>, lhs_sum: f32, codes: vec4<f32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
+    if (SHIFT_ZERO) {
+        return (sums - w.shift * lhs_sum) * w.scale;
+    }
+    if (SHIFT_OFFSET) {
+        return sums * w.scale + w.shift * lhs_sum;
+    }
+    return sums * w.scale;
+}

@@ -1,0 +1,54 @@
+// Lhs: int8 (or uint8, flipped into it) codes, sixteen per vec4. Sums are exact.
+
+@group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> lhs_parameters: array<vec2<u32>>;   // scale (f32 bits), zero point
+
+alias Lhs = vec4<u32>;
+alias Sum = i32;
+alias Sums = vec4<i32>;
+
+const PIECES: u32 = 1u;
+
+fn load_lhs(at: u32, step: u32, half: u32, piece: u32) -> vec4<u32> {
+    return lhs[at + step * 2u + half] ^ vec4<u32>(LHS_FLIP);
+}
+
+fn lhs_total(x: vec4<u32>) -> i32 {
+    return dot16(x, ALL_ONES);
+}
+
+fn expand(codes: vec4<u32>, piece: u32) -> vec4<u32> {
+    return codes;
+}
+
+fn code_total(codes: vec4<u32>) -> i32 {
+    return dot16(codes, ALL_ONES);
+}
+
+fn multiply(x: vec4<u32>, codes: vec4<u32>) -> i32 {
+    return dot16(x, codes);
+}
+
+fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
+    return lhs_parameters[(row * params.lhs_groups + group) * params.lhs_rows];
+}
+
+// Σ (x - z) (q - v) = Σ x q - v · Σ x - z · (Σ q - v · positions), then the scales. It fits i32 though its parts may wrap.
+fn scaled(sums: vec4<i32>, lhs_sum: i32, codes: vec4<i32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
+    let zero = bitcast<i32>(lhs.y) - LHS_SHIFT;
+    let x_sum = lhs_sum - zero * i32(positions);
+    var exact = sums - zero * codes;
+    if (SHIFT_INTEGER) {
+        exact -= vec4<i32>(w.shift) * x_sum;
+    }
+    let scale = bitcast<f32>(lhs.x);
+    var value = vec4<f32>(exact);
+    if (SHIFT_ZERO && !SHIFT_INTEGER) {
+        value -= w.shift * f32(x_sum);
+    }
+    value *= scale * w.scale;
+    if (SHIFT_OFFSET) {
+        value += (scale * f32(x_sum)) * w.shift;
+    }
+    return value;
+}

@@ -1,0 +1,65 @@
+// Packed weights with their streams of numbers. The layout is drawn in weights/layout.rs.
+
+@group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;
+
+const PANEL: u32 = 64u;
+
+// Where the numbers of a quad of weight rows are.
+struct Place {
+    panel: u32,       // first vec4 of the panel
+    width: u32,       // rows of the panel
+    slot: u32,        // first row of the quad in it
+}
+
+// Of four neighbouring rows.
+struct Scales {
+    scale: vec4<f32>,
+    shift: vec4<f32>,
+}
+
+// The numbers of a quad of rows in a stream, `bits` wide each: where they begin, in words.
+fn stream_word(place: Place, stream: u32, index: u32, bits: u32) -> u32 {
+    return place.panel * 4u + place.width / 4u * params.streams[stream] + (index * place.width + place.slot) * bits / 32u;
+}
+
+fn stream_f32(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    return bitcast<vec4<f32>>(weight[stream_word(place, stream, index, 32u) / 4u]);
+}
+
+fn stream_f16(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    let word = stream_word(place, stream, index, 16u);
+    let words = weight[word / 4u];
+    return f16x4_to_f32(select(words.xy, words.zw, (word & 2u) == 2u));
+}
+
+fn stream_byte_word(place: Place, stream: u32, index: u32) -> u32 {
+    let word = stream_word(place, stream, index, 8u);
+    return weight[word / 4u][word % 4u];
+}
+
+fn stream_i8(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(stream_byte_word(place, stream, index)));
+}
+
+fn stream_u8(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xU8(stream_byte_word(place, stream, index)));
+}
+
+// Powers of two; 2^-127 is subnormal.
+fn stream_e8m0(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    let codes = unpack4xU8(stream_byte_word(place, stream, index));
+    return bitcast<vec4<f32>>(select(codes << vec4<u32>(23u), vec4<u32>(1u << 22u), codes == vec4<u32>(0u)));
+}
+
+// Codes are expanded to the upper end of a byte: what they are too large by is taken from the scale, and a zero point is as
+// much larger.
+fn aligned(scale: vec4<f32>) -> vec4<f32> {
+    if (CODE_SHIFT == 0u) {
+        return scale;
+    }
+    return scale * (1.0 / f32(1u << CODE_SHIFT));
+}
+
+fn aligned_zero(zero: vec4<f32>) -> vec4<f32> {
+    return zero * f32(1u << CODE_SHIFT);
+}

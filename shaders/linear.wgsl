@@ -1,0 +1,150 @@
+// out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     from registers
+//
+//            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
+//     rows               +--------+--------+     walks along k in steps of 32 positions, whose packed codes it reads once
+//       |   TILE_M = 4   | 16 sums| 16 sums|     for all its rows and expands in registers. At the end of a group the
+//       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
+//
+// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED, slices of k, whose totals
+// are added in order. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
+//
+// Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: params/linear.wgsl. Layout: weights/layout.rs.
+
+const RUN: u32 = 1024u;
+
+var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
+
+var<private> totals: array<vec4<f32>, TILE_M * TILE_Q>;
+var<private> sums: array<Sums, TILE_M * TILE_Q>;
+var<private> lhs_sums: array<Sum, TILE_M>;
+var<private> code_sums: array<Sums, TILE_Q>;
+var<private> places: array<Place, TILE_Q>;
+var<private> lhs_rows: array<u32, TILE_M>;
+
+// Scales the sums of a run, adds them to the totals and clears them.
+fn end_run(group: u32, lhs_group: u32, positions: u32) {
+    for (var q = 0u; q < TILE_Q; q += 1u) {
+        let scales = group_scales(places[q], group);
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            let lhs = lhs_scale(lhs_rows[i], lhs_group);
+            totals[i * TILE_Q + q] += scaled(sums[i * TILE_Q + q], lhs_sums[i], code_sums[q], lhs, positions, scales);
+            sums[i * TILE_Q + q] = Sums();
+        }
+        code_sums[q] = Sums();
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        lhs_sums[i] = Sum();
+    }
+}
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let slice = select(0u, local.y, SLICED);
+    let row_lane = select(local.y, 0u, SLICED);
+    let first_row = ((tile / params.tiles_n) * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
+    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+
+    // Tiles that stick out read the last row or quad again; what they compute there is never stored.
+    let expert = expert_of(min(first_row, params.m - 1u));
+    var lhs_at: array<u32, TILE_M>;
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        lhs_rows[i] = lhs_row_of(min(first_row + i, params.m - 1u));
+        lhs_at[i] = lhs_rows[i] * params.lhs_stride;
+    }
+    let begin = min(slice * params.slice_steps, params.steps);
+    let end = min(begin + params.slice_steps, params.steps);
+    var at: array<u32, TILE_Q>;
+    for (var q = 0u; q < TILE_Q; q += 1u) {
+        let column = min((first_quad + q) * 4u, params.columns - 4u);
+        let panel = column / PANEL;
+        let width = min(params.columns - panel * PANEL, PANEL);
+        let place = Place(min(expert, params.experts - 1u) * params.expert_vecs + panel * params.panel_vecs, width, column % PANEL);
+        at[q] = place.panel + (begin * width + place.slot) / 4u * BITS;
+        places[q] = place;
+    }
+
+    var step = begin;
+    var weight_group = begin / params.group_steps;
+    var lhs_group = begin / params.lhs_group_steps;
+    while (step < end) {
+        let group_end = (weight_group + 1u) * params.group_steps;
+        let lhs_group_end = (lhs_group + 1u) * params.lhs_group_steps;
+        let stop = min(min(end, step + RUN), min(group_end, lhs_group_end));
+        let length = stop - step;
+        for (; step < stop; step += 1u) {
+            var packed: array<vec4<u32>, TILE_Q * BITS>;
+            for (var q = 0u; q < TILE_Q; q += 1u) {
+                for (var b = 0u; b < BITS; b += 1u) {
+                    packed[q * BITS + b] = weight[at[q] + b];
+                }
+                at[q] += places[q].width / 4u * BITS;
+            }
+            for (var half = 0u; half < 2u; half += 1u) {
+                for (var piece = 0u; piece < PIECES; piece += 1u) {
+                    var x: array<Lhs, TILE_M>;
+                    for (var i = 0u; i < TILE_M; i += 1u) {
+                        x[i] = load_lhs(lhs_at[i], step, half, piece);
+                        if (LHS_SUMS) {
+                            lhs_sums[i] += lhs_total(x[i]);
+                        }
+                    }
+                    for (var q = 0u; q < TILE_Q; q += 1u) {
+                        let c0 = expand(sixteen(&packed, q * BITS, 0u, half), piece);
+                        let c1 = expand(sixteen(&packed, q * BITS, 1u, half), piece);
+                        let c2 = expand(sixteen(&packed, q * BITS, 2u, half), piece);
+                        let c3 = expand(sixteen(&packed, q * BITS, 3u, half), piece);
+                        if (CODE_SUMS) {
+                            code_sums[q] += Sums(code_total(c0), code_total(c1), code_total(c2), code_total(c3));
+                        }
+                        for (var i = 0u; i < TILE_M; i += 1u) {
+                            sums[i * TILE_Q + q] +=
+                                Sums(multiply(x[i], c0), multiply(x[i], c1), multiply(x[i], c2), multiply(x[i], c3));
+                        }
+                    }
+                }
+                if (HALVES) {
+                    let place = step * 2u + half;
+                    end_run(select(weight_group, place, WEIGHT_HALVES), select(lhs_group, place, LHS_HALVES), 16u);
+                }
+            }
+        }
+        if (!HALVES) {
+            end_run(weight_group, lhs_group, length * 32u);
+        }
+        weight_group += select(0u, 1u, step == group_end);
+        lhs_group += select(0u, 1u, step == lhs_group_end);
+    }
+
+    if (SLICED) {
+        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+            partial[slice * GROUP_X + local.x] = totals[i];
+            workgroupBarrier();
+            for (var other = 1u; other < SLICES; other += 1u) {
+                totals[i] = select(totals[i], totals[i] + partial[other * GROUP_X + local.x], slice == 0u);
+            }
+            workgroupBarrier();
+        }
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = first_row + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            let quad = first_quad + q;
+            if (slice == 0u && row < params.m && quad < params.output_quads) {
+                let column = params.first_column + quad * 4u;
+                let biased = totals[i * TILE_Q + q] + load_bias(expert, column);
+                let low = vec4<f32>(bitcast<f32>(params.low));
+                let high = vec4<f32>(bitcast<f32>(params.high));
+                let clamped = min(max(biased, low), high);
+                store_reals(row, column, select(vec4<f32>(0.0), clamped, expert < params.experts));
+            }
+        }
+    }
+}

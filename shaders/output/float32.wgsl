@@ -1,0 +1,11 @@
+// Output: f32 in dense rows.
+
+@group(0) @binding(6) var<storage, read_write> output: array<f32>;
+
+fn store_reals(row: u32, column: u32, values: vec4<f32>) {
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        if (column + lane < params.n) {
+            output[row * params.output_words + column + lane] = values[lane];
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Candidates of `ops::Embedding`: `shaders/embedding.wgsl`. The meaning is `reference/embedding.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::weights::{self, Panels};
+use super::{line_groups, stage};
+use crate::numeric::Format;
+use crate::ops::Embedding;
+use crate::weights::{Codes, planes};
+
+parameters! {
+    /// `shaders/embedding.wgsl`.
+    struct Params {
+        streams: [u32; 4],
+        n: u32,
+        rows: u32,
+        first_row: u32,
+        end_row: u32,
+        padded_rows: u32,
+        panel_vecs: u32,
+        padded_group: u32,
+        output_words: u32,
+        output_quads: u32,
+        quads: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Embedding, limits: &Limits) -> Vec<Candidate> {
+    line_groups(limits).map(|group| candidate(op, group, limits)).collect()
+}
+
+fn candidate(op: &Embedding, group: u32, limits: &Limits) -> Candidate {
+    let mut candidate = Candidate {
+        label: format!("embedding, groups of {group}"),
+        dispatches: Vec::new(),
+        constants: Vec::new(),
+        scratch: Vec::new(),
+    };
+    if op.output_type().shape().elements() == 0 {
+        return candidate;
+    }
+    let positions = op.weights().layout().sources().is_some();
+    if positions {
+        candidate.constants.push(Constant::Positions);
+    }
+    for panels in weights::parts(op.weights(), limits) {
+        candidate.constants.push(panels.constant());
+        let weights = Resource::Constant(candidate.constants.len() - 1);
+        candidate.dispatches.push(launch(op, panels, weights, positions, group, limits));
+    }
+    candidate
+}
+
+fn launch(op: &Embedding, panels: Panels, weights: Resource, positions: bool, group: u32, limits: &Limits) -> Dispatch {
+    let (matrix, output) = (op.weights(), op.output_type());
+    let layout = matrix.layout();
+    let half = output.format() == Format::Float16;
+    let output_words = stage::row_words(output);
+    let output_quads = if half { output_words / 2 } else { (layout.k.div_ceil(4)) as u32 };
+    let quads = output.shape().rows() * output_quads as usize;
+    let first_row = panels.first_row();
+    let params = Params {
+        streams: weights::streams(matrix),
+        n: layout.k as u32,
+        rows: layout.n as u32,
+        first_row: first_row as u32,
+        end_row: (first_row + panels.rows(matrix)) as u32,
+        padded_rows: panels.rows(matrix).next_multiple_of(4) as u32,
+        panel_vecs: (layout.panel_words() / 4) as u32,
+        padded_group: layout.padded_group as u32,
+        output_words,
+        output_quads,
+        quads: quads as u32,
+        ..Params::default()
+    };
+    let [upper, lower] = match *planes(matrix.format().codes.bits()) {
+        [upper, lower] => [upper, lower],
+        [upper, ..] => [upper, 0],
+        [] => unreachable!("codes have bits"),
+    };
+    let program = Program::new(&program::EMBEDDING)
+        .with(if matches!(matrix.format().codes, Codes::Table(_)) {
+            &program::VALUE_TABLE
+        } else {
+            &program::VALUE_INTEGER
+        })
+        .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })
+        .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
+    let program = weights::link_scales(program, matrix)
+        .constant("GROUP_X", group)
+        .constant("CODE_SHIFT", 0u32)
+        .constant("UPPER", upper as u32)
+        .constant("LOWER", lower as u32);
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        Some(Binding::read(2, weights)),
+        positions.then(|| Binding::read(3, Resource::Constant(0))),
+        Some(Binding::write(6, Resource::Output(0))),
+    ];
+    let groups = quads.div_ceil(group as usize);
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, limits)
+        .operations(output.shape().elements())
+}
+
+/// The position of every column.
+pub(super) fn positions(op: &Embedding) -> Option<Vec<u32>> {
+    let layout = op.weights().layout();
+    let mut positions = vec![0; layout.k];
+    for (position, column) in layout.sources()?.into_iter().enumerate() {
+        if let Some(entry) = positions.get_mut(column as usize) {
+            *entry = position as u32;
+        }
+    }
+    Some(positions)
+}

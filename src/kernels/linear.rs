@@ -1,0 +1,358 @@
+//! Candidates of `ops::Linear`: `shaders/linear.wgsl` in several tile sizes, after `shaders/arrange.wgsl` where weights are
+//! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::matmul::{int8_flip, int8_shift};
+use super::program::{self, Program};
+use super::weights::{self, Panels};
+use super::{line_groups, stage};
+use crate::numeric::Format;
+use crate::ops::{LhsScales, Linear};
+use crate::tensor::TensorType;
+use crate::weights::{Codes, Shift};
+
+parameters! {
+    /// `shaders/params/linear.wgsl`.
+    struct Params {
+        streams: [u32; 4],
+        m: u32,
+        n: u32,
+        first_column: u32,
+        columns: u32,
+        panel_vecs: u32,
+        expert_vecs: u32,
+        experts: u32,
+        selected: u32,
+        steps: u32,
+        slice_steps: u32,
+        group_steps: u32,
+        lhs_group_steps: u32,
+        lhs_groups: u32,
+        lhs_rows: u32,
+        lhs_stride: u32,
+        bias_stride: u32,
+        output_words: u32,
+        output_quads: u32,
+        tiles_n: u32,
+        tiles: u32,
+        low: u32,
+        high: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/arrange.wgsl`.
+    struct ArrangeParams {
+        positions: u32,
+        input_words: u32,
+        output_words: u32,
+        words: u32,
+        group: u32,
+        groups: u32,
+        rows: u32,
+        unused_0: u32,
+    }
+}
+
+/// How a product is cut: invocations along columns, and along rows or slices of k, and what each owns.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    group: [u32; 2],
+    sliced: bool,
+    rows: u32,
+    quads: u32,
+}
+
+impl Tile {
+    const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, sliced: true, rows, quads }
+    }
+
+    const fn plain(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, sliced: false, rows, quads }
+    }
+
+    fn slices(self) -> u32 {
+        if self.sliced { self.group[1] } else { 1 }
+    }
+
+    /// Rows and columns of a workgroup.
+    fn block(self) -> [usize; 2] {
+        let rows = self.rows * if self.sliced { 1 } else { self.group[1] };
+        [rows as usize, (self.group[0] * self.quads * 4) as usize]
+    }
+
+    fn is_legal(self, limits: &Limits) -> bool {
+        let threads = self.group[0] * self.group[1];
+        threads <= limits.invocations && (!self.sliced || threads * 16 <= limits.workgroup_bytes)
+    }
+
+    fn label(self) -> String {
+        let ([x, y], Self { rows, quads, .. }) = (self.group, self);
+        let slices = if self.sliced { format!(", k in {y} slices") } else { String::new() };
+        format!("linear {rows}x{} tiles, {x}x{y} groups{slices}", quads * 4)
+    }
+}
+
+/// Tiles for one row: the weights are read once, by as many invocations as there are.
+const ONE_ROW: [Tile; 4] =
+    [Tile::plain([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1), Tile::plain([32, 1], 1, 1)];
+
+/// Tiles for up to sixteen rows: each packed word is read once for several.
+const FEW_ROWS: [Tile; 3] = [Tile::plain([8, 1], 8, 1), Tile::plain([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
+
+/// Tiles for many rows: as many sums in registers as fit.
+const MANY_ROWS: [Tile; 3] = [Tile::plain([8, 4], 8, 2), Tile::plain([8, 8], 8, 1), Tile::plain([16, 16], 4, 1)];
+
+/// All tiles, the best guess for so many rows first.
+fn tiles(rows: usize) -> Vec<Tile> {
+    match rows {
+        0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
+        2..=16 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+    }
+}
+
+pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
+    let rows = op.output_type().shape().rows();
+    // Rows that meet different matrices share nothing.
+    let own_matrix = op.indices().is_some();
+    let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1);
+    let tiles: Vec<Tile> = tiles(rows).into_iter().filter(legal).collect();
+    // A device too small for any of them still runs single invocations.
+    let tiles = if tiles.is_empty() { vec![Tile::plain([1, 1], 1, 1)] } else { tiles };
+    tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+}
+
+/// What the launches of a candidate bind beside the weights.
+struct Operands {
+    lhs: Resource,
+    /// u32 words from one row to the next.
+    lhs_words: u32,
+    /// Scales and zero points of lhs.
+    parameters: Option<Resource>,
+    bias: Option<Resource>,
+}
+
+fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
+    let mut candidate =
+        Candidate { label: tile.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    if op.output_type().shape().elements() == 0 {
+        return candidate;
+    }
+    let constant = |candidate: &mut Candidate, constant| {
+        candidate.constants.push(constant);
+        Resource::Constant(candidate.constants.len() - 1)
+    };
+    let parameters = op.lhs_scales().map(|_| match op.dynamic() {
+        Some(input) => Resource::Input(input),
+        None => constant(&mut candidate, Constant::Parameters),
+    });
+    let bias = op.bias().map(|_| constant(&mut candidate, Constant::Tables));
+    let mut operands = Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias };
+    if op.weights().layout().sources().is_some() {
+        let sources = constant(&mut candidate, Constant::Positions);
+        let arranged = arranged(op);
+        let words = stage::row_words(&arranged);
+        candidate.dispatches.push(arrange(op, &arranged, sources, parameters, limits));
+        candidate.scratch.push(arranged.shape().rows() * words as usize);
+        operands = Operands { lhs: Resource::Scratch(0), lhs_words: words, ..operands };
+    }
+    for panels in weights::parts(op.weights(), limits) {
+        let weights = constant(&mut candidate, panels.constant());
+        candidate.dispatches.push(launch(op, tile, &operands, panels, weights, limits));
+    }
+    candidate
+}
+
+/// The type of lhs with its columns at the positions of the weights.
+fn arranged(op: &Linear) -> TensorType {
+    let positions = op.weights().layout().steps * 32;
+    TensorType::new(op.lhs().format(), [op.lhs().shape().rows(), positions]).expect("positions are checked")
+}
+
+fn arrange(
+    op: &Linear,
+    arranged: &TensorType,
+    sources: Resource,
+    parameters: Option<Resource>,
+    limits: &Limits,
+) -> Dispatch {
+    let output_words = stage::row_words(arranged);
+    let words = arranged.shape().rows() * output_words as usize;
+    let layout = op.weights().layout();
+    let scales = op.lhs_scales();
+    let group = match scales {
+        Some(scales) if scales.groups > 1 => lhs_positions(op, scales),
+        _ => layout.steps * 32,
+    };
+    let params = ArrangeParams {
+        positions: arranged.shape().row_length() as u32,
+        input_words: stage::row_words(op.lhs()),
+        output_words,
+        words: words as u32,
+        group: group as u32,
+        groups: scales.map_or(0, |scales| scales.groups as u32),
+        rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
+        unused_0: 0,
+    };
+    let threads = line_groups(limits).next().expect("there is always one");
+    let program = Program::new(&program::ARRANGE)
+        .with(if parameters.is_some() { &program::GAP_ZERO_POINT } else { &program::GAP_ZERO })
+        .constant("GROUP_X", threads)
+        .constant("BITS", op.lhs().format().bits() as u32);
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        Some(Binding::read(2, sources)),
+        parameters.map(|parameters| Binding::read(3, parameters)),
+        Some(Binding::write(6, Resource::Scratch(0))),
+    ];
+    let groups = words.div_ceil(threads as usize);
+    Dispatch::new(program, &params, ArrangeParams::FIELDS, bindings.into_iter().flatten(), groups, limits)
+}
+
+/// How many positions share a scale of lhs: as many columns, with the gaps among them.
+fn lhs_positions(op: &Linear, scales: LhsScales) -> usize {
+    let layout = op.weights().layout();
+    match scales.groups {
+        0 | 1 => layout.steps * 32,
+        _ if scales.group == layout.group => layout.padded_group,
+        _ => scales.group,
+    }
+}
+
+fn launch(
+    op: &Linear,
+    tile: Tile,
+    operands: &Operands,
+    panels: Panels,
+    weights: Resource,
+    limits: &Limits,
+) -> Dispatch {
+    let (matrix, output) = (op.weights(), op.output_type());
+    let layout = matrix.layout();
+    let [experts, n, k] = matrix.dimensions();
+    let m = output.shape().rows();
+    let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
+    let half = output.format() == Format::Float16;
+    let output_words = stage::row_words(output);
+    // The last part writes the padding of the row too.
+    let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
+    let end = first_column + columns;
+    let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
+    let [block_rows, block_columns] = tile.block();
+    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
+    let tiles = m.div_ceil(block_rows) * tiles_n;
+    let scales = op.lhs_scales();
+    // Groups of 16 change within a step.
+    let lhs_positions = scales.map_or(layout.steps * 32, |scales| lhs_positions(op, scales));
+    let steps = layout.steps.max(1);
+    let group_steps = |positions: usize| if positions == 16 { steps } else { positions.div_ceil(32).max(1) };
+    let (low, high) = op.bounds();
+    let params = Params {
+        streams: weights::streams(matrix),
+        m: m as u32,
+        n: n as u32,
+        first_column: first_column as u32,
+        columns: columns.next_multiple_of(4) as u32,
+        panel_vecs: (layout.panel_words() / 4) as u32,
+        expert_vecs: panels.expert_vecs(matrix),
+        experts: experts as u32,
+        selected: op.indices().map_or(1, |(_, selected)| selected as u32),
+        steps: layout.steps as u32,
+        slice_steps: layout.steps.div_ceil(tile.slices() as usize) as u32,
+        group_steps: group_steps(layout.padded_group) as u32,
+        lhs_group_steps: group_steps(lhs_positions) as u32,
+        lhs_groups: scales.map_or(0, |scales| scales.groups as u32),
+        lhs_rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
+        lhs_stride: operands.lhs_words / words_per_load(op.lhs().format()),
+        bias_stride: op.bias().map_or(0, |bias| if bias.shape().len() > 1 { n as u32 } else { 0 }),
+        output_words,
+        output_quads,
+        tiles_n: tiles_n as u32,
+        tiles: tiles as u32,
+        low: low.to_bits(),
+        high: high.to_bits(),
+        ..Params::default()
+    };
+    let weight_halves = layout.padded_group == 16;
+    let lhs_halves = lhs_positions == 16;
+    let shifted = matrix.format().scales.shift() != Shift::None;
+    let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
+    let program = link_lhs(Program::new(&program::LINEAR), op.lhs().format())
+        .with(weights::codes_part(matrix.format().codes))
+        .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
+        .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
+        .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
+    let program = weights::link_scales(program, matrix)
+        .constant("GROUP_X", tile.group[0])
+        .constant("GROUP_Y", tile.group[1])
+        .constant("SLICED", tile.sliced)
+        .constant("SLICES", tile.slices())
+        .constant("TILE_M", tile.rows)
+        .constant("TILE_Q", tile.quads)
+        .constant("PACKED", tile.quads * bits(matrix.format().codes))
+        .constant("LHS_SUMS", shifted)
+        .constant("CODE_SUMS", lhs_zeros)
+        .constant("HALVES", weight_halves || lhs_halves)
+        .constant("WEIGHT_HALVES", weight_halves)
+        .constant("LHS_HALVES", lhs_halves);
+    let bindings = [
+        Some(Binding::read(1, operands.lhs)),
+        Some(Binding::read(2, weights)),
+        operands.parameters.map(|parameters| Binding::read(3, parameters)),
+        op.indices().map(|(input, _)| Binding::read(4, Resource::Input(input))),
+        operands.bias.map(|bias| Binding::read(5, bias)),
+        Some(Binding::write(6, Resource::Output(0))),
+    ];
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+        .operations(2 * m * columns * k)
+}
+
+fn bits(codes: Codes) -> u32 {
+    codes.bits() as u32
+}
+
+/// Whether no code of lhs has a zero point once it is read as int8.
+fn has_symmetric_lhs(op: &Linear) -> bool {
+    let shift = int8_shift(op.lhs().format());
+    op.lhs().quantization().is_some_and(|q| q.zero_points().iter().all(|&zero_point| zero_point == shift))
+}
+
+/// Words of what the lhs binding is an array of.
+fn words_per_load(format: Format) -> u32 {
+    if format == Format::Float16 { 2 } else { 4 }
+}
+
+fn link_lhs(program: Program, format: Format) -> Program {
+    match format {
+        Format::Float32 => program.with(&program::LHS_FLOAT32),
+        Format::Float16 => program.with(&program::LHS_FLOAT16),
+        format => program
+            .with(&program::LHS_INT8)
+            .constant("LHS_FLIP", int8_flip(format))
+            .constant("LHS_SHIFT", int8_shift(format)),
+    }
+}
+
+pub(super) fn constant(op: &Linear, constant: Constant) -> Option<Vec<u32>> {
+    match constant {
+        Constant::Tables => Some(op.bias()?.values::<f32>().ok()?.iter().map(|value| value.to_bits()).collect()),
+        Constant::Positions => op.weights().layout().sources(),
+        Constant::Parameters => {
+            let scales = op.lhs_scales()?;
+            let rows = if scales.by_row { op.lhs().shape().rows() } else { 1 };
+            let pair = |row: usize, group: usize| {
+                let (scale, zero_point) = op.lhs_parameters(row, group * scales.group)?;
+                Some([scale.to_bits(), zero_point as u32])
+            };
+            let groups = scales.groups;
+            let pairs: Option<Vec<_>> =
+                (0..rows).flat_map(|r| (0..groups).map(move |g| (r, g))).map(|(r, g)| pair(r, g)).collect();
+            pairs.map(|pairs| pairs.concat())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! What programs that read packed weights have in common: the parts for their codes and scales, which panels a launch binds,
+//! and where streams begin. The layout itself is `weights::layout`'s.
+
+use std::borrow::Cow;
+
+use super::dispatch::{Constant, Limits};
+use super::program::{self, Part, Program};
+use crate::weights::{Codes, PANEL, Scales, Weights};
+
+/// The part that reads the scales of a format.
+fn scales_part(scales: Scales) -> &'static Part {
+    match scales {
+        Scales::F32 => &program::SCALES_F32,
+        Scales::F16 => &program::SCALES_F16,
+        Scales::E8M0 => &program::SCALES_E8M0,
+        Scales::F32Zero => &program::SCALES_F32_ZERO,
+        Scales::F16Zero => &program::SCALES_F16_ZERO,
+        Scales::F32RealZero => &program::SCALES_F32_REAL_ZERO,
+        Scales::F32Offset => &program::SCALES_F32_OFFSET,
+        Scales::F16Offset => &program::SCALES_F16_OFFSET,
+        Scales::Nested(_) => &program::SCALES_NESTED,
+        Scales::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
+    }
+}
+
+/// The part that expands the codes of a format.
+pub(super) fn codes_part(codes: Codes) -> &'static Part {
+    match codes {
+        Codes::Int2 => &program::CODES_INT2,
+        Codes::Int3 => &program::CODES_INT3,
+        Codes::Int4 => &program::CODES_INT4,
+        Codes::Int5 => &program::CODES_INT5,
+        Codes::Int6 => &program::CODES_INT6,
+        Codes::Int8 => &program::CODES_INT8,
+        Codes::Table(_) => &program::CODES_TABLE,
+    }
+}
+
+/// Adds what reads the numbers of a format, with its constants.
+pub(super) fn link_scales(program: Program, weights: &Weights) -> Program {
+    let format = weights.format();
+    let mut program = program.with(scales_part(format.scales));
+    if let Some(nesting) = format.scales.nesting() {
+        program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
+    }
+    if let Codes::Table(values) = format.codes {
+        let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
+        for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
+            program = program.constant(name, u32::from_le_bytes(bytes.map(|byte| byte as u8)));
+        }
+    }
+    program
+}
+
+/// Where the streams begin, in bytes of a row.
+pub(super) fn streams(weights: &Weights) -> [u32; 4] {
+    let starts = weights.layout().stream_starts();
+    std::array::from_fn(|i| starts.get(i).map_or(0, |&start| start as u32))
+}
+
+/// Panels of each expert that one launch binds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Panels {
+    pub first: usize,
+    pub count: usize,
+}
+
+/// The panels of each expert in parts that fit a binding.
+pub(super) fn parts(weights: &Weights, limits: &Limits) -> Vec<Panels> {
+    let layout = weights.layout();
+    let bytes = (layout.panel_words() * layout.experts).max(1) as u64 * 4;
+    // Experts end with less than a vec4 of padding.
+    let room = limits.binding_bytes.saturating_sub(layout.experts as u64 * 16);
+    let most = usize::try_from(room / bytes).unwrap_or(usize::MAX).max(1);
+    let part = |first| Panels { first, count: most.min(layout.panels() - first) };
+    (0..layout.panels()).step_by(most.min(layout.panels()).max(1)).map(part).collect()
+}
+
+/// The words of panels of all experts, each expert padded to whole vec4s.
+pub(super) fn panels(weights: &Weights, first: usize, count: usize) -> Option<Cow<'_, [u32]>> {
+    let layout = weights.layout();
+    if first + count > layout.panels() {
+        return None;
+    }
+    if first == 0 && count == layout.panels() {
+        return Some(Cow::Borrowed(weights.words()));
+    }
+    let range = |expert: usize| {
+        let start = expert * layout.expert_words() + first * layout.panel_words();
+        let end = (start + count * layout.panel_words()).min((expert + 1) * layout.expert_words());
+        &weights.words()[start..end]
+    };
+    if layout.experts == 1 {
+        return Some(Cow::Borrowed(range(0)));
+    }
+    Some(Cow::Owned((0..layout.experts).flat_map(|expert| range(expert).iter().copied()).collect()))
+}
+
+impl Panels {
+    /// The first row of each expert.
+    pub(super) fn first_row(self) -> usize {
+        self.first * PANEL
+    }
+
+    /// Rows of each expert.
+    pub(super) fn rows(self, weights: &Weights) -> usize {
+        (weights.layout().n - self.first_row()).min(self.count * PANEL)
+    }
+
+    /// The vec4s of one expert.
+    pub(super) fn expert_vecs(self, weights: &Weights) -> u32 {
+        let layout = weights.layout();
+        let words = (self.count * layout.panel_words()).min(layout.expert_words() - self.first * layout.panel_words());
+        (words / 4) as u32
+    }
+
+    pub(super) fn constant(self) -> Constant {
+        Constant::Panels { first: self.first, count: self.count }
+    }
+}

@@ -1,0 +1,91 @@
+//! Rows of quantized weights by their numbers. The meaning is `reference/embedding.rs`, the GPU programs are
+//! `kernels/embedding.rs`; how weights are stored is `weights`'.
+
+use std::sync::Arc;
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+use crate::weights::Weights;
+
+/// `out[…, l] = scale · (code[j, l] − zero)` or `scale · code[j, l] + offset`, `j = indices[…]`: rows of quantized weights
+/// as real numbers (a token embedding; over all rows in order, dequantization).
+///
+/// * `indices`: int32, any shape. One that is no row gives zeros.
+/// * Output: the indices' shape with k appended, in float32 or float16.
+///
+/// Each operation is one correctly rounded f32 operation, the same bits on every device; float16 is that rounded once more.
+///
+/// Sources: ONNX Gather with DequantizeLinear, com.microsoft GatherBlockQuantized, ggml's get_rows.
+///
+/// ```
+/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::{Tensor, ops::Embedding, reference};
+/// let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F32);
+/// let table = Weights::build(format, [1, 3, 2], |row, codes, groups, _| {
+///     codes.fill(row as i8);
+///     groups.fill(Group::scale(0.5));
+///     Ok(())
+/// })?;
+/// let tokens = Tensor::new([3], vec![2, 0, 1])?;
+/// let op = Embedding::new([3], table)?;
+/// assert_eq!(reference::run(&op.into(), &[&tokens])?[0].values::<f32>()?, [1.0, 1.0, 0.0, 0.0, 0.5, 0.5]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    indices: TensorType,
+    weights: Arc<Weights>,
+    output_type: TensorType,
+}
+
+impl Embedding {
+    /// The rows that indices of this shape name, in float32.
+    ///
+    /// # Errors
+    /// If the weights are several matrices, or the output has more elements than a tensor holds.
+    pub fn new(dimensions: impl Into<Vec<usize>>, weights: impl Into<Arc<Weights>>) -> Result<Self> {
+        let (indices, weights) = (TensorType::new(Format::Int32, dimensions)?, weights.into());
+        let matrices = weights.dimensions()[0];
+        require!(matrices == 1, "the weights are {matrices} matrices, but an embedding takes the rows of one");
+        let output_type = Self::type_of(&indices, &weights, Format::Float32)?;
+        Ok(Self { indices, weights, output_type })
+    }
+
+    /// The same with output in this format.
+    ///
+    /// # Errors
+    /// If it is not float32 or float16.
+    pub fn output(self, format: Format) -> Result<Self> {
+        require!(
+            matches!(format, Format::Float32 | Format::Float16),
+            "an embedding makes float32 or float16, but {format} was asked for"
+        );
+        Ok(Self { output_type: Self::type_of(&self.indices, &self.weights, format)?, ..self })
+    }
+
+    fn type_of(indices: &TensorType, weights: &Weights, format: Format) -> Result<TensorType> {
+        let k = weights.dimensions()[2];
+        TensorType::new(format, indices.dimensions().iter().copied().chain([k]).collect::<Vec<_>>())
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dimensions(), self.weights.clone())?.output(self.output_type.format())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.indices.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    pub(crate) fn weights(&self) -> &Arc<Weights> {
+        &self.weights
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+}

@@ -1,0 +1,336 @@
+//! `ops::Linear` and `ops::Embedding`: every candidate kernel against the reference, in every format of weights and of lhs,
+//! over awkward sizes. Integer sums are checked bit for bit where scales leave them integers, all else by the derived bound.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Random, check_op, check_op_within, context};
+use half::f16;
+use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
+use lowbit::weights::{Codes, Group, Scales, Shift, WeightFormat, Weights};
+use lowbit::{Format, Granularity, Quantization, Result, Tensor, reference};
+
+const CODES: [Codes; 8] =
+    [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
+
+const SCALES: [Scales; 10] = [
+    Scales::F32,
+    Scales::F16,
+    Scales::E8M0,
+    Scales::F32Zero,
+    Scales::F16Zero,
+    Scales::F32RealZero,
+    Scales::F32Offset,
+    Scales::F16Offset,
+    Scales::Nested(4),
+    Scales::NestedOffset(3),
+];
+
+/// Random weights with the extremes of their codes over-represented; columns in any order where `shuffled`.
+fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], shuffled: bool) -> Result<Weights> {
+    let [experts, n, k] = dimensions;
+    let (low, high) = format.codes.range();
+    let code = |random: &mut Random| match random.next() % 6 {
+        0 => low,
+        1 => high,
+        _ => random.integer(low.into(), high.into()) as i8,
+    };
+    let rows: Vec<Vec<i8>> = (0..experts * n).map(|_| (0..k).map(|_| code(random)).collect()).collect();
+    let seeds: Vec<u64> = (0..experts * n).map(|_| random.next()).collect();
+    let half = |x: f32| f16::from_f32(x).to_f32();
+    let most = 1i64 << (format.codes.bits() - 1);
+    let row = |row: usize, codes: &mut [i8], groups: &mut [Group], supers: &mut [Group]| {
+        codes.copy_from_slice(&rows[row]);
+        let random = &mut Random::new(seeds[row]);
+        for group in groups.iter_mut() {
+            let (scale, shift) = (random.real() * 0.1, random.real());
+            *group = match format.scales {
+                Scales::F16 => Group::scale(half(scale)),
+                Scales::E8M0 => Group::scale((random.integer(-9, 3) as f32).exp2()),
+                Scales::F32Zero => Group::new(scale, random.integer(-most, most - 1) as f32),
+                Scales::F16Zero => Group::new(half(scale), random.integer(-most, most - 1) as f32),
+                Scales::F32RealZero => Group::new(scale, shift * 4.0),
+                Scales::F32Offset => Group::new(scale, shift),
+                Scales::F16Offset => Group::new(half(scale), half(shift)),
+                Scales::Nested(_) => Group::scale(random.integer(-128, 127) as f32),
+                Scales::NestedOffset(_) => Group::new(random.integer(0, 255) as f32, random.integer(0, 255) as f32),
+                _ => Group::scale(scale),
+            };
+        }
+        for of in supers.iter_mut() {
+            *of = Group::new(half(random.real() * 0.001), half(random.real() * 0.01));
+        }
+        Ok(())
+    };
+    if !shuffled {
+        return Weights::build(format, dimensions, row);
+    }
+    let groups = k.div_ceil(format.group.min(k.max(1)));
+    let mut index: Vec<u32> = (0..k).map(|l| (l % groups.max(1)) as u32).collect();
+    for i in (1..k).rev() {
+        index.swap(i, random.next() as usize % (i + 1));
+    }
+    Weights::build_indexed(format, dimensions, &index, row)
+}
+
+/// What lhs is, and the inputs that go with it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lhs {
+    Float32,
+    Float16,
+    /// Static codes: per tensor, per row, or in the weights' groups.
+    Codes(Format, Spread),
+    /// Codes and parameters from a dynamic quantization.
+    Dynamic(Format, DynamicGranularity, bool),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Spread {
+    Tensor,
+    Row,
+    Blocks(usize),
+}
+
+fn lhs(random: &mut Random, kind: Lhs, m: usize, k: usize) -> Result<(Vec<Tensor>, Option<DynamicGranularity>)> {
+    let reals = |random: &mut Random| (0..m * k).map(|_| random.real()).collect::<Vec<f32>>();
+    Ok(match kind {
+        Lhs::Float32 => (vec![Tensor::new([m, k], reals(random))?], None),
+        Lhs::Float16 => {
+            // Subnormal halves among them.
+            let small = |(i, x): (usize, f32)| f16::from_f32(if i % 7 == 0 { x * 1e-6 } else { x });
+            let values: Vec<f16> = reals(random).into_iter().enumerate().map(small).collect();
+            (vec![Tensor::new([m, k], values)?], None)
+        }
+        Lhs::Codes(format, spread) => {
+            let (granularity, count) = match spread {
+                Spread::Tensor => (Granularity::Tensor, 1),
+                Spread::Row => (Granularity::Axis(0), m),
+                Spread::Blocks(size) => (Granularity::Blocks { axis: 1, size }, m * k.div_ceil(size)),
+            };
+            let scales: Vec<f32> = (0..count).map(|_| random.scale()).collect();
+            let zeros: Vec<i32> = (0..count).map(|_| random.zero_point(format)).collect();
+            let codes = random.codes(format, &[m, k]);
+            (vec![codes.quantized(Quantization::new(granularity, scales, zeros))?], None)
+        }
+        Lhs::Dynamic(format, granularity, symmetric) => {
+            let x = Tensor::new([m, k], reals(random))?;
+            let op = DynamicQuantize::new([m, k], format, granularity)?;
+            let op = if symmetric { op.symmetric()? } else { op };
+            (reference::run(&op.into(), &[&x])?, Some(granularity))
+        }
+    })
+}
+
+/// The worst share of the bound, by what lhs and weights are.
+#[derive(Default)]
+struct Worst(BTreeMap<String, (usize, f64)>);
+
+impl Worst {
+    fn note(&mut self, what: String, (candidates, ratio): (usize, f64)) {
+        let entry = self.0.entry(what).or_default();
+        *entry = (entry.0 + candidates, entry.1.max(ratio));
+    }
+
+    fn print(&self) {
+        for (what, (combinations, ratio)) in &self.0 {
+            println!("{what}: {combinations} combinations, largest error {ratio:.3} of its bound");
+        }
+    }
+}
+
+/// m, n, k, group
+const SIZES: [[usize; 4]; 14] = [
+    [1, 1, 1, 16],
+    [1, 7, 64, 32],
+    [1, 130, 256, 128],
+    [2, 3, 100, 32],
+    [3, 65, 33, 16],
+    [4, 64, 96, 48],
+    [5, 13, 130, 64],
+    [7, 2, 512, 256],
+    [8, 31, 160, 32],
+    [9, 20, 70, 7],
+    [13, 5, 47, 16],
+    [16, 33, 128, usize::MAX],
+    [17, 129, 64, 16],
+    [33, 11, 300, 100],
+];
+
+#[test]
+fn formats_and_sizes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_001);
+    let mut worst = Worst::default();
+    let lhs_kinds = |group: usize| {
+        [
+            Lhs::Float32,
+            Lhs::Float16,
+            Lhs::Codes(Format::Int8, Spread::Tensor),
+            Lhs::Codes(Format::Uint8, Spread::Row),
+            Lhs::Codes(Format::Int8, Spread::Blocks(group)),
+            Lhs::Dynamic(Format::Int8, DynamicGranularity::Row, true),
+            Lhs::Dynamic(Format::Uint8, DynamicGranularity::Row, false),
+            Lhs::Dynamic(Format::Int8, DynamicGranularity::Group(group), true),
+            Lhs::Dynamic(Format::Int8, DynamicGranularity::Tensor, false),
+        ]
+    };
+    let mut turn = 0;
+    for codes in CODES {
+        for scales in SCALES {
+            // Every pair of codes and scales, and over all of them every size with every lhs.
+            for _ in 0..2 {
+                let [m, n, k, group] = SIZES[turn % SIZES.len()];
+                let kind = lhs_kinds(group.min(k))[turn / 3 % 9];
+                let by_group =
+                    matches!(kind, Lhs::Codes(_, Spread::Blocks(_)) | Lhs::Dynamic(_, DynamicGranularity::Group(_), _));
+                let shuffled = turn % 5 == 0 && !by_group;
+                turn += 1;
+                let weights = weights(&mut random, WeightFormat::new(codes, group, scales), [1, n, k], shuffled)?;
+                let name = format!("{kind:?} x {weights}{}", if shuffled { ", shuffled" } else { "" });
+                let (inputs, dynamic) = lhs(&mut random, kind, m, k)?;
+                let mut op = Linear::new(inputs[0].tensor_type().clone(), weights);
+                if let Some(granularity) = dynamic {
+                    op = op.dynamic_lhs(granularity);
+                }
+                if turn % 3 == 0 && context.limits().storage_buffers > 4 {
+                    op = op.bias(Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<_>>())?);
+                }
+                if turn % 4 == 0 {
+                    op = op.output(Format::Float16);
+                }
+                if turn % 7 == 0 {
+                    op = op.clamp(0.0, 3.0);
+                }
+                let what = match kind {
+                    Lhs::Float32 | Lhs::Float16 => "floats",
+                    _ => "codes",
+                };
+                let inputs: Vec<&Tensor> = inputs.iter().collect();
+                worst.note(what.into(), check_op_within(&context, &name, &op.build()?.into(), &inputs));
+            }
+        }
+    }
+    worst.print();
+    Ok(())
+}
+
+/// With scales of one and small sums every f32 operation is exact, and so must be the results.
+#[test]
+fn integer_sums_are_exact() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_002);
+    let mut combinations = 0;
+    for (turn, m) in (1..=17).chain([40]).enumerate() {
+        for codes in [Codes::Int2, Codes::Int4, Codes::Int6, Codes::Int8] {
+            let [_, n, k, group] = SIZES[turn % SIZES.len()];
+            let scales = [Scales::F32, Scales::F16Zero][turn % 2];
+            let most = 1i64 << (codes.bits() - 1);
+            let (low, high) = codes.range();
+            let row_seeds: Vec<u64> = (0..n).map(|_| random.next()).collect();
+            let weights =
+                Weights::build(WeightFormat::new(codes, group, scales), [1, n, k], |row, codes, groups, _| {
+                    let random = &mut Random::new(row_seeds[row]);
+                    codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
+                    let shift = |random: &mut Random| {
+                        if scales.shift() == Shift::Zero { random.integer(-most, most) as f32 } else { 0.0 }
+                    };
+                    groups.fill_with(|| Group::new(1.0, shift(random)));
+                    Ok(())
+                })?;
+            let format = [Format::Int8, Format::Uint8][turn / 2 % 2];
+            let x = random.codes(format, &[m, k]);
+            let zero_point = random.zero_point(format);
+            let x = x.quantized(Quantization::tensor(1.0, zero_point))?;
+            let real = |row: usize, column: usize| -> f32 {
+                let w = weights.dequantize().expect("small");
+                let w = w.values::<f32>().expect("floats");
+                let code = |l: usize| match format {
+                    Format::Int8 => i32::from(x.values::<i8>().expect("int8")[row * k + l]),
+                    _ => i32::from(x.values::<u8>().expect("uint8")[row * k + l]),
+                };
+                (0..k).map(|l| i64::from(code(l) - zero_point) * w[column * k + l] as i64).sum::<i64>() as f32
+            };
+            let expected: Vec<f32> =
+                (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| real(i, j)).collect();
+            let op: Op = Linear::new(x.tensor_type().clone(), weights.clone()).build()?.into();
+            assert!(expected.iter().all(|sum| sum.abs() < 16_777_216.0), "the test's sums are too large");
+            assert_eq!(reference::run(&op, &[&x])?[0].values::<f32>()?, expected, "the reference itself");
+            for index in 0..lowbit::kernels::candidates(&op, &context.limits()).len() {
+                let plan = context.plan(&lowbit::Graph::of(op.clone())?, lowbit::Tuner::Nth(index))?;
+                assert_eq!(plan.run(&[&x])?[0].values::<f32>()?, expected, "m {m}, {weights}, candidate {index}");
+                combinations += 1;
+            }
+        }
+    }
+    println!("{combinations} combinations are exact");
+    Ok(())
+}
+
+#[test]
+fn experts() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    if context.limits().storage_buffers < 5 {
+        return Ok(());
+    }
+    let mut random = Random::new(4_003);
+    for (m, n, k, experts, selected) in [(1, 70, 64, 4, 2), (5, 9, 100, 3, 1), (3, 4, 33, 8, 4)] {
+        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16Zero);
+        let weights = weights(&mut random, format, [experts, n, k], false)?;
+        let indices: Vec<i32> = (0..m * selected).map(|_| random.integer(-1, experts as i64) as i32).collect();
+        let indices = Tensor::new([m, selected], indices)?;
+        let bias = Tensor::new([experts, n], (0..experts * n).map(|_| random.real()).collect::<Vec<_>>())?;
+        let (inputs, _) = lhs(&mut random, Lhs::Float32, m, k)?;
+        let op = Linear::new(inputs[0].tensor_type().clone(), weights.clone()).experts(selected).bias(bias).build()?;
+        check_op_within(&context, "experts", &op.into(), &[&inputs[0], &indices]);
+        let granularity = DynamicGranularity::Row;
+        let (inputs, _) = lhs(&mut random, Lhs::Dynamic(Format::Int8, granularity, true), m, k)?;
+        let op = Linear::new(inputs[0].tensor_type().clone(), weights).experts(selected).dynamic_lhs(granularity);
+        check_op_within(&context, "experts of codes", &op.build()?.into(), &[&inputs[0], &indices, &inputs[1]]);
+    }
+    Ok(())
+}
+
+#[test]
+fn embeddings() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_004);
+    let mut combinations = 0;
+    for (turn, (codes, scales)) in CODES.iter().flat_map(|&c| SCALES.map(|s| (c, s))).enumerate() {
+        let [_, n, k, group] = SIZES[turn % SIZES.len()];
+        let weights = weights(&mut random, WeightFormat::new(codes, group, scales), [1, n, k], turn % 3 == 0)?;
+        let name = format!("rows of {weights}");
+        let indices: Vec<i32> = (0..9).map(|_| random.integer(-1, n as i64) as i32).collect();
+        let indices = Tensor::new([3, 3], indices)?;
+        let format = [Format::Float32, Format::Float16][turn % 2];
+        let op: Op = Embedding::new([3, 3], weights)?.output(format)?.into();
+        combinations += check_op(&context, &name, &op, &[&indices]);
+    }
+    println!("{combinations} combinations");
+    Ok(())
+}
+
+#[test]
+fn dynamic_quantization_in_groups() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_005);
+    for (m, k, group) in [(1, 64, 32), (3, 100, 32), (5, 7, 16), (2, 33, 1), (4, 9000, 8999), (1, 1, 5)] {
+        for (symmetric, format) in [(true, Format::Int8), (false, Format::Int8), (false, Format::Uint8)] {
+            let mut values: Vec<f32> = (0..m * k).map(|_| random.real()).collect();
+            // A group of zeros, and what is no number.
+            values[..group.min(k)].fill(0.0);
+            if k > 50 {
+                values[40] = f32::NAN;
+                values[41] = f32::NEG_INFINITY;
+                values[k - 1] = 1e-42;
+            }
+            let x = Tensor::new([m, k], values)?;
+            for granularity in [DynamicGranularity::Group(group), DynamicGranularity::Row, DynamicGranularity::Tensor] {
+                let op = DynamicQuantize::new([m, k], format, granularity)?;
+                let op = if symmetric { op.symmetric()? } else { op };
+                check_op(&context, &format!("{granularity:?} of [{m}, {k}]"), &op.into(), &[&x]);
+            }
+        }
+    }
+    Ok(())
+}
