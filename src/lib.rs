@@ -84,6 +84,7 @@ pub use wgpu;
 mod error;
 pub mod gpu;
 pub mod guide;
+pub mod import;
 pub mod kernels;
 pub mod numeric;
 pub mod ops;
