@@ -16,12 +16,12 @@
 //! Files may be truncated, corrupt or hostile: every size is compared with the bytes that are there before anything is
 //! allocated, and what doesn't fit is an [`Error::Request`](crate::Error::Request) that says what to mend.
 
-//pub mod awq;
+pub mod awq;
 pub mod gguf;
-//pub mod gptq;
+pub mod gptq;
 pub mod onnx;
 mod safetensors;
-//pub mod torchao;
+pub mod torchao;
 
 use half::{bf16, f16};
 
@@ -200,13 +200,16 @@ fn code_at(word: impl Fn(usize) -> u32, bits: usize, index: usize) -> u32 {
     value & ((1 << bits) - 1)
 }
 
-/// The narrowest format that holds scales of this type exactly, with zero points unless all of them are 0.
-fn scales_with_zeros(scales: ElementType, mut zeros: impl Iterator<Item = i64>) -> Scales {
-    match (scales == ElementType::Float16, zeros.any(|zero| zero != 0)) {
-        (true, false) => Scales::F16,
-        (true, true) => Scales::F16Zero,
-        (false, false) => Scales::F32,
-        (false, true) => Scales::F32Zero,
+/// The narrowest format that holds scales of this type and these zero points exactly.
+fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> Scales {
+    let (mut least, mut greatest) = (0, 0);
+    zeros.for_each(|zero| (least, greatest) = (zero.min(least), zero.max(greatest)));
+    match (scales == ElementType::Float16, least < -128 || greatest > 127) {
+        (_, true) => Scales::F32RealZero,
+        (true, _) if least == greatest => Scales::F16,
+        (true, _) => Scales::F16Zero,
+        (false, _) if least == greatest => Scales::F32,
+        (false, _) => Scales::F32Zero,
     }
 }
 

@@ -273,10 +273,10 @@ impl fmt::Display for GgufType {
 ///
 /// ```
 /// use lowbit::import::gguf::{self, GgufType};
-/// let values: Vec<f32> = (0..64).map(|i| i as f32 - 32.0).collect();
+/// let values: Vec<f32> = (0..32).map(|i| 127.0 - i as f32).collect();
 /// let blocks = gguf::quantize(GgufType::Q8_0, &values)?;
-/// let weights = gguf::weights(GgufType::Q8_0, [1, 1, 64], &blocks)?;
-/// assert_eq!(weights.dequantize()?.values::<f32>()?[0], 32.0f32 / 127.0 * -127.0);
+/// let weights = gguf::weights(GgufType::Q8_0, [1, 1, 32], &blocks)?;
+/// assert_eq!(weights.dequantize()?.values::<f32>()?, values);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 ///
