@@ -317,7 +317,7 @@ pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Re
             (layout.scales)(block, groups, &mut supers[i * supers_per_block..][..supers_per_block]);
             if format.scales == Scales::E8M0 {
                 // Only zeros have a smaller one here.
-                groups[0].scale = groups[0].scale.max(2f32.powi(-127));
+                groups[0].scale = groups[0].scale.max(half_of_e8m0(1));
             }
         }
         Ok(())
@@ -394,7 +394,8 @@ fn power_of_two(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
 }
 
 fn half_of_e8m0(e: u8) -> f32 {
-    2f32.powi(i32::from(e) - 64) * 2f32.powi(-64)
+    let e = u32::from(e);
+    f32::from_bits(if e < 2 { 1 << (21 + e) } else { (e - 1) << 23 })
 }
 
 /// Whether a block of MXFP4 holds numbers (other than 0) whose scale of 2⁻¹²⁸ is too small for E8M0.

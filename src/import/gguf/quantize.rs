@@ -40,7 +40,11 @@ pub fn quantize(gguf_type: GgufType, values: &[f32]) -> Result<Vec<u8>> {
         }
     };
     let size = gguf_type.block();
-    require!(values.len() % size == 0, "{} numbers are no whole blocks of {size}: fill up with zeros", values.len());
+    require!(
+        values.len().is_multiple_of(size),
+        "{} numbers are no whole blocks of {size}: fill up with zeros",
+        values.len()
+    );
     let finite = values.iter().position(|value| !value.is_finite());
     require!(finite.is_none(), "number {} is not finite, and can't be quantized", finite.unwrap_or_default());
     let mut out = vec![0; values.len() / size * gguf_type.block_bytes()];
