@@ -85,6 +85,7 @@ pub use {half, wgpu};
 mod error;
 pub mod gpu;
 pub mod guide;
+pub mod import;
 pub mod kernels;
 pub mod numeric;
 pub mod ops;

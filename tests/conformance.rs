@@ -11,6 +11,8 @@ mod common;
 mod compare;
 #[path = "../examples/conformance/device.rs"]
 mod device;
+#[path = "../examples/conformance/gguf.rs"]
+mod gguf;
 #[path = "../examples/conformance/ops.rs"]
 mod ops;
 

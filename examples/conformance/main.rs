@@ -5,6 +5,7 @@ mod array;
 mod case;
 mod compare;
 mod device;
+mod gguf;
 mod ops;
 mod report;
 

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::array::{Array, Elements};
 use crate::case::Case;
 use crate::device::Device;
+use crate::gguf;
 
 /// The outputs of a case, as this crate computes them.
 pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
@@ -35,6 +36,8 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteConv2D" => tflite_conv(case, device),
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
+        "GgufQuantize" => return gguf::quantize(case),
+        "GgufDequantize" => return gguf::dequantize(case),
         other => return Err(format!("operator {other} is not implemented").into()),
     };
     Ok(vec![Array::of(&output?)?])

@@ -10,6 +10,9 @@ use crate::tensor::{Granularity, Tensor};
 use half::f16;
 
 /// The codes of a weight matrix.
+///
+/// Unsigned codes are for formats whose offset or real zero point belongs to them and would not be exact if it were moved to
+/// signed ones (`d · q + m` in f16). Everywhere else subtract half the range from codes and zero points alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codes {
@@ -25,6 +28,18 @@ pub enum Codes {
     Int6,
     /// −128 … 127
     Int8,
+    /// 0 … 3, handed over and stored minus 2
+    Uint2,
+    /// 0 … 7, handed over and stored minus 4
+    Uint3,
+    /// 0 … 15, handed over and stored minus 8
+    Uint4,
+    /// 0 … 31, handed over and stored minus 16
+    Uint5,
+    /// 0 … 63, handed over and stored minus 32
+    Uint6,
+    /// 0 … 255, handed over and stored minus 128
+    Uint8,
     /// 4-bit places in a table of 16 integers, which are what is multiplied: IQ4_NL, and FP4 in halves.
     Table([i8; 16]),
 }
@@ -40,30 +55,40 @@ impl Codes {
     #[must_use]
     pub const fn bits(self) -> usize {
         match self {
-            Self::Int2 => 2,
-            Self::Int3 => 3,
-            Self::Int4 | Self::Table(_) => 4,
-            Self::Int5 => 5,
-            Self::Int6 => 6,
-            Self::Int8 => 8,
+            Self::Int2 | Self::Uint2 => 2,
+            Self::Int3 | Self::Uint3 => 3,
+            Self::Int4 | Self::Uint4 | Self::Table(_) => 4,
+            Self::Int5 | Self::Uint5 => 5,
+            Self::Int6 | Self::Uint6 => 6,
+            Self::Int8 | Self::Uint8 => 8,
         }
     }
 
-    /// The least and greatest code that is stored: integers for themselves, places of a table from 0 on.
+    /// What is added to a stored code to make the one that is meant: half the range of unsigned codes, else 0.
+    #[must_use]
+    pub const fn bias(self) -> i16 {
+        match self {
+            Self::Uint2 | Self::Uint3 | Self::Uint4 | Self::Uint5 | Self::Uint6 | Self::Uint8 => 1 << (self.bits() - 1),
+            _ => 0,
+        }
+    }
+
+    /// The least and greatest code that is stored: places of a table from 0 on, integers for themselves less the
+    /// [bias](Self::bias).
     #[must_use]
     pub const fn range(self) -> (i8, i8) {
         match self {
             Self::Table(_) => (0, 15),
-            Self::Int8 => (-128, 127),
+            Self::Int8 | Self::Uint8 => (-128, 127),
             _ => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
         }
     }
 
-    /// The integer that a code stands for.
-    pub(crate) const fn value(self, code: i8) -> i8 {
+    /// The integer that a stored code stands for.
+    pub(crate) const fn value(self, code: i8) -> i16 {
         match self {
-            Self::Table(values) => values[(code & 15) as usize],
-            _ => code,
+            Self::Table(values) => values[(code & 15) as usize] as i16,
+            _ => code as i16 + self.bias(),
         }
     }
 }
@@ -245,6 +270,7 @@ impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.codes {
             Codes::Table(_) => f.write_str("4-bit table")?,
+            codes if codes.bias() != 0 => write!(f, "uint{}", codes.bits())?,
             codes => write!(f, "int{}", codes.bits())?,
         }
         match self.group {

@@ -142,6 +142,15 @@ impl Weights {
         format::from_tensor(tensor)
     }
 
+    /// Bytes that matrices of a format take when they are packed, padding included, whatever the order of their columns as
+    /// long as no group has more of them than the format says.
+    ///
+    /// # Errors
+    /// If the format or the dimensions make no sense.
+    pub fn packed_bytes(format: WeightFormat, dimensions: [usize; 3]) -> Result<usize> {
+        Ok(Layout::new(&format, dimensions, None)?.words() * 4)
+    }
+
     /// How codes and scales are stored.
     #[must_use]
     pub fn format(&self) -> &WeightFormat {

@@ -1,0 +1,40 @@
+//! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. They are conversions on the CPU, whatever the device.
+
+use lowbit::import::gguf::{self, GgufType};
+
+use crate::Result;
+use crate::array::{Array, Elements};
+use crate::case::Case;
+
+fn gguf_type(case: &Case) -> Result<GgufType> {
+    let name: String = case.attribute("format")?.ok_or("the case names no format")?;
+    Ok(GgufType::from_name(&name).ok_or_else(|| format!("the GGUF type {name} is not implemented"))?)
+}
+
+/// Rows and what is in one.
+fn matrix(array: &Array) -> Result<[usize; 2]> {
+    Ok(<[usize; 2]>::try_from(&array.shape[..]).map_err(|_| format!("{:?} is no matrix", array.shape))?)
+}
+
+fn real_numbers(gguf_type: GgufType, [rows, k]: [usize; 2], blocks: &[u8]) -> Result<Array> {
+    Array::of(&gguf::weights(gguf_type, [1, rows, k], blocks)?.dequantize()?)
+}
+
+/// Numbers to blocks, and back.
+pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
+    let (gguf_type, x) = (gguf_type(case)?, case.input(0)?);
+    let [rows, k] = matrix(x)?;
+    let blocks = gguf::quantize(gguf_type, &x.floats()?)?;
+    let y = real_numbers(gguf_type, [rows, k], &blocks)?;
+    let shape = vec![rows, k / gguf_type.block() * gguf_type.block_bytes()];
+    Ok(vec![Array { shape, elements: Elements::U8(blocks) }, y])
+}
+
+/// Blocks to numbers.
+pub(crate) fn dequantize(case: &Case) -> Result<Vec<Array>> {
+    let (gguf_type, blocks) = (gguf_type(case)?, case.input(0)?);
+    let [rows, bytes] = matrix(blocks)?;
+    let Elements::U8(blocks) = &blocks.elements else { return Err("blocks are u8".into()) };
+    let k = bytes / gguf_type.block_bytes() * gguf_type.block();
+    Ok(vec![real_numbers(gguf_type, [rows, k], blocks)?])
+}

@@ -1,0 +1,350 @@
+//! GGUF files, versions 2 and 3, little end first: a strict reader that borrows the bytes and allocates nothing. It knows where
+//! metadata and tensors are; what metadata mean is for those who run models.
+//!
+//! ```text
+//! "GGUF", u32 version, u64 tensors, u64 pairs
+//! pairs      string key, u32 type, value               string = u64 length, bytes; array = u32 type, u64 count, values
+//! tensors    string name, u32 rank, u64 dimensions (innermost first), u32 type, u64 offset
+//! data       from the next multiple of the alignment on (general.alignment, else 32), tensors at their offsets
+//! ```
+
+use super::{GgufType, weights};
+use crate::error::{Error, Result, require};
+use crate::weights::Weights;
+
+/// Arrays in arrays go this deep.
+const MAX_DEPTH: usize = 4;
+
+/// The dimensions of a tensor.
+const MAX_RANK: u32 = 4;
+
+/// A GGUF file; it borrows the bytes, which may be a [map](crate::import::map()).
+///
+/// ```no_run
+/// use lowbit::import::{self, gguf::GgufFile};
+/// // SAFETY: nobody changes the file meanwhile.
+/// let bytes = unsafe { import::map("model.gguf")? };
+/// let file = GgufFile::parse(&bytes)?;
+/// for tensor in file.tensors() {
+///     println!("{} {:?} {}", tensor.name(), tensor.shape(), tensor.type_name());
+/// }
+/// let weights = file.tensor("blk.0.ffn_down.weight")?.weights()?;
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+///
+/// Source: `docs/gguf.md` in the repository `ggml-org/ggml`.
+#[derive(Debug, Clone, Copy)]
+pub struct GgufFile<'a> {
+    bytes: &'a [u8],
+    pairs: u64,
+    tensors: u64,
+    /// Where tensors are described.
+    descriptions: usize,
+    /// Where the data begin.
+    data: usize,
+}
+
+/// A metadata value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// An integer without a sign, of 8 to 64 bits.
+    Unsigned(u64),
+    /// An integer with a sign, of 8 to 64 bits.
+    Signed(i64),
+    /// An f32 or f64.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// A text.
+    Text(&'a str),
+    /// So many values; what they are is not looked at.
+    Array(u64),
+}
+
+/// A tensor of a GGUF file.
+#[derive(Debug, Clone, Copy)]
+pub struct GgufTensor<'a> {
+    name: &'a str,
+    rank: usize,
+    /// Innermost first, as in the file.
+    dimensions: [usize; MAX_RANK as usize],
+    type_id: u32,
+    /// What of the file is not before it.
+    data: &'a [u8],
+}
+
+/// A place in the file.
+#[derive(Debug, Clone)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: u64) -> Result<&'a [u8]> {
+        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        let taken = end.and_then(|end| self.bytes.get(self.at..end));
+        let Some(taken) = taken else {
+            return Err(Error::Request(format!(
+                "the GGUF file ends at byte {}, but {count} bytes are expected from byte {} on: it is truncated or damaged, \
+                 download it again",
+                self.bytes.len(),
+                self.at
+            )));
+        };
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N as u64)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str> {
+        let (at, length) = (self.at, self.u64()?);
+        std::str::from_utf8(self.take(length)?).map_err(|_| {
+            Error::Request(format!("the GGUF file has a text at byte {at} that is not UTF-8: it is damaged"))
+        })
+    }
+
+    fn value(&mut self, kind: u32, depth: usize) -> Result<Value<'a>> {
+        Ok(match kind {
+            0 => Value::Unsigned(self.array::<1>()?[0].into()),
+            1 => Value::Signed((self.array::<1>()?[0] as i8).into()),
+            2 => Value::Unsigned(u16::from_le_bytes(self.array()?).into()),
+            3 => Value::Signed(i16::from_le_bytes(self.array()?).into()),
+            4 => Value::Unsigned(self.u32()?.into()),
+            5 => Value::Signed(i32::from_le_bytes(self.array()?).into()),
+            6 => Value::Float(f32::from_le_bytes(self.array()?).into()),
+            7 => Value::Bool(self.array::<1>()?[0] != 0),
+            8 => Value::Text(self.text()?),
+            9 => {
+                let (kind, count) = (self.u32()?, self.u64()?);
+                require!(depth < MAX_DEPTH, "the GGUF file has arrays in arrays at byte {}: it is damaged", self.at);
+                match fixed_bytes(kind) {
+                    Some(bytes) => drop(self.take(count.saturating_mul(bytes))?),
+                    // Each takes some bytes, so that a count that isn't true ends with the file.
+                    None => (0..count).try_for_each(|_| self.value(kind, depth + 1).map(drop))?,
+                }
+                Value::Array(count)
+            }
+            10 => Value::Unsigned(self.u64()?),
+            11 => Value::Signed(i64::from_le_bytes(self.array()?)),
+            12 => Value::Float(f64::from_le_bytes(self.array()?)),
+            _ => {
+                let at = self.at;
+                return Err(Error::Request(format!(
+                    "the GGUF file has a value of type {kind} at byte {at}: it is damaged"
+                )));
+            }
+        })
+    }
+
+    fn pair(&mut self) -> Result<(&'a str, Value<'a>)> {
+        let key = self.text()?;
+        let kind = self.u32()?;
+        Ok((key, self.value(kind, 0)?))
+    }
+
+    /// A tensor's description, and the offset of its data.
+    fn tensor(&mut self) -> Result<(GgufTensor<'a>, u64)> {
+        let name = self.text()?;
+        let rank = self.u32()?;
+        require!(rank <= MAX_RANK, "the tensor {name:?} has {rank} dimensions, but at most {MAX_RANK} are known");
+        let mut dimensions = [1; MAX_RANK as usize];
+        for dimension in &mut dimensions[..rank as usize] {
+            let size = self.u64()?;
+            let known = usize::try_from(size).ok().filter(|&size| size <= i64::MAX as usize);
+            require!(known.is_some(), "the tensor {name:?} has a dimension of {size}: the file is damaged");
+            *dimension = known.unwrap_or_default();
+        }
+        let (type_id, offset) = (self.u32()?, self.u64()?);
+        Ok((GgufTensor { name, rank: rank as usize, dimensions, type_id, data: &[] }, offset))
+    }
+}
+
+/// The bytes of values that all take the same.
+fn fixed_bytes(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
+impl<'a> GgufFile<'a> {
+    /// Reads all that is before the data, and checks that the data are there.
+    ///
+    /// # Errors
+    /// If it is no GGUF file, of another version, damaged or truncated.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader { bytes, at: 0 };
+        require!(bytes.starts_with(b"GGUF"), "this is no GGUF file: it doesn't begin with \"GGUF\"");
+        reader.at = 4;
+        let version = reader.u32()?;
+        require!(
+            !(2..=3).contains(&version.swap_bytes()),
+            "the GGUF file has its big end first: convert it on the machine that made it"
+        );
+        require!(
+            (2..=3).contains(&version),
+            "the GGUF file has version {version}, but 2 and 3 are known: convert it again"
+        );
+        let (tensors, pairs) = (reader.u64()?, reader.u64()?);
+        let mut alignment = 32;
+        for _ in 0..pairs {
+            if let ("general.alignment", value) = reader.pair()? {
+                let Value::Unsigned(a @ 1..=0x1_0000) = value else {
+                    return Err(Error::Request(format!("the GGUF file has an alignment of {value:?}: it is damaged")));
+                };
+                alignment = a as usize;
+            }
+        }
+        let descriptions = reader.at;
+        for _ in 0..tensors {
+            reader.tensor()?;
+        }
+        // A file without data may end before.
+        let data = reader.at.next_multiple_of(alignment).min(bytes.len());
+        let file = Self { bytes, pairs, tensors, descriptions, data };
+        file.each_tensor().try_for_each(|tensor| tensor?.bytes().map(drop))?;
+        Ok(file)
+    }
+
+    /// The metadata, in the order of the file.
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
+        let mut reader = Reader { bytes: self.bytes, at: 24 };
+        (0..self.pairs).map_while(move |_| reader.pair().ok())
+    }
+
+    fn each_tensor(&self) -> impl Iterator<Item = Result<GgufTensor<'a>>> + use<'a> {
+        let mut reader = Reader { bytes: self.bytes, at: self.descriptions };
+        let (bytes, start_of_data) = (self.bytes, self.data);
+        (0..self.tensors).map(move |_| {
+            let (tensor, offset) = reader.tensor()?;
+            let start = usize::try_from(offset).ok().and_then(|offset| start_of_data.checked_add(offset));
+            let data = start.and_then(|start| bytes.get(start..));
+            require!(
+                data.is_some(),
+                "the data of {:?} begin {offset} bytes into the data, but there are {}: the file is truncated or damaged",
+                tensor.name,
+                bytes.len() - start_of_data
+            );
+            Ok(GgufTensor { data: data.unwrap_or_default(), ..tensor })
+        })
+    }
+
+    /// The tensors, in the order of the file.
+    pub fn tensors(&self) -> impl Iterator<Item = GgufTensor<'a>> + use<'a> {
+        self.each_tensor().map_while(Result::ok)
+    }
+
+    /// A tensor.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn tensor(&self, name: &str) -> Result<GgufTensor<'a>> {
+        let missing = || Error::Request(format!("the file has no tensor \"{name}\": take the name of one that it has"));
+        self.tensors().find(|tensor| tensor.name == name).ok_or_else(missing)
+    }
+}
+
+impl<'a> GgufTensor<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The dimensions, innermost last (a file has them the other way round).
+    #[must_use]
+    pub fn shape(&self) -> Vec<usize> {
+        self.dimensions[..self.rank].iter().rev().copied().collect()
+    }
+
+    /// The number of its type in files.
+    #[must_use]
+    pub fn type_id(&self) -> u32 {
+        self.type_id
+    }
+
+    /// Its type, if that is a quantized one that is known here.
+    #[must_use]
+    pub fn gguf_type(&self) -> Option<GgufType> {
+        GgufType::from_id(self.type_id)
+    }
+
+    /// The name of its type.
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        match (self.gguf_type(), self.type_id) {
+            (Some(known), _) => known.to_string(),
+            (None, 0) => "F32".to_string(),
+            (None, 1) => "F16".to_string(),
+            (None, 30) => "BF16".to_string(),
+            (None, id) => format!("type {id}"),
+        }
+    }
+
+    /// Matrices, rows and columns.
+    fn weight_dimensions(&self) -> Result<[usize; 3]> {
+        let [k, n, experts, rest] = self.dimensions;
+        require!(rest == 1, "{:?} is {:?}, but weights have at most three dimensions", self.name, self.shape());
+        Ok([experts, n, k])
+    }
+
+    /// Its bytes; of a type that is not known here, all that follow in the file.
+    ///
+    /// # Errors
+    /// If the file ends before.
+    pub fn bytes(&self) -> Result<&'a [u8]> {
+        let [k, n, experts, rest] = self.dimensions;
+        let rows = n.checked_mul(experts).and_then(|rows| rows.checked_mul(rest));
+        let plain = |bytes: usize| rows.and_then(|rows| rows.checked_mul(k)?.checked_mul(bytes));
+        let needed = match (self.gguf_type(), self.type_id) {
+            (Some(known), _) => Some(known.bytes([1, rows.unwrap_or(usize::MAX), k])?),
+            (None, 0) => plain(4),
+            (None, 1 | 30) => plain(2),
+            _ => return Ok(self.data),
+        };
+        let bytes = needed.and_then(|needed| self.data.get(..needed));
+        require!(
+            bytes.is_some(),
+            "{:?} {:?} in {} has {} bytes left in the file, and needs {}: the file is truncated or damaged, download it again",
+            self.name,
+            self.shape(),
+            self.type_name(),
+            self.data.len(),
+            needed.map_or("more than can be addressed".to_string(), |needed| needed.to_string())
+        );
+        Ok(bytes.unwrap_or_default())
+    }
+
+    /// Its weights: `[n, k]`, or `[experts, n, k]`.
+    ///
+    /// # Errors
+    /// As [`weights`], or if its type is not one of [`GgufType`].
+    pub fn weights(&self) -> Result<Weights> {
+        let Some(known) = self.gguf_type() else {
+            return Err(Error::Request(format!(
+                "{:?} is in {}, which is no quantized type that is known here: see GgufType",
+                self.name,
+                self.type_name()
+            )));
+        };
+        weights(known, self.weight_dimensions()?, self.bytes()?)
+    }
+}

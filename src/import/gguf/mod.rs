@@ -1,0 +1,417 @@
+//! The quantized types of GGUF files (ggml's): blocks into [`Weights`], block for block. Files are read in `file`, real numbers
+//! quantized in `quantize`.
+
+mod file;
+mod quantize;
+
+use std::fmt;
+
+use half::f16;
+
+use super::build;
+use crate::error::{Result, require};
+use crate::weights::{Codes, Group, Scales, WeightFormat, Weights};
+pub use file::{GgufFile, GgufTensor, Value};
+pub use quantize::quantize;
+
+/// A quantized type of GGUF files. With d, m from f16, s and t small integers, q the code and T a table of 16:
+///
+/// | type | codes of a block | bytes | real number | as [`Weights`] |
+/// |---|---|---|---|---|
+/// | `Q4_0`, `Q5_0` | 32 | 18, 22 | d · (q − 8), d · (q − 16) | the same |
+/// | `Q4_1`, `Q5_1` | 32 | 20, 24 | d · q + m | the same |
+/// | `Q8_0` | 32 | 34 | d · q | the same |
+/// | `Q2_K` | 16 · 16 | 84 | d · s · q − m · t | the same, −m for m |
+/// | `Q3_K` | 16 · 16 | 110 | d · s · (q − 4) | the same |
+/// | `Q4_K`, `Q5_K` | 8 · 32 | 144, 176 | d · s · q − m · t | the same, −m for m |
+/// | `Q6_K` | 16 · 16 | 210 | d · s · (q − 32) | the same |
+/// | `IQ4_NL` | 32 | 18 | d · T\[q\] | the same |
+/// | `IQ4_XS` | 8 · 32 | 136 | d · s · T\[q\] | the same |
+/// | `MXFP4` | 32 | 17 | 2^(e − 128) · T\[q\] | the same, or f32 scales if a number is below 2⁻¹²⁷ |
+/// | `NVFP4` | 4 · 16 | 36 | ½ · s · T\[q\], s in E4M3 | f16 scales |
+///
+/// Source: `ggml-quants.c` in the repository `ggml-org/ggml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(non_camel_case_types, reason = "the names that everyone knows")]
+#[expect(missing_docs, reason = "the table above")]
+pub enum GgufType {
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q3_K,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+    MXFP4,
+    NVFP4,
+}
+
+/// Codes lie in planes: byte b of each `run` bytes holds `width` bits each of the codes b, b + run, b + 2 · run …, low bits
+/// first, which go `shift` bits up in the code.
+struct Plane {
+    at: usize,
+    bytes: usize,
+    width: usize,
+    run: usize,
+    shift: usize,
+}
+
+impl Plane {
+    /// 32 codes of 4 bits from byte `at` on.
+    const fn nibbles(at: usize) -> Self {
+        Self::new(at, 16, 4, 16, 0)
+    }
+
+    const fn new(at: usize, bytes: usize, width: usize, run: usize, shift: usize) -> Self {
+        Self { at, bytes, width, run, shift }
+    }
+
+    fn read(&self, block: &[u8], codes: &mut [u8]) {
+        let per_byte = 8 / self.width;
+        let mask = ((1u16 << self.width) - 1) as u8;
+        let bytes = &block[self.at..self.at + self.bytes];
+        for (bytes, codes) in bytes.chunks(self.run).zip(codes.chunks_mut(self.run * per_byte)) {
+            for (i, codes) in codes.chunks_mut(self.run).enumerate() {
+                for (code, &byte) in codes.iter_mut().zip(bytes) {
+                    *code |= (byte >> (i * self.width) & mask) << self.shift;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the scales of a block.
+type ReadScales = fn(&[u8], &mut [Group], &mut [Group]);
+
+/// What there is to know about a type.
+struct Layout {
+    name: &'static str,
+    /// Its number in files.
+    id: u32,
+    block: usize,
+    bytes: usize,
+    planes: &'static [Plane],
+    format: WeightFormat,
+    scales: ReadScales,
+}
+
+impl GgufType {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2_K,
+        Self::Q3_K,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+        Self::IQ4_NL,
+        Self::IQ4_XS,
+        Self::MXFP4,
+        Self::NVFP4,
+    ];
+
+    /// The type of this name, such as `Q4_K`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|of| of.name() == name)
+    }
+
+    /// The type of this number in files.
+    #[must_use]
+    pub fn from_id(id: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|of| of.id() == id)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.layout().name
+    }
+
+    /// Its number in files.
+    #[must_use]
+    pub fn id(self) -> u32 {
+        self.layout().id
+    }
+
+    /// Codes of a block. Rows are whole blocks.
+    #[must_use]
+    pub fn block(self) -> usize {
+        self.layout().block
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.layout().bytes
+    }
+
+    /// Bits that a weight takes in the file.
+    #[must_use]
+    pub fn bits_per_weight(self) -> f64 {
+        self.block_bytes() as f64 * 8.0 / self.block() as f64
+    }
+
+    /// How its weights are stored here.
+    #[must_use]
+    pub fn format(self) -> WeightFormat {
+        self.layout().format
+    }
+
+    /// Bytes of so many weights in a file.
+    ///
+    /// # Errors
+    /// If rows of `dimensions[2]` weights are no whole blocks, or there are too many.
+    pub fn bytes(self, dimensions: [usize; 3]) -> Result<usize> {
+        let [experts, n, k] = dimensions;
+        let (block, bytes) = (self.block(), self.block_bytes());
+        require!(
+            k % block == 0,
+            "rows of {k} weights are no whole blocks of {self}, which hold {block}: the file is damaged, or another tensor's \
+             dimensions were given"
+        );
+        let total = (k / block).checked_mul(bytes).and_then(|row| row.checked_mul(n)?.checked_mul(experts));
+        require!(total.is_some(), "{dimensions:?} weights are more than can be addressed: the file is damaged");
+        Ok(total.unwrap_or_default())
+    }
+
+    const fn layout(self) -> &'static Layout {
+        &LAYOUTS[self as usize]
+    }
+}
+
+/// In the order of the types.
+const LAYOUTS: [Layout; 14] = [
+    simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::Int4, Scales::F16, scale),
+    simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::Uint4, Scales::F16Offset, scale_and_offset),
+    simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::Int5, Scales::F16, scale),
+    simple(
+        "Q5_1",
+        7,
+        24,
+        &[Plane::nibbles(8), Plane::new(4, 4, 1, 1, 4)],
+        Codes::Uint5,
+        Scales::F16Offset,
+        scale_and_offset,
+    ),
+    simple("Q8_0", 8, 34, &[Plane::new(2, 32, 8, 32, 0)], Codes::Int8, Scales::F16, scale),
+    Layout {
+        planes: &[Plane::new(16, 64, 2, 32, 0)],
+        format: WeightFormat::new(Codes::Uint2, 16, Scales::NestedOffset(16)),
+        ..nested("Q2_K", 10, 84, q2_k_scales)
+    },
+    Layout {
+        planes: &[Plane::new(32, 64, 2, 32, 0), Plane::new(0, 32, 1, 32, 2)],
+        format: WeightFormat::new(Codes::Int3, 16, Scales::Nested(16)),
+        ..nested("Q3_K", 11, 110, q3_k_scales)
+    },
+    Layout {
+        planes: &[Plane::new(16, 128, 4, 32, 0)],
+        format: WeightFormat::new(Codes::Uint4, 32, Scales::NestedOffset(8)),
+        ..nested("Q4_K", 12, 144, q4_k_scales)
+    },
+    Layout {
+        planes: &[Plane::new(48, 128, 4, 32, 0), Plane::new(16, 32, 1, 32, 4)],
+        format: WeightFormat::new(Codes::Uint5, 32, Scales::NestedOffset(8)),
+        ..nested("Q5_K", 13, 176, q4_k_scales)
+    },
+    Layout {
+        planes: &[Plane::new(0, 128, 4, 64, 0), Plane::new(128, 64, 2, 32, 4)],
+        format: WeightFormat::new(Codes::Int6, 16, Scales::Nested(16)),
+        ..nested("Q6_K", 14, 210, q6_k_scales)
+    },
+    simple("IQ4_NL", 20, 18, &[Plane::nibbles(2)], Codes::IQ4_NL, Scales::F16, scale),
+    Layout {
+        planes: &[Plane::new(8, 128, 4, 16, 0)],
+        format: WeightFormat::new(Codes::IQ4_NL, 32, Scales::Nested(8)),
+        ..nested("IQ4_XS", 23, 136, iq4_xs_scales)
+    },
+    simple("MXFP4", 39, 17, &[Plane::nibbles(1)], Codes::E2M1_DOUBLED, Scales::E8M0, power_of_two),
+    Layout {
+        block: 64,
+        format: WeightFormat::new(Codes::E2M1_DOUBLED, 16, Scales::F16),
+        ..simple("NVFP4", 40, 36, &[Plane::new(4, 32, 4, 8, 0)], Codes::E2M1_DOUBLED, Scales::F16, nvfp4_scales)
+    },
+];
+
+/// A type whose blocks of 32 share a scale.
+const fn simple(
+    name: &'static str,
+    id: u32,
+    bytes: usize,
+    planes: &'static [Plane],
+    codes: Codes,
+    scales: Scales,
+    read: ReadScales,
+) -> Layout {
+    Layout { name, id, block: 32, bytes, planes, format: WeightFormat::new(codes, 32, scales), scales: read }
+}
+
+/// A type whose blocks of 256 have scales of scales; codes are the caller's to say.
+const fn nested(name: &'static str, id: u32, bytes: usize, read: ReadScales) -> Layout {
+    Layout { block: 256, ..simple(name, id, bytes, &[], Codes::Int8, Scales::F16, read) }
+}
+
+impl fmt::Display for GgufType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The weights of a tensor `[experts, n, k]` (ggml counts dimensions from the innermost: k, n, experts) from its blocks, the
+/// same numbers bit for bit.
+///
+/// ```
+/// use lowbit::import::gguf::{self, GgufType};
+/// let values: Vec<f32> = (0..32).map(|i| 127.0 - i as f32).collect();
+/// let blocks = gguf::quantize(GgufType::Q8_0, &values)?;
+/// let weights = gguf::weights(GgufType::Q8_0, [1, 1, 32], &blocks)?;
+/// assert_eq!(weights.dequantize()?.values::<f32>()?, values);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+///
+/// # Errors
+/// If rows are no whole blocks, there are more or fewer blocks than the dimensions say, a scale is not finite, or there is not
+/// enough memory.
+pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Result<Weights> {
+    let expected = gguf_type.bytes(dimensions)?;
+    require!(
+        blocks.len() == expected,
+        "{dimensions:?} weights of {gguf_type} are {expected} bytes, but {} were given: the file is truncated, or another \
+         tensor's dimensions were given",
+        blocks.len()
+    );
+    let layout = gguf_type.layout();
+    let mut format = layout.format;
+    if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
+        format.scales = Scales::F32;
+    }
+    let row_bytes = dimensions[2] / layout.block * layout.bytes;
+    let groups_per_block = layout.block / format.group;
+    let supers_per_block = usize::from(matches!(format.scales, Scales::Nested(_) | Scales::NestedOffset(_)));
+    // Codes are stored minus half their range, signed or not; places of a table and whole bytes are what they are.
+    let half = if matches!(format.codes, Codes::Table(_) | Codes::Int8) { 0 } else { 1u8 << (format.codes.bits() - 1) };
+    build(blocks.len(), format, dimensions, |row, codes, groups, supers| {
+        let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
+        let mut scratch = [0u8; 256];
+        for (i, (block, codes)) in blocks.zip(codes.chunks_exact_mut(layout.block)).enumerate() {
+            let scratch = &mut scratch[..layout.block];
+            scratch.fill(0);
+            for plane in layout.planes {
+                plane.read(block, scratch);
+            }
+            for (code, &read) in codes.iter_mut().zip(&*scratch) {
+                *code = read.wrapping_sub(half) as i8;
+            }
+            let groups = &mut groups[i * groups_per_block..][..groups_per_block];
+            (layout.scales)(block, groups, &mut supers[i * supers_per_block..][..supers_per_block]);
+            if format.scales == Scales::E8M0 {
+                // Only zeros have a smaller one here.
+                groups[0].scale = groups[0].scale.max(half_of_e8m0(1));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The f16 number at this place of a block.
+fn half(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+fn scale(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
+    groups[0] = Group::scale(half(block, 0));
+}
+
+fn scale_and_offset(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
+    groups[0] = Group::new(half(block, 0), half(block, 2));
+}
+
+/// Low halves scale, high halves offsets.
+fn q2_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+    for (group, &byte) in groups.iter_mut().zip(block) {
+        *group = Group::new(f32::from(byte & 15), f32::from(byte >> 4));
+    }
+    supers[0] = Group::new(half(block, 80), -half(block, 82));
+}
+
+/// 6 bits: a half of one of the first 8 bytes, and a quarter of one of the next 4.
+fn q3_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+    let (low, high) = block[96..108].split_at(8);
+    for (i, group) in groups.iter_mut().enumerate() {
+        let bits = (low[i % 8] >> (4 * (i / 8)) & 15) | (high[i % 4] >> (2 * (i / 4)) & 3) << 4;
+        *group = Group::scale(f32::from(bits) - 32.0);
+    }
+    supers[0] = Group::scale(half(block, 108));
+}
+
+/// 6 bits: of the first 4 groups the low ones of bytes 0 … 3 (scales) and 4 … 7 (offsets), of the last 4 a half each of bytes
+/// 8 … 11 and the upper two bits of the first 8.
+fn q4_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+    let bytes = &block[4..16];
+    for (i, group) in groups.iter_mut().enumerate() {
+        let (scale, offset) = if i < 4 {
+            (bytes[i] & 63, bytes[i + 4] & 63)
+        } else {
+            let (scale, offset) = (bytes[i - 4] >> 6, bytes[i] >> 6);
+            (bytes[i + 4] & 15 | scale << 4, bytes[i + 4] >> 4 | offset << 4)
+        };
+        *group = Group::new(f32::from(scale), f32::from(offset));
+    }
+    supers[0] = Group::new(half(block, 0), -half(block, 2));
+}
+
+fn q6_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+    for (group, &byte) in groups.iter_mut().zip(&block[192..208]) {
+        *group = Group::scale(f32::from(byte as i8));
+    }
+    supers[0] = Group::scale(half(block, 208));
+}
+
+/// 6 bits: a half of bytes 4 … 7, and 2 bits each of the word before.
+fn iq4_xs_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+    let high = u16::from_le_bytes([block[2], block[3]]);
+    for (i, group) in groups.iter_mut().enumerate() {
+        let bits = u16::from(block[4 + i / 2] >> (4 * (i % 2)) & 15) | (high >> (2 * i) & 3) << 4;
+        *group = Group::scale(f32::from(bits) - 32.0);
+    }
+    supers[0] = Group::scale(half(block, 0));
+}
+
+/// 2^(e − 128): half of what E8M0 means, because the values of the table are doubled. ggml has no NaN here.
+fn power_of_two(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
+    groups[0] = Group::scale(half_of_e8m0(block[0]));
+}
+
+fn half_of_e8m0(e: u8) -> f32 {
+    let e = u32::from(e);
+    f32::from_bits(if e < 2 { 1 << (21 + e) } else { (e - 1) << 23 })
+}
+
+/// Whether a block of MXFP4 holds numbers (other than 0) whose scale of 2⁻¹²⁸ is too small for E8M0.
+fn has_scale_below_e8m0(block: &[u8]) -> bool {
+    block[0] == 0 && block[1..].iter().any(|byte| byte & 0x77 != 0)
+}
+
+/// Half of an E4M3 without its sign: the NaN is 0.
+fn nvfp4_scales(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
+    for (group, &byte) in groups.iter_mut().zip(block) {
+        let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+        let scale = match exponent {
+            _ if byte == 0x7f => 0.0,
+            0 => mantissa * 2f32.powi(-10),
+            _ => (8.0 + mantissa) * 2f32.powi(exponent - 11),
+        };
+        *group = Group::scale(scale);
+    }
+}

@@ -1,0 +1,129 @@
+//! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. How they were quantized is no matter here.
+
+use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, code_at, scales_with_zeros};
+use crate::error::{Result, require};
+use crate::weights::{Codes, Group, WeightFormat, Weights};
+
+/// What `qzeros` hold: `checkpoint_format` in a model's `quantize_config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ZeroPoints {
+    /// `gptq`: the zero point less 1, as nearly all checkpoints have it.
+    LessOne,
+    /// `gptq_v2`: the zero point.
+    AsIs,
+}
+
+/// The arrays of a layer with `n` outputs and `k` inputs, in codes of 2, 3, 4 or 8 bits:
+///
+/// ```text
+/// real[j, l] = scales[g, j] · (code[l, j] − zero[g, j])          g = g_idx[l], or l / group
+///
+/// qweight  i32 [k · bits / 32, n]        codes along k, low bits first; those of 3 bits lie across words
+/// qzeros   i32 [groups, n · bits / 32]   zero points along n, packed alike, 1 less in most checkpoints
+/// scales   f16, bf16 or f32 [groups, n]
+/// g_idx    i32 [k]                       in any order if the model was quantized with desc_act
+/// ```
+///
+/// Source: `auto_gptq/nn_modules/qlinear` in the repository `AutoGPTQ/AutoGPTQ`.
+///
+/// ```no_run
+/// use lowbit::import::gptq::{Gptq, ZeroPoints};
+/// use lowbit::import::{self, Safetensors};
+/// // SAFETY: nobody changes the file meanwhile.
+/// let bytes = unsafe { import::map("model.safetensors")? };
+/// let file = Safetensors::parse(&bytes)?;
+/// let layer = Gptq::read(&file, "model.layers.0.mlp.down_proj", 4, 128, ZeroPoints::LessOne)?;
+/// let weights = layer.weights()?;
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gptq<'a> {
+    /// The array `qweight`.
+    pub qweight: Array<'a>,
+    /// The array `qzeros`.
+    pub qzeros: Array<'a>,
+    /// The array `scales`.
+    pub scales: Array<'a>,
+    /// The array `g_idx`; `None` if groups are in order.
+    pub g_idx: Option<Array<'a>>,
+    /// `bits` of the configuration.
+    pub bits: usize,
+    /// `group_size` of the configuration; `usize::MAX` for −1, one group of the whole row.
+    pub group: usize,
+    /// How zero points are stored.
+    pub zero_points: ZeroPoints,
+}
+
+impl<'a> Gptq<'a> {
+    /// The arrays of the layer of this name in a file.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn read(
+        file: &Safetensors<'a>,
+        layer: &str,
+        bits: usize,
+        group: usize,
+        zero_points: ZeroPoints,
+    ) -> Result<Self> {
+        Ok(Self {
+            qweight: file.array(&format!("{layer}.qweight"))?,
+            qzeros: file.array(&format!("{layer}.qzeros"))?,
+            scales: file.array(&format!("{layer}.scales"))?,
+            g_idx: file.optional(&format!("{layer}.g_idx"))?,
+            bits,
+            group,
+            zero_points,
+        })
+    }
+
+    /// The packed matrix `[n, k]`, with the codes and scales of the layer: f16 scales stay f16, bf16 ones become f32. Zero
+    /// points are left out where all are the middle of the codes (`sym`).
+    ///
+    /// # Errors
+    /// If the shapes or types of the arrays don't fit each other, `bits` or `group`, a scale is not finite, `g_idx` has more
+    /// columns in a group than that holds, or there is not enough memory.
+    pub fn weights(&self) -> Result<Weights> {
+        let &Self { ref qweight, ref qzeros, ref scales, bits, group, .. } = self;
+        let codes = match bits {
+            2 => Codes::Int2,
+            3 => Codes::Int3,
+            4 => Codes::Int4,
+            8 => Codes::Int8,
+            _ => {
+                require!(false, "{bits} bits: GPTQ layers have 2, 3, 4 or 8");
+                Codes::Int8
+            }
+        };
+        require!(group > 0, "groups of 0 codes: give group_size of the configuration, and usize::MAX for -1");
+        qweight.expect_type("qweight", &[ElementType::Int32])?;
+        let [words, n] = qweight.matrix("qweight")?;
+        let k_bits = words.checked_mul(32).filter(|k_bits| k_bits % bits == 0);
+        require!(k_bits.is_some(), "qweight has {words} words along k, which are no whole codes of {bits} bits");
+        let k = k_bits.unwrap_or_default() / bits;
+        let groups = k.div_ceil(group);
+        scales.expect_type("scales", &FLOATS)?;
+        scales.expect_shape("scales", &[groups, n])?;
+        qzeros.expect_type("qzeros", &[ElementType::Int32])?;
+        let zero_words = n.saturating_mul(bits).div_ceil(32);
+        qzeros.expect_shape("qzeros", &[groups, zero_words])?;
+
+        let half = 1 << (bits - 1);
+        let less = i64::from(self.zero_points == ZeroPoints::LessOne);
+        let zero = |g: usize, row: usize| {
+            i64::from(code_at(|word| qzeros.word(g * zero_words + word), bits, row)) + less - half
+        };
+        let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row))).map(|(g, row)| zero(g, row));
+        let format = WeightFormat::new(codes, group, scales_with_zeros(scales.element_type(), zeros));
+        let input = qweight.bytes().len() + scales.bytes().len() + qzeros.bytes().len();
+        build_indexed(input, format, [1, n, k], self.g_idx.as_ref(), |row, codes, groups, _| {
+            for (l, code) in codes.iter_mut().enumerate() {
+                *code = (code_at(|word| qweight.word(word * n + row), bits, l) as i64 - half) as i8;
+            }
+            for (g, group) in groups.iter_mut().enumerate() {
+                *group = Group::new(scales.float(g * n + row), zero(g, row) as f32);
+            }
+            Ok(())
+        })
+    }
+}

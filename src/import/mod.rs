@@ -1,0 +1,306 @@
+//! Quantized weights as model files ship them, made into [`Weights`]: from layout to layout, code for code. Each format has a
+//! module; what they share, arrays in files and bounds on memory, is here. Nothing of a file is trusted.
+//!
+//! | module | layouts |
+//! |---|---|
+//! | [`gguf`] | the blocks of GGUF files, and the files |
+//! | [`gptq`] | `qweight`, `qzeros`, `scales` and `g_idx` of GPTQ checkpoints |
+//! | [`awq`] | `qweight`, `qzeros` and `scales` of AWQ checkpoints |
+//! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
+//! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
+//!
+//! Codes and scales are carried over as they are, never by way of real numbers, so [`Weights::dequantize`] gives what the
+//! format's definition gives. A conversion takes the memory of its result and a row per thread: map a file ([`map`]) and a
+//! tensor larger than half the memory imports.
+//!
+//! Files may be truncated, corrupt or hostile: every size is compared with the bytes that are there before anything is
+//! allocated, and what doesn't fit is an [`Error::Request`](crate::Error::Request) that says what to mend.
+
+pub mod awq;
+pub mod gguf;
+pub mod gptq;
+pub mod onnx;
+mod safetensors;
+pub mod torchao;
+
+use half::{bf16, f16};
+
+use crate::error::{Result, require};
+use crate::weights::{Group, Scales, WeightFormat, Weights};
+pub use safetensors::Safetensors;
+
+/// The numbers that arrays in files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ElementType {
+    /// 8 bits without a sign, or packed codes.
+    Uint8,
+    /// 8 bits in two's complement, or packed codes.
+    Int8,
+    /// 32 bits in two's complement, or packed codes.
+    Int32,
+    /// 64 bits in two's complement.
+    Int64,
+    /// IEEE half precision.
+    Float16,
+    /// The upper half of an f32.
+    Bfloat16,
+    /// IEEE single precision.
+    Float32,
+}
+
+impl ElementType {
+    /// Bytes of one number.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Uint8 | Self::Int8 => 1,
+            Self::Float16 | Self::Bfloat16 => 2,
+            Self::Int32 | Self::Float32 => 4,
+            Self::Int64 => 8,
+        }
+    }
+
+    /// Whether these are real numbers.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::Float16 | Self::Bfloat16 | Self::Float32)
+    }
+}
+
+/// An array as it lies in a file: numbers little end first, the last dimension innermost. It borrows the bytes.
+///
+/// ```
+/// use lowbit::import::{Array, ElementType};
+/// let scales = Array::new(ElementType::Float16, [1, 2], &[0x00, 0x3c, 0x00, 0x38])?; // 1.0, 0.5
+/// assert_eq!(scales.shape(), [1, 2]);
+/// assert!(Array::new(ElementType::Float16, [1, 3], &[0; 4]).is_err());
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Array<'a> {
+    element_type: ElementType,
+    shape: Vec<usize>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// An array of these bytes.
+    ///
+    /// # Errors
+    /// If there are more or fewer bytes than the shape has numbers for.
+    pub fn new(element_type: ElementType, shape: impl Into<Vec<usize>>, bytes: &'a [u8]) -> Result<Self> {
+        let shape = shape.into();
+        let needed = shape.iter().try_fold(element_type.bytes(), |product, &d| product.checked_mul(d));
+        require!(
+            needed == Some(bytes.len()),
+            "{element_type:?} {shape:?} doesn't take the {} bytes that were given: give all of the array, and nothing else",
+            bytes.len()
+        );
+        Ok(Self { element_type, shape, bytes })
+    }
+
+    /// What kind of numbers these are.
+    #[must_use]
+    pub fn element_type(&self) -> ElementType {
+        self.element_type
+    }
+
+    /// The dimensions.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn at<const N: usize>(&self, index: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.bytes[index * N..][..N]);
+        bytes
+    }
+
+    /// The real number in place `index`, exactly.
+    fn float(&self, index: usize) -> f32 {
+        match self.element_type {
+            ElementType::Float16 => f16::from_le_bytes(self.at(index)).to_f32(),
+            ElementType::Bfloat16 => bf16::from_le_bytes(self.at(index)).to_f32(),
+            ElementType::Float32 => f32::from_le_bytes(self.at(index)),
+            _ => self.integer(index) as f32,
+        }
+    }
+
+    /// The integer in place `index`.
+    fn integer(&self, index: usize) -> i64 {
+        match self.element_type {
+            ElementType::Int8 => i64::from(self.bytes[index] as i8),
+            ElementType::Int32 => i64::from(i32::from_le_bytes(self.at(index))),
+            ElementType::Int64 => i64::from_le_bytes(self.at(index)),
+            _ => i64::from(self.bytes[index]),
+        }
+    }
+
+    /// The word of 32 bits in place `index`.
+    fn word(&self, index: usize) -> u32 {
+        u32::from_le_bytes(self.at(index))
+    }
+
+    /// Refuses an array whose numbers are none of `types`.
+    fn expect_type(&self, name: &str, types: &[ElementType]) -> Result<()> {
+        require!(
+            types.contains(&self.element_type),
+            "{name} holds {:?}, but must hold {}",
+            self.element_type,
+            any_of(types)
+        );
+        Ok(())
+    }
+
+    /// Refuses another shape.
+    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        require!(
+            self.shape == shape,
+            "{name} is {:?}, but the other arrays and the group size make it {shape:?}: give those of one layer, and the \
+             group size of its configuration",
+            self.shape
+        );
+        Ok(())
+    }
+
+    /// The two dimensions of a matrix.
+    fn matrix(&self, name: &str) -> Result<[usize; 2]> {
+        let dimensions = <[usize; 2]>::try_from(&self.shape[..]);
+        require!(dimensions.is_ok(), "{name} is {:?}, but must have two dimensions", self.shape);
+        Ok(dimensions.unwrap_or_default())
+    }
+}
+
+/// `Float16, Bfloat16 or Float32`
+fn any_of(types: &[ElementType]) -> String {
+    let names: Vec<String> = types.iter().map(|of| format!("{of:?}")).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// What scales are.
+const FLOATS: [ElementType; 3] = [ElementType::Float16, ElementType::Bfloat16, ElementType::Float32];
+
+/// Code `index` of those that fill words one after the other, `bits` each, low bits first; a code may lie across two words.
+fn code_at(word: impl Fn(usize) -> u32, bits: usize, index: usize) -> u32 {
+    let (first, shift) = (index * bits / 32, index * bits % 32);
+    let low = word(first) >> shift;
+    let spilled = shift + bits > 32;
+    let value = if spilled { low | word(first + 1) << (32 - shift) } else { low };
+    value & ((1 << bits) - 1)
+}
+
+/// The narrowest format that holds scales of this type and these zero points exactly.
+fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> Scales {
+    let (mut least, mut greatest) = (0, 0);
+    zeros.for_each(|zero| (least, greatest) = (zero.min(least), zero.max(greatest)));
+    match (scales == ElementType::Float16, least < -128 || greatest > 127) {
+        (_, true) => Scales::F32RealZero,
+        (true, _) if least == greatest => Scales::F16,
+        (true, _) => Scales::F16Zero,
+        (false, _) if least == greatest => Scales::F32,
+        (false, _) => Scales::F32Zero,
+    }
+}
+
+/// Refuses matrices that would take far more memory than what they are made from: padding makes a matrix of one column or of
+/// one row many times as large, and a file of such is not what it seems.
+fn check_size(input: usize, format: WeightFormat, dimensions: [usize; 3]) -> Result<()> {
+    let packed = Weights::packed_bytes(format, dimensions)?;
+    let allowed = input.saturating_mul(2).saturating_add(32 << 20);
+    require!(
+        packed <= allowed,
+        "{} bytes of {format} {dimensions:?} would take {packed} bytes in memory, padded for kernels: matrices so narrow \
+         belong into a plain tensor",
+        input
+    );
+    Ok(())
+}
+
+/// [`Weights::build`] with bounds: `input` is how many bytes there are to convert.
+fn build(
+    input: usize,
+    format: WeightFormat,
+    dimensions: [usize; 3],
+    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+) -> Result<Weights> {
+    check_size(input, format, dimensions)?;
+    Weights::build(format, dimensions, finite(row))
+}
+
+/// [`Weights::build_indexed`] with bounds; the index is an array of groups, one for each column. Without one it is
+/// [`build`].
+fn build_indexed(
+    input: usize,
+    format: WeightFormat,
+    dimensions: [usize; 3],
+    index: Option<&Array<'_>>,
+    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+) -> Result<Weights> {
+    let Some(index) = index else { return build(input, format, dimensions, row) };
+    index.expect_type("g_idx", &[ElementType::Int32, ElementType::Int64])?;
+    let k = dimensions[2];
+    index.expect_shape("g_idx", &[k])?;
+    check_size(input, format, dimensions)?;
+    let group = format.group.min(k.max(1));
+    let mut members = vec![0usize; k.div_ceil(group)];
+    let mut groups = vec![0u32; k];
+    for (l, of) in groups.iter_mut().enumerate() {
+        let g = index.integer(l);
+        let known = usize::try_from(g).ok().filter(|&g| g < members.len());
+        require!(known.is_some(), "g_idx puts column {l} into group {g}, but there are {} groups", members.len());
+        let g = known.unwrap_or_default();
+        members[g] += 1;
+        require!(
+            members[g] <= group,
+            "g_idx puts more than {group} columns into group {g}: it doesn't belong to this group size"
+        );
+        *of = g as u32;
+    }
+    Weights::build_indexed(format, dimensions, &groups, finite(row))
+}
+
+/// Rows of which every scale and shift is a number.
+fn finite(
+    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+) -> impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync {
+    move |index, codes, groups, supers| {
+        row(index, codes, groups, supers)?;
+        let odd = groups.iter().chain(supers.iter()).find(|g| !(g.scale.is_finite() && g.shift.is_finite()));
+        if let Some(odd) = odd {
+            require!(
+                false,
+                "row {index} has a scale of {} with {} beside it: the file is damaged, or not of the format it is read as",
+                odd.scale,
+                odd.shift
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a file, mapped into memory: pages are read when they are touched, and may be dropped again.
+///
+/// # Errors
+/// If the file can't be opened or mapped.
+///
+/// # Safety
+/// Until the map is dropped, nobody may change or truncate the file: its bytes are ordinary memory to this program.
+#[cfg(not(target_arch = "wasm32"))]
+#[allow(unsafe_code, reason = "the caller vouches for the file")]
+pub unsafe fn map(path: impl AsRef<std::path::Path>) -> Result<memmap2::Mmap> {
+    let path = path.as_ref();
+    // SAFETY: the caller's, as this function says.
+    let mapped = std::fs::File::open(path).and_then(|file| unsafe { memmap2::Mmap::map(&file) });
+    mapped.map_err(|error| crate::Error::Request(format!("{} can't be mapped: {error}", path.display())))
+}

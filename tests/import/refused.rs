@@ -1,0 +1,217 @@
+//! What is refused, and what the caller is told to change.
+
+use lowbit::import::awq::Awq;
+use lowbit::import::gguf::{self, GgufFile, GgufType};
+use lowbit::import::gptq::{Gptq, ZeroPoints};
+use lowbit::import::onnx::MatMulNBits;
+use lowbit::import::torchao::{TensorClass, TorchAo};
+use lowbit::import::{Array, ElementType, Safetensors};
+use lowbit::{Error, Result};
+
+use crate::Random;
+use crate::fixtures::{Matrix, floats, safetensors};
+use crate::layouts::{awq_file, gptq_file, torchao_file};
+
+/// The message says all of this.
+fn refused<T>(result: Result<T>, parts: &[&str]) {
+    match result {
+        Err(Error::Request(message)) => {
+            let missing: Vec<_> = parts.iter().filter(|part| !message.contains(**part)).collect();
+            assert!(missing.is_empty(), "{message:?} doesn't say {missing:?}");
+        }
+        Err(other) => panic!("not a request: {other}"),
+        Ok(_) => panic!("accepted, but {parts:?} was expected"),
+    }
+}
+
+#[test]
+fn gguf_blocks() {
+    let weights = |t, dimensions, bytes: usize| gguf::weights(t, dimensions, &vec![0; bytes]);
+    refused(weights(GgufType::Q4_0, [1, 2, 33], 36), &["rows of 33", "Q4_0", "hold 32"]);
+    refused(weights(GgufType::Q4_0, [1, 2, 64], 71), &["72 bytes", "71 were given", "truncated"]);
+    refused(weights(GgufType::Q4_0, [1, 2, 64], 73), &["72 bytes", "73 were given"]);
+    refused(weights(GgufType::Q6_K, [usize::MAX, 2, 256], 210), &["more than can be addressed"]);
+    let infinite = [&[0, 0x7c][..], &[0; 16]].concat();
+    refused(gguf::weights(GgufType::Q4_0, [1, 1, 32], &infinite), &["row 0", "inf", "damaged"]);
+    refused(gguf::quantize(GgufType::Q4_0, &[0.0; 31]), &["31 numbers", "32", "zeros"]);
+    refused(gguf::quantize(GgufType::Q8_0, &[f32::NAN; 32]), &["number 0 is not finite"]);
+    refused(gguf::quantize(GgufType::Q4_1, &[-1e6; 32]), &["block 0", "too large", "f16"]);
+    refused(gguf::quantize(GgufType::Q4_K, &[0.0; 256]), &["Q4_K", "take Q4_0"]);
+}
+
+#[test]
+fn gguf_files() {
+    let whole = crate::ggml::file(GgufType::Q8_0, [1, 3, 64], &mut Random(1));
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        GgufFile::parse(&changed).map(|_| ())
+    };
+    let find = |text: &str| whole.windows(text.len()).position(|w| w == text.as_bytes()).expect("there") + text.len();
+    refused(GgufFile::parse(b"GGML"), &["no GGUF file"]);
+    refused(GgufFile::parse(&whole[..40]), &["ends at byte 40", "truncated"]);
+    refused(GgufFile::parse(&whole[..whole.len() - 1]), &["\"norm\" [3] in F32", "11 bytes left", "needs 12"]);
+    refused(changed(4, &[1, 0, 0, 0]), &["version 1", "2 and 3"]);
+    refused(changed(4, &[0, 0, 0, 3]), &["big end"]);
+    refused(changed(8, &[255; 8]), &["ends at byte"]);
+    refused(changed(16, &[255; 8]), &["damaged"]);
+    refused(changed(find("general.alignment") + 4, &[0; 4]), &["alignment of Unsigned(0)"]);
+    refused(changed(find("general.architecture"), &[77]), &["type 77"]);
+    refused(changed(find("general.architecture") + 12, &[255]), &["not UTF-8"]);
+    let tensor = find("\u{1}\0\0\0\0\0\0\0w");
+    refused(changed(tensor, &[5]), &["\"w\"", "5 dimensions", "at most 4"]);
+    refused(changed(tensor + 4, &[65]), &["rows of 65", "hold 32"]);
+    refused(changed(tensor + 4, &[0, 0, 0, 0, 0, 0, 0, 0x80]), &["\"w\"", "dimension of 9223372036854775808"]);
+    refused(changed(tensor + 12, &[255; 7]), &["[1, 72057594037927935, 64]", "damaged"]);
+    refused(changed(tensor + 32, &[255; 8]), &["\"w\"", "18446744073709551615 bytes into the data"]);
+    refused(changed(tensor + 28, &[0]), &["\"w\" [1, 3, 64] in F32", "needs 768"]);
+    let file = GgufFile::parse(&whole).expect("whole");
+    refused(file.tensor("v"), &["no tensor \"v\""]);
+    refused(file.tensor("norm").and_then(|tensor| tensor.weights()), &["\"norm\" is in F32", "GgufType"]);
+}
+
+#[test]
+fn arrays_and_safetensors() {
+    refused(Array::new(ElementType::Float32, [2, 3], &[0; 20]), &["[2, 3]", "20 bytes"]);
+    refused(Array::new(ElementType::Float32, [usize::MAX, 3], &[0; 20]), &["20 bytes"]);
+    refused(Safetensors::parse(b"short"), &["no safetensors file", "5 bytes"]);
+    refused(Safetensors::parse(&[255; 100]), &["8 MiB"]);
+    let whole = safetensors(&[("a", "F64", &[1], &[0; 8])], &[]);
+    refused(Safetensors::parse(&whole[..whole.len() - 1]), &["damaged", "again"]);
+    let file = Safetensors::parse(&whole).expect("whole");
+    refused(file.array("b"), &["no \"b\""]);
+    refused(file.array("a"), &["\"a\" holds F64"]);
+}
+
+#[test]
+fn onnx_nodes() {
+    let scales = floats(ElementType::Float32, &[1.0; 6]);
+    let scales = || Array::new(ElementType::Float32, [3, 2], &scales).expect("fits");
+    let node = |bits, block_size, b| MatMulNBits {
+        n: 3,
+        k: 40,
+        bits,
+        block_size,
+        b,
+        scales: scales(),
+        zero_points: None,
+        g_idx: None,
+    };
+    let b = [0u8; 96];
+    assert!(node(4, 32, &b).weights().is_ok());
+    refused(node(3, 32, &b).weights(), &["3 bits", "2, 4 or 8"]);
+    refused(node(4, 0, &b).weights(), &["blocks of 0"]);
+    refused(node(4, 33, &b).weights(), &["blocks of 33", "whole bytes"]);
+    refused(node(4, usize::MAX / 2, &b).weights(), &["whole bytes"]);
+    refused(node(4, 32, &b[1..]).weights(), &["B has 95", "make it 96"]);
+    refused(node(4, 64, &b).weights(), &["scales has 6", "make it 3"]);
+    refused(MatMulNBits { n: usize::MAX, ..node(4, 32, &b) }.weights(), &["more than can be addressed"]);
+    let zeros = |bytes: &'static [u8]| Some(Array::new(ElementType::Uint8, [bytes.len()], bytes).expect("fits"));
+    refused(
+        MatMulNBits { zero_points: zeros(&[0; 4]), ..node(4, 32, &b) }.weights(),
+        &["zero_points has 4", "make it 3"],
+    );
+    let integers = Array::new(ElementType::Int32, [1], &[0; 4]).expect("fits");
+    refused(
+        MatMulNBits { zero_points: Some(integers.clone()), ..node(4, 32, &b) }.weights(),
+        &["zero_points holds Int32", "Float16, Bfloat16, Float32 or Uint8"],
+    );
+    refused(MatMulNBits { scales: integers.clone(), ..node(4, 32, &b) }.weights(), &["scales holds Int32"]);
+    refused(MatMulNBits { g_idx: Some(integers), ..node(4, 32, &b) }.weights(), &["g_idx is [1]", "[40]"]);
+    let index = |g: i32| -> Vec<u8> { (0..40).flat_map(|_| g.to_le_bytes()).collect() };
+    for (g, said) in
+        [(2, "into group 2, but there are 2"), (-1, "into group -1"), (1, "more than 32 columns into group 1")]
+    {
+        let bytes = index(g);
+        let g_idx = Array::new(ElementType::Int32, [40], &bytes).ok();
+        refused(MatMulNBits { g_idx, ..node(4, 32, &b) }.weights(), &[said]);
+    }
+    let nan = floats(ElementType::Float32, &[f32::NAN; 6]);
+    let scales = Array::new(ElementType::Float32, [3, 2], &nan).expect("fits");
+    refused(MatMulNBits { scales, ..node(4, 32, &b) }.weights(), &["NaN"]);
+    // A column alone is padded to 32: legal where it is small, refused where the file is.
+    let thin = vec![0u8; 8_000_000];
+    let ones = floats(ElementType::Float16, &vec![1.0; 1_000_000 * 8]);
+    let node = MatMulNBits {
+        n: 1_000_000,
+        k: 8,
+        bits: 8,
+        block_size: 1,
+        b: &thin,
+        scales: Array::new(ElementType::Float16, [8_000_000], &ones).expect("fits"),
+        zero_points: None,
+        g_idx: None,
+    };
+    refused(node.weights(), &["would take", "padded"]);
+}
+
+#[test]
+fn gptq_layers() {
+    let m = Matrix::new(32, 64, 4, 32, &mut Random(3));
+    let bytes = gptq_file(&m, 0, ElementType::Float16, true);
+    let file = Safetensors::parse(&bytes).expect("whole");
+    let layer = |bits, group| Gptq::read(&file, "l", bits, group, ZeroPoints::AsIs).expect("all arrays");
+    assert!(layer(4, 32).weights().is_ok());
+    refused(Gptq::read(&file, "m", 4, 32, ZeroPoints::AsIs), &["no \"m.qweight\""]);
+    refused(layer(5, 32).weights(), &["5 bits", "2, 3, 4 or 8"]);
+    refused(layer(3, 32).weights(), &["8 words", "no whole codes of 3"]);
+    refused(layer(4, 0).weights(), &["groups of 0", "usize::MAX for -1"]);
+    refused(layer(4, 64).weights(), &["scales is [2, 32]", "[1, 32]", "group size"]);
+    refused(layer(8, 16).weights(), &["qzeros is [2, 4]", "[2, 8]"]);
+    refused(Gptq { qweight: layer(4, 32).scales, ..layer(4, 32) }.weights(), &["qweight holds Float16", "Int32"]);
+    refused(Gptq { scales: layer(4, 32).qweight, ..layer(4, 32) }.weights(), &["scales holds Int32"]);
+    refused(
+        Gptq { qweight: layer(4, 32).g_idx.expect("there"), ..layer(4, 32) }.weights(),
+        &["qweight is [64]", "two dim"],
+    );
+}
+
+#[test]
+fn awq_layers() {
+    let m = Matrix::new(16, 64, 4, 32, &mut Random(3));
+    let bytes = awq_file(&m, ElementType::Float16);
+    let file = Safetensors::parse(&bytes).expect("whole");
+    let layer = |group| Awq::read(&file, "l", group).expect("all arrays");
+    assert!(layer(32).weights().is_ok());
+    refused(layer(0).weights(), &["groups of 0"]);
+    refused(layer(128).weights(), &["scales is [2, 16]", "[1, 16]"]);
+    refused(Awq { qzeros: layer(32).qweight, ..layer(32) }.weights(), &["qzeros is [64, 2]", "[2, 2]"]);
+    refused(Awq { qweight: layer(32).scales, ..layer(32) }.weights(), &["qweight holds Float16"]);
+}
+
+#[test]
+fn torchao_weights() {
+    let m = Matrix::new(8, 64, 4, 32, &mut Random(3));
+    let bytes = torchao_file(&m, 1, TensorClass::Intx(4), ElementType::Float32, None);
+    let file = Safetensors::parse(&bytes).expect("whole");
+    let weight = || TorchAo::read(&file, "m.weight").expect("all arrays");
+    assert!(weight().weights().is_ok());
+    refused(TorchAo::read(&file, "n.weight"), &["nothing about \"n.weight\""]);
+    refused(TorchAo { class: TensorClass::Intx(3), ..weight() }.weights(), &["int3 in groups of 32", "-4..=3"]);
+    refused(TorchAo { class: TensorClass::Intx(9), ..weight() }.weights(), &["9 bits", "1 to 8"]);
+    refused(TorchAo { block_size: vec![1, 24], ..weight() }.weights(), &["[1, 24] don't divide [1, 8, 64]"]);
+    refused(TorchAo { block_size: vec![64], ..weight() }.weights(), &["block_size"]);
+    refused(TorchAo { block_size: vec![1, 0], ..weight() }.weights(), &["block_size"]);
+    refused(TorchAo { block_size: vec![1, 64], ..weight() }.weights(), &["scale has 16", "make it 8"]);
+    refused(TorchAo { qdata: weight().scale, ..weight() }.weights(), &["qdata holds Float32", "Int8"]);
+    for (about, said) in [
+        (r#"{"_type":"Int4Tensor"}"#, "no \"m._weight_qdata\""),
+        (r#"{"_type":"Int4TilePackedTo4dTensor"}"#, "is a Int4TilePackedTo4dTensor"),
+        (r#"{"_type":"IntxUnpackedToInt8Tensor"}"#, "target_dtype"),
+        ("{", "damaged"),
+    ] {
+        let bytes = safetensors(&[], &[("m.weight", about)]);
+        refused(TorchAo::read(&Safetensors::parse(&bytes).expect("whole"), "m.weight"), &[said]);
+    }
+    let scaled =
+        safetensors(&[("m._weight_act_pre_scale", "F32", &[1], &[0; 4])], &[("m.weight", r#"{"_type":"Int4Tensor"}"#)]);
+    refused(TorchAo::read(&Safetensors::parse(&scaled).expect("whole"), "m.weight"), &["act_pre_scale"]);
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+#[allow(unsafe_code, reason = "there is no such file to be changed")]
+fn a_file_that_is_not_there() {
+    // SAFETY: see above.
+    refused(unsafe { lowbit::import::map("no/such/file.gguf") }.map(|_| ()), &["no/such/file.gguf can't be mapped"]);
+}
