@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output, Pool,
-    Quantize, Requantization, Requantize, Table,
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
+    Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
@@ -144,12 +146,21 @@ fn ops() -> Result<Vec<Op>> {
         let conv = Conv::new(TensorType::new(lhs, [1, 8, 8, 3])?, filter).dynamic_lhs().output(Output::real());
         ops.push(conv.build()?.into());
     }
-    for format in [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32] {
+    let wide = [Format::Int16, Format::Uint16, Format::Int32];
+    for format in [&NARROW[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
-        ops.push(Quantize::new(tensor_type.clone())?.into());
-        ops.push(Dequantize::new(tensor_type.clone())?.into());
+        for float in FLOATS {
+            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+        }
         for stage in &stages {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
+        }
+    }
+    let castable = [&NARROW[..], &CODES, &FLOATS].concat();
+    for &from in &castable {
+        for &to in &castable {
+            ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
     }
     Ok(ops)

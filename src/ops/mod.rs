@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod cast;
 mod concat;
 mod conv;
 mod dynamic;
@@ -16,6 +17,7 @@ mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
@@ -52,6 +54,7 @@ pub enum Op {
     Multiply(Multiply),
     Pool(Pool),
     Table(Table),
+    Cast(Cast),
     Concat(Concat),
     Fused(Fused),
 }
@@ -69,6 +72,7 @@ macro_rules! each {
             Op::Multiply($op) => $value,
             Op::Pool($op) => $value,
             Op::Table($op) => $value,
+            Op::Cast($op) => $value,
             Op::Concat($op) => $value,
             Op::Fused($op) => $value,
         }
@@ -102,6 +106,7 @@ impl Op {
             Self::Multiply(_) => "multiply",
             Self::Pool(_) => "pool",
             Self::Table(_) => "table",
+            Self::Cast(_) => "cast",
             Self::Concat(_) => "concat",
             Self::Fused(_) => "fused",
         }
@@ -134,6 +139,7 @@ impl Op {
             Self::Multiply(op) => op.resized(inputs)?.into(),
             Self::Pool(op) => op.resized(inputs)?.into(),
             Self::Table(op) => op.resized(inputs)?.into(),
+            Self::Cast(op) => op.resized(inputs)?.into(),
             Self::Concat(op) => op.resized(inputs)?.into(),
             Self::Fused(op) => op.resized(inputs)?.into(),
         })
@@ -160,9 +166,12 @@ impl Op {
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
             Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
-            Self::Requantize(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Table(_) | Self::Pool(_) => {
-                Some(vec![true])
-            }
+            Self::Requantize(_)
+            | Self::Quantize(_)
+            | Self::Dequantize(_)
+            | Self::Table(_)
+            | Self::Pool(_)
+            | Self::Cast(_) => Some(vec![true]),
             Self::DynamicQuantize(op) => (op.granularity() == DynamicGranularity::Row && rank == 2).then(|| vec![true]),
             Self::Add(_) | Self::Multiply(_) => {
                 let output = &self.outputs()[0];
@@ -264,7 +273,21 @@ macro_rules! into_op {
         }
     )+};
 }
-into_op!(Matmul, Conv, Requantize, Quantize, Dequantize, DynamicQuantize, Add, Multiply, Pool, Table, Concat, Fused);
+into_op!(
+    Matmul,
+    Conv,
+    Requantize,
+    Quantize,
+    Dequantize,
+    DynamicQuantize,
+    Add,
+    Multiply,
+    Pool,
+    Table,
+    Cast,
+    Concat,
+    Fused
+);
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {
