@@ -43,7 +43,7 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 11] {
         (finite && y != 0.0).then(|| (x / y).to_bits()),
         (!x.is_nan()).then(|| lowbit::numeric::round_saturating(x, i32::MIN, i32::MAX) as u32),
         Some(if a >> 31 == 0 { a | 1 << 31 } else { !a }),
-        (!x.is_nan()).then(|| x as i32 as u32),
+        (!x.is_nan()).then_some(x as i32 as u32),
         Some(f16::from_f32(x).to_bits().into()),
         Some(f16::from_bits(a as u16).to_f32().to_bits()),
     ]

@@ -56,12 +56,9 @@ fn neutral(format: Format) -> i32 {
 }
 
 fn weights(format: Format, dimensions: &[usize], zero_point: i32) -> Result<Tensor> {
-    let elements = dimensions.iter().product();
-    let tensor = match format {
-        Format::Uint8 => Tensor::new(dimensions, vec![1u8; elements])?,
-        _ => Tensor::new(dimensions, vec![1i8; elements])?,
-    };
-    tensor.quantized(Quantization::tensor(0.5, zero_point))
+    let tensor_type = typed(format, dimensions, zero_point)?;
+    let words = vec![0; tensor_type.device_bytes() as usize / 4];
+    lowbit::pack::tensor(&tensor_type, &words)
 }
 
 fn requantizations() -> Result<Vec<Requantization>> {
@@ -112,10 +109,25 @@ fn ops() -> Result<Vec<Op>> {
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
             }
         }
-        for transposed in [false, true] {
-            let rhs = typed(lhs, &[16, 16], 0)?;
-            let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, rhs);
-            ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
+        for rhs in [&CODES[..], &NARROW].concat() {
+            for transposed in [false, true] {
+                let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, typed(rhs, &[16, 16], 0)?);
+                ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
+            }
+        }
+        // Narrow codes are all the same to a loop, but for a zero point other than that of the least code.
+        for (rhs, zero_point) in [(Format::Uint4, 0), (Format::Uint4, 1), (Format::Uint2, 0), (Format::Uint2, 1)] {
+            for output in &outputs {
+                for m in [1, 64] {
+                    let matmul = Matmul::new(typed(lhs, &[m, 16], 0)?, weights(rhs, &[16, 4], zero_point)?);
+                    ops.push(matmul.output(output.clone()).build()?.into());
+                }
+                for (channels, count, groups, kernel) in [(3, 4, 1, 3), (32, 16, 2, 3), (32, 8, 2, 3), (16, 4, 1, 1)] {
+                    let filter = weights(rhs, &[count, kernel, kernel, channels / groups], zero_point)?;
+                    let conv = Conv::new(typed(lhs, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+                    ops.push(conv.output(output.clone()).build()?.into());
+                }
+            }
         }
         for rhs in CODES {
             let types = || -> Result<_> { Ok((typed(lhs, &[8], 0)?, typed(rhs, &[8], 0)?)) };

@@ -41,6 +41,8 @@ parts! {
     PARAMS_CONV = "params/conv.wgsl";
     PARAMS_BINARY = "params/binary.wgsl";
     WEIGHT_INT8 = "weight/int8.wgsl";
+    WEIGHT_INT4 = "weight/int4.wgsl";
+    WEIGHT_INT2 = "weight/int2.wgsl";
     WEIGHT_WORDS = "weight/words.wgsl";
     ROWS_TABLE = "rows/table.wgsl" [TABLES];
     ROWS_INPUT = "rows/input.wgsl";
