@@ -1,7 +1,8 @@
 // out[r, c] = saturate(round_ties_even(input[r, c] / scale) + zero_point)     quantize to BITS-bit codes
 //
 // The division is one correctly rounded f32 division done in integers, so ties fall the same way on every device.
-// `decode` makes a float32 of what the input holds. NaN becomes the least code, infinity saturates; 32-bit codes have no zero point. One invocation owns one output word: LANES = 32 / BITS codes.
+// `decode` makes a float32 of what the input holds. NaN becomes the least code, infinity saturates; 32-bit codes have no zero
+// point. One invocation owns one output word: LANES = 32 / BITS codes.
 //
 // Meaning: reference/quantize.rs. Candidates: kernels/quantize.rs.
 

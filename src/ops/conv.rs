@@ -214,8 +214,8 @@ impl ConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image is not 8-bit or the weights wider, ranks or channels don't fit, groups don't divide, the window leaves the padded image,
-    /// the accumulator could overflow, or bias, multipliers or scales don't fit.
+    /// If the image is not 8-bit or the weights wider, ranks or channels don't fit, groups don't divide, the window leaves
+    /// the padded image, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
         require!(lhs.format().is_8_bit(), "the image: conv multiplies int8 or uint8, but this is {lhs}");
