@@ -109,6 +109,14 @@ fn shapes_and_tensors() -> Result<()> {
         ("permute a missing axis", tensor.permuted(&[0, HUGE]), &["2 axes"]),
         ("too few words", pack::tensor(tensor.tensor_type(), &[0; 7]), &["8 words", "7"]),
     ]);
+    let packed = |format, bytes: &[u8]| Tensor::from_packed(TensorType::new(format, [3, 3])?, bytes);
+    refused([
+        ("nine nibbles in 4 bytes", packed(Format::Int4, &[0; 4]), &["int4[3, 3]", "5 bytes", "4 were"]),
+        ("a byte for each nibble", packed(Format::Uint4, &[0; 9]), &["uint4[3, 3]", "5 bytes", "9 were"]),
+        ("nine crumbs in 4 bytes", packed(Format::Uint2, &[0; 4]), &["uint2[3, 3]", "3 bytes", "4 were"]),
+        ("nine f16 in 9 bytes", packed(Format::Float16, &[0; 9]), &["float16[3, 3]", "18 bytes", "9 were"]),
+        ("no bytes", packed(Format::Parameters, &[]), &["72 bytes", "0 were"]),
+    ]);
     refused([
         ("u8 of int8", tensor.values::<u8>().map(|_| ()), &["int8", "uint8"]),
         ("f32 of int8", tensor.values::<f32>().map(|_| ()), &["int8", "float32"]),
