@@ -1,4 +1,4 @@
-//! int8 matmul of m rows with 1024 × 1024 weights, to accumulators and to codes, every candidate; Gelem/s are GOPS (a
+//! Matmul of m int8 rows with 1024 × 1024 weights of 8, 4 and 2 bits, every candidate; Gelem/s are GOPS (a
 //! product and a sum are two). Run one size: `cargo bench --bench matmul -- m=128`; other ops are in the files beside it.
 
 #[path = "../tests/common/mod.rs"]
@@ -16,9 +16,15 @@ const K: usize = 1024;
 fn matmul(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(1);
     let scales: Vec<f32> = (0..N).map(|_| random.scale()).collect();
-    let weights = random.codes(Format::Int8, &[K, N]).quantized(Quantization::symmetric_axis(1, scales))?;
     let codes = Requantization::new(Format::Int8, 2.0, -3)?.relu();
-    for (name, output) in [("accumulators", Output::Accumulator), ("codes", codes.into())] {
+    let cases: [(&str, Format, Output); 4] = [
+        ("accumulators", Format::Int8, Output::Accumulator),
+        ("codes", Format::Int8, codes.into()),
+        ("accumulators, int4 weights", Format::Int4, Output::Accumulator),
+        ("accumulators, int2 weights", Format::Int2, Output::Accumulator),
+    ];
+    for (name, format, output) in cases {
+        let weights = random.codes(format, &[K, N]).quantized(Quantization::symmetric_axis(1, scales.clone()))?;
         for m in [1, 16, 128, 512] {
             let lhs = random.quantized(Format::Int8, &[m, K]);
             let build = |lhs: &Tensor| -> Result<Op> {

@@ -1,6 +1,6 @@
 // packed[b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
 //
-// Input is int8 or uint8 rows: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
+// Input is rows of WEIGHT_BITS-bit codes: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
 // weight/int8.wgsl. One invocation owns one quad of columns of one batch.
 //
 // Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/matmul.rs.
@@ -21,15 +21,17 @@ struct Params {
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // per column: scale (f32 bits), zero point
 @group(0) @binding(6) var<storage, read_write> packed: array<vec4<u32>>;
 
-// The byte at (k, column) as int8 bits, zero outside.
+const LANES: u32 = 32u / WEIGHT_BITS;
+
+// The code at (k, column) less WEIGHT_SHIFT, as int8 bits; zero outside. Flipping the top bit takes the shift away.
 fn load_code(batch: u32, k: u32, column: u32) -> u32 {
     if (k >= params.k || column >= params.n) {
         return 0u;
     }
     let row = select(batch * params.k + k, batch * params.n + column, TRANSPOSED);
     let place = select(column, k, TRANSPOSED);
-    let word = input[row * params.input_words + place / 4u] ^ WEIGHT_FLIP;
-    return (word >> (8u * (place % 4u))) & 0xffu;
+    let word = input[row * params.input_words + place / LANES] ^ WEIGHT_FLIP;
+    return (word >> (WEIGHT_BITS * (place % LANES))) & ((1u << WEIGHT_BITS) - 1u);
 }
 
 @compute @workgroup_size(GROUP_X)

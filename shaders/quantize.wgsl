@@ -1,7 +1,8 @@
-// out[r, c] = saturate(round_ties_even(input[r, c] / scale) + zero_point)     quantize f32 to BITS-bit codes
+// out[r, c] = saturate(round_ties_even(input[r, c] / scale) + zero_point)     quantize to BITS-bit codes
 //
 // The division is one correctly rounded f32 division done in integers, so ties fall the same way on every device.
-// NaN becomes the least code, infinity saturates; 32-bit codes have no zero point. One invocation owns one output word: LANES = 32 / BITS codes.
+// `decode` makes a float32 of what the input holds. NaN becomes the least code, infinity saturates; 32-bit codes have no zero
+// point. One invocation owns one output word: LANES = 32 / BITS codes.
 //
 // Meaning: reference/quantize.rs. Candidates: kernels/quantize.rs.
 
@@ -13,15 +14,14 @@ struct Params {
     words: u32,                // output words in all
     low: i32,                  // least and greatest code of the format
     high: i32,
+    input_words: u32,          // words of one input row
     unused_0: u32,
     unused_1: u32,
-    unused_2: u32,
 }
 
 const LANES: u32 = 32u / BITS;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense rows
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // scale (f32 bits), zero point
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -52,7 +52,7 @@ fn main(
         let column = first + lane;
         if (column < params.n) {
             let entry = parameters[base + parameter_column(column)];
-            let code = quantize(input[row * params.n + column], entry.x, bitcast<i32>(entry.y));
+            let code = quantize(decode(load_element(row, column)), entry.x, bitcast<i32>(entry.y));
             word |= (bitcast<u32>(code) & (0xffffffffu >> (32u - BITS))) << ((lane * BITS) & 31u);
         }
     }

@@ -17,7 +17,7 @@
 //! | To … | use |
 //! |---|---|
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
-//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Concat`](ops::Concat) |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat) |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |
@@ -73,10 +73,10 @@
 //! step by step. Convolutions take images as `[batch, spatial…, channels]`.
 //!
 //! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
-//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. Codes and floats
-//! of b < 32 bits take ⌈k · b / 128⌉ · 16 bytes a row, the first in the low bits; int32 and float32 lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero
-//! point. A buffer has at least 16 bytes ([`TensorType::device_bytes`]). The crate's `wgpu` and `half` are
-//! re-exported.
+//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. In general a row
+//! of b < 32 bits an element takes ⌈k · b / 128⌉ · 16 bytes, of several in a byte the first in its low bits; int32 and float32
+//! lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero point. A buffer has at least 16 bytes
+//! ([`TensorType::device_bytes`]). The crate's `wgpu` and `half` are re-exported.
 //!
 //! Without a GPU a CPU library serves you better: the reference is written to be right, not fast.
 

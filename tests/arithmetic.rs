@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Random, context};
+use half::f16;
 
 const MAIN: &str = "
 @group(0) @binding(0) var<storage, read> pairs: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 8>>;
+@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 11>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -22,11 +23,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     results[id.x][5] = f32_divide(a, b);
     results[id.x][6] = bitcast<u32>(f32_round_to_i32(a));
     results[id.x][7] = f32_order(a);
+    results[id.x][8] = bitcast<u32>(f32_truncate_to_i32(a));
+    results[id.x][9] = f16_from_f32(a);
+    results[id.x][10] = f32_from_f16(a & 0xffffu);
 }
 ";
 
 /// What Rust says of a pair; `None` where the shader's function isn't defined (NaN, division by zero).
-fn expected(a: u32, b: u32) -> [Option<u32>; 8] {
+fn expected(a: u32, b: u32) -> [Option<u32>; 11] {
     let product = u64::from(a) * u64::from(b);
     let (x, y) = (f32::from_bits(a), f32::from_bits(b));
     let finite = x.is_finite() && y.is_finite();
@@ -39,6 +43,9 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 8] {
         (finite && y != 0.0).then(|| (x / y).to_bits()),
         (!x.is_nan()).then(|| lowbit::numeric::round_saturating(x, i32::MIN, i32::MAX) as u32),
         Some(if a >> 31 == 0 { a | 1 << 31 } else { !a }),
+        (!x.is_nan()).then_some(x as i32 as u32),
+        Some(f16::from_f32(x).to_bits().into()),
+        Some(f16::from_bits(a as u16).to_f32().to_bits()),
     ]
 }
 
@@ -65,6 +72,13 @@ fn shader_arithmetic_is_ieee() {
         0x7f00_0000,
         0x3fff_ffff,
         0x0100_0000,
+        0x477f_efff,
+        0x477f_f000,
+        0x3880_0000,
+        0x387f_ffff,
+        0x3300_0000,
+        0x3300_0001,
+        0x32ff_ffff,
     ];
     let signed: Vec<u32> = special.iter().flat_map(|&bits| [bits, bits | 1 << 31]).collect();
     let mut pairs: Vec<[u32; 2]> = signed.iter().flat_map(|&a| signed.iter().map(move |&b| [a, b])).collect();
@@ -74,13 +88,34 @@ fn shader_arithmetic_is_ieee() {
         let near = (b & 0x807f_ffff) | (a & 0x7f80_0000).wrapping_add(((random.next() % 5) as u32) << 23) & 0x7f80_0000;
         pairs.push(if i % 2 == 0 { [a, b] } else { [a, near] });
     }
+    // Where float16 ends, rounds and has ties.
+    pairs.extend((0..=u16::MAX).map(|bits| {
+        let half = f16::from_bits(bits).to_f32().to_bits();
+        [half.wrapping_add(0x1000).wrapping_add_signed(random.integer(-1, 1) as i32), bits.into()]
+    }));
     pairs.resize(pairs.len().next_multiple_of(64), [0, 0]);
 
-    let source =
-        [MAIN, include_str!("../shaders/lib/multiply_wide.wgsl"), include_str!("../shaders/lib/float_bits.wgsl")];
+    let source = [
+        MAIN,
+        include_str!("../shaders/lib/multiply_wide.wgsl"),
+        include_str!("../shaders/lib/float_bits.wgsl"),
+        include_str!("../shaders/lib/float16_bits.wgsl"),
+    ];
     let results = launch(&context, &source.concat(), &pairs);
-    let names = ["wide.x", "wide.y", "from_i32", "multiply", "add", "divide", "round_to_i32", "order"];
-    for (pair, results) in pairs.iter().zip(results.chunks_exact(8)) {
+    let names = [
+        "wide.x",
+        "wide.y",
+        "from_i32",
+        "multiply",
+        "add",
+        "divide",
+        "round_to_i32",
+        "order",
+        "truncate_to_i32",
+        "f16",
+        "from_f16",
+    ];
+    for (pair, results) in pairs.iter().zip(results.chunks_exact(11)) {
         for ((expected, got), name) in expected(pair[0], pair[1]).iter().zip(results).zip(names) {
             if let Some(expected) = expected {
                 assert_eq!(got, expected, "{name} of {:#010x} and {:#010x}: got {got:#010x}", pair[0], pair[1]);
@@ -90,7 +125,7 @@ fn shader_arithmetic_is_ieee() {
     println!("{} pairs on {}", pairs.len(), context.description());
 }
 
-/// Runs the program over all pairs and returns eight words for each.
+/// Runs the program over all pairs and returns eleven words for each.
 fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u32> {
     let device = context.device();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -113,7 +148,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
             mapped_at_creation: false,
         })
     };
-    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 32));
+    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 44));
     context.queue().write_buffer(&input, 0, bytemuck::cast_slice(pairs));
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
@@ -130,7 +165,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
     pass.dispatch_workgroups(pairs.len() as u32 / 64, 1, 1);
     drop(pass);
     context.queue().submit([encoder.finish()]);
-    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 8]).expect("it fits");
+    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 11]).expect("it fits");
     let results = lowbit::DeviceTensor::from_buffer(results, output, 0).expect("a sound buffer");
     let results = context.download_blocking(&results).expect("the device works");
     results.values::<i32>().expect("int32").iter().map(|&word| word as u32).collect()

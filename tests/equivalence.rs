@@ -4,15 +4,17 @@
 mod common;
 
 use common::{Random, check_op, context};
+use half::f16;
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output, Padding,
-    Pool, Quantize, Requantization, Requantize, Table,
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
+    Padding, Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{
     Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
 };
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
 
 /// m, n, k by intent.
@@ -103,7 +105,13 @@ fn matmul_batched_broadcast_and_dynamic_rhs() -> Result<()> {
     let cases: [(&[usize], &[usize]); 7] =
         [(&[2], &[2]), (&[3], &[1]), (&[1], &[3]), (&[2, 1], &[3]), (&[2, 3], &[]), (&[], &[4]), (&[0], &[1])];
     for (lhs_batch, rhs_batch) in cases {
-        for (lhs_format, rhs_format) in [(Format::Uint8, Format::Int8), (Format::Int8, Format::Uint8)] {
+        let formats = [
+            (Format::Uint8, Format::Int8),
+            (Format::Int8, Format::Uint8),
+            (Format::Uint8, Format::Int4),
+            (Format::Int8, Format::Uint2),
+        ];
+        for (lhs_format, rhs_format) in formats {
             for transposed in [false, true] {
                 for constant in [true, false] {
                     let (m, n, k) = (5, 7, 19);
@@ -269,11 +277,53 @@ fn conv_random() -> Result<()> {
     Ok(())
 }
 
+/// Weights of 4 and 2 bits: every loop that unpacks them, symmetric and not, per tensor and per column.
+#[test]
+fn narrow_weights() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(10));
+    let quantized = |random: &mut Random, format: Format, dimensions: &[usize], axis: usize| {
+        let codes = random.codes(format, dimensions);
+        let (extent, symmetric) = (dimensions[axis], random.next().is_multiple_of(2));
+        let zero_point = |random: &mut Random| if symmetric { 0 } else { random.zero_point(format) };
+        codes.quantized(if random.next().is_multiple_of(2) {
+            Quantization::tensor(random.scale(), zero_point(random))
+        } else {
+            let scales: Vec<f32> = (0..extent).map(|_| random.scale()).collect();
+            let zero_points: Vec<i32> = (0..extent.max(1)).map(|_| zero_point(random)).collect();
+            Quantization::new(Granularity::Axis(axis), scales, if extent == 0 { vec![0] } else { zero_points })
+        })
+    };
+    for (i, (name, [m, n, k])) in MATMUL_SHAPES.into_iter().enumerate() {
+        for j in 0..2 {
+            let lhs = random.quantized(CODES[j], &[m, k]);
+            let weights = quantized(&mut random, NARROW[(i + 2 * j) % 4], &[n, k], 0)?;
+            let output = outputs(&mut random, k, 0.0004)?.swap_remove((i + j) % 6);
+            let matmul = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output);
+            run(&context, &mut count, name, matmul.build()?, &[&lhs]);
+        }
+    }
+    // By shape: direct, in groups of whole vec4, of any size, depthwise without and with multiplier, and pointwise.
+    let convs = [(3, 5, 1, 3), (32, 16, 2, 3), (48, 12, 3, 2), (6, 6, 2, 3), (5, 5, 5, 3), (4, 8, 4, 3), (17, 9, 1, 1)];
+    for (channels, count_out, groups, kernel) in convs {
+        for (j, format) in NARROW.into_iter().enumerate() {
+            let image = random.quantized(CODES[j % 2], &[2, 5, 4, channels]);
+            let weights = quantized(&mut random, format, &[count_out, kernel, kernel, channels / groups], 0)?;
+            let output = outputs(&mut random, 9 * channels / groups, 0.0004)?.swap_remove(j + 1);
+            let conv = Conv::new(image.tensor_type().clone(), weights).groups(groups).padding(Padding::SameUpper);
+            let name = format!("{format} weights, {channels} channels in {groups} groups");
+            run(&context, &mut count, &name, conv.output(output).build()?, &[&image]);
+        }
+    }
+    println!("narrow weights: {count} combinations on {}", context.description());
+    Ok(())
+}
+
 #[test]
 fn quantize_dequantize_requantize() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(6));
-    let formats = [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32];
+    let formats = [&NARROW[..], &[Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32]].concat();
     let cases: [(&[usize], Granularity); 11] = [
         (&[], Granularity::Tensor),
         (&[97], Granularity::Tensor),
@@ -288,7 +338,7 @@ fn quantize_dequantize_requantize() -> Result<()> {
         (&[2, 12, 3, 6], Granularity::Blocks { axis: 1, size: 5 }),
     ];
     for (dimensions, granularity) in cases {
-        for format in formats {
+        for &format in &formats {
             let plain = TensorType::new(format, dimensions)?;
             let parameters = granularity.parameters(plain.shape())?;
             let power_of_two = random.next() % 2 == 0;
@@ -307,8 +357,13 @@ fn quantize_dequantize_requantize() -> Result<()> {
             let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
             let name = format!("{plain} {granularity:?}");
             run(&context, &mut count, &name, Quantize::new(codes_type.clone())?, &[&x]);
+            let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
+            let op = Quantize::new(codes_type.clone())?.input_format(Format::Float16)?;
+            run(&context, &mut count, &name, op, &[&Tensor::new(dimensions, halves)?]);
             let codes = random.codes(format, dimensions).quantized(quantization)?;
-            run(&context, &mut count, &name, Dequantize::new(codes_type.clone())?, &[&codes]);
+            let op = Dequantize::new(codes_type.clone())?;
+            run(&context, &mut count, &name, op.clone(), &[&codes]);
+            run(&context, &mut count, &name, op.output_format(Format::Float16)?, &[&codes]);
             for rounding in ROUNDINGS {
                 let spread = if format == Format::Int32 { 1e7 } else { 50.0 };
                 let output_format = random.pick(&CODES);
@@ -321,12 +376,51 @@ fn quantize_dequantize_requantize() -> Result<()> {
     let codes: Vec<i16> = (0..4000).map(|_| random.next() as i16).collect();
     for scale in [1e-45f32, 1.3e-41, 1e-38, 3e38, 1e35, 0.1] {
         let codes = Tensor::new([4000], codes.clone())?.quantized(Quantization::tensor(scale, 5))?;
-        run(&context, &mut count, "extreme scale", Dequantize::new(codes.tensor_type().clone())?, &[&codes]);
+        let op = Dequantize::new(codes.tensor_type().clone())?;
+        run(&context, &mut count, "extreme scale", op.clone(), &[&codes]);
+        run(&context, &mut count, "extreme scale", op.output_format(Format::Float16)?, &[&codes]);
         let x: Vec<f32> = (0..4000).map(|_| f32::from_bits(random.next() as u32)).collect();
         let x = Tensor::new([4000], x)?;
         run(&context, &mut count, "extreme scale", Quantize::new(codes.tensor_type().clone())?, &[&x]);
     }
     println!("quantize, dequantize, requantize: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn cast() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(8));
+    let integers = [&NARROW[..], &CODES].concat();
+    let formats = [&integers[..], &[Format::Float16, Format::Float32]].concat();
+    // All of float16 in rows that end within a word, and as many float32 around every rounding that a cast can do.
+    let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let reals = halves.iter().enumerate().map(|(i, x)| match i % 4 {
+        0 => f32::from_bits(random.next() as u32),
+        1 => random.integer(-600, 600) as f32 * 0.5,
+        2 => x.to_f32(),
+        // Half a step of float16 away, and one step of float32 from that.
+        _ => f32::from_bits((x.to_f32().to_bits() + 0x1000).wrapping_add_signed(random.integer(-1, 1) as i32)),
+    });
+    let reals: Vec<f32> = reals.collect();
+    let halves = Tensor::new([2048, 32], halves)?;
+    let reals = Tensor::new([2048, 32], reals)?;
+    for &to in &formats {
+        for dimensions in [vec![], vec![0, 3], vec![5, 1], vec![3, 7], vec![2, 3, 33], vec![4, 129]] {
+            for &from in &integers {
+                let x = random.codes(from, &dimensions);
+                run(&context, &mut count, &format!("{from} to {to}"), Cast::new(x.tensor_type().clone(), to)?, &[&x]);
+            }
+        }
+        for x in [&halves, &reals] {
+            for dimensions in [vec![2048, 32], vec![64, 1024]] {
+                let x = x.reshaped(dimensions)?;
+                let name = format!("{} to {to}", x.tensor_type());
+                run(&context, &mut count, &name, Cast::new(x.tensor_type().clone(), to)?, &[&x]);
+            }
+        }
+    }
+    println!("cast: {count} combinations on {}", context.description());
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use common::{Random, check_op, context};
 use lowbit::numeric::Multiplier;
 use lowbit::ops::{
-    Add, Concat, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op, Operand,
-    Output, Padding, Pool, Quantize, Requantization, Requantize, Table,
+    Add, Cast, Concat, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op,
+    Operand, Output, Padding, Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{
     DeviceTensor, Error, Format, Granularity, Graph, Quantization, Result, Rounding, Shape, Tensor, TensorType, Tuner,
@@ -18,8 +18,20 @@ use lowbit::{
 };
 
 const HUGE: usize = usize::MAX;
-const FORMATS: [Format; 7] =
-    [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32, Format::Float32, Format::Parameters];
+const FORMATS: [Format; 12] = [
+    Format::Int2,
+    Format::Uint2,
+    Format::Int4,
+    Format::Uint4,
+    Format::Int8,
+    Format::Uint8,
+    Format::Int16,
+    Format::Uint16,
+    Format::Int32,
+    Format::Float16,
+    Format::Float32,
+    Format::Parameters,
+];
 
 /// A request, what came of it, and what the message must name.
 type Case<'a, T> = (&'a str, Result<T>, &'a [&'a str]);
@@ -97,6 +109,14 @@ fn shapes_and_tensors() -> Result<()> {
         ("permute a missing axis", tensor.permuted(&[0, HUGE]), &["2 axes"]),
         ("too few words", pack::tensor(tensor.tensor_type(), &[0; 7]), &["8 words", "7"]),
     ]);
+    let packed = |format, bytes: &[u8]| Tensor::from_packed(TensorType::new(format, [3, 3])?, bytes);
+    refused([
+        ("nine nibbles in 4 bytes", packed(Format::Int4, &[0; 4]), &["int4[3, 3]", "5 bytes", "4 were"]),
+        ("a byte for each nibble", packed(Format::Uint4, &[0; 9]), &["uint4[3, 3]", "5 bytes", "9 were"]),
+        ("nine crumbs in 4 bytes", packed(Format::Uint2, &[0; 4]), &["uint2[3, 3]", "3 bytes", "4 were"]),
+        ("nine f16 in 9 bytes", packed(Format::Float16, &[0; 9]), &["float16[3, 3]", "18 bytes", "9 were"]),
+        ("no bytes", packed(Format::Parameters, &[]), &["72 bytes", "0 were"]),
+    ]);
     refused([
         ("u8 of int8", tensor.values::<u8>().map(|_| ()), &["int8", "uint8"]),
         ("f32 of int8", tensor.values::<f32>().map(|_| ()), &["int8", "float32"]),
@@ -121,6 +141,11 @@ fn quantizations() -> Result<()> {
         ("negative scale", tensor(Format::Int8, -0.5, 0), &["-5e-1"]),
         ("int8 zero point", tensor(Format::Int8, 1.0, 128), &["128", "-128..=127"]),
         ("uint8 zero point", tensor(Format::Uint8, 1.0, -1), &["-1", "0..=255"]),
+        ("int4 zero point", tensor(Format::Int4, 1.0, 8), &["8", "-8..=7"]),
+        ("uint4 zero point", tensor(Format::Uint4, 1.0, 16), &["16", "0..=15"]),
+        ("int2 zero point", tensor(Format::Int2, 1.0, 2), &["2", "-2..=1"]),
+        ("uint2 zero point", tensor(Format::Uint2, 1.0, -1), &["-1", "0..=3"]),
+        ("float16 with a scale", tensor(Format::Float16, 1.0, 0), &["float16"]),
         ("int16 zero point", tensor(Format::Int16, 1.0, 32_768), &["32768", "-32768..=32767"]),
         ("uint16 zero point", tensor(Format::Uint16, 1.0, i32::MIN), &["-2147483648", "0..=65535"]),
         ("int32 zero point", tensor(Format::Int32, 1.0, 1), &["int32", "zero point"]),
@@ -222,16 +247,17 @@ fn formats() -> Result<()> {
         let needle: &[&str] = &[&name];
         if !format.is_8_bit() {
             let output = TensorType::new(format, [2, 3])?;
-            refused::<Op, 15>([
+            if !format.is_narrow_integer() {
+                let conv = Conv::new(int8(&[1, 4, 4, 2]), zeros(format, &[1, 1, 1, 2])).build().map(Op::from);
+                refused::<Op, 3>([
+                    ("matmul rhs", Matmul::new(int8(&[4, 2]), matrix.clone()).build().map(Op::from), needle),
+                    ("weights", Matmul::new(int8(&[4, 2]), zeros(format, &[2, 3])).build().map(Op::from), needle),
+                    ("conv weights", conv, needle),
+                ]);
+            }
+            refused::<Op, 12>([
                 ("matmul lhs", Matmul::new(matrix.clone(), weights(&[3, 4])).build().map(Op::from), needle),
-                ("matmul rhs", Matmul::new(int8(&[4, 2]), matrix.clone()).build().map(Op::from), needle),
-                ("weights", Matmul::new(int8(&[4, 2]), zeros(format, &[2, 3])).build().map(Op::from), needle),
                 ("image", Conv::new(image.clone(), weights(&[1, 1, 1, 2])).build().map(Op::from), needle),
-                (
-                    "conv weights",
-                    Conv::new(int8(&[1, 4, 4, 2]), zeros(format, &[1, 1, 1, 2])).build().map(Op::from),
-                    needle,
-                ),
                 ("add lhs", Add::new(matrix.clone(), int8(&[3]), codes()).map(Op::from), needle),
                 ("add rhs", Add::new(int8(&[3]), matrix.clone(), codes()).map(Op::from), needle),
                 ("multiply lhs", Multiply::new(matrix.clone(), int8(&[3]), codes()).map(Op::from), needle),
@@ -252,6 +278,15 @@ fn formats() -> Result<()> {
             ("dequantize without scale", Dequantize::new(plain.clone()).map(Op::from), &[&name, "no scale"]),
             ("requantize without scale", Requantize::new(plain, codes()).map(Op::from), &[&name, "no scale"]),
         ]);
+        if matches!(format, Format::Int16 | Format::Uint16 | Format::Int32 | Format::Parameters) {
+            let to = Cast::new(int8(&[2, 3]), format);
+            refused([("cast from", Cast::new(matrix.clone(), Format::Int8), needle), ("cast to", to, needle)]);
+        }
+        if !matches!(format, Format::Float16 | Format::Float32) {
+            let from = Quantize::new(int8(&[2, 3]))?.input_format(format).map(Op::from);
+            let to = Dequantize::new(int8(&[2, 3]))?.output_format(format).map(Op::from);
+            refused([("quantize from", from, needle), ("dequantize to", to, needle)]);
+        }
         if !matches!(format, Format::Int32 | Format::Float32) {
             let bias = || zeros(format, &[4]);
             let conv = Conv::new(int8(&[1, 4, 4, 2]), weights(&[4, 1, 1, 2])).bias(bias());

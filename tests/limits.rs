@@ -5,7 +5,7 @@ mod common;
 
 use common::{Random, check_op, context_with, tiny_limits};
 use lowbit::ops::{
-    Add, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Padding, Pool, Quantize,
+    Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Padding, Pool, Quantize,
     Requantization, Table,
 };
 use lowbit::{
@@ -37,6 +37,19 @@ fn weights_above_a_binding_are_split() -> Result<()> {
             check_op(&context, &format!("{matrices} x {m} x {n} x {k}"), &op, &[&lhs]);
         }
     }
+    // Narrow weights take as many launches as their bytes say.
+    for (format, parts) in [(Format::Int8, 4), (Format::Int4, 2), (Format::Uint2, 1)] {
+        let lhs = random.quantized(Format::Uint8, &[3, 512]);
+        let weights = random.quantized(format, &[512, 400]);
+        let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).build()?.into();
+        assert_eq!(kernels::candidates(&op, &context.limits())[0].dispatches.len(), parts, "{format}");
+        check_op(&context, &format!("{format} weights"), &op, &[&lhs]);
+    }
+    let image = random.quantized(Format::Int8, &[1, 4, 3, 40]);
+    let weights = random.quantized(Format::Int4, &[307, 3, 3, 40]);
+    let conv: Op = Conv::new(image.tensor_type().clone(), weights).build()?.into();
+    assert!(kernels::candidates(&conv, &context.limits())[0].dispatches.len() > 1, "int4 split along the channels");
+    check_op(&context, "conv of int4", &conv, &[&image]);
     let image = random.quantized(Format::Uint8, &[1, 4, 5, 40]);
     let weights = random.quantized(Format::Int8, &[203, 3, 3, 40]);
     let codes = Requantization::new(Format::Uint8, 3.0, 9)?;
@@ -72,7 +85,11 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     let image = random.quantized(Format::Int8, &[70, 9, 8, 20]);
     let flat = random.quantized(Format::Int8, &[150_000]);
     let weights = random.quantized(Format::Int8, &[20, 30]);
+    let nibbles = random.quantized(Format::Int4, &[150_000]);
+    let crumbs = random.codes(Format::Uint2, &[70_000]);
     let cases: Vec<(&str, Op, Vec<&Tensor>)> = vec![
+        ("dequantize a line of int4", Dequantize::new(nibbles.tensor_type().clone())?.into(), vec![&nibbles]),
+        ("cast a line of uint2", Cast::new(crumbs.tensor_type().clone(), Format::Float16)?.into(), vec![&crumbs]),
         ("quantize", Quantize::new(codes_type.clone())?.into(), vec![&reals]),
         ("dequantize", Dequantize::new(codes_type.clone())?.into(), vec![&codes]),
         ("table", Table::sigmoid(codes_type.clone(), stage()?)?.into(), vec![&codes]),

@@ -2,7 +2,8 @@
 //! what the elements are for.
 
 use half::f16;
-use lowbit::{Format, Tensor};
+use lowbit::numeric::{I2, I4, U2, U4};
+use lowbit::{Element, Format, Tensor, TensorType};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -18,6 +19,10 @@ pub(crate) struct Array {
 /// Elements of one data type.
 #[derive(Debug, Clone)]
 pub(crate) enum Elements {
+    U2(Vec<U2>),
+    S2(Vec<I2>),
+    U4(Vec<U4>),
+    S4(Vec<I4>),
     U8(Vec<u8>),
     S8(Vec<i8>),
     U16(Vec<u16>),
@@ -38,6 +43,10 @@ macro_rules! each {
     ($elements:expr, $v:ident => $value:expr) => {
         match $elements {
             Self::U8($v) | Self::Packed { bytes: $v, .. } => $value,
+            Self::U2($v) => $value,
+            Self::S2($v) => $value,
+            Self::U4($v) => $value,
+            Self::S4($v) => $value,
             Self::S8($v) => $value,
             Self::U16($v) => $value,
             Self::S16($v) => $value,
@@ -67,14 +76,15 @@ impl Elements {
             ("raw", "f16", Dtype::F16) => Self::F16(read(bytes, f16::from_le_bytes)),
             ("raw", "f32", Dtype::F32) => Self::F32(read(bytes, f32::from_le_bytes)),
             ("raw", "f64", Dtype::F64) => Self::F64(read(bytes, f64::from_le_bytes)),
-            ("byte" | "nibble" | "crumb", _, Dtype::U8) => {
-                Self::Packed { dtype: dtype.to_string(), bytes: bytes.to_vec() }
-            }
+            ("crumb", "u2", Dtype::U8) => Self::U2(unpacked(Format::Uint2, count, bytes)?),
+            ("crumb", "s2", Dtype::U8) => Self::S2(unpacked(Format::Int2, count, bytes)?),
+            ("nibble", "u4", Dtype::U8) => Self::U4(unpacked(Format::Uint4, count, bytes)?),
+            ("nibble", "s4", Dtype::U8) => Self::S4(unpacked(Format::Int4, count, bytes)?),
+            ("byte" | "nibble", _, Dtype::U8) => Self::Packed { dtype: dtype.to_string(), bytes: bytes.to_vec() },
             (_, _, stored) => return Err(format!("{packing} {dtype} can't be stored as {stored:?}").into()),
         };
-        let expected = match packing {
-            "crumb" => count.div_ceil(4),
-            "nibble" => count.div_ceil(2),
+        let expected = match elements {
+            Self::Packed { .. } if packing == "nibble" => count.div_ceil(2),
             _ => count,
         };
         if elements.len() != expected {
@@ -90,6 +100,10 @@ impl Elements {
     /// The set's name of the data type.
     pub(crate) fn dtype(&self) -> &str {
         match self {
+            Self::U2(_) => "u2",
+            Self::S2(_) => "s2",
+            Self::U4(_) => "u4",
+            Self::S4(_) => "s4",
             Self::U8(_) => "u8",
             Self::S8(_) => "s8",
             Self::U16(_) => "u16",
@@ -106,6 +120,10 @@ impl Elements {
     /// An element as a number; exact but for large i64.
     pub(crate) fn value(&self, index: usize) -> f64 {
         match self {
+            Self::U2(v) => v[index].get().into(),
+            Self::S2(v) => v[index].get().into(),
+            Self::U4(v) => v[index].get().into(),
+            Self::S4(v) => v[index].get().into(),
             Self::U8(v) | Self::Packed { bytes: v, .. } => v[index].into(),
             Self::S8(v) => v[index].into(),
             Self::U16(v) => v[index].into(),
@@ -135,11 +153,21 @@ impl Elements {
     }
 }
 
+/// The elements of several per byte.
+fn unpacked<T: Element>(format: Format, count: usize, bytes: &[u8]) -> Result<Vec<T>> {
+    Ok(Tensor::from_packed(TensorType::new(format, [count])?, bytes)?.values()?.to_vec())
+}
+
 impl Array {
     /// The crate's tensor of the same elements, without scale.
     pub(crate) fn tensor(&self) -> Result<Tensor> {
         let shape = &self.shape[..];
         Ok(match &self.elements {
+            Elements::U2(v) => Tensor::new(shape, &v[..])?,
+            Elements::S2(v) => Tensor::new(shape, &v[..])?,
+            Elements::U4(v) => Tensor::new(shape, &v[..])?,
+            Elements::S4(v) => Tensor::new(shape, &v[..])?,
+            Elements::F16(v) => Tensor::new(shape, &v[..])?,
             Elements::U8(v) => Tensor::new(shape, &v[..])?,
             Elements::S8(v) => Tensor::new(shape, &v[..])?,
             Elements::U16(v) => Tensor::new(shape, &v[..])?,
@@ -153,6 +181,11 @@ impl Array {
     /// The elements of a result.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
         let elements = match tensor.format() {
+            Format::Uint2 => Elements::U2(tensor.values()?.to_vec()),
+            Format::Int2 => Elements::S2(tensor.values()?.to_vec()),
+            Format::Uint4 => Elements::U4(tensor.values()?.to_vec()),
+            Format::Int4 => Elements::S4(tensor.values()?.to_vec()),
+            Format::Float16 => Elements::F16(tensor.values()?.to_vec()),
             Format::Uint8 => Elements::U8(tensor.values()?.to_vec()),
             Format::Int8 => Elements::S8(tensor.values()?.to_vec()),
             Format::Uint16 => Elements::U16(tensor.values()?.to_vec()),
@@ -176,6 +209,10 @@ impl Array {
     /// Integers of any width that i32 holds.
     pub(crate) fn integers(&self) -> Result<Vec<i32>> {
         match &self.elements {
+            Elements::U2(v) => Ok(v.iter().map(|&x| x.get().into()).collect()),
+            Elements::S2(v) => Ok(v.iter().map(|&x| x.get().into()).collect()),
+            Elements::U4(v) => Ok(v.iter().map(|&x| x.get().into()).collect()),
+            Elements::S4(v) => Ok(v.iter().map(|&x| x.get().into()).collect()),
             Elements::U8(v) => Ok(v.iter().map(|&x| x.into()).collect()),
             Elements::S8(v) => Ok(v.iter().map(|&x| x.into()).collect()),
             Elements::U16(v) => Ok(v.iter().map(|&x| x.into()).collect()),
@@ -183,11 +220,5 @@ impl Array {
             Elements::I32(v) => Ok(v.clone()),
             other => Err(format!("zero points of {} are not implemented", other.dtype()).into()),
         }
-    }
-
-    /// The same numbers, rounded to f16.
-    pub(crate) fn to_f16(&self) -> Result<Self> {
-        let elements = Elements::F16(self.floats()?.into_iter().map(f16::from_f32).collect());
-        Ok(Self { shape: self.shape.clone(), elements })
     }
 }

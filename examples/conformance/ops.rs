@@ -3,8 +3,8 @@
 
 use lowbit::numeric::Multiplier;
 use lowbit::ops::{
-    Add, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool, Quantize,
-    Requantization, Requantize, Table,
+    Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
+    Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
 
@@ -24,7 +24,9 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "ConvInteger" => conv_integer(case, device),
         "QLinearConv" => qlinear_conv(case, device),
         "QuantizeLinear" => quantize_linear(case, device),
-        "DequantizeLinear" => return Ok(vec![dequantize_linear(case, device)?]),
+        "DequantizeLinear" => dequantize_linear(case, device),
+        "Cast" => cast(case, device),
+        "CastLike" => cast_like(case, device),
         "DynamicQuantizeLinear" => return dynamic_quantize_linear(case, device),
         "QLinearAdd" => qlinear_add(case, device),
         "QLinearMul" => qlinear_mul(case, device),
@@ -108,6 +110,12 @@ fn requantization(case: &Case, scale: usize, zero_point: usize, default: Format)
 
 fn format(dtype: &str) -> Result<Format> {
     match dtype {
+        "u2" => Ok(Format::Uint2),
+        "s2" => Ok(Format::Int2),
+        "u4" => Ok(Format::Uint4),
+        "s4" => Ok(Format::Int4),
+        "f16" => Ok(Format::Float16),
+        "f32" => Ok(Format::Float32),
         "u8" => Ok(Format::Uint8),
         "s8" => Ok(Format::Int8),
         "u16" => Ok(Format::Uint16),
@@ -293,22 +301,32 @@ fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
         None => case.attribute("output_dtype")?.unwrap_or_else(|| "u8".to_string()),
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
-    let x = Tensor::new(&x.shape[..], x.floats()?)?;
-    first(device.run(Quantize::new(codes)?, &[&x])?)
+    let x = x.tensor()?;
+    first(device.run(Quantize::new(codes)?.input_format(x.format())?, &[&x])?)
 }
 
-fn dequantize_linear(case: &Case, device: &Device) -> Result<Array> {
+fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     let codes = case.input(0)?.tensor()?.quantized(linear_quantization(case)?)?;
     let dtype = match case.attribute::<String>("output_dtype")? {
         Some(dtype) => dtype,
         None => case.input(1)?.elements.dtype().to_string(),
     };
-    let real = Array::of(&first(device.run(Dequantize::new(codes.tensor_type().clone())?, &[&codes])?)?)?;
-    match dtype.as_str() {
-        "f32" => Ok(real),
-        "f16" => real.to_f16(),
-        other => Err(format!("outputs of {other} are not implemented").into()),
-    }
+    let op = Dequantize::new(codes.tensor_type().clone())?.output_format(format(&dtype)?)?;
+    first(device.run(op, &[&codes])?)
+}
+
+fn cast(case: &Case, device: &Device) -> Result<Tensor> {
+    let to: String = case.attribute("to")?.ok_or("the attribute to is missing")?;
+    cast_to(case, device, &to)
+}
+
+fn cast_like(case: &Case, device: &Device) -> Result<Tensor> {
+    cast_to(case, device, case.input(1)?.elements.dtype())
+}
+
+fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
+    let x = case.input(0)?.tensor()?;
+    first(device.run(Cast::new(x.tensor_type().clone(), format(dtype)?)?, &[&x])?)
 }
 
 /// The quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.

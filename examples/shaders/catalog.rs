@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output, Pool,
-    Quantize, Requantization, Requantize, Table,
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
+    Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
@@ -54,12 +56,9 @@ fn neutral(format: Format) -> i32 {
 }
 
 fn weights(format: Format, dimensions: &[usize], zero_point: i32) -> Result<Tensor> {
-    let elements = dimensions.iter().product();
-    let tensor = match format {
-        Format::Uint8 => Tensor::new(dimensions, vec![1u8; elements])?,
-        _ => Tensor::new(dimensions, vec![1i8; elements])?,
-    };
-    tensor.quantized(Quantization::tensor(0.5, zero_point))
+    let tensor_type = typed(format, dimensions, zero_point)?;
+    let words = vec![0; tensor_type.device_bytes() as usize / 4];
+    lowbit::pack::tensor(&tensor_type, &words)
 }
 
 fn requantizations() -> Result<Vec<Requantization>> {
@@ -110,10 +109,25 @@ fn ops() -> Result<Vec<Op>> {
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
             }
         }
-        for transposed in [false, true] {
-            let rhs = typed(lhs, &[16, 16], 0)?;
-            let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, rhs);
-            ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
+        for rhs in [&CODES[..], &NARROW].concat() {
+            for transposed in [false, true] {
+                let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, typed(rhs, &[16, 16], 0)?);
+                ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
+            }
+        }
+        // Narrow codes are all the same to a loop, but for a zero point other than that of the least code.
+        for (rhs, zero_point) in [(Format::Uint4, 0), (Format::Uint4, 1), (Format::Uint2, 0), (Format::Uint2, 1)] {
+            for output in &outputs {
+                for m in [1, 64] {
+                    let matmul = Matmul::new(typed(lhs, &[m, 16], 0)?, weights(rhs, &[16, 4], zero_point)?);
+                    ops.push(matmul.output(output.clone()).build()?.into());
+                }
+                for (channels, count, groups, kernel) in [(3, 4, 1, 3), (32, 16, 2, 3), (32, 8, 2, 3), (16, 4, 1, 1)] {
+                    let filter = weights(rhs, &[count, kernel, kernel, channels / groups], zero_point)?;
+                    let conv = Conv::new(typed(lhs, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+                    ops.push(conv.output(output.clone()).build()?.into());
+                }
+            }
         }
         for rhs in CODES {
             let types = || -> Result<_> { Ok((typed(lhs, &[8], 0)?, typed(rhs, &[8], 0)?)) };
@@ -144,12 +158,21 @@ fn ops() -> Result<Vec<Op>> {
         let conv = Conv::new(TensorType::new(lhs, [1, 8, 8, 3])?, filter).dynamic_lhs().output(Output::real());
         ops.push(conv.build()?.into());
     }
-    for format in [Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32] {
+    let wide = [Format::Int16, Format::Uint16, Format::Int32];
+    for format in [&NARROW[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
-        ops.push(Quantize::new(tensor_type.clone())?.into());
-        ops.push(Dequantize::new(tensor_type.clone())?.into());
+        for float in FLOATS {
+            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+        }
         for stage in &stages {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
+        }
+    }
+    let castable = [&NARROW[..], &CODES, &FLOATS].concat();
+    for &from in &castable {
+        for &to in &castable {
+            ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
     }
     Ok(ops)

@@ -27,11 +27,15 @@ fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
 }
 
 fn scaled(sums: vec4<f32>, lhs_sum: f32, codes: vec4<f32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
+    var products = sums;
+    if (CODE_BIAS != 0) {
+        products += vec4<f32>(f32(CODE_BIAS) * lhs_sum);
+    }
     if (SHIFT_ZERO) {
-        return (sums - w.shift * lhs_sum) * w.scale;
+        return (products - w.shift * lhs_sum) * w.scale;
     }
     if (SHIFT_OFFSET) {
-        return sums * w.scale + w.shift * lhs_sum;
+        return products * w.scale + w.shift * lhs_sum;
     }
-    return sums * w.scale;
+    return products * w.scale;
 }

@@ -33,11 +33,14 @@ fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
     return lhs_parameters[(row * params.lhs_groups + group) * params.lhs_rows];
 }
 
-// Σ (x - z) (q - v) = Σ x q - v · Σ x - z · (Σ q - v · positions), then the scales. It fits i32 though its parts may wrap.
+// Σ (x - z) (q + b - v) = Σ (x - z) q + (b - v) · Σ (x - z), then the scales. It fits i32 though its parts may wrap.
 fn scaled(sums: vec4<i32>, lhs_sum: i32, codes: vec4<i32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
     let zero = bitcast<i32>(lhs.y) - LHS_SHIFT;
     let x_sum = lhs_sum - zero * i32(positions);
     var exact = sums - zero * codes;
+    if (CODE_BIAS != 0) {
+        exact += CODE_BIAS * x_sum;
+    }
     if (SHIFT_INTEGER) {
         exact -= vec4<i32>(w.shift) * x_sum;
     }

@@ -135,6 +135,21 @@ fn f32_round_to_i32(word: u32) -> i32 {
     return select(i32(whole), -i32(whole), negative);
 }
 
+// The integer part of x, saturated to the i32 range.
+fn f32_truncate_to_i32(word: u32) -> i32 {
+    let negative = (word & F32_SIGN) != 0u;
+    let exponent = i32((word >> 23u) & 0xffu) - 127;
+    if (exponent < 0) {
+        return 0;
+    }
+    if (exponent > 30) {
+        return select(0x7fffffff, -0x7fffffff - 1, negative);
+    }
+    let significand = (word & 0x7fffffu) | 0x800000u;
+    let whole = select(significand >> u32(max(23 - exponent, 0)), significand << u32(max(exponent - 23, 0)), exponent >= 23);
+    return select(i32(whole), -i32(whole), negative);
+}
+
 // A key that orders bit patterns as their numbers: f32_order(a) < f32_order(b) exactly when a < b (and -0 < +0).
 fn f32_order(word: u32) -> u32 {
     return select(word | F32_SIGN, ~word, (word & F32_SIGN) != 0u);

@@ -1,5 +1,5 @@
-// Values: the codes themselves.
+// Values: the codes themselves, with the bias of unsigned ones.
 
 fn code_value(code: i32) -> i32 {
-    return code;
+    return code + CODE_BIAS;
 }

@@ -5,6 +5,7 @@ use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::{
     Product, bind_tables, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns, product_candidates,
+    weight_part,
 };
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
@@ -125,6 +126,7 @@ fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candida
         dynamic: op.is_dynamic().then_some(1),
         matrices: 1,
         pack: None,
+        weight_bits: op.weights().format().bits(),
         weights_have_zero_point: weights_have_zero_point(op),
         epilogue: epilogue(op, finish),
         inputs: 1 + usize::from(op.is_dynamic()),
@@ -193,13 +195,14 @@ fn weight_bytes(op: &Conv, kernel: Kernel, columns: usize) -> u64 {
     (code_bytes(op, kernel, columns) + 8 * columns.next_multiple_of(4)) as u64
 }
 
-/// The bytes that they take before it.
+/// The bytes that they take before it. Loops over words read int8, whatever the format.
 fn code_bytes(op: &Conv, kernel: Kernel, columns: usize) -> usize {
     let (channels, taps) = (op.channels_per_group(), op.window().taps());
     let padded = columns.next_multiple_of(4);
+    let vec_bytes = channels.div_ceil(16) * 2 * op.weights().format().bits();
     match kernel.layout {
-        Layout::Vecs if op.groups() == 1 => taps * channels.next_multiple_of(16) * padded,
-        Layout::Vecs => op.groups() * taps * channels.next_multiple_of(16) * op.outputs_per_group().next_multiple_of(4),
+        Layout::Vecs if op.groups() == 1 => taps * vec_bytes * padded,
+        Layout::Vecs => op.groups() * taps * vec_bytes * op.outputs_per_group().next_multiple_of(4),
         Layout::Grouped => columns * taps * channels.next_multiple_of(4),
         Layout::Depthwise => taps * padded,
     }
@@ -230,8 +233,9 @@ fn launch(
         Layout::Vecs if op.groups() == 1 => columns.next_multiple_of(4),
         _ => op.outputs_per_group().next_multiple_of(4),
     };
-    // In vec4s where the loop reads those, else in words.
-    let columns_at = code_bytes(op, kernel, columns) / if kernel.layout == Layout::Vecs { 16 } else { 4 };
+    // In sixteens of codes where the loop reads those, else in words.
+    let bits = op.weights().format().bits();
+    let columns_at = code_bytes(op, kernel, columns) / if kernel.layout == Layout::Vecs { 2 * bits } else { 4 };
     let bindings: Vec<Binding> = bindings.collect();
     let has_rows = bindings.iter().any(|binding| binding.slot == 3);
     // Gathered rows follow everything else.
@@ -272,7 +276,7 @@ fn launch(
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));
     let program = match kernel.layout {
         Layout::Vecs => {
-            program.with(&program::WEIGHT_INT8).constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads)
+            program.with(weight_part(bits)).constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads)
         }
         Layout::Depthwise => {
             program.constant("TILE_M", kernel.pixels).constant("MULTIPLIER_ONE", op.outputs_per_group() == 1)
@@ -308,7 +312,8 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
         Constant::Weights { .. } => {
             // A matrix per group and tap: its rows are the channels.
             let per_group = if op.groups() == 1 { columns } else { op.outputs_per_group() };
-            pack_columns(op.groups() * taps, per_group, channels, |matrix, channel, column| {
+            let bits = op.weights().format().bits();
+            pack_columns(bits, op.groups() * taps, per_group, channels, |matrix, channel, column| {
                 code(first + matrix / taps * per_group + column, matrix % taps, channel)
             })
         }

@@ -114,7 +114,7 @@ pub struct Field {
 pub enum Constant {
     /// What `shaders/lib/tables.wgsl` shows.
     Tables,
-    /// Weights of these columns in the order of `shaders/weight/int8.wgsl`.
+    /// Weights of these columns in the order of `shaders/weight/*.wgsl`, whichever has their width.
     Weights {
         /// The first column.
         first: usize,

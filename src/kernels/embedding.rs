@@ -91,6 +91,7 @@ fn launch(op: &Embedding, panels: Panels, weights: Resource, positions: bool, gr
     let program = weights::link_scales(program, matrix)
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)
+        .constant("CODE_BIAS", i32::from(matrix.format().codes.bias()))
         .constant("UPPER", upper as u32)
         .constant("LOWER", lower as u32);
     let bindings = [

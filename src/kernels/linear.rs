@@ -9,7 +9,7 @@ use super::{line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{LhsScales, Linear};
 use crate::tensor::TensorType;
-use crate::weights::{Codes, Shift};
+use crate::weights::Shift;
 
 parameters! {
     /// `shaders/params/linear.wgsl`.
@@ -279,10 +279,11 @@ fn launch(
     };
     let weight_halves = layout.padded_group == 16;
     let lhs_halves = lhs_positions == 16;
-    let shifted = matrix.format().scales.shift() != Shift::None;
+    let codes = matrix.format().codes;
+    let shifted = matrix.format().scales.shift() != Shift::None || codes.bias() != 0;
     let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
     let program = link_lhs(Program::new(&program::LINEAR), op.lhs().format())
-        .with(weights::codes_part(matrix.format().codes))
+        .with(weights::codes_part(codes))
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
         .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
@@ -293,7 +294,9 @@ fn launch(
         .constant("SLICES", tile.slices())
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads)
-        .constant("PACKED", tile.quads * bits(matrix.format().codes))
+        .constant("PACKED", tile.quads * codes.bits() as u32)
+        // Expanded codes are at the upper end of a byte, and their bias is as much larger.
+        .constant("CODE_BIAS", i32::from(codes.bias()) << (8 - codes.bits()))
         .constant("LHS_SUMS", shifted)
         .constant("CODE_SUMS", lhs_zeros)
         .constant("HALVES", weight_halves || lhs_halves)
@@ -309,10 +312,6 @@ fn launch(
     ];
     Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
         .operations(2 * m * columns * k)
-}
-
-fn bits(codes: Codes) -> u32 {
-    codes.bits() as u32
 }
 
 /// Whether no code of lhs has a zero point once it is read as int8.

@@ -122,6 +122,8 @@ pub(super) struct Product<'a> {
     pub matrices: usize,
     /// The launch that packs a right operand computed on the device; none packs constant weights.
     pub pack: Option<Dispatch>,
+    /// The width of the weights as the loops read them.
+    pub weight_bits: usize,
     pub weights_have_zero_point: bool,
     pub epilogue: Epilogue<'a>,
     /// The number of the op's inputs, and so of a residual among them.
@@ -143,6 +145,7 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
         },
         dynamic: op.dynamic().map(|(position, _)| position),
         matrices,
+        weight_bits: if pack.is_some() { 8 } else { rhs_type.format().bits() },
         weights_have_zero_point: has_zero_point(rhs_type.format(), |i| op.rhs_parameters(i).1, op.sizes().n),
         epilogue: Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish },
         inputs: 1 + usize::from(pack.is_some()) + usize::from(op.dynamic().is_some()),
@@ -168,14 +171,34 @@ pub(super) fn has_zero_point(format: Format, zero_point: impl Fn(usize) -> i32, 
     (0..count).any(|i| zero_point(i) != int8_shift(format))
 }
 
-/// What is subtracted from codes of a format to make them int8.
+/// What is subtracted from codes of a format to make them int8: uint8 loses its upper half, narrow codes are made 0 and more,
+/// so that they need no sign where they are unpacked.
 pub(super) fn int8_shift(format: Format) -> i32 {
-    if format == Format::Uint8 { 128 } else { 0 }
+    match format {
+        Format::Uint8 => 128,
+        Format::Int4 => -8,
+        Format::Int2 => -2,
+        _ => 0,
+    }
 }
 
-/// What a packed word of a format is XORed with to make it int8.
+/// What a packed word of a format is XORed with for the same.
 pub(super) fn int8_flip(format: Format) -> u32 {
-    if format == Format::Uint8 { 0x8080_8080 } else { 0 }
+    match format {
+        Format::Uint8 => 0x8080_8080,
+        Format::Int4 => 0x8888_8888,
+        Format::Int2 => 0xaaaa_aaaa,
+        _ => 0,
+    }
+}
+
+/// The part that reads weights of so many bits.
+pub(super) fn weight_part(bits: usize) -> &'static program::Part {
+    match bits {
+        2 => &program::WEIGHT_INT2,
+        4 => &program::WEIGHT_INT4,
+        _ => &program::WEIGHT_INT8,
+    }
 }
 
 /// The candidates of a product.
@@ -193,7 +216,7 @@ fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
     if product.pack.is_some() {
         return n.max(1);
     }
-    let bytes = |columns| packed_words(product.matrices, columns, k) as u64 * 4;
+    let bytes = |columns| packed_words(product.matrices, columns, k, product.weight_bits) as u64 * 4;
     if bytes(n) <= limits.binding_bytes { n.max(1) } else { columns_within(limits, bytes(4)) }
 }
 
@@ -213,7 +236,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
     if let Some(pack) = &product.pack {
         candidate.dispatches.push(pack.clone());
         candidate.constants.push(Constant::RhsParameters);
-        candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k));
+        candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k, product.weight_bits));
     }
     let (constants, rows) = (product.epilogue.rows_at() + product.batches, product.dynamic.map(Resource::Input));
     let (tables, rows) = bind_tables(&mut candidate, constants, rows, product.lhs_rows, limits);
@@ -233,8 +256,8 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
 }
 
 /// The words of packed weights with their table of columns.
-fn packed_words(matrices: usize, columns: usize, k: usize) -> usize {
-    matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * 4 + 2)
+fn packed_words(matrices: usize, columns: usize, k: usize, bits: usize) -> usize {
+    matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * bits / 2 + 2)
 }
 
 /// Some columns of a product, and where they are read from.
@@ -284,7 +307,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         ..Params::default()
     };
     let main = if tile.step == 0 { &program::MATMUL } else { &program::MATMUL_STAGED };
-    let program = Program::new(main).with(&program::WEIGHT_INT8).with(if part.rows.is_some() {
+    let program = Program::new(main).with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
         &program::ROWS_INPUT
     } else {
         &program::ROWS_TABLE
@@ -368,6 +391,7 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
     let program = Program::new(&program::PACK_WEIGHTS)
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
+        .constant("WEIGHT_BITS", rhs.format().bits() as u32)
         .constant("WEIGHT_FLIP", int8_flip(rhs.format()))
         .constant("WEIGHT_SHIFT", int8_shift(rhs.format()));
     let bindings = [
@@ -414,7 +438,7 @@ pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant)
             let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
             let shift = int8_shift(rhs.format());
             let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, first + column)) - shift;
-            let mut words = pack_columns(matrices, columns, k, code);
+            let mut words = pack_columns(rhs.format().bits(), matrices, columns, k, code);
             let entry = |matrix, column: usize| {
                 if column >= columns {
                     return [0; 2];
@@ -432,21 +456,25 @@ pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant)
     Some(words)
 }
 
-/// Int8 codes in the order of `shaders/weight/int8.wgsl`: `[matrix][k / 16][column, padded to 4]` vec4s.
+/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[matrix][k / 16][column, padded to 4]`, sixteen codes
+/// each, four neighbours in the bytes that one shift and mask lays free.
 pub(super) fn pack_columns(
+    bits: usize,
     matrices: usize,
     columns: usize,
     k: usize,
     code: impl Fn(usize, usize, usize) -> i32,
 ) -> Vec<u32> {
     let (vecs, stride) = (k.div_ceil(16), columns.next_multiple_of(4));
-    let mut words = vec![0u32; matrices * vecs * stride * 4];
+    let (size, lanes) = (bits / 2, 32 / bits);
+    let mut words = vec![0u32; matrices * vecs * stride * size];
     for matrix in 0..matrices {
         for l in 0..k {
             let row = (matrix * vecs + l / 16) * stride;
             for column in 0..columns {
                 let byte = u32::from(code(matrix, l, column) as u8);
-                words[(row + column) * 4 + l % 16 / 4] |= byte << (8 * (l % 4));
+                let shift = 8 * (l % 4) + bits * (l % lanes / 4);
+                words[(row + column) * size + l % 16 / lanes] |= byte << shift;
             }
         }
     }

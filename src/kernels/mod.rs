@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod cast;
 mod class;
 mod concat;
 mod conv;
@@ -70,6 +71,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Multiply(op) => binary::multiply_candidates(op, finish, limits),
         Op::Pool(op) => pool::candidates(op, finish, limits),
         Op::Table(op) => table::candidates(op, limits),
+        Op::Cast(op) => cast::candidates(op, limits),
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),

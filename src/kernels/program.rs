@@ -24,6 +24,9 @@ macro_rules! parts {
 parts! {
     MULTIPLY_WIDE = "lib/multiply_wide.wgsl";
     FLOAT_BITS = "lib/float_bits.wgsl" [MULTIPLY_WIDE];
+    FLOAT16_BITS = "lib/float16_bits.wgsl";
+    LOAD_ELEMENT = "lib/load_element.wgsl";
+    REAL_VALUE = "lib/real_value.wgsl" [FLOAT_BITS, TABLES];
     DOT = "lib/dot.wgsl";
     LINEAR_INDEX = "lib/linear_index.wgsl";
     ZERO_POINT = "lib/zero_point.wgsl";
@@ -38,6 +41,8 @@ parts! {
     PARAMS_CONV = "params/conv.wgsl";
     PARAMS_BINARY = "params/binary.wgsl";
     WEIGHT_INT8 = "weight/int8.wgsl";
+    WEIGHT_INT4 = "weight/int4.wgsl";
+    WEIGHT_INT2 = "weight/int2.wgsl";
     WEIGHT_WORDS = "weight/words.wgsl";
     ROWS_TABLE = "rows/table.wgsl" [TABLES];
     ROWS_INPUT = "rows/input.wgsl";
@@ -49,6 +54,13 @@ parts! {
     OPERAND_RHS_IN_PLACE = "operand/rhs_in_place.wgsl";
     OPERAND_RESIDUAL = "operand/residual.wgsl";
     OPERAND_RESIDUAL_IN_PLACE = "operand/residual_in_place.wgsl";
+    DECODE_INTEGER = "decode/integer.wgsl" [FLOAT_BITS];
+    DECODE_FLOAT16 = "decode/float16.wgsl" [FLOAT16_BITS];
+    DECODE_FLOAT32 = "decode/float32.wgsl";
+    ENCODE_INTEGER = "encode/integer.wgsl" [FLOAT_BITS];
+    ENCODE_FLOAT16 = "encode/float16.wgsl" [FLOAT16_BITS];
+    ENCODE_FLOAT32 = "encode/float32.wgsl";
+    INPUT_NARROW = "input/narrow.wgsl";
     INPUT_INT8 = "input/int8.wgsl";
     INPUT_INT16 = "input/int16.wgsl";
     INPUT_INT32 = "input/int32.wgsl";
@@ -56,7 +68,8 @@ parts! {
     ROUNDING_FIXED_SINGLE = "rounding/fixed_single.wgsl" [MULTIPLY_WIDE];
     ROUNDING_FIXED_DOUBLE = "rounding/fixed_double.wgsl" [MULTIPLY_WIDE];
     OUTPUT_ACCUMULATOR = "output/accumulator.wgsl" [TABLES];
-    OUTPUT_REAL = "output/real.wgsl" [FLOAT_BITS, TABLES];
+    OUTPUT_REAL = "output/real.wgsl" [REAL_VALUE];
+    OUTPUT_REAL_FLOAT16 = "output/real_float16.wgsl" [REAL_VALUE, FLOAT16_BITS];
     OUTPUT_REQUANTIZE = "output/requantize.wgsl" [TABLES, STORE_CODES];
     OUTPUT_CODE = "output/code.wgsl" [STORE_CODES];
     FINISH_NONE = "finish/none.wgsl";
@@ -110,7 +123,8 @@ parts! {
     CONV_GROUPED = "conv_grouped.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
     DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
     RESCALE = "rescale.wgsl" [PARAMETER_INDEX, LINEAR_INDEX];
-    QUANTIZE = "quantize.wgsl" [PARAMETER_INDEX, LINEAR_INDEX, FLOAT_BITS];
+    QUANTIZE = "quantize.wgsl" [PARAMETER_INDEX, LINEAR_INDEX, LOAD_ELEMENT, FLOAT_BITS];
+    CAST = "cast.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
     RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
     RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
     ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, ADD_CODES, STORE_CODES];

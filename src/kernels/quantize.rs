@@ -1,6 +1,7 @@
 //! Candidates of `ops::Quantize` (`shaders/quantize.wgsl`) and `ops::Dequantize` (`shaders/rescale.wgsl` with the stage
 //! `shaders/output/real.wgsl`). The meaning is `reference/quantize.rs`.
 
+use super::cast::link_decode;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::requantize::rescale;
@@ -20,16 +21,16 @@ parameters! {
         words: u32,
         low: i32,
         high: i32,
+        input_words: u32,
         unused_0: u32,
         unused_1: u32,
-        unused_2: u32,
     }
 }
 
 pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
     let candidate = |group: u32| Candidate {
         label: format!("quantize, groups of {group}"),
-        dispatches: launch(op.output(), op.quantization().granularity(), Resource::Constant(0), group, limits)
+        dispatches: launch(op.input().format(), op.output(), op.granularity(), Resource::Constant(0), group, limits)
             .into_iter()
             .collect(),
         constants: vec![Constant::Parameters],
@@ -38,8 +39,9 @@ pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candida
     line_groups(limits).map(candidate).collect()
 }
 
-/// The launch that writes codes of this type, with parameters from anywhere.
+/// The launch that writes codes of this type, from floats of a format, with parameters from anywhere.
 pub(super) fn launch(
+    input: Format,
     output: &TensorType,
     granularity: Granularity,
     parameters: Resource,
@@ -61,10 +63,12 @@ pub(super) fn launch(
         words: words as u32,
         low,
         high,
+        input_words: input.row_words(shape.row_length()) as u32,
         ..Params::default()
     };
-    let program =
-        Program::new(&program::QUANTIZE).constant("GROUP_X", group).constant("BITS", output.format().bits() as u32);
+    let program = link_decode(Program::new(&program::QUANTIZE), input)
+        .constant("GROUP_X", group)
+        .constant("BITS", output.format().bits() as u32);
     let bindings =
         [Binding::read(1, Resource::Input(0)), Binding::read(3, parameters), Binding::write(6, Resource::Output(0))];
     let groups = words.div_ceil(group as usize);
@@ -82,9 +86,8 @@ pub(super) fn dequantize_tables(op: &Dequantize) -> Vec<u32> {
 }
 
 fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
-    let output_type = TensorType::new(Format::Float32, op.input().dimensions()).expect("the input's shape");
     let stage = dequantize_entries(op);
-    work(Epilogue { output: &Output::real(), output_type: &output_type, stage: &stage, finish: None })
+    work(Epilogue { output: &Output::real(), output_type: op.output(), stage: &stage, finish: None })
 }
 
 /// One entry per scale: the accumulator is the code, the bias takes the zero point away.

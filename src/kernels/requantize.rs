@@ -39,6 +39,10 @@ pub(super) fn tables(op: &Requantize, finish: Option<&Finish>) -> Vec<u32> {
 pub(super) fn link_input(program: Program, input: &TensorType) -> Program {
     let format = input.format();
     match format.bits() {
+        bits @ (2 | 4) => program
+            .with(&program::INPUT_NARROW)
+            .constant("INPUT_BITS", bits as u32)
+            .constant("INPUT_SIGNED", format.is_signed()),
         8 => program
             .with(&program::INPUT_INT8)
             .with(&program::OPERAND_INPUT)

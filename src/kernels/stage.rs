@@ -3,7 +3,7 @@
 
 use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Program};
-use crate::numeric::Rounding;
+use crate::numeric::{Format, Rounding};
 use crate::ops::{Add, Finish, Output, Stage};
 use crate::tensor::TensorType;
 
@@ -24,7 +24,11 @@ impl Epilogue<'_> {
             Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
             Output::Real { .. } => {
                 let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
-                program.with(&program::OUTPUT_REAL).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
+                let part = match self.output_type.format() {
+                    Format::Float16 => &program::OUTPUT_REAL_FLOAT16,
+                    _ => &program::OUTPUT_REAL,
+                };
+                program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
             }
             Output::Requantized(stage) => {
                 let rounding = match stage.mode() {
@@ -136,10 +140,10 @@ pub(super) fn row_words(tensor_type: &TensorType) -> u32 {
     tensor_type.format().row_words(tensor_type.shape().row_length()) as u32
 }
 
-/// The quads that make a row: with its padding where codes are packed four per word.
+/// The quads that make a row: with its padding where several elements share a word.
 pub(super) fn quads(tensor_type: &TensorType) -> u32 {
     match tensor_type.format().bits() {
-        8 => row_words(tensor_type),
+        bits @ ..32 => row_words(tensor_type) * 8 / bits as u32,
         _ => tensor_type.shape().row_length().div_ceil(4) as u32,
     }
 }

@@ -26,12 +26,12 @@ fn scales_part(scales: Scales) -> &'static Part {
 /// The part that expands the codes of a format.
 pub(super) fn codes_part(codes: Codes) -> &'static Part {
     match codes {
-        Codes::Int2 => &program::CODES_INT2,
-        Codes::Int3 => &program::CODES_INT3,
-        Codes::Int4 => &program::CODES_INT4,
-        Codes::Int5 => &program::CODES_INT5,
-        Codes::Int6 => &program::CODES_INT6,
-        Codes::Int8 => &program::CODES_INT8,
+        Codes::Int2 | Codes::Uint2 => &program::CODES_INT2,
+        Codes::Int3 | Codes::Uint3 => &program::CODES_INT3,
+        Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
+        Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
+        Codes::Int6 | Codes::Uint6 => &program::CODES_INT6,
+        Codes::Int8 | Codes::Uint8 => &program::CODES_INT8,
         Codes::Table(_) => &program::CODES_TABLE,
     }
 }

@@ -79,10 +79,16 @@ impl Format {
         }
     }
 
-    /// Whether this is `Int8` or `Uint8`, the formats that matmul and convolution read.
+    /// Whether this is `Int8` or `Uint8`, the formats of activations that matmul and convolution read.
     #[must_use]
     pub const fn is_8_bit(self) -> bool {
         matches!(self, Self::Int8 | Self::Uint8)
+    }
+
+    /// Whether this is an integer format of at most 8 bits: those of weights.
+    #[must_use]
+    pub const fn is_narrow_integer(self) -> bool {
+        self.bits() <= 8 && self.range().is_some()
     }
 
     /// Whether codes can be negative.

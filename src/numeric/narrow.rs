@@ -52,3 +52,26 @@ narrow! {
     /// A 4-bit integer, 0 … 15.
     U4: u8, 4 bits;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_a_byte_are_those_in_range() {
+        for byte in 0..=u8::MAX {
+            let (signed, word) = (byte as i8, u32::from(byte));
+            assert_eq!(I2::new(signed).is_some(), (-2..=1).contains(&signed));
+            assert_eq!(U2::new(byte).is_some(), byte <= 3);
+            assert_eq!(I4::new(signed).is_some(), (-8..=7).contains(&signed));
+            assert_eq!(U4::new(byte).is_some(), byte <= 15);
+            // The low bits of a word are a code, whatever lies above.
+            assert_eq!(I4::from_bits(word).to_bits(), word & 15);
+            assert_eq!(U4::from_bits(word).to_bits(), word & 15);
+            assert_eq!(I2::from_bits(word).to_bits(), word & 3);
+            assert_eq!(U2::from_bits(word).to_bits(), word & 3);
+            assert_eq!(I4::new(signed).map_or(signed, |code| I4::from_bits(code.to_bits()).get()), signed);
+            assert_eq!(I2::new(signed).map_or(signed, |code| I2::from_bits(code.to_bits()).get()), signed);
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// where `g` is the group of output channel `o`
 ///
 /// * `lhs`: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per tensor.
-/// * `weights`: int8 or uint8 `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
+/// * `weights`: integers of 8, 4 or 2 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
 /// * Output: `[batch, spatial…, outputs]`. Padding is the zero point, because that is what real zero is.
 /// * Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
 /// * A depthwise convolution has as many groups as channels; `outputs / groups` is its multiplier.
@@ -214,13 +214,15 @@ impl ConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If a format is not 8-bit, ranks or channels don't fit, groups don't divide, the window leaves the padded image,
-    /// the accumulator could overflow, or bias, multipliers or scales don't fit.
+    /// If the image is not 8-bit or the weights wider, ranks or channels don't fit, groups don't divide, the window leaves
+    /// the padded image, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
-        for (name, operand) in [("the image", lhs), ("the weights", weights)] {
-            require!(operand.format().is_8_bit(), "{name}: conv multiplies int8 and uint8, but this is {operand}");
-        }
+        require!(lhs.format().is_8_bit(), "the image: conv multiplies int8 or uint8, but this is {lhs}");
+        require!(
+            weights.format().is_narrow_integer(),
+            "the weights: conv multiplies by integers of 8, 4 or 2 bits, but this is {weights}"
+        );
         let rank = lhs.shape().rank();
         require!(
             (3..=5).contains(&rank),

@@ -27,7 +27,8 @@ use crate::weights::Weights;
 /// u · (K + R + 8) · Σ_l |x_l| · (|scale · code_l| + |shift|)        R = groups of weights + groups of lhs + k / 32,768 + 32
 /// ```
 ///
-/// where K is k for floats and 0 for codes; x_l is what lhs stands for, and |shift| is |scale · zero| or |offset|. The bias
+/// where K is k for floats and 0 for codes; x_l is what lhs stands for, |shift| is |scale · zero| or |offset|, and |code| counts
+/// the bias of unsigned codes twice more. The bias
 /// and the rounding of the output add one unit of the result each.
 ///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.

@@ -52,7 +52,8 @@ impl From<TensorType> for Operand {
 /// `out[…, i, j] = stage( Σ_l (lhs[…, i, l] − z_i) · (rhs[…, l, j] − v_j) )`
 ///
 /// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically.
-/// * `rhs`: int8 or uint8 `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
+/// * `rhs`: integers of 8, 4 or 2 bits `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
+///   Weights that are known now stay at their width in device memory.
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
 /// * The accumulator is i32 and exact: sums that could leave its range are refused.
 ///
@@ -306,15 +307,19 @@ impl MatmulBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If a format is not 8-bit, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
+    /// If lhs is not 8-bit or rhs wider, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
     /// of those above, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(self) -> Result<Matmul> {
         let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
+        require!(
+            lhs.format().is_8_bit(),
+            "lhs is {lhs}, but matmul multiplies int8 or uint8: quantize it with Quantize or DynamicQuantize"
+        );
+        require!(
+            rhs.format().is_narrow_integer(),
+            "rhs is {rhs}, but matmul multiplies by integers of 8, 4 or 2 bits: quantize it with Quantize"
+        );
         for (name, operand) in [("lhs", lhs), ("rhs", rhs)] {
-            require!(
-                operand.format().is_8_bit(),
-                "{name} is {operand}, but matmul multiplies int8 and uint8: quantize it with Quantize or DynamicQuantize"
-            );
             let rank = operand.shape().rank();
             require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
         }

@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod cast;
 mod concat;
 mod conv;
 mod dynamic;
@@ -18,6 +19,7 @@ mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
 pub(crate) use dynamic::Segments;
@@ -60,6 +62,7 @@ pub enum Op {
     Multiply(Multiply),
     Pool(Pool),
     Table(Table),
+    Cast(Cast),
     Concat(Concat),
     Fused(Fused),
     Linear(Linear),
@@ -79,6 +82,7 @@ macro_rules! each {
             Op::Multiply($op) => $value,
             Op::Pool($op) => $value,
             Op::Table($op) => $value,
+            Op::Cast($op) => $value,
             Op::Concat($op) => $value,
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
@@ -114,6 +118,7 @@ impl Op {
             Self::Multiply(_) => "multiply",
             Self::Pool(_) => "pool",
             Self::Table(_) => "table",
+            Self::Cast(_) => "cast",
             Self::Concat(_) => "concat",
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
@@ -148,6 +153,7 @@ impl Op {
             Self::Multiply(op) => op.resized(inputs)?.into(),
             Self::Pool(op) => op.resized(inputs)?.into(),
             Self::Table(op) => op.resized(inputs)?.into(),
+            Self::Cast(op) => op.resized(inputs)?.into(),
             Self::Concat(op) => op.resized(inputs)?.into(),
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
@@ -176,9 +182,12 @@ impl Op {
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
             Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
-            Self::Requantize(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Table(_) | Self::Pool(_) => {
-                Some(vec![true])
-            }
+            Self::Requantize(_)
+            | Self::Quantize(_)
+            | Self::Dequantize(_)
+            | Self::Table(_)
+            | Self::Pool(_)
+            | Self::Cast(_) => Some(vec![true]),
             Self::DynamicQuantize(op) => {
                 (op.granularity() != DynamicGranularity::Tensor && rank == 2).then(|| vec![true])
             }
@@ -317,6 +326,7 @@ into_op!(
     Multiply,
     Pool,
     Table,
+    Cast,
     Concat,
     Fused,
     Linear,

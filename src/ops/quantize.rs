@@ -5,12 +5,13 @@ use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Quantization, TensorType};
 
-/// `out = saturate(round_ties_even(x / scale) + zero_point)` of float32 to any integer format
+/// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer format
 ///
 /// The division is one correctly rounded f32 division and the ties fall the same way on every device. NaN becomes the
-/// least code, infinities saturate. Scales and zero points are the output type's, of any granularity.
+/// least code, infinities saturate. Scales and zero points are the output type's, of any granularity. float16 inputs are
+/// divided as the float32 they are.
 ///
-/// Source: ONNX QuantizeLinear.
+/// Source: ONNX QuantizeLinear, with the precision float32.
 ///
 /// ```
 /// use lowbit::{Format, Quantization, Tensor, TensorType, ops::Quantize, reference};
@@ -26,10 +27,11 @@ pub struct Quantize {
     output: TensorType,
 }
 
-/// `out = (x − zero_point) · scale` of any integer format to float32
+/// `out = (x − zero_point) · scale` of any integer format to float32 or float16
 ///
 /// The difference is exact, its conversion to f32 (which matters for int32) and the product are one correctly rounded f32
-/// operation each, the same bits on every device, subnormals included.
+/// operation each, the same bits on every device, subnormals included. For a float16 output the product is rounded once more;
+/// where the scale is a float16 and codes have at most 8 bits, that is the one correctly rounded float16 product.
 ///
 /// Source: ONNX DequantizeLinear.
 ///
@@ -55,6 +57,15 @@ fn require_quantized(tensor_type: &TensorType) -> Result<()> {
     Ok(())
 }
 
+/// Floats of a format, as many as there are codes.
+fn float_type(format: Format, codes: &TensorType) -> Result<TensorType> {
+    require!(
+        matches!(format, Format::Float16 | Format::Float32),
+        "{codes} can't be quantized from or dequantized to {format}: the real side is float16 or float32"
+    );
+    TensorType::new(format, codes.dimensions())
+}
+
 impl Quantize {
     /// A quantization to tensors of type `output`, from float32 of the same shape.
     ///
@@ -63,6 +74,14 @@ impl Quantize {
     pub fn new(output: TensorType) -> Result<Self> {
         require_quantized(&output)?;
         Ok(Self { input: TensorType::new(Format::Float32, output.dimensions())?, output })
+    }
+
+    /// The same from float16 or float32.
+    ///
+    /// # Errors
+    /// If the format is another one.
+    pub fn input_format(self, format: Format) -> Result<Self> {
+        Ok(Self { input: float_type(format, &self.output)?, ..self })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
@@ -77,8 +96,16 @@ impl Quantize {
         vec![self.output.clone()]
     }
 
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
+    }
+
+    pub(crate) fn granularity(&self) -> Granularity {
+        self.quantization().granularity()
     }
 
     pub(crate) fn quantization(&self) -> &Quantization {
@@ -96,6 +123,14 @@ impl Dequantize {
         Ok(Self { output: TensorType::new(Format::Float32, input.dimensions())?, input })
     }
 
+    /// The same to float16 or float32.
+    ///
+    /// # Errors
+    /// If the format is another one.
+    pub fn output_format(self, format: Format) -> Result<Self> {
+        Ok(Self { output: float_type(format, &self.input)?, ..self })
+    }
+
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dimensions()[0])? })
     }
@@ -110,6 +145,10 @@ impl Dequantize {
 
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
     }
 
     pub(crate) fn quantization(&self) -> &Quantization {

@@ -6,7 +6,7 @@ use super::table::Table;
 use crate::error::{Error, Result, require};
 use crate::tensor::{Granularity, TensorType};
 
-/// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or 8- or 16-bit codes
+/// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or codes of 2 to 16 bits
 ///
 /// The input's scales and zero points may have any granularity; the output has one scale and zero point. With explicit
 /// multipliers ([`Requantization::multipliers`]) the input's scales only say which elements share one.

@@ -404,7 +404,8 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
         })
     };
     // The most rows that fit, as a multiple of what keeps every part aligned.
-    let mut unit = 256;
+    // In a line of 2-bit codes 1,024 are one alignment.
+    let mut unit = 1usize << rows.max(1).ilog2().min(10);
     while unit > 1 && !suits(unit)? {
         unit /= 2;
     }

@@ -133,10 +133,12 @@ impl Runs<'_> {
     fn term(&self, x: f64, group: usize, code: i64) -> (f64, f64) {
         let (scale, shift) = (f64::from(self.weights.groups[group].scale), f64::from(self.weights.groups[group].shift));
         let code = code as f64;
+        // The bias of unsigned codes is added apart, so that what is stored and the bias may both be large.
+        let largest = scale.abs() * (code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias()));
         let (weight, size) = match self.op.weights().format().scales.shift() {
-            Shift::None => (scale * code, (scale * code).abs()),
-            Shift::Zero => (scale * (code - shift), scale.abs() * (code.abs() + shift.abs())),
-            Shift::Offset => (scale * code + shift, (scale * code).abs() + shift.abs()),
+            Shift::None => (scale * code, largest),
+            Shift::Zero => (scale * (code - shift), largest + (scale * shift).abs()),
+            Shift::Offset => (scale * code + shift, largest + shift.abs()),
         };
         (x * weight, x.abs() * size)
     }

@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod cast;
 mod concat;
 mod conv;
 mod dynamic;
@@ -46,6 +47,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Multiply(op) => vec![binary::multiply(op, inputs)],
         Op::Pool(op) => vec![pool::pool(op, inputs[0])],
         Op::Table(op) => vec![table::table(op, inputs[0])],
+        Op::Cast(op) => vec![cast::cast(op, inputs[0])],
         Op::Concat(op) => vec![concat::concat(op, inputs)],
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],

@@ -9,8 +9,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`], [`I4`], [`U4`], [`I2`],
-/// [`U2`], or `(f32, i32)` for parameters of dynamic quantization. Sealed.
+/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`](half::f16), [`I4`], [`U4`],
+/// [`I2`], [`U2`], or `(f32, i32)` for parameters of dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
     /// The format of a tensor of such elements.
     const FORMAT: Format;

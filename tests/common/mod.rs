@@ -5,6 +5,8 @@
 
 mod bounds;
 
+use half::f16;
+use lowbit::numeric::{I2, I4, U2, U4};
 use lowbit::{
     Context, ContextOptions, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
@@ -116,7 +118,20 @@ impl Random {
         };
         let count: usize = dimensions.iter().product();
         let codes: Vec<i32> = (0..count).map(|_| code()).collect();
+        let (signed, unsigned) = (|c: i32| c as i8, |c: i32| c as u8);
         match format {
+            Format::Int2 => {
+                Tensor::new(dimensions, codes.iter().map(|&c| I2::new(signed(c)).unwrap()).collect::<Vec<_>>())
+            }
+            Format::Uint2 => {
+                Tensor::new(dimensions, codes.iter().map(|&c| U2::new(unsigned(c)).unwrap()).collect::<Vec<_>>())
+            }
+            Format::Int4 => {
+                Tensor::new(dimensions, codes.iter().map(|&c| I4::new(signed(c)).unwrap()).collect::<Vec<_>>())
+            }
+            Format::Uint4 => {
+                Tensor::new(dimensions, codes.iter().map(|&c| U4::new(unsigned(c)).unwrap()).collect::<Vec<_>>())
+            }
             Format::Int8 => Tensor::new(dimensions, codes.iter().map(|&c| c as i8).collect::<Vec<_>>()),
             Format::Uint8 => Tensor::new(dimensions, codes.iter().map(|&c| c as u8).collect::<Vec<_>>()),
             Format::Int16 => Tensor::new(dimensions, codes.iter().map(|&c| c as i16).collect::<Vec<_>>()),
@@ -284,7 +299,11 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String
             }
         )+};
     }
-    compare!(i8, u8, i16, u16, i32);
+    compare!(I2, U2, I4, U4, i8, u8, i16, u16, i32);
+    if let (Ok(a), Ok(b)) = (got.values::<f16>(), expected.values::<f16>()) {
+        let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
+        return differ.map(|i| describe(i, format!("{:#x}", a[i].to_bits()), format!("{:#x}", b[i].to_bits())));
+    }
     if let (Ok(a), Ok(b)) = (got.values::<f32>(), expected.values::<f32>()) {
         let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
         return differ.map(|i| describe(i, format!("{:e}", a[i]), format!("{:e}", b[i])));

@@ -1,0 +1,5 @@
+// Element format: float32. The element is its number.
+
+fn decode(element: u32) -> u32 {
+    return element;
+}

@@ -1,0 +1,14 @@
+// f32 = clamp(f32(acc + bias) · (scale_row · scale_column) + real_bias) of one accumulator.
+//
+// Entry: bias, scale (f32 bits), -, real bias (f32 bits). The product of the scales is at most the largest f32. Each operation
+// is one correctly rounded f32 operation, done in integers: the same bits on every device.
+
+fn real_value(accumulator: i32, scale: u32, index: u32) -> u32 {
+    let entry = stage_entry(index);
+    let multiplier = min(f32_multiply(scale, bitcast<u32>(entry.y)), F32_GREATEST);
+    var value = f32_multiply(f32_from_i32(accumulator + entry.x), multiplier);
+    if (REAL_BIAS) {
+        value = f32_add(value, bitcast<u32>(entry.w));
+    }
+    return f32_from_order(clamp(f32_order(value), params.low, params.high));
+}
