@@ -43,7 +43,7 @@ fn main(
             let source = sources[position];
             var element = 0u;
             if (source == NOWHERE) {
-                element = gap((row * params.groups + position / params.group) * params.rows);
+                element = gap((row * params.groups + min(position / params.group, params.groups - 1u)) * params.rows);
             } else {
                 element = input[row * params.input_words + source / LANES] >> ((source % LANES) * BITS & 31u);
             }

@@ -31,6 +31,8 @@
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
+//! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
+//! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
 //! # A quantized layer

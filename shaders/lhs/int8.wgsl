@@ -30,7 +30,8 @@ fn multiply(x: vec4<u32>, codes: vec4<u32>) -> i32 {
 }
 
 fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
-    return lhs_parameters[(row * params.lhs_groups + group) * params.lhs_rows];
+    // Half a step may lie beyond the last group.
+    return lhs_parameters[(row * params.lhs_groups + min(group, params.lhs_groups - 1u)) * params.lhs_rows];
 }
 
 // Σ (x - z) (q + b - v) = Σ (x - z) q + (b - v) · Σ (x - z), then the scales. It fits i32 though its parts may wrap.

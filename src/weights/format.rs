@@ -162,8 +162,10 @@ impl Kind {
 
     /// The bits of a number, if it can be stored exactly.
     pub(crate) fn encode(self, value: f32) -> Option<u32> {
-        let integer =
-            |low: f32, high: f32| (value.fract() == 0.0 && (low..=high).contains(&value)).then_some(value as i32);
+        let integer = |low: i32, high: i32| {
+            let rounded = value as i32;
+            (rounded as f32 == value && (low..=high).contains(&rounded)).then_some(rounded)
+        };
         match self {
             Self::F32 => value.is_finite().then(|| value.to_bits()),
             Self::F16 => {
@@ -174,8 +176,8 @@ impl Kind {
                 let code = value.to_bits() >> 23;
                 (code < 255 && self.decode(code) == value).then_some(code)
             }
-            Self::Int8 => integer(-128.0, 127.0).map(|i| i as u8 as u32),
-            Self::Uint8 => integer(0.0, 255.0).map(|i| i as u32),
+            Self::Int8 => integer(-128, 127).map(|i| i as u8 as u32),
+            Self::Uint8 => integer(0, 255).map(|i| i as u32),
         }
     }
 
