@@ -13,6 +13,8 @@ mod compare;
 mod device;
 #[path = "../examples/conformance/gguf.rs"]
 mod gguf;
+#[path = "../examples/conformance/matmul_nbits.rs"]
+mod matmul_nbits;
 #[path = "../examples/conformance/ops.rs"]
 mod ops;
 

@@ -1,10 +1,14 @@
-//! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. They are conversions on the CPU, whatever the device.
+//! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. Quantizing is the CPU's,
+//! whatever the device; dequantizing is an embedding of all rows.
 
+use lowbit::Tensor;
 use lowbit::import::gguf::{self, GgufType};
+use lowbit::ops::Embedding;
 
 use crate::Result;
 use crate::array::{Array, Elements};
 use crate::case::Case;
+use crate::device::Device;
 
 fn gguf_type(case: &Case) -> Result<GgufType> {
     let name: String = case.attribute("format")?.ok_or("the case names no format")?;
@@ -30,11 +34,13 @@ pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
     Ok(vec![Array { shape, elements: Elements::U8(blocks) }, y])
 }
 
-/// Blocks to numbers.
-pub(crate) fn dequantize(case: &Case) -> Result<Vec<Array>> {
+/// Blocks to numbers: all rows, gathered in order.
+pub(crate) fn dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let (gguf_type, blocks) = (gguf_type(case)?, case.input(0)?);
     let [rows, bytes] = matrix(blocks)?;
     let Elements::U8(blocks) = &blocks.elements else { return Err("blocks are u8".into()) };
     let k = bytes / gguf_type.block_bytes() * gguf_type.block();
-    Ok(vec![real_numbers(gguf_type, [rows, k], blocks)?])
+    let weights = gguf::weights(gguf_type, [1, rows, k], blocks)?;
+    let all = Tensor::new([rows], (0..rows as i32).collect::<Vec<_>>())?;
+    Ok(device.run(Embedding::new([rows], weights)?, &[&all])?.remove(0))
 }

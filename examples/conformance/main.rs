@@ -6,6 +6,7 @@ mod case;
 mod compare;
 mod device;
 mod gguf;
+mod matmul_nbits;
 mod ops;
 mod report;
 

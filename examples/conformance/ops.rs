@@ -13,6 +13,7 @@ use crate::array::{Array, Elements};
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
+use crate::matmul_nbits::matmul_nbits;
 
 /// The outputs of a case, as this crate computes them.
 pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
@@ -38,8 +39,9 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteConv2D" => tflite_conv(case, device),
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
+        "MatMulNBits" => matmul_nbits(case, device),
         "GgufQuantize" => return gguf::quantize(case),
-        "GgufDequantize" => return gguf::dequantize(case),
+        "GgufDequantize" => gguf::dequantize(case, device),
         other => return Err(format!("operator {other} is not implemented").into()),
     };
     Ok(vec![Array::of(&output?)?])

@@ -424,7 +424,8 @@ mod tests {
         assert!(build(Codes::Int4, Scales::F16, 7, Group::scale(1e6)).is_err());
         assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(0.5, 128.0)).is_err());
         assert!(build(Codes::Int4, Scales::E8M0, 7, Group::scale(3.0)).is_err());
-        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(-0.0, -128.0)).is_ok());
+        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(-0.0, -8.0)).is_ok());
+        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(1.0, -9.0)).is_err_and(|e| e.contains("-8 to 8")));
         let none = WeightFormat::new(Codes::Int4, 0, Scales::F32);
         assert!(Weights::build(none, [1, 1, 1], |_, _, _, _| Ok(())).is_err());
     }
