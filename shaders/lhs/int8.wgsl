@@ -1,7 +1,6 @@
 // Lhs: int8 (or uint8, flipped into it) codes, sixteen per vec4. Sums are exact.
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> lhs_parameters: array<vec2<u32>>;   // scale (f32 bits), zero point
 
 alias Lhs = vec4<u32>;
 alias Sum = i32;
@@ -31,7 +30,7 @@ fn multiply(x: vec4<u32>, codes: vec4<u32>) -> i32 {
 
 fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
     // Half a step may lie beyond the last group.
-    return lhs_parameters[(row * params.lhs_groups + min(group, params.lhs_groups - 1u)) * params.lhs_rows];
+    return lhs_parameter((row * params.lhs_groups + min(group, params.lhs_groups - 1u)) * params.lhs_rows);
 }
 
 // Σ (x - z) (q + b - v) = Σ (x - z) q + (b - v) · Σ (x - z), then the scales. It fits i32 though its parts may wrap.

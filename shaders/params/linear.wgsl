@@ -24,8 +24,8 @@ struct Params {
     tiles: u32,
     low: u32,                 // bits of the least and greatest result
     high: u32,
-    unused_0: u32,
-    unused_1: u32,
+    indices_at: u32,          // where these begin in a binding that joins them to the bias
+    parameters_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

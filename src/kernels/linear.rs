@@ -37,6 +37,16 @@ parameters! {
         tiles: u32,
         low: u32,
         high: u32,
+        indices_at: u32,
+        parameters_at: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/join.wgsl`.
+    struct JoinParams {
+        first: u32,
+        words: u32,
         unused_0: u32,
         unused_1: u32,
     }
@@ -134,6 +144,16 @@ struct Operands {
     /// Scales and zero points of lhs.
     parameters: Option<Resource>,
     bias: Option<Resource>,
+    /// All that stands beside lhs and weights, where the device can't bind it apart.
+    joined: Option<Joined>,
+}
+
+/// Bias, experts and parameters of lhs in one binding, as `shaders/side/joined.wgsl` reads them.
+#[derive(Clone, Copy)]
+struct Joined {
+    resource: Resource,
+    indices_at: u32,
+    parameters_at: u32,
 }
 
 fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
@@ -151,7 +171,7 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         None => constant(&mut candidate, Constant::Parameters),
     });
     let bias = op.bias().map(|_| constant(&mut candidate, Constant::Tables));
-    let mut operands = Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias };
+    let mut operands = Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
     if op.weights().layout().sources().is_some() {
         let sources = constant(&mut candidate, Constant::Positions);
         let arranged = arranged(op);
@@ -160,11 +180,44 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         candidate.scratch.push(arranged.shape().rows() * words as usize);
         operands = Operands { lhs: Resource::Scratch(0), lhs_words: words, ..operands };
     }
+    operands.joined = join(op, &operands, &mut candidate, limits);
     for panels in weights::parts(op.weights(), limits) {
         let weights = constant(&mut candidate, panels.constant());
         candidate.dispatches.push(launch(op, tile, &operands, panels, weights, limits));
     }
     candidate
+}
+
+/// Copies what stands beside lhs and weights into one scratch buffer, if a launch would bind more than the device can.
+fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Limits) -> Option<Joined> {
+    let indices = op.indices().map(|(input, _)| Resource::Input(input));
+    let sides = [operands.bias, indices, operands.parameters];
+    // With lhs, weights and output.
+    if sides.iter().flatten().count() + 3 <= limits.storage_buffers as usize {
+        return None;
+    }
+    let parameter_words = op.lhs_scales().map_or(0, |scales| {
+        2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 }
+    });
+    let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
+    let words = [op.bias().map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words];
+    let threads = line_groups(limits).next().expect("there is always one");
+    let target = Resource::Scratch(candidate.scratch.len());
+    let mut firsts = [0; 3];
+    let mut first = 0;
+    for ((source, words), at) in sides.into_iter().zip(words).zip(&mut firsts) {
+        *at = first as u32;
+        let Some(source) = source else { continue };
+        let params = JoinParams { first: first as u32, words: words as u32, ..JoinParams::default() };
+        let program = Program::new(&program::JOIN).constant("GROUP_X", threads);
+        let bindings = [Binding::read(1, source), Binding::write(6, target)];
+        let groups = words.div_ceil(threads as usize);
+        candidate.dispatches.push(Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, limits));
+        first += words;
+    }
+    candidate.scratch.push(first);
+    let [_, indices_at, parameters_at] = firsts;
+    Some(Joined { resource: target, indices_at, parameters_at })
 }
 
 /// The type of lhs with its columns at the positions of the weights.
@@ -275,7 +328,8 @@ fn launch(
         tiles: tiles as u32,
         low: low.to_bits(),
         high: high.to_bits(),
-        ..Params::default()
+        indices_at: operands.joined.map_or(0, |joined| joined.indices_at),
+        parameters_at: operands.joined.map_or(0, |joined| joined.parameters_at),
     };
     let weight_halves = layout.padded_group == 16;
     let lhs_halves = lhs_positions == 16;
@@ -287,6 +341,17 @@ fn launch(
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
         .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
+    // What stands beside lhs and weights: each in its binding, or all in one.
+    let indices = op.indices().map(|(input, _)| Resource::Input(input));
+    let apart = [
+        (3, operands.parameters, &program::SIDE_PARAMETERS),
+        (4, indices, &program::SIDE_INDICES),
+        (5, operands.bias, &program::SIDE_BIAS),
+    ];
+    let together = [(3, operands.joined.map(|joined| joined.resource), &program::SIDE_JOINED)];
+    let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
+    let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
+    let program = sides().fold(program, |program, (_, _, part)| program.with(part));
     let program = weights::link_scales(program, matrix)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
@@ -302,15 +367,9 @@ fn launch(
         .constant("HALVES", weight_halves || lhs_halves)
         .constant("WEIGHT_HALVES", weight_halves)
         .constant("LHS_HALVES", lhs_halves);
-    let bindings = [
-        Some(Binding::read(1, operands.lhs)),
-        Some(Binding::read(2, weights)),
-        operands.parameters.map(|parameters| Binding::read(3, parameters)),
-        op.indices().map(|(input, _)| Binding::read(4, Resource::Input(input))),
-        operands.bias.map(|bias| Binding::read(5, bias)),
-        Some(Binding::write(6, Resource::Output(0))),
-    ];
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+    let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
+    let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits)
         .operations(2 * m * columns * k)
 }
 

@@ -104,6 +104,10 @@ parts! {
     EXPERT_SELECTED = "expert/selected.wgsl";
     BIAS_NONE = "bias/none.wgsl";
     BIAS_TABLE = "bias/table.wgsl";
+    SIDE_PARAMETERS = "side/parameters.wgsl";
+    SIDE_INDICES = "side/indices.wgsl";
+    SIDE_BIAS = "side/bias.wgsl";
+    SIDE_JOINED = "side/joined.wgsl";
     GAP_ZERO = "gap/zero.wgsl";
     GAP_ZERO_POINT = "gap/zero_point.wgsl";
     VALUE_INTEGER = "value/integer.wgsl";
@@ -114,6 +118,7 @@ parts! {
     OUTPUT_FLOAT16 = "output/float16.wgsl" [FLOAT16];
     LINEAR = "linear.wgsl" [PARAMS_LINEAR, LINEAR_INDEX];
     ARRANGE = "arrange.wgsl" [LINEAR_INDEX];
+    JOIN = "join.wgsl" [LINEAR_INDEX];
     EMBEDDING = "embedding.wgsl" [LINEAR_INDEX, FLOAT_BITS];
     MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];

@@ -1,0 +1,16 @@
+// Side: bias, experts and parameters of lhs one after the other in one binding, for devices with few. Written by join.wgsl.
+
+@group(0) @binding(3) var<storage, read> joined: array<u32>;
+
+fn bias_value(index: u32) -> f32 {
+    return bitcast<f32>(joined[index]);
+}
+
+fn expert_index(row: u32) -> u32 {
+    return joined[params.indices_at + row];
+}
+
+fn lhs_parameter(index: u32) -> vec2<u32> {
+    let at = params.parameters_at + index * 2u;
+    return vec2<u32>(joined[at], joined[at + 1u]);
+}
