@@ -1,9 +1,11 @@
 //! `cargo run --release --example import -- FILE [TENSOR]`: lists the weights of a GGUF or safetensors file, and imports one,
 //! with the time and the memory that takes. `--synthesize SIZE` writes a GGUF file of that size first.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -41,6 +43,50 @@ struct Arguments {
     group: usize,
 }
 
+/// Bytes that are allocated, and the most that were.
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(bytes: usize) {
+    PEAK.fetch_max(ALLOCATED.fetch_add(bytes, Ordering::Relaxed) + bytes, Ordering::Relaxed);
+}
+
+#[allow(unsafe_code, reason = "an allocator")]
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Old and new may both be there for a moment.
+        count(size);
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +105,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     // SAFETY: this program doesn't write the file any more, and its user is asked not to.
     let bytes = unsafe { import::map(&arguments.file)? };
     let before = memory();
+    let allocated = ALLOCATED.load(Ordering::Relaxed);
+    PEAK.store(allocated, Ordering::Relaxed);
     let begin = Instant::now();
     let imported = if bytes.starts_with(b"GGUF") {
         let file = GgufFile::parse(&bytes)?;
@@ -84,6 +132,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         println!("{} in the file", HumanBytes(in_file as u64));
     }
     println!("{:.2} s", begin.elapsed().as_secs_f64());
+    let extra = (PEAK.load(Ordering::Relaxed) - allocated).saturating_sub(weights.bytes());
+    println!("allocated at most {} beside the file and the weights", HumanBytes(extra as u64));
     if let (Some(before), Some(after)) = (before, memory()) {
         println!(
             "peak memory {}, of which {} are pages of the file; {} before",

@@ -32,6 +32,7 @@
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
+//! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
 //! | know the bytes in device memory | [`pack`] |
 //!

@@ -285,7 +285,8 @@ fn experts() -> Result<()> {
         let granularity = DynamicGranularity::Row;
         let (inputs, _) = lhs(&mut random, Lhs::Dynamic(Format::Int8, granularity, true), m, k)?;
         let bias = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<_>>())?;
-        let op = Linear::new(inputs[0].tensor_type().clone(), weights).experts(selected).dynamic_lhs(granularity).bias(bias);
+        let op =
+            Linear::new(inputs[0].tensor_type().clone(), weights).experts(selected).dynamic_lhs(granularity).bias(bias);
         check_op_within(&context, "experts of codes", &op.build()?.into(), &[&inputs[0], &indices, &inputs[1]]);
     }
     Ok(())

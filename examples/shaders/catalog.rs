@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Pool, Quantize, Requantization, Requantize, Table,
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, Fused, Linear, Matmul,
+    Multiply, Op, Output, Pool, Quantize, QuantizeWeights, Requantization, Requantize, Table,
 };
+use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
@@ -174,6 +175,84 @@ fn ops() -> Result<Vec<Op>> {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
+    }
+    ops.extend(grouped()?);
+    Ok(ops)
+}
+
+/// Products with weights in groups, rows of them, and their quantization.
+fn grouped() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    let all_codes =
+        [Codes::Int4, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::Uint4];
+    let all_scales = [
+        Scales::F16,
+        Scales::F32,
+        Scales::E8M0,
+        Scales::F32Zero,
+        Scales::F16Zero,
+        Scales::F32RealZero,
+        Scales::F32Offset,
+        Scales::F16Offset,
+        Scales::Nested(2),
+        Scales::NestedOffset(2),
+    ];
+    let matrix = |codes, scales, group, experts| {
+        Weights::build(WeightFormat::new(codes, group, scales), [experts, 4, 64], |_, _, _, _| Ok(()))
+    };
+    let float = |format, m| TensorType::new(format, [m, 64]);
+    let formats = all_codes.map(|codes| (codes, Scales::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
+    for (i, (codes, scales)) in formats.enumerate() {
+        // Lhs takes turns; codes know their scale or the device finds it.
+        let weights = matrix(codes, scales, [32, 16, 64][i % 3], 1)?;
+        let m = [1, 4, 64][i % 3];
+        let op = match i % 4 {
+            0 => Linear::new(float(Format::Float32, m)?, weights.clone()),
+            1 => Linear::new(typed(Format::Int8, &[m, 64], 0)?, weights.clone()),
+            2 => Linear::new(float(Format::Uint8, m)?, weights.clone()).dynamic_lhs(DynamicGranularity::Row),
+            _ => Linear::new(float(Format::Float16, m)?, weights.clone()).output(Format::Float16),
+        };
+        ops.push(op.build()?.into());
+        let output = FLOATS[i % 2];
+        ops.push(Embedding::new([4], weights)?.output(output)?.into());
+    }
+    // What stands beside lhs and weights, apart or joined, and columns in another order.
+    let bias = Tensor::new([4], vec![0.0f32; 4])?;
+    for experts in [1, 2] {
+        let weights = matrix(Codes::Int4, Scales::F16, 32, experts)?;
+        for lhs in [Format::Float32, Format::Int8] {
+            let mut op = Linear::new(float(lhs, 4)?, weights.clone()).bias(bias.clone());
+            if lhs == Format::Int8 {
+                op = op.dynamic_lhs(DynamicGranularity::Row);
+            }
+            if experts > 1 {
+                op = op.experts(1);
+            }
+            ops.push(op.build()?.into());
+        }
+    }
+    let shuffled = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+    let index: Vec<u32> = (0..64).map(|l| l % 2).collect();
+    let weights = Weights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
+    ops.push(Linear::new(float(Format::Float32, 4)?, weights.clone()).build()?.into());
+    ops.push(Linear::new(typed(Format::Int8, &[4, 64], 1)?, weights.clone()).build()?.into());
+    ops.push(Embedding::new([4], weights)?.into());
+    for codes in all_codes {
+        for scales in all_scales {
+            // Tables and nested scales are made on the CPU only.
+            let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 32, scales)) else { continue };
+            let Ok(op) = QuantizeWeights::new([4, 64], quantizer.clone()) else { continue };
+            ops.push(op.into());
+            if matches!(codes, Codes::Int4 | Codes::Uint4) {
+                let search = quantizer.search(Search::default())?;
+                ops.push(QuantizeWeights::new([4, 64], search.clone())?.into());
+                ops.push(QuantizeWeights::new([4, 64], search.importance(&[1.0; 64])?)?.into());
+            }
+        }
+    }
+    for rule in [Rule::Narrow, Rule::Middle, Rule::Unclipped] {
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int8, 32, Scales::F32))?.rule(rule)?;
+        ops.push(QuantizeWeights::new([4, 64], quantizer)?.into());
     }
     Ok(ops)
 }

@@ -171,7 +171,8 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         None => constant(&mut candidate, Constant::Parameters),
     });
     let bias = op.bias().map(|_| constant(&mut candidate, Constant::Tables));
-    let mut operands = Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
+    let mut operands =
+        Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
     if op.weights().layout().sources().is_some() {
         let sources = constant(&mut candidate, Constant::Positions);
         let arranged = arranged(op);
@@ -196,9 +197,8 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Li
     if sides.iter().flatten().count() + 3 <= limits.storage_buffers as usize {
         return None;
     }
-    let parameter_words = op.lhs_scales().map_or(0, |scales| {
-        2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 }
-    });
+    let parameter_words =
+        op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 });
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
     let words = [op.bias().map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words];
     let threads = line_groups(limits).next().expect("there is always one");
@@ -369,8 +369,7 @@ fn launch(
         .constant("LHS_HALVES", lhs_halves);
     let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
     let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits)
-        .operations(2 * m * columns * k)
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits).operations(2 * m * columns * k)
 }
 
 /// Whether no code of lhs has a zero point once it is read as int8.

@@ -16,6 +16,7 @@ mod pool;
 pub(crate) mod probe;
 mod program;
 mod quantize;
+mod quantize_weights;
 mod requantize;
 mod stage;
 mod table;
@@ -75,6 +76,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::QuantizeWeights(op) => quantize_weights::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -97,6 +99,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::QuantizeWeights(op), Constant::Tables) => quantize_weights::importance(op),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),

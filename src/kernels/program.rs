@@ -108,6 +108,9 @@ parts! {
     SIDE_INDICES = "side/indices.wgsl";
     SIDE_BIAS = "side/bias.wgsl";
     SIDE_JOINED = "side/joined.wgsl";
+    WEIGHT_CODE = "lib/weight_code.wgsl" [FLOAT_BITS];
+    IMPORTANCE_NONE = "importance/none.wgsl";
+    IMPORTANCE_COLUMNS = "importance/columns.wgsl" [FLOAT_BITS];
     GAP_ZERO = "gap/zero.wgsl";
     GAP_ZERO_POINT = "gap/zero_point.wgsl";
     VALUE_INTEGER = "value/integer.wgsl";
@@ -119,6 +122,8 @@ parts! {
     LINEAR = "linear.wgsl" [PARAMS_LINEAR, LINEAR_INDEX];
     ARRANGE = "arrange.wgsl" [LINEAR_INDEX];
     JOIN = "join.wgsl" [LINEAR_INDEX];
+    WEIGHT_GROUPS = "weight_groups.wgsl" [LINEAR_INDEX, FLOAT_BITS, FLOAT16_BITS, WEIGHT_CODE];
+    WEIGHT_WORDS_PACKED = "weight_words.wgsl" [LINEAR_INDEX, FLOAT_BITS, FLOAT16_BITS, WEIGHT_CODE];
     EMBEDDING = "embedding.wgsl" [LINEAR_INDEX, FLOAT_BITS];
     MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];

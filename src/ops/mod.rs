@@ -13,6 +13,7 @@ mod matmul;
 mod output;
 mod pool;
 mod quantize;
+mod quantize_weights;
 mod requantize;
 mod table;
 mod window;
@@ -35,6 +36,7 @@ pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
+pub use quantize_weights::QuantizeWeights;
 pub use requantize::Requantize;
 pub use table::Table;
 pub use window::Padding;
@@ -67,6 +69,7 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    QuantizeWeights(QuantizeWeights),
 }
 
 macro_rules! each {
@@ -87,6 +90,7 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::QuantizeWeights($op) => $value,
         }
     };
 }
@@ -123,6 +127,7 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::QuantizeWeights(_) => "quantize_weights",
         }
     }
 
@@ -158,6 +163,7 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -201,6 +207,7 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::QuantizeWeights(_) => None,
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -330,7 +337,8 @@ into_op!(
     Concat,
     Fused,
     Linear,
-    Embedding
+    Embedding,
+    QuantizeWeights
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

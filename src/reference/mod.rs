@@ -13,6 +13,7 @@ mod matmul;
 mod output;
 mod pool;
 mod quantize;
+mod quantize_weights;
 mod requantize;
 mod table;
 
@@ -52,6 +53,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
     })
 }
 

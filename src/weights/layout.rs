@@ -52,7 +52,7 @@ pub(crate) struct Layout {
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
 impl Layout {
-    pub(super) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
+    pub(crate) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");
         require!(format.scales.nesting() != Some(0), "super groups of 0 groups: a super group holds at least 1");
         for (name, size) in [("experts", experts), ("n", n), ("k", k)] {
@@ -149,7 +149,7 @@ impl Layout {
         (self.padded_n() / 4 * self.row_bytes()).next_multiple_of(4)
     }
 
-    pub(super) fn words(&self) -> usize {
+    pub(crate) fn words(&self) -> usize {
         self.expert_words() * self.experts
     }
 

@@ -3,15 +3,17 @@
 
 mod format;
 mod layout;
+mod quantize;
 
 use std::fmt;
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 use crate::tensor::Tensor;
 pub use format::{Codes, Group, Scales, Shift, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
+pub use quantize::{Quantizer, Rule, Search};
 
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///
@@ -176,8 +178,48 @@ impl Weights {
         if weights == 0 { 0.0 } else { self.bytes() as f64 * 8.0 / weights as f64 }
     }
 
-    /// The packed words, as kernels bind them.
-    pub(crate) fn words(&self) -> &[u32] {
+    /// The matrix whose packed words these are ([`words`](Self::words), or what
+    /// [`QuantizeWeights`](crate::ops::QuantizeWeights) makes on a device).
+    ///
+    /// # Errors
+    /// If there are more or fewer words than such a matrix has, or they hold a scale or shift that is not finite or not one of
+    /// the format.
+    ///
+    /// ```
+    /// use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+    /// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+    /// let weights = Quantizer::new(format)?.quantize(&lowbit::Tensor::new([2, 32], vec![0.5f32; 64])?)?;
+    /// let again = Weights::from_words(format, [1, 2, 32], weights.words().to_vec())?;
+    /// assert_eq!(again.dequantize()?.values::<f32>()?, [0.5; 64]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn from_words(format: WeightFormat, dimensions: [usize; 3], words: Vec<u32>) -> Result<Self> {
+        let layout = Layout::new(&format, dimensions, None)?;
+        require!(
+            words.len() == layout.words(),
+            "{} words were given, but {format} [{}, {}, {}] takes {}",
+            words.len(),
+            dimensions[0],
+            dimensions[1],
+            dimensions[2],
+            layout.words()
+        );
+        let weights = Self { format, layout, words };
+        (0..dimensions[0] * dimensions[1]).into_par_iter().try_for_each(|index| {
+            let mut row = weights.row(index);
+            row.groups.truncate(weights.layout.groups);
+            match format.scales.nesting() {
+                // The products of what is stored.
+                Some(_) => WeightFormat { scales: Scales::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),
+                None => format.check_row(index, &[], &row.groups, &[]),
+            }
+        })?;
+        Ok(weights)
+    }
+
+    /// The packed words, as kernels bind them. Their order may change between versions of this crate.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
         &self.words
     }
 

@@ -1,0 +1,210 @@
+//! Candidates of `ops::QuantizeWeights`: `shaders/weight_groups.wgsl`, in as many launches as a search needs, and
+//! `shaders/weight_words.wgsl`. The meaning is `weights/quantize.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::line_groups;
+use super::program::{self, Program};
+use crate::ops::QuantizeWeights;
+use crate::weights::{Codes, Rule, Scales, planes};
+
+parameters! {
+    /// `shaders/weight_groups.wgsl`.
+    struct GroupsParams {
+        k: u32,
+        group: u32,
+        groups: u32,
+        total: u32,
+        turns: u32,
+        first: u32,
+        factors: u32,
+        least: u32,
+        step: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/weight_words.wgsl`.
+    struct WordsParams {
+        words: u32,
+        expert_words: u32,
+        panel_words: u32,
+        n: u32,
+        k: u32,
+        group: u32,
+        padded_group: u32,
+        groups: u32,
+        steps: u32,
+        scale_at: u32,
+        shift_at: u32,
+        unused_0: u32,
+    }
+}
+
+/// Numbers that are summed side by side, as `weights/quantize.rs` says.
+const LANES: u32 = 32;
+
+/// Turns of all loops in one invocation, of which some drivers allow 65,535.
+const MOST_TURNS: usize = 30_000;
+
+/// Invocations of a group of weights, and groups of a workgroup.
+const TILES: [[u32; 2]; 2] = [[32, 2], [16, 1]];
+
+pub(super) fn candidates(op: &QuantizeWeights, limits: &Limits) -> Vec<Candidate> {
+    let legal = |[x, y]: &[u32; 2]| x * y <= limits.invocations && LANES * y * 16 <= limits.workgroup_bytes;
+    let tiles: Vec<[u32; 2]> = TILES.into_iter().filter(legal).collect();
+    // A device too small for any of them still runs single invocations.
+    let tiles = if tiles.is_empty() { vec![[1, 1]] } else { tiles };
+    tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+}
+
+fn candidate(op: &QuantizeWeights, tile: [u32; 2], limits: &Limits) -> Candidate {
+    let mut candidate = Candidate {
+        label: format!("quantize weights, {}x{} groups", tile[0], tile[1]),
+        dispatches: Vec::new(),
+        constants: Vec::new(),
+        scratch: Vec::new(),
+    };
+    if op.output().shape().elements() == 0 {
+        return candidate;
+    }
+    let layout = op.layout();
+    candidate.scratch.push(layout.experts * layout.n * layout.groups * 4);
+    let importance = op.quantizer().importance_of_columns().filter(|_| op.quantizer().search_of_scale().is_some());
+    candidate.constants.extend(importance.map(|_| Constant::Tables));
+    let steps = op.quantizer().search_of_scale().map_or(0, |search| search.steps as usize);
+    // A factor costs two passes over a lane's numbers (three with offsets), and the sums over lanes.
+    let lanes = LANES.div_ceil(tile[0]) as usize;
+    let turns = 4 * lanes * (layout.group.div_ceil(LANES as usize) + 10);
+    let at_once = (MOST_TURNS / turns).max(1);
+    for first in (0..steps.max(1)).step_by(at_once) {
+        candidate.dispatches.push(find_groups(op, tile, first, at_once.min(steps - first.min(steps)), limits));
+    }
+    candidate.dispatches.push(write_words(op, limits));
+    candidate
+}
+
+/// Adds what both halves are compiled with.
+fn describe(op: &QuantizeWeights, program: Program) -> Program {
+    let format = op.quantizer().format();
+    let (low, high) = format.codes.range();
+    let bias = i32::from(format.codes.bias());
+    let (scale_bytes, shift, shift_bytes) = match format.scales {
+        Scales::F16 => (2u32, 0u32, 0u32),
+        Scales::E8M0 => (1, 0, 0),
+        Scales::F32Zero => (4, 1, 1),
+        Scales::F16Zero => (2, 1, 1),
+        Scales::F32RealZero => (4, 2, 4),
+        Scales::F32Offset => (4, 3, 4),
+        Scales::F16Offset => (2, 3, 2),
+        _ => (4, 0, 0),
+    };
+    program
+        .constant("LOW", i32::from(low) + bias)
+        .constant("HIGH", i32::from(high) + bias)
+        .constant("SCALE_BYTES", scale_bytes)
+        .constant("SHIFT", shift)
+        .constant("SHIFT_BYTES", shift_bytes)
+}
+
+fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usize, limits: &Limits) -> Dispatch {
+    let (layout, quantizer) = (op.layout(), op.quantizer());
+    let total = layout.experts * layout.n * layout.groups;
+    let (least, step) = quantizer.search_of_scale().map_or((1.0, 0.0), |search| search.grid());
+    let params = GroupsParams {
+        k: layout.k as u32,
+        group: layout.group as u32,
+        groups: layout.groups as u32,
+        total: total as u32,
+        turns: layout.group.div_ceil(LANES as usize) as u32,
+        first: first as u32,
+        factors: factors as u32,
+        least: f32::to_bits(least),
+        step: f32::to_bits(step),
+        ..GroupsParams::default()
+    };
+    let codes = quantizer.format().codes;
+    let (low, high) = codes.range();
+    let span = i32::from(high) - i32::from(low);
+    let greatest = i32::from(high) + i32::from(codes.bias());
+    let (rule, divisor) = match quantizer.rule_of_scale() {
+        Rule::Narrow => (0u32, greatest as f32),
+        Rule::Middle => (0, span as f32 * 0.5),
+        Rule::SignedMax => (1, 1.0),
+        Rule::Unclipped => (2, 1.0),
+        Rule::MinMax | Rule::Tight => (3, span as f32),
+    };
+    let fixed = matches!(quantizer.format().scales, Scales::E8M0 | Scales::F32Zero | Scales::F16Zero);
+    let searches = quantizer.search_of_scale().is_some();
+    let importance = quantizer.importance_of_columns().is_some() && searches;
+    let program = Program::new(&program::WEIGHT_GROUPS)
+        .with(if importance { &program::IMPORTANCE_COLUMNS } else { &program::IMPORTANCE_NONE })
+        .constant("GROUP_X", tile[0])
+        .constant("GROUP_Y", tile[1])
+        .constant("RULE", rule)
+        .constant("DIVISOR", divisor.to_bits())
+        .constant("TIGHT", quantizer.rule_of_scale() == Rule::Tight)
+        .constant("SEARCH", searches)
+        .constant("REFIT", !fixed);
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        importance.then(|| Binding::read(3, Resource::Constant(0))),
+        Some(Binding::write(6, Resource::Scratch(0))),
+    ];
+    let groups = total.div_ceil(tile[1] as usize);
+    Dispatch::new(describe(op, program), &params, GroupsParams::FIELDS, bindings.into_iter().flatten(), groups, limits)
+        .operations(total * layout.group)
+}
+
+fn write_words(op: &QuantizeWeights, limits: &Limits) -> Dispatch {
+    let layout = op.layout();
+    let starts = layout.stream_starts();
+    let codes: Codes = op.quantizer().format().codes;
+    let params = WordsParams {
+        words: op.output().shape().elements() as u32,
+        expert_words: layout.expert_words() as u32,
+        panel_words: layout.panel_words() as u32,
+        n: layout.n as u32,
+        k: layout.k as u32,
+        group: layout.group as u32,
+        padded_group: layout.padded_group as u32,
+        groups: layout.groups as u32,
+        steps: layout.steps as u32,
+        scale_at: starts.first().map_or(0, |&start| start as u32),
+        shift_at: starts.get(1).map_or(0, |&start| start as u32),
+        unused_0: 0,
+    };
+    let [upper, lower] = match *planes(codes.bits()) {
+        [upper, lower] => [upper, lower],
+        [upper, ..] => [upper, 0],
+        [] => unreachable!("codes have bits"),
+    };
+    let threads = line_groups(limits).next().expect("there is always one");
+    let program = Program::new(&program::WEIGHT_WORDS_PACKED)
+        .constant("GROUP_X", threads)
+        .constant("CODE_BIAS", i32::from(codes.bias()))
+        .constant("UPPER", upper as u32)
+        .constant("LOWER", lower as u32);
+    let bindings = [
+        Binding::read(1, Resource::Input(0)),
+        Binding::read(3, Resource::Scratch(0)),
+        Binding::write(6, Resource::Output(0)),
+    ];
+    let words = op.output().shape().elements();
+    Dispatch::new(
+        describe(op, program),
+        &params,
+        WordsParams::FIELDS,
+        bindings,
+        words.div_ceil(threads as usize),
+        limits,
+    )
+    .operations(words)
+}
+
+/// The importance of each column.
+pub(super) fn importance(op: &QuantizeWeights) -> Option<Vec<u32>> {
+    Some(op.quantizer().importance_of_columns()?.iter().map(|weight| weight.to_bits()).collect())
+}

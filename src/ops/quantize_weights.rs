@@ -1,0 +1,101 @@
+//! Real weights into the packed words of `weights`, on the device. Their meaning is `weights::Quantizer`, the GPU programs are
+//! `kernels/quantize_weights.rs`; codes of activations are made by `quantize` and `dynamic`.
+
+use std::sync::Arc;
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+use crate::weights::{Codes, Layout, Quantizer, Weights};
+
+/// `words = pack(quantize(x))`: float32 weights, `[n, k]` or `[experts, n, k]`, as a [`Quantizer`] makes
+/// [`Weights`] of them, bit for bit.
+///
+/// * Output: int32 `[words]`, which [`Weights::from_words`] takes: the words that kernels of [`Linear`](super::Linear) bind.
+/// * Numbers that are not finite count as the greatest that are, NaN as 0; a scale or an offset beyond what the format stores
+///   becomes the greatest that it does. (The quantizer refuses both on the CPU, where it can look.)
+///
+/// Nested scales and tables of values are quantized on the CPU only.
+///
+/// ```
+/// use lowbit::ops::QuantizeWeights;
+/// use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+/// use lowbit::{Tensor, reference};
+/// let x = Tensor::new([2, 40], (0..80).map(|i| i as f32 * 0.1 - 3.0).collect::<Vec<_>>())?;
+/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16Zero))?;
+/// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
+/// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
+/// let weights = Weights::from_words(*quantizer.format(), [1, 2, 40], words)?;
+/// assert_eq!(weights.dequantize()?.values::<f32>()?, quantizer.quantize(&x)?.dequantize()?.values::<f32>()?);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct QuantizeWeights {
+    input: TensorType,
+    output: TensorType,
+    quantizer: Arc<Quantizer>,
+    layout: Arc<Layout>,
+}
+
+impl QuantizeWeights {
+    /// The quantization of weights of these dimensions.
+    ///
+    /// # Errors
+    /// If they are not two or three, the quantizer knows the importance of other columns, or its format is one that no device
+    /// makes.
+    pub fn new(dimensions: impl Into<Vec<usize>>, quantizer: Quantizer) -> Result<Self> {
+        let input = TensorType::new(Format::Float32, dimensions)?;
+        let (rank, format) = (input.shape().rank(), *quantizer.format());
+        require!(rank == 2 || rank == 3, "{input} has {rank} dimensions, but weights are [n, k] or [experts, n, k]");
+        require!(
+            format.scales.nesting().is_none() && !matches!(format.codes, Codes::Table(_)),
+            "{format} can't be made on a device: call Quantizer::quantize"
+        );
+        let k = input.shape().row_length();
+        quantizer.check_importance(k)?;
+        let n = input.dimensions()[rank - 2];
+        let experts = if rank == 3 { input.dimensions()[0] } else { 1 };
+        let layout = Layout::new(&format, [experts, n, k], None)?;
+        let output = TensorType::new(Format::Int32, [layout.words()])?;
+        Ok(Self { input, output, quantizer: quantizer.into(), layout: layout.into() })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            false,
+            "weights of {} are to be quantized, but the op was made for {}: make one for each size",
+            inputs[0],
+            self.input
+        );
+        Ok(self.clone())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn quantizer(&self) -> &Quantizer {
+        &self.quantizer
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    /// Packs rows whatever they hold.
+    pub(crate) fn weights(&self, values: &[f32]) -> Result<Weights> {
+        let Layout { experts, n, k, .. } = *self.layout;
+        Weights::build(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {
+            self.quantizer.fill_row(&values[row * k..(row + 1) * k], codes, groups, supers);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! The meaning of `ops::QuantizeWeights`: what `weights::Quantizer` makes. GPU twins: `shaders/weight_groups.wgsl`,
+//! `shaders/weight_words.wgsl`.
+
+use crate::error::Result;
+use crate::ops::QuantizeWeights;
+use crate::tensor::{Tensor, Values};
+
+pub(super) fn quantize_weights(op: &QuantizeWeights, input: &Tensor) -> Result<Tensor> {
+    let weights = op.weights(input.values::<f32>()?)?;
+    let words = weights.words().iter().map(|&word| word as i32).collect();
+    Ok(Tensor::from_values(op.output().clone(), Values::Int32(words)))
+}

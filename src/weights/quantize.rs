@@ -1,0 +1,720 @@
+//! Real numbers into codes and scales: a rule for the scale of a group, a search for a better one, and the nearest code. What
+//! formats store is `format`'s, where the bits lie `layout`'s; the GPU's way is `ops::QuantizeWeights`.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::Weights;
+use super::format::{Codes, Group, Scales, Shift, WeightFormat};
+use crate::error::{Result, require};
+use crate::numeric::round_saturating;
+use crate::tensor::{Tensor, Values};
+
+/// Numbers that are summed side by side: sums of f32 have an order, and this one suits both a CPU and a GPU.
+const LANES: usize = 32;
+
+/// How the scale of a group follows from its least and greatest number. `least` and `greatest` are the format's integers:
+/// −8 and 7 for int4.
+///
+/// The first four are for formats with scales alone, the last two for those with zero points or offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `max |x| / greatest`: codes −127 … 127 (ONNX Runtime, TFLite).
+    Narrow,
+    /// `max |x| / ((greatest − least) / 2)`: 127.5 for int8 (torchao's symmetric mapping).
+    Middle,
+    /// `x / least` of the x of greatest |x|, which is a code exactly, while the others may be clipped by up to one step. The
+    /// scale may be negative (ggml's Q4_0, NNCF, ONNX Runtime's MatMulNBits).
+    SignedMax,
+    /// `max(min / least, max / greatest)`: nothing is clipped (torchao's symmetric mapping without clipping error).
+    Unclipped,
+    /// `(max − min) / (greatest − least)` of a range that contains 0.
+    MinMax,
+    /// The same of the range as it is, which needs an offset (ggml's Q4_1).
+    Tight,
+}
+
+/// A search for the scale with the least weighted squared error `Σ w · (x − real(code))²`, beginning with the rule's.
+///
+/// Ranges of `least …= most` times the true one are tried in equal steps. Where the format allows (all but integer zero points
+/// and powers of two), the best scale and offset for the codes that each range gives are found by least squares, as ggml's
+/// quantizers do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Search {
+    /// The smallest range, relative to the true one.
+    pub least: f32,
+    /// The largest.
+    pub most: f32,
+    /// How many are tried.
+    pub steps: u32,
+}
+
+impl Default for Search {
+    /// 24 ranges from 0.55 to 1.1.
+    fn default() -> Self {
+        Self { least: 0.55, most: 1.1, steps: 24 }
+    }
+}
+
+impl Search {
+    /// The relative sizes of the ranges: the first, and from one to the next.
+    pub(crate) fn grid(&self) -> (f32, f32) {
+        (self.least, (self.most - self.least) / (self.steps.max(2) - 1) as f32)
+    }
+}
+
+/// How real weights become [`Weights`] of a format.
+///
+/// ```
+/// use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat};
+/// use lowbit::Tensor;
+/// let weights = Tensor::new([1, 32], (0..32).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>())?;
+/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+/// let error = |quantizer: Quantizer| -> lowbit::Result<f32> {
+///     let real = quantizer.quantize(&weights)?.dequantize()?;
+///     let pairs = real.values::<f32>()?.iter().zip(weights.values::<f32>()?);
+///     Ok(pairs.map(|(a, b)| (a - b) * (a - b)).sum())
+/// };
+/// let rounded = error(Quantizer::new(format)?)?;
+/// let narrow = error(Quantizer::new(format)?.rule(Rule::Narrow)?)?;
+/// let searched = error(Quantizer::new(format)?.search(Search::default())?)?;
+/// assert!(searched < rounded && rounded < narrow);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+///
+/// All arithmetic is single f32 operations in a fixed order, so that the same numbers make the same bits everywhere, on a
+/// GPU too ([`QuantizeWeights`](crate::ops::QuantizeWeights)). Codes are the nearest to `x / scale` for the scale as it is
+/// stored; ties go to the even one (of two entries of a table to the greater).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantizer {
+    format: WeightFormat,
+    rule: Rule,
+    search: Option<Search>,
+    importance: Option<Arc<[f32]>>,
+}
+
+impl Quantizer {
+    /// Round to nearest with the usual rule of the format: [`Rule::SignedMax`] for scales alone ([`Rule::Unclipped`] if they
+    /// are powers of two), [`Rule::MinMax`] with zero points and [`Rule::Tight`] with offsets.
+    ///
+    /// # Errors
+    /// If nothing is quantized to such a format: unsigned codes need an offset or a real zero point, integer zero points need
+    /// signed codes, and nested offsets unsigned ones.
+    pub fn new(format: WeightFormat) -> Result<Self> {
+        let unsigned = format.codes.bias() != 0;
+        let fits = match format.scales {
+            Scales::F32RealZero | Scales::F32Offset | Scales::F16Offset => true,
+            Scales::NestedOffset(_) => unsigned,
+            _ => !unsigned,
+        };
+        require!(
+            fits,
+            "{format} can't hold numbers of both signs: take {} codes",
+            if unsigned { "signed" } else { "unsigned" }
+        );
+        require!(
+            format.scales.shift() == Shift::None || !matches!(format.codes, Codes::Table(_)),
+            "{format}: codes of a table are quantized with scales alone"
+        );
+        let rule = match format.scales {
+            Scales::E8M0 => Rule::Unclipped,
+            Scales::F32Offset | Scales::F16Offset => Rule::Tight,
+            scales if scales.shift() != Shift::None => Rule::MinMax,
+            _ => Rule::SignedMax,
+        };
+        Ok(Self { format, rule, search: None, importance: None })
+    }
+
+    /// Takes another rule.
+    ///
+    /// # Errors
+    /// If it is not one for this format.
+    pub fn rule(mut self, rule: Rule) -> Result<Self> {
+        let fits = match rule {
+            Rule::SignedMax => self.format.scales.shift() == Shift::None && self.format.scales != Scales::E8M0,
+            Rule::Narrow | Rule::Middle | Rule::Unclipped => self.format.scales.shift() == Shift::None,
+            Rule::MinMax => self.format.scales.shift() != Shift::None,
+            Rule::Tight => matches!(self.format.scales, Scales::F32Offset | Scales::F16Offset),
+        };
+        require!(
+            fits,
+            "{rule:?} is no rule for {}: scales alone take Narrow, Middle, SignedMax (not powers of two) or Unclipped, zero \
+             points MinMax, offsets MinMax or Tight",
+            self.format
+        );
+        self.rule = rule;
+        Ok(self)
+    }
+
+    /// Looks for scales with a smaller error.
+    ///
+    /// # Errors
+    /// If the ranges are not positive and finite, in order, or there are none or more than 10,000.
+    pub fn search(mut self, search: Search) -> Result<Self> {
+        let Search { least, most, steps } = search;
+        require!(
+            least > 0.0 && least <= most && most <= 16.0 && (1..=10_000).contains(&steps),
+            "a search in {steps} steps from {least} to {most} of the range: take 1 to 10000 steps in 0 < least <= most <= 16"
+        );
+        self.search = Some(search);
+        Ok(self)
+    }
+
+    /// How much the error of each column counts in a search: the mean square of the activations it meets, for example. One
+    /// number per column of the weights.
+    ///
+    /// # Errors
+    /// If one is negative or not finite, or all are zero.
+    pub fn importance(mut self, of_columns: &[f32]) -> Result<Self> {
+        let odd = of_columns.iter().position(|w| !(w.is_finite() && *w >= 0.0));
+        require!(
+            odd.is_none(),
+            "the importance of column {} is {}, but it must be finite and at least 0",
+            odd.unwrap_or(0),
+            odd.map_or(0.0, |i| of_columns[i])
+        );
+        let most = of_columns.iter().copied().fold(0.0f32, f32::max);
+        require!(most > 0.0, "the importance of all {} columns is 0: leave it out", of_columns.len());
+        self.importance = Some(of_columns.iter().map(|w| w / most).collect());
+        Ok(self)
+    }
+
+    /// The format that is made.
+    #[must_use]
+    pub fn format(&self) -> &WeightFormat {
+        &self.format
+    }
+
+    pub(crate) fn rule_of_scale(&self) -> Rule {
+        self.rule
+    }
+
+    pub(crate) fn search_of_scale(&self) -> Option<Search> {
+        self.search
+    }
+
+    pub(crate) fn importance_of_columns(&self) -> Option<&[f32]> {
+        self.importance.as_deref()
+    }
+
+    /// The weights of a float32 or float16 tensor `[n, k]` or `[experts, n, k]`.
+    ///
+    /// # Errors
+    /// If the tensor is of another format or rank, a number is not finite or needs a scale beyond what the format stores, or
+    /// the importance is that of other columns.
+    pub fn quantize(&self, tensor: &Tensor) -> Result<Weights> {
+        let dimensions = match *tensor.shape() {
+            [n, k] => [1, n, k],
+            [experts, n, k] => [experts, n, k],
+            _ => {
+                require!(
+                    false,
+                    "{} has {} dimensions, but weights are [n, k] or [experts, n, k]",
+                    tensor.tensor_type(),
+                    tensor.shape().len()
+                );
+                [0; 3]
+            }
+        };
+        let k = dimensions[2];
+        match tensor.raw() {
+            Values::Float32(values) => self.rows(dimensions, |row, out| {
+                out.copy_from_slice(&values[row * k..(row + 1) * k]);
+                Ok(())
+            }),
+            Values::Float16(values) => self.rows(dimensions, |row, out| {
+                out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
+                Ok(())
+            }),
+            _ => {
+                require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
+                self.rows([0; 3], |_, _| Ok(()))
+            }
+        }
+    }
+
+    /// The same for rows that are made one by one, several at a time and in any order: `row(index, numbers)` fills in the k
+    /// numbers of row `index` of all matrices. Beside the result only a row per thread is in memory.
+    ///
+    /// # Errors
+    /// As [`quantize`](Self::quantize), or if `row` fails.
+    pub fn rows(
+        &self,
+        dimensions: [usize; 3],
+        row: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
+    ) -> Result<Weights> {
+        self.check_importance(dimensions[2])?;
+        Weights::build(self.format, dimensions, |index, codes, groups, supers| {
+            let mut numbers = vec![0.0f32; codes.len()];
+            row(index, &mut numbers)?;
+            if let Some(odd) = numbers.iter().position(|x| !x.is_finite()) {
+                require!(false, "weight {odd} of row {index} is {}, and can't be quantized", numbers[odd]);
+            }
+            let saturated = self.fill_row(&numbers, codes, groups, supers);
+            require!(
+                !saturated,
+                "row {index} needs a scale or offset beyond what {} stores: take f32 scales, or divide the weights by a \
+                 constant",
+                self.format
+            );
+            Ok(())
+        })
+    }
+
+    pub(crate) fn check_importance(&self, k: usize) -> Result<()> {
+        if let Some(importance) = &self.importance {
+            require!(
+                importance.len() == k,
+                "the importance of {} columns was given, but the weights have k = {k}: give one number per column",
+                importance.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// Scale and shift for the numbers of a group, as the format stores them (for nested formats before they are nested).
+    /// `importance` weighs each number's error in a search.
+    ///
+    /// Numbers that are not finite count as the greatest that are, and NaN as 0.
+    #[must_use]
+    pub fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
+        self.scaling().group(numbers, importance)
+    }
+
+    /// The code of a number, as [`Weights::build`] takes it: the nearest to what the group's scale makes of it, within the
+    /// format's range.
+    #[must_use]
+    pub fn code(&self, number: f32, group: Group) -> i8 {
+        let value = self.scaling().value(clean(number), group);
+        match self.format.codes {
+            Codes::Table(_) => value as i8,
+            codes => (value - i32::from(codes.bias())) as i8,
+        }
+    }
+
+    fn scaling(&self) -> Scaling<'_> {
+        let (low, high) = match self.format.codes {
+            Codes::Table(values) => (
+                values.iter().min().copied().map_or(0, i32::from),
+                0.max(values.iter().max().copied().map_or(0, i32::from)),
+            ),
+            codes => {
+                let (low, high) = codes.range();
+                (i32::from(low) + i32::from(codes.bias()), i32::from(high) + i32::from(codes.bias()))
+            }
+        };
+        // What is nested is found in f32 first.
+        let scales = match self.format.scales {
+            Scales::Nested(_) => Scales::F32,
+            Scales::NestedOffset(_) => Scales::F32Offset,
+            scales => scales,
+        };
+        Scaling { quantizer: self, scales, low, high }
+    }
+
+    /// Quantizes a row, and says whether a scale or an offset was cut to what the format stores. Numbers that are not finite
+    /// are as in [`group`](Self::group).
+    pub(crate) fn fill_row(
+        &self,
+        numbers: &[f32],
+        codes: &mut [i8],
+        groups: &mut [Group],
+        supers: &mut [Group],
+    ) -> bool {
+        let size = self.format.group.min(numbers.len().max(1));
+        let importance = |g: usize| {
+            let all = self.importance.as_deref()?;
+            all.get(g * size..(g * size + size).min(all.len()))
+        };
+        for (g, (group, numbers)) in groups.iter_mut().zip(numbers.chunks(size)).enumerate() {
+            *group = self.group(numbers, importance(g));
+        }
+        let effective = self.nest(groups, supers);
+        for ((codes, numbers), &group) in codes.chunks_mut(size).zip(numbers.chunks(size)).zip(&effective) {
+            codes.iter_mut().zip(numbers).for_each(|(code, &x)| *code = self.code(x, group));
+        }
+        let greatest = f16::MAX.to_f32();
+        let cut = |group: &Group| group.scale.abs() >= greatest || group.shift.abs() >= greatest;
+        match self.format.scales {
+            Scales::F16 | Scales::F16Zero | Scales::F16Offset => groups.iter().any(cut),
+            Scales::Nested(_) | Scales::NestedOffset(_) => supers.iter().any(cut),
+            _ => false,
+        }
+    }
+
+    /// Turns groups into integers that multiply their super group's numbers, where the format has those; returns what the
+    /// codes are then scaled by.
+    fn nest(&self, groups: &mut [Group], supers: &mut [Group]) -> Vec<Group> {
+        let Some(nesting) = self.format.scales.nesting() else { return groups.to_vec() };
+        let offsets = self.format.scales.shift() == Shift::Offset;
+        let (low, high) = if offsets { (0, 255) } else { (-128, 127) };
+        let mut effective = Vec::with_capacity(groups.len());
+        for (groups, of) in groups.chunks_mut(nesting).zip(supers) {
+            let largest = |number: fn(&Group) -> f32| {
+                groups.iter().map(number).fold(0.0f32, |a, x| if x.abs() > a.abs() { x } else { a })
+            };
+            let (scale, shift) = (largest(|g| g.scale), largest(|g| g.shift));
+            // Integers reach 127 on either side, or 255 with the sign of the offsets.
+            *of = Group::new(half(scale.abs() / high as f32), half(shift / high as f32));
+            for group in groups {
+                let integer =
+                    |x: f32, unit: f32| if unit == 0.0 { 0 } else { round_saturating(x / unit, low, high) } as f32;
+                *group = Group::new(
+                    integer(group.scale, of.scale),
+                    if offsets { integer(group.shift, of.shift) } else { 0.0 },
+                );
+                effective.push(Group::new(group.scale * of.scale, group.shift * of.shift));
+            }
+        }
+        effective
+    }
+}
+
+/// The nearest f16, kept finite.
+fn half(x: f32) -> f32 {
+    plus_zero(f16::from_f32(x).to_f32().clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
+fn plus_zero(x: f32) -> f32 {
+    if x == 0.0 { 0.0 } else { x }
+}
+
+fn clean(x: f32) -> f32 {
+    if x.is_nan() { 0.0 } else { x.clamp(f32::MIN, f32::MAX) }
+}
+
+/// x · 2^exponent, rounded once.
+fn times_power(x: f32, exponent: i32) -> f32 {
+    (f64::from(x) * f64::from_bits(((1023 + exponent) as u64) << 52)) as f32
+}
+
+/// The greatest power of two that is at most a positive number.
+fn exponent(x: f32) -> i32 {
+    let bits = x.to_bits();
+    if bits >> 23 == 0 { 31 - bits.leading_zeros() as i32 - 149 } else { (bits >> 23) as i32 - 127 }
+}
+
+/// The sum of terms as 32 lanes make it: each adds up every 32nd, then the upper half of them is added to the lower.
+fn lanes_sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    (0..count).for_each(|i| lanes[i % LANES] += term(i));
+    let mut half = LANES / 2;
+    while half > 0 {
+        (0..half).for_each(|lane| lanes[lane] += lanes[lane + half]);
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// A quantizer with the integers that its codes stand for. Every operation here is one f32 operation of
+/// `shaders/weight_groups.wgsl` or `shaders/lib/weight_code.wgsl`, in that order.
+struct Scaling<'a> {
+    quantizer: &'a Quantizer,
+    scales: Scales,
+    low: i32,
+    high: i32,
+}
+
+impl Scaling<'_> {
+    fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
+        let tight = self.quantizer.rule == Rule::Tight;
+        let start = if tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
+        let (low, high) = numbers.iter().map(|&x| clean(x)).fold(start, |(low, high), x| (low.min(x), high.max(x)));
+        let (low, high) = (plus_zero(low), plus_zero(high));
+        let mut best = self.of_range(low, high);
+        let largest = low.abs().max(high.abs());
+        let Some(search) = self.quantizer.search.filter(|_| largest > 0.0) else { return best };
+        // In units of this power of two no square leaves f32.
+        let unit = Unit { numbers, importance, exponent: exponent(largest) };
+        let mut least = self.error(&unit, best);
+        let (first, step) = search.grid();
+        for i in 0..search.steps {
+            let factor = first + step * i as f32;
+            let (from, to) = if tight {
+                let cut = (high - low).min(f32::MAX) * ((1.0 - factor) * 0.5);
+                (clean(low + cut), clean(high - cut))
+            } else {
+                (clean(low * factor), clean(high * factor))
+            };
+            let Some(candidate) = self.refitted(&unit, self.of_range(from, to)) else { continue };
+            let error = self.error(&unit, candidate);
+            if error < least {
+                (best, least) = (candidate, error);
+            }
+        }
+        best
+    }
+
+    /// What the rule makes of a range.
+    fn of_range(&self, min: f32, max: f32) -> Group {
+        let (low, high) = (self.low as f32, self.high as f32);
+        let span = (max - min).min(f32::MAX);
+        let scale = match self.quantizer.rule {
+            Rule::Narrow => (-min).max(max) / high,
+            Rule::Middle => (-min).max(max) / ((high - low) * 0.5),
+            Rule::SignedMax => (if -min >= max { min } else { max }) / low,
+            Rule::Unclipped => (min / low).max(max / high),
+            Rule::MinMax | Rule::Tight => span / (high - low),
+        };
+        let scale = self.stored_scale(scale);
+        let shift = match self.scales {
+            _ if self.scales.shift() == Shift::None => 0.0,
+            Scales::F32RealZero if scale == 0.0 => 0.0,
+            Scales::F32RealZero => plus_zero(clean(low - min / scale)),
+            _ if self.scales.shift() == Shift::Offset => self.stored_offset(clean(min - scale * low)),
+            _ if scale == 0.0 => 0.0,
+            _ => (self.low + round_saturating(-min / scale, 0, self.high - self.low)) as f32,
+        };
+        Group::new(scale, shift)
+    }
+
+    /// A scale as the format stores it.
+    fn stored_scale(&self, scale: f32) -> f32 {
+        let scale = plus_zero(scale);
+        match self.scales {
+            Scales::F16 | Scales::F16Zero | Scales::F16Offset => half(scale),
+            // The next power of two.
+            Scales::E8M0 => {
+                let bits = scale.to_bits();
+                let exponent = (bits >> 23) + u32::from(bits & 0x7f_ffff != 0);
+                f32::from_bits(if bits <= 1 << 22 { 1 << 22 } else { exponent.min(254) << 23 })
+            }
+            _ => clean(scale),
+        }
+    }
+
+    fn stored_offset(&self, offset: f32) -> f32 {
+        if self.scales == Scales::F16Offset { half(offset) } else { plus_zero(offset) }
+    }
+
+    /// The integer nearest to a number, or of a table the place.
+    fn value(&self, x: f32, group: Group) -> i32 {
+        let steps = |x: f32| if group.scale == 0.0 { 0.0 } else { x / group.scale };
+        match self.scales {
+            Scales::F32Zero | Scales::F16Zero => {
+                let zero = group.shift as i32;
+                round_saturating(steps(x), self.low - zero, self.high - zero) + zero
+            }
+            Scales::F32RealZero => round_saturating(steps(x) + group.shift, self.low, self.high),
+            Scales::F32Offset | Scales::F16Offset => {
+                round_saturating(steps(clean(x - group.shift)), self.low, self.high)
+            }
+            _ => match self.quantizer.format.codes {
+                Codes::Table(values) => nearest(&values, steps(x)),
+                _ => round_saturating(steps(x), self.low, self.high),
+            },
+        }
+    }
+
+    /// The integer that the code of a number stands for.
+    fn integer(&self, x: f32, group: Group) -> f32 {
+        let value = self.value(clean(x), group);
+        match self.quantizer.format.codes {
+            Codes::Table(values) => f32::from(values[value as usize & 15]),
+            _ => value as f32,
+        }
+    }
+
+    /// The weighted squared error of a group, in the unit.
+    fn error(&self, unit: &Unit<'_>, group: Group) -> f32 {
+        let scale = times_power(group.scale, -unit.exponent);
+        let offset = times_power(group.shift, -unit.exponent);
+        lanes_sum(unit.numbers.len(), |i| {
+            let q = self.integer(unit.numbers[i], group);
+            let real = match self.scales.shift() {
+                Shift::None => q * scale,
+                Shift::Zero => (q - group.shift) * scale,
+                Shift::Offset => q * scale + offset,
+            };
+            let difference = unit.number(i) - real;
+            unit.weigh(i, difference * difference)
+        })
+    }
+
+    /// The group with the least error for the codes that a group gives; itself where its numbers are no reals that could be
+    /// chosen freely, and nothing where the codes leave it open.
+    fn refitted(&self, unit: &Unit<'_>, group: Group) -> Option<Group> {
+        if matches!(self.scales, Scales::E8M0 | Scales::F32Zero | Scales::F16Zero) {
+            return Some(group);
+        }
+        let integers: Vec<f32> = unit.numbers.iter().map(|&x| self.integer(x, group)).collect();
+        let sum = |term: &dyn Fn(usize) -> f32| lanes_sum(integers.len(), term);
+        let wqx = sum(&|i| unit.weigh(i, integers[i]) * unit.number(i));
+        let wqq = sum(&|i| unit.weigh(i, integers[i]) * integers[i]);
+        let quotient = |a: f32, b: f32| (b != 0.0).then(|| a / b).filter(|q| q.is_finite());
+        if self.scales.shift() == Shift::None {
+            let scale = quotient(wqx, wqq)?;
+            return Some(Group::scale(self.stored_scale(times_power(scale, unit.exponent))));
+        }
+        let w = sum(&|i| unit.weigh(i, 1.0));
+        let wq = sum(&|i| unit.weigh(i, integers[i]));
+        let wx = sum(&|i| unit.weigh(i, unit.number(i)));
+        let determinant = w * wqq - wq * wq;
+        let scale = quotient(w * wqx - wx * wq, determinant)?;
+        let offset = quotient(wqq * wx - wq * wqx, determinant)?;
+        if self.scales == Scales::F32RealZero {
+            let zero = quotient(offset, scale)?;
+            return Some(Group::new(self.stored_scale(times_power(scale, unit.exponent)), plus_zero(-zero)));
+        }
+        let [scale, offset] = [scale, offset].map(|x| clean(times_power(x, unit.exponent)));
+        // Nested offsets have one sign.
+        let offset =
+            if matches!(self.quantizer.format.scales, Scales::NestedOffset(_)) { offset.min(0.0) } else { offset };
+        Some(Group::new(self.stored_scale(scale), self.stored_offset(offset)))
+    }
+}
+
+/// Numbers divided by a power of two.
+struct Unit<'a> {
+    numbers: &'a [f32],
+    importance: Option<&'a [f32]>,
+    exponent: i32,
+}
+
+impl Unit<'_> {
+    fn number(&self, i: usize) -> f32 {
+        times_power(clean(self.numbers[i]), -self.exponent)
+    }
+
+    fn weigh(&self, i: usize, x: f32) -> f32 {
+        self.importance.map_or(x, |weights| weights[i] * x)
+    }
+}
+
+/// The place of the value of a table that is nearest to a number, of two the greater.
+fn nearest(values: &[i8; 16], x: f32) -> i32 {
+    let mut places: Vec<usize> = (0..16).collect();
+    places.sort_by_key(|&place| (values[place], place));
+    places.dedup_by_key(|place| values[*place]);
+    let above = |pair: &&[usize]| 2.0 * x >= f32::from(i16::from(values[pair[0]]) + i16::from(values[pair[1]]));
+    places[places.windows(2).take_while(above).count()] as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut state = 7u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(|_| next() + next() + next()).collect()
+    }
+
+    fn error(weights: &Weights, numbers: &[f32]) -> f64 {
+        let real = weights.dequantize().expect("small");
+        real.values::<f32>().expect("floats").iter().zip(numbers).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+    }
+
+    #[test]
+    fn rules_are_those_of_the_field() -> Result<()> {
+        let int8 = |rule| Quantizer::new(WeightFormat::new(Codes::Int8, usize::MAX, Scales::F32))?.rule(rule);
+        let group = |rule, numbers: &[f32]| -> Result<f32> { Ok(int8(rule)?.group(numbers, None).scale) };
+        let x = [-1.0, 0.25, 0.5];
+        assert_eq!(group(Rule::Narrow, &x)?, 1.0 / 127.0);
+        assert_eq!(group(Rule::Middle, &x)?, 1.0 / 127.5);
+        assert_eq!(group(Rule::SignedMax, &x)?, 1.0 / 128.0);
+        assert_eq!(group(Rule::SignedMax, &x.map(|x| -x))?, -1.0 / 128.0);
+        assert_eq!(group(Rule::Unclipped, &x)?, 1.0 / 128.0);
+        assert_eq!(group(Rule::Unclipped, &x.map(|x| -x))?, 1.0 / 127.0);
+        let int4 = |scales, x: &[f32]| -> Result<Group> {
+            Ok(Quantizer::new(WeightFormat::new(Codes::Int4, usize::MAX, scales))?.group(x, None))
+        };
+        assert_eq!(int4(Scales::F32Zero, &[0.0, 30.0])?, Group::new(2.0, -8.0));
+        assert_eq!(int4(Scales::F32Zero, &[-30.0, 0.0])?, Group::new(2.0, 7.0));
+        assert_eq!(int4(Scales::F32Offset, &[3.0, 33.0])?, Group::new(2.0, 19.0));
+        assert_eq!(int4(Scales::E8M0, &[0.0, 7.5])?, Group::scale(2.0));
+        assert_eq!(int4(Scales::E8M0, &[0.0])?, Group::scale(2f32.powi(-127)));
+        assert!(int8(Rule::MinMax).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn every_format_holds_what_is_quantized() -> Result<()> {
+        let x = numbers(3 * 100);
+        let tensor = Tensor::new([3, 100], x.clone())?;
+        let energy: f64 = x.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let signed = [
+            Codes::Int2,
+            Codes::Int3,
+            Codes::Int4,
+            Codes::Int5,
+            Codes::Int6,
+            Codes::Int8,
+            Codes::IQ4_NL,
+            Codes::E2M1_DOUBLED,
+        ];
+        let unsigned = [Codes::Uint2, Codes::Uint4, Codes::Uint6, Codes::Uint8];
+        let scales = [
+            Scales::F32,
+            Scales::F16,
+            Scales::E8M0,
+            Scales::F32Zero,
+            Scales::F16Zero,
+            Scales::F32RealZero,
+            Scales::F32Offset,
+            Scales::F16Offset,
+            Scales::Nested(2),
+            Scales::NestedOffset(3),
+        ];
+        let mut formats = 0;
+        for codes in signed.into_iter().chain(unsigned) {
+            for scales in scales {
+                let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 32, scales)) else { continue };
+                formats += 1;
+                let rounded = error(&quantizer.quantize(&tensor)?, &x);
+                let searched = error(&quantizer.clone().search(Search::default())?.quantize(&tensor)?, &x);
+                // A step of 2 · 1.5 / 2^bits, uniformly distributed: a twelfth of its square; eight times that for powers of two,
+                // coarse codes and tables.
+                let most = 8.0 * x.len() as f64 * (3.0 / f64::from(1 << codes.bits())).powi(2) / 12.0;
+                assert!(rounded < most.min(energy), "{}: {rounded} of {energy}", quantizer.format());
+                // Nesting rounds what was found.
+                let slack = if quantizer.format().scales.nesting().is_some() { 1.1 } else { 1.0001 };
+                assert!(searched <= rounded * slack, "{}: searched {searched}, rounded {rounded}", quantizer.format());
+            }
+        }
+        assert!(formats > 60, "{formats} formats");
+        Ok(())
+    }
+
+    #[test]
+    fn importance_decides() -> Result<()> {
+        let x = numbers(64);
+        let importance: Vec<f32> = (0..64).map(|i| if i % 8 == 0 { 100.0 } else { 0.1 }).collect();
+        let tensor = Tensor::new([1, 64], x.clone())?;
+        let plain = Quantizer::new(WeightFormat::new(Codes::Int3, 32, Scales::F16))?.search(Search::default())?;
+        let weighted = |weights: &Weights| -> f64 {
+            let real = weights.dequantize().expect("small");
+            let real = real.values::<f32>().expect("floats");
+            (0..64).map(|i| f64::from(importance[i]) * f64::from(real[i] - x[i]).powi(2)).sum()
+        };
+        let without = weighted(&plain.quantize(&tensor)?);
+        let with = weighted(&plain.clone().importance(&importance)?.quantize(&tensor)?);
+        assert!(with < without, "{with} with, {without} without");
+        assert!(plain.clone().importance(&importance[1..])?.quantize(&tensor).is_err());
+        assert!(plain.importance(&[f32::NAN; 64]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn extremes_stay_finite() -> Result<()> {
+        for scales in [Scales::F32, Scales::F32Offset, Scales::F32Zero, Scales::F32RealZero, Scales::E8M0] {
+            for x in [[f32::MAX, f32::MIN], [f32::MIN, 0.0], [1e-45, -1e-45], [0.0, -0.0], [f32::MAX, 1e-45]] {
+                let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
+                let real = quantizer.quantize(&Tensor::new([1, 2], x.to_vec())?)?.dequantize()?;
+                let zero = x.iter().all(|&x| x == 0.0);
+                assert!(!zero || real.values::<f32>()?.iter().all(|&x| x == 0.0), "{scales:?} of zeros: {real:?}");
+            }
+        }
+        let halves = Quantizer::new(WeightFormat::new(Codes::Int4, 16, Scales::F16))?;
+        let refused = halves.quantize(&Tensor::new([1, 1], vec![1e9f32])?).expect_err("no f16 is so large");
+        assert!(refused.to_string().contains("row 0"), "{refused}");
+        let refused = halves.quantize(&Tensor::new([1, 1], vec![f32::NAN])?).expect_err("not a number");
+        assert!(refused.to_string().contains("weight 0 of row 0 is NaN"), "{refused}");
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! `ops::QuantizeWeights`: the packed words of every format that a device makes, against `weights::Quantizer`, bit for bit; and
+//! a product with weights that a device quantized.
+
+mod common;
+
+use common::{Random, check_op, context};
+use lowbit::ops::{Linear, Op, QuantizeWeights};
+use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
+use lowbit::{Result, Tensor};
+
+const SIGNED: [Codes; 6] = [Codes::Int4, Codes::Int8, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6];
+const UNSIGNED: [Codes; 4] = [Codes::Uint4, Codes::Uint8, Codes::Uint2, Codes::Uint6];
+
+const SCALES: [Scales; 8] = [
+    Scales::F16,
+    Scales::F16Zero,
+    Scales::F16Offset,
+    Scales::F32,
+    Scales::F32Offset,
+    Scales::F32Zero,
+    Scales::E8M0,
+    Scales::F32RealZero,
+];
+
+/// experts, n, k, group
+const SIZES: [[usize; 4]; 8] = [
+    [1, 1, 1, 16],
+    [1, 5, 64, 32],
+    [2, 3, 100, 32],
+    [1, 66, 33, 16],
+    [1, 7, 48, 48],
+    [3, 2, 47, 7],
+    [1, 13, 130, usize::MAX],
+    [1, 64, 32, 32],
+];
+
+/// Numbers around 1 with a group of zeros, subnormal and large ones, and what is no number.
+fn numbers(random: &mut Random, count: usize, odd: bool) -> Vec<f32> {
+    let mut values: Vec<f32> = (0..count).map(|_| random.real()).collect();
+    if odd {
+        let end = count.min(32);
+        values[..end].fill(0.0);
+        for (i, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -0.0, 1e-42, -3e-40, 7e4, 2e-7]
+            .into_iter()
+            .enumerate()
+        {
+            if let Some(place) = values.get_mut(40 + 11 * i) {
+                *place = value;
+            }
+        }
+    }
+    values
+}
+
+fn quantizer(format: WeightFormat, turn: usize) -> Result<Option<Quantizer>> {
+    let Ok(quantizer) = Quantizer::new(format) else { return Ok(None) };
+    let rules = [Rule::SignedMax, Rule::Narrow, Rule::Unclipped, Rule::Middle, Rule::MinMax, Rule::Tight];
+    // The usual rule every second time, else the next that fits.
+    let other = (0..rules.len()).find_map(|i| quantizer.clone().rule(rules[(turn / 2 + i) % rules.len()]).ok());
+    Ok(if turn % 2 == 0 { Some(quantizer) } else { other.or(Some(quantizer)) })
+}
+
+#[test]
+fn rounding_to_nearest() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_101);
+    let (mut turn, mut combinations) = (0, 0);
+    for codes in SIGNED.into_iter().chain(UNSIGNED) {
+        for scales in SCALES {
+            let [experts, n, k, group] = SIZES[turn % SIZES.len()];
+            let Some(quantizer) = quantizer(WeightFormat::new(codes, group, scales), turn)? else { continue };
+            turn += 1;
+            // A third of the pairs, all kinds of scales among them.
+            if turn % 3 != 0 {
+                continue;
+            }
+            let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 2 == 0))?;
+            let name = format!("{} [{experts}, {n}, {k}]", quantizer.format());
+            let op: Op = QuantizeWeights::new([experts, n, k], quantizer)?.into();
+            combinations += check_op(&context, &name, &op, &[&x]);
+        }
+    }
+    println!("{combinations} combinations");
+    Ok(())
+}
+
+#[test]
+fn searching() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_102);
+    for (turn, (codes, scales)) in [
+        (Codes::Int4, Scales::F16),
+        (Codes::Uint4, Scales::F16Offset),
+        (Codes::Int3, Scales::F16Zero),
+        (Codes::Int2, Scales::F32),
+        (Codes::Uint4, Scales::F32RealZero),
+        (Codes::Int4, Scales::E8M0),
+        (Codes::Int4, Scales::F32Offset),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [experts, n, k, group] =
+            [[1, 5, 64, 32], [2, 3, 100, 32], [1, 3, 130, usize::MAX], [1, 2, 47, 16]][turn % 4];
+        let search = Search { steps: 5, ..Search::default() };
+        let mut quantizer = Quantizer::new(WeightFormat::new(codes, group, scales))?.search(search)?;
+        if turn % 2 == 0 {
+            let importance: Vec<f32> = (0..k).map(|_| random.real().abs()).collect();
+            quantizer = quantizer.importance(&importance)?;
+        }
+        let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 3 == 1))?;
+        let name = format!("a search for {} [{experts}, {n}, {k}]", quantizer.format());
+        let op: Op = QuantizeWeights::new([experts, n, k], quantizer.clone())?.into();
+        check_op(&context, &name, &op, &[&x]);
+    }
+    Ok(())
+}
+
+/// A search that is cut into several launches goes on where it was.
+#[test]
+fn long_rows() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_103);
+    let k = 40_000;
+    let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F16);
+    let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
+    let op: Op = QuantizeWeights::new([1, k], quantizer)?.into();
+    let candidates = lowbit::kernels::candidates(&op, &context.limits());
+    assert!(candidates.iter().any(|candidate| candidate.dispatches.len() > 2), "no search is cut");
+    check_op(&context, "long rows", &op, &[&Tensor::new([1, k], numbers(&mut random, k, false))?]);
+    Ok(())
+}
+
+#[test]
+fn weights_from_a_device_multiply() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_104);
+    let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16Zero))?;
+    let words = context.run(&QuantizeWeights::new([70, 64], quantizer.clone())?.into(), &[&x])?;
+    let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
+    let made = Weights::from_words(*quantizer.format(), [1, 70, 64], words)?;
+    let expected = quantizer.quantize(&x)?;
+    assert_eq!(made.words(), expected.words());
+    let lhs = Tensor::new([3, 64], numbers(&mut random, 3 * 64, false))?;
+    let product =
+        |weights: Weights| context.run(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs]);
+    assert_eq!(product(made)?, product(expected)?);
+    Ok(())
+}
+
+#[test]
+fn requests_that_make_no_sense() -> Result<()> {
+    let int4 = |scales| WeightFormat::new(Codes::Int4, 32, scales);
+    let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
+    let made = |dimensions: &[usize], quantizer: Quantizer| QuantizeWeights::new(dimensions, quantizer).map(|_| ());
+    assert!(message(made(&[4], Quantizer::new(int4(Scales::F16))?)).contains("1 dimensions"));
+    assert!(message(made(&[4, 4], Quantizer::new(int4(Scales::Nested(8)))?)).contains("Quantizer::quantize"));
+    let important = Quantizer::new(int4(Scales::F16))?.importance(&[1.0; 3])?;
+    assert!(message(made(&[4, 4], important)).contains("3 columns"));
+    let quantizer = |scales, codes| Quantizer::new(WeightFormat::new(codes, 32, scales)).map(|_| ());
+    assert!(message(quantizer(Scales::F16, Codes::Uint4)).contains("signed"));
+    assert!(message(quantizer(Scales::NestedOffset(8), Codes::Int4)).contains("unsigned"));
+    let steps = |steps| Quantizer::new(int4(Scales::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
+    assert!(message(steps(0)).contains("0 steps"));
+    let short = Weights::from_words(int4(Scales::F16), [1, 4, 32], vec![0; 3]).map(|_| ());
+    assert!(message(short).contains("3 words were given"));
+    let infinite = Weights::from_words(int4(Scales::F32), [1, 4, 32], vec![0x7f80_0000; 20]).map(|_| ());
+    assert!(message(infinite).contains("scale"));
+    Ok(())
+}
