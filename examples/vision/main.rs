@@ -60,6 +60,8 @@ struct Run {
     live_bytes: u64,
     /// All intermediates, each in memory of its own.
     all_bytes: u64,
+    /// Different codes in the output of the layer that has fewest, of 256.
+    least_codes: usize,
 }
 
 /// A layer in the table.
@@ -151,6 +153,7 @@ fn judge(context: &Context, probe: &Probe, name: &str, network: &Network, option
         workspace_bytes: whole.plan.workspace_bytes(),
         live_bytes: whole.plan.live_bytes(),
         all_bytes: inner.iter().map(|layer| layer.output_type().device_bytes()).sum(),
+        least_codes: network.layers.iter().filter_map(|layer| network.spread(layer)).min().unwrap_or(0),
     })
 }
 
@@ -198,7 +201,10 @@ fn print(run: &Run, probe: &Probe) {
     let Run { network, size, launches, submissions, ms, operations, .. } = run;
     let (gops, alone) = (*operations as f64 / ms / 1e6, run.layers.iter().map(|row| row.ms).sum::<f64>());
     println!("\n{network}, {size}x{size}, {}", run.device);
-    println!("every layer verified: its elements in the table equal the reference, bit for bit");
+    println!(
+        "every layer verified: its elements in the table equal the reference, bit for bit; {} codes in use at least",
+        run.least_codes
+    );
     println!(
         "{launches} launches in {submissions} submission: {ms:.1} ms, {gops:.1} GOPS, {:.0}% of {:.1} (layers one by one {alone:.1} ms)",
         100.0 * gops / probe.dot_gops,
