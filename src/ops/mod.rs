@@ -7,6 +7,7 @@ mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -26,6 +27,7 @@ pub use conv::{Conv, ConvBuilder};
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
@@ -70,6 +72,7 @@ pub enum Op {
     Linear(Linear),
     Embedding(Embedding),
     QuantizeWeights(QuantizeWeights),
+    FloatMatmul(FloatMatmul),
 }
 
 macro_rules! each {
@@ -91,6 +94,7 @@ macro_rules! each {
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
             Op::QuantizeWeights($op) => $value,
+            Op::FloatMatmul($op) => $value,
         }
     };
 }
@@ -128,6 +132,7 @@ impl Op {
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
             Self::QuantizeWeights(_) => "quantize_weights",
+            Self::FloatMatmul(_) => "float_matmul",
         }
     }
 
@@ -164,6 +169,7 @@ impl Op {
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
+            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -208,6 +214,7 @@ impl Op {
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
             Self::QuantizeWeights(_) => None,
+            Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -247,6 +254,7 @@ impl Op {
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
+            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -338,7 +346,8 @@ into_op!(
     Fused,
     Linear,
     Embedding,
-    QuantizeWeights
+    QuantizeWeights,
+    FloatMatmul
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

@@ -2,11 +2,13 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod bound;
 mod cast;
 mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -54,6 +56,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
+        Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
     })
 }
 
@@ -66,6 +69,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })
 }
