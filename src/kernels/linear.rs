@@ -125,11 +125,16 @@ fn tiles(rows: usize) -> Vec<Tile> {
     }
 }
 
+/// Turns of the loop over rows of all steps, in one invocation: lavapipe ends it after 65,535.
+const MOST_TURNS: usize = 60_000;
+
 pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let rows = op.output_type().shape().rows();
     // Rows that meet different matrices share nothing.
     let own_matrix = op.indices().is_some();
-    let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1);
+    let steps = op.weights().layout().steps;
+    let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * tile.rows as usize;
+    let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let tiles: Vec<Tile> = tiles(rows).into_iter().filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::plain([1, 1], 1, 1)] } else { tiles };
