@@ -8,7 +8,7 @@ use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FloatMatmul, Fused, Linear,
     Matmul, Multiply, Op, Output, Pool, Quantize, QuantizeWeights, Requantization, Requantize, Table,
 };
-use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
@@ -212,7 +212,10 @@ fn grouped() -> Result<Vec<Op>> {
         Scales::NestedOffset(2),
     ];
     let matrix = |codes, scales, group, experts| {
-        Weights::build(WeightFormat::new(codes, group, scales), [experts, 4, 64], |_, _, _, _| Ok(()))
+        Weights::build(WeightFormat::new(codes, group, scales), [experts, 4, 64], |_, _, groups, _| {
+            groups.fill(Group::scale(1.0));
+            Ok(())
+        })
     };
     let float = |format, m| TensorType::new(format, [m, 64]);
     let formats = all_codes.map(|codes| (codes, Scales::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
