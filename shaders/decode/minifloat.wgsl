@@ -14,5 +14,5 @@ fn decode(element: u32) -> u32 {
     let small = select(subnormal, 0u, fraction == 0u);
     let finite = sign | select(normal, small, field == 0u);
     let is_nan = magnitude >= INPUT_FIRST_NAN || (INPUT_UNSIGNED_ZERO && element == 1u << (INPUT_WIDTH - 1u));
-    return select(select(finite, sign | 0x7f800000u, magnitude == INPUT_INFINITY), 0x7fc00000u, is_nan);
+    return select(select(finite, sign | 0x7f800000u, magnitude == INPUT_INFINITY), sign | 0x7fc00000u, is_nan);
 }

@@ -78,7 +78,7 @@ impl Minifloat {
         let sign_bit = 1 << (self.width - 1);
         let (negative, magnitude) = (code & sign_bit != 0, code & (sign_bit - 1));
         if magnitude >= self.first_nan() || (self.unsigned_zero && code == self.nan) {
-            return f32::NAN;
+            return f32::NAN.copysign(if negative { -1.0 } else { 1.0 });
         }
         let (field, fraction) = (magnitude >> self.mantissa, magnitude & ((1 << self.mantissa) - 1));
         let unit = |field: u32| f32::from_bits((127 + field - self.bias - self.mantissa) << 23);

@@ -9,7 +9,8 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// of at most 8 bits
 ///
 /// The division is one correctly rounded f32 division and the ties fall the same way on every device. NaN becomes the
-/// least code, infinities saturate; floats of at most 8 bits are those of [`Cast`](super::Cast). Scales and zero points are the
+/// least code, infinities saturate; floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 are 0 in
+/// those of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points are the
 /// output type's, of any granularity. float16 inputs are divided as the float32 they are; with
 /// [`precision`](Self::precision) float16 the quotient is rounded to float16 first, which for float16 scales is the one correctly
 /// rounded float16 division.
