@@ -288,14 +288,14 @@ mod tests {
         if size > table[last] {
             let beyond = 2.0 * table[last] - table[last - 1];
             let middle = (table[last] + beyond) / 2.0;
-            return (size < middle || (size == middle && last % 2 == 0)).then_some(last as u32);
+            return (size < middle || (size == middle && last.is_multiple_of(2))).then_some(last as u32);
         }
         let above = table.partition_point(|&x| x < size);
         if table[above] == size {
             return Some(above as u32);
         }
         let middle = (table[above - 1] + table[above]) / 2.0;
-        let up = size > middle || (size == middle && above % 2 == 0);
+        let up = size > middle || (size == middle && above.is_multiple_of(2));
         Some(if up { above } else { above - 1 } as u32)
     }
 
