@@ -133,7 +133,9 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     // Rows that meet different matrices share nothing.
     let own_matrix = op.indices().is_some();
     let steps = op.weights().layout().steps;
-    let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * tile.rows as usize;
+    // Sixteen floats come in four pieces.
+    let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
+    let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize;
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let tiles: Vec<Tile> = tiles(rows).into_iter().filter(legal).collect();
     // A device too small for any of them still runs single invocations.
