@@ -85,14 +85,17 @@
 pub use {half, wgpu};
 
 mod error;
+pub mod evaluate;
 pub mod gpu;
 pub mod guide;
 pub mod import;
 pub mod kernels;
+pub mod model;
 pub mod numeric;
 pub mod ops;
 pub mod pack;
 mod plan;
+pub mod ptq;
 pub mod reference;
 mod tensor;
 mod tune;
