@@ -33,6 +33,9 @@
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | hold a small float model, and run it on the CPU | [`model`] |
+//! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
+//! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
 //! # A quantized layer

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::linalg::{Square, dot};
+use super::linalg::Square;
 use crate::model::Layer;
 
 /// Second moments of the inputs x of a group of filters.
@@ -87,8 +87,8 @@ impl Gram {
         row.iter().zip(lower.solve(pull)).map(|(w, change)| w + change).collect()
     }
 
-    /// Σ_i m_i·|x_i|² for the j-th input, its weight in the outputs' error.
+    /// The error of an output, summed over the calibration data, that this error of its weights makes: eᵀ·(Σ x·xᵀ)·e.
     pub(super) fn error(&self, difference: &[f64]) -> f64 {
-        difference.iter().enumerate().map(|(i, d)| d * dot(self.gram.row(i), difference)).sum()
+        self.gram.form(difference)
     }
 }

@@ -38,6 +38,15 @@ const DAMPING: f64 = 0.01;
 /// Fractions of the range that clipping tries.
 const SHRINKS: usize = 40;
 
+/// Ranges from which the descent starts.
+const DESCENTS: usize = 4;
+
+/// Times that a scale is fitted anew.
+const REFITS: usize = 8;
+
+/// Sweeps of a descent over a row.
+const SWEEPS: usize = 20;
+
 /// What rounding needs to know about the inputs of a group of rows.
 struct Hessian<'a> {
     gram: &'a Gram,
@@ -178,9 +187,16 @@ impl Row<'_> {
             return self.rounded(vec![grid]);
         }
         if self.group == self.target.len() && by_output {
-            // Few enough to try each with the method itself.
-            let tried = candidates(self.scheme, self.target, self.floor).map(|grid| self.rounded(vec![grid]));
-            return best(tried, |(codes, grids)| self.error(codes, grids)).expect("there is always the whole range");
+            // What GPTQ or the nearest codes make of a range says which are worth a descent.
+            let tried = candidates(self.scheme, self.target, self.floor).map(|grid| {
+                let grids = vec![grid];
+                (self.error(&self.start(&grids), &grids), grids)
+            });
+            let mut tried: Vec<(f64, Vec<Grid>)> = tried.collect();
+            tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+            tried.truncate(if self.method == Method::Descent { DESCENTS } else { 1 });
+            let rounded = tried.into_iter().map(|(_, grids)| self.rounded(grids));
+            return best(rounded, |(codes, grids)| self.error(codes, grids)).expect("there is always the whole range");
         }
         let grids = self.target.chunks(self.group).enumerate().map(|(i, values)| {
             let error = |grid: &Grid| {
@@ -199,28 +215,30 @@ impl Row<'_> {
         self.rounded(grids.collect())
     }
 
+    /// Codes before any descent.
+    fn start(&self, grids: &[Grid]) -> Vec<i32> {
+        match self.hessian {
+            Some(hessian) if self.method != Method::Nearest => self.gptq(hessian, grids),
+            _ => self.nearest(grids),
+        }
+    }
+
+    fn nearest(&self, grids: &[Grid]) -> Vec<i32> {
+        self.target.iter().enumerate().map(|(j, &w)| grids[j / self.group].nearest(w)).collect()
+    }
+
     /// Rounded to these grids, or to better ones near by.
     fn rounded(&self, mut grids: Vec<Grid>) -> (Vec<i32>, Vec<Grid>) {
-        let nearest = |grids: &[Grid]| -> Vec<i32> {
-            self.target.iter().enumerate().map(|(j, &w)| grids[j / self.group].nearest(w)).collect()
+        let Some(hessian) = self.hessian.filter(|_| self.method == Method::Descent) else {
+            return (self.start(&grids), grids);
         };
-        let Some(hessian) = self.hessian else {
-            let codes = nearest(&grids);
-            return (codes, grids);
-        };
-        let codes = match self.method {
-            Method::Nearest => nearest(&grids),
-            Method::Gptq { .. } => self.gptq(hessian, &grids),
-            Method::Descent => {
-                let starts = [nearest(&grids), self.gptq(hessian, &grids)];
-                let descended = starts.into_iter().map(|start| self.descend(hessian, &grids, start));
-                let mut codes = best(descended, |codes| self.error(codes, &grids)).expect("two starts");
-                while let Some((better, grid)) = self.refit(hessian, &codes, &grids) {
-                    (codes, grids) = (better, vec![grid]);
-                }
-                codes
-            }
-        };
+        let starts = [self.nearest(&grids), self.gptq(hessian, &grids)];
+        let descended = starts.into_iter().map(|start| self.descend(hessian, &grids, start));
+        let mut codes = best(descended, |codes| self.error(codes, &grids)).expect("two starts");
+        for _ in 0..REFITS {
+            let Some((better, grid)) = self.refit(hessian, &codes, &grids) else { break };
+            (codes, grids) = (better, vec![grid]);
+        }
         (codes, grids)
     }
 
@@ -258,7 +276,7 @@ impl Row<'_> {
         let difference = self.difference(&codes, grids);
         // Half the gradient: h · (target − value).
         let mut slope: Vec<f64> = (0..h.n).map(|i| super::linalg::dot(h.row(i), &difference)).collect();
-        for _ in 0..50 {
+        for _ in 0..SWEEPS {
             let mut changed = false;
             for j in 0..h.n {
                 let (grid, curvature) = (grids[j / self.group], h.at(j, j));
