@@ -9,6 +9,7 @@ mod conv;
 mod dispatch;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod granularity;
 mod linear;
 mod matmul;
@@ -19,6 +20,7 @@ mod quantize;
 mod requantize;
 mod stage;
 mod table;
+mod tile;
 mod weights;
 
 pub(crate) use class::class;
@@ -75,6 +77,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -97,6 +100,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),

@@ -7,6 +7,7 @@ mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -25,6 +26,7 @@ pub use conv::{Conv, ConvBuilder};
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
@@ -67,6 +69,7 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    FloatMatmul(FloatMatmul),
 }
 
 macro_rules! each {
@@ -87,6 +90,7 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::FloatMatmul($op) => $value,
         }
     };
 }
@@ -123,6 +127,7 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::FloatMatmul(_) => "float_matmul",
         }
     }
 
@@ -158,6 +163,7 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -201,6 +207,7 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -240,6 +247,7 @@ impl Op {
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
+            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -330,7 +338,8 @@ into_op!(
     Concat,
     Fused,
     Linear,
-    Embedding
+    Embedding,
+    FloatMatmul
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
