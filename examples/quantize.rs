@@ -244,7 +244,10 @@ struct Line {
 
 impl Line {
     fn head(title: &str) {
-        println!("\n{title:<58} {:>9} {:>10} {:>9} {:>7} {:>9}", "accuracy", "agreement", "SQNR, dB", "bytes", "seconds");
+        println!(
+            "\n{title:<58} {:>9} {:>10} {:>9} {:>7} {:>9}",
+            "accuracy", "agreement", "SQNR, dB", "bytes", "seconds"
+        );
     }
 
     fn print(&self) {
@@ -295,9 +298,7 @@ impl Arguments {
             },
             activations: match self.dynamic {
                 true => Activations::Dynamic,
-                false => {
-                    Activations::Static { bits: self.activation_bits, observer: Observer::MinMax, outputs: false }
-                }
+                false => Activations::Static { bits: self.activation_bits, observer: Observer::MinMax, outputs: false },
             },
             bias_correction: !self.keep_biases,
         }
@@ -383,7 +384,8 @@ fn describe(recipe: &Recipe) -> String {
     words.push(format!("{:?}", recipe.method));
     words.push(format!("{:?} clipping", recipe.weights.clipping));
     words.push(if recipe.weights.symmetric { "symmetric".into() } else { "with zero points".into() });
-    for (wanted, name) in [(recipe.equalize, "equalized"), (recipe.awq, "AWQ"), (recipe.bias_correction, "biases corrected")]
+    for (wanted, name) in
+        [(recipe.equalize, "equalized"), (recipe.awq, "AWQ"), (recipe.bias_correction, "biases corrected")]
     {
         if wanted {
             words.push(name.into());
@@ -402,7 +404,12 @@ fn table(arguments: &Arguments) -> Result<bool> {
     let task = Task::load(arguments)?;
     let digits = arguments.data.starts_with(DIGITS);
     println!("{} calibration and {} test images, {}", task.calibration.shape()[0], task.labels.len(), task.device());
-    let float = task.judge("float32", &task.logits, 4 * task.model.layers().iter().map(|l| l.weights().len() as u64).sum::<u64>(), Duration::ZERO)?;
+    let float = task.judge(
+        "float32",
+        &task.logits,
+        4 * task.model.layers().iter().map(|l| l.weights().len() as u64).sum::<u64>(),
+        Duration::ZERO,
+    )?;
     Line::head("");
     float.print();
 
@@ -416,7 +423,10 @@ fn table(arguments: &Arguments) -> Result<bool> {
     let (static8, _) = task.measure("static, per channel, nearest, min-max", &Recipe::new(8))?;
     static8.print();
     for (name, recipe) in [
-        ("  the same, logits quantized too (as ONNX Runtime does)", int8(&|r| r.activations = outputs(Observer::MinMax))),
+        (
+            "  the same, logits quantized too (as ONNX Runtime does)",
+            int8(&|r| r.activations = outputs(Observer::MinMax)),
+        ),
         ("  the same, 99.99 % of the activations", int8(&|r| r.activations = outputs(Observer::Percentile(99.99)))),
         ("  per tensor", int8(&|r| r.weights.granularity = WeightGranularity::Tensor)),
         ("  dynamic", int8(&|r| r.activations = Activations::Dynamic)),
@@ -430,7 +440,10 @@ fn table(arguments: &Arguments) -> Result<bool> {
     for (name, recipe) in ablation() {
         let (line, _) = task.measure(name, &recipe)?;
         line.print();
-        if best4.as_ref().is_none_or(|best| (line.accuracy, line.metrics.sqnr_db) > (best.accuracy, best.metrics.sqnr_db)) {
+        if best4
+            .as_ref()
+            .is_none_or(|best| (line.accuracy, line.metrics.sqnr_db) > (best.accuracy, best.metrics.sqnr_db))
+        {
             best4 = Some(line);
         }
     }
@@ -496,7 +509,12 @@ fn table(arguments: &Arguments) -> Result<bool> {
     target("hybrid with 99.1 %: fewer bytes than", "4304", here, least.is_some_and(|bytes| bytes < 4304));
     let beats = hybrids.iter().filter(|line| line.bytes < 3876).max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
     let here = beats.map_or("none".into(), |line| format!("{} at {}", percent(line.accuracy), line.bytes));
-    target("hybrid below all published sizes: above", "69.17 %", here, beats.is_some_and(|line| line.accuracy > 0.6917));
+    target(
+        "hybrid below all published sizes: above",
+        "69.17 %",
+        here,
+        beats.is_some_and(|line| line.accuracy > 0.6917),
+    );
     println!(
         "\nThe hybrid rows are the best of the front by accuracy on the test images, as the published ones are; what calibration data \
          choose is above. One image is 0.28 %."

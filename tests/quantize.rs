@@ -106,7 +106,8 @@ fn the_float_digits_are_those_of_another_program() -> Result<()> {
     let logits = model.run(&images)?;
     let metrics = Metrics::new(&float_logits(), logits.values()?, 10)?;
     assert!(metrics.sqnr_db > 120.0, "{metrics:?}");
-    let test: Vec<f32> = digits.test.iter().flat_map(|&i| logits.values::<f32>().unwrap()[i * 10..][..10].to_vec()).collect();
+    let test: Vec<f32> =
+        digits.test.iter().flat_map(|&i| logits.values::<f32>().unwrap()[i * 10..][..10].to_vec()).collect();
     let labels: Vec<usize> = digits.test.iter().map(|&i| labels[i]).collect();
     assert_eq!(accuracy(&test, &labels, 10)?.share, 356.0 / 360.0);
     Ok(())
@@ -164,9 +165,11 @@ fn rescaled_models_compute_the_same() -> Result<()> {
     let expected = model.run(&images)?;
     let mut recipe = Recipe::new(4);
     recipe.awq = true;
-    for (name, rescaled) in
-        [("cle", equalize(&model)?), ("smooth", smooth(&model, &images, 0.5)?), ("awq", recipe.rescaled(&model, &images)?)]
-    {
+    for (name, rescaled) in [
+        ("cle", equalize(&model)?),
+        ("smooth", smooth(&model, &images, 0.5)?),
+        ("awq", recipe.rescaled(&model, &images)?),
+    ] {
         assert_ne!(rescaled, model, "{name} does something");
         let metrics = Metrics::new(expected.values()?, rescaled.run(&images)?.values()?, 10)?;
         assert!(metrics.sqnr_db > 110.0, "{name}: {metrics:?}");
@@ -197,7 +200,10 @@ fn better_methods_are_better() -> Result<()> {
     recipe.weights.clipping = Clipping::Output;
     let descent = measure(&recipe)?;
     let best = measure(&Recipe::best(4))?;
-    assert!(gptq.0 > nearest.0 && descent.0 > gptq.0 && best.0 > descent.0, "{nearest:?} {gptq:?} {descent:?} {best:?}");
+    assert!(
+        gptq.0 > nearest.0 && descent.0 > gptq.0 && best.0 > descent.0,
+        "{nearest:?} {gptq:?} {descent:?} {best:?}"
+    );
     assert!(best.1 >= 0.98, "best: {best:?}");
     Ok(())
 }
@@ -253,7 +259,11 @@ fn a_report_says_what_it_found() -> Result<()> {
     {
         let page = report.to_html()?;
         assert_eq!(page, report.to_html()?, "the same report makes the same page");
-        assert!(page.matches("<svg").count() >= 9 && !page.contains("NaN"), "{} pictures", page.matches("<svg").count());
+        assert!(
+            page.matches("<svg").count() >= 9 && !page.contains("NaN"),
+            "{} pictures",
+            page.matches("<svg").count()
+        );
     }
     Ok(())
 }
@@ -272,7 +282,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     };
     refused("no sound safetensors", Model::new(good.architecture().clone(), b"nonsense"));
     refused("c.weight is F32 [5, 64]", Model::new(architecture("64, \"out\": 5", "64, \"out\": 4"), &file));
-    refused("has no e.weight", Model::new(architecture("\"d\"", "\"e\""), &file));
+    refused("have no e.weight", Model::new(architecture("\"d\"", "\"e\""), &file));
     refused("two layers are called c", Model::new(architecture("\"d\"", "\"c\""), &file));
     refused("F32 [6, 3, 2, 2]", Model::new(architecture("[3, 2], \"pads\": [1", "[2, 2], \"pads\": [0"), &file));
     refused("4 groups", Model::new(architecture("\"groups\": 2", "\"groups\": 4"), &file));
@@ -294,7 +304,10 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     refused("no calibration data", recipe.quantize(&good, &random_input(&good, 0, 1)));
     refused("reads [4, 7, 6, 3]", recipe.quantize(&good, &Tensor::new([4, 6, 7, 3], vec![0.0f32; 504])?));
     refused("NaN", recipe.quantize(&good, &Tensor::new([1, 7, 6, 3], vec![f32::NAN; 126])?));
-    refused("9 bits", Recipe { weights: lowbit::ptq::WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data));
+    refused(
+        "9 bits",
+        Recipe { weights: lowbit::ptq::WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data),
+    );
     refused("strength", Recipe { smooth: Some(1.5), ..recipe.clone() }.quantize(&good, &data));
     let layers = [("z".to_string(), recipe.weights)].into();
     refused("no layer z", Recipe { layers, ..recipe.clone() }.quantize(&good, &data));

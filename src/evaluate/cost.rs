@@ -35,8 +35,7 @@ impl Energy {
     /// M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V. f32 3.7
     /// and 0.9 pJ, int8 product 0.2, int32 sum 0.1, DRAM 1.3 nJ for 64 bits (the lower end). Today's numbers are lower; the
     /// ratios are what is of use. Fewer bits than 8 count as 8.
-    pub const HOROWITZ_2014: Self =
-        Self { float_multiply_add: 4.6, integer_multiply_add: 0.3, byte: 1300.0 / 8.0 };
+    pub const HOROWITZ_2014: Self = Self { float_multiply_add: 4.6, integer_multiply_add: 0.3, byte: 1300.0 / 8.0 };
 
     fn microjoules(self, integer: bool, multiplications: u64, bytes: u64) -> f64 {
         let multiply_add = if integer { self.integer_multiply_add } else { self.float_multiply_add };

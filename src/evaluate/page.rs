@@ -46,8 +46,10 @@ impl Report {
         page.table(&["outputs", ""], self.output_errors().into_iter().map(|(name, value)| vec![name.into(), value]));
         page.add("</div>");
 
-        page.add("<h2>Layers</h2><p>Signal to quantization noise of what each layer makes, all earlier errors included \
-                  (dark), and of its weights alone (light). More is better; 6 dB are a bit.</p>");
+        page.add(
+            "<h2>Layers</h2><p>Signal to quantization noise of what each layer makes, all earlier errors included \
+                  (dark), and of its weights alone (light). More is better; 6 dB are a bit.</p>",
+        );
         page.picture((1040, 280), |area| self.draw_layers(area))?;
         page.add("<h2>Outputs</h2><p>Errors of all outputs, quantized minus float; how many have each.</p>");
         page.picture((1040, 220), |area| draw_histogram(area, "", &self.errors, QUANTIZED))?;
@@ -57,7 +59,7 @@ impl Report {
             if let Some((values, errors)) = layer.weight_values.as_ref().zip(layer.weight_errors.as_ref()) {
                 let bits = layer.bits.map_or_else(String::new, |bits| format!(", {bits} bits"));
                 let name = format!("{}{bits}", layer.name);
-                page.picture((250, 280), |area| {
+                page.picture((196, 280), |area| {
                     let (upper, lower) = area.split_vertically(150);
                     draw_histogram(&upper, &name, values, FLOAT)?;
                     draw_histogram(&lower, "", errors, QUANTIZED)
@@ -87,7 +89,8 @@ impl Report {
             page.add("<h2>Alternatives</h2><p>Other ways to quantize the same model: bytes of weights against the error of the \
                       outputs. On the line are those that no other beats in both.</p>");
             page.picture((1040, 360), |area| self.draw_alternatives(area))?;
-            let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.2} %", 100.0 * share));
+            let percent =
+                |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.2} %", 100.0 * share));
             let rows = self.alternatives.iter().map(|a| {
                 vec![a.name.clone(), a.weight_bytes.to_string(), format!("{:.2}", a.sqnr_db), percent(a.accuracy)]
             });
@@ -123,6 +126,7 @@ impl Report {
             .x_labels(2 * names.len() + 1)
             .x_label_formatter(&name)
             .y_desc("dB")
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
         for (i, layer) in self.layers.iter().enumerate() {
             let bars = [(Some(layer.outputs), -0.32, QUANTIZED.mix(1.0)), (layer.weights, 0.02, QUANTIZED.mix(0.4))];
@@ -130,7 +134,8 @@ impl Report {
                 let Some(metrics) = metrics else { continue };
                 let (x, height) = (i as f64 + at, finite(metrics.sqnr_db));
                 chart.draw_series([Rectangle::new([(x, 0.0), (x + 0.3, height)], color.filled())])?;
-                let label = if metrics.sqnr_db.is_finite() { format!("{:.1}", metrics.sqnr_db) } else { "exact".into() };
+                let label =
+                    if metrics.sqnr_db.is_finite() { format!("{:.1}", metrics.sqnr_db) } else { "exact".into() };
                 let style = ("sans-serif", 13).into_font().color(&INK);
                 chart.draw_series([Text::new(label, (x + 0.07, height.max(0.0) + (high - low) * 0.08), style)])?;
             }
@@ -164,6 +169,8 @@ impl Report {
             .axis_style(INK)
             .x_labels(6)
             .y_labels(6)
+            .x_label_formatter(&|x| short(*x))
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
         let float: Vec<(f64, f64)> = points.iter().filter_map(|p| Some((p.0, 100.0 * p.1?))).collect();
         let quantized: Vec<(f64, f64)> = points.iter().map(|p| (p.0, 100.0 * p.2)).collect();
@@ -191,6 +198,7 @@ impl Report {
             .x_desc("bytes of weights")
             .y_desc("SQNR of the outputs, dB")
             .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
         points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
         let mut front: Vec<(f64, f64)> = Vec::new();

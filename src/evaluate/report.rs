@@ -334,7 +334,11 @@ impl fmt::Display for Report {
             writeln!(f, "{name:<38} {value:>24}")?;
         }
         let head = ["layer", "bits", "weights, dB", "outputs, dB", "cosine", "greatest error"];
-        writeln!(f, "\n{:<16} {:>5} {:>12} {:>12} {:>10} {:>15}", head[0], head[1], head[2], head[3], head[4], head[5])?;
+        writeln!(
+            f,
+            "\n{:<16} {:>5} {:>12} {:>12} {:>10} {:>15}",
+            head[0], head[1], head[2], head[3], head[4], head[5]
+        )?;
         for layer in &self.layers {
             let bits = layer.bits.map_or_else(String::new, |bits| bits.to_string());
             let weights = layer.weights.map_or_else(String::new, |m| format!("{:.2}", m.sqnr_db));

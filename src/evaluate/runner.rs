@@ -33,7 +33,7 @@ pub enum Runner {
     /// On the reference.
     Cpu(Graph),
     /// Planned.
-    Gpu(Plan),
+    Gpu(Box<Plan>),
 }
 
 impl Runner {
@@ -44,7 +44,7 @@ impl Runner {
     pub fn new(device: Device<'_>, graph: Graph) -> Result<Self> {
         Ok(match device {
             Device::Cpu => Self::Cpu(graph),
-            Device::Gpu(context) => Self::Gpu(context.plan(&graph, Tuner::FirstGuess)?),
+            Device::Gpu(context) => Self::Gpu(Box::new(context.plan(&graph, Tuner::FirstGuess)?)),
         })
     }
 

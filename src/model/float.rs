@@ -82,9 +82,8 @@ impl Layer {
         if k == 0 {
             return Vec::new();
         }
-        let group = |rows: &[f32]| -> Vec<f32> {
-            (0..k * outputs).map(|i| rows[i % outputs * k + i / outputs]).collect()
-        };
+        let group =
+            |rows: &[f32]| -> Vec<f32> { (0..k * outputs).map(|i| rows[i % outputs * k + i / outputs]).collect() };
         weights.chunks_exact(k * outputs).flat_map(group).collect()
     }
 

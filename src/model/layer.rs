@@ -85,7 +85,8 @@ pub(super) fn layers(
         }
     };
     let image = |image: Image| {
-        let elements = [image.height, image.width].iter().try_fold(image.channels, |product, &d| product.checked_mul(d));
+        let elements =
+            [image.height, image.width].iter().try_fold(image.channels, |product, &d| product.checked_mul(d));
         elements.is_some_and(|elements| (1..=MOST).contains(&elements))
     };
     require!(image(input), "the input's shape is {:?}: empty or too large", architecture.input.shape);
@@ -294,16 +295,17 @@ impl Layer {
 
     /// Whether it adds its bias to a product over all it reads.
     pub(crate) fn is_matmul(&self) -> bool {
-        self.window.is_some_and(|w| w.groups == 1) && self.input.pixels() == 1 && self.row_length() == self.input.channels
+        self.window.is_some_and(|w| w.groups == 1)
+            && self.input.pixels() == 1
+            && self.row_length() == self.input.channels
     }
 
     /// Shape and weights as files hold them.
     pub(crate) fn file_weights(&self) -> (Vec<usize>, Vec<f32>) {
         let per_group = self.channels_per_group();
         let taps = self.row_length() / per_group.max(1);
-        let row = |row: &[f32]| -> Vec<f32> {
-            (0..taps * per_group).map(|i| row[i % taps * per_group + i / taps]).collect()
-        };
+        let row =
+            |row: &[f32]| -> Vec<f32> { (0..taps * per_group).map(|i| row[i % taps * per_group + i / taps]).collect() };
         (self.file_shape.clone(), self.weights.chunks_exact(self.row_length()).flat_map(row).collect())
     }
 }

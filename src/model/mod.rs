@@ -141,11 +141,7 @@ impl Model {
 
     /// Checks that a tensor can be the input, and returns its values and the number of its rows.
     pub(crate) fn check_input<'a>(&self, what: &str, input: &'a Tensor) -> Result<(&'a [f32], usize)> {
-        require!(
-            input.format() == Format::Float32,
-            "{what} is {}, but the model reads float32",
-            input.tensor_type()
-        );
+        require!(input.format() == Format::Float32, "{what} is {}, but the model reads float32", input.tensor_type());
         let rows = input.shape().first().copied().unwrap_or(0);
         let expected = self.input_shape(rows);
         require!(input.shape() == expected, "{what} is {:?}, but the model reads {expected:?}", input.shape());
@@ -155,7 +151,11 @@ impl Model {
 
 /// A float32 tensor of a file.
 fn read(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let names = || file.names().into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let names = || {
+        let mut names = file.names();
+        names.sort_unstable();
+        names.join(", ")
+    };
     let view =
         file.tensor(name).map_err(|_| Error::Request(format!("the weights have no {name}, only {}", names())))?;
     require!(

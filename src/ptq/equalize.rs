@@ -142,7 +142,8 @@ pub fn awq(model: &Model, calibration: &Tensor, scheme: &WeightScheme) -> Result
             let scaled = |(i, &w): (usize, &f32)| (f64::from(w) * scales[channel(layer, i)]) as f32;
             let weights: Vec<f32> = layer.weights().iter().enumerate().map(scaled).collect();
             let rounded = round(&weights, rows, scheme, Method::Nearest, &grams, &vec![0.0; rows]).dequantized();
-            let unscaled = |(i, (&w, &q)): (usize, (&f32, &f32))| f64::from(w) - f64::from(q) / scales[channel(layer, i)];
+            let unscaled =
+                |(i, (&w, &q)): (usize, (&f32, &f32))| f64::from(w) - f64::from(q) / scales[channel(layer, i)];
             let difference: Vec<f64> = layer.weights().iter().zip(&rounded).enumerate().map(unscaled).collect();
             let row = |(i, row): (usize, &[f64])| grams[i * grams.len() / rows].error(row);
             difference.chunks_exact(k).enumerate().map(row).sum()

@@ -94,7 +94,8 @@ impl QuantizedModel {
             }
             let name = layer.name();
             let scheme = description.weights.get(name).copied();
-            let scheme = scheme.ok_or_else(|| malformed(format!("nothing says how the weights of {name} are coded")))?;
+            let scheme =
+                scheme.ok_or_else(|| malformed(format!("nothing says how the weights of {name} are coded")))?;
             scheme.check()?;
             let (rows, k) = (layer.output().channels, layer.row_length());
             let groups = k.div_ceil(scheme.group(k));

@@ -7,8 +7,8 @@ use crate::error::{Result, require};
 use crate::model::{Activation, Layer, Model};
 use crate::numeric::Format;
 use crate::ops::{
-    Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Linear, Matmul, Output, Padding, Pool, Quantize,
-    Requantization, Requantize,
+    Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Linear, Matmul, Output, Padding, Pool,
+    Quantize, Requantization, Requantize,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
@@ -170,10 +170,13 @@ impl<'a> Builder<'a> {
                 layer.name()
             );
         }
-        let bias = Tensor::new([layer.output().channels], match weights {
-            Some(_) => layer.bias().to_vec(),
-            None => vec![0.0; layer.output().channels],
-        })?;
+        let bias = Tensor::new(
+            [layer.output().channels],
+            match weights {
+                Some(_) => layer.bias().to_vec(),
+                None => vec![0.0; layer.output().channels],
+            },
+        )?;
         self.value = match weights {
             Some(weights) if layer.is_matmul() => {
                 let matmul = Matmul::new(input, codes(layer, weights)?).transposed().dynamic_lhs(granularity);

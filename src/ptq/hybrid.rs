@@ -201,7 +201,9 @@ mod tests {
                 }
             }
         }
-        let beaten = |p: &LayerPlan| all.iter().any(|q| (q.bytes < p.bytes && q.noise <= p.noise) || (q.bytes <= p.bytes && q.noise < p.noise));
+        let beaten = |p: &LayerPlan| {
+            all.iter().any(|q| (q.bytes < p.bytes && q.noise <= p.noise) || (q.bytes <= p.bytes && q.noise < p.noise))
+        };
         let mut expected: Vec<u64> = all.iter().filter(|p| !beaten(p)).map(|p| p.bytes).collect();
         expected.sort_unstable();
         let front = front(&layers);

@@ -119,7 +119,8 @@ pub(super) fn round(
         WeightGranularity::Tensor => Some(shared_grid(&targets, scheme, &hessian, floors)),
         _ => None,
     };
-    let row = |row: usize| Row { target: &targets[row], scheme, method, hessian: hessian(row), group, floor: floors[row] };
+    let row =
+        |row: usize| Row { target: &targets[row], scheme, method, hessian: hessian(row), group, floor: floors[row] };
     let rounded: Vec<(Vec<i32>, Vec<Grid>)> = (0..rows).into_par_iter().map(|i| row(i).round(shared)).collect();
     let grids = || rounded.iter().flat_map(|(_, grids)| grids);
     QuantizedWeights {
@@ -305,8 +306,7 @@ impl Row<'_> {
             return None;
         }
         let steps: Vec<f64> = codes.iter().map(|&code| f64::from(code - grid.zero_point)).collect();
-        let product: Vec<f64> =
-            (0..steps.len()).map(|i| super::linalg::dot(hessian.damped.row(i), &steps)).collect();
+        let product: Vec<f64> = (0..steps.len()).map(|i| super::linalg::dot(hessian.damped.row(i), &steps)).collect();
         let scale = super::linalg::dot(&product, self.target) / super::linalg::dot(&product, &steps);
         let scale = scale.max(self.floor) as f32;
         if !scale.is_normal() || scale <= 0.0 {
