@@ -11,10 +11,15 @@ mod fused;
 mod linear;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -33,10 +38,17 @@ pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use table::Table;
+pub use transpose::Transpose;
 pub use window::Padding;
 
 use std::any::Any;
@@ -67,6 +79,11 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -87,6 +104,11 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -123,6 +145,11 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -158,6 +185,11 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -201,6 +233,11 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -330,8 +367,22 @@ into_op!(
     Concat,
     Fused,
     Linear,
-    Embedding
+    Embedding,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {
