@@ -9,6 +9,7 @@ mod conv;
 mod dispatch;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod granularity;
 mod linear;
 mod matmul;
@@ -22,6 +23,7 @@ mod reshape;
 mod resize;
 mod stage;
 mod table;
+mod tile;
 mod weights;
 
 pub(crate) use class::class;
@@ -79,6 +81,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
         Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
@@ -106,6 +109,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),

@@ -7,6 +7,7 @@ mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -30,6 +31,7 @@ pub use conv::{Conv, ConvBuilder};
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
@@ -79,6 +81,7 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    FloatMatmul(FloatMatmul),
     Transpose(Transpose),
     Slice(Slice),
     Pad(Pad),
@@ -104,6 +107,7 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::FloatMatmul($op) => $value,
             Op::Transpose($op) => $value,
             Op::Slice($op) => $value,
             Op::Pad($op) => $value,
@@ -145,6 +149,7 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::FloatMatmul(_) => "float_matmul",
             Self::Transpose(_) => "transpose",
             Self::Slice(_) => "slice",
             Self::Pad(_) => "pad",
@@ -185,6 +190,7 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
             Self::Transpose(op) => op.resized(inputs)?.into(),
             Self::Slice(op) => op.resized(inputs)?.into(),
             Self::Pad(op) => op.resized(inputs)?.into(),
@@ -233,6 +239,7 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
             Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
             Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
@@ -277,6 +284,7 @@ impl Op {
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
+            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -368,6 +376,7 @@ into_op!(
     Fused,
     Linear,
     Embedding,
+    FloatMatmul,
     Transpose,
     Slice,
     Pad,

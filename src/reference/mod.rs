@@ -2,11 +2,13 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod bound;
 mod cast;
 mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -58,6 +60,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
         Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
         Op::Slice(op) => vec![slice::slice(op, inputs[0])],
         Op::Pad(op) => vec![pad::pad(op, inputs[0])],
@@ -75,6 +78,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })
 }
