@@ -5,13 +5,14 @@ mod common;
 
 use common::{Random, check_op, context, first_difference};
 use half::f16;
+use lowbit::numeric::{E2M1, E5M2};
 use lowbit::ops::{
     Coordinates, Nearest, Op, Pad, PadMode, Padding, Pool, Requantization, Reshape, Resize, Slice, Transpose,
 };
 use lowbit::{Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, Tuner, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
-const FORMATS: [Format; 11] = [
+const FORMATS: [Format; 13] = [
     Format::Int2,
     Format::Uint2,
     Format::Int4,
@@ -21,6 +22,8 @@ const FORMATS: [Format; 11] = [
     Format::Int16,
     Format::Uint16,
     Format::Int32,
+    Format::Float4E2M1,
+    Format::Float8E5M2,
     Format::Float16,
     Format::Float32,
 ];
@@ -32,6 +35,12 @@ fn any(random: &mut Random, format: Format, dimensions: &[usize]) -> Tensor {
     match format {
         Format::Float16 => {
             Tensor::new(dimensions, (0..count).map(|_| f16::from_bits(bits() as u16)).collect::<Vec<_>>())
+        }
+        Format::Float4E2M1 => {
+            Tensor::new(dimensions, (0..count).map(|_| E2M1::from_bits(bits() as u8)).collect::<Vec<_>>())
+        }
+        Format::Float8E5M2 => {
+            Tensor::new(dimensions, (0..count).map(|_| E5M2::from_bits(bits() as u8)).collect::<Vec<_>>())
         }
         Format::Float32 => Tensor::new(dimensions, (0..count).map(|_| f32::from_bits(bits())).collect::<Vec<_>>()),
         _ => Ok(random.codes(format, dimensions)),

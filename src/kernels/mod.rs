@@ -6,6 +6,7 @@ mod cast;
 mod class;
 mod concat;
 mod conv;
+mod convert;
 mod dispatch;
 mod dynamic;
 mod embedding;
@@ -117,7 +118,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
         (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
         (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
-        (Op::Dequantize(op), Constant::Tables) => Some(quantize::dequantize_tables(op)),
+        (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
         (Op::Pad(op), Constant::Tables) => Some(rearrange::tables(&Moves::pad(op))),

@@ -2,6 +2,7 @@
 
 use super::check_moved;
 use crate::error::{Result, require};
+use crate::numeric::Format;
 use crate::tensor::{Granularity, TensorType};
 
 /// What lies around a padded tensor.
@@ -85,6 +86,10 @@ impl Pad {
             );
             sizes.push(extent.saturating_add(begin[axis]).saturating_add(end[axis]));
         }
+        require!(
+            mode != PadMode::Zero || input.format() != Format::Float8E8M0,
+            "{input} holds powers of two, of which none is zero: pad it with PadMode::Edge or Reflect"
+        );
         let is_padded = |axis: usize| begin[axis] > 0 || end[axis] > 0;
         let mut output = TensorType::new(input.format(), sizes)?;
         let mut fill = 0;
