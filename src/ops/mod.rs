@@ -12,11 +12,16 @@ mod fused;
 mod linear;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -36,11 +41,18 @@ pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use quantize_weights::QuantizeWeights;
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use table::Table;
+pub use transpose::Transpose;
 pub use window::Padding;
 
 use std::any::Any;
@@ -73,6 +85,11 @@ pub enum Op {
     Embedding(Embedding),
     QuantizeWeights(QuantizeWeights),
     FloatMatmul(FloatMatmul),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -95,6 +112,11 @@ macro_rules! each {
             Op::Embedding($op) => $value,
             Op::QuantizeWeights($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -133,6 +155,11 @@ impl Op {
             Self::Embedding(_) => "embedding",
             Self::QuantizeWeights(_) => "quantize_weights",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -170,6 +197,11 @@ impl Op {
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -215,6 +247,11 @@ impl Op {
             Self::Embedding(_) => Some(vec![true]),
             Self::QuantizeWeights(_) => None,
             Self::FloatMatmul(op) => op.inputs_by_row(),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -347,8 +384,22 @@ into_op!(
     Linear,
     Embedding,
     QuantizeWeights,
-    FloatMatmul
+    FloatMatmul,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

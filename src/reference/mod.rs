@@ -13,11 +13,17 @@ mod fused;
 mod linear;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -57,6 +63,11 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
+        Op::Slice(op) => vec![slice::slice(op, inputs[0])],
+        Op::Pad(op) => vec![pad::pad(op, inputs[0])],
+        Op::Reshape(op) => vec![reshape::reshape(op, inputs[0])],
+        Op::Resize(op) => vec![resize::resize(op, inputs[0])],
     })
 }
 
