@@ -11,7 +11,9 @@ mod dynamic;
 mod embedding;
 mod granularity;
 mod linear;
+mod linear_conv;
 mod matmul;
+mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
@@ -19,6 +21,7 @@ mod quantize;
 mod requantize;
 mod stage;
 mod table;
+mod unfold;
 mod weights;
 
 pub(crate) use class::class;
@@ -75,6 +78,8 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::Unfold(op) => unfold::candidates(op, limits),
+        Op::LinearConv(op) => linear_conv::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -96,6 +101,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let words = match (op, constant) {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            return weights::panels(op.linear().weights(), first, count);
+        }
+        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
+        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),

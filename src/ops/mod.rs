@@ -9,12 +9,14 @@ mod dynamic;
 mod embedding;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
 mod pool;
 mod quantize;
 mod requantize;
 mod table;
+mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -29,6 +31,7 @@ pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
+pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
@@ -37,7 +40,9 @@ pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
 pub use table::Table;
+pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
+pub(crate) use window::Window;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -67,6 +72,8 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    Unfold(Unfold),
+    LinearConv(LinearConv),
 }
 
 macro_rules! each {
@@ -87,6 +94,8 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::Unfold($op) => $value,
+            Op::LinearConv($op) => $value,
         }
     };
 }
@@ -109,6 +118,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "matmul",
+            Self::Conv(op) if op.window().transposed => "conv_transpose",
             Self::Conv(_) => "conv",
             Self::Requantize(_) => "requantize",
             Self::Quantize(_) => "quantize",
@@ -123,6 +133,8 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::Unfold(_) => "unfold",
+            Self::LinearConv(_) => "linear_conv",
         }
     }
 
@@ -158,6 +170,8 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::Unfold(op) => op.resized(inputs)?.into(),
+            Self::LinearConv(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -181,7 +195,7 @@ impl Op {
         }
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
             Self::Requantize(_)
             | Self::Quantize(_)
             | Self::Dequantize(_)
@@ -225,7 +239,7 @@ impl Op {
 
     /// The constant that this op's weights are packed from.
     pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
             description: tensor.tensor_type().to_string(),
             owner: tensor.clone(),
             packing,
@@ -233,12 +247,13 @@ impl Op {
         let of_weights = |weights: &Arc<Weights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
-            packing: 0,
+            packing: Vec::new(),
         };
         match self {
             Self::Matmul(op) => op.weight_identity().map(of_tensor),
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
@@ -301,7 +316,7 @@ pub(crate) struct WeightIdentity {
     /// What they are packed from: the same object makes the same words.
     pub owner: Arc<dyn Any + Send + Sync>,
     /// What else of the op decides how.
-    pub packing: usize,
+    pub packing: Vec<usize>,
     /// Format and dimensions.
     pub description: String,
 }
@@ -330,7 +345,9 @@ into_op!(
     Concat,
     Fused,
     Linear,
-    Embedding
+    Embedding,
+    Unfold,
+    LinearConv
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

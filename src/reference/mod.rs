@@ -9,12 +9,14 @@ mod dynamic;
 mod embedding;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
 mod pool;
 mod quantize;
 mod requantize;
 mod table;
+mod unfold;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -52,6 +54,8 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
+        Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
     })
 }
 
@@ -64,6 +68,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
         _ => None,
     })
 }
