@@ -17,7 +17,7 @@
 //! | To … | use |
 //! |---|---|
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
-//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Unfold`](ops::Unfold) |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Unfold`](ops::Unfold), [`FloatMatmul`](ops::FloatMatmul) |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |
@@ -32,6 +32,7 @@
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
+//! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
 //! | know the bytes in device memory | [`pack`] |
 //!

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, LinearConv, Matmul, Multiply,
-    Op, Output, Pool, Quantize, Requantization, Requantize, Table, Unfold,
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Fused, LinearConv, Matmul,
+    Multiply, Op, Output, Pool, Quantize, Requantization, Requantize, Table, Unfold,
 };
 use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
 use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
@@ -171,6 +171,20 @@ fn ops() -> Result<Vec<Op>> {
         }
         for stage in &stages {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
+        }
+    }
+    for lhs in FLOATS {
+        for output in FLOATS {
+            for m in [1, 8, 64] {
+                let product = |transposed: bool| -> Result<_> {
+                    let lhs_shape = if transposed { [16, m] } else { [m, 16] };
+                    let rhs = TensorType::new(lhs, [16, 4])?;
+                    let op = FloatMatmul::new(TensorType::new(lhs, lhs_shape)?, rhs).output(output);
+                    Ok(if transposed { op.transposed_lhs() } else { op })
+                };
+                let biased = product(false)?.bias(Tensor::new([4], vec![1.0f32; 4])?);
+                ops.extend([biased.build()?.into(), product(true)?.build()?.into()]);
+            }
         }
     }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();

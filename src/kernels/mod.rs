@@ -9,6 +9,7 @@ mod conv;
 mod dispatch;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod granularity;
 mod linear;
 mod linear_conv;
@@ -21,6 +22,7 @@ mod quantize;
 mod requantize;
 mod stage;
 mod table;
+mod tile;
 mod unfold;
 mod weights;
 
@@ -80,6 +82,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Embedding(op) => embedding::candidates(op, limits),
         Op::Unfold(op) => unfold::candidates(op, limits),
         Op::LinearConv(op) => linear_conv::candidates(op, limits),
+        Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -107,6 +110,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
         (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),

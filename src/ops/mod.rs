@@ -7,6 +7,7 @@ mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod linear_conv;
@@ -27,6 +28,7 @@ pub use conv::{Conv, ConvBuilder};
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
@@ -74,6 +76,7 @@ pub enum Op {
     Embedding(Embedding),
     Unfold(Unfold),
     LinearConv(LinearConv),
+    FloatMatmul(FloatMatmul),
 }
 
 macro_rules! each {
@@ -96,6 +99,7 @@ macro_rules! each {
             Op::Embedding($op) => $value,
             Op::Unfold($op) => $value,
             Op::LinearConv($op) => $value,
+            Op::FloatMatmul($op) => $value,
         }
     };
 }
@@ -135,6 +139,7 @@ impl Op {
             Self::Embedding(_) => "embedding",
             Self::Unfold(_) => "unfold",
             Self::LinearConv(_) => "linear_conv",
+            Self::FloatMatmul(_) => "float_matmul",
         }
     }
 
@@ -172,6 +177,7 @@ impl Op {
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::Unfold(op) => op.resized(inputs)?.into(),
             Self::LinearConv(op) => op.resized(inputs)?.into(),
+            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -215,6 +221,7 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -255,6 +262,7 @@ impl Op {
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
+            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -347,7 +355,8 @@ into_op!(
     Linear,
     Embedding,
     Unfold,
-    LinearConv
+    LinearConv,
+    FloatMatmul
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

@@ -2,11 +2,13 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod bound;
 mod cast;
 mod concat;
 mod conv;
 mod dynamic;
 mod embedding;
+mod float_matmul;
 mod fused;
 mod linear;
 mod linear_conv;
@@ -56,6 +58,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
         Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
         Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
+        Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
     })
 }
 
@@ -69,6 +72,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
         Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
+        Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })
 }
