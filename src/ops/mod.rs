@@ -262,7 +262,7 @@ impl Op {
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
+            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
