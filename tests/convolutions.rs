@@ -444,16 +444,16 @@ fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: 
 fn linear_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut worst) = (0, 0.0f64);
-    for case in 0..48usize {
+    for case in 0..24usize {
         let mut random = Random::new(7000 + case as u64);
         let rank = random.pick(&[1usize, 2, 2, 3]);
         let geometry = Geometry::random(&mut random, rank, 4);
-        let groups = [1, 1, 2, 3][case / 4 % 4];
+        let groups = [1, 1, 3][case / 4 % 3];
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
-        let (codes, group) = [(Codes::Int8, 32), (Codes::Int4, 32), (Codes::Int4, 128)][case % 3];
+        let (codes, group) = if case % 4 == 0 { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
         let weights = grouped_weights(&mut random, codes, group, [groups, outputs, k])?;
-        let batch = if case == 40 { 0 } else { random.pick(&[1usize, 2]) };
+        let batch = if case == 20 { 0 } else { random.pick(&[1usize, 2]) };
         let dimensions = [&[batch], &geometry.spatial[..], &[groups * channels]].concat();
         let values: Vec<f32> = (0..dimensions.iter().product()).map(|_| random.real()).collect();
         let (image, parameters) = match case % 4 {
@@ -472,11 +472,11 @@ fn linear_convolutions() -> Result<()> {
         if parameters.is_some() {
             conv = conv.dynamic_image();
         }
-        if case % 2 == 0 {
+        if case % 4 != 2 {
             let bias: Vec<f32> = (0..groups * outputs).map(|_| random.real()).collect();
             conv = conv.bias(Tensor::new([groups * outputs], bias)?).clamp(-1.0, 6.0);
         }
-        if case % 7 < 3 {
+        if case % 4 == 1 {
             conv = conv.output(Format::Float16);
         }
         let op: Op = conv.build()?.into();
