@@ -194,7 +194,10 @@ impl UnfoldBuilder {
             (3..=5).contains(&rank),
             "the image {image} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
         );
-        require!(image.format() != Format::Parameters, "{image} is no image, but parameters of one");
+        require!(
+            !matches!(image.format(), Format::Parameters | Format::Float8E8M0),
+            "{image} is no image: its format has no zero for what lies outside"
+        );
         let granularity = image.quantization().map_or(Granularity::Tensor, |q| q.granularity());
         require!(
             granularity == Granularity::Tensor,
