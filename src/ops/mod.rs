@@ -13,10 +13,15 @@ mod linear;
 mod linear_conv;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 mod unfold;
 mod window;
 
@@ -38,10 +43,17 @@ pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use table::Table;
+pub use transpose::Transpose;
 pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
 pub(crate) use window::Window;
@@ -77,6 +89,11 @@ pub enum Op {
     Unfold(Unfold),
     LinearConv(LinearConv),
     FloatMatmul(FloatMatmul),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -100,6 +117,11 @@ macro_rules! each {
             Op::Unfold($op) => $value,
             Op::LinearConv($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -140,6 +162,11 @@ impl Op {
             Self::Unfold(_) => "unfold",
             Self::LinearConv(_) => "linear_conv",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -178,6 +205,11 @@ impl Op {
             Self::Unfold(op) => op.resized(inputs)?.into(),
             Self::LinearConv(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -222,6 +254,11 @@ impl Op {
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -356,8 +393,22 @@ into_op!(
     Embedding,
     Unfold,
     LinearConv,
-    FloatMatmul
+    FloatMatmul,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

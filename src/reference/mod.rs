@@ -14,10 +14,16 @@ mod linear;
 mod linear_conv;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 mod unfold;
 
 use crate::error::Result;
@@ -59,6 +65,11 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
         Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
+        Op::Slice(op) => vec![slice::slice(op, inputs[0])],
+        Op::Pad(op) => vec![pad::pad(op, inputs[0])],
+        Op::Reshape(op) => vec![reshape::reshape(op, inputs[0])],
+        Op::Resize(op) => vec![resize::resize(op, inputs[0])],
     })
 }
 
