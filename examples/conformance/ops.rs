@@ -10,6 +10,7 @@ use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorT
 
 use crate::Result;
 use crate::array::{Array, Elements, small_format};
+use crate::blocks;
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
@@ -40,6 +41,8 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
         "MatMulNBits" => matmul_nbits(case, device),
+        "MxQuantize" => return blocks::mx_quantize(case, device),
+        "Nvfp4Dequantize" => blocks::nvfp4_dequantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),
         "GgufDequantize" => gguf::dequantize(case, device),
         other => return Err(format!("operator {other} is not implemented").into()),

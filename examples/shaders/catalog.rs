@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
-use lowbit::numeric::PowerRounding;
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Fused, Matmul, Multiply, Op,
-    Output, Pool, Quantize, Requantization, Requantize, Table,
+    Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
+    FloatMatmul, Fused, Matmul, Multiply, Op, Output, Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType};
 
@@ -213,6 +213,13 @@ fn ops() -> Result<Vec<Op>> {
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
+        }
+    }
+    let mx = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        for float in FLOATS {
+            ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
+            ops.push(BlockDequantize::new([4, 64], format.clone()?)?.output_format(float)?.into());
         }
     }
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.

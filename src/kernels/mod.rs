@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod block;
 mod cast;
 mod class;
 mod concat;
@@ -78,6 +79,8 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }

@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod block;
 mod cast;
 mod concat;
 mod conv;
@@ -20,6 +21,7 @@ mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
@@ -69,6 +71,8 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    BlockQuantize(BlockQuantize),
+    BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
 }
 
@@ -90,6 +94,8 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::BlockQuantize($op) => $value,
+            Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
         }
     };
@@ -127,6 +133,8 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::BlockQuantize(_) => "block_quantize",
+            Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
         }
     }
@@ -163,6 +171,8 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
+            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
         })
     }
@@ -207,6 +217,8 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            // Blocks lie along the last dimension.
+            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
@@ -339,7 +351,9 @@ into_op!(
     Fused,
     Linear,
     Embedding,
-    FloatMatmul
+    FloatMatmul,
+    BlockQuantize,
+    BlockDequantize
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod block;
 mod bound;
 mod cast;
 mod concat;
@@ -54,6 +55,8 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
+        Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
     })
 }
