@@ -149,11 +149,11 @@ fn small_float_weights() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(33));
     for (i, (m, n, k)) in [(1, 5, 96), (3, 70, 160), (19, 9, 70)].into_iter().enumerate() {
-        for (j, weights) in weights(&mut random, n, k)?.into_iter().enumerate() {
+        for (j, weights) in weights(&mut random, n, k)?.into_iter().enumerate().filter(|(j, _)| j % 3 == i) {
             let name = format!("{m} rows by {weights}");
             let real = Tensor::new([m, k], (0..m * k).map(|_| random.real()).collect::<Vec<_>>())?;
             let halves = real.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
-            let lhs = if (i + j).is_multiple_of(2) { real } else { Tensor::new([m, k], halves)? };
+            let lhs = if j.is_multiple_of(2) { real } else { Tensor::new([m, k], halves)? };
             let op = Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?;
             let (candidates, error) = check_op_within(&context, &name, &op.into(), &[&lhs]);
             (count, worst) = (count + candidates, worst.max(error));

@@ -7,5 +7,5 @@ fn scale_code(size: u32) -> u32 {
     let small = select((size << 1u) & 0x7fffffu, 0u, size < 0x400000u);
     let fraction = select(size & 0x7fffffu, small, subnormal);
     let code = (size >> 23u) + select(0u, 1u, fraction > ELEMENT_FRACTION);
-    return max(code, ELEMENT_EXPONENT) - ELEMENT_EXPONENT;
+    return min(max(code, ELEMENT_EXPONENT) - ELEMENT_EXPONENT, 254u);
 }
