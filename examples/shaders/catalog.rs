@@ -7,8 +7,8 @@ use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
-    Embedding, FloatMatmul, Fused, Linear, Matmul, Multiply, Op, Output, Pool, Quantize, Requantization, Requantize,
-    Table,
+    Embedding, FloatMatmul, Fused, Linear, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize, Requantization,
+    Requantize, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::weights::Weights;
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
@@ -155,6 +155,16 @@ fn ops() -> Result<Vec<Op>> {
         for stage in &stages {
             ops.push(Pool::average(image()?, [2, 2]).output(stage.clone()).build()?.into());
         }
+        // Windows that are divided.
+        let large = || typed(lhs, &[1, 32, 32, 4], 0);
+        ops.push(Pool::global_max(large()?).build()?.into());
+        for stage in &stages {
+            ops.push(Pool::global_average(large()?).output(stage.clone()).build()?.into());
+        }
+        for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
+            let image = typed(lhs, size, 0)?;
+            ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
+        }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
         ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
@@ -211,6 +221,16 @@ fn ops() -> Result<Vec<Op>> {
             }
         }
     }
+    // Elements that move: one by one and in whole rows, by steps and by tables.
+    for format in [Format::Int4, Format::Int8, Format::Int32] {
+        let tensor_type = TensorType::new(format, [2, 4, 4])?;
+        ops.push(Transpose::new(tensor_type.clone(), [0, 2, 1])?.into());
+        ops.push(Transpose::new(tensor_type.clone(), [1, 0, 2])?.into());
+        ops.push(Slice::take(tensor_type.clone(), 2, [0, 2, 1])?.into());
+        ops.push(Pad::new(tensor_type.clone(), [0, 1, 0], [0, 1, 0], PadMode::Zero)?.into());
+        ops.push(Resize::nearest(tensor_type.clone(), [7]).build()?.into());
+        ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
+    }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
@@ -259,7 +279,7 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
         let codes = first.outputs()[0].clone();
-        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_)) {
+        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
             continue;
         }
         let stage = Requantization::new(Format::Int8, 1.0, 0)?;

@@ -13,10 +13,15 @@ mod fused;
 mod linear;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -37,10 +42,17 @@ pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use table::Table;
+pub use transpose::Transpose;
 pub use window::Padding;
 
 use std::any::Any;
@@ -74,6 +86,11 @@ pub enum Op {
     BlockQuantize(BlockQuantize),
     BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -97,6 +114,11 @@ macro_rules! each {
             Op::BlockQuantize($op) => $value,
             Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -136,6 +158,11 @@ impl Op {
             Self::BlockQuantize(_) => "block_quantize",
             Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -174,6 +201,11 @@ impl Op {
             Self::BlockQuantize(op) => op.resized(inputs)?.into(),
             Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -220,6 +252,11 @@ impl Op {
             // Blocks lie along the last dimension.
             Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -353,8 +390,22 @@ into_op!(
     Embedding,
     FloatMatmul,
     BlockQuantize,
-    BlockDequantize
+    BlockDequantize,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

@@ -14,10 +14,16 @@ mod fused;
 mod linear;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -58,6 +64,11 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
         Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
+        Op::Slice(op) => vec![slice::slice(op, inputs[0])],
+        Op::Pad(op) => vec![pad::pad(op, inputs[0])],
+        Op::Reshape(op) => vec![reshape::reshape(op, inputs[0])],
+        Op::Resize(op) => vec![resize::resize(op, inputs[0])],
     })
 }
 
