@@ -35,6 +35,9 @@
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | hold a small float model, and run it on the CPU | [`model`] |
+//! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
+//! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
 //! # A quantized layer
@@ -87,14 +90,17 @@
 pub use {half, wgpu};
 
 mod error;
+pub mod evaluate;
 pub mod gpu;
 pub mod guide;
 pub mod import;
 pub mod kernels;
+pub mod model;
 pub mod numeric;
 pub mod ops;
 pub mod pack;
 mod plan;
+pub mod ptq;
 pub mod reference;
 mod tensor;
 mod tune;
