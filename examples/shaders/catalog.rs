@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
-use lowbit::numeric::PowerRounding;
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Fused, LinearConv, Matmul,
-    Multiply, Op, Output, Pad, PadMode, Pool, Quantize, Requantization, Requantize, Reshape, Resize, Slice, Table,
-    Transpose, Unfold,
+    Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
+    Embedding, FloatMatmul, Fused, Linear, LinearConv, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize,
+    Requantization, Requantize, Reshape, Resize, Slice, Table, Transpose, Unfold,
 };
 use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
-use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
@@ -239,6 +239,31 @@ fn ops() -> Result<Vec<Op>> {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
+    }
+    let mx = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        for float in FLOATS {
+            ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
+            ops.push(BlockDequantize::new([4, 64], format.clone()?)?.output_format(float)?.into());
+        }
+    }
+    // Weights of small floats, in blocks.
+    let real = Tensor::new([4, 64], vec![0.5f32; 256])?;
+    let formats = [Format::Float8E4M3Fn, Format::Float6E3M2, Format::Float6E2M3, Format::Float4E2M1];
+    let mx = formats.map(|element| BlockFormat::mx(element, BlockRounding::Floor));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        let format = format?;
+        let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        ops.push(Embedding::new([4], weights.clone())?.into());
+        // Each part once: every loop with every format would be too many.
+        let lhs = match format.element() {
+            Format::Float8E4M3Fn => TensorType::new(Format::Float32, [4, 64])?,
+            Format::Float6E2M3 => typed(Format::Int8, &[4, 64], 0)?,
+            Format::Float4E2M1 if format.size() == 16 => TensorType::new(Format::Float16, [4, 64])?,
+            _ => continue,
+        };
+        ops.push(Linear::new(lhs, weights).build()?.into());
     }
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
     for small in SMALL.into_iter().chain([Format::Float8E8M0]) {

@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod block;
 mod cast;
 mod class;
 mod concat;
@@ -87,6 +88,8 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Embedding(op) => embedding::candidates(op, limits),
         Op::Unfold(op) => unfold::candidates(op, limits),
         Op::LinearConv(op) => linear_conv::candidates(op, limits),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),

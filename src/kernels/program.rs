@@ -96,10 +96,16 @@ parts! {
     CODES_INT5 = "codes/int5.wgsl" [PLANES];
     CODES_INT6 = "codes/int6.wgsl" [PLANES];
     CODES_INT8 = "codes/int8.wgsl";
+    SMALL_INTEGERS = "lib/small_integers.wgsl";
+    CODES_FLOAT4E2M1 = "codes/float4e2m1.wgsl" [PLANES, SMALL_INTEGERS];
+    CODES_FLOAT6E2M3 = "codes/float6e2m3.wgsl" [PLANES, SMALL_INTEGERS];
+    EXPAND_INTEGER = "expand/integer.wgsl";
+    EXPAND_MINIFLOAT = "expand/minifloat.wgsl" [FLOAT16];
     CODES_TABLE = "codes/table.wgsl" [PLANES];
     SCALES_F32 = "scales/f32.wgsl" [WEIGHTS];
     SCALES_F16 = "scales/f16.wgsl" [WEIGHTS];
     SCALES_E8M0 = "scales/e8m0.wgsl" [WEIGHTS];
+    SCALES_FLOAT8 = "scales/float8.wgsl" [WEIGHTS, FLOAT_BITS];
     SCALES_F32_ZERO = "scales/f32_zero.wgsl" [WEIGHTS];
     SCALES_F16_ZERO = "scales/f16_zero.wgsl" [WEIGHTS];
     SCALES_F32_REAL_ZERO = "scales/f32_real_zero.wgsl" [WEIGHTS];
@@ -116,6 +122,7 @@ parts! {
     GAP_ZERO_POINT_WORD = "gap/zero_point_word.wgsl";
     GAP_PARAMETER = "gap/parameter.wgsl";
     VALUE_INTEGER = "value/integer.wgsl";
+    VALUE_MINIFLOAT = "value/minifloat.wgsl";
     VALUE_TABLE = "value/table.wgsl";
     POSITION_DIRECT = "position/direct.wgsl";
     POSITION_TABLE = "position/table.wgsl";
@@ -150,6 +157,11 @@ parts! {
     QUOTIENT_FLOAT32 = "quotient/float32.wgsl" [FLOAT_BITS];
     QUOTIENT_FLOAT16 = "quotient/float16.wgsl" [FLOAT_BITS, FLOAT16_BITS];
     PARAMETERS_NONE = "parameters/none.wgsl";
+    PARAMETERS_POWER_BLOCKS = "parameters/power_blocks.wgsl" [FLOAT_BITS];
+    PARAMETERS_FLOAT8_BLOCKS = "parameters/float8_blocks.wgsl" [FLOAT_BITS];
+    BLOCK_SCALES = "block_scales.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
+    BLOCK_SCALE_POWER = "block_scale/power.wgsl";
+    BLOCK_SCALE_FLOAT8 = "block_scale/float8.wgsl" [FLOAT_BITS];
     PARAMETERS_TABLE = "parameters/table.wgsl" [PARAMETER_INDEX];
     RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
     RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];

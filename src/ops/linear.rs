@@ -261,6 +261,11 @@ impl LinearBuilder {
             "lhs is {lhs}, but linear multiplies float32, float16, int8 and uint8"
         );
         require!(
+            weights.format().codes.are_integers() || !lhs.format().is_8_bit(),
+            "lhs is {lhs}, but int8 holds no {}: multiply float32 or float16 by these weights",
+            weights.format()
+        );
+        require!(
             matches!(output, Format::Float32 | Format::Float16),
             "linear makes float32 or float16, but {output} was asked for: quantize its output with Quantize"
         );

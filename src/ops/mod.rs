@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod block;
 mod cast;
 mod concat;
 mod conv;
@@ -27,6 +28,7 @@ mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
@@ -88,6 +90,8 @@ pub enum Op {
     Embedding(Embedding),
     Unfold(Unfold),
     LinearConv(LinearConv),
+    BlockQuantize(BlockQuantize),
+    BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
     Transpose(Transpose),
     Slice(Slice),
@@ -116,6 +120,8 @@ macro_rules! each {
             Op::Embedding($op) => $value,
             Op::Unfold($op) => $value,
             Op::LinearConv($op) => $value,
+            Op::BlockQuantize($op) => $value,
+            Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
             Op::Transpose($op) => $value,
             Op::Slice($op) => $value,
@@ -161,6 +167,8 @@ impl Op {
             Self::Embedding(_) => "embedding",
             Self::Unfold(_) => "unfold",
             Self::LinearConv(_) => "linear_conv",
+            Self::BlockQuantize(_) => "block_quantize",
+            Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
             Self::Transpose(_) => "transpose",
             Self::Slice(_) => "slice",
@@ -204,6 +212,8 @@ impl Op {
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::Unfold(op) => op.resized(inputs)?.into(),
             Self::LinearConv(op) => op.resized(inputs)?.into(),
+            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
+            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
             Self::Transpose(op) => op.resized(inputs)?.into(),
             Self::Slice(op) => op.resized(inputs)?.into(),
@@ -253,6 +263,8 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            // Blocks lie along the last dimension.
+            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
             Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
@@ -394,6 +406,8 @@ into_op!(
     Unfold,
     LinearConv,
     FloatMatmul,
+    BlockQuantize,
+    BlockDequantize,
     Transpose,
     Slice,
     Pad,

@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod block;
 mod bound;
 mod cast;
 mod concat;
@@ -64,6 +65,8 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
         Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
         Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
+        Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
+        Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
         Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
         Op::Slice(op) => vec![slice::slice(op, inputs[0])],
