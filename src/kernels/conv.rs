@@ -464,9 +464,9 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
             let mut words = vec![0u32; taps * group_words * stride];
             for tap in 0..taps {
                 for channel in 0..channels {
-                    let row = &mut words[(tap * group_words + channel / 4) * stride..];
+                    let row = (tap * group_words + channel / 4) * stride;
                     for column in 0..columns {
-                        row[column] |= byte(first + column, tap, channel) << (8 * (channel % 4));
+                        words[row + column] |= byte(first + column, tap, channel) << (8 * (channel % 4));
                     }
                 }
             }
