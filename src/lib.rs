@@ -36,7 +36,7 @@
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
-//! | hold a small float model, and run it on the CPU | [`model`] |
+//! | hold a small float model, and run it on the CPU or a GPU | [`model`] |
 //! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
 //! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
 //! | know the bytes in device memory | [`pack`] |
