@@ -7,10 +7,10 @@ use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
-    Embedding, FloatMatmul, Fused, Linear, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize, Requantization,
-    Requantize, Reshape, Resize, Slice, Table, Transpose,
+    Embedding, FloatMatmul, Fused, Linear, LinearConv, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize,
+    Requantization, Requantize, Reshape, Resize, Slice, Table, Transpose, Unfold,
 };
-use lowbit::weights::Weights;
+use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
@@ -170,6 +170,9 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
     }
     ops.extend(fused(&ops)?);
+    ops.extend(unfolds()?);
+    ops.extend(transposed()?);
+    ops.extend(linear_convs()?);
     for lhs in CODES {
         // Parameters that the device finds.
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
@@ -270,6 +273,54 @@ fn ops() -> Result<Vec<Op>> {
             ops.push(cast.clone().into());
             ops.push(cast.non_saturating().rounding(PowerRounding::Nearest).into());
         }
+    }
+    Ok(ops)
+}
+
+/// Patches in units of every width, and of an image whose zero point the device finds.
+fn unfolds() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels) in
+        [(Format::Int2, 3), (Format::Int4, 3), (Format::Int8, 3), (Format::Float16, 3), (Format::Int8, 4)]
+    {
+        ops.push(Unfold::new(TensorType::new(format, [1, 8, 8, channels])?, [3, 3]).build()?.into());
+    }
+    for channels in [3, 4] {
+        let image = TensorType::new(Format::Uint8, [1, 8, 8, channels])?;
+        ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
+        ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Convolutions with real results, whose parts are those of other ops.
+fn linear_convs() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for groups in [1, 2] {
+        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+        let weights = Weights::build(format, [groups, 4, 27], |_, _, groups, _| {
+            groups.fill(Group::scale(1.0));
+            Ok(())
+        })?;
+        let image = TensorType::new(Format::Float32, [1, 8, 8, 3 * groups])?;
+        ops.push(LinearConv::new(image, weights, [3, 3]).output(Format::Float16).build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Transposed convolutions: direct, by words, in groups and depthwise.
+fn transposed() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels, count, groups) in [
+        (Format::Int8, 3, 4, 1),
+        (Format::Uint4, 3, 4, 1),
+        (Format::Int8, 32, 16, 2),
+        (Format::Int8, 6, 6, 2),
+        (Format::Int8, 4, 4, 4),
+    ] {
+        let filter = weights(format, &[count, 3, 3, channels / groups], 0)?;
+        let conv = Conv::new(typed(Format::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+        ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
 }

@@ -14,7 +14,9 @@ mod embedding;
 mod float_matmul;
 mod granularity;
 mod linear;
+mod linear_conv;
 mod matmul;
+mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
@@ -26,6 +28,7 @@ mod resize;
 mod stage;
 mod table;
 mod tile;
+mod unfold;
 mod weights;
 
 pub(crate) use class::class;
@@ -83,6 +86,8 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::Unfold(op) => unfold::candidates(op, limits),
+        Op::LinearConv(op) => linear_conv::candidates(op, limits),
         Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
         Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
@@ -112,6 +117,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let words = match (op, constant) {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            return weights::panels(op.linear().weights(), first, count);
+        }
+        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
+        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),

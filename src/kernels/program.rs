@@ -31,6 +31,9 @@ parts! {
     LINEAR_INDEX = "lib/linear_index.wgsl";
     ZERO_POINT = "lib/zero_point.wgsl";
     CONV_GEOMETRY = "lib/conv_geometry.wgsl";
+    DEPTHWISE_CODES = "lib/depthwise_codes.wgsl";
+    PLACE_DENSE = "place/dense.wgsl";
+    PLACE_PHASE = "place/phase.wgsl";
     PARAMETER_INDEX = "lib/parameter_index.wgsl";
     REDUCE_RANGE = "lib/reduce_range.wgsl";
     BROADCAST = "lib/broadcast.wgsl";
@@ -116,6 +119,8 @@ parts! {
     BIAS_TABLE = "bias/table.wgsl";
     GAP_ZERO = "gap/zero.wgsl";
     GAP_ZERO_POINT = "gap/zero_point.wgsl";
+    GAP_ZERO_POINT_WORD = "gap/zero_point_word.wgsl";
+    GAP_PARAMETER = "gap/parameter.wgsl";
     VALUE_INTEGER = "value/integer.wgsl";
     VALUE_MINIFLOAT = "value/minifloat.wgsl";
     VALUE_TABLE = "value/table.wgsl";
@@ -125,6 +130,7 @@ parts! {
     OUTPUT_FLOAT16 = "output/float16.wgsl" [FLOAT16];
     LINEAR = "linear.wgsl" [PARAMS_LINEAR, LINEAR_INDEX];
     ARRANGE = "arrange.wgsl" [LINEAR_INDEX];
+    UNFOLD = "unfold.wgsl" [CONV_GEOMETRY, LINEAR_INDEX];
     EMBEDDING = "embedding.wgsl" [LINEAR_INDEX, FLOAT_BITS];
     PARAMS_FLOAT_MATMUL = "params/float_matmul.wgsl";
     FLOAT_PRODUCT = "lib/float_product.wgsl";
@@ -136,8 +142,11 @@ parts! {
     GATHER = "gather.wgsl" [LINEAR_INDEX];
     PACK_WEIGHTS = "pack_weights.wgsl" [LINEAR_INDEX, DOT];
     CONV = "conv.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, DOT, ZERO_POINT];
+    CONV_WORDS = "conv_words.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_INT8];
+    CONV_STAGED = "conv_staged.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, DOT, ZERO_POINT];
     CONV_GROUPED = "conv_grouped.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
-    DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS];
+    DEPTHWISE = "depthwise.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS, DEPTHWISE_CODES];
+    DEPTHWISE_ROW = "depthwise_row.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS, DEPTHWISE_CODES];
     RESCALE = "rescale.wgsl" [PARAMETER_INDEX, LINEAR_INDEX];
     CONVERT = "convert.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
     CONVERT_CAST = "convert/cast.wgsl";

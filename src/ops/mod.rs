@@ -11,6 +11,7 @@ mod embedding;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
 mod pad;
@@ -22,6 +23,7 @@ mod resize;
 mod slice;
 mod table;
 mod transpose;
+mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -38,6 +40,7 @@ pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
+pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
@@ -53,7 +56,9 @@ pub(crate) use slice::Indices;
 pub use slice::Slice;
 pub use table::Table;
 pub use transpose::Transpose;
+pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
+pub(crate) use window::Window;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -83,6 +88,8 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    Unfold(Unfold),
+    LinearConv(LinearConv),
     BlockQuantize(BlockQuantize),
     BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
@@ -111,6 +118,8 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::Unfold($op) => $value,
+            Op::LinearConv($op) => $value,
             Op::BlockQuantize($op) => $value,
             Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
@@ -141,6 +150,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "matmul",
+            Self::Conv(op) if op.window().transposed => "conv_transpose",
             Self::Conv(_) => "conv",
             Self::Requantize(_) => "requantize",
             Self::Quantize(_) => "quantize",
@@ -155,6 +165,8 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::Unfold(_) => "unfold",
+            Self::LinearConv(_) => "linear_conv",
             Self::BlockQuantize(_) => "block_quantize",
             Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
@@ -198,6 +210,8 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::Unfold(op) => op.resized(inputs)?.into(),
+            Self::LinearConv(op) => op.resized(inputs)?.into(),
             Self::BlockQuantize(op) => op.resized(inputs)?.into(),
             Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
@@ -229,7 +243,7 @@ impl Op {
         }
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
             Self::Requantize(_)
             | Self::Quantize(_)
             | Self::Dequantize(_)
@@ -281,7 +295,7 @@ impl Op {
 
     /// The constant that this op's weights are packed from.
     pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
             description: tensor.tensor_type().to_string(),
             owner: tensor.clone(),
             packing,
@@ -289,14 +303,15 @@ impl Op {
         let of_weights = |weights: &Arc<Weights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
-            packing: 0,
+            packing: Vec::new(),
         };
         match self {
             Self::Matmul(op) => op.weight_identity().map(of_tensor),
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
+            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -358,7 +373,7 @@ pub(crate) struct WeightIdentity {
     /// What they are packed from: the same object makes the same words.
     pub owner: Arc<dyn Any + Send + Sync>,
     /// What else of the op decides how.
-    pub packing: usize,
+    pub packing: Vec<usize>,
     /// Format and dimensions.
     pub description: String,
 }
@@ -388,6 +403,8 @@ into_op!(
     Fused,
     Linear,
     Embedding,
+    Unfold,
+    LinearConv,
     FloatMatmul,
     BlockQuantize,
     BlockDequantize,
