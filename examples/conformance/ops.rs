@@ -11,6 +11,7 @@ use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorT
 
 use crate::Result;
 use crate::array::{Array, Elements, small_format};
+use crate::blocks;
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
@@ -41,6 +42,8 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
         "MatMulNBits" => matmul_nbits(case, device),
+        "MxQuantize" => return blocks::mx_quantize(case, device),
+        "Nvfp4Dequantize" => blocks::nvfp4_dequantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),
         "Metrics" => return Ok(vec![metrics(case)?]),
         "GgufDequantize" => gguf::dequantize(case, device),

@@ -359,7 +359,11 @@ fn launch(
     let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
     let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
     let program = sides().fold(program, |program, (_, _, part)| program.with(part));
-    let program = weights::link_scales(program, matrix)
+    let program = match op.lhs().format() {
+        Format::Float32 | Format::Float16 => weights::link_expand(program, codes),
+        _ => program,
+    };
+    let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("SLICED", tile.sliced)

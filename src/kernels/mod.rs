@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod block;
 mod cast;
 mod class;
 mod concat;
@@ -13,7 +14,9 @@ mod embedding;
 mod float_matmul;
 mod granularity;
 mod linear;
+mod linear_conv;
 mod matmul;
+mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
@@ -26,6 +29,7 @@ mod resize;
 mod stage;
 mod table;
 mod tile;
+mod unfold;
 mod weights;
 
 pub(crate) use class::class;
@@ -84,6 +88,10 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
         Op::QuantizeWeights(op) => quantize_weights::candidates(op, limits),
+        Op::Unfold(op) => unfold::candidates(op, limits),
+        Op::LinearConv(op) => linear_conv::candidates(op, limits),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
@@ -111,6 +119,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let words = match (op, constant) {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            return weights::panels(op.linear().weights(), first, count);
+        }
+        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
+        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
         (Op::QuantizeWeights(op), Constant::Tables) => quantize_weights::importance(op),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),

@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod block;
 mod cast;
 mod concat;
 mod conv;
@@ -10,6 +11,7 @@ mod embedding;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
 mod pad;
@@ -22,10 +24,12 @@ mod resize;
 mod slice;
 mod table;
 mod transpose;
+mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
@@ -37,6 +41,7 @@ pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
+pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
@@ -53,7 +58,9 @@ pub(crate) use slice::Indices;
 pub use slice::Slice;
 pub use table::Table;
 pub use transpose::Transpose;
+pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
+pub(crate) use window::Window;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -84,6 +91,10 @@ pub enum Op {
     Linear(Linear),
     Embedding(Embedding),
     QuantizeWeights(QuantizeWeights),
+    Unfold(Unfold),
+    LinearConv(LinearConv),
+    BlockQuantize(BlockQuantize),
+    BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
     Transpose(Transpose),
     Slice(Slice),
@@ -111,6 +122,10 @@ macro_rules! each {
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
             Op::QuantizeWeights($op) => $value,
+            Op::Unfold($op) => $value,
+            Op::LinearConv($op) => $value,
+            Op::BlockQuantize($op) => $value,
+            Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
             Op::Transpose($op) => $value,
             Op::Slice($op) => $value,
@@ -139,6 +154,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "matmul",
+            Self::Conv(op) if op.window().transposed => "conv_transpose",
             Self::Conv(_) => "conv",
             Self::Requantize(_) => "requantize",
             Self::Quantize(_) => "quantize",
@@ -154,6 +170,10 @@ impl Op {
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
             Self::QuantizeWeights(_) => "quantize_weights",
+            Self::Unfold(_) => "unfold",
+            Self::LinearConv(_) => "linear_conv",
+            Self::BlockQuantize(_) => "block_quantize",
+            Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
             Self::Transpose(_) => "transpose",
             Self::Slice(_) => "slice",
@@ -196,6 +216,10 @@ impl Op {
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
+            Self::Unfold(op) => op.resized(inputs)?.into(),
+            Self::LinearConv(op) => op.resized(inputs)?.into(),
+            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
+            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
             Self::Transpose(op) => op.resized(inputs)?.into(),
             Self::Slice(op) => op.resized(inputs)?.into(),
@@ -225,7 +249,7 @@ impl Op {
         }
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
             Self::Requantize(_)
             | Self::Quantize(_)
             | Self::Dequantize(_)
@@ -246,6 +270,8 @@ impl Op {
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
             Self::QuantizeWeights(_) => None,
+            // Blocks lie along the last dimension.
+            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
             Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
@@ -276,7 +302,7 @@ impl Op {
 
     /// The constant that this op's weights are packed from.
     pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
             description: tensor.tensor_type().to_string(),
             owner: tensor.clone(),
             packing,
@@ -284,14 +310,15 @@ impl Op {
         let of_weights = |weights: &Arc<Weights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
-            packing: 0,
+            packing: Vec::new(),
         };
         match self {
             Self::Matmul(op) => op.weight_identity().map(of_tensor),
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
+            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -353,7 +380,7 @@ pub(crate) struct WeightIdentity {
     /// What they are packed from: the same object makes the same words.
     pub owner: Arc<dyn Any + Send + Sync>,
     /// What else of the op decides how.
-    pub packing: usize,
+    pub packing: Vec<usize>,
     /// Format and dimensions.
     pub description: String,
 }
@@ -384,7 +411,11 @@ into_op!(
     Linear,
     Embedding,
     QuantizeWeights,
+    Unfold,
+    LinearConv,
     FloatMatmul,
+    BlockQuantize,
+    BlockDequantize,
     Transpose,
     Slice,
     Pad,

@@ -8,7 +8,7 @@ use half::f16;
 use super::Weights;
 use super::format::{Codes, Group, Scales, Shift, WeightFormat};
 use crate::error::{Result, require};
-use crate::numeric::round_saturating;
+use crate::numeric::{Format, round_saturating};
 use crate::tensor::{Tensor, Values};
 
 /// Numbers that are summed side by side: sums of f32 have an order, and this one suits both a CPU and a GPU.
@@ -100,9 +100,14 @@ impl Quantizer {
     /// are powers of two), [`Rule::MinMax`] with zero points and [`Rule::Tight`] with offsets.
     ///
     /// # Errors
-    /// If nothing is quantized to such a format: unsigned codes need an offset or a real zero point, integer zero points need
+    /// If nothing is quantized to such a format here: floats are blocks ([`BlockQuantize`](crate::ops::BlockQuantize)), unsigned
+    /// codes need an offset or a real zero point, integer zero points need
     /// signed codes, and nested offsets unsigned ones.
     pub fn new(format: WeightFormat) -> Result<Self> {
+        require!(
+            format.codes.float() == Format::Float32 && format.scales != Scales::NestedE4M3,
+            "{format} is made of blocks of floats: call BlockQuantize, and Weights::from_blocks"
+        );
         let unsigned = format.codes.bias() != 0;
         let fits = match format.scales {
             Scales::F32RealZero | Scales::F32Offset | Scales::F16Offset => true,
