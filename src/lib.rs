@@ -33,6 +33,8 @@
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | observe ranges and histograms, and make scales of them | [`calibrate`], [`ops::ObserveRange`], [`ops::ObserveHistogram`] |
+//! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::FloatConv`], [`ops::Optimize`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
 //! # A quantized layer
@@ -84,6 +86,7 @@
 
 pub use {half, wgpu};
 
+pub mod calibrate;
 mod error;
 pub mod gpu;
 pub mod guide;
@@ -95,6 +98,7 @@ pub mod pack;
 mod plan;
 pub mod reference;
 mod tensor;
+pub mod train;
 mod tune;
 pub mod weights;
 

@@ -4,11 +4,8 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
-use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Pool, Quantize, Requantization, Requantize, Table,
-};
-use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
+use lowbit::ops::{Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, Fused, Grid, GridGradient, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization, Requantize, Requantized, Rule, StageTable, Sum, Table, Windows};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
@@ -169,10 +166,57 @@ fn ops() -> Result<Vec<Op>> {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
         }
     }
+    ops.extend(observers_and_grids()?);
+    ops.extend(training()?);
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
+        }
+    }
+    Ok(ops)
+}
+
+/// What looks at real numbers, and puts them on a grid.
+fn observers_and_grids() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
+            ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());
+        }
+        for bins in [Bins::new(64)?, Bins::of_width(64, 0.3)?, Bins::new(32_768)?] {
+            ops.push(ObserveHistogram::new([4, 4], granularity, bins)?.into());
+        }
+        for grid in [Grid::Affine, Grid::Step, Grid::Range] {
+            let real = FakeQuantize::new([4, 4], grid, granularity, (0, 15))?;
+            let mut forwards = vec![real.clone()];
+            forwards.extend(real.levels());
+            for forward in forwards {
+                ops.push(FakeQuantizeGradient::new(forward.clone()).into());
+                ops.extend(GridGradient::new(forward.clone(), 1.0).map(Op::from));
+                ops.push(forward.into());
+            }
+        }
+    }
+    Ok(ops)
+}
+
+/// What training needs beside grids.
+fn training() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = vec![StageTable::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
+    for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+        ops.push(FakeRequantize::new([4, 4], makes, (0, 15))?.into());
+    }
+    for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+        ops.push(Sum::new([4, 4], granularity)?.into());
+    }
+    for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }] {
+        ops.push(Optimize::new([4], rule)?.into());
+    }
+    for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+        for channels in [3, 4] {
+            let conv = FloatConv::new([1, 8, 8, channels], [channels, 3, 3, channels], Windows::default())?;
+            ops.push(conv.pass(pass).into());
         }
     }
     Ok(ops)

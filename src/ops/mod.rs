@@ -5,15 +5,22 @@ mod binary;
 mod cast;
 mod concat;
 mod conv;
+mod cross_entropy;
 mod dynamic;
 mod embedding;
+mod fake_quantize;
+mod fake_requantize;
+mod float_conv;
 mod fused;
 mod linear;
 mod matmul;
+mod observe;
+mod optimize;
 mod output;
 mod pool;
 mod quantize;
 mod requantize;
+mod sum;
 mod table;
 mod window;
 
@@ -22,20 +29,28 @@ pub use binary::{Add, Multiply};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
+pub use cross_entropy::CrossEntropyGradient;
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
+pub use fake_requantize::{FakeRequantize, Requantized, StageTable};
+pub(crate) use float_conv::four;
+pub use float_conv::{ConvPass, FloatConv, Windows};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
+pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeRule};
+pub use optimize::{Optimize, Rule};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use sum::Sum;
 pub use table::Table;
 pub use window::Padding;
 
@@ -67,6 +82,17 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    ObserveRange(ObserveRange),
+    ObserveHistogram(ObserveHistogram),
+    FakeQuantize(FakeQuantize),
+    FakeQuantizeGradient(FakeQuantizeGradient),
+    GridGradient(GridGradient),
+    FloatConv(FloatConv),
+    StageTable(StageTable),
+    FakeRequantize(FakeRequantize),
+    Sum(Sum),
+    CrossEntropyGradient(CrossEntropyGradient),
+    Optimize(Optimize),
 }
 
 macro_rules! each {
@@ -87,6 +113,17 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::ObserveRange($op) => $value,
+            Op::ObserveHistogram($op) => $value,
+            Op::FakeQuantize($op) => $value,
+            Op::FakeQuantizeGradient($op) => $value,
+            Op::GridGradient($op) => $value,
+            Op::FloatConv($op) => $value,
+            Op::StageTable($op) => $value,
+            Op::FakeRequantize($op) => $value,
+            Op::Sum($op) => $value,
+            Op::CrossEntropyGradient($op) => $value,
+            Op::Optimize($op) => $value,
         }
     };
 }
@@ -123,6 +160,17 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::ObserveRange(_) => "observe_range",
+            Self::ObserveHistogram(_) => "observe_histogram",
+            Self::FakeQuantize(_) => "fake_quantize",
+            Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
+            Self::GridGradient(_) => "grid_gradient",
+            Self::FloatConv(_) => "float_conv",
+            Self::StageTable(_) => "stage_table",
+            Self::FakeRequantize(_) => "fake_requantize",
+            Self::Sum(_) => "sum",
+            Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
+            Self::Optimize(_) => "optimize",
         }
     }
 
@@ -158,6 +206,17 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::ObserveRange(op) => op.resized(inputs)?.into(),
+            Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
+            Self::FakeQuantize(op) => op.resized(inputs)?.into(),
+            Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
+            Self::GridGradient(op) => op.resized(inputs)?.into(),
+            Self::FloatConv(op) => op.resized(inputs)?.into(),
+            Self::StageTable(op) => op.resized(inputs)?.into(),
+            Self::FakeRequantize(op) => op.resized(inputs)?.into(),
+            Self::Sum(op) => op.resized(inputs)?.into(),
+            Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
+            Self::Optimize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -201,6 +260,17 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            Self::ObserveRange(_)
+            | Self::ObserveHistogram(_)
+            | Self::GridGradient(_)
+            | Self::StageTable(_)
+            | Self::Sum(_)
+            | Self::CrossEntropyGradient(_)
+            | Self::Optimize(_) => None,
+            Self::FloatConv(op) => op.inputs_by_row(),
+            Self::FakeRequantize(op) => op.inputs_by_row(),
+            Self::FakeQuantize(op) => op.inputs_by_row(),
+            Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -330,7 +400,18 @@ into_op!(
     Concat,
     Fused,
     Linear,
-    Embedding
+    Embedding,
+    ObserveRange,
+    ObserveHistogram,
+    FakeQuantize,
+    FakeQuantizeGradient,
+    GridGradient,
+    FloatConv,
+    StageTable,
+    FakeRequantize,
+    Sum,
+    CrossEntropyGradient,
+    Optimize
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

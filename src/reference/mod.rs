@@ -5,15 +5,22 @@ mod binary;
 mod cast;
 mod concat;
 mod conv;
+mod cross_entropy;
 mod dynamic;
 mod embedding;
+mod fake_quantize;
+mod fake_requantize;
+mod float_conv;
 mod fused;
 mod linear;
 mod matmul;
+mod observe;
+mod optimize;
 mod output;
 mod pool;
 mod quantize;
 mod requantize;
+mod sum;
 mod table;
 
 use crate::error::Result;
@@ -52,6 +59,17 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::ObserveRange(op) => vec![observe::observe_range(op, inputs)],
+        Op::ObserveHistogram(op) => vec![observe::observe_histogram(op, inputs)],
+        Op::FakeQuantize(op) => vec![fake_quantize::fake_quantize(op, inputs)],
+        Op::FakeQuantizeGradient(op) => vec![fake_quantize::fake_quantize_gradient(op, inputs)],
+        Op::GridGradient(op) => vec![fake_quantize::grid_gradient(op, inputs)],
+        Op::FloatConv(op) => vec![float_conv::float_conv(op, inputs)],
+        Op::StageTable(op) => vec![fake_requantize::stage_table(op, inputs)],
+        Op::FakeRequantize(op) => vec![fake_requantize::fake_requantize(op, inputs)],
+        Op::Sum(op) => vec![sum::sum(op, inputs[0])],
+        Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
+        Op::Optimize(op) => optimize::optimize(op, inputs),
     })
 }
 
@@ -64,6 +82,11 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::GridGradient(op) => Some(fake_quantize::tolerance(op, inputs)),
+        Op::FloatConv(op) => Some(float_conv::tolerance(op, inputs)),
+        Op::FakeRequantize(op) => fake_requantize::tolerance(op, inputs),
+        Op::Sum(op) => Some(sum::tolerance(op, inputs[0])),
+        Op::CrossEntropyGradient(op) => Some(cross_entropy::tolerance(op, inputs)),
         _ => None,
     })
 }
