@@ -181,12 +181,19 @@ fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
     let dy = tame(&mut random, &[300]);
     let forward = FakeQuantize::new([300], Grid::Step, Granularity::Tensor, (-4, 3))?;
     let step = 0.3f32;
-    let gradient = reference::run(&GridGradient::new(forward, 1.0)?.into(), &[&x, &Tensor::new([1], vec![step])?, &dy])?;
+    let gradient =
+        reference::run(&GridGradient::new(forward, 1.0)?.into(), &[&x, &Tensor::new([1], vec![step])?, &dy])?;
     // Straight through: y(s) = s · (v + the rounding error at the step itself), v = x / s held inside the codes.
     let loss = |s: f64| -> Result<f64> {
         let terms = x.values::<f32>()?.iter().zip(dy.values::<f32>()?).map(|(&x, &dy)| {
             let v = f64::from(x / step);
-            let y = if v <= -4.0 { -4.0 * s } else if v >= 3.0 { 3.0 * s } else { s * (f64::from(x) / s + (v.round_ties_even() - v)) };
+            let y = if v <= -4.0 {
+                -4.0 * s
+            } else if v >= 3.0 {
+                3.0 * s
+            } else {
+                s * (f64::from(x) / s + (v.round_ties_even() - v))
+            };
             f64::from(dy) * y
         });
         Ok(terms.sum())
@@ -201,7 +208,8 @@ fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
 #[test]
 fn merging_is_one_pass() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[6; 32]);
-    let mut runner = TestRunner::new_with_rng(Config { cases: 1000, failure_persistence: None, ..Config::default() }, rng);
+    let mut runner =
+        TestRunner::new_with_rng(Config { cases: 1000, failure_persistence: None, ..Config::default() }, rng);
     let number = prop_oneof![
         4 => -10.0f32..10.0,
         1 => proptest::num::f32::ANY,
@@ -217,7 +225,8 @@ fn merging_is_one_pass() {
             Some(bins) => Observer::histogram(axis, bins.expect("a sound number of bins")),
         };
         let mut graph = Graph::new();
-        let x = graph.dynamic_input(TensorType::new(Format::Float32, [40, 2]).expect("a small type")).expect("an extent");
+        let x =
+            graph.dynamic_input(TensorType::new(Format::Float32, [40, 2]).expect("a small type")).expect("an extent");
         let calibration = Calibration::new(&graph, &[(x, observer)]).expect("a float32 value");
         let observe = |seen: &mut [Observation], rows: &[(f32, f32, usize)]| {
             let values: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1]).collect();
@@ -327,7 +336,8 @@ fn bad_input_is_refused() -> Result<()> {
     let state = reference::run(&op.clone().into(), &[&Tensor::new([1], vec![1.0f32])?, &zeros(op.state())])?;
     let file = serde_json::to_string(&Histograms::from_state(&op, &state[0])?).expect("JSON");
     assert!(serde_json::from_str::<Histograms>(&file).is_ok());
-    for (good, bad) in [("\"count\":1", "\"count\":2"), ("\"bins\":16", "\"bins\":18"), ("\"level\":-2", "\"level\":1")] {
+    for (good, bad) in [("\"count\":1", "\"count\":2"), ("\"bins\":16", "\"bins\":18"), ("\"level\":-2", "\"level\":1")]
+    {
         let broken = file.replace(good, bad);
         assert_ne!(broken, file, "{file} has no {good}");
         assert!(serde_json::from_str::<Histograms>(&broken).is_err(), "{bad}");

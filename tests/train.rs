@@ -153,7 +153,8 @@ fn stages_sums_and_steps() -> Result<()> {
             };
             let gradient = reals(&mut random, &[n])?;
             let gradient: Vec<f32> = gradient.values::<f32>()?.iter().enumerate().map(|(i, &x)| wild(i, x)).collect();
-            let memory: Vec<f32> = reals(&mut random, &[moments, n])?.values::<f32>()?.iter().map(|x| x.abs()).collect();
+            let memory: Vec<f32> =
+                reals(&mut random, &[moments, n])?.values::<f32>()?.iter().map(|x| x.abs()).collect();
             let inputs = [
                 &reals(&mut random, &[n])?,
                 &Tensor::new([n], gradient)?,
@@ -200,18 +201,19 @@ fn the_gradient_of_cross_entropy_is_its_slope() -> Result<()> {
 /// The whole backward pass against differences of the loss: with 8 bits rounding is fine enough for a slope over a few steps.
 #[test]
 fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
+    const IMAGES: usize = 32;
     let digits = Digits::load()?;
     let index = train_index()?;
-    let batch = Split::of(&digits, &index[..48])?;
+    let batch = Split::of(&digits, &index[..IMAGES])?;
     // Random weights, so that there is a loss.
     let network = float_network()?.randomized(5)?;
     let quantized = network.quantized(&[Bits { weights: 8, activations: 8 }], &batch.images)?;
     let labels: Vec<i32> = batch.labels.iter().map(|&label| label as i32).collect();
     let mut inputs = quantized.inputs(&batch.images)?;
-    let fake = quantized.fake(48)?;
-    let (graph, names) = quantized.gradients(48)?;
+    let fake = quantized.fake(IMAGES)?;
+    let (graph, names) = quantized.gradients(IMAGES)?;
     let with_labels: Vec<Tensor> =
-        [vec![inputs[0].clone(), Tensor::new([48], labels.clone())?], inputs[1..].to_vec()].concat();
+        [vec![inputs[0].clone(), Tensor::new([IMAGES], labels.clone())?], inputs[1..].to_vec()].concat();
     let gradients = graph.run_reference(&with_labels.iter().collect::<Vec<_>>())?;
     let mut checked = 0;
     // Of each layer all weights, or all biases, move together along their gradient.
@@ -224,7 +226,7 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
         let direction = gradient.values::<f32>()?.to_vec();
         let squares: f64 = direction.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
         let own = inputs[place].clone();
-        let size = (0.02 / squares.sqrt()) as f32;
+        let size = (0.1 / squares.sqrt()) as f32;
         let mut loss = |sign: f32| -> Result<f64> {
             let moved: Vec<f32> =
                 own.values::<f32>()?.iter().zip(&direction).map(|(&p, &g)| p + sign * size * g).collect();
@@ -234,7 +236,10 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
             Ok(cross_entropy(logits[0].values::<f32>()?, &labels))
         };
         let slope = (loss(1.0)? - loss(-1.0)?) / (2.0 * f64::from(size));
-        assert!((slope / squares - 1.0).abs() < 0.1, "{name}: the slope is {slope:e}, the gradient's square {squares:e}");
+        assert!(
+            (slope / squares - 1.0).abs() < 0.15,
+            "{name}: the slope is {slope:e}, the gradient's square {squares:e}"
+        );
         checked += 1;
     }
     assert_eq!(checked, 10);
@@ -298,14 +303,24 @@ fn bad_input_is_refused() -> Result<()> {
     let message = |result: std::result::Result<(), lowbit::Error>| result.expect_err("it is wrong").to_string();
     let plain = Windows::default();
     let layer = |weights: Vec<f32>| -> lowbit::Result<Layer> {
-        Ok(Layer::Conv { weights: Tensor::new([2, 1, 1, 2], weights)?, bias: Tensor::new([2], vec![0.0f32; 2])?, windows: plain })
+        Ok(Layer::Conv {
+            weights: Tensor::new([2, 1, 1, 2], weights)?,
+            bias: Tensor::new([2], vec![0.0f32; 2])?,
+            windows: plain,
+        })
     };
     let network = Network::new([1, 1, 2], vec![layer(vec![1.0; 4])?])?;
     let images = Tensor::new([1, 1, 1, 2], vec![1.0f32, 0.5])?;
     let bits = |weights, activations| [Bits { weights, activations }];
     for (expected, result) in [
-        ("as large as the kernel", FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { padding: [3, 0, 0, 0], ..plain }).map(drop)),
-        ("3 channels and 2 outputs in 2 groups", FloatConv::new([1, 4, 4, 3], [2, 3, 3, 1], Windows { groups: 2, ..plain }).map(drop)),
+        (
+            "as large as the kernel",
+            FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { padding: [3, 0, 0, 0], ..plain }).map(drop),
+        ),
+        (
+            "3 channels and 2 outputs in 2 groups",
+            FloatConv::new([1, 4, 4, 3], [2, 3, 3, 1], Windows { groups: 2, ..plain }).map(drop),
+        ),
         ("with stride 0", FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { stride: [0, 1], ..plain }).map(drop)),
         ("momentum is 1,", Optimize::new([1], Rule::Sgd { momentum: 1.0 }).map(drop)),
         ("a weight of layer 0 is NaN", Network::new([1, 1, 2], vec![layer(vec![f32::NAN; 4])?]).map(drop)),
@@ -313,7 +328,10 @@ fn bad_input_is_refused() -> Result<()> {
         ("or is the last", Network::new([1, 1, 2], vec![Layer::GlobalAverage]).map(drop)),
         ("both may be 2 to 8", network.quantized(&bits(1, 8), &images).map(drop)),
         ("given for 2 layers", network.quantized(&[bits(4, 4), bits(4, 4)].concat(), &images).map(drop)),
-        ("has seen no finite number", network.quantized(&bits(4, 4), &Tensor::new([0, 1, 1, 2], Vec::<f32>::new())?).map(drop)),
+        (
+            "has seen no finite number",
+            network.quantized(&bits(4, 4), &Tensor::new([0, 1, 1, 2], Vec::<f32>::new())?).map(drop),
+        ),
         ("not negative", network.quantized(&bits(4, 4), &Tensor::new([1, 1, 1, 2], vec![-1.0f32, 0.0])?).map(drop)),
     ] {
         let message = message(result);
@@ -321,7 +339,8 @@ fn bad_input_is_refused() -> Result<()> {
     }
     let Some(context) = context() else { return Ok(()) };
     let quantized = network.quantized(&bits(4, 4), &images)?;
-    let train = |labels: &[usize], options| Trainer::new(&context, quantized.clone(), &images, labels, options).map(drop);
+    let train =
+        |labels: &[usize], options| Trainer::new(&context, quantized.clone(), &images, labels, options).map(drop);
     assert!(message(train(&[2], Options::default())).contains("a label is 2, but the network has 2 classes"));
     assert!(message(train(&[], Options::default())).contains("1 images and 0 labels"));
     assert!(message(train(&[0], Options { batch: 0, ..Options::default() })).contains("a batch of 0 images"));

@@ -4,7 +4,12 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
-use lowbit::ops::{Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, Fused, Grid, GridGradient, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization, Requantize, Requantized, Rule, StageTable, Sum, Table, Windows};
+use lowbit::ops::{
+    Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
+    FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, Fused, Grid, GridGradient, Matmul, Multiply,
+    ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization, Requantize,
+    Requantized, Rule, StageTable, Sum, Table, Windows,
+};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];

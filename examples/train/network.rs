@@ -1,9 +1,9 @@
 //! The float digits network and the images that it is fitted to, from the files in `tests/data/digits`. Those who include this
 //! file include `examples/digits/network.rs` as `network` beside it.
 
+use lowbit::Tensor;
 use lowbit::ops::Windows;
 use lowbit::train::{Layer, Network};
-use lowbit::Tensor;
 use safetensors::SafeTensors;
 
 use crate::network::{Digits, Result, read};

@@ -12,13 +12,14 @@ use crate::error::{Result, require};
 pub enum Clip {
     /// The least and greatest number.
     Extremes,
-    /// The lower edges of the bins in which the share of numbers from below reaches (100 − `percent`) / 200 and
-    /// 1 − (100 − `percent`) / 200, within the extremes (ONNX Runtime's percentile calibration). 99.999 is its default.
+    /// The lower edges of two bins, within the extremes: the first up to which at least (100 − `percent`) / 200 of the numbers lie,
+    /// and the first beyond which at most as many do (ONNX Runtime's percentile calibration). 99.999 is its default.
     Percentile {
         /// The share of numbers to keep, above 0 and at most 100.
         percent: f64,
     },
-    /// The same of magnitudes, to either side of zero: ± the lower edge of the bin in which the share reaches `percent`.
+    /// The same of magnitudes, to either side of zero: ± the lower edge of the first bin beyond which at most (100 − `percent`) / 100
+    /// of them lie.
     SymmetricPercentile {
         /// The share of numbers to keep, above 0 and at most 100.
         percent: f64,
@@ -46,14 +47,14 @@ impl Clip {
             Self::Extremes => (min.into(), max.into()),
             Self::Percentile { percent } => {
                 let cut = (100.0 - check(percent)?) / 200.0;
-                let edge = |share| (reaches(counts, share) as f64 - counts.len() as f64 / 2.0) * width;
-                (edge(cut), edge(1.0 - cut))
+                let edge = |bin: usize| (bin as f64 - counts.len() as f64 / 2.0) * width;
+                (edge(reaches(counts, cut)), edge(leaves(counts, cut)))
             }
             Self::SymmetricPercentile { percent } => {
-                let share = check(percent)? / 100.0;
+                let cut = (100.0 - check(percent)?) / 100.0;
                 let half = counts.len() / 2;
                 let folded: Vec<u64> = (0..half).map(|i| counts[half + i] + counts[half - 1 - i]).collect();
-                let edge = reaches(&folded, share) as f64 * width;
+                let edge = leaves(&folded, cut) as f64 * width;
                 (-edge, edge)
             }
             Self::Entropy { levels } => {
@@ -77,15 +78,26 @@ fn check(percent: f64) -> Result<f64> {
     Ok(percent)
 }
 
-/// The first bin in which the share of counts so far is at least this.
+/// The first bin up to which at least this share of counts lies.
 fn reaches(counts: &[u64], share: f64) -> usize {
-    let total: u64 = counts.iter().sum();
+    let least = share * counts.iter().sum::<u64>() as f64;
     let mut sum = 0u64;
     let reached = counts.iter().position(|&count| {
         sum += count;
-        sum as f64 / total as f64 >= share
+        sum as f64 >= least
     });
     reached.unwrap_or(counts.len() - 1)
+}
+
+/// The first bin beyond which at most this share of counts lies.
+fn leaves(counts: &[u64], share: f64) -> usize {
+    let mut rest: u64 = counts.iter().sum();
+    let most = share * rest as f64;
+    let left = counts.iter().position(|&count| {
+        rest -= count;
+        rest as f64 <= most
+    });
+    left.unwrap_or(counts.len() - 1)
 }
 
 /// The bins around zero that hold something, as many on either side, and at least half as many as levels.

@@ -41,7 +41,8 @@ impl TryFrom<Unchecked> for Histograms {
     fn try_from(file: Unchecked) -> Result<Self> {
         let bins = Bins::checked(file.bins.bins, file.bins.width, file.bins.least_level)?;
         for histogram in &file.histograms {
-            let (counts, total) = (histogram.counts.len(), histogram.counts.iter().fold(0u64, |a, &b| a.saturating_add(b)));
+            let (counts, total) =
+                (histogram.counts.len(), histogram.counts.iter().fold(0u64, |a, &b| a.saturating_add(b)));
             require!(
                 counts == bins.bins() && total == histogram.seen.count,
                 "a histogram has {counts} bins that hold {total} numbers, but should have {} that hold {}",

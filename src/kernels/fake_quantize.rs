@@ -82,8 +82,7 @@ fn by_element(
     };
     line_candidates(name, shape.elements(), &[], limits, |group, groups| {
         let program = link_grid(main, op).constant("GROUP_X", group);
-        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, limits)
-            .operations(shape.elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, limits).operations(shape.elements())
     })
 }
 
@@ -148,20 +147,9 @@ pub(super) fn grid_gradient_candidates(op: &GridGradient, limits: &Limits) -> Ve
 }
 
 /// The launch that adds the partial sums of scratch buffer 0.
-pub(super) fn total(
-    chunks: usize,
-    segments: usize,
-    width: u32,
-    scale: f32,
-    group: u32,
-    limits: &Limits,
-) -> Dispatch {
-    let params = TotalParams {
-        scale: [scale; 4],
-        chunks: chunks as u32,
-        segments: segments as u32,
-        ..TotalParams::default()
-    };
+pub(super) fn total(chunks: usize, segments: usize, width: u32, scale: f32, group: u32, limits: &Limits) -> Dispatch {
+    let params =
+        TotalParams { scale: [scale; 4], chunks: chunks as u32, segments: segments as u32, ..TotalParams::default() };
     let program = Program::new(&program::SUM_PARTIALS).constant("GROUP_X", group).constant("WIDTH", width);
     let bindings = [Binding::read(1, Resource::Scratch(0)), Binding::write(6, Resource::Output(0))];
     Dispatch::new(program, &params, TotalParams::FIELDS, bindings, segments.div_ceil(group as usize), limits)

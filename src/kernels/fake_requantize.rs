@@ -55,7 +55,8 @@ pub(super) fn table_candidates(op: &StageTable, limits: &Limits) -> Vec<Candidat
             Dispatch::new(program, &params, TableParams::FIELDS, bindings.to_vec(), groups, limits)
         };
         let read = |slot, input| Binding::read(slot, Resource::Input(input));
-        let combine = launch(&program::SCALE_CHANNELS, &[read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))]);
+        let combine =
+            launch(&program::SCALE_CHANNELS, &[read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))]);
         let table = launch(
             &program::STAGE_TABLE,
             &[read(1, 3), read(2, 2), Binding::read(3, Resource::Scratch(0)), Binding::write(6, Resource::Output(0))],

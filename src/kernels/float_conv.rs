@@ -72,9 +72,10 @@ fn candidate(
     };
     let operations = 2 * op.output.shape().elements() * weights[1] * weights[2] * weights[3];
     let launch = |main, params: &Params, b: [Binding; 3], constants: &[(&'static str, usize)]| {
-        let program = constants.iter().fold(Program::new(main).constant("GROUP_X", group), |program, &(name, value)| {
-            program.constant(name, value as u32)
-        });
+        let program =
+            constants.iter().fold(Program::new(main).constant("GROUP_X", group), |program, &(name, value)| {
+                program.constant(name, value as u32)
+            });
         let groups = (params.count as usize).div_ceil(group as usize);
         Dispatch::new(program, params, Params::FIELDS, b, groups, limits).operations(operations)
     };
@@ -82,8 +83,11 @@ fn candidate(
     let (name, dispatches, scratch) = match op.pass {
         ConvPass::Forward | ConvPass::ImageGradient => {
             let forward = op.pass == ConvPass::Forward;
-            let [rows, columns] =
-                if forward { [output[..3].iter().product(), output[3]] } else { [image[..3].iter().product(), image[3]] };
+            let [rows, columns] = if forward {
+                [output[..3].iter().product(), output[3]]
+            } else {
+                [image[..3].iter().product(), image[3]]
+            };
             let blocks = columns / block;
             let count = rows.div_ceil(pixels) * blocks;
             let params = Params { blocks: blocks as u32, count: count as u32, ..params };
@@ -111,11 +115,7 @@ fn candidate(
             let bindings = [read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))];
             let sums = launch(&program::FLOAT_CONV_WEIGHTS, &params, bindings, &[("OUTPUTS", band), ("BLOCK", block)]);
             let total = TotalParams { slices: slices as u32, count: elements as u32, ..TotalParams::default() };
-            let bindings = [
-                Binding::read(1, Resource::Scratch(0)),
-                read(2, 2),
-                Binding::write(6, Resource::Output(0)),
-            ];
+            let bindings = [Binding::read(1, Resource::Scratch(0)), read(2, 2), Binding::write(6, Resource::Output(0))];
             let program = Program::new(&program::FLOAT_CONV_TOTAL).constant("GROUP_X", group);
             let groups = elements.div_ceil(group as usize);
             let total = Dispatch::new(program, &total, TotalParams::FIELDS, bindings, groups, limits);

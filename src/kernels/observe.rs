@@ -86,9 +86,8 @@ fn partial(members: &Members, chunks: usize, group: u32, limits: &Limits) -> Dis
         partials: partials as u32,
         unused_0: 0,
     };
-    let program = Program::new(&program::OBSERVE_RANGE)
-        .constant("GROUP_X", group)
-        .constant("CONTIGUOUS", members.contiguous);
+    let program =
+        Program::new(&program::OBSERVE_RANGE).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
     Dispatch::new(program, &params, RangeParams::FIELDS, bindings, partials, limits)
         .operations(members.segments * members.longest)
@@ -108,9 +107,8 @@ pub(super) fn range_candidates(op: &ObserveRange, limits: &Limits) -> Vec<Candid
             constant: constant.unwrap_or(0.0).to_bits(),
             unused_0: 0,
         };
-        let program = Program::new(&program::OBSERVE_FOLD)
-            .constant("GROUP_X", group)
-            .constant("MOVING", constant.is_some());
+        let program =
+            Program::new(&program::OBSERVE_FOLD).constant("GROUP_X", group).constant("MOVING", constant.is_some());
         let bindings = [
             Binding::read(1, Resource::Scratch(0)),
             Binding::read(2, Resource::Input(1)),
@@ -199,12 +197,8 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limi
     )
     .operations(segments * members.longest);
     let pairs = words / 2;
-    let params = RebinParams {
-        bins: bins.bins() as u32,
-        pairs: pairs as u32,
-        count: (segments * pairs) as u32,
-        unused_0: 0,
-    };
+    let params =
+        RebinParams { bins: bins.bins() as u32, pairs: pairs as u32, count: (segments * pairs) as u32, unused_0: 0 };
     let rebin = Dispatch::new(
         program(&program::OBSERVE_REBIN),
         &params,

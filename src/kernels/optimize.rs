@@ -33,11 +33,8 @@ pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
         Rule::Sgd { momentum } => (false, [momentum, 0.0, 0.0, 0.0], 0.0),
         Rule::Adam { beta1, beta2, epsilon } => (true, [beta1, 1.0 - beta1, beta2, 1.0 - beta2], epsilon),
     };
-    let moments = MomentsParams {
-        constants: constants.map(f32::to_bits),
-        elements: elements as u32,
-        ..MomentsParams::default()
-    };
+    let moments =
+        MomentsParams { constants: constants.map(f32::to_bits), elements: elements as u32, ..MomentsParams::default() };
     let params =
         Params { elements: elements as u32, epsilon: epsilon.to_bits(), least: op.least.to_bits(), unused_0: 0 };
     let candidate = |group: u32| {
@@ -56,12 +53,7 @@ pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
             program(&program::OPTIMIZE),
             &params,
             Params::FIELDS,
-            [
-                read(1, 0),
-                Binding::read(2, Resource::Output(1)),
-                read(3, 3),
-                Binding::write(6, Resource::Output(0)),
-            ],
+            [read(1, 0), Binding::read(2, Resource::Output(1)), read(3, 3), Binding::write(6, Resource::Output(0))],
             groups,
             limits,
         );

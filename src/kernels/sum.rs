@@ -39,8 +39,7 @@ pub(super) fn candidates(op: &Sum, limits: &Limits) -> Vec<Candidate> {
             partials: partials as u32,
             unused_0: 0,
         };
-        let program =
-            Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
+        let program = Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
         let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, limits)
             .operations(members.segments * members.longest);

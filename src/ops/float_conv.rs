@@ -76,8 +76,7 @@ impl FloatConv {
                  and [outputs, height, width, channels]"
             );
         }
-        let ([batch, height, width, channels], [outputs, down, across, per_group]) =
-            (four(&image), four(&weights));
+        let ([batch, height, width, channels], [outputs, down, across, per_group]) = (four(&image), four(&weights));
         let Windows { stride, padding: [top, left, bottom, right], groups } = windows;
         require!(
             groups > 0 && outputs.is_multiple_of(groups) && per_group.checked_mul(groups) == Some(channels),

@@ -69,8 +69,7 @@ fn pass(op: &FakeQuantize, x: f32, fitted: Fitted) -> Passed {
 }
 
 fn each(op: &FakeQuantize, inputs: &[&Tensor]) -> impl Iterator<Item = (usize, Passed)> {
-    let fitted: Vec<Fitted> =
-        (0..op.parameters.dimensions()[0]).map(|index| fitted(op, inputs[1], index)).collect();
+    let fitted: Vec<Fitted> = (0..op.parameters.dimensions()[0]).map(|index| fitted(op, inputs[1], index)).collect();
     let values = inputs[0].values::<f32>().expect("checked by run").to_vec();
     values.into_iter().enumerate().map(move |(i, x)| {
         let index = op.granularity.index(op.input.shape(), i);

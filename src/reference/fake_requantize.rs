@@ -50,9 +50,9 @@ fn pass(op: &FakeRequantize, steps: f32) -> (bool, f32) {
 
 pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor {
     let values: Vec<f32> = match op.makes {
-        Requantized::Levels => stages(op, inputs)
-            .map(|stage| numeric::round_saturating(stage.steps(), op.low, op.high) as f32)
-            .collect(),
+        Requantized::Levels => {
+            stages(op, inputs).map(|stage| numeric::round_saturating(stage.steps(), op.low, op.high) as f32).collect()
+        }
         Requantized::Real => stages(op, inputs).map(|stage| stage.sum * stage.combined).collect(),
         Requantized::Gradient => {
             let gradient = inputs[2].values::<f32>().expect("checked by run");

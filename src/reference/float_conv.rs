@@ -23,7 +23,8 @@ fn sums(op: &FloatConv, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
         for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
             for (i, j) in (0..down).flat_map(|i| (0..across).map(move |j| (i, j))) {
                 // Pixels of the padding are zero and learn nothing.
-                let (Some(v), Some(u)) = ((y * stride_y + i).checked_sub(top), (x * stride_x + j).checked_sub(left)) else {
+                let (Some(v), Some(u)) = ((y * stride_y + i).checked_sub(top), (x * stride_x + j).checked_sub(left))
+                else {
                     continue;
                 };
                 if v >= height || u >= width {

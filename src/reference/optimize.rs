@@ -4,7 +4,8 @@ use crate::ops::{Optimize, Rule};
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn optimize(op: &Optimize, inputs: &[&Tensor]) -> Vec<Tensor> {
-    let [parameters, gradients, memory, rate] = [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
+    let [parameters, gradients, memory, rate] =
+        [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
     let (n, rate) = (parameters.len(), rate[0]);
     let (mut next, mut kept) = (Vec::with_capacity(n), memory.to_vec());
     for (i, (&p, &g)) in parameters.iter().zip(gradients).enumerate() {

@@ -5,8 +5,8 @@ use super::network::{Layer, Quantized};
 use crate::error::{Result, require};
 use crate::numeric::{self, Format, I2, I4, Rounding};
 use crate::ops::{
-    Conv, FakeQuantize, FakeRequantize, FloatConv, Grid, Output, Padding, Quantize, Requantization, Requantized, StageTable,
-    Table, Windows,
+    Conv, FakeQuantize, FakeRequantize, FloatConv, Grid, Output, Padding, Quantize, Requantization, Requantized,
+    StageTable, Table, Windows,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
@@ -199,7 +199,8 @@ impl Quantized {
     fn codes(&self, layer: usize, weights: &Tensor, steps: &[f32]) -> Result<Tensor> {
         let grid = self.weight_grid(layer)?;
         let per_output = weights.tensor_type().shape().elements() / steps.len().max(1);
-        let code = |(i, &w): (usize, &f32)| numeric::quantize(w, steps[i / per_output.max(1)], 0, grid.low, grid.high) as i8;
+        let code =
+            |(i, &w): (usize, &f32)| numeric::quantize(w, steps[i / per_output.max(1)], 0, grid.low, grid.high) as i8;
         let codes: Vec<i8> = weights.values::<f32>()?.iter().enumerate().map(code).collect();
         fn narrow<T>(codes: &[i8], make: impl Fn(i8) -> Option<T>) -> Vec<T> {
             codes.iter().filter_map(|&code| make(code)).collect()

@@ -7,8 +7,8 @@ use crate::error::{Result, require};
 use crate::gpu::{Bindings, Context, DeviceTensor, Plan};
 use crate::numeric::Format;
 use crate::ops::{
-    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, Optimize, Requantized,
-    Rule, Sum,
+    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, Optimize,
+    Requantized, Rule, Sum,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -112,9 +112,7 @@ impl Quantized {
                 let inputs = [layer.weights, layer.weight_steps, real];
                 let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
                 let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
-                for (which, gradient) in
-                    [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)]
-                {
+                for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
                     trained.push(Trained { layer: i, which, gradient });
                 }
             }
@@ -214,7 +212,13 @@ impl Trainer {
     ///
     /// # Errors
     /// If there are no images, not as many labels, a label is no class, options are out of range, or the device can't.
-    pub fn new(context: &Context, quantized: Quantized, images: &Tensor, labels: &[usize], options: Options) -> Result<Self> {
+    pub fn new(
+        context: &Context,
+        quantized: Quantized,
+        images: &Tensor,
+        labels: &[usize],
+        options: Options,
+    ) -> Result<Self> {
         let images_count = quantized.network.check(images)?.shape()[0];
         let classes = quantized.network.shapes[quantized.network.layers.len()][2];
         require!(
@@ -256,9 +260,9 @@ impl Trainer {
         let position = |&(layer, which): &(usize, Which)| 4 * layer + which as usize;
         let set = || -> Result<Vec<DeviceTensor>> {
             let parameters = trained.iter().map(|t| context.upload(&tensors[position(t)]));
-            let zeros = memory.iter().map(|of| {
-                context.upload(&Tensor::new(of.dimensions(), vec![0.0f32; of.shape().elements()])?)
-            });
+            let zeros = memory
+                .iter()
+                .map(|of| context.upload(&Tensor::new(of.dimensions(), vec![0.0f32; of.shape().elements()])?));
             parameters.chain(zeros).collect()
         };
         let sets = [set()?, set()?];
@@ -343,7 +347,9 @@ impl Trainer {
             let rate = self.options.rate * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
             for (i, rate) in [rate, rate * self.options.step_rate].into_iter().enumerate() {
                 let rate = match self.options.rule {
-                    Rule::Adam { beta1, beta2, .. } => Optimize::adam_rate(rate, self.steps, beta1.into(), beta2.into()),
+                    Rule::Adam { beta1, beta2, .. } => {
+                        Optimize::adam_rate(rate, self.steps, beta1.into(), beta2.into())
+                    }
                     Rule::Sgd { .. } => rate as f32,
                 };
                 rates[(2 * b + i) * RATE_BYTES as usize / 4] = rate;
