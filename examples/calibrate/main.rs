@@ -57,7 +57,7 @@ fn run() -> Result<()> {
         ("percentile 99.999", "histograms", Clip::Percentile { percent: 99.999 }),
         ("percentile 99.99", "histograms", Clip::Percentile { percent: 99.99 }),
         ("percentile 99.9", "histograms", Clip::Percentile { percent: 99.9 }),
-        ("entropy, 128 levels", "histograms", Clip::Entropy { levels: 128 }),
+        ("entropy, 128 of 2,048 levels", "coarse", Clip::Entropy { levels: 128 }),
         ("least squared error", "histograms", Clip::LeastError),
     ];
     println!("\nscales by method, and how far they are from ONNX Runtime's extremes at most");
@@ -114,6 +114,7 @@ fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec
         ("ranges", Observer::range(tensor)),
         ("averages", Observer::moving_average(tensor, 0.01)),
         ("histograms", Observer::histogram(tensor, Bins::new(8192)?)),
+        ("coarse", Observer::histogram(tensor, Bins::new(2048)?)),
     ];
     let observed: Vec<_> = observers.iter().flat_map(|(_, o)| values.iter().map(|&value| (value, *o))).collect();
     let calibration = Calibration::new(&graph, &observed)?;

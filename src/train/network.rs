@@ -96,6 +96,12 @@ impl Network {
         Ok(Self { image, layers, shapes })
     }
 
+    /// The layers, in order.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
     /// The same with random weights (normal, variance 2 / terms of a sum; He et al., arXiv 1502.01852) and biases of 0.
     ///
     /// # Errors
