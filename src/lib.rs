@@ -17,7 +17,7 @@
 //! | To … | use |
 //! |---|---|
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
-//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat) |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`FloatMatmul`](ops::FloatMatmul) |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::ops::{
     Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
-    FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, Fused, Grid, GridGradient, Matmul, Multiply,
-    ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization, Requantize,
-    Requantized, Rule, StageTable, Sum, Table, Windows,
+    FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, FloatMatmul, Fused, Grid, GridGradient, Matmul,
+    Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization,
+    Requantize, Requantized, Rule, StageTable, Sum, Table, Windows,
 };
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
 
@@ -173,6 +173,20 @@ fn ops() -> Result<Vec<Op>> {
     }
     ops.extend(observers_and_grids()?);
     ops.extend(training()?);
+    for lhs in FLOATS {
+        for output in FLOATS {
+            for m in [1, 8, 64] {
+                let product = |transposed: bool| -> Result<_> {
+                    let lhs_shape = if transposed { [16, m] } else { [m, 16] };
+                    let rhs = TensorType::new(lhs, [16, 4])?;
+                    let op = FloatMatmul::new(TensorType::new(lhs, lhs_shape)?, rhs).output(output);
+                    Ok(if transposed { op.transposed_lhs() } else { op })
+                };
+                let biased = product(false)?.bias(Tensor::new([4], vec![1.0f32; 4])?);
+                ops.extend([biased.build()?.into(), product(true)?.build()?.into()]);
+            }
+        }
+    }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {

@@ -232,6 +232,12 @@ impl Plan {
         self.whole.launches.len()
     }
 
+    /// The labels of the kernels that it launches, in order, as candidates are called
+    /// ([`Candidate::label`](crate::kernels::Candidate::label)).
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
+    }
+
     /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to. Otherwise
     /// the first [`Plan::bind`] compiles. Natively it is done when it is polled first, and the caller's thread helps: await
     /// it where that may take a while.

@@ -327,8 +327,8 @@ fn words_per_load(format: Format) -> u32 {
 
 fn link_lhs(program: Program, format: Format) -> Program {
     match format {
-        Format::Float32 => program.with(&program::LHS_FLOAT32),
-        Format::Float16 => program.with(&program::LHS_FLOAT16),
+        Format::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
+        Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
         format => program
             .with(&program::LHS_INT8)
             .constant("LHS_FLIP", int8_flip(format))

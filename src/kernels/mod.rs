@@ -13,6 +13,7 @@ mod embedding;
 mod fake_quantize;
 mod fake_requantize;
 mod float_conv;
+mod float_matmul;
 mod granularity;
 mod linear;
 mod matmul;
@@ -27,6 +28,7 @@ mod requantize;
 mod stage;
 mod sum;
 mod table;
+mod tile;
 mod weights;
 
 pub(crate) use class::class;
@@ -94,6 +96,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Optimize(op) => optimize::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -116,6 +119,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Linear(op), constant) => linear::constant(op, constant),
+        (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),

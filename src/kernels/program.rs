@@ -80,8 +80,8 @@ parts! {
     PLANES = "lib/planes.wgsl";
     PARAMS_LINEAR = "params/linear.wgsl";
     LHS_FLOAT = "lhs/float.wgsl";
-    LHS_FLOAT32 = "lhs/float32.wgsl" [LHS_FLOAT];
-    LHS_FLOAT16 = "lhs/float16.wgsl" [LHS_FLOAT, FLOAT16];
+    LHS_FLOAT32 = "lhs/float32.wgsl";
+    LHS_FLOAT16 = "lhs/float16.wgsl" [FLOAT16];
     LHS_INT8 = "lhs/int8.wgsl" [DOT];
     CODES_INT2 = "codes/int2.wgsl" [PLANES];
     CODES_INT3 = "codes/int3.wgsl" [PLANES];
@@ -115,6 +115,11 @@ parts! {
     LINEAR = "linear.wgsl" [PARAMS_LINEAR, LINEAR_INDEX];
     ARRANGE = "arrange.wgsl" [LINEAR_INDEX];
     EMBEDDING = "embedding.wgsl" [LINEAR_INDEX, FLOAT_BITS];
+    PARAMS_FLOAT_MATMUL = "params/float_matmul.wgsl";
+    FLOAT_PRODUCT = "lib/float_product.wgsl";
+    FLOAT_MATMUL = "float_matmul.wgsl" [PARAMS_FLOAT_MATMUL, FLOAT_PRODUCT, LINEAR_INDEX];
+    FLOAT_MATMUL_STAGED = "float_matmul_staged.wgsl" [PARAMS_FLOAT_MATMUL, FLOAT_PRODUCT, LINEAR_INDEX];
+    PACK_FLOATS = "pack_floats.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
     MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     GATHER = "gather.wgsl" [LINEAR_INDEX];

@@ -10,7 +10,7 @@ use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
 
-/// The right operand of a matmul: weights that are known now, or a tensor that is computed on the way.
+/// An operand of a product: weights that are known now, or a tensor that is computed on the way.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Operand {
@@ -427,10 +427,10 @@ fn check_granularity(name: &str, operand: &TensorType, axis: usize, what: &str) 
 }
 
 /// For each matrix of the output: which matrix of lhs and which of rhs.
-type Batches = Vec<(usize, usize)>;
+pub(super) type Batches = Vec<(usize, usize)>;
 
 /// The broadcast leading dimensions, and what the matrices in them are made of.
-fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Batches)> {
+pub(super) fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Batches)> {
     let (lhs, rhs) = (Shape::new(lhs)?, Shape::new(rhs)?);
     let outer = lhs.broadcast(&rhs)?;
     let batches = (0..outer.elements()).map(|i| (lhs.source_index(&outer, i), rhs.source_index(&outer, i))).collect();

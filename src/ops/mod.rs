@@ -11,6 +11,7 @@ mod embedding;
 mod fake_quantize;
 mod fake_requantize;
 mod float_conv;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -37,6 +38,7 @@ pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 pub use fake_requantize::{FakeRequantize, Requantized, StageTable};
 pub(crate) use float_conv::four;
 pub use float_conv::{ConvPass, FloatConv, Windows};
+pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
@@ -93,6 +95,7 @@ pub enum Op {
     Sum(Sum),
     CrossEntropyGradient(CrossEntropyGradient),
     Optimize(Optimize),
+    FloatMatmul(FloatMatmul),
 }
 
 macro_rules! each {
@@ -124,6 +127,7 @@ macro_rules! each {
             Op::Sum($op) => $value,
             Op::CrossEntropyGradient($op) => $value,
             Op::Optimize($op) => $value,
+            Op::FloatMatmul($op) => $value,
         }
     };
 }
@@ -171,6 +175,7 @@ impl Op {
             Self::Sum(_) => "sum",
             Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
             Self::Optimize(_) => "optimize",
+            Self::FloatMatmul(_) => "float_matmul",
         }
     }
 
@@ -217,6 +222,7 @@ impl Op {
             Self::Sum(op) => op.resized(inputs)?.into(),
             Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
             Self::Optimize(op) => op.resized(inputs)?.into(),
+            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -271,6 +277,7 @@ impl Op {
             Self::FakeRequantize(op) => op.inputs_by_row(),
             Self::FakeQuantize(op) => op.inputs_by_row(),
             Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
+            Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -310,6 +317,7 @@ impl Op {
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
+            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -411,7 +419,8 @@ into_op!(
     FakeRequantize,
     Sum,
     CrossEntropyGradient,
-    Optimize
+    Optimize,
+    FloatMatmul
 );
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.

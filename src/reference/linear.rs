@@ -1,54 +1,27 @@
 //! The meaning of `ops::Linear`, and how far from it a device may be. GPU twin: `shaders/linear.wgsl`.
 
-use half::f16;
-
+use super::bound::{self, FLUSHED, Sum, UNIT};
 use crate::numeric::Format;
 use crate::ops::Linear;
 use crate::tensor::{Tensor, Values};
 use crate::weights::{Row, Shift};
 
-/// One f32 operation on a device is off by at most this much of its result: WGSL lets it take either neighbour.
-const UNIT: f64 = f32::EPSILON as f64;
-
-/// What subnormal numbers that are taken for zero can cost, per operation.
-const FLUSHED: f64 = f32::MIN_POSITIVE as f64;
-
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();
     let value = |sum: Sum| (sum.value as f32).max(low).min(high);
     let values = (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, value)).collect();
-    reals(op, values)
+    bound::reals(op.output_type(), values)
 }
 
 /// For each element the most that a device's result may differ, by the bounds that [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
-    let half = op.output_type().format() == Format::Float16;
-    let tolerance = |sum: Sum| {
-        let result = sum.value.abs() + sum.error;
-        // Twice: the reference rounds too. Halves have 11 bits, and no unit below 2⁻²⁴.
-        let rounding = 2.0 * if half { (result / 2048.0).max(0.5f64.powi(25)) } else { result * UNIT };
-        (sum.error + rounding + result * UNIT + FLUSHED) as f32
-    };
+    let tolerance = |sum: Sum| sum.tolerance(op.output_type().format());
     (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
-}
-
-/// An exact result before it is clamped and rounded, and the error that a device may make until then.
-struct Sum {
-    value: f64,
-    error: f64,
 }
 
 /// Rows of the output.
 fn outputs(op: &Linear) -> usize {
     op.output_type().shape().rows()
-}
-
-fn reals(op: &Linear, values: Vec<f32>) -> Tensor {
-    let values = match op.output_type().format() {
-        Format::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
-        _ => Values::Float32(values),
-    };
-    Tensor::from_values(op.output_type().clone(), values)
 }
 
 /// The results of one row of the output; `None` where no expert is selected.

@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod bound;
 mod cast;
 mod concat;
 mod conv;
@@ -11,6 +12,7 @@ mod embedding;
 mod fake_quantize;
 mod fake_requantize;
 mod float_conv;
+mod float_matmul;
 mod fused;
 mod linear;
 mod matmul;
@@ -70,6 +72,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Sum(op) => vec![sum::sum(op, inputs[0])],
         Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
         Op::Optimize(op) => optimize::optimize(op, inputs),
+        Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
     })
 }
 
@@ -87,6 +90,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
         Op::FakeRequantize(op) => fake_requantize::tolerance(op, inputs),
         Op::Sum(op) => Some(sum::tolerance(op, inputs[0])),
         Op::CrossEntropyGradient(op) => Some(cross_entropy::tolerance(op, inputs)),
+        Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })
 }

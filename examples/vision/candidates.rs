@@ -1,0 +1,105 @@
+//! Every candidate of a network's layers against the first guess, which is what a plan takes unless it measures. All that
+//! compute the same are one shape.
+
+use lowbit::{Context, Result, Tuner, kernels};
+use serde::Serialize;
+
+use crate::clock::{Timed, median};
+use crate::network::Network;
+
+/// A candidate that takes this many times as long as the fastest gets no further samples.
+const HOPELESS: f64 = 2.0;
+
+/// The candidates of one shape.
+#[derive(Serialize)]
+pub(crate) struct Shape {
+    /// The first layer that has it.
+    layer: String,
+    /// How many layers have it.
+    layers: usize,
+    op: String,
+    operations: u64,
+    /// Label and milliseconds of a run, in the order of the candidates: the first is the first guess.
+    candidates: Vec<(String, f64)>,
+}
+
+impl Shape {
+    fn best(&self) -> &(String, f64) {
+        self.candidates.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there is a first guess")
+    }
+
+    /// How many times as long as the best the first guess takes.
+    fn ratio(&self) -> f64 {
+        self.candidates[0].1 / self.best().1
+    }
+}
+
+/// Times the candidates of every shape that has more than one, in turn within a shape.
+pub(crate) fn measure(context: &Context, network: &Network, rounds: usize) -> Result<Vec<Shape>> {
+    let mut shapes: Vec<Shape> = Vec::new();
+    for layer in &network.layers {
+        let op = layer.op()?;
+        let types =
+            |types: Vec<lowbit::TensorType>| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mut description = format!("{}({}) -> {}", layer.kind(), types(op.inputs()), types(op.outputs()));
+        if let Some(conv) = &layer.conv {
+            let [outputs, height, width, channels] = *conv.weights.shape() else { unreachable!("made by Builder") };
+            description += &format!(", {outputs}x{height}x{width}x{channels} by {}", conv.stride);
+        }
+        if let Some(known) = shapes.iter_mut().find(|shape| shape.op == description) {
+            known.layers += 1;
+            continue;
+        }
+        let candidates = kernels::candidates(&op, &context.limits());
+        if candidates.len() < 2 {
+            continue;
+        }
+        let operations = candidates[0].dispatches.iter().map(|d| d.operations).sum();
+        let graph = layer.graph()?;
+        let timed = |i| Timed::new(context, &graph, Tuner::Nth(i));
+        let timed = (0..candidates.len()).map(timed).collect::<Result<Vec<_>>>()?;
+        let mut samples = Vec::new();
+        let runs = timed.iter().map(Timed::runs).collect::<Result<Vec<_>>>()?;
+        for (timed, &runs) in timed.iter().zip(&runs) {
+            samples.push(vec![timed.seconds(runs)?]);
+        }
+        for _ in 1..rounds {
+            let fastest = samples.iter().map(|times| median(times)).fold(f64::INFINITY, f64::min);
+            for (i, (timed, &runs)) in timed.iter().zip(&runs).enumerate() {
+                if i == 0 || median(&samples[i]) < HOPELESS * fastest {
+                    samples[i].push(timed.seconds(runs)?);
+                }
+            }
+        }
+        let candidates =
+            candidates.into_iter().zip(&samples).map(|(c, times)| (c.label, 1e3 * median(times))).collect();
+        let shape = Shape { layer: layer.name.clone(), layers: 1, op: description, operations, candidates };
+        eprintln!("{:<20} {:.2}", shape.layer, shape.ratio());
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
+
+/// The median over shapes of how many times as long as the best the first guess takes.
+pub(crate) fn median_ratio(shapes: &[Shape]) -> f64 {
+    median(&shapes.iter().map(Shape::ratio).collect::<Vec<_>>())
+}
+
+/// A table of shapes, and with `all` one of their candidates below each.
+pub(crate) fn print(shapes: &[Shape], all: bool) {
+    println!("| layer | op | layers | first guess | ms | best | ms | first / best |");
+    println!("|---|---|---:|---|---:|---|---:|---:|");
+    for shape in shapes {
+        let ((first, first_ms), (best, best_ms)) = (&shape.candidates[0], shape.best());
+        println!(
+            "| {} | {} | {} | {first} | {first_ms:.3} | {best} | {best_ms:.3} | {:.2} |",
+            shape.layer,
+            shape.op,
+            shape.layers,
+            shape.ratio()
+        );
+        for (label, ms) in shape.candidates.iter().filter(|_| all) {
+            println!("| | | | {label} | {ms:.3} | | | {:.2} |", ms / best_ms);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a layer takes on a device. Which layers there are is `network`'s, what becomes of the times is `main.rs`'s and
+//! `candidates.rs`'s.
+
+use std::time::Instant;
+
+use lowbit::{Bindings, Context, DeviceTensor, Error, Graph, Plan, Result, Tuner};
+
+/// Seconds of a sample: long enough for a coarse clock, and for a submission to cost little beside it.
+const SAMPLE: f64 = 10e-3;
+
+/// The most runs in a sample.
+const MOST_RUNS: usize = 256;
+
+/// A plan tied to tensors of zeros, which take integer kernels as long as any others.
+pub(crate) struct Timed<'a> {
+    context: &'a Context,
+    pub(crate) plan: Plan,
+    bindings: Bindings,
+}
+
+impl<'a> Timed<'a> {
+    /// Compiles the plan and runs it once.
+    pub(crate) fn new(context: &'a Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
+        let plan = context.plan(graph, tuner)?;
+        let allocate = |types: &[lowbit::TensorType]| -> Result<Vec<DeviceTensor>> {
+            types.iter().map(|t| DeviceTensor::allocate(context, t.clone())).collect()
+        };
+        let (inputs, outputs) = (allocate(plan.input_types())?, allocate(plan.output_types())?);
+        let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+        let timed = Self { context, plan, bindings };
+        timed.seconds(1)?;
+        Ok(timed)
+    }
+
+    /// The seconds of one run when so many follow one another.
+    pub(crate) fn seconds(&self, runs: usize) -> Result<f64> {
+        let (device, queue) = (self.context.device(), self.context.queue());
+        let start = Instant::now();
+        let mut encoder = device.create_command_encoder(&Default::default());
+        for _ in 0..runs {
+            self.plan.record(&mut encoder, &self.bindings)?;
+        }
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
+        Ok(start.elapsed().as_secs_f64() / runs as f64)
+    }
+
+    /// How many runs make a sample.
+    pub(crate) fn runs(&self) -> Result<usize> {
+        let mut runs = 1;
+        while runs < MOST_RUNS && self.seconds(runs)? * (runs as f64) < SAMPLE {
+            runs *= 2;
+        }
+        Ok(runs)
+    }
+
+    /// The labels of its kernels, in order, each once.
+    pub(crate) fn label(&self) -> String {
+        let mut labels: Vec<&str> = self.plan.labels().collect();
+        labels.dedup();
+        labels.join(", ")
+    }
+}
+
+/// The middle one of some times.
+pub(crate) fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,224 @@
+//! Builds a vision network of int8 layers, runs it in one submission, verifies every layer against the reference, and
+//! prints how long each takes beside what the device could do. The networks are in `network/`.
+
+mod candidates;
+mod clock;
+#[path = "network/mod.rs"]
+mod network;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use clock::{Timed, median};
+use lowbit::ops::Op;
+use lowbit::{Context, Probe, Result, TensorType, Tuner, kernels};
+use network::{Layer, Model, Network};
+use serde::Serialize;
+
+/// Runs a vision network of int8 layers with random weights, and judges and times each layer.
+#[derive(Parser)]
+struct Options {
+    /// The network; all of them if none is named.
+    #[arg(long, value_enum)]
+    network: Vec<Model>,
+    /// Pixels of the image each way.
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(32..=1024))]
+    size: u16,
+    /// Divides all numbers of channels.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    divisor: u16,
+    /// Samples of each time; the median counts.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Times every candidate of each distinct layer instead, and compares the first guess with the best.
+    #[arg(long)]
+    candidates: bool,
+    /// With --candidates: lists them all.
+    #[arg(long, requires = "candidates")]
+    all: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of a network.
+#[derive(Serialize)]
+struct Run {
+    network: String,
+    size: u16,
+    device: String,
+    layers: Vec<Row>,
+    /// Launches of the whole network, and submissions that it took.
+    launches: usize,
+    submissions: u64,
+    /// Milliseconds of the whole network in one submission.
+    ms: f64,
+    operations: u64,
+    workspace_bytes: u64,
+    /// The most that intermediates need at once.
+    live_bytes: u64,
+    /// All intermediates, each in memory of its own.
+    all_bytes: u64,
+    /// Different codes in the output of the layer that has fewest, of 256.
+    least_codes: usize,
+}
+
+/// A layer in the table.
+#[derive(Serialize)]
+struct Row {
+    layer: String,
+    output: String,
+    kernel: String,
+    /// Elements that were compared with the reference.
+    verified: usize,
+    ms: f64,
+    /// 10⁹ products and sums per second, and their share of what the device's dot products reach; where the layer
+    /// multiplies.
+    gops: Option<f64>,
+    share_of_dot: Option<f64>,
+    /// 2³⁰ bytes read and written per second, and their share of a copy's; where it only moves, compares or adds.
+    gib_per_s: Option<f64>,
+    share_of_copy: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let context = Context::new_blocking()?;
+    let models = if options.network.is_empty() { Model::ALL.to_vec() } else { options.network.clone() };
+    let (size, scale) = (options.size.into(), [options.divisor.into(), 1]);
+    if options.candidates {
+        let mut shapes = Vec::new();
+        for model in models {
+            eprintln!("{model}: first guess / best");
+            shapes.extend(candidates::measure(&context, &model.build(None, size, scale)?, options.rounds.into())?);
+        }
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&shapes).expect("numbers and strings are JSON"));
+            return Ok(());
+        }
+        candidates::print(&shapes, options.all);
+        println!("\n{}, {size}x{size}", context.description());
+        println!(
+            "first guess / best at the median of {} shapes: {:.2}",
+            shapes.len(),
+            candidates::median_ratio(&shapes)
+        );
+        return Ok(());
+    }
+    let probe = context.probe_blocking()?;
+    for model in models {
+        let start = Instant::now();
+        let network = model.build(Some(&context), size, scale)?;
+        eprintln!("{model}: built and calibrated in {:.1} s", start.elapsed().as_secs_f64());
+        let run = judge(&context, &probe, &model.to_string(), &network, options)?;
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&run).expect("numbers and strings are JSON"));
+        } else {
+            print(&run, &probe);
+        }
+    }
+    Ok(())
+}
+
+/// Verifies and times a network.
+fn judge(context: &Context, probe: &Probe, name: &str, network: &Network, options: &Options) -> Result<Run> {
+    let start = Instant::now();
+    let verified = network.verify(context, Tuner::FirstGuess)?;
+    eprintln!("{name}: every layer verified in {:.1} s", start.elapsed().as_secs_f64());
+    let layers = network.layers.iter().zip(verified.elements);
+    let layers =
+        layers.map(|(layer, elements)| time(context, probe, layer, elements, options)).collect::<Result<_>>()?;
+    let whole = Timed::new(context, &network.graph, Tuner::FirstGuess)?;
+    let times = (0..options.rounds).map(|_| whole.seconds(1)).collect::<Result<Vec<_>>>()?;
+    let inner = network.layers.split_last().map_or(&[][..], |(_, inner)| inner);
+    Ok(Run {
+        network: name.into(),
+        size: options.size,
+        device: context.description(),
+        layers,
+        launches: whole.plan.launches(),
+        submissions: verified.submissions,
+        ms: 1e3 * median(&times),
+        operations: network.layers.iter().map(|layer| operations(context, layer)).sum::<Result<u64>>()?,
+        workspace_bytes: whole.plan.workspace_bytes(),
+        live_bytes: whole.plan.live_bytes(),
+        all_bytes: inner.iter().map(|layer| layer.output_type().device_bytes()).sum(),
+        least_codes: network.layers.iter().filter_map(|layer| network.spread(layer)).min().unwrap_or(0),
+    })
+}
+
+/// Products and sums of a layer that multiplies.
+fn operations(context: &Context, layer: &Layer) -> Result<u64> {
+    if !matches!(layer.ops[0], Op::Conv(_) | Op::Matmul(_)) {
+        return Ok(0);
+    }
+    let candidates = kernels::candidates(&layer.op()?, &context.limits());
+    Ok(candidates[0].dispatches.iter().map(|dispatch| dispatch.operations).sum())
+}
+
+/// A layer's row of the table.
+fn time(context: &Context, probe: &Probe, layer: &Layer, verified: usize, options: &Options) -> Result<Row> {
+    let timed = Timed::new(context, &layer.graph()?, Tuner::FirstGuess)?;
+    let runs = timed.runs()?;
+    let times = (0..options.rounds).map(|_| timed.seconds(runs)).collect::<Result<Vec<_>>>()?;
+    let seconds = median(&times);
+    let operations = operations(context, layer)?;
+    let gops = (operations > 0).then(|| operations as f64 / seconds / 1e9);
+    let bytes: u64 = layer.op()?.inputs().iter().chain([&layer.output_type()]).map(TensorType::device_bytes).sum();
+    let gib_per_s = gops.is_none().then(|| bytes as f64 / seconds / (1u64 << 30) as f64);
+    Ok(Row {
+        layer: layer.name.clone(),
+        output: layer.output_type().to_string(),
+        kernel: timed.label(),
+        verified,
+        ms: 1e3 * seconds,
+        gops,
+        share_of_dot: gops.map(|gops| gops / probe.dot_gops),
+        gib_per_s,
+        share_of_copy: gib_per_s.map(|rate| rate / probe.copy_gib_per_s),
+    })
+}
+
+fn print(run: &Run, probe: &Probe) {
+    println!("| layer | output | kernel | verified | ms | GOPS or GiB/s | share |");
+    println!("|---|---|---|---:|---:|---:|---:|");
+    for Row { layer, output, kernel, verified, ms, gops, share_of_dot, gib_per_s, share_of_copy } in &run.layers {
+        let rate = gops.map(|gops| format!("{gops:.1} GOPS"));
+        let rate = rate.or(gib_per_s.map(|rate| format!("{rate:.2} GiB/s"))).unwrap_or_default();
+        let share = 100.0 * share_of_dot.or(*share_of_copy).unwrap_or_default();
+        println!("| {layer} | {output} | {kernel} | {verified} | {ms:.3} | {rate} | {share:.0}% |");
+    }
+    let Run { network, size, launches, submissions, ms, operations, .. } = run;
+    let (gops, alone) = (*operations as f64 / ms / 1e6, run.layers.iter().map(|row| row.ms).sum::<f64>());
+    println!("\n{network}, {size}x{size}, {}", run.device);
+    println!(
+        "every layer verified: its elements in the table equal the reference, bit for bit; {} codes in use at least",
+        run.least_codes
+    );
+    println!(
+        "{launches} launches in {submissions} submission: {ms:.1} ms, {gops:.1} GOPS, {:.0}% of {:.1} (layers one by one {alone:.1} ms)",
+        100.0 * gops / probe.dot_gops,
+        probe.dot_gops
+    );
+    println!(
+        "shares: of int8 dot products at {:.1} GOPS, or of a copy at {:.2} GiB/s",
+        probe.dot_gops, probe.copy_gib_per_s
+    );
+    let mib = |bytes: u64| bytes as f64 / (1u64 << 20) as f64;
+    println!(
+        "peak memory of intermediates {:.2} MiB (workspace_bytes); live at once {:.2} MiB; each by itself {:.2} MiB",
+        mib(run.workspace_bytes),
+        mib(run.live_bytes),
+        mib(run.all_bytes)
+    );
+}

@@ -1,0 +1,82 @@
+//! What a network consists of, one launch each on most devices. How layers are put together is `mod.rs`'s.
+
+use std::sync::Arc;
+
+use lowbit::ops::{Conv, Fused, Op, Output, Padding, Requantization};
+use lowbit::{Graph, Result, Tensor, TensorType, Value};
+
+/// An op, or a convolution and the sum that its codes end in.
+pub(crate) struct Layer {
+    pub(crate) name: String,
+    pub(crate) ops: Vec<Op>,
+    /// What it reads: for a sum the other operand last.
+    pub(crate) inputs: Vec<Value>,
+    pub(crate) output: Value,
+    /// What the first op was made of, if it is a convolution.
+    pub(crate) conv: Option<ConvLayer>,
+    /// The scale and clamp of its sum, if it ends in one.
+    pub(crate) sum: Option<Requantization>,
+}
+
+impl Layer {
+    /// The layer as one op.
+    pub(crate) fn op(&self) -> Result<Op> {
+        match &self.ops[..] {
+            [first, then] => Ok(Fused::new(first.clone(), then.clone(), 0)?.into()),
+            ops => Ok(ops[0].clone()),
+        }
+    }
+
+    pub(crate) fn output_type(&self) -> TensorType {
+        self.ops[self.ops.len() - 1].outputs().swap_remove(0)
+    }
+
+    /// The names of its ops.
+    pub(crate) fn kind(&self) -> String {
+        self.ops.iter().map(Op::name).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The layer as a graph of its own. Planners join its ops where the device allows that.
+    pub(crate) fn graph(&self) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let mut inputs = Vec::new();
+        for tensor_type in self.ops[0].inputs() {
+            inputs.push(graph.input(tensor_type));
+        }
+        let mut output = graph.add(self.ops[0].clone(), &inputs)?;
+        if let Some(then) = self.ops.get(1) {
+            let other = graph.input(then.inputs().swap_remove(1));
+            output = graph.add(then.clone(), &[output, other])?;
+        }
+        graph.output(output);
+        Ok(graph)
+    }
+}
+
+/// A convolution over two dimensions.
+#[derive(Clone)]
+pub(crate) struct ConvLayer {
+    pub(crate) lhs: TensorType,
+    /// int8 `[outputs, kernel, kernel, channels / groups]`
+    pub(crate) weights: Arc<Tensor>,
+    /// int32 `[outputs]`
+    pub(crate) bias: Arc<Tensor>,
+    pub(crate) stride: usize,
+    /// Rows and columns of padding.
+    pub(crate) begin: [usize; 2],
+    pub(crate) end: [usize; 2],
+    pub(crate) groups: usize,
+    pub(crate) output: Output,
+}
+
+impl ConvLayer {
+    pub(crate) fn op(&self) -> Result<Conv> {
+        Conv::new(self.lhs.clone(), self.weights.clone())
+            .stride([self.stride; 2])
+            .padding(Padding::Explicit { begin: self.begin.to_vec(), end: self.end.to_vec() })
+            .groups(self.groups)
+            .bias(self.bias.clone())
+            .output(self.output.clone())
+            .build()
+    }
+}

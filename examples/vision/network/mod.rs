@@ -1,0 +1,249 @@
+//! Vision networks as graphs of int8 layers, with random weights of a trained network's size and scales that a calibration
+//! chose. Running, judging and timing them is left to those who include this: the example beside it and `tests/vision.rs`.
+
+mod layer;
+mod models;
+mod random;
+mod verify;
+
+use std::collections::{HashMap, HashSet};
+
+use lowbit::ops::{Add, Matmul, Op, Output, Pool, Requantization};
+use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Value};
+
+pub(crate) use layer::{ConvLayer, Layer};
+pub(crate) use models::Model;
+use random::Random;
+
+/// A network with an image for it.
+pub(crate) struct Network {
+    /// Its only input is the image, its only output what the last layer makes.
+    pub(crate) graph: Graph,
+    pub(crate) input: Value,
+    pub(crate) image: Tensor,
+    pub(crate) layers: Vec<Layer>,
+    /// How many different codes the calibration saw in each value.
+    spreads: HashMap<Value, usize>,
+}
+
+impl Network {
+    /// How many different codes a layer made of the image when it was calibrated; `None` if it makes no codes.
+    pub(crate) fn spread(&self, layer: &Layer) -> Option<usize> {
+        self.spreads.get(&layer.output).copied()
+    }
+}
+
+/// How a layer ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    None,
+    Relu,
+    Relu6,
+}
+
+/// Puts layers one after the other into a graph. Scales are found by running each layer once, on a device, as it is added:
+/// they span what its raw sums span, so that nothing saturates. Without a device they are all the same, which is enough
+/// for who only times kernels.
+pub(crate) struct Builder<'a> {
+    device: Option<&'a Context>,
+    random: Random,
+    graph: Graph,
+    input: Value,
+    image: Tensor,
+    layers: Vec<Layer>,
+    /// What the device made of the image so far.
+    tensors: HashMap<Value, Tensor>,
+}
+
+/// A convolution, as an architecture says it.
+#[derive(Clone, Copy)]
+pub(crate) struct Filter {
+    pub(crate) outputs: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    /// As many groups as channels.
+    pub(crate) depthwise: bool,
+    pub(crate) activation: Activation,
+}
+
+impl<'a> Builder<'a> {
+    /// An empty network over an image of so many pixels each way, and the value of the image.
+    pub(crate) fn new(device: Option<&'a Context>, size: usize) -> Result<(Self, Value)> {
+        let mut random = Random::new(1);
+        // Pixels minus their mean, over their deviation, as image networks take them.
+        let image = random.image(size);
+        let image = Tensor::new([1, size, size, 3], image)?.quantized(Quantization::tensor(1.0 / 57.0, 114))?;
+        let mut graph = Graph::new();
+        let input = graph.input(image.tensor_type().clone());
+        let tensors = HashMap::from([(input, image.clone())]);
+        Ok((Self { device, random, graph, input, image, layers: Vec::new(), tensors }, input))
+    }
+
+    /// The network that ends with this value.
+    pub(crate) fn finish(mut self, output: Value) -> Network {
+        self.graph.output(output);
+        let codes = |tensor: &Tensor| tensor.values::<u8>().map(|v| v.iter().collect::<HashSet<_>>().len()).ok();
+        let spreads = self.tensors.iter().filter_map(|(&value, tensor)| Some((value, codes(tensor)?))).collect();
+        Network { graph: self.graph, input: self.input, image: self.image, layers: self.layers, spreads }
+    }
+
+    pub(crate) fn dimensions(&self, value: Value) -> Result<Vec<usize>> {
+        Ok(self.graph.tensor_type(value)?.dimensions().to_vec())
+    }
+
+    /// A convolution padded by half its kernel, with a bias, to uint8 codes.
+    pub(crate) fn conv(&mut self, name: impl Into<String>, input: Value, filter: Filter) -> Result<Value> {
+        let name = name.into();
+        let conv = self.conv_layer(input, filter)?;
+        let op: Op = conv.op()?.into();
+        let output = self.add(op.clone(), &[input], &name)?;
+        self.layers.push(Layer { name, ops: vec![op], inputs: vec![input], output, conv: Some(conv), sum: None });
+        Ok(output)
+    }
+
+    /// A convolution whose codes are added to others.
+    pub(crate) fn residual(
+        &mut self,
+        name: impl Into<String>,
+        (input, other): (Value, Value),
+        filter: Filter,
+        activation: Activation,
+    ) -> Result<Value> {
+        let name = name.into();
+        let conv = self.conv_layer(input, filter)?;
+        let op: Op = conv.op()?.into();
+        let branch = self.add(op.clone(), &[input], &format!("{name} before the sum"))?;
+        let (a, b) = (self.tensor_type(branch)?, self.tensor_type(other)?);
+        let range = match self.device {
+            None => None,
+            Some(_) => Some(sum_range(&self.tensors[&branch], &self.tensors[&other])?),
+        };
+        let codes = requantization(range, activation)?;
+        let sum: Op = Add::new(a, b, codes.clone())?.into();
+        let output = self.add(sum.clone(), &[branch, other], &name)?;
+        // Nothing else reads it: a planner stores the sum only.
+        self.tensors.remove(&branch);
+        let inputs = vec![input, other];
+        self.layers.push(Layer { name, ops: vec![op, sum], inputs, output, conv: Some(conv), sum: Some(codes) });
+        Ok(output)
+    }
+
+    /// Any op with one output and fixed scales.
+    pub(crate) fn op(&mut self, name: impl Into<String>, inputs: &[Value], op: impl Into<Op>) -> Result<Value> {
+        let (name, op) = (name.into(), op.into());
+        let output = self.add(op.clone(), inputs, &name)?;
+        self.layers.push(Layer { name, ops: vec![op], inputs: inputs.to_vec(), output, conv: None, sum: None });
+        Ok(output)
+    }
+
+    /// An average over all pixels, and a fully connected layer to real numbers.
+    pub(crate) fn classifier(&mut self, input: Value, classes: usize) -> Result<Value> {
+        let pool = Pool::global_average(self.graph.tensor_type(input)?.clone()).build()?;
+        let pooled = self.op("pool", &[input], pool)?;
+        let channels = self.dimensions(pooled)?[3];
+        let features = self.graph.reshape(pooled, [1, channels])?;
+        if let Some(tensor) = self.tensors.get(&pooled) {
+            self.tensors.insert(features, tensor.reshaped([1, channels])?);
+        }
+        let weights = self.weights(&[classes, channels])?;
+        let lhs = self.graph.tensor_type(features)?.clone();
+        let matmul = Matmul::new(lhs, weights).transposed().output(Output::real()).build()?;
+        let output = self.op("classifier", &[features], matmul)?;
+        // In memory the features are what the pool made.
+        self.layers.iter_mut().filter(|layer| layer.output == output).for_each(|layer| layer.inputs = vec![pooled]);
+        Ok(output)
+    }
+
+    pub(crate) fn tensor_type(&self, value: Value) -> Result<TensorType> {
+        Ok(self.graph.tensor_type(value)?.clone())
+    }
+
+    fn add(&mut self, op: Op, inputs: &[Value], name: &str) -> Result<Value> {
+        let output = self.graph.add(op.clone(), inputs)?;
+        self.graph.name(output, name)?;
+        if let Some(device) = self.device {
+            let tensors: Vec<&Tensor> = inputs.iter().map(|value| &self.tensors[value]).collect();
+            let made = device.run(&op, &tensors)?.swap_remove(0);
+            self.tensors.insert(output, made);
+        }
+        Ok(output)
+    }
+
+    /// A convolution whose scale spans what its raw sums span.
+    fn conv_layer(&mut self, input: Value, filter: Filter) -> Result<ConvLayer> {
+        let lhs = self.graph.tensor_type(input)?.clone();
+        let channels = lhs.dimensions()[3];
+        let per_group = if filter.depthwise { 1 } else { channels };
+        let weights = self.weights(&[filter.outputs, filter.kernel, filter.kernel, per_group])?;
+        let scales: Vec<f32> = weights.tensor_type().quantization().map_or(&[][..], Quantization::scales).to_vec();
+        let step = lhs.quantization().map_or(1.0, |q| q.scales()[0]);
+        let bias: Vec<i32> = scales.iter().map(|s| (self.random.normal() * 10.0 / s) as i32 / 50).collect();
+        let mut layer = ConvLayer {
+            lhs,
+            weights: weights.into(),
+            bias: Tensor::new([filter.outputs], bias)?.into(),
+            stride: filter.stride,
+            begin: [filter.kernel / 2; 2],
+            end: [filter.kernel / 2; 2],
+            groups: if filter.depthwise { channels } else { 1 },
+            output: Output::Accumulator,
+        };
+        let range = match self.device {
+            None => None,
+            Some(device) => {
+                let sums = device.run(&layer.op()?.into(), &[&self.tensors[&input]])?.swap_remove(0);
+                let reals = sums
+                    .values::<i32>()?
+                    .chunks_exact(filter.outputs)
+                    .flat_map(|pixel| pixel.iter().zip(&scales).map(|(&sum, scale)| sum as f32 * (step * scale)));
+                Some(reals.fold((0.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x))))
+            }
+        };
+        layer.output = requantization(range, filter.activation)?.into();
+        Ok(layer)
+    }
+
+    /// int8 weights with a scale per output, of the variance that keeps activations as large as they are (He and others,
+    /// 2015).
+    fn weights(&mut self, dimensions: &[usize]) -> Result<Tensor> {
+        let terms: usize = dimensions[1..].iter().product();
+        let deviation = (2.0 / terms as f32).sqrt();
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        for _ in 0..dimensions[0] {
+            let row: Vec<f32> = (0..terms).map(|_| self.random.normal() * deviation).collect();
+            let scale = row.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs())) / 127.0;
+            codes.extend(row.iter().map(|w| (w / scale).round_ties_even() as i8));
+            scales.push(scale);
+        }
+        let zero_points = vec![0; dimensions[0]];
+        Tensor::new(dimensions, codes)?.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))
+    }
+}
+
+/// uint8 codes for reals of a range; of one range where it isn't known.
+fn requantization(range: Option<(f32, f32)>, activation: Activation) -> Result<Requantization> {
+    let (low, high) = range.unwrap_or((-4.0, 4.0));
+    let (low, high) = match activation {
+        Activation::None => (low, high),
+        Activation::Relu => (0.0, high),
+        Activation::Relu6 => (0.0, high.min(6.0)),
+    };
+    let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
+    let codes = Requantization::new(Format::Uint8, scale, (-low / scale).round() as i32)?;
+    Ok(match activation {
+        Activation::None => codes,
+        Activation::Relu => codes.relu(),
+        Activation::Relu6 => codes.relu6(),
+    })
+}
+
+/// The range of the sums of two tensors' real numbers.
+fn sum_range(a: &Tensor, b: &Tensor) -> Result<(f32, f32)> {
+    let reals = |tensor: &Tensor| -> Result<Vec<f32>> {
+        let quantization = tensor.tensor_type().quantization().ok_or_else(|| Error::Request("no scale".into()))?;
+        let (scale, zero_point) = (quantization.scales()[0], quantization.zero_points()[0]);
+        Ok(tensor.values::<u8>()?.iter().map(|&code| (i32::from(code) - zero_point) as f32 * scale).collect())
+    };
+    let sums = reals(a)?.into_iter().zip(reals(b)?).map(|(a, b)| a + b);
+    Ok(sums.fold((0.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x))))
+}

@@ -1,0 +1,82 @@
+// out[b, r, c] = clamp( Σ_k lhs[r, k] · rhs[k, c] + bias[c] )     f32 matmul through workgroup memory
+//
+//        BLOCK_N columns        A workgroup of GROUP_X x GROUP_Y invocations owns a BLOCK_M x BLOCK_N block of the
+//       +----------------+      output: BLOCK_M = GROUP_Y · TILE_M rows, BLOCK_N = GROUP_X · 4 · TILE_Q columns. STEP
+//     B |  tile of one   |      fours along k are staged at a time, so that each float of lhs is read once per block
+//     M |  invocation:   |      column and each of rhs once per block row. Of its quads an invocation owns every
+//       | TILE_M x 4·TILE_Q     GROUP_X-th, so that neighbours read neighbours.
+//       +----------------+
+//
+// Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: params/float_matmul.wgsl.
+
+const THREADS: u32 = GROUP_X * GROUP_Y;
+const BLOCK_M: u32 = GROUP_Y * TILE_M;
+const BLOCK_Q: u32 = GROUP_X * TILE_Q;
+
+var<workgroup> staged_lhs: array<vec4<f32>, BLOCK_M * STEP>;             // [four along k][row]
+var<workgroup> staged_rhs: array<vec4<f32>, BLOCK_Q * STEP * 4u>;        // [k][quad]
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let rest = tile / params.tiles_n;
+    let batch = rest / params.tiles_m;
+    let block_row = (rest % params.tiles_m) * BLOCK_M;
+    let block_quad = (tile % params.tiles_n) * BLOCK_Q;
+    let matrices = batch_matrices(batch);
+    let lhs_row = matrices.x * params.m;
+    let rhs_row = matrices.y * params.k_vecs * 4u;
+
+    var sums: array<vec4<f32>, TILE_M * TILE_Q>;
+    for (var start = 0u; start < params.k_vecs; start += STEP) {
+        // What lies beyond k is staged as zero on both sides.
+        for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
+            let row = min(block_row + slot / STEP, params.m - 1u);
+            let k = start + slot % STEP;
+            let x = load_lhs((lhs_row + row) * params.lhs_stride + min(k, params.k_vecs - 1u), 0u, 0u, 0u);
+            staged_lhs[slot % STEP * BLOCK_M + slot / STEP] = select(vec4<f32>(0.0), x, k < params.k_vecs);
+        }
+        for (var slot = thread; slot < BLOCK_Q * STEP * 4u; slot += THREADS) {
+            let quad = min(block_quad + slot % BLOCK_Q, params.rhs_quads - 1u);
+            let k = start * 4u + slot / BLOCK_Q;
+            let w = rhs[(rhs_row + min(k, params.k_vecs * 4u - 1u)) * params.rhs_quads + quad];
+            staged_rhs[slot] = select(vec4<f32>(0.0), w, k < params.k_vecs * 4u);
+        }
+        workgroupBarrier();
+        for (var step = 0u; step < STEP; step += 1u) {
+            var x: array<vec4<f32>, TILE_M>;
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                x[i] = staged_lhs[step * BLOCK_M + local.y * TILE_M + i];
+            }
+            for (var q = 0u; q < TILE_Q; q += 1u) {
+                let at = step * 4u * BLOCK_Q + q * GROUP_X + local.x;
+                let w0 = staged_rhs[at];
+                let w1 = staged_rhs[at + BLOCK_Q];
+                let w2 = staged_rhs[at + BLOCK_Q * 2u];
+                let w3 = staged_rhs[at + BLOCK_Q * 3u];
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    sums[i * TILE_Q + q] = sixteen_products(x[i], w0, w1, w2, w3, sums[i * TILE_Q + q]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = block_row + local.y * TILE_M + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            let quad = block_quad + q * GROUP_X + local.x;
+            if (row < params.m && quad < params.output_quads) {
+                store_total(batch * params.m + row, quad, sums[i * TILE_Q + q]);
+            }
+        }
+    }
+}

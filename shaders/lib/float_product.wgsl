@@ -1,0 +1,28 @@
+// What the loops over floats share: which matrices a batch multiplies, sixteen products, and what becomes of a total.
+//
+// rhs lies [matrix][k, padded to 4][quad of columns]: four rows of a quad are what four floats of a row of lhs meet.
+
+@group(0) @binding(2) var<storage, read> rhs: array<vec4<f32>>;
+
+// The matrices of lhs (x) and rhs (y) that a batch reads.
+fn batch_matrices(batch: u32) -> vec2<u32> {
+    var rest = batch;
+    var matrices = vec2<u32>(0u);
+    for (var i = 0u; i < params.dimensions; i += 1u) {       // innermost first
+        let dimension = params.dimension[i];
+        matrices += (rest % dimension.x) * dimension.yz;
+        rest = rest / dimension.x;
+    }
+    return matrices;
+}
+
+fn sixteen_products(x: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {
+    return fma(x.wwww, w3, fma(x.zzzz, w2, fma(x.yyyy, w1, fma(x.xxxx, w0, sums))));
+}
+
+fn store_total(row: u32, quad: u32, total: vec4<f32>) {
+    let column = params.first_column + quad * 4u;
+    let low = vec4<f32>(bitcast<f32>(params.low));
+    let high = vec4<f32>(bitcast<f32>(params.high));
+    store_reals(row, column, min(max(total + load_bias(0u, column), low), high));
+}

@@ -1,0 +1,315 @@
+//! Candidates of `ops::FloatMatmul`: `shaders/float_matmul.wgsl` and `shaders/float_matmul_staged.wgsl` in several tile sizes,
+//! after `shaders/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
+//! `reference/float_matmul.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::matmul::columns_within;
+use super::program::{self, Program};
+use super::tile::{Tile, Way};
+use super::{cast, line_groups, stage};
+use crate::numeric::Format;
+use crate::ops::{FloatMatmul, Operand, Sizes};
+use crate::tensor::TensorType;
+
+parameters! {
+    /// `shaders/params/float_matmul.wgsl`.
+    struct Params {
+        dimension: [[u32; 4]; 6],
+        dimensions: u32,
+        m: u32,
+        n: u32,
+        first_column: u32,
+        k_vecs: u32,
+        slice_vecs: u32,
+        lhs_stride: u32,
+        rhs_quads: u32,
+        experts: u32,
+        bias_stride: u32,
+        output_words: u32,
+        output_quads: u32,
+        tiles_m: u32,
+        tiles_n: u32,
+        tiles: u32,
+        low: u32,
+        high: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/pack_floats.wgsl`.
+    struct PackParams {
+        rows: u32,
+        columns: u32,
+        packed_rows: u32,
+        packed_vecs: u32,
+        input_words: u32,
+        vecs: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+/// Tiles for one row: rhs is read once, by as many invocations as there are.
+const ONE_ROW: [Tile; 3] = [Tile::direct([8, 1], 1, 2), Tile::sliced([8, 32], 1, 1), Tile::direct([32, 1], 1, 1)];
+
+/// Tiles for up to sixteen rows: each float of rhs is read once for several.
+const FEW_ROWS: [Tile; 2] = [Tile::direct([8, 1], 8, 1), Tile::sliced([16, 4], 4, 1)];
+
+/// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
+const MANY_ROWS: [Tile; 4] = [
+    Tile::direct([8, 4], 8, 2),
+    Tile::direct([8, 8], 4, 2),
+    Tile::staged([16, 16], 4, 1, 4),
+    Tile::staged([16, 8], 8, 2, 2),
+];
+
+/// All tiles, the best guess for so many rows first.
+fn tiles(rows: usize) -> Vec<Tile> {
+    match rows {
+        0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
+        2..=16 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+    }
+}
+
+pub(super) fn candidates(op: &FloatMatmul, limits: &Limits) -> Vec<Candidate> {
+    let rows = folded(op).m;
+    Tile::legal(tiles(rows), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
+}
+
+/// All batches as rows of one product, where every batch multiplies the same matrix.
+fn folded(op: &FloatMatmul) -> Sizes {
+    let sizes = op.sizes();
+    let in_order = op.batches().iter().enumerate().all(|(i, &pair)| pair == (i, 0));
+    Sizes { m: if in_order { sizes.m * op.batches().len() } else { sizes.m }, ..sizes }
+}
+
+fn matrices(tensor_type: &TensorType) -> usize {
+    tensor_type.dimensions()[..tensor_type.shape().rank() - 2].iter().product()
+}
+
+/// Where lhs lies in whole vectors along k, it is read as it is.
+fn lhs_as_it_is(op: &FloatMatmul) -> bool {
+    !op.is_lhs_transposed() && op.sizes().k.is_multiple_of(4)
+}
+
+/// Where an rhs that is computed on the device lies in whole vec4s along n, with whole fours along k, so is that.
+fn rhs_as_it_is(op: &FloatMatmul) -> bool {
+    let Sizes { n, k, .. } = op.sizes();
+    let format = op.rhs().tensor_type().format();
+    !op.is_rhs_transposed() && format == Format::Float32 && n.is_multiple_of(4) && k.is_multiple_of(4)
+}
+
+/// What the launches of a candidate bind beside rhs.
+struct Operands {
+    lhs: Resource,
+    /// The format that lhs is read in, and elements of its binding from one row to the next.
+    lhs_format: Format,
+    lhs_stride: usize,
+    bias: Option<Resource>,
+}
+
+fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
+    let label = tile.label(if matches!(tile.way, Way::Staged(_)) { "staged float matmul" } else { "float matmul" });
+    let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    if op.output_type().shape().elements() == 0 {
+        return candidate;
+    }
+    let Sizes { m, n, k } = op.sizes();
+    let k_vecs = k.div_ceil(4);
+    let pack_operand = |candidate: &mut Candidate, operand: Transposable<'_>, input, packed_rows, packed_vecs| {
+        let scratch = Resource::Scratch(candidate.scratch.len());
+        let vecs = matrices(operand.0) * packed_rows * packed_vecs;
+        candidate.scratch.push(vecs * 4);
+        if vecs > 0 {
+            let input = Resource::Input(input);
+            candidate.dispatches.push(pack(operand, input, scratch, [packed_rows, packed_vecs], limits));
+        }
+        scratch
+    };
+    let lhs_format = if lhs_as_it_is(op) { op.lhs().format() } else { Format::Float32 };
+    let lhs = match lhs_as_it_is(op) {
+        true => Resource::Input(0),
+        false => pack_operand(&mut candidate, (op.lhs(), op.is_lhs_transposed(), [m, k]), 0, m, k_vecs),
+    };
+    let constant = |candidate: &mut Candidate, constant| {
+        candidate.constants.push(constant);
+        Resource::Constant(candidate.constants.len() - 1)
+    };
+    let bias = op.bias().map(|bias| match bias {
+        Operand::Constant(_) => constant(&mut candidate, Constant::Tables),
+        Operand::Input(_) => Resource::Input(op.inputs_before_bias()),
+    });
+    let half = lhs_format == Format::Float16;
+    let lhs_stride = if half { stage::row_words(op.lhs()) as usize / 2 } else { k_vecs };
+    let operands = Operands { lhs, lhs_format, lhs_stride, bias };
+    let whole = Part { first: 0, columns: n };
+    match op.rhs() {
+        Operand::Constant(rhs) => {
+            let bytes =
+                |columns: usize| (matrices(rhs.tensor_type()) * k_vecs * columns.next_multiple_of(4)) as u64 * 16;
+            let columns = if bytes(n) <= limits.binding_bytes { n } else { columns_within(limits, bytes(4)) };
+            for first in (0..n).step_by(columns) {
+                let part = Part { first, columns: columns.min(n - first) };
+                let rhs = constant(&mut candidate, Constant::Weights { first, columns: part.columns });
+                candidate.dispatches.push(launch(op, tile, &operands, rhs, part, limits));
+            }
+        }
+        Operand::Input(_) if rhs_as_it_is(op) => {
+            candidate.dispatches.push(launch(op, tile, &operands, Resource::Input(1), whole, limits));
+        }
+        Operand::Input(rhs) => {
+            let operand = (rhs, op.is_rhs_transposed(), [k, n]);
+            let rhs = pack_operand(&mut candidate, operand, 1, k_vecs * 4, n.div_ceil(4));
+            candidate.dispatches.push(launch(op, tile, &operands, rhs, whole, limits));
+        }
+    }
+    candidate
+}
+
+/// An operand, whether it is transposed, and the rows and columns of a matrix of it once it is not.
+type Transposable<'a> = (&'a TensorType, bool, [usize; 2]);
+
+fn pack(
+    (operand, transposed, [rows, columns]): Transposable<'_>,
+    source: Resource,
+    target: Resource,
+    [packed_rows, packed_vecs]: [usize; 2],
+    limits: &Limits,
+) -> Dispatch {
+    let vecs = matrices(operand) * packed_rows * packed_vecs;
+    let params = PackParams {
+        rows: rows as u32,
+        columns: columns as u32,
+        packed_rows: packed_rows as u32,
+        packed_vecs: packed_vecs as u32,
+        input_words: stage::row_words(operand),
+        vecs: vecs as u32,
+        unused_0: 0,
+        unused_1: 0,
+    };
+    let threads = line_groups(limits).next().expect("there is always one");
+    let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
+    let program = cast::link_decode(program, operand.format());
+    let bindings = [Binding::read(1, source), Binding::write(6, target)];
+    Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), limits)
+}
+
+/// Columns that one launch multiplies.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    first: usize,
+    columns: usize,
+}
+
+fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, limits: &Limits) -> Dispatch {
+    let Sizes { m, n, k } = folded(op);
+    let batches = if m == op.sizes().m { op.batches().len() } else { 1 };
+    let output = op.output_type();
+    let half = output.format() == Format::Float16;
+    let output_words = stage::row_words(output);
+    let end = part.first + part.columns;
+    // The last part writes the padding of the row too.
+    let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
+    let output_quads = if end == n { row_quads } else { end as u32 / 4 } - part.first as u32 / 4;
+    let [block_rows, block_columns] = tile.block();
+    let tiles_m = m.div_ceil(block_rows);
+    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
+    let tiles = tiles_m * tiles_n * batches;
+    let k_vecs = k.div_ceil(4);
+    let (low, high) = op.bounds();
+    let mut params = Params {
+        m: m as u32,
+        n: n as u32,
+        first_column: part.first as u32,
+        k_vecs: k_vecs as u32,
+        slice_vecs: k_vecs.div_ceil(tile.slices() as usize) as u32,
+        lhs_stride: operands.lhs_stride as u32,
+        rhs_quads: part.columns.div_ceil(4) as u32,
+        experts: 1,
+        output_words,
+        output_quads,
+        tiles_m: tiles_m as u32,
+        tiles_n: tiles_n as u32,
+        tiles: tiles as u32,
+        low: low.to_bits(),
+        high: high.to_bits(),
+        ..Params::default()
+    };
+    if batches > 1 {
+        (params.dimension, params.dimensions) = strides(op);
+    }
+    let mut program = Program::new(match tile.way {
+        Way::Staged(_) => &program::FLOAT_MATMUL_STAGED,
+        _ => &program::FLOAT_MATMUL,
+    })
+    .with(if operands.lhs_format == Format::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
+    .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
+    .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 })
+    .constant("GROUP_X", tile.group[0])
+    .constant("GROUP_Y", tile.group[1])
+    .constant("TILE_M", tile.rows)
+    .constant("TILE_Q", tile.quads);
+    program = match tile.way {
+        Way::Staged(step) => program.constant("STEP", step),
+        way => program.constant("SLICED", way == Way::Sliced).constant("SLICES", tile.slices()),
+    };
+    let bindings = [
+        Some(Binding::read(1, operands.lhs)),
+        Some(Binding::read(2, rhs)),
+        operands.bias.map(|bias| Binding::read(5, bias)),
+        Some(Binding::write(6, Resource::Output(0))),
+    ];
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+        .operations(2 * batches * m * part.columns * k)
+}
+
+/// For each leading dimension, innermost first: its extent, and how many matrices of lhs and rhs it steps over.
+fn strides(op: &FloatMatmul) -> ([[u32; 4]; 6], u32) {
+    let output = op.output_type().shape();
+    let rank = output.rank();
+    let mut dimension = [[1, 0, 0, 0]; 6];
+    let (mut lhs_stride, mut rhs_stride) = (1, 1);
+    let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride as u32 };
+    for (i, entry) in dimension.iter_mut().enumerate().take(rank - 2) {
+        let axis = rank - 3 - i;
+        let aligned = |t: &TensorType| t.shape().aligned(rank, axis);
+        let (lhs, rhs) = (aligned(op.lhs()), aligned(op.rhs().tensor_type()));
+        *entry = [output.dimensions()[axis] as u32, stride(lhs, lhs_stride), stride(rhs, rhs_stride), 0];
+        lhs_stride *= lhs;
+        rhs_stride *= rhs;
+    }
+    (dimension, rank as u32 - 2)
+}
+
+pub(super) fn constant(op: &FloatMatmul, constant: Constant) -> Option<Vec<u32>> {
+    let Sizes { n, k, .. } = op.sizes();
+    match constant {
+        Constant::Tables => {
+            let Operand::Constant(bias) = op.bias()? else { return None };
+            Some(bias.values::<f32>().ok()?.iter().map(|value| value.to_bits()).collect())
+        }
+        Constant::Weights { first, columns } => {
+            let Operand::Constant(rhs) = op.rhs() else { return None };
+            if first + columns > n {
+                return None;
+            }
+            let (rows, stride) = (k.next_multiple_of(4), columns.next_multiple_of(4));
+            let mut words = vec![0; matrices(rhs.tensor_type()) * rows * stride];
+            let floats = FloatMatmul::floats(rhs);
+            for (i, row) in words.chunks_exact_mut(stride.max(1)).enumerate() {
+                let (matrix, l) = (i / rows, i % rows);
+                if l < k {
+                    for (column, word) in row.iter_mut().enumerate().take(columns) {
+                        *word = floats[op.rhs_index(matrix, l, first + column)].to_bits();
+                    }
+                }
+            }
+            Some(words)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,79 @@
+//! How the loops of products are cut: what a workgroup and an invocation own. Which tiles a kernel offers is in its own file.
+
+use super::dispatch::Limits;
+
+/// What becomes of the second dimension of a workgroup, and where operands are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Further rows, straight from storage.
+    Direct,
+    /// Slices of k, whose totals are added in order through workgroup memory.
+    Sliced,
+    /// Further rows, through workgroup memory: so many vec4s along k at a time.
+    Staged(u32),
+}
+
+/// Invocations of a workgroup along columns and the other way, and the rows and quads of columns that each owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub group: [u32; 2],
+    pub rows: u32,
+    pub quads: u32,
+    pub way: Way,
+}
+
+impl Tile {
+    /// The tile that every device can run.
+    pub(super) const LEAST: Self = Self::direct([1, 1], 1, 1);
+
+    pub(super) const fn direct(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, way: Way::Direct }
+    }
+
+    pub(super) const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, way: Way::Sliced }
+    }
+
+    pub(super) const fn staged(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
+        Self { group, rows, quads, way: Way::Staged(step) }
+    }
+
+    /// Slices of k.
+    pub(super) fn slices(self) -> u32 {
+        if self.way == Way::Sliced { self.group[1] } else { 1 }
+    }
+
+    /// Rows and columns of a workgroup.
+    pub(super) fn block(self) -> [usize; 2] {
+        let rows = self.rows * if self.way == Way::Sliced { 1 } else { self.group[1] };
+        [rows as usize, (self.group[0] * self.quads * 4) as usize]
+    }
+
+    /// Whether a device has the invocations and workgroup memory. A staged vec4 along k is one of each row and column.
+    pub(super) fn is_legal(self, limits: &Limits) -> bool {
+        let threads = self.group[0] * self.group[1];
+        let vecs = match self.way {
+            Way::Direct => 0,
+            Way::Sliced => threads,
+            Way::Staged(step) => (self.block()[0] + self.block()[1]) as u32 * step,
+        };
+        threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
+    }
+
+    /// The kernel's name with the sizes; unique where tiles differ.
+    pub(super) fn label(self, kind: &str) -> String {
+        let ([x, y], Self { rows, quads, .. }) = (self.group, self);
+        let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
+        match self.way {
+            Way::Direct => shape,
+            Way::Sliced => format!("{shape}, k in {y} slices"),
+            Way::Staged(step) => format!("{shape}, {step} vectors staged"),
+        }
+    }
+
+    /// Those of these tiles that a device can run, or the least.
+    pub(super) fn legal(tiles: impl IntoIterator<Item = Self>, limits: &Limits) -> Vec<Self> {
+        let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(limits)).collect();
+        if legal.is_empty() { vec![Self::LEAST] } else { legal }
+    }
+}

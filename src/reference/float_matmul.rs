@@ -1,0 +1,46 @@
+//! The meaning of `ops::FloatMatmul`, and how far from it a device may be. GPU twins: `shaders/float_matmul.wgsl` and
+//! `shaders/float_matmul_staged.wgsl`.
+
+use super::bound::{self, FLUSHED, Sum, UNIT};
+use crate::ops::{FloatMatmul, Operand, Sizes};
+use crate::tensor::Tensor;
+
+pub(super) fn float_matmul(op: &FloatMatmul, inputs: &[&Tensor]) -> Tensor {
+    let (low, high) = op.bounds();
+    let values = sums(op, inputs, |sum| (sum.value as f32).max(low).min(high));
+    bound::reals(op.output_type(), values)
+}
+
+/// For each element the most that a device's result may differ, by the bound that [`FloatMatmul`] documents.
+pub(super) fn tolerance(op: &FloatMatmul, inputs: &[&Tensor]) -> Vec<f32> {
+    sums(op, inputs, |sum| sum.tolerance(op.output_type().format()))
+}
+
+/// What `each` makes of the results, in the order of the output.
+fn sums(op: &FloatMatmul, inputs: &[&Tensor], each: impl Fn(Sum) -> f32) -> Vec<f32> {
+    let Sizes { m, n, k } = op.sizes();
+    let operand = |operand: &Operand, input: usize| match operand {
+        Operand::Constant(tensor) => FloatMatmul::floats(tensor).into_owned(),
+        Operand::Input(_) => FloatMatmul::floats(inputs[input]).into_owned(),
+    };
+    let (lhs, rhs) = (FloatMatmul::floats(inputs[0]), operand(op.rhs(), 1));
+    let bias = op.bias().map(|bias| operand(bias, op.inputs_before_bias()));
+    let mut values = Vec::with_capacity(op.batches().len() * m * n);
+    for &(lhs_matrix, rhs_matrix) in op.batches() {
+        for row in 0..m {
+            for column in 0..n {
+                let (mut value, mut size) = (0.0, 0.0);
+                for l in 0..k {
+                    let x = f64::from(lhs[op.lhs_index(lhs_matrix, row, l)]);
+                    let product = x * f64::from(rhs[op.rhs_index(rhs_matrix, l, column)]);
+                    value += product;
+                    size += product.abs();
+                }
+                value += bias.as_ref().map_or(0.0, |bias| f64::from(bias[column]));
+                let error = (k + 8) as f64 * (UNIT * size + FLUSHED) + UNIT * value.abs() + FLUSHED;
+                values.push(each(Sum { value, error }));
+            }
+        }
+    }
+    values
+}

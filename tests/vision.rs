@@ -1,0 +1,29 @@
+//! Whole vision networks, small ones: every layer that a plan runs, fused as it is, against the reference on the same
+//! inputs. The networks and how they are verified are the example's; single ops are in `equivalence.rs` and `moves.rs`.
+
+mod common;
+#[allow(dead_code, reason = "what times layers and prints them is the example's")]
+#[path = "../examples/vision/network/mod.rs"]
+mod network;
+
+use common::context;
+use lowbit::{Result, Tuner};
+use network::Model;
+
+#[test]
+fn every_layer_equals_the_reference() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    for model in Model::ALL {
+        let network = model.build(Some(&context), 64, [8, 3])?;
+        for tuner in [Tuner::FirstGuess, Tuner::Nth(usize::MAX)] {
+            let verified = network.verify(&context, tuner)?;
+            assert_eq!(verified.submissions, 1, "{model}");
+            assert_eq!(verified.elements.len(), network.layers.len(), "{model}");
+            assert!(verified.elements.iter().all(|&elements| elements > 0), "{model}: {:?}", verified.elements);
+        }
+        // Random weights of a trained network's size: codes are spread, not stuck at an end.
+        let least = network.layers.iter().filter_map(|layer| network.spread(layer)).min();
+        assert!(least.is_some_and(|codes| codes >= 32), "{model}: a layer uses {least:?} codes");
+    }
+    Ok(())
+}
