@@ -1,7 +1,7 @@
 //! What each operator of the set means in terms of this crate's ops: slots and attributes to types, layouts and stages.
 //! The same mapping serves both devices; what it makes is compared in `compare`.
 
-use lowbit::numeric::Multiplier;
+use lowbit::numeric::{Multiplier, PowerRounding};
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
@@ -9,7 +9,7 @@ use lowbit::ops::{
 use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
-use crate::array::{Array, Elements};
+use crate::array::{Array, Elements, small_format};
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
@@ -127,7 +127,7 @@ fn format(dtype: &str) -> Result<Format> {
         "u16" => Ok(Format::Uint16),
         "s16" => Ok(Format::Int16),
         "i32" => Ok(Format::Int32),
-        other => Err(format!("tensors of {other} are not implemented").into()),
+        other => Ok(small_format(other).ok_or_else(|| format!("tensors of {other} are not implemented"))?),
     }
 }
 
@@ -308,7 +308,14 @@ fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
     let x = x.tensor()?;
-    first(device.run(Quantize::new(codes)?.input_format(x.format())?, &[&x])?)
+    let mut op = Quantize::new(codes)?.input_format(x.format())?;
+    if let Some(precision) = case.attribute::<String>("precision")? {
+        op = op.precision(format(&precision)?)?;
+    }
+    if !saturates(case)? {
+        op = op.non_saturating();
+    }
+    first(device.run(op, &[&x])?)
 }
 
 fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
@@ -332,7 +339,22 @@ fn cast_like(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
     let x = case.input(0)?.tensor()?;
-    first(device.run(Cast::new(x.tensor_type().clone(), format(dtype)?)?, &[&x])?)
+    let mut op = Cast::new(x.tensor_type().clone(), format(dtype)?)?;
+    if !saturates(case)? {
+        op = op.non_saturating();
+    }
+    op = op.rounding(match case.attribute::<String>("round_mode")?.as_deref().unwrap_or("up") {
+        "up" => PowerRounding::Up,
+        "down" => PowerRounding::Down,
+        "nearest" => PowerRounding::Nearest,
+        other => return Err(format!("round_mode \"{other}\" is not implemented").into()),
+    });
+    first(device.run(op, &[&x])?)
+}
+
+/// Whether what is beyond a float of 8 bits becomes the greatest.
+fn saturates(case: &Case) -> Result<bool> {
+    Ok(case.attribute::<i64>("saturate")?.unwrap_or(1) != 0)
 }
 
 /// The quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.

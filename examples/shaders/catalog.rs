@@ -4,16 +4,26 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
+use lowbit::numeric::PowerRounding;
 use lowbit::ops::{
     Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, FloatMatmul, Fused, Grid, GridGradient, Matmul,
     Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization,
     Requantize, Requantized, Rule, StageTable, Sum, Table, Windows,
 };
-use lowbit::{Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const SMALL: [Format; 7] = [
+    Format::Float4E2M1,
+    Format::Float6E2M3,
+    Format::Float6E3M2,
+    Format::Float8E4M3Fn,
+    Format::Float8E4M3Fnuz,
+    Format::Float8E5M2,
+    Format::Float8E5M2Fnuz,
+];
 const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// One launch of each distinct program, by name, those of the device probe included.
@@ -161,6 +171,22 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(conv.build()?.into());
     }
     let wide = [Format::Int16, Format::Uint16, Format::Int32];
+    for format in SMALL {
+        let tensor_type = typed(format, &[4, 4], 0)?;
+        for float in FLOATS {
+            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+        }
+    }
+    for granularity in [Granularity::Axis(0), Granularity::Axis(1), Granularity::Blocks { axis: 1, size: 2 }] {
+        let quantization =
+            Quantization::new(granularity, vec![0.5; granularity.parameters(&Shape::new([4, 4])?)?], [0]);
+        for format in [Format::Int8, Format::Float8E4M3Fn] {
+            let tensor_type = TensorType::new(format, [4, 4])?.quantized(quantization.clone())?;
+            ops.push(Quantize::new(tensor_type.clone())?.precision(Format::Float16)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.into());
+        }
+    }
     for format in [&NARROW[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
@@ -191,6 +217,15 @@ fn ops() -> Result<Vec<Op>> {
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
+        }
+    }
+    // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
+    for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
+        for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {
+            ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
+            let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;
+            ops.push(cast.clone().into());
+            ops.push(cast.non_saturating().rounding(PowerRounding::Nearest).into());
         }
     }
     Ok(ops)

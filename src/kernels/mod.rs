@@ -6,6 +6,7 @@ mod cast;
 mod class;
 mod concat;
 mod conv;
+mod convert;
 mod cross_entropy;
 mod dispatch;
 mod dynamic;
@@ -127,7 +128,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
         (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
         (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
-        (Op::Dequantize(op), Constant::Tables) => Some(quantize::dequantize_tables(op)),
+        (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
