@@ -1,6 +1,7 @@
 //! What each operator of the set means in terms of this crate's ops: slots and attributes to types, layouts and stages.
 //! The same mapping serves both devices; what it makes is compared in `compare`.
 
+use lowbit::evaluate::Metrics;
 use lowbit::numeric::{Multiplier, PowerRounding};
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
@@ -45,6 +46,7 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "ObserveHistogramPercentile" | "ObserveHistogramEntropy" => return observer::histogram(case, device),
         "FakeQuantizeSte" | "LsqFakeQuantize" | "FakeQuantMinMax" => return qat::fake_quantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),
+        "Metrics" => return Ok(vec![metrics(case)?]),
         "GgufDequantize" => gguf::dequantize(case, device),
         other => return Err(format!("operator {other} is not implemented").into()),
     };
@@ -134,6 +136,26 @@ fn format(dtype: &str) -> Result<Format> {
 /// Whether an integer attribute is set.
 fn flag(case: &Case, name: &str) -> Result<bool> {
     Ok(case.attribute::<i64>(name)?.unwrap_or(0) != 0)
+}
+
+/// Computed on the CPU whatever the device: they are sums in f64, which no GPU has.
+fn metrics(case: &Case) -> Result<Array> {
+    let (reference, test) = (case.input(0)?, case.input(1)?);
+    let classes = *reference.shape.last().ok_or("metrics compare rows, but there is a scalar")?;
+    let m = Metrics::new(&reference.floats()?, &test.floats()?, classes)?;
+    let order: Vec<String> = case.attribute("order")?.ok_or("the order of the metrics is not said")?;
+    let value = |name: &String| match name.as_str() {
+        "sqnr_db" => Ok(m.sqnr_db),
+        "mse" => Ok(m.mse),
+        "nmse" => Ok(m.nmse),
+        "cosine" => Ok(m.cosine),
+        "max_abs" => Ok(m.max_error),
+        "mean_kl_nats_softmax_rows" => Ok(m.kl),
+        "top1_agreement" => Ok(m.agreement),
+        other => Err(format!("the metric {other} is not implemented").into()),
+    };
+    let values: Vec<f64> = order.iter().map(value).collect::<Result<_>>()?;
+    Ok(Array { shape: vec![values.len()], elements: Elements::F64(values) })
 }
 
 fn matmul_integer(case: &Case, device: &Device) -> Result<Tensor> {

@@ -8,8 +8,8 @@ use lowbit::numeric::PowerRounding;
 use lowbit::ops::{
     Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
     FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, FloatMatmul, Fused, Grid, GridGradient, Matmul,
-    Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pool, Quantize, RangeRule, Requantization,
-    Requantize, Requantized, Rule, StageTable, Sum, Table, Windows,
+    Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize, RangeRule,
+    Requantization, Requantize, Requantized, Reshape, Resize, Rule, Slice, StageTable, Sum, Table, Transpose, Windows,
 };
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType};
 
@@ -155,6 +155,16 @@ fn ops() -> Result<Vec<Op>> {
         for stage in &stages {
             ops.push(Pool::average(image()?, [2, 2]).output(stage.clone()).build()?.into());
         }
+        // Windows that are divided.
+        let large = || typed(lhs, &[1, 32, 32, 4], 0);
+        ops.push(Pool::global_max(large()?).build()?.into());
+        for stage in &stages {
+            ops.push(Pool::global_average(large()?).output(stage.clone()).build()?.into());
+        }
+        for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
+            let image = typed(lhs, size, 0)?;
+            ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
+        }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
         ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
@@ -212,6 +222,16 @@ fn ops() -> Result<Vec<Op>> {
                 ops.extend([biased.build()?.into(), product(true)?.build()?.into()]);
             }
         }
+    }
+    // Elements that move: one by one and in whole rows, by steps and by tables.
+    for format in [Format::Int4, Format::Int8, Format::Int32] {
+        let tensor_type = TensorType::new(format, [2, 4, 4])?;
+        ops.push(Transpose::new(tensor_type.clone(), [0, 2, 1])?.into());
+        ops.push(Transpose::new(tensor_type.clone(), [1, 0, 2])?.into());
+        ops.push(Slice::take(tensor_type.clone(), 2, [0, 2, 1])?.into());
+        ops.push(Pad::new(tensor_type.clone(), [0, 1, 0], [0, 1, 0], PadMode::Zero)?.into());
+        ops.push(Resize::nearest(tensor_type.clone(), [7]).build()?.into());
+        ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
     }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
@@ -281,7 +301,7 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
         let codes = first.outputs()[0].clone();
-        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_)) {
+        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
             continue;
         }
         let stage = Requantization::new(Format::Int8, 1.0, 0)?;

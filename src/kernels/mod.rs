@@ -25,7 +25,10 @@ mod pool;
 pub(crate) mod probe;
 mod program;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
 mod stage;
 mod sum;
 mod table;
@@ -39,6 +42,7 @@ pub use program::Program;
 use std::borrow::Cow;
 
 use crate::ops::{Finish, Op};
+use rearrange::Moves;
 
 /// The ways to run an op on a device with these limits: never empty, best guess first.
 ///
@@ -98,6 +102,11 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
+        Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
+        Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
+        Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
+        Op::Reshape(op) => reshape::candidates(op, limits),
+        Op::Resize(op) => resize::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -130,6 +139,9 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
         (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
+        (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
+        (Op::Pad(op), Constant::Tables) => Some(rearrange::tables(&Moves::pad(op))),
+        (Op::Resize(op), Constant::Tables) => Some(resize::tables(op)),
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
         _ => None,

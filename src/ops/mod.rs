@@ -18,11 +18,16 @@ mod matmul;
 mod observe;
 mod optimize;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod sum;
 mod table;
+mod transpose;
 mod window;
 
 pub(crate) use binary::Binary;
@@ -49,11 +54,18 @@ pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeRule};
 pub use optimize::{Optimize, Rule};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use sum::Sum;
 pub use table::Table;
+pub use transpose::Transpose;
 pub use window::Padding;
 
 use std::any::Any;
@@ -96,6 +108,11 @@ pub enum Op {
     CrossEntropyGradient(CrossEntropyGradient),
     Optimize(Optimize),
     FloatMatmul(FloatMatmul),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -128,6 +145,11 @@ macro_rules! each {
             Op::CrossEntropyGradient($op) => $value,
             Op::Optimize($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -176,6 +198,11 @@ impl Op {
             Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
             Self::Optimize(_) => "optimize",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -223,6 +250,11 @@ impl Op {
             Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
             Self::Optimize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -278,6 +310,11 @@ impl Op {
             Self::FakeQuantize(op) => op.inputs_by_row(),
             Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
             Self::FloatMatmul(op) => op.inputs_by_row(),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -420,8 +457,22 @@ into_op!(
     Sum,
     CrossEntropyGradient,
     Optimize,
-    FloatMatmul
+    FloatMatmul,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

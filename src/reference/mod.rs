@@ -19,11 +19,17 @@ mod matmul;
 mod observe;
 mod optimize;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod sum;
 mod table;
+mod transpose;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -73,6 +79,11 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
         Op::Optimize(op) => optimize::optimize(op, inputs),
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
+        Op::Slice(op) => vec![slice::slice(op, inputs[0])],
+        Op::Pad(op) => vec![pad::pad(op, inputs[0])],
+        Op::Reshape(op) => vec![reshape::reshape(op, inputs[0])],
+        Op::Resize(op) => vec![resize::resize(op, inputs[0])],
     })
 }
 

@@ -347,23 +347,20 @@ impl Tensor {
     /// # Errors
     /// If `order` is not a permutation of the axes.
     pub fn permuted(&self, order: &[usize]) -> Result<Self> {
+        let tensor_type = match self.tensor_type.quantization().map(|q| q.granularity()) {
+            Some(super::Granularity::Blocks { .. }) => self.tensor_type.without_quantization().permuted(order)?,
+            _ => self.tensor_type.permuted(order)?,
+        };
         let dimensions = self.shape();
-        let mut sorted = order.to_vec();
-        sorted.sort_unstable();
-        require!(
-            sorted.iter().copied().eq(0..dimensions.len()),
-            "{order:?} is not an order of the {} axes of {}",
-            dimensions.len(),
-            self.tensor_type
-        );
         let mut strides = vec![1usize; dimensions.len()];
         for i in (1..dimensions.len()).rev() {
             strides[i - 1] = strides[i] * dimensions[i];
         }
-        let new: Vec<usize> = order.iter().map(|&axis| dimensions[axis]).collect();
-        let source: Vec<usize> = (0..self.tensor_type.shape().elements())
+        let new = tensor_type.dimensions();
+        let sources: Vec<Option<usize>> = (0..self.tensor_type.shape().elements())
             .map(|mut rest| {
-                new.iter()
+                let source = new
+                    .iter()
                     .zip(order)
                     .rev()
                     .map(|(&d, &axis)| {
@@ -371,53 +368,34 @@ impl Tensor {
                         rest /= d;
                         i * strides[axis]
                     })
-                    .sum()
+                    .sum();
+                Some(source)
             })
             .collect();
-        fn gather<T: Copy>(values: &[T], source: &[usize]) -> Vec<T> {
-            source.iter().map(|&i| values[i]).collect()
+        Ok(self.gathered(tensor_type, &sources, 0))
+    }
+
+    /// The tensor of this type, of the same format, whose elements are those at these linear indices, and the code `fill`
+    /// (0 in formats without codes) where there is none.
+    pub(crate) fn gathered(&self, tensor_type: TensorType, sources: &[Option<usize>], fill: i32) -> Self {
+        fn gather<T: Copy>(values: &[T], sources: &[Option<usize>], fill: T) -> Vec<T> {
+            sources.iter().map(|source| source.map_or(fill, |i| values[i])).collect()
         }
+        let bits = fill as u32;
         macro_rules! gathered {
-            ($($variant:ident),+) => {
-                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, &source))),+ }
+            ($($variant:ident: $fill:expr),+) => {
+                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, sources, $fill))),+ }
             };
         }
         let values = gathered!(
-            Int2,
-            Uint2,
-            Int4,
-            Uint4,
-            Int8,
-            Uint8,
-            Int16,
-            Uint16,
-            Int32,
-            Float4E2M1,
-            Float6E2M3,
-            Float6E3M2,
-            Float8E4M3Fn,
-            Float8E4M3Fnuz,
-            Float8E5M2,
-            Float8E5M2Fnuz,
-            Float8E8M0,
-            Float16,
-            Float32,
-            Parameters
+            Int2: I2::from_bits(bits), Uint2: U2::from_bits(bits), Int4: I4::from_bits(bits), Uint4: U4::from_bits(bits),
+            Int8: fill as i8, Uint8: fill as u8, Int16: fill as i16, Uint16: fill as u16, Int32: fill,
+            Float4E2M1: E2M1::from_bits(fill as u8), Float6E2M3: E2M3::from_bits(fill as u8),
+            Float6E3M2: E3M2::from_bits(fill as u8), Float8E4M3Fn: E4M3FN::from_bits(fill as u8),
+            Float8E4M3Fnuz: E4M3FNUZ::from_bits(fill as u8), Float8E5M2: E5M2::from_bits(fill as u8),
+            Float8E5M2Fnuz: E5M2FNUZ::from_bits(fill as u8), Float8E8M0: E8M0::from_bits(fill as u8),
+            Float16: f16::ZERO, Float32: 0.0, Parameters: (0.0, 0)
         );
-        let mut tensor_type = TensorType::new(self.format(), new)?;
-        if let Some(q) = self.tensor_type.quantization() {
-            tensor_type = match q.granularity() {
-                super::Granularity::Tensor => tensor_type.quantized(q.clone())?,
-                super::Granularity::Axis(axis) => {
-                    let moved = order.iter().position(|&a| a == axis).expect("order is a permutation");
-                    tensor_type.quantized(q.clone().along(moved))?
-                }
-                super::Granularity::Blocks { .. } => tensor_type,
-            };
-        }
-        if self.tensor_type.has_dynamic_scales() {
-            tensor_type = tensor_type.with_dynamic_scales();
-        }
-        Ok(Self { tensor_type, values })
+        Self { tensor_type, values }
     }
 }
