@@ -7,11 +7,12 @@ mod measure;
 
 use common::Random;
 use criterion::{Criterion, Throughput};
+use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Bins, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply, ObserveHistogram, ObserveRange, Op,
-    Pool, Quantize, RangeRule, Requantization, Requantize, Table,
+    Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
+    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeRule, Requantization, Requantize, Table,
 };
-use lowbit::{Context, Format, Granularity, Quantization, Result, Tensor, TensorType};
+use lowbit::{Context, Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(3);
@@ -37,9 +38,24 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         empty(range(Granularity::Axis(1))?.state())?,
         empty(histogram.state())?,
     ];
-    let cases: [(&str, Op, &[&Tensor]); 16] = [
+    let plain = reals.tensor_type().clone();
+    let small = TensorType::new(Format::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
+    let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
+    let mx = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
+    let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
+    let cases: [(&str, Op, &[&Tensor]); 22] = [
         ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
+        ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
+        ("dequantize e4m3", Dequantize::new(of(&e4m3))?.into(), &[&e4m3]),
+        ("cast to e4m3", Cast::new(plain.clone(), Format::Float8E4M3Fn)?.into(), &[&reals]),
+        (
+            "cast from e4m3",
+            Cast::new(TensorType::new(Format::Float8E4M3Fn, matrix)?, Format::Float32)?.into(),
+            &[&e4m3],
+        ),
+        ("quantize to mxfp4", BlockQuantize::new(plain, mx)?.into(), &[&reals]),
+        ("dequantize mxfp4", BlockDequantize::new(matrix, mx)?.into(), &[&blocks[0], &blocks[1]]),
         ("requantize accumulators", Requantize::new(of(&sums), stage(20.0)?)?.into(), &[&sums]),
         ("requantize codes", Requantize::new(of(&a), stage(0.1)?)?.into(), &[&a]),
         ("dynamic quantize per tensor", dynamic(DynamicGranularity::Tensor)?.into(), &[&reals]),

@@ -310,14 +310,15 @@ fn progress(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style)
 }
 
-/// Each layer in 2, 3, 4 and 8 bits, by itself.
+/// Each layer in 2, 3, 4 and 8 bits, by itself, on the device.
 fn sensitivities(task: &Task, recipe: &Recipe) -> Result<Vec<Sensitivity>> {
     let schemes = [8, 4, 3, 2].map(|bits| WeightScheme { bits, symmetric: bits == 8, ..recipe.weights });
     let weighted = task.model.layers().iter().filter(|layer| layer.is_weighted()).count();
     let bar = progress((weighted * schemes.len()) as u64 + 1);
     let layers = sensitivity(&task.model, &task.calibration, recipe, &schemes, |model| {
         bar.inc(1);
-        model.run(&task.calibration)
+        let runner = Runner::new(task.device(), model.graph(task.calibration.shape()[0])?)?;
+        Ok(runner.run(&[&task.calibration])?.remove(0))
     })?;
     bar.finish_and_clear();
     Ok(layers)

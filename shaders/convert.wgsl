@@ -17,7 +17,11 @@ struct Params {
     units: u32,                // units in all
     low: i32,                  // least and greatest code of an integer format
     high: i32,
+    scale_words: u32,          // words of a row of scales that are a tensor
+    unit: u32,                 // f32 bits of what such scales are multiplied by
     unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 const LANES: u32 = 32u / BITS;

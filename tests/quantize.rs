@@ -10,8 +10,8 @@ use digits::{Digits, float_logits, model};
 use lowbit::evaluate::{Dataset, Device, Metrics, Options, Perturbation, Report, Runner, accuracy, evaluate};
 use lowbit::model::{Architecture, Model};
 use lowbit::ptq::{
-    Activations, Clipping, Method, Observer, QuantizedModel, Recipe, WeightGranularity, equalize, front, greedy,
-    sensitivity, smooth, within_bytes,
+    Activations, Clipping, Method, Observer, QuantizedModel, Recipe, WeightGranularity, WeightScheme, equalize, front,
+    greedy, sensitivity, smooth, within_bytes,
 };
 use lowbit::{Result, Tensor};
 
@@ -110,6 +110,56 @@ fn the_float_digits_are_those_of_another_program() -> Result<()> {
         digits.test.iter().flat_map(|&i| logits.values::<f32>().unwrap()[i * 10..][..10].to_vec()).collect();
     let labels: Vec<usize> = digits.test.iter().map(|&i| labels[i]).collect();
     assert_eq!(accuracy(&test, &labels, 10)?.share, 356.0 / 360.0);
+    Ok(())
+}
+
+/// The graph of floats, on the reference and on the GPU, against the CPU.
+#[test]
+fn float_graphs_are_near_the_model() -> Result<()> {
+    let context = context();
+    for (model, input) in [
+        (random_model(AWKWARD, 10)?, random_input(&random_model(AWKWARD, 10)?, 3, 11)),
+        (model(), Digits::load().take(&[0, 1, 2, 3, 4]).0),
+    ] {
+        let expected = model.run(&input)?;
+        // A larger extent than the input's.
+        let graph = model.graph(input.shape()[0] + 2)?;
+        let mut got = vec![graph.run_reference(&[&input])?.remove(0)];
+        if let Some(context) = &context {
+            got.push(Runner::new(Device::Gpu(context), graph)?.run(&[&input])?.remove(0));
+        }
+        for got in got {
+            assert_eq!(got.shape(), expected.shape());
+            let metrics = Metrics::new(expected.values()?, got.values()?, expected.shape()[1])?;
+            // Each of at most 6 layers is off by about 2⁻²³ · √k, k ≤ 288: −117 dB, and six of them −109.
+            assert!(metrics.sqnr_db > 105.0, "{metrics:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Scales in groups: linear layers multiply by them, convolutions don't.
+#[test]
+fn linear_layers_take_scales_in_groups() -> Result<()> {
+    let model = random_model(AWKWARD, 12)?;
+    let (calibration, input) = (random_input(&model, 30, 13), random_input(&model, 3, 14));
+    let mut recipe = Recipe::best(4);
+    recipe.layers.insert("d".into(), WeightScheme { granularity: WeightGranularity::Group(2), ..recipe.weights });
+    let quantized = recipe.quantize(&model, &calibration)?;
+    assert_eq!(quantized.weights()[3].as_ref().map(|w| w.scales().len()), Some(7 * 3));
+    assert_eq!(QuantizedModel::from_safetensors(&quantized.to_safetensors()?)?, quantized);
+    let graph = quantized.graph(3)?;
+    let expected = graph.run_reference(&[&input])?.remove(0);
+    let simulated = quantized.simulate(&input)?;
+    assert!(Metrics::new(expected.values()?, simulated.values()?, 7)?.sqnr_db > 30.0);
+    if let Some(context) = context() {
+        let got = Runner::new(Device::Gpu(&context), graph)?.run(&[&input])?.remove(0);
+        // The same codes, and five products in f32.
+        assert!(Metrics::new(expected.values()?, got.values()?, 7)?.sqnr_db > 110.0);
+    }
+    recipe.weights.granularity = WeightGranularity::Group(8);
+    let error = recipe.quantize(&model, &calibration)?.graph(3).unwrap_err().to_string();
+    assert!(error.contains("only linear layers have such scales"), "{error}");
     Ok(())
 }
 
@@ -304,10 +354,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     refused("no calibration data", recipe.quantize(&good, &random_input(&good, 0, 1)));
     refused("reads [4, 7, 6, 3]", recipe.quantize(&good, &Tensor::new([4, 6, 7, 3], vec![0.0f32; 504])?));
     refused("NaN", recipe.quantize(&good, &Tensor::new([1, 7, 6, 3], vec![f32::NAN; 126])?));
-    refused(
-        "9 bits",
-        Recipe { weights: lowbit::ptq::WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data),
-    );
+    refused("9 bits", Recipe { weights: WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data));
     refused("strength", Recipe { smooth: Some(1.5), ..recipe.clone() }.quantize(&good, &data));
     let layers = [("z".to_string(), recipe.weights)].into();
     refused("no layer z", Recipe { layers, ..recipe.clone() }.quantize(&good, &data));

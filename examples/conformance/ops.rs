@@ -11,6 +11,7 @@ use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorT
 
 use crate::Result;
 use crate::array::{Array, Elements, small_format};
+use crate::blocks;
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
@@ -45,6 +46,8 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "ObserveMinMax" | "ObserveMovingAverageMinMax" => return observer::range(case, device),
         "ObserveHistogramPercentile" | "ObserveHistogramEntropy" => return observer::histogram(case, device),
         "FakeQuantizeSte" | "LsqFakeQuantize" | "FakeQuantMinMax" => return qat::fake_quantize(case, device),
+        "MxQuantize" => return blocks::mx_quantize(case, device),
+        "Nvfp4Dequantize" => blocks::nvfp4_dequantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),
         "Metrics" => return Ok(vec![metrics(case)?]),
         "GgufDequantize" => gguf::dequantize(case, device),

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
-use lowbit::numeric::PowerRounding;
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Bins, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize,
-    FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv, FloatMatmul, Fused, Grid, GridGradient, Matmul,
-    Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize, RangeRule,
-    Requantization, Requantize, Requantized, Reshape, Resize, Rule, Slice, StageTable, Sum, Table, Transpose, Windows,
+    Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize,
+    DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv,
+    FloatMatmul, Fused, Grid, GridGradient, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op,
+    Optimize, Output, Pad, PadMode, Pool, Quantize, RangeRule, Requantization, Requantize, Requantized, Reshape,
+    Resize, Rule, Slice, StageTable, Sum, Table, Transpose, Unfold, Windows,
 };
-use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType};
+use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
@@ -170,6 +172,9 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
     }
     ops.extend(fused(&ops)?);
+    ops.extend(unfolds()?);
+    ops.extend(transposed()?);
+    ops.extend(linear_convs()?);
     for lhs in CODES {
         // Parameters that the device finds.
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
@@ -239,6 +244,31 @@ fn ops() -> Result<Vec<Op>> {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
     }
+    let mx = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        for float in FLOATS {
+            ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
+            ops.push(BlockDequantize::new([4, 64], format.clone()?)?.output_format(float)?.into());
+        }
+    }
+    // Weights of small floats, in blocks.
+    let real = Tensor::new([4, 64], vec![0.5f32; 256])?;
+    let formats = [Format::Float8E4M3Fn, Format::Float6E3M2, Format::Float6E2M3, Format::Float4E2M1];
+    let mx = formats.map(|element| BlockFormat::mx(element, BlockRounding::Floor));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        let format = format?;
+        let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        ops.push(Embedding::new([4], weights.clone())?.into());
+        // Each part once: every loop with every format would be too many.
+        let lhs = match format.element() {
+            Format::Float8E4M3Fn => TensorType::new(Format::Float32, [4, 64])?,
+            Format::Float6E2M3 => typed(Format::Int8, &[4, 64], 0)?,
+            Format::Float4E2M1 if format.size() == 16 => TensorType::new(Format::Float16, [4, 64])?,
+            _ => continue,
+        };
+        ops.push(Linear::new(lhs, weights).build()?.into());
+    }
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
     for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
         for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {
@@ -275,6 +305,22 @@ fn observers_and_grids() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
+/// Patches in units of every width, and of an image whose zero point the device finds.
+fn unfolds() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels) in
+        [(Format::Int2, 3), (Format::Int4, 3), (Format::Int8, 3), (Format::Float16, 3), (Format::Int8, 4)]
+    {
+        ops.push(Unfold::new(TensorType::new(format, [1, 8, 8, channels])?, [3, 3]).build()?.into());
+    }
+    for channels in [3, 4] {
+        let image = TensorType::new(Format::Uint8, [1, 8, 8, channels])?;
+        ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
+        ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
+    }
+    Ok(ops)
+}
+
 /// What training needs beside grids.
 fn training() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = vec![StageTable::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
@@ -292,6 +338,38 @@ fn training() -> Result<Vec<Op>> {
             let conv = FloatConv::new([1, 8, 8, channels], [channels, 3, 3, channels], Windows::default())?;
             ops.push(conv.pass(pass).into());
         }
+    }
+    Ok(ops)
+}
+
+/// Convolutions with real results, whose parts are those of other ops.
+fn linear_convs() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for groups in [1, 2] {
+        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+        let weights = Weights::build(format, [groups, 4, 27], |_, _, groups, _| {
+            groups.fill(Group::scale(1.0));
+            Ok(())
+        })?;
+        let image = TensorType::new(Format::Float32, [1, 8, 8, 3 * groups])?;
+        ops.push(LinearConv::new(image, weights, [3, 3]).output(Format::Float16).build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Transposed convolutions: direct, by words, in groups and depthwise.
+fn transposed() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels, count, groups) in [
+        (Format::Int8, 3, 4, 1),
+        (Format::Uint4, 3, 4, 1),
+        (Format::Int8, 32, 16, 2),
+        (Format::Int8, 6, 6, 2),
+        (Format::Int8, 4, 4, 4),
+    ] {
+        let filter = weights(format, &[count, 3, 3, channels / groups], 0)?;
+        let conv = Conv::new(typed(Format::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+        ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
 }

@@ -9,7 +9,13 @@ use crate::ops::Cast;
 pub(super) fn candidates(op: &Cast, limits: &Limits) -> Vec<Candidate> {
     let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().format());
     let program = link_encode(program, op.output().format(), op.saturates(), op.power_rounding());
-    let conversion =
-        Conversion { name: "cast", input: op.input().format(), output: op.output(), program, parameters: None };
+    let conversion = Conversion {
+        name: "cast",
+        input: op.input().format(),
+        output: op.output(),
+        program,
+        scales: None,
+        range: None,
+    };
     conversion.candidates(&[], limits)
 }

@@ -5,7 +5,7 @@
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::{granularity, line_groups};
-use crate::numeric::{Format, Minifloat, PowerRounding};
+use crate::numeric::{BlockFormat, Format, Minifloat, PowerRounding};
 use crate::ops::Cast;
 use crate::tensor::{Granularity, TensorType};
 
@@ -21,8 +21,21 @@ parameters! {
         units: u32,
         low: i32,
         high: i32,
+        scale_words: u32,
+        unit: u32,
         unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
     }
+}
+
+/// Where the scales and zero points of elements are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scales {
+    /// In a table of pairs, of this granularity.
+    Table(Resource, Granularity),
+    /// In a tensor of small floats, one per block of a row.
+    Blocks { scales: Resource, format: BlockFormat },
 }
 
 /// What becomes of the elements of a tensor.
@@ -32,8 +45,10 @@ pub(super) struct Conversion<'a> {
     pub output: &'a TensorType,
     /// The loop with the parts for both formats and what happens between.
     pub program: Program,
-    /// Where scales and zero points are, and which elements share them.
-    pub parameters: Option<(Resource, Granularity)>,
+    /// Where scales and zero points are, if there are any.
+    pub scales: Option<Scales>,
+    /// The least and greatest code where they are not those of the output's format.
+    pub range: Option<(i32, i32)>,
 }
 
 impl Conversion<'_> {
@@ -54,16 +69,20 @@ impl Conversion<'_> {
         if elements == 0 {
             return None;
         }
-        let granularity = self.parameters.map_or(Granularity::Tensor, |(_, granularity)| granularity);
+        let (granularity, block, unit_scale) = match self.scales {
+            None => (Granularity::Tensor, None, 1.0),
+            Some(Scales::Table(_, granularity)) => (granularity, None, 1.0),
+            Some(Scales::Blocks { format, .. }) => (Granularity::Tensor, Some(format), format.unit()),
+        };
         // Rows without padding that share all parameters are one.
         let dense = |format: Format| format.row_words(shape.row_length()) * 32 == shape.row_length() * format.bits();
-        let flat = granularity == Granularity::Tensor && dense(input) && dense(output);
+        let flat = granularity == Granularity::Tensor && block.is_none() && dense(input) && dense(output);
         let (rows, n) = if flat { (1, elements) } else { (shape.rows(), shape.row_length()) };
         let unit = 32 / input.bits().min(output.bits()).min(32);
         let (input_words, output_words) = (input.row_words(n), output.row_words(n));
         let row_units = (output_words * (32 / output.bits())).div_ceil(unit);
         let (index_sizes, index_strides) = granularity::strides(granularity, shape);
-        let (low, high) = output.range().unwrap_or_default();
+        let (low, high) = self.range.or(output.range()).unwrap_or_default();
         let params = Params {
             index_sizes,
             index_strides,
@@ -74,21 +93,33 @@ impl Conversion<'_> {
             units: (rows * row_units) as u32,
             low,
             high,
+            scale_words: block.map_or(0, |block| block.scale().row_words(n.div_ceil(block.size())) as u32),
+            unit: unit_scale.to_bits(),
             ..Params::default()
         };
         let program = self.program.clone().constant("GROUP_X", group);
         let program = program.constant("UNIT", unit as u32).constant("ONE_ROW", rows == 1);
-        let program = match self.parameters {
-            None => program.with(&program::PARAMETERS_NONE),
-            Some(_) => program
-                .with(&program::PARAMETERS_TABLE)
-                .constant("ROW_PARAMETERS", index_strides[..3] != [0; 3])
-                .constant("COLUMN_PARAMETERS", index_strides[3] != 0)
-                .constant("COLUMN_BLOCKS", index_strides[3] != 0 && index_sizes[3] != 1),
+        let (program, scales) = match self.scales {
+            None => (program.with(&program::PARAMETERS_NONE), None),
+            Some(Scales::Table(table, _)) => {
+                let program = program
+                    .with(&program::PARAMETERS_TABLE)
+                    .constant("ROW_PARAMETERS", index_strides[..3] != [0; 3])
+                    .constant("COLUMN_PARAMETERS", index_strides[3] != 0)
+                    .constant("COLUMN_BLOCKS", index_strides[3] != 0 && index_sizes[3] != 1);
+                (program, Some(table))
+            }
+            Some(Scales::Blocks { scales, format }) => {
+                let part = match format.scale() {
+                    Format::Float8E8M0 => &program::PARAMETERS_POWER_BLOCKS,
+                    _ => &program::PARAMETERS_FLOAT8_BLOCKS,
+                };
+                (program.with(part).constant("BLOCK", format.size() as u32), Some(scales))
+            }
         };
         let bindings = [
             Some(Binding::read(1, Resource::Input(0))),
-            self.parameters.map(|(parameters, _)| Binding::read(3, parameters)),
+            scales.map(|scales| Binding::read(3, scales)),
             Some(Binding::write(6, Resource::Output(0))),
         ];
         let groups = (rows * row_units).div_ceil(group as usize);

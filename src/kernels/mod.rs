@@ -2,6 +2,7 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod block;
 mod cast;
 mod class;
 mod concat;
@@ -17,10 +18,12 @@ mod float_conv;
 mod float_matmul;
 mod granularity;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod members;
 mod observe;
 mod optimize;
+mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
@@ -33,6 +36,7 @@ mod stage;
 mod sum;
 mod table;
 mod tile;
+mod unfold;
 mod weights;
 
 pub(crate) use class::class;
@@ -101,6 +105,10 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Optimize(op) => optimize::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::Unfold(op) => unfold::candidates(op, limits),
+        Op::LinearConv(op) => linear_conv::candidates(op, limits),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
         Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
@@ -128,6 +136,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let words = match (op, constant) {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            return weights::panels(op.linear().weights(), first, count);
+        }
+        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
+        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),

@@ -2,7 +2,7 @@
 //! and `shaders/convert/dequantize*.wgsl`; int32 codes are dequantized by `shaders/rescale.wgsl` with the stage
 //! `shaders/output/real.wgsl`. The meaning is `reference/quantize.rs`.
 
-use super::convert::{Conversion, link_decode, link_encode};
+use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Candidate, Constant, Dispatch, Limits, Resource};
 use super::granularity;
 use super::program::{self, Program};
@@ -21,8 +21,8 @@ pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candida
     } else {
         program.with(&program::CONVERT_QUANTIZE).constant("BITS", output.bits() as u32)
     };
-    let parameters = Some((Resource::Constant(0), op.granularity()));
-    let conversion = Conversion { name: "quantize", input, output: op.output(), program, parameters };
+    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
+    let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
     conversion.candidates(&[Constant::Parameters], limits)
 }
 
@@ -38,8 +38,8 @@ pub(super) fn launch(
         .with(&program::QUOTIENT_FLOAT32)
         .with(&program::CONVERT_QUANTIZE)
         .constant("BITS", output.format().bits() as u32);
-    let parameters = Some((parameters, granularity));
-    let conversion = Conversion { name: "quantize", input: Format::Float32, output, program, parameters };
+    let scales = Some(Scales::Table(parameters, granularity));
+    let conversion = Conversion { name: "quantize", input: Format::Float32, output, program, scales, range: None };
     conversion.launch(group, limits)
 }
 
@@ -57,8 +57,8 @@ pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Can
         &program::CONVERT_DEQUANTIZE
     });
     let program = link_encode(program, output, true, PowerRounding::default());
-    let parameters = Some((Resource::Constant(0), op.granularity()));
-    let conversion = Conversion { name: "dequantize", input, output: op.output(), program, parameters };
+    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
+    let conversion = Conversion { name: "dequantize", input, output: op.output(), program, scales, range: None };
     conversion.candidates(&[Constant::Parameters], limits)
 }
 

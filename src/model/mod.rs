@@ -1,8 +1,9 @@
 //! Models of float layers, small enough to be quantized, evaluated and trained with what this crate has: an architecture in
-//! JSON with weights in safetensors. What they compute is in `float` (CPU); how they become integers is `ptq`'s.
+//! JSON with weights in safetensors. What they compute is in `float` (CPU) and `graph` (GPU); how they become integers is `ptq`'s.
 
 mod arch;
 mod float;
+mod graph;
 mod layer;
 
 use safetensors::tensor::TensorView;

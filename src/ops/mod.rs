@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod block;
 mod cast;
 mod concat;
 mod conv;
@@ -14,6 +15,7 @@ mod float_conv;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod observe;
 mod optimize;
@@ -28,10 +30,12 @@ mod slice;
 mod sum;
 mod table;
 mod transpose;
+mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
@@ -48,6 +52,7 @@ pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
+pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeRule};
@@ -66,7 +71,9 @@ pub use slice::Slice;
 pub use sum::Sum;
 pub use table::Table;
 pub use transpose::Transpose;
+pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
+pub(crate) use window::Window;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -107,6 +114,10 @@ pub enum Op {
     Sum(Sum),
     CrossEntropyGradient(CrossEntropyGradient),
     Optimize(Optimize),
+    Unfold(Unfold),
+    LinearConv(LinearConv),
+    BlockQuantize(BlockQuantize),
+    BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
     Transpose(Transpose),
     Slice(Slice),
@@ -144,6 +155,10 @@ macro_rules! each {
             Op::Sum($op) => $value,
             Op::CrossEntropyGradient($op) => $value,
             Op::Optimize($op) => $value,
+            Op::Unfold($op) => $value,
+            Op::LinearConv($op) => $value,
+            Op::BlockQuantize($op) => $value,
+            Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
             Op::Transpose($op) => $value,
             Op::Slice($op) => $value,
@@ -172,6 +187,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "matmul",
+            Self::Conv(op) if op.window().transposed => "conv_transpose",
             Self::Conv(_) => "conv",
             Self::Requantize(_) => "requantize",
             Self::Quantize(_) => "quantize",
@@ -197,6 +213,10 @@ impl Op {
             Self::Sum(_) => "sum",
             Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
             Self::Optimize(_) => "optimize",
+            Self::Unfold(_) => "unfold",
+            Self::LinearConv(_) => "linear_conv",
+            Self::BlockQuantize(_) => "block_quantize",
+            Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
             Self::Transpose(_) => "transpose",
             Self::Slice(_) => "slice",
@@ -249,6 +269,10 @@ impl Op {
             Self::Sum(op) => op.resized(inputs)?.into(),
             Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
             Self::Optimize(op) => op.resized(inputs)?.into(),
+            Self::Unfold(op) => op.resized(inputs)?.into(),
+            Self::LinearConv(op) => op.resized(inputs)?.into(),
+            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
+            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
             Self::Transpose(op) => op.resized(inputs)?.into(),
             Self::Slice(op) => op.resized(inputs)?.into(),
@@ -278,7 +302,7 @@ impl Op {
         }
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
             Self::Requantize(_)
             | Self::Quantize(_)
             | Self::Dequantize(_)
@@ -309,6 +333,8 @@ impl Op {
             Self::FakeRequantize(op) => op.inputs_by_row(),
             Self::FakeQuantize(op) => op.inputs_by_row(),
             Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
+            // Blocks lie along the last dimension.
+            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
             Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
             Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
@@ -339,7 +365,7 @@ impl Op {
 
     /// The constant that this op's weights are packed from.
     pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
             description: tensor.tensor_type().to_string(),
             owner: tensor.clone(),
             packing,
@@ -347,14 +373,15 @@ impl Op {
         let of_weights = |weights: &Arc<Weights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
-            packing: 0,
+            packing: Vec::new(),
         };
         match self {
             Self::Matmul(op) => op.weight_identity().map(of_tensor),
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
+            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -416,7 +443,7 @@ pub(crate) struct WeightIdentity {
     /// What they are packed from: the same object makes the same words.
     pub owner: Arc<dyn Any + Send + Sync>,
     /// What else of the op decides how.
-    pub packing: usize,
+    pub packing: Vec<usize>,
     /// Format and dimensions.
     pub description: String,
 }
@@ -457,7 +484,11 @@ into_op!(
     Sum,
     CrossEntropyGradient,
     Optimize,
+    Unfold,
+    LinearConv,
     FloatMatmul,
+    BlockQuantize,
+    BlockDequantize,
     Transpose,
     Slice,
     Pad,

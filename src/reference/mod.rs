@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod block;
 mod bound;
 mod cast;
 mod concat;
@@ -15,6 +16,7 @@ mod float_conv;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod observe;
 mod optimize;
@@ -30,6 +32,7 @@ mod slice;
 mod sum;
 mod table;
 mod transpose;
+mod unfold;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -78,6 +81,10 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Sum(op) => vec![sum::sum(op, inputs[0])],
         Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
         Op::Optimize(op) => optimize::optimize(op, inputs),
+        Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
+        Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
+        Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
+        Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
         Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
         Op::Slice(op) => vec![slice::slice(op, inputs[0])],
@@ -101,6 +108,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
         Op::FakeRequantize(op) => fake_requantize::tolerance(op, inputs),
         Op::Sum(op) => Some(sum::tolerance(op, inputs[0])),
         Op::CrossEntropyGradient(op) => Some(cross_entropy::tolerance(op, inputs)),
+        Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
         Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })
