@@ -9,10 +9,10 @@ use common::Random;
 use criterion::{Criterion, Throughput};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply, Op,
-    Pool, Quantize, Requantization, Requantize, Table,
+    Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
+    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeRule, Requantization, Requantize, Table,
 };
-use lowbit::{Context, Format, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{Context, Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(3);
@@ -30,12 +30,20 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let dynamic = |granularity| DynamicQuantize::new(matrix, Format::Uint8, granularity);
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
     let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
+    let range = |granularity| ObserveRange::new(matrix, granularity, RangeRule::Extremes);
+    let histogram = ObserveHistogram::new(matrix, Granularity::Tensor, Bins::new(2048)?)?;
+    let empty = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
+    let states = [
+        empty(range(Granularity::Tensor)?.state())?,
+        empty(range(Granularity::Axis(1))?.state())?,
+        empty(histogram.state())?,
+    ];
     let plain = reals.tensor_type().clone();
     let small = TensorType::new(Format::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
     let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
     let mx = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
     let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
-    let cases: [(&str, Op, &[&Tensor]); 19] = [
+    let cases: [(&str, Op, &[&Tensor]); 22] = [
         ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
         ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
@@ -52,6 +60,9 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("requantize codes", Requantize::new(of(&a), stage(0.1)?)?.into(), &[&a]),
         ("dynamic quantize per tensor", dynamic(DynamicGranularity::Tensor)?.into(), &[&reals]),
         ("dynamic quantize per row", dynamic(DynamicGranularity::Row)?.into(), &[&reals]),
+        ("observe range per tensor", range(Granularity::Tensor)?.into(), &[&reals, &states[0]]),
+        ("observe range per column", range(Granularity::Axis(1))?.into(), &[&reals, &states[1]]),
+        ("observe histogram", histogram.into(), &[&reals, &states[2]]),
         ("add", add.into(), &[&a, &b]),
         ("multiply", multiply.into(), &[&a, &b]),
         ("average pool 3x3", Pool::average(of(&image), [3, 3]).build()?.into(), &[&image]),

@@ -37,6 +37,8 @@
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | observe ranges and histograms, and make scales of them | [`calibrate`], [`ops::ObserveRange`], [`ops::ObserveHistogram`] |
+//! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::FloatConv`], [`ops::Optimize`] |
 //! | hold a small float model, and run it on the CPU or a GPU | [`model`] |
 //! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
 //! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
@@ -91,6 +93,7 @@
 
 pub use {half, wgpu};
 
+pub mod calibrate;
 mod error;
 pub mod evaluate;
 pub mod gpu;
@@ -105,6 +108,7 @@ mod plan;
 pub mod ptq;
 pub mod reference;
 mod tensor;
+pub mod train;
 mod tune;
 pub mod weights;
 

@@ -17,8 +17,12 @@ mod device;
 mod gguf;
 #[path = "../examples/conformance/matmul_nbits.rs"]
 mod matmul_nbits;
+#[path = "../examples/conformance/observer.rs"]
+mod observer;
 #[path = "../examples/conformance/ops.rs"]
 mod ops;
+#[path = "../examples/conformance/qat.rs"]
+mod qat;
 
 use case::Case;
 use device::Device;

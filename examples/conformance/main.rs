@@ -8,7 +8,9 @@ mod compare;
 mod device;
 mod gguf;
 mod matmul_nbits;
+mod observer;
 mod ops;
+mod qat;
 mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -16,6 +16,7 @@ use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
 use crate::matmul_nbits::matmul_nbits;
+use crate::{observer, qat};
 
 /// The outputs of a case, as this crate computes them.
 pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
@@ -42,6 +43,9 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
         "MatMulNBits" => matmul_nbits(case, device),
+        "ObserveMinMax" | "ObserveMovingAverageMinMax" => return observer::range(case, device),
+        "ObserveHistogramPercentile" | "ObserveHistogramEntropy" => return observer::histogram(case, device),
+        "FakeQuantizeSte" | "LsqFakeQuantize" | "FakeQuantMinMax" => return qat::fake_quantize(case, device),
         "MxQuantize" => return blocks::mx_quantize(case, device),
         "Nvfp4Dequantize" => blocks::nvfp4_dequantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),

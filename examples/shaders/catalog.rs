@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
-    Embedding, FloatMatmul, Fused, Linear, LinearConv, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize,
-    QuantizeWeights, Requantization, Requantize, Reshape, Resize, Slice, Table, Transpose, Unfold,
+    Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize,
+    DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv,
+    FloatMatmul, Fused, Grid, GridGradient, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op,
+    Optimize, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeRule, Requantization, Requantize,
+    Requantized, Reshape, Resize, Slice, StageTable, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
@@ -210,6 +212,8 @@ fn ops() -> Result<Vec<Op>> {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
         }
     }
+    ops.extend(observers_and_grids()?);
+    ops.extend(training()?);
     for lhs in FLOATS {
         for output in FLOATS {
             for m in [1, 8, 64] {
@@ -358,6 +362,30 @@ fn grouped() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
+/// What looks at real numbers, and puts them on a grid.
+fn observers_and_grids() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
+            ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());
+        }
+        for bins in [Bins::new(64)?, Bins::of_width(64, 0.3)?, Bins::new(32_768)?] {
+            ops.push(ObserveHistogram::new([4, 4], granularity, bins)?.into());
+        }
+        for grid in [Grid::Affine, Grid::Step, Grid::Range] {
+            let real = FakeQuantize::new([4, 4], grid, granularity, (0, 15))?;
+            let mut forwards = vec![real.clone()];
+            forwards.extend(real.levels());
+            for forward in forwards {
+                ops.push(FakeQuantizeGradient::new(forward.clone()).into());
+                ops.extend(GridGradient::new(forward.clone(), 1.0).map(Op::from));
+                ops.push(forward.into());
+            }
+        }
+    }
+    Ok(ops)
+}
+
 /// Patches in units of every width, and of an image whose zero point the device finds.
 fn unfolds() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
@@ -370,6 +398,27 @@ fn unfolds() -> Result<Vec<Op>> {
         let image = TensorType::new(Format::Uint8, [1, 8, 8, channels])?;
         ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
         ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
+    }
+    Ok(ops)
+}
+
+/// What training needs beside grids.
+fn training() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = vec![StageTable::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
+    for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+        ops.push(FakeRequantize::new([4, 4], makes, (0, 15))?.into());
+    }
+    for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+        ops.push(Sum::new([4, 4], granularity)?.into());
+    }
+    for rule in [lowbit::ops::Rule::adam(), lowbit::ops::Rule::Sgd { momentum: 0.9 }] {
+        ops.push(Optimize::new([4], rule)?.into());
+    }
+    for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+        for channels in [3, 4] {
+            let conv = FloatConv::new([1, 8, 8, channels], [channels, 3, 3, channels], Windows::default())?;
+            ops.push(conv.pass(pass).into());
+        }
     }
     Ok(ops)
 }

@@ -386,7 +386,7 @@ impl Plan {
     }
 
     /// Records and submits once.
-    pub(super) fn submit(&self, bindings: &Bindings) -> Result<()> {
+    pub(crate) fn submit(&self, bindings: &Bindings) -> Result<()> {
         let mut encoder = self.context.device().create_command_encoder(&Default::default());
         self.record(&mut encoder, bindings)?;
         self.context.scoped(|| self.context.queue().submit([encoder.finish()]))?;

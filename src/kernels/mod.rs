@@ -8,14 +8,21 @@ mod class;
 mod concat;
 mod conv;
 mod convert;
+mod cross_entropy;
 mod dispatch;
 mod dynamic;
 mod embedding;
+mod fake_quantize;
+mod fake_requantize;
+mod float_conv;
 mod float_matmul;
 mod granularity;
 mod linear;
 mod linear_conv;
 mod matmul;
+mod members;
+mod observe;
+mod optimize;
 mod phase;
 mod pool;
 pub(crate) mod probe;
@@ -27,6 +34,7 @@ mod requantize;
 mod reshape;
 mod resize;
 mod stage;
+mod sum;
 mod table;
 mod tile;
 mod unfold;
@@ -85,6 +93,17 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Table(op) => table::candidates(op, limits),
         Op::Cast(op) => cast::candidates(op, limits),
         Op::Concat(op) => concat::candidates(op, limits),
+        Op::ObserveRange(op) => observe::range_candidates(op, limits),
+        Op::ObserveHistogram(op) => observe::histogram_candidates(op, limits),
+        Op::FakeQuantize(op) => fake_quantize::candidates(op, limits),
+        Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, limits),
+        Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, limits),
+        Op::FloatConv(op) => float_conv::candidates(op, limits),
+        Op::StageTable(op) => fake_requantize::table_candidates(op, limits),
+        Op::FakeRequantize(op) => fake_requantize::candidates(op, limits),
+        Op::Sum(op) => sum::candidates(op, limits),
+        Op::CrossEntropyGradient(op) => cross_entropy::candidates(op, limits),
+        Op::Optimize(op) => optimize::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
         Op::QuantizeWeights(op) => quantize_weights::candidates(op, limits),

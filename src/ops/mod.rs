@@ -6,13 +6,19 @@ mod block;
 mod cast;
 mod concat;
 mod conv;
+mod cross_entropy;
 mod dynamic;
 mod embedding;
+mod fake_quantize;
+mod fake_requantize;
+mod float_conv;
 mod float_matmul;
 mod fused;
 mod linear;
 mod linear_conv;
 mod matmul;
+mod observe;
+mod optimize;
 mod output;
 mod pad;
 mod pool;
@@ -22,6 +28,7 @@ mod requantize;
 mod reshape;
 mod resize;
 mod slice;
+mod sum;
 mod table;
 mod transpose;
 mod unfold;
@@ -33,9 +40,14 @@ pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
+pub use cross_entropy::CrossEntropyGradient;
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
+pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
+pub use fake_requantize::{FakeRequantize, Requantized, StageTable};
+pub(crate) use float_conv::four;
+pub use float_conv::{ConvPass, FloatConv, Windows};
 pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
@@ -44,6 +56,8 @@ pub use linear::{Linear, LinearBuilder};
 pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
+pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeRule};
+pub use optimize::{Optimize, Rule};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pad::{Pad, PadMode};
@@ -56,6 +70,7 @@ pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
 pub(crate) use slice::Indices;
 pub use slice::Slice;
+pub use sum::Sum;
 pub use table::Table;
 pub use transpose::Transpose;
 pub use unfold::{Unfold, UnfoldBuilder};
@@ -91,6 +106,17 @@ pub enum Op {
     Linear(Linear),
     Embedding(Embedding),
     QuantizeWeights(QuantizeWeights),
+    ObserveRange(ObserveRange),
+    ObserveHistogram(ObserveHistogram),
+    FakeQuantize(FakeQuantize),
+    FakeQuantizeGradient(FakeQuantizeGradient),
+    GridGradient(GridGradient),
+    FloatConv(FloatConv),
+    StageTable(StageTable),
+    FakeRequantize(FakeRequantize),
+    Sum(Sum),
+    CrossEntropyGradient(CrossEntropyGradient),
+    Optimize(Optimize),
     Unfold(Unfold),
     LinearConv(LinearConv),
     BlockQuantize(BlockQuantize),
@@ -122,6 +148,17 @@ macro_rules! each {
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
             Op::QuantizeWeights($op) => $value,
+            Op::ObserveRange($op) => $value,
+            Op::ObserveHistogram($op) => $value,
+            Op::FakeQuantize($op) => $value,
+            Op::FakeQuantizeGradient($op) => $value,
+            Op::GridGradient($op) => $value,
+            Op::FloatConv($op) => $value,
+            Op::StageTable($op) => $value,
+            Op::FakeRequantize($op) => $value,
+            Op::Sum($op) => $value,
+            Op::CrossEntropyGradient($op) => $value,
+            Op::Optimize($op) => $value,
             Op::Unfold($op) => $value,
             Op::LinearConv($op) => $value,
             Op::BlockQuantize($op) => $value,
@@ -170,6 +207,17 @@ impl Op {
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
             Self::QuantizeWeights(_) => "quantize_weights",
+            Self::ObserveRange(_) => "observe_range",
+            Self::ObserveHistogram(_) => "observe_histogram",
+            Self::FakeQuantize(_) => "fake_quantize",
+            Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
+            Self::GridGradient(_) => "grid_gradient",
+            Self::FloatConv(_) => "float_conv",
+            Self::StageTable(_) => "stage_table",
+            Self::FakeRequantize(_) => "fake_requantize",
+            Self::Sum(_) => "sum",
+            Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
+            Self::Optimize(_) => "optimize",
             Self::Unfold(_) => "unfold",
             Self::LinearConv(_) => "linear_conv",
             Self::BlockQuantize(_) => "block_quantize",
@@ -216,6 +264,17 @@ impl Op {
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
+            Self::ObserveRange(op) => op.resized(inputs)?.into(),
+            Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
+            Self::FakeQuantize(op) => op.resized(inputs)?.into(),
+            Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
+            Self::GridGradient(op) => op.resized(inputs)?.into(),
+            Self::FloatConv(op) => op.resized(inputs)?.into(),
+            Self::StageTable(op) => op.resized(inputs)?.into(),
+            Self::FakeRequantize(op) => op.resized(inputs)?.into(),
+            Self::Sum(op) => op.resized(inputs)?.into(),
+            Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
+            Self::Optimize(op) => op.resized(inputs)?.into(),
             Self::Unfold(op) => op.resized(inputs)?.into(),
             Self::LinearConv(op) => op.resized(inputs)?.into(),
             Self::BlockQuantize(op) => op.resized(inputs)?.into(),
@@ -270,6 +329,17 @@ impl Op {
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
             Self::QuantizeWeights(_) => None,
+            Self::ObserveRange(_)
+            | Self::ObserveHistogram(_)
+            | Self::GridGradient(_)
+            | Self::StageTable(_)
+            | Self::Sum(_)
+            | Self::CrossEntropyGradient(_)
+            | Self::Optimize(_) => None,
+            Self::FloatConv(op) => op.inputs_by_row(),
+            Self::FakeRequantize(op) => op.inputs_by_row(),
+            Self::FakeQuantize(op) => op.inputs_by_row(),
+            Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
             // Blocks lie along the last dimension.
             Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
@@ -411,6 +481,17 @@ into_op!(
     Linear,
     Embedding,
     QuantizeWeights,
+    ObserveRange,
+    ObserveHistogram,
+    FakeQuantize,
+    FakeQuantizeGradient,
+    GridGradient,
+    FloatConv,
+    StageTable,
+    FakeRequantize,
+    Sum,
+    CrossEntropyGradient,
+    Optimize,
     Unfold,
     LinearConv,
     FloatMatmul,

@@ -7,13 +7,19 @@ mod bound;
 mod cast;
 mod concat;
 mod conv;
+mod cross_entropy;
 mod dynamic;
 mod embedding;
+mod fake_quantize;
+mod fake_requantize;
+mod float_conv;
 mod float_matmul;
 mod fused;
 mod linear;
 mod linear_conv;
 mod matmul;
+mod observe;
+mod optimize;
 mod output;
 mod pad;
 mod pool;
@@ -24,6 +30,7 @@ mod requantize;
 mod reshape;
 mod resize;
 mod slice;
+mod sum;
 mod table;
 mod transpose;
 mod unfold;
@@ -65,6 +72,17 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
+        Op::ObserveRange(op) => vec![observe::observe_range(op, inputs)],
+        Op::ObserveHistogram(op) => vec![observe::observe_histogram(op, inputs)],
+        Op::FakeQuantize(op) => vec![fake_quantize::fake_quantize(op, inputs)],
+        Op::FakeQuantizeGradient(op) => vec![fake_quantize::fake_quantize_gradient(op, inputs)],
+        Op::GridGradient(op) => vec![fake_quantize::grid_gradient(op, inputs)],
+        Op::FloatConv(op) => vec![float_conv::float_conv(op, inputs)],
+        Op::StageTable(op) => vec![fake_requantize::stage_table(op, inputs)],
+        Op::FakeRequantize(op) => vec![fake_requantize::fake_requantize(op, inputs)],
+        Op::Sum(op) => vec![sum::sum(op, inputs[0])],
+        Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
+        Op::Optimize(op) => optimize::optimize(op, inputs),
         Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
         Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
         Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
@@ -87,6 +105,11 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::GridGradient(op) => Some(fake_quantize::tolerance(op, inputs)),
+        Op::FloatConv(op) => Some(float_conv::tolerance(op, inputs)),
+        Op::FakeRequantize(op) => fake_requantize::tolerance(op, inputs),
+        Op::Sum(op) => Some(sum::tolerance(op, inputs[0])),
+        Op::CrossEntropyGradient(op) => Some(cross_entropy::tolerance(op, inputs)),
         Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
         Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,

@@ -5,7 +5,7 @@ use crate::error::{Result, require};
 use crate::numeric::Format;
 
 /// Which elements share a scale and a zero point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Granularity {
     /// All elements.
     Tensor,

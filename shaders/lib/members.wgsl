@@ -1,0 +1,31 @@
+// Which elements of a dense tensor belong to a segment (the whole tensor, an index of an axis, a block of an axis), the
+// other way round than lib/parameter_index.wgsl. Written by kernels/members.rs.
+//
+//     element of member m = base(segment) + (m / run) · outer + (m % run) · inner
+//     base(segment)       = (segment / (extent · within)) · a + (segment / within % extent) · b + (segment % within) · c
+//
+// member_counts = (members, members of the last block, run, -), member_strides = (outer, inner, -, -),
+// segment_counts = (extent, within, -, -), segment_strides = (a, b, c, -). Where CONTIGUOUS, the members follow each other.
+
+fn segment_along(segment: u32) -> u32 {
+    return (segment / params.segment_counts.y) % params.segment_counts.x;
+}
+
+fn member_base(segment: u32) -> u32 {
+    let within = params.segment_counts.y;
+    return segment / (params.segment_counts.x * within) * params.segment_strides.x
+        + segment_along(segment) * params.segment_strides.y + segment % within * params.segment_strides.z;
+}
+
+fn member_count(segment: u32) -> u32 {
+    let last = segment_along(segment) + 1u == params.segment_counts.x;
+    return select(params.member_counts.x, params.member_counts.y, last);
+}
+
+fn member_offset(member: u32) -> u32 {
+    if (CONTIGUOUS) {
+        return member;
+    }
+    let run = params.member_counts.z;
+    return member / run * params.member_strides.x + member % run * params.member_strides.y;
+}

@@ -1,0 +1,187 @@
+//! Where a range ends: bounds from a histogram, by the share of numbers they hold, by what is lost of the distribution, or by
+//! the error of the codes. What becomes of the bounds is `scheme`'s.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Histograms, Scheme, seen};
+use crate::error::{Result, require};
+
+/// How bounds are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Clip {
+    /// The least and greatest number.
+    Extremes,
+    /// The lower edges of two bins, within the extremes: the first up to which at least (100 − `percent`) / 200 of the numbers lie,
+    /// and the first beyond which at most as many do (ONNX Runtime's percentile calibration). 99.999 is its default.
+    Percentile {
+        /// The share of numbers to keep, above 0 and at most 100.
+        percent: f64,
+    },
+    /// The same of magnitudes, to either side of zero: ± the lower edge of the first bin beyond which at most (100 − `percent`) / 100
+    /// of them lie.
+    SymmetricPercentile {
+        /// The share of numbers to keep, above 0 and at most 100.
+        percent: f64,
+    },
+    /// The symmetric bounds whose distribution, with what lies beyond added to the outermost bins, loses the least information
+    /// when it is merged into `levels` levels: the least Kullback–Leibler divergence, counts of merged bins being divided among
+    /// the bins that are not empty without a fraction, and empty bins made 10^-4 (ONNX Runtime's entropy calibration, after
+    /// TensorRT's). The bounds stay within the extremes. Its default is 128 levels.
+    Entropy {
+        /// At least 2, and at most as many as the histogram has bins.
+        levels: usize,
+    },
+    /// Of 100 fractions of the extremes, 1 % to 100 %, that with the least Σ (code's number − number)² for codes of the
+    /// scheme, each bin's numbers counted at its middle.
+    LeastError,
+}
+
+impl Clip {
+    /// The bounds for one histogram.
+    pub(super) fn bounds(self, histograms: &Histograms, index: usize, scheme: &Scheme) -> Result<(f32, f32)> {
+        let (min, max) = seen(index, histograms.bounds(index))?;
+        let width = histograms.width(index).unwrap_or(1.0);
+        let counts = histograms.counts(index);
+        let (low, high) = match self {
+            Self::Extremes => (min.into(), max.into()),
+            Self::Percentile { percent } => {
+                let cut = (100.0 - check(percent)?) / 200.0;
+                let edge = |bin: usize| (bin as f64 - counts.len() as f64 / 2.0) * width;
+                (edge(reaches(counts, cut)), edge(leaves(counts, cut)))
+            }
+            Self::SymmetricPercentile { percent } => {
+                let cut = (100.0 - check(percent)?) / 100.0;
+                let half = counts.len() / 2;
+                let folded: Vec<u64> = (0..half).map(|i| counts[half + i] + counts[half - 1 - i]).collect();
+                let edge = leaves(&folded, cut) as f64 * width;
+                (-edge, edge)
+            }
+            Self::Entropy { levels } => {
+                require!(
+                    (2..=counts.len()).contains(&levels),
+                    "the entropy of {levels} levels, but a histogram of {} bins has 2 to that many",
+                    counts.len()
+                );
+                let bins = entropy(occupied(counts, levels), levels);
+                (-(bins as f64) * width, (bins + 1) as f64 * width)
+            }
+            Self::LeastError => least_error(counts, width, (min, max), scheme),
+        };
+        // A distribution on one side of a symmetric percentile may leave nothing of the other.
+        Ok((low.max(min.into()).min(max.into()) as f32, high.min(max.into()).max(min.into()) as f32))
+    }
+}
+
+fn check(percent: f64) -> Result<f64> {
+    require!(percent > 0.0 && percent <= 100.0, "the percentile {percent} is not above 0 and at most 100");
+    Ok(percent)
+}
+
+/// The first bin up to which at least this share of counts lies.
+fn reaches(counts: &[u64], share: f64) -> usize {
+    let least = share * counts.iter().sum::<u64>() as f64;
+    let mut sum = 0u64;
+    let reached = counts.iter().position(|&count| {
+        sum += count;
+        sum as f64 >= least
+    });
+    reached.unwrap_or(counts.len() - 1)
+}
+
+/// The first bin beyond which at most this share of counts lies.
+fn leaves(counts: &[u64], share: f64) -> usize {
+    let mut rest: u64 = counts.iter().sum();
+    let most = share * rest as f64;
+    let left = counts.iter().position(|&count| {
+        rest -= count;
+        rest as f64 <= most
+    });
+    left.unwrap_or(counts.len() - 1)
+}
+
+/// The bins around zero that hold something, as many on either side, and at least half as many as levels.
+fn occupied(counts: &[u64], levels: usize) -> &[u64] {
+    let half = counts.len() / 2;
+    let filled = |i: &usize| counts[half + i] > 0 || counts[half - 1 - i] > 0;
+    let reach = (0..half).rev().find(filled).map_or(0, |i| i + 1).max(levels.div_ceil(2)).min(half);
+    &counts[half - reach..half + reach]
+}
+
+/// How many bins below zero the best bounds lie; there is one more above.
+fn entropy(counts: &[u64], levels: usize) -> usize {
+    let half = counts.len() / 2;
+    let mut before = vec![0u64; counts.len() + 1];
+    for (i, &count) in counts.iter().enumerate() {
+        before[i + 1] = before[i] + count;
+    }
+    let divergence = |reach: usize| {
+        let (start, end) = (half - reach, (half + reach + 1).min(counts.len()));
+        let slice = &counts[start..end];
+        let mut p = slice.to_vec();
+        let last = p.len() - 1;
+        p[0] += before[start];
+        p[last] += before[counts.len()] - before[end];
+        let merged = (slice.len() / levels).max(1);
+        let mut q = vec![0u64; slice.len()];
+        for level in 0..levels {
+            let bins = level * merged..((level + 1) * merged).min(slice.len());
+            let until = if level == levels - 1 { slice.len() } else { bins.end };
+            let filled = p[bins.clone()].iter().filter(|&&count| count > 0).count() as u64;
+            if let Some(each) = slice[bins.start..until].iter().sum::<u64>().checked_div(filled) {
+                q[bins].fill(each);
+            }
+        }
+        match (smooth(&p), smooth(&q)) {
+            (Some(p), Some(q)) => relative_entropy(&p, &q),
+            _ => f64::INFINITY,
+        }
+    };
+    let reaches = levels.div_ceil(2).min(half)..=half;
+    let mut best = (*reaches.start(), f64::INFINITY);
+    for reach in reaches {
+        let found = divergence(reach);
+        if found < best.1 {
+            best = (reach, found);
+        }
+    }
+    // Nothing to choose between: keep all.
+    if best.1.is_finite() { best.0 } else { half }
+}
+
+/// Counts with 10^-4 in the place of zero, taken from the others.
+fn smooth(counts: &[u64]) -> Option<Vec<f64>> {
+    let empty = counts.iter().filter(|&&count| count == 0).count();
+    let filled = counts.len() - empty;
+    let taken = 1e-4 * empty as f64 / filled as f64;
+    (filled > 0 && taken < 1.0)
+        .then(|| counts.iter().map(|&count| if count == 0 { 1e-4 } else { count as f64 - taken }).collect())
+}
+
+fn relative_entropy(p: &[f64], q: &[f64]) -> f64 {
+    let (p_total, q_total): (f64, f64) = (p.iter().sum(), q.iter().sum());
+    p.iter().zip(q).map(|(&p, &q)| p / p_total * ((p / p_total) / (q / q_total)).ln()).sum()
+}
+
+fn least_error(counts: &[u64], width: f64, (min, max): (f32, f32), scheme: &Scheme) -> (f64, f64) {
+    let half = counts.len() as f64 / 2.0;
+    let middle = |i: usize| ((i as f64 + 0.5 - half) * width).clamp(min.into(), max.into());
+    let filled: Vec<(f64, f64)> =
+        counts.iter().enumerate().filter(|(_, c)| **c > 0).map(|(i, &c)| (middle(i), c as f64)).collect();
+    let mut best = (f64::INFINITY, (f64::from(min), f64::from(max)));
+    // From the widest on: of equals the one that clips least.
+    for percent in (1..=100).rev() {
+        let bounds = (f64::from(min) * f64::from(percent) / 100.0, f64::from(max) * f64::from(percent) / 100.0);
+        let (scale, zero_point) = scheme.parameters(bounds.0 as f32, bounds.1 as f32);
+        let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
+        let error = |&(x, count): &(f64, f64)| {
+            let code = ((x / scale).round_ties_even() + zero_point).clamp(scheme.low.into(), scheme.high.into());
+            count * ((code - zero_point) * scale - x).powi(2)
+        };
+        let error: f64 = filled.iter().map(error).sum();
+        if error < best.0 {
+            best = (error, bounds);
+        }
+    }
+    best.1
+}

@@ -1,0 +1,131 @@
+//! Ranges of real tensors, seen batch by batch, and the scales that follow from them. Built on the public API, as a user's
+//! code would be: the observing ops are `ops`', how codes are made of numbers is `numeric`'s.
+//!
+//! | step | with |
+//! |---|---|
+//! | decide what is observed, and how | [`Observer`], [`Calibration::new`] |
+//! | run batches on a device, nothing read back | [`Calibration::on`], [`Calibrator::observe`] |
+//! | or on the CPU reference | [`Calibration::observe_reference`] |
+//! | take what was seen to another process, add it up | [`Observation`] (serde), [`Observation::merge`] |
+//! | choose the bounds: extremes, percentile, entropy, least error | [`Clip`] |
+//! | make scales and zero points of them | [`Scheme`], [`Observation::quantization`] |
+//!
+//! ```
+//! use lowbit::calibrate::{Calibration, Clip, Observer, Scheme};
+//! use lowbit::{Format, Granularity, Graph, Tensor, TensorType};
+//!
+//! // What is observed may be any float32 value of a graph; here it is an input.
+//! let mut graph = Graph::new();
+//! let x = graph.dynamic_input(TensorType::new(Format::Float32, [8, 2])?)?;
+//! let calibration = Calibration::new(&graph, &[(x, Observer::range(Granularity::Tensor))])?;
+//!
+//! let mut seen = calibration.empty();
+//! for batch in [vec![0.0f32, 1.0, 2.0, 12.75], vec![-0.5, 0.0]] {
+//!     let batch = Tensor::new([batch.len() / 2, 2], batch)?;
+//!     calibration.observe_reference(&mut seen, &[&batch])?;
+//! }
+//! let quantization = seen[0].quantization(Clip::Extremes, &Scheme::asymmetric(Format::Uint8)?)?;
+//! assert_eq!((quantization.scales(), quantization.zero_points()), (&[0.05196078f32][..], &[10][..]));
+//! # Ok::<(), lowbit::Error>(())
+//! ```
+
+mod clip;
+mod histograms;
+mod ranges;
+mod scheme;
+mod session;
+
+pub use clip::Clip;
+pub use histograms::Histograms;
+pub use ranges::Ranges;
+pub use scheme::{ScaleRule, Scheme, Ties};
+pub use session::{Calibration, Calibrator, Observer};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, require};
+use crate::tensor::{Granularity, Quantization};
+
+/// What an observer has seen: ranges or histograms. Serializes with serde.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Observation {
+    /// Of [`ops::ObserveRange`](crate::ops::ObserveRange).
+    Ranges(Ranges),
+    /// Of [`ops::ObserveHistogram`](crate::ops::ObserveHistogram).
+    Histograms(Histograms),
+}
+
+impl Observation {
+    /// Takes in what another observer of the same kind has seen: afterwards this one has seen both, exactly as if all batches
+    /// had come here, in whatever order.
+    ///
+    /// # Errors
+    /// If the other is of another kind, granularity or bins, or a moving average, which depends on the order of batches.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        match (self, other) {
+            (Self::Ranges(this), Self::Ranges(other)) => this.merge(other),
+            (Self::Histograms(this), Self::Histograms(other)) => this.merge(other),
+            _ => {
+                require!(false, "ranges and histograms don't merge: observe with the same observer everywhere");
+                Ok(())
+            }
+        }
+    }
+
+    /// Which elements share a range.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        match self {
+            Self::Ranges(ranges) => ranges.granularity(),
+            Self::Histograms(histograms) => histograms.granularity(),
+        }
+    }
+
+    /// How many NaN and infinities were left out.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        match self {
+            Self::Ranges(ranges) => ranges.skipped(),
+            Self::Histograms(histograms) => histograms.skipped(),
+        }
+    }
+
+    /// The bounds of each range.
+    ///
+    /// # Errors
+    /// If a range has seen no finite number, or the clip needs a histogram where there is none.
+    pub fn bounds(&self, clip: Clip, scheme: &Scheme) -> Result<Vec<(f32, f32)>> {
+        match self {
+            Self::Ranges(ranges) => {
+                require!(
+                    matches!(clip, Clip::Extremes),
+                    "{clip:?} needs a histogram, but only ranges were observed: use Observer::histogram"
+                );
+                let bounds = ranges.bounds();
+                bounds.into_iter().enumerate().map(|(i, bounds)| seen(i, bounds)).collect()
+            }
+            Self::Histograms(histograms) => (0..histograms.len()).map(|i| clip.bounds(histograms, i, scheme)).collect(),
+        }
+    }
+
+    /// Scales and zero points for codes of a scheme.
+    ///
+    /// # Errors
+    /// As [`Observation::bounds`].
+    pub fn quantization(&self, clip: Clip, scheme: &Scheme) -> Result<Quantization> {
+        let parameters: Vec<(f32, i32)> =
+            self.bounds(clip, scheme)?.into_iter().map(|(low, high)| scheme.parameters(low, high)).collect();
+        let (scales, zero_points): (Vec<f32>, Vec<i32>) = parameters.into_iter().unzip();
+        Ok(Quantization::new(self.granularity(), scales, zero_points))
+    }
+}
+
+/// Bounds that there are.
+fn seen(index: usize, bounds: Option<(f32, f32)>) -> Result<(f32, f32)> {
+    require!(
+        bounds.is_some(),
+        "range {index} has seen no finite number: observe at least one batch in which it has one"
+    );
+    Ok(bounds.unwrap_or_default())
+}

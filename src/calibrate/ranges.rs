@@ -1,0 +1,155 @@
+//! Ranges as the host sees them: what the words of an `ops::ObserveRange` state say, and how two of them become one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, require};
+use crate::ops::{ObserveRange, RangeRule};
+use crate::tensor::{Granularity, Tensor};
+
+/// Least and greatest number, how many numbers, and how many that were none.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub min: f32,
+    pub max: f32,
+    pub count: u64,
+    pub skipped: u64,
+}
+
+impl Seen {
+    pub(super) fn bounds(&self) -> Option<(f32, f32)> {
+        (self.count > 0).then_some((self.min, self.max))
+    }
+
+    /// From the first words of a state.
+    pub(super) fn read(words: &[i32]) -> Self {
+        let float = |i: usize| f32::from_bits(words[i] as u32);
+        Self { min: float(0), max: float(1), count: wide(&words[2..4]), skipped: wide(&words[4..6]) }
+    }
+
+    pub(super) fn words(&self) -> [i32; 6] {
+        let ([a, b], [c, d]) = (pair(self.count), pair(self.skipped));
+        [self.min.to_bits() as i32, self.max.to_bits() as i32, a, b, c, d]
+    }
+
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let (count, skipped) = (self.count + other.count, self.skipped + other.skipped);
+        let (min, max) = match (self.bounds(), other.bounds()) {
+            (Some(a), Some(b)) => {
+                let less = |x: f32, y: f32| if x.total_cmp(&y).is_le() { (x, y) } else { (y, x) };
+                (less(a.0, b.0).0, less(a.1, b.1).1)
+            }
+            (bounds, others) => bounds.or(others).unwrap_or_default(),
+        };
+        Self { min, max, count, skipped }
+    }
+}
+
+/// A count in two words, low one first.
+pub(super) fn wide(words: &[i32]) -> u64 {
+    u64::from(words[0] as u32) | u64::from(words[1] as u32) << 32
+}
+
+pub(super) fn pair(count: u64) -> [i32; 2] {
+    [count as i32, (count >> 32) as i32]
+}
+
+/// The words of a state of this op.
+pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -> Result<&'a [i32]> {
+    require!(
+        state.format() == expected.format() && state.shape() == expected.dimensions(),
+        "the state is {}, but the op's is {expected}",
+        state.tensor_type()
+    );
+    state.values::<i32>()
+}
+
+/// The ranges of a tensor. Serializes with serde.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranges {
+    granularity: Granularity,
+    rule: RangeRule,
+    ranges: Vec<Seen>,
+}
+
+impl Ranges {
+    /// The ranges that have seen nothing.
+    #[must_use]
+    pub fn empty(op: &ObserveRange) -> Self {
+        let ranges = vec![Seen::default(); op.state().dimensions()[0]];
+        Self { granularity: op.granularity(), rule: op.rule(), ranges }
+    }
+
+    /// What a state of the op says.
+    ///
+    /// # Errors
+    /// If the tensor is not of the state's type.
+    pub fn from_state(op: &ObserveRange, state: &Tensor) -> Result<Self> {
+        let words = state_words(state, op.state())?;
+        let ranges = words.chunks_exact(ObserveRange::WORDS).map(Seen::read).collect();
+        Ok(Self { ranges, ..Self::empty(op) })
+    }
+
+    /// The state that says this, for the op to go on from.
+    ///
+    /// # Errors
+    /// If they are not the op's: another number, granularity or rule.
+    pub fn to_state(&self, op: &ObserveRange) -> Result<Tensor> {
+        self.check(&Self::empty(op))?;
+        let words: Vec<i32> = self.ranges.iter().flat_map(Seen::words).collect();
+        Tensor::new(op.state().dimensions(), words)
+    }
+
+    /// Which elements share a range.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// The bounds of each range; `None` where no finite number was seen.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<Option<(f32, f32)>> {
+        self.ranges.iter().map(Seen::bounds).collect()
+    }
+
+    /// How many finite numbers were seen.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.ranges.iter().map(|range| range.count).sum()
+    }
+
+    /// How many NaN and infinities were left out.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.ranges.iter().map(|range| range.skipped).sum()
+    }
+
+    fn check(&self, other: &Self) -> Result<()> {
+        require!(
+            self.granularity == other.granularity && self.rule == other.rule && self.ranges.len() == other.ranges.len(),
+            "{} ranges by {:?} ({:?}) don't go with {} by {:?} ({:?}): observe with the same observer everywhere",
+            self.ranges.len(),
+            self.granularity,
+            self.rule,
+            other.ranges.len(),
+            other.granularity,
+            other.rule
+        );
+        Ok(())
+    }
+
+    /// Takes in what others have seen: exactly what one pass over all batches gives.
+    ///
+    /// # Errors
+    /// If they are others of another kind, or moving averages, which depend on the order of batches.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        self.check(other)?;
+        require!(
+            self.rule == RangeRule::Extremes,
+            "moving averages depend on the order of batches and don't merge: observe extremes or a histogram"
+        );
+        for (range, other) in self.ranges.iter_mut().zip(&other.ranges) {
+            *range = range.and(other);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! Which scale and zero point a range gets: a scheme as data, because tools disagree on every part of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+
+/// What a scale is made of, for codes `low..=high` and bounds min, max.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ScaleRule {
+    /// `(max − min) / (high − low)`, zero point `round(low − min / scale)`: asymmetric.
+    Span,
+    /// `2 · max(|min|, |max|) / (high − low)`, zero point in the middle of the codes: symmetric. −127 … 127 divides the larger
+    /// magnitude by 127, −128 … 127 by 127.5.
+    Magnitude,
+    /// `max(min / low, max / high)`, zero point 0: symmetric, but all codes of signed formats are used and nothing is clipped.
+    NoClipping,
+}
+
+/// How a zero point is rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Ties {
+    /// To the nearest integer, ties to even (ONNX, PyTorch).
+    Even,
+    /// To the nearest integer, ties away from zero (TensorFlow Lite).
+    Away,
+}
+
+impl Ties {
+    fn round(self, value: f64) -> f64 {
+        match self {
+            Self::Even => value.round_ties_even(),
+            Self::Away => value.round(),
+        }
+    }
+}
+
+/// How codes cover a range of real numbers. Serializes with serde.
+///
+/// | constructor | codes of int8 | scale | as in |
+/// |---|---|---|---|
+/// | [`asymmetric`](Self::asymmetric) | −128 … 127 | (max − min) / 255 | ONNX Runtime |
+/// | [`symmetric`](Self::symmetric) | −127 … 127 | max magnitude / 127 | ONNX Runtime, TensorFlow Lite |
+/// | [`symmetric_full`](Self::symmetric_full) | −128 … 127 | max magnitude / 127.5 | torchao |
+/// | [`no_clipping`](Self::no_clipping) | −128 … 127 | max(−min / 128, max / 127) | torchao |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheme {
+    /// The least code.
+    pub low: i32,
+    /// The greatest code.
+    pub high: i32,
+    /// What the scale is made of.
+    pub scale: ScaleRule,
+    /// Whether the range is first extended to hold zero. Without that a zero point beyond the codes is clamped.
+    pub zero_in_range: bool,
+    /// How the zero point is rounded.
+    pub zero_point: Ties,
+}
+
+impl Scheme {
+    fn of(format: Format, narrow: bool, scale: ScaleRule) -> Result<Self> {
+        let range = format.range().filter(|_| format.bits() <= 16);
+        require!(range.is_some(), "{format} has no quantization scheme: use an integer format of at most 16 bits");
+        let (low, high) = range.unwrap_or_default();
+        let low = if narrow && low < 0 { -high } else { low };
+        Ok(Self { low, high, scale, zero_in_range: true, zero_point: Ties::Even })
+    }
+
+    /// All codes from the least to the greatest number, zero included.
+    ///
+    /// # Errors
+    /// If the format has no integer codes, or of more than 16 bits.
+    pub fn asymmetric(format: Format) -> Result<Self> {
+        Self::of(format, false, ScaleRule::Span)
+    }
+
+    /// As far to either side of zero as the larger magnitude; signed codes without the least one.
+    ///
+    /// # Errors
+    /// As [`Scheme::asymmetric`].
+    pub fn symmetric(format: Format) -> Result<Self> {
+        Self::of(format, true, ScaleRule::Magnitude)
+    }
+
+    /// The same with the least code of signed formats: half a step more is divided among.
+    ///
+    /// # Errors
+    /// As [`Scheme::asymmetric`].
+    pub fn symmetric_full(format: Format) -> Result<Self> {
+        Self::of(format, false, ScaleRule::Magnitude)
+    }
+
+    /// The least symmetric scale that clips nothing, with all codes of a signed format.
+    ///
+    /// # Errors
+    /// As [`Scheme::asymmetric`], or if the format is unsigned.
+    pub fn no_clipping(format: Format) -> Result<Self> {
+        require!(format.is_signed(), "{format} codes have no negative side: use Scheme::asymmetric");
+        Self::of(format, false, ScaleRule::NoClipping)
+    }
+
+    /// Scale and zero point for these bounds, computed in f64 and the scale rounded to f32 once. Where the scale would be below
+    /// the least normal f32, as for a range of zero, it is 1 and the zero point as near to 0 as codes come.
+    ///
+    /// ```
+    /// use lowbit::{Format, calibrate::Scheme};
+    /// assert_eq!(Scheme::asymmetric(Format::Uint8)?.parameters(-1.0, 4.1), (0.02, 50));
+    /// assert_eq!(Scheme::symmetric(Format::Int8)?.parameters(-2.54, 1.0), (0.02, 0));
+    /// assert_eq!(Scheme::symmetric_full(Format::Int8)?.parameters(-2.55, 1.0), (0.02, 0));
+    /// assert_eq!(Scheme::symmetric(Format::Uint8)?.parameters(-2.55, 1.0), (0.02, 128));
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    #[must_use]
+    pub fn parameters(&self, min: f32, max: f32) -> (f32, i32) {
+        let (mut min, mut max) = (f64::from(min), f64::from(max));
+        if self.zero_in_range {
+            (min, max) = (min.min(0.0), max.max(0.0));
+        }
+        let (low, high) = (f64::from(self.low), f64::from(self.high));
+        let scale = match self.scale {
+            ScaleRule::Span => (max - min) / (high - low),
+            ScaleRule::Magnitude => 2.0 * min.abs().max(max.abs()) / (high - low),
+            ScaleRule::NoClipping => (min / low).max(max / high),
+        };
+        let scale = scale.min(f64::from(f32::MAX)) as f32;
+        if !scale.is_normal() {
+            return (1.0, 0.clamp(self.low, self.high));
+        }
+        let zero_point = match self.scale {
+            ScaleRule::Span => self.zero_point.round(low - min / f64::from(scale)),
+            ScaleRule::Magnitude => self.zero_point.round((low + high) / 2.0),
+            ScaleRule::NoClipping => 0.0,
+        };
+        (scale, zero_point.clamp(low, high) as i32)
+    }
+}

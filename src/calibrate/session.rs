@@ -1,0 +1,234 @@
+//! Observing values of a graph over many batches, on a device or on the reference. What the observing ops mean is `ops`'.
+
+use super::{Histograms, Observation, Ranges};
+use crate::error::{Result, require};
+use crate::gpu::{Context, DeviceTensor, Plan};
+use crate::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeRule};
+use crate::plan::{Graph, Value};
+use crate::tensor::{Granularity, Tensor, TensorType};
+use crate::tune::Tuner;
+
+/// What is kept of a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Observer {
+    /// Ranges, as [`ObserveRange`].
+    Range {
+        /// Which elements share one.
+        granularity: Granularity,
+        /// How it takes in another batch.
+        rule: RangeRule,
+    },
+    /// Histograms, as [`ObserveHistogram`].
+    Histogram {
+        /// Which elements share one.
+        granularity: Granularity,
+        /// Its bins.
+        bins: Bins,
+    },
+}
+
+impl Observer {
+    /// The extremes of all batches.
+    #[must_use]
+    pub fn range(granularity: Granularity) -> Self {
+        Self::Range { granularity, rule: RangeRule::Extremes }
+    }
+
+    /// Moving averages of the extremes of each batch.
+    #[must_use]
+    pub fn moving_average(granularity: Granularity, constant: f32) -> Self {
+        Self::Range { granularity, rule: RangeRule::MovingAverage { constant } }
+    }
+
+    /// Histograms.
+    #[must_use]
+    pub fn histogram(granularity: Granularity, bins: Bins) -> Self {
+        Self::Histogram { granularity, bins }
+    }
+
+    /// The op for a value of this type.
+    fn op(self, of: &TensorType) -> Result<Kind> {
+        require!(
+            of.format() == crate::Format::Float32,
+            "{of} was to be observed, but only float32 values are: observe before they are quantized"
+        );
+        Ok(match self {
+            Self::Range { granularity, rule } => Kind::Range(ObserveRange::new(of.dimensions(), granularity, rule)?),
+            Self::Histogram { granularity, bins } => {
+                Kind::Histogram(ObserveHistogram::new(of.dimensions(), granularity, bins)?)
+            }
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Range(ObserveRange),
+    Histogram(ObserveHistogram),
+}
+
+impl Kind {
+    fn op(&self) -> Op {
+        match self {
+            Self::Range(op) => op.clone().into(),
+            Self::Histogram(op) => op.clone().into(),
+        }
+    }
+
+    fn state(&self) -> &TensorType {
+        match self {
+            Self::Range(op) => op.state(),
+            Self::Histogram(op) => op.state(),
+        }
+    }
+
+    fn empty(&self) -> Observation {
+        match self {
+            Self::Range(op) => Observation::Ranges(Ranges::empty(op)),
+            Self::Histogram(op) => Observation::Histograms(Histograms::empty(op)),
+        }
+    }
+
+    fn read(&self, state: &Tensor) -> Result<Observation> {
+        Ok(match self {
+            Self::Range(op) => Observation::Ranges(Ranges::from_state(op, state)?),
+            Self::Histogram(op) => Observation::Histograms(Histograms::from_state(op, state)?),
+        })
+    }
+
+    fn write(&self, observation: &Observation) -> Result<Tensor> {
+        match (self, observation) {
+            (Self::Range(op), Observation::Ranges(ranges)) => ranges.to_state(op),
+            (Self::Histogram(op), Observation::Histograms(histograms)) => histograms.to_state(op),
+            (kind, _) => {
+                require!(false, "{} can't go on from an observation of another kind", kind.op().name());
+                Tensor::new([0], Vec::<i32>::new())
+            }
+        }
+    }
+}
+
+/// A graph whose values are observed: its inputs and outputs, then a state in and out for each observer.
+#[derive(Debug, Clone)]
+pub struct Calibration {
+    graph: Graph,
+    inputs: usize,
+    kinds: Vec<Kind>,
+}
+
+impl Calibration {
+    /// Observes these values of a graph.
+    ///
+    /// # Errors
+    /// If a value is of another graph or not float32, or a granularity doesn't fit it.
+    pub fn new(graph: &Graph, observed: &[(Value, Observer)]) -> Result<Self> {
+        let mut graph = graph.clone();
+        let (inputs, mut kinds) = (graph.input_types().len(), Vec::new());
+        for &(value, observer) in observed {
+            let kind = observer.op(graph.tensor_type(value)?)?;
+            let state = graph.input(kind.state().clone());
+            let next = graph.add(kind.op(), &[value, state])?;
+            graph.output(next);
+            kinds.push(kind);
+        }
+        Ok(Self { graph, inputs, kinds })
+    }
+
+    /// Observations of nothing yet, one per observer.
+    #[must_use]
+    pub fn empty(&self) -> Vec<Observation> {
+        self.kinds.iter().map(Kind::empty).collect()
+    }
+
+    /// Runs a batch on the CPU reference, lets the observations take it in, and returns the graph's own outputs.
+    ///
+    /// # Errors
+    /// If the inputs are not the graph's, or the observations not this calibration's.
+    pub fn observe_reference(&self, observations: &mut [Observation], inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let states = self.states(observations)?;
+        let inputs: Vec<&Tensor> = inputs.iter().copied().chain(&states).collect();
+        let mut outputs = self.graph.run_reference(&inputs)?;
+        let next = outputs.split_off(outputs.len() - self.kinds.len());
+        for ((observation, kind), state) in observations.iter_mut().zip(&self.kinds).zip(&next) {
+            *observation = kind.read(state)?;
+        }
+        Ok(outputs)
+    }
+
+    fn states(&self, observations: &[Observation]) -> Result<Vec<Tensor>> {
+        let (given, expected) = (observations.len(), self.kinds.len());
+        require!(given == expected, "{given} observations were given to {expected} observers");
+        self.kinds.iter().zip(observations).map(|(kind, observation)| kind.write(observation)).collect()
+    }
+
+    /// The same on a device, with nothing seen yet.
+    ///
+    /// # Errors
+    /// If the graph exceeds a limit of the device, or the device fails.
+    pub fn on(&self, context: &Context) -> Result<Calibrator> {
+        self.resume_on(context, &self.empty())
+    }
+
+    /// The same on a device, going on from observations of earlier.
+    ///
+    /// # Errors
+    /// As [`Calibration::on`], or if the observations are not this calibration's.
+    pub fn resume_on(&self, context: &Context, observations: &[Observation]) -> Result<Calibrator> {
+        let plan = context.plan(&self.graph, Tuner::FirstGuess)?;
+        let states = self.states(observations)?;
+        let upload = || states.iter().map(|state| context.upload(state)).collect::<Result<Vec<_>>>();
+        Ok(Calibrator { calibration: self.clone(), plan, now: upload()?, next: upload()? })
+    }
+}
+
+/// A calibration on a device: states stay there, in two sets of buffers that take turns.
+#[derive(Debug)]
+pub struct Calibrator {
+    calibration: Calibration,
+    plan: Plan,
+    now: Vec<DeviceTensor>,
+    next: Vec<DeviceTensor>,
+}
+
+impl Calibrator {
+    /// Runs a batch in one submission and returns the graph's own outputs; nothing is read back, nothing waits.
+    ///
+    /// # Errors
+    /// If the inputs are not the graph's, or the device fails.
+    pub fn observe(&mut self, inputs: &[&DeviceTensor]) -> Result<Vec<DeviceTensor>> {
+        let (given, expected) = (inputs.len(), self.calibration.inputs);
+        require!(given == expected, "{given} inputs were given, but the graph has {expected}");
+        let inputs: Vec<&DeviceTensor> = inputs.iter().copied().chain(&self.now).collect();
+        let context = self.plan.context();
+        let types: Vec<&TensorType> = inputs.iter().map(|tensor| tensor.tensor_type()).collect();
+        let own = self.plan.output_types_for(&types)?;
+        let own = own.into_iter().rev().skip(self.next.len()).rev();
+        let outputs = own.map(|t| DeviceTensor::allocate(context, t)).collect::<Result<Vec<_>>>()?;
+        let bindings = self.plan.bind(&inputs, &outputs.iter().chain(&self.next).collect::<Vec<_>>())?;
+        self.plan.submit(&bindings)?;
+        std::mem::swap(&mut self.now, &mut self.next);
+        Ok(outputs)
+    }
+
+    /// What was seen so far, one observation per observer.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn read(&self) -> Result<Vec<Observation>> {
+        let mut observations = Vec::new();
+        for (kind, state) in self.calibration.kinds.iter().zip(&self.now) {
+            observations.push(kind.read(&self.plan.context().download(state).await?)?);
+        }
+        Ok(observations)
+    }
+
+    /// The same; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Calibrator::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self) -> Result<Vec<Observation>> {
+        pollster::block_on(self.read())
+    }
+}

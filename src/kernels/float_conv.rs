@@ -1,0 +1,132 @@
+//! Candidates of `ops::FloatConv`: `shaders/float_conv.wgsl`, `shaders/float_conv_image.wgsl`, or
+//! `shaders/float_conv_weights.wgsl` with `shaders/float_conv_total.wgsl`. The meaning is `reference/float_conv.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::line_groups;
+use super::program::{self, Program};
+use crate::ops::{ConvPass, FloatConv, four};
+use crate::tensor::TensorType;
+
+parameters! {
+    /// `shaders/params/float_conv.wgsl`.
+    struct Params {
+        image: [u32; 4],
+        weights: [u32; 4],
+        output: [u32; 4],
+        windows: [u32; 4],
+        groups: u32,
+        outputs_per_group: u32,
+        blocks: u32,
+        count: u32,
+        slices: u32,
+        slice: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/float_conv_total.wgsl`.
+    struct TotalParams {
+        slices: u32,
+        count: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+/// Invocations that a device is kept busy with; the gradient of few weights is cut into slices to have them.
+const BUSY: usize = 512;
+
+pub(super) fn candidates(op: &FloatConv, limits: &Limits) -> Vec<Candidate> {
+    // The most channels or outputs that divide what belongs together.
+    let [outputs, _, _, per_group] = four(&op.weights);
+    let outputs_per_group = outputs / op.windows.groups;
+    let inner = if op.pass == ConvPass::Forward { outputs_per_group } else { per_group };
+    let most = |n: usize| if n.is_multiple_of(4) { 4 } else { 1 };
+    let mut tiles = vec![(4, most(inner))];
+    if most(inner) > 1 {
+        tiles.push((1, 1));
+    }
+    let sizes = move |group: u32| tiles.clone().into_iter().map(move |(pixels, block)| (group, pixels, block));
+    line_groups(limits).flat_map(sizes).map(|sizes| candidate(op, sizes, outputs_per_group, limits)).collect()
+}
+
+fn candidate(
+    op: &FloatConv,
+    (group, pixels, block): (u32, usize, usize),
+    outputs_per_group: usize,
+    limits: &Limits,
+) -> Candidate {
+    let words = |of: &TensorType| four(of).map(|n| n as u32);
+    let (image, weights, output) = (four(&op.image), four(&op.weights), four(&op.output));
+    let [top, left, ..] = op.windows.padding;
+    let params = Params {
+        image: words(&op.image),
+        weights: words(&op.weights),
+        output: words(&op.output),
+        windows: [op.windows.stride[0], op.windows.stride[1], top, left].map(|n| n as u32),
+        groups: op.windows.groups as u32,
+        outputs_per_group: outputs_per_group as u32,
+        ..Params::default()
+    };
+    let operations = 2 * op.output.shape().elements() * weights[1] * weights[2] * weights[3];
+    let launch = |main, params: &Params, b: [Binding; 3], constants: &[(&'static str, usize)]| {
+        let program =
+            constants.iter().fold(Program::new(main).constant("GROUP_X", group), |program, &(name, value)| {
+                program.constant(name, value as u32)
+            });
+        let groups = (params.count as usize).div_ceil(group as usize);
+        Dispatch::new(program, params, Params::FIELDS, b, groups, limits).operations(operations)
+    };
+    let read = |slot, input| Binding::read(slot, Resource::Input(input));
+    let (name, dispatches, scratch) = match op.pass {
+        ConvPass::Forward | ConvPass::ImageGradient => {
+            let forward = op.pass == ConvPass::Forward;
+            let [rows, columns] = if forward {
+                [output[..3].iter().product(), output[3]]
+            } else {
+                [image[..3].iter().product(), image[3]]
+            };
+            let blocks = columns / block;
+            let count = rows.div_ceil(pixels) * blocks;
+            let params = Params { blocks: blocks as u32, count: count as u32, ..params };
+            let main = if forward { &program::FLOAT_CONV } else { &program::FLOAT_CONV_IMAGE };
+            let bindings = [read(1, 0), read(2, 1), Binding::write(6, Resource::Output(0))];
+            let launch = launch(main, &params, bindings, &[("PIXELS", pixels), ("BLOCK", block)]);
+            let name = if forward { "float conv" } else { "float conv, image gradient" };
+            (name, if count == 0 { vec![] } else { vec![launch] }, vec![])
+        }
+        ConvPass::WeightGradient => {
+            let elements = op.weights.shape().elements();
+            // As many outputs as there are pixels in the other passes.
+            let band = if block > 1 && outputs_per_group.is_multiple_of(pixels) { pixels } else { 1 };
+            let tiles = elements / block / band;
+            let rows = op.terms();
+            let slices = BUSY.div_ceil(tiles.max(1)).clamp(1, rows.div_ceil(64).max(1)).max(rows.div_ceil(16_384));
+            let slice = rows.div_ceil(slices).max(1);
+            let params = Params {
+                blocks: (weights[3] / block) as u32,
+                count: (tiles * slices) as u32,
+                slices: slices as u32,
+                slice: slice as u32,
+                ..params
+            };
+            let bindings = [read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))];
+            let sums = launch(&program::FLOAT_CONV_WEIGHTS, &params, bindings, &[("OUTPUTS", band), ("BLOCK", block)]);
+            let total = TotalParams { slices: slices as u32, count: elements as u32, ..TotalParams::default() };
+            let bindings = [Binding::read(1, Resource::Scratch(0)), read(2, 2), Binding::write(6, Resource::Output(0))];
+            let program = Program::new(&program::FLOAT_CONV_TOTAL).constant("GROUP_X", group);
+            let groups = elements.div_ceil(group as usize);
+            let total = Dispatch::new(program, &total, TotalParams::FIELDS, bindings, groups, limits);
+            let launches = if elements == 0 { vec![] } else { vec![sums, total] };
+            ("float conv, weight gradient", launches, vec![elements * slices])
+        }
+    };
+    Candidate {
+        label: format!("{name}, tiles of {pixels} x {block}, groups of {group}"),
+        dispatches,
+        constants: Vec::new(),
+        scratch,
+    }
+}

@@ -1,0 +1,222 @@
+//! Candidates of `ops::ObserveRange` (`shaders/observe_range.wgsl`, `observe_fold.wgsl`) and `ops::ObserveHistogram`
+//! (`observe_range.wgsl`, `observe_level.wgsl`, `observe_count.wgsl`, `observe_rebin.wgsl`). The meaning is
+//! `reference/observe.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::line_groups;
+use super::members::Members;
+use super::program::{self, Part, Program};
+use crate::ops::{ObserveHistogram, ObserveRange, RangeRule};
+
+parameters! {
+    /// `shaders/observe_range.wgsl`.
+    struct RangeParams {
+        member_counts: [u32; 4],
+        member_strides: [u32; 4],
+        segment_counts: [u32; 4],
+        segment_strides: [u32; 4],
+        chunk: u32,
+        chunks: u32,
+        partials: u32,
+        unused_0: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/observe_fold.wgsl`.
+    struct FoldParams {
+        chunks: u32,
+        segments: u32,
+        constant: u32,
+        unused_0: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/observe_level.wgsl`.
+    struct LevelParams {
+        chunks: u32,
+        segments: u32,
+        width: u32,
+        least_level: i32,
+        words: u32,
+        bins: u32,
+        start: i32,
+        unused_0: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/observe_count.wgsl`.
+    struct CountParams {
+        member_counts: [u32; 4],
+        member_strides: [u32; 4],
+        segment_counts: [u32; 4],
+        segment_strides: [u32; 4],
+        chunk: u32,
+        chunks: u32,
+        partials: u32,
+        width: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/observe_rebin.wgsl`.
+    struct RebinParams {
+        bins: u32,
+        pairs: u32,
+        count: u32,
+        unused_0: u32,
+    }
+}
+
+/// Members that one workgroup looks at.
+const CHUNK: usize = 8192;
+
+/// The first launch of both: what each chunk of each segment shows.
+fn partial(members: &Members, chunks: usize, group: u32, limits: &Limits) -> Dispatch {
+    let partials = members.segments * chunks;
+    let params = RangeParams {
+        member_counts: members.member_counts,
+        member_strides: members.member_strides,
+        segment_counts: members.segment_counts,
+        segment_strides: members.segment_strides,
+        chunk: CHUNK as u32,
+        chunks: chunks as u32,
+        partials: partials as u32,
+        unused_0: 0,
+    };
+    let program =
+        Program::new(&program::OBSERVE_RANGE).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
+    let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
+    Dispatch::new(program, &params, RangeParams::FIELDS, bindings, partials, limits)
+        .operations(members.segments * members.longest)
+}
+
+pub(super) fn range_candidates(op: &ObserveRange, limits: &Limits) -> Vec<Candidate> {
+    let members = Members::new(op.granularity(), op.input().shape());
+    let chunks = members.longest.div_ceil(CHUNK).max(1);
+    let candidate = |group: u32| {
+        let constant = match op.rule() {
+            RangeRule::Extremes => None,
+            RangeRule::MovingAverage { constant } => Some(constant),
+        };
+        let params = FoldParams {
+            chunks: chunks as u32,
+            segments: members.segments as u32,
+            constant: constant.unwrap_or(0.0).to_bits(),
+            unused_0: 0,
+        };
+        let program =
+            Program::new(&program::OBSERVE_FOLD).constant("GROUP_X", group).constant("MOVING", constant.is_some());
+        let bindings = [
+            Binding::read(1, Resource::Scratch(0)),
+            Binding::read(2, Resource::Input(1)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        let fold = Dispatch::new(program, &params, FoldParams::FIELDS, bindings, members.segments, limits);
+        let launches = vec![partial(&members, chunks, group, limits), fold];
+        Candidate {
+            label: format!("observe range, groups of {group}"),
+            dispatches: if members.segments == 0 { Vec::new() } else { launches },
+            constants: Vec::new(),
+            scratch: vec![members.segments * chunks * 4],
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}
+
+pub(super) fn histogram_candidates(op: &ObserveHistogram, limits: &Limits) -> Vec<Candidate> {
+    let bins = op.bins();
+    let fits = bins.bins() as u32 * 4 + 4096 <= limits.workgroup_bytes;
+    let local = fits.then_some(("in workgroup memory", &program::COUNT_LOCAL));
+    let ways = local.into_iter().chain([("in memory", &program::COUNT_DIRECT)]);
+    ways.flat_map(|way| line_groups(limits).map(move |group| histogram(op, way, group, limits))).collect()
+}
+
+fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limits: &Limits) -> Candidate {
+    let (bins, words) = (op.bins(), op.state().dimensions()[1]);
+    let members = Members::new(op.granularity(), op.input().shape());
+    let segments = members.segments;
+    let power_of_two = bins.width().to_bits().trailing_zeros() >= 23;
+    let chunks = members.longest.div_ceil(CHUNK).max(1);
+    let exponent = (bins.width().to_bits() >> 23) as i32 - 127;
+    let params = LevelParams {
+        chunks: chunks as u32,
+        segments: segments as u32,
+        width: bins.width().to_bits(),
+        least_level: bins.least_level,
+        words: words as u32,
+        bins: bins.bins() as u32,
+        // A quotient of at least 2^(log2 (bins / 2) + 1) has no bin.
+        start: exponent + (bins.bins() / 2).ilog2() as i32 + 3,
+        unused_0: 0,
+    };
+    let program = |main| Program::new(main).constant("GROUP_X", group);
+    let level = Dispatch::new(
+        program(&program::OBSERVE_LEVEL).constant("POWER_OF_TWO", power_of_two),
+        &params,
+        LevelParams::FIELDS,
+        [
+            Binding::read(1, Resource::Scratch(0)),
+            Binding::read(2, Resource::Input(1)),
+            Binding::write(6, Resource::Scratch(1)),
+            Binding::write(7, Resource::Scratch(2)),
+        ],
+        segments,
+        limits,
+    );
+    // Bins of a workgroup are added up in memory once per chunk.
+    let chunk = CHUNK.max(4 * bins.bins());
+    let counted = members.longest.div_ceil(chunk).max(1);
+    let params = CountParams {
+        member_counts: members.member_counts,
+        member_strides: members.member_strides,
+        segment_counts: members.segment_counts,
+        segment_strides: members.segment_strides,
+        chunk: chunk as u32,
+        chunks: counted as u32,
+        partials: (segments * counted) as u32,
+        width: bins.width().to_bits(),
+    };
+    let count = Dispatch::new(
+        program(&program::OBSERVE_COUNT)
+            .with(way.1)
+            .constant("POWER_OF_TWO", power_of_two)
+            .constant("CONTIGUOUS", members.contiguous)
+            .constant("BINS", bins.bins() as u32),
+        &params,
+        CountParams::FIELDS,
+        [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(2, Resource::Scratch(1)),
+            Binding::write(6, Resource::Scratch(2)),
+        ],
+        segments * counted,
+        limits,
+    )
+    .operations(segments * members.longest);
+    let pairs = words / 2;
+    let params =
+        RebinParams { bins: bins.bins() as u32, pairs: pairs as u32, count: (segments * pairs) as u32, unused_0: 0 };
+    let rebin = Dispatch::new(
+        program(&program::OBSERVE_REBIN),
+        &params,
+        RebinParams::FIELDS,
+        [
+            Binding::read(1, Resource::Input(1)),
+            Binding::read(2, Resource::Scratch(1)),
+            Binding::read(3, Resource::Scratch(2)),
+            Binding::write(6, Resource::Output(0)),
+        ],
+        (segments * pairs).div_ceil(group as usize),
+        limits,
+    );
+    let launches = vec![partial(&members, chunks, group, limits), level, count, rebin];
+    Candidate {
+        label: format!("observe histogram, counted {}, groups of {group}", way.0),
+        dispatches: if segments == 0 { Vec::new() } else { launches },
+        constants: Vec::new(),
+        scratch: vec![segments * chunks * 4, segments * ObserveHistogram::HEADER, segments * bins.bins()],
+    }
+}

@@ -1,0 +1,68 @@
+//! Candidates of `ops::Optimize`: `shaders/moments.wgsl`, then `shaders/optimize.wgsl`. The meaning is
+//! `reference/optimize.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::line_groups;
+use super::program::{self, Program};
+use crate::ops::{Optimize, Rule};
+
+parameters! {
+    /// `shaders/moments.wgsl`.
+    struct MomentsParams {
+        constants: [u32; 4],
+        elements: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/optimize.wgsl`.
+    struct Params {
+        elements: u32,
+        epsilon: u32,
+        least: u32,
+        unused_0: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
+    let elements = op.parameters.shape().elements();
+    let (adam, constants, epsilon) = match op.rule {
+        Rule::Sgd { momentum } => (false, [momentum, 0.0, 0.0, 0.0], 0.0),
+        Rule::Adam { beta1, beta2, epsilon } => (true, [beta1, 1.0 - beta1, beta2, 1.0 - beta2], epsilon),
+    };
+    let moments =
+        MomentsParams { constants: constants.map(f32::to_bits), elements: elements as u32, ..MomentsParams::default() };
+    let params =
+        Params { elements: elements as u32, epsilon: epsilon.to_bits(), least: op.least.to_bits(), unused_0: 0 };
+    let candidate = |group: u32| {
+        let program = |main| Program::new(main).constant("GROUP_X", group).constant("ADAM", adam);
+        let groups = elements.div_ceil(group as usize);
+        let read = |slot, input| Binding::read(slot, Resource::Input(input));
+        let memory = Dispatch::new(
+            program(&program::MOMENTS),
+            &moments,
+            MomentsParams::FIELDS,
+            [read(1, 1), read(2, 2), Binding::write(6, Resource::Output(1))],
+            groups,
+            limits,
+        );
+        let step = Dispatch::new(
+            program(&program::OPTIMIZE),
+            &params,
+            Params::FIELDS,
+            [read(1, 0), Binding::read(2, Resource::Output(1)), read(3, 3), Binding::write(6, Resource::Output(0))],
+            groups,
+            limits,
+        );
+        Candidate {
+            label: format!("optimize, groups of {group}"),
+            dispatches: if elements == 0 { Vec::new() } else { vec![memory, step] },
+            constants: Vec::new(),
+            scratch: Vec::new(),
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}

@@ -1,0 +1,57 @@
+//! Candidates of `ops::Sum`: `shaders/sum.wgsl`, then `shaders/sum_partials.wgsl`. The meaning is `reference/sum.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::fake_quantize::total;
+use super::line_groups;
+use super::members::Members;
+use super::program::{self, Program};
+use crate::ops::Sum;
+
+parameters! {
+    /// `shaders/sum.wgsl`.
+    struct Params {
+        member_counts: [u32; 4],
+        member_strides: [u32; 4],
+        segment_counts: [u32; 4],
+        segment_strides: [u32; 4],
+        chunk: u32,
+        chunks: u32,
+        partials: u32,
+        unused_0: u32,
+    }
+}
+
+/// Members that one workgroup adds up.
+const CHUNK: usize = 8192;
+
+pub(super) fn candidates(op: &Sum, limits: &Limits) -> Vec<Candidate> {
+    let members = Members::new(op.granularity, op.input.shape());
+    let chunks = members.longest.div_ceil(CHUNK).max(1);
+    let partials = members.segments * chunks;
+    let candidate = |group: u32| {
+        let params = Params {
+            member_counts: members.member_counts,
+            member_strides: members.member_strides,
+            segment_counts: members.segment_counts,
+            segment_strides: members.segment_strides,
+            chunk: CHUNK as u32,
+            chunks: chunks as u32,
+            partials: partials as u32,
+            unused_0: 0,
+        };
+        let program = Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
+        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
+        let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, limits)
+            .operations(members.segments * members.longest);
+        Candidate {
+            label: format!("sum, groups of {group}"),
+            dispatches: match members.segments {
+                0 => Vec::new(),
+                segments => vec![sums, total(chunks, segments, 1, 1.0, group, limits)],
+            },
+            constants: Vec::new(),
+            scratch: vec![partials * 2],
+        }
+    };
+    line_groups(limits).map(candidate).collect()
+}

@@ -1,0 +1,224 @@
+//! Quantization that stays in float32, for training: what a grid of codes makes of real numbers, and what of a gradient
+//! passes through it. The meaning is `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, TensorType};
+
+/// What a grid is described by, and with it which gradients it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Grid {
+    /// Scale `s` and zero point `z` ([`Format::Parameters`], one per range):
+    /// `y = (clamp(round_ties_even(x / s) + z) − z) · s`. A gradient passes where the rounded code, before it is clamped, lies
+    /// in the range (straight-through with a clip mask; torch fake_quantize).
+    Affine,
+    /// A step size `s` that is learned (float32, one per range): `y = clamp(round_ties_even(x / s)) · s`. A gradient passes
+    /// where `low < x / s < high`, and the step's own is
+    /// `g · Σ dy · (low where x / s ≤ low, high where x / s ≥ high, else round_ties_even(x / s) − x / s)` (LSQ,
+    /// arXiv 1902.08153).
+    Step,
+    /// Least and greatest number (float32 pairs, one per range), nudged so that zero is on the grid. A gradient passes
+    /// between the nudged bounds, and that of each bound is the sum of what doesn't pass beyond it (TensorFlow
+    /// fake_quant_with_min_max_vars, whose sequence of f32 operations this is).
+    Range,
+}
+
+/// float32 numbers on the grid of a quantization: inputs the numbers and the grid's parameters, which both lie on the device.
+///
+/// Every step is one f32 operation, the same bits on every device. NaN becomes the least code, infinities saturate. Scales
+/// and steps are taken on trust as positive normal numbers; ranges as `min < max`.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, Grid}, reference};
+/// let x = Tensor::new([5], vec![0.24f32, 0.26, -3.0, 9.0, 0.75])?;
+/// let step = Tensor::new([1], vec![0.5f32])?;
+/// let op = FakeQuantize::new([5], Grid::Step, Granularity::Tensor, (-4, 3))?;
+/// assert_eq!(reference::run(&op.clone().into(), &[&x, &step])?[0].values::<f32>()?, [0.0, 0.5, -2.0, 1.5, 1.0]);
+/// let levels = reference::run(&op.levels()?.into(), &[&x, &step])?;
+/// assert_eq!(levels[0].values::<f32>()?, [0.0, 1.0, -4.0, 3.0, 2.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FakeQuantize {
+    pub(crate) input: TensorType,
+    pub(crate) parameters: TensorType,
+    pub(crate) grid: Grid,
+    pub(crate) granularity: Granularity,
+    pub(crate) low: i32,
+    pub(crate) high: i32,
+    pub(crate) levels: bool,
+}
+
+impl FakeQuantize {
+    /// A grid of codes `low..=high` for float32 tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If the granularity doesn't fit the dimensions, or codes are none or too many (beyond 16 bits).
+    pub fn new(
+        dimensions: impl Into<Vec<usize>>,
+        grid: Grid,
+        granularity: Granularity,
+        (low, high): (i32, i32),
+    ) -> Result<Self> {
+        let input = TensorType::new(Format::Float32, dimensions)?;
+        require!(
+            low < high && low >= -32_768 && high <= 65_535,
+            "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
+        );
+        let ranges = granularity.parameters(input.shape())?;
+        let parameters = match grid {
+            Grid::Affine => TensorType::new(Format::Parameters, [ranges])?,
+            Grid::Step => TensorType::new(Format::Float32, [ranges])?,
+            Grid::Range => TensorType::new(Format::Float32, [ranges, 2])?,
+        };
+        Ok(Self { input, parameters, grid, granularity, low, high, levels: false })
+    }
+
+    /// The same, but the output is the codes minus the zero point as float32, without the scale: products and sums of such
+    /// whole numbers are exact below 2^24.
+    ///
+    /// # Errors
+    /// If the grid is a [`Grid::Range`], whose numbers are no multiples of a step.
+    pub fn levels(mut self) -> Result<Self> {
+        require!(self.grid != Grid::Range, "a grid between two bounds has no levels: use Grid::Affine or Grid::Step");
+        self.levels = true;
+        Ok(self)
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.grid, self.granularity, (self.low, self.high))?;
+        require!(
+            resized.parameters == self.parameters,
+            "{} needs {} parameters, but the op was made for {}: the granularity must not depend on the first dimension where \
+             its extent changes",
+            resized.input,
+            resized.parameters,
+            self.parameters
+        );
+        Ok(Self { levels: self.levels, ..resized })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.parameters.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    /// The types of its inputs and of the gradient of its output.
+    fn with_gradient(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.parameters.clone(), self.input.clone()]
+    }
+
+    /// How many elements share parameters.
+    pub(crate) fn per_range(&self) -> usize {
+        self.input.shape().elements() / self.parameters.dimensions()[0].max(1)
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let follows = match self.granularity {
+            Granularity::Tensor => true,
+            Granularity::Axis(axis) | Granularity::Blocks { axis, .. } => axis > 0,
+        };
+        (follows && !matches!(self.granularity, Granularity::Blocks { .. })).then(|| vec![true, false])
+    }
+}
+
+/// What of a gradient passes a [`FakeQuantize`]: inputs its numbers, its parameters and the gradient `dy` of its output;
+/// output the gradient of the numbers, `dy` or 0, as [`Grid`] says. Exact, the same bits on every device.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, FakeQuantizeGradient, Grid}, reference};
+/// let x = Tensor::new([4], vec![0.5f32, 1.25, -9.0, 2.0])?;
+/// let (step, dy) = (Tensor::new([1], vec![1.0f32])?, Tensor::new([4], vec![1.0f32, 2.0, 4.0, 8.0])?);
+/// let forward = FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (-4, 3))?;
+/// let dx = reference::run(&FakeQuantizeGradient::new(forward).into(), &[&x, &step, &dy])?;
+/// assert_eq!(dx[0].values::<f32>()?, [1.0, 2.0, 0.0, 8.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FakeQuantizeGradient {
+    pub(crate) forward: FakeQuantize,
+}
+
+impl FakeQuantizeGradient {
+    /// The gradient of a fake quantization.
+    #[must_use]
+    pub fn new(forward: FakeQuantize) -> Self {
+        Self { forward }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { forward: self.forward.resized(inputs)? })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        self.forward.with_gradient()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        self.forward.outputs()
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.forward.inputs_by_row().map(|_| vec![true, false, true])
+    }
+}
+
+/// The gradients of the parameters of a [`FakeQuantize`] with [`Grid::Step`] or [`Grid::Range`]: inputs its numbers, its
+/// parameters and the gradient `dy` of its output; output a tensor like the parameters, as [`Grid`] says.
+///
+/// The n terms of a sum are products in f32, added in f32 in an order of the device's: each result lies within
+/// `(min(n, 8192 + n / 8192) + 4) · 2^-22 · g · Σ |terms|` of the true sum, and what subnormal terms may lose.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, GridGradient, Grid}, reference};
+/// let x = Tensor::new([4], vec![0.5f32, 1.25, -9.0, 2.0])?;
+/// let (step, dy) = (Tensor::new([1], vec![1.0f32])?, Tensor::new([4], vec![1.0f32, 2.0, 4.0, 8.0])?);
+/// let forward = FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (-4, 3))?;
+/// let gradient = reference::run(&GridGradient::new(forward, 0.5)?.into(), &[&x, &step, &dy])?;
+/// assert_eq!(gradient[0].values::<f32>()?, [0.5 * (-0.5 - 0.25 * 2.0 - 4.0 * 4.0)]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct GridGradient {
+    pub(crate) forward: FakeQuantize,
+    pub(crate) gradient_scale: f32,
+}
+
+impl GridGradient {
+    /// The gradients of a grid's parameters, multiplied by `gradient_scale`: LSQ's g = 1 / √(n · high) with n elements to a
+    /// step ([`lsq_scale`](Self::lsq_scale)), or 1.
+    ///
+    /// # Errors
+    /// If the grid is [`Grid::Affine`], which learns nothing, or the scale is not finite.
+    pub fn new(forward: FakeQuantize, gradient_scale: f32) -> Result<Self> {
+        require!(
+            forward.grid != Grid::Affine,
+            "an affine grid has no gradients of its parameters: use Grid::Step or Grid::Range"
+        );
+        require!(gradient_scale.is_finite(), "the gradient scale is {gradient_scale}, but it must be finite");
+        Ok(Self { forward, gradient_scale })
+    }
+
+    /// LSQ's g for a fake quantization: 1 / √(n · high), n elements to a step; 1 where there is none.
+    #[must_use]
+    pub fn lsq_scale(forward: &FakeQuantize) -> f32 {
+        let product = forward.per_range() as f64 * f64::from(forward.high.max(1));
+        if product > 0.0 { (1.0 / product.sqrt()) as f32 } else { 1.0 }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { forward: self.forward.resized(inputs)?, gradient_scale: self.gradient_scale })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        self.forward.with_gradient()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.forward.parameters.clone()]
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of the whole-number sums of a fake-quantized layer: the requantization of the integer layer, step by step, in
+//! float32 and with steps that are learned, and its gradients. The meaning is `reference/fake_requantize.rs`, the GPU programs
+//! are `kernels/fake_requantize.rs`.
+
+use super::float_conv::one;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// What the requantization of a layer multiplies by and adds, from steps that lie on the device: inputs the step `x` of the
+/// layer's input (float32 `[1]`), those `w` of its weights and its bias `b` (float32 `[channels]`), and the step `y` of its
+/// output (`[1]`).
+///
+/// The output is int32 `[channels, 4]`, each step one f32 operation, the same bits on every device: the bias as a whole number
+/// `round_ties_even(b / (x · w))`, the bits of the multiplier `(x · w) / y`, those of `x · w`, and 0. It is what
+/// [`Conv`](super::Conv) makes of a scale per tensor, weights with a scale per output, an int32 bias and
+/// [`Rounding::Onnx`](crate::Rounding::Onnx). Steps are taken on trust as positive normal numbers whose products and quotients
+/// are normal, the bias as finite.
+///
+/// ```
+/// use lowbit::{Tensor, ops::StageTable, reference};
+/// let one = |x| Tensor::new([1], vec![x]);
+/// let (weights, bias) = (Tensor::new([1], vec![0.25f32])?, Tensor::new([1], vec![-3.0f32])?);
+/// let table = reference::run(&StageTable::new(1)?.into(), &[&one(0.5f32)?, &weights, &bias, &one(2.0)?])?;
+/// assert_eq!(table[0].values::<i32>()?, [-24, 0.0625f32.to_bits() as i32, 0.125f32.to_bits() as i32, 0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StageTable {
+    pub(crate) channels: TensorType,
+    pub(crate) table: TensorType,
+}
+
+impl StageTable {
+    /// The table of so many channels.
+    ///
+    /// # Errors
+    /// If there are too many for a tensor.
+    pub fn new(channels: usize) -> Result<Self> {
+        let table = TensorType::new(Format::Int32, [channels, 4])?;
+        Ok(Self { channels: TensorType::new(Format::Float32, [channels])?, table })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[1] == self.channels,
+            "{} steps of weights, but the table was made for {}: channels don't follow a batch",
+            inputs[1],
+            self.channels
+        );
+        Ok(self.clone())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![one(), self.channels.clone(), self.channels.clone(), one()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.table.clone()]
+    }
+}
+
+/// What a [`FakeRequantize`] computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Requantized {
+    /// `clamp(round_ties_even(v))` with `v = f32(sum + bias) · multiplier`: the codes of the integer layer, as float32.
+    Levels,
+    /// `f32(sum + bias) · (x · w)`: real numbers, as those of the integer layer with a real output.
+    Real,
+    /// Of the gradient `dy` of the layer's real output, a third input, what passes to the sums in real numbers: `dy` where
+    /// `low < v < high`, else 0 (LSQ; with `low` 0 that is ReLU too).
+    Gradient,
+    /// The gradient of the output's step (float32 `[1]`): `g · Σ dy · (low where v ≤ low, high where v ≥ high, else
+    /// round_ties_even(v) − v)` (LSQ, arXiv 1902.08153), with the bound of [`GridGradient`](super::GridGradient).
+    StepGradient,
+}
+
+/// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by a [`StageTable`], or a gradient
+/// of it: inputs the sums, the table, and for gradients that of the real output. Exact, the same bits on every device, but for
+/// [`Requantized::StepGradient`]. The zero point is 0.
+///
+/// ```
+/// use lowbit::{Tensor, ops::{FakeRequantize, Requantized}, reference};
+/// let sums = Tensor::new([1, 3], vec![-5.0f32, 10.0, 1000.0])?;
+/// let entry = [1, 0.5f32.to_bits() as i32, 0.25f32.to_bits() as i32, 0];
+/// let table = Tensor::new([3, 4], [entry; 3].concat())?;
+/// let levels = FakeRequantize::new([1, 3], Requantized::Levels, (0, 15))?;
+/// assert_eq!(reference::run(&levels.into(), &[&sums, &table])?[0].values::<f32>()?, [0.0, 6.0, 15.0]);
+/// let real = FakeRequantize::new([1, 3], Requantized::Real, (0, 15))?;
+/// assert_eq!(reference::run(&real.into(), &[&sums, &table])?[0].values::<f32>()?, [-1.0, 2.75, 250.25]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FakeRequantize {
+    pub(crate) sums: TensorType,
+    pub(crate) table: TensorType,
+    pub(crate) makes: Requantized,
+    pub(crate) low: i32,
+    pub(crate) high: i32,
+    pub(crate) gradient_scale: f32,
+}
+
+impl FakeRequantize {
+    /// The requantization of sums with these dimensions to codes `low..=high`.
+    ///
+    /// # Errors
+    /// If there is no dimension of channels, or codes are none or too many (beyond 16 bits).
+    pub fn new(dimensions: impl Into<Vec<usize>>, makes: Requantized, (low, high): (i32, i32)) -> Result<Self> {
+        let sums = TensorType::new(Format::Float32, dimensions)?;
+        require!(sums.shape().rank() > 0, "sums without a dimension have no channels");
+        require!(
+            low < high && low >= -32_768 && high <= 65_535,
+            "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
+        );
+        let table = StageTable::new(sums.shape().row_length())?.table;
+        Ok(Self { sums, table, makes, low, high, gradient_scale: 1.0 })
+    }
+
+    /// The same with a factor of the step's gradient: LSQ's g.
+    ///
+    /// # Errors
+    /// If it is not finite.
+    pub fn gradient_scale(self, gradient_scale: f32) -> Result<Self> {
+        require!(gradient_scale.is_finite(), "the gradient scale is {gradient_scale}, but it must be finite");
+        Ok(Self { gradient_scale, ..self })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.makes, (self.low, self.high))?;
+        require!(
+            resized.table == self.table,
+            "{} needs a table {}, but the op was made for {}: channels don't follow a batch",
+            resized.sums,
+            resized.table,
+            self.table
+        );
+        Ok(Self { gradient_scale: self.gradient_scale, ..resized })
+    }
+
+    fn reads_gradient(&self) -> bool {
+        matches!(self.makes, Requantized::Gradient | Requantized::StepGradient)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        let gradient = self.reads_gradient().then(|| self.sums.clone());
+        [self.sums.clone(), self.table.clone()].into_iter().chain(gradient).collect()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![if self.makes == Requantized::StepGradient { one() } else { self.sums.clone() }]
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let by_row = self.makes != Requantized::StepGradient && self.sums.shape().rank() > 1;
+        by_row.then(|| if self.reads_gradient() { vec![true, false, true] } else { vec![true, false] })
+    }
+}

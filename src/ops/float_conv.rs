@@ -1,0 +1,168 @@
+//! Two-dimensional convolution of float32 images with float32 weights that both lie on the device, and its gradients: what
+//! training needs. The meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// Which of the three tensors of a convolution is computed from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConvPass {
+    /// The output from image and weights.
+    Forward,
+    /// The gradient of the image from that of the output, and the weights.
+    ImageGradient,
+    /// The gradient of the weights from the image, the gradient of the output, and a number (float32 `[1]`) that it is
+    /// multiplied by.
+    WeightGradient,
+}
+
+/// How the kernel of a [`FloatConv`] moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Windows {
+    /// Pixels from one window to the next, down and across.
+    pub stride: [usize; 2],
+    /// Zeros around the image: top, left, bottom, right.
+    pub padding: [usize; 4],
+    /// Outputs read only the channels of their own group.
+    pub groups: usize,
+}
+
+impl Default for Windows {
+    /// Stride 1, no padding, one group.
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0; 4], groups: 1 }
+    }
+}
+
+/// `out[b, y, x, o] = Σ image[b, y · s + i − top, x · s + j − left, c] · weights[o, i, j, c]`, or one of its gradients.
+///
+/// Images are `[batch, height, width, channels]`, weights `[outputs, height, width, channels / groups]`; padding is zero.
+/// Products and sums are f32 in an order of the device's: a result of n terms lies within `(n + 4) · 2^-22 · Σ |terms|` of the
+/// true one, and what subnormal terms may lose. Where all numbers are whole and no sum of magnitudes reaches 2^24, it is
+/// exact, the same bits on every device.
+///
+/// ```
+/// use lowbit::{Tensor, ops::{FloatConv, Windows}, reference};
+/// let image = Tensor::new([1, 2, 2, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// let weights = Tensor::new([1, 2, 2, 1], vec![1.0f32, 10.0, 100.0, 1000.0])?;
+/// let windows = Windows { padding: [0, 0, 0, 1], ..Windows::default() };
+/// let op = FloatConv::new(image.shape(), weights.shape(), windows)?;
+/// assert_eq!(reference::run(&op.into(), &[&image, &weights])?[0].values::<f32>()?, [4321.0, 402.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FloatConv {
+    pub(crate) image: TensorType,
+    pub(crate) weights: TensorType,
+    pub(crate) output: TensorType,
+    pub(crate) windows: Windows,
+    pub(crate) pass: ConvPass,
+}
+
+impl FloatConv {
+    /// A convolution of images with weights of these dimensions.
+    ///
+    /// # Errors
+    /// If a shape has not four dimensions, channels and groups don't go together, or the kernel doesn't fit the image.
+    pub fn new(image: impl Into<Vec<usize>>, weights: impl Into<Vec<usize>>, windows: Windows) -> Result<Self> {
+        let image = TensorType::new(Format::Float32, image)?;
+        let weights = TensorType::new(Format::Float32, weights)?;
+        for (name, of) in [("image", &image), ("weights", &weights)] {
+            require!(
+                of.shape().rank() == 4,
+                "the {name} of a float convolution is {of}, but must have four dimensions: [batch, height, width, channels] \
+                 and [outputs, height, width, channels]"
+            );
+        }
+        let ([batch, height, width, channels], [outputs, down, across, per_group]) = (four(&image), four(&weights));
+        let Windows { stride, padding: [top, left, bottom, right], groups } = windows;
+        require!(
+            groups > 0 && outputs.is_multiple_of(groups) && per_group.checked_mul(groups) == Some(channels),
+            "{channels} channels and {outputs} outputs in {groups} groups don't go with the weights {weights}: they have \
+             channels / groups in the last place"
+        );
+        require!(
+            top < down && bottom < down && left < across && right < across,
+            "the padding {:?} is as large as the kernel, {down} by {across}",
+            windows.padding
+        );
+        let extent = |size: usize, kernel: usize, stride: usize| -> Result<usize> {
+            require!(
+                stride > 0 && size >= kernel,
+                "a kernel of {kernel} with stride {stride} doesn't fit {size} padded pixels: the stride must be at least 1, \
+                 and the kernel at most as large as the image"
+            );
+            Ok((size - kernel) / stride + 1)
+        };
+        let height = extent(height + top + bottom, down, stride[0])?;
+        let width = extent(width + left + right, across, stride[1])?;
+        let output = TensorType::new(Format::Float32, [batch, height, width, outputs])?;
+        Ok(Self { image, weights, output, windows, pass: ConvPass::Forward })
+    }
+
+    /// Another pass of the same convolution.
+    #[must_use]
+    pub fn pass(self, pass: ConvPass) -> Self {
+        Self { pass, ..self }
+    }
+
+    /// The type of the output of the forward pass.
+    #[must_use]
+    pub fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let mut image = self.image.dimensions().to_vec();
+        image[0] = inputs[0].dimensions()[0];
+        require!(
+            inputs[1].dimensions() == self.inputs()[1].dimensions() || self.pass == ConvPass::WeightGradient,
+            "the weights of a float convolution are {}, but they don't follow the batch",
+            inputs[1]
+        );
+        Ok(Self::new(image, self.weights.dimensions(), self.windows)?.pass(self.pass))
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        match self.pass {
+            ConvPass::Forward => vec![self.image.clone(), self.weights.clone()],
+            ConvPass::ImageGradient => vec![self.output.clone(), self.weights.clone()],
+            ConvPass::WeightGradient => vec![self.image.clone(), self.output.clone(), one()],
+        }
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        match self.pass {
+            ConvPass::Forward => vec![self.output.clone()],
+            ConvPass::ImageGradient => vec![self.image.clone()],
+            ConvPass::WeightGradient => vec![self.weights.clone()],
+        }
+    }
+
+    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        (self.pass != ConvPass::WeightGradient).then(|| vec![true, false])
+    }
+
+    /// The most terms of one result.
+    pub(crate) fn terms(&self) -> usize {
+        let [outputs, down, across, per_group] = four(&self.weights);
+        let [batch, height, width, _] = four(&self.output);
+        match self.pass {
+            ConvPass::Forward => down * across * per_group,
+            ConvPass::ImageGradient => down * across * (outputs / self.windows.groups),
+            ConvPass::WeightGradient => batch * height * width,
+        }
+    }
+}
+
+/// The dimensions of a type that has four.
+pub(crate) fn four(of: &TensorType) -> [usize; 4] {
+    std::array::from_fn(|i| of.dimensions()[i])
+}
+
+/// A single float32 number on the device.
+pub(super) fn one() -> TensorType {
+    TensorType::new(Format::Float32, [1]).expect("one element is few enough")
+}

@@ -1,0 +1,265 @@
+//! What is seen of tensors while a network runs: ranges and histograms that grow batch by batch on the device. What
+//! becomes of them (scales, serialization, merging) is `calibrate`'s. The meaning is `reference/observe.rs`, the GPU
+//! programs are `kernels/observe.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, TensorType};
+
+/// How a range takes in another batch.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum RangeRule {
+    /// The least and greatest number of all batches.
+    Extremes,
+    /// `bound + constant · (bound of the batch − bound)`, each step one f32 operation; the first batch gives the first
+    /// bounds (torch's MovingAverageMinMaxObserver).
+    MovingAverage {
+        /// The weight of a batch, above 0 and at most 1.
+        constant: f32,
+    },
+}
+
+/// Takes a float32 tensor into ranges that lie on the device: inputs the tensor and the state, output the next state.
+///
+/// A state is int32 `[ranges, 6]`, all zeros to begin with: the bits of the least and greatest number, how many numbers
+/// there were, and how many were left out because they are NaN or infinite (each count in two words, low one first).
+/// [`calibrate::Ranges`](crate::calibrate::Ranges) reads it. There is one range for the whole tensor, per index of an axis,
+/// or per block of an axis. −0 is less than +0. A batch without a finite number changes only the count of those left out.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, TensorType, Format, calibrate::Ranges, ops::{ObserveRange, RangeRule}, reference};
+/// let x = Tensor::new([2, 2], vec![1.0f32, -2.0, 3.0, f32::NAN])?;
+/// let op = ObserveRange::new([2, 2], Granularity::Axis(1), RangeRule::Extremes)?;
+/// let empty = Tensor::new([2, 6], vec![0i32; 12])?;
+/// let state = reference::run(&op.clone().into(), &[&x, &empty])?.remove(0);
+/// let ranges = Ranges::from_state(&op, &state)?;
+/// assert_eq!(ranges.bounds(), [Some((1.0, 3.0)), Some((-2.0, -2.0))]);
+/// assert_eq!(ranges.skipped(), 1);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ObserveRange {
+    input: TensorType,
+    state: TensorType,
+    granularity: Granularity,
+    rule: RangeRule,
+}
+
+impl ObserveRange {
+    /// The words of one range.
+    pub(crate) const WORDS: usize = 6;
+
+    /// An observation of float32 tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If the granularity doesn't fit the dimensions, or the constant of a moving average is out of range.
+    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeRule) -> Result<Self> {
+        let input = TensorType::new(Format::Float32, dimensions)?;
+        let ranges = granularity.parameters(input.shape())?;
+        if let RangeRule::MovingAverage { constant } = rule {
+            require!(
+                constant > 0.0 && constant <= 1.0,
+                "the averaging constant is {constant}, but it must be above 0 and at most 1"
+            );
+        }
+        let state = TensorType::new(Format::Int32, [ranges, Self::WORDS])?;
+        Ok(Self { input, state, granularity, rule })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.granularity, self.rule)?;
+        check_ranges(&self.state, &resized.state, &resized.input)?;
+        Ok(resized)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.state.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.state.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    /// The type of the state.
+    #[must_use]
+    pub fn state(&self) -> &TensorType {
+        &self.state
+    }
+
+    /// Which elements share a range.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// How a range takes in another batch.
+    #[must_use]
+    pub fn rule(&self) -> RangeRule {
+        self.rule
+    }
+}
+
+/// Ranges that belong to indices of the first dimension don't survive a change of its extent.
+fn check_ranges(own: &TensorType, resized: &TensorType, input: &TensorType) -> Result<()> {
+    require!(
+        own == resized,
+        "{input} has {} ranges, but the state was made for {}: the observed granularity must not depend on the first \
+         dimension where its extent changes",
+        resized.dimensions()[0],
+        own.dimensions()[0]
+    );
+    Ok(())
+}
+
+/// The bins of a histogram.
+///
+/// Bin j, −`bins`/2 ≤ j < `bins`/2, counts the numbers from `j · width · 2^level` up to, and without,
+/// `(j + 1) · width · 2^level`. The level is the least one, not below `least_level`, at which all numbers seen so far have a
+/// bin; where it rises, bins are merged by powers of two. So a histogram depends on the numbers alone, not on their order or
+/// on how they were divided into batches, and two of them merge exactly.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Bins {
+    pub(crate) bins: usize,
+    pub(crate) width: f32,
+    pub(crate) least_level: i32,
+}
+
+impl Bins {
+    /// So many bins, each a power of two wide, as narrow as the numbers allow: between a quarter and a half of them lie on the
+    /// wider side of zero.
+    ///
+    /// # Errors
+    /// If the number is odd or not in 16 … 32,768.
+    pub fn new(bins: usize) -> Result<Self> {
+        Self::checked(bins, 1.0, -126)
+    }
+
+    /// So many bins that are never narrower than `width`: exactly that wide as long as the numbers lie within
+    /// ±`bins`/2 · `width`.
+    ///
+    /// # Errors
+    /// If the number is odd or not in 16 … 32,768, or the width is not a normal positive number.
+    pub fn of_width(bins: usize, width: f32) -> Result<Self> {
+        Self::checked(bins, width, 0)
+    }
+
+    pub(crate) fn checked(bins: usize, width: f32, least_level: i32) -> Result<Self> {
+        require!(
+            bins.is_multiple_of(2) && (16..=32_768).contains(&bins),
+            "a histogram of {bins} bins: make it an even number from 16 to 32,768"
+        );
+        require!(
+            width.is_normal() && width > 0.0,
+            "bins {width:e} wide: the width must be a positive number from {:e} on",
+            f32::MIN_POSITIVE
+        );
+        Ok(Self { bins, width, least_level })
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn bins(&self) -> usize {
+        self.bins
+    }
+
+    /// The width at level 0.
+    #[must_use]
+    pub fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// The place of a finite number at a level: the floor of its exact quotient by the bins' width there.
+    pub(crate) fn place(&self, value: f32, level: i32) -> i64 {
+        // Quotients of two f32 that differ from an integer j below 2^29 do so by more than 2^-53 · j: f64 tells.
+        (f64::from(value) / (f64::from(self.width) * 2f64.powi(level))).floor() as i64
+    }
+
+    /// The least level at which both numbers have a bin.
+    pub(crate) fn level(&self, low: f32, high: f32) -> i32 {
+        let half = self.bins as i64 / 2;
+        let fits = |level: i32| self.place(low, level) >= -half && self.place(high, level) < half;
+        (self.least_level..).find(|&level| fits(level)).expect("every f32 is below some power of two")
+    }
+}
+
+/// Takes a float32 tensor into histograms that lie on the device: inputs the tensor and the state, output the next state.
+///
+/// A state is int32 `[histograms, 8 + 2 · bins]`, all zeros to begin with: the six words of [`ObserveRange`], the level and a
+/// zero, then the count of each bin in two words, low one first. [`Bins`] says what a bin is; NaN and infinities are left out
+/// and counted. [`calibrate::Histograms`](crate::calibrate::Histograms) reads it.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, calibrate::Histograms, ops::{Bins, ObserveHistogram}, reference};
+/// let x = Tensor::new([4], vec![0.5f32, -0.5, 3.0, 1e9])?;
+/// let op = ObserveHistogram::new([4], Granularity::Tensor, Bins::new(16)?)?;
+/// let empty = Tensor::new([1, 40], vec![0i32; 40])?;
+/// let state = reference::run(&op.clone().into(), &[&x, &empty])?.remove(0);
+/// let histogram = &Histograms::from_state(&op, &state)?;
+/// assert_eq!(histogram.width(0), Some(134_217_728.0)); // 2^27: 1e9 lies in the last of 8 such bins above zero
+/// assert_eq!(histogram.counts(0)[7..], [1, 2, 0, 0, 0, 0, 0, 0, 1]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ObserveHistogram {
+    input: TensorType,
+    state: TensorType,
+    granularity: Granularity,
+    bins: Bins,
+}
+
+impl ObserveHistogram {
+    /// The words of a histogram before its bins.
+    pub(crate) const HEADER: usize = 8;
+
+    /// An observation of float32 tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If the granularity doesn't fit the dimensions.
+    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, bins: Bins) -> Result<Self> {
+        let input = TensorType::new(Format::Float32, dimensions)?;
+        let histograms = granularity.parameters(input.shape())?;
+        let state = TensorType::new(Format::Int32, [histograms, Self::HEADER + 2 * bins.bins])?;
+        Ok(Self { input, state, granularity, bins })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.granularity, self.bins)?;
+        check_ranges(&self.state, &resized.state, &resized.input)?;
+        Ok(resized)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.state.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.state.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    /// The type of the state.
+    #[must_use]
+    pub fn state(&self) -> &TensorType {
+        &self.state
+    }
+
+    /// Which elements share a histogram.
+    #[must_use]
+    pub fn granularity(&self) -> Granularity {
+        self.granularity
+    }
+
+    /// Its bins.
+    #[must_use]
+    pub fn bins(&self) -> Bins {
+        self.bins
+    }
+}

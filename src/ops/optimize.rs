@@ -1,0 +1,123 @@
+//! A step of training: what parameters become by their gradient. The meaning is `reference/optimize.rs`, the GPU programs are
+//! `kernels/optimize.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// How parameters follow their gradients g. Numbers are f32, each step one f32 operation in this order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `v ← momentum · v + g`, `p ← p − rate · v`: stochastic gradient descent.
+    Sgd {
+        /// The share of the last step that is kept, at least 0 and below 1.
+        momentum: f32,
+    },
+    /// `m ← β₁ · m + (1 − β₁) · g`, `v ← β₂ · v + (1 − β₂) · g · g`, `p ← p − rate · (m / (√v + ε))`: Adam (arXiv 1412.6980),
+    /// whose corrections for the first steps are the rate's ([`Optimize::adam_rate`]).
+    Adam {
+        /// The share of the first moment that is kept, at least 0 and below 1.
+        beta1: f32,
+        /// The share of the second moment that is kept, at least 0 and below 1.
+        beta2: f32,
+        /// What keeps the quotient finite, above 0.
+        epsilon: f32,
+    },
+}
+
+impl Rule {
+    /// Adam with β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    #[must_use]
+    pub fn adam() -> Self {
+        Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+
+    /// How many numbers it remembers for each parameter.
+    pub(crate) fn moments(self) -> usize {
+        match self {
+            Self::Sgd { .. } => 1,
+            Self::Adam { .. } => 2,
+        }
+    }
+}
+
+/// Parameters after a step: inputs the parameters p (float32, any shape), their gradient, what the rule remembers (float32
+/// `[moments, elements]`, zeros to begin with) and the rate (float32 `[1]`, on the device so that it may change from step to
+/// step); outputs the next parameters and what the rule remembers.
+///
+/// Done in integers, the same bits on every device. A gradient beyond ±2^60 counts as that, NaN as 0.
+///
+/// ```
+/// use lowbit::{Tensor, ops::{Optimize, Rule}, reference};
+/// let tensor = |values: &[f32]| Tensor::new([2], values);
+/// let (p, g, rate) = (tensor(&[1.0, 2.0])?, tensor(&[0.5, -4.0])?, Tensor::new([1], vec![0.125f32])?);
+/// let moments = Tensor::new([1, 2], vec![0.0f32, 0.0])?;
+/// let op = Optimize::new([2], Rule::Sgd { momentum: 0.5 })?.at_least(1.5)?;
+/// let next = reference::run(&op.into(), &[&p, &g, &moments, &rate])?;
+/// assert_eq!(next[0].values::<f32>()?, [1.5, 2.5]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Optimize {
+    pub(crate) parameters: TensorType,
+    pub(crate) memory: TensorType,
+    pub(crate) rule: Rule,
+    pub(crate) least: f32,
+}
+
+impl Optimize {
+    /// A step of parameters with these dimensions.
+    ///
+    /// # Errors
+    /// If a number of the rule is out of range.
+    pub fn new(dimensions: impl Into<Vec<usize>>, rule: Rule) -> Result<Self> {
+        let shares: &[(&str, f32)] = match &rule {
+            Rule::Sgd { momentum } => &[("momentum", *momentum)],
+            Rule::Adam { beta1, beta2, epsilon } => {
+                require!(epsilon.is_normal() && *epsilon > 0.0, "Adam's epsilon is {epsilon}, but it must be above 0");
+                &[("beta1", *beta1), ("beta2", *beta2)]
+            }
+        };
+        for (name, share) in shares {
+            require!((0.0..1.0).contains(share), "{name} is {share}, but it must be at least 0 and below 1");
+        }
+        let parameters = TensorType::new(Format::Float32, dimensions)?;
+        let memory = TensorType::new(Format::Float32, [rule.moments(), parameters.shape().elements()])?;
+        Ok(Self { parameters, memory, rule, least: f32::MIN })
+    }
+
+    /// The same, but no parameter becomes less than this: steps stay positive.
+    ///
+    /// # Errors
+    /// If it is not finite.
+    pub fn at_least(self, least: f32) -> Result<Self> {
+        require!(least.is_finite(), "the least parameter is {least}, but it must be finite");
+        Ok(Self { least, ..self })
+    }
+
+    /// Adam's rate at a step, 1 being the first: `rate · √(1 − β₂^step) / (1 − β₁^step)`.
+    #[must_use]
+    pub fn adam_rate(rate: f64, step: u32, beta1: f64, beta2: f64) -> f32 {
+        let step = i32::try_from(step).unwrap_or(i32::MAX);
+        (rate * (1.0 - beta2.powi(step)).sqrt() / (1.0 - beta1.powi(step))) as f32
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[0] == self.parameters,
+            "{} parameters, but the op was made for {}: they don't follow a batch",
+            inputs[0],
+            self.parameters
+        );
+        Ok(self.clone())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.parameters.clone(), self.parameters.clone(), self.memory.clone(), super::float_conv::one()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.parameters.clone(), self.memory.clone()]
+    }
+}

@@ -1,0 +1,58 @@
+//! Sums of float32 numbers that share a range: the gradient of what is added to all of them. The meaning is
+//! `reference/sum.rs`, the GPU programs are `kernels/sum.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, TensorType};
+
+/// `out[k] = Σ` of the elements of a float32 tensor that share index k of a granularity: a bias's gradient with
+/// [`Granularity::Axis`] of the channels.
+///
+/// Sums are f32 in an order of the device's: each of n terms lies within `(min(n, 8192 + n / 8192) + 4) · 2^-22 · Σ |terms|` of
+/// the true one, and what subnormal terms may lose.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, ops::Sum, reference};
+/// let x = Tensor::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// let op = Sum::new([2, 2], Granularity::Axis(1))?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [4.0, 6.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sum {
+    pub(crate) input: TensorType,
+    pub(crate) output: TensorType,
+    pub(crate) granularity: Granularity,
+}
+
+impl Sum {
+    /// The sums of tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If the granularity doesn't fit the dimensions.
+    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity) -> Result<Self> {
+        let input = TensorType::new(Format::Float32, dimensions)?;
+        let output = TensorType::new(Format::Float32, [granularity.parameters(input.shape())?])?;
+        Ok(Self { input, output, granularity })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.granularity)?;
+        require!(
+            resized.output == self.output,
+            "{} has {} sums, but the op was made for {}: they don't follow a batch",
+            resized.input,
+            resized.output,
+            self.output
+        );
+        Ok(resized)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+}

@@ -1,0 +1,37 @@
+//! The meaning of `ops::CrossEntropyGradient`. GPU twin: `shaders/cross_entropy.wgsl`.
+
+use crate::ops::CrossEntropyGradient;
+use crate::tensor::{Tensor, Values};
+
+/// Each element of the gradient, and how far a device may be from it.
+fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
+    let logits = inputs[0].values::<f32>().expect("checked by run");
+    let labels = inputs[1].values::<i32>().expect("checked by run");
+    let (rows, classes) = (op.logits.dimensions()[0], op.logits.dimensions()[1]);
+    let mut elements = Vec::with_capacity(logits.len());
+    for (row, &label) in logits.chunks_exact(classes).zip(labels) {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let depth = row.iter().map(|&x| f64::from(most - x)).fold(0.0, f64::max);
+        let powers: Vec<f64> = row.iter().map(|&x| f64::from(x - most).exp()).collect();
+        let total: f64 = powers.iter().sum();
+        let known = usize::try_from(label).is_ok_and(|label| label < classes);
+        for (class, power) in powers.into_iter().enumerate() {
+            let softmax = power / total;
+            let value = if known { softmax - f64::from(u8::from(class as i64 == i64::from(label))) } else { 0.0 };
+            let units = classes as f64 + 4.0 * depth.min(120.0) + 24.0;
+            let error = (units * softmax + 4.0 * value.abs()) * 2f64.powi(-22) + 2f64.powi(-120);
+            elements.push((value / rows as f64, error / rows as f64));
+        }
+    }
+    elements
+}
+
+pub(super) fn cross_entropy_gradient(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Tensor {
+    let values = elements(op, inputs).into_iter().map(|(value, _)| value as f32).collect();
+    Tensor::from_values(op.logits.clone(), Values::Float32(values))
+}
+
+/// The bound that the op documents.
+pub(super) fn tolerance(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<f32> {
+    elements(op, inputs).into_iter().map(|(_, error)| error as f32).collect()
+}

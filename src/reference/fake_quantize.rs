@@ -1,0 +1,121 @@
+//! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins: `shaders/fake_quantize.wgsl`,
+//! `shaders/fake_gradient.wgsl`, `shaders/fake_sum.wgsl`, with a part of `shaders/grid/`.
+
+use crate::numeric;
+use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
+use crate::tensor::{Tensor, Values};
+
+/// A grid with the parameters of one range.
+#[derive(Clone, Copy)]
+enum Fitted {
+    Affine { scale: f32, zero_point: i32 },
+    Step { step: f32 },
+    Range { scale: f32, inverse: f32, min: f32, max: f32 },
+}
+
+/// What becomes of one number.
+struct Passed {
+    y: f32,
+    level: f32,
+    passes: bool,
+    /// What a unit of its gradient adds to the gradients of the parameters.
+    shares: [f32; 2],
+}
+
+fn fitted(op: &FakeQuantize, parameters: &Tensor, index: usize) -> Fitted {
+    let floats = || parameters.values::<f32>().expect("checked by run");
+    match op.grid {
+        Grid::Affine => {
+            let (scale, zero_point) = parameters.values::<(f32, i32)>().expect("checked by run")[index];
+            Fitted::Affine { scale, zero_point }
+        }
+        Grid::Step => Fitted::Step { step: floats()[index] },
+        Grid::Range => {
+            let (min, max) = (floats()[2 * index], floats()[2 * index + 1]);
+            let (low, high) = (op.low as f32, op.high as f32);
+            let scale = (max - min) / (high - low);
+            let zero_point = ((low - min / scale) + 0.5).floor().clamp(low, high);
+            let nudged = |code: f32| (code - zero_point) * scale;
+            Fitted::Range { scale, inverse: 1.0 / scale, min: nudged(low), max: nudged(high) }
+        }
+    }
+}
+
+fn pass(op: &FakeQuantize, x: f32, fitted: Fitted) -> Passed {
+    let (low, high) = (op.low, op.high);
+    match fitted {
+        Fitted::Affine { scale, zero_point } => {
+            let level = (numeric::quantize(x, scale, zero_point, low, high) - zero_point) as f32;
+            let code = f64::from((x / scale).round_ties_even()) + f64::from(zero_point);
+            let passes = (f64::from(low)..=f64::from(high)).contains(&code);
+            Passed { y: level * scale, level, passes, shares: [0.0; 2] }
+        }
+        Fitted::Step { step } => {
+            let level = numeric::quantize(x, step, 0, low, high) as f32;
+            let v = x / step;
+            let passes = v > low as f32 && v < high as f32;
+            let share = if passes { level - v } else { level };
+            Passed { y: level * step, level, passes, shares: [share, 0.0] }
+        }
+        Fitted::Range { scale, inverse, min, max } => {
+            // NaN counts as the lower bound.
+            let clamped = if x > min { x.min(max) } else { min };
+            let y = ((clamped - min) * inverse + 0.5).floor() * scale + min;
+            let passes = x >= min && x <= max;
+            let shares = [f32::from(u8::from(x < min)), f32::from(u8::from(x > max))];
+            Passed { y, level: y, passes, shares }
+        }
+    }
+}
+
+fn each(op: &FakeQuantize, inputs: &[&Tensor]) -> impl Iterator<Item = (usize, Passed)> {
+    let fitted: Vec<Fitted> = (0..op.parameters.dimensions()[0]).map(|index| fitted(op, inputs[1], index)).collect();
+    let values = inputs[0].values::<f32>().expect("checked by run").to_vec();
+    values.into_iter().enumerate().map(move |(i, x)| {
+        let index = op.granularity.index(op.input.shape(), i);
+        (index, pass(op, x, fitted[index]))
+    })
+}
+
+pub(super) fn fake_quantize(op: &FakeQuantize, inputs: &[&Tensor]) -> Tensor {
+    let y = each(op, inputs).map(|(_, passed)| if op.levels { passed.level } else { passed.y });
+    Tensor::from_values(op.input.clone(), Values::Float32(y.collect()))
+}
+
+pub(super) fn fake_quantize_gradient(op: &FakeQuantizeGradient, inputs: &[&Tensor]) -> Tensor {
+    let dy = inputs[2].values::<f32>().expect("checked by run");
+    let passed = each(&op.forward, inputs).zip(dy).map(|((_, passed), &dy)| if passed.passes { dy } else { 0.0 });
+    Tensor::from_values(op.forward.input.clone(), Values::Float32(passed.collect()))
+}
+
+/// The sum for each parameter, and that of the sizes of its terms.
+fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
+    let dy = inputs[2].values::<f32>().expect("checked by run");
+    let per_range = if op.forward.grid == Grid::Range { 2 } else { 1 };
+    let mut sums = vec![(0.0, 0.0); op.forward.parameters.dimensions()[0] * per_range];
+    for ((index, passed), &dy) in each(&op.forward, inputs).zip(dy) {
+        for (i, &share) in passed.shares[..per_range].iter().enumerate() {
+            let term = if share == 0.0 { 0.0 } else { f64::from(share) * f64::from(dy) };
+            let sum = &mut sums[index * per_range + i];
+            *sum = (sum.0 + term, sum.1 + term.abs());
+        }
+    }
+    sums
+}
+
+pub(super) fn grid_gradient(op: &GridGradient, inputs: &[&Tensor]) -> Tensor {
+    let scaled = sums(op, inputs).into_iter().map(|(sum, _)| (sum * f64::from(op.gradient_scale)) as f32).collect();
+    Tensor::from_values(op.forward.parameters.clone(), Values::Float32(scaled))
+}
+
+/// The bound that the op documents.
+pub(super) fn tolerance(op: &GridGradient, inputs: &[&Tensor]) -> Vec<f32> {
+    let n = op.forward.per_range();
+    let operations = (n.min(8192 + n / 8192) + 4) as f64;
+    let scale = f64::from(op.gradient_scale).abs();
+    let bound = |(_, size): (f64, f64)| {
+        let flushed = (n + 1) as f64 * f64::from(f32::MIN_POSITIVE) * (1.0 + scale);
+        (scale * size * operations * 2f64.powi(-22) + flushed) as f32
+    };
+    sums(op, inputs).into_iter().map(bound).collect()
+}

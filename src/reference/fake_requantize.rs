@@ -1,0 +1,89 @@
+//! The meaning of `ops::StageTable` and `ops::FakeRequantize`. GPU twins: `shaders/stage_table.wgsl`,
+//! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
+
+use crate::numeric;
+use crate::ops::{FakeRequantize, Requantized, StageTable};
+use crate::tensor::{Tensor, Values};
+
+pub(super) fn stage_table(op: &StageTable, inputs: &[&Tensor]) -> Tensor {
+    let [x, weights, bias, y] = [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
+    let entry = |(&w, &b): (&f32, &f32)| {
+        let combined = x[0] * w;
+        let bias = numeric::round_saturating(b / combined, i32::MIN, i32::MAX);
+        [bias, (combined / y[0]).to_bits() as i32, combined.to_bits() as i32, 0]
+    };
+    let entries = weights.iter().zip(bias).flat_map(entry).collect();
+    Tensor::from_values(op.table.clone(), Values::Int32(entries))
+}
+
+/// One sum with its entry of the table.
+struct Stage {
+    sum: f32,
+    multiplier: f32,
+    combined: f32,
+}
+
+impl Stage {
+    fn steps(&self) -> f32 {
+        self.sum * self.multiplier
+    }
+}
+
+fn stages<'a>(op: &'a FakeRequantize, inputs: &'a [&Tensor]) -> impl Iterator<Item = Stage> + 'a {
+    let (sums, table) =
+        (inputs[0].values::<f32>().expect("checked by run"), inputs[1].values::<i32>().expect("checked by run"));
+    let channels = op.sums.shape().row_length();
+    sums.iter().enumerate().map(move |(i, &sum)| {
+        let entry = &table[i % channels * 4..][..4];
+        let float = |i: usize| f32::from_bits(entry[i] as u32);
+        let sum = (sum as i32).wrapping_add(entry[0]) as f32;
+        Stage { sum, multiplier: float(1), combined: float(2) }
+    })
+}
+
+/// Where a number of steps lies, and what a unit of gradient adds to that of the step.
+fn pass(op: &FakeRequantize, steps: f32) -> (bool, f32) {
+    let passes = steps > op.low as f32 && steps < op.high as f32;
+    let level = numeric::round_saturating(steps, op.low, op.high) as f32;
+    (passes, if passes { level - steps } else { level })
+}
+
+pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor {
+    let values: Vec<f32> = match op.makes {
+        Requantized::Levels => {
+            stages(op, inputs).map(|stage| numeric::round_saturating(stage.steps(), op.low, op.high) as f32).collect()
+        }
+        Requantized::Real => stages(op, inputs).map(|stage| stage.sum * stage.combined).collect(),
+        Requantized::Gradient => {
+            let gradient = inputs[2].values::<f32>().expect("checked by run");
+            stages(op, inputs).zip(gradient).map(|(s, &g)| if pass(op, s.steps()).0 { g } else { 0.0 }).collect()
+        }
+        Requantized::StepGradient => {
+            let (sum, _) = step_gradient(op, inputs);
+            return Tensor::from_values(
+                crate::ops::Op::from(op.clone()).outputs().remove(0),
+                Values::Float32(vec![sum as f32]),
+            );
+        }
+    };
+    Tensor::from_values(op.sums.clone(), Values::Float32(values))
+}
+
+/// The sum, and that of the sizes of its terms.
+fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> (f64, f64) {
+    let gradient = inputs[2].values::<f32>().expect("checked by run");
+    let scale = f64::from(op.gradient_scale);
+    let terms = stages(op, inputs).zip(gradient).map(|(stage, &g)| f64::from(pass(op, stage.steps()).1) * f64::from(g));
+    terms.fold((0.0, 0.0), |sum, term| (sum.0 + scale * term, sum.1 + (scale * term).abs()))
+}
+
+/// The bound that the op documents; `None` where it is exact.
+pub(super) fn tolerance(op: &FakeRequantize, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+    if op.makes != Requantized::StepGradient {
+        return None;
+    }
+    let n = op.sums.shape().elements();
+    let operations = (n.min(8192 + n / 8192) + 4) as f64;
+    let flushed = (n + 1) as f64 * f64::from(f32::MIN_POSITIVE) * (1.0 + f64::from(op.gradient_scale).abs());
+    Some(vec![(step_gradient(op, inputs).1 * operations * 2f64.powi(-22) + flushed) as f32])
+}

@@ -1,0 +1,115 @@
+//! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/observe_*.wgsl`.
+
+use crate::ops::{ObserveHistogram, ObserveRange, RangeRule};
+use crate::tensor::{Tensor, Values};
+
+/// The first six words of a state.
+#[derive(Clone, Copy)]
+struct Seen {
+    min: f32,
+    max: f32,
+    count: u64,
+    skipped: u64,
+}
+
+impl Seen {
+    fn read(words: &[i32]) -> Self {
+        let float = |i: usize| f32::from_bits(words[i] as u32);
+        let wide = |i: usize| u64::from(words[i] as u32) | u64::from(words[i + 1] as u32) << 32;
+        Self { min: float(0), max: float(1), count: wide(2), skipped: wide(4) }
+    }
+
+    fn words(self) -> [i32; 6] {
+        let [count, skipped] = [self.count, self.skipped].map(|n| [n as i32, (n >> 32) as i32]);
+        [self.min.to_bits() as i32, self.max.to_bits() as i32, count[0], count[1], skipped[0], skipped[1]]
+    }
+
+    /// What one batch shows by itself.
+    fn of(values: &[f32]) -> Self {
+        let mut seen = Self { min: 0.0, max: 0.0, count: 0, skipped: 0 };
+        for &x in values {
+            if !x.is_finite() {
+                seen.skipped += 1;
+                continue;
+            }
+            let first = seen.count == 0;
+            seen.min = if first || x.total_cmp(&seen.min).is_lt() { x } else { seen.min };
+            seen.max = if first || x.total_cmp(&seen.max).is_gt() { x } else { seen.max };
+            seen.count += 1;
+        }
+        seen
+    }
+
+    fn and(self, batch: Self, rule: RangeRule) -> Self {
+        let counts = Self { count: self.count + batch.count, skipped: self.skipped + batch.skipped, ..self };
+        if batch.count == 0 {
+            return counts;
+        }
+        if self.count == 0 {
+            return Self { min: batch.min, max: batch.max, ..counts };
+        }
+        match rule {
+            RangeRule::Extremes => Self {
+                min: if batch.min.total_cmp(&self.min).is_lt() { batch.min } else { self.min },
+                max: if batch.max.total_cmp(&self.max).is_gt() { batch.max } else { self.max },
+                ..counts
+            },
+            RangeRule::MovingAverage { constant } => {
+                let step = |bound: f32, batch: f32| {
+                    // The difference of two finite numbers may not be finite.
+                    let change = constant * (batch - bound).clamp(f32::MIN, f32::MAX);
+                    bound + change
+                };
+                Self { min: step(self.min, batch.min), max: step(self.max, batch.max), ..counts }
+            }
+        }
+    }
+}
+
+/// The elements of a batch by the range that they belong to.
+fn groups(input: &Tensor, granularity: crate::Granularity, count: usize) -> Vec<Vec<f32>> {
+    let shape = input.tensor_type().shape();
+    let mut groups = vec![Vec::new(); count];
+    for (i, &x) in input.values::<f32>().expect("checked by run").iter().enumerate() {
+        groups[granularity.index(shape, i)].push(x);
+    }
+    groups
+}
+
+pub(super) fn observe_range(op: &ObserveRange, inputs: &[&Tensor]) -> Tensor {
+    let state = inputs[1].values::<i32>().expect("checked by run");
+    let groups = groups(inputs[0], op.granularity(), op.state().dimensions()[0]);
+    let next = groups
+        .iter()
+        .zip(state.chunks_exact(ObserveRange::WORDS))
+        .flat_map(|(values, state)| Seen::read(state).and(Seen::of(values), op.rule()).words());
+    Tensor::from_values(op.state().clone(), Values::Int32(next.collect()))
+}
+
+pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Tensor {
+    let (bins, words) = (op.bins(), op.state().dimensions()[1]);
+    let half = bins.bins() as i64 / 2;
+    let state = inputs[1].values::<i32>().expect("checked by run");
+    let groups = groups(inputs[0], op.granularity(), op.state().dimensions()[0]);
+    let mut next = Vec::with_capacity(state.len());
+    for (values, state) in groups.iter().zip(state.chunks_exact(words)) {
+        let old = Seen::read(state);
+        let seen = old.and(Seen::of(values), RangeRule::Extremes);
+        let level = if seen.count == 0 { 0 } else { bins.level(seen.min, seen.max) };
+        let mut counts = vec![0u64; bins.bins()];
+        if old.count > 0 {
+            let rise = level - state[6];
+            for (i, pair) in state[ObserveHistogram::HEADER..].chunks_exact(2).enumerate() {
+                let place = (i as i64 - half) >> rise.min(63);
+                counts[(place + half) as usize] += u64::from(pair[0] as u32) | u64::from(pair[1] as u32) << 32;
+            }
+        }
+        for &x in values.iter().filter(|x| x.is_finite()) {
+            counts[(bins.place(x, level) + half) as usize] += 1;
+        }
+        next.extend(seen.words());
+        next.extend([level, 0]);
+        next.extend(counts.iter().flat_map(|&n| [n as i32, (n >> 32) as i32]));
+    }
+    Tensor::from_values(op.state().clone(), Values::Int32(next))
+}

@@ -1,0 +1,29 @@
+//! Training with quantization, on the device: a network whose weights and activations are fake-quantized with learned steps
+//! (LSQ), trained by a recorded step after another, and the integer network that it becomes, bit for bit. Built on the public
+//! API, as a user's code would be: what the single ops mean is `ops`'.
+//!
+//! Weights have signed codes with a step per output, activations unsigned codes (after a ReLU) with a step per tensor and the
+//! zero point 0. A layer's forward pass is that of the integer layer, step by step: whole numbers are multiplied and added in
+//! float32, where they are exact below 2^24, and rescaled as [`Rounding::Onnx`](crate::Rounding::Onnx) does. So the
+//! network that [`Quantized::integer`] makes gives the same logits, not only nearly.
+//!
+//! ```
+//! use lowbit::train::{Bits, Layer, Network};
+//! use lowbit::{Tensor, ops::Windows};
+//! // One layer: 4 numbers to 2 classes.
+//! let weights = Tensor::new([2, 1, 1, 4], vec![0.5f32, -0.5, 0.25, 0.0, -0.5, 0.5, 0.0, 0.25])?;
+//! let layer = Layer::Conv { weights, bias: Tensor::new([2], vec![0.0f32, 0.1])?, windows: Windows::default() };
+//! let network = Network::new([1, 1, 4], vec![layer])?;
+//! let images = Tensor::new([2, 1, 1, 4], vec![1.0f32, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.5])?;
+//! let quantized = network.quantized(&[Bits { weights: 4, activations: 8 }], &images)?;
+//! let logits = quantized.fake(2)?.run_reference(&quantized.inputs(&images)?.iter().collect::<Vec<_>>())?;
+//! assert_eq!(quantized.integer(2)?.run_reference(&[&images])?, logits);
+//! # Ok::<(), lowbit::Error>(())
+//! ```
+
+mod convert;
+mod network;
+mod trainer;
+
+pub use network::{Bits, Layer, Network, Quantized};
+pub use trainer::{Options, Trainer};

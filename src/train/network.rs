@@ -1,0 +1,291 @@
+//! Networks that can be trained: layers in a line, in float, and with the steps of their codes. How they are trained is
+//! `trainer`'s, what integer network they become is `convert`'s.
+
+use crate::calibrate::{Clip, Histograms, Observation, ScaleRule, Scheme, Ties};
+use crate::error::{Result, require};
+use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
+use crate::reference;
+use crate::tensor::{Granularity, Tensor};
+
+/// A layer. All but the last are followed by a ReLU.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Layer {
+    /// A convolution; a fully connected layer is one of 1 × 1 over images of one pixel.
+    Conv {
+        /// float32 `[outputs, height, width, channels / groups]`.
+        weights: Tensor,
+        /// float32 `[outputs]`.
+        bias: Tensor,
+        /// Stride, padding and groups.
+        windows: Windows,
+    },
+    /// The mean over all pixels, one pixel remaining.
+    GlobalAverage,
+}
+
+/// How many bits the codes of a layer's weights and of its input take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bits {
+    /// Of weights: 2 to 8, signed.
+    pub weights: u32,
+    /// Of the activations that the layer reads: 2 to 8, unsigned.
+    pub activations: u32,
+}
+
+impl Bits {
+    /// The codes of weights.
+    pub(super) fn weight_codes(self) -> (i32, i32) {
+        (-(1 << (self.weights - 1)), (1 << (self.weights - 1)) - 1)
+    }
+
+    /// The codes of activations.
+    pub(super) fn activation_codes(self) -> (i32, i32) {
+        (0, (1 << self.activations) - 1)
+    }
+}
+
+/// A float network that classifies images: layers in a line.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Height, width, channels.
+    pub(super) image: [usize; 3],
+    pub(super) layers: Vec<Layer>,
+    /// The dimensions of each layer's input and of the logits, without the batch.
+    pub(super) shapes: Vec<[usize; 3]>,
+}
+
+impl Network {
+    /// A network over images `[height, width, channels]` with numbers that are not negative.
+    ///
+    /// # Errors
+    /// If layers don't fit each other, a weight or bias is not finite, or the last one is no convolution to a single pixel.
+    pub fn new(image: [usize; 3], layers: Vec<Layer>) -> Result<Self> {
+        let mut shapes = vec![image];
+        for (i, layer) in layers.iter().enumerate() {
+            let [height, width, channels] = shapes[i];
+            shapes.push(match layer {
+                Layer::GlobalAverage => {
+                    require!(
+                        height > 0 && width > 0 && i + 1 < layers.len(),
+                        "layer {i} averages {height} by {width} pixels, or is the last: there must be some, and a convolution after"
+                    );
+                    [1, 1, channels]
+                }
+                Layer::Conv { weights, bias, windows } => {
+                    let conv = FloatConv::new([1, height, width, channels], weights.shape(), *windows)?;
+                    let [_, height, width, outputs] = crate::ops::four(conv.output());
+                    require!(
+                        bias.shape() == [outputs],
+                        "the bias of layer {i} is {}, but it has {outputs} outputs",
+                        bias.tensor_type()
+                    );
+                    for (name, tensor) in [("weight", weights), ("bias", bias)] {
+                        let odd = tensor.values::<f32>()?.iter().find(|x| !x.is_finite());
+                        require!(odd.is_none(), "a {name} of layer {i} is {}, but it must be finite", odd.unwrap_or(&0.0));
+                    }
+                    [height, width, outputs]
+                }
+            });
+        }
+        let last = shapes[shapes.len() - 1];
+        require!(
+            matches!(layers.last(), Some(Layer::Conv { .. })) && last[0] == 1 && last[1] == 1 && last[2] > 0,
+            "the network ends with {last:?} (height, width, channels): it must end with a convolution to one pixel of classes"
+        );
+        Ok(Self { image, layers, shapes })
+    }
+
+    /// The layers, in order.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The same with random weights (normal, variance 2 / terms of a sum; He et al., arXiv 1502.01852) and biases of 0.
+    ///
+    /// # Errors
+    /// None that [`Network::new`] didn't give.
+    pub fn randomized(&self, seed: u64) -> Result<Self> {
+        let mut random = Random(seed);
+        let mut layers = Vec::new();
+        for layer in &self.layers {
+            layers.push(match layer {
+                Layer::GlobalAverage => Layer::GlobalAverage,
+                Layer::Conv { weights, bias, windows } => {
+                    let terms: usize = weights.shape()[1..].iter().product();
+                    let deviation = (2.0 / terms.max(1) as f64).sqrt();
+                    let count = weights.shape().iter().product();
+                    let values: Vec<f32> = (0..count).map(|_| (deviation * random.normal()) as f32).collect();
+                    Layer::Conv {
+                        weights: Tensor::new(weights.shape(), values)?,
+                        bias: Tensor::new(bias.shape(), vec![0.0f32; bias.shape()[0]])?,
+                        windows: *windows,
+                    }
+                }
+            });
+        }
+        Self::new(self.image, layers)
+    }
+
+    /// The input of each layer, then the logits, on the CPU in float: images are float32 `[batch, height, width, channels]`.
+    ///
+    /// # Errors
+    /// If the images are others.
+    pub fn activations(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let mut all = vec![self.check(images)?.clone()];
+        for (i, layer) in self.layers.iter().enumerate() {
+            let x = &all[i];
+            let batch = x.shape()[0];
+            let [height, width, channels] = self.shapes[i + 1];
+            let values = match layer {
+                Layer::GlobalAverage => {
+                    let pixels = self.shapes[i][0] * self.shapes[i][1];
+                    let image = |image: &[f32]| {
+                        let mean = |c| image.iter().skip(c).step_by(channels).sum::<f32>() / pixels as f32;
+                        (0..channels).map(mean).collect::<Vec<_>>()
+                    };
+                    x.values::<f32>()?.chunks_exact(pixels * channels).flat_map(image).collect::<Vec<_>>()
+                }
+                Layer::Conv { weights, bias, windows } => {
+                    let conv: Op = FloatConv::new(x.shape(), weights.shape(), *windows)?.into();
+                    let sums = reference::run(&conv, &[x, weights])?.remove(0);
+                    let bias = bias.values::<f32>()?;
+                    let least = if i + 1 == self.layers.len() { f32::MIN } else { 0.0 };
+                    let add = |(j, &sum): (usize, &f32)| (sum + bias[j % channels]).max(least);
+                    sums.values::<f32>()?.iter().enumerate().map(add).collect()
+                }
+            };
+            all.push(Tensor::new([batch, height, width, channels], values)?);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn check<'a>(&self, images: &'a Tensor) -> Result<&'a Tensor> {
+        let [height, width, channels] = self.image;
+        let fits = images.shape().len() == 4 && images.shape()[1..] == self.image;
+        require!(
+            fits,
+            "the images are {}, but the network reads float32 [batch, {height}, {width}, {channels}]",
+            images.tensor_type()
+        );
+        let odd = images.values::<f32>()?.iter().find(|x| !x.is_finite() || **x < 0.0);
+        require!(odd.is_none(), "an image holds {}, but it must be finite and not negative", odd.unwrap_or(&0.0));
+        Ok(images)
+    }
+
+    /// The network with codes of so many bits, one for all layers or one each, and first steps for them: those with the least
+    /// squared error, of the weights' own numbers, and of the activations that the calibration images give in float.
+    ///
+    /// # Errors
+    /// If bits are out of range or not as many as layers, or there are no images.
+    pub fn quantized(&self, bits: &[Bits], images: &Tensor) -> Result<Quantized> {
+        let count = self.layers.len();
+        require!(
+            bits.len() == 1 || bits.len() == count,
+            "bits were given for {} layers, but the network has {count}: give one for all, or as many",
+            bits.len()
+        );
+        let bits: Vec<Bits> = (0..count).map(|i| bits[if bits.len() == 1 { 0 } else { i }]).collect();
+        for (i, bits) in bits.iter().enumerate() {
+            require!(
+                (2..=8).contains(&bits.weights) && (2..=8).contains(&bits.activations),
+                "layer {i} has weights of {} and activations of {} bits, but both may be 2 to 8",
+                bits.weights,
+                bits.activations
+            );
+        }
+        let activations = self.activations(images)?;
+        let (mut steps, mut weight_steps) = (Vec::new(), Vec::new());
+        for (i, layer) in self.layers.iter().enumerate() {
+            let codes = bits[i].activation_codes();
+            steps.push(first_steps(&activations[i], Granularity::Tensor, codes, ScaleRule::Span)?[0]);
+            weight_steps.push(match layer {
+                Layer::GlobalAverage => Vec::new(),
+                Layer::Conv { weights, .. } => {
+                    first_steps(weights, Granularity::Axis(0), bits[i].weight_codes(), ScaleRule::NoClipping)?
+                }
+            });
+        }
+        Ok(Quantized { network: self.clone(), bits, steps, weight_steps })
+    }
+}
+
+/// The steps with the least squared error; 1 where all numbers are zero.
+fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), scale: ScaleRule) -> Result<Vec<f32>> {
+    let op = ObserveHistogram::new(x.shape(), granularity, Bins::new(4096)?)?;
+    let words = op.state().shape().elements();
+    let empty = Tensor::new(op.state().dimensions(), vec![0i32; words])?;
+    let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);
+    let seen = Observation::Histograms(Histograms::from_state(&op, &state)?);
+    let scheme = Scheme { low, high, scale, zero_in_range: true, zero_point: Ties::Even };
+    Ok(seen.quantization(Clip::LeastError, &scheme)?.scales().to_vec())
+}
+
+/// A network with the steps of its codes.
+#[derive(Debug, Clone)]
+pub struct Quantized {
+    pub(super) network: Network,
+    pub(super) bits: Vec<Bits>,
+    /// Of each layer's input.
+    pub(super) steps: Vec<f32>,
+    /// Of each layer's weights, one per output.
+    pub(super) weight_steps: Vec<Vec<f32>>,
+}
+
+impl Quantized {
+    /// The float network whose weights are rounded.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The step of each layer's input.
+    #[must_use]
+    pub fn steps(&self) -> &[f32] {
+        &self.steps
+    }
+
+    /// The steps of each layer's weights, one per output; none for a layer without weights.
+    #[must_use]
+    pub fn weight_steps(&self) -> &[Vec<f32>] {
+        &self.weight_steps
+    }
+
+    /// The bits of each layer.
+    #[must_use]
+    pub fn bits(&self) -> &[Bits] {
+        &self.bits
+    }
+
+    /// The bytes of all weights' codes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let bits = |(layer, bits): (&Layer, &Bits)| match layer {
+            Layer::GlobalAverage => 0,
+            Layer::Conv { weights, .. } => weights.tensor_type().shape().elements() * bits.weights as usize,
+        };
+        self.network.layers.iter().zip(&self.bits).map(bits).sum::<usize>().div_ceil(8)
+    }
+}
+
+/// SplitMix64 and what is made of it.
+#[derive(Debug)]
+pub(super) struct Random(pub u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Normally distributed, by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        let mut share = || ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let (a, b) = (share(), share());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}

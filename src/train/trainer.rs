@@ -1,0 +1,395 @@
+//! Training a quantized network on a device: one graph for a step, forward, backward and the parameters' own, recorded for all
+//! batches of an epoch at once. What steps and codes mean is `network`'s and `convert`'s.
+
+use super::convert::LayerValues;
+use super::network::{Layer, Quantized, Random};
+use crate::error::{Result, require};
+use crate::gpu::{Bindings, Context, DeviceTensor, Plan};
+use crate::numeric::Format;
+use crate::ops::{
+    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, Optimize,
+    Requantized, Rule, Sum,
+};
+use crate::plan::{Graph, Value};
+use crate::tensor::{Granularity, Tensor, TensorType};
+use crate::tune::Tuner;
+
+/// How a network is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Images of a step.
+    pub batch: usize,
+    /// How many times all images are seen.
+    pub epochs: usize,
+    /// The rate of weights and biases at the beginning; it falls to zero with the cosine of the epochs.
+    pub rate: f64,
+    /// The rate of steps, as a share of the other.
+    pub step_rate: f64,
+    /// How parameters follow their gradients.
+    pub rule: Rule,
+    /// Decides the order of images.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    /// 20 epochs of batches of 120 with Adam at 0.002, steps at a twentieth of that.
+    fn default() -> Self {
+        Self { batch: 120, epochs: 20, rate: 2e-3, step_rate: 0.05, rule: Rule::adam(), seed: 0 }
+    }
+}
+
+/// A parameter that is trained: which layer's, which of its tensors, and what its gradient is.
+#[derive(Debug, Clone, Copy)]
+struct Trained {
+    layer: usize,
+    which: Which,
+    gradient: Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Step,
+    Weights,
+    Bias,
+    WeightSteps,
+}
+
+impl LayerValues {
+    fn get(&self, which: Which) -> Value {
+        match which {
+            Which::Step => self.step,
+            Which::Weights => self.weights,
+            Which::Bias => self.bias,
+            Which::WeightSteps => self.weight_steps,
+        }
+    }
+}
+
+/// The graph of one step. Inputs: images, labels, the rates of weights and of steps, the tensors of all layers, what the rule
+/// remembers of each trained one. Outputs: for each trained tensor its next value, then what the rule remembers.
+struct Step {
+    graph: Graph,
+    trained: Vec<(usize, Which)>,
+    memory: Vec<TensorType>,
+}
+
+impl Quantized {
+    /// Adds the gradients of everything that is trained.
+    fn backward(
+        &self,
+        graph: &mut Graph,
+        batch: usize,
+        images: Value,
+        labels: Value,
+        layers: &[LayerValues],
+    ) -> Result<Vec<Trained>> {
+        let (made, logits) = self.forward(graph, batch, images, layers)?;
+        let classes = graph.tensor_type(logits)?.dimensions()[1];
+        let dy = graph.add(CrossEntropyGradient::new(batch, classes)?, &[logits, labels])?;
+        let mut dy = graph.reshape(dy, [batch, 1, 1, classes])?;
+        let mut trained = Vec::new();
+        for i in (0..layers.len()).rev() {
+            let (layer, made) = (layers[i], made[i]);
+            let sums = graph.tensor_type(made.sums)?.dimensions().to_vec();
+            // Of the real sums: what passes the codes of the next layer's input.
+            if i + 1 < layers.len() {
+                let codes = self.bits[i + 1].activation_codes();
+                let n: usize = sums.iter().product();
+                let scale = (1.0 / (n as f64 * f64::from(codes.1)).sqrt()) as f32;
+                let step = FakeRequantize::new(&sums[..], Requantized::StepGradient, codes)?.gradient_scale(scale)?;
+                let gradient = graph.add(step, &[made.sums, made.table, dy])?;
+                trained.push(Trained { layer: i + 1, which: Which::Step, gradient });
+                let pass = FakeRequantize::new(&sums[..], Requantized::Gradient, codes)?;
+                dy = graph.add(pass, &[made.sums, made.table, dy])?;
+            }
+            let (windows, shape) = self.conv(i);
+            let image = graph.tensor_type(made.input)?.dimensions().to_vec();
+            let conv = FloatConv::new(image, shape, windows)?;
+            let grid = self.weight_grid(i)?;
+            if let Layer::Conv { .. } = self.network.layers[i] {
+                let bias = graph.add(Sum::new(&sums[..], Granularity::Axis(3))?, &[dy])?;
+                let real = graph.add(conv.clone().pass(ConvPass::WeightGradient), &[made.input, dy, layer.step])?;
+                let inputs = [layer.weights, layer.weight_steps, real];
+                let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
+                let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
+                for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
+                    trained.push(Trained { layer: i, which, gradient });
+                }
+            }
+            if i > 0 {
+                let weights = graph.add(grid, &[layer.weights, layer.weight_steps])?;
+                dy = graph.add(conv.pass(ConvPass::ImageGradient), &[dy, weights])?;
+            }
+        }
+        Ok(trained)
+    }
+
+    /// The gradients of the mean cross-entropy by weights, bias and steps of weights of each layer, and by the steps of the
+    /// inputs of all layers but the first, as a graph. Inputs: those of [`fake`](Self::fake), with int32 labels `[batch]`
+    /// after the images. Outputs come with their names, such as `weights of layer 0`.
+    ///
+    /// # Errors
+    /// If a batch is too large for a tensor.
+    pub fn gradients(&self, batch: usize) -> Result<(Graph, Vec<String>)> {
+        let mut graph = Graph::new();
+        let (images, labels) = self.data(&mut graph, batch)?;
+        let layers = self.declare(&mut graph)?;
+        let mut names = Vec::new();
+        for Trained { layer, which, gradient } in self.backward(&mut graph, batch, images, labels, &layers)? {
+            graph.output(gradient);
+            let which = match which {
+                Which::Step => "step of the input",
+                Which::Weights => "weights",
+                Which::Bias => "bias",
+                Which::WeightSteps => "steps of weights",
+            };
+            names.push(format!("{which} of layer {layer}"));
+        }
+        Ok((graph, names))
+    }
+
+    fn data(&self, graph: &mut Graph, batch: usize) -> Result<(Value, Value)> {
+        let [height, width, channels] = self.network.image;
+        let images = graph.input(TensorType::new(Format::Float32, [batch, height, width, channels])?);
+        let labels = graph.input(TensorType::new(Format::Int32, [batch])?);
+        Ok((images, labels))
+    }
+
+    fn step(&self, batch: usize, rule: Rule) -> Result<Step> {
+        let mut graph = Graph::new();
+        let (images, labels) = self.data(&mut graph, batch)?;
+        let rates = [0, 1].map(|_| TensorType::new(Format::Float32, [1]));
+        let [rate, step_rate] = rates;
+        let rates = [graph.input(rate?), graph.input(step_rate?)];
+        let layers = self.declare(&mut graph)?;
+        let trained = self.backward(&mut graph, batch, images, labels, &layers)?;
+        let (mut next, mut kept, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+        for Trained { layer, which, gradient } in &trained {
+            let parameter = layers[*layer].get(*which);
+            let mut op = Optimize::new(graph.tensor_type(parameter)?.dimensions(), rule)?;
+            let is_step = matches!(which, Which::Step | Which::WeightSteps);
+            if is_step {
+                op = op.at_least(1e-6)?;
+            }
+            let of = crate::ops::Op::from(op.clone()).inputs().swap_remove(2);
+            let moments = graph.input(of.clone());
+            let outputs = graph.add_all(op, &[parameter, *gradient, moments, rates[usize::from(is_step)]])?;
+            next.push(outputs[0]);
+            kept.push(outputs[1]);
+            memory.push(of);
+        }
+        next.into_iter().chain(kept).for_each(|value| graph.output(value));
+        Ok(Step { graph, trained: trained.iter().map(|t| (t.layer, t.which)).collect(), memory })
+    }
+}
+
+/// A network in training on a device.
+#[derive(Debug)]
+pub struct Trainer {
+    quantized: Quantized,
+    options: Options,
+    plan: Plan,
+    /// Trained tensors, then what the rule remembers of them; two sets that take turns.
+    sets: [Vec<DeviceTensor>; 2],
+    trained: Vec<(usize, Which)>,
+    /// One for each batch of an epoch; odd ones read the second set.
+    bindings: Vec<Bindings>,
+    images: wgpu::Buffer,
+    labels: wgpu::Buffer,
+    rates: wgpu::Buffer,
+    pixels: Vec<f32>,
+    classes: Vec<i32>,
+    order: Random,
+    epoch: usize,
+    steps: u32,
+}
+
+/// Bytes from the rate of one step to that of the next, and to the other rate: what bindings begin at multiples of.
+const RATE_BYTES: u64 = 256;
+
+impl Trainer {
+    /// A training of a quantized network with these images and the class of each.
+    ///
+    /// # Errors
+    /// If there are no images, not as many labels, a label is no class, options are out of range, or the device can't.
+    pub fn new(
+        context: &Context,
+        quantized: Quantized,
+        images: &Tensor,
+        labels: &[usize],
+        options: Options,
+    ) -> Result<Self> {
+        let images_count = quantized.network.check(images)?.shape()[0];
+        let classes = quantized.network.shapes[quantized.network.layers.len()][2];
+        require!(
+            images_count > 0 && labels.len() == images_count,
+            "there are {images_count} images and {} labels: give one to each, and at least one",
+            labels.len()
+        );
+        let odd = labels.iter().find(|&&label| label >= classes);
+        require!(odd.is_none(), "a label is {}, but the network has {classes} classes", odd.unwrap_or(&0));
+        let Options { batch, rate, step_rate, .. } = options;
+        require!(
+            batch > 0 && rate.is_finite() && rate >= 0.0 && step_rate.is_finite() && step_rate >= 0.0,
+            "a batch of {batch} images at a rate of {rate} and {step_rate} of it: a batch has at least one, and rates are \
+             finite and not negative"
+        );
+        let Step { graph, trained, memory } = quantized.step(batch, options.rule)?;
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        // An even number of batches, so that each meets the same set in every epoch.
+        let batches = images_count.div_ceil(batch).next_multiple_of(2);
+        let buffer = |bytes: u64| {
+            context.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("training data"),
+                size: bytes,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let stride = |of: &TensorType| of.device_bytes().next_multiple_of(RATE_BYTES);
+        let types: Vec<TensorType> = graph.input_types().cloned().collect();
+        let all = batches as u64;
+        let (image_buffer, label_buffer) = (buffer(all * stride(&types[0])), buffer(all * stride(&types[1])));
+        let rate_buffer = buffer(all * 2 * RATE_BYTES);
+
+        let tensors: Vec<Tensor> = (0..quantized.network.layers.len())
+            .map(|layer| quantized.layer_tensors(layer))
+            .collect::<Result<Vec<_>>>()?
+            .concat();
+        let fixed: Vec<DeviceTensor> = tensors.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
+        let position = |&(layer, which): &(usize, Which)| 4 * layer + which as usize;
+        let set = || -> Result<Vec<DeviceTensor>> {
+            let parameters = trained.iter().map(|t| context.upload(&tensors[position(t)]));
+            let zeros = memory
+                .iter()
+                .map(|of| context.upload(&Tensor::new(of.dimensions(), vec![0.0f32; of.shape().elements()])?));
+            parameters.chain(zeros).collect()
+        };
+        let sets = [set()?, set()?];
+        let part = |of: &TensorType, buffer: &wgpu::Buffer, offset: u64| {
+            DeviceTensor::from_buffer(of.clone(), buffer.clone(), offset)
+        };
+        let mut bindings = Vec::new();
+        for b in 0..batches {
+            let (now, next) = (&sets[b % 2], &sets[(b + 1) % 2]);
+            let at = b as u64;
+            let data = [
+                part(&types[0], &image_buffer, at * stride(&types[0]))?,
+                part(&types[1], &label_buffer, at * stride(&types[1]))?,
+                part(&types[2], &rate_buffer, 2 * at * RATE_BYTES)?,
+                part(&types[3], &rate_buffer, (2 * at + 1) * RATE_BYTES)?,
+            ];
+            let mut inputs: Vec<&DeviceTensor> = data.iter().collect();
+            for (place, tensor) in fixed.iter().enumerate() {
+                let own = trained.iter().position(|t| position(t) == place);
+                inputs.push(own.map_or(tensor, |own| &now[own]));
+            }
+            inputs.extend(&now[trained.len()..]);
+            bindings.push(plan.bind(&inputs, &next.iter().collect::<Vec<_>>())?);
+        }
+        Ok(Self {
+            pixels: images.values::<f32>()?.to_vec(),
+            classes: labels.iter().map(|&label| label as i32).collect(),
+            order: Random(options.seed),
+            images: image_buffer,
+            labels: label_buffer,
+            rates: rate_buffer,
+            quantized,
+            options,
+            plan,
+            sets,
+            trained,
+            bindings,
+            epoch: 0,
+            steps: 0,
+        })
+    }
+
+    /// How many launches a step has.
+    #[must_use]
+    pub fn launches(&self) -> usize {
+        self.plan.launches()
+    }
+
+    /// How many steps an epoch has: enough that every image is seen, and an even number; the last ones begin anew with the
+    /// epoch's order.
+    #[must_use]
+    pub fn steps_per_epoch(&self) -> usize {
+        self.bindings.len()
+    }
+
+    /// Trains for one epoch: uploads its order, records all steps and submits once. Nothing is read back, nothing waits.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn epoch(&mut self) -> Result<()> {
+        let count = self.classes.len();
+        let mut order: Vec<usize> = (0..count).collect();
+        for i in (1..count).rev() {
+            order.swap(i, (self.order.next() % (i as u64 + 1)) as usize);
+        }
+        let context = self.plan.context().clone();
+        let (batch, size) = (self.options.batch, self.pixels.len() / count);
+        let image_stride = (batch * size * 4).max(16).next_multiple_of(RATE_BYTES as usize) / 4;
+        let label_stride = (batch * 4).max(16).next_multiple_of(RATE_BYTES as usize) / 4;
+        let batches = self.bindings.len();
+        let mut images = vec![0.0f32; batches * image_stride];
+        let mut labels = vec![0i32; batches * label_stride];
+        let mut rates = vec![0.0f32; batches * 2 * RATE_BYTES as usize / 4];
+        for b in 0..batches {
+            for i in 0..batch {
+                let image = order[(b * batch + i) % count];
+                images[b * image_stride + i * size..][..size].copy_from_slice(&self.pixels[image * size..][..size]);
+                labels[b * label_stride + i] = self.classes[image];
+            }
+            self.steps += 1;
+            let done = (self.epoch * batches + b) as f64 / (self.options.epochs.max(1) * batches) as f64;
+            let rate = self.options.rate * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
+            for (i, rate) in [rate, rate * self.options.step_rate].into_iter().enumerate() {
+                let rate = match self.options.rule {
+                    Rule::Adam { beta1, beta2, .. } => {
+                        Optimize::adam_rate(rate, self.steps, beta1.into(), beta2.into())
+                    }
+                    Rule::Sgd { .. } => rate as f32,
+                };
+                rates[(2 * b + i) * RATE_BYTES as usize / 4] = rate;
+            }
+        }
+        let queue = context.queue();
+        queue.write_buffer(&self.images, 0, bytemuck::cast_slice(&images));
+        queue.write_buffer(&self.labels, 0, bytemuck::cast_slice(&labels));
+        queue.write_buffer(&self.rates, 0, bytemuck::cast_slice(&rates));
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        for bindings in &self.bindings {
+            self.plan.record(&mut encoder, bindings)?;
+        }
+        context.queue().submit([encoder.finish()]);
+        self.epoch += 1;
+        Ok(())
+    }
+
+    /// The network as it is now; waits for the device.
+    ///
+    /// # Errors
+    /// If the device fails, or training has made something that is no number.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self) -> Result<Quantized> {
+        let mut quantized = self.quantized.clone();
+        for (&(layer, which), tensor) in self.trained.iter().zip(&self.sets[0]) {
+            let tensor = self.plan.context().download_blocking(tensor)?;
+            let values = tensor.values::<f32>()?;
+            require!(
+                values.iter().all(|x| x.is_finite()),
+                "training has made a number of layer {layer} that is not finite: use a lower rate"
+            );
+            match (which, &mut quantized.network.layers[layer]) {
+                (Which::Step, _) => quantized.steps[layer] = values[0],
+                (Which::WeightSteps, _) => quantized.weight_steps[layer] = values.to_vec(),
+                (Which::Weights, Layer::Conv { weights, .. }) => *weights = tensor,
+                (Which::Bias, Layer::Conv { bias, .. }) => *bias = tensor,
+                (Which::Weights | Which::Bias, Layer::GlobalAverage) => {}
+            }
+        }
+        Ok(quantized)
+    }
+}

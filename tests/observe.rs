@@ -1,0 +1,346 @@
+//! Observers and fake quantizers: GPU equals reference (bit for bit, but for sums of gradients), and what is seen does not
+//! depend on how it was divided. What bounds and gradients should be is tests/conformance.rs.
+
+mod common;
+
+use common::{Random, check_op, check_op_within, context};
+use lowbit::calibrate::{Calibration, Clip, Histograms, Observation, Observer, Ranges, Scheme};
+use lowbit::ops::{
+    Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeRule,
+};
+use lowbit::{Format, Granularity, Graph, Result, Tensor, TensorType, reference};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Shapes by intent, with every granularity that they have.
+fn shapes() -> Vec<(&'static str, Vec<usize>, Granularity)> {
+    use Granularity::{Axis, Blocks, Tensor};
+    let mut shapes = vec![
+        ("SCALAR", vec![], Tensor),
+        ("EMPTY", vec![0], Tensor),
+        ("EMPTY_CHANNELS", vec![0, 3], Axis(1)),
+        ("NO_CHANNEL", vec![3, 0], Axis(1)),
+        ("ONE", vec![1], Tensor),
+        ("OVER_CHUNK", vec![3, 8195], Tensor),
+        ("LONG_CHANNELS", vec![2, 8195], Axis(0)),
+        ("CHANNELS_LAST", vec![41, 5, 7], Axis(2)),
+        ("CHANNELS_FIRST", vec![3, 5, 7], Axis(0)),
+        ("CHANNELS_BETWEEN", vec![6, 5, 7], Axis(1)),
+    ];
+    for size in [1, 4, 7, 100] {
+        shapes.push(("GROUPS_LAST", vec![3, 19], Blocks { axis: 1, size }));
+        shapes.push(("GROUPS_FIRST", vec![19, 3], Blocks { axis: 0, size }));
+        shapes.push(("GROUPS_BETWEEN", vec![2, 10, 3], Blocks { axis: 1, size }));
+    }
+    shapes
+}
+
+/// Numbers of all sizes, with zeros of either sign, subnormals, and where asked what is no number.
+fn wild(random: &mut Random, dimensions: &[usize], finite: bool) -> Tensor {
+    let count = dimensions.iter().product();
+    let mut number = || match random.next() % 16 {
+        0 => f32::from_bits(random.next() as u32 & 0x807f_ffff),
+        1 => random.pick(&[0.0, -0.0, f32::MAX, f32::MIN, 1.0, -1.0]),
+        2 if !finite => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+        3 => f32::from_bits(random.next() as u32 & 0xbfff_ffff),
+        _ => random.real(),
+    };
+    Tensor::new(dimensions, (0..count).map(|_| number()).collect::<Vec<f32>>()).expect("as many as the shape has")
+}
+
+fn tame(random: &mut Random, dimensions: &[usize]) -> Tensor {
+    let count = dimensions.iter().product();
+    Tensor::new(dimensions, (0..count).map(|_| random.real()).collect::<Vec<f32>>()).expect("as many as the shape has")
+}
+
+fn zeros(of: &TensorType) -> Tensor {
+    Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]).expect("as many as the shape has")
+}
+
+#[test]
+fn ranges() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(61));
+    for (name, shape, granularity) in shapes() {
+        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.01 }] {
+            let op = ObserveRange::new(&shape[..], granularity, rule)?;
+            let mut state = zeros(op.state());
+            // The second batch meets a state, the third shows nothing.
+            for batch in 0..3 {
+                let x = match batch {
+                    2 => Tensor::new(&shape[..], vec![f32::NAN; shape.iter().product()])?,
+                    _ => wild(&mut random, &shape, false),
+                };
+                count += check_op(&context, name, &op.clone().into(), &[&x, &state]);
+                state = reference::run(&op.clone().into(), &[&x, &state])?.remove(0);
+            }
+        }
+    }
+    println!("ranges: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn histograms() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(62));
+    for (name, shape, granularity) in shapes() {
+        for bins in [Bins::new(16)?, Bins::new(258)?, Bins::of_width(64, 0.3)?, Bins::of_width(512, 1.5e-38)?] {
+            let op = ObserveHistogram::new(&shape[..], granularity, bins)?;
+            let mut state = zeros(op.state());
+            // Levels rise from batch to batch: by little, and by all there is.
+            for batch in 0..3 {
+                let x = match batch {
+                    0 => tame(&mut random, &shape),
+                    1 => {
+                        let x = tame(&mut random, &shape);
+                        Tensor::new(&shape[..], x.values::<f32>()?.iter().map(|x| 5.0 * x).collect::<Vec<_>>())?
+                    }
+                    _ => wild(&mut random, &shape, false),
+                };
+                count += check_op(&context, name, &op.clone().into(), &[&x, &state]);
+                state = reference::run(&op.clone().into(), &[&x, &state])?.remove(0);
+            }
+        }
+    }
+    let op = ObserveHistogram::new([2, 40_000], Granularity::Axis(0), Bins::new(32_768)?)?;
+    let x = tame(&mut random, &[2, 40_000]);
+    count += check_op(&context, "MOST_BINS", &op.clone().into(), &[&x, &zeros(op.state())]);
+    println!("histograms: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Words of counts go over into the second one.
+#[test]
+fn counts_are_wide() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let op = ObserveHistogram::new([4], Granularity::Tensor, Bins::new(16)?)?;
+    let x = Tensor::new([4], vec![1.0f32, 1.0, 1.0, f32::NAN])?;
+    let state = reference::run(&op.clone().into(), &[&x, &zeros(op.state())])?.remove(0);
+    let near = state.values::<i32>()?.iter().enumerate().map(|(i, &word)| match i {
+        2.. if i % 2 == 0 && i != 6 && word != 0 => -1,
+        _ => word,
+    });
+    let state = Tensor::new(op.state().dimensions(), near.collect::<Vec<_>>())?;
+    check_op(&context, "WIDE", &op.clone().into(), &[&x, &state]);
+    let seen = Histograms::from_state(&op, &reference::run(&op.clone().into(), &[&x, &state])?[0])?;
+    assert_eq!((seen.counts(0).iter().sum::<u64>(), seen.skipped()), ((1 << 32) + 2, 1 << 32));
+    Ok(())
+}
+
+/// The parameters of a grid for each range.
+fn parameters(random: &mut Random, grid: Grid, ranges: usize, (low, high): (i32, i32)) -> Result<Tensor> {
+    match grid {
+        Grid::Affine => {
+            let pair = |_| (random.scale() * 10.0, random.integer(low.into(), high.into()) as i32);
+            Tensor::new([ranges], (0..ranges).map(pair).collect::<Vec<_>>())
+        }
+        Grid::Step => Tensor::new([ranges], (0..ranges).map(|_| random.scale() * 10.0).collect::<Vec<_>>()),
+        _ => {
+            let pair = |_| [-random.real().abs() - 0.01, random.real().abs() + 0.01];
+            Tensor::new([ranges, 2], (0..ranges).flat_map(pair).collect::<Vec<_>>())
+        }
+    }
+}
+
+#[test]
+fn fake_quantizers() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(63));
+    for (name, shape, granularity) in shapes() {
+        for grid in [Grid::Affine, Grid::Step, Grid::Range] {
+            let codes = random.pick(&[(-8, 7), (0, 255), (-127, 127), (-1, 1), (-32_768, 32_767)]);
+            let forward = FakeQuantize::new(&shape[..], grid, granularity, codes)?;
+            let ranges = granularity.parameters(TensorType::new(Format::Float32, &shape[..])?.shape())?;
+            let parameters = parameters(&mut random, grid, ranges, codes)?;
+            for finite in [true, false] {
+                let x = if finite { tame(&mut random, &shape) } else { wild(&mut random, &shape, false) };
+                let dy = tame(&mut random, &shape);
+                count += check_op(&context, name, &forward.clone().into(), &[&x, &parameters]);
+                let gradient = FakeQuantizeGradient::new(forward.clone());
+                count += check_op(&context, name, &gradient.into(), &[&x, &parameters, &dy]);
+                if let Ok(levels) = forward.clone().levels() {
+                    count += check_op(&context, name, &levels.into(), &[&x, &parameters]);
+                }
+                if let Ok(op) = GridGradient::new(forward.clone(), GridGradient::lsq_scale(&forward)) {
+                    let (candidates, error) = check_op_within(&context, name, &op.into(), &[&x, &parameters, &dy]);
+                    (count, worst) = (count + candidates, worst.max(error));
+                }
+            }
+        }
+    }
+    println!("fake quantizers: {count} combinations on {}, at most {worst:.3} of a bound", context.description());
+    Ok(())
+}
+
+/// A learned step's gradient is the slope of a loss along the step, where rounding is held still; that of the numbers too.
+#[test]
+fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
+    let mut random = Random::new(64);
+    let x = tame(&mut random, &[300]);
+    let dy = tame(&mut random, &[300]);
+    let forward = FakeQuantize::new([300], Grid::Step, Granularity::Tensor, (-4, 3))?;
+    let step = 0.3f32;
+    let gradient =
+        reference::run(&GridGradient::new(forward, 1.0)?.into(), &[&x, &Tensor::new([1], vec![step])?, &dy])?;
+    // Straight through: y(s) = s · (v + the rounding error at the step itself), v = x / s held inside the codes.
+    let loss = |s: f64| -> Result<f64> {
+        let terms = x.values::<f32>()?.iter().zip(dy.values::<f32>()?).map(|(&x, &dy)| {
+            let v = f64::from(x / step);
+            let y = if v <= -4.0 {
+                -4.0 * s
+            } else if v >= 3.0 {
+                3.0 * s
+            } else {
+                s * (f64::from(x) / s + (v.round_ties_even() - v))
+            };
+            f64::from(dy) * y
+        });
+        Ok(terms.sum())
+    };
+    let slope = (loss(f64::from(step) + 1e-4)? - loss(f64::from(step) - 1e-4)?) / 2e-4;
+    let got = f64::from(gradient[0].values::<f32>()?[0]);
+    assert!((got - slope).abs() < 1e-4 * slope.abs().max(1.0), "{got} should be {slope}");
+    Ok(())
+}
+
+/// Batches of a calibration: any numbers, any sizes, zeros and repeats, in any order and divided in any way.
+#[test]
+fn merging_is_one_pass() {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[6; 32]);
+    let mut runner =
+        TestRunner::new_with_rng(Config { cases: 1000, failure_persistence: None, ..Config::default() }, rng);
+    let number = prop_oneof![
+        4 => -10.0f32..10.0,
+        1 => proptest::num::f32::ANY,
+        1 => Just(0.0f32),
+        1 => proptest::num::f32::SUBNORMAL,
+    ];
+    let rows = proptest::collection::vec((number.clone(), number, 0usize..4), 0..40);
+    let kinds = prop_oneof![Just(None), Just(Some(Bins::new(16))), Just(Some(Bins::of_width(32, 0.7)))];
+    let axis = prop_oneof![Just(Granularity::Tensor), Just(Granularity::Axis(1))];
+    let property = |(rows, bins, axis): (Vec<(f32, f32, usize)>, Option<Result<Bins>>, Granularity)| {
+        let observer = match bins {
+            None => Observer::range(axis),
+            Some(bins) => Observer::histogram(axis, bins.expect("a sound number of bins")),
+        };
+        let mut graph = Graph::new();
+        let x =
+            graph.dynamic_input(TensorType::new(Format::Float32, [40, 2]).expect("a small type")).expect("an extent");
+        let calibration = Calibration::new(&graph, &[(x, observer)]).expect("a float32 value");
+        let observe = |seen: &mut [Observation], rows: &[(f32, f32, usize)]| {
+            let values: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1]).collect();
+            let batch = Tensor::new([rows.len(), 2], values).expect("two to a row");
+            calibration.observe_reference(seen, &[&batch]).expect("a batch of the graph's type");
+        };
+        let mut whole = calibration.empty();
+        observe(&mut whole, &rows);
+        // Four processes: each takes its rows one at a time, and sends what it has seen as JSON.
+        let mut merged = calibration.empty();
+        for process in 0..4 {
+            let mut part = calibration.empty();
+            for row in rows.iter().filter(|row| row.2 == process) {
+                observe(&mut part, std::slice::from_ref(row));
+            }
+            let sent = serde_json::to_string(&part[0]).expect("JSON");
+            merged[0].merge(&serde_json::from_str(&sent).expect("what was written")).expect("the same observer");
+        }
+        prop_assert_eq!(&merged, &whole);
+        Ok(())
+    };
+    runner.run(&(rows, kinds, axis), property).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The states stay on the device over batches of any size, and nothing is read back until asked.
+#[test]
+fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(65);
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::new(Format::Float32, [50, 3])?)?;
+    let observers = [
+        Observer::range(Granularity::Tensor),
+        Observer::range(Granularity::Axis(1)),
+        Observer::moving_average(Granularity::Tensor, 0.1),
+        Observer::histogram(Granularity::Axis(1), Bins::new(128)?),
+    ];
+    let calibration = Calibration::new(&graph, &observers.map(|observer| (x, observer)))?;
+    let mut expected = calibration.empty();
+    let mut calibrator = calibration.on(&context)?;
+    let before = context.counters();
+    for rows in [50, 1, 17, 0, 50] {
+        let batch = wild(&mut random, &[rows, 3], false);
+        calibration.observe_reference(&mut expected, &[&batch])?;
+        calibrator.observe(&[&context.upload(&batch)?])?;
+    }
+    let after = context.counters();
+    assert_eq!((after.submissions - before.submissions, after.readbacks - before.readbacks), (5, 0));
+    let half_way = calibrator.read_blocking()?;
+    assert_eq!(half_way, expected);
+    // Another device goes on from there.
+    let mut calibrator = calibration.resume_on(&context, &half_way)?;
+    let batch = tame(&mut random, &[4, 3]);
+    calibration.observe_reference(&mut expected, &[&batch])?;
+    calibrator.observe(&[&context.upload(&batch)?])?;
+    assert_eq!(calibrator.read_blocking()?, expected);
+    Ok(())
+}
+
+#[test]
+fn bounds_of_a_known_distribution() -> Result<()> {
+    let scheme = Scheme::symmetric(Format::Int4)?;
+    // 1 … 1,000 and one outlier.
+    let values: Vec<f32> = (1..=1000).map(|i| i as f32).chain([100_000.0]).collect();
+    let op = ObserveHistogram::new([values.len()], Granularity::Tensor, Bins::of_width(4096, 100.0)?)?;
+    let state = reference::run(&op.clone().into(), &[&Tensor::new([values.len()], values)?, &zeros(op.state())])?;
+    let seen = Observation::Histograms(Histograms::from_state(&op, &state[0])?);
+    let bounds = |clip| seen.bounds(clip, &scheme).map(|bounds| bounds[0]);
+    assert_eq!(bounds(Clip::Extremes)?, (1.0, 100_000.0));
+    assert_eq!(bounds(Clip::Percentile { percent: 99.0 })?, (1.0, 900.0));
+    assert_eq!(bounds(Clip::SymmetricPercentile { percent: 99.0 })?, (1.0, 900.0));
+    // Clipping the outlier costs 99,000² once, keeping it a step of 14,286 a thousand times over.
+    assert!(bounds(Clip::LeastError)?.1 > 50_000.0);
+    Ok(())
+}
+
+#[test]
+fn bad_input_is_refused() -> Result<()> {
+    let message = |result: Result<()>| result.expect_err("it is wrong").to_string();
+    let range = |rule| ObserveRange::new([4], Granularity::Tensor, rule);
+    for (expected, result) in [
+        ("averaging constant is 0,", range(RangeRule::MovingAverage { constant: 0.0 }).map(drop)),
+        ("averaging constant is NaN,", range(RangeRule::MovingAverage { constant: f32::NAN }).map(drop)),
+        ("15 bins", Bins::new(15).map(drop)),
+        ("65536 bins", Bins::new(65_536).map(drop)),
+        ("NaN wide", Bins::of_width(64, f32::NAN).map(drop)),
+        ("axis 1", ObserveHistogram::new([4], Granularity::Axis(1), Bins::new(16)?).map(drop)),
+        ("codes from 3 to 3", FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (3, 3)).map(drop)),
+        ("has no levels", FakeQuantize::new([4], Grid::Range, Granularity::Tensor, (0, 3))?.levels().map(drop)),
+        ("float32 has no quantization scheme", Scheme::symmetric(Format::Float32).map(drop)),
+        ("uint8 codes have no negative side", Scheme::no_clipping(Format::Uint8).map(drop)),
+    ] {
+        let message = message(result);
+        assert!(message.contains(expected), "\"{message}\" should say \"{expected}\"");
+    }
+    let op = range(RangeRule::Extremes)?;
+    let empty = Observation::Ranges(Ranges::empty(&op));
+    let scheme = Scheme::asymmetric(Format::Uint8)?;
+    assert!(message(empty.quantization(Clip::Extremes, &scheme).map(drop)).contains("has seen no finite number"));
+    assert!(message(empty.quantization(Clip::LeastError, &scheme).map(drop)).contains("needs a histogram"));
+    let moving = range(RangeRule::MovingAverage { constant: 0.5 })?;
+    let mut seen = Ranges::empty(&moving);
+    assert!(message(seen.merge(&Ranges::empty(&moving))).contains("order of batches"));
+    assert!(message(Ranges::empty(&op).merge(&seen)).contains("don't go with"));
+    // Files that don't add up.
+    let op = ObserveHistogram::new([1], Granularity::Tensor, Bins::new(16)?)?;
+    let state = reference::run(&op.clone().into(), &[&Tensor::new([1], vec![1.0f32])?, &zeros(op.state())])?;
+    let file = serde_json::to_string(&Histograms::from_state(&op, &state[0])?).expect("JSON");
+    assert!(serde_json::from_str::<Histograms>(&file).is_ok());
+    for (good, bad) in [("\"count\":1", "\"count\":2"), ("\"bins\":16", "\"bins\":18"), ("\"level\":-2", "\"level\":1")]
+    {
+        let broken = file.replace(good, bad);
+        assert_ne!(broken, file, "{file} has no {good}");
+        assert!(serde_json::from_str::<Histograms>(&broken).is_err(), "{bad}");
+    }
+    Ok(())
+}

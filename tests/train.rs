@@ -1,0 +1,350 @@
+//! What training needs: GPU equals reference (bit for bit or within the documented bound), gradients are slopes, the
+//! fake-quantized network is the integer network, and training learns. Observers and grids are tests/observe.rs.
+
+mod common;
+#[path = "../examples/digits/network.rs"]
+#[allow(dead_code, reason = "the int8 network is tests/digits.rs'")]
+mod network;
+#[path = "../examples/train/network.rs"]
+mod train_network;
+
+use common::{Random, check_op, check_op_within, context, first_difference};
+use lowbit::ops::{
+    ConvPass, CrossEntropyGradient, FakeRequantize, FloatConv, Optimize, Requantized, Rule, StageTable, Sum, Windows,
+};
+use lowbit::train::{Bits, Layer, Network, Options, Trainer};
+use lowbit::{Granularity, Tensor, Tuner, reference};
+use network::{Digits, Result};
+use train_network::{Split, float_network, train_index};
+
+fn reals(random: &mut Random, dimensions: &[usize]) -> lowbit::Result<Tensor> {
+    Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
+}
+
+fn whole(random: &mut Random, dimensions: &[usize], most: i64) -> lowbit::Result<Tensor> {
+    let count = dimensions.iter().product();
+    Tensor::new(dimensions, (0..count).map(|_| random.integer(-most, most) as f32).collect::<Vec<f32>>())
+}
+
+/// Image, weights, windows by intent.
+fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
+    let plain = Windows::default();
+    let padded = Windows { padding: [1; 4], ..plain };
+    vec![
+        ("EMPTY_BATCH", [0, 4, 4, 3], [2, 3, 3, 3], padded),
+        ("NO_CHANNEL", [2, 4, 4, 0], [2, 3, 3, 0], plain),
+        ("NO_OUTPUT", [2, 4, 4, 3], [0, 3, 3, 3], plain),
+        ("ONE", [1, 1, 1, 1], [1, 1, 1, 1], plain),
+        ("CONNECTED", [7, 1, 1, 32], [10, 1, 1, 32], plain),
+        ("FIRST", [3, 8, 8, 1], [16, 3, 3, 1], padded),
+        ("DEPTHWISE", [3, 8, 8, 16], [16, 3, 3, 1], Windows { groups: 16, ..padded }),
+        ("MULTIPLIED", [2, 5, 5, 3], [12, 3, 3, 1], Windows { groups: 3, ..padded }),
+        ("GROUPS", [2, 5, 5, 12], [8, 3, 3, 3], Windows { groups: 4, ..padded }),
+        ("POINTWISE", [3, 4, 4, 16], [32, 1, 1, 16], plain),
+        ("STRIDED", [2, 7, 6, 4], [4, 3, 3, 4], Windows { stride: [2, 3], padding: [1, 0, 2, 1], ..plain }),
+        ("PRIME", [5, 7, 11, 3], [5, 5, 2, 3], plain),
+        ("MEAN", [3, 4, 4, 32], [32, 4, 4, 1], Windows { groups: 32, ..plain }),
+        ("TALL", [300, 4, 4, 1], [1, 3, 3, 1], padded),
+    ]
+}
+
+#[test]
+fn float_convolutions() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(71));
+    for (name, image, weights, windows) in convolutions() {
+        let conv = FloatConv::new(image, weights, windows)?;
+        let output = conv.output().dimensions().to_vec();
+        let step = Tensor::new([1], vec![0.37f32])?;
+        for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+            let shapes = match pass {
+                ConvPass::Forward => [&image[..], &weights[..]],
+                ConvPass::ImageGradient => [&output[..], &weights[..]],
+                _ => [&image[..], &output[..]],
+            };
+            let op = conv.clone().pass(pass).into();
+            let (a, b) = (reals(&mut random, shapes[0])?, reals(&mut random, shapes[1])?);
+            let inputs = [&a, &b, &step];
+            let inputs = &inputs[..if pass == ConvPass::WeightGradient { 3 } else { 2 }];
+            let (candidates, error) = check_op_within(&context, &format!("{name}, {pass:?}"), &op, inputs);
+            (count, worst) = (count + candidates, worst.max(error));
+            // Whole numbers leave no choice.
+            let (a, b) = (whole(&mut random, shapes[0], 100)?, whole(&mut random, shapes[1], 100)?);
+            let one = Tensor::new([1], vec![1.0f32])?;
+            let inputs = [&a, &b, &one];
+            let inputs = &inputs[..if pass == ConvPass::WeightGradient { 3 } else { 2 }];
+            let (got, expected) = (context.run(&op, inputs)?, reference::run(&op, inputs)?);
+            assert_eq!(first_difference(&got[0], &expected[0]), None, "{name}, {pass:?}, whole numbers");
+        }
+    }
+    println!("float convolutions: {count} combinations on {}, at most {worst:.3} of a bound", context.description());
+    Ok(())
+}
+
+/// ⟨conv(x, w), g⟩ = ⟨x, image gradient⟩ = ⟨w, weight gradient⟩: each gradient is the slope of the same sum.
+#[test]
+fn gradients_of_convolutions_are_adjoint() -> Result<()> {
+    let mut random = Random::new(72);
+    for (name, image, weights, windows) in convolutions() {
+        let conv = FloatConv::new(image, weights, windows)?;
+        let (x, w) = (whole(&mut random, &image, 9)?, whole(&mut random, &weights, 9)?);
+        let g = whole(&mut random, conv.output().dimensions(), 9)?;
+        let one = Tensor::new([1], vec![1.0f32])?;
+        let run = |pass, inputs: &[&Tensor]| reference::run(&conv.clone().pass(pass).into(), inputs);
+        let dot = |a: &Tensor, b: &Tensor| -> lowbit::Result<f64> {
+            Ok(a.values::<f32>()?.iter().zip(b.values::<f32>()?).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum())
+        };
+        let forward = dot(&run(ConvPass::Forward, &[&x, &w])?[0], &g)?;
+        assert_eq!(dot(&x, &run(ConvPass::ImageGradient, &[&g, &w])?[0])?, forward, "{name}, image");
+        assert_eq!(dot(&w, &run(ConvPass::WeightGradient, &[&x, &g, &one])?[0])?, forward, "{name}, weights");
+    }
+    Ok(())
+}
+
+#[test]
+fn stages_sums_and_steps() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(73));
+    for shape in [vec![0, 3], vec![1, 1], vec![5, 3], vec![2, 3, 7], vec![3, 8195], vec![4099, 5]] {
+        let channels = *shape.last().expect("a dimension");
+        let step = |random: &mut Random| Tensor::new([1], vec![random.scale()]);
+        let steps: Vec<f32> = (0..channels).map(|_| random.scale()).collect();
+        let (x, w, y) = (step(&mut random)?, Tensor::new([channels], steps)?, step(&mut random)?);
+        let bias = reals(&mut random, &[channels])?;
+        let table: lowbit::ops::Op = StageTable::new(channels)?.into();
+        count += check_op(&context, "table", &table, &[&x, &w, &bias, &y]);
+        let table = reference::run(&table, &[&x, &w, &bias, &y])?.remove(0);
+        let (sums, dy) = (whole(&mut random, &shape, 20_000)?, reals(&mut random, &shape)?);
+        for codes in [(0, 15), (0, 255), (-8, 7)] {
+            for makes in [Requantized::Levels, Requantized::Real] {
+                let op = FakeRequantize::new(&shape[..], makes, codes)?;
+                count += check_op(&context, "requantized", &op.into(), &[&sums, &table]);
+            }
+            let gradient = FakeRequantize::new(&shape[..], Requantized::Gradient, codes)?;
+            count += check_op(&context, "gradient", &gradient.into(), &[&sums, &table, &dy]);
+            let step = FakeRequantize::new(&shape[..], Requantized::StepGradient, codes)?.gradient_scale(0.1)?;
+            let (candidates, error) = check_op_within(&context, "step", &step.into(), &[&sums, &table, &dy]);
+            (count, worst) = (count + candidates, worst.max(error));
+        }
+        for granularity in [Granularity::Tensor, Granularity::Axis(shape.len() - 1), Granularity::Axis(0)] {
+            let op = Sum::new(&shape[..], granularity)?;
+            let (candidates, error) = check_op_within(&context, "sum", &op.into(), &[&dy]);
+            (count, worst) = (count + candidates, worst.max(error));
+        }
+    }
+    for (rows, classes) in [(0, 3), (1, 1), (7, 10), (300, 3), (3, 1000)] {
+        let logits: Vec<f32> = (0..rows * classes).map(|_| 20.0 * random.real()).collect();
+        let labels: Vec<i32> = (0..rows).map(|_| random.integer(-1, classes as i64) as i32).collect();
+        let op = CrossEntropyGradient::new(rows, classes)?;
+        let inputs = [&Tensor::new([rows, classes], logits)?, &Tensor::new([rows], labels)?];
+        let (candidates, error) = check_op_within(&context, "cross-entropy", &op.into(), &inputs);
+        (count, worst) = (count + candidates, worst.max(error));
+    }
+    for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }] {
+        for n in [0, 1, 5, 1000] {
+            let op = Optimize::new([n], rule)?.at_least(-0.5)?;
+            let moments = if rule == Rule::adam() { 2 } else { 1 };
+            let wild = |i: usize, x: f32| match i % 7 {
+                0 => x * 1e-30,
+                1 if i % 2 == 0 => f32::NAN,
+                1 => f32::NEG_INFINITY,
+                2 => 1e25 * x,
+                _ => x,
+            };
+            let gradient = reals(&mut random, &[n])?;
+            let gradient: Vec<f32> = gradient.values::<f32>()?.iter().enumerate().map(|(i, &x)| wild(i, x)).collect();
+            let memory: Vec<f32> =
+                reals(&mut random, &[moments, n])?.values::<f32>()?.iter().map(|x| x.abs()).collect();
+            let inputs = [
+                &reals(&mut random, &[n])?,
+                &Tensor::new([n], gradient)?,
+                &Tensor::new([moments, n], memory)?,
+                &Tensor::new([1], vec![0.01f32])?,
+            ];
+            count += check_op(&context, &format!("{rule:?}"), &op.into(), &inputs);
+        }
+    }
+    println!("training: {count} combinations on {}, at most {worst:.3} of a bound", context.description());
+    Ok(())
+}
+
+fn cross_entropy(logits: &[f32], labels: &[i32]) -> f64 {
+    let classes = logits.len() / labels.len();
+    let row = |(row, &label): (&[f32], &i32)| {
+        let most = row.iter().copied().fold(f32::MIN, f32::max);
+        let total: f64 = row.iter().map(|&x| f64::from(x - most).exp()).sum();
+        total.ln() - f64::from(row[label as usize] - most)
+    };
+    logits.chunks_exact(classes).zip(labels).map(row).sum::<f64>() / labels.len() as f64
+}
+
+#[test]
+fn the_gradient_of_cross_entropy_is_its_slope() -> Result<()> {
+    let mut random = Random::new(74);
+    let (rows, classes) = (5, 7);
+    let logits = reals(&mut random, &[rows, classes])?;
+    let labels: Vec<i32> = (0..rows).map(|_| random.integer(0, classes as i64 - 1) as i32).collect();
+    let op = CrossEntropyGradient::new(rows, classes)?.into();
+    let gradient = reference::run(&op, &[&logits, &Tensor::new([rows], labels.clone())?])?.remove(0);
+    for (i, &got) in gradient.values::<f32>()?.iter().enumerate() {
+        let loss = |change: f32| -> lowbit::Result<f64> {
+            let mut moved = logits.values::<f32>()?.to_vec();
+            moved[i] += change;
+            Ok(cross_entropy(&moved, &labels))
+        };
+        let slope = (loss(1e-2)? - loss(-1e-2)?) / 2e-2;
+        assert!((f64::from(got) - slope).abs() < 1e-5, "logit {i}: {got} should be {slope}");
+    }
+    Ok(())
+}
+
+/// The whole backward pass against differences of the float network's loss: with 8 bits the two are nearly one, to some percent.
+#[test]
+fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
+    const IMAGES: usize = 32;
+    let digits = Digits::load()?;
+    let index = train_index()?;
+    let batch = Split::of(&digits, &index[..IMAGES])?;
+    // Random weights, so that there is a loss.
+    let network = float_network()?.randomized(5)?;
+    let quantized = network.quantized(&[Bits { weights: 8, activations: 8 }], &batch.images)?;
+    let labels: Vec<i32> = batch.labels.iter().map(|&label| label as i32).collect();
+    let (graph, names) = quantized.gradients(IMAGES)?;
+    let mut inputs = quantized.inputs(&batch.images)?;
+    inputs.insert(1, Tensor::new([IMAGES], labels.clone())?);
+    let gradients = graph.run_reference(&inputs.iter().collect::<Vec<_>>())?;
+    let mut checked = 0;
+    // All weights of a layer, or all its biases, move together along their gradient.
+    for (name, gradient) in names.iter().zip(&gradients).filter(|(name, _)| !name.starts_with("step")) {
+        let place: usize = name.rsplit(' ').next().ok_or("a name")?.parse()?;
+        let direction = gradient.values::<f32>()?;
+        let squares: f64 = direction.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        let size = (0.01 / squares.sqrt()) as f32;
+        let loss = |sign: f32| -> Result<f64> {
+            let moved = |of: &Tensor| -> lowbit::Result<Tensor> {
+                let values = of.values::<f32>()?.iter().zip(direction).map(|(&p, &g)| p + sign * size * g);
+                Tensor::new(of.shape(), values.collect::<Vec<f32>>())
+            };
+            let mut layers = network.layers().to_vec();
+            let Layer::Conv { weights, bias, .. } = &mut layers[place] else {
+                return Err("a mean learns nothing".into());
+            };
+            if name.starts_with("weights") {
+                *weights = moved(weights)?;
+            } else {
+                *bias = moved(bias)?;
+            }
+            let logits = Network::new([8, 8, 1], layers)?.activations(&batch.images)?.pop().ok_or("logits")?;
+            Ok(cross_entropy(logits.values::<f32>()?, &labels))
+        };
+        let slope = (loss(1.0)? - loss(-1.0)?) / (2.0 * f64::from(size));
+        assert!(
+            (slope / squares - 1.0).abs() < 0.15,
+            "{name}: the slope is {slope:e}, the gradient's square {squares:e}"
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, 10);
+    Ok(())
+}
+
+#[test]
+fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
+    let digits = Digits::load()?;
+    let index = train_index()?;
+    let (calibration, test) = (Split::of(&digits, &index[..64])?, Split::of(&digits, &digits.test_index[..40])?);
+    let float = float_network()?;
+    let context = context();
+    for (weights, activations) in [(2, 4), (3, 3), (4, 4), (4, 8), (8, 8)] {
+        let quantized = float.quantized(&[Bits { weights, activations }], &calibration.images)?;
+        let inputs = quantized.inputs(&test.images)?;
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let (fake, integer) = (quantized.fake(40)?, quantized.integer(40)?);
+        let expected = integer.run_reference(&[&test.images])?.remove(0);
+        let name = format!("W{weights}A{activations}");
+        assert_eq!(first_difference(&fake.run_reference(&inputs)?[0], &expected), None, "{name}: reference");
+        if weights == 8 {
+            assert!(test.accuracy(&expected)? > 0.95, "{name}");
+        }
+        let Some(context) = &context else { continue };
+        let fake = context.plan(&fake, Tuner::FirstGuess)?.run(&inputs)?;
+        assert_eq!(first_difference(&fake[0], &expected), None, "{name}: fake, GPU");
+        let integer = context.plan(&integer, Tuner::FirstGuess)?.run(&[&test.images])?;
+        assert_eq!(first_difference(&integer[0], &expected), None, "{name}: integer, GPU");
+    }
+    Ok(())
+}
+
+/// A short training: what rounding to 4 bits cost comes back.
+#[test]
+fn training_learns() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let digits = Digits::load()?;
+    let index = train_index()?;
+    let (train, test) = (Split::of(&digits, &index[..480])?, Split::of(&digits, &digits.test_index)?);
+    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 4 }], &train.images)?;
+    let options = Options { epochs: 2, ..Options::default() };
+    let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
+    let before = context.counters();
+    trainer.epoch()?;
+    trainer.epoch()?;
+    assert_eq!(context.counters().readbacks, before.readbacks, "training reads nothing back");
+    let trained = trainer.read_blocking()?;
+    let accuracy = |quantized: &lowbit::train::Quantized| -> Result<f64> {
+        let logits = context.plan(&quantized.integer(360)?, Tuner::FirstGuess)?.run(&[&test.images])?;
+        test.accuracy(&logits[0])
+    };
+    let (begin, trained) = (accuracy(&begin)?, accuracy(&trained)?);
+    println!("W4A4: {:.2} % before, {:.2} % after 2 epochs of 480 images", 100.0 * begin, 100.0 * trained);
+    assert!(trained > 0.96 && trained > begin, "{begin} became {trained}");
+    Ok(())
+}
+
+#[test]
+fn bad_input_is_refused() -> Result<()> {
+    let message = |result: std::result::Result<(), lowbit::Error>| result.expect_err("it is wrong").to_string();
+    let plain = Windows::default();
+    let layer = |weights: Vec<f32>| -> lowbit::Result<Layer> {
+        Ok(Layer::Conv {
+            weights: Tensor::new([2, 1, 1, 2], weights)?,
+            bias: Tensor::new([2], vec![0.0f32; 2])?,
+            windows: plain,
+        })
+    };
+    let network = Network::new([1, 1, 2], vec![layer(vec![1.0; 4])?])?;
+    let images = Tensor::new([1, 1, 1, 2], vec![1.0f32, 0.5])?;
+    let bits = |weights, activations| [Bits { weights, activations }];
+    for (expected, result) in [
+        (
+            "as large as the kernel",
+            FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { padding: [3, 0, 0, 0], ..plain }).map(drop),
+        ),
+        (
+            "3 channels and 2 outputs in 2 groups",
+            FloatConv::new([1, 4, 4, 3], [2, 3, 3, 1], Windows { groups: 2, ..plain }).map(drop),
+        ),
+        ("with stride 0", FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { stride: [0, 1], ..plain }).map(drop)),
+        ("momentum is 1,", Optimize::new([1], Rule::Sgd { momentum: 1.0 }).map(drop)),
+        ("a weight of layer 0 is NaN", Network::new([1, 1, 2], vec![layer(vec![f32::NAN; 4])?]).map(drop)),
+        ("must end with a convolution", Network::new([2, 1, 2], vec![layer(vec![1.0; 4])?]).map(drop)),
+        ("or is the last", Network::new([1, 1, 2], vec![Layer::GlobalAverage]).map(drop)),
+        ("both may be 2 to 8", network.quantized(&bits(1, 8), &images).map(drop)),
+        ("given for 2 layers", network.quantized(&[bits(4, 4), bits(4, 4)].concat(), &images).map(drop)),
+        (
+            "has seen no finite number",
+            network.quantized(&bits(4, 4), &Tensor::new([0, 1, 1, 2], Vec::<f32>::new())?).map(drop),
+        ),
+        ("not negative", network.quantized(&bits(4, 4), &Tensor::new([1, 1, 1, 2], vec![-1.0f32, 0.0])?).map(drop)),
+    ] {
+        let message = message(result);
+        assert!(message.contains(expected), "\"{message}\" should say \"{expected}\"");
+    }
+    let Some(context) = context() else { return Ok(()) };
+    let quantized = network.quantized(&bits(4, 4), &images)?;
+    let train =
+        |labels: &[usize], options| Trainer::new(&context, quantized.clone(), &images, labels, options).map(drop);
+    assert!(message(train(&[2], Options::default())).contains("a label is 2, but the network has 2 classes"));
+    assert!(message(train(&[], Options::default())).contains("1 images and 0 labels"));
+    assert!(message(train(&[0], Options { batch: 0, ..Options::default() })).contains("a batch of 0 images"));
+    Ok(())
+}
