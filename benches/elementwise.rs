@@ -7,11 +7,12 @@ mod measure;
 
 use common::Random;
 use criterion::{Criterion, Throughput};
+use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply, Op, Pool, Quantize, Requantization,
-    Requantize, Table,
+    Add, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply, Op,
+    Pool, Quantize, Requantization, Requantize, Table,
 };
-use lowbit::{Context, Format, Quantization, Result, Tensor, TensorType};
+use lowbit::{Context, Format, Quantization, Result, Tensor, TensorType, reference};
 
 fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(3);
@@ -29,9 +30,24 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let dynamic = |granularity| DynamicQuantize::new(matrix, Format::Uint8, granularity);
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
     let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
-    let cases: [(&str, Op, &[&Tensor]); 13] = [
+    let plain = reals.tensor_type().clone();
+    let small = TensorType::new(Format::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
+    let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
+    let mx = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
+    let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
+    let cases: [(&str, Op, &[&Tensor]); 19] = [
         ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
+        ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
+        ("dequantize e4m3", Dequantize::new(of(&e4m3))?.into(), &[&e4m3]),
+        ("cast to e4m3", Cast::new(plain.clone(), Format::Float8E4M3Fn)?.into(), &[&reals]),
+        (
+            "cast from e4m3",
+            Cast::new(TensorType::new(Format::Float8E4M3Fn, matrix)?, Format::Float32)?.into(),
+            &[&e4m3],
+        ),
+        ("quantize to mxfp4", BlockQuantize::new(plain, mx)?.into(), &[&reals]),
+        ("dequantize mxfp4", BlockDequantize::new(matrix, mx)?.into(), &[&blocks[0], &blocks[1]]),
         ("requantize accumulators", Requantize::new(of(&sums), stage(20.0)?)?.into(), &[&sums]),
         ("requantize codes", Requantize::new(of(&a), stage(0.1)?)?.into(), &[&a]),
         ("dynamic quantize per tensor", dynamic(DynamicGranularity::Tensor)?.into(), &[&reals]),

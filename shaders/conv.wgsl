@@ -28,6 +28,7 @@ fn main(
     let first_column = min(first_quad * 4u, params.n - 1u);
     let group = first_column / params.group_outputs;
     let group_vecs = (params.group_channels + 15u) / 16u;
+    let pixel_vecs = params.pixel_words / 4u;
     let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
@@ -45,14 +46,17 @@ fn main(
     var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
     for (var z = 0u; z < params.kernel.x; z += 1u) {
         for (var y = 0u; y < params.kernel.y; y += 1u) {
+            var row: array<vec2<u32>, TILE_M>;
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                row[i] = tap_row(origin[i], z, y);
+            }
             for (var x = 0u; x < params.kernel.z; x += 1u) {
-                let tap = vec3<u32>(z, y, x);
                 var inside: array<bool, TILE_M>;
                 var base: array<u32, TILE_M>;
                 for (var i = 0u; i < TILE_M; i += 1u) {
-                    inside[i] = tap_inside(origin[i], tap);
-                    let first_vec = (tap_pixel(origin[i], tap) * params.pixel_words) / 4u + group * group_vecs;
-                    base[i] = select(0u, first_vec, inside[i]);
+                    let column_x = tap_column(origin[i], x);
+                    inside[i] = column_x < row[i].y;
+                    base[i] = select(0u, (row[i].x + column_x) * pixel_vecs + group * group_vecs, inside[i]);
                 }
                 for (var v = 0u; v < group_vecs; v += 1u) {
                     var codes: array<vec4<u32>, TILE_M>;
@@ -87,7 +91,7 @@ fn main(
         for (var q = 0u; q < TILE_Q; q += 1u) {
             let quad = first_quad + q;
             if (pixel < params.pixels && quad < params.output_quads) {
-                store_products(0u, pixel, 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
+                store_products(0u, output_pixel(pixel), 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
             }
         }
     }

@@ -51,10 +51,11 @@ fn main(
         var at = column * taps * group_words;
         for (var z = 0u; z < params.kernel.x; z += 1u) {
             for (var y = 0u; y < params.kernel.y; y += 1u) {
+                let row = tap_row(origin, z, y);
                 for (var x = 0u; x < params.kernel.z; x += 1u) {
-                    let tap = vec3<u32>(z, y, x);
-                    let inside = tap_inside(origin, tap);
-                    let first = select(0u, tap_pixel(origin, tap) * params.pixel_words, inside);
+                    let column_x = tap_column(origin, x);
+                    let inside = column_x < row.y;
+                    let first = select(0u, (row.x + column_x) * params.pixel_words, inside);
                     for (var w = 0u; w < group_words; w += 1u) {
                         let codes = select(zero_word, load_codes(first, offset + 4u * w), inside);
                         sums[lane] += dot4I8Packed(codes, weight[at]);
@@ -68,5 +69,5 @@ fn main(
             }
         }
     }
-    store_products(0u, pixel, 0u, quad, sums, lhs_sums);
+    store_products(0u, output_pixel(pixel), 0u, quad, sums, lhs_sums);
 }

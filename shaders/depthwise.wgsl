@@ -9,19 +9,6 @@
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
 
-// The input codes of the four output channels of a quad.
-fn load_codes(first: u32, quad: u32) -> vec4<i32> {
-    if (MULTIPLIER_ONE) {
-        return unpack4xI8(lhs[first + quad] ^ LHS_FLIP);
-    }
-    var word = 0u;
-    for (var lane = 0u; lane < 4u; lane += 1u) {
-        let channel = min((quad * 4u + lane) / params.group_outputs, params.pixel_words * 4u - 1u);
-        word |= ((lhs[first + channel / 4u] >> (8u * (channel % 4u))) & 0xffu) << (8u * lane);
-    }
-    return unpack4xI8(word ^ LHS_FLIP);
-}
-
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group_id: vec3<u32>,
@@ -49,12 +36,16 @@ fn main(
     var at = source_quad;
     for (var z = 0u; z < params.kernel.x; z += 1u) {
         for (var y = 0u; y < params.kernel.y; y += 1u) {
+            var row: array<vec2<u32>, TILE_M>;
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                row[i] = tap_row(origin[i], z, y);
+            }
             for (var x = 0u; x < params.kernel.z; x += 1u) {
-                let tap = vec3<u32>(z, y, x);
                 let filter_codes = unpack4xI8(weight[at]);
                 for (var i = 0u; i < TILE_M; i += 1u) {
-                    let inside = tap_inside(origin[i], tap);
-                    let first = select(0u, tap_pixel(origin[i], tap) * params.pixel_words, inside);
+                    let column = tap_column(origin[i], x);
+                    let inside = column < row[i].y;
+                    let first = select(0u, (row[i].x + column) * params.pixel_words, inside);
                     let codes = select(zero_codes, load_codes(first, source_quad), inside);
                     sums[i] += codes * filter_codes;
                     if (WEIGHT_ZERO_POINT) {
@@ -67,7 +58,7 @@ fn main(
     }
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_pixel + i < params.pixels) {
-            store_products(0u, first_pixel + i, 0u, quad, sums[i], lhs_sums[i]);
+            store_products(0u, output_pixel(first_pixel + i), 0u, quad, sums[i], lhs_sums[i]);
         }
     }
 }

@@ -35,8 +35,8 @@ fn plane(first: u32, width: u32, position: u32) -> u32 {
     return (word >> (8u * (position % 4u) + width * (quad / width))) & ((1u << width) - 1u);
 }
 
-// The integer that is stored at a position of 32.
-fn code(first: u32, position: u32) -> i32 {
+// The number that is stored at a position of 32, as f32 bits.
+fn code(first: u32, position: u32) -> u32 {
     var bits = plane(first, UPPER, position);
     if (LOWER > 0u) {
         bits = (bits << LOWER) | plane(first + UPPER, LOWER, position);
@@ -74,7 +74,7 @@ fn main(
         if (known && column < params.n) {
             let position = position_of(column);
             let first = place.panel * 4u + (position / 32u * width + place.slot + lane) * (UPPER + LOWER);
-            let number = f32_from_i32(code(first, position % 32u));
+            let number = code(first, position % 32u);
             let scales = group_scales(place, position / params.padded_group);
             let scale = bitcast<u32>(scales.scale[lane]);
             let shift = bitcast<u32>(scales.shift[lane]);

@@ -89,7 +89,7 @@ fn main(
             let quad = block_column / 4u + local.x * TILE_Q + q;
             if (row < params.m && quad < params.output_quads) {
                 store_products(
-                    lhs_batch * params.m + row, batch * params.m + row, weight_batch, quad,
+                    lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
                     sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]),
                 );
             }

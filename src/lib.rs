@@ -17,7 +17,9 @@
 //! | To … | use |
 //! |---|---|
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
-//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`FloatMatmul`](ops::FloatMatmul) |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`Unfold`](ops::Unfold) |
+//! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
+//! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::Weights::from_blocks`] |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |
@@ -32,7 +34,11 @@
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
+//! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
+//! | hold a small float model, and run it on the CPU or a GPU | [`model`] |
+//! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
+//! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
 //! # A quantized layer
@@ -85,14 +91,17 @@
 pub use {half, wgpu};
 
 mod error;
+pub mod evaluate;
 pub mod gpu;
 pub mod guide;
 pub mod import;
 pub mod kernels;
+pub mod model;
 pub mod numeric;
 pub mod ops;
 pub mod pack;
 mod plan;
+pub mod ptq;
 pub mod reference;
 mod tensor;
 mod tune;

@@ -2,7 +2,7 @@
 //! format is narrower than 32 bits. The orders that kernels want for weights live with the kernels.
 
 use crate::error::{Result, require};
-use crate::numeric::{Format, I2, I4, U2, U4};
+use crate::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, U2, U4};
 use crate::tensor::{Element, Tensor, TensorType, Values};
 use half::f16;
 
@@ -28,6 +28,14 @@ pub fn words(tensor: &Tensor) -> Vec<u32> {
         Values::Int16(v) => pack_rows(v, row, 16, |&x| u32::from(x as u16)),
         Values::Uint16(v) => pack_rows(v, row, 16, |&x| u32::from(x)),
         Values::Int32(v) => v.iter().map(|&x| x as u32).collect(),
+        Values::Float4E2M1(v) => pack_rows(v, row, 4, |&x| x.to_bits().into()),
+        Values::Float6E2M3(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float6E3M2(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float8E4M3Fn(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float8E4M3Fnuz(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float8E5M2(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float8E5M2Fnuz(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
+        Values::Float8E8M0(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
         Values::Float16(v) => pack_rows(v, row, 16, |&x| u32::from(x.to_bits())),
         Values::Float32(v) => v.iter().map(|x| x.to_bits()).collect(),
         Values::Parameters(v) => v.iter().flat_map(|&(scale, zero)| [scale.to_bits(), zero as u32]).collect(),
@@ -85,6 +93,14 @@ fn from_elements(tensor_type: &TensorType, words: impl Iterator<Item = u32>) -> 
         Format::Int16 => plain(tensor_type, words.map(|w| w as i16).collect()),
         Format::Uint16 => plain(tensor_type, words.map(|w| w as u16).collect()),
         Format::Int32 => plain(tensor_type, words.map(|w| w as i32).collect()),
+        Format::Float4E2M1 => plain(tensor_type, words.map(|w| E2M1::from_bits(w as u8)).collect()),
+        Format::Float6E2M3 => plain(tensor_type, words.map(|w| E2M3::from_bits(w as u8)).collect()),
+        Format::Float6E3M2 => plain(tensor_type, words.map(|w| E3M2::from_bits(w as u8)).collect()),
+        Format::Float8E4M3Fn => plain(tensor_type, words.map(|w| E4M3FN::from_bits(w as u8)).collect()),
+        Format::Float8E4M3Fnuz => plain(tensor_type, words.map(|w| E4M3FNUZ::from_bits(w as u8)).collect()),
+        Format::Float8E5M2 => plain(tensor_type, words.map(|w| E5M2::from_bits(w as u8)).collect()),
+        Format::Float8E5M2Fnuz => plain(tensor_type, words.map(|w| E5M2FNUZ::from_bits(w as u8)).collect()),
+        Format::Float8E8M0 => plain(tensor_type, words.map(|w| E8M0::from_bits(w as u8)).collect()),
         Format::Float16 => plain(tensor_type, words.map(|w| f16::from_bits(w as u16)).collect()),
         Format::Float32 => plain(tensor_type, words.map(f32::from_bits).collect()),
         Format::Parameters => {
@@ -114,7 +130,7 @@ fn pack_rows<T>(values: &[T], row: usize, bits: usize, bits_of: impl Fn(&T) -> u
 mod tests {
     use super::*;
 
-    const NARROW: [Format; 9] = [
+    const NARROW: [Format; 17] = [
         Format::Int2,
         Format::Uint2,
         Format::Int4,
@@ -123,6 +139,14 @@ mod tests {
         Format::Uint8,
         Format::Int16,
         Format::Uint16,
+        Format::Float4E2M1,
+        Format::Float6E2M3,
+        Format::Float6E3M2,
+        Format::Float8E4M3Fn,
+        Format::Float8E4M3Fnuz,
+        Format::Float8E5M2,
+        Format::Float8E5M2Fnuz,
+        Format::Float8E8M0,
         Format::Float16,
     ];
 

@@ -3,6 +3,8 @@
 
 #[path = "../examples/conformance/array.rs"]
 mod array;
+#[path = "../examples/conformance/blocks.rs"]
+mod blocks;
 #[path = "../examples/conformance/case.rs"]
 #[allow(dead_code, reason = "only the example names the operators of broken files")]
 mod case;

@@ -1,5 +1,6 @@
 //! GPU equals reference, bit for bit: every op, every candidate kernel, awkward shapes, poisoned outputs and padding.
-//! What the reference should say is checked elsewhere (tests/conformance.rs, doc examples).
+//! Convolutions of every shape are in tests/convolutions.rs; what the reference should say is checked elsewhere
+//! (tests/conformance.rs, doc examples).
 
 mod common;
 
@@ -214,66 +215,6 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         .output(Output::real());
     run(&context, &mut count, "dynamic conv", conv.build()?, &[&image, &parameters]);
     println!("dynamic: {count} combinations on {}", context.description());
-    Ok(())
-}
-
-#[test]
-fn conv_random() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
-    let (mut count, mut random) = (0, Random::new(5));
-    for case in 0..120 {
-        let rank = random.pick(&[1usize, 2, 2, 2, 3]);
-        let channel_choice = random.pick(&[1usize, 2, 3, 4, 5, 16, 17, 32]);
-        let groups = match case % 4 {
-            0 => channel_choice,
-            1 => random.pick(&[1, 2, 3]),
-            _ => 1,
-        };
-        let channels = if case % 4 == 0 { 1 } else { channel_choice } * groups;
-        let outputs_per_group = random.pick(&[1usize, 2, 3, 4, 5, 8, 13]);
-        let batch = random.pick(&[1usize, 2, 0]);
-        let batch = if case % 10 == 0 { batch } else { batch.max(1) };
-        let mut pick = |low: i64, high: i64| (0..rank).map(|_| random.integer(low, high) as usize).collect::<Vec<_>>();
-        let (kernel, stride, dilation) = (pick(1, 3), pick(1, 2), pick(1, 2));
-        let (begin, end) = (pick(0, 2), pick(0, 2));
-        let spatial: Vec<usize> =
-            pick(1, 6).iter().zip(&kernel).zip(&dilation).map(|((s, k), d)| s + (k - 1) * d).collect();
-        let (lhs_format, weight_format) = (random.pick(&CODES), random.pick(&CODES));
-        let image = random.quantized(lhs_format, &[&[batch], &spatial[..], &[channels]].concat());
-        let outputs_count = outputs_per_group * groups;
-        let dimensions = [&[outputs_count], &kernel[..], &[channels / groups]].concat();
-        let weights = random.codes(weight_format, &dimensions);
-        let weights = if random.next() % 2 == 0 {
-            weights.quantized(Quantization::tensor(random.scale(), random.zero_point(weight_format)))?
-        } else {
-            let scales: Vec<f32> = (0..outputs_count).map(|_| random.scale()).collect();
-            let zero_points: Vec<i32> = (0..outputs_count).map(|_| random.zero_point(weight_format)).collect();
-            weights.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))?
-        };
-        let terms = kernel.iter().product::<usize>() * channels / groups;
-        let output = random.pick(&[0, 1, 3, 4, 5]);
-        let output = outputs(&mut random, terms, 0.0004)?.swap_remove(output);
-        let padding = match random.next() % 5 {
-            0 => Padding::None,
-            1 => Padding::SameUpper,
-            2 => Padding::SameLower,
-            _ => Padding::Explicit { begin, end },
-        };
-        let bias: Vec<i32> = (0..outputs_count).map(|_| random.integer(-5000, 5000) as i32).collect();
-        let conv = Conv::new(image.tensor_type().clone(), weights)
-            .stride(stride.clone())
-            .dilation(dilation.clone())
-            .padding(padding.clone())
-            .groups(groups)
-            .bias(Tensor::new([outputs_count], bias)?)
-            .output(output);
-        let name = format!(
-            "conv {case}: image {}, weights {dimensions:?}, groups {groups}, stride {stride:?}, dilation {dilation:?}, {padding:?}",
-            image.tensor_type()
-        );
-        run(&context, &mut count, &name, conv.build()?, &[&image]);
-    }
-    println!("conv: {count} combinations on {}", context.description());
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Whole vision networks, small ones: every layer that a plan runs, fused as it is, against the reference on the same
-//! inputs. The networks and how they are verified are the example's; single ops are in `equivalence.rs` and `moves.rs`.
+//! inputs. The networks and how they are verified are the example's; single ops are in `equivalence.rs` and `images.rs`.
 
 mod common;
 #[allow(dead_code, reason = "what times layers and prints them is the example's")]

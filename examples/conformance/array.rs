@@ -2,7 +2,7 @@
 //! what the elements are for.
 
 use half::f16;
-use lowbit::numeric::{I2, I4, U2, U4};
+use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{Element, Format, Tensor, TensorType};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -32,17 +32,64 @@ pub(crate) enum Elements {
     F16(Vec<f16>),
     F32(Vec<f32>),
     F64(Vec<f64>),
-    /// Codes that no Rust type holds, as the file stores them: an element is a byte of several codes or of one.
-    Packed {
-        dtype: String,
-        bytes: Vec<u8>,
+    /// The codes of floats of at most 8 bits.
+    Small {
+        format: Format,
+        codes: Vec<u8>,
     },
+}
+
+/// The set's names of floats of at most 8 bits.
+const SMALL: [(&str, Format); 8] = [
+    ("e2m1", Format::Float4E2M1),
+    ("e2m3", Format::Float6E2M3),
+    ("e3m2", Format::Float6E3M2),
+    ("e4m3fn", Format::Float8E4M3Fn),
+    ("e4m3fnuz", Format::Float8E4M3Fnuz),
+    ("e5m2", Format::Float8E5M2),
+    ("e5m2fnuz", Format::Float8E5M2Fnuz),
+    ("e8m0", Format::Float8E8M0),
+];
+
+/// The small float of a data type.
+pub(crate) fn small_format(dtype: &str) -> Option<Format> {
+    SMALL.iter().find(|(name, _)| *name == dtype).map(|(_, format)| *format)
+}
+
+/// The number of a code.
+fn small_value(format: Format, code: u8) -> f64 {
+    f64::from(match format {
+        Format::Float4E2M1 => E2M1::from_bits(code).to_f32(),
+        Format::Float6E2M3 => E2M3::from_bits(code).to_f32(),
+        Format::Float6E3M2 => E3M2::from_bits(code).to_f32(),
+        Format::Float8E4M3Fn => E4M3FN::from_bits(code).to_f32(),
+        Format::Float8E4M3Fnuz => E4M3FNUZ::from_bits(code).to_f32(),
+        Format::Float8E5M2 => E5M2::from_bits(code).to_f32(),
+        Format::Float8E5M2Fnuz => E5M2FNUZ::from_bits(code).to_f32(),
+        _ => E8M0::from_bits(code).to_f32(),
+    })
+}
+
+/// The codes of a tensor of small floats.
+fn small_codes(tensor: &Tensor) -> Result<Vec<u8>> {
+    macro_rules! codes {
+        ($($format:ident: $kind:ty),+) => {
+            match tensor.format() {
+                $(Format::$format => tensor.values::<$kind>()?.iter().map(|x| x.to_bits()).collect(),)+
+                other => return Err(format!("the data types have none for {other}").into()),
+            }
+        };
+    }
+    Ok(codes!(
+        Float4E2M1: E2M1, Float6E2M3: E2M3, Float6E3M2: E3M2, Float8E4M3Fn: E4M3FN, Float8E4M3Fnuz: E4M3FNUZ,
+        Float8E5M2: E5M2, Float8E5M2Fnuz: E5M2FNUZ, Float8E8M0: E8M0
+    ))
 }
 
 macro_rules! each {
     ($elements:expr, $v:ident => $value:expr) => {
         match $elements {
-            Self::U8($v) | Self::Packed { bytes: $v, .. } => $value,
+            Self::U8($v) | Self::Small { codes: $v, .. } => $value,
             Self::U2($v) => $value,
             Self::S2($v) => $value,
             Self::U4($v) => $value,
@@ -80,15 +127,15 @@ impl Elements {
             ("crumb", "s2", Dtype::U8) => Self::S2(unpacked(Format::Int2, count, bytes)?),
             ("nibble", "u4", Dtype::U8) => Self::U4(unpacked(Format::Uint4, count, bytes)?),
             ("nibble", "s4", Dtype::U8) => Self::S4(unpacked(Format::Int4, count, bytes)?),
-            ("byte" | "nibble", _, Dtype::U8) => Self::Packed { dtype: dtype.to_string(), bytes: bytes.to_vec() },
+            ("byte" | "nibble", _, Dtype::U8) => {
+                let format = small_format(dtype).ok_or_else(|| format!("the data type {dtype} is not known"))?;
+                let codes = Tensor::from_packed(TensorType::new(format, [count])?, bytes)?;
+                Self::Small { format, codes: small_codes(&codes)? }
+            }
             (_, _, stored) => return Err(format!("{packing} {dtype} can't be stored as {stored:?}").into()),
         };
-        let expected = match elements {
-            Self::Packed { .. } if packing == "nibble" => count.div_ceil(2),
-            _ => count,
-        };
-        if elements.len() != expected {
-            return Err(format!("{packing} {dtype} needs {expected} stored elements, not {}", elements.len()).into());
+        if elements.len() != count {
+            return Err(format!("{packing} {dtype} needs {count} elements, not {}", elements.len()).into());
         }
         Ok(elements)
     }
@@ -113,7 +160,7 @@ impl Elements {
             Self::F16(_) => "f16",
             Self::F32(_) => "f32",
             Self::F64(_) => "f64",
-            Self::Packed { dtype, .. } => dtype,
+            Self::Small { format, .. } => SMALL.iter().find(|(_, f)| f == format).map_or("", |(name, _)| name),
         }
     }
 
@@ -124,7 +171,8 @@ impl Elements {
             Self::S2(v) => v[index].get().into(),
             Self::U4(v) => v[index].get().into(),
             Self::S4(v) => v[index].get().into(),
-            Self::U8(v) | Self::Packed { bytes: v, .. } => v[index].into(),
+            Self::U8(v) => v[index].into(),
+            Self::Small { format, codes } => small_value(*format, codes[index]),
             Self::S8(v) => v[index].into(),
             Self::U16(v) => v[index].into(),
             Self::S16(v) => v[index].into(),
@@ -143,6 +191,7 @@ impl Elements {
             Self::F16(v) => v[index].to_bits().into(),
             Self::F32(v) => v[index].to_bits().into(),
             Self::F64(v) => v[index].to_bits(),
+            Self::Small { codes, .. } => codes[index].into(),
             integers => integers.value(index) as i64 as u64,
         }
     }
@@ -156,6 +205,16 @@ impl Elements {
 /// The elements of several per byte.
 fn unpacked<T: Element>(format: Format, count: usize, bytes: &[u8]) -> Result<Vec<T>> {
     Ok(Tensor::from_packed(TensorType::new(format, [count])?, bytes)?.values()?.to_vec())
+}
+
+/// The tensor of small floats whose codes these are.
+fn small_tensor(format: Format, codes: &Tensor) -> Result<Tensor> {
+    let bytes = codes.values::<u8>()?;
+    let packed: Vec<u8> = match format.bits() {
+        4 => bytes.chunks(2).map(|pair| pair.iter().rev().fold(0, |byte, code| byte << 4 | code)).collect(),
+        _ => bytes.to_vec(),
+    };
+    Ok(Tensor::from_packed(TensorType::new(format, codes.shape())?, &packed)?)
 }
 
 impl Array {
@@ -174,6 +233,10 @@ impl Array {
             Elements::S16(v) => Tensor::new(shape, &v[..])?,
             Elements::I32(v) => Tensor::new(shape, &v[..])?,
             Elements::F32(v) => Tensor::new(shape, &v[..])?,
+            Elements::Small { format, codes } => {
+                let wide = Tensor::new(shape, &codes[..])?;
+                small_tensor(*format, &wide)?
+            }
             other => return Err(format!("tensors of {} are not implemented", other.dtype()).into()),
         })
     }
@@ -192,7 +255,7 @@ impl Array {
             Format::Int16 => Elements::S16(tensor.values()?.to_vec()),
             Format::Int32 => Elements::I32(tensor.values()?.to_vec()),
             Format::Float32 => Elements::F32(tensor.values()?.to_vec()),
-            other => return Err(format!("the data types have none for {other}").into()),
+            format => Elements::Small { format, codes: small_codes(tensor)? },
         };
         Ok(Self { shape: tensor.shape().to_vec(), elements })
     }
@@ -202,6 +265,7 @@ impl Array {
         match &self.elements {
             Elements::F16(v) => Ok(v.iter().map(|x| x.to_f32()).collect()),
             Elements::F32(v) => Ok(v.clone()),
+            Elements::Small { .. } => Ok((0..self.elements.len()).map(|i| self.elements.value(i) as f32).collect()),
             other => Err(format!("{} was given where f32 or f16 is read", other.dtype()).into()),
         }
     }
@@ -218,6 +282,7 @@ impl Array {
             Elements::U16(v) => Ok(v.iter().map(|&x| x.into()).collect()),
             Elements::S16(v) => Ok(v.iter().map(|&x| x.into()).collect()),
             Elements::I32(v) => Ok(v.clone()),
+            Elements::Small { .. } => Ok((0..self.elements.len()).map(|i| self.elements.value(i) as i32).collect()),
             other => Err(format!("zero points of {} are not implemented", other.dtype()).into()),
         }
     }

@@ -2,6 +2,7 @@
 //! which pass. This file has the command line and the loop; cases, operators, comparison and printing have theirs.
 
 mod array;
+mod blocks;
 mod case;
 mod compare;
 mod device;

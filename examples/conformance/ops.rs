@@ -1,7 +1,8 @@
 //! What each operator of the set means in terms of this crate's ops: slots and attributes to types, layouts and stages.
 //! The same mapping serves both devices; what it makes is compared in `compare`.
 
-use lowbit::numeric::Multiplier;
+use lowbit::evaluate::Metrics;
+use lowbit::numeric::{Multiplier, PowerRounding};
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
@@ -9,7 +10,8 @@ use lowbit::ops::{
 use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
-use crate::array::{Array, Elements};
+use crate::array::{Array, Elements, small_format};
+use crate::blocks;
 use crate::case::Case;
 use crate::device::Device;
 use crate::gguf;
@@ -40,7 +42,10 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
         "TfliteDepthwiseConv2D" => tflite_depthwise_conv(case, device),
         "TfliteFullyConnected" => tflite_fully_connected(case, device),
         "MatMulNBits" => matmul_nbits(case, device),
+        "MxQuantize" => return blocks::mx_quantize(case, device),
+        "Nvfp4Dequantize" => blocks::nvfp4_dequantize(case, device),
         "GgufQuantize" => return gguf::quantize(case),
+        "Metrics" => return Ok(vec![metrics(case)?]),
         "GgufDequantize" => gguf::dequantize(case, device),
         other => return Err(format!("operator {other} is not implemented").into()),
     };
@@ -123,13 +128,33 @@ fn format(dtype: &str) -> Result<Format> {
         "u16" => Ok(Format::Uint16),
         "s16" => Ok(Format::Int16),
         "i32" => Ok(Format::Int32),
-        other => Err(format!("tensors of {other} are not implemented").into()),
+        other => Ok(small_format(other).ok_or_else(|| format!("tensors of {other} are not implemented"))?),
     }
 }
 
 /// Whether an integer attribute is set.
 fn flag(case: &Case, name: &str) -> Result<bool> {
     Ok(case.attribute::<i64>(name)?.unwrap_or(0) != 0)
+}
+
+/// Computed on the CPU whatever the device: they are sums in f64, which no GPU has.
+fn metrics(case: &Case) -> Result<Array> {
+    let (reference, test) = (case.input(0)?, case.input(1)?);
+    let classes = *reference.shape.last().ok_or("metrics compare rows, but there is a scalar")?;
+    let m = Metrics::new(&reference.floats()?, &test.floats()?, classes)?;
+    let order: Vec<String> = case.attribute("order")?.ok_or("the order of the metrics is not said")?;
+    let value = |name: &String| match name.as_str() {
+        "sqnr_db" => Ok(m.sqnr_db),
+        "mse" => Ok(m.mse),
+        "nmse" => Ok(m.nmse),
+        "cosine" => Ok(m.cosine),
+        "max_abs" => Ok(m.max_error),
+        "mean_kl_nats_softmax_rows" => Ok(m.kl),
+        "top1_agreement" => Ok(m.agreement),
+        other => Err(format!("the metric {other} is not implemented").into()),
+    };
+    let values: Vec<f64> = order.iter().map(value).collect::<Result<_>>()?;
+    Ok(Array { shape: vec![values.len()], elements: Elements::F64(values) })
 }
 
 fn matmul_integer(case: &Case, device: &Device) -> Result<Tensor> {
@@ -304,7 +329,14 @@ fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
     let x = x.tensor()?;
-    first(device.run(Quantize::new(codes)?.input_format(x.format())?, &[&x])?)
+    let mut op = Quantize::new(codes)?.input_format(x.format())?;
+    if let Some(precision) = case.attribute::<String>("precision")? {
+        op = op.precision(format(&precision)?)?;
+    }
+    if !saturates(case)? {
+        op = op.non_saturating();
+    }
+    first(device.run(op, &[&x])?)
 }
 
 fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
@@ -328,7 +360,22 @@ fn cast_like(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
     let x = case.input(0)?.tensor()?;
-    first(device.run(Cast::new(x.tensor_type().clone(), format(dtype)?)?, &[&x])?)
+    let mut op = Cast::new(x.tensor_type().clone(), format(dtype)?)?;
+    if !saturates(case)? {
+        op = op.non_saturating();
+    }
+    op = op.rounding(match case.attribute::<String>("round_mode")?.as_deref().unwrap_or("up") {
+        "up" => PowerRounding::Up,
+        "down" => PowerRounding::Down,
+        "nearest" => PowerRounding::Nearest,
+        other => return Err(format!("round_mode \"{other}\" is not implemented").into()),
+    });
+    first(device.run(op, &[&x])?)
+}
+
+/// Whether what is beyond a float of 8 bits becomes the greatest.
+fn saturates(case: &Case) -> Result<bool> {
+    Ok(case.attribute::<i64>("saturate")?.unwrap_or(1) != 0)
 }
 
 /// The quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.

@@ -4,14 +4,26 @@
 use std::collections::BTreeMap;
 
 use lowbit::kernels::{self, Dispatch, Limits};
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Fused, Matmul, Multiply, Op,
-    Output, Pool, Quantize, Requantization, Requantize, Table,
+    Add, BlockDequantize, BlockQuantize, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize,
+    Embedding, FloatMatmul, Fused, Linear, LinearConv, Matmul, Multiply, Op, Output, Pad, PadMode, Pool, Quantize,
+    Requantization, Requantize, Reshape, Resize, Slice, Table, Transpose, Unfold,
 };
-use lowbit::{Format, Quantization, Result, Rounding, Tensor, TensorType};
+use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const SMALL: [Format; 7] = [
+    Format::Float4E2M1,
+    Format::Float6E2M3,
+    Format::Float6E3M2,
+    Format::Float8E4M3Fn,
+    Format::Float8E4M3Fnuz,
+    Format::Float8E5M2,
+    Format::Float8E5M2Fnuz,
+];
 const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// One launch of each distinct program, by name, those of the device probe included.
@@ -144,11 +156,24 @@ fn ops() -> Result<Vec<Op>> {
         for stage in &stages {
             ops.push(Pool::average(image()?, [2, 2]).output(stage.clone()).build()?.into());
         }
+        // Windows that are divided.
+        let large = || typed(lhs, &[1, 32, 32, 4], 0);
+        ops.push(Pool::global_max(large()?).build()?.into());
+        for stage in &stages {
+            ops.push(Pool::global_average(large()?).output(stage.clone()).build()?.into());
+        }
+        for size in [&[1, 8, 4][..], &[1, 8, 8, 4], &[1, 8, 8, 8, 4]] {
+            let image = typed(lhs, size, 0)?;
+            ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
+        }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
         ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
         ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
     }
     ops.extend(fused(&ops)?);
+    ops.extend(unfolds()?);
+    ops.extend(transposed()?);
+    ops.extend(linear_convs()?);
     for lhs in CODES {
         // Parameters that the device finds.
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
@@ -160,6 +185,22 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(conv.build()?.into());
     }
     let wide = [Format::Int16, Format::Uint16, Format::Int32];
+    for format in SMALL {
+        let tensor_type = typed(format, &[4, 4], 0)?;
+        for float in FLOATS {
+            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+        }
+    }
+    for granularity in [Granularity::Axis(0), Granularity::Axis(1), Granularity::Blocks { axis: 1, size: 2 }] {
+        let quantization =
+            Quantization::new(granularity, vec![0.5; granularity.parameters(&Shape::new([4, 4])?)?], [0]);
+        for format in [Format::Int8, Format::Float8E4M3Fn] {
+            let tensor_type = TensorType::new(format, [4, 4])?.quantized(quantization.clone())?;
+            ops.push(Quantize::new(tensor_type.clone())?.precision(Format::Float16)?.into());
+            ops.push(Dequantize::new(tensor_type.clone())?.into());
+        }
+    }
     for format in [&NARROW[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
@@ -184,11 +225,103 @@ fn ops() -> Result<Vec<Op>> {
             }
         }
     }
+    // Elements that move: one by one and in whole rows, by steps and by tables.
+    for format in [Format::Int4, Format::Int8, Format::Int32] {
+        let tensor_type = TensorType::new(format, [2, 4, 4])?;
+        ops.push(Transpose::new(tensor_type.clone(), [0, 2, 1])?.into());
+        ops.push(Transpose::new(tensor_type.clone(), [1, 0, 2])?.into());
+        ops.push(Slice::take(tensor_type.clone(), 2, [0, 2, 1])?.into());
+        ops.push(Pad::new(tensor_type.clone(), [0, 1, 0], [0, 1, 0], PadMode::Zero)?.into());
+        ops.push(Resize::nearest(tensor_type.clone(), [7]).build()?.into());
+        ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
+    }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
+    }
+    let mx = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        for float in FLOATS {
+            ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
+            ops.push(BlockDequantize::new([4, 64], format.clone()?)?.output_format(float)?.into());
+        }
+    }
+    // Weights of small floats, in blocks.
+    let real = Tensor::new([4, 64], vec![0.5f32; 256])?;
+    let formats = [Format::Float8E4M3Fn, Format::Float6E3M2, Format::Float6E2M3, Format::Float4E2M1];
+    let mx = formats.map(|element| BlockFormat::mx(element, BlockRounding::Floor));
+    for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
+        let format = format?;
+        let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        ops.push(Embedding::new([4], weights.clone())?.into());
+        // Each part once: every loop with every format would be too many.
+        let lhs = match format.element() {
+            Format::Float8E4M3Fn => TensorType::new(Format::Float32, [4, 64])?,
+            Format::Float6E2M3 => typed(Format::Int8, &[4, 64], 0)?,
+            Format::Float4E2M1 if format.size() == 16 => TensorType::new(Format::Float16, [4, 64])?,
+            _ => continue,
+        };
+        ops.push(Linear::new(lhs, weights).build()?.into());
+    }
+    // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
+    for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
+        for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {
+            ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
+            let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;
+            ops.push(cast.clone().into());
+            ops.push(cast.non_saturating().rounding(PowerRounding::Nearest).into());
+        }
+    }
+    Ok(ops)
+}
+
+/// Patches in units of every width, and of an image whose zero point the device finds.
+fn unfolds() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels) in
+        [(Format::Int2, 3), (Format::Int4, 3), (Format::Int8, 3), (Format::Float16, 3), (Format::Int8, 4)]
+    {
+        ops.push(Unfold::new(TensorType::new(format, [1, 8, 8, channels])?, [3, 3]).build()?.into());
+    }
+    for channels in [3, 4] {
+        let image = TensorType::new(Format::Uint8, [1, 8, 8, channels])?;
+        ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
+        ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Convolutions with real results, whose parts are those of other ops.
+fn linear_convs() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for groups in [1, 2] {
+        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+        let weights = Weights::build(format, [groups, 4, 27], |_, _, groups, _| {
+            groups.fill(Group::scale(1.0));
+            Ok(())
+        })?;
+        let image = TensorType::new(Format::Float32, [1, 8, 8, 3 * groups])?;
+        ops.push(LinearConv::new(image, weights, [3, 3]).output(Format::Float16).build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Transposed convolutions: direct, by words, in groups and depthwise.
+fn transposed() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (format, channels, count, groups) in [
+        (Format::Int8, 3, 4, 1),
+        (Format::Uint4, 3, 4, 1),
+        (Format::Int8, 32, 16, 2),
+        (Format::Int8, 6, 6, 2),
+        (Format::Int8, 4, 4, 4),
+    ] {
+        let filter = weights(format, &[count, 3, 3, channels / groups], 0)?;
+        let conv = Conv::new(typed(Format::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+        ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
 }
@@ -198,7 +331,7 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
         let codes = first.outputs()[0].clone();
-        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_)) {
+        if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
             continue;
         }
         let stage = Requantization::new(Format::Int8, 1.0, 0)?;

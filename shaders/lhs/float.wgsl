@@ -11,7 +11,7 @@ fn lhs_total(x: vec4<f32>) -> f32 {
 }
 
 fn expand(codes: vec4<u32>, piece: u32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(codes[piece]));
+    return code_values(codes[piece]);
 }
 
 fn code_total(codes: vec4<f32>) -> f32 {

@@ -22,3 +22,15 @@ fn tap_pixel(origin: vec4<i32>, tap: vec3<u32>) -> u32 {
     let at = vec3<u32>(origin.xyz + vec3<i32>(tap * params.dilation.xyz));
     return ((u32(origin.w) * params.in_size.x + at.x) * params.in_size.y + at.y) * params.in_size.z + at.z;
 }
+
+// The first pixel of the image row under taps (z, y, …), and how many columns of it there are: none outside the image.
+fn tap_row(origin: vec4<i32>, z: u32, y: u32) -> vec2<u32> {
+    let at = vec2<u32>(origin.xy + vec2<i32>(vec2<u32>(z, y) * params.dilation.xy));
+    let row = ((u32(origin.w) * params.in_size.x + at.x) * params.in_size.y + at.y) * params.in_size.z;
+    return select(vec2<u32>(0u), vec2<u32>(row, params.in_size.z), all(at < params.in_size.xy));
+}
+
+// The column of that row under tap x; huge where it is negative.
+fn tap_column(origin: vec4<i32>, x: u32) -> u32 {
+    return u32(origin.z + i32(x * params.dilation.z));
+}

@@ -85,30 +85,31 @@ fn f32_add(a: u32, b: u32) -> u32 {
     return f32_pack(large & F32_SIGN, x.exponent + 1 - i32(lead), sum << lead);
 }
 
-// a / b for b ≠ 0: 25 quotient bits by long division, eight at a time, and the remainder as sticky bit.
+// a / b for b ≠ 0: a float guess of 25 quotient bits, made exact by its remainder, and the remainder as sticky bit.
+//
+// With x and y as 24-bit integers, X in Y … 2Y - 1 after the shift, the quotient is floor(2^24 X / Y), in 2^24 … 2^25. The guess is
+// wrong by as many units as the device's reciprocal and product are ULP off, some ten; 2^24 X - guess · Y is then below 2^31 in
+// size as long as that is less than 127 units (63 ULP), so wrapping integers hold it exactly. Dividing it by Y tells how many
+// units the guess is off: the second guess, of a number below 127, is right to a unit, and the last two lines make it right.
 fn f32_divide(a: u32, b: u32) -> u32 {
     let sign = (a ^ b) & F32_SIGN;
     let x = f32_magnitude(a);
     let y = f32_magnitude(b);
-    if (x.bits == 0u) {
-        return sign;
-    }
     let divisor = y.bits >> 8u;
-    var remainder = x.bits >> 8u;
-    var exponent = x.exponent - y.exponent;
-    if (remainder < divisor) {
-        remainder = remainder << 1u;
-        exponent -= 1;
-    }
-    remainder -= divisor;
-    var quotient = 1u;
-    for (var digit = 0u; digit < 3u; digit += 1u) {
-        let shifted = remainder << 8u;
-        let next = shifted / divisor;
-        quotient = (quotient << 8u) | next;
-        remainder = shifted - next * divisor;
-    }
-    return f32_pack(sign, exponent, (quotient << 7u) | select(0u, 1u, remainder != 0u));
+    let less = x.bits < y.bits;
+    let dividend = select(x.bits >> 8u, x.bits >> 7u, less);
+    let reciprocal = 1.0 / f32(divisor);
+    let guess = u32(f32(dividend) * reciprocal * 16777216.0);
+    let rest = bitcast<i32>((dividend << 24u) - guess * divisor);
+    let off = i32(floor(f32(rest) * reciprocal));
+    var quotient = guess + bitcast<u32>(off);
+    var remainder = rest - off * i32(divisor);
+    let low = remainder < 0;
+    let high = remainder >= i32(divisor);
+    quotient = select(select(quotient, quotient + 1u, high), quotient - 1u, low);
+    remainder = select(select(remainder, remainder - i32(divisor), high), remainder + i32(divisor), low);
+    let bits = (quotient << 7u) | select(0u, 1u, remainder != 0);
+    return f32_pack(sign, x.exponent - y.exponent - select(0, 1, less), select(bits, 0u, x.bits == 0u));
 }
 
 // The integer nearest to x, ties to even, saturated to the i32 range.

@@ -45,6 +45,13 @@ fn stream_u8(place: Place, stream: u32, index: u32) -> vec4<f32> {
     return vec4<f32>(unpack4xU8(stream_byte_word(place, stream, index)));
 }
 
+// E4M3, which is a float16 but for its bias once it is moved up.
+fn stream_e4m3(place: Place, stream: u32, index: u32) -> vec4<f32> {
+    let bytes = unpack4xU8(stream_byte_word(place, stream, index));
+    let halves = ((bytes & vec4<u32>(0x80u)) << vec4<u32>(8u)) | ((bytes & vec4<u32>(0x7fu)) << vec4<u32>(7u));
+    return f16x4_to_f32(vec2<u32>(halves.x | (halves.y << 16u), halves.z | (halves.w << 16u))) * 256.0;
+}
+
 // Powers of two; 2^-127 is subnormal.
 fn stream_e8m0(place: Place, stream: u32, index: u32) -> vec4<f32> {
     let codes = unpack4xU8(stream_byte_word(place, stream, index));

@@ -1,4 +1,5 @@
-// Parameters of the convolution loops: conv.wgsl, conv_grouped.wgsl, depthwise.wgsl. Written by kernels/conv.rs.
+// Parameters of the convolution loops: conv.wgsl, conv_words.wgsl, conv_staged.wgsl, conv_grouped.wgsl, depthwise.wgsl,
+// depthwise_row.wgsl. Written by kernels/conv.rs.
 
 struct Params {
     in_size: vec4<u32>,       // depth, height, width, -
@@ -6,7 +7,10 @@ struct Params {
     kernel: vec4<u32>,
     stride: vec4<u32>,
     dilation: vec4<u32>,
-    pad: vec4<u32>,           // before the first element of each axis
+    pad: vec4<u32>,           // before the first element of each axis, negative where the first are skipped
+    place_first: vec4<u32>,   // of the launch's pixels among those of the output
+    place_step: vec4<u32>,
+    place_size: vec4<u32>,    // sizes of the output
     tail: vec4<u32>,          // 0x01 for each byte of the last vec4 of a group that holds a channel
     n: u32,                   // end of this launch's output channels
     first_column: u32,        // and their begin
@@ -26,8 +30,8 @@ struct Params {
     zero_point: i32,          // of the output codes
     low: u32,                 // least and greatest output code (or ordered f32 key)
     high: u32,
+    row_tiles: u32,           // tiles side by side along an output row
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

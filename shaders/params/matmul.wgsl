@@ -20,8 +20,8 @@ struct Params {
     zero_point: i32,      // of the output codes
     low: u32,             // least and greatest output code (or ordered f32 key)
     high: u32,
+    first_row: u32,       // of this launch in the output
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -17,7 +17,7 @@ use crate::ops::Op;
 enum Key {
     /// Weights: their owner's address, the op's name and what else decides the packing, and which part it is. Packing is
     /// not repeated.
-    Weights(usize, &'static str, usize, Constant),
+    Weights(usize, &'static str, Vec<usize>, Constant),
     /// Anything else, by 128 bits of hash of its words.
     Words(u64, u64),
 }
@@ -39,7 +39,12 @@ impl Constants {
         let words = || kernels::constant(op, constant).expect("candidates ask for their own op's constants");
         let is_weights = matches!(
             constant,
-            Constant::Weights { .. } | Constant::GroupedWeights | Constant::DepthwiseWeights | Constant::Panels { .. }
+            Constant::Weights { .. }
+                | Constant::WordWeights { .. }
+                | Constant::PatchWeights { .. }
+                | Constant::GroupedWeights(_)
+                | Constant::DepthwiseWeights(_)
+                | Constant::Panels { .. }
         );
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
             let label = format!("{}: {constant:?}", op.name());

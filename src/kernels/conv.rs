@@ -1,15 +1,18 @@
-//! Candidates of `ops::Conv`: `shaders/conv.wgsl`, `shaders/conv_grouped.wgsl`, `shaders/depthwise.wgsl`, and the matmul
-//! loops where every output pixel reads one input pixel. The meaning is `reference/conv.rs`.
+//! Candidates of `ops::Conv`: `shaders/conv*.wgsl` and `shaders/depthwise*.wgsl`, once per phase of a transposed window
+//! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/unfold.wgsl`. The
+//! meaning is `reference/conv.rs`.
 
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::{
-    Product, bind_tables, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns, product_candidates,
-    weight_part,
+    Product, bind_tables, chunked_candidates, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns,
+    product_candidates, weight_part,
 };
+use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
-use crate::ops::{Conv, Finish, Sizes};
+use super::{line_groups, unfold};
+use crate::ops::{Conv, Finish, Sizes, Unfold};
 
 parameters! {
     /// `shaders/params/conv.wgsl`.
@@ -20,6 +23,9 @@ parameters! {
         stride: [u32; 4],
         dilation: [u32; 4],
         pad: [u32; 4],
+        place_first: [u32; 4],
+        place_step: [u32; 4],
+        place_size: [u32; 4],
         tail: [u32; 4],
         n: u32,
         first_column: u32,
@@ -39,8 +45,8 @@ parameters! {
         zero_point: i32,
         low: u32,
         high: u32,
+        row_tiles: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
 
@@ -53,57 +59,134 @@ struct Kernel {
     group: [u32; 2],
     pixels: u32,
     quads: u32,
+    kind: Kind,
 }
 
 /// The order of the weights that a loop reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Vecs,
+    Words,
     Grouped,
     Depthwise,
 }
 
+/// What else of a loop decides how it is linked and launched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Each invocation reads storage for itself.
+    Plain,
+    /// So many vec4s along k are staged in workgroup memory.
+    Staged(u32),
+    /// Tiles are neighbours of an output row.
+    Rows,
+}
+
 const fn direct(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
-    Kernel { name: "conv", part: &program::CONV, layout: Layout::Vecs, group, pixels, quads }
+    let (part, layout) = (&program::CONV, Layout::Vecs);
+    Kernel { name: "conv", part, layout, group, pixels, quads, kind: Kind::Plain }
+}
+
+const fn words(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
+    let (part, layout) = (&program::CONV_WORDS, Layout::Words);
+    Kernel { name: "conv by words", part, layout, group, pixels, quads, kind: Kind::Plain }
+}
+
+const fn staged(group: [u32; 2], pixels: u32, quads: u32, step: u32) -> Kernel {
+    let (part, layout) = (&program::CONV_STAGED, Layout::Vecs);
+    Kernel { name: "staged conv", part, layout, group, pixels, quads, kind: Kind::Staged(step) }
 }
 
 const fn grouped(group: [u32; 2]) -> Kernel {
-    let layout = Layout::Grouped;
-    Kernel { name: "grouped conv", part: &program::CONV_GROUPED, layout, group, pixels: 1, quads: 1 }
+    let (part, layout) = (&program::CONV_GROUPED, Layout::Grouped);
+    Kernel { name: "grouped conv", part, layout, group, pixels: 1, quads: 1, kind: Kind::Plain }
 }
 
 const fn depthwise(group: [u32; 2], pixels: u32) -> Kernel {
-    let layout = Layout::Depthwise;
-    Kernel { name: "depthwise conv", part: &program::DEPTHWISE, layout, group, pixels, quads: 1 }
+    let (part, layout) = (&program::DEPTHWISE, Layout::Depthwise);
+    Kernel { name: "depthwise conv", part, layout, group, pixels, quads: 1, kind: Kind::Plain }
+}
+
+const fn depthwise_row(group: [u32; 2], pixels: u32) -> Kernel {
+    let (part, layout) = (&program::DEPTHWISE_ROW, Layout::Depthwise);
+    Kernel { name: "depthwise conv along rows", part, layout, group, pixels, quads: 1, kind: Kind::Rows }
+}
+
+impl Kernel {
+    fn is_legal(&self, limits: &Limits) -> bool {
+        let [x, y] = self.group;
+        let step = if let Kind::Staged(step) = self.kind { step } else { 0 };
+        x * y <= limits.invocations && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
+    }
+
+    fn label(&self) -> String {
+        let [x, y] = self.group;
+        let staged = if let Kind::Staged(step) = self.kind { format!(", {} staged", step * 16) } else { String::new() };
+        format!("{} {}x{} tiles, {x}x{y} groups{staged}", self.name, self.pixels, self.quads * 4)
+    }
+}
+
+/// The taps and the step along a row that the loop over rows is compiled for, where it is: those of networks in use.
+fn row_window(op: &Conv) -> Option<[u32; 2]> {
+    let window = op.window();
+    let [taps, stride] = [window.kernel[2], window.stride[2]].map(|size| size as u32);
+    let common = matches!(taps, 3 | 5 | 7) && stride <= 2 && window.dilation[2] == 1;
+    (common && !window.transposed && op.outputs_per_group() == 1).then_some([taps, stride])
 }
 
 pub(super) fn candidates(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    let legal = kernels(op, limits);
+    let mut candidates =
+        if op.window().is_pointwise() && op.groups() == 1 { pointwise(op, finish, limits) } else { Vec::new() };
+    candidates.extend(legal.into_iter().map(|kernel| candidate(op, finish, kernel, limits)));
+    let window = op.window();
+    if op.groups() == 1 && !window.transposed && !window.is_pointwise() && window.input_pixels() > 0 {
+        candidates.extend(by_patches(op, finish, limits));
+    }
+    candidates
+}
+
+/// The loops that can compute an op on a device with these limits, the best guess first.
+fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     let (channels, outputs) = (op.channels_per_group(), op.outputs_per_group());
     let mut kernels = Vec::new();
     if channels == 1 && op.groups() > 1 {
+        if row_window(op).is_some() {
+            kernels.push(depthwise_row([8, 8], 4));
+        }
         kernels.extend([depthwise([8, 8], 4), depthwise([16, 4], 1)]);
     }
-    if op.groups() == 1 || (channels.is_multiple_of(16) && outputs.is_multiple_of(8)) {
+    // Words leave out the padding of the last vec4.
+    let by_words = [words([8, 4], 8, 2), words([8, 8], 4, 2)];
+    let by_vecs = [direct([8, 4], 8, 2), direct([8, 8], 4, 2), direct([8, 8], 2, 1), staged([8, 8], 4, 2, 2)];
+    if op.groups() == 1 && channels <= 4 {
+        kernels.extend(by_words.into_iter().chain(by_vecs));
+    } else if op.groups() == 1 {
+        kernels.extend(by_vecs);
+        kernels.extend(by_words.into_iter().filter(|_| matches!(channels % 16, 1..=12)));
+    } else if channels.is_multiple_of(16) && outputs.is_multiple_of(8) {
         kernels.extend([direct([8, 4], 8, 2), direct([8, 8], 4, 2), direct([8, 8], 2, 1)]);
     } else if channels.is_multiple_of(16) && outputs.is_multiple_of(4) {
         kernels.extend([direct([8, 8], 4, 1), direct([8, 8], 2, 1)]);
     }
-    kernels.extend([grouped([8, 8]), grouped([32, 1])]);
-    let fits = |kernel: &Kernel| kernel.group[0] * kernel.group[1] <= limits.invocations;
-    let mut legal: Vec<Kernel> = kernels.into_iter().filter(fits).collect();
-    if legal.is_empty() {
-        legal.push(grouped([1, 1]));
+    kernels.push(grouped([8, 8]));
+    if kernels.len() == 1 {
+        kernels.push(grouped([32, 1]));
+    }
+    kernels.retain(|kernel| kernel.is_legal(limits));
+    // A device too small for any of them still runs single invocations.
+    if kernels.is_empty() {
+        kernels.push(grouped([1, 1]));
     }
     // Weights that can't be divided must fit a binding, if those of any kernel do.
-    let binds =
-        |kernel: &Kernel| weight_bytes(op, *kernel, columns_per_launch(op, *kernel, limits)) <= limits.binding_bytes;
-    if legal.iter().any(binds) {
-        legal.retain(binds);
+    let taps = op.window().taps();
+    let binds = |kernel: &Kernel| {
+        weight_bytes(op, *kernel, taps, columns_per_launch(op, *kernel, taps, limits)) <= limits.binding_bytes
+    };
+    if kernels.iter().any(binds) {
+        kernels.retain(binds);
     }
-    let mut candidates =
-        if op.window().is_pointwise() && op.groups() == 1 { pointwise(op, finish, limits) } else { Vec::new() };
-    candidates.extend(legal.into_iter().map(|kernel| candidate(op, finish, kernel, limits)));
-    candidates
+    kernels
 }
 
 fn epilogue<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Epilogue<'a> {
@@ -116,9 +199,29 @@ fn weights_have_zero_point(op: &Conv) -> bool {
 
 /// A convolution of single pixels as a matmul: pixels are rows.
 fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let sizes =
-        Sizes { m: op.batch() * op.window().output_pixels(), n: op.weights().shape()[0], k: op.channels_per_group() };
-    let product = Product {
+    product_candidates(&product(op, finish), "pointwise", limits)
+}
+
+/// The most bytes of patches that are unfolded at a time.
+const PATCH_BYTES: usize = 4 << 20;
+
+/// A convolution as a matmul of its patches, which are laid out in bounded memory.
+fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
+    let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
+    let most = usize::try_from(limits.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
+    let Some(rows) = most.checked_div(row_bytes).filter(|&rows| rows > 0) else { return Vec::new() };
+    let group = line_groups(limits).next().expect("there is always one");
+    let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, limits);
+    let weights = |first, columns| Constant::PatchWeights { first, columns };
+    chunked_candidates(&product(op, finish), "conv by patches", rows, fill, weights, limits)
+}
+
+/// The matrix product that a convolution of one group is: of pixels, or of patches.
+fn product<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Product<'a> {
+    let (window, n) = (op.window(), op.weights().shape()[0]);
+    let sizes = Sizes { m: op.batch() * window.output_pixels(), n, k: window.taps() * op.channels_per_group() };
+    Product {
         sizes,
         batches: 1,
         lhs: op.lhs(),
@@ -130,18 +233,12 @@ fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candida
         weights_have_zero_point: weights_have_zero_point(op),
         epilogue: epilogue(op, finish),
         inputs: 1 + usize::from(op.is_dynamic()),
-    };
-    product_candidates(&product, "pointwise", limits)
+    }
 }
 
 fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits) -> Candidate {
-    let [x, y] = kernel.group;
-    let mut candidate = Candidate {
-        label: format!("{} {}x{} tiles, {x}x{y} groups", kernel.name, kernel.pixels, kernel.quads * 4),
-        dispatches: Vec::new(),
-        constants: Vec::new(),
-        scratch: Vec::new(),
-    };
+    let mut candidate =
+        Candidate { label: kernel.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     let window = op.window();
     let (outputs, epilogue) = (op.weights().shape()[0], epilogue(op, finish));
     if op.batch() * window.output_pixels() == 0 || outputs == 0 {
@@ -156,53 +253,59 @@ fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits
     }
     let rows = op.is_dynamic().then_some(Resource::Input(1));
     let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at() + 1, rows, 1, limits);
-    let columns = columns_per_launch(op, kernel, limits);
-    for first in (0..outputs).step_by(columns) {
-        let columns = columns.min(outputs - first);
-        candidate.constants.push(match kernel.layout {
-            Layout::Vecs => Constant::Weights { first, columns },
-            Layout::Grouped => Constant::GroupedWeights,
-            Layout::Depthwise => Constant::DepthwiseWeights,
-        });
-        let weights = Resource::Constant(candidate.constants.len() - 1);
-        let bindings = [
-            Some(Binding::read(1, image)),
-            Some(Binding::read(2, weights)),
-            rows.map(|rows| Binding::read(3, rows)),
-            Some(Binding::read(5, tables)),
-            Some(Binding::write(6, Resource::Output(0))),
-        ];
-        let launch = launch(op, &epilogue, kernel, [first, columns], bindings.into_iter().flatten(), limits);
-        candidate.dispatches.push(stage::bind_finish(launch, finish, 1 + usize::from(op.is_dynamic())));
+    for phase in phases(window) {
+        let columns = columns_per_launch(op, kernel, phase.taps.len(), limits);
+        for first in (0..outputs).step_by(columns) {
+            let columns = columns.min(outputs - first);
+            let first_of_all = phase.index * outputs + first;
+            candidate.constants.push(match kernel.layout {
+                Layout::Vecs => Constant::Weights { first: first_of_all, columns },
+                Layout::Words => Constant::WordWeights { first: first_of_all, columns },
+                Layout::Grouped => Constant::GroupedWeights(phase.index),
+                Layout::Depthwise => Constant::DepthwiseWeights(phase.index),
+            });
+            let weights = Resource::Constant(candidate.constants.len() - 1);
+            let bindings = [
+                Some(Binding::read(1, image)),
+                Some(Binding::read(2, weights)),
+                rows.map(|rows| Binding::read(3, rows)),
+                Some(Binding::read(5, tables)),
+                Some(Binding::write(6, Resource::Output(0))),
+            ];
+            let bindings = bindings.into_iter().flatten();
+            let launch = launch(op, &epilogue, kernel, &phase, [first, columns], bindings, limits);
+            candidate.dispatches.push(stage::bind_finish(launch, finish, 1 + usize::from(op.is_dynamic())));
+        }
     }
     candidate
 }
 
 /// The output channels that one launch computes: all, unless their weights exceed a binding and can be divided.
-fn columns_per_launch(op: &Conv, kernel: Kernel, limits: &Limits) -> usize {
+fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, limits: &Limits) -> usize {
     let outputs = op.weights().shape()[0];
-    if kernel.layout != Layout::Vecs || op.groups() > 1 {
+    if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
-    if weight_bytes(op, kernel, outputs) <= limits.binding_bytes {
+    if weight_bytes(op, kernel, taps, outputs) <= limits.binding_bytes {
         return outputs;
     }
-    columns_within(limits, weight_bytes(op, kernel, 4))
+    columns_within(limits, weight_bytes(op, kernel, taps, 4))
 }
 
-/// The bytes that the weights of so many output channels take with their table.
-fn weight_bytes(op: &Conv, kernel: Kernel, columns: usize) -> u64 {
-    (code_bytes(op, kernel, columns) + 8 * columns.next_multiple_of(4)) as u64
+/// The bytes that so many taps of so many output channels take with their table.
+fn weight_bytes(op: &Conv, kernel: Kernel, taps: usize, columns: usize) -> u64 {
+    (code_bytes(op, kernel, taps, columns) + 8 * columns.next_multiple_of(4)) as u64
 }
 
 /// The bytes that they take before it. Loops over words read int8, whatever the format.
-fn code_bytes(op: &Conv, kernel: Kernel, columns: usize) -> usize {
-    let (channels, taps) = (op.channels_per_group(), op.window().taps());
+fn code_bytes(op: &Conv, kernel: Kernel, taps: usize, columns: usize) -> usize {
+    let channels = op.channels_per_group();
     let padded = columns.next_multiple_of(4);
     let vec_bytes = channels.div_ceil(16) * 2 * op.weights().format().bits();
     match kernel.layout {
         Layout::Vecs if op.groups() == 1 => taps * vec_bytes * padded,
         Layout::Vecs => op.groups() * taps * vec_bytes * op.outputs_per_group().next_multiple_of(4),
+        Layout::Words => taps * channels.next_multiple_of(4) * padded,
         Layout::Grouped => columns * taps * channels.next_multiple_of(4),
         Layout::Depthwise => taps * padded,
     }
@@ -212,41 +315,55 @@ fn launch(
     op: &Conv,
     epilogue: &Epilogue<'_>,
     kernel: Kernel,
+    phase: &Phase,
     [first, columns]: [usize; 2],
     bindings: impl Iterator<Item = Binding>,
     limits: &Limits,
 ) -> Dispatch {
     let window = op.window();
     let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
-    let pixels = op.batch() * window.output_pixels();
+    let pixels = op.batch() * phase.pixels();
     let stage = epilogue.parameters();
     let end = first + columns;
     // The last part writes the padding of the pixel too.
     let output_quads = if end == outputs { stage.output_quads } else { end as u32 / 4 } - first as u32 / 4;
     let tiles_n = (output_quads as usize).div_ceil((kernel.group[0] * kernel.quads) as usize);
-    let tiles = tiles_n * pixels.div_ceil((kernel.group[1] * kernel.pixels) as usize);
+    let row_tiles = phase.output[2].div_ceil(kernel.pixels as usize);
+    let pixel_tiles = match kernel.kind {
+        Kind::Rows => pixels / phase.output[2] * row_tiles,
+        _ => pixels.div_ceil(kernel.pixels as usize),
+    };
+    let tiles = tiles_n * pixel_tiles.div_ceil(kernel.group[1] as usize);
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
-    // The loop over words ends with this mask: a vec4 in the direct loop, one word in the grouped one.
-    let lanes = if kernel.layout == Layout::Grouped { 4 } else { 16 };
+    // The loop over the channels of a tap ends with this mask: of a vec4, or of one word.
+    let lanes = if kernel.layout == Layout::Vecs { 16 } else { 4 };
     let weight_stride = match kernel.layout {
         Layout::Depthwise => outputs.div_ceil(4),
-        Layout::Vecs if op.groups() == 1 => columns.next_multiple_of(4),
+        Layout::Vecs | Layout::Words if op.groups() == 1 => columns.next_multiple_of(4),
         _ => op.outputs_per_group().next_multiple_of(4),
     };
-    // In sixteens of codes where the loop reads those, else in words.
+    // In sixteens of codes or vec4s where the loop reads those, else in words.
     let bits = op.weights().format().bits();
-    let columns_at = code_bytes(op, kernel, columns) / if kernel.layout == Layout::Vecs { 2 * bits } else { 4 };
+    let unit = match kernel.layout {
+        Layout::Vecs => 2 * bits,
+        Layout::Words => 16,
+        _ => 4,
+    };
+    let columns_at = code_bytes(op, kernel, phase.taps.len(), columns) / unit;
     let bindings: Vec<Binding> = bindings.collect();
     let has_rows = bindings.iter().any(|binding| binding.slot == 3);
     // Gathered rows follow everything else.
     let gathered = op.is_dynamic() && !has_rows;
     let params = Params {
         in_size: axes(window.input),
-        out_size: axes(window.output),
-        kernel: axes(window.kernel),
-        stride: axes(window.stride),
-        dilation: axes(window.dilation),
-        pad: axes(window.begin),
+        out_size: axes(phase.output),
+        kernel: axes(phase.kernel),
+        stride: axes(phase.stride),
+        dilation: axes(phase.dilation),
+        pad: [phase.pad[0] as u32, phase.pad[1] as u32, phase.pad[2] as u32, 0],
+        place_first: axes(phase.first),
+        place_step: axes(phase.step),
+        place_size: axes(window.output),
         tail: byte_mask(if channels % lanes == 0 { lanes } else { channels % lanes }),
         n: end as u32,
         first_column: first as u32,
@@ -261,12 +378,15 @@ fn launch(
         output_words: stage.output_words,
         tiles: tiles as u32,
         tiles_n: tiles_n as u32,
+        row_tiles: row_tiles as u32,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
         ..Params::default()
     };
-    let program = Program::new(kernel.part).with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE });
+    let program = Program::new(kernel.part)
+        .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
+        .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
     let program = epilogue
         .link(program)
         .constant("GROUP_X", kernel.group[0])
@@ -275,30 +395,27 @@ fn launch(
         .constant("LHS_SHIFT", int8_shift(op.lhs().format()))
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));
     let program = match kernel.layout {
-        Layout::Vecs => {
-            program.with(weight_part(bits)).constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads)
-        }
-        Layout::Depthwise => {
-            program.constant("TILE_M", kernel.pixels).constant("MULTIPLIER_ONE", op.outputs_per_group() == 1)
-        }
+        Layout::Vecs => program.with(weight_part(bits)),
+        Layout::Depthwise => program.constant("MULTIPLIER_ONE", op.outputs_per_group() == 1),
+        Layout::Words | Layout::Grouped => program,
+    };
+    let program = match kernel.layout {
+        Layout::Vecs | Layout::Words => program.constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads),
+        Layout::Depthwise => program.constant("TILE_M", kernel.pixels),
         Layout::Grouped => program,
     };
+    let program = match (kernel.kind, row_window(op)) {
+        (Kind::Staged(step), _) => program.constant("STEP", step),
+        (Kind::Rows, Some([taps, stride])) => program.constant("TAPS", taps).constant("STRIDE", stride),
+        _ => program,
+    };
     Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits)
-        .operations(2 * pixels * columns * window.taps() * channels)
+        .operations(2 * pixels * columns * phase.taps.len() * channels)
 }
 
 pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
-    let (outputs, channels, taps) = (op.weights().shape()[0], op.channels_per_group(), op.window().taps());
-    let shift = int8_shift(op.weights().format());
-    let code = |output, tap, channel| op.weights().code(op.weight_index(output, tap, channel)) - shift;
+    let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
     let (first, columns) = match constant {
-        Constant::Weights { first, columns } => (first, columns),
-        _ => (0, outputs),
-    };
-    if first + columns > outputs {
-        return None;
-    }
-    let mut words = match constant {
         Constant::Tables => {
             let mut words = epilogue(op, finish).tables();
             if !op.is_dynamic() {
@@ -309,6 +426,24 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
             words.extend([0; 4]);
             return Some(words);
         }
+        Constant::Weights { first, columns }
+        | Constant::WordWeights { first, columns }
+        | Constant::PatchWeights { first, columns } => (first, columns),
+        Constant::GroupedWeights(phase) | Constant::DepthwiseWeights(phase) => (phase * outputs, outputs),
+        _ => return None,
+    };
+    let (index, first) = (first.checked_div(outputs)?, first % outputs);
+    let phases: usize = if op.window().transposed { op.window().stride.iter().product() } else { 1 };
+    if index >= phases || first + columns > outputs {
+        return None;
+    }
+    let phase = phase(op.window(), index);
+    let taps = phase.taps.len();
+    let shift = int8_shift(op.weights().format());
+    let code =
+        |output, tap: usize, channel| op.weights().code(op.weight_index(output, phase.taps[tap], channel)) - shift;
+    let byte = |output, tap, channel| u32::from(code(output, tap, channel) as u8);
+    let mut words = match constant {
         Constant::Weights { .. } => {
             // A matrix per group and tap: its rows are the channels.
             let per_group = if op.groups() == 1 { columns } else { op.outputs_per_group() };
@@ -317,30 +452,49 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
                 code(first + matrix / taps * per_group + column, matrix % taps, channel)
             })
         }
-        Constant::GroupedWeights => {
-            let group_words = channels.div_ceil(4);
-            let mut words = vec![0u32; outputs * taps * group_words];
-            for output in 0..outputs {
-                for tap in 0..taps {
-                    for channel in 0..channels {
-                        let byte = u32::from(code(output, tap, channel) as u8);
-                        words[(output * taps + tap) * group_words + channel / 4] |= byte << (8 * (channel % 4));
+        Constant::PatchWeights { .. } => {
+            // One matrix, whose rows are the channels of all taps.
+            let bits = op.weights().format().bits();
+            pack_columns(bits, 1, columns, taps * channels, |_, k, column| {
+                code(first + column, k / channels, k % channels)
+            })
+        }
+        Constant::WordWeights { .. } => {
+            let (group_words, stride) = (channels.div_ceil(4), columns.next_multiple_of(4));
+            let mut words = vec![0u32; taps * group_words * stride];
+            for tap in 0..taps {
+                for channel in 0..channels {
+                    let row = (tap * group_words + channel / 4) * stride;
+                    for column in 0..columns {
+                        words[row + column] |= byte(first + column, tap, channel) << (8 * (channel % 4));
                     }
                 }
             }
             words
         }
-        Constant::DepthwiseWeights => {
-            let quads = outputs.div_ceil(4);
-            let mut words = vec![0u32; taps * quads];
+        Constant::GroupedWeights(_) => {
+            let group_words = channels.div_ceil(4);
+            let mut words = vec![0u32; outputs * taps * group_words];
             for output in 0..outputs {
                 for tap in 0..taps {
-                    words[tap * quads + output / 4] |= u32::from(code(output, tap, 0) as u8) << (8 * (output % 4));
+                    for channel in 0..channels {
+                        let at = (output * taps + tap) * group_words + channel / 4;
+                        words[at] |= byte(output, tap, channel) << (8 * (channel % 4));
+                    }
                 }
             }
             words
         }
-        _ => return None,
+        _ => {
+            let quads = outputs.div_ceil(4);
+            let mut words = vec![0u32; taps * quads];
+            for output in 0..outputs {
+                for tap in 0..taps {
+                    words[tap * quads + output / 4] |= byte(output, tap, 0) << (8 * (output % 4));
+                }
+            }
+            words
+        }
     };
     // Every order ends with the table of columns.
     let entry = |output| {

@@ -124,10 +124,25 @@ pub enum Constant {
         /// How many.
         columns: usize,
     },
-    /// Weights in the order of `shaders/conv_grouped.wgsl`.
-    GroupedWeights,
-    /// Weights in the order of `shaders/depthwise.wgsl`.
-    DepthwiseWeights,
+    /// Weights in the order of `shaders/conv_words.wgsl`, of these columns. A transposed convolution has as many columns again
+    /// for each of its phases, here and above.
+    WordWeights {
+        /// The first column.
+        first: usize,
+        /// How many.
+        columns: usize,
+    },
+    /// Weights of these columns with the taps along k, in the order of `shaders/weight/*.wgsl`.
+    PatchWeights {
+        /// The first column.
+        first: usize,
+        /// How many.
+        columns: usize,
+    },
+    /// Weights of a phase in the order of `shaders/conv_grouped.wgsl`.
+    GroupedWeights(usize),
+    /// Weights of a phase in the order of `shaders/depthwise.wgsl`.
+    DepthwiseWeights(usize),
     /// Scale and zero point of each column of a right operand that is computed on the device.
     RhsParameters,
     /// Scales and zero points of a quantization.
@@ -143,6 +158,8 @@ pub enum Constant {
     },
     /// Which column each position along k holds, or the other way round.
     Positions,
+    /// Which group each row of patches belongs to.
+    Groups,
 }
 
 /// A way to run an op on a GPU.

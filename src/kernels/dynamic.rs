@@ -1,11 +1,10 @@
 //! The candidates of `ops::DynamicQuantize`: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`, then
-//! `shaders/quantize.wgsl` with the parameters that the first two left on the device. The meaning is
+//! `shaders/convert.wgsl` with the parameters that the first two left on the device. The meaning is
 //! `reference/dynamic.rs`.
 
 use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, quantize};
-use crate::numeric::Format;
 use crate::ops::{DynamicGranularity, DynamicQuantize, Segments};
 use crate::tensor::{Granularity, TensorType};
 
@@ -82,7 +81,7 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
         _ => TensorType::new(op.output().format(), [shape.rows(), shape.row_length()])
             .expect("as many elements as before"),
     };
-    let codes = quantize::launch(Format::Float32, &matrix, granularity, Resource::Output(1), group, limits);
+    let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, limits);
     let dispatches = if segments == 0 { Vec::new() } else { [range, parameters].into_iter().chain(codes).collect() };
     Candidate {
         label: format!("dynamic quantize, groups of {group}"),

@@ -1,10 +1,11 @@
 //! Candidates of `ops::Embedding`: `shaders/embedding.wgsl`. The meaning is `reference/embedding.rs`.
 
+use super::convert::link_minifloat;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
-use crate::numeric::Format;
+use crate::numeric::{Format, Minifloat};
 use crate::ops::Embedding;
 use crate::weights::{Codes, planes};
 
@@ -80,15 +81,16 @@ fn launch(op: &Embedding, panels: Panels, weights: Resource, positions: bool, gr
         [upper, ..] => [upper, 0],
         [] => unreachable!("codes have bits"),
     };
-    let program = Program::new(&program::EMBEDDING)
-        .with(if matches!(matrix.format().codes, Codes::Table(_)) {
-            &program::VALUE_TABLE
-        } else {
-            &program::VALUE_INTEGER
-        })
+    let codes = matrix.format().codes;
+    let program = match (codes, Minifloat::of(codes.float())) {
+        (Codes::Table(_), _) => Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE),
+        (_, Some(layout)) => link_minifloat(Program::new(&program::EMBEDDING).with(&program::VALUE_MINIFLOAT), layout),
+        _ => Program::new(&program::EMBEDDING).with(&program::VALUE_INTEGER),
+    };
+    let program = program
         .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })
         .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
-    let program = weights::link_scales(program, matrix)
+    let program = weights::link_scales(program, matrix, true)
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)
         .constant("CODE_BIAS", i32::from(matrix.format().codes.bias()))

@@ -6,7 +6,7 @@ use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, 
 use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Way};
-use super::{cast, line_groups, stage};
+use super::{convert, line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{FloatMatmul, Operand, Sizes};
 use crate::tensor::TensorType;
@@ -200,7 +200,7 @@ fn pack(
     };
     let threads = line_groups(limits).next().expect("there is always one");
     let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
-    let program = cast::link_decode(program, operand.format());
+    let program = convert::link_decode(program, operand.format());
     let bindings = [Binding::read(1, source), Binding::write(6, target)];
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), limits)
 }

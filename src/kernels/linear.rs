@@ -301,7 +301,11 @@ fn launch(
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
         .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
-    let program = weights::link_scales(program, matrix)
+    let program = match op.lhs().format() {
+        Format::Float32 | Format::Float16 => weights::link_expand(program, codes),
+        _ => program,
+    };
+    let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .with(if tile.sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })

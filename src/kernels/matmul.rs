@@ -31,8 +31,8 @@ parameters! {
         zero_point: i32,
         low: u32,
         high: u32,
+        first_row: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
 
@@ -128,6 +128,7 @@ fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
 }
 
 /// A matrix product as the loops see it; convolutions of single pixels are one too.
+#[derive(Clone)]
 pub(super) struct Product<'a> {
     pub sizes: Sizes,
     pub batches: usize,
@@ -267,10 +268,49 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
             candidate.constants.push(Constant::Weights { first, columns });
             Resource::Constant(candidate.constants.len() - 1)
         };
-        let part = Part { first, columns, weights, tables, rows };
+        let part = Part { lhs: Resource::Input(0), first_row: 0, first, columns, weights, tables, rows };
         candidate.dispatches.push(launch(product, tile, &part, limits));
     }
     candidate
+}
+
+/// The candidates of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
+/// makes of the first row and the number of rows. `weights` names the constant of some columns.
+pub(super) fn chunked_candidates(
+    product: &Product<'_>,
+    kind: &str,
+    rows_at_once: usize,
+    fill: impl Fn([usize; 2], Resource) -> Dispatch,
+    weights: impl Fn(usize, usize) -> Constant,
+    limits: &Limits,
+) -> Vec<Candidate> {
+    let Sizes { m, n, k } = product.sizes;
+    let columns = columns_per_launch(product, limits);
+    let candidate = |tile: Tile| {
+        let label = tile.label(kind);
+        let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+        if m == 0 || n == 0 {
+            return candidate;
+        }
+        candidate.constants.push(Constant::Tables);
+        candidate.scratch.push(rows_at_once.min(m) * k.div_ceil(16) * 4);
+        let (constants, rows) = (product.epilogue.rows_at() + 1, product.dynamic.map(Resource::Input));
+        let (tables, rows) = bind_tables(&mut candidate, constants, rows, 1, limits);
+        let parts = (0..n).step_by(columns).map(|first| (first, columns.min(n - first)));
+        candidate.constants.extend(parts.clone().map(|(first, columns)| weights(first, columns)));
+        for first_row in (0..m).step_by(rows_at_once) {
+            let count = rows_at_once.min(m - first_row);
+            candidate.dispatches.push(fill([first_row, count], Resource::Scratch(0)));
+            let product = Product { sizes: Sizes { m: count, n, k }, ..product.clone() };
+            for (i, (first, columns)) in parts.clone().enumerate() {
+                let (lhs, weights) = (Resource::Scratch(0), Resource::Constant(1 + i));
+                let part = Part { lhs, first_row, first, columns, weights, tables, rows };
+                candidate.dispatches.push(launch(&product, tile, &part, limits));
+            }
+        }
+        candidate
+    };
+    MANY_ROWS[..1].iter().filter(|tile| tile.is_legal(limits)).map(|&tile| candidate(tile)).collect()
 }
 
 /// The words of packed weights with their table of columns.
@@ -278,8 +318,11 @@ fn packed_words(matrices: usize, columns: usize, k: usize, bits: usize) -> usize
     matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * bits / 2 + 2)
 }
 
-/// Some columns of a product, and where they are read from.
+/// Some columns of a product, and where operands are read from.
 struct Part {
+    lhs: Resource,
+    /// Of the launch in the output.
+    first_row: usize,
     first: usize,
     columns: usize,
     weights: Resource,
@@ -322,6 +365,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
+        first_row: part.first_row as u32,
         ..Params::default()
     };
     let main = if tile.step == 0 { &program::MATMUL } else { &program::MATMUL_STAGED };
@@ -345,7 +389,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         (step, _) => program.constant("STEP", step),
     };
     let bindings = [
-        Some(Binding::read(1, Resource::Input(0))),
+        Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),
         part.rows.map(|rows| Binding::read(3, rows)),
         Some(Binding::read(5, part.tables)),

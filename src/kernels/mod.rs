@@ -2,25 +2,33 @@
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod binary;
+mod block;
 mod cast;
 mod class;
 mod concat;
 mod conv;
+mod convert;
 mod dispatch;
 mod dynamic;
 mod embedding;
 mod float_matmul;
 mod granularity;
 mod linear;
+mod linear_conv;
 mod matmul;
+mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
 mod stage;
 mod table;
 mod tile;
+mod unfold;
 mod weights;
 
 pub(crate) use class::class;
@@ -30,6 +38,7 @@ pub use program::Program;
 use std::borrow::Cow;
 
 use crate::ops::{Finish, Op};
+use rearrange::Moves;
 
 /// The ways to run an op on a device with these limits: never empty, best guess first.
 ///
@@ -77,7 +86,16 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::Linear(op) => linear::candidates(op, limits),
         Op::Embedding(op) => embedding::candidates(op, limits),
+        Op::Unfold(op) => unfold::candidates(op, limits),
+        Op::LinearConv(op) => linear_conv::candidates(op, limits),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
+        Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
+        Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
+        Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
+        Op::Reshape(op) => reshape::candidates(op, limits),
+        Op::Resize(op) => resize::candidates(op, limits),
         Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
     }
 }
@@ -99,6 +117,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
     let words = match (op, constant) {
         (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
         (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            return weights::panels(op.linear().weights(), first, count);
+        }
+        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
+        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
         (Op::Linear(op), constant) => linear::constant(op, constant),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
@@ -108,8 +131,11 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
         (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
         (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
-        (Op::Dequantize(op), Constant::Tables) => Some(quantize::dequantize_tables(op)),
+        (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
+        (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
+        (Op::Pad(op), Constant::Tables) => Some(rearrange::tables(&Moves::pad(op))),
+        (Op::Resize(op), Constant::Tables) => Some(resize::tables(op)),
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
         _ => None,

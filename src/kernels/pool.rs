@@ -1,13 +1,14 @@
-//! Candidates of `ops::Pool`: `shaders/pool.wgsl`. The meaning is `reference/pool.rs`.
+//! Candidates of `ops::Pool`: `shaders/pool.wgsl`, and for large windows `shaders/pool_partial.wgsl` with
+//! `shaders/pool_total.wgsl`. The meaning is `reference/pool.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
+use super::{line_candidates, line_groups};
 use crate::ops::{Finish, Output, Pool, PoolKind};
 
 parameters! {
-    /// `shaders/pool.wgsl`.
+    /// `shaders/params/pool.wgsl`.
     struct Params {
         in_size: [u32; 4],
         out_size: [u32; 4],
@@ -26,8 +27,8 @@ parameters! {
         low: u32,
         high: u32,
         count_padding: u32,
-        unused_0: u32,
-        unused_1: u32,
+        slice: u32,
+        slices: u32,
     }
 }
 
@@ -41,12 +42,41 @@ pub(super) fn tables(op: &Pool, finish: Option<&Finish>) -> Vec<u32> {
     Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }.tables()
 }
 
+/// A window of more taps is divided among invocations.
+const MANY_TAPS: usize = 512;
+
+/// Taps of a slice, if the device has room for all.
+const SLICE: usize = 256;
+
+/// The most taps that one invocation visits: lavapipe ends its loops after about 65,535 turns.
+const MOST_TAPS: usize = 32_768;
+
+/// Results at least that keep a device busy without division.
+const MANY_QUADS: usize = 4096;
+
 fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
-    let average = op.kind() == PoolKind::Average;
+    let quads = op.output_type().shape().rows() * epilogue.parameters().output_quads as usize;
+    let taps = op.window().taps();
+    let whole = || pooled(op, epilogue, limits);
+    // As long as they must be for the results of all slices to fit a binding.
+    let fitting = (limits.binding_bytes / 16) as usize / quads.max(1);
+    let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
+    if taps <= MANY_TAPS || quads == 0 || slice > MOST_TAPS {
+        return whole();
+    }
+    let mut candidates = sliced(op, epilogue, slice, limits);
+    if taps <= MOST_TAPS {
+        let at = if quads < MANY_QUADS { candidates.len() } else { 0 };
+        candidates.splice(at..at, whole());
+    }
+    candidates
+}
+
+fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
     let window = op.window();
     let stage = epilogue.parameters();
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
-    let params = Params {
+    Params {
         in_size: axes(window.input),
         out_size: axes(window.output),
         kernel: axes(window.kernel),
@@ -65,27 +95,79 @@ fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate
         high: stage.high,
         count_padding: op.counts_padding().into(),
         ..Params::default()
+    }
+}
+
+fn name(op: &Pool) -> &'static str {
+    if op.kind() == PoolKind::Average { "average pool" } else { "max pool" }
+}
+
+/// The constants of any of the loops.
+fn link(program: Program, op: &Pool, group: u32) -> Program {
+    program
+        .constant("GROUP_X", group)
+        .constant("INPUT_SIGNED", op.input().format().is_signed())
+        .constant("MAXIMUM", op.kind() == PoolKind::Max)
+}
+
+/// A launch that makes codes, from what `source` is.
+fn storing(
+    program: Program,
+    op: &Pool,
+    params: &Params,
+    epilogue: Epilogue<'_>,
+    source: Resource,
+    groups: usize,
+    limits: &Limits,
+) -> Dispatch {
+    let average = op.kind() == PoolKind::Average;
+    let program = if average {
+        epilogue.link(program)
+    } else {
+        stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish)
     };
-    let name = if average { "average pool" } else { "max pool" };
-    let has_tables = average || epilogue.finish.is_some();
-    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
-    let quads = op.output_type().shape().rows() * stage.output_quads as usize;
-    line_candidates(name, quads, constants, limits, |group, groups| {
-        let program = Program::new(&program::POOL);
-        let program = if average {
-            epilogue.link(program)
-        } else {
-            stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish)
-        };
-        let program = program
-            .constant("GROUP_X", group)
-            .constant("INPUT_SIGNED", op.input().format().is_signed())
-            .constant("MAXIMUM", !average);
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
-        let launch =
-            Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().chain(tables), groups, limits)
-                .operations(op.output_type().shape().elements() * window.taps());
-        stage::bind_finish(launch, epilogue.finish, 1)
+    let bindings = [Binding::read(1, source), Binding::write(6, Resource::Output(0))];
+    let tables = has_tables(op, epilogue).then_some(Binding::read(5, Resource::Constant(0)));
+    let bindings = bindings.into_iter().chain(tables);
+    stage::bind_finish(Dispatch::new(program, params, Params::FIELDS, bindings, groups, limits), epilogue.finish, 1)
+}
+
+fn has_tables(op: &Pool, epilogue: Epilogue<'_>) -> bool {
+    op.kind() == PoolKind::Average || epilogue.finish.is_some()
+}
+
+fn constants(op: &Pool, epilogue: Epilogue<'_>) -> &'static [Constant] {
+    if has_tables(op, epilogue) { &[Constant::Tables] } else { &[] }
+}
+
+/// One invocation visits a whole window.
+fn pooled(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+    let params = params(op, epilogue);
+    line_candidates(name(op), params.quads as usize, constants(op, epilogue), limits, |group, groups| {
+        let program = link(Program::new(&program::POOL), op, group);
+        storing(program, op, &params, epilogue, Resource::Input(0), groups, limits)
+            .operations(op.output_type().shape().elements() * op.window().taps())
     })
+}
+
+/// Invocations visit slices of a window, whose results are joined by others.
+fn sliced(op: &Pool, epilogue: Epilogue<'_>, slice: usize, limits: &Limits) -> Vec<Candidate> {
+    let slices = op.window().taps().div_ceil(slice);
+    let params = Params { slice: slice as u32, slices: slices as u32, ..params(op, epilogue) };
+    let quads = params.quads as usize;
+    let name = format!("{}, slices of {slice}", name(op));
+    let mut candidates = line_candidates(&name, quads, constants(op, epilogue), limits, |group, groups| {
+        let program = link(Program::new(&program::POOL_TOTAL), op, group);
+        storing(program, op, &params, epilogue, Resource::Scratch(0), groups, limits)
+    });
+    for (candidate, group) in candidates.iter_mut().zip(line_groups(limits)) {
+        let program = link(Program::new(&program::POOL_PARTIAL), op, group);
+        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
+        let groups = (quads * slices).div_ceil(group as usize);
+        let partial = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+            .operations(op.output_type().shape().elements() * op.window().taps());
+        candidate.dispatches.insert(0, partial);
+        candidate.scratch.push(4 * quads * slices);
+    }
+    candidates
 }

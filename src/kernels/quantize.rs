@@ -1,88 +1,74 @@
-//! Candidates of `ops::Quantize` (`shaders/quantize.wgsl`) and `ops::Dequantize` (`shaders/rescale.wgsl` with the stage
-//! `shaders/output/real.wgsl`). The meaning is `reference/quantize.rs`.
+//! Candidates of `ops::Quantize` and `ops::Dequantize`: `shaders/convert.wgsl` with the parts `shaders/convert/quantize*.wgsl`
+//! and `shaders/convert/dequantize*.wgsl`; int32 codes are dequantized by `shaders/rescale.wgsl` with the stage
+//! `shaders/output/real.wgsl`. The meaning is `reference/quantize.rs`.
 
-use super::cast::link_decode;
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::convert::{Conversion, Scales, link_decode, link_encode};
+use super::dispatch::{Candidate, Constant, Dispatch, Limits, Resource};
+use super::granularity;
 use super::program::{self, Program};
 use super::requantize::rescale;
-use super::stage::{self, Epilogue};
-use super::{granularity, line_groups};
-use crate::numeric::Format;
+use super::stage::Epilogue;
+use crate::numeric::{Format, PowerRounding};
 use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
-parameters! {
-    /// `shaders/quantize.wgsl`.
-    struct Params {
-        index_sizes: [u32; 4],
-        index_strides: [u32; 4],
-        n: u32,
-        output_words: u32,
-        words: u32,
-        low: i32,
-        high: i32,
-        input_words: u32,
-        unused_0: u32,
-        unused_1: u32,
-    }
-}
-
 pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
-    let candidate = |group: u32| Candidate {
-        label: format!("quantize, groups of {group}"),
-        dispatches: launch(op.input().format(), op.output(), op.granularity(), Resource::Constant(0), group, limits)
-            .into_iter()
-            .collect(),
-        constants: vec![Constant::Parameters],
-        scratch: Vec::new(),
+    let (input, output) = (op.input().format(), op.output().format());
+    let quotient = if op.halves_quotients() { &program::QUOTIENT_FLOAT16 } else { &program::QUOTIENT_FLOAT32 };
+    let program = link_decode(Program::new(&program::CONVERT), input).with(quotient);
+    let program = if output.is_minifloat() {
+        link_encode(program.with(&program::CONVERT_QUANTIZE_FLOAT), output, op.saturates(), PowerRounding::default())
+    } else {
+        program.with(&program::CONVERT_QUANTIZE).constant("BITS", output.bits() as u32)
     };
-    line_groups(limits).map(candidate).collect()
+    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
+    let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
+    conversion.candidates(&[Constant::Parameters], limits)
 }
 
-/// The launch that writes codes of this type, from floats of a format, with parameters from anywhere.
+/// The launch that writes integer codes of this type, from float32, with parameters from anywhere.
 pub(super) fn launch(
-    input: Format,
     output: &TensorType,
     granularity: Granularity,
     parameters: Resource,
     group: u32,
     limits: &Limits,
 ) -> Option<Dispatch> {
-    let shape = output.shape();
-    let words = shape.rows() * stage::row_words(output) as usize;
-    if words == 0 {
-        return None;
-    }
-    let (low, high) = output.format().range().expect("an integer format");
-    let (index_sizes, index_strides) = granularity::strides(granularity, shape);
-    let params = Params {
-        index_sizes,
-        index_strides,
-        n: shape.row_length() as u32,
-        output_words: stage::row_words(output),
-        words: words as u32,
-        low,
-        high,
-        input_words: input.row_words(shape.row_length()) as u32,
-        ..Params::default()
-    };
-    let program = link_decode(Program::new(&program::QUANTIZE), input)
-        .constant("GROUP_X", group)
+    let program = link_decode(Program::new(&program::CONVERT), Format::Float32)
+        .with(&program::QUOTIENT_FLOAT32)
+        .with(&program::CONVERT_QUANTIZE)
         .constant("BITS", output.format().bits() as u32);
-    let bindings =
-        [Binding::read(1, Resource::Input(0)), Binding::read(3, parameters), Binding::write(6, Resource::Output(0))];
-    let groups = words.div_ceil(group as usize);
-    Some(
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements()),
-    )
+    let scales = Some(Scales::Table(parameters, granularity));
+    let conversion = Conversion { name: "quantize", input: Format::Float32, output, program, scales, range: None };
+    conversion.launch(group, limits)
 }
 
 pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
-    dequantize_epilogue(op, |epilogue| rescale("dequantize", op.input(), op.granularity(), epilogue, limits))
+    let (input, output) = (op.input().format(), op.output().format());
+    if input == Format::Int32 {
+        return dequantize_epilogue(op, |epilogue| {
+            rescale("dequantize", op.input(), op.granularity(), epilogue, limits)
+        });
+    }
+    let program = link_decode(Program::new(&program::CONVERT), input);
+    let program = program.with(if input.is_minifloat() {
+        &program::CONVERT_DEQUANTIZE_FLOAT
+    } else {
+        &program::CONVERT_DEQUANTIZE
+    });
+    let program = link_encode(program, output, true, PowerRounding::default());
+    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
+    let conversion = Conversion { name: "dequantize", input, output: op.output(), program, scales, range: None };
+    conversion.candidates(&[Constant::Parameters], limits)
 }
 
-pub(super) fn dequantize_tables(op: &Dequantize) -> Vec<u32> {
-    dequantize_epilogue(op, |epilogue| epilogue.tables())
+/// What the candidates bind beside the codes.
+pub(super) fn dequantize_constant(op: &Dequantize, constant: Constant) -> Option<Vec<u32>> {
+    match constant {
+        Constant::Parameters => Some(granularity::words(op.quantization())),
+        Constant::Tables => Some(dequantize_epilogue(op, |epilogue| epilogue.tables())),
+        _ => None,
+    }
 }
 
 fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T) -> T {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::dispatch::{Constant, Limits};
 use super::program::{self, Part, Program};
+use crate::numeric::Minifloat;
 use crate::weights::{Codes, PANEL, Scales, Weights};
 
 /// The part that reads the scales of a format.
@@ -20,6 +21,7 @@ fn scales_part(scales: Scales) -> &'static Part {
         Scales::F16Offset => &program::SCALES_F16_OFFSET,
         Scales::Nested(_) => &program::SCALES_NESTED,
         Scales::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
+        Scales::NestedE4M3 => &program::SCALES_FLOAT8,
     }
 }
 
@@ -30,16 +32,32 @@ pub(super) fn codes_part(codes: Codes) -> &'static Part {
         Codes::Int3 | Codes::Uint3 => &program::CODES_INT3,
         Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
         Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
-        Codes::Int6 | Codes::Uint6 => &program::CODES_INT6,
-        Codes::Int8 | Codes::Uint8 => &program::CODES_INT8,
+        Codes::Int6 | Codes::Uint6 | Codes::E3M2 => &program::CODES_INT6,
+        Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 => &program::CODES_INT8,
+        Codes::E2M1 => &program::CODES_FLOAT4E2M1,
+        Codes::E2M3 => &program::CODES_FLOAT6E2M3,
         Codes::Table(_) => &program::CODES_TABLE,
     }
 }
 
-/// Adds what reads the numbers of a format, with its constants.
-pub(super) fn link_scales(program: Program, weights: &Weights) -> Program {
+/// Adds what makes float32 of expanded codes.
+pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
+    let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
+        return program.with(&program::EXPAND_INTEGER);
+    };
+    // A float16 has five bits of exponent with a bias of 15.
+    let exponent = layout.width - 1 - layout.mantissa;
+    let program = program.with(&program::EXPAND_MINIFLOAT).constant("EXPAND_SHIFT", 3 + exponent);
+    program.constant("EXPAND_GAIN", 15 - layout.bias)
+}
+
+/// Adds what reads the numbers of a format, with its constants; `exact` if products of scales have to be rounded correctly.
+pub(super) fn link_scales(program: Program, weights: &Weights, exact: bool) -> Program {
     let format = weights.format();
     let mut program = program.with(scales_part(format.scales));
+    if format.scales == Scales::NestedE4M3 {
+        program = program.constant("EXACT_SCALES", exact);
+    }
     if let Some(nesting) = format.scales.nesting() {
         program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
     }

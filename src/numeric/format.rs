@@ -16,6 +16,11 @@ use std::fmt;
 /// | `Int16` | 16 | −32,768 … 32,767 |
 /// | `Uint16` | 16 | 0 … 65,535 |
 /// | `Int32` | 32 | −2³¹ … 2³¹ − 1 (accumulators, biases) |
+/// | `Float4E2M1` | 4 | [`E2M1`](super::E2M1) |
+/// | `Float6E2M3`, `Float6E3M2` | 8 | [`E2M3`](super::E2M3), [`E3M2`](super::E3M2), in the low six bits of a byte |
+/// | `Float8E4M3Fn`, `Float8E4M3Fnuz` | 8 | [`E4M3FN`](super::E4M3FN), [`E4M3FNUZ`](super::E4M3FNUZ) |
+/// | `Float8E5M2`, `Float8E5M2Fnuz` | 8 | [`E5M2`](super::E5M2), [`E5M2FNUZ`](super::E5M2FNUZ) |
+/// | `Float8E8M0` | 8 | [`E8M0`](super::E8M0), powers of two |
 /// | `Float16` | 16 | IEEE 754 binary16 |
 /// | `Float32` | 32 | IEEE 754 binary32 |
 /// | `Parameters` | 64 | an f32 scale and an i32 zero point, found on the device by dynamic quantization |
@@ -40,6 +45,22 @@ pub enum Format {
     Uint16,
     /// Signed 32-bit integers.
     Int32,
+    /// 4-bit floats up to 6.
+    Float4E2M1,
+    /// 6-bit floats up to 7.5, in bytes.
+    Float6E2M3,
+    /// 6-bit floats up to 28, in bytes.
+    Float6E3M2,
+    /// 8-bit floats up to 448.
+    Float8E4M3Fn,
+    /// 8-bit floats up to 240, without −0.
+    Float8E4M3Fnuz,
+    /// 8-bit floats up to 57,344 and infinity.
+    Float8E5M2,
+    /// 8-bit floats up to 57,344, without −0.
+    Float8E5M2Fnuz,
+    /// Powers of two.
+    Float8E8M0,
     /// 16-bit floats.
     Float16,
     /// 32-bit floats.
@@ -49,13 +70,21 @@ pub enum Format {
 }
 
 impl Format {
-    /// The width of one element in bits.
+    /// The width of one element in memory in bits.
     #[must_use]
     pub const fn bits(self) -> usize {
         match self {
             Self::Int2 | Self::Uint2 => 2,
-            Self::Int4 | Self::Uint4 => 4,
-            Self::Int8 | Self::Uint8 => 8,
+            Self::Int4 | Self::Uint4 | Self::Float4E2M1 => 4,
+            Self::Int8
+            | Self::Uint8
+            | Self::Float6E2M3
+            | Self::Float6E3M2
+            | Self::Float8E4M3Fn
+            | Self::Float8E4M3Fnuz
+            | Self::Float8E5M2
+            | Self::Float8E5M2Fnuz
+            | Self::Float8E8M0 => 8,
             Self::Int16 | Self::Uint16 | Self::Float16 => 16,
             Self::Int32 | Self::Float32 => 32,
             Self::Parameters => 64,
@@ -75,7 +104,7 @@ impl Format {
             Self::Int16 => Some((-32_768, 32_767)),
             Self::Uint16 => Some((0, 65_535)),
             Self::Int32 => Some((i32::MIN, i32::MAX)),
-            Self::Float16 | Self::Float32 | Self::Parameters => None,
+            _ => None,
         }
     }
 
@@ -89,6 +118,13 @@ impl Format {
     #[must_use]
     pub const fn is_narrow_integer(self) -> bool {
         self.bits() <= 8 && self.range().is_some()
+    }
+
+    /// Whether this is a float of at most 8 bits with a sign, whose codes can have a scale: every `Float4`, `Float6` and
+    /// `Float8` but the powers of two of E8M0.
+    #[must_use]
+    pub const fn is_minifloat(self) -> bool {
+        super::Minifloat::of(self).is_some()
     }
 
     /// Whether codes can be negative.
@@ -127,6 +163,14 @@ impl fmt::Display for Format {
             Self::Int16 => "int16",
             Self::Uint16 => "uint16",
             Self::Int32 => "int32",
+            Self::Float4E2M1 => "float4e2m1",
+            Self::Float6E2M3 => "float6e2m3",
+            Self::Float6E3M2 => "float6e3m2",
+            Self::Float8E4M3Fn => "float8e4m3fn",
+            Self::Float8E4M3Fnuz => "float8e4m3fnuz",
+            Self::Float8E5M2 => "float8e5m2",
+            Self::Float8E5M2Fnuz => "float8e5m2fnuz",
+            Self::Float8E8M0 => "float8e8m0",
             Self::Float16 => "float16",
             Self::Float32 => "float32",
             Self::Parameters => "parameters",

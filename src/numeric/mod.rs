@@ -1,11 +1,17 @@
 //! Number formats and rounding: what a code means and how an accumulator becomes one. Pure arithmetic on single numbers;
 //! tensors, granularity and devices live elsewhere.
 
+mod block;
 mod format;
+mod minifloat;
 mod narrow;
 mod rounding;
 
+pub(crate) use block::BlockScales;
+pub use block::{BlockFormat, BlockRounding};
 pub use format::Format;
+pub use minifloat::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, PowerRounding};
+pub(crate) use minifloat::{Minifloat, decode_power, encode_power};
 pub use narrow::{I2, I4, U2, U4};
 pub use rounding::{Multiplier, Rounding};
 

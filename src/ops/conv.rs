@@ -1,4 +1,4 @@
-//! Integer convolution over one to three spatial dimensions, grouped and depthwise included. Its meaning is
+//! Integer convolution over one to three spatial dimensions, transposed, grouped and depthwise included. Its meaning is
 //! `reference/conv.rs`, its GPU programs are `kernels/conv.rs`.
 
 use std::sync::Arc;
@@ -20,7 +20,11 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// * Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
 /// * A depthwise convolution has as many groups as channels; `outputs / groups` is its multiplier.
 ///
-/// Sources: ONNX ConvInteger and QLinearConv, TFLite CONV_2D and DEPTHWISE_CONV_2D.
+/// [`transposed`](ConvBuilder::transposed) it is the adjoint, which spreads where the other gathers:
+///
+/// `out[b, p, o] = stage( Σ_{tap, q: q·stride + tap·dilation − pad = p} Σ_i (lhs[b, q, g·C/groups + i] − z) · (weights[o, tap, i] − v_o) )`
+///
+/// Sources: ONNX ConvInteger, QLinearConv and ConvTranspose, TFLite CONV_2D, DEPTHWISE_CONV_2D and TRANSPOSE_CONV.
 ///
 /// ```
 /// use lowbit::{Quantization, Tensor, ops::{Conv, Padding}, reference};
@@ -94,8 +98,13 @@ impl Conv {
     }
 
     /// The weights, and what else of the op decides how they are packed.
-    pub(crate) fn weight_identity(&self) -> (&Arc<Tensor>, usize) {
-        (&self.weights, self.groups)
+    pub(crate) fn weight_identity(&self) -> (&Arc<Tensor>, Vec<usize>) {
+        let mut packing = vec![self.groups];
+        if self.window.transposed {
+            // Which taps meet in a phase.
+            packing.extend([self.window.stride, self.window.dilation, self.window.begin].concat());
+        }
+        (&self.weights, packing)
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
@@ -187,6 +196,39 @@ impl ConvBuilder {
         self
     }
 
+    /// Spreads each input pixel over the window instead of gathering it: the adjoint of the convolution with the same stride,
+    /// dilation and padding, which now crops the output. The output has `(input − 1) · stride + (kernel − 1) · dilation + 1 −
+    /// begin − end` elements along an axis, or `input · stride` with `SAME` padding, which crops what is more.
+    ///
+    /// Weights stay `[outputs, kernel…, channels / groups]`; those of ONNX, `[channels, outputs / groups, kernel…]`, come with
+    /// [`Tensor::permuted`]. Strides whose product exceeds 4,096 are refused.
+    ///
+    /// ```
+    /// use lowbit::{Tensor, ops::Conv, reference};
+    /// let image = Tensor::new([1, 2, 1], vec![1i8, 10])?;
+    /// let weights = Tensor::new([1, 3, 1], vec![1i8, 2, 3])?;
+    /// let op = Conv::new(image.tensor_type().clone(), weights).transposed().stride([2]).build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&image])?[0].values::<i32>()?, [1, 2, 3 + 10, 20, 30]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn transposed(mut self) -> Self {
+        self.window.transposed = true;
+        self
+    }
+
+    /// Makes the output of a transposed convolution longer at its end, one number per spatial dimension.
+    pub fn output_padding(mut self, more: impl Into<Vec<usize>>) -> Self {
+        self.window.output_padding = more.into();
+        self
+    }
+
+    /// Says how many elements the output of a transposed convolution has, one number per spatial dimension: with `SAME`
+    /// padding it decides what is cropped, else it takes the place of the padding at the end.
+    pub fn output_size(mut self, size: impl Into<Vec<usize>>) -> Self {
+        self.window.output_size = Some(size.into());
+        self
+    }
+
     /// Splits channels and outputs into so many independent groups.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
@@ -215,7 +257,7 @@ impl ConvBuilder {
     ///
     /// # Errors
     /// If the image is not 8-bit or the weights wider, ranks or channels don't fit, groups don't divide, the window leaves
-    /// the padded image, the accumulator could overflow, or bias, multipliers or scales don't fit.
+    /// the padded image or crops all of the output, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
         require!(lhs.format().is_8_bit(), "the image: conv multiplies int8 or uint8, but this is {lhs}");

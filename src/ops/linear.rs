@@ -102,6 +102,12 @@ impl Linear {
         Ok(resized)
     }
 
+    /// The same with results in float32.
+    pub(crate) fn in_float32(&self) -> Self {
+        let output_type = TensorType::new(Format::Float32, self.output_type.dimensions()).expect("the same shape");
+        Self { output_type, ..self.clone() }
+    }
+
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         // Parameters and indices are counted as rows of lhs are.
         let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
@@ -253,6 +259,11 @@ impl LinearBuilder {
         require!(
             matches!(lhs.format(), Format::Float32 | Format::Float16) || lhs.format().is_8_bit(),
             "lhs is {lhs}, but linear multiplies float32, float16, int8 and uint8"
+        );
+        require!(
+            weights.format().codes.are_integers() || !lhs.format().is_8_bit(),
+            "lhs is {lhs}, but int8 holds no {}: multiply float32 or float16 by these weights",
+            weights.format()
         );
         require!(
             matches!(output, Format::Float32 | Format::Float16),

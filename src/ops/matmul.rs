@@ -183,9 +183,9 @@ impl Matmul {
     }
 
     /// The weights, and what else of the op decides how they are packed.
-    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
+    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, Vec<usize>)> {
         match &self.rhs {
-            Operand::Constant(tensor) => Some((tensor, usize::from(self.transposed))),
+            Operand::Constant(tensor) => Some((tensor, vec![usize::from(self.transposed)])),
             Operand::Input(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
 mod binary;
+mod block;
 mod cast;
 mod concat;
 mod conv;
@@ -10,16 +11,24 @@ mod embedding;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
+mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
 pub use binary::{Add, Multiply};
+pub use block::{BlockDequantize, BlockQuantize};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv::{Conv, ConvBuilder};
@@ -31,15 +40,25 @@ pub(crate) use fused::Finish;
 pub use fused::Fused;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
+pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
+pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use requantize::Requantize;
+pub use reshape::Reshape;
+pub(crate) use resize::Interpolation;
+pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub(crate) use slice::Indices;
+pub use slice::Slice;
 pub use table::Table;
+pub use transpose::Transpose;
+pub use unfold::{Unfold, UnfoldBuilder};
 pub use window::Padding;
+pub(crate) use window::Window;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -69,7 +88,16 @@ pub enum Op {
     Fused(Fused),
     Linear(Linear),
     Embedding(Embedding),
+    Unfold(Unfold),
+    LinearConv(LinearConv),
+    BlockQuantize(BlockQuantize),
+    BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
+    Transpose(Transpose),
+    Slice(Slice),
+    Pad(Pad),
+    Reshape(Reshape),
+    Resize(Resize),
 }
 
 macro_rules! each {
@@ -90,7 +118,16 @@ macro_rules! each {
             Op::Fused($op) => $value,
             Op::Linear($op) => $value,
             Op::Embedding($op) => $value,
+            Op::Unfold($op) => $value,
+            Op::LinearConv($op) => $value,
+            Op::BlockQuantize($op) => $value,
+            Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::Transpose($op) => $value,
+            Op::Slice($op) => $value,
+            Op::Pad($op) => $value,
+            Op::Reshape($op) => $value,
+            Op::Resize($op) => $value,
         }
     };
 }
@@ -113,6 +150,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "matmul",
+            Self::Conv(op) if op.window().transposed => "conv_transpose",
             Self::Conv(_) => "conv",
             Self::Requantize(_) => "requantize",
             Self::Quantize(_) => "quantize",
@@ -127,7 +165,16 @@ impl Op {
             Self::Fused(_) => "fused",
             Self::Linear(_) => "linear",
             Self::Embedding(_) => "embedding",
+            Self::Unfold(_) => "unfold",
+            Self::LinearConv(_) => "linear_conv",
+            Self::BlockQuantize(_) => "block_quantize",
+            Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::Transpose(_) => "transpose",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Reshape(_) => "reshape",
+            Self::Resize(_) => "resize",
         }
     }
 
@@ -163,7 +210,16 @@ impl Op {
             Self::Fused(op) => op.resized(inputs)?.into(),
             Self::Linear(op) => op.resized(inputs)?.into(),
             Self::Embedding(op) => op.resized(inputs)?.into(),
+            Self::Unfold(op) => op.resized(inputs)?.into(),
+            Self::LinearConv(op) => op.resized(inputs)?.into(),
+            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
+            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::Transpose(op) => op.resized(inputs)?.into(),
+            Self::Slice(op) => op.resized(inputs)?.into(),
+            Self::Pad(op) => op.resized(inputs)?.into(),
+            Self::Reshape(op) => op.resized(inputs)?.into(),
+            Self::Resize(op) => op.resized(inputs)?.into(),
         })
     }
 
@@ -187,7 +243,7 @@ impl Op {
         }
         match self {
             Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
+            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
             Self::Requantize(_)
             | Self::Quantize(_)
             | Self::Dequantize(_)
@@ -207,7 +263,14 @@ impl Op {
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
             Self::Linear(op) => op.inputs_by_row(),
             Self::Embedding(_) => Some(vec![true]),
+            // Blocks lie along the last dimension.
+            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
+            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
+            Self::Resize(_) => Some(vec![true]),
             Self::Fused(op) => {
                 let mut by_row = op.first().by_row()?;
                 by_row.resize(inputs.len(), true);
@@ -232,7 +295,7 @@ impl Op {
 
     /// The constant that this op's weights are packed from.
     pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, usize)| WeightIdentity {
+        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
             description: tensor.tensor_type().to_string(),
             owner: tensor.clone(),
             packing,
@@ -240,14 +303,15 @@ impl Op {
         let of_weights = |weights: &Arc<Weights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
-            packing: 0,
+            packing: Vec::new(),
         };
         match self {
             Self::Matmul(op) => op.weight_identity().map(of_tensor),
             Self::Conv(op) => Some(of_tensor(op.weight_identity())),
             Self::Linear(op) => Some(of_weights(op.weights())),
+            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
             Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(of_tensor),
+            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
             Self::Fused(op) => op.first().weight_identity(),
             _ => None,
         }
@@ -309,7 +373,7 @@ pub(crate) struct WeightIdentity {
     /// What they are packed from: the same object makes the same words.
     pub owner: Arc<dyn Any + Send + Sync>,
     /// What else of the op decides how.
-    pub packing: usize,
+    pub packing: Vec<usize>,
     /// Format and dimensions.
     pub description: String,
 }
@@ -339,8 +403,26 @@ into_op!(
     Fused,
     Linear,
     Embedding,
-    FloatMatmul
+    Unfold,
+    LinearConv,
+    FloatMatmul,
+    BlockQuantize,
+    BlockDequantize,
+    Transpose,
+    Slice,
+    Pad,
+    Reshape,
+    Resize
 );
+
+/// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
+fn check_moved(input: &TensorType) -> Result<()> {
+    require!(
+        input.format().bits() <= 32,
+        "{input} holds pairs of a scale and a zero point, which stay where they were made"
+    );
+    Ok(())
+}
 
 /// The largest |code − zero point| of a tensor of 8-bit codes.
 fn largest_offset(tensor_type: &TensorType) -> i64 {

@@ -80,6 +80,12 @@ impl Pool {
         Self::builder(input, PoolKind::Average, kernel)
     }
 
+    /// Starts the description of a maximum over all spatial positions; the output has one pixel.
+    pub fn global_max(input: TensorType) -> PoolBuilder {
+        let kernel = Self::global_average(input.clone()).window.kernel;
+        Self::builder(input, PoolKind::Max, kernel)
+    }
+
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })

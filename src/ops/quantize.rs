@@ -5,13 +5,17 @@ use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Quantization, TensorType};
 
-/// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer format
+/// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer format, `out = cast(x / scale)` to floats
+/// of at most 8 bits
 ///
 /// The division is one correctly rounded f32 division and the ties fall the same way on every device. NaN becomes the
-/// least code, infinities saturate. Scales and zero points are the output type's, of any granularity. float16 inputs are
-/// divided as the float32 they are.
+/// least code, infinities saturate; floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 are 0 in
+/// those of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points are the
+/// output type's, of any granularity. float16 inputs are divided as the float32 they are; with
+/// [`precision`](Self::precision) float16 the quotient is rounded to float16 first, which for float16 scales is the one correctly
+/// rounded float16 division.
 ///
-/// Source: ONNX QuantizeLinear, with the precision float32.
+/// Source: ONNX QuantizeLinear, with the precision float32 unless said otherwise.
 ///
 /// ```
 /// use lowbit::{Format, Quantization, Tensor, TensorType, ops::Quantize, reference};
@@ -25,11 +29,13 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 pub struct Quantize {
     input: TensorType,
     output: TensorType,
+    precision: Format,
+    saturate: bool,
 }
 
-/// `out = (x − zero_point) · scale` of any integer format to float32 or float16
+/// `out = (x − zero_point) · scale` of any format of codes to float32 or float16
 ///
-/// The difference is exact, its conversion to f32 (which matters for int32) and the product are one correctly rounded f32
+/// Floats of at most 8 bits have no zero point; their NaN and infinities stay. The difference is exact, its conversion to f32 (which matters for int32) and the product are one correctly rounded f32
 /// operation each, the same bits on every device, subnormals included. For a float16 output the product is rounded once more;
 /// where the scale is a float16 and codes have at most 8 bits, that is the one correctly rounded float16 product.
 ///
@@ -73,7 +79,32 @@ impl Quantize {
     /// If the type has no scale.
     pub fn new(output: TensorType) -> Result<Self> {
         require_quantized(&output)?;
-        Ok(Self { input: TensorType::new(Format::Float32, output.dimensions())?, output })
+        let input = TensorType::new(Format::Float32, output.dimensions())?;
+        Ok(Self { input, output, precision: Format::Float32, saturate: true })
+    }
+
+    /// The same with quotients in float16 or float32.
+    ///
+    /// # Errors
+    /// If the format is another one.
+    pub fn precision(self, format: Format) -> Result<Self> {
+        float_type(format, &self.output)?;
+        Ok(Self { precision: format, ..self })
+    }
+
+    /// The same, but quotients beyond the greatest number of an 8-bit float become infinity or NaN; no difference to others.
+    #[must_use]
+    pub fn non_saturating(self) -> Self {
+        Self { saturate: false, ..self }
+    }
+
+    /// Whether quotients are rounded to float16 before they become codes.
+    pub(crate) fn halves_quotients(&self) -> bool {
+        self.precision == Format::Float16
+    }
+
+    pub(crate) fn saturates(&self) -> bool {
+        self.saturate
     }
 
     /// The same from float16 or float32.
@@ -85,7 +116,8 @@ impl Quantize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dimensions()[0])? })
+        let output = self.output.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

@@ -38,6 +38,10 @@ impl Requantize {
         let Some(quantization) = input.quantization().cloned() else {
             return Err(Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
         };
+        require!(
+            input.format().range().is_some(),
+            "{input} holds floats, but requantize takes integers: dequantize it and quantize that"
+        );
         let scales: Vec<_> = quantization.scales().iter().map(|&s| (s, 1.0)).collect();
         let multipliers = output.channel_multipliers(&scales)?;
         let entries = multipliers

@@ -1,5 +1,5 @@
-//! Where a sliding window looks: kernel, stride, dilation and padding over one to three spatial dimensions. Convolution
-//! and pooling share it.
+//! Where a sliding window looks: kernel, stride, dilation and padding over one to three spatial dimensions, forwards or
+//! transposed. Convolution, patches and pooling share it.
 
 use crate::error::{Result, require};
 
@@ -33,7 +33,12 @@ pub(crate) struct Window {
     pub dilation: [usize; 3],
     pub begin: [usize; 3],
     pub end: [usize; 3],
+    /// Whether an input pixel spreads over the window, rather than an output pixel gathering from it.
+    pub transposed: bool,
 }
+
+/// More phases than any transposed window in use has: one per residue of an output position and the stride.
+const MAX_PHASES: usize = 1 << 12;
 
 /// More taps than any sum of codes could have without leaving i32.
 const MAX_TAPS: usize = 1 << 24;
@@ -46,6 +51,10 @@ pub(super) struct WindowRequest {
     pub dilation: Vec<usize>,
     pub padding: Padding,
     pub round_up: bool,
+    pub transposed: bool,
+    /// Of a transposed window: how much longer the output is, or how long.
+    pub output_padding: Vec<usize>,
+    pub output_size: Option<Vec<usize>>,
 }
 
 impl WindowRequest {
@@ -71,7 +80,9 @@ impl WindowRequest {
             dilation: [1; 3],
             begin: [0; 3],
             end: [0; 3],
+            transposed: self.transposed,
         };
+        self.check_transposed(rank, &stride)?;
         let taps = kernel.iter().try_fold(1usize, |taps, &k| taps.checked_mul(k)).filter(|&t| t <= MAX_TAPS);
         require!(taps.is_some(), "a kernel of {kernel:?} has more than {MAX_TAPS} taps: use a smaller one");
         for i in 0..rank {
@@ -81,6 +92,14 @@ impl WindowRequest {
                 .filter(|&r| r <= i32::MAX as usize / 4);
             require!(reach.is_some(), "a kernel of {} dilated by {} is too large", kernel[i], dilation[i]);
             let reach = reach.unwrap_or(1);
+            if self.transposed {
+                let (begin, end, output) = self.spread(i, rank, spatial[i], reach, stride[i])?;
+                let at = 3 - rank + i;
+                (window.input[at], window.output[at], window.kernel[at]) = (spatial[i], output, kernel[i]);
+                (window.stride[at], window.dilation[at]) = (stride[i], dilation[i]);
+                (window.begin[at], window.end[at]) = (begin, end);
+                continue;
+            }
             let (begin, end) = self.pads(i, rank, spatial[i], reach, stride[i])?;
             let same = matches!(self.padding, Padding::SameUpper | Padding::SameLower);
             require!(
@@ -111,6 +130,74 @@ impl WindowRequest {
             window.end[at] = end;
         }
         Ok(window)
+    }
+
+    fn check_transposed(&self, rank: usize, stride: &[usize]) -> Result<()> {
+        let sizes =
+            [("output padding", &self.output_padding), ("output size", self.output_size.as_ref().unwrap_or(&vec![]))]
+                .map(|(name, values)| (name, values.len()));
+        for (name, given) in sizes {
+            require!(
+                given == 0 || self.transposed,
+                "{name} says how far a transposed window spreads, but this one gathers: call transposed()"
+            );
+            require!(given == 0 || given == rank, "{name} has {given} values, but there are {rank} spatial dimensions");
+        }
+        require!(
+            self.output_padding.is_empty() || self.output_size.is_none(),
+            "both the size of the output and its padding were given: give one"
+        );
+        let phases = stride.iter().try_fold(1usize, |phases, &s| phases.checked_mul(s)).filter(|&p| p <= MAX_PHASES);
+        require!(
+            !self.transposed || phases.is_some(),
+            "a transposed stride of {stride:?} has more than {MAX_PHASES} phases: use a smaller one"
+        );
+        Ok(())
+    }
+
+    /// What a transposed window crops along a dimension at both ends, and how long the output is.
+    fn spread(
+        &self,
+        i: usize,
+        rank: usize,
+        input: usize,
+        reach: usize,
+        stride: usize,
+    ) -> Result<(usize, usize, usize)> {
+        let full = input.saturating_sub(1).checked_mul(stride).and_then(|s| s.checked_add(reach));
+        let full = full.filter(|&full| full <= i32::MAX as usize / 8);
+        require!(full.is_some(), "{input} elements along dimension {i} spread by {stride} are too many");
+        let full = if input == 0 { 0 } else { full.unwrap_or(0) };
+        let more = self.output_padding.get(i).copied().unwrap_or(0);
+        let wanted = self.output_size.as_ref().map(|sizes| sizes[i]);
+        require!(
+            more.max(wanted.unwrap_or(0)) <= i32::MAX as usize / 8,
+            "an output of {} elements along dimension {i} is too large",
+            more.max(wanted.unwrap_or(0))
+        );
+        let (begin, end) = match self.padding {
+            Padding::SameUpper | Padding::SameLower => {
+                let total = full.saturating_sub(wanted.unwrap_or(input * stride));
+                let (less, more) = (total / 2, total - total / 2);
+                if self.padding == Padding::SameUpper { (less, more) } else { (more, less) }
+            }
+            _ => self.pads(i, rank, input, reach, stride)?,
+        };
+        let same = matches!(self.padding, Padding::SameUpper | Padding::SameLower);
+        let output = match wanted {
+            Some(size) => size,
+            None if same => input * stride + more,
+            None => {
+                require!(
+                    full + more > begin + end,
+                    "along spatial dimension {i} the output would have {full} elements, but the padding crops {begin} and \
+                     {end} of them: pad less"
+                );
+                full + more - begin - end
+            }
+        };
+        require!(output > 0, "the output would be empty along spatial dimension {i}: give a size or output padding");
+        Ok((begin, end, output))
     }
 
     fn pads(&self, i: usize, rank: usize, input: usize, reach: usize, stride: usize) -> Result<(usize, usize)> {
@@ -156,7 +243,7 @@ impl Window {
 
     /// Whether every output pixel reads just the input pixel at the same place.
     pub(crate) fn is_pointwise(&self) -> bool {
-        self.taps() == 1 && self.stride == [1; 3] && self.begin == [0; 3] && self.end == [0; 3]
+        self.taps() == 1 && self.stride == [1; 3] && self.begin == [0; 3] && self.input == self.output
     }
 
     /// The last `rank` output sizes.
@@ -173,6 +260,15 @@ impl Window {
             let mut index = 0;
             let (mut inside, mut in_padding) = (true, true);
             for i in 0..3 {
+                if self.transposed {
+                    // place = source · stride, for the taps that fall on a pixel.
+                    let place = (at[i] + self.begin[i]).checked_sub(offset[i] * self.dilation[i]);
+                    let source = place.filter(|place| place.is_multiple_of(self.stride[i]));
+                    let source = source.map(|place| place / self.stride[i]).filter(|&source| source < self.input[i]);
+                    inside &= source.is_some();
+                    index = index * self.input[i] + source.unwrap_or(0);
+                    continue;
+                }
                 let place = at[i] * self.stride[i] + offset[i] * self.dilation[i];
                 let in_image = (self.begin[i]..self.begin[i] + self.input[i]).contains(&place);
                 inside &= in_image;

@@ -8,7 +8,7 @@ use super::execute::{execute, read};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::ops::Op;
-use crate::tensor::{Granularity, Tensor, TensorType};
+use crate::tensor::{Tensor, TensorType};
 
 /// A tensor of a [`Graph`]: an input or the result of an op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -291,51 +291,23 @@ impl Graph {
     /// The same elements under other dimensions, without moving them.
     ///
     /// # Errors
-    /// If the number of elements differs, or rows of a packed format have padding and would have another length. To flatten
-    /// such an image before a fully connected layer, use a [`Conv`](crate::ops::Conv) whose kernel is the whole image.
+    /// If the number of elements differs, or rows of a packed format have padding and would have another length: then
+    /// [`ops::Reshape`](crate::ops::Reshape) moves them. To flatten such an image before a fully connected layer, a
+    /// [`Conv`](crate::ops::Conv) whose kernel is the whole image is faster.
     pub fn reshape(&mut self, value: Value, dimensions: impl Into<Vec<usize>>) -> Result<Value> {
         self.check(value)?;
         let old = &self.types[value.index];
-        let mut new = TensorType::new(old.format(), dimensions)?;
-        require!(
-            old.shape().elements() == new.shape().elements(),
-            "{old} can't become {new}: the number of elements differs"
-        );
+        let new = old.reshaped(dimensions)?;
         let dense = |t: &TensorType| {
             t.format().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.format().bits()
         };
         require!(
             old.shape().row_length() == new.shape().row_length() || (dense(old) && dense(&new)),
             "{old} can't become {new} in place: rows of {} codes are padded to 16 bytes, so the last dimension must stay \
-             or fill them; to flatten an image before a fully connected layer, use a Conv whose kernel is the whole image",
+             or fill them; ops::Reshape moves them; to flatten an image before a fully connected layer, a Conv whose kernel is the \
+             whole image is faster",
             old.format()
         );
-        let last = new.shape().rank().saturating_sub(1);
-        match old.quantization() {
-            None => {}
-            Some(quantization) if quantization.granularity() == Granularity::Tensor => {
-                new = new.quantized(quantization.clone())?;
-            }
-            // Scales along the last dimension stay with it.
-            Some(quantization)
-                if old.shape().rank() > 0
-                    && quantization.granularity() == Granularity::Axis(old.shape().rank() - 1)
-                    && new.shape().rank() > 0
-                    && new.shape().row_length() == old.shape().row_length() =>
-            {
-                new = new.quantized(quantization.clone().along(last))?;
-            }
-            Some(quantization) => {
-                require!(
-                    false,
-                    "{old} is quantized by {:?}, which has no place in {new}: reshape before it is quantized, or use one scale",
-                    quantization.granularity()
-                );
-            }
-        }
-        if old.has_dynamic_scales() {
-            new = new.with_dynamic_scales();
-        }
         let follows = self.follows[value.index];
         if let Some(extent) = self.extent.filter(|_| follows) {
             let rest = |t: &TensorType| t.dimensions().iter().skip(1).product::<usize>();

@@ -1,30 +1,28 @@
-//! The meaning of `ops::Cast`. GPU twin: `shaders/cast.wgsl`.
+//! The meaning of `ops::Cast`. GPU twin: `shaders/convert.wgsl`.
 
 use half::f16;
 
-use crate::numeric::Format;
+use crate::numeric::{Format, Minifloat, encode_power};
 use crate::ops::Cast;
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn cast(op: &Cast, input: &Tensor) -> Tensor {
     let output = op.output();
-    let numbers = reals(input).into_iter();
-    let values = match output.format() {
-        Format::Float32 => Values::Float32(numbers.collect()),
-        Format::Float16 => Values::Float16(numbers.map(f16::from_f32).collect()),
-        format => {
+    let numbers = input.reals().into_iter();
+    let codes = match (output.format(), Minifloat::of(output.format())) {
+        (Format::Float32, _) => return Tensor::from_values(output.clone(), Values::Float32(numbers.collect())),
+        (Format::Float16, _) => {
+            let halves = numbers.map(f16::from_f32).collect();
+            return Tensor::from_values(output.clone(), Values::Float16(halves));
+        }
+        (Format::Float8E8M0, _) => {
+            numbers.map(|x| encode_power(x, op.power_rounding(), op.saturates()) as i32).collect()
+        }
+        (_, Some(layout)) => numbers.map(|x| layout.encode(x, op.saturates()) as i32).collect(),
+        (format, None) => {
             let integer = |x: f32| if Cast::rounds(format) { x.round_ties_even() } else { x.trunc() };
-            return Tensor::from_codes(output.clone(), numbers.map(|x| integer(x) as i32).collect());
+            numbers.map(|x| integer(x) as i32).collect()
         }
     };
-    Tensor::from_values(output.clone(), values)
-}
-
-/// The elements of any format that float32 holds.
-pub(super) fn reals(tensor: &Tensor) -> Vec<f32> {
-    match tensor.raw() {
-        Values::Float32(v) => v.clone(),
-        Values::Float16(v) => v.iter().map(|x| x.to_f32()).collect(),
-        _ => (0..tensor.tensor_type().shape().elements()).map(|i| tensor.code(i) as f32).collect(),
-    }
+    Tensor::from_codes(output.clone(), codes)
 }

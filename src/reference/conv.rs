@@ -1,4 +1,5 @@
-//! The meaning of `ops::Conv`. GPU twins: `shaders/conv.wgsl`, `shaders/conv_grouped.wgsl`, `shaders/depthwise.wgsl`.
+//! The meaning of `ops::Conv`. GPU twins: `shaders/conv.wgsl`, `shaders/conv_words.wgsl`, `shaders/conv_staged.wgsl`,
+//! `shaders/conv_grouped.wgsl`, `shaders/depthwise.wgsl`, `shaders/depthwise_row.wgsl`.
 
 use super::output::Collector;
 use crate::ops::Conv;

@@ -1,5 +1,5 @@
 //! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`,
-//! `shaders/quantize.wgsl`.
+//! `shaders/convert.wgsl`.
 
 use crate::numeric;
 use crate::ops::DynamicQuantize;

@@ -63,12 +63,12 @@ struct Runs<'a> {
 
 impl Runs<'_> {
     /// The column of lhs that each position holds, and the group of its weight.
-    fn columns(&self) -> impl Iterator<Item = (usize, usize, i64)> {
+    fn columns(&self) -> impl Iterator<Item = (usize, usize, f32)> {
         let layout = self.op.weights().layout();
         let codes = self.op.weights().format().codes;
         self.weights.codes.iter().enumerate().filter_map(move |(position, &code)| {
             let column = layout.source(position)?;
-            Some((column, position / layout.padded_group, i64::from(codes.value(code))))
+            Some((column, position / layout.padded_group, codes.value(code)))
         })
     }
 
@@ -103,9 +103,9 @@ impl Runs<'_> {
     }
 
     /// A product, and the sum of the sizes of what it is made of.
-    fn term(&self, x: f64, group: usize, code: i64) -> (f64, f64) {
+    fn term(&self, x: f64, group: usize, code: f32) -> (f64, f64) {
         let (scale, shift) = (f64::from(self.weights.groups[group].scale), f64::from(self.weights.groups[group].shift));
-        let code = code as f64;
+        let code = f64::from(code);
         // The bias of unsigned codes is added apart, so that what is stored and the bias may both be large.
         let largest = scale.abs() * (code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias()));
         let (weight, size) = match self.op.weights().format().scales.shift() {

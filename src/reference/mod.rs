@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod binary;
+mod block;
 mod bound;
 mod cast;
 mod concat;
@@ -11,12 +12,20 @@ mod embedding;
 mod float_matmul;
 mod fused;
 mod linear;
+mod linear_conv;
 mod matmul;
 mod output;
+mod pad;
 mod pool;
 mod quantize;
+mod rearrange;
 mod requantize;
+mod reshape;
+mod resize;
+mod slice;
 mod table;
+mod transpose;
+mod unfold;
 
 use crate::error::Result;
 use crate::ops::{Op, check_parameters};
@@ -54,7 +63,16 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::Fused(op) => fused::fused(op, inputs)?,
         Op::Linear(op) => vec![linear::linear(op, inputs)],
         Op::Embedding(op) => vec![embedding::embedding(op, inputs[0])],
+        Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
+        Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
+        Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
+        Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
+        Op::Slice(op) => vec![slice::slice(op, inputs[0])],
+        Op::Pad(op) => vec![pad::pad(op, inputs[0])],
+        Op::Reshape(op) => vec![reshape::reshape(op, inputs[0])],
+        Op::Resize(op) => vec![resize::resize(op, inputs[0])],
     })
 }
 
@@ -67,6 +85,7 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     Ok(match op {
         Op::Linear(op) => Some(linear::tolerance(op, inputs)),
+        Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
         Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
         _ => None,
     })

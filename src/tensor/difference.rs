@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Tensor;
-use crate::numeric::{Format, I2, I4, U2, U4};
+use crate::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, U2, U4};
 use half::f16;
 
 /// The first element that differs, and how many do.
@@ -49,6 +49,14 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Differ
         Format::Int16 => compare!(i16, |a, b| a == b),
         Format::Uint16 => compare!(u16, |a, b| a == b),
         Format::Int32 => compare!(i32, |a, b| a == b),
+        Format::Float4E2M1 => compare!(E2M1, |a, b| a == b),
+        Format::Float6E2M3 => compare!(E2M3, |a, b| a == b),
+        Format::Float6E3M2 => compare!(E3M2, |a, b| a == b),
+        Format::Float8E4M3Fn => compare!(E4M3FN, |a, b| a == b),
+        Format::Float8E4M3Fnuz => compare!(E4M3FNUZ, |a, b| a == b),
+        Format::Float8E5M2 => compare!(E5M2, |a, b| a == b),
+        Format::Float8E5M2Fnuz => compare!(E5M2FNUZ, |a, b| a == b),
+        Format::Float8E8M0 => compare!(E8M0, |a, b| a == b),
         Format::Float16 => compare!(f16, |a, b| a.to_bits() == b.to_bits()),
         Format::Float32 => compare!(f32, |a, b| a.to_bits() == b.to_bits()),
         Format::Parameters => compare!((f32, i32), |a, b| a.0.to_bits() == b.0.to_bits() && a.1 == b.1),

@@ -145,7 +145,11 @@ impl Quantization {
             require!(false, "a scale is {scale:e}, but scales must be finite and positive");
         }
         let Some((low, high)) = format.range() else {
-            require!(false, "a {format} tensor was given a scale: only integer formats are quantized");
+            require!(
+                format.is_minifloat(),
+                "a {format} tensor was given a scale: only integers and floats of at most 8 bits are quantized"
+            );
+            require!(self.is_symmetric(), "a {format} tensor was given a zero point other than 0: floats have none");
             return Ok(());
         };
         if let Some(zero_point) = self.zero_points.iter().find(|z| !(low..=high).contains(z)) {

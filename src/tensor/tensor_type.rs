@@ -66,6 +66,70 @@ impl TensorType {
         Ok(Self { shape: Shape::new(dimensions)?, ..self.clone() })
     }
 
+    /// The type of the tensor whose axis `i` is axis `order[i]` of this one. Scales along an axis move with it.
+    ///
+    /// # Errors
+    /// If `order` is not a permutation of the axes, or scales belong to blocks.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
+        let dimensions = self.dimensions();
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        require!(
+            sorted.iter().copied().eq(0..dimensions.len()),
+            "{order:?} is not an order of the {} axes of {self}",
+            dimensions.len()
+        );
+        let permuted = Self::new(self.format, order.iter().map(|&axis| dimensions[axis]).collect::<Vec<_>>())?;
+        let quantization = match self.quantization() {
+            None => None,
+            Some(q) => Some(match q.granularity() {
+                Granularity::Tensor => q.clone(),
+                Granularity::Axis(axis) => {
+                    q.clone().along(order.iter().position(|&a| a == axis).expect("order is a permutation"))
+                }
+                granularity => {
+                    require!(
+                        false,
+                        "{self} is quantized by {granularity:?}, which don't move with axes: dequantize it"
+                    );
+                    unreachable!()
+                }
+            }),
+        };
+        Ok(Self { quantization: quantization.map(Arc::new), dynamic: self.dynamic, ..permuted })
+    }
+
+    /// The type of the same elements under other dimensions. Scales per tensor stay, and those along the last axis if that
+    /// keeps its extent.
+    ///
+    /// # Errors
+    /// If the number of elements differs, or scales have no place in the new dimensions.
+    pub(crate) fn reshaped(&self, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        let new = Self::new(self.format, dimensions)?;
+        require!(
+            self.shape.elements() == new.shape.elements(),
+            "{self} can't become {new}: the number of elements differs"
+        );
+        let (rank, new_rank) = (self.shape.rank(), new.shape.rank());
+        let keeps_last = rank > 0 && new_rank > 0 && new.shape.row_length() == self.shape.row_length();
+        let quantization = match self.quantization() {
+            None => None,
+            Some(q) if q.granularity() == Granularity::Tensor => Some(q.clone()),
+            Some(q) if keeps_last && q.granularity() == Granularity::Axis(rank - 1) => {
+                Some(q.clone().along(new_rank - 1))
+            }
+            Some(q) => {
+                require!(
+                    false,
+                    "{self} is quantized by {:?}, which has no place in {new}: reshape before it is quantized, or use one scale",
+                    q.granularity()
+                );
+                unreachable!()
+            }
+        };
+        Ok(Self { quantization: quantization.map(Arc::new), dynamic: self.dynamic, ..new })
+    }
+
     /// The format of the elements.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -99,6 +163,11 @@ impl TensorType {
     /// The same type, which says nothing of scales.
     pub(crate) fn without_scales(&self) -> Self {
         Self { quantization: None, dynamic: false, ..self.clone() }
+    }
+
+    /// The same type without scales that are known now.
+    pub(super) fn without_quantization(&self) -> Self {
+        Self { quantization: None, ..self.clone() }
     }
 
     /// Whether the scales are found on the device and lie in another tensor

@@ -2,7 +2,9 @@
 
 use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
-use crate::numeric::{Format, I2, I4, U2, U4};
+use crate::numeric::{
+    E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, Minifloat, U2, U4, decode_power,
+};
 use half::f16;
 
 mod sealed {
@@ -10,7 +12,8 @@ mod sealed {
 }
 
 /// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`](half::f16), [`I4`], [`U4`],
-/// [`I2`], [`U2`], or `(f32, i32)` for parameters of dynamic quantization. Sealed.
+/// [`I2`], [`U2`], the small floats [`E4M3FN`], [`E4M3FNUZ`], [`E5M2`], [`E5M2FNUZ`], [`E2M3`], [`E3M2`], [`E2M1`], [`E8M0`], or
+/// `(f32, i32)` for parameters of dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
     /// The format of a tensor of such elements.
     const FORMAT: Format;
@@ -34,6 +37,14 @@ pub enum Values {
     Int16(Vec<i16>),
     Uint16(Vec<u16>),
     Int32(Vec<i32>),
+    Float4E2M1(Vec<E2M1>),
+    Float6E2M3(Vec<E2M3>),
+    Float6E3M2(Vec<E3M2>),
+    Float8E4M3Fn(Vec<E4M3FN>),
+    Float8E4M3Fnuz(Vec<E4M3FNUZ>),
+    Float8E5M2(Vec<E5M2>),
+    Float8E5M2Fnuz(Vec<E5M2FNUZ>),
+    Float8E8M0(Vec<E8M0>),
     Float16(Vec<f16>),
     Float32(Vec<f32>),
     Parameters(Vec<(f32, i32)>),
@@ -55,7 +66,7 @@ macro_rules! element {
 }
 element!(
     I2 => Int2, U2 => Uint2, I4 => Int4, U4 => Uint4, i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16,
-    i32 => Int32, f16 => Float16, f32 => Float32, (f32, i32) => Parameters
+    i32 => Int32, E2M1 => Float4E2M1, E2M3 => Float6E2M3, E3M2 => Float6E3M2, E4M3FN => Float8E4M3Fn, E4M3FNUZ => Float8E4M3Fnuz, E5M2 => Float8E5M2, E5M2FNUZ => Float8E5M2Fnuz, E8M0 => Float8E8M0, f16 => Float16, f32 => Float32, (f32, i32) => Parameters
 );
 
 /// A tensor on the host.
@@ -126,7 +137,7 @@ impl Tensor {
         Self { tensor_type, values }
     }
 
-    /// A tensor of an integer format from its codes; codes outside the format are a bug of the caller.
+    /// A tensor of integers, or of floats of at most 8 bits, from its codes; codes outside the format are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
         let values = match tensor_type.format() {
             Format::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
@@ -138,6 +149,20 @@ impl Tensor {
             Format::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
             Format::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
             Format::Int32 => Values::Int32(codes),
+            Format::Float4E2M1 => Values::Float4E2M1(codes.into_iter().map(|c| E2M1::from_bits(c as u8)).collect()),
+            Format::Float6E2M3 => Values::Float6E2M3(codes.into_iter().map(|c| E2M3::from_bits(c as u8)).collect()),
+            Format::Float6E3M2 => Values::Float6E3M2(codes.into_iter().map(|c| E3M2::from_bits(c as u8)).collect()),
+            Format::Float8E4M3Fn => {
+                Values::Float8E4M3Fn(codes.into_iter().map(|c| E4M3FN::from_bits(c as u8)).collect())
+            }
+            Format::Float8E4M3Fnuz => {
+                Values::Float8E4M3Fnuz(codes.into_iter().map(|c| E4M3FNUZ::from_bits(c as u8)).collect())
+            }
+            Format::Float8E5M2 => Values::Float8E5M2(codes.into_iter().map(|c| E5M2::from_bits(c as u8)).collect()),
+            Format::Float8E5M2Fnuz => {
+                Values::Float8E5M2Fnuz(codes.into_iter().map(|c| E5M2FNUZ::from_bits(c as u8)).collect())
+            }
+            Format::Float8E8M0 => Values::Float8E8M0(codes.into_iter().map(|c| E8M0::from_bits(c as u8)).collect()),
             Format::Float16 | Format::Float32 | Format::Parameters => {
                 unreachable!("{} has no codes", tensor_type.format())
             }
@@ -177,7 +202,7 @@ impl Tensor {
         &self.values
     }
 
-    /// The code at a linear index; a bug of the caller where the format has none.
+    /// The code at a linear index, of small floats their bits; a bug of the caller where the format has none.
     pub(crate) fn code(&self, index: usize) -> i32 {
         match &self.values {
             Values::Int2(v) => v[index].get().into(),
@@ -189,9 +214,29 @@ impl Tensor {
             Values::Int16(v) => v[index].into(),
             Values::Uint16(v) => v[index].into(),
             Values::Int32(v) => v[index],
+            Values::Float4E2M1(v) => v[index].to_bits().into(),
+            Values::Float6E2M3(v) => v[index].to_bits().into(),
+            Values::Float6E3M2(v) => v[index].to_bits().into(),
+            Values::Float8E4M3Fn(v) => v[index].to_bits().into(),
+            Values::Float8E4M3Fnuz(v) => v[index].to_bits().into(),
+            Values::Float8E5M2(v) => v[index].to_bits().into(),
+            Values::Float8E5M2Fnuz(v) => v[index].to_bits().into(),
+            Values::Float8E8M0(v) => v[index].to_bits().into(),
             Values::Float16(_) | Values::Float32(_) | Values::Parameters(_) => {
                 unreachable!("{} has no codes", self.format())
             }
+        }
+    }
+
+    /// The elements as numbers: codes for themselves, whatever their scales. A bug of the caller for parameters.
+    pub(crate) fn reals(&self) -> Vec<f32> {
+        let elements = 0..self.tensor_type.shape().elements();
+        match (&self.values, Minifloat::of(self.format())) {
+            (Values::Float32(v), _) => v.clone(),
+            (Values::Float16(v), _) => v.iter().map(|x| x.to_f32()).collect(),
+            (Values::Float8E8M0(v), _) => v.iter().map(|x| decode_power(x.to_bits().into())).collect(),
+            (_, Some(layout)) => elements.map(|i| layout.decode(self.code(i) as u32)).collect(),
+            _ => elements.map(|i| self.code(i) as f32).collect(),
         }
     }
 
@@ -204,7 +249,28 @@ impl Tensor {
                 match &self.values { $(Values::$variant(v) => Values::$variant(v[begin..begin + count].to_vec())),+ }
             };
         }
-        let values = part!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
+        let values = part!(
+            Int2,
+            Uint2,
+            Int4,
+            Uint4,
+            Int8,
+            Uint8,
+            Int16,
+            Uint16,
+            Int32,
+            Float4E2M1,
+            Float6E2M3,
+            Float6E3M2,
+            Float8E4M3Fn,
+            Float8E4M3Fnuz,
+            Float8E5M2,
+            Float8E5M2Fnuz,
+            Float8E8M0,
+            Float16,
+            Float32,
+            Parameters
+        );
         Self { tensor_type, values }
     }
 
@@ -218,7 +284,28 @@ impl Tensor {
                 }),+ }
             };
         }
-        let values = joined!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
+        let values = joined!(
+            Int2,
+            Uint2,
+            Int4,
+            Uint4,
+            Int8,
+            Uint8,
+            Int16,
+            Uint16,
+            Int32,
+            Float4E2M1,
+            Float6E2M3,
+            Float6E3M2,
+            Float8E4M3Fn,
+            Float8E4M3Fnuz,
+            Float8E5M2,
+            Float8E5M2Fnuz,
+            Float8E8M0,
+            Float16,
+            Float32,
+            Parameters
+        );
         Self { tensor_type, values }
     }
 
@@ -260,23 +347,20 @@ impl Tensor {
     /// # Errors
     /// If `order` is not a permutation of the axes.
     pub fn permuted(&self, order: &[usize]) -> Result<Self> {
+        let tensor_type = match self.tensor_type.quantization().map(|q| q.granularity()) {
+            Some(super::Granularity::Blocks { .. }) => self.tensor_type.without_quantization().permuted(order)?,
+            _ => self.tensor_type.permuted(order)?,
+        };
         let dimensions = self.shape();
-        let mut sorted = order.to_vec();
-        sorted.sort_unstable();
-        require!(
-            sorted.iter().copied().eq(0..dimensions.len()),
-            "{order:?} is not an order of the {} axes of {}",
-            dimensions.len(),
-            self.tensor_type
-        );
         let mut strides = vec![1usize; dimensions.len()];
         for i in (1..dimensions.len()).rev() {
             strides[i - 1] = strides[i] * dimensions[i];
         }
-        let new: Vec<usize> = order.iter().map(|&axis| dimensions[axis]).collect();
-        let source: Vec<usize> = (0..self.tensor_type.shape().elements())
+        let new = tensor_type.dimensions();
+        let sources: Vec<Option<usize>> = (0..self.tensor_type.shape().elements())
             .map(|mut rest| {
-                new.iter()
+                let source = new
+                    .iter()
                     .zip(order)
                     .rev()
                     .map(|(&d, &axis)| {
@@ -284,33 +368,34 @@ impl Tensor {
                         rest /= d;
                         i * strides[axis]
                     })
-                    .sum()
+                    .sum();
+                Some(source)
             })
             .collect();
-        fn gather<T: Copy>(values: &[T], source: &[usize]) -> Vec<T> {
-            source.iter().map(|&i| values[i]).collect()
+        Ok(self.gathered(tensor_type, &sources, 0))
+    }
+
+    /// The tensor of this type, of the same format, whose elements are those at these linear indices, and the code `fill`
+    /// (0 in formats without codes) where there is none.
+    pub(crate) fn gathered(&self, tensor_type: TensorType, sources: &[Option<usize>], fill: i32) -> Self {
+        fn gather<T: Copy>(values: &[T], sources: &[Option<usize>], fill: T) -> Vec<T> {
+            sources.iter().map(|source| source.map_or(fill, |i| values[i])).collect()
         }
+        let bits = fill as u32;
         macro_rules! gathered {
-            ($($variant:ident),+) => {
-                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, &source))),+ }
+            ($($variant:ident: $fill:expr),+) => {
+                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, sources, $fill))),+ }
             };
         }
-        let values =
-            gathered!(Int2, Uint2, Int4, Uint4, Int8, Uint8, Int16, Uint16, Int32, Float16, Float32, Parameters);
-        let mut tensor_type = TensorType::new(self.format(), new)?;
-        if let Some(q) = self.tensor_type.quantization() {
-            tensor_type = match q.granularity() {
-                super::Granularity::Tensor => tensor_type.quantized(q.clone())?,
-                super::Granularity::Axis(axis) => {
-                    let moved = order.iter().position(|&a| a == axis).expect("order is a permutation");
-                    tensor_type.quantized(q.clone().along(moved))?
-                }
-                super::Granularity::Blocks { .. } => tensor_type,
-            };
-        }
-        if self.tensor_type.has_dynamic_scales() {
-            tensor_type = tensor_type.with_dynamic_scales();
-        }
-        Ok(Self { tensor_type, values })
+        let values = gathered!(
+            Int2: I2::from_bits(bits), Uint2: U2::from_bits(bits), Int4: I4::from_bits(bits), Uint4: U4::from_bits(bits),
+            Int8: fill as i8, Uint8: fill as u8, Int16: fill as i16, Uint16: fill as u16, Int32: fill,
+            Float4E2M1: E2M1::from_bits(fill as u8), Float6E2M3: E2M3::from_bits(fill as u8),
+            Float6E3M2: E3M2::from_bits(fill as u8), Float8E4M3Fn: E4M3FN::from_bits(fill as u8),
+            Float8E4M3Fnuz: E4M3FNUZ::from_bits(fill as u8), Float8E5M2: E5M2::from_bits(fill as u8),
+            Float8E5M2Fnuz: E5M2FNUZ::from_bits(fill as u8), Float8E8M0: E8M0::from_bits(fill as u8),
+            Float16: f16::ZERO, Float32: 0.0, Parameters: (0.0, 0)
+        );
+        Self { tensor_type, values }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Weights;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::{BlockFormat, BlockScales, Format, Minifloat};
 use crate::tensor::{Granularity, Tensor};
 use half::f16;
 
@@ -40,6 +40,19 @@ pub enum Codes {
     Uint6,
     /// 0 … 255, handed over and stored minus 128
     Uint8,
+    /// Floats of 8 bits, finite ones ([`E4M3FN`](crate::numeric::E4M3FN)); like E4M3FNUZ, E5M2 and E3M2 for float activations
+    /// only, because int8 doesn't hold them
+    E4M3FN,
+    /// Floats of 8 bits, finite ones ([`E4M3FNUZ`](crate::numeric::E4M3FNUZ))
+    E4M3FNUZ,
+    /// Floats of 8 bits, finite ones ([`E5M2`](crate::numeric::E5M2))
+    E5M2,
+    /// Floats of 6 bits ([`E3M2`](crate::numeric::E3M2))
+    E3M2,
+    /// Floats of 6 bits ([`E2M3`](crate::numeric::E2M3)), multiplied as integers in eighths
+    E2M3,
+    /// Floats of 4 bits ([`E2M1`](crate::numeric::E2M1)), multiplied as integers in halves
+    E2M1,
     /// 4-bit places in a table of 16 integers, which are what is multiplied: IQ4_NL, and FP4 in halves.
     Table([i8; 16]),
 }
@@ -57,10 +70,10 @@ impl Codes {
         match self {
             Self::Int2 | Self::Uint2 => 2,
             Self::Int3 | Self::Uint3 => 3,
-            Self::Int4 | Self::Uint4 | Self::Table(_) => 4,
+            Self::Int4 | Self::Uint4 | Self::E2M1 | Self::Table(_) => 4,
             Self::Int5 | Self::Uint5 => 5,
-            Self::Int6 | Self::Uint6 => 6,
-            Self::Int8 | Self::Uint8 => 8,
+            Self::Int6 | Self::Uint6 | Self::E3M2 | Self::E2M3 => 6,
+            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 => 8,
         }
     }
 
@@ -73,22 +86,54 @@ impl Codes {
         }
     }
 
+    /// The format of floats; [`Format::Float32`], which none is, for the others.
+    pub(crate) const fn float(self) -> Format {
+        match self {
+            Self::E4M3FN => Format::Float8E4M3Fn,
+            Self::E4M3FNUZ => Format::Float8E4M3Fnuz,
+            Self::E5M2 => Format::Float8E5M2,
+            Self::E3M2 => Format::Float6E3M2,
+            Self::E2M3 => Format::Float6E2M3,
+            Self::E2M1 => Format::Float4E2M1,
+            _ => Format::Float32,
+        }
+    }
+
+    /// The codes of a format of floats.
+    pub(crate) const fn of_float(format: Format) -> Option<Self> {
+        match format {
+            Format::Float8E4M3Fn => Some(Self::E4M3FN),
+            Format::Float8E4M3Fnuz => Some(Self::E4M3FNUZ),
+            Format::Float8E5M2 => Some(Self::E5M2),
+            Format::Float6E3M2 => Some(Self::E3M2),
+            Format::Float6E2M3 => Some(Self::E2M3),
+            Format::Float4E2M1 => Some(Self::E2M1),
+            _ => None,
+        }
+    }
+
+    /// Whether kernels multiply integers of 8 bits.
+    pub(crate) const fn are_integers(self) -> bool {
+        !matches!(self, Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E3M2)
+    }
+
     /// The least and greatest code that is stored: places of a table from 0 on, integers for themselves less the
-    /// [bias](Self::bias).
+    /// [bias](Self::bias), the bits of floats as signed integers.
     #[must_use]
     pub const fn range(self) -> (i8, i8) {
         match self {
             Self::Table(_) => (0, 15),
-            Self::Int8 | Self::Uint8 => (-128, 127),
+            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 => (-128, 127),
             _ => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
         }
     }
 
-    /// The integer that a stored code stands for.
-    pub(crate) const fn value(self, code: i8) -> i16 {
-        match self {
-            Self::Table(values) => values[(code & 15) as usize] as i16,
-            _ => code as i16 + self.bias(),
+    /// The number that a stored code stands for.
+    pub(crate) fn value(self, code: i8) -> f32 {
+        match (self, Minifloat::of(self.float())) {
+            (Self::Table(values), _) => f32::from(values[(code & 15) as usize]),
+            (_, Some(layout)) => layout.decode(u32::from(code as u8) & ((1 << layout.width) - 1)),
+            _ => f32::from(i16::from(code) + self.bias()),
         }
     }
 }
@@ -129,6 +174,8 @@ pub enum Scales {
     /// `super · group` twice: f16 scale and f16 offset per so many groups, and integers 0 … 255 per group that multiply each
     /// (Q4_K).
     NestedOffset(usize),
+    /// `row · group`: an f32 scale per row of the matrix, the super group, and an E4M3 per group that multiplies it (NVFP4).
+    NestedE4M3,
 }
 
 /// Numbers of one kind per group, as they lie in memory.
@@ -147,16 +194,20 @@ pub(crate) enum Kind {
     F32,
     F16,
     E8M0,
+    E4M3,
     Int8,
     Uint8,
 }
+
+/// The scales of NVFP4.
+const E4M3: Minifloat = Minifloat::of(Format::Float8E4M3Fn).expect("a small float");
 
 impl Kind {
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 => 2,
-            Self::E8M0 | Self::Int8 | Self::Uint8 => 1,
+            Self::E8M0 | Self::E4M3 | Self::Int8 | Self::Uint8 => 1,
         }
     }
 
@@ -176,6 +227,10 @@ impl Kind {
                 let code = value.to_bits() >> 23;
                 (code < 255 && self.decode(code) == value).then_some(code)
             }
+            Self::E4M3 => {
+                let code = E4M3.encode(value, false);
+                (E4M3.decode(code).to_bits() == value.to_bits()).then_some(code)
+            }
             Self::Int8 => integer(-128, 127).map(|i| i as u8 as u32),
             Self::Uint8 => integer(0, 255).map(|i| i as u32),
         }
@@ -187,6 +242,7 @@ impl Kind {
             Self::F16 => f16::from_bits(bits as u16).to_f32(),
             // 2⁻¹²⁷ is subnormal.
             Self::E8M0 => f32::from_bits(if bits == 0 { 1 << 22 } else { bits << 23 }),
+            Self::E4M3 => E4M3.decode(bits),
             Self::Int8 => f32::from(bits as u8 as i8),
             Self::Uint8 => f32::from(bits as u8),
         }
@@ -198,7 +254,7 @@ impl Scales {
     #[must_use]
     pub const fn shift(self) -> Shift {
         match self {
-            Self::F32 | Self::F16 | Self::E8M0 | Self::Nested(_) => Shift::None,
+            Self::F32 | Self::F16 | Self::E8M0 | Self::Nested(_) | Self::NestedE4M3 => Shift::None,
             Self::F32Zero | Self::F16Zero | Self::F32RealZero => Shift::Zero,
             Self::F32Offset | Self::F16Offset | Self::NestedOffset(_) => Shift::Offset,
         }
@@ -208,6 +264,7 @@ impl Scales {
     pub(crate) const fn nesting(self) -> Option<usize> {
         match self {
             Self::Nested(groups) | Self::NestedOffset(groups) => Some(groups),
+            Self::NestedE4M3 => Some(usize::MAX),
             _ => None,
         }
     }
@@ -227,6 +284,7 @@ impl Scales {
             Self::F32Offset => vec![scale(Kind::F32), shift(Kind::F32)],
             Self::F16Offset => vec![scale(Kind::F16), shift(Kind::F16)],
             Self::Nested(_) => vec![of_super(scale(Kind::F16)), scale(Kind::Int8)],
+            Self::NestedE4M3 => vec![of_super(scale(Kind::F32)), scale(Kind::E4M3)],
             Self::NestedOffset(_) => {
                 vec![of_super(scale(Kind::F16)), of_super(shift(Kind::F16)), scale(Kind::Uint8), shift(Kind::Uint8)]
             }
@@ -272,6 +330,7 @@ impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.codes {
             Codes::Table(_) => f.write_str("4-bit table")?,
+            codes if codes.float() != Format::Float32 => write!(f, "{}", codes.float())?,
             codes if codes.bias() != 0 => write!(f, "uint{}", codes.bits())?,
             codes => write!(f, "int{}", codes.bits())?,
         }
@@ -290,6 +349,7 @@ impl fmt::Display for WeightFormat {
             Scales::F16Offset => " with f16 scales and offsets",
             Scales::Nested(_) => " with nested scales",
             Scales::NestedOffset(_) => " with nested scales and offsets",
+            Scales::NestedE4M3 => " with E4M3 scales",
         })
     }
 }
@@ -303,7 +363,7 @@ impl WeightFormat {
 
     /// What a code stands for: each operation rounded to f32.
     pub(crate) fn real(&self, code: i8, group: Group) -> f32 {
-        let value = f32::from(self.codes.value(code));
+        let value = self.codes.value(code);
         match self.scales.shift() {
             Shift::None => value * group.scale,
             Shift::Zero => (value - group.shift) * group.scale,
@@ -321,6 +381,10 @@ impl WeightFormat {
         let (low, high) = self.codes.range();
         if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
             require!(false, "row {row} holds the code {code}, but {self} stores {low}..={high}");
+        }
+        if let Some(&odd) = codes.iter().find(|&&code| !self.codes.value(code).is_finite()) {
+            let value = self.codes.value(odd);
+            require!(false, "row {row} holds the code {:#x}, which is {value}, but weights are finite", odd as u8);
         }
         // i32 holds the sums of kernels only if zero points are hardly beyond the codes.
         let most = f32::from(1i16 << (self.codes.bits() - 1));
@@ -377,24 +441,83 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
     };
     // Unsigned codes are stored minus half their range, and so are their zero points.
     let (codes, half) = match tensor_type.format() {
+        Format::Int2 => (Codes::Int2, 0),
+        Format::Uint2 => (Codes::Int2, 2),
+        Format::Int4 => (Codes::Int4, 0),
+        Format::Uint4 => (Codes::Int4, 8),
         Format::Int8 => (Codes::Int8, 0),
         Format::Uint8 => (Codes::Int8, 128),
-        format => {
-            require!(false, "{tensor_type} holds {format}, but weights are integers of at most 8 bits");
-            (Codes::Int8, 0)
-        }
+        format => match Codes::of_float(format) {
+            Some(codes) => (codes, 0),
+            None => {
+                require!(false, "{tensor_type} holds {format}, but weights are integers or floats of at most 8 bits");
+                (Codes::Int8, 0)
+            }
+        },
     };
     let scales = if half == 0 && quantization.is_symmetric() { Scales::F32 } else { Scales::F32Zero };
     let k = dimensions[2];
+    let codes_format = codes;
     Weights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
         for (l, code) in codes.iter_mut().enumerate() {
-            *code = (tensor.code(row * k + l) - half) as i8;
+            *code = stored(codes_format, tensor.code(row * k + l) - half);
         }
         for (g, entry) in groups.iter_mut().enumerate() {
             let first = row * k + g * group.min(k);
             let index = quantization.granularity().index(tensor_type.shape(), first);
             *entry = Group::new(quantization.scale(index), (quantization.zero_point(index) - half) as f32);
         }
+        Ok(())
+    })
+}
+
+/// The code as it is stored: the bits of floats as signed integers.
+fn stored(codes: Codes, code: i32) -> i8 {
+    let unused = if codes.float() == Format::Float32 { 0 } else { 8 - codes.bits() };
+    ((code as u8) << unused) as i8 >> unused
+}
+
+/// `Weights::from_blocks`.
+pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<Weights> {
+    let dimensions = match *elements.shape() {
+        [n, k] => [1, n, k],
+        [experts, n, k] => [experts, n, k],
+        _ => {
+            let rank = elements.shape().len();
+            require!(false, "the elements have {rank} dimensions, but weights are [n, k] or [experts, n, k]");
+            [0; 3]
+        }
+    };
+    let [_, _, k] = dimensions;
+    let blocks = k.div_ceil(format.size());
+    let (leading, _) = elements.shape().split_at(elements.shape().len() - 1);
+    require!(
+        elements.format() == format.element()
+            && scales.format() == format.scale()
+            && *scales.shape() == *[leading, &[blocks]].concat(),
+        "the blocks are {} and {}, but their format has elements of {} and scales of {} for {} each",
+        elements.tensor_type(),
+        scales.tensor_type(),
+        format.element(),
+        format.scale(),
+        format.size()
+    );
+    let codes = Codes::of_float(format.element()).unwrap_or(Codes::Int8);
+    let (kind, global) = match format.scales() {
+        BlockScales::Powers(_) => (Scales::E8M0, 1.0),
+        BlockScales::Nested(global) => (Scales::NestedE4M3, global),
+    };
+    // A step of MXINT8 moves into the power of two.
+    let unit = if kind == Scales::E8M0 { format.unit() } else { 1.0 };
+    let numbers = scales.reals();
+    Weights::build(WeightFormat::new(codes, format.size(), kind), dimensions, |row, out, groups, supers| {
+        for (l, code) in out.iter_mut().enumerate() {
+            *code = stored(codes, elements.code(row * k + l));
+        }
+        for (g, group) in groups.iter_mut().enumerate() {
+            *group = Group::scale(numbers[row * blocks + g] * unit);
+        }
+        supers.fill(Group::scale(global));
         Ok(())
     })
 }

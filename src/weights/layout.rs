@@ -19,9 +19,10 @@
 
 use std::sync::Arc;
 
-use super::format::{Stream, WeightFormat};
+use super::format::{Shift, Stream, WeightFormat};
 use super::{Group, Row};
 use crate::error::{Result, require};
+use crate::numeric::Format;
 
 /// Rows of a panel.
 pub(crate) const PANEL: usize = 64;
@@ -53,6 +54,10 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 
 impl Layout {
     pub(super) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
+        require!(
+            format.codes.float() == Format::Float32 || format.scales.shift() == Shift::None,
+            "{format} has shifts, but floats have a scale alone"
+        );
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");
         require!(format.scales.nesting() != Some(0), "super groups of 0 groups: a super group holds at least 1");
         for (name, size) in [("experts", experts), ("n", n), ("k", k)] {
@@ -258,7 +263,7 @@ impl Layout {
         }
         let [mut groups, supers] = numbers;
         if let Some(nesting) = format.scales.nesting() {
-            // An integer of 8 bits times an f16: exact in f32.
+            // An integer of 8 bits times an f16 is exact in f32; an E4M3 times an f32 is rounded.
             for (g, group) in groups.iter_mut().enumerate() {
                 let of = supers[g / nesting];
                 *group = Group::new(group.scale * of.scale, group.shift * of.shift);
@@ -333,6 +338,7 @@ mod tests {
             Scales::F16Offset,
             Scales::Nested(16),
             Scales::NestedOffset(3),
+            Scales::NestedE4M3,
         ];
         for (i, (codes, scales)) in all.iter().flat_map(|&c| scales.map(|s| (c, s))).enumerate() {
             let group = [16, 32, 7, 100, 128, usize::MAX, 48][i % 7];
@@ -348,6 +354,7 @@ mod tests {
                 Kind::F16 => 0.25 * (row % 64) as f32 - g as f32,
                 Kind::E8M0 => (((row + g) % 254) as f32 - 127.0).exp2(),
                 // Zero points are at most as large as codes.
+                Kind::E4M3 => [0.25, 448.0, -3.5, 0.001953125][(row + g) % 4],
                 Kind::Int8 => ((row * 3 + g * 5) % 5) as f32 - 2.0,
                 Kind::Uint8 => ((row * 7 + g * 3) % 256) as f32,
             };

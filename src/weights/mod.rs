@@ -9,6 +9,7 @@ use std::fmt;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::numeric::BlockFormat;
 use crate::tensor::Tensor;
 pub use format::{Codes, Group, Scales, Shift, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
@@ -133,13 +134,36 @@ impl Weights {
         Ok(Self { format, layout, words })
     }
 
-    /// Quantized matrices `[n, k]` or `[experts, n, k]` from a tensor with integer codes and scales per tensor, per row, or
+    /// Quantized matrices `[n, k]` or `[experts, n, k]` from a tensor with codes of at most 8 bits and scales per tensor, per row, or
     /// in blocks along k.
     ///
     /// # Errors
     /// If the tensor has another rank, no scales, or other granularity.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
         format::from_tensor(tensor)
+    }
+
+    /// Quantized matrices `[n, k]` or `[experts, n, k]` from blocks along k, as [`BlockQuantize`](crate::ops::BlockQuantize) makes
+    /// them and model files store them.
+    ///
+    /// ```
+    /// use lowbit::numeric::{BlockFormat, BlockRounding};
+    /// use lowbit::ops::{BlockQuantize, Linear};
+    /// use lowbit::{Format, Tensor, reference, weights::Weights};
+    /// let real = Tensor::new([1, 32], (0..32).map(|i| (i % 8) as f32).collect::<Vec<_>>())?;
+    /// let format = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
+    /// let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+    /// let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+    /// let x = Tensor::new([1, 32], vec![1.0f32; 32])?;
+    /// let op = Linear::new(x.tensor_type().clone(), weights).build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [112.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensors are not those of the format, hold NaN or infinity, or (MXINT8) scales below 2⁻¹²¹.
+    pub fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<Self> {
+        format::from_blocks(format, elements, scales)
     }
 
     /// Bytes that matrices of a format take when they are packed, padding included, whatever the order of their columns as

@@ -6,7 +6,7 @@
 mod bounds;
 
 use half::f16;
-use lowbit::numeric::{I2, I4, U2, U4};
+use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{
     Context, ContextOptions, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
@@ -300,6 +300,7 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String
         )+};
     }
     compare!(I2, U2, I4, U4, i8, u8, i16, u16, i32);
+    compare!(E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0);
     if let (Ok(a), Ok(b)) = (got.values::<f16>(), expected.values::<f16>()) {
         let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
         return differ.map(|i| describe(i, format!("{:#x}", a[i].to_bits()), format!("{:#x}", b[i].to_bits())));

@@ -8,7 +8,7 @@ mod verify;
 
 use std::collections::{HashMap, HashSet};
 
-use lowbit::ops::{Add, Matmul, Op, Output, Pool, Requantization};
+use lowbit::ops::{Add, Concat, Matmul, Op, Output, Pool, Requantization};
 use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Value};
 
 pub(crate) use layer::{ConvLayer, Layer};
@@ -134,6 +134,16 @@ impl<'a> Builder<'a> {
         let output = self.add(op.clone(), inputs, &name)?;
         self.layers.push(Layer { name, ops: vec![op], inputs: inputs.to_vec(), output, conv: None, sum: None });
         Ok(output)
+    }
+
+    /// Images side by side, channel after channel, in codes that hold what each of them can.
+    pub(crate) fn join(&mut self, name: impl Into<String>, inputs: &[Value]) -> Result<Value> {
+        let types = inputs.iter().map(|&value| self.tensor_type(value)).collect::<Result<Vec<_>>>()?;
+        let ends = |q: &Quantization| [0, 255].map(|code| (code - q.zero_points()[0]) as f32 * q.scales()[0]);
+        let ends = types.iter().filter_map(|t| t.quantization().map(ends));
+        let range = ends.fold((0.0f32, 0.0f32), |(low, high), [least, most]| (low.min(least), high.max(most)));
+        let codes = requantization(Some(range), Activation::None)?;
+        self.op(name, inputs, Concat::new(types, 3, codes)?)
     }
 
     /// An average over all pixels, and a fully connected layer to real numbers.

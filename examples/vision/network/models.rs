@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use lowbit::ops::{Padding, Pool};
+use lowbit::ops::{Padding, Pool, Resize};
 use lowbit::{Context, Result, Value};
 
 use super::{Activation, Builder, Filter, Network};
@@ -16,6 +16,10 @@ pub(crate) enum Model {
     /// Fifty layers of bottlenecks (He and others, 2015), strided where it is 3x3.
     #[value(name = "resnet-50")]
     Resnet50,
+    /// A U of convolutions, pools and, on the way up, linear interpolation (Ronneberger and others, 2015), with a quarter of
+    /// the channels and padding.
+    #[value(name = "u-net")]
+    Unet,
 }
 
 impl fmt::Display for Model {
@@ -23,13 +27,14 @@ impl fmt::Display for Model {
         f.write_str(match self {
             Self::MobilenetV2 => "MobileNetV2",
             Self::Resnet50 => "ResNet-50",
+            Self::Unet => "U-Net",
         })
     }
 }
 
 impl Model {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::MobilenetV2, Self::Resnet50];
+    pub(crate) const ALL: [Self; 3] = [Self::MobilenetV2, Self::Resnet50, Self::Unet];
 
     /// The network for images of `size` by `size`, with its channels divided by `divisor` and its numbers of blocks by
     /// `shallower`; with scales that this device finds, if there is one.
@@ -44,6 +49,7 @@ impl Model {
         match self {
             Self::MobilenetV2 => mobilenet_v2(builder, image, widths),
             Self::Resnet50 => resnet_50(builder, image, widths),
+            Self::Unet => unet(builder, image, widths),
         }
     }
 }
@@ -126,4 +132,32 @@ fn resnet_50(mut net: Builder, image: Value, widths: Widths) -> Result<Network> 
     }
     let logits = net.classifier(x, widths.channels(1000))?;
     Ok(net.finish(logits))
+}
+
+fn unet(mut net: Builder, image: Value, widths: Widths) -> Result<Network> {
+    let relu = Activation::Relu;
+    let mut x = image;
+    let twice = |net: &mut Builder, name: String, x: Value, width: usize| -> Result<Value> {
+        let x = net.conv(format!("{name} a"), x, full(width, 3, 1, relu))?;
+        net.conv(format!("{name} b"), x, full(width, 3, 1, relu))
+    };
+    let levels = [16, 32, 64, 128].map(|width| widths.channels(width));
+    let mut left = Vec::new();
+    for (level, &width) in levels.iter().enumerate() {
+        x = twice(&mut net, format!("down {level}"), x, width)?;
+        left.push(x);
+        let pool = Pool::max(net.tensor_type(x)?, [2, 2]).stride([2, 2]).build()?;
+        x = net.op(format!("pool {level}"), &[x], pool)?;
+    }
+    x = twice(&mut net, "bottom".into(), x, widths.channels(256))?;
+    for (level, (&width, &beside)) in levels.iter().zip(&left).enumerate().rev() {
+        let size = net.dimensions(beside)?;
+        let resize = Resize::linear(net.tensor_type(x)?, &size[1..3]).build()?;
+        x = net.op(format!("grow {level}"), &[x], resize)?;
+        x = net.conv(format!("narrow {level}"), x, full(width, 3, 1, relu))?;
+        x = net.join(format!("join {level}"), &[beside, x])?;
+        x = twice(&mut net, format!("up {level}"), x, width)?;
+    }
+    let classes = net.conv("classes", x, pointwise(widths.channels(8), Activation::None))?;
+    Ok(net.finish(classes))
 }

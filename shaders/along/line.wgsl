@@ -1,0 +1,9 @@
+// Where the elements of an axis come from: equal steps.
+
+fn along(axis: vec4<u32>, index: u32) -> u32 {
+    return axis.y * index;
+}
+
+fn is_nowhere(axis: vec4<u32>, at: u32) -> bool {
+    return false;
+}

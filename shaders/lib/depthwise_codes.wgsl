@@ -1,0 +1,13 @@
+// The input codes of four output channels of a depthwise convolution: a word, or what the multiplier repeats.
+
+fn load_codes(first: u32, quad: u32) -> vec4<i32> {
+    if (MULTIPLIER_ONE) {
+        return unpack4xI8(lhs[first + quad] ^ LHS_FLIP);
+    }
+    var word = 0u;
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let channel = min((quad * 4u + lane) / params.group_outputs, params.pixel_words * 4u - 1u);
+        word |= ((lhs[first + channel / 4u] >> (8u * (channel % 4u))) & 0xffu) << (8u * lane);
+    }
+    return unpack4xI8(word ^ LHS_FLIP);
+}

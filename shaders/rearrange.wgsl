@@ -1,0 +1,38 @@
+// out[i_0, i_1, …] = input[s_0(i_0), s_1(i_1), …] or fill     transposition, parts, padding, nearest neighbours
+//
+// Moves bits only. One invocation owns one output word: LANES = 32 / BITS elements of one row. Rows that come as they are
+// are copied by copy_rows.wgsl.
+//
+// Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/rearrange.rs. Parameters:
+// params/rearrange.wgsl.
+
+const LANES: u32 = 32u / BITS;
+
+@group(0) @binding(1) var<storage, read> input: array<u32>;
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.invocations) {
+        return;
+    }
+    let first = (index % params.output_words) * LANES;
+    let row = row_source(index / params.output_words);
+    var word = 0u;
+    for (var lane = 0u; lane < LANES; lane += 1u) {
+        if (first + lane < params.n) {
+            let source = advance(row, params.inner, first + lane);
+            var element = params.fill;
+            if (source.inside) {
+                element = input[source.word + source.element / LANES] >> ((source.element % LANES) * BITS);
+            }
+            word |= (element & (0xffffffffu >> (32u - BITS))) << (lane * BITS);
+        }
+    }
+    output[index] = word;
+}

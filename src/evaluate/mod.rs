@@ -1,0 +1,20 @@
+//! What quantization cost: a quantized model against its float original on the same data, in errors, predictions, robustness,
+//! bytes and energy. Making quantized models is `ptq`'s. [`evaluate`] is all of it in one call.
+
+mod cost;
+mod metrics;
+#[cfg(all(feature = "page", not(target_arch = "wasm32")))]
+mod page;
+#[cfg(not(target_arch = "wasm32"))]
+mod report;
+mod robustness;
+#[cfg(not(target_arch = "wasm32"))]
+mod runner;
+
+pub use cost::{Cost, Energy};
+pub use metrics::{Calibration, Interval, Metrics, accuracy, calibration, classes, noise_to_signal};
+#[cfg(not(target_arch = "wasm32"))]
+pub use report::{Alternative, Dataset, Histogram, LayerReport, Options, Report, Side, evaluate};
+pub use robustness::{Perturbation, Robustness};
+#[cfg(not(target_arch = "wasm32"))]
+pub use runner::{Device, Runner};

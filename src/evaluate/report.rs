@@ -1,0 +1,368 @@
+//! One call that compares a quantized model with its float original in every respect, and what it found, to be printed or
+//! stored. Drawing it is `page`'s.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::cost::Cost;
+use super::metrics::{Calibration, Interval, Metrics, accuracy, calibration, check_labels};
+use super::robustness::{Perturbation, Robustness};
+use super::runner::{Device, Runner};
+use crate::error::{Result, require};
+use crate::model::Model;
+use crate::numeric::Format;
+use crate::ptq::QuantizedModel;
+use crate::tensor::Tensor;
+
+/// Data to compare two models on.
+#[derive(Debug, Clone, Copy)]
+pub struct Dataset<'a> {
+    /// Float32, `[rows, …]` as the model reads them.
+    pub inputs: &'a Tensor,
+    /// The class of each row, where it is known.
+    pub labels: Option<&'a [usize]>,
+}
+
+/// What is evaluated besides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Changes of inputs; none by default are left out.
+    pub perturbations: Vec<Perturbation>,
+    /// Of the random ones.
+    pub seed: u64,
+    /// Whether the time of a batch is measured, which differs from run to run.
+    pub time: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { perturbations: Perturbation::DEFAULT.to_vec(), seed: 1, time: false }
+    }
+}
+
+/// How a quantized model compares with its float original. Displayed it is a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What was quantized, and how.
+    pub title: String,
+    /// What the quantized model ran on.
+    pub device: String,
+    /// How many rows or images were compared.
+    pub rows: usize,
+    /// The original.
+    pub float: Side,
+    /// The quantized model.
+    pub quantized: Side,
+    /// The quantized model's outputs against the original's.
+    pub outputs: Metrics,
+    /// Layer by layer.
+    pub layers: Vec<LayerReport>,
+    /// The errors of all outputs, quantized minus float.
+    pub errors: Histogram,
+    /// On changed inputs.
+    pub robustness: Vec<Robustness>,
+    /// Other ways to quantize the model, for a picture of sizes and errors; filled in by the caller.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One of two models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// The share of rows whose class is right.
+    pub accuracy: Option<Interval>,
+    /// Whether predictions are as sure as they are right.
+    pub calibration: Option<Calibration>,
+    /// What it takes.
+    pub cost: Cost,
+    /// Measured seconds for the whole batch, the median of three runs; the float model runs on the CPU.
+    pub seconds: Option<f64>,
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerReport {
+    /// Its name.
+    pub name: String,
+    /// Bits of its weights.
+    pub bits: Option<u8>,
+    /// Its weights as their codes mean them, against the original's.
+    pub weights: Option<Metrics>,
+    /// The distribution of the original's weights.
+    pub weight_values: Option<Histogram>,
+    /// That of the errors of weights in units of the root mean square of the weights.
+    pub weight_errors: Option<Histogram>,
+    /// What it makes, given all that went wrong before, against what the original makes.
+    pub outputs: Metrics,
+}
+
+/// How often numbers lie where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// The lower end of the first bin.
+    pub low: f64,
+    /// The upper end of the last.
+    pub high: f64,
+    /// Equally wide.
+    pub counts: Vec<u64>,
+}
+
+impl Histogram {
+    /// Of numbers between their extremes, or around them where those are equal.
+    #[must_use]
+    pub fn new(values: impl Iterator<Item = f64> + Clone, bins: usize) -> Self {
+        let (low, high) = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (low, high) = match high - low {
+            width if width.is_finite() && width > 0.0 => (low, high),
+            _ if low.is_finite() => (low - 0.5, low + 0.5),
+            _ => (-0.5, 0.5),
+        };
+        let mut counts = vec![0; bins.max(1)];
+        for value in values {
+            let bin = ((value - low) / (high - low) * counts.len() as f64) as usize;
+            let last = counts.len() - 1;
+            counts[bin.min(last)] += 1;
+        }
+        Self { low, high, counts }
+    }
+}
+
+/// A way to quantize a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// What it is called.
+    pub name: String,
+    /// Bytes of the codes of weights.
+    pub weight_bytes: u64,
+    /// Against the float outputs, in dB.
+    pub sqnr_db: f64,
+    /// Where there are labels.
+    pub accuracy: Option<f64>,
+}
+
+/// Compares a quantized model with its float original on some data.
+///
+/// The original may be any float model that computes the same: what
+/// [`Recipe::rescaled`](crate::ptq::Recipe::rescaled) made of it where layers were rescaled, for else the comparison by layers
+/// says little. The quantized model runs as an integer graph on the device.
+///
+/// # Errors
+/// If the models are of different architectures, there are no data, they don't fit, or there is not one label, which is a class,
+/// for each row; and what running the graph returns.
+pub fn evaluate(
+    title: impl Into<String>,
+    original: &Model,
+    quantized: &QuantizedModel,
+    data: Dataset<'_>,
+    device: Device<'_>,
+    options: &Options,
+) -> Result<Report> {
+    let (layers, own) = (original.layers(), quantized.dequantized().layers());
+    require!(
+        original.architecture() == quantized.dequantized().architecture(),
+        "the models are of different architectures, of {} and {} layers: compare a model with what was made of it",
+        layers.len(),
+        own.len()
+    );
+    let (values, rows) = original.check_input("the data", data.inputs)?;
+    require!(rows > 0, "there are no data to compare the models on");
+    let odd = values.iter().find(|value| !value.is_finite());
+    require!(odd.is_none(), "the data hold {}, but all must be finite", odd.unwrap_or(&0.0));
+    let classes = original.outputs();
+
+    let trace = original.trace(data.inputs, |_, _| {})?;
+    let expected = trace[layers.len()].values::<f32>()?;
+    if let Some(labels) = data.labels {
+        check_labels(expected, labels, classes)?;
+    }
+    let inner = Runner::new(device, quantized.graph_of_layers(rows)?)?.run(&[data.inputs])?;
+    let outputs = inner.last().expect("a graph has an output").values::<f32>()?;
+    // In front of the layers is the input's codes, where there are any.
+    let skip = inner.len() - layers.len();
+    let mut reports = Vec::new();
+    for (i, layer) in layers.iter().enumerate() {
+        let made = real(&inner[skip + i])?;
+        let weights = quantized.weights()[i].as_ref();
+        let channels = layer.output().channels;
+        let compared = weights.map(|_| Metrics::new(layer.weights(), own[i].weights(), layer.row_length()));
+        let scale = 1.0 / root_mean_square(layer.weights());
+        let errors = || layer.weights().iter().zip(own[i].weights()).map(|(&w, &q)| f64::from(q - w) * scale);
+        reports.push(LayerReport {
+            name: layer.name().to_string(),
+            bits: weights.map(|w| w.scheme().bits),
+            weights: compared.transpose()?,
+            weight_values: weights.map(|_| Histogram::new(layer.weights().iter().map(|&w| w.into()), 40)),
+            weight_errors: weights.map(|_| Histogram::new(errors(), 40)),
+            outputs: Metrics::new(trace[i + 1].values()?, &made, channels)?,
+        });
+    }
+
+    let runner = Runner::new(device, quantized.graph(rows)?)?;
+    let run = |input: &Tensor| -> Result<Tensor> { Ok(runner.run(&[input])?.remove(0)) };
+    let mut robustness = Vec::new();
+    for &perturbation in &options.perturbations {
+        let changed = perturbation.apply(data.inputs, options.seed)?;
+        let (float, integer) = (original.run(&changed)?, run(&changed)?);
+        let (float, integer) = (float.values::<f32>()?, integer.values::<f32>()?);
+        let right = |outputs: &[f32]| data.labels.map(|labels| accuracy(outputs, labels, classes)).transpose();
+        robustness.push(Robustness {
+            perturbation,
+            float: right(float)?,
+            quantized: right(integer)?,
+            agreement: Metrics::new(float, integer, classes)?.agreement,
+            clipped: clipped(quantized, changed.values()?),
+        });
+    }
+    let side = |outputs: &[f32], cost, seconds| -> Result<Side> {
+        Ok(Side {
+            accuracy: data.labels.map(|labels| accuracy(outputs, labels, classes)).transpose()?,
+            calibration: data.labels.map(|labels| calibration(outputs, labels, classes)).transpose()?,
+            cost,
+            seconds,
+        })
+    };
+    let float_seconds = options.time.then(|| median(|| original.run(data.inputs))).transpose()?;
+    let seconds = options.time.then(|| median(|| run(data.inputs))).transpose()?;
+    Ok(Report {
+        title: title.into(),
+        device: device.to_string(),
+        rows,
+        float: side(expected, Cost::of_float(original), float_seconds)?,
+        quantized: side(outputs, Cost::of_quantized(quantized), seconds)?,
+        outputs: Metrics::new(expected, outputs, classes)?,
+        layers: reports,
+        errors: Histogram::new(expected.iter().zip(outputs).map(|(&x, &y)| f64::from(y) - f64::from(x)), 40),
+        robustness,
+        alternatives: Vec::new(),
+    })
+}
+
+fn median(run: impl Fn() -> Result<Tensor>) -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        run()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    Ok(times[1])
+}
+
+fn root_mean_square(values: &[f32]) -> f64 {
+    let mean = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len().max(1) as f64;
+    if mean > 0.0 { mean.sqrt() } else { 1.0 }
+}
+
+/// The real numbers of a tensor of codes or floats.
+fn real(tensor: &Tensor) -> Result<Vec<f32>> {
+    if tensor.format() == Format::Float32 {
+        return Ok(tensor.values::<f32>()?.to_vec());
+    }
+    let (scale, zero_point) = tensor.tensor_type().parameters(0);
+    Ok(tensor.values::<u8>()?.iter().map(|&code| scale * (i32::from(code) - zero_point) as f32).collect())
+}
+
+/// The share of numbers beyond half a step outside of what the input's codes cover.
+fn clipped(model: &QuantizedModel, values: &[f32]) -> Option<f64> {
+    let input = (*model.activations().first()?)?;
+    let (low, high) = (input.value(0) - input.scale / 2.0, input.value(input.greatest()) + input.scale / 2.0);
+    let outside = values.iter().filter(|&&value| value < low || value > high).count();
+    Some(outside as f64 / values.len().max(1) as f64)
+}
+
+impl Report {
+    /// How much surer the quantized model is: the difference of mean confidences; `None` without labels.
+    #[must_use]
+    pub fn confidence_shift(&self) -> Option<f64> {
+        let (float, quantized) = (self.float.calibration?, self.quantized.calibration?);
+        Some(quantized.confidence - float.confidence)
+    }
+
+    /// The rows of the first table: what, of the float model, of the quantized one.
+    pub(super) fn summary(&self) -> Vec<(String, String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |name: &str, value: &dyn Fn(&Side) -> Option<String>| {
+            if let Some(float) = value(&self.float) {
+                let quantized = value(&self.quantized).unwrap_or_default();
+                rows.push((name.to_string(), float, quantized));
+            }
+        };
+        row("accuracy (95 % interval)", &|side| {
+            let Interval { share, low, high } = side.accuracy?;
+            Some(format!("{:.2} % ({:.1} to {:.1})", 100.0 * share, 100.0 * low, 100.0 * high))
+        });
+        row("expected calibration error", &|side| Some(format!("{:.2} %", 100.0 * side.calibration?.expected_error)));
+        row("mean confidence", &|side| Some(format!("{:.2} %", 100.0 * side.calibration?.confidence)));
+        row("log loss (nats)", &|side| Some(format!("{:.4}", side.calibration?.log_loss)));
+        row("bytes of weights", &|side| Some(side.cost.weight_bytes.to_string()));
+        row("bytes of all parameters", &|side| Some(side.cost.parameter_bytes.to_string()));
+        row("multiplications", &|side| Some(side.cost.multiplications.to_string()));
+        row("bytes moved", &|side| Some(side.cost.bytes_moved.to_string()));
+        row("energy, an estimate (Horowitz 2014)", &|side| Some(format!("{:.2} µJ", side.cost.estimated_microjoules)));
+        row("milliseconds for all rows", &|side| Some(format!("{:.1}", 1000.0 * side.seconds?)));
+        rows
+    }
+
+    /// The outputs' errors: what, and how much.
+    pub(super) fn output_errors(&self) -> Vec<(&'static str, String)> {
+        let m = &self.outputs;
+        let mut rows = vec![
+            ("top-1 agreement", format!("{:.2} %", 100.0 * m.agreement)),
+            ("SQNR", format!("{:.2} dB", m.sqnr_db)),
+            ("mean square error", format!("{:.3e}", m.mse)),
+            ("NMSE", format!("{:.3e}", m.nmse)),
+            ("cosine", format!("{:.6}", m.cosine)),
+            ("greatest error", format!("{:.4}", m.max_error)),
+            ("KL divergence (nats)", format!("{:.3e}", m.kl)),
+        ];
+        if let Some(shift) = self.confidence_shift() {
+            rows.push(("confidence shift", format!("{:+.2} %", 100.0 * shift)));
+        }
+        rows
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{} rows, quantized on {}\n", self.title, self.rows, self.device)?;
+        writeln!(f, "{:<38} {:>24} {:>24}", "", "float", "quantized")?;
+        for (name, float, quantized) in self.summary() {
+            writeln!(f, "{name:<38} {float:>24} {quantized:>24}")?;
+        }
+        writeln!(f)?;
+        for (name, value) in self.output_errors() {
+            writeln!(f, "{name:<38} {value:>24}")?;
+        }
+        let head = ["layer", "bits", "weights, dB", "outputs, dB", "cosine", "greatest error"];
+        writeln!(
+            f,
+            "\n{:<16} {:>5} {:>12} {:>12} {:>10} {:>15}",
+            head[0], head[1], head[2], head[3], head[4], head[5]
+        )?;
+        for layer in &self.layers {
+            let bits = layer.bits.map_or_else(String::new, |bits| bits.to_string());
+            let weights = layer.weights.map_or_else(String::new, |m| format!("{:.2}", m.sqnr_db));
+            let Metrics { sqnr_db, cosine, max_error, .. } = layer.outputs;
+            writeln!(f, "{:<16} {bits:>5} {weights:>12} {sqnr_db:>12.2} {cosine:>10.6} {max_error:>15.4}", layer.name)?;
+        }
+        if !self.robustness.is_empty() {
+            let head = ["changed inputs", "float", "quantized", "agreement", "clipped"];
+            writeln!(f, "\n{:<16} {:>10} {:>10} {:>10} {:>10}", head[0], head[1], head[2], head[3], head[4])?;
+        }
+        let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.2} %", 100.0 * share));
+        for line in &self.robustness {
+            let (kind, strength) = line.perturbation.describe();
+            let name = format!("{kind} {strength:.2}");
+            let (float, quantized) = (line.float.map(|i| i.share), line.quantized.map(|i| i.share));
+            let (float, quantized, clipped) = (percent(float), percent(quantized), percent(line.clipped));
+            writeln!(f, "{name:<16} {float:>10} {quantized:>10} {:>10} {clipped:>10}", percent(Some(line.agreement)))?;
+        }
+        if !self.alternatives.is_empty() {
+            writeln!(f, "\n{:<44} {:>8} {:>10} {:>10}", "alternatives", "bytes", "SQNR, dB", "accuracy")?;
+        }
+        for Alternative { name, weight_bytes, sqnr_db, accuracy } in &self.alternatives {
+            writeln!(f, "{name:<44} {weight_bytes:>8} {sqnr_db:>10.2} {:>10}", percent(*accuracy))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Candidates of `ops::LinearConv`: `shaders/unfold.wgsl`, then those of `ops::Linear` over the patches. The meaning is
+//! `reference/linear_conv.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource};
+use super::{cast, line_groups, linear, stage, unfold};
+use crate::numeric::Format;
+use crate::ops::{Cast, LinearConv};
+use crate::tensor::TensorType;
+
+pub(super) fn candidates(op: &LinearConv, limits: &Limits) -> Vec<Candidate> {
+    // Rows of halves are padded, so that groups are put side by side in float32 first.
+    let narrowed = op.patches().groups() > 1 && op.output_type().format() == Format::Float16;
+    let float32 = narrowed.then(|| op.linear().in_float32());
+    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), limits);
+    candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, limits)).collect()
+}
+
+/// The launches of a linear layer, after one that makes its rows of the image.
+fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, limits: &Limits) -> Candidate {
+    candidate.label = format!("patches, {}", candidate.label);
+    if candidate.dispatches.is_empty() {
+        return candidate;
+    }
+    let patches = op.patches();
+    let rows = patches.output_type();
+    let scratch = |candidate: &mut Candidate, words: usize| {
+        candidate.scratch.push(words);
+        Resource::Scratch(candidate.scratch.len() - 1)
+    };
+    let lhs = scratch(&mut candidate, rows.shape().rows() * stage::row_words(rows) as usize);
+    let indices = op.linear().indices().map(|(input, _)| {
+        candidate.constants.push(Constant::Groups);
+        (input, Resource::Constant(candidate.constants.len() - 1))
+    });
+    let mut image = Resource::Input(0);
+    if patches.window().input_pixels() == 0 {
+        image = scratch(&mut candidate, stage::row_words(patches.image()).max(4) as usize);
+    }
+    let output = match narrowed {
+        true => scratch(&mut candidate, op.output_type().shape().elements()),
+        false => Resource::Output(0),
+    };
+    rebind(&mut candidate.dispatches, |resource| match (resource, indices) {
+        (Resource::Input(0), _) => lhs,
+        (Resource::Input(input), Some((index, constant))) if input == index => constant,
+        // The parameters of a dynamic image, which are its second input.
+        (Resource::Input(_), _) => Resource::Input(1),
+        (Resource::Output(_), _) => output,
+        (resource, _) => resource,
+    });
+    let group = line_groups(limits).next().expect("there is always one");
+    candidate.dispatches.insert(0, unfold::launch(patches, image, [0, rows.shape().rows()], lhs, group, limits));
+    if narrowed {
+        candidate.dispatches.extend(narrow(op, output, limits));
+    }
+    candidate
+}
+
+/// The launches that make the output of the same numbers in float32.
+fn narrow(op: &LinearConv, from: Resource, limits: &Limits) -> Vec<Dispatch> {
+    let shape = op.output_type().shape();
+    let float32 = TensorType::new(Format::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
+    let cast = Cast::new(float32, Format::Float16).expect("floats can be cast");
+    let mut dispatches = cast::candidates(&cast, limits).swap_remove(0).dispatches;
+    rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
+    dispatches
+}
+
+fn rebind(dispatches: &mut [Dispatch], by: impl Fn(Resource) -> Resource) {
+    let bindings = dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
+    bindings.for_each(|binding: &mut Binding| binding.resource = by(binding.resource));
+}
+
+/// Which group each row of the patches belongs to: those of a position follow one another.
+pub(super) fn groups(op: &LinearConv) -> Vec<u32> {
+    let groups = op.patches().groups();
+    (0..op.patches().output_type().shape().rows()).map(|row| (row % groups) as u32).collect()
+}

@@ -1,0 +1,156 @@
+//! A window as launches see it: one gathering window, or for a transposed one a gathering window per residue of output
+//! position and stride, so that no tap falls between pixels. What they mean is `ops::window`'s.
+
+use crate::ops::Window;
+
+/// Some of the output pixels, and the taps that reach them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Phase {
+    /// Its number among all phases of the window, whatever the sizes of image and output are.
+    pub index: usize,
+    /// Its output pixels, which look at the image as in any convolution.
+    pub output: [usize; 3],
+    pub kernel: [usize; 3],
+    pub stride: [usize; 3],
+    pub dilation: [usize; 3],
+    /// Before the first element of each axis; negative where the first elements are not looked at.
+    pub pad: [i64; 3],
+    /// Its taps in order, by their numbers in the op's kernel.
+    pub taps: Vec<usize>,
+    /// Where its output pixels lie among all: the first, and how far apart.
+    pub first: [usize; 3],
+    pub step: [usize; 3],
+}
+
+impl Phase {
+    pub(super) fn pixels(&self) -> usize {
+        self.output.iter().product()
+    }
+}
+
+/// One axis of a phase.
+struct Axis {
+    output: usize,
+    taps: Vec<usize>,
+    dilation: usize,
+    pad: i64,
+}
+
+/// The phases of a window that have pixels.
+pub(super) fn phases(window: Window) -> Vec<Phase> {
+    if !window.transposed {
+        return vec![Phase {
+            index: 0,
+            output: window.output,
+            kernel: window.kernel,
+            stride: window.stride,
+            dilation: window.dilation,
+            pad: window.begin.map(|begin| begin as i64),
+            taps: (0..window.taps()).collect(),
+            first: [0; 3],
+            step: [1; 3],
+        }];
+    }
+    let count = window.stride.iter().product();
+    (0..count).map(|index| phase(window, index)).filter(|phase| phase.pixels() > 0).collect()
+}
+
+/// A phase of a transposed window.
+pub(super) fn phase(window: Window, index: usize) -> Phase {
+    if !window.transposed {
+        return phases(window).swap_remove(0);
+    }
+    let [_, y, x] = window.stride;
+    let first = [index / (y * x), index / x % y, index % x];
+    let axes: [Axis; 3] = std::array::from_fn(|i| axis(window, i, first[i]));
+    let mut taps = Vec::new();
+    for &z in &axes[0].taps {
+        for &y in &axes[1].taps {
+            taps.extend(axes[2].taps.iter().map(|&x| (z * window.kernel[1] + y) * window.kernel[2] + x));
+        }
+    }
+    Phase {
+        index,
+        output: std::array::from_fn(|i| axes[i].output),
+        kernel: std::array::from_fn(|i| axes[i].taps.len()),
+        stride: [1; 3],
+        dilation: std::array::from_fn(|i| axes[i].dilation),
+        pad: std::array::from_fn(|i| axes[i].pad),
+        taps,
+        first,
+        step: window.stride,
+    }
+}
+
+/// Output position `first + u · stride` sees source `q` under tap `t` where `q · stride + t · dilation = first + u · stride +
+/// begin`: taps one `stride / gcd` apart, sources one `dilation / gcd`, in the opposite order.
+fn axis(window: Window, i: usize, first: usize) -> Axis {
+    let (stride, dilation) = (window.stride[i], window.dilation[i]);
+    let at = first + window.begin[i];
+    let meets = |&tap: &usize| (at as i64 - (tap * dilation) as i64).rem_euclid(stride as i64) == 0;
+    let taps: Vec<usize> = (0..window.kernel[i]).rev().filter(meets).collect();
+    let source = |tap: usize| (at as i64 - (tap * dilation) as i64) / stride as i64;
+    Axis {
+        output: window.output[i].saturating_sub(first).div_ceil(stride),
+        pad: taps.first().map_or(0, |&tap| -source(tap)),
+        dilation: dilation / gcd(stride, dilation),
+        taps,
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The taps and sources of every output position, phase by phase, are those of the definition.
+    #[test]
+    fn phases_see_what_the_window_sees() {
+        let mut windows = 0;
+        for (kernel, stride, dilation, begin) in [
+            (3, 2, 1, 1),
+            (4, 2, 1, 0),
+            (5, 3, 2, 4),
+            (2, 4, 1, 0),
+            (3, 2, 2, 1),
+            (3, 6, 4, 2),
+            (1, 1, 1, 0),
+            (3, 1, 1, 2),
+        ] {
+            for output in [1, 2, 7, 12] {
+                let window = Window {
+                    input: [1, 1, 4],
+                    output: [1, 1, output],
+                    kernel: [1, 1, kernel],
+                    stride: [1, 1, stride],
+                    dilation: [1, 1, dilation],
+                    begin: [0, 0, begin],
+                    end: [0; 3],
+                    transposed: true,
+                };
+                let mut seen = vec![Vec::new(); output];
+                for phase in phases(window) {
+                    for u in 0..phase.output[2] {
+                        let place = phase.first[2] + u * phase.step[2];
+                        for (j, &tap) in phase.taps.iter().enumerate() {
+                            let source = (u + j * phase.dilation[2]) as i64 - phase.pad[2];
+                            if (0..4).contains(&source) {
+                                seen[place].push((tap, source as usize));
+                            }
+                        }
+                        seen[place].sort_unstable();
+                    }
+                }
+                for (place, seen) in seen.iter().enumerate() {
+                    let taps = window.taps_of(place).filter_map(|(tap, source, _)| Some((tap, source?)));
+                    assert_eq!(seen, &taps.collect::<Vec<_>>(), "{window:?} at {place}");
+                }
+                windows += 1;
+            }
+        }
+        assert_eq!(windows, 32);
+    }
+}

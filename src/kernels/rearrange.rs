@@ -1,0 +1,241 @@
+//! Candidates of the ops that move elements and nothing else, `ops::{Transpose, Slice, Pad}` and `ops::Resize` to the
+//! nearest: `shaders/rearrange.wgsl`, and `shaders/copy_rows.wgsl` for rows that come as they are. What they mean is
+//! `reference/transpose.rs`, `slice.rs`, `pad.rs` and `resize.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{line_candidates, stage};
+use crate::ops::{Indices, Interpolation, Pad, PadMode, Resize, Slice, Transpose};
+use crate::tensor::TensorType;
+
+parameters! {
+    /// `shaders/params/rearrange.wgsl`.
+    struct Params {
+        outer: [[u32; 4]; 7],
+        inner: [u32; 4],
+        axes: u32,
+        n: u32,
+        output_words: u32,
+        invocations: u32,
+        word: u32,
+        element: u32,
+        fill: u32,
+        unused: u32,
+    }
+}
+
+const NO_TABLE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX;
+
+/// An op that moves elements: for each axis of the output, the axis of the input that it follows, and how.
+pub(super) struct Moves<'a> {
+    name: &'static str,
+    input: &'a TensorType,
+    output: &'a TensorType,
+    axes: Vec<(usize, Along)>,
+    /// The bits of the element where nothing comes from.
+    fill: u32,
+}
+
+/// Where the indices of an axis come from.
+enum Along {
+    /// `begin + step · i`
+    Line { begin: i64, step: i64 },
+    /// The input's index for each, or none.
+    Table(Vec<Option<usize>>),
+}
+
+impl Along {
+    const ALL: Self = Self::Line { begin: 0, step: 1 };
+
+    /// The line that a table is, if it is one.
+    fn of(table: Vec<Option<usize>>) -> Self {
+        let step = match table[..] {
+            [Some(a), Some(b), ..] => b as i64 - a as i64,
+            _ => 1,
+        };
+        let begin = table.first().copied().flatten().map_or(0, |first| first as i64);
+        let on_line = |(i, &at): (usize, &Option<usize>)| at.is_some_and(|at| at as i64 == begin + step * i as i64);
+        if table.iter().enumerate().all(on_line) { Self::Line { begin, step } } else { Self::Table(table) }
+    }
+}
+
+impl<'a> Moves<'a> {
+    pub(super) fn transpose(op: &'a Transpose) -> Self {
+        let axes = op.order().iter().map(|&axis| (axis, Along::ALL)).collect();
+        Self { name: "transpose", input: op.input(), output: op.output(), axes, fill: 0 }
+    }
+
+    pub(super) fn slice(op: &'a Slice) -> Self {
+        let along = |(axis, indices): (usize, &Indices)| match indices {
+            Indices::Line { begin, step } => (axis, Along::Line { begin: *begin as i64, step: *step as i64 }),
+            Indices::List(list) => (axis, Along::of(list.iter().copied().map(Some).collect())),
+        };
+        let axes = op.indices().iter().enumerate().map(along).collect();
+        Self { name: "slice", input: op.input(), output: op.output(), axes, fill: 0 }
+    }
+
+    pub(super) fn pad(op: &'a Pad) -> Self {
+        let along = |axis: usize| {
+            let (begin, extent) = (op.begin()[axis], op.input().dimensions()[axis]);
+            let source = |i: usize| {
+                let is_inside = (begin..begin + extent).contains(&i);
+                match op.mode() {
+                    _ if is_inside => Some(i - begin),
+                    PadMode::Zero | PadMode::Code(_) => None,
+                    PadMode::Edge => Some(if i < begin { 0 } else { extent - 1 }),
+                    PadMode::Reflect => Some(if i < begin { begin - i } else { 2 * extent + begin - 2 - i }),
+                }
+            };
+            (axis, Along::of((0..op.output().dimensions()[axis]).map(source).collect()))
+        };
+        let axes = (0..op.input().shape().rank()).map(along).collect();
+        Self { name: "pad", input: op.input(), output: op.output(), axes, fill: op.fill() as u32 }
+    }
+
+    /// The nearest elements, if that is how the image is resized.
+    pub(super) fn resize(op: &'a Resize) -> Option<Self> {
+        let Interpolation::Nearest(rounding) = op.interpolation() else { return None };
+        let along = |axis: usize| match axis {
+            axis if (1..=op.spatial()).contains(&axis) => {
+                let index = |i| Some(op.nearest_index(rounding, axis, i));
+                (axis, Along::of((0..op.output().dimensions()[axis]).map(index).collect()))
+            }
+            axis => (axis, Along::ALL),
+        };
+        let axes = (0..op.input().shape().rank()).map(along).collect();
+        Some(Self { name: "nearest", input: op.input(), output: op.output(), axes, fill: 0 })
+    }
+}
+
+/// An axis of the output in numbers that a loop reads.
+struct Axis {
+    extent: usize,
+    /// What an index adds to the place in the input, in words, or in elements along the input's last axis.
+    step: i64,
+    table: Option<Vec<u32>>,
+    in_elements: bool,
+}
+
+/// All axes in these numbers, outermost first, as few as there can be, and where the first element comes from: words, and
+/// elements beyond.
+struct Path {
+    outer: Vec<Axis>,
+    inner: Axis,
+    word: i64,
+    element: i64,
+}
+
+impl Path {
+    fn new(moves: &Moves) -> Self {
+        let input = moves.input.dimensions();
+        let last = input.len().saturating_sub(1);
+        let stride = |axis: usize| -> i64 {
+            let between: usize = input[(axis + 1).min(last)..last].iter().product();
+            if axis == last { 1 } else { between as i64 * i64::from(stage::row_words(moves.input)) }
+        };
+        let (mut word, mut element) = (0, 0);
+        let mut axes: Vec<Axis> = Vec::new();
+        for (&extent, (axis, along)) in moves.output.dimensions().iter().zip(&moves.axes) {
+            let (stride, in_elements) = (stride(*axis), *axis == last);
+            let (step, table) = match along {
+                Along::Line { begin, step } => {
+                    *(if in_elements { &mut element } else { &mut word }) += begin * stride;
+                    (step * stride, None)
+                }
+                Along::Table(table) => {
+                    let entry = |at: &Option<usize>| at.map_or(NOWHERE, |at| (at as i64 * stride) as u32);
+                    (0, Some(table.iter().map(entry).collect()))
+                }
+            };
+            axes.push(Axis { extent, step, table, in_elements });
+        }
+        let scalar = Axis { extent: 1, step: 0, table: None, in_elements: true };
+        let inner = axes.pop().unwrap_or(scalar);
+        let mut outer: Vec<Axis> = Vec::new();
+        for axis in axes {
+            // Two neighbours whose elements are as far apart as those of one.
+            if let Some(before) = outer.last_mut()
+                && [&*before, &axis].iter().all(|axis| axis.table.is_none() && !axis.in_elements)
+                && before.step == axis.step * axis.extent as i64
+            {
+                (before.extent, before.step) = (before.extent * axis.extent, axis.step);
+            } else {
+                outer.push(axis);
+            }
+        }
+        Self { outer, inner, word, element }
+    }
+
+    /// All tables, the innermost axis first.
+    fn tables(&self) -> Vec<u32> {
+        let axes = std::iter::once(&self.inner).chain(self.outer.iter().rev());
+        axes.filter_map(|axis| axis.table.as_deref()).flatten().copied().collect()
+    }
+
+    /// Whether rows are those of the input from a whole vec4 on.
+    fn copies_rows(&self, bits: usize) -> bool {
+        let is_row = self.inner.in_elements && self.inner.table.is_none() && self.inner.step == 1;
+        bits < 32 && is_row && (self.element as usize * bits).is_multiple_of(128)
+    }
+}
+
+pub(super) fn candidates(moves: &Moves, limits: &Limits) -> Vec<Candidate> {
+    let path = Path::new(moves);
+    let mut candidates = Vec::new();
+    if path.copies_rows(moves.input.format().bits()) {
+        candidates.extend(launches(moves, &path, true, limits));
+    }
+    candidates.extend(launches(moves, &path, false, limits));
+    candidates
+}
+
+pub(super) fn tables(moves: &Moves) -> Vec<u32> {
+    Path::new(moves).tables()
+}
+
+fn launches(moves: &Moves, path: &Path, by_vecs: bool, limits: &Limits) -> Vec<Candidate> {
+    let (output, bits) = (moves.output, moves.input.format().bits() as u32);
+    let words = output.shape().rows() * stage::row_words(output) as usize;
+    let invocations = if by_vecs { words / 4 } else { words };
+    let mut first_entry = 0;
+    let mut axis = |axis: &Axis| {
+        let table = axis.table.as_ref().map_or(NO_TABLE, |table| {
+            first_entry += table.len() as u32;
+            first_entry - table.len() as u32
+        });
+        [axis.extent as u32, axis.step as u32, table, axis.in_elements.into()]
+    };
+    let inner = axis(&path.inner);
+    let mut outer = [[0; 4]; 7];
+    path.outer.iter().rev().zip(&mut outer).for_each(|(from, to)| *to = axis(from));
+    // Whole rows begin at a whole word.
+    let (word, element) =
+        if by_vecs { (path.word + path.element * i64::from(bits) / 32, 0) } else { (path.word, path.element) };
+    let mask = u32::MAX >> (32 - bits);
+    let fill = moves.fill & mask;
+    let params = Params {
+        outer,
+        inner,
+        axes: path.outer.len() as u32,
+        n: output.shape().row_length() as u32,
+        output_words: stage::row_words(output),
+        invocations: invocations as u32,
+        word: word as u32,
+        element: element as u32,
+        fill: if by_vecs { fill * (u32::MAX / mask) } else { fill },
+        unused: 0,
+    };
+    let has_tables = first_entry > 0;
+    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
+    let name = if by_vecs { format!("{} of rows", moves.name) } else { moves.name.to_string() };
+    line_candidates(&name, invocations, constants, limits, |group, groups| {
+        let part = if by_vecs { &program::COPY_ROWS } else { &program::REARRANGE };
+        let along = if has_tables { &program::ALONG_TABLE } else { &program::ALONG_LINE };
+        let program = Program::new(part).with(along).constant("GROUP_X", group).constant("BITS", bits);
+        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+        let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
+        let bindings = bindings.into_iter().chain(tables);
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements())
+    })
+}

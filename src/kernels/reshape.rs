@@ -1,0 +1,39 @@
+//! Candidates of `ops::Reshape`: `shaders/reshape.wgsl`. The meaning is `reference/reshape.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::{line_candidates, stage};
+use crate::ops::Reshape;
+
+parameters! {
+    /// `shaders/reshape.wgsl`.
+    struct Params {
+        n: u32,
+        input_n: u32,
+        input_words: u32,
+        output_words: u32,
+        words: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Reshape, limits: &Limits) -> Vec<Candidate> {
+    let (input, output) = (op.input(), op.output());
+    let words = output.shape().rows() * stage::row_words(output) as usize;
+    let params = Params {
+        n: output.shape().row_length() as u32,
+        input_n: input.shape().row_length() as u32,
+        input_words: stage::row_words(input),
+        output_words: stage::row_words(output),
+        words: words as u32,
+        ..Params::default()
+    };
+    line_candidates("reshape", words, &[], limits, |group, groups| {
+        let program = Program::new(&program::RESHAPE).constant("GROUP_X", group);
+        let program = program.constant("INPUT_BITS", input.format().bits() as u32);
+        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements())
+    })
+}

@@ -1,0 +1,71 @@
+//! Candidates of `ops::Resize`: `shaders/resize.wgsl` where it interpolates; to the nearest, elements only move, which is
+//! `rearrange.rs`'s. The meaning is `reference/resize.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::rearrange::{self, Moves};
+use super::{line_candidates, stage};
+use crate::ops::Resize;
+
+parameters! {
+    /// `shaders/resize.wgsl`.
+    struct Params {
+        size: [u32; 4],
+        n: u32,
+        input_words: u32,
+        output_words: u32,
+        quads: u32,
+    }
+}
+
+pub(super) fn candidates(op: &Resize, limits: &Limits) -> Vec<Candidate> {
+    if let Some(moves) = Moves::resize(op) {
+        return rearrange::candidates(&moves, limits);
+    }
+    let (input, output, spatial) = (op.input(), op.output(), op.spatial());
+    let mut size = [1, 1, 1, input.dimensions()[1..=spatial].iter().product::<usize>() as u32];
+    for (axis, size) in (1..=spatial).zip(&mut size[3 - spatial..3]) {
+        *size = output.dimensions()[axis] as u32;
+    }
+    let quads = output.shape().rows() * stage::quads(output) as usize;
+    let params = Params {
+        size,
+        n: output.shape().row_length() as u32,
+        input_words: stage::row_words(input),
+        output_words: stage::row_words(output),
+        quads: quads as u32,
+    };
+    line_candidates("linear resize", quads, &[Constant::Tables], limits, |group, groups| {
+        let program = Program::new(&program::RESIZE)
+            .constant("GROUP_X", group)
+            .constant("INPUT_SIGNED", input.format().is_signed())
+            .constant("AXES", spatial as u32)
+            .constant("SHIFT", op.weight_bits() * spatial as u32);
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(5, Resource::Constant(0)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+            .operations(output.shape().elements() << (spatial + 1))
+    })
+}
+
+/// What the launch reads beside the image: the samples along each axis, or the tables of moves.
+pub(super) fn tables(op: &Resize) -> Vec<u32> {
+    if let Some(moves) = Moves::resize(op) {
+        return rearrange::tables(&moves);
+    }
+    let (spatial, unit) = (op.spatial(), 1u32 << op.weight_bits());
+    // An axis that isn't there has one index, which adds nothing.
+    let mut words = vec![0; 4 * (3 - spatial)];
+    for axis in 1..=spatial {
+        let stride: usize = op.input().dimensions()[axis + 1..=spatial].iter().product();
+        for index in 0..op.output().dimensions()[axis] {
+            let between = op.between(axis, index);
+            let weight = between.weight as u32;
+            words.extend([(between.lower * stride) as u32, (between.upper * stride) as u32, unit - weight, weight]);
+        }
+    }
+    words
+}

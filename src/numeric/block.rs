@@ -1,0 +1,113 @@
+//! Block formats: what elements and scales of MX and NVFP4 are. How tensors become blocks is said in `ops`.
+
+use super::Format;
+use crate::error::{Result, require};
+
+/// How a block's largest number becomes the power of two that its elements share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BlockRounding {
+    /// `e = ⌊log₂ max|x|⌋ − emax`, where emax is the exponent of the greatest element: OCP MX. Elements between that and twice
+    /// the power of two saturate.
+    #[default]
+    Floor,
+    /// `e = ⌈log₂(max|x| / greatest)⌉`: the least power of two with which no element saturates.
+    Ceil,
+}
+
+/// A block format: what elements are, how many share a scale, and what that is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockFormat {
+    element: Format,
+    size: usize,
+    scales: BlockScales,
+}
+
+/// The scales of a block format.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum BlockScales {
+    /// Powers of two, E8M0.
+    Powers(BlockRounding),
+    /// E4M3 times an f32 for the whole tensor.
+    Nested(f32),
+}
+
+impl BlockFormat {
+    /// An MX format: 32 elements share a power of two in E8M0. Elements are `Float8E4M3Fn`, `Float8E5M2`, `Float6E2M3`,
+    /// `Float6E3M2`, `Float4E2M1`, or `Int8` in steps of 2⁻⁶ (MXINT8, −127 … 127).
+    ///
+    /// # Errors
+    /// If the format is another one.
+    pub fn mx(element: Format, rounding: BlockRounding) -> Result<Self> {
+        let known = matches!(
+            element,
+            Format::Float8E4M3Fn
+                | Format::Float8E5M2
+                | Format::Float6E2M3
+                | Format::Float6E3M2
+                | Format::Float4E2M1
+                | Format::Int8
+        );
+        require!(known, "MX has no blocks of {element}: its elements are E4M3FN, E5M2, E2M3, E3M2, E2M1 and int8");
+        Ok(Self { element, size: 32, scales: BlockScales::Powers(rounding) })
+    }
+
+    /// NVFP4: 16 elements in E2M1 share a scale in E4M3, and all scales are multiplied by an f32.
+    ///
+    /// # Errors
+    /// If that is not between 2⁻¹²⁰ and 2¹¹⁹, so that its products with E4M3 are normal numbers.
+    pub fn nvfp4(global_scale: f32) -> Result<Self> {
+        let (least, greatest) = Self::GLOBAL;
+        require!(
+            (least..=greatest).contains(&global_scale),
+            "the scale of all blocks is {global_scale:e}, but it must be {least:e} to {greatest:e}"
+        );
+        Ok(Self { element: Format::Float4E2M1, size: 16, scales: BlockScales::Nested(global_scale) })
+    }
+
+    /// The least and greatest scale of all blocks.
+    const GLOBAL: (f32, f32) = (f32::from_bits(7 << 23), f32::from_bits(246 << 23));
+
+    /// NVFP4 for a tensor of which no number is greater in size: the scale of all blocks is `greatest / (448 · 6)`, but at least
+    /// 2⁻¹²⁰.
+    ///
+    /// # Errors
+    /// If it is not finite, or negative.
+    pub fn nvfp4_for(greatest: f32) -> Result<Self> {
+        require!(greatest >= 0.0, "the greatest size is {greatest}, but sizes are not negative");
+        Self::nvfp4((greatest / (448.0 * 6.0)).max(Self::GLOBAL.0))
+    }
+
+    /// The format of the elements.
+    #[must_use]
+    pub fn element(&self) -> Format {
+        self.element
+    }
+
+    /// Elements of a block; the last one of a row may have fewer.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The format of the scales.
+    #[must_use]
+    pub fn scale(&self) -> Format {
+        match self.scales {
+            BlockScales::Powers(_) => Format::Float8E8M0,
+            BlockScales::Nested(_) => Format::Float8E4M3Fn,
+        }
+    }
+
+    pub(crate) fn scales(&self) -> BlockScales {
+        self.scales
+    }
+
+    /// What scales are multiplied by beside themselves: the f32 of the tensor, or the step of MXINT8.
+    pub(crate) fn unit(&self) -> f32 {
+        match self.scales {
+            BlockScales::Powers(_) if self.element == Format::Int8 => 1.0 / 64.0,
+            BlockScales::Powers(_) => 1.0,
+            BlockScales::Nested(global) => global,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Floats of 4 to 8 bits and the powers of two of block scales, as numbers that Rust has no type for. The shaders' own
+//! versions are `shaders/decode/*.wgsl` and `shaders/encode/*.wgsl`; how several share a byte or word is in `pack`.
+
+use super::Format;
+
+/// How the codes of a small float are laid out: a sign, an exponent, and a mantissa of `mantissa` bits at the low end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Minifloat {
+    /// Bits of a code, the sign being the highest.
+    pub width: u32,
+    /// Bits of the mantissa.
+    pub mantissa: u32,
+    /// A code with the exponent field e stands for 2^(e − bias) · 1.mantissa, with e = 0 for 2^(1 − bias) · 0.mantissa.
+    pub bias: u32,
+    /// The code of the greatest finite number.
+    pub greatest: u32,
+    /// The code of infinity, where there is one.
+    pub infinity: Option<u32>,
+    /// What NaN becomes: its code, or that of −0 where there is none, as in ONNX's own tests.
+    pub nan: u32,
+    /// Whether the code that would be −0 is NaN.
+    pub unsigned_zero: bool,
+}
+
+/// To which power of two a number between two of them is rounded (the `round_mode` of ONNX Cast).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PowerRounding {
+    /// The next one above, so that nothing scaled by it overflows.
+    #[default]
+    Up,
+    /// The next one below.
+    Down,
+    /// The nearer one; halfway up.
+    Nearest,
+}
+
+/// The code of NaN in E8M0.
+pub(crate) const E8M0_NAN: u32 = 255;
+
+impl Minifloat {
+    /// The layout of a format; `None` if it is no float of at most 8 bits with a sign.
+    pub(crate) const fn of(format: Format) -> Option<Self> {
+        // Width, mantissa, bias, greatest, infinity, NaN.
+        let (width, mantissa, bias, greatest, infinity, nan) = match format {
+            Format::Float8E4M3Fn => (8, 3, 7, 0x7e, None, 0x7f),
+            Format::Float8E4M3Fnuz => (8, 3, 8, 0x7f, None, 0x80),
+            Format::Float8E5M2 => (8, 2, 15, 0x7b, Some(0x7c), 0x7f),
+            Format::Float8E5M2Fnuz => (8, 2, 16, 0x7f, None, 0x80),
+            Format::Float6E2M3 => (6, 3, 1, 0x1f, None, 0x20),
+            Format::Float6E3M2 => (6, 2, 3, 0x1f, None, 0x20),
+            Format::Float4E2M1 => (4, 1, 1, 0x7, None, 0x8),
+            _ => return None,
+        };
+        let unsigned_zero = matches!(format, Format::Float8E4M3Fnuz | Format::Float8E5M2Fnuz);
+        Some(Self { width, mantissa, bias, greatest, infinity, nan, unsigned_zero })
+    }
+
+    /// The least code without sign that is NaN; beyond all codes where there is none or it has the sign of zero.
+    pub(crate) const fn first_nan(self) -> u32 {
+        match self.infinity {
+            Some(infinity) => infinity + 1,
+            None if self.nan < 1 << (self.width - 1) => self.nan,
+            None => 1 << self.width,
+        }
+    }
+
+    /// What is beyond the greatest number: that, infinity or NaN.
+    pub(crate) const fn overflow(self, saturate: bool) -> u32 {
+        match self.infinity {
+            _ if saturate || self.width < 8 => self.greatest,
+            Some(infinity) => infinity,
+            None => self.nan,
+        }
+    }
+
+    /// The number of a code: exact.
+    pub(crate) fn decode(self, code: u32) -> f32 {
+        let sign_bit = 1 << (self.width - 1);
+        let (negative, magnitude) = (code & sign_bit != 0, code & (sign_bit - 1));
+        if magnitude >= self.first_nan() || (self.unsigned_zero && code == self.nan) {
+            return f32::NAN.copysign(if negative { -1.0 } else { 1.0 });
+        }
+        let (field, fraction) = (magnitude >> self.mantissa, magnitude & ((1 << self.mantissa) - 1));
+        let unit = |field: u32| f32::from_bits((127 + field - self.bias - self.mantissa) << 23);
+        let value = match field {
+            _ if self.infinity == Some(magnitude) => f32::INFINITY,
+            0 => fraction as f32 * unit(1),
+            _ => (fraction + (1 << self.mantissa)) as f32 * unit(field),
+        };
+        if negative { -value } else { value }
+    }
+
+    /// The code nearest to a number, ties to even. What is beyond the greatest becomes it where `saturate`, else infinity or
+    /// NaN; formats of 6 and 4 bits, which have neither, always saturate.
+    pub(crate) fn encode(self, value: f32, saturate: bool) -> u32 {
+        let bits = value.to_bits();
+        let sign = (bits >> 31) << (self.width - 1);
+        let magnitude = bits & 0x7fff_ffff;
+        if value.is_nan() {
+            return sign | self.nan;
+        }
+        // The number in units of the last bit of the code, as `kept` and the `shift` bits that are cut off.
+        let least_normal = (128 - self.bias) << 23;
+        let (kept, shift) = if magnitude >= least_normal {
+            (magnitude - ((127 - self.bias) << 23), 23 - self.mantissa)
+        } else {
+            let below = 128 - self.bias - (magnitude >> 23);
+            ((magnitude & 0x7f_ffff) | 0x80_0000, (23 - self.mantissa + below).min(25))
+        };
+        let (rest, tie) = (kept & ((1 << shift) - 1), 1 << (shift - 1));
+        let floor = kept >> shift;
+        let code = floor + u32::from(rest > tie || (rest == tie && floor & 1 == 1));
+        match code {
+            0 if self.unsigned_zero => 0,
+            code if code > self.greatest => sign | self.overflow(saturate),
+            code => sign | code,
+        }
+    }
+}
+
+/// The code of the power of two that the size of a number is rounded to; see [`E8M0::from_f32`].
+pub(crate) fn encode_power(value: f32, rounding: PowerRounding, saturate: bool) -> u32 {
+    let magnitude = value.to_bits() & 0x7fff_ffff;
+    if magnitude >= 0x7f80_0000 {
+        return E8M0_NAN;
+    }
+    let (mut field, mut fraction) = (magnitude >> 23, magnitude & 0x7f_ffff);
+    if field == 0 {
+        // 2⁻¹²⁷ is subnormal, and what is below becomes it.
+        (field, fraction) = (0, if fraction < 0x40_0000 { 0 } else { (fraction << 1) & 0x7f_ffff });
+    }
+    let up = match rounding {
+        PowerRounding::Up => fraction > 0,
+        PowerRounding::Down => false,
+        PowerRounding::Nearest => fraction >= 0x40_0000,
+    };
+    match field + u32::from(up) {
+        E8M0_NAN if saturate => E8M0_NAN - 1,
+        code => code,
+    }
+}
+
+/// The power of two of a code.
+pub(crate) fn decode_power(code: u32) -> f32 {
+    match code {
+        E8M0_NAN => f32::NAN,
+        0 => f32::from_bits(1 << 22),
+        code => f32::from_bits(code << 23),
+    }
+}
+
+macro_rules! minifloat {
+    ($($(#[$doc:meta])* $name:ident: $format:ident, $bits:literal bits;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        pub struct $name(u8);
+
+        impl $name {
+            const LAYOUT: Minifloat = Minifloat::of(Format::$format).expect("a small float");
+
+            /// The number of a code, which is in the low bits of a byte; others are ignored.
+            #[must_use]
+            pub const fn from_bits(bits: u8) -> Self {
+                Self(bits & (u8::MAX >> (8 - $bits)))
+            }
+
+            /// The code.
+            #[must_use]
+            pub const fn to_bits(self) -> u8 {
+                self.0
+            }
+
+            /// The nearest number, ties to even; those beyond the greatest become it.
+            #[must_use]
+            pub fn from_f32(value: f32) -> Self {
+                Self(Self::LAYOUT.encode(value, true) as u8)
+            }
+
+            /// The same number: exact.
+            #[must_use]
+            pub fn to_f32(self) -> f32 {
+                Self::LAYOUT.decode(self.0.into())
+            }
+        }
+    )+};
+}
+minifloat! {
+    /// An 8-bit float with 4 bits of exponent and 3 of mantissa, up to 448; it has NaN but no infinity (OCP FP8 E4M3, ONNX
+    /// FLOAT8E4M3FN).
+    ///
+    /// ```
+    /// use lowbit::numeric::E4M3FN;
+    /// assert_eq!(E4M3FN::from_f32(1.0).to_bits(), 0x38);
+    /// assert_eq!(E4M3FN::from_f32(17.0).to_f32(), 16.0); // between 16 and 18: ties to even
+    /// assert_eq!(E4M3FN::from_f32(1e9).to_f32(), 448.0);
+    /// ```
+    E4M3FN: Float8E4M3Fn, 8 bits;
+    /// The same with a bias of 8, up to 240, whose only NaN is the code of −0 (ONNX FLOAT8E4M3FNUZ).
+    E4M3FNUZ: Float8E4M3Fnuz, 8 bits;
+    /// An 8-bit float with 5 bits of exponent and 2 of mantissa, up to 57,344, with infinities and NaN: the upper half of a
+    /// float16 (OCP FP8 E5M2, ONNX FLOAT8E5M2).
+    E5M2: Float8E5M2, 8 bits;
+    /// The same with a bias of 16 and no infinities, whose only NaN is the code of −0 (ONNX FLOAT8E5M2FNUZ).
+    E5M2FNUZ: Float8E5M2Fnuz, 8 bits;
+    /// A 6-bit float with 2 bits of exponent and 3 of mantissa, up to 7.5, all codes numbers (OCP FP6 E2M3).
+    E2M3: Float6E2M3, 6 bits;
+    /// A 6-bit float with 3 bits of exponent and 2 of mantissa, up to 28, all codes numbers (OCP FP6 E3M2).
+    E3M2: Float6E3M2, 6 bits;
+    /// A 4-bit float with 2 bits of exponent and 1 of mantissa: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives (OCP FP4, ONNX
+    /// FLOAT4E2M1).
+    E2M1: Float4E2M1, 4 bits;
+}
+
+/// A power of two, 2⁻¹²⁷ … 2¹²⁷, or NaN: the scale of a block (OCP MX, ONNX FLOAT8E8M0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct E8M0(u8);
+
+impl E8M0 {
+    /// The power of two of a code: 2^(code − 127); 255 is NaN.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    /// The power of two that the size of a number is rounded to. Zero and what is below become 2⁻¹²⁷, what is above 2¹²⁷
+    /// becomes that, NaN and infinity become NaN; the sign is ignored.
+    ///
+    /// ```
+    /// use lowbit::numeric::{E8M0, PowerRounding};
+    /// assert_eq!(E8M0::from_f32(1.1, PowerRounding::Up).to_f32(), 2.0);
+    /// assert_eq!(E8M0::from_f32(1.1, PowerRounding::Nearest).to_f32(), 1.0);
+    /// ```
+    #[must_use]
+    pub fn from_f32(value: f32, rounding: PowerRounding) -> Self {
+        Self(encode_power(value, rounding, true) as u8)
+    }
+
+    /// The same number: exact.
+    #[must_use]
+    pub fn to_f32(self) -> f32 {
+        decode_power(self.0.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    const FORMATS: [Format; 7] = [
+        Format::Float8E4M3Fn,
+        Format::Float8E4M3Fnuz,
+        Format::Float8E5M2,
+        Format::Float8E5M2Fnuz,
+        Format::Float6E2M3,
+        Format::Float6E3M2,
+        Format::Float4E2M1,
+    ];
+
+    /// The table of a format without its layout: 2^e · 1.m written down from the definitions in OCP's and ONNX's documents.
+    fn numbers(format: Format) -> Vec<f64> {
+        // Mantissa steps, the exponent of the least normal number, and the greatest number.
+        let (steps, least, greatest) = match format {
+            Format::Float8E4M3Fn => (8, -6, 448.0),
+            Format::Float8E4M3Fnuz => (8, -7, 240.0),
+            Format::Float8E5M2 => (4, -14, 57_344.0),
+            Format::Float8E5M2Fnuz => (4, -15, 57_344.0),
+            Format::Float6E2M3 => (8, 0, 7.5),
+            Format::Float6E3M2 => (4, -2, 28.0),
+            _ => (2, 0, 6.0),
+        };
+        let subnormal = (0..steps).map(|m| f64::from(m) / f64::from(steps) * f64::from(least).exp2());
+        let normal = (least..=16)
+            .flat_map(|e| (0..steps).map(move |m| (1.0 + f64::from(m) / f64::from(steps)) * f64::from(e).exp2()));
+        subnormal.chain(normal).filter(|&x| x <= greatest).collect()
+    }
+
+    /// The nearest place of a table by exact comparison (f64 holds sums of neighbours); `None` beyond it, where one more
+    /// place as far from the last as the one before is what ties are between.
+    fn nearest(table: &[f64], size: f64) -> Option<u32> {
+        let last = table.len() - 1;
+        if size > table[last] {
+            let beyond = 2.0 * table[last] - table[last - 1];
+            let middle = (table[last] + beyond) / 2.0;
+            return (size < middle || (size == middle && last.is_multiple_of(2))).then_some(last as u32);
+        }
+        let above = table.partition_point(|&x| x < size);
+        if table[above] == size {
+            return Some(above as u32);
+        }
+        let middle = (table[above - 1] + table[above]) / 2.0;
+        let up = size > middle || (size == middle && above.is_multiple_of(2));
+        Some(if up { above } else { above - 1 } as u32)
+    }
+
+    fn slow_encode(format: Format, table: &[f64], value: f32, saturate: bool) -> u32 {
+        let layout = Minifloat::of(format).unwrap();
+        let sign = if value.is_sign_negative() { 1 << (layout.width - 1) } else { 0 };
+        let name = format.to_string();
+        let nan = match &name[..] {
+            "float8e4m3fn" => sign | 0x7f,
+            "float8e5m2" => sign | 0x7f,
+            "float8e4m3fnuz" | "float8e5m2fnuz" => 0x80,
+            _ => 1 << (layout.width - 1),
+        };
+        if value.is_nan() {
+            return nan;
+        }
+        match nearest(table, f64::from(value.abs())) {
+            Some(0) if name.ends_with("uz") => 0,
+            Some(place) => sign | place,
+            None if saturate || layout.width < 8 => sign | (table.len() as u32 - 1),
+            None if name == "float8e5m2" => sign | 0x7c,
+            None => nan,
+        }
+    }
+
+    #[test]
+    fn codes_are_the_numbers_of_the_table() {
+        for format in FORMATS {
+            let (layout, table) = (Minifloat::of(format).unwrap(), numbers(format));
+            for code in 0..1 << layout.width {
+                let (place, negative) = (code & ((1 << (layout.width - 1)) - 1), code >> (layout.width - 1) == 1);
+                let got = layout.decode(code);
+                match table.get(place as usize) {
+                    Some(_) if layout.unsigned_zero && negative && place == 0 => assert!(got.is_nan()),
+                    Some(&size) => {
+                        assert_eq!(f64::from(got), if negative { -size } else { size }, "{format} {code:#x}")
+                    }
+                    None if format == Format::Float8E5M2 && place == 0x7c => assert!(got.is_infinite()),
+                    None => assert!(got.is_nan(), "{format} {code:#x}"),
+                }
+                // What a code stands for becomes that code again.
+                if !got.is_nan() {
+                    assert_eq!(layout.encode(got, false), code, "{format} {code:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_become_the_nearest_of_the_table() {
+        for format in FORMATS {
+            let (layout, table) = (Minifloat::of(format).unwrap(), numbers(format));
+            let halves = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32());
+            // Every number and every middle between two, and their neighbours in f32.
+            let middles = table.windows(2).flat_map(|pair| [pair[0], (pair[0] + pair[1]) / 2.0]);
+            let last = table[table.len() - 1];
+            let ends = [last, 1.5 * last - 0.5 * table[table.len() - 2], f64::from(f32::MAX)];
+            let near = middles.chain(ends).flat_map(|x| (-2i32..=2).map(move |by| (x as f32, by)));
+            let near = near.map(|(x, by)| f32::from_bits(x.to_bits().wrapping_add_signed(by) & 0x7fff_ffff));
+            let tiny = [1u32, 0x7f_ffff, 0x80_0000].map(f32::from_bits);
+            for value in halves.chain(near.chain(tiny).flat_map(|x| [x, -x])) {
+                for saturate in [true, false] {
+                    let (got, expected) =
+                        (layout.encode(value, saturate), slow_encode(format, &table, value, saturate));
+                    assert_eq!(got, expected, "{value:e} ({:#x}) as {format}", value.to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_the_next_or_nearest() {
+        let powers: Vec<f64> = (-127..=127).map(|e| f64::from(e).exp2()).collect();
+        let slow = |size: f64, rounding| {
+            let above = powers.partition_point(|&x| x < size);
+            if above == 0 {
+                return Some(0);
+            }
+            if above < powers.len() && powers[above] == size {
+                return Some(above);
+            }
+            let up = match rounding {
+                PowerRounding::Up => true,
+                PowerRounding::Down => false,
+                PowerRounding::Nearest => size >= 1.5 * powers[above - 1],
+            };
+            Some(if up { above } else { above - 1 }).filter(|&place| place < powers.len())
+        };
+        let near = powers.iter().flat_map(|&x| [x, 1.5 * x]).flat_map(|x| (-2i32..=2).map(move |by| (x as f32, by)));
+        let near = near.map(|(x, by)| f32::from_bits(x.to_bits().wrapping_add_signed(by)));
+        let halves = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32());
+        for value in near.chain(halves).chain([f32::MAX, f32::from_bits(1), 0.0]) {
+            for rounding in [PowerRounding::Up, PowerRounding::Down, PowerRounding::Nearest] {
+                for saturate in [true, false] {
+                    let expected = match slow(f64::from(value.abs()), rounding) {
+                        _ if !value.is_finite() => E8M0_NAN,
+                        Some(place) => place as u32,
+                        None if saturate => 254,
+                        None => E8M0_NAN,
+                    };
+                    assert_eq!(encode_power(value, rounding, saturate), expected, "{value:e} {rounding:?}");
+                }
+            }
+        }
+        for code in 0..255u8 {
+            assert_eq!(E8M0::from_f32(E8M0::from_bits(code).to_f32(), PowerRounding::Up).to_bits(), code);
+        }
+        assert!(E8M0::from_bits(255).to_f32().is_nan());
+    }
+}

@@ -1,0 +1,166 @@
+//! Quantization in blocks whose scales are small floats themselves: OCP's MX formats and NVFP4. The meaning is
+//! `reference/block.rs`, the GPU programs are `kernels/block.rs`; multiplying by such weights is `linear`'s.
+
+use crate::error::{Result, require};
+use crate::numeric::{BlockFormat, Format};
+use crate::tensor::TensorType;
+
+/// Elements and scales of float32 or float16, in blocks along the last dimension:
+///
+/// ```text
+/// MX     scale = 2^e by BlockRounding, −127 ≤ e ≤ 127       element = cast(x / scale)
+/// NVFP4  scale = E4M3(clamp(max|x| / 6 / global, 2⁻⁶, 448))  element = cast(x / (scale · global))
+/// ```
+///
+/// Every operation is one correctly rounded f32 operation, and casts saturate as [`Cast`](super::Cast) does (quotients of −0
+/// are 0 in elements of 6 and 4 bits, as for [`Quantize`](super::Quantize)); elements of MXINT8 are
+/// `round_ties_even(64 · x / scale)` between −127 and 127, the least code for NaN. A block of zeros has e = −127. Of the largest
+/// size NaN is left out, and infinity counts as the greatest finite number. Outputs: the elements (the input's shape) and the
+/// scales (`[…, ⌈k / size⌉]`).
+///
+/// Sources: OCP Microscaling Formats 1.0, section 6.3; NVFP4 as torchao makes it, with quotients instead of reciprocals.
+///
+/// ```
+/// use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
+/// use lowbit::{Format, Tensor, ops::{BlockDequantize, BlockQuantize}, reference};
+/// let x = Tensor::new([1, 3], vec![0.5f32, -6.1, 20.0])?;
+/// let format = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
+/// let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
+/// assert_eq!(blocks[1].values::<E8M0>()?[0].to_f32(), 4.0); // 16 / 4
+/// let op = BlockDequantize::new([1, 3], format)?;
+/// assert_eq!(reference::run(&op.into(), &[&blocks[0], &blocks[1]])?[0].values::<f32>()?, [0.0, -6.0, 20.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BlockQuantize {
+    input: TensorType,
+    elements: TensorType,
+    scales: TensorType,
+    format: BlockFormat,
+}
+
+/// `out = element · (scale · unit)` of blocks along the last dimension, in float32 or float16, where unit is 1 for MX, 2⁻⁶ for
+/// MXINT8 and the f32 of NVFP4
+///
+/// Each product is one correctly rounded f32 operation; a float16 is that rounded once more. Inputs are elements and scales as
+/// [`BlockQuantize`] makes them. A scale that is NaN makes NaN of its block.
+///
+/// Sources: OCP Microscaling Formats 1.0; NVFP4.
+#[derive(Debug, Clone)]
+pub struct BlockDequantize {
+    elements: TensorType,
+    scales: TensorType,
+    output: TensorType,
+    format: BlockFormat,
+}
+
+/// The types of elements and scales of a tensor of these dimensions.
+fn types(format: BlockFormat, dimensions: &[usize]) -> Result<(TensorType, TensorType)> {
+    let Some((&length, rows)) = dimensions.split_last() else {
+        require!(false, "a scalar has no blocks: reshape it to [1]");
+        unreachable!("refused above");
+    };
+    let scales: Vec<usize> = rows.iter().copied().chain([length.div_ceil(format.size())]).collect();
+    let elements = TensorType::new(format.element(), dimensions)?.with_dynamic_scales();
+    Ok((elements, TensorType::new(format.scale(), scales)?))
+}
+
+fn require_float(name: &str, format: Format) -> Result<()> {
+    require!(
+        matches!(format, Format::Float16 | Format::Float32),
+        "{name} is {format}, but blocks are made of and become float16 or float32"
+    );
+    Ok(())
+}
+
+impl BlockQuantize {
+    /// A quantization of tensors of type `input`.
+    ///
+    /// # Errors
+    /// If the input is not float32 or float16, or is a scalar.
+    pub fn new(input: TensorType, format: BlockFormat) -> Result<Self> {
+        require_float("the input", input.format())?;
+        let (elements, scales) = types(format, input.dimensions())?;
+        Ok(Self { input, elements, scales, format })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].clone(), self.format)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.elements.clone(), self.scales.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn elements(&self) -> &TensorType {
+        &self.elements
+    }
+
+    pub(crate) fn scales(&self) -> &TensorType {
+        &self.scales
+    }
+
+    pub(crate) fn format(&self) -> BlockFormat {
+        self.format
+    }
+}
+
+impl BlockDequantize {
+    /// A dequantization to float32 tensors of these dimensions.
+    ///
+    /// # Errors
+    /// If they are those of a scalar.
+    pub fn new(dimensions: impl Into<Vec<usize>>, format: BlockFormat) -> Result<Self> {
+        let output = TensorType::new(Format::Float32, dimensions)?;
+        let (elements, scales) = types(format, output.dimensions())?;
+        Ok(Self { elements, scales, output, format })
+    }
+
+    /// The same to float16 or float32.
+    ///
+    /// # Errors
+    /// If the format is another one.
+    pub fn output_format(self, format: Format) -> Result<Self> {
+        require_float("the output", format)?;
+        Ok(Self { output: TensorType::new(format, self.output.dimensions())?, ..self })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dimensions(), self.format)?.output_format(self.output.format())?;
+        require!(
+            resized.scales.shape() == inputs[1].shape(),
+            "the elements {} of blocks no longer fit the scales {}",
+            inputs[0],
+            inputs[1]
+        );
+        Ok(resized)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.elements.clone(), self.scales.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn elements(&self) -> &TensorType {
+        &self.elements
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    pub(crate) fn format(&self) -> BlockFormat {
+        self.format
+    }
+}

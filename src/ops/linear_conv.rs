@@ -1,0 +1,225 @@
+//! Convolutions with real results: of floats, or by weights whose scales are in groups. Their meaning is
+//! `reference/linear_conv.rs`, their GPU programs are `kernels/linear_conv.rs`; exact integer ones are `conv`.
+
+use std::sync::Arc;
+
+use super::linear::Linear;
+use super::unfold::{Unfold, UnfoldBuilder};
+use super::{DynamicGranularity, Padding};
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Tensor, TensorType};
+use crate::weights::Weights;
+
+/// `out[b, p, o] = clamp( Σ_tap Σ_i image[b, p·stride + tap·dilation − pad, g·C/groups + i] · weights[g, o, tap · C/groups + i] + bias[o] )`
+///
+/// [`Linear`] over the patches that [`Unfold`] lays out, which are never stored for more than a bounded number of positions.
+///
+/// * `image`: `[batch, spatial…, channels]` (NHWC) in float32 or float16, or int8 or uint8 codes with one scale (static or
+///   dynamic); one to three spatial dimensions.
+/// * `weights`: [`Weights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the order
+///   of an OHWI filter. There are as many groups of channels as matrices.
+/// * Output: `[batch, positions…, outputs]` in float32 or float16.
+/// * Outside the image lies zero. Transposed ([`transposed`](LinearConvBuilder::transposed)) it spreads where it else gathers, as
+///   [`Conv`](super::ConvBuilder::transposed); taps between pixels are multiplied as zeros.
+///
+/// A device's result is off by at most what [`Linear`] documents, with k = taps · channels / groups.
+///
+/// ```
+/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::{Tensor, ops::{LinearConv, Padding}, reference};
+/// // One filter of three taps, all 2 · 0.5.
+/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+/// let weights = Weights::build(format, [1, 1, 3], |_, codes, groups, _| {
+///     codes.fill(2);
+///     groups.fill(Group::scale(0.5));
+///     Ok(())
+/// })?;
+/// let x = Tensor::new([1, 4, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// let op = LinearConv::new(x.tensor_type().clone(), weights, [3]).padding(Padding::SameUpper).build()?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [3.0, 6.0, 9.0, 7.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LinearConv {
+    patches: Unfold,
+    linear: Linear,
+    output_type: TensorType,
+}
+
+/// Describes a [`LinearConv`]; made by [`LinearConv::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LinearConvBuilder {
+    patches: UnfoldBuilder,
+    weights: Arc<Weights>,
+    dynamic: bool,
+    bias: Option<Arc<Tensor>>,
+    bounds: (f32, f32),
+    output: Format,
+}
+
+impl LinearConv {
+    /// Starts the description of a convolution with stride 1, no padding and float32 output; `kernel` has one size per spatial
+    /// dimension.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(
+        image: TensorType,
+        weights: impl Into<Arc<Weights>>,
+        kernel: impl Into<Vec<usize>>,
+    ) -> LinearConvBuilder {
+        let weights = weights.into();
+        let [groups, ..] = weights.dimensions();
+        let patches = Unfold::new(image, kernel);
+        LinearConvBuilder {
+            patches: if groups == 1 { patches } else { patches.groups(groups) },
+            weights,
+            dynamic: false,
+            bias: None,
+            bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            output: Format::Float32,
+        }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let patches = self.patches.resized(inputs)?;
+        let mut rows = vec![patches.output_type().clone()];
+        rows.extend(self.linear.indices().map(|_| indices_type(&patches)).transpose()?);
+        rows.extend(inputs[1..].iter().cloned());
+        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { linear: self.linear.resized(&rows)?, patches, output_type })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        self.patches.inputs()
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    /// What lays the patches out.
+    pub(crate) fn patches(&self) -> &Unfold {
+        &self.patches
+    }
+
+    /// What multiplies them. In groups each is a row of its own, which meets one of as many experts.
+    pub(crate) fn linear(&self) -> &Linear {
+        &self.linear
+    }
+
+    pub(crate) fn output_type(&self) -> &TensorType {
+        &self.output_type
+    }
+}
+
+/// Which group each row of patches belongs to.
+fn indices_type(patches: &Unfold) -> Result<TensorType> {
+    let dimensions = patches.output_type().dimensions();
+    TensorType::new(Format::Int32, [&dimensions[..dimensions.len() - 1], &[1]].concat())
+}
+
+impl LinearConvBuilder {
+    /// Steps of the window, one per spatial dimension.
+    pub fn stride(mut self, stride: impl Into<Vec<usize>>) -> Self {
+        self.patches = self.patches.stride(stride);
+        self
+    }
+
+    /// Distance of the taps, one per spatial dimension.
+    pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
+        self.patches = self.patches.dilation(dilation);
+        self
+    }
+
+    /// What lies around the image.
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.patches = self.patches.padding(padding);
+        self
+    }
+
+    /// Spreads each input pixel over the window instead of gathering it.
+    pub fn transposed(mut self) -> Self {
+        self.patches = self.patches.transposed();
+        self
+    }
+
+    /// Makes the output of a transposed convolution longer at its end, one number per spatial dimension.
+    pub fn output_padding(mut self, more: impl Into<Vec<usize>>) -> Self {
+        self.patches = self.patches.output_padding(more);
+        self
+    }
+
+    /// Says how many elements the output of a transposed convolution has, one number per spatial dimension.
+    pub fn output_size(mut self, size: impl Into<Vec<usize>>) -> Self {
+        self.patches = self.patches.output_size(size);
+        self
+    }
+
+    /// The scale and zero point of the image are found on the device and come as the second input.
+    pub fn dynamic_image(mut self) -> Self {
+        self.patches = self.patches.dynamic_image();
+        self.dynamic = true;
+        self
+    }
+
+    /// Adds a float32 bias per output channel.
+    pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
+        self.bias = Some(bias.into());
+        self
+    }
+
+    /// Clamps results to a range: 0 and infinity for ReLU.
+    pub fn clamp(mut self, low: f32, high: f32) -> Self {
+        self.bounds = (low, high);
+        self
+    }
+
+    /// The format of the output: float32 or float16.
+    pub fn output(mut self, format: Format) -> Self {
+        self.output = format;
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the image is none of those above, a row of the weights has not the length of a patch, the window leaves the padded
+    /// image, or bias or bounds don't fit.
+    pub fn build(self) -> Result<LinearConv> {
+        let patches = self.patches.build()?;
+        let rows = patches.output_type();
+        let [groups, outputs, k] = self.weights.dimensions();
+        require!(groups > 0 && outputs > 0, "the weights {} have no output channel", self.weights);
+        require!(
+            rows.shape().row_length() == k,
+            "a patch of {} has {} elements{}, but the weights {} have rows of {k}: taps · channels / groups",
+            patches.image(),
+            rows.shape().row_length(),
+            if groups > 1 { format!(" in each of {groups} groups") } else { String::new() },
+            self.weights
+        );
+        let lhs = if self.dynamic { rows.without_scales() } else { rows.clone() };
+        let mut linear = Linear::new(lhs, self.weights).clamp(self.bounds.0, self.bounds.1).output(self.output);
+        if groups > 1 {
+            linear = linear.experts(1);
+        }
+        if self.dynamic {
+            linear = linear.dynamic_lhs(DynamicGranularity::Tensor);
+        }
+        if let Some(bias) = &self.bias {
+            require!(
+                bias.shape() == [groups * outputs],
+                "the bias is {}, but there are {} output channels: give one value for each",
+                bias.tensor_type(),
+                groups * outputs
+            );
+            let grouped = if groups > 1 { Arc::new(bias.reshaped([groups, outputs])?) } else { bias.clone() };
+            linear = linear.bias(grouped);
+        }
+        let linear = linear.build()?;
+        let leading = &rows.dimensions()[..rows.shape().rank() - if groups > 1 { 2 } else { 1 }];
+        let output_type = TensorType::new(self.output, [leading, &[groups * outputs]].concat())?;
+        Ok(LinearConv { patches, linear, output_type })
+    }
+}

@@ -1,0 +1,178 @@
+//! A tensor with more around it. The meaning is `reference/pad.rs`, the GPU programs are `kernels/rearrange.rs`.
+
+use super::check_moved;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Granularity, TensorType};
+
+/// What lies around a padded tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PadMode {
+    /// Real zero: the zero point, which is 0 where there is none.
+    Zero,
+    /// This code, of a tensor of integers.
+    Code(i32),
+    /// The nearest element.
+    Edge,
+    /// The elements from the edge inwards, the edge itself not repeated: `c b [a b c] b a`.
+    Reflect,
+}
+
+/// `out[i_0, i_1, …] = x[i_0 − begin_0, i_1 − begin_1, …]`, and what the [`PadMode`] says where that is outside
+///
+/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+///   nothing else.
+/// * Scales per tensor stay, and so do those along an axis that is not padded itself.
+///
+/// Convolutions and pools pad by themselves; this is for what no window says. Sources: ONNX Pad, TFLite PAD and MIRROR_PAD.
+///
+/// ```
+/// use lowbit::{Quantization, Tensor, ops::{Pad, PadMode}, reference};
+/// let x = Tensor::new([3], vec![1u8, 2, 3])?.quantized(Quantization::tensor(0.5, 9))?;
+/// let pad = |mode| -> lowbit::Result<_> {
+///     let op = Pad::new(x.tensor_type().clone(), [2], [1], mode)?;
+///     Ok(reference::run(&op.into(), &[&x])?[0].values::<u8>()?.to_vec())
+/// };
+/// assert_eq!(pad(PadMode::Zero)?, [9, 9, 1, 2, 3, 9]);
+/// assert_eq!(pad(PadMode::Edge)?, [1, 1, 1, 2, 3, 3]);
+/// assert_eq!(pad(PadMode::Reflect)?, [3, 2, 1, 2, 3, 2]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pad {
+    input: TensorType,
+    begin: Vec<usize>,
+    end: Vec<usize>,
+    mode: PadMode,
+    fill: i32,
+    output: TensorType,
+}
+
+impl Pad {
+    /// So many elements before the first and after the last of each axis.
+    ///
+    /// # Errors
+    /// If there are not as many numbers as axes, there is too little to reflect or repeat, or the code or zero point that
+    /// would lie around is none of the format or not the same everywhere.
+    pub fn new(
+        input: TensorType,
+        begin: impl Into<Vec<usize>>,
+        end: impl Into<Vec<usize>>,
+        mode: PadMode,
+    ) -> Result<Self> {
+        check_moved(&input)?;
+        let (begin, end) = (begin.into(), end.into());
+        let rank = input.shape().rank();
+        require!(
+            begin.len() == rank && end.len() == rank,
+            "padding has {} and {} values, but {input} has {rank} axes",
+            begin.len(),
+            end.len()
+        );
+        let mut sizes = Vec::new();
+        for (axis, &extent) in input.dimensions().iter().enumerate() {
+            let most = begin[axis].max(end[axis]);
+            let needed = match mode {
+                PadMode::Edge => usize::from(most > 0),
+                PadMode::Reflect if most > 0 => most.saturating_add(1),
+                _ => 0,
+            };
+            require!(
+                extent >= needed,
+                "axis {axis} of {input} is padded by {} and {} with {mode:?}, which takes {needed} elements, but it has {extent}",
+                begin[axis],
+                end[axis]
+            );
+            sizes.push(extent.saturating_add(begin[axis]).saturating_add(end[axis]));
+        }
+        require!(
+            mode != PadMode::Zero || input.format() != Format::Float8E8M0,
+            "{input} holds powers of two, of which none is zero: pad it with PadMode::Edge or Reflect"
+        );
+        let is_padded = |axis: usize| begin[axis] > 0 || end[axis] > 0;
+        let mut output = TensorType::new(input.format(), sizes)?;
+        let mut fill = 0;
+        if let Some(quantization) = input.quantization() {
+            match quantization.granularity() {
+                Granularity::Tensor => {}
+                Granularity::Axis(axis) if !is_padded(axis) => {}
+                granularity => {
+                    require!(
+                        false,
+                        "{input} is quantized by {granularity:?}, which says nothing of what is added: dequantize it, or use \
+                         one scale"
+                    );
+                }
+            }
+            let zero_points = quantization.zero_points();
+            fill = zero_points.first().copied().unwrap_or(0);
+            require!(
+                mode != PadMode::Zero || zero_points.iter().all(|&z| z == fill),
+                "{input} has several zero points, so that real zero is no single code: give one with PadMode::Code"
+            );
+            output = output.quantized(quantization.clone())?;
+        }
+        if input.has_dynamic_scales() {
+            require!(
+                mode != PadMode::Zero,
+                "the zero point of {input} is found on the device, so that real zero is no code yet: pad before it is quantized"
+            );
+            output = output.with_dynamic_scales();
+        }
+        if let PadMode::Code(code) = mode {
+            let range = input.format().range();
+            require!(
+                range.is_some_and(|(low, high)| (low..=high).contains(&code)),
+                "{input} is padded with code {code}, but {} has codes in {}",
+                input.format(),
+                range.map_or_else(|| "no range: use PadMode::Zero".into(), |(low, high)| format!("{low}..={high}"))
+            );
+            fill = code;
+        }
+        Ok(Self { input, begin, end, mode, fill, output })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(self.keeps_rows(), "the first axis of {} is padded, so that its extent can't change", self.input);
+        Self::new(inputs[0].clone(), &self.begin[..], &self.end[..], self.mode)
+    }
+
+    /// Whether nothing is added along the first axis.
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.begin.first() == Some(&0) && self.end.first() == Some(&0)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    /// Elements before the first of each axis.
+    #[must_use]
+    pub fn begin(&self) -> &[usize] {
+        &self.begin
+    }
+
+    /// What lies around.
+    #[must_use]
+    pub fn mode(&self) -> PadMode {
+        self.mode
+    }
+
+    /// The code that lies around, for modes that have one.
+    pub(crate) fn fill(&self) -> i32 {
+        self.fill
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+}

@@ -1,0 +1,72 @@
+//! The same elements under other dimensions where rows of packed codes have to be laid out anew. The meaning is
+//! `reference/reshape.rs`, the GPU program is `kernels/reshape.rs`; where nothing moves, `Graph::reshape` is free.
+
+use super::check_moved;
+use crate::error::{Result, require};
+use crate::tensor::TensorType;
+
+/// The elements of `x`, in row-major order, under other dimensions
+///
+/// Rows of formats below 32 bits are padded in device memory, so that another last dimension moves elements. Any format but
+/// [`Format::Parameters`](crate::Format::Parameters). Scales per tensor stay, and those along the last axis if that keeps
+/// its extent. [`Graph::reshape`](crate::Graph::reshape) costs nothing where it is possible. Source: ONNX Reshape.
+///
+/// ```
+/// use lowbit::{Tensor, ops::Reshape, reference};
+/// let x = Tensor::new([2, 6], (1..=12u8).collect::<Vec<_>>())?;
+/// let op = Reshape::new(x.tensor_type().clone(), [4, 3])?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0], x.reshaped([4, 3])?);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reshape {
+    input: TensorType,
+    output: TensorType,
+}
+
+impl Reshape {
+    /// The elements of a tensor under these dimensions.
+    ///
+    /// # Errors
+    /// If the number of elements differs, or scales have no place in the new dimensions.
+    pub fn new(input: TensorType, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        check_moved(&input)?;
+        let output = input.reshaped(dimensions)?;
+        Ok(Self { input, output })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            self.keeps_rows(),
+            "{} becomes {}, whose first dimension is another, so that its extent can't change",
+            self.input,
+            self.output
+        );
+        let mut dimensions = self.output.dimensions().to_vec();
+        dimensions[0] = inputs[0].dimensions()[0];
+        Self::new(inputs[0].clone(), dimensions)
+    }
+
+    /// Whether each index of the first dimension keeps its elements.
+    pub(super) fn keeps_rows(&self) -> bool {
+        let inner = |t: &TensorType| t.dimensions().iter().skip(1).product::<usize>();
+        let (input, output) = (self.input.dimensions().first(), self.output.dimensions().first());
+        input.is_some() && input == output && inner(&self.input) == inner(&self.output)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+}

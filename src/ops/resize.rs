@@ -1,0 +1,291 @@
+//! Images at another size. The meaning is `reference/resize.rs`, the GPU programs are `kernels/resize.rs` (linear) and
+//! `kernels/rearrange.rs` (nearest).
+
+use super::check_moved;
+use crate::error::{Result, require};
+use crate::tensor::{Granularity, TensorType};
+
+/// Where in the input an output element lies, along an axis of `m` elements that becomes one of `n`. ONNX's
+/// `coordinate_transformation_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Coordinates {
+    /// `i · m / n`
+    Asymmetric,
+    /// `(i + 1/2) · m / n − 1/2`: the centres of pixels, counted alike.
+    #[default]
+    HalfPixel,
+    /// As `HalfPixel`, but 0 where n is 1.
+    PytorchHalfPixel,
+    /// `i · (m − 1) / (n − 1)`: the first and the last elements coincide; 0 where n is 1.
+    AlignCorners,
+}
+
+/// Which element is nearest to a place between two. ONNX's `nearest_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Nearest {
+    /// The nearer one, the lower of two that are equally near.
+    #[default]
+    PreferFloor,
+    /// The nearer one, the upper of two that are equally near.
+    PreferCeil,
+    /// The one below.
+    Floor,
+    /// The one above.
+    Ceil,
+}
+
+/// How elements are made of those around their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Interpolation {
+    Nearest(Nearest),
+    Linear,
+}
+
+/// An image `[batch, spatial…, channels]` at other spatial sizes
+///
+/// * One to three spatial dimensions. Places are exact rational numbers ([`Coordinates`]), clamped to the image.
+/// * Nearest: any format but [`Format::Parameters`](crate::Format::Parameters); bits are moved and nothing else.
+/// * Linear: int8 or uint8. With `f` the part of the place beyond the element below it, that element has the weight
+///   `2^b − w` and the next one `w = ⌊f · 2^b + 1/2⌋`; a code is the sum over the 2, 4 or 8 elements around of their codes
+///   times the product of their weights, divided by the sum of the products and rounded, ties away from zero. `b` is 11
+///   for one or two spatial dimensions and 7 for three: all sums are exact in i32, on every device. The result is at most
+///   0.625 of a code from the real one (1/2 of rounding, 1/16 of the weights along each dimension), 3.5 for three dimensions.
+/// * Scales stay.
+///
+/// Source: ONNX Resize with `sizes`, modes `nearest` and `linear` without `antialias`; its weights are real numbers.
+///
+/// ```
+/// use lowbit::{Tensor, ops::{Coordinates, Resize}, reference};
+/// let line = Tensor::new([1, 3, 1], vec![0u8, 100, 200])?;
+/// let resize = Resize::linear(line.tensor_type().clone(), [6]).build()?;
+/// assert_eq!(reference::run(&resize.into(), &[&line])?[0].values::<u8>()?, [0, 25, 75, 125, 175, 200]);
+/// let twice = Resize::nearest(line.tensor_type().clone(), [6]).coordinates(Coordinates::Asymmetric);
+/// let twice = twice.rounding(lowbit::ops::Nearest::Floor).build()?;
+/// assert_eq!(reference::run(&twice.into(), &[&line])?[0].values::<u8>()?, [0, 0, 100, 100, 200, 200]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Resize {
+    input: TensorType,
+    interpolation: Interpolation,
+    coordinates: Coordinates,
+    output: TensorType,
+}
+
+/// Describes a [`Resize`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ResizeBuilder {
+    input: TensorType,
+    sizes: Vec<usize>,
+    interpolation: Interpolation,
+    coordinates: Coordinates,
+}
+
+/// The two elements around a place, and the weight of the upper one in steps of `2^-bits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Between {
+    pub lower: usize,
+    pub upper: usize,
+    pub weight: i32,
+}
+
+impl Resize {
+    /// Starts the description of an image of these spatial sizes whose elements are the nearest ones.
+    pub fn nearest(input: TensorType, sizes: impl Into<Vec<usize>>) -> ResizeBuilder {
+        let interpolation = Interpolation::Nearest(Nearest::default());
+        ResizeBuilder { input, sizes: sizes.into(), interpolation, coordinates: Coordinates::default() }
+    }
+
+    /// Starts the description of an image of these spatial sizes that is interpolated along each dimension.
+    pub fn linear(input: TensorType, sizes: impl Into<Vec<usize>>) -> ResizeBuilder {
+        let interpolation = Interpolation::Linear;
+        ResizeBuilder { input, sizes: sizes.into(), interpolation, coordinates: Coordinates::default() }
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output = self.output.resized(inputs[0].dimensions()[0])?;
+        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    pub(crate) fn interpolation(&self) -> Interpolation {
+        self.interpolation
+    }
+
+    /// The number of spatial dimensions.
+    pub(crate) fn spatial(&self) -> usize {
+        self.input.shape().rank() - 2
+    }
+
+    /// The bits of a weight.
+    pub(crate) fn weight_bits(&self) -> u32 {
+        if self.spatial() < 3 { 11 } else { 7 }
+    }
+
+    /// The place of an element along an axis, as a fraction with a positive denominator.
+    fn place(&self, axis: usize, index: usize) -> (i64, i64) {
+        let extent = |t: &TensorType| t.dimensions()[axis] as i64;
+        let (input, output, index) = (extent(&self.input), extent(&self.output), index as i64);
+        match self.coordinates {
+            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => (0, 1),
+            Coordinates::Asymmetric => (index * input, output),
+            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => ((2 * index + 1) * input - output, 2 * output),
+            Coordinates::AlignCorners => (index * (input - 1), output - 1),
+        }
+    }
+
+    /// The element nearest to an element of the output, along an axis.
+    pub(crate) fn nearest_index(&self, rounding: Nearest, axis: usize, index: usize) -> usize {
+        let (place, unit) = self.place(axis, index);
+        let ceil = |numerator: i64, denominator: i64| -(-numerator).div_euclid(denominator);
+        let nearest = match rounding {
+            Nearest::Floor => place.div_euclid(unit),
+            Nearest::Ceil => ceil(place, unit),
+            Nearest::PreferFloor => ceil(2 * place - unit, 2 * unit),
+            Nearest::PreferCeil => (2 * place + unit).div_euclid(2 * unit),
+        };
+        nearest.clamp(0, self.input.dimensions()[axis] as i64 - 1) as usize
+    }
+
+    /// The elements around an element of the output, along an axis.
+    pub(crate) fn between(&self, axis: usize, index: usize) -> Between {
+        let (place, unit) = self.place(axis, index);
+        let last = self.input.dimensions()[axis] as i64 - 1;
+        let place = place.clamp(0, last * unit);
+        let (lower, rest) = (place / unit, place % unit);
+        let steps = 1i64 << self.weight_bits();
+        let weight = (2 * rest * steps + unit) / (2 * unit);
+        Between { lower: lower as usize, upper: (lower + 1).min(last) as usize, weight: weight as i32 }
+    }
+}
+
+impl ResizeBuilder {
+    /// Where output elements lie in the input.
+    pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
+        self.coordinates = coordinates;
+        self
+    }
+
+    /// Which element is the nearest; linear interpolation asks for none.
+    pub fn rounding(mut self, rounding: Nearest) -> Self {
+        if let Interpolation::Nearest(nearest) = &mut self.interpolation {
+            *nearest = rounding;
+        }
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the input is no image, sizes are not as many as its spatial dimensions, an empty one would grow, or linear
+    /// interpolation is asked of other than 8-bit codes with scales per tensor or channel.
+    pub fn build(self) -> Result<Resize> {
+        let Self { input, sizes, interpolation, coordinates } = self;
+        check_moved(&input)?;
+        let rank = input.shape().rank();
+        require!(
+            (3..=5).contains(&rank),
+            "the image {input} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
+        );
+        require!(
+            sizes.len() == rank - 2,
+            "{} sizes were given, but {input} has {} spatial dimensions",
+            sizes.len(),
+            rank - 2
+        );
+        for (i, (&from, &to)) in input.dimensions()[1..].iter().zip(&sizes).enumerate() {
+            require!(
+                from > 0 || to == 0,
+                "spatial dimension {i} of {input} is empty, so that it can't have {to} elements"
+            );
+        }
+        require!(
+            interpolation != Interpolation::Linear || input.format().is_8_bit(),
+            "linear interpolation takes int8 or uint8, but this is {input}: resize to the nearest, or quantize first"
+        );
+        let mut dimensions = input.dimensions().to_vec();
+        dimensions[1..rank - 1].copy_from_slice(&sizes);
+        let mut output = TensorType::new(input.format(), dimensions)?;
+        if let Some(quantization) = input.quantization() {
+            let granularity = quantization.granularity();
+            let kept = match granularity {
+                Granularity::Tensor => true,
+                Granularity::Axis(axis) => axis == 0 || axis == rank - 1,
+                Granularity::Blocks { .. } => false,
+            };
+            require!(
+                kept,
+                "{input} is quantized by {granularity:?}, which a resized image does not keep: use one scale"
+            );
+            output = output.quantized(quantization.clone())?;
+        }
+        if input.has_dynamic_scales() {
+            output = output.with_dynamic_scales();
+        }
+        Ok(Resize { input, interpolation, coordinates, output })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::Format;
+
+    fn resize(from: usize, to: usize, coordinates: Coordinates) -> Resize {
+        let image = TensorType::new(Format::Int8, [1, from, 1]).expect("a small shape");
+        Resize::nearest(image, [to]).coordinates(coordinates).build().expect("a sound op")
+    }
+
+    /// Places worked out by hand.
+    #[test]
+    fn nearest_elements_of_every_mode() {
+        use Coordinates::{AlignCorners, Asymmetric, HalfPixel, PytorchHalfPixel};
+        use Nearest::{Ceil, Floor, PreferCeil, PreferFloor};
+        let table: [(Coordinates, Nearest, usize, &[usize]); 12] = [
+            (Asymmetric, Floor, 2, &[0, 0, 1, 1]), // 0, 1/2, 1, 3/2
+            (Asymmetric, Ceil, 2, &[0, 1, 1, 1]),  // and clamped
+            (Asymmetric, PreferFloor, 2, &[0, 0, 1, 1]),
+            (Asymmetric, PreferCeil, 2, &[0, 1, 1, 1]),
+            (HalfPixel, PreferFloor, 4, &[0, 2]), // 1/2, 5/2
+            (HalfPixel, PreferCeil, 4, &[1, 3]),
+            (HalfPixel, Floor, 3, &[0, 0, 0, 1, 1, 2]), // -1/4, 1/4, 3/4, 5/4, 7/4, 9/4
+            (HalfPixel, PreferFloor, 3, &[0, 0, 1, 1, 2, 2]),
+            (HalfPixel, PreferFloor, 5, &[2]), // 2
+            (PytorchHalfPixel, PreferFloor, 5, &[0]),
+            (AlignCorners, PreferFloor, 3, &[0, 0, 1, 1, 2]), // 0, 1/2, 1, 3/2, 2
+            (AlignCorners, PreferCeil, 3, &[0, 1, 1, 2, 2]),
+        ];
+        for (coordinates, rounding, from, expected) in table {
+            let op = resize(from, expected.len(), coordinates);
+            let got: Vec<usize> = (0..expected.len()).map(|i| op.nearest_index(rounding, 1, i)).collect();
+            assert_eq!(got, expected, "{coordinates:?}, {rounding:?}, {from}");
+        }
+    }
+
+    #[test]
+    fn weights_are_the_nearest_steps() {
+        let op = resize(3, 6, Coordinates::HalfPixel);
+        let got: Vec<_> = (0..6).map(|i| op.between(1, i)).map(|b| (b.lower, b.upper, b.weight)).collect();
+        assert_eq!(got, [(0, 1, 0), (0, 1, 512), (0, 1, 1536), (1, 2, 512), (1, 2, 1536), (2, 2, 0)]);
+        let thirds = resize(2, 4, Coordinates::AlignCorners);
+        assert_eq!([1, 2].map(|i| thirds.between(1, i).weight), [683, 1365]);
+    }
+}

@@ -1,0 +1,183 @@
+//! A part of a tensor: ranges, strides, or chosen indices of an axis. The meaning is `reference/slice.rs`, the GPU programs
+//! are `kernels/rearrange.rs`.
+
+use std::sync::Arc;
+
+use super::check_moved;
+use crate::error::{Result, require};
+use crate::tensor::{Granularity, Quantization, TensorType};
+
+/// `out[i_0, i_1, …] = x[s_0(i_0), s_1(i_1), …]` where `s(i) = begin + step · i`, or the `i`th of a list of indices
+///
+/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+///   nothing else.
+/// * Scales per tensor stay, scales along an axis follow its indices.
+/// * Steps may be negative, which reverses an axis; lists may name an index twice, or every index in another order: the
+///   channels of a shuffle (ShuffleNet) are one [`Slice::take`].
+///
+/// Sources: ONNX Slice, and Gather with constant indices; TFLite SLICE and STRIDED_SLICE.
+///
+/// ```
+/// use lowbit::{Tensor, ops::Slice, reference};
+/// let x = Tensor::new([2, 4], vec![1u8, 2, 3, 4, 5, 6, 7, 8])?;
+/// let middle = Slice::new(x.tensor_type().clone(), [0, 1], [2, 2])?;
+/// assert_eq!(reference::run(&middle.into(), &[&x])?[0].values::<u8>()?, [2, 3, 6, 7]);
+/// let reversed = Slice::strided(x.tensor_type().clone(), [1, 3], [1, 2], [1, -2])?;
+/// assert_eq!(reference::run(&reversed.into(), &[&x])?[0].values::<u8>()?, [8, 6]);
+/// let shuffled = Slice::take(x.tensor_type().clone(), 1, [0, 2, 1, 3])?;
+/// assert_eq!(reference::run(&shuffled.into(), &[&x])?[0].values::<u8>()?, [1, 3, 2, 4, 5, 7, 6, 8]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Slice {
+    input: TensorType,
+    indices: Vec<Indices>,
+    output: TensorType,
+}
+
+/// The indices of an axis that are taken.
+#[derive(Debug, Clone)]
+pub(crate) enum Indices {
+    Line { begin: usize, step: isize },
+    List(Arc<[usize]>),
+}
+
+impl Indices {
+    const ALL: Self = Self::Line { begin: 0, step: 1 };
+
+    /// The input's index behind an index of the output.
+    pub(crate) fn source(&self, index: usize) -> usize {
+        match self {
+            Self::Line { begin, step } => begin.wrapping_add_signed(step.wrapping_mul(index as isize)),
+            Self::List(list) => list[index],
+        }
+    }
+}
+
+impl Slice {
+    /// `sizes` elements of each axis from `begin` on.
+    ///
+    /// # Errors
+    /// If there are not as many numbers as axes, or they leave the tensor.
+    pub fn new(input: TensorType, begin: impl Into<Vec<usize>>, sizes: impl Into<Vec<usize>>) -> Result<Self> {
+        let steps = vec![1; input.shape().rank()];
+        Self::strided(input, begin, sizes, steps)
+    }
+
+    /// `sizes` elements of each axis from `begin` on, `steps` apart.
+    ///
+    /// # Errors
+    /// If there are not as many numbers as axes, or they leave the tensor.
+    pub fn strided(
+        input: TensorType,
+        begin: impl Into<Vec<usize>>,
+        sizes: impl Into<Vec<usize>>,
+        steps: impl Into<Vec<isize>>,
+    ) -> Result<Self> {
+        let (begin, sizes, steps) = (begin.into(), sizes.into(), steps.into());
+        let rank = input.shape().rank();
+        require!(
+            begin.len() == rank && sizes.len() == rank && steps.len() == rank,
+            "{} begins, {} sizes and {} steps were given, but {input} has {rank} axes",
+            begin.len(),
+            sizes.len(),
+            steps.len()
+        );
+        let mut indices = Vec::new();
+        for (axis, &extent) in input.dimensions().iter().enumerate() {
+            let (begin, size, step) = (begin[axis], sizes[axis], steps[axis]);
+            // The last index in wider numbers: callers may say anything.
+            let last = begin as i128 + step as i128 * (size.max(1) - 1) as i128;
+            require!(
+                size == 0 || (begin < extent && (0..extent as i128).contains(&last)),
+                "{size} indices of axis {axis} from {begin} on, {step} apart, leave {input}, which has {extent} there"
+            );
+            indices.push(Indices::Line { begin: if size == 0 { 0 } else { begin }, step });
+        }
+        Self::of(input, indices, sizes)
+    }
+
+    /// These indices of one axis, in this order, and all of the others.
+    ///
+    /// # Errors
+    /// If the axis or an index doesn't exist.
+    pub fn take(input: TensorType, axis: usize, indices: impl Into<Vec<usize>>) -> Result<Self> {
+        let list = indices.into();
+        let mut sizes = input.dimensions().to_vec();
+        require!(axis < sizes.len(), "axis {axis} of {input}, which has {} axes", sizes.len());
+        if let Some(index) = list.iter().find(|&&index| index >= sizes[axis]) {
+            require!(false, "index {index} of axis {axis} of {input}, which has {} there", sizes[axis]);
+        }
+        sizes[axis] = list.len();
+        let mut indices = vec![Indices::ALL; sizes.len()];
+        indices[axis] = Indices::List(list.into());
+        Self::of(input, indices, sizes)
+    }
+
+    fn of(input: TensorType, indices: Vec<Indices>, sizes: Vec<usize>) -> Result<Self> {
+        check_moved(&input)?;
+        let mut output = TensorType::new(input.format(), &sizes[..])?;
+        if let Some(quantization) = input.quantization() {
+            output = output.quantized(match quantization.granularity() {
+                Granularity::Tensor => quantization.clone(),
+                Granularity::Axis(axis) => {
+                    let taken = || (0..sizes[axis]).map(|i| indices[axis].source(i));
+                    let scales: Vec<f32> = taken().map(|i| quantization.scale(i)).collect();
+                    let zero_points: Vec<i32> = taken().map(|i| quantization.zero_point(i)).collect();
+                    // An empty axis has no scale, but needs a zero point.
+                    let zero_points = if zero_points.is_empty() { vec![0] } else { zero_points };
+                    Quantization::new(Granularity::Axis(axis), scales, zero_points)
+                }
+                granularity => {
+                    require!(
+                        false,
+                        "{input} is quantized by {granularity:?}, which parts of it don't keep: dequantize it"
+                    );
+                    unreachable!()
+                }
+            })?;
+        }
+        if input.has_dynamic_scales() {
+            output = output.with_dynamic_scales();
+        }
+        Ok(Self { input, indices, output })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            self.keeps_rows(),
+            "a part of the first axis of {} is taken, so that its extent can't change",
+            self.input
+        );
+        let mut sizes = self.output.dimensions().to_vec();
+        sizes[0] = inputs[0].dimensions()[0];
+        Self::of(inputs[0].clone(), self.indices.clone(), sizes)
+    }
+
+    /// Whether the first axis comes as it is.
+    pub(super) fn keeps_rows(&self) -> bool {
+        matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
+            && self.input.dimensions()[0] == self.output.dimensions()[0]
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    /// For each axis, which of its indices are taken.
+    pub(crate) fn indices(&self) -> &[Indices] {
+        &self.indices
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+}

@@ -1,0 +1,80 @@
+//! The axes of a tensor in another order. The meaning is `reference/transpose.rs`, the GPU programs are
+//! `kernels/rearrange.rs`.
+
+use super::check_moved;
+use crate::error::{Result, require};
+use crate::tensor::TensorType;
+
+/// `out[i_0, i_1, …] = x[j_0, j_1, …]` where `j_{order[d]} = i_d`: axis `d` of the output is axis `order[d]` of the input
+///
+/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+///   nothing else, NaNs included.
+/// * Scales per tensor stay, scales along an axis move with it.
+/// * NCHW becomes NHWC by `[0, 2, 3, 1]`, NHWC becomes NCHW by `[0, 3, 1, 2]`.
+///
+/// Source: ONNX Transpose.
+///
+/// ```
+/// use lowbit::{Tensor, ops::Transpose, reference};
+/// let nchw = Tensor::new([1, 2, 1, 3], vec![1u8, 2, 3, 4, 5, 6])?;
+/// let op = Transpose::new(nchw.tensor_type().clone(), [0, 2, 3, 1])?;
+/// let nhwc = reference::run(&op.into(), &[&nchw])?.remove(0);
+/// assert_eq!(nhwc.shape(), [1, 1, 3, 2]);
+/// assert_eq!(nhwc.values::<u8>()?, [1, 4, 2, 5, 3, 6]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Transpose {
+    input: TensorType,
+    order: Vec<usize>,
+    output: TensorType,
+}
+
+impl Transpose {
+    /// The transposition whose output has the input's axes in this order.
+    ///
+    /// # Errors
+    /// If `order` is not a permutation of the axes, or scales belong to blocks.
+    pub fn new(input: TensorType, order: impl Into<Vec<usize>>) -> Result<Self> {
+        check_moved(&input)?;
+        let order = order.into();
+        let output = input.permuted(&order)?;
+        Ok(Self { input, order, output })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            self.keeps_rows(),
+            "the first axis becomes another one ({:?}), so that its extent can't change",
+            self.order
+        );
+        Self::new(inputs[0].clone(), &self.order[..])
+    }
+
+    /// Whether the first axis stays the first.
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.order.first() == Some(&0)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    /// For each axis of the output the input's axis that it is.
+    #[must_use]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+}

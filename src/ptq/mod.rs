@@ -1,0 +1,55 @@
+//! Post-training quantization: from a float model and some data to integer weights, each step a function that can be left out.
+//! The model that comes out, and how it runs, is in `quantized`; which layer gets how many bits is `hybrid`'s.
+//!
+//! | step | function | source |
+//! |---|---|---|
+//! | rescale neighbouring layers | [`equalize`], [`smooth`], [`awq`] | CLE, SmoothQuant, AWQ |
+//! | choose the range of weights | [`Clipping`] | min-max, MSE, error of the outputs |
+//! | round weights | [`Method`] | nearest, GPTQ, AdaRound's objective by coordinate descent |
+//! | choose the range of activations | [`Observer`] | min-max, percentile, MSE |
+//! | correct biases | [`Recipe::bias_correction`] | empirical bias correction |
+//!
+//! [`Recipe`] is all of these as data; [`Recipe::quantize`] follows it.
+
+mod equalize;
+mod file;
+mod gram;
+mod graph;
+mod hybrid;
+mod linalg;
+mod quantized;
+mod recipe;
+mod rounding;
+mod scheme;
+mod weights;
+
+pub use equalize::{awq, equalize, smooth};
+pub use hybrid::{Choice, LayerPlan, Sensitivity, front, greedy, sensitivity, with_sqnr, within_bytes};
+pub use quantized::QuantizedModel;
+pub use recipe::{Activations, Observer, Recipe};
+pub use rounding::Method;
+pub use scheme::{ActivationQuantization, Clipping, WeightGranularity, WeightScheme};
+pub use weights::QuantizedWeights;
+
+use crate::error::{Result, require};
+use crate::model::Model;
+use crate::tensor::Tensor;
+
+/// Checks that data can be learnt from.
+fn check_calibration(model: &Model, calibration: &Tensor) -> Result<()> {
+    let (values, rows) = model.check_input("the calibration data", calibration)?;
+    require!(rows > 0, "there are no calibration data: give a few dozen rows or images that are like the real ones");
+    let odd = values.iter().position(|value| !value.is_finite());
+    require!(
+        odd.is_none(),
+        "number {} of the calibration data is {}, but all must be finite",
+        odd.unwrap_or(0),
+        values[odd.unwrap_or(0)]
+    );
+    Ok(())
+}
+
+/// The input and what every layer makes of it, in float.
+fn trace(model: &Model, input: &Tensor) -> Result<Vec<Tensor>> {
+    model.trace(input, |_, _| {})
+}

@@ -1,0 +1,226 @@
+//! A model whose weights are codes, and whose activations are, too: what it is, and what it computes in float arithmetic that
+//! rounds as the integers do. The integer graph is in `graph`, the file in `file`.
+
+use super::scheme::ActivationQuantization;
+use super::weights::QuantizedWeights;
+use crate::error::{Error, Result, require};
+use crate::model::{Layer, Model};
+use crate::tensor::Tensor;
+
+/// A model of integer weights, made by [`Recipe::quantize`](super::Recipe::quantize) or
+/// [`QuantizedModel::from_parts`], run as a [`Graph`](crate::Graph) from [`QuantizedModel::graph`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedModel {
+    /// With the weights that the codes mean.
+    model: Model,
+    weights: Vec<Option<QuantizedWeights>>,
+    scales: Scales,
+}
+
+/// How activations become codes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Scales {
+    /// For the input and what each layer makes; `None` stays float.
+    Static(Vec<Option<ActivationQuantization>>),
+    /// Found as they come.
+    Dynamic,
+}
+
+impl Scales {
+    /// Rounds what a layer reads as its codes do.
+    pub(super) fn round(&self, index: usize, layer: &Layer, values: &mut [f32]) {
+        match self {
+            Self::Static(scales) => {
+                if let Some(quantization) = scales[index] {
+                    values.iter_mut().for_each(|value| *value = quantization.round(*value));
+                }
+            }
+            Self::Dynamic => {
+                let rows = if layer.is_matmul() { layer.input().channels } else { values.len().max(1) };
+                for row in values.chunks_mut(rows) {
+                    let (low, high) = row.iter().fold((0.0f32, 0.0f32), |(l, h), &v| (l.min(v), h.max(v)));
+                    if let Ok(quantization) = ActivationQuantization::from_range(8, low, high) {
+                        row.iter_mut().for_each(|value| *value = quantization.round(*value));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The scale of what a layer reads, where it is known.
+    fn input(&self, index: usize) -> Option<f32> {
+        match self {
+            Self::Static(scales) => scales[index].map(|quantization| quantization.scale),
+            Self::Dynamic => None,
+        }
+    }
+
+    /// The least scale of each row of weights with which its bias, in steps of that times the input's, fits into 30 bits.
+    pub(super) fn floors(&self, index: usize, layer: &Layer) -> Vec<f64> {
+        let step = self.input(index).map_or(f64::INFINITY, f64::from) * f64::from(1 << 29);
+        layer.bias().iter().map(|&bias| f64::from(bias.abs()) / step).collect()
+    }
+}
+
+impl QuantizedModel {
+    /// Parts that fit each other.
+    pub(super) fn new(model: Model, weights: Vec<Option<QuantizedWeights>>, scales: Scales) -> Result<Self> {
+        let mut quantized = Self { model, weights, scales };
+        for i in 0..quantized.weights.len() {
+            if let Some(bias) = quantized.bias_codes(i)? {
+                let values = bias.iter().zip(quantized.bias_scales(i)).map(|(&code, s)| (f64::from(code) * s) as f32);
+                let (name, weights) = (quantized.layer(i).name().to_string(), quantized.layer(i).weights().to_vec());
+                quantized.model = quantized.model.clone().with_parameters(&name, weights, values.collect())?;
+            }
+        }
+        Ok(quantized)
+    }
+
+    /// A model of weights that are already rounded (by training, say) and ranges that are already known: for each layer the
+    /// codes of its weights, for the input and each layer's result scale and zero point, `None` where it stays float, which
+    /// only the last may.
+    ///
+    /// # Errors
+    /// If their numbers don't fit, or a bias doesn't fit into int32.
+    pub fn from_parts(
+        model: Model,
+        weights: Vec<Option<QuantizedWeights>>,
+        activations: Vec<Option<ActivationQuantization>>,
+    ) -> Result<Self> {
+        let layers = model.layers().len();
+        require!(
+            weights.len() == layers && activations.len() == layers + 1,
+            "{} layers of weights and {} activations were given, but the model has {layers} layers: it needs {layers} and {}",
+            weights.len(),
+            activations.len(),
+            layers + 1
+        );
+        require!(
+            activations[..layers].iter().all(Option::is_some),
+            "only the last layer's result may stay float: give the others scales"
+        );
+        let mut rounded = model;
+        for (i, weights) in weights.iter().enumerate() {
+            let layer = &rounded.layers()[i];
+            let shape = weights.as_ref().map(|w| (w.rows(), w.codes().len()));
+            let expected = layer.is_weighted().then(|| (layer.output().channels, layer.weights().len()));
+            require!(
+                shape == expected,
+                "layer {} was given {shape:?} (rows, codes), but it has {expected:?}",
+                layer.name()
+            );
+            if let Some(weights) = weights {
+                let (name, bias) = (layer.name().to_string(), layer.bias().to_vec());
+                rounded = rounded.with_parameters(&name, weights.dequantized(), bias)?;
+            }
+        }
+        Self::new(rounded, weights, Scales::Static(activations))
+    }
+
+    /// The float model of what the codes mean, biases rounded as they are: the weights' own share of the error.
+    #[must_use]
+    pub fn dequantized(&self) -> &Model {
+        &self.model
+    }
+
+    /// The codes of each layer; `None` for one without weights.
+    #[must_use]
+    pub fn weights(&self) -> &[Option<QuantizedWeights>] {
+        &self.weights
+    }
+
+    /// Scale and zero point of the input and of what each layer makes; empty where they are found as they come.
+    #[must_use]
+    pub fn activations(&self) -> &[Option<ActivationQuantization>] {
+        match &self.scales {
+            Scales::Static(scales) => scales,
+            Scales::Dynamic => &[],
+        }
+    }
+
+    pub(super) fn scales(&self) -> &Scales {
+        &self.scales
+    }
+
+    pub(super) fn layer(&self, index: usize) -> &Layer {
+        &self.model.layers()[index]
+    }
+
+    /// The bytes of all codes of weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.iter().flatten().map(QuantizedWeights::code_bytes).sum()
+    }
+
+    /// The bytes of all codes of weights, their scales and zero points, and 4 for each bias.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let scales: u64 = self.weights.iter().flatten().map(QuantizedWeights::scale_bytes).sum();
+        let biases: u64 = self.model.layers().iter().filter(|l| l.has_bias()).map(|l| l.bias().len() as u64 * 4).sum();
+        self.weight_bytes() + scales + biases
+    }
+
+    /// What one step of each bias is, for a layer that makes codes: the scale of its row of weights times its input's.
+    pub(super) fn bias_scales(&self, index: usize) -> Vec<f64> {
+        let Some((weights, input)) = self.weights[index].as_ref().zip(self.scales.input(index)) else {
+            return Vec::new();
+        };
+        let groups = weights.scales.len() / weights.rows;
+        // The product is f32 in the graph, too.
+        weights.scales.iter().step_by(groups).map(|&scale| f64::from(input * scale)).collect()
+    }
+
+    /// The bias of a layer that makes codes, in int32.
+    pub(super) fn bias_codes(&self, index: usize) -> Result<Option<Vec<i32>>> {
+        let makes_codes = self.activations().get(index + 1).is_some_and(Option::is_some);
+        let grouped = self.weights[index].as_ref().is_some_and(|w| w.scales.len() > w.rows);
+        if !makes_codes || grouped || !self.layer(index).is_weighted() {
+            return Ok(None);
+        }
+        let layer = self.layer(index);
+        let code = |(&bias, step): (&f32, f64)| {
+            let code = (f64::from(bias) / step).round_ties_even();
+            if code.abs() < f64::from(1 << 30) {
+                return Ok(code as i32);
+            }
+            Err(Error::Request(format!(
+                "a bias of layer {} is {bias:e}, too large for int32 in steps of {step:e}: give its weights a larger scale",
+                layer.name()
+            )))
+        };
+        layer.bias().iter().zip(self.bias_scales(index)).map(code).collect::<Result<_>>().map(Some)
+    }
+
+    /// The outputs for a batch, as [`QuantizedModel::trace`] computes them.
+    ///
+    /// # Errors
+    /// If the input is not float32 of [`Model::input_shape`].
+    pub fn simulate(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(self.trace(input)?.pop().expect("a trace begins with the input"))
+    }
+
+    /// The input and what every layer makes of it, in float32 that is rounded where the integers are. This is fast, and near to
+    /// what [`QuantizedModel::graph`] computes; a sum near the middle between two codes may fall to the other one.
+    ///
+    /// # Errors
+    /// As [`QuantizedModel::simulate`].
+    pub fn trace(&self, input: &Tensor) -> Result<Vec<Tensor>> {
+        let (values, rows) = self.model.check_input("the input", input)?;
+        let mut current = values.to_vec();
+        let mut trace = Vec::new();
+        let mut shape = input.shape().to_vec();
+        for (i, layer) in self.model.layers().iter().enumerate() {
+            self.scales.round(i, layer, &mut current);
+            trace.push(Tensor::new(shape, current.clone())?);
+            current = layer.forward(&current, layer.weights(), layer.bias(), true);
+            shape = layer.output_shape(rows);
+        }
+        if let Scales::Static(scales) = &self.scales
+            && let Some(Some(last)) = scales.last()
+        {
+            current.iter_mut().for_each(|value| *value = last.round(*value));
+        }
+        trace.push(Tensor::new(shape, current)?);
+        Ok(trace)
+    }
+}

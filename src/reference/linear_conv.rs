@@ -1,0 +1,31 @@
+//! The meaning of `ops::LinearConv`: a linear layer over patches. GPU twins: `shaders/unfold.wgsl`, `shaders/linear.wgsl`.
+
+use super::{linear, unfold};
+use crate::ops::LinearConv;
+use crate::tensor::Tensor;
+
+pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Tensor {
+    over_patches(op, inputs, |inputs| {
+        let rows = linear::linear(op.linear(), inputs);
+        Tensor::from_values(op.output_type().clone(), rows.raw().clone())
+    })
+}
+
+/// As far from it a device may be as the linear layer.
+pub(super) fn tolerance(op: &LinearConv, inputs: &[&Tensor]) -> Vec<f32> {
+    over_patches(op, inputs, |inputs| linear::tolerance(op.linear(), inputs))
+}
+
+fn over_patches<T>(op: &LinearConv, inputs: &[&Tensor], run: impl Fn(&[&Tensor]) -> T) -> T {
+    let rows = unfold::unfold(op.patches(), inputs);
+    // The groups of a position follow one another, and each meets its own matrix.
+    let groups = op.patches().groups();
+    let indices = op.linear().indices().map(|_| {
+        let count = rows.tensor_type().shape().rows();
+        let indices = (0..count).map(|row| (row % groups) as i32).collect::<Vec<_>>();
+        Tensor::new([count, 1], indices).expect("as many elements")
+    });
+    let all: Vec<&Tensor> =
+        [Some(&rows), indices.as_ref()].into_iter().flatten().chain(inputs[1..].iter().copied()).collect();
+    run(&all)
+}

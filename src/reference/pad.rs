@@ -1,0 +1,22 @@
+//! The meaning of `ops::Pad`. GPU twins: `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
+
+use super::rearrange::gathered;
+use crate::ops::{Pad, PadMode};
+use crate::tensor::Tensor;
+
+pub(super) fn pad(op: &Pad, input: &Tensor) -> Tensor {
+    let along = |((&place, &begin), &extent): ((&usize, &usize), &usize)| {
+        let (at, last) = (place as i64 - begin as i64, extent as i64 - 1);
+        let at = match op.mode() {
+            PadMode::Edge => at.clamp(0, last),
+            // No more is reflected than there is: going back once is enough.
+            PadMode::Reflect if at < 0 => -at,
+            PadMode::Reflect if at > last => 2 * last - at,
+            _ => at,
+        };
+        (0..=last).contains(&at).then_some(at as usize)
+    };
+    gathered(input, op.output(), op.fill(), |place| {
+        place.iter().zip(op.begin()).zip(input.shape()).map(along).collect()
+    })
+}

@@ -1,0 +1,40 @@
+//! The meaning of `ops::Unfold`. GPU twin: `shaders/unfold.wgsl`.
+
+use half::f16;
+
+use crate::ops::Unfold;
+use crate::tensor::{Tensor, Values};
+
+pub(super) fn unfold(op: &Unfold, inputs: &[&Tensor]) -> Tensor {
+    let output = op.output_type().clone();
+    match inputs[0].raw() {
+        Values::Float32(values) => Tensor::from_values(output, Values::Float32(patches(op, |i| values[i], 0.0))),
+        Values::Float16(values) => Tensor::from_values(output, Values::Float16(patches(op, |i| values[i], f16::ZERO))),
+        _ => {
+            let zero_point = if op.is_dynamic() {
+                inputs[1].values::<(f32, i32)>().expect("checked by run")[0].1
+            } else {
+                op.image().parameters(0).1
+            };
+            Tensor::from_codes(output, patches(op, |i| inputs[0].code(i), zero_point))
+        }
+    }
+}
+
+/// The elements of all patches, in order; `zero` outside the image.
+fn patches<T: Copy>(op: &Unfold, element: impl Fn(usize) -> T, zero: T) -> Vec<T> {
+    let window = op.window();
+    let (channels, per_group) = (op.image().shape().row_length(), op.channels_per_group());
+    let mut out = Vec::with_capacity(op.output_type().shape().elements());
+    for image in 0..op.batch() {
+        for pixel in 0..window.output_pixels() {
+            for group in 0..op.groups() {
+                for (_, source, _) in window.taps_of(pixel) {
+                    let first = source.map(|s| (image * window.input_pixels() + s) * channels + group * per_group);
+                    out.extend((0..per_group).map(|i| first.map_or(zero, |first| element(first + i))));
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,207 @@
+//! MX and NVFP4 on the GPU equal the reference, bit for bit, in blocks of every length and of every kind of number. What the
+//! reference should say is checked by conformance cases and by the bounds of the formats here.
+
+mod common;
+
+use common::{Random, check_op, check_op_within, context};
+use half::f16;
+use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
+use lowbit::ops::{BlockDequantize, BlockQuantize, Embedding, Linear};
+use lowbit::weights::Weights;
+use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
+
+const ELEMENTS: [Format; 6] = [
+    Format::Float8E4M3Fn,
+    Format::Float8E5M2,
+    Format::Float6E2M3,
+    Format::Float6E3M2,
+    Format::Float4E2M1,
+    Format::Int8,
+];
+
+fn formats() -> Result<Vec<BlockFormat>> {
+    let mx = ELEMENTS.iter().flat_map(|&e| [BlockRounding::Floor, BlockRounding::Ceil].map(|r| BlockFormat::mx(e, r)));
+    mx.chain([BlockFormat::nvfp4_for(3.0), BlockFormat::nvfp4(0.1)]).collect()
+}
+
+fn numbers(random: &mut Random, elements: usize) -> Vec<f32> {
+    let mut unit = 1.0f32;
+    let number = |i: usize| {
+        if i.is_multiple_of(32) {
+            unit = (random.integer(-140, 127) as f32).exp2();
+        }
+        match random.next() % 24 {
+            0 => f32::from_bits(random.next() as u32),
+            1 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0]),
+            2..8 => random.real() * unit,
+            // Quarters of a power of two: ties, and the largest sizes that a scale takes.
+            8..12 => random.integer(-8, 8) as f32 * 0.25 * unit,
+            _ => random.real(),
+        }
+    };
+    (0..elements).map(number).collect()
+}
+
+#[test]
+fn blocks_equal_the_reference() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(31));
+    let shapes: [&[usize]; 6] = [&[0], &[1], &[3, 33], &[2, 2, 64], &[2, 141], &[5, 0]];
+    for (i, format) in formats()?.into_iter().enumerate() {
+        for dimensions in [shapes[i % 6], shapes[2 + i % 3]] {
+            let elements = dimensions.iter().product();
+            let x = numbers(&mut random, elements);
+            let halves = Tensor::new(dimensions, x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>())?;
+            let x = Tensor::new(dimensions, x)?;
+            let name = format!("{format:?} of {dimensions:?}");
+            let x = if i.is_multiple_of(2) { x } else { halves };
+            let op = BlockQuantize::new(x.tensor_type().clone(), format)?.into();
+            count += check_op(&context, &name, &op, &[&x]);
+            let blocks = reference::run(&op, &[&x])?;
+            let output = [Format::Float32, Format::Float16][i % 2];
+            let op = BlockDequantize::new(dimensions, format)?.output_format(output)?;
+            count += check_op(&context, &name, &op.into(), &[&blocks[0], &blocks[1]]);
+        }
+    }
+    // Every code, every scale and NaN among them.
+    for format in [BlockFormat::mx(Format::Float8E5M2, BlockRounding::Floor)?, BlockFormat::nvfp4(0.3)?] {
+        let dimensions = [8, 512];
+        let bytes = |bits: usize, count: usize| (0..count * bits / 8).map(|i| (i * 37) as u8).collect::<Vec<_>>();
+        let element = TensorType::new(format.element(), dimensions)?;
+        let elements = Tensor::from_packed(element, &bytes(format.element().bits(), 8 * 512))?;
+        let scale = TensorType::new(format.scale(), [8, 512 / format.size()])?;
+        let scales = Tensor::from_packed(scale, &bytes(8, 8 * 512 / format.size()))?;
+        let op = BlockDequantize::new(dimensions, format)?;
+        count += check_op(&context, &format!("all codes of {format:?}"), &op.into(), &[&elements, &scales]);
+    }
+    println!("blocks: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// A block comes back within half a step of its scale, and with `Ceil` nothing saturates.
+#[test]
+fn numbers_come_back_within_a_step() -> Result<()> {
+    let mut random = Random::new(32);
+    let x: Vec<f32> = (0..64 * 32).map(|i| random.real() * ((i / 32) as f32 - 32.0).exp2()).collect();
+    let x = Tensor::new([64, 32], x)?;
+    for (element, greatest, step) in [
+        (Format::Float8E4M3Fn, 448.0, 1.0 / 16.0),
+        (Format::Float8E5M2, 57_344.0, 1.0 / 8.0),
+        (Format::Float6E2M3, 7.5, 1.0 / 16.0),
+        (Format::Float6E3M2, 28.0, 1.0 / 8.0),
+        (Format::Float4E2M1, 6.0, 1.0 / 4.0),
+        (Format::Int8, 127.0 / 64.0, 1.0 / 128.0),
+    ] {
+        let format = BlockFormat::mx(element, BlockRounding::Ceil)?;
+        let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
+        let back = reference::run(&BlockDequantize::new([64, 32], format)?.into(), &[&blocks[0], &blocks[1]])?;
+        let (x, back) = (x.values::<f32>()?, back[0].values::<f32>()?);
+        for (row, (x, back)) in x.chunks(32).zip(back.chunks(32)).enumerate() {
+            let scale = blocks[1].values::<E8M0>()?[row].to_f32();
+            let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            assert!(largest <= greatest * scale && largest > greatest * scale / 2.0, "{element}: {largest} by {scale}");
+            for (x, back) in x.iter().zip(back) {
+                assert!((x - back).abs() <= step * x.abs().max(scale), "{element}: {x} became {back} by {scale}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_has_no_blocks_is_refused() -> Result<()> {
+    assert!(BlockFormat::mx(Format::Uint8, BlockRounding::Floor).is_err());
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
+        assert!(BlockFormat::nvfp4(scale).is_err());
+    }
+    assert!(BlockFormat::nvfp4_for(f32::NAN).is_err());
+    let format = BlockFormat::nvfp4_for(0.0)?;
+    assert!(BlockQuantize::new(TensorType::new(Format::Int8, [32])?, format).is_err());
+    assert!(BlockQuantize::new(TensorType::new(Format::Float32, [])?, format).is_err());
+    assert!(BlockDequantize::new([4, 4], format)?.output_format(Format::Int32).is_err());
+    Ok(())
+}
+
+/// Weights of every block format, and of codes with scales per row and in groups.
+fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<Weights>> {
+    let real = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<_>>())?;
+    let blocks = |format: BlockFormat| {
+        let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+        Weights::from_blocks(format, &blocks[0], &blocks[1])
+    };
+    let mut weights: Vec<Weights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
+    weights.push(blocks(BlockFormat::nvfp4_for(2.0)?)?);
+    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1];
+    for (i, format) in floats.into_iter().enumerate() {
+        let axis = Granularity::Axis(0);
+        let granularity =
+            [axis, Granularity::Blocks { axis: 1, size: 16 }, Granularity::Blocks { axis: 1, size: 64 }][i % 3];
+        let scales = (0..granularity.parameters(&Shape::new([n, k])?)?).map(|_| random.scale()).collect::<Vec<_>>();
+        let codes = TensorType::new(format, [n, k])?.quantized(Quantization::new(granularity, scales, [0]))?;
+        let codes = reference::run(&lowbit::ops::Quantize::new(codes)?.into(), &[&real])?.remove(0);
+        weights.push(Weights::from_tensor(&codes)?);
+    }
+    Ok(weights)
+}
+
+#[test]
+fn small_float_weights() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(33));
+    for (i, (m, n, k)) in [(1, 5, 96), (3, 70, 160), (19, 9, 70)].into_iter().enumerate() {
+        for (j, weights) in weights(&mut random, n, k)?.into_iter().enumerate().filter(|(j, _)| j % 3 == i) {
+            let name = format!("{m} rows by {weights}");
+            let real = Tensor::new([m, k], (0..m * k).map(|_| random.real()).collect::<Vec<_>>())?;
+            let halves = real.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
+            let lhs = if j.is_multiple_of(2) { real } else { Tensor::new([m, k], halves)? };
+            let codes = random.quantized([Format::Int8, Format::Uint8][j % 2], &[m, k]);
+            // Codes where they are held by int8 and every second time, else floats.
+            let (op, lhs) = match Linear::new(codes.tensor_type().clone(), weights.clone()).build() {
+                Ok(op) if j % 4 < 2 => (op, codes),
+                Ok(_) => (Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?, lhs),
+                Err(error) => {
+                    assert!(error.to_string().contains("int8 holds no"), "{name}: {error}");
+                    (Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?, lhs)
+                }
+            };
+            let (candidates, error) = check_op_within(&context, &name, &op.into(), &[&lhs]);
+            (count, worst) = (count + candidates, worst.max(error));
+            let rows: Vec<i32> = (0..n as i32).rev().chain([-1]).collect();
+            let rows = Tensor::new([n + 1], rows)?;
+            count += check_op(&context, &name, &Embedding::new([n + 1], weights)?.into(), &[&rows]);
+        }
+    }
+    println!("weights: {count} combinations, errors up to {worst:.3} of the bound, on {}", context.description());
+    Ok(())
+}
+
+/// The codes of weights stand for what the tensors they were made of do.
+#[test]
+fn weights_are_what_blocks_stand_for() -> Result<()> {
+    let mut random = Random::new(34);
+    let real = Tensor::new([7, 96], (0..7 * 96).map(|_| random.real()).collect::<Vec<_>>())?;
+    for format in formats()? {
+        let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
+        let back = reference::run(&BlockDequantize::new([7, 96], format)?.into(), &[&blocks[0], &blocks[1]])?;
+        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        assert_eq!(weights.dequantize()?.values::<f32>()?, back[0].values::<f32>()?, "{weights}");
+    }
+    Ok(())
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused() -> Result<()> {
+    let scale = Tensor::from_packed(TensorType::new(Format::Float8E8M0, [1, 1])?, &[127])?;
+    for (element, code) in [(Format::Float8E4M3Fn, 0x7f), (Format::Float8E5M2, 0x7c), (Format::Float8E5M2, 0xff)] {
+        let elements = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[code])?;
+        let format = BlockFormat::mx(element, BlockRounding::Floor)?;
+        let error = Weights::from_blocks(format, &elements, &scale).map(drop).expect_err("no number");
+        assert!(error.to_string().contains("weights are finite"), "{error}");
+        let nan = Tensor::from_packed(TensorType::new(Format::Float8E8M0, [1, 1])?, &[255])?;
+        let one = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[0x38])?;
+        assert!(Weights::from_blocks(format, &one, &nan).is_err());
+        let other = BlockFormat::mx(Format::Int8, BlockRounding::Floor)?;
+        assert!(Weights::from_blocks(other, &one, &scale).is_err());
+    }
+    Ok(())
+}

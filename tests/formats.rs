@@ -1,0 +1,213 @@
+//! Small floats on the GPU equal the reference, bit for bit: every float16 and every boundary to every format, every code to
+//! every other; and quantization to integers at every rounding boundary. That the reference is right is tested beside
+//! `numeric`'s source, by tables.
+
+mod common;
+
+use common::{Random, check_op, context};
+use half::f16;
+use lowbit::numeric::PowerRounding;
+use lowbit::ops::{Cast, Dequantize, Quantize};
+use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType};
+
+const SMALL: [Format; 7] = [
+    Format::Float4E2M1,
+    Format::Float6E2M3,
+    Format::Float6E3M2,
+    Format::Float8E4M3Fn,
+    Format::Float8E4M3Fnuz,
+    Format::Float8E5M2,
+    Format::Float8E5M2Fnuz,
+];
+
+/// All codes of a format, row by row.
+fn all_codes(format: Format, dimensions: &[usize]) -> Result<Tensor> {
+    let elements: usize = dimensions.iter().product();
+    let bytes: Vec<u8> = (0..elements * format.bits() / 8).map(|i| (i * 37) as u8).collect();
+    let mask = |byte: &u8| if matches!(format, Format::Float6E2M3 | Format::Float6E3M2) { byte & 63 } else { *byte };
+    Tensor::from_packed(TensorType::new(format, dimensions)?, &bytes.iter().map(mask).collect::<Vec<_>>())
+}
+
+/// float32 around every number of every format and every middle between two.
+fn boundaries() -> Vec<f32> {
+    let mut bits = Vec::new();
+    // Mantissas of up to four bits have middles of five.
+    for exponent in (100..146).chain([0, 1, 2, 253, 254, 255]) {
+        for mantissa in 0..32u32 {
+            for by in -1..=1i32 {
+                bits.push((exponent << 23 | mantissa << 18).wrapping_add_signed(by) & 0x7fff_ffff);
+            }
+        }
+    }
+    bits.into_iter().flat_map(|b| [f32::from_bits(b), -f32::from_bits(b)]).collect()
+}
+
+#[test]
+fn every_half_and_every_boundary_to_every_format() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let halves = Tensor::new([2048, 32], (0..=u16::MAX).map(f16::from_bits).collect::<Vec<_>>())?;
+    let reals = boundaries();
+    let reals = Tensor::new([reals.len()], reals)?;
+    let mut count = 0;
+    for x in [&halves, &reals] {
+        for to in SMALL {
+            let op = Cast::new(x.tensor_type().clone(), to)?;
+            for op in [op.clone(), op.non_saturating()] {
+                count += check_op(&context, &format!("{} to {to}", x.tensor_type()), &op.into(), &[x]);
+            }
+        }
+        for rounding in [PowerRounding::Up, PowerRounding::Down, PowerRounding::Nearest] {
+            let op = Cast::new(x.tensor_type().clone(), Format::Float8E8M0)?.rounding(rounding);
+            for op in [op.clone(), op.non_saturating()] {
+                count += check_op(&context, &format!("{} to a power", x.tensor_type()), &op.into(), &[x]);
+            }
+        }
+    }
+    println!("to small floats: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn every_code_to_other_formats() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut count = 0;
+    let all = [&SMALL[..], &[Format::Float8E8M0]].concat();
+    for &from in &all {
+        let x = all_codes(from, &[16, 32])?;
+        let integer = [Format::Int8, Format::Uint8, Format::Int4, Format::Uint2][from as usize % 4];
+        for to in [Format::Float32, Format::Float16, integer, SMALL[from as usize % 7]] {
+            let op = Cast::new(x.tensor_type().clone(), to)?;
+            count += check_op(&context, &format!("{from} to {to}"), &op.into(), &[&x]);
+        }
+    }
+    // Rows of any length, and integers as they are.
+    let mut random = Random::new(21);
+    for dimensions in [vec![], vec![0, 3], vec![5, 1], vec![3, 7], vec![2, 3, 33], vec![4, 129]] {
+        for small in [random.pick(&all), random.pick(&all)] {
+            let from = random.pick(&[Format::Int8, Format::Uint8, Format::Int4, Format::Uint2]);
+            let x = random.codes(from, &dimensions);
+            let op = Cast::new(x.tensor_type().clone(), small)?;
+            count += check_op(&context, &format!("{dimensions:?} {from} to {small}"), &op.into(), &[&x]);
+            let x = all_codes(small, &[&dimensions[..], &[2]].concat())?;
+            let op = Cast::new(x.tensor_type().clone(), Format::Float32)?;
+            count += check_op(&context, &format!("{dimensions:?} {small}"), &op.into(), &[&x]);
+        }
+    }
+    println!("from small floats: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn quantize_and_dequantize_small_floats() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(22));
+    let granularities = [
+        Granularity::Tensor,
+        Granularity::Axis(0),
+        Granularity::Axis(1),
+        Granularity::Axis(2),
+        Granularity::Blocks { axis: 1, size: 2 },
+        Granularity::Blocks { axis: 2, size: 16 },
+        Granularity::Blocks { axis: 2, size: 5 },
+    ];
+    for (i, granularity) in granularities.into_iter().enumerate() {
+        for format in [SMALL[i], random.pick(&SMALL)] {
+            let dimensions = [2, 3, [34, 32, 1][i % 3]];
+            let elements: usize = dimensions.iter().product();
+            let scales = granularity.parameters(&Shape::new(dimensions)?)?;
+            let scales: Vec<f32> = (0..scales).map(|_| f16::from_f32(random.scale()).to_f32()).collect();
+            let codes_type =
+                TensorType::new(format, dimensions)?.quantized(Quantization::new(granularity, scales, [0]))?;
+            let value = |random: &mut Random| match random.next() % 8 {
+                0 => f32::from_bits(random.next() as u32),
+                1 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0]),
+                _ => random.real() * 0.1,
+            };
+            let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<_>>())?;
+            let halves = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
+            let halves = Tensor::new(dimensions, halves)?;
+            let name = format!("{format} by {granularity:?}");
+            let op = Quantize::new(codes_type.clone())?;
+            count += check_op(&context, &name, &op.clone().into(), &[&x]);
+            let op = op.non_saturating();
+            let op = op.input_format(Format::Float16)?.precision(Format::Float16)?;
+            count += check_op(&context, &name, &op.into(), &[&halves]);
+            let codes =
+                all_codes(format, &dimensions)?.quantized(codes_type.quantization().expect("scales").clone())?;
+            let op = Dequantize::new(codes_type)?;
+            count += check_op(&context, &name, &op.clone().into(), &[&codes]);
+            count += check_op(&context, &name, &op.output_format(Format::Float16)?.into(), &[&codes]);
+        }
+    }
+    println!("quantized small floats: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// The float16 nearest to a number, ties to even: of the one that is found by cutting it off and the two beside it.
+fn nearest_half(number: f64) -> f64 {
+    let size = f16::from_f64(number.abs()).to_bits();
+    let beside = [size.saturating_sub(1), size, (size + 1).min(0x7c00)].map(|bits| {
+        let half = f16::from_bits(bits);
+        // Infinity stands where the next number would be.
+        (if half.is_finite() { half.to_f64() } else { 65_536.0 }, bits)
+    });
+    let distance = |(half, bits): &(f64, u16)| ((half - number.abs()).abs(), bits & 1);
+    let nearest = beside.into_iter().min_by(|a, b| distance(a).partial_cmp(&distance(b)).expect("no NaN"));
+    nearest.expect("three").0.copysign(number)
+}
+
+/// Quotients in float16 are the one correctly rounded float16 division of float16 operands: what f64 says.
+#[test]
+fn half_precision_is_one_division() -> Result<()> {
+    let mut random = Random::new(23);
+    for _ in 0..200 {
+        let scale = f16::from_bits((random.next() % 0x7bff) as u16 + 1);
+        let x: Vec<f16> = (0..512).map(|_| f16::from_bits(random.next() as u16)).filter(|x| x.is_finite()).collect();
+        let codes = TensorType::new(Format::Int16, [x.len()])?.quantized(Quantization::tensor(scale.to_f32(), 0))?;
+        let op = Quantize::new(codes)?.input_format(Format::Float16)?.precision(Format::Float16)?;
+        let x = Tensor::new([x.len()], x)?;
+        let got = lowbit::reference::run(&op.into(), &[&x])?.remove(0);
+        for (&x, &got) in x.values::<f16>()?.iter().zip(got.values::<i16>()?) {
+            let quotient = nearest_half(x.to_f64() / scale.to_f64());
+            let expected = quotient.round_ties_even().clamp(-32_768.0, 32_767.0);
+            assert_eq!(f64::from(got), expected, "{x} / {scale}");
+        }
+    }
+    Ok(())
+}
+
+/// Every float32 within two steps of each place where codes change, for 100 scales.
+#[test]
+fn quantization_is_exact_at_every_boundary() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(24);
+    let mut elements = 0;
+    for (format, low, high) in [(Format::Int8, -128, 127), (Format::Int4, -8, 7)] {
+        let scales: Vec<f32> = (0..100)
+            .map(|i| match i {
+                // Any exponent, subnormal ones too; every other mantissa is random.
+                0..10 => f32::from_bits(random.next() as u32 % 0x7f00_0000 + 1),
+                10..20 => (random.integer(-20, 20) as f32).exp2(),
+                _ => random.scale(),
+            })
+            .collect();
+        let zero_points: Vec<i32> = (0..100).map(|_| random.zero_point(format)).collect();
+        let mut x = Vec::new();
+        for &scale in &scales {
+            // With any zero point: the boundaries of codes on both sides of 0.
+            for step in 2 * low - 1..=2 * high {
+                let boundary = (f64::from(step) + 0.5) * f64::from(scale);
+                let nearest = (boundary as f32).clamp(f32::MIN, f32::MAX);
+                x.extend((-2..=2).map(|by| f32::from_bits(nearest.to_bits().wrapping_add_signed(by))));
+            }
+        }
+        let columns = x.len() / 100;
+        elements += x.len();
+        let x = Tensor::new([100, columns], x)?;
+        let codes = TensorType::new(format, [100, columns])?;
+        let codes = codes.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))?;
+        check_op(&context, &format!("boundaries of {format}"), &Quantize::new(codes)?.into(), &[&x]);
+    }
+    println!("{elements} numbers near boundaries on {}", context.description());
+    Ok(())
+}

@@ -1,0 +1,432 @@
+//! What vision networks need between convolutions, GPU equal to reference bit for bit: pools of any window, images at other
+//! sizes, and elements that only move. Other ops are in `equivalence.rs`, whole networks in `vision.rs`.
+
+mod common;
+
+use common::{Random, check_op, context, first_difference};
+use half::f16;
+use lowbit::numeric::{E2M1, E5M2};
+use lowbit::ops::{
+    Coordinates, Nearest, Op, Pad, PadMode, Padding, Pool, Requantization, Reshape, Resize, Slice, Transpose,
+};
+use lowbit::{Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, Tuner, reference};
+
+const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const FORMATS: [Format; 13] = [
+    Format::Int2,
+    Format::Uint2,
+    Format::Int4,
+    Format::Uint4,
+    Format::Int8,
+    Format::Uint8,
+    Format::Int16,
+    Format::Uint16,
+    Format::Int32,
+    Format::Float4E2M1,
+    Format::Float8E5M2,
+    Format::Float16,
+    Format::Float32,
+];
+
+/// Random bits of any format, NaNs of every kind among the floats.
+fn any(random: &mut Random, format: Format, dimensions: &[usize]) -> Tensor {
+    let count = dimensions.iter().product();
+    let mut bits = || random.next() as u32;
+    match format {
+        Format::Float16 => {
+            Tensor::new(dimensions, (0..count).map(|_| f16::from_bits(bits() as u16)).collect::<Vec<_>>())
+        }
+        Format::Float4E2M1 => {
+            Tensor::new(dimensions, (0..count).map(|_| E2M1::from_bits(bits() as u8)).collect::<Vec<_>>())
+        }
+        Format::Float8E5M2 => {
+            Tensor::new(dimensions, (0..count).map(|_| E5M2::from_bits(bits() as u8)).collect::<Vec<_>>())
+        }
+        Format::Float32 => Tensor::new(dimensions, (0..count).map(|_| f32::from_bits(bits())).collect::<Vec<_>>()),
+        _ => Ok(random.codes(format, dimensions)),
+    }
+    .expect("the count fits")
+}
+
+fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, input: &Tensor) {
+    *count += check_op(context, name, &op.into(), &[input]);
+}
+
+#[test]
+fn pools_of_every_window() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(31));
+    for case in 0..30 {
+        let rank = random.pick(&[1usize, 2, 2, 3]);
+        let mut pick = |low: i64, high: i64| (0..rank).map(|_| random.integer(low, high) as usize).collect::<Vec<_>>();
+        let (kernel, stride, dilation) = (pick(1, 4), pick(1, 3), pick(1, 3));
+        // Padding may be wider than a window, so that some see nothing of the image.
+        let (begin, end) = (pick(0, 5), pick(0, 4));
+        let spatial: Vec<usize> =
+            pick(0, 6).iter().zip(&kernel).zip(&dilation).map(|((s, k), d)| s + (k - 1) * d + 1).collect();
+        let channels = random.pick(&[1usize, 3, 4, 5, 16, 19]);
+        let format = random.pick(&CODES);
+        let image = random.quantized(format, &[&[2], &spatial[..], &[channels]].concat());
+        let padding = match random.next() % 4 {
+            0 => Padding::None,
+            1 => Padding::SameUpper,
+            _ => Padding::Explicit { begin, end },
+        };
+        let rounding = random.pick(&[Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble]);
+        let output = random.pick(&CODES);
+        let output = Requantization::new(output, random.scale(), random.zero_point(output))?.rounding(rounding);
+        let name = format!("{}, {kernel:?}, {stride:?}, {dilation:?}, {padding:?}", image.tensor_type());
+        let shared = |pool: lowbit::ops::PoolBuilder| {
+            let pool = pool.stride(stride.clone()).dilation(dilation.clone()).padding(padding.clone());
+            if case % 3 == 0 { pool.round_up() } else { pool }
+        };
+        let image_type = || image.tensor_type().clone();
+        let max = shared(Pool::max(image_type(), kernel.clone()));
+        run(&context, &mut count, &format!("max {name}"), max.build()?, &image);
+        let average = shared(Pool::average(image_type(), kernel.clone()));
+        run(&context, &mut count, &format!("average {name}"), average.clone().output(output).build()?, &image);
+        run(&context, &mut count, &format!("average of all {name}"), average.count_padding().build()?, &image);
+    }
+    println!("pools: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// More taps than lavapipe lets one invocation visit, and windows that are divided in other ways.
+#[test]
+fn pools_of_many_taps() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(32));
+    for dimensions in [&[1, 70_003, 5][..], &[1, 300, 257, 3], &[2, 32, 33, 6], &[1, 9, 10, 11, 17]] {
+        let format = random.pick(&CODES);
+        let image = random.quantized(format, dimensions);
+        if image.tensor_type().device_bytes() > context.limits().binding_bytes {
+            continue;
+        }
+        let image_type = || image.tensor_type().clone();
+        run(&context, &mut count, "global average", Pool::global_average(image_type()).build()?, &image);
+        run(&context, &mut count, "global max", Pool::global_max(image_type()).build()?, &image);
+    }
+    for format in CODES {
+        let line = random.quantized(format, &[2, 900, 7]);
+        let padding = Padding::Explicit { begin: vec![250], end: vec![90] };
+        let pool = || Pool::average(line.tensor_type().clone(), [600]).stride([37]).padding(padding.clone());
+        run(&context, &mut count, "average of 600", pool().build()?, &line);
+        run(&context, &mut count, "average of 600, padded", pool().count_padding().round_up().build()?, &line);
+        let image = random.quantized(format, &[1, 40, 31, 4]);
+        let pool = Pool::max(image.tensor_type().clone(), [33, 17]).dilation([1, 2]).padding(Padding::SameLower);
+        run(&context, &mut count, "max of 33 x 17", pool.build()?, &image);
+    }
+    println!("pools of many taps: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn transpose() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(33));
+    let cases: [(&[usize], &[usize]); 12] = [
+        (&[], &[]),
+        (&[7], &[0]),
+        (&[3, 5], &[1, 0]),
+        (&[2, 0, 3], &[2, 0, 1]),
+        (&[2, 5, 3, 19], &[0, 3, 1, 2]),
+        (&[2, 19, 5, 3], &[0, 2, 3, 1]),
+        (&[3, 4, 35], &[1, 0, 2]),
+        (&[2, 3, 4, 5], &[3, 2, 1, 0]),
+        (&[2, 3, 1, 2, 17], &[2, 1, 0, 3, 4]),
+        (&[2, 3, 2, 3, 2, 5], &[4, 0, 5, 2, 1, 3]),
+        (&[1, 2, 3, 1, 2, 2, 3, 2], &[7, 5, 3, 1, 6, 4, 2, 0]),
+        (&[1, 5, 2], &[0, 1, 2]),
+    ];
+    for (i, (dimensions, order)) in cases.into_iter().enumerate() {
+        for j in 0..3 {
+            let x = any(&mut random, FORMATS[(i + 3 * j) % FORMATS.len()], dimensions);
+            let op = Transpose::new(x.tensor_type().clone(), order)?;
+            run(&context, &mut count, &format!("{} by {order:?}", x.tensor_type()), op.clone(), &x);
+            let made = reference::run(&op.into(), &[&x])?.remove(0);
+            assert_eq!(first_difference(&made, &x.permuted(order)?), None, "the host's own");
+        }
+    }
+    println!("transpose: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn slice_and_pad() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(34));
+    for case in 0..22 {
+        let format = FORMATS[case % FORMATS.len()];
+        let rank = random.pick(&[1usize, 2, 3, 4]);
+        let dimensions: Vec<usize> = (0..rank).map(|_| random.pick(&[2, 3, 5, 8, 21])).collect();
+        let x = any(&mut random, format, &dimensions);
+        let x = match format.range() {
+            Some(_) if format != Format::Int32 => {
+                x.quantized(Quantization::tensor(random.scale(), random.zero_point(format)))?
+            }
+            _ => x,
+        };
+        let x_type = || x.tensor_type().clone();
+        // Every third slice keeps whole rows, from a whole vec4 or not.
+        let (mut begin, mut sizes, mut steps) = (vec![], vec![], vec![]);
+        for (axis, &extent) in dimensions.iter().enumerate() {
+            let size = random.integer(0, extent as i64) as usize;
+            let most = if size > 1 { (extent - 1) / (size - 1) } else { 1 } as i64;
+            let step = random.integer(1, most);
+            let reach = step as usize * size.saturating_sub(1);
+            let first = random.integer(0, (extent - 1 - reach.min(extent - 1)) as i64) as usize;
+            let whole = case % 3 == 0 && axis + 1 == rank;
+            let backwards = !whole && random.next().is_multiple_of(3) && size > 0;
+            begin.push(if whole { 0 } else { first + if backwards { reach } else { 0 } });
+            sizes.push(if whole { extent } else { size });
+            steps.push(if whole {
+                1
+            } else if backwards {
+                -step as isize
+            } else {
+                step as isize
+            });
+        }
+        let name = format!("{} from {begin:?}, {sizes:?}, by {steps:?}", x.tensor_type());
+        run(&context, &mut count, &name, Slice::strided(x_type(), begin, sizes, steps)?, &x);
+        let axis = random.next() as usize % rank;
+        let chosen: Vec<usize> = (0..random.integer(0, 9)).map(|_| random.next() as usize % dimensions[axis]).collect();
+        run(&context, &mut count, &format!("{chosen:?} of {axis}"), Slice::take(x_type(), axis, chosen.clone())?, &x);
+
+        let (low, high) = format.range().unwrap_or((0, 0));
+        let code = random.integer(low.into(), high.into()) as i32;
+        let code = if format.range().is_some() { PadMode::Code(code) } else { PadMode::Zero };
+        for mode in [[PadMode::Zero, PadMode::Reflect], [code, PadMode::Edge]][case / 2 % 2] {
+            let amount = |random: &mut Random, extent: usize| random.integer(0, extent as i64 - 1) as usize;
+            let mut begin: Vec<usize> = dimensions.iter().map(|&extent| amount(&mut random, extent)).collect();
+            let mut end: Vec<usize> = dimensions.iter().map(|&extent| amount(&mut random, extent)).collect();
+            if case % 2 == 0 {
+                (begin[rank - 1], end[rank - 1]) = (0, 0);
+            }
+            let name = format!("{} and {begin:?}, {end:?} of {mode:?}", x.tensor_type());
+            let pad = Pad::new(x_type(), begin.clone(), end, mode)?;
+            run(&context, &mut count, &name, pad.clone(), &x);
+            // What was added can be taken away.
+            let padded = reference::run(&pad.into(), &[&x])?.remove(0);
+            let back = Slice::new(padded.tensor_type().clone(), begin, dimensions.clone())?;
+            assert_eq!(first_difference(&reference::run(&back.into(), &[&padded])?[0], &x), None, "{name}");
+        }
+    }
+    // Nothing, padded.
+    let nothing = random.quantized(Format::Uint8, &[2, 0, 3]);
+    let pad = Pad::new(nothing.tensor_type().clone(), [0, 1, 2], [0, 1, 0], PadMode::Zero)?;
+    run(&context, &mut count, "nothing", pad, &nothing);
+    println!("slice and pad: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn scales_follow_their_axis() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(35));
+    let scales = Quantization::new(Granularity::Axis(1), [0.5, 0.25, 0.125], [1, 2, 3]);
+    let x = random.codes(Format::Int8, &[4, 3, 18]).quantized(scales)?;
+    let x_type = || x.tensor_type().clone();
+    let expect = |op: Op, axis: usize, scales: &[f32], zero_points: &[i32]| {
+        let made = op.outputs()[0].quantization().cloned();
+        assert_eq!(made, Some(Quantization::new(Granularity::Axis(axis), scales, zero_points)), "{}", op.name());
+        op
+    };
+    let op = expect(Transpose::new(x_type(), [2, 0, 1])?.into(), 2, &[0.5, 0.25, 0.125], &[1, 2, 3]);
+    run(&context, &mut count, "transpose", op, &x);
+    let op = expect(Slice::take(x_type(), 1, [2, 0])?.into(), 1, &[0.125, 0.5], &[3, 1]);
+    run(&context, &mut count, "slice", op, &x);
+    let op = Pad::new(x_type(), [1, 0, 0], [0, 0, 2], PadMode::Code(7))?;
+    run(&context, &mut count, "pad", expect(op.into(), 1, &[0.5, 0.25, 0.125], &[1, 2, 3]), &x);
+    let message = |error: Result<Pad>| error.expect_err("there is no answer").to_string();
+    assert!(message(Pad::new(x_type(), [0, 1, 0], [0; 3], PadMode::Edge)).contains("says nothing of what is added"));
+    assert!(message(Pad::new(x_type(), [1, 0, 0], [0; 3], PadMode::Zero)).contains("several zero points"));
+    println!("scales: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn reshape() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(36));
+    let cases: [(&[usize], &[usize]); 7] = [
+        (&[2, 3, 20], &[2, 60]),
+        (&[12, 35], &[4, 3, 5, 7]),
+        (&[1, 7], &[7, 1]),
+        (&[30], &[5, 6]),
+        (&[], &[1, 1]),
+        (&[0, 3], &[5, 0]),
+        (&[2, 2, 48], &[2, 6, 16]),
+    ];
+    for (dimensions, to) in cases {
+        for format in FORMATS {
+            let x = any(&mut random, format, dimensions);
+            let op = Reshape::new(x.tensor_type().clone(), to)?;
+            run(&context, &mut count, &format!("{} to {to:?}", x.tensor_type()), op, &x);
+        }
+    }
+    println!("reshape: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// The channels of ShuffleNet in three steps and in one.
+#[test]
+fn channel_shuffle() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(37);
+    let image = random.quantized(Format::Uint8, &[1, 5, 4, 24]);
+    let mut graph = Graph::new();
+    let x = graph.input(image.tensor_type().clone());
+    let apart = graph.add(Reshape::new(image.tensor_type().clone(), [1, 5, 4, 3, 8])?, &[x])?;
+    let turned = Transpose::new(graph.tensor_type(apart)?.clone(), [0, 1, 2, 4, 3])?;
+    let turned = graph.add(turned, &[apart])?;
+    let shuffled = graph.add(Reshape::new(graph.tensor_type(turned)?.clone(), [1, 5, 4, 24])?, &[turned])?;
+    graph.output(shuffled);
+    let channels: Vec<usize> = (0..24).map(|channel| channel % 3 * 8 + channel / 3).collect();
+    let at_once = graph.add(Slice::take(image.tensor_type().clone(), 3, channels)?, &[x])?;
+    graph.output(at_once);
+    let made = context.plan(&graph, Tuner::FirstGuess)?.run(&[&image])?;
+    assert_eq!(made[0], made[1]);
+    assert_eq!(made, graph.run_reference(&[&image])?);
+    assert_eq!(made[0].values::<u8>()?[1], image.values::<u8>()?[8]);
+    Ok(())
+}
+
+#[test]
+fn resize() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(38));
+    let coordinates =
+        [Coordinates::Asymmetric, Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::AlignCorners];
+    let roundings = [Nearest::PreferFloor, Nearest::PreferCeil, Nearest::Floor, Nearest::Ceil];
+    let cases: [(&[usize], &[usize]); 10] = [
+        (&[2, 7, 5], &[13]),
+        (&[1, 9, 3], &[4]),
+        (&[1, 4, 6, 3], &[8, 12]),
+        (&[2, 7, 5, 17], &[3, 11]),
+        (&[1, 1, 1, 4], &[5, 3]),
+        (&[1, 6, 5, 2], &[1, 1]),
+        (&[1, 5, 5, 16], &[5, 5]),
+        (&[1, 0, 3, 2], &[0, 6]),
+        (&[2, 3, 4, 5, 6], &[5, 2, 9]),
+        (&[1, 2, 300, 1], &[1, 1000]),
+    ];
+    for (i, (dimensions, sizes)) in cases.into_iter().enumerate() {
+        for j in 0..2 {
+            let coordinates = coordinates[(i + 2 * j) % 4];
+            let image = random.quantized(CODES[(i / 2 + j) % 2], dimensions);
+            let op = Resize::linear(image.tensor_type().clone(), sizes).coordinates(coordinates).build()?;
+            let name = format!("linear {} to {sizes:?}, {coordinates:?}", image.tensor_type());
+            run(&context, &mut count, &name, op, &image);
+            for k in 0..2 {
+                let (format, rounding) = (FORMATS[(4 * i + j + 5 * k) % FORMATS.len()], roundings[(i + j + k) % 4]);
+                let image = any(&mut random, format, dimensions);
+                let op =
+                    Resize::nearest(image.tensor_type().clone(), sizes).coordinates(coordinates).rounding(rounding);
+                let name = format!("nearest {} to {sizes:?}, {coordinates:?}, {rounding:?}", image.tensor_type());
+                run(&context, &mut count, &name, op.build()?, &image);
+            }
+        }
+    }
+    println!("resize: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Linear codes lie as near to the real interpolation as the op says.
+#[test]
+fn linear_resize_is_near_the_real_one() -> Result<()> {
+    let mut random = Random::new(39);
+    for (from, to) in [(7usize, 13usize), (13, 7), (5, 64), (2, 333), (3, 4096)] {
+        let image = random.codes(Format::Uint8, &[1, from, 6, 1]);
+        let op = Resize::linear(image.tensor_type().clone(), [to, 11]).build()?;
+        let got = reference::run(&op.into(), &[&image])?.remove(0);
+        let place = |i: usize, from: usize, to: usize| {
+            ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64)
+        };
+        let codes = image.values::<u8>()?;
+        for (i, &got) in got.values::<u8>()?.iter().enumerate() {
+            let (y, x) = (place(i / 11, from, to), place(i % 11, 6, 11));
+            let at = |y: f64, x: f64| f64::from(codes[(y as usize).min(from - 1) * 6 + (x as usize).min(5)]);
+            let row = |y: f64| at(y, x) * (1.0 - x.fract()) + at(y, x + 1.0) * x.fract();
+            let real = row(y) * (1.0 - y.fract()) + row(y + 1.0) * y.fract();
+            // A half of rounding, and weights within 2^-12 along either axis for codes up to 255 apart.
+            let bound = 0.5 + 2.0 * 255.0 / 4096.0;
+            assert!((f64::from(got) - real).abs() <= bound, "{from} to {to}, {i}: {got} for {real}");
+        }
+    }
+    Ok(())
+}
+
+/// A chain of such ops over a batch whose size is found at run time.
+#[test]
+fn any_batch() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(40);
+    let image = random.quantized(Format::Int8, &[4, 6, 5, 10]);
+    let mut graph = Graph::new();
+    let mut x = graph.dynamic_input(image.tensor_type().clone())?;
+    let mut step = |graph: &mut Graph, op: Op| -> Result<()> {
+        x = graph.add(op, &[x])?;
+        Ok(())
+    };
+    let image_type = || image.tensor_type().clone();
+    step(&mut graph, Pad::new(image_type(), [0, 1, 2, 3], [0, 1, 0, 4], PadMode::Reflect)?.into())?;
+    let padded = graph.ops().last().expect("just added").outputs().remove(0);
+    step(&mut graph, Resize::linear(padded.clone(), [5, 9]).build()?.into())?;
+    let resized = graph.ops().last().expect("just added").outputs().remove(0);
+    step(&mut graph, Transpose::new(resized.clone(), [0, 3, 1, 2])?.into())?;
+    let planes = graph.ops().last().expect("just added").outputs().remove(0);
+    step(&mut graph, Slice::new(planes.clone(), [0, 1, 1, 2], [4, 15, 3, 7])?.into())?;
+    let part = graph.ops().last().expect("just added").outputs().remove(0);
+    step(&mut graph, Reshape::new(part, [4, 315])?.into())?;
+    graph.output(x);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for batch in [4, 1, 3] {
+        let codes = image.values::<i8>()?[..batch * 300].to_vec();
+        let quantization = image.tensor_type().quantization().cloned().expect("it has a scale");
+        let images = Tensor::new([batch, 6, 5, 10], codes)?.quantized(quantization)?;
+        assert_eq!(plan.run(&[&images])?, graph.run_reference(&[&images])?, "a batch of {batch}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_requests_say_what_is_wrong() -> Result<()> {
+    let mut random = Random::new(41);
+    let x = random.codes(Format::Uint8, &[2, 3, 4]).tensor_type().clone();
+    let scalars = random.codes(Format::Uint8, &[]).tensor_type().clone();
+    let reals = lowbit::TensorType::new(Format::Float32, [1, 3, 4])?;
+    let parameters = lowbit::TensorType::new(Format::Parameters, [3])?;
+    let table: Vec<(&str, Result<Op>)> = vec![
+        ("[0, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1]).map(Op::from)),
+        ("[0, 1, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1, 1]).map(Op::from)),
+        ("pairs of a scale and a zero point", Transpose::new(parameters, [0]).map(Op::from)),
+        ("2 begins, 3 sizes and 3 steps", Slice::new(x.clone(), [0, 0], [1, 1, 1]).map(Op::from)),
+        ("3 indices of axis 1 from 1 on, 1 apart, leave", Slice::new(x.clone(), [0, 1, 0], [1, 3, 1]).map(Op::from)),
+        (
+            "2 indices of axis 2 from 0 on, -1 apart, leave",
+            Slice::strided(x.clone(), [0; 3], [1, 1, 2], [1, 1, -1]).map(Op::from),
+        ),
+        (
+            "2 indices of axis 2 from 3 on, 9223372036854775807 apart, leave",
+            Slice::strided(x.clone(), [0, 0, 3], [1, 1, 2], [1, 1, isize::MAX]).map(Op::from),
+        ),
+        ("axis 3 of uint8[2, 3, 4]", Slice::take(x.clone(), 3, [0]).map(Op::from)),
+        ("axis 0 of uint8[]", Slice::take(scalars, 0, [0]).map(Op::from)),
+        ("index 3 of axis 1", Slice::take(x.clone(), 1, [0, 3]).map(Op::from)),
+        ("padding has 2 and 3 values", Pad::new(x.clone(), [0; 2], [0; 3], PadMode::Zero).map(Op::from)),
+        ("which takes 4 elements", Pad::new(x.clone(), [0, 3, 0], [0; 3], PadMode::Reflect).map(Op::from)),
+        ("padded with code 256", Pad::new(x.clone(), [1; 3], [0; 3], PadMode::Code(256)).map(Op::from)),
+        ("no range: use PadMode::Zero", Pad::new(reals.clone(), [1; 3], [0; 3], PadMode::Code(0)).map(Op::from)),
+        ("elements: split the tensor", Pad::new(x.clone(), [usize::MAX, 0, 0], [0; 3], PadMode::Zero).map(Op::from)),
+        ("the number of elements differs", Reshape::new(x.clone(), [5, 5]).map(Op::from)),
+        ("2 sizes were given", Resize::nearest(x.clone(), [1, 2]).build().map(Op::from)),
+        ("linear interpolation takes int8 or uint8", Resize::linear(reals, [5]).build().map(Op::from)),
+        ("elements: split the tensor", Resize::nearest(x.clone(), [usize::MAX]).build().map(Op::from)),
+    ];
+    for (expected, request) in table {
+        let message = request.map(|op| op.name()).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    }
+    Ok(())
+}

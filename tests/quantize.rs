@@ -1,0 +1,402 @@
+//! Float models and what post-training quantization makes of them: the digits network against published figures, integer graphs
+//! on every device, files, and what is refused. Single ops are in `equivalence.rs`.
+
+mod common;
+#[path = "common/digits.rs"]
+mod digits;
+
+use common::{Random, context, first_difference};
+use digits::{Digits, float_logits, model};
+use lowbit::evaluate::{Dataset, Device, Metrics, Options, Perturbation, Report, Runner, accuracy, evaluate};
+use lowbit::model::{Architecture, Model};
+use lowbit::ptq::{
+    Activations, Clipping, Method, Observer, QuantizedModel, Recipe, WeightGranularity, WeightScheme, equalize, front,
+    greedy, sensitivity, smooth, within_bytes,
+};
+use lowbit::{Result, Tensor};
+
+/// A model that has everything: padding on one side, stride, dilation, groups, ReLU6, an image that is flattened.
+const AWKWARD: &str = r#"{ "name": "awkward", "input": { "shape": [3, 7, 6] }, "layers": [
+    { "name": "a", "op": "conv2d", "in": 3, "out": 6, "kernel": [3, 2], "pads": [1, 0, 2, 1], "activation": "relu" },
+    { "name": "b", "op": "conv2d", "in": 6, "out": 4, "kernel": [2, 2], "stride": [2, 1], "dilation": [1, 2], "groups": 2,
+      "activation": "relu6" },
+    { "name": "c", "op": "linear", "in": 64, "out": 5, "activation": "relu" },
+    { "name": "d", "op": "linear", "in": 5, "out": 7, "bias": false } ] }"#;
+
+fn random_model(json: &str, seed: u64) -> Result<Model> {
+    let architecture: Architecture = serde_json::from_str(json).expect("sound JSON");
+    let mut random = Random::new(seed);
+    let mut model = Model::zeroed(architecture)?;
+    for layer in model.clone().layers().iter().filter(|layer| layer.is_weighted()) {
+        let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| 0.4 * random.real()).collect() };
+        let (weights, bias) = (values(layer.weights().len()), values(layer.bias().len()));
+        let bias = if layer.has_bias() { bias } else { vec![0.0; bias.len()] };
+        model = model.with_parameters(layer.name(), weights, bias)?;
+    }
+    Ok(model)
+}
+
+fn random_input(model: &Model, rows: usize, seed: u64) -> Tensor {
+    let mut random = Random::new(seed);
+    let count = rows * model.input().elements();
+    Tensor::new(model.input_shape(rows), (0..count).map(|_| random.real()).collect::<Vec<f32>>()).expect("they fit")
+}
+
+/// Weights that all start from are (out, in, height, width); this is what PyTorch's conv2d and linear mean by them.
+#[test]
+fn a_model_computes_what_its_file_means() -> Result<()> {
+    let model = random_model(AWKWARD, 1)?;
+    let input = random_input(&model, 2, 2);
+    let x = input.values::<f32>()?;
+    let (got, file) = (model.run(&input)?, model.to_safetensors()?);
+    let reread = Model::new(model.architecture().clone(), &file)?;
+    assert_eq!(reread, model, "written and read");
+    let file = safetensors::SafeTensors::deserialize(&file).expect("just made");
+    let read = |name: &str| -> Vec<f64> {
+        let data = file.tensor(name).expect("there").data().to_vec();
+        data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+    };
+    for image in 0..2 {
+        // Channels first, in f64.
+        let mut a = vec![0.0; 6 * 8 * 6];
+        let (w, bias) = (read("a.weight"), read("a.bias"));
+        for (i, out) in a.iter_mut().enumerate() {
+            let (o, y, z) = (i / 48, i / 6 % 8, i % 6);
+            *out = bias[o];
+            for (c, dy, dz) in (0..18).map(|j| (j / 6, j / 2 % 3, j % 2)) {
+                let (y, z) = (y + dy, z + dz); // one row of padding above, none on the left
+                if (1..8).contains(&y) && z < 6 {
+                    let pixel = f64::from(x[((image * 7 + y - 1) * 6 + z) * 3 + c]);
+                    *out += pixel * w[((o * 3 + c) * 3 + dy) * 2 + dz];
+                }
+            }
+            *out = out.max(0.0);
+        }
+        let mut b = vec![0.0; 4 * 4 * 4];
+        let (w, bias) = (read("b.weight"), read("b.bias"));
+        for (i, out) in b.iter_mut().enumerate() {
+            let (o, y, z) = (i / 16, i / 4 % 4, i % 4);
+            *out = bias[o];
+            for (c, dy, dz) in (0..12).map(|j| (j / 4, j / 2 % 2, j % 2)) {
+                let channel = o / 2 * 3 + c;
+                *out += a[(channel * 8 + 2 * y + dy) * 6 + z + 2 * dz] * w[((o * 3 + c) * 2 + dy) * 2 + dz];
+            }
+            *out = out.clamp(0.0, 6.0);
+        }
+        let linear = |x: &[f64], w: &[f64], bias: Option<&[f64]>, n: usize| -> Vec<f64> {
+            let row = |o: usize| x.iter().zip(&w[o * x.len()..]).map(|(x, w)| x * w).sum::<f64>();
+            (0..n).map(|o| row(o) + bias.map_or(0.0, |b| b[o])).collect()
+        };
+        let c: Vec<f64> = linear(&b, &read("c.weight"), Some(&read("c.bias")), 5).iter().map(|v| v.max(0.0)).collect();
+        let d = linear(&c, &read("d.weight"), None, 7);
+        for (o, expected) in d.iter().enumerate() {
+            let got = f64::from(got.values::<f32>()?[image * 7 + o]);
+            // Sums of at most 64 products of numbers below about 10, in f32.
+            assert!((got - expected).abs() < 1e-4, "output {o} of image {image}: {got}, expected {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_float_digits_are_those_of_another_program() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let all: Vec<usize> = (0..1797).collect();
+    let (images, labels) = digits.take(&all);
+    let logits = model.run(&images)?;
+    let metrics = Metrics::new(&float_logits(), logits.values()?, 10)?;
+    assert!(metrics.sqnr_db > 120.0, "{metrics:?}");
+    let test: Vec<f32> =
+        digits.test.iter().flat_map(|&i| logits.values::<f32>().unwrap()[i * 10..][..10].to_vec()).collect();
+    let labels: Vec<usize> = digits.test.iter().map(|&i| labels[i]).collect();
+    assert_eq!(accuracy(&test, &labels, 10)?.share, 356.0 / 360.0);
+    Ok(())
+}
+
+/// The graph of floats, on the reference and on the GPU, against the CPU.
+#[test]
+fn float_graphs_are_near_the_model() -> Result<()> {
+    let context = context();
+    for (model, input) in [
+        (random_model(AWKWARD, 10)?, random_input(&random_model(AWKWARD, 10)?, 3, 11)),
+        (model(), Digits::load().take(&[0, 1, 2, 3, 4]).0),
+    ] {
+        let expected = model.run(&input)?;
+        // A larger extent than the input's.
+        let graph = model.graph(input.shape()[0] + 2)?;
+        let mut got = vec![graph.run_reference(&[&input])?.remove(0)];
+        if let Some(context) = &context {
+            got.push(Runner::new(Device::Gpu(context), graph)?.run(&[&input])?.remove(0));
+        }
+        for got in got {
+            assert_eq!(got.shape(), expected.shape());
+            let metrics = Metrics::new(expected.values()?, got.values()?, expected.shape()[1])?;
+            // Each of at most 6 layers is off by about 2⁻²³ · √k, k ≤ 288: −117 dB, and six of them −109.
+            assert!(metrics.sqnr_db > 105.0, "{metrics:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Scales in groups: linear layers multiply by them, convolutions don't.
+#[test]
+fn linear_layers_take_scales_in_groups() -> Result<()> {
+    let model = random_model(AWKWARD, 12)?;
+    let (calibration, input) = (random_input(&model, 30, 13), random_input(&model, 3, 14));
+    let mut recipe = Recipe::best(4);
+    recipe.layers.insert("d".into(), WeightScheme { granularity: WeightGranularity::Group(2), ..recipe.weights });
+    let quantized = recipe.quantize(&model, &calibration)?;
+    assert_eq!(quantized.weights()[3].as_ref().map(|w| w.scales().len()), Some(7 * 3));
+    assert_eq!(QuantizedModel::from_safetensors(&quantized.to_safetensors()?)?, quantized);
+    let graph = quantized.graph(3)?;
+    let expected = graph.run_reference(&[&input])?.remove(0);
+    let simulated = quantized.simulate(&input)?;
+    assert!(Metrics::new(expected.values()?, simulated.values()?, 7)?.sqnr_db > 30.0);
+    if let Some(context) = context() {
+        let got = Runner::new(Device::Gpu(&context), graph)?.run(&[&input])?.remove(0);
+        // The same codes, and five products in f32.
+        assert!(Metrics::new(expected.values()?, got.values()?, 7)?.sqnr_db > 110.0);
+    }
+    recipe.weights.granularity = WeightGranularity::Group(8);
+    let error = recipe.quantize(&model, &calibration)?.graph(3).unwrap_err().to_string();
+    assert!(error.contains("only linear layers have such scales"), "{error}");
+    Ok(())
+}
+
+fn check_graph(name: &str, quantized: &QuantizedModel, input: &Tensor) -> Result<()> {
+    let graph = quantized.graph(input.shape()[0])?;
+    let expected = graph.run_reference(&[input])?;
+    let simulated = quantized.simulate(input)?;
+    let metrics = Metrics::new(expected[0].values()?, simulated.values()?, simulated.shape()[1])?;
+    // Sums near the middle between two codes fall to either: a step of 8 bits here and there.
+    assert!(metrics.sqnr_db > 30.0, "{name}: the simulation is off: {metrics:?}");
+    let read = QuantizedModel::from_safetensors(&quantized.to_safetensors()?)?;
+    assert_eq!(&read, quantized, "{name}: written and read");
+    if let Some(context) = context() {
+        let got = Runner::new(Device::Gpu(&context), graph)?.run(&[input])?;
+        if let Some(difference) = first_difference(&got[0], &expected[0]) {
+            panic!("{name}: {difference} on {}", context.description());
+        }
+    }
+    Ok(())
+}
+
+/// Every choice that makes an integer graph, on a model that has everything.
+#[test]
+fn integer_graphs_are_the_same_everywhere() -> Result<()> {
+    let model = random_model(AWKWARD, 3)?;
+    let (calibration, input) = (random_input(&model, 40, 4), random_input(&model, 3, 5));
+    let mut recipes = vec![("8 bits", Recipe::new(8)), ("4 bits", Recipe::best(4)), ("2 bits", Recipe::best(2))];
+    let mut small = Recipe::best(3);
+    small.activations = Activations::Static { bits: 4, observer: Observer::Percentile(99.9), outputs: true };
+    recipes.push(("3 bits, 4-bit activations, codes out", small));
+    let mut tensor = Recipe::new(6);
+    tensor.weights.granularity = WeightGranularity::Tensor;
+    tensor.weights.symmetric = false;
+    tensor.weights.clipping = Clipping::Mse;
+    tensor.equalize = true;
+    tensor.activations = Activations::Static { bits: 8, observer: Observer::Mse, outputs: false };
+    recipes.push(("6 bits per tensor", tensor));
+    let mut dynamic = Recipe::new(8);
+    dynamic.activations = Activations::Dynamic;
+    dynamic.smooth = Some(0.5);
+    recipes.push(("dynamic", dynamic));
+    for (name, recipe) in recipes {
+        check_graph(name, &recipe.quantize(&model, &calibration)?, &input)?;
+    }
+    Ok(())
+}
+
+/// Rescaling changes the model no more than f32 rounds.
+#[test]
+fn rescaled_models_compute_the_same() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let (images, _) = digits.take(&digits.train[..32]);
+    let expected = model.run(&images)?;
+    let mut recipe = Recipe::new(4);
+    recipe.awq = true;
+    for (name, rescaled) in [
+        ("cle", equalize(&model)?),
+        ("smooth", smooth(&model, &images, 0.5)?),
+        ("awq", recipe.rescaled(&model, &images)?),
+    ] {
+        assert_ne!(rescaled, model, "{name} does something");
+        let metrics = Metrics::new(expected.values()?, rescaled.run(&images)?.values()?, 10)?;
+        assert!(metrics.sqnr_db > 110.0, "{name}: {metrics:?}");
+    }
+    Ok(())
+}
+
+/// Each of these methods minimizes an error that the one before doesn't look at.
+#[test]
+fn better_methods_are_better() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let (calibration, _) = digits.take(&digits.train[..256]);
+    let (images, labels) = digits.take(&digits.test);
+    let expected = model.run(&images)?;
+    let measure = |recipe: &Recipe| -> Result<(f64, f64)> {
+        let logits = recipe.quantize(&model, &calibration)?.simulate(&images)?;
+        let metrics = Metrics::new(expected.values()?, logits.values()?, 10)?;
+        Ok((metrics.sqnr_db, accuracy(logits.values()?, &labels, 10)?.share))
+    };
+    let int8 = measure(&Recipe::new(8))?;
+    assert!(int8.0 > 34.0 && int8.1 > 0.988, "int8: {int8:?}");
+    let nearest = measure(&Recipe::new(4))?;
+    assert!(nearest.0 < 9.0 && nearest.1 < 0.96, "nearest, 4 bits: {nearest:?}");
+    let mut recipe = Recipe::new(4);
+    recipe.method = Method::Gptq { act_order: true };
+    let gptq = measure(&recipe)?;
+    recipe.method = Method::Descent;
+    recipe.weights.clipping = Clipping::Output;
+    let descent = measure(&recipe)?;
+    let best = measure(&Recipe::best(4))?;
+    assert!(
+        gptq.0 > nearest.0 && descent.0 > gptq.0 && best.0 > descent.0,
+        "{nearest:?} {gptq:?} {descent:?} {best:?}"
+    );
+    assert!(best.1 >= 0.98, "best: {best:?}");
+    Ok(())
+}
+
+/// A plan within the bytes of the smallest published one that keeps 99.1 %.
+#[test]
+fn plans_keep_their_budget() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let (calibration, _) = digits.take(&digits.train[..64]);
+    let recipe = Recipe::best(8);
+    let schemes = [2, 4, 8].map(|bits| Recipe::best(bits).weights);
+    let layers = sensitivity(&model, &calibration, &recipe, &schemes, |model| model.run(&calibration))?;
+    assert_eq!(layers.len(), 5);
+    for layer in &layers {
+        let noise: Vec<f64> = layer.choices.iter().map(|choice| choice.noise).collect();
+        assert!(noise[0] > noise[1] && noise[1] > noise[2], "{}: {noise:?}", layer.layer);
+    }
+    let plans = front(&layers);
+    let plan = within_bytes(&plans, 4304)?;
+    assert!(plan.bytes <= 4304);
+    assert_eq!(plan.recipe(&recipe).quantize(&model, &calibration)?.weight_bytes(), plan.bytes);
+    for greedy in greedy(&layers) {
+        let exact = within_bytes(&plans, greedy.bytes)?;
+        assert!(exact.noise <= greedy.noise + 1e-12, "{greedy:?} is better than {exact:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_report_says_what_it_found() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let (calibration, _) = digits.take(&digits.train[..32]);
+    let (images, labels) = digits.take(&digits.test[..24]);
+    let quantized = Recipe::best(4).quantize(&model, &calibration)?;
+    let options = Options {
+        perturbations: vec![Perturbation::Noise(0.1), Perturbation::Blur(1), Perturbation::Spikes(0.05)],
+        ..Options::default()
+    };
+    let data = Dataset { inputs: &images, labels: Some(&labels) };
+    let report = evaluate("4 bits", &model, &quantized, data, Device::Cpu, &options)?;
+    let logits = quantized.graph(24)?.run_reference(&[&images])?;
+    let expected = Metrics::new(model.run(&images)?.values()?, logits[0].values()?, 10)?;
+    assert_eq!(report.outputs, expected);
+    assert_eq!(report.layers.len(), 6);
+    assert_eq!(report.layers[5].outputs, expected, "the last layer's are the outputs");
+    assert_eq!(report.quantized.cost.weight_bytes, 10_336 / 2);
+    assert_eq!(report.float.cost.multiplications, 9216 + 9216 + 32_768 + 147_456 + 320);
+    assert!(report.robustness[2].clipped.is_some_and(|share| share > 0.02), "{:?}", report.robustness[2]);
+    let json = serde_json::to_string(&report).expect("it serializes");
+    assert_eq!(serde_json::from_str::<Report>(&json).expect("and back"), report);
+    assert!(report.to_string().contains("conv4"));
+    #[cfg(feature = "page")]
+    {
+        let page = report.to_html()?;
+        assert_eq!(page, report.to_html()?, "the same report makes the same page");
+        assert!(
+            page.matches("<svg").count() >= 9 && !page.contains("NaN"),
+            "{} pictures",
+            page.matches("<svg").count()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_right_is_refused() -> Result<()> {
+    let good = random_model(AWKWARD, 6)?;
+    let file = good.to_safetensors()?;
+    let architecture = |from: &str, to: &str| -> Architecture {
+        assert!(AWKWARD.contains(from));
+        serde_json::from_str(&AWKWARD.replace(from, to)).expect("sound JSON")
+    };
+    let refused = |what: &str, result: Result<Model>| match result {
+        Ok(_) => panic!("not refused: {what}"),
+        Err(error) => assert!(error.to_string().contains(what), "{what} is not in: {error}"),
+    };
+    refused("no sound safetensors", Model::new(good.architecture().clone(), b"nonsense"));
+    refused("c.weight is F32 [5, 64]", Model::new(architecture("64, \"out\": 5", "64, \"out\": 4"), &file));
+    refused("have no e.weight", Model::new(architecture("\"d\"", "\"e\""), &file));
+    refused("two layers are called c", Model::new(architecture("\"d\"", "\"c\""), &file));
+    refused("F32 [6, 3, 2, 2]", Model::new(architecture("[3, 2], \"pads\": [1", "[2, 2], \"pads\": [0"), &file));
+    refused("4 groups", Model::new(architecture("\"groups\": 2", "\"groups\": 4"), &file));
+    refused("reach over", Model::new(architecture("\"dilation\": [1, 2]", "\"dilation\": [9, 2]"), &file));
+    refused("empty or too large", Model::zeroed(architecture("[3, 7, 6]", "[3, 0, 6]")));
+    refused("stride 0", Model::zeroed(architecture("\"stride\": [2, 1]", "\"stride\": [0, 1]")));
+    let mut weights = good.layers()[1].weights().to_vec();
+    weights[3] = f32::NAN;
+    refused("weight 3 of layer b is NaN", good.clone().with_parameters("b", weights, good.layers()[1].bias().to_vec()));
+    let unknown = serde_json::from_str::<Architecture>(&AWKWARD.replace("\"linear\"", "\"lstm\""));
+    assert!(unknown.unwrap_err().to_string().contains("lstm"));
+
+    let data = random_input(&good, 4, 7);
+    let refused = |what: &str, result: Result<QuantizedModel>| match result {
+        Ok(_) => panic!("not refused: {what}"),
+        Err(error) => assert!(error.to_string().contains(what), "{what} is not in: {error}"),
+    };
+    let recipe = Recipe::new(8);
+    refused("no calibration data", recipe.quantize(&good, &random_input(&good, 0, 1)));
+    refused("reads [4, 7, 6, 3]", recipe.quantize(&good, &Tensor::new([4, 6, 7, 3], vec![0.0f32; 504])?));
+    refused("NaN", recipe.quantize(&good, &Tensor::new([1, 7, 6, 3], vec![f32::NAN; 126])?));
+    refused("9 bits", Recipe { weights: WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data));
+    refused("strength", Recipe { smooth: Some(1.5), ..recipe.clone() }.quantize(&good, &data));
+    let layers = [("z".to_string(), recipe.weights)].into();
+    refused("no layer z", Recipe { layers, ..recipe.clone() }.quantize(&good, &data));
+    refused("no quantized model", QuantizedModel::from_safetensors(&file[..100]));
+    refused("format is \"\"", QuantizedModel::from_safetensors(&file));
+
+    // Every byte of a file, changed: an error or another model, never a panic.
+    let quantized = Recipe::best(4).quantize(&good, &data)?.to_safetensors()?;
+    for i in (0..quantized.len()).step_by(7) {
+        let mut broken = quantized.clone();
+        broken[i] ^= 0x55;
+        let _ = QuantizedModel::from_safetensors(&broken);
+    }
+
+    let quantized = recipe.quantize(&good, &data)?;
+    let mut labels = vec![0, 1, 2, 7];
+    let refused = |what: &str, labels: &[usize]| {
+        let data = Dataset { inputs: &data, labels: Some(labels) };
+        let error = evaluate("", &good, &quantized, data, Device::Cpu, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains(what), "{what} is not in: {error}");
+    };
+    refused("label 3 is 7, but there are 7 classes", &labels);
+    labels.pop();
+    refused("3 labels were given for 4 rows", &labels);
+    Ok(())
+}
+
+/// Outputs that never change, channels without weights, biases that dwarf them, inputs that are all the same.
+#[test]
+fn degenerate_channels_are_quantized() -> Result<()> {
+    let model = random_model(AWKWARD, 8)?;
+    let layer = &model.layers()[0];
+    let (mut weights, mut bias) = (layer.weights().to_vec(), layer.bias().to_vec());
+    weights[..18].fill(0.0);
+    weights[18..36].fill(1e-30);
+    bias[..2].copy_from_slice(&[3.0, -50.0]);
+    let model = model.clone().with_parameters("a", weights, bias)?;
+    let input = random_input(&model, 3, 9);
+    for recipe in [Recipe::new(8), Recipe::best(4), Recipe { equalize: true, ..Recipe::best(2) }] {
+        check_graph("degenerate channels", &recipe.quantize(&model, &input)?, &input)?;
+        let zeros = Tensor::new([2, 7, 6, 3], vec![0.0f32; 252])?;
+        recipe.quantize(&model, &zeros)?.graph(2)?.run_reference(&[&zeros])?;
+    }
+    Ok(())
+}
