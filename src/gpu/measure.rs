@@ -90,6 +90,19 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
     Ok(true)
 }
 
+impl Plan {
+    /// The seconds that a run takes on the device, recorded so many times in one pass: by the device's own clock where it has
+    /// one, by the host's otherwise. It waits for the queue first. Not available in browsers, where nothing may wait.
+    ///
+    /// # Errors
+    /// As [`Plan::record`], or if the device fails.
+    pub fn seconds_blocking(&self, bindings: &Bindings, runs: usize) -> Result<f64> {
+        let stopwatch = Stopwatch::new(self.context())?;
+        let runs = runs.max(1);
+        Ok(stopwatch.seconds(|pass| (0..runs).try_for_each(|_| self.record_in(pass, bindings)))? / runs as f64)
+    }
+}
+
 /// A tensor for an op to read: zeros, or parameters that are legal for codes of any format.
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
     if tensor_type.format() == Format::Parameters {

@@ -1,5 +1,9 @@
 //! How long the device takes for a compute pass, by its own clock where it has one. What is run is the caller's; what
 //! follows from the times is `tune`'s and `gpu/probe.rs`'s.
+//!
+//! A driver that computes on the processor shares it with all other programs. With `LOWBIT_CLOCK=processor` such a device is
+//! timed by the processor time of this process, divided among the processor's threads: steady on a busy machine, as long as
+//! this process does nothing else meanwhile.
 
 use std::time::Instant;
 
@@ -12,6 +16,8 @@ pub(super) struct Stopwatch {
     context: Context,
     /// None where the device has no clock that can be read.
     timestamps: Option<Timestamps>,
+    /// Whether processor time counts.
+    processor: bool,
 }
 
 struct Timestamps {
@@ -29,9 +35,12 @@ impl Stopwatch {
     pub(super) fn new(context: &Context) -> Result<Self> {
         let device = context.device();
         wait(device)?;
-        let has_clock = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let processor = std::env::var("LOWBIT_CLOCK").is_ok_and(|clock| clock == "processor")
+            && device.adapter_info().device_type == wgpu::DeviceType::Cpu
+            && processor_seconds().is_some();
+        let has_clock = device.features().contains(wgpu::Features::TIMESTAMP_QUERY) && !processor;
         let timestamps = has_clock.then(|| context.scoped(|| Timestamps::new(device))).transpose()?;
-        Ok(Self { context: context.clone(), timestamps })
+        Ok(Self { context: context.clone(), timestamps, processor })
     }
 
     /// Whether the times are those of the device's own clock.
@@ -58,10 +67,13 @@ impl Stopwatch {
                 timestamps.resolve(&mut encoder);
             }
             let commands = encoder.finish();
-            let start = Instant::now();
+            let (start, used) = (Instant::now(), self.processor.then(processor_seconds).flatten());
             queue.submit([commands]);
             wait(device)?;
-            let host = start.elapsed().as_secs_f64();
+            let host = match (used, self.processor.then(processor_seconds).flatten()) {
+                (Some(before), Some(after)) => (after - before) / threads(),
+                _ => start.elapsed().as_secs_f64(),
+            };
             let of_device = self.timestamps.as_ref().map(|timestamps| timestamps.read(device)).transpose()?;
             // A pass can't take longer than the wait for it: such a clock is broken, and so is one that stands still.
             let period = f64::from(queue.get_timestamp_period()) * 1e-9;
@@ -71,6 +83,20 @@ impl Stopwatch {
         Counting::count(&self.context.counting.submissions);
         seconds
     }
+}
+
+/// The processor time of all threads of this process; `None` where the system doesn't tell.
+fn processor_seconds() -> Option<f64> {
+    let nanoseconds = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        times.split_whitespace().next()?.parse().ok()
+    };
+    Some(std::fs::read_dir("/proc/self/task").ok()?.filter_map(nanoseconds).sum::<u64>() as f64 * 1e-9)
+}
+
+/// The threads that the processor runs at once.
+fn threads() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |threads| threads.get() as f64)
 }
 
 impl Timestamps {

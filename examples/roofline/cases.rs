@@ -1,0 +1,235 @@
+//! The ops that are timed, with their inputs, and what decides whether a result is right. Timing is `main`'s.
+
+use lowbit::ops::{
+    Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FloatMatmul, Linear, Matmul,
+    Multiply, Op, Pool, Quantize, Requantization, Requantize, Table,
+};
+use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::{Element, Format, Quantization, Result, Tensor, TensorType, half::f16, numeric::I4, reference};
+
+/// An op with what it reads.
+pub(crate) struct Case {
+    pub name: &'static str,
+    pub dtype: String,
+    /// m, n and k of a product; elements, 0 and 0 of anything else.
+    pub sizes: [usize; 3],
+    pub op: Op,
+    pub inputs: Vec<Tensor>,
+    /// The same op over a few of the rows, for those that take long on the reference, with the rows.
+    few: Option<(Op, Vec<Tensor>, Vec<usize>)>,
+}
+
+/// Products: op and type of operands.
+pub(crate) const PRODUCTS: [(&str, &str); 10] = [
+    ("matmul", "i8"),
+    ("matmul", "i4"),
+    ("matmul", "f32"),
+    ("matmul", "f16"),
+    ("matmul", "w4a32"),
+    ("matmul", "w8a32"),
+    ("matmul", "w4a16"),
+    ("matmul", "w8a16"),
+    ("matmul", "w4a8"),
+    ("matmul", "w8a8"),
+];
+
+/// Everything else.
+pub(crate) const OTHERS: [&str; 14] = [
+    "conv",
+    "depthwise",
+    "quantize",
+    "dequantize",
+    "dynamic_quantize",
+    "requantize",
+    "add",
+    "multiply",
+    "max_pool",
+    "average_pool",
+    "table",
+    "cast",
+    "concat",
+    "embedding",
+];
+
+/// A number that looks random, of a place in a row.
+fn noise(row: usize, column: usize) -> u32 {
+    let mut x = (row as u32).wrapping_mul(0x9e37_79b9) ^ (column as u32).wrapping_mul(0x85eb_ca6b) ^ 0x2545_f491;
+    for shift in [15, 13, 16] {
+        x = (x ^ (x >> shift)).wrapping_mul(0x2c1b_3c6d);
+    }
+    x
+}
+
+fn code(row: usize, column: usize) -> i8 {
+    (noise(row, column) >> 24) as i8
+}
+
+/// Around 1, and exact in f16.
+fn real(row: usize, column: usize) -> f32 {
+    f32::from(code(row, column)) / 64.0
+}
+
+/// These rows of a matrix whose elements are a function of their place.
+fn rows<T: Element>(rows: &[usize], columns: usize, element: impl Fn(usize, usize) -> T) -> Result<Tensor> {
+    let elements = rows.iter().flat_map(|&row| (0..columns).map(move |column| (row, column)));
+    Tensor::new([rows.len(), columns], elements.map(|(row, column)| element(row, column)).collect::<Vec<_>>())
+}
+
+fn codes(dimensions: &[usize]) -> Result<Tensor> {
+    let count = dimensions.iter().product();
+    Tensor::new(dimensions, (0..count).map(|i| code(7, i)).collect::<Vec<_>>())?.quantized(Quantization::tensor(0.5, 3))
+}
+
+/// Weights with a scale for each 32 codes along k.
+fn grouped(codes: Codes, n: usize, k: usize) -> Result<Weights> {
+    let shift = 8 - codes.bits() as u32;
+    Weights::build(WeightFormat::new(codes, 32, Scales::F16), [1, n, k], |row, codes, groups, _| {
+        codes.iter_mut().enumerate().for_each(|(l, of)| *of = code(row + 1, l) >> shift);
+        groups
+            .iter_mut()
+            .enumerate()
+            .for_each(|(g, of)| *of = Group::scale(f32::from(1 + (row + g) as u8 % 7) / 256.0));
+        Ok(())
+    })
+}
+
+/// A product in m rows.
+pub(crate) fn product(dtype: &str, [m, n, k]: [usize; 3]) -> Result<Option<Case>> {
+    let all: Vec<usize> = (0..m).collect();
+    let mut few = vec![0, m / 2, m.saturating_sub(1)];
+    few.dedup();
+    let float = |halves: bool, of: &[usize]| -> Result<Tensor> {
+        if halves { rows(of, k, |r, l| f16::from_f32(real(r, l))) } else { rows(of, k, real) }
+    };
+    type Build<'a> = Box<dyn Fn(&[usize]) -> Result<(Op, Vec<Tensor>)> + 'a>;
+    let linear = |bits: Codes, activations: &'static str| -> Result<Build<'_>> {
+        let weights = std::sync::Arc::new(grouped(bits, n, k)?);
+        Ok(Box::new(move |of| {
+            let lhs = match activations {
+                "a8" => rows(of, k, code)?.quantized(Quantization::tensor(0.01, 0))?,
+                activations => float(activations == "a16", of)?,
+            };
+            Ok((Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?.into(), vec![lhs]))
+        }))
+    };
+    let build: Build<'_> = match dtype {
+        "i8" | "i4" => {
+            let all: Vec<usize> = (0..n).collect();
+            let weights = match dtype {
+                "i8" => rows(&all, k, |r, l| code(r + 1, l))?,
+                _ => rows(&all, k, |r, l| I4::new(code(r + 1, l) >> 4).expect("four bits"))?,
+            };
+            let weights = std::sync::Arc::new(weights);
+            Box::new(move |of| {
+                let lhs = rows(of, k, code)?;
+                let op = Matmul::new(lhs.tensor_type().clone(), weights.clone()).transposed().build()?;
+                Ok((op.into(), vec![lhs]))
+            })
+        }
+        "f32" | "f16" => {
+            let weights = std::sync::Arc::new(rows(&(0..n).collect::<Vec<_>>(), k, |r, l| real(r + 1, l))?);
+            Box::new(move |of| {
+                let lhs = float(dtype == "f16", of)?;
+                let op = FloatMatmul::new(lhs.tensor_type().clone(), weights.clone()).transposed_rhs().build()?;
+                Ok((op.into(), vec![lhs]))
+            })
+        }
+        "w4a32" => linear(Codes::Int4, "a32")?,
+        "w8a32" => linear(Codes::Int8, "a32")?,
+        "w4a16" => linear(Codes::Int4, "a16")?,
+        "w8a16" => linear(Codes::Int8, "a16")?,
+        "w4a8" => linear(Codes::Int4, "a8")?,
+        "w8a8" => linear(Codes::Int8, "a8")?,
+        _ => return Ok(None),
+    };
+    let (op, inputs) = build(&all)?;
+    let (few_op, few_inputs) = build(&few)?;
+    let few = Some((few_op, few_inputs, few));
+    Ok(Some(Case { name: "matmul", dtype: dtype.into(), sizes: [m, n, k], op, inputs, few }))
+}
+
+/// Any other op at its default shape.
+pub(crate) fn other(name: &str) -> Result<Option<Case>> {
+    let Some(name) = OTHERS.into_iter().find(|other| *other == name) else { return Ok(None) };
+    let shape = [1, 32, 32, 64];
+    let image = || codes(&shape);
+    let stage = || Requantization::new(Format::Int8, 1.5, -2);
+    let image_type = || -> Result<TensorType> { Ok(image()?.tensor_type().clone()) };
+    let floats = || -> Result<Tensor> {
+        Tensor::new(shape, (0..shape.iter().product()).map(|i| real(3, i)).collect::<Vec<f32>>())
+    };
+    let filter = |dimensions: [usize; 4]| -> Result<Tensor> {
+        let count = dimensions.iter().product();
+        Tensor::new(dimensions, (0..count).map(|i| code(5, i)).collect::<Vec<_>>())?
+            .quantized(Quantization::tensor(0.01, 0))
+    };
+    let (op, inputs): (Op, Vec<Tensor>) = match name {
+        "conv" => (Conv::new(image_type()?, filter([64, 3, 3, 64])?).output(stage()?).build()?.into(), vec![image()?]),
+        "depthwise" => {
+            let conv = Conv::new(image_type()?, filter([64, 3, 3, 1])?).groups(64).output(stage()?);
+            (conv.build()?.into(), vec![image()?])
+        }
+        "quantize" => (Quantize::new(image_type()?)?.into(), vec![floats()?]),
+        "dequantize" => (Dequantize::new(image_type()?)?.into(), vec![image()?]),
+        "dynamic_quantize" => {
+            (DynamicQuantize::new(shape, Format::Int8, DynamicGranularity::Tensor)?.into(), vec![floats()?])
+        }
+        "requantize" => (Requantize::new(image_type()?, stage()?)?.into(), vec![image()?]),
+        "add" => (Add::new(image_type()?, image_type()?, stage()?)?.into(), vec![image()?, image()?]),
+        "multiply" => (Multiply::new(image_type()?, image_type()?, stage()?)?.into(), vec![image()?, image()?]),
+        "max_pool" => (Pool::max(image_type()?, [2, 2]).build()?.into(), vec![image()?]),
+        "average_pool" => (Pool::average(image_type()?, [3, 3]).output(stage()?).build()?.into(), vec![image()?]),
+        "table" => (Table::sigmoid(image_type()?, stage()?)?.into(), vec![image()?]),
+        "cast" => (Cast::new(floats()?.tensor_type().clone(), Format::Float16)?.into(), vec![floats()?]),
+        "concat" => (Concat::new(vec![image_type()?, image_type()?], 3, stage()?)?.into(), vec![image()?, image()?]),
+        _ => {
+            let indices = Tensor::new([64], (0..64).map(|i| i * 37 % 512).collect::<Vec<i32>>())?;
+            (Embedding::new([64], grouped(Codes::Int4, 512, 1024)?)?.into(), vec![indices])
+        }
+    };
+    let elements = op.outputs()[0].shape().elements();
+    Ok(Some(Case { name, dtype: "i8".into(), sizes: [elements, 0, 0], op, inputs, few: None }))
+}
+
+impl Case {
+    /// The bytes that it must at least read and write.
+    pub(crate) fn bytes(&self) -> f64 {
+        let tensors = self.op.inputs().iter().chain(&self.op.outputs()).map(TensorType::device_bytes).sum::<u64>();
+        let [_, n, k] = self.sizes;
+        let bits = match self.dtype.as_str() {
+            "i8" => 8.0,
+            "i4" => 4.0,
+            "f32" | "f16" => 32.0,
+            // Half a byte or one, and a scale of two bytes for 32.
+            dtype if dtype.starts_with("w4") => 4.5,
+            _ => 8.5,
+        };
+        tensors as f64 + (n * k) as f64 * bits / 8.0
+    }
+
+    /// What is wrong with the outputs.
+    pub(crate) fn error(&self, outputs: &[Tensor]) -> Result<Option<String>> {
+        let whole = (self.op.clone(), self.inputs.clone(), Vec::new());
+        let (op, inputs, chosen) = self.few.as_ref().unwrap_or(&whole);
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let (expected, tolerance) = (reference::run(op, &inputs)?, reference::tolerance(op, &inputs)?);
+        let width = outputs[0].tensor_type().shape().row_length();
+        let (got, expected) = (reals(&outputs[0])?, reals(&expected[0])?);
+        let place = |i: usize| if chosen.is_empty() { i } else { chosen[i / width] * width + i % width };
+        let wrong = expected.iter().enumerate().find(|&(i, expected)| {
+            let bound = tolerance.as_ref().map_or(0.0, |bounds| f64::from(bounds[i]));
+            (got[place(i)] - expected).abs() > bound || got[place(i)].is_nan()
+        });
+        Ok(wrong.map(|(i, expected)| format!("element {} is {}, but {expected} is right", place(i), got[place(i)])))
+    }
+}
+
+/// The elements of a tensor of any format that the cases make.
+fn reals(tensor: &Tensor) -> Result<Vec<f64>> {
+    match tensor.format() {
+        Format::Float32 => Ok(tensor.values::<f32>()?.iter().map(|&x| f64::from(x)).collect()),
+        Format::Float16 => Ok(tensor.values::<f16>()?.iter().map(|x| x.to_f64()).collect()),
+        Format::Int32 => Ok(tensor.values::<i32>()?.iter().map(|&x| f64::from(x)).collect()),
+        _ => Ok(tensor.values::<i8>()?.iter().map(|&x| f64::from(x)).collect()),
+    }
+}

@@ -1,0 +1,165 @@
+//! Measures what the default adapter can do and how near each op comes to it: a table, or with `--json` an object per line.
+//! Results are checked before they are timed; `--candidates` times every kernel that an op could take, in turn.
+//!
+//! `share` is the time that the device's ceilings would allow, of the time that it took. On a driver that computes on the
+//! processor, `LOWBIT_CLOCK=processor` counts processor time, which other programs don't disturb.
+
+mod cases;
+
+use std::process::ExitCode;
+
+use cases::{Case, OTHERS, PRODUCTS};
+use clap::Parser;
+use lowbit::{Bindings, Context, DeviceTensor, Graph, Plan, Probe, Result, Tuner, kernels};
+
+#[derive(Parser)]
+#[command(about = "What this device can do, and how near the kernels come to it")]
+struct Arguments {
+    /// matmul, or another op's name; all if left out
+    #[arg(long)]
+    op: Option<String>,
+    /// Of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …
+    #[arg(long)]
+    dtype: Option<String>,
+    /// Rows of a matmul
+    #[arg(long)]
+    m: Option<usize>,
+    /// Columns of a matmul
+    #[arg(long, default_value_t = 1024)]
+    n: usize,
+    /// Products of a sum
+    #[arg(long, default_value_t = 1024)]
+    k: usize,
+    /// Every candidate instead of the first guess
+    #[arg(long)]
+    candidates: bool,
+    /// Samples, of which the median counts
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// An object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Seconds of a sample.
+const SAMPLE: f64 = 20e-3;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every result was right.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let context = Context::new_blocking()?;
+    let probe = context.probe_blocking()?;
+    if !arguments.json {
+        println!("{probe}\n");
+        println!(
+            "{:<17} {:<6} {:>16} {:>10} {:>9} {:>8} {:>6}  kernel",
+            "op", "type", "m x n x k", "µs", "GOPS", "GB/s", "share"
+        );
+    }
+    let mut right = true;
+    let wanted = |name: &str| arguments.op.as_deref().is_none_or(|op| op == name);
+    for (name, dtype) in PRODUCTS {
+        if !wanted(name) || arguments.dtype.as_deref().is_some_and(|given| given != dtype) {
+            continue;
+        }
+        for m in arguments.m.map_or(vec![1, 8, 128], |m| vec![m]) {
+            if let Some(case) = cases::product(dtype, [m, arguments.n, arguments.k])? {
+                right &= time(&context, &probe, &case, arguments)?;
+            }
+        }
+    }
+    for name in OTHERS {
+        if !wanted(name) || arguments.dtype.is_some() {
+            continue;
+        }
+        if let Some(case) = cases::other(name)? {
+            right &= time(&context, &probe, &case, arguments)?;
+        }
+    }
+    Ok(right)
+}
+
+/// A candidate that is ready to run.
+struct Ready {
+    label: String,
+    operations: f64,
+    plan: Plan,
+    bindings: Bindings,
+    runs: usize,
+    samples: Vec<f64>,
+}
+
+fn time(context: &Context, probe: &Probe, case: &Case, arguments: &Arguments) -> Result<bool> {
+    let graph = Graph::of(case.op.clone())?;
+    let candidates = kernels::candidates(&case.op, &context.limits());
+    let count = if arguments.candidates { candidates.len() } else { 1 };
+    let inputs: Vec<_> = case.inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
+    let outputs: Vec<_> =
+        case.op.outputs().into_iter().map(|t| DeviceTensor::allocate(context, t)).collect::<Result<_>>()?;
+    let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
+    let mut ready = Vec::new();
+    let mut right = true;
+    for (index, candidate) in candidates.iter().enumerate().take(count) {
+        let plan = context.plan(&graph, Tuner::Nth(index))?;
+        let bindings = plan.bind(&inputs, &outputs)?;
+        plan.seconds_blocking(&bindings, 1)?;
+        let results = outputs.iter().map(|t| context.download_blocking(t)).collect::<Result<Vec<_>>>()?;
+        if let Some(error) = case.error(&results)? {
+            eprintln!("{} {} {:?}, {}: {error}", case.name, case.dtype, case.sizes, candidate.label);
+            right = false;
+            continue;
+        }
+        let seconds = plan.seconds_blocking(&bindings, 1)?;
+        let runs = ((SAMPLE / seconds.max(1e-6)) as usize).clamp(1, 1000);
+        let operations = candidate.dispatches.iter().map(|d| d.operations).sum::<u64>() as f64;
+        ready.push(Ready { label: candidate.label.clone(), operations, plan, bindings, runs, samples: Vec::new() });
+    }
+    for _ in 0..arguments.rounds.max(1) {
+        for ready in &mut ready {
+            ready.samples.push(ready.plan.seconds_blocking(&ready.bindings, ready.runs)?);
+        }
+    }
+    for ready in &mut ready {
+        print(probe, case, ready, arguments.json);
+    }
+    Ok(right)
+}
+
+fn print(probe: &Probe, case: &Case, ready: &mut Ready, json: bool) {
+    ready.samples.sort_by(f64::total_cmp);
+    let seconds = ready.samples[ready.samples.len() / 2];
+    let [m, n, k] = case.sizes;
+    // Codes by codes are dot products of int8; everything else is computed in f32.
+    let integer = matches!(case.dtype.as_str(), "i8" | "i4" | "w4a8" | "w8a8");
+    let ceiling = if integer { probe.dot_gops } else { probe.f32_gflops } * 1e9;
+    let bandwidth = probe.read_gib_per_s * f64::from(1 << 30);
+    let (gops, gbps) = (ready.operations / seconds / 1e9, case.bytes() / seconds / 1e9);
+    let share = (ready.operations / ceiling).max(case.bytes() / bandwidth) / seconds;
+    if json {
+        let line = serde_json::json!({
+            "peer": "lowbit", "op": case.name, "dtype": case.dtype, "m": m, "n": n, "k": k, "device": probe.device,
+            "ms": seconds * 1e3, "gops": gops, "gbps": gbps, "share": share, "label": ready.label,
+        });
+        println!("{line}");
+        return;
+    }
+    let sizes = if n == 0 { format!("{m} elements") } else { format!("{m} x {n} x {k}") };
+    println!(
+        "{:<17} {:<6} {sizes:>16} {:>10.1} {gops:>9.2} {gbps:>8.2} {:>5.0}%  {}",
+        case.name,
+        case.dtype,
+        seconds * 1e6,
+        share * 100.0,
+        ready.label
+    );
+}
