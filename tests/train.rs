@@ -146,7 +146,7 @@ fn stages_sums_and_steps() -> Result<()> {
             let moments = if rule == Rule::adam() { 2 } else { 1 };
             let wild = |i: usize, x: f32| match i % 7 {
                 0 => x * 1e-30,
-                1 if i % 2 == 0 => f32::NAN,
+                1 if i.is_multiple_of(2) => f32::NAN,
                 1 => f32::NEG_INFINITY,
                 2 => 1e25 * x,
                 _ => x,

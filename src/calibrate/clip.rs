@@ -128,8 +128,7 @@ fn entropy(counts: &[u64], levels: usize) -> usize {
             let bins = level * merged..((level + 1) * merged).min(slice.len());
             let until = if level == levels - 1 { slice.len() } else { bins.end };
             let filled = p[bins.clone()].iter().filter(|&&count| count > 0).count() as u64;
-            if filled > 0 {
-                let each = slice[bins.start..until].iter().sum::<u64>() / filled;
+            if let Some(each) = slice[bins.start..until].iter().sum::<u64>().checked_div(filled) {
                 q[bins].fill(each);
             }
         }
