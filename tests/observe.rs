@@ -219,7 +219,8 @@ fn merging_is_one_pass() {
     let rows = proptest::collection::vec((number.clone(), number, 0usize..4), 0..40);
     let kinds = prop_oneof![Just(None), Just(Some(Bins::new(16))), Just(Some(Bins::of_width(32, 0.7)))];
     let axis = prop_oneof![Just(Granularity::Tensor), Just(Granularity::Axis(1))];
-    let property = |(rows, bins, axis): (Vec<(f32, f32, usize)>, Option<Result<Bins>>, Granularity)| {
+    type Drawn = (Vec<(f32, f32, usize)>, Option<Result<Bins>>, Granularity);
+    let property = |(rows, bins, axis): Drawn| {
         let observer = match bins {
             None => Observer::range(axis),
             Some(bins) => Observer::histogram(axis, bins.expect("a sound number of bins")),
