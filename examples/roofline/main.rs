@@ -79,10 +79,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     for name in OTHERS {
-        if wanted(name) && arguments.dtype.is_none() {
-            if let Some(case) = cases::other(name)? {
-                right &= time(&context, &probe, &case, arguments)?;
-            }
+        if !wanted(name) || arguments.dtype.is_some() {
+            continue;
+        }
+        if let Some(case) = cases::other(name)? {
+            right &= time(&context, &probe, &case, arguments)?;
         }
     }
     Ok(right)
