@@ -13,7 +13,8 @@ use crate::weights::Weights;
 
 /// `out[b, p, o] = clamp( Σ_tap Σ_i image[b, p·stride + tap·dilation − pad, g·C/groups + i] · weights[g, o, tap · C/groups + i] + bias[o] )`
 ///
-/// [`Linear`] over the patches that [`Unfold`] lays out, which are never stored for more than a bounded number of positions.
+/// [`Linear`] over the patches that [`Unfold`] lays out, all of which are stored on the way: they must fit a buffer and a binding
+/// of the device.
 ///
 /// * `image`: `[batch, spatial…, channels]` (NHWC) in float32 or float16, or int8 or uint8 codes with one scale (static or
 ///   dynamic); one to three spatial dimensions.
