@@ -45,9 +45,9 @@ fn main(
             if (source == NOWHERE) {
                 element = gap((row * params.groups + min(position / params.group, params.groups - 1u)) * params.rows);
             } else {
-                element = input[row * params.input_words + source / LANES] >> ((source % LANES) * BITS & 31u);
+                element = input[row * params.input_words + source / LANES] >> (((source % LANES) * BITS) & 31u);
             }
-            word |= (element & (0xffffffffu >> (32u - BITS))) << (lane * BITS & 31u);
+            word |= (element & (0xffffffffu >> (32u - BITS))) << ((lane * BITS) & 31u);
         }
     }
     output[index] = word;
