@@ -75,9 +75,9 @@ fn main(
         let source = source_pixel(origin, tap);
         if (source != NOWHERE) {
             let at = first_channel + channel;
-            unit = image[source * params.pixel_words + at / LANES] >> ((at % LANES) * UNIT_BITS & 31u);
+            unit = image[source * params.pixel_words + at / LANES] >> (((at % LANES) * UNIT_BITS) & 31u);
         }
-        word |= (unit & UNIT_MASK) << (lane * UNIT_BITS & 31u);
+        word |= (unit & UNIT_MASK) << ((lane * UNIT_BITS) & 31u);
         channel += 1u;
         if (channel == params.channels) {
             channel = 0u;
