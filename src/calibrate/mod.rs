@@ -25,7 +25,7 @@
 //!     calibration.observe_reference(&mut seen, &[&batch])?;
 //! }
 //! let quantization = seen[0].quantization(Clip::Extremes, &Scheme::asymmetric(Format::Uint8)?)?;
-//! assert_eq!((quantization.scales(), quantization.zero_points()), (&[0.05196078f32][..], &[10][..]));
+//! assert_eq!((quantization.scales(), quantization.zero_points()), (&[13.25f32 / 255.0][..], &[10][..]));
 //! # Ok::<(), lowbit::Error>(())
 //! ```
 

@@ -26,9 +26,9 @@ use crate::tensor::TensorType;
 /// let x = Tensor::new([1, 3], vec![0.5f32, -6.1, 20.0])?;
 /// let format = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
 /// let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
-/// assert_eq!(blocks[1].values::<E8M0>()?[0].to_f32(), 4.0); // 16 / 4
+/// assert_eq!(blocks[1].values::<E8M0>()?[0].to_f32(), 4.0); // 16 / 4, so that 20 lies midway between 16 and 24
 /// let op = BlockDequantize::new([1, 3], format)?;
-/// assert_eq!(reference::run(&op.into(), &[&blocks[0], &blocks[1]])?[0].values::<f32>()?, [0.0, -6.0, 20.0]);
+/// assert_eq!(reference::run(&op.into(), &[&blocks[0], &blocks[1]])?[0].values::<f32>()?, [0.0, -6.0, 16.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -27,9 +27,9 @@ pub use quantize::{Quantizer, Rule, Search};
 ///
 /// ```
 /// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
-/// // Two rows of 64 codes, 32 of which share an f16 scale.
+/// // Four rows of 64 codes, 32 of which share an f16 scale.
 /// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
-/// let weights = Weights::build(format, [1, 2, 64], |row, codes, groups, _| {
+/// let weights = Weights::build(format, [1, 4, 64], |row, codes, groups, _| {
 ///     codes.iter_mut().enumerate().for_each(|(l, code)| *code = (l % 16) as i8 - 8);
 ///     groups.fill(Group::scale(0.5 + row as f32));
 ///     Ok(())

@@ -80,7 +80,8 @@ impl Search {
 /// let rounded = error(Quantizer::new(format)?)?;
 /// let narrow = error(Quantizer::new(format)?.rule(Rule::Narrow)?)?;
 /// let searched = error(Quantizer::new(format)?.search(Search::default())?)?;
-/// assert!(searched < rounded && rounded < narrow);
+/// // A search is never worse than the rule it begins with; which rule is best depends on the weights.
+/// assert!(searched < rounded && narrow < rounded);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 ///
