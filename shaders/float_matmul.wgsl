@@ -5,12 +5,39 @@
 //       |   TILE_M = 4   | 16 sums| 16 sums|     from storage: no workgroup memory, unless k is cut.
 //       v                +--------+--------+
 //
-// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED, slices of k, whose totals
-// are added in order.
+// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k, whose
+// totals are added in order.
 //
 // Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: params/float_matmul.wgsl.
 
+// What can be is written out, and sums are module variables: see matmul.wgsl.
+
+alias Row = vec4<f32>;
+
+var<private> sums: array<vec4<f32>, TILE_M * TILE_Q>;
+var<private> lhs_matrix: u32;
+
 var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
+
+fn load_row(at: u32) -> Row {
+    return load_lhs(at, 0u, 0u, 0u);
+}
+
+// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+fn row_place(row: u32) -> u32 {
+    return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
+}
+
+fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, k: u32, place: vec2<u32>) {
+    let at = place.x + k * 4u * place.y;
+    let w0 = rhs[at];
+    let w1 = rhs[at + place.y];
+    let w2 = rhs[at + place.y * 2u];
+    let w3 = rhs[at + place.y * 3u];
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        sums[i * TILE_Q + q] = sixteen_products((*x)[i], w0, w1, w2, w3, sums[i * TILE_Q + q]);
+    }
+}
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -22,7 +49,7 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let slice = select(0u, local.y, SLICED);
+    let slice = slice_of(local.y);
     let row_lane = select(local.y, 0u, SLICED);
     let rest = tile / params.tiles_n;
     let batch = rest / params.tiles_m;
@@ -30,34 +57,17 @@ fn main(
     let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
     let matrices = batch_matrices(batch);
 
-    // Tiles that stick out read the last row or quad again; what they compute there is never stored.
+    lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
     let end = min(begin + params.slice_vecs, params.k_vecs);
-    var lhs_at: array<u32, TILE_M>;
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        lhs_at[i] = (matrices.x * params.m + min(first_row + i, params.m - 1u)) * params.lhs_stride;
-    }
-    let rhs_row = (matrices.y * params.k_vecs + begin) * 4u * params.rhs_quads;
-    var rhs_at: array<u32, TILE_Q>;
-    for (var q = 0u; q < TILE_Q; q += 1u) {
-        rhs_at[q] = rhs_row + min(first_quad + q, params.rhs_quads - 1u);
-    }
-
-    var sums: array<vec4<f32>, TILE_M * TILE_Q>;
+    let quad = quad_place(matrices.y, first_quad);
+    let next_quad = quad_place(matrices.y, first_quad + 1u);
+    var places = places_from(first_row);
     for (var k = begin; k < end; k += 1u) {
-        var x: array<vec4<f32>, TILE_M>;
-        for (var i = 0u; i < TILE_M; i += 1u) {
-            x[i] = load_lhs(lhs_at[i] + k, 0u, 0u, 0u);
-        }
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let w0 = rhs[rhs_at[q]];
-            let w1 = rhs[rhs_at[q] + params.rhs_quads];
-            let w2 = rhs[rhs_at[q] + params.rhs_quads * 2u];
-            let w3 = rhs[rhs_at[q] + params.rhs_quads * 3u];
-            rhs_at[q] += params.rhs_quads * 4u;
-            for (var i = 0u; i < TILE_M; i += 1u) {
-                sums[i * TILE_Q + q] = sixteen_products(x[i], w0, w1, w2, w3, sums[i * TILE_Q + q]);
-            }
+        var x = fetch(&places, k);
+        add_quad(&x, 0u, k, quad);
+        if (TILE_Q > 1u) {
+            add_quad(&x, 1u, k, next_quad);
         }
     }
 

@@ -33,7 +33,6 @@ fn main(
     let block_quad = (tile % params.tiles_n) * BLOCK_Q;
     let matrices = batch_matrices(batch);
     let lhs_row = matrices.x * params.m;
-    let rhs_row = matrices.y * params.k_vecs * 4u;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
     for (var start = 0u; start < params.k_vecs; start += STEP) {
@@ -45,9 +44,9 @@ fn main(
             staged_lhs[slot % STEP * BLOCK_M + slot / STEP] = select(vec4<f32>(0.0), x, k < params.k_vecs);
         }
         for (var slot = thread; slot < BLOCK_Q * STEP * 4u; slot += THREADS) {
-            let quad = min(block_quad + slot % BLOCK_Q, params.rhs_quads - 1u);
+            let place = quad_place(matrices.y, block_quad + slot % BLOCK_Q);
             let k = start * 4u + slot / BLOCK_Q;
-            let w = rhs[(rhs_row + min(k, params.k_vecs * 4u - 1u)) * params.rhs_quads + quad];
+            let w = rhs[place.x + min(k, params.k_vecs * 4u - 1u) * place.y];
             staged_rhs[slot] = select(vec4<f32>(0.0), w, k < params.k_vecs * 4u);
         }
         workgroupBarrier();

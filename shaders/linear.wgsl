@@ -5,8 +5,8 @@
 //       |   TILE_M = 4   | 16 sums| 16 sums|     for all its rows and expands in registers. At the end of a group the
 //       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
 //
-// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED, slices of k, whose totals
-// are added in order. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
+// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k,
+// whose totals are added in order. What can be is written out, and sums are module variables: see matmul.wgsl. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: params/linear.wgsl. Layout: weights/layout.rs.
 
@@ -20,6 +20,17 @@ var<private> lhs_sums: array<Sum, TILE_M>;
 var<private> code_sums: array<Sums, TILE_Q>;
 var<private> places: array<Place, TILE_Q>;
 var<private> lhs_rows: array<u32, TILE_M>;
+
+alias Row = Lhs;
+
+fn load_row(at: u32) -> Row {
+    return load_lhs(at, 0u, 0u, 0u);
+}
+
+// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+fn row_place(row: u32) -> u32 {
+    return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
+}
 
 // Scales the sums of a run, adds them to the totals and clears them.
 fn end_run(group: u32, lhs_group: u32, positions: u32) {
@@ -37,6 +48,52 @@ fn end_run(group: u32, lhs_group: u32, positions: u32) {
     }
 }
 
+// The same at the end of half a step, where groups are of 16.
+fn end_half(group: u32, lhs_group: u32, place: u32) {
+    end_run(select(group, place, WEIGHT_HALVES), select(lhs_group, place, LHS_HALVES), 16u);
+}
+
+// Adds the products of each row with four columns.
+fn add_quad(
+    x: ptr<function, array<Row, TILE_M>>, packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, half: u32, piece: u32,
+) {
+    let c0 = expand(sixteen(packed, q * BITS, 0u, half), piece);
+    let c1 = expand(sixteen(packed, q * BITS, 1u, half), piece);
+    let c2 = expand(sixteen(packed, q * BITS, 2u, half), piece);
+    let c3 = expand(sixteen(packed, q * BITS, 3u, half), piece);
+    if (CODE_SUMS) {
+        code_sums[q] += Sums(code_total(c0), code_total(c1), code_total(c2), code_total(c3));
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = (*x)[i];
+        sums[i * TILE_Q + q] += Sums(multiply(row, c0), multiply(row, c1), multiply(row, c2), multiply(row, c3));
+    }
+}
+
+fn add_piece(
+    lhs_places: ptr<function, Places>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
+) {
+    var x = fetch(lhs_places, (step * 2u + half) * PIECES + piece);
+    if (LHS_SUMS) {
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] += lhs_total(x[i]);
+        }
+    }
+    add_quad(&x, packed, 0u, half, piece);
+    if (TILE_Q > 1u) {
+        add_quad(&x, packed, 1u, half, piece);
+    }
+}
+
+fn add_half(lhs_places: ptr<function, Places>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32) {
+    add_piece(lhs_places, packed, step, half, 0u);
+    if (PIECES > 1u) {
+        add_piece(lhs_places, packed, step, half, 1u);
+        add_piece(lhs_places, packed, step, half, 2u);
+        add_piece(lhs_places, packed, step, half, 3u);
+    }
+}
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -47,18 +104,16 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let slice = select(0u, local.y, SLICED);
+    let slice = slice_of(local.y);
     let row_lane = select(local.y, 0u, SLICED);
     let first_row = ((tile / params.tiles_n) * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
     let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
 
-    // Tiles that stick out read the last row or quad again; what they compute there is never stored.
     let expert = expert_of(min(first_row, params.m - 1u));
-    var lhs_at: array<u32, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
         lhs_rows[i] = lhs_row_of(min(first_row + i, params.m - 1u));
-        lhs_at[i] = lhs_rows[i] * params.lhs_stride;
     }
+    var lhs_places = places_from(first_row);
     let begin = min(slice * params.slice_steps, params.steps);
     let end = min(begin + params.slice_steps, params.steps);
     var at: array<u32, TILE_Q>;
@@ -80,40 +135,20 @@ fn main(
         let stop = min(min(end, step + RUN), min(group_end, lhs_group_end));
         let length = stop - step;
         for (; step < stop; step += 1u) {
-            var packed: array<vec4<u32>, TILE_Q * BITS>;
+            var packed: array<vec4<u32>, PACKED>;
             for (var q = 0u; q < TILE_Q; q += 1u) {
                 for (var b = 0u; b < BITS; b += 1u) {
                     packed[q * BITS + b] = weight[at[q] + b];
                 }
                 at[q] += places[q].width / 4u * BITS;
             }
-            for (var half = 0u; half < 2u; half += 1u) {
-                for (var piece = 0u; piece < PIECES; piece += 1u) {
-                    var x: array<Lhs, TILE_M>;
-                    for (var i = 0u; i < TILE_M; i += 1u) {
-                        x[i] = load_lhs(lhs_at[i], step, half, piece);
-                        if (LHS_SUMS) {
-                            lhs_sums[i] += lhs_total(x[i]);
-                        }
-                    }
-                    for (var q = 0u; q < TILE_Q; q += 1u) {
-                        let c0 = expand(sixteen(&packed, q * BITS, 0u, half), piece);
-                        let c1 = expand(sixteen(&packed, q * BITS, 1u, half), piece);
-                        let c2 = expand(sixteen(&packed, q * BITS, 2u, half), piece);
-                        let c3 = expand(sixteen(&packed, q * BITS, 3u, half), piece);
-                        if (CODE_SUMS) {
-                            code_sums[q] += Sums(code_total(c0), code_total(c1), code_total(c2), code_total(c3));
-                        }
-                        for (var i = 0u; i < TILE_M; i += 1u) {
-                            sums[i * TILE_Q + q] +=
-                                Sums(multiply(x[i], c0), multiply(x[i], c1), multiply(x[i], c2), multiply(x[i], c3));
-                        }
-                    }
-                }
-                if (HALVES) {
-                    let place = step * 2u + half;
-                    end_run(select(weight_group, place, WEIGHT_HALVES), select(lhs_group, place, LHS_HALVES), 16u);
-                }
+            add_half(&lhs_places, &packed, step, 0u);
+            if (HALVES) {
+                end_half(weight_group, lhs_group, step * 2u);
+            }
+            add_half(&lhs_places, &packed, step, 1u);
+            if (HALVES) {
+                end_half(weight_group, lhs_group, step * 2u + 1u);
             }
         }
         if (!HALVES) {

@@ -1,6 +1,7 @@
 // packed[b, r, c] = float of input[b, r, c], or of input[b, c, r] where TRANSPOSED; zero in the padding
 //
-// Packed rows are whole vec4<f32>, and there may be more of them than the input has. One invocation owns one vec4.
+// Packed rows are whole vec4<f32>, and there may be more of them than the input has. They lie in panels of so many vec4s, the
+// last of which may be narrower. One invocation owns one vec4.
 //
 // Meaning: it moves numbers only; reference/float_matmul.rs reads operands as they are. Candidates: kernels/float_matmul.rs.
 
@@ -11,8 +12,8 @@ struct Params {
     packed_vecs: u32,         // vec4<f32> of a packed row
     input_words: u32,         // u32 words from one input row to the next
     vecs: u32,                // vec4<f32> in all
+    panel_vecs: u32,          // of a row of a panel
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,5 +40,8 @@ fn main(
             floats[lane] = decode(load_element(input_row, select(column, row, TRANSPOSED)));
         }
     }
-    packed[index] = floats;
+    let panel = first / 4u / params.panel_vecs;
+    let width = min(params.packed_vecs - panel * params.panel_vecs, params.panel_vecs);
+    let start = (matrix * params.packed_vecs + panel * params.panel_vecs) * params.packed_rows;
+    packed[start + row * width + first / 4u % params.panel_vecs] = floats;
 }

@@ -38,6 +38,7 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
             Limits { invocations: 32, ..Limits::default() },
             Limits { invocations: 1, ..Limits::default() },
             Limits { storage_buffers: 4, ..Limits::default() },
+            Limits { subgroup: 8, ..Limits::default() },
         ] {
             for candidate in kernels::candidates(&op, &limits) {
                 for dispatch in candidate.dispatches {

@@ -1,6 +1,7 @@
 // What the loops over floats share: which matrices a batch multiplies, sixteen products, and what becomes of a total.
 //
-// rhs lies [matrix][k, padded to 4][quad of columns]: four rows of a quad are what four floats of a row of lhs meet.
+// rhs lies [matrix][panel of 64 columns][k, padded to 4][quad]: four rows of a quad are what four floats of a row of lhs meet.
+// The last panel may be narrower. An rhs that is read as it is lies [matrix][k][quad]: one panel.
 
 @group(0) @binding(2) var<storage, read> rhs: array<vec4<f32>>;
 
@@ -14,6 +15,17 @@ fn batch_matrices(batch: u32) -> vec2<u32> {
         rest = rest / dimension.x;
     }
     return matrices;
+}
+
+// Where a quad of a matrix begins (x), and how far its rows are apart (y), in vec4s.
+fn quad_place(matrix: u32, quad: u32) -> vec2<u32> {
+    let inside = min(quad, params.rhs_quads - 1u);
+    let panel = inside / params.panel_quads;
+    let width = min(params.rhs_quads - panel * params.panel_quads, params.panel_quads);
+    let rows = params.k_vecs * 4u;
+    return vec2<u32>(
+        matrix * rows * params.rhs_quads + panel * params.panel_quads * rows + inside % params.panel_quads, width,
+    );
 }
 
 fn sixteen_products(x: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {

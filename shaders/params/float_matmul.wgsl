@@ -10,6 +10,7 @@ struct Params {
     slice_vecs: u32,          // of one slice of k
     lhs_stride: u32,          // elements of the lhs binding from one row to the next
     rhs_quads: u32,           // vec4<f32> of a row of rhs
+    panel_quads: u32,         // and of a panel
     experts: u32,             // 1
     bias_stride: u32,         // 0: all batches share the bias
     output_words: u32,        // u32 words from one output row to the next
@@ -21,7 +22,6 @@ struct Params {
     high: u32,
     unused_0: u32,
     unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

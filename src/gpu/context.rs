@@ -108,7 +108,7 @@ pub struct Context {
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
     /// select another). It asks for the adapter's own limits and, where the adapter has them, for a pipeline cache, and for
-    /// timestamps and 16-bit floats, which [`Tuner::Measured`] and [`Context::probe_blocking`] use.
+    /// timestamps, 16-bit floats and subgroups, which [`Tuner::Measured`], [`Context::probe_blocking`] and some kernels use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -149,7 +149,10 @@ impl Context {
         if let Some(excess) = excess {
             return Err(excess);
         }
-        let useful = wgpu::Features::PIPELINE_CACHE | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let useful = wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lowbit"),
             required_limits: limits,
@@ -337,7 +340,15 @@ impl Context {
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size)
                 .min(u64::from(u32::MAX) / 256 * 256),
+            subgroup: self.subgroup(),
         }
+    }
+
+    /// The invocations of every subgroup; 0 where the device was not made with subgroups, or they differ in size.
+    fn subgroup(&self) -> u32 {
+        let info = self.device.adapter_info();
+        let uses = self.device.features().contains(wgpu::Features::SUBGROUP);
+        if uses && info.subgroup_min_size == info.subgroup_max_size { info.subgroup_max_size } else { 0 }
     }
 
     /// What this context has done so far.

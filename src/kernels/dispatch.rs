@@ -16,6 +16,8 @@ pub struct Limits {
     pub storage_buffers: u32,
     /// Bytes of one storage binding.
     pub binding_bytes: u64,
+    /// Invocations of a subgroup, where all subgroups have as many and programs may use them; 0 elsewhere.
+    pub subgroup: u32,
 }
 
 impl Default for Limits {
@@ -27,6 +29,7 @@ impl Default for Limits {
             groups_per_dimension: 65_535,
             storage_buffers: 8,
             binding_bytes: 128 << 20,
+            subgroup: 0,
         }
     }
 }

@@ -23,6 +23,7 @@ parameters! {
         slice_vecs: u32,
         lhs_stride: u32,
         rhs_quads: u32,
+        panel_quads: u32,
         experts: u32,
         bias_stride: u32,
         output_words: u32,
@@ -34,7 +35,6 @@ parameters! {
         high: u32,
         unused_0: u32,
         unused_1: u32,
-        unused_2: u32,
     }
 }
 
@@ -47,10 +47,13 @@ parameters! {
         packed_vecs: u32,
         input_words: u32,
         vecs: u32,
+        panel_vecs: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
+
+/// Quads of columns that lie together along k, so that a tile walks through memory in order.
+const PANEL_QUADS: usize = 16;
 
 /// Tiles for one row: rhs is read once, by as many invocations as there are.
 const ONE_ROW: [Tile; 3] = [Tile::direct([8, 1], 1, 2), Tile::sliced([8, 32], 1, 1), Tile::direct([32, 1], 1, 1)];
@@ -59,25 +62,28 @@ const ONE_ROW: [Tile; 3] = [Tile::direct([8, 1], 1, 2), Tile::sliced([8, 32], 1,
 const FEW_ROWS: [Tile; 2] = [Tile::direct([8, 1], 8, 1), Tile::sliced([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
-const MANY_ROWS: [Tile; 4] = [
-    Tile::direct([8, 4], 8, 2),
+const MANY_ROWS: [Tile; 5] = [
+    Tile::direct([8, 1], 8, 2),
+    Tile::direct([8, 1], 16, 2),
     Tile::direct([8, 8], 4, 2),
     Tile::staged([16, 16], 4, 1, 4),
     Tile::staged([16, 8], 8, 2, 2),
 ];
 
 /// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize) -> Vec<Tile> {
+fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+    // Where rows can be shared, reading them costs next to nothing.
+    let shared = [(8, 2), (16, 2), (16, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
     match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+        2..=16 => [&shared[..1], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     }
 }
 
 pub(super) fn candidates(op: &FloatMatmul, limits: &Limits) -> Vec<Candidate> {
     let rows = folded(op).m;
-    Tile::legal(tiles(rows), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
+    Tile::legal(tiles(rows, limits), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.
@@ -120,20 +126,21 @@ fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
     }
     let Sizes { m, n, k } = op.sizes();
     let k_vecs = k.div_ceil(4);
-    let pack_operand = |candidate: &mut Candidate, operand: Transposable<'_>, input, packed_rows, packed_vecs| {
+    let pack_operand = |candidate: &mut Candidate, operand: Transposable<'_>, input, packed: [usize; 3]| {
+        let [packed_rows, packed_vecs, _] = packed;
         let scratch = Resource::Scratch(candidate.scratch.len());
         let vecs = matrices(operand.0) * packed_rows * packed_vecs;
         candidate.scratch.push(vecs * 4);
         if vecs > 0 {
             let input = Resource::Input(input);
-            candidate.dispatches.push(pack(operand, input, scratch, [packed_rows, packed_vecs], limits));
+            candidate.dispatches.push(pack(operand, input, scratch, packed, limits));
         }
         scratch
     };
     let lhs_format = if lhs_as_it_is(op) { op.lhs().format() } else { Format::Float32 };
     let lhs = match lhs_as_it_is(op) {
         true => Resource::Input(0),
-        false => pack_operand(&mut candidate, (op.lhs(), op.is_lhs_transposed(), [m, k]), 0, m, k_vecs),
+        false => pack_operand(&mut candidate, (op.lhs(), op.is_lhs_transposed(), [m, k]), 0, [m, k_vecs, k_vecs]),
     };
     let constant = |candidate: &mut Candidate, constant| {
         candidate.constants.push(constant);
@@ -163,7 +170,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
         }
         Operand::Input(rhs) => {
             let operand = (rhs, op.is_rhs_transposed(), [k, n]);
-            let rhs = pack_operand(&mut candidate, operand, 1, k_vecs * 4, n.div_ceil(4));
+            let rhs = pack_operand(&mut candidate, operand, 1, [k_vecs * 4, n.div_ceil(4), PANEL_QUADS]);
             candidate.dispatches.push(launch(op, tile, &operands, rhs, whole, limits));
         }
     }
@@ -177,7 +184,7 @@ fn pack(
     (operand, transposed, [rows, columns]): Transposable<'_>,
     source: Resource,
     target: Resource,
-    [packed_rows, packed_vecs]: [usize; 2],
+    [packed_rows, packed_vecs, panel_vecs]: [usize; 3],
     limits: &Limits,
 ) -> Dispatch {
     let vecs = matrices(operand) * packed_rows * packed_vecs;
@@ -188,8 +195,8 @@ fn pack(
         packed_vecs: packed_vecs as u32,
         input_words: stage::row_words(operand),
         vecs: vecs as u32,
+        panel_vecs: panel_vecs as u32,
         unused_0: 0,
-        unused_1: 0,
     };
     let threads = line_groups(limits).next().expect("there is always one");
     let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
@@ -229,6 +236,8 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         slice_vecs: k_vecs.div_ceil(tile.slices() as usize) as u32,
         lhs_stride: operands.lhs_stride as u32,
         rhs_quads: part.columns.div_ceil(4) as u32,
+        // An rhs that is read as it is has rows of one panel.
+        panel_quads: if rhs == Resource::Input(1) { n.div_ceil(4) } else { PANEL_QUADS } as u32,
         experts: 1,
         output_words,
         output_quads,
@@ -255,7 +264,10 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     .constant("TILE_Q", tile.quads);
     program = match tile.way {
         Way::Staged(step) => program.constant("STEP", step),
-        way => program.constant("SLICED", way == Way::Sliced).constant("SLICES", tile.slices()),
+        way => program
+            .with(if way == Way::Shared { &program::FETCH_SUBGROUP } else { &program::FETCH_OWN })
+            .with(if way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .constant("SLICES", tile.slices()),
     };
     if operands.bias.is_some() {
         program = program.with(&program::SIDE_BIAS);
@@ -301,13 +313,15 @@ pub(super) fn constant(op: &FloatMatmul, constant: Constant) -> Option<Vec<u32>>
                 return None;
             }
             let (rows, stride) = (k.next_multiple_of(4), columns.next_multiple_of(4));
-            let mut words = vec![0; matrices(rhs.tensor_type()) * rows * stride];
+            let mut words = Vec::with_capacity(matrices(rhs.tensor_type()) * rows * stride);
             let floats = FloatMatmul::floats(rhs);
-            for (i, row) in words.chunks_exact_mut(stride.max(1)).enumerate() {
-                let (matrix, l) = (i / rows, i % rows);
-                if l < k {
-                    for (column, word) in row.iter_mut().enumerate().take(columns) {
-                        *word = floats[op.rhs_index(matrix, l, first + column)].to_bits();
+            for matrix in 0..matrices(rhs.tensor_type()) {
+                for panel in (0..stride).step_by(PANEL_QUADS * 4) {
+                    for l in 0..rows {
+                        words.extend((panel..stride.min(panel + PANEL_QUADS * 4)).map(|column| {
+                            let inside = l < k && column < columns;
+                            if inside { floats[op.rhs_index(matrix, l, first + column)].to_bits() } else { 0 }
+                        }));
                     }
                 }
             }

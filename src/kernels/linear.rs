@@ -71,17 +71,23 @@ parameters! {
 struct Tile {
     group: [u32; 2],
     sliced: bool,
+    /// Whether a workgroup is a subgroup, whose invocations hand each other the rows that they share.
+    shared: bool,
     rows: u32,
     quads: u32,
 }
 
 impl Tile {
     const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, sliced: true, rows, quads }
+        Self { group, sliced: true, shared: false, rows, quads }
     }
 
     const fn plain(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, sliced: false, rows, quads }
+        Self { group, sliced: false, shared: false, rows, quads }
+    }
+
+    const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
+        Self { shared: true, ..Self::plain([subgroup, 1], rows, quads) }
     }
 
     fn slices(self) -> u32 {
@@ -96,12 +102,17 @@ impl Tile {
 
     fn is_legal(self, limits: &Limits) -> bool {
         let threads = self.group[0] * self.group[1];
-        threads <= limits.invocations && (!self.sliced || threads * 16 <= limits.workgroup_bytes)
+        let shares = !self.shared || (limits.subgroup == threads && threads >= 8);
+        shares && threads <= limits.invocations && (!self.sliced || threads * 16 <= limits.workgroup_bytes)
     }
 
     fn label(self) -> String {
         let ([x, y], Self { rows, quads, .. }) = (self.group, self);
-        let slices = if self.sliced { format!(", k in {y} slices") } else { String::new() };
+        let slices = match (self.sliced, self.shared) {
+            (true, _) => format!(", k in {y} slices"),
+            (_, true) => ", rows shared".to_string(),
+            _ => String::new(),
+        };
         format!("linear {rows}x{} tiles, {x}x{y} groups{slices}", quads * 4)
     }
 }
@@ -114,14 +125,17 @@ const ONE_ROW: [Tile; 4] =
 const FEW_ROWS: [Tile; 3] = [Tile::plain([8, 1], 8, 1), Tile::plain([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit.
-const MANY_ROWS: [Tile; 3] = [Tile::plain([8, 4], 8, 2), Tile::plain([8, 8], 8, 1), Tile::plain([16, 16], 4, 1)];
+const MANY_ROWS: [Tile; 4] =
+    [Tile::plain([8, 1], 8, 2), Tile::plain([8, 4], 8, 2), Tile::plain([8, 8], 8, 1), Tile::plain([16, 16], 4, 1)];
 
 /// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize) -> Vec<Tile> {
+fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+    // Where rows can be shared, reading them costs next to nothing.
+    let shared = [(8, 2), (16, 1), (8, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
     match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+        2..=16 => [&shared[..1], &shared[2..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&shared[..2], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     }
 }
 
@@ -137,7 +151,7 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
     let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize;
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let tiles: Vec<Tile> = tiles(rows).into_iter().filter(legal).collect();
+    let tiles: Vec<Tile> = tiles(rows, limits).into_iter().filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::plain([1, 1], 1, 1)] } else { tiles };
     tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
@@ -366,7 +380,8 @@ fn launch(
     let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
-        .constant("SLICED", tile.sliced)
+        .with(if tile.sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+        .with(if tile.shared { &program::FETCH_SUBGROUP } else { &program::FETCH_OWN })
         .constant("SLICES", tile.slices())
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads)

@@ -58,15 +58,21 @@ struct Tile {
     quads: u32,
     /// vec4s along k that are staged in workgroup memory; 0 reads straight from storage.
     step: u32,
+    /// Whether a workgroup is a subgroup, whose invocations hand each other the rows that they share.
+    shared: bool,
 }
 
 impl Tile {
     const fn direct(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, step: 0 }
+        Self { group, rows, quads, step: 0, shared: false }
     }
 
     const fn staged(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, step }
+        Self { group, rows, quads, step, shared: false }
+    }
+
+    const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
+        Self { shared: true, ..Self::direct([subgroup, 1], rows, quads) }
     }
 
     fn block(self) -> [u32; 2] {
@@ -75,14 +81,22 @@ impl Tile {
 
     fn is_legal(self, limits: &Limits) -> bool {
         let [rows, columns] = self.block();
-        self.group[0] * self.group[1] <= limits.invocations
+        let threads = self.group[0] * self.group[1];
+        (!self.shared || (limits.subgroup == threads && threads >= 8))
+            && threads <= limits.invocations
             && (rows + columns) * self.step * 16 <= limits.workgroup_bytes
     }
 
     fn label(self, kind: &str) -> String {
         let [x, y] = self.group;
         let shape = format!("{kind} {}x{} tiles, {x}x{y} groups", self.rows, self.quads * 4);
-        if self.step == 0 { shape } else { format!("{shape}, {} staged", self.step * 16) }
+        if self.shared {
+            format!("{shape}, rows shared")
+        } else if self.step == 0 {
+            shape
+        } else {
+            format!("{shape}, {} staged", self.step * 16)
+        }
     }
 }
 
@@ -93,7 +107,8 @@ const ONE_ROW: [Tile; 2] = [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1,
 const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
-const MANY_ROWS: [Tile; 4] = [
+const MANY_ROWS: [Tile; 5] = [
+    Tile::direct([8, 1], 8, 2),
     Tile::direct([8, 4], 8, 2),
     Tile::direct([8, 8], 4, 2),
     Tile::staged([8, 8], 4, 2, 2),
@@ -101,11 +116,14 @@ const MANY_ROWS: [Tile; 4] = [
 ];
 
 /// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize) -> Vec<Tile> {
+fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+    // Where rows can be shared, reading them costs next to nothing.
+    let shared = [(16, 1), (8, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
     match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         2..=4 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&MANY_ROWS[..], &FEW_ROWS, &ONE_ROW].concat(),
+        5..=8 => [&shared[1..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+        _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     }
 }
 
@@ -204,7 +222,7 @@ pub(super) fn weight_part(bits: usize) -> &'static program::Part {
 
 /// The candidates of a product.
 pub(super) fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
-    let legal: Vec<Tile> = tiles(product.sizes.m).into_iter().filter(|tile| tile.is_legal(limits)).collect();
+    let legal: Vec<Tile> = tiles(product.sizes.m, limits).into_iter().filter(|tile| tile.is_legal(limits)).collect();
     // A device too small for any of them still runs single invocations.
     let legal = if legal.is_empty() { vec![Tile::direct([1, 1], 1, 1)] } else { legal };
     let label = |tile: Tile| tile.label(if tile.step == 0 { kind } else { "staged matmul" });
@@ -365,9 +383,11 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
-    if tile.step > 0 {
-        program = program.constant("STEP", tile.step);
-    }
+    program = match (tile.step, tile.shared) {
+        (0, false) => program.with(&program::FETCH_OWN),
+        (0, true) => program.with(&program::FETCH_SUBGROUP),
+        (step, _) => program.constant("STEP", step),
+    };
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),

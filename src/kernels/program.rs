@@ -147,6 +147,10 @@ parts! {
     FLOAT_MATMUL = "float_matmul.wgsl" [PARAMS_FLOAT_MATMUL, FLOAT_PRODUCT, LINEAR_INDEX];
     FLOAT_MATMUL_STAGED = "float_matmul_staged.wgsl" [PARAMS_FLOAT_MATMUL, FLOAT_PRODUCT, LINEAR_INDEX];
     PACK_FLOATS = "pack_floats.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
+    SLICES_ONE = "slices/one.wgsl";
+    SLICES_SEVERAL = "slices/several.wgsl";
+    FETCH_OWN = "fetch/own.wgsl";
+    FETCH_SUBGROUP = "fetch/subgroup.wgsl";
     MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     MATMUL_STAGED = "matmul_staged.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     GATHER = "gather.wgsl" [LINEAR_INDEX];

@@ -7,6 +7,8 @@ use super::dispatch::Limits;
 pub(super) enum Way {
     /// Further rows, straight from storage.
     Direct,
+    /// Nothing: a workgroup is a subgroup, whose invocations hand each other the rows that they share.
+    Shared,
     /// Slices of k, whose totals are added in order through workgroup memory.
     Sliced,
     /// Further rows, through workgroup memory: so many vec4s along k at a time.
@@ -28,6 +30,10 @@ impl Tile {
 
     pub(super) const fn direct(group: [u32; 2], rows: u32, quads: u32) -> Self {
         Self { group, rows, quads, way: Way::Direct }
+    }
+
+    pub(super) const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
+        Self { group: [subgroup, 1], rows, quads, way: Way::Shared }
     }
 
     pub(super) const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
@@ -53,11 +59,12 @@ impl Tile {
     pub(super) fn is_legal(self, limits: &Limits) -> bool {
         let threads = self.group[0] * self.group[1];
         let vecs = match self.way {
-            Way::Direct => 0,
+            Way::Direct | Way::Shared => 0,
             Way::Sliced => threads,
             Way::Staged(step) => (self.block()[0] + self.block()[1]) as u32 * step,
         };
-        threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
+        let shares = self.way != Way::Shared || (limits.subgroup == threads && threads >= 8);
+        shares && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
     }
 
     /// The kernel's name with the sizes; unique where tiles differ.
@@ -66,6 +73,7 @@ impl Tile {
         let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
         match self.way {
             Way::Direct => shape,
+            Way::Shared => format!("{shape}, rows shared"),
             Way::Sliced => format!("{shape}, k in {y} slices"),
             Way::Staged(step) => format!("{shape}, {step} vectors staged"),
         }

@@ -1,0 +1,7 @@
+// Slices of k: one. A function that ignores its argument tells compilers that the loop is the same for a whole workgroup.
+
+const SLICED: bool = false;
+
+fn slice_of(lane: u32) -> u32 {
+    return 0u;
+}

@@ -1,0 +1,7 @@
+// Slices of k: one for each row of a workgroup.
+
+const SLICED: bool = true;
+
+fn slice_of(lane: u32) -> u32 {
+    return lane;
+}
