@@ -6,7 +6,8 @@
 //       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
 //
 // GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k,
-// whose totals are added in order. What can be is written out, and sums are module variables: see matmul.wgsl. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
+// whose totals are added in order. What can be is written out, and sums are module variables: see matmul.wgsl. A run is what
+// shares all scales; it has at most RUN steps, so that i32 holds its sums.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: params/linear.wgsl. Layout: weights/layout.rs.
 
@@ -19,7 +20,9 @@ var<private> sums: array<Sums, TILE_M * TILE_Q>;
 var<private> lhs_sums: array<Sum, TILE_M>;
 var<private> code_sums: array<Sums, TILE_Q>;
 var<private> places: array<Place, TILE_Q>;
+var<private> at: array<u32, TILE_Q>;      // where the next step of a quad is
 var<private> lhs_rows: array<u32, TILE_M>;
+var<private> lhs_scales: array<vec2<u32>, TILE_M>;
 
 alias Row = Lhs;
 
@@ -32,16 +35,26 @@ fn row_place(row: u32) -> u32 {
     return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
 }
 
+fn read_lhs_scales(group: u32) {
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        lhs_scales[i] = lhs_scale(lhs_rows[i], group);
+    }
+}
+
 // Scales the sums of a run, adds them to the totals and clears them.
-fn end_run(group: u32, lhs_group: u32, positions: u32) {
-    for (var q = 0u; q < TILE_Q; q += 1u) {
-        let scales = group_scales(places[q], group);
-        for (var i = 0u; i < TILE_M; i += 1u) {
-            let lhs = lhs_scale(lhs_rows[i], lhs_group);
-            totals[i * TILE_Q + q] += scaled(sums[i * TILE_Q + q], lhs_sums[i], code_sums[q], lhs, positions, scales);
-            sums[i * TILE_Q + q] = Sums();
-        }
-        code_sums[q] = Sums();
+fn end_quad(q: u32, group: u32, positions: u32) {
+    let scales = group_scales(places[q], group);
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        totals[i * TILE_Q + q] += scaled(sums[i * TILE_Q + q], lhs_sums[i], code_sums[q], lhs_scales[i], positions, scales);
+        sums[i * TILE_Q + q] = Sums();
+    }
+    code_sums[q] = Sums();
+}
+
+fn end_run(group: u32, positions: u32) {
+    end_quad(0u, group, positions);
+    if (TILE_Q > 1u) {
+        end_quad(1u, group, positions);
     }
     for (var i = 0u; i < TILE_M; i += 1u) {
         lhs_sums[i] = Sum();
@@ -49,8 +62,19 @@ fn end_run(group: u32, lhs_group: u32, positions: u32) {
 }
 
 // The same at the end of half a step, where groups are of 16.
-fn end_half(group: u32, lhs_group: u32, place: u32) {
-    end_run(select(group, place, WEIGHT_HALVES), select(lhs_group, place, LHS_HALVES), 16u);
+fn end_half(group: u32, place: u32) {
+    if (LHS_HALVES) {
+        read_lhs_scales(place);
+    }
+    end_run(select(group, place, WEIGHT_HALVES), 16u);
+}
+
+// Reads the codes of a quad at a step, and goes on to the next.
+fn read_quad(packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32) {
+    for (var b = 0u; b < BITS; b += 1u) {
+        (*packed)[q * BITS + b] = weight[at[q] + b];
+    }
+    at[q] += places[q].width / 4u * BITS;
 }
 
 // Adds the products of each row with four columns.
@@ -85,15 +109,6 @@ fn add_piece(
     }
 }
 
-fn add_half(lhs_places: ptr<function, Places>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32) {
-    add_piece(lhs_places, packed, step, half, 0u);
-    if (PIECES > 1u) {
-        add_piece(lhs_places, packed, step, half, 1u);
-        add_piece(lhs_places, packed, step, half, 2u);
-        add_piece(lhs_places, packed, step, half, 3u);
-    }
-}
-
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -116,7 +131,6 @@ fn main(
     var lhs_places = places_from(first_row);
     let begin = min(slice * params.slice_steps, params.steps);
     let end = min(begin + params.slice_steps, params.steps);
-    var at: array<u32, TILE_Q>;
     for (var q = 0u; q < TILE_Q; q += 1u) {
         let column = min((first_quad + q) * 4u, params.columns - 4u);
         let panel = column / PANEL;
@@ -129,6 +143,7 @@ fn main(
     var step = begin;
     var weight_group = begin / params.group_steps;
     var lhs_group = begin / params.lhs_group_steps;
+    read_lhs_scales(lhs_group);
     while (step < end) {
         let group_end = (weight_group + 1u) * params.group_steps;
         let lhs_group_end = (lhs_group + 1u) * params.lhs_group_steps;
@@ -136,26 +151,27 @@ fn main(
         let length = stop - step;
         for (; step < stop; step += 1u) {
             var packed: array<vec4<u32>, PACKED>;
-            for (var q = 0u; q < TILE_Q; q += 1u) {
-                for (var b = 0u; b < BITS; b += 1u) {
-                    packed[q * BITS + b] = weight[at[q] + b];
+            read_quad(&packed, 0u);
+            if (TILE_Q > 1u) {
+                read_quad(&packed, 1u);
+            }
+            // Not written out: the program would not fit the instruction cache.
+            for (var part = 0u; part < 2u * PIECES; part += 1u) {
+                let half = part / PIECES;
+                add_piece(&lhs_places, &packed, step, half, part % PIECES);
+                if (HALVES && part % PIECES == PIECES - 1u) {
+                    end_half(weight_group, step * 2u + half);
                 }
-                at[q] += places[q].width / 4u * BITS;
-            }
-            add_half(&lhs_places, &packed, step, 0u);
-            if (HALVES) {
-                end_half(weight_group, lhs_group, step * 2u);
-            }
-            add_half(&lhs_places, &packed, step, 1u);
-            if (HALVES) {
-                end_half(weight_group, lhs_group, step * 2u + 1u);
             }
         }
         if (!HALVES) {
-            end_run(weight_group, lhs_group, length * 32u);
+            end_run(weight_group, length * 32u);
         }
         weight_group += select(0u, 1u, step == group_end);
-        lhs_group += select(0u, 1u, step == lhs_group_end);
+        if (step == lhs_group_end && step < end) {
+            lhs_group += 1u;
+            read_lhs_scales(lhs_group);
+        }
     }
 
     if (SLICED) {

@@ -131,10 +131,10 @@ const MANY_ROWS: [Tile; 4] =
 /// All tiles, the best guess for so many rows first.
 fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = [(8, 2), (16, 1), (8, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
+    let shared = [(16, 1), (8, 2), (8, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
     match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&shared[..1], &shared[2..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        2..=16 => [&shared[1..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         _ => [&shared[..2], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     }
 }
