@@ -74,14 +74,20 @@ fn main(
         let k_row = weight_batch * params.k_vecs + k;
         var codes = fetch(&places, k);
         if (WEIGHT_ZERO_POINT) {
-            let ones = select(ALL_ONES, params.tail, k + 1u == params.k_vecs);
             for (var i = 0u; i < TILE_M; i += 1u) {
-                lhs_sums[i] += dot16(codes[i], ones);
+                lhs_sums[i] += dot16(codes[i], ALL_ONES);
             }
         }
         add_quad(&codes, 0u, k_row, column);
         if (TILE_Q > 1u) {
             add_quad(&codes, 1u, k_row, next_column);
+        }
+    }
+    if (WEIGHT_ZERO_POINT && params.k_vecs > 0u) {
+        // What lies beyond k meets weights of 0, but has been summed.
+        var codes = fetch(&places, params.k_vecs - 1u);
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] -= dot16(codes[i], ALL_ONES - params.tail);
         }
     }
 
