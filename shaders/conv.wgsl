@@ -10,6 +10,10 @@
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
+alias Row = vec4<u32>;
+
+var<private> lhs_sums: array<i32, TILE_M>;
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group_id: vec3<u32>,
@@ -22,9 +26,6 @@ fn main(
     }
     let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
     let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
-    if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
-        return;
-    }
     let first_column = min(first_quad * 4u, params.n - 1u);
     let group = first_column / params.group_outputs;
     let group_vecs = (params.group_channels + 15u) / 16u;
@@ -32,53 +33,44 @@ fn main(
     let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
-    var origin: array<vec4<i32>, TILE_M>;
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));
+    var origin: array<vec4<i32>, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        origin[i] = window_origin(min(first_pixel + owned_row(i), params.pixels - 1u));
     }
-    var column: array<u32, TILE_Q>;
-    for (var q = 0u; q < TILE_Q; q += 1u) {
-        column[q] = min((first_quad + q) * 4u - group * params.group_outputs, params.weight_stride - 4u);
-    }
+    let column = min(first_quad * 4u - group * params.group_outputs, params.weight_stride - 4u);
+    let next_column = min((first_quad + 1u) * 4u - group * params.group_outputs, params.weight_stride - 4u);
 
-    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
-    var lhs_sums: array<i32, TILE_M>;
     var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
-    for (var z = 0u; z < params.kernel.x; z += 1u) {
-        for (var y = 0u; y < params.kernel.y; y += 1u) {
-            var row: array<vec2<u32>, TILE_M>;
-            for (var i = 0u; i < TILE_M; i += 1u) {
+    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    for (var z = 0u; z < kernel.x; z += 1u) {
+        for (var y = 0u; y < kernel.y; y += 1u) {
+            var row: array<vec2<u32>, READS>;
+            for (var i = 0u; i < READS; i += 1u) {
                 row[i] = tap_row(origin[i], z, y);
             }
-            for (var x = 0u; x < params.kernel.z; x += 1u) {
-                var inside: array<bool, TILE_M>;
-                var base: array<u32, TILE_M>;
-                for (var i = 0u; i < TILE_M; i += 1u) {
+            for (var x = 0u; x < kernel.z; x += 1u) {
+                var inside: array<bool, READS>;
+                var base: array<u32, READS>;
+                for (var i = 0u; i < READS; i += 1u) {
                     let column_x = tap_column(origin[i], x);
                     inside[i] = column_x < row[i].y;
                     base[i] = select(0u, (row[i].x + column_x) * pixel_vecs + group * group_vecs, inside[i]);
                 }
                 for (var v = 0u; v < group_vecs; v += 1u) {
-                    var codes: array<vec4<u32>, TILE_M>;
-                    for (var i = 0u; i < TILE_M; i += 1u) {
-                        codes[i] = select(zero_word, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
+                    var read: array<Row, READS>;
+                    for (var i = 0u; i < READS; i += 1u) {
+                        read[i] = select(zero_word, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
                     }
+                    var codes = share(&read);
                     if (WEIGHT_ZERO_POINT) {
                         let ones = select(ALL_ONES, params.tail, v + 1u == group_vecs);
                         for (var i = 0u; i < TILE_M; i += 1u) {
                             lhs_sums[i] += dot16(codes[i], ones);
                         }
                     }
-                    for (var q = 0u; q < TILE_Q; q += 1u) {
-                        let w0 = load_weight(k_row, column[q]);
-                        let w1 = load_weight(k_row, column[q] + 1u);
-                        let w2 = load_weight(k_row, column[q] + 2u);
-                        let w3 = load_weight(k_row, column[q] + 3u);
-                        for (var i = 0u; i < TILE_M; i += 1u) {
-                            sums[i * TILE_Q + q] += vec4<i32>(
-                                dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
-                            );
-                        }
+                    add_quad(&codes, 0u, k_row, column);
+                    if (TILE_Q > 1u) {
+                        add_quad(&codes, 1u, k_row, next_column);
                     }
                     k_row += 1u;
                 }

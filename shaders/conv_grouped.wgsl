@@ -49,10 +49,11 @@ fn main(
         }
         let offset = (column / params.group_outputs) * params.group_channels;
         var at = column * taps * group_words;
-        for (var z = 0u; z < params.kernel.x; z += 1u) {
-            for (var y = 0u; y < params.kernel.y; y += 1u) {
+        let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+        for (var z = 0u; z < kernel.x; z += 1u) {
+            for (var y = 0u; y < kernel.y; y += 1u) {
                 let row = tap_row(origin, z, y);
-                for (var x = 0u; x < params.kernel.z; x += 1u) {
+                for (var x = 0u; x < kernel.z; x += 1u) {
                     let column_x = tap_column(origin, x);
                     let inside = column_x < row.y;
                     let first = select(0u, (row.x + column_x) * params.pixel_words, inside);

@@ -39,13 +39,14 @@ fn main(
 
     var sums: array<vec4<i32>, TILE_M * TILE_Q>;
     var lhs_sums: array<i32, TILE_M>;
-    for (var z = 0u; z < params.kernel.x; z += 1u) {
-        for (var y = 0u; y < params.kernel.y; y += 1u) {
+    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    for (var z = 0u; z < kernel.x; z += 1u) {
+        for (var y = 0u; y < kernel.y; y += 1u) {
             var row: array<vec2<u32>, TILE_M>;
             for (var i = 0u; i < TILE_M; i += 1u) {
                 row[i] = tap_row(origin[i], z, y);
             }
-            for (var x = 0u; x < params.kernel.z; x += 1u) {
+            for (var x = 0u; x < kernel.z; x += 1u) {
                 var inside: array<bool, TILE_M>;
                 var base: array<u32, TILE_M>;
                 for (var i = 0u; i < TILE_M; i += 1u) {

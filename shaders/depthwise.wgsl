@@ -34,13 +34,14 @@ fn main(
     var sums: array<vec4<i32>, TILE_M>;
     var lhs_sums: array<vec4<i32>, TILE_M>;
     var at = source_quad;
-    for (var z = 0u; z < params.kernel.x; z += 1u) {
-        for (var y = 0u; y < params.kernel.y; y += 1u) {
+    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    for (var z = 0u; z < kernel.x; z += 1u) {
+        for (var y = 0u; y < kernel.y; y += 1u) {
             var row: array<vec2<u32>, TILE_M>;
             for (var i = 0u; i < TILE_M; i += 1u) {
                 row[i] = tap_row(origin[i], z, y);
             }
-            for (var x = 0u; x < params.kernel.z; x += 1u) {
+            for (var x = 0u; x < kernel.z; x += 1u) {
                 let filter_codes = unpack4xI8(weight[at]);
                 for (var i = 0u; i < TILE_M; i += 1u) {
                     let column = tap_column(origin[i], x);

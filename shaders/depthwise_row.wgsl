@@ -39,8 +39,9 @@ fn main(
     var sums: array<vec4<i32>, TILE_M>;
     var lhs_sums: array<vec4<i32>, TILE_M>;
     var at = source_quad;
-    for (var z = 0u; z < params.kernel.x; z += 1u) {
-        for (var y = 0u; y < params.kernel.y; y += 1u) {
+    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    for (var z = 0u; z < kernel.x; z += 1u) {
+        for (var y = 0u; y < kernel.y; y += 1u) {
             let row = tap_row(origin, z, y);
             var codes: array<vec4<i32>, SPAN>;
             for (var s = 0u; s < SPAN; s += 1u) {

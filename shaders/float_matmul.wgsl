@@ -28,6 +28,14 @@ fn row_place(row: u32) -> u32 {
     return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
 }
 
+fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
+    var read: array<Row, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        read[i] = load_row((*places)[i] + offset);
+    }
+    return share(&read);
+}
+
 fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, k: u32, place: vec2<u32>) {
     let at = place.x + k * 4u * place.y;
     let w0 = rhs[at];
@@ -59,10 +67,13 @@ fn main(
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
-    let end = min(begin + params.slice_vecs, params.k_vecs);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
     let quad = quad_place(matrices.y, first_quad);
     let next_quad = quad_place(matrices.y, first_quad + 1u);
-    var places = places_from(first_row);
+    var places: array<u32, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        places[i] = row_place(first_row + owned_row(i));
+    }
     for (var k = begin; k < end; k += 1u) {
         var x = fetch(&places, k);
         add_quad(&x, 0u, k, quad);

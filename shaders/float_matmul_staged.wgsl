@@ -35,7 +35,8 @@ fn main(
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
-    for (var start = 0u; start < params.k_vecs; start += STEP) {
+    let k_vecs = params.k_vecs + hidden_zero(groups);
+    for (var start = 0u; start < k_vecs; start += STEP) {
         // What lies beyond k is staged as zero on both sides.
         for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
             let row = min(block_row + slot / STEP, params.m - 1u);

@@ -35,6 +35,14 @@ fn row_place(row: u32) -> u32 {
     return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
 }
 
+fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
+    var read: array<Row, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        read[i] = load_row((*places)[i] + offset);
+    }
+    return share(&read);
+}
+
 fn read_lhs_scales(group: u32) {
     for (var i = 0u; i < TILE_M; i += 1u) {
         lhs_scales[i] = lhs_scale(lhs_rows[i], group);
@@ -95,7 +103,7 @@ fn add_quad(
 }
 
 fn add_piece(
-    lhs_places: ptr<function, Places>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
+    lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
 ) {
     var x = fetch(lhs_places, (step * 2u + half) * PIECES + piece);
     if (LHS_SUMS) {
@@ -128,9 +136,12 @@ fn main(
     for (var i = 0u; i < TILE_M; i += 1u) {
         lhs_rows[i] = lhs_row_of(min(first_row + i, params.m - 1u));
     }
-    var lhs_places = places_from(first_row);
+    var lhs_places: array<u32, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        lhs_places[i] = row_place(first_row + owned_row(i));
+    }
     let begin = min(slice * params.slice_steps, params.steps);
-    let end = min(begin + params.slice_steps, params.steps);
+    let end = min(begin + params.slice_steps, params.steps) + hidden_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {
         let column = min((first_quad + q) * 4u, params.columns - 4u);
         let panel = column / PANEL;

@@ -7,14 +7,10 @@
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: params/matmul.wgsl.
 
-// Loops over words and quads are written out and sums are module variables: some drivers leave nested loops as they are, and
-// arrays that are indexed by their counters in memory.
-
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
 alias Row = vec4<u32>;
 
-var<private> sums: array<vec4<i32>, TILE_M * TILE_Q>;
 var<private> lhs_sums: array<i32, TILE_M>;
 var<private> lhs_batch: u32;
 
@@ -27,25 +23,12 @@ fn row_place(row: u32) -> u32 {
     return (lhs_batch * params.m + min(row, params.m - 1u)) * params.k_vecs;
 }
 
-// Adds the products of four codes of each row and of four columns.
-fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4<u32>) {
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let x = (*codes)[i][word];
-        sums[i * TILE_Q + q] += vec4<i32>(
-            dot4I8Packed(x, w.x), dot4I8Packed(x, w.y), dot4I8Packed(x, w.z), dot4I8Packed(x, w.w),
-        );
+fn fetch(places: ptr<function, array<u32, READS>>, k: u32) -> array<Row, TILE_M> {
+    var read: array<Row, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        read[i] = load_row((*places)[i] + k);
     }
-}
-
-fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, column: u32) {
-    let w0 = load_weight(k_row, column);
-    let w1 = load_weight(k_row, column + 1u);
-    let w2 = load_weight(k_row, column + 2u);
-    let w3 = load_weight(k_row, column + 3u);
-    add_word(codes, 0u, q, vec4<u32>(w0.x, w1.x, w2.x, w3.x));
-    add_word(codes, 1u, q, vec4<u32>(w0.y, w1.y, w2.y, w3.y));
-    add_word(codes, 2u, q, vec4<u32>(w0.z, w1.z, w2.z, w3.z));
-    add_word(codes, 3u, q, vec4<u32>(w0.w, w1.w, w2.w, w3.w));
+    return share(&read);
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
@@ -69,9 +52,13 @@ fn main(
 
     let column = min(first_quad * 4u, params.weight_stride - 4u);
     let next_column = min(first_quad * 4u + 4u, params.weight_stride - 4u);
-    var places = places_from(first_row);
-    for (var k = 0u; k < params.k_vecs; k += 1u) {
-        let k_row = weight_batch * params.k_vecs + k;
+    var places: array<u32, READS>;
+    for (var i = 0u; i < READS; i += 1u) {
+        places[i] = row_place(first_row + owned_row(i));
+    }
+    let k_vecs = params.k_vecs + hidden_zero(groups);
+    for (var k = 0u; k < k_vecs; k += 1u) {
+        let k_row = weight_batch * k_vecs + k;
         var codes = fetch(&places, k);
         if (WEIGHT_ZERO_POINT) {
             for (var i = 0u; i < TILE_M; i += 1u) {

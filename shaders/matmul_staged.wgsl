@@ -40,7 +40,8 @@ fn main(
 
     var sums: array<vec4<i32>, TILE_M * TILE_Q>;
     var lhs_sums: array<i32, TILE_M>;
-    for (var start = 0u; start < params.k_vecs; start += STEP) {
+    let k_vecs = params.k_vecs + hidden_zero(groups);
+    for (var start = 0u; start < k_vecs; start += STEP) {
         // What lies beyond k is staged as zero weight, so the lhs word there may be anything.
         for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
             let row = min(block_row + slot % BLOCK_M, params.m - 1u);

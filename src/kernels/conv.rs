@@ -76,6 +76,8 @@ enum Layout {
 enum Kind {
     /// Each invocation reads storage for itself.
     Plain,
+    /// A workgroup is a subgroup, whose invocations hand each other the pixels that they share.
+    Shared,
     /// So many vec4s along k are staged in workgroup memory.
     Staged(u32),
     /// Tiles are neighbours of an output row.
@@ -85,6 +87,10 @@ enum Kind {
 const fn direct(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
     let (part, layout) = (&program::CONV, Layout::Vecs);
     Kernel { name: "conv", part, layout, group, pixels, quads, kind: Kind::Plain }
+}
+
+const fn shared(subgroup: u32, pixels: u32, quads: u32) -> Kernel {
+    Kernel { kind: Kind::Shared, ..direct([subgroup, 1], pixels, quads) }
 }
 
 const fn words(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
@@ -116,13 +122,18 @@ impl Kernel {
     fn is_legal(&self, limits: &Limits) -> bool {
         let [x, y] = self.group;
         let step = if let Kind::Staged(step) = self.kind { step } else { 0 };
-        x * y <= limits.invocations && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
+        let shares = self.kind != Kind::Shared || (limits.subgroup == x && x >= 8);
+        shares && x * y <= limits.invocations && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
     }
 
     fn label(&self) -> String {
         let [x, y] = self.group;
-        let staged = if let Kind::Staged(step) = self.kind { format!(", {} staged", step * 16) } else { String::new() };
-        format!("{} {}x{} tiles, {x}x{y} groups{staged}", self.name, self.pixels, self.quads * 4)
+        let kind = match self.kind {
+            Kind::Shared => ", pixels shared".to_string(),
+            Kind::Staged(step) => format!(", {} staged", step * 16),
+            Kind::Plain | Kind::Rows => String::new(),
+        };
+        format!("{} {}x{} tiles, {x}x{y} groups{kind}", self.name, self.pixels, self.quads * 4)
     }
 }
 
@@ -162,6 +173,8 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     if op.groups() == 1 && channels <= 4 {
         kernels.extend(by_words.into_iter().chain(by_vecs));
     } else if op.groups() == 1 {
+        // Invocations that share pixels must be of one group of channels.
+        kernels.extend([(16, 1), (8, 2)].map(|(pixels, quads)| shared(limits.subgroup, pixels, quads)));
         kernels.extend(by_vecs);
         kernels.extend(by_words.into_iter().filter(|_| matches!(channels % 16, 1..=12)));
     } else if channels.is_multiple_of(16) && outputs.is_multiple_of(8) {
@@ -403,6 +416,11 @@ fn launch(
         Layout::Vecs | Layout::Words => program.constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads),
         Layout::Depthwise => program.constant("TILE_M", kernel.pixels),
         Layout::Grouped => program,
+    };
+    let program = match (kernel.kind, kernel.layout) {
+        (Kind::Shared, _) => program.with(&program::SHARE_SUBGROUP),
+        (Kind::Plain, Layout::Vecs) => program.with(&program::SHARE_OWN),
+        _ => program,
     };
     let program = match (kernel.kind, row_window(op)) {
         (Kind::Staged(step), _) => program.constant("STEP", step),

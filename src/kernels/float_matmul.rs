@@ -265,7 +265,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     program = match tile.way {
         Way::Staged(step) => program.constant("STEP", step),
         way => program
-            .with(if way == Way::Shared { &program::FETCH_SUBGROUP } else { &program::FETCH_OWN })
+            .with(if way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
             .with(if way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
             .constant("SLICES", tile.slices()),
     };

@@ -4,6 +4,7 @@
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::{int8_flip, int8_shift};
 use super::program::{self, Program};
+use super::tile::{Tile, Way};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
 use crate::numeric::Format;
@@ -66,67 +67,16 @@ parameters! {
     }
 }
 
-/// How a product is cut: invocations along columns, and along rows or slices of k, and what each owns.
-#[derive(Debug, Clone, Copy)]
-struct Tile {
-    group: [u32; 2],
-    sliced: bool,
-    /// Whether a workgroup is a subgroup, whose invocations hand each other the rows that they share.
-    shared: bool,
-    rows: u32,
-    quads: u32,
-}
-
-impl Tile {
-    const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, sliced: true, shared: false, rows, quads }
-    }
-
-    const fn plain(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, sliced: false, shared: false, rows, quads }
-    }
-
-    const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
-        Self { shared: true, ..Self::plain([subgroup, 1], rows, quads) }
-    }
-
-    fn slices(self) -> u32 {
-        if self.sliced { self.group[1] } else { 1 }
-    }
-
-    /// Rows and columns of a workgroup.
-    fn block(self) -> [usize; 2] {
-        let rows = self.rows * if self.sliced { 1 } else { self.group[1] };
-        [rows as usize, (self.group[0] * self.quads * 4) as usize]
-    }
-
-    fn is_legal(self, limits: &Limits) -> bool {
-        let threads = self.group[0] * self.group[1];
-        let shares = !self.shared || (limits.subgroup == threads && threads >= 8);
-        shares && threads <= limits.invocations && (!self.sliced || threads * 16 <= limits.workgroup_bytes)
-    }
-
-    fn label(self) -> String {
-        let ([x, y], Self { rows, quads, .. }) = (self.group, self);
-        let slices = match (self.sliced, self.shared) {
-            (true, _) => format!(", k in {y} slices"),
-            (_, true) => ", rows shared".to_string(),
-            _ => String::new(),
-        };
-        format!("linear {rows}x{} tiles, {x}x{y} groups{slices}", quads * 4)
-    }
-}
-
 /// Tiles for one row: the weights are read once, by as many invocations as there are.
 const ONE_ROW: [Tile; 4] =
-    [Tile::plain([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1), Tile::plain([32, 1], 1, 1)];
+    [Tile::direct([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1), Tile::direct([32, 1], 1, 1)];
 
 /// Tiles for up to sixteen rows: each packed word is read once for several.
-const FEW_ROWS: [Tile; 3] = [Tile::plain([8, 1], 8, 1), Tile::plain([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
+const FEW_ROWS: [Tile; 3] = [Tile::direct([8, 1], 8, 1), Tile::direct([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit.
 const MANY_ROWS: [Tile; 4] =
-    [Tile::plain([8, 1], 8, 2), Tile::plain([8, 4], 8, 2), Tile::plain([8, 8], 8, 1), Tile::plain([16, 16], 4, 1)];
+    [Tile::direct([8, 1], 8, 2), Tile::direct([8, 4], 8, 2), Tile::direct([8, 8], 8, 1), Tile::direct([16, 16], 4, 1)];
 
 /// All tiles, the best guess for so many rows first.
 fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
@@ -153,7 +103,7 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let tiles: Vec<Tile> = tiles(rows, limits).into_iter().filter(legal).collect();
     // A device too small for any of them still runs single invocations.
-    let tiles = if tiles.is_empty() { vec![Tile::plain([1, 1], 1, 1)] } else { tiles };
+    let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
     tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
 }
 
@@ -179,7 +129,7 @@ struct Joined {
 
 fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
     let mut candidate =
-        Candidate { label: tile.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+        Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }
@@ -380,8 +330,8 @@ fn launch(
     let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
-        .with(if tile.sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
-        .with(if tile.shared { &program::FETCH_SUBGROUP } else { &program::FETCH_OWN })
+        .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+        .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
         .constant("SLICES", tile.slices())
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads)

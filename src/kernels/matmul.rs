@@ -4,6 +4,7 @@
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
+use super::tile::{Tile, Way};
 use super::stage::{self, Epilogue};
 use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
@@ -47,56 +48,6 @@ parameters! {
         parameter_step: u32,
         columns_at: u32,
         quads: u32,
-    }
-}
-
-/// How a matmul is cut: invocations per workgroup along columns and rows, and what each owns.
-#[derive(Debug, Clone, Copy)]
-struct Tile {
-    group: [u32; 2],
-    rows: u32,
-    quads: u32,
-    /// vec4s along k that are staged in workgroup memory; 0 reads straight from storage.
-    step: u32,
-    /// Whether a workgroup is a subgroup, whose invocations hand each other the rows that they share.
-    shared: bool,
-}
-
-impl Tile {
-    const fn direct(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, step: 0, shared: false }
-    }
-
-    const fn staged(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, step, shared: false }
-    }
-
-    const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
-        Self { shared: true, ..Self::direct([subgroup, 1], rows, quads) }
-    }
-
-    fn block(self) -> [u32; 2] {
-        [self.group[1] * self.rows, self.group[0] * self.quads * 4]
-    }
-
-    fn is_legal(self, limits: &Limits) -> bool {
-        let [rows, columns] = self.block();
-        let threads = self.group[0] * self.group[1];
-        (!self.shared || (limits.subgroup == threads && threads >= 8))
-            && threads <= limits.invocations
-            && (rows + columns) * self.step * 16 <= limits.workgroup_bytes
-    }
-
-    fn label(self, kind: &str) -> String {
-        let [x, y] = self.group;
-        let shape = format!("{kind} {}x{} tiles, {x}x{y} groups", self.rows, self.quads * 4);
-        if self.shared {
-            format!("{shape}, rows shared")
-        } else if self.step == 0 {
-            shape
-        } else {
-            format!("{shape}, {} staged", self.step * 16)
-        }
     }
 }
 
@@ -222,11 +173,9 @@ pub(super) fn weight_part(bits: usize) -> &'static program::Part {
 
 /// The candidates of a product.
 pub(super) fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
-    let legal: Vec<Tile> = tiles(product.sizes.m, limits).into_iter().filter(|tile| tile.is_legal(limits)).collect();
-    // A device too small for any of them still runs single invocations.
-    let legal = if legal.is_empty() { vec![Tile::direct([1, 1], 1, 1)] } else { legal };
-    let label = |tile: Tile| tile.label(if tile.step == 0 { kind } else { "staged matmul" });
-    legal.into_iter().map(|tile| candidate(product, tile, label(tile), limits)).collect()
+    let label = |tile: Tile| tile.label(if matches!(tile.way, Way::Staged(_)) { "staged matmul" } else { kind });
+    let tiles = Tile::legal(tiles(product.sizes.m, limits), limits);
+    tiles.into_iter().map(|tile| candidate(product, tile, label(tile), limits)).collect()
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
@@ -310,7 +259,7 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    MANY_ROWS[..1].iter().filter(|tile| tile.is_legal(limits)).map(|&tile| candidate(tile)).collect()
+    Tile::legal(tiles(m, limits), limits).into_iter().take(1).map(candidate).collect()
 }
 
 /// The words of packed weights with their table of columns.
@@ -339,8 +288,8 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
     // The last part writes the padding of the row too.
     let output_quads = if end == n { stage.output_quads } else { end as u32 / 4 } - part.first as u32 / 4;
     let [block_rows, block_columns] = tile.block();
-    let tiles_m = m.div_ceil(block_rows as usize);
-    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns as usize);
+    let tiles_m = m.div_ceil(block_rows);
+    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let tiles = tiles_m * tiles_n * product.batches;
     let weight_stride = part.columns.next_multiple_of(4);
     let batches_at = epilogue.rows_at() + if product.dynamic.is_some() { 0 } else { product.lhs_rows };
@@ -368,7 +317,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         first_row: part.first_row as u32,
         ..Params::default()
     };
-    let main = if tile.step == 0 { &program::MATMUL } else { &program::MATMUL_STAGED };
+    let main = if matches!(tile.way, Way::Staged(_)) { &program::MATMUL_STAGED } else { &program::MATMUL };
     let program = Program::new(main).with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
         &program::ROWS_INPUT
     } else {
@@ -383,10 +332,10 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
-    program = match (tile.step, tile.shared) {
-        (0, false) => program.with(&program::FETCH_OWN),
-        (0, true) => program.with(&program::FETCH_SUBGROUP),
-        (step, _) => program.constant("STEP", step),
+    program = match tile.way {
+        Way::Staged(step) => program.constant("STEP", step),
+        Way::Shared => program.with(&program::SHARE_SUBGROUP),
+        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
     };
     let bindings = [
         Some(Binding::read(1, part.lhs)),

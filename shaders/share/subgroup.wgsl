@@ -4,15 +4,9 @@
 const SHARE: u32 = min(GROUP_X, 16u);
 const READS: u32 = (TILE_M + SHARE - 1u) / SHARE;
 
-alias Places = array<u32, READS>;
-
-fn places_from(first_row: u32) -> Places {
+fn owned_row(i: u32) -> u32 {
     let lane = min(subgroupExclusiveAdd(1u), SHARE - 1u);
-    var places: Places;
-    for (var i = 0u; i < READS; i += 1u) {
-        places[i] = row_place(first_row + min(i * SHARE + lane, TILE_M - 1u));
-    }
-    return places;
+    return min(i * SHARE + lane, TILE_M - 1u);
 }
 
 // The lane must be a constant.
@@ -37,14 +31,10 @@ fn of_lane(row: Row, lane: u32) -> Row {
     }
 }
 
-fn fetch(places: ptr<function, Places>, offset: u32) -> array<Row, TILE_M> {
-    var read: array<Row, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        read[i] = load_row((*places)[i] + offset);
-    }
-    var fetched: array<Row, TILE_M>;
+fn share(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
+    var rows: array<Row, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
-        fetched[i] = of_lane(read[i / SHARE], i % SHARE);
+        rows[i] = of_lane((*read)[i / SHARE], i % SHARE);
     }
-    return fetched;
+    return rows;
 }

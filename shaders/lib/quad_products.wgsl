@@ -1,0 +1,27 @@
+// Products of int8 rows with quads of columns, sixteen along k.
+//
+// Loops over words and quads are written out and sums are module variables: some drivers leave nested loops as they are, and
+// arrays that are indexed by their counters in memory.
+
+var<private> sums: array<vec4<i32>, TILE_M * TILE_Q>;
+
+// Adds the products of four codes of each row and of four columns.
+fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4<u32>) {
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let x = (*codes)[i][word];
+        sums[i * TILE_Q + q] += vec4<i32>(
+            dot4I8Packed(x, w.x), dot4I8Packed(x, w.y), dot4I8Packed(x, w.z), dot4I8Packed(x, w.w),
+        );
+    }
+}
+
+fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, column: u32) {
+    let w0 = load_weight(k_row, column);
+    let w1 = load_weight(k_row, column + 1u);
+    let w2 = load_weight(k_row, column + 2u);
+    let w3 = load_weight(k_row, column + 3u);
+    add_word(codes, 0u, q, vec4<u32>(w0.x, w1.x, w2.x, w3.x));
+    add_word(codes, 1u, q, vec4<u32>(w0.y, w1.y, w2.y, w3.y));
+    add_word(codes, 2u, q, vec4<u32>(w0.z, w1.z, w2.z, w3.z));
+    add_word(codes, 3u, q, vec4<u32>(w0.w, w1.w, w2.w, w3.w));
+}

@@ -1,0 +1,12 @@
+// Rows of lhs: an invocation reads all that it needs by itself.
+
+const READS: u32 = TILE_M;
+
+// Which row of the tile this invocation reads as its i-th.
+fn owned_row(i: u32) -> u32 {
+    return i;
+}
+
+fn share(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
+    return *read;
+}
