@@ -12,8 +12,6 @@
 
 alias Row = vec4<u32>;
 
-var<private> lhs_sums: array<i32, TILE_M>;
-
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group_id: vec3<u32>,
@@ -78,13 +76,12 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let pixel = first_pixel + i;
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = first_quad + q;
-            if (pixel < params.pixels && quad < params.output_quads) {
-                store_products(0u, output_pixel(pixel), 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
-            }
+    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
+        let pixel = first_pixel + i / TILE_Q;
+        let quad = first_quad + i % TILE_Q;
+        if (pixel < params.pixels && quad < params.output_quads) {
+            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
         }
+        next_quad(i);
     }
 }

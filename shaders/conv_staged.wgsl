@@ -46,8 +46,6 @@ fn main(
         vec[s] = slot / BLOCK_M;
     }
 
-    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
-    var lhs_sums: array<i32, TILE_M>;
     for (var start = 0u; start < k_vecs; start += STEP) {
         for (var s = 0u; s < LHS_SLOTS; s += 1u) {
             let slot = thread + s * THREADS;
@@ -108,13 +106,12 @@ fn main(
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let pixel = block_pixel + local.y * TILE_M + i;
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = block_column / 4u + local.x * TILE_Q + q;
-            if (pixel < params.pixels && quad < params.output_quads) {
-                store_products(0u, output_pixel(pixel), 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
-            }
+    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
+        let pixel = block_pixel + local.y * TILE_M + i / TILE_Q;
+        let quad = block_column / 4u + local.x * TILE_Q + i % TILE_Q;
+        if (pixel < params.pixels && quad < params.output_quads) {
+            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
         }
+        next_quad(i);
     }
 }

@@ -37,8 +37,6 @@ fn main(
         at[q] = min(first_quad + q, params.weight_stride / 4u - 1u);
     }
 
-    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
-    var lhs_sums: array<i32, TILE_M>;
     let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
         for (var y = 0u; y < kernel.y; y += 1u) {
@@ -80,13 +78,12 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let pixel = first_pixel + i;
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = first_quad + q;
-            if (pixel < params.pixels && quad < params.output_quads) {
-                store_products(0u, output_pixel(pixel), 0u, quad, sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]));
-            }
+    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
+        let pixel = first_pixel + i / TILE_Q;
+        let quad = first_quad + i % TILE_Q;
+        if (pixel < params.pixels && quad < params.output_quads) {
+            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
         }
+        next_quad(i);
     }
 }

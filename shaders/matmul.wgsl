@@ -11,7 +11,6 @@
 
 alias Row = vec4<u32>;
 
-var<private> lhs_sums: array<i32, TILE_M>;
 var<private> lhs_batch: u32;
 
 fn load_row(at: u32) -> Row {
@@ -78,16 +77,15 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let row = first_row + i;
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = first_quad + q;
-            if (row < params.m && quad < params.output_quads) {
-                store_products(
-                    lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
-                    sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]),
-                );
-            }
+    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
+        let row = first_row + i / TILE_Q;
+        let quad = first_quad + i % TILE_Q;
+        if (row < params.m && quad < params.output_quads) {
+            store_products(
+                lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
+                sums[0], vec4<i32>(lhs_sums[0]),
+            );
         }
+        next_quad(i);
     }
 }

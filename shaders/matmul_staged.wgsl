@@ -38,8 +38,6 @@ fn main(
     let lhs_batch = matrices.x;
     let weight_batch = matrices.y;
 
-    var sums: array<vec4<i32>, TILE_M * TILE_Q>;
-    var lhs_sums: array<i32, TILE_M>;
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
         // What lies beyond k is staged as zero weight, so the lhs word there may be anything.
@@ -84,16 +82,15 @@ fn main(
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        let row = block_row + local.y * TILE_M + i;
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = block_column / 4u + local.x * TILE_Q + q;
-            if (row < params.m && quad < params.output_quads) {
-                store_products(
-                    lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
-                    sums[i * TILE_Q + q], vec4<i32>(lhs_sums[i]),
-                );
-            }
+    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
+        let row = block_row + local.y * TILE_M + i / TILE_Q;
+        let quad = block_column / 4u + local.x * TILE_Q + i % TILE_Q;
+        if (row < params.m && quad < params.output_quads) {
+            store_products(
+                lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
+                sums[0], vec4<i32>(lhs_sums[0]),
+            );
         }
+        next_quad(i);
     }
 }

@@ -1,9 +1,6 @@
 // Products of int8 rows with quads of columns, sixteen along k.
 //
-// Loops over words and quads are written out and sums are module variables: some drivers leave nested loops as they are, and
-// arrays that are indexed by their counters in memory.
-
-var<private> sums: array<vec4<i32>, TILE_M * TILE_Q>;
+// Loops over words and quads are written out, because some drivers leave nested loops as they are.
 
 // Adds the products of four codes of each row and of four columns.
 fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4<u32>) {
