@@ -56,7 +56,9 @@ fn end_quad(q: u32, group: u32, positions: u32) {
         totals[i * TILE_Q + q] += scaled(sums[i * TILE_Q + q], lhs_sums[i], code_sums[q], lhs_scales[i], positions, scales);
         sums[i * TILE_Q + q] = Sums();
     }
-    code_sums[q] = Sums();
+    if (CODE_SUMS) {
+        code_sums[q] = Sums();
+    }
 }
 
 fn end_run(group: u32, positions: u32) {
@@ -64,8 +66,10 @@ fn end_run(group: u32, positions: u32) {
     if (TILE_Q > 1u) {
         end_quad(1u, group, positions);
     }
-    for (var i = 0u; i < TILE_M; i += 1u) {
-        lhs_sums[i] = Sum();
+    if (LHS_SUMS) {
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] = Sum();
+        }
     }
 }
 

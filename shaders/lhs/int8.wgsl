@@ -37,7 +37,10 @@ fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
 fn scaled(sums: vec4<i32>, lhs_sum: i32, codes: vec4<i32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
     let zero = bitcast<i32>(lhs.y) - LHS_SHIFT;
     let x_sum = lhs_sum - zero * i32(positions);
-    var exact = sums - zero * codes;
+    var exact = sums;
+    if (CODE_SUMS) {
+        exact -= zero * codes;
+    }
     if (CODE_BIAS != 0) {
         exact += CODE_BIAS * x_sum;
     }
