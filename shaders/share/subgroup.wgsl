@@ -32,9 +32,9 @@ fn of_lane(row: Row, lane: u32) -> Row {
 }
 
 fn share(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
-    var rows: array<Row, TILE_M>;
+    var every: array<Row, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
-        rows[i] = of_lane((*read)[i / SHARE], i % SHARE);
+        every[i] = of_lane((*read)[i / SHARE], i % SHARE);
     }
-    return rows;
+    return every;
 }
