@@ -24,7 +24,7 @@ fn main(
     // Lanes of a row that isn't there have nothing to read.
     let first = row * params.n;
     let end = select(0u, params.n, row < params.rows);
-    var most = -3.4028235e38;
+    var most = -3.4028234e38;
     for (var i = local.x; i < end; i += LANES) {
         most = max(most, bitcast<f32>(input_word(first + i)));
     }
