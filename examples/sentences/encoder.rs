@@ -19,7 +19,6 @@ pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Config {
     pub(crate) hidden_size: usize,
-    pub(crate) intermediate_size: usize,
     pub(crate) num_attention_heads: usize,
     pub(crate) num_hidden_layers: usize,
     pub(crate) layer_norm_eps: f32,

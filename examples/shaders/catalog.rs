@@ -10,8 +10,8 @@ use lowbit::ops::{
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
     LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
-    QuantizeWeights, RangeRule, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax, StageTable,
-    Sum, Table, Transpose, Unfold, Windows,
+    QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax,
+    StageTable, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
@@ -367,6 +367,7 @@ fn grouped() -> Result<Vec<Op>> {
 /// What looks at real numbers, and puts them on a grid.
 fn observers_and_grids() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
+    ops.push(RangeStep::new(4, (0, 15))?.into());
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
             ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());

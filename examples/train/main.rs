@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use learn::{Judged, Task, Training, judge};
 use lowbit::Context;
-use lowbit::train::{Bits, Network, Options};
+use lowbit::train::{ActivationSteps, Bits, Network, Options};
 use network::Result;
 use train_network::Split;
 
@@ -42,6 +42,9 @@ struct Arguments {
     /// The rate of steps as a share of that of weights.
     #[arg(long, default_value_t = 0.05)]
     step_rate: f64,
+    /// The ranges of activations are moving averages with this weight of a batch, instead of learned.
+    #[arg(long, value_name = "CONSTANT")]
+    moving_average: Option<f32>,
     /// Images of a step.
     #[arg(long, default_value_t = 120)]
     batch: usize,
@@ -69,6 +72,10 @@ fn run(arguments: &Arguments) -> Result<()> {
             epochs: arguments.epochs,
             rate: arguments.rate,
             step_rate: arguments.step_rate,
+            activations: match arguments.moving_average {
+                Some(constant) => ActivationSteps::MovingAverage { constant },
+                None => ActivationSteps::Learned,
+            },
             ..Options::default()
         },
     };

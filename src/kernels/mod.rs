@@ -32,6 +32,7 @@ pub(crate) mod probe;
 mod program;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
@@ -100,6 +101,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::ObserveRange(op) => observe::range_candidates(op, limits),
         Op::ObserveHistogram(op) => observe::histogram_candidates(op, limits),
+        Op::RangeStep(op) => range_step::candidates(op, limits),
         Op::FakeQuantize(op) => fake_quantize::candidates(op, limits),
         Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, limits),
         Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, limits),

@@ -217,6 +217,7 @@ parts! {
     OBSERVE_LEVEL = "observe_level.wgsl" [EXTREMES, BINS, LINEAR_INDEX];
     OBSERVE_COUNT = "observe_count.wgsl" [MEMBERS, BINS, LINEAR_INDEX];
     OBSERVE_REBIN = "observe_rebin.wgsl" [ADD_WIDE, LINEAR_INDEX];
+    RANGE_STEP = "range_step.wgsl" [FLOAT_BITS, LINEAR_INDEX];
     GRID_AFFINE = "grid/affine.wgsl" [FLOAT_BITS];
     GRID_STEP = "grid/step.wgsl" [FLOAT_BITS];
     GRID_RANGE = "grid/range.wgsl" [FLOAT_BITS];

@@ -27,6 +27,7 @@ mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod requantize;
 mod reshape;
 mod resize;
@@ -71,6 +72,7 @@ pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use quantize_weights::QuantizeWeights;
+pub use range_step::RangeStep;
 pub use requantize::Requantize;
 pub use reshape::Reshape;
 pub(crate) use resize::Interpolation;
@@ -116,6 +118,7 @@ pub enum Op {
     QuantizeWeights(QuantizeWeights),
     ObserveRange(ObserveRange),
     ObserveHistogram(ObserveHistogram),
+    RangeStep(RangeStep),
     FakeQuantize(FakeQuantize),
     FakeQuantizeGradient(FakeQuantizeGradient),
     GridGradient(GridGradient),
@@ -162,6 +165,7 @@ macro_rules! each {
             Op::QuantizeWeights($op) => $value,
             Op::ObserveRange($op) => $value,
             Op::ObserveHistogram($op) => $value,
+            Op::RangeStep($op) => $value,
             Op::FakeQuantize($op) => $value,
             Op::FakeQuantizeGradient($op) => $value,
             Op::GridGradient($op) => $value,
@@ -225,6 +229,7 @@ impl Op {
             Self::QuantizeWeights(_) => "quantize_weights",
             Self::ObserveRange(_) => "observe_range",
             Self::ObserveHistogram(_) => "observe_histogram",
+            Self::RangeStep(_) => "range_step",
             Self::FakeQuantize(_) => "fake_quantize",
             Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
             Self::GridGradient(_) => "grid_gradient",
@@ -286,6 +291,7 @@ impl Op {
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
             Self::ObserveRange(op) => op.resized(inputs)?.into(),
             Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
+            Self::RangeStep(op) => op.resized(inputs)?.into(),
             Self::FakeQuantize(op) => op.resized(inputs)?.into(),
             Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
             Self::GridGradient(op) => op.resized(inputs)?.into(),
@@ -356,6 +362,7 @@ impl Op {
             Self::QuantizeWeights(_) => None,
             Self::ObserveRange(_)
             | Self::ObserveHistogram(_)
+            | Self::RangeStep(_)
             | Self::GridGradient(_)
             | Self::StageTable(_)
             | Self::Sum(_)
@@ -509,6 +516,7 @@ into_op!(
     QuantizeWeights,
     ObserveRange,
     ObserveHistogram,
+    RangeStep,
     FakeQuantize,
     FakeQuantizeGradient,
     GridGradient,

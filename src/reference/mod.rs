@@ -28,6 +28,7 @@ mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
@@ -78,6 +79,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
         Op::ObserveRange(op) => vec![observe::observe_range(op, inputs)],
         Op::ObserveHistogram(op) => vec![observe::observe_histogram(op, inputs)],
+        Op::RangeStep(op) => vec![range_step::range_step(op, inputs)],
         Op::FakeQuantize(op) => vec![fake_quantize::fake_quantize(op, inputs)],
         Op::FakeQuantizeGradient(op) => vec![fake_quantize::fake_quantize_gradient(op, inputs)],
         Op::GridGradient(op) => vec![fake_quantize::grid_gradient(op, inputs)],
