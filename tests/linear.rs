@@ -181,9 +181,9 @@ fn formats_and_sizes() -> Result<()> {
         for scales in SCALES {
             // A few of the pairs, unless LOWBIT_ALL_FORMATS asks for all; over them sizes and kinds of lhs take turns.
             pair += 1;
-            if pair % 23 == 0 || all {
+            if pair % 13 == 0 || all {
                 let [m, n, k, group] = SIZES[turn % SIZES.len()];
-                let kind = lhs_kinds(group.min(k))[turn / 3 % 9];
+                let kind = lhs_kinds(group.min(k))[turn % 9];
                 let by_group =
                     matches!(kind, Lhs::Codes(_, Spread::Blocks(_)) | Lhs::Dynamic(_, DynamicGranularity::Group(_), _));
                 let shuffled = turn % 5 == 0 && !by_group;
