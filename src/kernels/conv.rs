@@ -123,7 +123,9 @@ impl Kernel {
         let [x, y] = self.group;
         let step = if let Kind::Staged(step) = self.kind { step } else { 0 };
         let shares = self.kind != Kind::Shared || (limits.subgroup == x && x >= 8);
-        shares && x * y <= limits.invocations && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
+        shares
+            && x * y <= limits.invocations
+            && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
     }
 
     fn label(&self) -> String {

@@ -4,8 +4,8 @@
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::tile::{Tile, Way};
 use super::stage::{self, Epilogue};
+use super::tile::{Tile, Way};
 use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
 use crate::tensor::TensorType;
