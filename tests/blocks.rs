@@ -6,7 +6,7 @@ mod common;
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
-use lowbit::ops::{BlockDequantize, BlockQuantize, Embedding, Linear};
+use lowbit::ops::{BlockDequantize, BlockQuantize, Cast, Dequantize, Embedding, Linear};
 use lowbit::weights::Weights;
 use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
 
@@ -131,7 +131,7 @@ fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<Weights>> {
     };
     let mut weights: Vec<Weights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
     weights.push(blocks(BlockFormat::nvfp4_for(2.0)?)?);
-    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1];
+    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz];
     for (i, format) in floats.into_iter().enumerate() {
         let axis = Granularity::Axis(0);
         let granularity =
@@ -185,6 +185,58 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
         let back = reference::run(&BlockDequantize::new([7, 96], format)?.into(), &[&blocks[0], &blocks[1]])?;
         let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, back[0].values::<f32>()?, "{weights}");
+    }
+    Ok(())
+}
+
+/// Every finite code of every small float with a sign is the number that it stands for, in embeddings exactly.
+#[test]
+fn all_codes_as_weights() -> Result<()> {
+    let context = context();
+    for element in
+        ELEMENTS.into_iter().chain([Format::Float8E4M3Fnuz, Format::Float8E5M2Fnuz]).filter(|f| f.is_minifloat())
+    {
+        let bits = if element == Format::Float4E2M1 {
+            4
+        } else if element.to_string().starts_with("float6") {
+            6
+        } else {
+            8
+        };
+        let finite = |code: &u8| {
+            let one = Tensor::from_packed(TensorType::new(element, [1])?, &[*code])?;
+            let cast = Cast::new(one.tensor_type().clone(), Format::Float32)?;
+            Ok(reference::run(&cast.into(), &[&one])?[0].values::<f32>()?[0].is_finite())
+        };
+        let codes = (0..1u32 << bits).map(|code| code as u8);
+        let codes: Vec<u8> = codes
+            .filter_map(|code| finite(&code).map(|keep| keep.then_some(code)).transpose())
+            .collect::<Result<_>>()?;
+        let packed: Vec<u8> = match bits {
+            4 => codes.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect(),
+            _ => codes.clone(),
+        };
+        let tensor_type = TensorType::new(element, [1, codes.len()])?;
+        let tensor = Tensor::from_packed(tensor_type, &packed)?.quantized(Quantization::tensor(0.5, 0))?;
+        let numbers = reference::run(&Dequantize::new(tensor.tensor_type().clone())?.into(), &[&tensor])?.remove(0);
+        let weights = Weights::from_tensor(&tensor)?;
+        assert_eq!(weights.dequantize()?.values::<f32>()?, numbers.values::<f32>()?, "{weights}");
+        if let Some(context) = &context {
+            let rows = Tensor::new([1], vec![0i32])?;
+            check_op(
+                context,
+                &format!("all codes of {element}"),
+                &Embedding::new([1], weights.clone())?.into(),
+                &[&rows],
+            );
+            // One at a time, times one: no sum, so no rounding.
+            let k = codes.len();
+            let identity = (0..k * k).map(|i| f32::from(u8::from(i % (k + 1) == 0))).collect::<Vec<_>>();
+            let identity = Tensor::new([k, k], identity)?;
+            let op = Linear::new(identity.tensor_type().clone(), weights).build()?;
+            let out = context.run(&op.into(), &[&identity])?.remove(0);
+            assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
+        }
     }
     Ok(())
 }

@@ -111,6 +111,7 @@ parts! {
     CODES_FLOAT6E2M3 = "codes/float6e2m3.wgsl" [PLANES, SMALL_INTEGERS];
     EXPAND_INTEGER = "expand/integer.wgsl";
     EXPAND_MINIFLOAT = "expand/minifloat.wgsl" [FLOAT16];
+    EXPAND_FLOAT8E5M2FNUZ = "expand/float8e5m2fnuz.wgsl";
     CODES_TABLE = "codes/table.wgsl" [PLANES];
     SCALES_F32 = "scales/f32.wgsl" [WEIGHTS];
     SCALES_F16 = "scales/f16.wgsl" [WEIGHTS];
