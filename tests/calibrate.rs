@@ -95,7 +95,7 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
         let out = plan.run_on_device(&[&on_device])?;
         assert_eq!(context.counters().readbacks, before.readbacks);
         let out = context.download_blocking(&out[0])?;
-        assert_eq!(quantized.run_reference(&[&batch])?, [out.clone()]);
+        assert_eq!(quantized.run_reference(&[&batch])?, std::slice::from_ref(&out));
         // What was calibrated with is not clipped.
         let most = batch.values::<f32>()?.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         let bound = bound(input.scales()[0], most, &weights, &codes, output.scales()[0])?;
@@ -137,7 +137,7 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
         let after = context.counters();
         assert_eq!((after.submissions - before.submissions, after.readbacks - before.readbacks), (1, 0));
         let out = context.download_blocking(&out[0])?;
-        assert_eq!(graph.run_reference(&[&batch])?, [out.clone()]);
+        assert_eq!(graph.run_reference(&[&batch])?, std::slice::from_ref(&out));
         let expected = float.run_reference(&[&batch])?.remove(0);
         for row in 0..rows {
             let part = |t: &Tensor, n: usize| Tensor::new([n], &t.values::<f32>()?[row * n..][..n]);

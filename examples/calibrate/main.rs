@@ -51,10 +51,11 @@ fn run() -> Result<()> {
     let ort = ort_quantizations()?;
 
     let asymmetric = Scheme::asymmetric(Format::Uint8)?;
-    let rows: [(&str, &str, Clip); 10] = [
+    let rows: [(&str, &str, Clip); 11] = [
         ("extremes", "ranges", Clip::Extremes),
         ("moving average of extremes", "averages", Clip::Extremes),
         ("percentile 99.999", "histograms", Clip::Percentile { percent: 99.999 }),
+        ("the same of 2,048 bins", "fine", Clip::Percentile { percent: 99.999 }),
         ("percentile 99.99", "histograms", Clip::Percentile { percent: 99.99 }),
         ("percentile 99.9", "histograms", Clip::Percentile { percent: 99.9 }),
         // ONNX Runtime's defaults, which leave one pair of bounds to choose from.
