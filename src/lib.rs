@@ -20,6 +20,7 @@
 //! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`FloatUnary`](ops::FloatUnary), [`FloatBinary`](ops::FloatBinary), [`Softmax`](ops::Softmax), [`LayerNorm`](ops::LayerNorm), [`Unfold`](ops::Unfold) |
 //! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
 //! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::Weights::from_blocks`] |
+//! | multiply int16 activations (TFLite's 16x8) | [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`MatmulBuilder::wide_bias`](ops::MatmulBuilder::wide_bias), [`Rounding::FixedWide`] |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |

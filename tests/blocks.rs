@@ -6,7 +6,7 @@ mod common;
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
-use lowbit::ops::{BlockDequantize, BlockQuantize, Embedding, Linear};
+use lowbit::ops::{BlockDequantize, BlockQuantize, Cast, Dequantize, Embedding, Linear};
 use lowbit::weights::Weights;
 use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
 
@@ -131,7 +131,7 @@ fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<Weights>> {
     };
     let mut weights: Vec<Weights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
     weights.push(blocks(BlockFormat::nvfp4_for(2.0)?)?);
-    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1];
+    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz];
     for (i, format) in floats.into_iter().enumerate() {
         let axis = Granularity::Axis(0);
         let granularity =
@@ -185,6 +185,35 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
         let back = reference::run(&BlockDequantize::new([7, 96], format)?.into(), &[&blocks[0], &blocks[1]])?;
         let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, back[0].values::<f32>()?, "{weights}");
+    }
+    Ok(())
+}
+
+/// Every finite code of a small float of 8 bits is the number that it stands for: in embeddings, and multiplied by one.
+#[test]
+fn all_codes_as_weights() -> Result<()> {
+    let context = context();
+    for element in [Format::Float8E4M3Fn, Format::Float8E5M2, Format::Float8E5M2Fnuz] {
+        let all = Tensor::from_packed(TensorType::new(element, [256])?, &(0..=255).collect::<Vec<u8>>())?;
+        let real = reference::run(&Cast::new(all.tensor_type().clone(), Format::Float32)?.into(), &[&all])?.remove(0);
+        let finite = |code: &u8| real.values::<f32>().is_ok_and(|real| real[usize::from(*code)].is_finite());
+        let codes: Vec<u8> = (0..=255).filter(finite).collect();
+        let tensor = Tensor::from_packed(TensorType::new(element, [1, codes.len()])?, &codes)?;
+        let tensor = tensor.quantized(Quantization::tensor(0.5, 0))?;
+        let numbers = reference::run(&Dequantize::new(tensor.tensor_type().clone())?.into(), &[&tensor])?.remove(0);
+        let weights = Weights::from_tensor(&tensor)?;
+        assert_eq!(weights.dequantize()?.values::<f32>()?, numbers.values::<f32>()?, "{weights}");
+        let Some(context) = &context else { continue };
+        let row = Tensor::new([1], vec![0i32])?;
+        let out = context.run(&Embedding::new([1], weights.clone())?.into(), &[&row])?.remove(0);
+        assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
+        // One product with one and otherwise zeros: no sum is rounded.
+        let k = codes.len();
+        let identity = (0..k * k).map(|i| f32::from(u8::from(i % (k + 1) == 0))).collect::<Vec<_>>();
+        let identity = Tensor::new([k, k], identity)?;
+        let op = Linear::new(identity.tensor_type().clone(), weights).build()?;
+        let out = context.run(&op.into(), &[&identity])?.remove(0);
+        assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
-use lowbit::ops::{Conv, ConvBuilder, LinearConv, Matmul, Op, Output, Padding, Requantization, Unfold};
+use lowbit::ops::{Conv, ConvBuilder, LinearConv, Matmul, Op, Output, Padding, Quantize, Requantization, Unfold};
 use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
 use lowbit::{
     Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner,
@@ -444,6 +444,16 @@ fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: 
     })
 }
 
+/// Weights of small floats.
+fn float_weights(random: &mut Random, which: usize, dimensions: [usize; 3]) -> Result<Weights> {
+    let format = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz][which % 3];
+    let real = Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<_>>())?;
+    let granularity = Granularity::Blocks { axis: 2, size: 32 };
+    let scales = (0..granularity.parameters(real.tensor_type().shape())?).map(|_| random.scale()).collect::<Vec<_>>();
+    let codes = TensorType::new(format, dimensions)?.quantized(Quantization::new(granularity, scales, [0]))?;
+    Weights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
+}
+
 /// Convolutions of floats, and of codes by weights in groups: every candidate within the derived bound.
 #[test]
 fn linear_convolutions() -> Result<()> {
@@ -457,7 +467,10 @@ fn linear_convolutions() -> Result<()> {
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
         let (codes, group) = if case % 4 == 0 { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
-        let weights = grouped_weights(&mut random, codes, group, [groups, outputs, k])?;
+        let weights = match case % 4 {
+            1 => float_weights(&mut random, case / 4, [groups, outputs, k])?,
+            _ => grouped_weights(&mut random, codes, group, [groups, outputs, k])?,
+        };
         let batch = if case == 8 { 0 } else { random.pick(&[1usize, 2]) };
         let dimensions = [&[batch], &geometry.spatial[..], &[groups * channels]].concat();
         let values: Vec<f32> = (0..dimensions.iter().product()).map(|_| random.real()).collect();

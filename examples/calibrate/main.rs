@@ -51,13 +51,18 @@ fn run() -> Result<()> {
     let ort = ort_quantizations()?;
 
     let asymmetric = Scheme::asymmetric(Format::Uint8)?;
-    let rows: [(&str, &str, Clip); 7] = [
+    let rows: [(&str, &str, Clip); 11] = [
         ("extremes", "ranges", Clip::Extremes),
         ("moving average of extremes", "averages", Clip::Extremes),
         ("percentile 99.999", "histograms", Clip::Percentile { percent: 99.999 }),
+        ("the same of 2,048 bins", "fine", Clip::Percentile { percent: 99.999 }),
         ("percentile 99.99", "histograms", Clip::Percentile { percent: 99.99 }),
         ("percentile 99.9", "histograms", Clip::Percentile { percent: 99.9 }),
-        ("entropy, 128 of 2,048 levels", "coarse", Clip::Entropy { levels: 128 }),
+        // ONNX Runtime's defaults, which leave one pair of bounds to choose from.
+        ("entropy, 128 of 128 bins", "coarse", Clip::Entropy { levels: 128 }),
+        ("entropy, 128 of 2,048 bins", "fine", Clip::Entropy { levels: 128 }),
+        ("entropy, 512 of 2,048 bins", "fine", Clip::Entropy { levels: 512 }),
+        ("entropy, 512 of 8,192 bins", "histograms", Clip::Entropy { levels: 512 }),
         ("least squared error", "histograms", Clip::LeastError),
     ];
     println!("\nscales by method, and how far they are from ONNX Runtime's extremes at most");
@@ -114,7 +119,8 @@ fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec
         ("ranges", Observer::range(tensor)),
         ("averages", Observer::moving_average(tensor, 0.01)),
         ("histograms", Observer::histogram(tensor, Bins::new(8192)?)),
-        ("coarse", Observer::histogram(tensor, Bins::new(2048)?)),
+        ("fine", Observer::histogram(tensor, Bins::new(2048)?)),
+        ("coarse", Observer::histogram(tensor, Bins::new(128)?)),
     ];
     let observed: Vec<_> = observers.iter().flat_map(|(_, o)| values.iter().map(|&value| (value, *o))).collect();
     let calibration = Calibration::new(&graph, &observed)?;

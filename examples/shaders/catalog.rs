@@ -78,8 +78,36 @@ fn weights(format: Format, dimensions: &[usize], zero_point: i32) -> Result<Tens
 }
 
 fn requantizations() -> Result<Vec<Requantization>> {
-    let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
+    let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
     roundings.into_iter().map(|rounding| Ok(Requantization::new(Format::Int8, 1.0, 0)?.rounding(rounding))).collect()
+}
+
+/// int16 activations: sums of 32 and of more bits, what splits and joins them, and int16 codes of other sums. The loops between are
+/// those of bytes with raw sums.
+fn int16() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for format in [Format::Int8, Format::Int16] {
+        for rounding in [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide] {
+            let stage = Requantization::new(format, 1.0, 0)?.rounding(rounding);
+            for (lhs, bias) in [(Format::Int8, 0), (Format::Int16, 0), (Format::Int16, 1 << 40)] {
+                let product = Matmul::new(typed(lhs, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
+                // Two of the modes take 32 bits only.
+                let product = product.wide_bias([bias; 4]).output(stage.clone());
+                ops.extend(product.build().map(Op::from));
+            }
+        }
+    }
+    for (output, bias) in [(Output::Accumulator, 0), (Output::real(), 0), (Output::real(), 1 << 40)] {
+        let product = Matmul::new(typed(Format::Int16, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
+        ops.push(product.wide_bias([bias; 4]).output(output).build()?.into());
+    }
+    // 65,536 products with 1 need more than 32 bits.
+    for k in [16, 65_536] {
+        let ones = Tensor::new([k, 4], vec![1i8; 4 * k])?.quantized(Quantization::tensor(1.0, 0))?;
+        let product = Matmul::new(typed(Format::Int16, &[8, k], 0)?, ones).bias(Tensor::new([4], vec![1.0f32; 4])?);
+        ops.push(product.output(Output::real()).build()?.into());
+    }
+    Ok(ops)
 }
 
 fn ops() -> Result<Vec<Op>> {
@@ -175,6 +203,7 @@ fn ops() -> Result<Vec<Op>> {
     }
     ops.extend(fused(&ops)?);
     ops.extend(unfolds()?);
+    ops.extend(int16()?);
     ops.extend(transposed()?);
     ops.extend(linear_convs()?);
     for lhs in CODES {
@@ -272,6 +301,9 @@ fn ops() -> Result<Vec<Op>> {
         };
         ops.push(Linear::new(lhs, weights).build()?.into());
     }
+    let small = Tensor::from_packed(typed(Format::Float8E5M2Fnuz, &[4, 64], 0)?, &[0x40; 256])?;
+    let lhs = TensorType::new(Format::Float32, [4, 64])?;
+    ops.push(Linear::new(lhs, Weights::from_tensor(&small)?).build()?.into());
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
     for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
         for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {

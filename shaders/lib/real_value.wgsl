@@ -1,12 +1,17 @@
 // f32 = clamp(f32(acc + bias) · (scale_row · scale_column) + real_bias) of one accumulator.
 //
-// Entry: bias, scale (f32 bits), -, real bias (f32 bits). The product of the scales is at most the largest f32. Each operation
-// is one correctly rounded f32 operation, done in integers: the same bits on every device.
+// Entry: bias, scale (f32 bits), high word of a bias of 64 bits, real bias (f32 bits). The product of the scales is at most the
+// largest f32. Each operation is one correctly rounded f32 operation, done in integers: the same bits on every device.
 
 fn real_value(accumulator: i32, scale: u32, index: u32) -> u32 {
     let entry = stage_entry(index);
+    return real_of_sum(f32_from_i32(accumulator + entry.x), scale, entry);
+}
+
+// The same of the f32 that the sum with its bias is.
+fn real_of_sum(sum: u32, scale: u32, entry: vec4<i32>) -> u32 {
     let multiplier = min(f32_multiply(scale, bitcast<u32>(entry.y)), F32_GREATEST);
-    var value = f32_multiply(f32_from_i32(accumulator + entry.x), multiplier);
+    var value = f32_multiply(sum, multiplier);
     if (REAL_BIAS) {
         value = f32_add(value, bitcast<u32>(entry.w));
     }

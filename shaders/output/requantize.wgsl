@@ -1,4 +1,4 @@
-// Output stage: 8-bit code = clamp(rescale(acc + bias) + zero_point). Entry: bias, multiplier, shift, -.
+// Output stage: code = clamp(rescale(acc + bias) + zero_point). Entry: bias, multiplier, shift, -.
 // `rescale` comes from the rounding part.
 
 fn store_output(row: u32, quad: u32, column: vec4<u32>, scale: u32, accumulator: vec4<i32>) {

@@ -4,6 +4,7 @@
 
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::halves::{self, Whole};
 use super::matmul::{
     Product, bind_tables, chunked_candidates, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns,
     product_candidates, weight_part,
@@ -148,6 +149,11 @@ fn row_window(op: &Conv) -> Option<[u32; 2]> {
 }
 
 pub(super) fn candidates(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    if let Some(halves) = op.halves() {
+        let epilogue = epilogue(op, finish);
+        let whole = Whole { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows: 1, inputs: 1 };
+        return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
+    }
     let legal = kernels(op, limits);
     let mut candidates =
         if op.window().is_pointwise() && op.groups() == 1 { pointwise(op, finish, limits) } else { Vec::new() };

@@ -117,6 +117,8 @@ pub struct Field {
 pub enum Constant {
     /// What `shaders/lib/tables.wgsl` shows.
     Tables,
+    /// The same for the products of the bytes of int16 codes.
+    HalfTables,
     /// Weights of these columns in the order of `shaders/weight/*.wgsl`, whichever has their width.
     Weights {
         /// The first column.

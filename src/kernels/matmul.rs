@@ -3,6 +3,7 @@
 
 use super::byte_mask;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::halves::{self, Whole};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Tile, Way};
@@ -101,6 +102,12 @@ pub(super) struct Product<'a> {
 }
 
 pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    let epilogue = Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish };
+    if let Some(halves) = op.halves() {
+        let rows = if constant_rows(op) > 1 { op.sizes().m } else { 1 };
+        let whole = Whole { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows, inputs: op.inputs_count() };
+        return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
+    }
     let rhs_type = op.rhs().tensor_type();
     let sizes = folded(op);
     let matrices: usize = rhs_type.dimensions()[..rhs_type.shape().rank() - 2].iter().product();
@@ -117,8 +124,8 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
         matrices,
         weight_bits: if pack.is_some() { 8 } else { rhs_type.format().bits() },
         weights_have_zero_point: has_zero_point(rhs_type.format(), |i| op.rhs_parameters(i).1, op.sizes().n),
-        epilogue: Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish },
-        inputs: 1 + usize::from(pack.is_some()) + usize::from(op.dynamic().is_some()),
+        epilogue,
+        inputs: op.inputs_count(),
         pack,
     };
     product_candidates(&product, "matmul", limits)

@@ -19,6 +19,7 @@ mod float_conv;
 mod float_matmul;
 mod float_unary;
 mod granularity;
+mod halves;
 mod layer_norm;
 mod linear;
 mod linear_conv;
@@ -158,6 +159,8 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::QuantizeWeights(op), Constant::Tables) => quantize_weights::importance(op),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
+        (Op::Matmul(op), Constant::HalfTables) => matmul::constant(&op.halves()?[0], None, Constant::Tables),
+        (Op::Conv(op), Constant::HalfTables) => conv::constant(&op.halves()?[0], None, Constant::Tables),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),
         (Op::Requantize(op), Constant::Tables) => Some(requantize::tables(op, finish)),

@@ -80,7 +80,7 @@ fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T)
 fn dequantize_entries(op: &Dequantize) -> Stage {
     let quantization = op.quantization();
     let entry = |i: usize| StageEntry {
-        bias: -quantization.zero_point(i),
+        bias: -i64::from(quantization.zero_point(i)),
         multiplier: None,
         scale: quantization.scale(i),
         real_bias: None,

@@ -3,7 +3,7 @@
 
 use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Program};
-use crate::numeric::{Format, Rounding};
+use crate::numeric::{Format, Multiplier, Rounding};
 use crate::ops::{Add, Finish, Output, Stage};
 use crate::tensor::TensorType;
 
@@ -35,9 +35,36 @@ impl Epilogue<'_> {
                     Rounding::Onnx => &program::ROUNDING_ONNX,
                     Rounding::FixedSingle => &program::ROUNDING_FIXED_SINGLE,
                     Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
+                    Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
                 };
-                link_finish(program.with(&program::OUTPUT_REQUANTIZE).with(rounding), self.finish)
+                self.link_store(program.with(&program::OUTPUT_REQUANTIZE).with(rounding))
             }
+        }
+    }
+
+    /// The same for a program that has sums in halves, which may need more than 32 bits.
+    pub(super) fn link_halves(&self, program: Program, wide: bool) -> Program {
+        match self.output {
+            Output::Real { .. } if wide => {
+                let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
+                program.with(&program::OUTPUT_WIDE_REAL).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
+            }
+            Output::Requantized(stage) if wide => {
+                let rounding = match stage.mode() {
+                    Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
+                    _ => &program::ROUNDING_WIDE_ONNX,
+                };
+                self.link_store(program.with(&program::OUTPUT_WIDE_REQUANTIZE).with(rounding))
+            }
+            _ => self.link(program.with(&program::SUMS_NARROW)),
+        }
+    }
+
+    /// How codes are stored.
+    fn link_store(&self, program: Program) -> Program {
+        match self.output_type.format().bits() {
+            16 => program.with(&program::OUTPUT_CODES16).constant("STAGE_AT", 0u32),
+            _ => link_finish(program.with(&program::STORE_CODES), self.finish),
         }
     }
 
@@ -65,13 +92,16 @@ impl Epilogue<'_> {
         finish_entries(self.finish) + self.stage.entries.len()
     }
 
-    /// The tables up to there: what the finish reads, and the stage's entries as bias, multiplier or scale, shift and
-    /// real bias.
+    /// The tables up to there: what the finish reads, and the stage's entries: low word of the bias, then multiplier, shift and
+    /// high word, or scale, high word and real bias.
     pub(super) fn tables(&self) -> Vec<u32> {
         let mut words = finish_words(self.finish);
         words.extend(self.stage.entries.iter().flat_map(|entry| {
-            let (multiplier, shift) = entry.multiplier.map_or((entry.scale.to_bits(), 0), |m| m.words());
-            [entry.bias as u32, multiplier, shift as u32, entry.real_bias.unwrap_or(0.0).to_bits()]
+            let (low, high) = (entry.bias as u32, (entry.bias >> 32) as u32);
+            match entry.multiplier.map(Multiplier::words) {
+                Some((multiplier, shift)) => [low, multiplier, shift as u32, high],
+                None => [low, entry.scale.to_bits(), high, entry.real_bias.unwrap_or(0.0).to_bits()],
+            }
         }));
         words
     }

@@ -33,7 +33,9 @@ pub(super) fn codes_part(codes: Codes) -> &'static Part {
         Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
         Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
         Codes::Int6 | Codes::Uint6 | Codes::E3M2 => &program::CODES_INT6,
-        Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 => &program::CODES_INT8,
+        Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 | Codes::E5M2FNUZ => {
+            &program::CODES_INT8
+        }
         Codes::E2M1 => &program::CODES_FLOAT4E2M1,
         Codes::E2M3 => &program::CODES_FLOAT6E2M3,
         Codes::Table(_) => &program::CODES_TABLE,
@@ -45,6 +47,9 @@ pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
     let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
         return program.with(&program::EXPAND_INTEGER);
     };
+    if codes == Codes::E5M2FNUZ {
+        return program.with(&program::EXPAND_FLOAT8E5M2FNUZ);
+    }
     // A float16 has five bits of exponent with a bias of 15.
     let exponent = layout.width - 1 - layout.mantissa;
     let program = program.with(&program::EXPAND_MINIFLOAT).constant("EXPAND_SHIFT", 3 + exponent);

@@ -1,9 +1,9 @@
-//! Requantization of one accumulator: the three rounding modes of the field, which differ by one step now and then and
+//! Requantization of one accumulator: the four rounding modes of the field, which differ by one step now and then and
 //! therefore have names. The shaders' own versions are `shaders/rounding/*.wgsl`.
 
 use crate::error::{Result, require};
 
-/// How an i32 accumulator times a real multiplier becomes an integer.
+/// How an accumulator times a real multiplier becomes an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Rounding {
     /// `round_ties_even(f32(acc) · m)`, every step rounded to f32: what ONNX Runtime's CPU kernels compute.
@@ -14,6 +14,9 @@ pub enum Rounding {
     /// Rounding doubling high multiply, then rounding division by a power of two, each half away from zero: gemmlowp and
     /// TFLite's reference kernels (double rounding).
     FixedDouble,
+    /// `(acc · r + 2^(14 − shift)) >> (15 − shift)` in 64 bits, where `r = min((q + 2¹⁵) >> 16, 2¹⁵ − 1)` is the multiplier in 15
+    /// bits: TFLite's kernels for int16 activations, whose accumulators have 64 bits.
+    FixedWide,
 }
 
 /// A real multiplier in the form its [`Rounding`] mode wants: f32 bits for [`Rounding::Onnx`], and for the fixed-point
@@ -63,7 +66,7 @@ impl Multiplier {
     pub fn from_scales(rounding: Rounding, lhs: f32, rhs: f32, output: f32) -> Result<Self> {
         match rounding {
             Rounding::Onnx => Self::float(lhs * rhs / output),
-            Rounding::FixedSingle | Rounding::FixedDouble => {
+            Rounding::FixedSingle | Rounding::FixedDouble | Rounding::FixedWide => {
                 Self::from_real(f64::from(lhs) * f64::from(rhs) / f64::from(output))
             }
         }
@@ -98,9 +101,9 @@ impl Multiplier {
         Ok(Self { word: quantized as u32, shift, fixed: true })
     }
 
-    /// Whether it is in the form that a rounding mode wants.
+    /// Whether it is in the form that a rounding mode wants: of [`Rounding::FixedWide`] TFLite says that shifts are at most 7.
     pub(crate) fn suits(self, rounding: Rounding) -> bool {
-        self.fixed == (rounding != Rounding::Onnx)
+        self.fixed == (rounding != Rounding::Onnx) && (rounding != Rounding::FixedWide || self.shift <= 7)
     }
 
     /// The f32 bits or the quantized multiplier, and the shift: as the shaders read them.
@@ -115,7 +118,7 @@ fn exp2(exponent: i32) -> f64 {
 
 impl Rounding {
     /// The accumulator times the multiplier, rounded in this mode and saturated to i32. This is the definition that the
-    /// shaders are held to, bit for bit.
+    /// shaders are held to, bit for bit. [`Rounding::FixedDouble`] saturates the accumulator to i32 first.
     ///
     /// ```
     /// use lowbit::numeric::{Multiplier, Rounding};
@@ -124,19 +127,23 @@ impl Rounding {
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     #[must_use]
-    pub fn rescale(self, accumulator: i32, multiplier: Multiplier) -> i32 {
+    pub fn rescale(self, accumulator: impl Into<i64>, multiplier: Multiplier) -> i32 {
+        let accumulator = accumulator.into();
+        // To nearest, halves up.
+        let nearest = |quantized: u32, right: i32| {
+            let product = i128::from(accumulator) * i128::from(quantized);
+            let whole = if right > 0 { (product + (1i128 << (right - 1))) >> right } else { product << -right };
+            whole.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+        };
         match self {
             Self::Onnx => {
                 super::round_saturating(accumulator as f32 * f32::from_bits(multiplier.word), i32::MIN, i32::MAX)
             }
-            Self::FixedSingle => {
-                let total = 31 - multiplier.shift;
-                let product = i64::from(accumulator) * i64::from(multiplier.word);
-                ((product + (1i64 << (total - 1))) >> total).clamp(i32::MIN.into(), i32::MAX.into()) as i32
-            }
+            Self::FixedSingle => nearest(multiplier.word, 31 - multiplier.shift),
+            Self::FixedWide => nearest(((multiplier.word + (1 << 15)) >> 16).min((1 << 15) - 1), 15 - multiplier.shift),
             Self::FixedDouble => {
-                let shifted =
-                    (i64::from(accumulator) << multiplier.shift.max(0)).clamp(i32::MIN.into(), i32::MAX.into());
+                let saturated = |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into());
+                let shifted = saturated(saturated(accumulator) << multiplier.shift.max(0));
                 let product = rounding_doubling_high_multiply(shifted, multiplier.word.into());
                 rounding_divide_by_power_of_two(product, -multiplier.shift.min(0))
             }

@@ -27,7 +27,7 @@ impl Binary {
                 f32::MAX / 1024.0
             );
         }
-        let output_type = output.tensor_type(lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        let output_type = output.byte_type(lhs.shape().broadcast(rhs.shape())?.dimensions())?;
         Ok(Self { lhs, rhs, output, output_type })
     }
 

@@ -41,7 +41,7 @@ impl Concat {
             require!(same, "input {i} is {input} and input 0 is {}: they may differ along axis {axis} only", inputs[0]);
             shape[axis] += input.dimensions()[axis];
         }
-        let output_type = output.tensor_type(&shape)?;
+        let output_type = output.byte_type(&shape)?;
         let tables = inputs
             .into_iter()
             .map(|input| {

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::output::{Output, Stage};
+use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::window::{Padding, Window, WindowRequest};
-use super::{check_accumulator, largest_bias, largest_offset};
+use super::{check_accumulator, check_int16, check_wide_accumulator, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -14,7 +14,8 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// `out[b, p, o] = stage( Σ_tap Σ_i (lhs[b, p·stride + tap·dilation − pad, g·C/groups + i] − z) · (weights[o, tap, i] − v_o) )`
 /// where `g` is the group of output channel `o`
 ///
-/// * `lhs`: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per tensor.
+/// * `lhs`: int8, uint8 or symmetric int16 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per
+///   tensor. What int16 sums up in is said at [`Matmul`](super::Matmul).
 /// * `weights`: integers of 8, 4 or 2 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
 /// * Output: `[batch, spatial…, outputs]`. Padding is the zero point, because that is what real zero is.
 /// * Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
@@ -44,6 +45,8 @@ pub struct Conv {
     output: Output,
     output_type: TensorType,
     stage: Stage,
+    /// Whether sums need more than 32 bits.
+    wide: bool,
 }
 
 /// Describes a [`Conv`]; made by [`Conv::new`].
@@ -55,7 +58,7 @@ pub struct ConvBuilder {
     groups: usize,
     dynamic: bool,
     window: WindowRequest,
-    bias: Option<Arc<Tensor>>,
+    bias: Bias,
     output: Output,
 }
 
@@ -69,7 +72,7 @@ impl Conv {
             groups: 1,
             dynamic: false,
             window: WindowRequest::default(),
-            bias: None,
+            bias: Bias::None,
             output: Output::Accumulator,
         }
     }
@@ -95,6 +98,27 @@ impl Conv {
     pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         let Output::Requantized(output) = &self.output else { return None };
         Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
+    }
+
+    /// The convolutions of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
+    pub(crate) fn halves(&self) -> Option<[Self; 2]> {
+        if self.lhs.format() != Format::Int16 {
+            return None;
+        }
+        let half = |format| Self {
+            lhs: self.lhs.with_format(format),
+            output: Output::Accumulator,
+            output_type: self.output_type.with_format(Format::Int32),
+            stage: Stage::nothing(self.output_type.shape().row_length()),
+            wide: false,
+            ..self.clone()
+        };
+        Some([half(Format::Int8), half(Format::Uint8)])
+    }
+
+    /// Whether sums need more than 32 bits.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.wide
     }
 
     /// The weights, and what else of the op decides how they are packed.
@@ -243,7 +267,14 @@ impl ConvBuilder {
 
     /// Adds a bias per output channel: int32 in steps of `s_lhs · s_weights`, or float32 for a real output.
     pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
-        self.bias = Some(bias.into());
+        self.bias = Bias::Tensor(bias.into());
+        self
+    }
+
+    /// Adds a bias per output channel that may need more than 32 bits, as
+    /// [`MatmulBuilder::wide_bias`](super::MatmulBuilder::wide_bias) does.
+    pub fn wide_bias(mut self, bias: impl Into<Arc<[i64]>>) -> Self {
+        self.bias = Bias::Wide(bias.into());
         self
     }
 
@@ -256,11 +287,15 @@ impl ConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image is not 8-bit or the weights wider, ranks or channels don't fit, groups don't divide, the window leaves
+    /// If the image is neither 8-bit nor symmetric int16 or the weights wider than 8 bits, ranks or channels don't fit, groups don't divide, the window leaves
     /// the padded image or crops all of the output, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
-        require!(lhs.format().is_8_bit(), "the image: conv multiplies int8 or uint8, but this is {lhs}");
+        require!(
+            lhs.format().is_8_bit() || lhs.format() == Format::Int16,
+            "the image: conv multiplies int8, uint8 or int16, but this is {lhs}"
+        );
+        check_int16("the image", lhs, self.dynamic)?;
         require!(
             weights.format().is_narrow_integer(),
             "the weights: conv multiplies by integers of 8, 4 or 2 bits, but this is {weights}"
@@ -329,7 +364,7 @@ impl ConvBuilder {
             .chain(window.output_spatial(rank - 2).iter().copied())
             .chain([outputs])
             .collect();
-        if let Some(bias) = &self.bias {
+        if let Some(bias) = self.bias.tensor() {
             let rows = bias.tensor_type().shape().rows();
             require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
         }
@@ -341,16 +376,21 @@ impl ConvBuilder {
             |_| (!self.dynamic).then_some(lhs_scale),
             false,
             |output| self.weights.tensor_type().parameters(output).0,
-            self.bias.as_deref(),
+            &self.bias,
         )?;
         let terms = window.taps() * per_group;
-        let offset = if self.dynamic { 255 } else { largest_offset(lhs) };
         let weight_sum = |output: usize| -> i64 {
             let zero_point = self.weights.tensor_type().parameters(output).1;
             (output * terms..(output + 1) * terms).map(|i| i64::from((self.weights.code(i) - zero_point).abs())).sum()
         };
-        let greatest = offset * (0..outputs).map(weight_sum).max().unwrap_or(0);
-        check_accumulator(greatest, largest_bias(self.bias.as_deref()), terms)?;
+        let (greatest, bias) = ((0..outputs).map(weight_sum).max().unwrap_or(0), self.bias.largest());
+        let wide = if lhs.format() == Format::Int16 {
+            check_wide_accumulator(greatest, bias, terms, &self.output)?
+        } else {
+            let offset = if self.dynamic { 255 } else { largest_offset(lhs) };
+            check_accumulator(greatest.saturating_mul(offset), bias, terms)?;
+            false
+        };
         Ok(Conv {
             lhs: if self.dynamic { self.lhs.with_dynamic_scales() } else { self.lhs },
             weights: self.weights,
@@ -360,6 +400,7 @@ impl ConvBuilder {
             output: self.output,
             output_type,
             stage,
+            wide,
         })
     }
 }

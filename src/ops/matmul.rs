@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::dynamic::DynamicGranularity;
-use super::output::{Output, Stage};
+use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
-use super::{check_accumulator, largest_bias, largest_offset};
+use super::{check_accumulator, check_int16, check_wide_accumulator, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
@@ -51,15 +51,19 @@ impl From<TensorType> for Operand {
 
 /// `out[…, i, j] = stage( Σ_l (lhs[…, i, l] − z_i) · (rhs[…, l, j] − v_j) )`
 ///
-/// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically.
+/// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically; or int16, symmetric.
 /// * `rhs`: integers of 8, 4 or 2 bits `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
 ///   Weights that are known now stay at their width in device memory.
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
-/// * The accumulator is i32 and exact: sums that could leave its range are refused.
+/// * The accumulator is i32 and exact: sums that could leave its range are refused. With int16 it has 48 bits, of which raw sums,
+///   [`Rounding::FixedSingle`] and [`Rounding::FixedDouble`] take 32.
 ///
 /// Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
 ///
-/// Sources: ONNX MatMulInteger, QLinearMatMul, com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED.
+/// Sources: ONNX MatMulInteger, QLinearMatMul, com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED (8x8, 16x8).
+///
+/// [`Rounding::FixedSingle`]: crate::Rounding::FixedSingle
+/// [`Rounding::FixedDouble`]: crate::Rounding::FixedDouble
 ///
 /// ```
 /// use lowbit::{Format, Quantization, Tensor, ops::{Matmul, Requantization}, reference};
@@ -81,6 +85,8 @@ pub struct Matmul {
     output: Output,
     output_type: TensorType,
     stage: Stage,
+    /// Whether sums need more than 32 bits.
+    wide: bool,
     sizes: Sizes,
     batches: Batches,
 }
@@ -101,7 +107,7 @@ pub struct MatmulBuilder {
     rhs: Operand,
     transposed: bool,
     dynamic: Option<DynamicGranularity>,
-    bias: Option<Arc<Tensor>>,
+    bias: Bias,
     output: Output,
 }
 
@@ -114,7 +120,7 @@ impl Matmul {
             rhs: rhs.into(),
             transposed: false,
             dynamic: None,
-            bias: None,
+            bias: Bias::None,
             output: Output::Accumulator,
         }
     }
@@ -153,7 +159,8 @@ impl Matmul {
         let dynamic = dynamic.map(|(_, parameters)| parameters);
         let transposed = self.transposed;
         let (output, stage) = (self.output.clone(), self.stage.clone());
-        Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, sizes, batches })
+        let wide = self.wide;
+        Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, wide, sizes, batches })
     }
 
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
@@ -182,6 +189,27 @@ impl Matmul {
         Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
     }
 
+    /// The products of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
+    pub(crate) fn halves(&self) -> Option<[Self; 2]> {
+        if self.lhs.format() != Format::Int16 {
+            return None;
+        }
+        let half = |format| Self {
+            lhs: self.lhs.with_format(format),
+            output: Output::Accumulator,
+            output_type: self.output_type.with_format(Format::Int32),
+            stage: Stage::nothing(self.sizes.n),
+            wide: false,
+            ..self.clone()
+        };
+        Some([half(Format::Int8), half(Format::Uint8)])
+    }
+
+    /// Whether sums need more than 32 bits.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.wide
+    }
+
     /// The weights, and what else of the op decides how they are packed.
     pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, Vec<usize>)> {
         match &self.rhs {
@@ -196,6 +224,11 @@ impl Matmul {
             Operand::Input(tensor_type) => Some(tensor_type.clone()),
         };
         [Some(self.lhs.clone()), rhs, self.dynamic.clone()].into_iter().flatten().collect()
+    }
+
+    /// How many tensors it reads.
+    pub(crate) fn inputs_count(&self) -> usize {
+        1 + usize::from(matches!(self.rhs, Operand::Input(_))) + usize::from(self.dynamic.is_some())
     }
 
     pub(super) fn outputs(&self) -> Vec<TensorType> {
@@ -294,7 +327,28 @@ impl MatmulBuilder {
     /// Adds a bias that broadcasts to the output: int32 in steps of `s_lhs · s_rhs`, added to the accumulator, or
     /// float32 for a real output.
     pub fn bias(mut self, bias: impl Into<Arc<Tensor>>) -> Self {
-        self.bias = Some(bias.into());
+        self.bias = Bias::Tensor(bias.into());
+        self
+    }
+
+    /// Adds a bias per column in steps of `s_lhs · s_rhs` that may need more than 32 bits, as models with int16 activations
+    /// store it.
+    ///
+    /// ```
+    /// use lowbit::ops::{Matmul, Requantization};
+    /// use lowbit::{Format, Quantization, Rounding, Tensor, reference};
+    /// let x = Tensor::new([1, 2], vec![32_767i16, -32_768])?.quantized(Quantization::tensor(1.0, 0))?;
+    /// let weights = Tensor::new([2, 1], vec![127i8, -127])?.quantized(Quantization::tensor(1.0, 0))?;
+    /// let op = Matmul::new(x.tensor_type().clone(), weights)
+    ///     .wide_bias([1 << 33])
+    ///     .output(Requantization::new(Format::Int16, 1e6, 0)?.rounding(Rounding::FixedWide))
+    ///     .build()?;
+    /// let out = reference::run(&op.into(), &[&x])?;
+    /// assert_eq!(out[0].values::<i16>()?, [8_598]); // (127 · 65,535 + 2³³) / 10⁶ is 8,598.26
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn wide_bias(mut self, bias: impl Into<Arc<[i64]>>) -> Self {
+        self.bias = Bias::Wide(bias.into());
         self
     }
 
@@ -307,14 +361,15 @@ impl MatmulBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If lhs is not 8-bit or rhs wider, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
+    /// If lhs is neither 8-bit nor symmetric int16 or rhs wider than 8 bits, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
     /// of those above, the accumulator could overflow, or bias, multipliers or scales don't fit.
     pub fn build(self) -> Result<Matmul> {
         let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
         require!(
-            lhs.format().is_8_bit(),
-            "lhs is {lhs}, but matmul multiplies int8 or uint8: quantize it with Quantize or DynamicQuantize"
+            lhs.format().is_8_bit() || lhs.format() == Format::Int16,
+            "lhs is {lhs}, but matmul multiplies int8, uint8 or int16: quantize it with Quantize or DynamicQuantize"
         );
+        check_int16("lhs", lhs, self.dynamic.is_some())?;
         require!(
             rhs.format().is_narrow_integer(),
             "rhs is {rhs}, but matmul multiplies by integers of 8, 4 or 2 bits: quantize it with Quantize"
@@ -375,10 +430,10 @@ impl MatmulBuilder {
             |row| dynamic.is_none().then(|| if m == 0 { 1.0 } else { lhs.parameters(row % m).0 }),
             per_row,
             |column| rhs.parameters(column).0,
-            self.bias.as_deref(),
+            &self.bias,
         )?;
 
-        let matmul = Matmul {
+        let mut matmul = Matmul {
             dynamic,
             transposed: self.transposed,
             sizes: Sizes { m, n, k },
@@ -387,23 +442,27 @@ impl MatmulBuilder {
             rhs: self.rhs,
             output_type,
             stage,
+            wide: false,
             batches,
         };
-        check_accumulator(matmul.greatest_sum(), largest_bias(self.bias.as_deref()), k)?;
+        let (weights, bias) = (matmul.greatest_weights(), self.bias.largest());
+        match matmul.lhs.format() {
+            Format::Int16 => matmul.wide = check_wide_accumulator(weights, bias, k, &matmul.output)?,
+            _ => {
+                let offset = if matmul.dynamic.is_some() { 255 } else { largest_offset(&matmul.lhs) };
+                check_accumulator(weights.saturating_mul(offset), bias, k)?;
+            }
+        }
         Ok(matmul)
     }
 }
 
 impl Matmul {
-    /// The largest possible |Σ (x − z)(w − v)|: exact in the weights where they are known.
-    fn greatest_sum(&self) -> i64 {
+    /// The largest possible Σ |w − v|: exact where the weights are known.
+    fn greatest_weights(&self) -> i64 {
         let Sizes { n, k, .. } = self.sizes;
-        let lhs = match self.dynamic {
-            Some(_) => 255,
-            None => largest_offset(&self.lhs),
-        };
         let Operand::Constant(rhs) = &self.rhs else {
-            return lhs * k as i64 * largest_offset(self.rhs.tensor_type());
+            return (k as i64).saturating_mul(largest_offset(self.rhs.tensor_type()));
         };
         let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
         let columns = (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column)));
@@ -411,7 +470,7 @@ impl Matmul {
             let zero_point = self.rhs_parameters(column).1;
             (0..k).map(|l| i64::from((rhs.code(self.rhs_index(matrix, l, column)) - zero_point).abs())).sum()
         };
-        lhs * columns.map(sum).max().unwrap_or(0)
+        columns.map(sum).max().unwrap_or(0)
     }
 }
 

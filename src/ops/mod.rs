@@ -91,7 +91,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::{Format, Rounding};
 use crate::tensor::{Quantization, Tensor, TensorType};
 use crate::weights::Weights;
 
@@ -389,6 +389,17 @@ impl Op {
         }
     }
 
+    /// The sums that a product with int16 codes keeps between launches, divided as its outputs are.
+    pub(crate) fn kept_sums(&self) -> Option<TensorType> {
+        let output = match self {
+            Self::Fused(op) => return op.first().kept_sums(),
+            Self::Matmul(op) if op.lhs().format() == Format::Int16 => op.output_type(),
+            Self::Conv(op) if op.lhs().format() == Format::Int16 => op.output_type(),
+            _ => return None,
+        };
+        Some(output.with_format(Format::Int32))
+    }
+
     /// The same op with its codes clamped further; `None` if it has no clamp to narrow.
     pub(crate) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         Some(match self {
@@ -560,13 +571,67 @@ fn largest_offset(tensor_type: &TensorType) -> i64 {
 
 /// Refuses sums that could leave i32: `greatest` is the largest possible |Σ (x − z)(w − v)|, `bias` the largest |bias|.
 fn check_accumulator(greatest: i64, bias: i64, terms: usize) -> Result<()> {
+    let greatest = greatest.saturating_add(bias);
     require!(
-        greatest + bias <= i64::from(i32::MAX),
-        "the sum over {terms} products can reach {} in magnitude, but an i32 accumulator holds {}: split the reduction \
+        greatest <= i64::from(i32::MAX),
+        "the sum over {terms} products can reach {greatest} in magnitude, but an i32 accumulator holds {}: split the reduction \
          axis or use smaller codes",
-        greatest + bias,
         i32::MAX
     );
+    Ok(())
+}
+
+/// Whether sums of a product with int16 codes need more than 32 bits. Refuses those that leave what is added up: `weights` is the
+/// largest Σ |w − v|, `bias` the largest |bias|.
+///
+/// Sums of the codes' high and low bytes stay in i32, what is made of them in 47 bits and a sign, as TFLite demands of its 64-bit
+/// accumulators.
+fn check_wide_accumulator(weights: i64, bias: i64, terms: usize, output: &Output) -> Result<bool> {
+    let limit = i64::from(i32::MAX);
+    let bytes = weights.saturating_mul(255);
+    require!(
+        bytes <= limit,
+        "the sum over {terms} products of bytes can reach {bytes} in magnitude, but an i32 accumulator holds {limit}: split the \
+         reduction axis or use smaller weights"
+    );
+    let greatest = (weights << 15).saturating_add(bias);
+    if greatest <= limit {
+        return Ok(false);
+    }
+    let narrow = match output {
+        Output::Accumulator => Some("raw sums are int32: ask for codes or real numbers"),
+        Output::Requantized(stage) if matches!(stage.mode(), Rounding::FixedSingle | Rounding::FixedDouble) => {
+            Some("this rounding takes sums of 32 bits: use Rounding::FixedWide, as TFLite does, or Rounding::Onnx")
+        }
+        _ => None,
+    };
+    require!(
+        narrow.is_none(),
+        "the sum over {terms} products with int16 can reach {greatest} in magnitude, more than {limit}, but {}",
+        narrow.unwrap_or_default()
+    );
+    let limit = (1i64 << 47) - 1;
+    require!(
+        greatest <= limit,
+        "the sum over {terms} products with int16 and its bias can reach {greatest} in magnitude, but at most {limit} are added up: \
+         split the reduction axis or use a smaller bias"
+    );
+    Ok(true)
+}
+
+/// Refuses int16 codes that are not symmetric about 0, or whose scales are only found on the device.
+fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()> {
+    if tensor_type.format() != Format::Int16 {
+        return Ok(());
+    }
+    let zero_points = tensor_type.quantization().map_or(&[][..], Quantization::zero_points);
+    let odd = zero_points.iter().find(|&&z| z != 0);
+    require!(
+        odd.is_none(),
+        "{name} is {tensor_type} with the zero point {}, but int16 activations are symmetric: make it 0",
+        odd.unwrap_or(&0)
+    );
+    require!(!dynamic, "{name} is {tensor_type} with dynamic scales, but those are found for int8 and uint8 only");
     Ok(())
 }
 
@@ -583,10 +648,4 @@ pub(crate) fn check_parameters(codes: Format, parameters: &Tensor) -> Result<()>
         );
     }
     Ok(())
-}
-
-/// The largest |value| of an i32 bias; 0 without one or for an f32 bias.
-fn largest_bias(bias: Option<&Tensor>) -> i64 {
-    let values = bias.and_then(|b| b.values::<i32>().ok()).unwrap_or(&[]);
-    values.iter().map(|&b| i64::from(b).abs()).max().unwrap_or(0)
 }

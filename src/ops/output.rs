@@ -7,7 +7,7 @@ use crate::error::{Result, require};
 use crate::numeric::{Format, Multiplier, Rounding};
 use crate::tensor::{Quantization, Shape, Tensor, TensorType};
 
-/// The output of a matmul or convolution, from its i32 accumulators.
+/// The output of a matmul or convolution, from its accumulators.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Output {
@@ -22,7 +22,7 @@ pub enum Output {
         /// The greatest result: 6 for ReLU6, `f32::INFINITY` for none.
         high: f32,
     },
-    /// 8-bit codes of the tensor that follows.
+    /// 8- or 16-bit codes of the tensor that follows.
     Requantized(Requantization),
 }
 
@@ -60,7 +60,7 @@ impl From<Requantization> for Output {
     }
 }
 
-/// How accumulators become 8-bit codes: `code = clamp(rescale(acc, m) + zero_point, low, high)` where
+/// How accumulators become codes of 8 or 16 bits: `code = clamp(rescale(acc, m) + zero_point, low, high)` where
 /// `m = s_lhs · s_rhs / scale` and `rescale` is [`Rounding::rescale`].
 ///
 /// ReLU costs nothing: it is a clamp at the zero point.
@@ -83,12 +83,16 @@ pub struct Requantization {
 }
 
 impl Requantization {
-    /// To int8 or uint8 codes with one scale and zero point, rounding as ONNX does, no clamp but the format's range.
+    /// To int8, uint8 or int16 codes with one scale and zero point, rounding as ONNX does, no clamp but the format's range.
+    /// Matmul, convolution and requantization make int16, the other ops 8-bit codes only.
     ///
     /// # Errors
-    /// If the format is not 8-bit, the scale not finite and positive, or the zero point no code.
+    /// If the format is another one, the scale not finite and positive, or the zero point no code.
     pub fn new(format: Format, scale: f32, zero_point: i32) -> Result<Self> {
-        require!(format.is_8_bit(), "requantization makes int8 or uint8 codes, but {format} was asked for");
+        require!(
+            format.is_8_bit() || format == Format::Int16,
+            "requantization makes int8, uint8 or int16 codes, but {format} was asked for"
+        );
         TensorType::new(format, [])?.quantized(Quantization::tensor(scale, zero_point))?;
         let (low, high) = format.range().expect("an integer format");
         Ok(Self { format, scale, zero_point, rounding: Rounding::default(), low, high, multipliers: None })
@@ -173,7 +177,7 @@ impl Requantization {
 
     /// The code of an accumulator.
     #[must_use]
-    pub fn apply(&self, accumulator: i32, multiplier: Multiplier) -> i32 {
+    pub fn apply(&self, accumulator: impl Into<i64>, multiplier: Multiplier) -> i32 {
         let steps = i64::from(self.rounding.rescale(accumulator, multiplier));
         (steps + i64::from(self.zero_point)).clamp(self.low.into(), self.high.into()) as i32
     }
@@ -181,6 +185,16 @@ impl Requantization {
     /// The type of a tensor of such codes.
     pub(crate) fn tensor_type(&self, dimensions: &[usize]) -> Result<TensorType> {
         TensorType::new(self.format, dimensions)?.quantized(Quantization::tensor(self.scale, self.zero_point))
+    }
+
+    /// The same where an op makes nothing but 8-bit codes.
+    pub(super) fn byte_type(&self, dimensions: &[usize]) -> Result<TensorType> {
+        require!(
+            self.format.is_8_bit(),
+            "this op makes int8 or uint8 codes, but {} were asked for: only matmul, conv and requantize make those",
+            self.format
+        );
+        self.tensor_type(dimensions)
     }
 
     /// The multiplier of each output channel: those given, or `lhs · rhs / scale` for the channel's own scales.
@@ -196,11 +210,24 @@ impl Requantization {
                 given.iter().all(|multiplier| multiplier.suits(self.rounding)),
                 "the multipliers are not in the form that Rounding::{:?} wants: it takes Multiplier::{}",
                 self.rounding,
-                if self.rounding == Rounding::Onnx { "float" } else { "fixed" }
+                match self.rounding {
+                    Rounding::Onnx => "float",
+                    Rounding::FixedSingle | Rounding::FixedDouble => "fixed",
+                    Rounding::FixedWide => "fixed with a shift of at most 7",
+                }
             );
             return Ok(if given.len() == 1 { vec![given[0]; scales.len()] } else { given.clone() });
         }
-        let multiplier = |&(lhs, rhs): &(f32, f32)| Multiplier::from_scales(self.rounding, lhs, rhs, self.scale);
+        let multiplier = |&(lhs, rhs): &(f32, f32)| {
+            let multiplier = Multiplier::from_scales(self.rounding, lhs, rhs, self.scale)?;
+            require!(
+                multiplier.suits(self.rounding),
+                "the requantization multiplier {lhs:e} · {rhs:e} / {:e} is 128 or more, but Rounding::FixedWide needs less: give the \
+                 output a larger scale",
+                self.scale
+            );
+            Ok(multiplier)
+        };
         scales.iter().map(multiplier).collect()
     }
 
@@ -213,8 +240,8 @@ impl Requantization {
 /// One entry of an output stage: what a column, or an element, adds and is multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StageEntry {
-    /// Added to the accumulator.
-    pub bias: i32,
+    /// Added to the accumulator. It fits i32 wherever sums do.
+    pub bias: i64,
     /// For requantized outputs.
     pub multiplier: Option<Multiplier>,
     /// For real outputs: the scale of the column (the lhs scale is not in it).
@@ -237,6 +264,11 @@ impl Stage {
         Self { entries: entries.into(), row_stride: 0 }
     }
 
+    /// A stage that leaves the sums of so many columns as they are.
+    pub(super) fn nothing(columns: usize) -> Self {
+        Self::per_column(vec![StageEntry { bias: 0, multiplier: None, scale: 1.0, real_bias: None }; columns])
+    }
+
     /// This stage, whose sums another one rescales: biases add up. `None` if one could leave i32, or the second stage has
     /// neither one entry nor one per column.
     pub(super) fn then(&self, columns: usize, second: &Self) -> Option<Self> {
@@ -245,7 +277,7 @@ impl Stage {
         }
         let entry = |(i, entry): (usize, &StageEntry)| {
             let next = second.entries[if second.entries.len() == 1 { 0 } else { i % columns }];
-            Some(StageEntry { bias: entry.bias.checked_add(next.bias)?, ..next })
+            Some(StageEntry { bias: i32::try_from(entry.bias + next.bias).ok()?.into(), ..next })
         };
         let entries: Option<Vec<_>> = self.entries.iter().enumerate().map(entry).collect();
         Some(Self { entries: entries?.into(), row_stride: self.row_stride })
@@ -257,18 +289,29 @@ impl Stage {
 
     /// The stage of an accumulator that is `rows` × `columns`.
     ///
-    /// `lhs_scale(row)` is `None` where it is only known on the device. `bias` is i32 or f32 and broadcasts to `shape`.
+    /// `lhs_scale(row)` is `None` where it is only known on the device.
     pub(super) fn new(
         output: &Output,
         shape: &[usize],
         lhs_scale: impl Fn(usize) -> Option<f32>,
         lhs_scale_varies: bool,
         rhs_scale: impl Fn(usize) -> f32,
-        bias: Option<&Tensor>,
+        bias: &Bias,
     ) -> Result<Self> {
         let shape = Shape::new(shape)?;
         let (rows, columns) = (shape.rows(), shape.row_length());
-        let bias = bias.map(|b| Broadcast::new(b, &shape)).transpose()?;
+        let wide = match bias {
+            Bias::Wide(values) => {
+                require!(
+                    values.len() == columns,
+                    "{} biases were given, but there are {columns} output channels: give one for each",
+                    values.len()
+                );
+                Some(&values[..])
+            }
+            _ => None,
+        };
+        let bias = bias.tensor().map(|b| Broadcast::new(b, &shape)).transpose()?;
         if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
             require!(matches!(output, Output::Real { .. }), "an f32 bias needs a real output: give an int32 bias");
             let values = bias.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
@@ -299,13 +342,45 @@ impl Stage {
                 Output::Accumulator | Output::Real { .. } => None,
             };
             entries.extend((0..columns).map(|column| StageEntry {
-                bias: bias.as_ref().map_or(0, |b| b.integer(row, column)),
+                bias: wide.map_or_else(|| bias.as_ref().map_or(0, |b| b.integer(row, column).into()), |w| w[column]),
                 multiplier: multipliers.as_ref().map(|m| m[column]),
                 scale: rhs_scale(column),
                 real_bias: bias.as_ref().and_then(|b| b.real(row, column)),
             }));
         }
         Ok(Self { entries: entries.into(), row_stride: if per_element { columns } else { 0 } })
+    }
+}
+
+/// What is added to accumulators, as the caller gave it.
+#[derive(Debug, Clone)]
+pub(super) enum Bias {
+    None,
+    /// int32 or float32, broadcast to the output.
+    Tensor(Arc<Tensor>),
+    /// A number per output column or channel.
+    Wide(Arc<[i64]>),
+}
+
+impl Bias {
+    pub(super) fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Self::Tensor(tensor) => Some(tensor),
+            Self::None | Self::Wide(_) => None,
+        }
+    }
+
+    /// The largest |value| that is added to an accumulator.
+    pub(super) fn largest(&self) -> i64 {
+        let magnitude = |b: i64| i64::try_from(b.unsigned_abs()).unwrap_or(i64::MAX);
+        match self {
+            Self::None => 0,
+            Self::Wide(values) => values.iter().map(|&b| magnitude(b)).max().unwrap_or(0),
+            Self::Tensor(tensor) => {
+                let values = tensor.values::<i32>().unwrap_or(&[]);
+                values.iter().map(|&b| magnitude(b.into())).max().unwrap_or(0)
+            }
+        }
     }
 }
 

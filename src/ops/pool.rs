@@ -218,7 +218,7 @@ impl PoolBuilder {
             .chain([channels])
             .collect();
         let output_type = match self.kind {
-            PoolKind::Average => output.tensor_type(&shape)?,
+            PoolKind::Average => output.byte_type(&shape)?,
             PoolKind::Max => Requantization::new(input.format(), scale, zero_point)?.tensor_type(&shape)?,
         };
         Ok(Pool {

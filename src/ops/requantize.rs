@@ -1,4 +1,4 @@
-//! Requantization alone: accumulators or codes to 8-bit codes. Its meaning is `reference/requantize.rs`, its GPU programs
+//! Requantization alone: accumulators or codes to codes of 8 or 16 bits. Its meaning is `reference/requantize.rs`, its GPU programs
 //! are `kernels/requantize.rs`.
 
 use super::output::{Output, Requantization, Stage, StageEntry};
@@ -48,7 +48,7 @@ impl Requantize {
             .iter()
             .enumerate()
             .map(|(i, &multiplier)| StageEntry {
-                bias: -quantization.zero_point(i),
+                bias: -i64::from(quantization.zero_point(i)),
                 multiplier: Some(multiplier),
                 scale: scales[i].0,
                 real_bias: None,
@@ -81,14 +81,15 @@ impl Requantize {
 
     /// The same as a table, for 8-bit codes that share one scale.
     pub(crate) fn as_table(&self) -> Option<Table> {
-        if !self.input.format().is_8_bit() || self.stage.entries.len() != 1 {
+        let both_8_bit = self.input.format().is_8_bit() && self.output_type.format().is_8_bit();
+        if !both_8_bit || self.stage.entries.len() != 1 {
             return None;
         }
         let entry = self.stage.entries[0];
         let multiplier = entry.multiplier?;
         let entries = std::array::from_fn(|byte| {
             let code = if self.input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
-            self.output.apply(code + entry.bias, multiplier) as u8
+            self.output.apply(i64::from(code) + entry.bias, multiplier) as u8
         });
         Table::from_bytes(self.input.clone(), self.output_type.clone(), entries).ok()
     }

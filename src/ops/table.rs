@@ -35,7 +35,7 @@ impl Table {
     /// If the input is not int8 or uint8 with one scale and zero point.
     pub fn from_function(input: TensorType, output: &Requantization, function: impl Fn(f32) -> f32) -> Result<Self> {
         let (scale, zero_point) = require_per_tensor("the input", &input)?;
-        let output_type = output.tensor_type(input.dimensions())?;
+        let output_type = output.byte_type(input.dimensions())?;
         let (low, high) = output.bounds();
         let entries = std::array::from_fn(|byte| {
             let code = if input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };

@@ -383,15 +383,16 @@ struct Slab {
 
 /// An op in one piece, or in pieces whose tensors fit a binding.
 fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
-    let (inputs, outputs) = (op.inputs(), op.outputs());
+    let (inputs, outputs, sums) = (op.inputs(), op.outputs(), op.kept_sums());
     let whole = || Slab { op: op.clone(), inputs: vec![0; inputs.len()], outputs: vec![0; outputs.len()] };
     let fits = |t: &TensorType| t.device_bytes() <= limits.binding_bytes;
-    if inputs.iter().chain(&outputs).all(fits) {
+    if inputs.iter().chain(&outputs).chain(&sums).all(fits) {
         return Ok(vec![whole()]);
     }
     // Ops that see more than one row at once stay whole, and are refused when their bindings are checked.
     let Some(by_row) = op.inputs_by_row() else { return Ok(vec![whole()]) };
-    let divided = || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs);
+    let divided =
+        || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs).chain(&sums);
     let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
     let bytes = |t: &TensorType, rows: usize| -> Result<u64> {
         let part = t.resized(rows)?;

@@ -15,11 +15,11 @@ impl<'a> Collector<'a> {
         Self { output, codes: Vec::new(), reals: Vec::new() }
     }
 
-    /// The next element, from its accumulator and the scale of its lhs row. The op has made sure that i32 holds it.
+    /// The next element, from its accumulator and the scale of its lhs row. The op has made sure that i32 holds it where it must.
     pub(super) fn push(&mut self, accumulator: i64, lhs_scale: f32, entry: StageEntry) {
-        let sum = i32::try_from(accumulator + i64::from(entry.bias)).expect("validated when the op was made");
+        let sum = accumulator + entry.bias;
         match self.output {
-            Output::Accumulator => self.codes.push(sum),
+            Output::Accumulator => self.codes.push(i32::try_from(sum).expect("validated when the op was made")),
             Output::Real { low, high } => {
                 let scaled = sum as f32 * (lhs_scale * entry.scale).min(f32::MAX);
                 let value = entry.real_bias.map_or(scaled, |bias| scaled + bias);

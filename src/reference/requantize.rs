@@ -9,7 +9,7 @@ pub(super) fn requantize(op: &Requantize, input: &Tensor) -> Tensor {
         .map(|i| {
             let entry = op.stage().entries[op.granularity().index(shape, i)];
             let multiplier = entry.multiplier.expect("a requantized stage has multipliers");
-            op.output().apply(input.code(i) + entry.bias, multiplier)
+            op.output().apply(input.code(i).wrapping_add(entry.bias as i32), multiplier)
         })
         .collect();
     Tensor::from_codes(op.output_type().clone(), codes)

@@ -165,6 +165,11 @@ impl TensorType {
         Self { quantization: None, dynamic: false, ..self.clone() }
     }
 
+    /// As many elements of another format, without scales.
+    pub(crate) fn with_format(&self, format: Format) -> Self {
+        Self { format, quantization: None, dynamic: false, ..self.clone() }
+    }
+
     /// The same type without scales that are known now.
     pub(super) fn without_quantization(&self) -> Self {
         Self { quantization: None, ..self.clone() }

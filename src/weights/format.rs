@@ -40,13 +40,15 @@ pub enum Codes {
     Uint6,
     /// 0 … 255, handed over and stored minus 128
     Uint8,
-    /// Floats of 8 bits, finite ones ([`E4M3FN`](crate::numeric::E4M3FN)); like E4M3FNUZ, E5M2 and E3M2 for float activations
+    /// Floats of 8 bits, finite ones ([`E4M3FN`](crate::numeric::E4M3FN)); like E4M3FNUZ, E5M2, E5M2FNUZ and E3M2 for float activations
     /// only, because int8 doesn't hold them
     E4M3FN,
     /// Floats of 8 bits, finite ones ([`E4M3FNUZ`](crate::numeric::E4M3FNUZ))
     E4M3FNUZ,
     /// Floats of 8 bits, finite ones ([`E5M2`](crate::numeric::E5M2))
     E5M2,
+    /// Floats of 8 bits, finite ones ([`E5M2FNUZ`](crate::numeric::E5M2FNUZ))
+    E5M2FNUZ,
     /// Floats of 6 bits ([`E3M2`](crate::numeric::E3M2))
     E3M2,
     /// Floats of 6 bits ([`E2M3`](crate::numeric::E2M3)), multiplied as integers in eighths
@@ -73,7 +75,7 @@ impl Codes {
             Self::Int4 | Self::Uint4 | Self::E2M1 | Self::Table(_) => 4,
             Self::Int5 | Self::Uint5 => 5,
             Self::Int6 | Self::Uint6 | Self::E3M2 | Self::E2M3 => 6,
-            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 => 8,
+            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ => 8,
         }
     }
 
@@ -92,6 +94,7 @@ impl Codes {
             Self::E4M3FN => Format::Float8E4M3Fn,
             Self::E4M3FNUZ => Format::Float8E4M3Fnuz,
             Self::E5M2 => Format::Float8E5M2,
+            Self::E5M2FNUZ => Format::Float8E5M2Fnuz,
             Self::E3M2 => Format::Float6E3M2,
             Self::E2M3 => Format::Float6E2M3,
             Self::E2M1 => Format::Float4E2M1,
@@ -105,6 +108,7 @@ impl Codes {
             Format::Float8E4M3Fn => Some(Self::E4M3FN),
             Format::Float8E4M3Fnuz => Some(Self::E4M3FNUZ),
             Format::Float8E5M2 => Some(Self::E5M2),
+            Format::Float8E5M2Fnuz => Some(Self::E5M2FNUZ),
             Format::Float6E3M2 => Some(Self::E3M2),
             Format::Float6E2M3 => Some(Self::E2M3),
             Format::Float4E2M1 => Some(Self::E2M1),
@@ -114,7 +118,7 @@ impl Codes {
 
     /// Whether kernels multiply integers of 8 bits.
     pub(crate) const fn are_integers(self) -> bool {
-        !matches!(self, Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E3M2)
+        !matches!(self, Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ | Self::E3M2)
     }
 
     /// The least and greatest code that is stored: places of a table from 0 on, integers for themselves less the
@@ -123,7 +127,7 @@ impl Codes {
     pub const fn range(self) -> (i8, i8) {
         match self {
             Self::Table(_) => (0, 15),
-            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 => (-128, 127),
+            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ => (-128, 127),
             _ => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
         }
     }

@@ -1,0 +1,145 @@
+//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/split_halves.wgsl`
+//! and `shaders/join_halves.wgsl`. The products themselves are `matmul`'s and `conv`'s.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::line_groups;
+use super::program::{self, Program};
+use super::stage::{self, Epilogue};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+parameters! {
+    /// `shaders/split_halves.wgsl`.
+    struct SplitParams {
+        input_words: u32,
+        plane_words: u32,
+        words: u32,
+        unused_0: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/join_halves.wgsl`.
+    struct JoinParams {
+        n: u32,
+        output_words: u32,
+        output_quads: u32,
+        quads: u32,
+        zero_point: i32,
+        low: u32,
+        high: u32,
+        rows: u32,
+        rows_at: u32,
+        column_stride: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+/// A product with int16 codes, as what splits and joins its halves sees it.
+pub(super) struct Whole<'a> {
+    pub lhs: &'a TensorType,
+    pub epilogue: Epilogue<'a>,
+    /// Whether sums need more than 32 bits.
+    pub wide: bool,
+    /// Rows of the output after which the scales of lhs begin anew.
+    pub rows: usize,
+    /// The number of the op's inputs, and so of a residual among them.
+    pub inputs: usize,
+}
+
+/// The candidates of a product, from those of the products of its high and its low bytes.
+pub(super) fn candidates(halves: [Vec<Candidate>; 2], whole: &Whole<'_>, limits: &Limits) -> Vec<Candidate> {
+    let [high, low] = halves;
+    high.into_iter().zip(low).map(|(high, low)| candidate([high, low], whole, limits)).collect()
+}
+
+fn candidate([high, low]: [Candidate; 2], whole: &Whole<'_>, limits: &Limits) -> Candidate {
+    debug_assert!(high.label == low.label && high.constants == low.constants && high.scratch == low.scratch);
+    let label = format!("{} of bytes", high.label);
+    if high.dispatches.is_empty() {
+        return Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    }
+    // Both halves read the same constants and use the same scratch, one after the other.
+    let half_tables = |constant| if constant == Constant::Tables { Constant::HalfTables } else { constant };
+    let mut constants: Vec<Constant> = high.constants.into_iter().map(half_tables).collect();
+    constants.push(Constant::Tables);
+    let mut scratch = high.scratch;
+    let planes = [0, 1].map(|half| Resource::Scratch(scratch.len() + half));
+    let sums = [2, 3].map(|half| Resource::Scratch(scratch.len() + half));
+    let plane_words = whole.lhs.shape().rows() * Format::Int8.row_words(whole.lhs.shape().row_length());
+    let sum_words = whole.epilogue.output_type.shape().elements();
+    scratch.extend([plane_words, plane_words, sum_words, sum_words]);
+
+    let mut dispatches: Vec<Dispatch> = split(whole.lhs, planes, limits).into_iter().collect();
+    for (half, launches) in [high.dispatches, low.dispatches].into_iter().enumerate() {
+        for mut launch in launches {
+            let mut own = false;
+            for binding in &mut launch.bindings {
+                let place = match binding.resource {
+                    Resource::Input(0) => planes[half],
+                    Resource::Output(0) => sums[half],
+                    shared => shared,
+                };
+                own |= place != binding.resource;
+                binding.resource = place;
+            }
+            // What is packed from anything but lhs is packed once.
+            if half == 0 || own || launch.bindings.iter().any(|b| b.resource == sums[half]) {
+                dispatches.push(Dispatch { in_place: Vec::new(), ..launch });
+            }
+        }
+    }
+    dispatches.push(join(whole, sums, Resource::Constant(constants.len() - 1), limits));
+    Candidate { label, dispatches, constants, scratch }
+}
+
+/// The launch that makes planes of bytes; none of an empty lhs.
+fn split(lhs: &TensorType, [high, low]: [Resource; 2], limits: &Limits) -> Option<Dispatch> {
+    let plane_words = Format::Int8.row_words(lhs.shape().row_length());
+    let words = lhs.shape().rows() * plane_words;
+    let group = line_groups(limits).next().filter(|_| words > 0)?;
+    let params = SplitParams {
+        input_words: stage::row_words(lhs),
+        plane_words: plane_words as u32,
+        words: words as u32,
+        ..SplitParams::default()
+    };
+    let program = Program::new(&program::SPLIT_HALVES).constant("GROUP_X", group);
+    let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, high), Binding::write(7, low)];
+    let groups = words.div_ceil(group as usize);
+    Some(Dispatch::new(program, &params, SplitParams::FIELDS, bindings, groups, limits))
+}
+
+/// The launch that makes outputs of the sums of both halves.
+fn join(whole: &Whole<'_>, [high, low]: [Resource; 2], tables: Resource, limits: &Limits) -> Dispatch {
+    let epilogue = &whole.epilogue;
+    let shape = epilogue.output_type.shape();
+    let stage = epilogue.parameters();
+    let quads = shape.rows() * stage.output_quads as usize;
+    let params = JoinParams {
+        n: shape.row_length() as u32,
+        output_words: stage.output_words,
+        output_quads: stage.output_quads,
+        quads: quads as u32,
+        zero_point: stage.zero_point,
+        low: stage.low,
+        high: stage.high,
+        rows: whole.rows.max(1) as u32,
+        rows_at: epilogue.rows_at() as u32,
+        column_stride: epilogue.stage.row_stride as u32,
+        ..JoinParams::default()
+    };
+    let group = line_groups(limits).next().expect("there is always one");
+    let program = epilogue.link_halves(Program::new(&program::JOIN_HALVES), whole.wide).constant("GROUP_X", group);
+    let bindings = [
+        Binding::read(1, high),
+        Binding::read(2, low),
+        Binding::read(5, tables),
+        Binding::write(6, Resource::Output(0)),
+    ];
+    let groups = quads.div_ceil(group as usize);
+    let launch =
+        Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, limits).operations(shape.elements());
+    stage::bind_finish(launch, epilogue.finish, whole.inputs)
+}
