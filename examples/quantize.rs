@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::evaluate::{Alternative, Dataset, Device, Metrics, Options, Report, Runner, accuracy, evaluate};
 use lowbit::model::Model;
 use lowbit::ptq::{
-    Activations, Clipping, LayerPlan, Method, Observer, QuantizedModel, Recipe, Sensitivity, WeightGranularity,
-    WeightScheme, front, greedy, sensitivity, within_bytes,
+    ActivationQuantization, Activations, Clipping, LayerPlan, Method, Observer, QuantizedModel, QuantizedWeights,
+    Recipe, Sensitivity, WeightGranularity, WeightScheme, front, greedy, sensitivity, within_bytes,
 };
 use lowbit::{Context, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -105,7 +105,8 @@ struct Arguments {
     /// Where the quantized model is written.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Where the report is written: as a page if the name ends in .html, else as JSON.
+    /// Where the report is written: as a page if the name ends in .html, else as JSON. With `--train` it is that of the network
+    /// trained to 4 bits.
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
 }
@@ -503,6 +504,13 @@ fn table(arguments: &Arguments) -> Result<bool> {
         return Ok(true);
     }
     let trained = trained_rows(&task, arguments.train)?;
+    if let Some(row) = trained.first().filter(|_| !arguments.report.is_empty()) {
+        let quantized = trained_model(&task.model, &row.network)?;
+        let data = Dataset { inputs: &task.images, labels: Some(&task.labels) };
+        let title = format!("{}: W4A4, trained", task.model.architecture().name);
+        let report = evaluate(title, &task.model, &quantized, data, task.device(), &Options::default())?;
+        arguments.report.iter().try_for_each(|path| write_report(path, &report))?;
+    }
     println!("\n{:<62} {:>10} {:>22}  ", "target", "published", "here");
     let mut all = true;
     let mut target = |name: &str, published: &str, here: String, reached: bool| {
@@ -551,6 +559,8 @@ struct TrainedRow {
     wanted: f64,
     published: &'static str,
     accuracies: Vec<f64>,
+    /// That of the last seed.
+    network: lowbit::train::Quantized,
 }
 
 impl TrainedRow {
@@ -577,7 +587,7 @@ fn trained_rows(task: &Task, seeds: u64) -> Result<Vec<TrainedRow>> {
     let learning = learn::Task::load()?;
     Line::head("trained with quantization (LSQ), on the device");
     for (name, training, wanted, published) in Training::published() {
-        let mut accuracies = Vec::new();
+        let (mut accuracies, mut network) = (Vec::new(), None);
         for seed in 1..=seeds {
             let trained = learning.run(context, &training, seed)?;
             let logits = &trained.after.logits;
@@ -588,10 +598,43 @@ fn trained_rows(task: &Task, seeds: u64) -> Result<Vec<TrainedRow>> {
             let line = task.judge(format!("{training}, seed {seed}"), logits, bytes, trained.time)?;
             line.print();
             accuracies.push(line.accuracy);
+            network = Some(trained.network);
         }
-        rows.push(TrainedRow { name, wanted, published, accuracies });
+        rows.extend(network.map(|network| TrainedRow { name, wanted, published, accuracies, network }));
     }
     Ok(rows)
+}
+
+/// A trained network as a quantized model, to be evaluated like any other. Its mean over pixels rounds as a pool does, the rest
+/// is the same.
+fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<QuantizedModel> {
+    let (mut model, mut weights, mut activations) = (model.clone(), Vec::new(), Vec::new());
+    for (i, layer) in model.clone().layers().iter().enumerate() {
+        let bits = trained.bits()[i];
+        activations.push(Some(ActivationQuantization {
+            bits: bits.activations as u8,
+            scale: trained.steps()[i],
+            zero_point: 0,
+        }));
+        let lowbit::train::Layer::Conv { weights: real, bias, .. } = &trained.network().layers()[i] else {
+            weights.push(None);
+            continue;
+        };
+        let (real, bias) = (real.values::<f32>()?.to_vec(), bias.values::<f32>()?.to_vec());
+        let (steps, half) = (trained.weight_steps()[i].clone(), 1 << (bits.weights - 1));
+        let k = real.len() / steps.len();
+        // Codes from 0 on, so that the least one has a place.
+        let scheme = WeightScheme { symmetric: false, ..WeightScheme::per_channel(bits.weights as u8) };
+        let code = |(j, w): (usize, &f32)| {
+            ((w / steps[j / k]).round_ties_even() as i32).clamp(-half, half - 1) as i16 + half as i16
+        };
+        let codes = real.iter().enumerate().map(code).collect();
+        let zero_points = vec![half; steps.len()];
+        weights.push(Some(QuantizedWeights::new(scheme, steps.len(), steps.clone(), zero_points, codes)?));
+        model = model.with_parameters(layer.name(), real, bias)?;
+    }
+    activations.push(None);
+    Ok(QuantizedModel::from_parts(model, weights, activations)?)
 }
 
 /// One change at a time, and then together.

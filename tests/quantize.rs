@@ -10,9 +10,10 @@ use digits::{Digits, float_logits, model};
 use lowbit::evaluate::{Dataset, Device, Metrics, Options, Perturbation, Report, Runner, accuracy, evaluate};
 use lowbit::model::{Architecture, Model};
 use lowbit::ptq::{
-    Activations, Clipping, Method, Observer, QuantizedModel, Recipe, WeightGranularity, WeightScheme, equalize, front,
-    greedy, sensitivity, smooth, within_bytes,
+    Activations, Clipping, Method, Moments, Observer, QuantizedModel, QuantizedWeights, Recipe, WeightGranularity,
+    WeightScheme, equalize, front, greedy, sensitivity, smooth, within_bytes,
 };
+use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
 use lowbit::{Result, Tensor};
 
 /// A model that has everything: padding on one side, stride, dilation, groups, ReLU6, an image that is flattened.
@@ -398,5 +399,93 @@ fn degenerate_channels_are_quantized() -> Result<()> {
         let zeros = Tensor::new([2, 7, 6, 3], vec![0.0f32; 252])?;
         recipe.quantize(&model, &zeros)?.graph(2)?.run_reference(&[&zeros])?;
     }
+    Ok(())
+}
+
+/// What is read of a model's parts makes the same model again, and parts that don't fit are refused with both numbers.
+#[test]
+fn a_model_of_parts() -> Result<()> {
+    let (model, digits) = (model(), Digits::load());
+    let (calibration, _) = digits.take(&digits.train[..64]);
+    let quantized = Recipe::new(4).quantize(&model, &calibration)?;
+    let parts = quantized.weights().iter().map(|weights| {
+        let Some(w) = weights else { return Ok(None) };
+        let (scales, zero_points, codes) = (w.scales().to_vec(), w.zero_points().to_vec(), w.codes().to_vec());
+        QuantizedWeights::new(w.scheme(), w.rows(), scales, zero_points, codes).map(Some)
+    });
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    let again = QuantizedModel::from_parts(quantized.dequantized().clone(), parts, quantized.activations().to_vec())?;
+    assert_eq!(again, quantized);
+
+    let scheme = WeightScheme::per_channel(4);
+    let refused = |scheme, rows, scales: &[f32], zero_points: &[i32], codes: &[i16], words: &[&str]| {
+        let made = QuantizedWeights::new(scheme, rows, scales.to_vec(), zero_points.to_vec(), codes.to_vec());
+        let message = made.expect_err("it is wrong").to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    refused(scheme, 2, &[1.0; 2], &[0; 2], &[1, 2, 3], &["3 codes", "2 rows"]);
+    refused(scheme, 2, &[1.0; 3], &[0; 2], &[1, 2], &["3 scales", "have 2"]);
+    refused(scheme, 1, &[-1.0], &[0], &[1, 2], &["-1e0", "positive"]);
+    refused(scheme, 1, &[1.0], &[1], &[1, 2], &["zero point is 1", "0..=0"]);
+    refused(scheme, 1, &[1.0], &[0], &[1, -8], &["a code is -8", "-7 to 7"]);
+    Ok(())
+}
+
+/// GPTQ of a matrix by itself: outputs nearer to those of the float weights than by rounding, for every kind of scale, and the same
+/// as rounding where inputs tell nothing apart.
+#[test]
+fn gptq_of_a_matrix() -> Result<()> {
+    let mut random = Random::new(52);
+    let (n, k, rows) = (24, 70, 200);
+    let weights = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<f32>>())?;
+    // Inputs of a few causes, so that columns can stand in for each other.
+    let causes: Vec<f32> = (0..8 * k).map(|_| random.real()).collect();
+    let inputs = (0..rows).flat_map(|_| {
+        let shares: Vec<f32> = (0..8).map(|_| random.real()).collect();
+        let noise: Vec<f32> = (0..k).map(|_| 0.3 * random.real()).collect();
+        let causes = &causes;
+        (0..k).map(move |l| noise[l] + (0..8).map(|c| shares[c] * causes[c * k + l]).sum::<f32>()).collect::<Vec<_>>()
+    });
+    let inputs = Tensor::new([rows, k], inputs.collect::<Vec<f32>>())?;
+    let mut moments = Moments::new(k)?;
+    moments.add(&inputs)?;
+    assert_eq!(moments.rows(), rows);
+    let error = |made: &Weights| -> Result<f64> {
+        let real = made.dequantize()?;
+        let differences: Vec<f64> =
+            real.values::<f32>()?.iter().zip(weights.values::<f32>()?).map(|(a, b)| f64::from(a - b)).collect();
+        let of_row = |x: &[f32]| {
+            let dot = |row: &[f64]| row.iter().zip(x).map(|(d, &x)| d * f64::from(x)).sum::<f64>();
+            differences.chunks_exact(k).map(|row| dot(row).powi(2)).sum::<f64>()
+        };
+        Ok(inputs.values::<f32>()?.chunks_exact(k).map(of_row).sum())
+    };
+    for format in [
+        WeightFormat::new(Codes::Int4, 32, Scales::F16),
+        WeightFormat::new(Codes::Uint4, 32, Scales::F16Offset),
+        WeightFormat::new(Codes::Int4, 16, Scales::F32Zero),
+        WeightFormat::new(Codes::Int3, usize::MAX, Scales::F32),
+    ] {
+        let quantizer = Quantizer::new(format)?;
+        let (nearest, better) = (error(&quantizer.quantize(&weights)?)?, error(&moments.gptq(&weights, &quantizer)?)?);
+        assert!(better < 0.5 * nearest, "{format}: the error is {better:e}, by rounding {nearest:e}");
+    }
+    let mut apart = Moments::new(k)?;
+    let identity = (0..k * k).map(|i| if i % (k + 1) == 0 { 2.0f32 } else { 0.0 }).collect::<Vec<_>>();
+    apart.add(&Tensor::new([k, k], identity)?)?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F32))?;
+    let (nearest, same) = (quantizer.quantize(&weights)?, apart.gptq(&weights, &quantizer)?);
+    assert_eq!(nearest.words(), same.words());
+
+    let says = |message: String, words: &[&str]| assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    let none = Moments::new(k)?.gptq(&weights, &quantizer).expect_err("no data");
+    says(none.to_string(), &["no inputs"]);
+    says(apart.gptq(&Tensor::new([2, 3], vec![0.0f32; 6])?, &quantizer).expect_err("k").to_string(), &["[2, 3]", "70"]);
+    says(apart.add(&Tensor::new([1, 3], vec![0.0f32; 3])?).expect_err("k").to_string(), &["3", "70"]);
+    let nan = Tensor::new([1, k], vec![f32::NAN; k])?;
+    says(apart.add(&nan).expect_err("NaN").to_string(), &["NaN", "finite"]);
+    says(apart.gptq(&nan, &quantizer).expect_err("NaN").to_string(), &["NaN"]);
+    let nested = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::Nested(8)))?;
+    says(apart.gptq(&weights, &nested).expect_err("nested").to_string(), &["stored with those of others"]);
     Ok(())
 }

@@ -44,7 +44,7 @@ pub enum Function {
 /// use lowbit::{Tensor, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.0, 1.0])?;
 /// let op = FloatUnary::new([3], Function::Gelu)?;
-/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-0.15865526, 0.0, 0.8413447]);
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-0.15865526, 0.0, 0.8413448]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -100,22 +100,14 @@ impl QuantizedModel {
             let (rows, k) = (layer.output().channels, layer.row_length());
             let groups = k.div_ceil(scheme.group(k));
             let scales = words(&file, &format!("{name}.scale"), Dtype::F32, rows * groups, f32::from_le_bytes)?;
-            require!(
-                scales.iter().all(|scale| scale.is_finite() && *scale > 0.0),
-                "a scale of layer {name} is not finite and positive"
-            );
             let zero_points = match scheme.symmetric {
                 true => vec![0; rows * groups],
                 false => words(&file, &format!("{name}.zero_point"), Dtype::I32, rows * groups, i32::from_le_bytes)?,
             };
-            let (low, high) = scheme.range();
-            require!(
-                zero_points.iter().all(|z| (low..=high).contains(z)),
-                "a zero point of layer {name} is none of its codes, {low} to {high}"
-            );
             let packed = file.tensor(&format!("{name}.weight")).map_err(malformed)?;
             let codes = QuantizedWeights::unpack(scheme, rows * k, packed.data())?;
-            let coded = QuantizedWeights { scheme, rows, scales, zero_points, codes };
+            let coded = QuantizedWeights::new(scheme, rows, scales, zero_points, codes)
+                .map_err(|error| malformed(format!("layer {name}: {error}")))?;
             let bias = words(&file, &format!("{name}.bias"), Dtype::F32, rows, f32::from_le_bytes)?;
             model = model.with_parameters(name, coded.dequantized(), bias)?;
             weights.push(Some(coded));

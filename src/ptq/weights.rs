@@ -15,6 +15,52 @@ pub struct QuantizedWeights {
 }
 
 impl QuantizedWeights {
+    /// Weights that are codes already (by training, say), for [`QuantizedModel::from_parts`](super::QuantizedModel::from_parts):
+    /// `rows` rows of codes, one after the other, and for every row a scale and zero point per group (once per row where the
+    /// whole tensor shares them).
+    ///
+    /// ```
+    /// use lowbit::ptq::{QuantizedWeights, WeightScheme};
+    /// let weights = QuantizedWeights::new(WeightScheme::per_channel(4), 2, vec![0.5, 2.0], vec![0, 0], vec![1, -7, 3, 0])?;
+    /// assert_eq!(weights.dequantized(), [0.5, -3.5, 6.0, 0.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the scheme is not possible, their numbers don't fit, a code or zero point is none of the scheme's, or a scale is not
+    /// finite and positive.
+    pub fn new(
+        scheme: WeightScheme,
+        rows: usize,
+        scales: Vec<f32>,
+        zero_points: Vec<i32>,
+        codes: Vec<i16>,
+    ) -> Result<Self> {
+        scheme.check()?;
+        require!(
+            rows > 0 && !codes.is_empty() && codes.len().is_multiple_of(rows),
+            "{} codes don't make {rows} rows of weights",
+            codes.len()
+        );
+        let k = codes.len() / rows;
+        let expected = rows * k.div_ceil(scheme.group(k));
+        require!(
+            scales.len() == expected && zero_points.len() == expected,
+            "{} scales and {} zero points were given, but {rows} rows of {k} codes have {expected}",
+            scales.len(),
+            zero_points.len()
+        );
+        let odd = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0));
+        require!(odd.is_none(), "a scale is {:e}, but it must be finite and positive", odd.unwrap_or(&0.0));
+        let (low, high) = scheme.range();
+        let zeros = if scheme.symmetric { 0..=0 } else { low..=high };
+        let odd = zero_points.iter().find(|z| !zeros.contains(*z));
+        require!(odd.is_none(), "a zero point is {}, but it may be {zeros:?}", odd.unwrap_or(&0));
+        let odd = codes.iter().find(|&&code| !(low..=high).contains(&code.into()));
+        require!(odd.is_none(), "a code is {}, but codes of this scheme are {low} to {high}", odd.unwrap_or(&0));
+        Ok(Self { scheme, rows, scales, zero_points, codes })
+    }
+
     /// How the codes are made.
     #[must_use]
     pub fn scheme(&self) -> WeightScheme {
