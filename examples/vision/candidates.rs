@@ -5,7 +5,7 @@ use lowbit::{Context, Result, Tuner, kernels};
 use serde::Serialize;
 
 use crate::clock::{Timed, median};
-use crate::network::Network;
+use crate::network::{Layer, Network};
 
 /// A candidate that takes this many times as long as the fastest gets no further samples.
 const HOPELESS: f64 = 2.0;
@@ -34,10 +34,12 @@ impl Shape {
     }
 }
 
-/// Times the candidates of every shape that has more than one, in turn within a shape.
-pub(crate) fn measure(context: &Context, network: &Network, rounds: usize) -> Result<Vec<Shape>> {
+/// Times the candidates of every shape that has more than one, in turn within a shape; of the layers whose names begin with
+/// any of `names`, if there are any.
+pub(crate) fn measure(context: &Context, network: &Network, names: &[String], rounds: usize) -> Result<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
-    for layer in &network.layers {
+    let is_named = |layer: &&Layer| names.is_empty() || names.iter().any(|name| layer.name.starts_with(name));
+    for layer in network.layers.iter().filter(is_named) {
         let op = layer.op()?;
         let types =
             |types: Vec<lowbit::TensorType>| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -37,6 +37,9 @@ struct Options {
     /// With --candidates: lists them all.
     #[arg(long, requires = "candidates")]
     all: bool,
+    /// With --candidates: only the layers whose names begin so.
+    #[arg(long, requires = "candidates")]
+    layer: Vec<String>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -100,7 +103,8 @@ fn run(options: &Options) -> Result<()> {
         let mut shapes = Vec::new();
         for model in models {
             eprintln!("{model}: first guess / best");
-            shapes.extend(candidates::measure(&context, &model.build(None, size, scale)?, options.rounds.into())?);
+            let network = model.build(None, size, scale)?;
+            shapes.extend(candidates::measure(&context, &network, &options.layer, options.rounds.into())?);
         }
         if options.json {
             println!("{}", serde_json::to_string_pretty(&shapes).expect("numbers and strings are JSON"));

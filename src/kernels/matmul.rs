@@ -2,6 +2,7 @@
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use super::byte_mask;
+use super::cost::Tiles;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
@@ -77,6 +78,14 @@ impl Tile {
         let [rows, columns] = self.block();
         self.group[0] * self.group[1] <= limits.invocations
             && (rows + columns) * self.step * 16 <= limits.workgroup_bytes
+    }
+
+    /// What a product costs in these tiles, as far as tiles decide it; through workgroup memory twice as much on the driver
+    /// that was measured.
+    fn cost(self, Sizes { m, n, k }: Sizes) -> f64 {
+        let Self { group, rows, quads, step } = self;
+        let products = Tiles { sizes: [m, n], group, rows, columns: quads * 4 }.products(k.next_multiple_of(16));
+        if step == 0 { products } else { 2.0 * products }
     }
 
     fn label(self, kind: &str) -> String {
@@ -203,12 +212,18 @@ pub(super) fn weight_part(bits: usize) -> &'static program::Part {
 }
 
 /// The candidates of a product.
-pub(super) fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
+fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
+    costed_candidates(product, kind, limits).into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// The candidates of a product, each with what it is guessed to cost.
+pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<(f64, Candidate)> {
     let legal: Vec<Tile> = tiles(product.sizes.m).into_iter().filter(|tile| tile.is_legal(limits)).collect();
     // A device too small for any of them still runs single invocations.
     let legal = if legal.is_empty() { vec![Tile::direct([1, 1], 1, 1)] } else { legal };
     let label = |tile: Tile| tile.label(if tile.step == 0 { kind } else { "staged matmul" });
-    legal.into_iter().map(|tile| candidate(product, tile, label(tile), limits)).collect()
+    let costed = |tile: Tile| (tile.cost(product.sizes), candidate(product, tile, label(tile), limits));
+    legal.into_iter().map(costed).collect()
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
@@ -256,7 +271,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
     candidate
 }
 
-/// The candidates of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
+/// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
 /// makes of the first row and the number of rows. `weights` names the constant of some columns.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
@@ -265,7 +280,7 @@ pub(super) fn chunked_candidates(
     fill: impl Fn([usize; 2], Resource) -> Dispatch,
     weights: impl Fn(usize, usize) -> Constant,
     limits: &Limits,
-) -> Vec<Candidate> {
+) -> Vec<(f64, Candidate)> {
     let Sizes { m, n, k } = product.sizes;
     let columns = columns_per_launch(product, limits);
     let candidate = |tile: Tile| {
@@ -292,7 +307,8 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    MANY_ROWS[..1].iter().filter(|tile| tile.is_legal(limits)).map(|&tile| candidate(tile)).collect()
+    let legal = MANY_ROWS[..1].iter().filter(|tile| tile.is_legal(limits));
+    legal.map(|&tile| (tile.cost(product.sizes), candidate(tile))).collect()
 }
 
 /// The words of packed weights with their table of columns.

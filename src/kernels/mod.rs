@@ -8,6 +8,7 @@ mod class;
 mod concat;
 mod conv;
 mod convert;
+mod cost;
 mod cross_entropy;
 mod dispatch;
 mod dynamic;
