@@ -83,7 +83,7 @@ fn requantizations() -> Result<Vec<Requantization>> {
 fn ops() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let stages = requantizations()?;
-    let mut outputs = vec![Output::Accumulator, Output::real()];
+    let mut outputs = vec![Output::Accumulator, Output::real(), Output::float16()];
     outputs.extend(stages.iter().cloned().map(Output::from));
     for lhs in CODES {
         for zero_point in [neutral(lhs), neutral(lhs) + 1] {

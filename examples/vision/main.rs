@@ -1,6 +1,7 @@
 //! Builds a vision network of int8 layers, runs it in one submission, verifies every layer against the reference, and
 //! prints how long each takes beside what the device could do. The networks are in `network/`.
 
+mod against_float;
 mod candidates;
 mod clock;
 #[path = "network/mod.rs"]
@@ -37,8 +38,11 @@ struct Options {
     /// With --candidates: lists them all.
     #[arg(long, requires = "candidates")]
     all: bool,
-    /// With --candidates: only the layers whose names begin so.
-    #[arg(long, requires = "candidates")]
+    /// Times convolutions against the same in float32 instead, best candidate against best, after comparing what both make.
+    #[arg(long, conflicts_with = "candidates")]
+    against_float: bool,
+    /// With --candidates or --against-float: only the layers whose names begin so.
+    #[arg(long)]
     layer: Vec<String>,
     /// Prints JSON.
     #[arg(long)]
@@ -117,6 +121,20 @@ fn run(options: &Options) -> Result<()> {
             shapes.len(),
             candidates::median_ratio(&shapes)
         );
+        return Ok(());
+    }
+    if options.against_float {
+        let mut pairs = Vec::new();
+        for model in models {
+            let network = model.build(None, size, scale)?;
+            pairs.extend(against_float::measure(&context, &network, &options.layer, options.rounds.into())?);
+        }
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&pairs).expect("numbers and strings are JSON"));
+            return Ok(());
+        }
+        against_float::print(&pairs);
+        println!("\n{}, {size}x{size}", context.description());
         return Ok(());
     }
     let probe = context.probe_blocking()?;

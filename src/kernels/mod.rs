@@ -38,6 +38,7 @@ mod stage;
 mod sum;
 mod table;
 mod tile;
+mod transpose;
 mod unfold;
 mod weights;
 
@@ -113,7 +114,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
         Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
-        Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
+        Op::Transpose(op) => transpose::candidates(op, limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
         Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
         Op::Reshape(op) => reshape::candidates(op, limits),
