@@ -35,11 +35,14 @@ struct Options {
     /// Times every candidate of each distinct layer instead, and compares the first guess with the best.
     #[arg(long)]
     candidates: bool,
-    /// With --candidates: lists them all.
-    #[arg(long, requires = "candidates")]
+    /// Times every candidate of layout changes instead.
+    #[arg(long, conflicts_with = "candidates")]
+    layouts: bool,
+    /// With --candidates or --layouts: lists them all.
+    #[arg(long)]
     all: bool,
     /// Times convolutions against the same in float32 instead, best candidate against best, after comparing what both make.
-    #[arg(long, conflicts_with = "candidates")]
+    #[arg(long, conflicts_with_all = ["candidates", "layouts"])]
     against_float: bool,
     /// With --candidates or --against-float: only the layers whose names begin so.
     #[arg(long)]
@@ -103,9 +106,12 @@ fn run(options: &Options) -> Result<()> {
     let context = Context::new_blocking()?;
     let models = if options.network.is_empty() { Model::ALL.to_vec() } else { options.network.clone() };
     let (size, scale) = (options.size.into(), [options.divisor.into(), 1]);
-    if options.candidates {
+    if options.candidates || options.layouts {
         let mut shapes = Vec::new();
-        for model in models {
+        if options.layouts {
+            shapes = candidates::measure_layouts(&context, options.rounds.into())?;
+        }
+        for model in models.into_iter().filter(|_| options.candidates) {
             eprintln!("{model}: first guess / best");
             let network = model.build(None, size, scale)?;
             shapes.extend(candidates::measure(&context, &network, &options.layer, options.rounds.into())?);
