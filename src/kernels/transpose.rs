@@ -30,9 +30,14 @@ parameters! {
 /// Invocations of a workgroup, each with a block, along the output's rows and across them.
 const GROUP: [u32; 2] = [8, 8];
 
+/// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
 pub(super) fn candidates(op: &Transpose, limits: &Limits) -> Vec<Candidate> {
-    let blocks = in_blocks(op, limits).into_iter();
-    blocks.chain(rearrange::candidates(&Moves::transpose(op), limits)).collect()
+    let mut candidates = rearrange::candidates(&Moves::transpose(op), limits);
+    if let Some((blocks, owned)) = in_blocks(op, limits) {
+        let first = owned <= 2 * op.output().shape().elements();
+        candidates.insert(if first { 0 } else { candidates.len() }, blocks);
+    }
+    candidates
 }
 
 /// The words from one index of each axis to the next; none along the last, whose elements share words.
@@ -47,8 +52,9 @@ fn word_steps(of: &TensorType) -> Vec<u32> {
     steps
 }
 
-/// The launch that moves blocks, if the output's last axis is another one than the input's.
-fn in_blocks(op: &Transpose, limits: &Limits) -> Option<Candidate> {
+/// The candidate that moves blocks, if the output's last axis is another one than the input's, and how many elements its
+/// workgroups own.
+fn in_blocks(op: &Transpose, limits: &Limits) -> Option<(Candidate, usize)> {
     let (input, output, order) = (op.input(), op.output(), op.order());
     let last = order.len().checked_sub(1)?;
     let [x, y] = GROUP;
@@ -64,7 +70,7 @@ fn in_blocks(op: &Transpose, limits: &Limits) -> Option<Candidate> {
         scratch: Vec::new(),
     };
     if output.shape().elements() == 0 {
-        return Some(candidate);
+        return Some((candidate, 0));
     }
     let (input_steps, output_steps) = (word_steps(input), word_steps(output));
     // Where the input's last axis is in the output.
@@ -101,5 +107,5 @@ fn in_blocks(op: &Transpose, limits: &Limits) -> Option<Candidate> {
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits);
     candidate.dispatches.push(launch.operations(output.shape().elements()));
-    Some(candidate)
+    Some((candidate, tiles * (x * y * block * block) as usize))
 }
