@@ -10,9 +10,10 @@ mod train_network;
 
 use common::{Random, check_op, check_op_within, context, first_difference};
 use lowbit::ops::{
-    ConvPass, CrossEntropyGradient, FakeRequantize, FloatConv, Optimize, Requantized, Rule, StageTable, Sum, Windows,
+    ConvPass, CrossEntropyGradient, FakeRequantize, FloatConv, Optimize, RangeStep, Requantized, Rule, StageTable, Sum,
+    Windows,
 };
-use lowbit::train::{Bits, Layer, Network, Options, Trainer};
+use lowbit::train::{ActivationSteps, Bits, Layer, Network, Options, Trainer};
 use lowbit::{Granularity, Tensor, Tuner, reference};
 use network::{Digits, Result};
 use train_network::{Split, float_network, train_index};
@@ -272,6 +273,103 @@ fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
         let integer = context.plan(&integer, Tuner::FirstGuess)?.run(&[&test.images])?;
         assert_eq!(first_difference(&integer[0], &expected), None, "{name}: integer, GPU");
     }
+    Ok(())
+}
+
+/// The gradient of a step is the slope of a loss: beyond the codes of `code · step`, between them of what LSQ lets pass, where each
+/// number keeps its distance from its code, `(x / step + distance) · step`.
+#[test]
+fn the_gradient_of_an_activation_step_is_a_slope() -> Result<()> {
+    let mut random = Random::new(75);
+    let (rows, channels, codes) = (40, 3, (0, 15));
+    let shape = [rows, 1, 1, channels];
+    let whole = |x: f32| (20.0 * x).round();
+    let sums: Vec<f32> = reals(&mut random, &shape)?.values::<f32>()?.iter().map(|&x| whole(x)).collect();
+    let (sums, dy) = (Tensor::new(shape, sums)?, reals(&mut random, &shape)?);
+    let [x, weights, bias] = [vec![0.25f32], vec![0.5, 0.3, 0.4], vec![0.7, -0.2, 1.1]];
+    let [x, weights, bias] = [Tensor::new([1], x)?, Tensor::new([3], weights)?, Tensor::new([3], bias)?];
+    let table = |step: f32| -> Result<Tensor> {
+        let inputs = [&x, &weights, &bias, &Tensor::new([1], vec![step])?];
+        Ok(reference::run(&StageTable::new(channels)?.into(), &inputs)?.remove(0))
+    };
+    let at = 0.21f32;
+    let gradient = FakeRequantize::new(shape, Requantized::StepGradient, codes)?;
+    let got = reference::run(&gradient.into(), &[&sums, &table(at)?, &dy])?[0].values::<f32>()?[0];
+    let real = FakeRequantize::new(shape, Requantized::Real, (0, 1))?;
+    let real = reference::run(&real.into(), &[&sums, &table(at)?])?.remove(0);
+    let loss = |step: f64| -> Result<f64> {
+        let term = |(&v, &dy): (&f32, &f32)| {
+            let (steps, dy) = (f64::from(v) / f64::from(at), f64::from(dy));
+            let code = match steps {
+                ..=0.0 => 0.0,
+                15.0.. => 15.0,
+                steps => f64::from(v) / step + (steps.round_ties_even() - steps),
+            };
+            code * step * dy
+        };
+        Ok(real.values::<f32>()?.iter().zip(dy.values::<f32>()?).map(term).sum())
+    };
+    let (step, change) = (f64::from(at), 1e-7);
+    let slope = (loss(step + change)? - loss(step - change)?) / (2.0 * change);
+    assert!((f64::from(got) - slope).abs() < 1e-4 * (1.0 + slope.abs()), "{got} should be {slope}");
+    Ok(())
+}
+
+/// The step of a range, exactly.
+#[test]
+fn steps_follow_ranges() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(76);
+    for ranges in [0, 1, 5, 300] {
+        let bound = |i: usize, x: f32| match i % 7 {
+            0 => 0.0,
+            1 => x * 1e-38,
+            2 => x * 1e37,
+            _ => x,
+        };
+        let mut states = Vec::new();
+        for i in 0..ranges {
+            let (a, b) = (bound(i, random.real()), bound(i + i / 7, random.real()));
+            states.extend([a.min(b).to_bits() as i32, a.max(b).to_bits() as i32, 4, 0, 0, 0]);
+        }
+        let inputs = [&Tensor::new([ranges, 6], states)?, &reals(&mut random, &[ranges])?];
+        for codes in [(0, 15), (-8, 7), (-1, 0), (0, 1 << 24)] {
+            check_op(&context, &format!("{ranges} ranges, {codes:?}"), &RangeStep::new(ranges, codes)?.into(), &inputs);
+        }
+    }
+    assert!(RangeStep::new(1, (1, 3)).is_err() && RangeStep::new(1, (0, 0)).is_err());
+    Ok(())
+}
+
+/// Steps of activations from moving averages of their ranges: the network learns, and its integer twin still has its bits.
+#[test]
+fn ranges_may_be_moving_averages() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let digits = Digits::load()?;
+    let index = train_index()?;
+    let (train, test) = (Split::of(&digits, &index[..240])?, Split::of(&digits, &digits.test_index[..60])?);
+    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 8 }], &train.images)?;
+    let activations = ActivationSteps::MovingAverage { constant: 0.1 };
+    let options = Options { epochs: 1, activations, ..Options::default() };
+    let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
+    trainer.epoch()?;
+    let trained = trainer.read_blocking()?;
+    assert_eq!(trained.steps()[0], begin.steps()[0], "the images' own step stays");
+    // What the float network's activations reach is near what the average follows.
+    let floats = trained.network().activations(&train.images)?;
+    for (layer, (step, of)) in trained.steps().iter().zip(&floats).enumerate().skip(1) {
+        let reach = of.values::<f32>()?.iter().copied().fold(0.0f32, f32::max) / 255.0;
+        assert!((0.6..1.5).contains(&(step / reach)), "layer {layer}: the step is {step}, the range asks for {reach}");
+    }
+    let inputs = trained.inputs(&test.images)?;
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let integer = context.plan(&trained.integer(60)?, Tuner::FirstGuess)?.run(&[&test.images])?.remove(0);
+    let fake = context.plan(&trained.fake(60)?, Tuner::FirstGuess)?.run(&inputs)?.remove(0);
+    assert_eq!(first_difference(&fake, &integer), None);
+    assert!(test.accuracy(&integer)? > 0.9);
+    let odd = ActivationSteps::MovingAverage { constant: 0.0 };
+    let refused = Trainer::new(&context, begin, &train.images, &train.labels, Options { activations: odd, ..options });
+    assert!(refused.expect_err("it is wrong").to_string().contains("the averaging constant is 0"));
     Ok(())
 }
 

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Dispatch, Limits};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize,
-    DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize, FloatConv,
-    FloatMatmul, Fused, Grid, GridGradient, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op,
-    Optimize, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeRule, Requantization, Requantize,
-    Requantized, Reshape, Resize, Slice, StageTable, Sum, Table, Transpose, Unfold, Windows,
+    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
+    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
+    QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax,
+    StageTable, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
@@ -213,6 +214,7 @@ fn ops() -> Result<Vec<Op>> {
         }
     }
     ops.extend(observers_and_grids()?);
+    ops.extend(floats()?);
     ops.extend(training()?);
     for lhs in FLOATS {
         for output in FLOATS {
@@ -365,6 +367,7 @@ fn grouped() -> Result<Vec<Op>> {
 /// What looks at real numbers, and puts them on a grid.
 fn observers_and_grids() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
+    ops.push(RangeStep::new(4, (0, 15))?.into());
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
             ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());
@@ -399,6 +402,24 @@ fn unfolds() -> Result<Vec<Op>> {
         ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
         ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
     }
+    Ok(ops)
+}
+
+/// What float networks have beside products.
+fn floats() -> Result<Vec<Op>> {
+    let mut ops: Vec<Op> = Vec::new();
+    for function in
+        [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh]
+    {
+        ops.push(FloatUnary::new([4, 4], function)?.into());
+    }
+    let real = TensorType::new(Format::Float32, [4, 4])?;
+    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+        ops.push(FloatBinary::new(arithmetic, real.clone(), real.clone())?.into());
+    }
+    let norm = LayerNorm::new([4, 4], Tensor::new([4], vec![1.0f32; 4])?, 1e-5)?;
+    ops.extend([Softmax::new([4, 4])?.into(), Softmax::new([4, 1024])?.into(), norm.clone().without_mean().into()]);
+    ops.push(norm.into());
     Ok(ops)
 }
 

@@ -1,17 +1,5 @@
-// The two operands of an elementwise op under NumPy broadcasting: an output row is found in either operand by strides
-// of zero along the dimensions that it repeats; a last dimension of one repeats its first code.
-
-// The rows of lhs (x) and rhs (y) that an output row reads.
-fn operand_rows(row: u32) -> vec2<u32> {
-    var rest = row;
-    var rows = vec2<u32>(0u);
-    for (var i = 0u; i < params.dimensions; i += 1u) {       // innermost first
-        let dimension = params.dimension[i];
-        rows += (rest % dimension.x) * dimension.yz;
-        rest = rest / dimension.x;
-    }
-    return rows;
-}
+// The two operands of an elementwise op under NumPy broadcasting: lib/operand_rows.wgsl finds
+// the row, a last dimension of one repeats its first code.
 
 fn unpack_signed(word: u32, signed: bool) -> vec4<i32> {
     return select(vec4<i32>(unpack4xU8(word)), unpack4xI8(word), signed);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 const FLOAT: RGBColor = RGBColor(0x3b, 0x6e, 0xa5);
 const QUANTIZED: RGBColor = RGBColor(0xd5, 0x6a, 0x2c);
+const LIGHT: RGBColor = RGBColor(0xee, 0xc4, 0xab);
 const FAINT: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 const INK: RGBColor = RGBColor(0x44, 0x44, 0x44);
 
@@ -22,7 +23,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-widt
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2rem 0 .6rem;border-bottom:1px solid #ddd}\
 p{color:#555;margin:.3rem 0}table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .9rem .2rem 0;text-align:right}\
 td:first-child,th:first-child{text-align:left}tr+tr td{border-top:1px solid #eee}th{color:#555;font-weight:600}\
-.row{display:flex;flex-wrap:wrap;gap:14px}.row table{margin-right:3rem}b.f{color:#3b6ea5}b.q{color:#d56a2c}svg{max-width:100%;height:auto}";
+.row{display:flex;flex-wrap:wrap;gap:14px;align-items:flex-start}summary{color:#555;cursor:pointer;margin:.6rem 0}.row table{margin-right:3rem}b.f{color:#3b6ea5}b.q{color:#d56a2c}svg{max-width:100%;height:auto}";
 
 impl Report {
     /// The report as one HTML document without scripts or anything outside of it.
@@ -87,14 +88,16 @@ impl Report {
         }
         if !self.alternatives.is_empty() {
             page.add("<h2>Alternatives</h2><p>Other ways to quantize the same model: bytes of weights against the error of the \
-                      outputs. On the line are those that no other beats in both.</p>");
+                      outputs. On the line are those that no other beats in both; this one has a ring.</p>");
             page.picture((1040, 360), |area| self.draw_alternatives(area))?;
             let percent =
                 |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.2} %", 100.0 * share));
             let rows = self.alternatives.iter().map(|a| {
                 vec![a.name.clone(), a.weight_bytes.to_string(), format!("{:.2}", a.sqnr_db), percent(a.accuracy)]
             });
+            page.add("<details><summary>The same in numbers</summary>");
             page.table(&["", "bytes", "SQNR, dB", "accuracy"], rows);
+            page.add("</details>");
         }
         page.add("<h2>Notes</h2><p>Energy is an estimate from counts of operations and bytes by the table of Horowitz (ISSCC \
                   2014, 45 nm), with every byte from DRAM. Accuracy intervals are Wilson's, 95 %.</p></body></html>\n");
@@ -129,7 +132,7 @@ impl Report {
             .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let bars = [(Some(layer.outputs), -0.32, QUANTIZED.mix(1.0)), (layer.weights, 0.02, QUANTIZED.mix(0.4))];
+            let bars = [(Some(layer.outputs), -0.32, QUANTIZED), (layer.weights, 0.02, LIGHT)];
             for (metrics, at, color) in bars {
                 let Some(metrics) = metrics else { continue };
                 let (x, height) = (i as f64 + at, finite(metrics.sqnr_db));
@@ -243,7 +246,7 @@ fn draw_histogram(area: &Area, name: &str, histogram: &Histogram, color: RGBColo
     let width = (histogram.high - histogram.low) / histogram.counts.len() as f64;
     chart.draw_series(histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(i, &count)| {
         let left = histogram.low + i as f64 * width;
-        Rectangle::new([(left, 0.0), (left + width, count as f64)], color.mix(0.85).filled())
+        Rectangle::new([(left, 0.0), (left + width, count as f64)], color.filled())
     }))?;
     Ok(())
 }

@@ -15,9 +15,12 @@ mod dynamic;
 mod embedding;
 mod fake_quantize;
 mod fake_requantize;
+mod float_binary;
 mod float_conv;
 mod float_matmul;
+mod float_unary;
 mod granularity;
+mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
@@ -30,10 +33,13 @@ pub(crate) mod probe;
 mod program;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
 mod resize;
+mod row_lanes;
+mod softmax;
 mod stage;
 mod sum;
 mod table;
@@ -97,6 +103,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::Concat(op) => concat::candidates(op, limits),
         Op::ObserveRange(op) => observe::range_candidates(op, limits),
         Op::ObserveHistogram(op) => observe::histogram_candidates(op, limits),
+        Op::RangeStep(op) => range_step::candidates(op, limits),
         Op::FakeQuantize(op) => fake_quantize::candidates(op, limits),
         Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, limits),
         Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, limits),
@@ -114,6 +121,10 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
         Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
         Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
+        Op::FloatUnary(op) => float_unary::candidates(op, limits),
+        Op::FloatBinary(op) => float_binary::candidates(op, limits),
+        Op::Softmax(op) => softmax::candidates(op, limits),
+        Op::LayerNorm(op) => layer_norm::candidates(op, limits),
         Op::Transpose(op) => transpose::candidates(op, limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
         Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
@@ -159,6 +170,7 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
         (Op::Pad(op), Constant::Tables) => Some(rearrange::tables(&Moves::pad(op))),
+        (Op::LayerNorm(op), Constant::Tables) => Some(layer_norm::tables(op)),
         (Op::Resize(op), Constant::Tables) => Some(resize::tables(op)),
         (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
         (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),

@@ -11,9 +11,12 @@ mod dynamic;
 mod embedding;
 mod fake_quantize;
 mod fake_requantize;
+mod float_binary;
 mod float_conv;
 mod float_matmul;
+mod float_unary;
 mod fused;
+mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
@@ -24,10 +27,12 @@ mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod requantize;
 mod reshape;
 mod resize;
 mod slice;
+mod softmax;
 mod sum;
 mod table;
 mod transpose;
@@ -46,11 +51,14 @@ pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
 pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 pub use fake_requantize::{FakeRequantize, Requantized, StageTable};
+pub use float_binary::{Arithmetic, FloatBinary};
 pub(crate) use float_conv::four;
 pub use float_conv::{ConvPass, FloatConv, Windows};
 pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
+pub use float_unary::{FloatUnary, Function};
 pub(crate) use fused::Finish;
 pub use fused::Fused;
+pub use layer_norm::LayerNorm;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
 pub use linear_conv::{LinearConv, LinearConvBuilder};
@@ -64,12 +72,14 @@ pub use pad::{Pad, PadMode};
 pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use quantize_weights::QuantizeWeights;
+pub use range_step::RangeStep;
 pub use requantize::Requantize;
 pub use reshape::Reshape;
 pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
 pub(crate) use slice::Indices;
 pub use slice::Slice;
+pub use softmax::Softmax;
 pub use sum::Sum;
 pub use table::Table;
 pub use transpose::Transpose;
@@ -108,6 +118,7 @@ pub enum Op {
     QuantizeWeights(QuantizeWeights),
     ObserveRange(ObserveRange),
     ObserveHistogram(ObserveHistogram),
+    RangeStep(RangeStep),
     FakeQuantize(FakeQuantize),
     FakeQuantizeGradient(FakeQuantizeGradient),
     GridGradient(GridGradient),
@@ -122,6 +133,10 @@ pub enum Op {
     BlockQuantize(BlockQuantize),
     BlockDequantize(BlockDequantize),
     FloatMatmul(FloatMatmul),
+    FloatUnary(FloatUnary),
+    FloatBinary(FloatBinary),
+    Softmax(Softmax),
+    LayerNorm(LayerNorm),
     Transpose(Transpose),
     Slice(Slice),
     Pad(Pad),
@@ -150,6 +165,7 @@ macro_rules! each {
             Op::QuantizeWeights($op) => $value,
             Op::ObserveRange($op) => $value,
             Op::ObserveHistogram($op) => $value,
+            Op::RangeStep($op) => $value,
             Op::FakeQuantize($op) => $value,
             Op::FakeQuantizeGradient($op) => $value,
             Op::GridGradient($op) => $value,
@@ -164,6 +180,10 @@ macro_rules! each {
             Op::BlockQuantize($op) => $value,
             Op::BlockDequantize($op) => $value,
             Op::FloatMatmul($op) => $value,
+            Op::FloatUnary($op) => $value,
+            Op::FloatBinary($op) => $value,
+            Op::Softmax($op) => $value,
+            Op::LayerNorm($op) => $value,
             Op::Transpose($op) => $value,
             Op::Slice($op) => $value,
             Op::Pad($op) => $value,
@@ -209,6 +229,7 @@ impl Op {
             Self::QuantizeWeights(_) => "quantize_weights",
             Self::ObserveRange(_) => "observe_range",
             Self::ObserveHistogram(_) => "observe_histogram",
+            Self::RangeStep(_) => "range_step",
             Self::FakeQuantize(_) => "fake_quantize",
             Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
             Self::GridGradient(_) => "grid_gradient",
@@ -223,6 +244,10 @@ impl Op {
             Self::BlockQuantize(_) => "block_quantize",
             Self::BlockDequantize(_) => "block_dequantize",
             Self::FloatMatmul(_) => "float_matmul",
+            Self::FloatUnary(_) => "float_unary",
+            Self::FloatBinary(_) => "float_binary",
+            Self::Softmax(_) => "softmax",
+            Self::LayerNorm(_) => "layer_norm",
             Self::Transpose(_) => "transpose",
             Self::Slice(_) => "slice",
             Self::Pad(_) => "pad",
@@ -266,6 +291,7 @@ impl Op {
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
             Self::ObserveRange(op) => op.resized(inputs)?.into(),
             Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
+            Self::RangeStep(op) => op.resized(inputs)?.into(),
             Self::FakeQuantize(op) => op.resized(inputs)?.into(),
             Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
             Self::GridGradient(op) => op.resized(inputs)?.into(),
@@ -280,6 +306,10 @@ impl Op {
             Self::BlockQuantize(op) => op.resized(inputs)?.into(),
             Self::BlockDequantize(op) => op.resized(inputs)?.into(),
             Self::FloatMatmul(op) => op.resized(inputs)?.into(),
+            Self::FloatUnary(op) => op.resized(inputs)?.into(),
+            Self::FloatBinary(op) => op.resized(inputs)?.into(),
+            Self::Softmax(op) => op.resized(inputs)?.into(),
+            Self::LayerNorm(op) => op.resized(inputs)?.into(),
             Self::Transpose(op) => op.resized(inputs)?.into(),
             Self::Slice(op) => op.resized(inputs)?.into(),
             Self::Pad(op) => op.resized(inputs)?.into(),
@@ -314,11 +344,12 @@ impl Op {
             | Self::Dequantize(_)
             | Self::Table(_)
             | Self::Pool(_)
+            | Self::FloatUnary(_)
             | Self::Cast(_) => Some(vec![true]),
             Self::DynamicQuantize(op) => {
                 (op.granularity() != DynamicGranularity::Tensor && rank == 2).then(|| vec![true])
             }
-            Self::Add(_) | Self::Multiply(_) => {
+            Self::Add(_) | Self::Multiply(_) | Self::FloatBinary(_) => {
                 let output = &self.outputs()[0];
                 let same = |t: &TensorType| {
                     t.shape().rank() == output.shape().rank() && t.dimensions()[0] == output.dimensions()[0]
@@ -331,6 +362,7 @@ impl Op {
             Self::QuantizeWeights(_) => None,
             Self::ObserveRange(_)
             | Self::ObserveHistogram(_)
+            | Self::RangeStep(_)
             | Self::GridGradient(_)
             | Self::StageTable(_)
             | Self::Sum(_)
@@ -340,6 +372,7 @@ impl Op {
             Self::FakeRequantize(op) => op.inputs_by_row(),
             Self::FakeQuantize(op) => op.inputs_by_row(),
             Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
+            Self::Softmax(_) | Self::LayerNorm(_) => (rank > 1).then(|| vec![true]),
             // Blocks lie along the last dimension.
             Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
             Self::FloatMatmul(op) => op.inputs_by_row(),
@@ -483,6 +516,7 @@ into_op!(
     QuantizeWeights,
     ObserveRange,
     ObserveHistogram,
+    RangeStep,
     FakeQuantize,
     FakeQuantizeGradient,
     GridGradient,
@@ -495,6 +529,10 @@ into_op!(
     Unfold,
     LinearConv,
     FloatMatmul,
+    FloatUnary,
+    FloatBinary,
+    Softmax,
+    LayerNorm,
     BlockQuantize,
     BlockDequantize,
     Transpose,

@@ -41,8 +41,7 @@ impl Square {
         let mut lower = Self::zeros(n);
         for i in 0..n {
             for j in 0..=i {
-                let dot: f64 = (0..j).map(|l| lower.at(i, l) * lower.at(j, l)).sum();
-                let rest = self.at(i, j) - dot;
+                let rest = self.at(i, j) - dot(&lower.row(i)[..j], &lower.row(j)[..j]);
                 lower.values[i * n + j] = if i == j {
                     if rest.is_nan() || rest <= 0.0 {
                         return None;
@@ -69,10 +68,24 @@ impl Square {
         b
     }
 
-    /// (L·Lᵀ)⁻¹, for L = self.
-    pub(super) fn inverse(&self) -> Self {
-        let unit = |i: usize| (0..self.n).map(|j| f64::from(u8::from(i == j))).collect();
-        Self { n: self.n, values: (0..self.n).flat_map(|i| self.solve(unit(i))).collect() }
+    /// The upper triangle U with Uᵀ·U = self⁻¹; `None` if self isn't positive definite.
+    pub(super) fn upper_of_inverse(&self) -> Option<Self> {
+        // With rows and columns reversed, self = R·Rᵀ for an upper triangle R, and U is its inverse.
+        let n = self.n;
+        let reversed = |matrix: &Self| Self { n, values: matrix.values.iter().rev().copied().collect() };
+        let lower = reversed(self).cholesky()?;
+        let mut inverse = Self::zeros(n);
+        for i in 0..n {
+            let (done, rest) = inverse.values.split_at_mut(i * n);
+            let own = &mut rest[..=i];
+            own[i] = 1.0;
+            for (j, row) in done.chunks_exact(n).enumerate() {
+                let factor = lower.at(i, j);
+                own.iter_mut().zip(&row[..=j]).for_each(|(x, y)| *x -= factor * y);
+            }
+            own.iter_mut().for_each(|x| *x /= lower.at(i, i));
+        }
+        Some(reversed(&inverse))
     }
 
     /// vᵀ·self·v.
@@ -97,11 +110,19 @@ mod tests {
         for (i, b) in [1.0, 2.0, 3.0].into_iter().enumerate() {
             assert!((dot(a.row(i), &x) - b).abs() < 1e-12);
         }
-        let inverse = lower.inverse();
+        let unit = |i: usize| (0..3).map(|j| f64::from(u8::from(i == j))).collect();
+        let inverse = Square { n: 3, values: (0..3).flat_map(|i| lower.solve(unit(i))).collect() };
         for i in 0..3 {
             for j in 0..3 {
                 let column: Vec<f64> = (0..3).map(|l| inverse.at(l, j)).collect();
                 assert!((dot(a.row(i), &column) - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
+        let upper = a.upper_of_inverse().expect("positive definite");
+        for i in 0..3 {
+            for j in 0..3 {
+                let product: f64 = (0..3).map(|l| upper.at(l, i) * upper.at(l, j)).sum();
+                assert!((product - inverse.at(i, j)).abs() < 1e-12 && (i <= j || upper.at(i, j) == 0.0));
             }
         }
         assert!(Square { n: 2, values: vec![1.0, 2.0, 2.0, 1.0] }.cholesky().is_none());

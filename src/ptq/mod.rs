@@ -7,6 +7,7 @@
 //! | choose the range of weights | [`Clipping`] | min-max, MSE, error of the outputs |
 //! | round weights | [`Method`] | nearest, GPTQ, AdaRound's objective by coordinate descent |
 //! | choose the range of activations | [`Observer`] | min-max, percentile, MSE |
+//! | round a matrix by itself | [`Moments::gptq`] | GPTQ, for [`Linear`](crate::ops::Linear) |
 //! | correct biases | [`Recipe::bias_correction`] | empirical bias correction |
 //!
 //! [`Recipe`] is all of these as data; [`Recipe::quantize`] follows it.
@@ -17,6 +18,7 @@ mod gram;
 mod graph;
 mod hybrid;
 mod linalg;
+mod moments;
 mod quantized;
 mod recipe;
 mod rounding;
@@ -25,6 +27,7 @@ mod weights;
 
 pub use equalize::{awq, equalize, smooth};
 pub use hybrid::{Choice, LayerPlan, Sensitivity, front, greedy, sensitivity, with_sqnr, within_bytes};
+pub use moments::Moments;
 pub use quantized::QuantizedModel;
 pub use recipe::{Activations, Observer, Recipe};
 pub use rounding::Method;

@@ -52,7 +52,7 @@ struct Hessian<'a> {
     gram: &'a Gram,
     damped: Square,
     lower: Square,
-    /// The order in which GPTQ rounds, and the upper Cholesky factor of the inverse in it.
+    /// The order in which GPTQ rounds, and U with Uᵀ·U the inverse in it.
     order: Vec<usize>,
     upper: Square,
 }
@@ -74,23 +74,17 @@ impl<'a> Hessian<'a> {
         }
         let upper = match method {
             Method::Nearest => Square::zeros(0),
-            _ => upper_of_inverse(&damped.permuted(&order)),
+            // Its Cholesky factor exists in one order, so in any but for rounding.
+            _ => damped.permuted(&order).upper_of_inverse().unwrap_or_else(|| identity(damped.n)),
         };
         Self { gram, damped, lower, order, upper }
     }
 }
 
-/// U with Uᵀ·U = matrix⁻¹.
-fn upper_of_inverse(matrix: &Square) -> Square {
-    let n = matrix.n;
-    let identity = || {
-        let mut identity = Square::zeros(n);
-        (0..n).for_each(|i| identity.values[i * n + i] = 1.0);
-        identity
-    };
-    let inverse = matrix.cholesky().map(|lower| lower.inverse());
-    let lower = inverse.and_then(|inverse| inverse.cholesky()).unwrap_or_else(identity);
-    Square { n, values: (0..n * n).map(|i| lower.at(i % n, i / n)).collect() }
+fn identity(n: usize) -> Square {
+    let mut identity = Square::zeros(n);
+    (0..n).for_each(|i| identity.values[i * n + i] = 1.0);
+    identity
 }
 
 /// Rounds `rows` rows of weights. Without moments of the inputs (one for every group of as many rows) only methods and

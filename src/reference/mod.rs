@@ -12,9 +12,12 @@ mod dynamic;
 mod embedding;
 mod fake_quantize;
 mod fake_requantize;
+mod float_binary;
 mod float_conv;
 mod float_matmul;
+mod float_unary;
 mod fused;
+mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
@@ -25,11 +28,13 @@ mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
+mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
 mod resize;
 mod slice;
+mod softmax;
 mod sum;
 mod table;
 mod transpose;
@@ -74,6 +79,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
         Op::ObserveRange(op) => vec![observe::observe_range(op, inputs)],
         Op::ObserveHistogram(op) => vec![observe::observe_histogram(op, inputs)],
+        Op::RangeStep(op) => vec![range_step::range_step(op, inputs)],
         Op::FakeQuantize(op) => vec![fake_quantize::fake_quantize(op, inputs)],
         Op::FakeQuantizeGradient(op) => vec![fake_quantize::fake_quantize_gradient(op, inputs)],
         Op::GridGradient(op) => vec![fake_quantize::grid_gradient(op, inputs)],
@@ -88,6 +94,10 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),
         Op::BlockDequantize(op) => vec![block::block_dequantize(op, inputs)],
         Op::FloatMatmul(op) => vec![float_matmul::float_matmul(op, inputs)],
+        Op::FloatUnary(op) => vec![float_unary::float_unary(op, inputs[0])],
+        Op::FloatBinary(op) => vec![float_binary::float_binary(op, inputs)],
+        Op::Softmax(op) => vec![softmax::softmax(op, inputs[0])],
+        Op::LayerNorm(op) => vec![layer_norm::layer_norm(op, inputs[0])],
         Op::Transpose(op) => vec![transpose::transpose(op, inputs[0])],
         Op::Slice(op) => vec![slice::slice(op, inputs[0])],
         Op::Pad(op) => vec![pad::pad(op, inputs[0])],
@@ -112,6 +122,10 @@ pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
         Op::CrossEntropyGradient(op) => Some(cross_entropy::tolerance(op, inputs)),
         Op::LinearConv(op) => Some(linear_conv::tolerance(op, inputs)),
         Op::FloatMatmul(op) => Some(float_matmul::tolerance(op, inputs)),
+        Op::FloatUnary(op) => Some(float_unary::tolerance(op, inputs[0])),
+        Op::FloatBinary(op) => Some(float_binary::tolerance(op, inputs)),
+        Op::Softmax(op) => Some(softmax::tolerance(op, inputs[0])),
+        Op::LayerNorm(op) => Some(layer_norm::tolerance(op, inputs[0])),
         _ => None,
     })
 }

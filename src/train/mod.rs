@@ -26,4 +26,4 @@ mod network;
 mod trainer;
 
 pub use network::{Bits, Layer, Network, Quantized};
-pub use trainer::{Options, Trainer};
+pub use trainer::{ActivationSteps, Options, Trainer};

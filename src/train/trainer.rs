@@ -7,8 +7,8 @@ use crate::error::{Result, require};
 use crate::gpu::{Bindings, Context, DeviceTensor, Plan};
 use crate::numeric::Format;
 use crate::ops::{
-    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, Optimize,
-    Requantized, Rule, Sum,
+    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, ObserveRange,
+    Optimize, RangeRule, RangeStep, Requantized, Rule, Sum,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -27,6 +27,8 @@ pub struct Options {
     pub step_rate: f64,
     /// How parameters follow their gradients.
     pub rule: Rule,
+    /// Where the steps of activations come from.
+    pub activations: ActivationSteps,
     /// Decides the order of images.
     pub seed: u64,
 }
@@ -34,8 +36,32 @@ pub struct Options {
 impl Default for Options {
     /// 20 epochs of batches of 120 with Adam at 0.002, steps at a twentieth of that.
     fn default() -> Self {
-        Self { batch: 120, epochs: 20, rate: 2e-3, step_rate: 0.05, rule: Rule::adam(), seed: 0 }
+        Self {
+            batch: 120,
+            epochs: 20,
+            rate: 2e-3,
+            step_rate: 0.05,
+            rule: Rule::adam(),
+            activations: ActivationSteps::Learned,
+            seed: 0,
+        }
     }
+}
+
+/// Where the steps of activations come from while a network is trained; those of weights are always learned, that of the images
+/// stays.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum ActivationSteps {
+    /// They follow their gradients, as weights do.
+    #[default]
+    Learned,
+    /// They cover a moving average of the activations' ranges ([`RangeRule::MovingAverage`]): each batch moves the one that the next
+    /// is quantized with. The first batch gives the first average.
+    MovingAverage {
+        /// The weight of a batch, above 0 and at most 1.
+        constant: f32,
+    },
 }
 
 /// A parameter that is trained: which layer's, which of its tensors, and what its gradient is.
@@ -43,7 +69,19 @@ impl Default for Options {
 struct Trained {
     layer: usize,
     which: Which,
-    gradient: Value,
+    follows: Follows,
+}
+
+/// What a parameter follows.
+#[derive(Debug, Clone, Copy)]
+enum Follows {
+    Gradient(Value),
+    /// The range of activations, for codes from 0 to this one.
+    Range {
+        activations: Value,
+        high: i32,
+        constant: f32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +120,7 @@ impl Quantized {
         images: Value,
         labels: Value,
         layers: &[LayerValues],
+        activations: ActivationSteps,
     ) -> Result<Vec<Trained>> {
         let (made, logits) = self.forward(graph, batch, images, layers)?;
         let classes = graph.tensor_type(logits)?.dimensions()[1];
@@ -94,11 +133,20 @@ impl Quantized {
             // Of the real sums: what passes the codes of the next layer's input.
             if i + 1 < layers.len() {
                 let codes = self.bits[i + 1].activation_codes();
-                let n: usize = sums.iter().product();
-                let scale = (1.0 / (n as f64 * f64::from(codes.1)).sqrt()) as f32;
-                let step = FakeRequantize::new(&sums[..], Requantized::StepGradient, codes)?.gradient_scale(scale)?;
-                let gradient = graph.add(step, &[made.sums, made.table, dy])?;
-                trained.push(Trained { layer: i + 1, which: Which::Step, gradient });
+                let follows = match activations {
+                    ActivationSteps::Learned => {
+                        let n: usize = sums.iter().product();
+                        let scale = (1.0 / (n as f64 * f64::from(codes.1)).sqrt()) as f32;
+                        let step = FakeRequantize::new(&sums[..], Requantized::StepGradient, codes)?;
+                        Follows::Gradient(graph.add(step.gradient_scale(scale)?, &[made.sums, made.table, dy])?)
+                    }
+                    ActivationSteps::MovingAverage { constant } => {
+                        let real = FakeRequantize::new(&sums[..], Requantized::Real, (0, 1))?;
+                        let activations = graph.add(real, &[made.sums, made.table])?;
+                        Follows::Range { activations, high: codes.1, constant }
+                    }
+                };
+                trained.push(Trained { layer: i + 1, which: Which::Step, follows });
                 let pass = FakeRequantize::new(&sums[..], Requantized::Gradient, codes)?;
                 dy = graph.add(pass, &[made.sums, made.table, dy])?;
             }
@@ -113,7 +161,7 @@ impl Quantized {
                 let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
                 let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
                 for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
-                    trained.push(Trained { layer: i, which, gradient });
+                    trained.push(Trained { layer: i, which, follows: Follows::Gradient(gradient) });
                 }
             }
             if i > 0 {
@@ -135,7 +183,9 @@ impl Quantized {
         let (images, labels) = self.data(&mut graph, batch)?;
         let layers = self.declare(&mut graph)?;
         let mut names = Vec::new();
-        for Trained { layer, which, gradient } in self.backward(&mut graph, batch, images, labels, &layers)? {
+        let learned = ActivationSteps::Learned;
+        for Trained { layer, which, follows } in self.backward(&mut graph, batch, images, labels, &layers, learned)? {
+            let Follows::Gradient(gradient) = follows else { continue };
             graph.output(gradient);
             let which = match which {
                 Which::Step => "step of the input",
@@ -155,17 +205,31 @@ impl Quantized {
         Ok((images, labels))
     }
 
-    fn step(&self, batch: usize, rule: Rule) -> Result<Step> {
+    fn step(&self, batch: usize, rule: Rule, activations: ActivationSteps) -> Result<Step> {
         let mut graph = Graph::new();
         let (images, labels) = self.data(&mut graph, batch)?;
         let rates = [0, 1].map(|_| TensorType::new(Format::Float32, [1]));
         let [rate, step_rate] = rates;
         let rates = [graph.input(rate?), graph.input(step_rate?)];
         let layers = self.declare(&mut graph)?;
-        let trained = self.backward(&mut graph, batch, images, labels, &layers)?;
+        let trained = self.backward(&mut graph, batch, images, labels, &layers, activations)?;
         let (mut next, mut kept, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        for Trained { layer, which, gradient } in &trained {
+        for Trained { layer, which, follows } in &trained {
             let parameter = layers[*layer].get(*which);
+            let gradient = match *follows {
+                Follows::Gradient(gradient) => gradient,
+                Follows::Range { activations, high, constant } => {
+                    let rule = RangeRule::MovingAverage { constant };
+                    let dimensions = graph.tensor_type(activations)?.dimensions();
+                    let observe = ObserveRange::new(dimensions, Granularity::Tensor, rule)?;
+                    memory.push(observe.state().clone());
+                    let state = graph.input(observe.state().clone());
+                    let state = graph.add(observe, &[activations, state])?;
+                    next.push(graph.add(RangeStep::new(1, (0, high))?, &[state, parameter])?);
+                    kept.push(state);
+                    continue;
+                }
+            };
             let mut op = Optimize::new(graph.tensor_type(parameter)?.dimensions(), rule)?;
             let is_step = matches!(which, Which::Step | Which::WeightSteps);
             if is_step {
@@ -173,7 +237,7 @@ impl Quantized {
             }
             let of = crate::ops::Op::from(op.clone()).inputs().swap_remove(2);
             let moments = graph.input(of.clone());
-            let outputs = graph.add_all(op, &[parameter, *gradient, moments, rates[usize::from(is_step)]])?;
+            let outputs = graph.add_all(op, &[parameter, gradient, moments, rates[usize::from(is_step)]])?;
             next.push(outputs[0]);
             kept.push(outputs[1]);
             memory.push(of);
@@ -234,7 +298,7 @@ impl Trainer {
             "a batch of {batch} images at a rate of {rate} and {step_rate} of it: a batch has at least one, and rates are \
              finite and not negative"
         );
-        let Step { graph, trained, memory } = quantized.step(batch, options.rule)?;
+        let Step { graph, trained, memory } = quantized.step(batch, options.rule, options.activations)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
         // An even number of batches, so that each meets the same set in every epoch.
         let batches = images_count.div_ceil(batch).next_multiple_of(2);
@@ -260,9 +324,13 @@ impl Trainer {
         let position = |&(layer, which): &(usize, Which)| 4 * layer + which as usize;
         let set = || -> Result<Vec<DeviceTensor>> {
             let parameters = trained.iter().map(|t| context.upload(&tensors[position(t)]));
-            let zeros = memory
-                .iter()
-                .map(|of| context.upload(&Tensor::new(of.dimensions(), vec![0.0f32; of.shape().elements()])?));
+            let zeros = memory.iter().map(|of| {
+                let count = of.shape().elements();
+                context.upload(&match of.format() {
+                    Format::Int32 => Tensor::new(of.dimensions(), vec![0i32; count])?,
+                    _ => Tensor::new(of.dimensions(), vec![0.0f32; count])?,
+                })
+            });
             parameters.chain(zeros).collect()
         };
         let sets = [set()?, set()?];

@@ -1,0 +1,3 @@
+fn function_of(x: f32) -> f32 {
+    return x * sigmoid(x);
+}

@@ -1,0 +1,14 @@
+// Where an elementwise op under NumPy broadcasting finds an output row in either operand: by strides of zero along the
+// dimensions that it repeats.
+
+// The rows of lhs (x) and rhs (y) that an output row reads.
+fn operand_rows(row: u32) -> vec2<u32> {
+    var rest = row;
+    var rows = vec2<u32>(0u);
+    for (var i = 0u; i < params.dimensions; i += 1u) {       // innermost first
+        let dimension = params.dimension[i];
+        rows += (rest % dimension.x) * dimension.yz;
+        rest = rest / dimension.x;
+    }
+    return rows;
+}

@@ -1,0 +1,86 @@
+//! Candidates of `ops::FloatBinary`: `shaders/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
+//! `reference/float_binary.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::line_candidates;
+use super::program::{self, Program};
+use crate::ops::{Arithmetic, FloatBinary};
+
+parameters! {
+    /// `shaders/float_binary.wgsl`.
+    struct Params {
+        dimension: [[u32; 4]; 7],
+        dimensions: u32,
+        n: u32,
+        lhs_row: u32,
+        rhs_row: u32,
+        lhs_step: u32,
+        rhs_step: u32,
+        elements: u32,
+        unused_0: u32,
+    }
+}
+
+pub(super) fn candidates(op: &FloatBinary, limits: &Limits) -> Vec<Candidate> {
+    let params = params(op);
+    let elements = op.output.shape().elements();
+    let (name, part) = match op.arithmetic {
+        Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
+        Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
+    };
+    line_candidates(name, elements, &[], limits, |group, groups| {
+        let program = Program::new(&program::FLOAT_BINARY)
+            .with(part)
+            .with(&program::OPERAND_LHS)
+            .with(&program::OPERAND_RHS)
+            .constant("GROUP_X", group);
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(2, Resource::Input(1)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        let mut launch =
+            Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits).operations(elements);
+        for (input, operand, part, in_place) in [
+            (0, &op.lhs, &program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
+            (1, &op.rhs, &program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
+        ] {
+            if operand.shape() == op.output.shape() {
+                launch = launch.in_place(input, program.clone().replacing(part, in_place));
+            }
+        }
+        launch
+    })
+}
+
+fn params(op: &FloatBinary) -> Params {
+    let shape = op.output.shape();
+    if op.lhs.shape() == op.rhs.shape() {
+        // One row, whatever the dimensions.
+        let n = shape.elements() as u32;
+        return Params { n, lhs_row: n, rhs_row: n, lhs_step: 1, rhs_step: 1, elements: n, ..Params::default() };
+    }
+    let rank = shape.rank();
+    let [lhs_row, rhs_row] = [&op.lhs, &op.rhs].map(|operand| operand.shape().row_length());
+    let step = |row: usize| u32::from(row == shape.row_length());
+    let mut params = Params {
+        dimensions: rank.saturating_sub(1) as u32,
+        n: shape.row_length() as u32,
+        lhs_row: lhs_row as u32,
+        rhs_row: rhs_row as u32,
+        lhs_step: step(lhs_row),
+        rhs_step: step(rhs_row),
+        elements: shape.elements() as u32,
+        ..Params::default()
+    };
+    let (mut lhs_stride, mut rhs_stride) = (1, 1);
+    for (i, dimension) in params.dimension.iter_mut().enumerate().take(rank.saturating_sub(1)) {
+        let axis = rank - 2 - i;
+        let (lhs, rhs) = (op.lhs.shape().aligned(rank, axis), op.rhs.shape().aligned(rank, axis));
+        let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride as u32 };
+        *dimension = [shape.dimensions()[axis] as u32, stride(lhs, lhs_stride), stride(rhs, rhs_stride), 0];
+        lhs_stride *= lhs;
+        rhs_stride *= rhs;
+    }
+    params
+}

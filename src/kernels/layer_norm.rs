@@ -1,0 +1,44 @@
+//! Candidates of `ops::LayerNorm`: `shaders/layer_norm.wgsl`. The meaning is `reference/layer_norm.rs`.
+
+use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::row_lanes;
+use crate::ops::LayerNorm;
+
+parameters! {
+    /// `shaders/layer_norm.wgsl`.
+    struct Params {
+        rows: u32,
+        n: u32,
+        epsilon: u32,
+        unused_0: u32,
+    }
+}
+
+pub(super) fn candidates(op: &LayerNorm, limits: &Limits) -> Vec<Candidate> {
+    let shape = op.tensor_type.shape();
+    let (rows, n) = (shape.rows(), shape.row_length());
+    let params = Params { rows: rows as u32, n: n as u32, epsilon: op.epsilon.to_bits(), unused_0: 0 };
+    let program = Program::new(&program::LAYER_NORM).with(&program::OPERAND_INPUT).constant("CENTRED", op.centred);
+    row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], limits, &program, |program, groups| {
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(5, Resource::Constant(0)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+            .operations(8 * rows * n)
+            .in_place(0, in_place)
+    })
+}
+
+/// The scales of a row, then its shifts.
+pub(super) fn tables(op: &LayerNorm) -> Vec<u32> {
+    let n = op.tensor_type.shape().row_length();
+    let bits = |tensor: &crate::tensor::Tensor| -> Vec<u32> {
+        tensor.values::<f32>().unwrap_or_default().iter().map(|x| x.to_bits()).collect()
+    };
+    let shift = op.shift.as_deref().map_or_else(|| vec![0; n], bits);
+    [bits(&op.scale), shift].concat()
+}

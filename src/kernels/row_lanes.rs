@@ -1,0 +1,50 @@
+//! Workgroups for ops that reduce rows of real numbers: how many lanes share a row, and how many rows a workgroup has. What
+//! lanes do together is `shaders/lib/row_lanes.wgsl`.
+
+use super::dispatch::{Candidate, Constant, Dispatch, Limits};
+use super::program::{Program, ROW_LANES};
+
+/// Lanes and rows of workgroups. Few lanes waste none on short rows.
+const SHAPES: [[u32; 2]; 3] = [[8, 8], [64, 1], [256, 1]];
+
+/// Rows up to this length are best left to few lanes.
+const SHORT: usize = 512;
+
+/// Turns that a lane may take: drivers end longer loops.
+const TURNS: usize = 32_768;
+
+/// The shapes that a device allows, best guess first; both are powers of two.
+fn shapes(n: usize, limits: &Limits) -> Vec<[u32; 2]> {
+    let most = 1 << limits.invocations.max(1).ilog2();
+    let mut shapes: Vec<[u32; 2]> =
+        SHAPES.into_iter().map(|[lanes, rows]| [lanes.min(most), rows.min(most / lanes.min(most))]).collect();
+    shapes.dedup();
+    if n > SHORT {
+        shapes.rotate_left(1);
+    }
+    let longest = shapes.iter().copied().max_by_key(|shape| shape[0]);
+    shapes.retain(|shape| n.div_ceil(shape[0] as usize) <= TURNS || Some(*shape) == longest);
+    shapes
+}
+
+/// The candidates of a kernel that gives each row of n elements to some lanes; `launch` makes the dispatch from the program, with
+/// its lanes, and the number of workgroups. Without elements there is none.
+pub(super) fn candidates(
+    name: &str,
+    [rows, n]: [usize; 2],
+    constants: &[Constant],
+    limits: &Limits,
+    program: &Program,
+    launch: impl Fn(Program, usize) -> Dispatch,
+) -> Vec<Candidate> {
+    let candidate = |[lanes, of]: [u32; 2]| {
+        let program = program.clone().with(&ROW_LANES).constant("LANES", lanes).constant("ROWS", of);
+        Candidate {
+            label: format!("{name}, {lanes} lanes for a row, {of} rows"),
+            dispatches: (rows * n > 0).then(|| launch(program, rows.div_ceil(of as usize))).into_iter().collect(),
+            constants: constants.to_vec(),
+            scratch: Vec::new(),
+        }
+    };
+    shapes(n, limits).into_iter().map(candidate).collect()
+}

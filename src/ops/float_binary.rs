@@ -1,0 +1,68 @@
+//! Sums and products of real numbers, element by element. Their meaning is `reference/float_binary.rs`, the GPU programs are
+//! `kernels/float_binary.rs`; those of codes are `binary`'s.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// What becomes of two numbers, for [`FloatBinary`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// `a + b`.
+    Add,
+    /// `a · b`.
+    Multiply,
+}
+
+/// `out = a + b` or `out = a · b`, elementwise with NumPy broadcasting, of float32 tensors: a residual, a mask of attention, the
+/// gate of a layer.
+///
+/// A device may take either neighbour of the exact result: it is off by at most 2⁻²³ of it, and numbers below 2⁻¹²⁶ may count as
+/// zero. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+///
+/// ```
+/// use lowbit::ops::{Arithmetic, FloatBinary};
+/// use lowbit::{Tensor, reference};
+/// let a = Tensor::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?;
+/// let b = Tensor::new([2], vec![10.0f32, 20.0])?;
+/// let op = FloatBinary::new(Arithmetic::Add, a.tensor_type().clone(), b.tensor_type().clone())?;
+/// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<f32>()?, [11.0, 22.0, 13.0, 24.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FloatBinary {
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) lhs: TensorType,
+    pub(crate) rhs: TensorType,
+    pub(crate) output: TensorType,
+}
+
+impl FloatBinary {
+    /// The sum or product of tensors of these types.
+    ///
+    /// # Errors
+    /// If an operand is not float32, or the shapes don't broadcast.
+    pub fn new(arithmetic: Arithmetic, lhs: TensorType, rhs: TensorType) -> Result<Self> {
+        for (name, operand) in [("lhs", &lhs), ("rhs", &rhs)] {
+            require!(
+                operand.format() == Format::Float32,
+                "{name} is {operand}, but FloatBinary takes float32: use Add or Multiply for codes"
+            );
+        }
+        let output = TensorType::new(Format::Float32, lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        Ok(Self { arithmetic, lhs, rhs, output })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(self.arithmetic, inputs[0].clone(), inputs[1].clone())
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.lhs.clone(), self.rhs.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+}

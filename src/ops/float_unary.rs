@@ -1,0 +1,76 @@
+//! Functions of single real numbers: the activations of float networks. Their meaning is `reference/float_unary.rs`, the GPU
+//! programs are `kernels/float_unary.rs`; functions of codes are `table`'s.
+
+use crate::error::Result;
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// A function of one number, for [`FloatUnary`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Function {
+    /// `max(x, 0)`.
+    Relu,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x · sigmoid(x)` (also swish).
+    Silu,
+    /// `x · Φ(x) = x / 2 · (1 + erf(x / √2))` (Hendrycks and Gimpel, 2016, arXiv:1606.08415).
+    Gelu,
+    /// Its approximation `x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 · x³)))`, which many models are trained with.
+    GeluTanh,
+}
+
+/// `out[…] = function(x[…])`: a function of each element of a float32 tensor of any shape.
+///
+/// Exponentials are the device's. With u = 2⁻²³ and t = e^-|x| a result y is off by at most
+///
+/// ```text
+/// relu        0
+/// sigmoid     1.25 · u · ((3 + 2 · |x|) · t / (1 + t)² + 6 · y)
+/// tanh        10 · u
+/// silu        |x| times the error of sigmoid, and u · |y|
+/// gelu        2⁻¹⁷ · |x| + 4 · u · |y|
+/// gelu_tanh   |x| times the error of sigmoid at a = √(8 / π) · (x + 0.044715 · x³), 3 + 2 · |x| there being 3 + 8 · |a|; u · |y|
+/// ```
+///
+/// and 2⁻¹²⁰ · (1 + |x|), for what is too small for the device. What NaN and infinity become is the device's choice, because WGSL
+/// leaves it open.
+///
+/// ```
+/// use lowbit::ops::{FloatUnary, Function};
+/// use lowbit::{Tensor, reference};
+/// let x = Tensor::new([3], vec![-1.0f32, 0.0, 1.0])?;
+/// let op = FloatUnary::new([3], Function::Gelu)?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-0.15865526, 0.0, 0.8413447]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FloatUnary {
+    pub(crate) tensor_type: TensorType,
+    pub(crate) function: Function,
+}
+
+impl FloatUnary {
+    /// The function of tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If there are too many elements for a tensor.
+    pub fn new(dimensions: impl Into<Vec<usize>>, function: Function) -> Result<Self> {
+        Ok(Self { tensor_type: TensorType::new(Format::Float32, dimensions)?, function })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dimensions(), self.function)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+}

@@ -1,0 +1,102 @@
+//! Rows brought to one mean and size. The meaning is `reference/layer_norm.rs`, the GPU program is `kernels/layer_norm.rs`.
+
+use std::sync::Arc;
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::{Tensor, TensorType};
+
+/// `out[…, i] = (x[…, i] − mean) / √(variance + epsilon) · scale[i] + shift[i]`, mean and variance being those of the row (the
+/// last dimension) of a float32 tensor.
+///
+/// [`without_mean`](Self::without_mean) is RMSNorm: the mean counts as 0. The variance is `Σ (x − mean)² / n`.
+///
+/// How far a device may be off follows from either neighbour being right for each operation (u = 2⁻²³): the mean is off by
+/// `e = (n + 4) · u · Σ |x| / n`, each difference from it by `e + u · (|x − mean| + e)`, the variance by what these make of it and
+/// `(n + 6) · u` of itself, and the quotient by 6 · u more; [`reference::tolerance`](crate::reference::tolerance) computes it. What
+/// NaN and infinity become is the device's choice, because WGSL leaves it open.
+///
+/// Sources: ONNX LayerNormalization over the last axis (Ba et al., 2016, arXiv:1607.06450); RMSNorm (Zhang and Sennrich, 2019,
+/// arXiv:1910.07467).
+///
+/// ```
+/// use lowbit::{Tensor, ops::LayerNorm, reference};
+/// let x = Tensor::new([1, 4], vec![1.0f32, 3.0, 1.0, 3.0])?;
+/// let ones = Tensor::new([4], vec![1.0f32; 4])?;
+/// let op = LayerNorm::new([1, 4], ones, 1e-12)?.shift(Tensor::new([4], vec![0.0f32, 0.0, 5.0, 5.0])?)?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-1.0, 1.0, 4.0, 6.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    pub(crate) tensor_type: TensorType,
+    pub(crate) scale: Arc<Tensor>,
+    pub(crate) shift: Option<Arc<Tensor>>,
+    pub(crate) epsilon: f32,
+    pub(crate) centred: bool,
+}
+
+impl LayerNorm {
+    /// The normalization of tensors with these dimensions; `scale` is float32 `[n]`, as long as a row.
+    ///
+    /// # Errors
+    /// If there is no dimension, the scale is not of a row or not finite, or epsilon is not positive.
+    pub fn new(dimensions: impl Into<Vec<usize>>, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> Result<Self> {
+        let tensor_type = TensorType::new(Format::Float32, dimensions)?;
+        require!(tensor_type.shape().rank() > 0, "a scalar has no row to be normalized: reshape it to [1]");
+        require!(
+            epsilon.is_normal() && epsilon > 0.0,
+            "epsilon is {epsilon:e}, but it must be finite and positive: rows of one number would be divided by 0"
+        );
+        let scale = scale.into();
+        Self::check("scale", &scale, &tensor_type)?;
+        Ok(Self { tensor_type, scale, shift: None, epsilon, centred: true })
+    }
+
+    /// Adds float32 `[n]` to each row.
+    ///
+    /// # Errors
+    /// If it is not of a row or not finite.
+    pub fn shift(mut self, shift: impl Into<Arc<Tensor>>) -> Result<Self> {
+        let shift = shift.into();
+        Self::check("shift", &shift, &self.tensor_type)?;
+        self.shift = Some(shift);
+        Ok(self)
+    }
+
+    /// RMSNorm: nothing is subtracted, and the size is that of the numbers themselves.
+    #[must_use]
+    pub fn without_mean(mut self) -> Self {
+        self.centred = false;
+        self
+    }
+
+    fn check(name: &str, given: &Tensor, rows: &TensorType) -> Result<()> {
+        let n = rows.shape().row_length();
+        require!(
+            given.shape() == [n],
+            "the {name} is {}, but rows of {rows} have {n} elements: give float32 [{n}]",
+            given.tensor_type()
+        );
+        let odd = given.values::<f32>()?.iter().find(|x| !x.is_finite());
+        require!(odd.is_none(), "the {name} holds {}, but it must be finite", odd.unwrap_or(&0.0));
+        Ok(())
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[0].shape().row_length() == self.tensor_type.shape().row_length(),
+            "rows of {} don't follow a batch: give the tensor a dimension before them",
+            self.tensor_type
+        );
+        Ok(Self { tensor_type: TensorType::new(Format::Float32, inputs[0].dimensions())?, ..self.clone() })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+}

@@ -1,0 +1,60 @@
+//! The step of a grid from a range that was observed. The meaning is `reference/range_step.rs`, the GPU program is
+//! `kernels/range_step.rs`.
+
+use super::observe::ObserveRange;
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// `out = max(min / low, max / high)` of the bounds in the state of an [`ObserveRange`](super::ObserveRange): the least step at which
+/// codes `low..=high` with the zero point 0 clip nothing. Where that is no positive normal number (nothing has been seen, or
+/// zeros), the step stays as it was.
+///
+/// Inputs: the state, int32 `[ranges, 6]`, and the steps as they are, float32 `[ranges]`; output: the next steps. Each quotient
+/// is one f32 operation, the same bits on every device; one by a code of 0 counts as 0. With moving averages this is how ranges
+/// follow the activations of a network in training.
+///
+/// ```
+/// use lowbit::{Granularity, Tensor, ops::{ObserveRange, RangeRule, RangeStep}, reference};
+/// let x = Tensor::new([3], vec![-1.0f32, 0.5, 7.5])?;
+/// let observe = ObserveRange::new([3], Granularity::Tensor, RangeRule::MovingAverage { constant: 0.1 })?;
+/// let state = reference::run(&observe.into(), &[&x, &Tensor::new([1, 6], vec![0i32; 6])?])?.remove(0);
+/// let step = RangeStep::new(1, (0, 15))?;
+/// let next = reference::run(&step.into(), &[&state, &Tensor::new([1], vec![0.1f32])?])?;
+/// assert_eq!(next[0].values::<f32>()?, [0.5]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RangeStep {
+    pub(crate) state: TensorType,
+    pub(crate) steps: TensorType,
+    pub(crate) low: i32,
+    pub(crate) high: i32,
+}
+
+impl RangeStep {
+    /// The steps of so many ranges, for these codes.
+    ///
+    /// # Errors
+    /// If the codes don't reach from at most 0 to at least 0, are all 0, or need more than 24 bits.
+    pub fn new(ranges: usize, (low, high): (i32, i32)) -> Result<Self> {
+        require!(
+            low <= 0 && high >= 0 && low < high && low >= -(1 << 24) && high <= 1 << 24,
+            "codes from {low} to {high}: the zero point 0 must be among them, and another, within 24 bits"
+        );
+        let state = TensorType::new(Format::Int32, [ranges, ObserveRange::WORDS])?;
+        Ok(Self { state, steps: TensorType::new(Format::Float32, [ranges])?, low, high })
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dimensions()[0], (self.low, self.high))
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.state.clone(), self.steps.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.steps.clone()]
+    }
+}

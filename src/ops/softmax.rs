@@ -1,0 +1,67 @@
+//! Shares that the elements of a row have in it. The meaning is `reference/softmax.rs`, the GPU program is
+//! `kernels/softmax.rs`.
+
+use crate::error::{Result, require};
+use crate::numeric::Format;
+use crate::tensor::TensorType;
+
+/// `out[…, i] = e^(scale · x[…, i]) / Σ_j e^(scale · x[…, j])`, over the last dimension of a float32 tensor.
+///
+/// The scale is 1 unless it is [given](Self::scaled). To leave out elements (what attention must not see), add a large
+/// negative number to them before, −10,000 for example: their share is 0. Source: ONNX Softmax.
+///
+/// Exponentials are the device's. With u = 2⁻²³, d_i = scale · (max x − x_i), D the mean of min(d_j, 128) weighted by the shares
+/// and n elements, a share s is off by at most
+///
+/// ```text
+/// 1.25 · u · (n + 4 · min(d_i, 128) + 4 · D + 16) · s + 2⁻¹²⁰
+/// ```
+///
+/// as long as the elements are finite. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+///
+/// ```
+/// use lowbit::{Tensor, ops::Softmax, reference};
+/// let x = Tensor::new([2, 2], vec![3.0f32, 3.0, 0.0, -10_000.0])?;
+/// let op = Softmax::new([2, 2])?;
+/// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [0.5, 0.5, 1.0, 0.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Softmax {
+    pub(crate) tensor_type: TensorType,
+    pub(crate) scale: f32,
+}
+
+impl Softmax {
+    /// The shares in the rows of tensors with these dimensions.
+    ///
+    /// # Errors
+    /// If there are too many elements for a tensor, or there is no dimension.
+    pub fn new(dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+        let tensor_type = TensorType::new(Format::Float32, dimensions)?;
+        require!(tensor_type.shape().rank() > 0, "a scalar has no row to have a share in: reshape it to [1]");
+        Ok(Self { tensor_type, scale: 1.0 })
+    }
+
+    /// The same of numbers that are multiplied by a scale first: 1 / √width for attention.
+    ///
+    /// # Errors
+    /// If the scale is not positive and finite.
+    pub fn scaled(mut self, scale: f32) -> Result<Self> {
+        require!(scale.is_normal() && scale > 0.0, "the scale is {scale:e}, but it must be finite and positive");
+        self.scale = scale;
+        Ok(self)
+    }
+
+    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dimensions())?.scaled(self.scale)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    pub(super) fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+}

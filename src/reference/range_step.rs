@@ -1,0 +1,19 @@
+//! The meaning of `ops::RangeStep`. GPU twin: `shaders/range_step.wgsl`.
+
+use crate::ops::RangeStep;
+use crate::tensor::{Tensor, Values};
+
+pub(super) fn range_step(op: &RangeStep, inputs: &[&Tensor]) -> Tensor {
+    let (states, steps) = (inputs[0].values::<i32>(), inputs[1].values::<f32>());
+    let (states, steps) = (states.expect("checked by run"), steps.expect("checked by run"));
+    let next = |(state, &step): (&[i32], &f32)| {
+        let bound = |word: i32, code: i32| match (f32::from_bits(word as u32), code) {
+            (_, 0) => 0.0,
+            (bound, code) => bound / code as f32,
+        };
+        let wanted = bound(state[0], op.low).max(bound(state[1], op.high));
+        if wanted.is_normal() && wanted > 0.0 { wanted } else { step }
+    };
+    let next = states.chunks_exact(op.state.dimensions()[1]).zip(steps).map(next).collect();
+    Tensor::from_values(op.steps.clone(), Values::Float32(next))
+}

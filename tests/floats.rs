@@ -1,0 +1,217 @@
+//! Ops of float networks beside products: functions, sums, softmax and normalization. Every candidate kernel against the
+//! reference, within the bound that each op documents; the reference against known values.
+
+mod common;
+
+use common::{Random, check_op_within, context};
+use lowbit::ops::{Arithmetic, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax};
+use lowbit::{Error, Format, Graph, Result, Tensor, TensorType, Tuner, reference};
+
+const FUNCTIONS: [Function; 6] =
+    [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
+
+/// Numbers of every size: around 0 and 1, and far out.
+fn numbers(random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
+    let count = dimensions.iter().product();
+    let number = |i: usize, x: f32| match i % 11 {
+        0 => x * 1e-6,
+        1 => x * 10.0,
+        2 => x * 100.0,
+        3 if i % 33 == 3 => x * 1e20,
+        4 if i % 44 == 4 => 0.0,
+        _ => x,
+    };
+    Tensor::new(dimensions, (0..count).map(|i| number(i, random.real())).collect::<Vec<f32>>())
+}
+
+#[test]
+fn functions_of_an_element() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_101);
+    for function in FUNCTIONS {
+        let mut worst = 0.0f64;
+        for shape in [&[0][..], &[1], &[63], &[5, 7], &[3, 1, 130]] {
+            let x = numbers(&mut random, shape)?;
+            let op: Op = FloatUnary::new(shape, function)?.into();
+            worst = worst.max(check_op_within(&context, &format!("{function:?}"), &op, &[&x]).1);
+        }
+        println!("{function:?}: largest error {worst:.3} of its bound");
+    }
+    Ok(())
+}
+
+/// Values from tables of the normal distribution and of tanh; in f64 by other formulas elsewhere.
+#[test]
+fn functions_have_their_known_values() -> Result<()> {
+    let x = Tensor::new([6], vec![-3.0f32, -1.0, 0.0, 0.5, 1.0, 3.0])?;
+    for (function, expected) in [
+        (Function::Relu, [0.0, 0.0, 0.0, 0.5, 1.0, 3.0]),
+        (
+            Function::Sigmoid,
+            [0.04742587317756678, 0.2689414213699951, 0.5, 0.6224593312018546, 0.7310585786300049, 0.9525741268224334],
+        ),
+        (
+            Function::Tanh,
+            [
+                -0.9950547536867305,
+                -0.7615941559557649,
+                0.0,
+                0.46211715726000976,
+                0.7615941559557649,
+                0.9950547536867305,
+            ],
+        ),
+        (
+            Function::Silu,
+            [-0.14227761953270035, -0.2689414213699951, 0.0, 0.3112296656009273, 0.7310585786300049, 2.8577223804673],
+        ),
+        (
+            Function::Gelu,
+            [-0.0040496940948, -0.1586552539314571, 0.0, 0.3457312306370, 0.8413447460685429, 2.9959503059052],
+        ),
+        (
+            Function::GeluTanh,
+            [-0.0036373920817, -0.1588080093917, 0.0, 0.3457140189894, 0.8411919906083, 2.9963626079183],
+        ),
+    ] {
+        let got = reference::run(&FloatUnary::new([6], function)?.into(), &[&x])?.remove(0);
+        for (got, expected) in got.values::<f32>()?.iter().zip(expected) {
+            let error: f64 = f64::from(*got) - expected;
+            // Half a unit of f32, and the digits given.
+            assert!(error.abs() <= 6e-8 * expected.abs() + 1e-12, "{function:?}: {got}, expected {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn sums_and_products_broadcast() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_102);
+    let shapes: [(&[usize], &[usize]); 10] = [
+        (&[], &[]),
+        (&[0], &[1]),
+        (&[65], &[65]),
+        (&[3, 5], &[5]),
+        (&[3, 5], &[3, 1]),
+        (&[1, 7], &[3, 1]),
+        (&[2, 3, 4, 5], &[2, 1, 1, 5]),
+        (&[1, 5], &[2, 3, 1, 1]),
+        (&[2, 1, 3, 1, 2], &[1, 2, 1, 2, 1]),
+        (&[70, 130], &[70, 130]),
+    ];
+    for (lhs, rhs) in shapes {
+        let (a, b) = (numbers(&mut random, lhs)?, numbers(&mut random, rhs)?);
+        for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+            // The greatest products leave f32.
+            let tame = |x: &Tensor| -> Result<Tensor> {
+                Tensor::new(x.shape(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
+            };
+            let (a, b) = (tame(&a)?, tame(&b)?);
+            let op = FloatBinary::new(arithmetic, a.tensor_type().clone(), b.tensor_type().clone())?;
+            check_op_within(&context, &format!("{arithmetic:?} of {lhs:?} and {rhs:?}"), &op.into(), &[&a, &b]);
+        }
+    }
+    Ok(())
+}
+
+const ROWS: [[usize; 2]; 9] = [[0, 3], [3, 0], [1, 1], [5, 7], [9, 8], [17, 65], [2, 513], [1, 3000], [130, 3]];
+
+#[test]
+fn softmax_of_rows() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_103);
+    let mut worst = 0.0f64;
+    for (turn, shape) in ROWS.into_iter().enumerate() {
+        let size = [1.0, 10.0, 60.0][turn % 3];
+        let mask = |i: usize| if i % 5 == 3 { -10_000.0 } else { 0.0 };
+        let x: Vec<f32> = (0..shape[0] * shape[1]).map(|i| size * random.real() + mask(i)).collect();
+        let op = Softmax::new(shape)?.scaled([1.0, 0.17][turn % 2])?;
+        worst = worst.max(check_op_within(&context, &format!("{shape:?}"), &op.into(), &[&Tensor::new(shape, x)?]).1);
+    }
+    println!("softmax: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+#[test]
+fn rows_are_normalized() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_104);
+    let mut worst = 0.0f64;
+    for (turn, shape) in ROWS.into_iter().enumerate() {
+        let n = shape[1];
+        // Rows around 0, around a number much larger than their differences, and of one number.
+        let (middle, size) = [(0.0, 1.0), (100.0, 0.1), (3.0, 0.0), (-1.0, 1e-3)][turn % 4];
+        let x: Vec<f32> = (0..shape[0] * n).map(|_| middle + size * random.real()).collect();
+        let mut floats = || Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>());
+        let (scale, shift) = (floats()?, floats()?);
+        let x = Tensor::new(shape, x)?;
+        let op = LayerNorm::new(shape, scale, [1e-12, 1e-5][turn % 2])?;
+        for op in [op.clone(), op.clone().shift(shift)?, op.without_mean()] {
+            worst = worst.max(check_op_within(&context, &format!("{shape:?}"), &op.into(), &[&x]).1);
+        }
+    }
+    println!("layer norm: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// ReLU is a choice between two numbers.
+#[test]
+fn relu_is_exact() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_105);
+    let x = Tensor::new([67], (0..67).map(|_| random.real()).collect::<Vec<f32>>())?;
+    let op: Op = FloatUnary::new([67], Function::Relu)?.into();
+    let got = context.run(&op, &[&x])?;
+    assert_eq!(got[0].values::<f32>()?, reference::run(&op, &[&x])?[0].values::<f32>()?);
+    Ok(())
+}
+
+/// One after the other in a plan, where outputs take over the storage of inputs, at any batch.
+#[test]
+fn a_plan_of_them_at_any_batch() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_106);
+    let (most, n) = (6, 40);
+    let real = TensorType::new(Format::Float32, [most, n])?;
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(real.clone())?;
+    let mut y = graph.add(Softmax::new([most, n])?, &[x])?;
+    for function in FUNCTIONS {
+        y = graph.add(FloatUnary::new([most, n], function)?, &[y])?;
+        y = graph.add(FloatBinary::new(Arithmetic::Add, real.clone(), real.clone())?, &[x, y])?;
+        y = graph.add(LayerNorm::new([most, n], Tensor::new([n], vec![0.5f32; n])?, 1e-5)?, &[y])?;
+    }
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for batch in [most, 1, 5] {
+        let x = Tensor::new([batch, n], (0..batch * n).map(|_| random.real()).collect::<Vec<f32>>())?;
+        let (got, expected) = (plan.run(&[&x])?.remove(0), graph.run_reference(&[&x])?.remove(0));
+        for (got, expected) in got.values::<f32>()?.iter().zip(expected.values::<f32>()?) {
+            // Twenty ops within 1e-6 each of numbers below 2.
+            assert!((got - expected).abs() < 1e-4, "batch {batch}: {got}, expected {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn refusals_name_both_numbers() -> Result<()> {
+    let says = |result: std::result::Result<(), Error>, words: &[&str]| {
+        let message = result.expect_err("it is wrong").to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    let real = |dimensions: &[usize]| TensorType::new(Format::Float32, dimensions);
+    let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
+    let codes = TensorType::new(Format::Int8, [3])?;
+    says(FloatBinary::new(Arithmetic::Add, real(&[3])?, codes).map(drop), &["int8[3]", "Add or Multiply"]);
+    says(FloatBinary::new(Arithmetic::Add, real(&[3])?, real(&[4])?).map(drop), &["3", "4"]);
+    says(Softmax::new([]).map(drop), &["scalar", "[1]"]);
+    says(Softmax::new([3])?.scaled(-1.0).map(drop), &["-1e0", "positive"]);
+    says(LayerNorm::new([2, 3], ones(4)?, 1e-5).map(drop), &["[4]", "3 elements"]);
+    says(LayerNorm::new([2, 3], ones(3)?, 0.0).map(drop), &["0e0", "positive"]);
+    says(LayerNorm::new([2, 3], ones(3)?, 1e-5)?.shift(ones(2)?).map(drop), &["[2]", "[3]"]);
+    let nan = Tensor::new([1], vec![f32::NAN])?;
+    says(LayerNorm::new([2, 1], nan, 1e-5).map(drop), &["NaN", "finite"]);
+    Ok(())
+}
