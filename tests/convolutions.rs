@@ -97,32 +97,53 @@ struct Setting {
 enum Stage {
     Accumulator,
     Float32,
+    Float16,
     Codes(Rounding),
 }
 
+const IMAGES: [Format; 2] = [Format::Int8, Format::Uint8];
+const WEIGHTS: [Format; 6] = [Format::Int8, Format::Uint8, Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const STAGES: [Stage; 6] = [
+    Stage::Accumulator,
+    Stage::Float32,
+    Stage::Float16,
+    Stage::Codes(Rounding::Onnx),
+    Stage::Codes(Rounding::FixedSingle),
+    Stage::Codes(Rounding::FixedDouble),
+];
+
+/// A software driver takes most of a second to compile some programs, so every candidate runs in these settings, which have
+/// each format and stage once.
 const SETTINGS: [Setting; 6] = {
-    use Format::{Int2, Int4, Int8, Uint4, Uint8};
-    use Stage::{Accumulator, Codes, Float32};
+    use Format::{Int2, Int4, Int8, Uint2, Uint4, Uint8};
+    use Stage::{Accumulator, Codes, Float16, Float32};
     const fn setting(lhs: Format, weights: Format, zero_points: bool, output: Stage) -> Setting {
         Setting { lhs, weights, zero_points, output }
     }
-    // A software driver takes most of a second to compile some of these programs, so there is a setting for each part but not
-    // for each combination; those of stages with roundings are in tests/equivalence.rs.
     [
-        setting(Int8, Int8, false, Accumulator),
+        setting(Int8, Uint2, true, Accumulator),
         setting(Uint8, Uint8, true, Codes(Rounding::FixedSingle)),
         setting(Uint8, Int4, true, Float32),
         setting(Uint8, Int8, false, Codes(Rounding::Onnx)),
-        setting(Int8, Uint4, false, Accumulator),
-        setting(Int8, Int2, true, Accumulator),
+        setting(Int8, Uint4, false, Float16),
+        setting(Int8, Int2, true, Codes(Rounding::FixedDouble)),
     ]
 };
+
+/// One draw of so many is in any setting that there is, and runs one candidate.
+const ANY: usize = 16;
 
 /// The convolutions that are drawn: `LOWBIT_CONVOLUTIONS`, or as many as take about a minute; fewer on the devices with
 /// little, which run the same programs.
 fn draws() -> usize {
     let given = std::env::var("LOWBIT_CONVOLUTIONS").ok().and_then(|count| count.parse().ok());
     given.unwrap_or(if common::limits().is_some() { 300 } else { 2000 })
+}
+
+/// One of all settings.
+fn any_setting(random: &mut Random) -> Setting {
+    let (lhs, weights) = (random.pick(&IMAGES), random.pick(&WEIGHTS));
+    Setting { lhs, weights, zero_points: random.next().is_multiple_of(2), output: random.pick(&STAGES) }
 }
 
 /// A random convolution in a setting, its image, and what to call it.
@@ -165,6 +186,7 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
     let output = match setting.output {
         Stage::Accumulator => Output::Accumulator,
         Stage::Float32 => Output::real(),
+        Stage::Float16 => Output::Float16 { low: -2.0, high: f32::INFINITY },
         Stage::Codes(rounding) => {
             let format = random.pick(&[Format::Int8, Format::Uint8]);
             let zero_point = random.zero_point(format);
@@ -209,13 +231,17 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
     Ok((conv.build()?.into(), image, name))
 }
 
-/// Runs every candidate in one submission, each with an output full of poison, and compares the words with those of the
-/// reference, padding included. Returns how many there were.
-fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor) -> Result<usize> {
+/// Runs every candidate, or the one that `only` says, in one submission, each with an output full of poison, and compares the
+/// words with those of the reference, padding included. Returns the labels of those that ran.
+fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor, only: Option<u64>) -> Result<Vec<String>> {
     let expected = lowbit::pack::words(&reference::run(op, &[input])?[0]);
     let output_type = op.outputs().swap_remove(0);
     let graph = Graph::of(op.clone())?;
-    let candidates = kernels::candidates(op, &context.limits());
+    let all = kernels::candidates(op, &context.limits());
+    let mut candidates: Vec<_> = all.into_iter().map(|candidate| candidate.label).enumerate().collect();
+    if let Some(only) = only {
+        candidates = vec![candidates.swap_remove(only as usize % candidates.len())];
+    }
     let (device, queue) = (context.device(), context.queue());
     let stride = output_type.device_bytes().next_multiple_of(256);
     let words = stride as usize / 4;
@@ -228,40 +254,39 @@ fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor) -> Result
     queue.write_buffer(&outputs, 0, bytemuck::cast_slice(&vec![0xdead_beefu32; words * candidates.len()]));
     let image = context.upload(input)?;
     let mut encoder = device.create_command_encoder(&Default::default());
-    for index in 0..candidates.len() {
+    for (place, &(index, _)) in candidates.iter().enumerate() {
         let plan = context.plan(&graph, Tuner::Nth(index))?;
-        let output = DeviceTensor::from_buffer(output_type.clone(), outputs.clone(), stride * index as u64)?;
+        let output = DeviceTensor::from_buffer(output_type.clone(), outputs.clone(), stride * place as u64)?;
         plan.record(&mut encoder, &plan.bind(&[&image], &[&output])?)?;
     }
     queue.submit([encoder.finish()]);
     let all = TensorType::new(Format::Int32, [words * candidates.len()])?;
     let all = context.download_blocking(&DeviceTensor::from_buffer(all, outputs, 0)?)?;
-    for (candidate, got) in candidates.iter().zip(all.values::<i32>()?.chunks_exact(words)) {
+    for ((_, label), got) in candidates.iter().zip(all.values::<i32>()?.chunks_exact(words)) {
         let differ = expected.iter().zip(got).position(|(&expected, &got)| expected != got as u32);
         if let Some(word) = differ {
-            panic!(
-                "{name}, candidate \"{}\": word {word} is {:#x}, expected {:#x}",
-                candidate.label, got[word], expected[word]
-            );
+            panic!("{name}, candidate \"{label}\": word {word} is {:#x}, expected {:#x}", got[word], expected[word]);
         }
     }
-    Ok(candidates.len())
+    Ok(candidates.into_iter().map(|(_, label)| label).collect())
 }
 
 /// Random convolutions over everything that one can be: every candidate, bit for bit. Every second setting, because what takes
-/// time is compiling.
+/// time is compiling, and one in [`ANY`] in any setting.
 fn convolutions(half: usize) -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut drawn, mut count, mut transposed, mut labels) = (0, 0, 0, BTreeSet::new());
     for case in (half..draws()).step_by(2) {
         let mut random = Random::new(1000 + case as u64);
-        let (op, image, name) = convolution(&mut random, SETTINGS[case % SETTINGS.len()], case)?;
-        count += check_words(&context, &name, &op, &image)?;
-        drawn += 1;
+        let any = (case / 2).is_multiple_of(ANY);
+        let setting = if any { any_setting(&mut random) } else { SETTINGS[case % SETTINGS.len()] };
+        let (op, image, name) = convolution(&mut random, setting, case)?;
+        let ran = check_words(&context, &name, &op, &image, any.then(|| random.next()))?;
+        (drawn, count) = (drawn + 1, count + ran.len());
+        labels.extend(ran);
         transposed += usize::from(op.name() == "conv_transpose");
-        labels.extend(kernels::candidates(&op, &context.limits()).into_iter().map(|candidate| candidate.label));
         // Every access of some of them, which compiles each program again.
-        if case < 10 * SETTINGS.len() && case % SETTINGS.len() < 2 {
+        if case < 10 * SETTINGS.len() && case % SETTINGS.len() < 2 && !any {
             count += check_op(&context, &name, &op, &[&image]);
         }
     }
@@ -459,14 +484,15 @@ fn float_weights(random: &mut Random, which: usize, dimensions: [usize; 3]) -> R
 fn linear_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut worst) = (0, 0.0f64);
-    for case in 0..12usize {
+    for case in 0..20usize {
         let mut random = Random::new(7000 + case as u64);
         let rank = random.pick(&[1usize, 2, 2, 3]);
         let geometry = Geometry::random(&mut random, rank, 4);
         let groups = [1, 1, 3][case / 4 % 3];
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
-        let (codes, group) = if case % 4 == 0 { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
+        // Either width meets each kind of image.
+        let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
         let weights = match case % 4 {
             1 => float_weights(&mut random, case / 4, [groups, outputs, k])?,
             _ => grouped_weights(&mut random, codes, group, [groups, outputs, k])?,

@@ -54,7 +54,8 @@ fn stage(random: &mut Random, format: Format, spread: f64, rounding: Rounding) -
 
 fn outputs(random: &mut Random, k: usize, scale: f64) -> Result<Vec<Output>> {
     let spread = scale * 127.0 * 64.0 * (k.max(1) as f64).sqrt();
-    let mut outputs = vec![Output::Accumulator, Output::real(), Output::Real { low: 0.0, high: 6.0 }];
+    let float16 = Output::Float16 { low: 0.0, high: 6.0 };
+    let mut outputs = vec![Output::Accumulator, Output::real(), float16];
     for rounding in ROUNDINGS {
         let format = random.pick(&CODES);
         outputs.push(stage(random, format, spread, rounding)?.into());

@@ -965,10 +965,11 @@ impl Garbage {
     }
 
     fn output(&mut self) -> Result<Output> {
-        Ok(match self.0.next() % 4 {
+        Ok(match self.0.next() % 5 {
             0 => Output::Accumulator,
             1 => Output::real(),
             2 => Output::Real { low: self.scale(), high: self.scale() },
+            3 => Output::Float16 { low: self.scale(), high: self.scale() },
             _ => self.stage()?.into(),
         })
     }

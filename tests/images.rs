@@ -124,7 +124,9 @@ fn pools_of_many_taps() -> Result<()> {
 fn transpose() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(33));
-    let cases: [(&[usize], &[usize]); 12] = [
+    let cases: [(&[usize], &[usize]); 14] = [
+        (&[2, 3, 37, 70], &[0, 2, 3, 1]),
+        (&[1, 5, 66, 45], &[0, 3, 1, 2]),
         (&[], &[]),
         (&[7], &[0]),
         (&[3, 5], &[1, 0]),

@@ -113,7 +113,7 @@ fn int16() -> Result<Vec<Op>> {
 fn ops() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let stages = requantizations()?;
-    let mut outputs = vec![Output::Accumulator, Output::real()];
+    let mut outputs = vec![Output::Accumulator, Output::real(), Output::float16()];
     outputs.extend(stages.iter().cloned().map(Output::from));
     for lhs in CODES {
         for zero_point in [neutral(lhs), neutral(lhs) + 1] {

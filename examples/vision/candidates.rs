@@ -1,11 +1,12 @@
 //! Every candidate of a network's layers against the first guess, which is what a plan takes unless it measures. All that
 //! compute the same are one shape.
 
-use lowbit::{Context, Result, Tuner, kernels};
+use lowbit::ops::{Op, Transpose};
+use lowbit::{Context, Format, Graph, Result, TensorType, Tuner, kernels};
 use serde::Serialize;
 
 use crate::clock::{Timed, median};
-use crate::network::Network;
+use crate::network::{Layer, Network};
 
 /// A candidate that takes this many times as long as the fastest gets no further samples.
 const HOPELESS: f64 = 2.0;
@@ -34,10 +35,12 @@ impl Shape {
     }
 }
 
-/// Times the candidates of every shape that has more than one, in turn within a shape.
-pub(crate) fn measure(context: &Context, network: &Network, rounds: usize) -> Result<Vec<Shape>> {
+/// Times the candidates of every shape that has more than one, in turn within a shape; of the layers whose names begin with
+/// any of `names`, if there are any.
+pub(crate) fn measure(context: &Context, network: &Network, names: &[String], rounds: usize) -> Result<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
-    for layer in &network.layers {
+    let is_named = |layer: &&Layer| names.is_empty() || names.iter().any(|name| layer.name.starts_with(name));
+    for layer in network.layers.iter().filter(is_named) {
         let op = layer.op()?;
         let types =
             |types: Vec<lowbit::TensorType>| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -50,34 +53,59 @@ pub(crate) fn measure(context: &Context, network: &Network, rounds: usize) -> Re
             known.layers += 1;
             continue;
         }
-        let candidates = kernels::candidates(&op, &context.limits());
-        if candidates.len() < 2 {
-            continue;
+        if kernels::candidates(&op, &context.limits()).len() > 1 {
+            shapes.push(measure_op(context, &layer.name, description, (&op, &layer.graph()?), rounds)?);
         }
-        let operations = candidates[0].dispatches.iter().map(|d| d.operations).sum();
-        let graph = layer.graph()?;
-        let timed = |i| Timed::new(context, &graph, Tuner::Nth(i));
-        let timed = (0..candidates.len()).map(timed).collect::<Result<Vec<_>>>()?;
-        let mut samples = Vec::new();
-        let runs = timed.iter().map(Timed::runs).collect::<Result<Vec<_>>>()?;
-        for (timed, &runs) in timed.iter().zip(&runs) {
-            samples.push(vec![timed.seconds(runs)?]);
-        }
-        for _ in 1..rounds {
-            let fastest = samples.iter().map(|times| median(times)).fold(f64::INFINITY, f64::min);
-            for (i, (timed, &runs)) in timed.iter().zip(&runs).enumerate() {
-                if i == 0 || median(&samples[i]) < HOPELESS * fastest {
-                    samples[i].push(timed.seconds(runs)?);
-                }
-            }
-        }
-        let candidates =
-            candidates.into_iter().zip(&samples).map(|(c, times)| (c.label, 1e3 * median(times))).collect();
-        let shape = Shape { layer: layer.name.clone(), layers: 1, op: description, operations, candidates };
-        eprintln!("{:<20} {:.2}", shape.layer, shape.ratio());
-        shapes.push(shape);
     }
     Ok(shapes)
+}
+
+/// Images between NHWC and NCHW: those that networks begin with, and some that they have within.
+pub(crate) fn measure_layouts(context: &Context, rounds: usize) -> Result<Vec<Shape>> {
+    let mut shapes = Vec::new();
+    for format in [Format::Uint8, Format::Float16, Format::Float32] {
+        for [channels, height, width] in [[3, 224, 224], [64, 56, 56], [256, 14, 14]] {
+            let nchw = ("NCHW to NHWC", [1, channels, height, width], [0, 2, 3, 1]);
+            let nhwc = ("NHWC to NCHW", [1, height, width, channels], [0, 3, 1, 2]);
+            for (name, dimensions, order) in [nchw, nhwc] {
+                let op: Op = Transpose::new(TensorType::new(format, dimensions)?, order)?.into();
+                let description = op.inputs()[0].to_string();
+                shapes.push(measure_op(context, name, description, (&op, &Graph::of(op.clone())?), rounds)?);
+            }
+        }
+    }
+    Ok(shapes)
+}
+
+/// Times the candidates of an op, which is all that the graph has, in turn.
+fn measure_op(
+    context: &Context,
+    name: &str,
+    description: String,
+    (op, graph): (&Op, &Graph),
+    rounds: usize,
+) -> Result<Shape> {
+    let candidates = kernels::candidates(op, &context.limits());
+    let operations = candidates[0].dispatches.iter().map(|d| d.operations).sum();
+    let timed = |i| Timed::new(context, graph, Tuner::Nth(i));
+    let timed = (0..candidates.len()).map(timed).collect::<Result<Vec<_>>>()?;
+    let mut samples = Vec::new();
+    let runs = timed.iter().map(Timed::runs).collect::<Result<Vec<_>>>()?;
+    for (timed, &runs) in timed.iter().zip(&runs) {
+        samples.push(vec![timed.seconds(runs)?]);
+    }
+    for _ in 1..rounds {
+        let fastest = samples.iter().map(|times| median(times)).fold(f64::INFINITY, f64::min);
+        for (i, (timed, &runs)) in timed.iter().zip(&runs).enumerate() {
+            if i == 0 || median(&samples[i]) < HOPELESS * fastest {
+                samples[i].push(timed.seconds(runs)?);
+            }
+        }
+    }
+    let candidates = candidates.into_iter().zip(&samples).map(|(c, times)| (c.label, 1e3 * median(times))).collect();
+    let shape = Shape { layer: name.into(), layers: 1, op: description, operations, candidates };
+    eprintln!("{:<20} {:.2}", shape.layer, shape.ratio());
+    Ok(shape)
 }
 
 /// The median over shapes of how many times as long as the best the first guess takes.

@@ -1,6 +1,7 @@
 //! Builds a vision network of int8 layers, runs it in one submission, verifies every layer against the reference, and
 //! prints how long each takes beside what the device could do. The networks are in `network/`.
 
+mod against_float;
 mod candidates;
 mod clock;
 #[path = "network/mod.rs"]
@@ -34,9 +35,18 @@ struct Options {
     /// Times every candidate of each distinct layer instead, and compares the first guess with the best.
     #[arg(long)]
     candidates: bool,
-    /// With --candidates: lists them all.
-    #[arg(long, requires = "candidates")]
+    /// Times every candidate of layout changes instead.
+    #[arg(long, conflicts_with = "candidates")]
+    layouts: bool,
+    /// With --candidates or --layouts: lists them all.
+    #[arg(long)]
     all: bool,
+    /// Times convolutions against the same in float32 instead, best candidate against best, after comparing what both make.
+    #[arg(long, conflicts_with_all = ["candidates", "layouts"])]
+    against_float: bool,
+    /// With --candidates or --against-float: only the layers whose names begin so.
+    #[arg(long)]
+    layer: Vec<String>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -96,11 +106,15 @@ fn run(options: &Options) -> Result<()> {
     let context = Context::new_blocking()?;
     let models = if options.network.is_empty() { Model::ALL.to_vec() } else { options.network.clone() };
     let (size, scale) = (options.size.into(), [options.divisor.into(), 1]);
-    if options.candidates {
+    if options.candidates || options.layouts {
         let mut shapes = Vec::new();
-        for model in models {
+        if options.layouts {
+            shapes = candidates::measure_layouts(&context, options.rounds.into())?;
+        }
+        for model in models.into_iter().filter(|_| options.candidates) {
             eprintln!("{model}: first guess / best");
-            shapes.extend(candidates::measure(&context, &model.build(None, size, scale)?, options.rounds.into())?);
+            let network = model.build(None, size, scale)?;
+            shapes.extend(candidates::measure(&context, &network, &options.layer, options.rounds.into())?);
         }
         if options.json {
             println!("{}", serde_json::to_string_pretty(&shapes).expect("numbers and strings are JSON"));
@@ -113,6 +127,20 @@ fn run(options: &Options) -> Result<()> {
             shapes.len(),
             candidates::median_ratio(&shapes)
         );
+        return Ok(());
+    }
+    if options.against_float {
+        let mut pairs = Vec::new();
+        for model in models {
+            let network = model.build(None, size, scale)?;
+            pairs.extend(against_float::measure(&context, &network, &options.layer, options.rounds.into())?);
+        }
+        if options.json {
+            println!("{}", serde_json::to_string_pretty(&pairs).expect("numbers and strings are JSON"));
+            return Ok(());
+        }
+        against_float::print(&pairs);
+        println!("\n{}, {size}x{size}", context.description());
         return Ok(());
     }
     let probe = context.probe_blocking()?;

@@ -3,11 +3,12 @@
 //! meaning is `reference/conv.rs`.
 
 use super::byte_mask;
+use super::cost::{Tiles, cheapest_first, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
 use super::matmul::{
-    Product, bind_tables, chunked_candidates, columns_within, has_zero_point, int8_flip, int8_shift, pack_columns,
-    product_candidates, weight_part,
+    Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, int8_flip, int8_shift,
+    pack_columns, weight_part,
 };
 use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
@@ -138,6 +139,35 @@ impl Kernel {
         };
         format!("{} {}x{} tiles, {x}x{y} groups{kind}", self.name, self.pixels, self.quads * 4)
     }
+
+    /// What a convolution is guessed to cost, in the units of [`Tiles::products`]: the factors are what finding the taps, words
+    /// for vec4s and workgroup memory were measured to add (benches/NOTES.md).
+    fn cost(&self, op: &Conv, limits: &Limits) -> f64 {
+        let (window, channels) = (op.window(), op.channels_per_group());
+        let Self { group, pixels: rows, quads, .. } = *self;
+        let [taps, columns] = [window.taps(), window.kernel[2]];
+        // Tiles along rows don't go on in the next one.
+        let pixels = match self.kind {
+            Kind::Rows => {
+                window.output_pixels() / window.output[2].max(1) * window.output[2].next_multiple_of(rows as usize)
+            }
+            _ => window.output_pixels(),
+        };
+        let sizes = [op.batch() * pixels, op.weights().shape()[0]];
+        let sharers = if self.kind == Kind::Shared { group[0] } else { 1 };
+        let tiles = Tiles { sizes, group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
+        match (self.layout, self.kind) {
+            (Layout::Vecs, Kind::Staged(_)) => 2.3 * tiles.products(taps * channels.next_multiple_of(16)),
+            (Layout::Vecs, _) => 1.14 * tiles.products(taps * channels.next_multiple_of(16)),
+            (Layout::Words, _) => 2.7 * tiles.products(taps * channels.next_multiple_of(4)),
+            (Layout::Grouped, _) => 4.0 * tiles.products(taps * channels.next_multiple_of(4)),
+            (Layout::Depthwise, kind) => {
+                let span = ((rows as usize - 1) * window.stride[2] + columns) as f64;
+                let loads = if kind == Kind::Rows { span / (rows as usize * columns) as f64 } else { 1.0 };
+                tiles.computed() * taps as f64 * (1.0 + 0.9 * loads + 2.3 / f64::from(rows))
+            }
+        }
+    }
 }
 
 /// The taps and the step along a row that the loop over rows is compiled for, where it is: those of networks in use.
@@ -154,18 +184,19 @@ pub(super) fn candidates(op: &Conv, finish: Option<&Finish>, limits: &Limits) ->
         let whole = Whole { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows: 1, inputs: 1 };
         return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
     }
-    let legal = kernels(op, limits);
-    let mut candidates =
-        if op.window().is_pointwise() && op.groups() == 1 { pointwise(op, finish, limits) } else { Vec::new() };
-    candidates.extend(legal.into_iter().map(|kernel| candidate(op, finish, kernel, limits)));
+    let direct = kernels(op, limits).into_iter();
+    let direct = direct.map(|kernel| (kernel.cost(op, limits), candidate(op, finish, kernel, limits)));
     let window = op.window();
-    if op.groups() == 1 && !window.transposed && !window.is_pointwise() && window.input_pixels() > 0 {
-        candidates.extend(by_patches(op, finish, limits));
-    }
-    candidates
+    let products = match window.is_pointwise() {
+        _ if op.groups() > 1 => Vec::new(),
+        true => pointwise(op, finish, limits),
+        false if window.transposed || window.input_pixels() == 0 => Vec::new(),
+        false => by_patches(op, finish, limits),
+    };
+    cheapest_first(products.into_iter().chain(direct).collect())
 }
 
-/// The loops that can compute an op on a device with these limits, the best guess first.
+/// The loops that can compute an op on a device with these limits.
 fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     let (channels, outputs) = (op.channels_per_group(), op.outputs_per_group());
     let mut kernels = Vec::new();
@@ -219,15 +250,15 @@ fn weights_have_zero_point(op: &Conv) -> bool {
 }
 
 /// A convolution of single pixels as a matmul: pixels are rows.
-fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    product_candidates(&product(op, finish), "pointwise", limits)
+fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, Candidate)> {
+    costed_candidates(&product(op, finish), "pointwise", limits)
 }
 
 /// The most bytes of patches that are unfolded at a time.
 const PATCH_BYTES: usize = 4 << 20;
 
 /// A convolution as a matmul of its patches, which are laid out in bounded memory.
-fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, Candidate)> {
     let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
     let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
     let most = usize::try_from(limits.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
@@ -235,7 +266,12 @@ fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candid
     let group = line_groups(limits).next().expect("there is always one");
     let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, limits);
     let weights = |first, columns| Constant::PatchWeights { first, columns };
-    chunked_candidates(&product(op, finish), "conv by patches", rows, fill, weights, limits)
+    let product = product(op, finish);
+    // What laying out a code costs beside a product of it.
+    let each = if op.channels_per_group().is_multiple_of(4) { 53.0 } else { 62.0 };
+    let filling = each * (product.sizes.m * product.sizes.k) as f64;
+    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, limits);
+    candidates.into_iter().map(|(cost, candidate)| (cost + filling, candidate)).collect()
 }
 
 /// The matrix product that a convolution of one group is: of pixels, or of patches.

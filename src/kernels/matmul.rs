@@ -2,6 +2,7 @@
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use super::byte_mask;
+use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
 use super::program::{self, Program};
@@ -179,10 +180,25 @@ pub(super) fn weight_part(bits: usize) -> &'static program::Part {
 }
 
 /// The candidates of a product.
-pub(super) fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
+fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
+    costed_candidates(product, kind, limits).into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// The candidates of a product, each with what it is guessed to cost.
+pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<(f64, Candidate)> {
     let label = |tile: Tile| tile.label(if matches!(tile.way, Way::Staged(_)) { "staged matmul" } else { kind });
-    let tiles = Tile::legal(tiles(product.sizes.m, limits), limits);
-    tiles.into_iter().map(|tile| candidate(product, tile, label(tile), limits)).collect()
+    let costed = |tile: Tile| (cost(product, tile, limits), candidate(product, tile, label(tile), limits));
+    Tile::legal(tiles(product.sizes.m, limits), limits).into_iter().map(costed).collect()
+}
+
+/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory twice as much on the driver that
+/// was measured.
+fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
+    let Sizes { m, n, k } = product.sizes;
+    let Tile { group, rows, quads, way } = tile;
+    let sharers = if way == Way::Shared { group[0] } else { 1 };
+    let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
+    tiles.products(k.next_multiple_of(16)) * if matches!(way, Way::Staged(_)) { 2.0 } else { 1.0 }
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
@@ -230,7 +246,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
     candidate
 }
 
-/// The candidates of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
+/// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
 /// makes of the first row and the number of rows. `weights` names the constant of some columns.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
@@ -239,7 +255,7 @@ pub(super) fn chunked_candidates(
     fill: impl Fn([usize; 2], Resource) -> Dispatch,
     weights: impl Fn(usize, usize) -> Constant,
     limits: &Limits,
-) -> Vec<Candidate> {
+) -> Vec<(f64, Candidate)> {
     let Sizes { m, n, k } = product.sizes;
     let columns = columns_per_launch(product, limits);
     let candidate = |tile: Tile| {
@@ -266,7 +282,8 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    Tile::legal(tiles(m, limits), limits).into_iter().take(1).map(candidate).collect()
+    let first = Tile::legal(tiles(m, limits), limits).into_iter().take(1);
+    first.map(|tile| (cost(product, tile, limits), candidate(tile))).collect()
 }
 
 /// The words of packed weights with their table of columns.

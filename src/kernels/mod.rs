@@ -8,6 +8,7 @@ mod class;
 mod concat;
 mod conv;
 mod convert;
+mod cost;
 mod cross_entropy;
 mod dispatch;
 mod dynamic;
@@ -44,6 +45,7 @@ mod stage;
 mod sum;
 mod table;
 mod tile;
+mod transpose;
 mod unfold;
 mod weights;
 
@@ -124,7 +126,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::FloatBinary(op) => float_binary::candidates(op, limits),
         Op::Softmax(op) => softmax::candidates(op, limits),
         Op::LayerNorm(op) => layer_norm::candidates(op, limits),
-        Op::Transpose(op) => rearrange::candidates(&Moves::transpose(op), limits),
+        Op::Transpose(op) => transpose::candidates(op, limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
         Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
         Op::Reshape(op) => reshape::candidates(op, limits),

@@ -219,6 +219,7 @@ parts! {
     ALONG_TABLE = "along/table.wgsl";
     REARRANGE = "rearrange.wgsl" [PARAMS_REARRANGE, LINEAR_INDEX];
     COPY_ROWS = "copy_rows.wgsl" [PARAMS_REARRANGE, LINEAR_INDEX];
+    TRANSPOSE_BLOCKS = "transpose_blocks.wgsl" [LINEAR_INDEX];
     RESHAPE = "reshape.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
     RESIZE = "resize.wgsl" [LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT, STORE_CODES, FINISH_NONE];
     CONCAT = "concat.wgsl" [LINEAR_INDEX];

@@ -22,7 +22,7 @@ impl Epilogue<'_> {
     pub(super) fn link(&self, program: Program) -> Program {
         match self.output {
             Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
-            Output::Real { .. } => {
+            Output::Real { .. } | Output::Float16 { .. } => {
                 let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
                 let part = match self.output_type.format() {
                     Format::Float16 => &program::OUTPUT_REAL_FLOAT16,
@@ -72,7 +72,7 @@ impl Epilogue<'_> {
     pub(super) fn parameters(&self) -> StageParameters {
         let (zero_point, low, high) = match self.output {
             Output::Accumulator => (0, 0, 0),
-            Output::Real { low, high } => (0, order(*low), order(*high)),
+            Output::Real { low, high } | Output::Float16 { low, high } => (0, order(*low), order(*high)),
             Output::Requantized(stage) => {
                 let (low, high) = stage.bounds();
                 (stage.zero_point(), low as u32, high as u32)

@@ -22,6 +22,14 @@ pub enum Output {
         /// The greatest result: 6 for ReLU6, `f32::INFINITY` for none.
         high: f32,
     },
+    /// `float16`: what [`Output::Real`] is, rounded to the nearest f16, ties to even; from 65,520 on infinity. The same bits on
+    /// every device.
+    Float16 {
+        /// The least result before it is rounded.
+        low: f32,
+        /// The greatest result before it is rounded.
+        high: f32,
+    },
     /// 8- or 16-bit codes of the tensor that follows.
     Requantized(Requantization),
 }
@@ -32,6 +40,21 @@ impl Output {
     pub const fn real() -> Self {
         Self::Real { low: f32::NEG_INFINITY, high: f32::INFINITY }
     }
+
+    /// [`Output::Float16`] without clamp.
+    ///
+    /// ```
+    /// use lowbit::{Quantization, Tensor, half::f16, ops::{Matmul, Output}, reference};
+    /// let lhs = Tensor::new([1, 2], vec![3i8, 4])?.quantized(Quantization::tensor(0.5, 0))?;
+    /// let rhs = Tensor::new([2, 1], vec![1i8, 2])?.quantized(Quantization::tensor(0.25, 0))?;
+    /// let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(Output::float16()).build()?;
+    /// assert_eq!(reference::run(&op.into(), &[&lhs])?[0].values::<f16>()?, [f16::from_f32(11.0 * 0.125)]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn float16() -> Self {
+        Self::Float16 { low: f32::NEG_INFINITY, high: f32::INFINITY }
+    }
 }
 
 impl Output {
@@ -40,6 +63,7 @@ impl Output {
         match self {
             Self::Accumulator => TensorType::new(Format::Int32, dimensions),
             Self::Real { .. } => TensorType::new(Format::Float32, dimensions),
+            Self::Float16 { .. } => TensorType::new(Format::Float16, dimensions),
             Self::Requantized(stage) => stage.tensor_type(dimensions),
         }
     }
@@ -48,7 +72,7 @@ impl Output {
     pub(super) fn needs_scales(&self) -> bool {
         match self {
             Self::Accumulator => false,
-            Self::Real { .. } => true,
+            Self::Real { .. } | Self::Float16 { .. } => true,
             Self::Requantized(stage) => !stage.has_multipliers(),
         }
     }
@@ -313,12 +337,13 @@ impl Stage {
         };
         let bias = bias.tensor().map(|b| Broadcast::new(b, &shape)).transpose()?;
         if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
-            require!(matches!(output, Output::Real { .. }), "an f32 bias needs a real output: give an int32 bias");
+            let real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
+            require!(real, "an f32 bias needs a real output: give an int32 bias");
             let values = bias.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
             let odd = values.iter().find(|value| !value.is_finite());
             require!(odd.is_none(), "the bias holds {}, but it must be finite", odd.unwrap_or(&0.0));
         }
-        if let Output::Real { low, high } = output {
+        if let Output::Real { low, high } | Output::Float16 { low, high } = output {
             require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");
         }
         // An empty output has no element for a bias to be added to.
@@ -339,7 +364,7 @@ impl Stage {
                     let scales: Vec<_> = (0..columns).map(|c| (lhs.unwrap_or(1.0), rhs_scale(c))).collect();
                     Some(stage.channel_multipliers(&scales)?)
                 }
-                Output::Accumulator | Output::Real { .. } => None,
+                Output::Accumulator | Output::Real { .. } | Output::Float16 { .. } => None,
             };
             entries.extend((0..columns).map(|column| StageEntry {
                 bias: wide.map_or_else(|| bias.as_ref().map_or(0, |b| b.integer(row, column).into()), |w| w[column]),

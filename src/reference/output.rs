@@ -1,5 +1,7 @@
 //! The meaning of output stages: from an exact accumulator to an element. GPU twins: `shaders/output/*.wgsl`.
 
+use half::f16;
+
 use crate::ops::{Output, StageEntry};
 use crate::tensor::{Tensor, TensorType, Values};
 
@@ -20,7 +22,7 @@ impl<'a> Collector<'a> {
         let sum = accumulator + entry.bias;
         match self.output {
             Output::Accumulator => self.codes.push(i32::try_from(sum).expect("validated when the op was made")),
-            Output::Real { low, high } => {
+            Output::Real { low, high } | Output::Float16 { low, high } => {
                 let scaled = sum as f32 * (lhs_scale * entry.scale).min(f32::MAX);
                 let value = entry.real_bias.map_or(scaled, |bias| scaled + bias);
                 self.reals.push(clamp(value, *low, *high));
@@ -34,6 +36,10 @@ impl<'a> Collector<'a> {
     pub(super) fn finish(self, tensor_type: &TensorType) -> Tensor {
         match self.output {
             Output::Real { .. } => Tensor::from_values(tensor_type.clone(), Values::Float32(self.reals)),
+            Output::Float16 { .. } => {
+                let halves = self.reals.into_iter().map(f16::from_f32).collect();
+                Tensor::from_values(tensor_type.clone(), Values::Float16(halves))
+            }
             Output::Accumulator | Output::Requantized(_) => Tensor::from_codes(tensor_type.clone(), self.codes),
         }
     }

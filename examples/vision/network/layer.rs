@@ -66,17 +66,23 @@ pub(crate) struct ConvLayer {
     pub(crate) begin: [usize; 2],
     pub(crate) end: [usize; 2],
     pub(crate) groups: usize,
+    /// Rows and columns of the output, if the convolution is transposed.
+    pub(crate) spread: Option<[usize; 2]>,
     pub(crate) output: Output,
 }
 
 impl ConvLayer {
     pub(crate) fn op(&self) -> Result<Conv> {
-        Conv::new(self.lhs.clone(), self.weights.clone())
+        let conv = Conv::new(self.lhs.clone(), self.weights.clone())
             .stride([self.stride; 2])
             .padding(Padding::Explicit { begin: self.begin.to_vec(), end: self.end.to_vec() })
             .groups(self.groups)
             .bias(self.bias.clone())
-            .output(self.output.clone())
-            .build()
+            .output(self.output.clone());
+        match self.spread {
+            Some(size) => conv.transposed().output_size(size),
+            None => conv,
+        }
+        .build()
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Filter {
     pub(crate) stride: usize,
     /// As many groups as channels.
     pub(crate) depthwise: bool,
+    /// Transposed, without padding, to so many rows and columns.
+    pub(crate) spread: Option<[usize; 2]>,
     pub(crate) activation: Activation,
 }
 
@@ -91,7 +93,7 @@ impl<'a> Builder<'a> {
         Ok(self.graph.tensor_type(value)?.dimensions().to_vec())
     }
 
-    /// A convolution padded by half its kernel, with a bias, to uint8 codes.
+    /// A convolution padded by half its kernel, or transposed, with a bias, to uint8 codes.
     pub(crate) fn conv(&mut self, name: impl Into<String>, input: Value, filter: Filter) -> Result<Value> {
         let name = name.into();
         let conv = self.conv_layer(input, filter)?;
@@ -188,14 +190,16 @@ impl<'a> Builder<'a> {
         let scales: Vec<f32> = weights.tensor_type().quantization().map_or(&[][..], Quantization::scales).to_vec();
         let step = lhs.quantization().map_or(1.0, |q| q.scales()[0]);
         let bias: Vec<i32> = scales.iter().map(|s| (self.random.normal() * 10.0 / s) as i32 / 50).collect();
+        let pad = if filter.spread.is_some() { 0 } else { filter.kernel / 2 };
         let mut layer = ConvLayer {
             lhs,
             weights: weights.into(),
             bias: Tensor::new([filter.outputs], bias)?.into(),
             stride: filter.stride,
-            begin: [filter.kernel / 2; 2],
-            end: [filter.kernel / 2; 2],
+            begin: [pad; 2],
+            end: [pad; 2],
             groups: if filter.depthwise { channels } else { 1 },
+            spread: filter.spread,
             output: Output::Accumulator,
         };
         let range = match self.device {

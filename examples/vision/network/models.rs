@@ -16,8 +16,8 @@ pub(crate) enum Model {
     /// Fifty layers of bottlenecks (He and others, 2015), strided where it is 3x3.
     #[value(name = "resnet-50")]
     Resnet50,
-    /// A U of convolutions, pools and, on the way up, linear interpolation (Ronneberger and others, 2015), with a quarter of
-    /// the channels and padding.
+    /// A U of convolutions, pools and, on the way up, transposed convolutions and linear interpolation (Ronneberger and others,
+    /// 2015), with a quarter of the channels and padding.
     #[value(name = "u-net")]
     Unet,
 }
@@ -71,11 +71,11 @@ impl Widths {
 }
 
 const fn pointwise(outputs: usize, activation: Activation) -> Filter {
-    Filter { outputs, kernel: 1, stride: 1, depthwise: false, activation }
+    Filter { outputs, kernel: 1, stride: 1, depthwise: false, spread: None, activation }
 }
 
 const fn full(outputs: usize, kernel: usize, stride: usize, activation: Activation) -> Filter {
-    Filter { outputs, kernel, stride, depthwise: false, activation }
+    Filter { outputs, kernel, stride, depthwise: false, spread: None, activation }
 }
 
 fn mobilenet_v2(mut net: Builder, image: Value, widths: Widths) -> Result<Network> {
@@ -95,7 +95,7 @@ fn mobilenet_v2(mut net: Builder, image: Value, widths: Widths) -> Result<Networ
             if expansion > 1 {
                 x = net.conv(format!("{number} expand"), x, pointwise(wide, relu6))?;
             }
-            let filter = Filter { outputs: wide, kernel: 3, stride, depthwise: true, activation: relu6 };
+            let filter = Filter { outputs: wide, kernel: 3, stride, depthwise: true, spread: None, activation: relu6 };
             x = net.conv(format!("{number} depthwise"), x, filter)?;
             let (name, filter) = (format!("{number} project"), pointwise(outputs, Activation::None));
             x = if stride == 1 && channels == outputs {
@@ -152,9 +152,15 @@ fn unet(mut net: Builder, image: Value, widths: Widths) -> Result<Network> {
     x = twice(&mut net, "bottom".into(), x, widths.channels(256))?;
     for (level, (&width, &beside)) in levels.iter().zip(&left).enumerate().rev() {
         let size = net.dimensions(beside)?;
-        let resize = Resize::linear(net.tensor_type(x)?, &size[1..3]).build()?;
-        x = net.op(format!("grow {level}"), &[x], resize)?;
-        x = net.conv(format!("narrow {level}"), x, full(width, 3, 1, relu))?;
+        // Both ways up that such networks take.
+        if level % 2 == 1 {
+            let filter = Filter { spread: Some([size[1], size[2]]), ..full(width, 2, 2, relu) };
+            x = net.conv(format!("grow {level}"), x, filter)?;
+        } else {
+            let resize = Resize::linear(net.tensor_type(x)?, &size[1..3]).build()?;
+            x = net.op(format!("grow {level}"), &[x], resize)?;
+            x = net.conv(format!("narrow {level}"), x, full(width, 3, 1, relu))?;
+        }
         x = net.join(format!("join {level}"), &[beside, x])?;
         x = twice(&mut net, format!("up {level}"), x, width)?;
     }

@@ -110,6 +110,15 @@ impl ConvLayer {
         let kernel = [self.weights.shape()[1], self.weights.shape()[2]];
         let size = [self.lhs.dimensions()[1], self.lhs.dimensions()[2]];
         for axis in 0..2 {
+            if self.spread.is_some() {
+                // A pixel spreads from where it lies on, as far as the kernel reaches: those that reach the patch.
+                let first =
+                    (patch[axis].start + self.begin[axis] + 1).saturating_sub(kernel[axis]).div_ceil(self.stride);
+                let past = (patch[axis].end - 1 + self.begin[axis]) / self.stride + 1;
+                at[axis] = first..past.min(size[axis]);
+                part.begin[axis] = patch[axis].start + self.begin[axis] - first * self.stride;
+                continue;
+            }
             // Counted from where the padding begins.
             let (first, past) = (patch[axis].start * self.stride, (patch[axis].end - 1) * self.stride + kernel[axis]);
             let image = self.begin[axis]..self.begin[axis] + size[axis];
@@ -117,6 +126,7 @@ impl ConvLayer {
             part.end[axis] = past.saturating_sub(image.end);
             at[axis] = first.max(image.start) - image.start..past.min(image.end) - image.start;
         }
+        part.spread = self.spread.map(|_| [patch[0].len(), patch[1].len()]);
         let channels = if self.groups > 1 { outputs.len() } else { self.lhs.dimensions()[3] };
         if self.groups > 1 {
             part.groups = outputs.len();

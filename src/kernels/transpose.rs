@@ -1,0 +1,111 @@
+//! Candidates of `ops::Transpose`: `shaders/transpose_blocks.wgsl` where rows become columns, and the loops that move elements
+//! one by one or row by row (`rearrange.rs`). The meaning is `reference/transpose.rs`.
+
+use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::program::{self, Program};
+use super::rearrange::{self, Moves};
+use super::stage;
+use crate::ops::Transpose;
+use crate::tensor::TensorType;
+
+parameters! {
+    /// `shaders/transpose_blocks.wgsl`.
+    struct Params {
+        outer: [[u32; 4]; 6],
+        axes: u32,
+        columns: u32,
+        rows: u32,
+        input_step: u32,
+        output_step: u32,
+        input_words: u32,
+        output_words: u32,
+        column_tiles: u32,
+        row_tiles: u32,
+        tiles: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+/// Invocations of a workgroup, each with a block, along the output's rows and across them.
+const GROUP: [u32; 2] = [8, 8];
+
+/// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
+pub(super) fn candidates(op: &Transpose, limits: &Limits) -> Vec<Candidate> {
+    let mut candidates = rearrange::candidates(&Moves::transpose(op), limits);
+    if let Some((blocks, owned)) = in_blocks(op, limits) {
+        let first = owned <= 2 * op.output().shape().elements();
+        candidates.insert(if first { 0 } else { candidates.len() }, blocks);
+    }
+    candidates
+}
+
+/// The words from one index of each axis to the next; none along the last, whose elements share words.
+fn word_steps(of: &TensorType) -> Vec<u32> {
+    let dimensions = of.dimensions();
+    let mut steps = vec![0; dimensions.len()];
+    let mut step = stage::row_words(of);
+    for axis in (0..dimensions.len().saturating_sub(1)).rev() {
+        steps[axis] = step;
+        step *= dimensions[axis] as u32;
+    }
+    steps
+}
+
+/// The candidate that moves blocks, if the output's last axis is another one than the input's, and how many elements its
+/// workgroups own.
+fn in_blocks(op: &Transpose, limits: &Limits) -> Option<(Candidate, usize)> {
+    let (input, output, order) = (op.input(), op.output(), op.order());
+    let last = order.len().checked_sub(1)?;
+    let [x, y] = GROUP;
+    if order[last] == last || x * y > limits.invocations {
+        return None;
+    }
+    let bits = input.format().bits() as u32;
+    let block = (32 / bits).max(4);
+    let mut candidate = Candidate {
+        label: format!("transpose {block}x{block} blocks, {x}x{y} groups"),
+        dispatches: Vec::new(),
+        constants: Vec::new(),
+        scratch: Vec::new(),
+    };
+    if output.shape().elements() == 0 {
+        return Some((candidate, 0));
+    }
+    let (input_steps, output_steps) = (word_steps(input), word_steps(output));
+    // Where the input's last axis is in the output.
+    let row_axis = order.iter().position(|&axis| axis == last)?;
+    let (columns, rows) = (output.dimensions()[last], output.dimensions()[row_axis]);
+    let mut outer = [[0; 4]; 6];
+    let others = (0..last).rev().filter(|&axis| axis != row_axis);
+    let others = others.map(|axis| [output.dimensions()[axis] as u32, input_steps[order[axis]], output_steps[axis], 0]);
+    others.clone().zip(&mut outer).for_each(|(from, to)| *to = from);
+    let tiles = |elements: usize, count: u32| elements.div_ceil((block * count) as usize);
+    let output_words = stage::row_words(output);
+    // Padding at the ends of rows is written too.
+    let (column_tiles, row_tiles) = (tiles((output_words * (32 / bits)) as usize, x), tiles(rows, y));
+    let tiles = column_tiles * row_tiles * others.clone().map(|[extent, ..]| extent as usize).product::<usize>();
+    let params = Params {
+        outer,
+        axes: others.count() as u32,
+        columns: columns as u32,
+        rows: rows as u32,
+        input_step: input_steps[order[last]],
+        output_step: output_steps[row_axis],
+        input_words: stage::row_words(input),
+        output_words,
+        column_tiles: column_tiles as u32,
+        row_tiles: row_tiles as u32,
+        tiles: tiles as u32,
+        ..Params::default()
+    };
+    let program = Program::new(&program::TRANSPOSE_BLOCKS)
+        .constant("GROUP_X", x)
+        .constant("GROUP_Y", y)
+        .constant("BITS", bits)
+        .constant("BLOCK", block);
+    let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits);
+    candidate.dispatches.push(launch.operations(output.shape().elements()));
+    Some((candidate, tiles * (x * y * block * block) as usize))
+}
