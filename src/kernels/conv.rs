@@ -157,10 +157,10 @@ impl Kernel {
         let sharers = if self.kind == Kind::Shared { group[0] } else { 1 };
         let tiles = Tiles { sizes, group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
         match (self.layout, self.kind) {
-            (Layout::Vecs, Kind::Staged(_)) => 2.3 * tiles.products(taps * channels.next_multiple_of(16)),
+            (Layout::Vecs, Kind::Staged(_)) => 4.6 * tiles.products(taps * channels.next_multiple_of(16)),
             (Layout::Vecs, _) => 1.14 * tiles.products(taps * channels.next_multiple_of(16)),
-            (Layout::Words, _) => 2.7 * tiles.products(taps * channels.next_multiple_of(4)),
-            (Layout::Grouped, _) => 4.0 * tiles.products(taps * channels.next_multiple_of(4)),
+            (Layout::Words, _) => 5.4 * tiles.products(taps * channels.next_multiple_of(4)),
+            (Layout::Grouped, _) => 8.0 * tiles.products(taps * channels.next_multiple_of(4)),
             (Layout::Depthwise, kind) => {
                 let span = ((rows as usize - 1) * window.stride[2] + columns) as f64;
                 let loads = if kind == Kind::Rows { span / (rows as usize * columns) as f64 } else { 1.0 };
@@ -268,7 +268,7 @@ fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, 
     let weights = |first, columns| Constant::PatchWeights { first, columns };
     let product = product(op, finish);
     // What laying out a code costs beside a product of it.
-    let each = if op.channels_per_group().is_multiple_of(4) { 53.0 } else { 62.0 };
+    let each = if op.channels_per_group().is_multiple_of(4) { 106.0 } else { 124.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
     let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, limits);
     candidates.into_iter().map(|(cost, candidate)| (cost + filling, candidate)).collect()

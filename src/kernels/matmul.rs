@@ -191,14 +191,14 @@ pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limi
     Tile::legal(tiles(product.sizes.m, limits), limits).into_iter().map(costed).collect()
 }
 
-/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory twice as much on the driver that
-/// was measured.
+/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory several times as much on the
+/// driver that was measured.
 fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
     let Sizes { m, n, k } = product.sizes;
     let Tile { group, rows, quads, way } = tile;
     let sharers = if way == Way::Shared { group[0] } else { 1 };
     let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
-    tiles.products(k.next_multiple_of(16)) * if matches!(way, Way::Staged(_)) { 2.0 } else { 1.0 }
+    tiles.products(k.next_multiple_of(16)) * if matches!(way, Way::Staged(_)) { 4.0 } else { 1.0 }
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
