@@ -24,6 +24,9 @@ fn main(
     }
     let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
     let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    if (leaves(first_pixel >= params.pixels || first_quad >= params.output_quads)) {
+        return;
+    }
     let first_column = min(first_quad * 4u, params.n - 1u);
     let group = first_column / params.group_outputs;
     let group_vecs = (params.group_channels + 15u) / 16u;

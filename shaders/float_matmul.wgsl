@@ -10,7 +10,7 @@
 //
 // Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: params/float_matmul.wgsl.
 
-// What can be is written out, and sums are module variables: see matmul.wgsl.
+// What can be is written out, and sums are module variables, as in lib/quad_products.wgsl and lib/tile_sums.wgsl.
 
 alias Row = vec4<f32>;
 
@@ -19,21 +19,9 @@ var<private> lhs_matrix: u32;
 
 var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
-fn load_row(at: u32) -> Row {
-    return load_lhs(at, 0u, 0u, 0u);
-}
-
 // Tiles that stick out read the last row or quad again; what they compute there is never stored.
 fn row_place(row: u32) -> u32 {
     return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
-}
-
-fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
-    var read: array<Row, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        read[i] = load_row((*places)[i] + offset);
-    }
-    return share(&read);
 }
 
 fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, k: u32, place: vec2<u32>) {
@@ -63,17 +51,14 @@ fn main(
     let batch = rest / params.tiles_m;
     let first_row = ((rest % params.tiles_m) * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
     let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
-    let matrices = batch_matrices(batch);
+    let matrices = operand_rows(batch);
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
     let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
     let quad = quad_place(matrices.y, first_quad);
     let next_quad = quad_place(matrices.y, first_quad + 1u);
-    var places: array<u32, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        places[i] = row_place(first_row + owned_row(i));
-    }
+    var places = row_places(first_row);
     for (var k = begin; k < end; k += 1u) {
         var x = fetch(&places, k);
         add_quad(&x, 0u, k, quad);

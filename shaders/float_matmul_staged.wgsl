@@ -31,7 +31,7 @@ fn main(
     let batch = rest / params.tiles_m;
     let block_row = (rest % params.tiles_m) * BLOCK_M;
     let block_quad = (tile % params.tiles_n) * BLOCK_Q;
-    let matrices = batch_matrices(batch);
+    let matrices = operand_rows(batch);
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
@@ -41,7 +41,7 @@ fn main(
         for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
             let row = min(block_row + slot / STEP, params.m - 1u);
             let k = start + slot % STEP;
-            let x = load_lhs((lhs_row + row) * params.lhs_stride + min(k, params.k_vecs - 1u), 0u, 0u, 0u);
+            let x = load_row((lhs_row + row) * params.lhs_stride + min(k, params.k_vecs - 1u));
             staged_lhs[slot % STEP * BLOCK_M + slot / STEP] = select(vec4<f32>(0.0), x, k < params.k_vecs);
         }
         for (var slot = thread; slot < BLOCK_Q * STEP * 4u; slot += THREADS) {

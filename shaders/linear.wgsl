@@ -6,8 +6,8 @@
 //       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
 //
 // GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k,
-// whose totals are added in order. What can be is written out, and sums are module variables: see matmul.wgsl. A run is what
-// shares all scales; it has at most RUN steps, so that i32 holds its sums.
+// whose totals are added in order. What can be is written out, and sums are module variables, as in lib/quad_products.wgsl and
+// lib/tile_sums.wgsl. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: params/linear.wgsl. Layout: weights/layout.rs.
 
@@ -24,23 +24,9 @@ var<private> at: array<u32, TILE_Q>;      // where the next step of a quad is
 var<private> lhs_rows: array<u32, TILE_M>;
 var<private> lhs_scales: array<vec2<u32>, TILE_M>;
 
-alias Row = Lhs;
-
-fn load_row(at: u32) -> Row {
-    return load_lhs(at, 0u, 0u, 0u);
-}
-
 // Tiles that stick out read the last row or quad again; what they compute there is never stored.
 fn row_place(row: u32) -> u32 {
     return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
-}
-
-fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
-    var read: array<Row, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        read[i] = load_row((*places)[i] + offset);
-    }
-    return share(&read);
 }
 
 fn read_lhs_scales(group: u32) {
@@ -140,10 +126,7 @@ fn main(
     for (var i = 0u; i < TILE_M; i += 1u) {
         lhs_rows[i] = lhs_row_of(min(first_row + i, params.m - 1u));
     }
-    var lhs_places: array<u32, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        lhs_places[i] = row_place(first_row + owned_row(i));
-    }
+    var lhs_places = row_places(first_row);
     let begin = min(slice * params.slice_steps, params.steps);
     let end = min(begin + params.slice_steps, params.steps) + hidden_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {

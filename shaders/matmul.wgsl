@@ -22,14 +22,6 @@ fn row_place(row: u32) -> u32 {
     return (lhs_batch * params.m + min(row, params.m - 1u)) * params.k_vecs;
 }
 
-fn fetch(places: ptr<function, array<u32, READS>>, k: u32) -> array<Row, TILE_M> {
-    var read: array<Row, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        read[i] = load_row((*places)[i] + k);
-    }
-    return share(&read);
-}
-
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -45,16 +37,16 @@ fn main(
     let batch = rest / params.tiles_m;
     let first_row = ((rest % params.tiles_m) * GROUP_Y + local.y) * TILE_M;
     let first_quad = (column_tile * GROUP_X + local.x) * TILE_Q;
+    if (leaves(first_row >= params.m || first_quad >= params.output_quads)) {
+        return;
+    }
     let matrices = tables[params.batches_at + batch].xy;
     lhs_batch = matrices.x;
     let weight_batch = matrices.y;
 
     let column = min(first_quad * 4u, params.weight_stride - 4u);
     let next_column = min(first_quad * 4u + 4u, params.weight_stride - 4u);
-    var places: array<u32, READS>;
-    for (var i = 0u; i < READS; i += 1u) {
-        places[i] = row_place(first_row + owned_row(i));
-    }
+    var places = row_places(first_row);
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var k = 0u; k < k_vecs; k += 1u) {
         let k_row = weight_batch * k_vecs + k;

@@ -1,6 +1,6 @@
 // Lhs: floats, four per vec4. Where they come from is in the part that declares the binding.
 
-alias Lhs = vec4<f32>;
+alias Row = vec4<f32>;
 alias Sum = f32;
 alias Sums = vec4<f32>;
 

@@ -2,14 +2,14 @@
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
-alias Lhs = vec4<u32>;
+alias Row = vec4<u32>;
 alias Sum = i32;
 alias Sums = vec4<i32>;
 
 const PIECES: u32 = 1u;
 
-fn load_lhs(at: u32, step: u32, half: u32, piece: u32) -> vec4<u32> {
-    return lhs[at + step * 2u + half] ^ vec4<u32>(LHS_FLIP);
+fn load_row(at: u32) -> vec4<u32> {
+    return lhs[at] ^ vec4<u32>(LHS_FLIP);
 }
 
 fn lhs_total(x: vec4<u32>) -> i32 {

@@ -1,21 +1,9 @@
-// What the loops over floats share: which matrices a batch multiplies, sixteen products, and what becomes of a total.
+// What the loops over floats share: where a quad of rhs is, sixteen products, and what becomes of a total.
 //
 // rhs lies [matrix][panel of 64 columns][k, padded to 4][quad]: four rows of a quad are what four floats of a row of lhs meet.
 // The last panel may be narrower. An rhs that is read as it is lies [matrix][k][quad]: one panel.
 
 @group(0) @binding(2) var<storage, read> rhs: array<vec4<f32>>;
-
-// The matrices of lhs (x) and rhs (y) that a batch reads.
-fn batch_matrices(batch: u32) -> vec2<u32> {
-    var rest = batch;
-    var matrices = vec2<u32>(0u);
-    for (var i = 0u; i < params.dimensions; i += 1u) {       // innermost first
-        let dimension = params.dimension[i];
-        matrices += (rest % dimension.x) * dimension.yz;
-        rest = rest / dimension.x;
-    }
-    return matrices;
-}
 
 // Where a quad of a matrix begins (x), and how far its rows are apart (y), in vec4s.
 fn quad_place(matrix: u32, quad: u32) -> vec2<u32> {

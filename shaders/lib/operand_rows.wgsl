@@ -1,7 +1,7 @@
-// Where an elementwise op under NumPy broadcasting finds an output row in either operand: by strides of zero along the
-// dimensions that it repeats.
+// Where an op under NumPy broadcasting finds what an output row, or a matrix of a product, needs of either operand: by strides of
+// zero along the dimensions that it repeats. Twin: kernels/broadcast.rs.
 
-// The rows of lhs (x) and rhs (y) that an output row reads.
+// The rows or matrices of lhs (x) and rhs (y) that an output row or matrix reads.
 fn operand_rows(row: u32) -> vec2<u32> {
     var rest = row;
     var rows = vec2<u32>(0u);

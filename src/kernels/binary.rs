@@ -1,6 +1,7 @@
 //! Candidates of `ops::Add` (`shaders/add.wgsl`) and `ops::Multiply` (`shaders/multiply.wgsl`). The meaning is
 //! `reference/binary.rs`.
 
+use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::line_candidates;
 use super::program::{self, Program};
@@ -81,26 +82,19 @@ fn candidates(
         let bindings = bindings.into_iter().chain(tables);
         let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits)
             .operations(op.output_type.shape().elements());
-        let mut launch = stage::bind_finish(launch, finish, 2);
-        for (input, operand, part, in_place) in [
-            (0, &op.lhs, &program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
-            (1, &op.rhs, &program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
-        ] {
-            if operand.shape() == op.output_type.shape() {
-                launch = launch.in_place(input, program.clone().replacing(part, in_place));
-            }
-        }
-        launch
+        let launch = stage::bind_finish(launch, finish, 2);
+        broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output_type.shape())
     })
 }
 
 fn params(op: &Binary) -> Params {
     let (low, high) = op.output.bounds();
     let shape = op.output_type.shape();
-    let rank = shape.rank();
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.parameters();
-    let mut params = Params {
-        dimensions: rank.saturating_sub(1) as u32,
+    let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
+    Params {
+        dimension,
+        dimensions,
         n: shape.row_length() as u32,
         lhs_words: stage::row_words(&op.lhs),
         rhs_words: stage::row_words(&op.rhs),
@@ -118,15 +112,5 @@ fn params(op: &Binary) -> Params {
         low: low as u32,
         high: high as u32,
         ..Params::default()
-    };
-    let (mut lhs_stride, mut rhs_stride) = (1, 1);
-    for (i, dimension) in params.dimension.iter_mut().enumerate().take(rank.saturating_sub(1)) {
-        let axis = rank - 2 - i;
-        let (lhs, rhs) = (op.lhs.shape().aligned(rank, axis), op.rhs.shape().aligned(rank, axis));
-        let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride as u32 };
-        *dimension = [shape.dimensions()[axis] as u32, stride(lhs, lhs_stride), stride(rhs, rhs_stride), 0];
-        lhs_stride *= lhs;
-        rhs_stride *= rhs;
     }
-    params
 }

@@ -124,7 +124,7 @@ impl Kernel {
     fn is_legal(&self, limits: &Limits) -> bool {
         let [x, y] = self.group;
         let step = if let Kind::Staged(step) = self.kind { step } else { 0 };
-        let shares = self.kind != Kind::Shared || (limits.subgroup == x && x >= 8);
+        let shares = self.kind != Kind::Shared || limits.is_subgroup(x * y);
         shares
             && x * y <= limits.invocations
             && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes

@@ -20,6 +20,13 @@ pub struct Limits {
     pub subgroup: u32,
 }
 
+impl Limits {
+    /// Whether a workgroup of so many invocations is a subgroup that is worth sharing reads in.
+    pub(super) fn is_subgroup(&self, invocations: u32) -> bool {
+        self.subgroup == invocations && invocations >= 8
+    }
+}
+
 impl Default for Limits {
     /// The least that WebGPU guarantees.
     fn default() -> Self {

@@ -1,6 +1,7 @@
 //! Candidates of `ops::FloatBinary`: `shaders/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
 //! `reference/float_binary.rs`.
 
+use super::broadcast;
 use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
 use super::line_candidates;
 use super::program::{self, Program};
@@ -39,17 +40,9 @@ pub(super) fn candidates(op: &FloatBinary, limits: &Limits) -> Vec<Candidate> {
             Binding::read(2, Resource::Input(1)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let mut launch =
+        let launch =
             Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits).operations(elements);
-        for (input, operand, part, in_place) in [
-            (0, &op.lhs, &program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
-            (1, &op.rhs, &program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
-        ] {
-            if operand.shape() == op.output.shape() {
-                launch = launch.in_place(input, program.clone().replacing(part, in_place));
-            }
-        }
-        launch
+        broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output.shape())
     })
 }
 
@@ -60,11 +53,12 @@ fn params(op: &FloatBinary) -> Params {
         let n = shape.elements() as u32;
         return Params { n, lhs_row: n, rhs_row: n, lhs_step: 1, rhs_step: 1, elements: n, ..Params::default() };
     }
-    let rank = shape.rank();
     let [lhs_row, rhs_row] = [&op.lhs, &op.rhs].map(|operand| operand.shape().row_length());
     let step = |row: usize| u32::from(row == shape.row_length());
-    let mut params = Params {
-        dimensions: rank.saturating_sub(1) as u32,
+    let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
+    Params {
+        dimension,
+        dimensions,
         n: shape.row_length() as u32,
         lhs_row: lhs_row as u32,
         rhs_row: rhs_row as u32,
@@ -72,15 +66,5 @@ fn params(op: &FloatBinary) -> Params {
         rhs_step: step(rhs_row),
         elements: shape.elements() as u32,
         ..Params::default()
-    };
-    let (mut lhs_stride, mut rhs_stride) = (1, 1);
-    for (i, dimension) in params.dimension.iter_mut().enumerate().take(rank.saturating_sub(1)) {
-        let axis = rank - 2 - i;
-        let (lhs, rhs) = (op.lhs.shape().aligned(rank, axis), op.rhs.shape().aligned(rank, axis));
-        let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride as u32 };
-        *dimension = [shape.dimensions()[axis] as u32, stride(lhs, lhs_stride), stride(rhs, rhs_stride), 0];
-        lhs_stride *= lhs;
-        rhs_stride *= rhs;
     }
-    params
 }

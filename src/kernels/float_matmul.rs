@@ -2,6 +2,7 @@
 //! after `shaders/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
 //! `reference/float_matmul.rs`.
 
+use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::columns_within;
 use super::program::{self, Program};
@@ -249,7 +250,8 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         ..Params::default()
     };
     if batches > 1 {
-        (params.dimension, params.dimensions) = strides(op);
+        let operands = [op.lhs(), op.rhs().tensor_type()];
+        (params.dimension, params.dimensions) = broadcast::dimensions(operands, output.shape(), 2);
     }
     let mut program = Program::new(match tile.way {
         Way::Staged(_) => &program::FLOAT_MATMUL_STAGED,
@@ -280,24 +282,6 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     ];
     Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
         .operations(2 * batches * m * part.columns * k)
-}
-
-/// For each leading dimension, innermost first: its extent, and how many matrices of lhs and rhs it steps over.
-fn strides(op: &FloatMatmul) -> ([[u32; 4]; 6], u32) {
-    let output = op.output_type().shape();
-    let rank = output.rank();
-    let mut dimension = [[1, 0, 0, 0]; 6];
-    let (mut lhs_stride, mut rhs_stride) = (1, 1);
-    let stride = |extent: usize, stride: usize| if extent == 1 { 0 } else { stride as u32 };
-    for (i, entry) in dimension.iter_mut().enumerate().take(rank - 2) {
-        let axis = rank - 3 - i;
-        let aligned = |t: &TensorType| t.shape().aligned(rank, axis);
-        let (lhs, rhs) = (aligned(op.lhs()), aligned(op.rhs().tensor_type()));
-        *entry = [output.dimensions()[axis] as u32, stride(lhs, lhs_stride), stride(rhs, rhs_stride), 0];
-        lhs_stride *= lhs;
-        rhs_stride *= rhs;
-    }
-    (dimension, rank as u32 - 2)
 }
 
 pub(super) fn constant(op: &FloatMatmul, constant: Constant) -> Option<Vec<u32>> {

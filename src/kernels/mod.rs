@@ -3,6 +3,7 @@
 
 mod binary;
 mod block;
+mod broadcast;
 mod cast;
 mod class;
 mod concat;

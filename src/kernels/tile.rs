@@ -63,7 +63,7 @@ impl Tile {
             Way::Sliced => threads,
             Way::Staged(step) => (self.block()[0] + self.block()[1]) as u32 * step,
         };
-        let shares = self.way != Way::Shared || (limits.subgroup == threads && threads >= 8);
+        let shares = self.way != Way::Shared || limits.is_subgroup(threads);
         shares && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
     }
 

@@ -287,8 +287,9 @@ impl ConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image is neither 8-bit nor symmetric int16 or the weights wider than 8 bits, ranks or channels don't fit, groups don't divide, the window leaves
-    /// the padded image or crops all of the output, the accumulator could overflow, or bias, multipliers or scales don't fit.
+    /// If the image is neither 8-bit nor symmetric int16 or the weights wider than 8 bits, ranks or channels don't fit, groups
+    /// don't divide, the window leaves the padded image or crops all of the output, the accumulator could overflow, or bias,
+    /// multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
         require!(

@@ -361,8 +361,9 @@ impl MatmulBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If lhs is neither 8-bit nor symmetric int16 or rhs wider than 8 bits, the inner sizes differ, the leading dimensions don't broadcast, a granularity is not one
-    /// of those above, the accumulator could overflow, or bias, multipliers or scales don't fit.
+    /// If lhs is neither 8-bit nor symmetric int16 or rhs wider than 8 bits, the inner sizes differ, the leading dimensions don't
+    /// broadcast, a granularity is not one of those above, the accumulator could overflow, or bias, multipliers or scales don't
+    /// fit.
     pub fn build(self) -> Result<Matmul> {
         let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
         require!(

@@ -1,0 +1,47 @@
+//! Two operands under NumPy broadcasting, as `shaders/lib/operand_rows.wgsl` reads them, and which of them an elementwise op may
+//! overwrite. What shapes broadcast is decided in `tensor`.
+
+use super::dispatch::Dispatch;
+use super::program::{self, Program};
+use crate::tensor::{Shape, TensorType};
+
+/// For each dimension of the output but the last `inner`, innermost first: its extent, and how many rows (or matrices) of lhs and
+/// rhs it steps over; and how many dimensions there are.
+pub(super) fn dimensions<const N: usize>(
+    operands: [&TensorType; 2],
+    output: &Shape,
+    inner: usize,
+) -> ([[u32; 4]; N], u32) {
+    let rank = output.rank();
+    let count = rank.saturating_sub(inner);
+    let mut dimensions = [[0; 4]; N];
+    let mut strides = [1; 2];
+    for (dimension, axis) in dimensions.iter_mut().zip((0..count).rev()) {
+        dimension[0] = output.dimensions()[axis] as u32;
+        for (i, operand) in operands.into_iter().enumerate() {
+            let extent = operand.shape().aligned(rank, axis);
+            dimension[1 + i] = if extent == 1 { 0 } else { strides[i] as u32 };
+            strides[i] *= extent;
+        }
+    }
+    (dimensions, count as u32)
+}
+
+/// The launch of an elementwise program, whose output may take the place of either operand that has its shape.
+pub(super) fn in_place(
+    mut launch: Dispatch,
+    program: &Program,
+    operands: [&TensorType; 2],
+    output: &Shape,
+) -> Dispatch {
+    let parts = [
+        (&program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
+        (&program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
+    ];
+    for (input, (operand, (part, in_place))) in operands.into_iter().zip(parts).enumerate() {
+        if operand.shape() == output {
+            launch = launch.in_place(input, program.clone().replacing(part, in_place));
+        }
+    }
+    launch
+}
