@@ -1,9 +1,9 @@
-//! GPU compute kernels for quantized neural networks, in WGSL, on any GPU that [wgpu] reaches, with a CPU reference that
-//! defines what every kernel means.
+//! GPU compute kernels for quantized neural networks, in WGSL, on any GPU that [wgpu](https://wgpu.rs) reaches, with a CPU
+//! reference that defines what every kernel means.
 //!
 //! * **Equal means equal.** Every integer result is bit-identical on every adapter and on the CPU: accumulation, zero
-//!   points, and requantization in each rounding mode. Where results are f32, each operation is correctly rounded in
-//!   integer arithmetic, so those are bit-identical too.
+//!   points, and requantization in each rounding mode. What they become in f32 is too: each operation is correctly rounded
+//!   in integer arithmetic. Sums of floats have a bound that the op documents and [`reference::tolerance`] computes.
 //! * **No shape gates.** Any m, n, k, any channel count and group size, batch, stride, dilation and padding. Empty tensors
 //!   are legal.
 //! * **Errors, not surprises.** A request is validated when an op is made; the message names both numbers and what to
@@ -35,6 +35,7 @@
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
+//! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
