@@ -12,10 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::evaluate::{Alternative, Dataset, Device, Metrics, Options, Report, Runner, accuracy, evaluate};
 use lowbit::model::Model;
 use lowbit::ptq::{
-    ActivationQuantization, Activations, Clipping, LayerPlan, Method, Observer, QuantizedModel, QuantizedWeights,
-    Recipe, Sensitivity, WeightGranularity, WeightScheme, front, greedy, sensitivity, within_bytes,
+    ActivationQuantization, Activations, Clipping, CodeFormat, LayerPlan, Method, Observer, QuantizedModel,
+    QuantizedWeights, Recipe, Sensitivity, WeightGranularity, WeightScheme, front, greedy, sensitivity, within_bytes,
 };
-use lowbit::{Context, Tensor};
+use lowbit::{Context, Format, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 #[path = "train/learn.rs"]
@@ -62,15 +62,18 @@ struct Arguments {
     /// With `--table`: also trains the digits network, with so many seeds each. Takes a while.
     #[arg(long, value_name = "SEEDS", default_value_t = 0, requires = "table")]
     train: u64,
-    /// Bits of weights, 2 to 8.
-    #[arg(long, default_value_t = 8)]
-    bits: u8,
-    /// Bits of single layers: NAME=BITS.
-    #[arg(long = "layer", value_name = "NAME=BITS", value_parser = layer_bits)]
-    layers: Vec<(String, u8)>,
-    /// Chooses the bits of each layer, of 2, 3, 4 and 8, so that all weights take at most so many bytes.
+    /// Weights: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; blocks mxfp8, mxfp4 or nvfp4.
+    #[arg(long, value_name = "FORMAT", default_value = "8", value_parser = weights)]
+    bits: WeightScheme,
+    /// The same for single layers: NAME=FORMAT.
+    #[arg(long = "layer", value_name = "NAME=FORMAT", value_parser = layer_weights)]
+    layers: Vec<(String, WeightScheme)>,
+    /// Chooses for each layer, of integers of 2, 3, 4 and 8 bits, so that all weights take at most so many bytes.
     #[arg(long, value_name = "BYTES", conflicts_with = "layers")]
     budget: Option<u64>,
+    /// With `--budget`: also of floats and blocks.
+    #[arg(long, requires = "budget")]
+    floats: bool,
     /// How weights are rounded.
     #[arg(long, value_enum, default_value_t = Rounding::Descent)]
     method: Rounding,
@@ -95,9 +98,9 @@ struct Arguments {
     /// Leaves biases as they are.
     #[arg(long)]
     keep_biases: bool,
-    /// Bits of activations, 2 to 8.
-    #[arg(long, default_value_t = 8)]
-    activation_bits: u8,
+    /// Activations: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; f16 or f32, which are not quantized.
+    #[arg(long, value_name = "FORMAT", default_value = "8", value_parser = codes)]
+    activation_bits: CodeFormat,
     /// The ranges of activations are found as they come.
     #[arg(long)]
     dynamic: bool,
@@ -134,9 +137,29 @@ enum Clip {
     Output,
 }
 
-fn layer_bits(text: &str) -> Result<(String, u8), String> {
-    let (name, bits) = text.split_once('=').ok_or("write NAME=BITS")?;
-    Ok((name.to_string(), bits.parse().map_err(|error| format!("{bits}: {error}"))?))
+fn codes(text: &str) -> Result<CodeFormat, String> {
+    Ok(CodeFormat::Float(match text {
+        "e4m3" => Format::Float8E4M3Fn,
+        "e5m2" => Format::Float8E5M2,
+        "e2m1" => Format::Float4E2M1,
+        "f16" => Format::Float16,
+        "f32" => Format::Float32,
+        bits => return bits.parse().map(CodeFormat::Int).map_err(|_| "write 2 to 8, e4m3, e5m2, e2m1, …".into()),
+    }))
+}
+
+fn weights(text: &str) -> Result<WeightScheme, String> {
+    Ok(match text {
+        "mxfp8" => WeightScheme::mx(Format::Float8E4M3Fn),
+        "mxfp4" => WeightScheme::mx(Format::Float4E2M1),
+        "nvfp4" => WeightScheme::nvfp4(),
+        text => WeightScheme { codes: codes(text)?, ..WeightScheme::per_channel(8) },
+    })
+}
+
+fn layer_weights(text: &str) -> Result<(String, WeightScheme), String> {
+    let (name, format) = text.split_once('=').ok_or("write NAME=FORMAT")?;
+    Ok((name.to_string(), weights(format)?))
 }
 
 fn granularity(text: &str) -> Result<WeightGranularity, String> {
@@ -288,23 +311,27 @@ impl Line {
 
 impl Arguments {
     fn recipe(&self) -> Recipe {
-        let weights = WeightScheme {
-            bits: self.bits,
-            symmetric: !self.asymmetric,
-            granularity: self.granularity,
+        let weights = |scheme: WeightScheme| WeightScheme {
+            symmetric: scheme.symmetric && !(self.asymmetric && matches!(scheme.codes, CodeFormat::Int(_))),
+            granularity: match scheme.granularity {
+                WeightGranularity::Channel => self.granularity,
+                blocks => blocks,
+            },
             clipping: match self.clipping {
                 Clip::MinMax => Clipping::MinMax,
                 Clip::Mse => Clipping::Mse,
                 Clip::Output => Clipping::Output,
             },
+            ..scheme
         };
-        let layers = self.layers.iter().map(|(name, bits)| (name.clone(), WeightScheme { bits: *bits, ..weights }));
+        let layers = self.layers.iter().map(|(name, scheme)| (name.clone(), weights(*scheme)));
         Recipe {
             equalize: self.equalize,
             smooth: self.smooth,
             awq: self.awq,
-            weights,
+            weights: weights(self.bits),
             layers: layers.collect(),
+            inputs: BTreeMap::new(),
             method: match self.method {
                 Rounding::Nearest => Method::Nearest,
                 Rounding::Gptq => Method::Gptq { act_order: false },
@@ -313,7 +340,9 @@ impl Arguments {
             },
             activations: match self.dynamic {
                 true => Activations::Dynamic,
-                false => Activations::Static { bits: self.activation_bits, observer: Observer::MinMax, outputs: false },
+                false => {
+                    Activations::Static { codes: self.activation_bits, observer: Observer::MinMax, outputs: false }
+                }
             },
             bias_correction: !self.keep_biases,
         }
@@ -325,12 +354,28 @@ fn progress(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style)
 }
 
-/// Each layer in 2, 3, 4 and 8 bits, by itself, on the device.
-fn sensitivities(task: &Task, recipe: &Recipe) -> Result<Vec<Sensitivity>> {
-    let schemes = [8, 4, 3, 2].map(|bits| WeightScheme { bits, symmetric: bits == 8, ..recipe.weights });
+/// Integers of 2, 3, 4 and 8 bits.
+fn integers(recipe: &Recipe) -> Vec<WeightScheme> {
+    let scheme = |bits| WeightScheme { codes: CodeFormat::Int(bits), symmetric: bits == 8, ..recipe.weights };
+    [8, 4, 3, 2].map(scheme).to_vec()
+}
+
+/// Floats per channel and blocks of them.
+fn floats(recipe: &Recipe) -> Vec<WeightScheme> {
+    let schemes = [
+        WeightScheme::float(Format::Float8E4M3Fn),
+        WeightScheme::float(Format::Float4E2M1),
+        WeightScheme::mx(Format::Float4E2M1),
+        WeightScheme::nvfp4(),
+    ];
+    schemes.map(|scheme| WeightScheme { clipping: recipe.weights.clipping, ..scheme }).to_vec()
+}
+
+/// Each layer in each scheme, by itself, on the device.
+fn sensitivities(task: &Task, recipe: &Recipe, schemes: &[WeightScheme]) -> Result<Vec<Sensitivity>> {
     let weighted = task.model.layers().iter().filter(|layer| layer.is_weighted()).count();
     let bar = progress((weighted * schemes.len()) as u64 + 1);
-    let layers = sensitivity(&task.model, &task.calibration, recipe, &schemes, |model| {
+    let layers = sensitivity(&task.model, &task.calibration, recipe, schemes, |model| {
         bar.inc(1);
         let runner = Runner::new(task.device(), model.graph(task.calibration.shape()[0])?)?;
         Ok(runner.run(&[&task.calibration])?.remove(0))
@@ -345,7 +390,8 @@ fn quantize(arguments: &Arguments) -> Result<bool> {
     let mut recipe = arguments.recipe();
     let mut alternatives = Vec::new();
     if let Some(budget) = arguments.budget {
-        let plans = front(&sensitivities(&task, &recipe)?);
+        let schemes = [integers(&recipe), if arguments.floats { floats(&recipe) } else { Vec::new() }].concat();
+        let plans = front(&sensitivities(&task, &recipe, &schemes)?);
         let chosen = within_bytes(&plans, budget)?;
         let bar = progress(plans.len() as u64);
         for plan in &plans {
@@ -392,9 +438,9 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
 }
 
 fn describe(recipe: &Recipe) -> String {
-    let mut words = vec![format!("{} bits", recipe.weights.bits)];
+    let mut words = vec![recipe.weights.to_string()];
     if !recipe.layers.is_empty() {
-        let layers = recipe.layers.iter().map(|(name, scheme)| format!("{name} {}", scheme.bits));
+        let layers = recipe.layers.iter().map(|(name, scheme)| format!("{name} {}", short(scheme)));
         words = vec![format!("bits {}", layers.collect::<Vec<_>>().join(", "))];
     }
     words.push(format!("{:?}", recipe.method));
@@ -412,7 +458,18 @@ fn describe(recipe: &Recipe) -> String {
 }
 
 fn bits_of(plan: &LayerPlan) -> String {
-    plan.layers.iter().map(|(name, scheme)| format!("{name} {}", scheme.bits)).collect::<Vec<_>>().join(", ")
+    plan.layers.iter().map(|(name, scheme)| format!("{name} {}", short(scheme))).collect::<Vec<_>>().join(", ")
+}
+
+/// A number for integers, `fp8`, `mxfp4`, `nvfp4`.
+fn short(scheme: &WeightScheme) -> String {
+    let bits = scheme.codes.bits();
+    match (scheme.codes, scheme.granularity) {
+        (CodeFormat::Int(bits), _) => bits.to_string(),
+        (_, WeightGranularity::Mx(_)) => format!("mxfp{bits}"),
+        (_, WeightGranularity::Nvfp4) => "nvfp4".into(),
+        _ => format!("fp{bits}"),
+    }
 }
 
 /// What every method gives on the digits, and whether it is as good as published figures.
@@ -434,7 +491,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
         change(&mut recipe);
         recipe
     };
-    let outputs = |observer| Activations::Static { bits: 8, observer, outputs: true };
+    let outputs = |observer| Activations::Static { codes: CodeFormat::Int(8), observer, outputs: true };
     Line::head("W8A8");
     let (static8, _) = task.measure("static, per channel, nearest, min-max", &Recipe::new(8))?;
     static8.print();
@@ -465,20 +522,34 @@ fn table(arguments: &Arguments) -> Result<bool> {
     }
     Line::head("W4A4, W3A8, W2A8: after training only");
     for (name, bits, activation_bits) in [("W4A4", 4, 4), ("W3A8", 3, 8), ("W2A8", 2, 8)] {
-        let activations = |observer| Activations::Static { bits: activation_bits, observer, outputs: false };
+        let activations = |observer| Activations::Static {
+            codes: CodeFormat::Int(activation_bits),
+            observer,
+            outputs: false,
+        };
         let nearest = Recipe { activations: activations(Observer::MinMax), ..Recipe::new(bits) };
         let best = Recipe { activations: activations(Observer::Mse), ..Recipe::best(bits) };
         task.measure(format!("{name} nearest"), &nearest)?.0.print();
         task.measure(format!("{name} best"), &best)?.0.print();
     }
 
+    Line::head("floating-point weights and activations");
+    for (name, recipe) in floating_point() {
+        task.measure(name, &recipe)?.0.print();
+    }
+
     let recipe = Recipe { weights: WeightScheme { symmetric: false, ..Recipe::best(8).weights }, ..Recipe::best(8) };
-    let layers = sensitivities(&task, &recipe)?;
-    println!("\n{:<16} {:>8} {:>8} {:>8} {:>8}", "SQNR alone, dB", "8 bits", "4 bits", "3 bits", "2 bits");
-    for layer in &layers {
+    let schemes = [integers(&recipe), floats(&recipe)].concat();
+    let all = sensitivities(&task, &recipe, &schemes)?;
+    let names = schemes.iter().map(|scheme| format!("{:>9}", short(scheme)));
+    println!("\n{:<16}{}", "SQNR alone, dB", names.collect::<String>());
+    for layer in &all {
         let db = layer.choices.iter().map(|choice| format!("{:>9.2}", -10.0 * choice.noise.log10()));
         println!("{:<16}{}", layer.layer, db.collect::<String>());
     }
+    // The published plans are of integers.
+    let of_integers = |layer: &Sensitivity| Sensitivity { choices: layer.choices[..4].to_vec(), ..layer.clone() };
+    let layers: Vec<Sensitivity> = all.iter().map(of_integers).collect();
     let (exact, greedy) = (front(&layers), greedy(&layers));
     let mut plans: BTreeMap<u64, &LayerPlan> = exact.iter().map(|plan| (plan.bytes, plan)).collect();
     plans.retain(|&bytes, _| bytes < 6000);
@@ -499,6 +570,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
     let planned = chosen(&exact, "exact")?;
     planned.print();
     chosen(&greedy, "greedy")?.print();
+    chosen(&front(&all), "exact, floats too")?.print();
 
     if !digits {
         return Ok(true);
@@ -612,7 +684,7 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
     for (i, layer) in model.clone().layers().iter().enumerate() {
         let bits = trained.bits()[i];
         activations.push(Some(ActivationQuantization {
-            bits: bits.activations as u8,
+            codes: CodeFormat::Int(bits.activations as u8),
             scale: trained.steps()[i],
             zero_point: 0,
         }));
@@ -635,6 +707,34 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
     }
     activations.push(None);
     Ok(QuantizedModel::from_parts(model, weights, activations)?)
+}
+
+/// Floats in the place of integers: in both, in weights alone, in blocks.
+fn floating_point() -> Vec<(&'static str, Recipe)> {
+    let (e4m3, e5m2, e2m1) = (Format::Float8E4M3Fn, Format::Float8E5M2, Format::Float4E2M1);
+    let float32 = Activations::float(Format::Float32);
+    let nearest = |weights, activations| Recipe { weights, activations, ..Recipe::new(8) };
+    let best = |weights: WeightScheme, activations| {
+        let weights = WeightScheme { clipping: Clipping::Output, ..weights };
+        Recipe { weights, activations, ..Recipe::best(8) }
+    };
+    vec![
+        ("W8A8 FP8 E4M3, nearest", nearest(WeightScheme::float(e4m3), Activations::float(e4m3))),
+        ("  best", best(WeightScheme::float(e4m3), Activations::float(e4m3))),
+        ("W8A8 FP8 E5M2, nearest", nearest(WeightScheme::float(e5m2), Activations::float(e5m2))),
+        ("W8 FP8 E4M3, float32 activations, nearest", nearest(WeightScheme::float(e4m3), float32)),
+        ("W8 MXFP8 E4M3, float16 activations, nearest", {
+            nearest(WeightScheme::mx(e4m3), Activations::float(Format::Float16))
+        }),
+        ("W4 FP4 E2M1 per channel, float32 activations, nearest", nearest(WeightScheme::float(e2m1), float32)),
+        ("  best", best(WeightScheme::float(e2m1), float32)),
+        ("W4 MXFP4, float32 activations, nearest", nearest(WeightScheme::mx(e2m1), float32)),
+        ("  best", best(WeightScheme::mx(e2m1), float32)),
+        ("W4 NVFP4, float32 activations, nearest", nearest(WeightScheme::nvfp4(), float32)),
+        ("  best", best(WeightScheme::nvfp4(), float32)),
+        ("  best, FP8 E4M3 activations", best(WeightScheme::nvfp4(), Activations::float(e4m3))),
+        ("  best, int8 activations", best(WeightScheme::nvfp4(), Activations::int(8))),
+    ]
 }
 
 /// One change at a time, and then together.

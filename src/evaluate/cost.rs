@@ -37,15 +37,10 @@ impl Energy {
     /// ratios are what is of use. Fewer bits than 8 count as 8.
     pub const HOROWITZ_2014: Self = Self { float_multiply_add: 4.6, integer_multiply_add: 0.3, byte: 1300.0 / 8.0 };
 
-    fn microjoules(self, integer: bool, multiplications: u64, bytes: u64) -> f64 {
-        let multiply_add = if integer { self.integer_multiply_add } else { self.float_multiply_add };
-        (multiplications as f64 * multiply_add + bytes as f64 * self.byte) * 1e-6
+    fn microjoules(self, integer: u64, float: u64, bytes: u64) -> f64 {
+        let operations = integer as f64 * self.integer_multiply_add + float as f64 * self.float_multiply_add;
+        (operations + bytes as f64 * self.byte) * 1e-6
     }
-}
-
-/// Numbers that the layers read and make.
-fn numbers(layers: &[Layer]) -> u64 {
-    layers.iter().map(|layer| (layer.input().elements() + layer.output().elements()) as u64).sum()
 }
 
 impl Cost {
@@ -55,30 +50,41 @@ impl Cost {
         let weights: u64 = model.layers().iter().map(|layer| layer.weights().len() as u64).sum();
         let biases: u64 = model.layers().iter().filter(|l| l.has_bias()).map(|l| l.bias().len() as u64).sum();
         let multiplications = model.layers().iter().map(Layer::multiplications).sum();
-        let bytes_moved = 4 * (weights + biases + numbers(model.layers()));
+        let numbers = |layer: &Layer| (layer.input().elements() + layer.output().elements()) as u64;
+        let bytes_moved = 4 * (weights + biases + model.layers().iter().map(numbers).sum::<u64>());
         Self {
             weight_bytes: 4 * weights,
             parameter_bytes: 4 * (weights + biases),
             multiplications,
             bytes_moved,
-            estimated_microjoules: Energy::HOROWITZ_2014.microjoules(false, multiplications, bytes_moved),
+            estimated_microjoules: Energy::HOROWITZ_2014.microjoules(0, multiplications, bytes_moved),
         }
     }
 
-    /// That of a quantized model: a byte for each number between layers, 4 for each that the input and the last layer have.
+    /// That of a quantized model: what codes take for each number between layers, 4 bytes for each that the input and the last
+    /// layer have; products of integers where a layer reads and holds them.
     #[must_use]
     pub fn of_quantized(model: &QuantizedModel) -> Self {
         let layers = model.dequantized().layers();
         let multiplications = layers.iter().map(Layer::multiplications).sum();
-        let ends = (model.dequantized().input().elements() + model.dequantized().outputs()) as u64;
-        // Reading the input as f32 and writing its codes comes on top.
-        let bytes_moved = model.bytes() + numbers(layers) + 4 * ends;
+        let own = |integer: bool| {
+            let layers = layers.iter().enumerate().filter(|(i, _)| model.multiplies_integers(*i) == integer);
+            layers.map(|(_, layer)| layer.multiplications()).sum::<u64>()
+        };
+        let bits = |elements: usize, index: usize| elements * model.activation_bits(index);
+        let inputs = layers.iter().enumerate().map(|(i, layer)| bits(layer.input().elements(), i));
+        // Those of the last layer are float32 in the end, whatever it makes.
+        let made = layers[..layers.len() - 1].iter().enumerate().map(|(i, layer)| bits(layer.output().elements(), i + 1));
+        // Where it is quantized, the input is read as float32 first.
+        let input = if model.activation_bits(0) < 32 { model.dequantized().input().elements() } else { 0 };
+        let ends = 32 * (input + model.dequantized().outputs());
+        let bytes_moved = model.bytes() + (inputs.chain(made).sum::<usize>() + ends) as u64 / 8;
         Self {
             weight_bytes: model.weight_bytes(),
             parameter_bytes: model.bytes(),
             multiplications,
             bytes_moved,
-            estimated_microjoules: Energy::HOROWITZ_2014.microjoules(true, multiplications, bytes_moved),
+            estimated_microjoules: Energy::HOROWITZ_2014.microjoules(own(true), own(false), bytes_moved),
         }
     }
 }

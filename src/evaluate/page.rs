@@ -58,8 +58,8 @@ impl Report {
                   square.</p><div class=\"row\">");
         for layer in &self.layers {
             if let Some((values, errors)) = layer.weight_values.as_ref().zip(layer.weight_errors.as_ref()) {
-                let bits = layer.bits.map_or_else(String::new, |bits| format!(", {bits} bits"));
-                let name = format!("{}{bits}", layer.name);
+                let codes = layer.codes.map_or_else(String::new, |codes| format!(", {codes}"));
+                let name = format!("{}{codes}", layer.name);
                 page.picture((196, 280), |area| {
                     let (upper, lower) = area.split_vertically(150);
                     draw_histogram(&upper, &name, values, FLOAT)?;

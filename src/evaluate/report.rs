@@ -11,8 +11,7 @@ use super::robustness::{Perturbation, Robustness};
 use super::runner::{Device, Runner};
 use crate::error::{Result, require};
 use crate::model::Model;
-use crate::numeric::Format;
-use crate::ptq::QuantizedModel;
+use crate::ptq::{CodeFormat, QuantizedModel};
 use crate::tensor::Tensor;
 
 /// Data to compare two models on.
@@ -84,8 +83,8 @@ pub struct Side {
 pub struct LayerReport {
     /// Its name.
     pub name: String,
-    /// Bits of its weights.
-    pub bits: Option<u8>,
+    /// What codes of its weights are.
+    pub codes: Option<CodeFormat>,
     /// Its weights as their codes mean them, against the original's.
     pub weights: Option<Metrics>,
     /// The distribution of the original's weights.
@@ -144,7 +143,7 @@ pub struct Alternative {
 ///
 /// The original may be any float model that computes the same: what
 /// [`Recipe::rescaled`](crate::ptq::Recipe::rescaled) made of it where layers were rescaled, for else the comparison by layers
-/// says little. The quantized model runs as an integer graph on the device.
+/// says little. The quantized model runs as its graph on the device.
 ///
 /// # Errors
 /// If the models are of different architectures, there are no data, they don't fit, or there is not one label, which is a class,
@@ -181,7 +180,7 @@ pub fn evaluate(
     let skip = inner.len() - layers.len();
     let mut reports = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
-        let made = real(&inner[skip + i])?;
+        let made = real(&inner[skip + i]);
         let weights = quantized.weights()[i].as_ref();
         let channels = layer.output().channels;
         let compared = weights.map(|_| Metrics::new(layer.weights(), own[i].weights(), layer.row_length()));
@@ -189,7 +188,7 @@ pub fn evaluate(
         let errors = || layer.weights().iter().zip(own[i].weights()).map(|(&w, &q)| f64::from(q - w) * scale);
         reports.push(LayerReport {
             name: layer.name().to_string(),
-            bits: weights.map(|w| w.scheme().bits),
+            codes: weights.map(|w| w.scheme().codes),
             weights: compared.transpose()?,
             weight_values: weights.map(|_| Histogram::new(layer.weights().iter().map(|&w| w.into()), 40)),
             weight_errors: weights.map(|_| Histogram::new(errors(), 40)),
@@ -254,18 +253,15 @@ fn root_mean_square(values: &[f32]) -> f64 {
 }
 
 /// The real numbers of a tensor of codes or floats.
-fn real(tensor: &Tensor) -> Result<Vec<f32>> {
-    if tensor.format() == Format::Float32 {
-        return Ok(tensor.values::<f32>()?.to_vec());
-    }
+fn real(tensor: &Tensor) -> Vec<f32> {
     let (scale, zero_point) = tensor.tensor_type().parameters(0);
-    Ok(tensor.values::<u8>()?.iter().map(|&code| scale * (i32::from(code) - zero_point) as f32).collect())
+    tensor.reals().into_iter().map(|code| scale * (code - zero_point as f32)).collect()
 }
 
 /// The share of numbers beyond half a step outside of what the input's codes cover.
 fn clipped(model: &QuantizedModel, values: &[f32]) -> Option<f64> {
     let input = (*model.activations().first()?)?;
-    let (low, high) = (input.value(0) - input.scale / 2.0, input.value(input.greatest()) + input.scale / 2.0);
+    let (low, high) = input.covered();
     let outside = values.iter().filter(|&&value| value < low || value > high).count();
     Some(outside as f64 / values.len().max(1) as f64)
 }
@@ -333,17 +329,17 @@ impl fmt::Display for Report {
         for (name, value) in self.output_errors() {
             writeln!(f, "{name:<38} {value:>24}")?;
         }
-        let head = ["layer", "bits", "weights, dB", "outputs, dB", "cosine", "greatest error"];
+        let head = ["layer", "codes", "weights, dB", "outputs, dB", "cosine", "greatest error"];
         writeln!(
             f,
-            "\n{:<16} {:>5} {:>12} {:>12} {:>10} {:>15}",
+            "\n{:<16} {:>12} {:>12} {:>12} {:>10} {:>15}",
             head[0], head[1], head[2], head[3], head[4], head[5]
         )?;
         for layer in &self.layers {
-            let bits = layer.bits.map_or_else(String::new, |bits| bits.to_string());
+            let codes = layer.codes.map_or_else(String::new, |codes| codes.to_string());
             let weights = layer.weights.map_or_else(String::new, |m| format!("{:.2}", m.sqnr_db));
             let Metrics { sqnr_db, cosine, max_error, .. } = layer.outputs;
-            writeln!(f, "{:<16} {bits:>5} {weights:>12} {sqnr_db:>12.2} {cosine:>10.6} {max_error:>15.4}", layer.name)?;
+            writeln!(f, "{:<16} {codes:>12} {weights:>12} {sqnr_db:>12.2} {cosine:>10.6} {max_error:>15.4}", layer.name)?;
         }
         if !self.robustness.is_empty() {
             let head = ["changed inputs", "float", "quantized", "agreement", "clipped"];

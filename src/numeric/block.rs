@@ -1,10 +1,13 @@
 //! Block formats: what elements and scales of MX and NVFP4 are. How tensors become blocks is said in `ops`.
 
-use super::Format;
+use serde::{Deserialize, Serialize};
+
+use super::{Format, Minifloat, PowerRounding, decode_power, encode_power};
 use crate::error::{Result, require};
 
 /// How a block's largest number becomes the power of two that its elements share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BlockRounding {
     /// `e = ⌊log₂ max|x|⌋ − emax`, where emax is the exponent of the greatest element: OCP MX. Elements between that and twice
     /// the power of two saturate.
@@ -110,4 +113,44 @@ impl BlockFormat {
             BlockScales::Nested(global) => global,
         }
     }
+
+    /// The code of the scale of a block whose numbers are at most of this size.
+    pub(crate) fn scale_code(&self, size: f32) -> u32 {
+        match self.scales {
+            BlockScales::Nested(global) => E4M3.encode((size / 6.0 / global).clamp(1.0 / 64.0, 448.0), true),
+            BlockScales::Powers(rounding) => {
+                let greatest = match Minifloat::of(self.element) {
+                    Some(layout) => layout.decode(layout.greatest),
+                    None => 127.0 / 64.0,
+                };
+                // Exact in f64: no power of two below is subnormal, and a quotient only has to be compared.
+                let powers = (0..=254).map(|code| (code, f64::from(decode_power(code))));
+                let (size, greatest) = (f64::from(size), f64::from(greatest));
+                let fits = |power: f64| match rounding {
+                    BlockRounding::Floor => size < 2.0 * power * f64::from(1u32 << greatest.log2() as u32),
+                    BlockRounding::Ceil => size <= greatest * power,
+                };
+                powers.into_iter().find(|&(_, power)| fits(power)).map_or(254, |(code, _)| code)
+            }
+        }
+    }
+
+    /// The code of a number that a scale can be; another where it can't.
+    pub(crate) fn code_of_scale(&self, number: f32) -> u32 {
+        match self.scales {
+            BlockScales::Nested(_) => E4M3.encode(number, true),
+            BlockScales::Powers(_) => encode_power(number, PowerRounding::Nearest, true),
+        }
+    }
+
+    /// The number of the code of a scale, which the [`unit`](Self::unit) multiplies.
+    pub(crate) fn scale_number(&self, code: u32) -> f32 {
+        match self.scales {
+            BlockScales::Nested(_) => E4M3.decode(code),
+            BlockScales::Powers(_) => decode_power(code),
+        }
+    }
 }
+
+/// The scales of NVFP4.
+const E4M3: Minifloat = Minifloat::of(Format::Float8E4M3Fn).expect("a small float");

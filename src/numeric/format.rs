@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The format of one element.
 ///
 /// | format | bits | codes |
@@ -24,7 +26,8 @@ use std::fmt;
 /// | `Float16` | 16 | IEEE 754 binary16 |
 /// | `Float32` | 32 | IEEE 754 binary32 |
 /// | `Parameters` | 64 | an f32 scale and an i32 zero point, found on the device by dynamic quantization |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Format {
     /// Signed 2-bit codes.

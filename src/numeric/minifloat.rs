@@ -116,6 +116,12 @@ impl Minifloat {
             code => sign | code,
         }
     }
+
+    /// The code of a number divided by a scale: as [`encode`](Self::encode), but a quotient of −0 is 0 in formats below 8 bits.
+    pub(crate) fn encode_quotient(self, quotient: f32, saturate: bool) -> u32 {
+        // ONNX's own tests add the zero point to floats below 8 bits.
+        if self.width < 8 && quotient == 0.0 { 0 } else { self.encode(quotient, saturate) }
+    }
 }
 
 /// The code of the power of two that the size of a number is rounded to; see [`E8M0::from_f32`].

@@ -7,17 +7,18 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::quantized::{QuantizedModel, Scales};
-use super::scheme::{ActivationQuantization, WeightScheme};
+use super::scheme::{ActivationQuantization, WeightGranularity, WeightScheme};
 use super::weights::QuantizedWeights;
 use crate::error::{Error, Result, require};
 use crate::model::{Architecture, Model, bytes};
 
-/// The value of `format` in the metadata.
+/// The value of `format` in the description.
 const FORMAT: &str = "lowbit-quantized/1";
 
 /// The metadata of a file, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Description {
+    format: String,
     architecture: Architecture,
     /// By layer.
     weights: HashMap<String, WeightScheme>,
@@ -31,9 +32,9 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 
 impl QuantizedModel {
     /// The bytes of a safetensors file. For each layer `<name>.weight` (U8: the codes row by row, as many bits each as the scheme
-    /// says, the first in the lowest bits), `<name>.scale` (F32), `<name>.zero_point` (I32, if not symmetric) and
-    /// `<name>.bias` (F32); the metadata's `format` is `lowbit-quantized/1`, its `model` a JSON of the architecture, the
-    /// schemes of the weights and the scales of activations.
+    /// says, the first in the lowest bits), `<name>.scale` (F32; U8 for blocks, E8M0 of MX or E4M3 of NVFP4),
+    /// `<name>.global_scale` (F32, NVFP4 only), `<name>.zero_point` (I32, if not symmetric) and `<name>.bias` (F32); the metadata's `model` is a JSON of the format, `lowbit-quantized/1`, the architecture, the
+    /// schemes of the weights and the scales of activations. The same model makes the same bytes.
     ///
     /// # Errors
     /// If the file can't be made.
@@ -46,7 +47,16 @@ impl QuantizedModel {
             let packed = weights.packed();
             let shape = vec![weights.rows, weights.scales.len() / weights.rows];
             tensors.push((format!("{name}.weight"), Dtype::U8, vec![packed.len()], packed));
-            tensors.push((format!("{name}.scale"), Dtype::F32, shape.clone(), bytes(&weights.scales)));
+            let (dtype, scales) = match weights.scheme.block(1.0)? {
+                None => (Dtype::F32, bytes(&weights.scales)),
+                Some(block) => {
+                    (Dtype::U8, weights.scales.iter().map(|&scale| block.code_of_scale(scale) as u8).collect())
+                }
+            };
+            tensors.push((format!("{name}.scale"), dtype, shape.clone(), scales));
+            if weights.scheme.granularity == WeightGranularity::Nvfp4 {
+                tensors.push((format!("{name}.global_scale"), Dtype::F32, vec![1], bytes(&[weights.global_scale])));
+            }
             if !weights.scheme.symmetric {
                 let zero_points = weights.zero_points.iter().flat_map(|z| z.to_le_bytes()).collect();
                 tensors.push((format!("{name}.zero_point"), Dtype::I32, shape, zero_points));
@@ -55,6 +65,7 @@ impl QuantizedModel {
             schemes.insert(name.to_string(), weights.scheme);
         }
         let description = Description {
+            format: FORMAT.into(),
             architecture: self.dequantized().architecture().clone(),
             weights: schemes,
             activations: match self.scales() {
@@ -63,9 +74,9 @@ impl QuantizedModel {
             },
         };
         let failed = |error: &dyn std::fmt::Display| Error::Request(format!("the model can't be written: {error}"));
-        // By way of a value, whose maps are sorted: the same model makes the same file.
+        // By way of a value, whose maps are sorted. The file's own map is not, so it has one entry.
         let json = serde_json::to_value(&description).map_err(|error| failed(&error))?.to_string();
-        let metadata = HashMap::from([("format".to_string(), FORMAT.to_string()), ("model".to_string(), json)]);
+        let metadata = HashMap::from([("model".to_string(), json)]);
         let mut views = Vec::new();
         for (name, dtype, shape, bytes) in &tensors {
             views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(|error| failed(&error))?));
@@ -80,10 +91,11 @@ impl QuantizedModel {
     pub fn from_safetensors(file: &[u8]) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(file).map_err(malformed)?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let format = metadata.get("format").map_or("", String::as_str);
-        require!(format == FORMAT, "the file's format is \"{format}\", but {FORMAT} is read");
         let json = metadata.get("model").ok_or_else(|| malformed("its metadata lack \"model\""))?;
-        let description: Description = serde_json::from_str(json).map_err(malformed)?;
+        let description: serde_json::Value = serde_json::from_str(json).map_err(malformed)?;
+        let format = description["format"].as_str().unwrap_or("");
+        require!(format == FORMAT, "the file's format is \"{format}\", but {FORMAT} is read");
+        let description: Description = serde_json::from_value(description).map_err(malformed)?;
         let file = SafeTensors::deserialize(file).map_err(malformed)?;
         let mut model = Model::zeroed(description.architecture)?;
         let mut weights = Vec::new();
@@ -99,45 +111,51 @@ impl QuantizedModel {
             scheme.check()?;
             let (rows, k) = (layer.output().channels, layer.row_length());
             let groups = k.div_ceil(scheme.group(k));
-            let scales = words(&file, &format!("{name}.scale"), Dtype::F32, rows * groups, f32::from_le_bytes)?;
+            let scale = format!("{name}.scale");
+            let scales = match scheme.block(1.0)? {
+                None => words(&file, &scale, Dtype::F32, rows * groups, f32::from_le_bytes)?,
+                Some(block) => {
+                    let number = |[code]: [u8; 1]| block.scale_number(code.into());
+                    words(&file, &scale, Dtype::U8, rows * groups, number)?
+                }
+            };
             let zero_points = match scheme.symmetric {
                 true => vec![0; rows * groups],
                 false => words(&file, &format!("{name}.zero_point"), Dtype::I32, rows * groups, i32::from_le_bytes)?,
             };
             let packed = file.tensor(&format!("{name}.weight")).map_err(malformed)?;
             let codes = QuantizedWeights::unpack(scheme, rows * k, packed.data())?;
-            let coded = QuantizedWeights::new(scheme, rows, scales, zero_points, codes)
+            let mut coded = QuantizedWeights::new(scheme, rows, scales, zero_points, codes)
                 .map_err(|error| malformed(format!("layer {name}: {error}")))?;
+            if scheme.granularity == WeightGranularity::Nvfp4 {
+                let global = words(&file, &format!("{name}.global_scale"), Dtype::F32, 1, f32::from_le_bytes)?;
+                coded = coded.with_global_scale(global[0]).map_err(|error| malformed(format!("layer {name}: {error}")))?;
+            }
             let bias = words(&file, &format!("{name}.bias"), Dtype::F32, rows, f32::from_le_bytes)?;
             model = model.with_parameters(name, coded.dequantized(), bias)?;
             weights.push(Some(coded));
         }
         match description.activations {
-            Some(activations) => {
-                for a in activations.iter().flatten() {
-                    require!(
-                        (2..=8).contains(&a.bits)
-                            && a.scale.is_finite()
-                            && a.scale > 0.0
-                            && (0..=a.greatest()).contains(&a.zero_point),
-                        "activations of {a:?} are not possible"
-                    );
-                }
-                Self::from_parts(model, weights, activations)
-            }
+            Some(activations) => Self::from_parts(model, weights, activations),
             None => Self::new(model, weights, Scales::Dynamic),
         }
     }
 }
 
 /// The elements of a tensor, which are as many as they must be.
-fn words<T>(file: &SafeTensors, name: &str, dtype: Dtype, count: usize, value: fn([u8; 4]) -> T) -> Result<Vec<T>> {
+fn words<T, const N: usize>(
+    file: &SafeTensors,
+    name: &str,
+    dtype: Dtype,
+    count: usize,
+    value: impl Fn([u8; N]) -> T,
+) -> Result<Vec<T>> {
     let view = file.tensor(name).map_err(malformed)?;
     require!(
-        view.dtype() == dtype && view.data().len() == 4 * count,
+        view.dtype() == dtype && view.data().len() == N * count,
         "{name} is {:?} {:?}, but it must be {dtype:?} of {count} elements",
         view.dtype(),
         view.shape()
     );
-    Ok(view.data().chunks_exact(4).map(|b| value([b[0], b[1], b[2], b[3]])).collect())
+    Ok(view.data().as_chunks().0.iter().map(|&bytes| value(bytes)).collect())
 }

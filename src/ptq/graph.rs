@@ -1,33 +1,35 @@
-//! A quantized model as a graph of integer ops. Which numbers they hold is decided before.
+//! A quantized model as a graph: integer ops where a layer reads and holds integers with one scale per output, `Linear` and
+//! `LinearConv` elsewhere. Which numbers they hold is decided before.
 
 use super::quantized::{QuantizedModel, Scales};
 use super::scheme::ActivationQuantization;
 use super::weights::QuantizedWeights;
-use crate::error::{Result, require};
-use crate::model::{Activation, Layer, Model};
+use crate::error::Result;
+use crate::model::{Activation, Layer, Model, Window};
 use crate::numeric::Format;
 use crate::ops::{
-    Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Linear, Matmul, Output, Padding, Pool,
-    Quantize, Requantization, Requantize,
+    Cast, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Linear, LinearConv, Matmul, Output,
+    Padding, Pool, Quantize, Requantization, Requantize,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
-use crate::weights::Weights;
+use crate::weights::{Codes, Group, WeightFormat, Weights};
 
 impl QuantizedModel {
     /// The graph for up to so many rows: float32 of [`Model::input_shape`] in, float32 `[rows, outputs]` out, codes between.
     ///
-    /// Without groups of weights every result is the same on every device, bit for bit. Layers with groups must be linear; their
-    /// sums are those of [`Linear`].
+    /// Layers that read integers and hold integers with one scale per output are [`Conv`], [`Matmul`] and [`Pool`]: the same bits
+    /// on every device. Others are [`Linear`] and [`LinearConv`], of integers where both sides are (E2M1 counts as such), else of
+    /// floats that are dequantized before and quantized after; their sums have the bound that [`Linear`] documents.
     ///
     /// # Errors
-    /// If a convolution has weights in groups, a sum could leave int32, or there are no rows.
+    /// If a sum could leave int32, or there are no rows.
     pub fn graph(&self, rows: usize) -> Result<Graph> {
         Builder::new(self, rows)?.finish(false)
     }
 
-    /// The same graph with another output in front of the last for the input and each layer but the last: what they make, codes
-    /// or float32.
+    /// The same graph with other outputs in front of the last: the input where it becomes codes, and what each layer but the last
+    /// makes, codes or floats.
     ///
     /// # Errors
     /// As [`QuantizedModel::graph`].
@@ -53,7 +55,7 @@ impl<'a> Builder<'a> {
         let mut builder = Self { model: quantized, rows, graph, value, made: Vec::new() };
         if let Scales::Static(scales) = quantized.scales() {
             builder.quantize(scales[0])?;
-            builder.made.push(builder.value);
+            builder.made.extend(scales[0].map(|_| builder.value));
         }
         for (index, layer) in model.layers().iter().enumerate() {
             match quantized.scales() {
@@ -72,10 +74,7 @@ impl<'a> Builder<'a> {
             self.made.iter().for_each(|&value| self.graph.output(value));
         }
         self.value = last;
-        if self.graph.tensor_type(last)?.format() != Format::Float32 {
-            let codes = self.graph.tensor_type(last)?.clone();
-            self.value = self.graph.add(Dequantize::new(codes)?, &[last])?;
-        }
+        self.real(Format::Float32)?;
         let elements = self.model.dequantized().outputs();
         let value = self.shaped(&[self.rows, elements])?;
         self.graph.output(value);
@@ -101,46 +100,60 @@ impl<'a> Builder<'a> {
         Ok((value, self.graph.tensor_type(value)?.clone()))
     }
 
-    fn quantize(&mut self, scale: Option<ActivationQuantization>) -> Result<()> {
-        let Some(scale) = scale else { return Ok(()) };
+    /// Floats, or what the value's codes mean.
+    fn real(&mut self, format: Format) -> Result<()> {
+        let now = self.graph.tensor_type(self.value)?.clone();
+        if now.format() == format {
+            return Ok(());
+        }
+        self.value = match now.quantization() {
+            Some(_) => self.graph.add(Dequantize::new(now)?.output_format(format)?, &[self.value])?,
+            None => self.graph.add(Cast::new(now, format)?, &[self.value])?,
+        };
+        Ok(())
+    }
+
+    /// Codes of a value that is real.
+    fn quantize(&mut self, made: Option<ActivationQuantization>) -> Result<()> {
+        let Some(made) = made else { return Ok(()) };
+        if made == ActivationQuantization::FLOAT16 {
+            return self.real(Format::Float16);
+        }
         let dimensions = self.graph.tensor_type(self.value)?.dimensions().to_vec();
-        let codes = TensorType::new(Format::Uint8, dimensions)?
-            .quantized(Quantization::tensor(scale.scale, scale.zero_point))?;
+        let codes = TensorType::new(made.format(), dimensions)?
+            .quantized(Quantization::tensor(made.scale, made.zero_point))?;
         self.value = self.graph.add(Quantize::new(codes.clone())?, &[self.value])?;
-        if scale.bits < 8 {
-            self.value = self.graph.add(Requantize::new(codes, requantization(scale, None)?)?, &[self.value])?;
+        if made.is_integer() && made.greatest() < 255 {
+            self.value = self.graph.add(Requantize::new(codes, requantization(made, None)?)?, &[self.value])?;
         }
         Ok(())
     }
 
     fn layer(&mut self, index: usize, layer: &Layer, made: Option<ActivationQuantization>) -> Result<()> {
+        if !self.model.is_integer(index) {
+            if !self.model.multiplies_integers(index) && self.graph.tensor_type(self.value)?.format() != Format::Float16 {
+                self.real(Format::Float32)?;
+            }
+            let (value, input) = self.input(layer)?;
+            let half = made == Some(ActivationQuantization::FLOAT16);
+            let output = if half { Format::Float16 } else { Format::Float32 };
+            self.linear(index, layer, input, &[value], None, output)?;
+            return self.quantize(made);
+        }
         let (value, input) = self.input(layer)?;
-        let Some(weights) = &self.model.weights()[index] else {
-            require!(made.is_some(), "layer {} averages, and must make codes: give the outputs a scale", layer.name());
-            let Some(made) = made else { return Ok(()) };
+        let Some((weights, made)) = self.model.weights()[index].as_ref().map(|weights| (weights, made)) else {
+            let made = made.expect("an average in integers makes integers");
             let output = requantization(made, layer.activation())?;
             self.value = self.graph.add(Pool::global_average(input).output(output).build()?, &[value])?;
             return Ok(());
         };
         let (low, high) = Activation::bounds(layer.activation());
-        if weights.scales().len() > weights.rows() {
-            require!(
-                layer.is_matmul(),
-                "layer {} is a convolution with a scale per {} weights, but only linear layers have such scales in a graph: \
-                 use a scale per channel",
-                layer.name(),
-                weights.scheme().group(weights.row_length())
-            );
-            let linear = Linear::new(input, Weights::from_tensor(&codes(layer, weights)?)?);
-            let bias = Tensor::new([layer.bias().len()], layer.bias())?;
-            self.value = self.graph.add(linear.bias(bias).clamp(low, high).build()?, &[value])?;
-            return self.quantize(made);
-        }
+        let made_integers = made.filter(ActivationQuantization::is_integer);
         let bias = match self.model.bias_codes(index)? {
             Some(bias) => Tensor::new([bias.len()], bias)?,
             None => Tensor::new([layer.bias().len()], layer.bias())?,
         };
-        let output = match made {
+        let output = match made_integers {
             Some(made) => requantization(made, layer.activation())?.into(),
             None => Output::Real { low, high },
         };
@@ -150,6 +163,48 @@ impl<'a> Builder<'a> {
         } else {
             let conv = Conv::new(input, codes(layer, weights)?);
             self.graph.add(windowed(layer, conv).bias(bias).output(output).build()?, &[value])?
+        };
+        if made_integers.is_none() { self.quantize(made) } else { Ok(()) }
+    }
+
+    /// A product with a real result.
+    fn linear(
+        &mut self,
+        index: usize,
+        layer: &Layer,
+        input: TensorType,
+        values: &[Value],
+        dynamic: Option<DynamicGranularity>,
+        output: Format,
+    ) -> Result<()> {
+        let (low, high) = Activation::bounds(layer.activation());
+        let groups = layer.window().map_or(layer.input().channels, |window| window.groups);
+        let weights = match &self.model.weights()[index] {
+            Some(weights) => weights.packed_matrices(groups)?,
+            None => average(layer)?,
+        };
+        let bias = match layer.is_weighted() {
+            true => layer.bias().to_vec(),
+            false => vec![0.0; layer.output().channels],
+        };
+        let bias = Tensor::new([bias.len()], bias)?;
+        self.value = if layer.is_matmul() {
+            let mut linear = Linear::new(input, weights).bias(bias).clamp(low, high).output(output);
+            if let Some(granularity) = dynamic {
+                linear = linear.dynamic_lhs(granularity);
+            }
+            self.graph.add(linear.build()?, values)?
+        } else {
+            let image = layer.input();
+            let kernel = layer.window().map_or([image.height, image.width], |window| window.kernel);
+            let mut conv = LinearConv::new(input, weights, kernel).bias(bias).clamp(low, high).output(output);
+            if let Some(window) = layer.window() {
+                conv = conv.stride(window.stride).dilation(window.dilation).padding(padding(window));
+            }
+            if dynamic.is_some() {
+                conv = conv.dynamic_image();
+            }
+            self.graph.add(conv.build()?, values)?
         };
         Ok(())
     }
@@ -162,14 +217,10 @@ impl<'a> Builder<'a> {
         let input = self.graph.tensor_type(quantized[0])?.clone();
         let (low, high) = Activation::bounds(layer.activation());
         let output = Output::Real { low, high };
-        let weights = self.model.weights()[index].as_ref();
-        if let Some(weights) = weights {
-            require!(
-                weights.scales().len() == weights.rows(),
-                "layer {} has weights in groups, but with dynamic activations they need a scale per channel",
-                layer.name()
-            );
+        if !self.model.is_integer(index) {
+            return self.linear(index, layer, input, &quantized, Some(granularity), Format::Float32);
         }
+        let weights = self.model.weights()[index].as_ref();
         let bias = Tensor::new(
             [layer.output().channels],
             match weights {
@@ -211,13 +262,25 @@ fn requantization(made: ActivationQuantization, activation: Option<Activation>) 
 
 fn windowed(layer: &Layer, conv: ConvBuilder) -> ConvBuilder {
     let Some(window) = layer.window() else { return conv };
-    conv.stride(window.stride)
-        .dilation(window.dilation)
-        .groups(window.groups)
-        .padding(Padding::Explicit { begin: window.begin.to_vec(), end: window.end.to_vec() })
+    conv.stride(window.stride).dilation(window.dilation).groups(window.groups).padding(padding(window))
 }
 
-/// The weights of a layer as a tensor: `[outputs, height, width, channels]`, or `[outputs, features]`.
+fn padding(window: Window) -> Padding {
+    Padding::Explicit { begin: window.begin.to_vec(), end: window.end.to_vec() }
+}
+
+/// An average as weights: a filter of 1 / pixels for each channel.
+fn average(layer: &Layer) -> Result<Weights> {
+    let (pixels, channels) = (layer.input().pixels(), layer.input().channels);
+    let format = WeightFormat::new(Codes::Int2, usize::MAX, crate::weights::Scales::F32);
+    Weights::build(format, [channels, 1, pixels], |_, codes, groups, _| {
+        codes.fill(1);
+        groups.fill(Group::scale(1.0 / pixels as f32));
+        Ok(())
+    })
+}
+
+/// The weights of a layer of integers as a tensor: `[outputs, height, width, channels]`, or `[outputs, features]`.
 fn codes(layer: &Layer, weights: &QuantizedWeights) -> Result<Tensor> {
     let (rows, k) = (weights.rows(), weights.row_length());
     let shape = match layer.window() {
@@ -228,10 +291,5 @@ fn codes(layer: &Layer, weights: &QuantizedWeights) -> Result<Tensor> {
     };
     let codes = weights.codes().iter().map(|&code| code.into()).collect();
     let tensor = Tensor::from_codes(TensorType::new(weights.scheme().format(), shape)?, codes);
-    let granularity = if weights.scales().len() > rows {
-        Granularity::Blocks { axis: 1, size: weights.scheme().group(k) }
-    } else {
-        Granularity::Axis(0)
-    };
-    tensor.quantized(Quantization::new(granularity, weights.scales(), weights.zero_points()))
+    tensor.quantized(Quantization::new(Granularity::Axis(0), weights.whole_scales(), weights.zero_points()))
 }

@@ -27,7 +27,7 @@ pub struct Sensitivity {
 pub struct Choice {
     /// How its weights become codes.
     pub scheme: WeightScheme,
-    /// The bytes of their codes.
+    /// [Their bytes](super::QuantizedWeights::weight_bytes).
     pub bytes: u64,
     /// Σ (y − y_float)² / Σ y_float² of the model's outputs with nothing but this layer's weights quantized.
     pub noise: f64,
@@ -38,7 +38,7 @@ pub struct Choice {
 pub struct LayerPlan {
     /// By layer.
     pub layers: BTreeMap<String, WeightScheme>,
-    /// The bytes of all codes of weights.
+    /// [The bytes](super::QuantizedWeights::weight_bytes) of all weights.
     pub bytes: u64,
     /// The sum of the layers' own noises, which is what they have together if they are small and independent.
     pub noise: f64,
@@ -84,7 +84,7 @@ pub fn sensitivity(
             let (weights, bias) = recipe.round_layer(layer, scheme, inputs, inputs, &floors);
             let changed = model.clone().with_parameters(layer.name(), weights.dequantized(), bias)?;
             let noise = noise_to_signal(expected.values()?, run(&changed)?.values()?);
-            choices.push(Choice { scheme: *scheme, bytes: weights.code_bytes(), noise });
+            choices.push(Choice { scheme: *scheme, bytes: weights.weight_bytes(), noise });
         }
         all.push(Sensitivity { layer: layer.name().to_string(), choices });
     }

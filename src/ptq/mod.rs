@@ -31,7 +31,7 @@ pub use moments::Moments;
 pub use quantized::QuantizedModel;
 pub use recipe::{Activations, Observer, Recipe};
 pub use rounding::Method;
-pub use scheme::{ActivationQuantization, Clipping, WeightGranularity, WeightScheme};
+pub use scheme::{ActivationQuantization, Clipping, CodeFormat, WeightGranularity, WeightScheme};
 pub use weights::QuantizedWeights;
 
 use crate::error::{Result, require};

@@ -1,13 +1,14 @@
-//! A model whose weights are codes, and whose activations are, too: what it is, and what it computes in float arithmetic that
-//! rounds as the integers do. The integer graph is in `graph`, the file in `file`.
+//! A model whose weights are codes, and whose activations may be, too: what it is, and what it computes in float arithmetic that
+//! rounds as the codes do. The graph is in `graph`, the file in `file`.
 
-use super::scheme::ActivationQuantization;
+use super::scheme::{ActivationQuantization, CodeFormat, WeightScheme};
 use super::weights::QuantizedWeights;
 use crate::error::{Error, Result, require};
 use crate::model::{Layer, Model};
+use crate::numeric::Format;
 use crate::tensor::Tensor;
 
-/// A model of integer weights, made by [`Recipe::quantize`](super::Recipe::quantize) or
+/// A model of weights in codes, made by [`Recipe::quantize`](super::Recipe::quantize) or
 /// [`QuantizedModel::from_parts`], run as a [`Graph`](crate::Graph) from [`QuantizedModel::graph`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedModel {
@@ -20,7 +21,7 @@ pub struct QuantizedModel {
 /// How activations become codes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scales {
-    /// For the input and what each layer makes; `None` stays float.
+    /// For the input and what each layer makes; `None` stays float32.
     Static(Vec<Option<ActivationQuantization>>),
     /// Found as they come.
     Dynamic,
@@ -39,7 +40,7 @@ impl Scales {
                 let rows = if layer.is_matmul() { layer.input().channels } else { values.len().max(1) };
                 for row in values.chunks_mut(rows) {
                     let (low, high) = row.iter().fold((0.0f32, 0.0f32), |(l, h), &v| (l.min(v), h.max(v)));
-                    if let Ok(quantization) = ActivationQuantization::from_range(8, low, high) {
+                    if let Ok(quantization) = ActivationQuantization::from_range(CodeFormat::Int(8), low, high) {
                         row.iter_mut().for_each(|value| *value = quantization.round(*value));
                     }
                 }
@@ -47,24 +48,48 @@ impl Scales {
         }
     }
 
-    /// The scale of what a layer reads, where it is known.
+    /// The scale of what a layer reads, where that is integers and known.
     fn input(&self, index: usize) -> Option<f32> {
         match self {
-            Self::Static(scales) => scales[index].map(|quantization| quantization.scale),
+            Self::Static(scales) => scales[index].filter(ActivationQuantization::is_integer).map(|q| q.scale),
             Self::Dynamic => None,
         }
     }
 
-    /// The least scale of each row of weights with which its bias, in steps of that times the input's, fits into 30 bits.
-    pub(super) fn floors(&self, index: usize, layer: &Layer) -> Vec<f64> {
-        let step = self.input(index).map_or(f64::INFINITY, f64::from) * f64::from(1 << 29);
+    /// The least scale of each row of weights with which its bias, in steps of that times the input's, fits into 30 bits; 0 where
+    /// biases are real.
+    pub(super) fn floors(&self, index: usize, layer: &Layer, scheme: &WeightScheme) -> Vec<f64> {
+        let input = self.input(index).filter(|_| scheme.has_integer_rows(layer.row_length()));
+        let step = input.map_or(f64::INFINITY, f64::from) * f64::from(1 << 29);
         layer.bias().iter().map(|&bias| f64::from(bias.abs()) / step).collect()
+    }
+
+    /// Whether the codes of the input (0) or of what a layer makes are integers.
+    fn are_integers(&self, index: usize) -> bool {
+        match self {
+            Self::Static(scales) => scales[index].is_some_and(|q| q.is_integer()),
+            Self::Dynamic => true,
+        }
+    }
+
+    /// Refuses weights that these activations don't meet.
+    pub(super) fn check_weights(&self, layer: &str, scheme: &WeightScheme) -> Result<()> {
+        require!(
+            *self != Self::Dynamic || scheme.packed_codes().are_integers(),
+            "layer {layer} has weights in {}, which don't meet the integers that dynamic activations are: take static activations, \
+             or float ones",
+            scheme.codes
+        );
+        Ok(())
     }
 }
 
 impl QuantizedModel {
     /// Parts that fit each other.
     pub(super) fn new(model: Model, weights: Vec<Option<QuantizedWeights>>, scales: Scales) -> Result<Self> {
+        for (layer, weights) in model.layers().iter().zip(&weights) {
+            weights.as_ref().map_or(Ok(()), |w| scales.check_weights(layer.name(), &w.scheme))?;
+        }
         let mut quantized = Self { model, weights, scales };
         for i in 0..quantized.weights.len() {
             if let Some(bias) = quantized.bias_codes(i)? {
@@ -77,11 +102,10 @@ impl QuantizedModel {
     }
 
     /// A model of weights that are already rounded (by training, say) and ranges that are already known: for each layer the
-    /// codes of its weights, for the input and each layer's result scale and zero point, `None` where it stays float, which
-    /// only the last may.
+    /// codes of its weights, for the input and each layer's result scale and zero point, `None` where it stays float32.
     ///
     /// # Errors
-    /// If their numbers don't fit, or a bias doesn't fit into int32.
+    /// If their numbers don't fit, a scale or zero point is not possible, or a bias doesn't fit into int32.
     pub fn from_parts(
         model: Model,
         weights: Vec<Option<QuantizedWeights>>,
@@ -95,10 +119,7 @@ impl QuantizedModel {
             activations.len(),
             layers + 1
         );
-        require!(
-            activations[..layers].iter().all(Option::is_some),
-            "only the last layer's result may stay float: give the others scales"
-        );
+        activations.iter().flatten().try_for_each(ActivationQuantization::check)?;
         let mut rounded = model;
         for (i, weights) in weights.iter().enumerate() {
             let layer = &rounded.layers()[i];
@@ -129,7 +150,7 @@ impl QuantizedModel {
         &self.weights
     }
 
-    /// Scale and zero point of the input and of what each layer makes; empty where they are found as they come.
+    /// Codes of the input and of what each layer makes, `None` where that is float32; empty where they are found as they come.
     #[must_use]
     pub fn activations(&self) -> &[Option<ActivationQuantization>] {
         match &self.scales {
@@ -146,18 +167,39 @@ impl QuantizedModel {
         &self.model.layers()[index]
     }
 
-    /// The bytes of all codes of weights.
+    /// [The bytes](QuantizedWeights::weight_bytes) of all weights.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.weights.iter().flatten().map(QuantizedWeights::code_bytes).sum()
+        self.weights.iter().flatten().map(QuantizedWeights::weight_bytes).sum()
     }
 
     /// The bytes of all codes of weights, their scales and zero points, and 4 for each bias.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let scales: u64 = self.weights.iter().flatten().map(QuantizedWeights::scale_bytes).sum();
+        let weights: u64 = self.weights.iter().flatten().map(|w| w.code_bytes() + w.scale_bytes()).sum();
         let biases: u64 = self.model.layers().iter().filter(|l| l.has_bias()).map(|l| l.bias().len() as u64 * 4).sum();
-        self.weight_bytes() + scales + biases
+        weights + biases
+    }
+
+    /// Whether a layer is computed in integers but for its scales: it reads integers, its rows of weights are integers with one
+    /// scale each, and an average makes integers.
+    pub(super) fn is_integer(&self, index: usize) -> bool {
+        let made = || self.scales.are_integers(index + 1);
+        self.scales.are_integers(index) && self.weights[index].as_ref().map_or_else(made, |w| w.has_integer_rows())
+    }
+
+    /// Whether a layer multiplies integers: by its weights as kernels hold them.
+    pub(crate) fn multiplies_integers(&self, index: usize) -> bool {
+        let weights = self.weights[index].as_ref();
+        self.scales.are_integers(index) && weights.is_none_or(|w| w.scheme.packed_codes().are_integers())
+    }
+
+    /// The bits that the input (0) or what a layer makes takes per number between layers.
+    pub(crate) fn activation_bits(&self, index: usize) -> usize {
+        match &self.scales {
+            Scales::Static(scales) => scales[index].map_or(Format::Float32, |q| q.format()).bits(),
+            Scales::Dynamic => 8,
+        }
     }
 
     /// What one step of each bias is, for a layer that makes codes: the scale of its row of weights times its input's.
@@ -165,16 +207,14 @@ impl QuantizedModel {
         let Some((weights, input)) = self.weights[index].as_ref().zip(self.scales.input(index)) else {
             return Vec::new();
         };
-        let groups = weights.scales.len() / weights.rows;
         // The product is f32 in the graph, too.
-        weights.scales.iter().step_by(groups).map(|&scale| f64::from(input * scale)).collect()
+        weights.whole_scales().iter().map(|&scale| f64::from(input * scale)).collect()
     }
 
     /// The bias of a layer that makes codes, in int32.
     pub(super) fn bias_codes(&self, index: usize) -> Result<Option<Vec<i32>>> {
-        let makes_codes = self.activations().get(index + 1).is_some_and(Option::is_some);
-        let grouped = self.weights[index].as_ref().is_some_and(|w| w.scales.len() > w.rows);
-        if !makes_codes || grouped || !self.layer(index).is_weighted() {
+        let makes_codes = *self.scales() != Scales::Dynamic && self.scales.are_integers(index + 1);
+        if !makes_codes || !self.is_integer(index) || !self.layer(index).is_weighted() {
             return Ok(None);
         }
         let layer = self.layer(index);
@@ -199,7 +239,7 @@ impl QuantizedModel {
         Ok(self.trace(input)?.pop().expect("a trace begins with the input"))
     }
 
-    /// The input and what every layer makes of it, in float32 that is rounded where the integers are. This is fast, and near to
+    /// The input and what every layer makes of it, in float32 that is rounded where the codes are. This is fast, and near to
     /// what [`QuantizedModel::graph`] computes; a sum near the middle between two codes may fall to the other one.
     ///
     /// # Errors

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::gram::grams;
 use super::quantized::{QuantizedModel, Scales};
 use super::rounding::{Method, round};
-use super::scheme::{ActivationQuantization, Clipping, WeightScheme};
+use super::scheme::{ActivationQuantization, Clipping, CodeFormat, WeightScheme};
 use super::weights::QuantizedWeights;
 use super::{awq, check_calibration, equalize, smooth, trace};
 use crate::error::{Result, require};
 use crate::model::{Layer, Model};
+use crate::numeric::Format;
 use crate::tensor::Tensor;
 
 /// What to do to a model, in this order.
@@ -22,6 +23,17 @@ use crate::tensor::Tensor;
 /// recipe.method = Method::Descent;
 /// recipe.weights.clipping = Clipping::Output;
 /// recipe.bias_correction = true;
+/// ```
+///
+/// Weights in NVFP4, float32 activations but for one layer, which reads FP8:
+///
+/// ```
+/// use lowbit::Format;
+/// use lowbit::ptq::{Activations, CodeFormat, Recipe, WeightScheme};
+/// let mut recipe = Recipe::new(8);
+/// recipe.weights = WeightScheme::nvfp4();
+/// recipe.activations = Activations::float(Format::Float32);
+/// recipe.inputs.insert("fc".into(), CodeFormat::Float(Format::Float8E4M3Fn));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -39,6 +51,9 @@ pub struct Recipe {
     pub method: Method,
     /// How activations become codes.
     pub activations: Activations,
+    /// What codes single layers read, by name, where activations are static.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, CodeFormat>,
     /// Whether each bias is changed so that the mean of each output on the calibration data is that of the float model:
     /// `b += E[y_float] − E[y]`, before the activation, layer after layer.
     ///
@@ -47,14 +62,15 @@ pub struct Recipe {
     pub bias_correction: bool,
 }
 
-/// How activations become 8-bit codes.
+/// How activations become codes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activations {
     /// By ranges found beforehand on calibration data, one for each tensor.
     Static {
-        /// Of a code, 2 to 8; they are stored as uint8.
-        bits: u8,
+        /// What codes are: integers of 2 to 8 bits, stored as uint8; floats of at most 8 bits; or float16 and float32, which are
+        /// not quantized.
+        codes: CodeFormat,
         /// How ranges are found.
         observer: Observer,
         /// Whether the last layer makes codes too, rather than float32.
@@ -79,7 +95,7 @@ pub enum Observer {
 }
 
 impl Recipe {
-    /// Weights of so many bits per channel, to the nearest within min-max ranges; activations 8 bits, static, min-max;
+    /// Integer weights of so many bits per channel, to the nearest within min-max ranges; activations 8 bits, static, min-max;
     /// float32 outputs; nothing else.
     #[must_use]
     pub fn new(bits: u8) -> Self {
@@ -90,7 +106,8 @@ impl Recipe {
             weights: WeightScheme::per_channel(bits),
             layers: BTreeMap::new(),
             method: Method::Nearest,
-            activations: Activations::Static { bits: 8, observer: Observer::MinMax, outputs: false },
+            activations: Activations::int(8),
+            inputs: BTreeMap::new(),
             bias_correction: false,
         }
     }
@@ -121,7 +138,9 @@ impl Recipe {
     pub fn quantize(&self, model: &Model, calibration: &Tensor) -> Result<QuantizedModel> {
         let mut model = self.rescaled(model, calibration)?;
         let float = trace(&model, calibration)?;
-        let scales = self.activations.scales(&float)?;
+        let scales = self.scales(&model, &float)?;
+        let mut of_layers = model.layers().iter().filter(|layer| layer.is_weighted());
+        of_layers.try_for_each(|layer| scales.check_weights(layer.name(), &self.scheme(layer.name())))?;
         let mut weights = Vec::new();
         let mut current = calibration.values::<f32>()?.to_vec();
         for (i, layer) in model.clone().layers().iter().enumerate() {
@@ -133,7 +152,7 @@ impl Recipe {
             }
             let inputs = float[i].values::<f32>()?;
             let scheme = self.scheme(layer.name());
-            let (rounded, bias) = self.round_layer(layer, &scheme, inputs, &current, &scales.floors(i, layer));
+            let (rounded, bias) = self.round_layer(layer, &scheme, inputs, &current, &scales.floors(i, layer, &scheme));
             let values = rounded.dequantized();
             current = layer.forward(&current, &values, &bias, true);
             model = model.with_parameters(layer.name(), values, bias)?;
@@ -190,8 +209,16 @@ impl Recipe {
                 "layer {name} was given a scheme, but it has no weights"
             );
         }
-        if let Activations::Static { bits, observer, .. } = self.activations {
-            require!((2..=8).contains(&bits), "activations of {bits} bits were asked for: it may be 2 to 8");
+        for name in self.inputs.keys() {
+            model.position(name)?;
+        }
+        require!(
+            self.inputs.is_empty() || self.activations != Activations::Dynamic,
+            "layer {} was given codes to read, but activations are dynamic: take static ones",
+            self.inputs.keys().next().map_or("", String::as_str)
+        );
+        if let Activations::Static { codes, observer, .. } = self.activations {
+            self.inputs.values().chain([&codes]).try_for_each(|codes| codes.check_activations())?;
             if let Observer::Percentile(percent) = observer {
                 require!(
                     percent > 50.0 && percent <= 100.0,
@@ -220,23 +247,42 @@ fn correct(layer: &Layer, float: &[f32], inputs: &[f32], weights: &[f32], bias: 
     }
 }
 
-impl Activations {
+impl Recipe {
     /// Scales of the input and of what each layer makes of it.
-    fn scales(&self, trace: &[Tensor]) -> Result<Scales> {
-        let Self::Static { bits, observer, outputs } = *self else { return Ok(Scales::Dynamic) };
+    fn scales(&self, model: &Model, trace: &[Tensor]) -> Result<Scales> {
+        let Activations::Static { codes, observer, outputs } = self.activations else { return Ok(Scales::Dynamic) };
         let quantization = |(i, tensor): (usize, &Tensor)| -> Result<Option<ActivationQuantization>> {
-            if i + 1 == trace.len() && !outputs {
+            let reader = model.layers().get(i);
+            if reader.is_none() && !outputs {
                 return Ok(None);
             }
-            observer.quantization(bits, tensor.values()?).map(Some)
+            match reader.and_then(|layer| self.inputs.get(layer.name())).copied().unwrap_or(codes) {
+                CodeFormat::Float(Format::Float32) => Ok(None),
+                CodeFormat::Float(Format::Float16) => Ok(Some(ActivationQuantization::FLOAT16)),
+                codes => observer.quantization(codes, tensor.values()?).map(Some),
+            }
         };
         Ok(Scales::Static(trace.iter().enumerate().map(quantization).collect::<Result<_>>()?))
     }
 }
 
+impl Activations {
+    /// Integers of so many bits, static, min-max; float32 outputs.
+    #[must_use]
+    pub const fn int(bits: u8) -> Self {
+        Self::Static { codes: CodeFormat::Int(bits), observer: Observer::MinMax, outputs: false }
+    }
+
+    /// Floats of a format, static, min-max; float32 outputs. With `Float16` and `Float32` weights alone are quantized.
+    #[must_use]
+    pub const fn float(format: Format) -> Self {
+        Self::Static { codes: CodeFormat::Float(format), observer: Observer::MinMax, outputs: false }
+    }
+}
+
 impl Observer {
     /// Scale and zero point for numbers like these.
-    pub(crate) fn quantization(self, bits: u8, values: &[f32]) -> Result<ActivationQuantization> {
+    pub(crate) fn quantization(self, codes: CodeFormat, values: &[f32]) -> Result<ActivationQuantization> {
         let range = |values: &[f32]| {
             values.iter().fold((0.0f32, 0.0f32), |(low, high), &value| (low.min(value), high.max(value)))
         };
@@ -250,7 +296,7 @@ impl Observer {
             }
         };
         if self != Self::Mse {
-            return ActivationQuantization::from_range(bits, low, high);
+            return ActivationQuantization::from_range(codes, low, high);
         }
         // A sample is enough to compare.
         let step = (values.len() / 65_536).max(1);
@@ -261,7 +307,7 @@ impl Observer {
         let mut best: Option<(f64, ActivationQuantization)> = None;
         for i in 0..40 {
             let shrink = 1.0 - 0.02 * i as f32;
-            let candidate = ActivationQuantization::from_range(bits, low * shrink, high * shrink)?;
+            let candidate = ActivationQuantization::from_range(codes, low * shrink, high * shrink)?;
             let error = error(&candidate);
             if best.is_none_or(|(least, _)| error < least) {
                 best = Some((error, candidate));

@@ -8,6 +8,7 @@ use super::gram::Gram;
 use super::linalg::Square;
 use super::scheme::{Clipping, Grid, WeightGranularity, WeightScheme};
 use super::weights::QuantizedWeights;
+use crate::numeric::BlockFormat;
 
 /// How weights are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,30 +110,45 @@ pub(super) fn round(
         }
     };
     let targets: Vec<Vec<f64>> = (0..rows).into_par_iter().map(target).collect();
+    let greatest = targets.iter().flatten().fold(0.0f64, |a, w| a.max(w.abs()));
+    let block = scheme.block(greatest as f32).expect("checked, and finite weights have a scale");
     let shared = match scheme.granularity {
         WeightGranularity::Tensor => Some(shared_grid(&targets, scheme, &hessian, floors)),
         _ => None,
     };
-    let row =
-        |row: usize| Row { target: &targets[row], scheme, method, hessian: hessian(row), group, floor: floors[row] };
+    let row = |row: usize| Row {
+        target: &targets[row],
+        scheme,
+        block: block.as_ref(),
+        method,
+        hessian: hessian(row),
+        group,
+        floor: floors[row],
+    };
     let rounded: Vec<(Vec<i32>, Vec<Grid>)> = (0..rows).into_par_iter().map(|i| row(i).round(shared)).collect();
     let grids = || rounded.iter().flat_map(|(_, grids)| grids);
     QuantizedWeights {
         scheme: *scheme,
         rows,
-        scales: grids().map(|grid| grid.scale).collect(),
+        scales: grids().map(|grid| grid.stored).collect(),
+        global_scale: block.map_or(1.0, |block| block.unit()),
         zero_points: grids().map(|grid| grid.zero_point).collect(),
         codes: rounded.iter().flat_map(|(codes, _)| codes.iter().map(|&code| code as i16)).collect(),
     }
 }
 
 /// The grids of a range and of fractions of it.
-fn candidates<'a>(scheme: &'a WeightScheme, values: &[f64], floor: f64) -> impl Iterator<Item = Grid> + use<'a> {
+fn candidates<'a>(
+    scheme: &'a WeightScheme,
+    values: &[f64],
+    floor: f64,
+    block: Option<&'a BlockFormat>,
+) -> impl Iterator<Item = Grid> + use<'a> {
     let (low, high) = values.iter().fold((0.0f64, 0.0f64), |(low, high), &v| (low.min(v), high.max(v)));
     let count = if scheme.clipping == Clipping::MinMax { 1 } else { SHRINKS };
     (0..count).map(move |i| {
         let shrink = 1.0 - 0.75 * i as f64 / SHRINKS as f64;
-        scheme.grid(low * shrink, high * shrink, floor)
+        scheme.grid(low * shrink, high * shrink, floor, block)
     })
 }
 
@@ -161,13 +177,15 @@ fn shared_grid<'a>(
         };
         targets.iter().enumerate().map(row).sum()
     };
-    best(candidates(scheme, &all, floor), error).expect("there is always the whole range")
+    best(candidates(scheme, &all, floor, None), error).expect("there is always the whole range")
 }
 
 /// A row that is to be rounded.
 struct Row<'a> {
     target: &'a [f64],
     scheme: &'a WeightScheme,
+    /// The format of the blocks that it is cut into, if it is.
+    block: Option<&'a BlockFormat>,
     method: Method,
     hessian: Option<&'a Hessian<'a>>,
     group: usize,
@@ -183,7 +201,7 @@ impl Row<'_> {
         }
         if self.group == self.target.len() && by_output {
             // What GPTQ or the nearest codes make of a range says which are worth a descent.
-            let tried = candidates(self.scheme, self.target, self.floor).map(|grid| {
+            let tried = self.candidates(self.target).map(|grid| {
                 let grids = vec![grid];
                 (self.error(&self.start(&grids), &grids), grids)
             });
@@ -205,9 +223,13 @@ impl Row<'_> {
                     }
                 }
             };
-            best(candidates(self.scheme, values, self.floor), error).expect("there is always the whole range")
+            best(self.candidates(values), error).expect("there is always the whole range")
         });
         self.rounded(grids.collect())
+    }
+
+    fn candidates(&self, values: &[f64]) -> impl Iterator<Item = Grid> + use<'_> {
+        candidates(self.scheme, values, self.floor, self.block)
     }
 
     /// Codes before any descent.
@@ -299,14 +321,14 @@ impl Row<'_> {
         if self.scheme.granularity != WeightGranularity::Channel {
             return None;
         }
-        let steps: Vec<f64> = codes.iter().map(|&code| f64::from(code - grid.zero_point)).collect();
+        let steps: Vec<f64> = codes.iter().map(|&code| grid.step(code)).collect();
         let product: Vec<f64> = (0..steps.len()).map(|i| super::linalg::dot(hessian.damped.row(i), &steps)).collect();
         let scale = super::linalg::dot(&product, self.target) / super::linalg::dot(&product, &steps);
         let scale = scale.max(self.floor) as f32;
         if !scale.is_normal() || scale <= 0.0 {
             return None;
         }
-        let refitted = Grid { scale, ..*grid };
+        let refitted = Grid { stored: scale, scale, ..*grid };
         let better = self.descend(hessian, &[refitted], codes.to_vec());
         let improves = self.error(&better, &[refitted]) < 0.9999 * self.error(codes, grids);
         improves.then_some((better, refitted))

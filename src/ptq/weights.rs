@@ -1,7 +1,9 @@
 //! The weights of a layer as codes, and the bytes they take in a file. How they were found is `rounding`'s.
 
-use super::scheme::WeightScheme;
+use super::scheme::{CodeFormat, WeightGranularity, WeightScheme};
 use crate::error::{Result, require};
+use crate::numeric::BlockFormat;
+use crate::weights::{Group, Scales, WeightFormat, Weights};
 
 /// Codes of a matrix of weights, a row per output, with a scale and zero point for each group.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +12,8 @@ pub struct QuantizedWeights {
     pub(super) rows: usize,
     /// For every row one per group, or a single one where the whole tensor shares it, once per row.
     pub(super) scales: Vec<f32>,
+    /// What multiplies the scales of NVFP4; 1 for others.
+    pub(super) global_scale: f32,
     pub(super) zero_points: Vec<i32>,
     pub(super) codes: Vec<i16>,
 }
@@ -17,7 +21,8 @@ pub struct QuantizedWeights {
 impl QuantizedWeights {
     /// Weights that are codes already (by training, say), for [`QuantizedModel::from_parts`](super::QuantizedModel::from_parts):
     /// `rows` rows of codes, one after the other, and for every row a scale and zero point per group (once per row where the
-    /// whole tensor shares them).
+    /// whole tensor shares them). Codes of floats are their bits. Scales of MX are powers of two, those of NVFP4 E4M3, of
+    /// which all are multiplied by what [`with_global_scale`](Self::with_global_scale) says.
     ///
     /// ```
     /// use lowbit::ptq::{QuantizedWeights, WeightScheme};
@@ -28,7 +33,7 @@ impl QuantizedWeights {
     ///
     /// # Errors
     /// If the scheme is not possible, their numbers don't fit, a code or zero point is none of the scheme's, or a scale is not
-    /// finite and positive.
+    /// finite and positive, or none that blocks can have.
     pub fn new(
         scheme: WeightScheme,
         rows: usize,
@@ -52,13 +57,32 @@ impl QuantizedWeights {
         );
         let odd = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0));
         require!(odd.is_none(), "a scale is {:e}, but it must be finite and positive", odd.unwrap_or(&0.0));
-        let (low, high) = scheme.range();
-        let zeros = if scheme.symmetric { 0..=0 } else { low..=high };
-        let odd = zero_points.iter().find(|z| !zeros.contains(*z));
-        require!(odd.is_none(), "a zero point is {}, but it may be {zeros:?}", odd.unwrap_or(&0));
-        let odd = codes.iter().find(|&&code| !(low..=high).contains(&code.into()));
-        require!(odd.is_none(), "a code is {}, but codes of this scheme are {low} to {high}", odd.unwrap_or(&0));
-        Ok(Self { scheme, rows, scales, zero_points, codes })
+        let block = scheme.block(1.0)?;
+        if let Some(block) = block {
+            let odd = scales.iter().find(|&&scale| block.scale_number(block.code_of_scale(scale)) != scale);
+            require!(odd.is_none(), "a scale is {:e}, but {scheme} has scales in {}", odd.unwrap_or(&0.0), block.scale());
+        }
+        let numbers = scheme.numbers();
+        let odd = zero_points.iter().find(|&&z| if scheme.symmetric { z != 0 } else { !numbers.holds(z) });
+        let zeros = if scheme.symmetric { "0".into() } else { numbers.to_string() };
+        require!(odd.is_none(), "a zero point is {}, but it may be {zeros}", odd.unwrap_or(&0));
+        let odd = codes.iter().find(|&&code| !numbers.holds(code.into()));
+        require!(odd.is_none(), "a code is {}, but codes of this scheme are {numbers}", odd.unwrap_or(&0));
+        Ok(Self { scheme, rows, scales, global_scale: 1.0, zero_points, codes })
+    }
+
+    /// The same with a scale for all blocks of NVFP4, 1 unless it is given.
+    ///
+    /// # Errors
+    /// If the scheme is another one, or [`BlockFormat::nvfp4`] refuses the scale.
+    pub fn with_global_scale(self, scale: f32) -> Result<Self> {
+        require!(
+            self.scheme.granularity == WeightGranularity::Nvfp4,
+            "a scale for all blocks was given, but {} has none",
+            self.scheme
+        );
+        BlockFormat::nvfp4(scale)?;
+        Ok(Self { global_scale: scale, ..self })
     }
 
     /// How the codes are made.
@@ -79,10 +103,26 @@ impl QuantizedWeights {
         &self.codes
     }
 
-    /// The scales, for every row one per group.
+    /// The scales, for every row one per group, without [that of all blocks](Self::global_scale).
     #[must_use]
     pub fn scales(&self) -> &[f32] {
         &self.scales
+    }
+
+    /// What multiplies the scales of NVFP4; 1 for others.
+    #[must_use]
+    pub fn global_scale(&self) -> f32 {
+        self.global_scale
+    }
+
+    /// What codes are multiplied by, for every row one per group.
+    pub(super) fn whole_scales(&self) -> Vec<f32> {
+        self.scales.iter().map(|scale| scale * self.global_scale).collect()
+    }
+
+    /// Whether rows are integers with one scale each.
+    pub(super) fn has_integer_rows(&self) -> bool {
+        self.scheme.has_integer_rows(self.row_length())
     }
 
     /// The zero points that belong to the scales.
@@ -97,37 +137,75 @@ impl QuantizedWeights {
         self.codes.len() / self.rows
     }
 
-    /// What the codes mean: `scale · (code − zero_point)`, f32.
+    /// What the codes mean: `scale · global_scale · (code − zero_point)`, or for floats the number of the code in place of the
+    /// difference; each operation f32.
     #[must_use]
     pub fn dequantized(&self) -> Vec<f32> {
         let k = self.row_length();
         let (group, groups) = (self.scheme.group(k), self.scales.len() / self.rows);
+        let (scales, numbers) = (self.whole_scales(), self.scheme.numbers());
         let value = |(i, &code): (usize, &i16)| {
             let index = i / k * groups + i % k / group;
-            self.scales[index] * (i32::from(code) - self.zero_points[index]) as f32
+            scales[index] * numbers.value(code.into(), self.zero_points[index])
         };
         self.codes.iter().enumerate().map(value).collect()
+    }
+
+    /// The same as so many matrices of as many rows, for [`Linear`](crate::ops::Linear).
+    pub(super) fn packed_matrices(&self, matrices: usize) -> Result<Weights> {
+        let (k, groups) = (self.row_length(), self.scales.len() / self.rows);
+        let (codes, group) = (self.scheme.packed_codes(), self.scheme.group(k));
+        let scales = match self.scheme.granularity {
+            WeightGranularity::Mx(_) => Scales::E8M0,
+            WeightGranularity::Nvfp4 => Scales::NestedE4M3,
+            _ if self.scheme.symmetric => Scales::F32,
+            _ => Scales::F32Zero,
+        };
+        // Unsigned codes are stored minus half their range, and so are their zero points.
+        let half = if self.scheme.symmetric { 0 } else { 1 << (codes.bits() - 1) };
+        let format = WeightFormat::new(codes, if groups == 1 { usize::MAX } else { group }, scales);
+        Weights::build(format, [matrices, self.rows / matrices, k], |row, out, of_row, supers| {
+            for (out, &code) in out.iter_mut().zip(&self.codes[row * k..]) {
+                *out = codes.stored(i32::from(code) - half);
+            }
+            for (g, out) in of_row.iter_mut().enumerate() {
+                let index = row * groups + g;
+                *out = Group::new(self.scales[index], (self.zero_points[index] - half) as f32);
+            }
+            supers.fill(Group::scale(self.global_scale));
+            Ok(())
+        })
     }
 
     /// The bytes of the codes alone: bits · weights / 8, rounded up.
     #[must_use]
     pub fn code_bytes(&self) -> u64 {
-        (self.codes.len() as u64 * u64::from(self.scheme.bits)).div_ceil(8)
+        (self.codes.len() as u64 * u64::from(self.scheme.codes.bits())).div_ceil(8)
     }
 
-    /// The bytes of scales (f32) and, where there are any, zero points (a byte each).
+    /// The bytes of scales and, where there are any, zero points (a byte each): 4 for an f32, 1 for a scale of a block, and 4
+    /// for the one of all blocks of NVFP4.
     #[must_use]
     pub fn scale_bytes(&self) -> u64 {
-        let count = match self.scheme.granularity {
-            super::WeightGranularity::Tensor => 1,
-            _ => self.scales.len() as u64,
-        };
-        count * if self.scheme.symmetric { 4 } else { 5 }
+        let count = self.scales.len() as u64;
+        match self.scheme.granularity {
+            WeightGranularity::Tensor => 4 + u64::from(!self.scheme.symmetric),
+            WeightGranularity::Channel | WeightGranularity::Group(_) => count * (4 + u64::from(!self.scheme.symmetric)),
+            WeightGranularity::Mx(_) => count,
+            WeightGranularity::Nvfp4 => count + 4,
+        }
     }
 
-    /// The codes one after the other, each in as many bits as it has (two's complement), the first in the lowest.
+    /// The bytes that grow with the weights: of codes, and of scales where each belongs to a part of a row.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let scales = if self.scales.len() > self.rows { self.scale_bytes() } else { 0 };
+        self.code_bytes() + scales
+    }
+
+    /// The codes one after the other, each in as many bits as it has (integers in two's complement), the first in the lowest.
     pub(super) fn packed(&self) -> Vec<u8> {
-        let bits = usize::from(self.scheme.bits);
+        let bits = usize::from(self.scheme.codes.bits());
         let mut bytes = vec![0u8; (self.codes.len() * bits).div_ceil(8)];
         for (i, &code) in self.codes.iter().enumerate() {
             let pattern = u32::from(code as u16) & ((1 << bits) - 1);
@@ -143,24 +221,25 @@ impl QuantizedWeights {
 
     /// The codes of [`QuantizedWeights::packed`].
     pub(super) fn unpack(scheme: WeightScheme, count: usize, bytes: &[u8]) -> Result<Vec<i16>> {
-        let bits = usize::from(scheme.bits);
+        let bits = usize::from(scheme.codes.bits());
         let needed = count.saturating_mul(bits).div_ceil(8);
         require!(
             bytes.len() == needed,
             "{count} codes of {bits} bits take {needed} bytes, but there are {}",
             bytes.len()
         );
-        let (low, high) = scheme.range();
+        let numbers = scheme.numbers();
+        let signed = scheme.symmetric && matches!(scheme.codes, CodeFormat::Int(_));
         let code = |i: usize| {
             let at = i * bits;
             let pair = u32::from(bytes[at / 8]) | u32::from(bytes.get(at / 8 + 1).copied().unwrap_or(0)) << 8;
             let pattern = (pair >> (at % 8)) & ((1 << bits) - 1);
-            let sign = if scheme.symmetric && pattern >> (bits - 1) == 1 { 1 << bits } else { 0 };
+            let sign = if signed && pattern >> (bits - 1) == 1 { 1 << bits } else { 0 };
             pattern as i32 - sign
         };
         let codes: Vec<i32> = (0..count).map(code).collect();
-        let odd = codes.iter().find(|code| !(low..=high).contains(*code));
-        require!(odd.is_none(), "a code is {}, but codes of this scheme are {low} to {high}", odd.unwrap_or(&0));
+        let odd = codes.iter().find(|&&code| !numbers.holds(code));
+        require!(odd.is_none(), "a code is {}, but codes of this scheme are {numbers}", odd.unwrap_or(&0));
         Ok(codes.into_iter().map(|code| code as i16).collect())
     }
 }

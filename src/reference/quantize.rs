@@ -15,9 +15,7 @@ pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
         let quotient = x / scale;
         let quotient = if op.halves_quotients() { f16::from_f32(quotient).to_f32() } else { quotient };
         match (Minifloat::of(output.format()), output.format().range()) {
-            // ONNX's own tests add the zero point to floats below 8 bits: −0 becomes 0.
-            (Some(layout), _) if layout.width < 8 && quotient == 0.0 => 0,
-            (Some(layout), _) => layout.encode(quotient, op.saturates()) as i32,
+            (Some(layout), _) => layout.encode_quotient(quotient, op.saturates()) as i32,
             // A division by 1 changes nothing.
             (None, range) => {
                 let (low, high) = range.expect("an integer format");

@@ -132,6 +132,12 @@ impl Codes {
         }
     }
 
+    /// The code as it is stored: the bits of floats as signed integers.
+    pub(crate) const fn stored(self, code: i32) -> i8 {
+        let unused = if matches!(self.float(), Format::Float32) { 0 } else { 8 - self.bits() };
+        ((code as u8) << unused) as i8 >> unused
+    }
+
     /// The number that a stored code stands for.
     pub(crate) fn value(self, code: i8) -> f32 {
         match (self, Minifloat::of(self.float())) {
@@ -464,7 +470,7 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
     let codes_format = codes;
     Weights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
         for (l, code) in codes.iter_mut().enumerate() {
-            *code = stored(codes_format, tensor.code(row * k + l) - half);
+            *code = codes_format.stored(tensor.code(row * k + l) - half);
         }
         for (g, entry) in groups.iter_mut().enumerate() {
             let first = row * k + g * group.min(k);
@@ -473,12 +479,6 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
         }
         Ok(())
     })
-}
-
-/// The code as it is stored: the bits of floats as signed integers.
-fn stored(codes: Codes, code: i32) -> i8 {
-    let unused = if codes.float() == Format::Float32 { 0 } else { 8 - codes.bits() };
-    ((code as u8) << unused) as i8 >> unused
 }
 
 /// `Weights::from_blocks`.
@@ -516,7 +516,7 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
     let numbers = scales.reals();
     Weights::build(WeightFormat::new(codes, format.size(), kind), dimensions, |row, out, groups, supers| {
         for (l, code) in out.iter_mut().enumerate() {
-            *code = stored(codes, elements.code(row * k + l));
+            *code = codes.stored(elements.code(row * k + l));
         }
         for (g, group) in groups.iter_mut().enumerate() {
             *group = Group::scale(numbers[row * blocks + g] * unit);

@@ -12,7 +12,7 @@ pub(crate) struct Digits {
     pub(crate) test: Vec<usize>,
 }
 
-fn read(name: &str) -> Vec<u8> {
+pub(crate) fn read(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/digits/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -45,12 +45,4 @@ impl Digits {
         let images = Tensor::new([index.len(), 8, 8, 1], pixels).expect("whole images");
         (images, index.iter().map(|&i| self.labels[i]).collect())
     }
-}
-
-/// float32 logits `[1797, 10]` of the float network, by another program.
-pub(crate) fn float_logits() -> Vec<f32> {
-    let file = read("digits_data.safetensors");
-    let file = SafeTensors::deserialize(&file).expect("a sound file");
-    let bytes = file.tensor("float_logits").expect("in the file").data().to_vec();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
