@@ -5,6 +5,7 @@ use super::byte_mask;
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
+use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Tile, Way};
@@ -72,12 +73,14 @@ const MANY_ROWS: [Tile; 5] = [
 fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
     let shared = [(16, 1), (8, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
-    match rows {
+    let mut tiles = match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         2..=4 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
         5..=8 => [&shared[1..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    }
+    };
+    tiles.extend(matrix::tiles(limits));
+    tiles
 }
 
 /// A matrix product as the loops see it; convolutions of single pixels are one too.
@@ -191,14 +194,20 @@ pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limi
     Tile::legal(tiles(product.sizes.m, limits), limits).into_iter().map(costed).collect()
 }
 
-/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory several times as much on the
-/// driver that was measured.
+/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory, and on matrix units, several times
+/// as much on the driver that was measured.
 fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
     let Sizes { m, n, k } = product.sizes;
     let Tile { group, rows, quads, way } = tile;
     let sharers = if way == Way::Shared { group[0] } else { 1 };
-    let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
-    tiles.products(k.next_multiple_of(16)) * if matches!(way, Way::Staged(_)) { 4.0 } else { 1.0 }
+    let (group, lanes) = if way == Way::Matrix { ([group[1], 1], 1) } else { (group, lanes(limits)) };
+    let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes };
+    let slower = match way {
+        Way::Direct | Way::Shared | Way::Sliced => 1.0,
+        Way::Staged(_) => 4.0,
+        Way::Matrix => 6.0,
+    };
+    tiles.products(k.next_multiple_of(16)) * slower
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
@@ -282,8 +291,9 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    let first = Tile::legal(tiles(m, limits), limits).into_iter().take(1);
-    first.map(|tile| (cost(product, tile, limits), candidate(tile))).collect()
+    let legal = Tile::legal(tiles(m, limits), limits);
+    let on_units = legal[1..].iter().find(|tile| tile.way == Way::Matrix);
+    legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, limits), candidate(tile))).collect()
 }
 
 /// The words of packed weights with their table of columns.
@@ -341,8 +351,12 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         first_row: part.first_row as u32,
         ..Params::default()
     };
-    let main = if matches!(tile.way, Way::Staged(_)) { &program::MATMUL_STAGED } else { &program::MATMUL };
-    let program = Program::new(main).with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
+    let program = match tile.way {
+        Way::Staged(_) => Program::new(&program::MATMUL_STAGED),
+        Way::Matrix => matrix::link(&program::MATMUL_MATRIX, limits),
+        Way::Direct | Way::Shared | Way::Sliced => Program::new(&program::MATMUL),
+    };
+    let program = program.with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
         &program::ROWS_INPUT
     } else {
         &program::ROWS_TABLE
@@ -352,14 +366,14 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
-        .constant("TILE_Q", tile.quads)
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
     program = match tile.way {
-        Way::Staged(step) => program.constant("STEP", step),
-        Way::Shared => program.with(&program::SHARE_SUBGROUP),
-        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
+        Way::Staged(step) => program.constant("TILE_Q", tile.quads).constant("STEP", step),
+        Way::Shared => program.with(&program::SHARE_SUBGROUP).constant("TILE_Q", tile.quads),
+        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN).constant("TILE_Q", tile.quads),
+        Way::Matrix => program.constant("STEP", matrix::STEP),
     };
     let bindings = [
         Some(Binding::read(1, part.lhs)),

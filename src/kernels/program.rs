@@ -168,6 +168,10 @@ parts! {
     TILE_SUMS = "lib/tile_sums.wgsl";
     MATMUL = "matmul.wgsl" [PARAMS_MATMUL, LINEAR_INDEX, FETCH_ROWS, QUAD_PRODUCTS, DOT, ZERO_POINT, TABLES];
     MATMUL_STAGED = "matmul_staged.wgsl" [TILE_SUMS, PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
+    MATRIX_8 = "matrix/size8.wgsl";
+    MATRIX_16 = "matrix/size16.wgsl";
+    MATRIX_TILE = "lib/matrix_tile.wgsl";
+    MATMUL_MATRIX = "matmul_matrix.wgsl" [MATRIX_TILE, PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
     GATHER = "gather.wgsl" [LINEAR_INDEX];
     PACK_WEIGHTS = "pack_weights.wgsl" [LINEAR_INDEX, DOT];
     CONV = "conv.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, QUAD_PRODUCTS, DOT, ZERO_POINT];
@@ -271,6 +275,7 @@ parts! {
     PROBE_FILL = "probe/fill.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
     PROBE_READ = "probe/read.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
     PROBE_COPY = "probe/copy.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
+    PROBE_MATRIX = "probe/matrix.wgsl" [PARAMS_PROBE, LINEAR_INDEX];
     PROBE_LAUNCH = "probe/launch.wgsl" [PARAMS_PROBE];
 }
 

@@ -1,0 +1,85 @@
+//! Products on matrix units at their ends, where sums of float32 are only just exact: beside every other candidate, over
+//! ragged sizes and more products than a run has. What a device without such units skips is only those candidates.
+
+mod common;
+
+use common::{Random, check_op, context};
+use lowbit::ops::{Conv, Matmul, Op, Output, Padding, Requantization};
+use lowbit::{Context, Format, Quantization, Result, Tensor, kernels};
+
+/// Checks an op, and that matrix units are among its candidates where the device has them.
+fn check(context: &Context, name: &str, op: impl Into<Op>, input: &Tensor) -> usize {
+    let op = op.into();
+    let limits = context.limits();
+    let on_units = |c: &kernels::Candidate| c.label.contains("on matrix units");
+    assert_eq!(kernels::candidates(&op, &limits).iter().any(on_units), limits.matrix > 0, "{name}");
+    check_op(context, name, &op, &[input])
+}
+
+/// 1,024 products of -128 · -128 are 2^24, the greatest sum; one more begins another run.
+#[test]
+fn sums_at_the_end_of_float32() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(60);
+    let mut count = 0;
+    for k in [1024, 1025, 2079] {
+        let (m, n) = (19, 37);
+        for (name, [x, w]) in [("least", [-128, -128]), ("opposite", [-128, 127]), ("greatest", [127, 127])] {
+            // One code differs, so that places matter.
+            let filled = |code: i8, other: usize| (0..other * k).map(|i| if i % 997 == 5 { 1 } else { code }).collect();
+            let filled = |code, other| -> Vec<i8> { filled(code, other) };
+            let lhs = Tensor::new([m, k], filled(x, m))?;
+            let rhs = Tensor::new([n, k], filled(w, n))?;
+            let op = Matmul::new(lhs.tensor_type().clone(), rhs).transposed().build()?;
+            count += check(&context, &format!("{name}, k = {k}"), op, &lhs);
+        }
+        // Codes of 0 and 255 are -128 and 127 inside, and zero points take them to ±255.
+        for [x, zero_point] in [[0u8, 255], [255, 0]] {
+            let lhs = Tensor::new([m, k], vec![x; m * k])?.quantized(Quantization::tensor(1.0, zero_point.into()))?;
+            let rhs = Tensor::new([k, n], vec![x; n * k])?.quantized(Quantization::tensor(1.0, zero_point.into()))?;
+            let op = Matmul::new(lhs.tensor_type().clone(), rhs).build()?;
+            count += check(&context, &format!("{x} less {zero_point}, k = {k}"), op, &lhs);
+        }
+        let lhs = random.quantized(Format::Uint8, &[m, k]);
+        for format in [Format::Int8, Format::Uint8, Format::Int4, Format::Int2] {
+            let rhs = random.quantized(format, &[k, n]);
+            let stage = Requantization::new(Format::Int8, 1e-4, 3)?;
+            let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(Output::from(stage)).build()?;
+            count += check(&context, &format!("{format} weights, k = {k}"), op, &lhs);
+        }
+    }
+    println!("sums: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Blocks that stick out along rows and columns, and k that fills no step.
+#[test]
+fn ragged_blocks() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut random, mut count) = (Random::new(61), 0);
+    for [m, n, k] in [[1, 1, 1], [33, 65, 31], [65, 129, 48], [70, 30, 100]] {
+        for zero_point in [0, 3] {
+            let lhs = random.codes(Format::Int8, &[m, k]).quantized(Quantization::tensor(0.5, -7))?;
+            let rhs = random.codes(Format::Int8, &[k, n]).quantized(Quantization::tensor(0.5, zero_point))?;
+            let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(Output::real()).build()?;
+            count += check(&context, &format!("{m} x {n} x {k}, zero point {zero_point}"), op, &lhs);
+        }
+    }
+    println!("ragged: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Convolutions of single pixels, and of patches.
+#[test]
+fn convolutions() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut random, mut count) = (Random::new(62), 0);
+    for kernel in [1, 3] {
+        let image = random.quantized(Format::Uint8, &[2, 7, 9, 24]);
+        let filters = random.quantized(Format::Int8, &[21, kernel, kernel, 24]);
+        let op = Conv::new(image.tensor_type().clone(), filters).padding(Padding::SameUpper).build()?;
+        count += check(&context, &format!("{kernel} x {kernel}"), op, &image);
+    }
+    println!("convolutions: {count} combinations on {}", context.description());
+    Ok(())
+}
