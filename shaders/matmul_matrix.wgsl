@@ -92,16 +92,18 @@ fn main(
         }
     }
 
-    if (WEIGHT_ZERO_POINT && params.k_vecs > 0u) {
+    if (WEIGHT_ZERO_POINT) {
         for (var i = thread; i < TILE_M; i += THREADS) {
             let first = (lhs_batch * params.m + min(block_row + i, params.m - 1u)) * params.k_vecs;
             var sum = 0;
             for (var k = 0u; k < k_vecs; k += 1u) {
                 sum += dot16(lhs[first + k] ^ vec4<u32>(LHS_FLIP), ALL_ONES);
             }
-            // What lies beyond k meets weights of 0, but has been summed.
-            let last = lhs[first + params.k_vecs - 1u] ^ vec4<u32>(LHS_FLIP);
-            lhs_sums[i] = sum - dot16(last, ALL_ONES - params.tail);
+            if (k_vecs > 0u) {
+                // What lies beyond k meets weights of 0, but has been summed.
+                sum -= dot16(lhs[first + k_vecs - 1u] ^ vec4<u32>(LHS_FLIP), ALL_ONES - params.tail);
+            }
+            lhs_sums[i] = sum;
         }
         workgroupBarrier();
     }

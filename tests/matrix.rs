@@ -3,16 +3,21 @@
 
 mod common;
 
-use common::{Random, check_op, context};
-use lowbit::ops::{Conv, Matmul, Op, Output, Padding, Requantization};
+use common::{Random, check_op, check_op_within, context};
+use half::f16;
+use lowbit::ops::{Conv, Linear, Matmul, Op, Output, Padding, Requantization};
+use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
 use lowbit::{Context, Format, Quantization, Result, Tensor, kernels};
+
+/// Whether matrix units are among the candidates of an op.
+fn runs_on_units(context: &Context, op: &Op) -> bool {
+    kernels::candidates(op, &context.limits()).iter().any(|c| c.label.contains("on matrix units"))
+}
 
 /// Checks an op, and that matrix units are among its candidates where the device has them.
 fn check(context: &Context, name: &str, op: impl Into<Op>, input: &Tensor) -> usize {
     let op = op.into();
-    let limits = context.limits();
-    let on_units = |c: &kernels::Candidate| c.label.contains("on matrix units");
-    assert_eq!(kernels::candidates(&op, &limits).iter().any(on_units), limits.matrix > 0, "{name}");
+    assert_eq!(runs_on_units(context, &op), context.limits().matrix > 0, "{name}");
     check_op(context, name, &op, &[input])
 }
 
@@ -57,7 +62,7 @@ fn sums_at_the_end_of_float32() -> Result<()> {
 fn ragged_blocks() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut random, mut count) = (Random::new(61), 0);
-    for [m, n, k] in [[1, 1, 1], [33, 65, 31], [65, 129, 48], [70, 30, 100]] {
+    for [m, n, k] in [[3, 6, 0], [1, 1, 1], [33, 65, 31], [65, 129, 48], [70, 30, 100]] {
         for zero_point in [0, 3] {
             let lhs = random.codes(Format::Int8, &[m, k]).quantized(Quantization::tensor(0.5, -7))?;
             let rhs = random.codes(Format::Int8, &[k, n]).quantized(Quantization::tensor(0.5, zero_point))?;
@@ -81,5 +86,51 @@ fn convolutions() -> Result<()> {
         count += check(&context, &format!("{kernel} x {kernel}"), op, &image);
     }
     println!("convolutions: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Half floats, subnormal ones among them, by weights in groups with all that scales can be; float32 has no such kernel.
+#[test]
+fn weights_in_groups() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut random, mut count, mut worst) = (Random::new(63), 0, 0.0f64);
+    let formats = [
+        WeightFormat::new(Codes::Int4, 32, Scales::F16),
+        WeightFormat::new(Codes::Uint4, 64, Scales::F16Zero),
+        WeightFormat::new(Codes::Int8, 32, Scales::F32Offset),
+        WeightFormat::new(Codes::Uint8, usize::MAX, Scales::F32RealZero),
+        WeightFormat::new(Codes::IQ4_NL, 32, Scales::Nested(4)),
+        WeightFormat::new(Codes::Int3, 40, Scales::E8M0),
+    ];
+    for format in formats {
+        for [m, n, k] in [[1, 3, 0], [5, 70, 100], [37, 133, 256]] {
+            let (low, high) = format.codes.range();
+            let weights: Vec<i8> = (0..n * k).map(|_| random.integer(low.into(), high.into()) as i8).collect();
+            let weights = Weights::build(format, [1, n, k], |row, codes, groups, supers| {
+                codes.copy_from_slice(&weights[row * k..][..k]);
+                let number = |i: usize| 0.25 + (row + i) as f32 % 8.0;
+                groups.iter_mut().enumerate().for_each(|(i, group)| {
+                    *group = match format.scales {
+                        Scales::F16 => Group::scale(number(i)),
+                        Scales::E8M0 => Group::scale(0.5),
+                        Scales::Nested(_) => Group::scale(number(i).floor() - 3.0),
+                        _ => Group::new(number(i), number(i + 1).floor()),
+                    };
+                });
+                supers.fill(Group::scale(0.375));
+                Ok(())
+            })?;
+            let small = |i: usize| if i % 7 == 0 { 1e-6 } else { 1.0 };
+            let x: Vec<f16> = (0..m * k).map(|i| f16::from_f32(random.real() * small(i))).collect();
+            let x = Tensor::new([m, k], x)?;
+            let bias = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>())?;
+            let op: Op = Linear::new(x.tensor_type().clone(), weights).bias(bias).build()?.into();
+            let name = format!("{format}, {m} x {n} x {k}");
+            assert_eq!(runs_on_units(&context, &op), context.limits().matrix > 0, "{name}");
+            let (candidates, share) = check_op_within(&context, &name, &op, &[&x]);
+            (count, worst) = (count + candidates, worst.max(share));
+        }
+    }
+    println!("groups: {count} combinations, largest error {worst:.3} of its bound, on {}", context.description());
     Ok(())
 }

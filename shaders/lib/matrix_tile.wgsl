@@ -21,17 +21,18 @@ var<workgroup> staged_lhs: array<f16, TILE_M * STRIDE>;
 var<workgroup> staged_weight: array<f16, BLOCK_N * STRIDE>;
 var<workgroup> products: array<f32, GROUP_Y * SIZE * 32u>;
 
-// Adds the products of what is staged.
+// Adds the products of what is staged. This and what follows are functions, because naga wants such operations where all of a
+// workgroup goes, though all of a subgroup would do, and looks for it within a function only.
 fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u32) {
     for (var k = 0u; k < 16u * STEP; k += SIZE) {
-        var rows: array<LhsMatrix, ROWS>;
+        var row_matrices: array<LhsMatrix, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
-            rows[r] = coopLoadT<LhsMatrix>(&staged_lhs[r * SIZE * STRIDE + k], STRIDE);
+            row_matrices[r] = coopLoadT<LhsMatrix>(&staged_lhs[r * SIZE * STRIDE + k], STRIDE);
         }
         for (var c = 0u; c < COLUMNS; c += 1u) {
             let column = coopLoad<RhsMatrix>(&staged_weight[(subgroup * 32u + c * SIZE) * STRIDE + k], STRIDE);
             for (var r = 0u; r < ROWS; r += 1u) {
-                (*sums)[r * COLUMNS + c] = coopMultiplyAdd(rows[r], column, (*sums)[r * COLUMNS + c]);
+                (*sums)[r * COLUMNS + c] = coopMultiplyAdd(row_matrices[r], column, (*sums)[r * COLUMNS + c]);
             }
         }
     }

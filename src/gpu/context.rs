@@ -108,9 +108,8 @@ pub struct Context {
 }
 
 /// What kernels on matrix units need.
-const MATRICES: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
-    .union(wgpu::Features::SHADER_F16)
-    .union(wgpu::Features::SUBGROUP);
+const MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
 /// The permission to ask for cooperative matrices, and for nothing else that is experimental.
 #[expect(unsafe_code, reason = "a token of having been warned: see SAFETY")]

@@ -3,6 +3,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::{int8_flip, int8_shift};
+use super::matrix;
 use super::program::{self, Program};
 use super::tile::{Tile, Way};
 use super::weights::{self, Panels};
@@ -99,12 +100,23 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let steps = op.weights().layout().steps;
     // Sixteen floats come in four pieces.
     let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
-    let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize;
+    let turns = |tile: &Tile| match tile.way {
+        // What turns within a step there has ends that compilers know.
+        Way::Matrix => 16 * steps,
+        _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
+    };
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let tiles: Vec<Tile> = tiles(rows, limits).into_iter().filter(legal).collect();
+    let on_units = matrix::tiles(limits).filter(|_| fits_matrices(op));
+    let tiles: Vec<Tile> = tiles(rows, limits).into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
     tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+}
+
+/// Whether matrices of f16 hold activations and codes exactly, and each group is of whole steps.
+fn fits_matrices(op: &Linear) -> bool {
+    let (codes, layout) = (op.weights().format().codes, op.weights().layout());
+    op.lhs().format() == Format::Float16 && codes.are_integers() && layout.padded_group != 16
 }
 
 /// What the launches of a candidate bind beside the weights.
@@ -306,8 +318,14 @@ fn launch(
     let lhs_halves = lhs_positions == 16;
     let codes = matrix.format().codes;
     let shifted = matrix.format().scales.shift() != Shift::None || codes.bias() != 0;
+    // Whose packed codes are read at once.
+    let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
     let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
-    let program = link_lhs(Program::new(&program::LINEAR), op.lhs().format())
+    let program = match tile.way {
+        Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format()),
+    };
+    let program = program
         .with(weights::codes_part(codes))
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
@@ -330,19 +348,23 @@ fn launch(
     let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
-        .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
-        .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-        .constant("SLICES", tile.slices())
         .constant("TILE_M", tile.rows)
-        .constant("TILE_Q", tile.quads)
-        .constant("PACKED", tile.quads * codes.bits() as u32)
+        .constant("PACKED", quads * codes.bits() as u32)
         // Expanded codes are at the upper end of a byte, and their bias is as much larger.
         .constant("CODE_BIAS", i32::from(codes.bias()) << (8 - codes.bits()))
-        .constant("LHS_SUMS", shifted)
-        .constant("CODE_SUMS", lhs_zeros)
-        .constant("HALVES", weight_halves || lhs_halves)
-        .constant("WEIGHT_HALVES", weight_halves)
-        .constant("LHS_HALVES", lhs_halves);
+        .constant("LHS_SUMS", shifted);
+    let program = match tile.way {
+        Way::Matrix => program.constant("STEP", matrix::STEP),
+        _ => program
+            .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
+            .constant("SLICES", tile.slices())
+            .constant("TILE_Q", tile.quads)
+            .constant("CODE_SUMS", lhs_zeros)
+            .constant("HALVES", weight_halves || lhs_halves)
+            .constant("WEIGHT_HALVES", weight_halves)
+            .constant("LHS_HALVES", lhs_halves),
+    };
     let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
     let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
     Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits).operations(2 * m * columns * k)

@@ -172,6 +172,7 @@ parts! {
     MATRIX_16 = "matrix/size16.wgsl";
     MATRIX_TILE = "lib/matrix_tile.wgsl";
     MATMUL_MATRIX = "matmul_matrix.wgsl" [MATRIX_TILE, PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, TABLES];
+    LINEAR_MATRIX = "linear_matrix.wgsl" [MATRIX_TILE, PARAMS_LINEAR, LINEAR_INDEX];
     GATHER = "gather.wgsl" [LINEAR_INDEX];
     PACK_WEIGHTS = "pack_weights.wgsl" [LINEAR_INDEX, DOT];
     CONV = "conv.wgsl" [PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, QUAD_PRODUCTS, DOT, ZERO_POINT];
