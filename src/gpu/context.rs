@@ -125,7 +125,8 @@ fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
     /// select another). It asks for the adapter's own limits and, where the adapter has them, for a pipeline cache, and for
-    /// timestamps, 16-bit floats and subgroups, which [`Tuner::Measured`], [`Context::probe_blocking`] and some kernels use.
+    /// timestamps, 16-bit floats, subgroups and (experimental) cooperative matrices, which [`Tuner::Measured`],
+    /// [`Context::probe_blocking`] and some kernels use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].

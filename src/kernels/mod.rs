@@ -138,7 +138,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
 }
 
 /// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
-/// 16-bit floats, which not every device has.
+/// 16-bit floats, which not every device has, and one for matrices, if the limits have them.
 #[must_use]
 pub fn probes(limits: &Limits) -> Vec<Dispatch> {
     probe::Exercise::all(limits).map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
