@@ -7,7 +7,8 @@
 //
 // Staged along k, 16 · STEP at a time: rows of lhs and columns of weights, f16, a row or column every STRIDE elements. What
 // the units have summed goes back through `products`, one row of matrices of every subgroup at a time, and from there to
-// invocations, each of which owns the same quads every time.
+// invocations, each of which owns the same quads every time. Vulkan wants rows of matrices at multiples of 16 bytes: so are the
+// sizes of what lies in workgroup memory here.
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_N: u32 = GROUP_Y * 32u;
