@@ -26,7 +26,7 @@ fn place_of(quad: u32) -> Place {
 fn stage_row(row: u32, first_row: u32, piece: u32, step: u32) {
     let x = lhs[min(first_row + row, params.m - 1u) * params.lhs_stride + step * 8u + piece];
     for (var i = 0u; i < 4u; i += 1u) {
-        staged_lhs[row * STRIDE + 4u * piece + i] = x[i];
+        staged[row * STRIDE + 4u * piece + i] = x[i];
     }
 }
 
@@ -43,7 +43,7 @@ fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
         for (var piece = 0u; piece < 4u; piece += 1u) {
             let four = vec4<f16>(expand(codes, piece));
             for (var i = 0u; i < 4u; i += 1u) {
-                staged_weight[(quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = four[i];
+                staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = four[i];
             }
         }
     }
@@ -87,7 +87,7 @@ fn main(
             if (LHS_SUMS) {
                 for (var row = thread; row < TILE_M; row += THREADS) {
                     for (var l = 0u; l < 32u; l += 1u) {
-                        lhs_sums[row] += f32(staged_lhs[row * STRIDE + l]);
+                        lhs_sums[row] += f32(staged[row * STRIDE + l]);
                     }
                 }
             }

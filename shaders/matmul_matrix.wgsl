@@ -15,24 +15,12 @@ var<workgroup> lhs_sums: array<i32, TILE_M>;
 
 var<private> sums: array<vec4<i32>, QUADS>;
 
-fn halves(codes: u32) -> vec4<f16> {
-    return vec4<f16>(unpack4xI8(codes));
-}
-
-fn stage_lhs(at: u32, codes: vec4<u32>) {
+// Sixteen codes of a row of lhs or, behind those, a column of weights.
+fn stage(row: u32, step: u32, codes: vec4<u32>) {
     for (var word = 0u; word < 4u; word += 1u) {
-        let four = halves(codes[word]);
+        let four = vec4<f16>(unpack4xI8(codes[word]));
         for (var i = 0u; i < 4u; i += 1u) {
-            staged_lhs[at + 4u * word + i] = four[i];
-        }
-    }
-}
-
-fn stage_weight(at: u32, codes: vec4<u32>) {
-    for (var word = 0u; word < 4u; word += 1u) {
-        let four = halves(codes[word]);
-        for (var i = 0u; i < 4u; i += 1u) {
-            staged_weight[at + 4u * word + i] = four[i];
+            staged[row * STRIDE + 16u * step + 4u * word + i] = four[i];
         }
     }
 }
@@ -66,13 +54,13 @@ fn main(
                 let row = min(block_row + slot / STEP, params.m - 1u);
                 let k = min(start + slot % STEP, params.k_vecs - 1u);
                 let codes = lhs[(lhs_batch * params.m + row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
-                stage_lhs(slot / STEP * STRIDE + slot % STEP * 16u, codes);
+                stage(slot / STEP, slot % STEP, codes);
             }
             for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
                 let column = min(block_column + slot % BLOCK_N, params.weight_stride - 1u);
                 let k = start + slot / BLOCK_N;
                 let codes = load_weight(weight_batch * params.k_vecs + min(k, params.k_vecs - 1u), column);
-                stage_weight(slot % BLOCK_N * STRIDE + slot / BLOCK_N * 16u, select(vec4<u32>(0u), codes, k < params.k_vecs));
+                stage(TILE_M + slot % BLOCK_N, slot / BLOCK_N, select(vec4<u32>(0u), codes, k < params.k_vecs));
             }
             workgroupBarrier();
             if (subgroup < GROUP_Y) {

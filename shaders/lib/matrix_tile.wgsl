@@ -5,7 +5,7 @@
 //        TILE_M   | subgroup 0 | subgroup 1 |    so that there are as many subgroups at least. The others only help to stage
 //                 +------------+------------+    and to store.
 //
-// Staged along k, 16 · STEP at a time: rows of lhs and columns of weights, f16, a row or column every STRIDE elements. What
+// Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, f16, one every STRIDE elements. What
 // the units have summed goes back through `products`, one row of matrices of every subgroup at a time, and from there to
 // invocations, each of which owns the same quads every time. Vulkan wants rows of matrices at multiples of 16 bytes: so are the
 // sizes of what lies in workgroup memory here.
@@ -18,8 +18,7 @@ const COLUMNS: u32 = 32u / SIZE;
 const TURN_QUADS: u32 = SIZE * 8u / GROUP_X;                 // that an invocation owns of a row of matrices
 const QUADS: u32 = ROWS * TURN_QUADS;
 
-var<workgroup> staged_lhs: array<f16, TILE_M * STRIDE>;
-var<workgroup> staged_weight: array<f16, BLOCK_N * STRIDE>;
+var<workgroup> staged: array<f16, (TILE_M + BLOCK_N) * STRIDE>;
 var<workgroup> products: array<f32, GROUP_Y * SIZE * 32u>;
 
 // Adds the products of what is staged. This and what follows are functions, because naga wants such operations where all of a
@@ -28,12 +27,13 @@ fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u
     for (var k = 0u; k < 16u * STEP; k += SIZE) {
         var row_matrices: array<LhsMatrix, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
-            row_matrices[r] = coopLoadT<LhsMatrix>(&staged_lhs[r * SIZE * STRIDE + k], STRIDE);
+            row_matrices[r] = coopLoadT<LhsMatrix>(&staged[r * SIZE * STRIDE + k], STRIDE);
         }
         for (var c = 0u; c < COLUMNS; c += 1u) {
-            let column = coopLoad<RhsMatrix>(&staged_weight[(subgroup * 32u + c * SIZE) * STRIDE + k], STRIDE);
+            let column = TILE_M + subgroup * 32u + c * SIZE;
+            let column_matrix = coopLoad<RhsMatrix>(&staged[column * STRIDE + k], STRIDE);
             for (var r = 0u; r < ROWS; r += 1u) {
-                (*sums)[r * COLUMNS + c] = coopMultiplyAdd(row_matrices[r], column, (*sums)[r * COLUMNS + c]);
+                (*sums)[r * COLUMNS + c] = coopMultiplyAdd(row_matrices[r], column_matrix, (*sums)[r * COLUMNS + c]);
             }
         }
     }

@@ -366,13 +366,14 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
+        .constant("TILE_Q", tile.quads)
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
     program = match tile.way {
-        Way::Staged(step) => program.constant("TILE_Q", tile.quads).constant("STEP", step),
-        Way::Shared => program.with(&program::SHARE_SUBGROUP).constant("TILE_Q", tile.quads),
-        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN).constant("TILE_Q", tile.quads),
+        Way::Staged(step) => program.constant("STEP", step),
+        Way::Shared => program.with(&program::SHARE_SUBGROUP),
+        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
     let bindings = [
