@@ -142,3 +142,35 @@ fn weights_in_groups() -> Result<()> {
     println!("groups: {count} combinations, largest error {worst:.3} of its bound, on {}", context.description());
     Ok(())
 }
+
+/// A device of the caller's has matrices once the context is told of them, if they are of the right kind and it has the features.
+#[test]
+fn devices_of_the_caller() -> Result<()> {
+    let Some(context) = device() else { return Ok(()) };
+    let adopted = || Context::from_device(context.device().clone(), context.queue().clone());
+    assert_eq!(adopted().limits().matrix, 0);
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all().with_env()));
+    let same = |adapter: &wgpu::Adapter| adapter.get_info().name == context.device().adapter_info().name;
+    let adapter = adapters.into_iter().find(same).expect("the context's adapter");
+    let told = adopted().with_matrices(&adapter.cooperative_matrix_properties());
+    assert_eq!(told.limits(), context.limits());
+    let has = context.limits().matrix > 0;
+    let properties = |m_size, cr_type| wgpu::CooperativeMatrixProperties {
+        m_size,
+        n_size: 8,
+        k_size: 8,
+        ab_type: wgpu::CooperativeScalarType::F16,
+        cr_type,
+        saturating_accumulation: false,
+    };
+    let (f16, f32) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+    for (name, told, matrix) in [
+        ("square", vec![properties(16, f32), properties(8, f16), properties(8, f32)], if has { 8 } else { 0 }),
+        ("other sums, other shapes", vec![properties(8, f16), properties(16, f32)], 0),
+        ("none", vec![], 0),
+    ] {
+        assert_eq!(adopted().with_matrices(&told).limits().matrix, matrix, "{name}");
+    }
+    Ok(())
+}
