@@ -60,8 +60,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let first_row = tile / params.tiles_n * TILE_M;
-    let first_quad = tile % params.tiles_n * (BLOCK_N / 4u);
+    let own = tile_place(tile);
+    let first_row = own.x * TILE_M;
+    let first_quad = own.y * (BLOCK_N / 4u);
 
     let steps = params.steps + hidden_zero(groups);
     var step = 0u;

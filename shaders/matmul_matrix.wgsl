@@ -36,13 +36,13 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let column_tile = tile % params.tiles_n;
-    let rest = tile / params.tiles_n;
-    let batch = rest / params.tiles_m;
-    let block_row = (rest % params.tiles_m) * TILE_M;
-    let block_column = column_tile * BLOCK_N;
-    let matrices = tables[params.batches_at + batch].xy;
-    let lhs_batch = matrices.x;
+    let batch_tiles = params.tiles_m * params.tiles_n;
+    let own = tile_place(tile % batch_tiles);
+    output_batch = tile / batch_tiles;
+    let block_row = own.x * TILE_M;
+    let block_column = own.y * BLOCK_N;
+    let matrices = tables[params.batches_at + output_batch].xy;
+    lhs_batch = matrices.x;
     let weight_batch = matrices.y;
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
@@ -53,13 +53,14 @@ fn main(
             for (var slot = thread; slot < TILE_M * STEP; slot += THREADS) {
                 let row = min(block_row + slot / STEP, params.m - 1u);
                 let k = min(start + slot % STEP, params.k_vecs - 1u);
-                let codes = lhs[(lhs_batch * params.m + row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
+                let codes = lhs[lhs_row(row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
                 stage(slot / STEP, slot % STEP, codes);
             }
             for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
-                let column = min(block_column + slot % BLOCK_N, params.weight_stride - 1u);
+                let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
                 let k = start + slot / BLOCK_N;
-                let codes = load_weight(weight_batch * params.k_vecs + min(k, params.k_vecs - 1u), column);
+                let k_row = weight_batch * params.k_vecs + min(k, params.k_vecs - 1u);
+                let codes = load_weight(place.x + k_row * place.y);
                 stage(TILE_M + slot % BLOCK_N, slot / BLOCK_N, select(vec4<u32>(0u), codes, k < params.k_vecs));
             }
             workgroupBarrier();
@@ -82,7 +83,7 @@ fn main(
 
     if (WEIGHT_ZERO_POINT) {
         for (var i = thread; i < TILE_M; i += THREADS) {
-            let first = (lhs_batch * params.m + min(block_row + i, params.m - 1u)) * params.k_vecs;
+            let first = lhs_row(min(block_row + i, params.m - 1u)) * params.k_vecs;
             var sum = 0;
             for (var k = 0u; k < k_vecs; k += 1u) {
                 sum += dot16(lhs[first + k] ^ vec4<u32>(LHS_FLIP), ALL_ONES);
@@ -101,12 +102,10 @@ fn main(
         let place = owned_place(i, thread);
         let row = block_row + place.x;
         let quad = block_column / 4u + place.y;
-        if (row < params.m && quad < params.output_quads) {
+        if (has_row(row) && quad < params.output_quads) {
             let lhs_sum = select(0, lhs_sums[place.x], WEIGHT_ZERO_POINT);
-            store_products(
-                lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
-                sums[0], vec4<i32>(lhs_sum),
-            );
+            let columns = load_columns(output_row(row), weight_batch, quad);
+            store_products(output_row(row), quad, row_parameters(lhs_row(row)), columns, sums[0], vec4<i32>(lhs_sum));
         }
         for (var j = 1u; j < QUADS; j += 1u) {
             sums[j - 1u] = sums[j];

@@ -8,7 +8,7 @@ use super::halves::{self, Whole};
 use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::tile::{Tile, Way};
+use super::tile::{Tile, Way, rows_first};
 use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
 use crate::tensor::TensorType;
@@ -31,12 +31,16 @@ parameters! {
         column_stride: u32,
         tiles_m: u32,
         tiles_n: u32,
+        rows_first: u32,
         tiles: u32,
         zero_point: i32,
         low: u32,
         high: u32,
         first_row: u32,
+        weight_rows: u32,
         unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
     }
 }
 
@@ -51,11 +55,15 @@ parameters! {
         parameter_step: u32,
         columns_at: u32,
         quads: u32,
+        weight_rows: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
     }
 }
 
 /// Tiles for one row: many neighbouring invocations, each with few columns.
-const ONE_ROW: [Tile; 2] = [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1, 2)];
+const ONE_ROW: [Tile; 2] = [Tile::direct([8, 1], 1, 2), Tile::direct([32, 1], 1, 1)];
 
 /// Tiles for up to four rows: each weight is read once for all of them.
 const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
@@ -344,11 +352,13 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         column_stride: epilogue.stage.row_stride as u32,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
+        rows_first: rows_first(packed_words(1, part.columns, k, product.weight_bits) * 4),
         tiles: tiles as u32,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
         first_row: part.first_row as u32,
+        weight_rows: (product.matrices * k.div_ceil(16)) as u32,
         ..Params::default()
     };
     let program = match tile.way {
@@ -369,7 +379,9 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("TILE_Q", tile.quads)
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
-        .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
+        .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
+        .constant("LHS_ROWS", product.lhs_rows > 1)
+        .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
     program = match tile.way {
         Way::Staged(step) => program.constant("STEP", step),
         Way::Shared => program.with(&program::SHARE_SUBGROUP),
@@ -438,6 +450,8 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
         parameter_step: u32::from(rhs.quantization().is_some_and(|q| q.scales().len() > 1)),
         columns_at: (matrices * k.div_ceil(16) * n.next_multiple_of(4)) as u32,
         quads: quads as u32,
+        weight_rows: (matrices * k.div_ceil(16)) as u32,
+        ..PackParams::default()
     };
     let group = 64.min(limits.invocations).max(1);
     let program = Program::new(&program::PACK_WEIGHTS)
@@ -508,8 +522,11 @@ pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant)
     Some(words)
 }
 
-/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[matrix][k / 16][column, padded to 4]`, sixteen codes
-/// each, four neighbours in the bytes that one shift and mask lays free.
+/// The columns that lie together (`shaders/lib/weight_panels.wgsl`).
+const PANEL: usize = 64;
+
+/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`, sixteen
+/// codes each, four neighbours in the bytes that one shift and mask lays free.
 pub(super) fn pack_columns(
     bits: usize,
     matrices: usize,
@@ -520,13 +537,16 @@ pub(super) fn pack_columns(
     let (vecs, stride) = (k.div_ceil(16), columns.next_multiple_of(4));
     let (size, lanes) = (bits / 2, 32 / bits);
     let mut words = vec![0u32; matrices * vecs * stride * size];
-    for matrix in 0..matrices {
-        for l in 0..k {
-            let row = (matrix * vecs + l / 16) * stride;
-            for column in 0..columns {
-                let byte = u32::from(code(matrix, l, column) as u8);
-                let shift = 8 * (l % 4) + bits * (l % lanes / 4);
-                words[(row + column) * size + l % 16 / lanes] |= byte << shift;
+    for panel in (0..columns).step_by(PANEL) {
+        let width = PANEL.min(stride - panel);
+        for matrix in 0..matrices {
+            for l in 0..k {
+                let row = panel * matrices * vecs + (matrix * vecs + l / 16) * width;
+                for column in panel..columns.min(panel + PANEL) {
+                    let byte = u32::from(code(matrix, l, column) as u8);
+                    let shift = 8 * (l % 4) + bits * (l % lanes / 4);
+                    words[(row + column - panel) * size + l % 16 / lanes] |= byte << shift;
+                }
             }
         }
     }

@@ -27,6 +27,15 @@ pub(super) struct Tile {
     pub way: Way,
 }
 
+/// The bytes of weights that may stay in a cache while rows of tiles take turns. Larger weights are gone through once: every
+/// row of tiles meets some columns before any meets the next (`shaders/lib/tile_order.wgsl`).
+const CACHED_BYTES: usize = 1 << 18;
+
+/// Whether neighbouring workgroups own rows of the same columns, as the parameter of a launch.
+pub(super) fn rows_first(weight_bytes: usize) -> u32 {
+    u32::from(weight_bytes > CACHED_BYTES)
+}
+
 impl Tile {
     /// The tile that every device can run.
     pub(super) const LEAST: Self = Self::direct([1, 1], 1, 1);
