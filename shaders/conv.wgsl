@@ -22,8 +22,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
-    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    let own = tile_place(tile);
+    let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
     if (leaves(first_pixel >= params.pixels || first_quad >= params.output_quads)) {
         return;
     }
@@ -38,8 +39,8 @@ fn main(
     for (var i = 0u; i < READS; i += 1u) {
         origin[i] = window_origin(min(first_pixel + owned_row(i), params.pixels - 1u));
     }
-    let column = min(first_quad * 4u - group * params.group_outputs, params.weight_stride - 4u);
-    let next_column = min((first_quad + 1u) * 4u - group * params.group_outputs, params.weight_stride - 4u);
+    let place = weight_place(min(first_quad * 4u - group * params.group_outputs, params.weight_stride - 4u));
+    let next_place = weight_place(min((first_quad + 1u) * 4u - group * params.group_outputs, params.weight_stride - 4u));
 
     var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
     let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
@@ -69,9 +70,9 @@ fn main(
                             lhs_sums[i] += dot16(codes[i], ones);
                         }
                     }
-                    add_quad(&codes, 0u, k_row, column);
+                    add_quad(&codes, 0u, k_row, place);
                     if (TILE_Q > 1u) {
-                        add_quad(&codes, 1u, k_row, next_column);
+                        add_quad(&codes, 1u, k_row, next_place);
                     }
                     k_row += 1u;
                 }
@@ -79,12 +80,5 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
-        let pixel = first_pixel + i / TILE_Q;
-        let quad = first_quad + i % TILE_Q;
-        if (pixel < params.pixels && quad < params.output_quads) {
-            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
-        }
-        next_quad(i);
-    }
+    store_tile(first_pixel, first_quad, 0u, groups);
 }

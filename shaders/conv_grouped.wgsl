@@ -30,8 +30,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let pixel = (tile / params.tiles_n) * GROUP_Y + local.y;
-    let quad = (tile % params.tiles_n) * GROUP_X + local.x;
+    let own = tile_place(tile);
+    let pixel = own.x * GROUP_Y + local.y;
+    let quad = own.y * GROUP_X + local.x;
     if (pixel >= params.pixels || quad >= params.output_quads) {
         return;
     }
@@ -70,5 +71,5 @@ fn main(
             }
         }
     }
-    store_products(0u, output_pixel(pixel), 0u, quad, sums, lhs_sums);
+    store_products(output_pixel(pixel), quad, row_parameters(0u), load_columns(0u, 0u, quad), sums, lhs_sums);
 }

@@ -29,8 +29,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let block_pixel = (tile / params.tiles_n) * BLOCK_M;
-    let block_column = (tile % params.tiles_n) * BLOCK_N;
+    let own = tile_place(tile);
+    let block_pixel = own.x * BLOCK_M;
+    let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
     let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs;
     let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
@@ -74,9 +75,9 @@ fn main(
             vec[s] += STEP;
         }
         for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
-            let column = min(block_column + slot % BLOCK_N, params.weight_stride - 1u);
+            let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
             let k = start + slot / BLOCK_N;
-            let word = load_weight(min(k, k_vecs - 1u), column);
+            let word = load_weight(place.x + min(k, k_vecs - 1u) * place.y);
             staged_weight[slot] = select(vec4<u32>(0u), word, k < k_vecs);
         }
         workgroupBarrier();
@@ -97,7 +98,7 @@ fn main(
                 let w2 = staged_weight[column + 2u];
                 let w3 = staged_weight[column + 3u];
                 for (var i = 0u; i < TILE_M; i += 1u) {
-                    sums[i * TILE_Q + q] += vec4<i32>(
+                    sums[q * TILE_M + i] += vec4<i32>(
                         dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
                     );
                 }
@@ -106,12 +107,5 @@ fn main(
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
-        let pixel = block_pixel + local.y * TILE_M + i / TILE_Q;
-        let quad = block_column / 4u + local.x * TILE_Q + i % TILE_Q;
-        if (pixel < params.pixels && quad < params.output_quads) {
-            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
-        }
-        next_quad(i);
-    }
+    store_tile(block_pixel + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, 0u, groups);
 }

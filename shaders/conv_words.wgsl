@@ -19,8 +19,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
-    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    let own = tile_place(tile);
+    let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
     if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
         return;
     }
@@ -67,7 +68,7 @@ fn main(
                         let filters = weight[at[q]];
                         at[q] += params.weight_stride / 4u;
                         for (var i = 0u; i < TILE_M; i += 1u) {
-                            sums[i * TILE_Q + q] += vec4<i32>(
+                            sums[q * TILE_M + i] += vec4<i32>(
                                 dot4I8Packed(codes[i], filters.x), dot4I8Packed(codes[i], filters.y),
                                 dot4I8Packed(codes[i], filters.z), dot4I8Packed(codes[i], filters.w),
                             );
@@ -78,12 +79,5 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
-        let pixel = first_pixel + i / TILE_Q;
-        let quad = first_quad + i % TILE_Q;
-        if (pixel < params.pixels && quad < params.output_quads) {
-            store_products(0u, output_pixel(pixel), 0u, quad, sums[0], vec4<i32>(lhs_sums[0]));
-        }
-        next_quad(i);
-    }
+    store_tile(first_pixel, first_quad, 0u, groups);
 }

@@ -19,8 +19,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let first_pixel = ((tile / params.tiles_n) * GROUP_Y + local.y) * TILE_M;
-    let quad = (tile % params.tiles_n) * GROUP_X + local.x;
+    let own = tile_place(tile);
+    let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
+    let quad = own.y * GROUP_X + local.x;
     if (first_pixel >= params.pixels || quad >= params.output_quads) {
         return;
     }
@@ -57,9 +58,11 @@ fn main(
             }
         }
     }
+    let columns = load_columns(0u, 0u, quad);
+    let parameters = row_parameters(0u);
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_pixel + i < params.pixels) {
-            store_products(0u, output_pixel(first_pixel + i), 0u, quad, sums[i], lhs_sums[i]);
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, sums[i], lhs_sums[i]);
         }
     }
 }

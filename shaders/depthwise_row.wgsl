@@ -25,8 +25,9 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let part = (tile / params.tiles_n) * GROUP_Y + local.y;      // of a row
-    let quad = (tile % params.tiles_n) * GROUP_X + local.x;
+    let own = tile_place(tile);
+    let part = own.x * GROUP_Y + local.y;      // of a row
+    let quad = own.y * GROUP_X + local.x;
     let first_column = (part % params.row_tiles) * TILE_M;
     let first_pixel = (part / params.row_tiles) * params.out_size.z + first_column;
     if (first_pixel >= params.pixels || quad >= params.output_quads) {
@@ -62,9 +63,11 @@ fn main(
             }
         }
     }
+    let columns = load_columns(0u, 0u, quad);
+    let parameters = row_parameters(0u);
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_column + i < params.out_size.z) {
-            store_products(0u, output_pixel(first_pixel + i), 0u, quad, sums[i], lhs_sums[i]);
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, sums[i], lhs_sums[i]);
         }
     }
 }

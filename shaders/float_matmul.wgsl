@@ -47,10 +47,11 @@ fn main(
     }
     let slice = slice_of(local.y);
     let row_lane = select(local.y, 0u, SLICED);
-    let rest = tile / params.tiles_n;
-    let batch = rest / params.tiles_m;
-    let first_row = ((rest % params.tiles_m) * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
-    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    let batch_tiles = params.tiles_m * params.tiles_n;
+    let own = tile_place(tile % batch_tiles);
+    let batch = tile / batch_tiles;
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
     let matrices = operand_rows(batch);
 
     lhs_matrix = matrices.x;

@@ -27,10 +27,11 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let rest = tile / params.tiles_n;
-    let batch = rest / params.tiles_m;
-    let block_row = (rest % params.tiles_m) * BLOCK_M;
-    let block_quad = (tile % params.tiles_n) * BLOCK_Q;
+    let batch_tiles = params.tiles_m * params.tiles_n;
+    let own = tile_place(tile % batch_tiles);
+    let batch = tile / batch_tiles;
+    let block_row = own.x * BLOCK_M;
+    let block_quad = own.y * BLOCK_Q;
     let matrices = operand_rows(batch);
     let lhs_row = matrices.x * params.m;
 

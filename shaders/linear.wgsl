@@ -119,8 +119,9 @@ fn main(
     }
     let slice = slice_of(local.y);
     let row_lane = select(local.y, 0u, SLICED);
-    let first_row = ((tile / params.tiles_n) * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
-    let first_quad = ((tile % params.tiles_n) * GROUP_X + local.x) * TILE_Q;
+    let own = tile_place(tile);
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
 
     let expert = expert_of(min(first_row, params.m - 1u));
     for (var i = 0u; i < TILE_M; i += 1u) {

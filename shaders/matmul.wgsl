@@ -11,15 +11,13 @@
 
 alias Row = vec4<u32>;
 
-var<private> lhs_batch: u32;
-
 fn load_row(at: u32) -> Row {
     return lhs[at] ^ vec4<u32>(LHS_FLIP);
 }
 
 // Tiles that stick out read the last row or quad again; what they compute there is never stored.
 fn row_place(row: u32) -> u32 {
-    return (lhs_batch * params.m + min(row, params.m - 1u)) * params.k_vecs;
+    return lhs_row(min(row, params.m - 1u)) * params.k_vecs;
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
@@ -32,20 +30,20 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let column_tile = tile % params.tiles_n;
-    let rest = tile / params.tiles_n;
-    let batch = rest / params.tiles_m;
-    let first_row = ((rest % params.tiles_m) * GROUP_Y + local.y) * TILE_M;
-    let first_quad = (column_tile * GROUP_X + local.x) * TILE_Q;
+    let batch_tiles = params.tiles_m * params.tiles_n;
+    let own = tile_place(tile % batch_tiles);
+    output_batch = tile / batch_tiles;
+    let first_row = (own.x * GROUP_Y + local.y) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
     if (leaves(first_row >= params.m || first_quad >= params.output_quads)) {
         return;
     }
-    let matrices = tables[params.batches_at + batch].xy;
+    let matrices = tables[params.batches_at + output_batch].xy;
     lhs_batch = matrices.x;
     let weight_batch = matrices.y;
 
-    let column = min(first_quad * 4u, params.weight_stride - 4u);
-    let next_column = min(first_quad * 4u + 4u, params.weight_stride - 4u);
+    let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
+    let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));
     var places = row_places(first_row);
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var k = 0u; k < k_vecs; k += 1u) {
@@ -56,9 +54,9 @@ fn main(
                 lhs_sums[i] += dot16(codes[i], ALL_ONES);
             }
         }
-        add_quad(&codes, 0u, k_row, column);
+        add_quad(&codes, 0u, k_row, place);
         if (TILE_Q > 1u) {
-            add_quad(&codes, 1u, k_row, next_column);
+            add_quad(&codes, 1u, k_row, next_place);
         }
     }
     if (WEIGHT_ZERO_POINT && params.k_vecs > 0u) {
@@ -69,15 +67,5 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
-        let row = first_row + i / TILE_Q;
-        let quad = first_quad + i % TILE_Q;
-        if (row < params.m && quad < params.output_quads) {
-            store_products(
-                lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
-                sums[0], vec4<i32>(lhs_sums[0]),
-            );
-        }
-        next_quad(i);
-    }
+    store_tile(first_row, first_quad, weight_batch, groups);
 }

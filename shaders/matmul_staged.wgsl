@@ -29,13 +29,13 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let column_tile = tile % params.tiles_n;
-    let rest = tile / params.tiles_n;
-    let batch = rest / params.tiles_m;
-    let block_row = (rest % params.tiles_m) * BLOCK_M;
-    let block_column = column_tile * BLOCK_N;
-    let matrices = tables[params.batches_at + batch].xy;
-    let lhs_batch = matrices.x;
+    let batch_tiles = params.tiles_m * params.tiles_n;
+    let own = tile_place(tile % batch_tiles);
+    output_batch = tile / batch_tiles;
+    let block_row = own.x * BLOCK_M;
+    let block_column = own.y * BLOCK_N;
+    let matrices = tables[params.batches_at + output_batch].xy;
+    lhs_batch = matrices.x;
     let weight_batch = matrices.y;
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
@@ -44,12 +44,13 @@ fn main(
         for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
             let row = min(block_row + slot % BLOCK_M, params.m - 1u);
             let k = min(start + slot / BLOCK_M, params.k_vecs - 1u);
-            staged_lhs[slot] = lhs[(lhs_batch * params.m + row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
+            staged_lhs[slot] = lhs[lhs_row(row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
         }
         for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
-            let column = min(block_column + slot % BLOCK_N, params.weight_stride - 1u);
+            let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
             let k = start + slot / BLOCK_N;
-            let word = load_weight(weight_batch * params.k_vecs + min(k, params.k_vecs - 1u), column);
+            let k_row = weight_batch * params.k_vecs + min(k, params.k_vecs - 1u);
+            let word = load_weight(place.x + k_row * place.y);
             staged_weight[slot] = select(vec4<u32>(0u), word, k < params.k_vecs);
         }
         workgroupBarrier();
@@ -73,7 +74,7 @@ fn main(
                 let w2 = staged_weight[column + 2u];
                 let w3 = staged_weight[column + 3u];
                 for (var i = 0u; i < TILE_M; i += 1u) {
-                    sums[i * TILE_Q + q] += vec4<i32>(
+                    sums[q * TILE_M + i] += vec4<i32>(
                         dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
                     );
                 }
@@ -82,15 +83,5 @@ fn main(
         workgroupBarrier();
     }
 
-    for (var i = 0u; i < TILE_M * TILE_Q + hidden_zero(groups); i += 1u) {
-        let row = block_row + local.y * TILE_M + i / TILE_Q;
-        let quad = block_column / 4u + local.x * TILE_Q + i % TILE_Q;
-        if (row < params.m && quad < params.output_quads) {
-            store_products(
-                lhs_batch * params.m + row, params.first_row + batch * params.m + row, weight_batch, quad,
-                sums[0], vec4<i32>(lhs_sums[0]),
-            );
-        }
-        next_quad(i);
-    }
+    store_tile(block_row + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, weight_batch, groups);
 }

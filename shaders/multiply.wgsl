@@ -24,5 +24,5 @@ fn main(
         a = load_lhs(rows.x, quad) - params.lhs_zero_point;
         b = load_rhs(rows.y, quad) - params.rhs_zero_point;
     }
-    store_output(row, quad, vec4<u32>(0u), 0u, a * b);
+    store_output(row, quad, load_entries(vec4<u32>(0u)), 0u, a * b);
 }

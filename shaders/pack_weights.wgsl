@@ -1,4 +1,4 @@
-// packed[b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
+// packed[panel, b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
 //
 // Input is rows of WEIGHT_BITS-bit codes: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
 // weight/int8.wgsl. One invocation owns one quad of columns of one batch.
@@ -10,10 +10,14 @@ struct Params {
     n: u32,
     k_vecs: u32,              // vec4<u32> (16 codes) along k
     input_words: u32,         // u32 words of an input row
-    weight_stride: u32,       // columns of a packed weight row, n padded to 4
+    weight_stride: u32,       // columns of packed weights, n padded to 4
     parameter_step: u32,      // 1: each column has its own zero point, 0: all share the first
     columns_at: u32,          // vec4 where the table of columns begins
     quads: u32,               // weight_stride / 4 · batches
+    weight_rows: u32,         // batches · k_vecs
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -50,6 +54,7 @@ fn main(
     var entries: array<vec2<i32>, 4>;
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let column = first + lane;
+        let place = weight_place(column);
         var sum = 0;
         for (var k_vec = 0u; k_vec < params.k_vecs; k_vec += 1u) {
             var words = vec4<u32>(0u);
@@ -57,7 +62,7 @@ fn main(
                 words[i / 4u] |= load_code(batch, k_vec * 16u + i, column) << (8u * (i % 4u));
             }
             sum += dot16(words, ALL_ONES);
-            packed[(batch * params.k_vecs + k_vec) * params.weight_stride + column] = words;
+            packed[place.x + (batch * params.k_vecs + k_vec) * place.y] = words;
         }
         if (column < params.n) {
             let zero_point = bitcast<i32>(parameters[column * params.parameter_step].y) - WEIGHT_SHIFT;

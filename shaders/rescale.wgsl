@@ -43,5 +43,5 @@ fn main(
     if (quad * 4u < params.n) {
         values = load_input(row, quad);
     }
-    store_output(row, quad, column_index, F32_ONE, values);
+    store_output(row, quad, load_entries(column_index), F32_ONE, values);
 }

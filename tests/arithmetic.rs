@@ -8,7 +8,7 @@ use half::f16;
 
 const MAIN: &str = "
 @group(0) @binding(0) var<storage, read> pairs: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 11>>;
+@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 14>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -26,11 +26,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     results[id.x][8] = bitcast<u32>(f32_truncate_to_i32(a));
     results[id.x][9] = f16_from_f32(a);
     results[id.x][10] = f32_from_f16(a & 0xffffu);
+    results[id.x][11] = bitcast<u32>(clamp(product_step(bitcast<i32>(a), b), -0x20000, 0x20000));
+    results[id.x][12] = bitcast<u32>(clamp(quotient_step(a, b), -0x20000, 0x20000));
+    results[id.x][13] = f32_multiple(bitcast<i32>(a << 23u) >> 23u, b);
 }
 ";
 
 /// What Rust says of a pair; `None` where the shader's function isn't defined (NaN, division by zero).
-fn expected(a: u32, b: u32) -> [Option<u32>; 11] {
+fn expected(a: u32, b: u32) -> [Option<u32>; 14] {
     let product = u64::from(a) * u64::from(b);
     let (x, y) = (f32::from_bits(a), f32::from_bits(b));
     let finite = x.is_finite() && y.is_finite();
@@ -46,7 +49,15 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 11] {
         (!x.is_nan()).then_some(x as i32 as u32),
         Some(f16::from_f32(x).to_bits().into()),
         Some(f16::from_bits(a as u16).to_f32().to_bits()),
+        (y.is_finite() && y > 0.0).then(|| step(a as i32 as f32 * y)),
+        (finite && y != 0.0).then(|| step(x / y)),
+        y.is_finite().then(|| ((a << 23) as i32 >> 23) as f32 * y).filter(|_| a & 0x1ff != 0x100).map(f32::to_bits),
     ]
+}
+
+/// The nearest integer, ties to even, of at most 2^17 in size.
+fn step(x: f32) -> u32 {
+    lowbit::numeric::round_saturating(x, -0x2_0000, 0x2_0000) as u32
 }
 
 #[test]
@@ -93,12 +104,28 @@ fn shader_arithmetic_is_ieee() {
         let half = f16::from_bits(bits).to_f32().to_bits();
         [half.wrapping_add(0x1000).wrapping_add_signed(random.integer(-1, 1) as i32), bits.into()]
     }));
+    // Products and quotients a few units of the last place from the middle between two integers.
+    for i in 0..400_000 {
+        let bits = random.integer(1, 17) as u32;
+        let middle = (random.next() % (1 << bits)) as f32 + 0.5;
+        let aside = random.integer(-3, 3) as u32;
+        let scale = f32::from_bits((random.next() % 0x7f00_0000) as u32);
+        if i % 2 == 0 {
+            let integer = random.next() as i32 >> random.integer(0, 31);
+            let multiplier = middle / integer.unsigned_abs().max(1) as f32;
+            pairs.push([integer as u32, multiplier.to_bits().wrapping_add(aside)]);
+        } else if scale > 0.0 {
+            let sign = (random.next() % 2) as u32;
+            pairs.push([(middle * scale).to_bits().wrapping_add(aside) | sign << 31, scale.to_bits()]);
+        }
+    }
     pairs.resize(pairs.len().next_multiple_of(64), [0, 0]);
 
     let source = [
         MAIN,
         include_str!("../shaders/lib/multiply_wide.wgsl"),
         include_str!("../shaders/lib/float_bits.wgsl"),
+        include_str!("../shaders/lib/nearest_step.wgsl"),
         include_str!("../shaders/lib/float16_bits.wgsl"),
     ];
     let results = launch(&context, &source.concat(), &pairs);
@@ -114,8 +141,11 @@ fn shader_arithmetic_is_ieee() {
         "truncate_to_i32",
         "f16",
         "from_f16",
+        "product_step",
+        "quotient_step",
+        "multiple",
     ];
-    for (pair, results) in pairs.iter().zip(results.chunks_exact(11)) {
+    for (pair, results) in pairs.iter().zip(results.chunks_exact(14)) {
         for ((expected, got), name) in expected(pair[0], pair[1]).iter().zip(results).zip(names) {
             if let Some(expected) = expected {
                 assert_eq!(got, expected, "{name} of {:#010x} and {:#010x}: got {got:#010x}", pair[0], pair[1]);
@@ -125,7 +155,7 @@ fn shader_arithmetic_is_ieee() {
     println!("{} pairs on {}", pairs.len(), context.description());
 }
 
-/// Runs the program over all pairs and returns eleven words for each.
+/// Runs the program over all pairs and returns fourteen words for each.
 fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u32> {
     let device = context.device();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -148,7 +178,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
             mapped_at_creation: false,
         })
     };
-    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 44));
+    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 56));
     context.queue().write_buffer(&input, 0, bytemuck::cast_slice(pairs));
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
@@ -165,7 +195,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
     pass.dispatch_workgroups(pairs.len() as u32 / 64, 1, 1);
     drop(pass);
     context.queue().submit([encoder.finish()]);
-    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 11]).expect("it fits");
+    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 14]).expect("it fits");
     let results = lowbit::DeviceTensor::from_buffer(results, output, 0).expect("a sound buffer");
     let results = context.download_blocking(&results).expect("the device works");
     results.values::<i32>().expect("int32").iter().map(|&word| word as u32).collect()

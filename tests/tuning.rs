@@ -220,6 +220,7 @@ fn a_probe_finds_numbers() -> Result<()> {
         probe.f32_gflops,
         probe.f16_gflops.unwrap_or(1.0),
         probe.dot_gops,
+        probe.matrix_gflops.unwrap_or(1.0),
         probe.workgroup_gib_per_s,
         probe.read_gib_per_s,
         probe.copy_gib_per_s,
@@ -227,6 +228,7 @@ fn a_probe_finds_numbers() -> Result<()> {
     ];
     assert!(numbers.iter().all(|n| n.is_finite() && *n > 0.0), "{probe:?}");
     assert_eq!(probe.f16_gflops.is_some(), context.device().features().contains(wgpu::Features::SHADER_F16));
+    assert_eq!(probe.matrix_gflops.is_some(), context.limits().matrix > 0);
     let json = serde_json::to_value(&probe).expect("numbers and strings are JSON");
     assert_eq!(json["f32_gflops"], probe.f32_gflops);
     Ok(())
@@ -245,6 +247,6 @@ fn without_features_the_clock_is_the_hosts() -> Result<()> {
     let (graph, inputs) = network()?;
     kernels_of(&plain, &graph, &inputs, PLENTY)?;
     let probe = plain.probe_blocking()?;
-    assert_eq!((probe.device_clock, probe.f16_gflops), (false, None));
+    assert_eq!((probe.device_clock, probe.f16_gflops, probe.matrix_gflops), (false, None, None));
     Ok(())
 }

@@ -139,9 +139,11 @@ fn print(probe: &Probe, case: &Case, ready: &mut Ready, json: bool) {
     ready.samples.sort_by(f64::total_cmp);
     let seconds = ready.samples[ready.samples.len() / 2];
     let [m, n, k] = case.sizes;
-    // Codes by codes are dot products of int8; everything else is computed in f32.
+    // Codes by codes are dot products of int8; everything else is computed in f32, if not on matrix units.
     let integer = matches!(case.dtype.as_str(), "i8" | "i4" | "w4a8" | "w8a8");
-    let ceiling = if integer { probe.dot_gops } else { probe.f32_gflops } * 1e9;
+    let on_units = matches!(case.dtype.as_str(), "i8" | "i4" | "w4a16" | "w8a16");
+    let matrices = probe.matrix_gflops.filter(|_| on_units).unwrap_or(0.0);
+    let ceiling = if integer { probe.dot_gops } else { probe.f32_gflops }.max(matrices) * 1e9;
     let bandwidth = probe.read_gib_per_s * f64::from(1 << 30);
     let (gops, gbps) = (ready.operations / seconds / 1e9, case.bytes() / seconds / 1e9);
     let share = (ready.operations / ceiling).max(case.bytes() / bandwidth) / seconds;

@@ -31,8 +31,9 @@ const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
-    let probes = kernels::probes(&Limits::default());
-    let mut programs: BTreeMap<_, _> = probes.into_iter().map(|d| (d.program.name(), d)).collect();
+    let matrices = [8, 16].map(|matrix| Limits { lanes: 32, matrix, workgroup_bytes: 32 << 10, ..Limits::default() });
+    let probes = [Limits::default(), matrices[0], matrices[1]].map(|limits| kernels::probes(&limits));
+    let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
     for op in ops()? {
         for limits in [
             Limits::default(),
@@ -40,6 +41,8 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
             Limits { invocations: 1, ..Limits::default() },
             Limits { storage_buffers: 4, ..Limits::default() },
             Limits { subgroup: 8, ..Limits::default() },
+            matrices[0],
+            matrices[1],
         ] {
             for candidate in kernels::candidates(&op, &limits) {
                 for dispatch in candidate.dispatches {

@@ -6,7 +6,7 @@
 fn convert(element: u32, entry: vec2<u32>) -> u32 {
     let value = decode(element);
     let zero_point = bitcast<i32>(entry.y);
-    let steps = f32_round_to_i32(quotient(value, entry.x));
+    let steps = quotient_steps(value, entry.x);
     let code = clamp(steps, params.low - zero_point, params.high - zero_point) + zero_point;
     let special = select(params.low, params.high, value == F32_INFINITY);
     return bitcast<u32>(select(code, special, (value & ~F32_SIGN) >= F32_INFINITY));

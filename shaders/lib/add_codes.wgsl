@@ -5,11 +5,8 @@
 fn add_codes(a: vec4<i32>, b: vec4<i32>, scales: vec3<u32>, bounds: vec3<i32>) -> vec4<i32> {
     var codes = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
-        let sum = f32_add(
-            f32_multiply(f32_from_i32(a[lane]), scales.x),
-            f32_multiply(f32_from_i32(b[lane]), scales.y),
-        );
-        let steps = f32_round_to_i32(f32_divide(sum, scales.z));
+        let sum = f32_add(f32_multiple(a[lane], scales.x), f32_multiple(b[lane], scales.y));
+        let steps = quotient_step(sum, scales.z);
         codes[lane] = clamp(steps, bounds.y - bounds.x, bounds.z - bounds.x) + bounds.x;
     }
     return codes;

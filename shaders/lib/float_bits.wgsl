@@ -61,6 +61,14 @@ fn f32_multiply(a: u32, b: u32) -> u32 {
     return f32_pack((a ^ b) & F32_SIGN, x.exponent + y.exponent + 1 - i32(shift), bits);
 }
 
+// f32(a) · b for |a| < 256.
+fn f32_multiple(a: i32, b: u32) -> u32 {
+    let x = f32_magnitude(b);
+    let product = u32(abs(a)) * (x.bits >> 8u);
+    let shift = countLeadingZeros(product) & 31u;
+    return f32_pack((bitcast<u32>(a) ^ b) & F32_SIGN, x.exponent + 8 - i32(shift), product << shift);
+}
+
 fn f32_add(a: u32, b: u32) -> u32 {
     let swap = (a & ~F32_SIGN) < (b & ~F32_SIGN);
     let large = select(a, b, swap);

@@ -6,17 +6,19 @@
 fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4<u32>) {
     for (var i = 0u; i < TILE_M; i += 1u) {
         let x = (*codes)[i][word];
-        sums[i * TILE_Q + q] += vec4<i32>(
+        sums[q * TILE_M + i] += vec4<i32>(
             dot4I8Packed(x, w.x), dot4I8Packed(x, w.y), dot4I8Packed(x, w.z), dot4I8Packed(x, w.w),
         );
     }
 }
 
-fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, column: u32) {
-    let w0 = load_weight(k_row, column);
-    let w1 = load_weight(k_row, column + 1u);
-    let w2 = load_weight(k_row, column + 2u);
-    let w3 = load_weight(k_row, column + 3u);
+// The quad's columns are where `weight_place` says.
+fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, place: vec2<u32>) {
+    let at = place.x + k_row * place.y;
+    let w0 = load_weight(at);
+    let w1 = load_weight(at + 1u);
+    let w2 = load_weight(at + 2u);
+    let w3 = load_weight(at + 3u);
     add_word(codes, 0u, q, vec4<u32>(w0.x, w1.x, w2.x, w3.x));
     add_word(codes, 1u, q, vec4<u32>(w0.y, w1.y, w2.y, w3.y));
     add_word(codes, 2u, q, vec4<u32>(w0.z, w1.z, w2.z, w3.z));

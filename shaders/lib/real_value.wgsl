@@ -3,8 +3,7 @@
 // Entry: bias, scale (f32 bits), high word of a bias of 64 bits, real bias (f32 bits). The product of the scales is at most the
 // largest f32. Each operation is one correctly rounded f32 operation, done in integers: the same bits on every device.
 
-fn real_value(accumulator: i32, scale: u32, index: u32) -> u32 {
-    let entry = stage_entry(index);
+fn real_value(accumulator: i32, scale: u32, entry: vec4<i32>) -> u32 {
     return real_of_sum(f32_from_i32(accumulator + entry.x), scale, entry);
 }
 

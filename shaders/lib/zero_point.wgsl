@@ -9,19 +9,35 @@ fn lhs_zero_point(row: u32) -> i32 {
     return bitcast<i32>(row_parameters(row).y) - LHS_SHIFT;
 }
 
-// `products` = Σ x w and `lhs_sums` = Σ x of four columns; where no weight has a zero point the sums may stay zero.
-fn store_products(lhs_row: u32, row: u32, weight_batch: u32, quad: u32, products: vec4<i32>, lhs_sums: vec4<i32>) {
-    let zero_point = lhs_zero_point(lhs_row);
-    let scale = row_parameters(lhs_row).x;
-    var column_index = vec4<u32>(0u);
-    var accumulator = vec4<i32>(0);
+// What four columns do to their sums, whatever the row unless the output stage has entries for each (ROW_ENTRIES).
+struct Columns {
+    sums: vec4<i32>,           // Σ (w - v)
+    zero_points: vec4<i32>,    // v
+    entries: Entries,
+}
+
+fn row_entries(row: u32, quad: u32) -> Entries {
+    let column = params.first_column + quad * 4u + vec4<u32>(0u, 1u, 2u, 3u);
+    return load_entries(row * params.column_stride + min(column, vec4<u32>(params.n - 1u)));
+}
+
+fn load_columns(row: u32, weight_batch: u32, quad: u32) -> Columns {
+    var columns = Columns(vec4<i32>(0), vec4<i32>(0), row_entries(row, quad));
     for (var lane = 0u; lane < 4u; lane += 1u) {
-        let column = quad * 4u + lane;
-        if (params.first_column + column < params.n) {
-            let entry = weight_column(weight_batch * params.weight_stride + column);
-            accumulator[lane] = products[lane] - zero_point * entry.x - entry.y * lhs_sums[lane];
-            column_index[lane] = row * params.column_stride + params.first_column + column;
-        }
+        let column = min(quad * 4u + lane, params.n - 1u - params.first_column);
+        let entry = weight_column(weight_batch * params.weight_stride + column);
+        columns.sums[lane] = entry.x;
+        columns.zero_points[lane] = entry.y;
     }
-    store_output(row, params.first_column / 4u + quad, column_index, scale, accumulator);
+    return columns;
+}
+
+// `products` = Σ x w and `lhs_sums` = Σ x of the quad's columns; where no weight has a zero point the sums may stay zero.
+// `parameters`: scale and zero point of the row of lhs.
+fn store_products(
+    row: u32, quad: u32, parameters: vec2<u32>, columns: Columns, products: vec4<i32>, lhs_sums: vec4<i32>,
+) {
+    let zero_point = bitcast<i32>(parameters.y) - LHS_SHIFT;
+    let accumulator = products - zero_point * columns.sums - columns.zero_points * lhs_sums;
+    store_output(row, params.first_column / 4u + quad, columns.entries, parameters.x, accumulator);
 }

@@ -2,11 +2,11 @@
 
 @group(0) @binding(6) var<storage, read_write> output: array<i32>;
 
-fn store_output(row: u32, quad: u32, column: vec4<u32>, scale: u32, accumulator: vec4<i32>) {
+fn store_output(row: u32, quad: u32, entries: Entries, scale: u32, accumulator: vec4<i32>) {
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let index = quad * 4u + lane;
         if (index < params.n) {
-            output[row * params.output_words + index] = accumulator[lane] + stage_entry(column[lane]).x;
+            output[row * params.output_words + index] = accumulator[lane] + entries[lane].x;
         }
     }
 }

@@ -1,16 +1,14 @@
 // Output stage: code = clamp(rescale(acc + bias) + zero_point). Entry: bias, multiplier, shift, -.
 // `rescale` comes from the rounding part.
 
-fn store_output(row: u32, quad: u32, column: vec4<u32>, scale: u32, accumulator: vec4<i32>) {
+fn store_output(row: u32, quad: u32, entries: Entries, scale: u32, accumulator: vec4<i32>) {
+    let low = bitcast<i32>(params.low) - params.zero_point;
+    let high = bitcast<i32>(params.high) - params.zero_point;
     var codes = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
-        if (quad * 4u + lane < params.n) {
-            let entry = stage_entry(column[lane]);
-            let steps = rescale(accumulator[lane] + entry.x, bitcast<u32>(entry.y), entry.z);
-            let low = bitcast<i32>(params.low) - params.zero_point;
-            let high = bitcast<i32>(params.high) - params.zero_point;
-            codes[lane] = clamp(steps, low, high) + params.zero_point;
-        }
+        let entry = entries[lane];
+        let steps = rescale(accumulator[lane] + entry.x, bitcast<u32>(entry.y), entry.z);
+        codes[lane] = clamp(steps, low, high) + params.zero_point;
     }
     store_codes(row, quad, codes);
 }

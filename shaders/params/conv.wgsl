@@ -26,12 +26,16 @@ struct Params {
     row_stride: u32,          // 0: all pixels share one scale and zero point
     column_stride: u32,       // 0: one stage entry per output channel
     tiles: u32,               // workgroups that have work
-    tiles_n: u32,             // of them side by side along the channels
+    tiles_m: u32,             // of them along the pixels
+    tiles_n: u32,             // and along the channels
+    rows_first: u32,          // see lib/tile_order.wgsl
     zero_point: i32,          // of the output codes
     low: u32,                 // least and greatest output code (or ordered f32 key)
     high: u32,
     row_tiles: u32,           // tiles side by side along an output row
+    weight_rows: u32,         // rows of packed vec4s: groups · taps · vec4s of a group
     unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

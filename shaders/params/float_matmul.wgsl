@@ -17,11 +17,11 @@ struct Params {
     output_quads: u32,        // quads written per row by this launch, padding included
     tiles_m: u32,
     tiles_n: u32,
+    rows_first: u32,          // see lib/tile_order.wgsl
     tiles: u32,               // tiles_m · tiles_n · batches
     low: u32,                 // bits of the least and greatest result
     high: u32,
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -20,12 +20,16 @@ struct Params {
     bias_stride: u32,         // from one expert's bias to the next
     output_words: u32,        // u32 words from one output row to the next
     output_quads: u32,        // quads written per row by this launch, padding included
+    tiles_m: u32,
     tiles_n: u32,
+    rows_first: u32,          // see lib/tile_order.wgsl
     tiles: u32,
     low: u32,                 // bits of the least and greatest result
     high: u32,
     indices_at: u32,          // where these begin in a binding that joins them to the bias
     parameters_at: u32,
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

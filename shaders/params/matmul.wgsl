@@ -6,7 +6,7 @@ struct Params {
     n: u32,               // end of this launch's columns in the output
     first_column: u32,    // and their begin
     k_vecs: u32,          // vec4<u32> (16 codes) along k
-    weight_stride: u32,   // columns of a packed weight row, padded to 4
+    weight_stride: u32,   // columns of packed weights, padded to 4
     columns_at: u32,      // where the table of columns begins in the weights (vec4s), rows and batches in the tables
     rows_at: u32,
     batches_at: u32,
@@ -16,12 +16,16 @@ struct Params {
     column_stride: u32,   // 0: one stage entry per column, n: one per element
     tiles_m: u32,
     tiles_n: u32,
+    rows_first: u32,      // see lib/tile_order.wgsl
     tiles: u32,           // tiles_m · tiles_n · batches
     zero_point: i32,      // of the output codes
     low: u32,             // least and greatest output code (or ordered f32 key)
     high: u32,
     first_row: u32,       // of this launch in the output
+    weight_rows: u32,     // rows of packed weights: matrices · k_vecs
     unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

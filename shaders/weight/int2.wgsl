@@ -1,6 +1,6 @@
-// Weights of 2 bits, sixteen along k per word, columns side by side, zero beyond k and n, then a table per column:
+// Weights of 2 bits, sixteen along k per word, columns side by side in panels, zero beyond k and n, then a table per column:
 //
-//     [batch or group][k / 16][column, padded to 4]  u32     byte i holds codes i, i + 4, i + 8, i + 12, low to high
+//     [panel][batch or group][k / 16][column]        u32     byte i holds codes i, i + 4, i + 8, i + 12, low to high
 //     [batch][column, padded to 4]                   Σ (w - v), v
 //
 // Codes are stored as 0 … 3, int2 plus 2 and its zero points too, so that a shift and a mask make four int8 that lie in the
@@ -8,8 +8,8 @@
 
 @group(0) @binding(2) var<storage, read> weight: array<u32>;
 
-fn load_weight(k_row: u32, column: u32) -> vec4<u32> {
-    let word = weight[k_row * params.weight_stride + column];
+fn load_weight(at: u32) -> vec4<u32> {
+    let word = weight[at];
     return (vec4<u32>(word) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u);
 }
 

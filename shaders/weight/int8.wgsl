@@ -1,14 +1,14 @@
-// Weights as int8, sixteen along k per vec4, columns side by side, zero beyond k and n, then a table per column:
+// Weights as int8, sixteen along k per vec4, columns side by side in panels, zero beyond k and n, then a table per column:
 //
-//     [batch or group][k / 16][column, padded to 4]  vec4<u32>
+//     [panel][batch or group][k / 16][column]        vec4<u32>
 //     [batch][column, padded to 4]                   Σ (w - v), v      two columns per vec4
 //
 // so that neighbouring invocations, which own neighbouring columns, read neighbouring words.
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;
 
-fn load_weight(k_row: u32, column: u32) -> vec4<u32> {
-    return weight[k_row * params.weight_stride + column];
+fn load_weight(at: u32) -> vec4<u32> {
+    return weight[at];
 }
 
 fn weight_column(index: u32) -> vec2<i32> {

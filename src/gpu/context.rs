@@ -100,15 +100,33 @@ pub struct Context {
     cache: Option<wgpu::PipelineCache>,
     /// Why the device is lost, once it is.
     lost: Arc<OnceLock<String>>,
+    /// Rows and columns of the adapter's matrices of f16 with sums of f32; 0 without.
+    matrix: u32,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
 }
 
+/// What kernels on matrix units need.
+const MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+/// The permission to ask for cooperative matrices, and for nothing else that is experimental.
+#[expect(unsafe_code, reason = "a token of having been warned: see SAFETY")]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features & wgpu::Features::all_experimental_mask() != wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: wgpu may be unsound for shaders that use what is experimental. Those of this crate load and store matrices in
+    // workgroup memory alone, at places that follow from constants of the program, and the equivalence tests run them all.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
 impl Context {
     /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
     /// select another). It asks for the adapter's own limits and, where the adapter has them, for a pipeline cache, and for
-    /// timestamps, 16-bit floats and subgroups, which [`Tuner::Measured`], [`Context::probe_blocking`] and some kernels use.
+    /// timestamps, 16-bit floats, subgroups and (experimental) cooperative matrices, which [`Tuner::Measured`],
+    /// [`Context::probe_blocking`] and some kernels use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -149,19 +167,19 @@ impl Context {
         if let Some(excess) = excess {
             return Err(excess);
         }
-        let useful = wgpu::Features::PIPELINE_CACHE
-            | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::SHADER_F16
-            | wgpu::Features::SUBGROUP;
+        let useful = wgpu::Features::PIPELINE_CACHE | wgpu::Features::TIMESTAMP_QUERY | MATRICES;
+        let features = options.features | (offered & useful);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lowbit"),
             required_limits: limits,
-            required_features: options.features | (offered & useful),
+            required_features: features,
+            experimental_features: experimental(features),
             ..Default::default()
         };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice(error.to_string()))?;
-        let context = Self { checked_shaders: options.checked_shaders, ..Self::from_device(device, queue) };
+        let context = Self::from_device(device, queue).with_matrices(&adapter.cooperative_matrix_properties());
+        let context = Self { checked_shaders: options.checked_shaders, ..context };
         context.watch();
         Ok(context)
     }
@@ -221,6 +239,7 @@ impl Context {
             constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
+            matrix: 0,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -293,6 +312,29 @@ impl Context {
         self
     }
 
+    /// The same context with what [`wgpu::Adapter::cooperative_matrix_properties`] says of the adapter, which a device
+    /// doesn't tell: some kernels multiply on matrix units then, if the device was made with the features
+    /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and the adapter has square matrices of f16 whose
+    /// products are summed in f32. [`Context::new`] and [`Context::with_options`] find out by themselves.
+    ///
+    /// ```no_run
+    /// # fn engine(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) {
+    /// let context = lowbit::Context::from_device(device, queue);
+    /// let context = context.with_matrices(&adapter.cooperative_matrix_properties());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_matrices(mut self, properties: &[wgpu::CooperativeMatrixProperties]) -> Self {
+        let fits = |p: &&wgpu::CooperativeMatrixProperties| {
+            p.ab_type == wgpu::CooperativeScalarType::F16
+                && p.cr_type == wgpu::CooperativeScalarType::F32
+                && [p.n_size, p.k_size] == [p.m_size; 2]
+                && [8, 16].contains(&p.m_size)
+        };
+        self.matrix = properties.iter().filter(fits).map(|p| p.m_size).max().unwrap_or(0);
+        self
+    }
+
     /// What tells this context and its clones from others.
     pub(super) fn id(&self) -> u64 {
         self.id
@@ -326,7 +368,7 @@ impl Context {
     /// The limits that decide which kernels are legal here.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let limits = self.device.limits();
+        let (limits, subgroups) = (self.device.limits(), self.device.adapter_info());
         Limits {
             invocations: limits
                 .max_compute_invocations_per_workgroup
@@ -341,6 +383,8 @@ impl Context {
                 .min(limits.max_buffer_size)
                 .min(u64::from(u32::MAX) / 256 * 256),
             subgroup: self.subgroup(),
+            lanes: if self.features().contains(wgpu::Features::SUBGROUP) { subgroups.subgroup_max_size } else { 0 },
+            matrix: if self.features().contains(MATRICES) { self.matrix } else { 0 },
         }
     }
 

@@ -13,7 +13,7 @@ use super::stopwatch::Stopwatch;
 use super::{Context, DeviceTensor};
 use crate::error::{Error, Result};
 use crate::kernels::Limits;
-use crate::kernels::probe::{Exercise, Size, bytes};
+use crate::kernels::probe::{Exercise, Size, bytes, subgroups};
 use crate::numeric::Format;
 use crate::tensor::TensorType;
 use crate::tune::median;
@@ -35,6 +35,9 @@ pub struct Probe {
     pub f16_gflops: Option<f64>,
     /// `dot4I8Packed` with a sum, in 10⁹ operations per second; one is four multiplications and four additions.
     pub dot_gops: f64,
+    /// Products of f16 matrices with sums in f32, as subgroups compute them together, in 10⁹ operations per second, a product and
+    /// a sum being two; `None` where kernels can't use such matrices.
+    pub matrix_gflops: Option<f64>,
     /// Reads from workgroup memory, all workgroups together, in 2³⁰ bytes per second.
     pub workgroup_gib_per_s: f64,
     /// Reads from device memory, in 2³⁰ bytes per second. On a device as slow as a CPU the data stay small enough for its
@@ -74,6 +77,7 @@ impl Context {
     pub fn probe_blocking(&self) -> Result<Probe> {
         let bench = Bench { context: self, limits: self.limits(), stopwatch: Stopwatch::new(self)? };
         let has_f16 = self.device().features().contains(wgpu::Features::SHADER_F16);
+        let has_matrices = subgroups(&bench.limits) > 0;
         let (read, copy) = bench.memory()?;
         Ok(Probe {
             device: self.description(),
@@ -81,6 +85,7 @@ impl Context {
             f32_gflops: bench.rate(Exercise::Fma32)? / 1e9,
             f16_gflops: has_f16.then(|| bench.rate(Exercise::Fma16)).transpose()?.map(|rate| rate / 1e9),
             dot_gops: bench.rate(Exercise::Dot)? / 1e9,
+            matrix_gflops: has_matrices.then(|| bench.rate(Exercise::Matrix)).transpose()?.map(|rate| rate / 1e9),
             workgroup_gib_per_s: bench.rate(Exercise::Workgroup)? / GIB,
             read_gib_per_s: read / GIB,
             copy_gib_per_s: copy / GIB,
@@ -257,6 +262,7 @@ impl fmt::Display for Probe {
         line("f32 fused multiply-add", Some(self.f32_gflops), "GFLOPS")?;
         line("f16 fused multiply-add", self.f16_gflops, "GFLOPS")?;
         line("int8 dot product", Some(self.dot_gops), "GOPS")?;
+        line("f16 matrices, sums in f32", self.matrix_gflops, "GFLOPS")?;
         line("workgroup memory, read", Some(self.workgroup_gib_per_s), "GiB/s")?;
         line("device memory, read", Some(self.read_gib_per_s), "GiB/s")?;
         line("device memory, copied (read + write)", Some(self.copy_gib_per_s), "GiB/s")?;

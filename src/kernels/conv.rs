@@ -13,6 +13,7 @@ use super::matmul::{
 use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
+use super::tile::rows_first;
 use super::{line_groups, unfold};
 use crate::ops::{Conv, Finish, Sizes, Unfold};
 
@@ -43,12 +44,16 @@ parameters! {
         row_stride: u32,
         column_stride: u32,
         tiles: u32,
+        tiles_m: u32,
         tiles_n: u32,
+        rows_first: u32,
         zero_point: i32,
         low: u32,
         high: u32,
         row_tiles: u32,
+        weight_rows: u32,
         unused_0: u32,
+        unused_1: u32,
     }
 }
 
@@ -390,7 +395,8 @@ fn launch(
         Kind::Rows => pixels / phase.output[2] * row_tiles,
         _ => pixels.div_ceil(kernel.pixels as usize),
     };
-    let tiles = tiles_n * pixel_tiles.div_ceil(kernel.group[1] as usize);
+    let tiles_m = pixel_tiles.div_ceil(kernel.group[1] as usize);
+    let tiles = tiles_m * tiles_n;
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
     // The loop over the channels of a tap ends with this mask: of a vec4, or of one word.
     let lanes = if kernel.layout == Layout::Vecs { 16 } else { 4 };
@@ -434,8 +440,11 @@ fn launch(
         output_quads,
         output_words: stage.output_words,
         tiles: tiles as u32,
+        tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
+        rows_first: rows_first(code_bytes(op, kernel, phase.taps.len(), columns)),
         row_tiles: row_tiles as u32,
+        weight_rows: (op.groups() * phase.taps.len() * channels.div_ceil(16)) as u32,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
@@ -457,7 +466,11 @@ fn launch(
         Layout::Words | Layout::Grouped => program,
     };
     let program = match kernel.layout {
-        Layout::Vecs | Layout::Words => program.constant("TILE_M", kernel.pixels).constant("TILE_Q", kernel.quads),
+        Layout::Vecs | Layout::Words => program
+            .constant("TILE_M", kernel.pixels)
+            .constant("TILE_Q", kernel.quads)
+            .constant("LHS_ROWS", false)
+            .constant("ROW_ENTRIES", false),
         Layout::Depthwise => program.constant("TILE_M", kernel.pixels),
         Layout::Grouped => program,
     };

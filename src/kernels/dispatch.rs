@@ -18,6 +18,10 @@ pub struct Limits {
     pub binding_bytes: u64,
     /// Invocations of a subgroup, where all subgroups have as many and programs may use them; 0 elsewhere.
     pub subgroup: u32,
+    /// The most invocations of a subgroup; 0 where programs may not use subgroups.
+    pub lanes: u32,
+    /// Rows and columns of the matrices of f16 that a subgroup multiplies, with sums in f32: 8 or 16; 0 where programs can't.
+    pub matrix: u32,
 }
 
 impl Limits {
@@ -37,6 +41,8 @@ impl Default for Limits {
             storage_buffers: 8,
             binding_bytes: 128 << 20,
             subgroup: 0,
+            lanes: 0,
+            matrix: 0,
         }
     }
 }

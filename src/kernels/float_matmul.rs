@@ -6,7 +6,7 @@ use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::columns_within;
 use super::program::{self, Program};
-use super::tile::{Tile, Way};
+use super::tile::{Tile, Way, rows_first};
 use super::{convert, line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{FloatMatmul, Operand, Sizes};
@@ -31,11 +31,11 @@ parameters! {
         output_quads: u32,
         tiles_m: u32,
         tiles_n: u32,
+        rows_first: u32,
         tiles: u32,
         low: u32,
         high: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
 
@@ -244,6 +244,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         output_quads,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
+        rows_first: rows_first(n * k_vecs * 16),
         tiles: tiles as u32,
         low: low.to_bits(),
         high: high.to_bits(),

@@ -3,8 +3,9 @@
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matmul::{int8_flip, int8_shift};
+use super::matrix;
 use super::program::{self, Program};
-use super::tile::{Tile, Way};
+use super::tile::{Tile, Way, rows_first};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
 use crate::numeric::Format;
@@ -34,12 +35,16 @@ parameters! {
         bias_stride: u32,
         output_words: u32,
         output_quads: u32,
+        tiles_m: u32,
         tiles_n: u32,
+        rows_first: u32,
         tiles: u32,
         low: u32,
         high: u32,
         indices_at: u32,
         parameters_at: u32,
+        unused_0: u32,
+        unused_1: u32,
     }
 }
 
@@ -78,14 +83,16 @@ const FEW_ROWS: [Tile; 3] = [Tile::direct([8, 1], 8, 1), Tile::direct([16, 1], 4
 const MANY_ROWS: [Tile; 4] =
     [Tile::direct([8, 1], 8, 2), Tile::direct([8, 4], 8, 2), Tile::direct([8, 8], 8, 1), Tile::direct([16, 16], 4, 1)];
 
-/// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+/// All tiles, the best guess for so many rows of codes or floats first.
+fn tiles(rows: usize, codes: bool, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = [(16, 1), (8, 2), (8, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
-    match rows {
-        0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&shared[1..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&shared[..2], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+    let shared = |rows, quads| Tile::shared(limits.subgroup, rows, quads);
+    let (narrow, wide, tall) = (shared(8, 1), shared(8, 2), shared(16, 1));
+    match (rows, codes) {
+        (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
+        (2..=16, true) => [&[narrow, wide][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        (2..=16, false) => [&[wide, narrow][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        _ => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     }
 }
 
@@ -99,12 +106,24 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let steps = op.weights().layout().steps;
     // Sixteen floats come in four pieces.
     let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
-    let turns = |tile: &Tile| steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize;
+    let turns = |tile: &Tile| match tile.way {
+        // What turns within a step there has ends that compilers know.
+        Way::Matrix => 16 * steps,
+        _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
+    };
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let tiles: Vec<Tile> = tiles(rows, limits).into_iter().filter(legal).collect();
+    let on_units = matrix::tiles(limits).filter(|_| fits_matrices(op));
+    let plain = tiles(rows, op.lhs().format().is_8_bit(), limits);
+    let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
     tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+}
+
+/// Whether matrices of f16 hold activations and codes exactly, and each group is of whole steps.
+fn fits_matrices(op: &Linear) -> bool {
+    let (codes, layout) = (op.weights().format().codes, op.weights().layout());
+    op.lhs().format() == Format::Float16 && codes.are_integers() && layout.padded_group != 16
 }
 
 /// What the launches of a candidate bind beside the weights.
@@ -267,8 +286,8 @@ fn launch(
     let end = first_column + columns;
     let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
     let [block_rows, block_columns] = tile.block();
+    let tiles_m = m.div_ceil(block_rows);
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
-    let tiles = m.div_ceil(block_rows) * tiles_n;
     let scales = op.lhs_scales();
     // Groups of 16 change within a step.
     let lhs_positions = scales.map_or(layout.steps * 32, |scales| lhs_positions(op, scales));
@@ -295,19 +314,28 @@ fn launch(
         bias_stride: op.bias().map_or(0, |bias| if bias.shape().len() > 1 { n as u32 } else { 0 }),
         output_words,
         output_quads,
+        tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
-        tiles: tiles as u32,
+        rows_first: rows_first(panels.count * layout.panel_words() * 4),
+        tiles: (tiles_m * tiles_n) as u32,
         low: low.to_bits(),
         high: high.to_bits(),
         indices_at: operands.joined.map_or(0, |joined| joined.indices_at),
         parameters_at: operands.joined.map_or(0, |joined| joined.parameters_at),
+        ..Params::default()
     };
     let weight_halves = layout.padded_group == 16;
     let lhs_halves = lhs_positions == 16;
     let codes = matrix.format().codes;
     let shifted = matrix.format().scales.shift() != Shift::None || codes.bias() != 0;
+    // Whose packed codes are read at once.
+    let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
     let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
-    let program = link_lhs(Program::new(&program::LINEAR), op.lhs().format())
+    let program = match tile.way {
+        Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format()),
+    };
+    let program = program
         .with(weights::codes_part(codes))
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
@@ -330,22 +358,26 @@ fn launch(
     let program = weights::link_scales(program, matrix, false)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
-        .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
-        .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-        .constant("SLICES", tile.slices())
         .constant("TILE_M", tile.rows)
-        .constant("TILE_Q", tile.quads)
-        .constant("PACKED", tile.quads * codes.bits() as u32)
+        .constant("PACKED", quads * codes.bits() as u32)
         // Expanded codes are at the upper end of a byte, and their bias is as much larger.
         .constant("CODE_BIAS", i32::from(codes.bias()) << (8 - codes.bits()))
-        .constant("LHS_SUMS", shifted)
-        .constant("CODE_SUMS", lhs_zeros)
-        .constant("HALVES", weight_halves || lhs_halves)
-        .constant("WEIGHT_HALVES", weight_halves)
-        .constant("LHS_HALVES", lhs_halves);
+        .constant("LHS_SUMS", shifted);
+    let program = match tile.way {
+        Way::Matrix => program.constant("STEP", matrix::STEP),
+        _ => program
+            .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
+            .constant("SLICES", tile.slices())
+            .constant("TILE_Q", tile.quads)
+            .constant("CODE_SUMS", lhs_zeros)
+            .constant("HALVES", weight_halves || lhs_halves)
+            .constant("WEIGHT_HALVES", weight_halves)
+            .constant("LHS_HALVES", lhs_halves),
+    };
     let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
     let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits).operations(2 * m * columns * k)
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, limits).operations(2 * m * columns * k)
 }
 
 /// Whether no code of lhs has a zero point once it is read as int8.

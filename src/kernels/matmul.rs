@@ -5,9 +5,10 @@ use super::byte_mask;
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
+use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::tile::{Tile, Way};
+use super::tile::{Tile, Way, rows_first};
 use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
 use crate::tensor::TensorType;
@@ -30,12 +31,16 @@ parameters! {
         column_stride: u32,
         tiles_m: u32,
         tiles_n: u32,
+        rows_first: u32,
         tiles: u32,
         zero_point: i32,
         low: u32,
         high: u32,
         first_row: u32,
+        weight_rows: u32,
         unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
     }
 }
 
@@ -50,11 +55,15 @@ parameters! {
         parameter_step: u32,
         columns_at: u32,
         quads: u32,
+        weight_rows: u32,
+        unused_0: u32,
+        unused_1: u32,
+        unused_2: u32,
     }
 }
 
 /// Tiles for one row: many neighbouring invocations, each with few columns.
-const ONE_ROW: [Tile; 2] = [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1, 2)];
+const ONE_ROW: [Tile; 2] = [Tile::direct([8, 1], 1, 2), Tile::direct([32, 1], 1, 1)];
 
 /// Tiles for up to four rows: each weight is read once for all of them.
 const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
@@ -72,12 +81,14 @@ const MANY_ROWS: [Tile; 5] = [
 fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
     let shared = [(16, 1), (8, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
-    match rows {
+    let mut tiles = match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         2..=4 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
         5..=8 => [&shared[1..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    }
+    };
+    tiles.extend(matrix::tiles(limits));
+    tiles
 }
 
 /// A matrix product as the loops see it; convolutions of single pixels are one too.
@@ -191,14 +202,20 @@ pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limi
     Tile::legal(tiles(product.sizes.m, limits), limits).into_iter().map(costed).collect()
 }
 
-/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory several times as much on the
-/// driver that was measured.
+/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory, and on matrix units, several times
+/// as much on the driver that was measured.
 fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
     let Sizes { m, n, k } = product.sizes;
     let Tile { group, rows, quads, way } = tile;
     let sharers = if way == Way::Shared { group[0] } else { 1 };
-    let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
-    tiles.products(k.next_multiple_of(16)) * if matches!(way, Way::Staged(_)) { 4.0 } else { 1.0 }
+    let (group, lanes) = if way == Way::Matrix { ([group[1], 1], 1) } else { (group, lanes(limits)) };
+    let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes };
+    let slower = match way {
+        Way::Direct | Way::Shared | Way::Sliced => 1.0,
+        Way::Staged(_) => 4.0,
+        Way::Matrix => 6.0,
+    };
+    tiles.products(k.next_multiple_of(16)) * slower
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
@@ -282,8 +299,9 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    let first = Tile::legal(tiles(m, limits), limits).into_iter().take(1);
-    first.map(|tile| (cost(product, tile, limits), candidate(tile))).collect()
+    let legal = Tile::legal(tiles(m, limits), limits);
+    let on_units = legal[1..].iter().find(|tile| tile.way == Way::Matrix);
+    legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, limits), candidate(tile))).collect()
 }
 
 /// The words of packed weights with their table of columns.
@@ -334,15 +352,21 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         column_stride: epilogue.stage.row_stride as u32,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
+        rows_first: rows_first(packed_words(1, part.columns, k, product.weight_bits) * 4),
         tiles: tiles as u32,
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
         first_row: part.first_row as u32,
+        weight_rows: (product.matrices * k.div_ceil(16)) as u32,
         ..Params::default()
     };
-    let main = if matches!(tile.way, Way::Staged(_)) { &program::MATMUL_STAGED } else { &program::MATMUL };
-    let program = Program::new(main).with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
+    let program = match tile.way {
+        Way::Staged(_) => Program::new(&program::MATMUL_STAGED),
+        Way::Matrix => matrix::link(&program::MATMUL_MATRIX, limits),
+        Way::Direct | Way::Shared | Way::Sliced => Program::new(&program::MATMUL),
+    };
+    let program = program.with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
         &program::ROWS_INPUT
     } else {
         &program::ROWS_TABLE
@@ -355,11 +379,14 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("TILE_Q", tile.quads)
         .constant("LHS_FLIP", int8_flip(product.lhs.format()))
         .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
-        .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point);
+        .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
+        .constant("LHS_ROWS", product.lhs_rows > 1)
+        .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
     program = match tile.way {
         Way::Staged(step) => program.constant("STEP", step),
         Way::Shared => program.with(&program::SHARE_SUBGROUP),
         Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
+        Way::Matrix => program.constant("STEP", matrix::STEP),
     };
     let bindings = [
         Some(Binding::read(1, part.lhs)),
@@ -423,6 +450,8 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
         parameter_step: u32::from(rhs.quantization().is_some_and(|q| q.scales().len() > 1)),
         columns_at: (matrices * k.div_ceil(16) * n.next_multiple_of(4)) as u32,
         quads: quads as u32,
+        weight_rows: (matrices * k.div_ceil(16)) as u32,
+        ..PackParams::default()
     };
     let group = 64.min(limits.invocations).max(1);
     let program = Program::new(&program::PACK_WEIGHTS)
@@ -493,8 +522,11 @@ pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant)
     Some(words)
 }
 
-/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[matrix][k / 16][column, padded to 4]`, sixteen codes
-/// each, four neighbours in the bytes that one shift and mask lays free.
+/// The columns that lie together (`shaders/lib/weight_panels.wgsl`).
+const PANEL: usize = 64;
+
+/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`, sixteen
+/// codes each, four neighbours in the bytes that one shift and mask lays free.
 pub(super) fn pack_columns(
     bits: usize,
     matrices: usize,
@@ -505,13 +537,16 @@ pub(super) fn pack_columns(
     let (vecs, stride) = (k.div_ceil(16), columns.next_multiple_of(4));
     let (size, lanes) = (bits / 2, 32 / bits);
     let mut words = vec![0u32; matrices * vecs * stride * size];
-    for matrix in 0..matrices {
-        for l in 0..k {
-            let row = (matrix * vecs + l / 16) * stride;
-            for column in 0..columns {
-                let byte = u32::from(code(matrix, l, column) as u8);
-                let shift = 8 * (l % 4) + bits * (l % lanes / 4);
-                words[(row + column) * size + l % 16 / lanes] |= byte << shift;
+    for panel in (0..columns).step_by(PANEL) {
+        let width = PANEL.min(stride - panel);
+        for matrix in 0..matrices {
+            for l in 0..k {
+                let row = panel * matrices * vecs + (matrix * vecs + l / 16) * width;
+                for column in panel..columns.min(panel + PANEL) {
+                    let byte = u32::from(code(matrix, l, column) as u8);
+                    let shift = 8 * (l % 4) + bits * (l % lanes / 4);
+                    words[(row + column - panel) * size + l % 16 / lanes] |= byte << shift;
+                }
             }
         }
     }

@@ -26,6 +26,7 @@ mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
+mod matrix;
 mod members;
 mod observe;
 mod optimize;
@@ -137,10 +138,10 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
 }
 
 /// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
-/// 16-bit floats, which not every device has.
+/// 16-bit floats, which not every device has, and one for matrices, if the limits have them.
 #[must_use]
 pub fn probes(limits: &Limits) -> Vec<Dispatch> {
-    probe::Exercise::ALL.iter().map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
+    probe::Exercise::all(limits).map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
 }
 
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.

@@ -2,6 +2,7 @@
 //! `gpu/probe.rs`'s.
 
 use super::dispatch::{Binding, Dispatch, Limits, Resource, parameters};
+use super::matrix;
 use super::program::{self, Program};
 
 parameters! {
@@ -23,6 +24,8 @@ pub(crate) enum Exercise {
     Fma16,
     /// `dot4I8Packed`.
     Dot,
+    /// `coopMultiplyAdd` of f16 with sums in f32.
+    Matrix,
     /// Reads from workgroup memory.
     Workgroup,
     /// Writes to device memory what the next two need.
@@ -43,7 +46,7 @@ pub(crate) struct Size {
     pub rounds: u32,
 }
 
-/// Steps of a chain in a round, and chains of an invocation: `fma.wgsl` and `dot.wgsl`.
+/// Steps of a chain in a round, `matrix.wgsl` included, and chains of an invocation: `fma.wgsl` and `dot.wgsl`.
 const STEPS: u32 = 256;
 const CHAINS: u32 = 16;
 
@@ -65,14 +68,29 @@ const COLUMN_STEP: u32 = 1;
 
 #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a probe waits, which a browser can't"))]
 impl Exercise {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Fma32, Self::Fma16, Self::Dot, Self::Workgroup, Self::Fill, Self::Read, Self::Copy, Self::Launch];
+    const ALL: [Self; 9] = [
+        Self::Fma32,
+        Self::Fma16,
+        Self::Dot,
+        Self::Matrix,
+        Self::Workgroup,
+        Self::Fill,
+        Self::Read,
+        Self::Copy,
+        Self::Launch,
+    ];
 
-    fn program(self) -> Program {
+    /// All that a device with these limits can do, 16-bit floats taken for granted.
+    pub(crate) fn all(limits: &Limits) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|&exercise| exercise != Self::Matrix || subgroups(limits) > 0)
+    }
+
+    fn program(self, limits: &Limits) -> Program {
         let program = match self {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
             Self::Dot => Program::new(&program::PROBE_DOT),
+            Self::Matrix => matrix::link(&program::PROBE_MATRIX, limits).constant("SUBGROUPS", subgroups(limits)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),
             Self::Read => Program::new(&program::PROBE_READ),
@@ -80,7 +98,7 @@ impl Exercise {
             Self::Launch => Program::new(&program::PROBE_LAUNCH),
         };
         match self {
-            Self::Fma32 | Self::Fma16 | Self::Dot => program.constant("STEPS", STEPS),
+            Self::Fma32 | Self::Fma16 | Self::Dot | Self::Matrix => program.constant("STEPS", STEPS),
             Self::Fill | Self::Read | Self::Copy => program.constant("VECS", VECS),
             Self::Workgroup | Self::Launch => program,
         }
@@ -92,7 +110,7 @@ impl Exercise {
             Self::Dot => (WEIGHTS, 0),
             Self::Workgroup => (COLUMN_STEP, NOISE),
             Self::Fill | Self::Read | Self::Copy => (NOISE, 0),
-            Self::Fma32 | Self::Fma16 | Self::Launch => (1, 1),
+            Self::Fma32 | Self::Fma16 | Self::Matrix | Self::Launch => (1, 1),
         }
     }
 
@@ -100,7 +118,7 @@ impl Exercise {
     pub(crate) fn dispatch(self, size: Size, limits: &Limits) -> Dispatch {
         let (factor, addend) = self.numbers();
         let params = Params { rounds: size.rounds, stride: invocations(size, limits), factor, addend };
-        let program = self.program().constant("GROUP_X", group(limits));
+        let program = self.program(limits).constant("GROUP_X", group(limits));
         let reads = matches!(self, Self::Read | Self::Copy).then_some(Binding::read(1, Resource::Input(0)));
         let bindings = reads.into_iter().chain([Binding::write(6, Resource::Output(0))]);
         Dispatch::new(program, &params, Params::FIELDS, bindings, size.groups as usize, limits)
@@ -111,7 +129,7 @@ impl Exercise {
     pub(crate) fn sizes(self, limits: &Limits) -> (Size, Size) {
         let most = limits.groups_per_dimension.clamp(1, 4096);
         let (groups, least, rounds) = match self {
-            Self::Fma32 | Self::Fma16 | Self::Dot => (most, 1, 512),
+            Self::Fma32 | Self::Fma16 | Self::Dot | Self::Matrix => (most, 1, 512),
             Self::Workgroup => (most, COLUMNS, 256 * COLUMNS),
             Self::Fill | Self::Read | Self::Copy => (most, 1, 1),
             Self::Launch => (1, 1, 1),
@@ -127,6 +145,10 @@ impl Exercise {
             Self::Fma32 | Self::Fma16 => 2.0 * steps,
             // Four multiplications and four additions.
             Self::Dot => 8.0 * steps,
+            Self::Matrix => {
+                let chains = f64::from(size.groups * subgroups(limits)) * 4.0;
+                chains * f64::from(size.rounds * STEPS) * 2.0 * f64::from(limits.matrix.pow(3))
+            }
             Self::Workgroup => invocations * f64::from(size.rounds) * 64.0,
             Self::Fill | Self::Read => bytes(size, limits) as f64,
             Self::Copy => 2.0 * bytes(size, limits) as f64,
@@ -147,6 +169,7 @@ impl Exercise {
             Self::Dot => {
                 chains(count, size.rounds, |start| (0..STEPS).fold(start, |x, _| dot(x, WEIGHTS).wrapping_add(x)))
             }
+            Self::Matrix => vec![4 * size.rounds * STEPS * limits.matrix; count as usize],
             Self::Workgroup => {
                 let tile = (0..4 * TILE).fold(0u32, |sum, word| sum.wrapping_add(word.wrapping_mul(NOISE)));
                 vec![tile.wrapping_mul(size.rounds / COLUMNS); count as usize]
@@ -162,6 +185,11 @@ impl Exercise {
 /// Invocations of a workgroup.
 fn group(limits: &Limits) -> u32 {
     1 << limits.invocations.clamp(1, 256).ilog2()
+}
+
+/// Subgroups of a workgroup that multiply matrices; 0 where none can.
+pub(crate) fn subgroups(limits: &Limits) -> u32 {
+    if limits.matrix == 0 { 0 } else { group(limits) / limits.lanes.max(1) }
 }
 
 fn invocations(size: Size, limits: &Limits) -> u32 {

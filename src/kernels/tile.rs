@@ -1,6 +1,7 @@
 //! How the loops of products are cut: what a workgroup and an invocation own. Which tiles a kernel offers is in its own file.
 
 use super::dispatch::Limits;
+use super::matrix;
 
 /// What becomes of the second dimension of a workgroup, and where operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(super) enum Way {
     Sliced,
     /// Further rows, through workgroup memory: so many vec4s along k at a time.
     Staged(u32),
+    /// Further columns, through workgroup memory: one subgroup each, on matrix units. `matrix` draws it.
+    Matrix,
 }
 
 /// Invocations of a workgroup along columns and the other way, and the rows and quads of columns that each owns.
@@ -22,6 +25,15 @@ pub(super) struct Tile {
     pub rows: u32,
     pub quads: u32,
     pub way: Way,
+}
+
+/// The bytes of weights that may stay in a cache while rows of tiles take turns. Larger weights are gone through once: every
+/// row of tiles meets some columns before any meets the next (`shaders/lib/tile_order.wgsl`).
+const CACHED_BYTES: usize = 1 << 18;
+
+/// Whether neighbouring workgroups own rows of the same columns, as the parameter of a launch.
+pub(super) fn rows_first(weight_bytes: usize) -> u32 {
+    u32::from(weight_bytes > CACHED_BYTES)
 }
 
 impl Tile {
@@ -44,6 +56,11 @@ impl Tile {
         Self { group, rows, quads, way: Way::Staged(step) }
     }
 
+    /// A workgroup of so many subgroups, each of which owns so many rows by 32 columns.
+    pub(super) const fn matrix(lanes: u32, subgroups: u32, rows: u32) -> Self {
+        Self { group: [lanes, subgroups], rows, quads: 8, way: Way::Matrix }
+    }
+
     /// Slices of k.
     pub(super) fn slices(self) -> u32 {
         if self.way == Way::Sliced { self.group[1] } else { 1 }
@@ -51,8 +68,13 @@ impl Tile {
 
     /// Rows and columns of a workgroup.
     pub(super) fn block(self) -> [usize; 2] {
-        let rows = self.rows * if self.way == Way::Sliced { 1 } else { self.group[1] };
-        [rows as usize, (self.group[0] * self.quads * 4) as usize]
+        let ([x, y], columns) = (self.group, self.quads * 4);
+        let block = match self.way {
+            Way::Direct | Way::Shared | Way::Staged(_) => [self.rows * y, columns * x],
+            Way::Sliced => [self.rows, columns * x],
+            Way::Matrix => [self.rows, columns * y],
+        };
+        block.map(|size| size as usize)
     }
 
     /// Whether a device has the invocations and workgroup memory. A staged vec4 along k is one of each row and column.
@@ -62,9 +84,14 @@ impl Tile {
             Way::Direct | Way::Shared => 0,
             Way::Sliced => threads,
             Way::Staged(step) => (self.block()[0] + self.block()[1]) as u32 * step,
+            Way::Matrix => matrix::vecs(self, limits),
         };
-        let shares = self.way != Way::Shared || limits.is_subgroup(threads);
-        shares && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
+        let exists = match self.way {
+            Way::Shared => limits.is_subgroup(threads),
+            Way::Matrix => matrix::divides(self, limits),
+            Way::Direct | Way::Sliced | Way::Staged(_) => true,
+        };
+        exists && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
     }
 
     /// The kernel's name with the sizes; unique where tiles differ.
@@ -76,6 +103,7 @@ impl Tile {
             Way::Shared => format!("{shape}, rows shared"),
             Way::Sliced => format!("{shape}, k in {y} slices"),
             Way::Staged(step) => format!("{shape}, {step} vectors staged"),
+            Way::Matrix => format!("{shape}, on matrix units"),
         }
     }
 

@@ -27,7 +27,8 @@ use crate::weights::Weights;
 /// u · (K + R + 8) · Σ_l |x_l| · (|scale · code_l| + |shift|)        R = groups of weights + groups of lhs + k / 32,768 + 32
 /// ```
 ///
-/// where K is k for floats and 0 for codes; x_l is what lhs stands for, |shift| is |scale · zero| or |offset|, and |code| counts
+/// where K is k for float32, 5/4 k for float16 (matrix units add eight products or more to a sum at a time, and may cut off all of
+/// them, the sum before and the sum after at the last bit of the largest) and 0 for codes; x_l is what lhs stands for, |shift| is |scale · zero| or |offset|, and |code| counts
 /// the bias of unsigned codes twice more. The bias
 /// and the rounding of the output add one unit of the result each.
 ///

@@ -1,0 +1,16 @@
+// Rows of a tile: those of a matmul's batch.
+
+var<private> lhs_batch: u32;
+var<private> output_batch: u32;
+
+fn has_row(row: u32) -> bool {
+    return row < params.m;
+}
+
+fn lhs_row(row: u32) -> u32 {
+    return lhs_batch * params.m + row;
+}
+
+fn output_row(row: u32) -> u32 {
+    return params.first_row + output_batch * params.m + row;
+}
