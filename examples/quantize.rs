@@ -522,11 +522,8 @@ fn table(arguments: &Arguments) -> Result<bool> {
     }
     Line::head("W4A4, W3A8, W2A8: after training only");
     for (name, bits, activation_bits) in [("W4A4", 4, 4), ("W3A8", 3, 8), ("W2A8", 2, 8)] {
-        let activations = |observer| Activations::Static {
-            codes: CodeFormat::Int(activation_bits),
-            observer,
-            outputs: false,
-        };
+        let activations =
+            |observer| Activations::Static { codes: CodeFormat::Int(activation_bits), observer, outputs: false };
         let nearest = Recipe { activations: activations(Observer::MinMax), ..Recipe::new(bits) };
         let best = Recipe { activations: activations(Observer::Mse), ..Recipe::best(bits) };
         task.measure(format!("{name} nearest"), &nearest)?.0.print();

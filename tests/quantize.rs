@@ -12,8 +12,8 @@ use digits::{Digits, model};
 use lowbit::evaluate::{Dataset, Device, Metrics, Options, Perturbation, Report, Runner, accuracy, evaluate};
 use lowbit::model::{Architecture, Model};
 use lowbit::ptq::{
-    Activations, Clipping, CodeFormat, Method, Moments, Observer, QuantizedModel, QuantizedWeights, Recipe, WeightGranularity,
-    WeightScheme, equalize, front, greedy, sensitivity, smooth, within_bytes,
+    Activations, Clipping, CodeFormat, Method, Moments, Observer, QuantizedModel, QuantizedWeights, Recipe,
+    WeightGranularity, WeightScheme, equalize, front, greedy, sensitivity, smooth, within_bytes,
 };
 use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
 use lowbit::{Result, Tensor};
@@ -148,7 +148,8 @@ fn integer_graphs_are_the_same_everywhere() -> Result<()> {
     let (calibration, input) = (random_input(&model, 40, 4), random_input(&model, 3, 5));
     let mut recipes = vec![("8 bits", Recipe::new(8)), ("4 bits", Recipe::best(4)), ("2 bits", Recipe::best(2))];
     let mut small = Recipe::best(3);
-    small.activations = Activations::Static { codes: CodeFormat::Int(4), observer: Observer::Percentile(99.9), outputs: true };
+    small.activations =
+        Activations::Static { codes: CodeFormat::Int(4), observer: Observer::Percentile(99.9), outputs: true };
     recipes.push(("3 bits, 4-bit activations, codes out", small));
     let mut tensor = Recipe::new(6);
     tensor.weights.granularity = WeightGranularity::Tensor;

@@ -44,15 +44,8 @@ fn asymmetric(bits: u8) -> WeightScheme {
 
 /// Every kind of weights that a layer multiplies as floats or in groups.
 fn schemes() -> Vec<WeightScheme> {
-    let floats = [
-        E4M3,
-        Format::Float8E4M3Fnuz,
-        E5M2,
-        Format::Float8E5M2Fnuz,
-        Format::Float6E2M3,
-        Format::Float6E3M2,
-        E2M1,
-    ];
+    let floats =
+        [E4M3, Format::Float8E4M3Fnuz, E5M2, Format::Float8E5M2Fnuz, Format::Float6E2M3, Format::Float6E3M2, E2M1];
     let blocks = [E4M3, E5M2, Format::Float6E2M3, Format::Float6E3M2, E2M1];
     let mut schemes: Vec<WeightScheme> = floats.map(WeightScheme::float).to_vec();
     schemes.extend(blocks.map(WeightScheme::mx));
@@ -268,9 +261,8 @@ fn nearest_weights_are_those_of_ops() -> Result<()> {
     let model = random_model(AWKWARD, 29)?;
     let calibration = random_input(&model, 2, 30);
     let per_channel = |scheme: &WeightScheme| scheme.granularity == WeightGranularity::Channel;
-    let blocks = |scheme: &WeightScheme| {
-        matches!(scheme.granularity, WeightGranularity::Mx(_) | WeightGranularity::Nvfp4)
-    };
+    let blocks =
+        |scheme: &WeightScheme| matches!(scheme.granularity, WeightGranularity::Mx(_) | WeightGranularity::Nvfp4);
     for scheme in schemes().iter().filter(|scheme| per_channel(scheme) || blocks(scheme)) {
         let quantized = recipe(*scheme, Activations::float(Format::Float32)).quantize(&model, &calibration)?;
         for (layer, own) in model.layers().iter().zip(quantized.dequantized().layers()) {
@@ -384,7 +376,8 @@ fn costs_are_those_of_the_codes() -> Result<()> {
     let float16 = cost(WeightScheme::float(E4M3), Activations::float(Format::Float16))?;
     let float8 = cost(WeightScheme::float(E4M3), Activations::float(E4M3))?;
     // Numbers that layers read, and those that all but the last make.
-    let between: u64 = model.layers().iter().map(|layer| (layer.input().elements() + layer.output().elements()) as u64).sum();
+    let between: u64 =
+        model.layers().iter().map(|layer| (layer.input().elements() + layer.output().elements()) as u64).sum();
     let (between, input) = (between - 7, model.input().elements() as u64);
     assert_eq!(float32.bytes_moved - float16.bytes_moved, 2 * between - 4 * input);
     assert_eq!(float16.bytes_moved - float8.bytes_moved, between);
@@ -432,7 +425,10 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     says(error(parts(WeightScheme::nvfp4(), &[0.3], &[1; 8])), &["3e-1", "float8e4m3fn"]);
     says(error(parts(WeightScheme::float(E4M3), &[1.0], &[0x7f])), &["127", "finite floats of 8 bits"]);
     says(error(parts(WeightScheme::float(E2M1), &[1.0], &[16])), &["16", "finite floats of 4 bits"]);
-    says(error(parts(WeightScheme::mx(E2M1), &[2.0], &[1; 8])?.with_global_scale(1.0)), &["MX float4e2m1", "all blocks"]);
+    says(
+        error(parts(WeightScheme::mx(E2M1), &[2.0], &[1; 8])?.with_global_scale(1.0)),
+        &["MX float4e2m1", "all blocks"],
+    );
     says(error(parts(WeightScheme::nvfp4(), &[2.0], &[1; 8])?.with_global_scale(0.0)), &["0e0"]);
 
     let quantized = recipe(WeightScheme::nvfp4(), Activations::float(E4M3)).quantize(&model, &data)?;

@@ -74,7 +74,8 @@ impl Cost {
         let bits = |elements: usize, index: usize| elements * model.activation_bits(index);
         let inputs = layers.iter().enumerate().map(|(i, layer)| bits(layer.input().elements(), i));
         // Those of the last layer are float32 in the end, whatever it makes.
-        let made = layers[..layers.len() - 1].iter().enumerate().map(|(i, layer)| bits(layer.output().elements(), i + 1));
+        let made =
+            layers[..layers.len() - 1].iter().enumerate().map(|(i, layer)| bits(layer.output().elements(), i + 1));
         // Where it is quantized, the input is read as float32 first.
         let input = if model.activation_bits(0) < 32 { model.dequantized().input().elements() } else { 0 };
         let ends = 32 * (input + model.dequantized().outputs());

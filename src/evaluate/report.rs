@@ -339,7 +339,11 @@ impl fmt::Display for Report {
             let codes = layer.codes.map_or_else(String::new, |codes| codes.to_string());
             let weights = layer.weights.map_or_else(String::new, |m| format!("{:.2}", m.sqnr_db));
             let Metrics { sqnr_db, cosine, max_error, .. } = layer.outputs;
-            writeln!(f, "{:<16} {codes:>12} {weights:>12} {sqnr_db:>12.2} {cosine:>10.6} {max_error:>15.4}", layer.name)?;
+            writeln!(
+                f,
+                "{:<16} {codes:>12} {weights:>12} {sqnr_db:>12.2} {cosine:>10.6} {max_error:>15.4}",
+                layer.name
+            )?;
         }
         if !self.robustness.is_empty() {
             let head = ["changed inputs", "float", "quantized", "agreement", "clipped"];

@@ -129,7 +129,8 @@ impl QuantizedModel {
                 .map_err(|error| malformed(format!("layer {name}: {error}")))?;
             if scheme.granularity == WeightGranularity::Nvfp4 {
                 let global = words(&file, &format!("{name}.global_scale"), Dtype::F32, 1, f32::from_le_bytes)?;
-                coded = coded.with_global_scale(global[0]).map_err(|error| malformed(format!("layer {name}: {error}")))?;
+                coded =
+                    coded.with_global_scale(global[0]).map_err(|error| malformed(format!("layer {name}: {error}")))?;
             }
             let bias = words(&file, &format!("{name}.bias"), Dtype::F32, rows, f32::from_le_bytes)?;
             model = model.with_parameters(name, coded.dequantized(), bias)?;

@@ -120,8 +120,8 @@ impl<'a> Builder<'a> {
             return self.real(Format::Float16);
         }
         let dimensions = self.graph.tensor_type(self.value)?.dimensions().to_vec();
-        let codes = TensorType::new(made.format(), dimensions)?
-            .quantized(Quantization::tensor(made.scale, made.zero_point))?;
+        let codes =
+            TensorType::new(made.format(), dimensions)?.quantized(Quantization::tensor(made.scale, made.zero_point))?;
         self.value = self.graph.add(Quantize::new(codes.clone())?, &[self.value])?;
         if made.is_integer() && made.greatest() < 255 {
             self.value = self.graph.add(Requantize::new(codes, requantization(made, None)?)?, &[self.value])?;
@@ -131,7 +131,8 @@ impl<'a> Builder<'a> {
 
     fn layer(&mut self, index: usize, layer: &Layer, made: Option<ActivationQuantization>) -> Result<()> {
         if !self.model.is_integer(index) {
-            if !self.model.multiplies_integers(index) && self.graph.tensor_type(self.value)?.format() != Format::Float16 {
+            if !self.model.multiplies_integers(index) && self.graph.tensor_type(self.value)?.format() != Format::Float16
+            {
                 self.real(Format::Float32)?;
             }
             let (value, input) = self.input(layer)?;

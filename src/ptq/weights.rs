@@ -60,7 +60,12 @@ impl QuantizedWeights {
         let block = scheme.block(1.0)?;
         if let Some(block) = block {
             let odd = scales.iter().find(|&&scale| block.scale_number(block.code_of_scale(scale)) != scale);
-            require!(odd.is_none(), "a scale is {:e}, but {scheme} has scales in {}", odd.unwrap_or(&0.0), block.scale());
+            require!(
+                odd.is_none(),
+                "a scale is {:e}, but {scheme} has scales in {}",
+                odd.unwrap_or(&0.0),
+                block.scale()
+            );
         }
         let numbers = scheme.numbers();
         let odd = zero_points.iter().find(|&&z| if scheme.symmetric { z != 0 } else { !numbers.holds(z) });
