@@ -51,7 +51,7 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 14] {
         Some(f16::from_bits(a as u16).to_f32().to_bits()),
         (y.is_finite() && y > 0.0).then(|| step(a as i32 as f32 * y)),
         (finite && y != 0.0).then(|| step(x / y)),
-        y.is_finite().then(|| ((a << 23) as i32 >> 23) as f32 * y).filter(|_| a & 0x1ff != 0x100).map(f32::to_bits),
+        y.is_finite().then_some(((a << 23) as i32 >> 23) as f32 * y).filter(|_| a & 0x1ff != 0x100).map(f32::to_bits),
     ]
 }
 
