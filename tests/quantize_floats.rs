@@ -156,7 +156,8 @@ fn graphs_compute_what_codes_mean() -> Result<()> {
         let mut cases: Vec<(WeightScheme, Activations)> =
             schemes().iter().enumerate().map(|(i, &scheme)| (scheme, activations[i % activations.len()])).collect();
         // Every kind of activation with floats, blocks, groups, and integers with a scale per channel.
-        for scheme in [WeightScheme::float(E4M3), WeightScheme::nvfp4(), group(CodeFormat::Int(4), 8), asymmetric(4)] {
+        let every = [WeightScheme::float(E4M3), WeightScheme::nvfp4(), group(CodeFormat::Int(4), 8), asymmetric(4)];
+        for &scheme in every.iter().filter(|_| json == AWKWARD) {
             cases.extend(activations.map(|activations| (scheme, activations)));
         }
         for (scheme, activations) in cases {
