@@ -32,7 +32,7 @@ fn main(
     let group = first_column / params.group_outputs;
     let group_vecs = (params.group_channels + 15u) / 16u;
     let pixel_vecs = params.pixel_words / 4u;
-    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
+    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u);
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, READS>;

@@ -11,12 +11,14 @@
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_M: u32 = GROUP_Y * TILE_M;
 const BLOCK_N: u32 = GROUP_X * 4u * TILE_Q;
-const LHS_SLOTS: u32 = (BLOCK_M * STEP + THREADS - 1u) / THREADS;
+const LHS_VECS: u32 = BLOCK_M * STEP;
+const WEIGHT_VECS: u32 = BLOCK_N * STEP;
+const LHS_SLOTS: u32 = (LHS_VECS + THREADS - 1u) / THREADS;
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
-var<workgroup> staged_lhs: array<vec4<u32>, BLOCK_M * STEP>;
-var<workgroup> staged_weight: array<vec4<u32>, BLOCK_N * STEP>;
+var<workgroup> staged_lhs: array<vec4<u32>, BUFFERS * LHS_VECS>;
+var<workgroup> staged_weight: array<vec4<u32>, BUFFERS * WEIGHT_VECS>;
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -34,7 +36,7 @@ fn main(
     let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
     let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs;
-    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u);
+    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u);
 
     // Where the slots of this invocation are in the image: pixel, then tap and vec of the next step.
     var origin: array<vec4<i32>, LHS_SLOTS>;
@@ -48,6 +50,8 @@ fn main(
     }
 
     for (var start = 0u; start < k_vecs; start += STEP) {
+        let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
+        let weight_buffer = start / STEP % BUFFERS * WEIGHT_VECS;
         for (var s = 0u; s < LHS_SLOTS; s += 1u) {
             let slot = thread + s * THREADS;
             // On to the tap that the vec belongs to; beyond the last both lhs and weight are staged as zero.
@@ -69,22 +73,22 @@ fn main(
                 let mask = select(vec4<u32>(0xffffffffu), params.tail * 255u, vec[s] + 1u == vecs);
                 word &= select(vec4<u32>(0u), mask, tap[s].x < params.kernel.x);
             }
-            if (slot < BLOCK_M * STEP) {
-                staged_lhs[slot] = word;
+            if (slot < LHS_VECS) {
+                staged_lhs[lhs_buffer + slot] = word;
             }
             vec[s] += STEP;
         }
-        for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
+        for (var slot = thread; slot < WEIGHT_VECS; slot += THREADS) {
             let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
             let k = start + slot / BLOCK_N;
             let word = load_weight(place.x + min(k, k_vecs - 1u) * place.y);
-            staged_weight[slot] = select(vec4<u32>(0u), word, k < k_vecs);
+            staged_weight[weight_buffer + slot] = select(vec4<u32>(0u), word, k < k_vecs);
         }
         workgroupBarrier();
         for (var step = 0u; step < STEP; step += 1u) {
             var codes: array<vec4<u32>, TILE_M>;
             for (var i = 0u; i < TILE_M; i += 1u) {
-                codes[i] = staged_lhs[step * BLOCK_M + local.y * TILE_M + i];
+                codes[i] = staged_lhs[lhs_buffer + step * BLOCK_M + local.y * TILE_M + i];
             }
             if (WEIGHT_ZERO_POINT) {
                 for (var i = 0u; i < TILE_M; i += 1u) {
@@ -92,7 +96,7 @@ fn main(
                 }
             }
             for (var q = 0u; q < TILE_Q; q += 1u) {
-                let column = step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
+                let column = weight_buffer + step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
                 let w0 = staged_weight[column];
                 let w1 = staged_weight[column + 1u];
                 let w2 = staged_weight[column + 2u];
@@ -104,7 +108,10 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        // With two buffers the next step is staged beside what others still read.
+        if (BUFFERS == 1u) {
+            workgroupBarrier();
+        }
     }
 
     store_tile(block_pixel + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, 0u, groups);

@@ -26,7 +26,7 @@ fn main(
         return;
     }
     let words = (params.group_channels + 3u) / 4u;
-    let zero_word = (bitcast<u32>(lhs_zero_point(0u)) & 0xffu) * 0x01010101u;
+    let zero_word = (bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u;
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, TILE_M>;
@@ -61,7 +61,7 @@ fn main(
                     if (WEIGHT_ZERO_POINT) {
                         let ones = select(0x01010101u, params.tail.x, w + 1u == words);
                         for (var i = 0u; i < TILE_M; i += 1u) {
-                            lhs_sums[i] += dot4I8Packed(codes[i], ones);
+                            lhs_sums[i] += dot4(codes[i], ones);
                         }
                     }
                     for (var q = 0u; q < TILE_Q; q += 1u) {
@@ -69,8 +69,8 @@ fn main(
                         at[q] += params.weight_stride / 4u;
                         for (var i = 0u; i < TILE_M; i += 1u) {
                             sums[q * TILE_M + i] += vec4<i32>(
-                                dot4I8Packed(codes[i], filters.x), dot4I8Packed(codes[i], filters.y),
-                                dot4I8Packed(codes[i], filters.z), dot4I8Packed(codes[i], filters.w),
+                                dot4(codes[i], filters.x), dot4(codes[i], filters.y),
+                                dot4(codes[i], filters.z), dot4(codes[i], filters.w),
                             );
                         }
                     }

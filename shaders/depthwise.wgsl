@@ -26,7 +26,7 @@ fn main(
         return;
     }
     let source_quad = min(quad, params.weight_stride - 1u);
-    let zero_codes = vec4<i32>(lhs_zero_point(0u));
+    let zero_codes = vec4<i32>(lhs_zero_point(row_parameters(0u)));
 
     var origin: array<vec4<i32>, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {

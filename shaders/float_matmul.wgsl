@@ -47,12 +47,10 @@ fn main(
     }
     let slice = slice_of(local.y);
     let row_lane = select(local.y, 0u, SLICED);
-    let batch_tiles = params.tiles_m * params.tiles_n;
-    let own = tile_place(tile % batch_tiles);
-    let batch = tile / batch_tiles;
+    let own = tile_place(tile);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
-    let matrices = operand_rows(batch);
+    let matrices = operand_rows(own.z);
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
@@ -82,7 +80,7 @@ fn main(
         let row = first_row + i;
         for (var q = 0u; q < TILE_Q; q += 1u) {
             if (slice == 0u && row < params.m && first_quad + q < params.output_quads) {
-                store_total(batch * params.m + row, first_quad + q, sums[i * TILE_Q + q]);
+                store_total(own.z * params.m + row, first_quad + q, sums[i * TILE_Q + q]);
             }
         }
     }

@@ -12,9 +12,11 @@
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_M: u32 = GROUP_Y * TILE_M;
 const BLOCK_Q: u32 = GROUP_X * TILE_Q;
+const LHS_VECS: u32 = BLOCK_M * STEP;
+const RHS_VECS: u32 = BLOCK_Q * STEP * 4u;
 
-var<workgroup> staged_lhs: array<vec4<f32>, BLOCK_M * STEP>;             // [four along k][row]
-var<workgroup> staged_rhs: array<vec4<f32>, BLOCK_Q * STEP * 4u>;        // [k][quad]
+var<workgroup> staged_lhs: array<vec4<f32>, BUFFERS * LHS_VECS>;    // [buffer][four along k][row]
+var<workgroup> staged_rhs: array<vec4<f32>, BUFFERS * RHS_VECS>;    // [buffer][k][quad]
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -27,38 +29,38 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let batch_tiles = params.tiles_m * params.tiles_n;
-    let own = tile_place(tile % batch_tiles);
-    let batch = tile / batch_tiles;
+    let own = tile_place(tile);
     let block_row = own.x * BLOCK_M;
     let block_quad = own.y * BLOCK_Q;
-    let matrices = operand_rows(batch);
+    let matrices = operand_rows(own.z);
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
+        let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
+        let rhs_buffer = start / STEP % BUFFERS * RHS_VECS;
         // What lies beyond k is staged as zero on both sides.
-        for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
+        for (var slot = thread; slot < LHS_VECS; slot += THREADS) {
             let row = min(block_row + slot / STEP, params.m - 1u);
             let k = start + slot % STEP;
             let x = load_row((lhs_row + row) * params.lhs_stride + min(k, params.k_vecs - 1u));
-            staged_lhs[slot % STEP * BLOCK_M + slot / STEP] = select(vec4<f32>(0.0), x, k < params.k_vecs);
+            staged_lhs[lhs_buffer + slot % STEP * BLOCK_M + slot / STEP] = select(vec4<f32>(0.0), x, k < params.k_vecs);
         }
-        for (var slot = thread; slot < BLOCK_Q * STEP * 4u; slot += THREADS) {
+        for (var slot = thread; slot < RHS_VECS; slot += THREADS) {
             let place = quad_place(matrices.y, block_quad + slot % BLOCK_Q);
             let k = start * 4u + slot / BLOCK_Q;
             let w = rhs[place.x + min(k, params.k_vecs * 4u - 1u) * place.y];
-            staged_rhs[slot] = select(vec4<f32>(0.0), w, k < params.k_vecs * 4u);
+            staged_rhs[rhs_buffer + slot] = select(vec4<f32>(0.0), w, k < params.k_vecs * 4u);
         }
         workgroupBarrier();
         for (var step = 0u; step < STEP; step += 1u) {
             var x: array<vec4<f32>, TILE_M>;
             for (var i = 0u; i < TILE_M; i += 1u) {
-                x[i] = staged_lhs[step * BLOCK_M + local.y * TILE_M + i];
+                x[i] = staged_lhs[lhs_buffer + step * BLOCK_M + local.y * TILE_M + i];
             }
             for (var q = 0u; q < TILE_Q; q += 1u) {
-                let at = step * 4u * BLOCK_Q + q * GROUP_X + local.x;
+                let at = rhs_buffer + step * 4u * BLOCK_Q + q * GROUP_X + local.x;
                 let w0 = staged_rhs[at];
                 let w1 = staged_rhs[at + BLOCK_Q];
                 let w2 = staged_rhs[at + BLOCK_Q * 2u];
@@ -68,7 +70,10 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        // With two buffers the next step is staged beside what others still read.
+        if (BUFFERS == 1u) {
+            workgroupBarrier();
+        }
     }
 
     for (var i = 0u; i < TILE_M; i += 1u) {
@@ -76,7 +81,7 @@ fn main(
         for (var q = 0u; q < TILE_Q; q += 1u) {
             let quad = block_quad + q * GROUP_X + local.x;
             if (row < params.m && quad < params.output_quads) {
-                store_total(batch * params.m + row, quad, sums[i * TILE_Q + q]);
+                store_total(own.z * params.m + row, quad, sums[i * TILE_Q + q]);
             }
         }
     }

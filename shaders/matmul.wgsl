@@ -30,17 +30,13 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let batch_tiles = params.tiles_m * params.tiles_n;
-    let own = tile_place(tile % batch_tiles);
-    output_batch = tile / batch_tiles;
+    let own = tile_place(tile);
     let first_row = (own.x * GROUP_Y + local.y) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
     if (leaves(first_row >= params.m || first_quad >= params.output_quads)) {
         return;
     }
-    let matrices = tables[params.batches_at + output_batch].xy;
-    lhs_batch = matrices.x;
-    let weight_batch = matrices.y;
+    let weight_batch = enter_batch(own.z);
 
     let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
     let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));

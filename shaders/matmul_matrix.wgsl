@@ -36,14 +36,10 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let batch_tiles = params.tiles_m * params.tiles_n;
-    let own = tile_place(tile % batch_tiles);
-    output_batch = tile / batch_tiles;
+    let own = tile_place(tile);
     let block_row = own.x * TILE_M;
     let block_column = own.y * BLOCK_N;
-    let matrices = tables[params.batches_at + output_batch].xy;
-    lhs_batch = matrices.x;
-    let weight_batch = matrices.y;
+    let weight_batch = enter_batch(own.z);
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var run = 0u; run < k_vecs; run += RUN) {

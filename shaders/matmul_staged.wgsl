@@ -12,11 +12,13 @@
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_M: u32 = GROUP_Y * TILE_M;
 const BLOCK_N: u32 = GROUP_X * 4u * TILE_Q;
+const LHS_VECS: u32 = BLOCK_M * STEP;
+const WEIGHT_VECS: u32 = BLOCK_N * STEP;
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
-var<workgroup> staged_lhs: array<vec4<u32>, BLOCK_M * STEP>;
-var<workgroup> staged_weight: array<vec4<u32>, BLOCK_N * STEP>;
+var<workgroup> staged_lhs: array<vec4<u32>, BUFFERS * LHS_VECS>;
+var<workgroup> staged_weight: array<vec4<u32>, BUFFERS * WEIGHT_VECS>;
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -29,35 +31,33 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    let batch_tiles = params.tiles_m * params.tiles_n;
-    let own = tile_place(tile % batch_tiles);
-    output_batch = tile / batch_tiles;
+    let own = tile_place(tile);
     let block_row = own.x * BLOCK_M;
     let block_column = own.y * BLOCK_N;
-    let matrices = tables[params.batches_at + output_batch].xy;
-    lhs_batch = matrices.x;
-    let weight_batch = matrices.y;
+    let weight_batch = enter_batch(own.z);
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
+        let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
+        let weight_buffer = start / STEP % BUFFERS * WEIGHT_VECS;
         // What lies beyond k is staged as zero weight, so the lhs word there may be anything.
-        for (var slot = thread; slot < BLOCK_M * STEP; slot += THREADS) {
+        for (var slot = thread; slot < LHS_VECS; slot += THREADS) {
             let row = min(block_row + slot % BLOCK_M, params.m - 1u);
             let k = min(start + slot / BLOCK_M, params.k_vecs - 1u);
-            staged_lhs[slot] = lhs[lhs_row(row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
+            staged_lhs[lhs_buffer + slot] = lhs[lhs_row(row) * params.k_vecs + k] ^ vec4<u32>(LHS_FLIP);
         }
-        for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
+        for (var slot = thread; slot < WEIGHT_VECS; slot += THREADS) {
             let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
             let k = start + slot / BLOCK_N;
             let k_row = weight_batch * params.k_vecs + min(k, params.k_vecs - 1u);
             let word = load_weight(place.x + k_row * place.y);
-            staged_weight[slot] = select(vec4<u32>(0u), word, k < params.k_vecs);
+            staged_weight[weight_buffer + slot] = select(vec4<u32>(0u), word, k < params.k_vecs);
         }
         workgroupBarrier();
         for (var step = 0u; step < STEP; step += 1u) {
             var codes: array<vec4<u32>, TILE_M>;
             for (var i = 0u; i < TILE_M; i += 1u) {
-                codes[i] = staged_lhs[step * BLOCK_M + local.y * TILE_M + i];
+                codes[i] = staged_lhs[lhs_buffer + step * BLOCK_M + local.y * TILE_M + i];
             }
             if (WEIGHT_ZERO_POINT) {
                 let k = start + step;
@@ -68,7 +68,7 @@ fn main(
                 }
             }
             for (var q = 0u; q < TILE_Q; q += 1u) {
-                let column = step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
+                let column = weight_buffer + step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
                 let w0 = staged_weight[column];
                 let w1 = staged_weight[column + 1u];
                 let w2 = staged_weight[column + 2u];
@@ -80,7 +80,10 @@ fn main(
                 }
             }
         }
-        workgroupBarrier();
+        // With two buffers the next step is staged beside what others still read.
+        if (BUFFERS == 1u) {
+            workgroupBarrier();
+        }
     }
 
     store_tile(block_row + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, weight_batch, groups);

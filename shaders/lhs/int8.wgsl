@@ -1,4 +1,4 @@
-// Lhs: int8 (or uint8, flipped into it) codes, sixteen per vec4. Sums are exact.
+// Lhs: int8 or uint8 codes, sixteen per vec4, read as dot/*.wgsl does. Sums are exact.
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
@@ -21,7 +21,7 @@ fn expand(codes: vec4<u32>, piece: u32) -> vec4<u32> {
 }
 
 fn code_total(codes: vec4<u32>) -> i32 {
-    return dot16(codes, ALL_ONES);
+    return dot16(ALL_ONES, codes);
 }
 
 fn multiply(x: vec4<u32>, codes: vec4<u32>) -> i32 {

@@ -7,7 +7,7 @@ fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4
     for (var i = 0u; i < TILE_M; i += 1u) {
         let x = (*codes)[i][word];
         sums[q * TILE_M + i] += vec4<i32>(
-            dot4I8Packed(x, w.x), dot4I8Packed(x, w.y), dot4I8Packed(x, w.z), dot4I8Packed(x, w.w),
+            dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w),
         );
     }
 }

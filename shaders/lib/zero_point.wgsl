@@ -5,8 +5,9 @@
 // Bytes are read as int8: uint8 codes arrive minus 128 (their top bit flipped), and so do their zero points. A launch
 // may own a part of the columns: `quad` counts within the part, the output from its first column on.
 
-fn lhs_zero_point(row: u32) -> i32 {
-    return bitcast<i32>(row_parameters(row).y) - LHS_SHIFT;
+// `parameters`: scale and zero point of a row of lhs.
+fn lhs_zero_point(parameters: vec2<u32>) -> i32 {
+    return bitcast<i32>(parameters.y) - LHS_SHIFT;
 }
 
 // What four columns do to their sums, whatever the row unless the output stage has entries for each (ROW_ENTRIES).
@@ -33,11 +34,9 @@ fn load_columns(row: u32, weight_batch: u32, quad: u32) -> Columns {
 }
 
 // `products` = Σ x w and `lhs_sums` = Σ x of the quad's columns; where no weight has a zero point the sums may stay zero.
-// `parameters`: scale and zero point of the row of lhs.
 fn store_products(
     row: u32, quad: u32, parameters: vec2<u32>, columns: Columns, products: vec4<i32>, lhs_sums: vec4<i32>,
 ) {
-    let zero_point = bitcast<i32>(parameters.y) - LHS_SHIFT;
-    let accumulator = products - zero_point * columns.sums - columns.zero_points * lhs_sums;
+    let accumulator = products - lhs_zero_point(parameters) * columns.sums - columns.zero_points * lhs_sums;
     store_output(row, params.first_column / 4u + quad, columns.entries, parameters.x, accumulator);
 }

@@ -1,4 +1,4 @@
-// out[i] = Σ_round Σ_chain last element of x -> dot4I8Packed(x, factor) + x     measures int8 dot product throughput
+// out[i] = Σ_round Σ_chain last element of x -> dot4(x, factor) + x     measures the throughput of dot products of bytes (dot/*.wgsl)
 //
 // Sixteen chains per invocation, four vec4s, are independent, so that one hides the latency of another. The next word
 // depends on all bytes of the last, so that there is no shortcut. All sums wrap.
@@ -9,8 +9,8 @@
 
 fn next(chains: vec4<u32>, factor: u32) -> vec4<u32> {
     let products = vec4<i32>(
-        dot4I8Packed(chains.x, factor), dot4I8Packed(chains.y, factor),
-        dot4I8Packed(chains.z, factor), dot4I8Packed(chains.w, factor),
+        dot4(chains.x, factor), dot4(chains.y, factor),
+        dot4(chains.z, factor), dot4(chains.w, factor),
     );
     return bitcast<vec4<u32>>(products) + chains;
 }

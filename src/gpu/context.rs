@@ -102,6 +102,7 @@ pub struct Context {
     lost: Arc<OnceLock<String>>,
     /// Rows and columns of the adapter's matrices of f16 with sums of f32; 0 without.
     matrix: u32,
+    written_dot: bool,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
@@ -240,6 +241,7 @@ impl Context {
             cache: None,
             lost: Arc::default(),
             matrix: 0,
+            written_dot: info.device_type == wgpu::DeviceType::Cpu,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -312,6 +314,14 @@ impl Context {
         self
     }
 
+    /// The same context, but whether integer kernels write dot products of four bytes out as multiplications, or use
+    /// `dot4I8Packed`, is as given. Otherwise they write them out on devices that are CPUs, whose compilers make better code of that.
+    #[must_use]
+    pub fn with_written_dot(mut self, written: bool) -> Self {
+        self.written_dot = written;
+        self
+    }
+
     /// The same context with what [`wgpu::Adapter::cooperative_matrix_properties`] says of the adapter, which a device
     /// doesn't tell: some kernels multiply on matrix units then, if the device was made with the features
     /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and the adapter has square matrices of f16 whose
@@ -368,7 +378,7 @@ impl Context {
     /// The limits that decide which kernels are legal here.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let (limits, subgroups) = (self.device.limits(), self.device.adapter_info());
+        let (limits, info) = (self.device.limits(), self.device.adapter_info());
         Limits {
             invocations: limits
                 .max_compute_invocations_per_workgroup
@@ -383,8 +393,9 @@ impl Context {
                 .min(limits.max_buffer_size)
                 .min(u64::from(u32::MAX) / 256 * 256),
             subgroup: self.subgroup(),
-            lanes: if self.features().contains(wgpu::Features::SUBGROUP) { subgroups.subgroup_max_size } else { 0 },
+            lanes: if self.features().contains(wgpu::Features::SUBGROUP) { info.subgroup_max_size } else { 0 },
             matrix: if self.features().contains(MATRICES) { self.matrix } else { 0 },
+            written_dot: self.written_dot,
         }
     }
 

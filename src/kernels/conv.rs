@@ -3,17 +3,18 @@
 //! meaning is `reference/conv.rs`.
 
 use super::byte_mask;
+use super::bytes::{int8_shift, link_lhs};
 use super::cost::{Tiles, cheapest_first, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
 use super::matmul::{
-    Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, int8_flip, int8_shift,
-    pack_columns, weight_part,
+    Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, pack_columns,
+    weight_part,
 };
 use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
-use super::tile::rows_first;
+use super::tile::{Staging, rows_first};
 use super::{line_groups, unfold};
 use crate::ops::{Conv, Finish, Sizes, Unfold};
 
@@ -85,8 +86,8 @@ enum Kind {
     Plain,
     /// A workgroup is a subgroup, whose invocations hand each other the pixels that they share.
     Shared,
-    /// So many vec4s along k are staged in workgroup memory.
-    Staged(u32),
+    /// Through workgroup memory.
+    Staged(Staging),
     /// Tiles are neighbours of an output row.
     Rows,
 }
@@ -105,9 +106,9 @@ const fn words(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
     Kernel { name: "conv by words", part, layout, group, pixels, quads, kind: Kind::Plain }
 }
 
-const fn staged(group: [u32; 2], pixels: u32, quads: u32, step: u32) -> Kernel {
+const fn staged(group: [u32; 2], pixels: u32, quads: u32, staging: Staging) -> Kernel {
     let (part, layout) = (&program::CONV_STAGED, Layout::Vecs);
-    Kernel { name: "staged conv", part, layout, group, pixels, quads, kind: Kind::Staged(step) }
+    Kernel { name: "staged conv", part, layout, group, pixels, quads, kind: Kind::Staged(staging) }
 }
 
 const fn grouped(group: [u32; 2]) -> Kernel {
@@ -128,18 +129,18 @@ const fn depthwise_row(group: [u32; 2], pixels: u32) -> Kernel {
 impl Kernel {
     fn is_legal(&self, limits: &Limits) -> bool {
         let [x, y] = self.group;
-        let step = if let Kind::Staged(step) = self.kind { step } else { 0 };
+        let vecs = if let Kind::Staged(staging) = self.kind { staging.vecs() } else { 0 };
         let shares = self.kind != Kind::Shared || limits.is_subgroup(x * y);
         shares
             && x * y <= limits.invocations
-            && (y * self.pixels + x * self.quads * 4) * step * 16 <= limits.workgroup_bytes
+            && (y * self.pixels + x * self.quads * 4) * vecs * 16 <= limits.workgroup_bytes
     }
 
     fn label(&self) -> String {
         let [x, y] = self.group;
         let kind = match self.kind {
             Kind::Shared => ", pixels shared".to_string(),
-            Kind::Staged(step) => format!(", {} staged", step * 16),
+            Kind::Staged(staging) => format!(", {}", staging.label()),
             Kind::Plain | Kind::Rows => String::new(),
         };
         format!("{} {}x{} tiles, {x}x{y} groups{kind}", self.name, self.pixels, self.quads * 4)
@@ -213,7 +214,12 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     }
     // Words leave out the padding of the last vec4.
     let by_words = [words([8, 4], 8, 2), words([8, 8], 4, 2)];
-    let by_vecs = [direct([8, 4], 8, 2), direct([8, 8], 4, 2), direct([8, 8], 2, 1), staged([8, 8], 4, 2, 2)];
+    let by_vecs = [
+        direct([8, 4], 8, 2),
+        direct([8, 8], 4, 2),
+        direct([8, 8], 2, 1),
+        staged([8, 8], 4, 2, Staging { step: 2, buffers: 2 }),
+    ];
     if op.groups() == 1 && channels <= 4 {
         kernels.extend(by_words.into_iter().chain(by_vecs));
     } else if op.groups() == 1 {
@@ -454,11 +460,9 @@ fn launch(
         .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
         .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
     let program = epilogue
-        .link(program)
+        .link(link_lhs(program, op.lhs().format(), limits.written_dot))
         .constant("GROUP_X", kernel.group[0])
         .constant("GROUP_Y", kernel.group[1])
-        .constant("LHS_FLIP", int8_flip(op.lhs().format()))
-        .constant("LHS_SHIFT", int8_shift(op.lhs().format()))
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));
     let program = match kernel.layout {
         Layout::Vecs => program.with(weight_part(bits)),
@@ -480,7 +484,7 @@ fn launch(
         _ => program,
     };
     let program = match (kernel.kind, row_window(op)) {
-        (Kind::Staged(step), _) => program.constant("STEP", step),
+        (Kind::Staged(staging), _) => staging.link(program),
         (Kind::Rows, Some([taps, stride])) => program.constant("TAPS", taps).constant("STRIDE", stride),
         _ => program,
     };

@@ -22,6 +22,8 @@ pub struct Limits {
     pub lanes: u32,
     /// Rows and columns of the matrices of f16 that a subgroup multiplies, with sums in f32: 8 or 16; 0 where programs can't.
     pub matrix: u32,
+    /// Whether dot products of bytes are best written out as multiplications: on devices that are CPUs.
+    pub written_dot: bool,
 }
 
 impl Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             subgroup: 0,
             lanes: 0,
             matrix: 0,
+            written_dot: false,
         }
     }
 }

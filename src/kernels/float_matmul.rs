@@ -67,7 +67,7 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::direct([8, 1], 8, 2),
     Tile::direct([8, 1], 16, 2),
     Tile::direct([8, 8], 4, 2),
-    Tile::staged([16, 16], 4, 1, 4),
+    Tile::double_buffered([16, 16], 4, 1, 2),
     Tile::staged([16, 8], 8, 2, 2),
 ];
 
@@ -266,7 +266,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     .constant("TILE_M", tile.rows)
     .constant("TILE_Q", tile.quads);
     program = match tile.way {
-        Way::Staged(step) => program.constant("STEP", step),
+        Way::Staged(staging) => staging.link(program),
         way => program
             .with(if way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
             .with(if way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })

@@ -1,8 +1,8 @@
 //! Candidates of `ops::Linear`: `shaders/linear.wgsl` in several tile sizes, after `shaders/arrange.wgsl` where weights are
 //! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
 
+use super::bytes::{self, int8_shift};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
-use super::matmul::{int8_flip, int8_shift};
 use super::matrix;
 use super::program::{self, Program};
 use super::tile::{Tile, Way, rows_first};
@@ -330,10 +330,12 @@ fn launch(
     let shifted = matrix.format().scales.shift() != Shift::None || codes.bias() != 0;
     // Whose packed codes are read at once.
     let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
-    let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
+    // Without a sign codes of lhs have a zero point, so that codes of weights are summed: for few rows that costs more than it gains.
+    let written_dot = limits.written_dot && tile.rows >= 4;
+    let lhs_zeros = op.lhs_scales().is_some() && (written_dot || !has_symmetric_lhs(op));
     let program = match tile.way {
         Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
-        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format()),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format(), written_dot),
     };
     let program = program
         .with(weights::codes_part(codes))
@@ -391,14 +393,11 @@ fn words_per_load(format: Format) -> u32 {
     if format == Format::Float16 { 2 } else { 4 }
 }
 
-fn link_lhs(program: Program, format: Format) -> Program {
+fn link_lhs(program: Program, format: Format, written_dot: bool) -> Program {
     match format {
         Format::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
         Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
-        format => program
-            .with(&program::LHS_INT8)
-            .constant("LHS_FLIP", int8_flip(format))
-            .constant("LHS_SHIFT", int8_shift(format)),
+        format => bytes::link_lhs(program.with(&program::LHS_INT8), format, written_dot),
     }
 }
 

@@ -2,6 +2,7 @@
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use super::byte_mask;
+use super::bytes::{int8_flip, int8_shift, link_lhs};
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
@@ -74,7 +75,7 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::direct([8, 4], 8, 2),
     Tile::direct([8, 8], 4, 2),
     Tile::staged([8, 8], 4, 2, 2),
-    Tile::staged([8, 16], 4, 1, 4),
+    Tile::double_buffered([8, 16], 4, 1, 2),
 ];
 
 /// All tiles, the best guess for so many rows first.
@@ -160,27 +161,6 @@ pub(super) fn has_zero_point(format: Format, zero_point: impl Fn(usize) -> i32, 
     (0..count).any(|i| zero_point(i) != int8_shift(format))
 }
 
-/// What is subtracted from codes of a format to make them int8: uint8 loses its upper half, narrow codes are made 0 and more,
-/// so that they need no sign where they are unpacked.
-pub(super) fn int8_shift(format: Format) -> i32 {
-    match format {
-        Format::Uint8 => 128,
-        Format::Int4 => -8,
-        Format::Int2 => -2,
-        _ => 0,
-    }
-}
-
-/// What a packed word of a format is XORed with for the same.
-pub(super) fn int8_flip(format: Format) -> u32 {
-    match format {
-        Format::Uint8 => 0x8080_8080,
-        Format::Int4 => 0x8888_8888,
-        Format::Int2 => 0xaaaa_aaaa,
-        _ => 0,
-    }
-}
-
 /// The part that reads weights of so many bits.
 pub(super) fn weight_part(bits: usize) -> &'static program::Part {
     match bits {
@@ -263,8 +243,8 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
     candidate
 }
 
-/// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a time, by the launches that `fill`
-/// makes of the first row and the number of rows. `weights` names the constant of some columns.
+/// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a
+/// time, by the launches that `fill` makes of the first row and the number of rows. `weights` names the constant of some columns.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
     kind: &str,
@@ -377,17 +357,17 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads)
-        .constant("LHS_FLIP", int8_flip(product.lhs.format()))
-        .constant("LHS_SHIFT", int8_shift(product.lhs.format()))
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
         .constant("LHS_ROWS", product.lhs_rows > 1)
         .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
     program = match tile.way {
-        Way::Staged(step) => program.constant("STEP", step),
+        Way::Staged(staging) => staging.link(program),
         Way::Shared => program.with(&program::SHARE_SUBGROUP),
         Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
+    // Matrices are of int8.
+    program = link_lhs(program, product.lhs.format(), limits.written_dot && tile.way != Way::Matrix);
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),

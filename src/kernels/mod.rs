@@ -4,6 +4,7 @@
 mod binary;
 mod block;
 mod broadcast;
+mod bytes;
 mod cast;
 mod class;
 mod concat;

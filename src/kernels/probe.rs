@@ -1,6 +1,7 @@
 //! The launches of the device probe, `shaders/probe/`: how much work each does and what it must come to. Timing them is
 //! `gpu/probe.rs`'s.
 
+use super::bytes::dot_part;
 use super::dispatch::{Binding, Dispatch, Limits, Resource, parameters};
 use super::matrix;
 use super::program::{self, Program};
@@ -22,7 +23,7 @@ pub(crate) enum Exercise {
     Fma32,
     /// `fma` of f16.
     Fma16,
-    /// `dot4I8Packed`.
+    /// Dot products of four bytes, as the device's kernels make them.
     Dot,
     /// `coopMultiplyAdd` of f16 with sums in f32.
     Matrix,
@@ -89,7 +90,7 @@ impl Exercise {
         let program = match self {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
-            Self::Dot => Program::new(&program::PROBE_DOT),
+            Self::Dot => Program::new(&program::PROBE_DOT).with(dot_part(limits.written_dot)),
             Self::Matrix => matrix::link(&program::PROBE_MATRIX, limits).constant("SUBGROUPS", subgroups(limits)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),
@@ -167,7 +168,8 @@ impl Exercise {
         match self {
             Self::Fma32 | Self::Fma16 => chains(count, size.rounds, |start| start + STEPS),
             Self::Dot => {
-                chains(count, size.rounds, |start| (0..STEPS).fold(start, |x, _| dot(x, WEIGHTS).wrapping_add(x)))
+                let step = |x: u32| dot(x, WEIGHTS, limits.written_dot).wrapping_add(x);
+                chains(count, size.rounds, |start| (0..STEPS).fold(start, |x, _| step(x)))
             }
             Self::Matrix => vec![4 * size.rounds * STEPS * limits.matrix; count as usize],
             Self::Workgroup => {
@@ -210,9 +212,9 @@ fn chains(invocations: u32, rounds: u32, last: impl Fn(u32) -> u32) -> Vec<u32> 
     (0..invocations).map(|index| totals[index as usize % 64]).collect()
 }
 
-/// `dot4I8Packed`, as a bit pattern.
-fn dot(a: u32, b: u32) -> u32 {
-    let products =
-        a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(|(a, b)| i32::from(a as i8) * i32::from(b as i8));
+/// Four products of bytes, as a bit pattern; those of `b` have a sign, those of `a` if they are not uint8.
+fn dot(a: u32, b: u32, uint8: bool) -> u32 {
+    let code = |a: u8| if uint8 { i32::from(a) } else { i32::from(a as i8) };
+    let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(|(a, b)| code(a) * i32::from(b as i8));
     products.sum::<i32>() as u32
 }

@@ -29,6 +29,8 @@ parts! {
     LOAD_ELEMENT = "lib/load_element.wgsl";
     REAL_VALUE = "lib/real_value.wgsl" [FLOAT_BITS, TABLES];
     DOT = "lib/dot.wgsl";
+    DOT_INT8 = "dot/int8.wgsl";
+    DOT_UINT8 = "dot/uint8.wgsl";
     LINEAR_INDEX = "lib/linear_index.wgsl";
     ZERO_POINT = "lib/zero_point.wgsl";
     ENTRIES = "lib/entries.wgsl" [TABLES];
@@ -180,7 +182,7 @@ parts! {
     MATMUL_MATRIX = "matmul_matrix.wgsl" [TILE_ORDER, MATRIX_TILE, WEIGHT_PANELS, PARAMS_MATMUL, LINEAR_INDEX, DOT, ZERO_POINT, BATCH_ROWS, TABLES];
     LINEAR_MATRIX = "linear_matrix.wgsl" [TILE_ORDER, MATRIX_TILE, PARAMS_LINEAR, LINEAR_INDEX];
     GATHER = "gather.wgsl" [LINEAR_INDEX];
-    PACK_WEIGHTS = "pack_weights.wgsl" [WEIGHT_PANELS, LINEAR_INDEX, DOT];
+    PACK_WEIGHTS = "pack_weights.wgsl" [WEIGHT_PANELS, LINEAR_INDEX, DOT, DOT_INT8];
     CONV = "conv.wgsl" [TILE_ORDER, PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, QUAD_PRODUCTS, DOT, PIXEL_ROWS];
     CONV_WORDS = "conv_words.wgsl" [TILE_ORDER, TILE_SUMS, PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, PIXEL_ROWS, WEIGHT_INT8];
     CONV_STAGED = "conv_staged.wgsl" [TILE_ORDER, TILE_SUMS, WEIGHT_PANELS, PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, DOT, PIXEL_ROWS];

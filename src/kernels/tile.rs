@@ -2,6 +2,7 @@
 
 use super::dispatch::Limits;
 use super::matrix;
+use super::program::Program;
 
 /// What becomes of the second dimension of a workgroup, and where operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,10 +13,35 @@ pub(super) enum Way {
     Shared,
     /// Slices of k, whose totals are added in order through workgroup memory.
     Sliced,
-    /// Further rows, through workgroup memory: so many vec4s along k at a time.
-    Staged(u32),
+    /// Further rows, through workgroup memory.
+    Staged(Staging),
     /// Further columns, through workgroup memory: one subgroup each, on matrix units. `matrix` draws it.
     Matrix,
+}
+
+/// How operands go through workgroup memory: so many vec4s along k at a time, into one buffer, or into two in turn, so that a
+/// step is staged while slower neighbours still multiply the one before, and one barrier a step is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Staging {
+    pub step: u32,
+    pub buffers: u32,
+}
+
+impl Staging {
+    /// The vec4s of each row and column that workgroup memory holds.
+    pub(super) fn vecs(self) -> u32 {
+        self.step * self.buffers
+    }
+
+    /// A program with its constants.
+    pub(super) fn link(self, program: Program) -> Program {
+        program.constant("STEP", self.step).constant("BUFFERS", self.buffers)
+    }
+
+    pub(super) fn label(self) -> String {
+        let buffers = if self.buffers > 1 { " in turn" } else { "" };
+        format!("{} vectors staged{buffers}", self.step)
+    }
 }
 
 /// Invocations of a workgroup along columns and the other way, and the rows and quads of columns that each owns.
@@ -53,7 +79,11 @@ impl Tile {
     }
 
     pub(super) const fn staged(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, way: Way::Staged(step) }
+        Self { group, rows, quads, way: Way::Staged(Staging { step, buffers: 1 }) }
+    }
+
+    pub(super) const fn double_buffered(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
+        Self { group, rows, quads, way: Way::Staged(Staging { step, buffers: 2 }) }
     }
 
     /// A workgroup of so many subgroups, each of which owns so many rows by 32 columns.
@@ -83,7 +113,7 @@ impl Tile {
         let vecs = match self.way {
             Way::Direct | Way::Shared => 0,
             Way::Sliced => threads,
-            Way::Staged(step) => (self.block()[0] + self.block()[1]) as u32 * step,
+            Way::Staged(staging) => (self.block()[0] + self.block()[1]) as u32 * staging.vecs(),
             Way::Matrix => matrix::vecs(self, limits),
         };
         let exists = match self.way {
@@ -102,7 +132,7 @@ impl Tile {
             Way::Direct => shape,
             Way::Shared => format!("{shape}, rows shared"),
             Way::Sliced => format!("{shape}, k in {y} slices"),
-            Way::Staged(step) => format!("{shape}, {step} vectors staged"),
+            Way::Staged(staging) => format!("{shape}, {}", staging.label()),
             Way::Matrix => format!("{shape}, on matrix units"),
         }
     }

@@ -35,9 +35,10 @@ pub struct Quantize {
 
 /// `out = (x − zero_point) · scale` of any format of codes to float32 or float16
 ///
-/// Floats of at most 8 bits have no zero point; their NaN and infinities stay. The difference is exact, its conversion to f32 (which matters for int32) and the product are one correctly rounded f32
-/// operation each, the same bits on every device, subnormals included. For a float16 output the product is rounded once more;
-/// where the scale is a float16 and codes have at most 8 bits, that is the one correctly rounded float16 product.
+/// Floats of at most 8 bits have no zero point; their NaN and infinities stay. The difference is exact, its conversion to f32
+/// (which matters for int32) and the product are one correctly rounded f32 operation each, the same bits on every device,
+/// subnormals included. For a float16 output the product is rounded once more; where the scale is a float16 and codes have at
+/// most 8 bits, that is the one correctly rounded float16 product.
 ///
 /// Source: ONNX DequantizeLinear.
 ///

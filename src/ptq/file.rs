@@ -33,8 +33,9 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 impl QuantizedModel {
     /// The bytes of a safetensors file. For each layer `<name>.weight` (U8: the codes row by row, as many bits each as the scheme
     /// says, the first in the lowest bits), `<name>.scale` (F32; U8 for blocks, E8M0 of MX or E4M3 of NVFP4),
-    /// `<name>.global_scale` (F32, NVFP4 only), `<name>.zero_point` (I32, if not symmetric) and `<name>.bias` (F32); the metadata's `model` is a JSON of the format, `lowbit-quantized/1`, the architecture, the
-    /// schemes of the weights and the scales of activations. The same model makes the same bytes.
+    /// `<name>.global_scale` (F32, NVFP4 only), `<name>.zero_point` (I32, if not symmetric) and `<name>.bias` (F32); the metadata's
+    /// `model` is a JSON of the format, `lowbit-quantized/1`, the architecture, the schemes of the weights and the scales of
+    /// activations. The same model makes the same bytes.
     ///
     /// # Errors
     /// If the file can't be made.
