@@ -279,7 +279,7 @@ fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, 
     let weights = |first, columns| Constant::PatchWeights { first, columns };
     let product = product(op, finish);
     // What laying out a code costs beside a product of it.
-    let each = if op.channels_per_group().is_multiple_of(4) { 106.0 } else { 124.0 };
+    let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
     let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, limits);
     candidates.into_iter().map(|(cost, candidate)| (cost + filling, candidate)).collect()

@@ -31,7 +31,7 @@ impl Tiles {
     /// The cost of products along `k`, in units of one that finds its operands in registers: an operand is loaded once per
     /// tile, so that small tiles pay more for each product.
     pub(super) fn products(self, k: usize) -> f64 {
-        let loads = 2.0 / f64::from(self.columns * self.sharers) + 0.7 / f64::from(self.rows);
+        let loads = 5.0 / f64::from(self.columns * self.sharers) + 5.5 / f64::from(self.rows);
         self.computed() * k as f64 * (1.0 + loads)
     }
 }
