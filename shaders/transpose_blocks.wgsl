@@ -1,15 +1,15 @@
-// out[…, j, …, i] = input[…, i, …, j]     a transposition whose rows become columns, in blocks that registers hold
+// out[…, j, …, i] = convert(input[…, i, …, j])     a transposition whose rows become columns, in blocks that registers hold
 //
-//     input   i0: j0 j1 j2 j3          output   j0: i0 i1 i2 i3       BLOCK = 4, LANES = 4 elements of 8 bits: a word of
+//     input   i0: j0 j1 j2 j3          output   j0: i0 i1 i2 i3       COLUMNS = ROWS = 4 elements of 8 bits: a word of
 //             i1: j0 j1 j2 j3    ->             j1: i0 i1 i2 i3       the input has elements of four words of the output
 //             i2: j0 j1 j2 j3                   j2: i0 i1 i2 i3
 //             i3: j0 j1 j2 j3                   j3: i0 i1 i2 i3
 //
-// j is the input's last axis, i the output's. An invocation owns BLOCK x BLOCK elements, reads each word of them once and
-// writes each once; a workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache lines on both
-// sides. Moves bits only. What the output's rows have beyond their last element is zeroed.
+// j is the input's last axis, i the output's. An invocation owns COLUMNS elements along i and ROWS along j, reads each word of
+// them once and writes each once; a workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache
+// lines on both sides. What the output's rows have beyond their last element is zeroed.
 //
-// Meaning: reference/transpose.rs. Candidates: kernels/transpose.rs.
+// Meaning: reference/transpose.rs, and reference/quantize.rs where elements are converted. Candidates: kernels/transpose.rs.
 
 struct Params {
     outer: array<vec4<u32>, 6>,   // all other axes: extent, words between neighbours in the input, and in the output, -
@@ -23,12 +23,18 @@ struct Params {
     column_tiles: u32,        // workgroups along i
     row_tiles: u32,           // workgroups along j
     tiles: u32,               // workgroups
+    scale: u32,               // of the elements, where they are converted: f32 bits
+    zero_point: i32,
+    low: i32,                 // least and greatest code
+    high: i32,
     unused_0: u32,
     unused_1: u32,
 }
 
 const LANES: u32 = 32u / BITS;
-const WORDS: u32 = BLOCK / LANES;
+const INPUT_LANES: u32 = 32u / INPUT_BITS;
+const WORDS: u32 = COLUMNS / LANES;
+const INPUT_WORDS: u32 = ROWS / INPUT_LANES;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;
@@ -47,12 +53,12 @@ fn main(
     let column_block = (tile % params.column_tiles) * GROUP_X + local.x;
     let rest = tile / params.column_tiles;
     let row_block = (rest % params.row_tiles) * GROUP_Y + local.y;
-    let first_column = column_block * BLOCK;
-    let first_row = row_block * BLOCK;
+    let first_column = column_block * COLUMNS;
+    let first_row = row_block * ROWS;
     if (column_block * WORDS >= params.output_words || first_row >= params.rows) {
         return;
     }
-    var source = row_block * WORDS;
+    var source = row_block * INPUT_WORDS;
     var target_word = column_block * WORDS;
     var index = rest / params.row_tiles;
     for (var a = 0u; a < params.axes; a += 1u) {
@@ -63,20 +69,24 @@ fn main(
         index = index / axis.x;
     }
 
-    var words: array<u32, BLOCK * WORDS>;
-    for (var i = 0u; i < BLOCK; i += 1u) {
-        for (var w = 0u; w < WORDS; w += 1u) {
-            if (first_column + i < params.columns && row_block * WORDS + w < params.input_words) {
-                words[i * WORDS + w] = input[source + (first_column + i) * params.input_step + w];
+    var words: array<u32, COLUMNS * INPUT_WORDS>;
+    for (var i = 0u; i < COLUMNS; i += 1u) {
+        for (var w = 0u; w < INPUT_WORDS; w += 1u) {
+            if (first_column + i < params.columns && row_block * INPUT_WORDS + w < params.input_words) {
+                words[i * INPUT_WORDS + w] = input[source + (first_column + i) * params.input_step + w];
             }
         }
     }
-    for (var j = 0u; j < BLOCK; j += 1u) {
+    let entry = vec2<u32>(params.scale, bitcast<u32>(params.zero_point));
+    for (var j = 0u; j < ROWS; j += 1u) {
         for (var w = 0u; w < WORDS; w += 1u) {
             var word = 0u;
             for (var lane = 0u; lane < LANES; lane += 1u) {
-                let element = words[(w * LANES + lane) * WORDS + j / LANES] >> ((j % LANES) * BITS);
-                word |= (element & (0xffffffffu >> (32u - BITS))) << (lane * BITS);
+                let i = w * LANES + lane;
+                let bits = words[i * INPUT_WORDS + j / INPUT_LANES] >> ((j % INPUT_LANES) * INPUT_BITS);
+                let element = convert(bits & (0xffffffffu >> (32u - INPUT_BITS)), entry);
+                let kept = select(0u, element, first_column + i < params.columns);
+                word |= (kept & (0xffffffffu >> (32u - BITS))) << (lane * BITS);
             }
             if (first_row + j < params.rows && column_block * WORDS + w < params.output_words) {
                 output[target_word + (first_row + j) * params.output_step + w] = word;

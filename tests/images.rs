@@ -7,11 +7,15 @@ use common::{Random, check_op, context, first_difference};
 use half::f16;
 use lowbit::numeric::{E2M1, E5M2};
 use lowbit::ops::{
-    Coordinates, Nearest, Op, Pad, PadMode, Padding, Pool, Requantization, Reshape, Resize, Slice, Transpose,
+    Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, Requantization, Reshape,
+    Resize, Slice, Table, Transpose,
 };
-use lowbit::{Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, Tuner, reference};
+use lowbit::{
+    Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, reference,
+};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 const FORMATS: [Format; 13] = [
     Format::Int2,
     Format::Uint2,
@@ -151,6 +155,81 @@ fn transpose() -> Result<()> {
     }
     println!("transpose: {count} combinations on {}", context.description());
     Ok(())
+}
+
+/// What a plan makes of a transposition and a conversion.
+#[test]
+fn transpositions_that_convert() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(40));
+    let cases: [(&[usize], &[usize]); 15] = [
+        (&[2, 3, 9, 21], &[0, 2, 3, 1]),
+        (&[1, 1, 5, 7], &[0, 2, 3, 1]),
+        (&[2, 17, 3, 6], &[0, 2, 3, 1]),
+        (&[1, 66, 5, 37], &[0, 2, 3, 1]),
+        (&[0, 3, 4, 5], &[0, 2, 3, 1]),
+        (&[2, 9, 21, 3], &[0, 3, 1, 2]),
+        (&[3, 5, 7, 1], &[0, 3, 1, 2]),
+        (&[1, 3, 6, 17], &[0, 3, 1, 2]),
+        (&[2, 0, 5, 3], &[0, 3, 1, 2]),
+        (&[], &[]),
+        (&[7], &[0]),
+        (&[5, 3], &[1, 0]),
+        (&[3, 4, 35], &[1, 0, 2]),
+        (&[2, 3, 4, 5], &[3, 2, 1, 0]),
+        (&[1, 2, 3, 1, 2, 2, 3, 2], &[7, 5, 3, 1, 6, 4, 2, 0]),
+    ];
+    let others = FORMATS.into_iter().filter(|format| !CODES.contains(format) && !FLOATS.contains(format));
+    let formats: Vec<Format> = CODES.into_iter().chain(others).collect();
+    for (i, (dimensions, order)) in cases.into_iter().enumerate() {
+        // Both formats that activations have, and some of the others.
+        for format in [0, 1, 2 + i % 9, 2 + (i + 4) % 9].map(|j| formats[j]) {
+            let zero_point = match format {
+                Format::Int32 | Format::Float4E2M1 | Format::Float8E5M2 => 0,
+                _ => random.zero_point(format),
+            };
+            let quantization = Quantization::tensor(random.scale(), zero_point);
+            let codes = any(&mut random, format, dimensions).quantized(quantization.clone())?;
+            let float = random.pick(&FLOATS);
+            let transpose = Transpose::new(codes.tensor_type().clone(), order)?;
+            let moved = Op::from(transpose.clone()).outputs().swap_remove(0);
+            let dequantize = Dequantize::new(moved.clone())?.output_format(float)?;
+            let name = format!("{} by {order:?}, {float}", codes.tensor_type());
+            run(&context, &mut count, &name, Fused::new(transpose.into(), dequantize.into(), 0)?, &codes);
+
+            let reals = reals(&mut random, float, dimensions);
+            let transpose = Transpose::new(reals.tensor_type().clone(), order)?;
+            let quantize = Quantize::new(moved)?.input_format(float)?.precision(random.pick(&FLOATS))?;
+            let name = format!("{} by {order:?}, {format}", reals.tensor_type());
+            run(&context, &mut count, &name, Fused::new(transpose.into(), quantize.into(), 0)?, &reals);
+        }
+    }
+    let image = TensorType::new(Format::Float32, [2, 3, 4])?;
+    let transpose = || Op::from(Transpose::new(image.clone(), [0, 2, 1]).expect("a permutation"));
+    let by_channel = Quantization::new(Granularity::Axis(2), [0.5, 0.25, 0.125], [0]);
+    let codes = |quantization| TensorType::new(Format::Uint8, [2, 4, 3])?.quantized(quantization);
+    let message = |op: Op| Fused::new(transpose(), op, 0).expect_err("there are no programs").to_string();
+    assert!(message(Quantize::new(codes(by_channel)?)?.into()).contains("one scale for all elements"));
+    let table = Table::sigmoid(codes(Quantization::tensor(0.5, 0))?, Requantization::new(Format::Int8, 1.0, 0)?)?;
+    assert!(message(table.into()).contains("transpose can't be followed by table"));
+    println!("transpositions that convert: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Real numbers whose quotients are codes, ties among them, and any bits.
+fn reals(random: &mut Random, format: Format, dimensions: &[usize]) -> Tensor {
+    let count: usize = dimensions.iter().product();
+    let number = |random: &mut Random| match random.next() % 4 {
+        0 => f32::from_bits(random.next() as u32),
+        1 => random.integer(-40, 40) as f32 * 0.0625,
+        _ => random.real(),
+    };
+    let numbers: Vec<f32> = (0..count).map(|_| number(random)).collect();
+    match format {
+        Format::Float16 => Tensor::new(dimensions, numbers.into_iter().map(f16::from_f32).collect::<Vec<_>>()),
+        _ => Tensor::new(dimensions, numbers),
+    }
+    .expect("the count fits")
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Random, context, first_difference};
+use common::{Random, context, context_with, first_difference, tiny_limits};
 use lowbit::ops::{
     Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
-    Quantize, Requantization, Requantize, Table,
+    Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
     Context, DeviceTensor, Format, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value,
@@ -284,6 +284,80 @@ fn tables_compose() -> Result<()> {
     assert!(launch_lines(&plan)[0].ends_with("matmul + table + table + table"), "{plan}");
     let host = random.codes(Format::Uint8, &[4, 16]).quantized(input.quantization().expect("codes").clone())?;
     check(&context, &plan, &graph, &[host], "tables")
+}
+
+/// A pool over an image that comes and goes as NCHW reals; `transpose_first` says in which order its steps are, and with `apart`
+/// what is between them is an output too.
+fn nchw_graph(float: Format, quantization: &Quantization, transpose_first: bool, apart: bool) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let nchw = TensorType::new(float, [2, 3, 5, 7])?;
+    let x = graph.dynamic_input(nchw)?;
+    let add = |graph: &mut Graph, x: Value, step: &dyn Fn(TensorType) -> Result<lowbit::ops::Op>| -> Result<Value> {
+        graph.add(step(graph.tensor_type(x)?.clone())?, &[x])
+    };
+    let quantize = |t: TensorType| -> Result<_> {
+        let codes = TensorType::new(Format::Uint8, t.dimensions())?.quantized(quantization.clone())?;
+        Ok(Quantize::new(codes)?.input_format(float)?.into())
+    };
+    let dequantize = |t: TensorType| Ok(Dequantize::new(t)?.output_format(float)?.into());
+    let to_nhwc = |t: TensorType| Ok(Transpose::new(t, [0, 2, 3, 1])?.into());
+    let to_nchw = |t: TensorType| Ok(Transpose::new(t, [0, 3, 1, 2])?.into());
+    let between = add(&mut graph, x, if transpose_first { &to_nhwc } else { &quantize })?;
+    let image = add(&mut graph, between, if transpose_first { &quantize } else { &to_nhwc })?;
+    let pooled = add(&mut graph, image, &|t| Ok(Pool::max(t, [2, 2]).build()?.into()))?;
+    let second = add(&mut graph, pooled, if transpose_first { &to_nchw } else { &dequantize })?;
+    let y = add(&mut graph, second, if transpose_first { &dequantize } else { &to_nchw })?;
+    graph.output(y);
+    if apart {
+        graph.output(between);
+        graph.output(second);
+    }
+    Ok(graph)
+}
+
+#[test]
+fn layout_changes_convert_on_the_way() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(39);
+    for (float, transpose_first) in [Format::Float32, Format::Float16].into_iter().flat_map(|f| [(f, true), (f, false)])
+    {
+        let quantization = Quantization::tensor(random.scale(), random.zero_point(Format::Uint8));
+        let graphs = [false, true].map(|apart| nchw_graph(float, &quantization, transpose_first, apart));
+        let [graph, apart] = graphs;
+        let (graph, apart) = (graph?, apart?);
+        let plans = [context.plan(&graph, Tuner::FirstGuess)?, context.plan(&apart, Tuner::FirstGuess)?];
+        assert_eq!(plans[0].launches(), 3, "{}", plans[0]);
+        assert_eq!(plans[1].launches(), 5, "{}", plans[1]);
+        for extent in [2, 1, 0] {
+            let numbers: Vec<f32> = (0..extent * 3 * 5 * 7).map(|_| random.real()).collect();
+            let image = match float {
+                Format::Float16 => {
+                    Tensor::new([extent, 3, 5, 7], numbers.into_iter().map(half::f16::from_f32).collect::<Vec<_>>())?
+                }
+                _ => Tensor::new([extent, 3, 5, 7], numbers)?,
+            };
+            let name = format!("{float}, transposed first: {transpose_first}, extent {extent}");
+            assert_eq!(plans[0].run(&[&image])?[0], plans[1].run(&[&image])?[0], "{name}");
+            check(&context, &plans[0], &graph, &[image], &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Codes fit a binding where the reals that they are made of don't, and are transposed whole.
+#[test]
+fn what_has_to_be_divided_is_not_fused() -> Result<()> {
+    let Some(context) = context_with(Some(tiny_limits())) else { return Ok(()) };
+    let mut random = Random::new(40);
+    let mut graph = Graph::new();
+    let codes = code_type(&mut random, Format::Int8, &[8, 200, 200])?;
+    let x = graph.input(TensorType::new(Format::Float32, [8, 200, 200])?);
+    let y = graph.add(Quantize::new(codes.clone())?, &[x])?;
+    let y = graph.add(Transpose::new(codes, [1, 2, 0])?, &[y])?;
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let reals = Tensor::new([8, 200, 200], (0..320_000).map(|_| random.real()).collect::<Vec<f32>>())?;
+    check(&context, &plan, &graph, &[reals], "reals beyond a binding")
 }
 
 #[test]

@@ -274,6 +274,18 @@ fn ops() -> Result<Vec<Op>> {
         ops.push(Resize::nearest(tensor_type.clone(), [7]).build()?.into());
         ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
     }
+    // Those that convert on the way.
+    for format in [Format::Int4, Format::Int8, Format::Uint8, Format::Int16, Format::Float8E4M3Fn] {
+        for float in FLOATS {
+            let nhwc = typed(format, &[2, 4, 3], 0)?;
+            let quantize = Quantize::new(nhwc.clone())?.input_format(float)?;
+            let transpose = Transpose::new(TensorType::new(float, [2, 3, 4])?, [0, 2, 1])?;
+            ops.push(Fused::new(transpose.into(), quantize.into(), 0)?.into());
+            let transpose = Transpose::new(nhwc, [0, 2, 1])?;
+            let dequantize = Dequantize::new(typed(format, &[2, 3, 4], 0)?)?.output_format(float)?;
+            ops.push(Fused::new(transpose.into(), dequantize.into(), 0)?.into());
+        }
+    }
     let castable = [&NARROW[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {

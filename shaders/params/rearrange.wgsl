@@ -14,6 +14,10 @@ struct Params {
     word: u32,                // where the first element comes from: words, and elements beyond
     element: u32,
     fill: u32,                // the element where nothing comes from
+    scale: u32,               // of the elements, where they are converted: f32 bits
+    zero_point: i32,
+    low: i32,                 // least and greatest code
+    high: i32,
     unused: u32,
 }
 

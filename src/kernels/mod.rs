@@ -29,6 +29,7 @@ mod linear_conv;
 mod matmul;
 mod matrix;
 mod members;
+mod moved;
 mod observe;
 mod optimize;
 mod phase;
@@ -88,7 +89,7 @@ pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
     candidates
 }
 
-/// The ways to run an op whose codes pass through a finish before they are stored. Only ops that [`Fused`] takes have one.
+/// The ways to run an op whose elements pass through a finish before they are stored. Only ops that [`Fused`] takes have one.
 ///
 /// [`Fused`]: crate::ops::Fused
 fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
@@ -129,7 +130,7 @@ fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec
         Op::FloatBinary(op) => float_binary::candidates(op, limits),
         Op::Softmax(op) => softmax::candidates(op, limits),
         Op::LayerNorm(op) => layer_norm::candidates(op, limits),
-        Op::Transpose(op) => transpose::candidates(op, limits),
+        Op::Transpose(op) => transpose::candidates(op, finish, limits),
         Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
         Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
         Op::Reshape(op) => reshape::candidates(op, limits),

@@ -191,6 +191,7 @@ parts! {
     DEPTHWISE_ROW = "depthwise_row.wgsl" [TILE_ORDER, PARAMS_CONV, CONV_GEOMETRY, LINEAR_INDEX, ZERO_POINT, WEIGHT_WORDS, DEPTHWISE_CODES];
     RESCALE = "rescale.wgsl" [PARAMETER_INDEX, LINEAR_INDEX];
     CONVERT = "convert.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
+    CONVERT_NONE = "convert/none.wgsl";
     CONVERT_CAST = "convert/cast.wgsl";
     CONVERT_QUANTIZE = "convert/quantize.wgsl" [FLOAT_BITS];
     CONVERT_QUANTIZE_FLOAT = "convert/quantize_float.wgsl" [FLOAT_BITS];

@@ -12,15 +12,29 @@ use crate::numeric::{Format, PowerRounding};
 use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
-pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
-    let (input, output) = (op.input().format(), op.output().format());
+/// Adds what makes codes of real numbers to a loop that calls `convert`.
+pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
     let quotient = if op.halves_quotients() { &program::QUOTIENT_FLOAT16 } else { &program::QUOTIENT_FLOAT32 };
-    let program = link_decode(Program::new(&program::CONVERT), input).with(quotient);
-    let program = if output.is_minifloat() {
-        link_encode(program.with(&program::CONVERT_QUANTIZE_FLOAT), output, op.saturates(), PowerRounding::default())
-    } else {
-        program.with(&program::CONVERT_QUANTIZE).constant("BITS", output.bits() as u32)
-    };
+    let program = link_decode(program, op.input().format()).with(quotient);
+    match op.output().format() {
+        format if format.is_minifloat() => {
+            let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
+            link_encode(program, format, op.saturates(), PowerRounding::default())
+        }
+        format => program.with(&program::CONVERT_QUANTIZE).constant("BITS", format.bits() as u32),
+    }
+}
+
+/// Adds what makes real numbers of codes to a loop that calls `convert`.
+pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
+    let input = op.input().format();
+    let part = if input.is_minifloat() { &program::CONVERT_DEQUANTIZE_FLOAT } else { &program::CONVERT_DEQUANTIZE };
+    link_encode(link_decode(program, input).with(part), op.output().format(), true, PowerRounding::default())
+}
+
+pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
+    let input = op.input().format();
+    let program = link_quantize(Program::new(&program::CONVERT), op);
     let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
     let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
     conversion.candidates(&[Constant::Parameters], limits)
@@ -44,19 +58,13 @@ pub(super) fn launch(
 }
 
 pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
-    let (input, output) = (op.input().format(), op.output().format());
+    let input = op.input().format();
     if input == Format::Int32 {
         return dequantize_epilogue(op, |epilogue| {
             rescale("dequantize", op.input(), op.granularity(), epilogue, limits)
         });
     }
-    let program = link_decode(Program::new(&program::CONVERT), input);
-    let program = program.with(if input.is_minifloat() {
-        &program::CONVERT_DEQUANTIZE_FLOAT
-    } else {
-        &program::CONVERT_DEQUANTIZE
-    });
-    let program = link_encode(program, output, true, PowerRounding::default());
+    let program = link_dequantize(Program::new(&program::CONVERT), op);
     let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
     let conversion = Conversion { name: "dequantize", input, output: op.output(), program, scales, range: None };
     conversion.candidates(&[Constant::Parameters], limits)

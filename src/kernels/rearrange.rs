@@ -1,12 +1,12 @@
-//! Candidates of the ops that move elements and nothing else, `ops::{Transpose, Slice, Pad}` and `ops::Resize` to the
+//! Candidates of the ops that move elements, `ops::{Transpose, Slice, Pad}` and `ops::Resize` to the
 //! nearest: `shaders/rearrange.wgsl`, and `shaders/copy_rows.wgsl` for rows that come as they are. What they mean is
 //! `reference/transpose.rs`, `slice.rs`, `pad.rs` and `resize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::moved::{Entry, Moved};
 use super::program::{self, Program};
 use super::{line_candidates, stage};
-use crate::ops::{Indices, Interpolation, Pad, PadMode, Resize, Slice, Transpose};
-use crate::tensor::TensorType;
+use crate::ops::{Finish, Indices, Interpolation, Pad, PadMode, Resize, Slice, Transpose};
 
 parameters! {
     /// `shaders/params/rearrange.wgsl`.
@@ -20,6 +20,10 @@ parameters! {
         word: u32,
         element: u32,
         fill: u32,
+        scale: u32,
+        zero_point: i32,
+        low: i32,
+        high: i32,
         unused: u32,
     }
 }
@@ -30,8 +34,7 @@ const NOWHERE: u32 = u32::MAX;
 /// An op that moves elements: for each axis of the output, the axis of the input that it follows, and how.
 pub(super) struct Moves<'a> {
     name: &'static str,
-    input: &'a TensorType,
-    output: &'a TensorType,
+    moved: Moved<'a>,
     axes: Vec<(usize, Along)>,
     /// The bits of the element where nothing comes from.
     fill: u32,
@@ -61,9 +64,9 @@ impl Along {
 }
 
 impl<'a> Moves<'a> {
-    pub(super) fn transpose(op: &'a Transpose) -> Self {
+    pub(super) fn transpose(op: &'a Transpose, finish: Option<&'a Finish>) -> Self {
         let axes = op.order().iter().map(|&axis| (axis, Along::ALL)).collect();
-        Self { name: "transpose", input: op.input(), output: op.output(), axes, fill: 0 }
+        Self { name: "transpose", moved: Moved::new(op.input(), op.output(), finish), axes, fill: 0 }
     }
 
     pub(super) fn slice(op: &'a Slice) -> Self {
@@ -72,7 +75,7 @@ impl<'a> Moves<'a> {
             Indices::List(list) => (axis, Along::of(list.iter().copied().map(Some).collect())),
         };
         let axes = op.indices().iter().enumerate().map(along).collect();
-        Self { name: "slice", input: op.input(), output: op.output(), axes, fill: 0 }
+        Self { name: "slice", moved: Moved::new(op.input(), op.output(), None), axes, fill: 0 }
     }
 
     pub(super) fn pad(op: &'a Pad) -> Self {
@@ -90,7 +93,7 @@ impl<'a> Moves<'a> {
             (axis, Along::of((0..op.output().dimensions()[axis]).map(source).collect()))
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
-        Self { name: "pad", input: op.input(), output: op.output(), axes, fill: op.fill() as u32 }
+        Self { name: "pad", moved: Moved::new(op.input(), op.output(), None), axes, fill: op.fill() as u32 }
     }
 
     /// The nearest elements, if that is how the image is resized.
@@ -104,7 +107,7 @@ impl<'a> Moves<'a> {
             axis => (axis, Along::ALL),
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
-        Some(Self { name: "nearest", input: op.input(), output: op.output(), axes, fill: 0 })
+        Some(Self { name: "nearest", moved: Moved::new(op.input(), op.output(), None), axes, fill: 0 })
     }
 }
 
@@ -128,15 +131,15 @@ struct Path {
 
 impl Path {
     fn new(moves: &Moves) -> Self {
-        let input = moves.input.dimensions();
+        let input = moves.moved.input.dimensions();
         let last = input.len().saturating_sub(1);
         let stride = |axis: usize| -> i64 {
             let between: usize = input[(axis + 1).min(last)..last].iter().product();
-            if axis == last { 1 } else { between as i64 * i64::from(stage::row_words(moves.input)) }
+            if axis == last { 1 } else { between as i64 * i64::from(stage::row_words(moves.moved.input)) }
         };
         let (mut word, mut element) = (0, 0);
         let mut axes: Vec<Axis> = Vec::new();
-        for (&extent, (axis, along)) in moves.output.dimensions().iter().zip(&moves.axes) {
+        for (&extent, (axis, along)) in moves.moved.output.dimensions().iter().zip(&moves.axes) {
             let (stride, in_elements) = (stride(*axis), *axis == last);
             let (step, table) = match along {
                 Along::Line { begin, step } => {
@@ -183,7 +186,7 @@ impl Path {
 pub(super) fn candidates(moves: &Moves, limits: &Limits) -> Vec<Candidate> {
     let path = Path::new(moves);
     let mut candidates = Vec::new();
-    if path.copies_rows(moves.input.format().bits()) {
+    if moves.moved.finish.is_none() && path.copies_rows(moves.moved.input.format().bits()) {
         candidates.extend(launches(moves, &path, true, limits));
     }
     candidates.extend(launches(moves, &path, false, limits));
@@ -195,7 +198,7 @@ pub(super) fn tables(moves: &Moves) -> Vec<u32> {
 }
 
 fn launches(moves: &Moves, path: &Path, by_vecs: bool, limits: &Limits) -> Vec<Candidate> {
-    let (output, bits) = (moves.output, moves.input.format().bits() as u32);
+    let (output, [_, bits]) = (moves.moved.output, moves.moved.bits());
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let invocations = if by_vecs { words / 4 } else { words };
     let mut first_entry = 0;
@@ -214,6 +217,7 @@ fn launches(moves: &Moves, path: &Path, by_vecs: bool, limits: &Limits) -> Vec<C
         if by_vecs { (path.word + path.element * i64::from(bits) / 32, 0) } else { (path.word, path.element) };
     let mask = u32::MAX >> (32 - bits);
     let fill = moves.fill & mask;
+    let Entry { scale, zero_point, low, high } = moves.moved.entry();
     let params = Params {
         outer,
         inner,
@@ -224,15 +228,22 @@ fn launches(moves: &Moves, path: &Path, by_vecs: bool, limits: &Limits) -> Vec<C
         word: word as u32,
         element: element as u32,
         fill: if by_vecs { fill * (u32::MAX / mask) } else { fill },
+        scale,
+        zero_point,
+        low,
+        high,
         unused: 0,
     };
     let has_tables = first_entry > 0;
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     let name = if by_vecs { format!("{} of rows", moves.name) } else { moves.name.to_string() };
     line_candidates(&name, invocations, constants, limits, |group, groups| {
-        let part = if by_vecs { &program::COPY_ROWS } else { &program::REARRANGE };
         let along = if has_tables { &program::ALONG_TABLE } else { &program::ALONG_LINE };
-        let program = Program::new(part).with(along).constant("GROUP_X", group).constant("BITS", bits);
+        let program = match by_vecs {
+            true => Program::new(&program::COPY_ROWS).constant("BITS", bits),
+            false => moves.moved.link(Program::new(&program::REARRANGE)),
+        };
+        let program = program.with(along).constant("GROUP_X", group);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);

@@ -120,7 +120,7 @@ pub(super) struct StageParameters {
 pub(super) fn link_finish(program: Program, finish: Option<&Finish>) -> Program {
     let program = program.constant("STAGE_AT", finish_entries(finish) as u32);
     match finish {
-        None => program.with(&program::FINISH_NONE),
+        None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => program.with(&program::FINISH_NONE),
         Some(Finish::Table(_)) => program.with(&program::FINISH_TABLE),
         Some(Finish::Add(add, position)) => {
             let residual = [&add.0.lhs, &add.0.rhs][1 - position];
@@ -150,7 +150,7 @@ pub(super) fn finish_entries(finish: Option<&Finish>) -> usize {
 /// What a finish reads of the tables.
 pub(super) fn finish_words(finish: Option<&Finish>) -> Vec<u32> {
     match finish {
-        None => Vec::new(),
+        None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => Vec::new(),
         Some(Finish::Table(table)) => super::table::words(table),
         Some(Finish::Add(add, position)) => sum_words(add, *position),
     }

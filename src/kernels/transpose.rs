@@ -2,10 +2,11 @@
 //! one by one or row by row (`rearrange.rs`). The meaning is `reference/transpose.rs`.
 
 use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::moved::{Entry, Moved};
 use super::program::{self, Program};
 use super::rearrange::{self, Moves};
 use super::stage;
-use crate::ops::Transpose;
+use crate::ops::{Finish, Transpose};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -22,6 +23,10 @@ parameters! {
         column_tiles: u32,
         row_tiles: u32,
         tiles: u32,
+        scale: u32,
+        zero_point: i32,
+        low: i32,
+        high: i32,
         unused_0: u32,
         unused_1: u32,
     }
@@ -31,9 +36,9 @@ parameters! {
 const GROUP: [u32; 2] = [8, 8];
 
 /// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
-pub(super) fn candidates(op: &Transpose, limits: &Limits) -> Vec<Candidate> {
-    let mut candidates = rearrange::candidates(&Moves::transpose(op), limits);
-    if let Some((blocks, owned)) = in_blocks(op, limits) {
+pub(super) fn candidates(op: &Transpose, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+    let mut candidates = rearrange::candidates(&Moves::transpose(op, finish), limits);
+    if let Some((blocks, owned)) = in_blocks(op, finish, limits) {
         let first = owned <= 2 * op.output().shape().elements();
         candidates.insert(if first { 0 } else { candidates.len() }, blocks);
     }
@@ -54,17 +59,18 @@ fn word_steps(of: &TensorType) -> Vec<u32> {
 
 /// The candidate that moves blocks, if the output's last axis is another one than the input's, and how many elements its
 /// workgroups own.
-fn in_blocks(op: &Transpose, limits: &Limits) -> Option<(Candidate, usize)> {
-    let (input, output, order) = (op.input(), op.output(), op.order());
+fn in_blocks(op: &Transpose, finish: Option<&Finish>, limits: &Limits) -> Option<(Candidate, usize)> {
+    let moved = Moved::new(op.input(), op.output(), finish);
+    let (input, output, order) = (moved.input, moved.output, op.order());
     let last = order.len().checked_sub(1)?;
     let [x, y] = GROUP;
     if order[last] == last || x * y > limits.invocations {
         return None;
     }
-    let bits = input.format().bits() as u32;
-    let block = (32 / bits).max(4);
+    // Whole words of both sides.
+    let [block_rows, block_columns] = moved.bits().map(|bits| (32 / bits).max(4));
     let mut candidate = Candidate {
-        label: format!("transpose {block}x{block} blocks, {x}x{y} groups"),
+        label: format!("transpose {block_columns}x{block_rows} blocks, {x}x{y} groups"),
         dispatches: Vec::new(),
         constants: Vec::new(),
         scratch: Vec::new(),
@@ -80,11 +86,12 @@ fn in_blocks(op: &Transpose, limits: &Limits) -> Option<(Candidate, usize)> {
     let others = (0..last).rev().filter(|&axis| axis != row_axis);
     let others = others.map(|axis| [output.dimensions()[axis] as u32, input_steps[order[axis]], output_steps[axis], 0]);
     others.clone().zip(&mut outer).for_each(|(from, to)| *to = from);
-    let tiles = |elements: usize, count: u32| elements.div_ceil((block * count) as usize);
     let output_words = stage::row_words(output);
     // Padding at the ends of rows is written too.
-    let (column_tiles, row_tiles) = (tiles((output_words * (32 / bits)) as usize, x), tiles(rows, y));
+    let column_tiles = (output_words * (32 / moved.bits()[1])).div_ceil(block_columns * x) as usize;
+    let row_tiles = rows.div_ceil((block_rows * y) as usize);
     let tiles = column_tiles * row_tiles * others.clone().map(|[extent, ..]| extent as usize).product::<usize>();
+    let Entry { scale, zero_point, low, high } = moved.entry();
     let params = Params {
         outer,
         axes: others.count() as u32,
@@ -97,15 +104,20 @@ fn in_blocks(op: &Transpose, limits: &Limits) -> Option<(Candidate, usize)> {
         column_tiles: column_tiles as u32,
         row_tiles: row_tiles as u32,
         tiles: tiles as u32,
+        scale,
+        zero_point,
+        low,
+        high,
         ..Params::default()
     };
-    let program = Program::new(&program::TRANSPOSE_BLOCKS)
+    let program = moved
+        .link(Program::new(&program::TRANSPOSE_BLOCKS))
         .constant("GROUP_X", x)
         .constant("GROUP_Y", y)
-        .constant("BITS", bits)
-        .constant("BLOCK", block);
+        .constant("COLUMNS", block_columns)
+        .constant("ROWS", block_rows);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits);
     candidate.dispatches.push(launch.operations(output.shape().elements()));
-    Some((candidate, tiles * (x * y * block * block) as usize))
+    Some((candidate, tiles * (x * y * block_columns * block_rows) as usize))
 }

@@ -1,16 +1,18 @@
-//! An op whose codes pass through a second, elementwise op before they are stored: what a planner makes of two steps. Which
-//! steps become one is decided in `plan`; the GPU programs are those of the first op with a finish (`shaders/finish/`).
+//! An op whose elements pass through a second, elementwise op before they are stored: what a planner makes of two steps. Which
+//! steps become one is decided in `plan`; the GPU programs are those of the first op with a finish (`shaders/finish/`) or, for
+//! elements that move, a conversion (`shaders/convert/`).
 
-use super::{Add, Op, Table};
+use super::{Add, Dequantize, Op, Quantize, Table};
 use crate::error::{Result, require};
-use crate::tensor::TensorType;
+use crate::tensor::{Granularity, TensorType};
 
-/// `out = then(first(inputs…), residual)`, without the codes between them ever being stored
+/// `out = then(first(inputs…), residual)`, without what is between them ever being stored
 ///
-/// `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize),
+/// Either `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize),
 /// [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`]. `then` is a [`Table`] of those codes, or an [`Add`] of
-/// them and a residual of the same shape, which is the last input. The result is that of the two ops one after the other,
-/// bit for bit.
+/// them and a residual of the same shape, which is the last input. Or `first` is a [`Transpose`](super::Transpose) and `then` a
+/// [`Quantize`] or [`Dequantize`] with one scale for all elements. The result is that of the two ops one after the other, bit for
+/// bit.
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
@@ -28,13 +30,17 @@ pub struct Fused {
     finish: Finish,
 }
 
-/// What happens to codes before they are stored.
+/// What happens to elements before they are stored.
 #[derive(Debug, Clone)]
 pub(crate) enum Finish {
     /// They index a table.
     Table(Table),
     /// They are the lhs (0) or rhs (1) of a sum.
     Add(Add, usize),
+    /// They become codes.
+    Quantize(Quantize),
+    /// They become real numbers.
+    Dequantize(Dequantize),
 }
 
 impl Fused {
@@ -43,31 +49,38 @@ impl Fused {
     /// # Errors
     /// If the ops are not of the kinds above, or their types don't fit.
     pub fn new(first: Op, then: Op, position: usize) -> Result<Self> {
-        let known = matches!(
-            &first,
-            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_)
-        );
-        require!(known, "{} can't be followed by another op before its codes are stored", first.name());
-        let (codes, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
+        let is_conversion = matches!(then, Op::Quantize(_) | Op::Dequantize(_));
+        let is_known = match &first {
+            Op::Transpose(_) => is_conversion,
+            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
+                !is_conversion
+            }
+            _ => false,
+        };
+        require!(is_known, "{} can't be followed by {} before its elements are stored", first.name(), then.name());
+        let (made, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
         require!(
-            codes.format().is_8_bit(),
-            "{} makes {codes}, but a fused op passes int8 or uint8 codes on",
-            first.name()
-        );
-        require!(
-            inputs.get(position).is_some_and(|t| t.format() == codes.format() && t.shape() == codes.shape()),
-            "input {position} of {} is not the {codes} that {} makes",
+            inputs.get(position).is_some_and(|t| t.format() == made.format() && t.shape() == made.shape()),
+            "input {position} of {} is not the {made} that {} makes",
             then.name(),
             first.name()
         );
         require!(
-            inputs[position].scales_agree(codes),
-            "{} makes codes with {}, but {} was made for {}",
+            inputs[position].scales_agree(made),
+            "{} makes elements with {}, but {} was made for {}",
             first.name(),
-            codes.describe_scales(),
+            made.describe_scales(),
             then.name(),
             inputs[position].describe_scales()
         );
+        let one_scale = |granularity| -> Result<()> {
+            let is_one = granularity == Granularity::Tensor;
+            require!(
+                is_one,
+                "a fused conversion has one scale for all elements, but this one's granularity is {granularity:?}"
+            );
+            Ok(())
+        };
         let finish = match then {
             Op::Table(table) => Finish::Table(table),
             Op::Add(add) => {
@@ -79,8 +92,16 @@ impl Fused {
                 );
                 Finish::Add(add, position)
             }
+            Op::Quantize(quantize) => {
+                one_scale(quantize.granularity())?;
+                Finish::Quantize(quantize)
+            }
+            Op::Dequantize(dequantize) => {
+                one_scale(dequantize.granularity())?;
+                Finish::Dequantize(dequantize)
+            }
             then => {
-                require!(false, "{} can't be fused: only a table or a sum can", then.name());
+                require!(false, "{} can't be fused: only a table, a sum or a conversion can", then.name());
                 unreachable!()
             }
         };
@@ -93,7 +114,7 @@ impl Fused {
         Some(Self { first: self.first.clone(), finish: Finish::Table(table.then(next)) })
     }
 
-    /// The op that makes the codes.
+    /// The op that makes the elements.
     #[must_use]
     pub fn first(&self) -> &Op {
         &self.first
@@ -105,6 +126,8 @@ impl Fused {
         match &self.finish {
             Finish::Table(table) => table.clone().into(),
             Finish::Add(add, _) => add.clone().into(),
+            Finish::Quantize(quantize) => quantize.clone().into(),
+            Finish::Dequantize(dequantize) => dequantize.clone().into(),
         }
     }
 
@@ -114,14 +137,16 @@ impl Fused {
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let first = self.first.resized(&inputs[..self.first.inputs().len()])?;
-        let codes = first.outputs().swap_remove(0);
+        let made = first.outputs().swap_remove(0);
         let finish = match &self.finish {
-            Finish::Table(table) => Finish::Table(table.resized(&[codes])?),
+            Finish::Table(table) => Finish::Table(table.resized(&[made])?),
             Finish::Add(add, position) => {
                 let mut operands = vec![inputs[inputs.len() - 1].clone()];
-                operands.insert(*position, codes);
+                operands.insert(*position, made);
                 Finish::Add(add.resized(&operands)?, *position)
             }
+            Finish::Quantize(quantize) => Finish::Quantize(quantize.resized(&[made])?),
+            Finish::Dequantize(dequantize) => Finish::Dequantize(dequantize.resized(&[made])?),
         };
         Ok(Self { first: Box::new(first), finish })
     }
@@ -140,9 +165,6 @@ impl Fused {
     }
 
     pub(super) fn outputs(&self) -> Vec<TensorType> {
-        match &self.finish {
-            Finish::Table(table) => table.outputs(),
-            Finish::Add(add, _) => add.outputs(),
-        }
+        self.then().outputs()
     }
 }

@@ -116,6 +116,11 @@ impl Quantize {
         Ok(Self { input: float_type(format, &self.output)?, ..self })
     }
 
+    /// The same of tensors with their axes in this order.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
+        Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)?, ..self.clone() })
+    }
+
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let output = self.output.resized(inputs[0].dimensions()[0])?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
@@ -162,6 +167,11 @@ impl Dequantize {
     /// If the format is another one.
     pub fn output_format(self, format: Format) -> Result<Self> {
         Ok(Self { output: float_type(format, &self.input)?, ..self })
+    }
+
+    /// The same of tensors with their axes in this order.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
+        Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)? })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {

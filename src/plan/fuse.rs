@@ -1,12 +1,13 @@
-//! Which steps become one launch: requantization, clamps, tables and sums move into the op before them wherever the bits stay
-//! the same. The joined ops are `ops`' own; when and where they run is `schedule`'s.
+//! Which steps become one launch: requantization, clamps, tables and sums move into the op before them, and conversions into the
+//! transposition beside them, wherever the bits stay the same. The joined ops are `ops`' own; when and where they run is `schedule`'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::graph::{Graph, Step, Value};
 use crate::kernels::{self, Limits};
-use crate::ops::{Fused, Op, Table};
+use crate::ops::{Fused, Op, Table, Transpose};
+use crate::tensor::TensorType;
 
 /// One or more steps of a graph that run as one.
 #[derive(Debug, Clone)]
@@ -72,8 +73,13 @@ fn needed(graph: &Graph) -> Vec<&Step> {
     steps
 }
 
-/// Whether every candidate of an op keeps within the number of bindings of the device.
+/// Whether every candidate of an op keeps within the number of bindings of the device, and each tensor within the size of one
+/// unless it can be divided.
 fn fits(op: &Op, limits: &Limits) -> bool {
+    let fits = |tensor: TensorType| tensor.device_bytes() <= limits.binding_bytes;
+    if op.inputs_by_row().is_none() && !op.inputs().into_iter().chain(op.outputs()).all(fits) {
+        return false;
+    }
     let launches = kernels::candidates(op, limits).into_iter().flat_map(|candidate| candidate.dispatches);
     launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= limits.storage_buffers as usize
 }
@@ -86,6 +92,9 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         _ => None,
     };
     if let Some(op) = requantized {
+        return Some((op, first.inputs.clone()));
+    }
+    if let Some(op) = converted(&first.op, &then.op) {
         return Some((op, first.inputs.clone()));
     }
     match (table(&first.op), &*then.op) {
@@ -110,6 +119,23 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
             Some((op, first.inputs.clone()))
         }
     }
+}
+
+/// A transposition that converts on the way, if that is what the two ops are. With one scale for all elements it makes no
+/// difference which of them comes first.
+fn converted(first: &Op, then: &Op) -> Option<Op> {
+    let turned = |input: &TensorType, order: &[usize]| Some(Op::from(Transpose::new(input.clone(), order).ok()?));
+    let (transpose, conversion) = match (first, then) {
+        (Op::Transpose(_), Op::Quantize(_) | Op::Dequantize(_)) => (first.clone(), then.clone()),
+        (Op::Quantize(first), Op::Transpose(then)) => {
+            (turned(first.input(), then.order())?, first.permuted(then.order()).ok()?.into())
+        }
+        (Op::Dequantize(first), Op::Transpose(then)) => {
+            (turned(first.input(), then.order())?, first.permuted(then.order()).ok()?.into())
+        }
+        _ => return None,
+    };
+    Fused::new(transpose, conversion, 0).ok().map(Op::from)
 }
 
 /// An op as a table of 8-bit codes, if it is one.

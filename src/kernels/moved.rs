@@ -1,0 +1,66 @@
+//! What becomes of elements that move, `shaders/convert/*.wgsl`: nothing, or what the op makes of them that follows a transposition
+//! in `ops::Fused`. How they move is `rearrange` and `transpose`.
+
+use super::program::{self, Program};
+use super::quantize;
+use crate::numeric::Format;
+use crate::ops::Finish;
+use crate::tensor::{Quantization, TensorType};
+
+/// Elements that move.
+#[derive(Clone, Copy)]
+pub(super) struct Moved<'a> {
+    pub input: &'a TensorType,
+    pub output: &'a TensorType,
+    pub finish: Option<&'a Finish>,
+}
+
+/// The parameters of a conversion with one scale for all elements.
+#[derive(Default)]
+pub(super) struct Entry {
+    pub scale: u32,
+    pub zero_point: i32,
+    pub low: i32,
+    pub high: i32,
+}
+
+impl<'a> Moved<'a> {
+    pub(super) fn new(input: &'a TensorType, output: &'a TensorType, finish: Option<&'a Finish>) -> Self {
+        let output = match finish {
+            Some(Finish::Quantize(op)) => op.output(),
+            Some(Finish::Dequantize(op)) => op.output(),
+            _ => output,
+        };
+        Self { input, output, finish }
+    }
+
+    /// The bits of an element before and after.
+    pub(super) fn bits(&self) -> [u32; 2] {
+        [self.input, self.output].map(|t| t.format().bits() as u32)
+    }
+
+    /// Adds the conversion to a program.
+    pub(super) fn link(&self, program: Program) -> Program {
+        match self.finish {
+            Some(Finish::Quantize(op)) => quantize::link_quantize(program, op),
+            Some(Finish::Dequantize(op)) => quantize::link_dequantize(program, op),
+            _ => {
+                let [input_bits, bits] = self.bits();
+                program.with(&program::CONVERT_NONE).constant("INPUT_BITS", input_bits).constant("BITS", bits)
+            }
+        }
+    }
+
+    /// What it reads of the parameters.
+    pub(super) fn entry(&self) -> Entry {
+        let entry = |quantization: &Quantization, codes: Format| {
+            let (low, high) = codes.range().unwrap_or_default();
+            Entry { scale: quantization.scale(0).to_bits(), zero_point: quantization.zero_point(0), low, high }
+        };
+        match self.finish {
+            Some(Finish::Quantize(op)) => entry(op.quantization(), op.output().format()),
+            Some(Finish::Dequantize(op)) => entry(op.quantization(), op.input().format()),
+            _ => Entry::default(),
+        }
+    }
+}
