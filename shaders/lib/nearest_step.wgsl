@@ -23,7 +23,9 @@ fn guess_step(x: f32) -> Guess {
     let whole = floor(guess);
     let side = (guess - whole) - 0.5;
     let exponent = i32(bitcast<u32>(whole + 0.5) >> 23u) - 127;
-    return Guess(u32(whole), side, abs(side) <= guess * 0x1p-20, exponent);
+    // The integer is what 2^23 more leaves in the mantissa: some compilers make branches of a conversion, which saturates.
+    let k = bitcast<u32>(whole + 0x1p23) & 0x7fffffu;
+    return Guess(k, side, abs(side) <= guess * 0x1p-20, exponent);
 }
 
 // Of the guess, how far from the middle the exact number is, and how far half a unit of the middle's last place: k + 1 if it is
