@@ -460,7 +460,7 @@ fn launch(
         .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
         .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
     let program = epilogue
-        .link(link_lhs(program, op.lhs().format(), limits.written_dot))
+        .link(link_lhs(program, op.lhs().format(), limits.written_dot && !matches!(kernel.kind, Kind::Staged(_))))
         .constant("GROUP_X", kernel.group[0])
         .constant("GROUP_Y", kernel.group[1])
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));

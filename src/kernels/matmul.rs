@@ -366,8 +366,9 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
-    // Matrices are of int8.
-    program = link_lhs(program, product.lhs.format(), limits.written_dot && tile.way != Way::Matrix);
+    // Matrices are of int8; with barriers, what is written out takes drivers minutes to compile (benches/NOTES.md).
+    let written_dot = limits.written_dot && !matches!(tile.way, Way::Matrix | Way::Staged(_));
+    program = link_lhs(program, product.lhs.format(), written_dot);
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),
