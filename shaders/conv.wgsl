@@ -32,7 +32,7 @@ fn main(
     let group = first_column / params.group_outputs;
     let group_vecs = (params.group_channels + 15u) / 16u;
     let pixel_vecs = params.pixel_words / 4u;
-    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u);
+    let padding = vec4<u32>(zero_word());
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, READS>;
@@ -61,7 +61,7 @@ fn main(
                 for (var v = 0u; v < group_vecs; v += 1u) {
                     var read: array<Row, READS>;
                     for (var i = 0u; i < READS; i += 1u) {
-                        read[i] = select(zero_word, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
+                        read[i] = select(padding, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
                     }
                     var codes = share(&read);
                     if (WEIGHT_ZERO_POINT) {

@@ -37,7 +37,7 @@ fn main(
         return;
     }
     let origin = window_origin(pixel);
-    let zero_word = (bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u;
+    let padding = zero_word();
     let group_words = (params.group_channels + 3u) / 4u;
     let taps = params.kernel.x * params.kernel.y * params.kernel.z;
 
@@ -59,7 +59,7 @@ fn main(
                     let inside = column_x < row.y;
                     let first = select(0u, (row.x + column_x) * params.pixel_words, inside);
                     for (var w = 0u; w < group_words; w += 1u) {
-                        let codes = select(zero_word, load_codes(first, offset + 4u * w), inside);
+                        let codes = select(padding, load_codes(first, offset + 4u * w), inside);
                         sums[lane] += dot4(codes, weight[at]);
                         if (WEIGHT_ZERO_POINT) {
                             let ones = select(0x01010101u, params.tail.x, w + 1u == group_words);

@@ -36,7 +36,7 @@ fn main(
     let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
     let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs;
-    let zero_word = vec4<u32>((bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u);
+    let padding = vec4<u32>(zero_word());
 
     // Where the slots of this invocation are in the image: pixel, then tap and vec of the next step.
     var origin: array<vec4<i32>, LHS_SLOTS>;
@@ -67,7 +67,7 @@ fn main(
             }
             let inside = tap_inside(origin[s], tap[s]) && tap[s].x < params.kernel.x;
             let at = select(0u, tap_pixel(origin[s], tap[s]) * vecs + vec[s], inside);
-            var word = select(zero_word, lhs[at] ^ vec4<u32>(LHS_FLIP), inside);
+            var word = select(padding, lhs[at] ^ vec4<u32>(LHS_FLIP), inside);
             if (WEIGHT_ZERO_POINT) {
                 // What is no channel must not be summed.
                 let mask = select(vec4<u32>(0xffffffffu), params.tail * 255u, vec[s] + 1u == vecs);

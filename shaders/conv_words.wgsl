@@ -26,7 +26,7 @@ fn main(
         return;
     }
     let words = (params.group_channels + 3u) / 4u;
-    let zero_word = (bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u;
+    let padding = zero_word();
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, TILE_M>;
@@ -56,7 +56,7 @@ fn main(
                 for (var w = 0u; w < words; w += 1u) {
                     var codes: array<u32, TILE_M>;
                     for (var i = 0u; i < TILE_M; i += 1u) {
-                        codes[i] = select(zero_word, lhs[base[i] + w] ^ LHS_FLIP, inside[i]);
+                        codes[i] = select(padding, lhs[base[i] + w] ^ LHS_FLIP, inside[i]);
                     }
                     if (WEIGHT_ZERO_POINT) {
                         let ones = select(0x01010101u, params.tail.x, w + 1u == words);

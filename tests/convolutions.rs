@@ -141,7 +141,7 @@ fn draws() -> usize {
 }
 
 /// Settings in which any two of the formats, zero points and stages meet. With `LOWBIT_CONVOLUTIONS_PAIRS` every candidate runs
-/// in these instead, which takes half an hour of compiling.
+/// in these instead, which are many programs to compile.
 fn pairs() -> Option<Vec<Setting>> {
     std::env::var_os("LOWBIT_CONVOLUTIONS_PAIRS")?;
     let setting = |(w, o): (usize, usize)| Setting {

@@ -10,6 +10,11 @@ fn lhs_zero_point(parameters: vec2<u32>) -> i32 {
     return bitcast<i32>(parameters.y) - LHS_SHIFT;
 }
 
+// Four codes that stand for zero where all rows share one zero point: what padding reads.
+fn zero_word() -> u32 {
+    return (bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u;
+}
+
 // What four columns do to their sums, whatever the row unless the output stage has entries for each (ROW_ENTRIES).
 struct Columns {
     sums: vec4<i32>,           // Σ (w - v)

@@ -314,8 +314,9 @@ impl Context {
         self
     }
 
-    /// The same context, but whether integer kernels write dot products of four bytes out as multiplications, or use
-    /// `dot4I8Packed`, is as given. Otherwise they write them out on devices that are CPUs, whose compilers make better code of that.
+    /// The same context, but whether the direct loops of integer matmul and convolution write dot products of four bytes out as
+    /// multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on devices
+    /// that are CPUs, whose compilers make better code of that. The results are the same.
     #[must_use]
     pub fn with_written_dot(mut self, written: bool) -> Self {
         self.written_dot = written;

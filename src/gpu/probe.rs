@@ -33,7 +33,8 @@ pub struct Probe {
     pub f32_gflops: f64,
     /// f16 fused multiply-adds, in 10⁹ operations per second; `None` if the device was not made with 16-bit floats.
     pub f16_gflops: Option<f64>,
-    /// Dot products of four bytes (`dot4I8Packed`, or written out: [`Context::with_written_dot`]) with a sum, in 10⁹ operations per second; one is four multiplications and four additions.
+    /// Dot products of four bytes (`dot4I8Packed`, or written out: [`Context::with_written_dot`]) with a sum, in 10⁹ operations per
+    /// second; one is four multiplications and four additions.
     pub dot_gops: f64,
     /// Products of f16 matrices with sums in f32, as subgroups compute them together, in 10⁹ operations per second, a product and
     /// a sum being two; `None` where kernels can't use such matrices.

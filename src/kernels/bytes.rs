@@ -30,7 +30,8 @@ pub(super) fn dot_part(written_dot: bool) -> &'static program::Part {
     if written_dot { &program::DOT_UINT8 } else { &program::DOT_INT8 }
 }
 
-/// A program with how it reads lhs of a format, int8 or uint8, and multiplies it by int8.
+/// A program with how it reads lhs of a format, int8 or uint8, and multiplies it by int8. With barriers, or with groups of scales,
+/// what is written out takes drivers minutes to compile (benches/NOTES.md): such loops don't.
 pub(super) fn link_lhs(program: Program, lhs: Format, written_dot: bool) -> Program {
     // Codes of uint8 are those of int8 plus 128.
     let (flip, more) = if written_dot { (0x8080_8080, 128) } else { (0, 0) };

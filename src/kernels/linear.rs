@@ -395,7 +395,6 @@ fn link_lhs(program: Program, format: Format) -> Program {
     match format {
         Format::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
         Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
-        // Written out, some of these programs take drivers minutes to compile (benches/NOTES.md).
         format => bytes::link_lhs(program.with(&program::LHS_INT8), format, false),
     }
 }

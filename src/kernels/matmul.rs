@@ -366,7 +366,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
-    // Matrices are of int8; with barriers, what is written out takes drivers minutes to compile (benches/NOTES.md).
+    // Matrix units multiply int8.
     let written_dot = limits.written_dot && !matches!(tile.way, Way::Matrix | Way::Staged(_));
     program = link_lhs(program, product.lhs.format(), written_dot);
     let bindings = [
