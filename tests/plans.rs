@@ -223,7 +223,7 @@ fn a_plan_is_verified_by_one_call() -> Result<()> {
 }
 
 #[test]
-fn a_residual_block_is_two_launches() -> Result<()> {
+fn a_residual_block_is_two_fused_ops() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(32);
     let mut graph = Graph::new();
@@ -251,15 +251,16 @@ fn a_residual_block_is_two_launches() -> Result<()> {
 
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let lines = launch_lines(&plan);
-    assert!(lines[0].ends_with("conv + requantize + table"), "{plan}");
+    // Each op once, however many launches its candidate takes.
+    let mut ops: Vec<_> = lines.iter().filter_map(|line| line.rsplit("op  ").next()).collect();
+    ops.dedup();
     // The residual is one binding more than the second convolution needs.
     if context.limits().storage_buffers >= 5 {
-        assert_eq!(lines.len(), 2, "{plan}");
-        assert!(lines[1].ends_with("conv + add"), "{plan}");
+        assert_eq!(ops, ["conv + requantize + table", "conv + add"], "{plan}");
     } else {
-        assert_eq!(lines.len(), 3, "{plan}");
+        assert_eq!(ops, ["conv + requantize + table", "conv", "add"], "{plan}");
     }
-    assert!(lines[1].contains("reads") && lines[1].contains("writes") && lines[1].contains("op "), "{plan}");
+    assert!(lines.iter().all(|line| line.contains("reads") && line.contains("writes")), "{plan}");
     let image = random
         .codes(Format::Uint8, &[1, 6, 6, 8])
         .quantized(graph.input_types().next().and_then(|t| t.quantization()).expect("one input").clone())?;

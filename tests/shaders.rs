@@ -1,9 +1,10 @@
-//! Every program that can be launched is sound WGSL that translates to every backend's language, and what the host
-//! believes of its parameters and bindings is what the shader says. No GPU is needed and nothing runs.
+//! Every program that can be launched is sound WGSL, and what the host believes of its parameters and bindings is what the
+//! shader says; each part and each constant of them translates to every backend's language. No GPU is needed and nothing runs.
 
 #[path = "../examples/shaders/catalog.rs"]
 mod catalog;
 
+use std::collections::{BTreeMap, HashSet};
 use std::process::Command;
 
 use lowbit::kernels::Dispatch;
@@ -39,10 +40,67 @@ fn validated(name: &str, dispatch: &Dispatch) -> (naga::Module, ModuleInfo) {
     (module, info)
 }
 
+/// Calls `check` for each program, on every core.
+fn each<'a>(
+    programs: impl ExactSizeIterator<Item = (&'a String, &'a Dispatch)> + Clone + Send,
+    check: impl Fn(&str, &Dispatch) + Sync,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let (check, programs) = (&check, programs.clone());
+            scope.spawn(move || {
+                programs.skip(first).step_by(threads).for_each(|(name, dispatch)| check(name, dispatch))
+            });
+        }
+    });
+}
+
+/// Programs among which each combination of parts has each value of each of its constants. Other programs differ from these in
+/// which values meet.
+fn covering(programs: &BTreeMap<String, Dispatch>) -> Vec<(&String, &Dispatch)> {
+    let mut covered = HashSet::new();
+    let mut adds = |name: &str| {
+        let (parts, constants) = name.split_once(' ').unwrap_or((name, ""));
+        let new = constants.split(' ').filter(|&constant| covered.insert((parts.to_string(), constant.to_string())));
+        new.count() > 0
+    };
+    programs.iter().filter(|(name, _)| adds(name)).collect()
+}
+
+#[test]
+fn programs_are_sound_and_bind_what_the_host_believes() {
+    let programs = catalog::programs().expect("the catalog's ops are sound");
+    each(programs.iter(), |name, dispatch| {
+        let (module, _) = validated(name, dispatch);
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            if binding.binding == 0 {
+                check_parameters(name, dispatch, &module.types[variable.ty]);
+                continue;
+            }
+            let host = dispatch.bindings.iter().find(|b| b.slot == binding.binding);
+            let host = host.unwrap_or_else(|| panic!("{name}: binding {} is not bound", binding.binding));
+            let naga::AddressSpace::Storage { access } = variable.space else {
+                panic!("{name}: binding {} is not storage", binding.binding)
+            };
+            let writable = access.contains(naga::StorageAccess::STORE);
+            assert_eq!(writable, host.writable, "{name}: binding {}", binding.binding);
+        }
+        let declared = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
+        assert_eq!(declared, dispatch.bindings.len() + 1, "{name}: bindings");
+        let storage = dispatch.bindings.len();
+        assert!(storage <= 8, "{name} binds {storage} storage buffers, but 8 are guaranteed");
+    });
+    println!("{} programs validated", programs.len());
+    assert!(programs.len() > 10_000, "the catalog has shrunk to {}", programs.len());
+}
+
 #[test]
 fn programs_translate_to_every_backend() {
     let programs = catalog::programs().expect("the catalog's ops are sound");
-    for (name, dispatch) in &programs {
+    let programs = covering(&programs);
+    each(programs.iter().copied(), |name, dispatch| {
         let (module, info) = validated(name, dispatch);
         spv::write_vec(&module, &info, &spv::Options::default(), None)
             .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
@@ -51,7 +109,7 @@ fn programs_translate_to_every_backend() {
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
         if asks_for_matrices(dispatch) {
-            continue; // No adapter of DirectX or OpenGL offers them.
+            return; // No adapter of DirectX or OpenGL offers them.
         }
         let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
         let mut text = String::new();
@@ -59,7 +117,7 @@ fn programs_translate_to_every_backend() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
         if asks_for_f16(dispatch) || asks_for_subgroups(dispatch) {
-            continue; // No OpenGL adapter offers either.
+            return; // No OpenGL adapter offers either.
         }
         let mut text = String::new();
         let options = glsl::Options {
@@ -74,38 +132,8 @@ fn programs_translate_to_every_backend() {
         glsl::Writer::new(&mut text, &module, &info, &options, &entry, naga::proc::BoundsCheckPolicies::default())
             .and_then(|mut writer| writer.write())
             .unwrap_or_else(|e| panic!("{name}: GLSL: {e}"));
-    }
-    println!("{} programs validated and translated to SPIR-V, MSL, HLSL and GLSL", programs.len());
-    assert!(programs.len() > 100, "the catalog has shrunk to {}", programs.len());
-}
-
-#[test]
-fn parameters_and_bindings_are_what_the_host_believes() {
-    for (name, dispatch) in &catalog::programs().expect("the catalog's ops are sound") {
-        let (module, _) = validated(name, dispatch);
-        for (_, variable) in module.global_variables.iter() {
-            let Some(binding) = &variable.binding else { continue };
-            if binding.binding == 0 {
-                check_parameters(name, dispatch, &module.types[variable.ty]);
-                continue;
-            }
-            let host = dispatch.bindings.iter().find(|b| b.slot == binding.binding);
-            let host = host.unwrap_or_else(|| panic!("{name}: binding {} is not bound", binding.binding));
-            let naga::AddressSpace::Storage { access } = variable.space else {
-                panic!("{name}: binding {} is not storage", binding.binding)
-            };
-            assert_eq!(
-                access.contains(naga::StorageAccess::STORE),
-                host.writable,
-                "{name}: binding {}",
-                binding.binding
-            );
-        }
-        let declared = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
-        assert_eq!(declared, dispatch.bindings.len() + 1, "{name}: bindings");
-        let storage = dispatch.bindings.len();
-        assert!(storage <= 8, "{name} binds {storage} storage buffers, but 8 are guaranteed");
-    }
+    });
+    println!("{} programs translated to SPIR-V, MSL, HLSL and GLSL", programs.len());
 }
 
 fn check_parameters(name: &str, dispatch: &Dispatch, declared: &naga::Type) {
@@ -118,7 +146,7 @@ fn check_parameters(name: &str, dispatch: &Dispatch, declared: &naga::Type) {
 
 /// The compiler of Chromium reads WGSL by its own lights; this runs where its command line tool is installed.
 #[test]
-fn tint_accepts_every_program() {
+fn tint_accepts_programs() {
     if Command::new("tint").arg("--help").output().is_err() {
         eprintln!("\n*** NOT RUN: tint is not on the PATH ***\n");
         return;
@@ -126,15 +154,16 @@ fn tint_accepts_every_program() {
     let folder = std::env::temp_dir().join(format!("lowbit-tint-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     let programs = catalog::programs().expect("the catalog's ops are sound");
-    let (own, programs): (Vec<_>, Vec<_>) = programs.iter().partition(|(_, dispatch)| asks_for_matrices(dispatch));
-    for (name, dispatch) in &programs {
-        let path = folder.join("program.wgsl");
+    let (own, programs): (Vec<_>, Vec<_>) =
+        covering(&programs).into_iter().partition(|(_, dispatch)| asks_for_matrices(dispatch));
+    each(programs.iter().copied(), |name, dispatch| {
+        let path = folder.join(format!("{:?}.wgsl", std::thread::current().id()));
         // A browser wants to be asked for subgroups; naga doesn't know the words.
         let asked = if asks_for_subgroups(dispatch) { "enable subgroups;\n" } else { "" };
         std::fs::write(&path, asked.to_string() + &dispatch.program.source()).expect("a temporary file");
         let out = Command::new("tint").args(["--format", "wgsl"]).arg(&path).output().expect("tint runs");
         assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
-    }
+    });
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
     println!("{} programs accepted by tint, which doesn't know the extension of {} others", programs.len(), own.len());
 }

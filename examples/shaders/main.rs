@@ -1,4 +1,5 @@
-//! Writes every program that the crate can launch to a folder, one WGSL file each, so that any other tool can read them:
+//! Writes every program that the crate can launch to a folder, one WGSL file each with its name in the first line, so that any
+//! other tool can read them:
 //! `cargo run --example shaders -- FOLDER`. It needs no GPU and runs nothing.
 
 mod catalog;
@@ -25,9 +26,9 @@ fn main() -> ExitCode {
 fn write(folder: &str) -> Result<usize, Box<dyn std::error::Error>> {
     std::fs::create_dir_all(folder)?;
     let programs = catalog::programs()?;
-    for (name, dispatch) in &programs {
-        let file = name.replace(['/', ' ', '+'], "_");
-        std::fs::write(format!("{folder}/{file}.wgsl"), dispatch.program.source())?;
+    for (index, (name, dispatch)) in programs.iter().enumerate() {
+        // Names are longer than file systems allow.
+        std::fs::write(format!("{folder}/{index:05}.wgsl"), format!("// {name}\n{}", dispatch.program.source()))?;
     }
     Ok(programs.len())
 }

@@ -1,4 +1,4 @@
-// Four products of lhs, read as uint8, and int8, written out for compilers of CPU code: if one factor has no sign and both have at
+// Four products of lhs, read as uint8, and int8, written out for compilers like LLVM: if one factor has no sign and both have at
 // most 16 bits, the product is an instruction that multiplies 16 bits, else it is one of several that multiplies 32.
 
 fn lhs_codes(word: u32) -> vec4<i32> {

@@ -226,6 +226,8 @@ impl Context {
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let info = device.adapter_info();
+        // Its compiler multiplies the four bytes of `dot4I8Packed` as numbers of 32 bits; SwiftShader has an instruction for them.
+        let written_dot = info.name.starts_with("llvmpipe");
         let machine = Machine {
             adapter: info.name,
             driver: format!("{} {}", info.driver, info.driver_info),
@@ -241,7 +243,7 @@ impl Context {
             cache: None,
             lost: Arc::default(),
             matrix: 0,
-            written_dot: info.device_type == wgpu::DeviceType::Cpu,
+            written_dot,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -315,8 +317,8 @@ impl Context {
     }
 
     /// The same context, but whether the direct loops of integer matmul and convolution write dot products of four bytes out as
-    /// multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on devices
-    /// that are CPUs, whose compilers make better code of that. The results are the same.
+    /// multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on Mesa's
+    /// llvmpipe, whose compiler makes better code of that. The results are the same.
     #[must_use]
     pub fn with_written_dot(mut self, written: bool) -> Self {
         self.written_dot = written;

@@ -268,6 +268,9 @@ fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, C
 /// The most bytes of patches that are unfolded at a time.
 const PATCH_BYTES: usize = 4 << 20;
 
+/// What a launch costs beside a product: 5 us at 10^11 products per second, between a CPU and a GPU.
+const LAUNCH: f64 = 5e5;
+
 /// A convolution as a matmul of its patches, which are laid out in bounded memory.
 fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, Candidate)> {
     let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
@@ -282,7 +285,8 @@ fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, 
     let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
     let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, limits);
-    candidates.into_iter().map(|(cost, candidate)| (cost + filling, candidate)).collect()
+    let launches = |candidate: &Candidate| candidate.dispatches.len().saturating_sub(1) as f64 * LAUNCH;
+    candidates.into_iter().map(|(cost, candidate)| (cost + filling + launches(&candidate), candidate)).collect()
 }
 
 /// The matrix product that a convolution of one group is: of pixels, or of patches.

@@ -22,7 +22,7 @@ pub struct Limits {
     pub lanes: u32,
     /// Rows and columns of the matrices of f16 that a subgroup multiplies, with sums in f32: 8 or 16; 0 where programs can't.
     pub matrix: u32,
-    /// Whether dot products of bytes are best written out as multiplications: on devices that are CPUs.
+    /// Whether dot products of bytes are best written out as multiplications: on llvmpipe.
     pub written_dot: bool,
 }
 

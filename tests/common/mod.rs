@@ -5,6 +5,8 @@
 
 mod bounds;
 
+use std::cell::Cell;
+
 use half::f16;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{
@@ -227,7 +229,7 @@ pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Runs every candidate with poisoned outputs and padding, hands its outputs to `compare` beside the reference's, and checks
-/// that padding is zero and every access in bounds. Returns how many candidates there were.
+/// that padding is zero and every access in bounds. Returns how many candidates there were. (`LOWBIT_CANDIDATES`: of [`turn`].)
 fn check_candidates(
     context: &Context,
     name: &str,
@@ -239,7 +241,9 @@ fn check_candidates(
     let graph = Graph::of(op.clone()).expect("the op's own inputs");
     check_graph_reference(name, &graph, inputs, &expected);
     let candidates = kernels::candidates(op, &context.limits());
-    for (index, candidate) in candidates.iter().enumerate() {
+    let chosen = turn(candidates.len());
+    for &index in &chosen {
+        let candidate = &candidates[index];
         let run = || -> lowbit::Result<Vec<(Tensor, Tensor)>> {
             let plan = context.plan(&graph, Tuner::Nth(index))?;
             let inputs: Vec<_> =
@@ -269,7 +273,18 @@ fn check_candidates(
         }
         bounds::check_bounds(context, name, op, inputs, candidate);
     }
-    candidates.len()
+    chosen.len()
+}
+
+/// Which of this many candidates to check: all, or one in `LOWBIT_CANDIDATES`, beginning with another one at each call.
+fn turn(candidates: usize) -> Vec<usize> {
+    thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
+    let step = match std::env::var("LOWBIT_CANDIDATES") {
+        Ok(step) => step.parse().ok().filter(|&step| step > 0).expect("LOWBIT_CANDIDATES is a number above 0"),
+        Err(_) => 1,
+    };
+    let first = CALLS.replace(CALLS.get() + 1) % candidates.min(step).max(1);
+    (first..candidates).step_by(step).collect()
 }
 
 /// The reference in a graph, where rows are divided among threads, is the reference.
