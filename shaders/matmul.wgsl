@@ -2,14 +2,19 @@
 //
 //            columns ->  | quad 0 | quad 1 |        One invocation owns TILE_M rows and TILE_Q quads (four columns
 //     rows               +--------+--------+        each) and reads lhs and weight straight from storage: no workgroup
-//       |   TILE_M = 4   | 16 i32 | 16 i32 |        memory, no barrier. Neighbouring invocations own neighbouring
-//       v                +--------+--------+        quads of the same rows. GROUP_X x GROUP_Y of them form a workgroup.
+//       |   TILE_M = 4   | 16 i32 | 16 i32 |        memory, unless k is cut. GROUP_X neighbours own neighbouring quads of
+//       v                +--------+--------+        the same rows.
+//
+// GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k, whose sums are added.
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: params/matmul.wgsl.
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
 alias Row = vec4<u32>;
+
+var<workgroup> partial: array<vec4<i32>, TILE_M * TILE_Q * SLICES * GROUP_X>;    // [sum][slice][column]
+var<workgroup> partial_lhs: array<i32, TILE_M * SLICES>;                         // [row][slice]
 
 fn load_row(at: u32) -> Row {
     return lhs[at] ^ vec4<u32>(LHS_FLIP);
@@ -18,6 +23,33 @@ fn load_row(at: u32) -> Row {
 // Tiles that stick out read the last row or quad again; what they compute there is never stored.
 fn row_place(row: u32) -> u32 {
     return lhs_row(min(row, params.m - 1u)) * params.k_vecs;
+}
+
+// Hands the sums of a slice to the first one, at this place along the columns, which adds them to its own.
+fn add_slices(slice: u32, x: u32, groups: vec3<u32>) {
+    for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+        partial[(i * SLICES + slice) * GROUP_X + x] = sums[i];
+    }
+    if (WEIGHT_ZERO_POINT && x == 0u) {
+        // All columns have the same.
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            partial_lhs[i * SLICES + slice] = lhs_sums[i];
+        }
+    }
+    workgroupBarrier();
+    if (slice > 0u) {
+        return;
+    }
+    for (var other = 1u; other < SLICES + hidden_zero(groups); other += 1u) {
+        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+            sums[i] += partial[(i * SLICES + other) * GROUP_X + x];
+        }
+        if (WEIGHT_ZERO_POINT) {
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                lhs_sums[i] += partial_lhs[i * SLICES + other];
+            }
+        }
+    }
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
@@ -31,9 +63,10 @@ fn main(
         return;
     }
     let own = tile_place(tile);
-    let first_row = (own.x * GROUP_Y + local.y) * TILE_M;
+    let slice = slice_of(local.y);
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + select(local.y, 0u, SLICED)) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
-    if (leaves(first_row >= params.m || first_quad >= params.output_quads)) {
+    if (leaves(useless(first_row >= params.m || first_quad >= params.output_quads))) {
         return;
     }
     let weight_batch = enter_batch(own.z);
@@ -41,9 +74,10 @@ fn main(
     let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
     let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));
     var places = row_places(first_row);
-    let k_vecs = params.k_vecs + hidden_zero(groups);
-    for (var k = 0u; k < k_vecs; k += 1u) {
-        let k_row = weight_batch * k_vecs + k;
+    let begin = min(slice * params.slice_vecs, params.k_vecs);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    for (var k = begin; k < end; k += 1u) {
+        let k_row = weight_batch * params.k_vecs + k;
         var codes = fetch(&places, k);
         if (WEIGHT_ZERO_POINT) {
             for (var i = 0u; i < TILE_M; i += 1u) {
@@ -53,6 +87,12 @@ fn main(
         add_quad(&codes, 0u, k_row, place);
         if (TILE_Q > 1u) {
             add_quad(&codes, 1u, k_row, next_place);
+        }
+    }
+    if (SLICED) {
+        add_slices(slice, local.x, groups);
+        if (slice > 0u) {
+            return;
         }
     }
     if (WEIGHT_ZERO_POINT && params.k_vecs > 0u) {

@@ -41,7 +41,7 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
             Limits { invocations: 1, ..Limits::default() },
             Limits { storage_buffers: 4, ..Limits::default() },
             Limits { subgroup: 8, ..Limits::default() },
-            Limits { written_dot: true, ..Limits::default() },
+            Limits { written_dot: true, busy: 1, ..Limits::default() },
             matrices[0],
             matrices[1],
         ] {

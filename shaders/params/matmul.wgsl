@@ -23,9 +23,9 @@ struct Params {
     high: u32,
     first_row: u32,       // of this launch in the output
     weight_rows: u32,     // rows of packed weights: matrices · k_vecs
+    slice_vecs: u32,      // vec4s along k of each slice (slices/*.wgsl)
     unused_0: u32,
     unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -103,6 +103,7 @@ pub struct Context {
     /// Rows and columns of the adapter's matrices of f16 with sums of f32; 0 without.
     matrix: u32,
     written_dot: bool,
+    busy: u32,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
@@ -228,6 +229,7 @@ impl Context {
         let info = device.adapter_info();
         // Its compiler multiplies the four bytes of `dot4I8Packed` as numbers of 32 bits; SwiftShader has an instruction for them.
         let written_dot = info.name.starts_with("llvmpipe");
+        let busy = if info.device_type == wgpu::DeviceType::Cpu { 1 } else { Limits::default().busy };
         let machine = Machine {
             adapter: info.name,
             driver: format!("{} {}", info.driver, info.driver_info),
@@ -244,6 +246,7 @@ impl Context {
             lost: Arc::default(),
             matrix: 0,
             written_dot,
+            busy,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -325,6 +328,15 @@ impl Context {
         self
     }
 
+    /// The same context, but how many invocations the device has to have at work to be as fast as it can is as given: for plans
+    /// made from now on. Products of few rows are cut along k until there are as many. Otherwise it is 1 on a CPU, and 32,768
+    /// elsewhere, which is enough for large GPUs. The results of integer ops are the same.
+    #[must_use]
+    pub fn with_busy(mut self, invocations: u32) -> Self {
+        self.busy = invocations.max(1);
+        self
+    }
+
     /// The same context with what [`wgpu::Adapter::cooperative_matrix_properties`] says of the adapter, which a device
     /// doesn't tell: some kernels multiply on matrix units then, if the device was made with the features
     /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and the adapter has square matrices of f16 whose
@@ -399,6 +411,7 @@ impl Context {
             lanes: if self.features().contains(wgpu::Features::SUBGROUP) { info.subgroup_max_size } else { 0 },
             matrix: if self.features().contains(MATRICES) { self.matrix } else { 0 },
             written_dot: self.written_dot,
+            busy: self.busy,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Limits {
     pub matrix: u32,
     /// Whether dot products of bytes are best written out as multiplications: on llvmpipe.
     pub written_dot: bool,
+    /// Invocations that the device has to have at work to be as fast as it can; 1 where it is a CPU.
+    pub busy: u32,
 }
 
 impl Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             lanes: 0,
             matrix: 0,
             written_dot: false,
+            busy: 1 << 15,
         }
     }
 }

@@ -71,20 +71,22 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::staged([16, 8], 8, 2, 2),
 ];
 
-/// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+/// All tiles, the best guess for so many rows and columns first.
+fn tiles([rows, columns]: [usize; 2], limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = [(8, 2), (16, 2), (16, 1)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
-    match rows {
+    let shared = [(16, 1), (8, 2), (16, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
+    let mut tiles = match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&shared[..1], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        2..=16 => [&shared[1..2], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    }
+    };
+    Tile::busiest_first(&mut tiles, [rows, columns], limits);
+    tiles
 }
 
 pub(super) fn candidates(op: &FloatMatmul, limits: &Limits) -> Vec<Candidate> {
-    let rows = folded(op).m;
-    Tile::legal(tiles(rows, limits), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
+    let Sizes { m, n, .. } = folded(op);
+    Tile::legal(tiles([m, n], limits), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.
@@ -267,10 +269,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     .constant("TILE_Q", tile.quads);
     program = match tile.way {
         Way::Staged(staging) => staging.link(program),
-        way => program
-            .with(if way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-            .with(if way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
-            .constant("SLICES", tile.slices()),
+        _ => tile.link_rows(program),
     };
     if operands.bias.is_some() {
         program = program.with(&program::SIDE_BIAS);

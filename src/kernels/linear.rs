@@ -74,7 +74,7 @@ parameters! {
 
 /// Tiles for one row: the weights are read once, by as many invocations as there are.
 const ONE_ROW: [Tile; 4] =
-    [Tile::direct([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1), Tile::direct([32, 1], 1, 1)];
+    [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1)];
 
 /// Tiles for up to sixteen rows: each packed word is read once for several.
 const FEW_ROWS: [Tile; 3] = [Tile::direct([8, 1], 8, 1), Tile::direct([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
@@ -83,24 +83,27 @@ const FEW_ROWS: [Tile; 3] = [Tile::direct([8, 1], 8, 1), Tile::direct([16, 1], 4
 const MANY_ROWS: [Tile; 4] =
     [Tile::direct([8, 1], 8, 2), Tile::direct([8, 4], 8, 2), Tile::direct([8, 8], 8, 1), Tile::direct([16, 16], 4, 1)];
 
-/// All tiles, the best guess for so many rows of codes or floats first.
-fn tiles(rows: usize, codes: bool, limits: &Limits) -> Vec<Tile> {
+/// All tiles, the best guess for so many rows of codes or floats, and so many columns, first.
+fn tiles([rows, columns]: [usize; 2], codes: bool, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
     let shared = |rows, quads| Tile::shared(limits.subgroup, rows, quads);
     let (narrow, wide, tall) = (shared(8, 1), shared(8, 2), shared(16, 1));
-    match (rows, codes) {
+    let mut tiles = match (rows, codes) {
         (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         (2..=16, true) => [&[narrow, wide][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         (2..=16, false) => [&[wide, narrow][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         _ => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    }
+    };
+    Tile::busiest_first(&mut tiles, [rows, columns], limits);
+    tiles
 }
 
 /// Turns of the loop over rows of all steps, in one invocation: lavapipe ends it after 65,535.
 const MOST_TURNS: usize = 60_000;
 
 pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
-    let rows = op.output_type().shape().rows();
+    let shape = op.output_type().shape();
+    let sizes = [shape.rows(), shape.row_length()];
     // Rows that meet different matrices share nothing.
     let own_matrix = op.indices().is_some();
     let steps = op.weights().layout().steps;
@@ -113,7 +116,7 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     };
     let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let on_units = matrix::tiles(limits).filter(|_| fits_matrices(op));
-    let plain = tiles(rows, op.lhs().format().is_8_bit(), limits);
+    let plain = tiles(sizes, op.lhs().format().is_8_bit(), limits);
     let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
@@ -365,10 +368,8 @@ fn launch(
         .constant("LHS_SUMS", shifted);
     let program = match tile.way {
         Way::Matrix => program.constant("STEP", matrix::STEP),
-        _ => program
-            .with(if tile.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
-            .with(if tile.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-            .constant("SLICES", tile.slices())
+        _ => tile
+            .link_rows(program)
             .constant("TILE_Q", tile.quads)
             .constant("CODE_SUMS", lhs_zeros)
             .constant("HALVES", weight_halves || lhs_halves)

@@ -39,9 +39,9 @@ parameters! {
         high: u32,
         first_row: u32,
         weight_rows: u32,
+        slice_vecs: u32,
         unused_0: u32,
         unused_1: u32,
-        unused_2: u32,
     }
 }
 
@@ -69,6 +69,9 @@ const ONE_ROW: [Tile; 2] = [Tile::direct([8, 1], 1, 2), Tile::direct([32, 1], 1,
 /// Tiles for up to four rows: each weight is read once for all of them.
 const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
 
+/// Tiles for few rows on devices with many invocations to keep busy. Others never win by them, and may take long to compile them.
+const SLICED: [Tile; 2] = [Tile::sliced([8, 32], 1, 1), Tile::sliced([16, 4], 4, 1)];
+
 /// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
 const MANY_ROWS: [Tile; 5] = [
     Tile::direct([8, 1], 8, 2),
@@ -78,8 +81,8 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::double_buffered([8, 16], 4, 1, 2),
 ];
 
-/// All tiles, the best guess for so many rows first.
-fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
+/// All tiles, the best guess for so many rows and columns first.
+fn tiles([rows, columns]: [usize; 2], limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
     let shared = [(16, 1), (8, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
     let mut tiles = match rows {
@@ -88,6 +91,10 @@ fn tiles(rows: usize, limits: &Limits) -> Vec<Tile> {
         5..=8 => [&shared[1..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     };
+    if limits.busy > 1 {
+        tiles.extend(SLICED);
+    }
+    Tile::busiest_first(&mut tiles, [rows, columns], limits);
     tiles.extend(matrix::tiles(limits));
     tiles
 }
@@ -179,7 +186,8 @@ fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec
 pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<(f64, Candidate)> {
     let label = |tile: Tile| tile.label(if matches!(tile.way, Way::Staged(_)) { "staged matmul" } else { kind });
     let costed = |tile: Tile| (cost(product, tile, limits), candidate(product, tile, label(tile), limits));
-    Tile::legal(tiles(product.sizes.m, limits), limits).into_iter().map(costed).collect()
+    let Sizes { m, n, .. } = product.sizes;
+    Tile::legal(tiles([m, n], limits), limits).into_iter().map(costed).collect()
 }
 
 /// What a product costs in these tiles, as far as tiles decide it; through workgroup memory, and on matrix units, several times
@@ -188,7 +196,11 @@ fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
     let Sizes { m, n, k } = product.sizes;
     let Tile { group, rows, quads, way } = tile;
     let sharers = if way == Way::Shared { group[0] } else { 1 };
-    let (group, lanes) = if way == Way::Matrix { ([group[1], 1], 1) } else { (group, lanes(limits)) };
+    let (group, lanes) = match way {
+        Way::Matrix => ([group[1], 1], 1),
+        Way::Sliced => ([group[0], 1], lanes(limits)),
+        Way::Direct | Way::Shared | Way::Staged(_) => (group, lanes(limits)),
+    };
     let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes };
     let slower = match way {
         Way::Direct | Way::Shared | Way::Sliced => 1.0,
@@ -279,7 +291,7 @@ pub(super) fn chunked_candidates(
         }
         candidate
     };
-    let legal = Tile::legal(tiles(m, limits), limits);
+    let legal = Tile::legal(tiles([m, n], limits), limits);
     let on_units = legal[1..].iter().find(|tile| tile.way == Way::Matrix);
     legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, limits), candidate(tile))).collect()
 }
@@ -339,6 +351,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         high: stage.high,
         first_row: part.first_row as u32,
         weight_rows: (product.matrices * k.div_ceil(16)) as u32,
+        slice_vecs: k.div_ceil(16).div_ceil(tile.slices() as usize) as u32,
         ..Params::default()
     };
     let program = match tile.way {
@@ -362,12 +375,11 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
     program = match tile.way {
         Way::Staged(staging) => staging.link(program),
-        Way::Shared => program.with(&program::SHARE_SUBGROUP),
-        Way::Direct | Way::Sliced => program.with(&program::SHARE_OWN),
+        Way::Direct | Way::Shared | Way::Sliced => tile.link_rows(program),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
-    // Matrix units multiply int8.
-    let written_dot = limits.written_dot && !matches!(tile.way, Way::Matrix | Way::Staged(_));
+    // Matrix units multiply int8; loops with barriers take minutes to compile written out.
+    let written_dot = limits.written_dot && matches!(tile.way, Way::Direct | Way::Shared);
     program = link_lhs(program, product.lhs.format(), written_dot);
     let bindings = [
         Some(Binding::read(1, part.lhs)),

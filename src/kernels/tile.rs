@@ -2,7 +2,7 @@
 
 use super::dispatch::Limits;
 use super::matrix;
-use super::program::Program;
+use super::program::{self, Program};
 
 /// What becomes of the second dimension of a workgroup, and where operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Tile {
         let threads = self.group[0] * self.group[1];
         let vecs = match self.way {
             Way::Direct | Way::Shared => 0,
-            Way::Sliced => threads,
+            Way::Sliced => (threads * self.quads + self.slices()) * self.rows,
             Way::Staged(staging) => (self.block()[0] + self.block()[1]) as u32 * staging.vecs(),
             Way::Matrix => matrix::vecs(self, limits),
         };
@@ -122,6 +122,30 @@ impl Tile {
             Way::Direct | Way::Sliced | Way::Staged(_) => true,
         };
         exists && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
+    }
+
+    /// Sorts tiles for few rows of a product, which is as fast as its weights are read: once for each row of tiles, and by fewer
+    /// invocations than the device could have at work not as fast as it could. What is as fast stays in order.
+    pub(super) fn busiest_first(tiles: &mut [Self], [rows, columns]: [usize; 2], limits: &Limits) {
+        const FEW_ROWS: usize = 16;
+        if limits.busy <= 1 || rows > FEW_ROWS {
+            return;
+        }
+        let time = |tile: &Self| {
+            let down = rows.div_ceil(tile.rows as usize).max(1);
+            let across = columns.div_ceil(4 * tile.quads as usize).max(1);
+            let invocations = down * across * tile.slices() as usize;
+            down as f64 * (f64::from(limits.busy) / invocations as f64).max(1.0)
+        };
+        tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    }
+
+    /// A program that reads rows from storage, with the parts and constants that say who reads them and where along k.
+    pub(super) fn link_rows(self, program: Program) -> Program {
+        program
+            .with(if self.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
+            .with(if self.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .constant("SLICES", self.slices())
     }
 
     /// The kernel's name with the sizes; unique where tiles differ.
@@ -141,5 +165,25 @@ impl Tile {
     pub(super) fn legal(tiles: impl IntoIterator<Item = Self>, limits: &Limits) -> Vec<Self> {
         let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(limits)).collect();
         if legal.is_empty() { vec![Self::LEAST] } else { legal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_rows_are_cut_along_k_where_a_device_needs_many_invocations() {
+        let tiles = [Tile::direct([32, 1], 1, 1), Tile::sliced([16, 4], 4, 1), Tile::sliced([8, 32], 1, 1)];
+        let first = |sizes, busy| {
+            let mut tiles = tiles;
+            Tile::busiest_first(&mut tiles, sizes, &Limits { busy, ..Limits::default() });
+            tiles[0]
+        };
+        assert_eq!(first([1, 4096], 1), tiles[0], "a CPU needs one");
+        assert_eq!(first([1, 4096], 1 << 15), tiles[2], "1,024 invocations own a quad each");
+        assert_eq!(first([1, 1 << 17], 1 << 15), tiles[0], "there are as many quads");
+        assert_eq!(first([8, 4096], 1 << 15), tiles[1], "weights are read twice, not eight times");
+        assert_eq!(first([17, 4096], 1 << 15), tiles[0], "many rows are bound by arithmetic");
     }
 }
