@@ -331,6 +331,12 @@ impl Context {
     /// The same context, but how many invocations the device has to have at work to be as fast as it can is as given: for plans
     /// made from now on. Products of few rows are cut along k until there are as many. Otherwise it is 1 on a CPU, and 32,768
     /// elsewhere, which is enough for large GPUs. The results of integer ops are the same.
+    ///
+    /// ```no_run
+    /// let context = lowbit::Context::new_blocking()?.with_busy(2_048); // a small GPU
+    /// assert_eq!(context.limits().busy, 2_048);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
     #[must_use]
     pub fn with_busy(mut self, invocations: u32) -> Self {
         self.busy = invocations.max(1);

@@ -11,12 +11,8 @@ use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType, pack};
 /// The binding where instrumented shaders leave how far beyond the end they reached, by slot.
 const REPORT: u32 = 15;
 
-/// Panics if a launch of the candidate reads or writes beyond a buffer. `LOWBIT_BOUNDS=0` leaves it out, where the same launches
-/// have been checked on another adapter: it takes as many programs again.
+/// Panics if a launch of the candidate reads or writes beyond a buffer. It takes as many programs again.
 pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Tensor], candidate: &Candidate) {
-    if std::env::var("LOWBIT_BOUNDS").is_ok_and(|bounds| bounds == "0") {
-        return;
-    }
     // The report takes one binding more than the kernel.
     let bindings = candidate.dispatches.iter().map(|dispatch| dispatch.bindings.len()).max().unwrap_or(0);
     let largest = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).max().unwrap_or(0);
