@@ -5,16 +5,13 @@
 //       |   TILE_M = 4   | 16 i32 | 16 i32 |        memory, unless k is cut. GROUP_X neighbours own neighbouring quads of
 //       v                +--------+--------+        the same rows.
 //
-// GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k, whose sums are added.
+// GROUP_Y more own further rows or, where SLICED (slices/*.wgsl), slices of k, whose sums are added (joined/*.wgsl).
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: params/matmul.wgsl.
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
 alias Row = vec4<u32>;
-
-var<workgroup> partial: array<vec4<i32>, TILE_M * TILE_Q * SLICES * GROUP_X>;    // [sum][slice][column]
-var<workgroup> partial_lhs: array<i32, TILE_M * SLICES>;                         // [row][slice]
 
 fn load_row(at: u32) -> Row {
     return lhs[at] ^ vec4<u32>(LHS_FLIP);
@@ -23,33 +20,6 @@ fn load_row(at: u32) -> Row {
 // Tiles that stick out read the last row or quad again; what they compute there is never stored.
 fn row_place(row: u32) -> u32 {
     return lhs_row(min(row, params.m - 1u)) * params.k_vecs;
-}
-
-// Hands the sums of a slice to the first one, at this place along the columns, which adds them to its own.
-fn add_slices(slice: u32, x: u32, groups: vec3<u32>) {
-    for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-        partial[(i * SLICES + slice) * GROUP_X + x] = sums[i];
-    }
-    if (WEIGHT_ZERO_POINT && x == 0u) {
-        // All columns have the same.
-        for (var i = 0u; i < TILE_M; i += 1u) {
-            partial_lhs[i * SLICES + slice] = lhs_sums[i];
-        }
-    }
-    workgroupBarrier();
-    if (slice > 0u) {
-        return;
-    }
-    for (var other = 1u; other < SLICES + hidden_zero(groups); other += 1u) {
-        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            sums[i] += partial[(i * SLICES + other) * GROUP_X + x];
-        }
-        if (WEIGHT_ZERO_POINT) {
-            for (var i = 0u; i < TILE_M; i += 1u) {
-                lhs_sums[i] += partial_lhs[i * SLICES + other];
-            }
-        }
-    }
 }
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
@@ -90,7 +60,7 @@ fn main(
         }
     }
     if (SLICED) {
-        add_slices(slice, local.x, groups);
+        join_slices(slice, local.x, groups);
         if (slice > 0u) {
             return;
         }

@@ -375,7 +375,8 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
     program = match tile.way {
         Way::Staged(staging) => staging.link(program),
-        Way::Direct | Way::Shared | Way::Sliced => tile.link_rows(program),
+        Way::Direct | Way::Shared => tile.link_rows(program).with(&program::JOINED_NONE),
+        Way::Sliced => tile.link_rows(program).with(&program::JOINED_SUMS),
         Way::Matrix => program.constant("STEP", matrix::STEP),
     };
     // Matrix units multiply int8; loops with barriers take minutes to compile written out.

@@ -169,6 +169,8 @@ parts! {
     PACK_FLOATS = "pack_floats.wgsl" [LINEAR_INDEX, LOAD_ELEMENT];
     SLICES_ONE = "slices/one.wgsl";
     SLICES_SEVERAL = "slices/several.wgsl";
+    JOINED_NONE = "joined/none.wgsl";
+    JOINED_SUMS = "joined/sums.wgsl";
     SHARE_OWN = "share/own.wgsl";
     SHARE_SUBGROUP = "share/subgroup.wgsl";
     FETCH_ROWS = "lib/fetch_rows.wgsl";

@@ -1,0 +1,4 @@
+// Sums of one slice: there is nothing to join, and no barrier that an invocation could miss.
+
+fn join_slices(slice: u32, x: u32, groups: vec3<u32>) {
+}
