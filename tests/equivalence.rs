@@ -251,7 +251,27 @@ fn narrow_weights() -> Result<()> {
     Ok(())
 }
 
-/// The same in convolutions, two of the formats with each shape.
+/// Slices of k, which are for devices with many invocations: rows of one tile and more, zero points on both sides, k within one
+/// slice, and slices without any.
+#[test]
+fn few_rows_are_cut_along_k() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let context = context.with_busy(kernels::Limits::default().busy);
+    let (mut count, mut random) = (0, Random::new(12));
+    for ([m, n, k], format, output) in [([1, 70, 1025], Format::Int8, 0), ([6, 9, 40], Format::Uint4, 3)] {
+        let lhs = random.quantized(Format::Uint8, &[m, k]);
+        let weights = random.codes(format, &[n, k]).quantized(Quantization::tensor(0.5, 3))?;
+        let output = outputs(&mut random, k, 0.0004)?.swap_remove(output);
+        let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output).build()?.into();
+        let labels: Vec<_> = kernels::candidates(&op, &context.limits()).into_iter().map(|c| c.label).collect();
+        assert!(labels.iter().any(|label| label.contains("slices")), "{labels:?}");
+        run(&context, &mut count, "few rows", op, &[&lhs]);
+    }
+    println!("few rows: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Narrow weights in convolutions, two of the formats with each shape.
 #[test]
 fn narrow_weights_of_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

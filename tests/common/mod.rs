@@ -41,14 +41,14 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
     }
 }
 
-/// A context with these limits on the default adapter, or the same excuse as [`context`]. With limits it has the kernels of a GPU,
-/// whatever it is.
+/// A context with these limits on the default adapter, or the same excuse as [`context`]. With limits it multiplies bytes as on a
+/// GPU, whatever it is.
 pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
     options.limits = limits;
     match pollster::block_on(Context::with_options(&options)) {
-        Ok(context) if gpu => Some(context.with_written_dot(false).with_busy(kernels::Limits::default().busy)),
+        Ok(context) if gpu => Some(context.with_written_dot(false)),
         Ok(context) => Some(context),
         Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
             panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")
