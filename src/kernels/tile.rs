@@ -127,6 +127,7 @@ impl Tile {
     /// Sorts tiles for few rows of a product, which is as fast as its weights are read: once for each row of tiles, and by fewer
     /// invocations than the device could have at work not as fast as it could. What is as fast stays in order.
     pub(super) fn busiest_first(tiles: &mut [Self], [rows, columns]: [usize; 2], limits: &Limits) {
+        /// Beyond, arithmetic takes longer than reading weights.
         const FEW_ROWS: usize = 16;
         if limits.busy <= 1 || rows > FEW_ROWS {
             return;
