@@ -17,7 +17,7 @@ fn lhs_total(x: vec4<u32>) -> i32 {
 }
 
 fn expand(codes: vec4<u32>, piece: u32) -> vec4<u32> {
-    return codes;
+    return codes ^ vec4<u32>(CODE_FLIP);
 }
 
 fn code_total(codes: vec4<u32>) -> i32 {

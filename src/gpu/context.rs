@@ -319,8 +319,8 @@ impl Context {
         self
     }
 
-    /// The same context, but whether the direct loops of integer matmul and convolution write dot products of four bytes out as
-    /// multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on Mesa's
+    /// The same context, but whether loops of integer products that read straight from storage write dot products of four bytes out
+    /// as multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on Mesa's
     /// llvmpipe, whose compiler makes better code of that. The results are the same.
     #[must_use]
     pub fn with_written_dot(mut self, written: bool) -> Self {

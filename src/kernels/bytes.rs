@@ -1,4 +1,4 @@
-//! Codes as the loops of products read them: as int8, but those of lhs as uint8 where dot products are written out
+//! Codes as the loops of products read them: as int8, but those of one factor as uint8 where dot products are written out
 //! (`Limits::written_dot`). What moves the codes moves their zero points, so that no sum changes.
 
 use super::program::{self, Program};
@@ -25,18 +25,36 @@ pub(super) fn int8_flip(format: Format) -> u32 {
     }
 }
 
-/// The part that multiplies four bytes of lhs by four of weights.
-pub(super) fn dot_part(written_dot: bool) -> &'static program::Part {
-    if written_dot { &program::DOT_UINT8 } else { &program::DOT_INT8 }
+/// How four products of bytes are made: by what the device has for two of int8, or written out with one of them read as uint8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dot {
+    Int8,
+    Uint8Lhs,
+    Uint8Weights,
 }
 
-/// A program with how it reads lhs of a format, int8 or uint8, and multiplies it by int8. With barriers, or with groups of scales,
-/// what is written out takes drivers minutes to compile (benches/NOTES.md): such loops don't.
-pub(super) fn link_lhs(program: Program, lhs: Format, written_dot: bool) -> Program {
-    // Codes of uint8 are those of int8 plus 128.
-    let (flip, more) = if written_dot { (0x8080_8080, 128) } else { (0, 0) };
-    program
-        .with(dot_part(written_dot))
-        .constant("LHS_FLIP", int8_flip(lhs) ^ flip)
-        .constant("LHS_SHIFT", int8_shift(lhs) - more)
+impl Dot {
+    /// What a device prefers where either is as good.
+    pub(super) fn of(written_dot: bool) -> Self {
+        if written_dot { Self::Uint8Lhs } else { Self::Int8 }
+    }
+
+    pub(super) fn part(self) -> &'static program::Part {
+        match self {
+            Self::Int8 => &program::DOT_INT8,
+            Self::Uint8Lhs => &program::DOT_UINT8_LHS,
+            Self::Uint8Weights => &program::DOT_UINT8_WEIGHTS,
+        }
+    }
+
+    /// A program with how it reads lhs of a format, and multiplies it by weights. With barriers in it what is written out takes
+    /// drivers minutes to compile (benches/NOTES.md): such loops don't.
+    pub(super) fn link_lhs(self, program: Program, lhs: Format) -> Program {
+        // Codes of uint8 are those of int8 plus 128.
+        let (flip, more) = if self == Self::Uint8Lhs { (0x8080_8080, 128) } else { (0, 0) };
+        program
+            .with(self.part())
+            .constant("LHS_FLIP", int8_flip(lhs) ^ flip)
+            .constant("LHS_SHIFT", int8_shift(lhs) - more)
+    }
 }

@@ -3,7 +3,7 @@
 //! meaning is `reference/conv.rs`.
 
 use super::byte_mask;
-use super::bytes::{int8_shift, link_lhs};
+use super::bytes::{Dot, int8_shift};
 use super::cost::{Tiles, cheapest_first, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
@@ -463,8 +463,9 @@ fn launch(
     let program = Program::new(kernel.part)
         .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
         .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
+    let dot = Dot::of(limits.written_dot && !matches!(kernel.kind, Kind::Staged(_)));
     let program = epilogue
-        .link(link_lhs(program, op.lhs().format(), limits.written_dot && !matches!(kernel.kind, Kind::Staged(_))))
+        .link(dot.link_lhs(program, op.lhs().format()))
         .constant("GROUP_X", kernel.group[0])
         .constant("GROUP_Y", kernel.group[1])
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));

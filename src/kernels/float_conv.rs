@@ -35,7 +35,8 @@ parameters! {
     }
 }
 
-/// Invocations that a device is kept busy with; the gradient of few weights is cut into slices to have them.
+/// The invocations for which the gradient of few weights is cut into slices: no property of the device, so that all devices sum in
+/// the same order.
 const BUSY: usize = 512;
 
 pub(super) fn candidates(op: &FloatConv, limits: &Limits) -> Vec<Candidate> {

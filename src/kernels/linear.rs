@@ -1,7 +1,7 @@
 //! Candidates of `ops::Linear`: `shaders/linear.wgsl` in several tile sizes, after `shaders/arrange.wgsl` where weights are
 //! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
 
-use super::bytes::{self, int8_shift};
+use super::bytes::{Dot, int8_shift};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::matrix;
 use super::program::{self, Program};
@@ -11,7 +11,7 @@ use super::{line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{LhsScales, Linear};
 use crate::tensor::TensorType;
-use crate::weights::Shift;
+use crate::weights::{Codes, Shift};
 
 parameters! {
     /// `shaders/params/linear.wgsl`.
@@ -330,13 +330,17 @@ fn launch(
     let weight_halves = layout.padded_group == 16;
     let lhs_halves = lhs_positions == 16;
     let codes = matrix.format().codes;
-    let shifted = matrix.format().scales.shift() != Shift::None || codes.bias() != 0;
+    let shifted = matrix.format().scales.shift() != Shift::None;
     // Whose packed codes are read at once.
     let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
-    let lhs_zeros = op.lhs_scales().is_some() && !has_symmetric_lhs(op);
+    let dot = dot(op, tile, limits);
+    let lhs_zeros = op.lhs_scales().is_some() && (dot == Dot::Uint8Lhs || !has_symmetric_lhs(op));
+    // Of codes at the upper end of a byte.
+    let (code_flip, less) = if dot == Dot::Uint8Weights { (0x8080_8080_u32, 128) } else { (0, 0) };
+    let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - less;
     let program = match tile.way {
         Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
-        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format()),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format(), dot),
     };
     let program = program
         .with(weights::codes_part(codes))
@@ -363,15 +367,15 @@ fn launch(
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
         .constant("PACKED", quads * codes.bits() as u32)
-        // Expanded codes are at the upper end of a byte, and their bias is as much larger.
-        .constant("CODE_BIAS", i32::from(codes.bias()) << (8 - codes.bits()))
-        .constant("LHS_SUMS", shifted);
+        .constant("CODE_BIAS", code_bias)
+        .constant("LHS_SUMS", shifted || code_bias != 0);
     let program = match tile.way {
         Way::Matrix => program.constant("STEP", matrix::STEP),
         _ => tile
             .link_rows(program)
             .constant("TILE_Q", tile.quads)
             .constant("CODE_SUMS", lhs_zeros)
+            .constant("CODE_FLIP", code_flip)
             .constant("HALVES", weight_halves || lhs_halves)
             .constant("WEIGHT_HALVES", weight_halves)
             .constant("LHS_HALVES", lhs_halves),
@@ -387,16 +391,28 @@ fn has_symmetric_lhs(op: &Linear) -> bool {
     op.lhs().quantization().is_some_and(|q| q.zero_points().iter().all(|&zero_point| zero_point == shift))
 }
 
+/// How products of codes are made. Read as uint8, lhs costs sums of the codes of columns, and codes cost sums of the rows of lhs:
+/// whichever are fewer. Written out, products of floats take drivers minutes to compile.
+fn dot(op: &Linear, tile: Tile, limits: &Limits) -> Dot {
+    let codes = op.weights().format().codes;
+    let plain = codes.float() == Format::Float32 && !matches!(codes, Codes::Table(_));
+    match limits.written_dot && plain && op.lhs().format().is_8_bit() {
+        false => Dot::Int8,
+        true if tile.rows < 4 * tile.quads => Dot::Uint8Weights,
+        true => Dot::Uint8Lhs,
+    }
+}
+
 /// Words of what the lhs binding is an array of.
 fn words_per_load(format: Format) -> u32 {
     if format == Format::Float16 { 2 } else { 4 }
 }
 
-fn link_lhs(program: Program, format: Format) -> Program {
+fn link_lhs(program: Program, format: Format, dot: Dot) -> Program {
     match format {
         Format::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
         Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
-        format => bytes::link_lhs(program.with(&program::LHS_INT8), format, false),
+        format => dot.link_lhs(program.with(&program::LHS_INT8), format),
     }
 }
 

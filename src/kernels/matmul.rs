@@ -2,7 +2,7 @@
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use super::byte_mask;
-use super::bytes::{int8_flip, int8_shift, link_lhs};
+use super::bytes::{Dot, int8_flip, int8_shift};
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::halves::{self, Whole};
@@ -381,7 +381,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
     };
     // Matrix units multiply int8; loops with barriers take minutes to compile written out.
     let written_dot = limits.written_dot && matches!(tile.way, Way::Direct | Way::Shared);
-    program = link_lhs(program, product.lhs.format(), written_dot);
+    program = Dot::of(written_dot).link_lhs(program, product.lhs.format());
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),

@@ -1,7 +1,7 @@
 //! The launches of the device probe, `shaders/probe/`: how much work each does and what it must come to. Timing them is
 //! `gpu/probe.rs`'s.
 
-use super::bytes::dot_part;
+use super::bytes::Dot;
 use super::dispatch::{Binding, Dispatch, Limits, Resource, parameters};
 use super::matrix;
 use super::program::{self, Program};
@@ -90,7 +90,7 @@ impl Exercise {
         let program = match self {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
-            Self::Dot => Program::new(&program::PROBE_DOT).with(dot_part(limits.written_dot)),
+            Self::Dot => Program::new(&program::PROBE_DOT).with(Dot::of(limits.written_dot).part()),
             Self::Matrix => matrix::link(&program::PROBE_MATRIX, limits).constant("SUBGROUPS", subgroups(limits)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),

@@ -30,7 +30,8 @@ parts! {
     REAL_VALUE = "lib/real_value.wgsl" [FLOAT_BITS, TABLES];
     DOT = "lib/dot.wgsl";
     DOT_INT8 = "dot/int8.wgsl";
-    DOT_UINT8 = "dot/uint8.wgsl";
+    DOT_UINT8_LHS = "dot/uint8_lhs.wgsl";
+    DOT_UINT8_WEIGHTS = "dot/uint8_weights.wgsl";
     LINEAR_INDEX = "lib/linear_index.wgsl";
     ZERO_POINT = "lib/zero_point.wgsl";
     ENTRIES = "lib/entries.wgsl" [TABLES];
