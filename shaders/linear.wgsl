@@ -79,16 +79,19 @@ fn read_quad(packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32) {
 fn add_quad(
     x: ptr<function, array<Row, TILE_M>>, packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, half: u32, piece: u32,
 ) {
-    let c0 = expand(sixteen(packed, q * BITS, 0u, half), piece);
-    let c1 = expand(sixteen(packed, q * BITS, 1u, half), piece);
-    let c2 = expand(sixteen(packed, q * BITS, 2u, half), piece);
-    let c3 = expand(sixteen(packed, q * BITS, 3u, half), piece);
+    let c0 = expand(packed, q * BITS, 0u, half, piece);
+    let c1 = expand(packed, q * BITS, 1u, half, piece);
+    let c2 = expand(packed, q * BITS, 2u, half, piece);
+    let c3 = expand(packed, q * BITS, 3u, half, piece);
     if (CODE_SUMS) {
         code_sums[q] += Sums(code_total(c0), code_total(c1), code_total(c2), code_total(c3));
     }
     for (var i = 0u; i < TILE_M; i += 1u) {
         let row = (*x)[i];
-        sums[i * TILE_Q + q] += Sums(multiply(row, c0), multiply(row, c1), multiply(row, c2), multiply(row, c3));
+        let s = sums[i * TILE_Q + q];
+        sums[i * TILE_Q + q] = Sums(
+            add_products(s.x, row, c0), add_products(s.y, row, c1), add_products(s.z, row, c2), add_products(s.w, row, c3),
+        );
     }
 }
 

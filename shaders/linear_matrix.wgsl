@@ -39,9 +39,8 @@ fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
         packed[b] = weight[at + b];
     }
     for (var lane = 0u; lane < 4u; lane += 1u) {
-        let codes = sixteen(&packed, 0u, lane, half);
         for (var piece = 0u; piece < 4u; piece += 1u) {
-            let four = vec4<f16>(expand(codes, piece));
+            let four = vec4<f16>(expand(&packed, 0u, lane, half, piece));
             for (var i = 0u; i < 4u; i += 1u) {
                 staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = four[i];
             }

@@ -3,12 +3,12 @@
 const BITS: u32 = 6u;
 const CODE_SHIFT: u32 = 3u;
 
-fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
+fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     let at = 6u * lane;
     let upper = vec4<u32>(
         packed_word(packed, first, at), packed_word(packed, first, at + 1u),
         packed_word(packed, first, at + 2u), packed_word(packed, first, at + 3u),
     );
     let lower = vec2<u32>(packed_word(packed, first, at + 4u), packed_word(packed, first, at + 5u));
-    return small_integers((plane4(upper, half) << vec4<u32>(2u)) | plane2(lower, half), 3u);
+    return small_integers((plane4(upper, half, piece) << 2u) | plane2(lower, half, piece), 3u);
 }

@@ -3,8 +3,8 @@
 const BITS: u32 = 3u;
 const CODE_SHIFT: u32 = 5u;
 
-fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
+fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     let upper = vec2<u32>(packed_word(packed, first, 3u * lane), packed_word(packed, first, 3u * lane + 1u));
     let lower = packed_word(packed, first, 3u * lane + 2u);
-    return (plane2(upper, half) << vec4<u32>(6u)) | (plane1(lower, half) << vec4<u32>(5u));
+    return (plane2(upper, half, piece) << 6u) | (plane1(lower, half, piece) << 5u);
 }

@@ -3,11 +3,11 @@
 const BITS: u32 = 5u;
 const CODE_SHIFT: u32 = 3u;
 
-fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
+fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     let at = 5u * lane;
     let upper = vec4<u32>(
         packed_word(packed, first, at), packed_word(packed, first, at + 1u),
         packed_word(packed, first, at + 2u), packed_word(packed, first, at + 3u),
     );
-    return (plane4(upper, half) << vec4<u32>(4u)) | (plane1(packed_word(packed, first, at + 4u), half) << vec4<u32>(3u));
+    return (plane4(upper, half, piece) << 4u) | (plane1(packed_word(packed, first, at + 4u), half, piece) << 3u);
 }

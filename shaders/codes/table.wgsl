@@ -3,17 +3,17 @@
 const BITS: u32 = 4u;
 const CODE_SHIFT: u32 = 0u;
 
-fn table_values(places: vec4<u32>) -> vec4<u32> {
-    let low = select(vec4<u32>(TABLE_0), vec4<u32>(TABLE_1), (places & vec4<u32>(4u)) == vec4<u32>(4u));
-    let high = select(vec4<u32>(TABLE_2), vec4<u32>(TABLE_3), (places & vec4<u32>(4u)) == vec4<u32>(4u));
-    let words = select(low, high, (places & vec4<u32>(8u)) == vec4<u32>(8u));
-    return (words >> ((places & vec4<u32>(3u)) << vec4<u32>(3u))) & vec4<u32>(0xffu);
+fn table_value(place: u32) -> u32 {
+    let low = select(TABLE_0, TABLE_1, (place & 4u) == 4u);
+    let high = select(TABLE_2, TABLE_3, (place & 4u) == 4u);
+    let word = select(low, high, (place & 8u) == 8u);
+    return (word >> ((place & 3u) << 3u)) & 0xffu;
 }
 
-fn sixteen(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32) -> vec4<u32> {
-    let places = plane4((*packed)[first + lane], half);
-    return table_values(places & vec4<u32>(0xffu))
-        | (table_values((places >> vec4<u32>(8u)) & vec4<u32>(0xffu)) << vec4<u32>(8u))
-        | (table_values((places >> vec4<u32>(16u)) & vec4<u32>(0xffu)) << vec4<u32>(16u))
-        | (table_values(places >> vec4<u32>(24u)) << vec4<u32>(24u));
+fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
+    let places = plane4((*packed)[first + lane], half, piece);
+    return table_value(places & 0xffu)
+        | (table_value((places >> 8u) & 0xffu) << 8u)
+        | (table_value((places >> 16u) & 0xffu) << 16u)
+        | (table_value(places >> 24u) << 24u);
 }

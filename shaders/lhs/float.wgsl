@@ -10,16 +10,17 @@ fn lhs_total(x: vec4<f32>) -> f32 {
     return (x.x + x.y) + (x.z + x.w);
 }
 
-fn expand(codes: vec4<u32>, piece: u32) -> vec4<f32> {
-    return code_values(codes[piece]);
+fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<f32> {
+    return code_values(four(packed, first, lane, half, piece));
 }
 
 fn code_total(codes: vec4<f32>) -> f32 {
     return 0.0;
 }
 
-fn multiply(x: vec4<f32>, codes: vec4<f32>) -> f32 {
-    return dot(x, codes);
+// `dot` would be multiplications and additions apart where compilers don't fuse them.
+fn add_products(sum: f32, x: vec4<f32>, codes: vec4<f32>) -> f32 {
+    return fma(x.w, codes.w, fma(x.z, codes.z, fma(x.y, codes.y, fma(x.x, codes.x, sum))));
 }
 
 fn lhs_scale(row: u32, group: u32) -> vec2<u32> {

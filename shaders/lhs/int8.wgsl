@@ -16,7 +16,11 @@ fn lhs_total(x: vec4<u32>) -> i32 {
     return dot16(x, ALL_ONES);
 }
 
-fn expand(codes: vec4<u32>, piece: u32) -> vec4<u32> {
+fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<u32> {
+    let codes = vec4<u32>(
+        four(packed, first, lane, half, 0u), four(packed, first, lane, half, 1u),
+        four(packed, first, lane, half, 2u), four(packed, first, lane, half, 3u),
+    );
     return codes ^ vec4<u32>(CODE_FLIP);
 }
 
@@ -24,8 +28,8 @@ fn code_total(codes: vec4<u32>) -> i32 {
     return dot16(ALL_ONES, codes);
 }
 
-fn multiply(x: vec4<u32>, codes: vec4<u32>) -> i32 {
-    return dot16(x, codes);
+fn add_products(sum: i32, x: vec4<u32>, codes: vec4<u32>) -> i32 {
+    return sum + dot16(x, codes);
 }
 
 fn lhs_scale(row: u32, group: u32) -> vec2<u32> {

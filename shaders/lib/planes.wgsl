@@ -5,15 +5,15 @@ fn packed_word(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, inde
     return (*packed)[first + index / 4u][index % 4u];
 }
 
-// What a plane holds of sixteen positions, in the low bits of their bytes.
-fn plane4(words: vec4<u32>, half: u32) -> vec4<u32> {
-    return (words >> vec4<u32>(4u * half)) & vec4<u32>(0x0f0f0f0fu);
+// What a plane holds of four positions, piece 0 to 3 of half a step, in the low bits of their bytes.
+fn plane4(words: vec4<u32>, half: u32, piece: u32) -> u32 {
+    return (words[piece] >> (4u * half)) & 0x0f0f0f0fu;
 }
 
-fn plane2(words: vec2<u32>, half: u32) -> vec4<u32> {
-    return (words.xyxy >> (vec4<u32>(0u, 0u, 2u, 2u) + vec4<u32>(4u * half))) & vec4<u32>(0x03030303u);
+fn plane2(words: vec2<u32>, half: u32, piece: u32) -> u32 {
+    return (words[piece % 2u] >> (4u * half + piece / 2u * 2u)) & 0x03030303u;
 }
 
-fn plane1(word: u32, half: u32) -> vec4<u32> {
-    return (vec4<u32>(word) >> (vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * half))) & vec4<u32>(0x01010101u);
+fn plane1(word: u32, half: u32, piece: u32) -> u32 {
+    return (word >> (4u * half + piece)) & 0x01010101u;
 }

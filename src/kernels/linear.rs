@@ -87,12 +87,13 @@ const MANY_ROWS: [Tile; 4] =
 fn tiles([rows, columns]: [usize; 2], codes: bool, limits: &Limits) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
     let shared = |rows, quads| Tile::shared(limits.subgroup, rows, quads);
-    let (narrow, wide, tall) = (shared(8, 1), shared(8, 2), shared(16, 1));
+    let (narrow, wide, tall, large) = (shared(8, 1), shared(8, 2), shared(16, 1), shared(16, 2));
     let mut tiles = match (rows, codes) {
         (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         (2..=16, true) => [&[narrow, wide][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         (2..=16, false) => [&[wide, narrow][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+        (_, true) => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+        (_, false) => [&[tall, wide, large][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     };
     Tile::busiest_first(&mut tiles, [rows, columns], limits);
     tiles
