@@ -40,9 +40,9 @@ fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
     }
     for (var lane = 0u; lane < 4u; lane += 1u) {
         for (var piece = 0u; piece < 4u; piece += 1u) {
-            let four = vec4<f16>(expand(&packed, 0u, lane, half, piece));
+            let values = vec4<f16>(expand(&packed, 0u, lane, half, piece));
             for (var i = 0u; i < 4u; i += 1u) {
-                staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = four[i];
+                staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = values[i];
             }
         }
     }
