@@ -5,9 +5,6 @@ const CODE_SHIFT: u32 = 3u;
 
 fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     let at = 5u * lane;
-    let upper = vec4<u32>(
-        packed_word(packed, first, at), packed_word(packed, first, at + 1u),
-        packed_word(packed, first, at + 2u), packed_word(packed, first, at + 3u),
-    );
+    let upper = packed_words(packed, first, at);
     return (plane4(upper, half, piece) << 4u) | (plane1(packed_word(packed, first, at + 4u), half, piece) << 3u);
 }

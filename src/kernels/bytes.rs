@@ -25,6 +25,9 @@ pub(super) fn int8_flip(format: Format) -> u32 {
     }
 }
 
+/// What makes uint8 of four codes of int8: what their word is XORed with, and what that adds to each.
+const INT8_TO_UINT8: (u32, i32) = (0x8080_8080, 128);
+
 /// How four products of bytes are made: by what the device has for two of int8, or written out with one of them read as uint8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dot {
@@ -50,11 +53,15 @@ impl Dot {
     /// A program with how it reads lhs of a format, and multiplies it by weights. With barriers in it what is written out takes
     /// drivers minutes to compile (benches/NOTES.md): such loops don't.
     pub(super) fn link_lhs(self, program: Program, lhs: Format) -> Program {
-        // Codes of uint8 are those of int8 plus 128.
-        let (flip, more) = if self == Self::Uint8Lhs { (0x8080_8080, 128) } else { (0, 0) };
+        let (flip, more) = if self == Self::Uint8Lhs { INT8_TO_UINT8 } else { (0, 0) };
         program
             .with(self.part())
             .constant("LHS_FLIP", int8_flip(lhs) ^ flip)
             .constant("LHS_SHIFT", int8_shift(lhs) - more)
+    }
+
+    /// What a word of four weights, read as int8 before, is XORed with, and what that adds to each.
+    pub(super) fn weights_moved(self) -> (u32, i32) {
+        if self == Self::Uint8Weights { INT8_TO_UINT8 } else { (0, 0) }
     }
 }

@@ -336,9 +336,9 @@ fn launch(
     let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
     let dot = dot(op, tile, limits);
     let lhs_zeros = op.lhs_scales().is_some() && (dot == Dot::Uint8Lhs || !has_symmetric_lhs(op));
-    // Of codes at the upper end of a byte.
-    let (code_flip, less) = if dot == Dot::Uint8Weights { (0x8080_8080_u32, 128) } else { (0, 0) };
-    let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - less;
+    let (code_flip, more) = dot.weights_moved();
+    // Expanded codes are at the upper end of a byte, and their bias is as much larger.
+    let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
     let program = match tile.way {
         Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
         _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format(), dot),
@@ -393,7 +393,7 @@ fn has_symmetric_lhs(op: &Linear) -> bool {
 }
 
 /// How products of codes are made. Read as uint8, lhs costs sums of the codes of columns, and codes cost sums of the rows of lhs:
-/// whichever are fewer. Written out, products of floats take drivers minutes to compile.
+/// whichever are fewer. Where codes are small floats or places in a table, drivers take minutes over what is written out.
 fn dot(op: &Linear, tile: Tile, limits: &Limits) -> Dot {
     let codes = op.weights().format().codes;
     let plain = codes.float() == Format::Float32 && !matches!(codes, Codes::Table(_));
