@@ -1,5 +1,6 @@
-//! Every storage access of every launch of a candidate, with buffers of just the sizes that a plan gives them: kernels run
-//! without the driver's bounds checks, so each index must be inside by itself. Values are compared elsewhere.
+//! Every access of every launch of a candidate to storage and to workgroup memory, with buffers of just the sizes that a plan
+//! gives them: kernels run without the driver's bounds checks, so each index must be inside by itself. Values are compared
+//! elsewhere.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,6 +11,10 @@ use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType, pack};
 
 /// The binding where instrumented shaders leave how far beyond the end they reached, by slot.
 const REPORT: u32 = 15;
+
+/// The slots of a report from here on are arrays in workgroup memory, in the order of their declarations; those before are
+/// bindings.
+const FIRST_WORKGROUP: usize = 8;
 
 /// Panics if a launch of the candidate reads or writes beyond a buffer. It takes as many programs again.
 pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Tensor], candidate: &Candidate) {
@@ -43,7 +48,11 @@ pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Te
     let report = context.download_blocking(&report).expect("the device works");
     let report = report.values::<i32>().expect("int32");
     if let Some(slot) = report.iter().position(|&beyond| beyond != 0) {
-        panic!("{name}, {}: binding {slot} is used {} words beyond its end", candidate.label, report[slot]);
+        let place = match slot.checked_sub(FIRST_WORKGROUP) {
+            Some(array) => format!("array {array} in workgroup memory"),
+            None => format!("binding {slot}"),
+        };
+        panic!("{name}, {}: {place} is used {} elements beyond its end", candidate.label, report[slot]);
     }
 }
 
@@ -118,23 +127,39 @@ fn buffer(context: &Context, words: &[u32]) -> wgpu::Buffer {
     buffer
 }
 
-/// The program with each `storage[index]` as `storage[checked_index(index, arrayLength(&storage), slot)]`.
+/// An array of a program that is indexed: its name, its length in WGSL, its slot in the report.
+fn arrays(code: &str) -> Vec<(String, String, usize)> {
+    let mut workgroup = FIRST_WORKGROUP..REPORT as usize;
+    let array = |line: &str| -> (String, String) {
+        let (name, kind) = line[line.find('>').expect("an address space") + 1..].split_once(':').expect("a type");
+        let name = name.trim().to_string();
+        let kind = &kind[kind.find('<').expect("an array") + 1..kind.rfind('>').expect("an array")];
+        // The length stands after the last comma, unless that is part of the element's type.
+        let fixed = kind.rsplit_once(',').filter(|(_, length)| !length.contains('>')).map(|(_, length)| length.trim());
+        (name.clone(), fixed.map_or_else(|| format!("arrayLength(&{name})"), |length| format!("u32({length})")))
+    };
+    let declarations = code.lines().filter(|line| line.contains("array<"));
+    declarations
+        .filter_map(|line| {
+            let slot = if line.contains("var<storage") {
+                let number = &line[line.find("@binding(").expect("a binding") + "@binding(".len()..];
+                number[..number.find(')').expect("a binding")].parse().expect("a number")
+            } else if line.contains("var<workgroup>") {
+                workgroup.next().expect("few arrays")
+            } else {
+                return None;
+            };
+            let (name, length) = array(line);
+            Some((name, length, slot))
+        })
+        .collect()
+}
+
+/// The program with each `array[index]` as `array[checked_index(index, length, slot)]`.
 fn instrumented(source: &str) -> String {
     let mut code: String =
         source.lines().map(|line| line.split("//").next().unwrap_or("").to_string() + "\n").collect();
-    let declarations: Vec<(String, String)> = code
-        .lines()
-        .filter(|line| line.contains("var<storage") && line.contains("array<"))
-        .filter(|line| !line.contains(", 64>")) // tables of a fixed size, indexed by a byte
-        .map(|line| {
-            let between = |from: &str, to: char| -> String {
-                let rest = &line[line.find(from).expect("a declaration") + from.len()..];
-                rest[..rest.find(to).expect("a declaration")].trim().to_string()
-            };
-            (between("> ", ':'), between("@binding(", ')'))
-        })
-        .collect();
-    for (name, slot) in &declarations {
+    for (name, length, slot) in &arrays(&code) {
         let mut from = 0;
         while let Some(found) = code[from..].find(&format!("{name}[")) {
             let start = from + found;
@@ -144,13 +169,13 @@ fn instrumented(source: &str) -> String {
                 continue;
             }
             let mut depth = 0;
-            let length = code[open..].find(|c| {
+            let inside = code[open..].find(|c| {
                 depth += i32::from(c == '[') - i32::from(c == ']');
                 depth == 0
             });
-            let close = open + length.expect("balanced brackets");
-            code.replace_range(close..close, &format!(", arrayLength(&{name}), {slot}u)"));
-            code.replace_range(open + 1..open + 1, "checked_index(");
+            let close = open + inside.expect("balanced brackets");
+            code.replace_range(close..close, &format!("), {length}, {slot}u)"));
+            code.replace_range(open + 1..open + 1, "checked_index(u32(");
         }
     }
     code + "

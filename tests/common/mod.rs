@@ -4,10 +4,13 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 mod bounds;
+pub(crate) mod draw;
 
 use std::cell::Cell;
 
+pub(crate) use bounds::check_bounds;
 use half::f16;
+use lowbit::kernels::Candidate;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{
     Context, ContextOptions, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
@@ -192,11 +195,13 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 /// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
-    check_candidates(context, name, op, inputs, |name, got, expected| {
-        if let Some(difference) = first_difference(got, expected) {
-            panic!("{name}: {difference}");
-        }
-    })
+    check_candidates(context, name, op, inputs, exact)
+}
+
+fn exact(name: &str, got: &Tensor, expected: &Tensor) {
+    if let Some(difference) = first_difference(got, expected) {
+        panic!("{name}: {difference}");
+    }
 }
 
 /// The same for an op that is exact only within a bound. Returns the number of candidates and the largest error as a share
@@ -205,19 +210,26 @@ pub(crate) fn check_op_within(context: &Context, name: &str, op: &Op, inputs: &[
     let tolerance = reference::tolerance(op, inputs).expect("sound inputs").expect("an op with a bound");
     let mut worst = 0.0f64;
     let candidates = check_candidates(context, name, op, inputs, |name, got, expected| {
-        let (got, expected) = (reals(got), reals(expected));
-        for (i, ((&got, &expected), &bound)) in got.iter().zip(&expected).zip(&tolerance).enumerate() {
-            // Beyond what halves hold is infinite, on either side of the last one.
-            let clipped = |x: f64| x.clamp(-65_520.0, 65_520.0);
-            let error = if got == expected { 0.0 } else { (clipped(got) - clipped(expected)).abs() };
-            assert!(
-                error <= f64::from(bound),
-                "{name}: element {i} is {got:e}, expected {expected:e} with an error of at most {bound:e}"
-            );
-            worst = worst.max(if error == 0.0 { 0.0 } else { error / f64::from(bound) });
-        }
+        worst = worst.max(within(name, got, expected, &tolerance));
     });
     (candidates, worst)
+}
+
+/// The largest error as a share of its bound, which it must not exceed.
+fn within(name: &str, got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> f64 {
+    let (got, expected) = (reals(got), reals(expected));
+    let mut worst = 0.0f64;
+    for (i, ((&got, &expected), &bound)) in got.iter().zip(&expected).zip(tolerance).enumerate() {
+        // Beyond what halves hold is infinite, on either side of the last one.
+        let clipped = |x: f64| x.clamp(-65_520.0, 65_520.0);
+        let error = if got == expected { 0.0 } else { (clipped(got) - clipped(expected)).abs() };
+        assert!(
+            error <= f64::from(bound),
+            "{name}: element {i} is {got:e}, expected {expected:e} with an error of at most {bound:e}"
+        );
+        worst = worst.max(if error == 0.0 { 0.0 } else { error / f64::from(bound) });
+    }
+    worst
 }
 
 /// The elements of a float tensor.
@@ -246,38 +258,69 @@ fn check_candidates(
     let bounded = turn(call, chosen.len(), "LOWBIT_BOUNDS", 4);
     for (position, &index) in chosen.iter().enumerate() {
         let candidate = &candidates[index];
-        let run = || -> lowbit::Result<Vec<(Tensor, Tensor)>> {
-            let plan = context.plan(&graph, Tuner::Nth(index))?;
-            let inputs: Vec<_> =
-                inputs.iter().map(|t| place(context, t.tensor_type(), Some(&poisoned_words(t)))).collect();
-            let outputs: Vec<_> = plan.output_types().iter().map(|t| place(context, t, None)).collect();
-            let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
-            let mut encoder = context.device().create_command_encoder(&Default::default());
-            plan.record(&mut encoder, &bindings)?;
-            context.queue().submit([encoder.finish()]);
-            let read = |t: &DeviceTensor| {
-                let shape = t.tensor_type().shape();
-                let words = shape.rows() * t.tensor_type().format().row_words(shape.row_length());
-                let words = TensorType::new(Format::Int32, [words])?;
-                let words = DeviceTensor::from_buffer(words, t.buffer().clone(), 0)?;
-                Ok((context.download_blocking(t)?, context.download_blocking(&words)?))
-            };
-            outputs.iter().map(read).collect()
-        };
-        let got = run().unwrap_or_else(|error| panic!("{name}, {}: {error}", candidate.label));
-        for (output, ((got, words), expected)) in got.iter().zip(&expected).enumerate() {
-            let name = format!("{name}, candidate \"{}\", output {output}", candidate.label);
-            compare(&name, got, expected);
-            // Packing the tensor again leaves its padding zero.
-            let right = lowbit::pack::words(got);
-            let differ = words.values::<i32>().expect("int32").iter().zip(&right).position(|(&a, &b)| a as u32 != b);
-            assert_eq!(differ, None, "{name}: padding");
-        }
+        run_candidate(context, name, &graph, inputs, (index, candidate), &expected, &mut compare);
         if bounded.contains(&position) {
-            bounds::check_bounds(context, name, op, inputs, candidate);
+            check_bounds(context, name, op, inputs, candidate);
         }
     }
     chosen.len()
+}
+
+/// Runs one candidate of the op that a graph consists of, hands its outputs to `compare` beside the expected ones, and checks that
+/// padding is zero.
+fn run_candidate(
+    context: &Context,
+    name: &str,
+    graph: &Graph,
+    inputs: &[&Tensor],
+    (index, candidate): (usize, &Candidate),
+    expected: &[Tensor],
+    mut compare: impl FnMut(&str, &Tensor, &Tensor),
+) {
+    let run = || -> lowbit::Result<Vec<(Tensor, Tensor)>> {
+        let plan = context.plan(graph, Tuner::Nth(index))?;
+        let inputs: Vec<_> = inputs.iter().map(|t| place(context, t.tensor_type(), Some(&poisoned_words(t)))).collect();
+        let outputs: Vec<_> = plan.output_types().iter().map(|t| place(context, t, None)).collect();
+        let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        plan.record(&mut encoder, &bindings)?;
+        context.queue().submit([encoder.finish()]);
+        let read = |t: &DeviceTensor| {
+            let shape = t.tensor_type().shape();
+            let words = shape.rows() * t.tensor_type().format().row_words(shape.row_length());
+            let words = TensorType::new(Format::Int32, [words])?;
+            let words = DeviceTensor::from_buffer(words, t.buffer().clone(), 0)?;
+            Ok((context.download_blocking(t)?, context.download_blocking(&words)?))
+        };
+        outputs.iter().map(read).collect()
+    };
+    let got = run().unwrap_or_else(|error| panic!("{name}, {}: {error}", candidate.label));
+    for (output, ((got, words), expected)) in got.iter().zip(expected).enumerate() {
+        let name = format!("{name}, candidate \"{}\", output {output}", candidate.label);
+        compare(&name, got, expected);
+        // Packing the tensor again leaves its padding zero.
+        let right = lowbit::pack::words(got);
+        let differ = words.values::<i32>().expect("int32").iter().zip(&right).position(|(&a, &b)| a as u32 != b);
+        assert_eq!(differ, None, "{name}: padding");
+    }
+}
+
+/// Runs one candidate, and compares it with the reference as the op promises: bit for bit, or within its bound.
+pub(crate) fn check_candidate(
+    context: &Context,
+    name: &str,
+    op: &Op,
+    inputs: &[&Tensor],
+    candidate: (usize, &Candidate),
+) -> lowbit::Result<()> {
+    let (graph, expected) = (Graph::of(op.clone())?, reference::run(op, inputs)?);
+    match reference::tolerance(op, inputs)? {
+        None => run_candidate(context, name, &graph, inputs, candidate, &expected, exact),
+        Some(tolerance) => run_candidate(context, name, &graph, inputs, candidate, &expected, |name, got, expected| {
+            within(name, got, expected, &tolerance);
+        }),
+    }
+    Ok(())
 }
 
 thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });

@@ -1,0 +1,918 @@
+//! Ops drawn at random, of every kind: most are small and legal, some are nonsense that must be refused, some have sizes of 0 or
+//! of more than any device holds. `tests/draws.rs` plans and runs them.
+
+use half::f16;
+use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
+use lowbit::ops::{
+    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
+    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    FakeQuantizeGradient, FakeRequantize, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid,
+    GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op,
+    Operand, Optimize, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeRule, RangeStep,
+    Requantization, Requantize, Requantized, Reshape, Resize, Rule, Slice, Softmax, StageTable, Sum, Table, Transpose,
+    Unfold, Windows,
+};
+use lowbit::weights::{Codes, Group, Quantizer, Scales, Search, WeightFormat, Weights};
+use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
+
+use super::Random;
+
+/// All formats of tensors.
+const FORMATS: [Format; 20] = [
+    Format::Int2,
+    Format::Uint2,
+    Format::Int4,
+    Format::Uint4,
+    Format::Int8,
+    Format::Uint8,
+    Format::Int16,
+    Format::Uint16,
+    Format::Int32,
+    Format::Float16,
+    Format::Float32,
+    Format::Float4E2M1,
+    Format::Float6E2M3,
+    Format::Float6E3M2,
+    Format::Float8E4M3Fn,
+    Format::Float8E4M3Fnuz,
+    Format::Float8E5M2,
+    Format::Float8E5M2Fnuz,
+    Format::Float8E8M0,
+    Format::Parameters,
+];
+
+const FLOATS: [Format; 2] = [Format::Float32, Format::Float16];
+
+/// Elements of a constant beyond which a smaller one takes its place.
+const LARGEST_CONSTANT: usize = 200_000;
+
+/// Draws ops and tensors.
+pub(crate) struct Draw {
+    pub(crate) random: Random,
+    /// Whether one descriptor in some is nonsense; otherwise all numbers are moderate, and few ops are refused.
+    wild: bool,
+}
+
+impl Draw {
+    pub(crate) fn new(seed: u64, wild: bool) -> Self {
+        Self { random: Random::new(seed), wild }
+    }
+
+    fn one_in(&mut self, cases: u64) -> bool {
+        self.random.next().is_multiple_of(cases)
+    }
+
+    /// True in one of so many cases, where nonsense is drawn.
+    fn odd(&mut self, cases: u64) -> bool {
+        let odd = self.one_in(cases);
+        odd && self.wild
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        self.random.pick(choices)
+    }
+
+    fn upto(&mut self, most: usize) -> usize {
+        self.random.integer(0, most as i64) as usize
+    }
+
+    fn size(&mut self) -> usize {
+        if self.odd(64) {
+            return self.pick(&[300, 5_000, 70_000, i32::MAX as usize, i32::MAX as usize + 1, 1 << 32, usize::MAX]);
+        }
+        match self.random.next() % 16 {
+            0 if self.one_in(2) => 0,
+            0..3 => self.pick(&[7, 8, 15, 16, 17, 31, 33]),
+            _ => self.random.integer(1, 5) as usize,
+        }
+    }
+
+    /// The length of a reduction, often longer.
+    fn length(&mut self) -> usize {
+        match self.random.next() % 4 {
+            0 => self.pick(&[16, 31, 32, 48, 64, 65, 72, 100, 128]),
+            _ => self.size(),
+        }
+    }
+
+    fn sizes(&mut self, rank: usize) -> Vec<usize> {
+        let rank = if self.odd(24) { self.upto(9) } else { rank };
+        (0..rank).map(|_| self.size()).collect()
+    }
+
+    /// Tensors of any rank up to 4.
+    fn dimensions(&mut self) -> Vec<usize> {
+        let rank = self.random.integer(1, 4) as usize;
+        self.sizes(rank)
+    }
+
+    fn scale(&mut self) -> f32 {
+        match self.random.next() % 32 {
+            0 if self.wild => f32::from_bits(self.random.next() as u32),
+            1 if self.wild => self.pick(&[0.0, -1.0, f32::NAN, f32::INFINITY, f32::MAX, 1e-45]),
+            2 => self.pick(&[1.0, 1e-30, 1e30, f32::MIN_POSITIVE]),
+            _ => self.random.scale(),
+        }
+    }
+
+    fn zero_point(&mut self) -> i32 {
+        match self.random.next() % 16 {
+            0 if self.wild => self.random.next() as i32,
+            1 if self.wild => self.random.integer(-300, 300) as i32,
+            2..8 => 0,
+            _ => self.random.integer(0, 127) as i32,
+        }
+    }
+
+    fn format(&mut self) -> Format {
+        if self.one_in(8) { self.pick(&FORMATS) } else { self.code_format() }
+    }
+
+    fn code_format(&mut self) -> Format {
+        self.pick(&[Format::Int8, Format::Uint8])
+    }
+
+    fn granularity(&mut self, rank: usize) -> Granularity {
+        let axis = if self.odd(16) { usize::MAX } else { self.upto(rank.saturating_sub(1)) };
+        match self.random.next() % 4 {
+            0 => Granularity::Axis(axis),
+            1 => Granularity::Blocks { axis, size: self.size() },
+            _ => Granularity::Tensor,
+        }
+    }
+
+    fn quantization(&mut self, format: Format, dimensions: &[usize]) -> Quantization {
+        let granularity = self.granularity(dimensions.len());
+        let fitting = Shape::new(dimensions).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
+        let fitting = if fitting > 100_000 || self.odd(16) { self.upto(4) } else { fitting };
+        let scales: Vec<f32> = (0..fitting).map(|_| self.scale()).collect();
+        let symmetric = format == Format::Int16 || format.range().is_none();
+        let zero_points = self.pick(&[fitting, 1, 0]);
+        let range = format.range().unwrap_or((0, 0));
+        let zero_point = |draw: &mut Self| {
+            let zero_point = draw.zero_point();
+            if symmetric && !draw.wild { 0 } else { zero_point.clamp(range.0.min(-1), range.1.max(1)) }
+        };
+        Quantization::new(granularity, scales, (0..zero_points).map(|_| zero_point(self)).collect::<Vec<_>>())
+    }
+
+    fn typed(&mut self, format: Format, dimensions: &[usize]) -> Result<TensorType> {
+        let plain = TensorType::new(format, dimensions)?;
+        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(format, dimensions)) }
+    }
+
+    /// Codes with one scale, which every op takes.
+    fn simple(&mut self, dimensions: &[usize]) -> Result<TensorType> {
+        let format = self.code_format();
+        let zero_point = self.random.zero_point(format);
+        TensorType::new(format, dimensions)?.quantized(Quantization::tensor(self.random.scale(), zero_point))
+    }
+
+    fn tensor_type(&mut self, dimensions: &[usize]) -> Result<TensorType> {
+        if self.one_in(2) {
+            return self.simple(dimensions);
+        }
+        let format = self.format();
+        self.typed(format, dimensions)
+    }
+
+    /// A tensor of this type with anything in it; of another type if that would be large.
+    pub(crate) fn tensor(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
+        if tensor_type.shape().elements() > LARGEST_CONSTANT {
+            return Tensor::new([1], vec![0i8]);
+        }
+        let words = tensor_type.device_bytes() as usize / 4;
+        pack::tensor(tensor_type, &(0..words).map(|_| self.random.next() as u32).collect::<Vec<_>>())
+    }
+
+    /// A tensor that ops are made for: reals of moderate size, scales that are positive, small indices; any codes.
+    pub(crate) fn input(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
+        let count = tensor_type.shape().elements();
+        let dimensions = tensor_type.dimensions().to_vec();
+        match tensor_type.format() {
+            Format::Float32 => Tensor::new(dimensions, (0..count).map(|_| self.random.real()).collect::<Vec<_>>()),
+            Format::Float16 => {
+                let values: Vec<f16> = (0..count).map(|_| f16::from_f32(self.random.real())).collect();
+                Tensor::new(dimensions, values)
+            }
+            Format::Parameters => {
+                let pairs: Vec<(f32, i32)> =
+                    (0..count).map(|_| (self.random.scale(), self.random.integer(0, 127) as i32)).collect();
+                Tensor::new(dimensions, pairs)
+            }
+            Format::Int32 if tensor_type.quantization().is_none() => {
+                Tensor::new(dimensions, (0..count).map(|_| self.random.integer(-1, 6) as i32).collect::<Vec<_>>())
+            }
+            _ => self.tensor(tensor_type),
+        }
+    }
+
+    fn reals(&mut self, dimensions: &[usize]) -> Result<Tensor> {
+        let real = TensorType::new(Format::Float32, dimensions)?;
+        if self.odd(8) || real.shape().elements() > LARGEST_CONSTANT { self.tensor(&real) } else { self.input(&real) }
+    }
+
+    fn stage(&mut self) -> Result<Requantization> {
+        let format = if self.one_in(8) { Format::Int16 } else { self.format() };
+        let zero_point = if format == Format::Int16 { 0 } else { self.zero_point() };
+        let mut stage = Requantization::new(format, self.scale(), zero_point)?;
+        let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
+        stage = stage.rounding(self.pick(&roundings));
+        if self.one_in(4) {
+            stage = stage.clamp(self.zero_point(), self.zero_point())?;
+        }
+        if self.odd(8) {
+            let multiplier = match self.random.next() % 2 {
+                0 => Multiplier::float(self.scale())?,
+                _ => Multiplier::fixed(self.random.next() as i32 & i32::MAX, self.random.integer(-33, 32) as i32)?,
+            };
+            stage = stage.multipliers(vec![multiplier; self.upto(5)]);
+        }
+        Ok(match self.random.next() % 3 {
+            0 => stage,
+            1 => stage.relu(),
+            _ => stage.relu6(),
+        })
+    }
+
+    fn output(&mut self) -> Result<Output> {
+        Ok(match self.random.next() % 6 {
+            0 => Output::Accumulator,
+            1 => Output::real(),
+            2 => Output::float16(),
+            3 if self.one_in(2) => Output::Real { low: -self.scale(), high: self.scale() },
+            3 => Output::Float16 { low: -self.scale(), high: self.scale() },
+            _ => self.stage()?.into(),
+        })
+    }
+
+    /// A bias for so many outputs.
+    fn bias(&mut self, outputs: usize) -> Result<Tensor> {
+        if self.odd(4) {
+            let (rank, format) = (self.upto(2), self.pick(&[Format::Int32, Format::Float32, Format::Int8]));
+            let bias = TensorType::new(format, self.sizes(rank))?;
+            return self.tensor(&bias);
+        }
+        let outputs = outputs.min(LARGEST_CONSTANT);
+        let large = self.one_in(4);
+        if self.one_in(4) {
+            return self.reals(&[outputs]);
+        }
+        let mut word = || if large { self.random.next() as i32 } else { self.random.integer(-9_999, 9_999) as i32 };
+        Tensor::new([outputs], (0..outputs).map(|_| word()).collect::<Vec<_>>())
+    }
+
+    fn padding(&mut self, rank: usize) -> Padding {
+        match self.random.next() % 4 {
+            0 => {
+                let mut pads = || (0..rank).map(|_| self.upto(3)).collect::<Vec<_>>();
+                let (begin, end) = (pads(), pads());
+                Padding::Explicit { begin, end }
+            }
+            1 => Padding::SameUpper,
+            2 => Padding::SameLower,
+            _ => Padding::None,
+        }
+    }
+
+    fn steps(&mut self, rank: usize) -> Vec<usize> {
+        if self.odd(8) { self.sizes(rank) } else { (0..rank).map(|_| 1 + self.upto(2)).collect() }
+    }
+
+    fn matmul(&mut self) -> Result<Op> {
+        let rank = self.random.integer(2, 4) as usize;
+        let mut lhs = self.sizes(rank);
+        if let Some(k) = lhs.last_mut() {
+            *k = self.length();
+        }
+        let k = lhs.last().copied().unwrap_or(1);
+        let n = self.length();
+        let mut rhs = vec![if self.odd(8) { self.upto(9) } else { k }, n];
+        let transposed = self.one_in(4);
+        if transposed {
+            rhs.reverse();
+        }
+        if rank > 2 && self.one_in(2) {
+            rhs = [&lhs[..lhs.len().saturating_sub(2)], &rhs].concat();
+        }
+        let wide = self.one_in(6);
+        let lhs = match wide {
+            true => TensorType::new(Format::Int16, lhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
+            false => self.tensor_type(&lhs)?,
+        };
+        let rhs = match self.random.next() % 3 {
+            0 => {
+                let format = self.pick(&[Format::Int4, Format::Uint4, Format::Int2, Format::Uint2, Format::Int8]);
+                TensorType::new(format, rhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?
+            }
+            _ => self.tensor_type(&rhs)?,
+        };
+        let constant = self.one_in(2) || wide;
+        let rhs: Operand = if constant { self.tensor(&rhs)?.into() } else { rhs.into() };
+        let mut matmul = Matmul::new(lhs, rhs).output(self.output()?);
+        if transposed {
+            matmul = matmul.transposed();
+        }
+        if self.one_in(6) {
+            matmul = matmul.dynamic_lhs(self.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]));
+        }
+        match self.random.next() % 6 {
+            0 | 1 => matmul = matmul.bias(self.bias(n)?),
+            2 if wide => {
+                let shift = self.upto(45) as u32;
+                let bias: Vec<i64> =
+                    (0..n.min(LARGEST_CONSTANT)).map(|_| self.random.integer(-1, 1) << shift).collect();
+                matmul = matmul.wide_bias(bias);
+            }
+            _ => {}
+        }
+        Ok(matmul.build()?.into())
+    }
+
+    /// Dimensions of an image, its channels for a number of groups, and of a window.
+    fn window(&mut self, groups: usize, channels: usize) -> (Vec<usize>, Vec<usize>, usize) {
+        let rank = self.random.integer(1, 3) as usize;
+        let image = [vec![self.size().min(4)], self.sizes(rank), vec![groups * channels]].concat();
+        let kernel = if self.odd(8) { self.sizes(rank) } else { (0..rank).map(|_| 1 + self.upto(2)).collect() };
+        (image, kernel, rank)
+    }
+
+    fn groups(&mut self) -> (usize, usize, usize) {
+        let groups = self.pick(&[1, 1, 1, 2, 3, 4, 8]);
+        let channels = if self.one_in(24) { 0 } else { self.pick(&[1, 1, 2, 3, 4, 5, 16, 20, 32]) };
+        let outputs = if self.one_in(24) { 0 } else { self.pick(&[1, 1, 2, 3, 4, 5, 8, 16, 17]) };
+        (groups, channels, groups * outputs)
+    }
+
+    fn conv(&mut self) -> Result<Op> {
+        let (groups, channels, outputs) = self.groups();
+        let (image, kernel, rank) = self.window(groups, channels);
+        let kernel = [&[outputs][..], &kernel, &[channels]].concat();
+        let image = match self.random.next() % 6 {
+            0 => TensorType::new(Format::Int16, image)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
+            1 => self.tensor_type(&image)?,
+            _ => self.simple(&image)?,
+        };
+        let kernel = if self.one_in(3) { self.tensor_type(&kernel)? } else { self.simple(&kernel)? };
+        let mut conv = Conv::new(image, self.tensor(&kernel)?).groups(groups).output(self.output()?);
+        conv = conv.padding(self.padding(rank));
+        if self.one_in(3) {
+            conv = conv.stride(self.steps(rank));
+        }
+        if self.one_in(4) {
+            conv = conv.dilation(self.steps(rank));
+        }
+        if self.odd(8) {
+            conv = conv.groups(self.size());
+        }
+        if self.one_in(4) {
+            conv = conv.transposed();
+            if self.one_in(2) {
+                conv = conv.output_padding((0..rank).map(|_| self.upto(1)).collect::<Vec<_>>());
+            }
+        }
+        if self.odd(12) {
+            conv = conv.output_size(self.sizes(rank));
+        }
+        if self.one_in(8) {
+            conv = conv.dynamic_lhs();
+        }
+        if self.one_in(3) {
+            conv = conv.bias(self.bias(outputs)?);
+        }
+        Ok(conv.build()?.into())
+    }
+
+    fn pool(&mut self) -> Result<Op> {
+        let (image, kernel, rank) = self.window(1, 3);
+        let image = [&image[..image.len() - 1], &[self.size()]].concat();
+        let image = if self.one_in(4) { self.tensor_type(&image)? } else { self.simple(&image)? };
+        let mut pool = match self.random.next() % 6 {
+            0 => Pool::global_average(image),
+            1 => Pool::global_max(image),
+            2 | 3 => Pool::max(image, kernel),
+            _ => Pool::average(image, kernel),
+        };
+        pool = pool.padding(self.padding(rank));
+        if self.one_in(3) {
+            pool = pool.stride(self.steps(rank)).dilation(self.steps(rank));
+        }
+        if self.one_in(4) {
+            pool = pool.round_up();
+        }
+        if self.one_in(3) {
+            pool = pool.output(self.stage()?);
+        }
+        if self.one_in(4) {
+            pool = pool.count_padding();
+        }
+        Ok(pool.build()?.into())
+    }
+
+    /// Weights in groups, of any format of codes and scales.
+    fn weights(&mut self, dimensions: [usize; 3]) -> Result<Weights> {
+        let codes = self.pick(&[
+            Codes::Int2,
+            Codes::Int3,
+            Codes::Int4,
+            Codes::Int4,
+            Codes::Int5,
+            Codes::Int6,
+            Codes::Int8,
+            Codes::Uint2,
+            Codes::Uint3,
+            Codes::Uint4,
+            Codes::Uint5,
+            Codes::Uint6,
+            Codes::Uint8,
+            Codes::E4M3FN,
+            Codes::E5M2,
+            Codes::E3M2,
+            Codes::E2M3,
+            Codes::E2M1,
+            Codes::IQ4_NL,
+        ]);
+        let scales = self.scales();
+        let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };
+        let format = WeightFormat::new(codes, group, scales);
+        // What would be large is refused without being made.
+        if Weights::packed_bytes(format, dimensions)? > 4 << 20 {
+            return Weights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
+        }
+        let words = Weights::packed_bytes(format, dimensions)? / 4;
+        if self.one_in(8) {
+            let words = (0..words).map(|_| self.random.next() as u32).collect();
+            return Weights::from_words(format, dimensions, words);
+        }
+        let (seed, (low, high)) = (self.random.next(), codes.range());
+        let fill = |row: usize, codes: &mut [i8], groups: &mut [Group], outer: &mut [Group]| {
+            let mut random = Random::new(seed.wrapping_add(row as u64));
+            codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
+            groups.fill_with(|| Group::scale(if scales == Scales::E8M0 { 0.125 } else { 0.25 }));
+            outer.fill_with(|| Group::scale(0.5));
+            Ok(())
+        };
+        if self.one_in(8) {
+            let index: Vec<u32> =
+                (0..dimensions[2]).map(|l| (l % dimensions[2].div_ceil(group.max(1)).max(1)) as u32).collect();
+            return Weights::build_indexed(format, dimensions, &index, fill);
+        }
+        Weights::build(format, dimensions, fill)
+    }
+
+    fn scales(&mut self) -> Scales {
+        self.pick(&[
+            Scales::F32,
+            Scales::F16,
+            Scales::F16,
+            Scales::E8M0,
+            Scales::F32Zero,
+            Scales::F16Zero,
+            Scales::F32RealZero,
+            Scales::F32Offset,
+            Scales::F16Offset,
+            Scales::Nested(2),
+            Scales::NestedOffset(2),
+        ])
+    }
+
+    fn linear(&mut self) -> Result<Op> {
+        let experts = if self.one_in(4) { 1 + self.upto(3) } else { 1 };
+        let (m, n, k) = (self.size(), self.length(), self.length());
+        let weights_k = if self.odd(12) { self.size() } else { k };
+        let weights = self.weights([experts, n, weights_k])?;
+        let dynamic = self.one_in(4);
+        let lhs = match self.random.next() % 4 {
+            _ if dynamic => TensorType::new(self.code_format(), [m, k])?,
+            0 => TensorType::new(Format::Float32, [m, k])?,
+            1 => TensorType::new(Format::Float16, [m, k])?,
+            2 => self.simple(&[m, k])?,
+            _ => self.tensor_type(&[m, k])?,
+        };
+        let mut linear = Linear::new(lhs, weights);
+        if dynamic {
+            linear = linear.dynamic_lhs(self.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]));
+        }
+        if self.one_in(3) {
+            linear = linear.bias(self.reals(&[n.min(LARGEST_CONSTANT)])?);
+        }
+        if self.one_in(4) {
+            linear = linear.clamp(-self.scale(), self.scale());
+        }
+        if self.one_in(3) {
+            linear = linear.output(self.pick(&FLOATS));
+        }
+        if experts > 1 || self.odd(8) {
+            linear = linear.experts(self.random.integer(i64::from(!self.wild), 2) as usize);
+        }
+        Ok(linear.build()?.into())
+    }
+
+    fn linear_conv(&mut self) -> Result<Op> {
+        let (groups, channels, outputs) = self.groups();
+        let (image, kernel, rank) = self.window(groups, channels);
+        let taps = kernel.iter().fold(channels, |k, &tap| k.saturating_mul(tap));
+        let weights = self.weights([groups, outputs / groups, taps])?;
+        let dynamic = self.one_in(6);
+        let image = match self.random.next() % 3 {
+            _ if dynamic => TensorType::new(self.code_format(), image)?,
+            0 => TensorType::new(self.pick(&FLOATS), image)?,
+            1 => self.simple(&image)?,
+            _ => self.tensor_type(&image)?,
+        };
+        let mut conv = LinearConv::new(image, weights, kernel).padding(self.padding(rank));
+        if dynamic {
+            conv = conv.dynamic_image();
+        }
+        if self.one_in(3) {
+            conv = conv.stride(self.steps(rank)).dilation(self.steps(rank));
+        }
+        if self.one_in(4) {
+            conv = conv.transposed();
+        }
+        if self.one_in(3) {
+            conv = conv.bias(self.reals(&[outputs])?).clamp(-self.scale(), self.scale());
+        }
+        if self.one_in(3) {
+            conv = conv.output(self.pick(&FLOATS));
+        }
+        Ok(conv.build()?.into())
+    }
+
+    fn unfold(&mut self) -> Result<Op> {
+        let (groups, channels, _) = self.groups();
+        let (image, kernel, rank) = self.window(groups, channels);
+        let dynamic = self.one_in(6);
+        let image = if dynamic { TensorType::new(self.code_format(), image)? } else { self.tensor_type(&image)? };
+        let mut unfold = Unfold::new(image, kernel).groups(groups).padding(self.padding(rank));
+        if dynamic {
+            unfold = unfold.dynamic_image();
+        }
+        if self.one_in(3) {
+            unfold = unfold.stride(self.steps(rank)).dilation(self.steps(rank));
+        }
+        if self.one_in(4) {
+            unfold = unfold.transposed();
+        }
+        Ok(unfold.build()?.into())
+    }
+
+    fn float_matmul(&mut self) -> Result<Op> {
+        let (m, n, k) = (self.size(), self.length(), self.length());
+        let batch = if self.one_in(3) { vec![self.size()] } else { vec![] };
+        let (transposed_lhs, transposed_rhs) = (self.one_in(3), self.one_in(3));
+        let turned =
+            |(rows, columns): (usize, usize), turned: bool| if turned { [columns, rows] } else { [rows, columns] };
+        let lhs = [&batch[..], &turned((m, k), transposed_lhs)].concat();
+        let shared = if self.one_in(2) { &batch[..] } else { &[] };
+        let rhs = [shared, &turned((if self.odd(8) { self.size() } else { k }, n), transposed_rhs)].concat();
+        let (lhs, rhs) = (TensorType::new(self.pick(&FLOATS), lhs)?, TensorType::new(self.pick(&FLOATS), rhs)?);
+        let constant = self.one_in(3) && rhs.format() == Format::Float32;
+        let rhs: Operand = if constant { self.reals(rhs.dimensions())?.into() } else { rhs.into() };
+        let mut matmul = FloatMatmul::new(lhs, rhs);
+        if transposed_lhs {
+            matmul = matmul.transposed_lhs();
+        }
+        if transposed_rhs {
+            matmul = matmul.transposed_rhs();
+        }
+        match self.random.next() % 4 {
+            0 => matmul = matmul.bias(self.reals(&[n.min(LARGEST_CONSTANT)])?),
+            1 => matmul = matmul.bias(TensorType::new(Format::Float32, [n])?),
+            _ => {}
+        }
+        if self.one_in(4) {
+            matmul = matmul.clamp(-self.scale(), self.scale());
+        }
+        if self.one_in(3) {
+            matmul = matmul.output(self.pick(&FLOATS));
+        }
+        Ok(matmul.build()?.into())
+    }
+
+    fn float_conv(&mut self) -> Result<Op> {
+        let (groups, channels, outputs) = self.groups();
+        let image = [self.size().min(4), self.size(), self.size(), groups * channels];
+        let weights = [outputs, 1 + self.upto(2), 1 + self.upto(2), channels];
+        let windows = Windows {
+            stride: [1 + self.upto(1), 1 + self.upto(1)],
+            padding: std::array::from_fn(|_| self.upto(2)),
+            groups: if self.odd(8) { self.size() } else { groups },
+            ..Windows::default()
+        };
+        let pass = self.pick(&[ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient]);
+        Ok(FloatConv::new(image, weights, windows)?.pass(pass).into())
+    }
+
+    fn binary(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        let other = match self.random.next() % 4 {
+            0 => dimensions.iter().map(|&extent| if self.one_in(2) { 1 } else { extent }).collect(),
+            1 => dimensions[dimensions.len().min(1)..].to_vec(),
+            2 if self.wild => self.sizes(2),
+            _ => dimensions.clone(),
+        };
+        if self.one_in(3) {
+            let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
+            let real = |dimensions| TensorType::new(Format::Float32, dimensions);
+            return Ok(FloatBinary::new(arithmetic, real(dimensions)?, real(other)?)?.into());
+        }
+        let (lhs, rhs) = match self.one_in(6) {
+            true => (self.tensor_type(&dimensions)?, self.tensor_type(&other)?),
+            false => (self.simple(&dimensions)?, self.simple(&other)?),
+        };
+        Ok(match self.one_in(2) {
+            true => Add::new(lhs, rhs, self.stage()?)?.into(),
+            false => Multiply::new(lhs, rhs, self.stage()?)?.into(),
+        })
+    }
+
+    fn concat(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        let axis = if self.odd(8) { self.upto(9) } else { self.upto(dimensions.len().saturating_sub(1)) };
+        let mut inputs = Vec::new();
+        for _ in 0..self.random.integer(i64::from(!self.wild), 4) {
+            let mut input = dimensions.clone();
+            if let Some(extent) = input.get_mut(axis) {
+                *extent = self.size();
+            }
+            inputs.push(if self.odd(6) { self.tensor_type(&input)? } else { self.simple(&input)? });
+        }
+        Ok(Concat::new(inputs, axis, self.stage()?)?.into())
+    }
+
+    /// Ops that only move elements.
+    fn moved(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        let rank = dimensions.len();
+        let input = match self.one_in(2) {
+            true => self.tensor_type(&dimensions)?,
+            false => TensorType::new(self.pick(&FORMATS), &dimensions[..])?,
+        };
+        Ok(match self.random.next() % 6 {
+            0 => {
+                let mut order: Vec<usize> = (0..rank).collect();
+                for i in (1..rank).rev() {
+                    order.swap(i, self.upto(i));
+                }
+                if self.odd(12) {
+                    order = self.sizes(rank);
+                }
+                Transpose::new(input, order)?.into()
+            }
+            1 => {
+                let begin: Vec<usize> = dimensions.iter().map(|&extent| self.upto(extent.min(9))).collect();
+                let sizes = dimensions.iter().zip(&begin).map(|(&extent, &begin)| self.upto((extent - begin).min(9)));
+                let sizes: Vec<usize> = sizes.collect();
+                match self.random.next() % 3 {
+                    0 => Slice::new(input, begin, sizes)?.into(),
+                    1 => {
+                        let steps = (0..rank).map(|_| self.pick(&[1, 1, 2, -1, 3])).collect::<Vec<isize>>();
+                        Slice::strided(input, begin, sizes, steps)?.into()
+                    }
+                    _ => {
+                        let axis = self.upto(rank.saturating_sub(1));
+                        let extent = dimensions.get(axis).copied().unwrap_or(1);
+                        let count = self.size().min(70_000);
+                        let indices: Vec<usize> = (0..count).map(|_| self.upto(extent.max(1) - 1)).collect();
+                        Slice::take(input, axis, indices)?.into()
+                    }
+                }
+            }
+            2 => {
+                let mode = self.pick(&[PadMode::Zero, PadMode::Code(1), PadMode::Edge, PadMode::Reflect]);
+                let mut pads = || (0..rank).map(|_| if self.odd(24) { self.size() } else { self.upto(3) }).collect();
+                let (begin, end): (Vec<usize>, Vec<usize>) = (pads(), pads());
+                Pad::new(input, begin, end, mode)?.into()
+            }
+            3 => {
+                let mut to = dimensions.clone();
+                let (from, into) = (self.upto(rank.max(1) - 1), self.upto(rank.max(1) - 1));
+                if from != into && !self.odd(4) {
+                    to[into] = to[into].saturating_mul(to[from]);
+                    to[from] = 1;
+                } else if self.one_in(2) {
+                    to.insert(0, 1);
+                }
+                Reshape::new(input, to)?.into()
+            }
+            _ => {
+                let rank = self.random.integer(1, 3) as usize;
+                let image = [&self.sizes(1)[..], &self.sizes(rank), &self.sizes(1)].concat();
+                let sizes = self.sizes(rank);
+                let coordinates = self.pick(&[
+                    Coordinates::Asymmetric,
+                    Coordinates::HalfPixel,
+                    Coordinates::PytorchHalfPixel,
+                    Coordinates::AlignCorners,
+                ]);
+                let rounding = self.pick(&[Nearest::PreferFloor, Nearest::PreferCeil, Nearest::Floor, Nearest::Ceil]);
+                let resize = match self.one_in(2) {
+                    true => Resize::nearest(self.tensor_type(&image)?, sizes).rounding(rounding),
+                    false => Resize::linear(self.simple(&image)?, sizes),
+                };
+                resize.coordinates(coordinates).build()?.into()
+            }
+        })
+    }
+
+    /// Ops that give elements another format.
+    fn converted(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        Ok(match self.random.next() % 7 {
+            0 => Requantize::new(self.tensor_type(&dimensions)?, self.stage()?)?.into(),
+            1 => {
+                let format = self.pick(&FORMATS);
+                let mut quantize = Quantize::new(self.typed(format, &dimensions)?)?;
+                if self.one_in(3) {
+                    quantize = quantize.input_format(self.pick(&FLOATS))?;
+                }
+                if self.one_in(4) {
+                    quantize = quantize.precision(self.pick(&FLOATS))?;
+                }
+                if self.one_in(4) { quantize.non_saturating() } else { quantize }.into()
+            }
+            2 => {
+                let format = self.pick(&FORMATS);
+                let dequantize = Dequantize::new(self.typed(format, &dimensions)?)?;
+                if self.one_in(3) { dequantize.output_format(self.pick(&FLOATS))? } else { dequantize }.into()
+            }
+            3 => {
+                let granularity = self.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]);
+                let op = DynamicQuantize::new(dimensions, self.code_format(), granularity)?;
+                if self.one_in(3) { op.symmetric()? } else { op }.into()
+            }
+            4 => {
+                let cast = Cast::new(TensorType::new(self.pick(&FORMATS), dimensions)?, self.pick(&FORMATS))?;
+                let cast = if self.one_in(4) { cast.non_saturating() } else { cast };
+                if self.one_in(4) { cast.rounding(PowerRounding::Nearest) } else { cast }.into()
+            }
+            block => {
+                let rounding = self.pick(&[BlockRounding::Floor, BlockRounding::Ceil]);
+                let format = match self.random.next() % 3 {
+                    0 => BlockFormat::nvfp4(self.scale())?,
+                    _ => BlockFormat::mx(self.pick(&FORMATS), rounding)?,
+                };
+                match block {
+                    5 => BlockQuantize::new(TensorType::new(self.pick(&FLOATS), dimensions)?, format)?.into(),
+                    _ => BlockDequantize::new(dimensions, format)?.output_format(self.pick(&FLOATS))?.into(),
+                }
+            }
+        })
+    }
+
+    /// Ops over floats, and those of networks that learn.
+    fn floats(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        let rank = dimensions.len();
+        Ok(match self.random.next() % 12 {
+            0 => {
+                let functions = [
+                    Function::Relu,
+                    Function::Sigmoid,
+                    Function::Tanh,
+                    Function::Silu,
+                    Function::Gelu,
+                    Function::GeluTanh,
+                ];
+                FloatUnary::new(dimensions, self.pick(&functions))?.into()
+            }
+            1 => {
+                let softmax = Softmax::new(dimensions)?;
+                if self.one_in(3) { softmax.scaled(self.scale())? } else { softmax }.into()
+            }
+            2 => {
+                let last = dimensions.last().map_or(1, |&last| last.min(LARGEST_CONSTANT));
+                let mut norm = LayerNorm::new(dimensions, self.reals(&[last])?, 1e-5)?;
+                if self.one_in(2) {
+                    norm = norm.shift(self.reals(&[last])?)?;
+                }
+                if self.one_in(3) { norm.without_mean() } else { norm }.into()
+            }
+            3 => Sum::new(dimensions, self.granularity(rank))?.into(),
+            4 => CrossEntropyGradient::new(self.size(), self.size())?.into(),
+            5 => {
+                let rule = match self.random.next() % 3 {
+                    0 => Rule::adam(),
+                    1 if self.wild => Rule::Sgd { momentum: self.scale() },
+                    _ => Rule::Sgd { momentum: 0.9 },
+                };
+                let optimize = Optimize::new(dimensions, rule)?;
+                if self.one_in(4) { optimize.at_least(self.scale())? } else { optimize }.into()
+            }
+            6 => RangeStep::new(self.size(), self.bounds())?.into(),
+            7 => {
+                let rule = match self.one_in(2) {
+                    true => RangeRule::Extremes,
+                    false => RangeRule::MovingAverage { constant: if self.odd(4) { self.scale() } else { 0.1 } },
+                };
+                ObserveRange::new(dimensions, self.granularity(rank), rule)?.into()
+            }
+            8 => {
+                let count = if self.odd(8) { self.size() } else { self.pick(&[16, 64, 2_048]) };
+                let bins = if self.one_in(2) { Bins::new(count)? } else { Bins::of_width(count, self.scale())? };
+                ObserveHistogram::new(dimensions, self.granularity(rank), bins)?.into()
+            }
+            9 => StageTable::new(self.size())?.into(),
+            10 => {
+                let makes = [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient];
+                FakeRequantize::new(dimensions, self.pick(&makes), self.bounds())?.into()
+            }
+            _ => {
+                let grid = self.pick(&[Grid::Affine, Grid::Step, Grid::Range]);
+                let mut op = FakeQuantize::new(dimensions, grid, self.granularity(rank), self.bounds())?;
+                if self.one_in(4) {
+                    op = op.levels()?;
+                }
+                match self.random.next() % 3 {
+                    0 => op.into(),
+                    1 => FakeQuantizeGradient::new(op).into(),
+                    _ => GridGradient::new(op, self.scale())?.into(),
+                }
+            }
+        })
+    }
+
+    /// The least and greatest code of a grid.
+    fn bounds(&mut self) -> (i32, i32) {
+        if self.odd(8) {
+            return (self.random.next() as i32, self.random.next() as i32);
+        }
+        self.pick(&[(0, 255), (-128, 127), (-127, 127), (0, 15), (-8, 7), (0, 3)])
+    }
+
+    /// Weights on their way in and out of memory.
+    fn weight_op(&mut self) -> Result<Op> {
+        let (n, k) = (self.length(), self.length());
+        if self.one_in(2) {
+            let weights = self.weights([1, n, k])?;
+            let indices = self.dimensions();
+            return Ok(Embedding::new(indices, weights)?.output(self.pick(&FLOATS))?.into());
+        }
+        let codes = self.pick(&[Codes::Int2, Codes::Int3, Codes::Int4, Codes::Uint4, Codes::Int6, Codes::Int8]);
+        let mut quantizer = Quantizer::new(WeightFormat::new(codes, self.pick(&[16, 32, 64]), self.scales()))?;
+        if self.one_in(3) {
+            quantizer = quantizer.search(Search { steps: 3, ..Search::default() })?;
+        }
+        if self.one_in(4) {
+            let importance: Vec<f32> = (0..k.min(LARGEST_CONSTANT)).map(|_| self.random.real().abs()).collect();
+            quantizer = quantizer.importance(&importance)?;
+        }
+        Ok(QuantizeWeights::new([n, k], quantizer)?.into())
+    }
+
+    fn table(&mut self) -> Result<Op> {
+        let dimensions = self.dimensions();
+        let input = if self.odd(4) { self.tensor_type(&dimensions)? } else { self.simple(&dimensions)? };
+        Ok(match self.random.next() % 3 {
+            0 => Table::leaky_relu(input, self.scale(), self.stage()?)?.into(),
+            1 => Table::sigmoid(input, self.stage()?)?.into(),
+            _ => {
+                let mut entries = [0; 256];
+                entries.fill_with(|| self.random.next() as u8);
+                Table::from_bytes(input.clone(), input, entries)?.into()
+            }
+        })
+    }
+
+    /// An op that a table or a sum with a residual follows.
+    fn fused(&mut self) -> Result<Op> {
+        let first = match self.random.next() % 5 {
+            0 => self.matmul()?,
+            1 => self.conv()?,
+            2 => self.binary()?,
+            3 => self.pool()?,
+            _ => self.moved()?,
+        };
+        let output = first.outputs()[0].clone();
+        let then: Op = match self.random.next() % 4 {
+            0 => Table::sigmoid(output, self.stage()?)?.into(),
+            1 => Quantize::new(self.simple(output.dimensions())?)?.into(),
+            2 => Dequantize::new(output)?.into(),
+            _ => Add::new(output.clone(), self.simple(output.dimensions())?, self.stage()?)?.into(),
+        };
+        Ok(Fused::new(first, then, 0)?.into())
+    }
+
+    /// An op of any kind, or why it is refused.
+    pub(crate) fn op(&mut self) -> Result<Op> {
+        match self.random.next() % 20 {
+            0 | 1 => self.matmul(),
+            2 | 3 => self.conv(),
+            4 => self.pool(),
+            5 | 6 => self.linear(),
+            7 => self.linear_conv(),
+            8 => self.unfold(),
+            9 => self.float_matmul(),
+            10 => self.float_conv(),
+            11 => self.binary(),
+            12 => self.concat(),
+            13 => self.moved(),
+            14 => self.converted(),
+            15 | 16 => self.floats(),
+            17 => self.weight_op(),
+            18 => self.table(),
+            _ => self.fused(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Ops drawn at random, of every kind, with awkward, empty and impossible shapes: each is refused with a reason, or planned at
+//! every extent that is tried, means something on the CPU, and does the same on a device without an access outside of its
+//! buffers. `LOWBIT_DRAWS` says how many are drawn, `LOWBIT_SEED` where to begin.
+
+mod common;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use common::draw::Draw;
+use common::{check_bounds, check_candidate, context, context_with, first_difference, tiny_limits};
+use lowbit::ops::Op;
+use lowbit::{Context, Error, Graph, PlanOptions, Result, Tensor, TensorType, Tuner, Value, kernels, reference};
+
+/// A number that the environment gives.
+fn number(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, which is no number")),
+        Err(_) => otherwise,
+    }
+}
+
+/// How often an op is computed on the CPU, and elements beyond which it isn't.
+const LARGEST: usize = 2_000;
+
+#[derive(Debug, Default)]
+struct Count {
+    planned: u64,
+    extents: u64,
+    computed: u64,
+}
+
+/// The op alone in a graph, with every input dynamic that can be.
+fn dynamic_graph(op: &Op) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let first = op.inputs()[0].dimensions().first().copied();
+    let inputs = op.inputs().into_iter().map(|input| {
+        let follows = first.is_some() && input.dimensions().first().copied() == first;
+        if follows { graph.dynamic_input(input) } else { Ok(graph.input(input)) }
+    });
+    let inputs = inputs.collect::<Result<Vec<Value>>>()?;
+    for output in graph.add_all(op.clone(), &inputs)? {
+        graph.output(output);
+    }
+    Ok(graph)
+}
+
+/// Plans an op at its extent and at smaller ones, without compiling anything.
+fn plan(context: &Context, draw: &mut Draw, op: &Op, count: &mut Count) -> Result<()> {
+    let tuner = Tuner::Nth(draw.random.integer(0, 8) as usize);
+    let mut options = PlanOptions::from(tuner);
+    options.single_workspace_buffer = draw.random.integer(0, 7) == 0;
+    context.plan_with(&Graph::of(op.clone())?, options)?;
+    count.planned += 1;
+    let Ok(graph) = dynamic_graph(op) else { return Ok(()) };
+    let Some(extent) = graph.extent() else { return Ok(()) };
+    // An op whose constants belong to single indices goes with no other extent.
+    let Ok(plan) = context.plan_with(&graph, options) else { return Ok(()) };
+    for at in [0, 1, extent / 2, extent.saturating_sub(3), extent.saturating_sub(1)] {
+        // Types that say nothing of scales go with any.
+        let types = op.inputs().into_iter().map(|t| match t.dimensions() {
+            [first, rest @ ..] if *first == extent => TensorType::new(t.format(), [&[at], rest].concat()),
+            dimensions => TensorType::new(t.format(), dimensions),
+        });
+        let types = types.collect::<Result<Vec<_>>>()?;
+        match plan.output_types_for(&types.iter().collect::<Vec<_>>()) {
+            Ok(_) => count.extents += 1,
+            Err(Error::Request(_) | Error::Limit { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Inputs for an op that is small enough to be computed: such as it is made for, or any words.
+fn inputs(draw: &mut Draw, op: &Op) -> Result<Option<Vec<Tensor>>> {
+    let elements = |types: Vec<TensorType>| types.iter().map(|t| t.shape().elements()).sum::<usize>();
+    if elements(op.inputs()) + elements(op.outputs()) > LARGEST {
+        return Ok(None);
+    }
+    let garbage = draw.random.integer(0, 1) == 0;
+    let inputs = op.inputs();
+    let inputs = inputs.iter().map(|t| if garbage { draw.tensor(t) } else { draw.input(t) });
+    inputs.collect::<Result<Vec<Tensor>>>().map(Some)
+}
+
+/// Computes an op on the CPU, whole and with its rows divided among threads.
+fn compute(draw: &mut Draw, op: &Op, count: &mut Count) -> Result<()> {
+    let Some(inputs) = inputs(draw, op)? else { return Ok(()) };
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let outputs = reference::run(op, &inputs)?;
+    assert!(outputs.iter().map(Tensor::tensor_type).eq(&op.outputs()), "{op:?} makes what it doesn't declare");
+    reference::tolerance(op, &inputs)?;
+    for (got, expected) in Graph::of(op.clone())?.run_reference(&inputs)?.iter().zip(&outputs) {
+        assert_eq!(first_difference(got, expected), None, "{op:?}, divided among threads");
+    }
+    count.computed += 1;
+    Ok(())
+}
+
+/// Runs a kernel of an op on a device, twice: as plans do, compared with the CPU, and with every access checked.
+fn run(context: &Context, draw: &mut Draw, name: &str) -> Result<bool> {
+    let op = draw.op()?;
+    let Some(inputs) = inputs(draw, &op)? else { return Ok(false) };
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let candidates = kernels::candidates(&op, &context.limits());
+    // Mostly the first guess, so that few programs have to be compiled.
+    let index = if draw.random.integer(0, 3) == 0 { draw.random.next() as usize % candidates.len() } else { 0 };
+    let name = format!("{name}, {}", op.name());
+    let compared = check_candidate(context, &name, &op, &inputs, (index, &candidates[index]));
+    // Parameters that the CPU refuses may lie in device memory all the same.
+    check_bounds(context, &name, &op, &inputs, &candidates[index]);
+    compared.map(|()| true)
+}
+
+#[test]
+fn every_op_is_refused_or_planned_and_computed() {
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: 4 << 10, ..tiny_limits() };
+    let Some(contexts) =
+        [None, Some(tiny_limits()), Some(limits)].map(context_with).into_iter().collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let (first, draws) = (number("LOWBIT_SEED", 0), number("LOWBIT_DRAWS", 20_000));
+    let mut count = Count::default();
+    let faults = attempts(first..first + draws, |draw, seed| {
+        let op = draw.op()?;
+        // What a device can't do has a meaning all the same.
+        let planned = plan(&contexts[seed as usize % contexts.len()], draw, &op, &mut count);
+        compute(draw, &op, &mut count)?;
+        planned
+    });
+    println!("of {draws} draws from {first}: {count:?}");
+    assert!(faults.is_empty(), "faults, and the seeds that show them: {faults:#?}");
+    assert!(count.planned > draws / 3, "nearly all draws are refused: {count:?}");
+}
+
+#[test]
+fn every_op_does_on_a_device_as_on_the_cpu() {
+    let Some(context) = context() else { return };
+    let (first, draws) = (number("LOWBIT_SEED", 0), number("LOWBIT_DEVICE_DRAWS", 300));
+    let mut ran = 0;
+    let faults = attempts(first..first + draws, |draw, seed| {
+        ran += u64::from(run(&context, draw, &format!("seed {seed}"))?);
+        Ok(())
+    });
+    println!("of {draws} draws from {first}, {ran} ran on {}", context.description());
+    assert!(faults.is_empty(), "faults, and the seeds that show them: {faults:#?}");
+    assert!(ran > draws / 4, "only {ran} of {draws} ran");
+}
+
+/// Draws by each of these seeds. Returns the messages of panics and of errors that blame neither request nor limits, and their
+/// seeds.
+fn attempts(seeds: Range<u64>, mut attempt: impl FnMut(&mut Draw, u64) -> Result<()>) -> BTreeMap<String, Vec<u64>> {
+    let mut faults: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for seed in seeds {
+        let mut draw = Draw::new(seed, seed % 2 == 0);
+        let fault = match catch_unwind(AssertUnwindSafe(|| attempt(&mut draw, seed))) {
+            Ok(Ok(()) | Err(Error::Request(_) | Error::Limit { .. })) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => describe(&*panic),
+        };
+        faults.entry(fault).or_default().push(seed);
+    }
+    faults
+}
+
+/// The message of a panic without its numbers, so that seeds with the same fault stand together.
+fn describe(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    message.unwrap_or("a panic without a message").replace(|c: char| c.is_ascii_digit(), "")
+}
