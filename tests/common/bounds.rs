@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use lowbit::kernels::{self, Candidate, Dispatch, Resource};
 use lowbit::ops::Op;
-use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType, pack};
+use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType};
+
+use super::POISON;
 
 /// The binding where instrumented shaders leave how far beyond the end they reached, by slot.
 const REPORT: u32 = 15;
@@ -16,21 +18,27 @@ const REPORT: u32 = 15;
 /// bindings.
 const FIRST_WORKGROUP: usize = 8;
 
-/// Panics if a launch of the candidate reads or writes beyond a buffer. It takes as many programs again.
-pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Tensor], candidate: &Candidate) {
-    // The report takes one binding more than the kernel.
+/// What a candidate makes of these inputs when every access is checked; outputs hold poison before. Panics if a launch reads or
+/// writes beyond an array. It takes as many programs again. `None` where a plan would divide the op, or the report needs a
+/// binding more than there are.
+pub(crate) fn run_checked(
+    context: &Context,
+    name: &str,
+    op: &Op,
+    inputs: &[&Tensor],
+    candidate: &Candidate,
+) -> Option<Vec<Tensor>> {
     let bindings = candidate.dispatches.iter().map(|dispatch| dispatch.bindings.len()).max().unwrap_or(0);
     let largest = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).max().unwrap_or(0);
-    // What a plan would take in parts is not taken here.
     if bindings as u32 >= context.limits().storage_buffers || largest > context.limits().binding_bytes {
-        return;
+        return None;
     }
-    let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &pack::words(t))).collect();
-    let zeros = |t: &TensorType| buffer(context, &vec![0; t.device_bytes() as usize / 4]);
-    let outputs: Vec<_> = op.outputs().iter().map(zeros).collect();
+    let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &super::poisoned_words(t))).collect();
+    let poison = |t: &TensorType| buffer(context, &vec![POISON; t.device_bytes() as usize / 4]);
+    let outputs: Vec<_> = op.outputs().iter().map(poison).collect();
     let words = |&constant| kernels::constant(op, constant).expect("the candidate's own constant");
     let constants: Vec<_> = candidate.constants.iter().map(|c| buffer(context, &words(c))).collect();
-    let scratch: Vec<_> = candidate.scratch.iter().map(|&words| buffer(context, &vec![0; words])).collect();
+    let scratch: Vec<_> = candidate.scratch.iter().map(|&words| buffer(context, &vec![POISON; words])).collect();
     let report = buffer(context, &[0; 16]);
     let place = |resource| match resource {
         Resource::Input(i) => &inputs[i],
@@ -43,9 +51,11 @@ pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Te
         record(context, &mut encoder, dispatch, &report, place);
     }
     context.queue().submit([encoder.finish()]);
-    let report_type = TensorType::new(Format::Int32, [16]).expect("a small type");
-    let report = DeviceTensor::from_buffer(report_type, report, 0).expect("a sound buffer");
-    let report = context.download_blocking(&report).expect("the device works");
+    let read = |tensor_type: TensorType, buffer: wgpu::Buffer| {
+        let tensor = DeviceTensor::from_buffer(tensor_type, buffer, 0).expect("a sound buffer");
+        context.download_blocking(&tensor).expect("the device works")
+    };
+    let report = read(TensorType::new(Format::Int32, [16]).expect("a small type"), report);
     let report = report.values::<i32>().expect("int32");
     if let Some(slot) = report.iter().position(|&beyond| beyond != 0) {
         let place = match slot.checked_sub(FIRST_WORKGROUP) {
@@ -54,6 +64,7 @@ pub(crate) fn check_bounds(context: &Context, name: &str, op: &Op, inputs: &[&Te
         };
         panic!("{name}, {}: {place} is used {} elements beyond its end", candidate.label, report[slot]);
     }
+    Some(op.outputs().into_iter().zip(outputs).map(|(tensor_type, buffer)| read(tensor_type, buffer)).collect())
 }
 
 fn record<'a>(

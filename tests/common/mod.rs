@@ -8,7 +8,7 @@ pub(crate) mod draw;
 
 use std::cell::Cell;
 
-pub(crate) use bounds::check_bounds;
+pub(crate) use bounds::run_checked;
 use half::f16;
 use lowbit::kernels::Candidate;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
@@ -260,7 +260,7 @@ fn check_candidates(
         let candidate = &candidates[index];
         run_candidate(context, name, &graph, inputs, (index, candidate), &expected, &mut compare);
         if bounded.contains(&position) {
-            check_bounds(context, name, op, inputs, candidate);
+            run_checked(context, name, op, inputs, candidate);
         }
     }
     chosen.len()
@@ -305,20 +305,15 @@ fn run_candidate(
     }
 }
 
-/// Runs one candidate, and compares it with the reference as the op promises: bit for bit, or within its bound.
-pub(crate) fn check_candidate(
-    context: &Context,
-    name: &str,
-    op: &Op,
-    inputs: &[&Tensor],
-    candidate: (usize, &Candidate),
-) -> lowbit::Result<()> {
-    let (graph, expected) = (Graph::of(op.clone())?, reference::run(op, inputs)?);
-    match reference::tolerance(op, inputs)? {
-        None => run_candidate(context, name, &graph, inputs, candidate, &expected, exact),
-        Some(tolerance) => run_candidate(context, name, &graph, inputs, candidate, &expected, |name, got, expected| {
-            within(name, got, expected, &tolerance);
-        }),
+/// Compares outputs of an op with the reference as the op promises: bit for bit, or within its bound.
+pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tensor]) -> lowbit::Result<()> {
+    let tolerance = reference::tolerance(op, inputs)?;
+    for (output, (got, expected)) in got.iter().zip(&reference::run(op, inputs)?).enumerate() {
+        let name = format!("{name}, output {output}");
+        match &tolerance {
+            None => exact(&name, got, expected),
+            Some(tolerance) => drop(within(&name, got, expected, tolerance)),
+        }
     }
     Ok(())
 }
