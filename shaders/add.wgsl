@@ -1,6 +1,6 @@
-// out = saturate(round_ties_even((s_lhs (lhs - z_lhs) + s_rhs (rhs - z_rhs)) / s_out) + z_out)     elementwise, broadcast
+// out ≈ (s_lhs (lhs - z_lhs) + s_rhs (rhs - z_rhs)) / s_out + z_out     elementwise, broadcast
 //
-// The arithmetic is lib/add_codes.wgsl.
+// How it is rounded is the addition part's matter, `add_codes`.
 // One invocation owns one quad of one row.
 //
 // Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: params/binary.wgsl.
@@ -21,9 +21,8 @@ fn main(
     var a = vec4<i32>(0);
     var b = vec4<i32>(0);
     if (quad * 4u < params.n) {
-        a = load_lhs(rows.x, quad) - params.lhs_zero_point;
-        b = load_rhs(rows.y, quad) - params.rhs_zero_point;
+        a = load_lhs(rows.x, quad);
+        b = load_rhs(rows.y, quad);
     }
-    let bounds = vec3<i32>(params.zero_point, bitcast<i32>(params.low), bitcast<i32>(params.high));
-    store_codes(row, quad, add_codes(a, b, vec3<u32>(params.lhs_scale, params.rhs_scale, params.output_scale), bounds));
+    store_codes(row, quad, add_codes(a, b, params.operands, params.result));
 }

@@ -1,6 +1,6 @@
-// out = stage((lhs - z_lhs) · (rhs - z_rhs))     elementwise, broadcast
+// out ≈ s_lhs (lhs - z_lhs) · s_rhs (rhs - z_rhs) / s_out + z_out     elementwise, broadcast
 //
-// The product of two codes is an exact integer; the stage rescales it.
+// How it is rounded is the multiplication part's matter, `store_product`.
 // One invocation owns one quad of one row.
 //
 // Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: params/binary.wgsl.
@@ -21,8 +21,8 @@ fn main(
     var a = vec4<i32>(0);
     var b = vec4<i32>(0);
     if (quad * 4u < params.n) {
-        a = load_lhs(rows.x, quad) - params.lhs_zero_point;
-        b = load_rhs(rows.y, quad) - params.rhs_zero_point;
+        a = load_lhs(rows.x, quad) - bitcast<i32>(params.operands.y);
+        b = load_rhs(rows.y, quad) - bitcast<i32>(params.operands.w);
     }
-    store_output(row, quad, load_entries(vec4<u32>(0u)), 0u, a * b);
+    store_product(row, quad, a, b);
 }

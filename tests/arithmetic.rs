@@ -8,7 +8,7 @@ use half::f16;
 
 const MAIN: &str = "
 @group(0) @binding(0) var<storage, read> pairs: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 14>>;
+@group(0) @binding(1) var<storage, read_write> results: array<array<u32, 15>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -29,14 +29,39 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     results[id.x][11] = bitcast<u32>(clamp(product_step(bitcast<i32>(a), b), -0x20000, 0x20000));
     results[id.x][12] = bitcast<u32>(clamp(quotient_step(a, b), -0x20000, 0x20000));
     results[id.x][13] = f32_multiple(bitcast<i32>(a << 23u) >> 23u, b);
+    results[id.x][14] = f32_multiple_add(bitcast<i32>(a << 23u) >> 23u, b, addend(a, b));
 }
 ";
 
+/// What `f32_multiple_add` adds: f32 of any size, near the negative product, or as large as it.
+const ADDEND: &str = "
+fn addend(a: u32, b: u32) -> u32 {
+    let product = f32_multiple(bitcast<i32>(a << 23u) >> 23u, b);
+    let near = (product ^ 0x80000000u) + ((a >> 9u) & 7u) - 3u;
+    let size = (a & 0x807fffffu) | ((product + (((a >> 9u) % 80u) << 23u) - (40u << 23u)) & 0x7f800000u);
+    return select(select(a, size, (a & 0x200000u) == 0u), near, (a & 0x100000u) == 0u);
+}
+";
+
+/// Its twin.
+fn addend(a: u32, b: u32) -> f32 {
+    let product = (((a << 23) as i32 >> 23) as f32 * f32::from_bits(b)).to_bits();
+    let near = (product ^ 0x8000_0000).wrapping_add((a >> 9) & 7).wrapping_sub(3);
+    let size = product.wrapping_add(((a >> 9) % 80) << 23).wrapping_sub(40 << 23) & 0x7f80_0000;
+    f32::from_bits(match (a & 0x10_0000, a & 0x20_0000) {
+        (0, _) => near,
+        (_, 0) => (a & 0x807f_ffff) | size,
+        _ => a,
+    })
+}
+
 /// What Rust says of a pair; `None` where the shader's function isn't defined (NaN, division by zero).
-fn expected(a: u32, b: u32) -> [Option<u32>; 14] {
+fn expected(a: u32, b: u32) -> [Option<u32>; 15] {
     let product = u64::from(a) * u64::from(b);
     let (x, y) = (f32::from_bits(a), f32::from_bits(b));
     let finite = x.is_finite() && y.is_finite();
+    let (small, z) = ((a << 23) as i32 >> 23, addend(a, b));
+    let sum = (small as f32).mul_add(y, z);
     [
         Some((product >> 32) as u32),
         Some(product as u32),
@@ -51,7 +76,9 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 14] {
         Some(f16::from_bits(a as u16).to_f32().to_bits()),
         (y.is_finite() && y > 0.0).then(|| step(a as i32 as f32 * y)),
         (finite && y != 0.0).then(|| step(x / y)),
-        y.is_finite().then_some(((a << 23) as i32 >> 23) as f32 * y).filter(|_| a & 0x1ff != 0x100).map(f32::to_bits),
+        y.is_finite().then_some(small as f32 * y).filter(|_| small != -256).map(f32::to_bits),
+        // A product or a sum of zero has another sign there.
+        (y.is_finite() && z.is_finite() && small != 0 && small != -256 && sum != 0.0).then_some(sum.to_bits()),
     ]
 }
 
@@ -123,8 +150,10 @@ fn shader_arithmetic_is_ieee() {
 
     let source = [
         MAIN,
+        ADDEND,
         include_str!("../shaders/lib/multiply_wide.wgsl"),
         include_str!("../shaders/lib/float_bits.wgsl"),
+        include_str!("../shaders/lib/float_multiple_add.wgsl"),
         include_str!("../shaders/lib/nearest_step.wgsl"),
         include_str!("../shaders/lib/float16_bits.wgsl"),
     ];
@@ -144,8 +173,9 @@ fn shader_arithmetic_is_ieee() {
         "product_step",
         "quotient_step",
         "multiple",
+        "multiple_add",
     ];
-    for (pair, results) in pairs.iter().zip(results.chunks_exact(14)) {
+    for (pair, results) in pairs.iter().zip(results.chunks_exact(15)) {
         for ((expected, got), name) in expected(pair[0], pair[1]).iter().zip(results).zip(names) {
             if let Some(expected) = expected {
                 assert_eq!(got, expected, "{name} of {:#010x} and {:#010x}: got {got:#010x}", pair[0], pair[1]);
@@ -155,7 +185,7 @@ fn shader_arithmetic_is_ieee() {
     println!("{} pairs on {}", pairs.len(), context.description());
 }
 
-/// Runs the program over all pairs and returns fourteen words for each.
+/// Runs the program over all pairs and returns fifteen words for each.
 fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u32> {
     let device = context.device();
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -178,7 +208,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
             mapped_at_creation: false,
         })
     };
-    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 56));
+    let (input, output) = (buffer(pairs.len() * 8), buffer(pairs.len() * 60));
     context.queue().write_buffer(&input, 0, bytemuck::cast_slice(pairs));
     let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
@@ -195,7 +225,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
     pass.dispatch_workgroups(pairs.len() as u32 / 64, 1, 1);
     drop(pass);
     context.queue().submit([encoder.finish()]);
-    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 14]).expect("it fits");
+    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 15]).expect("it fits");
     let results = lowbit::DeviceTensor::from_buffer(results, output, 0).expect("a sound buffer");
     let results = context.download_blocking(&results).expect("the device works");
     results.values::<i32>().expect("int32").iter().map(|&word| word as u32).collect()

@@ -8,7 +8,7 @@ use common::{Random, check_op, context};
 use half::f16;
 use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Padding, Pool, Quantize, Requantization, Requantize, Table,
+    Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Table,
 };
 use lowbit::{
     Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
@@ -17,6 +17,8 @@ use lowbit::{
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
 const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
+/// What ONNX Runtime computes by default, and without optimizations.
+const WAYS: [QuantizedArithmetic; 2] = [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq];
 
 /// m, n, k by intent.
 const MATMUL_SHAPES: [(&str, [usize; 3]); 15] = [
@@ -421,10 +423,19 @@ fn elementwise_pool_table_concat() -> Result<()> {
             let types = || (lhs.tensor_type().clone(), rhs.tensor_type().clone());
             let format = random.pick(&CODES);
             let sum = stage(&mut random, format, 5.0, Rounding::Onnx)?;
-            run(&context, &mut count, "add", Add::new(types().0, types().1, sum)?, &[&lhs, &rhs]);
+            for arithmetic in WAYS {
+                let op = Add::with(types().0, types().1, sum.clone(), arithmetic)?;
+                run(&context, &mut count, &format!("add {arithmetic:?}"), op, &[&lhs, &rhs]);
+            }
             for rounding in ROUNDINGS {
                 let product = stage(&mut random, format, 5.0, rounding)?;
-                run(&context, &mut count, "multiply", Multiply::new(types().0, types().1, product)?, &[&lhs, &rhs]);
+                let op = Multiply::with(types().0, types().1, product, QuantizedArithmetic::Integer)?;
+                run(&context, &mut count, "multiply", op, &[&lhs, &rhs]);
+            }
+            for arithmetic in WAYS {
+                let product = stage(&mut random, format, 5.0, Rounding::Onnx)?;
+                let op = Multiply::with(types().0, types().1, product, arithmetic)?;
+                run(&context, &mut count, &format!("multiply {arithmetic:?}"), op, &[&lhs, &rhs]);
             }
         }
     }
@@ -441,7 +452,13 @@ fn elementwise_pool_table_concat() -> Result<()> {
                     Pool::average(input(), vec![3; rank]).stride(vec![2; rank]).padding(pads.clone()).output(output);
                 run(&context, &mut count, "average pool", pool.clone().build()?, &[&image]);
                 run(&context, &mut count, "average pool", pool.clone().count_padding().build()?, &[&image]);
-                run(&context, &mut count, "average pool", pool.count_padding().round_up().build()?, &[&image]);
+                run(&context, &mut count, "average pool", pool.clone().count_padding().round_up().build()?, &[&image]);
+                if rounding == Rounding::Onnx {
+                    for arithmetic in [QuantizedArithmetic::Qdq, QuantizedArithmetic::Integer] {
+                        let pool = pool.clone().arithmetic(arithmetic).build()?;
+                        run(&context, &mut count, &format!("average pool {arithmetic:?}"), pool, &[&image]);
+                    }
+                }
             }
             let pool = Pool::max(input(), vec![2; rank]).dilation(vec![2; rank]).padding(Padding::SameUpper);
             run(&context, &mut count, "max pool", pool.build()?, &[&image]);
@@ -519,15 +536,22 @@ fn fused() -> Result<()> {
         let requantize = Requantize::new(x_type(), output)?;
         let output = codes(&mut random, 5.0)?;
         let multiply = Multiply::new(x_type(), line.tensor_type().clone(), output)?;
+        let product = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;
+        let [default, unfused] =
+            WAYS.map(|arithmetic| Multiply::with(x_type(), line.tensor_type().clone(), product.clone(), arithmetic));
         let sum = stage(&mut random, Format::Int8, 5.0, Rounding::Onnx)?;
-        let add = Add::new(x_type(), line.tensor_type().clone(), sum)?;
+        let [add, unfused_add] =
+            WAYS.map(|arithmetic| Add::with(x_type(), line.tensor_type().clone(), sum.clone(), arithmetic));
         let image_type = || image.tensor_type().clone();
         let mut firsts: Vec<(Op, Vec<&Tensor>)> = vec![
             (matmul.build()?.into(), vec![&x]),
             (batched.0.build()?.into(), vec![&batched.1]),
             (requantize.into(), vec![&x]),
             (multiply.into(), vec![&x, &line]),
-            (add.into(), vec![&x, &line]),
+            (default?.into(), vec![&x, &line]),
+            (unfused?.into(), vec![&x, &line]),
+            (add?.into(), vec![&x, &line]),
+            (unfused_add?.into(), vec![&x, &line]),
             (Pool::max(image_type(), [2, 2]).build()?.into(), vec![&image]),
             (Pool::average(image_type(), [3, 2]).build()?.into(), vec![&image]),
         ];
@@ -543,14 +567,21 @@ fn fused() -> Result<()> {
             let table = Table::leaky_relu(made.clone(), 0.2, output)?;
             let op = Fused::new(first.clone(), table.into(), 0)?;
             run(&context, &mut count, &format!("{} + table", first.name()), op, &inputs);
-            for position in [0, 1] {
+            for (position, arithmetic) in [(0, WAYS[0]), (1, WAYS[0]), (0, WAYS[1]), (1, WAYS[1])] {
                 let format = random.pick(&CODES);
                 let residual = random.quantized(format, made.dimensions());
                 let sum = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;
                 let mut operands = [made.clone(), residual.tensor_type().clone()];
                 operands.rotate_left(position);
                 let [a, b] = operands;
-                let op: Op = Fused::new(first.clone(), Add::new(a, b, sum)?.into(), position)?.into();
+                let sum = Add::with(a, b, sum, arithmetic)?;
+                // Both sums of two are one part of a program.
+                let op: Op = match Fused::new(first.clone(), sum.into(), position) {
+                    Err(error) if first.name() == "add" && error.to_string().contains("QuantizedArithmetic") => {
+                        continue;
+                    }
+                    op => op?.into(),
+                };
                 // A residual is a binding more, and planners fuse none where the device has too few.
                 let limits = context.limits();
                 let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);

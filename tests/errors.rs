@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
 use lowbit::numeric::Multiplier;
+use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Cast, Concat, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op,
     Operand, Output, Padding, Pool, Quantize, Requantization, Requantize, Table,
@@ -551,6 +552,10 @@ fn pools() -> Result<()> {
     let max = || Pool::max(image(), [2, 2]);
     let pads = |begin: &[usize], end: &[usize]| Padding::Explicit { begin: begin.to_vec(), end: end.to_vec() };
     let quarter = 1usize << 28;
+    let wide = |kernel: [usize; 2]| Pool::average(int8(&[1, 300, 301, 1]), kernel);
+    wide([300, 300]).arithmetic(Integer).build()?;
+    wide([300, 301]).build()?;
+    let bright = TensorType::new(Format::Int8, [1, 5, 6, 4])?.quantized(Quantization::tensor(3e36, 0))?;
     refused([
         ("rank 2", Pool::global_average(int8(&[4, 4])).build(), &["2 dim", "3 to 5"]),
         ("rank 0", Pool::global_average(int8(&[])).build(), &["0 dim", "3 to 5"]),
@@ -575,6 +580,14 @@ fn pools() -> Result<()> {
         ("huge padding", max().padding(pads(&[0, HUGE], &[HUGE, 0])).build(), &[&HUGE.to_string()]),
         ("one padding", max().padding(pads(&[1], &[1])).build(), &["1 and 1", "2 spatial"]),
         ("max with a scale", max().output(codes()).build(), &["max pool", "requantize"]),
+        ("max that rounds", max().arithmetic(Qdq).build(), &["max pool", "QuantizedArithmetic"]),
+        (
+            "fixed point",
+            Pool::average(image(), [2, 2]).output(codes().rounding(Rounding::FixedSingle)).arithmetic(Qdq).build(),
+            &["Qdq", "FixedSingle", "Integer"],
+        ),
+        ("many taps", wide([300, 300]).build(), &["90000 taps", "32768", "QuantizedArithmetic::Integer"]),
+        ("sums beyond f32", Pool::average(bright, [2, 2]).build(), &["3e36", "8.307675e34", "4 f32"]),
         (
             "multipliers",
             Pool::average(image(), [2, 2]).output(codes().multipliers([Multiplier::float(0.5)?])).build(),
@@ -599,6 +612,8 @@ fn elementwise() -> Result<()> {
     let fixed = || codes().rounding(Rounding::FixedDouble);
     let plain = || TensorType::new(Format::Int8, [2, 3]);
     let scaled = |scale| TensorType::new(Format::Int8, [2, 3])?.quantized(Quantization::tensor(scale, 0));
+    let small = || Requantization::new(Format::Int8, 1e-10, 0);
+    Add::with(scaled(1e30)?, int8(&[3]), small()?, Qdq)?;
     refused([
         ("shapes", Add::new(int8(&[2, 3]), int8(&[2, 4]), codes()), &["[2, 3]", "[2, 4]", "3 and 4"]),
         ("no scale", Add::new(plain()?, int8(&[3]), codes()), &["lhs", "no scale"]),
@@ -610,6 +625,12 @@ fn elementwise() -> Result<()> {
             &["no explicit multipliers"],
         ),
         ("huge scale", Add::new(scaled(3e38)?, int8(&[3]), codes()), &["3e38", "3.32"]),
+        (
+            "huge ratio",
+            Add::new(scaled(1e30)?, int8(&[3]), small()?),
+            &["lhs", "1e30", "1e-10", "QuantizedArithmetic::Qdq"],
+        ),
+        ("a sum of integers", Add::with(int8(&[3]), int8(&[3]), codes(), Integer), &["QOperator or Qdq"]),
         ("a sum too large", Add::new(int8(&[1 << 16, 1]), int8(&[1 << 16]), codes()), &["65536", "2147483647"]),
     ]);
     refused([
@@ -619,6 +640,13 @@ fn elementwise() -> Result<()> {
         ("underflow", Multiply::new(scaled(1e-30)?, scaled(1e-30)?, codes()), &["0e0"]),
         ("overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, codes()), &["inf"]),
         ("fixed-point overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, fixed()), &["2^30"]),
+        ("fixed point", Multiply::with(int8(&[3]), int8(&[3]), fixed(), Qdq), &["Qdq", "FixedDouble", "Integer"]),
+        ("fixed point", Multiply::with(int8(&[3]), int8(&[3]), fixed(), QOperator), &["QOperator", "FixedDouble"]),
+        (
+            "multipliers",
+            Multiply::with(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?]), Qdq),
+            &["Qdq", "multipliers", "QOperator or Integer"],
+        ),
     ]);
     refused([
         ("underflow", Requantize::new(scaled(1e-30)?, Requantization::new(Format::Int8, 1e30, 0)?), &["0e0"]),

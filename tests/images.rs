@@ -7,14 +7,16 @@ use common::{Random, check_op, context, first_difference};
 use half::f16;
 use lowbit::numeric::{E2M1, E5M2};
 use lowbit::ops::{
-    Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, Requantization, Reshape,
-    Resize, Slice, Table, Transpose,
+    Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, QuantizedArithmetic,
+    Requantization, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::{
     Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, reference,
 };
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const ARITHMETICS: [QuantizedArithmetic; 3] =
+    [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq, QuantizedArithmetic::Integer];
 const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 const FORMATS: [Format; 13] = [
     Format::Int2,
@@ -89,7 +91,12 @@ fn pools_of_every_window() -> Result<()> {
         run(&context, &mut count, &format!("max {name}"), max.build()?, &image);
         let average = shared(Pool::average(image_type(), kernel.clone()));
         run(&context, &mut count, &format!("average {name}"), average.clone().output(output).build()?, &image);
-        run(&context, &mut count, &format!("average of all {name}"), average.count_padding().build()?, &image);
+        for arithmetic in ARITHMETICS {
+            let average = average.clone().arithmetic(arithmetic);
+            run(&context, &mut count, &format!("{arithmetic:?} {name}"), average.clone().build()?, &image);
+            let name = format!("{arithmetic:?} of all {name}");
+            run(&context, &mut count, &name, average.count_padding().build()?, &image);
+        }
     }
     println!("pools: {count} combinations on {}", context.description());
     Ok(())
@@ -108,14 +115,22 @@ fn pools_of_many_taps() -> Result<()> {
         }
         let image_type = || image.tensor_type().clone();
         run(&context, &mut count, "global average", Pool::global_average(image_type()).build()?, &image);
+        if dimensions.iter().product::<usize>() < 1 << 14 {
+            let average = Pool::global_average(image_type()).arithmetic(QuantizedArithmetic::Qdq);
+            run(&context, &mut count, "Qdq", average.build()?, &image);
+        }
         run(&context, &mut count, "global max", Pool::global_max(image_type()).build()?, &image);
     }
     for format in CODES {
         let line = random.quantized(format, &[2, 900, 7]);
         let padding = Padding::Explicit { begin: vec![250], end: vec![90] };
         let pool = || Pool::average(line.tensor_type().clone(), [600]).stride([37]).padding(padding.clone());
-        run(&context, &mut count, "average of 600", pool().build()?, &line);
-        run(&context, &mut count, "average of 600, padded", pool().count_padding().round_up().build()?, &line);
+        for arithmetic in ARITHMETICS {
+            let pool = pool().arithmetic(arithmetic);
+            run(&context, &mut count, &format!("{arithmetic:?} of 600"), pool.clone().build()?, &line);
+            let name = format!("{arithmetic:?} of 600, padded");
+            run(&context, &mut count, &name, pool.count_padding().round_up().build()?, &line);
+        }
         let image = random.quantized(format, &[1, 40, 31, 4]);
         let pool = Pool::max(image.tensor_type().clone(), [33, 17]).dilation([1, 2]).padding(Padding::SameLower);
         run(&context, &mut count, "max of 33 x 17", pool.build()?, &image);

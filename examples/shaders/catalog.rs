@@ -10,8 +10,8 @@ use lowbit::ops::{
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
     LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
-    QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax,
-    StageTable, Sum, Table, Transpose, Unfold, Windows,
+    QuantizeWeights, QuantizedArithmetic, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape,
+    Resize, Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
@@ -180,16 +180,25 @@ fn ops() -> Result<Vec<Op>> {
         for rhs in CODES {
             let types = || -> Result<_> { Ok((typed(lhs, &[8], 0)?, typed(rhs, &[8], 0)?)) };
             let (a, b) = types()?;
-            ops.push(Add::new(a, b, stages[0].clone())?.into());
+            let (stage, alone) = (stages[0].clone(), [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq]);
+            for arithmetic in alone {
+                ops.push(Add::with(a.clone(), b.clone(), stage.clone(), arithmetic)?.into());
+                ops.push(Multiply::with(a.clone(), b.clone(), stage.clone(), arithmetic)?.into());
+            }
             for stage in &stages {
                 let (a, b) = types()?;
-                ops.push(Multiply::new(a, b, stage.clone())?.into());
+                ops.push(Multiply::with(a, b, stage.clone(), QuantizedArithmetic::Integer)?.into());
             }
         }
         let image = || typed(lhs, &[1, 8, 8, 4], 0);
         ops.push(Pool::max(image()?, [2, 2]).build()?.into());
         for stage in &stages {
-            ops.push(Pool::average(image()?, [2, 2]).output(stage.clone()).build()?.into());
+            let average = Pool::average(image()?, [2, 2]).output(stage.clone());
+            ops.push(average.arithmetic(QuantizedArithmetic::Integer).build()?.into());
+        }
+        for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
+            let average = Pool::average(image()?, [2, 2]).output(stages[0].clone());
+            ops.push(average.arithmetic(arithmetic).build()?.into());
         }
         // Windows that are divided.
         let large = || typed(lhs, &[1, 32, 32, 4], 0);
@@ -537,7 +546,11 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
         fused.push(Fused::new(first.clone(), Table::sigmoid(codes.clone(), stage.clone())?.into(), 0)?.into());
         for format in CODES {
             let residual = typed(format, codes.dimensions(), 0)?;
-            fused.push(Fused::new(first.clone(), Add::new(codes.clone(), residual, stage.clone())?.into(), 0)?.into());
+            for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
+                let sum = Add::with(codes.clone(), residual.clone(), stage.clone(), arithmetic)?;
+                // Two sums with different arithmetic stay apart.
+                fused.extend(Fused::new(first.clone(), sum.into(), 0).ok().map(Op::from));
+            }
         }
     }
     Ok(fused)

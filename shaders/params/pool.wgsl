@@ -18,9 +18,13 @@ struct Params {
     zero_point: i32,          // of the output codes
     low: u32,                 // least and greatest output code
     high: u32,
-    count_padding: u32,       // 1: taps in the padding count
+    count_padding: u32,       // 1: taps in the padding count, 2: all taps do
     slice: u32,               // taps of a slice, and slices, where a window is divided
     slices: u32,
+    input_scale: u32,         // f32 bits, where an average is summed in floats
+    output_scale: u32,
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -45,7 +49,7 @@ fn taps_inside(origin: vec4<i32>) -> Taps {
 // How many taps count.
 fn count_taps(origin: vec4<i32>, taps: Taps) -> u32 {
     let padded = taps_before(vec3<i32>(params.in_size.xyz + params.pad_end.xyz) - origin.xyz);
-    let counted = select(taps.end - taps.begin, padded, params.count_padding == 1u);
+    let counted = select(select(taps.end - taps.begin, padded, params.count_padding == 1u), params.kernel.xyz, params.count_padding == 2u);
     return counted.x * counted.y * counted.z;
 }
 

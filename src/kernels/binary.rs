@@ -4,50 +4,92 @@
 use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::line_candidates;
-use super::program::{self, Program};
+use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
-use crate::ops::{Add, Binary, Finish, Multiply, Output};
+use crate::ops::{Add, Binary, Finish, Multiply, Output, QuantizedArithmetic};
 
 parameters! {
     /// `shaders/params/binary.wgsl`.
     struct Params {
         dimension: [[u32; 4]; 7],
+        operands: [u32; 4],
+        result: [u32; 4],
         dimensions: u32,
         n: u32,
         lhs_words: u32,
         rhs_words: u32,
         lhs_step: u32,
         rhs_step: u32,
-        lhs_zero_point: i32,
-        rhs_zero_point: i32,
-        lhs_scale: u32,
-        rhs_scale: u32,
-        output_scale: u32,
         output_words: u32,
         output_quads: u32,
         quads: u32,
         zero_point: i32,
         low: u32,
         high: u32,
-        unused_0: u32,
-        unused_1: u32,
-        unused_2: u32,
     }
 }
 
 pub(super) fn add_candidates(op: &Add, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let program = || stage::link_finish(Program::new(&program::ADD), finish);
-    candidates("add", &op.0, program, finish.is_some(), finish, limits)
+    let [operands, result] = sum_words(op, 0);
+    let program = || stage::link_finish(Program::new(&program::ADD).with(addition(op)), finish);
+    let params = Params { operands, result, ..params(op.binary()) };
+    candidates("add", op.binary(), &params, program, finish.is_some(), finish, limits)
+}
+
+/// The part that adds codes.
+pub(super) fn addition(op: &Add) -> &'static Part {
+    if op.ratios().is_some() { &program::ADDITION_QOPERATOR } else { &program::ADDITION_QDQ }
+}
+
+/// What that part reads of its operands, of which the first is the op's lhs (0) or rhs (1), and of the result.
+pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
+    let output = &op.binary().output;
+    let (low, high) = output.bounds();
+    let (low, high) = (low as u32, high as u32);
+    let Some(ratios) = op.ratios() else {
+        let parameters = op.binary().parameters();
+        let [(scale, zero_point), (other_scale, other_zero_point)] = [parameters[first], parameters[1 - first]];
+        return [
+            [scale.to_bits(), zero_point as u32, other_scale.to_bits(), other_zero_point as u32],
+            [output.scale().to_bits(), output.zero_point() as u32, low, high],
+        ];
+    };
+    let by_operand = [ratios.lhs, ratios.rhs];
+    let first_joins_first = ratios.lhs_first == (first == 0);
+    // 8 ULP of more than any number on the way.
+    let error = (ratios.offset.abs() + 255.0 * (ratios.lhs + ratios.rhs)) * (1.0 / (1 << 20) as f32);
+    [
+        [by_operand[first].to_bits(), first_joins_first.into(), by_operand[1 - first].to_bits(), 0],
+        [ratios.offset.to_bits(), error.to_bits(), low, high],
+    ]
 }
 
 pub(super) fn multiply_candidates(op: &Multiply, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    multiply_epilogue(op, finish, |epilogue| {
-        candidates("multiply", &op.binary, || epilogue.link(Program::new(&program::MULTIPLY)), true, finish, limits)
-    })
+    let output = &op.binary.output;
+    let params = params(&op.binary);
+    let multiplier = op.stage.entries[0].multiplier.map_or(0, |multiplier| multiplier.words().0);
+    let (part, result) = match op.arithmetic {
+        QuantizedArithmetic::Integer => {
+            return multiply_epilogue(op, finish, |epilogue| {
+                let program = Program::new(&program::MULTIPLY).with(&program::MULTIPLICATION_INTEGER);
+                candidates("multiply", &op.binary, &params, || epilogue.link(program.clone()), true, finish, limits)
+            });
+        }
+        QuantizedArithmetic::QOperator => {
+            (&program::MULTIPLICATION_QOPERATOR, [multiplier, (output.zero_point() as f32).to_bits(), 0, 0])
+        }
+        QuantizedArithmetic::Qdq => (&program::MULTIPLICATION_QDQ, [output.scale().to_bits(), 0, 0, 0]),
+    };
+    let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), finish);
+    let params = Params { result, ..params };
+    candidates("multiply", &op.binary, &params, program, finish.is_some(), finish, limits)
 }
 
 pub(super) fn multiply_tables(op: &Multiply, finish: Option<&Finish>) -> Vec<u32> {
-    multiply_epilogue(op, finish, |epilogue| epilogue.tables())
+    match op.arithmetic {
+        QuantizedArithmetic::Integer => multiply_epilogue(op, finish, |epilogue| epilogue.tables()),
+        _ => stage::finish_words(finish),
+    }
 }
 
 fn multiply_epilogue<T>(op: &Multiply, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
@@ -58,12 +100,12 @@ fn multiply_epilogue<T>(op: &Multiply, finish: Option<&Finish>, work: impl FnOnc
 fn candidates(
     name: &str,
     op: &Binary,
+    params: &Params,
     program: impl Fn() -> Program,
     has_tables: bool,
     finish: Option<&Finish>,
     limits: &Limits,
 ) -> Vec<Candidate> {
-    let params = params(op);
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     let quads = op.output_type.shape().rows() * stage::quads(&op.output_type) as usize;
     line_candidates(name, quads, constants, limits, |group, groups| {
@@ -80,7 +122,7 @@ fn candidates(
         ];
         let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
-        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits)
+        let launch = Dispatch::new(program.clone(), params, Params::FIELDS, bindings, groups, limits)
             .operations(op.output_type.shape().elements());
         let launch = stage::bind_finish(launch, finish, 2);
         broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output_type.shape())
@@ -94,23 +136,19 @@ fn params(op: &Binary) -> Params {
     let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
     Params {
         dimension,
+        operands: [lhs_scale.to_bits(), lhs_zero_point as u32, rhs_scale.to_bits(), rhs_zero_point as u32],
+        result: [0; 4],
         dimensions,
         n: shape.row_length() as u32,
         lhs_words: stage::row_words(&op.lhs),
         rhs_words: stage::row_words(&op.rhs),
         lhs_step: u32::from(op.lhs.shape().row_length() == shape.row_length()),
         rhs_step: u32::from(op.rhs.shape().row_length() == shape.row_length()),
-        lhs_zero_point,
-        rhs_zero_point,
-        lhs_scale: lhs_scale.to_bits(),
-        rhs_scale: rhs_scale.to_bits(),
-        output_scale: op.output.scale().to_bits(),
         output_words: stage::row_words(&op.output_type),
         output_quads: stage::quads(&op.output_type),
         quads: (shape.rows() * stage::quads(&op.output_type) as usize) as u32,
         zero_point: op.output.zero_point(),
         low: low as u32,
         high: high as u32,
-        ..Params::default()
     }
 }

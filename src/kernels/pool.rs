@@ -1,11 +1,11 @@
 //! Candidates of `ops::Pool`: `shaders/pool.wgsl`, and for large windows `shaders/pool_partial.wgsl` with
-//! `shaders/pool_total.wgsl`. The meaning is `reference/pool.rs`.
+//! `shaders/pool_total.wgsl`; `shaders/pool_floats.wgsl` where an average is summed in floats. The meaning is `reference/pool.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::{line_candidates, line_groups};
-use crate::ops::{Finish, Output, Pool, PoolKind};
+use crate::ops::{Finish, Output, Pool, PoolKind, QuantizedArithmetic};
 
 parameters! {
     /// `shaders/params/pool.wgsl`.
@@ -29,6 +29,10 @@ parameters! {
         count_padding: u32,
         slice: u32,
         slices: u32,
+        input_scale: u32,
+        output_scale: u32,
+        unused_0: u32,
+        unused_1: u32,
     }
 }
 
@@ -57,6 +61,9 @@ const MANY_QUADS: usize = 4096;
 fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
     let quads = op.output_type().shape().rows() * epilogue.parameters().output_quads as usize;
     let taps = op.window().taps();
+    if sums_floats(op) {
+        return floats(op, epilogue, limits);
+    }
     let whole = || pooled(op, epilogue, limits);
     // As long as they must be for the results of all slices to fit a binding.
     let fitting = (limits.binding_bytes / 16) as usize / quads.max(1);
@@ -93,7 +100,12 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         zero_point: stage.zero_point,
         low: stage.low,
         high: stage.high,
-        count_padding: op.counts_padding().into(),
+        count_padding: match op.arithmetic() {
+            QuantizedArithmetic::QOperator if op.counts_padding() => 2,
+            _ => op.counts_padding().into(),
+        },
+        input_scale: op.input().parameters(0).0.to_bits(),
+        output_scale: op.output().scale().to_bits(),
         ..Params::default()
     }
 }
@@ -120,11 +132,10 @@ fn storing(
     groups: usize,
     limits: &Limits,
 ) -> Dispatch {
-    let average = op.kind() == PoolKind::Average;
-    let program = if average {
-        epilogue.link(program)
-    } else {
-        stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish)
+    let program = match op.kind() {
+        PoolKind::Average if sums_floats(op) => stage::link_finish(program, epilogue.finish),
+        PoolKind::Average => epilogue.link(program),
+        PoolKind::Max => stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish),
     };
     let bindings = [Binding::read(1, source), Binding::write(6, Resource::Output(0))];
     let tables = has_tables(op, epilogue).then_some(Binding::read(5, Resource::Constant(0)));
@@ -145,6 +156,21 @@ fn pooled(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> 
     let params = params(op, epilogue);
     line_candidates(name(op), params.quads as usize, constants(op, epilogue), limits, |group, groups| {
         let program = link(Program::new(&program::POOL), op, group);
+        storing(program, op, &params, epilogue, Resource::Input(0), groups, limits)
+            .operations(op.output_type().shape().elements() * op.window().taps())
+    })
+}
+
+fn sums_floats(op: &Pool) -> bool {
+    op.kind() == PoolKind::Average && op.arithmetic() != QuantizedArithmetic::Integer
+}
+
+/// The same for averages that are summed in floats.
+fn floats(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+    let params = params(op, epilogue);
+    line_candidates(name(op), params.quads as usize, constants(op, epilogue), limits, |group, groups| {
+        let offset_first = op.arithmetic() == QuantizedArithmetic::QOperator;
+        let program = link(Program::new(&program::POOL_FLOATS), op, group).constant("OFFSET_FIRST", offset_first);
         storing(program, op, &params, epilogue, Resource::Input(0), groups, limits)
             .operations(op.output_type().shape().elements() * op.window().taps())
     })

@@ -47,7 +47,13 @@ parts! {
     BROADCAST = "lib/broadcast.wgsl" [OPERAND_ROWS];
     TABLES = "lib/tables.wgsl";
     STORE_CODES = "lib/store_codes.wgsl";
-    ADD_CODES = "lib/add_codes.wgsl" [NEAREST_STEP];
+    GUESSED_CODES = "lib/guessed_codes.wgsl";
+    FLOAT_MULTIPLE_ADD = "lib/float_multiple_add.wgsl" [FLOAT_BITS];
+    ADDITION_QOPERATOR = "addition/qoperator.wgsl" [FLOAT_MULTIPLE_ADD, GUESSED_CODES];
+    ADDITION_QDQ = "addition/qdq.wgsl" [NEAREST_STEP];
+    MULTIPLICATION_QOPERATOR = "multiplication/qoperator.wgsl" [FLOAT_BITS, GUESSED_CODES, STORE_CODES];
+    MULTIPLICATION_QDQ = "multiplication/qdq.wgsl" [NEAREST_STEP, STORE_CODES];
+    MULTIPLICATION_INTEGER = "multiplication/integer.wgsl";
     PARAMS_MATMUL = "params/matmul.wgsl";
     PARAMS_CONV = "params/conv.wgsl";
     PARAMS_BINARY = "params/binary.wgsl";
@@ -101,7 +107,7 @@ parts! {
     OUTPUT_CODE = "output/code.wgsl" [STORE_CODES];
     FINISH_NONE = "finish/none.wgsl";
     FINISH_TABLE = "finish/table.wgsl" [TABLES];
-    FINISH_ADD = "finish/add.wgsl" [TABLES, ADD_CODES];
+    FINISH_ADD = "finish/add.wgsl" [TABLES];
     FLOAT16 = "lib/float16.wgsl";
     WEIGHTS = "lib/weights.wgsl" [FLOAT16];
     PLANES = "lib/planes.wgsl";
@@ -212,7 +218,7 @@ parts! {
     PARAMETERS_TABLE = "parameters/table.wgsl" [PARAMETER_INDEX];
     RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
     RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
-    ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, ADD_CODES, STORE_CODES];
+    ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, STORE_CODES];
     MULTIPLY = "multiply.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX];
     SIGMOID = "lib/sigmoid.wgsl";
     FUNCTION_RELU = "function/relu.wgsl";
@@ -230,6 +236,7 @@ parts! {
     LAYER_NORM = "layer_norm.wgsl" [LINEAR_INDEX];
     PARAMS_POOL = "params/pool.wgsl";
     POOL = "pool.wgsl" [PARAMS_POOL, CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT];
+    POOL_FLOATS = "pool_floats.wgsl" [PARAMS_POOL, CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT, ENTRIES, STORE_CODES, GUESSED_CODES, FLOAT_BITS];
     POOL_PARTIAL = "pool_partial.wgsl" [PARAMS_POOL, CONV_GEOMETRY, LINEAR_INDEX, INPUT_INT8, OPERAND_INPUT];
     POOL_TOTAL = "pool_total.wgsl" [PARAMS_POOL, CONV_GEOMETRY, LINEAR_INDEX];
     TABLE = "table.wgsl" [LINEAR_INDEX];

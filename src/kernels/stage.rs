@@ -1,10 +1,11 @@
 //! What follows the loop of a linked program: which parts, which parameters, and the tables they read. The parts are
 //! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/finish/*.wgsl`.
 
+use super::binary;
 use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Program};
 use crate::numeric::{Format, Multiplier, Rounding};
-use crate::ops::{Add, Finish, Output, Stage};
+use crate::ops::{Finish, Output, Stage};
 use crate::tensor::TensorType;
 
 /// What becomes of an op's accumulators, and of its codes before they are stored.
@@ -123,8 +124,9 @@ pub(super) fn link_finish(program: Program, finish: Option<&Finish>) -> Program 
         None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => program.with(&program::FINISH_NONE),
         Some(Finish::Table(_)) => program.with(&program::FINISH_TABLE),
         Some(Finish::Add(add, position)) => {
-            let residual = [&add.0.lhs, &add.0.rhs][1 - position];
-            let program = program.with(&program::FINISH_ADD).with(&program::OPERAND_RESIDUAL);
+            let residual = [&add.binary().lhs, &add.binary().rhs][1 - position];
+            let program = program.with(&program::FINISH_ADD).with(binary::addition(add));
+            let program = program.with(&program::OPERAND_RESIDUAL);
             program.constant("RESIDUAL_SIGNED", residual.format().is_signed())
         }
     }
@@ -152,17 +154,8 @@ pub(super) fn finish_words(finish: Option<&Finish>) -> Vec<u32> {
     match finish {
         None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => Vec::new(),
         Some(Finish::Table(table)) => super::table::words(table),
-        Some(Finish::Add(add, position)) => sum_words(add, *position),
+        Some(Finish::Add(add, position)) => binary::sum_words(add, *position).concat(),
     }
-}
-
-fn sum_words(add: &Add, position: usize) -> Vec<u32> {
-    let parameters = add.0.parameters();
-    let (scale, zero_point) = parameters[position];
-    let (other_scale, other_zero_point) = parameters[1 - position];
-    let (low, high) = add.0.output.bounds();
-    let output = [add.0.output.scale().to_bits(), add.0.output.zero_point() as u32, low as u32, high as u32];
-    [[scale.to_bits(), zero_point as u32, other_scale.to_bits(), other_zero_point as u32], output].concat()
 }
 
 /// The words of a row.

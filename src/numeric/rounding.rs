@@ -6,7 +6,8 @@ use crate::error::{Result, require};
 /// How an accumulator times a real multiplier becomes an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Rounding {
-    /// `round_ties_even(f32(acc) · m)`, every step rounded to f32: what ONNX Runtime's CPU kernels compute.
+    /// `round_ties_even(f32(acc) · m)`, every step rounded to f32: what ONNX Runtime's CPU kernels of matrix products and
+    /// convolutions compute.
     #[default]
     Onnx,
     /// `(acc · q + 2^(30 − shift)) >> (31 − shift)` in 64 bits, where `m = q · 2^(shift − 31)`: TFLite's single rounding.

@@ -2,10 +2,11 @@
 //! `kernels/binary.rs`.
 
 use super::output::{Requantization, Stage, StageEntry};
+use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use crate::error::{Result, require};
 use crate::numeric::Rounding;
-use crate::tensor::TensorType;
+use crate::tensor::{Shape, TensorType};
 
 /// What a sum and a product have in common: two operands that broadcast, and 8-bit codes.
 #[derive(Debug, Clone)]
@@ -37,31 +38,113 @@ impl Binary {
         Ok(Self { lhs, rhs, output: self.output.clone(), output_type })
     }
 
+    fn clamped(&self, low: i32, high: i32) -> Self {
+        Self { output: self.output.clone().narrowed(low, high), ..self.clone() }
+    }
+
+    /// Scale and zero point of lhs and of rhs.
     pub(crate) fn parameters(&self) -> [(f32, i32); 2] {
         [&self.lhs, &self.rhs].map(|operand| operand.parameters(0))
     }
 }
 
-/// `out = clamp(round_ties_even((s_a (a − z_a) + s_b (b − z_b)) / s_out) + z_out)`, elementwise with NumPy broadcasting
+/// `out ≈ (s_a (a − z_a) + s_b (b − z_b)) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// Dequantize, add, quantize, each step one correctly rounded f32 operation: what a QDQ graph computes. Operands are int8
-/// or uint8 with one scale each. Source: com.microsoft QLinearAdd.
+/// Operands are int8 or uint8 with one scale each. How the sum is rounded is its [`QuantizedArithmetic`], by default the first:
+///
+/// ```text
+/// QOperator   clamp(round_ties_even(fma(v, s_v / s_out, fma(u, s_u / s_out, c))))
+///             c = z_out − fma(s_v / s_out, z_v, s_u / s_out · z_u)
+/// Qdq         clamp(round_ties_even((s_a (a − z_a) + s_b (b − z_b)) / s_out) + z_out)
+/// ```
+///
+/// Each operation, and each `fma` as a whole, is one correctly rounded f32 operation. `u` is `b` and `v` is `a`; but `u` is `a` where
+/// the innermost dimension that is not 1 in both shapes is 1 in that of `a`, or where all dimensions are 1. What the op was
+/// made with counts, at any extent of a graph. Source: com.microsoft QLinearAdd.
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, ops::{Add, Requantization}, reference};
+/// use lowbit::ops::{Add, QuantizedArithmetic, Requantization};
+/// use lowbit::{Format, Quantization, Tensor, reference};
 /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
 /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
 /// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(Format::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4, -2]);
+///
+/// // 2.5 + 1 is 3.5, and its nearest even integer 4; but 2.5 is rounded to 2 before 1 is added.
+/// let a = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.5, 0))?;
+/// let b = Tensor::new([1], vec![0i8])?.quantized(Quantization::tensor(0.5, 0))?;
+/// let sum = |arithmetic| {
+///     let (a, b) = (a.tensor_type().clone(), b.tensor_type().clone());
+///     Add::with(a, b, Requantization::new(Format::Int8, 1.0, 1)?, arithmetic)
+/// };
+/// let (op, unfused) = (sum(QuantizedArithmetic::QOperator)?, sum(QuantizedArithmetic::Qdq)?);
+/// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4]);
+/// assert_eq!(reference::run(&unfused.into(), &[&a, &b])?[0].values::<i8>()?, [3]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Add(pub(crate) Binary);
+pub struct Add {
+    binary: Binary,
+    /// `None`: dequantize, add, quantize.
+    ratios: Option<Ratios>,
+}
 
-/// `out = clamp(rescale((a − z_a) (b − z_b), s_a · s_b / s_out) + z_out)`, elementwise with NumPy broadcasting
+/// The numbers of [`QuantizedArithmetic::QOperator`]'s sum.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ratios {
+    /// The scale of lhs and of rhs over the output's.
+    pub lhs: f32,
+    pub rhs: f32,
+    /// What the zero points come to.
+    pub offset: f32,
+    /// Whether lhs joins the offset before rhs does.
+    pub lhs_first: bool,
+}
+
+impl Ratios {
+    fn new(binary: &Binary) -> Result<Self> {
+        let scale = binary.output.scale();
+        let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = binary.parameters();
+        for (name, operand) in [("lhs", lhs_scale), ("rhs", rhs_scale)] {
+            // Then every intermediate number is finite: the largest is a sum of four ratios times 255, and 255.
+            require!(
+                operand / scale < f32::MAX / 4096.0,
+                "the scale of {name} is {operand:e} and the output's {scale:e}: their ratio must be below {:e}; use \
+                 QuantizedArithmetic::Qdq",
+                f32::MAX / 4096.0
+            );
+        }
+        let (lhs, rhs) = (lhs_scale / scale, rhs_scale / scale);
+        let lhs_first = lhs_is_repeated(binary.lhs.shape(), binary.rhs.shape());
+        let (lhs_zero_point, rhs_zero_point) = (lhs_zero_point as f32, rhs_zero_point as f32);
+        let zero_points = match lhs_first {
+            true => rhs.mul_add(rhs_zero_point, lhs * lhs_zero_point),
+            false => lhs.mul_add(lhs_zero_point, rhs * rhs_zero_point),
+        };
+        Ok(Self { lhs, rhs, offset: binary.output.zero_point() as f32 - zero_points, lhs_first })
+    }
+}
+
+/// Whether the innermost dimension that is not 1 in both shapes, if there is any, is 1 in that of lhs.
+fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
+    let rank = lhs.rank().max(rhs.rank());
+    let extents = (0..rank).rev().map(|axis| (lhs.aligned(rank, axis), rhs.aligned(rank, axis)));
+    extents.into_iter().find(|&pair| pair != (1, 1)).is_none_or(|(lhs, _)| lhs == 1)
+}
+
+/// `out ≈ s_a (a − z_a) · s_b (b − z_b) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// The product of codes is an exact integer. Operands are int8 or uint8 with one scale each. Source: com.microsoft
-/// QLinearMul.
+/// Operands are int8 or uint8 with one scale each. How the product is rounded is its [`QuantizedArithmetic`], by default the first,
+/// or `Integer` where the output has a fixed-point rounding mode:
+///
+/// ```text
+/// QOperator   clamp(round_ties_even(f32(p) · m + z_out))               p = (a − z_a) (b − z_b), an exact integer
+/// Qdq         clamp(round_ties_even((s_a (a − z_a)) (s_b (b − z_b)) / s_out) + z_out)
+/// Integer     clamp(rescale(p, m) + z_out)                             m = s_a · s_b / s_out, or the multiplier given
+/// ```
+///
+/// The steps of the first two are each one correctly rounded f32 operation; `rescale` is [`Rounding::rescale`]. Sources:
+/// com.microsoft QLinearMul, TFLite MUL.
 ///
 /// ```
 /// use lowbit::{Format, Quantization, Tensor, ops::{Multiply, Requantization}, reference};
@@ -75,61 +158,104 @@ pub struct Add(pub(crate) Binary);
 pub struct Multiply {
     pub(crate) binary: Binary,
     pub(crate) stage: Stage,
+    pub(crate) arithmetic: QuantizedArithmetic,
 }
 
 impl Add {
+    /// A sum of tensors of these types, as [`QuantizedArithmetic::QOperator`] rounds it.
+    ///
+    /// # Errors
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, the ratio of an operand's scale to the output's is
+    /// 2¹¹⁶ or more, or the stage has a fixed-point rounding mode or multipliers of its own, which a sum of two scales can't use.
+    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
+        Self::with(lhs, rhs, output, QuantizedArithmetic::QOperator)
+    }
+
     /// A sum of tensors of these types.
     ///
     /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the stage has a fixed-point rounding
-    /// mode or multipliers of its own, which a sum of two scales can't use.
-    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
+    /// As [`Add::new`], except that `Qdq` takes any ratio of scales; and if the arithmetic is `Integer`.
+    pub fn with(
+        lhs: TensorType,
+        rhs: TensorType,
+        output: Requantization,
+        arithmetic: QuantizedArithmetic,
+    ) -> Result<Self> {
         require!(
             output.mode() == Rounding::Onnx && !output.has_multipliers(),
             "an add rounds once, in f32: use Rounding::Onnx and no explicit multipliers"
         );
-        Ok(Self(Binary::new(lhs, rhs, output)?))
+        require!(
+            arithmetic != QuantizedArithmetic::Integer,
+            "codes of two scales have no integer sum: use QuantizedArithmetic::QOperator or Qdq"
+        );
+        let binary = Binary::new(lhs, rhs, output)?;
+        let ratios = (arithmetic == QuantizedArithmetic::QOperator).then(|| Ratios::new(&binary)).transpose()?;
+        Ok(Self { binary, ratios })
+    }
+
+    pub(crate) fn binary(&self) -> &Binary {
+        &self.binary
+    }
+
+    pub(crate) fn ratios(&self) -> Option<Ratios> {
+        self.ratios
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self(self.0.resized(inputs)?))
+        Ok(Self { binary: self.binary.resized(inputs)?, ..self.clone() })
     }
 
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
-        let output = self.0.output.clone().narrowed(low, high);
-        Self(Binary { output, ..self.0.clone() })
+        Self { binary: self.binary.clamped(low, high), ..self.clone() }
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.0.lhs.clone(), self.0.rhs.clone()]
+        vec![self.binary.lhs.clone(), self.binary.rhs.clone()]
     }
 
     pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.0.output_type.clone()]
+        vec![self.binary.output_type.clone()]
     }
 }
 
 impl Multiply {
-    /// A product of tensors of these types.
+    /// A product of tensors of these types, as [`QuantizedArithmetic::QOperator`] rounds it, or `Integer` where the output has a
+    /// fixed-point rounding mode.
     ///
     /// # Errors
     /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and
     /// positive.
     pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
+        let arithmetic = QuantizedArithmetic::resolve(None, output.mode(), output.has_multipliers())?;
+        Self::with(lhs, rhs, output, arithmetic)
+    }
+
+    /// A product of tensors of these types.
+    ///
+    /// # Errors
+    /// As [`Multiply::new`]; and if the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or multipliers
+    /// of its own and the arithmetic is `Qdq`.
+    pub fn with(
+        lhs: TensorType,
+        rhs: TensorType,
+        output: Requantization,
+        arithmetic: QuantizedArithmetic,
+    ) -> Result<Self> {
+        let arithmetic = QuantizedArithmetic::resolve(Some(arithmetic), output.mode(), output.has_multipliers())?;
         let binary = Binary::new(lhs, rhs, output)?;
         let [(lhs, _), (rhs, _)] = binary.parameters();
         let multiplier = binary.output.channel_multipliers(&[(lhs, rhs)])?[0];
         let entry = StageEntry { bias: 0, multiplier: Some(multiplier), scale: 1.0, real_bias: None };
-        Ok(Self { binary, stage: Stage::per_column(vec![entry]) })
+        Ok(Self { binary, stage: Stage::per_column(vec![entry]), arithmetic })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { binary: self.binary.resized(inputs)?, stage: self.stage.clone() })
+        Ok(Self { binary: self.binary.resized(inputs)?, ..self.clone() })
     }
 
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
-        let output = self.binary.output.clone().narrowed(low, high);
-        Self { binary: Binary { output, ..self.binary.clone() }, stage: self.stage.clone() }
+        Self { binary: self.binary.clamped(low, high), ..self.clone() }
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

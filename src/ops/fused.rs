@@ -11,7 +11,8 @@ use crate::tensor::{Granularity, TensorType};
 /// Either `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize),
 /// [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`]. `then` is a [`Table`] of those codes, or an [`Add`] of
 /// them and a residual of the same shape, which is the last input. Or `first` is a [`Transpose`](super::Transpose) and `then` a
-/// [`Quantize`] or [`Dequantize`] with one scale for all elements. The result is that of the two ops one after the other, bit for
+/// [`Quantize`] or [`Dequantize`] with one scale for all elements. Two sums have the same
+/// [`QuantizedArithmetic`](super::QuantizedArithmetic). The result is that of the two ops one after the other, bit for
 /// bit.
 ///
 /// ```
@@ -90,6 +91,8 @@ impl Fused {
                     inputs[0],
                     inputs[1]
                 );
+                let differ = matches!(&first, Op::Add(first) if first.ratios().is_some() != add.ratios().is_some());
+                require!(!differ, "a sum of a sum rounds as that does: give both the same QuantizedArithmetic");
                 Finish::Add(add, position)
             }
             Op::Quantize(quantize) => {

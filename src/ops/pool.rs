@@ -2,6 +2,7 @@
 //! are `kernels/pool.rs`.
 
 use super::output::{Requantization, Stage, StageEntry};
+use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
 use super::window::{Padding, Window, WindowRequest};
 use crate::error::{Result, require};
@@ -17,15 +18,27 @@ pub enum PoolKind {
     Max,
 }
 
-/// `out[b, p, c] = clamp(rescale(Σ_tap (x[b, p·stride + tap·dilation − pad, c] − z), s / (s_out · count)) + z_out)` or
-/// `max_tap x[…]`
+/// `out[b, p, c] ≈ Σ_tap s (x[b, p·stride + tap·dilation − pad, c] − z) / (s_out · count) + z_out` or `max_tap x[…]`
 ///
 /// * Input: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, one scale.
-/// * `count` is the number of taps inside the image, or inside the padded image if padding counts.
+/// * `count` is the number of taps inside the image. If padding counts, it is the number inside the padded image, but the size of
+///   the kernel for `QOperator`; they differ where sizes are rounded up.
 /// * Max pooling keeps scale and zero point, and taps in the padding don't count; a window that is all padding gives the
 ///   format's least code (the zero point for an average).
 ///
-/// Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool; ONNX AveragePool and MaxPool.
+/// How an average is rounded is its [`QuantizedArithmetic`], by default the first, or `Integer` where the output has a fixed-point
+/// rounding mode:
+///
+/// ```text
+/// QOperator   clamp(round_ties_even(Σ s (x − z) / count / s_out + z_out))       every step one f32 operation, taps row by row
+///             or as Integer where the window is the whole image, without padding
+/// Qdq         clamp(round_ties_even(Σ s (x − z) / count / s_out) + z_out)       every step one f32 operation, taps row by row
+/// Integer     clamp(rescale(Σ (x − z), s / (s_out · count)) + z_out)            an exact integer sum
+/// ```
+///
+/// Sums of f32 are made one after the other, which costs a device more than an integer sum where the mean is near the middle between two
+/// codes, and is for windows of up to 32,768 taps. Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool;
+/// ONNX AveragePool and MaxPool.
 ///
 /// ```
 /// use lowbit::{Quantization, Tensor, ops::Pool, reference};
@@ -38,6 +51,7 @@ pub enum PoolKind {
 pub struct Pool {
     input: TensorType,
     kind: PoolKind,
+    arithmetic: QuantizedArithmetic,
     window: Window,
     count_padding: bool,
     output: Requantization,
@@ -45,12 +59,16 @@ pub struct Pool {
     stage: Stage,
 }
 
+/// The most taps whose f32 are summed one after the other: lavapipe ends its loops after about 65,535 turns.
+const MOST_TAPS: usize = 32_768;
+
 /// Describes a [`Pool`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PoolBuilder {
     input: TensorType,
     kind: PoolKind,
+    arithmetic: Option<QuantizedArithmetic>,
     window: WindowRequest,
     count_padding: bool,
     output: Option<Requantization>,
@@ -59,7 +77,7 @@ pub struct PoolBuilder {
 impl Pool {
     fn builder(input: TensorType, kind: PoolKind, kernel: Vec<usize>) -> PoolBuilder {
         let window = WindowRequest { kernel, ..WindowRequest::default() };
-        PoolBuilder { input, kind, window, count_padding: false, output: None }
+        PoolBuilder { input, kind, arithmetic: None, window, count_padding: false, output: None }
     }
 
     /// Starts the description of an average pool with stride 1 and no padding; `kernel` has one size per spatial
@@ -110,6 +128,11 @@ impl Pool {
 
     pub(crate) fn kind(&self) -> PoolKind {
         self.kind
+    }
+
+    /// How an average is rounded.
+    pub(crate) fn arithmetic(&self) -> QuantizedArithmetic {
+        self.arithmetic
     }
 
     pub(crate) fn window(&self) -> Window {
@@ -172,11 +195,18 @@ impl PoolBuilder {
         self
     }
 
+    /// Which of its definitions an average has.
+    pub fn arithmetic(mut self, arithmetic: QuantizedArithmetic) -> Self {
+        self.arithmetic = Some(arithmetic);
+        self
+    }
+
     /// Validates the description.
     ///
     /// # Errors
-    /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, or a max pool
-    /// was given an output scale.
+    /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, a max pool was given an
+    /// output scale or an arithmetic, or an average's output has a fixed-point rounding mode and its arithmetic isn't `Integer`; or
+    /// if it sums f32 of more than 32,768 taps or with a scale so large that a sum could leave f32.
     pub fn build(self) -> Result<Pool> {
         let input = self.input;
         let (scale, zero_point) = require_per_tensor("the image", &input)?;
@@ -197,11 +227,23 @@ impl PoolBuilder {
             self.kind == PoolKind::Average || self.output.is_none(),
             "a max pool keeps the input's scale: requantize afterwards instead of giving it an output"
         );
+        require!(
+            self.kind == PoolKind::Average || self.arithmetic.is_none(),
+            "a max pool rounds nothing: give it no QuantizedArithmetic"
+        );
         let output = self.output.map_or_else(|| Requantization::new(input.format(), scale, zero_point), Ok)?;
         require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
+        let whole = window.kernel == window.input && window.begin == [0; 3] && window.end == [0; 3];
+        let arithmetic = match QuantizedArithmetic::resolve(self.arithmetic, output.mode(), false)? {
+            QuantizedArithmetic::QOperator if whole => QuantizedArithmetic::Integer,
+            arithmetic => arithmetic,
+        };
         let entries = match self.kind {
             PoolKind::Max => Vec::new(),
             PoolKind::Average => {
+                if arithmetic != QuantizedArithmetic::Integer {
+                    check_sums_of_floats(window.taps(), scale)?;
+                }
                 super::check_accumulator(window.taps() as i64 * super::largest_offset(&input), 0, window.taps())?;
                 let entry = |count| -> Result<StageEntry> {
                     let divisor = output.scale() * count as f32;
@@ -224,6 +266,7 @@ impl PoolBuilder {
         Ok(Pool {
             input,
             kind: self.kind,
+            arithmetic,
             window,
             count_padding: self.count_padding,
             output,
@@ -231,4 +274,18 @@ impl PoolBuilder {
             stage: Stage::per_column(entries),
         })
     }
+}
+
+/// Refuses sums of f32 that would take too long or could leave f32.
+fn check_sums_of_floats(taps: usize, scale: f32) -> Result<()> {
+    require!(
+        taps <= MOST_TAPS,
+        "the window has {taps} taps, but f32 of more than {MOST_TAPS} are not summed one after the other: use QuantizedArithmetic::Integer"
+    );
+    let limit = f32::MAX / (1024.0 * taps.max(1) as f32);
+    require!(
+        scale < limit,
+        "the scale of the image is {scale:e}, but it must be below {limit:e} for sums of {taps} f32"
+    );
+    Ok(())
 }

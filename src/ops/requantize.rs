@@ -11,7 +11,8 @@ use crate::tensor::{Granularity, TensorType};
 /// The input's scales and zero points may have any granularity; the output has one scale and zero point. With explicit
 /// multipliers ([`Requantization::multipliers`]) the input's scales only say which elements share one.
 ///
-/// Sources: ONNX (DequantizeLinear then QuantizeLinear, as one f32 multiplier), TFLite `MultiplyByQuantizedMultiplier`.
+/// Sources: the output stage of ONNX Runtime's QLinear products, TFLite `MultiplyByQuantizedMultiplier`. DequantizeLinear and
+/// QuantizeLinear one after the other round once more; of 8-bit codes that is [`Table::from_function`] of the number itself.
 ///
 /// ```
 /// use lowbit::{Format, Granularity, Quantization, Tensor, ops::{Requantization, Requantize}, reference};

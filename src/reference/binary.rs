@@ -1,30 +1,58 @@
-//! The meaning of `ops::Add` and `ops::Multiply`. GPU twins: `shaders/add.wgsl`, `shaders/multiply.wgsl`.
+//! The meaning of `ops::Add` and `ops::Multiply`. GPU twins: `shaders/add.wgsl`, `shaders/multiply.wgsl` with the parts of
+//! `shaders/addition/` and `shaders/multiplication/`.
 
 use crate::numeric;
-use crate::ops::{Add, Binary, Multiply};
+use crate::ops::{Add, Binary, Multiply, QuantizedArithmetic};
 use crate::tensor::Tensor;
 
 pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
-    let [(lhs_scale, _), (rhs_scale, _)] = op.0.parameters();
-    let (scale, zero_point, (low, high)) = (op.0.output.scale(), op.0.output.zero_point(), op.0.output.bounds());
-    each(&op.0, inputs, |a, b| {
-        numeric::quantize(a as f32 * lhs_scale + b as f32 * rhs_scale, scale, zero_point, low, high)
+    let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.binary().parameters();
+    let output = &op.binary().output;
+    let (scale, zero_point, (low, high)) = (output.scale(), output.zero_point(), output.bounds());
+    each(op.binary(), inputs, |a, b| match op.ratios() {
+        Some(ratios) => {
+            let (a, b) = (a as f32, b as f32);
+            let sum = match ratios.lhs_first {
+                true => b.mul_add(ratios.rhs, a.mul_add(ratios.lhs, ratios.offset)),
+                false => a.mul_add(ratios.lhs, b.mul_add(ratios.rhs, ratios.offset)),
+            };
+            numeric::round_saturating(sum, low, high)
+        }
+        None => {
+            let (a, b) = ((a - lhs_zero_point) as f32 * lhs_scale, (b - rhs_zero_point) as f32 * rhs_scale);
+            numeric::quantize(a + b, scale, zero_point, low, high)
+        }
     })
 }
 
 pub(super) fn multiply(op: &Multiply, inputs: &[&Tensor]) -> Tensor {
     let multiplier = op.stage.entries[0].multiplier.expect("a requantized stage has multipliers");
-    each(&op.binary, inputs, |a, b| op.binary.output.apply(a * b, multiplier))
+    let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.binary.parameters();
+    let output = &op.binary.output;
+    let (scale, zero_point, (low, high)) = (output.scale(), output.zero_point(), output.bounds());
+    each(&op.binary, inputs, |a, b| {
+        let (a, b) = (a - lhs_zero_point, b - rhs_zero_point);
+        match op.arithmetic {
+            QuantizedArithmetic::QOperator => {
+                let product = (a * b) as f32 * f32::from_bits(multiplier.words().0);
+                numeric::round_saturating(product + zero_point as f32, low, high)
+            }
+            QuantizedArithmetic::Qdq => {
+                let product = (a as f32 * lhs_scale) * (b as f32 * rhs_scale);
+                numeric::quantize(product, scale, zero_point, low, high)
+            }
+            QuantizedArithmetic::Integer => output.apply(a * b, multiplier),
+        }
+    })
 }
 
-/// Applies a function to each pair of code minus zero point.
+/// Applies a function to each pair of codes.
 fn each(op: &Binary, inputs: &[&Tensor], function: impl Fn(i32, i32) -> i32) -> Tensor {
     let shape = op.output_type.shape();
-    let [(_, lhs_zero_point), (_, rhs_zero_point)] = op.parameters();
     let codes = (0..shape.elements())
         .map(|i| {
-            let a = inputs[0].code(op.lhs.shape().source_index(shape, i)) - lhs_zero_point;
-            let b = inputs[1].code(op.rhs.shape().source_index(shape, i)) - rhs_zero_point;
+            let a = inputs[0].code(op.lhs.shape().source_index(shape, i));
+            let b = inputs[1].code(op.rhs.shape().source_index(shape, i));
             function(a, b)
         })
         .collect();
