@@ -680,11 +680,8 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
     let (mut model, mut weights, mut activations) = (model.clone(), Vec::new(), Vec::new());
     for (i, layer) in model.clone().layers().iter().enumerate() {
         let bits = trained.bits()[i];
-        activations.push(Some(ActivationQuantization {
-            codes: CodeFormat::Int(bits.activations as u8),
-            scale: trained.steps()[i],
-            zero_point: 0,
-        }));
+        let codes = CodeFormat::Int(bits.activations as u8);
+        activations.push(Some(ActivationQuantization::new(codes, trained.steps()[i], 0)?));
         let lowbit::train::Layer::Conv { weights: real, bias, .. } = &trained.network().layers()[i] else {
             weights.push(None);
             continue;

@@ -1,7 +1,8 @@
 // next[i], next[n + i] = what a rule remembers of parameter i, with another gradient     first half of a step of training
 //
 // SGD: v ← momentum · v + g. ADAM: m ← β1 · m + (1 − β1) · g, v ← β2 · v + (1 − β2) · g · g. Each step is one f32 operation on
-// bits; NaN counts as 0, and gradients are clamped to ±2^60. One invocation owns one parameter.
+// bits; NaN counts as 0, gradients are clamped to ±2^60, what is remembered to finite numbers, and v of ADAM to 0 at least. One
+// invocation owns one parameter.
 //
 // Meaning: reference/optimize.rs. Candidates: kernels/optimize.rs. Second half: optimize.wgsl.
 
@@ -33,7 +34,7 @@ fn main(
     let given = gradient[i];
     let clamped = min(given & ~F32_SIGN, MOST) | (given & F32_SIGN);
     let g = select(clamped, 0u, f32_is_nan(given));
-    let kept = f32_multiply(params.constants.x, memory[i]);
+    let kept = f32_multiply(params.constants.x, f32_finite(memory[i]));
     if (!ADAM) {
         next[i] = f32_add(kept, g);
         return;
@@ -41,5 +42,6 @@ fn main(
     next[i] = f32_add(kept, f32_multiply(params.constants.y, g));
     let at = params.elements + i;
     let square = f32_multiply(params.constants.w, f32_multiply(g, g));
-    next[at] = f32_add(f32_multiply(params.constants.z, memory[at]), square);
+    let second = f32_finite(memory[at]);
+    next[at] = f32_add(f32_multiply(params.constants.z, select(second, 0u, (second & F32_SIGN) != 0u)), square);
 }

@@ -42,7 +42,8 @@ fn main(
     for (var member = start + thread; member < end; member += GROUP_X) {
         let value = input[base + member_offset(member)];
         if ((value & ~F32_SIGN) < F32_INFINITY) {
-            count_one(segment, u32(bin_place(value, level) + i32(BINS / 2u)));
+            // The level gives every number a bin; the clamp keeps it inside whatever the level is.
+            count_one(segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
         }
     }
     count_end(segment, thread);

@@ -42,12 +42,13 @@ fn main(
     let batch = reduce_extremes(mine, thread);
     if (thread == 0u) {
         let at = segment * WORDS;
-        var low = state[at];
-        var high = state[at + 1u];
+        let begun = (state[at + 2u] | state[at + 3u]) != 0u;
+        var low = select(0u, f32_finite(state[at]), begun);
+        var high = select(0u, f32_finite(state[at + 1u]), begun);
         if (batch.z > 0u) {
             let batch_low = f32_from_order(batch.x);
             let batch_high = f32_from_order(batch.y);
-            if ((state[at + 2u] | state[at + 3u]) == 0u) {
+            if (!begun) {
                 low = batch_low;
                 high = batch_high;
             } else if (MOVING) {
@@ -58,8 +59,8 @@ fn main(
                 high = f32_from_order(max(f32_order(high), batch.y));
             }
         }
-        let count = add_wide(state[at + 2u], state[at + 3u], batch.z);
-        let skipped = add_wide(state[at + 4u], state[at + 5u], batch.w);
+        let count = add_wide(vec2<u32>(state[at + 2u], state[at + 3u]), vec2<u32>(batch.z, 0u));
+        let skipped = add_wide(vec2<u32>(state[at + 4u], state[at + 5u]), vec2<u32>(batch.w, 0u));
         next[at] = low;
         next[at + 1u] = high;
         next[at + 2u] = count.x;

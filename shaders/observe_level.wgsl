@@ -64,10 +64,13 @@ fn main(
         let at = segment * HEADER;
         var keys = vec2<u32>(batch.x, batch.y);
         if ((state[old + 2u] | state[old + 3u]) != 0u) {
-            keys = vec2<u32>(min(keys.x, f32_order(state[old])), max(keys.y, f32_order(state[old + 1u])));
+            // In order, whatever the state says.
+            let a = f32_order(f32_finite(state[old]));
+            let b = f32_order(f32_finite(state[old + 1u]));
+            keys = vec2<u32>(min(keys.x, min(a, b)), max(keys.y, max(a, b)));
         }
-        let count = add_wide(state[old + 2u], state[old + 3u], batch.z);
-        let skipped = add_wide(state[old + 4u], state[old + 5u], batch.w);
+        let count = add_wide(vec2<u32>(state[old + 2u], state[old + 3u]), vec2<u32>(batch.z, 0u));
+        let skipped = add_wide(vec2<u32>(state[old + 4u], state[old + 5u]), vec2<u32>(batch.w, 0u));
         let any = (count.x | count.y) != 0u;
         let low = select(0u, f32_from_order(keys.x), any);
         let high = select(0u, f32_from_order(keys.y), any);

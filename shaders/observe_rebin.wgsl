@@ -44,15 +44,15 @@ fn main(
     if ((state[old + 2u] | state[old + 3u]) != 0u) {
         let half = i32(params.bins / 2u);
         let level = bitcast<i32>(header[segment * HEADER + 6u]);
-        // At most 2^14 bins on either side of zero: a rise by 16 leaves one of each.
-        let rise = u32(clamp(level - bitcast<i32>(state[old + 6u]), 0, 16));
+        let before = bitcast<i32>(state[old + 6u]);
+        // At most 2^14 bins on either side of zero: a rise by 16 leaves one of each. Any difference of two i32 is a u32.
+        let rise = select(0u, min(bitcast<u32>(level) - bitcast<u32>(before), 16u), level > before);
         let place = i32(bin) - half;
         let first = clamp(place << rise, -half, half);
         let end = clamp((place + 1) << rise, -half, half);
         for (var i = first; i < end; i += 1) {
             let at = old + HEADER + u32(i + half) * 2u;
-            let sum = add_wide(total.x, total.y, state[at]);
-            total = vec2<u32>(sum.x, sum.y + state[at + 1u]);
+            total = add_wide(total, vec2<u32>(state[at], state[at + 1u]));
         }
     }
     next[index * 2u] = total.x;

@@ -1,6 +1,7 @@
 // next[i] = max(parameters[i] − rate · change, least)     second half of a step of training
 //
-// SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits. One invocation owns one parameter.
+// SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits; parameters, rate and change are clamped
+// to finite numbers, and NaN counts as 0. One invocation owns one parameter.
 //
 // Meaning: reference/optimize.rs. Candidates: kernels/optimize.rs. First half: moments.wgsl.
 
@@ -31,6 +32,7 @@ fn main(
     if (ADAM) {
         change = f32_divide(change, f32_add(f32_sqrt(memory[params.elements + i]), params.epsilon));
     }
-    let moved = f32_add(parameters[i], f32_multiply(rate[0], change) ^ F32_SIGN);
+    let step = f32_multiply(f32_finite(rate[0]), f32_finite(change));
+    let moved = f32_add(f32_finite(parameters[i]), step ^ F32_SIGN);
     next[i] = select(moved, params.least, f32_order(moved) < f32_order(params.least));
 }

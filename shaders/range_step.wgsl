@@ -1,6 +1,6 @@
 // next[r] = max(min / low, max / high) of a range, or step[r] where that is no positive normal number
 //
-// One invocation owns one range. A state begins with the bits of min and max.
+// One invocation owns one range. A state begins with the bits of min and max, which count as in lib/extremes.wgsl.
 //
 // Meaning: reference/range_step.rs. Candidates: kernels/range_step.rs.
 
@@ -34,7 +34,7 @@ fn main(
     }
     let at = index * params.state_words;
     // Bits of numbers that are not negative are ordered as these are.
-    let wanted = max(step_for(state[at], params.low), step_for(state[at + 1u], params.high));
+    let wanted = max(step_for(f32_finite(state[at]), params.low), step_for(f32_finite(state[at + 1u]), params.high));
     let normal = wanted >= 0x00800000u && wanted < 0x7f800000u;
     next[index] = select(step[index], wanted, normal);
 }

@@ -1,6 +1,6 @@
 // out[c] = scale · input[c], one f32 operation on bits     the steps of a layer's sums
 //
-// One invocation owns one channel.
+// Steps and products count as the nearest positive normal number. One invocation owns one channel.
 //
 // Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs. What reads it: stage_table.wgsl.
 
@@ -26,5 +26,5 @@ fn main(
     if (c >= params.channels) {
         return;
     }
-    output[c] = f32_multiply(scale[0], input[c]);
+    output[c] = f32_positive(f32_multiply(f32_positive(scale[0]), f32_positive(input[c])));
 }

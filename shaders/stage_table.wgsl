@@ -1,7 +1,8 @@
 // table[c] = (round_ties_even(bias / (x · w)), (x · w) / y, x · w, 0) of a channel     what a fake-quantized layer rescales by
 //
-// Each step is one f32 operation on bits. scale_channels.wgsl leaves x · w in scratch memory, this makes the table of it,
-// so that four storage buffers are enough. One invocation owns one channel.
+// Each step is one f32 operation on bits; steps and quotients count as the nearest positive normal number. scale_channels.wgsl
+// leaves x · w in scratch memory, this makes the table of it, so that four storage buffers are enough. One invocation owns one
+// channel.
 //
 // Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
 
@@ -29,6 +30,7 @@ fn main(
         return;
     }
     let product = combined[c];
-    let whole = f32_round_to_i32(f32_divide(bias[c], product));
-    table[c] = vec4<u32>(bitcast<u32>(whole), f32_divide(product, step[0]), product, 0u);
+    let whole = f32_round_to_i32(f32_divide(f32_finite(bias[c]), product));
+    let multiplier = f32_positive(f32_divide(product, f32_positive(step[0])));
+    table[c] = vec4<u32>(bitcast<u32>(whole), multiplier, product, 0u);
 }

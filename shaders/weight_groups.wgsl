@@ -89,7 +89,7 @@ fn stored_scale(scale: u32) -> u32 {
         let exponent = (word >> 23u) + select(0u, 1u, (word & 0x7fffffu) != 0u);
         return select(min(exponent, 254u) << 23u, 0x400000u, word <= 0x400000u);
     }
-    return finite(word);
+    return f32_finite(word);
 }
 
 fn stored_offset(word: u32) -> u32 {
@@ -110,16 +110,16 @@ fn of_range(least: u32, greatest: u32) -> Group {
     } else if (RULE == RULE_UNCLIPPED) {
         scale = f32_max(f32_divide(least, low), f32_divide(greatest, f32_from_i32(HIGH)));
     } else {
-        scale = f32_divide(finite(f32_add(greatest, negative(least))), DIVISOR);
+        scale = f32_divide(f32_finite(f32_add(greatest, negative(least))), DIVISOR);
     }
     scale = stored_scale(scale);
     var shift = 0u;
     if (SHIFT == SHIFT_OFFSET) {
-        shift = stored_offset(finite(f32_add(least, negative(f32_multiply(scale, low)))));
+        shift = stored_offset(f32_finite(f32_add(least, negative(f32_multiply(scale, low)))));
     } else if (SHIFT != SHIFT_NONE && !is_zero(scale)) {
         let steps = f32_divide(negative(least), scale);
         if (SHIFT == SHIFT_REAL) {
-            shift = plus_zero(finite(f32_add(low, steps)));
+            shift = plus_zero(f32_finite(f32_add(low, steps)));
         } else {
             shift = bitcast<u32>(LOW + clamp(f32_round_to_i32(steps), 0, HIGH - LOW));
         }
@@ -154,7 +154,7 @@ fn range(numbers: Numbers, lane: u32) -> vec2<u32> {
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
-                let key = f32_order(plus_zero(finite(input[numbers.at + i])));
+                let key = f32_order(plus_zero(f32_finite(input[numbers.at + i])));
                 keys = vec2<u32>(min(keys.x, key), max(keys.y, key));
             }
         }
@@ -182,7 +182,7 @@ fn error_of(numbers: Numbers, lane: u32, group: Group) -> u32 {
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
-                let x = finite(input[numbers.at + i]);
+                let x = f32_finite(input[numbers.at + i]);
                 let integer = weight_integer(x, group.scale, group.shift);
                 var real = 0u;
                 if (SHIFT == SHIFT_INTEGER) {
@@ -211,7 +211,7 @@ fn moments(numbers: Numbers, lane: u32, group: Group) -> array<vec4<u32>, 2> {
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
-                let word = finite(input[numbers.at + i]);
+                let word = f32_finite(input[numbers.at + i]);
                 let integer = f32_from_i32(weight_integer(word, group.scale, group.shift));
                 let weighed = weigh(numbers.column + i, integer);
                 let x = times_power(word, -numbers.exponent);
@@ -280,7 +280,7 @@ fn refitted(sums: array<vec4<u32>, 2>, exponent: i32) -> array<u32, 3> {
         );
     }
     return array<u32, 3>(
-        stored_scale(finite(times_power(scale, exponent))), stored_offset(finite(times_power(offset, exponent))), 1u,
+        stored_scale(f32_finite(times_power(scale, exponent))), stored_offset(f32_finite(times_power(offset, exponent))), 1u,
     );
 }
 
@@ -311,13 +311,13 @@ fn main(
         }
         for (var f = 0u; f < params.factors; f += 1u) {
             let factor = f32_add(params.least, f32_multiply(params.step, f32_from_i32(i32(params.first + f))));
-            var start = finite(f32_multiply(ends.x, factor));
-            var end = finite(f32_multiply(ends.y, factor));
+            var start = f32_finite(f32_multiply(ends.x, factor));
+            var end = f32_finite(f32_multiply(ends.y, factor));
             if (TIGHT) {
-                let span = finite(f32_add(ends.y, negative(ends.x)));
+                let span = f32_finite(f32_add(ends.y, negative(ends.x)));
                 let cut = f32_multiply(span, f32_multiply(f32_add(ONE, negative(factor)), HALF));
-                start = finite(f32_add(ends.x, cut));
-                end = finite(f32_add(ends.y, negative(cut)));
+                start = f32_finite(f32_add(ends.x, cut));
+                end = f32_finite(f32_add(ends.y, negative(cut)));
             }
             var candidate = of_range(start, end);
             var legal = worth;

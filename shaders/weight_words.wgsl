@@ -35,7 +35,7 @@ fn code_at(row: u32, position: u32) -> u32 {
         return 0u;
     }
     let numbers = found[row * params.groups + group];
-    let integer = weight_integer(finite(input[row * params.k + column]), numbers.x, numbers.y);
+    let integer = weight_integer(f32_finite(input[row * params.k + column]), numbers.x, numbers.y);
     return bitcast<u32>(integer - CODE_BIAS);
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Random, check_op, check_op_within, context};
-use lowbit::calibrate::{Calibration, Clip, Histograms, Observation, Observer, Ranges, Scheme};
+use lowbit::calibrate::{Calibration, Clip, Histograms, Observation, Observer, Ranges, ScaleRule, Scheme};
 use lowbit::ops::{
     Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeRule,
 };
@@ -125,6 +125,55 @@ fn counts_are_wide() -> Result<()> {
     check_op(&context, "WIDE", &op.clone().into(), &[&x, &state]);
     let seen = Histograms::from_state(&op, &reference::run(&op.clone().into(), &[&x, &state])?[0])?;
     assert_eq!((seen.counts(0).iter().sum::<u64>(), seen.skipped()), ((1 << 32) + 2, 1 << 32));
+    Ok(())
+}
+
+/// A file may count as many numbers as a word of 64 bits holds; one more changes no count, on the device, the reference and where
+/// files are merged.
+#[test]
+fn counts_end_at_the_greatest() -> Result<()> {
+    let mut graph = Graph::new();
+    let x = graph.input(TensorType::new(Format::Float32, [1])?);
+    let bins = Bins::of_width(16, 1.0)?;
+    let observers = [Observer::histogram(Granularity::Tensor, bins), Observer::range(Granularity::Tensor)];
+    let calibration = Calibration::new(&graph, &observers.map(|observer| (x, observer)))?;
+    let mut counts = [0; 16];
+    counts[8] = u64::MAX;
+    let seen = serde_json::json!({ "min": 0.0, "max": 0.5, "count": u64::MAX, "skipped": u64::MAX });
+    let files = [
+        serde_json::json!({ "Histograms": { "granularity": "Tensor", "bins": bins,
+            "histograms": [{ "seen": seen, "level": 0, "counts": counts }] } }),
+        serde_json::json!({ "Ranges": { "granularity": "Tensor", "rule": "Extremes", "ranges": [seen] } }),
+    ];
+    let full: Vec<Observation> =
+        files.into_iter().map(|file| serde_json::from_value(file).expect("counts that are possible")).collect();
+    for number in [1e30f32, f32::NAN] {
+        let batch = Tensor::new([1], vec![number])?;
+        let mut expected = full.clone();
+        calibration.observe_reference(&mut expected, &[&batch])?;
+        let [Observation::Histograms(histogram), Observation::Ranges(range)] = &expected[..] else { unreachable!() };
+        assert_eq!((histogram.counts(0)[8], histogram.skipped()), (u64::MAX, u64::MAX));
+        assert_eq!((range.count(), range.skipped()), (u64::MAX, u64::MAX));
+        let mut alone = calibration.empty();
+        calibration.observe_reference(&mut alone, &[&batch])?;
+        for (alone, (full, expected)) in alone.iter_mut().zip(full.iter().zip(&expected)) {
+            alone.merge(full)?;
+            assert_eq!(alone, expected);
+        }
+        for clip in [
+            Clip::Extremes,
+            Clip::Percentile { percent: 99.0 },
+            Clip::SymmetricPercentile { percent: 99.0 },
+            Clip::Entropy { levels: 4 },
+            Clip::LeastError,
+        ] {
+            expected[0].quantization(clip, &Scheme::symmetric(Format::Int8)?)?;
+        }
+        let Some(context) = context() else { continue };
+        let mut calibrator = calibration.resume_on(&context, &full)?;
+        calibrator.observe(&[&context.upload(&batch)?])?;
+        assert_eq!(calibrator.read_blocking()?, expected);
+    }
     Ok(())
 }
 
@@ -337,11 +386,31 @@ fn bad_input_is_refused() -> Result<()> {
     let state = reference::run(&op.clone().into(), &[&Tensor::new([1], vec![1.0f32])?, &zeros(op.state())])?;
     let file = serde_json::to_string(&Histograms::from_state(&op, &state[0])?).expect("JSON");
     assert!(serde_json::from_str::<Histograms>(&file).is_ok());
-    for (good, bad) in [("\"count\":1", "\"count\":2"), ("\"bins\":16", "\"bins\":18"), ("\"level\":-2", "\"level\":1")]
-    {
-        let broken = file.replace(good, bad);
+    for (good, bad, expected) in [
+        ("\"count\":1", "\"count\":2", "hold 2"),
+        ("\"bins\":16", "\"bins\":18", "should have 18"),
+        ("\"bins\":16", "\"bins\":1", "a histogram of 1 bins"),
+        ("\"bins\":16", "\"bins\":18446744073709551615", "a histogram of 18446744073709551615 bins"),
+        ("\"width\":1.0", "\"width\":-1.0", "bins -1e0 wide"),
+        ("\"least_level\":-126", "\"least_level\":-2147483648", "from level -2147483648 on"),
+        ("\"level\":-2", "\"level\":1", "at level 1"),
+        ("\"min\":1.0", "\"min\":9.0", "from 9 to 1"),
+        ("\"max\":1.0", "\"max\":-9.0", "from 1 to -9"),
+        ("\"histograms\":[", "\"histograms\":[],\"other\":[", "0 ranges"),
+    ] {
+        let broken = file.replacen(good, bad, 1);
         assert_ne!(broken, file, "{file} has no {good}");
-        assert!(serde_json::from_str::<Histograms>(&broken).is_err(), "{bad}");
+        let error = serde_json::from_str::<Histograms>(&broken).expect_err(bad).to_string();
+        assert!(error.contains(expected), "\"{error}\" should say \"{expected}\"");
+    }
+    for words in [vec![0, 0, 1, 0, 0, 0], vec![1, 0, 1, 0, 0, 0], vec![0, 0x7f80_0000, 1, 0, 0, 0]] {
+        let state = Tensor::new([1, 6], words.clone())?;
+        let got = Ranges::from_state(&range(RangeRule::Extremes)?, &state);
+        assert_eq!(got.is_ok(), words[..2] == [0, 0], "{words:?}");
+    }
+    for (low, high, scale) in [(5, 3, ScaleRule::Span), (3, 3, ScaleRule::Span), (0, 255, ScaleRule::NoClipping)] {
+        let message = message(Scheme::new(scale, (low, high)).map(drop));
+        assert!(message.contains(&format!("codes from {low} to {high}")), "{message}");
     }
     Ok(())
 }

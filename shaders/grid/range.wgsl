@@ -1,7 +1,8 @@
 // Grid: least and greatest number, nudged so that zero lies on it (TensorFlow's fake_quant_with_min_max_vars).
 //     scale = (max - min) / (high - low)      z = clamp(floor(low - min / scale + 0.5))      nudged(code) = (code - z) · scale
 //     y = floor((clamp(x) - nudged(low)) · (1 / scale) + 0.5) · scale + nudged(low)
-// A gradient passes from nudged(low) to nudged(high). Each step is one f32 operation on bits.
+// A gradient passes from nudged(low) to nudged(high). Each step is one f32 operation on bits; bounds and results count as the
+// nearest finite number, the scale as the nearest positive normal one.
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // least, greatest number (f32 bits)
 
@@ -29,13 +30,16 @@ fn f32_floor(x: u32) -> u32 {
 }
 
 fn bounds_at(index: u32) -> Bounds {
-    let entry = parameters[index];
+    let min = f32_finite(parameters[index].x);
+    let max = f32_finite(parameters[index].y);
     let low = f32_from_i32(params.low);
     let high = f32_from_i32(params.high);
-    let scale = f32_divide(f32_add(entry.y, entry.x ^ F32_SIGN), f32_add(high, low ^ F32_SIGN));
-    let steps = f32_floor(f32_add(f32_add(low, f32_divide(entry.x, scale) ^ F32_SIGN), HALF));
+    let span = f32_finite(f32_add(max, min ^ F32_SIGN));
+    let scale = f32_positive(f32_divide(span, f32_add(high, low ^ F32_SIGN)));
+    let steps = f32_floor(f32_add(f32_add(low, f32_divide(min, scale) ^ F32_SIGN), HALF));
     let zero_point = f32_from_order(clamp(f32_order(steps), f32_order(low), f32_order(high))) ^ F32_SIGN;
-    return Bounds(scale, f32_multiply(f32_add(low, zero_point), scale), f32_multiply(f32_add(high, zero_point), scale));
+    let least = f32_finite(f32_multiply(f32_add(low, zero_point), scale));
+    return Bounds(scale, least, f32_finite(f32_multiply(f32_add(high, zero_point), scale)));
 }
 
 // Numbers as keys that make no difference between zeros.
@@ -49,9 +53,9 @@ fn fake(x: u32, index: u32) -> u32 {
     if (!f32_is_nan(x) && key(x) > key(bounds.least)) {
         clamped = select(x, bounds.most, key(x) > key(bounds.most));
     }
-    let shifted = f32_add(clamped, bounds.least ^ F32_SIGN);
-    let level = f32_floor(f32_add(f32_multiply(shifted, f32_divide(ONE, bounds.scale)), HALF));
-    return f32_add(f32_multiply(level, bounds.scale), bounds.least);
+    let shifted = f32_finite(f32_add(clamped, bounds.least ^ F32_SIGN));
+    let level = f32_finite(f32_floor(f32_add(f32_multiply(shifted, f32_divide(ONE, bounds.scale)), HALF)));
+    return f32_finite(f32_add(f32_multiply(level, bounds.scale), bounds.least));
 }
 
 fn passes(x: u32, index: u32) -> bool {

@@ -1,5 +1,5 @@
 // Grid: a step s that is learned (LSQ). v = x / s; y = clamp(round_ties_even(v)) · s, or without s where LEVELS; a gradient
-// passes where low < v < high. Each step is one f32 operation on bits.
+// passes where low < v < high. Each step is one f32 operation on bits; s counts as the nearest positive normal number.
 
 @group(0) @binding(3) var<storage, read> parameters: array<u32>;             // f32 bits
 
@@ -8,7 +8,7 @@ fn steps(x: u32, index: u32) -> u32 {
     if ((x & ~F32_SIGN) >= F32_INFINITY) {
         return select(F32_SIGN | F32_INFINITY, F32_INFINITY, x == F32_INFINITY);
     }
-    return f32_divide(x, parameters[index]);
+    return f32_divide(x, f32_positive(parameters[index]));
 }
 
 fn inside(v: u32) -> bool {
@@ -22,7 +22,7 @@ fn level_of(v: u32) -> i32 {
 
 fn fake(x: u32, index: u32) -> u32 {
     let real = f32_from_i32(level_of(steps(x, index)));
-    return select(f32_multiply(real, parameters[index]), real, LEVELS);
+    return select(f32_multiply(real, f32_positive(parameters[index])), real, LEVELS);
 }
 
 fn passes(x: u32, index: u32) -> bool {

@@ -1,5 +1,7 @@
-// A count of two words and one of one word.
-fn add_wide(low: u32, high: u32, more: u32) -> vec2<u32> {
-    let sum = low + more;
-    return vec2<u32>(sum, high + select(0u, 1u, sum < more));
+// The sum of two counts of two words, low one first; the greatest count where it is more.
+fn add_wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = a.x + b.x;
+    let high = a.y + b.y;
+    let carried = high + select(0u, 1u, low < b.x);
+    return select(vec2<u32>(low, carried), vec2<u32>(0xffffffffu), high < b.y || carried < high);
 }

@@ -1,5 +1,6 @@
 // The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations, and what
 // a state remembers of them: bits of the least and greatest number, how many numbers, how many left out (two words each).
+// A state may hold any words: bounds that are not finite count as the nearest numbers that are, NaN and those of nothing as 0.
 
 // (least key, greatest key, numbers, left out) of nothing
 const NOTHING = vec4<u32>(0xffffffffu, 0u, 0u, 0u);

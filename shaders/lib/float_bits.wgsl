@@ -12,6 +12,17 @@ const F32_SIGN: u32 = 0x80000000u;
 const F32_INFINITY: u32 = 0x7f800000u;
 const F32_GREATEST: u32 = 0x7f7fffffu;                      // the largest finite number
 const F32_LEAST: u32 = 0xff7fffffu;
+const F32_LEAST_NORMAL: u32 = 0x00800000u;                  // the least positive normal number
+
+// The finite number nearest to x, 0 for NaN. Twin: numeric/mod.rs.
+fn f32_finite(word: u32) -> u32 {
+    return select((word & F32_SIGN) | min(word & ~F32_SIGN, F32_GREATEST), 0u, f32_is_nan(word));
+}
+
+// The positive normal number nearest to x, the least one for NaN. Twin: numeric/mod.rs.
+fn f32_positive(word: u32) -> u32 {
+    return select(clamp(word, F32_LEAST_NORMAL, F32_GREATEST), F32_LEAST_NORMAL, word > F32_INFINITY);
+}
 
 fn f32_magnitude(word: u32) -> Magnitude {
     let field = (word >> 23u) & 0xffu;

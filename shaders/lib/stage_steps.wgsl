@@ -1,12 +1,13 @@
 // v = f32(sum + bias) · multiplier: how many steps of its output a layer's sum is, one f32 operation on bits each; where it
-// lies between the codes, and what a unit of gradient adds to that of the step.
+// lies between the codes, and what a unit of gradient adds to that of the step. A sum that is NaN counts as 0, and multipliers of
+// the table as the nearest positive normal number.
 
 fn biased(sum: u32, entry: vec4<u32>) -> u32 {
-    return f32_from_i32(f32_truncate_to_i32(sum) + bitcast<i32>(entry.x));
+    return f32_from_i32(f32_truncate_to_i32(f32_finite(sum)) + bitcast<i32>(entry.x));
 }
 
 fn stage_steps(sum: u32, entry: vec4<u32>) -> u32 {
-    return f32_multiply(biased(sum, entry), entry.y);
+    return f32_multiply(biased(sum, entry), f32_positive(entry.y));
 }
 
 fn stage_level(steps: u32) -> u32 {

@@ -6,11 +6,6 @@ const SHIFT_INTEGER: u32 = 1u;                              // zero points
 const SHIFT_REAL: u32 = 2u;                                 // zero points in f32
 const SHIFT_OFFSET: u32 = 3u;
 
-// Without NaN and infinity.
-fn finite(word: u32) -> u32 {
-    return select((word & F32_SIGN) | min(word & ~F32_SIGN, F32_GREATEST), 0u, f32_is_nan(word));
-}
-
 fn is_zero(word: u32) -> bool {
     return (word & ~F32_SIGN) == 0u;
 }
@@ -32,7 +27,7 @@ fn weight_integer(x: u32, scale: u32, shift: u32) -> i32 {
         return clamp(f32_round_to_i32(f32_add(code_steps(x, scale), shift)), LOW, HIGH);
     }
     if (SHIFT == SHIFT_OFFSET) {
-        let rest = finite(f32_add(x, shift ^ F32_SIGN));
+        let rest = f32_finite(f32_add(x, shift ^ F32_SIGN));
         return clamp(f32_round_to_i32(code_steps(rest, scale)), LOW, HIGH);
     }
     return clamp(f32_round_to_i32(code_steps(x, scale)), LOW, HIGH);

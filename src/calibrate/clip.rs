@@ -53,7 +53,8 @@ impl Clip {
             Self::SymmetricPercentile { percent } => {
                 let cut = (100.0 - check(percent)?) / 100.0;
                 let half = counts.len() / 2;
-                let folded: Vec<u64> = (0..half).map(|i| counts[half + i] + counts[half - 1 - i]).collect();
+                let pair = |i: usize| counts[half + i].saturating_add(counts[half - 1 - i]);
+                let folded: Vec<u64> = (0..half).map(pair).collect();
                 let edge = leaves(&folded, cut) as f64 * width;
                 (-edge, edge)
             }
@@ -78,12 +79,17 @@ fn check(percent: f64) -> Result<f64> {
     Ok(percent)
 }
 
+/// Sums end where counts do, at the greatest u64.
+fn total(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
+}
+
 /// The first bin up to which at least this share of counts lies.
 fn reaches(counts: &[u64], share: f64) -> usize {
-    let least = share * counts.iter().sum::<u64>() as f64;
+    let least = share * total(counts) as f64;
     let mut sum = 0u64;
     let reached = counts.iter().position(|&count| {
-        sum += count;
+        sum = sum.saturating_add(count);
         sum as f64 >= least
     });
     reached.unwrap_or(counts.len() - 1)
@@ -91,10 +97,10 @@ fn reaches(counts: &[u64], share: f64) -> usize {
 
 /// The first bin beyond which at most this share of counts lies.
 fn leaves(counts: &[u64], share: f64) -> usize {
-    let mut rest: u64 = counts.iter().sum();
+    let mut rest = total(counts);
     let most = share * rest as f64;
     let left = counts.iter().position(|&count| {
-        rest -= count;
+        rest = rest.saturating_sub(count);
         rest as f64 <= most
     });
     left.unwrap_or(counts.len() - 1)
@@ -113,22 +119,22 @@ fn entropy(counts: &[u64], levels: usize) -> usize {
     let half = counts.len() / 2;
     let mut before = vec![0u64; counts.len() + 1];
     for (i, &count) in counts.iter().enumerate() {
-        before[i + 1] = before[i] + count;
+        before[i + 1] = before[i].saturating_add(count);
     }
     let divergence = |reach: usize| {
         let (start, end) = (half - reach, (half + reach + 1).min(counts.len()));
         let slice = &counts[start..end];
         let mut p = slice.to_vec();
         let last = p.len() - 1;
-        p[0] += before[start];
-        p[last] += before[counts.len()] - before[end];
+        p[0] = p[0].saturating_add(before[start]);
+        p[last] = p[last].saturating_add(before[counts.len()] - before[end]);
         let merged = (slice.len() / levels).max(1);
         let mut q = vec![0u64; slice.len()];
         for level in 0..levels {
             let bins = level * merged..((level + 1) * merged).min(slice.len());
             let until = if level == levels - 1 { slice.len() } else { bins.end };
             let filled = p[bins.clone()].iter().filter(|&&count| count > 0).count() as u64;
-            if let Some(each) = slice[bins.start..until].iter().sum::<u64>().checked_div(filled) {
+            if let Some(each) = total(&slice[bins.start..until]).checked_div(filled) {
                 q[bins].fill(each);
             }
         }
@@ -175,7 +181,8 @@ fn least_error(counts: &[u64], width: f64, (min, max): (f32, f32), scheme: &Sche
         let (scale, zero_point) = scheme.parameters(bounds.0 as f32, bounds.1 as f32);
         let (scale, zero_point) = (f64::from(scale), f64::from(zero_point));
         let error = |&(x, count): &(f64, f64)| {
-            let code = ((x / scale).round_ties_even() + zero_point).clamp(scheme.low.into(), scheme.high.into());
+            let (low, high) = scheme.codes();
+            let code = ((x / scale).round_ties_even() + zero_point).clamp(low.into(), high.into());
             count * ((code - zero_point) * scale - x).powi(2)
         };
         let error: f64 = filled.iter().map(error).sum();

@@ -1,9 +1,10 @@
-//! Histograms as the host sees them: what the words of an `ops::ObserveHistogram` state say, and how two of them become one.
+//! Histograms as the host sees them: what the words of an `ops::ObserveHistogram` state or a file say, and how two of them become
+//! one.
 //! Choosing bounds is `clip`'s.
 
 use serde::{Deserialize, Serialize};
 
-use super::ranges::{Seen, pair, state_words, wide};
+use super::ranges::{Seen, check_count, pair, state_words, wide};
 use crate::error::{Error, Result, require};
 use crate::ops::{Bins, ObserveHistogram};
 use crate::tensor::{Granularity, Tensor};
@@ -11,9 +12,9 @@ use crate::tensor::{Granularity, Tensor};
 /// The histograms of a tensor. Serializes with serde.
 ///
 /// Bin i of `bins` holds numbers from `(i − bins / 2) · width` up to, and without, `(i + 1 − bins / 2) · width`, with the
-/// [`width`](Self::width) that the numbers seen so far need.
+/// [`width`](Self::width) that the numbers seen so far need. Counts end at 2⁶⁴ − 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "File")]
 pub struct Histograms {
     granularity: Granularity,
     bins: Bins,
@@ -29,34 +30,34 @@ struct Histogram {
 
 /// What a file says.
 #[derive(Deserialize)]
-struct Unchecked {
+struct File {
     granularity: Granularity,
     bins: Bins,
     histograms: Vec<Histogram>,
 }
 
-impl TryFrom<Unchecked> for Histograms {
+impl TryFrom<File> for Histograms {
     type Error = Error;
 
-    fn try_from(file: Unchecked) -> Result<Self> {
-        let bins = Bins::checked(file.bins.bins, file.bins.width, file.bins.least_level)?;
-        for histogram in &file.histograms {
-            let (counts, total) =
-                (histogram.counts.len(), histogram.counts.iter().fold(0u64, |a, &b| a.saturating_add(b)));
-            require!(
-                counts == bins.bins() && total == histogram.seen.count,
-                "a histogram has {counts} bins that hold {total} numbers, but should have {} that hold {}",
-                bins.bins(),
-                histogram.seen.count
-            );
-            let level = level(&bins, &histogram.seen);
-            require!(
-                histogram.level == level,
-                "a histogram is at level {}, but its numbers need level {level}",
-                histogram.level
-            );
-        }
-        Ok(Self { granularity: file.granularity, bins, histograms: file.histograms })
+    fn try_from(file: File) -> Result<Self> {
+        Self::checked(file.granularity, file.bins, file.histograms)
+    }
+}
+
+impl Histogram {
+    /// The same if an observer with these bins can have made it.
+    fn checked(self, bins: &Bins) -> Result<Self> {
+        let seen = self.seen.checked()?;
+        let (counts, total) = (self.counts.len(), self.counts.iter().fold(0u64, |a, &b| a.saturating_add(b)));
+        require!(
+            counts == bins.bins() && total == seen.count,
+            "a histogram has {counts} bins that hold {total} numbers, but should have {} that hold {}",
+            bins.bins(),
+            seen.count
+        );
+        let level = level(bins, &seen);
+        require!(self.level == level, "a histogram is at level {}, but its numbers need level {level}", self.level);
+        Ok(Self { seen, ..self })
     }
 }
 
@@ -65,6 +66,12 @@ fn level(bins: &Bins, seen: &Seen) -> i32 {
 }
 
 impl Histograms {
+    fn checked(granularity: Granularity, bins: Bins, histograms: Vec<Histogram>) -> Result<Self> {
+        check_count(granularity, histograms.len())?;
+        let histograms = histograms.into_iter().map(|histogram| histogram.checked(&bins)).collect::<Result<_>>()?;
+        Ok(Self { granularity, bins, histograms })
+    }
+
     /// Histograms that have seen nothing.
     #[must_use]
     pub fn empty(op: &ObserveHistogram) -> Self {
@@ -75,7 +82,7 @@ impl Histograms {
     /// What a state of the op says.
     ///
     /// # Errors
-    /// If the tensor is not of the state's type.
+    /// If the tensor is not of the state's type, or says what no observer makes.
     pub fn from_state(op: &ObserveHistogram, state: &Tensor) -> Result<Self> {
         let words = state_words(state, op.state())?;
         let histogram = |words: &[i32]| Histogram {
@@ -84,7 +91,7 @@ impl Histograms {
             counts: words[ObserveHistogram::HEADER..].chunks_exact(2).map(wide).collect(),
         };
         let histograms = words.chunks_exact(op.state().dimensions()[1]).map(histogram).collect();
-        Ok(Self { histograms, ..Self::empty(op) })
+        Self::checked(op.granularity(), op.bins(), histograms)
     }
 
     /// The state that says this, for the op to go on from.
@@ -140,7 +147,7 @@ impl Histograms {
     /// How many NaN and infinities were left out.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.histograms.iter().map(|h| h.seen.skipped).sum()
+        self.histograms.iter().fold(0, |sum, h| sum.saturating_add(h.seen.skipped))
     }
 
     fn check(&self, other: &Self) -> Result<()> {
@@ -171,7 +178,8 @@ impl Histograms {
             for part in [&*histogram, other].into_iter().filter(|part| part.seen.count > 0) {
                 let (half, rise) = (bins.bins() as i64 / 2, (level - part.level).clamp(0, 63));
                 for (i, &count) in part.counts.iter().enumerate() {
-                    counts[(((i as i64 - half) >> rise) + half) as usize] += count;
+                    let sum = &mut counts[(((i as i64 - half) >> rise) + half) as usize];
+                    *sum = sum.saturating_add(count);
                 }
             }
             *histogram = Histogram { seen, level, counts };

@@ -1,8 +1,8 @@
-//! Ranges as the host sees them: what the words of an `ops::ObserveRange` state say, and how two of them become one.
+//! Ranges as the host sees them: what the words of an `ops::ObserveRange` state or a file say, and how two of them become one.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::ops::{ObserveRange, RangeRule};
 use crate::tensor::{Granularity, Tensor};
 
@@ -20,6 +20,17 @@ impl Seen {
         (self.count > 0).then_some((self.min, self.max))
     }
 
+    /// The same if an observer can have seen it; the bounds of nothing are 0.
+    pub(super) fn checked(self) -> Result<Self> {
+        let Some((min, max)) = self.bounds() else { return Ok(Self { min: 0.0, max: 0.0, ..self }) };
+        require!(
+            min.is_finite() && max.is_finite() && min <= max,
+            "a range of {} numbers is from {min} to {max}, but its bounds must be finite and in order",
+            self.count
+        );
+        Ok(self)
+    }
+
     /// From the first words of a state.
     pub(super) fn read(words: &[i32]) -> Self {
         let float = |i: usize| f32::from_bits(words[i] as u32);
@@ -32,7 +43,8 @@ impl Seen {
     }
 
     pub(super) fn and(&self, other: &Self) -> Self {
-        let (count, skipped) = (self.count + other.count, self.skipped + other.skipped);
+        let [count, skipped] =
+            [(self.count, other.count), (self.skipped, other.skipped)].map(|(a, b)| a.saturating_add(b));
         let (min, max) = match (self.bounds(), other.bounds()) {
             (Some(a), Some(b)) => {
                 let less = |x: f32, y: f32| if x.total_cmp(&y).is_le() { (x, y) } else { (y, x) };
@@ -53,6 +65,15 @@ pub(super) fn pair(count: u64) -> [i32; 2] {
     [count as i32, (count >> 32) as i32]
 }
 
+/// Refuses several ranges of a whole tensor, or none.
+pub(super) fn check_count(granularity: Granularity, count: usize) -> Result<()> {
+    require!(
+        granularity != Granularity::Tensor || count == 1,
+        "{count} ranges were seen of a tensor as a whole, which has 1"
+    );
+    Ok(())
+}
+
 /// The words of a state of this op.
 pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -> Result<&'a [i32]> {
     require!(
@@ -63,15 +84,44 @@ pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -
     state.values::<i32>()
 }
 
-/// The ranges of a tensor. Serializes with serde.
+/// The ranges of a tensor. Serializes with serde. Counts end at 2⁶⁴ − 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "File")]
 pub struct Ranges {
     granularity: Granularity,
     rule: RangeRule,
     ranges: Vec<Seen>,
 }
 
+/// What a file says.
+#[derive(Deserialize)]
+struct File {
+    granularity: Granularity,
+    rule: RangeRule,
+    ranges: Vec<Seen>,
+}
+
+impl TryFrom<File> for Ranges {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        file.rule.check()?;
+        Self::checked(file.granularity, file.rule, file.ranges)
+    }
+}
+
 impl Ranges {
+    fn checked(granularity: Granularity, rule: RangeRule, ranges: Vec<Seen>) -> Result<Self> {
+        check_count(granularity, ranges.len())?;
+        // What averages are rounded to may cross where a range has one number.
+        let ordered = |seen: Seen| match rule {
+            RangeRule::MovingAverage { .. } if seen.min > seen.max => Seen { min: seen.max, max: seen.min, ..seen },
+            _ => seen,
+        };
+        let ranges = ranges.into_iter().map(|seen| ordered(seen).checked()).collect::<Result<_>>()?;
+        Ok(Self { granularity, rule, ranges })
+    }
+
     /// The ranges that have seen nothing.
     #[must_use]
     pub fn empty(op: &ObserveRange) -> Self {
@@ -82,11 +132,10 @@ impl Ranges {
     /// What a state of the op says.
     ///
     /// # Errors
-    /// If the tensor is not of the state's type.
+    /// If the tensor is not of the state's type, or says what no observer makes.
     pub fn from_state(op: &ObserveRange, state: &Tensor) -> Result<Self> {
         let words = state_words(state, op.state())?;
-        let ranges = words.chunks_exact(ObserveRange::WORDS).map(Seen::read).collect();
-        Ok(Self { ranges, ..Self::empty(op) })
+        Self::checked(op.granularity(), op.rule(), words.chunks_exact(ObserveRange::WORDS).map(Seen::read).collect())
     }
 
     /// The state that says this, for the op to go on from.
@@ -114,13 +163,13 @@ impl Ranges {
     /// How many finite numbers were seen.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.ranges.iter().map(|range| range.count).sum()
+        self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.count))
     }
 
     /// How many NaN and infinities were left out.
     #[must_use]
     pub fn skipped(&self) -> u64 {
-        self.ranges.iter().map(|range| range.skipped).sum()
+        self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.skipped))
     }
 
     fn check(&self, other: &Self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::Format;
 
 /// What a scale is made of, for codes `low..=high` and bounds min, max.
@@ -46,26 +46,82 @@ impl Ties {
 /// | [`symmetric_full`](Self::symmetric_full) | −128 … 127 | max magnitude / 127.5 | torchao |
 /// | [`no_clipping`](Self::no_clipping) | −128 … 127 | max(−min / 128, max / 127) | torchao |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "File")]
 pub struct Scheme {
-    /// The least code.
-    pub low: i32,
-    /// The greatest code.
-    pub high: i32,
-    /// What the scale is made of.
-    pub scale: ScaleRule,
-    /// Whether the range is first extended to hold zero. Without that a zero point beyond the codes is clamped.
-    pub zero_in_range: bool,
-    /// How the zero point is rounded.
-    pub zero_point: Ties,
+    low: i32,
+    high: i32,
+    scale: ScaleRule,
+    zero_in_range: bool,
+    zero_point: Ties,
+}
+
+/// What a file says.
+#[derive(Deserialize)]
+struct File {
+    low: i32,
+    high: i32,
+    scale: ScaleRule,
+    zero_in_range: bool,
+    zero_point: Ties,
+}
+
+impl TryFrom<File> for Scheme {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        let scheme = Self::new(file.scale, (file.low, file.high))?;
+        Ok(scheme.zero_in_range(file.zero_in_range).zero_point(file.zero_point))
+    }
 }
 
 impl Scheme {
+    /// A scheme for codes `low..=high`, of ranges that are first extended to hold zero, with ties of the zero point to even.
+    ///
+    /// ```
+    /// use lowbit::calibrate::{ScaleRule, Scheme, Ties};
+    /// let scheme = Scheme::new(ScaleRule::Span, (0, 15))?.zero_point(Ties::Away);
+    /// assert_eq!(scheme.parameters(-0.5, 7.0), (0.5, 1));
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If codes are fewer than two or beyond 16 bits, or [`ScaleRule::NoClipping`] has none on either side of 0.
+    pub fn new(scale: ScaleRule, (low, high): (i32, i32)) -> Result<Self> {
+        require!(
+            low < high && low >= -32_768 && high <= 65_535,
+            "codes from {low} to {high}: a scheme has at least two, within -32,768 to 65,535"
+        );
+        require!(
+            scale != ScaleRule::NoClipping || (low < 0 && high > 0),
+            "codes from {low} to {high} with the zero point 0 don't hold numbers of both signs: use ScaleRule::Span"
+        );
+        Ok(Self { low, high, scale, zero_in_range: true, zero_point: Ties::Even })
+    }
+
+    /// The same, but ranges are extended to hold zero only if asked for. Without that a zero point beyond the codes is clamped.
+    #[must_use]
+    pub fn zero_in_range(self, zero_in_range: bool) -> Self {
+        Self { zero_in_range, ..self }
+    }
+
+    /// The same with another rounding of the zero point.
+    #[must_use]
+    pub fn zero_point(self, zero_point: Ties) -> Self {
+        Self { zero_point, ..self }
+    }
+
+    /// The least and greatest code.
+    #[must_use]
+    pub fn codes(&self) -> (i32, i32) {
+        (self.low, self.high)
+    }
+
     fn of(format: Format, narrow: bool, scale: ScaleRule) -> Result<Self> {
         let range = format.range().filter(|_| format.bits() <= 16);
         require!(range.is_some(), "{format} has no quantization scheme: use an integer format of at most 16 bits");
         let (low, high) = range.unwrap_or_default();
         let low = if narrow && low < 0 { -high } else { low };
-        Ok(Self { low, high, scale, zero_in_range: true, zero_point: Ties::Even })
+        Self::new(scale, (low, high))
     }
 
     /// All codes from the least to the greatest number, zero included.
@@ -101,8 +157,9 @@ impl Scheme {
         Self::of(format, false, ScaleRule::NoClipping)
     }
 
-    /// Scale and zero point for these bounds, computed in f64 and the scale rounded to f32 once. Where the scale would be below
-    /// the least normal f32, as for a range of zero, it is 1 and the zero point as near to 0 as codes come.
+    /// Scale and zero point for these bounds, computed in f64 and the scale rounded to f32 once, at most the greatest f32. Where the
+    /// scale would be below the least normal f32, as for a range of zero or bounds that are none, it is 1 and the zero point as near
+    /// to 0 as codes come.
     ///
     /// ```
     /// use lowbit::{Format, calibrate::Scheme};
@@ -125,7 +182,7 @@ impl Scheme {
             ScaleRule::NoClipping => (min / low).max(max / high),
         };
         let scale = scale.min(f64::from(f32::MAX)) as f32;
-        if !scale.is_normal() {
+        if !(scale.is_normal() && scale > 0.0) {
             return (1.0, 0.clamp(self.low, self.high));
         }
         let zero_point = match self.scale {
@@ -133,6 +190,6 @@ impl Scheme {
             ScaleRule::Magnitude => self.zero_point.round((low + high) / 2.0),
             ScaleRule::NoClipping => 0.0,
         };
-        (scale, zero_point.clamp(low, high) as i32)
+        (scale, (zero_point as i32).clamp(self.low, self.high))
     }
 }

@@ -105,9 +105,8 @@ impl Report {
     }
 
     fn draw_layers(&self, area: &Area) -> Drawn {
-        let finite = |db: f64| if db.is_finite() { db } else { 0.0 };
         let all = self.layers.iter().flat_map(|layer| {
-            [Some(layer.outputs), layer.weights].into_iter().flatten().map(|metrics| finite(metrics.sqnr_db))
+            [Some(layer.outputs), layer.weights].into_iter().flatten().map(|metrics| drawn(metrics.sqnr_db))
         });
         let (low, high) = all.fold((0.0f64, 1.0f64), |(l, h), v| (l.min(v), h.max(v)));
         let names: Vec<&str> = self.layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -135,7 +134,7 @@ impl Report {
             let bars = [(Some(layer.outputs), -0.32, QUANTIZED), (layer.weights, 0.02, LIGHT)];
             for (metrics, at, color) in bars {
                 let Some(metrics) = metrics else { continue };
-                let (x, height) = (i as f64 + at, finite(metrics.sqnr_db));
+                let (x, height) = (i as f64 + at, drawn(metrics.sqnr_db));
                 chart.draw_series([Rectangle::new([(x, 0.0), (x + 0.3, height)], color.filled())])?;
                 let label =
                     if metrics.sqnr_db.is_finite() { format!("{:.1}", metrics.sqnr_db) } else { "exact".into() };
@@ -150,7 +149,8 @@ impl Report {
         let mut points: Vec<(f64, Option<f64>, f64)> = Vec::new();
         for line in self.robustness.iter().filter(|line| line.perturbation.describe().0 == kind) {
             let quantized = line.quantized.map_or(line.agreement, |interval| interval.share);
-            points.push((line.perturbation.describe().1, line.float.map(|interval| interval.share), quantized));
+            let strength = drawn(line.perturbation.describe().1);
+            points.push((strength, line.float.map(|interval| interval.share), quantized));
             let neutral = line.perturbation.neutral();
             if points.iter().all(|point| point.0 != neutral) {
                 let clean = self.quantized.accuracy.map_or(self.outputs.agreement, |interval| interval.share);
@@ -175,8 +175,9 @@ impl Report {
             .x_label_formatter(&|x| short(*x))
             .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
-        let float: Vec<(f64, f64)> = points.iter().filter_map(|p| Some((p.0, 100.0 * p.1?))).collect();
-        let quantized: Vec<(f64, f64)> = points.iter().map(|p| (p.0, 100.0 * p.2)).collect();
+        let percent = |share: f64| 100.0 * drawn(share).clamp(0.0, 1.0);
+        let float: Vec<(f64, f64)> = points.iter().filter_map(|p| Some((p.0, percent(p.1?)))).collect();
+        let quantized: Vec<(f64, f64)> = points.iter().map(|p| (p.0, percent(p.2))).collect();
         for (line, color) in [(float, FLOAT), (quantized, QUANTIZED)] {
             chart.draw_series(LineSeries::new(line.iter().copied(), color.stroke_width(2)))?;
             chart.draw_series(line.iter().map(|&point| Circle::new(point, 3, color.filled())))?;
@@ -185,10 +186,9 @@ impl Report {
     }
 
     fn draw_alternatives(&self, area: &Area) -> Drawn {
-        let shown = |db: f64| if db.is_finite() { db } else { 0.0 };
         let mut points: Vec<(f64, f64)> =
-            self.alternatives.iter().map(|a| (a.weight_bytes as f64, shown(a.sqnr_db))).collect();
-        let own = (self.quantized.cost.weight_bytes as f64, shown(self.outputs.sqnr_db));
+            self.alternatives.iter().map(|a| (a.weight_bytes as f64, drawn(a.sqnr_db))).collect();
+        let own = (self.quantized.cost.weight_bytes as f64, drawn(self.outputs.sqnr_db));
         let x = extended(points.iter().chain([&own]).map(|point| point.0));
         let y = extended(points.iter().chain([&own]).map(|point| point.1));
         let mut chart =
@@ -217,21 +217,31 @@ impl Report {
     }
 }
 
-/// A little more than the range of some numbers.
+/// What is drawn of a number that a report may hold: infinity and NaN as 0, and nothing so large that an axis overflows.
+fn drawn(value: f64) -> f64 {
+    if value.is_finite() { value.clamp(-1e50, 1e50) } else { 0.0 }
+}
+
+/// A little more than the range of some numbers, and so wide that ticks on it differ.
 fn extended(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-    let more = if high > low { (high - low) * 0.06 } else { 0.5 };
+    let least = low.abs().max(high.abs()) * 1e-6;
+    let more = if high - low > least { (high - low) * 0.06 } else { least.max(0.5) };
     if low.is_finite() { low - more..high + more } else { 0.0..1.0 }
 }
 
 fn draw_histogram(area: &Area, name: &str, histogram: &Histogram, color: RGBColor) -> Drawn {
-    let most = histogram.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let most = histogram.counts().iter().copied().max().unwrap_or(0).max(1) as f64;
+    // Ends that are hardly apart, or too far out, become those of a picture without numbers.
+    let ends = histogram.ends();
+    let (low, high) = (drawn(ends.0), drawn(ends.1));
+    let (low, high) = if high - low > low.abs().max(high.abs()) * 1e-12 { (low, high) } else { (-0.5, 0.5) };
     let mut builder = ChartBuilder::on(area);
     builder.margin(6).margin_right(14).x_label_area_size(22).y_label_area_size(40);
     if !name.is_empty() {
         builder.caption(name, ("sans-serif", 14).into_font().color(&INK));
     }
-    let mut chart = builder.build_cartesian_2d(histogram.low..histogram.high, 0.0..most * 1.08)?;
+    let mut chart = builder.build_cartesian_2d(low..high, 0.0..most * 1.08)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -243,9 +253,9 @@ fn draw_histogram(area: &Area, name: &str, histogram: &Histogram, color: RGBColo
         .x_label_formatter(&|x| short(*x))
         .y_label_formatter(&|y| format!("{y:.0}"))
         .draw()?;
-    let width = (histogram.high - histogram.low) / histogram.counts.len() as f64;
-    chart.draw_series(histogram.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(i, &count)| {
-        let left = histogram.low + i as f64 * width;
+    let width = (high - low) / histogram.counts().len() as f64;
+    chart.draw_series(histogram.counts().iter().enumerate().filter(|(_, count)| **count > 0).map(|(i, &count)| {
+        let left = low + i as f64 * width;
         Rectangle::new([(left, 0.0), (left + width, count as f64)], color.filled())
     }))?;
     Ok(())

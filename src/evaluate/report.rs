@@ -9,7 +9,7 @@ use super::cost::Cost;
 use super::metrics::{Calibration, Interval, Metrics, accuracy, calibration, check_labels};
 use super::robustness::{Perturbation, Robustness};
 use super::runner::{Device, Runner};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::model::Model;
 use crate::ptq::{CodeFormat, QuantizedModel};
 use crate::tensor::Tensor;
@@ -97,23 +97,54 @@ pub struct LayerReport {
 
 /// How often numbers lie where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "HistogramFile")]
 pub struct Histogram {
-    /// The lower end of the first bin.
-    pub low: f64,
-    /// The upper end of the last.
-    pub high: f64,
-    /// Equally wide.
-    pub counts: Vec<u64>,
+    low: f64,
+    high: f64,
+    counts: Vec<u64>,
+}
+
+/// What a file says.
+#[derive(Deserialize)]
+struct HistogramFile {
+    low: f64,
+    high: f64,
+    counts: Vec<u64>,
+}
+
+impl TryFrom<HistogramFile> for Histogram {
+    type Error = Error;
+
+    fn try_from(HistogramFile { low, high, counts }: HistogramFile) -> Result<Self> {
+        require!(
+            (high - low).is_finite() && low < high && !counts.is_empty(),
+            "a histogram of {} bins from {low:e} to {high:e}: it has at least one, between finite ends in order",
+            counts.len()
+        );
+        Ok(Self { low, high, counts })
+    }
 }
 
 impl Histogram {
+    /// The lower end of the first bin and the upper end of the last.
+    #[must_use]
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
+    /// How many numbers each bin holds; bins are equally wide.
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
     /// Of numbers between their extremes, or around them where those are equal.
     #[must_use]
     pub fn new(values: impl Iterator<Item = f64> + Clone, bins: usize) -> Self {
         let (low, high) = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let (low, high) = match high - low {
             width if width.is_finite() && width > 0.0 => (low, high),
-            _ if low.is_finite() => (low - 0.5, low + 0.5),
+            _ if low.is_finite() => (low - 0.5f64.max(low.abs() * 1e-9), low + 0.5f64.max(low.abs() * 1e-9)),
             _ => (-0.5, 0.5),
         };
         let mut counts = vec![0; bins.max(1)];

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Interval;
-use crate::error::Result;
+use crate::error::{Result, require};
 use crate::tensor::Tensor;
 
 /// A change of inputs.
@@ -18,7 +18,7 @@ pub enum Perturbation {
     Gain(f32),
     /// Adds this.
     Offset(f32),
-    /// Replaces each pixel by the mean of it and its neighbours, this often (images only).
+    /// Replaces each pixel by the mean of it and its neighbours, this often, at most 1,000 times (images only).
     Blur(u32),
     /// Replaces this share of the numbers by one a hundred times the greatest magnitude, of either sign: far outside of what any
     /// range was fitted to.
@@ -67,7 +67,7 @@ impl Perturbation {
     /// Changed inputs, float32; random ones are the same for the same seed.
     ///
     /// # Errors
-    /// If the input is not float32.
+    /// If the input is not float32, or it is to be blurred more than 1,000 times.
     pub fn apply(self, input: &Tensor, seed: u64) -> Result<Tensor> {
         let values = input.values::<f32>()?;
         let mut random = Random(seed);
@@ -76,6 +76,7 @@ impl Perturbation {
             Self::Gain(factor) => values.iter().map(|x| x * factor).collect(),
             Self::Offset(offset) => values.iter().map(|x| x + offset).collect(),
             Self::Blur(times) => {
+                require!(times <= 1000, "inputs are to be blurred {times} times: make it at most 1,000");
                 let mut values = values.to_vec();
                 for _ in 0..times {
                     values = blurred(&values, input.shape());

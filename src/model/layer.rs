@@ -1,6 +1,8 @@
 //! One layer of a model: its window, its weights as a matrix with a row per output, and what it may not be. Its arithmetic is
 //! in `float`.
 
+use std::collections::HashSet;
+
 use super::arch::{Activation, Architecture, LayerOp, LayerSpec};
 use crate::error::{Result, require};
 
@@ -91,13 +93,9 @@ pub(super) fn layers(
     };
     require!(image(input), "the input's shape is {:?}: empty or too large", architecture.input.shape);
     require!(!architecture.layers.is_empty(), "the architecture has no layers: give it one");
-    let mut layers: Vec<Layer> = Vec::new();
+    let (mut layers, mut names) = (Vec::new(), HashSet::new());
     for spec in &architecture.layers {
-        require!(
-            layers.iter().all(|layer| layer.name != spec.name),
-            "two layers are called {}: their weights couldn't be told apart",
-            spec.name
-        );
+        require!(names.insert(&spec.name), "two layers are called {}: their weights couldn't be told apart", spec.name);
         let layer = Layer::new(spec, input, &read)?;
         require!(image(layer.output), "layer {} makes an image of {:?}: too large", spec.name, layer.output);
         input = layer.output;

@@ -49,8 +49,7 @@ impl Model {
     pub fn new(architecture: Architecture, weights: &[u8]) -> Result<Self> {
         let file = SafeTensors::deserialize(weights)
             .map_err(|error| Error::Request(format!("the weights are no sound safetensors file: {error}")))?;
-        let layers = layer::layers(&architecture, |name, shape| read(&file, name, shape))?;
-        Ok(Self { architecture, layers })
+        Self::read(architecture, |name, shape| read(&file, name, shape))
     }
 
     /// The model of an architecture with all weights and biases zero: to be given some by [`Model::with_parameters`].
@@ -58,7 +57,12 @@ impl Model {
     /// # Errors
     /// If layers don't fit each other.
     pub fn zeroed(architecture: Architecture) -> Result<Self> {
-        let layers = layer::layers(&architecture, |_, shape| Ok(vec![0.0; shape.iter().product()]))?;
+        Self::read(architecture, |_, shape| Ok(vec![0.0; shape.iter().product()]))
+    }
+
+    /// The same with parameters from `read(name, shape)`.
+    pub(crate) fn read(architecture: Architecture, read: impl Fn(&str, &[usize]) -> Result<Vec<f32>>) -> Result<Self> {
+        let layers = layer::layers(&architecture, read)?;
         Ok(Self { architecture, layers })
     }
 

@@ -31,6 +31,16 @@ pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
     f64::from(value.round_ties_even()).max(f64::from(low)).min(f64::from(high)) as i32
 }
 
+/// The finite number nearest to x, 0 for NaN. GPU twin: `shaders/lib/float_bits.wgsl`.
+pub(crate) fn finite(x: f32) -> f32 {
+    if x.is_nan() { 0.0 } else { x.clamp(f32::MIN, f32::MAX) }
+}
+
+/// The positive normal number nearest to x, the least one for NaN. GPU twin: `shaders/lib/float_bits.wgsl`.
+pub(crate) fn positive(x: f32) -> f32 {
+    if x.is_nan() { f32::MIN_POSITIVE } else { x.clamp(f32::MIN_POSITIVE, f32::MAX) }
+}
+
 /// The code of one real number: `saturate(round_ties_even(value / scale) + zero_point)`, division in f32
 /// (ONNX QuantizeLinear). NaN becomes `low`, infinities saturate.
 ///

@@ -14,8 +14,8 @@ use crate::tensor::TensorType;
 /// The output is int32 `[channels, 4]`, each step one f32 operation, the same bits on every device: the bias as a whole number
 /// `round_ties_even(b / (x · w))`, the bits of the multiplier `(x · w) / y`, those of `x · w`, and 0. It is what
 /// [`Conv`](super::Conv) makes of a scale per tensor, weights with a scale per output, an int32 bias and
-/// [`Rounding::Onnx`](crate::Rounding::Onnx). Steps are taken on trust as positive normal numbers whose products and quotients
-/// are normal, the bias as finite.
+/// [`Rounding::Onnx`](crate::Rounding::Onnx). Steps, their products and quotients that are no positive normal number count as the
+/// nearest that is, NaN as the least; a bias that is not finite as the nearest number that is, NaN as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::StageTable, reference};
@@ -78,7 +78,8 @@ pub enum Requantized {
 
 /// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by a [`StageTable`], or a gradient
 /// of it: inputs the sums, the table, and for gradients that of the real output. Exact, the same bits on every device, but for
-/// [`Requantized::StepGradient`]. The zero point is 0.
+/// [`Requantized::StepGradient`]. The zero point is 0. A table may hold any words: multipliers count as steps do there; a sum that is
+/// NaN counts as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{FakeRequantize, Requantized}, reference};

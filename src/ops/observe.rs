@@ -2,7 +2,7 @@
 //! becomes of them (scales, serialization, merging) is `calibrate`'s. The meaning is `reference/observe.rs`, the GPU
 //! programs are `kernels/observe.rs`.
 
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, TensorType};
 
@@ -20,12 +20,26 @@ pub enum RangeRule {
     },
 }
 
+impl RangeRule {
+    pub(crate) fn check(self) -> Result<()> {
+        if let Self::MovingAverage { constant } = self {
+            require!(
+                constant > 0.0 && constant <= 1.0,
+                "the averaging constant is {constant}, but it must be above 0 and at most 1"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Takes a float32 tensor into ranges that lie on the device: inputs the tensor and the state, output the next state.
 ///
 /// A state is int32 `[ranges, 6]`, all zeros to begin with: the bits of the least and greatest number, how many numbers
 /// there were, and how many were left out because they are NaN or infinite (each count in two words, low one first).
 /// [`calibrate::Ranges`](crate::calibrate::Ranges) reads it. There is one range for the whole tensor, per index of an axis,
 /// or per block of an axis. −0 is less than +0. A batch without a finite number changes only the count of those left out.
+/// Counts end at 2⁶⁴ − 1. A state may hold any words: bounds that are not finite count as the nearest numbers that are, NaN and
+/// bounds of nothing as 0.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, TensorType, Format, calibrate::Ranges, ops::{ObserveRange, RangeRule}, reference};
@@ -57,12 +71,7 @@ impl ObserveRange {
     pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeRule) -> Result<Self> {
         let input = TensorType::new(Format::Float32, dimensions)?;
         let ranges = granularity.parameters(input.shape())?;
-        if let RangeRule::MovingAverage { constant } = rule {
-            require!(
-                constant > 0.0 && constant <= 1.0,
-                "the averaging constant is {constant}, but it must be above 0 and at most 1"
-            );
-        }
+        rule.check()?;
         let state = TensorType::new(Format::Int32, [ranges, Self::WORDS])?;
         Ok(Self { input, state, granularity, rule })
     }
@@ -123,10 +132,27 @@ fn check_ranges(own: &TensorType, resized: &TensorType, input: &TensorType) -> R
 /// bin; where it rises, bins are merged by powers of two. So a histogram depends on the numbers alone, not on their order or
 /// on how they were divided into batches, and two of them merge exactly.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "BinsFile")]
 pub struct Bins {
     pub(crate) bins: usize,
     pub(crate) width: f32,
     pub(crate) least_level: i32,
+}
+
+/// What a file says.
+#[derive(serde::Deserialize)]
+struct BinsFile {
+    bins: usize,
+    width: f32,
+    least_level: i32,
+}
+
+impl TryFrom<BinsFile> for Bins {
+    type Error = Error;
+
+    fn try_from(file: BinsFile) -> Result<Self> {
+        Self::checked(file.bins, file.width, file.least_level)
+    }
 }
 
 impl Bins {
@@ -148,7 +174,7 @@ impl Bins {
         Self::checked(bins, width, 0)
     }
 
-    pub(crate) fn checked(bins: usize, width: f32, least_level: i32) -> Result<Self> {
+    fn checked(bins: usize, width: f32, least_level: i32) -> Result<Self> {
         require!(
             bins.is_multiple_of(2) && (16..=32_768).contains(&bins),
             "a histogram of {bins} bins: make it an even number from 16 to 32,768"
@@ -158,6 +184,7 @@ impl Bins {
             "bins {width:e} wide: the width must be a positive number from {:e} on",
             f32::MIN_POSITIVE
         );
+        require!((-126..=0).contains(&least_level), "bins from level {least_level} on: the least level is -126 to 0");
         Ok(Self { bins, width, least_level })
     }
 
@@ -191,7 +218,9 @@ impl Bins {
 ///
 /// A state is int32 `[histograms, 8 + 2 · bins]`, all zeros to begin with: the six words of [`ObserveRange`], the level and a
 /// zero, then the count of each bin in two words, low one first. [`Bins`] says what a bin is; NaN and infinities are left out
-/// and counted. [`calibrate::Histograms`](crate::calibrate::Histograms) reads it.
+/// and counted. [`calibrate::Histograms`](crate::calibrate::Histograms) reads it. A state may hold any words, as that of
+/// [`ObserveRange`], and its bounds in either order: its bins are merged into those of the level that its bounds and the batch
+/// need, and stay where they are if its own level is not below that.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, calibrate::Histograms, ops::{Bins, ObserveHistogram}, reference};

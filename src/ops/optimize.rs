@@ -46,7 +46,8 @@ impl Rule {
 /// `[moments, elements]`, zeros to begin with) and the rate (float32 `[1]`, on the device so that it may change from step to
 /// step); outputs the next parameters and what the rule remembers.
 ///
-/// Done in integers, the same bits on every device. A gradient beyond ±2^60 counts as that, NaN as 0.
+/// Done in integers, the same bits on every device. A gradient beyond ±2^60 counts as that. Parameters, what is remembered, the
+/// rate and what it multiplies count as the nearest finite number, NaN as 0, and a second moment below 0 as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{Optimize, Rule}, reference};

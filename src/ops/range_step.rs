@@ -8,7 +8,7 @@ use crate::tensor::TensorType;
 
 /// `out = max(min / low, max / high)` of the bounds in the state of an [`ObserveRange`](super::ObserveRange): the least step at which
 /// codes `low..=high` with the zero point 0 clip nothing. Where that is no positive normal number (nothing has been seen, or
-/// zeros), the step stays as it was.
+/// zeros), the step stays as it was. Bounds that are not finite count as the nearest numbers that are, NaN as 0.
 ///
 /// Inputs: the state, int32 `[ranges, 6]`, and the steps as they are, float32 `[ranges]`; output: the next steps. Each quotient
 /// is one f32 operation, the same bits on every device; one by a code of 0 counts as 0. With moving averages this is how ranges

@@ -98,7 +98,17 @@ impl QuantizedModel {
         require!(format == FORMAT, "the file's format is \"{format}\", but {FORMAT} is read");
         let description: Description = serde_json::from_value(description).map_err(malformed)?;
         let file = SafeTensors::deserialize(file).map_err(malformed)?;
-        let mut model = Model::zeroed(description.architecture)?;
+        // No more is allocated than the file has codes for, of two bits at least.
+        let zeros = |name: &str, shape: &[usize]| {
+            let (bytes, elements) =
+                (file.tensor(name).map_err(malformed)?.data().len(), shape.iter().product::<usize>());
+            require!(
+                bytes >= elements / 4,
+                "{name} has {bytes} bytes, too few for the {elements} numbers of the architecture"
+            );
+            Ok(vec![0.0; elements])
+        };
+        let mut model = Model::read(description.architecture, zeros)?;
         let mut weights = Vec::new();
         for layer in model.clone().layers() {
             if !layer.is_weighted() {

@@ -120,8 +120,8 @@ impl<'a> Builder<'a> {
             return self.real(Format::Float16);
         }
         let dimensions = self.graph.tensor_type(self.value)?.dimensions().to_vec();
-        let codes =
-            TensorType::new(made.format(), dimensions)?.quantized(Quantization::tensor(made.scale, made.zero_point))?;
+        let codes = TensorType::new(made.format(), dimensions)?
+            .quantized(Quantization::tensor(made.scale(), made.zero_point()))?;
         self.value = self.graph.add(Quantize::new(codes.clone())?, &[self.value])?;
         if made.is_integer() && made.greatest() < 255 {
             self.value = self.graph.add(Requantize::new(codes, requantization(made, None)?)?, &[self.value])?;
@@ -253,7 +253,7 @@ impl<'a> Builder<'a> {
 }
 
 fn requantization(made: ActivationQuantization, activation: Option<Activation>) -> Result<Requantization> {
-    let stage = Requantization::new(Format::Uint8, made.scale, made.zero_point)?.clamp(0, made.greatest())?;
+    let stage = Requantization::new(Format::Uint8, made.scale(), made.zero_point())?.clamp(0, made.greatest())?;
     Ok(match activation {
         None => stage,
         Some(Activation::Relu) => stage.relu(),

@@ -95,14 +95,14 @@ fn plan(layers: &[Sensitivity], chosen: &[usize]) -> LayerPlan {
     let choices = || layers.iter().zip(chosen).map(|(layer, &i)| (layer, layer.choices[i]));
     LayerPlan {
         layers: choices().map(|(layer, choice)| (layer.layer.clone(), choice.scheme)).collect(),
-        bytes: choices().map(|(_, choice)| choice.bytes).sum(),
+        bytes: choices().fold(0, |sum, (_, choice)| sum.saturating_add(choice.bytes)),
         noise: choices().map(|(_, choice)| choice.noise).sum(),
     }
 }
 
 /// All plans than which none is smaller without more noise, smallest first: exact, as far as noises add up.
 ///
-/// Layer by layer, of all partial sums only those stay that no other beats in both.
+/// Layer by layer, of all partial sums only those stay that no other beats in both. There is no plan where a layer has no choice.
 #[must_use]
 pub fn front(layers: &[Sensitivity]) -> Vec<LayerPlan> {
     let mut partial: Vec<(u64, f64, Vec<usize>)> = vec![(0, 0.0, Vec::new())];
@@ -111,7 +111,7 @@ pub fn front(layers: &[Sensitivity]) -> Vec<LayerPlan> {
         for (bytes, noise, chosen) in &partial {
             for (i, choice) in layer.choices.iter().enumerate() {
                 let chosen = chosen.iter().copied().chain([i]).collect();
-                extended.push((bytes + choice.bytes, noise + choice.noise, chosen));
+                extended.push((bytes.saturating_add(choice.bytes), noise + choice.noise, chosen));
             }
         }
         extended.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -126,9 +126,12 @@ pub fn front(layers: &[Sensitivity]) -> Vec<LayerPlan> {
 }
 
 /// The plans that a greedy planner goes through: from every layer in its least noisy scheme, again and again the layer and
-/// scheme that add the least noise for each byte they save.
+/// scheme that add the least noise for each byte they save. There is no plan where a layer has no choice.
 #[must_use]
 pub fn greedy(layers: &[Sensitivity]) -> Vec<LayerPlan> {
+    if layers.iter().any(|layer| layer.choices.is_empty()) {
+        return Vec::new();
+    }
     let least = |layer: &Sensitivity| {
         (0..layer.choices.len()).min_by(|&a, &b| layer.choices[a].noise.total_cmp(&layer.choices[b].noise)).unwrap_or(0)
     };

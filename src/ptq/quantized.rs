@@ -51,7 +51,7 @@ impl Scales {
     /// The scale of what a layer reads, where that is integers and known.
     fn input(&self, index: usize) -> Option<f32> {
         match self {
-            Self::Static(scales) => scales[index].filter(ActivationQuantization::is_integer).map(|q| q.scale),
+            Self::Static(scales) => scales[index].filter(ActivationQuantization::is_integer).map(|q| q.scale()),
             Self::Dynamic => None,
         }
     }
@@ -105,7 +105,7 @@ impl QuantizedModel {
     /// codes of its weights, for the input and each layer's result scale and zero point, `None` where it stays float32.
     ///
     /// # Errors
-    /// If their numbers don't fit, a scale or zero point is not possible, or a bias doesn't fit into int32.
+    /// If their numbers don't fit, or a bias doesn't fit into int32.
     pub fn from_parts(
         model: Model,
         weights: Vec<Option<QuantizedWeights>>,
@@ -119,7 +119,6 @@ impl QuantizedModel {
             activations.len(),
             layers + 1
         );
-        activations.iter().flatten().try_for_each(ActivationQuantization::check)?;
         let mut rounded = model;
         for (i, weights) in weights.iter().enumerate() {
             let layer = &rounded.layers()[i];

@@ -6,7 +6,7 @@ use std::fmt;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::{BlockFormat, BlockRounding, Format, Minifloat, quantize};
 use crate::weights::Codes;
 
@@ -353,18 +353,72 @@ impl Grid {
 
 /// Codes, scale and zero point of a tensor that is computed on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ActivationFile")]
 pub struct ActivationQuantization {
-    /// What codes are: integers 0 … 2ᵇ − 1, stored as uint8; floats of at most 8 bits; or float16, not scaled.
-    pub codes: CodeFormat,
-    /// What codes are multiplied by.
-    pub scale: f32,
-    /// The code of 0; 0 for floats.
-    pub zero_point: i32,
+    codes: CodeFormat,
+    scale: f32,
+    zero_point: i32,
+}
+
+/// What a file says.
+#[derive(Deserialize)]
+struct ActivationFile {
+    codes: CodeFormat,
+    scale: f32,
+    zero_point: i32,
+}
+
+impl TryFrom<ActivationFile> for ActivationQuantization {
+    type Error = Error;
+
+    fn try_from(file: ActivationFile) -> Result<Self> {
+        Self::new(file.codes, file.scale, file.zero_point)
+    }
 }
 
 impl ActivationQuantization {
     /// Not quantized, but rounded to float16.
     pub const FLOAT16: Self = Self { codes: CodeFormat::Float(Format::Float16), scale: 1.0, zero_point: 0 };
+
+    /// What codes are (integers 0 … 2ᵇ − 1, stored as uint8, floats of at most 8 bits, or float16), what they are multiplied by, and
+    /// the code of 0.
+    ///
+    /// # Errors
+    /// If codes are others, the scale is not finite and positive, or the zero point is no code; that of floats is 0, and float16 has
+    /// the scale 1.
+    pub fn new(codes: CodeFormat, scale: f32, zero_point: i32) -> Result<Self> {
+        codes.check_activations()?;
+        let made = Self { codes, scale, zero_point };
+        let zeros = if made.is_integer() { 0..=made.greatest() } else { 0..=0 };
+        require!(
+            codes != CodeFormat::Float(Format::Float32)
+                && (made == Self::FLOAT16 || codes != Self::FLOAT16.codes)
+                && scale.is_finite()
+                && scale > 0.0
+                && zeros.contains(&zero_point),
+            "activations in {codes} with the scale {scale:e} and the zero point {zero_point} are not possible: give a scale that is \
+             finite and positive, 1 for float16, and a zero point in {zeros:?}"
+        );
+        Ok(made)
+    }
+
+    /// What codes are.
+    #[must_use]
+    pub fn codes(&self) -> CodeFormat {
+        self.codes
+    }
+
+    /// What codes are multiplied by.
+    #[must_use]
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The code of 0; 0 for floats.
+    #[must_use]
+    pub fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
 
     /// That of a range, into which 0 is taken. Integers: `scale = (high − low) / (2ᵇ − 1)`,
     /// `zero_point = round_ties_even(−low / scale)`. Floats of at most 8 bits: `scale = max(−low, high) / greatest`. A range of
@@ -381,24 +435,6 @@ impl ActivationQuantization {
         let scheme = WeightScheme { codes, symmetric: codes.minifloat().is_some(), ..WeightScheme::per_channel(8) };
         let grid = scheme.grid(low.into(), high.into(), 0.0, None);
         Ok(Self { codes, scale: grid.scale, zero_point: grid.zero_point })
-    }
-
-    /// Refuses what no range makes.
-    pub(super) fn check(&self) -> Result<()> {
-        self.codes.check_activations()?;
-        let zeros = match self.codes {
-            CodeFormat::Int(_) => 0..=self.greatest(),
-            CodeFormat::Float(_) => 0..=0,
-        };
-        require!(
-            self.codes != CodeFormat::Float(Format::Float32)
-                && (*self == Self::FLOAT16 || self.codes != Self::FLOAT16.codes)
-                && self.scale.is_finite()
-                && self.scale > 0.0
-                && zeros.contains(&self.zero_point),
-            "activations of {self:?} are not possible"
-        );
-        Ok(())
     }
 
     /// The format of tensors that hold the codes.
@@ -439,7 +475,7 @@ impl ActivationQuantization {
     #[must_use]
     pub fn value(&self, code: i32) -> f32 {
         match (self.codes, self.codes.minifloat()) {
-            (CodeFormat::Int(_), _) => self.scale * (code - self.zero_point) as f32,
+            (CodeFormat::Int(_), _) => self.scale * code.saturating_sub(self.zero_point) as f32,
             (_, Some(layout)) => self.scale * layout.decode(code as u32),
             _ => f16::from_bits(code as u16).to_f32(),
         }

@@ -1,7 +1,7 @@
 //! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins: `shaders/fake_quantize.wgsl`,
 //! `shaders/fake_gradient.wgsl`, `shaders/fake_sum.wgsl`, with a part of `shaders/grid/`.
 
-use crate::numeric;
+use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 use crate::tensor::{Tensor, Values};
 
@@ -27,15 +27,15 @@ fn fitted(op: &FakeQuantize, parameters: &Tensor, index: usize) -> Fitted {
     match op.grid {
         Grid::Affine => {
             let (scale, zero_point) = parameters.values::<(f32, i32)>().expect("checked by run")[index];
-            Fitted::Affine { scale, zero_point }
+            Fitted::Affine { scale: positive(scale), zero_point: zero_point.clamp(op.low, op.high) }
         }
-        Grid::Step => Fitted::Step { step: floats()[index] },
+        Grid::Step => Fitted::Step { step: positive(floats()[index]) },
         Grid::Range => {
-            let (min, max) = (floats()[2 * index], floats()[2 * index + 1]);
+            let (min, max) = (finite(floats()[2 * index]), finite(floats()[2 * index + 1]));
             let (low, high) = (op.low as f32, op.high as f32);
-            let scale = (max - min) / (high - low);
+            let scale = positive(finite(max - min) / (high - low));
             let zero_point = ((low - min / scale) + 0.5).floor().clamp(low, high);
-            let nudged = |code: f32| (code - zero_point) * scale;
+            let nudged = |code: f32| finite((code - zero_point) * scale);
             Fitted::Range { scale, inverse: 1.0 / scale, min: nudged(low), max: nudged(high) }
         }
     }
@@ -60,7 +60,8 @@ fn pass(op: &FakeQuantize, x: f32, fitted: Fitted) -> Passed {
         Fitted::Range { scale, inverse, min, max } => {
             // NaN counts as the lower bound.
             let clamped = if x > min { x.min(max) } else { min };
-            let y = ((clamped - min) * inverse + 0.5).floor() * scale + min;
+            let level = finite((finite(clamped - min) * inverse + 0.5).floor());
+            let y = finite(level * scale + min);
             let passes = x >= min && x <= max;
             let shares = [f32::from(u8::from(x < min)), f32::from(u8::from(x > max))];
             Passed { y, level: y, passes, shares }

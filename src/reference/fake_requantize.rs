@@ -1,16 +1,17 @@
 //! The meaning of `ops::StageTable` and `ops::FakeRequantize`. GPU twins: `shaders/stage_table.wgsl`,
 //! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
 
-use crate::numeric;
+use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeRequantize, Requantized, StageTable};
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn stage_table(op: &StageTable, inputs: &[&Tensor]) -> Tensor {
     let [x, weights, bias, y] = [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
     let entry = |(&w, &b): (&f32, &f32)| {
-        let combined = x[0] * w;
-        let bias = numeric::round_saturating(b / combined, i32::MIN, i32::MAX);
-        [bias, (combined / y[0]).to_bits() as i32, combined.to_bits() as i32, 0]
+        let combined = positive(positive(x[0]) * positive(w));
+        let bias = numeric::round_saturating(finite(b) / combined, i32::MIN, i32::MAX);
+        let multiplier = positive(combined / positive(y[0]));
+        [bias, multiplier.to_bits() as i32, combined.to_bits() as i32, 0]
     };
     let entries = weights.iter().zip(bias).flat_map(entry).collect();
     Tensor::from_values(op.table.clone(), Values::Int32(entries))
@@ -35,7 +36,7 @@ fn stages<'a>(op: &'a FakeRequantize, inputs: &'a [&Tensor]) -> impl Iterator<It
     let channels = op.sums.shape().row_length();
     sums.iter().enumerate().map(move |(i, &sum)| {
         let entry = &table[i % channels * 4..][..4];
-        let float = |i: usize| f32::from_bits(entry[i] as u32);
+        let float = |i: usize| positive(f32::from_bits(entry[i] as u32));
         let sum = (sum as i32).wrapping_add(entry[0]) as f32;
         Stage { sum, multiplier: float(1), combined: float(2) }
     })

@@ -1,5 +1,6 @@
 //! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/observe_*.wgsl`.
 
+use crate::numeric;
 use crate::ops::{ObserveHistogram, ObserveRange, RangeRule};
 use crate::tensor::{Tensor, Values};
 
@@ -13,10 +14,17 @@ struct Seen {
 }
 
 impl Seen {
+    /// From any words.
     fn read(words: &[i32]) -> Self {
-        let float = |i: usize| f32::from_bits(words[i] as u32);
         let wide = |i: usize| u64::from(words[i] as u32) | u64::from(words[i + 1] as u32) << 32;
-        Self { min: float(0), max: float(1), count: wide(2), skipped: wide(4) }
+        let [count, skipped] = [wide(2), wide(4)];
+        let bound = |i: usize| if count == 0 { 0.0 } else { numeric::finite(f32::from_bits(words[i] as u32)) };
+        Self { min: bound(0), max: bound(1), count, skipped }
+    }
+
+    fn ordered(self) -> Self {
+        let [min, max] = [self.min, self.max];
+        if min.total_cmp(&max).is_le() { self } else { Self { min: max, max: min, ..self } }
     }
 
     fn words(self) -> [i32; 6] {
@@ -41,7 +49,8 @@ impl Seen {
     }
 
     fn and(self, batch: Self, rule: RangeRule) -> Self {
-        let counts = Self { count: self.count + batch.count, skipped: self.skipped + batch.skipped, ..self };
+        let count = self.count.saturating_add(batch.count);
+        let counts = Self { count, skipped: self.skipped.saturating_add(batch.skipped), ..self };
         if batch.count == 0 {
             return counts;
         }
@@ -93,19 +102,20 @@ pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Te
     let groups = groups(inputs[0], op.granularity(), op.state().dimensions()[0]);
     let mut next = Vec::with_capacity(state.len());
     for (values, state) in groups.iter().zip(state.chunks_exact(words)) {
-        let old = Seen::read(state);
+        let old = Seen::read(state).ordered();
         let seen = old.and(Seen::of(values), RangeRule::Extremes);
         let level = if seen.count == 0 { 0 } else { bins.level(seen.min, seen.max) };
         let mut counts = vec![0u64; bins.bins()];
         if old.count > 0 {
-            let rise = level - state[6];
+            let rise = (i64::from(level) - i64::from(state[6])).clamp(0, 63);
             for (i, pair) in state[ObserveHistogram::HEADER..].chunks_exact(2).enumerate() {
-                let place = (i as i64 - half) >> rise.min(63);
-                counts[(place + half) as usize] += u64::from(pair[0] as u32) | u64::from(pair[1] as u32) << 32;
+                let count = &mut counts[(((i as i64 - half) >> rise) + half) as usize];
+                *count = count.saturating_add(u64::from(pair[0] as u32) | u64::from(pair[1] as u32) << 32);
             }
         }
         for &x in values.iter().filter(|x| x.is_finite()) {
-            counts[(bins.place(x, level) + half) as usize] += 1;
+            let count = &mut counts[(bins.place(x, level) + half) as usize];
+            *count = count.saturating_add(1);
         }
         next.extend(seen.words());
         next.extend([level, 0]);

@@ -1,16 +1,18 @@
 //! The meaning of `ops::Optimize`. GPU twins: `shaders/moments.wgsl`, `shaders/optimize.wgsl`.
 
+use crate::numeric::finite;
 use crate::ops::{Optimize, Rule};
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn optimize(op: &Optimize, inputs: &[&Tensor]) -> Vec<Tensor> {
     let [parameters, gradients, memory, rate] =
         [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
-    let (n, rate) = (parameters.len(), rate[0]);
-    let (mut next, mut kept) = (Vec::with_capacity(n), memory.to_vec());
+    let (n, rate) = (parameters.len(), finite(rate[0]));
+    let mut next = Vec::with_capacity(n);
+    let mut kept: Vec<f32> = memory.iter().map(|&x| finite(x)).collect();
     for (i, (&p, &g)) in parameters.iter().zip(gradients).enumerate() {
         let most = 2f32.powi(60);
-        let g = if g.is_nan() { 0.0 } else { g.clamp(-most, most) };
+        let g = finite(g).clamp(-most, most);
         let change = match op.rule {
             Rule::Sgd { momentum } => {
                 kept[i] = momentum * kept[i] + g;
@@ -18,11 +20,11 @@ pub(super) fn optimize(op: &Optimize, inputs: &[&Tensor]) -> Vec<Tensor> {
             }
             Rule::Adam { beta1, beta2, epsilon } => {
                 kept[i] = beta1 * kept[i] + (1.0 - beta1) * g;
-                kept[n + i] = beta2 * kept[n + i] + (1.0 - beta2) * (g * g);
+                kept[n + i] = beta2 * kept[n + i].max(0.0) + (1.0 - beta2) * (g * g);
                 kept[i] / (kept[n + i].sqrt() + epsilon)
             }
         };
-        let moved = p - rate * change;
+        let moved = finite(p) - rate * finite(change);
         next.push(if moved.total_cmp(&op.least).is_lt() { op.least } else { moved });
     }
     vec![

@@ -1,5 +1,6 @@
 //! The meaning of `ops::RangeStep`. GPU twin: `shaders/range_step.wgsl`.
 
+use crate::numeric;
 use crate::ops::RangeStep;
 use crate::tensor::{Tensor, Values};
 
@@ -7,7 +8,7 @@ pub(super) fn range_step(op: &RangeStep, inputs: &[&Tensor]) -> Tensor {
     let (states, steps) = (inputs[0].values::<i32>(), inputs[1].values::<f32>());
     let (states, steps) = (states.expect("checked by run"), steps.expect("checked by run"));
     let next = |(state, &step): (&[i32], &f32)| {
-        let bound = |word: i32, code: i32| match (f32::from_bits(word as u32), code) {
+        let bound = |word: i32, code: i32| match (numeric::finite(f32::from_bits(word as u32)), code) {
             (_, 0) => 0.0,
             (bound, code) => bound / code as f32,
         };

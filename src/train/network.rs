@@ -1,7 +1,7 @@
 //! Networks that can be trained: layers in a line, in float, and with the steps of their codes. How they are trained is
 //! `trainer`'s, what integer network they become is `convert`'s.
 
-use crate::calibrate::{Clip, Histograms, Observation, ScaleRule, Scheme, Ties};
+use crate::calibrate::{Clip, Histograms, Observation, ScaleRule, Scheme};
 use crate::error::{Result, require};
 use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
 use crate::reference;
@@ -218,7 +218,7 @@ fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), sc
     let empty = Tensor::new(op.state().dimensions(), vec![0i32; words])?;
     let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);
     let seen = Observation::Histograms(Histograms::from_state(&op, &state)?);
-    let scheme = Scheme { low, high, scale, zero_in_range: true, zero_point: Ties::Even };
+    let scheme = Scheme::new(scale, (low, high))?;
     Ok(seen.quantization(Clip::LeastError, &scheme)?.scales().to_vec())
 }
 

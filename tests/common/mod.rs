@@ -318,6 +318,15 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
     Ok(())
 }
 
+/// Checks every access of every candidate, whatever they make of these inputs, and returns how many there were. Of many
+/// candidates only some are checked where `LOWBIT_BOUNDS` says so ([`turn`]).
+pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
+    let candidates = kernels::candidates(op, &context.limits());
+    let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), "LOWBIT_BOUNDS", 1);
+    chosen.iter().for_each(|&index| drop(run_checked(context, name, op, inputs, &candidates[index])));
+    chosen.len()
+}
+
 thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
 
 /// Which of this many candidates to check: one in as many as a variable says, 0 for none, beginning with another one at each call.
