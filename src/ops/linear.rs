@@ -174,11 +174,18 @@ impl Linear {
         })
     }
 
-    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand.
+    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand. A row without columns has
+    /// them too.
     pub(crate) fn lhs_parameters(&self, row: usize, column: usize) -> Option<(f32, i32)> {
         let quantization = self.lhs.quantization()?;
-        let (shape, granularity) = (self.lhs.shape(), quantization.granularity());
-        let index = granularity.index(shape, row * shape.row_length() + column);
+        let dimensions = self.lhs.dimensions();
+        let last = dimensions.len() - 1;
+        // Axes and blocks are those that `check_lhs_scales` lets pass.
+        let index = match quantization.granularity() {
+            Granularity::Tensor => 0,
+            Granularity::Axis(axis) => row / dimensions[axis + 1..last].iter().product::<usize>() % dimensions[axis],
+            Granularity::Blocks { size, .. } => row * dimensions[last].div_ceil(size) + column / size,
+        };
         Some((quantization.scale(index), quantization.zero_point(index)))
     }
 }
