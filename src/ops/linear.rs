@@ -32,6 +32,11 @@ use crate::weights::Weights;
 /// the bias of unsigned codes twice more. The bias
 /// and the rounding of the output add one unit of the result each.
 ///
+/// Numbers below 2⁻¹²⁶ may count as zero on the way, products of scales among them. There is no bound where a number on the way may
+/// leave float32: the sum above, the product of the scales of a row and a group, or the sum over a group in units of its scale, of
+/// codes up to 256 times as large. [`reference::tolerance`](crate::reference::tolerance) computes all of it. What NaN and infinity
+/// become is the device's choice, because WGSL leaves it open.
+///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///
 /// ```
