@@ -145,7 +145,10 @@ fn main(
     var step = begin;
     var weight_group = begin / params.group_steps;
     var lhs_group = begin / params.lhs_group_steps;
-    read_lhs_scales(lhs_group);
+    // Rows without codes may have no scale.
+    if (step < end) {
+        read_lhs_scales(lhs_group);
+    }
     while (step < end) {
         let group_end = (weight_group + 1u) * params.group_steps;
         let lhs_group_end = (lhs_group + 1u) * params.lhs_group_steps;

@@ -101,15 +101,20 @@ fn int16() -> Result<Vec<Op>> {
             }
         }
     }
-    for (output, bias) in [(Output::Accumulator, 0), (Output::real(), 0), (Output::real(), 1 << 40)] {
-        let product = Matmul::new(typed(Format::Int16, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
-        ops.push(product.wide_bias([bias; 4]).output(output).build()?.into());
+    for output in [Output::Accumulator, Output::real(), Output::float16()] {
+        for bias in [0, 1 << 40] {
+            let product = Matmul::new(typed(Format::Int16, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
+            // Raw sums have 32 bits.
+            ops.extend(product.wide_bias([bias; 4]).output(output.clone()).build().map(Op::from));
+        }
     }
     // 65,536 products with 1 need more than 32 bits.
     for k in [16, 65_536] {
         let ones = Tensor::new([k, 4], vec![1i8; 4 * k])?.quantized(Quantization::tensor(1.0, 0))?;
         let product = Matmul::new(typed(Format::Int16, &[8, k], 0)?, ones).bias(Tensor::new([4], vec![1.0f32; 4])?);
-        ops.push(product.output(Output::real()).build()?.into());
+        for output in [Output::real(), Output::float16()] {
+            ops.push(product.clone().output(output).build()?.into());
+        }
     }
     Ok(ops)
 }

@@ -1,4 +1,4 @@
-// Output stage of sums of 64 bits: real numbers (lib/real_value.wgsl) as f32, in dense rows.
+// Output stage of sums of 64 bits: real numbers (lib/wide_real_value.wgsl) as f32, in dense rows.
 
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -7,8 +7,7 @@ fn store_sums(row: u32, quad: u32, column: vec4<u32>, scale: u32, high: vec4<i32
         let index = quad * 4u + lane;
         if (index < params.n) {
             let entry = stage_entry(column[lane]);
-            let sum = wide_add(wide_from_halves(high[lane], low[lane]), bitcast<vec2<u32>>(entry.zx));
-            output[row * params.output_words + index] = real_of_sum(f32_from_wide(sum), scale, entry);
+            output[row * params.output_words + index] = wide_real_value(high[lane], low[lane], scale, entry);
         }
     }
 }

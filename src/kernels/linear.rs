@@ -10,7 +10,7 @@ use super::weights::{self, Panels};
 use super::{line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{LhsScales, Linear};
-use crate::tensor::TensorType;
+use crate::tensor::{Tensor, TensorType};
 use crate::weights::{Codes, Shift};
 
 parameters! {
@@ -130,6 +130,11 @@ fn fits_matrices(op: &Linear) -> bool {
     op.lhs().format() == Format::Float16 && codes.are_integers() && layout.padded_group != 16
 }
 
+/// The bias, unless there is no expert to have one.
+fn bias(op: &Linear) -> Option<&Tensor> {
+    op.bias().filter(|bias| bias.tensor_type().shape().elements() > 0)
+}
+
 /// What the launches of a candidate bind beside the weights.
 struct Operands {
     lhs: Resource,
@@ -164,7 +169,7 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         Some(input) => Resource::Input(input),
         None => constant(&mut candidate, Constant::Parameters),
     });
-    let bias = op.bias().map(|_| constant(&mut candidate, Constant::Tables));
+    let bias = bias(op).map(|_| constant(&mut candidate, Constant::Tables));
     let mut operands =
         Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
     if op.weights().layout().sources().is_some() {
@@ -194,7 +199,7 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Li
     let parameter_words =
         op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 });
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
-    let words = [op.bias().map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words];
+    let words = [bias(op).map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words];
     let threads = line_groups(limits).next().expect("there is always one");
     let target = Resource::Scratch(candidate.scratch.len());
     let mut firsts = [0; 3];
@@ -308,14 +313,14 @@ fn launch(
         expert_vecs: panels.expert_vecs(matrix),
         experts: experts as u32,
         selected: op.indices().map_or(1, |(_, selected)| selected as u32),
-        steps: layout.steps as u32,
+        steps: if experts > 0 { layout.steps as u32 } else { 0 },
         slice_steps: layout.steps.div_ceil(tile.slices() as usize) as u32,
         group_steps: group_steps(layout.padded_group) as u32,
         lhs_group_steps: group_steps(lhs_positions) as u32,
         lhs_groups: scales.map_or(0, |scales| scales.groups as u32),
         lhs_rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
         lhs_stride: operands.lhs_words / words_per_load(op.lhs().format()),
-        bias_stride: op.bias().map_or(0, |bias| if bias.shape().len() > 1 { n as u32 } else { 0 }),
+        bias_stride: bias(op).map_or(0, |bias| if bias.shape().len() > 1 { n as u32 } else { 0 }),
         output_words,
         output_quads,
         tiles_m: tiles_m as u32,

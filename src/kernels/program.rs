@@ -95,7 +95,9 @@ parts! {
     WIDE_SUM = "lib/wide_sum.wgsl";
     FLOAT_WIDE = "lib/float_wide.wgsl" [FLOAT_BITS, WIDE_SUM];
     SUMS_NARROW = "sums/narrow.wgsl";
-    OUTPUT_WIDE_REAL = "output/wide_real.wgsl" [REAL_VALUE, FLOAT_WIDE];
+    WIDE_REAL_VALUE = "lib/wide_real_value.wgsl" [REAL_VALUE, FLOAT_WIDE];
+    OUTPUT_WIDE_REAL = "output/wide_real.wgsl" [WIDE_REAL_VALUE];
+    OUTPUT_WIDE_REAL_FLOAT16 = "output/wide_real_float16.wgsl" [WIDE_REAL_VALUE, FLOAT16_BITS];
     OUTPUT_WIDE_REQUANTIZE = "output/wide_requantize.wgsl" [TABLES, WIDE_SUM];
     OUTPUT_CODES16 = "output/codes16.wgsl";
     SPLIT_HALVES = "split_halves.wgsl" [LINEAR_INDEX];

@@ -3,7 +3,7 @@
 
 use super::binary;
 use super::dispatch::{Binding, Dispatch, Resource};
-use super::program::{self, Program};
+use super::program::{self, Part, Program};
 use crate::numeric::{Format, Multiplier, Rounding};
 use crate::ops::{Finish, Output, Stage};
 use crate::tensor::TensorType;
@@ -19,17 +19,12 @@ pub(super) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    /// Adds the output stage and the finish to a program.
+    /// Adds the output stage and the finish to a program whose sums fit i32.
     pub(super) fn link(&self, program: Program) -> Program {
         match self.output {
             Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
             Output::Real { .. } | Output::Float16 { .. } => {
-                let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
-                let part = match self.output_type.format() {
-                    Format::Float16 => &program::OUTPUT_REAL_FLOAT16,
-                    _ => &program::OUTPUT_REAL,
-                };
-                program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
+                self.link_real(program, [&program::OUTPUT_REAL, &program::OUTPUT_REAL_FLOAT16])
             }
             Output::Requantized(stage) => {
                 let rounding = match stage.mode() {
@@ -45,20 +40,30 @@ impl Epilogue<'_> {
 
     /// The same for a program that has sums in halves, which may need more than 32 bits.
     pub(super) fn link_halves(&self, program: Program, wide: bool) -> Program {
+        if !wide {
+            return self.link(program.with(&program::SUMS_NARROW));
+        }
         match self.output {
-            Output::Real { .. } if wide => {
-                let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
-                program.with(&program::OUTPUT_WIDE_REAL).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
+            Output::Accumulator => unreachable!("the op refuses raw sums beyond i32"),
+            Output::Real { .. } | Output::Float16 { .. } => {
+                self.link_real(program, [&program::OUTPUT_WIDE_REAL, &program::OUTPUT_WIDE_REAL_FLOAT16])
             }
-            Output::Requantized(stage) if wide => {
+            Output::Requantized(stage) => {
                 let rounding = match stage.mode() {
+                    Rounding::Onnx => &program::ROUNDING_WIDE_ONNX,
                     Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
-                    _ => &program::ROUNDING_WIDE_ONNX,
+                    mode => unreachable!("the op refuses {mode:?} of sums beyond i32"),
                 };
                 self.link_store(program.with(&program::OUTPUT_WIDE_REQUANTIZE).with(rounding))
             }
-            _ => self.link(program.with(&program::SUMS_NARROW)),
         }
+    }
+
+    /// Adds the part for real numbers: the first for float32, the second for float16.
+    fn link_real(&self, program: Program, [float32, float16]: [&'static Part; 2]) -> Program {
+        let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
+        let part = if self.output_type.format() == Format::Float16 { float16 } else { float32 };
+        program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
     }
 
     /// How codes are stored.

@@ -88,7 +88,8 @@ pub(super) struct Panels {
     pub count: usize,
 }
 
-/// The panels of each expert in parts that fit a binding.
+/// The panels of each expert in parts that fit a binding; one part of no panel where there is none, for launches that write all the
+/// same.
 pub(super) fn parts(weights: &Weights, limits: &Limits) -> Vec<Panels> {
     let layout = weights.layout();
     let bytes = (layout.panel_words() * layout.experts).max(1) as u64 * 4;
@@ -96,7 +97,7 @@ pub(super) fn parts(weights: &Weights, limits: &Limits) -> Vec<Panels> {
     let room = limits.binding_bytes.saturating_sub(layout.experts as u64 * 16);
     let most = usize::try_from(room / bytes).unwrap_or(usize::MAX).max(1);
     let part = |first| Panels { first, count: most.min(layout.panels() - first) };
-    (0..layout.panels()).step_by(most.min(layout.panels()).max(1)).map(part).collect()
+    (0..layout.panels().max(1)).step_by(most.min(layout.panels()).max(1)).map(part).collect()
 }
 
 /// The words of panels of all experts, each expert padded to whole vec4s.

@@ -9,7 +9,7 @@ use crate::tensor::TensorType;
 /// `[rows, classes]` with int32 labels `[rows]`. Rows whose label is no class have no gradient, but count as rows.
 ///
 /// Exponentials are the device's: a softmax s of logits that reach d below the largest lies within
-/// `(classes + 4 · d + 24) · 2^-22 · s + 2^-120` of the true one.
+/// `(classes + 4 · d + 24) · 2^-22 · s + 2^-120` of the true one, as long as they are finite.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::CrossEntropyGradient, reference};

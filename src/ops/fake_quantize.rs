@@ -173,7 +173,8 @@ impl FakeQuantizeGradient {
 /// parameters and the gradient `dy` of its output; output a tensor like the parameters, as [`Grid`] says.
 ///
 /// The n terms of a sum are products in f32, added in f32 in an order of the device's: each result lies within
-/// `(min(n, 8192 + n / 8192) + 4) · 2^-22 · g · Σ |terms|` of the true sum, and what subnormal terms may lose.
+/// `(min(n, 8192 + n / 8192) + 4) · 2^-22 · g · Σ |terms|` of the true sum, and what numbers may lose that are below 2^-126 and count as
+/// zero. There is no bound where `Σ |terms|`, with or without g, leaves float32.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, GridGradient, Grid}, reference};

@@ -19,7 +19,7 @@ pub enum Arithmetic {
 /// gate of a layer.
 ///
 /// A device may take either neighbour of the exact result: it is off by at most 2⁻²³ of it, and numbers below 2⁻¹²⁶ may count as
-/// zero. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+/// zero. What becomes of a result beyond float32, of NaN and of infinity is the device's choice, because WGSL leaves it open.
 ///
 /// ```
 /// use lowbit::ops::{Arithmetic, FloatBinary};

@@ -40,8 +40,9 @@ impl Default for Windows {
 ///
 /// Images are `[batch, height, width, channels]`, weights `[outputs, height, width, channels / groups]`; padding is zero.
 /// Products and sums are f32 in an order of the device's: a result of n terms lies within `(n + 4) · 2^-22 · Σ |terms|` of the
-/// true one, and what subnormal terms may lose. Where all numbers are whole and no sum of magnitudes reaches 2^24, it is
-/// exact, the same bits on every device.
+/// true one, and what numbers may lose that are below 2^-126 and count as zero. There is no bound where `Σ |terms|`, or its product with
+/// the number that weights' gradients are multiplied by, leaves float32, nor where an input holds NaN or infinity. Where all numbers
+/// are whole and no sum of magnitudes reaches 2^24, it is exact, the same bits on every device.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{FloatConv, Windows}, reference};

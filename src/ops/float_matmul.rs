@@ -25,8 +25,9 @@ use crate::tensor::{Tensor, TensorType};
 /// u · (k + 8) · Σ_l |lhs_l · rhs_l|
 /// ```
 ///
-/// as long as no partial sum overflows; the bias and the rounding of the output add one unit of the result each. Numbers below
-/// 2⁻¹²⁶ may count as zero. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+/// as long as that sum of sizes, with the bias, stays in float32: any partial sum may come up, and there is no bound once one may
+/// overflow. The bias and the rounding of the output add one unit of the result each. Numbers below 2⁻¹²⁶ may count as zero. What NaN
+/// and infinity become is the device's choice, because WGSL leaves it open.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::FloatMatmul, reference};

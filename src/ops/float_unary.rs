@@ -36,7 +36,7 @@ pub enum Function {
 /// gelu_tanh   |x| times the error of sigmoid at a = √(8 / π) · (x + 0.044715 · x³), 3 + 2 · |x| there being 3 + 8 · |a|; u · |y|
 /// ```
 ///
-/// and 2⁻¹²⁰ · (1 + |x|), for what is too small for the device. What NaN and infinity become is the device's choice, because WGSL
+/// and 2⁻¹²⁰ · (1 + |x|), for what is too small for the device (relu: |x| below 2⁻¹²⁶). What NaN and infinity become is the device's choice, because WGSL
 /// leaves it open.
 ///
 /// ```

@@ -11,10 +11,14 @@ use crate::tensor::{Tensor, TensorType};
 ///
 /// [`without_mean`](Self::without_mean) is RMSNorm: the mean counts as 0. The variance is `Σ (x − mean)² / n`.
 ///
+/// Rows of any finite numbers are normalized: one whose largest number is above 1 is divided by a power of two near it first, and
+/// √epsilon with it, which changes no digit of the result.
+///
 /// How far a device may be off follows from either neighbour being right for each operation (u = 2⁻²³): the mean is off by
 /// `e = (n + 4) · u · Σ |x| / n`, each difference from it by `e + u · (|x − mean| + e)`, the variance by what these make of it and
-/// `(n + 6) · u` of itself, and the quotient by 6 · u more; [`reference::tolerance`](crate::reference::tolerance) computes it. What
-/// NaN and infinity become is the device's choice, because WGSL leaves it open.
+/// `(n + 6) · u` of itself, and the quotient by 6 · u more; of the divided numbers those below 2⁻¹²⁶ may count as zero.
+/// [`reference::tolerance`](crate::reference::tolerance) computes it; it is infinite where the result or its product with the scale
+/// may leave float32. What NaN and infinity become is the device's choice, because WGSL leaves it open.
 ///
 /// Sources: ONNX LayerNormalization over the last axis (Ba et al., 2016, arXiv:1607.06450); RMSNorm (Zhang and Sennrich, 2019,
 /// arXiv:1910.07467).

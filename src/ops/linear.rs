@@ -32,6 +32,11 @@ use crate::weights::Weights;
 /// the bias of unsigned codes twice more. The bias
 /// and the rounding of the output add one unit of the result each.
 ///
+/// Numbers below 2⁻¹²⁶ may count as zero on the way, products of scales among them. There is no bound where a number on the way may
+/// leave float32: the sum above, the product of the scales of a row and a group, or the sum over a group in units of its scale, of
+/// codes up to 256 times as large. [`reference::tolerance`](crate::reference::tolerance) computes all of it. What NaN and infinity
+/// become is the device's choice, because WGSL leaves it open.
+///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///
 /// ```
@@ -174,11 +179,18 @@ impl Linear {
         })
     }
 
-    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand.
+    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand. A row without columns has
+    /// them too.
     pub(crate) fn lhs_parameters(&self, row: usize, column: usize) -> Option<(f32, i32)> {
         let quantization = self.lhs.quantization()?;
-        let (shape, granularity) = (self.lhs.shape(), quantization.granularity());
-        let index = granularity.index(shape, row * shape.row_length() + column);
+        let dimensions = self.lhs.dimensions();
+        let last = dimensions.len() - 1;
+        // Axes and blocks are those that `check_lhs_scales` lets pass.
+        let index = match quantization.granularity() {
+            Granularity::Tensor => 0,
+            Granularity::Axis(axis) => row / dimensions[axis + 1..last].iter().product::<usize>() % dimensions[axis],
+            Granularity::Blocks { size, .. } => row * dimensions[last].div_ceil(size) + column / size,
+        };
         Some((quantization.scale(index), quantization.zero_point(index)))
     }
 }

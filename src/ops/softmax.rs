@@ -17,7 +17,9 @@ use crate::tensor::TensorType;
 /// 1.25 · u · (n + 4 · min(d_i, 128) + 4 · D + 16) · s + 2⁻¹²⁰
 /// ```
 ///
-/// as long as the elements are finite. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+/// as long as the elements are finite. Below 2⁻¹²⁶ elements and their differences may count as zero, which tells where the scale is
+/// above 10³⁰; there is no bound for scales above 2 · 10³⁸, nor below 10⁻³⁶ where the differences of a row leave float32. What NaN and
+/// infinity become is the device's choice, because WGSL leaves it open.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::Softmax, reference};

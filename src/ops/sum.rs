@@ -9,7 +9,7 @@ use crate::tensor::{Granularity, TensorType};
 /// [`Granularity::Axis`] of the channels.
 ///
 /// Sums are f32 in an order of the device's: each of n terms lies within `(min(n, 8192 + n / 8192) + 4) · 2^-22 · Σ |terms|` of
-/// the true one, and what subnormal terms may lose.
+/// the true one, and what subnormal terms may lose. There is no bound where `Σ |terms|` leaves float32.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::Sum, reference};

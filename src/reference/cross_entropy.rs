@@ -1,5 +1,6 @@
 //! The meaning of `ops::CrossEntropyGradient`. GPU twin: `shaders/cross_entropy.wgsl`.
 
+use super::bound::{FLUSHED, bound};
 use crate::ops::CrossEntropyGradient;
 use crate::tensor::{Tensor, Values};
 
@@ -11,16 +12,20 @@ fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
     let mut elements = Vec::with_capacity(logits.len());
     for (row, &label) in logits.chunks_exact(classes).zip(labels) {
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let depth = row.iter().map(|&x| f64::from(most - x)).fold(0.0, f64::max);
-        let powers: Vec<f64> = row.iter().map(|&x| f64::from(x - most).exp()).collect();
+        // A difference that leaves f32 is so large that its power is 0.
+        let depths: Vec<f64> = row.iter().map(|&x| f64::from(most) - f64::from(x)).collect();
+        let depth = depths.iter().copied().fold(0.0, f64::max);
+        let powers: Vec<f64> = depths.iter().map(|depth| (-depth).exp()).collect();
         let total: f64 = powers.iter().sum();
+        let unbounded = row.iter().any(|x| !x.is_finite());
         let known = usize::try_from(label).is_ok_and(|label| label < classes);
         for (class, power) in powers.into_iter().enumerate() {
             let softmax = power / total;
             let value = if known { softmax - f64::from(u8::from(class as i64 == i64::from(label))) } else { 0.0 };
             let units = classes as f64 + 4.0 * depth.min(120.0) + 24.0;
             let error = (units * softmax + 4.0 * value.abs()) * 2f64.powi(-22) + 2f64.powi(-120);
-            elements.push((value / rows as f64, error / rows as f64));
+            let error = if unbounded { f64::INFINITY } else { error / rows as f64 + FLUSHED };
+            elements.push((value / rows as f64, error));
         }
     }
     elements
@@ -33,5 +38,5 @@ pub(super) fn cross_entropy_gradient(op: &CrossEntropyGradient, inputs: &[&Tenso
 
 /// The bound that the op documents.
 pub(super) fn tolerance(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<f32> {
-    elements(op, inputs).into_iter().map(|(_, error)| error as f32).collect()
+    elements(op, inputs).into_iter().map(|(value, error)| bound(error, value.abs())).collect()
 }

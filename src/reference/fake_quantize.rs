@@ -1,6 +1,7 @@
 //! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins: `shaders/fake_quantize.wgsl`,
 //! `shaders/fake_gradient.wgsl`, `shaders/fake_sum.wgsl`, with a part of `shaders/grid/`.
 
+use super::bound::Products;
 use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 use crate::tensor::{Tensor, Values};
@@ -89,34 +90,33 @@ pub(super) fn fake_quantize_gradient(op: &FakeQuantizeGradient, inputs: &[&Tenso
     Tensor::from_values(op.forward.input.clone(), Values::Float32(passed.collect()))
 }
 
-/// The sum for each parameter, and that of the sizes of its terms.
-fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
+/// The sum for each parameter.
+fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<Products> {
     let dy = inputs[2].values::<f32>().expect("checked by run");
     let per_range = if op.forward.grid == Grid::Range { 2 } else { 1 };
-    let mut sums = vec![(0.0, 0.0); op.forward.parameters.dimensions()[0] * per_range];
+    let mut sums = vec![Products::default(); op.forward.parameters.dimensions()[0] * per_range];
     for ((index, passed), &dy) in each(&op.forward, inputs).zip(dy) {
         for (i, &share) in passed.shares[..per_range].iter().enumerate() {
-            let term = if share == 0.0 { 0.0 } else { f64::from(share) * f64::from(dy) };
             let sum = &mut sums[index * per_range + i];
-            *sum = (sum.0 + term, sum.1 + term.abs());
+            if share != 0.0 {
+                sum.add(share.into(), dy.into());
+            } else if !dy.is_finite() {
+                // A device multiplies by 0.
+                sum.size = f64::INFINITY;
+            }
         }
     }
     sums
 }
 
 pub(super) fn grid_gradient(op: &GridGradient, inputs: &[&Tensor]) -> Tensor {
-    let scaled = sums(op, inputs).into_iter().map(|(sum, _)| (sum * f64::from(op.gradient_scale)) as f32).collect();
+    let scaled = sums(op, inputs).into_iter().map(|sum| (sum.value * f64::from(op.gradient_scale)) as f32).collect();
     Tensor::from_values(op.forward.parameters.clone(), Values::Float32(scaled))
 }
 
 /// The bound that the op documents.
 pub(super) fn tolerance(op: &GridGradient, inputs: &[&Tensor]) -> Vec<f32> {
     let n = op.forward.per_range();
-    let operations = (n.min(8192 + n / 8192) + 4) as f64;
-    let scale = f64::from(op.gradient_scale).abs();
-    let bound = |(_, size): (f64, f64)| {
-        let flushed = (n + 1) as f64 * f64::from(f32::MIN_POSITIVE) * (1.0 + scale);
-        (scale * size * operations * 2f64.powi(-22) + flushed) as f32
-    };
-    sums(op, inputs).into_iter().map(bound).collect()
+    let operations = n.min(8192 + n / 8192) + 4;
+    sums(op, inputs).into_iter().map(|sum| sum.tolerance(n, operations, op.gradient_scale.into())).collect()
 }

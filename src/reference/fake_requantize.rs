@@ -1,6 +1,7 @@
 //! The meaning of `ops::StageTable` and `ops::FakeRequantize`. GPU twins: `shaders/stage_table.wgsl`,
 //! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
 
+use super::bound::Products;
 use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeRequantize, Requantized, StageTable};
 use crate::tensor::{Tensor, Values};
@@ -60,7 +61,7 @@ pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor
             stages(op, inputs).zip(gradient).map(|(s, &g)| if pass(op, s.steps()).0 { g } else { 0.0 }).collect()
         }
         Requantized::StepGradient => {
-            let (sum, _) = step_gradient(op, inputs);
+            let sum = step_gradient(op, inputs).value * f64::from(op.gradient_scale);
             return Tensor::from_values(
                 crate::ops::Op::from(op.clone()).outputs().remove(0),
                 Values::Float32(vec![sum as f32]),
@@ -70,12 +71,12 @@ pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor
     Tensor::from_values(op.sums.clone(), Values::Float32(values))
 }
 
-/// The sum, and that of the sizes of its terms.
-fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> (f64, f64) {
+/// The sum, before it is scaled.
+fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> Products {
     let gradient = inputs[2].values::<f32>().expect("checked by run");
-    let scale = f64::from(op.gradient_scale);
-    let terms = stages(op, inputs).zip(gradient).map(|(stage, &g)| f64::from(pass(op, stage.steps()).1) * f64::from(g));
-    terms.fold((0.0, 0.0), |sum, term| (sum.0 + scale * term, sum.1 + (scale * term).abs()))
+    let mut sum = Products::default();
+    stages(op, inputs).zip(gradient).for_each(|(stage, &g)| sum.add(pass(op, stage.steps()).1.into(), g.into()));
+    sum
 }
 
 /// The bound that the op documents; `None` where it is exact.
@@ -84,7 +85,6 @@ pub(super) fn tolerance(op: &FakeRequantize, inputs: &[&Tensor]) -> Option<Vec<f
         return None;
     }
     let n = op.sums.shape().elements();
-    let operations = (n.min(8192 + n / 8192) + 4) as f64;
-    let flushed = (n + 1) as f64 * f64::from(f32::MIN_POSITIVE) * (1.0 + f64::from(op.gradient_scale).abs());
-    Some(vec![(step_gradient(op, inputs).1 * operations * 2f64.powi(-22) + flushed) as f32])
+    let operations = n.min(8192 + n / 8192) + 4;
+    Some(vec![step_gradient(op, inputs).tolerance(n, operations, op.gradient_scale.into())])
 }

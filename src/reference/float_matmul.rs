@@ -1,7 +1,7 @@
 //! The meaning of `ops::FloatMatmul`, and how far from it a device may be. GPU twins: `shaders/float_matmul.wgsl` and
 //! `shaders/float_matmul_staged.wgsl`.
 
-use super::bound::{self, FLUSHED, Sum, UNIT};
+use super::bound::{self, FLUSHED, Sum, UNIT, flushed};
 use crate::ops::{FloatMatmul, Operand, Sizes};
 use crate::tensor::Tensor;
 
@@ -29,16 +29,18 @@ fn sums(op: &FloatMatmul, inputs: &[&Tensor], each: impl Fn(Sum) -> f32) -> Vec<
     for &(lhs_matrix, rhs_matrix) in op.batches() {
         for row in 0..m {
             for column in 0..n {
-                let (mut value, mut size) = (0.0, 0.0);
+                let (mut value, mut size, mut lost) = (0.0, 0.0, 0.0);
                 for l in 0..k {
                     let x = f64::from(lhs[op.lhs_index(lhs_matrix, row, l)]);
-                    let product = x * f64::from(rhs[op.rhs_index(rhs_matrix, l, column)]);
-                    value += product;
-                    size += product.abs();
+                    let w = f64::from(rhs[op.rhs_index(rhs_matrix, l, column)]);
+                    value += x * w;
+                    size += (x * w).abs();
+                    lost += flushed(x, w);
                 }
-                value += bias.as_ref().map_or(0.0, |bias| f64::from(bias[column]));
-                let error = (k + 8) as f64 * (UNIT * size + FLUSHED) + UNIT * value.abs() + FLUSHED;
-                values.push(each(Sum { value, error }));
+                let bias = bias.as_ref().map_or(0.0, |bias| f64::from(bias[column]));
+                value += bias;
+                let error = (k + 8) as f64 * (UNIT * size + FLUSHED) + lost + UNIT * value.abs() + 2.0 * FLUSHED;
+                values.push(each(Sum { value, error, largest: size + error + bias.abs() }));
             }
         }
     }

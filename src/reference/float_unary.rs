@@ -1,13 +1,15 @@
 //! The meaning of `ops::FloatUnary`, in f64. GPU twin: `shaders/float_unary.wgsl`.
 
-use super::bound::UNIT;
+use super::bound::{FLUSHED, UNIT, bound};
 use crate::ops::{FloatUnary, Function};
 use crate::tensor::{Tensor, Values};
 
 /// The function of a number, and how far a device may be from it.
 fn element(function: Function, x: f64) -> (f64, f64) {
     let (value, error) = match function {
-        Function::Relu => return (x.max(0.0), 0.0),
+        // A choice between two numbers, of which a subnormal one may count as the other.
+        Function::Relu if x.is_nan() => return (x, x),
+        Function::Relu => return (x.max(0.0), if x.is_infinite() || x.abs() < FLUSHED { x.abs() } else { 0.0 }),
         Function::Sigmoid => sigmoid(x, 2.0),
         Function::Tanh => (x.tanh(), 10.0 * UNIT),
         Function::Silu => {
@@ -63,5 +65,5 @@ pub(super) fn float_unary(op: &FloatUnary, input: &Tensor) -> Tensor {
 
 /// The bound that the op documents.
 pub(super) fn tolerance(op: &FloatUnary, input: &Tensor) -> Vec<f32> {
-    elements(op, input).map(|(_, error)| error as f32).collect()
+    elements(op, input).map(|(value, error)| bound(error, value.abs() + error)).collect()
 }

@@ -46,8 +46,10 @@ fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
             Format::Float32 | Format::Float16 => runs.floats(),
             _ => runs.codes(),
         };
-        sum.value += bias(column);
-        sum.error += UNIT * sum.value.abs() + FLUSHED;
+        let bias = bias(column);
+        sum.value += bias;
+        sum.error += UNIT * sum.value.abs() + 2.0 * FLUSHED;
+        sum.largest += bias.abs();
         Some(sum)
     };
     (0..n).map(column).collect()
@@ -79,7 +81,7 @@ impl Runs<'_> {
             Values::Float16(v) => v[first + column].to_f64(),
             _ => unreachable!("lhs is float"),
         };
-        let terms = self.columns().map(|(column, group, code)| self.term(x(column), group, code));
+        let terms = self.columns().map(|(column, group, code)| self.term(x(column), 1.0, group, code));
         let k = self.op.weights().dimensions()[2];
         // On matrix units eight products cost ten operations: the sum before and the sum after are cut off too.
         self.sum(terms, if self.inputs[0].format() == Format::Float16 { k + k.div_ceil(4) } else { k })
@@ -98,35 +100,78 @@ impl Runs<'_> {
         let terms = self.columns().map(|(column, group, code)| {
             let (scale, zero_point) = parameters(column / scales.group);
             let x = f64::from(self.inputs[0].code(first + column) - zero_point);
-            self.term(f64::from(scale) * x, group, code)
+            self.term(x, scale.into(), group, code)
         });
         // What is exact on a device adds nothing to its error.
         self.sum(terms, 0)
     }
 
-    /// A product, and the sum of the sizes of what it is made of.
-    fn term(&self, x: f64, group: usize, code: f32) -> (f64, f64) {
+    /// The product of a number, `x` of these units, and a weight.
+    fn term(&self, x: f64, unit: f64, group: usize, code: f32) -> Term {
         let (scale, shift) = (f64::from(self.weights.groups[group].scale), f64::from(self.weights.groups[group].shift));
         let code = f64::from(code);
         // The bias of unsigned codes is added apart, so that what is stored and the bias may both be large.
-        let largest = scale.abs() * (code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias()));
-        let (weight, size) = match self.op.weights().format().scales.shift() {
-            Shift::None => (scale * code, largest),
-            Shift::Zero => (scale * (code - shift), largest + (scale * shift).abs()),
-            Shift::Offset => (scale * code + shift, largest + shift.abs()),
+        let largest = code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias());
+        let (weight, codes, offset) = match self.op.weights().format().scales.shift() {
+            Shift::None => (scale * code, largest, 0.0),
+            Shift::Zero => (scale * (code - shift), largest + shift.abs(), 0.0),
+            Shift::Offset => (scale * code + shift, largest, shift.abs()),
         };
-        (x * weight, x.abs() * size)
+        let size = scale.abs() * codes + offset;
+        Term { group, x: x.abs(), unit, scale: scale.abs(), codes, offset, product: unit * x * weight, size }
     }
 
     /// The sum of terms, whose error grows with the operations that follow one another: those of floats within a run, the
     /// scaling of a run, and the sum over runs. Kernels end a run with a group, after 32,768 codes, and where one of up to 32
     /// slices of k ends.
-    fn sum(&self, terms: impl Iterator<Item = (f64, f64)>, within: usize) -> Sum {
+    ///
+    /// Sums of a run are in units of the scales, and up to [`ALIGNED`] times as large. Of each operation there, what is flushed
+    /// costs [`FLUSHED`] times the scale or offset that follows. Where the scales or their product may be subnormal, all of a
+    /// term may be lost; where a sum in those units or the product of the scales may leave f32, there is no bound.
+    fn sum(&self, terms: impl Iterator<Item = Term>, within: usize) -> Sum {
         let layout = self.op.weights().layout();
         let lhs_groups = self.op.lhs_scales().map_or(1, |scales| scales.groups);
         let runs = layout.groups + lhs_groups + layout.steps / 1024 + 32;
         let operations = (within + runs + 8) as f64;
-        let (value, size) = terms.fold((0.0, 0.0), |sum, term| (sum.0 + term.0, sum.1 + term.1));
-        Sum { value, error: operations * (UNIT * size + FLUSHED) }
+        let (mut value, mut size, mut lost, mut largest) = (0.0, 0.0, 0.0, 0.0f64);
+        let mut sums = vec![0.0; self.weights.groups.len()];
+        for Term { group, x, unit, scale, codes, offset, product, size: weight } in terms {
+            value += product;
+            size += unit * x * weight;
+            let small = x < FLUSHED || unit < FLUSHED || scale.min(unit * scale) < LEAST_SCALE;
+            lost += if small || (offset > 0.0 && offset < FLUSHED) { unit * x * weight } else { 0.0 };
+            lost += 4.0 * FLUSHED * (scale + weight);
+            sums[group] += (ALIGNED * x * codes.max(1.0)).max(if offset > 0.0 { unit * x } else { 0.0 });
+            largest = worse(largest, worse(unit * scale, worse(unit * x, ALIGNED * codes)));
+        }
+        let largest = sums.into_iter().fold(largest, worse);
+        let error = operations * (UNIT * size + FLUSHED) + lost;
+        Sum { value, error, largest: worse(largest, size + error) }
     }
+}
+
+/// A product of a number of lhs and a weight.
+struct Term {
+    group: usize,
+    /// The size of the number: in units, if it is a code.
+    x: f64,
+    unit: f64,
+    /// The sizes of the weight's scale, of its code with all that is added to it, and of its offset.
+    scale: f64,
+    codes: f64,
+    offset: f64,
+    product: f64,
+    /// The sum of the sizes of what the weight is made of.
+    size: f64,
+}
+
+/// Codes lie at the upper end of a byte, so that they, their zero points and sums are at most so many times as large on a device.
+const ALIGNED: f64 = 256.0;
+
+/// What is below may be subnormal once a part of it is taken, as [`ALIGNED`] is or the scale of a row.
+const LEAST_SCALE: f64 = FLUSHED * (1 << 17) as f64;
+
+/// The larger of two sizes; NaN if one is.
+fn worse(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
 }

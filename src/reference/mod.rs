@@ -109,6 +109,9 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 /// For each output of an op and each of its elements, how far a device's result may be from [`run`]'s: the bound that the op's
 /// documentation gives, on these inputs. `None` for ops that are exact, which is most: they differ nowhere.
 ///
+/// It is true for all of float32. It is infinite where a number on the way may leave float32, even if the result does not, and where
+/// infinities or NaN come in: then WGSL leaves the result to the device, NaN included.
+///
 /// # Errors
 /// As [`run`].
 pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {

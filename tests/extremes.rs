@@ -1,0 +1,490 @@
+//! Bounds of inexact ops over all of float32: random bits, zeros, subnormals, the ends, and what is huge beside what is tiny. Every
+//! candidate is held to `reference::tolerance`, which is infinite only where a number on the way may leave float32.
+
+mod common;
+
+use common::{Random, check_cases, check_op, check_op_within, context};
+use half::f16;
+use lowbit::ops::{
+    Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
+    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm, Linear, LinearConv, Op,
+    Optimize, Padding, RangeStep, Requantized, Rule, Softmax, Sum, Windows,
+};
+use lowbit::weights::{Codes, Group, Scales, Shift, WeightFormat, Weights};
+use lowbit::{Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
+
+/// What numbers lie together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Numbers {
+    /// Around 1.
+    Plain,
+    /// Of this size, give or take a factor.
+    Near(f32),
+    /// Below the least normal number, and zeros of either sign.
+    Subnormal,
+    /// Of two sizes.
+    Mixed(f32, f32),
+    /// The greatest, of either sign.
+    Greatest,
+    /// Any bits of a finite number.
+    Any,
+    /// The ends of each kind of number, and those beside them.
+    Ends,
+    /// Infinities and NaN among plain numbers.
+    Special,
+}
+
+/// Everything that is finite.
+const FINITE: [Numbers; 16] = [
+    Numbers::Plain,
+    Numbers::Near(1e-38),
+    Numbers::Near(1e-30),
+    Numbers::Near(1e-19),
+    Numbers::Near(1e19),
+    Numbers::Near(2e19),
+    Numbers::Near(1e30),
+    Numbers::Near(1e38),
+    Numbers::Subnormal,
+    Numbers::Mixed(1e30, 1e-30),
+    Numbers::Mixed(1e38, 1e-45),
+    Numbers::Mixed(1.0, 1e-38),
+    Numbers::Mixed(1e19, 1.0),
+    Numbers::Greatest,
+    Numbers::Any,
+    Numbers::Ends,
+];
+
+const ENDS: [f32; 16] = [
+    0.0,
+    1e-45,
+    9.8e-45,
+    1.1754942e-38,
+    f32::MIN_POSITIVE,
+    1.1754945e-38,
+    1e-30,
+    1e-19,
+    0.99999994,
+    1.0,
+    16_777_216.0,
+    1e19,
+    1.8446744e19,
+    1e30,
+    1.7014118e38,
+    f32::MAX,
+];
+
+impl Numbers {
+    fn one(self, random: &mut Random, i: usize) -> f32 {
+        let finite = |x: f32| x.clamp(f32::MIN, f32::MAX);
+        match self {
+            Self::Plain => random.real(),
+            Self::Near(size) => finite(size * random.real()),
+            Self::Subnormal => f32::from_bits(random.next() as u32 & 0x807f_ffff >> random.integer(0, 20)),
+            Self::Mixed(a, b) => finite(random.pick(&[a, b]) * random.real()),
+            Self::Greatest => random.pick(&[f32::MAX, f32::MIN, f32::MAX * 0.9999]),
+            Self::Any => loop {
+                let x = f32::from_bits(random.next() as u32);
+                if x.is_finite() {
+                    return x;
+                }
+            },
+            Self::Ends => ENDS[i % 16] * [1.0, -1.0][random.next() as usize % 2],
+            Self::Special if i % 5 == 2 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+            Self::Special => random.real(),
+        }
+    }
+
+    fn many(self, random: &mut Random, count: usize) -> Vec<f32> {
+        (0..count).map(|i| self.one(random, i)).collect()
+    }
+
+    fn tensor(self, random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
+        Tensor::new(dimensions, self.many(random, dimensions.iter().product()))
+    }
+
+    /// A positive normal number: a scale or a step.
+    fn scale(self, random: &mut Random, i: usize) -> f32 {
+        self.one(random, i).abs().max(f32::MIN_POSITIVE)
+    }
+}
+
+/// All pairs, and each kind of finite number beside infinities and NaN.
+fn pairs() -> Vec<(Numbers, Numbers)> {
+    let finite = FINITE.iter().flat_map(|&a| FINITE.map(|b| (a, b)));
+    finite.chain([(Numbers::Special, Numbers::Plain), (Numbers::Plain, Numbers::Special)]).collect()
+}
+
+type Case = (String, Op, Vec<Tensor>);
+
+/// Holds every candidate to the bound of each case. At least a `share` of the bounds say something: a bound that is infinite
+/// everywhere holds for anything.
+fn check(name: &str, cases: Vec<Case>, share: f64) {
+    let Some(context) = context() else { return };
+    let (mut elements, mut bounded) = (0, 0);
+    for (name, op, inputs) in &cases {
+        let bounds = reference::tolerance(op, &inputs.iter().collect::<Vec<_>>());
+        let bounds = bounds.expect("sound inputs").expect("an op with a bound");
+        assert!(bounds.iter().all(|&bound| bound >= 0.0), "{name}: a bound is no number of that kind");
+        elements += bounds.len();
+        bounded += bounds.iter().filter(|bound| bound.is_finite()).count();
+    }
+    let said = bounded as f64 / elements as f64;
+    let all = cases.len();
+    let count = check_cases(cases, |(name, op, inputs)| {
+        check_op_within(&context, name, op, &inputs.iter().collect::<Vec<_>>()).0
+    });
+    println!("{name}: {all} cases, {count} combinations, {said:.3} of all bounds are finite");
+    assert!(said >= share, "{name}: {said:.3} of all bounds are finite, expected at least {share}");
+}
+
+#[test]
+fn functions() -> Result<()> {
+    let mut random = Random::new(1_001);
+    let functions =
+        [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
+    let mut cases = Vec::new();
+    for function in functions {
+        for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+            let x = numbers.tensor(&mut random, &[200])?;
+            cases.push((format!("{function:?} of {numbers:?}"), FloatUnary::new([200], function)?.into(), vec![x]));
+        }
+    }
+    check("functions", cases, 0.9);
+    Ok(())
+}
+
+#[test]
+fn sums_and_products() -> Result<()> {
+    let mut random = Random::new(1_002);
+    let mut cases = Vec::new();
+    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+        for (a, b) in pairs() {
+            let (x, y) = (a.tensor(&mut random, &[64])?, b.tensor(&mut random, &[64])?);
+            let op = FloatBinary::new(arithmetic, x.tensor_type().clone(), y.tensor_type().clone())?;
+            cases.push((format!("{arithmetic:?} of {a:?} and {b:?}"), op.into(), vec![x, y]));
+        }
+    }
+    check("sums and products", cases, 0.6);
+    Ok(())
+}
+
+#[test]
+fn softmax() -> Result<()> {
+    let mut random = Random::new(1_003);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        for scale in [1.0, 0.125, 1.2e-38, 3e38] {
+            for n in [1, 9, 130] {
+                let x = numbers.tensor(&mut random, &[3, n])?;
+                let op = Softmax::new([3, n])?.scaled(scale)?;
+                cases.push((format!("softmax of {n} {numbers:?} by {scale:e}"), op.into(), vec![x]));
+            }
+        }
+    }
+    check("softmax", cases, 0.9);
+    Ok(())
+}
+
+#[test]
+fn layer_norm() -> Result<()> {
+    let mut random = Random::new(1_004);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        for (i, epsilon) in [1e-5, 1e-12, 1.2e-38, 1.0, 3e38].into_iter().enumerate() {
+            for n in [1, 4, 70] {
+                let of = [Numbers::Plain, Numbers::Near(1e-38), Numbers::Near(1e30), Numbers::Subnormal][(i + n) % 4];
+                let x = numbers.tensor(&mut random, &[3, n])?;
+                let op = LayerNorm::new([3, n], of.tensor(&mut random, &[n])?, epsilon)?;
+                let shifted = op.clone().shift(Numbers::Plain.tensor(&mut random, &[n])?)?;
+                for (kind, op) in [("layer norm", shifted), ("rms norm", op.without_mean())] {
+                    cases.push((
+                        format!("{kind} of {n} {numbers:?}, {epsilon:e}, by {of:?}"),
+                        op.into(),
+                        vec![x.clone()],
+                    ));
+                }
+            }
+        }
+    }
+    check("layer norm", cases, 0.9);
+    Ok(())
+}
+
+/// Rows whose squares leave float32, against numbers worked out by hand.
+#[test]
+fn rows_of_huge_numbers_are_normalized() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let ones = Tensor::new([4], vec![1.0f32; 4])?;
+    // Mean 1e19, squares of the differences 0, 4e38, 1e38, 1e38.
+    let row = |unit: f32| [1.0, 3.0, 0.0, 0.0].map(|x: f32| x * unit);
+    let x = Tensor::new([5, 4], [row(1e19), row(1e30), row(1e38), row(1.0), row(1e-10)].concat())?;
+    let op: Op = LayerNorm::new([5, 4], ones, 1e-30)?.into();
+    let bounds = reference::tolerance(&op, &[&x])?.expect("it has a bound");
+    assert!(bounds.iter().all(|&bound| bound < 2e-5), "{bounds:?}");
+    let got = context.run(&op, &[&x])?.remove(0);
+    let third = 1.0 / 1.5f32.sqrt();
+    for row in got.values::<f32>()?.chunks(4) {
+        let expected = [0.0, 2.0 * third, -third, -third];
+        assert!(row.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-5), "{row:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn float_matmul() -> Result<()> {
+    let mut random = Random::new(1_005);
+    let mut cases = Vec::new();
+    for (turn, (a, b)) in pairs().into_iter().enumerate() {
+        let [m, n, k] = [[3, 5, 9], [1, 4, 64], [9, 8, 4], [2, 3, 1]][turn % 4];
+        let (x, w) = (a.tensor(&mut random, &[m, k])?, b.tensor(&mut random, &[k, n])?);
+        let bias = random.pick(&[Numbers::Plain, Numbers::Subnormal, Numbers::Near(1e30)]).tensor(&mut random, &[n])?;
+        let matmul = match turn % 2 {
+            0 => FloatMatmul::new(x.tensor_type().clone(), w.tensor_type().clone()),
+            _ => FloatMatmul::new(x.tensor_type().clone(), w.clone()),
+        };
+        let matmul = match turn % 3 {
+            0 => matmul.bias(bias),
+            1 => matmul.clamp(-1.0, 1e20),
+            _ => matmul.output(Format::Float16),
+        };
+        let mut inputs = vec![x];
+        inputs.extend((turn % 2 == 0).then_some(w));
+        cases.push((format!("{m}x{n}x{k} of {a:?} by {b:?}"), matmul.build()?.into(), inputs));
+    }
+    check("float matmul", cases, 0.5);
+    Ok(())
+}
+
+#[test]
+fn float_conv() -> Result<()> {
+    let mut random = Random::new(1_006);
+    let mut cases = Vec::new();
+    for (turn, (a, b)) in pairs().into_iter().enumerate() {
+        let windows = Windows { padding: [1, 0, 0, 1], ..Windows::default() };
+        let conv = FloatConv::new([2, 3, 3, 4], [4, 2, 2, 4], windows)?;
+        let output = conv.output().dimensions().to_vec();
+        let pass = [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient][turn % 3];
+        let op: Op = conv.pass(pass).into();
+        let shapes = match pass {
+            ConvPass::Forward => [vec![2, 3, 3, 4], vec![4, 2, 2, 4]],
+            ConvPass::ImageGradient => [output, vec![4, 2, 2, 4]],
+            _ => [vec![2, 3, 3, 4], output],
+        };
+        let mut inputs = vec![a.tensor(&mut random, &shapes[0])?, b.tensor(&mut random, &shapes[1])?];
+        if pass == ConvPass::WeightGradient {
+            inputs.push(Tensor::new([1], vec![random.pick(&[1.0, 1e-30, 1e30, 1e-44, -0.5f32])])?);
+        }
+        cases.push((format!("{pass:?} of {a:?} and {b:?}"), op, inputs));
+    }
+    check("float conv", cases, 0.4);
+    Ok(())
+}
+
+/// Weights whose scales and shifts are of such numbers.
+fn weights(random: &mut Random, format: WeightFormat, n: usize, k: usize, numbers: Numbers) -> Result<Weights> {
+    let (low, high) = format.codes.range();
+    let seeds: Vec<u64> = (0..n).map(|_| random.next()).collect();
+    Weights::build(format, [1, n, k], |row, codes, groups, _| {
+        let random = &mut Random::new(seeds[row]);
+        codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
+        for (g, group) in groups.iter_mut().enumerate() {
+            let scale = numbers.one(random, g);
+            let shift = match format.scales {
+                Scales::F32Zero => random.integer(low.into(), high.into()) as f32,
+                Scales::F32RealZero => 3.0 * random.real(),
+                _ => numbers.one(random, g + 1),
+            };
+            *group = match format.scales.shift() {
+                _ if format.scales == Scales::E8M0 => Group::scale((random.integer(-127, 127) as f32).exp2()),
+                Shift::None => Group::scale(scale),
+                _ => Group::new(scale, shift),
+            };
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn linear() -> Result<()> {
+    let mut random = Random::new(1_007);
+    let mut cases = Vec::new();
+    let scales = [Scales::F32, Scales::F32Zero, Scales::F32Offset, Scales::F32RealZero, Scales::E8M0];
+    for (turn, (a, b)) in pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).enumerate() {
+        let [m, n, k] = [[2, 5, 64], [1, 4, 40], [9, 8, 96]][turn % 3];
+        let codes = [Codes::Int4, Codes::Uint4, Codes::Int8, Codes::Int2][turn % 4];
+        let w = weights(&mut random, WeightFormat::new(codes, 32, scales[turn % 5]), n, k, b)?;
+        let of = |what: &str| format!("linear, {m}x{n}x{k}, {what} of {a:?} by {w} of {b:?}");
+        let x = a.tensor(&mut random, &[m, k])?;
+        let linear = |lhs: &TensorType| {
+            let linear = Linear::new(lhs.clone(), w.clone());
+            if turn % 2 == 0 { linear.clamp(-1.0, 1e30) } else { linear }
+        };
+        let output = [Format::Float32, Format::Float16][turn % 2];
+        let op = linear(x.tensor_type()).output(output).build()?;
+        cases.push((of("floats"), op.into(), vec![x.clone()]));
+        let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
+        let halves = Tensor::new([m, k], halves)?;
+        cases.push((of("halves"), linear(halves.tensor_type()).build()?.into(), vec![halves]));
+        if a == Numbers::Special {
+            continue;
+        }
+        let rows: Vec<f32> = (0..m).map(|i| a.scale(&mut random, i)).collect();
+        let zeros: Vec<i32> = (0..m).map(|_| random.integer(-128, 127) as i32).collect();
+        let x = random.codes(Format::Int8, &[m, k]);
+        let lhs = x.clone().quantized(Quantization::new(Granularity::Axis(0), &rows[..], &zeros[..]))?;
+        cases.push((of("codes"), linear(lhs.tensor_type()).build()?.into(), vec![lhs]));
+        let op = linear(x.tensor_type()).dynamic_lhs(DynamicGranularity::Row).build()?;
+        let parameters = Tensor::new([m], rows.into_iter().zip(zeros).collect::<Vec<_>>())?;
+        cases.push((of("dynamic codes"), op.into(), vec![x, parameters]));
+    }
+    check("linear", cases, 0.4);
+    Ok(())
+}
+
+/// The scales of rows and of groups, whose product leaves float32 though no sum does: what zero codes make of it is still zero.
+#[test]
+fn linear_with_scales_that_overflow() -> Result<()> {
+    let mut cases = Vec::new();
+    for (row, group) in [(1e30f32, 1e30f32), (1e-30, 1e-30), (1e-38, 1.0), (3e38, 1e-38), (1e-20, 1e-25)] {
+        for code in [0i8, 1, 127] {
+            let format = WeightFormat::new(Codes::Int8, 32, Scales::F32);
+            let w = Weights::build(format, [1, 4, 64], |_, codes, groups, _| {
+                codes.fill(code);
+                groups.fill(Group::scale(group));
+                Ok(())
+            })?;
+            let x = Tensor::new([1, 64], vec![100i8; 64])?.quantized(Quantization::tensor(row, 0))?;
+            let op = Linear::new(x.tensor_type().clone(), w).clamp(-1.0, 1.0).build()?;
+            cases.push((format!("{row:e} · {group:e}, codes of {code}"), op.into(), vec![x]));
+        }
+    }
+    check("linear, products of scales", cases, 0.5);
+    Ok(())
+}
+
+#[test]
+fn linear_conv() -> Result<()> {
+    let mut random = Random::new(1_008);
+    let mut cases = Vec::new();
+    for (a, b) in pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(3) {
+        let w = weights(&mut random, WeightFormat::new(Codes::Int4, 32, Scales::F32), 5, 16, b)?;
+        let x = a.tensor(&mut random, &[1, 3, 3, 4])?;
+        let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(Padding::SameUpper);
+        cases.push((format!("linear conv of {a:?} by {b:?}"), conv.build()?.into(), vec![x]));
+    }
+    check("linear conv", cases, 0.4);
+    Ok(())
+}
+
+#[test]
+fn sums() -> Result<()> {
+    let mut random = Random::new(1_009);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        for dimensions in [[3, 5], [1, 700], [40, 2]] {
+            for granularity in [Granularity::Tensor, Granularity::Axis(1), Granularity::Blocks { axis: 0, size: 3 }] {
+                let x = numbers.tensor(&mut random, &dimensions)?;
+                let op = Sum::new(dimensions, granularity)?;
+                cases.push((format!("{granularity:?} of {dimensions:?}, {numbers:?}"), op.into(), vec![x]));
+            }
+        }
+    }
+    check("sums", cases, 0.6);
+    Ok(())
+}
+
+#[test]
+fn gradients_of_steps() -> Result<()> {
+    let mut random = Random::new(1_010);
+    let mut cases = Vec::new();
+    for (turn, (a, b)) in pairs().into_iter().enumerate() {
+        let (x, dy) = (a.tensor(&mut random, &[3, 40])?, b.tensor(&mut random, &[3, 40])?);
+        let scale = random.pick(&[1.0, 0.05, 1e-30, 1e-44, 1e30]);
+        let grid = [Grid::Step, Grid::Range][turn % 2];
+        let forward = FakeQuantize::new([3, 40], grid, Granularity::Axis(0), (-128, 127))?;
+        let parameters = match grid {
+            Grid::Step => Tensor::new([3], vec![0.01, 1e-30, 1e30f32])?,
+            _ => Tensor::new([3, 2], vec![-1.0, 1.0, -1e-30, 2e-30, -3e30, 1e30f32])?,
+        };
+        let name = format!("{grid:?} for {a:?}, gradient of {b:?}, {scale:e}");
+        cases.push((name, GridGradient::new(forward, scale)?.into(), vec![x, parameters, dy]));
+        let sums: Vec<f32> = (0..120).map(|_| random.integer(-1 << 20, 1 << 20) as f32).collect();
+        let entry = |multiplier: f32| [7, multiplier.to_bits() as i32, 1.0f32.to_bits() as i32, 0];
+        let table: Vec<i32> = (0..40).flat_map(|i| entry([1e-4, 1e-30, 0.5, 1e30][i % 4])).collect();
+        let op = FakeRequantize::new([3, 40], Requantized::StepGradient, (-128, 127))?.gradient_scale(scale)?;
+        let inputs = vec![Tensor::new([3, 40], sums)?, Tensor::new([40, 4], table)?, b.tensor(&mut random, &[3, 40])?];
+        cases.push((format!("a step, gradient of {b:?}, {scale:e}"), op.into(), inputs));
+    }
+    check("gradients of steps", cases, 0.5);
+    Ok(())
+}
+
+#[test]
+fn cross_entropy_gradient() -> Result<()> {
+    let mut random = Random::new(1_011);
+    let mut cases = Vec::new();
+    for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
+        for (rows, classes) in [(1, 1), (3, 10), (1000, 3), (2, 130)] {
+            let logits = numbers.tensor(&mut random, &[rows, classes])?;
+            let labels = (0..rows).map(|_| random.integer(-1, classes as i64) as i32).collect::<Vec<_>>();
+            let op = CrossEntropyGradient::new(rows, classes)?;
+            let inputs = vec![logits, Tensor::new([rows], labels)?];
+            cases.push((format!("{rows} rows of {classes} {numbers:?}"), op.into(), inputs));
+        }
+    }
+    check("cross-entropy", cases, 0.8);
+    Ok(())
+}
+
+/// What is done on bits is exact there too.
+#[test]
+fn exact_ops() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(1_012);
+    let mut cases: Vec<Case> = Vec::new();
+    for (a, b) in pairs() {
+        if [a, b].contains(&Numbers::Special) {
+            continue;
+        }
+        let n = 48;
+        let states = (0..n).flat_map(|i| {
+            let (x, y) = (a.one(&mut random, i), b.one(&mut random, i));
+            [x.min(y).to_bits() as i32, x.max(y).to_bits() as i32, 5, 0, 0, 0]
+        });
+        let states = Tensor::new([n, 6], states.collect::<Vec<_>>())?;
+        let steps = Tensor::new([n], (0..n).map(|i| a.scale(&mut random, i)).collect::<Vec<_>>())?;
+        for codes in [(-128, 127), (0, 15), (-8, 0)] {
+            cases.push((
+                format!("steps of {a:?} and {b:?}"),
+                RangeStep::new(n, codes)?.into(),
+                vec![states.clone(), steps.clone()],
+            ));
+        }
+        let x = a.tensor(&mut random, &[n])?;
+        let forward = FakeQuantize::new([n], Grid::Step, Granularity::Axis(0), (-128, 127))?;
+        let steps = Tensor::new([n], (0..n).map(|i| b.scale(&mut random, i)).collect::<Vec<_>>())?;
+        cases.push((
+            format!("levels of {a:?} by {b:?}"),
+            forward.clone().levels()?.into(),
+            vec![x.clone(), steps.clone()],
+        ));
+        cases.push((format!("{a:?} on a grid of {b:?}"), forward.clone().into(), vec![x.clone(), steps.clone()]));
+        let dy = b.tensor(&mut random, &[n])?;
+        cases.push((
+            format!("what passes of {b:?}"),
+            FakeQuantizeGradient::new(forward).into(),
+            vec![x.clone(), steps, dy.clone()],
+        ));
+        for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }] {
+            let moments = if rule == Rule::adam() { 2 } else { 1 };
+            let memory: Vec<f32> = a.many(&mut random, moments * n).iter().map(|x| x.abs().min(1e18)).collect();
+            let inputs =
+                vec![x.clone(), dy.clone(), Tensor::new([moments, n], memory)?, Tensor::new([1], vec![0.01f32])?];
+            cases.push((format!("{rule:?} of {a:?} by {b:?}"), Optimize::new([n], rule)?.into(), inputs));
+        }
+    }
+    let count =
+        check_cases(cases, |(name, op, inputs)| check_op(&context, name, op, &inputs.iter().collect::<Vec<_>>()));
+    println!("exact: {count} combinations on {}", context.description());
+    Ok(())
+}

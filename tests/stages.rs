@@ -1,0 +1,338 @@
+//! What becomes of sums: every output stage after sums of every width, with every bias, granularity of scales and finish, in every
+//! kernel of matmul and convolution. GPU equals reference, bit for bit, and what can't be combined is refused with its reason.
+//! Shapes are tests/equivalence.rs, tests/convolutions.rs and tests/int16.rs.
+
+mod common;
+
+use common::{Random, check_cases, check_op, context};
+use lowbit::ops::{Add, Conv, Fused, Matmul, Op, Output, Padding, Requantization, Table};
+use lowbit::{Context, Error, Format, Granularity, Quantization, Result, Rounding, Tensor, kernels};
+
+const ROUNDINGS: [Rounding; 4] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
+
+/// How many bits sums need, and what makes them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Width {
+    /// Products of bytes.
+    Bytes,
+    /// Products with int16 whose sums the op proves to fit i32.
+    Int16,
+    /// Products with int16 whose sums leave 32 bits.
+    Wide,
+}
+
+const WIDTHS: [Width; 3] = [Width::Bytes, Width::Int16, Width::Wide];
+
+impl Width {
+    /// Terms of a sum: 32,768 · 127 · 517 is above 2^31.
+    fn terms(self) -> usize {
+        if self == Self::Wide { 600 } else { 9 }
+    }
+
+    /// About the largest sum, as a power of two.
+    fn bits(self) -> i32 {
+        match self {
+            Self::Bytes => 18,
+            Self::Int16 => 25,
+            Self::Wide => 33,
+        }
+    }
+}
+
+/// What is added to sums.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Added {
+    Nothing,
+    Column(Format),
+    Element(Format),
+    Wide,
+}
+
+const BIASES: [Added; 6] = [
+    Added::Nothing,
+    Added::Column(Format::Int32),
+    Added::Element(Format::Int32),
+    Added::Column(Format::Float32),
+    Added::Element(Format::Float32),
+    Added::Wide,
+];
+
+/// Which scales differ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Scales {
+    Tensor,
+    Column,
+    Row,
+}
+
+const SCALES: [Scales; 3] = [Scales::Tensor, Scales::Column, Scales::Row];
+
+/// What follows the codes before they are stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    Table,
+    Sum,
+}
+
+/// The stages by name, for sums of a width.
+fn stages(width: Width) -> Result<Vec<(String, Output)>> {
+    let mut stages = vec![
+        ("accumulator".to_string(), Output::Accumulator),
+        ("float32".to_string(), Output::real()),
+        ("float32 clamped".to_string(), Output::Real { low: -100.0, high: 3000.0 }),
+        ("float16".to_string(), Output::float16()),
+        ("float16 clamped".to_string(), Output::Float16 { low: -7.0, high: 65_519.0 }),
+    ];
+    for format in [Format::Int8, Format::Uint8, Format::Int16] {
+        for rounding in ROUNDINGS {
+            // The largest numbers are those of `scale`.
+            let steps = if format == Format::Int16 { 20_000.0 } else { 90.0 };
+            let zero_point = if format == Format::Uint8 { 128 } else { -3 };
+            let stage = Requantization::new(format, 131_072.0 / steps, zero_point)?.rounding(rounding);
+            let stage = if width.bits() % 2 == 0 { stage.relu() } else { stage };
+            stages.push((format!("{format} {rounding:?}"), stage.into()));
+        }
+    }
+    Ok(stages)
+}
+
+/// Why an output is refused, in words of the message.
+fn refusal(width: Width, output: &Output, bias: Added) -> Option<&'static str> {
+    let is_real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
+    if matches!(bias, Added::Column(Format::Float32) | Added::Element(Format::Float32)) && !is_real {
+        return Some("an f32 bias needs a real output");
+    }
+    match output {
+        Output::Accumulator if width == Width::Wide => Some("raw sums are int32"),
+        Output::Requantized(stage)
+            if width == Width::Wide && matches!(stage.mode(), Rounding::FixedSingle | Rounding::FixedDouble) =>
+        {
+            Some("this rounding takes sums of 32 bits")
+        }
+        _ => None,
+    }
+}
+
+/// A scale for numbers up to 2^17, beyond what f16 holds.
+fn scale(width: Width) -> f32 {
+    ((17 - width.bits()) as f32 / 2.0).exp2()
+}
+
+/// Rows of least codes, of greatest ones, of zeros, where the bias is all, and of any.
+fn activations(random: &mut Random, width: Width, dimensions: &[usize], row: usize) -> Result<Tensor> {
+    let count: usize = dimensions.iter().product();
+    let pick = |i: usize, codes: [i64; 3], any: i64| if i / row < 3 { codes[i / row] } else { any };
+    match width {
+        Width::Bytes => {
+            let codes: Vec<u8> = (0..count).map(|i| pick(i, [0, 255, 128], random.integer(0, 255)) as u8).collect();
+            Tensor::new(dimensions, codes)
+        }
+        Width::Int16 | Width::Wide => {
+            let any = (0..count).map(|i| pick(i, [-32_768, 32_767, 0], random.integer(-32_768, 32_767)) as i16);
+            Tensor::new(dimensions, any.collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Columns of greatest and least weights, and of any.
+fn weights(random: &mut Random, dimensions: &[usize], column: usize) -> Result<Tensor> {
+    let count = dimensions.iter().product();
+    let code = |i: usize, any: i64| [127, -128].get(i / column).copied().unwrap_or(any) as i8;
+    Tensor::new(dimensions, (0..count).map(|i| code(i, random.integer(-128, 127))).collect::<Vec<_>>())
+}
+
+/// Sums that fit their width; the first few are those where rounding to f32 and to f16 has to choose.
+fn wide_bias(random: &mut Random, width: Width, n: usize) -> Vec<i64> {
+    let unit = 1i64 << (width.bits() - 13);
+    let ties = [2049 * unit, 2049 * unit + 1, 2051 * unit - 1, -2049 * unit, (1 << 24) + 1];
+    (0..n).map(|i| ties.get(i).copied().unwrap_or_else(|| random.integer(-8192, 8191) * unit)).collect()
+}
+
+fn column_scales(width: Width, n: usize) -> Vec<f32> {
+    // Some make numbers that are subnormal in f16.
+    (0..n).map(|i| scale(width) * [1.0, 0.37, 1e-10, 2.9, 1e-3][i % 5]).collect()
+}
+
+/// The bias as a tensor of these dimensions, if it is one.
+fn bias_tensor(random: &mut Random, width: Width, bias: Added, rows: usize, n: usize) -> Result<Option<Tensor>> {
+    let (format, dimensions) = match bias {
+        Added::Nothing | Added::Wide => return Ok(None),
+        Added::Column(format) => (format, vec![n]),
+        Added::Element(format) => (format, vec![rows, n]),
+    };
+    let count = dimensions.iter().product();
+    let most = 1 << (width.bits() - 2).min(30);
+    Ok(Some(match format {
+        Format::Int32 => {
+            Tensor::new(dimensions, (0..count).map(|_| random.integer(-most, most) as i32).collect::<Vec<_>>())?
+        }
+        _ => Tensor::new(dimensions, (0..count).map(|_| 1e4 * random.real()).collect::<Vec<_>>())?,
+    }))
+}
+
+/// A combination by name, whether or not it can be built.
+struct Case {
+    name: String,
+    op: Result<Op>,
+    input: Tensor,
+    refusal: Option<&'static str>,
+}
+
+fn matmul(width: Width, output: &Output, bias: Added, scales: Scales) -> Result<(Result<Op>, Tensor)> {
+    let mut random = Random::new(170);
+    let (m, n, k) = (5, 6, width.terms());
+    let lhs_zero = if width == Width::Bytes { 128 } else { 0 };
+    let rows: Vec<f32> = (0..m).map(|i| scale(width) * [1.0, 0.7, 1.0, 1e-3, 1.4][i]).collect();
+    let lhs = activations(&mut random, width, &[m, k], k)?.quantized(match scales {
+        Scales::Row => Quantization::new(Granularity::Axis(0), rows, [lhs_zero]),
+        _ => Quantization::tensor(scale(width), lhs_zero),
+    })?;
+    let rhs = weights(&mut random, &[n, k], k)?.quantized(match scales {
+        Scales::Column => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
+        _ => Quantization::tensor(scale(width), 0),
+    })?;
+    let mut matmul = Matmul::new(lhs.tensor_type().clone(), rhs).transposed().output(output.clone());
+    if let Some(bias) = bias_tensor(&mut random, width, bias, m, n)? {
+        matmul = matmul.bias(bias);
+    }
+    if bias == Added::Wide {
+        matmul = matmul.wide_bias(wide_bias(&mut random, width, n));
+    }
+    Ok((matmul.build().map(Op::from), lhs))
+}
+
+/// A convolution whose windows are as long as the sums of the matmul.
+fn conv(width: Width, output: &Output, bias: Added, scales: Scales, groups: usize) -> Result<(Result<Op>, Tensor)> {
+    let mut random = Random::new(171);
+    let (pixels, n, taps) = (6, 6, 3);
+    let channels = width.terms() / taps * groups;
+    let lhs_zero = if width == Width::Bytes { 128 } else { 0 };
+    let lhs = activations(&mut random, width, &[1, pixels, channels], channels)?
+        .quantized(Quantization::tensor(scale(width), lhs_zero))?;
+    let filter = weights(&mut random, &[n, taps, channels / groups], taps * channels / groups)?;
+    let filter = filter.quantized(match scales {
+        Scales::Tensor => Quantization::tensor(scale(width), 0),
+        _ => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
+    })?;
+    let conv = Conv::new(lhs.tensor_type().clone(), filter).groups(groups).padding(Padding::SameUpper);
+    let mut conv = conv.output(output.clone());
+    if let Some(bias) = bias_tensor(&mut random, width, bias, pixels, n)? {
+        conv = conv.bias(bias);
+    }
+    if bias == Added::Wide {
+        conv = conv.wide_bias(wide_bias(&mut random, width, n));
+    }
+    Ok((conv.build().map(Op::from), lhs))
+}
+
+fn check(context: &Context, case: &Case) -> usize {
+    let Case { name, op, input, refusal } = case;
+    match (op, refusal) {
+        (Ok(op), None) => check_op(context, name, op, &[input]),
+        (Err(Error::Request(message)), Some(words)) => {
+            assert!(message.contains(words), "{name}: {words:?} is not in {message:?}");
+            0
+        }
+        (op, refusal) => panic!("{name}: got {op:?}, expected a refusal for {refusal:?}"),
+    }
+}
+
+#[test]
+fn of_matmuls() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut cases = Vec::new();
+    for width in WIDTHS {
+        for (name, output) in stages(width)? {
+            for bias in BIASES {
+                for scales in SCALES {
+                    let (op, input) = matmul(width, &output, bias, scales)?;
+                    let name = format!("matmul, {width:?}, {name}, bias {bias:?}, scales of {scales:?}");
+                    cases.push(Case { name, op, input, refusal: refusal(width, &output, bias) });
+                }
+            }
+        }
+    }
+    let (all, refused) = (cases.len(), cases.iter().filter(|case| case.refusal.is_some()).count());
+    let count = check_cases(cases, |case| check(&context, case));
+    println!("stages of matmuls: {all} cases, {refused} refused, {count} combinations on {}", context.description());
+    Ok(())
+}
+
+#[test]
+fn of_convolutions() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut cases = Vec::new();
+    for width in WIDTHS {
+        for (name, output) in stages(width)? {
+            for bias in BIASES {
+                // The bias of a convolution is that of its channels, and its image has one scale.
+                if matches!(bias, Added::Element(_)) {
+                    continue;
+                }
+                for scales in [Scales::Tensor, Scales::Column] {
+                    // Loops over groups and others take turns, over scales, biases and stages.
+                    let turn = cases.len();
+                    let groups = [1, 3][(turn + turn / 2 + turn / 8) % 2];
+                    let (op, input) = conv(width, &output, bias, scales, groups)?;
+                    let name = format!("conv, {width:?}, {name}, bias {bias:?}, scales of {scales:?}, {groups} groups");
+                    cases.push(Case { name, op, input, refusal: refusal(width, &output, bias) });
+                }
+            }
+        }
+    }
+    let (all, refused) = (cases.len(), cases.iter().filter(|case| case.refusal.is_some()).count());
+    let count = check_cases(cases, |case| check(&context, case));
+    println!(
+        "stages of convolutions: {all} cases, {refused} refused, {count} combinations on {}",
+        context.description()
+    );
+    Ok(())
+}
+
+/// Codes of 8 bits pass through a table or a sum before they are stored, whatever made them.
+#[test]
+fn with_a_finish() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut cases: Vec<(String, Op, Vec<Tensor>)> = Vec::new();
+    for width in WIDTHS {
+        for (name, output) in stages(width)? {
+            for scales in SCALES {
+                for then in [Then::Table, Then::Sum] {
+                    let mut firsts = vec![("matmul", matmul(width, &output, Added::Wide, scales)?)];
+                    if scales != Scales::Row {
+                        firsts.push(("conv", conv(width, &output, Added::Wide, scales, 1)?));
+                    }
+                    for (kind, (first, input)) in firsts {
+                        let Ok(first) = first else { continue };
+                        let made = first.outputs()[0].clone();
+                        let name = format!("{kind}, {width:?}, {name}, scales of {scales:?}, {then:?}");
+                        let codes = Random::new(172).quantized(Format::Int8, made.dimensions());
+                        let second = Requantization::new(Format::Uint8, 900.0, 128)?;
+                        let second = match then {
+                            Then::Table => Table::leaky_relu(made.clone(), 0.2, second).map(Op::from),
+                            _ => Add::new(made.clone(), codes.tensor_type().clone(), second).map(Op::from),
+                        };
+                        if !made.format().is_8_bit() {
+                            let Err(Error::Request(message)) = second else { panic!("{name}: not refused") };
+                            assert!(message.contains("must be int8 or uint8"), "{name}: {message}");
+                            continue;
+                        }
+                        let op: Op = Fused::new(first, second?, 0)?.into();
+                        // A residual is a binding more, and planners fuse none where the device has too few.
+                        let limits = context.limits();
+                        let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);
+                        if launches.map(|launch| launch.bindings.len()).max() <= Some(limits.storage_buffers as usize) {
+                            let residual = (then == Then::Sum).then_some(codes);
+                            cases.push((name, op, [Some(input), residual].into_iter().flatten().collect()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let all = cases.len();
+    let count =
+        check_cases(cases, |(name, op, inputs)| check_op(&context, name, op, &inputs.iter().collect::<Vec<_>>()));
+    println!("stages with a finish: {all} cases, {count} combinations on {}", context.description());
+    Ok(())
+}
