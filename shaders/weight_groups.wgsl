@@ -3,7 +3,8 @@
 //     group g of row r   | 0 1 2 … 31 | 32 33 …      Lane i of 32 adds up numbers i, i + 32, …; then the upper half of the
 //                          lane 0 … 31  lane 0 …     lanes is added to the lower, five times.
 //
-// The range of the group gives a scale by RULE; then FACTORS of that range are tried, from params.first on, and the scale with
+// A group that the format can't hold (a number is not finite, or the rule's scale or offset is cut) has an infinite scale.
+// Else the range of the group gives a scale by RULE; then FACTORS of that range are tried, from params.first on, and the scale with
 // the least squared error stays. Every number is a bit pattern and every operation one f32 operation, done in integers: the
 // same bits on every device. GROUP_X invocations own a group (and its lanes), GROUP_Y groups a workgroup.
 //
@@ -31,6 +32,7 @@ const RULE_UNCLIPPED: u32 = 2u;
 const RULE_SPAN: u32 = 3u;                                  // (max - min) / DIVISOR
 const ONE: u32 = 0x3f800000u;
 const HALF: u32 = 0x3f000000u;
+const F16_GREATEST: u32 = 0x477fe000u;                      // 65504
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
@@ -99,8 +101,8 @@ fn stored_offset(word: u32) -> u32 {
     return plus_zero(word);
 }
 
-// What the rule makes of a range.
-fn of_range(least: u32, greatest: u32) -> Group {
+// The scale that the rule makes of a range, before it is stored.
+fn rule_scale(least: u32, greatest: u32) -> u32 {
     let low = f32_from_i32(LOW);
     var scale = 0u;
     if (RULE == RULE_DIVIDED) {
@@ -112,7 +114,13 @@ fn of_range(least: u32, greatest: u32) -> Group {
     } else {
         scale = f32_divide(f32_finite(f32_add(greatest, negative(least))), DIVISOR);
     }
-    scale = stored_scale(scale);
+    return scale;
+}
+
+// What the rule makes of a range.
+fn of_range(least: u32, greatest: u32) -> Group {
+    let low = f32_from_i32(LOW);
+    let scale = stored_scale(rule_scale(least, greatest));
     var shift = 0u;
     if (SHIFT == SHIFT_OFFSET) {
         shift = stored_offset(f32_finite(f32_add(least, negative(f32_multiply(scale, low)))));
@@ -125,6 +133,46 @@ fn of_range(least: u32, greatest: u32) -> Group {
         }
     }
     return Group(scale, shift);
+}
+
+// Whether a number that half made wasn't cut.
+fn below_f16(word: u32) -> bool {
+    return (word & ~F32_SIGN) < F16_GREATEST;
+}
+
+// The number that a number becomes.
+fn real_of(x: u32, group: Group) -> u32 {
+    let integer = weight_integer(x, group.scale, group.shift);
+    if (SHIFT == SHIFT_INTEGER) {
+        return f32_multiply(f32_from_i32(integer - bitcast<i32>(group.shift)), group.scale);
+    }
+    if (SHIFT == SHIFT_REAL) {
+        return f32_multiply(f32_add(f32_from_i32(integer), negative(group.shift)), group.scale);
+    }
+    let product = f32_multiply(f32_from_i32(integer), group.scale);
+    if (SHIFT == SHIFT_OFFSET) {
+        return f32_add(product, group.shift);
+    }
+    return product;
+}
+
+// Whether all numbers of a range stay finite: codes are in their order or the opposite one.
+fn stays_finite(least: u32, greatest: u32, group: Group) -> bool {
+    return is_finite(real_of(least, group)) && is_finite(real_of(greatest, group));
+}
+
+// Whether nothing is cut from what the rule makes of a range.
+fn holds(least: u32, greatest: u32, group: Group) -> bool {
+    var whole = stays_finite(least, greatest, group);
+    if (RULE == RULE_SPAN) {
+        whole = whole && is_finite(f32_add(greatest, negative(least)));
+    }
+    if (SCALE_BYTES == 2u) {
+        whole = whole && below_f16(group.scale) && (SHIFT_BYTES != 2u || below_f16(group.shift));
+    } else if (SCALE_BYTES == 1u) {
+        whole = whole && !f32_less(group.scale, rule_scale(least, greatest));
+    }
+    return whole;
 }
 
 // The sums over all lanes of what each holds.
@@ -144,34 +192,37 @@ fn total(numbers: Numbers, lane: u32) -> vec4<u32> {
     return sums;
 }
 
-// The least and greatest number.
-fn range(numbers: Numbers, lane: u32) -> vec2<u32> {
+// The least and greatest number, and 1 if one is not finite.
+fn range(numbers: Numbers, lane: u32) -> vec3<u32> {
     for (var l = lane; l < LANES; l += GROUP_X) {
         var keys = vec2<u32>(f32_order(0u));
         if (TIGHT) {
             keys = vec2<u32>(0xffffffffu, 0u);
         }
+        var odd = 0u;
         for (var turn = 0u; turn < params.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
-                let key = f32_order(plus_zero(f32_finite(input[numbers.at + i])));
+                let word = input[numbers.at + i];
+                odd |= select(1u, 0u, is_finite(word));
+                let key = f32_order(plus_zero(f32_finite(word)));
                 keys = vec2<u32>(min(keys.x, key), max(keys.y, key));
             }
         }
-        lanes[numbers.lanes_at + l] = vec4<u32>(keys, 0u, 0u);
+        lanes[numbers.lanes_at + l] = vec4<u32>(keys, odd, 0u);
     }
     workgroupBarrier();
     for (var half_lanes = LANES / 2u; half_lanes > 0u; half_lanes /= 2u) {
         for (var i = lane; i < half_lanes; i += GROUP_X) {
             let a = lanes[numbers.lanes_at + i];
             let b = lanes[numbers.lanes_at + i + half_lanes];
-            lanes[numbers.lanes_at + i] = vec4<u32>(min(a.x, b.x), max(a.y, b.y), 0u, 0u);
+            lanes[numbers.lanes_at + i] = vec4<u32>(min(a.x, b.x), max(a.y, b.y), a.z | b.z, 0u);
         }
         workgroupBarrier();
     }
-    let keys = lanes[numbers.lanes_at].xy;
+    let keys = lanes[numbers.lanes_at];
     workgroupBarrier();
-    return vec2<u32>(f32_from_order(keys.x), f32_from_order(keys.y));
+    return vec3<u32>(f32_from_order(keys.x), f32_from_order(keys.y), keys.z);
 }
 
 // The weighted squared error of a group.
@@ -298,6 +349,7 @@ fn main(
     var numbers = Numbers(row * params.k + column, column, count, local.y * LANES, 0);
     let ends = range(numbers, local.x);
     var best = of_range(ends.x, ends.y);
+    let held = ends.z == 0u && holds(ends.x, ends.y, best);
     var least = 0u;
     if (SEARCH) {
         let largest = f32_max(ends.x & ~F32_SIGN, ends.y & ~F32_SIGN);
@@ -327,11 +379,14 @@ fn main(
                 candidate = Group(fit[0], fit[1]);
             }
             let error = error_of(numbers, local.x, candidate);
-            if (legal && f32_less(error, least)) {
+            if (legal && f32_less(error, least) && stays_finite(ends.x, ends.y, candidate)) {
                 best = candidate;
                 least = error;
             }
         }
+    }
+    if (!held) {
+        best = Group(F32_INFINITY, 0u);
     }
     if (known && local.x == 0u) {
         found[index] = vec4<u32>(best.scale, best.shift, least, 0u);

@@ -188,6 +188,94 @@ fn rescaled_models_compute_the_same() -> Result<()> {
     Ok(())
 }
 
+/// Two linear layers with ReLU between them: channel i of 32 is about `makes(i)` large, and read by weights of about
+/// `reads(i)` / 20.
+fn chain(makes: impl Fn(usize) -> f32, reads: impl Fn(usize) -> f32) -> Result<Model> {
+    const CHAIN: &str = r#"{"input": {"shape": [32]}, "layers": [
+        {"name": "a", "op": "linear", "in": 32, "out": 32, "activation": "relu"},
+        {"name": "b", "op": "linear", "in": 32, "out": 16}]}"#;
+    let mut random = Random::new(53);
+    let a = (0..32 * 32).map(|i| random.real() * makes(i / 32)).collect();
+    let b = (0..16 * 32).map(|i| 0.05 * random.real() * reads(i % 32)).collect();
+    let model = Model::zeroed(serde_json::from_str(CHAIN).expect("sound JSON"))?;
+    model.with_parameters("a", a, vec![0.0; 32])?.with_parameters("b", b, vec![0.0; 16])
+}
+
+/// The SQNR in dB of a model's outputs when it is quantized; the same model in float after rescaling has over 110.
+fn sqnr(model: &Model, recipe: &Recipe) -> Result<f64> {
+    let mut random = Random::new(54);
+    let x = Tensor::new([256, 32], (0..256 * 32).map(|_| 10.0 * random.real()).collect::<Vec<f32>>())?;
+    let expected = model.run(&x)?;
+    let of = |got: Tensor| -> Result<f64> { Ok(Metrics::new(expected.values()?, got.values()?, 16)?.sqnr_db) };
+    let rescaled = of(recipe.rescaled(model, &x)?.run(&x)?)?;
+    assert!(rescaled > 110.0, "rescaled, the float model is off: {rescaled} dB");
+    of(recipe.quantize(model, &x)?.simulate(&x)?)
+}
+
+/// Smoothed by each strength, equalized, and both.
+fn rescaling_recipes(bits: u8) -> impl Iterator<Item = (String, Recipe)> {
+    let choices = [(Some(0.5), false), (Some(0.75), false), (Some(1.0), false), (None, true), (Some(0.5), true)];
+    choices.into_iter().map(move |(smooth, equalize)| {
+        let recipe = Recipe { smooth, equalize, activations: Activations::int(bits), ..Recipe::new(8) };
+        (format!("{bits} bits, smooth {smooth:?}, equalize {equalize}"), recipe)
+    })
+}
+
+/// Channels that nothing reads, or hardly anything, or that are always 0 cost the others at most 1.5 dB.
+#[test]
+fn dead_channels_cost_nothing() -> Result<()> {
+    for (name, recipe) in rescaling_recipes(8).chain(rescaling_recipes(4)) {
+        let alive = sqnr(&chain(|_| 1.0, |_| 1.0)?, &recipe)?;
+        for dead in [1, 3, 16] {
+            for (what, makes, reads) in [
+                ("not read", 1.0, 0.0),
+                ("hardly read", 1.0, 1e-9),
+                ("read by subnormal weights", 1.0, 1e-41),
+                ("not made", 0.0, 1.0),
+                ("hardly made", 1e-9, 1.0),
+                ("neither made nor read", 0.0, 0.0),
+            ] {
+                let some = |of: f32| move |i: usize| if i % 32 < dead { of } else { 1.0 };
+                let got = sqnr(&chain(some(makes), some(reads))?, &recipe)?;
+                assert!(got > alive - 1.5, "{name}, {dead} {what}: {got} dB, all alive {alive}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Integer graphs hold what is scaled down that far.
+#[test]
+fn dead_channels_in_integer_graphs() -> Result<()> {
+    let some = |i: usize| if i < 3 { 0.0 } else { 1.0 };
+    let mut random = Random::new(55);
+    let x = Tensor::new([64, 32], (0..64 * 32).map(|_| 10.0 * random.real()).collect::<Vec<f32>>())?;
+    for (name, recipe) in rescaling_recipes(8) {
+        check_graph(&name, &recipe.quantize(&chain(|_| 1.0, some)?, &x)?, &x)?;
+        check_graph(&name, &recipe.quantize(&chain(some, |_| 1.0)?, &x)?, &x)?;
+    }
+    Ok(())
+}
+
+/// Channels 15 orders of magnitude apart.
+#[test]
+fn channels_far_apart_are_smoothed() -> Result<()> {
+    let power = |i: usize| 10f32.powf(-8.0 + 15.0 * i as f32 / 31.0);
+    let one = |_: usize| 1.0;
+    let inverse = move |i: usize| 1.0 / power(i);
+    for (name, recipe) in rescaling_recipes(8) {
+        for (what, model) in [
+            ("made far apart", chain(power, one)?),
+            ("read far apart", chain(one, power)?),
+            ("made and read far apart", chain(power, inverse)?),
+        ] {
+            let got = sqnr(&model, &recipe)?;
+            assert!(got > 25.0, "{name}, {what}: {got} dB");
+        }
+    }
+    Ok(())
+}
+
 /// Each of these methods minimizes an error that the one before doesn't look at.
 #[test]
 fn better_methods_are_better() -> Result<()> {

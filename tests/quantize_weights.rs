@@ -5,8 +5,9 @@ mod common;
 
 use common::{Random, check_op, context};
 use lowbit::ops::{Linear, Op, QuantizeWeights};
+use lowbit::ptq::Moments;
 use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
-use lowbit::{Result, Tensor};
+use lowbit::{Result, Tensor, reference};
 
 const SIGNED: [Codes; 6] = [Codes::Int4, Codes::Int8, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6];
 const UNSIGNED: [Codes; 4] = [Codes::Uint4, Codes::Uint8, Codes::Uint2, Codes::Uint6];
@@ -146,6 +147,88 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let product =
         |weights: Weights| context.run(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs]);
     assert_eq!(product(made)?, product(expected)?);
+    Ok(())
+}
+
+/// Weights that a rule would clip, because a scale or an offset is beyond what the format stores, are refused with a search as
+/// without, by GPTQ, and when words that a device made of them are read. What is accepted is off by little.
+#[test]
+fn clipped_weights_are_refused_by_all() -> Result<()> {
+    let rules = [Rule::SignedMax, Rule::Narrow, Rule::Unclipped, Rule::Middle, Rule::MinMax, Rule::Tight];
+    let mut inputs = Moments::new(32)?;
+    let identity = (0..32 * 32).map(|i| if i % 33 == 0 { 1.0f32 } else { 0.0 }).collect::<Vec<_>>();
+    inputs.add(&Tensor::new([32, 32], identity)?)?;
+    let [mut refused, mut accepted] = [0; 2];
+    for codes in SIGNED.into_iter().chain(UNSIGNED).chain([Codes::IQ4_NL]) {
+        for scales in SCALES.into_iter().chain([Scales::Nested(2), Scales::NestedOffset(2)]) {
+            let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 16, scales)) else { continue };
+            for quantizer in rules.iter().filter_map(|&rule| quantizer.clone().rule(rule).ok()) {
+                let searching = quantizer.clone().search(Search { steps: 5, ..Search::default() })?;
+                for top in [1.0f32, 6e4, 7e4, 3e5, 1e6, 9e6, 3e7, 1e8, 3e9, 1e30, 1e38, 3e38] {
+                    for (from, to) in [(-1.0f32, 0.0f32), (0.0, 1.0), (-1.0, 1.0), (0.9, 1.0)] {
+                        let x = |i: usize| top * (from + (to - from) * i as f32 / 31.0);
+                        let x = Tensor::new([1, 32], (0..32).map(x).collect::<Vec<f32>>())?;
+                        let name = format!("{quantizer:?} of {:e} to {:e}", top * from, top * to);
+                        let made = quantizer.quantize(&x);
+                        [refused, accepted] =
+                            [refused + usize::from(made.is_err()), accepted + usize::from(made.is_ok())];
+                        let say = |result: &Result<Weights>| result.as_ref().err().map(ToString::to_string);
+                        let searched = searching.quantize(&x);
+                        assert_eq!(say(&searched), say(&made), "{name}: with a search");
+                        let nested = matches!(scales, Scales::Nested(_) | Scales::NestedOffset(_));
+                        if !nested {
+                            let gptq = inputs.gptq(&x, &quantizer);
+                            assert_eq!(say(&gptq), say(&made), "{name}: GPTQ");
+                        }
+                        if !nested && codes != Codes::IQ4_NL {
+                            for quantizer in [&quantizer, &searching] {
+                                let words =
+                                    reference::run(&QuantizeWeights::new([1, 32], quantizer.clone())?.into(), &[&x])?;
+                                let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
+                                let read = Weights::from_words(*quantizer.format(), [1, 1, 32], words);
+                                assert_eq!(read.is_ok(), made.is_ok(), "{name}: words of a device: {read:?}");
+                            }
+                        }
+                        let (Ok(made), Ok(searched)) = (made, searched) else { continue };
+                        let error = |made: &Weights| -> Result<(f64, f64)> {
+                            let real = made.dequantize()?;
+                            let pairs = real.values::<f32>()?.iter().zip(x.values::<f32>()?);
+                            let errors = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
+                            Ok(errors.fold((0.0, 0.0), |(worst, sum), e| (e.max(worst), sum + e * e)))
+                        };
+                        let ((worst, sum), (_, least)) = (error(&made)?, error(&searched)?);
+                        // A step of the range of both signs, twice where it is a power of two, and as much for nesting.
+                        let step = f64::from(top) * 2.0 / f64::from((1 << codes.bits()) - 1);
+                        assert!(worst <= 2.0 * step, "{name}: off by {worst:e}, a step is {step:e}");
+                        assert!(nested || least <= sum * 1.001, "{name}: {sum:e}, with a search {least:e}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 1_000 && accepted > 5_000, "{refused} refused, {accepted} accepted");
+    Ok(())
+}
+
+/// What is no number is refused on both ways to weights.
+#[test]
+fn words_of_what_is_no_number_are_refused() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    for (odd, scales) in
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip(SCALES).chain([(f32::NAN, Scales::E8M0)])
+    {
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?;
+        let mut x = vec![0.5f32; 3 * 40];
+        x[77] = odd;
+        let x = Tensor::new([3, 40], x)?;
+        assert!(quantizer.quantize(&x).is_err());
+        let op: Op = QuantizeWeights::new([3, 40], quantizer.clone())?.into();
+        check_op(&context, &format!("{odd} in {}", quantizer.format()), &op, &[&x]);
+        let words = context.run(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
+        let read = Weights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
+        let message = read.expect_err("not a number").to_string();
+        assert!(message.contains("row 1") && message.contains("scale"), "{message}");
+    }
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-// The code of a weight for the scale and shift of its group, on bit patterns. LOW and HIGH are the least and greatest integer
+// The code of a weight for the scale and shift of its group, on bit patterns. An infinite scale stands for a group that is refused.
+// LOW and HIGH are the least and greatest integer
 // that codes stand for. Twin: weights/quantize.rs.
 
 const SHIFT_NONE: u32 = 0u;
@@ -11,7 +12,7 @@ fn is_zero(word: u32) -> bool {
 }
 
 fn code_steps(x: u32, scale: u32) -> u32 {
-    if (is_zero(scale)) {
+    if (is_zero(scale) || (scale & ~F32_SIGN) == F32_INFINITY) {
         return 0u;
     }
     return f32_divide(x, scale);

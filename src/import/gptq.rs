@@ -1,10 +1,19 @@
 //! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. How they were quantized is no matter here.
 
-use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, code_at, scales_with_zeros};
+use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, scales_with_zeros};
 use crate::error::{Result, require};
 use crate::weights::{Codes, Group, WeightFormat, Weights};
 
 /// What `qzeros` hold: `checkpoint_format` in a model's `quantize_config.json`.
+///
+/// Codes of 2, 4 and 8 bits are made one less in whole words: 0x55555555, 0x11111111 or 0x01010101 is subtracted from the word,
+/// so that a zero point of 0 borrows from the next one; adding the same gives it back. Codes of 3 bits lie across words, and are
+/// made one less each by itself, modulo 8.
+///
+/// Source: `gptqmodel/utils/model.py` in the repository `ModelCloud/GPTQModel`, which writes zero points of 0. Two kinds of files
+/// can't be read right by anybody who isn't told: AutoGPTQ's packer filled what follows a zero point of 0 with ones, and
+/// GPTQModel before 7.0 subtracted other words from those of 3 bits in `gptq`. `gptq_p` packs 2, 4 and 8 bits as `gptq_v2` does,
+/// but 3 bits in another order, which is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ZeroPoints {
     /// `gptq`: the zero point less 1, as nearly all checkpoints have it.
@@ -19,9 +28,9 @@ pub enum ZeroPoints {
 /// real[j, l] = scales[g, j] · (code[l, j] − zero[g, j])          g = g_idx[l], or l / group
 ///
 /// qweight  i32 [k · bits / 32, n]        codes along k, low bits first; those of 3 bits lie across words
-/// qzeros   i32 [groups, n · bits / 32]   zero points along n, packed alike, 1 less in most checkpoints
+/// qzeros   i32 [groups, n · bits / 32]   zero points along n, packed alike, 1 less in most checkpoints (see ZeroPoints)
 /// scales   f16, bf16 or f32 [groups, n]
-/// g_idx    i32 [k]                       in any order if the model was quantized with desc_act
+/// g_idx    i32 [k]                       in any order if the model was quantized with desc_act; all 0 for l / group
 /// ```
 ///
 /// Source: `auto_gptq/nn_modules/qlinear` in the repository `AutoGPTQ/AutoGPTQ`.
@@ -44,7 +53,7 @@ pub struct Gptq<'a> {
     pub qzeros: Array<'a>,
     /// The array `scales`.
     pub scales: Array<'a>,
-    /// The array `g_idx`; `None` if groups are in order.
+    /// The array `g_idx`; `None` if groups are in order, which is what one of nothing but zeros means too.
     pub g_idx: Option<Array<'a>>,
     /// `bits` of the configuration.
     pub bits: usize,
@@ -109,14 +118,25 @@ impl<'a> Gptq<'a> {
         qzeros.expect_shape("qzeros", &[groups, zero_words])?;
 
         let half = 1 << (bits - 1);
-        let less = i64::from(self.zero_points == ZeroPoints::LessOne);
+        let mask = (1u32 << bits) - 1;
+        let (to_word, to_code) = match (self.zero_points, bits) {
+            (ZeroPoints::AsIs, _) => (0, 0),
+            (ZeroPoints::LessOne, 3) => (0, 1),
+            // A 1 in each code.
+            (ZeroPoints::LessOne, _) => (u32::MAX / mask, 0),
+        };
         let zero = |g: usize, row: usize| {
-            i64::from(code_at(|word| qzeros.word(g * zero_words + word), bits, row)) + less - half
+            let word = |word| qzeros.word(g * zero_words + word).wrapping_add(to_word);
+            i64::from((code_at(word, bits, row) + to_code) & mask) - half
         };
         let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row))).map(|(g, row)| zero(g, row));
         let format = WeightFormat::new(codes, group, scales_with_zeros(scales.element_type(), zeros));
         let input = qweight.bytes().len() + scales.bytes().len() + qzeros.bytes().len();
-        build_indexed(input, format, [1, n, k], self.g_idx.as_ref(), |row, codes, groups, _| {
+        if let Some(g_idx) = &self.g_idx {
+            check_index(g_idx, k)?;
+        }
+        let index = self.g_idx.as_ref().filter(|g_idx| g_idx.bytes().iter().any(|&byte| byte != 0));
+        build_indexed(input, format, [1, n, k], index, |row, codes, groups, _| {
             for (l, code) in codes.iter_mut().enumerate() {
                 *code = (code_at(|word| qweight.word(word * n + row), bits, l) as i64 - half) as i8;
             }

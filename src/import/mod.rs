@@ -188,6 +188,14 @@ fn any_of(types: &[ElementType]) -> String {
     }
 }
 
+/// A name from a file as messages have it: in quotes, and cut where it is long.
+fn quoted(name: &str) -> String {
+    match name.char_indices().nth(100) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
+    }
+}
+
 /// What scales are.
 const FLOATS: [ElementType; 3] = [ElementType::Float16, ElementType::Bfloat16, ElementType::Float32];
 
@@ -238,6 +246,12 @@ fn build(
     Weights::build(format, dimensions, finite(row))
 }
 
+/// Refuses an index that is no group for each of k columns.
+fn check_index(index: &Array<'_>, k: usize) -> Result<()> {
+    index.expect_type("g_idx", &[ElementType::Int32, ElementType::Int64])?;
+    index.expect_shape("g_idx", &[k])
+}
+
 /// [`Weights::build_indexed`] with bounds; the index is an array of groups, one for each column. Without one it is
 /// [`build`].
 fn build_indexed(
@@ -248,9 +262,8 @@ fn build_indexed(
     row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
 ) -> Result<Weights> {
     let Some(index) = index else { return build(input, format, dimensions, row) };
-    index.expect_type("g_idx", &[ElementType::Int32, ElementType::Int64])?;
     let k = dimensions[2];
-    index.expect_shape("g_idx", &[k])?;
+    check_index(index, k)?;
     check_size(input, format, dimensions)?;
     let group = format.group.min(k.max(1));
     let mut members = vec![0usize; k.div_ceil(group)];
@@ -263,7 +276,8 @@ fn build_indexed(
         members[g] += 1;
         require!(
             members[g] <= group,
-            "g_idx puts more than {group} columns into group {g}: it doesn't belong to this group size"
+            "g_idx puts more than {group} columns into group {g}: give the group size that it was made with, or no g_idx if \
+             columns are in order"
         );
         *of = g as u32;
     }

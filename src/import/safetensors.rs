@@ -1,13 +1,29 @@
-//! Containers of arrays in the safetensors format, read by the `safetensors` crate. What the arrays mean is the other modules'
-//! matter.
+//! Containers of arrays in the safetensors format: a strict reader that borrows the bytes and keeps a list of names. What the
+//! arrays mean is the other modules' matter.
+//!
+//! ```text
+//! u64 length of the header
+//! header    JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, …, "__metadata__": {"key": "text", …}}
+//! data      the arrays one after the other, without gaps
+//! ```
 
-use safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
+use std::fmt;
 
-use super::{Array, ElementType};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Array, ElementType, quoted};
 use crate::error::{Error, Result, require};
 
-/// The greatest header that is read: some tens of thousands of tensors. Parsing takes several times its size.
-const MAX_HEADER: u64 = 8 << 20;
+/// The greatest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// The longest JSON about an array that is read, in bytes: a hundred tells all.
+const MAX_ABOUT: usize = 4_000;
+
+/// The name under which a header keeps texts.
+const METADATA: &str = "__metadata__";
 
 /// The arrays of a safetensors file, by name; it borrows the bytes, which may be a [map](super::map()).
 ///
@@ -24,40 +40,198 @@ const MAX_HEADER: u64 = 8 << 20;
 /// ```
 #[derive(Debug)]
 pub struct Safetensors<'a> {
-    file: SafeTensors<'a>,
-    metadata: Vec<(String, String)>,
+    arrays: Vec<Part<'a>>,
+    metadata: Vec<Part<'a>>,
+    data: &'a [u8],
+}
+
+/// A name in an object of the header and the JSON that belongs to it; lists of them are in the order of names.
+#[derive(Debug)]
+struct Part<'a> {
+    name: Cow<'a, str>,
+    json: &'a str,
+}
+
+/// What the header says about an array.
+#[derive(serde::Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+fn damaged(why: &dyn fmt::Display) -> Error {
+    Error::Request(format!("the safetensors file is damaged ({why}): download or export it again"))
+}
+
+/// The parts of an object, of which no two may have one name; `what` a name stands for.
+fn parts<'a>(json: &'a str, what: &str, most: usize) -> Result<Vec<Part<'a>>> {
+    require!(
+        json.starts_with('{'),
+        "the safetensors file is damaged (its header or the metadata in it don't begin with {{): download or export it again"
+    );
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let parts = deserializer.deserialize_map(Parts { most }).and_then(|parts| deserializer.end().map(|()| parts));
+    let mut parts = parts.map_err(|error| damaged(&error))?;
+    parts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let twice = parts.windows(2).find(|pair| pair[0].name == pair[1].name);
+    require!(
+        twice.is_none(),
+        "the safetensors file has two {what} {}: nobody can tell which is meant, export it with names that differ",
+        quoted(twice.map_or("", |pair| &pair[0].name))
+    );
+    Ok(parts)
+}
+
+/// Makes a list of at most so many parts.
+struct Parts {
+    most: usize,
+}
+
+impl<'a> Visitor<'a> for Parts {
+    type Value = Vec<Part<'a>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> std::result::Result<Self::Value, M::Error> {
+        let mut parts = Vec::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if parts.len() == self.most {
+                return Err(M::Error::custom(format_args!("more than {} names in so small a file", self.most)));
+            }
+            parts.push(Part { name, json: map.next_value::<&RawValue>()?.get() });
+        }
+        Ok(parts)
+    }
+}
+
+/// A text that is borrowed unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn find<'p, 'a>(parts: &'p [Part<'a>], name: &str) -> Option<&'p Part<'a>> {
+    parts.binary_search_by(|part| (*part.name).cmp(name)).ok().map(|place| &parts[place])
+}
+
+impl<'a> Part<'a> {
+    /// That there is something wrong with it.
+    fn damaged(&self, why: &dyn fmt::Display) -> Error {
+        damaged(&format_args!("{}: {why}", quoted(&self.name)))
+    }
+
+    /// The text that it stands for.
+    fn text(&self) -> Result<Cow<'a, str>> {
+        require!(
+            self.json.starts_with('"'),
+            "the safetensors file is damaged ({} in its metadata is no text): download or export it again",
+            quoted(&self.name)
+        );
+        serde_json::from_str(self.json).map(|Name(text)| text).map_err(|error| self.damaged(&error))
+    }
+
+    /// What it says about an array.
+    fn about(&self) -> Result<About<'a>> {
+        // An array of fields would do for an object.
+        if !(self.json.starts_with('{') && self.json.len() <= MAX_ABOUT) {
+            return Err(self.damaged(&format_args!("{} bytes that describe no array", self.json.len())));
+        }
+        serde_json::from_str(self.json).map_err(|error| self.damaged(&error))
+    }
 }
 
 impl<'a> Safetensors<'a> {
-    /// Reads the header.
+    /// Reads the header, and checks that the data are there.
     ///
     /// # Errors
-    /// If it is damaged, doesn't fit the length of the file, or is larger than 8 MiB.
+    /// If it is damaged, doesn't fit the length of the file, is larger than 100 MB, or has two arrays or two texts of one name.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let header = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
+        let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length)).unwrap_or(u64::MAX);
         require!(
-            header.is_some_and(|header| header <= MAX_HEADER),
-            "this is no safetensors file, or its header is larger than {} MiB: {} bytes were given",
-            MAX_HEADER >> 20,
+            length <= MAX_HEADER,
+            "this is no safetensors file, or its header is larger than {} MB: {} bytes were given",
+            MAX_HEADER / 1_000_000,
             bytes.len()
         );
-        let damaged =
-            |error| Error::Request(format!("the safetensors file is damaged ({error}): download or export it again"));
-        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok(Self { file, metadata })
+        let rest = &bytes[8..];
+        require!(
+            length <= rest.len() as u64,
+            "the safetensors file has a header of {length} bytes, but {} follow: it is truncated or damaged, download or export \
+             it again",
+            rest.len()
+        );
+        let (header, data) = rest.split_at(length as usize);
+        let header = std::str::from_utf8(header).map_err(|error| damaged(&error))?;
+        // A list that grows is in memory one and a half times, and there are two of them.
+        let most = bytes.len().saturating_add(16 << 20) / (2 * size_of::<Part<'_>>());
+        let mut arrays = parts(header, "arrays", most)?;
+        let place = arrays.iter().position(|part| part.name == METADATA);
+        let metadata = match place.map(|place| arrays.remove(place)) {
+            Some(texts) => parts(texts.json, "values for", most)?,
+            None => Vec::new(),
+        };
+        metadata.iter().try_for_each(|part| part.text().map(drop))?;
+        let file = Self { arrays, metadata, data };
+        file.check_places()?;
+        Ok(file)
     }
 
-    /// The names of all arrays.
+    /// Refuses arrays that overlap, leave gaps or are not there.
+    fn check_places(&self) -> Result<()> {
+        let mut places = Vec::with_capacity(self.arrays.len());
+        for (index, part) in self.arrays.iter().enumerate() {
+            let [begin, end] = part.about()?.data_offsets;
+            places.push((begin, end, index));
+        }
+        places.sort_unstable();
+        let (total, mut before) = (self.data.len(), 0);
+        for (begin, end, index) in places {
+            require!(
+                begin == before && begin <= end && end <= total,
+                "{} has bytes {begin} to {end} of the data, but there are {total}, and the arrays before it end at {before}: the \
+                 safetensors file is truncated or damaged, download or export it again",
+                quoted(&self.arrays[index].name)
+            );
+            before = end;
+            self.view(&self.arrays[index])?;
+        }
+        require!(
+            before == total,
+            "the arrays end at byte {before} of the data, but there are {total}: the safetensors file is damaged, download or \
+             export it again"
+        );
+        Ok(())
+    }
+
+    /// An array, unless its numbers are none of [`ElementType`].
+    fn view(&self, part: &Part<'a>) -> Result<Option<Array<'a>>> {
+        let about = part.about()?;
+        let element_type = match &*about.dtype {
+            "U8" => ElementType::Uint8,
+            "I8" => ElementType::Int8,
+            "I32" | "U32" => ElementType::Int32,
+            "I64" => ElementType::Int64,
+            "F16" => ElementType::Float16,
+            "BF16" => ElementType::Bfloat16,
+            "F32" => ElementType::Float32,
+            _ => return Ok(None),
+        };
+        let [begin, end] = about.data_offsets;
+        let bytes = self.data.get(begin..end).unwrap_or_default();
+        Array::new(element_type, about.shape, bytes).map(Some).map_err(|error| part.damaged(&error))
+    }
+
+    /// The names of all arrays, in their order as texts.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.file.names().into_iter()
+        self.arrays.iter().map(|part| &*part.name)
     }
 
     /// What the file says about itself under this key.
     #[must_use]
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| &value[..])
+    pub fn metadata(&self, key: &str) -> Option<Cow<'a, str>> {
+        find(&self.metadata, key).and_then(|part| part.text().ok())
     }
 
     /// An array.
@@ -66,8 +240,9 @@ impl<'a> Safetensors<'a> {
     /// If there is none of this name, or its numbers are none of [`ElementType`].
     pub fn array(&self, name: &str) -> Result<Array<'a>> {
         let found = self.optional(name)?;
-        require!(found.is_some(), "the file has no \"{name}\": take the name of a layer that is in it");
-        found.ok_or_else(|| Error::Request(String::new()))
+        found.ok_or_else(|| {
+            Error::Request(format!("the file has no \"{name}\": take the name of a layer that is in it"))
+        })
     }
 
     /// An array, if there is one of this name.
@@ -75,17 +250,11 @@ impl<'a> Safetensors<'a> {
     /// # Errors
     /// If its numbers are none of [`ElementType`].
     pub fn optional(&self, name: &str) -> Result<Option<Array<'a>>> {
-        let Ok(view) = self.file.tensor(name) else { return Ok(None) };
-        let element_type = match view.dtype() {
-            Dtype::U8 => ElementType::Uint8,
-            Dtype::I8 => ElementType::Int8,
-            Dtype::I32 | Dtype::U32 => ElementType::Int32,
-            Dtype::I64 => ElementType::Int64,
-            Dtype::F16 => ElementType::Float16,
-            Dtype::BF16 => ElementType::Bfloat16,
-            Dtype::F32 => ElementType::Float32,
-            other => return Err(Error::Request(format!("\"{name}\" holds {other:?}, which no layout here uses"))),
-        };
-        Array::new(element_type, view.shape(), view.data()).map(Some)
+        let Some(part) = find(&self.arrays, name) else { return Ok(None) };
+        let array = self.view(part)?;
+        if array.is_none() {
+            require!(false, "\"{name}\" holds {}, which no layout here uses", quoted(&part.about()?.dtype));
+        }
+        Ok(array)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Array, ElementType, FLOATS, Safetensors, build, scales_with_zeros};
+use super::{Array, ElementType, FLOATS, Safetensors, build, quoted, scales_with_zeros};
 use crate::error::{Error, Result, require};
 use crate::weights::{Codes, Group, Scales, WeightFormat, Weights};
 
@@ -68,6 +68,9 @@ pub struct TorchAo<'a> {
     pub block_size: Vec<usize>,
 }
 
+/// The longest description that is read, in bytes.
+const MOST_SAID: usize = 10_000;
+
 /// What metadata say about a tensor.
 #[derive(Debug, Deserialize)]
 struct Description {
@@ -128,7 +131,12 @@ impl<'a> TorchAo<'a> {
                 "the metadata say nothing about \"{name}\": take the name of a weight that torchao saved in this file"
             )));
         };
-        let description: Description = serde_json::from_str(description)
+        require!(
+            description.len() <= MOST_SAID,
+            "the metadata say {} bytes about \"{name}\", but a few hundred describe a weight: the file is damaged",
+            description.len()
+        );
+        let description: Description = serde_json::from_str(&description)
             .map_err(|error| Error::Request(format!("what the metadata say about \"{name}\" is damaged: {error}")))?;
         let (module, weight) = name.rsplit_once('.').unwrap_or(("", name));
         let part = |part: &str| format!("{module}._{weight}_{part}");
@@ -139,13 +147,18 @@ impl<'a> TorchAo<'a> {
             "IntxUnpackedToInt8Tensor" => {
                 let target = attributes.target_dtype.map(|target| target.name).unwrap_or_default();
                 let bits = target.strip_prefix("int").and_then(|bits| bits.parse().ok());
-                require!(bits.is_some(), "\"{name}\" has the target_dtype {target:?}, but int1 to int8 are known");
+                require!(
+                    bits.is_some(),
+                    "\"{name}\" has the target_dtype {}, but int1 to int8 are known",
+                    quoted(&target)
+                );
                 TensorClass::Intx(bits.unwrap_or_default())
             }
             other => {
                 return Err(Error::Request(format!(
-                    "\"{name}\" is a {other}, but Int4Tensor, IntxUnpackedToInt8Tensor and Int8Tensor are known: save it in \
-                     the plain packing format"
+                    "\"{name}\" is of the class {}, but Int4Tensor, IntxUnpackedToInt8Tensor and Int8Tensor are known: save it in \
+                     the plain packing format",
+                    quoted(other)
                 )));
             }
         };

@@ -12,8 +12,8 @@ use crate::weights::{Codes, Layout, Quantizer, Weights};
 /// [`Weights`] of them, bit for bit.
 ///
 /// * Output: int32 `[words]`, which [`Weights::from_words`] takes: the words that kernels of [`Linear`](super::Linear) bind.
-/// * Numbers that are not finite count as the greatest that are, NaN as 0; a scale or an offset beyond what the format stores
-///   becomes the greatest that it does. (The quantizer refuses both on the CPU, where it can look.)
+/// * A group that the quantizer refuses, because a number is not finite or a scale or an offset beyond what the format stores,
+///   has an infinite scale (E8M0: NaN) and codes of 0, so that [`Weights::from_words`] refuses it.
 ///
 /// Nested scales and tables of values are quantized on the CPU only.
 ///
@@ -90,10 +90,10 @@ impl QuantizeWeights {
         &self.output
     }
 
-    /// Packs rows whatever they hold.
+    /// Packs rows whatever they hold: not all of them are weights.
     pub(crate) fn weights(&self, values: &[f32]) -> Result<Weights> {
         let Layout { experts, n, k, .. } = *self.layout;
-        Weights::build(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {
+        Weights::build_unchecked(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {
             self.quantizer.fill_row(&values[row * k..(row + 1) * k], codes, groups, supers);
             Ok(())
         })

@@ -25,19 +25,25 @@ fn channel(layer: &Layer, index: usize) -> usize {
     index / k / layer.outputs_per_group() * channels + index % k % channels
 }
 
-/// The greatest magnitude among the weights of each output, and of each input channel.
+/// The greatest magnitude among the weights of each output.
 fn row_ranges(layer: &Layer) -> Vec<f64> {
     let greatest = |row: &[f32]| row.iter().fold(0.0f32, |a, b| a.max(b.abs()));
     layer.weights().chunks_exact(layer.row_length()).map(|row| greatest(row).into()).collect()
 }
 
+/// What a channel counts as read by, relative to the one that is read by the largest weights.
+const LEAST_READ: f64 = 1e-20;
+
+/// The greatest magnitude among the weights that read each input channel, and at least [`LEAST_READ`] of the greatest of all: a
+/// channel that nothing reads is scaled down like no other.
 fn channel_ranges(layer: &Layer) -> Vec<f64> {
     let mut ranges = vec![0.0f64; layer.input().channels];
     for (i, w) in layer.weights().iter().enumerate() {
         let range = &mut ranges[channel(layer, i)];
         *range = range.max(f64::from(w.abs()));
     }
-    ranges
+    let greatest = ranges.iter().copied().fold(0.0, f64::max);
+    ranges.into_iter().map(|range| range.max(LEAST_READ * greatest)).collect()
 }
 
 /// The model in which each channel between two layers is divided by its scale.
@@ -53,13 +59,21 @@ fn rescaled(model: Model, (producer, consumer): (usize, usize), scales: &[f64]) 
     model.with_parameters(&first, divided, bias)?.with_parameters(&second_name, multiplied, second_bias)
 }
 
-/// A factor that may be divided by: 1 for what is not.
-fn usable(scale: f64) -> f64 {
-    if scale.is_finite() && (1e-6..=1e6).contains(&scale) { scale } else { 1.0 }
+/// Factors are at most this far from their geometric mean, so that f32 holds what is scaled.
+const FARTHEST: f64 = 1e20;
+
+/// Factors that may be divided by: those that are too far from their geometric mean are brought to the bound. One of 0 (a channel
+/// that is always 0 tells nothing) becomes the mean.
+fn bounded(factors: &[f64]) -> Vec<f64> {
+    let known = || factors.iter().filter(|s| s.is_finite() && **s > 0.0);
+    let mean = (known().map(|s| s.ln()).sum::<f64>() / known().count().max(1) as f64).exp();
+    let bounded = |&s: &f64| if s.is_finite() && s > 0.0 { s.clamp(mean / FARTHEST, mean * FARTHEST) } else { mean };
+    factors.iter().map(bounded).collect()
 }
 
 /// The model with channels rescaled between neighbours until their weights' ranges are the same on both sides:
-/// `s_i = (1 / r2_i) · √(r1_i · r2_i)`, where r1 is the greatest magnitude of what makes channel i, r2 of what reads it.
+/// `s_i = (1 / r2_i) · √(r1_i · r2_i)`, where r1 is the greatest magnitude of what makes channel i, r2 of what reads it, and r2 at
+/// least 10⁻²⁰ of the greatest. Where r1 is 0, s is the geometric mean of the others.
 ///
 /// Source: cross-layer equalization (Nagel et al., 2019, arXiv:1906.04721, eq. 11); needs no data.
 ///
@@ -72,7 +86,8 @@ pub fn equalize(model: &Model) -> Result<Model> {
         for pair in pairs(&model) {
             let made = row_ranges(&model.layers()[pair.0]);
             let read = channel_ranges(&model.layers()[pair.1]);
-            let scales: Vec<f64> = made.iter().zip(&read).map(|(r1, r2)| usable((r1 * r2).sqrt() / r2)).collect();
+            let scales: Vec<f64> = made.iter().zip(&read).map(|(r1, r2)| (r1 * r2).sqrt() / r2).collect();
+            let scales = bounded(&scales);
             change = scales.iter().fold(change, |a, s| a.max(s.ln().abs()));
             model = rescaled(model, pair, &scales)?;
         }
@@ -84,7 +99,9 @@ pub fn equalize(model: &Model) -> Result<Model> {
 }
 
 /// The model with part of the range of activations moved into the weights that read them:
-/// `s_j = max|x_j|^α / max|w_j|^(1 − α)`; activations are divided, weights multiplied by it. α is 0 to 1, 0.5 by default.
+/// `s_j = max|x_j|^α / max|w_j|^(1 − α)`; activations are divided, weights multiplied by it. α is 0 to 1, 0.5 by default. A
+/// channel counts as read by weights of at least 10⁻²⁰ of the greatest: what nothing reads is scaled down most. Where s would be
+/// 0 it is the geometric mean of the others.
 ///
 /// Source: SmoothQuant (Xiao et al., 2022, arXiv:2211.10438, eq. 4).
 ///
@@ -102,9 +119,9 @@ pub fn smooth(model: &Model, calibration: &Tensor, alpha: f64) -> Result<Model> 
             greatest[i % channels] = greatest[i % channels].max(f64::from(x.abs()));
         }
         let weights = channel_ranges(&model.layers()[pair.1]);
-        let scale = |(x, w): (&f64, &f64)| usable(x.powf(alpha) / w.powf(1.0 - alpha));
+        let scale = |(x, w): (&f64, &f64)| x.powf(alpha) / w.powf(1.0 - alpha);
         let scales: Vec<f64> = greatest.iter().zip(&weights).map(scale).collect();
-        model = rescaled(model, pair, &scales)?;
+        model = rescaled(model, pair, &bounded(&scales))?;
     }
     Ok(model)
 }
@@ -136,7 +153,7 @@ pub fn awq(model: &Model, calibration: &Tensor, scheme: &WeightScheme) -> Result
         let scales = |exponent: f64| -> Vec<f64> {
             let raw: Vec<f64> = mean.iter().map(|m| m.powf(exponent)).collect();
             let (low, high) = raw.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &s| (l.min(s), h.max(s)));
-            raw.iter().map(|s| usable(s / (low * high).sqrt())).collect()
+            bounded(&raw.iter().map(|s| s / (low * high).sqrt()).collect::<Vec<f64>>())
         };
         let error = |scales: &[f64]| -> f64 {
             let scaled = |(i, &w): (usize, &f32)| (f64::from(w) * scales[channel(layer, i)]) as f32;

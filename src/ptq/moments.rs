@@ -132,7 +132,8 @@ impl Moments {
             for (g, group) in groups.iter_mut().enumerate() {
                 let columns = g * size..(g * size + size).min(k);
                 let now: Vec<f32> = rest[columns.clone()].iter().map(|&w| w as f32).collect();
-                *group = quantizer.group(&now, importance.map(|all| &all[columns.clone()]));
+                let found = quantizer.held_group(&now, importance.map(|all| &all[columns.clone()]));
+                *group = found.ok_or_else(|| quantizer.refusal(row))?;
                 for i in columns {
                     codes[i] = quantizer.code(rest[i] as f32, *group);
                     let row = upper.row(i);

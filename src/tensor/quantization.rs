@@ -141,8 +141,14 @@ impl Quantization {
             "{zero_points} zero points were given, but {shape} quantized by {:?} needs {needed} or 1",
             self.granularity
         );
-        if let Some(scale) = self.scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            require!(false, "a scale is {scale:e}, but scales must be finite and positive");
+        if let Some(odd) = self.scales.iter().position(|s| !(s.is_finite() && *s > 0.0)) {
+            let scale = self.scales[odd];
+            require!(
+                scale != 0.0,
+                "scale {odd} of {format} {shape} is 0 (an x_scale or y_scale in ONNX), so that every code means 0 and no number \
+                 has a code: give a tensor of zeros instead, or all codes as the zero point with a scale of 1"
+            );
+            require!(false, "scale {odd} of {format} {shape} is {scale:e}, but scales must be finite and positive");
         }
         let Some((low, high)) = format.range() else {
             require!(

@@ -34,8 +34,8 @@ impl TensorType {
     /// use lowbit::{Format, Quantization, TensorType};
     /// let images = TensorType::new(Format::Uint8, [1, 8, 8, 3])?;
     /// assert!(images.clone().quantized(Quantization::tensor(1.0 / 255.0, 0)).is_ok());
-    /// let error = images.quantized(Quantization::tensor(0.0, 0)).unwrap_err();
-    /// assert_eq!(error.to_string(), "a scale is 0e0, but scales must be finite and positive");
+    /// let error = images.quantized(Quantization::tensor(-1.0, 0)).unwrap_err();
+    /// assert_eq!(error.to_string(), "scale 0 of uint8 [1, 8, 8, 3] is -1e0, but scales must be finite and positive");
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     pub fn quantized(mut self, quantization: Quantization) -> Result<Self> {

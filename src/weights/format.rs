@@ -246,6 +246,17 @@ impl Kind {
         }
     }
 
+    /// The bits that stand for no number that can be stored; 0 where all do.
+    pub(crate) const fn infinite(self) -> u32 {
+        match self {
+            Self::F32 => 0x7f80_0000,
+            Self::F16 => 0x7c00,
+            Self::E8M0 => 0xff,
+            Self::E4M3 => 0x7f,
+            Self::Int8 | Self::Uint8 => 0,
+        }
+    }
+
     pub(crate) fn decode(self, bits: u32) -> f32 {
         match self {
             Self::F32 => f32::from_bits(bits),

@@ -235,7 +235,8 @@ impl Layout {
                 let number = if stream.of_shifts { group.shift } else { group.scale };
                 let element = g * width + slot;
                 let word = start * width / 4 + element * bits / 32;
-                panel_words[word] |= stream.kind.encode(number).unwrap_or(0) << (element * bits % 32);
+                panel_words[word] |=
+                    stream.kind.encode(number).unwrap_or(stream.kind.infinite()) << (element * bits % 32);
             }
         }
     }

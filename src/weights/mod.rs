@@ -82,7 +82,16 @@ impl Weights {
         dimensions: [usize; 3],
         row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        Self::pack(format, Layout::new(&format, dimensions, None)?, row)
+        Self::pack(format, Layout::new(&format, dimensions, None)?, true, row)
+    }
+
+    /// The same for rows that may be no weights: what the format doesn't store becomes infinite.
+    pub(crate) fn build_unchecked(
+        format: WeightFormat,
+        dimensions: [usize; 3],
+        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+    ) -> Result<Self> {
+        Self::pack(format, Layout::new(&format, dimensions, None)?, false, row)
     }
 
     /// The same for columns whose groups are in no order (GPTQ's act-order): column `l` belongs to group `index[l]`.
@@ -96,12 +105,13 @@ impl Weights {
         index: &[u32],
         row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        Self::pack(format, Layout::new(&format, dimensions, Some(index))?, row)
+        Self::pack(format, Layout::new(&format, dimensions, Some(index))?, true, row)
     }
 
     fn pack(
         format: WeightFormat,
         layout: Layout,
+        checked: bool,
         row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
     ) -> Result<Self> {
         let size = layout.words();
@@ -118,7 +128,9 @@ impl Weights {
             let mut supers = vec![Group::default(); format.supers(layout.groups)];
             for (slot, index) in layout.panel_rows(panel).enumerate() {
                 row(index, &mut codes, &mut groups, &mut supers)?;
-                format.check_row(index, &codes, &groups, &supers)?;
+                if checked {
+                    format.check_row(index, &codes, &groups, &supers)?;
+                }
                 let codes = match &sources {
                     None => &codes[..],
                     Some(sources) => {
@@ -232,6 +244,13 @@ impl Weights {
         (0..dimensions[0] * dimensions[1]).into_par_iter().try_for_each(|index| {
             let mut row = weights.row(index);
             row.groups.truncate(weights.layout.groups);
+            let infinite = row.groups.iter().position(|group| !group.scale.is_finite());
+            require!(
+                infinite.is_none(),
+                "row {index} has no finite scale for group {}: it was made of weights that {format} can't hold (divide them by a \
+                 constant), or the words are of another matrix",
+                infinite.unwrap_or_default()
+            );
             match format.scales.nesting() {
                 // The products of what is stored.
                 Some(_) => WeightFormat { scales: Scales::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),

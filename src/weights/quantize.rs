@@ -7,7 +7,7 @@ use half::f16;
 
 use super::Weights;
 use super::format::{Codes, Group, Scales, Shift, WeightFormat};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::{Format, round_saturating};
 use crate::tensor::{Tensor, Values};
 
@@ -258,15 +258,17 @@ impl Quantizer {
             if let Some(odd) = numbers.iter().position(|x| !x.is_finite()) {
                 require!(false, "weight {odd} of row {index} is {}, and can't be quantized", numbers[odd]);
             }
-            let saturated = self.fill_row(&numbers, codes, groups, supers);
-            require!(
-                !saturated,
-                "row {index} needs a scale or offset beyond what {} stores: take f32 scales, or divide the weights by a \
-                 constant",
-                self.format
-            );
-            Ok(())
+            if self.fill_row(&numbers, codes, groups, supers) { Ok(()) } else { Err(self.refusal(index)) }
         })
+    }
+
+    /// Says that a row can't be held.
+    pub(crate) fn refusal(&self, row: usize) -> Error {
+        Error::Request(format!(
+            "row {row} needs a scale, an offset or a range beyond what {} stores: take f32 scales, or divide the weights by a \
+             constant",
+            self.format
+        ))
     }
 
     pub(crate) fn check_importance(&self, k: usize) -> Result<()> {
@@ -283,10 +285,19 @@ impl Quantizer {
     /// Scale and shift for the numbers of a group, as the format stores them (for nested formats before they are nested).
     /// `importance` weighs each number's error in a search.
     ///
-    /// Numbers that are not finite count as the greatest that are, and NaN as 0.
+    /// Numbers that are not finite count as the greatest that are, and NaN as 0; a scale or an offset beyond what the format
+    /// stores becomes the greatest that it does. ([`quantize`](Self::quantize) refuses all of these.)
     #[must_use]
     pub fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
         self.scaling().group(numbers, importance)
+    }
+
+    /// The same, or nothing for what [`quantize`](Self::quantize) refuses: what the rule makes of it decides, so that a search
+    /// takes no other numbers.
+    pub(crate) fn held_group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Option<Group> {
+        let scaling = self.scaling();
+        let finite = numbers.iter().all(|x| x.is_finite());
+        (finite && scaling.holds(scaling.range(numbers))).then(|| scaling.group(numbers, importance))
     }
 
     /// The code of a number, as [`Weights::build`] takes it: the nearest to what the group's scale makes of it, within the
@@ -320,8 +331,7 @@ impl Quantizer {
         Scaling { quantizer: self, scales, low, high }
     }
 
-    /// Quantizes a row, and says whether a scale or an offset was cut to what the format stores. Numbers that are not finite
-    /// are as in [`group`](Self::group).
+    /// Quantizes a row, and says whether the format holds it: a group that it doesn't hold has an infinite scale.
     pub(crate) fn fill_row(
         &self,
         numbers: &[f32],
@@ -330,30 +340,53 @@ impl Quantizer {
         supers: &mut [Group],
     ) -> bool {
         let size = self.format.group.min(numbers.len().max(1));
+        let (effective, held) = match self.format.scales.nesting() {
+            None => {
+                let held = self.find_groups(numbers, groups);
+                (groups.to_vec(), held)
+            }
+            Some(nesting) => {
+                // Super groups are found when the groups are, so that a search can't look out for them: it gives way to the rule.
+                let rule = Self { search: None, ..self.clone() };
+                let mut nested = |quantizer: &Self| {
+                    let held = quantizer.find_groups(numbers, groups);
+                    let effective = quantizer.nest(nesting, groups, supers);
+                    (effective, held && supers.iter().all(|of| below_f16(of.scale) && below_f16(of.shift)))
+                };
+                let by_rule = nested(&rule);
+                match self.search {
+                    Some(_) if by_rule.1 => {
+                        Some(nested(self)).filter(|searched| searched.1).unwrap_or_else(|| nested(&rule))
+                    }
+                    _ => by_rule,
+                }
+            }
+        };
+        for ((codes, numbers), &group) in codes.chunks_mut(size).zip(numbers.chunks(size)).zip(&effective) {
+            codes.iter_mut().zip(numbers).for_each(|(code, &x)| *code = self.code(x, group));
+        }
+        held
+    }
+
+    /// The groups of a row, before they are nested, and whether all are held.
+    fn find_groups(&self, numbers: &[f32], groups: &mut [Group]) -> bool {
+        let size = self.format.group.min(numbers.len().max(1));
         let importance = |g: usize| {
             let all = self.importance.as_deref()?;
             all.get(g * size..(g * size + size).min(all.len()))
         };
+        let mut held = true;
         for (g, (group, numbers)) in groups.iter_mut().zip(numbers.chunks(size)).enumerate() {
-            *group = self.group(numbers, importance(g));
+            let found = self.held_group(numbers, importance(g));
+            held &= found.is_some();
+            *group = found.unwrap_or(Group::scale(f32::INFINITY));
         }
-        let effective = self.nest(groups, supers);
-        for ((codes, numbers), &group) in codes.chunks_mut(size).zip(numbers.chunks(size)).zip(&effective) {
-            codes.iter_mut().zip(numbers).for_each(|(code, &x)| *code = self.code(x, group));
-        }
-        let greatest = f16::MAX.to_f32();
-        let cut = |group: &Group| group.scale.abs() >= greatest || group.shift.abs() >= greatest;
-        match self.format.scales {
-            Scales::F16 | Scales::F16Zero | Scales::F16Offset => groups.iter().any(cut),
-            Scales::Nested(_) | Scales::NestedOffset(_) => supers.iter().any(cut),
-            _ => false,
-        }
+        held
     }
 
-    /// Turns groups into integers that multiply their super group's numbers, where the format has those; returns what the
+    /// Turns groups into integers that multiply the numbers of their super groups, each of `nesting` groups; returns what the
     /// codes are then scaled by.
-    fn nest(&self, groups: &mut [Group], supers: &mut [Group]) -> Vec<Group> {
-        let Some(nesting) = self.format.scales.nesting() else { return groups.to_vec() };
+    fn nest(&self, nesting: usize, groups: &mut [Group], supers: &mut [Group]) -> Vec<Group> {
         let offsets = self.format.scales.shift() == Shift::Offset;
         let (low, high) = if offsets { (0, 255) } else { (-128, 127) };
         let mut effective = Vec::with_capacity(groups.len());
@@ -381,6 +414,11 @@ impl Quantizer {
 /// The nearest f16, kept finite.
 fn half(x: f32) -> f32 {
     plus_zero(f16::from_f32(x).to_f32().clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
+/// Whether a number that [`half`] made wasn't cut.
+fn below_f16(x: f32) -> bool {
+    x.abs() < f16::MAX.to_f32()
 }
 
 fn plus_zero(x: f32) -> f32 {
@@ -424,11 +462,35 @@ struct Scaling<'a> {
 }
 
 impl Scaling<'_> {
+    /// The least and greatest number, as the rule takes them.
+    fn range(&self, numbers: &[f32]) -> (f32, f32) {
+        let start = if self.quantizer.rule == Rule::Tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
+        let (low, high) = numbers.iter().map(|&x| clean(x)).fold(start, |(low, high), x| (low.min(x), high.max(x)));
+        (plus_zero(low), plus_zero(high))
+    }
+
+    /// Whether all numbers of a range stay finite: codes are in their order or the opposite one.
+    fn stays_finite(&self, (min, max): (f32, f32), group: Group) -> bool {
+        let format = WeightFormat { scales: self.scales, ..self.quantizer.format };
+        [min, max].into_iter().all(|x| format.real(self.quantizer.code(x, group), group).is_finite())
+    }
+
+    /// Whether nothing is cut from what the rule makes of a range.
+    fn holds(&self, (min, max): (f32, f32)) -> bool {
+        let spans = matches!(self.quantizer.rule, Rule::MinMax | Rule::Tight);
+        let group = self.of_range(min, max);
+        self.stays_finite((min, max), group)
+            && (!spans || (max - min).is_finite())
+            && match self.scales {
+                Scales::F16 | Scales::F16Zero | Scales::F16Offset => below_f16(group.scale) && below_f16(group.shift),
+                Scales::E8M0 => self.rule_scale(min, max) <= group.scale,
+                _ => true,
+            }
+    }
+
     fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
         let tight = self.quantizer.rule == Rule::Tight;
-        let start = if tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
-        let (low, high) = numbers.iter().map(|&x| clean(x)).fold(start, |(low, high), x| (low.min(x), high.max(x)));
-        let (low, high) = (plus_zero(low), plus_zero(high));
+        let (low, high) = self.range(numbers);
         let mut best = self.of_range(low, high);
         let largest = low.abs().max(high.abs());
         let Some(search) = self.quantizer.search.filter(|_| largest > 0.0) else { return best };
@@ -446,25 +508,30 @@ impl Scaling<'_> {
             };
             let Some(candidate) = self.refitted(&unit, self.of_range(from, to)) else { continue };
             let error = self.error(&unit, candidate);
-            if error < least {
+            if error < least && self.stays_finite((low, high), candidate) {
                 (best, least) = (candidate, error);
             }
         }
         best
     }
 
-    /// What the rule makes of a range.
-    fn of_range(&self, min: f32, max: f32) -> Group {
+    /// The scale that the rule makes of a range, before it is stored.
+    fn rule_scale(&self, min: f32, max: f32) -> f32 {
         let (low, high) = (self.low as f32, self.high as f32);
         let span = (max - min).min(f32::MAX);
-        let scale = match self.quantizer.rule {
+        match self.quantizer.rule {
             Rule::Narrow => (-min).max(max) / high,
             Rule::Middle => (-min).max(max) / ((high - low) * 0.5),
             Rule::SignedMax => (if -min >= max { min } else { max }) / low,
             Rule::Unclipped => (min / low).max(max / high),
             Rule::MinMax | Rule::Tight => span / (high - low),
-        };
-        let scale = self.stored_scale(scale);
+        }
+    }
+
+    /// What the rule makes of a range.
+    fn of_range(&self, min: f32, max: f32) -> Group {
+        let low = self.low as f32;
+        let scale = self.stored_scale(self.rule_scale(min, max));
         let shift = match self.scales {
             _ if self.scales.shift() == Shift::None => 0.0,
             Scales::F32RealZero if scale == 0.0 => 0.0,
@@ -497,7 +564,8 @@ impl Scaling<'_> {
 
     /// The integer nearest to a number, or of a table the place.
     fn value(&self, x: f32, group: Group) -> i32 {
-        let steps = |x: f32| if group.scale == 0.0 { 0.0 } else { x / group.scale };
+        // An infinite scale stands for what is refused.
+        let steps = |x: f32| if group.scale == 0.0 || group.scale.is_infinite() { 0.0 } else { x / group.scale };
         match self.scales {
             Scales::F32Zero | Scales::F16Zero => {
                 let zero = group.shift as i32;
@@ -709,9 +777,12 @@ mod tests {
     #[test]
     fn extremes_stay_finite() -> Result<()> {
         for scales in [Scales::F32, Scales::F32Offset, Scales::F32Zero, Scales::F32RealZero, Scales::E8M0] {
-            for x in [[f32::MAX, f32::MIN], [f32::MIN, 0.0], [1e-45, -1e-45], [0.0, -0.0], [f32::MAX, 1e-45]] {
-                let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
+            let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
+            let both = quantizer.quantize(&Tensor::new([1, 2], vec![f32::MAX, f32::MIN])?);
+            assert_eq!(both.is_ok(), scales.shift() == Shift::None, "{scales:?} of a range beyond f32: {both:?}");
+            for x in [[1e38, -1e38], [f32::MIN, 0.0], [1e-45, -1e-45], [0.0, -0.0], [f32::MAX, 1e-45]] {
                 let real = quantizer.quantize(&Tensor::new([1, 2], x.to_vec())?)?.dequantize()?;
+                assert!(real.values::<f32>()?.iter().all(|x| x.is_finite()), "{scales:?} of {x:?}: {real:?}");
                 let zero = x.iter().all(|&x| x == 0.0);
                 assert!(!zero || real.values::<f32>()?.iter().all(|&x| x == 0.0), "{scales:?} of zeros: {real:?}");
             }

@@ -1,6 +1,6 @@
-//! Files that lie: valid ones of each kind, with bytes changed, removed, doubled and cut off. Nothing may panic, and no more
-//! than twice the file and 64 MiB be allocated at a time. `LOWBIT_FUZZ_SECONDS` says how long each kind is tried, one second
-//! without it; `LOWBIT_FUZZ_SEED` where to begin.
+//! Files that lie: valid ones of each kind, with bytes changed, removed, doubled and cut off. Nothing may panic, whether while a
+//! file is read or while its weights are used, and reading may allocate no more than twice the file and 64 MiB at a time.
+//! `LOWBIT_FUZZ_SECONDS` says how long each kind is tried, one second without it; `LOWBIT_FUZZ_SEED` where to begin.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,9 @@ use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
 use lowbit::import::torchao::{TensorClass, TorchAo};
 use lowbit::import::{Array, ElementType, Safetensors};
-use lowbit::{Error, Result};
+use lowbit::ops::Linear;
+use lowbit::weights::Weights;
+use lowbit::{Error, Result, Tensor, reference};
 
 use crate::Random;
 use crate::fixtures::{Matrix, floats};
@@ -62,6 +64,22 @@ static TURN: Mutex<()> = Mutex::new(());
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     const NUMBERS: [u64; 12] =
         [0, 1, 2, 3, 16, 255, 0x7fff_ffff, 0xffff_ffff, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
+    const WORDS: [&str; 14] = [
+        "U8",
+        "I8",
+        "I32",
+        "U32",
+        "I64",
+        "F16",
+        "BF16",
+        "F32",
+        "F64",
+        "shape",
+        "Int8Tensor",
+        "m._weight_scale",
+        "l.g_idx",
+        "\\u0000",
+    ];
     for _ in 0..1 + random.below(4) {
         if bytes.is_empty() {
             return;
@@ -69,7 +87,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
         // Mostly where the sizes are.
         let end = if random.below(3) > 0 { bytes.len().min(400) } else { bytes.len() };
         let at = random.below(end);
-        match random.below(8) {
+        match random.below(9) {
             0 => bytes[at] ^= 1 << random.below(8),
             1 => bytes[at] = random.next() as u8,
             2 => {
@@ -84,7 +102,13 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
                 let to = random.below(bytes.len());
                 bytes.splice(to..to, copied);
             }
-            // Headers in JSON stay JSON if only digits change.
+            // Headers in JSON stay JSON if words become others, and if only digits change.
+            6 => {
+                let quotes: Vec<usize> = (0..bytes.len().min(2_000)).filter(|&at| bytes[at] == b'"').collect();
+                if let Some(&[from, to]) = quotes.windows(2).nth(random.below(quotes.len())) {
+                    bytes.splice(from + 1..to, WORDS[random.below(WORDS.len())].bytes());
+                }
+            }
             _ => {
                 let digits: Vec<usize> = (0..end.min(bytes.len())).filter(|&at| bytes[at].is_ascii_digit()).collect();
                 if !digits.is_empty() {
@@ -105,6 +129,39 @@ impl Settings {
             _ => right,
         }
     }
+}
+
+/// Does with weights what a caller would: all of their numbers, and a product. What this takes is not the importer's.
+fn make_use_of(weights: &Weights) {
+    let ([experts, n, k], peak) = (weights.dimensions(), PEAK.load(Ordering::Relaxed));
+    if experts * n * k <= 1 << 16 {
+        let real = weights.dequantize().expect("small");
+        assert_eq!(real.values::<f32>().expect("floats").len(), experts * n * k);
+        let again = Weights::from_words(*weights.format(), [experts, n, k], weights.words().to_vec());
+        // An index of columns is not in the words.
+        if let Ok(again) = again {
+            assert_eq!(again.words(), weights.words());
+        }
+        let lhs = Tensor::new([1, k], vec![1.0f32; k]).expect("small");
+        if let Ok(op) = Linear::new(lhs.tensor_type().clone(), weights.clone()).build() {
+            let product = reference::run(&op.into(), &[&lhs]).expect("sound inputs");
+            assert_eq!(product[0].values::<f32>().expect("floats").len(), n);
+        }
+    }
+    PEAK.store(peak, Ordering::Relaxed);
+}
+
+/// Looks at everything that a file says.
+fn look_through(file: &Safetensors<'_>) {
+    let names: Vec<String> = file.names().map(str::to_string).collect();
+    for name in &names {
+        if let Ok(array) = file.array(name) {
+            assert_eq!(array.shape().iter().product::<usize>() * array.element_type().bytes(), array.bytes().len());
+        }
+        let _ = file.metadata(name);
+    }
+    assert!(file.optional("no such array").is_ok_and(|array| array.is_none()));
+    assert!(file.metadata("m.weight").is_none_or(|text| text.len() < 1_000_000));
 }
 
 /// Tries files of a kind for as long as there is time.
@@ -129,7 +186,9 @@ fn fuzz(kind: &str, seeds: &[Vec<u8>], import: impl Fn(&[u8], Settings) -> Resul
         assert!(peak <= 2 * bytes.len() + (64 << 20), "{kind} seed {seed}: {peak} bytes for a file of {}", bytes.len());
         match outcome {
             Ok(Ok(())) => accepted += 1,
-            Ok(Err(Error::Request(message))) => assert!(message.len() > 20, "{kind} seed {seed}: {message:?}"),
+            Ok(Err(Error::Request(message))) => {
+                assert!((20..2_000).contains(&message.len()), "{kind} seed {seed}: {message:?}");
+            }
             Ok(Err(other)) => panic!("{kind} seed {seed}: not a request: {other}"),
             Err(_) => panic!("{kind} seed {seed}: the importer panicked"),
         }
@@ -146,9 +205,15 @@ fn gguf() {
     let mut seed = |of: GgufType| crate::ggml::file(of, [2, 3, 2 * of.block()], &mut random);
     fuzz("gguf", &GgufType::ALL.map(&mut seed), |bytes, _| {
         let file = GgufFile::parse(bytes)?;
-        file.metadata().count();
-        for tensor in file.tensors().filter(|tensor| tensor.gguf_type().is_some()) {
-            tensor.weights()?;
+        for (key, value) in file.metadata() {
+            assert!(format!("{key} {value:?}").len() > 6);
+        }
+        for tensor in file.tensors() {
+            let (name, shape, bytes) = (tensor.name(), tensor.shape(), tensor.bytes()?);
+            assert!(file.tensor(name)?.shape() == shape && bytes.as_ptr() == file.tensor(name)?.bytes()?.as_ptr());
+            if tensor.gguf_type().is_some() {
+                make_use_of(&tensor.weights()?);
+            }
         }
         Ok(())
     });
@@ -157,21 +222,27 @@ fn gguf() {
 #[test]
 fn gptq() {
     let mut random = Random(2);
-    let seeds: Vec<Vec<u8>> = [2, 3, 4, 8]
+    let mut seeds: Vec<Vec<u8>> = [2, 3, 4, 8]
         .map(|bits| {
             let m = Matrix::new(32, 96, bits, 32, &mut random).shuffled(&mut random);
-            gptq_file(&m, 0, ElementType::Float16, true)
+            gptq_file(&m, ZeroPoints::AsIs, ElementType::Float16, true)
         })
         .into();
+    let mut m = Matrix::new(32, 96, 4, 32, &mut random);
+    seeds.push(gptq_file(&m, ZeroPoints::LessOne, ElementType::Float32, false));
+    m.index.fill(0);
+    seeds.push(gptq_file(&m, ZeroPoints::LessOne, ElementType::Bfloat16, true));
     fuzz("gptq", &seeds, |bytes, mut settings| {
         let file = Safetensors::parse(bytes)?;
+        look_through(&file);
         // What the configuration says is right, mostly.
         let k = file.array("l.scales")?.shape().first().map_or(96, |groups| groups * 32);
         let right = file.array("l.qweight")?.shape().first().map_or(4, |words| words * 32 / k.max(1));
         let bits = settings.choose(right, [0, 1, 2, 3, 4, 8, 64]);
         let group = settings.choose(32, [0, 1, 16, 33, 96, usize::MAX]);
         let convention = [ZeroPoints::AsIs, ZeroPoints::LessOne][settings.choose(0, [1])];
-        Gptq::read(&file, "l", bits, group, convention)?.weights().map(drop)
+        make_use_of(&Gptq::read(&file, "l", bits, group, convention)?.weights()?);
+        Ok(())
     });
 }
 
@@ -181,55 +252,83 @@ fn awq() {
     let mut seed = |n, k| awq_file(&Matrix::new(n, k, 4, 32, &mut random), ElementType::Float16);
     fuzz("awq", &[seed(8, 64), seed(64, 128)], |bytes, mut settings| {
         let file = Safetensors::parse(bytes)?;
-        Awq::read(&file, "l", settings.choose(32, [0, 1, 16, 64, usize::MAX]))?.weights().map(drop)
+        look_through(&file);
+        make_use_of(&Awq::read(&file, "l", settings.choose(32, [0, 1, 16, 64, usize::MAX]))?.weights()?);
+        Ok(())
     });
 }
 
-/// ONNX's containers are not this crate's: a node is eight numbers and the arrays.
+/// ONNX's containers are not this crate's: a node is twelve numbers and the arrays.
 #[test]
 fn onnx() {
+    const NONE: usize = 7;
+    const TYPES: [ElementType; NONE] = [
+        ElementType::Uint8,
+        ElementType::Float32,
+        ElementType::Float16,
+        ElementType::Bfloat16,
+        ElementType::Int32,
+        ElementType::Int64,
+        ElementType::Int8,
+    ];
     let mut random = Random(4);
-    let mut seed = |n: usize, k: usize, bits: usize, block: usize, zeros: u64| {
+    let mut seed = |[n, k, bits, block]: [usize; 4], zeros: usize, index: usize| {
         let m = Matrix::new(n, k, bits, block, &mut random);
         let b = random.bytes(n * m.groups * block * bits / 8);
         let scales = m.scale_bytes(ElementType::Float32, false);
         let zero_points = match zeros {
-            0 => Vec::new(),
-            1 => random.bytes(n * (m.groups * bits).div_ceil(8)),
-            _ => floats(ElementType::Float32, &m.scales),
+            0 => random.bytes(n * (m.groups * bits).div_ceil(8)),
+            NONE => Vec::new(),
+            float => floats(TYPES[float], &m.scales),
         };
-        let parts = [b, scales, zero_points, if zeros == 1 { m.index_bytes() } else { Vec::new() }];
-        let numbers = [n, k, bits, block, parts[0].len(), parts[1].len(), parts[2].len(), zeros as usize];
+        let g_idx = match index {
+            4 => m.index_bytes(),
+            5 => m.index.iter().flat_map(|&g| (g as i64).to_le_bytes()).collect(),
+            _ => Vec::new(),
+        };
+        let parts = [b, scales, zero_points, g_idx];
+        let lengths = [parts[0].len(), parts[1].len(), parts[2].len(), parts[3].len()];
+        let numbers = [[n, k, bits, block], lengths, [1, zeros, index, 0]].concat();
         let mut file: Vec<u8> = numbers.iter().flat_map(|&x| (x as u64).to_le_bytes()).collect();
         parts.iter().for_each(|part| file.extend(part));
         file
     };
-    let seeds = [seed(5, 100, 4, 32, 0), seed(3, 64, 4, 16, 1), seed(7, 70, 2, 32, 2), seed(2, 33, 8, 16, 1)];
+    let seeds = [
+        seed([5, 100, 4, 32], NONE, NONE),
+        seed([3, 64, 4, 16], 0, 4),
+        seed([7, 70, 2, 32], 1, NONE),
+        seed([2, 33, 8, 16], 0, 5),
+        seed([4, 96, 8, 32], 2, 4),
+    ];
     fuzz("onnx", &seeds, |bytes, _| {
         let short = || Error::Request("the test's own container is too short".to_string());
-        let numbers = bytes.get(..64).ok_or_else(short)?.chunks_exact(8);
+        let numbers = bytes.get(..96).ok_or_else(short)?.chunks_exact(8);
         let numbers: Vec<usize> =
             numbers.map(|x| u64::from_le_bytes(x.try_into().expect("8 bytes")) as usize).collect();
-        let mut rest = &bytes[64..];
+        let mut rest = &bytes[96..];
         let mut part = |size: usize| {
             let (part, others) = rest.split_at_checked(size).ok_or_else(short)?;
             rest = others;
             Ok::<_, Error>(part)
         };
-        let (b, scales, zeros) = (part(numbers[4])?, part(numbers[5])?, part(numbers[6])?);
-        let array = |of: ElementType, bytes| Array::new(of, [<[u8]>::len(bytes) / of.bytes()], bytes);
-        let kind = if numbers[7] == 2 { ElementType::Float32 } else { ElementType::Uint8 };
+        let [b, scales, zeros, index] = [part(numbers[4])?, part(numbers[5])?, part(numbers[6])?, part(numbers[7])?];
+        let array = |of: usize, bytes| {
+            let of = TYPES[of % NONE];
+            Array::new(of, [<[u8]>::len(bytes) / of.bytes()], bytes)
+        };
+        let given = |of: usize, bytes| if of == NONE { Ok(None) } else { array(of, bytes).map(Some) };
         let node = MatMulNBits {
             n: numbers[0],
             k: numbers[1],
             bits: numbers[2],
             block_size: numbers[3],
             b,
-            scales: array(ElementType::Float32, scales)?,
-            zero_points: if numbers[7] == 0 { None } else { Some(array(kind, zeros)?) },
-            g_idx: if numbers[7] == 1 { Some(array(ElementType::Int32, rest)?) } else { None },
+            scales: array(numbers[8], scales)?,
+            zero_points: given(numbers[9], zeros)?,
+            g_idx: given(numbers[10], index)?,
         };
-        node.weights().map(drop)
+        make_use_of(&node.weights()?);
+        Ok(())
     });
 }
 
@@ -248,5 +347,116 @@ fn torchao() {
         seed(5, 1, 3, TensorClass::Intx(3), Some(("I8", 1))),
         seed(8, 1, 8, TensorClass::Int8, None),
     ];
-    fuzz("torchao", &seeds, |bytes, _| TorchAo::read(&Safetensors::parse(bytes)?, "m.weight")?.weights().map(drop));
+    fuzz("torchao", &seeds, |bytes, mut settings| {
+        let file = Safetensors::parse(bytes)?;
+        look_through(&file);
+        let mut weight = TorchAo::read(&file, "m.weight")?;
+        for size in &mut weight.block_size {
+            *size = settings.choose(*size, [0, 1, 2, 33, 1 << 40, usize::MAX]);
+        }
+        make_use_of(&weight.weights()?);
+        Ok(())
+    });
+}
+
+/// Arrays of every type, metadata with and without escapes, and none of either.
+#[test]
+fn safetensors() {
+    let arrays: [(&str, &str, &[usize], &[u8]); 5] = [
+        ("a", "U8", &[2, 3], &[1; 6]),
+        ("b \"quoted\"", "I64", &[1], &[2; 8]),
+        ("c", "BF16", &[], &[3; 2]),
+        ("d", "F64", &[0, 7], &[]),
+        ("m.weight", "F32", &[2], &[4; 8]),
+    ];
+    let about = [("m.weight", "{\"_type\":\"Int8Tensor\"}"), ("format", "pt"), ("", "ü")];
+    let seeds = [
+        crate::fixtures::safetensors(&arrays, &about),
+        crate::fixtures::safetensors(&arrays[..2], &[]),
+        crate::fixtures::safetensors(&[], &about),
+    ];
+    fuzz("safetensors", &seeds, |bytes, _| {
+        look_through(&Safetensors::parse(bytes)?);
+        Ok(())
+    });
+}
+
+/// Files of many small parts, which take most room in whatever a reader makes of them.
+#[test]
+fn many_parts() {
+    const PARTS: usize = 500_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let join = |part: &dyn Fn(usize) -> String| (0..PARTS).map(part).collect::<Vec<_>>().join(",");
+    let empty = r#"{"dtype":"U8","shape":[],"data_offsets":[0,0]}"#;
+    let dimensions = vec!["0"; 20 * PARTS].join(",");
+    for (name, header) in [
+        ("arrays", join(&|i| format!(r#""{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))),
+        ("arrays with escapes", join(&|i| format!(r#""\n{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))),
+        ("arrays of one name", join(&|_| format!(r#""a":{empty}"#))),
+        ("metadata", format!(r#""__metadata__":{{{}}}"#, join(&|i| format!(r#""{i:x}":"""#)))),
+        ("metadata with escapes", format!(r#""__metadata__":{{{}}}"#, join(&|i| format!(r#""\t{i:x}":"\n""#)))),
+        ("dimensions", format!(r#""a":{{"dtype":"U8","shape":[{dimensions}],"data_offsets":[0,0]}}"#)),
+        ("offsets", format!(r#""a":{{"dtype":"U8","shape":[0],"data_offsets":[{dimensions}]}}"#)),
+        ("fields", format!(r#""a":{{{}}}"#, join(&|i| format!(r#""{i:x}":[{i}]"#)))),
+        ("brackets", format!(r#""a":{}"#, "[".repeat(40 * PARTS))),
+        ("a name", format!(r#""{}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}"#, "\\n".repeat(20 * PARTS))),
+        ("a name of no array", format!(r#""{}":{empty}"#, "\x7f".repeat(40 * PARTS))),
+        ("a text for a number", format!(r#""a":{{"shape":"{}"}}"#, "\x7f".repeat(40 * PARTS))),
+        ("a text", format!(r#""__metadata__":{{"m.weight":"{}"}}"#, "\\n".repeat(20 * PARTS))),
+        (
+            "sizes of blocks",
+            format!(
+                r#""__metadata__":{{"m.weight":"{{\"_type\":\"Int8Tensor\",\"_data\":{{\"block_size\":[{dimensions}]}}}}"}}"#
+            ),
+        ),
+        ("a type", format!(r#""a":{{"dtype":"{}","shape":[0],"data_offsets":[0,0]}}"#, "\\n".repeat(20 * PARTS))),
+    ] {
+        let header = format!("{{{header}}}");
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        drop(header);
+        check_peak(name, &bytes, || {
+            let file = Safetensors::parse(&bytes)?;
+            let first = file.names().next().unwrap_or_default().to_string();
+            TorchAo::read(&file, "m.weight").map(drop).and(file.array(&first).map(drop))
+        });
+    }
+    let gguf = |keys: usize, tensors: usize, name: &dyn Fn(usize) -> Vec<u8>| {
+        let mut bytes =
+            [&b"GGUF\x03\0\0\0"[..], &(tensors as u64).to_le_bytes(), &(keys as u64).to_le_bytes()].concat();
+        let mut named = |i: usize, rest: &[u8]| {
+            let name = name(i);
+            bytes.extend((name.len() as u64).to_le_bytes());
+            bytes.extend(name);
+            bytes.extend(rest);
+        };
+        (0..keys).for_each(|i| named(i, &[0; 5]));
+        (0..tensors).for_each(|i| named(i, &[0; 16]));
+        bytes.resize(bytes.len().next_multiple_of(32) + 32, 0);
+        bytes
+    };
+    let short = |i: usize| format!("{i:x}").into_bytes();
+    let long = |_: usize| vec![0x7f; 40 * PARTS];
+    for (name, bytes) in [
+        ("keys", gguf(PARTS, 0, &short)),
+        ("tensors", gguf(0, PARTS, &short)),
+        ("two long keys", gguf(2, 0, &long)),
+        ("two long tensors", gguf(0, 2, &long)),
+    ] {
+        check_peak(name, &bytes, || GgufFile::parse(&bytes).map(drop));
+    }
+}
+
+/// Reads a file within its bounds of memory, and of the message about it.
+fn check_peak(name: &str, bytes: &[u8], read: impl Fn() -> Result<()>) {
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let outcome = read();
+    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+    println!(
+        "{name}: {} MiB of a file of {}: {}",
+        peak >> 20,
+        bytes.len() >> 20,
+        outcome.map_or_else(|e| e.to_string(), |()| "read".to_string())
+    );
+    assert!(peak <= 2 * bytes.len() + (64 << 20), "{name}: {peak} bytes for a file of {}", bytes.len());
 }

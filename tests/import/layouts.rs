@@ -62,17 +62,29 @@ fn onnx_matmul_n_bits() {
     }
 }
 
-/// The arrays of a GPTQ layer: `qweight`, `qzeros`.
-pub(crate) fn gptq_words(m: &Matrix, less: u32) -> [Vec<u8>; 2] {
+/// The arrays of a GPTQ layer, `qweight` and `qzeros`, zero points as a writer of this convention stores them.
+pub(crate) fn gptq_words(m: &Matrix, convention: ZeroPoints) -> [Vec<u8>; 2] {
     let columns: Vec<Vec<u8>> = m.codes.chunks(m.k).map(|row| bit_stream(row.iter().copied(), m.bits, 4)).collect();
+    // Each code less 1 on its own, where codes lie across words; else 1 less for each code from whole words.
+    let (in_codes, in_words) = match (convention, m.bits) {
+        (ZeroPoints::AsIs, _) => (0, 0),
+        (_, 3) => (1, 0),
+        (_, bits) => (0, (0..32 / bits).map(|i| 1u32 << (i * bits)).sum()),
+    };
+    let mask = (1 << m.bits) - 1;
     let zeros = transpose_if(true, &m.zeros, m.n);
-    let lines = zeros.chunks(m.n).flat_map(|line| bit_stream(line.iter().map(|&z| z - less), m.bits, 4));
+    let lines = zeros.chunks(m.n).flat_map(|line| {
+        let stream = bit_stream(line.iter().map(|&z| z.wrapping_sub(in_codes) & mask), m.bits, 4);
+        let word =
+            |word: &[u8]| u32::from_le_bytes(word.try_into().expect("4 bytes")).wrapping_sub(in_words).to_le_bytes();
+        stream.chunks_exact(4).flat_map(word).collect::<Vec<u8>>()
+    });
     [transpose_words(&columns), lines.collect()]
 }
 
 /// A GPTQ layer in a file.
-pub(crate) fn gptq_file(m: &Matrix, less: u32, float: ElementType, act_order: bool) -> Vec<u8> {
-    let [qweight, qzeros] = gptq_words(m, less);
+pub(crate) fn gptq_file(m: &Matrix, convention: ZeroPoints, float: ElementType, act_order: bool) -> Vec<u8> {
+    let [qweight, qzeros] = gptq_words(m, convention);
     let (scales, index) = (m.scale_bytes(float, true), m.index_bytes());
     let (words, zero_words) = (m.k * m.bits / 32, (m.n * m.bits).div_ceil(32));
     let shapes = [[words, m.n], [m.groups, zero_words], [m.groups, m.n]];
@@ -95,13 +107,13 @@ fn gptq_checkpoints() {
         let (n, k, group) =
             [(32, 32, 32), (64, 160, 32), (96, 128, 64), (32, 64, usize::MAX), (160, 96, 48)][case / 4 % 5];
         let mut m = Matrix::new(n, k, bits, group.min(k), &mut random);
-        let (less, convention) = [(1, ZeroPoints::LessOne), (0, ZeroPoints::AsIs)][case % 2];
-        m.zeros.iter_mut().for_each(|zero| *zero = (*zero).max(less));
+        // Another one for each of the bits, from one round to the next.
+        let convention = [ZeroPoints::LessOne, ZeroPoints::AsIs][(case + case / 4) % 2];
         let act_order = case % 3 > 0;
         if case % 3 == 2 {
             m = m.shuffled(&mut random);
         }
-        let bytes = gptq_file(&m, less, FLOATS[case % 3], act_order);
+        let bytes = gptq_file(&m, convention, FLOATS[case % 3], act_order);
         let file = Safetensors::parse(&bytes).expect("a whole file");
         let layer = Gptq::read(&file, "l", bits, group, convention).expect("all arrays");
         let what = format!("{bits} bits [{n}, {k}] in groups of {group}, {convention:?}");
@@ -109,18 +121,73 @@ fn gptq_checkpoints() {
     }
 }
 
-/// Symmetric checkpoints need no zero points; and one past the codes is a legal one.
+/// Symmetric checkpoints need no zero points; others have any from the least code to the greatest.
 #[test]
 fn gptq_zero_points_at_the_edges() {
     let mut random = Random(17);
-    let mut m = Matrix::new(32, 64, 8, 32, &mut random);
-    for (zero, scales) in [(128, Scales::F16), (256, Scales::F32RealZero), (1, Scales::F16Zero)] {
-        m.zeros.fill(zero);
-        let bytes = gptq_file(&m, 1, ElementType::Float16, false);
+    for (bits, codes) in [(2, Codes::Int2), (3, Codes::Int3), (4, Codes::Int4), (8, Codes::Int8)] {
+        let mut m = Matrix::new(32, 64, bits, 32, &mut random);
+        let (middle, most) = (1u32 << (bits - 1), (1u32 << bits) - 1);
+        for (name, zeros, scales) in [
+            ("the middle", [middle; 3], Scales::F16),
+            ("least", [0; 3], Scales::F16Zero),
+            ("greatest", [most; 3], Scales::F16Zero),
+            ("mixed", [0, most, middle], Scales::F16Zero),
+        ] {
+            m.zeros.iter_mut().enumerate().for_each(|(i, zero)| *zero = zeros[i % 3]);
+            for convention in [ZeroPoints::LessOne, ZeroPoints::AsIs] {
+                let bytes = gptq_file(&m, convention, ElementType::Float16, false);
+                let file = Safetensors::parse(&bytes).expect("a whole file");
+                let layer = Gptq::read(&file, "l", bits, 32, convention).expect("all arrays");
+                let weights = layer.weights().expect("fits");
+                assert_eq!((weights.format().codes, weights.format().scales), (codes, scales), "{name}");
+                assert_weights(
+                    &format!("{name}, {bits} bits, {convention:?}"),
+                    &weights,
+                    &m.real(|g| m.zeros[g] as f32),
+                );
+            }
+        }
+    }
+}
+
+/// Zero points 0, 7, 8 … 8 as GPTQModel writes them: 0x88888870 less 0x11111111.
+#[test]
+fn gptq_zero_points_borrow_from_each_other() {
+    let scales = floats(ElementType::Float32, &[1.0; 8]);
+    for (word, zero_points) in [(0x8888_8870u32, ZeroPoints::AsIs), (0x7777_775f, ZeroPoints::LessOne)] {
+        let zeros = word.to_le_bytes();
+        let layer = Gptq {
+            qweight: Array::new(ElementType::Int32, [4, 8], &[0x33; 128]).expect("fits"),
+            qzeros: Array::new(ElementType::Int32, [1, 1], &zeros).expect("fits"),
+            scales: Array::new(ElementType::Float32, [1, 8], &scales).expect("fits"),
+            g_idx: None,
+            bits: 4,
+            group: 32,
+            zero_points,
+        };
+        let real = layer.weights().expect("fits").dequantize().expect("small");
+        let products = real.values::<f32>().expect("floats").chunks(32).map(|row| row.iter().sum::<f32>());
+        let expected = [96.0, -128.0, -160.0, -160.0, -160.0, -160.0, -160.0, -160.0];
+        assert_eq!(products.collect::<Vec<_>>(), expected, "{word:#x}");
+    }
+}
+
+/// Writers without act-order leave an index of nothing but zeros behind.
+#[test]
+fn a_gptq_index_of_zeros_is_no_order() {
+    let mut random = Random(31);
+    for (k, group) in [(256, 128), (64, 32), (64, usize::MAX), (32, 32)] {
+        let m = Matrix::new(32, k, 4, group.min(k), &mut random);
+        let bytes = gptq_file(&m, ZeroPoints::LessOne, ElementType::Float16, false);
         let file = Safetensors::parse(&bytes).expect("a whole file");
-        let weights = Gptq::read(&file, "l", 8, 32, ZeroPoints::LessOne).expect("all arrays").weights().expect("fits");
-        assert_eq!((weights.format().codes, weights.format().scales), (Codes::Int8, scales));
-        assert_weights("edges", &weights, &m.real(|_| zero as f32));
+        let layer = Gptq::read(&file, "l", 4, group, ZeroPoints::LessOne).expect("all arrays");
+        for (element_type, bytes) in [(ElementType::Int32, 4), (ElementType::Int64, 8)] {
+            let zeros = vec![0; k * bytes];
+            let g_idx = Array::new(element_type, [k], &zeros).ok();
+            let weights = Gptq { g_idx, ..layer.clone() }.weights().expect("fits");
+            assert_weights("an index of zeros", &weights, &m.real(|g| m.zeros[g] as f32));
+        }
     }
 }
 

@@ -55,7 +55,10 @@ fn gguf_files() {
     refused(changed(4, &[0, 0, 0, 3]), &["big end"]);
     refused(changed(8, &[255; 8]), &["ends at byte"]);
     refused(changed(16, &[255; 8]), &["damaged"]);
-    refused(changed(find("general.alignment") + 4, &[0; 4]), &["alignment of Unsigned(0)"]);
+    let alignment = find("general.alignment");
+    refused(changed(alignment + 4, &[0; 4]), &["general.alignment is 0", "1 to 65536"]);
+    refused(changed(alignment, &[5]), &["general.alignment has the type i32 (64)", "the format makes it a u32"]);
+    refused(changed(alignment, &[6]), &["general.alignment has the type f32", "u32"]);
     refused(changed(find("general.architecture"), &[77]), &["type 77"]);
     refused(changed(find("general.architecture") + 12, &[255]), &["not UTF-8"]);
     let tensor = find("\u{1}\0\0\0\0\0\0\0w");
@@ -70,17 +73,86 @@ fn gguf_files() {
     refused(file.tensor("norm").and_then(|tensor| tensor.weights()), &["\"norm\" is in F32", "GgufType"]);
 }
 
+/// Pairs of a key and an u8, and f32 tensors of one number.
+fn gguf_of(keys: &[&str], tensors: &[&str]) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut file =
+        [&b"GGUF\x03\0\0\0"[..], &(tensors.len() as u64).to_le_bytes(), &(keys.len() as u64).to_le_bytes()].concat();
+    keys.iter().for_each(|key| file.extend([text(key), vec![0; 4], vec![7]].concat()));
+    for (i, name) in tensors.iter().enumerate() {
+        file.extend([text(name), 1u32.to_le_bytes().to_vec(), 1u64.to_le_bytes().to_vec(), vec![0; 4]].concat());
+        file.extend((32 * i as u64).to_le_bytes());
+    }
+    file.resize(file.len().next_multiple_of(32) + 32 * tensors.len(), 0);
+    file
+}
+
+#[test]
+fn names_that_stand_for_two() {
+    assert!(GgufFile::parse(&gguf_of(&["a", "b", ""], &["a", "b", "", "c"])).is_ok());
+    let gguf = |keys: &[&str], tensors: &[&str]| GgufFile::parse(&gguf_of(keys, tensors)).map(|_| ());
+    refused(gguf(&["a"], &["w", "b", "w"]), &["two tensors \"w\"", "GGUF"]);
+    refused(gguf(&["a", "b", "a"], &["w"]), &["two values for \"a\"", "GGUF"]);
+    let tensor = |name: &str| format!(r#""{name}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#);
+    let parse = |entries: &[String]| {
+        let header = format!("{{{}}}", entries.join(","));
+        Safetensors::parse(&[&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).map(|_| ())
+    };
+    assert!(parse(&[tensor("a"), tensor("b")]).is_ok());
+    refused(parse(&[tensor("a"), tensor("b"), tensor("a")]), &["two arrays \"a\"", "safetensors"]);
+    refused(parse(&[tensor("ab"), tensor("\\u0061b")]), &["two arrays \"ab\""]);
+    let about = |pairs: &str| format!(r#""__metadata__":{{{pairs}}}"#);
+    assert!(parse(&[about(r#""k":"1","l":"1""#), tensor("a")]).is_ok());
+    refused(parse(&[about(r#""k":"1","l":"2","k":"3""#), tensor("a")]), &["two values for \"k\"", "safetensors"]);
+    refused(parse(&[about(""), tensor("a"), about("")]), &["__metadata__"]);
+}
+
 #[test]
 fn arrays_and_safetensors() {
     refused(Array::new(ElementType::Float32, [2, 3], &[0; 20]), &["[2, 3]", "20 bytes"]);
     refused(Array::new(ElementType::Float32, [usize::MAX, 3], &[0; 20]), &["20 bytes"]);
     refused(Safetensors::parse(b"short"), &["no safetensors file", "5 bytes"]);
-    refused(Safetensors::parse(&[255; 100]), &["8 MiB"]);
+    refused(Safetensors::parse(&[255; 100]), &["100 MB", "100 bytes"]);
+    let long = |header: u64| Safetensors::parse(&[&header.to_le_bytes()[..], &[b' '; 100]].concat()).map(|_| ());
+    refused(long(100_000_001), &["100 MB"]);
+    refused(long(101), &["header of 101 bytes", "damaged", "again"]);
     let whole = safetensors(&[("a", "F64", &[1], &[0; 8])], &[]);
     refused(Safetensors::parse(&whole[..whole.len() - 1]), &["damaged", "again"]);
     let file = Safetensors::parse(&whole).expect("whole");
     refused(file.array("b"), &["no \"b\""]);
-    refused(file.array("a"), &["\"a\" holds F64"]);
+    refused(file.array("a"), &["\"a\" holds \"F64\""]);
+    for (entry, said) in [
+        (r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#, "arrays end at byte 1 of the data, but there are 2"),
+        (r#"{"dtype":"U8","shape":[3],"data_offsets":[0,3]}"#, "bytes 0 to 3 of the data, but there are 2"),
+        (r#"{"dtype":"U8","shape":[2],"data_offsets":[2,0]}"#, "bytes 2 to 0 of the data"),
+        (r#"{"dtype":"U8","shape":[3],"data_offsets":[0,2]}"#, "Uint8 [3] doesn't take the 2 bytes"),
+        (r#"{"dtype":"U8","shape":[-1],"data_offsets":[0,2]}"#, "damaged"),
+        (r#"{"dtype":"U8","shape":[2]}"#, "damaged"),
+        (r#"{"dtype":"U8","shape":[2],"data_offsets":[0,2]"#, "damaged"),
+        ("7", "damaged"),
+    ] {
+        let header = format!(r#"{{"a":{entry}}}"#);
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 2]].concat();
+        refused(Safetensors::parse(&bytes).and_then(|file| file.array("a").map(|_| ())), &[said]);
+    }
+}
+
+/// 80,000 tensors with long names.
+#[test]
+fn long_headers_are_read() {
+    let name = |i: usize| format!("model.layers.{i}.block_sparse_moe.experts.{i}.a_projection_of_a_long_name.weight");
+    let entries: Vec<_> = (0..80_000)
+        .map(|i| format!(r#""{}":{{"dtype":"U8","shape":[1],"data_offsets":[{i},{}]}}"#, name(i), i + 1))
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    assert!(header.len() > 8 << 20, "{} bytes", header.len());
+    let mut bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    bytes.extend((0..80_000).map(|i| i as u8));
+    let file = Safetensors::parse(&bytes).expect("a whole file");
+    assert_eq!(file.names().count(), 80_000);
+    for i in [0, 1, 777, 79_999] {
+        assert_eq!(file.array(&name(i)).expect("there").bytes(), [i as u8]);
+    }
 }
 
 #[test]
@@ -119,9 +191,13 @@ fn onnx_nodes() {
     refused(MatMulNBits { scales: integers.clone(), ..node(4, 32, &b) }.weights(), &["scales holds Int32"]);
     refused(MatMulNBits { g_idx: Some(integers), ..node(4, 32, &b) }.weights(), &["g_idx is [1]", "[40]"]);
     let index = |g: i32| -> Vec<u8> { (0..40).flat_map(|_| g.to_le_bytes()).collect() };
-    for (g, said) in
-        [(2, "into group 2, but there are 2"), (-1, "into group -1"), (1, "more than 32 columns into group 1")]
-    {
+    for (g, said) in [
+        (2, "into group 2, but there are 2"),
+        (-1, "into group -1"),
+        (1, "more than 32 columns into group 1"),
+        // Here zeros are as good an index as any: ONNX Runtime takes all scales from block 0.
+        (0, "more than 32 columns into group 0: give the group size that it was made with, or no g_idx if"),
+    ] {
         let bytes = index(g);
         let g_idx = Array::new(ElementType::Int32, [40], &bytes).ok();
         refused(MatMulNBits { g_idx, ..node(4, 32, &b) }.weights(), &[said]);
@@ -148,7 +224,7 @@ fn onnx_nodes() {
 #[test]
 fn gptq_layers() {
     let m = Matrix::new(32, 64, 4, 32, &mut Random(3));
-    let bytes = gptq_file(&m, 0, ElementType::Float16, true);
+    let bytes = gptq_file(&m, ZeroPoints::AsIs, ElementType::Float16, true);
     let file = Safetensors::parse(&bytes).expect("whole");
     let layer = |bits, group| Gptq::read(&file, "l", bits, group, ZeroPoints::AsIs).expect("all arrays");
     assert!(layer(4, 32).weights().is_ok());
@@ -196,7 +272,7 @@ fn torchao_weights() {
     refused(TorchAo { qdata: weight().scale, ..weight() }.weights(), &["qdata holds Float32", "Int8"]);
     for (about, said) in [
         (r#"{"_type":"Int4Tensor"}"#, "no \"m._weight_qdata\""),
-        (r#"{"_type":"Int4TilePackedTo4dTensor"}"#, "is a Int4TilePackedTo4dTensor"),
+        (r#"{"_type":"Int4TilePackedTo4dTensor"}"#, "of the class \"Int4TilePackedTo4dTensor\""),
         (r#"{"_type":"IntxUnpackedToInt8Tensor"}"#, "target_dtype"),
         ("{", "damaged"),
     ] {

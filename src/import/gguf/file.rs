@@ -1,4 +1,4 @@
-//! GGUF files, versions 2 and 3, little end first: a strict reader that borrows the bytes and allocates nothing. It knows where
+//! GGUF files, versions 2 and 3, little end first: a strict reader that borrows the bytes and keeps nothing else. It knows where
 //! metadata and tensors are; what metadata mean is for those who run models.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 
 use super::{GgufType, weights};
 use crate::error::{Error, Result, require};
+use crate::import::quoted;
 use crate::weights::Weights;
 
 /// Arrays in arrays go this deep.
@@ -161,17 +162,58 @@ impl<'a> Reader<'a> {
     fn tensor(&mut self) -> Result<(GgufTensor<'a>, u64)> {
         let name = self.text()?;
         let rank = self.u32()?;
-        require!(rank <= MAX_RANK, "the tensor {name:?} has {rank} dimensions, but at most {MAX_RANK} are known");
+        require!(
+            rank <= MAX_RANK,
+            "the tensor {} has {rank} dimensions, but at most {MAX_RANK} are known",
+            quoted(name)
+        );
         let mut dimensions = [1; MAX_RANK as usize];
         for dimension in &mut dimensions[..rank as usize] {
             let size = self.u64()?;
             let known = usize::try_from(size).ok().filter(|&size| size <= i64::MAX as usize);
-            require!(known.is_some(), "the tensor {name:?} has a dimension of {size}: the file is damaged");
+            require!(known.is_some(), "the tensor {} has a dimension of {size}: the file is damaged", quoted(name));
             *dimension = known.unwrap_or_default();
         }
         let (type_id, offset) = (self.u32()?, self.u64()?);
         Ok((GgufTensor { name, rank: rank as usize, dimensions, type_id, data: &[] }, offset))
     }
+}
+
+/// The types of values, by their numbers.
+const TYPES: [&str; 13] =
+    ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"];
+
+/// The alignment of the data that a value of `general.alignment` stands for.
+fn alignment(kind: u32, value: Value<'_>) -> Result<usize> {
+    let name = TYPES.get(kind as usize).copied().unwrap_or_default();
+    let number = match value {
+        Value::Signed(number) => format!(" ({number})"),
+        Value::Unsigned(number) => format!(" ({number})"),
+        _ => String::new(),
+    };
+    require!(
+        name == "u32",
+        "the GGUF file's general.alignment has the type {name}{number}, but the format makes it a u32: write the file with that type"
+    );
+    let known = if let Value::Unsigned(known) = value { known } else { 0 };
+    require!(
+        (1..=0x1_0000).contains(&known),
+        "the GGUF file's general.alignment is {known}, but 1 to 65536 bytes are known: it is damaged, or from another program"
+    );
+    Ok(known as usize)
+}
+
+/// Refuses names of which two are the same, by their places in the file; `what` they are names of.
+fn check_distinct(bytes: &[u8], what: &str, mut places: Vec<usize>) -> Result<()> {
+    let name = |&at: &usize| Reader { bytes, at }.text().unwrap_or_default();
+    places.sort_unstable_by_key(name);
+    let twice = places.windows(2).find(|pair| name(&pair[0]) == name(&pair[1]));
+    require!(
+        twice.is_none(),
+        "the GGUF file has two {what}{}: nobody can tell which is meant, write it with names that differ",
+        quoted(twice.map_or("", |pair| name(&pair[0])))
+    );
+    Ok(())
 }
 
 /// The bytes of values that all take the same.
@@ -189,7 +231,7 @@ impl<'a> GgufFile<'a> {
     /// Reads all that is before the data, and checks that the data are there.
     ///
     /// # Errors
-    /// If it is no GGUF file, of another version, damaged or truncated.
+    /// If it is no GGUF file, of another version, damaged or truncated, or has two tensors or two values of one name.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader { bytes, at: 0 };
         require!(bytes.starts_with(b"GGUF"), "this is no GGUF file: it doesn't begin with \"GGUF\"");
@@ -204,21 +246,24 @@ impl<'a> GgufFile<'a> {
             "the GGUF file has version {version}, but 2 and 3 are known: convert it again"
         );
         let (tensors, pairs) = (reader.u64()?, reader.u64()?);
-        let mut alignment = 32;
+        let (mut keys, mut names, mut aligned) = (Vec::new(), Vec::new(), 32);
         for _ in 0..pairs {
-            if let ("general.alignment", value) = reader.pair()? {
-                let Value::Unsigned(a @ 1..=0x1_0000) = value else {
-                    return Err(Error::Request(format!("the GGUF file has an alignment of {value:?}: it is damaged")));
-                };
-                alignment = a as usize;
+            keys.push(reader.at);
+            let (key, kind) = (reader.text()?, reader.u32()?);
+            let value = reader.value(kind, 0)?;
+            if key == "general.alignment" {
+                aligned = alignment(kind, value)?;
             }
         }
+        check_distinct(bytes, "values for ", keys)?;
         let descriptions = reader.at;
         for _ in 0..tensors {
+            names.push(reader.at);
             reader.tensor()?;
         }
+        check_distinct(bytes, "tensors ", names)?;
         // A file without data may end before.
-        let data = reader.at.next_multiple_of(alignment).min(bytes.len());
+        let data = reader.at.next_multiple_of(aligned).min(bytes.len());
         let file = Self { bytes, pairs, tensors, descriptions, data };
         file.each_tensor().try_for_each(|tensor| tensor?.bytes().map(drop))?;
         Ok(file)
@@ -239,8 +284,8 @@ impl<'a> GgufFile<'a> {
             let data = start.and_then(|start| bytes.get(start..));
             require!(
                 data.is_some(),
-                "the data of {:?} begin {offset} bytes into the data, but there are {}: the file is truncated or damaged",
-                tensor.name,
+                "the data of {} begin {offset} bytes into the data, but there are {}: the file is truncated or damaged",
+                quoted(tensor.name),
                 bytes.len() - start_of_data
             );
             Ok(GgufTensor { data: data.unwrap_or_default(), ..tensor })
@@ -302,7 +347,7 @@ impl<'a> GgufTensor<'a> {
     /// Matrices, rows and columns.
     fn weight_dimensions(&self) -> Result<[usize; 3]> {
         let [k, n, experts, rest] = self.dimensions;
-        require!(rest == 1, "{:?} is {:?}, but weights have at most three dimensions", self.name, self.shape());
+        require!(rest == 1, "{} is {:?}, but weights have at most three dimensions", quoted(self.name), self.shape());
         Ok([experts, n, k])
     }
 
@@ -323,8 +368,8 @@ impl<'a> GgufTensor<'a> {
         let bytes = needed.and_then(|needed| self.data.get(..needed));
         require!(
             bytes.is_some(),
-            "{:?} {:?} in {} has {} bytes left in the file, and needs {}: the file is truncated or damaged, download it again",
-            self.name,
+            "{} {:?} in {} has {} bytes left in the file, and needs {}: the file is truncated or damaged, download it again",
+            quoted(self.name),
             self.shape(),
             self.type_name(),
             self.data.len(),
@@ -340,8 +385,8 @@ impl<'a> GgufTensor<'a> {
     pub fn weights(&self) -> Result<Weights> {
         let Some(known) = self.gguf_type() else {
             return Err(Error::Request(format!(
-                "{:?} is in {}, which is no quantized type that is known here: see GgufType",
-                self.name,
+                "{} is in {}, which is no quantized type that is known here: see GgufType",
+                quoted(self.name),
                 self.type_name()
             )));
         };
