@@ -17,7 +17,7 @@ fn main(
     }
     let row = index / params.output_quads;
     let quad = index % params.output_quads;
-    let rows = operand_rows(row);
+    let rows = operand_rows(row, groups);
     var a = vec4<i32>(0);
     var b = vec4<i32>(0);
     if (quad * 4u < params.n) {

@@ -30,7 +30,7 @@ fn main(
     }
     let first_column = min(first_quad * 4u, params.n - 1u);
     let group = first_column / params.group_outputs;
-    let group_vecs = (params.group_channels + 15u) / 16u;
+    let group_vecs = (params.group_channels + 15u) / 16u + hidden_zero(groups);
     let pixel_vecs = params.pixel_words / 4u;
     let padding = vec4<u32>(zero_word());
 

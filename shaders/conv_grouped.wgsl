@@ -38,7 +38,7 @@ fn main(
     }
     let origin = window_origin(pixel);
     let padding = zero_word();
-    let group_words = (params.group_channels + 3u) / 4u;
+    let group_words = (params.group_channels + 3u) / 4u + hidden_zero(groups);
     let taps = params.kernel.x * params.kernel.y * params.kernel.z;
 
     var sums = vec4<i32>(0);

@@ -25,7 +25,7 @@ fn main(
     let block_pixel = own.x * BLOCK_M;
     let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
-    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs;
+    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + hidden_zero(groups);
     let padding = vec4<u32>(zero_word());
 
     // Where the slots of this invocation are in the image: pixel, then tap and vec of the next step.

@@ -25,7 +25,7 @@ fn main(
     if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
         return;
     }
-    let words = (params.group_channels + 3u) / 4u;
+    let words = (params.group_channels + 3u) / 4u + hidden_zero(groups);
     let padding = zero_word();
 
     // Tiles that stick out compute the last pixel or quad again and do not store it.

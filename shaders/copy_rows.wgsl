@@ -21,7 +21,7 @@ fn main(
     }
     let vecs = params.output_words / 4u;
     let place = index % vecs;
-    let source = row_source(index / vecs);
+    let source = row_source(index / vecs, groups);
     var words = vec4<u32>(params.fill);
     if (source.inside) {
         words = input[source.word / 4u + place];

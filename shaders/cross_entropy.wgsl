@@ -26,18 +26,19 @@ fn main(
     if (row >= params.rows) {
         return;
     }
-    let at = row * params.classes;
+    let classes = params.classes + hidden_zero(groups);
+    let at = row * classes;
     let label = labels[row];
-    let known = label >= 0 && u32(max(label, 0)) < params.classes;
+    let known = label >= 0 && u32(max(label, 0)) < classes;
     var most = logits[at];
-    for (var c = 1u; c < params.classes; c += 1u) {
+    for (var c = 1u; c < classes; c += 1u) {
         most = max(most, logits[at + c]);
     }
     var total = 0.0;
-    for (var c = 0u; c < params.classes; c += 1u) {
+    for (var c = 0u; c < classes; c += 1u) {
         total += exp(logits[at + c] - most);
     }
-    for (var c = 0u; c < params.classes; c += 1u) {
+    for (var c = 0u; c < classes; c += 1u) {
         let softmax = exp(logits[at + c] - most) / total;
         let value = (softmax - select(0.0, 1.0, i32(c) == label)) / f32(params.rows);
         gradient[at + c] = select(0.0, value, known);

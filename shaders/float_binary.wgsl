@@ -29,7 +29,7 @@ fn main(
     if (index >= params.elements) {
         return;
     }
-    let rows = operand_rows(index / params.n);
+    let rows = operand_rows(index / params.n, groups);
     let column = index % params.n;
     let a = lhs_word(rows.x * params.lhs_row + column * params.lhs_step);
     let b = rhs_word(rows.y * params.rhs_row + column * params.rhs_step);

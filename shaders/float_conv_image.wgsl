@@ -22,10 +22,11 @@ fn main(
     let first = index % params.blocks * BLOCK;               // channel
     let start = index / params.blocks * PIXELS;              // pixel
     let pixels = params.image.x * params.image.y * params.image.z;
-    let taps = params.weights.y * params.weights.z;
+    let taps = params.weights.y * params.weights.z + hidden_zero(groups);
     let channels = params.weights.w;
     let in_group = first % channels;
-    let base = first / channels * params.outputs_per_group;  // first output of the group
+    let outputs = params.outputs_per_group + hidden_zero(groups);
+    let base = first / channels * outputs;                   // first output of the group
     var sums: array<array<f32, BLOCK>, PIXELS>;
     var place: array<vec3<i32>, PIXELS>;                     // first row of the output's image, padded row, padded column
     for (var p = 0u; p < PIXELS; p += 1u) {
@@ -57,7 +58,7 @@ fn main(
             inside[p] = is_inside;
             at[p] = select(0u, (u32(place[p].x + y) * params.output.z + u32(x)) * params.output.w + base, is_inside);
         }
-        for (var o = 0u; o < params.outputs_per_group; o += 1u) {
+        for (var o = 0u; o < outputs; o += 1u) {
             var w: array<f32, BLOCK>;
             for (var c = 0u; c < BLOCK; c += 1u) {
                 w[c] = weights[((base + o) * taps + tap) * channels + in_group + c];

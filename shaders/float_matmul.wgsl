@@ -50,7 +50,7 @@ fn main(
     let own = tile_place(tile);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
-    let matrices = operand_rows(own.z);
+    let matrices = operand_rows(own.z, groups);
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);

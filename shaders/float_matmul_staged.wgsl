@@ -32,7 +32,7 @@ fn main(
     let own = tile_place(tile);
     let block_row = own.x * BLOCK_M;
     let block_quad = own.y * BLOCK_Q;
-    let matrices = operand_rows(own.z);
+    let matrices = operand_rows(own.z, groups);
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;

@@ -65,7 +65,7 @@ fn main(
             return;
         }
     }
-    if (WEIGHT_ZERO_POINT && params.k_vecs > 0u) {
+    if (WEIGHT_ZERO_POINT && params.k_vecs + hidden_zero(groups) > 0u) {
         // What lies beyond k meets weights of 0, but has been summed.
         var codes = fetch(&places, params.k_vecs - 1u);
         for (var i = 0u; i < TILE_M; i += 1u) {

@@ -1,7 +1,6 @@
 // partial[segment, chunk] = (min, max) of a chunk of a segment of f32, zero included     first half of a dynamic range
 //
-// Numbers are compared as ordered integer keys, so that the result does not depend on the order of reduction. NaN is
-// left out, infinity counts as the largest finite number. A workgroup owns one chunk.
+// A workgroup owns one chunk.
 //
 // Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Second half: range_parameters.wgsl.
 
@@ -20,11 +19,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
 @group(0) @binding(6) var<storage, read_write> partial: array<vec2<u32>>;    // ordered keys: min, max
 
-@compute @workgroup_size(GROUP_X)
+@compute @workgroup_size(LANES, ROWS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let index = linear_group(group, groups);
     if (index >= params.partials) {
@@ -35,16 +34,12 @@ fn main(
     let start = first + (index % params.chunks) * params.chunk;
     let end = min(min(start + params.chunk, first + params.length), params.row);
     let base = segment / params.per_row * params.row;
-    var keys = vec2<u32>(f32_order(0u));
-    for (var i = start + thread; i < end; i += GROUP_X) {
-        let value = input[base + i];
-        if (!f32_is_nan(value)) {
-            let key = clamp(f32_order(value), f32_order(F32_LEAST), f32_order(F32_GREATEST));
-            keys = vec2<u32>(min(keys.x, key), max(keys.y, key));
-        }
+    var keys = range_of_none();
+    for (var i = start + local.x; i < end; i += LANES) {
+        keys = range_with(keys, input[base + i]);
     }
-    keys = reduce_range(keys, thread);
-    if (thread == 0u) {
+    keys = reduce_range(keys, local.x, local.y);
+    if (local.x == 0u) {
         partial[index] = keys;
     }
 }

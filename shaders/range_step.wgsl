@@ -19,7 +19,7 @@ struct Params {
 // bound / code; 0 where that is negative or the code is 0.
 fn step_for(bound: u32, code: i32) -> u32 {
     let quotient = f32_divide(bound, f32_from_i32(select(code, 1, code == 0)));
-    return select(quotient, 0u, code == 0 || quotient >= 0x80000000u);
+    return select(quotient, 0u, (code == 0) | (quotient >= 0x80000000u));
 }
 
 @compute @workgroup_size(GROUP_X)

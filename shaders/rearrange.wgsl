@@ -23,7 +23,7 @@ fn main(
         return;
     }
     let first = (index % params.output_words) * LANES;
-    let row = row_source(index / params.output_words);
+    let row = row_source(index / params.output_words, groups);
     let entry = vec2<u32>(params.scale, bitcast<u32>(params.zero_point));
     var word = 0u;
     for (var lane = 0u; lane < LANES; lane += 1u) {

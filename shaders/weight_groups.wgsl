@@ -46,6 +46,7 @@ struct Numbers {
     column: u32,                                            // of the first
     count: u32,
     lanes_at: u32,
+    turns: u32,                                             // numbers of a lane
     exponent: i32,                                          // sums are in units of this power of two
 }
 
@@ -200,7 +201,7 @@ fn range(numbers: Numbers, lane: u32) -> vec3<u32> {
             keys = vec2<u32>(0xffffffffu, 0u);
         }
         var odd = 0u;
-        for (var turn = 0u; turn < params.turns; turn += 1u) {
+        for (var turn = 0u; turn < numbers.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
                 let word = input[numbers.at + i];
@@ -230,7 +231,7 @@ fn error_of(numbers: Numbers, lane: u32, group: Group) -> u32 {
     let scale = times_power(group.scale, -numbers.exponent);
     for (var l = lane; l < LANES; l += GROUP_X) {
         var sum = 0u;
-        for (var turn = 0u; turn < params.turns; turn += 1u) {
+        for (var turn = 0u; turn < numbers.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
                 let x = f32_finite(input[numbers.at + i]);
@@ -259,7 +260,7 @@ fn error_of(numbers: Numbers, lane: u32, group: Group) -> u32 {
 fn moments(numbers: Numbers, lane: u32, group: Group) -> array<vec4<u32>, 2> {
     for (var l = lane; l < LANES; l += GROUP_X) {
         var sums = vec4<u32>(0u);
-        for (var turn = 0u; turn < params.turns; turn += 1u) {
+        for (var turn = 0u; turn < numbers.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
                 let word = f32_finite(input[numbers.at + i]);
@@ -282,7 +283,7 @@ fn moments(numbers: Numbers, lane: u32, group: Group) -> array<vec4<u32>, 2> {
     }
     for (var l = lane; l < LANES; l += GROUP_X) {
         var sum = 0u;
-        for (var turn = 0u; turn < params.turns; turn += 1u) {
+        for (var turn = 0u; turn < numbers.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
                 sum = f32_add(sum, weigh(numbers.column + i, ONE));
@@ -346,7 +347,7 @@ fn main(
     let row = index / params.groups;
     let column = (index % params.groups) * params.group;
     let count = select(0u, min(params.group, params.k - column), known);
-    var numbers = Numbers(row * params.k + column, column, count, local.y * LANES, 0);
+    var numbers = Numbers(row * params.k + column, column, count, local.y * LANES, params.turns + hidden_zero(groups), 0);
     let ends = range(numbers, local.x);
     var best = of_range(ends.x, ends.y);
     let held = ends.z == 0u && holds(ends.x, ends.y, best);
@@ -356,12 +357,12 @@ fn main(
         numbers.exponent = f32_magnitude(largest).exponent;
         let worth = known && largest != 0u;
         least = error_of(numbers, local.x, best);
-        if (params.first > 0u && known) {
+        if (known && params.first > 0u) {
             let before = found[index];
             best = Group(before.x, before.y);
             least = before.z;
         }
-        for (var f = 0u; f < params.factors; f += 1u) {
+        for (var f = 0u; f < params.factors + hidden_zero(groups); f += 1u) {
             let factor = f32_add(params.least, f32_multiply(params.step, f32_from_i32(i32(params.first + f))));
             var start = f32_finite(f32_multiply(ends.x, factor));
             var end = f32_finite(f32_multiply(ends.y, factor));

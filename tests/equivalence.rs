@@ -8,7 +8,7 @@ use common::{Random, check_op, context};
 use half::f16;
 use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
-    Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Table,
+    Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Softmax, Table,
 };
 use lowbit::{
     Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
@@ -180,9 +180,27 @@ fn matmul_rows_and_matrix_bias() -> Result<()> {
 fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(4));
-    for dimensions in [vec![], vec![0], vec![1], vec![7, 3], vec![3, 0], vec![2, 3, 65], vec![2, 20_000]] {
+    // Rows by the lanes that they are given, rows that fill no workgroup, and rows of one chunk and more.
+    let shapes: [&[usize]; 15] = [
+        &[],
+        &[0],
+        &[1],
+        &[7, 3],
+        &[3, 0],
+        &[2, 3, 65],
+        &[2, 20_000],
+        &[1003, 3],
+        &[63, 1],
+        &[65, 32],
+        &[33, 33],
+        &[9, 512],
+        &[5, 513],
+        &[2, 8192],
+        &[2, 8193],
+    ];
+    for dimensions in shapes {
         for format in CODES {
-            for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
+            for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(7)] {
                 for kind in 0..4 {
                     let elements: usize = dimensions.iter().product();
                     let value = |random: &mut Random| match kind {
@@ -191,9 +209,8 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
                         2 => f32::from_bits(random.next() as u32 & 0x7fff),
                         _ => f32::from_bits(random.next() as u32),
                     };
-                    let x =
-                        Tensor::new(&dimensions[..], (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
-                    let op = DynamicQuantize::new(&dimensions[..], format, granularity)?;
+                    let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
+                    let op = DynamicQuantize::new(dimensions, format, granularity)?;
                     run(&context, &mut count, &format!("{dimensions:?} kind {kind}"), op, &[&x]);
                 }
             }
@@ -218,6 +235,23 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         .output(Output::real());
     run(&context, &mut count, "dynamic conv", conv.build()?, &[&image, &parameters]);
     println!("dynamic: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Short rows share a workgroup: hundreds of thousands of them are no more workgroups than as many elements need.
+#[test]
+fn short_rows_share_workgroups() -> Result<()> {
+    let limits = kernels::Limits::default();
+    for (rows, length, most) in [(200_003, 3, 200_003usize.div_ceil(64)), (1_000, 300, 125), (3, 5_000, 3)] {
+        let quantize = DynamicQuantize::new([rows, length], Format::Uint8, DynamicGranularity::Row)?;
+        let softmax = Softmax::new([rows, length])?;
+        for op in [Op::from(quantize), softmax.into()] {
+            let first = &kernels::candidates(&op, &limits)[0];
+            let groups: u32 = first.dispatches[0].grid.iter().product();
+            assert!(groups as usize <= most + most / 64, "{groups} workgroups for {rows} rows: {}", first.label);
+            assert!(first.dispatches.len() <= 2, "{} launches: {}", first.dispatches.len(), first.label);
+        }
+    }
     Ok(())
 }
 

@@ -3,9 +3,12 @@
 
 #[path = "../examples/shaders/catalog.rs"]
 mod catalog;
+#[path = "common/foreseen.rs"]
+mod foreseen;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Command;
+use std::sync::Mutex;
 
 use lowbit::kernels::Dispatch;
 use naga::back::{glsl, hlsl, msl, spv};
@@ -94,6 +97,122 @@ fn programs_are_sound_and_bind_what_the_host_believes() {
     });
     println!("{} programs validated", programs.len());
     assert!(programs.len() > 10_000, "the catalog has shrunk to {}", programs.len());
+}
+
+/// Branches that stay with uniforms alone, by function or condition, each with its reason.
+const DECIDED_BY_UNIFORMS: [(&str, &str); 5] = [
+    ("f32_magnitude: ", SCALE),
+    ("f32_pack: ", SCALE),
+    ("f32_add: ", SCALE),
+    ("f32_multiply: ", SCALE),
+    (
+        "run_chains: round < params.rounds",
+        "naga wants what decides about operations on matrices in the function that has them, and only a probe runs it",
+    ),
+];
+
+const SCALE: &str =
+    "a scale among the parameters is taken apart, some ten instructions of a program, and it unrolls nothing";
+
+/// Lavapipe compiles a program once more at each dispatch whose uniforms decide enough of it, and keeps every copy.
+#[test]
+fn no_uniform_alone_decides_a_branch() {
+    let programs = catalog::programs().expect("the catalog's ops are sound");
+    let programs = covering(&programs);
+    let found = Mutex::new(BTreeMap::<String, BTreeSet<String>>::new());
+    each(programs.iter().copied(), |name, dispatch| {
+        let (module, _) = validated(name, dispatch);
+        let conditions = foreseen::conditions(&module, &dispatch.program.source());
+        let mut found = found.lock().expect("a map");
+        for condition in conditions {
+            found.entry(condition).or_default().insert(name.split([' ', '+']).next().unwrap_or_default().to_string());
+        }
+    });
+    let mut found = found.into_inner().expect("a map");
+    for (allowed, reason) in DECIDED_BY_UNIFORMS {
+        let before = found.len();
+        found.retain(|condition, _| !condition.starts_with(allowed));
+        assert!(found.len() < before, "{allowed} is no longer found ({reason}): take it from the list");
+    }
+    let lines: Vec<_> = found.iter().map(|(condition, programs)| format!("{condition}   {programs:?}")).collect();
+    assert!(
+        lines.is_empty(),
+        "{} conditions are known to a driver that sees the uniforms; add hidden_zero to them:\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+}
+
+/// What is found in programs, and what isn't.
+#[test]
+fn branches_that_uniforms_decide_are_found() {
+    let found = |functions: &str, body: &str| {
+        let source = format!(
+            "struct Params {{ n: u32, m: u32, list: array<vec4<u32>, 2> }}
+            @group(0) @binding(0) var<uniform> params: Params;
+            @group(0) @binding(1) var<storage, read_write> data: array<u32>;
+            const SIZE: u32 = 4u;
+            {functions}
+            @compute @workgroup_size(64)
+            fn main(@builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {{ {body} }}"
+        );
+        let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+        foreseen::conditions(&module, &source).into_iter().collect::<Vec<_>>()
+    };
+    let hidden = "groups.x >> 31u";
+    for (body, expected) in [
+        // Guards, constants, and what is read.
+        ("if (thread >= params.n) { return; } data[thread] = 0u;", vec![]),
+        ("for (var i = 0u; i < SIZE; i += 1u) { data[i] = 0u; }", vec![]),
+        ("for (var i = 0u; i < data[0]; i += 1u) { data[i] = 0u; }", vec![]),
+        ("for (var i = thread; i < params.n; i += 64u) { data[i] = 0u; }", vec![]),
+        ("data[0] = select(1u, 2u, params.n == 0u);", vec![]),
+        // Loops.
+        ("for (var i = 0u; i < params.n; i += 1u) { data[i] = 0u; }", vec!["main: i < params.n"]),
+        ("for (var i = params.m; i < params.n; i += params.m) { data[i] = 0u; }", vec!["main: i < params.n"]),
+        ("var i = 8u; while (i > params.n) { i /= 2u; data[i] = 0u; }", vec!["main: i > params.n"]),
+        ("var i = 0u; loop { data[i] = 0u; i += 1u; continuing { break if i == params.n; } }", vec!["main: i == params.n"]),
+        ("let end = min(params.n, 7u) * 2u; for (var i = 0u; i < end; i += 1u) { data[i] = 0u; }", vec!["main: i < end"]),
+        ("var end = 0u; end = params.n; for (var i = 0u; i < end; i += 1u) { data[i] = 0u; }", vec!["main: i < end"]),
+        ("var end = params.n; if (thread == 0u) { end = 3u; } for (var i = 0u; i < end; i += 1u) { data[i] = 0u; }", vec![]),
+        ("for (var i = 0u; i < params.n + (HIDDEN); i += 1u) { data[i] = 0u; }", vec![]),
+        // Within loops: one inside of a hidden one, what its counter decides, and one that constants end.
+        (
+            "for (var j = 0u; j < params.m + (HIDDEN); j += 1u) { for (var i = 0u; i < params.n; i += 1u) { data[i] = j; } }",
+            vec!["main: i < params.n"],
+        ),
+        ("for (var j = 0u; j < params.m + (HIDDEN); j += 1u) { if (j == params.n) { data[j] = 0u; } }", vec![]),
+        ("for (var j = 0u; j < SIZE; j += 1u) { if (j == params.n) { data[j] = 0u; } }", vec!["main: j == params.n"]),
+        (
+            "for (var j = 0u; j < SIZE; j += 1u) { if (thread == j) { break; } if (j == params.n) { data[j] = 0u; } }",
+            vec!["main: j == params.n"],
+        ),
+        (
+            "var t = 0u; var v = thread; while (v >= 2u) { v -= 2u; t += 1u; if (t == params.n) { t = 0u; } } data[t] = 0u;",
+            vec![],
+        ),
+        (
+            "var t: array<u32, 2>; for (var k = 0u; k < params.m + (HIDDEN); k += 1u) { for (var s = 0u; s < 2u; s += 1u) {
+            t[s] += 1u; if (t[s] == params.n) { t[s] = 0u; } } } data[0] = t[1];",
+            vec![],
+        ),
+        // Branches.
+        ("if (params.n > 2u) { data[0] = 0u; }", vec!["main: params.n > 2u"]),
+        ("switch params.n { case 1u: { data[0] = 0u; } default: { data[1] = 0u; } }", vec!["main: params.n"]),
+        ("if (params.list[1].y == 0u) { data[0] = 0u; }", vec!["main: params.list[1].y == 0u"]),
+        ("if (params.list[thread].y == 0u) { data[0] = 0u; }", vec![]),
+        ("if (vec2<u32>(thread, params.n).x == 0u) { data[0] = 0u; }", vec![]),
+        // Functions.
+        ("data[0] = end(params.n, 2u);", vec!["end: i < last"]),
+        ("data[0] = end(thread, 2u);", vec![]),
+        ("data[0] = end(4u, 2u);", vec![]),
+        ("if (end(params.n + (HIDDEN), 2u) == params.m) { data[0] = 0u; }", vec![]),
+        ("var x = 0u; change(&x); if (x == params.n) { data[0] = 0u; }", vec![]),
+    ] {
+        let functions = "fn end(last: u32, step: u32) -> u32 { var i = 0u; while (i < last) { i += step; } return i; }
+            fn change(x: ptr<function, u32>) { *x = data[1]; }";
+        assert_eq!(found(functions, &body.replace("HIDDEN", hidden)), expected, "{body}");
+    }
 }
 
 #[test]

@@ -119,7 +119,8 @@ fn int16() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-fn ops() -> Result<Vec<Op>> {
+/// All of them.
+pub(crate) fn ops() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let stages = requantizations()?;
     let mut outputs = vec![Output::Accumulator, Output::real(), Output::float16()];

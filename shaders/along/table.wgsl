@@ -3,12 +3,10 @@
 @group(0) @binding(5) var<storage, read> table: array<u32>;
 
 fn along(axis: vec4<u32>, index: u32) -> u32 {
-    if (axis.z == NO_TABLE) {
-        return axis.y * index;
-    }
-    return table[axis.z + index];
+    let none = axis.z == NO_TABLE;
+    return select(table[select(axis.z + index, 0u, none)], axis.y * index, none);
 }
 
 fn is_nowhere(axis: vec4<u32>, at: u32) -> bool {
-    return axis.z != NO_TABLE && at == NOWHERE;
+    return (axis.z != NO_TABLE) & (at == NOWHERE);
 }

@@ -1,17 +1,35 @@
-// The least and greatest of ordered keys over a workgroup of GROUP_X (a power of two) invocations.
+// The least and greatest of f32 as ordered keys, zero included. NaN is left out, infinity counts as the largest finite number; keys
+// are integers, so that the result does not depend on the order of reduction.
+//
+// A workgroup holds ROWS ranges, each of LANES (a power of two) invocations; all of its invocations have to come along.
 
-var<workgroup> range_keys: array<vec2<u32>, GROUP_X>;
+var<workgroup> range_keys: array<vec2<u32>, LANES * ROWS>;
 
-fn reduce_range(keys: vec2<u32>, thread: u32) -> vec2<u32> {
-    range_keys[thread] = keys;
-    for (var half = GROUP_X / 2u; half > 0u; half = half / 2u) {
+fn range_of_none() -> vec2<u32> {
+    return vec2<u32>(f32_order(0u));
+}
+
+fn range_with(keys: vec2<u32>, value: u32) -> vec2<u32> {
+    let key = clamp(f32_order(value), f32_order(F32_LEAST), f32_order(F32_GREATEST));
+    return select(vec2<u32>(min(keys.x, key), max(keys.y, key)), keys, f32_is_nan(value));
+}
+
+fn range_of_both(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    return vec2<u32>(min(a.x, b.x), max(a.y, b.y));
+}
+
+fn reduce_range(keys: vec2<u32>, lane: u32, row: u32) -> vec2<u32> {
+    if (LANES == 1u) {
+        return keys;
+    }
+    let at = row * LANES + lane;
+    range_keys[at] = keys;
+    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
         workgroupBarrier();
-        if (thread < half) {
-            let a = range_keys[thread];
-            let b = range_keys[thread + half];
-            range_keys[thread] = vec2<u32>(min(a.x, b.x), max(a.y, b.y));
+        if (lane < half) {
+            range_keys[at] = range_of_both(range_keys[at], range_keys[at + half]);
         }
     }
     workgroupBarrier();
-    return range_keys[0];
+    return range_keys[row * LANES];
 }

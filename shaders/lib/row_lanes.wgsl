@@ -4,6 +4,9 @@
 var<workgroup> tree: array<f32, LANES * ROWS>;
 
 fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
+    if (LANES == 1u) {
+        return mine;
+    }
     let at = row * LANES + lane;
     tree[at] = mine;
     for (var half = LANES / 2u; half > 0u; half = half / 2u) {
@@ -19,6 +22,9 @@ fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
 }
 
 fn row_max(mine: f32, lane: u32, row: u32) -> f32 {
+    if (LANES == 1u) {
+        return mine;
+    }
     let at = row * LANES + lane;
     tree[at] = mine;
     for (var half = LANES / 2u; half > 0u; half = half / 2u) {

@@ -38,10 +38,10 @@ fn advance(source: Source, axis: vec4<u32>, index: u32) -> Source {
     return Source(source.word + (at - elements), source.element + elements, source.inside && !is_nowhere(axis, at));
 }
 
-fn row_source(row: u32) -> Source {
+fn row_source(row: u32, groups: vec3<u32>) -> Source {
     var source = Source(params.word, params.element, true);
     var rest = row;
-    for (var i = 0u; i < params.axes; i += 1u) {
+    for (var i = 0u; i < params.axes + hidden_zero(groups); i += 1u) {
         let axis = params.outer[i];
         source = advance(source, axis, rest % axis.x);
         rest = rest / axis.x;

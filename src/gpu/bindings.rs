@@ -129,14 +129,6 @@ fn bind_group(
     workspace: &Workspace,
 ) -> wgpu::BindGroup {
     let launch = &variant.launches[index];
-    let uniform = wgpu::BindGroupEntry {
-        binding: 0,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &variant.uniforms,
-            offset: variant.uniform_offsets[index],
-            size: wgpu::BufferSize::new(launch.dispatch.parameters.len() as u64),
-        }),
-    };
     let storage = launch.dispatch.bindings.iter().zip(&launch.spans).map(|(binding, span)| {
         let (buffer, start) = match span.storage {
             Storage::Input(i) => (inputs[i].buffer(), inputs[i].offset()),
@@ -148,7 +140,7 @@ fn bind_group(
         let resource = wgpu::BufferBinding { buffer, offset: start + span.offset, size };
         wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::Buffer(resource) }
     });
-    let entries: Vec<_> = std::iter::once(uniform).chain(storage).collect();
+    let entries: Vec<_> = std::iter::once(variant.uniform_entry(index)).chain(storage).collect();
     context.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&launch.dispatch.label),
         layout: &pipeline.layout,

@@ -17,6 +17,7 @@ mod probe;
 mod stopwatch;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;
+mod warm;
 
 /// Locks. A poisoned lock only says that another thread panicked while holding it; what is guarded here is whole all the same.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use super::lock;
+use super::warm::Launched;
 use crate::error::Result;
 use crate::kernels::Dispatch;
 
@@ -13,6 +14,7 @@ use crate::kernels::Dispatch;
 pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    pub launched: Launched,
 }
 
 impl Pipeline {
@@ -60,7 +62,7 @@ impl Pipeline {
             },
             cache,
         });
-        Self { pipeline, layout }
+        Self { pipeline, layout, launched: Launched::default() }
     }
 }
 

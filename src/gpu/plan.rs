@@ -10,6 +10,7 @@ use super::bindings::{Bindings, Workspace};
 use super::choose::Chooser;
 use super::context::Counting;
 use super::pipeline::Pipeline;
+use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
 use crate::kernels::Limits;
@@ -73,9 +74,9 @@ pub(super) struct Variant {
     output_types: Vec<TensorType>,
     pub(super) launches: Vec<Launch>,
     pub(super) constants: Vec<Arc<wgpu::Buffer>>,
-    pub(super) uniforms: wgpu::Buffer,
+    uniforms: wgpu::Buffer,
     /// Where the parameters of each launch lie in the uniform buffer.
-    pub(super) uniform_offsets: Vec<u64>,
+    uniform_offsets: Vec<u64>,
     pipelines: OnceLock<Arc<[Arc<Pipeline>]>>,
 }
 
@@ -108,6 +109,21 @@ impl Variant {
             uniform_offsets,
             pipelines: OnceLock::new(),
         })
+    }
+
+    /// The binding of a launch's parameters.
+    pub(super) fn uniform_entry(&self, launch: usize) -> wgpu::BindGroupEntry<'_> {
+        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.uniforms,
+            offset: self.uniform_offsets[launch],
+            size: wgpu::BufferSize::new(self.launches[launch].dispatch.parameters.len() as u64),
+        });
+        wgpu::BindGroupEntry { binding: 0, resource }
+    }
+
+    /// Compiles what is not compiled yet, down to machine code.
+    fn warm_up(&self, context: &Context) -> Result<()> {
+        launch_once(context, self, &self.pipelines(context)?)
     }
 
     /// The pipelines of all launches, compiled if they are not yet.
@@ -238,15 +254,18 @@ impl Plan {
         self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
     }
 
-    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call has to. Otherwise
-    /// the first [`Plan::bind`] compiles. Natively it is done when it is polled first, and the caller's thread helps: await
-    /// it where that may take a while.
+    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call and no submission has
+    /// to. Otherwise the first [`Plan::bind`] compiles. Natively it is done when it is polled first, and the caller's thread
+    /// helps: await it where that may take a while.
+    ///
+    /// Where the device is a CPU, the driver (Mesa's llvmpipe) makes machine code of a program when it is launched first. There
+    /// each new program is also launched, with no workgroups: that is one submission, which touches no tensor, and a wait for it.
     ///
     /// # Errors
     /// If the device fails.
     pub async fn warm_up(&self) -> Result<()> {
         self.context.check_alive()?;
-        self.whole.pipelines(&self.context).map(drop)
+        self.whole.warm_up(&self.context)
     }
 
     /// The same for a smaller extent, whose launches may be others.
@@ -257,7 +276,7 @@ impl Plan {
         self.context.check_alive()?;
         let largest = self.graph.extent().unwrap_or(0);
         require!(extent <= largest, "the extent {extent} is beyond the graph's largest, {largest}");
-        self.variant(self.graph.input_types_at(extent)?.iter())?.pipelines(&self.context).map(drop)
+        self.variant(self.graph.input_types_at(extent)?.iter())?.warm_up(&self.context)
     }
 
     /// Ties the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which is

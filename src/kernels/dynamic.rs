@@ -1,10 +1,10 @@
-//! The candidates of `ops::DynamicQuantize`: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`, then
-//! `shaders/convert.wgsl` with the parameters that the first two left on the device. The meaning is
+//! The candidates of `ops::DynamicQuantize`: `shaders/range_rows.wgsl`, or for long segments `shaders/range.wgsl` and
+//! `shaders/range_parameters.wgsl`, then `shaders/convert.wgsl` with the parameters that these left on the device. The meaning is
 //! `reference/dynamic.rs`.
 
 use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, quantize};
+use super::{line_groups, quantize, row_lanes};
 use crate::ops::{DynamicGranularity, DynamicQuantize, Segments};
 use crate::tensor::{Granularity, TensorType};
 
@@ -32,16 +32,68 @@ parameters! {
     }
 }
 
+parameters! {
+    /// `shaders/range_rows.wgsl`.
+    struct RowsParams {
+        length: u32,
+        segments: u32,
+        row: u32,
+        per_row: u32,
+        low: i32,
+        high: i32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
 /// Elements that one workgroup reduces.
 const CHUNK: usize = 8192;
 
 pub(super) fn candidates(op: &DynamicQuantize, limits: &Limits) -> Vec<Candidate> {
-    line_groups(limits).map(|group| candidate(op, group, limits)).collect()
+    let length = op.segments().length;
+    if length <= CHUNK {
+        return row_lanes::shapes(length, limits).into_iter().map(|shape| of_one_chunk(op, shape, limits)).collect();
+    }
+    line_groups(limits).map(|group| of_chunks(op, group, limits)).collect()
 }
 
-fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
+/// One launch finds the ranges of all segments, so many of them in a workgroup.
+fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], limits: &Limits) -> Candidate {
+    let Segments { count, length, per_row, row } = op.segments();
+    let (low, high, symmetric) = op.range();
+    let params = RowsParams {
+        length: length as u32,
+        segments: count as u32,
+        row: row as u32,
+        per_row: per_row as u32,
+        low,
+        high,
+        ..RowsParams::default()
+    };
+    let program = Program::new(&program::RANGE_ROWS)
+        .constant("LANES", lanes)
+        .constant("ROWS", rows)
+        .constant("SYMMETRIC", symmetric);
+    let ranges = Dispatch::new(
+        program,
+        &params,
+        RowsParams::FIELDS,
+        [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))],
+        count.div_ceil(rows as usize),
+        limits,
+    );
+    Candidate {
+        label: format!("dynamic quantize, {lanes} lanes for a range, {rows} ranges"),
+        dispatches: with_codes(op, vec![ranges], lanes * rows, limits),
+        constants: Vec::new(),
+        scratch: Vec::new(),
+    }
+}
+
+/// One launch finds the ranges of chunks, another joins those of each segment.
+fn of_chunks(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
     let Segments { count: segments, length, per_row, row } = op.segments();
-    let chunks = length.div_ceil(CHUNK).max(1);
+    let chunks = length.div_ceil(CHUNK);
     let (low, high, symmetric) = op.range();
     let range_params = RangeParams {
         length: length as u32,
@@ -53,7 +105,7 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
         ..RangeParams::default()
     };
     let range = Dispatch::new(
-        Program::new(&program::RANGE).constant("GROUP_X", group),
+        Program::new(&program::RANGE).constant("LANES", group).constant("ROWS", 1u32),
         &range_params,
         RangeParams::FIELDS,
         [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))],
@@ -61,14 +113,28 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
         limits,
     );
     let parameters_params = ParametersParams { chunks: chunks as u32, segments: segments as u32, low, high };
+    let program = Program::new(&program::RANGE_PARAMETERS).constant("LANES", group).constant("ROWS", 1u32);
     let parameters = Dispatch::new(
-        Program::new(&program::RANGE_PARAMETERS).constant("GROUP_X", group).constant("SYMMETRIC", symmetric),
+        program.constant("SYMMETRIC", symmetric),
         &parameters_params,
         ParametersParams::FIELDS,
         [Binding::read(1, Resource::Scratch(0)), Binding::write(6, Resource::Output(1))],
         segments,
         limits,
     );
+    Candidate {
+        label: format!("dynamic quantize, groups of {group}"),
+        dispatches: with_codes(op, vec![range, parameters], group, limits),
+        constants: Vec::new(),
+        scratch: vec![segments * chunks * 2],
+    }
+}
+
+/// The launches that find parameters, then the one that makes codes with them; none where there are no segments.
+fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, limits: &Limits) -> Vec<Dispatch> {
+    if op.segments().count == 0 {
+        return Vec::new();
+    }
     // Rows are the first axis of the codes seen as a matrix.
     let shape = op.output().shape();
     let granularity = match op.granularity() {
@@ -82,11 +148,5 @@ fn candidate(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
             .expect("as many elements as before"),
     };
     let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, limits);
-    let dispatches = if segments == 0 { Vec::new() } else { [range, parameters].into_iter().chain(codes).collect() };
-    Candidate {
-        label: format!("dynamic quantize, groups of {group}"),
-        dispatches,
-        constants: Vec::new(),
-        scratch: vec![segments * chunks * 2],
-    }
+    ranges.into_iter().chain(codes).collect()
 }

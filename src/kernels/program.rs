@@ -42,7 +42,8 @@ parts! {
     PLACE_DENSE = "place/dense.wgsl";
     PLACE_PHASE = "place/phase.wgsl";
     PARAMETER_INDEX = "lib/parameter_index.wgsl";
-    REDUCE_RANGE = "lib/reduce_range.wgsl";
+    REDUCE_RANGE = "lib/reduce_range.wgsl" [FLOAT_BITS];
+    RANGE_SCALE = "lib/range_scale.wgsl" [FLOAT_BITS];
     OPERAND_ROWS = "lib/operand_rows.wgsl";
     BROADCAST = "lib/broadcast.wgsl" [OPERAND_ROWS];
     TABLES = "lib/tables.wgsl";
@@ -218,8 +219,9 @@ parts! {
     BLOCK_SCALE_POWER = "block_scale/power.wgsl";
     BLOCK_SCALE_FLOAT8 = "block_scale/float8.wgsl" [FLOAT_BITS];
     PARAMETERS_TABLE = "parameters/table.wgsl" [PARAMETER_INDEX];
-    RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
-    RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, LINEAR_INDEX, FLOAT_BITS];
+    RANGE = "range.wgsl" [REDUCE_RANGE, LINEAR_INDEX];
+    RANGE_PARAMETERS = "range_parameters.wgsl" [REDUCE_RANGE, RANGE_SCALE, LINEAR_INDEX];
+    RANGE_ROWS = "range_rows.wgsl" [REDUCE_RANGE, RANGE_SCALE, LINEAR_INDEX];
     ADD = "add.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX, STORE_CODES];
     MULTIPLY = "multiply.wgsl" [PARAMS_BINARY, BROADCAST, LINEAR_INDEX];
     SIGMOID = "lib/sigmoid.wgsl";

@@ -4,24 +4,24 @@
 use super::dispatch::{Candidate, Constant, Dispatch, Limits};
 use super::program::{Program, ROW_LANES};
 
-/// Lanes and rows of workgroups. Few lanes waste none on short rows.
-const SHAPES: [[u32; 2]; 3] = [[8, 8], [64, 1], [256, 1]];
+/// Lanes and rows of workgroups. Few lanes waste none on short rows, and one has nobody to wait for.
+const SHAPES: [[u32; 2]; 4] = [[1, 64], [8, 8], [64, 1], [256, 1]];
 
-/// Rows up to this length are best left to few lanes.
-const SHORT: usize = 512;
+/// Rows up to these lengths are best left to the first shape, or to the second.
+const SHORT: [usize; 2] = [32, 512];
 
 /// Turns that a lane may take: drivers end longer loops.
 const TURNS: usize = 32_768;
 
 /// The shapes that a device allows, best guess first; both are powers of two.
-fn shapes(n: usize, limits: &Limits) -> Vec<[u32; 2]> {
+pub(super) fn shapes(n: usize, limits: &Limits) -> Vec<[u32; 2]> {
     let most = 1 << limits.invocations.max(1).ilog2();
     let mut shapes: Vec<[u32; 2]> =
         SHAPES.into_iter().map(|[lanes, rows]| [lanes.min(most), rows.min(most / lanes.min(most))]).collect();
     shapes.dedup();
-    if n > SHORT {
-        shapes.rotate_left(1);
-    }
+    // The shapes that are too small for such rows come last.
+    let small = SHORT.iter().filter(|&&most| n > most).count().min(shapes.len() - 1);
+    shapes.rotate_left(small);
     let longest = shapes.iter().copied().max_by_key(|shape| shape[0]);
     shapes.retain(|shape| n.div_ceil(shape[0] as usize) <= TURNS || Some(*shape) == longest);
     shapes

@@ -1,0 +1,69 @@
+//! What warming takes beside compiling: drivers that run programs on a CPU make machine code of one when it is launched first, so
+//! each is launched once, with no workgroups. Compiling is `context`'s, and what a plan launches is `plan`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Context;
+use super::context::Counting;
+use super::pipeline::Pipeline;
+use super::plan::Variant;
+use crate::error::{Error, Result};
+
+/// Whether a program has been launched for the driver to make machine code of it.
+#[derive(Debug, Default)]
+pub(super) struct Launched(AtomicBool);
+
+/// The bytes of what such a launch binds: no binding is declared with more.
+const SCRATCH: u64 = 4096;
+
+/// Launches each program of these that hasn't been with no workgroups, and waits until the device is through with it: nothing
+/// runs, and nothing is read or written. Only on devices that need it.
+pub(super) fn launch_once(context: &Context, variant: &Variant, pipelines: &[Arc<Pipeline>]) -> Result<()> {
+    let device = context.device();
+    if device.adapter_info().device_type != wgpu::DeviceType::Cpu {
+        return Ok(());
+    }
+    let mut new: Vec<usize> = (0..pipelines.len()).collect();
+    new.retain(|&i| !pipelines[i].launched.0.load(Ordering::Relaxed));
+    new.sort_by_key(|&i| Arc::as_ptr(&pipelines[i]).addr());
+    new.dedup_by_key(|&mut i| Arc::as_ptr(&pipelines[i]));
+    if new.is_empty() {
+        return Ok(());
+    }
+    let scratch = |usage| context.buffer("scratch of warming", SCRATCH, usage, &[]);
+    let (read, written) = (scratch(wgpu::BufferUsages::STORAGE)?, scratch(wgpu::BufferUsages::STORAGE)?);
+    let no_workgroups = scratch(wgpu::BufferUsages::INDIRECT)?;
+    // wgpu leaves launches without workgroups out on OpenGL, where they are an error, unless the number is in a buffer.
+    let from_buffer = device.adapter_info().backend == wgpu::Backend::Gl;
+    let submission = context.scoped(|| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for &i in &new {
+            let dispatch = &variant.launches[i].dispatch;
+            let storage = dispatch.bindings.iter().map(|binding| {
+                let buffer = if binding.writable { &written } else { &read };
+                wgpu::BindGroupEntry { binding: binding.slot, resource: buffer.as_entire_binding() }
+            });
+            let entries: Vec<_> = std::iter::once(variant.uniform_entry(i)).chain(storage).collect();
+            let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.label),
+                layout: &pipelines[i].layout,
+                entries: &entries,
+            });
+            pass.set_pipeline(&pipelines[i].pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            match from_buffer {
+                true => pass.dispatch_workgroups_indirect(&no_workgroups, 0),
+                false => pass.dispatch_workgroups(0, 0, 0),
+            }
+        }
+        drop(pass);
+        context.queue().submit([encoder.finish()])
+    })?;
+    Counting::count(&context.counting.submissions);
+    let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+    device.poll(wait).map_err(|error| Error::Device(error.to_string()))?;
+    new.iter().for_each(|&i| pipelines[i].launched.0.store(true, Ordering::Relaxed));
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! What a launch leaves behind in the process: nothing, however often it is repeated. A driver that compiles programs anew for the
+//! uniforms of a launch keeps each copy, which is tens to hundreds of KiB a launch and milliseconds of processor time. That no
+//! program asks for it is also read from their sources, in `shaders.rs`.
+
+#[path = "../examples/shaders/catalog.rs"]
+#[allow(dead_code, reason = "only the ops are of interest here")]
+mod catalog;
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::ops::{
+    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
+    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
+    QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax,
+    StageTable, Sum, Table, Transpose, Unfold, Windows,
+};
+use lowbit::weights::{Codes, Quantizer, Scales, Search, WeightFormat, Weights};
+use lowbit::{
+    Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels,
+};
+
+use Format::{Float32, Int8, Int16, Int32, Uint8};
+
+fn real(dimensions: &[usize]) -> Result<TensorType> {
+    TensorType::new(Float32, dimensions)
+}
+
+fn codes(format: Format, dimensions: &[usize]) -> Result<TensorType> {
+    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.1, 3))
+}
+
+/// Weights whose zero point has to be taken out.
+fn filter(dimensions: &[usize]) -> Result<Tensor> {
+    let values = (0..dimensions.iter().product()).map(|i: usize| (i * 37 % 255) as u8 as i8).collect::<Vec<_>>();
+    Tensor::new(dimensions, values)?.quantized(Quantization::tensor(0.1, 3))
+}
+
+/// At least one op of each kind, in the shapes that take its loops through several axes, taps, slices and groups.
+fn ops() -> Result<Vec<(&'static str, Op)>> {
+    let stage = || Requantization::new(Int8, 0.1, 0);
+    let mut ops: Vec<(&str, Op)> = Vec::new();
+    // Products.
+    let product = |m: usize| -> Result<_> { Ok(Matmul::new(codes(Uint8, &[m, 200])?, filter(&[200, 24])?)) };
+    ops.push(("matmul of one row", product(1)?.build()?.into()));
+    ops.push(("matmul", product(48)?.output(stage()?).build()?.into()));
+    ops.push((
+        "matmul of int16",
+        Matmul::new(TensorType::new(Int16, [9, 50])?.quantized(Quantization::tensor(0.1, 0))?, filter(&[50, 12])?)
+            .output(Output::real())
+            .build()?
+            .into(),
+    ));
+    ops.push((
+        "matmul, batched",
+        Matmul::new(codes(Uint8, &[2, 3, 9, 40])?, codes(Int8, &[3, 40, 12])?).build()?.into(),
+    ));
+    ops.push((
+        "matmul, rows with scales",
+        Matmul::new(TensorType::new(Uint8, [9, 40])?, filter(&[40, 12])?)
+            .dynamic_lhs(DynamicGranularity::Row)
+            .output(Output::real())
+            .build()?
+            .into(),
+    ));
+    for (name, channels, count, groups, kernel) in [
+        ("conv", 32, 24, 1, 3),
+        ("conv of few channels", 3, 16, 1, 3),
+        ("conv in groups", 12, 12, 2, 3),
+        ("conv by channel", 24, 24, 24, 3),
+        ("conv by channel, two each", 8, 16, 8, 3),
+        ("conv by pixel", 32, 24, 1, 1),
+    ] {
+        let conv =
+            Conv::new(codes(Uint8, &[1, 12, 12, channels])?, filter(&[count, kernel, kernel, channels / groups])?);
+        ops.push((name, conv.groups(groups).output(stage()?).build()?.into()));
+    }
+    let conv = Conv::new(codes(Uint8, &[1, 12, 12, 16])?, filter(&[12, 3, 3, 16])?).stride([2, 2]);
+    ops.push(("conv, transposed", conv.transposed().build()?.into()));
+    let product = FloatMatmul::new(real(&[17, 33])?, real(&[33, 9])?);
+    ops.push(("float_matmul", product.build()?.into()));
+    let product = FloatMatmul::new(real(&[2, 3, 17, 32])?, real(&[3, 32, 12])?);
+    ops.push(("float_matmul, batched", product.build()?.into()));
+    let product = FloatMatmul::new(real(&[2, 1, 32, 17])?, real(&[3, 32, 12])?).transposed_lhs();
+    ops.push(("float_matmul, batched, transposed", product.build()?.into()));
+    let matrix = |codes, scales, experts, n, k: usize| -> Result<Weights> {
+        Weights::build(WeightFormat::new(codes, 32, scales), [experts, n, k], |_, _, groups, _| {
+            groups.fill(lowbit::weights::Group::scale(1.0));
+            Ok(())
+        })
+    };
+    for (name, m, codes) in
+        [("linear of one row", 1, Codes::Int4), ("linear", 24, Codes::Int4), ("linear of 3 bits", 9, Codes::Int3)]
+    {
+        ops.push((name, Linear::new(real(&[m, 192])?, matrix(codes, Scales::F16, 1, 24, 192)?).build()?.into()));
+    }
+    let lhs = TensorType::new(Int8, [9, 192])?.quantized(Quantization::tensor(0.1, 0))?;
+    ops.push(("linear of codes", Linear::new(lhs, matrix(Codes::Int4, Scales::F16Zero, 1, 24, 192)?).build()?.into()));
+    let experts = Linear::new(real(&[6, 64])?, matrix(Codes::Int4, Scales::F16, 3, 12, 64)?).experts(2);
+    ops.push(("linear, experts", experts.build()?.into()));
+    let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::Int4, Scales::F16, 1, 12, 100)?);
+    ops.push(("linear with gaps", gaps.build()?.into()));
+    let image = real(&[1, 8, 8, 6])?;
+    ops.push((
+        "linear_conv",
+        LinearConv::new(image, matrix(Codes::Int4, Scales::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
+    ));
+    ops.push(("embedding", Embedding::new([5], matrix(Codes::Int4, Scales::NestedOffset(2), 1, 24, 96)?)?.into()));
+    for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+        let conv = FloatConv::new([3, 8, 8, 6], [4, 3, 3, 6], Windows::default())?;
+        ops.push(("float_conv", conv.pass(pass).into()));
+    }
+    // Between them.
+    let wide = TensorType::new(Int32, [6, 40])?.quantized(Quantization::symmetric_axis(1, vec![0.1; 40]))?;
+    ops.push(("requantize", Requantize::new(wide, stage()?)?.into()));
+    let blocks = Quantization::new(Granularity::Blocks { axis: 1, size: 8 }, vec![0.5; 30], vec![3]);
+    let blocked = TensorType::new(Uint8, [6, 40])?.quantized(blocks)?;
+    ops.push(("quantize in blocks", Quantize::new(blocked.clone())?.into()));
+    ops.push(("dequantize in blocks", Dequantize::new(blocked)?.into()));
+    ops.push(("quantize", Quantize::new(codes(Uint8, &[6, 40])?)?.into()));
+    ops.push(("dequantize", Dequantize::new(codes(Format::Uint4, &[6, 40])?)?.into()));
+    for (name, granularity) in [
+        ("dynamic_quantize", DynamicGranularity::Tensor),
+        ("dynamic_quantize by row", DynamicGranularity::Row),
+        ("dynamic_quantize in groups", DynamicGranularity::Group(32)),
+    ] {
+        ops.push((name, DynamicQuantize::new([60, 300], Uint8, granularity)?.into()));
+    }
+    for (name, a, b) in [
+        ("add", &[4, 5, 6, 24][..], &[4, 5, 6, 24][..]),
+        ("add, broadcast", &[4, 5, 6, 24], &[4, 1, 6, 1]),
+        ("add, broadcast the other way", &[5, 1, 24], &[4, 1, 6, 24]),
+    ] {
+        let (a, b) = (codes(Uint8, a)?, codes(Int8, b)?);
+        ops.push((name, Add::new(a.clone(), b.clone(), stage()?)?.into()));
+        ops.push(("multiply", Multiply::new(a.clone(), b.clone(), stage()?)?.into()));
+        ops.push((
+            "float_binary",
+            FloatBinary::new(Arithmetic::Add, real(a.dimensions())?, real(b.dimensions())?)?.into(),
+        ));
+    }
+    ops.push(("pool", Pool::max(codes(Uint8, &[1, 12, 12, 24])?, [3, 2]).build()?.into()));
+    ops.push((
+        "pool, whole image",
+        Pool::global_average(codes(Uint8, &[1, 32, 32, 24])?).output(stage()?).build()?.into(),
+    ));
+    ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
+    ops.push(("cast", Cast::new(real(&[6, 40])?, Format::Float8E4M3Fn)?.into()));
+    let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
+    ops.push(("concat of columns", Concat::new(parts()?, 2, stage()?)?.into()));
+    ops.push(("concat of rows", Concat::new(parts()?, 1, stage()?)?.into()));
+    let first = Matmul::new(codes(Uint8, &[48, 200])?, filter(&[200, 24])?).output(stage()?).build()?;
+    let made = Op::from(first.clone()).outputs()[0].clone();
+    ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?)?.into(), 0)?.into()));
+    ops.push(("float_unary", FloatUnary::new([6, 40], Function::Gelu)?.into()));
+    ops.push(("softmax", Softmax::new([6, 40])?.into()));
+    ops.push(("softmax of long rows", Softmax::new([2, 2000])?.into()));
+    ops.push(("layer_norm", LayerNorm::new([6, 40], Tensor::new([40], vec![1.0f32; 40])?, 1e-5)?.into()));
+    // Elements that move.
+    for format in [Int8, Int16, Float32] {
+        ops.push(("transpose of rows", Transpose::new(TensorType::new(format, [4, 6, 5, 24])?, [2, 0, 1, 3])?.into()));
+        ops.push(("transpose", Transpose::new(TensorType::new(format, [4, 6, 5, 24])?, [2, 3, 1, 0])?.into()));
+        ops.push((
+            "transpose in blocks",
+            Transpose::new(TensorType::new(format, [2, 3, 32, 48])?, [1, 0, 3, 2])?.into(),
+        ));
+    }
+    let nhwc = codes(Uint8, &[2, 32, 24])?;
+    let transpose = Transpose::new(real(&[2, 24, 32])?, [0, 2, 1])?;
+    ops.push(("transpose, quantized", Fused::new(transpose.into(), Quantize::new(nhwc)?.into(), 0)?.into()));
+    for format in [Int8, Float32] {
+        let whole = || TensorType::new(format, [4, 6, 5, 40]);
+        ops.push(("slice", Slice::take(whole()?, 1, [0, 2, 1])?.into()));
+        ops.push(("slice of columns", Slice::take(whole()?, 3, [0, 2, 1])?.into()));
+        ops.push(("pad", Pad::new(whole()?, [0, 1, 0, 2], [0, 1, 2, 0], PadMode::Zero)?.into()));
+        ops.push(("pad by its edge", Pad::new(whole()?, [0, 1, 0, 2], [0, 1, 2, 0], PadMode::Edge)?.into()));
+        ops.push(("reshape", Reshape::new(whole()?, [24, 200])?.into()));
+        ops.push(("resize to the nearest", Resize::nearest(whole()?, [7, 9]).build()?.into()));
+    }
+    ops.push(("resize", Resize::linear(codes(Uint8, &[1, 6, 5, 24])?, [9, 9]).build()?.into()));
+    ops.push(("unfold", Unfold::new(TensorType::new(Int8, [1, 8, 8, 3])?, [3, 3]).build()?.into()));
+    // Blocks, weights, calibration and training.
+    let mx = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Ceil)?;
+    ops.push(("block_quantize", BlockQuantize::new(real(&[6, 64])?, mx)?.into()));
+    ops.push(("block_dequantize", BlockDequantize::new([6, 64], mx)?.into()));
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16))?;
+    ops.push(("quantize_weights", QuantizeWeights::new([6, 100], quantizer.clone())?.into()));
+    ops.push((
+        "quantize_weights, searched",
+        QuantizeWeights::new([6, 96], quantizer.search(Search::default())?)?.into(),
+    ));
+    for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+        let dimensions = [60, 7, 9];
+        ops.push(("observe_range", ObserveRange::new(dimensions, granularity, RangeRule::Extremes)?.into()));
+        ops.push(("observe_histogram", ObserveHistogram::new(dimensions, granularity, Bins::new(64)?)?.into()));
+        for grid in [Grid::Affine, Grid::Step, Grid::Range] {
+            let forward = FakeQuantize::new(dimensions, grid, granularity, (0, 15))?;
+            ops.push(("fake_quantize_gradient", FakeQuantizeGradient::new(forward.clone()).into()));
+            ops.extend(GridGradient::new(forward.clone(), 1.0).map(|op| ("grid_gradient", op.into())));
+            ops.push(("fake_quantize", forward.into()));
+        }
+        ops.push(("sum", Sum::new(dimensions, granularity)?.into()));
+    }
+    ops.push(("range_step", RangeStep::new(4, (0, 15))?.into()));
+    ops.push(("stage_table", StageTable::new(4)?.into()));
+    for makes in [Requantized::Levels, Requantized::StepGradient] {
+        ops.push(("fake_requantize", FakeRequantize::new([60, 40], makes, (0, 15))?.into()));
+    }
+    ops.push(("cross_entropy_gradient", CrossEntropyGradient::new(6, 10)?.into()));
+    for rule in [lowbit::ops::Rule::adam(), lowbit::ops::Rule::Sgd { momentum: 0.9 }] {
+        ops.push(("optimize", Optimize::new([40], rule)?.into()));
+    }
+    Ok(ops)
+}
+
+/// A tensor to read: zeros, or parameters that are legal for codes of any format.
+fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
+    match tensor_type.format() {
+        Format::Parameters => {
+            let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
+            context.upload(&Tensor::new(tensor_type.dimensions(), parameters)?)
+        }
+        _ => DeviceTensor::allocate(context, tensor_type.clone()),
+    }
+}
+
+/// What this process has taken so far.
+#[derive(Clone, Copy)]
+struct Used {
+    /// Resident memory in KiB.
+    resident: f64,
+    /// Machine code in KiB that no file holds: what drivers have made.
+    code: f64,
+    /// Processor time of its threads in seconds.
+    seconds: f64,
+}
+
+/// What this process has taken so far, where the system tells.
+fn used() -> Option<Used> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    let nanoseconds = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        times.split(' ').next()?.parse().ok()
+    };
+    let time: u64 = std::fs::read_dir("/proc/self/task").ok()?.filter_map(nanoseconds).sum();
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let code = |line: &str| -> Option<u64> {
+        let [range, permissions, _, _, _] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+        let (begin, end) = range.split_once('-')?;
+        let bytes = u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(begin, 16).ok()?;
+        permissions.contains('x').then_some(bytes)
+    };
+    let code = maps.lines().filter_map(code).sum::<u64>() as f64 / 1024.0;
+    Some(Used { resident, code, seconds: time as f64 * 1e-9 })
+}
+
+/// Tests of this file look at the whole process, so they take turns.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs of each half: enough that copies of the smallest programs are told from what allocators keep.
+const RUNS: u32 = 100;
+
+/// What a run may leave in KiB, beside machine code, of which it may leave none. The smallest copy of a program that was seen takes
+/// 119 KiB, a tenth of which is more than what allocators and the driver's lists take, some hundred KiB in all, divided by RUNS.
+const MOST: f64 = 12.0;
+
+#[test]
+fn launches_leave_nothing_behind() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    if used().is_none() {
+        eprintln!("\n*** NOT RUN: this test reads /proc/self ***\n");
+        return Ok(());
+    }
+    let (mut loops, mut kinds, mut grown) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    let mut runs = 0;
+    println!("{:<36} {:<60} KiB a run, of code   ms a run: first, second {RUNS}", "op", "kernel");
+    for (name, op) in ops()? {
+        kinds.insert(op.name());
+        for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
+            // The first guess, and what runs a loop that nothing has run yet.
+            let begins =
+                |dispatch: &kernels::Dispatch| dispatch.program.name().split([' ', '+']).next().map(String::from);
+            let new = candidate.dispatches.iter().filter_map(begins).filter(|l| loops.insert(l.clone())).count();
+            if index > 0 && new == 0 {
+                continue;
+            }
+            let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
+            let inputs = plan.input_types().iter().map(|t| input(&context, t)).collect::<Result<Vec<_>>>()?;
+            let outputs = plan.output_types().iter().map(|t| input(&context, t)).collect::<Result<Vec<_>>>()?;
+            let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
+            let run = |times: u32| -> Result<Used> {
+                for _ in 0..times {
+                    let mut encoder = context.device().create_command_encoder(&Default::default());
+                    plan.record(&mut encoder, &bindings)?;
+                    context.queue().submit([encoder.finish()]);
+                    context.device().poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");
+                }
+                Ok(used().expect("it was there before"))
+            };
+            let [start, middle, end] = [run(10)?, run(RUNS)?, run(RUNS)?];
+            let each = |from: f64, to: f64| (to - from) / f64::from(RUNS);
+            let (left, code) = (each(middle.resident, end.resident), each(middle.code, end.code));
+            let [first, second] =
+                [(start, middle), (middle, end)].map(|(from, to)| 1e3 * each(from.seconds, to.seconds));
+            println!("{name:<36} {:<60} {left:>7.1} {code:>7.1}   {first:.2} {second:.2}", candidate.label);
+            if left > MOST || code > 0.0 {
+                grown.push(format!("{name} ({}): {left:.1} KiB a run, {code:.1} of code", candidate.label));
+            }
+            runs += 1;
+        }
+    }
+    println!("{runs} plans of {} kinds of ops, {} loops, on {}", kinds.len(), loops.len(), context.description());
+    let all: BTreeSet<_> = catalog::ops()?.iter().map(Op::name).collect();
+    assert_eq!(all.difference(&kinds).collect::<Vec<_>>(), Vec::<&&str>::new(), "kinds of ops that are not tried");
+    assert!(grown.is_empty(), "more than {MOST} KiB a run, or code:\n{}", grown.join("\n"));
+    Ok(())
+}
+
+/// A graph whose first dimension may be smaller at run time, with programs of several loops.
+fn layers() -> Result<Graph> {
+    let mut graph = Graph::new();
+    let reals = graph.dynamic_input(real(&[40, 96])?)?;
+    let stage = Requantization::new(Uint8, 0.1, 3)?;
+    let quantized = graph.add(Quantize::new(codes(Uint8, &[40, 96])?)?, &[reals])?;
+    let product = Matmul::new(codes(Uint8, &[40, 96])?, filter(&[96, 96])?).output(stage.clone()).build()?;
+    let product = graph.add(product, &[quantized])?;
+    let sum = Add::new(graph.tensor_type(product)?.clone(), graph.tensor_type(quantized)?.clone(), stage)?;
+    let sum = graph.add(sum, &[product, quantized])?;
+    let output = graph.add(Dequantize::new(graph.tensor_type(sum)?.clone())?, &[sum])?;
+    graph.output(output);
+    Ok(graph)
+}
+
+/// Drivers that compile at the first launch have done so too when warming returns, and no tensor has been touched.
+#[test]
+fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    let graph = layers()?;
+    let code = || used().map_or(0.0, |used| used.code);
+    for extent in [40, 1] {
+        let mut random = common::Random::new(extent as u64);
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        let input = Tensor::new([extent, 96], (0..extent * 96).map(|_| random.real()).collect::<Vec<f32>>())?;
+        let poison = Tensor::new([extent, 96], vec![-77.0f32; extent * 96])?;
+        let (x, y) = (context.upload(&input)?, context.upload(&poison)?);
+        context.download_blocking(&x)?;
+        let before = (code(), context.counters());
+        match extent {
+            40 => pollster::block_on(plan.warm_up())?,
+            _ => pollster::block_on(plan.warm_up_for(extent))?,
+        }
+        let warm = (code(), context.counters());
+        assert!(warm.1.pipelines > before.1.pipelines, "there is something to compile");
+        let bindings = plan.bind(&[&x], &[&y])?;
+        assert_eq!(context.counters().pipelines, warm.1.pipelines, "binding compiles nothing");
+        assert_eq!(context.download_blocking(&y)?, poison, "warming writes to no tensor");
+        assert_eq!(context.download_blocking(&x)?, input, "warming writes to no tensor");
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        plan.record(&mut encoder, &bindings)?;
+        context.queue().submit([encoder.finish()]);
+        assert_eq!(context.download_blocking(&y)?, graph.run_reference(&[&input])?[0]);
+        let (after, info) = (code(), context.device().adapter_info());
+        println!("extent {extent}: code {} KiB, warm {} KiB, launched {after} KiB on {}", before.0, warm.0, info.name);
+        assert_eq!(after, warm.0, "KiB of machine code, which the driver has made of a program at its first launch");
+        // Warm again, nothing is left to do.
+        let before = context.counters();
+        pollster::block_on(plan.warm_up_for(extent))?;
+        assert_eq!(context.counters(), before);
+    }
+    Ok(())
+}
