@@ -318,7 +318,7 @@
 //! | call | validates | allocates on the device | blocks |
 //! |---|---|---|---|
 //! | [`Context::plan`] | the graph's outputs, and each launch against the device's limits | parameters, constants that no living plan has; with [`Tuner::Measured`] also what an op needs, for a while | while it plans; with [`Tuner::Measured`] also for compilers and the queue |
-//! | [`Plan::warm_up`] | | programs | while it compiles, all of it at the first poll |
+//! | [`Plan::warm_up`] | | programs; where the device is a CPU, scratch for a while | while it compiles, all of it at the first poll; where the device is a CPU it submits once, and waits for that |
 //! | [`Plan::bind`] | number, types, buffers and context of the tensors | the plan's workspace, once; else as `bind_with` | as `bind_with` |
 //! | [`Plan::bind_with`] | the same, and the workspace | bind groups; at a new extent, what planning it takes | to compile what is not warm; at a new extent, to plan it |
 //! | [`Plan::record`], [`Plan::record_in`] | whose bindings they are | nothing | no |

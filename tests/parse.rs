@@ -498,10 +498,10 @@ fn plans_of_bits() {
     let plan = front(&layers).remove(0);
     fuzz("plan of bits", &[json(&(layers, plan))], |bytes| {
         let (layers, plan): (Vec<Sensitivity>, LayerPlan) = parse(bytes)?;
-        black_box((plan.sqnr_db(), plan.recipe(&Recipe::new(8)).rescaled(&model, &data)));
+        drop(black_box((plan.sqnr_db(), plan.recipe(&Recipe::new(8)).rescaled(&model, &data))));
         let plans = front(&layers);
         for plans in [plans, greedy(&layers)] {
-            black_box((within_bytes(&plans, 1000), within_bytes(&plans, u64::MAX), with_sqnr(&plans, 20.0)));
+            drop(black_box((within_bytes(&plans, 1000), within_bytes(&plans, u64::MAX), with_sqnr(&plans, 20.0))));
             black_box(plans.iter().map(LayerPlan::sqnr_db).sum::<f64>());
         }
         Ok(())
@@ -534,7 +534,11 @@ fn reports() {
         for line in &report.robustness {
             // An input of one pixel, so that any number of blurs has something to do.
             let input = Tensor::new([1, 1, 1, 1], vec![1.0f32])?;
-            black_box((line.perturbation.apply(&input, 1), line.perturbation.describe(), line.perturbation.neutral()));
+            drop(black_box((
+                line.perturbation.apply(&input, 1),
+                line.perturbation.describe(),
+                line.perturbation.neutral(),
+            )));
         }
         Ok(())
     });
@@ -555,4 +559,62 @@ fn tuning_files() {
         serde_json::from_str::<Value>(text)?;
         Ok(())
     });
+}
+
+/// What was once found, and is found again by chance only.
+#[test]
+fn what_no_constructor_makes_is_refused() {
+    let activation = |codes: Value, scale: f64, zero_point: i64| {
+        parse::<ActivationQuantization>(
+            json(&serde_json::json!({ "codes": codes, "scale": scale, "zero_point": zero_point }))
+                .to_string()
+                .as_bytes(),
+        )
+    };
+    let int = |bits: u32| serde_json::json!({ "int": bits });
+    assert!(activation(int(8), 0.5, 255).is_ok());
+    for (codes, scale, zero_point) in [
+        (int(40), 0.5, 0),
+        (int(8), 0.5, 256),
+        (int(8), 0.5, -1),
+        (int(8), 0.0, 0),
+        (int(8), -0.5, 0),
+        (serde_json::json!({ "float": "int8" }), 0.5, 0),
+        (serde_json::json!({ "float": "float32" }), 1.0, 0),
+        (serde_json::json!({ "float": "float8e4m3fn" }), 0.5, 1),
+    ] {
+        assert!(activation(codes.clone(), scale, zero_point).is_err(), "{codes}, {scale}, {zero_point}");
+    }
+    for (low, high, counts) in [(1.0, 0.0, vec![1]), (1.0, 1.0, vec![1]), (-1e308, 1e308, vec![1]), (0.0, 1.0, vec![])]
+    {
+        let document = serde_json::json!({ "low": low, "high": high, "counts": counts });
+        assert!(
+            serde_json::from_value::<lowbit::evaluate::Histogram>(document).is_err(),
+            "{low} to {high}, {counts:?}"
+        );
+    }
+    let layers = [Sensitivity { layer: "a".into(), choices: Vec::new() }];
+    assert!(front(&layers).is_empty() && greedy(&layers).is_empty());
+    let pixel = Tensor::new([1, 1, 1, 1], vec![1.0f32]).expect("one number");
+    in_time("blurring", || assert!(Perturbation::Blur(u32::MAX).apply(&pixel, 1).is_err()));
+}
+
+/// A file of a few thousand bytes that says it has 84 million weights.
+#[test]
+fn a_small_file_takes_little_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let model = random_model(AWKWARD, 12).expect("a sound model");
+    let quantized = Recipe::new(8).quantize(&model, &random_input(&model, 2, 13)).expect("a sound recipe");
+    let file = quantized.to_safetensors().expect("a sound model");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&file).expect("a sound file");
+    let mut document: Value =
+        serde_json::from_str(&header.metadata().as_ref().expect("metadata")["model"]).expect("JSON");
+    document["architecture"]["layers"][3]["out"] = (1 << 24).into();
+    let tensors = safetensors::SafeTensors::deserialize(&file).expect("a sound file");
+    let metadata = HashMap::from([("model".to_string(), document.to_string())]);
+    let file = safetensors::serialize(tensors.iter(), Some(metadata)).expect("what was read");
+    let (read, peak) = peak_of(|| QuantizedModel::from_safetensors(&file));
+    assert!(peak < MOST_BYTES, "{peak} bytes for a file of {}", file.len());
+    let message = read.expect_err("it has other weights").to_string();
+    assert!(message.contains("d.weight") && message.contains("83886080"), "{message}");
 }

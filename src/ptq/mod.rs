@@ -42,17 +42,22 @@ use crate::tensor::Tensor;
 fn check_calibration(model: &Model, calibration: &Tensor) -> Result<()> {
     let (values, rows) = model.check_input("the calibration data", calibration)?;
     require!(rows > 0, "there are no calibration data: give a few dozen rows or images that are like the real ones");
-    let odd = values.iter().position(|value| !value.is_finite());
-    require!(
-        odd.is_none(),
-        "number {} of the calibration data is {}, but all must be finite",
-        odd.unwrap_or(0),
-        values[odd.unwrap_or(0)]
-    );
+    check_finite("the calibration data", values)
+}
+
+/// Second moments of what is not finite have no Cholesky factor, however they are damped.
+fn check_finite(what: &str, values: &[f32]) -> Result<()> {
+    if let Some(odd) = values.iter().position(|value| !value.is_finite()) {
+        require!(false, "number {odd} of {what} is {}, but all must be finite", values[odd]);
+    }
     Ok(())
 }
 
 /// The input and what every layer makes of it, in float.
 fn trace(model: &Model, input: &Tensor) -> Result<Vec<Tensor>> {
-    model.trace(input, |_, _| {})
+    let trace = model.trace(input, |_, _| {})?;
+    for (layer, made) in model.layers().iter().zip(&trace[1..]) {
+        check_finite(&format!("what layer {} makes of the calibration data", layer.name()), made.values()?)?;
+    }
+    Ok(trace)
 }

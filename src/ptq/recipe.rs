@@ -9,7 +9,7 @@ use super::quantized::{QuantizedModel, Scales};
 use super::rounding::{Method, round};
 use super::scheme::{ActivationQuantization, Clipping, CodeFormat, WeightScheme};
 use super::weights::QuantizedWeights;
-use super::{awq, check_calibration, equalize, smooth, trace};
+use super::{awq, check_calibration, check_finite, equalize, smooth, trace};
 use crate::error::{Result, require};
 use crate::model::{Layer, Model};
 use crate::numeric::Format;
@@ -134,7 +134,8 @@ impl Recipe {
     /// rounded in order, each on what the quantized ones before it make of them.
     ///
     /// # Errors
-    /// If a choice makes no sense, names a layer that isn't there, or the calibration data are empty, not finite or don't fit.
+    /// If a choice makes no sense, names a layer that isn't there, or the calibration data are empty or don't fit, or they, or what
+    /// layers make or read of them, are not finite.
     pub fn quantize(&self, model: &Model, calibration: &Tensor) -> Result<QuantizedModel> {
         let mut model = self.rescaled(model, calibration)?;
         let float = trace(&model, calibration)?;
@@ -145,6 +146,7 @@ impl Recipe {
         let mut current = calibration.values::<f32>()?.to_vec();
         for (i, layer) in model.clone().layers().iter().enumerate() {
             scales.round(i, layer, &mut current);
+            check_finite(&format!("what layer {} reads of the calibration data", layer.name()), &current)?;
             if !layer.is_weighted() {
                 current = layer.forward(&current, &[], &[], true);
                 weights.push(None);

@@ -134,7 +134,8 @@ impl Settings {
 /// Does with weights what a caller would: all of their numbers, and a product. What this takes is not the importer's.
 fn make_use_of(weights: &Weights) {
     let ([experts, n, k], peak) = (weights.dimensions(), PEAK.load(Ordering::Relaxed));
-    if experts * n * k <= 1 << 16 {
+    // A matrix without elements may still have more rows than a tensor.
+    if [experts, n, k].iter().fold(1usize, |product, &d| product.saturating_mul(d.max(1))) <= 1 << 16 {
         let real = weights.dequantize().expect("small");
         assert_eq!(real.values::<f32>().expect("floats").len(), experts * n * k);
         let again = Weights::from_words(*weights.format(), [experts, n, k], weights.words().to_vec());
