@@ -598,7 +598,6 @@ impl Draw {
             stride: [1 + self.upto(1), 1 + self.upto(1)],
             padding: std::array::from_fn(|_| self.upto(2)),
             groups: if self.odd(8) { self.size() } else { groups },
-            ..Windows::default()
         };
         let pass = self.pick(&[ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient]);
         Ok(FloatConv::new(image, weights, windows)?.pass(pass).into())
