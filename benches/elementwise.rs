@@ -8,6 +8,7 @@ mod measure;
 use common::Random;
 use criterion::{Criterion, Throughput};
 use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::ops::QuantizedArithmetic::{Integer, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
     ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeRule, Requantization, Requantize, Table,
@@ -30,6 +31,7 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let dynamic = |granularity| DynamicQuantize::new(matrix, Format::Uint8, granularity);
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
     let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
+    let average = || Pool::average(of(&image), [3, 3]);
     let range = |granularity| ObserveRange::new(matrix, granularity, RangeRule::Extremes);
     let histogram = ObserveHistogram::new(matrix, Granularity::Tensor, Bins::new(2048)?)?;
     let empty = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
@@ -43,7 +45,7 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
     let mx = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
     let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
-    let cases: [(&str, Op, &[&Tensor]); 22] = [
+    let cases: [(&str, Op, &[&Tensor]); 25] = [
         ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
         ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
@@ -64,8 +66,11 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("observe range per column", range(Granularity::Axis(1))?.into(), &[&reals, &states[1]]),
         ("observe histogram", histogram.into(), &[&reals, &states[2]]),
         ("add", add.into(), &[&a, &b]),
+        ("add, Qdq", Add::with(of(&a), of(&b), stage(0.1)?, Qdq)?.into(), &[&a, &b]),
         ("multiply", multiply.into(), &[&a, &b]),
-        ("average pool 3x3", Pool::average(of(&image), [3, 3]).build()?.into(), &[&image]),
+        ("multiply, Integer", Multiply::with(of(&a), of(&b), stage(0.5)?, Integer)?.into(), &[&a, &b]),
+        ("average pool 3x3", average().build()?.into(), &[&image]),
+        ("average pool 3x3, Integer", average().arithmetic(Integer).build()?.into(), &[&image]),
         ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),
         ("global average pool", Pool::global_average(of(&image)).build()?.into(), &[&image]),
         ("table", Table::sigmoid(of(&a), Requantization::new(Format::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
