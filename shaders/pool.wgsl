@@ -29,5 +29,5 @@ fn main(
             }
         }
     }
-    store_output(pixel, quad, load_entries(vec4<u32>(max(count_taps(origin, taps), 1u) - 1u)), 0u, total);
+    store_output(pixel, quad, load_entries(vec4<u32>(max(count_taps(origin, taps), 1u) - params.least_count)), 0u, total);
 }

@@ -34,7 +34,7 @@ fn main(
     let after = params.zero_point - offset;
     let low = bitcast<i32>(params.low) - after;
     let high = bitcast<i32>(params.high) - after;
-    let multiplier = bitcast<f32>(stage_entry(count - 1u).y);
+    let multiplier = bitcast<f32>(stage_entry(count - params.least_count).y);
     // Each of count + 2 roundings, and the guess's own, is at most 2^-23 of the greatest sum there can be.
     let greatest = 255.0 * f32(count) * multiplier + 256.0;
     let error = f32(count + 16u) * 0x1p-23 * greatest;

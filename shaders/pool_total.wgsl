@@ -24,5 +24,5 @@ fn main(
     let pixel = index / params.output_quads;
     let origin = window_origin(pixel);
     let count = max(count_taps(origin, taps_inside(origin)), 1u);
-    store_output(pixel, index % params.output_quads, load_entries(vec4<u32>(count - 1u)), 0u, total);
+    store_output(pixel, index % params.output_quads, load_entries(vec4<u32>(count - params.least_count)), 0u, total);
 }

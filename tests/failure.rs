@@ -14,7 +14,7 @@ use common::{Random, context};
 use lowbit::ops::{Add, Matmul, Op, Requantization};
 use lowbit::{
     Bindings, Context, ContextOptions, DeviceTensor, Error, Format, Graph, Plan, Quantization, Result, Tensor,
-    TensorType, Tuner, reference,
+    TensorType, Tuner, Workspace, reference,
 };
 
 /// How long a call may take before it counts as one that hangs.
@@ -162,6 +162,63 @@ fn every_call_says_that_the_device_is_lost() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// wgpu tells devices of one instance apart, and panics over what another instance made: a program's own is another one than
+/// that behind `Context::new`.
+#[test]
+fn what_another_instance_made_is_refused() -> Result<()> {
+    type Call = fn(&Scene, &wgpu::Device, &DeviceTensor) -> Result<()>;
+    const CALLS: [(&str, Call); 7] = [
+        ("bind an input", |s, _, foreign| s.plan.bind(&[&s.x, foreign], &[&s.out]).map(drop)),
+        ("bind an output", |s, _, foreign| s.plan.bind(&[&s.x, &s.x], &[foreign]).map(drop)),
+        ("bind a workspace", |s, _, foreign| {
+            let mut graph = Graph::new();
+            let x = graph.input(s.host.tensor_type().clone());
+            let sum = graph.add(s.op.clone(), &[x, x])?;
+            let (sum, product) = (graph.add(s.op.clone(), &[sum, x])?, graph.add(s.op.clone(), &[sum, sum])?);
+            graph.output(sum);
+            graph.output(product);
+            let plan = s.context.plan(&graph, Tuner::FirstGuess)?;
+            assert_eq!(plan.workspace_buffers().len(), 1, "{plan}");
+            let out = DeviceTensor::allocate(&s.context, s.host.tensor_type().clone())?;
+            let workspace = Workspace::from_buffers(vec![foreign.buffer().clone()])?;
+            plan.bind_with(&[&s.x], &[&s.out, &out], &workspace).map(drop)
+        }),
+        ("run_on_device", |s, _, foreign| s.plan.run_on_device(&[&s.x, foreign]).map(drop)),
+        ("download", |s, _, foreign| s.context.download_blocking(foreign).map(drop)),
+        ("record", |s, device, _| s.plan.record(&mut device.create_command_encoder(&Default::default()), &s.bindings)),
+        ("record_in", |s, device, _| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            s.plan.record_in(&mut encoder.begin_compute_pass(&Default::default()), &s.bindings)
+        }),
+    ];
+    let Some(own) = context() else { return Ok(()) };
+    let scene = Scene::new(own)?;
+    let engine = frugal_context().expect("there is an adapter");
+    let device = engine.device();
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let descriptor = wgpu::BufferDescriptor { label: None, size: 4096, usage, mapped_at_creation: false };
+    // Numbers that wgpu gave to something else here, and that it gave to nothing.
+    let buffers: Vec<wgpu::Buffer> = (0..2000).map(|_| device.create_buffer(&descriptor)).collect();
+    for (number, buffer) in [("first", &buffers[0]), ("last", &buffers[1999])] {
+        let foreign = DeviceTensor::from_buffer(scene.host.tensor_type().clone(), buffer.clone(), 0)?;
+        for (name, call) in CALLS {
+            match call(&scene, device, &foreign) {
+                Err(Error::Validation(message)) => assert!(message.contains("another instance"), "{name}: {message}"),
+                other => panic!("{name}, the {number} buffer: expected Error::Validation, got {other:?}"),
+            }
+            scene.check(&format!("after {name}"));
+        }
+    }
+    // The queue of another instance's device.
+    let mixed = Context::from_device(scene.context.device().clone(), engine.queue().clone());
+    match mixed.upload(&scene.host) {
+        Err(Error::Validation(_)) => {}
+        other => panic!("another's queue: expected Error::Validation, got {other:?}"),
+    }
+    scene.check("after another's queue");
     Ok(())
 }
 

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, context, context_with, first_difference, tiny_limits};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
-    Quantize, Requantization, Requantize, Table, Transpose,
+    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, FloatUnary, Function, Matmul,
+    Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
     Context, DeviceTensor, Format, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value,
@@ -440,6 +440,43 @@ fn squares_alternate_between_two_buffers() -> Result<()> {
     assert_eq!((plan.workspace_bytes(), plan.live_bytes()), (1024, 1024), "{plan}");
     let host = Tensor::new([8, 64], vec![-9i8; 512])?.quantized(Quantization::tensor(0.1, 0))?;
     check(&context, &plan, &graph, &[host], "squares")
+}
+
+/// The gradient of weights, x^T · g over a batch: how sums over the batch are packed depends on how it ends.
+#[test]
+fn sums_over_any_extent_have_their_scratch() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let real = |rows: usize, columns: usize| TensorType::new(Format::Float32, [rows, columns]);
+    let mut graph = Graph::new();
+    let (x, g) = (graph.dynamic_input(real(72, 9)?)?, graph.dynamic_input(real(72, 36)?)?);
+    let product = FloatMatmul::new(real(72, 9)?, real(72, 36)?).transposed_lhs().build()?;
+    let y = graph.add(product, &[x, g])?;
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for extent in [72, 71, 70, 69, 68, 33, 3, 1, 0] {
+        let ones = |columns: usize| Tensor::new([extent, columns], vec![1.0f32; extent * columns]);
+        let out = plan.run(&[&ones(9)?, &ones(36)?])?;
+        assert_eq!(out[0].values::<f32>()?, vec![extent as f32; 9 * 36], "{extent} rows");
+    }
+    Ok(())
+}
+
+#[test]
+fn asking_for_types_makes_no_launches() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::new(Format::Float32, [500, 3])?)?;
+    let x = graph.add(FloatUnary::new([500, 3], Function::Relu)?, &[x])?;
+    graph.output(x);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let before = context.counters().buffers;
+    for extent in 0..=500 {
+        let rows = TensorType::new(Format::Float32, [extent, 3])?;
+        assert_eq!(plan.output_types_for(&[&rows])?, [rows], "{extent} rows");
+    }
+    assert!(plan.output_types_for(&[&TensorType::new(Format::Float32, [501, 3])?]).is_err());
+    assert_eq!(context.counters().buffers, before, "parameters of launches that nobody asked for");
+    Ok(())
 }
 
 #[test]

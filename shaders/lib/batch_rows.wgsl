@@ -5,7 +5,7 @@ var<private> output_batch: u32;
 
 // Goes to a matrix of the output's, and says which one of the weights it meets.
 fn enter_batch(batch: u32) -> u32 {
-    let matrices = tables[params.batches_at + batch].xy;
+    let matrices = operand_rows(batch);
     output_batch = batch;
     lhs_batch = matrices.x;
     return matrices.y;

@@ -1,6 +1,6 @@
 // The constants of a launch in one binding, a vec4 each:
 //
-//     [what the finish reads: STAGE_AT][entries of the output stage][scale and zero point of each row][batches]
+//     [what the finish reads: STAGE_AT][entries of the output stage][scale and zero point of each row]
 //
 // Where a section that a loop reads begins is in its parameters. Written by kernels/stage.rs.
 

@@ -23,7 +23,7 @@ struct Params {
     rows_at: u32,
     output_quads: u32,        // quads written per pixel by this launch, padding included
     output_words: u32,        // u32 words from one output pixel to the next
-    row_stride: u32,          // 0: all pixels share one scale and zero point
+    rows: u32,                // 1: all pixels share one scale and zero point
     column_stride: u32,       // 0: one stage entry per output channel
     tiles: u32,               // workgroups that have work
     tiles_m: u32,             // of them along the pixels

@@ -23,8 +23,8 @@ struct Params {
     slices: u32,
     input_scale: u32,         // f32 bits, where an average is summed in floats
     output_scale: u32,
+    least_count: u32,         // of taps: where the entries of the output stage begin
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

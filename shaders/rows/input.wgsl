@@ -3,5 +3,5 @@
 @group(0) @binding(3) var<storage, read> rows: array<vec2<u32>>;
 
 fn row_parameters(row: u32) -> vec2<u32> {
-    return rows[row * params.row_stride];
+    return rows[row % params.rows];
 }

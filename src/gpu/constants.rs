@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::device_tensor::USAGE;
 use super::{Context, lock};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::{self, Constant};
 use crate::ops::Op;
 
@@ -48,17 +48,7 @@ impl Constants {
         );
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
             let label = format!("{}: {constant:?}", op.name());
-            let (needed, limit) = (words.len() as u64 * 4, context.limits().binding_bytes);
-            if needed > limit {
-                return Err(Error::Limit {
-                    what: format!("{label}, which this kernel can't divide,"),
-                    needed,
-                    limit,
-                    unit: "bytes in one binding",
-                    advice: "choose another kernel, or ask the adapter for a device with a higher max_storage_buffer_binding_size",
-                });
-            }
-            Ok(Arc::new(context.buffer(&label, needed, USAGE, words)?))
+            Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
         };
         if let Some(weights) = op.weight_identity().filter(|_| is_weights) {
             let name = match (op, constant) {

@@ -639,11 +639,11 @@ impl Context {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let value = work();
+        let value = caught(work);
         // Natively the answers are ready. A lack of memory comes first: the rest may follow from it.
         let [validation, internal, memory] =
             [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        let Some(error) = memory.or(internal).or(validation) else { return Ok(value) };
+        let Some(error) = memory.or(internal).or(validation) else { return value };
         // So may all of them from the loss of the device.
         self.check_alive()?;
         Err(match error {
@@ -700,6 +700,20 @@ impl Context {
         Counting::count(&self.counting.buffers);
         Ok(buffer)
     }
+}
+
+/// Runs something that hands wgpu what the caller may have from another instance of it. wgpu can't tell, looks it up among its own
+/// and panics when it isn't there; nothing of ours is half done then, and its locks are free again.
+///
+/// Where panics abort there is nothing to be caught. Browsers have one instance, and complain of other devices to the console.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Error::Validation(format!(
+            "it panicked, as it does over a buffer, encoder or pass of another instance of wgpu: {}",
+            said.unwrap_or("without a message")
+        ))
+    })
 }
 
 /// The instance of these backends, one for the whole process: only within an instance does wgpu tell the devices of two

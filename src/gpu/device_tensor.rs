@@ -32,6 +32,11 @@ impl DeviceTensor {
     /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer; an output needs one of its own, and
     /// COPY_SRC if it is to be read back.
     ///
+    /// The buffer must be of the device of the context that will use it. Calls that are given one of another device fail with
+    /// [`Error::Validation`](crate::Error::Validation). wgpu has no way to tell a buffer of another *instance*: it looks for one of
+    /// its own with the same number, and panics if there is none. That panic is caught and becomes the same error (unless the
+    /// program was built with `panic = "abort"`); where there is one, it is used in the other's place.
+    ///
     /// # Errors
     /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 256, or the tensor does not fit.
     pub fn from_buffer(tensor_type: TensorType, buffer: wgpu::Buffer, offset: u64) -> Result<Self> {

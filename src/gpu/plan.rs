@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::bindings::{Bindings, Workspace};
 use super::choose::Chooser;
-use super::context::Counting;
+use super::context::{Counting, caught};
 use super::pipeline::Pipeline;
 use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
@@ -171,16 +171,22 @@ impl Plan {
         })
     }
 
-    /// The launches for inputs of these types, made at the first use of an extent.
-    fn variant<'a>(&self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Arc<Variant>> {
+    /// The extent of inputs of these types, unless it is the largest.
+    fn smaller_extent<'a>(
+        &self,
+        inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone,
+    ) -> Result<Option<usize>> {
         let extent = self.graph.extent_of(inputs.clone())?;
         match extent {
             Some(extent) => check_tensors("input", self.graph.input_types_at(extent)?.iter(), inputs)?,
             None => check_tensors("input", self.whole.input_types.iter(), inputs)?,
         }
-        let Some(extent) = extent.filter(|&extent| Some(extent) != self.graph.extent()) else {
-            return Ok(self.whole.clone());
-        };
+        Ok(extent.filter(|&extent| Some(extent) != self.graph.extent()))
+    }
+
+    /// The launches for inputs of these types, made at the first use of an extent.
+    fn variant<'a>(&self, inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone) -> Result<Arc<Variant>> {
+        let Some(extent) = self.smaller_extent(inputs)? else { return Ok(self.whole.clone()) };
         if let Some(variant) = lock(&self.variants).get(&extent) {
             return Ok(variant.clone());
         }
@@ -221,7 +227,10 @@ impl Plan {
     /// # Errors
     /// If the inputs are not the graph's.
     pub fn output_types_for(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>> {
-        Ok(self.variant(inputs.iter().copied())?.output_types.clone())
+        match self.smaller_extent(inputs.iter().copied())? {
+            Some(extent) => self.graph.output_types_at(extent),
+            None => Ok(self.whole.output_types.clone()),
+        }
     }
 
     /// The bytes of the workspace: intermediates and scratch, which share memory wherever they are not needed at once.
@@ -339,7 +348,9 @@ impl Plan {
     /// nothing is submitted.
     ///
     /// # Errors
-    /// If the bindings are another plan's, or the device is lost. The encoder must be of the context's device.
+    /// If the bindings are another plan's, or the device is lost. The encoder must be of the context's device: with one of another
+    /// device wgpu refuses to finish it, with one of another instance the call fails with [`Error::Validation`] and leaves the
+    /// encoder unusable ([`DeviceTensor::from_buffer`] says more).
     ///
     /// ```no_run
     /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
@@ -366,8 +377,7 @@ impl Plan {
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, bindings: &Bindings) -> Result<()> {
         self.check_bindings(bindings)?;
         let descriptor = wgpu::ComputePassDescriptor { label: Some("lowbit"), timestamp_writes: None };
-        bindings.record(&mut encoder.begin_compute_pass(&descriptor));
-        Ok(())
+        caught(|| bindings.record(&mut encoder.begin_compute_pass(&descriptor)))
     }
 
     /// Records all launches into the caller's compute pass, which may hold other plans and the caller's own launches.
@@ -377,8 +387,7 @@ impl Plan {
     /// As [`Plan::record`].
     pub fn record_in(&self, pass: &mut wgpu::ComputePass<'_>, bindings: &Bindings) -> Result<()> {
         self.check_bindings(bindings)?;
-        bindings.record(pass);
-        Ok(())
+        caught(|| bindings.record(pass))
     }
 
     fn check_bindings(&self, bindings: &Bindings) -> Result<()> {

@@ -67,7 +67,7 @@ pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
 pub(super) fn multiply_candidates(op: &Multiply, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
     let output = &op.binary.output;
     let params = params(&op.binary);
-    let multiplier = op.stage.entries[0].multiplier.map_or(0, |multiplier| multiplier.words().0);
+    let multiplier = op.stage.entry(0, 0).multiplier.map_or(0, |multiplier| multiplier.words().0);
     let (part, result) = match op.arithmetic {
         QuantizedArithmetic::Integer => {
             return multiply_epilogue(op, finish, |epilogue| {
@@ -89,6 +89,14 @@ pub(super) fn multiply_tables(op: &Multiply, finish: Option<&Finish>) -> Vec<u32
     match op.arithmetic {
         QuantizedArithmetic::Integer => multiply_epilogue(op, finish, |epilogue| epilogue.tables()),
         _ => stage::finish_words(finish),
+    }
+}
+
+/// How many words those are.
+pub(super) fn multiply_tables_words(op: &Multiply, finish: Option<&Finish>) -> u64 {
+    match op.arithmetic {
+        QuantizedArithmetic::Integer => multiply_epilogue(op, finish, |epilogue| epilogue.tables_words()),
+        _ => 4 * stage::finish_entries(finish) as u64,
     }
 }
 

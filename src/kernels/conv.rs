@@ -9,7 +9,7 @@ use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, 
 use super::halves::{self, Whole};
 use super::matmul::{
     Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, pack_columns,
-    weight_part,
+    packed_words, weight_part,
 };
 use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
@@ -42,7 +42,7 @@ parameters! {
         rows_at: u32,
         output_quads: u32,
         output_words: u32,
-        row_stride: u32,
+        rows: u32,
         column_stride: u32,
         tiles: u32,
         tiles_m: u32,
@@ -244,7 +244,7 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     // Weights that can't be divided must fit a binding, if those of any kernel do.
     let taps = op.window().taps();
     let binds = |kernel: &Kernel| {
-        weight_bytes(op, *kernel, taps, columns_per_launch(op, *kernel, taps, limits)) <= limits.binding_bytes
+        weight_bytes(op, kernel.layout, taps, columns_per_launch(op, *kernel, taps, limits)) <= limits.binding_bytes
     };
     if kernels.iter().any(binds) {
         kernels.retain(binds);
@@ -268,6 +268,9 @@ fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, C
 /// The most bytes of patches that are unfolded at a time.
 const PATCH_BYTES: usize = 4 << 20;
 
+/// The most times that this is done: 16 GiB of patches.
+const MOST_CHUNKS: usize = 1 << 12;
+
 /// What a launch costs beside a product: 5 us at 10^11 products per second, between a CPU and a GPU.
 const LAUNCH: f64 = 5e5;
 
@@ -277,6 +280,9 @@ fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, 
     let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
     let most = usize::try_from(limits.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
     let Some(rows) = most.checked_div(row_bytes).filter(|&rows| rows > 0) else { return Vec::new() };
+    if (op.batch() * op.window().output_pixels()).div_ceil(rows) > MOST_CHUNKS {
+        return Vec::new();
+    }
     let group = line_groups(limits).next().expect("there is always one");
     let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, limits);
     let weights = |first, columns| Constant::PatchWeights { first, columns };
@@ -296,6 +302,7 @@ fn product<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Product<'a> {
     Product {
         sizes,
         batches: 1,
+        dimensions: Default::default(),
         lhs: op.lhs(),
         lhs_rows: 1,
         dynamic: op.is_dynamic().then_some(1),
@@ -324,7 +331,7 @@ fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits
         candidate.scratch.push(stage::row_words(op.lhs()) as usize);
     }
     let rows = op.is_dynamic().then_some(Resource::Input(1));
-    let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at() + 1, rows, 1, limits);
+    let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at(), rows, 1, limits);
     for phase in phases(window) {
         let columns = columns_per_launch(op, kernel, phase.taps.len(), limits);
         for first in (0..outputs).step_by(columns) {
@@ -358,23 +365,23 @@ fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, limits: &Limits) -
     if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
-    if weight_bytes(op, kernel, taps, outputs) <= limits.binding_bytes {
+    if weight_bytes(op, kernel.layout, taps, outputs) <= limits.binding_bytes {
         return outputs;
     }
-    columns_within(limits, weight_bytes(op, kernel, taps, 4))
+    columns_within(limits, weight_bytes(op, kernel.layout, taps, 4))
 }
 
 /// The bytes that so many taps of so many output channels take with their table.
-fn weight_bytes(op: &Conv, kernel: Kernel, taps: usize, columns: usize) -> u64 {
-    (code_bytes(op, kernel, taps, columns) + 8 * columns.next_multiple_of(4)) as u64
+fn weight_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> u64 {
+    (code_bytes(op, layout, taps, columns) + 8 * columns.next_multiple_of(4)) as u64
 }
 
 /// The bytes that they take before it. Loops over words read int8, whatever the format.
-fn code_bytes(op: &Conv, kernel: Kernel, taps: usize, columns: usize) -> usize {
+fn code_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> usize {
     let channels = op.channels_per_group();
     let padded = columns.next_multiple_of(4);
     let vec_bytes = channels.div_ceil(16) * 2 * op.weights().format().bits();
-    match kernel.layout {
+    match layout {
         Layout::Vecs if op.groups() == 1 => taps * vec_bytes * padded,
         Layout::Vecs => op.groups() * taps * vec_bytes * op.outputs_per_group().next_multiple_of(4),
         Layout::Words => taps * channels.next_multiple_of(4) * padded,
@@ -422,11 +429,9 @@ fn launch(
         Layout::Words => 16,
         _ => 4,
     };
-    let columns_at = code_bytes(op, kernel, phase.taps.len(), columns) / unit;
+    let columns_at = code_bytes(op, kernel.layout, phase.taps.len(), columns) / unit;
     let bindings: Vec<Binding> = bindings.collect();
     let has_rows = bindings.iter().any(|binding| binding.slot == 3);
-    // Gathered rows follow everything else.
-    let gathered = op.is_dynamic() && !has_rows;
     let params = Params {
         in_size: axes(window.input),
         out_size: axes(phase.output),
@@ -446,13 +451,14 @@ fn launch(
         group_outputs: op.outputs_per_group() as u32,
         weight_stride: weight_stride as u32,
         columns_at: columns_at as u32,
-        rows_at: (epilogue.rows_at() + usize::from(gathered)) as u32,
+        rows_at: epilogue.rows_at() as u32,
+        rows: 1,
         output_quads,
         output_words: stage.output_words,
         tiles: tiles as u32,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
-        rows_first: rows_first(code_bytes(op, kernel, phase.taps.len(), columns)),
+        rows_first: rows_first(code_bytes(op, kernel.layout, phase.taps.len(), columns)),
         row_tiles: row_tiles as u32,
         weight_rows: (op.groups() * phase.taps.len() * channels.div_ceil(16)) as u32,
         zero_point: stage.zero_point,
@@ -497,6 +503,29 @@ fn launch(
         .operations(2 * pixels * columns * phase.taps.len() * channels)
 }
 
+/// How many words a constant has.
+pub(super) fn constant_words(op: &Conv, finish: Option<&Finish>, constant: Constant) -> Option<u64> {
+    let outputs = op.weights().shape()[0];
+    let taps = |first: usize| first.checked_div(outputs).map(|index| phase(op.window(), index).taps.len());
+    let bytes = match constant {
+        Constant::Tables => 16 * (epilogue(op, finish).rows_at() + usize::from(!op.is_dynamic())) as u64,
+        Constant::Weights { first, columns } => weight_bytes(op, Layout::Vecs, taps(first)?, columns),
+        Constant::WordWeights { first, columns } => weight_bytes(op, Layout::Words, taps(first)?, columns),
+        Constant::GroupedWeights(index) => {
+            weight_bytes(op, Layout::Grouped, phase(op.window(), index).taps.len(), outputs)
+        }
+        Constant::DepthwiseWeights(index) => {
+            weight_bytes(op, Layout::Depthwise, phase(op.window(), index).taps.len(), outputs)
+        }
+        Constant::PatchWeights { columns, .. } => {
+            let k = op.window().taps() * op.channels_per_group();
+            return Some(packed_words(1, columns, k, op.weights().format().bits()) as u64);
+        }
+        _ => return None,
+    };
+    Some(bytes / 4)
+}
+
 pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
     let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
     let (first, columns) = match constant {
@@ -506,8 +535,6 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
                 let (scale, zero_point) = op.lhs_parameters();
                 words.extend([scale.to_bits(), zero_point as u32, 0, 0]);
             }
-            // The only batch of a convolution that is a matmul.
-            words.extend([0; 4]);
             return Some(words);
         }
         Constant::Weights { first, columns }
@@ -525,7 +552,7 @@ pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -
     let taps = phase.taps.len();
     let shift = int8_shift(op.weights().format());
     let code =
-        |output, tap: usize, channel| op.weights().code(op.weight_index(output, phase.taps[tap], channel)) - shift;
+        |output, tap: usize, channel| op.weights().code(op.weight_index(output, phase.taps.at(tap), channel)) - shift;
     let byte = |output, tap, channel| u32::from(code(output, tap, channel) as u8);
     let mut words = match constant {
         Constant::Weights { .. } => {

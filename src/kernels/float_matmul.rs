@@ -92,8 +92,7 @@ pub(super) fn candidates(op: &FloatMatmul, limits: &Limits) -> Vec<Candidate> {
 /// All batches as rows of one product, where every batch multiplies the same matrix.
 fn folded(op: &FloatMatmul) -> Sizes {
     let sizes = op.sizes();
-    let in_order = op.batches().iter().enumerate().all(|(i, &pair)| pair == (i, 0));
-    Sizes { m: if in_order { sizes.m * op.batches().len() } else { sizes.m }, ..sizes }
+    Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
 }
 
 fn matrices(tensor_type: &TensorType) -> usize {
@@ -217,7 +216,7 @@ struct Part {
 
 fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, limits: &Limits) -> Dispatch {
     let Sizes { m, n, k } = folded(op);
-    let batches = if m == op.sizes().m { op.batches().len() } else { 1 };
+    let batches = if op.batches().share_rhs() { 1 } else { op.batches().count() };
     let output = op.output_type();
     let half = output.format() == Format::Float16;
     let output_words = stage::row_words(output);
@@ -282,6 +281,18 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     ];
     Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
         .operations(2 * batches * m * part.columns * k)
+}
+
+/// How many words a constant has.
+pub(super) fn constant_words(op: &FloatMatmul, constant: Constant) -> Option<u64> {
+    let words = match constant {
+        Constant::Tables => op.bias()?.tensor_type().shape().elements(),
+        Constant::Weights { columns, .. } => {
+            matrices(op.rhs().tensor_type()) * op.sizes().k.next_multiple_of(4) * columns.next_multiple_of(4)
+        }
+        _ => return None,
+    };
+    Some(words as u64)
 }
 
 pub(super) fn constant(op: &FloatMatmul, constant: Constant) -> Option<Vec<u32>> {

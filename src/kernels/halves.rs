@@ -127,7 +127,7 @@ fn join(whole: &Whole<'_>, [high, low]: [Resource; 2], tables: Resource, limits:
         high: stage.high,
         rows: whole.rows.max(1) as u32,
         rows_at: epilogue.rows_at() as u32,
-        column_stride: epilogue.stage.row_stride as u32,
+        column_stride: epilogue.stage.row_stride() as u32,
         ..JoinParams::default()
     };
     let group = line_groups(limits).next().expect("there is always one");

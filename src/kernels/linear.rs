@@ -174,7 +174,7 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
     if op.weights().layout().sources().is_some() {
         let sources = constant(&mut candidate, Constant::Positions);
-        let arranged = arranged(op);
+        let arranged = op.arranged().expect("checked by build");
         let words = stage::row_words(&arranged);
         candidate.dispatches.push(arrange(op, &arranged, sources, parameters, limits));
         candidate.scratch.push(arranged.shape().rows() * words as usize);
@@ -196,10 +196,8 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Li
     if sides.iter().flatten().count() + 3 <= limits.storage_buffers as usize {
         return None;
     }
-    let parameter_words =
-        op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 });
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
-    let words = [bias(op).map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words];
+    let words = [bias(op).map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words(op)];
     let threads = line_groups(limits).next().expect("there is always one");
     let target = Resource::Scratch(candidate.scratch.len());
     let mut firsts = [0; 3];
@@ -217,12 +215,6 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Li
     candidate.scratch.push(first);
     let [_, indices_at, parameters_at] = firsts;
     Some(Joined { resource: target, indices_at, parameters_at })
-}
-
-/// The type of lhs with its columns at the positions of the weights.
-fn arranged(op: &Linear) -> TensorType {
-    let positions = op.weights().layout().steps * 32;
-    TensorType::new(op.lhs().format(), [op.lhs().shape().rows(), positions]).expect("positions are checked")
 }
 
 fn arrange(
@@ -420,6 +412,22 @@ fn link_lhs(program: Program, format: Format, dot: Dot) -> Program {
         Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
         format => dot.link_lhs(program.with(&program::LHS_INT8), format),
     }
+}
+
+/// How many words a constant has.
+pub(super) fn constant_words(op: &Linear, constant: Constant) -> Option<u64> {
+    let words = match constant {
+        Constant::Tables => op.bias()?.tensor_type().shape().elements(),
+        Constant::Positions => op.weights().layout().steps * 32,
+        Constant::Parameters => parameter_words(op),
+        _ => return None,
+    };
+    Some(words as u64)
+}
+
+/// The scales and zero points of lhs.
+fn parameter_words(op: &Linear) -> usize {
+    op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 })
 }
 
 pub(super) fn constant(op: &Linear, constant: Constant) -> Option<Vec<u32>> {

@@ -1,7 +1,6 @@
 //! Candidates of `ops::Matmul`: `shaders/matmul.wgsl` and `shaders/matmul_staged.wgsl` in several tile sizes, after
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
-use super::byte_mask;
 use super::bytes::{Dot, int8_flip, int8_shift};
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
@@ -10,6 +9,7 @@ use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Tile, Way, rows_first};
+use super::{broadcast, byte_mask};
 use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
 use crate::tensor::TensorType;
@@ -18,6 +18,8 @@ parameters! {
     /// `shaders/params/matmul.wgsl`.
     struct Params {
         tail: [u32; 4],
+        dimension: [[u32; 4]; 6],
+        dimensions: u32,
         m: u32,
         n: u32,
         first_column: u32,
@@ -25,10 +27,9 @@ parameters! {
         weight_stride: u32,
         columns_at: u32,
         rows_at: u32,
-        batches_at: u32,
+        rows: u32,
         output_quads: u32,
         output_words: u32,
-        row_stride: u32,
         column_stride: u32,
         tiles_m: u32,
         tiles_n: u32,
@@ -103,9 +104,11 @@ fn tiles([rows, columns]: [usize; 2], limits: &Limits) -> Vec<Tile> {
 #[derive(Clone)]
 pub(super) struct Product<'a> {
     pub sizes: Sizes,
+    /// Of the output, and where their operands are: `broadcast::dimensions`.
     pub batches: usize,
+    pub dimensions: ([[u32; 4]; 6], u32),
     pub lhs: &'a TensorType,
-    /// How many rows of lhs have a scale and zero point of their own; 1 where all share one.
+    /// After how many rows of lhs their scales and zero points begin anew; 1 where all share one.
     pub lhs_rows: usize,
     /// The input that holds them, where the device found them.
     pub dynamic: Option<usize>,
@@ -122,10 +125,10 @@ pub(super) struct Product<'a> {
 }
 
 pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let epilogue = Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish };
+    let epilogue = epilogue(op, finish);
     if let Some(halves) = op.halves() {
-        let rows = if constant_rows(op) > 1 { op.sizes().m } else { 1 };
-        let whole = Whole { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows, inputs: op.inputs_count() };
+        let (rows, wide) = (constant_rows(op), op.is_wide());
+        let whole = Whole { lhs: op.lhs(), epilogue, wide, rows, inputs: op.inputs_count() };
         return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
     }
     let rhs_type = op.rhs().tensor_type();
@@ -134,7 +137,11 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
     let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, limits));
     let product = Product {
         sizes,
-        batches: if sizes.m == op.sizes().m { op.batches().len() } else { 1 },
+        batches: if op.batches().share_rhs() { 1 } else { op.batches().count() },
+        dimensions: match op.batches().share_rhs() {
+            true => Default::default(),
+            false => broadcast::dimensions([op.lhs(), rhs_type], op.output_type().shape(), 2),
+        },
         lhs: op.lhs(),
         lhs_rows: match op.dynamic() {
             Some((_, parameters)) => parameters.shape().elements(),
@@ -151,16 +158,15 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
     product_candidates(&product, "matmul", limits)
 }
 
-/// The rows of lhs whose scales are known beforehand and differ.
+/// The rows of a matrix of lhs whose scales are known beforehand and differ: 1, or all.
 fn constant_rows(op: &Matmul) -> usize {
-    if op.lhs().quantization().is_some_and(|q| q.scales().len() > 1) { op.lhs().shape().rows() } else { 1 }
+    op.lhs().quantization().map_or(1, |q| q.scales().len().max(1))
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.
 fn folded(op: &Matmul) -> Sizes {
     let sizes = op.sizes();
-    let in_order = op.batches().iter().enumerate().all(|(i, &pair)| pair == (i, 0));
-    Sizes { m: if in_order { sizes.m * op.batches().len() } else { sizes.m }, ..sizes }
+    Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
 }
 
 /// Whether any of the zero points is other than 0 once the codes are read as int8.
@@ -238,7 +244,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
         candidate.constants.push(Constant::RhsParameters);
         candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k, product.weight_bits));
     }
-    let (constants, rows) = (product.epilogue.rows_at() + product.batches, product.dynamic.map(Resource::Input));
+    let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
     let (tables, rows) = bind_tables(&mut candidate, constants, rows, product.lhs_rows, limits);
     let columns = columns_per_launch(product, limits);
     for first in (0..n).step_by(columns) {
@@ -275,7 +281,7 @@ pub(super) fn chunked_candidates(
         }
         candidate.constants.push(Constant::Tables);
         candidate.scratch.push(rows_at_once.min(m) * k.div_ceil(16) * 4);
-        let (constants, rows) = (product.epilogue.rows_at() + 1, product.dynamic.map(Resource::Input));
+        let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
         let (tables, rows) = bind_tables(&mut candidate, constants, rows, 1, limits);
         let parts = (0..n).step_by(columns).map(|first| (first, columns.min(n - first)));
         candidate.constants.extend(parts.clone().map(|(first, columns)| weights(first, columns)));
@@ -297,7 +303,7 @@ pub(super) fn chunked_candidates(
 }
 
 /// The words of packed weights with their table of columns.
-fn packed_words(matrices: usize, columns: usize, k: usize, bits: usize) -> usize {
+pub(super) fn packed_words(matrices: usize, columns: usize, k: usize, bits: usize) -> usize {
     matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * bits / 2 + 2)
 }
 
@@ -326,22 +332,21 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let tiles = tiles_m * tiles_n * product.batches;
     let weight_stride = part.columns.next_multiple_of(4);
-    let batches_at = epilogue.rows_at() + if product.dynamic.is_some() { 0 } else { product.lhs_rows };
-    let gathered = product.dynamic.is_some() && part.rows.is_none();
     let params = Params {
         tail: byte_mask(if k % 16 == 0 { 16 } else { k % 16 }),
+        dimension: product.dimensions.0,
+        dimensions: product.dimensions.1,
         m: m as u32,
         n: end as u32,
         first_column: part.first as u32,
         k_vecs: k.div_ceil(16) as u32,
         weight_stride: weight_stride as u32,
         columns_at: (product.matrices * k.div_ceil(16) * weight_stride) as u32,
-        rows_at: (epilogue.rows_at() + if gathered { product.batches } else { 0 }) as u32,
-        batches_at: batches_at as u32,
+        rows_at: epilogue.rows_at() as u32,
+        rows: product.lhs_rows.max(1) as u32,
         output_quads,
         output_words: stage.output_words,
-        row_stride: u32::from(product.lhs_rows > 1),
-        column_stride: epilogue.stage.row_stride as u32,
+        column_stride: epilogue.stage.row_stride() as u32,
         tiles_m: tiles_m as u32,
         tiles_n: tiles_n as u32,
         rows_first: rows_first(packed_words(1, part.columns, k, product.weight_bits) * 4),
@@ -372,7 +377,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("TILE_Q", tile.quads)
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
         .constant("LHS_ROWS", product.lhs_rows > 1)
-        .constant("ROW_ENTRIES", epilogue.stage.row_stride != 0);
+        .constant("ROW_ENTRIES", epilogue.stage.row_stride() != 0);
     program = match tile.way {
         Way::Staged(staging) => staging.link(program),
         Way::Direct | Way::Shared => tile.link_rows(program).with(&program::JOINED_NONE),
@@ -462,23 +467,37 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, quads.div_ceil(group as usize), limits)
 }
 
-pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
-    let Sizes { m, n, k } = op.sizes();
+fn epilogue<'a>(op: &'a Matmul, finish: Option<&'a Finish>) -> Epilogue<'a> {
+    Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish }
+}
+
+/// How many words a constant has.
+pub(super) fn constant_words(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<u64> {
+    let rhs = op.rhs().tensor_type();
     let words = match constant {
         Constant::Tables => {
-            let epilogue = Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish };
-            let mut words = epilogue.tables();
+            4 * (epilogue(op, finish).rows_at() + if op.dynamic().is_some() { 0 } else { constant_rows(op) })
+        }
+        Constant::RhsParameters => 2 * rhs.quantization().map_or(1, |q| q.scales().len()),
+        Constant::Weights { columns, .. } => {
+            let matrices = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product();
+            packed_words(matrices, columns, op.sizes().k, rhs.format().bits())
+        }
+        _ => return None,
+    };
+    Some(words as u64)
+}
+
+pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
+    let Sizes { n, k, .. } = op.sizes();
+    let words = match constant {
+        Constant::Tables => {
+            let mut words = epilogue(op, finish).tables();
             if op.dynamic().is_none() {
-                let rows = constant_rows(op);
-                words.extend((0..rows).flat_map(|row| {
-                    let (scale, zero_point) = op.lhs_parameters(if rows > 1 { row % m } else { 0 });
+                words.extend((0..constant_rows(op)).flat_map(|row| {
+                    let (scale, zero_point) = op.lhs_parameters(row);
                     [scale.to_bits(), zero_point as u32, 0, 0]
                 }));
-            }
-            if folded(op).m == m {
-                words.extend(op.batches().iter().flat_map(|&(lhs, rhs)| [lhs as u32, rhs as u32, 0, 0]));
-            } else {
-                words.extend([0; 4]);
             }
             words
         }

@@ -169,10 +169,10 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::Conv(op), Constant::HalfTables) => conv::constant(&op.halves()?[0], None, Constant::Tables),
         (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
         (Op::Conv(op), constant) => conv::constant(op, finish, constant),
-        (Op::Requantize(op), Constant::Tables) => Some(requantize::tables(op, finish)),
+        (Op::Requantize(op), Constant::Tables) => Some(requantize::epilogue(op, finish, |epilogue| epilogue.tables())),
         (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
         (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
-        (Op::Pool(op), Constant::Tables) => Some(pool::tables(op, finish)),
+        (Op::Pool(op), Constant::Tables) => Some(pool::epilogue(op, finish, |epilogue| epilogue.tables())),
         (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
@@ -184,6 +184,44 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         _ => None,
     };
     words.map(Cow::Owned)
+}
+
+/// How many words [`constant`] would make, found without making them: what exceeds a binding is refused before it is made.
+#[must_use]
+pub fn constant_words(op: &Op, constant: Constant) -> Option<u64> {
+    let (op, finish) = match op {
+        Op::Fused(fused) => (fused.first(), Some(fused.finish())),
+        op => (op, None),
+    };
+    Some(match (op, constant) {
+        (Op::Linear(op), Constant::Panels { first, count }) => weights::panels_words(op.weights(), first, count),
+        (Op::Embedding(op), Constant::Panels { first, count }) => weights::panels_words(op.weights(), first, count),
+        (Op::LinearConv(op), Constant::Panels { first, count }) => {
+            weights::panels_words(op.linear().weights(), first, count)
+        }
+        (Op::LinearConv(op), Constant::Groups) => op.patches().output_type().shape().rows() as u64,
+        (Op::LinearConv(op), constant) => linear::constant_words(op.linear(), constant)?,
+        (Op::Linear(op), constant) => linear::constant_words(op, constant)?,
+        (Op::QuantizeWeights(op), Constant::Tables) => op.quantizer().importance_of_columns()?.len() as u64,
+        (Op::FloatMatmul(op), constant) => float_matmul::constant_words(op, constant)?,
+        (Op::Embedding(op), Constant::Positions) => op.weights().layout().k as u64,
+        (Op::Matmul(op), Constant::HalfTables) => matmul::constant_words(&op.halves()?[0], None, Constant::Tables)?,
+        (Op::Conv(op), Constant::HalfTables) => conv::constant_words(&op.halves()?[0], None, Constant::Tables)?,
+        (Op::Matmul(op), constant) => matmul::constant_words(op, finish, constant)?,
+        (Op::Conv(op), constant) => conv::constant_words(op, finish, constant)?,
+        (Op::Requantize(op), Constant::Tables) => requantize::epilogue(op, finish, |epilogue| epilogue.tables_words()),
+        (Op::Add(_), Constant::Tables) => 4 * stage::finish_entries(finish) as u64,
+        (Op::Multiply(op), Constant::Tables) => binary::multiply_tables_words(op, finish),
+        (Op::Pool(op), Constant::Tables) => pool::epilogue(op, finish, |epilogue| epilogue.tables_words()),
+        (Op::Dequantize(op), constant) => quantize::dequantize_constant_words(op, constant)?,
+        (Op::Quantize(op), Constant::Parameters) => 2 * op.quantization().scales().len() as u64,
+        (Op::Slice(op), Constant::Tables) => rearrange::tables_words(&Moves::slice(op)),
+        (Op::Pad(op), Constant::Tables) => rearrange::tables_words(&Moves::pad(op)),
+        (Op::LayerNorm(op), Constant::Tables) => 2 * op.tensor_type.shape().row_length() as u64,
+        (Op::Resize(op), Constant::Tables) => resize::tables_words(op),
+        (Op::Table(_), Constant::Table(0)) | (Op::Concat(_), Constant::Table(_)) => 64,
+        _ => return None,
+    })
 }
 
 /// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the

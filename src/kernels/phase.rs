@@ -15,8 +15,7 @@ pub(super) struct Phase {
     pub dilation: [usize; 3],
     /// Before the first element of each axis; negative where the first elements are not looked at.
     pub pad: [i64; 3],
-    /// Its taps in order, by their numbers in the op's kernel.
-    pub taps: Vec<usize>,
+    pub taps: Taps,
     /// Where its output pixels lie among all: the first, and how far apart.
     pub first: [usize; 3],
     pub step: [usize; 3],
@@ -28,10 +27,39 @@ impl Phase {
     }
 }
 
+/// The taps of a phase in order, by their numbers in the op's kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taps {
+    axes: [Spaced; 3],
+    kernel: [usize; 3],
+}
+
+/// Taps along an axis, equally far apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spaced {
+    first: usize,
+    step: isize,
+    count: usize,
+}
+
+impl Taps {
+    pub(super) fn len(&self) -> usize {
+        self.axes.iter().map(|axis| axis.count).product()
+    }
+
+    /// The tap at a place in this order.
+    pub(super) fn at(&self, place: usize) -> usize {
+        let [z, y, x] = self.axes;
+        let along = |axis: Spaced, index: usize| axis.first.wrapping_add_signed(axis.step * index as isize);
+        let row = along(z, place / (y.count * x.count)) * self.kernel[1] + along(y, place / x.count % y.count);
+        row * self.kernel[2] + along(x, place % x.count)
+    }
+}
+
 /// One axis of a phase.
 struct Axis {
     output: usize,
-    taps: Vec<usize>,
+    taps: Spaced,
     dilation: usize,
     pad: i64,
 }
@@ -46,7 +74,7 @@ pub(super) fn phases(window: Window) -> Vec<Phase> {
             stride: window.stride,
             dilation: window.dilation,
             pad: window.begin.map(|begin| begin as i64),
-            taps: (0..window.taps()).collect(),
+            taps: Taps { axes: window.kernel.map(|count| Spaced { first: 0, step: 1, count }), kernel: window.kernel },
             first: [0; 3],
             step: [1; 3],
         }];
@@ -63,20 +91,14 @@ pub(super) fn phase(window: Window, index: usize) -> Phase {
     let [_, y, x] = window.stride;
     let first = [index / (y * x), index / x % y, index % x];
     let axes: [Axis; 3] = std::array::from_fn(|i| axis(window, i, first[i]));
-    let mut taps = Vec::new();
-    for &z in &axes[0].taps {
-        for &y in &axes[1].taps {
-            taps.extend(axes[2].taps.iter().map(|&x| (z * window.kernel[1] + y) * window.kernel[2] + x));
-        }
-    }
     Phase {
         index,
         output: std::array::from_fn(|i| axes[i].output),
-        kernel: std::array::from_fn(|i| axes[i].taps.len()),
+        kernel: std::array::from_fn(|i| axes[i].taps.count),
         stride: [1; 3],
         dilation: std::array::from_fn(|i| axes[i].dilation),
         pad: std::array::from_fn(|i| axes[i].pad),
-        taps,
+        taps: Taps { axes: std::array::from_fn(|i| axes[i].taps), kernel: window.kernel },
         first,
         step: window.stride,
     }
@@ -88,13 +110,19 @@ fn axis(window: Window, i: usize, first: usize) -> Axis {
     let (stride, dilation) = (window.stride[i], window.dilation[i]);
     let at = first + window.begin[i];
     let meets = |&tap: &usize| (at as i64 - (tap * dilation) as i64).rem_euclid(stride as i64) == 0;
-    let taps: Vec<usize> = (0..window.kernel[i]).rev().filter(meets).collect();
+    let apart = stride / gcd(stride, dilation);
+    // The last one is among as many as one is apart from the next.
+    let last = (0..window.kernel[i]).rev().take(apart).find(meets);
     let source = |tap: usize| (at as i64 - (tap * dilation) as i64) / stride as i64;
     Axis {
         output: window.output[i].saturating_sub(first).div_ceil(stride),
-        pad: taps.first().map_or(0, |&tap| -source(tap)),
+        pad: last.map_or(0, |tap| -source(tap)),
         dilation: dilation / gcd(stride, dilation),
-        taps,
+        taps: Spaced {
+            first: last.unwrap_or(0),
+            step: -(apart as isize),
+            count: last.map_or(0, |last| last / apart + 1),
+        },
     }
 }
 
@@ -135,7 +163,7 @@ mod tests {
                 for phase in phases(window) {
                     for u in 0..phase.output[2] {
                         let place = phase.first[2] + u * phase.step[2];
-                        for (j, &tap) in phase.taps.iter().enumerate() {
+                        for (j, tap) in (0..phase.taps.len()).map(|j| (j, phase.taps.at(j))) {
                             let source = (u + j * phase.dilation[2]) as i64 - phase.pad[2];
                             if (0..4).contains(&source) {
                                 seen[place].push((tap, source as usize));

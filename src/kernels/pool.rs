@@ -31,19 +31,18 @@ parameters! {
         slices: u32,
         input_scale: u32,
         output_scale: u32,
+        least_count: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
 
 pub(super) fn candidates(op: &Pool, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let output = Output::Requantized(op.output().clone());
-    launches(op, Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }, limits)
+    epilogue(op, finish, |epilogue| launches(op, epilogue, limits))
 }
 
-pub(super) fn tables(op: &Pool, finish: Option<&Finish>) -> Vec<u32> {
+pub(super) fn epilogue<T>(op: &Pool, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
-    Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }.tables()
+    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish })
 }
 
 /// A window of more taps is divided among invocations.
@@ -106,6 +105,7 @@ fn params(op: &Pool, epilogue: Epilogue<'_>) -> Params {
         },
         input_scale: op.input().parameters(0).0.to_bits(),
         output_scale: op.output().scale().to_bits(),
+        least_count: op.least_count() as u32,
         ..Params::default()
     }
 }

@@ -36,7 +36,7 @@ parts! {
     ZERO_POINT = "lib/zero_point.wgsl";
     ENTRIES = "lib/entries.wgsl" [TABLES];
     PIXEL_ROWS = "lib/pixel_rows.wgsl";
-    BATCH_ROWS = "lib/batch_rows.wgsl";
+    BATCH_ROWS = "lib/batch_rows.wgsl" [OPERAND_ROWS];
     CONV_GEOMETRY = "lib/conv_geometry.wgsl";
     DEPTHWISE_CODES = "lib/depthwise_codes.wgsl";
     PLACE_DENSE = "place/dense.wgsl";

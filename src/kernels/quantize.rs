@@ -70,6 +70,15 @@ pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Can
     conversion.candidates(&[Constant::Parameters], limits)
 }
 
+/// How many words a constant has.
+pub(super) fn dequantize_constant_words(op: &Dequantize, constant: Constant) -> Option<u64> {
+    match constant {
+        Constant::Parameters => Some(2 * op.quantization().scales().len() as u64),
+        Constant::Tables => Some(dequantize_epilogue(op, |epilogue| epilogue.tables_words())),
+        _ => None,
+    }
+}
+
 /// What the candidates bind beside the codes.
 pub(super) fn dequantize_constant(op: &Dequantize, constant: Constant) -> Option<Vec<u32>> {
     match constant {
@@ -86,12 +95,13 @@ fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T)
 
 /// One entry per scale: the accumulator is the code, the bias takes the zero point away.
 fn dequantize_entries(op: &Dequantize) -> Stage {
-    let quantization = op.quantization();
-    let entry = |i: usize| StageEntry {
+    let quantization = op.quantization().clone();
+    let scales = quantization.scales().len();
+    let entry = move |i: usize| StageEntry {
         bias: -i64::from(quantization.zero_point(i)),
         multiplier: None,
         scale: quantization.scale(i),
         real_bias: None,
     };
-    Stage { entries: (0..quantization.scales().len()).map(entry).collect(), row_stride: 0 }
+    Stage::per_column(scales, entry)
 }

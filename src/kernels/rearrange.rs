@@ -35,31 +35,35 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Moves<'a> {
     name: &'static str,
     moved: Moved<'a>,
-    axes: Vec<(usize, Along)>,
+    axes: Vec<(usize, Along<'a>)>,
     /// The bits of the element where nothing comes from.
     fill: u32,
 }
 
 /// Where the indices of an axis come from.
-enum Along {
+enum Along<'a> {
     /// `begin + step · i`
     Line { begin: i64, step: i64 },
-    /// The input's index for each, or none.
-    Table(Vec<Option<usize>>),
+    /// The input's index for each, or none. They are listed where a device is to read them, and nowhere else.
+    Table(Box<dyn Fn(usize) -> Option<usize> + 'a>),
 }
 
-impl Along {
+impl<'a> Along<'a> {
     const ALL: Self = Self::Line { begin: 0, step: 1 };
 
-    /// The line that a table is, if it is one.
-    fn of(table: Vec<Option<usize>>) -> Self {
-        let step = match table[..] {
-            [Some(a), Some(b), ..] => b as i64 - a as i64,
+    /// The line that a list is, if it is one.
+    fn of(list: &'a [usize]) -> Self {
+        let step = match list {
+            [a, b, ..] => *b as i64 - *a as i64,
             _ => 1,
         };
-        let begin = table.first().copied().flatten().map_or(0, |first| first as i64);
-        let on_line = |(i, &at): (usize, &Option<usize>)| at.is_some_and(|at| at as i64 == begin + step * i as i64);
-        if table.iter().enumerate().all(on_line) { Self::Line { begin, step } } else { Self::Table(table) }
+        let begin = list.first().map_or(0, |&first| first as i64);
+        let on_line = |(i, &at): (usize, &usize)| at as i64 == begin + step * i as i64;
+        if list.iter().enumerate().all(on_line) {
+            Self::Line { begin, step }
+        } else {
+            Self::Table(Box::new(|i| Some(list[i])))
+        }
     }
 }
 
@@ -70,9 +74,9 @@ impl<'a> Moves<'a> {
     }
 
     pub(super) fn slice(op: &'a Slice) -> Self {
-        let along = |(axis, indices): (usize, &Indices)| match indices {
+        let along = |(axis, indices): (usize, &'a Indices)| match indices {
             Indices::Line { begin, step } => (axis, Along::Line { begin: *begin as i64, step: *step as i64 }),
-            Indices::List(list) => (axis, Along::of(list.iter().copied().map(Some).collect())),
+            Indices::List(list) => (axis, Along::of(list)),
         };
         let axes = op.indices().iter().enumerate().map(along).collect();
         Self { name: "slice", moved: Moved::new(op.input(), op.output(), None), axes, fill: 0 }
@@ -81,7 +85,10 @@ impl<'a> Moves<'a> {
     pub(super) fn pad(op: &'a Pad) -> Self {
         let along = |axis: usize| {
             let (begin, extent) = (op.begin()[axis], op.input().dimensions()[axis]);
-            let source = |i: usize| {
+            if op.output().dimensions()[axis] == extent {
+                return (axis, Along::ALL);
+            }
+            let source = move |i: usize| {
                 let is_inside = (begin..begin + extent).contains(&i);
                 match op.mode() {
                     _ if is_inside => Some(i - begin),
@@ -90,7 +97,7 @@ impl<'a> Moves<'a> {
                     PadMode::Reflect => Some(if i < begin { begin - i } else { 2 * extent + begin - 2 - i }),
                 }
             };
-            (axis, Along::of((0..op.output().dimensions()[axis]).map(source).collect()))
+            (axis, Along::Table(Box::new(source)))
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
         Self { name: "pad", moved: Moved::new(op.input(), op.output(), None), axes, fill: op.fill() as u32 }
@@ -100,10 +107,10 @@ impl<'a> Moves<'a> {
     pub(super) fn resize(op: &'a Resize) -> Option<Self> {
         let Interpolation::Nearest(rounding) = op.interpolation() else { return None };
         let along = |axis: usize| match axis {
-            axis if (1..=op.spatial()).contains(&axis) => {
-                let index = |i| Some(op.nearest_index(rounding, axis, i));
-                (axis, Along::of((0..op.output().dimensions()[axis]).map(index).collect()))
-            }
+            axis if (1..=op.spatial()).contains(&axis) => match op.nearest_line(rounding, axis) {
+                Some((begin, step)) => (axis, Along::Line { begin, step }),
+                None => (axis, Along::Table(Box::new(move |i| Some(op.nearest_index(rounding, axis, i))))),
+            },
             axis => (axis, Along::ALL),
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
@@ -112,25 +119,26 @@ impl<'a> Moves<'a> {
 }
 
 /// An axis of the output in numbers that a loop reads.
-struct Axis {
+struct Axis<'a> {
     extent: usize,
-    /// What an index adds to the place in the input, in words, or in elements along the input's last axis.
+    /// What an index adds to the place in the input, in words, or in elements along the input's last axis; one of the input where
+    /// there is a table.
     step: i64,
-    table: Option<Vec<u32>>,
+    table: Option<&'a dyn Fn(usize) -> Option<usize>>,
     in_elements: bool,
 }
 
 /// All axes in these numbers, outermost first, as few as there can be, and where the first element comes from: words, and
 /// elements beyond.
-struct Path {
-    outer: Vec<Axis>,
-    inner: Axis,
+struct Path<'a> {
+    outer: Vec<Axis<'a>>,
+    inner: Axis<'a>,
     word: i64,
     element: i64,
 }
 
-impl Path {
-    fn new(moves: &Moves) -> Self {
+impl<'a> Path<'a> {
+    fn new(moves: &'a Moves<'_>) -> Self {
         let input = moves.moved.input.dimensions();
         let last = input.len().saturating_sub(1);
         let stride = |axis: usize| -> i64 {
@@ -138,7 +146,7 @@ impl Path {
             if axis == last { 1 } else { between as i64 * i64::from(stage::row_words(moves.moved.input)) }
         };
         let (mut word, mut element) = (0, 0);
-        let mut axes: Vec<Axis> = Vec::new();
+        let mut axes: Vec<Axis<'_>> = Vec::new();
         for (&extent, (axis, along)) in moves.moved.output.dimensions().iter().zip(&moves.axes) {
             let (stride, in_elements) = (stride(*axis), *axis == last);
             let (step, table) = match along {
@@ -146,16 +154,13 @@ impl Path {
                     *(if in_elements { &mut element } else { &mut word }) += begin * stride;
                     (step * stride, None)
                 }
-                Along::Table(table) => {
-                    let entry = |at: &Option<usize>| at.map_or(NOWHERE, |at| (at as i64 * stride) as u32);
-                    (0, Some(table.iter().map(entry).collect()))
-                }
+                Along::Table(table) => (stride, Some(&**table)),
             };
             axes.push(Axis { extent, step, table, in_elements });
         }
         let scalar = Axis { extent: 1, step: 0, table: None, in_elements: true };
         let inner = axes.pop().unwrap_or(scalar);
-        let mut outer: Vec<Axis> = Vec::new();
+        let mut outer: Vec<Axis<'_>> = Vec::new();
         for axis in axes {
             // Two neighbours whose elements are as far apart as those of one.
             if let Some(before) = outer.last_mut()
@@ -172,8 +177,21 @@ impl Path {
 
     /// All tables, the innermost axis first.
     fn tables(&self) -> Vec<u32> {
-        let axes = std::iter::once(&self.inner).chain(self.outer.iter().rev());
-        axes.filter_map(|axis| axis.table.as_deref()).flatten().copied().collect()
+        let mut entries = Vec::new();
+        for axis in self.axes() {
+            let entry = |at: usize| (at as i64 * axis.step) as u32;
+            let table = axis.table.iter().flat_map(|table| (0..axis.extent).map(|i| table(i).map_or(NOWHERE, entry)));
+            entries.extend(table);
+        }
+        entries
+    }
+
+    fn tables_words(&self) -> u64 {
+        self.axes().filter(|axis| axis.table.is_some()).map(|axis| axis.extent as u64).sum()
+    }
+
+    fn axes(&self) -> impl Iterator<Item = &Axis<'a>> {
+        std::iter::once(&self.inner).chain(self.outer.iter().rev())
     }
 
     /// Whether rows are those of the input from a whole vec4 on.
@@ -183,7 +201,7 @@ impl Path {
     }
 }
 
-pub(super) fn candidates(moves: &Moves, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(moves: &Moves<'_>, limits: &Limits) -> Vec<Candidate> {
     let path = Path::new(moves);
     let mut candidates = Vec::new();
     if moves.moved.finish.is_none() && path.copies_rows(moves.moved.input.format().bits()) {
@@ -193,21 +211,30 @@ pub(super) fn candidates(moves: &Moves, limits: &Limits) -> Vec<Candidate> {
     candidates
 }
 
-pub(super) fn tables(moves: &Moves) -> Vec<u32> {
+pub(super) fn tables(moves: &Moves<'_>) -> Vec<u32> {
     Path::new(moves).tables()
 }
 
-fn launches(moves: &Moves, path: &Path, by_vecs: bool, limits: &Limits) -> Vec<Candidate> {
+/// How many words [`tables`] has.
+pub(super) fn tables_words(moves: &Moves<'_>) -> u64 {
+    Path::new(moves).tables_words()
+}
+
+fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, limits: &Limits) -> Vec<Candidate> {
     let (output, [_, bits]) = (moves.moved.output, moves.moved.bits());
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let invocations = if by_vecs { words / 4 } else { words };
     let mut first_entry = 0;
-    let mut axis = |axis: &Axis| {
-        let table = axis.table.as_ref().map_or(NO_TABLE, |table| {
-            first_entry += table.len() as u32;
-            first_entry - table.len() as u32
-        });
-        [axis.extent as u32, axis.step as u32, table, axis.in_elements.into()]
+    let mut axis = |axis: &Axis<'_>| {
+        let extent = axis.extent as u32;
+        let [step, table] = match axis.table {
+            None => [axis.step as u32, NO_TABLE],
+            Some(_) => {
+                first_entry += extent;
+                [0, first_entry - extent]
+            }
+        };
+        [extent, step, table, axis.in_elements.into()]
     };
     let inner = axis(&path.inner);
     let mut outer = [[0; 4]; 7];

@@ -25,14 +25,12 @@ parameters! {
 }
 
 pub(super) fn candidates(op: &Requantize, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let output = Output::Requantized(op.output().clone());
-    let epilogue = Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish };
-    rescale("requantize", op.input(), op.granularity(), epilogue, limits)
+    epilogue(op, finish, |epilogue| rescale("requantize", op.input(), op.granularity(), epilogue, limits))
 }
 
-pub(super) fn tables(op: &Requantize, finish: Option<&Finish>) -> Vec<u32> {
+pub(super) fn epilogue<T>(op: &Requantize, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
-    Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish }.tables()
+    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish })
 }
 
 /// An input part for integer codes of this type.

@@ -51,6 +51,15 @@ pub(super) fn candidates(op: &Resize, limits: &Limits) -> Vec<Candidate> {
     })
 }
 
+/// How many words [`tables`] has.
+pub(super) fn tables_words(op: &Resize) -> u64 {
+    if let Some(moves) = Moves::resize(op) {
+        return rearrange::tables_words(&moves);
+    }
+    let samples: usize = op.output().dimensions()[1..=op.spatial()].iter().sum();
+    4 * (3 - op.spatial() + samples) as u64
+}
+
 /// What the launch reads beside the image: the samples along each axis, or the tables of moves.
 pub(super) fn tables(op: &Resize) -> Vec<u32> {
     if let Some(moves) = Moves::resize(op) {

@@ -61,7 +61,7 @@ impl Epilogue<'_> {
 
     /// Adds the part for real numbers: the first for float32, the second for float16.
     fn link_real(&self, program: Program, [float32, float16]: [&'static Part; 2]) -> Program {
-        let biased = self.stage.entries.iter().any(|entry| entry.real_bias.is_some());
+        let biased = self.stage.has_real_bias();
         let part = if self.output_type.format() == Format::Float16 { float16 } else { float32 };
         program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
     }
@@ -95,14 +95,19 @@ impl Epilogue<'_> {
 
     /// Where the sections begin that follow the stage's entries.
     pub(super) fn rows_at(&self) -> usize {
-        finish_entries(self.finish) + self.stage.entries.len()
+        finish_entries(self.finish) + self.stage.len()
+    }
+
+    /// How many words [`tables`](Self::tables) has.
+    pub(super) fn tables_words(&self) -> u64 {
+        4 * self.rows_at() as u64
     }
 
     /// The tables up to there: what the finish reads, and the stage's entries: low word of the bias, then multiplier, shift and
     /// high word, or scale, high word and real bias.
     pub(super) fn tables(&self) -> Vec<u32> {
         let mut words = finish_words(self.finish);
-        words.extend(self.stage.entries.iter().flat_map(|entry| {
+        words.extend(self.stage.entries().flat_map(|entry| {
             let (low, high) = (entry.bias as u32, (entry.bias >> 32) as u32);
             match entry.multiplier.map(Multiplier::words) {
                 Some((multiplier, shift)) => [low, multiplier, shift as u32, high],

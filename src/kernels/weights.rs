@@ -100,6 +100,16 @@ pub(super) fn parts(weights: &Weights, limits: &Limits) -> Vec<Panels> {
     (0..layout.panels().max(1)).step_by(most.min(layout.panels()).max(1)).map(part).collect()
 }
 
+/// How many words panels of all experts have.
+pub(super) fn panels_words(weights: &Weights, first: usize, count: usize) -> u64 {
+    let layout = weights.layout();
+    if first == 0 && count == layout.panels() {
+        return weights.words().len() as u64;
+    }
+    let of_one = (count * layout.panel_words()).min(layout.expert_words() - first * layout.panel_words());
+    (layout.experts * of_one) as u64
+}
+
 /// The words of panels of all experts, each expert padded to whole vec4s.
 pub(super) fn panels(weights: &Weights, first: usize, count: usize) -> Option<Cow<'_, [u32]>> {
     let layout = weights.layout();

@@ -247,7 +247,7 @@ impl Multiply {
         let [(lhs, _), (rhs, _)] = binary.parameters();
         let multiplier = binary.output.channel_multipliers(&[(lhs, rhs)])?[0];
         let entry = StageEntry { bias: 0, multiplier: Some(multiplier), scale: 1.0, real_bias: None };
-        Ok(Self { binary, stage: Stage::per_column(vec![entry]), arithmetic })
+        Ok(Self { binary, stage: Stage::per_column(1, move |_| entry), arithmetic })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {

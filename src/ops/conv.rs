@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use super::check_int16;
 use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
+use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use super::window::{Padding, Window, WindowRequest};
-use super::{check_accumulator, check_int16, check_wide_accumulator, largest_offset};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -89,8 +90,7 @@ impl Conv {
     /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
     /// the whole tensor or its channels.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
-        let columns = self.output_type.shape().row_length();
-        let stage = self.stage.then(columns, next.stage_by_column(&self.output, &self.output_type)?)?;
+        let stage = self.stage.then(next.stage_by_column(&self.output, &self.output_type)?)?;
         let output_type = next.output_type().clone();
         Some(Self { output: next.output().clone().into(), output_type, stage, ..self.clone() })
     }
@@ -370,26 +370,25 @@ impl ConvBuilder {
             require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
         }
         let output_type = self.output.tensor_type(&shape)?;
-        let lhs_scale = lhs.parameters(0).0;
-        let stage = Stage::new(
-            &self.output,
-            &shape,
-            |_| (!self.dynamic).then_some(lhs_scale),
-            false,
-            |output| self.weights.tensor_type().parameters(output).0,
-            &self.bias,
-        )?;
+        let stage = Stage::new(&self.output, &shape, (!self.dynamic).then_some(lhs), weights, &self.bias)?;
         let terms = window.taps() * per_group;
-        let weight_sum = |output: usize| -> i64 {
-            let zero_point = self.weights.tensor_type().parameters(output).1;
-            (output * terms..(output + 1) * terms).map(|i| i64::from((self.weights.code(i) - zero_point).abs())).sum()
-        };
-        let (greatest, bias) = ((0..outputs).map(weight_sum).max().unwrap_or(0), self.bias.largest());
+        let bias = BiasRanges::new(&self.bias, &[], outputs)?;
+        // Without weights, channels differ by their biases alone.
+        let alike = terms == 0 && bias.is_uniform();
+        let channels = (0..if alike { outputs.min(1) } else { outputs }).map(|output| {
+            let zero_point = weights.parameters(output).1;
+            let codes = output * terms..(output + 1) * terms;
+            Channel {
+                index: Some(output),
+                weights: Weights::known(codes.map(|i| self.weights.code(i) - zero_point)),
+                bias: bias.of(0, output),
+            }
+        });
         let wide = if lhs.format() == Format::Int16 {
-            check_wide_accumulator(greatest, bias, terms, &self.output)?
+            sums::check_wide(channels, terms, &self.output)?
         } else {
-            let offset = if self.dynamic { 255 } else { largest_offset(lhs) };
-            check_accumulator(greatest.saturating_mul(offset), bias, terms)?;
+            let codes = if self.dynamic { Offsets::dynamic() } else { Offsets::of(lhs) };
+            sums::check(channels, codes, terms)?;
             false
         };
         Ok(Conv {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::matmul::{Operand, Sizes, broadcast_matrices};
+use super::matmul::{Batches, Operand, Sizes};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Tensor, TensorType};
@@ -47,7 +47,7 @@ pub struct FloatMatmul {
     bounds: (f32, f32),
     output_type: TensorType,
     sizes: Sizes,
-    batches: Vec<(usize, usize)>,
+    batches: Batches,
 }
 
 /// Describes a [`FloatMatmul`]; made by [`FloatMatmul::new`].
@@ -164,8 +164,8 @@ impl FloatMatmul {
         self.sizes
     }
 
-    /// For each matrix of the output, in order: which matrix of lhs and which of rhs.
-    pub(crate) fn batches(&self) -> &[(usize, usize)] {
+    /// What the matrices of the output are made of.
+    pub(crate) fn batches(&self) -> &Batches {
         &self.batches
     }
 
@@ -241,13 +241,12 @@ impl FloatMatmulBuilder {
             "float_matmul makes float32 or float16, but {output} was asked for: quantize its output with Quantize"
         );
         require!(bounds.0 <= bounds.1, "the output is clamped to {}..={}, which is empty", bounds.0, bounds.1);
-        let split = |t: &TensorType, transposed: bool| {
-            let (batch, matrix) = t.dimensions().split_at(t.shape().rank() - 2);
-            let [rows, columns] = [matrix[0], matrix[1]];
-            (batch.to_vec(), if transposed { [columns, rows] } else { [rows, columns] })
+        let matrix = |t: &TensorType, transposed: bool| {
+            let [.., rows, columns] = t.dimensions()[..] else { unreachable!("a matrix has two dimensions") };
+            if transposed { [columns, rows] } else { [rows, columns] }
         };
-        let (lhs_batch, [m, k]) = split(&lhs, lhs_transposed);
-        let (rhs_batch, [rhs_k, n]) = split(rhs.tensor_type(), rhs_transposed);
+        let [m, k] = matrix(&lhs, lhs_transposed);
+        let [rhs_k, n] = matrix(rhs.tensor_type(), rhs_transposed);
         let note = |transposed: bool| if transposed { " (transposed)" } else { "" };
         require!(
             k == rhs_k,
@@ -264,8 +263,8 @@ impl FloatMatmulBuilder {
                 "the bias is {given}, but it must be float32[{n}]"
             );
         }
-        let (outer, batches) = broadcast_matrices(&lhs_batch, &rhs_batch)?;
-        let output_type = TensorType::new(output, outer.into_iter().chain([m, n]).collect::<Vec<_>>())?;
+        let batches = Batches::new(&lhs, rhs.tensor_type())?;
+        let output_type = TensorType::new(output, batches.output(m, n))?;
         let sizes = Sizes { m, n, k };
         Ok(FloatMatmul { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output_type, sizes, batches })
     }

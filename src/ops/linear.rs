@@ -108,6 +108,15 @@ impl Linear {
         Ok(resized)
     }
 
+    /// The type of lhs with its columns at the positions of the weights, which leave gaps between groups.
+    ///
+    /// # Errors
+    /// If it has more elements than a tensor.
+    pub(crate) fn arranged(&self) -> Result<TensorType> {
+        let positions = self.weights.layout().steps * 32;
+        TensorType::new(self.lhs.format(), [self.lhs.shape().rows(), positions])
+    }
+
     /// The same with results in float32.
     pub(crate) fn in_float32(&self) -> Self {
         let output_type = TensorType::new(Format::Float32, self.output_type.dimensions()).expect("the same shape");
@@ -333,6 +342,7 @@ impl LinearBuilder {
         let lhs = if dynamic.is_some() { lhs.with_dynamic_scales() } else { lhs };
         let linear = Linear { lhs, weights, dynamic, indices, bias, bounds, output_type };
         linear.check_lhs_scales()?;
+        linear.arranged()?;
         Ok(linear)
     }
 }

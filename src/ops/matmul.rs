@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::check_int16;
 use super::dynamic::DynamicGranularity;
 use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
-use super::{check_accumulator, check_int16, check_wide_accumulator, largest_offset};
+use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
@@ -128,7 +129,8 @@ impl Matmul {
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let (lhs, rank) = (&inputs[0], inputs[0].shape().rank());
         require!(
-            self.stage.row_stride == 0 && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
+            self.stage.row_stride() == 0
+                && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
             "the bias or the scales of lhs {} differ between rows, so that the extent of its first dimension can't change",
             self.lhs
         );
@@ -142,12 +144,10 @@ impl Matmul {
             matrix(rhs_type) == matrix(self.rhs.tensor_type()),
             "rhs would become {rhs_type}, but the extent of k and n can't change: only lhs and leading dimensions can follow it"
         );
-        let (outer, batches) =
-            broadcast_matrices(&lhs.dimensions()[..rank - 2], &rhs_type.dimensions()[..rhs_type.shape().rank() - 2])?;
+        let batches = Batches::new(lhs, rhs_type)?;
         let m = lhs.dimensions()[rank - 2];
         let sizes = Sizes { m, ..self.sizes };
-        let shape: Vec<usize> = outer.iter().copied().chain([m, sizes.n]).collect();
-        let output_type = self.output.tensor_type(&shape)?;
+        let output_type = self.output.tensor_type(&batches.output(m, sizes.n))?;
         let dynamic = self.dynamic.as_ref().map(|given| (given, inputs[inputs.len() - 1].clone()));
         if let Some((given, parameters)) = &dynamic {
             let (count, rows) = (parameters.shape().elements(), lhs.shape().rows());
@@ -179,7 +179,7 @@ impl Matmul {
     /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
     /// the whole tensor or its columns.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
-        let stage = self.stage.then(self.sizes.n, next.stage_by_column(&self.output, &self.output_type)?)?;
+        let stage = self.stage.then(next.stage_by_column(&self.output, &self.output_type)?)?;
         let output_type = next.output_type().clone();
         Some(Self { output: next.output().clone().into(), output_type, stage, ..self.clone() })
     }
@@ -269,8 +269,8 @@ impl Matmul {
         self.sizes
     }
 
-    /// For each matrix of the output, in order: which matrix of lhs and which of rhs.
-    pub(crate) fn batches(&self) -> &[(usize, usize)] {
+    /// What the matrices of the output are made of.
+    pub(crate) fn batches(&self) -> &Batches {
         &self.batches
     }
 
@@ -379,8 +379,8 @@ impl MatmulBuilder {
             let rank = operand.shape().rank();
             require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
         }
-        let (lhs_batch, lhs_matrix) = lhs.dimensions().split_at(lhs.shape().rank() - 2);
-        let (rhs_batch, rhs_matrix) = rhs.dimensions().split_at(rhs.shape().rank() - 2);
+        let lhs_matrix = &lhs.dimensions()[lhs.shape().rank() - 2..];
+        let rhs_matrix = &rhs.dimensions()[rhs.shape().rank() - 2..];
         let (m, k) = (lhs_matrix[0], lhs_matrix[1]);
         let (rhs_k, n) = if self.transposed { (rhs_matrix[1], rhs_matrix[0]) } else { (rhs_matrix[0], rhs_matrix[1]) };
         require!(
@@ -413,8 +413,8 @@ impl MatmulBuilder {
             }
         };
 
-        let (outer, batches) = broadcast_matrices(lhs_batch, rhs_batch)?;
-        let shape: Vec<usize> = outer.iter().copied().chain([m, n]).collect();
+        let batches = Batches::new(lhs, rhs)?;
+        let shape = batches.output(m, n);
         let output_type = self.output.tensor_type(&shape)?;
         let scaled =
             [(lhs, dynamic.is_some()), (rhs, false)].into_iter().all(|(t, known)| known || t.quantization().is_some());
@@ -424,15 +424,7 @@ impl MatmulBuilder {
             lhs.describe_scales(),
             rhs.describe_scales()
         );
-        let per_row = lhs.quantization().is_some_and(|q| q.granularity() != Granularity::Tensor);
-        let stage = Stage::new(
-            &self.output,
-            &shape,
-            |row| dynamic.is_none().then(|| if m == 0 { 1.0 } else { lhs.parameters(row % m).0 }),
-            per_row,
-            |column| rhs.parameters(column).0,
-            &self.bias,
-        )?;
+        let stage = Stage::new(&self.output, &shape, dynamic.is_none().then_some(lhs), rhs, &self.bias)?;
 
         let mut matmul = Matmul {
             dynamic,
@@ -446,32 +438,52 @@ impl MatmulBuilder {
             wide: false,
             batches,
         };
-        let (weights, bias) = (matmul.greatest_weights(), self.bias.largest());
-        match matmul.lhs.format() {
-            Format::Int16 => matmul.wide = check_wide_accumulator(weights, bias, k, &matmul.output)?,
-            _ => {
-                let offset = if matmul.dynamic.is_some() { 255 } else { largest_offset(&matmul.lhs) };
-                check_accumulator(weights.saturating_mul(offset), bias, k)?;
-            }
-        }
+        matmul.wide = matmul.check_sums(&self.bias)?;
         Ok(matmul)
     }
 }
 
 impl Matmul {
-    /// The largest possible Σ |w − v|: exact where the weights are known.
-    fn greatest_weights(&self) -> i64 {
+    /// Refuses sums that leave what they are added up in, and says whether that is more than 32 bits.
+    fn check_sums(&self, bias: &Bias) -> Result<bool> {
         let Sizes { n, k, .. } = self.sizes;
-        let Operand::Constant(rhs) = &self.rhs else {
-            return (k as i64).saturating_mul(largest_offset(self.rhs.tensor_type()));
+        let rhs = self.rhs.tensor_type();
+        let leading = match &self.rhs {
+            Operand::Constant(_) => &rhs.dimensions()[..rhs.shape().rank() - 2],
+            // Nothing tells its matrices apart.
+            Operand::Input(_) => &[],
         };
-        let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
-        let columns = (0..matrices).flat_map(|matrix| (0..n).map(move |column| (matrix, column)));
-        let sum = |(matrix, column)| -> i64 {
-            let zero_point = self.rhs_parameters(column).1;
-            (0..k).map(|l| i64::from((rhs.code(self.rhs_index(matrix, l, column)) - zero_point).abs())).sum()
+        let bias = BiasRanges::new(bias, leading, n)?;
+        let channels: Box<dyn Iterator<Item = Channel>> = match &self.rhs {
+            Operand::Constant(rhs) if k > 0 => {
+                let weights = move |matrix, column| {
+                    let zero_point = self.rhs_parameters(column).1;
+                    Weights::known((0..k).map(move |l| rhs.code(self.rhs_index(matrix, l, column)) - zero_point))
+                };
+                let channel = move |(matrix, column)| Channel {
+                    index: Some(column),
+                    weights: weights(matrix, column),
+                    bias: bias.of(matrix, column),
+                };
+                let matrices: usize = leading.iter().product();
+                let columns = (0..matrices).flat_map(move |matrix| (0..n).map(move |column| (matrix, column)));
+                Box::new(columns.map(channel))
+            }
+            _ => {
+                let alike = bias.is_uniform() && rhs.quantization().is_none_or(|q| q.zero_points().len() == 1);
+                Box::new((0..if alike { n.min(1) } else { n }).map(move |column| Channel {
+                    index: (!alike).then_some(column),
+                    weights: Weights::unknown(k, rhs.format(), rhs.parameters(column).1),
+                    bias: bias.of(0, column),
+                }))
+            }
         };
-        columns.map(sum).max().unwrap_or(0)
+        if self.lhs.format() == Format::Int16 {
+            return sums::check_wide(channels, k, &self.output);
+        }
+        let codes = if self.dynamic.is_some() { Offsets::dynamic() } else { Offsets::of(&self.lhs) };
+        sums::check(channels, codes, k)?;
+        Ok(false)
     }
 }
 
@@ -486,13 +498,39 @@ fn check_granularity(name: &str, operand: &TensorType, axis: usize, what: &str) 
     Ok(())
 }
 
-/// For each matrix of the output: which matrix of lhs and which of rhs.
-pub(super) type Batches = Vec<(usize, usize)>;
+/// Which matrices of lhs and of rhs the matrices of an output are made of: those in its place under NumPy broadcasting.
+#[derive(Debug, Clone)]
+pub(crate) struct Batches {
+    lhs: Shape,
+    rhs: Shape,
+    output: Shape,
+}
 
-/// The broadcast leading dimensions, and what the matrices in them are made of.
-pub(super) fn broadcast_matrices(lhs: &[usize], rhs: &[usize]) -> Result<(Vec<usize>, Batches)> {
-    let (lhs, rhs) = (Shape::new(lhs)?, Shape::new(rhs)?);
-    let outer = lhs.broadcast(&rhs)?;
-    let batches = (0..outer.elements()).map(|i| (lhs.source_index(&outer, i), rhs.source_index(&outer, i))).collect();
-    Ok((outer.dimensions().to_vec(), batches))
+impl Batches {
+    /// Those of operands whose last two dimensions are a matrix.
+    pub(super) fn new(lhs: &TensorType, rhs: &TensorType) -> Result<Self> {
+        let leading = |t: &TensorType| Shape::new(&t.dimensions()[..t.shape().rank() - 2]);
+        let (lhs, rhs) = (leading(lhs)?, leading(rhs)?);
+        Ok(Self { output: lhs.broadcast(&rhs)?, lhs, rhs })
+    }
+
+    /// The dimensions of an output of m rows and n columns in each matrix.
+    pub(super) fn output(&self, m: usize, n: usize) -> Vec<usize> {
+        [self.output.dimensions(), &[m, n]].concat()
+    }
+
+    /// How many matrices the output has.
+    pub(crate) fn count(&self) -> usize {
+        self.output.elements()
+    }
+
+    /// The matrices of lhs and of rhs that one of the output is made of.
+    pub(crate) fn pair(&self, matrix: usize) -> (usize, usize) {
+        (self.lhs.source_index(&self.output, matrix), self.rhs.source_index(&self.output, matrix))
+    }
+
+    /// Whether every matrix of the output is made of the one of lhs in its place, and of the only one of rhs.
+    pub(crate) fn share_rhs(&self) -> bool {
+        self.count() == 0 || (self.rhs.elements() == 1 && self.lhs.elements() == self.count())
+    }
 }

@@ -35,6 +35,7 @@ mod resize;
 mod slice;
 mod softmax;
 mod sum;
+mod sums;
 mod table;
 mod transpose;
 mod unfold;
@@ -93,7 +94,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::{Format, Rounding};
+use crate::numeric::Format;
 use crate::tensor::{Quantization, Tensor, TensorType};
 use crate::weights::Weights;
 
@@ -562,63 +563,6 @@ fn check_moved(input: &TensorType) -> Result<()> {
         "{input} holds pairs of a scale and a zero point, which stay where they were made"
     );
     Ok(())
-}
-
-/// The largest |code − zero point| of a tensor of 8-bit codes.
-fn largest_offset(tensor_type: &TensorType) -> i64 {
-    let (low, high) = tensor_type.format().range().expect("an integer format");
-    let zero_points = tensor_type.quantization().map_or(&[0][..], Quantization::zero_points);
-    zero_points.iter().map(|z| i64::from(high - z).max(i64::from(z - low))).max().unwrap_or(0)
-}
-
-/// Refuses sums that could leave i32: `greatest` is the largest possible |Σ (x − z)(w − v)|, `bias` the largest |bias|.
-fn check_accumulator(greatest: i64, bias: i64, terms: usize) -> Result<()> {
-    let greatest = greatest.saturating_add(bias);
-    require!(
-        greatest <= i64::from(i32::MAX),
-        "the sum over {terms} products can reach {greatest} in magnitude, but an i32 accumulator holds {}: split the reduction \
-         axis or use smaller codes",
-        i32::MAX
-    );
-    Ok(())
-}
-
-/// Whether sums of a product with int16 codes need more than 32 bits. Refuses those that leave what is added up: `weights` is the
-/// largest Σ |w − v|, `bias` the largest |bias|.
-///
-/// Sums of the codes' high and low bytes stay in i32, what is made of them in 47 bits and a sign, as TFLite demands of its 64-bit
-/// accumulators.
-fn check_wide_accumulator(weights: i64, bias: i64, terms: usize, output: &Output) -> Result<bool> {
-    let limit = i64::from(i32::MAX);
-    let bytes = weights.saturating_mul(255);
-    require!(
-        bytes <= limit,
-        "the sum over {terms} products of bytes can reach {bytes} in magnitude, but an i32 accumulator holds {limit}: split the \
-         reduction axis or use smaller weights"
-    );
-    let greatest = (weights << 15).saturating_add(bias);
-    if greatest <= limit {
-        return Ok(false);
-    }
-    let narrow = match output {
-        Output::Accumulator => Some("raw sums are int32: ask for codes or real numbers"),
-        Output::Requantized(stage) if matches!(stage.mode(), Rounding::FixedSingle | Rounding::FixedDouble) => {
-            Some("this rounding takes sums of 32 bits: use Rounding::FixedWide, as TFLite does, or Rounding::Onnx")
-        }
-        _ => None,
-    };
-    require!(
-        narrow.is_none(),
-        "the sum over {terms} products with int16 can reach {greatest} in magnitude, more than {limit}, but {}",
-        narrow.unwrap_or_default()
-    );
-    let limit = (1i64 << 47) - 1;
-    require!(
-        greatest <= limit,
-        "the sum over {terms} products with int16 and its bias can reach {greatest} in magnitude, but at most {limit} are added up: \
-         split the reduction axis or use a smaller bias"
-    );
-    Ok(true)
 }
 
 /// Refuses int16 codes that are not symmetric about 0, or whose scales are only found on the device.

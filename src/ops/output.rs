@@ -1,9 +1,10 @@
 //! What becomes of an accumulator: the output stages that matmul, convolution and requantization share. The rounding
 //! itself is in `numeric`.
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::{Format, Multiplier, Rounding};
 use crate::tensor::{Quantization, Shape, Tensor, TensorType};
 
@@ -221,38 +222,45 @@ impl Requantization {
         self.tensor_type(dimensions)
     }
 
-    /// The multiplier of each output channel: those given, or `lhs · rhs / scale` for the channel's own scales.
+    /// The multiplier of each of these pairs of scales: those given, or `lhs · rhs / scale`.
     pub(super) fn channel_multipliers(&self, scales: &[(f32, f32)]) -> Result<Vec<Multiplier>> {
-        if let Some(given) = &self.multipliers {
-            require!(
-                given.len() == 1 || given.len() == scales.len(),
-                "{} multipliers were given, but there are {} output channels: give 1 or as many",
-                given.len(),
-                scales.len()
-            );
-            require!(
-                given.iter().all(|multiplier| multiplier.suits(self.rounding)),
-                "the multipliers are not in the form that Rounding::{:?} wants: it takes Multiplier::{}",
-                self.rounding,
-                match self.rounding {
-                    Rounding::Onnx => "float",
-                    Rounding::FixedSingle | Rounding::FixedDouble => "fixed",
-                    Rounding::FixedWide => "fixed with a shift of at most 7",
-                }
-            );
-            return Ok(if given.len() == 1 { vec![given[0]; scales.len()] } else { given.clone() });
+        match self.given_multipliers(scales.len())? {
+            Some(given) => Ok((0..scales.len()).map(|channel| of_all(given, channel)).collect()),
+            None => scales.iter().map(|&(lhs, rhs)| self.multiplier(lhs, rhs)).collect(),
         }
-        let multiplier = |&(lhs, rhs): &(f32, f32)| {
-            let multiplier = Multiplier::from_scales(self.rounding, lhs, rhs, self.scale)?;
-            require!(
-                multiplier.suits(self.rounding),
-                "the requantization multiplier {lhs:e} · {rhs:e} / {:e} is 128 or more, but Rounding::FixedWide needs less: give the \
-                 output a larger scale",
-                self.scale
-            );
-            Ok(multiplier)
-        };
-        scales.iter().map(multiplier).collect()
+    }
+
+    /// The multipliers that were given, if any were: one, or one per channel.
+    fn given_multipliers(&self, channels: usize) -> Result<Option<&[Multiplier]>> {
+        let Some(given) = &self.multipliers else { return Ok(None) };
+        require!(
+            given.len() == 1 || given.len() == channels,
+            "{} multipliers were given, but there are {channels} output channels: give 1 or as many",
+            given.len()
+        );
+        require!(
+            given.iter().all(|multiplier| multiplier.suits(self.rounding)),
+            "the multipliers are not in the form that Rounding::{:?} wants: it takes Multiplier::{}",
+            self.rounding,
+            match self.rounding {
+                Rounding::Onnx => "float",
+                Rounding::FixedSingle | Rounding::FixedDouble => "fixed",
+                Rounding::FixedWide => "fixed with a shift of at most 7",
+            }
+        );
+        Ok(Some(given))
+    }
+
+    /// The multiplier that follows from scales.
+    fn multiplier(&self, lhs: f32, rhs: f32) -> Result<Multiplier> {
+        let multiplier = Multiplier::from_scales(self.rounding, lhs, rhs, self.scale)?;
+        require!(
+            multiplier.suits(self.rounding),
+            "the requantization multiplier {lhs:e} · {rhs:e} / {:e} is 128 or more, but Rounding::FixedWide needs less: give the \
+             output a larger scale",
+            self.scale
+        );
+        Ok(multiplier)
     }
 
     /// Whether multipliers were given rather than computed from scales.
@@ -274,72 +282,100 @@ pub(crate) struct StageEntry {
     pub real_bias: Option<f32>,
 }
 
-/// The entries of an output stage: one per column, or one per element where a bias or a scale differs between rows.
-#[derive(Debug, Clone, PartialEq)]
+/// The entries of an output stage: one per column, or one per element where a bias or a scale differs between rows. They follow
+/// from what the op was given; a list of them is made by kernels alone, and only of a size that a device can bind.
+#[derive(Clone)]
 pub(crate) struct Stage {
-    pub entries: Arc<[StageEntry]>,
-    /// 0, or the number of columns where `entries` has one per element.
-    pub row_stride: usize,
+    /// Rows whose entries differ: 1, or all.
+    rows: usize,
+    columns: usize,
+    has_real_bias: bool,
+    /// The entry at a row and column.
+    entry: Arc<dyn Fn(usize, usize) -> StageEntry + Send + Sync>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stage {{ {} x {} entries }}", self.rows, self.columns)
+    }
 }
 
 impl Stage {
     /// One entry per column, or per whatever shares one.
-    pub(super) fn per_column(entries: Vec<StageEntry>) -> Self {
-        Self { entries: entries.into(), row_stride: 0 }
+    pub(crate) fn per_column(columns: usize, entry: impl Fn(usize) -> StageEntry + Send + Sync + 'static) -> Self {
+        Self { rows: 1, columns, has_real_bias: false, entry: Arc::new(move |_, column| entry(column)) }
     }
 
     /// A stage that leaves the sums of so many columns as they are.
     pub(super) fn nothing(columns: usize) -> Self {
-        Self::per_column(vec![StageEntry { bias: 0, multiplier: None, scale: 1.0, real_bias: None }; columns])
+        Self::per_column(columns, |_| StageEntry { bias: 0, multiplier: None, scale: 1.0, real_bias: None })
     }
 
-    /// This stage, whose sums another one rescales: biases add up. `None` if one could leave i32, or the second stage has
-    /// neither one entry nor one per column.
-    pub(super) fn then(&self, columns: usize, second: &Self) -> Option<Self> {
-        if second.entries.len() != 1 && second.entries.len() != columns {
+    /// This stage of raw sums, which a second one without biases rescales: the sums stay what the op has found to fit. `None` if
+    /// the second has neither one entry nor one per column.
+    pub(super) fn then(&self, second: &Self) -> Option<Self> {
+        if second.rows != 1 || (second.columns != 1 && second.columns != self.columns) {
             return None;
         }
-        let entry = |(i, entry): (usize, &StageEntry)| {
-            let next = second.entries[if second.entries.len() == 1 { 0 } else { i % columns }];
-            Some(StageEntry { bias: i32::try_from(entry.bias + next.bias).ok()?.into(), ..next })
+        let (first, second) = (self.clone(), second.clone());
+        let entry = {
+            let (first, second) = (first.clone(), second.clone());
+            move |row, column| StageEntry {
+                bias: first.entry(row, column).bias,
+                ..second.entry(0, if second.columns == 1 { 0 } else { column })
+            }
         };
-        let entries: Option<Vec<_>> = self.entries.iter().enumerate().map(entry).collect();
-        Some(Self { entries: entries?.into(), row_stride: self.row_stride })
+        Some(Self { has_real_bias: second.has_real_bias, entry: Arc::new(entry), ..first })
     }
 
+    /// How many entries differ, at most.
+    pub(crate) fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// 0, or the number of columns where there is an entry per element.
+    pub(crate) fn row_stride(&self) -> usize {
+        if self.rows > 1 { self.columns } else { 0 }
+    }
+
+    /// Whether something is added to real outputs at the end.
+    pub(crate) fn has_real_bias(&self) -> bool {
+        self.has_real_bias
+    }
+
+    /// The entry of an element, or of its column.
     pub(crate) fn entry(&self, row: usize, column: usize) -> StageEntry {
-        self.entries[row * self.row_stride + column]
+        (self.entry)(row, column)
     }
 
-    /// The stage of an accumulator that is `rows` × `columns`.
-    ///
-    /// `lhs_scale(row)` is `None` where it is only known on the device.
+    /// All entries, in the order of rows.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = StageEntry> {
+        (0..self.rows).flat_map(move |row| (0..self.columns).map(move |column| self.entry(row, column)))
+    }
+
+    /// The stage of an accumulator of this shape, from operands whose scales belong to all elements, or to the rows of a matrix of
+    /// lhs and the columns of rhs. `lhs` is `None` where its scales are only known on the device.
     pub(super) fn new(
         output: &Output,
         shape: &[usize],
-        lhs_scale: impl Fn(usize) -> Option<f32>,
-        lhs_scale_varies: bool,
-        rhs_scale: impl Fn(usize) -> f32,
+        lhs: Option<&TensorType>,
+        rhs: &TensorType,
         bias: &Bias,
     ) -> Result<Self> {
         let shape = Shape::new(shape)?;
         let (rows, columns) = (shape.rows(), shape.row_length());
-        let wide = match bias {
-            Bias::Wide(values) => {
-                require!(
-                    values.len() == columns,
-                    "{} biases were given, but there are {columns} output channels: give one for each",
-                    values.len()
-                );
-                Some(&values[..])
-            }
-            _ => None,
-        };
-        let bias = bias.tensor().map(|b| Broadcast::new(b, &shape)).transpose()?;
-        if bias.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
+        if let Bias::Wide(values) = bias {
+            require!(
+                values.len() == columns,
+                "{} biases were given, but there are {columns} output channels: give one for each",
+                values.len()
+            );
+        }
+        let broadcast = bias.tensor().map(|b| Broadcast::new(b, &shape)).transpose()?;
+        if broadcast.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
             let real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
             require!(real, "an f32 bias needs a real output: give an int32 bias");
-            let values = bias.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
+            let values = broadcast.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
             let odd = values.iter().find(|value| !value.is_finite());
             require!(odd.is_none(), "the bias holds {}, but it must be finite", odd.unwrap_or(&0.0));
         }
@@ -347,33 +383,87 @@ impl Stage {
             require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");
         }
         // An empty output has no element for a bias to be added to.
-        let bias = bias.filter(|_| rows > 0);
-        let requantized_rows =
-            lhs_scale_varies && matches!(output, Output::Requantized(stage) if !stage.has_multipliers());
-        let per_element = rows > 1 && (requantized_rows || bias.as_ref().is_some_and(|b| b.rows > 1));
-        let mut entries = Vec::with_capacity(if per_element { rows * columns } else { columns });
-        for row in 0..if per_element { rows } else { 1 } {
-            let multipliers = match output {
-                Output::Requantized(stage) => {
-                    let lhs = lhs_scale(row);
-                    require!(
-                        lhs.is_some() || stage.has_multipliers(),
-                        "the scale of lhs is found on the device, but requantization needs it beforehand: ask for a real \
-                         output and quantize that"
-                    );
-                    let scales: Vec<_> = (0..columns).map(|c| (lhs.unwrap_or(1.0), rhs_scale(c))).collect();
-                    Some(stage.channel_multipliers(&scales)?)
-                }
-                Output::Accumulator | Output::Real { .. } | Output::Float16 { .. } => None,
-            };
-            entries.extend((0..columns).map(|column| StageEntry {
-                bias: wide.map_or_else(|| bias.as_ref().map_or(0, |b| b.integer(row, column).into()), |w| w[column]),
-                multiplier: multipliers.as_ref().map(|m| m[column]),
-                scale: rhs_scale(column),
-                real_bias: bias.as_ref().and_then(|b| b.real(row, column)),
-            }));
+        let broadcast = broadcast.filter(|_| rows > 0);
+        let scales = |t: &TensorType| -> Arc<[f32]> { t.quantization().map_or([1.0].into(), |q| q.scales().into()) };
+        let (lhs_scales, rhs_scales) = (lhs.map(scales), scales(rhs));
+        let rescaling = match output {
+            Output::Requantized(stage) => Some(Rescaling::new(stage, columns, lhs_scales, rhs_scales.clone())?),
+            Output::Accumulator | Output::Real { .. } | Output::Float16 { .. } => None,
+        };
+        let by_row =
+            rescaling.as_ref().is_some_and(Rescaling::is_by_row) || broadcast.as_ref().is_some_and(|b| b.rows > 1);
+        let has_real_bias = broadcast.as_ref().is_some_and(|b| b.real(0).is_some());
+        let wide = if let Bias::Wide(values) = bias { Some(values.clone()) } else { None };
+        let entry = move |row: usize, column: usize| {
+            let bias = broadcast.as_ref().map(|b| (b, b.index(row, column)));
+            StageEntry {
+                bias: match &wide {
+                    Some(wide) => wide[column],
+                    None => bias.map_or(0, |(b, index)| b.integer(index).into()),
+                },
+                multiplier: rescaling.as_ref().map(|rescaling| rescaling.multiplier(row, column)),
+                scale: of_all(&rhs_scales, column),
+                real_bias: bias.and_then(|(b, index)| b.real(index)),
+            }
+        };
+        Ok(Self { rows: if by_row { rows } else { rows.min(1) }, columns, has_real_bias, entry: Arc::new(entry) })
+    }
+}
+
+/// What belongs to an index where all share one thing or each has its own.
+fn of_all<T: Copy>(list: &[T], index: usize) -> T {
+    list[if list.len() == 1 { 0 } else { index }]
+}
+
+/// Where the multipliers of a requantization come from.
+enum Rescaling {
+    /// One of all columns, or one per column.
+    Columns(Arc<[Multiplier]>),
+    /// The scales of the rows of a matrix of lhs, and of columns of rhs.
+    Rows { stage: Requantization, lhs: Arc<[f32]>, rhs: Arc<[f32]> },
+}
+
+impl Rescaling {
+    /// `lhs` is `None` where scales are only known on the device.
+    fn new(stage: &Requantization, columns: usize, lhs: Option<Arc<[f32]>>, rhs: Arc<[f32]>) -> Result<Self> {
+        if let Some(given) = stage.given_multipliers(columns)? {
+            return Ok(Self::Columns(given.into()));
         }
-        Ok(Self { entries: entries.into(), row_stride: if per_element { columns } else { 0 } })
+        let Some(lhs) = lhs else {
+            return Err(Error::Request(
+                "the scale of lhs is found on the device, but requantization needs it beforehand: ask for a real output and \
+                 quantize that"
+                    .into(),
+            ));
+        };
+        if let [lhs] = lhs[..] {
+            // Without columns there is nothing to rescale.
+            let rhs = if columns == 0 { &[] } else { &rhs[..] };
+            return Ok(Self::Columns(rhs.iter().map(|&rhs| stage.multiplier(lhs, rhs)).collect::<Result<_>>()?));
+        }
+        // Multipliers grow with scales: if the least and the greatest are legal, so are all.
+        let extremes = |scales: &[f32]| {
+            let (least, greatest) = (f32::min, f32::max);
+            [least, greatest].map(|pick| scales.iter().copied().reduce(pick))
+        };
+        for (lhs, rhs) in extremes(&lhs).into_iter().zip(extremes(&rhs)) {
+            lhs.zip(rhs).map(|(lhs, rhs)| stage.multiplier(lhs, rhs)).transpose()?;
+        }
+        Ok(Self::Rows { stage: stage.clone(), lhs, rhs })
+    }
+
+    fn is_by_row(&self) -> bool {
+        matches!(self, Self::Rows { .. })
+    }
+
+    fn multiplier(&self, row: usize, column: usize) -> Multiplier {
+        match self {
+            Self::Columns(list) => of_all(list, column),
+            Self::Rows { stage, lhs, rhs } => {
+                let (lhs, rhs) = (lhs[row % lhs.len()], of_all(rhs, column));
+                stage.multiplier(lhs, rhs).expect("between the least and the greatest")
+            }
+        }
     }
 }
 
@@ -388,37 +478,24 @@ pub(super) enum Bias {
 }
 
 impl Bias {
-    pub(super) fn tensor(&self) -> Option<&Tensor> {
+    pub(super) fn tensor(&self) -> Option<&Arc<Tensor>> {
         match self {
             Self::Tensor(tensor) => Some(tensor),
             Self::None | Self::Wide(_) => None,
         }
     }
-
-    /// The largest |value| that is added to an accumulator.
-    pub(super) fn largest(&self) -> i64 {
-        let magnitude = |b: i64| i64::try_from(b.unsigned_abs()).unwrap_or(i64::MAX);
-        match self {
-            Self::None => 0,
-            Self::Wide(values) => values.iter().map(|&b| magnitude(b)).max().unwrap_or(0),
-            Self::Tensor(tensor) => {
-                let values = tensor.values::<i32>().unwrap_or(&[]);
-                values.iter().map(|&b| magnitude(b.into())).max().unwrap_or(0)
-            }
-        }
-    }
 }
 
 /// A bias seen as one value per element of the output.
-struct Broadcast<'a> {
-    tensor: &'a Tensor,
-    output: &'a Shape,
+struct Broadcast {
+    tensor: Arc<Tensor>,
+    output: Shape,
     /// Rows that differ: 1, or all.
     rows: usize,
 }
 
-impl<'a> Broadcast<'a> {
-    fn new(tensor: &'a Tensor, output: &'a Shape) -> Result<Self> {
+impl Broadcast {
+    fn new(tensor: &Arc<Tensor>, output: &Shape) -> Result<Self> {
         require!(
             matches!(tensor.format(), Format::Int32 | Format::Float32),
             "the bias is {}, but it must be int32 (or float32 for a real output)",
@@ -429,18 +506,19 @@ impl<'a> Broadcast<'a> {
             &output.broadcast(shape)? == output,
             "a bias of shape {shape} does not broadcast to the output's {output}"
         );
-        Ok(Self { tensor, output, rows: if shape.rows() == 1 { 1 } else { output.rows() } })
+        let rows = if shape.rows() == 1 { 1 } else { output.rows() };
+        Ok(Self { tensor: tensor.clone(), output: output.clone(), rows })
     }
 
     fn index(&self, row: usize, column: usize) -> usize {
-        self.tensor.tensor_type().shape().source_index(self.output, row * self.output.row_length() + column)
+        self.tensor.tensor_type().shape().source_index(&self.output, row * self.output.row_length() + column)
     }
 
-    fn integer(&self, row: usize, column: usize) -> i32 {
-        self.tensor.values::<i32>().map_or(0, |v| v[self.index(row, column)])
+    fn integer(&self, index: usize) -> i32 {
+        self.tensor.values::<i32>().map_or(0, |v| v[index])
     }
 
-    fn real(&self, row: usize, column: usize) -> Option<f32> {
-        self.tensor.values::<f32>().ok().map(|v| v[self.index(row, column)])
+    fn real(&self, index: usize) -> Option<f32> {
+        self.tensor.values::<f32>().ok().map(|v| v[index])
     }
 }

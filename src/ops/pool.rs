@@ -4,6 +4,7 @@
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
+use super::sums::{self, Channel, Offsets, Weights};
 use super::window::{Padding, Window, WindowRequest};
 use crate::error::{Result, require};
 use crate::numeric::Multiplier;
@@ -56,6 +57,7 @@ pub struct Pool {
     count_padding: bool,
     output: Requantization,
     output_type: TensorType,
+    least_count: usize,
     stage: Stage,
 }
 
@@ -151,9 +153,14 @@ impl Pool {
         &self.output_type
     }
 
-    /// One entry per count of taps, from 1.
+    /// One entry per count of taps, from the least.
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
+    }
+
+    /// The fewest taps of a window that count, at least 1.
+    pub(crate) fn least_count(&self) -> usize {
+        self.least_count
     }
 }
 
@@ -238,21 +245,35 @@ impl PoolBuilder {
             QuantizedArithmetic::QOperator if whole => QuantizedArithmetic::Integer,
             arithmetic => arithmetic,
         };
-        let entries = match self.kind {
-            PoolKind::Max => Vec::new(),
+        let counts = match self.kind {
+            PoolKind::Max => 0..=0,
             PoolKind::Average => {
+                let taps = window.taps();
                 if arithmetic != QuantizedArithmetic::Integer {
-                    check_sums_of_floats(window.taps(), scale)?;
+                    check_sums_of_floats(taps, scale)?;
                 }
-                super::check_accumulator(window.taps() as i64 * super::largest_offset(&input), 0, window.taps())?;
-                let entry = |count| -> Result<StageEntry> {
-                    let divisor = output.scale() * count as f32;
-                    let multiplier = Some(Multiplier::from_scales(output.mode(), scale, 1.0, divisor)?);
-                    Ok(StageEntry { bias: 0, multiplier, scale: 1.0, real_bias: None })
-                };
-                (1..=window.taps()).map(entry).collect::<Result<_>>()?
+                let weights = Weights::Known { above: taps as i64, below: 0 };
+                let sum = Channel { index: None, weights, bias: (0, 0) };
+                sums::check(std::iter::once(sum), Offsets::of(&input), taps)?;
+                window.least_count(self.count_padding).max(1)..=taps
             }
         };
+        let multiplier = {
+            let (rounding, out_scale) = (output.mode(), output.scale());
+            move |count: usize| Multiplier::from_scales(rounding, scale, 1.0, out_scale * count as f32)
+        };
+        // Multipliers shrink as counts grow: if the first and the last are legal, so are all.
+        if self.kind == PoolKind::Average {
+            multiplier(1)?;
+            multiplier(window.taps())?;
+        }
+        let (least, entries) = (*counts.start(), if self.kind == PoolKind::Average { counts.count() } else { 0 });
+        let stage = Stage::per_column(entries, move |index| StageEntry {
+            bias: 0,
+            multiplier: Some(multiplier(least + index).expect("between the first and the last")),
+            scale: 1.0,
+            real_bias: None,
+        });
         let channels = input.shape().row_length();
         let shape: Vec<usize> = [input.dimensions()[0]]
             .into_iter()
@@ -271,7 +292,8 @@ impl PoolBuilder {
             count_padding: self.count_padding,
             output,
             output_type,
-            stage: Stage::per_column(entries),
+            least_count: least,
+            stage,
         })
     }
 }

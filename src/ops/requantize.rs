@@ -4,7 +4,7 @@
 use super::output::{Output, Requantization, Stage, StageEntry};
 use super::table::Table;
 use crate::error::{Error, Result, require};
-use crate::tensor::{Granularity, TensorType};
+use crate::tensor::{Granularity, Quantization, TensorType};
 
 /// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or codes of 2 to 16 bits
 ///
@@ -45,18 +45,14 @@ impl Requantize {
         );
         let scales: Vec<_> = quantization.scales().iter().map(|&s| (s, 1.0)).collect();
         let multipliers = output.channel_multipliers(&scales)?;
-        let entries = multipliers
-            .iter()
-            .enumerate()
-            .map(|(i, &multiplier)| StageEntry {
-                bias: -i64::from(quantization.zero_point(i)),
-                multiplier: Some(multiplier),
-                scale: scales[i].0,
-                real_bias: None,
-            })
-            .collect();
+        let entry = move |i: usize| StageEntry {
+            bias: -i64::from(quantization.zero_point(i)),
+            multiplier: Some(multipliers[i]),
+            scale: quantization.scale(i),
+            real_bias: None,
+        };
         let output_type = output.tensor_type(input.dimensions())?;
-        Ok(Self { input, output, output_type, stage: Stage::per_column(entries) })
+        Ok(Self { input, output, output_type, stage: Stage::per_column(scales.len(), entry) })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
@@ -77,16 +73,18 @@ impl Requantize {
             Granularity::Blocks { .. } => false,
         };
         let same = self.input.format() == accumulators.format() && self.input.shape() == accumulators.shape();
-        (by_column && same && *output == Output::Accumulator).then_some(&self.stage)
+        // Accumulators have no zero points, so that nothing more is added to sums that an op has found to fit.
+        let adds_nothing = self.input.quantization().is_none_or(Quantization::is_symmetric);
+        (by_column && same && adds_nothing && *output == Output::Accumulator).then_some(&self.stage)
     }
 
     /// The same as a table, for 8-bit codes that share one scale.
     pub(crate) fn as_table(&self) -> Option<Table> {
         let both_8_bit = self.input.format().is_8_bit() && self.output_type.format().is_8_bit();
-        if !both_8_bit || self.stage.entries.len() != 1 {
+        if !both_8_bit || self.stage.len() != 1 {
             return None;
         }
-        let entry = self.stage.entries[0];
+        let entry = self.stage.entry(0, 0);
         let multiplier = entry.multiplier?;
         let entries = std::array::from_fn(|byte| {
             let code = if self.input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };

@@ -36,6 +36,19 @@ pub enum Nearest {
     Ceil,
 }
 
+impl Nearest {
+    /// The integer nearest to a fraction.
+    fn of(self, place: i128, unit: i128) -> i128 {
+        let ceil = |numerator: i128, denominator: i128| -(-numerator).div_euclid(denominator);
+        match self {
+            Self::Floor => place.div_euclid(unit),
+            Self::Ceil => ceil(place, unit),
+            Self::PreferFloor => ceil(2 * place - unit, 2 * unit),
+            Self::PreferCeil => (2 * place + unit).div_euclid(2 * unit),
+        }
+    }
+}
+
 /// How elements are made of those around their place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Interpolation {
@@ -140,10 +153,10 @@ impl Resize {
         if self.spatial() < 3 { 11 } else { 7 }
     }
 
-    /// The place of an element along an axis, as a fraction with a positive denominator.
-    fn place(&self, axis: usize, index: usize) -> (i64, i64) {
-        let extent = |t: &TensorType| t.dimensions()[axis] as i64;
-        let (input, output, index) = (extent(&self.input), extent(&self.output), index as i64);
+    /// The place of an element along an axis, as a fraction with a positive denominator. Both extents may be near 2³¹.
+    fn place(&self, axis: usize, index: usize) -> (i128, i128) {
+        let extent = |t: &TensorType| t.dimensions()[axis] as i128;
+        let (input, output, index) = (extent(&self.input), extent(&self.output), index as i128);
         match self.coordinates {
             Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => (0, 1),
             Coordinates::Asymmetric => (index * input, output),
@@ -155,23 +168,34 @@ impl Resize {
     /// The element nearest to an element of the output, along an axis.
     pub(crate) fn nearest_index(&self, rounding: Nearest, axis: usize, index: usize) -> usize {
         let (place, unit) = self.place(axis, index);
-        let ceil = |numerator: i64, denominator: i64| -(-numerator).div_euclid(denominator);
-        let nearest = match rounding {
-            Nearest::Floor => place.div_euclid(unit),
-            Nearest::Ceil => ceil(place, unit),
-            Nearest::PreferFloor => ceil(2 * place - unit, 2 * unit),
-            Nearest::PreferCeil => (2 * place + unit).div_euclid(2 * unit),
-        };
-        nearest.clamp(0, self.input.dimensions()[axis] as i64 - 1) as usize
+        rounding.of(place, unit).clamp(0, self.input.dimensions()[axis] as i128 - 1) as usize
+    }
+
+    /// The first element and how far apart they are, where the elements nearest to those of the output lie in equal steps.
+    pub(crate) fn nearest_line(&self, rounding: Nearest, axis: usize) -> Option<(i64, i64)> {
+        let [input, output] = [&self.input, &self.output].map(|t| t.dimensions()[axis]);
+        if output <= 1 || input == 1 {
+            return Some((
+                if output == 0 { 0 } else { self.nearest_index(rounding, axis, 0) as i64 },
+                i64::from(input > 1),
+            ));
+        }
+        // Places are on a line. So is what is nearest to them, if they are whole steps apart and none is clamped.
+        let ((first, unit), (second, _)) = (self.place(axis, 0), self.place(axis, 1));
+        let step = (second - first) / unit;
+        let begin = rounding.of(first, unit);
+        let whole = (second - first) % unit == 0;
+        let inside = begin >= 0 && begin + step * (output as i128 - 1) < input as i128;
+        (whole && inside).then_some((begin as i64, step as i64))
     }
 
     /// The elements around an element of the output, along an axis.
     pub(crate) fn between(&self, axis: usize, index: usize) -> Between {
         let (place, unit) = self.place(axis, index);
-        let last = self.input.dimensions()[axis] as i64 - 1;
+        let last = self.input.dimensions()[axis] as i128 - 1;
         let place = place.clamp(0, last * unit);
         let (lower, rest) = (place / unit, place % unit);
-        let steps = 1i64 << self.weight_bits();
+        let steps = 1i128 << self.weight_bits();
         let weight = (2 * rest * steps + unit) / (2 * unit);
         Between { lower: lower as usize, upper: (lower + 1).min(last) as usize, weight: weight as i32 }
     }

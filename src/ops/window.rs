@@ -246,6 +246,24 @@ impl Window {
         self.taps() == 1 && self.stride == [1; 3] && self.begin == [0; 3] && self.input == self.output
     }
 
+    /// No more taps than any output pixel counts: those inside the image, or inside the padded image.
+    pub(super) fn least_count(&self, padding: bool) -> usize {
+        let along = |i: usize| {
+            let (stride, dilation, kernel) = (self.stride[i], self.dilation[i], self.kernel[i]);
+            let (begin, end) = if padding {
+                (0, self.begin[i] + self.input[i] + self.end[i])
+            } else {
+                (self.begin[i], self.begin[i] + self.input[i])
+            };
+            let before = |place: usize, at: usize| place.saturating_sub(at * stride).div_ceil(dilation).min(kernel);
+            let counted = |at: usize| before(end, at) - before(begin, at);
+            // Away from the ends a window has all its taps inside, or reaches over the image at both of its ends.
+            let over = if (kernel - 1) * dilation < end - begin { kernel } else { (end - begin) / dilation };
+            over.min(counted(0)).min(counted(self.output[i].saturating_sub(1)))
+        };
+        (0..3).map(along).product()
+    }
+
     /// The last `rank` output sizes.
     pub(super) fn output_spatial(&self, rank: usize) -> &[usize] {
         &self.output[3 - rank..]

@@ -229,12 +229,17 @@ impl Graph {
     }
 
     /// The type of a value at another extent.
-    fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
+    pub(super) fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
         let most = &self.types[value.index];
         match self.extent.filter(|_| self.follows[value.index]) {
             Some(largest) => most.resized(most.dimensions()[0] / largest * extent),
             None => Ok(most.clone()),
         }
+    }
+
+    /// Whether the first dimension of a value is a multiple of the extent.
+    pub(super) fn follows(&self, value: Value) -> bool {
+        self.follows[value.index]
     }
 
     /// The same graph, with the same values, for a smaller extent. Constants are shared.
@@ -261,6 +266,11 @@ impl Graph {
     /// The types of the inputs at another extent.
     pub(crate) fn input_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
         self.inputs.iter().map(|&value| self.type_at(value, extent)).collect()
+    }
+
+    /// The types of the outputs at another extent.
+    pub(crate) fn output_types_at(&self, extent: usize) -> Result<Vec<TensorType>> {
+        self.outputs.iter().map(|&value| self.type_at(value, extent)).collect()
     }
 
     /// The extent that tensors of these types have in common, which are about to be the inputs; `None` in a graph

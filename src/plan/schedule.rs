@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fuse::{Merged, fuse};
-use super::graph::{Graph, Value};
+use super::graph::{Graph, Step, Value};
 use super::memory::{self, Interval, Rules, aligned, live_peak, pack};
 use super::order::{Node, order};
 use crate::error::{Error, Result, require};
@@ -53,8 +53,8 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 struct Placed {
     merged: Merged,
-    /// Where its scratch lies.
-    scratch: Vec<Spot>,
+    /// Where its scratch lies, and how many bytes each buffer has.
+    scratch: Vec<(Spot, u64)>,
     /// The input whose storage its output takes over.
     overwrites: Option<usize>,
 }
@@ -85,7 +85,7 @@ impl Frame {
         let mut places = external_places(graph)?;
         let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
         let merged = fuse(graph, limits);
-        let needs: Vec<Needs> = merged.iter().map(|merged| Needs::new(&merged.step.op, limits)).collect();
+        let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, limits)).collect::<Result<_>>()?;
         let bytes: Vec<u64> = (0..graph.types().len())
             .map(|i| if places.contains_key(&i) { 0 } else { aligned(graph.types()[i].device_bytes()) })
             .collect();
@@ -151,16 +151,16 @@ impl Frame {
                 apart: false,
             }));
             let scratch: Vec<usize> = (first_scratch..slots.len()).collect();
-            steps.push((merged[node].clone(), scratch, overwrites));
+            steps.push((node, scratch, overwrites));
         }
 
         let live_peak = live_peak(&slots.iter().map(|slot| slot.interval).collect::<Vec<_>>());
         let (slot_places, workspace) = place(&slots, rules)?;
         let steps = steps
             .into_iter()
-            .map(|(merged, scratch, overwrites)| Placed {
-                merged,
-                scratch: scratch.into_iter().map(|slot| slot_places[slot]).collect(),
+            .map(|(node, scratch, overwrites)| Placed {
+                merged: merged[node].clone(),
+                scratch: scratch.into_iter().map(|slot| slot_places[slot]).zip(needs[node].scratch.clone()).collect(),
                 overwrites,
             })
             .collect();
@@ -181,7 +181,7 @@ impl Frame {
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
             let op = step.op.resized(&types)?;
             for slab in slabs(&op, limits)? {
-                let candidates = kernels::candidates(&slab.op, limits);
+                let candidates = placed.legal(kernels::candidates(&slab.op, limits))?;
                 let index = choose(&slab.op, &candidates).min(candidates.len() - 1);
                 let candidate = candidates.into_iter().nth(index).expect("the index is in range");
                 self.launch(&mut schedule, graph, placed, &slab, candidate, limits)?;
@@ -216,8 +216,8 @@ impl Frame {
             Resource::Output(i) => tensor(step.outputs[i], &outputs[i], slab.outputs[i]),
             Resource::Constant(i) => Span { storage: Storage::Constant(first_constant + i), offset: 0, bytes: None },
             Resource::Scratch(i) => {
-                let (storage, offset) = placed.scratch[i];
-                Span { storage, offset, bytes: Some((candidate.scratch[i] as u64 * 4).max(16)) }
+                let ((storage, offset), _) = placed.scratch[i];
+                Span { storage, offset, bytes: Some(scratch_bytes(candidate.scratch[i])) }
             }
         };
         for mut dispatch in candidate.dispatches {
@@ -234,11 +234,47 @@ impl Frame {
             let dispatch = dispatch.sharing(&writable);
             schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), overwritten });
         }
-        Ok(())
+        candidate.constants.iter().try_for_each(|&constant| check_constant(&op, constant, limits))
     }
 }
 
-/// What a step needs beside its tensors, whichever of its candidates runs.
+impl Placed {
+    /// Those of the candidates of an op at any extent that keep within what the frame has laid out for its step: the scratch, and an
+    /// output that lies where an input does.
+    fn legal(&self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+        let needed = |candidate: &Candidate| candidate.scratch.iter().map(|&words| scratch_bytes(words)).sum();
+        let least = candidates.iter().map(needed).min().unwrap_or(0);
+        let fits = |candidate: &Candidate| {
+            let has_room = candidate.scratch.len() <= self.scratch.len()
+                && candidate.scratch.iter().zip(&self.scratch).all(|(&words, (_, room))| scratch_bytes(words) <= *room);
+            let overwrites = self.overwrites.is_none_or(|input| overwrites(candidate, input));
+            has_room && overwrites
+        };
+        let legal: Vec<Candidate> = candidates.into_iter().filter(fits).collect();
+        if legal.is_empty() {
+            return Err(Error::Limit {
+                what: format!("{} at this extent", self.merged.parts.join(" + ")),
+                needed: least,
+                limit: self.scratch.iter().map(|(_, room)| room).sum(),
+                unit: "bytes of scratch in the plan of a larger extent",
+                advice: "plan the graph for this extent",
+            });
+        }
+        Ok(legal)
+    }
+}
+
+/// The bytes of a scratch buffer of so many words.
+fn scratch_bytes(words: usize) -> u64 {
+    (words as u64 * 4).max(16)
+}
+
+/// Whether the output of a candidate can lie where an input does: every launch must be able to, as each writes a part of it.
+fn overwrites(candidate: &Candidate, input: usize) -> bool {
+    candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.input == input))
+}
+
+/// What a step needs beside its tensors, whichever of its candidates runs, at any extent.
 struct Needs {
     /// The bytes of its scratch buffers.
     scratch: Vec<u64>,
@@ -247,23 +283,55 @@ struct Needs {
 }
 
 impl Needs {
-    fn new(op: &Op, limits: &Limits) -> Self {
-        let candidates = kernels::candidates(op, limits);
-        let mut needs = Self { scratch: Vec::new(), overwritable: (0..op.inputs().len()).collect() };
-        for candidate in &candidates {
-            let count = candidate.scratch.len().max(needs.scratch.len());
-            needs.scratch.resize(count, 0);
-            for (most, &words) in needs.scratch.iter_mut().zip(&candidate.scratch) {
-                *most = (*most).max((words as u64 * 4).max(16));
-            }
-            // Every launch of the candidate must be able to, as each writes a part of the output.
-            let all = |input: &usize| {
-                !candidate.dispatches.is_empty()
-                    && candidate.dispatches.iter().all(|d| d.in_place.iter().any(|i| i.input == *input))
-            };
-            needs.overwritable.retain(all);
+    /// Of a step at the extent of its graph and at every smaller one.
+    fn new(graph: &Graph, step: &Step, limits: &Limits) -> Result<Self> {
+        let mut needs = Self::of(&step.op, limits)?;
+        let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
+            return Ok(needs);
+        };
+        // An extent that an op can't have is refused where it is asked for.
+        let at = |extent: usize| -> Option<Self> {
+            let types =
+                step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
+            Self::of(&step.op.resized(&types).ok()?, limits).ok()
+        };
+        // What a kernel packs of an extent that it adds up over depends on how that ends: within sixteen, the longest vector of any.
+        if step.op.inputs_by_row().is_none() {
+            (largest.saturating_sub(15)..largest).filter_map(at).for_each(|other| needs.join(&other));
         }
-        needs
+        // Otherwise more takes more; or a kernel is none any more where that is too much.
+        let fewer = [1, largest / 2].into_iter().filter_map(at);
+        if !fewer.into_iter().all(|other| needs.covers(&other)) {
+            (0..largest).filter_map(at).for_each(|other| needs.join(&other));
+        }
+        Ok(needs)
+    }
+
+    /// Of an op, taken in parts where it has to be.
+    fn of(op: &Op, limits: &Limits) -> Result<Self> {
+        let mut needs = Self { scratch: Vec::new(), overwritable: (0..op.inputs().len()).collect() };
+        let slabs = slabs(op, limits)?;
+        // All but the last are alike.
+        let different = [slabs.first(), slabs.last().filter(|_| slabs.len() > 1)];
+        for candidate in different.into_iter().flatten().flat_map(|slab| kernels::candidates(&slab.op, limits)) {
+            let scratch = candidate.scratch.iter().map(|&words| scratch_bytes(words)).collect();
+            let overwritable =
+                needs.overwritable.iter().copied().filter(|&input| overwrites(&candidate, input)).collect();
+            needs.join(&Self { scratch, overwritable });
+        }
+        Ok(needs)
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let has_room = self.scratch.len() >= other.scratch.len()
+            && self.scratch.iter().zip(&other.scratch).all(|(own, other)| own >= other);
+        has_room && self.overwritable.iter().all(|input| other.overwritable.contains(input))
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.scratch.resize(self.scratch.len().max(other.scratch.len()), 0);
+        self.scratch.iter_mut().zip(&other.scratch).for_each(|(most, &bytes)| *most = (*most).max(bytes));
+        self.overwritable.retain(|input| other.overwritable.contains(input));
     }
 }
 
@@ -373,6 +441,22 @@ fn check_launch(dispatch: &Dispatch, spans: &[Span], limits: &Limits) -> Result<
     )
 }
 
+/// Refuses a constant that no binding could hold, before it is made.
+fn check_constant(op: &Op, constant: Constant, limits: &Limits) -> Result<()> {
+    let words = kernels::constant_words(op, constant).expect("candidates ask for their own op's constants");
+    let (needed, limit) = (words.saturating_mul(4), limits.binding_bytes);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: format!("{}: {constant:?}, which this kernel can't divide,", op.name()),
+        needed,
+        limit,
+        unit: "bytes in one binding",
+        advice: "choose another kernel, or ask the adapter for a device with a higher max_storage_buffer_binding_size",
+    })
+}
+
 /// A part of an op's rows (indices of the first dimension).
 struct Slab {
     op: Op,
@@ -428,4 +512,250 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
         });
     }
     Ok(slabs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::{BlockFormat, BlockRounding, Format};
+    use crate::ops::{
+        Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+        Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
+        FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
+        LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, Optimize, Output, Pad, PadMode, Padding,
+        Pool, Quantize, QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape,
+        Resize, Rule, Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
+    };
+    use crate::tensor::{Granularity, Quantization, Tensor};
+    use crate::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+
+    /// The first dimension of every op below: more than sixteen, and of every residue at some smaller one.
+    const EXTENT: usize = 40;
+
+    fn real(dimensions: &[usize]) -> Result<TensorType> {
+        TensorType::new(Format::Float32, dimensions)
+    }
+
+    fn codes(format: Format, dimensions: &[usize]) -> Result<TensorType> {
+        TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.5, 0))
+    }
+
+    fn constant(dimensions: &[usize]) -> Result<Tensor> {
+        Tensor::new(dimensions, vec![1i8; dimensions.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
+    }
+
+    fn grouped(matrices: usize, n: usize, k: usize) -> Result<Weights> {
+        Weights::build(WeightFormat::new(Codes::Int4, 16, Scales::F16), [matrices, n, k], |_, _, _, _| Ok(()))
+    }
+
+    /// Every op, where it can with a first dimension that can follow an extent.
+    fn ops() -> Result<Vec<Op>> {
+        let e = EXTENT;
+        let stage = || Requantization::new(Format::Int8, 0.5, 0);
+        let int8 = |dimensions: &[usize]| codes(Format::Int8, dimensions);
+        let image = || int8(&[e, 6, 5, 4]);
+        let block = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
+        let step = FakeQuantize::new([e, 4], Grid::Step, Granularity::Tensor, (0, 15))?;
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, Scales::F16))?;
+        let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
+        let mut ops: Vec<Op> = vec![
+            Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),
+            Matmul::new(int8(&[e, 20])?, int8(&[20, 6])?).build()?.into(),
+            Matmul::new(int8(&[e, 3, 20])?, int8(&[e, 20, 6])?).build()?.into(),
+            Matmul::new(int8(&[e, 3, 20])?, int8(&[6, 20])?).transposed().build()?.into(),
+            Matmul::new(codes(Format::Int16, &[e, 20])?, constant(&[20, 6])?).output(Output::real()).build()?.into(),
+            Matmul::new(TensorType::new(Format::Uint8, [e, 20])?, constant(&[20, 6])?)
+                .dynamic_lhs(DynamicGranularity::Row)
+                .output(Output::real())
+                .build()?
+                .into(),
+            Conv::new(image()?, constant(&[5, 3, 3, 4])?).padding(Padding::SameUpper).output(stage()?).build()?.into(),
+            Conv::new(image()?, constant(&[4, 3, 3, 1])?).groups(4).build()?.into(),
+            Conv::new(image()?, constant(&[5, 3, 2, 4])?).transposed().stride([2, 3]).build()?.into(),
+            Conv::new(codes(Format::Int16, &[e, 6, 5, 4])?, constant(&[5, 1, 1, 4])?).build()?.into(),
+            Requantize::new(
+                TensorType::new(Format::Int32, [e, 5])?.quantized(Quantization::tensor(0.5, 0))?,
+                stage()?,
+            )?
+            .into(),
+            Requantize::new(int8(&[e, 5])?, stage()?)?.into(),
+            Quantize::new(int8(&[e, 5])?)?.into(),
+            Dequantize::new(int8(&[e, 5])?)?.into(),
+            Add::new(int8(&[e, 5])?, int8(&[e, 5])?, stage()?)?.into(),
+            Add::new(int8(&[e, 5])?, int8(&[1, 5])?, stage()?)?.into(),
+            Multiply::new(int8(&[e, 5])?, int8(&[e, 1])?, stage()?)?.into(),
+            Pool::max(image()?, [2, 2]).build()?.into(),
+            Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
+            Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
+            Cast::new(int8(&[e, 5])?, Format::Float16)?.into(),
+            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 3])?], 1, stage()?)?.into(),
+            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 5])?], 0, stage()?)?.into(),
+            Linear::new(real(&[e, 40])?, grouped(1, 6, 40)?).build()?.into(),
+            Linear::new(TensorType::new(Format::Int8, [e, 40])?, grouped(2, 6, 40)?)
+                .experts(1)
+                .dynamic_lhs(DynamicGranularity::Row)
+                .bias(ones(6)?)
+                .build()?
+                .into(),
+            Embedding::new([e], grouped(1, 6, 40)?)?.into(),
+            QuantizeWeights::new([e, 40], quantizer)?.into(),
+            RangeStep::new(e, (0, 15))?.into(),
+            FakeQuantizeGradient::new(step.clone()).into(),
+            GridGradient::new(step.clone(), 1.0)?.into(),
+            step.into(),
+            StageTable::new(e)?.into(),
+            CrossEntropyGradient::new(e, 4)?.into(),
+            Optimize::new([e, 3], Rule::adam())?.into(),
+            Unfold::new(image()?, [3, 3]).build()?.into(),
+            LinearConv::new(real(&[e, 6, 5, 4])?, grouped(2, 3, 18)?, [3, 3]).output(Format::Float16).build()?.into(),
+            LinearConv::new(TensorType::new(Format::Uint8, [e, 6, 5, 4])?, grouped(1, 3, 36)?, [3, 3])
+                .dynamic_image()
+                .build()?
+                .into(),
+            BlockQuantize::new(real(&[e, 64])?, block)?.into(),
+            BlockDequantize::new([e, 64], block)?.into(),
+            FloatMatmul::new(real(&[e, 6])?, real(&[6, 8])?).build()?.into(),
+            FloatMatmul::new(real(&[e, 9])?, real(&[e, 36])?).transposed_lhs().build()?.into(),
+            FloatMatmul::new(real(&[e, 9])?, TensorType::new(Format::Float16, [e, 7])?)
+                .transposed_lhs()
+                .build()?
+                .into(),
+            FloatMatmul::new(real(&[e, 9, 3])?, real(&[e, 5, 9])?).transposed_lhs().transposed_rhs().build()?.into(),
+            FloatMatmul::new(real(&[e, 6])?, Operand::from(Tensor::new([8, 6], vec![1.0f32; 48])?))
+                .transposed_rhs()
+                .bias(ones(8)?)
+                .build()?
+                .into(),
+            FloatUnary::new([e, 5], Function::Gelu)?.into(),
+            FloatBinary::new(Arithmetic::Add, real(&[e, 5])?, real(&[e, 5])?)?.into(),
+            FloatBinary::new(Arithmetic::Multiply, real(&[e, 5])?, real(&[5])?)?.into(),
+            Softmax::new([e, 700])?.into(),
+            LayerNorm::new([e, 5], ones(5)?, 1e-5)?.into(),
+            Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
+            Slice::strided(int8(&[e, 5])?, [0, 4], [e, 3], [1, -2])?.into(),
+            Pad::new(int8(&[e, 5])?, [0, 1], [0, 2], PadMode::Edge)?.into(),
+            Reshape::new(int8(&[e, 4, 5])?, [e, 20])?.into(),
+            Resize::nearest(image()?, [7, 9]).build()?.into(),
+            Resize::linear(image()?, [7, 9]).build()?.into(),
+        ];
+        for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(32)] {
+            ops.push(DynamicQuantize::new([e, 40], Format::Int8, granularity)?.into());
+        }
+        for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
+            ops.push(ObserveRange::new([e, 300], granularity, RangeRule::Extremes)?.into());
+            ops.push(ObserveHistogram::new([e, 300], granularity, Bins::new(16)?)?.into());
+            ops.push(Sum::new([e, 300], granularity)?.into());
+        }
+        for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+            ops.push(FloatConv::new([e, 6, 6, 3], [4, 3, 3, 3], Windows::default())?.pass(pass).into());
+        }
+        for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+            ops.push(FakeRequantize::new([e, 4], makes, (0, 15))?.into());
+        }
+        let transpose = Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?;
+        ops.push(Fused::new(transpose.into(), Dequantize::new(int8(&[e, 5, 4])?)?.into(), 0)?.into());
+        let (product, sum) = (Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?), int8(&[e, 6])?);
+        let sum = Add::new(sum.clone(), sum, stage()?)?;
+        ops.push(Fused::new(product.output(stage()?).build()?.into(), sum.into(), 0)?.into());
+        Ok(ops)
+    }
+
+    /// The op over inputs of which some are dynamic, if there can be such a graph; its first output is read by another step, so that
+    /// it lies in the workspace and may take the place of an input that does.
+    fn graph(op: &Op, dynamic: usize) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let mut inputs = Vec::new();
+        for (i, tensor_type) in op.inputs().into_iter().enumerate() {
+            let is_real = tensor_type.format() == Format::Float32;
+            let input = match dynamic >> i & 1 {
+                1 => graph.dynamic_input(tensor_type.clone())?,
+                _ => graph.input(tensor_type.clone()),
+            };
+            inputs.push(match is_real && tensor_type.shape().rank() > 0 {
+                true => graph.add(FloatUnary::new(tensor_type.dimensions(), Function::Relu)?, &[input])?,
+                false => input,
+            });
+        }
+        for output in graph.add_all(op.clone(), &inputs)? {
+            let made = graph.tensor_type(output)?.clone();
+            let output = match made.format() {
+                Format::Float32 => graph.add(FloatUnary::new(made.dimensions(), Function::Relu)?, &[output])?,
+                _ => output,
+            };
+            graph.output(output);
+        }
+        Ok(graph)
+    }
+
+    /// Schedules a graph at some extents, each with another of the kernels, none of which may be beyond what its frame laid out.
+    fn check(name: &str, graph: &Graph, limits: &Limits, extents: impl Iterator<Item = usize>) -> Result<usize> {
+        let frame = Frame::new(graph, limits, &Rules { largest_buffer: u64::MAX, single_buffer: false })?;
+        let mut schedules = 0;
+        for extent in extents {
+            let at = graph.at_extent(extent)?;
+            let schedule = frame.schedule(&at, limits, |op, candidates| {
+                assert_eq!(
+                    candidates.len(),
+                    kernels::candidates(op, limits).len(),
+                    "{name} at {extent}: kernels are left out"
+                );
+                extent % candidates.len()
+            });
+            let schedule = match schedule {
+                Ok(schedule) => schedule,
+                Err(Error::Limit { unit, .. }) if !unit.contains("scratch") => continue,
+                Err(error) => panic!("{name} at {extent}: {error}"),
+            };
+            for span in schedule.launches.iter().flat_map(|launch| &launch.spans) {
+                if let (Storage::Workspace(i), Some(bytes)) = (span.storage, span.bytes) {
+                    let room = frame.workspace[i];
+                    assert!(span.offset + bytes <= room, "{name} at {extent}: {span:?} of {room} bytes");
+                }
+            }
+            schedules += 1;
+        }
+        Ok(schedules)
+    }
+
+    #[test]
+    fn every_smaller_extent_keeps_within_the_frame() -> Result<()> {
+        let four = Limits { storage_buffers: 4, invocations: 64, busy: 1, ..Limits::default() };
+        let small = Limits { binding_bytes: 4096, ..four };
+        let (mut dynamic, mut seen) = (HashSet::new(), HashSet::new());
+        for op in ops()? {
+            seen.insert(op.name());
+            for mask in 0..1usize << op.inputs().len() {
+                let Ok(graph) = graph(&op, mask) else { continue };
+                let mut schedules = 0;
+                for limits in [Limits::default(), four, small] {
+                    let name = format!("{} with inputs {mask:b}, {} bytes a binding", op.name(), limits.binding_bytes);
+                    let extents = 0..graph.extent().map_or(1, |largest| largest + 1);
+                    schedules += match check(&name, &graph, &limits, extents) {
+                        Err(Error::Limit { .. }) => 0,
+                        other => other?,
+                    };
+                }
+                if mask > 0 && schedules > EXTENT {
+                    dynamic.insert(op.name());
+                }
+            }
+        }
+        let fixed: Vec<_> = seen.difference(&dynamic).collect();
+        assert!(
+            seen.len() >= 42 && fixed.len() <= 4,
+            "{} kinds, of which {fixed:?} were at one extent only",
+            seen.len()
+        );
+        Ok(())
+    }
+
+    /// Six images have so many results that their windows are not divided, one is divided, which takes scratch.
+    #[test]
+    fn fewer_rows_may_need_what_more_rows_do_not() -> Result<()> {
+        let limits = Limits { binding_bytes: 16 << 20, ..Limits::default() };
+        let pool: Op = Pool::max(codes(Format::Int8, &[6, 400, 400, 1])?, [200, 200]).build()?.into();
+        let scratch = |op: &Op| kernels::candidates(op, &limits).iter().map(|c| c.scratch.len()).max();
+        assert_eq!([scratch(&pool), scratch(&pool.with_rows(&[true], 1)?)], [Some(0), Some(1)]);
+        check("pool", &graph(&pool, 1)?, &limits, 0..7).map(drop)
+    }
 }

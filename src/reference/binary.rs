@@ -26,7 +26,7 @@ pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
 }
 
 pub(super) fn multiply(op: &Multiply, inputs: &[&Tensor]) -> Tensor {
-    let multiplier = op.stage.entries[0].multiplier.expect("a requantized stage has multipliers");
+    let multiplier = op.stage.entry(0, 0).multiplier.expect("a requantized stage has multipliers");
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.binary.parameters();
     let output = &op.binary.output;
     let (scale, zero_point, (low, high)) = (output.scale(), output.zero_point(), output.bounds());

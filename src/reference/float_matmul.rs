@@ -25,8 +25,8 @@ fn sums(op: &FloatMatmul, inputs: &[&Tensor], each: impl Fn(Sum) -> f32) -> Vec<
     };
     let (lhs, rhs) = (FloatMatmul::floats(inputs[0]), operand(op.rhs(), 1));
     let bias = op.bias().map(|bias| operand(bias, op.inputs_before_bias()));
-    let mut values = Vec::with_capacity(op.batches().len() * m * n);
-    for &(lhs_matrix, rhs_matrix) in op.batches() {
+    let mut values = Vec::with_capacity(op.batches().count() * m * n);
+    for (lhs_matrix, rhs_matrix) in (0..op.batches().count()).map(|matrix| op.batches().pair(matrix)) {
         for row in 0..m {
             for column in 0..n {
                 let (mut value, mut size, mut lost) = (0.0, 0.0, 0.0);

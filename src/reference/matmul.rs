@@ -14,7 +14,8 @@ pub(super) fn matmul(op: &Matmul, inputs: &[&Tensor]) -> Tensor {
     let dynamic = op.dynamic().map(|(position, _)| inputs[position].values::<(f32, i32)>().expect("checked by run"));
 
     let mut out = Collector::new(op.output());
-    for (batch, &(lhs_matrix, rhs_matrix)) in op.batches().iter().enumerate() {
+    for batch in 0..op.batches().count() {
+        let (lhs_matrix, rhs_matrix) = op.batches().pair(batch);
         for i in 0..m {
             let lhs_row = lhs_matrix * m + i;
             let (scale, zero_point) = match dynamic {

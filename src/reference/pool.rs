@@ -49,7 +49,7 @@ fn average(op: &Pool, sum: i32, real_sum: f32, count: usize) -> i32 {
         QuantizedArithmetic::QOperator => numeric::round_saturating(mean / scale + zero_point as f32, low, high),
         QuantizedArithmetic::Qdq => numeric::quantize(mean, scale, zero_point, low, high),
         QuantizedArithmetic::Integer => {
-            let entry = op.stage().entries[count - 1];
+            let entry = op.stage().entry(0, count - op.least_count());
             output.apply(sum, entry.multiplier.expect("an average has multipliers"))
         }
     }

@@ -36,7 +36,11 @@ pub(crate) fn run_checked(
     let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &super::poisoned_words(t))).collect();
     let poison = |t: &TensorType| buffer(context, &vec![POISON; t.device_bytes() as usize / 4]);
     let outputs: Vec<_> = op.outputs().iter().map(poison).collect();
-    let words = |&constant| kernels::constant(op, constant).expect("the candidate's own constant");
+    let words = |&constant| {
+        let words = kernels::constant(op, constant).expect("the candidate's own constant");
+        assert_eq!(kernels::constant_words(op, constant), Some(words.len() as u64), "{name}: {constant:?}");
+        words
+    };
     let constants: Vec<_> = candidate.constants.iter().map(|c| buffer(context, &words(c))).collect();
     let scratch: Vec<_> = candidate.scratch.iter().map(|&words| buffer(context, &vec![POISON; words])).collect();
     let report = buffer(context, &[0; 16]);

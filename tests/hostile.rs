@@ -1,0 +1,289 @@
+//! Requests that are huge by their shapes alone: building an op, listing its kernels and planning it cost memory by what describes
+//! it, never by the elements that it would have, and what no device holds is refused. An allocator counts, and fails what is far
+//! beyond the bound, so that a request of gigabytes ends the test and not the machine.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::context;
+use lowbit::kernels::{self, Limits};
+use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::ops::{
+    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
+    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
+    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Padding, Pool,
+    Quantize, QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Rule,
+    Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
+};
+use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
+
+/// The most bytes of the host's that a request may take while it is built, listed and planned: mostly the launches of all of its
+/// kernels, of which a transposed convolution has 4,096 and one by patches as many.
+const BOUND: usize = 96 << 20;
+
+/// Far beyond that an allocation fails, which ends the process.
+const END: usize = 2 << 30;
+
+/// The system's allocator, and how much of it is in use.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether there is room for so many bytes more.
+fn count(size: usize) -> bool {
+    let used = IN_USE.fetch_add(size, Ordering::Relaxed).wrapping_add(size);
+    if used > END {
+        IN_USE.fetch_sub(size, Ordering::Relaxed);
+        return false;
+    }
+    PEAK.fetch_max(used, Ordering::Relaxed);
+    true
+}
+
+// SAFETY: everything is handed on to the system's allocator, or fails.
+#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        if count(layout.size()) { unsafe { System.alloc(layout) } } else { null_mut() }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        if count(layout.size()) { unsafe { System.alloc_zeroed(layout) } } else { null_mut() }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most elements that a shape can have.
+const MOST: usize = i32::MAX as usize;
+
+/// The side of the largest square.
+const SIDE: usize = 46_340;
+
+fn plain(format: Format, dimensions: &[usize]) -> Result<TensorType> {
+    TensorType::new(format, dimensions)
+}
+
+fn codes(dimensions: &[usize]) -> Result<TensorType> {
+    plain(Format::Int8, dimensions)?.quantized(Quantization::tensor(0.5, 0))
+}
+
+fn real(dimensions: &[usize]) -> Result<TensorType> {
+    plain(Format::Float32, dimensions)
+}
+
+/// Constant codes, of which there are few or none.
+fn few(dimensions: &[usize]) -> Result<Tensor> {
+    Tensor::new(dimensions, vec![1i8; dimensions.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
+}
+
+fn stage() -> Result<Requantization> {
+    Requantization::new(Format::Int8, 0.5, 0)
+}
+
+fn grouped(matrices: usize, n: usize, k: usize) -> Result<Weights> {
+    Weights::build(WeightFormat::new(Codes::Int4, 32, Scales::F16), [matrices, n, k], |_, _, _, _| Ok(()))
+}
+
+/// Asserts that a request is refused, or planned, within the bound; says how much it took. With a device it is planned there too.
+struct Judge {
+    context: Option<Context>,
+    limits: Vec<Limits>,
+    kinds: Vec<&'static str>,
+}
+
+impl Judge {
+    fn check<T: Into<Op>>(&mut self, name: &str, build: impl FnOnce() -> Result<T>) {
+        let before = IN_USE.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let outcome = self.try_all(build);
+        let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        println!("{name}: {} KiB, {outcome}", peak >> 10);
+        assert!(peak <= BOUND, "{name}: {peak} bytes");
+    }
+
+    fn try_all<T: Into<Op>>(&mut self, build: impl FnOnce() -> Result<T>) -> String {
+        let op: Op = match build() {
+            Ok(op) => op.into(),
+            Err(Error::Request(message)) => return format!("refused: {message}"),
+            Err(other) => panic!("not a request: {other}"),
+        };
+        self.kinds.push(op.name());
+        for limits in &self.limits {
+            for candidate in kernels::candidates(&op, limits) {
+                for constant in candidate.constants {
+                    kernels::constant_words(&op, constant).expect("the candidate's own constant");
+                }
+            }
+        }
+        let graph = Graph::of(op).expect("the op's own inputs");
+        match self.context.as_ref().map(|context| context.plan(&graph, Tuner::FirstGuess)) {
+            None => "built".into(),
+            Some(Ok(plan)) => format!("planned in {} launches", plan.launches()),
+            Some(Err(error @ Error::Limit { .. })) => format!("beyond this device: {error}"),
+            Some(Err(other)) => panic!("not a limit: {other}"),
+        }
+    }
+}
+
+#[test]
+fn shapes_alone_cost_nothing() {
+    let limits = vec![
+        Limits::default(),
+        Limits { storage_buffers: 4, invocations: 64, binding_bytes: 1 << 20, ..Limits::default() },
+        Limits { binding_bytes: u64::from(u32::MAX) / 256 * 256, subgroup: 32, lanes: 32, ..Limits::default() },
+    ];
+    let mut judge = Judge { context: context(), limits, kinds: Vec::new() };
+    let judge = &mut judge;
+    // What a driver and wgpu keep is made once.
+    judge.check("a small op", || FloatUnary::new([1], Function::Relu));
+
+    // Products: batches, rows, columns and depths without elements.
+    judge.check("batches of nothing", || Matmul::new(codes(&[MOST, 0, 1])?, codes(&[1, 1, 1])?).build());
+    judge.check("batches of empty sums", || Matmul::new(codes(&[1 << 24, 1, 0])?, codes(&[1 << 24, 0, 1])?).build());
+    judge.check("batches that broadcast", || Matmul::new(codes(&[SIDE, 1, 1, 0])?, codes(&[SIDE, 0, 1])?).build());
+    judge.check("rows", || Matmul::new(codes(&[MOST, 1])?, few(&[1, 1])?).output(stage()?).build());
+    judge.check("columns", || Matmul::new(codes(&[1, 1])?, codes(&[1, MOST])?).output(stage()?).build());
+    judge.check("constant columns of empty sums", || {
+        Matmul::new(codes(&[1, 0])?, few(&[0, MOST])?).output(stage()?).build()
+    });
+    judge.check("no rows by many columns", || Matmul::new(codes(&[0, 0])?, few(&[0, MOST])?).build());
+    judge.check("depth", || Matmul::new(codes(&[1, 1 << 17])?, codes(&[1 << 17, 1 << 13])?).build());
+    judge.check("a bias per row", || {
+        let bias = Tensor::new([1 << 16, 1], vec![1i32; 1 << 16])?;
+        Matmul::new(codes(&[1 << 16, 1])?, codes(&[1, 1 << 14])?).bias(bias).build()
+    });
+    judge.check("a scale per row", || {
+        let scales = Quantization::symmetric_axis(0, vec![0.5; 1 << 16]);
+        let lhs = plain(Format::Int8, &[1 << 16, 1])?.quantized(scales)?;
+        Matmul::new(lhs, codes(&[1, 1 << 14])?).output(stage()?).build()
+    });
+    judge.check("two scales of many batches", || {
+        let lhs = plain(Format::Int8, &[1 << 28, 2, 1])?.quantized(Quantization::symmetric_axis(1, [0.5, 0.25]))?;
+        Matmul::new(lhs, few(&[1, 1])?).output(Output::real()).build()
+    });
+    judge.check("int16", || Matmul::new(plain(Format::Int16, &[MOST, 1])?, few(&[1, 1])?).build());
+    judge.check("float batches of nothing", || FloatMatmul::new(real(&[MOST, 0, 1])?, real(&[1, 1, 1])?).build());
+    judge.check("float columns", || FloatMatmul::new(real(&[1, 0])?, real(&[0, MOST])?).build());
+    judge.check("float depth", || FloatMatmul::new(real(&[MOST, 1])?, real(&[MOST, 1])?).transposed_lhs().build());
+    for lhs in [real(&[MOST, 1]), codes(&[MOST, 1]), plain(Format::Float16, &[1 << 26, 1])] {
+        judge.check("linear rows", || Linear::new(lhs?, grouped(1, 1, 1)?).build());
+    }
+    judge.check("linear rows of a group and a half", || Linear::new(real(&[1 << 25, 48])?, grouped(1, 1, 48)?).build());
+    judge.check("experts of many rows", || Linear::new(real(&[MOST, 1])?, grouped(2, 1, 1)?).experts(1).build());
+    judge.check("embedding", || Embedding::new([MOST], grouped(1, 1, 1)?));
+    judge.check("an embedding of no rows", || Embedding::new([1 << 20], grouped(1, 0, 64)?));
+    let quantizer = || Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16));
+    judge.check("quantize weights", || QuantizeWeights::new([1 << 20, 64], quantizer()?));
+
+    // Windows.
+    let image = || codes(&[1, SIDE, SIDE, 1]);
+    judge.check("pixels", || Conv::new(image()?, few(&[1, 5, 5, 1])?).padding(Padding::SameUpper).build());
+    judge.check("pixels by large patches", || Conv::new(image()?, few(&[1, 100, 100, 1])?).output(stage()?).build());
+    judge.check("one of the pixels", || Conv::new(image()?, few(&[1, 1, 1, 1])?).build());
+    judge
+        .check("images without channels", || Conv::new(codes(&[1, 4096, 4096, 0])?, few(&[1, 4096, 4096, 0])?).build());
+    judge.check("outputs of no channels", || {
+        Conv::new(codes(&[1, 1, 0])?, few(&[MOST, 1, 0])?).output(stage()?).build()
+    });
+    judge.check("taps without outputs", || Conv::new(codes(&[1, 1 << 24, 1])?, few(&[0, 1 << 24, 1])?).build());
+    judge.check("as many phases as can be", || {
+        Conv::new(codes(&[1, 64, 64, 1])?, few(&[1, 64, 64, 1])?).transposed().stride([64, 64]).build()
+    });
+    judge
+        .check("a window of everything", || Pool::global_average(codes(&[1, 4096, 4096, 1])?).output(stage()?).build());
+    judge.check("a window of most", || {
+        let all = Padding::Explicit { begin: vec![1000; 2], end: vec![1000; 2] };
+        Pool::average(codes(&[1, 2500, 2500, 1])?, [2500, 2500]).padding(all).output(stage()?).build()
+    });
+    judge.check("pooled pixels", || Pool::max(image()?, [2, 2]).build());
+    judge.check("patches", || Unfold::new(codes(&[1, SIDE, SIDE / 9, 1])?, [3, 3]).build());
+    judge.check("patches of reals", || {
+        LinearConv::new(real(&[1, 10_000, 10_000, 2])?, grouped(2, 1, 9)?, [3, 3]).build()
+    });
+    for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
+        judge.check("float conv", || {
+            Ok(FloatConv::new([1, SIDE, SIDE, 1], [1, 3, 3, 1], Windows::default())?.pass(pass))
+        });
+    }
+
+    // Elements that move.
+    for mode in [PadMode::Zero, PadMode::Edge] {
+        judge.check("padding", || Pad::new(codes(&[1])?, [MOST / 2], [MOST / 2], mode));
+    }
+    judge.check("padding that reflects", || Pad::new(codes(&[1 << 30])?, [(1 << 29) - 1], [1 << 29], PadMode::Reflect));
+    judge.check("nothing around", || Pad::new(codes(&[MOST])?, [0], [0], PadMode::Edge));
+    judge.check("nearest", || Resize::nearest(codes(&[1, 1, 1])?, [MOST]).build());
+    judge.check("nearest of two", || Resize::nearest(codes(&[1, 2, 1])?, [MOST]).build());
+    judge.check("nearest of as many", || Resize::nearest(codes(&[1, MOST, 1])?, [MOST]).build());
+    judge.check("nearest of one more", || Resize::nearest(codes(&[1, MOST - 1, 1])?, [MOST]).build());
+    judge.check("linear", || Resize::linear(codes(&[1, 2, 1])?, [MOST]).build());
+    judge.check("linear squares", || Resize::linear(codes(&[1, 2, 2, 1])?, [SIDE, SIDE]).build());
+    judge.check("one element again and again", || Slice::strided(codes(&[1, 1])?, [0, 0], [1, MOST], [1, 0]));
+    judge.check("one scale again and again", || {
+        let one = plain(Format::Int8, &[1, 1])?.quantized(Quantization::symmetric_axis(1, [0.5]))?;
+        Slice::strided(one, [0, 0], [1, MOST], [1, 0])
+    });
+    judge.check("all in reverse", || Slice::strided(codes(&[MOST])?, [MOST - 1], [MOST], [-1]));
+    judge.check("transpose", || Transpose::new(codes(&[SIDE, SIDE])?, [1, 0]));
+    judge.check("transpose and convert", || {
+        let transpose = Transpose::new(codes(&[SIDE, SIDE])?, [1, 0])?;
+        Fused::new(transpose.into(), Dequantize::new(codes(&[SIDE, SIDE])?)?.into(), 0)
+    });
+    judge.check("reshape", || Reshape::new(codes(&[MOST])?, [MOST, 1]));
+    judge.check("concat", || Concat::new(vec![codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0, stage()?));
+
+    // Element by element, and over all of them.
+    judge.check("requantize", || Requantize::new(codes(&[MOST])?, stage()?));
+    judge.check("quantize", || Quantize::new(codes(&[MOST, 1])?));
+    judge.check("dequantize", || Dequantize::new(codes(&[1, MOST])?));
+    judge.check("add", || Add::new(codes(&[SIDE, 1])?, codes(&[1, SIDE])?, stage()?));
+    judge.check("multiply", || Multiply::new(codes(&[MOST])?, codes(&[1])?, stage()?));
+    judge.check("table", || Table::sigmoid(codes(&[MOST])?, stage()?));
+    judge.check("cast", || Cast::new(codes(&[MOST])?, Format::Float16));
+    for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(1)] {
+        judge.check("dynamic quantize", || DynamicQuantize::new([1 << 26, 16], Format::Int8, granularity));
+    }
+    let mx = || BlockFormat::mx(Format::Int8, BlockRounding::Floor);
+    judge.check("blocks", || BlockQuantize::new(real(&[SIDE, SIDE])?, mx()?));
+    judge.check("of blocks", || BlockDequantize::new([SIDE, SIDE], mx()?));
+    judge.check("float unary", || FloatUnary::new([MOST], Function::Gelu));
+    judge.check("float binary", || FloatBinary::new(Arithmetic::Add, real(&[SIDE, 1])?, real(&[SIDE])?));
+    judge.check("softmax", || Softmax::new([1, MOST]));
+    judge.check("layer norm", || LayerNorm::new([MOST, 1], Tensor::new([1], vec![1.0f32])?, 1e-5));
+    for granularity in [Granularity::Tensor, Granularity::Axis(0), Granularity::Axis(1)] {
+        judge.check("observe range", || ObserveRange::new([SIDE, SIDE], granularity, RangeRule::Extremes));
+        judge.check("observe histogram", || ObserveHistogram::new([SIDE, SIDE], granularity, Bins::new(16)?));
+        judge.check("sum", || Sum::new([SIDE, SIDE], granularity));
+        let grid = || FakeQuantize::new([SIDE, SIDE], Grid::Step, granularity, (0, 15));
+        judge.check("fake quantize", grid);
+        judge.check("its gradient", || Ok(FakeQuantizeGradient::new(grid()?)));
+        judge.check("its step's", || GridGradient::new(grid()?, 1.0));
+    }
+    judge.check("range step", || RangeStep::new(MOST / 2, (0, 15)));
+    judge.check("stage table", || StageTable::new(1 << 28));
+    for makes in [Requantized::Levels, Requantized::StepGradient] {
+        judge.check("fake requantize", || FakeRequantize::new([SIDE, SIDE], makes, (0, 15)));
+    }
+    judge.check("cross-entropy", || CrossEntropyGradient::new(MOST, 1));
+    judge.check("optimize", || Optimize::new([MOST], Rule::adam()));
+
+    judge.kinds.sort_unstable();
+    judge.kinds.dedup();
+    assert!(judge.kinds.len() >= 42, "{} kinds of ops: {:?}", judge.kinds.len(), judge.kinds);
+}
