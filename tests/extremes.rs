@@ -173,7 +173,7 @@ fn softmax() -> Result<()> {
     let mut random = Random::new(1_003);
     let mut cases = Vec::new();
     for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
-        for scale in [1.0, 0.125, 1.2e-38, 3e38] {
+        for scale in [1.0, 0.125, 1.2e-38, 1.9e38] {
             for n in [1, 9, 130] {
                 let x = numbers.tensor(&mut random, &[3, n])?;
                 let op = Softmax::new([3, n])?.scaled(scale)?;
@@ -181,7 +181,7 @@ fn softmax() -> Result<()> {
             }
         }
     }
-    check("softmax", cases, 0.9);
+    check("softmax", cases, 0.8);
     Ok(())
 }
 
@@ -308,11 +308,19 @@ fn weights(random: &mut Random, format: WeightFormat, n: usize, k: usize, number
 fn linear() -> Result<()> {
     let mut random = Random::new(1_007);
     let mut cases = Vec::new();
-    let scales = [Scales::F32, Scales::F32Zero, Scales::F32Offset, Scales::F32RealZero, Scales::E8M0];
-    for (turn, (a, b)) in pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).enumerate() {
+    let formats = [
+        (Codes::Int4, Scales::F32),
+        (Codes::Int8, Scales::F32Zero),
+        (Codes::Uint4, Scales::F32Offset),
+        (Codes::Int2, Scales::F32RealZero),
+        (Codes::Int4, Scales::E8M0),
+    ];
+    // One pair in seven meets each number on either side.
+    let pairs = pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(7);
+    for (turn, (a, b)) in pairs.chain([(Numbers::Special, Numbers::Plain)]).enumerate() {
         let [m, n, k] = [[2, 5, 64], [1, 4, 40], [9, 8, 96]][turn % 3];
-        let codes = [Codes::Int4, Codes::Uint4, Codes::Int8, Codes::Int2][turn % 4];
-        let w = weights(&mut random, WeightFormat::new(codes, 32, scales[turn % 5]), n, k, b)?;
+        let (codes, scales) = formats[turn % 5];
+        let w = weights(&mut random, WeightFormat::new(codes, 32, scales), n, k, b)?;
         let of = |what: &str| format!("linear, {m}x{n}x{k}, {what} of {a:?} by {w} of {b:?}");
         let x = a.tensor(&mut random, &[m, k])?;
         let linear = |lhs: &TensorType| {
