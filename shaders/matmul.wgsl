@@ -39,7 +39,7 @@ fn main(
     if (leaves(useless(first_row >= params.m || first_quad >= params.output_quads))) {
         return;
     }
-    let weight_batch = enter_batch(own.z);
+    let weight_batch = enter_batch(own.z, groups);
 
     let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
     let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));

@@ -39,7 +39,7 @@ fn main(
     let own = tile_place(tile);
     let block_row = own.x * TILE_M;
     let block_column = own.y * BLOCK_N;
-    let weight_batch = enter_batch(own.z);
+    let weight_batch = enter_batch(own.z, groups);
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var run = 0u; run < k_vecs; run += RUN) {

@@ -18,7 +18,7 @@ fn main(
     let own = tile_place(tile);
     let block_row = own.x * BLOCK_M;
     let block_column = own.y * BLOCK_N;
-    let weight_batch = enter_batch(own.z);
+    let weight_batch = enter_batch(own.z, groups);
 
     let k_vecs = params.k_vecs + hidden_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {

@@ -4,8 +4,8 @@ var<private> lhs_batch: u32;
 var<private> output_batch: u32;
 
 // Goes to a matrix of the output's, and says which one of the weights it meets.
-fn enter_batch(batch: u32) -> u32 {
-    let matrices = operand_rows(batch);
+fn enter_batch(batch: u32, groups: vec3<u32>) -> u32 {
+    let matrices = operand_rows(batch, groups);
     output_batch = batch;
     lhs_batch = matrices.x;
     return matrices.y;

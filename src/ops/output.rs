@@ -383,7 +383,7 @@ impl Stage {
             require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");
         }
         // An empty output has no element for a bias to be added to.
-        let broadcast = broadcast.filter(|_| rows > 0);
+        let broadcast = broadcast.filter(|_| rows > 0 && columns > 0);
         let scales = |t: &TensorType| -> Arc<[f32]> { t.quantization().map_or([1.0].into(), |q| q.scales().into()) };
         let (lhs_scales, rhs_scales) = (lhs.map(scales), scales(rhs));
         let rescaling = match output {
