@@ -257,7 +257,7 @@ fn epilogue<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Epilogue<'a> {
 }
 
 fn weights_have_zero_point(op: &Conv) -> bool {
-    has_zero_point(op.weights().format(), |output| op.weight_zero_point(output), op.weights().shape()[0])
+    has_zero_point(op.weights().tensor_type())
 }
 
 /// A convolution of single pixels as a matmul: pixels are rows.
@@ -365,7 +365,9 @@ fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, limits: &Limits) -
     if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
-    if weight_bytes(op, kernel.layout, taps, outputs) <= limits.binding_bytes {
+    // Where a pixel of the output exceeds a binding the launch is refused, however few channels it has.
+    let refused = u64::from(stage::row_words(op.output_type())) * 4 > limits.binding_bytes;
+    if refused || weight_bytes(op, kernel.layout, taps, outputs) <= limits.binding_bytes {
         return outputs;
     }
     columns_within(limits, weight_bytes(op, kernel.layout, taps, 4))

@@ -10,9 +10,8 @@ use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Tile, Way, rows_first};
 use super::{broadcast, byte_mask};
-use crate::numeric::Format;
 use crate::ops::{Finish, Matmul, Operand, Sizes};
-use crate::tensor::TensorType;
+use crate::tensor::{Quantization, TensorType};
 
 parameters! {
     /// `shaders/params/matmul.wgsl`.
@@ -150,7 +149,7 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
         dynamic: op.dynamic().map(|(position, _)| position),
         matrices,
         weight_bits: if pack.is_some() { 8 } else { rhs_type.format().bits() },
-        weights_have_zero_point: has_zero_point(rhs_type.format(), |i| op.rhs_parameters(i).1, op.sizes().n),
+        weights_have_zero_point: has_zero_point(rhs_type),
         epilogue,
         inputs: op.inputs_count(),
         pack,
@@ -170,8 +169,9 @@ fn folded(op: &Matmul) -> Sizes {
 }
 
 /// Whether any of the zero points is other than 0 once the codes are read as int8.
-pub(super) fn has_zero_point(format: Format, zero_point: impl Fn(usize) -> i32, count: usize) -> bool {
-    (0..count).any(|i| zero_point(i) != int8_shift(format))
+pub(super) fn has_zero_point(weights: &TensorType) -> bool {
+    let zero_points = weights.quantization().map_or(&[0][..], Quantization::zero_points);
+    zero_points.iter().any(|&zero_point| zero_point != int8_shift(weights.format()))
 }
 
 /// The part that reads weights of so many bits.
@@ -219,7 +219,9 @@ fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
 fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
     let Sizes { n, k, .. } = product.sizes;
-    if product.pack.is_some() {
+    // Where a row of the output exceeds a binding the launch is refused, however few columns it has.
+    let refused = u64::from(stage::row_words(product.epilogue.output_type)) * 4 > limits.binding_bytes;
+    if product.pack.is_some() || refused {
         return n.max(1);
     }
     let bytes = |columns| packed_words(product.matrices, columns, k, product.weight_bits) as u64 * 4;

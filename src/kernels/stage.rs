@@ -176,7 +176,7 @@ pub(super) fn row_words(tensor_type: &TensorType) -> u32 {
 /// The quads that make a row: with its padding where several elements share a word.
 pub(super) fn quads(tensor_type: &TensorType) -> u32 {
     match tensor_type.format().bits() {
-        bits @ ..32 => row_words(tensor_type) * 8 / bits as u32,
+        bits @ ..32 => (row_words(tensor_type) as usize * 8 / bits) as u32,
         _ => tensor_type.shape().row_length().div_ceil(4) as u32,
     }
 }
