@@ -235,7 +235,7 @@ fn within(name: &str, got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> f64
 
 /// Checks each case of a table, and fails with the number of those that fail, whose messages come before. Returns the sum of what the
 /// checks return.
-pub(crate) fn check_cases<T: std::panic::RefUnwindSafe>(
+pub(crate) fn check_cases<T>(
     cases: impl IntoIterator<Item = T>,
     check: impl Fn(&T) -> usize,
 ) -> usize {
