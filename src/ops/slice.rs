@@ -7,6 +7,9 @@ use super::check_moved;
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
+/// How many scales along an axis a slice may list where it repeats those of its input.
+const MOST_SCALES: usize = 1 << 20;
+
 /// `out[i_0, i_1, …] = x[s_0(i_0), s_1(i_1), …]` where `s(i) = begin + step · i`, or the `i`th of a list of indices
 ///
 /// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
@@ -122,6 +125,12 @@ impl Slice {
                 Granularity::Tensor => quantization.clone(),
                 Granularity::Axis(axis) => {
                     let taken = || (0..sizes[axis]).map(|i| indices[axis].source(i));
+                    let count = sizes[axis];
+                    require!(
+                        count <= quantization.scales().len().max(MOST_SCALES),
+                        "the slice repeats the scales of {input} until there are {count} along axis {axis}, and at most {MOST_SCALES} are \
+                         listed: dequantize it, or give it one scale"
+                    );
                     let scales: Vec<f32> = taken().map(|i| quantization.scale(i)).collect();
                     let zero_points: Vec<i32> = taken().map(|i| quantization.zero_point(i)).collect();
                     // An empty axis has no scale, but needs a zero point.

@@ -235,10 +235,7 @@ fn within(name: &str, got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> f64
 
 /// Checks each case of a table, and fails with the number of those that fail, whose messages come before. Returns the sum of what the
 /// checks return.
-pub(crate) fn check_cases<T>(
-    cases: impl IntoIterator<Item = T>,
-    check: impl Fn(&T) -> usize,
-) -> usize {
+pub(crate) fn check_cases<T>(cases: impl IntoIterator<Item = T>, check: impl Fn(&T) -> usize) -> usize {
     let checked = |case: T| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
     let results: Vec<_> = cases.into_iter().map(checked).collect();
     let failed = results.iter().filter(|result| result.is_err()).count();
