@@ -283,6 +283,12 @@ fn shapes_alone_cost_nothing() {
     judge.check("cross-entropy", || CrossEntropyGradient::new(MOST, 1));
     judge.check("optimize", || Optimize::new([MOST], Rule::adam()));
 
+    judge.check("rows of whole groups", || Linear::new(real(&[1 << 24, 32])?, grouped(1, 4, 32)?).build());
+    judge.check("images of whole groups", || {
+        LinearConv::new(real(&[1, 512, 512, 32])?, grouped(1, 4, 32)?, [1, 1]).build()
+    });
+    judge.check("steps of ranges", || RangeStep::new(1 << 20, (0, 255)));
+
     judge.kinds.sort_unstable();
     judge.kinds.dedup();
     assert!(judge.kinds.len() >= 42, "{} kinds of ops: {:?}", judge.kinds.len(), judge.kinds);
