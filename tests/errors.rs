@@ -444,7 +444,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
     let mut random = Random::new(9);
     // Columns of zeros and of ±127 in turn; a live one reaches 255 · 127 · 40 = 1,295,400.
     let mut columns = |rows: usize, matrices: usize| -> Result<Tensor> {
-        let code = |i: usize| if i % 2 == 0 { 0 } else { random.pick(&[-127i8, 127]) };
+        let code = |i: usize| if i.is_multiple_of(2) { 0 } else { random.pick(&[-127i8, 127]) };
         Tensor::new([matrices, rows, 4], (0..matrices * rows * 4).map(code).collect::<Vec<_>>())
     };
     let bias = [DEAD, 5, -DEAD, -7];
