@@ -548,7 +548,7 @@ fn elementwise_pool_table_concat() -> Result<()> {
 fn fused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(9));
-    for lhs_format in CODES {
+    for (round, lhs_format) in CODES.into_iter().enumerate() {
         let x = random.quantized(lhs_format, &[9, 23]);
         let line = random.quantized(lhs_format, &[1, 1, 23]);
         let image = random.quantized(lhs_format, &[2, 5, 4, 6]);
@@ -595,13 +595,14 @@ fn fused() -> Result<()> {
             let conv = Conv::new(image_type(), weights).groups(groups).padding(Padding::SameLower).output(output);
             firsts.push((conv.build()?.into(), vec![&image]));
         }
-        for (first, inputs) in firsts {
+        for (turn, (first, inputs)) in firsts.into_iter().enumerate() {
             let made = first.outputs()[0].clone();
             let output = codes(&mut random, 3.0)?;
             let table = Table::leaky_relu(made.clone(), 0.2, output)?;
             let op = Fused::new(first.clone(), table.into(), 0)?;
             run(&context, &mut count, &format!("{} + table", first.name()), op, &inputs);
-            for (position, arithmetic) in [(0, WAYS[0]), (1, WAYS[0]), (0, WAYS[1]), (1, WAYS[1])] {
+            for position in [0, 1] {
+                let arithmetic = WAYS[(round + turn + position) % 2];
                 let format = random.pick(&CODES);
                 let residual = random.quantized(format, made.dimensions());
                 let sum = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Random, check_cases, check_op, context};
+use common::{Random, check_cases, check_op, context, one_candidate_in};
 use lowbit::ops::{Add, Conv, Fused, Matmul, Op, Output, Padding, Requantization, Table};
 use lowbit::{Context, Error, Format, Granularity, Quantization, Result, Rounding, Tensor, kernels};
 
@@ -240,6 +240,7 @@ fn check(context: &Context, case: &Case) -> usize {
 #[test]
 fn of_matmuls() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
+    one_candidate_in(64);
     let mut cases = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {
@@ -261,6 +262,7 @@ fn of_matmuls() -> Result<()> {
 #[test]
 fn of_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
+    one_candidate_in(64);
     let mut cases = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {
@@ -293,6 +295,7 @@ fn of_convolutions() -> Result<()> {
 #[test]
 fn with_a_finish() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
+    one_candidate_in(64);
     let mut cases: Vec<(String, Op, Vec<Tensor>)> = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {

@@ -91,7 +91,7 @@ impl Channel {
     /// The largest size of its sum, and how much of that the bias is.
     fn reach(&self, codes: Offsets) -> (i64, i64) {
         let (least, greatest) = self.weights.products(codes);
-        let below = (-least.saturating_add(self.bias.0)).max(0);
+        let below = least.saturating_add(self.bias.0).saturating_neg().max(0);
         let above = greatest.saturating_add(self.bias.1).max(0);
         if above >= below { (above, self.bias.1) } else { (below, self.bias.0) }
     }

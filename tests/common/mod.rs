@@ -265,7 +265,7 @@ fn check_candidates(
     check_graph_reference(name, &graph, inputs, &expected);
     let candidates = kernels::candidates(op, &context.limits());
     let call = CALLS.replace(CALLS.get() + 1);
-    let chosen = turn(call, candidates.len(), "LOWBIT_CANDIDATES", 1);
+    let chosen = turn(call, candidates.len(), "LOWBIT_CANDIDATES", STEP.get());
     let bounded = turn(call, chosen.len(), "LOWBIT_BOUNDS", 4);
     for (position, &index) in chosen.iter().enumerate() {
         let candidate = &candidates[index];
@@ -338,7 +338,17 @@ pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&T
     chosen.len()
 }
 
-thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static STEP: Cell<usize> = const { Cell::new(1) };
+}
+
+/// Each case that this test checks from here on runs one in so many candidates, at least one, and the next case begins with another.
+/// This is for tables of many cases that differ in numbers and stages, whose kernels other tests run one by one: compilers of shaders
+/// take the time. `LOWBIT_CANDIDATES=1` runs all.
+pub(crate) fn one_candidate_in(step: usize) {
+    STEP.set(step);
+}
 
 /// Which of this many candidates to check: one in as many as a variable says, 0 for none, beginning with another one at each call.
 fn turn(call: usize, candidates: usize, variable: &str, otherwise: usize) -> Vec<usize> {
