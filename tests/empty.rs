@@ -339,7 +339,7 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
 #[test]
 fn what_is_made_of_nothing_is_written() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    one_candidate_in(8);
+    one_candidate_in(64);
     let mut cases = Vec::new();
     for family in [matmuls, float_products, grouped_products, reductions, surroundings, nothing] {
         family(&mut cases)?;
