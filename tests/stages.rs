@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Random, check_cases, check_op, context, one_candidate_in};
+use common::{ONE_CANDIDATE, Random, check_cases, check_op_in_turn, context};
 use lowbit::ops::{Add, Conv, Fused, Matmul, Op, Output, Padding, Requantization, Table};
 use lowbit::{Context, Error, Format, Granularity, Quantization, Result, Rounding, Tensor, kernels};
 
@@ -228,7 +228,7 @@ fn conv(width: Width, output: &Output, bias: Added, scales: Scales, groups: usiz
 fn check(context: &Context, case: &Case) -> usize {
     let Case { name, op, input, refusal } = case;
     match (op, refusal) {
-        (Ok(op), None) => check_op(context, name, op, &[input]),
+        (Ok(op), None) => check_op_in_turn(ONE_CANDIDATE, context, name, op, &[input]),
         (Err(Error::Request(message)), Some(words)) => {
             assert!(message.contains(words), "{name}: {words:?} is not in {message:?}");
             0
@@ -240,7 +240,6 @@ fn check(context: &Context, case: &Case) -> usize {
 #[test]
 fn of_matmuls() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    one_candidate_in(64);
     let mut cases = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {
@@ -262,7 +261,6 @@ fn of_matmuls() -> Result<()> {
 #[test]
 fn of_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    one_candidate_in(64);
     let mut cases = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {
@@ -295,7 +293,6 @@ fn of_convolutions() -> Result<()> {
 #[test]
 fn with_a_finish() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    one_candidate_in(64);
     let mut cases: Vec<(String, Op, Vec<Tensor>)> = Vec::new();
     for width in WIDTHS {
         for (name, output) in stages(width)? {
@@ -334,8 +331,9 @@ fn with_a_finish() -> Result<()> {
         }
     }
     let all = cases.len();
-    let count =
-        check_cases(cases, |(name, op, inputs)| check_op(&context, name, op, &inputs.iter().collect::<Vec<_>>()));
+    let count = check_cases(cases, |(name, op, inputs)| {
+        check_op_in_turn(ONE_CANDIDATE, &context, name, op, &inputs.iter().collect::<Vec<_>>())
+    });
     println!("stages with a finish: {all} cases, {count} combinations on {}", context.description());
     Ok(())
 }

@@ -194,8 +194,18 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 /// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, checks
 /// its padding and the bounds of every access, and returns how many candidates there were.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
+    check_op_in_turn(1, context, name, op, inputs)
+}
+
+/// The step of [`check_op_in_turn`] with which each case runs one candidate.
+pub(crate) const ONE_CANDIDATE: usize = usize::MAX;
+
+/// The same for one in so many candidates, at least one, beginning with another one at each call. This is for tables of many cases that
+/// differ in numbers and stages, whose kernels other tests run one by one: compilers of shaders take the time. `LOWBIT_CANDIDATES=1`
+/// runs all.
+pub(crate) fn check_op_in_turn(step: usize, context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
-    check_candidates(context, name, op, inputs, exact)
+    check_candidates(step, context, name, op, inputs, exact)
 }
 
 fn exact(name: &str, got: &Tensor, expected: &Tensor) {
@@ -204,12 +214,23 @@ fn exact(name: &str, got: &Tensor, expected: &Tensor) {
     }
 }
 
-/// The same for an op that is exact only within a bound. Returns the number of candidates and the largest error as a share
+/// [`check_op`] for an op that is exact only within a bound. Returns the number of candidates and the largest error as a share
 /// of its bound.
 pub(crate) fn check_op_within(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> (usize, f64) {
+    check_op_within_in_turn(1, context, name, op, inputs)
+}
+
+/// [`check_op_in_turn`] for an op that is exact only within a bound.
+pub(crate) fn check_op_within_in_turn(
+    step: usize,
+    context: &Context,
+    name: &str,
+    op: &Op,
+    inputs: &[&Tensor],
+) -> (usize, f64) {
     let tolerance = reference::tolerance(op, inputs).expect("sound inputs").expect("an op with a bound");
     let mut worst = 0.0f64;
-    let candidates = check_candidates(context, name, op, inputs, |name, got, expected| {
+    let candidates = check_candidates(step, context, name, op, inputs, |name, got, expected| {
         worst = worst.max(within(name, got, expected, &tolerance));
     });
     (candidates, worst)
@@ -254,6 +275,7 @@ pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
 /// Runs every candidate with poisoned outputs and padding, hands its outputs to `compare` beside the reference's, and checks
 /// that padding is zero and, for some of them in turn, every access in bounds. Returns how many candidates were run ([`turn`]).
 fn check_candidates(
+    step: usize,
     context: &Context,
     name: &str,
     op: &Op,
@@ -265,14 +287,15 @@ fn check_candidates(
     check_graph_reference(name, &graph, inputs, &expected);
     let candidates = kernels::candidates(op, &context.limits());
     let call = CALLS.replace(CALLS.get() + 1);
-    let chosen = turn(call, candidates.len(), "LOWBIT_CANDIDATES", STEP.get());
-    // Cases that take turns do so here too: where each runs one candidate, one case in four checks it.
-    let step = if STEP.get() == 1 || call.is_multiple_of(4) { 4 } else { 0 };
-    let bounded = turn(call, chosen.len(), "LOWBIT_BOUNDS", step);
-    for (position, &index) in chosen.iter().enumerate() {
+    let step = step_of("LOWBIT_CANDIDATES", step);
+    let chosen = turn(call, candidates.len(), step);
+    // A round is the calls in which each candidate is run once.
+    let round = call / candidates.len().min(step).max(1);
+    let bounded = turn(round, candidates.len(), step_of("LOWBIT_BOUNDS", 4));
+    for &index in &chosen {
         let candidate = &candidates[index];
         run_candidate(context, name, &graph, inputs, (index, candidate), &expected, &mut compare);
-        if bounded.contains(&position) {
+        if bounded.contains(&index) {
             run_checked(context, name, op, inputs, candidate);
         }
     }
@@ -335,29 +358,23 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
 /// candidates only some are checked where `LOWBIT_BOUNDS` says so ([`turn`]).
 pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let candidates = kernels::candidates(op, &context.limits());
-    let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), "LOWBIT_BOUNDS", 1);
+    let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), step_of("LOWBIT_BOUNDS", 1));
     chosen.iter().for_each(|&index| drop(run_checked(context, name, op, inputs, &candidates[index])));
     chosen.len()
 }
 
-thread_local! {
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    static STEP: Cell<usize> = const { Cell::new(1) };
-}
+thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
 
-/// Each case that this test checks from here on runs one in so many candidates, at least one, and the next case begins with another.
-/// This is for tables of many cases that differ in numbers and stages, whose kernels other tests run one by one: compilers of shaders
-/// take the time. `LOWBIT_CANDIDATES=1` runs all.
-pub(crate) fn one_candidate_in(step: usize) {
-    STEP.set(step);
-}
-
-/// Which of this many candidates to check: one in as many as a variable says, 0 for none, beginning with another one at each call.
-fn turn(call: usize, candidates: usize, variable: &str, otherwise: usize) -> Vec<usize> {
-    let step = match std::env::var(variable) {
+/// One in how many a variable asks for, 0 for none.
+fn step_of(variable: &str, otherwise: usize) -> usize {
+    match std::env::var(variable) {
         Ok(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
         Err(_) => otherwise,
-    };
+    }
+}
+
+/// Which of this many candidates to check: one in `step`, 0 for none, beginning with another one at each call.
+fn turn(call: usize, candidates: usize, step: usize) -> Vec<usize> {
     if step == 0 { Vec::new() } else { (call % candidates.min(step).max(1)..candidates).step_by(step).collect() }
 }
 
