@@ -8,6 +8,10 @@ verdict_at_exit() {
     verdict_name=$1
     summary=""
     trap print_verdict EXIT
+    # Without these bash would hand the trap above the status of the last command that ended, often 0.
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
 }
 
 print_verdict() {
