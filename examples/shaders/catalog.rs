@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lowbit::kernels::{self, Dispatch, Limits};
+use lowbit::kernels::{self, Candidate, Dispatch, Limits};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
@@ -29,30 +29,40 @@ const SMALL: [Format; 7] = [
 ];
 const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
+/// Every candidate of the ops below on devices of several kinds: the same number for the same op, then for the same device.
+pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
+    let matrices = [8, 16].map(matrix_limits);
+    let devices = [
+        Limits::default(),
+        Limits { invocations: 32, ..Limits::default() },
+        Limits { invocations: 1, ..Limits::default() },
+        Limits { storage_buffers: 4, ..Limits::default() },
+        Limits { subgroup: 8, ..Limits::default() },
+        Limits { written_dot: true, busy: 1, ..Limits::default() },
+        matrices[0],
+        matrices[1],
+    ];
+    let mut found = Vec::new();
+    for (op_number, op) in ops()?.iter().enumerate() {
+        for (device, limits) in devices.iter().enumerate() {
+            found.extend(kernels::candidates(op, limits).into_iter().map(|c| ([op_number, device], c)));
+        }
+    }
+    Ok(found)
+}
+
+fn matrix_limits(matrix: u32) -> Limits {
+    Limits { lanes: 32, matrix, workgroup_bytes: 32 << 10, ..Limits::default() }
+}
+
 /// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
-    let matrices = [8, 16].map(|matrix| Limits { lanes: 32, matrix, workgroup_bytes: 32 << 10, ..Limits::default() });
-    let probes = [Limits::default(), matrices[0], matrices[1]].map(|limits| kernels::probes(&limits));
+    let probes = [Limits::default(), matrix_limits(8), matrix_limits(16)].map(|limits| kernels::probes(&limits));
     let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
-    for op in ops()? {
-        for limits in [
-            Limits::default(),
-            Limits { invocations: 32, ..Limits::default() },
-            Limits { invocations: 1, ..Limits::default() },
-            Limits { storage_buffers: 4, ..Limits::default() },
-            Limits { subgroup: 8, ..Limits::default() },
-            Limits { written_dot: true, busy: 1, ..Limits::default() },
-            matrices[0],
-            matrices[1],
-        ] {
-            for candidate in kernels::candidates(&op, &limits) {
-                for dispatch in candidate.dispatches {
-                    let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
-                    programs.extend(in_place.map(|d| (d.program.name(), d)));
-                    programs.insert(dispatch.program.name(), dispatch);
-                }
-            }
-        }
+    for dispatch in candidates()?.into_iter().flat_map(|(_, candidate)| candidate.dispatches) {
+        let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
+        programs.extend(in_place.map(|d| (d.program.name(), d)));
+        programs.insert(dispatch.program.name(), dispatch);
     }
     // Each combination of parts once more, with all it reads in the buffer that it writes.
     let parts = |d: &Dispatch| d.program.name().split(' ').next().unwrap_or_default().to_string();
