@@ -11,7 +11,7 @@ use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::QuantizedArithmetic::{Integer, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
-    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeRule, Requantization, Requantize, Table,
+    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeUpdate, Requantization, Requantize, Table,
 };
 use lowbit::{Context, Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
@@ -32,7 +32,7 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
     let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
     let average = || Pool::average(of(&image), [3, 3]);
-    let range = |granularity| ObserveRange::new(matrix, granularity, RangeRule::Extremes);
+    let range = |granularity| ObserveRange::new(matrix, granularity, RangeUpdate::MinMax);
     let histogram = ObserveHistogram::new(matrix, Granularity::Tensor, Bins::new(2048)?)?;
     let empty = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
     let states = [

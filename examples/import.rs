@@ -15,7 +15,7 @@ use lowbit::import::gguf::{GgufFile, GgufType};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::torchao::TorchAo;
 use lowbit::import::{self, Safetensors};
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -148,7 +148,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs something that may take a while.
-fn patiently(work: impl FnOnce() -> lowbit::Result<Weights>) -> lowbit::Result<Weights> {
+fn patiently(work: impl FnOnce() -> lowbit::Result<PackedWeights>) -> lowbit::Result<PackedWeights> {
     let spinner = ProgressBar::new_spinner().with_message("importing");
     spinner.enable_steady_tick(Duration::from_millis(100));
     let done = work();
@@ -156,7 +156,7 @@ fn patiently(work: impl FnOnce() -> lowbit::Result<Weights>) -> lowbit::Result<W
     done
 }
 
-fn list_gguf(file: &GgufFile<'_>) -> Result<Option<(Weights, usize)>> {
+fn list_gguf(file: &GgufFile<'_>) -> Result<Option<(PackedWeights, usize)>> {
     for (key, value) in file.metadata() {
         println!("{key} = {value:?}");
     }
@@ -168,7 +168,7 @@ fn list_gguf(file: &GgufFile<'_>) -> Result<Option<(Weights, usize)>> {
     Ok(None)
 }
 
-fn list_safetensors(file: &Safetensors<'_>) -> Result<Option<(Weights, usize)>> {
+fn list_safetensors(file: &Safetensors<'_>) -> Result<Option<(PackedWeights, usize)>> {
     let mut names: Vec<&str> = file.names().collect();
     names.sort_unstable();
     for name in names {
@@ -181,7 +181,7 @@ fn list_safetensors(file: &Safetensors<'_>) -> Result<Option<(Weights, usize)>> 
 }
 
 /// The layer of this name; what its arrays are called is the format's.
-fn import_layer(file: &Safetensors<'_>, name: &str, arguments: &Arguments) -> lowbit::Result<Weights> {
+fn import_layer(file: &Safetensors<'_>, name: &str, arguments: &Arguments) -> lowbit::Result<PackedWeights> {
     let group = if arguments.group == 0 { usize::MAX } else { arguments.group };
     match &arguments.method[..] {
         "awq" => Awq::read(file, name, group)?.weights(),

@@ -13,7 +13,7 @@ use lowbit::import::gguf::{self, GgufType};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::{Array, ElementType};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 use lowbit::{Context, DeviceTensor, Format, Graph, Probe, Result, Tensor, Tuner, Value};
 
 /// Times the linear parts of a decoder layer.
@@ -113,7 +113,7 @@ struct Layer {
 
 struct Matrix {
     source: Source,
-    weights: std::sync::Arc<Weights>,
+    weights: std::sync::Arc<PackedWeights>,
     file: Stored,
 }
 
@@ -189,7 +189,7 @@ impl Stored {
         Ok(Self::Gguf(gguf_type, blocks))
     }
 
-    fn import(&self, n: usize, k: usize) -> Result<Weights> {
+    fn import(&self, n: usize, k: usize) -> Result<PackedWeights> {
         match self {
             Self::Gguf(gguf_type, blocks) => gguf::weights(*gguf_type, [1, n, k], blocks),
             Self::Gptq { qweight, qzeros, scales } => Gptq {

@@ -12,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::evaluate::{Alternative, Dataset, Device, Metrics, Options, Report, Runner, accuracy, evaluate};
 use lowbit::model::Model;
 use lowbit::ptq::{
-    ActivationQuantization, Activations, Clipping, CodeFormat, LayerPlan, Method, Observer, QuantizedModel,
-    QuantizedWeights, Recipe, Sensitivity, WeightGranularity, WeightScheme, front, greedy, sensitivity, within_bytes,
+    ActivationClipping, ActivationQuantization, Activations, CodeFormat, LayerPlan, Method, QuantizedModel,
+    QuantizedWeights, Recipe, Sensitivity, WeightClipping, WeightGranularity, WeightScheme, front, greedy, sensitivity,
+    within_bytes,
 };
 use lowbit::{Context, Format, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -62,7 +63,7 @@ struct Arguments {
     /// With `--table`: also trains the digits network, with so many seeds each. Takes a while.
     #[arg(long, value_name = "SEEDS", default_value_t = 0, requires = "table")]
     train: u64,
-    /// Weights: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; blocks mxfp8, mxfp4 or nvfp4.
+    /// PackedWeights: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; blocks mxfp8, mxfp4 or nvfp4.
     #[arg(long, value_name = "FORMAT", default_value = "8", value_parser = weights)]
     bits: WeightScheme,
     /// The same for single layers: NAME=FORMAT.
@@ -318,9 +319,9 @@ impl Arguments {
                 blocks => blocks,
             },
             clipping: match self.clipping {
-                Clip::MinMax => Clipping::MinMax,
-                Clip::Mse => Clipping::Mse,
-                Clip::Output => Clipping::Output,
+                Clip::MinMax => WeightClipping::MinMax,
+                Clip::Mse => WeightClipping::Mse,
+                Clip::Output => WeightClipping::Output,
             },
             ..scheme
         };
@@ -340,9 +341,11 @@ impl Arguments {
             },
             activations: match self.dynamic {
                 true => Activations::Dynamic,
-                false => {
-                    Activations::Static { codes: self.activation_bits, observer: Observer::MinMax, outputs: false }
-                }
+                false => Activations::Static {
+                    codes: self.activation_bits,
+                    clipping: ActivationClipping::MinMax,
+                    outputs: false,
+                },
             },
             bias_correction: !self.keep_biases,
         }
@@ -491,16 +494,19 @@ fn table(arguments: &Arguments) -> Result<bool> {
         change(&mut recipe);
         recipe
     };
-    let outputs = |observer| Activations::Static { codes: CodeFormat::Int(8), observer, outputs: true };
+    let outputs = |clipping| Activations::Static { codes: CodeFormat::Int(8), clipping, outputs: true };
     Line::head("W8A8");
     let (static8, _) = task.measure("static, per channel, nearest, min-max", &Recipe::new(8))?;
     static8.print();
     for (name, recipe) in [
         (
             "  the same, logits quantized too (as ONNX Runtime does)",
-            int8(&|r| r.activations = outputs(Observer::MinMax)),
+            int8(&|r| r.activations = outputs(ActivationClipping::MinMax)),
         ),
-        ("  the same, 99.99 % of the activations", int8(&|r| r.activations = outputs(Observer::Percentile(99.99)))),
+        (
+            "  the same, 99.99 % of the activations",
+            int8(&|r| r.activations = outputs(ActivationClipping::Percentile(99.99))),
+        ),
         ("  per tensor", int8(&|r| r.weights.granularity = WeightGranularity::Tensor)),
         ("  dynamic", int8(&|r| r.activations = Activations::Dynamic)),
         ("  best", Recipe::best(8)),
@@ -523,9 +529,9 @@ fn table(arguments: &Arguments) -> Result<bool> {
     Line::head("W4A4, W3A8, W2A8: after training only");
     for (name, bits, activation_bits) in [("W4A4", 4, 4), ("W3A8", 3, 8), ("W2A8", 2, 8)] {
         let activations =
-            |observer| Activations::Static { codes: CodeFormat::Int(activation_bits), observer, outputs: false };
-        let nearest = Recipe { activations: activations(Observer::MinMax), ..Recipe::new(bits) };
-        let best = Recipe { activations: activations(Observer::Mse), ..Recipe::best(bits) };
+            |clipping| Activations::Static { codes: CodeFormat::Int(activation_bits), clipping, outputs: false };
+        let nearest = Recipe { activations: activations(ActivationClipping::MinMax), ..Recipe::new(bits) };
+        let best = Recipe { activations: activations(ActivationClipping::Mse), ..Recipe::best(bits) };
         task.measure(format!("{name} nearest"), &nearest)?.0.print();
         task.measure(format!("{name} best"), &best)?.0.print();
     }
@@ -709,7 +715,7 @@ fn floating_point() -> Vec<(&'static str, Recipe)> {
     let float32 = Activations::float(Format::Float32);
     let nearest = |weights, activations| Recipe { weights, activations, ..Recipe::new(8) };
     let best = |weights: WeightScheme, activations| {
-        let weights = WeightScheme { clipping: Clipping::Output, ..weights };
+        let weights = WeightScheme { clipping: WeightClipping::Output, ..weights };
         Recipe { weights, activations, ..Recipe::best(8) }
     };
     vec![
@@ -741,15 +747,15 @@ fn ablation() -> Vec<(&'static str, Recipe)> {
     let gptq = |act_order| with(&|r| r.method = Method::Gptq { act_order });
     let descent = with(&|r| {
         r.method = Method::Descent;
-        r.weights.clipping = Clipping::Output;
+        r.weights.clipping = WeightClipping::Output;
     });
     let corrected = Recipe { bias_correction: true, ..descent.clone() };
     vec![
         ("nearest, min-max", Recipe::new(4)),
         ("  per tensor", with(&|r| r.weights.granularity = WeightGranularity::Tensor)),
         ("  with zero points", with(&|r| r.weights.symmetric = false)),
-        ("  MSE clipping", with(&|r| r.weights.clipping = Clipping::Mse)),
-        ("  output clipping (SeqMSE)", with(&|r| r.weights.clipping = Clipping::Output)),
+        ("  MSE clipping", with(&|r| r.weights.clipping = WeightClipping::Mse)),
+        ("  output clipping (SeqMSE)", with(&|r| r.weights.clipping = WeightClipping::Output)),
         ("  bias correction (Nagel 2019)", with(&|r| r.bias_correction = true)),
         ("  equalization (CLE, Nagel 2019)", with(&|r| r.equalize = true)),
         ("  SmoothQuant 0.5 (Xiao 2022)", with(&|r| r.smooth = Some(0.5))),

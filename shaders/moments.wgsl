@@ -4,7 +4,7 @@
 // bits; NaN counts as 0, gradients are clamped to ±2^60, what is remembered to finite numbers, and v of ADAM to 0 at least. One
 // invocation owns one parameter.
 //
-// Meaning: reference/optimize.rs. Candidates: kernels/optimize.rs. Second half: optimize.wgsl.
+// Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. Second half: optimizer_step.wgsl.
 
 struct Params {
     constants: vec4<u32>, // f32 bits: momentum or β1, 1 − β1, β2, 1 − β2

@@ -2,7 +2,7 @@
 //
 // Steps and products count as the nearest positive normal number. One invocation owns one channel.
 //
-// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs. What reads it: stage_table.wgsl.
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs. What reads it: requant_params.wgsl.
 
 struct Params {
     channels: u32,

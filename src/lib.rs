@@ -19,7 +19,7 @@
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
 //! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`FloatUnary`](ops::FloatUnary), [`FloatBinary`](ops::FloatBinary), [`Softmax`](ops::Softmax), [`LayerNorm`](ops::LayerNorm), [`Unfold`](ops::Unfold) |
 //! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
-//! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::Weights::from_blocks`] |
+//! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::PackedWeights::from_blocks`] |
 //! | multiply int16 activations (TFLite's 16x8) | [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`MatmulBuilder::wide_bias`](ops::MatmulBuilder::wide_bias), [`Rounding::FixedWide`] |
 //! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
@@ -33,7 +33,7 @@
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
-//! | tell kernels what wgpu doesn't say of it | [`Context::with_busy`], [`Context::with_written_dot`], [`Context::with_matrices`] |
+//! | tell kernels what wgpu doesn't say of it | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |
@@ -41,7 +41,7 @@
 //! | convolve floats, or with such weights | [`LinearConv`](ops::LinearConv) |
 //! | read weights from GGUF, GPTQ, AWQ, ONNX or torchao files | [`import`] |
 //! | observe ranges and histograms, and make scales of them | [`calibrate`], [`ops::ObserveRange`], [`ops::ObserveHistogram`] |
-//! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::RangeStep`], [`ops::FloatConv`], [`ops::Optimize`] |
+//! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::StepFromRange`], [`ops::FloatConv`], [`ops::OptimizerStep`] |
 //! | hold a small float model, and run it on the CPU or a GPU | [`model`] |
 //! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
 //! | round single matrices by what their inputs are like (GPTQ) | [`ptq::Moments`] |

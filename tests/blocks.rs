@@ -7,7 +7,7 @@ use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
 use lowbit::ops::{BlockDequantize, BlockQuantize, Cast, Dequantize, Embedding, Linear};
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
 
 const ELEMENTS: [Format; 6] = [
@@ -123,13 +123,13 @@ fn what_has_no_blocks_is_refused() -> Result<()> {
 }
 
 /// Weights of every block format, and of codes with scales per row and in groups.
-fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<Weights>> {
+fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<PackedWeights>> {
     let real = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<_>>())?;
     let blocks = |format: BlockFormat| {
         let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
-        Weights::from_blocks(format, &blocks[0], &blocks[1])
+        PackedWeights::from_blocks(format, &blocks[0], &blocks[1])
     };
-    let mut weights: Vec<Weights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
+    let mut weights: Vec<PackedWeights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
     weights.push(blocks(BlockFormat::nvfp4_for(2.0)?)?);
     let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz];
     for (i, format) in floats.into_iter().enumerate() {
@@ -139,7 +139,7 @@ fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<Weights>> {
         let scales = (0..granularity.parameters(&Shape::new([n, k])?)?).map(|_| random.scale()).collect::<Vec<_>>();
         let codes = TensorType::new(format, [n, k])?.quantized(Quantization::new(granularity, scales, [0]))?;
         let codes = reference::run(&lowbit::ops::Quantize::new(codes)?.into(), &[&real])?.remove(0);
-        weights.push(Weights::from_tensor(&codes)?);
+        weights.push(PackedWeights::from_tensor(&codes)?);
     }
     Ok(weights)
 }
@@ -183,7 +183,7 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
     for format in formats()? {
         let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
         let back = reference::run(&BlockDequantize::new([7, 96], format)?.into(), &[&blocks[0], &blocks[1]])?;
-        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, back[0].values::<f32>()?, "{weights}");
     }
     Ok(())
@@ -201,7 +201,7 @@ fn all_codes_as_weights() -> Result<()> {
         let tensor = Tensor::from_packed(TensorType::new(element, [1, codes.len()])?, &codes)?;
         let tensor = tensor.quantized(Quantization::tensor(0.5, 0))?;
         let numbers = reference::run(&Dequantize::new(tensor.tensor_type().clone())?.into(), &[&tensor])?.remove(0);
-        let weights = Weights::from_tensor(&tensor)?;
+        let weights = PackedWeights::from_tensor(&tensor)?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, numbers.values::<f32>()?, "{weights}");
         let Some(context) = &context else { continue };
         let row = Tensor::new([1], vec![0i32])?;
@@ -224,13 +224,13 @@ fn weights_that_are_no_numbers_are_refused() -> Result<()> {
     for (element, code) in [(Format::Float8E4M3Fn, 0x7f), (Format::Float8E5M2, 0x7c), (Format::Float8E5M2, 0xff)] {
         let elements = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[code])?;
         let format = BlockFormat::mx(element, BlockRounding::Floor)?;
-        let error = Weights::from_blocks(format, &elements, &scale).map(drop).expect_err("no number");
+        let error = PackedWeights::from_blocks(format, &elements, &scale).map(drop).expect_err("no number");
         assert!(error.to_string().contains("weights are finite"), "{error}");
         let nan = Tensor::from_packed(TensorType::new(Format::Float8E8M0, [1, 1])?, &[255])?;
         let one = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[0x38])?;
-        assert!(Weights::from_blocks(format, &one, &nan).is_err());
+        assert!(PackedWeights::from_blocks(format, &one, &nan).is_err());
         let other = BlockFormat::mx(Format::Int8, BlockRounding::Floor)?;
-        assert!(Weights::from_blocks(other, &one, &scale).is_err());
+        assert!(PackedWeights::from_blocks(other, &one, &scale).is_err());
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Random, context};
-use lowbit::calibrate::{Calibration, Clip, Observer, Scheme};
+use lowbit::calibrate::{Calibration, Clipping, Observer, Scheme};
 use lowbit::ops::{
     Bins, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Matmul, Op, Output, Quantize, Requantization,
 };
@@ -35,7 +35,7 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let calibration = Calibration::new(&graph, &[(w, Observer::range(Granularity::Axis(1)))])?;
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
-    let quantization = seen[0].quantization(Clip::Extremes, &Scheme::symmetric(Format::Int8)?)?;
+    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(Format::Int8)?)?;
     let codes: Op = Quantize::new(TensorType::new(Format::Int8, weights.shape())?.quantized(quantization)?)?.into();
     Ok(reference::run(&codes, &[weights])?.remove(0))
 }
@@ -76,7 +76,7 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
     }
     let seen = calibrator.read_blocking()?;
     let scheme = Scheme::asymmetric(Format::Uint8)?;
-    let [input, output] = [0, 1].map(|i| seen[i].quantization(Clip::Extremes, &scheme));
+    let [input, output] = [0, 1].map(|i| seen[i].quantization(Clipping::MinMax, &scheme));
     let (input, output) = (input?, output?);
 
     let mut quantized = Graph::new();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{Conv, ConvBuilder, LinearConv, Matmul, Op, Output, Padding, Quantize, Requantization, Unfold};
-use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
     Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner,
     kernels, reference,
@@ -475,26 +475,26 @@ fn refused() -> Result<()> {
 }
 
 /// Random weights of a format whose groups have scales alone.
-fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: [usize; 3]) -> Result<Weights> {
+fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: [usize; 3]) -> Result<PackedWeights> {
     let (low, high) = codes.range();
-    let format = WeightFormat::new(codes, group, Scales::F16);
+    let format = WeightFormat::new(codes, group, ScaleFormat::F16);
     let seed = random.next();
-    Weights::build(format, dimensions, |row, codes, groups, _| {
+    PackedWeights::build(format, dimensions, |row, codes, groups, _| {
         let mut random = Random::new(seed.wrapping_add(row as u64));
         codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
-        groups.fill_with(|| Group::scale(f16::from_f32(random.real() * 0.1).to_f32()));
+        groups.fill_with(|| GroupParams::scale(f16::from_f32(random.real() * 0.1).to_f32()));
         Ok(())
     })
 }
 
 /// Weights of small floats.
-fn float_weights(random: &mut Random, which: usize, dimensions: [usize; 3]) -> Result<Weights> {
+fn float_weights(random: &mut Random, which: usize, dimensions: [usize; 3]) -> Result<PackedWeights> {
     let format = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz][which % 3];
     let real = Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<_>>())?;
     let granularity = Granularity::Blocks { axis: 2, size: 32 };
     let scales = (0..granularity.parameters(real.tensor_type().shape())?).map(|_| random.scale()).collect::<Vec<_>>();
     let codes = TensorType::new(format, dimensions)?.quantized(Quantization::new(granularity, scales, [0]))?;
-    Weights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
+    PackedWeights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
 }
 
 /// Convolutions of floats, and of codes by weights in groups: every candidate within the derived bound.

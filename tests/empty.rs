@@ -9,11 +9,12 @@ use half::f16;
 use lowbit::numeric::BlockFormat;
 use lowbit::ops::{
     Add, Bins, BlockQuantize, Concat, Conv, ConvPass, CrossEntropyGradient, DynamicGranularity, DynamicQuantize,
-    Embedding, FakeQuantize, FakeRequantize, FloatConv, FloatMatmul, Fused, Grid, GridGradient, Linear, LinearConv,
-    Matmul, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Padding, Pool, QuantizeWeights,
-    RangeRule, Requantization, Requantized, Reshape, Resize, Rule, Slice, StageTable, Sum, Table, Unfold, Windows,
+    Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatMatmul, Fused, Grid, GridGradient,
+    Linear, LinearConv, Matmul, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode,
+    Padding, Pool, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Reshape, Resize, Slice, Sum, Table,
+    Unfold, Windows,
 };
-use lowbit::weights::{Codes, Group, Quantizer, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Error, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, reference};
 
 /// An op by intent, and what it reads.
@@ -32,10 +33,10 @@ fn reals(dimensions: &[usize]) -> Result<Tensor> {
     Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
 }
 
-fn weights(scales: Scales, dimensions: [usize; 3]) -> Result<Weights> {
-    Weights::build(WeightFormat::new(Codes::Int4, 32, scales), dimensions, |_, codes, groups, _| {
+fn weights(scales: ScaleFormat, dimensions: [usize; 3]) -> Result<PackedWeights> {
+    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, scales), dimensions, |_, codes, groups, _| {
         codes.fill(3);
-        groups.fill(Group::new(0.5, if scales == Scales::F32 { 0.0 } else { 1.0 }));
+        groups.fill(GroupParams::new(0.5, if scales == ScaleFormat::F32 { 0.0 } else { 1.0 }));
         Ok(())
     })
 }
@@ -143,7 +144,7 @@ fn float_products(cases: &mut Vec<Case>) -> Result<()> {
 /// Products with weights in groups: without k, without experts, and rows that aren't there.
 fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
     // Four biases fill the least buffer.
-    for (n, scales) in [(4, Scales::F16Offset), (5, Scales::F32), (70, Scales::F32Zero)] {
+    for (n, scales) in [(4, ScaleFormat::F16Offset), (5, ScaleFormat::F32), (70, ScaleFormat::F32Zero)] {
         let (w, bias) = (weights(scales, [1, n, 0])?, reals(&[n])?);
         let linear = |lhs: &TensorType| Linear::new(lhs.clone(), w.clone()).bias(bias.clone());
         let x = reals(&[3, 0])?;
@@ -170,12 +171,12 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
     }
     let rows = Quantization::symmetric_axis(1, [0.25, 0.5, 0.75]);
     let x = Tensor::new([2, 3, 0], Vec::<i8>::new())?.quantized(rows)?;
-    let op = Linear::new(x.tensor_type().clone(), weights(Scales::F32, [1, 5, 0])?).build()?;
+    let op = Linear::new(x.tensor_type().clone(), weights(ScaleFormat::F32, [1, 5, 0])?).build()?;
     cases.push(case("linear of codes without k, rows of matrices", op, [x]));
     for k in [0, 64] {
         let chosen = Tensor::new([3, 2], vec![0, 1, -1, i32::MAX, i32::MIN, 2])?;
         for experts in [0, 2] {
-            let w = weights(Scales::F32, [experts, 5, k])?;
+            let w = weights(ScaleFormat::F32, [experts, 5, k])?;
             let x = reals(&[3, k])?;
             let op = Linear::new(x.tensor_type().clone(), w.clone()).experts(2).build()?;
             cases.push(case(format!("linear with {experts} experts, k = {k}"), op, [x, chosen.clone()]));
@@ -187,17 +188,17 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
     for format in [Format::Float32, Format::Float16] {
         for k in [64, 33] {
             let indices = Tensor::new([3], vec![0, 1, -1])?;
-            let op = Embedding::new([3], weights(Scales::F16, [1, 0, k])?)?.output(format)?;
+            let op = Embedding::new([3], weights(ScaleFormat::F16, [1, 0, k])?)?.output(format)?;
             cases.push(case(format!("rows of {k} of an empty table, {format}"), op, [indices]));
         }
     }
     let around = Padding::Explicit { begin: vec![1, 1], end: vec![1, 1] };
     for (image, k) in [([2, 3, 3, 0], 0), ([2, 0, 0, 4], 16)] {
-        let (x, w) = (reals(&image)?, weights(Scales::F32, [1, 5, k])?);
+        let (x, w) = (reals(&image)?, weights(ScaleFormat::F32, [1, 5, k])?);
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(around.clone()).bias(reals(&[5])?);
         cases.push(case(format!("a linear conv of {image:?}"), conv.build()?, [x]));
         let x = codes(Format::Uint8, &image)?;
-        let w = weights(Scales::F32, [1, 5, k])?;
+        let w = weights(ScaleFormat::F32, [1, 5, k])?;
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(around.clone()).bias(reals(&[5])?);
         cases.push(case(format!("a linear conv of codes, {image:?}"), conv.build()?, [x]));
     }
@@ -225,7 +226,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
         let name = |what: &str| format!("{what} of {dimensions:?}, {granularity:?}");
         let x = reals(&dimensions)?;
         cases.push(case(name("sums"), Sum::new(dimensions, granularity)?, [x.clone()]));
-        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
+        for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.5 }] {
             let op = ObserveRange::new(dimensions, granularity, rule)?;
             let ranges = op.state().dimensions()[0];
             for seen in [[0; 6], [(-2.0f32).to_bits() as i32, 3.0f32.to_bits() as i32, 5, 0, 1, 0]] {
@@ -257,7 +258,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
         }
     }
     for dimensions in [[0, 3], [3, 0]] {
-        let op = FakeRequantize::new(dimensions, Requantized::StepGradient, (0, 15))?.gradient_scale(0.5)?;
+        let op = FakeRequantize::new(dimensions, FakeRequantizeOutput::StepGradient, (0, 15))?.gradient_scale(0.5)?;
         let table = Tensor::new([dimensions[1], 4], vec![0i32; dimensions[1] * 4])?;
         let x = reals(&dimensions)?;
         cases.push(case(format!("the gradient of a step, {dimensions:?}"), op, [x.clone(), table, x]));
@@ -317,14 +318,14 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     ));
     cases.push(case("a slice of nothing", Slice::take(empty.tensor_type().clone(), 0, [2, 0])?, [empty.clone()]));
     cases.push(case("nothing reshaped", Reshape::new(empty.tensor_type().clone(), [0, 7])?, [empty.clone()]));
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?;
     for dimensions in [[0, 64], [5, 0]] {
         let op = QuantizeWeights::new(dimensions, quantizer.clone())?;
         cases.push(case(format!("weights of {dimensions:?}"), op, [reals(&dimensions)?]));
     }
     let one = Tensor::new([1], vec![0.5f32])?;
-    cases.push(case("no channel", StageTable::new(0)?, [one.clone(), reals(&[0])?, reals(&[0])?, one.clone()]));
-    let op = Optimize::new([0], Rule::Sgd { momentum: 0.5 })?;
+    cases.push(case("no channel", RequantParams::new(0)?, [one.clone(), reals(&[0])?, reals(&[0])?, one.clone()]));
+    let op = OptimizerStep::new([0], OptimizerRule::Sgd { momentum: 0.5 })?;
     cases.push(case("no parameter", op, [reals(&[0])?, reals(&[0])?, reals(&[1, 0])?, one]));
     let image = codes(Format::Int8, &[1, 0, 4, 3])?;
     cases.push(case(

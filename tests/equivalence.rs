@@ -241,7 +241,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
 /// Short rows share a workgroup: hundreds of thousands of them are no more workgroups than as many elements need.
 #[test]
 fn short_rows_share_workgroups() -> Result<()> {
-    let limits = kernels::Limits::default();
+    let limits = kernels::DeviceCaps::default();
     for (rows, length, most) in [(200_003, 3, 200_003usize.div_ceil(64)), (1_000, 300, 125), (3, 5_000, 3)] {
         let quantize = DynamicQuantize::new([rows, length], Format::Uint8, DynamicGranularity::Row)?;
         let softmax = Softmax::new([rows, length])?;
@@ -292,7 +292,7 @@ fn narrow_weights() -> Result<()> {
 #[test]
 fn few_rows_are_cut_along_k() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let context = context.with_busy(kernels::Limits::default().busy);
+    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
     let (mut count, mut random) = (0, Random::new(12));
     for ([m, n, k], format, output) in [([1, 70, 1025], Format::Int8, 0), ([6, 9, 40], Format::Uint4, 3)] {
         let lhs = random.quantized(Format::Uint8, &[m, k]);

@@ -7,10 +7,10 @@ use common::{Random, check_cases, check_op, check_op_within_in_turn, context};
 use half::f16;
 use lowbit::ops::{
     Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm, Linear, LinearConv, Op,
-    Optimize, Padding, RangeStep, Requantized, Rule, Softmax, Sum, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm,
+    Linear, LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Softmax, StepFromRange, Sum, Windows,
 };
-use lowbit::weights::{Codes, Group, Scales, Shift, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 /// What numbers lie together.
@@ -281,23 +281,25 @@ fn float_conv() -> Result<()> {
 }
 
 /// Weights whose scales and shifts are of such numbers.
-fn weights(random: &mut Random, format: WeightFormat, n: usize, k: usize, numbers: Numbers) -> Result<Weights> {
+fn weights(random: &mut Random, format: WeightFormat, n: usize, k: usize, numbers: Numbers) -> Result<PackedWeights> {
     let (low, high) = format.codes.range();
     let seeds: Vec<u64> = (0..n).map(|_| random.next()).collect();
-    Weights::build(format, [1, n, k], |row, codes, groups, _| {
+    PackedWeights::build(format, [1, n, k], |row, codes, groups, _| {
         let random = &mut Random::new(seeds[row]);
         codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
         for (g, group) in groups.iter_mut().enumerate() {
             let scale = numbers.one(random, g);
             let shift = match format.scales {
-                Scales::F32Zero => random.integer(low.into(), high.into()) as f32,
-                Scales::F32RealZero => 3.0 * random.real(),
+                ScaleFormat::F32Zero => random.integer(low.into(), high.into()) as f32,
+                ScaleFormat::F32RealZero => 3.0 * random.real(),
                 _ => numbers.one(random, g + 1),
             };
             *group = match format.scales.shift() {
-                _ if format.scales == Scales::E8M0 => Group::scale((random.integer(-127, 127) as f32).exp2()),
-                Shift::None => Group::scale(scale),
-                _ => Group::new(scale, shift),
+                _ if format.scales == ScaleFormat::E8M0 => {
+                    GroupParams::scale((random.integer(-127, 127) as f32).exp2())
+                }
+                OffsetKind::None => GroupParams::scale(scale),
+                _ => GroupParams::new(scale, shift),
             };
         }
         Ok(())
@@ -309,11 +311,11 @@ fn linear() -> Result<()> {
     let mut random = Random::new(1_007);
     let mut cases = Vec::new();
     let formats = [
-        (Codes::Int4, Scales::F32),
-        (Codes::Int8, Scales::F32Zero),
-        (Codes::Uint4, Scales::F32Offset),
-        (Codes::Int2, Scales::F32RealZero),
-        (Codes::Int4, Scales::E8M0),
+        (Codes::Int4, ScaleFormat::F32),
+        (Codes::Int8, ScaleFormat::F32Zero),
+        (Codes::Uint4, ScaleFormat::F32Offset),
+        (Codes::Int2, ScaleFormat::F32RealZero),
+        (Codes::Int4, ScaleFormat::E8M0),
     ];
     // One pair in seven meets each number on either side.
     let pairs = pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(7);
@@ -355,10 +357,10 @@ fn linear_with_scales_that_overflow() -> Result<()> {
     let mut cases = Vec::new();
     for (row, group) in [(1e30f32, 1e30f32), (1e-30, 1e-30), (1e-38, 1.0), (3e38, 1e-38), (1e-20, 1e-25)] {
         for code in [0i8, 1, 127] {
-            let format = WeightFormat::new(Codes::Int8, 32, Scales::F32);
-            let w = Weights::build(format, [1, 4, 64], |_, codes, groups, _| {
+            let format = WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32);
+            let w = PackedWeights::build(format, [1, 4, 64], |_, codes, groups, _| {
                 codes.fill(code);
-                groups.fill(Group::scale(group));
+                groups.fill(GroupParams::scale(group));
                 Ok(())
             })?;
             let x = Tensor::new([1, 64], vec![100i8; 64])?.quantized(Quantization::tensor(row, 0))?;
@@ -375,7 +377,7 @@ fn linear_conv() -> Result<()> {
     let mut random = Random::new(1_008);
     let mut cases = Vec::new();
     for (a, b) in pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(3) {
-        let w = weights(&mut random, WeightFormat::new(Codes::Int4, 32, Scales::F32), 5, 16, b)?;
+        let w = weights(&mut random, WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32), 5, 16, b)?;
         let x = a.tensor(&mut random, &[1, 3, 3, 4])?;
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(Padding::SameUpper);
         cases.push((format!("linear conv of {a:?} by {b:?}"), conv.build()?.into(), vec![x]));
@@ -419,7 +421,8 @@ fn gradients_of_steps() -> Result<()> {
         let sums: Vec<f32> = (0..120).map(|_| random.integer(-1 << 20, 1 << 20) as f32).collect();
         let entry = |multiplier: f32| [7, multiplier.to_bits() as i32, 1.0f32.to_bits() as i32, 0];
         let table: Vec<i32> = (0..40).flat_map(|i| entry([1e-4, 1e-30, 0.5, 1e30][i % 4])).collect();
-        let op = FakeRequantize::new([3, 40], Requantized::StepGradient, (-128, 127))?.gradient_scale(scale)?;
+        let op =
+            FakeRequantize::new([3, 40], FakeRequantizeOutput::StepGradient, (-128, 127))?.gradient_scale(scale)?;
         let inputs = vec![Tensor::new([3, 40], sums)?, Tensor::new([40, 4], table)?, b.tensor(&mut random, &[3, 40])?];
         cases.push((format!("a step, gradient of {b:?}, {scale:e}"), op.into(), inputs));
     }
@@ -464,7 +467,7 @@ fn exact_ops() -> Result<()> {
         for codes in [(-128, 127), (0, 15), (-8, 0)] {
             cases.push((
                 format!("steps of {a:?} and {b:?}"),
-                RangeStep::new(n, codes)?.into(),
+                StepFromRange::new(n, codes)?.into(),
                 vec![states.clone(), steps.clone()],
             ));
         }
@@ -483,12 +486,12 @@ fn exact_ops() -> Result<()> {
             FakeQuantizeGradient::new(forward).into(),
             vec![x.clone(), steps, dy.clone()],
         ));
-        for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }] {
-            let moments = if rule == Rule::adam() { 2 } else { 1 };
+        for rule in [OptimizerRule::adam(), OptimizerRule::Sgd { momentum: 0.9 }] {
+            let moments = if rule == OptimizerRule::adam() { 2 } else { 1 };
             let memory: Vec<f32> = a.many(&mut random, moments * n).iter().map(|x| x.abs().min(1e18)).collect();
             let inputs =
                 vec![x.clone(), dy.clone(), Tensor::new([moments, n], memory)?, Tensor::new([1], vec![0.01f32])?];
-            cases.push((format!("{rule:?} of {a:?} by {b:?}"), Optimize::new([n], rule)?.into(), inputs));
+            cases.push((format!("{rule:?} of {a:?} by {b:?}"), OptimizerStep::new([n], rule)?.into(), inputs));
         }
     }
     let count =

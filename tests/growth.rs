@@ -14,12 +14,12 @@ use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
     Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
-    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
-    QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Slice, Softmax,
-    StageTable, Sum, Table, Transpose, Unfold, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
+    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
+    PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize,
+    Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
-use lowbit::weights::{Codes, Quantizer, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
     Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels,
 };
@@ -87,29 +87,32 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("float_matmul, batched", product.build()?.into()));
     let product = FloatMatmul::new(real(&[2, 1, 32, 17])?, real(&[3, 32, 12])?).transposed_lhs();
     ops.push(("float_matmul, batched, transposed", product.build()?.into()));
-    let matrix = |codes, scales, experts, n, k: usize| -> Result<Weights> {
-        Weights::build(WeightFormat::new(codes, 32, scales), [experts, n, k], |_, _, groups, _| {
-            groups.fill(lowbit::weights::Group::scale(1.0));
+    let matrix = |codes, scales, experts, n, k: usize| -> Result<PackedWeights> {
+        PackedWeights::build(WeightFormat::new(codes, 32, scales), [experts, n, k], |_, _, groups, _| {
+            groups.fill(lowbit::weights::GroupParams::scale(1.0));
             Ok(())
         })
     };
     for (name, m, codes) in
         [("linear of one row", 1, Codes::Int4), ("linear", 24, Codes::Int4), ("linear of 3 bits", 9, Codes::Int3)]
     {
-        ops.push((name, Linear::new(real(&[m, 192])?, matrix(codes, Scales::F16, 1, 24, 192)?).build()?.into()));
+        ops.push((name, Linear::new(real(&[m, 192])?, matrix(codes, ScaleFormat::F16, 1, 24, 192)?).build()?.into()));
     }
     let lhs = TensorType::new(Int8, [9, 192])?.quantized(Quantization::tensor(0.1, 0))?;
-    ops.push(("linear of codes", Linear::new(lhs, matrix(Codes::Int4, Scales::F16Zero, 1, 24, 192)?).build()?.into()));
-    let experts = Linear::new(real(&[6, 64])?, matrix(Codes::Int4, Scales::F16, 3, 12, 64)?).experts(2);
+    ops.push((
+        "linear of codes",
+        Linear::new(lhs, matrix(Codes::Int4, ScaleFormat::F16Zero, 1, 24, 192)?).build()?.into(),
+    ));
+    let experts = Linear::new(real(&[6, 64])?, matrix(Codes::Int4, ScaleFormat::F16, 3, 12, 64)?).experts(2);
     ops.push(("linear, experts", experts.build()?.into()));
-    let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::Int4, Scales::F16, 1, 12, 100)?);
+    let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::Int4, ScaleFormat::F16, 1, 12, 100)?);
     ops.push(("linear with gaps", gaps.build()?.into()));
     let image = real(&[1, 8, 8, 6])?;
     ops.push((
         "linear_conv",
-        LinearConv::new(image, matrix(Codes::Int4, Scales::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
+        LinearConv::new(image, matrix(Codes::Int4, ScaleFormat::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
     ));
-    ops.push(("embedding", Embedding::new([5], matrix(Codes::Int4, Scales::NestedOffset(2), 1, 24, 96)?)?.into()));
+    ops.push(("embedding", Embedding::new([5], matrix(Codes::Int4, ScaleFormat::NestedOffset(2), 1, 24, 96)?)?.into()));
     for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
         let conv = FloatConv::new([3, 8, 8, 6], [4, 3, 3, 6], Windows::default())?;
         ops.push(("float_conv", conv.pass(pass).into()));
@@ -187,7 +190,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let mx = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Ceil)?;
     ops.push(("block_quantize", BlockQuantize::new(real(&[6, 64])?, mx)?.into()));
     ops.push(("block_dequantize", BlockDequantize::new([6, 64], mx)?.into()));
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?;
     ops.push(("quantize_weights", QuantizeWeights::new([6, 100], quantizer.clone())?.into()));
     ops.push((
         "quantize_weights, searched",
@@ -195,7 +198,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ));
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         let dimensions = [60, 7, 9];
-        ops.push(("observe_range", ObserveRange::new(dimensions, granularity, RangeRule::Extremes)?.into()));
+        ops.push(("observe_range", ObserveRange::new(dimensions, granularity, RangeUpdate::MinMax)?.into()));
         ops.push(("observe_histogram", ObserveHistogram::new(dimensions, granularity, Bins::new(64)?)?.into()));
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
             let forward = FakeQuantize::new(dimensions, grid, granularity, (0, 15))?;
@@ -205,14 +208,14 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         }
         ops.push(("sum", Sum::new(dimensions, granularity)?.into()));
     }
-    ops.push(("range_step", RangeStep::new(4, (0, 15))?.into()));
-    ops.push(("stage_table", StageTable::new(4)?.into()));
-    for makes in [Requantized::Levels, Requantized::StepGradient] {
+    ops.push(("step_from_range", StepFromRange::new(4, (0, 15))?.into()));
+    ops.push(("requant_params", RequantParams::new(4)?.into()));
+    for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::StepGradient] {
         ops.push(("fake_requantize", FakeRequantize::new([60, 40], makes, (0, 15))?.into()));
     }
     ops.push(("cross_entropy_gradient", CrossEntropyGradient::new(6, 10)?.into()));
-    for rule in [lowbit::ops::Rule::adam(), lowbit::ops::Rule::Sgd { momentum: 0.9 }] {
-        ops.push(("optimize", Optimize::new([40], rule)?.into()));
+    for rule in [lowbit::ops::OptimizerRule::adam(), lowbit::ops::OptimizerRule::Sgd { momentum: 0.9 }] {
+        ops.push(("optimizer_step", OptimizerStep::new([40], rule)?.into()));
     }
     Ok(ops)
 }

@@ -9,17 +9,17 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::context;
-use lowbit::kernels::{self, Limits};
+use lowbit::kernels::{self, DeviceCaps};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
     Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
-    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Padding, Pool,
-    Quantize, QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape, Resize, Rule,
-    Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
+    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep,
+    Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization,
+    Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
-use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
 
 /// The most bytes of the host's that a request may take while it is built, listed and planned: mostly the launches of all of its
@@ -96,14 +96,14 @@ fn stage() -> Result<Requantization> {
     Requantization::new(Format::Int8, 0.5, 0)
 }
 
-fn grouped(matrices: usize, n: usize, k: usize) -> Result<Weights> {
-    Weights::build(WeightFormat::new(Codes::Int4, 32, Scales::F16), [matrices, n, k], |_, _, _, _| Ok(()))
+fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
+    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16), [matrices, n, k], |_, _, _, _| Ok(()))
 }
 
 /// Asserts that a request is refused, or planned, within the bound; says how much it took. With a device it is planned there too.
 struct Judge {
     context: Option<Context>,
-    limits: Vec<Limits>,
+    limits: Vec<DeviceCaps>,
     kinds: Vec<&'static str>,
 }
 
@@ -144,9 +144,14 @@ impl Judge {
 #[test]
 fn shapes_alone_cost_nothing() {
     let limits = vec![
-        Limits::default(),
-        Limits { storage_buffers: 4, invocations: 64, binding_bytes: 1 << 20, ..Limits::default() },
-        Limits { binding_bytes: u64::from(u32::MAX) / 256 * 256, subgroup: 32, lanes: 32, ..Limits::default() },
+        DeviceCaps::default(),
+        DeviceCaps { storage_buffers: 4, invocations: 64, binding_bytes: 1 << 20, ..DeviceCaps::default() },
+        DeviceCaps {
+            binding_bytes: u64::from(u32::MAX) / 256 * 256,
+            uniform_subgroup_size: 32,
+            max_subgroup_size: 32,
+            ..DeviceCaps::default()
+        },
     ];
     let mut judge = Judge { context: context(), limits, kinds: Vec::new() };
     let judge = &mut judge;
@@ -188,7 +193,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("experts of many rows", || Linear::new(real(&[MOST, 1])?, grouped(2, 1, 1)?).experts(1).build());
     judge.check("embedding", || Embedding::new([MOST], grouped(1, 1, 1)?));
     judge.check("an embedding of no rows", || Embedding::new([1 << 20], grouped(1, 0, 64)?));
-    let quantizer = || Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16));
+    let quantizer = || Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16));
     judge.check("quantize weights", || QuantizeWeights::new([1 << 20, 64], quantizer()?));
 
     // Windows.
@@ -267,7 +272,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("softmax", || Softmax::new([1, MOST]));
     judge.check("layer norm", || LayerNorm::new([MOST, 1], Tensor::new([1], vec![1.0f32])?, 1e-5));
     for granularity in [Granularity::Tensor, Granularity::Axis(0), Granularity::Axis(1)] {
-        judge.check("observe range", || ObserveRange::new([SIDE, SIDE], granularity, RangeRule::Extremes));
+        judge.check("observe range", || ObserveRange::new([SIDE, SIDE], granularity, RangeUpdate::MinMax));
         judge.check("observe histogram", || ObserveHistogram::new([SIDE, SIDE], granularity, Bins::new(16)?));
         judge.check("sum", || Sum::new([SIDE, SIDE], granularity));
         let grid = || FakeQuantize::new([SIDE, SIDE], Grid::Step, granularity, (0, 15));
@@ -275,19 +280,19 @@ fn shapes_alone_cost_nothing() {
         judge.check("its gradient", || Ok(FakeQuantizeGradient::new(grid()?)));
         judge.check("its step's", || GridGradient::new(grid()?, 1.0));
     }
-    judge.check("range step", || RangeStep::new(MOST / 2, (0, 15)));
-    judge.check("stage table", || StageTable::new(1 << 28));
-    for makes in [Requantized::Levels, Requantized::StepGradient] {
+    judge.check("range step", || StepFromRange::new(MOST / 2, (0, 15)));
+    judge.check("stage table", || RequantParams::new(1 << 28));
+    for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::StepGradient] {
         judge.check("fake requantize", || FakeRequantize::new([SIDE, SIDE], makes, (0, 15)));
     }
     judge.check("cross-entropy", || CrossEntropyGradient::new(MOST, 1));
-    judge.check("optimize", || Optimize::new([MOST], Rule::adam()));
+    judge.check("optimizer_step", || OptimizerStep::new([MOST], OptimizerRule::adam()));
 
     judge.check("rows of whole groups", || Linear::new(real(&[1 << 24, 32])?, grouped(1, 4, 32)?).build());
     judge.check("images of whole groups", || {
         LinearConv::new(real(&[1, 512, 512, 32])?, grouped(1, 4, 32)?, [1, 1]).build()
     });
-    judge.check("steps of ranges", || RangeStep::new(1 << 20, (0, 255)));
+    judge.check("steps of ranges", || StepFromRange::new(1 << 20, (0, 255)));
 
     judge.kinds.sort_unstable();
     judge.kinds.dedup();

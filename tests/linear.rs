@@ -8,27 +8,27 @@ use std::collections::BTreeMap;
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
-use lowbit::weights::{Codes, Group, Scales, Shift, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Format, Granularity, Quantization, Result, Tensor, reference};
 
 const CODES: [Codes; 8] =
     [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
 
-const SCALES: [Scales; 10] = [
-    Scales::F32,
-    Scales::F16,
-    Scales::E8M0,
-    Scales::F32Zero,
-    Scales::F16Zero,
-    Scales::F32RealZero,
-    Scales::F32Offset,
-    Scales::F16Offset,
-    Scales::Nested(4),
-    Scales::NestedOffset(3),
+const SCALES: [ScaleFormat; 10] = [
+    ScaleFormat::F32,
+    ScaleFormat::F16,
+    ScaleFormat::E8M0,
+    ScaleFormat::F32Zero,
+    ScaleFormat::F16Zero,
+    ScaleFormat::F32RealZero,
+    ScaleFormat::F32Offset,
+    ScaleFormat::F16Offset,
+    ScaleFormat::Nested(4),
+    ScaleFormat::NestedOffset(3),
 ];
 
 /// Random weights with the extremes of their codes over-represented; columns in any order where `shuffled`.
-fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], shuffled: bool) -> Result<Weights> {
+fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], shuffled: bool) -> Result<PackedWeights> {
     let [experts, n, k] = dimensions;
     let (low, high) = format.codes.range();
     let code = |random: &mut Random| match random.next() % 6 {
@@ -40,38 +40,40 @@ fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], sh
     let seeds: Vec<u64> = (0..experts * n).map(|_| random.next()).collect();
     let half = |x: f32| f16::from_f32(x).to_f32();
     let most = 1i64 << (format.codes.bits() - 1);
-    let row = |row: usize, codes: &mut [i8], groups: &mut [Group], supers: &mut [Group]| {
+    let row = |row: usize, codes: &mut [i8], groups: &mut [GroupParams], supers: &mut [GroupParams]| {
         codes.copy_from_slice(&rows[row]);
         let random = &mut Random::new(seeds[row]);
         for group in groups.iter_mut() {
             let (scale, shift) = (random.real() * 0.1, random.real());
             *group = match format.scales {
-                Scales::F16 => Group::scale(half(scale)),
-                Scales::E8M0 => Group::scale((random.integer(-9, 3) as f32).exp2()),
-                Scales::F32Zero => Group::new(scale, random.integer(-most, most - 1) as f32),
-                Scales::F16Zero => Group::new(half(scale), random.integer(-most, most - 1) as f32),
-                Scales::F32RealZero => Group::new(scale, shift * 4.0),
-                Scales::F32Offset => Group::new(scale, shift),
-                Scales::F16Offset => Group::new(half(scale), half(shift)),
-                Scales::Nested(_) => Group::scale(random.integer(-128, 127) as f32),
-                Scales::NestedOffset(_) => Group::new(random.integer(0, 255) as f32, random.integer(0, 255) as f32),
-                _ => Group::scale(scale),
+                ScaleFormat::F16 => GroupParams::scale(half(scale)),
+                ScaleFormat::E8M0 => GroupParams::scale((random.integer(-9, 3) as f32).exp2()),
+                ScaleFormat::F32Zero => GroupParams::new(scale, random.integer(-most, most - 1) as f32),
+                ScaleFormat::F16Zero => GroupParams::new(half(scale), random.integer(-most, most - 1) as f32),
+                ScaleFormat::F32RealZero => GroupParams::new(scale, shift * 4.0),
+                ScaleFormat::F32Offset => GroupParams::new(scale, shift),
+                ScaleFormat::F16Offset => GroupParams::new(half(scale), half(shift)),
+                ScaleFormat::Nested(_) => GroupParams::scale(random.integer(-128, 127) as f32),
+                ScaleFormat::NestedOffset(_) => {
+                    GroupParams::new(random.integer(0, 255) as f32, random.integer(0, 255) as f32)
+                }
+                _ => GroupParams::scale(scale),
             };
         }
         for of in supers.iter_mut() {
-            *of = Group::new(half(random.real() * 0.001), half(random.real() * 0.01));
+            *of = GroupParams::new(half(random.real() * 0.001), half(random.real() * 0.01));
         }
         Ok(())
     };
     if !shuffled {
-        return Weights::build(format, dimensions, row);
+        return PackedWeights::build(format, dimensions, row);
     }
     let groups = k.div_ceil(format.group.min(k.max(1)));
     let mut index: Vec<u32> = (0..k).map(|l| (l % groups.max(1)) as u32).collect();
     for i in (1..k).rev() {
         index.swap(i, random.next() as usize % (i + 1));
     }
-    Weights::build_indexed(format, dimensions, &index, row)
+    PackedWeights::build_indexed(format, dimensions, &index, row)
 }
 
 /// What lhs is, and the inputs that go with it.
@@ -226,18 +228,18 @@ fn integer_sums_are_exact() -> Result<()> {
     for (turn, m) in (1..=17).chain([40]).enumerate() {
         for codes in [[Codes::Int2, Codes::Int8], [Codes::Int4, Codes::Int6]][turn % 2] {
             let [_, n, k, group] = SIZES[turn % SIZES.len()];
-            let scales = [Scales::F32, Scales::F16Zero][turn % 2];
+            let scales = [ScaleFormat::F32, ScaleFormat::F16Zero][turn % 2];
             let most = 1i64 << (codes.bits() - 1);
             let (low, high) = codes.range();
             let row_seeds: Vec<u64> = (0..n).map(|_| random.next()).collect();
             let weights =
-                Weights::build(WeightFormat::new(codes, group, scales), [1, n, k], |row, codes, groups, _| {
+                PackedWeights::build(WeightFormat::new(codes, group, scales), [1, n, k], |row, codes, groups, _| {
                     let random = &mut Random::new(row_seeds[row]);
                     codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
                     let shift = |random: &mut Random| {
-                        if scales.shift() == Shift::Zero { random.integer(-most, most) as f32 } else { 0.0 }
+                        if scales.shift() == OffsetKind::ZeroPoint { random.integer(-most, most) as f32 } else { 0.0 }
                     };
-                    groups.fill_with(|| Group::new(1.0, shift(random)));
+                    groups.fill_with(|| GroupParams::new(1.0, shift(random)));
                     Ok(())
                 })?;
             let format = [Format::Int8, Format::Uint8][turn / 2 % 2];
@@ -274,7 +276,7 @@ fn experts() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_003);
     for (m, n, k, experts, selected) in [(1, 70, 64, 4, 2), (5, 9, 100, 3, 1), (3, 4, 33, 8, 4)] {
-        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16Zero);
+        let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero);
         let weights = weights(&mut random, format, [experts, n, k], false)?;
         let indices: Vec<i32> = (0..m * selected).map(|_| random.integer(-1, experts as i64) as i32).collect();
         let indices = Tensor::new([m, selected], indices)?;

@@ -6,14 +6,14 @@ mod common;
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{Conv, Linear, Matmul, Op, Output, Padding, Requantization};
-use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Context, Format, Quantization, Result, Tensor, kernels};
 
 /// The default adapter; `LOWBIT_REQUIRE_MATRICES=1` is for those that are known to have matrix units.
 fn device() -> Option<Context> {
     let context = context()?;
     let required = std::env::var("LOWBIT_REQUIRE_MATRICES").is_ok_and(|v| v == "1");
-    assert!(!required || context.limits().matrix > 0, "{} has no matrix units", context.description());
+    assert!(!required || context.limits().coop_matrix_size > 0, "{} has no matrix units", context.description());
     Some(context)
 }
 
@@ -25,7 +25,7 @@ fn runs_on_units(context: &Context, op: &Op) -> bool {
 /// Checks an op, and that matrix units are among its candidates where the device has them.
 fn check(context: &Context, name: &str, op: impl Into<Op>, input: &Tensor) -> usize {
     let op = op.into();
-    assert_eq!(runs_on_units(context, &op), context.limits().matrix > 0, "{name}");
+    assert_eq!(runs_on_units(context, &op), context.limits().coop_matrix_size > 0, "{name}");
     check_op(context, name, &op, &[input])
 }
 
@@ -103,29 +103,29 @@ fn weights_in_groups() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
     let (mut random, mut count, mut worst) = (Random::new(63), 0, 0.0f64);
     let formats = [
-        WeightFormat::new(Codes::Int4, 32, Scales::F16),
-        WeightFormat::new(Codes::Uint4, 64, Scales::F16Zero),
-        WeightFormat::new(Codes::Int8, 32, Scales::F32Offset),
-        WeightFormat::new(Codes::Uint8, usize::MAX, Scales::F32RealZero),
-        WeightFormat::new(Codes::IQ4_NL, 32, Scales::Nested(4)),
-        WeightFormat::new(Codes::Int3, 40, Scales::E8M0),
+        WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16),
+        WeightFormat::new(Codes::Uint4, 64, ScaleFormat::F16Zero),
+        WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32Offset),
+        WeightFormat::new(Codes::Uint8, usize::MAX, ScaleFormat::F32RealZero),
+        WeightFormat::new(Codes::IQ4_NL, 32, ScaleFormat::Nested(4)),
+        WeightFormat::new(Codes::Int3, 40, ScaleFormat::E8M0),
     ];
     for format in formats {
         for [m, n, k] in [[1, 3, 0], [5, 70, 100], [37, 133, 256]] {
             let (low, high) = format.codes.range();
             let weights: Vec<i8> = (0..n * k).map(|_| random.integer(low.into(), high.into()) as i8).collect();
-            let weights = Weights::build(format, [1, n, k], |row, codes, groups, supers| {
+            let weights = PackedWeights::build(format, [1, n, k], |row, codes, groups, supers| {
                 codes.copy_from_slice(&weights[row * k..][..k]);
                 let number = |i: usize| 0.25 + (row + i) as f32 % 8.0;
                 groups.iter_mut().enumerate().for_each(|(i, group)| {
                     *group = match format.scales {
-                        Scales::F16 => Group::scale(number(i)),
-                        Scales::E8M0 => Group::scale(0.5),
-                        Scales::Nested(_) => Group::scale(number(i).floor() - 3.0),
-                        _ => Group::new(number(i), number(i + 1).floor()),
+                        ScaleFormat::F16 => GroupParams::scale(number(i)),
+                        ScaleFormat::E8M0 => GroupParams::scale(0.5),
+                        ScaleFormat::Nested(_) => GroupParams::scale(number(i).floor() - 3.0),
+                        _ => GroupParams::new(number(i), number(i + 1).floor()),
                     };
                 });
-                supers.fill(Group::scale(0.375));
+                supers.fill(GroupParams::scale(0.375));
                 Ok(())
             })?;
             let small = |i: usize| if i.is_multiple_of(7) { 1e-6 } else { 1.0 };
@@ -134,7 +134,7 @@ fn weights_in_groups() -> Result<()> {
             let bias = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>())?;
             let op: Op = Linear::new(x.tensor_type().clone(), weights).bias(bias).build()?.into();
             let name = format!("{format}, {m} x {n} x {k}");
-            assert_eq!(runs_on_units(&context, &op), context.limits().matrix > 0, "{name}");
+            assert_eq!(runs_on_units(&context, &op), context.limits().coop_matrix_size > 0, "{name}");
             let (candidates, share) = check_op_within(&context, &name, &op, &[&x]);
             (count, worst) = (count + candidates, worst.max(share));
         }
@@ -148,14 +148,14 @@ fn weights_in_groups() -> Result<()> {
 fn devices_of_the_caller() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
     let adopted = || Context::from_device(context.device().clone(), context.queue().clone());
-    assert_eq!(adopted().limits().matrix, 0);
+    assert_eq!(adopted().limits().coop_matrix_size, 0);
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all().with_env()));
     let same = |adapter: &wgpu::Adapter| adapter.get_info().name == context.device().adapter_info().name;
     let adapter = adapters.into_iter().find(same).expect("the context's adapter");
-    let told = adopted().with_matrices(&adapter.cooperative_matrix_properties());
+    let told = adopted().with_coop_matrices(&adapter.cooperative_matrix_properties());
     assert_eq!(told.limits(), context.limits());
-    let has = context.limits().matrix > 0;
+    let has = context.limits().coop_matrix_size > 0;
     let properties = |m_size, cr_type| wgpu::CooperativeMatrixProperties {
         m_size,
         n_size: 8,
@@ -170,7 +170,7 @@ fn devices_of_the_caller() -> Result<()> {
         ("other sums, other shapes", vec![properties(8, f16), properties(16, f32)], 0),
         ("none", vec![], 0),
     ] {
-        assert_eq!(adopted().with_matrices(&told).limits().matrix, matrix, "{name}");
+        assert_eq!(adopted().with_coop_matrices(&told).limits().coop_matrix_size, matrix, "{name}");
     }
     Ok(())
 }

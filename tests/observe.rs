@@ -4,9 +4,9 @@
 mod common;
 
 use common::{Random, check_op, check_op_within, context};
-use lowbit::calibrate::{Calibration, Clip, Histograms, Observation, Observer, Ranges, ScaleRule, Scheme};
+use lowbit::calibrate::{Calibration, Clipping, Histograms, Observation, Observer, Ranges, ScaleRule, Scheme};
 use lowbit::ops::{
-    Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeRule,
+    Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeUpdate,
 };
 use lowbit::{Format, Granularity, Graph, Result, Tensor, TensorType, reference};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn ranges() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(61));
     for (name, shape, granularity) in shapes() {
-        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.01 }] {
+        for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.01 }] {
             let op = ObserveRange::new(&shape[..], granularity, rule)?;
             let mut state = zeros(op.state());
             // The second batch meets a state, the third shows nothing.
@@ -161,11 +161,11 @@ fn counts_end_at_the_greatest() -> Result<()> {
             assert_eq!(alone, expected);
         }
         for clip in [
-            Clip::Extremes,
-            Clip::Percentile { percent: 99.0 },
-            Clip::SymmetricPercentile { percent: 99.0 },
-            Clip::Entropy { levels: 4 },
-            Clip::LeastError,
+            Clipping::MinMax,
+            Clipping::Percentile { percent: 99.0 },
+            Clipping::SymmetricPercentile { percent: 99.0 },
+            Clipping::Entropy { levels: 4 },
+            Clipping::Mse,
         ] {
             expected[0].quantization(clip, &Scheme::symmetric(Format::Int8)?)?;
         }
@@ -345,11 +345,11 @@ fn bounds_of_a_known_distribution() -> Result<()> {
     let state = reference::run(&op.clone().into(), &[&Tensor::new([values.len()], values)?, &zeros(op.state())])?;
     let seen = Observation::Histograms(Histograms::from_state(&op, &state[0])?);
     let bounds = |clip| seen.bounds(clip, &scheme).map(|bounds| bounds[0]);
-    assert_eq!(bounds(Clip::Extremes)?, (1.0, 100_000.0));
-    assert_eq!(bounds(Clip::Percentile { percent: 99.0 })?, (1.0, 900.0));
-    assert_eq!(bounds(Clip::SymmetricPercentile { percent: 99.0 })?, (1.0, 900.0));
-    // Clipping the outlier costs 99,000² once, keeping it a step of 14,286 a thousand times over.
-    assert!(bounds(Clip::LeastError)?.1 > 50_000.0);
+    assert_eq!(bounds(Clipping::MinMax)?, (1.0, 100_000.0));
+    assert_eq!(bounds(Clipping::Percentile { percent: 99.0 })?, (1.0, 900.0));
+    assert_eq!(bounds(Clipping::SymmetricPercentile { percent: 99.0 })?, (1.0, 900.0));
+    // WeightClipping the outlier costs 99,000² once, keeping it a step of 14,286 a thousand times over.
+    assert!(bounds(Clipping::Mse)?.1 > 50_000.0);
     Ok(())
 }
 
@@ -358,8 +358,8 @@ fn bad_input_is_refused() -> Result<()> {
     let message = |result: Result<()>| result.expect_err("it is wrong").to_string();
     let range = |rule| ObserveRange::new([4], Granularity::Tensor, rule);
     for (expected, result) in [
-        ("averaging constant is 0,", range(RangeRule::MovingAverage { constant: 0.0 }).map(drop)),
-        ("averaging constant is NaN,", range(RangeRule::MovingAverage { constant: f32::NAN }).map(drop)),
+        ("averaging constant is 0,", range(RangeUpdate::MovingAverage { constant: 0.0 }).map(drop)),
+        ("averaging constant is NaN,", range(RangeUpdate::MovingAverage { constant: f32::NAN }).map(drop)),
         ("15 bins", Bins::new(15).map(drop)),
         ("65536 bins", Bins::new(65_536).map(drop)),
         ("NaN wide", Bins::of_width(64, f32::NAN).map(drop)),
@@ -372,12 +372,12 @@ fn bad_input_is_refused() -> Result<()> {
         let message = message(result);
         assert!(message.contains(expected), "\"{message}\" should say \"{expected}\"");
     }
-    let op = range(RangeRule::Extremes)?;
+    let op = range(RangeUpdate::MinMax)?;
     let empty = Observation::Ranges(Ranges::empty(&op));
     let scheme = Scheme::asymmetric(Format::Uint8)?;
-    assert!(message(empty.quantization(Clip::Extremes, &scheme).map(drop)).contains("has seen no finite number"));
-    assert!(message(empty.quantization(Clip::LeastError, &scheme).map(drop)).contains("needs a histogram"));
-    let moving = range(RangeRule::MovingAverage { constant: 0.5 })?;
+    assert!(message(empty.quantization(Clipping::MinMax, &scheme).map(drop)).contains("has seen no finite number"));
+    assert!(message(empty.quantization(Clipping::Mse, &scheme).map(drop)).contains("needs a histogram"));
+    let moving = range(RangeUpdate::MovingAverage { constant: 0.5 })?;
     let mut seen = Ranges::empty(&moving);
     assert!(message(seen.merge(&Ranges::empty(&moving))).contains("order of batches"));
     assert!(message(Ranges::empty(&op).merge(&seen)).contains("don't go with"));
@@ -405,7 +405,7 @@ fn bad_input_is_refused() -> Result<()> {
     }
     for words in [vec![0, 0, 1, 0, 0, 0], vec![1, 0, 1, 0, 0, 0], vec![0, 0x7f80_0000, 1, 0, 0, 0]] {
         let state = Tensor::new([1, 6], words.clone())?;
-        let got = Ranges::from_state(&range(RangeRule::Extremes)?, &state);
+        let got = Ranges::from_state(&range(RangeUpdate::MinMax)?, &state);
         assert_eq!(got.is_ok(), words[..2] == [0, 0], "{words:?}");
     }
     for (low, high, scale) in [(5, 3, ScaleRule::Span), (3, 3, ScaleRule::Span), (0, 255, ScaleRule::NoClipping)] {

@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 use allocations::peak_of;
 use common::{Random, context};
-use lowbit::calibrate::{Calibration, Clip, Histograms, Observation, Observer, ScaleRule, Scheme, Ties};
+use lowbit::calibrate::{Calibration, Clipping, Histograms, Observation, Observer, ScaleRule, Scheme, Ties};
 use lowbit::evaluate::{Alternative, Dataset, Device, Options, Perturbation, Report, evaluate};
 use lowbit::model::{Architecture, Model};
 use lowbit::numeric::{BlockFormat, BlockRounding};
-use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, RangeRule};
+use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, RangeUpdate};
 use lowbit::ptq::{
-    ActivationQuantization, Activations, Clipping, CodeFormat, LayerPlan, Method, QuantizedModel, QuantizedWeights,
-    Recipe, Sensitivity, WeightGranularity, WeightScheme, front, greedy, sensitivity, with_sqnr, within_bytes,
+    ActivationQuantization, Activations, CodeFormat, LayerPlan, Method, QuantizedModel, QuantizedWeights, Recipe,
+    Sensitivity, WeightClipping, WeightGranularity, WeightScheme, front, greedy, sensitivity, with_sqnr, within_bytes,
 };
 use lowbit::{Format, Granularity, Graph, Quantization, Tensor, TensorType, reference};
 use models::{AWKWARD, random_input, random_model};
@@ -229,12 +229,12 @@ fn schemes() -> [Scheme; 3] {
     [a, b, c].map(|scheme| scheme.expect("known formats"))
 }
 
-const CLIPS: [Clip; 5] = [
-    Clip::Extremes,
-    Clip::Percentile { percent: 99.0 },
-    Clip::SymmetricPercentile { percent: 50.0 },
-    Clip::Entropy { levels: 8 },
-    Clip::LeastError,
+const CLIPS: [Clipping; 5] = [
+    Clipping::MinMax,
+    Clipping::Percentile { percent: 99.0 },
+    Clipping::SymmetricPercentile { percent: 50.0 },
+    Clipping::Entropy { levels: 8 },
+    Clipping::Mse,
 ];
 
 /// Observers and what they have seen of the batch.
@@ -255,7 +255,7 @@ fn calibration() -> (Calibration, Vec<Observation>) {
 }
 
 /// Everything that becomes of bounds.
-fn use_observation(seen: &Observation, clips: &[Clip], schemes: &[Scheme]) -> Outcome {
+fn use_observation(seen: &Observation, clips: &[Clipping], schemes: &[Scheme]) -> Outcome {
     for (clip, scheme) in clips.iter().flat_map(|clip| schemes.iter().map(move |scheme| (*clip, scheme))) {
         let Ok(bounds) = seen.bounds(clip, scheme) else { continue };
         assert!(bounds.iter().all(|(low, high)| low.is_finite() && low <= high && high.is_finite()), "{bounds:?}");
@@ -293,13 +293,13 @@ fn observations() {
 #[test]
 fn observers() {
     let seeds = [
-        (Granularity::Tensor, RangeRule::Extremes, Bins::new(16)),
-        (Granularity::Axis(1), RangeRule::MovingAverage { constant: 0.5 }, Bins::of_width(64, 0.3)),
-        (Granularity::Blocks { axis: 0, size: 3 }, RangeRule::Extremes, Bins::of_width(18, 1e-30)),
+        (Granularity::Tensor, RangeUpdate::MinMax, Bins::new(16)),
+        (Granularity::Axis(1), RangeUpdate::MovingAverage { constant: 0.5 }, Bins::of_width(64, 0.3)),
+        (Granularity::Blocks { axis: 0, size: 3 }, RangeUpdate::MinMax, Bins::of_width(18, 1e-30)),
     ];
     let seeds = seeds.map(|(granularity, rule, bins)| json(&(granularity, rule, bins.expect("sound bins"))));
     fuzz("observer", &seeds, |bytes| {
-        let (granularity, rule, bins): (Granularity, RangeRule, Bins) = parse(bytes)?;
+        let (granularity, rule, bins): (Granularity, RangeUpdate, Bins) = parse(bytes)?;
         let state = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
         let range = ObserveRange::new([4, 2], granularity, rule)?;
         reference::run(&range.clone().into(), &[&batch(), &state(range.state())?])?;
@@ -323,7 +323,7 @@ fn calibration_schemes() {
     let seeds: Vec<Value> =
         all.chain([more]).map(|(scheme, clip)| json(&(scheme, clip, &rules, [Ties::Even, Ties::Away]))).collect();
     fuzz("scheme", &seeds, |bytes| {
-        let (scheme, clip, ..): (Scheme, Clip, Vec<ScaleRule>, Vec<Ties>) = parse(bytes)?;
+        let (scheme, clip, ..): (Scheme, Clipping, Vec<ScaleRule>, Vec<Ties>) = parse(bytes)?;
         let document = json(&scheme);
         let [low, high] = ["low", "high"].map(|end| document[end].as_i64().expect("an integer"));
         const ENDS: [f32; 9] = [0.0, -0.0, 1.0, -2.5, 1e-42, f32::MAX, f32::MIN, f32::INFINITY, f32::NAN];
@@ -390,12 +390,12 @@ fn recipes() -> Vec<Recipe> {
     dynamic.awq = true;
     dynamic.method = Method::Gptq { act_order: true };
     let mut blocks = Recipe::new(8);
-    blocks.weights = WeightScheme { clipping: Clipping::Mse, ..WeightScheme::mx(Format::Float8E5M2) };
+    blocks.weights = WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::mx(Format::Float8E5M2) };
     blocks.activations = Activations::float(Format::Float32);
     let mut percentile = Recipe::new(3);
     percentile.activations = Activations::Static {
         codes: CodeFormat::Int(5),
-        observer: lowbit::ptq::Observer::Percentile(99.0),
+        clipping: lowbit::ptq::ActivationClipping::Percentile(99.0),
         outputs: true,
     };
     vec![Recipe::new(8), best, floats, dynamic, blocks, percentile]

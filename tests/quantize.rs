@@ -12,10 +12,10 @@ use digits::{Digits, model};
 use lowbit::evaluate::{Dataset, Device, Metrics, Options, Perturbation, Report, Runner, accuracy, evaluate};
 use lowbit::model::{Architecture, Model};
 use lowbit::ptq::{
-    Activations, Clipping, CodeFormat, Method, Moments, Observer, QuantizedModel, QuantizedWeights, Recipe,
-    WeightGranularity, WeightScheme, equalize, front, greedy, sensitivity, smooth, within_bytes,
+    ActivationClipping, Activations, CodeFormat, Method, Moments, QuantizedModel, QuantizedWeights, Recipe,
+    WeightClipping, WeightGranularity, WeightScheme, equalize, front, greedy, sensitivity, smooth, within_bytes,
 };
-use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Result, Tensor};
 use models::{AWKWARD, random_input, random_model};
 
@@ -148,15 +148,19 @@ fn integer_graphs_are_the_same_everywhere() -> Result<()> {
     let (calibration, input) = (random_input(&model, 40, 4), random_input(&model, 3, 5));
     let mut recipes = vec![("8 bits", Recipe::new(8)), ("4 bits", Recipe::best(4)), ("2 bits", Recipe::best(2))];
     let mut small = Recipe::best(3);
-    small.activations =
-        Activations::Static { codes: CodeFormat::Int(4), observer: Observer::Percentile(99.9), outputs: true };
+    small.activations = Activations::Static {
+        codes: CodeFormat::Int(4),
+        clipping: ActivationClipping::Percentile(99.9),
+        outputs: true,
+    };
     recipes.push(("3 bits, 4-bit activations, codes out", small));
     let mut tensor = Recipe::new(6);
     tensor.weights.granularity = WeightGranularity::Tensor;
     tensor.weights.symmetric = false;
-    tensor.weights.clipping = Clipping::Mse;
+    tensor.weights.clipping = WeightClipping::Mse;
     tensor.equalize = true;
-    tensor.activations = Activations::Static { codes: CodeFormat::Int(8), observer: Observer::Mse, outputs: false };
+    tensor.activations =
+        Activations::Static { codes: CodeFormat::Int(8), clipping: ActivationClipping::Mse, outputs: false };
     recipes.push(("6 bits per tensor", tensor));
     let mut dynamic = Recipe::new(8);
     dynamic.activations = Activations::Dynamic;
@@ -296,7 +300,7 @@ fn better_methods_are_better() -> Result<()> {
     recipe.method = Method::Gptq { act_order: true };
     let gptq = measure(&recipe)?;
     recipe.method = Method::Descent;
-    recipe.weights.clipping = Clipping::Output;
+    recipe.weights.clipping = WeightClipping::Output;
     let descent = measure(&recipe)?;
     let best = measure(&Recipe::best(4))?;
     assert!(
@@ -502,7 +506,7 @@ fn gptq_of_a_matrix() -> Result<()> {
     let mut moments = Moments::new(k)?;
     moments.add(&inputs)?;
     assert_eq!(moments.rows(), rows);
-    let error = |made: &Weights| -> Result<f64> {
+    let error = |made: &PackedWeights| -> Result<f64> {
         let real = made.dequantize()?;
         let differences: Vec<f64> =
             real.values::<f32>()?.iter().zip(weights.values::<f32>()?).map(|(a, b)| f64::from(a - b)).collect();
@@ -513,10 +517,10 @@ fn gptq_of_a_matrix() -> Result<()> {
         Ok(inputs.values::<f32>()?.chunks_exact(k).map(of_row).sum())
     };
     for format in [
-        WeightFormat::new(Codes::Int4, 32, Scales::F16),
-        WeightFormat::new(Codes::Uint4, 32, Scales::F16Offset),
-        WeightFormat::new(Codes::Int4, 16, Scales::F32Zero),
-        WeightFormat::new(Codes::Int3, usize::MAX, Scales::F32),
+        WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16),
+        WeightFormat::new(Codes::Uint4, 32, ScaleFormat::F16Offset),
+        WeightFormat::new(Codes::Int4, 16, ScaleFormat::F32Zero),
+        WeightFormat::new(Codes::Int3, usize::MAX, ScaleFormat::F32),
     ] {
         let quantizer = Quantizer::new(format)?;
         let (nearest, better) = (error(&quantizer.quantize(&weights)?)?, error(&moments.gptq(&weights, &quantizer)?)?);
@@ -525,7 +529,7 @@ fn gptq_of_a_matrix() -> Result<()> {
     let mut apart = Moments::new(k)?;
     let identity = (0..k * k).map(|i| if i % (k + 1) == 0 { 2.0f32 } else { 0.0 }).collect::<Vec<_>>();
     apart.add(&Tensor::new([k, k], identity)?)?;
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F32))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32))?;
     let (nearest, same) = (quantizer.quantize(&weights)?, apart.gptq(&weights, &quantizer)?);
     assert_eq!(nearest.words(), same.words());
 
@@ -537,7 +541,7 @@ fn gptq_of_a_matrix() -> Result<()> {
     let nan = Tensor::new([1, k], vec![f32::NAN; k])?;
     says(apart.add(&nan).expect_err("NaN").to_string(), &["NaN", "finite"]);
     says(apart.gptq(&nan, &quantizer).expect_err("NaN").to_string(), &["NaN"]);
-    let nested = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::Nested(8)))?;
+    let nested = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::Nested(8)))?;
     says(apart.gptq(&weights, &nested).expect_err("nested").to_string(), &["stored with those of others"]);
     Ok(())
 }

@@ -17,8 +17,8 @@ use lowbit::model::Model;
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{BlockDequantize, BlockQuantize, Dequantize, Quantize};
 use lowbit::ptq::{
-    ActivationQuantization, Activations, Clipping, CodeFormat, Method, Observer, QuantizedModel, QuantizedWeights,
-    Recipe, WeightGranularity, WeightScheme, front, sensitivity, within_bytes,
+    ActivationClipping, ActivationQuantization, Activations, CodeFormat, Method, QuantizedModel, QuantizedWeights,
+    Recipe, WeightClipping, WeightGranularity, WeightScheme, front, sensitivity, within_bytes,
 };
 use lowbit::{Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
 use models::{AWKWARD, random_input, random_model};
@@ -146,9 +146,9 @@ fn graphs_compute_what_codes_mean() -> Result<()> {
         Activations::float(Format::Float32),
         Activations::float(Format::Float16),
         Activations::float(E4M3),
-        Activations::Static { codes: CodeFormat::Float(E5M2), observer: Observer::Mse, outputs: true },
+        Activations::Static { codes: CodeFormat::Float(E5M2), clipping: ActivationClipping::Mse, outputs: true },
         Activations::int(8),
-        Activations::Static { codes: CodeFormat::Int(5), observer: Observer::MinMax, outputs: true },
+        Activations::Static { codes: CodeFormat::Int(5), clipping: ActivationClipping::MinMax, outputs: true },
     ];
     for json in [AWKWARD, POOLED] {
         let model = random_model(json, 20)?;
@@ -180,7 +180,7 @@ fn layers_choose_for_themselves() -> Result<()> {
     let (calibration, input) = (random_input(&model, 12, 24), random_input(&model, 3, 25));
     let mut recipe = Recipe::best(8);
     recipe.layers.insert("b".into(), WeightScheme::mx(E4M3));
-    recipe.layers.insert("c".into(), WeightScheme { clipping: Clipping::Mse, ..WeightScheme::nvfp4() });
+    recipe.layers.insert("c".into(), WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::nvfp4() });
     recipe.inputs.insert("c".into(), CodeFormat::Float(E5M2));
     recipe.inputs.insert("d".into(), CodeFormat::Float(Format::Float32));
     let quantized = recipe.quantize(&model, &calibration)?;
@@ -289,9 +289,9 @@ fn better_methods_are_better() -> Result<()> {
             let logits = recipe.quantize(&model, &calibration)?.simulate(&images)?;
             Ok(Metrics::new(expected.values()?, logits.values()?, 10)?.sqnr_db)
         };
-        let nearest = sqnr(Method::Nearest, Clipping::MinMax, false)?;
-        let gptq = sqnr(Method::Gptq { act_order: true }, Clipping::MinMax, false)?;
-        let descent = sqnr(Method::Descent, Clipping::Output, true)?;
+        let nearest = sqnr(Method::Nearest, WeightClipping::MinMax, false)?;
+        let gptq = sqnr(Method::Gptq { act_order: true }, WeightClipping::MinMax, false)?;
+        let descent = sqnr(Method::Descent, WeightClipping::Output, true)?;
         assert!(gptq > nearest + 1.0 && descent > gptq + 0.5, "{scheme}: {nearest:.2}, {gptq:.2}, {descent:.2} dB");
     }
     Ok(())
@@ -308,7 +308,7 @@ fn digits_stay_readable() -> Result<()> {
     let device = context.as_ref().map_or(Device::Cpu, Device::Gpu);
     let float32 = Activations::float(Format::Float32);
     let best = |scheme: WeightScheme, activations| {
-        let weights = WeightScheme { clipping: Clipping::Output, ..scheme };
+        let weights = WeightScheme { clipping: WeightClipping::Output, ..scheme };
         Recipe { weights, activations, ..Recipe::best(8) }
     };
     for (name, recipe, least_db, least_accuracy) in [

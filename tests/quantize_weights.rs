@@ -6,21 +6,21 @@ mod common;
 use common::{Random, check_op, context};
 use lowbit::ops::{Linear, Op, QuantizeWeights};
 use lowbit::ptq::Moments;
-use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{Result, Tensor, reference};
 
 const SIGNED: [Codes; 6] = [Codes::Int4, Codes::Int8, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6];
 const UNSIGNED: [Codes; 4] = [Codes::Uint4, Codes::Uint8, Codes::Uint2, Codes::Uint6];
 
-const SCALES: [Scales; 8] = [
-    Scales::F16,
-    Scales::F16Zero,
-    Scales::F16Offset,
-    Scales::F32,
-    Scales::F32Offset,
-    Scales::F32Zero,
-    Scales::E8M0,
-    Scales::F32RealZero,
+const SCALES: [ScaleFormat; 8] = [
+    ScaleFormat::F16,
+    ScaleFormat::F16Zero,
+    ScaleFormat::F16Offset,
+    ScaleFormat::F32,
+    ScaleFormat::F32Offset,
+    ScaleFormat::F32Zero,
+    ScaleFormat::E8M0,
+    ScaleFormat::F32RealZero,
 ];
 
 /// experts, n, k, group
@@ -55,7 +55,14 @@ fn numbers(random: &mut Random, count: usize, odd: bool) -> Vec<f32> {
 
 fn quantizer(format: WeightFormat, turn: usize) -> Result<Option<Quantizer>> {
     let Ok(quantizer) = Quantizer::new(format) else { return Ok(None) };
-    let rules = [Rule::SignedMax, Rule::Narrow, Rule::Unclipped, Rule::Middle, Rule::MinMax, Rule::Tight];
+    let rules = [
+        GroupScaleRule::SignedMax,
+        GroupScaleRule::Narrow,
+        GroupScaleRule::NoClipping,
+        GroupScaleRule::Middle,
+        GroupScaleRule::MinMax,
+        GroupScaleRule::Tight,
+    ];
     // The usual rule every second time, else the next that fits.
     let other = (0..rules.len()).find_map(|i| quantizer.clone().rule(rules[(turn / 2 + i) % rules.len()]).ok());
     Ok(if turn & 1 == 0 { Some(quantizer) } else { other.or(Some(quantizer)) })
@@ -90,13 +97,13 @@ fn searching() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_102);
     for (turn, (codes, scales)) in [
-        (Codes::Int4, Scales::F16),
-        (Codes::Uint4, Scales::F16Offset),
-        (Codes::Int3, Scales::F16Zero),
-        (Codes::Int2, Scales::F32),
-        (Codes::Uint4, Scales::F32RealZero),
-        (Codes::Int4, Scales::E8M0),
-        (Codes::Int4, Scales::F32Offset),
+        (Codes::Int4, ScaleFormat::F16),
+        (Codes::Uint4, ScaleFormat::F16Offset),
+        (Codes::Int3, ScaleFormat::F16Zero),
+        (Codes::Int2, ScaleFormat::F32),
+        (Codes::Uint4, ScaleFormat::F32RealZero),
+        (Codes::Int4, ScaleFormat::E8M0),
+        (Codes::Int4, ScaleFormat::F32Offset),
     ]
     .into_iter()
     .enumerate()
@@ -123,7 +130,7 @@ fn long_rows() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_103);
     let k = 40_000;
-    let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F16);
+    let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F16);
     let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
     let op: Op = QuantizeWeights::new([1, k], quantizer)?.into();
     let candidates = lowbit::kernels::candidates(&op, &context.limits());
@@ -137,15 +144,15 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_104);
     let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16Zero))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
     let words = context.run(&QuantizeWeights::new([70, 64], quantizer.clone())?.into(), &[&x])?;
     let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-    let made = Weights::from_words(*quantizer.format(), [1, 70, 64], words)?;
+    let made = PackedWeights::from_words(*quantizer.format(), [1, 70, 64], words)?;
     let expected = quantizer.quantize(&x)?;
     assert_eq!(made.words(), expected.words());
     let lhs = Tensor::new([3, 64], numbers(&mut random, 3 * 64, false))?;
     let product =
-        |weights: Weights| context.run(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs]);
+        |weights: PackedWeights| context.run(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs]);
     assert_eq!(product(made)?, product(expected)?);
     Ok(())
 }
@@ -154,13 +161,20 @@ fn weights_from_a_device_multiply() -> Result<()> {
 /// without, by GPTQ, and when words that a device made of them are read. What is accepted is off by little.
 #[test]
 fn clipped_weights_are_refused_by_all() -> Result<()> {
-    let rules = [Rule::SignedMax, Rule::Narrow, Rule::Unclipped, Rule::Middle, Rule::MinMax, Rule::Tight];
+    let rules = [
+        GroupScaleRule::SignedMax,
+        GroupScaleRule::Narrow,
+        GroupScaleRule::NoClipping,
+        GroupScaleRule::Middle,
+        GroupScaleRule::MinMax,
+        GroupScaleRule::Tight,
+    ];
     let mut inputs = Moments::new(32)?;
     let identity = (0..32 * 32).map(|i| if i % 33 == 0 { 1.0f32 } else { 0.0 }).collect::<Vec<_>>();
     inputs.add(&Tensor::new([32, 32], identity)?)?;
     let [mut refused, mut accepted] = [0; 2];
     for codes in SIGNED.into_iter().chain(UNSIGNED).chain([Codes::IQ4_NL]) {
-        for scales in SCALES.into_iter().chain([Scales::Nested(2), Scales::NestedOffset(2)]) {
+        for scales in SCALES.into_iter().chain([ScaleFormat::Nested(2), ScaleFormat::NestedOffset(2)]) {
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 16, scales)) else { continue };
             for quantizer in rules.iter().filter_map(|&rule| quantizer.clone().rule(rule).ok()) {
                 let searching = quantizer.clone().search(Search { steps: 5, ..Search::default() })?;
@@ -172,10 +186,10 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
                         let made = quantizer.quantize(&x);
                         [refused, accepted] =
                             [refused + usize::from(made.is_err()), accepted + usize::from(made.is_ok())];
-                        let say = |result: &Result<Weights>| result.as_ref().err().map(ToString::to_string);
+                        let say = |result: &Result<PackedWeights>| result.as_ref().err().map(ToString::to_string);
                         let searched = searching.quantize(&x);
                         assert_eq!(say(&searched), say(&made), "{name}: with a search");
-                        let nested = matches!(scales, Scales::Nested(_) | Scales::NestedOffset(_));
+                        let nested = matches!(scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_));
                         if !nested {
                             let gptq = inputs.gptq(&x, &quantizer);
                             assert_eq!(say(&gptq), say(&made), "{name}: GPTQ");
@@ -185,12 +199,12 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
                                 let words =
                                     reference::run(&QuantizeWeights::new([1, 32], quantizer.clone())?.into(), &[&x])?;
                                 let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-                                let read = Weights::from_words(*quantizer.format(), [1, 1, 32], words);
+                                let read = PackedWeights::from_words(*quantizer.format(), [1, 1, 32], words);
                                 assert_eq!(read.is_ok(), made.is_ok(), "{name}: words of a device: {read:?}");
                             }
                         }
                         let (Ok(made), Ok(searched)) = (made, searched) else { continue };
-                        let error = |made: &Weights| -> Result<(f64, f64)> {
+                        let error = |made: &PackedWeights| -> Result<(f64, f64)> {
                             let real = made.dequantize()?;
                             let pairs = real.values::<f32>()?.iter().zip(x.values::<f32>()?);
                             let errors = pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
@@ -215,7 +229,7 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
 fn words_of_what_is_no_number_are_refused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     for (odd, scales) in
-        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip(SCALES).chain([(f32::NAN, Scales::E8M0)])
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip(SCALES).chain([(f32::NAN, ScaleFormat::E8M0)])
     {
         let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?;
         let mut x = vec![0.5f32; 3 * 40];
@@ -225,7 +239,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
         let op: Op = QuantizeWeights::new([3, 40], quantizer.clone())?.into();
         check_op(&context, &format!("{odd} in {}", quantizer.format()), &op, &[&x]);
         let words = context.run(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-        let read = Weights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
+        let read = PackedWeights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
         let message = read.expect_err("not a number").to_string();
         assert!(message.contains("row 1") && message.contains("scale"), "{message}");
     }
@@ -237,18 +251,19 @@ fn requests_that_make_no_sense() -> Result<()> {
     let int4 = |scales| WeightFormat::new(Codes::Int4, 32, scales);
     let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
     let made = |dimensions: &[usize], quantizer: Quantizer| QuantizeWeights::new(dimensions, quantizer).map(|_| ());
-    assert!(message(made(&[4], Quantizer::new(int4(Scales::F16))?)).contains("1 dimensions"));
-    assert!(message(made(&[4, 4], Quantizer::new(int4(Scales::Nested(8)))?)).contains("Quantizer::quantize"));
-    let important = Quantizer::new(int4(Scales::F16))?.importance(&[1.0; 3])?;
+    assert!(message(made(&[4], Quantizer::new(int4(ScaleFormat::F16))?)).contains("1 dimensions"));
+    assert!(message(made(&[4, 4], Quantizer::new(int4(ScaleFormat::Nested(8)))?)).contains("Quantizer::quantize"));
+    let important = Quantizer::new(int4(ScaleFormat::F16))?.importance(&[1.0; 3])?;
     assert!(message(made(&[4, 4], important)).contains("3 columns"));
     let quantizer = |scales, codes| Quantizer::new(WeightFormat::new(codes, 32, scales)).map(|_| ());
-    assert!(message(quantizer(Scales::F16, Codes::Uint4)).contains("signed"));
-    assert!(message(quantizer(Scales::NestedOffset(8), Codes::Int4)).contains("unsigned"));
-    let steps = |steps| Quantizer::new(int4(Scales::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
+    assert!(message(quantizer(ScaleFormat::F16, Codes::Uint4)).contains("signed"));
+    assert!(message(quantizer(ScaleFormat::NestedOffset(8), Codes::Int4)).contains("unsigned"));
+    let steps =
+        |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
     assert!(message(steps(0)).contains("0 steps"));
-    let short = Weights::from_words(int4(Scales::F16), [1, 4, 32], vec![0; 3]).map(|_| ());
+    let short = PackedWeights::from_words(int4(ScaleFormat::F16), [1, 4, 32], vec![0; 3]).map(|_| ());
     assert!(message(short).contains("3 words were given"));
-    let infinite = Weights::from_words(int4(Scales::F32), [1, 4, 32], vec![0x7f80_0000; 20]).map(|_| ());
+    let infinite = PackedWeights::from_words(int4(ScaleFormat::F32), [1, 4, 32], vec![0x7f80_0000; 20]).map(|_| ());
     assert!(message(infinite).contains("scale"));
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::{Random, context};
 use encoder::{Batch, Config, Encoder, Precision, Result};
 use lowbit::ptq::Moments;
-use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat};
+use lowbit::weights::{Codes, GroupScaleRule, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{Tensor, Tuner};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -180,10 +180,10 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
     near(&made[0])?;
 
     // Codes, by what the taps have seen.
-    let row = WeightFormat::new(Codes::Int8, usize::MAX, Scales::F32);
+    let row = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
     let table = Quantizer::new(row)?.quantize(encoder.tensor("embeddings.word_embeddings.weight")?)?;
-    let int8 = Quantizer::new(row)?.rule(Rule::Narrow)?;
-    let int4 = Quantizer::new(WeightFormat::new(Codes::Uint4, 32, Scales::F16Offset))?.search(Search::default())?;
+    let int8 = Quantizer::new(row)?.rule(GroupScaleRule::Narrow)?;
+    let int4 = Quantizer::new(WeightFormat::new(Codes::Uint4, 32, ScaleFormat::F16Offset))?.search(Search::default())?;
     let mut precisions = [
         Precision { words: Some(Arc::new(table)), int8_inputs: true, ..Precision::default() },
         Precision::default(),

@@ -59,13 +59,13 @@ const BIASES: [Added; 6] = [
 
 /// Which scales differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Scales {
+enum ScaleFormat {
     Tensor,
     Column,
     Row,
 }
 
-const SCALES: [Scales; 3] = [Scales::Tensor, Scales::Column, Scales::Row];
+const SCALES: [ScaleFormat; 3] = [ScaleFormat::Tensor, ScaleFormat::Column, ScaleFormat::Row];
 
 /// What follows the codes before they are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -178,17 +178,17 @@ struct Case {
     refusal: Option<&'static str>,
 }
 
-fn matmul(width: Width, output: &Output, bias: Added, scales: Scales) -> Result<(Result<Op>, Tensor)> {
+fn matmul(width: Width, output: &Output, bias: Added, scales: ScaleFormat) -> Result<(Result<Op>, Tensor)> {
     let mut random = Random::new(170);
     let (m, n, k) = (5, 6, width.terms());
     let lhs_zero = if width == Width::Bytes { 128 } else { 0 };
     let rows: Vec<f32> = (0..m).map(|i| scale(width) * [1.0, 0.7, 1.0, 1e-3, 1.4][i]).collect();
     let lhs = activations(&mut random, width, &[m, k], k)?.quantized(match scales {
-        Scales::Row => Quantization::new(Granularity::Axis(0), rows, [lhs_zero]),
+        ScaleFormat::Row => Quantization::new(Granularity::Axis(0), rows, [lhs_zero]),
         _ => Quantization::tensor(scale(width), lhs_zero),
     })?;
     let rhs = weights(&mut random, &[n, k], k)?.quantized(match scales {
-        Scales::Column => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
+        ScaleFormat::Column => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
         _ => Quantization::tensor(scale(width), 0),
     })?;
     let mut matmul = Matmul::new(lhs.tensor_type().clone(), rhs).transposed().output(output.clone());
@@ -202,7 +202,13 @@ fn matmul(width: Width, output: &Output, bias: Added, scales: Scales) -> Result<
 }
 
 /// A convolution whose windows are as long as the sums of the matmul.
-fn conv(width: Width, output: &Output, bias: Added, scales: Scales, groups: usize) -> Result<(Result<Op>, Tensor)> {
+fn conv(
+    width: Width,
+    output: &Output,
+    bias: Added,
+    scales: ScaleFormat,
+    groups: usize,
+) -> Result<(Result<Op>, Tensor)> {
     let mut random = Random::new(171);
     let (pixels, n, taps) = (6, 6, 3);
     let channels = width.terms() / taps * groups;
@@ -211,7 +217,7 @@ fn conv(width: Width, output: &Output, bias: Added, scales: Scales, groups: usiz
         .quantized(Quantization::tensor(scale(width), lhs_zero))?;
     let filter = weights(&mut random, &[n, taps, channels / groups], taps * channels / groups)?;
     let filter = filter.quantized(match scales {
-        Scales::Tensor => Quantization::tensor(scale(width), 0),
+        ScaleFormat::Tensor => Quantization::tensor(scale(width), 0),
         _ => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
     })?;
     let conv = Conv::new(lhs.tensor_type().clone(), filter).groups(groups).padding(Padding::SameUpper);
@@ -269,7 +275,7 @@ fn of_convolutions() -> Result<()> {
                 if matches!(bias, Added::Element(_)) {
                     continue;
                 }
-                for scales in [Scales::Tensor, Scales::Column] {
+                for scales in [ScaleFormat::Tensor, ScaleFormat::Column] {
                     // Loops over groups and others take turns, over scales, biases and stages.
                     let turn = cases.len();
                     let groups = [1, 3][(turn + turn / 2 + turn / 8) % 2];
@@ -299,7 +305,7 @@ fn with_a_finish() -> Result<()> {
             for scales in SCALES {
                 for then in [Then::Table, Then::Sum] {
                     let mut firsts = vec![("matmul", matmul(width, &output, Added::Wide, scales)?)];
-                    if scales != Scales::Row {
+                    if scales != ScaleFormat::Row {
                         firsts.push(("conv", conv(width, &output, Added::Wide, scales, 1)?));
                     }
                     for (kind, (first, input)) in firsts {

@@ -8,10 +8,11 @@ use common::{Random, bounds_of_all, check_op, context};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
     Bins, BlockDequantize, Conv, ConvPass, CrossEntropyGradient, DynamicGranularity, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FloatConv, Grid, GridGradient, Linear, LinearConv, Matmul, ObserveHistogram,
-    ObserveRange, Op, Optimize, Output, Padding, RangeRule, RangeStep, Requantized, Rule, StageTable, Unfold, Windows,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, GridGradient, Linear, LinearConv,
+    Matmul, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Padding, RangeUpdate,
+    RequantParams, StepFromRange, Unfold, Windows,
 };
-use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Format, Granularity, Result, Tensor, TensorType, reference};
 
 /// Words that a check may have forgotten, and any others.
@@ -67,7 +68,7 @@ fn observers() -> Result<Vec<Op>> {
     for (shape, granularity) in
         [(vec![7, 3], Granularity::Tensor), (vec![7, 3], Granularity::Axis(1)), (vec![1], Granularity::Tensor)]
     {
-        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.25 }] {
+        for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.25 }] {
             ops.push(ObserveRange::new(&shape[..], granularity, rule)?.into());
         }
         for bins in [Bins::new(16)?, Bins::of_width(16, 1.0)?, Bins::of_width(64, 0.3)?] {
@@ -75,14 +76,14 @@ fn observers() -> Result<Vec<Op>> {
         }
     }
     for codes in [(0, 15), (-8, 7), (0, 1 << 24)] {
-        ops.push(RangeStep::new(33, codes)?.into());
+        ops.push(StepFromRange::new(33, codes)?.into());
     }
     Ok(ops)
 }
 
 /// Grids, tables and moments of training.
 fn trained() -> Result<Vec<Op>> {
-    let mut ops: Vec<Op> = vec![StageTable::new(65)?.into(), CrossEntropyGradient::new(5, 3)?.into()];
+    let mut ops: Vec<Op> = vec![RequantParams::new(65)?.into(), CrossEntropyGradient::new(5, 3)?.into()];
     for (grid, codes) in
         [(Grid::Affine, (0, 255)), (Grid::Step, (-8, 7)), (Grid::Range, (-128, 127)), (Grid::Range, (0, 65_535))]
     {
@@ -92,12 +93,21 @@ fn trained() -> Result<Vec<Op>> {
         ops.extend(forward.clone().levels().ok().map(Op::from));
         ops.push(forward.into());
     }
-    for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+    for makes in [
+        FakeRequantizeOutput::Levels,
+        FakeRequantizeOutput::Real,
+        FakeRequantizeOutput::Gradient,
+        FakeRequantizeOutput::StepGradient,
+    ] {
         ops.push(FakeRequantize::new([3, 29], makes, (-8, 7))?.into());
     }
-    for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }, Rule::Sgd { momentum: 1.0 - f32::EPSILON / 2.0 }] {
-        ops.push(Optimize::new([67], rule)?.into());
-        ops.push(Optimize::new([67], rule)?.at_least(0.25)?.into());
+    for rule in [
+        OptimizerRule::adam(),
+        OptimizerRule::Sgd { momentum: 0.9 },
+        OptimizerRule::Sgd { momentum: 1.0 - f32::EPSILON / 2.0 },
+    ] {
+        ops.push(OptimizerStep::new([67], rule)?.into());
+        ops.push(OptimizerStep::new([67], rule)?.at_least(0.25)?.into());
     }
     let conv = FloatConv::new([2, 4, 4, 3], [2, 3, 3, 3], Windows::default())?;
     ops.push(conv.pass(ConvPass::WeightGradient).into());
@@ -107,24 +117,24 @@ fn trained() -> Result<Vec<Op>> {
 /// Products and conversions with scales, zero points and indices that lie on the device.
 fn indexed(random: &mut Random) -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    let mut weights = |dimensions: [usize; 3], codes, scales| -> Result<Weights> {
+    let mut weights = |dimensions: [usize; 3], codes, scales| -> Result<PackedWeights> {
         let [experts, n, k] = dimensions;
         let matrix = reals(random, &[experts, n, k])?;
         Quantizer::new(WeightFormat::new(codes, 32, scales))?.quantize(&matrix)
     };
     for format in [Format::Float32, Format::Float16] {
-        ops.push(Embedding::new([19], weights([1, 70, 40], Codes::Int4, Scales::F16)?)?.output(format)?.into());
+        ops.push(Embedding::new([19], weights([1, 70, 40], Codes::Int4, ScaleFormat::F16)?)?.output(format)?.into());
     }
-    ops.push(Embedding::new([19], weights([1, 5, 3], Codes::Int8, Scales::F32Zero)?)?.into());
+    ops.push(Embedding::new([19], weights([1, 5, 3], Codes::Int8, ScaleFormat::F32Zero)?)?.into());
     for lhs in [Format::Float32, Format::Float16] {
-        let experts = weights([3, 9, 40], Codes::Int4, Scales::F32)?;
+        let experts = weights([3, 9, 40], Codes::Int4, ScaleFormat::F32)?;
         ops.push(Linear::new(type_of(lhs, &[5, 40])?, experts).experts(2).build()?.into());
     }
-    let experts = weights([3, 9, 40], Codes::Int8, Scales::F16)?;
+    let experts = weights([3, 9, 40], Codes::Int8, ScaleFormat::F16)?;
     let bias = reals(&mut Random::new(1), &[3, 9])?;
     let linear = Linear::new(type_of(Format::Int8, &[5, 40])?, experts).dynamic_lhs(DynamicGranularity::Row);
     ops.push(linear.experts(2).bias(bias).build()?.into());
-    let kernels = weights([1, 6, 27], Codes::Int4, Scales::F32)?;
+    let kernels = weights([1, 6, 27], Codes::Int4, ScaleFormat::F32)?;
     ops.push(LinearConv::new(type_of(Format::Uint8, &[2, 5, 5, 3])?, kernels, [3, 3]).dynamic_image().build()?.into());
     let unfold = Unfold::new(type_of(Format::Uint8, &[2, 5, 5, 3])?, [3, 3]).padding(Padding::SameUpper);
     ops.push(unfold.dynamic_image().build()?.into());

@@ -10,8 +10,8 @@ mod train_network;
 
 use common::{Random, check_op, check_op_within, context, first_difference};
 use lowbit::ops::{
-    ConvPass, CrossEntropyGradient, FakeRequantize, FloatConv, Optimize, RangeStep, Requantized, Rule, StageTable, Sum,
-    Windows,
+    ConvPass, CrossEntropyGradient, FakeRequantize, FakeRequantizeOutput, FloatConv, OptimizerRule, OptimizerStep,
+    RequantParams, StepFromRange, Sum, Windows,
 };
 use lowbit::train::{ActivationSteps, Bits, Layer, Network, Options, Trainer};
 use lowbit::{Granularity, Tensor, Tuner, reference};
@@ -112,18 +112,19 @@ fn stages_sums_and_steps() -> Result<()> {
         let steps: Vec<f32> = (0..channels).map(|_| random.scale()).collect();
         let (x, w, y) = (step(&mut random)?, Tensor::new([channels], steps)?, step(&mut random)?);
         let bias = reals(&mut random, &[channels])?;
-        let table: lowbit::ops::Op = StageTable::new(channels)?.into();
+        let table: lowbit::ops::Op = RequantParams::new(channels)?.into();
         count += check_op(&context, "table", &table, &[&x, &w, &bias, &y]);
         let table = reference::run(&table, &[&x, &w, &bias, &y])?.remove(0);
         let (sums, dy) = (whole(&mut random, &shape, 20_000)?, reals(&mut random, &shape)?);
         for codes in [(0, 15), (0, 255), (-8, 7)] {
-            for makes in [Requantized::Levels, Requantized::Real] {
+            for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::Real] {
                 let op = FakeRequantize::new(&shape[..], makes, codes)?;
                 count += check_op(&context, "requantized", &op.into(), &[&sums, &table]);
             }
-            let gradient = FakeRequantize::new(&shape[..], Requantized::Gradient, codes)?;
+            let gradient = FakeRequantize::new(&shape[..], FakeRequantizeOutput::Gradient, codes)?;
             count += check_op(&context, "gradient", &gradient.into(), &[&sums, &table, &dy]);
-            let step = FakeRequantize::new(&shape[..], Requantized::StepGradient, codes)?.gradient_scale(0.1)?;
+            let step =
+                FakeRequantize::new(&shape[..], FakeRequantizeOutput::StepGradient, codes)?.gradient_scale(0.1)?;
             let (candidates, error) = check_op_within(&context, "step", &step.into(), &[&sums, &table, &dy]);
             (count, worst) = (count + candidates, worst.max(error));
         }
@@ -141,10 +142,10 @@ fn stages_sums_and_steps() -> Result<()> {
         let (candidates, error) = check_op_within(&context, "cross-entropy", &op.into(), &inputs);
         (count, worst) = (count + candidates, worst.max(error));
     }
-    for rule in [Rule::adam(), Rule::Sgd { momentum: 0.9 }] {
+    for rule in [OptimizerRule::adam(), OptimizerRule::Sgd { momentum: 0.9 }] {
         for n in [0, 1, 5, 1000] {
-            let op = Optimize::new([n], rule)?.at_least(-0.5)?;
-            let moments = if rule == Rule::adam() { 2 } else { 1 };
+            let op = OptimizerStep::new([n], rule)?.at_least(-0.5)?;
+            let moments = if rule == OptimizerRule::adam() { 2 } else { 1 };
             let wild = |i: usize, x: f32| match i % 7 {
                 0 => x * 1e-30,
                 1 if i.is_multiple_of(2) => f32::NAN,
@@ -290,12 +291,12 @@ fn the_gradient_of_an_activation_step_is_a_slope() -> Result<()> {
     let [x, weights, bias] = [Tensor::new([1], x)?, Tensor::new([3], weights)?, Tensor::new([3], bias)?];
     let table = |step: f32| -> Result<Tensor> {
         let inputs = [&x, &weights, &bias, &Tensor::new([1], vec![step])?];
-        Ok(reference::run(&StageTable::new(channels)?.into(), &inputs)?.remove(0))
+        Ok(reference::run(&RequantParams::new(channels)?.into(), &inputs)?.remove(0))
     };
     let at = 0.21f32;
-    let gradient = FakeRequantize::new(shape, Requantized::StepGradient, codes)?;
+    let gradient = FakeRequantize::new(shape, FakeRequantizeOutput::StepGradient, codes)?;
     let got = reference::run(&gradient.into(), &[&sums, &table(at)?, &dy])?[0].values::<f32>()?[0];
-    let real = FakeRequantize::new(shape, Requantized::Real, (0, 1))?;
+    let real = FakeRequantize::new(shape, FakeRequantizeOutput::Real, (0, 1))?;
     let real = reference::run(&real.into(), &[&sums, &table(at)?])?.remove(0);
     let loss = |step: f64| -> Result<f64> {
         let term = |(&v, &dy): (&f32, &f32)| {
@@ -334,10 +335,15 @@ fn steps_follow_ranges() -> Result<()> {
         }
         let inputs = [&Tensor::new([ranges, 6], states)?, &reals(&mut random, &[ranges])?];
         for codes in [(0, 15), (-8, 7), (-1, 0), (0, 1 << 24)] {
-            check_op(&context, &format!("{ranges} ranges, {codes:?}"), &RangeStep::new(ranges, codes)?.into(), &inputs);
+            check_op(
+                &context,
+                &format!("{ranges} ranges, {codes:?}"),
+                &StepFromRange::new(ranges, codes)?.into(),
+                &inputs,
+            );
         }
     }
-    assert!(RangeStep::new(1, (1, 3)).is_err() && RangeStep::new(1, (0, 0)).is_err());
+    assert!(StepFromRange::new(1, (1, 3)).is_err() && StepFromRange::new(1, (0, 0)).is_err());
     Ok(())
 }
 
@@ -422,7 +428,7 @@ fn bad_input_is_refused() -> Result<()> {
             FloatConv::new([1, 4, 4, 3], [2, 3, 3, 1], Windows { groups: 2, ..plain }).map(drop),
         ),
         ("with stride 0", FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { stride: [0, 1], ..plain }).map(drop)),
-        ("momentum is 1,", Optimize::new([1], Rule::Sgd { momentum: 1.0 }).map(drop)),
+        ("momentum is 1,", OptimizerStep::new([1], OptimizerRule::Sgd { momentum: 1.0 }).map(drop)),
         ("a weight of layer 0 is NaN", Network::new([1, 1, 2], vec![layer(vec![f32::NAN; 4])?]).map(drop)),
         ("must end with a convolution", Network::new([2, 1, 2], vec![layer(vec![1.0; 4])?]).map(drop)),
         ("or is the last", Network::new([1, 1, 2], vec![Layer::GlobalAverage]).map(drop)),

@@ -228,7 +228,7 @@ fn a_probe_finds_numbers() -> Result<()> {
     ];
     assert!(numbers.iter().all(|n| n.is_finite() && *n > 0.0), "{probe:?}");
     assert_eq!(probe.f16_gflops.is_some(), context.device().features().contains(wgpu::Features::SHADER_F16));
-    assert_eq!(probe.matrix_gflops.is_some(), context.limits().matrix > 0);
+    assert_eq!(probe.matrix_gflops.is_some(), context.limits().coop_matrix_size > 0);
     let json = serde_json::to_value(&probe).expect("numbers and strings are JSON");
     assert_eq!(json["f32_gflops"], probe.f32_gflops);
     Ok(())

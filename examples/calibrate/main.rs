@@ -11,7 +11,7 @@ mod train_network;
 use std::collections::HashMap;
 use std::process::ExitCode;
 
-use lowbit::calibrate::{Calibration, Clip, Observation, Observer, Scheme};
+use lowbit::calibrate::{Calibration, Clipping, Observation, Observer, Scheme};
 use lowbit::ops::{Bins, Conv, Dequantize, Op, Padding, Pool, Quantize, Requantization, Windows};
 use lowbit::{Context, Format, Granularity, Graph, Quantization, Tensor, TensorType, Tuner, reference};
 use network::{Digits, Result, classes, read};
@@ -51,19 +51,19 @@ fn run() -> Result<()> {
     let ort = ort_quantizations()?;
 
     let asymmetric = Scheme::asymmetric(Format::Uint8)?;
-    let rows: [(&str, &str, Clip); 11] = [
-        ("extremes", "ranges", Clip::Extremes),
-        ("moving average of extremes", "averages", Clip::Extremes),
-        ("percentile 99.999", "histograms", Clip::Percentile { percent: 99.999 }),
-        ("the same of 2,048 bins", "fine", Clip::Percentile { percent: 99.999 }),
-        ("percentile 99.99", "histograms", Clip::Percentile { percent: 99.99 }),
-        ("percentile 99.9", "histograms", Clip::Percentile { percent: 99.9 }),
+    let rows: [(&str, &str, Clipping); 11] = [
+        ("extremes", "ranges", Clipping::MinMax),
+        ("moving average of extremes", "averages", Clipping::MinMax),
+        ("percentile 99.999", "histograms", Clipping::Percentile { percent: 99.999 }),
+        ("the same of 2,048 bins", "fine", Clipping::Percentile { percent: 99.999 }),
+        ("percentile 99.99", "histograms", Clipping::Percentile { percent: 99.99 }),
+        ("percentile 99.9", "histograms", Clipping::Percentile { percent: 99.9 }),
         // ONNX Runtime's defaults, which leave one pair of bounds to choose from.
-        ("entropy, 128 of 128 bins", "coarse", Clip::Entropy { levels: 128 }),
-        ("entropy, 128 of 2,048 bins", "fine", Clip::Entropy { levels: 128 }),
-        ("entropy, 512 of 2,048 bins", "fine", Clip::Entropy { levels: 512 }),
-        ("entropy, 512 of 8,192 bins", "histograms", Clip::Entropy { levels: 512 }),
-        ("least squared error", "histograms", Clip::LeastError),
+        ("entropy, 128 of 128 bins", "coarse", Clipping::Entropy { levels: 128 }),
+        ("entropy, 128 of 2,048 bins", "fine", Clipping::Entropy { levels: 128 }),
+        ("entropy, 512 of 2,048 bins", "fine", Clipping::Entropy { levels: 512 }),
+        ("entropy, 512 of 8,192 bins", "histograms", Clipping::Entropy { levels: 512 }),
+        ("least squared error", "histograms", Clipping::Mse),
     ];
     println!("\nscales by method, and how far they are from ONNX Runtime's extremes at most");
     print!("{:<28}", "");
@@ -224,7 +224,7 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let calibration = Calibration::new(&graph, &[(w, Observer::range(Granularity::Axis(0)))])?;
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
-    let quantization = seen[0].quantization(Clip::Extremes, &Scheme::symmetric(Format::Int8)?)?;
+    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(Format::Int8)?)?;
     let quantize: Op =
         Quantize::new(TensorType::new(Format::Int8, weights.shape())?.quantized(quantization.clone())?)?.into();
     let codes = reference::run(&quantize, &[weights])?.remove(0);

@@ -20,7 +20,7 @@ fn check(case: &Case, format: BlockFormat) -> Result<()> {
     Ok(())
 }
 
-/// Scales, elements, and what they stand for.
+/// ScaleFormat, elements, and what they stand for.
 pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let attribute =
         |name: &str| -> Result<String> { Ok(case.attribute(name)?.ok_or_else(|| format!("the case has no {name}"))?) };

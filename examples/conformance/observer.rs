@@ -1,8 +1,8 @@
 //! The set's observers, in terms of `lowbit::calibrate`: the batches of a case go through the observing op one after the
 //! other, then bounds are read.
 
-use lowbit::calibrate::{Clip, Histograms, Observation, Ranges, Scheme};
-use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeRule};
+use lowbit::calibrate::{Clipping, Histograms, Observation, Ranges, Scheme};
+use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeUpdate};
 use lowbit::{Format, Granularity, Tensor, TensorType};
 
 use crate::Result;
@@ -13,13 +13,13 @@ use crate::device::Device;
 /// Least and greatest number of all batches, or their moving averages.
 pub(crate) fn range(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let rule = match case.attribute::<f32>("averaging_constant")? {
-        Some(constant) => RangeRule::MovingAverage { constant },
-        None => RangeRule::Extremes,
+        Some(constant) => RangeUpdate::MovingAverage { constant },
+        None => RangeUpdate::MinMax,
     };
     let batches = batches(case)?;
     let op = ObserveRange::new(batches[0].shape(), Granularity::Tensor, rule)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
-    bounds(&Observation::Ranges(Ranges::from_state(&op, &state)?), Clip::Extremes)
+    bounds(&Observation::Ranges(Ranges::from_state(&op, &state)?), Clipping::MinMax)
 }
 
 /// A percentile or the entropy of a histogram: as wide as ONNX Runtime's bins, which the first batch decides.
@@ -31,9 +31,9 @@ pub(crate) fn histogram(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let op = ObserveHistogram::new(batches[0].shape(), Granularity::Tensor, bins)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
     let clip = match (case.op.as_str(), case.attribute::<bool>("symmetric")?) {
-        ("ObserveHistogramEntropy", _) => Clip::Entropy { levels: number("num_quantized_bins")? as usize },
-        (_, Some(true)) => Clip::SymmetricPercentile { percent: number("percentile")? },
-        _ => Clip::Percentile { percent: number("percentile")? },
+        ("ObserveHistogramEntropy", _) => Clipping::Entropy { levels: number("num_quantized_bins")? as usize },
+        (_, Some(true)) => Clipping::SymmetricPercentile { percent: number("percentile")? },
+        _ => Clipping::Percentile { percent: number("percentile")? },
     };
     bounds(&Observation::Histograms(Histograms::from_state(&op, &state)?), clip)
 }
@@ -55,7 +55,7 @@ fn observe(op: &Op, state: &TensorType, batches: &[Tensor], device: &Device) -> 
     Ok(state)
 }
 
-fn bounds(observation: &Observation, clip: Clip) -> Result<Vec<Array>> {
+fn bounds(observation: &Observation, clip: Clipping) -> Result<Vec<Array>> {
     let (low, high) = observation.bounds(clip, &Scheme::asymmetric(Format::Uint8)?)?[0];
     let scalar = |x: f32| Array { shape: vec![], elements: Elements::F32(vec![x]) };
     Ok(vec![scalar(low), scalar(high)])

@@ -4,7 +4,7 @@ use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FloatMatmul, Linear, Matmul,
     Multiply, Op, Pool, Quantize, Requantization, Requantize, Table,
 };
-use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Element, Format, Quantization, Result, Tensor, TensorType, half::f16, numeric::I4, reference};
 
 /// An op with what it reads.
@@ -81,14 +81,14 @@ fn codes(dimensions: &[usize]) -> Result<Tensor> {
 }
 
 /// Weights with a scale for each 32 codes along k.
-fn grouped(codes: Codes, n: usize, k: usize) -> Result<Weights> {
+fn grouped(codes: Codes, n: usize, k: usize) -> Result<PackedWeights> {
     let shift = 8 - codes.bits() as u32;
-    Weights::build(WeightFormat::new(codes, 32, Scales::F16), [1, n, k], |row, codes, groups, _| {
+    PackedWeights::build(WeightFormat::new(codes, 32, ScaleFormat::F16), [1, n, k], |row, codes, groups, _| {
         codes.iter_mut().enumerate().for_each(|(l, of)| *of = code(row + 1, l) >> shift);
         groups
             .iter_mut()
             .enumerate()
-            .for_each(|(g, of)| *of = Group::scale(f32::from(1 + (row + g) as u8 % 7) / 256.0));
+            .for_each(|(g, of)| *of = GroupParams::scale(f32::from(1 + (row + g) as u8 % 7) / 256.0));
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use lowbit::ops::{
     Arithmetic, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatMatmul, FloatUnary, Function,
     LayerNorm, Linear, Softmax, Transpose,
 };
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 use lowbit::{Format, Graph, Tensor, TensorType, Value};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -43,9 +43,9 @@ const INPUTS: [(&str, &[&str]); 4] = [
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Precision {
     /// The word embeddings.
-    pub(crate) words: Option<Arc<Weights>>,
+    pub(crate) words: Option<Arc<PackedWeights>>,
     /// Linear layers by name.
-    pub(crate) linears: BTreeMap<String, Arc<Weights>>,
+    pub(crate) linears: BTreeMap<String, Arc<PackedWeights>>,
     /// Whether their inputs become int8 codes, with a scale for each token.
     pub(crate) int8_inputs: bool,
 }

@@ -17,7 +17,7 @@ use clap::Parser;
 use encoder::{Batch, Encoder, Precision, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::ptq::Moments;
-use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{Context, DeviceTensor, Plan, Tensor, Tuner};
 use tokenizers::Tokenizer;
 
@@ -232,7 +232,13 @@ enum Way {
 }
 
 /// All linear layers in codes.
-fn quantized(encoder: &Encoder, moments: &[Moments], way: &Way, words: &Arc<Weights>, int8: bool) -> Result<Precision> {
+fn quantized(
+    encoder: &Encoder,
+    moments: &[Moments],
+    way: &Way,
+    words: &Arc<PackedWeights>,
+    int8: bool,
+) -> Result<Precision> {
     let linears = encoder.linears();
     let bar = progress(linears.len() as u64, "inputs of linear layers");
     let mut precision = Precision { words: Some(words.clone()), int8_inputs: int8, ..Precision::default() };
@@ -271,13 +277,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let [count, length] = measured.shape();
     println!("{count} sentences of up to {length} words; {words} others for calibration\n");
 
-    let row = WeightFormat::new(Codes::Int8, usize::MAX, Scales::F32);
+    let row = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
     let group = |codes, scales| WeightFormat::new(codes, 32, scales);
     let table = Quantizer::new(row)?.quantize(encoder.tensor("embeddings.word_embeddings.weight")?)?;
     let table = Arc::new(table);
-    let int8 = Quantizer::new(row)?.rule(Rule::Narrow)?;
-    let signed = Quantizer::new(group(Codes::Int4, Scales::F16))?;
-    let offset = Quantizer::new(group(Codes::Uint4, Scales::F16Offset))?;
+    let int8 = Quantizer::new(row)?.rule(GroupScaleRule::Narrow)?;
+    let signed = Quantizer::new(group(Codes::Int4, ScaleFormat::F16))?;
+    let offset = Quantizer::new(group(Codes::Uint4, ScaleFormat::F16Offset))?;
     let searched = offset.clone().search(Search::default())?;
     let ways = [
         ("W8A8: int8 by row, int8 activations", Way::Quantizer(int8), true, Some(0.997)),

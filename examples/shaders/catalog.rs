@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use lowbit::kernels::{self, Candidate, Dispatch, Limits};
+use lowbit::kernels::{self, Candidate, DeviceCaps, Dispatch};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
-    LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Optimize, Output, Pad, PadMode, Pool, Quantize,
-    QuantizeWeights, QuantizedArithmetic, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape,
-    Resize, Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
+    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
+    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
+    PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic, RangeUpdate, RequantParams, Requantization,
+    Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
-use lowbit::weights::{Codes, Group, Quantizer, Rule, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{
+    Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
+};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
@@ -31,14 +33,14 @@ const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
 
 /// Every candidate of the ops below on devices of several kinds: the same number for the same op, then for the same device.
 pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
-    let matrices = [8, 16].map(matrix_limits);
+    let matrices = [8, 16].map(matrix_caps);
     let devices = [
-        Limits::default(),
-        Limits { invocations: 32, ..Limits::default() },
-        Limits { invocations: 1, ..Limits::default() },
-        Limits { storage_buffers: 4, ..Limits::default() },
-        Limits { subgroup: 8, ..Limits::default() },
-        Limits { written_dot: true, busy: 1, ..Limits::default() },
+        DeviceCaps::default(),
+        DeviceCaps { invocations: 32, ..DeviceCaps::default() },
+        DeviceCaps { invocations: 1, ..DeviceCaps::default() },
+        DeviceCaps { storage_buffers: 4, ..DeviceCaps::default() },
+        DeviceCaps { uniform_subgroup_size: 8, ..DeviceCaps::default() },
+        DeviceCaps { emulate_dot4: true, target_invocations: 1, ..DeviceCaps::default() },
         matrices[0],
         matrices[1],
     ];
@@ -51,13 +53,13 @@ pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
     Ok(found)
 }
 
-fn matrix_limits(matrix: u32) -> Limits {
-    Limits { lanes: 32, matrix, workgroup_bytes: 32 << 10, ..Limits::default() }
+fn matrix_caps(matrix: u32) -> DeviceCaps {
+    DeviceCaps { max_subgroup_size: 32, coop_matrix_size: matrix, workgroup_bytes: 32 << 10, ..DeviceCaps::default() }
 }
 
 /// One launch of each distinct program, by name, those of the device probe included.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
-    let probes = [Limits::default(), matrix_limits(8), matrix_limits(16)].map(|limits| kernels::probes(&limits));
+    let probes = [DeviceCaps::default(), matrix_caps(8), matrix_caps(16)].map(|limits| kernels::probes(&limits));
     let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
     for dispatch in candidates()?.into_iter().flat_map(|(_, candidate)| candidate.dispatches) {
         let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
@@ -331,7 +333,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
         let format = format?;
         let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
-        let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+        let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
         ops.push(Embedding::new([4], weights.clone())?.into());
         // Each part once: every loop with every format would be too many.
         let lhs = match format.element() {
@@ -344,7 +346,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     }
     let small = Tensor::from_packed(typed(Format::Float8E5M2Fnuz, &[4, 64], 0)?, &[0x40; 256])?;
     let lhs = TensorType::new(Format::Float32, [4, 64])?;
-    ops.push(Linear::new(lhs, Weights::from_tensor(&small)?).build()?.into());
+    ops.push(Linear::new(lhs, PackedWeights::from_tensor(&small)?).build()?.into());
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
     for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
         for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {
@@ -364,25 +366,26 @@ fn grouped() -> Result<Vec<Op>> {
     let all_codes =
         [Codes::Int4, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::Uint4];
     let all_scales = [
-        Scales::F16,
-        Scales::F32,
-        Scales::E8M0,
-        Scales::F32Zero,
-        Scales::F16Zero,
-        Scales::F32RealZero,
-        Scales::F32Offset,
-        Scales::F16Offset,
-        Scales::Nested(2),
-        Scales::NestedOffset(2),
+        ScaleFormat::F16,
+        ScaleFormat::F32,
+        ScaleFormat::E8M0,
+        ScaleFormat::F32Zero,
+        ScaleFormat::F16Zero,
+        ScaleFormat::F32RealZero,
+        ScaleFormat::F32Offset,
+        ScaleFormat::F16Offset,
+        ScaleFormat::Nested(2),
+        ScaleFormat::NestedOffset(2),
     ];
     let matrix = |codes, scales, group, experts| {
-        Weights::build(WeightFormat::new(codes, group, scales), [experts, 4, 64], |_, _, groups, _| {
-            groups.fill(Group::scale(1.0));
+        PackedWeights::build(WeightFormat::new(codes, group, scales), [experts, 4, 64], |_, _, groups, _| {
+            groups.fill(GroupParams::scale(1.0));
             Ok(())
         })
     };
     let float = |format, m| TensorType::new(format, [m, 64]);
-    let formats = all_codes.map(|codes| (codes, Scales::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
+    let formats =
+        all_codes.map(|codes| (codes, ScaleFormat::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
     for (i, (codes, scales)) in formats.enumerate() {
         // Lhs takes turns; codes know their scale or the device finds it.
         let weights = matrix(codes, scales, [32, 16, 64][i % 3], 1)?;
@@ -400,7 +403,7 @@ fn grouped() -> Result<Vec<Op>> {
     // What stands beside lhs and weights, apart or joined, and columns in another order.
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
     for experts in [1, 2] {
-        let weights = matrix(Codes::Int4, Scales::F16, 32, experts)?;
+        let weights = matrix(Codes::Int4, ScaleFormat::F16, 32, experts)?;
         for lhs in [Format::Float32, Format::Int8] {
             let mut op = Linear::new(float(lhs, 4)?, weights.clone()).bias(bias.clone());
             if lhs == Format::Int8 {
@@ -412,9 +415,9 @@ fn grouped() -> Result<Vec<Op>> {
             ops.push(op.build()?.into());
         }
     }
-    let shuffled = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+    let shuffled = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
     let index: Vec<u32> = (0..64).map(|l| l % 2).collect();
-    let weights = Weights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
+    let weights = PackedWeights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
     ops.push(Linear::new(float(Format::Float32, 4)?, weights.clone()).build()?.into());
     ops.push(Linear::new(typed(Format::Int8, &[4, 64], 1)?, weights.clone()).build()?.into());
     ops.push(Embedding::new([4], weights)?.into());
@@ -431,8 +434,8 @@ fn grouped() -> Result<Vec<Op>> {
             }
         }
     }
-    for rule in [Rule::Narrow, Rule::Middle, Rule::Unclipped] {
-        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int8, 32, Scales::F32))?.rule(rule)?;
+    for rule in [GroupScaleRule::Narrow, GroupScaleRule::Middle, GroupScaleRule::NoClipping] {
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32))?.rule(rule)?;
         ops.push(QuantizeWeights::new([4, 64], quantizer)?.into());
     }
     Ok(ops)
@@ -441,9 +444,9 @@ fn grouped() -> Result<Vec<Op>> {
 /// What looks at real numbers, and puts them on a grid.
 fn observers_and_grids() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    ops.push(RangeStep::new(4, (0, 15))?.into());
+    ops.push(StepFromRange::new(4, (0, 15))?.into());
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
-        for rule in [RangeRule::Extremes, RangeRule::MovingAverage { constant: 0.5 }] {
+        for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.5 }] {
             ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());
         }
         for bins in [Bins::new(64)?, Bins::of_width(64, 0.3)?, Bins::new(32_768)?] {
@@ -499,15 +502,20 @@ fn floats() -> Result<Vec<Op>> {
 
 /// What training needs beside grids.
 fn training() -> Result<Vec<Op>> {
-    let mut ops: Vec<Op> = vec![StageTable::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
-    for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+    let mut ops: Vec<Op> = vec![RequantParams::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
+    for makes in [
+        FakeRequantizeOutput::Levels,
+        FakeRequantizeOutput::Real,
+        FakeRequantizeOutput::Gradient,
+        FakeRequantizeOutput::StepGradient,
+    ] {
         ops.push(FakeRequantize::new([4, 4], makes, (0, 15))?.into());
     }
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         ops.push(Sum::new([4, 4], granularity)?.into());
     }
-    for rule in [lowbit::ops::Rule::adam(), lowbit::ops::Rule::Sgd { momentum: 0.9 }] {
-        ops.push(Optimize::new([4], rule)?.into());
+    for rule in [lowbit::ops::OptimizerRule::adam(), lowbit::ops::OptimizerRule::Sgd { momentum: 0.9 }] {
+        ops.push(OptimizerStep::new([4], rule)?.into());
     }
     for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
         for channels in [3, 4] {
@@ -522,9 +530,9 @@ fn training() -> Result<Vec<Op>> {
 fn linear_convs() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for groups in [1, 2] {
-        let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
-        let weights = Weights::build(format, [groups, 4, 27], |_, _, groups, _| {
-            groups.fill(Group::scale(1.0));
+        let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+        let weights = PackedWeights::build(format, [groups, 4, 27], |_, _, groups, _| {
+            groups.fill(GroupParams::scale(1.0));
             Ok(())
         })?;
         let image = TensorType::new(Format::Float32, [1, 8, 8, 3 * groups])?;

@@ -9,9 +9,9 @@ use crate::error::{Result, require};
 /// How bounds are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Clip {
+pub enum Clipping {
     /// The least and greatest number.
-    Extremes,
+    MinMax,
     /// The lower edges of two bins, within the extremes: the first up to which at least (100 − `percent`) / 200 of the numbers lie,
     /// and the first beyond which at most as many do (ONNX Runtime's percentile calibration). 99.999 is its default.
     Percentile {
@@ -34,17 +34,17 @@ pub enum Clip {
     },
     /// Of 100 fractions of the extremes, 1 % to 100 %, that with the least Σ (code's number − number)² for codes of the
     /// scheme, each bin's numbers counted at its middle.
-    LeastError,
+    Mse,
 }
 
-impl Clip {
+impl Clipping {
     /// The bounds for one histogram.
     pub(super) fn bounds(self, histograms: &Histograms, index: usize, scheme: &Scheme) -> Result<(f32, f32)> {
         let (min, max) = seen(index, histograms.bounds(index))?;
         let width = histograms.width(index).unwrap_or(1.0);
         let counts = histograms.counts(index);
         let (low, high) = match self {
-            Self::Extremes => (min.into(), max.into()),
+            Self::MinMax => (min.into(), max.into()),
             Self::Percentile { percent } => {
                 let cut = (100.0 - check(percent)?) / 200.0;
                 let edge = |bin: usize| (bin as f64 - counts.len() as f64 / 2.0) * width;
@@ -67,7 +67,7 @@ impl Clip {
                 let bins = entropy(occupied(counts, levels), levels);
                 (-(bins as f64) * width, (bins + 1) as f64 * width)
             }
-            Self::LeastError => least_error(counts, width, (min, max), scheme),
+            Self::Mse => least_error(counts, width, (min, max), scheme),
         };
         // A distribution on one side of a symmetric percentile may leave nothing of the other.
         Ok((low.max(min.into()).min(max.into()) as f32, high.min(max.into()).max(min.into()) as f32))

@@ -7,11 +7,11 @@
 //! | run batches on a device, nothing read back | [`Calibration::on`], [`Calibrator::observe`] |
 //! | or on the CPU reference | [`Calibration::observe_reference`] |
 //! | take what was seen to another process, add it up | [`Observation`] (serde), [`Observation::merge`] |
-//! | choose the bounds: extremes, percentile, entropy, least error | [`Clip`] |
+//! | choose the bounds: extremes, percentile, entropy, least error | [`Clipping`] |
 //! | make scales and zero points of them | [`Scheme`], [`Observation::quantization`] |
 //!
 //! ```
-//! use lowbit::calibrate::{Calibration, Clip, Observer, Scheme};
+//! use lowbit::calibrate::{Calibration, Clipping, Observer, Scheme};
 //! use lowbit::{Format, Granularity, Graph, Tensor, TensorType};
 //!
 //! // What is observed may be any float32 value of a graph; here it is an input.
@@ -24,7 +24,7 @@
 //!     let batch = Tensor::new([batch.len() / 2, 2], batch)?;
 //!     calibration.observe_reference(&mut seen, &[&batch])?;
 //! }
-//! let quantization = seen[0].quantization(Clip::Extremes, &Scheme::asymmetric(Format::Uint8)?)?;
+//! let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::asymmetric(Format::Uint8)?)?;
 //! assert_eq!((quantization.scales(), quantization.zero_points()), (&[13.25f32 / 255.0][..], &[10][..]));
 //! # Ok::<(), lowbit::Error>(())
 //! ```
@@ -35,7 +35,7 @@ mod ranges;
 mod scheme;
 mod session;
 
-pub use clip::Clip;
+pub use clip::Clipping;
 pub use histograms::Histograms;
 pub use ranges::Ranges;
 pub use scheme::{ScaleRule, Scheme, Ties};
@@ -95,11 +95,11 @@ impl Observation {
     ///
     /// # Errors
     /// If a range has seen no finite number, or the clip needs a histogram where there is none.
-    pub fn bounds(&self, clip: Clip, scheme: &Scheme) -> Result<Vec<(f32, f32)>> {
+    pub fn bounds(&self, clip: Clipping, scheme: &Scheme) -> Result<Vec<(f32, f32)>> {
         match self {
             Self::Ranges(ranges) => {
                 require!(
-                    matches!(clip, Clip::Extremes),
+                    matches!(clip, Clipping::MinMax),
                     "{clip:?} needs a histogram, but only ranges were observed: use Observer::histogram"
                 );
                 let bounds = ranges.bounds();
@@ -113,7 +113,7 @@ impl Observation {
     ///
     /// # Errors
     /// As [`Observation::bounds`].
-    pub fn quantization(&self, clip: Clip, scheme: &Scheme) -> Result<Quantization> {
+    pub fn quantization(&self, clip: Clipping, scheme: &Scheme) -> Result<Quantization> {
         let parameters: Vec<(f32, i32)> =
             self.bounds(clip, scheme)?.into_iter().map(|(low, high)| scheme.parameters(low, high)).collect();
         let (scales, zero_points): (Vec<f32>, Vec<i32>) = parameters.into_iter().unzip();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, require};
-use crate::ops::{ObserveRange, RangeRule};
+use crate::ops::{ObserveRange, RangeUpdate};
 use crate::tensor::{Granularity, Tensor};
 
 /// Least and greatest number, how many numbers, and how many that were none.
@@ -89,7 +89,7 @@ pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -
 #[serde(try_from = "File")]
 pub struct Ranges {
     granularity: Granularity,
-    rule: RangeRule,
+    rule: RangeUpdate,
     ranges: Vec<Seen>,
 }
 
@@ -97,7 +97,7 @@ pub struct Ranges {
 #[derive(Deserialize)]
 struct File {
     granularity: Granularity,
-    rule: RangeRule,
+    rule: RangeUpdate,
     ranges: Vec<Seen>,
 }
 
@@ -111,11 +111,11 @@ impl TryFrom<File> for Ranges {
 }
 
 impl Ranges {
-    fn checked(granularity: Granularity, rule: RangeRule, ranges: Vec<Seen>) -> Result<Self> {
+    fn checked(granularity: Granularity, rule: RangeUpdate, ranges: Vec<Seen>) -> Result<Self> {
         check_count(granularity, ranges.len())?;
         // What averages are rounded to may cross where a range has one number.
         let ordered = |seen: Seen| match rule {
-            RangeRule::MovingAverage { .. } if seen.min > seen.max => Seen { min: seen.max, max: seen.min, ..seen },
+            RangeUpdate::MovingAverage { .. } if seen.min > seen.max => Seen { min: seen.max, max: seen.min, ..seen },
             _ => seen,
         };
         let ranges = ranges.into_iter().map(|seen| ordered(seen).checked()).collect::<Result<_>>()?;
@@ -193,7 +193,7 @@ impl Ranges {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check(other)?;
         require!(
-            self.rule == RangeRule::Extremes,
+            self.rule == RangeUpdate::MinMax,
             "moving averages depend on the order of batches and don't merge: observe extremes or a histogram"
         );
         for (range, other) in self.ranges.iter_mut().zip(&other.ranges) {

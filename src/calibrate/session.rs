@@ -3,7 +3,7 @@
 use super::{Histograms, Observation, Ranges};
 use crate::error::{Result, require};
 use crate::gpu::{Context, DeviceTensor, Plan};
-use crate::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeRule};
+use crate::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeUpdate};
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
 use crate::tune::Tuner;
@@ -17,7 +17,7 @@ pub enum Observer {
         /// Which elements share one.
         granularity: Granularity,
         /// How it takes in another batch.
-        rule: RangeRule,
+        rule: RangeUpdate,
     },
     /// Histograms, as [`ObserveHistogram`].
     Histogram {
@@ -32,13 +32,13 @@ impl Observer {
     /// The extremes of all batches.
     #[must_use]
     pub fn range(granularity: Granularity) -> Self {
-        Self::Range { granularity, rule: RangeRule::Extremes }
+        Self::Range { granularity, rule: RangeUpdate::MinMax }
     }
 
     /// Moving averages of the extremes of each batch.
     #[must_use]
     pub fn moving_average(granularity: Granularity, constant: f32) -> Self {
-        Self::Range { granularity, rule: RangeRule::MovingAverage { constant } }
+        Self::Range { granularity, rule: RangeUpdate::MovingAverage { constant } }
     }
 
     /// Histograms.

@@ -124,7 +124,7 @@ pub fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
 
 /// A share with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub struct ConfidenceInterval {
     /// The share.
     pub share: f64,
     /// The least and greatest share that go with it at 95 % (Wilson, 1927).
@@ -133,7 +133,7 @@ pub struct Interval {
     pub high: f64,
 }
 
-impl Interval {
+impl ConfidenceInterval {
     /// Of so many successes in so many trials.
     #[must_use]
     pub fn of(successes: usize, trials: usize) -> Self {
@@ -152,11 +152,11 @@ impl Interval {
 ///
 /// # Errors
 /// If there is not one label for each row, or one is no class.
-pub fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> Result<Interval> {
+pub fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> Result<ConfidenceInterval> {
     check_labels(logits, labels, classes)?;
     let found = self::classes(logits, classes);
     let right = found.iter().zip(labels).filter(|(found, label)| found == label).count();
-    Ok(Interval::of(right, labels.len()))
+    Ok(ConfidenceInterval::of(right, labels.len()))
 }
 
 pub(super) fn check_labels(logits: &[f32], labels: &[usize], classes: usize) -> Result<()> {

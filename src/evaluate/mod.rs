@@ -12,7 +12,7 @@ mod robustness;
 mod runner;
 
 pub use cost::{Cost, Energy};
-pub use metrics::{Calibration, Interval, Metrics, accuracy, calibration, classes, noise_to_signal};
+pub use metrics::{Calibration, ConfidenceInterval, Metrics, accuracy, calibration, classes, noise_to_signal};
 #[cfg(not(target_arch = "wasm32"))]
 pub use report::{Alternative, Dataset, Histogram, LayerReport, Options, Report, Side, evaluate};
 pub use robustness::{Perturbation, Robustness};

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
-use super::metrics::{Calibration, Interval, Metrics, accuracy, calibration, check_labels};
+use super::metrics::{Calibration, ConfidenceInterval, Metrics, accuracy, calibration, check_labels};
 use super::robustness::{Perturbation, Robustness};
 use super::runner::{Device, Runner};
 use crate::error::{Error, Result, require};
@@ -69,7 +69,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Side {
     /// The share of rows whose class is right.
-    pub accuracy: Option<Interval>,
+    pub accuracy: Option<ConfidenceInterval>,
     /// Whether predictions are as sure as they are right.
     pub calibration: Option<Calibration>,
     /// What it takes.
@@ -315,7 +315,7 @@ impl Report {
             }
         };
         row("accuracy (95 % interval)", &|side| {
-            let Interval { share, low, high } = side.accuracy?;
+            let ConfidenceInterval { share, low, high } = side.accuracy?;
             Some(format!("{:.2} % ({:.1} to {:.1})", 100.0 * share, 100.0 * low, 100.0 * high))
         });
         row("expected calibration error", &|side| Some(format!("{:.2} %", 100.0 * side.calibration?.expected_error)));

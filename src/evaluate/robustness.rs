@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Interval;
+use super::metrics::ConfidenceInterval;
 use crate::error::{Result, require};
 use crate::tensor::Tensor;
 
@@ -145,9 +145,9 @@ pub struct Robustness {
     /// How the inputs were changed.
     pub perturbation: Perturbation,
     /// The accuracy of the float model on them, where there are labels.
-    pub float: Option<Interval>,
+    pub float: Option<ConfidenceInterval>,
     /// That of the quantized model.
-    pub quantized: Option<Interval>,
+    pub quantized: Option<ConfidenceInterval>,
     /// The share of rows that both put into the same class.
     pub agreement: f64,
     /// The share of numbers that are outside of the range that the quantized model's input codes cover; `None` where that

@@ -8,7 +8,7 @@ use super::constants::Constants;
 use super::pipeline::{Pipeline, Pipelines};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
-use crate::kernels::{Dispatch, Limits};
+use crate::kernels::{DeviceCaps, Dispatch};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::Op;
 use crate::plan::Graph;
@@ -101,9 +101,9 @@ pub struct Context {
     /// Why the device is lost, once it is.
     lost: Arc<OnceLock<String>>,
     /// Rows and columns of the adapter's matrices of f16 with sums of f32; 0 without.
-    matrix: u32,
-    written_dot: bool,
-    busy: u32,
+    coop_matrix_size: u32,
+    emulate_dot4: bool,
+    target_invocations: u32,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
@@ -180,7 +180,7 @@ impl Context {
         };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice(error.to_string()))?;
-        let context = Self::from_device(device, queue).with_matrices(&adapter.cooperative_matrix_properties());
+        let context = Self::from_device(device, queue).with_coop_matrices(&adapter.cooperative_matrix_properties());
         let context = Self { checked_shaders: options.checked_shaders, ..context };
         context.watch();
         Ok(context)
@@ -228,8 +228,9 @@ impl Context {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let info = device.adapter_info();
         // Its compiler multiplies the four bytes of `dot4I8Packed` as numbers of 32 bits; SwiftShader has an instruction for them.
-        let written_dot = info.name.starts_with("llvmpipe");
-        let busy = if info.device_type == wgpu::DeviceType::Cpu { 1 } else { Limits::default().busy };
+        let emulate_dot4 = info.name.starts_with("llvmpipe");
+        let target_invocations =
+            if info.device_type == wgpu::DeviceType::Cpu { 1 } else { DeviceCaps::default().target_invocations };
         let machine = Machine {
             adapter: info.name,
             driver: format!("{} {}", info.driver, info.driver_info),
@@ -244,9 +245,9 @@ impl Context {
             constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
-            matrix: 0,
-            written_dot,
-            busy,
+            coop_matrix_size: 0,
+            emulate_dot4,
+            target_invocations,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -323,8 +324,8 @@ impl Context {
     /// as multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on Mesa's
     /// llvmpipe, whose compiler makes better code of that. The results are the same.
     #[must_use]
-    pub fn with_written_dot(mut self, written: bool) -> Self {
-        self.written_dot = written;
+    pub fn with_emulated_dot4(mut self, written: bool) -> Self {
+        self.emulate_dot4 = written;
         self
     }
 
@@ -333,13 +334,13 @@ impl Context {
     /// elsewhere, which is enough for large GPUs. The results of integer ops are the same.
     ///
     /// ```no_run
-    /// let context = lowbit::Context::new_blocking()?.with_busy(2_048); // a small GPU
-    /// assert_eq!(context.limits().busy, 2_048);
+    /// let context = lowbit::Context::new_blocking()?.with_target_invocations(2_048); // a small GPU
+    /// assert_eq!(context.limits().target_invocations, 2_048);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     #[must_use]
-    pub fn with_busy(mut self, invocations: u32) -> Self {
-        self.busy = invocations.max(1);
+    pub fn with_target_invocations(mut self, invocations: u32) -> Self {
+        self.target_invocations = invocations.max(1);
         self
     }
 
@@ -351,18 +352,18 @@ impl Context {
     /// ```no_run
     /// # fn engine(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) {
     /// let context = lowbit::Context::from_device(device, queue);
-    /// let context = context.with_matrices(&adapter.cooperative_matrix_properties());
+    /// let context = context.with_coop_matrices(&adapter.cooperative_matrix_properties());
     /// # }
     /// ```
     #[must_use]
-    pub fn with_matrices(mut self, properties: &[wgpu::CooperativeMatrixProperties]) -> Self {
+    pub fn with_coop_matrices(mut self, properties: &[wgpu::CooperativeMatrixProperties]) -> Self {
         let fits = |p: &&wgpu::CooperativeMatrixProperties| {
             p.ab_type == wgpu::CooperativeScalarType::F16
                 && p.cr_type == wgpu::CooperativeScalarType::F32
                 && [p.n_size, p.k_size] == [p.m_size; 2]
                 && [8, 16].contains(&p.m_size)
         };
-        self.matrix = properties.iter().filter(fits).map(|p| p.m_size).max().unwrap_or(0);
+        self.coop_matrix_size = properties.iter().filter(fits).map(|p| p.m_size).max().unwrap_or(0);
         self
     }
 
@@ -398,9 +399,9 @@ impl Context {
 
     /// The limits that decide which kernels are legal here.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> DeviceCaps {
         let (limits, info) = (self.device.limits(), self.device.adapter_info());
-        Limits {
+        DeviceCaps {
             invocations: limits
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x)
@@ -413,16 +414,20 @@ impl Context {
                 .max_storage_buffer_binding_size
                 .min(limits.max_buffer_size)
                 .min(u64::from(u32::MAX) / 256 * 256),
-            subgroup: self.subgroup(),
-            lanes: if self.features().contains(wgpu::Features::SUBGROUP) { info.subgroup_max_size } else { 0 },
-            matrix: if self.features().contains(MATRICES) { self.matrix } else { 0 },
-            written_dot: self.written_dot,
-            busy: self.busy,
+            uniform_subgroup_size: self.common_subgroup_size(),
+            max_subgroup_size: if self.features().contains(wgpu::Features::SUBGROUP) {
+                info.subgroup_max_size
+            } else {
+                0
+            },
+            coop_matrix_size: if self.features().contains(MATRICES) { self.coop_matrix_size } else { 0 },
+            emulate_dot4: self.emulate_dot4,
+            target_invocations: self.target_invocations,
         }
     }
 
     /// The invocations of every subgroup; 0 where the device was not made with subgroups, or they differ in size.
-    fn subgroup(&self) -> u32 {
+    fn common_subgroup_size(&self) -> u32 {
         let info = self.device.adapter_info();
         let uses = self.device.features().contains(wgpu::Features::SUBGROUP);
         if uses && info.subgroup_min_size == info.subgroup_max_size { info.subgroup_max_size } else { 0 }

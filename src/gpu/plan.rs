@@ -13,11 +13,11 @@ use super::pipeline::Pipeline;
 use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
-use crate::kernels::Limits;
+use crate::kernels::DeviceCaps;
 use crate::numeric::Format;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::check_parameters;
-use crate::plan::{Frame, Graph, Launch, Rules, check_tensors};
+use crate::plan::{Frame, Graph, Launch, MemoryRules, check_tensors};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::Tensor;
 use crate::tensor::TensorType;
@@ -54,7 +54,7 @@ pub struct Plan {
     id: u64,
     graph: Graph,
     options: PlanOptions,
-    limits: Limits,
+    limits: DeviceCaps,
     frame: Frame,
     /// At the largest extent.
     whole: Arc<Variant>,
@@ -87,7 +87,7 @@ const UNIFORM_ALIGNMENT: usize = 256;
 const MOST_VARIANTS: usize = 64;
 
 impl Variant {
-    fn new(context: &Context, graph: &Graph, frame: &Frame, limits: &Limits, tuner: Tuner) -> Result<Self> {
+    fn new(context: &Context, graph: &Graph, frame: &Frame, limits: &DeviceCaps, tuner: Tuner) -> Result<Self> {
         let mut chooser = Chooser::new(context, tuner);
         let schedule = frame.schedule(graph, limits, |op, candidates| chooser.choose(op, candidates))?;
         let mut parameters: Vec<u8> = Vec::new();
@@ -151,7 +151,7 @@ impl Plan {
                 advice: "request the device with at least wgpu::Limits::default()",
             });
         }
-        let rules = Rules {
+        let rules = MemoryRules {
             largest_buffer: context.device().limits().max_buffer_size,
             single_buffer: options.single_workspace_buffer,
         };

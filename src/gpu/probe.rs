@@ -12,7 +12,7 @@ use super::pipeline::Pipeline;
 use super::stopwatch::Stopwatch;
 use super::{Context, DeviceTensor};
 use crate::error::{Error, Result};
-use crate::kernels::Limits;
+use crate::kernels::DeviceCaps;
 use crate::kernels::probe::{Exercise, Size, bytes, subgroups};
 use crate::numeric::Format;
 use crate::tensor::TensorType;
@@ -33,7 +33,7 @@ pub struct Probe {
     pub f32_gflops: f64,
     /// f16 fused multiply-adds, in 10⁹ operations per second; `None` if the device was not made with 16-bit floats.
     pub f16_gflops: Option<f64>,
-    /// Dot products of four bytes (`dot4I8Packed`, or written out: [`Context::with_written_dot`]) with a sum, in 10⁹ operations per
+    /// Dot products of four bytes (`dot4I8Packed`, or written out: [`Context::with_emulated_dot4`]) with a sum, in 10⁹ operations per
     /// second; one is four multiplications and four additions.
     pub dot_gops: f64,
     /// Products of f16 matrices with sums in f32, as subgroups compute them together, in 10⁹ operations per second, a product and
@@ -99,7 +99,7 @@ const GIB: f64 = (1u64 << 30) as f64;
 
 struct Bench<'a> {
     context: &'a Context,
-    limits: Limits,
+    limits: DeviceCaps,
     stopwatch: Stopwatch,
 }
 

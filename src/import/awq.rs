@@ -2,7 +2,7 @@
 
 use super::{Array, ElementType, FLOATS, Safetensors, build, scales_with_zeros};
 use crate::error::{Result, require};
-use crate::weights::{Codes, Group, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
 /// Where in a word the code of each of 8 neighbouring columns is: nibble 0 holds column 0, nibble 1 column 2, and so on.
 const NIBBLE: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
@@ -60,7 +60,7 @@ impl<'a> Awq<'a> {
     /// # Errors
     /// If the shapes or types of the arrays don't fit each other or `group`, a scale is not finite, or there is not enough
     /// memory.
-    pub fn weights(&self) -> Result<Weights> {
+    pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { ref qweight, ref qzeros, ref scales, group } = self;
         require!(group > 0, "groups of 0 codes: give q_group_size of the configuration, and usize::MAX for -1");
         qweight.expect_type("qweight", &[ElementType::Int32])?;
@@ -83,7 +83,7 @@ impl<'a> Awq<'a> {
                 *at = code(qweight, l, row);
             }
             for (g, group) in groups.iter_mut().enumerate() {
-                *group = Group::new(scales.float(g * n + row), code(qzeros, g, row).into());
+                *group = GroupParams::new(scales.float(g * n + row), code(qzeros, g, row).into());
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, scales_with_zeros};
 use crate::error::{Result, require};
-use crate::weights::{Codes, Group, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
 /// What `qzeros` hold: `checkpoint_format` in a model's `quantize_config.json`.
 ///
@@ -92,7 +92,7 @@ impl<'a> Gptq<'a> {
     /// # Errors
     /// If the shapes or types of the arrays don't fit each other, `bits` or `group`, a scale is not finite, `g_idx` has more
     /// columns in a group than that holds, or there is not enough memory.
-    pub fn weights(&self) -> Result<Weights> {
+    pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { ref qweight, ref qzeros, ref scales, bits, group, .. } = self;
         let codes = match bits {
             2 => Codes::Int2,
@@ -141,7 +141,7 @@ impl<'a> Gptq<'a> {
                 *code = (code_at(|word| qweight.word(word * n + row), bits, l) as i64 - half) as i8;
             }
             for (g, group) in groups.iter_mut().enumerate() {
-                *group = Group::new(scales.float(g * n + row), zero(g, row) as f32);
+                *group = GroupParams::new(scales.float(g * n + row), zero(g, row) as f32);
             }
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! Quantized weights as model files ship them, made into [`Weights`]: from layout to layout, code for code. Each format has a
+//! Quantized weights as model files ship them, made into [`PackedWeights`]: from layout to layout, code for code. Each format has a
 //! module; what they share, arrays in files and bounds on memory, is here. Nothing of a file is trusted.
 //!
 //! | module | layouts |
@@ -9,7 +9,7 @@
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
 //! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
 //!
-//! Codes and scales are carried over as they are, never by way of real numbers, so [`Weights::dequantize`] gives what the
+//! Codes and scales are carried over as they are, never by way of real numbers, so [`PackedWeights::dequantize`] gives what the
 //! format's definition gives. A conversion takes the memory of its result and a row per thread: map a file ([`map`]) and a
 //! tensor larger than half the memory imports.
 //!
@@ -26,7 +26,7 @@ pub mod torchao;
 use half::{bf16, f16};
 
 use crate::error::{Result, require};
-use crate::weights::{Group, Scales, WeightFormat, Weights};
+use crate::weights::{GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub use safetensors::Safetensors;
 
 /// The numbers that arrays in files hold.
@@ -209,22 +209,22 @@ fn code_at(word: impl Fn(usize) -> u32, bits: usize, index: usize) -> u32 {
 }
 
 /// The narrowest format that holds scales of this type and these zero points exactly.
-fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> Scales {
+fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> ScaleFormat {
     let (mut least, mut greatest) = (0, 0);
     zeros.for_each(|zero| (least, greatest) = (zero.min(least), zero.max(greatest)));
     match (scales == ElementType::Float16, least < -128 || greatest > 127) {
-        (_, true) => Scales::F32RealZero,
-        (true, _) if least == greatest => Scales::F16,
-        (true, _) => Scales::F16Zero,
-        (false, _) if least == greatest => Scales::F32,
-        (false, _) => Scales::F32Zero,
+        (_, true) => ScaleFormat::F32RealZero,
+        (true, _) if least == greatest => ScaleFormat::F16,
+        (true, _) => ScaleFormat::F16Zero,
+        (false, _) if least == greatest => ScaleFormat::F32,
+        (false, _) => ScaleFormat::F32Zero,
     }
 }
 
 /// Refuses matrices that would take far more memory than what they are made from: padding makes a matrix of one column or of
 /// one row many times as large, and a file of such is not what it seems.
 fn check_size(input: usize, format: WeightFormat, dimensions: [usize; 3]) -> Result<()> {
-    let packed = Weights::packed_bytes(format, dimensions)?;
+    let packed = PackedWeights::packed_bytes(format, dimensions)?;
     let allowed = input.saturating_mul(2).saturating_add(32 << 20);
     require!(
         packed <= allowed,
@@ -235,15 +235,15 @@ fn check_size(input: usize, format: WeightFormat, dimensions: [usize; 3]) -> Res
     Ok(())
 }
 
-/// [`Weights::build`] with bounds: `input` is how many bytes there are to convert.
+/// [`PackedWeights::build`] with bounds: `input` is how many bytes there are to convert.
 fn build(
     input: usize,
     format: WeightFormat,
     dimensions: [usize; 3],
-    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
-) -> Result<Weights> {
+    row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
+) -> Result<PackedWeights> {
     check_size(input, format, dimensions)?;
-    Weights::build(format, dimensions, finite(row))
+    PackedWeights::build(format, dimensions, finite(row))
 }
 
 /// Refuses an index that is no group for each of k columns.
@@ -252,15 +252,15 @@ fn check_index(index: &Array<'_>, k: usize) -> Result<()> {
     index.expect_shape("g_idx", &[k])
 }
 
-/// [`Weights::build_indexed`] with bounds; the index is an array of groups, one for each column. Without one it is
+/// [`PackedWeights::build_indexed`] with bounds; the index is an array of groups, one for each column. Without one it is
 /// [`build`].
 fn build_indexed(
     input: usize,
     format: WeightFormat,
     dimensions: [usize; 3],
     index: Option<&Array<'_>>,
-    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
-) -> Result<Weights> {
+    row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
+) -> Result<PackedWeights> {
     let Some(index) = index else { return build(input, format, dimensions, row) };
     let k = dimensions[2];
     check_index(index, k)?;
@@ -281,13 +281,13 @@ fn build_indexed(
         );
         *of = g as u32;
     }
-    Weights::build_indexed(format, dimensions, &groups, finite(row))
+    PackedWeights::build_indexed(format, dimensions, &groups, finite(row))
 }
 
 /// Rows of which every scale and shift is a number.
 fn finite(
-    row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
-) -> impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync {
+    row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
+) -> impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync {
     move |index, codes, groups, supers| {
         row(index, codes, groups, supers)?;
         let odd = groups.iter().chain(supers.iter()).find(|g| !(g.scale.is_finite() && g.shift.is_finite()));

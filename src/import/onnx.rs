@@ -2,7 +2,7 @@
 
 use super::{Array, ElementType, FLOATS, any_of, build_indexed, scales_with_zeros};
 use crate::error::{Result, require};
-use crate::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 
 /// The weights of a `MatMulNBits` node, `n` rows (outputs) by `k` columns (inputs):
 ///
@@ -64,7 +64,7 @@ impl MatMulNBits<'_> {
     /// # Errors
     /// If an attribute is out of range, an array has another size than the attributes say, a scale is not finite, or there is
     /// not enough memory.
-    pub fn weights(&self) -> Result<Weights> {
+    pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { n, k, bits, block_size, b, .. } = self;
         require!(matches!(bits, 2 | 4 | 8), "{bits} bits: MatMulNBits has 2, 4 or 8");
         let block_bits = block_size.checked_mul(bits).filter(|bits| bits % 8 == 0 && *bits > 0);
@@ -88,7 +88,7 @@ impl MatMulNBits<'_> {
             _ => Codes::Int8,
         };
         let scales = match zeros {
-            Zeros::Real(_) => Scales::F32RealZero,
+            Zeros::Real(_) => ScaleFormat::F32RealZero,
             _ => scales_with_zeros(self.scales.element_type(), (0..n * blocks).map(|g| zeros.integer(g, blocks, bits))),
         };
         let format = WeightFormat::new(codes, block_size, scales);
@@ -106,7 +106,7 @@ impl MatMulNBits<'_> {
                     Zeros::Real(zeros) => zeros.float(g),
                     zeros => zeros.integer(g, blocks, bits) as f32,
                 };
-                *group = Group::new(self.scales.float(g), shift);
+                *group = GroupParams::new(self.scales.float(g), shift);
             }
             Ok(())
         })

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Array, ElementType, FLOATS, Safetensors, build, quoted, scales_with_zeros};
 use crate::error::{Error, Result, require};
-use crate::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 
 /// A tensor subclass of torchao.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -182,7 +182,7 @@ impl<'a> TorchAo<'a> {
     /// # Errors
     /// If the shapes or types of the arrays don't fit each other or `block_size`, a code leaves its range, a scale is not
     /// finite, or there is not enough memory.
-    pub fn weights(&self) -> Result<Weights> {
+    pub fn weights(&self) -> Result<PackedWeights> {
         let (codes, per_byte) = match self.class {
             TensorClass::Int4 => (Codes::Int4, 2),
             TensorClass::Int8 => (Codes::Int8, 1),
@@ -218,7 +218,7 @@ impl<'a> TorchAo<'a> {
             }
             for (g, group) in groups.iter_mut().enumerate() {
                 let at = places.scale(row, g);
-                *group = Group::new(scale.float(at), zeros.map_or(0.0, |zeros| zeros.float(at)));
+                *group = GroupParams::new(scale.float(at), zeros.map_or(0.0, |zeros| zeros.float(at)));
             }
             Ok(())
         })
@@ -252,19 +252,19 @@ impl<'a> TorchAo<'a> {
     }
 
     /// How `count` scales and zero points are stored.
-    fn scales(&self, count: usize) -> Result<Scales> {
+    fn scales(&self, count: usize) -> Result<ScaleFormat> {
         let scale = self.scale.element_type();
         let Some(zeros) = &self.zero_point else { return Ok(scales_with_zeros(scale, std::iter::empty())) };
         if self.class == TensorClass::Int4 {
             zeros.expect_type("zero_point", &FLOATS)?;
             let half = [scale, zeros.element_type()] == [ElementType::Float16; 2];
-            return Ok(if half { Scales::F16Offset } else { Scales::F32Offset });
+            return Ok(if half { ScaleFormat::F16Offset } else { ScaleFormat::F32Offset });
         }
         zeros.expect_type("zero_point", &[FLOATS.as_slice(), &[ElementType::Int8]].concat())?;
         let integers = (0..count).all(|at| zeros.float(at).fract() == 0.0);
         // What is greater than an i64 is so for an i8.
         let zero = |at: usize| zeros.float(at) as i64;
-        Ok(if integers { scales_with_zeros(scale, (0..count).map(zero)) } else { Scales::F32RealZero })
+        Ok(if integers { scales_with_zeros(scale, (0..count).map(zero)) } else { ScaleFormat::F32RealZero })
     }
 }
 

@@ -2,11 +2,11 @@
 //! `reference/binary.rs`.
 
 use super::broadcast;
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_candidates;
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
-use crate::ops::{Add, Binary, Finish, Multiply, Output, QuantizedArithmetic};
+use crate::ops::{Add, Binary, Multiply, Output, PostOp, QuantizedArithmetic};
 
 parameters! {
     /// `shaders/params/binary.wgsl`.
@@ -29,11 +29,11 @@ parameters! {
     }
 }
 
-pub(super) fn add_candidates(op: &Add, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn add_candidates(op: &Add, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
     let [operands, result] = sum_words(op, 0);
-    let program = || stage::link_finish(Program::new(&program::ADD).with(addition(op)), finish);
+    let program = || stage::link_finish(Program::new(&program::ADD).with(addition(op)), post_op);
     let params = Params { operands, result, ..params(op.binary()) };
-    candidates("add", op.binary(), &params, program, finish.is_some(), finish, limits)
+    candidates("add", op.binary(), &params, program, post_op.is_some(), post_op, caps)
 }
 
 /// The part that adds codes.
@@ -64,15 +64,15 @@ pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
     ]
 }
 
-pub(super) fn multiply_candidates(op: &Multiply, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn multiply_candidates(op: &Multiply, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
     let output = &op.binary.output;
     let params = params(&op.binary);
     let multiplier = op.stage.entry(0, 0).multiplier.map_or(0, |multiplier| multiplier.words().0);
     let (part, result) = match op.arithmetic {
         QuantizedArithmetic::Integer => {
-            return multiply_epilogue(op, finish, |epilogue| {
+            return multiply_epilogue(op, post_op, |epilogue| {
                 let program = Program::new(&program::MULTIPLY).with(&program::MULTIPLICATION_INTEGER);
-                candidates("multiply", &op.binary, &params, || epilogue.link(program.clone()), true, finish, limits)
+                candidates("multiply", &op.binary, &params, || epilogue.link(program.clone()), true, post_op, caps)
             });
         }
         QuantizedArithmetic::QOperator => {
@@ -80,29 +80,29 @@ pub(super) fn multiply_candidates(op: &Multiply, finish: Option<&Finish>, limits
         }
         QuantizedArithmetic::Qdq => (&program::MULTIPLICATION_QDQ, [output.scale().to_bits(), 0, 0, 0]),
     };
-    let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), finish);
+    let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), post_op);
     let params = Params { result, ..params };
-    candidates("multiply", &op.binary, &params, program, finish.is_some(), finish, limits)
+    candidates("multiply", &op.binary, &params, program, post_op.is_some(), post_op, caps)
 }
 
-pub(super) fn multiply_tables(op: &Multiply, finish: Option<&Finish>) -> Vec<u32> {
+pub(super) fn multiply_tables(op: &Multiply, post_op: Option<&PostOp>) -> Vec<u32> {
     match op.arithmetic {
-        QuantizedArithmetic::Integer => multiply_epilogue(op, finish, |epilogue| epilogue.tables()),
-        _ => stage::finish_words(finish),
+        QuantizedArithmetic::Integer => multiply_epilogue(op, post_op, |epilogue| epilogue.tables()),
+        _ => stage::post_op_words(post_op),
     }
 }
 
 /// How many words those are.
-pub(super) fn multiply_tables_words(op: &Multiply, finish: Option<&Finish>) -> u64 {
+pub(super) fn multiply_tables_words(op: &Multiply, post_op: Option<&PostOp>) -> u64 {
     match op.arithmetic {
-        QuantizedArithmetic::Integer => multiply_epilogue(op, finish, |epilogue| epilogue.tables_words()),
-        _ => 4 * stage::finish_entries(finish) as u64,
+        QuantizedArithmetic::Integer => multiply_epilogue(op, post_op, |epilogue| epilogue.tables_words()),
+        _ => 4 * stage::post_op_entries(post_op) as u64,
     }
 }
 
-fn multiply_epilogue<T>(op: &Multiply, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+fn multiply_epilogue<T>(op: &Multiply, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.binary.output.clone());
-    work(Epilogue { output: &output, output_type: &op.binary.output_type, stage: &op.stage, finish })
+    work(Epilogue { output: &output, output_type: &op.binary.output_type, stage: &op.stage, post_op })
 }
 
 fn candidates(
@@ -111,12 +111,12 @@ fn candidates(
     params: &Params,
     program: impl Fn() -> Program,
     has_tables: bool,
-    finish: Option<&Finish>,
-    limits: &Limits,
+    post_op: Option<&PostOp>,
+    caps: &DeviceCaps,
 ) -> Vec<Candidate> {
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     let quads = op.output_type.shape().rows() * stage::quads(&op.output_type) as usize;
-    line_candidates(name, quads, constants, limits, |group, groups| {
+    line_candidates(name, quads, constants, caps, |group, groups| {
         let program = program()
             .with(&program::OPERAND_LHS)
             .with(&program::OPERAND_RHS)
@@ -130,9 +130,9 @@ fn candidates(
         ];
         let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
-        let launch = Dispatch::new(program.clone(), params, Params::FIELDS, bindings, groups, limits)
+        let launch = Dispatch::new(program.clone(), params, Params::FIELDS, bindings, groups, caps)
             .operations(op.output_type.shape().elements());
-        let launch = stage::bind_finish(launch, finish, 2);
+        let launch = stage::bind_finish(launch, post_op, 2);
         broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output_type.shape())
     })
 }

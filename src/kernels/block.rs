@@ -2,7 +2,7 @@
 //! `shaders/convert.wgsl` reads them where they lie (`shaders/parameters/*_blocks.wgsl`). The meaning is `reference/block.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, stage};
 use crate::numeric::{BlockFormat, BlockRounding, BlockScales, Format, Minifloat, PowerRounding};
@@ -22,7 +22,7 @@ parameters! {
     }
 }
 
-pub(super) fn quantize_candidates(op: &BlockQuantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn quantize_candidates(op: &BlockQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let (format, input) = (op.format(), op.input().format());
     let program = link_decode(Program::new(&program::CONVERT), input).with(&program::QUOTIENT_FLOAT32);
     let program = if format.element().is_minifloat() {
@@ -36,14 +36,14 @@ pub(super) fn quantize_candidates(op: &BlockQuantize, limits: &Limits) -> Vec<Ca
         Conversion { name: "block quantize", input, output: op.elements(), program, scales, range: Some((-127, 127)) };
     let candidate = |group: u32| Candidate {
         label: format!("block quantize, groups of {group}"),
-        dispatches: find_scales(op, group, limits).into_iter().chain(elements.launch(group, limits)).collect(),
+        dispatches: find_scales(op, group, caps).into_iter().chain(elements.launch(group, caps)).collect(),
         constants: Vec::new(),
         scratch: Vec::new(),
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
-fn find_scales(op: &BlockQuantize, group: u32, limits: &Limits) -> Option<Dispatch> {
+fn find_scales(op: &BlockQuantize, group: u32, caps: &DeviceCaps) -> Option<Dispatch> {
     let (input, scales, format) = (op.input(), op.scales(), op.format());
     let output_words = stage::row_words(scales);
     let words = scales.shape().rows() * output_words as usize;
@@ -64,7 +64,7 @@ fn find_scales(op: &BlockQuantize, group: u32, limits: &Limits) -> Option<Dispat
         .constant("BLOCK", format.size() as u32);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))];
     let groups = words.div_ceil(group as usize);
-    let launch = Dispatch::new(link_scale(program, format), &params, Params::FIELDS, bindings, groups, limits);
+    let launch = Dispatch::new(link_scale(program, format), &params, Params::FIELDS, bindings, groups, caps);
     Some(launch.operations(input.shape().elements()))
 }
 
@@ -92,7 +92,7 @@ fn link_scale(program: Program, format: BlockFormat) -> Program {
     }
 }
 
-pub(super) fn dequantize_candidates(op: &BlockDequantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn dequantize_candidates(op: &BlockDequantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let (format, input) = (op.format(), op.elements().format());
     let program = link_decode(Program::new(&program::CONVERT), input);
     let program = program.with(if input.is_minifloat() {
@@ -103,5 +103,5 @@ pub(super) fn dequantize_candidates(op: &BlockDequantize, limits: &Limits) -> Ve
     let program = link_encode(program, op.output().format(), true, PowerRounding::default());
     let scales = Some(Scales::Blocks { scales: Resource::Input(1), format });
     let conversion = Conversion { name: "block dequantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[], limits)
+    conversion.candidates(&[], caps)
 }

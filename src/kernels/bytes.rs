@@ -1,5 +1,5 @@
 //! Codes as the loops of products read them: as int8, but those of one factor as uint8 where dot products are written out
-//! (`Limits::written_dot`). What moves the codes moves their zero points, so that no sum changes.
+//! (`DeviceCaps::emulate_dot4`). What moves the codes moves their zero points, so that no sum changes.
 
 use super::program::{self, Program};
 use crate::numeric::Format;
@@ -38,8 +38,8 @@ pub(super) enum Dot {
 
 impl Dot {
     /// What a device prefers where either is as good.
-    pub(super) fn of(written_dot: bool) -> Self {
-        if written_dot { Self::Uint8Lhs } else { Self::Int8 }
+    pub(super) fn of(emulate_dot4: bool) -> Self {
+        if emulate_dot4 { Self::Uint8Lhs } else { Self::Int8 }
     }
 
     pub(super) fn part(self) -> &'static program::Part {

@@ -2,11 +2,11 @@
 //! `reference/cast.rs`.
 
 use super::convert::{Conversion, link_decode, link_encode};
-use super::dispatch::{Candidate, Limits};
+use super::dispatch::{Candidate, DeviceCaps};
 use super::program::{self, Program};
 use crate::ops::Cast;
 
-pub(super) fn candidates(op: &Cast, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Cast, caps: &DeviceCaps) -> Vec<Candidate> {
     let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().format());
     let program = link_encode(program, op.output().format(), op.saturates(), op.power_rounding());
     let conversion = Conversion {
@@ -17,5 +17,5 @@ pub(super) fn candidates(op: &Cast, limits: &Limits) -> Vec<Candidate> {
         scales: None,
         range: None,
     };
-    conversion.candidates(&[], limits)
+    conversion.candidates(&[], caps)
 }

@@ -1,7 +1,7 @@
 //! Candidates of `ops::Concat`: `shaders/concat.wgsl` once per input, in order, because neighbours may share a word. The
 //! meaning is `reference/concat.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, stage};
 use crate::ops::{Concat, Op};
@@ -24,18 +24,18 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Concat, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Concat, caps: &DeviceCaps) -> Vec<Candidate> {
     let count = op.tables().len();
     let candidate = |group: u32| Candidate {
         label: format!("concat, groups of {group}"),
-        dispatches: dispatches(op, group, limits),
+        dispatches: dispatches(op, group, caps),
         constants: (0..count).map(Constant::Table).collect(),
         scratch: Vec::new(),
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
-fn dispatches(op: &Concat, group: u32, limits: &Limits) -> Vec<Dispatch> {
+fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     let output = op.output_type();
     let (dimensions, last) = (output.dimensions(), output.shape().rank() - 1);
     let inputs = Op::from(op.clone()).inputs();
@@ -84,7 +84,7 @@ fn dispatches(op: &Concat, group: u32, limits: &Limits) -> Vec<Dispatch> {
             Params::FIELDS,
             bindings,
             words.div_ceil(group as usize),
-            limits,
+            caps,
         ));
     }
     dispatches

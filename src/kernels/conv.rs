@@ -5,8 +5,8 @@
 use super::byte_mask;
 use super::bytes::{Dot, int8_shift};
 use super::cost::{Tiles, cheapest_first, lanes};
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
-use super::halves::{self, Whole};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::int16_planes::{self, Int16Product};
 use super::matmul::{
     Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, pack_columns,
     packed_words, weight_part,
@@ -16,7 +16,7 @@ use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Staging, rows_first};
 use super::{line_groups, unfold};
-use crate::ops::{Conv, Finish, Sizes, Unfold};
+use crate::ops::{Conv, PostOp, Sizes, Unfold};
 
 parameters! {
     /// `shaders/params/conv.wgsl`.
@@ -127,13 +127,13 @@ const fn depthwise_row(group: [u32; 2], pixels: u32) -> Kernel {
 }
 
 impl Kernel {
-    fn is_legal(&self, limits: &Limits) -> bool {
+    fn is_legal(&self, caps: &DeviceCaps) -> bool {
         let [x, y] = self.group;
         let vecs = if let Kind::Staged(staging) = self.kind { staging.vecs() } else { 0 };
-        let shares = self.kind != Kind::Shared || limits.is_subgroup(x * y);
+        let shares = self.kind != Kind::Shared || caps.is_subgroup(x * y);
         shares
-            && x * y <= limits.invocations
-            && (y * self.pixels + x * self.quads * 4) * vecs * 16 <= limits.workgroup_bytes
+            && x * y <= caps.invocations
+            && (y * self.pixels + x * self.quads * 4) * vecs * 16 <= caps.workgroup_bytes
     }
 
     fn label(&self) -> String {
@@ -148,7 +148,7 @@ impl Kernel {
 
     /// What a convolution is guessed to cost, in the units of [`Tiles::products`]: the factors are what finding the taps, words
     /// for vec4s and workgroup memory were measured to add (benches/NOTES.md).
-    fn cost(&self, op: &Conv, limits: &Limits) -> f64 {
+    fn cost(&self, op: &Conv, caps: &DeviceCaps) -> f64 {
         let (window, channels) = (op.window(), op.channels_per_group());
         let Self { group, pixels: rows, quads, .. } = *self;
         let [taps, columns] = [window.taps(), window.kernel[2]];
@@ -161,7 +161,7 @@ impl Kernel {
         };
         let sizes = [op.batch() * pixels, op.weights().shape()[0]];
         let sharers = if self.kind == Kind::Shared { group[0] } else { 1 };
-        let tiles = Tiles { sizes, group, rows, columns: quads * 4, sharers, lanes: lanes(limits) };
+        let tiles = Tiles { sizes, group, rows, columns: quads * 4, sharers, lanes: lanes(caps) };
         match (self.layout, self.kind) {
             (Layout::Vecs, Kind::Staged(_)) => 4.6 * tiles.products(taps * channels.next_multiple_of(16)),
             (Layout::Vecs, _) => 1.14 * tiles.products(taps * channels.next_multiple_of(16)),
@@ -184,26 +184,26 @@ fn row_window(op: &Conv) -> Option<[u32; 2]> {
     (common && !window.transposed && op.outputs_per_group() == 1).then_some([taps, stride])
 }
 
-pub(super) fn candidates(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    if let Some(halves) = op.halves() {
-        let epilogue = epilogue(op, finish);
-        let whole = Whole { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows: 1, inputs: 1 };
-        return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
+pub(super) fn candidates(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    if let Some(halves) = op.byte_planes() {
+        let epilogue = epilogue(op, post_op);
+        let whole = Int16Product { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows: 1, inputs: 1 };
+        return int16_planes::candidates(halves.map(|half| candidates(&half, None, caps)), &whole, caps);
     }
-    let direct = kernels(op, limits).into_iter();
-    let direct = direct.map(|kernel| (kernel.cost(op, limits), candidate(op, finish, kernel, limits)));
+    let direct = kernels(op, caps).into_iter();
+    let direct = direct.map(|kernel| (kernel.cost(op, caps), candidate(op, post_op, kernel, caps)));
     let window = op.window();
     let products = match window.is_pointwise() {
         _ if op.groups() > 1 => Vec::new(),
-        true => pointwise(op, finish, limits),
+        true => pointwise(op, post_op, caps),
         false if window.transposed || window.input_pixels() == 0 => Vec::new(),
-        false => by_patches(op, finish, limits),
+        false => by_patches(op, post_op, caps),
     };
     cheapest_first(products.into_iter().chain(direct).collect())
 }
 
-/// The loops that can compute an op on a device with these limits.
-fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
+/// The loops that can compute an op on a device with these caps.
+fn kernels(op: &Conv, caps: &DeviceCaps) -> Vec<Kernel> {
     let (channels, outputs) = (op.channels_per_group(), op.outputs_per_group());
     let mut kernels = Vec::new();
     if channels == 1 && op.groups() > 1 {
@@ -224,7 +224,7 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
         kernels.extend(by_words.into_iter().chain(by_vecs));
     } else if op.groups() == 1 {
         // Invocations that share pixels must be of one group of channels.
-        kernels.extend([(16, 1), (8, 2)].map(|(pixels, quads)| shared(limits.subgroup, pixels, quads)));
+        kernels.extend([(16, 1), (8, 2)].map(|(pixels, quads)| shared(caps.uniform_subgroup_size, pixels, quads)));
         kernels.extend(by_vecs);
         kernels.extend(by_words.into_iter().filter(|_| matches!(channels % 16, 1..=12)));
     } else if channels.is_multiple_of(16) && outputs.is_multiple_of(8) {
@@ -236,7 +236,7 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     if kernels.len() == 1 {
         kernels.push(grouped([32, 1]));
     }
-    kernels.retain(|kernel| kernel.is_legal(limits));
+    kernels.retain(|kernel| kernel.is_legal(caps));
     // A device too small for any of them still runs single invocations.
     if kernels.is_empty() {
         kernels.push(grouped([1, 1]));
@@ -244,7 +244,7 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     // Weights that can't be divided must fit a binding, if those of any kernel do.
     let taps = op.window().taps();
     let binds = |kernel: &Kernel| {
-        weight_bytes(op, kernel.layout, taps, columns_per_launch(op, *kernel, taps, limits)) <= limits.binding_bytes
+        weight_bytes(op, kernel.layout, taps, columns_per_launch(op, *kernel, taps, caps)) <= caps.binding_bytes
     };
     if kernels.iter().any(binds) {
         kernels.retain(binds);
@@ -252,8 +252,8 @@ fn kernels(op: &Conv, limits: &Limits) -> Vec<Kernel> {
     kernels
 }
 
-fn epilogue<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Epilogue<'a> {
-    Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish }
+fn epilogue<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Epilogue<'a> {
+    Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), post_op }
 }
 
 fn weights_have_zero_point(op: &Conv) -> bool {
@@ -261,8 +261,8 @@ fn weights_have_zero_point(op: &Conv) -> bool {
 }
 
 /// A convolution of single pixels as a matmul: pixels are rows.
-fn pointwise(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, Candidate)> {
-    costed_candidates(&product(op, finish), "pointwise", limits)
+fn pointwise(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
+    costed_candidates(&product(op, post_op), "pointwise", caps)
 }
 
 /// The most bytes of patches that are unfolded at a time.
@@ -275,28 +275,28 @@ const MOST_CHUNKS: usize = 1 << 12;
 const LAUNCH: f64 = 5e5;
 
 /// A convolution as a matmul of its patches, which are laid out in bounded memory.
-fn by_patches(op: &Conv, finish: Option<&Finish>, limits: &Limits) -> Vec<(f64, Candidate)> {
+fn by_patches(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
     let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
     let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
-    let most = usize::try_from(limits.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
+    let most = usize::try_from(caps.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
     let Some(rows) = most.checked_div(row_bytes).filter(|&rows| rows > 0) else { return Vec::new() };
     if (op.batch() * op.window().output_pixels()).div_ceil(rows) > MOST_CHUNKS {
         return Vec::new();
     }
-    let group = line_groups(limits).next().expect("there is always one");
-    let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, limits);
+    let group = line_groups(caps).next().expect("there is always one");
+    let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, caps);
     let weights = |first, columns| Constant::PatchWeights { first, columns };
-    let product = product(op, finish);
+    let product = product(op, post_op);
     // What laying out a code costs beside a product of it.
     let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
-    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, limits);
+    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, caps);
     let launches = |candidate: &Candidate| candidate.dispatches.len().saturating_sub(1) as f64 * LAUNCH;
     candidates.into_iter().map(|(cost, candidate)| (cost + filling + launches(&candidate), candidate)).collect()
 }
 
 /// The matrix product that a convolution of one group is: of pixels, or of patches.
-fn product<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Product<'a> {
+fn product<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Product<'a> {
     let (window, n) = (op.window(), op.weights().shape()[0]);
     let sizes = Sizes { m: op.batch() * window.output_pixels(), n, k: window.taps() * op.channels_per_group() };
     Product {
@@ -310,16 +310,16 @@ fn product<'a>(op: &'a Conv, finish: Option<&'a Finish>) -> Product<'a> {
         pack: None,
         weight_bits: op.weights().format().bits(),
         weights_have_zero_point: weights_have_zero_point(op),
-        epilogue: epilogue(op, finish),
+        epilogue: epilogue(op, post_op),
         inputs: 1 + usize::from(op.is_dynamic()),
     }
 }
 
-fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits) -> Candidate {
+fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceCaps) -> Candidate {
     let mut candidate =
         Candidate { label: kernel.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     let window = op.window();
-    let (outputs, epilogue) = (op.weights().shape()[0], epilogue(op, finish));
+    let (outputs, epilogue) = (op.weights().shape()[0], epilogue(op, post_op));
     if op.batch() * window.output_pixels() == 0 || outputs == 0 {
         return candidate;
     }
@@ -331,9 +331,9 @@ fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits
         candidate.scratch.push(stage::row_words(op.lhs()) as usize);
     }
     let rows = op.is_dynamic().then_some(Resource::Input(1));
-    let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at(), rows, 1, limits);
+    let (tables, rows) = bind_tables(&mut candidate, epilogue.rows_at(), rows, 1, caps);
     for phase in phases(window) {
-        let columns = columns_per_launch(op, kernel, phase.taps.len(), limits);
+        let columns = columns_per_launch(op, kernel, phase.taps.len(), caps);
         for first in (0..outputs).step_by(columns) {
             let columns = columns.min(outputs - first);
             let first_of_all = phase.index * outputs + first;
@@ -352,25 +352,25 @@ fn candidate(op: &Conv, finish: Option<&Finish>, kernel: Kernel, limits: &Limits
                 Some(Binding::write(6, Resource::Output(0))),
             ];
             let bindings = bindings.into_iter().flatten();
-            let launch = launch(op, &epilogue, kernel, &phase, [first, columns], bindings, limits);
-            candidate.dispatches.push(stage::bind_finish(launch, finish, 1 + usize::from(op.is_dynamic())));
+            let launch = launch(op, &epilogue, kernel, &phase, [first, columns], bindings, caps);
+            candidate.dispatches.push(stage::bind_finish(launch, post_op, 1 + usize::from(op.is_dynamic())));
         }
     }
     candidate
 }
 
 /// The output channels that one launch computes: all, unless their weights exceed a binding and can be divided.
-fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, limits: &Limits) -> usize {
+fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, caps: &DeviceCaps) -> usize {
     let outputs = op.weights().shape()[0];
     if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
     // Where a pixel of the output exceeds a binding the launch is refused, however few channels it has.
-    let refused = u64::from(stage::row_words(op.output_type())) * 4 > limits.binding_bytes;
-    if refused || weight_bytes(op, kernel.layout, taps, outputs) <= limits.binding_bytes {
+    let refused = u64::from(stage::row_words(op.output_type())) * 4 > caps.binding_bytes;
+    if refused || weight_bytes(op, kernel.layout, taps, outputs) <= caps.binding_bytes {
         return outputs;
     }
-    columns_within(limits, weight_bytes(op, kernel.layout, taps, 4))
+    columns_within(caps, weight_bytes(op, kernel.layout, taps, 4))
 }
 
 /// The bytes that so many taps of so many output channels take with their table.
@@ -399,7 +399,7 @@ fn launch(
     phase: &Phase,
     [first, columns]: [usize; 2],
     bindings: impl Iterator<Item = Binding>,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let window = op.window();
     let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
@@ -471,7 +471,7 @@ fn launch(
     let program = Program::new(kernel.part)
         .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
         .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
-    let dot = Dot::of(limits.written_dot && !matches!(kernel.kind, Kind::Staged(_)));
+    let dot = Dot::of(caps.emulate_dot4 && !matches!(kernel.kind, Kind::Staged(_)));
     let program = epilogue
         .link(dot.link_lhs(program, op.lhs().format()))
         .constant("GROUP_X", kernel.group[0])
@@ -501,16 +501,16 @@ fn launch(
         (Kind::Rows, Some([taps, stride])) => program.constant("TAPS", taps).constant("STRIDE", stride),
         _ => program,
     };
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits)
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, caps)
         .operations(2 * pixels * columns * phase.taps.len() * channels)
 }
 
 /// How many words a constant has.
-pub(super) fn constant_words(op: &Conv, finish: Option<&Finish>, constant: Constant) -> Option<u64> {
+pub(super) fn constant_words(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<u64> {
     let outputs = op.weights().shape()[0];
     let taps = |first: usize| first.checked_div(outputs).map(|index| phase(op.window(), index).taps.len());
     let bytes = match constant {
-        Constant::Tables => 16 * (epilogue(op, finish).rows_at() + usize::from(!op.is_dynamic())) as u64,
+        Constant::Tables => 16 * (epilogue(op, post_op).rows_at() + usize::from(!op.is_dynamic())) as u64,
         Constant::Weights { first, columns } => weight_bytes(op, Layout::Vecs, taps(first)?, columns),
         Constant::WordWeights { first, columns } => weight_bytes(op, Layout::Words, taps(first)?, columns),
         Constant::GroupedWeights(index) => {
@@ -528,11 +528,11 @@ pub(super) fn constant_words(op: &Conv, finish: Option<&Finish>, constant: Const
     Some(bytes / 4)
 }
 
-pub(super) fn constant(op: &Conv, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
+pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<Vec<u32>> {
     let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
     let (first, columns) = match constant {
         Constant::Tables => {
-            let mut words = epilogue(op, finish).tables();
+            let mut words = epilogue(op, post_op).tables();
             if !op.is_dynamic() {
                 let (scale, zero_point) = op.lhs_parameters();
                 words.extend([scale.to_bits(), zero_point as u32, 0, 0]);

@@ -2,7 +2,7 @@
 //! (`shaders/decode/*.wgsl`, `shaders/encode/*.wgsl`), for what happens between (`shaders/convert/*.wgsl`) and for where scales
 //! are (`shaders/parameters/*.wgsl`). Which ops it serves is said in `cast` and `quantize`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{granularity, line_groups};
 use crate::numeric::{BlockFormat, Format, Minifloat, PowerRounding};
@@ -52,18 +52,18 @@ pub(super) struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
-    pub(super) fn candidates(&self, constants: &[Constant], limits: &Limits) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
         let candidate = |group: u32| Candidate {
             label: format!("{}, groups of {group}", self.name),
-            dispatches: self.launch(group, limits).into_iter().collect(),
+            dispatches: self.launch(group, caps).into_iter().collect(),
             constants: constants.to_vec(),
             scratch: Vec::new(),
         };
-        line_groups(limits).map(candidate).collect()
+        line_groups(caps).map(candidate).collect()
     }
 
     /// The launch that makes the first output of the first input; none where it is empty.
-    pub(super) fn launch(&self, group: u32, limits: &Limits) -> Option<Dispatch> {
+    pub(super) fn launch(&self, group: u32, caps: &DeviceCaps) -> Option<Dispatch> {
         let (input, output, shape) = (self.input, self.output.format(), self.output.shape());
         let elements = shape.elements();
         if elements == 0 {
@@ -123,7 +123,7 @@ impl Conversion<'_> {
             Some(Binding::write(6, Resource::Output(0))),
         ];
         let groups = (rows * row_units).div_ceil(group as usize);
-        let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, limits);
+        let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, caps);
         Some(launch.operations(elements))
     }
 }

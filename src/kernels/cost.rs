@@ -1,11 +1,11 @@
 //! What a loop over tiles is guessed to cost on a shape, so that the best guess comes first among a convolution's candidates.
 //! The weights of the guess come from one driver (benches/NOTES.md); what a device really takes is for `tune` to measure.
 
-use super::dispatch::Limits;
+use super::dispatch::DeviceCaps;
 
 /// Invocations that run in step: a smaller workgroup leaves lanes idle. 32 on most devices that don't say.
-pub(super) fn lanes(limits: &Limits) -> u32 {
-    if limits.subgroup > 0 { limits.subgroup } else { 32 }
+pub(super) fn lanes(caps: &DeviceCaps) -> u32 {
+    if caps.uniform_subgroup_size > 0 { caps.uniform_subgroup_size } else { 32 }
 }
 
 /// An output cut into tiles: its rows (pixels) and columns, the invocations of a workgroup along columns and rows, the

@@ -5,7 +5,7 @@ use super::program::Program;
 
 /// What of a device decides which kernels are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Limits {
+pub struct DeviceCaps {
     /// Invocations of a workgroup.
     pub invocations: u32,
     /// Bytes of workgroup memory.
@@ -17,25 +17,25 @@ pub struct Limits {
     /// Bytes of one storage binding.
     pub binding_bytes: u64,
     /// Invocations of a subgroup, where all subgroups have as many and programs may use them; 0 elsewhere.
-    pub subgroup: u32,
+    pub uniform_subgroup_size: u32,
     /// The most invocations of a subgroup; 0 where programs may not use subgroups.
-    pub lanes: u32,
+    pub max_subgroup_size: u32,
     /// Rows and columns of the matrices of f16 that a subgroup multiplies, with sums in f32: 8 or 16; 0 where programs can't.
-    pub matrix: u32,
+    pub coop_matrix_size: u32,
     /// Whether dot products of bytes are best written out as multiplications: on llvmpipe.
-    pub written_dot: bool,
+    pub emulate_dot4: bool,
     /// Invocations that the device has to have at work to be as fast as it can; 1 where it is a CPU.
-    pub busy: u32,
+    pub target_invocations: u32,
 }
 
-impl Limits {
+impl DeviceCaps {
     /// Whether a workgroup of so many invocations is a subgroup that is worth sharing reads in.
     pub(super) fn is_subgroup(&self, invocations: u32) -> bool {
-        self.subgroup == invocations && invocations >= 8
+        self.uniform_subgroup_size == invocations && invocations >= 8
     }
 }
 
-impl Default for Limits {
+impl Default for DeviceCaps {
     /// The least that WebGPU guarantees.
     fn default() -> Self {
         Self {
@@ -44,11 +44,11 @@ impl Default for Limits {
             groups_per_dimension: 65_535,
             storage_buffers: 8,
             binding_bytes: 128 << 20,
-            subgroup: 0,
-            lanes: 0,
-            matrix: 0,
-            written_dot: false,
-            busy: 1 << 15,
+            uniform_subgroup_size: 0,
+            max_subgroup_size: 0,
+            coop_matrix_size: 0,
+            emulate_dot4: false,
+            target_invocations: 1 << 15,
         }
     }
 }
@@ -137,7 +137,7 @@ pub enum Constant {
     /// What `shaders/lib/tables.wgsl` shows.
     Tables,
     /// The same for the products of the bytes of int16 codes.
-    HalfTables,
+    PlaneTables,
     /// Weights of these columns in the order of `shaders/weight/*.wgsl`, whichever has their width.
     Weights {
         /// The first column.
@@ -224,9 +224,9 @@ impl Dispatch {
         fields: &'static [Field],
         bindings: impl IntoIterator<Item = Binding>,
         groups: usize,
-        limits: &Limits,
+        caps: &DeviceCaps,
     ) -> Self {
-        let most = (limits.groups_per_dimension as usize).max(1);
+        let most = (caps.groups_per_dimension as usize).max(1);
         let width = groups.clamp(1, most);
         let height = groups.div_ceil(width).clamp(1, most);
         Self {

@@ -2,7 +2,7 @@
 //! `shaders/range_parameters.wgsl`, then `shaders/convert.wgsl` with the parameters that these left on the device. The meaning is
 //! `reference/dynamic.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, quantize, row_lanes};
 use crate::ops::{DynamicGranularity, DynamicQuantize, Segments};
@@ -49,16 +49,16 @@ parameters! {
 /// Elements that one workgroup reduces.
 const CHUNK: usize = 8192;
 
-pub(super) fn candidates(op: &DynamicQuantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &DynamicQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let length = op.segments().length;
     if length <= CHUNK {
-        return row_lanes::shapes(length, limits).into_iter().map(|shape| of_one_chunk(op, shape, limits)).collect();
+        return row_lanes::shapes(length, caps).into_iter().map(|shape| of_one_chunk(op, shape, caps)).collect();
     }
-    line_groups(limits).map(|group| of_chunks(op, group, limits)).collect()
+    line_groups(caps).map(|group| of_chunks(op, group, caps)).collect()
 }
 
 /// One launch finds the ranges of all segments, so many of them in a workgroup.
-fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], limits: &Limits) -> Candidate {
+fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], caps: &DeviceCaps) -> Candidate {
     let Segments { count, length, per_row, row } = op.segments();
     let (low, high, symmetric) = op.range();
     let params = RowsParams {
@@ -80,18 +80,18 @@ fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], limits: &Limits) 
         RowsParams::FIELDS,
         [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))],
         count.div_ceil(rows as usize),
-        limits,
+        caps,
     );
     Candidate {
         label: format!("dynamic quantize, {lanes} lanes for a range, {rows} ranges"),
-        dispatches: with_codes(op, vec![ranges], lanes * rows, limits),
+        dispatches: with_codes(op, vec![ranges], lanes * rows, caps),
         constants: Vec::new(),
         scratch: Vec::new(),
     }
 }
 
 /// One launch finds the ranges of chunks, another joins those of each segment.
-fn of_chunks(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
+fn of_chunks(op: &DynamicQuantize, group: u32, caps: &DeviceCaps) -> Candidate {
     let Segments { count: segments, length, per_row, row } = op.segments();
     let chunks = length.div_ceil(CHUNK);
     let (low, high, symmetric) = op.range();
@@ -110,7 +110,7 @@ fn of_chunks(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
         RangeParams::FIELDS,
         [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))],
         segments * chunks,
-        limits,
+        caps,
     );
     let parameters_params = ParametersParams { chunks: chunks as u32, segments: segments as u32, low, high };
     let program = Program::new(&program::RANGE_PARAMETERS).constant("LANES", group).constant("ROWS", 1u32);
@@ -120,18 +120,18 @@ fn of_chunks(op: &DynamicQuantize, group: u32, limits: &Limits) -> Candidate {
         ParametersParams::FIELDS,
         [Binding::read(1, Resource::Scratch(0)), Binding::write(6, Resource::Output(1))],
         segments,
-        limits,
+        caps,
     );
     Candidate {
         label: format!("dynamic quantize, groups of {group}"),
-        dispatches: with_codes(op, vec![range, parameters], group, limits),
+        dispatches: with_codes(op, vec![range, parameters], group, caps),
         constants: Vec::new(),
         scratch: vec![segments * chunks * 2],
     }
 }
 
 /// The launches that find parameters, then the one that makes codes with them; none where there are no segments.
-fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, limits: &Limits) -> Vec<Dispatch> {
+fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     if op.segments().count == 0 {
         return Vec::new();
     }
@@ -147,6 +147,6 @@ fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, limits: &
         _ => TensorType::new(op.output().format(), [shape.rows(), shape.row_length()])
             .expect("as many elements as before"),
     };
-    let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, limits);
+    let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, caps);
     ranges.into_iter().chain(codes).collect()
 }

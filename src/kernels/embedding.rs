@@ -1,7 +1,7 @@
 //! Candidates of `ops::Embedding`: `shaders/embedding.wgsl`. The meaning is `reference/embedding.rs`.
 
 use super::convert::link_minifloat;
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
@@ -28,11 +28,11 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Embedding, limits: &Limits) -> Vec<Candidate> {
-    line_groups(limits).map(|group| candidate(op, group, limits)).collect()
+pub(super) fn candidates(op: &Embedding, caps: &DeviceCaps) -> Vec<Candidate> {
+    line_groups(caps).map(|group| candidate(op, group, caps)).collect()
 }
 
-fn candidate(op: &Embedding, group: u32, limits: &Limits) -> Candidate {
+fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {
     let mut candidate = Candidate {
         label: format!("embedding, groups of {group}"),
         dispatches: Vec::new(),
@@ -46,15 +46,22 @@ fn candidate(op: &Embedding, group: u32, limits: &Limits) -> Candidate {
     if positions {
         candidate.constants.push(Constant::Positions);
     }
-    for panels in weights::parts(op.weights(), limits) {
+    for panels in weights::parts(op.weights(), caps) {
         candidate.constants.push(panels.constant());
         let weights = Resource::Constant(candidate.constants.len() - 1);
-        candidate.dispatches.push(launch(op, panels, weights, positions, group, limits));
+        candidate.dispatches.push(launch(op, panels, weights, positions, group, caps));
     }
     candidate
 }
 
-fn launch(op: &Embedding, panels: Panels, weights: Resource, positions: bool, group: u32, limits: &Limits) -> Dispatch {
+fn launch(
+    op: &Embedding,
+    panels: Panels,
+    weights: Resource,
+    positions: bool,
+    group: u32,
+    caps: &DeviceCaps,
+) -> Dispatch {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
     let half = output.format() == Format::Float16;
@@ -103,7 +110,7 @@ fn launch(op: &Embedding, panels: Panels, weights: Resource, positions: bool, gr
         Some(Binding::write(6, Resource::Output(0))),
     ];
     let groups = quads.div_ceil(group as usize);
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, limits)
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, caps)
         .operations(output.shape().elements())
 }
 

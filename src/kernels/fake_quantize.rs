@@ -2,7 +2,7 @@
 //! (`shaders/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/fake_sum.wgsl`, `shaders/sum_partials.wgsl`), each with a
 //! part of `shaders/grid/`. The meaning is `reference/fake_quantize.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::granularity;
 use super::members::Members;
 use super::program::{self, Part, Program};
@@ -68,7 +68,7 @@ fn by_element(
     main: &'static Part,
     op: &FakeQuantize,
     bindings: &[Binding],
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Vec<Candidate> {
     let shape = op.input.shape();
     let (index_sizes, index_strides) = granularity::strides(op.granularity, shape);
@@ -80,32 +80,32 @@ fn by_element(
         low: op.low,
         high: op.high,
     };
-    line_candidates(name, shape.elements(), &[], limits, |group, groups| {
+    line_candidates(name, shape.elements(), &[], caps, |group, groups| {
         let program = link_grid(main, op).constant("GROUP_X", group);
-        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, limits).operations(shape.elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, caps).operations(shape.elements())
     })
 }
 
-pub(super) fn candidates(op: &FakeQuantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FakeQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let bindings = [
         Binding::read(1, Resource::Input(0)),
         Binding::read(3, Resource::Input(1)),
         Binding::write(6, Resource::Output(0)),
     ];
-    by_element("fake quantize", &program::FAKE_QUANTIZE, op, &bindings, limits)
+    by_element("fake quantize", &program::FAKE_QUANTIZE, op, &bindings, caps)
 }
 
-pub(super) fn gradient_candidates(op: &FakeQuantizeGradient, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn gradient_candidates(op: &FakeQuantizeGradient, caps: &DeviceCaps) -> Vec<Candidate> {
     let bindings = [
         Binding::read(1, Resource::Input(0)),
         Binding::read(2, Resource::Input(2)),
         Binding::read(3, Resource::Input(1)),
         Binding::write(6, Resource::Output(0)),
     ];
-    by_element("fake quantize gradient", &program::FAKE_GRADIENT, &op.forward, &bindings, limits)
+    by_element("fake quantize gradient", &program::FAKE_GRADIENT, &op.forward, &bindings, caps)
 }
 
-pub(super) fn grid_gradient_candidates(op: &GridGradient, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn grid_gradient_candidates(op: &GridGradient, caps: &DeviceCaps) -> Vec<Candidate> {
     let forward = &op.forward;
     let members = Members::new(forward.granularity, forward.input.shape());
     let chunks = members.longest.div_ceil(CHUNK).max(1);
@@ -132,10 +132,10 @@ pub(super) fn grid_gradient_candidates(op: &GridGradient, limits: &Limits) -> Ve
             Binding::read(3, Resource::Input(1)),
             Binding::write(6, Resource::Scratch(0)),
         ];
-        let sum = Dispatch::new(program, &params, SumParams::FIELDS, bindings, partials, limits)
+        let sum = Dispatch::new(program, &params, SumParams::FIELDS, bindings, partials, caps)
             .operations(2 * members.segments * members.longest);
         let width = if forward.grid == Grid::Range { 2 } else { 1 };
-        let total = total(chunks, members.segments, width, op.gradient_scale, group, limits);
+        let total = total(chunks, members.segments, width, op.gradient_scale, group, caps);
         Candidate {
             label: format!("grid gradient, groups of {group}"),
             dispatches: if members.segments == 0 { Vec::new() } else { vec![sum, total] },
@@ -143,14 +143,14 @@ pub(super) fn grid_gradient_candidates(op: &GridGradient, limits: &Limits) -> Ve
             scratch: vec![partials * 2],
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
 /// The launch that adds the partial sums of scratch buffer 0.
-pub(super) fn total(chunks: usize, segments: usize, width: u32, scale: f32, group: u32, limits: &Limits) -> Dispatch {
+pub(super) fn total(chunks: usize, segments: usize, width: u32, scale: f32, group: u32, caps: &DeviceCaps) -> Dispatch {
     let params =
         TotalParams { scale: [scale; 4], chunks: chunks as u32, segments: segments as u32, ..TotalParams::default() };
     let program = Program::new(&program::SUM_PARTIALS).constant("GROUP_X", group).constant("WIDTH", width);
     let bindings = [Binding::read(1, Resource::Scratch(0)), Binding::write(6, Resource::Output(0))];
-    Dispatch::new(program, &params, TotalParams::FIELDS, bindings, segments.div_ceil(group as usize), limits)
+    Dispatch::new(program, &params, TotalParams::FIELDS, bindings, segments.div_ceil(group as usize), caps)
 }

@@ -1,15 +1,15 @@
-//! Candidates of `ops::StageTable` (`shaders/scale_channels.wgsl`, `shaders/stage_table.wgsl`) and `ops::FakeRequantize`
+//! Candidates of `ops::RequantParams` (`shaders/scale_channels.wgsl`, `shaders/requant_params.wgsl`) and `ops::FakeRequantize`
 //! (`shaders/fake_requantize.wgsl` with a part of `shaders/requantized/`, or `shaders/fake_requantize_sum.wgsl` with
 //! `shaders/sum_partials.wgsl`). The meaning is `reference/fake_requantize.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
 use super::program::{self, Program};
 use super::{line_candidates, line_groups};
-use crate::ops::{FakeRequantize, Requantized, StageTable};
+use crate::ops::{FakeRequantize, FakeRequantizeOutput, RequantParams};
 
 parameters! {
-    /// `shaders/stage_table.wgsl` and `shaders/scale_channels.wgsl`.
+    /// `shaders/requant_params.wgsl` and `shaders/scale_channels.wgsl`.
     struct TableParams {
         channels: u32,
         unused_0: u32,
@@ -45,20 +45,20 @@ parameters! {
 /// Elements that one workgroup adds up.
 const CHUNK: usize = 8192;
 
-pub(super) fn table_candidates(op: &StageTable, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn table_candidates(op: &RequantParams, caps: &DeviceCaps) -> Vec<Candidate> {
     let channels = op.channels.shape().elements();
     let params = TableParams { channels: channels as u32, ..TableParams::default() };
     let candidate = |group: u32| {
         let launch = |main, bindings: &[Binding]| {
             let program = Program::new(main).constant("GROUP_X", group);
             let groups = channels.div_ceil(group as usize);
-            Dispatch::new(program, &params, TableParams::FIELDS, bindings.to_vec(), groups, limits)
+            Dispatch::new(program, &params, TableParams::FIELDS, bindings.to_vec(), groups, caps)
         };
         let read = |slot, input| Binding::read(slot, Resource::Input(input));
         let combine =
             launch(&program::SCALE_CHANNELS, &[read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))]);
         let table = launch(
-            &program::STAGE_TABLE,
+            &program::REQUANT_PARAMS,
             &[read(1, 3), read(2, 2), Binding::read(3, Resource::Scratch(0)), Binding::write(6, Resource::Output(0))],
         );
         Candidate {
@@ -68,32 +68,32 @@ pub(super) fn table_candidates(op: &StageTable, limits: &Limits) -> Vec<Candidat
             scratch: vec![channels],
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
-pub(super) fn candidates(op: &FakeRequantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FakeRequantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let elements = op.sums.shape().elements();
     let channels = op.sums.shape().row_length() as u32;
     let params = Params { channels, elements: elements as u32, low: op.low, high: op.high };
     let read = |slot, input| Binding::read(slot, Resource::Input(input));
     let mut bindings = vec![read(1, 0), read(3, 1)];
     let part = match op.makes {
-        Requantized::Levels => &program::REQUANTIZED_LEVELS,
-        Requantized::Real => &program::REQUANTIZED_REAL,
-        Requantized::Gradient => {
+        FakeRequantizeOutput::Levels => &program::REQUANTIZED_LEVELS,
+        FakeRequantizeOutput::Real => &program::REQUANTIZED_REAL,
+        FakeRequantizeOutput::Gradient => {
             bindings.push(read(2, 2));
             &program::REQUANTIZED_GRADIENT
         }
-        Requantized::StepGradient => return step_gradient(op, limits),
+        FakeRequantizeOutput::StepGradient => return step_gradient(op, caps),
     };
     bindings.push(Binding::write(6, Resource::Output(0)));
-    line_candidates("fake requantize", elements, &[], limits, |group, groups| {
+    line_candidates("fake requantize", elements, &[], caps, |group, groups| {
         let program = Program::new(&program::FAKE_REQUANTIZE).with(part).constant("GROUP_X", group);
-        Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, limits).operations(elements)
+        Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations(elements)
     })
 }
 
-fn step_gradient(op: &FakeRequantize, limits: &Limits) -> Vec<Candidate> {
+fn step_gradient(op: &FakeRequantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let elements = op.sums.shape().elements();
     let chunks = elements.div_ceil(CHUNK);
     let params = SumParams {
@@ -113,14 +113,14 @@ fn step_gradient(op: &FakeRequantize, limits: &Limits) -> Vec<Candidate> {
             Binding::read(3, Resource::Input(1)),
             Binding::write(6, Resource::Scratch(0)),
         ];
-        let sums = Dispatch::new(program, &params, SumParams::FIELDS, bindings, chunks.max(1), limits)
-            .operations(2 * elements);
+        let sums =
+            Dispatch::new(program, &params, SumParams::FIELDS, bindings, chunks.max(1), caps).operations(2 * elements);
         Candidate {
             label: format!("step gradient, groups of {group}"),
-            dispatches: vec![sums, total(chunks, 1, 1, op.gradient_scale, group, limits)],
+            dispatches: vec![sums, total(chunks, 1, 1, op.gradient_scale, group, caps)],
             constants: Vec::new(),
             scratch: vec![chunks.max(1) * 2],
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }

@@ -2,7 +2,7 @@
 //! `reference/float_binary.rs`.
 
 use super::broadcast;
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_candidates;
 use super::program::{self, Program};
 use crate::ops::{Arithmetic, FloatBinary};
@@ -22,14 +22,14 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &FloatBinary, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FloatBinary, caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op);
     let elements = op.output.shape().elements();
     let (name, part) = match op.arithmetic {
         Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
         Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
     };
-    line_candidates(name, elements, &[], limits, |group, groups| {
+    line_candidates(name, elements, &[], caps, |group, groups| {
         let program = Program::new(&program::FLOAT_BINARY)
             .with(part)
             .with(&program::OPERAND_LHS)
@@ -41,7 +41,7 @@ pub(super) fn candidates(op: &FloatBinary, limits: &Limits) -> Vec<Candidate> {
             Binding::write(6, Resource::Output(0)),
         ];
         let launch =
-            Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits).operations(elements);
+            Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
         broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output.shape())
     })
 }

@@ -1,7 +1,7 @@
 //! Candidates of `ops::FloatConv`: `shaders/float_conv.wgsl`, `shaders/float_conv_image.wgsl`, or
 //! `shaders/float_conv_weights.wgsl` with `shaders/float_conv_total.wgsl`. The meaning is `reference/float_conv.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
 use super::program::{self, Program};
 use crate::ops::{ConvPass, FloatConv, four};
@@ -39,7 +39,7 @@ parameters! {
 /// the same order.
 const BUSY: usize = 512;
 
-pub(super) fn candidates(op: &FloatConv, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FloatConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // The most channels or outputs that divide what belongs together.
     let [outputs, _, _, per_group] = four(&op.weights);
     let outputs_per_group = outputs / op.windows.groups;
@@ -50,14 +50,14 @@ pub(super) fn candidates(op: &FloatConv, limits: &Limits) -> Vec<Candidate> {
         tiles.push((1, 1));
     }
     let sizes = move |group: u32| tiles.clone().into_iter().map(move |(pixels, block)| (group, pixels, block));
-    line_groups(limits).flat_map(sizes).map(|sizes| candidate(op, sizes, outputs_per_group, limits)).collect()
+    line_groups(caps).flat_map(sizes).map(|sizes| candidate(op, sizes, outputs_per_group, caps)).collect()
 }
 
 fn candidate(
     op: &FloatConv,
     (group, pixels, block): (u32, usize, usize),
     outputs_per_group: usize,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Candidate {
     let words = |of: &TensorType| four(of).map(|n| n as u32);
     let (image, weights, output) = (four(&op.image), four(&op.weights), four(&op.output));
@@ -78,7 +78,7 @@ fn candidate(
                 program.constant(name, value as u32)
             });
         let groups = (params.count as usize).div_ceil(group as usize);
-        Dispatch::new(program, params, Params::FIELDS, b, groups, limits).operations(operations)
+        Dispatch::new(program, params, Params::FIELDS, b, groups, caps).operations(operations)
     };
     let read = |slot, input| Binding::read(slot, Resource::Input(input));
     let (name, dispatches, scratch) = match op.pass {
@@ -119,7 +119,7 @@ fn candidate(
             let bindings = [Binding::read(1, Resource::Scratch(0)), read(2, 2), Binding::write(6, Resource::Output(0))];
             let program = Program::new(&program::FLOAT_CONV_TOTAL).constant("GROUP_X", group);
             let groups = elements.div_ceil(group as usize);
-            let total = Dispatch::new(program, &total, TotalParams::FIELDS, bindings, groups, limits);
+            let total = Dispatch::new(program, &total, TotalParams::FIELDS, bindings, groups, caps);
             let launches = if elements == 0 { vec![] } else { vec![sums, total] };
             ("float conv, weight gradient", launches, vec![elements * slices])
         }

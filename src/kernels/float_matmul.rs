@@ -3,10 +3,10 @@
 //! `reference/float_matmul.rs`.
 
 use super::broadcast;
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::matmul::columns_within;
 use super::program::{self, Program};
-use super::tile::{Tile, Way, rows_first};
+use super::tile::{Tile, Tiling, rows_first};
 use super::{convert, line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{FloatMatmul, Operand, Sizes};
@@ -57,36 +57,38 @@ parameters! {
 const PANEL_QUADS: usize = 16;
 
 /// Tiles for one row: rhs is read once, by as many invocations as there are.
-const ONE_ROW: [Tile; 3] = [Tile::direct([8, 1], 1, 2), Tile::sliced([8, 32], 1, 1), Tile::direct([32, 1], 1, 1)];
+const ONE_ROW: [Tile; 3] =
+    [Tile::registers([8, 1], 1, 2), Tile::split_k([8, 32], 1, 1), Tile::registers([32, 1], 1, 1)];
 
 /// Tiles for up to sixteen rows: each float of rhs is read once for several.
-const FEW_ROWS: [Tile; 2] = [Tile::direct([8, 1], 8, 1), Tile::sliced([16, 4], 4, 1)];
+const FEW_ROWS: [Tile; 2] = [Tile::registers([8, 1], 8, 1), Tile::split_k([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
 const MANY_ROWS: [Tile; 5] = [
-    Tile::direct([8, 1], 8, 2),
-    Tile::direct([8, 1], 16, 2),
-    Tile::direct([8, 8], 4, 2),
+    Tile::registers([8, 1], 8, 2),
+    Tile::registers([8, 1], 16, 2),
+    Tile::registers([8, 8], 4, 2),
     Tile::double_buffered([16, 16], 4, 1, 2),
-    Tile::staged([16, 8], 8, 2, 2),
+    Tile::workgroup([16, 8], 8, 2, 2),
 ];
 
 /// All tiles, the best guess for so many rows and columns first.
-fn tiles([rows, columns]: [usize; 2], limits: &Limits) -> Vec<Tile> {
+fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = [(16, 1), (8, 2), (16, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
+    let shared = [(16, 1), (8, 2), (16, 2)]
+        .map(|(rows, quads)| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads));
     let mut tiles = match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         2..=16 => [&shared[1..2], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     };
-    Tile::busiest_first(&mut tiles, [rows, columns], limits);
+    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
     tiles
 }
 
-pub(super) fn candidates(op: &FloatMatmul, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FloatMatmul, caps: &DeviceCaps) -> Vec<Candidate> {
     let Sizes { m, n, .. } = folded(op);
-    Tile::legal(tiles([m, n], limits), limits).into_iter().map(|tile| candidate(op, tile, limits)).collect()
+    Tile::legal(tiles([m, n], caps), caps).into_iter().map(|tile| candidate(op, tile, caps)).collect()
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.
@@ -120,8 +122,9 @@ struct Operands {
     bias: Option<Resource>,
 }
 
-fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
-    let label = tile.label(if matches!(tile.way, Way::Staged(_)) { "staged float matmul" } else { "float matmul" });
+fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
+    let label =
+        tile.label(if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged float matmul" } else { "float matmul" });
     let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
         return candidate;
@@ -135,7 +138,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
         candidate.scratch.push(vecs * 4);
         if vecs > 0 {
             let input = Resource::Input(input);
-            candidate.dispatches.push(pack(operand, input, scratch, packed, limits));
+            candidate.dispatches.push(pack(operand, input, scratch, packed, caps));
         }
         scratch
     };
@@ -160,20 +163,20 @@ fn candidate(op: &FloatMatmul, tile: Tile, limits: &Limits) -> Candidate {
         Operand::Constant(rhs) => {
             let bytes =
                 |columns: usize| (matrices(rhs.tensor_type()) * k_vecs * columns.next_multiple_of(4)) as u64 * 16;
-            let columns = if bytes(n) <= limits.binding_bytes { n } else { columns_within(limits, bytes(4)) };
+            let columns = if bytes(n) <= caps.binding_bytes { n } else { columns_within(caps, bytes(4)) };
             for first in (0..n).step_by(columns) {
                 let part = Part { first, columns: columns.min(n - first) };
                 let rhs = constant(&mut candidate, Constant::Weights { first, columns: part.columns });
-                candidate.dispatches.push(launch(op, tile, &operands, rhs, part, limits));
+                candidate.dispatches.push(launch(op, tile, &operands, rhs, part, caps));
             }
         }
         Operand::Input(_) if rhs_as_it_is(op) => {
-            candidate.dispatches.push(launch(op, tile, &operands, Resource::Input(1), whole, limits));
+            candidate.dispatches.push(launch(op, tile, &operands, Resource::Input(1), whole, caps));
         }
         Operand::Input(rhs) => {
             let operand = (rhs, op.is_rhs_transposed(), [k, n]);
             let rhs = pack_operand(&mut candidate, operand, 1, [k_vecs * 4, n.div_ceil(4), PANEL_QUADS]);
-            candidate.dispatches.push(launch(op, tile, &operands, rhs, whole, limits));
+            candidate.dispatches.push(launch(op, tile, &operands, rhs, whole, caps));
         }
     }
     candidate
@@ -187,7 +190,7 @@ fn pack(
     source: Resource,
     target: Resource,
     [packed_rows, packed_vecs, panel_vecs]: [usize; 3],
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let vecs = matrices(operand) * packed_rows * packed_vecs;
     let params = PackParams {
@@ -200,11 +203,11 @@ fn pack(
         panel_vecs: panel_vecs as u32,
         unused_0: 0,
     };
-    let threads = line_groups(limits).next().expect("there is always one");
+    let threads = line_groups(caps).next().expect("there is always one");
     let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
     let program = convert::link_decode(program, operand.format());
     let bindings = [Binding::read(1, source), Binding::write(6, target)];
-    Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), limits)
+    Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), caps)
 }
 
 /// Columns that one launch multiplies.
@@ -214,7 +217,7 @@ struct Part {
     columns: usize,
 }
 
-fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, limits: &Limits) -> Dispatch {
+fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, caps: &DeviceCaps) -> Dispatch {
     let Sizes { m, n, k } = folded(op);
     let batches = if op.batches().share_rhs() { 1 } else { op.batches().count() };
     let output = op.output_type();
@@ -255,8 +258,8 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         let operands = [op.lhs(), op.rhs().tensor_type()];
         (params.dimension, params.dimensions) = broadcast::dimensions(operands, output.shape(), 2);
     }
-    let mut program = Program::new(match tile.way {
-        Way::Staged(_) => &program::FLOAT_MATMUL_STAGED,
+    let mut program = Program::new(match tile.tiling {
+        Tiling::Workgroup(_) => &program::FLOAT_MATMUL_STAGED,
         _ => &program::FLOAT_MATMUL,
     })
     .with(if operands.lhs_format == Format::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
@@ -266,8 +269,8 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     .constant("GROUP_Y", tile.group[1])
     .constant("TILE_M", tile.rows)
     .constant("TILE_Q", tile.quads);
-    program = match tile.way {
-        Way::Staged(staging) => staging.link(program),
+    program = match tile.tiling {
+        Tiling::Workgroup(staging) => staging.link(program),
         _ => tile.link_rows(program),
     };
     if operands.bias.is_some() {
@@ -279,7 +282,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         operands.bias.map(|bias| Binding::read(5, bias)),
         Some(Binding::write(6, Resource::Output(0))),
     ];
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps)
         .operations(2 * batches * m * part.columns * k)
 }
 

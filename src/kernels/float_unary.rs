@@ -1,7 +1,7 @@
 //! Candidates of `ops::FloatUnary`: `shaders/float_unary.wgsl` with a part of `shaders/function/`. The meaning is
 //! `reference/float_unary.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_candidates;
 use super::program::{self, Program};
 use crate::ops::{FloatUnary, Function};
@@ -16,7 +16,7 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &FloatUnary, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &FloatUnary, caps: &DeviceCaps) -> Vec<Candidate> {
     let elements = op.tensor_type.shape().elements();
     let params = Params { elements: elements as u32, ..Params::default() };
     let (name, part) = match op.function {
@@ -27,12 +27,12 @@ pub(super) fn candidates(op: &FloatUnary, limits: &Limits) -> Vec<Candidate> {
         Function::Gelu => ("gelu", &program::FUNCTION_GELU),
         Function::GeluTanh => ("gelu by tanh", &program::FUNCTION_GELU_TANH),
     };
-    line_candidates(name, elements, &[], limits, |group, groups| {
+    line_candidates(name, elements, &[], caps, |group, groups| {
         let program =
             Program::new(&program::FLOAT_UNARY).with(part).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(elements)
             .in_place(0, in_place)
     })

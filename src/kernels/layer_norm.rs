@@ -1,6 +1,6 @@
 //! Candidates of `ops::LayerNorm`: `shaders/layer_norm.wgsl`. The meaning is `reference/layer_norm.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::row_lanes;
 use crate::ops::LayerNorm;
@@ -15,19 +15,19 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &LayerNorm, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &LayerNorm, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.tensor_type.shape();
     let (rows, n) = (shape.rows(), shape.row_length());
     let params = Params { rows: rows as u32, n: n as u32, epsilon: op.epsilon.to_bits(), unused_0: 0 };
     let program = Program::new(&program::LAYER_NORM).with(&program::OPERAND_INPUT).constant("CENTRED", op.centred);
-    row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], limits, &program, |program, groups| {
+    row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], caps, &program, |program, groups| {
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
         let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(8 * rows * n)
             .in_place(0, in_place)
     })

@@ -2,16 +2,16 @@
 //! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
 
 use super::bytes::{Dot, int8_shift};
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::matrix;
 use super::program::{self, Program};
-use super::tile::{Tile, Way, rows_first};
+use super::tile::{Tile, Tiling, rows_first};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
 use crate::numeric::Format;
 use crate::ops::{LhsScales, Linear};
 use crate::tensor::{Tensor, TensorType};
-use crate::weights::{Codes, Shift};
+use crate::weights::{Codes, OffsetKind};
 
 parameters! {
     /// `shaders/params/linear.wgsl`.
@@ -73,20 +73,29 @@ parameters! {
 }
 
 /// Tiles for one row: the weights are read once, by as many invocations as there are.
-const ONE_ROW: [Tile; 4] =
-    [Tile::direct([32, 1], 1, 1), Tile::direct([8, 1], 1, 1), Tile::sliced([16, 8], 1, 1), Tile::sliced([8, 32], 1, 1)];
+const ONE_ROW: [Tile; 4] = [
+    Tile::registers([32, 1], 1, 1),
+    Tile::registers([8, 1], 1, 1),
+    Tile::split_k([16, 8], 1, 1),
+    Tile::split_k([8, 32], 1, 1),
+];
 
 /// Tiles for up to sixteen rows: each packed word is read once for several.
-const FEW_ROWS: [Tile; 3] = [Tile::direct([8, 1], 8, 1), Tile::direct([16, 1], 4, 1), Tile::sliced([16, 4], 4, 1)];
+const FEW_ROWS: [Tile; 3] =
+    [Tile::registers([8, 1], 8, 1), Tile::registers([16, 1], 4, 1), Tile::split_k([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit.
-const MANY_ROWS: [Tile; 4] =
-    [Tile::direct([8, 1], 8, 2), Tile::direct([8, 4], 8, 2), Tile::direct([8, 8], 8, 1), Tile::direct([16, 16], 4, 1)];
+const MANY_ROWS: [Tile; 4] = [
+    Tile::registers([8, 1], 8, 2),
+    Tile::registers([8, 4], 8, 2),
+    Tile::registers([8, 8], 8, 1),
+    Tile::registers([16, 16], 4, 1),
+];
 
 /// All tiles, the best guess for so many rows of codes or floats, and so many columns, first.
-fn tiles([rows, columns]: [usize; 2], codes: bool, limits: &Limits) -> Vec<Tile> {
+fn tiles([rows, columns]: [usize; 2], codes: bool, caps: &DeviceCaps) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = |rows, quads| Tile::shared(limits.subgroup, rows, quads);
+    let shared = |rows, quads| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads);
     let (narrow, wide, tall, large) = (shared(8, 1), shared(8, 2), shared(16, 1), shared(16, 2));
     let mut tiles = match (rows, codes) {
         (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
@@ -95,14 +104,14 @@ fn tiles([rows, columns]: [usize; 2], codes: bool, limits: &Limits) -> Vec<Tile>
         (_, true) => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
         (_, false) => [&[tall, wide, large][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     };
-    Tile::busiest_first(&mut tiles, [rows, columns], limits);
+    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
     tiles
 }
 
 /// Turns of the loop over rows of all steps, in one invocation: lavapipe ends it after 65,535.
 const MOST_TURNS: usize = 60_000;
 
-pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.output_type().shape();
     let sizes = [shape.rows(), shape.row_length()];
     // Rows that meet different matrices share nothing.
@@ -110,18 +119,18 @@ pub(super) fn candidates(op: &Linear, limits: &Limits) -> Vec<Candidate> {
     let steps = op.weights().layout().steps;
     // Sixteen floats come in four pieces.
     let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
-    let turns = |tile: &Tile| match tile.way {
+    let turns = |tile: &Tile| match tile.tiling {
         // What turns within a step there has ends that compilers know.
-        Way::Matrix => 16 * steps,
+        Tiling::CoopMatrix => 16 * steps,
         _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
     };
-    let legal = |tile: &Tile| tile.is_legal(limits) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let on_units = matrix::tiles(limits).filter(|_| fits_matrices(op));
-    let plain = tiles(sizes, op.lhs().format().is_8_bit(), limits);
+    let legal = |tile: &Tile| tile.is_legal(caps) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
+    let on_units = matrix::tiles(caps).filter(|_| fits_matrices(op));
+    let plain = tiles(sizes, op.lhs().format().is_8_bit(), caps);
     let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
-    tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+    tiles.into_iter().map(|tile| candidate(op, tile, caps)).collect()
 }
 
 /// Whether matrices of f16 hold activations and codes exactly, and each group is of whole steps.
@@ -155,7 +164,7 @@ struct Joined {
     parameters_at: u32,
 }
 
-fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
+fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
     let mut candidate =
         Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
@@ -176,29 +185,29 @@ fn candidate(op: &Linear, tile: Tile, limits: &Limits) -> Candidate {
         let sources = constant(&mut candidate, Constant::Positions);
         let arranged = op.arranged().expect("checked by build");
         let words = stage::row_words(&arranged);
-        candidate.dispatches.push(arrange(op, &arranged, sources, parameters, limits));
+        candidate.dispatches.push(arrange(op, &arranged, sources, parameters, caps));
         candidate.scratch.push(arranged.shape().rows() * words as usize);
         operands = Operands { lhs: Resource::Scratch(0), lhs_words: words, ..operands };
     }
-    operands.joined = join(op, &operands, &mut candidate, limits);
-    for panels in weights::parts(op.weights(), limits) {
+    operands.joined = join(op, &operands, &mut candidate, caps);
+    for panels in weights::parts(op.weights(), caps) {
         let weights = constant(&mut candidate, panels.constant());
-        candidate.dispatches.push(launch(op, tile, &operands, panels, weights, limits));
+        candidate.dispatches.push(launch(op, tile, &operands, panels, weights, caps));
     }
     candidate
 }
 
 /// Copies what stands beside lhs and weights into one scratch buffer, if a launch would bind more than the device can.
-fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Limits) -> Option<Joined> {
+fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let sides = [operands.bias, indices, operands.parameters];
     // With lhs, weights and output.
-    if sides.iter().flatten().count() + 3 <= limits.storage_buffers as usize {
+    if sides.iter().flatten().count() + 3 <= caps.storage_buffers as usize {
         return None;
     }
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
     let words = [bias(op).map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words(op)];
-    let threads = line_groups(limits).next().expect("there is always one");
+    let threads = line_groups(caps).next().expect("there is always one");
     let target = Resource::Scratch(candidate.scratch.len());
     let mut firsts = [0; 3];
     let mut first = 0;
@@ -209,7 +218,7 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, limits: &Li
         let program = Program::new(&program::JOIN).constant("GROUP_X", threads);
         let bindings = [Binding::read(1, source), Binding::write(6, target)];
         let groups = words.div_ceil(threads as usize);
-        candidate.dispatches.push(Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, limits));
+        candidate.dispatches.push(Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps));
         first += words;
     }
     candidate.scratch.push(first);
@@ -222,7 +231,7 @@ fn arrange(
     arranged: &TensorType,
     sources: Resource,
     parameters: Option<Resource>,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let output_words = stage::row_words(arranged);
     let words = arranged.shape().rows() * output_words as usize;
@@ -242,7 +251,7 @@ fn arrange(
         rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
         unused_0: 0,
     };
-    let threads = line_groups(limits).next().expect("there is always one");
+    let threads = line_groups(caps).next().expect("there is always one");
     let program = Program::new(&program::ARRANGE)
         .with(if parameters.is_some() { &program::GAP_ZERO_POINT } else { &program::GAP_ZERO })
         .constant("GROUP_X", threads)
@@ -254,7 +263,7 @@ fn arrange(
         Some(Binding::write(6, Resource::Scratch(0))),
     ];
     let groups = words.div_ceil(threads as usize);
-    Dispatch::new(program, &params, ArrangeParams::FIELDS, bindings.into_iter().flatten(), groups, limits)
+    Dispatch::new(program, &params, ArrangeParams::FIELDS, bindings.into_iter().flatten(), groups, caps)
 }
 
 /// How many positions share a scale of lhs: as many columns, with the gaps among them.
@@ -273,7 +282,7 @@ fn launch(
     operands: &Operands,
     panels: Panels,
     weights: Resource,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
@@ -328,16 +337,16 @@ fn launch(
     let weight_halves = layout.padded_group == 16;
     let lhs_halves = lhs_positions == 16;
     let codes = matrix.format().codes;
-    let shifted = matrix.format().scales.shift() != Shift::None;
+    let shifted = matrix.format().scales.shift() != OffsetKind::None;
     // Whose packed codes are read at once.
-    let quads = if tile.way == Way::Matrix { 1 } else { tile.quads };
-    let dot = dot(op, tile, limits);
+    let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };
+    let dot = dot(op, tile, caps);
     let lhs_zeros = op.lhs_scales().is_some() && (dot == Dot::Uint8Lhs || !has_symmetric_lhs(op));
     let (code_flip, more) = dot.weights_moved();
     // Expanded codes are at the upper end of a byte, and their bias is as much larger.
     let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
-    let program = match tile.way {
-        Way::Matrix => matrix::link(&program::LINEAR_MATRIX, limits).with(&program::LHS_FLOAT),
+    let program = match tile.tiling {
+        Tiling::CoopMatrix => matrix::link(&program::LINEAR_MATRIX, caps).with(&program::LHS_FLOAT),
         _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format(), dot),
     };
     let program = program
@@ -367,8 +376,8 @@ fn launch(
         .constant("PACKED", quads * codes.bits() as u32)
         .constant("CODE_BIAS", code_bias)
         .constant("LHS_SUMS", shifted || code_bias != 0);
-    let program = match tile.way {
-        Way::Matrix => program.constant("STEP", matrix::STEP),
+    let program = match tile.tiling {
+        Tiling::CoopMatrix => program.constant("STEP", matrix::STEP),
         _ => tile
             .link_rows(program)
             .constant("TILE_Q", tile.quads)
@@ -380,7 +389,7 @@ fn launch(
     };
     let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
     let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, limits).operations(2 * m * columns * k)
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, caps).operations(2 * m * columns * k)
 }
 
 /// Whether no code of lhs has a zero point once it is read as int8.
@@ -391,10 +400,10 @@ fn has_symmetric_lhs(op: &Linear) -> bool {
 
 /// How products of codes are made. Read as uint8, lhs costs sums of the codes of columns, and codes cost sums of the rows of lhs:
 /// whichever are fewer. Where codes are small floats or places in a table, drivers take minutes over what is written out.
-fn dot(op: &Linear, tile: Tile, limits: &Limits) -> Dot {
+fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
     let codes = op.weights().format().codes;
     let plain = codes.float() == Format::Float32 && !matches!(codes, Codes::Table(_));
-    match limits.written_dot && plain && op.lhs().format().is_8_bit() {
+    match caps.emulate_dot4 && plain && op.lhs().format().is_8_bit() {
         false => Dot::Int8,
         true if tile.rows < 4 * tile.quads => Dot::Uint8Weights,
         true => Dot::Uint8Lhs,

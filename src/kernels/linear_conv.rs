@@ -1,22 +1,22 @@
 //! Candidates of `ops::LinearConv`: `shaders/unfold.wgsl`, then those of `ops::Linear` over the patches. The meaning is
 //! `reference/linear_conv.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use super::{cast, line_groups, linear, stage, unfold};
 use crate::numeric::Format;
 use crate::ops::{Cast, LinearConv};
 use crate::tensor::TensorType;
 
-pub(super) fn candidates(op: &LinearConv, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // Rows of halves are padded, so that groups are put side by side in float32 first.
     let narrowed = op.patches().groups() > 1 && op.output_type().format() == Format::Float16;
     let float32 = narrowed.then(|| op.linear().in_float32());
-    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), limits);
-    candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, limits)).collect()
+    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), caps);
+    candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, caps)).collect()
 }
 
 /// The launches of a linear layer, after one that makes its rows of the image.
-fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, limits: &Limits) -> Candidate {
+fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps: &DeviceCaps) -> Candidate {
     candidate.label = format!("patches, {}", candidate.label);
     if candidate.dispatches.is_empty() {
         return candidate;
@@ -48,20 +48,20 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, limit
         (Resource::Output(_), _) => output,
         (resource, _) => resource,
     });
-    let group = line_groups(limits).next().expect("there is always one");
-    candidate.dispatches.insert(0, unfold::launch(patches, image, [0, rows.shape().rows()], lhs, group, limits));
+    let group = line_groups(caps).next().expect("there is always one");
+    candidate.dispatches.insert(0, unfold::launch(patches, image, [0, rows.shape().rows()], lhs, group, caps));
     if narrowed {
-        candidate.dispatches.extend(narrow(op, output, limits));
+        candidate.dispatches.extend(narrow(op, output, caps));
     }
     candidate
 }
 
 /// The launches that make the output of the same numbers in float32.
-fn narrow(op: &LinearConv, from: Resource, limits: &Limits) -> Vec<Dispatch> {
+fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
     let shape = op.output_type().shape();
     let float32 = TensorType::new(Format::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
     let cast = Cast::new(float32, Format::Float16).expect("floats can be cast");
-    let mut dispatches = cast::candidates(&cast, limits).swap_remove(0).dispatches;
+    let mut dispatches = cast::candidates(&cast, caps).swap_remove(0).dispatches;
     rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
     dispatches
 }

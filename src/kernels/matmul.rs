@@ -3,14 +3,14 @@
 
 use super::bytes::{Dot, int8_flip, int8_shift};
 use super::cost::{Tiles, lanes};
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
-use super::halves::{self, Whole};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::int16_planes::{self, Int16Product};
 use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::tile::{Tile, Way, rows_first};
+use super::tile::{Tile, Tiling, rows_first};
 use super::{broadcast, byte_mask};
-use crate::ops::{Finish, Matmul, Operand, Sizes};
+use crate::ops::{Matmul, Operand, PostOp, Sizes};
 use crate::tensor::{Quantization, TensorType};
 
 parameters! {
@@ -64,38 +64,39 @@ parameters! {
 }
 
 /// Tiles for one row: many neighbouring invocations, each with few columns.
-const ONE_ROW: [Tile; 2] = [Tile::direct([8, 1], 1, 2), Tile::direct([32, 1], 1, 1)];
+const ONE_ROW: [Tile; 2] = [Tile::registers([8, 1], 1, 2), Tile::registers([32, 1], 1, 1)];
 
 /// Tiles for up to four rows: each weight is read once for all of them.
-const FEW_ROWS: [Tile; 2] = [Tile::direct([32, 1], 4, 2), Tile::direct([16, 2], 2, 1)];
+const FEW_ROWS: [Tile; 2] = [Tile::registers([32, 1], 4, 2), Tile::registers([16, 2], 2, 1)];
 
 /// Tiles for few rows on devices with many invocations to keep busy. Others never win by them, and may take long to compile them.
-const SLICED: [Tile; 2] = [Tile::sliced([8, 32], 1, 1), Tile::sliced([16, 4], 4, 1)];
+const SLICED: [Tile; 2] = [Tile::split_k([8, 32], 1, 1), Tile::split_k([16, 4], 4, 1)];
 
 /// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
 const MANY_ROWS: [Tile; 5] = [
-    Tile::direct([8, 1], 8, 2),
-    Tile::direct([8, 4], 8, 2),
-    Tile::direct([8, 8], 4, 2),
-    Tile::staged([8, 8], 4, 2, 2),
+    Tile::registers([8, 1], 8, 2),
+    Tile::registers([8, 4], 8, 2),
+    Tile::registers([8, 8], 4, 2),
+    Tile::workgroup([8, 8], 4, 2, 2),
     Tile::double_buffered([8, 16], 4, 1, 2),
 ];
 
 /// All tiles, the best guess for so many rows and columns first.
-fn tiles([rows, columns]: [usize; 2], limits: &Limits) -> Vec<Tile> {
+fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
     // Where rows can be shared, reading them costs next to nothing.
-    let shared = [(16, 1), (8, 2)].map(|(rows, quads)| Tile::shared(limits.subgroup, rows, quads));
+    let shared =
+        [(16, 1), (8, 2)].map(|(rows, quads)| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads));
     let mut tiles = match rows {
         0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
         2..=4 => [&FEW_ROWS[..], &ONE_ROW, &MANY_ROWS].concat(),
         5..=8 => [&shared[1..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
         _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
     };
-    if limits.busy > 1 {
+    if caps.target_invocations > 1 {
         tiles.extend(SLICED);
     }
-    Tile::busiest_first(&mut tiles, [rows, columns], limits);
-    tiles.extend(matrix::tiles(limits));
+    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
+    tiles.extend(matrix::tiles(caps));
     tiles
 }
 
@@ -123,17 +124,17 @@ pub(super) struct Product<'a> {
     pub inputs: usize,
 }
 
-pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let epilogue = epilogue(op, finish);
-    if let Some(halves) = op.halves() {
+pub(super) fn candidates(op: &Matmul, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    let epilogue = epilogue(op, post_op);
+    if let Some(halves) = op.byte_planes() {
         let (rows, wide) = (constant_rows(op), op.is_wide());
-        let whole = Whole { lhs: op.lhs(), epilogue, wide, rows, inputs: op.inputs_count() };
-        return halves::candidates(halves.map(|half| candidates(&half, None, limits)), &whole, limits);
+        let whole = Int16Product { lhs: op.lhs(), epilogue, wide, rows, inputs: op.inputs_count() };
+        return int16_planes::candidates(halves.map(|half| candidates(&half, None, caps)), &whole, caps);
     }
     let rhs_type = op.rhs().tensor_type();
     let sizes = folded(op);
     let matrices: usize = rhs_type.dimensions()[..rhs_type.shape().rank() - 2].iter().product();
-    let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, limits));
+    let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, caps));
     let product = Product {
         sizes,
         batches: if op.batches().share_rhs() { 1 } else { op.batches().count() },
@@ -154,7 +155,7 @@ pub(super) fn candidates(op: &Matmul, finish: Option<&Finish>, limits: &Limits) 
         inputs: op.inputs_count(),
         pack,
     };
-    product_candidates(&product, "matmul", limits)
+    product_candidates(&product, "matmul", caps)
 }
 
 /// The rows of a matrix of lhs whose scales are known beforehand and differ: 1, or all.
@@ -184,57 +185,58 @@ pub(super) fn weight_part(bits: usize) -> &'static program::Part {
 }
 
 /// The candidates of a product.
-fn product_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<Candidate> {
-    costed_candidates(product, kind, limits).into_iter().map(|(_, candidate)| candidate).collect()
+fn product_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> Vec<Candidate> {
+    costed_candidates(product, kind, caps).into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// The candidates of a product, each with what it is guessed to cost.
-pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, limits: &Limits) -> Vec<(f64, Candidate)> {
-    let label = |tile: Tile| tile.label(if matches!(tile.way, Way::Staged(_)) { "staged matmul" } else { kind });
-    let costed = |tile: Tile| (cost(product, tile, limits), candidate(product, tile, label(tile), limits));
+pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
+    let label =
+        |tile: Tile| tile.label(if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged matmul" } else { kind });
+    let costed = |tile: Tile| (cost(product, tile, caps), candidate(product, tile, label(tile), caps));
     let Sizes { m, n, .. } = product.sizes;
-    Tile::legal(tiles([m, n], limits), limits).into_iter().map(costed).collect()
+    Tile::legal(tiles([m, n], caps), caps).into_iter().map(costed).collect()
 }
 
 /// What a product costs in these tiles, as far as tiles decide it; through workgroup memory, and on matrix units, several times
 /// as much on the driver that was measured.
-fn cost(product: &Product<'_>, tile: Tile, limits: &Limits) -> f64 {
+fn cost(product: &Product<'_>, tile: Tile, caps: &DeviceCaps) -> f64 {
     let Sizes { m, n, k } = product.sizes;
-    let Tile { group, rows, quads, way } = tile;
-    let sharers = if way == Way::Shared { group[0] } else { 1 };
-    let (group, lanes) = match way {
-        Way::Matrix => ([group[1], 1], 1),
-        Way::Sliced => ([group[0], 1], lanes(limits)),
-        Way::Direct | Way::Shared | Way::Staged(_) => (group, lanes(limits)),
+    let Tile { group, rows, quads, tiling } = tile;
+    let sharers = if tiling == Tiling::SubgroupBroadcast { group[0] } else { 1 };
+    let (group, lanes) = match tiling {
+        Tiling::CoopMatrix => ([group[1], 1], 1),
+        Tiling::SplitK => ([group[0], 1], lanes(caps)),
+        Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::Workgroup(_) => (group, lanes(caps)),
     };
     let tiles = Tiles { sizes: [m, n], group, rows, columns: quads * 4, sharers, lanes };
-    let slower = match way {
-        Way::Direct | Way::Shared | Way::Sliced => 1.0,
-        Way::Staged(_) => 4.0,
-        Way::Matrix => 6.0,
+    let slower = match tiling {
+        Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::SplitK => 1.0,
+        Tiling::Workgroup(_) => 4.0,
+        Tiling::CoopMatrix => 6.0,
     };
     tiles.products(k.next_multiple_of(16)) * slower
 }
 
 /// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
-fn columns_per_launch(product: &Product<'_>, limits: &Limits) -> usize {
+fn columns_per_launch(product: &Product<'_>, caps: &DeviceCaps) -> usize {
     let Sizes { n, k, .. } = product.sizes;
     // Where a row of the output exceeds a binding the launch is refused, however few columns it has.
-    let refused = u64::from(stage::row_words(product.epilogue.output_type)) * 4 > limits.binding_bytes;
+    let refused = u64::from(stage::row_words(product.epilogue.output_type)) * 4 > caps.binding_bytes;
     if product.pack.is_some() || refused {
         return n.max(1);
     }
     let bytes = |columns| packed_words(product.matrices, columns, k, product.weight_bits) as u64 * 4;
-    if bytes(n) <= limits.binding_bytes { n.max(1) } else { columns_within(limits, bytes(4)) }
+    if bytes(n) <= caps.binding_bytes { n.max(1) } else { columns_within(caps, bytes(4)) }
 }
 
 /// The most columns whose weights fit a binding, given the bytes of four: whole words of output codes belong to one launch.
-pub(super) fn columns_within(limits: &Limits, bytes_of_four: u64) -> usize {
-    let fours = usize::try_from(limits.binding_bytes / bytes_of_four).unwrap_or(usize::MAX);
+pub(super) fn columns_within(caps: &DeviceCaps, bytes_of_four: u64) -> usize {
+    let fours = usize::try_from(caps.binding_bytes / bytes_of_four).unwrap_or(usize::MAX);
     (fours.saturating_mul(4) / 16 * 16).max(16)
 }
 
-fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) -> Candidate {
+fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps) -> Candidate {
     let Sizes { m, n, .. } = product.sizes;
     let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if m == 0 || n == 0 || product.batches == 0 {
@@ -247,8 +249,8 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
         candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k, product.weight_bits));
     }
     let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
-    let (tables, rows) = bind_tables(&mut candidate, constants, rows, product.lhs_rows, limits);
-    let columns = columns_per_launch(product, limits);
+    let (tables, rows) = bind_tables(&mut candidate, constants, rows, product.lhs_rows, caps);
+    let columns = columns_per_launch(product, caps);
     for first in (0..n).step_by(columns) {
         let columns = columns.min(n - first);
         let weights = if product.pack.is_some() {
@@ -258,7 +260,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, limits: &Limits) 
             Resource::Constant(candidate.constants.len() - 1)
         };
         let part = Part { lhs: Resource::Input(0), first_row: 0, first, columns, weights, tables, rows };
-        candidate.dispatches.push(launch(product, tile, &part, limits));
+        candidate.dispatches.push(launch(product, tile, &part, caps));
     }
     candidate
 }
@@ -271,10 +273,10 @@ pub(super) fn chunked_candidates(
     rows_at_once: usize,
     fill: impl Fn([usize; 2], Resource) -> Dispatch,
     weights: impl Fn(usize, usize) -> Constant,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Vec<(f64, Candidate)> {
     let Sizes { m, n, k } = product.sizes;
-    let columns = columns_per_launch(product, limits);
+    let columns = columns_per_launch(product, caps);
     let candidate = |tile: Tile| {
         let label = tile.label(kind);
         let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
@@ -284,7 +286,7 @@ pub(super) fn chunked_candidates(
         candidate.constants.push(Constant::Tables);
         candidate.scratch.push(rows_at_once.min(m) * k.div_ceil(16) * 4);
         let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
-        let (tables, rows) = bind_tables(&mut candidate, constants, rows, 1, limits);
+        let (tables, rows) = bind_tables(&mut candidate, constants, rows, 1, caps);
         let parts = (0..n).step_by(columns).map(|first| (first, columns.min(n - first)));
         candidate.constants.extend(parts.clone().map(|(first, columns)| weights(first, columns)));
         for first_row in (0..m).step_by(rows_at_once) {
@@ -294,14 +296,14 @@ pub(super) fn chunked_candidates(
             for (i, (first, columns)) in parts.clone().enumerate() {
                 let (lhs, weights) = (Resource::Scratch(0), Resource::Constant(1 + i));
                 let part = Part { lhs, first_row, first, columns, weights, tables, rows };
-                candidate.dispatches.push(launch(&product, tile, &part, limits));
+                candidate.dispatches.push(launch(&product, tile, &part, caps));
             }
         }
         candidate
     };
-    let legal = Tile::legal(tiles([m, n], limits), limits);
-    let on_units = legal[1..].iter().find(|tile| tile.way == Way::Matrix);
-    legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, limits), candidate(tile))).collect()
+    let legal = Tile::legal(tiles([m, n], caps), caps);
+    let on_units = legal[1..].iter().find(|tile| tile.tiling == Tiling::CoopMatrix);
+    legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, caps), candidate(tile))).collect()
 }
 
 /// The words of packed weights with their table of columns.
@@ -322,7 +324,7 @@ struct Part {
     rows: Option<Resource>,
 }
 
-fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Dispatch {
+fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> Dispatch {
     let Sizes { m, n, k } = product.sizes;
     let epilogue = &product.epilogue;
     let stage = epilogue.parameters();
@@ -361,10 +363,10 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         slice_vecs: k.div_ceil(16).div_ceil(tile.slices() as usize) as u32,
         ..Params::default()
     };
-    let program = match tile.way {
-        Way::Staged(_) => Program::new(&program::MATMUL_STAGED),
-        Way::Matrix => matrix::link(&program::MATMUL_MATRIX, limits),
-        Way::Direct | Way::Shared | Way::Sliced => Program::new(&program::MATMUL),
+    let program = match tile.tiling {
+        Tiling::Workgroup(_) => Program::new(&program::MATMUL_STAGED),
+        Tiling::CoopMatrix => matrix::link(&program::MATMUL_MATRIX, caps),
+        Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::SplitK => Program::new(&program::MATMUL),
     };
     let program = program.with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
         &program::ROWS_INPUT
@@ -380,15 +382,15 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
         .constant("LHS_ROWS", product.lhs_rows > 1)
         .constant("ROW_ENTRIES", epilogue.stage.row_stride() != 0);
-    program = match tile.way {
-        Way::Staged(staging) => staging.link(program),
-        Way::Direct | Way::Shared => tile.link_rows(program).with(&program::JOINED_NONE),
-        Way::Sliced => tile.link_rows(program).with(&program::JOINED_SUMS),
-        Way::Matrix => program.constant("STEP", matrix::STEP),
+    program = match tile.tiling {
+        Tiling::Workgroup(staging) => staging.link(program),
+        Tiling::Registers | Tiling::SubgroupBroadcast => tile.link_rows(program).with(&program::JOINED_NONE),
+        Tiling::SplitK => tile.link_rows(program).with(&program::JOINED_SUMS),
+        Tiling::CoopMatrix => program.constant("STEP", matrix::STEP),
     };
     // Matrix units multiply int8; loops with barriers take minutes to compile written out.
-    let written_dot = limits.written_dot && matches!(tile.way, Way::Direct | Way::Shared);
-    program = Dot::of(written_dot).link_lhs(program, product.lhs.format());
+    let emulate_dot4 = caps.emulate_dot4 && matches!(tile.tiling, Tiling::Registers | Tiling::SubgroupBroadcast);
+    program = Dot::of(emulate_dot4).link_lhs(program, product.lhs.format());
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),
@@ -396,9 +398,9 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, limits: &Limits) -> Di
         Some(Binding::read(5, part.tables)),
         Some(Binding::write(6, Resource::Output(0))),
     ];
-    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, limits)
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps)
         .operations(2 * product.batches * m * part.columns * k);
-    stage::bind_finish(launch, epilogue.finish, product.inputs)
+    stage::bind_finish(launch, epilogue.post_op, product.inputs)
 }
 
 parameters! {
@@ -419,26 +421,26 @@ pub(super) fn bind_tables(
     constants: usize,
     rows: Option<Resource>,
     count: usize,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> (Resource, Option<Resource>) {
-    let Some(source) = rows.filter(|_| limits.storage_buffers < 5) else { return (Resource::Constant(0), rows) };
+    let Some(source) = rows.filter(|_| caps.storage_buffers < 5) else { return (Resource::Constant(0), rows) };
     let joined = Resource::Scratch(candidate.scratch.len());
-    candidate.dispatches.push(gather(constants, count, source, joined, limits));
+    candidate.dispatches.push(gather(constants, count, source, joined, caps));
     candidate.scratch.push((constants + count) * 4);
     (joined, None)
 }
 
 /// Joins tables and the parameters of rows.
-fn gather(constants: usize, rows: usize, source: Resource, target: Resource, limits: &Limits) -> Dispatch {
+fn gather(constants: usize, rows: usize, source: Resource, target: Resource, caps: &DeviceCaps) -> Dispatch {
     let entries = constants + rows;
     let params = GatherParams { constants: constants as u32, entries: entries as u32, ..GatherParams::default() };
-    let group = 64.min(limits.invocations).max(1);
+    let group = 64.min(caps.invocations).max(1);
     let program = Program::new(&program::GATHER).constant("GROUP_X", group);
     let bindings = [Binding::read(3, source), Binding::read(5, Resource::Constant(0)), Binding::write(6, target)];
-    Dispatch::new(program, &params, GatherParams::FIELDS, bindings, entries.div_ceil(group as usize), limits)
+    Dispatch::new(program, &params, GatherParams::FIELDS, bindings, entries.div_ceil(group as usize), caps)
 }
 
-fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
+fn pack(op: &Matmul, matrices: usize, caps: &DeviceCaps) -> Dispatch {
     let Sizes { n, k, .. } = op.sizes();
     let rhs = op.rhs().tensor_type();
     let quads = n.div_ceil(4) * matrices;
@@ -454,7 +456,7 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
         weight_rows: (matrices * k.div_ceil(16)) as u32,
         ..PackParams::default()
     };
-    let group = 64.min(limits.invocations).max(1);
+    let group = 64.min(caps.invocations).max(1);
     let program = Program::new(&program::PACK_WEIGHTS)
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
@@ -466,19 +468,19 @@ fn pack(op: &Matmul, matrices: usize, limits: &Limits) -> Dispatch {
         Binding::read(3, Resource::Constant(1)),
         Binding::write(6, Resource::Scratch(0)),
     ];
-    Dispatch::new(program, &params, PackParams::FIELDS, bindings, quads.div_ceil(group as usize), limits)
+    Dispatch::new(program, &params, PackParams::FIELDS, bindings, quads.div_ceil(group as usize), caps)
 }
 
-fn epilogue<'a>(op: &'a Matmul, finish: Option<&'a Finish>) -> Epilogue<'a> {
-    Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), finish }
+fn epilogue<'a>(op: &'a Matmul, post_op: Option<&'a PostOp>) -> Epilogue<'a> {
+    Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), post_op }
 }
 
 /// How many words a constant has.
-pub(super) fn constant_words(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<u64> {
+pub(super) fn constant_words(op: &Matmul, post_op: Option<&PostOp>, constant: Constant) -> Option<u64> {
     let rhs = op.rhs().tensor_type();
     let words = match constant {
         Constant::Tables => {
-            4 * (epilogue(op, finish).rows_at() + if op.dynamic().is_some() { 0 } else { constant_rows(op) })
+            4 * (epilogue(op, post_op).rows_at() + if op.dynamic().is_some() { 0 } else { constant_rows(op) })
         }
         Constant::RhsParameters => 2 * rhs.quantization().map_or(1, |q| q.scales().len()),
         Constant::Weights { columns, .. } => {
@@ -490,11 +492,11 @@ pub(super) fn constant_words(op: &Matmul, finish: Option<&Finish>, constant: Con
     Some(words as u64)
 }
 
-pub(super) fn constant(op: &Matmul, finish: Option<&Finish>, constant: Constant) -> Option<Vec<u32>> {
+pub(super) fn constant(op: &Matmul, post_op: Option<&PostOp>, constant: Constant) -> Option<Vec<u32>> {
     let Sizes { n, k, .. } = op.sizes();
     let words = match constant {
         Constant::Tables => {
-            let mut words = epilogue(op, finish).tables();
+            let mut words = epilogue(op, post_op).tables();
             if op.dynamic().is_none() {
                 words.extend((0..constant_rows(op)).flat_map(|row| {
                     let (scale, zero_point) = op.lhs_parameters(row);

@@ -1,7 +1,7 @@
 //! What loops on matrix units have in common, `shaders/lib/matrix_tile.wgsl`: their tiles, and what a device must have for
 //! them. Who multiplies what is in the files of the ops.
 
-use super::dispatch::Limits;
+use super::dispatch::DeviceCaps;
 use super::program::{self, Part, Program};
 use super::tile::Tile;
 
@@ -12,27 +12,29 @@ pub(super) const STEP: u32 = 2;
 const SHAPES: [[u32; 2]; 2] = [[4, 4], [2, 2]];
 
 /// All tiles; none where the device has no matrices.
-pub(super) fn tiles(limits: &Limits) -> impl Iterator<Item = Tile> {
-    let shapes = if limits.matrix > 0 { &SHAPES[..] } else { &[] };
-    shapes.iter().map(|[rows, subgroups]| Tile::matrix(limits.lanes, *subgroups, rows * limits.matrix))
+pub(super) fn tiles(caps: &DeviceCaps) -> impl Iterator<Item = Tile> {
+    let shapes = if caps.coop_matrix_size > 0 { &SHAPES[..] } else { &[] };
+    shapes
+        .iter()
+        .map(|[rows, subgroups]| Tile::coop_matrix(caps.max_subgroup_size, *subgroups, rows * caps.coop_matrix_size))
 }
 
 /// The vec4s of workgroup memory of a tile: rows and columns of f16, each with half a vec4 more, sums of a row of matrices, and
 /// one of each row.
-pub(super) fn vecs(tile: Tile, limits: &Limits) -> u32 {
+pub(super) fn vecs(tile: Tile, caps: &DeviceCaps) -> u32 {
     let [rows, columns] = tile.block().map(|size| size as u32);
-    (rows + columns) * (2 * STEP + 1) + limits.matrix * columns / 4 + rows.div_ceil(4)
+    (rows + columns) * (2 * STEP + 1) + caps.coop_matrix_size * columns / 4 + rows.div_ceil(4)
 }
 
 /// Whether each invocation owns as many of the sums.
-pub(super) fn divides(tile: Tile, limits: &Limits) -> bool {
-    let [lanes, quads] = [tile.group[0], limits.matrix * tile.quads];
+pub(super) fn divides(tile: Tile, caps: &DeviceCaps) -> bool {
+    let [lanes, quads] = [tile.group[0], caps.coop_matrix_size * tile.quads];
     lanes > 0 && lanes <= quads && quads.is_multiple_of(lanes)
 }
 
 /// The program of a loop, with matrices of the size that the device has.
-pub(super) fn link(main: &'static Part, limits: &Limits) -> Program {
+pub(super) fn link(main: &'static Part, caps: &DeviceCaps) -> Program {
     // The size comes first, because it asks for extensions.
-    let size = if limits.matrix == 8 { &program::MATRIX_8 } else { &program::MATRIX_16 };
+    let size = if caps.coop_matrix_size == 8 { &program::MATRIX_8 } else { &program::MATRIX_16 };
     Program::new(size).with(main)
 }

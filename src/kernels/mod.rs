@@ -22,7 +22,7 @@ mod float_conv;
 mod float_matmul;
 mod float_unary;
 mod granularity;
-mod halves;
+mod int16_planes;
 mod layer_norm;
 mod linear;
 mod linear_conv;
@@ -31,14 +31,13 @@ mod matrix;
 mod members;
 mod moved;
 mod observe;
-mod optimize;
+mod optimizer_step;
 mod phase;
 mod pool;
 pub(crate) mod probe;
 mod program;
 mod quantize;
 mod quantize_weights;
-mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
@@ -46,6 +45,7 @@ mod resize;
 mod row_lanes;
 mod softmax;
 mod stage;
+mod step_from_range;
 mod sum;
 mod table;
 mod tile;
@@ -54,103 +54,103 @@ mod unfold;
 mod weights;
 
 pub(crate) use class::class;
-pub use dispatch::{Binding, Candidate, Constant, Dispatch, Field, Limits, Resource};
+pub use dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
 pub use program::Program;
 
 use std::borrow::Cow;
 
-use crate::ops::{Finish, Op};
+use crate::ops::{Op, PostOp};
 use rearrange::Moves;
 
-/// The ways to run an op on a device with these limits: never empty, best guess first.
+/// The ways to run an op on a device with these caps: never empty, best guess first.
 ///
 /// ```
 /// use lowbit::{Format, Tensor, TensorType, kernels, ops::Matmul};
 /// let lhs = TensorType::new(Format::Int8, [64, 32])?;
 /// let op = Matmul::new(lhs, Tensor::new([32, 16], vec![1i8; 512])?).build()?.into();
-/// for candidate in kernels::candidates(&op, &kernels::Limits::default()) {
+/// for candidate in kernels::candidates(&op, &kernels::DeviceCaps::default()) {
 ///     println!("{}: {:?}", candidate.label, candidate.dispatches[0].grid);
 /// }
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[must_use]
-pub fn candidates(op: &Op, limits: &Limits) -> Vec<Candidate> {
+pub fn candidates(op: &Op, caps: &DeviceCaps) -> Vec<Candidate> {
     let candidates = match op {
         Op::Fused(op) => {
-            let mut candidates = finished_candidates(op.first(), Some(op.finish()), limits);
+            let mut candidates = candidates_with(op.first(), Some(op.post_op()), caps);
             for candidate in &mut candidates {
                 candidate.label = format!("{} + {}", candidate.label, op.then().name());
             }
             candidates
         }
-        op => finished_candidates(op, None, limits),
+        op => candidates_with(op, None, caps),
     };
     debug_assert!(!candidates.is_empty());
     candidates
 }
 
-/// The ways to run an op whose elements pass through a finish before they are stored. Only ops that [`Fused`] takes have one.
+/// The ways to run an op whose elements pass through a post_op before they are stored. Only ops that [`Fused`] takes have one.
 ///
 /// [`Fused`]: crate::ops::Fused
-fn finished_candidates(op: &Op, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
+fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
     match op {
-        Op::Matmul(op) => matmul::candidates(op, finish, limits),
-        Op::Conv(op) => conv::candidates(op, finish, limits),
-        Op::Requantize(op) => requantize::candidates(op, finish, limits),
-        Op::Quantize(op) => quantize::quantize_candidates(op, limits),
-        Op::Dequantize(op) => quantize::dequantize_candidates(op, limits),
-        Op::DynamicQuantize(op) => dynamic::candidates(op, limits),
-        Op::Add(op) => binary::add_candidates(op, finish, limits),
-        Op::Multiply(op) => binary::multiply_candidates(op, finish, limits),
-        Op::Pool(op) => pool::candidates(op, finish, limits),
-        Op::Table(op) => table::candidates(op, limits),
-        Op::Cast(op) => cast::candidates(op, limits),
-        Op::Concat(op) => concat::candidates(op, limits),
-        Op::ObserveRange(op) => observe::range_candidates(op, limits),
-        Op::ObserveHistogram(op) => observe::histogram_candidates(op, limits),
-        Op::RangeStep(op) => range_step::candidates(op, limits),
-        Op::FakeQuantize(op) => fake_quantize::candidates(op, limits),
-        Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, limits),
-        Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, limits),
-        Op::FloatConv(op) => float_conv::candidates(op, limits),
-        Op::StageTable(op) => fake_requantize::table_candidates(op, limits),
-        Op::FakeRequantize(op) => fake_requantize::candidates(op, limits),
-        Op::Sum(op) => sum::candidates(op, limits),
-        Op::CrossEntropyGradient(op) => cross_entropy::candidates(op, limits),
-        Op::Optimize(op) => optimize::candidates(op, limits),
-        Op::Linear(op) => linear::candidates(op, limits),
-        Op::Embedding(op) => embedding::candidates(op, limits),
-        Op::QuantizeWeights(op) => quantize_weights::candidates(op, limits),
-        Op::Unfold(op) => unfold::candidates(op, limits),
-        Op::LinearConv(op) => linear_conv::candidates(op, limits),
-        Op::BlockQuantize(op) => block::quantize_candidates(op, limits),
-        Op::BlockDequantize(op) => block::dequantize_candidates(op, limits),
-        Op::FloatMatmul(op) => float_matmul::candidates(op, limits),
-        Op::FloatUnary(op) => float_unary::candidates(op, limits),
-        Op::FloatBinary(op) => float_binary::candidates(op, limits),
-        Op::Softmax(op) => softmax::candidates(op, limits),
-        Op::LayerNorm(op) => layer_norm::candidates(op, limits),
-        Op::Transpose(op) => transpose::candidates(op, finish, limits),
-        Op::Slice(op) => rearrange::candidates(&Moves::slice(op), limits),
-        Op::Pad(op) => rearrange::candidates(&Moves::pad(op), limits),
-        Op::Reshape(op) => reshape::candidates(op, limits),
-        Op::Resize(op) => resize::candidates(op, limits),
-        Op::Fused(op) => candidates(&Op::Fused(op.clone()), limits),
+        Op::Matmul(op) => matmul::candidates(op, post_op, caps),
+        Op::Conv(op) => conv::candidates(op, post_op, caps),
+        Op::Requantize(op) => requantize::candidates(op, post_op, caps),
+        Op::Quantize(op) => quantize::quantize_candidates(op, caps),
+        Op::Dequantize(op) => quantize::dequantize_candidates(op, caps),
+        Op::DynamicQuantize(op) => dynamic::candidates(op, caps),
+        Op::Add(op) => binary::add_candidates(op, post_op, caps),
+        Op::Multiply(op) => binary::multiply_candidates(op, post_op, caps),
+        Op::Pool(op) => pool::candidates(op, post_op, caps),
+        Op::Table(op) => table::candidates(op, caps),
+        Op::Cast(op) => cast::candidates(op, caps),
+        Op::Concat(op) => concat::candidates(op, caps),
+        Op::ObserveRange(op) => observe::range_candidates(op, caps),
+        Op::ObserveHistogram(op) => observe::histogram_candidates(op, caps),
+        Op::StepFromRange(op) => step_from_range::candidates(op, caps),
+        Op::FakeQuantize(op) => fake_quantize::candidates(op, caps),
+        Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, caps),
+        Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, caps),
+        Op::FloatConv(op) => float_conv::candidates(op, caps),
+        Op::RequantParams(op) => fake_requantize::table_candidates(op, caps),
+        Op::FakeRequantize(op) => fake_requantize::candidates(op, caps),
+        Op::Sum(op) => sum::candidates(op, caps),
+        Op::CrossEntropyGradient(op) => cross_entropy::candidates(op, caps),
+        Op::OptimizerStep(op) => optimizer_step::candidates(op, caps),
+        Op::Linear(op) => linear::candidates(op, caps),
+        Op::Embedding(op) => embedding::candidates(op, caps),
+        Op::QuantizeWeights(op) => quantize_weights::candidates(op, caps),
+        Op::Unfold(op) => unfold::candidates(op, caps),
+        Op::LinearConv(op) => linear_conv::candidates(op, caps),
+        Op::BlockQuantize(op) => block::quantize_candidates(op, caps),
+        Op::BlockDequantize(op) => block::dequantize_candidates(op, caps),
+        Op::FloatMatmul(op) => float_matmul::candidates(op, caps),
+        Op::FloatUnary(op) => float_unary::candidates(op, caps),
+        Op::FloatBinary(op) => float_binary::candidates(op, caps),
+        Op::Softmax(op) => softmax::candidates(op, caps),
+        Op::LayerNorm(op) => layer_norm::candidates(op, caps),
+        Op::Transpose(op) => transpose::candidates(op, post_op, caps),
+        Op::Slice(op) => rearrange::candidates(&Moves::slice(op), caps),
+        Op::Pad(op) => rearrange::candidates(&Moves::pad(op), caps),
+        Op::Reshape(op) => reshape::candidates(op, caps),
+        Op::Resize(op) => resize::candidates(op, caps),
+        Op::Fused(op) => candidates(&Op::Fused(op.clone()), caps),
     }
 }
 
 /// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
-/// 16-bit floats, which not every device has, and one for matrices, if the limits have them.
+/// 16-bit floats, which not every device has, and one for matrices, if the caps have them.
 #[must_use]
-pub fn probes(limits: &Limits) -> Vec<Dispatch> {
-    probe::Exercise::all(limits).map(|exercise| exercise.dispatch(exercise.sizes(limits).0, limits)).collect()
+pub fn probes(caps: &DeviceCaps) -> Vec<Dispatch> {
+    probe::Exercise::all(caps).map(|exercise| exercise.dispatch(exercise.sizes(caps).0, caps)).collect()
 }
 
 /// The words of a constant that a candidate of this op asks for; `None` if none of them would.
 #[must_use]
 pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
-    let (op, finish) = match op {
-        Op::Fused(fused) => (fused.first(), Some(fused.finish())),
+    let (op, post_op) = match op {
+        Op::Fused(fused) => (fused.first(), Some(fused.post_op())),
         op => (op, None),
     };
     let words = match (op, constant) {
@@ -165,14 +165,14 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
         (Op::QuantizeWeights(op), Constant::Tables) => quantize_weights::importance(op),
         (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
         (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
-        (Op::Matmul(op), Constant::HalfTables) => matmul::constant(&op.halves()?[0], None, Constant::Tables),
-        (Op::Conv(op), Constant::HalfTables) => conv::constant(&op.halves()?[0], None, Constant::Tables),
-        (Op::Matmul(op), constant) => matmul::constant(op, finish, constant),
-        (Op::Conv(op), constant) => conv::constant(op, finish, constant),
-        (Op::Requantize(op), Constant::Tables) => Some(requantize::epilogue(op, finish, |epilogue| epilogue.tables())),
-        (Op::Add(_), Constant::Tables) => Some(stage::finish_words(finish)),
-        (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, finish)),
-        (Op::Pool(op), Constant::Tables) => Some(pool::epilogue(op, finish, |epilogue| epilogue.tables())),
+        (Op::Matmul(op), Constant::PlaneTables) => matmul::constant(&op.byte_planes()?[0], None, Constant::Tables),
+        (Op::Conv(op), Constant::PlaneTables) => conv::constant(&op.byte_planes()?[0], None, Constant::Tables),
+        (Op::Matmul(op), constant) => matmul::constant(op, post_op, constant),
+        (Op::Conv(op), constant) => conv::constant(op, post_op, constant),
+        (Op::Requantize(op), Constant::Tables) => Some(requantize::epilogue(op, post_op, |epilogue| epilogue.tables())),
+        (Op::Add(_), Constant::Tables) => Some(stage::post_op_words(post_op)),
+        (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, post_op)),
+        (Op::Pool(op), Constant::Tables) => Some(pool::epilogue(op, post_op, |epilogue| epilogue.tables())),
         (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
         (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
         (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
@@ -189,8 +189,8 @@ pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
 /// How many words [`constant`] would make, found without making them: what exceeds a binding is refused before it is made.
 #[must_use]
 pub fn constant_words(op: &Op, constant: Constant) -> Option<u64> {
-    let (op, finish) = match op {
-        Op::Fused(fused) => (fused.first(), Some(fused.finish())),
+    let (op, post_op) = match op {
+        Op::Fused(fused) => (fused.first(), Some(fused.post_op())),
         op => (op, None),
     };
     Some(match (op, constant) {
@@ -205,14 +205,16 @@ pub fn constant_words(op: &Op, constant: Constant) -> Option<u64> {
         (Op::QuantizeWeights(op), Constant::Tables) => op.quantizer().importance_of_columns()?.len() as u64,
         (Op::FloatMatmul(op), constant) => float_matmul::constant_words(op, constant)?,
         (Op::Embedding(op), Constant::Positions) => op.weights().layout().k as u64,
-        (Op::Matmul(op), Constant::HalfTables) => matmul::constant_words(&op.halves()?[0], None, Constant::Tables)?,
-        (Op::Conv(op), Constant::HalfTables) => conv::constant_words(&op.halves()?[0], None, Constant::Tables)?,
-        (Op::Matmul(op), constant) => matmul::constant_words(op, finish, constant)?,
-        (Op::Conv(op), constant) => conv::constant_words(op, finish, constant)?,
-        (Op::Requantize(op), Constant::Tables) => requantize::epilogue(op, finish, |epilogue| epilogue.tables_words()),
-        (Op::Add(_), Constant::Tables) => 4 * stage::finish_entries(finish) as u64,
-        (Op::Multiply(op), Constant::Tables) => binary::multiply_tables_words(op, finish),
-        (Op::Pool(op), Constant::Tables) => pool::epilogue(op, finish, |epilogue| epilogue.tables_words()),
+        (Op::Matmul(op), Constant::PlaneTables) => {
+            matmul::constant_words(&op.byte_planes()?[0], None, Constant::Tables)?
+        }
+        (Op::Conv(op), Constant::PlaneTables) => conv::constant_words(&op.byte_planes()?[0], None, Constant::Tables)?,
+        (Op::Matmul(op), constant) => matmul::constant_words(op, post_op, constant)?,
+        (Op::Conv(op), constant) => conv::constant_words(op, post_op, constant)?,
+        (Op::Requantize(op), Constant::Tables) => requantize::epilogue(op, post_op, |epilogue| epilogue.tables_words()),
+        (Op::Add(_), Constant::Tables) => 4 * stage::post_op_entries(post_op) as u64,
+        (Op::Multiply(op), Constant::Tables) => binary::multiply_tables_words(op, post_op),
+        (Op::Pool(op), Constant::Tables) => pool::epilogue(op, post_op, |epilogue| epilogue.tables_words()),
         (Op::Dequantize(op), constant) => quantize::dequantize_constant_words(op, constant)?,
         (Op::Quantize(op), Constant::Parameters) => 2 * op.quantization().scales().len() as u64,
         (Op::Slice(op), Constant::Tables) => rearrange::tables_words(&Moves::slice(op)),
@@ -229,8 +231,8 @@ pub fn constant_words(op: &Op, constant: Constant) -> Option<u64> {
 const LINE_GROUPS: [u32; 2] = [64, 256];
 
 /// The workgroup sizes above that a device allows.
-fn line_groups(limits: &Limits) -> impl Iterator<Item = u32> {
-    let most = limits.invocations.max(1);
+fn line_groups(caps: &DeviceCaps) -> impl Iterator<Item = u32> {
+    let most = caps.invocations.max(1);
     LINE_GROUPS.into_iter().map(move |size| size.min(1 << most.ilog2())).take(if most < 256 { 1 } else { 2 })
 }
 
@@ -240,7 +242,7 @@ fn line_candidates(
     name: &str,
     invocations: usize,
     constants: &[Constant],
-    limits: &Limits,
+    caps: &DeviceCaps,
     launch: impl Fn(u32, usize) -> Dispatch,
 ) -> Vec<Candidate> {
     let candidate = |group: u32| Candidate {
@@ -252,7 +254,7 @@ fn line_candidates(
         constants: constants.to_vec(),
         scratch: Vec::new(),
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
 /// Four words with 0x01 for each of the first `count` (at most 16) bytes.

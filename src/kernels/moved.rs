@@ -4,7 +4,7 @@
 use super::program::{self, Program};
 use super::quantize;
 use crate::numeric::Format;
-use crate::ops::Finish;
+use crate::ops::PostOp;
 use crate::tensor::{Quantization, TensorType};
 
 /// Elements that move.
@@ -12,7 +12,7 @@ use crate::tensor::{Quantization, TensorType};
 pub(super) struct Moved<'a> {
     pub input: &'a TensorType,
     pub output: &'a TensorType,
-    pub finish: Option<&'a Finish>,
+    pub post_op: Option<&'a PostOp>,
 }
 
 /// The parameters of a conversion with one scale for all elements.
@@ -25,13 +25,13 @@ pub(super) struct Entry {
 }
 
 impl<'a> Moved<'a> {
-    pub(super) fn new(input: &'a TensorType, output: &'a TensorType, finish: Option<&'a Finish>) -> Self {
-        let output = match finish {
-            Some(Finish::Quantize(op)) => op.output(),
-            Some(Finish::Dequantize(op)) => op.output(),
+    pub(super) fn new(input: &'a TensorType, output: &'a TensorType, post_op: Option<&'a PostOp>) -> Self {
+        let output = match post_op {
+            Some(PostOp::Quantize(op)) => op.output(),
+            Some(PostOp::Dequantize(op)) => op.output(),
             _ => output,
         };
-        Self { input, output, finish }
+        Self { input, output, post_op }
     }
 
     /// The bits of an element before and after.
@@ -41,9 +41,9 @@ impl<'a> Moved<'a> {
 
     /// Adds the conversion to a program.
     pub(super) fn link(&self, program: Program) -> Program {
-        match self.finish {
-            Some(Finish::Quantize(op)) => quantize::link_quantize(program, op),
-            Some(Finish::Dequantize(op)) => quantize::link_dequantize(program, op),
+        match self.post_op {
+            Some(PostOp::Quantize(op)) => quantize::link_quantize(program, op),
+            Some(PostOp::Dequantize(op)) => quantize::link_dequantize(program, op),
             _ => {
                 let [input_bits, bits] = self.bits();
                 program.with(&program::CONVERT_NONE).constant("INPUT_BITS", input_bits).constant("BITS", bits)
@@ -57,9 +57,9 @@ impl<'a> Moved<'a> {
             let (low, high) = codes.range().unwrap_or_default();
             Entry { scale: quantization.scale(0).to_bits(), zero_point: quantization.zero_point(0), low, high }
         };
-        match self.finish {
-            Some(Finish::Quantize(op)) => entry(op.quantization(), op.output().format()),
-            Some(Finish::Dequantize(op)) => entry(op.quantization(), op.input().format()),
+        match self.post_op {
+            Some(PostOp::Quantize(op)) => entry(op.quantization(), op.output().format()),
+            Some(PostOp::Dequantize(op)) => entry(op.quantization(), op.input().format()),
             _ => Entry::default(),
         }
     }

@@ -2,11 +2,11 @@
 //! (`observe_range.wgsl`, `observe_level.wgsl`, `observe_count.wgsl`, `observe_rebin.wgsl`). The meaning is
 //! `reference/observe.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
 use super::members::Members;
 use super::program::{self, Part, Program};
-use crate::ops::{ObserveHistogram, ObserveRange, RangeRule};
+use crate::ops::{ObserveHistogram, ObserveRange, RangeUpdate};
 
 parameters! {
     /// `shaders/observe_range.wgsl`.
@@ -74,7 +74,7 @@ parameters! {
 const CHUNK: usize = 8192;
 
 /// The first launch of both: what each chunk of each segment shows.
-fn partial(members: &Members, chunks: usize, group: u32, limits: &Limits) -> Dispatch {
+fn partial(members: &Members, chunks: usize, group: u32, caps: &DeviceCaps) -> Dispatch {
     let partials = members.segments * chunks;
     let params = RangeParams {
         member_counts: members.member_counts,
@@ -89,17 +89,17 @@ fn partial(members: &Members, chunks: usize, group: u32, limits: &Limits) -> Dis
     let program =
         Program::new(&program::OBSERVE_RANGE).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
-    Dispatch::new(program, &params, RangeParams::FIELDS, bindings, partials, limits)
+    Dispatch::new(program, &params, RangeParams::FIELDS, bindings, partials, caps)
         .operations(members.segments * members.longest)
 }
 
-pub(super) fn range_candidates(op: &ObserveRange, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn range_candidates(op: &ObserveRange, caps: &DeviceCaps) -> Vec<Candidate> {
     let members = Members::new(op.granularity(), op.input().shape());
     let chunks = members.longest.div_ceil(CHUNK).max(1);
     let candidate = |group: u32| {
         let constant = match op.rule() {
-            RangeRule::Extremes => None,
-            RangeRule::MovingAverage { constant } => Some(constant),
+            RangeUpdate::MinMax => None,
+            RangeUpdate::MovingAverage { constant } => Some(constant),
         };
         let params = FoldParams {
             chunks: chunks as u32,
@@ -114,8 +114,8 @@ pub(super) fn range_candidates(op: &ObserveRange, limits: &Limits) -> Vec<Candid
             Binding::read(2, Resource::Input(1)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let fold = Dispatch::new(program, &params, FoldParams::FIELDS, bindings, members.segments, limits);
-        let launches = vec![partial(&members, chunks, group, limits), fold];
+        let fold = Dispatch::new(program, &params, FoldParams::FIELDS, bindings, members.segments, caps);
+        let launches = vec![partial(&members, chunks, group, caps), fold];
         Candidate {
             label: format!("observe range, groups of {group}"),
             dispatches: if members.segments == 0 { Vec::new() } else { launches },
@@ -123,18 +123,18 @@ pub(super) fn range_candidates(op: &ObserveRange, limits: &Limits) -> Vec<Candid
             scratch: vec![members.segments * chunks * 4],
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }
 
-pub(super) fn histogram_candidates(op: &ObserveHistogram, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn histogram_candidates(op: &ObserveHistogram, caps: &DeviceCaps) -> Vec<Candidate> {
     let bins = op.bins();
-    let fits = bins.bins() as u32 * 4 + 4096 <= limits.workgroup_bytes;
+    let fits = bins.bins() as u32 * 4 + 4096 <= caps.workgroup_bytes;
     let local = fits.then_some(("in workgroup memory", &program::COUNT_LOCAL));
     let ways = local.into_iter().chain([("in memory", &program::COUNT_DIRECT)]);
-    ways.flat_map(|way| line_groups(limits).map(move |group| histogram(op, way, group, limits))).collect()
+    ways.flat_map(|way| line_groups(caps).map(move |group| histogram(op, way, group, caps))).collect()
 }
 
-fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limits: &Limits) -> Candidate {
+fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps: &DeviceCaps) -> Candidate {
     let (bins, words) = (op.bins(), op.state().dimensions()[1]);
     let members = Members::new(op.granularity(), op.input().shape());
     let segments = members.segments;
@@ -164,7 +164,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limi
             Binding::write(7, Resource::Scratch(2)),
         ],
         segments,
-        limits,
+        caps,
     );
     // Bins of a workgroup are added up in memory once per chunk.
     let chunk = CHUNK.max(4 * bins.bins());
@@ -193,7 +193,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limi
             Binding::write(6, Resource::Scratch(2)),
         ],
         segments * counted,
-        limits,
+        caps,
     )
     .operations(segments * members.longest);
     let pairs = words / 2;
@@ -210,9 +210,9 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, limi
             Binding::write(6, Resource::Output(0)),
         ],
         (segments * pairs).div_ceil(group as usize),
-        limits,
+        caps,
     );
-    let launches = vec![partial(&members, chunks, group, limits), level, count, rebin];
+    let launches = vec![partial(&members, chunks, group, caps), level, count, rebin];
     Candidate {
         label: format!("observe histogram, counted {}, groups of {group}", way.0),
         dispatches: if segments == 0 { Vec::new() } else { launches },

@@ -1,11 +1,11 @@
 //! Candidates of `ops::Pool`: `shaders/pool.wgsl`, and for large windows `shaders/pool_partial.wgsl` with
 //! `shaders/pool_total.wgsl`; `shaders/pool_floats.wgsl` where an average is summed in floats. The meaning is `reference/pool.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::{line_candidates, line_groups};
-use crate::ops::{Finish, Output, Pool, PoolKind, QuantizedArithmetic};
+use crate::ops::{Output, Pool, PoolKind, PostOp, QuantizedArithmetic};
 
 parameters! {
     /// `shaders/params/pool.wgsl`.
@@ -36,13 +36,13 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Pool, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    epilogue(op, finish, |epilogue| launches(op, epilogue, limits))
+pub(super) fn candidates(op: &Pool, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    epilogue(op, post_op, |epilogue| launches(op, epilogue, caps))
 }
 
-pub(super) fn epilogue<T>(op: &Pool, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+pub(super) fn epilogue<T>(op: &Pool, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
-    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish })
+    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
 /// A window of more taps is divided among invocations.
@@ -57,20 +57,20 @@ const MOST_TAPS: usize = 32_768;
 /// Results at least that keep a device busy without division.
 const MANY_QUADS: usize = 4096;
 
-fn launches(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+fn launches(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let quads = op.output_type().shape().rows() * epilogue.parameters().output_quads as usize;
     let taps = op.window().taps();
     if sums_floats(op) {
-        return floats(op, epilogue, limits);
+        return floats(op, epilogue, caps);
     }
-    let whole = || pooled(op, epilogue, limits);
+    let whole = || pooled(op, epilogue, caps);
     // As long as they must be for the results of all slices to fit a binding.
-    let fitting = (limits.binding_bytes / 16) as usize / quads.max(1);
+    let fitting = (caps.binding_bytes / 16) as usize / quads.max(1);
     let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
     if taps <= MANY_TAPS || quads == 0 || slice > MOST_TAPS {
         return whole();
     }
-    let mut candidates = sliced(op, epilogue, slice, limits);
+    let mut candidates = sliced(op, epilogue, slice, caps);
     if taps <= MOST_TAPS {
         let at = if quads < MANY_QUADS { candidates.len() } else { 0 };
         candidates.splice(at..at, whole());
@@ -130,21 +130,21 @@ fn storing(
     epilogue: Epilogue<'_>,
     source: Resource,
     groups: usize,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let program = match op.kind() {
-        PoolKind::Average if sums_floats(op) => stage::link_finish(program, epilogue.finish),
+        PoolKind::Average if sums_floats(op) => stage::link_finish(program, epilogue.post_op),
         PoolKind::Average => epilogue.link(program),
-        PoolKind::Max => stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.finish),
+        PoolKind::Max => stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.post_op),
     };
     let bindings = [Binding::read(1, source), Binding::write(6, Resource::Output(0))];
     let tables = has_tables(op, epilogue).then_some(Binding::read(5, Resource::Constant(0)));
     let bindings = bindings.into_iter().chain(tables);
-    stage::bind_finish(Dispatch::new(program, params, Params::FIELDS, bindings, groups, limits), epilogue.finish, 1)
+    stage::bind_finish(Dispatch::new(program, params, Params::FIELDS, bindings, groups, caps), epilogue.post_op, 1)
 }
 
 fn has_tables(op: &Pool, epilogue: Epilogue<'_>) -> bool {
-    op.kind() == PoolKind::Average || epilogue.finish.is_some()
+    op.kind() == PoolKind::Average || epilogue.post_op.is_some()
 }
 
 fn constants(op: &Pool, epilogue: Epilogue<'_>) -> &'static [Constant] {
@@ -152,11 +152,11 @@ fn constants(op: &Pool, epilogue: Epilogue<'_>) -> &'static [Constant] {
 }
 
 /// One invocation visits a whole window.
-fn pooled(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+fn pooled(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op, epilogue);
-    line_candidates(name(op), params.quads as usize, constants(op, epilogue), limits, |group, groups| {
+    line_candidates(name(op), params.quads as usize, constants(op, epilogue), caps, |group, groups| {
         let program = link(Program::new(&program::POOL), op, group);
-        storing(program, op, &params, epilogue, Resource::Input(0), groups, limits)
+        storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
             .operations(op.output_type().shape().elements() * op.window().taps())
     })
 }
@@ -166,31 +166,31 @@ fn sums_floats(op: &Pool) -> bool {
 }
 
 /// The same for averages that are summed in floats.
-fn floats(op: &Pool, epilogue: Epilogue<'_>, limits: &Limits) -> Vec<Candidate> {
+fn floats(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op, epilogue);
-    line_candidates(name(op), params.quads as usize, constants(op, epilogue), limits, |group, groups| {
+    line_candidates(name(op), params.quads as usize, constants(op, epilogue), caps, |group, groups| {
         let offset_first = op.arithmetic() == QuantizedArithmetic::QOperator;
         let program = link(Program::new(&program::POOL_FLOATS), op, group).constant("OFFSET_FIRST", offset_first);
-        storing(program, op, &params, epilogue, Resource::Input(0), groups, limits)
+        storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
             .operations(op.output_type().shape().elements() * op.window().taps())
     })
 }
 
 /// Invocations visit slices of a window, whose results are joined by others.
-fn sliced(op: &Pool, epilogue: Epilogue<'_>, slice: usize, limits: &Limits) -> Vec<Candidate> {
+fn sliced(op: &Pool, epilogue: Epilogue<'_>, slice: usize, caps: &DeviceCaps) -> Vec<Candidate> {
     let slices = op.window().taps().div_ceil(slice);
     let params = Params { slice: slice as u32, slices: slices as u32, ..params(op, epilogue) };
     let quads = params.quads as usize;
     let name = format!("{}, slices of {slice}", name(op));
-    let mut candidates = line_candidates(&name, quads, constants(op, epilogue), limits, |group, groups| {
+    let mut candidates = line_candidates(&name, quads, constants(op, epilogue), caps, |group, groups| {
         let program = link(Program::new(&program::POOL_TOTAL), op, group);
-        storing(program, op, &params, epilogue, Resource::Scratch(0), groups, limits)
+        storing(program, op, &params, epilogue, Resource::Scratch(0), groups, caps)
     });
-    for (candidate, group) in candidates.iter_mut().zip(line_groups(limits)) {
+    for (candidate, group) in candidates.iter_mut().zip(line_groups(caps)) {
         let program = link(Program::new(&program::POOL_PARTIAL), op, group);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
         let groups = (quads * slices).div_ceil(group as usize);
-        let partial = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        let partial = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(op.output_type().shape().elements() * op.window().taps());
         candidate.dispatches.insert(0, partial);
         candidate.scratch.push(4 * quads * slices);

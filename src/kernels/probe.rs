@@ -2,7 +2,7 @@
 //! `gpu/probe.rs`'s.
 
 use super::bytes::Dot;
-use super::dispatch::{Binding, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, DeviceCaps, Dispatch, Resource, parameters};
 use super::matrix;
 use super::program::{self, Program};
 
@@ -81,17 +81,17 @@ impl Exercise {
         Self::Launch,
     ];
 
-    /// All that a device with these limits can do, 16-bit floats taken for granted.
-    pub(crate) fn all(limits: &Limits) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|&exercise| exercise != Self::Matrix || subgroups(limits) > 0)
+    /// All that a device with these caps can do, 16-bit floats taken for granted.
+    pub(crate) fn all(caps: &DeviceCaps) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|&exercise| exercise != Self::Matrix || subgroups(caps) > 0)
     }
 
-    fn program(self, limits: &Limits) -> Program {
+    fn program(self, caps: &DeviceCaps) -> Program {
         let program = match self {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
-            Self::Dot => Program::new(&program::PROBE_DOT).with(Dot::of(limits.written_dot).part()),
-            Self::Matrix => matrix::link(&program::PROBE_MATRIX, limits).constant("SUBGROUPS", subgroups(limits)),
+            Self::Dot => Program::new(&program::PROBE_DOT).with(Dot::of(caps.emulate_dot4).part()),
+            Self::Matrix => matrix::link(&program::PROBE_MATRIX, caps).constant("SUBGROUPS", subgroups(caps)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),
             Self::Read => Program::new(&program::PROBE_READ),
@@ -116,19 +116,19 @@ impl Exercise {
     }
 
     /// The launch; its bindings are what it reads, if anything, then what it writes, in the order of slots.
-    pub(crate) fn dispatch(self, size: Size, limits: &Limits) -> Dispatch {
+    pub(crate) fn dispatch(self, size: Size, caps: &DeviceCaps) -> Dispatch {
         let (factor, addend) = self.numbers();
-        let params = Params { rounds: size.rounds, stride: invocations(size, limits), factor, addend };
-        let program = self.program(limits).constant("GROUP_X", group(limits));
+        let params = Params { rounds: size.rounds, stride: invocations(size, caps), factor, addend };
+        let program = self.program(caps).constant("GROUP_X", group(caps));
         let reads = matches!(self, Self::Read | Self::Copy).then_some(Binding::read(1, Resource::Input(0)));
         let bindings = reads.into_iter().chain([Binding::write(6, Resource::Output(0))]);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, size.groups as usize, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, size.groups as usize, caps)
     }
 
     /// The smallest work, and the largest: no loop gets near 65,535 rounds, where some drivers end it unasked, and the grid
     /// has one dimension.
-    pub(crate) fn sizes(self, limits: &Limits) -> (Size, Size) {
-        let most = limits.groups_per_dimension.clamp(1, 4096);
+    pub(crate) fn sizes(self, caps: &DeviceCaps) -> (Size, Size) {
+        let most = caps.groups_per_dimension.clamp(1, 4096);
         let (groups, least, rounds) = match self {
             Self::Fma32 | Self::Fma16 | Self::Dot | Self::Matrix => (most, 1, 512),
             Self::Workgroup => (most, COLUMNS, 256 * COLUMNS),
@@ -139,39 +139,39 @@ impl Exercise {
     }
 
     /// How much a launch gets done: operations, bytes, or launches.
-    pub(crate) fn work(self, size: Size, limits: &Limits) -> f64 {
-        let invocations = f64::from(invocations(size, limits));
+    pub(crate) fn work(self, size: Size, caps: &DeviceCaps) -> f64 {
+        let invocations = f64::from(invocations(size, caps));
         let steps = invocations * f64::from(size.rounds) * f64::from(STEPS * CHAINS);
         match self {
             Self::Fma32 | Self::Fma16 => 2.0 * steps,
             // Four multiplications and four additions.
             Self::Dot => 8.0 * steps,
             Self::Matrix => {
-                let chains = f64::from(size.groups * subgroups(limits)) * 4.0;
-                chains * f64::from(size.rounds * STEPS) * 2.0 * f64::from(limits.matrix.pow(3))
+                let chains = f64::from(size.groups * subgroups(caps)) * 4.0;
+                chains * f64::from(size.rounds * STEPS) * 2.0 * f64::from(caps.coop_matrix_size.pow(3))
             }
             Self::Workgroup => invocations * f64::from(size.rounds) * 64.0,
-            Self::Fill | Self::Read => bytes(size, limits) as f64,
-            Self::Copy => 2.0 * bytes(size, limits) as f64,
+            Self::Fill | Self::Read => bytes(size, caps) as f64,
+            Self::Copy => 2.0 * bytes(size, caps) as f64,
             Self::Launch => 1.0,
         }
     }
 
     /// The words of `out`, for those exercises that have it: one per invocation, or one counter.
-    pub(crate) fn words(self, size: Size, limits: &Limits) -> usize {
-        if self == Self::Launch { 1 } else { invocations(size, limits) as usize }
+    pub(crate) fn words(self, size: Size, caps: &DeviceCaps) -> usize {
+        if self == Self::Launch { 1 } else { invocations(size, caps) as usize }
     }
 
     /// What the invocations leave in `out`.
-    pub(crate) fn expected(self, size: Size, limits: &Limits) -> Vec<u32> {
-        let count = invocations(size, limits);
+    pub(crate) fn expected(self, size: Size, caps: &DeviceCaps) -> Vec<u32> {
+        let count = invocations(size, caps);
         match self {
             Self::Fma32 | Self::Fma16 => chains(count, size.rounds, |start| start + STEPS),
             Self::Dot => {
-                let step = |x: u32| dot(x, WEIGHTS, limits.written_dot).wrapping_add(x);
+                let step = |x: u32| dot(x, WEIGHTS, caps.emulate_dot4).wrapping_add(x);
                 chains(count, size.rounds, |start| (0..STEPS).fold(start, |x, _| step(x)))
             }
-            Self::Matrix => vec![4 * size.rounds * STEPS * limits.matrix; count as usize],
+            Self::Matrix => vec![4 * size.rounds * STEPS * caps.coop_matrix_size; count as usize],
             Self::Workgroup => {
                 let tile = (0..4 * TILE).fold(0u32, |sum, word| sum.wrapping_add(word.wrapping_mul(NOISE)));
                 vec![tile.wrapping_mul(size.rounds / COLUMNS); count as usize]
@@ -185,22 +185,22 @@ impl Exercise {
 }
 
 /// Invocations of a workgroup.
-fn group(limits: &Limits) -> u32 {
-    1 << limits.invocations.clamp(1, 256).ilog2()
+fn group(caps: &DeviceCaps) -> u32 {
+    1 << caps.invocations.clamp(1, 256).ilog2()
 }
 
 /// Subgroups of a workgroup that multiply matrices; 0 where none can.
-pub(crate) fn subgroups(limits: &Limits) -> u32 {
-    if limits.matrix == 0 { 0 } else { group(limits) / limits.lanes.max(1) }
+pub(crate) fn subgroups(caps: &DeviceCaps) -> u32 {
+    if caps.coop_matrix_size == 0 { 0 } else { group(caps) / caps.max_subgroup_size.max(1) }
 }
 
-fn invocations(size: Size, limits: &Limits) -> u32 {
-    size.groups * group(limits)
+fn invocations(size: Size, caps: &DeviceCaps) -> u32 {
+    size.groups * group(caps)
 }
 
 /// The bytes of device memory that the invocations own together.
-pub(crate) fn bytes(size: Size, limits: &Limits) -> u64 {
-    u64::from(invocations(size, limits)) * u64::from(VECS) * 16
+pub(crate) fn bytes(size: Size, caps: &DeviceCaps) -> u64 {
+    u64::from(invocations(size, caps)) * u64::from(VECS) * 16
 }
 
 /// For each invocation the sum over rounds and chains, from what a chain comes to.

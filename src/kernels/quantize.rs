@@ -3,7 +3,7 @@
 //! `shaders/output/real.wgsl`. The meaning is `reference/quantize.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
-use super::dispatch::{Candidate, Constant, Dispatch, Limits, Resource};
+use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use super::granularity;
 use super::program::{self, Program};
 use super::requantize::rescale;
@@ -32,12 +32,12 @@ pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
     link_encode(link_decode(program, input).with(part), op.output().format(), true, PowerRounding::default())
 }
 
-pub(super) fn quantize_candidates(op: &Quantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn quantize_candidates(op: &Quantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let input = op.input().format();
     let program = link_quantize(Program::new(&program::CONVERT), op);
     let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
     let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[Constant::Parameters], limits)
+    conversion.candidates(&[Constant::Parameters], caps)
 }
 
 /// The launch that writes integer codes of this type, from float32, with parameters from anywhere.
@@ -46,7 +46,7 @@ pub(super) fn launch(
     granularity: Granularity,
     parameters: Resource,
     group: u32,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Option<Dispatch> {
     let program = link_decode(Program::new(&program::CONVERT), Format::Float32)
         .with(&program::QUOTIENT_FLOAT32)
@@ -54,20 +54,18 @@ pub(super) fn launch(
         .constant("BITS", output.format().bits() as u32);
     let scales = Some(Scales::Table(parameters, granularity));
     let conversion = Conversion { name: "quantize", input: Format::Float32, output, program, scales, range: None };
-    conversion.launch(group, limits)
+    conversion.launch(group, caps)
 }
 
-pub(super) fn dequantize_candidates(op: &Dequantize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn dequantize_candidates(op: &Dequantize, caps: &DeviceCaps) -> Vec<Candidate> {
     let input = op.input().format();
     if input == Format::Int32 {
-        return dequantize_epilogue(op, |epilogue| {
-            rescale("dequantize", op.input(), op.granularity(), epilogue, limits)
-        });
+        return dequantize_epilogue(op, |epilogue| rescale("dequantize", op.input(), op.granularity(), epilogue, caps));
     }
     let program = link_dequantize(Program::new(&program::CONVERT), op);
     let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
     let conversion = Conversion { name: "dequantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[Constant::Parameters], limits)
+    conversion.candidates(&[Constant::Parameters], caps)
 }
 
 /// How many words a constant has.
@@ -90,7 +88,7 @@ pub(super) fn dequantize_constant(op: &Dequantize, constant: Constant) -> Option
 
 fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let stage = dequantize_entries(op);
-    work(Epilogue { output: &Output::real(), output_type: op.output(), stage: &stage, finish: None })
+    work(Epilogue { output: &Output::real(), output_type: op.output(), stage: &stage, post_op: None })
 }
 
 /// One entry per scale: the accumulator is the code, the bias takes the zero point away.

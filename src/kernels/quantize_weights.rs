@@ -1,11 +1,11 @@
 //! Candidates of `ops::QuantizeWeights`: `shaders/weight_groups.wgsl`, in as many launches as a search needs, and
 //! `shaders/weight_words.wgsl`. The meaning is `weights/quantize.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
 use super::program::{self, Program};
 use crate::ops::QuantizeWeights;
-use crate::weights::{Codes, Rule, Scales, planes};
+use crate::weights::{Codes, GroupScaleRule, ScaleFormat, planes};
 
 parameters! {
     /// `shaders/weight_groups.wgsl`.
@@ -52,15 +52,15 @@ const MOST_TURNS: usize = 30_000;
 /// Invocations of a group of weights, and groups of a workgroup.
 const TILES: [[u32; 2]; 2] = [[32, 2], [16, 1]];
 
-pub(super) fn candidates(op: &QuantizeWeights, limits: &Limits) -> Vec<Candidate> {
-    let legal = |[x, y]: &[u32; 2]| x * y <= limits.invocations && LANES * y * 16 <= limits.workgroup_bytes;
+pub(super) fn candidates(op: &QuantizeWeights, caps: &DeviceCaps) -> Vec<Candidate> {
+    let legal = |[x, y]: &[u32; 2]| x * y <= caps.invocations && LANES * y * 16 <= caps.workgroup_bytes;
     let tiles: Vec<[u32; 2]> = TILES.into_iter().filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![[1, 1]] } else { tiles };
-    tiles.into_iter().map(|tile| candidate(op, tile, limits)).collect()
+    tiles.into_iter().map(|tile| candidate(op, tile, caps)).collect()
 }
 
-fn candidate(op: &QuantizeWeights, tile: [u32; 2], limits: &Limits) -> Candidate {
+fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candidate {
     let mut candidate = Candidate {
         label: format!("quantize weights, {}x{} groups", tile[0], tile[1]),
         dispatches: Vec::new(),
@@ -80,9 +80,9 @@ fn candidate(op: &QuantizeWeights, tile: [u32; 2], limits: &Limits) -> Candidate
     let turns = 4 * lanes * (layout.group.div_ceil(LANES as usize) + 10);
     let at_once = (MOST_TURNS / turns).max(1);
     for first in (0..steps.max(1)).step_by(at_once) {
-        candidate.dispatches.push(find_groups(op, tile, first, at_once.min(steps - first.min(steps)), limits));
+        candidate.dispatches.push(find_groups(op, tile, first, at_once.min(steps - first.min(steps)), caps));
     }
-    candidate.dispatches.push(write_words(op, limits));
+    candidate.dispatches.push(write_words(op, caps));
     candidate
 }
 
@@ -92,13 +92,13 @@ fn describe(op: &QuantizeWeights, program: Program) -> Program {
     let (low, high) = format.codes.range();
     let bias = i32::from(format.codes.bias());
     let (scale_bytes, shift, shift_bytes) = match format.scales {
-        Scales::F16 => (2u32, 0u32, 0u32),
-        Scales::E8M0 => (1, 0, 0),
-        Scales::F32Zero => (4, 1, 1),
-        Scales::F16Zero => (2, 1, 1),
-        Scales::F32RealZero => (4, 2, 4),
-        Scales::F32Offset => (4, 3, 4),
-        Scales::F16Offset => (2, 3, 2),
+        ScaleFormat::F16 => (2u32, 0u32, 0u32),
+        ScaleFormat::E8M0 => (1, 0, 0),
+        ScaleFormat::F32Zero => (4, 1, 1),
+        ScaleFormat::F16Zero => (2, 1, 1),
+        ScaleFormat::F32RealZero => (4, 2, 4),
+        ScaleFormat::F32Offset => (4, 3, 4),
+        ScaleFormat::F16Offset => (2, 3, 2),
         _ => (4, 0, 0),
     };
     program
@@ -109,7 +109,7 @@ fn describe(op: &QuantizeWeights, program: Program) -> Program {
         .constant("SHIFT_BYTES", shift_bytes)
 }
 
-fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usize, limits: &Limits) -> Dispatch {
+fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usize, caps: &DeviceCaps) -> Dispatch {
     let (layout, quantizer) = (op.layout(), op.quantizer());
     let total = layout.experts * layout.n * layout.groups;
     let (least, step) = quantizer.search_of_scale().map_or((1.0, 0.0), |search| search.grid());
@@ -130,13 +130,13 @@ fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usiz
     let span = i32::from(high) - i32::from(low);
     let greatest = i32::from(high) + i32::from(codes.bias());
     let (rule, divisor) = match quantizer.rule_of_scale() {
-        Rule::Narrow => (0u32, greatest as f32),
-        Rule::Middle => (0, span as f32 * 0.5),
-        Rule::SignedMax => (1, 1.0),
-        Rule::Unclipped => (2, 1.0),
-        Rule::MinMax | Rule::Tight => (3, span as f32),
+        GroupScaleRule::Narrow => (0u32, greatest as f32),
+        GroupScaleRule::Middle => (0, span as f32 * 0.5),
+        GroupScaleRule::SignedMax => (1, 1.0),
+        GroupScaleRule::NoClipping => (2, 1.0),
+        GroupScaleRule::MinMax | GroupScaleRule::Tight => (3, span as f32),
     };
-    let fixed = matches!(quantizer.format().scales, Scales::E8M0 | Scales::F32Zero | Scales::F16Zero);
+    let fixed = matches!(quantizer.format().scales, ScaleFormat::E8M0 | ScaleFormat::F32Zero | ScaleFormat::F16Zero);
     let searches = quantizer.search_of_scale().is_some();
     let importance = quantizer.importance_of_columns().is_some() && searches;
     let program = Program::new(&program::WEIGHT_GROUPS)
@@ -145,7 +145,7 @@ fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usiz
         .constant("GROUP_Y", tile[1])
         .constant("RULE", rule)
         .constant("DIVISOR", divisor.to_bits())
-        .constant("TIGHT", quantizer.rule_of_scale() == Rule::Tight)
+        .constant("TIGHT", quantizer.rule_of_scale() == GroupScaleRule::Tight)
         .constant("SEARCH", searches)
         .constant("REFIT", !fixed);
     let bindings = [
@@ -154,11 +154,11 @@ fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usiz
         Some(Binding::write(6, Resource::Scratch(0))),
     ];
     let groups = total.div_ceil(tile[1] as usize);
-    Dispatch::new(describe(op, program), &params, GroupsParams::FIELDS, bindings.into_iter().flatten(), groups, limits)
+    Dispatch::new(describe(op, program), &params, GroupsParams::FIELDS, bindings.into_iter().flatten(), groups, caps)
         .operations(total * layout.group)
 }
 
-fn write_words(op: &QuantizeWeights, limits: &Limits) -> Dispatch {
+fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
     let layout = op.layout();
     let starts = layout.stream_starts();
     let codes: Codes = op.quantizer().format().codes;
@@ -181,7 +181,7 @@ fn write_words(op: &QuantizeWeights, limits: &Limits) -> Dispatch {
         [upper, ..] => [upper, 0],
         [] => unreachable!("codes have bits"),
     };
-    let threads = line_groups(limits).next().expect("there is always one");
+    let threads = line_groups(caps).next().expect("there is always one");
     let program = Program::new(&program::WEIGHT_WORDS_PACKED)
         .constant("GROUP_X", threads)
         .constant("CODE_BIAS", i32::from(codes.bias()))
@@ -193,15 +193,8 @@ fn write_words(op: &QuantizeWeights, limits: &Limits) -> Dispatch {
         Binding::write(6, Resource::Output(0)),
     ];
     let words = op.output().shape().elements();
-    Dispatch::new(
-        describe(op, program),
-        &params,
-        WordsParams::FIELDS,
-        bindings,
-        words.div_ceil(threads as usize),
-        limits,
-    )
-    .operations(words)
+    Dispatch::new(describe(op, program), &params, WordsParams::FIELDS, bindings, words.div_ceil(threads as usize), caps)
+        .operations(words)
 }
 
 /// The importance of each column.

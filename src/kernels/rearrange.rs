@@ -2,11 +2,11 @@
 //! nearest: `shaders/rearrange.wgsl`, and `shaders/copy_rows.wgsl` for rows that come as they are. What they mean is
 //! `reference/transpose.rs`, `slice.rs`, `pad.rs` and `resize.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::moved::{Entry, Moved};
 use super::program::{self, Program};
 use super::{line_candidates, stage};
-use crate::ops::{Finish, Indices, Interpolation, Pad, PadMode, Resize, Slice, Transpose};
+use crate::ops::{Indices, Interpolation, Pad, PadMode, PostOp, Resize, Slice, Transpose};
 
 parameters! {
     /// `shaders/params/rearrange.wgsl`.
@@ -35,20 +35,20 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Moves<'a> {
     name: &'static str,
     moved: Moved<'a>,
-    axes: Vec<(usize, Along<'a>)>,
+    axes: Vec<(usize, AxisMap<'a>)>,
     /// The bits of the element where nothing comes from.
     fill: u32,
 }
 
 /// Where the indices of an axis come from.
-enum Along<'a> {
+enum AxisMap<'a> {
     /// `begin + step · i`
     Line { begin: i64, step: i64 },
     /// The input's index for each, or none. They are listed where a device is to read them, and nowhere else.
     Table(Box<dyn Fn(usize) -> Option<usize> + 'a>),
 }
 
-impl<'a> Along<'a> {
+impl<'a> AxisMap<'a> {
     const ALL: Self = Self::Line { begin: 0, step: 1 };
 
     /// The line that a list is, if it is one.
@@ -68,15 +68,15 @@ impl<'a> Along<'a> {
 }
 
 impl<'a> Moves<'a> {
-    pub(super) fn transpose(op: &'a Transpose, finish: Option<&'a Finish>) -> Self {
-        let axes = op.order().iter().map(|&axis| (axis, Along::ALL)).collect();
-        Self { name: "transpose", moved: Moved::new(op.input(), op.output(), finish), axes, fill: 0 }
+    pub(super) fn transpose(op: &'a Transpose, post_op: Option<&'a PostOp>) -> Self {
+        let axes = op.order().iter().map(|&axis| (axis, AxisMap::ALL)).collect();
+        Self { name: "transpose", moved: Moved::new(op.input(), op.output(), post_op), axes, fill: 0 }
     }
 
     pub(super) fn slice(op: &'a Slice) -> Self {
         let along = |(axis, indices): (usize, &'a Indices)| match indices {
-            Indices::Line { begin, step } => (axis, Along::Line { begin: *begin as i64, step: *step as i64 }),
-            Indices::List(list) => (axis, Along::of(list)),
+            Indices::Line { begin, step } => (axis, AxisMap::Line { begin: *begin as i64, step: *step as i64 }),
+            Indices::List(list) => (axis, AxisMap::of(list)),
         };
         let axes = op.indices().iter().enumerate().map(along).collect();
         Self { name: "slice", moved: Moved::new(op.input(), op.output(), None), axes, fill: 0 }
@@ -86,7 +86,7 @@ impl<'a> Moves<'a> {
         let along = |axis: usize| {
             let (begin, extent) = (op.begin()[axis], op.input().dimensions()[axis]);
             if op.output().dimensions()[axis] == extent {
-                return (axis, Along::ALL);
+                return (axis, AxisMap::ALL);
             }
             let source = move |i: usize| {
                 let is_inside = (begin..begin + extent).contains(&i);
@@ -97,7 +97,7 @@ impl<'a> Moves<'a> {
                     PadMode::Reflect => Some(if i < begin { begin - i } else { 2 * extent + begin - 2 - i }),
                 }
             };
-            (axis, Along::Table(Box::new(source)))
+            (axis, AxisMap::Table(Box::new(source)))
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
         Self { name: "pad", moved: Moved::new(op.input(), op.output(), None), axes, fill: op.fill() as u32 }
@@ -108,10 +108,10 @@ impl<'a> Moves<'a> {
         let Interpolation::Nearest(rounding) = op.interpolation() else { return None };
         let along = |axis: usize| match axis {
             axis if (1..=op.spatial()).contains(&axis) => match op.nearest_line(rounding, axis) {
-                Some((begin, step)) => (axis, Along::Line { begin, step }),
-                None => (axis, Along::Table(Box::new(move |i| Some(op.nearest_index(rounding, axis, i))))),
+                Some((begin, step)) => (axis, AxisMap::Line { begin, step }),
+                None => (axis, AxisMap::Table(Box::new(move |i| Some(op.nearest_index(rounding, axis, i))))),
             },
-            axis => (axis, Along::ALL),
+            axis => (axis, AxisMap::ALL),
         };
         let axes = (0..op.input().shape().rank()).map(along).collect();
         Some(Self { name: "nearest", moved: Moved::new(op.input(), op.output(), None), axes, fill: 0 })
@@ -150,11 +150,11 @@ impl<'a> Path<'a> {
         for (&extent, (axis, along)) in moves.moved.output.dimensions().iter().zip(&moves.axes) {
             let (stride, in_elements) = (stride(*axis), *axis == last);
             let (step, table) = match along {
-                Along::Line { begin, step } => {
+                AxisMap::Line { begin, step } => {
                     *(if in_elements { &mut element } else { &mut word }) += begin * stride;
                     (step * stride, None)
                 }
-                Along::Table(table) => (stride, Some(&**table)),
+                AxisMap::Table(table) => (stride, Some(&**table)),
             };
             axes.push(Axis { extent, step, table, in_elements });
         }
@@ -201,13 +201,13 @@ impl<'a> Path<'a> {
     }
 }
 
-pub(super) fn candidates(moves: &Moves<'_>, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(moves: &Moves<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let path = Path::new(moves);
     let mut candidates = Vec::new();
-    if moves.moved.finish.is_none() && path.copies_rows(moves.moved.input.format().bits()) {
-        candidates.extend(launches(moves, &path, true, limits));
+    if moves.moved.post_op.is_none() && path.copies_rows(moves.moved.input.format().bits()) {
+        candidates.extend(launches(moves, &path, true, caps));
     }
-    candidates.extend(launches(moves, &path, false, limits));
+    candidates.extend(launches(moves, &path, false, caps));
     candidates
 }
 
@@ -220,7 +220,7 @@ pub(super) fn tables_words(moves: &Moves<'_>) -> u64 {
     Path::new(moves).tables_words()
 }
 
-fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, limits: &Limits) -> Vec<Candidate> {
+fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, caps: &DeviceCaps) -> Vec<Candidate> {
     let (output, [_, bits]) = (moves.moved.output, moves.moved.bits());
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let invocations = if by_vecs { words / 4 } else { words };
@@ -239,7 +239,7 @@ fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, limits: &Limits) 
     let inner = axis(&path.inner);
     let mut outer = [[0; 4]; 7];
     path.outer.iter().rev().zip(&mut outer).for_each(|(from, to)| *to = axis(from));
-    // Whole rows begin at a whole word.
+    // Int16Product rows begin at a whole word.
     let (word, element) =
         if by_vecs { (path.word + path.element * i64::from(bits) / 32, 0) } else { (path.word, path.element) };
     let mask = u32::MAX >> (32 - bits);
@@ -264,8 +264,8 @@ fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, limits: &Limits) 
     let has_tables = first_entry > 0;
     let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     let name = if by_vecs { format!("{} of rows", moves.name) } else { moves.name.to_string() };
-    line_candidates(&name, invocations, constants, limits, |group, groups| {
-        let along = if has_tables { &program::ALONG_TABLE } else { &program::ALONG_LINE };
+    line_candidates(&name, invocations, constants, caps, |group, groups| {
+        let along = if has_tables { &program::AXIS_MAP_TABLE } else { &program::AXIS_MAP_LINE };
         let program = match by_vecs {
             true => Program::new(&program::COPY_ROWS).constant("BITS", bits),
             false => moves.moved.link(Program::new(&program::REARRANGE)),
@@ -274,6 +274,6 @@ fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, limits: &Limits) 
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(output.shape().elements())
     })
 }

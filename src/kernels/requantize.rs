@@ -1,11 +1,11 @@
 //! Candidates of `ops::Requantize`, and the launch that dequantization shares: `shaders/rescale.wgsl` with an input
 //! format and an output stage. The meaning is `reference/requantize.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::{granularity, line_candidates};
-use crate::ops::{Finish, Output, Requantize};
+use crate::ops::{Output, PostOp, Requantize};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
@@ -24,13 +24,13 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Requantize, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    epilogue(op, finish, |epilogue| rescale("requantize", op.input(), op.granularity(), epilogue, limits))
+pub(super) fn candidates(op: &Requantize, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    epilogue(op, post_op, |epilogue| rescale("requantize", op.input(), op.granularity(), epilogue, caps))
 }
 
-pub(super) fn epilogue<T>(op: &Requantize, finish: Option<&Finish>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+pub(super) fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
-    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), finish })
+    work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
 /// An input part for integer codes of this type.
@@ -55,7 +55,7 @@ pub(super) fn rescale(
     input: &TensorType,
     granularity: Granularity,
     epilogue: Epilogue<'_>,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Vec<Candidate> {
     let stage = epilogue.parameters();
     let quads = input.shape().rows() * stage.output_quads as usize;
@@ -73,7 +73,7 @@ pub(super) fn rescale(
         high: stage.high,
     };
     let both_8_bit = input.format().is_8_bit() && epilogue.output_type.format().is_8_bit();
-    line_candidates(name, quads, &[Constant::Tables], limits, |group, groups| {
+    line_candidates(name, quads, &[Constant::Tables], caps, |group, groups| {
         let program = epilogue.link(Program::new(&program::RESCALE));
         let program = link_input(program, input).constant("GROUP_X", group);
         let bindings = [
@@ -81,9 +81,9 @@ pub(super) fn rescale(
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, limits)
+        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps)
             .operations(input.shape().elements());
-        let launch = stage::bind_finish(launch, epilogue.finish, 1);
+        let launch = stage::bind_finish(launch, epilogue.post_op, 1);
         if both_8_bit {
             launch.in_place(0, program.replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE))
         } else {

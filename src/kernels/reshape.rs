@@ -1,6 +1,6 @@
 //! Candidates of `ops::Reshape`: `shaders/reshape.wgsl`. The meaning is `reference/reshape.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_candidates, stage};
 use crate::ops::Reshape;
@@ -19,7 +19,7 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Reshape, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Reshape, caps: &DeviceCaps) -> Vec<Candidate> {
     let (input, output) = (op.input(), op.output());
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let params = Params {
@@ -30,10 +30,10 @@ pub(super) fn candidates(op: &Reshape, limits: &Limits) -> Vec<Candidate> {
         words: words as u32,
         ..Params::default()
     };
-    line_candidates("reshape", words, &[], limits, |group, groups| {
+    line_candidates("reshape", words, &[], caps, |group, groups| {
         let program = Program::new(&program::RESHAPE).constant("GROUP_X", group);
         let program = program.constant("INPUT_BITS", input.format().bits() as u32);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits).operations(output.shape().elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(output.shape().elements())
     })
 }

@@ -1,7 +1,7 @@
 //! Candidates of `ops::Resize`: `shaders/resize.wgsl` where it interpolates; to the nearest, elements only move, which is
 //! `rearrange.rs`'s. The meaning is `reference/resize.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::rearrange::{self, Moves};
 use super::{line_candidates, stage};
@@ -18,9 +18,9 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Resize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Resize, caps: &DeviceCaps) -> Vec<Candidate> {
     if let Some(moves) = Moves::resize(op) {
-        return rearrange::candidates(&moves, limits);
+        return rearrange::candidates(&moves, caps);
     }
     let (input, output, spatial) = (op.input(), op.output(), op.spatial());
     let mut size = [1, 1, 1, input.dimensions()[1..=spatial].iter().product::<usize>() as u32];
@@ -35,7 +35,7 @@ pub(super) fn candidates(op: &Resize, limits: &Limits) -> Vec<Candidate> {
         output_words: stage::row_words(output),
         quads: quads as u32,
     };
-    line_candidates("linear resize", quads, &[Constant::Tables], limits, |group, groups| {
+    line_candidates("linear resize", quads, &[Constant::Tables], caps, |group, groups| {
         let program = Program::new(&program::RESIZE)
             .constant("GROUP_X", group)
             .constant("INPUT_SIGNED", input.format().is_signed())
@@ -46,7 +46,7 @@ pub(super) fn candidates(op: &Resize, limits: &Limits) -> Vec<Candidate> {
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(output.shape().elements() << (spatial + 1))
     })
 }

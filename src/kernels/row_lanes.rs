@@ -1,7 +1,7 @@
 //! Workgroups for ops that reduce rows of real numbers: how many lanes share a row, and how many rows a workgroup has. What
 //! lanes do together is `shaders/lib/row_lanes.wgsl`.
 
-use super::dispatch::{Candidate, Constant, Dispatch, Limits};
+use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch};
 use super::program::{Program, ROW_LANES};
 
 /// Lanes and rows of workgroups. Few lanes waste none on short rows, and one has nobody to wait for.
@@ -14,8 +14,8 @@ const SHORT: [usize; 2] = [32, 512];
 const TURNS: usize = 32_768;
 
 /// The shapes that a device allows, best guess first; both are powers of two.
-pub(super) fn shapes(n: usize, limits: &Limits) -> Vec<[u32; 2]> {
-    let most = 1 << limits.invocations.max(1).ilog2();
+pub(super) fn shapes(n: usize, caps: &DeviceCaps) -> Vec<[u32; 2]> {
+    let most = 1 << caps.invocations.max(1).ilog2();
     let mut shapes: Vec<[u32; 2]> =
         SHAPES.into_iter().map(|[lanes, rows]| [lanes.min(most), rows.min(most / lanes.min(most))]).collect();
     shapes.dedup();
@@ -33,7 +33,7 @@ pub(super) fn candidates(
     name: &str,
     [rows, n]: [usize; 2],
     constants: &[Constant],
-    limits: &Limits,
+    caps: &DeviceCaps,
     program: &Program,
     launch: impl Fn(Program, usize) -> Dispatch,
 ) -> Vec<Candidate> {
@@ -46,5 +46,5 @@ pub(super) fn candidates(
             scratch: Vec::new(),
         }
     };
-    shapes(n, limits).into_iter().map(candidate).collect()
+    shapes(n, caps).into_iter().map(candidate).collect()
 }

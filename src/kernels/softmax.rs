@@ -1,6 +1,6 @@
 //! Candidates of `ops::Softmax`: `shaders/softmax.wgsl`. The meaning is `reference/softmax.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::row_lanes;
 use crate::ops::Softmax;
@@ -15,15 +15,15 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Softmax, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Softmax, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.tensor_type.shape();
     let (rows, n) = (shape.rows(), shape.row_length());
     let params = Params { rows: rows as u32, n: n as u32, scale: op.scale.to_bits(), unused_0: 0 };
     let program = Program::new(&program::SOFTMAX).with(&program::OPERAND_INPUT);
-    row_lanes::candidates("softmax", [rows, n], &[], limits, &program, |program, groups| {
+    row_lanes::candidates("softmax", [rows, n], &[], caps, &program, |program, groups| {
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(5 * rows * n)
             .in_place(0, in_place)
     })

@@ -1,25 +1,25 @@
 //! What follows the loop of a linked program: which parts, which parameters, and the tables they read. The parts are
-//! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/finish/*.wgsl`.
+//! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/post_op/*.wgsl`.
 
 use super::binary;
 use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Part, Program};
 use crate::numeric::{Format, Multiplier, Rounding};
-use crate::ops::{Finish, Output, Stage};
+use crate::ops::{Output, PostOp, Stage};
 use crate::tensor::TensorType;
 
 /// What becomes of an op's accumulators, and of its codes before they are stored.
 #[derive(Clone, Copy)]
 pub(super) struct Epilogue<'a> {
     pub output: &'a Output,
-    /// What the op itself makes; with a finish its codes are not stored.
+    /// What the op itself makes; with a post_op its codes are not stored.
     pub output_type: &'a TensorType,
     pub stage: &'a Stage,
-    pub finish: Option<&'a Finish>,
+    pub post_op: Option<&'a PostOp>,
 }
 
 impl Epilogue<'_> {
-    /// Adds the output stage and the finish to a program whose sums fit i32.
+    /// Adds the output stage and the post_op to a program whose sums fit i32.
     pub(super) fn link(&self, program: Program) -> Program {
         match self.output {
             Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
@@ -70,7 +70,7 @@ impl Epilogue<'_> {
     fn link_store(&self, program: Program) -> Program {
         match self.output_type.format().bits() {
             16 => program.with(&program::OUTPUT_CODES16).constant("STAGE_AT", 0u32),
-            _ => link_finish(program.with(&program::STORE_CODES), self.finish),
+            _ => link_finish(program.with(&program::STORE_CODES), self.post_op),
         }
     }
 
@@ -95,7 +95,7 @@ impl Epilogue<'_> {
 
     /// Where the sections begin that follow the stage's entries.
     pub(super) fn rows_at(&self) -> usize {
-        finish_entries(self.finish) + self.stage.len()
+        post_op_entries(self.post_op) + self.stage.len()
     }
 
     /// How many words [`tables`](Self::tables) has.
@@ -103,10 +103,10 @@ impl Epilogue<'_> {
         4 * self.rows_at() as u64
     }
 
-    /// The tables up to there: what the finish reads, and the stage's entries: low word of the bias, then multiplier, shift and
+    /// The tables up to there: what the post_op reads, and the stage's entries: low word of the bias, then multiplier, shift and
     /// high word, or scale, high word and real bias.
     pub(super) fn tables(&self) -> Vec<u32> {
-        let mut words = finish_words(self.finish);
+        let mut words = post_op_words(self.post_op);
         words.extend(self.stage.entries().flat_map(|entry| {
             let (low, high) = (entry.bias as u32, (entry.bias >> 32) as u32);
             match entry.multiplier.map(Multiplier::words) {
@@ -127,25 +127,25 @@ pub(super) struct StageParameters {
     pub high: u32,
 }
 
-/// Adds a finish to a program that stores codes.
-pub(super) fn link_finish(program: Program, finish: Option<&Finish>) -> Program {
-    let program = program.constant("STAGE_AT", finish_entries(finish) as u32);
-    match finish {
-        None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => program.with(&program::FINISH_NONE),
-        Some(Finish::Table(_)) => program.with(&program::FINISH_TABLE),
-        Some(Finish::Add(add, position)) => {
+/// Adds a post_op to a program that stores codes.
+pub(super) fn link_finish(program: Program, post_op: Option<&PostOp>) -> Program {
+    let program = program.constant("STAGE_AT", post_op_entries(post_op) as u32);
+    match post_op {
+        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => program.with(&program::POST_OP_NONE),
+        Some(PostOp::Table(_)) => program.with(&program::POST_OP_TABLE),
+        Some(PostOp::Add(add, position)) => {
             let residual = [&add.binary().lhs, &add.binary().rhs][1 - position];
-            let program = program.with(&program::FINISH_ADD).with(binary::addition(add));
+            let program = program.with(&program::POST_OP_ADD).with(binary::addition(add));
             let program = program.with(&program::OPERAND_RESIDUAL);
             program.constant("RESIDUAL_SIGNED", residual.format().is_signed())
         }
     }
 }
 
-/// Binds what the finish reads beside the tables: a residual, which the output may overwrite. `residual` is its number
+/// Binds what the post_op reads beside the tables: a residual, which the output may overwrite. `residual` is its number
 /// among the inputs.
-pub(super) fn bind_finish(mut launch: Dispatch, finish: Option<&Finish>, residual: usize) -> Dispatch {
-    if let Some(Finish::Add(..)) = finish {
+pub(super) fn bind_finish(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
+    if let Some(PostOp::Add(..)) = post_op {
         launch.bindings.push(Binding::read(4, Resource::Input(residual)));
         let program = launch.program.clone();
         let program = program.replacing(&program::OPERAND_RESIDUAL, &program::OPERAND_RESIDUAL_IN_PLACE);
@@ -154,17 +154,17 @@ pub(super) fn bind_finish(mut launch: Dispatch, finish: Option<&Finish>, residua
     launch
 }
 
-/// The vec4s of the tables that a finish reads.
-pub(super) fn finish_entries(finish: Option<&Finish>) -> usize {
-    finish_words(finish).len() / 4
+/// The vec4s of the tables that a post_op reads.
+pub(super) fn post_op_entries(post_op: Option<&PostOp>) -> usize {
+    post_op_words(post_op).len() / 4
 }
 
-/// What a finish reads of the tables.
-pub(super) fn finish_words(finish: Option<&Finish>) -> Vec<u32> {
-    match finish {
-        None | Some(Finish::Quantize(_) | Finish::Dequantize(_)) => Vec::new(),
-        Some(Finish::Table(table)) => super::table::words(table),
-        Some(Finish::Add(add, position)) => binary::sum_words(add, *position).concat(),
+/// What a post_op reads of the tables.
+pub(super) fn post_op_words(post_op: Option<&PostOp>) -> Vec<u32> {
+    match post_op {
+        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => Vec::new(),
+        Some(PostOp::Table(table)) => super::table::words(table),
+        Some(PostOp::Add(add, position)) => binary::sum_words(add, *position).concat(),
     }
 }
 

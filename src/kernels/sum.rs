@@ -1,6 +1,6 @@
 //! Candidates of `ops::Sum`: `shaders/sum.wgsl`, then `shaders/sum_partials.wgsl`. The meaning is `reference/sum.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
 use super::line_groups;
 use super::members::Members;
@@ -24,7 +24,7 @@ parameters! {
 /// Members that one workgroup adds up.
 const CHUNK: usize = 8192;
 
-pub(super) fn candidates(op: &Sum, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Sum, caps: &DeviceCaps) -> Vec<Candidate> {
     let members = Members::new(op.granularity, op.input.shape());
     let chunks = members.longest.div_ceil(CHUNK).max(1);
     let partials = members.segments * chunks;
@@ -41,17 +41,17 @@ pub(super) fn candidates(op: &Sum, limits: &Limits) -> Vec<Candidate> {
         };
         let program = Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
-        let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, limits)
+        let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, caps)
             .operations(members.segments * members.longest);
         Candidate {
             label: format!("sum, groups of {group}"),
             dispatches: match members.segments {
                 0 => Vec::new(),
-                segments => vec![sums, total(chunks, segments, 1, 1.0, group, limits)],
+                segments => vec![sums, total(chunks, segments, 1, 1.0, group, caps)],
             },
             constants: Vec::new(),
             scratch: vec![partials * 2],
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }

@@ -1,6 +1,6 @@
 //! Candidates of `ops::Table`: `shaders/table.wgsl`. The meaning is `reference/table.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_candidates, stage};
 use crate::ops::Table;
@@ -15,7 +15,7 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Table, caps: &DeviceCaps) -> Vec<Candidate> {
     let output = op.output_type();
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let params = Params {
@@ -24,7 +24,7 @@ pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
         words: words as u32,
         unused: 0,
     };
-    line_candidates("table", words, &[Constant::Table(0)], limits, |group, groups| {
+    line_candidates("table", words, &[Constant::Table(0)], caps, |group, groups| {
         let program = Program::new(&program::TABLE).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
         let bindings = [
             Binding::read(1, Resource::Input(0)),
@@ -32,7 +32,7 @@ pub(super) fn candidates(op: &Table, limits: &Limits) -> Vec<Candidate> {
             Binding::write(6, Resource::Output(0)),
         ];
         let overwriting = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, limits)
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(output.shape().elements())
             .in_place(0, overwriting)
     })

@@ -1,22 +1,22 @@
 //! How the loops of products are cut: what a workgroup and an invocation own. Which tiles a kernel offers is in its own file.
 
-use super::dispatch::Limits;
+use super::dispatch::DeviceCaps;
 use super::matrix;
 use super::program::{self, Program};
 
 /// What becomes of the second dimension of a workgroup, and where operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Tiling {
     /// Further rows, straight from storage.
-    Direct,
+    Registers,
     /// Nothing: a workgroup is a subgroup, whose invocations hand each other the rows that they share.
-    Shared,
+    SubgroupBroadcast,
     /// Slices of k, whose totals are added in order through workgroup memory.
-    Sliced,
+    SplitK,
     /// Further rows, through workgroup memory.
-    Staged(Staging),
+    Workgroup(Staging),
     /// Further columns, through workgroup memory: one subgroup each, on matrix units. `matrix` draws it.
-    Matrix,
+    CoopMatrix,
 }
 
 /// How operands go through workgroup memory: so many vec4s along k at a time, into one buffer, or into two in turn, so that a
@@ -50,7 +50,7 @@ pub(super) struct Tile {
     pub group: [u32; 2],
     pub rows: u32,
     pub quads: u32,
-    pub way: Way,
+    pub tiling: Tiling,
 }
 
 /// The bytes of weights that may stay in a cache while rows of tiles take turns. Larger weights are gone through once: every
@@ -64,79 +64,79 @@ pub(super) fn rows_first(weight_bytes: usize) -> u32 {
 
 impl Tile {
     /// The tile that every device can run.
-    pub(super) const LEAST: Self = Self::direct([1, 1], 1, 1);
+    pub(super) const LEAST: Self = Self::registers([1, 1], 1, 1);
 
-    pub(super) const fn direct(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, way: Way::Direct }
+    pub(super) const fn registers(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::Registers }
     }
 
-    pub(super) const fn shared(subgroup: u32, rows: u32, quads: u32) -> Self {
-        Self { group: [subgroup, 1], rows, quads, way: Way::Shared }
+    pub(super) const fn subgroup_broadcast(subgroup: u32, rows: u32, quads: u32) -> Self {
+        Self { group: [subgroup, 1], rows, quads, tiling: Tiling::SubgroupBroadcast }
     }
 
-    pub(super) const fn sliced(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, way: Way::Sliced }
+    pub(super) const fn split_k(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::SplitK }
     }
 
-    pub(super) const fn staged(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, way: Way::Staged(Staging { step, buffers: 1 }) }
+    pub(super) const fn workgroup(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 1 }) }
     }
 
     pub(super) const fn double_buffered(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, way: Way::Staged(Staging { step, buffers: 2 }) }
+        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 2 }) }
     }
 
     /// A workgroup of so many subgroups, each of which owns so many rows by 32 columns.
-    pub(super) const fn matrix(lanes: u32, subgroups: u32, rows: u32) -> Self {
-        Self { group: [lanes, subgroups], rows, quads: 8, way: Way::Matrix }
+    pub(super) const fn coop_matrix(lanes: u32, subgroups: u32, rows: u32) -> Self {
+        Self { group: [lanes, subgroups], rows, quads: 8, tiling: Tiling::CoopMatrix }
     }
 
     /// Slices of k.
     pub(super) fn slices(self) -> u32 {
-        if self.way == Way::Sliced { self.group[1] } else { 1 }
+        if self.tiling == Tiling::SplitK { self.group[1] } else { 1 }
     }
 
     /// Rows and columns of a workgroup.
     pub(super) fn block(self) -> [usize; 2] {
         let ([x, y], columns) = (self.group, self.quads * 4);
-        let block = match self.way {
-            Way::Direct | Way::Shared | Way::Staged(_) => [self.rows * y, columns * x],
-            Way::Sliced => [self.rows, columns * x],
-            Way::Matrix => [self.rows, columns * y],
+        let block = match self.tiling {
+            Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::Workgroup(_) => [self.rows * y, columns * x],
+            Tiling::SplitK => [self.rows, columns * x],
+            Tiling::CoopMatrix => [self.rows, columns * y],
         };
         block.map(|size| size as usize)
     }
 
     /// Whether a device has the invocations and workgroup memory. A staged vec4 along k is one of each row and column.
-    pub(super) fn is_legal(self, limits: &Limits) -> bool {
+    pub(super) fn is_legal(self, caps: &DeviceCaps) -> bool {
         let threads = self.group[0] * self.group[1];
-        let vecs = match self.way {
-            Way::Direct | Way::Shared => 0,
-            Way::Sliced => (threads * self.quads + self.slices()) * self.rows,
-            Way::Staged(staging) => (self.block()[0] + self.block()[1]) as u32 * staging.vecs(),
-            Way::Matrix => matrix::vecs(self, limits),
+        let vecs = match self.tiling {
+            Tiling::Registers | Tiling::SubgroupBroadcast => 0,
+            Tiling::SplitK => (threads * self.quads + self.slices()) * self.rows,
+            Tiling::Workgroup(staging) => (self.block()[0] + self.block()[1]) as u32 * staging.vecs(),
+            Tiling::CoopMatrix => matrix::vecs(self, caps),
         };
-        let exists = match self.way {
-            Way::Shared => limits.is_subgroup(threads),
-            Way::Matrix => matrix::divides(self, limits),
-            Way::Direct | Way::Sliced | Way::Staged(_) => true,
+        let exists = match self.tiling {
+            Tiling::SubgroupBroadcast => caps.is_subgroup(threads),
+            Tiling::CoopMatrix => matrix::divides(self, caps),
+            Tiling::Registers | Tiling::SplitK | Tiling::Workgroup(_) => true,
         };
-        exists && threads <= limits.invocations && vecs * 16 <= limits.workgroup_bytes
+        exists && threads <= caps.invocations && vecs * 16 <= caps.workgroup_bytes
     }
 
     /// Sorts tiles for few rows of a product, which is as fast as its weights are read: once for each row of tiles, and by fewer
     /// invocations than the device could have at work not as fast as it could. What is as fast stays in order.
-    pub(super) fn busiest_first(tiles: &mut [Self], [rows, columns]: [usize; 2], limits: &Limits) {
+    pub(super) fn order_by_occupancy(tiles: &mut [Self], [rows, columns]: [usize; 2], caps: &DeviceCaps) {
         /// Beyond, arithmetic takes longer than reading weights.
         const FEW_ROWS: usize = 16;
-        if limits.busy <= 1 || rows > FEW_ROWS {
+        if caps.target_invocations <= 1 || rows > FEW_ROWS {
             return;
         }
         let time = |tile: &Self| {
             let down = rows.div_ceil(tile.rows as usize).max(1);
             let across = columns.div_ceil(4 * tile.quads as usize).max(1);
             let invocations = down * across * tile.slices() as usize;
-            down as f64 * (f64::from(limits.busy) / invocations as f64).max(1.0)
+            down as f64 * (f64::from(caps.target_invocations) / invocations as f64).max(1.0)
         };
         tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
     }
@@ -144,8 +144,8 @@ impl Tile {
     /// A program that reads rows from storage, with the parts and constants that say who reads them and where along k.
     pub(super) fn link_rows(self, program: Program) -> Program {
         program
-            .with(if self.way == Way::Shared { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-            .with(if self.way == Way::Sliced { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .with(if self.tiling == Tiling::SubgroupBroadcast { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
+            .with(if self.tiling == Tiling::SplitK { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
             .constant("SLICES", self.slices())
     }
 
@@ -153,18 +153,18 @@ impl Tile {
     pub(super) fn label(self, kind: &str) -> String {
         let ([x, y], Self { rows, quads, .. }) = (self.group, self);
         let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
-        match self.way {
-            Way::Direct => shape,
-            Way::Shared => format!("{shape}, rows shared"),
-            Way::Sliced => format!("{shape}, k in {y} slices"),
-            Way::Staged(staging) => format!("{shape}, {}", staging.label()),
-            Way::Matrix => format!("{shape}, on matrix units"),
+        match self.tiling {
+            Tiling::Registers => shape,
+            Tiling::SubgroupBroadcast => format!("{shape}, rows shared"),
+            Tiling::SplitK => format!("{shape}, k in {y} slices"),
+            Tiling::Workgroup(staging) => format!("{shape}, {}", staging.label()),
+            Tiling::CoopMatrix => format!("{shape}, on matrix units"),
         }
     }
 
     /// Those of these tiles that a device can run, or the least.
-    pub(super) fn legal(tiles: impl IntoIterator<Item = Self>, limits: &Limits) -> Vec<Self> {
-        let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(limits)).collect();
+    pub(super) fn legal(tiles: impl IntoIterator<Item = Self>, caps: &DeviceCaps) -> Vec<Self> {
+        let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(caps)).collect();
         if legal.is_empty() { vec![Self::LEAST] } else { legal }
     }
 }
@@ -175,10 +175,14 @@ mod tests {
 
     #[test]
     fn few_rows_are_cut_along_k_where_a_device_needs_many_invocations() {
-        let tiles = [Tile::direct([32, 1], 1, 1), Tile::sliced([16, 4], 4, 1), Tile::sliced([8, 32], 1, 1)];
+        let tiles = [Tile::registers([32, 1], 1, 1), Tile::split_k([16, 4], 4, 1), Tile::split_k([8, 32], 1, 1)];
         let first = |sizes, busy| {
             let mut tiles = tiles;
-            Tile::busiest_first(&mut tiles, sizes, &Limits { busy, ..Limits::default() });
+            Tile::order_by_occupancy(
+                &mut tiles,
+                sizes,
+                &DeviceCaps { target_invocations: busy, ..DeviceCaps::default() },
+            );
             tiles[0]
         };
         assert_eq!(first([1, 4096], 1), tiles[0], "a CPU needs one");

@@ -1,12 +1,12 @@
 //! Candidates of `ops::Transpose`: `shaders/transpose_blocks.wgsl` where rows become columns, and the loops that move elements
 //! one by one or row by row (`rearrange.rs`). The meaning is `reference/transpose.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::moved::{Entry, Moved};
 use super::program::{self, Program};
 use super::rearrange::{self, Moves};
 use super::stage;
-use crate::ops::{Finish, Transpose};
+use crate::ops::{PostOp, Transpose};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -36,9 +36,9 @@ parameters! {
 const GROUP: [u32; 2] = [8, 8];
 
 /// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
-pub(super) fn candidates(op: &Transpose, finish: Option<&Finish>, limits: &Limits) -> Vec<Candidate> {
-    let mut candidates = rearrange::candidates(&Moves::transpose(op, finish), limits);
-    if let Some((blocks, owned)) = in_blocks(op, finish, limits) {
+pub(super) fn candidates(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    let mut candidates = rearrange::candidates(&Moves::transpose(op, post_op), caps);
+    if let Some((blocks, owned)) = in_blocks(op, post_op, caps) {
         let first = owned <= 2 * op.output().shape().elements();
         candidates.insert(if first { 0 } else { candidates.len() }, blocks);
     }
@@ -59,15 +59,15 @@ fn word_steps(of: &TensorType) -> Vec<u32> {
 
 /// The candidate that moves blocks, if the output's last axis is another one than the input's, and how many elements its
 /// workgroups own.
-fn in_blocks(op: &Transpose, finish: Option<&Finish>, limits: &Limits) -> Option<(Candidate, usize)> {
-    let moved = Moved::new(op.input(), op.output(), finish);
+fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Option<(Candidate, usize)> {
+    let moved = Moved::new(op.input(), op.output(), post_op);
     let (input, output, order) = (moved.input, moved.output, op.order());
     let last = order.len().checked_sub(1)?;
     let [x, y] = GROUP;
-    if order[last] == last || x * y > limits.invocations {
+    if order[last] == last || x * y > caps.invocations {
         return None;
     }
-    // Whole words of both sides.
+    // Int16Product words of both sides.
     let [block_rows, block_columns] = moved.bits().map(|bits| (32 / bits).max(4));
     let mut candidate = Candidate {
         label: format!("transpose {block_columns}x{block_rows} blocks, {x}x{y} groups"),
@@ -117,7 +117,7 @@ fn in_blocks(op: &Transpose, finish: Option<&Finish>, limits: &Limits) -> Option
         .constant("COLUMNS", block_columns)
         .constant("ROWS", block_rows);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, limits);
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, caps);
     candidate.dispatches.push(launch.operations(output.shape().elements()));
     Some((candidate, tiles * (x * y * block_columns * block_rows) as usize))
 }

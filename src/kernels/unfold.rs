@@ -1,7 +1,7 @@
 //! Candidates of `ops::Unfold`: `shaders/unfold.wgsl`, by words where a group's channels fill those. The meaning is
 //! `reference/unfold.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_candidates, stage};
 use crate::ops::Unfold;
@@ -27,13 +27,13 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Unfold, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &Unfold, caps: &DeviceCaps) -> Vec<Candidate> {
     let rows = op.output_type().shape().rows();
     let words = rows * stage::row_words(op.output_type()) as usize;
     let borrowed = op.window().input_pixels() == 0;
     let image = if borrowed { Resource::Scratch(0) } else { Resource::Input(0) };
-    let mut candidates = line_candidates("unfold", words, &[], limits, |group, _| {
-        launch(op, image, [0, rows], Resource::Output(0), group, limits)
+    let mut candidates = line_candidates("unfold", words, &[], caps, |group, _| {
+        launch(op, image, [0, rows], Resource::Output(0), group, caps)
     });
     // An image without pixels lends one that nobody reads.
     let pixel = stage::row_words(op.image()).max(4) as usize;
@@ -48,13 +48,13 @@ pub(super) fn launch(
     [first, count]: [usize; 2],
     output: Resource,
     group: u32,
-    limits: &Limits,
+    caps: &DeviceCaps,
 ) -> Dispatch {
     let window = op.window();
     let bits = op.image().format().bits();
     let channels = op.channels_per_group();
     let zero = op.image().parameters(0).1 as u32 & (u32::MAX >> (32 - bits));
-    // Whole words are copied where groups begin with one.
+    // Int16Product words are copied where groups begin with one.
     let lanes = 32 / bits;
     let by_word = channels.is_multiple_of(lanes);
     let units = |elements: usize| if by_word { elements / lanes } else { elements } as u32;
@@ -90,5 +90,5 @@ pub(super) fn launch(
         Some(Binding::write(6, output)),
     ];
     let groups = words.div_ceil(group as usize);
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, limits)
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, caps)
 }

@@ -3,25 +3,25 @@
 
 use std::borrow::Cow;
 
-use super::dispatch::{Constant, Limits};
+use super::dispatch::{Constant, DeviceCaps};
 use super::program::{self, Part, Program};
 use crate::numeric::Minifloat;
-use crate::weights::{Codes, PANEL, Scales, Weights};
+use crate::weights::{Codes, PANEL, PackedWeights, ScaleFormat};
 
 /// The part that reads the scales of a format.
-fn scales_part(scales: Scales) -> &'static Part {
+fn scales_part(scales: ScaleFormat) -> &'static Part {
     match scales {
-        Scales::F32 => &program::SCALES_F32,
-        Scales::F16 => &program::SCALES_F16,
-        Scales::E8M0 => &program::SCALES_E8M0,
-        Scales::F32Zero => &program::SCALES_F32_ZERO,
-        Scales::F16Zero => &program::SCALES_F16_ZERO,
-        Scales::F32RealZero => &program::SCALES_F32_REAL_ZERO,
-        Scales::F32Offset => &program::SCALES_F32_OFFSET,
-        Scales::F16Offset => &program::SCALES_F16_OFFSET,
-        Scales::Nested(_) => &program::SCALES_NESTED,
-        Scales::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
-        Scales::NestedE4M3 => &program::SCALES_FLOAT8,
+        ScaleFormat::F32 => &program::SCALES_F32,
+        ScaleFormat::F16 => &program::SCALES_F16,
+        ScaleFormat::E8M0 => &program::SCALES_E8M0,
+        ScaleFormat::F32Zero => &program::SCALES_F32_ZERO,
+        ScaleFormat::F16Zero => &program::SCALES_F16_ZERO,
+        ScaleFormat::F32RealZero => &program::SCALES_F32_REAL_ZERO,
+        ScaleFormat::F32Offset => &program::SCALES_F32_OFFSET,
+        ScaleFormat::F16Offset => &program::SCALES_F16_OFFSET,
+        ScaleFormat::Nested(_) => &program::SCALES_NESTED,
+        ScaleFormat::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
+        ScaleFormat::NestedE4M3 => &program::SCALES_FLOAT8,
     }
 }
 
@@ -57,10 +57,10 @@ pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
 }
 
 /// Adds what reads the numbers of a format, with its constants; `exact` if products of scales have to be rounded correctly.
-pub(super) fn link_scales(program: Program, weights: &Weights, exact: bool) -> Program {
+pub(super) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
     let format = weights.format();
     let mut program = program.with(scales_part(format.scales));
-    if format.scales == Scales::NestedE4M3 {
+    if format.scales == ScaleFormat::NestedE4M3 {
         program = program.constant("EXACT_SCALES", exact);
     }
     if let Some(nesting) = format.scales.nesting() {
@@ -76,7 +76,7 @@ pub(super) fn link_scales(program: Program, weights: &Weights, exact: bool) -> P
 }
 
 /// Where the streams begin, in bytes of a row.
-pub(super) fn streams(weights: &Weights) -> [u32; 4] {
+pub(super) fn streams(weights: &PackedWeights) -> [u32; 4] {
     let starts = weights.layout().stream_starts();
     std::array::from_fn(|i| starts.get(i).map_or(0, |&start| start as u32))
 }
@@ -90,18 +90,18 @@ pub(super) struct Panels {
 
 /// The panels of each expert in parts that fit a binding; one part of no panel where there is none, for launches that write all the
 /// same.
-pub(super) fn parts(weights: &Weights, limits: &Limits) -> Vec<Panels> {
+pub(super) fn parts(weights: &PackedWeights, caps: &DeviceCaps) -> Vec<Panels> {
     let layout = weights.layout();
     let bytes = (layout.panel_words() * layout.experts).max(1) as u64 * 4;
     // Experts end with less than a vec4 of padding.
-    let room = limits.binding_bytes.saturating_sub(layout.experts as u64 * 16);
+    let room = caps.binding_bytes.saturating_sub(layout.experts as u64 * 16);
     let most = usize::try_from(room / bytes).unwrap_or(usize::MAX).max(1);
     let part = |first| Panels { first, count: most.min(layout.panels() - first) };
     (0..layout.panels().max(1)).step_by(most.min(layout.panels()).max(1)).map(part).collect()
 }
 
 /// How many words panels of all experts have.
-pub(super) fn panels_words(weights: &Weights, first: usize, count: usize) -> u64 {
+pub(super) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
     if first == 0 && count == layout.panels() {
         return weights.words().len() as u64;
@@ -111,7 +111,7 @@ pub(super) fn panels_words(weights: &Weights, first: usize, count: usize) -> u64
 }
 
 /// The words of panels of all experts, each expert padded to whole vec4s.
-pub(super) fn panels(weights: &Weights, first: usize, count: usize) -> Option<Cow<'_, [u32]>> {
+pub(super) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Option<Cow<'_, [u32]>> {
     let layout = weights.layout();
     if first + count > layout.panels() {
         return None;
@@ -137,12 +137,12 @@ impl Panels {
     }
 
     /// Rows of each expert.
-    pub(super) fn rows(self, weights: &Weights) -> usize {
+    pub(super) fn rows(self, weights: &PackedWeights) -> usize {
         (weights.layout().n - self.first_row()).min(self.count * PANEL)
     }
 
     /// The vec4s of one expert.
-    pub(super) fn expert_vecs(self, weights: &Weights) -> u32 {
+    pub(super) fn expert_vecs(self, weights: &PackedWeights) -> u32 {
         let layout = weights.layout();
         let words = (self.count * layout.panel_words()).min(layout.expert_words() - self.first * layout.panel_words());
         (words / 4) as u32

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::TensorType;
-use crate::weights::Weights;
+use crate::weights::PackedWeights;
 
 /// `out[…, l] = scale · (code[j, l] − zero)` or `scale · code[j, l] + offset`, `j = indices[…]`: rows of quantized weights
 /// as real numbers (a token embedding; over all rows in order, dequantization).
@@ -19,12 +19,12 @@ use crate::weights::Weights;
 /// Sources: ONNX Gather with DequantizeLinear, com.microsoft GatherBlockQuantized, ggml's get_rows.
 ///
 /// ```
-/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, ops::Embedding, reference};
-/// let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F32);
-/// let table = Weights::build(format, [1, 3, 2], |row, codes, groups, _| {
+/// let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F32);
+/// let table = PackedWeights::build(format, [1, 3, 2], |row, codes, groups, _| {
 ///     codes.fill(row as i8);
-///     groups.fill(Group::scale(0.5));
+///     groups.fill(GroupParams::scale(0.5));
 ///     Ok(())
 /// })?;
 /// let tokens = Tensor::new([3], vec![2, 0, 1])?;
@@ -35,7 +35,7 @@ use crate::weights::Weights;
 #[derive(Debug, Clone)]
 pub struct Embedding {
     indices: TensorType,
-    weights: Arc<Weights>,
+    weights: Arc<PackedWeights>,
     output_type: TensorType,
 }
 
@@ -44,7 +44,7 @@ impl Embedding {
     ///
     /// # Errors
     /// If the weights are several matrices, or the output has more elements than a tensor holds.
-    pub fn new(dimensions: impl Into<Vec<usize>>, weights: impl Into<Arc<Weights>>) -> Result<Self> {
+    pub fn new(dimensions: impl Into<Vec<usize>>, weights: impl Into<Arc<PackedWeights>>) -> Result<Self> {
         let (indices, weights) = (TensorType::new(Format::Int32, dimensions)?, weights.into());
         let matrices = weights.dimensions()[0];
         require!(matrices == 1, "the weights are {matrices} matrices, but an embedding takes the rows of one");
@@ -64,7 +64,7 @@ impl Embedding {
         Ok(Self { output_type: Self::type_of(&self.indices, &self.weights, format)?, ..self })
     }
 
-    fn type_of(indices: &TensorType, weights: &Weights, format: Format) -> Result<TensorType> {
+    fn type_of(indices: &TensorType, weights: &PackedWeights, format: Format) -> Result<TensorType> {
         let k = weights.dimensions()[2];
         TensorType::new(format, indices.dimensions().iter().copied().chain([k]).collect::<Vec<_>>())
     }
@@ -81,7 +81,7 @@ impl Embedding {
         vec![self.output_type.clone()]
     }
 
-    pub(crate) fn weights(&self) -> &Arc<Weights> {
+    pub(crate) fn weights(&self) -> &Arc<PackedWeights> {
         &self.weights
     }
 

@@ -26,7 +26,7 @@ pub enum Grid {
 
 /// float32 numbers on the grid of a quantization: inputs the numbers and the grid's parameters, which both lie on the device.
 ///
-/// Every step is one f32 operation, the same bits on every device. NaN becomes the least code, infinities saturate. Scales
+/// Every step is one f32 operation, the same bits on every device. NaN becomes the least code, infinities saturate. ScaleFormat
 /// and steps count as the nearest positive normal number, NaN as the least, zero points as the nearest code. So does the scale of a
 /// range; its bounds and what is computed of them count as the nearest finite number, NaN as 0. On the reference a scale of
 /// [`Grid::Affine`] that is not finite and positive is an error.

@@ -18,20 +18,20 @@ use crate::tensor::TensorType;
 /// nearest that is, NaN as the least; a bias that is not finite as the nearest number that is, NaN as 0.
 ///
 /// ```
-/// use lowbit::{Tensor, ops::StageTable, reference};
+/// use lowbit::{Tensor, ops::RequantParams, reference};
 /// let one = |x| Tensor::new([1], vec![x]);
 /// let (weights, bias) = (Tensor::new([1], vec![0.25f32])?, Tensor::new([1], vec![-3.0f32])?);
-/// let table = reference::run(&StageTable::new(1)?.into(), &[&one(0.5f32)?, &weights, &bias, &one(2.0)?])?;
+/// let table = reference::run(&RequantParams::new(1)?.into(), &[&one(0.5f32)?, &weights, &bias, &one(2.0)?])?;
 /// assert_eq!(table[0].values::<i32>()?, [-24, 0.0625f32.to_bits() as i32, 0.125f32.to_bits() as i32, 0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct StageTable {
+pub struct RequantParams {
     pub(crate) channels: TensorType,
     pub(crate) table: TensorType,
 }
 
-impl StageTable {
+impl RequantParams {
     /// The table of so many channels.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl StageTable {
 /// What a [`FakeRequantize`] computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Requantized {
+pub enum FakeRequantizeOutput {
     /// `clamp(round_ties_even(v))` with `v = f32(sum + bias) · multiplier`: the codes of the integer layer, as float32.
     Levels,
     /// `f32(sum + bias) · (x · w)`: real numbers, as those of the integer layer with a real output.
@@ -76,19 +76,19 @@ pub enum Requantized {
     StepGradient,
 }
 
-/// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by a [`StageTable`], or a gradient
+/// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by a [`RequantParams`], or a gradient
 /// of it: inputs the sums, the table, and for gradients that of the real output. Exact, the same bits on every device, but for
-/// [`Requantized::StepGradient`]. The zero point is 0. A table may hold any words: multipliers count as steps do there; a sum that is
+/// [`FakeRequantizeOutput::StepGradient`]. The zero point is 0. A table may hold any words: multipliers count as steps do there; a sum that is
 /// NaN counts as 0.
 ///
 /// ```
-/// use lowbit::{Tensor, ops::{FakeRequantize, Requantized}, reference};
+/// use lowbit::{Tensor, ops::{FakeRequantize, FakeRequantizeOutput}, reference};
 /// let sums = Tensor::new([1, 3], vec![-5.0f32, 10.0, 1000.0])?;
 /// let entry = [1, 0.5f32.to_bits() as i32, 0.25f32.to_bits() as i32, 0];
 /// let table = Tensor::new([3, 4], [entry; 3].concat())?;
-/// let levels = FakeRequantize::new([1, 3], Requantized::Levels, (0, 15))?;
+/// let levels = FakeRequantize::new([1, 3], FakeRequantizeOutput::Levels, (0, 15))?;
 /// assert_eq!(reference::run(&levels.into(), &[&sums, &table])?[0].values::<f32>()?, [0.0, 6.0, 15.0]);
-/// let real = FakeRequantize::new([1, 3], Requantized::Real, (0, 15))?;
+/// let real = FakeRequantize::new([1, 3], FakeRequantizeOutput::Real, (0, 15))?;
 /// assert_eq!(reference::run(&real.into(), &[&sums, &table])?[0].values::<f32>()?, [-1.0, 2.75, 250.25]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -96,7 +96,7 @@ pub enum Requantized {
 pub struct FakeRequantize {
     pub(crate) sums: TensorType,
     pub(crate) table: TensorType,
-    pub(crate) makes: Requantized,
+    pub(crate) makes: FakeRequantizeOutput,
     pub(crate) low: i32,
     pub(crate) high: i32,
     pub(crate) gradient_scale: f32,
@@ -107,14 +107,18 @@ impl FakeRequantize {
     ///
     /// # Errors
     /// If there is no dimension of channels, or codes are none or too many (beyond 16 bits).
-    pub fn new(dimensions: impl Into<Vec<usize>>, makes: Requantized, (low, high): (i32, i32)) -> Result<Self> {
+    pub fn new(
+        dimensions: impl Into<Vec<usize>>,
+        makes: FakeRequantizeOutput,
+        (low, high): (i32, i32),
+    ) -> Result<Self> {
         let sums = TensorType::new(Format::Float32, dimensions)?;
         require!(sums.shape().rank() > 0, "sums without a dimension have no channels");
         require!(
             low < high && low >= -32_768 && high <= 65_535,
             "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
         );
-        let table = StageTable::new(sums.shape().row_length())?.table;
+        let table = RequantParams::new(sums.shape().row_length())?.table;
         Ok(Self { sums, table, makes, low, high, gradient_scale: 1.0 })
     }
 
@@ -140,7 +144,7 @@ impl FakeRequantize {
     }
 
     fn reads_gradient(&self) -> bool {
-        matches!(self.makes, Requantized::Gradient | Requantized::StepGradient)
+        matches!(self.makes, FakeRequantizeOutput::Gradient | FakeRequantizeOutput::StepGradient)
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
@@ -149,11 +153,11 @@ impl FakeRequantize {
     }
 
     pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![if self.makes == Requantized::StepGradient { one() } else { self.sums.clone() }]
+        vec![if self.makes == FakeRequantizeOutput::StepGradient { one() } else { self.sums.clone() }]
     }
 
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        let by_row = self.makes != Requantized::StepGradient && self.sums.shape().rank() > 1;
+        let by_row = self.makes != FakeRequantizeOutput::StepGradient && self.sums.shape().rank() > 1;
         by_row.then(|| if self.reads_gradient() { vec![true, false, true] } else { vec![true, false] })
     }
 }

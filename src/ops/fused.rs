@@ -1,5 +1,5 @@
 //! An op whose elements pass through a second, elementwise op before they are stored: what a planner makes of two steps. Which
-//! steps become one is decided in `plan`; the GPU programs are those of the first op with a finish (`shaders/finish/`) or, for
+//! steps become one is decided in `plan`; the GPU programs are those of the first op with a post_op (`shaders/post_op/`) or, for
 //! elements that move, a conversion (`shaders/convert/`).
 
 use super::{Add, Dequantize, Op, Quantize, Table};
@@ -28,12 +28,12 @@ use crate::tensor::{Granularity, TensorType};
 #[derive(Debug, Clone)]
 pub struct Fused {
     first: Box<Op>,
-    finish: Finish,
+    post_op: PostOp,
 }
 
 /// What happens to elements before they are stored.
 #[derive(Debug, Clone)]
-pub(crate) enum Finish {
+pub(crate) enum PostOp {
     /// They index a table.
     Table(Table),
     /// They are the lhs (0) or rhs (1) of a sum.
@@ -82,8 +82,8 @@ impl Fused {
             );
             Ok(())
         };
-        let finish = match then {
-            Op::Table(table) => Finish::Table(table),
+        let post_op = match then {
+            Op::Table(table) => PostOp::Table(table),
             Op::Add(add) => {
                 require!(
                     inputs.iter().all(|t| t.shape() == outputs[0].shape()),
@@ -93,28 +93,28 @@ impl Fused {
                 );
                 let differ = matches!(&first, Op::Add(first) if first.ratios().is_some() != add.ratios().is_some());
                 require!(!differ, "a sum of a sum rounds as that does: give both the same QuantizedArithmetic");
-                Finish::Add(add, position)
+                PostOp::Add(add, position)
             }
             Op::Quantize(quantize) => {
                 one_scale(quantize.granularity())?;
-                Finish::Quantize(quantize)
+                PostOp::Quantize(quantize)
             }
             Op::Dequantize(dequantize) => {
                 one_scale(dequantize.granularity())?;
-                Finish::Dequantize(dequantize)
+                PostOp::Dequantize(dequantize)
             }
             then => {
                 require!(false, "{} can't be fused: only a table, a sum or a conversion can", then.name());
                 unreachable!()
             }
         };
-        Ok(Self { first: Box::new(first), finish })
+        Ok(Self { first: Box::new(first), post_op })
     }
 
     /// The same followed by another table, if it ends with one.
     pub(crate) fn with_table(&self, next: &Table) -> Option<Self> {
-        let Finish::Table(table) = &self.finish else { return None };
-        Some(Self { first: self.first.clone(), finish: Finish::Table(table.then(next)) })
+        let PostOp::Table(table) = &self.post_op else { return None };
+        Some(Self { first: self.first.clone(), post_op: PostOp::Table(table.then(next)) })
     }
 
     /// The op that makes the elements.
@@ -126,42 +126,42 @@ impl Fused {
     /// The op that they pass through.
     #[must_use]
     pub fn then(&self) -> Op {
-        match &self.finish {
-            Finish::Table(table) => table.clone().into(),
-            Finish::Add(add, _) => add.clone().into(),
-            Finish::Quantize(quantize) => quantize.clone().into(),
-            Finish::Dequantize(dequantize) => dequantize.clone().into(),
+        match &self.post_op {
+            PostOp::Table(table) => table.clone().into(),
+            PostOp::Add(add, _) => add.clone().into(),
+            PostOp::Quantize(quantize) => quantize.clone().into(),
+            PostOp::Dequantize(dequantize) => dequantize.clone().into(),
         }
     }
 
-    pub(crate) fn finish(&self) -> &Finish {
-        &self.finish
+    pub(crate) fn post_op(&self) -> &PostOp {
+        &self.post_op
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let first = self.first.resized(&inputs[..self.first.inputs().len()])?;
         let made = first.outputs().swap_remove(0);
-        let finish = match &self.finish {
-            Finish::Table(table) => Finish::Table(table.resized(&[made])?),
-            Finish::Add(add, position) => {
+        let post_op = match &self.post_op {
+            PostOp::Table(table) => PostOp::Table(table.resized(&[made])?),
+            PostOp::Add(add, position) => {
                 let mut operands = vec![inputs[inputs.len() - 1].clone()];
                 operands.insert(*position, made);
-                Finish::Add(add.resized(&operands)?, *position)
+                PostOp::Add(add.resized(&operands)?, *position)
             }
-            Finish::Quantize(quantize) => Finish::Quantize(quantize.resized(&[made])?),
-            Finish::Dequantize(dequantize) => Finish::Dequantize(dequantize.resized(&[made])?),
+            PostOp::Quantize(quantize) => PostOp::Quantize(quantize.resized(&[made])?),
+            PostOp::Dequantize(dequantize) => PostOp::Dequantize(dequantize.resized(&[made])?),
         };
-        Ok(Self { first: Box::new(first), finish })
+        Ok(Self { first: Box::new(first), post_op })
     }
 
     pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
-        let Finish::Add(add, position) = &self.finish else { return None };
-        Some(Self { first: self.first.clone(), finish: Finish::Add(add.clamped(low, high), *position) })
+        let PostOp::Add(add, position) = &self.post_op else { return None };
+        Some(Self { first: self.first.clone(), post_op: PostOp::Add(add.clamped(low, high), *position) })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
         let mut inputs = self.first.inputs();
-        if let Finish::Add(add, position) = &self.finish {
+        if let PostOp::Add(add, position) = &self.post_op {
             inputs.push(add.inputs().swap_remove(1 - position));
         }
         inputs

@@ -7,14 +7,14 @@ use super::dynamic::DynamicGranularity;
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Granularity, Tensor, TensorType};
-use crate::weights::Weights;
+use crate::weights::PackedWeights;
 
 /// `out[…, j] = clamp( Σ_l lhs[…, l] · weights[j, l] + bias[j] )`: a linear layer, weights quantized in groups along k.
 ///
 /// * `lhs`: `[…, k]` in float32 or float16, which are multiplied as they are, or int8 or uint8 codes, quantized per tensor,
 ///   per row, in blocks along k, or dynamically ([`DynamicQuantize`](super::DynamicQuantize)); several layers can share one
 ///   quantization.
-/// * `weights`: [`Weights`] of `n` rows and `k` columns, in any of their formats.
+/// * `weights`: [`PackedWeights`] of `n` rows and `k` columns, in any of their formats.
 /// * Output: `[…, n]` in float32 (or float16: the f32 result rounded to nearest even, infinite beyond its range).
 /// * With [`experts`](LinearBuilder::experts) a second input, int32 `[…, selected]`, says which of several matrices each row
 ///   of lhs meets; the output is `[…, selected, n]`. An index of no expert makes a row of zeros.
@@ -40,12 +40,12 @@ use crate::weights::Weights;
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///
 /// ```
-/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Format, Tensor, ops::Linear, reference};
-/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
-/// let weights = Weights::build(format, [1, 1, 64], |_, codes, groups, _| {
+/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let weights = PackedWeights::build(format, [1, 1, 64], |_, codes, groups, _| {
 ///     codes.fill(2);
-///     groups.copy_from_slice(&[Group::scale(0.5), Group::scale(-1.0)]);
+///     groups.copy_from_slice(&[GroupParams::scale(0.5), GroupParams::scale(-1.0)]);
 ///     Ok(())
 /// })?;
 /// let x = Tensor::new([1, 64], vec![1.0f32; 64])?;
@@ -56,7 +56,7 @@ use crate::weights::Weights;
 #[derive(Debug, Clone)]
 pub struct Linear {
     lhs: TensorType,
-    weights: Arc<Weights>,
+    weights: Arc<PackedWeights>,
     dynamic: Option<(DynamicGranularity, TensorType)>,
     indices: Option<TensorType>,
     bias: Option<Arc<Tensor>>,
@@ -69,7 +69,7 @@ pub struct Linear {
 #[must_use]
 pub struct LinearBuilder {
     lhs: TensorType,
-    weights: Arc<Weights>,
+    weights: Arc<PackedWeights>,
     dynamic: Option<DynamicGranularity>,
     selected: Option<usize>,
     bias: Option<Arc<Tensor>>,
@@ -80,7 +80,7 @@ pub struct LinearBuilder {
 impl Linear {
     /// Starts the description of a product with float32 output.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
-    pub fn new(lhs: TensorType, weights: impl Into<Arc<Weights>>) -> LinearBuilder {
+    pub fn new(lhs: TensorType, weights: impl Into<Arc<PackedWeights>>) -> LinearBuilder {
         LinearBuilder {
             lhs,
             weights: weights.into(),
@@ -142,7 +142,7 @@ impl Linear {
         &self.lhs
     }
 
-    pub(crate) fn weights(&self) -> &Arc<Weights> {
+    pub(crate) fn weights(&self) -> &Arc<PackedWeights> {
         &self.weights
     }
 
@@ -244,13 +244,13 @@ impl LinearBuilder {
     /// Each row of lhs meets so many of the matrices, which the second input names (a mixture of experts).
     ///
     /// ```
-    /// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+    /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
     /// use lowbit::{Tensor, ops::Linear, reference};
     /// // Expert e multiplies by e + 1.
-    /// let format = WeightFormat::new(Codes::Int4, usize::MAX, Scales::F32);
-    /// let weights = Weights::build(format, [3, 1, 1], |row, codes, groups, _| {
+    /// let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F32);
+    /// let weights = PackedWeights::build(format, [3, 1, 1], |row, codes, groups, _| {
     ///     codes.fill(1);
-    ///     groups.fill(Group::scale(row as f32 + 1.0));
+    ///     groups.fill(GroupParams::scale(row as f32 + 1.0));
     ///     Ok(())
     /// })?;
     /// let x = Tensor::new([2, 1], vec![10.0f32, 20.0])?;

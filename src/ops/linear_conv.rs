@@ -9,7 +9,7 @@ use super::{DynamicGranularity, Padding};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Tensor, TensorType};
-use crate::weights::Weights;
+use crate::weights::PackedWeights;
 
 /// `out[b, p, o] = clamp( Σ_tap Σ_i image[b, p·stride + tap·dilation − pad, g·C/groups + i] · weights[g, o, tap · C/groups + i] + bias[o] )`
 ///
@@ -18,7 +18,7 @@ use crate::weights::Weights;
 ///
 /// * `image`: `[batch, spatial…, channels]` (NHWC) in float32 or float16, or int8 or uint8 codes with one scale (static or
 ///   dynamic); one to three spatial dimensions.
-/// * `weights`: [`Weights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the order
+/// * `weights`: [`PackedWeights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the order
 ///   of an OHWI filter. There are as many groups of channels as matrices.
 /// * Output: `[batch, positions…, outputs]` in float32 or float16.
 /// * Outside the image lies zero. Transposed ([`transposed`](LinearConvBuilder::transposed)) it spreads where it else gathers, as
@@ -27,13 +27,13 @@ use crate::weights::Weights;
 /// A device's result is off by at most what [`Linear`] documents, with k = taps · channels / groups.
 ///
 /// ```
-/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, ops::{LinearConv, Padding}, reference};
 /// // One filter of three taps, all 2 · 0.5.
-/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
-/// let weights = Weights::build(format, [1, 1, 3], |_, codes, groups, _| {
+/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let weights = PackedWeights::build(format, [1, 1, 3], |_, codes, groups, _| {
 ///     codes.fill(2);
-///     groups.fill(Group::scale(0.5));
+///     groups.fill(GroupParams::scale(0.5));
 ///     Ok(())
 /// })?;
 /// let x = Tensor::new([1, 4, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
@@ -53,7 +53,7 @@ pub struct LinearConv {
 #[must_use]
 pub struct LinearConvBuilder {
     patches: UnfoldBuilder,
-    weights: Arc<Weights>,
+    weights: Arc<PackedWeights>,
     dynamic: bool,
     bias: Option<Arc<Tensor>>,
     bounds: (f32, f32),
@@ -66,7 +66,7 @@ impl LinearConv {
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(
         image: TensorType,
-        weights: impl Into<Arc<Weights>>,
+        weights: impl Into<Arc<PackedWeights>>,
         kernel: impl Into<Vec<usize>>,
     ) -> LinearConvBuilder {
         let weights = weights.into();

@@ -190,7 +190,7 @@ impl Matmul {
     }
 
     /// The products of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
-    pub(crate) fn halves(&self) -> Option<[Self; 2]> {
+    pub(crate) fn byte_planes(&self) -> Option<[Self; 2]> {
         if self.lhs.format() != Format::Int16 {
             return None;
         }

@@ -21,19 +21,19 @@ mod linear;
 mod linear_conv;
 mod matmul;
 mod observe;
-mod optimize;
+mod optimizer_step;
 mod output;
 mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
 mod quantized_arithmetic;
-mod range_step;
 mod requantize;
 mod reshape;
 mod resize;
 mod slice;
 mod softmax;
+mod step_from_range;
 mod sum;
 mod sums;
 mod table;
@@ -52,22 +52,22 @@ pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantize};
 pub use embedding::Embedding;
 pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
-pub use fake_requantize::{FakeRequantize, Requantized, StageTable};
+pub use fake_requantize::{FakeRequantize, FakeRequantizeOutput, RequantParams};
 pub use float_binary::{Arithmetic, FloatBinary};
 pub(crate) use float_conv::four;
 pub use float_conv::{ConvPass, FloatConv, Windows};
 pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
 pub use float_unary::{FloatUnary, Function};
-pub(crate) use fused::Finish;
 pub use fused::Fused;
+pub(crate) use fused::PostOp;
 pub use layer_norm::LayerNorm;
 pub(crate) use linear::LhsScales;
 pub use linear::{Linear, LinearBuilder};
 pub use linear_conv::{LinearConv, LinearConvBuilder};
 pub(crate) use matmul::Sizes;
 pub use matmul::{Matmul, MatmulBuilder, Operand};
-pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeRule};
-pub use optimize::{Optimize, Rule};
+pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeUpdate};
+pub use optimizer_step::{OptimizerRule, OptimizerStep};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pad::{Pad, PadMode};
@@ -75,7 +75,6 @@ pub use pool::{Pool, PoolBuilder, PoolKind};
 pub use quantize::{Dequantize, Quantize};
 pub use quantize_weights::QuantizeWeights;
 pub use quantized_arithmetic::QuantizedArithmetic;
-pub use range_step::RangeStep;
 pub use requantize::Requantize;
 pub use reshape::Reshape;
 pub(crate) use resize::Interpolation;
@@ -83,6 +82,7 @@ pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
 pub(crate) use slice::Indices;
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use step_from_range::StepFromRange;
 pub use sum::Sum;
 pub use table::Table;
 pub use transpose::Transpose;
@@ -96,7 +96,7 @@ use std::sync::Arc;
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::{Quantization, Tensor, TensorType};
-use crate::weights::Weights;
+use crate::weights::PackedWeights;
 
 /// Any op. Each variant's struct says what it computes.
 #[derive(Debug, Clone)]
@@ -121,16 +121,16 @@ pub enum Op {
     QuantizeWeights(QuantizeWeights),
     ObserveRange(ObserveRange),
     ObserveHistogram(ObserveHistogram),
-    RangeStep(RangeStep),
+    StepFromRange(StepFromRange),
     FakeQuantize(FakeQuantize),
     FakeQuantizeGradient(FakeQuantizeGradient),
     GridGradient(GridGradient),
     FloatConv(FloatConv),
-    StageTable(StageTable),
+    RequantParams(RequantParams),
     FakeRequantize(FakeRequantize),
     Sum(Sum),
     CrossEntropyGradient(CrossEntropyGradient),
-    Optimize(Optimize),
+    OptimizerStep(OptimizerStep),
     Unfold(Unfold),
     LinearConv(LinearConv),
     BlockQuantize(BlockQuantize),
@@ -168,16 +168,16 @@ macro_rules! each {
             Op::QuantizeWeights($op) => $value,
             Op::ObserveRange($op) => $value,
             Op::ObserveHistogram($op) => $value,
-            Op::RangeStep($op) => $value,
+            Op::StepFromRange($op) => $value,
             Op::FakeQuantize($op) => $value,
             Op::FakeQuantizeGradient($op) => $value,
             Op::GridGradient($op) => $value,
             Op::FloatConv($op) => $value,
-            Op::StageTable($op) => $value,
+            Op::RequantParams($op) => $value,
             Op::FakeRequantize($op) => $value,
             Op::Sum($op) => $value,
             Op::CrossEntropyGradient($op) => $value,
-            Op::Optimize($op) => $value,
+            Op::OptimizerStep($op) => $value,
             Op::Unfold($op) => $value,
             Op::LinearConv($op) => $value,
             Op::BlockQuantize($op) => $value,
@@ -232,16 +232,16 @@ impl Op {
             Self::QuantizeWeights(_) => "quantize_weights",
             Self::ObserveRange(_) => "observe_range",
             Self::ObserveHistogram(_) => "observe_histogram",
-            Self::RangeStep(_) => "range_step",
+            Self::StepFromRange(_) => "step_from_range",
             Self::FakeQuantize(_) => "fake_quantize",
             Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
             Self::GridGradient(_) => "grid_gradient",
             Self::FloatConv(_) => "float_conv",
-            Self::StageTable(_) => "stage_table",
+            Self::RequantParams(_) => "requant_params",
             Self::FakeRequantize(_) => "fake_requantize",
             Self::Sum(_) => "sum",
             Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
-            Self::Optimize(_) => "optimize",
+            Self::OptimizerStep(_) => "optimizer_step",
             Self::Unfold(_) => "unfold",
             Self::LinearConv(_) => "linear_conv",
             Self::BlockQuantize(_) => "block_quantize",
@@ -294,16 +294,16 @@ impl Op {
             Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
             Self::ObserveRange(op) => op.resized(inputs)?.into(),
             Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
-            Self::RangeStep(op) => op.resized(inputs)?.into(),
+            Self::StepFromRange(op) => op.resized(inputs)?.into(),
             Self::FakeQuantize(op) => op.resized(inputs)?.into(),
             Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
             Self::GridGradient(op) => op.resized(inputs)?.into(),
             Self::FloatConv(op) => op.resized(inputs)?.into(),
-            Self::StageTable(op) => op.resized(inputs)?.into(),
+            Self::RequantParams(op) => op.resized(inputs)?.into(),
             Self::FakeRequantize(op) => op.resized(inputs)?.into(),
             Self::Sum(op) => op.resized(inputs)?.into(),
             Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
-            Self::Optimize(op) => op.resized(inputs)?.into(),
+            Self::OptimizerStep(op) => op.resized(inputs)?.into(),
             Self::Unfold(op) => op.resized(inputs)?.into(),
             Self::LinearConv(op) => op.resized(inputs)?.into(),
             Self::BlockQuantize(op) => op.resized(inputs)?.into(),
@@ -365,12 +365,12 @@ impl Op {
             Self::QuantizeWeights(_) => None,
             Self::ObserveRange(_)
             | Self::ObserveHistogram(_)
-            | Self::RangeStep(_)
+            | Self::StepFromRange(_)
             | Self::GridGradient(_)
-            | Self::StageTable(_)
+            | Self::RequantParams(_)
             | Self::Sum(_)
             | Self::CrossEntropyGradient(_)
-            | Self::Optimize(_) => None,
+            | Self::OptimizerStep(_) => None,
             Self::FloatConv(op) => op.inputs_by_row(),
             Self::FakeRequantize(op) => op.inputs_by_row(),
             Self::FakeQuantize(op) => op.inputs_by_row(),
@@ -424,7 +424,7 @@ impl Op {
             owner: tensor.clone(),
             packing,
         };
-        let of_weights = |weights: &Arc<Weights>| WeightIdentity {
+        let of_weights = |weights: &Arc<PackedWeights>| WeightIdentity {
             description: weights.to_string(),
             owner: weights.clone(),
             packing: Vec::new(),
@@ -530,16 +530,16 @@ into_op!(
     QuantizeWeights,
     ObserveRange,
     ObserveHistogram,
-    RangeStep,
+    StepFromRange,
     FakeQuantize,
     FakeQuantizeGradient,
     GridGradient,
     FloatConv,
-    StageTable,
+    RequantParams,
     FakeRequantize,
     Sum,
     CrossEntropyGradient,
-    Optimize,
+    OptimizerStep,
     Unfold,
     LinearConv,
     FloatMatmul,

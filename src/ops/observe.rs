@@ -9,9 +9,9 @@ use crate::tensor::{Granularity, TensorType};
 /// How a range takes in another batch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
-pub enum RangeRule {
+pub enum RangeUpdate {
     /// The least and greatest number of all batches.
-    Extremes,
+    MinMax,
     /// `bound + constant · (bound of the batch − bound)`, each step one f32 operation; the first batch gives the first
     /// bounds (torch's MovingAverageMinMaxObserver).
     MovingAverage {
@@ -20,7 +20,7 @@ pub enum RangeRule {
     },
 }
 
-impl RangeRule {
+impl RangeUpdate {
     pub(crate) fn check(self) -> Result<()> {
         if let Self::MovingAverage { constant } = self {
             require!(
@@ -42,9 +42,9 @@ impl RangeRule {
 /// bounds of nothing as 0.
 ///
 /// ```
-/// use lowbit::{Granularity, Tensor, TensorType, Format, calibrate::Ranges, ops::{ObserveRange, RangeRule}, reference};
+/// use lowbit::{Granularity, Tensor, TensorType, Format, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
 /// let x = Tensor::new([2, 2], vec![1.0f32, -2.0, 3.0, f32::NAN])?;
-/// let op = ObserveRange::new([2, 2], Granularity::Axis(1), RangeRule::Extremes)?;
+/// let op = ObserveRange::new([2, 2], Granularity::Axis(1), RangeUpdate::MinMax)?;
 /// let empty = Tensor::new([2, 6], vec![0i32; 12])?;
 /// let state = reference::run(&op.clone().into(), &[&x, &empty])?.remove(0);
 /// let ranges = Ranges::from_state(&op, &state)?;
@@ -57,7 +57,7 @@ pub struct ObserveRange {
     input: TensorType,
     state: TensorType,
     granularity: Granularity,
-    rule: RangeRule,
+    rule: RangeUpdate,
 }
 
 impl ObserveRange {
@@ -68,7 +68,7 @@ impl ObserveRange {
     ///
     /// # Errors
     /// If the granularity doesn't fit the dimensions, or the constant of a moving average is out of range.
-    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeRule) -> Result<Self> {
+    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeUpdate) -> Result<Self> {
         let input = TensorType::new(Format::Float32, dimensions)?;
         let ranges = granularity.parameters(input.shape())?;
         rule.check()?;
@@ -108,7 +108,7 @@ impl ObserveRange {
 
     /// How a range takes in another batch.
     #[must_use]
-    pub fn rule(&self) -> RangeRule {
+    pub fn rule(&self) -> RangeUpdate {
         self.rule
     }
 }

@@ -6,26 +6,26 @@ use std::sync::Arc;
 use crate::error::{Result, require};
 use crate::numeric::Format;
 use crate::tensor::TensorType;
-use crate::weights::{Codes, Layout, Quantizer, Weights};
+use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 
 /// `words = pack(quantize(x))`: float32 weights, `[n, k]` or `[experts, n, k]`, as a [`Quantizer`] makes
-/// [`Weights`] of them, bit for bit.
+/// [`PackedWeights`] of them, bit for bit.
 ///
-/// * Output: int32 `[words]`, which [`Weights::from_words`] takes: the words that kernels of [`Linear`](super::Linear) bind.
+/// * Output: int32 `[words]`, which [`PackedWeights::from_words`] takes: the words that kernels of [`Linear`](super::Linear) bind.
 /// * A group that the quantizer refuses, because a number is not finite or a scale or an offset beyond what the format stores,
-///   has an infinite scale (E8M0: NaN) and codes of 0, so that [`Weights::from_words`] refuses it.
+///   has an infinite scale (E8M0: NaN) and codes of 0, so that [`PackedWeights::from_words`] refuses it.
 ///
 /// Nested scales and tables of values are quantized on the CPU only.
 ///
 /// ```
 /// use lowbit::ops::QuantizeWeights;
-/// use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+/// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, reference};
 /// let x = Tensor::new([2, 40], (0..80).map(|i| i as f32 * 0.1 - 3.0).collect::<Vec<_>>())?;
-/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F16Zero))?;
+/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
 /// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
 /// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-/// let weights = Weights::from_words(*quantizer.format(), [1, 2, 40], words)?;
+/// let weights = PackedWeights::from_words(*quantizer.format(), [1, 2, 40], words)?;
 /// assert_eq!(weights.dequantize()?.values::<f32>()?, quantizer.quantize(&x)?.dequantize()?.values::<f32>()?);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -91,9 +91,9 @@ impl QuantizeWeights {
     }
 
     /// Packs rows whatever they hold: not all of them are weights.
-    pub(crate) fn weights(&self, values: &[f32]) -> Result<Weights> {
+    pub(crate) fn weights(&self, values: &[f32]) -> Result<PackedWeights> {
         let Layout { experts, n, k, .. } = *self.layout;
-        Weights::build_unchecked(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {
+        PackedWeights::build_unchecked(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {
             self.quantizer.fill_row(&values[row * k..(row + 1) * k], codes, groups, supers);
             Ok(())
         })

@@ -9,13 +9,13 @@ pub(crate) const ALIGNMENT: u64 = 256;
 
 /// A tensor's stay in memory: from the step that writes it to the last step that reads it, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interval {
+pub(crate) struct Lifetime {
     pub first: usize,
     pub last: usize,
     pub bytes: u64,
 }
 
-impl Interval {
+impl Lifetime {
     /// Whether both are in memory during some step.
     fn meets(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
@@ -48,7 +48,7 @@ impl Layout {
 
 /// How the storage is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rules {
+pub(crate) struct MemoryRules {
     /// In bytes. No buffer is larger.
     pub largest_buffer: u64,
     /// Whether all tensors lie in one buffer.
@@ -62,19 +62,19 @@ pub(crate) fn aligned(bytes: u64) -> u64 {
 
 /// The largest sum of bytes that are in memory during one step, each tensor rounded up to [`ALIGNMENT`]. No layout is
 /// smaller.
-pub(crate) fn live_peak(intervals: &[Interval]) -> u64 {
+pub(crate) fn live_peak(intervals: &[Lifetime]) -> u64 {
     live(&rounded(intervals)).into_iter().map(|(_, bytes)| bytes).max().unwrap_or(0)
 }
 
 /// Where each tensor lies so that no two lie on each other while both are in memory, or nothing if a tensor does not fit in
-/// a buffer (or, with [`Rules::single_buffer`], if all together don't).
+/// a buffer (or, with [`MemoryRules::single_buffer`], if all together don't).
 ///
 /// The tensors are packed into one range of bytes first. Where at most two are in memory at once, as in a chain, it is as
 /// large as the [`live_peak`], and mostly so anywhere else. The range is then cut into buffers wherever no tensor is in the
 /// way, because dispatches that share no buffer need not wait for each other.
 ///
 /// The same intervals and rules always give the same layout.
-pub(crate) fn pack(intervals: &[Interval], rules: &Rules) -> Option<Layout> {
+pub(crate) fn pack(intervals: &[Lifetime], rules: &MemoryRules) -> Option<Layout> {
     let intervals = &rounded(intervals)[..];
     let largest = rules.largest_buffer / ALIGNMENT * ALIGNMENT;
     if intervals.iter().any(|interval| interval.bytes > largest) {
@@ -96,17 +96,17 @@ pub(crate) fn pack(intervals: &[Interval], rules: &Rules) -> Option<Layout> {
     bins.min_by_key(Layout::bytes)
 }
 
-fn rounded(intervals: &[Interval]) -> Vec<Interval> {
-    intervals.iter().map(|interval| Interval { bytes: aligned(interval.bytes), ..*interval }).collect()
+fn rounded(intervals: &[Lifetime]) -> Vec<Lifetime> {
+    intervals.iter().map(|interval| Lifetime { bytes: aligned(interval.bytes), ..*interval }).collect()
 }
 
 /// The indices of the tensors that occupy anything.
-fn occupying(intervals: &[Interval]) -> Vec<usize> {
+fn occupying(intervals: &[Lifetime]) -> Vec<usize> {
     (0..intervals.len()).filter(|&i| intervals[i].bytes > 0).collect()
 }
 
 /// The steps at which tensors come into memory, in order, and the bytes in memory then.
-fn live(intervals: &[Interval]) -> Vec<(usize, u64)> {
+fn live(intervals: &[Lifetime]) -> Vec<(usize, u64)> {
     let mut firsts: Vec<_> = occupying(intervals).into_iter().map(|i| intervals[i]).collect();
     let mut lasts = firsts.clone();
     firsts.sort_unstable_by_key(|interval| interval.first);
@@ -135,7 +135,7 @@ fn live(intervals: &[Interval]) -> Vec<(usize, u64)> {
 ///           ├─┬─┴─┬─┴───┤ └─┘
 ///           │a│ c │  e  │        steps →
 /// ```
-fn two_stacks(intervals: &[Interval]) -> Option<Vec<u64>> {
+fn two_stacks(intervals: &[Lifetime]) -> Option<Vec<u64>> {
     let peak = live_peak(intervals);
     let mut offsets = vec![0; intervals.len()];
     let mut order = occupying(intervals);
@@ -155,7 +155,7 @@ fn two_stacks(intervals: &[Interval]) -> Option<Vec<u64>> {
 
 /// Hangs one of two stacks from the peak: the one of smaller tensors, so that large ones lie on the ground everywhere and
 /// there may be a place to cut.
-fn hang(intervals: &[Interval], stacks: &[Vec<usize>; 2], peak: u64, offsets: &mut [u64]) {
+fn hang(intervals: &[Lifetime], stacks: &[Vec<usize>; 2], peak: u64, offsets: &mut [u64]) {
     let smaller = stacks.iter().min_by_key(|stack| stack.iter().map(|&i| intervals[i].bytes).max()).expect("two");
     for &i in smaller {
         offsets[i] = peak - intervals[i].bytes;
@@ -164,7 +164,7 @@ fn hang(intervals: &[Interval], stacks: &[Vec<usize>; 2], peak: u64, offsets: &m
 
 /// The lowest layout that is found in a bounded number of attempts, which end at the [`live_peak`]. An attempt places the
 /// tensors in some order; the next one places the tensor that went too high earlier.
-fn search(intervals: &[Interval]) -> Vec<u64> {
+fn search(intervals: &[Lifetime]) -> Vec<u64> {
     /// Attempts at most.
     const ATTEMPTS: usize = 2000;
     /// Pairs of tensors that are compared at most, about: a fraction of a second.
@@ -214,14 +214,14 @@ fn xorshift(state: &mut u64) -> usize {
 
 /// Orders in which placing tensors works well, the best mostly first: large ones, large and long ones, those of the busiest
 /// steps (longest or largest first), those that come first.
-fn starting_orders(intervals: &[Interval]) -> Vec<Vec<usize>> {
+fn starting_orders(intervals: &[Lifetime]) -> Vec<Vec<usize>> {
     let live = live(intervals);
-    let busiest = |interval: &Interval| {
+    let busiest = |interval: &Lifetime| {
         let from = live.partition_point(|&(step, _)| step < interval.first);
         let during = live[from..].iter().take_while(|&&(step, _)| step <= interval.last);
         during.map(|&(_, bytes)| bytes).max().unwrap_or(0)
     };
-    let steps = |interval: &Interval| (interval.last - interval.first) as u64 + 1;
+    let steps = |interval: &Lifetime| (interval.last - interval.first) as u64 + 1;
     vec![
         descending(intervals, |interval| [interval.bytes, steps(interval), 0]),
         descending(intervals, |interval| [interval.bytes.saturating_mul(steps(interval)), 0, 0]),
@@ -232,7 +232,7 @@ fn starting_orders(intervals: &[Interval]) -> Vec<Vec<usize>> {
 }
 
 /// The tensors that occupy anything, by decreasing key.
-fn descending(intervals: &[Interval], key: impl Fn(&Interval) -> [u64; 3]) -> Vec<usize> {
+fn descending(intervals: &[Lifetime], key: impl Fn(&Lifetime) -> [u64; 3]) -> Vec<usize> {
     let mut order = occupying(intervals);
     order.sort_by_cached_key(|&i| Reverse(key(&intervals[i])));
     order
@@ -240,13 +240,13 @@ fn descending(intervals: &[Interval], key: impl Fn(&Interval) -> [u64; 3]) -> Ve
 
 /// A tensor that has been placed.
 struct Spot {
-    interval: Interval,
+    interval: Lifetime,
     offset: u64,
 }
 
 /// The offsets of tensors that are placed in this order, each at the lowest offset where it is in nobody's way and does not
 /// straddle a multiple of `bin`. Where that would put one's end above `limit`: the place of that tensor in the order.
-fn place(intervals: &[Interval], order: &[usize], limit: u64, bin: u64) -> Result<Vec<u64>, usize> {
+fn place(intervals: &[Lifetime], order: &[usize], limit: u64, bin: u64) -> Result<Vec<u64>, usize> {
     let mut offsets = vec![0; intervals.len()];
     // By offset.
     let mut spots: Vec<Spot> = Vec::with_capacity(order.len());
@@ -263,7 +263,7 @@ fn place(intervals: &[Interval], order: &[usize], limit: u64, bin: u64) -> Resul
 }
 
 /// The lowest offset for a tensor among placed ones.
-fn lowest(spots: &[Spot], interval: &Interval, bin: u64) -> u64 {
+fn lowest(spots: &[Spot], interval: &Lifetime, bin: u64) -> u64 {
     let within_bin = |offset: u64| {
         let straddles = offset % bin + interval.bytes > bin;
         if straddles { offset.next_multiple_of(bin) } else { offset }
@@ -279,19 +279,19 @@ fn lowest(spots: &[Spot], interval: &Interval, bin: u64) -> u64 {
 }
 
 /// The address after all tensors.
-fn end(intervals: &[Interval], offsets: &[u64]) -> u64 {
+fn end(intervals: &[Lifetime], offsets: &[u64]) -> u64 {
     intervals.iter().zip(offsets).map(|(interval, offset)| offset + interval.bytes).max().unwrap_or(0)
 }
 
 /// All tensors in one buffer.
-fn whole(intervals: &[Interval], offsets: &[u64]) -> Layout {
+fn whole(intervals: &[Lifetime], offsets: &[u64]) -> Layout {
     let places = offsets.iter().map(|&offset| Place { buffer: 0, offset }).collect();
     let bytes = end(intervals, offsets);
     Layout { places, buffers: if bytes > 0 { vec![bytes] } else { vec![] } }
 }
 
 /// As many buffers as possible: whatever lies between addresses that no tensor straddles is one.
-fn cut(intervals: &[Interval], offsets: &[u64]) -> Layout {
+fn cut(intervals: &[Lifetime], offsets: &[u64]) -> Layout {
     let mut places = vec![Place { buffer: 0, offset: 0 }; intervals.len()];
     let mut buffers = vec![];
     let mut order = occupying(intervals);
@@ -316,16 +316,16 @@ pub(super) mod tests {
 
     use super::*;
 
-    const ANY: Rules = Rules { largest_buffer: u64::MAX, single_buffer: false };
-    const SINGLE: Rules = Rules { largest_buffer: u64::MAX, single_buffer: true };
+    const ANY: MemoryRules = MemoryRules { largest_buffer: u64::MAX, single_buffer: false };
+    const SINGLE: MemoryRules = MemoryRules { largest_buffer: u64::MAX, single_buffer: true };
 
     /// Checks that tensors lie in their buffers, not on each other, and that the buffers are what the rules want.
-    pub(in crate::plan) fn check(intervals: &[Interval], rules: &Rules, layout: &Layout) {
+    pub(in crate::plan) fn check(intervals: &[Lifetime], rules: &MemoryRules, layout: &Layout) {
         assert_eq!(layout.places.len(), intervals.len());
         assert!(layout.bytes() >= live_peak(intervals));
         assert!(layout.buffers.iter().all(|&bytes| 0 < bytes && bytes <= rules.largest_buffer));
         assert!(!rules.single_buffer || layout.buffers.len() <= 1);
-        let placed: Vec<(&Interval, &Place)> =
+        let placed: Vec<(&Lifetime, &Place)> =
             intervals.iter().zip(&layout.places).filter(|(interval, _)| interval.bytes > 0).collect();
         for (i, (a, at)) in placed.iter().enumerate() {
             assert!(at.offset % ALIGNMENT == 0 && at.offset + a.bytes <= layout.buffers[at.buffer]);
@@ -341,7 +341,7 @@ pub(super) mod tests {
     }
 
     /// Checks that no buffer could be cut further.
-    fn check_cuts(placed: &[(&Interval, &Place)], buffers: &[u64]) {
+    fn check_cuts(placed: &[(&Lifetime, &Place)], buffers: &[u64]) {
         for (buffer, &bytes) in buffers.iter().enumerate() {
             let within = placed.iter().filter(|(_, place)| place.buffer == buffer);
             let mut ranges: Vec<_> = within.map(|(i, place)| (place.offset, place.offset + aligned(i.bytes))).collect();
@@ -355,12 +355,12 @@ pub(super) mod tests {
         }
     }
 
-    fn chain(bytes: &[u64]) -> Vec<Interval> {
-        bytes.iter().enumerate().map(|(i, &bytes)| Interval { first: i, last: i + 1, bytes }).collect()
+    fn chain(bytes: &[u64]) -> Vec<Lifetime> {
+        bytes.iter().enumerate().map(|(i, &bytes)| Lifetime { first: i, last: i + 1, bytes }).collect()
     }
 
-    fn at(first: usize, last: usize, blocks: u64) -> Interval {
-        Interval { first, last, bytes: blocks * ALIGNMENT }
+    fn at(first: usize, last: usize, blocks: u64) -> Lifetime {
+        Lifetime { first, last, bytes: blocks * ALIGNMENT }
     }
 
     #[test]
@@ -414,10 +414,10 @@ pub(super) mod tests {
 
     #[test]
     fn limits_of_a_buffer() {
-        let rules = |blocks: u64, single_buffer| Rules { largest_buffer: blocks * ALIGNMENT, single_buffer };
+        let rules = |blocks: u64, single_buffer| MemoryRules { largest_buffer: blocks * ALIGNMENT, single_buffer };
         // No address is free of tensors: the whole of 5 blocks is one buffer.
         let intervals = [at(0, 1, 2), at(1, 2, 3), at(2, 3, 2)];
-        let buffers = |rules: Rules| pack(&intervals, &rules).map(|layout| layout.buffers.len());
+        let buffers = |rules: MemoryRules| pack(&intervals, &rules).map(|layout| layout.buffers.len());
         assert_eq!(buffers(rules(2, false)), None, "a tensor is larger than a buffer");
         assert_eq!(buffers(rules(3, false)), Some(2));
         assert_eq!(buffers(rules(4, true)), None, "all are larger than a buffer");
@@ -427,7 +427,7 @@ pub(super) mod tests {
     #[test]
     fn a_piece_that_is_too_large_is_packed_again() {
         let intervals = [at(0, 1, 1), at(1, 2, 4), at(2, 3, 3), at(3, 4, 4), at(0, 4, 1)];
-        let rules = Rules { largest_buffer: 5 * ALIGNMENT + 255, single_buffer: false };
+        let rules = MemoryRules { largest_buffer: 5 * ALIGNMENT + 255, single_buffer: false };
         let layout = pack(&intervals, &rules).unwrap();
         check(&intervals, &rules, &layout);
         assert!(layout.bytes() <= 10 * ALIGNMENT);
@@ -435,14 +435,14 @@ pub(super) mod tests {
 
     #[test]
     fn five_thousand_at_once() {
-        let intervals: Vec<Interval> = (0..5000).map(|i| at(i / 2, 5000 + i, 1 + i as u64 % 7)).collect();
+        let intervals: Vec<Lifetime> = (0..5000).map(|i| at(i / 2, 5000 + i, 1 + i as u64 % 7)).collect();
         assert_eq!(pack(&intervals, &SINGLE).unwrap().bytes(), live_peak(&intervals));
     }
 
-    fn intervals() -> impl Strategy<Value = Vec<Interval>> {
+    fn intervals() -> impl Strategy<Value = Vec<Lifetime>> {
         let bytes = prop_oneof![Just(0), 1..5u64, (1..5u64).prop_map(|n| n * ALIGNMENT), 1..10_000u64];
         let interval = (0..40usize, 0..12usize, bytes);
-        let interval = interval.prop_map(|(first, steps, bytes)| Interval { first, last: first + steps, bytes });
+        let interval = interval.prop_map(|(first, steps, bytes)| Lifetime { first, last: first + steps, bytes });
         prop::collection::vec(interval, 0..60)
     }
 
@@ -451,7 +451,7 @@ pub(super) mod tests {
         fn layouts_are_sound(intervals in intervals(), largest in 1..60_000u64) {
             for largest_buffer in [u64::MAX, largest] {
                 for single_buffer in [false, true] {
-                    let rules = Rules { largest_buffer, single_buffer };
+                    let rules = MemoryRules { largest_buffer, single_buffer };
                     let layout = pack(&intervals, &rules);
                     let fits = intervals.iter().all(|interval| aligned(interval.bytes) <= largest_buffer);
                     prop_assert!(single_buffer || layout.is_some() == fits);

@@ -1,4 +1,4 @@
-//! When and where: a graph of ops, and its schedule for a device's limits: what is fused, in which order it runs, and where
+//! When and where: a graph of ops, and its schedule for a device's caps: what is fused, in which order it runs, and where
 //! each tensor lies. All of it is plain data; which kernel is `tune`'s choice, buffers and recording are `gpu`'s.
 
 mod execute;
@@ -12,5 +12,5 @@ mod schedule;
 pub(crate) use execute::{execute, read};
 pub(crate) use graph::check_tensors;
 pub use graph::{Graph, Value};
-pub(crate) use memory::Rules;
+pub(crate) use memory::MemoryRules;
 pub(crate) use schedule::{Frame, Launch, Storage};

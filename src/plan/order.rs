@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::memory::{Interval, aligned, live_peak};
+use super::memory::{Lifetime, aligned, live_peak};
 
 /// A step: the tensors that it reads and writes, by index.
 #[derive(Debug, Clone, Default)]
@@ -45,17 +45,17 @@ pub(crate) fn order(nodes: &[Node], bytes: &[u64]) -> Vec<usize> {
 
 /// When each tensor is in memory if the nodes run in this order, followed by when the scratch of each node is, both by
 /// index. Tensors that no node reads or writes have 0 bytes.
-pub(crate) fn intervals(nodes: &[Node], bytes: &[u64], order: &[usize]) -> Vec<Interval> {
-    let unused = Interval { first: 0, last: 0, bytes: 0 };
+pub(crate) fn intervals(nodes: &[Node], bytes: &[u64], order: &[usize]) -> Vec<Lifetime> {
+    let unused = Lifetime { first: 0, last: 0, bytes: 0 };
     let mut intervals = vec![unused; bytes.len() + nodes.len()];
     let mut seen = vec![false; bytes.len()];
     for (step, &node) in order.iter().enumerate() {
         for t in nodes[node].tensors() {
             let first = if seen[t] { intervals[t].first } else { step };
-            intervals[t] = Interval { first, last: step, bytes: bytes[t] };
+            intervals[t] = Lifetime { first, last: step, bytes: bytes[t] };
             seen[t] = true;
         }
-        intervals[bytes.len() + node] = Interval { first: step, last: step, bytes: nodes[node].scratch };
+        intervals[bytes.len() + node] = Lifetime { first: step, last: step, bytes: nodes[node].scratch };
     }
     intervals
 }
@@ -214,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::plan::memory::tests::check;
-    use crate::plan::memory::{Rules, pack};
+    use crate::plan::memory::{MemoryRules, pack};
 
     fn node(reads: &[usize], writes: &[usize]) -> Node {
         Node { reads: reads.to_vec(), writes: writes.to_vec(), scratch: 0 }
@@ -348,7 +348,7 @@ mod tests {
 
             let intervals = intervals(&nodes, &bytes, &order);
             for single_buffer in [false, true] {
-                let rules = Rules { largest_buffer: u64::MAX, single_buffer };
+                let rules = MemoryRules { largest_buffer: u64::MAX, single_buffer };
                 let layout = pack(&intervals, &rules).expect("no limit");
                 check(&intervals, &rules, &layout);
                 ratios.push(layout.bytes() as f64 / live_peak(&intervals).max(1) as f64);
@@ -366,7 +366,7 @@ mod tests {
     fn five_thousand_tensors() {
         let (nodes, bytes) = Random(3).dag(5_000);
         let intervals = intervals(&nodes, &bytes, &order(&nodes, &bytes));
-        let rules = Rules { largest_buffer: u64::MAX, single_buffer: true };
+        let rules = MemoryRules { largest_buffer: u64::MAX, single_buffer: true };
         let start = std::time::Instant::now();
         let layout = pack(&intervals, &rules).expect("no limit");
         println!("{} of {} bytes after {:?}", layout.bytes(), live_peak(&intervals), start.elapsed());

@@ -1,4 +1,4 @@
-//! A graph as launches for a device's limits: in which order, with which kernels, and where each tensor lies. All of it is
+//! A graph as launches for a device's caps: in which order, with which kernels, and where each tensor lies. All of it is
 //! plain data; buffers and pipelines are made of it in `gpu`.
 
 use std::collections::{HashMap, HashSet};
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::fuse::{Merged, fuse};
 use super::graph::{Graph, Step, Value};
-use super::memory::{self, Interval, Rules, aligned, live_peak, pack};
+use super::memory::{self, Lifetime, MemoryRules, aligned, live_peak, pack};
 use super::order::{Node, order};
 use crate::error::{Error, Result, require};
-use crate::kernels::{self, Candidate, Constant, Dispatch, Limits, Resource};
+use crate::kernels::{self, Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use crate::ops::Op;
 use crate::tensor::TensorType;
 
@@ -81,11 +81,11 @@ pub(crate) struct Schedule {
 
 impl Frame {
     /// Fuses, orders and places the steps of a graph for a device.
-    pub(crate) fn new(graph: &Graph, limits: &Limits, rules: &Rules) -> Result<Self> {
+    pub(crate) fn new(graph: &Graph, caps: &DeviceCaps, rules: &MemoryRules) -> Result<Self> {
         let mut places = external_places(graph)?;
         let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
-        let merged = fuse(graph, limits);
-        let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, limits)).collect::<Result<_>>()?;
+        let merged = fuse(graph, caps);
+        let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, caps)).collect::<Result<_>>()?;
         let bytes: Vec<u64> = (0..graph.types().len())
             .map(|i| if places.contains_key(&i) { 0 } else { aligned(graph.types()[i].device_bytes()) })
             .collect();
@@ -132,7 +132,7 @@ impl Frame {
                     }
                     None => {
                         slot_of.insert(output.index(), slots.len());
-                        let interval = Interval { first: time, last: end, bytes: bytes[output.index()] };
+                        let interval = Lifetime { first: time, last: end, bytes: bytes[output.index()] };
                         slots.push(Slot { interval, apart: false });
                     }
                 }
@@ -147,7 +147,7 @@ impl Frame {
             }
             let first_scratch = slots.len();
             slots.extend(needs[node].scratch.iter().map(|&bytes| Slot {
-                interval: Interval { first: time, last: time, bytes: aligned(bytes) },
+                interval: Lifetime { first: time, last: time, bytes: aligned(bytes) },
                 apart: false,
             }));
             let scratch: Vec<usize> = (first_scratch..slots.len()).collect();
@@ -172,7 +172,7 @@ impl Frame {
     pub(crate) fn schedule(
         &self,
         graph: &Graph,
-        limits: &Limits,
+        caps: &DeviceCaps,
         mut choose: impl FnMut(&Op, &[Candidate]) -> usize,
     ) -> Result<Schedule> {
         let mut schedule = Schedule::default();
@@ -180,11 +180,11 @@ impl Frame {
             let step = &placed.merged.step;
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
             let op = step.op.resized(&types)?;
-            for slab in slabs(&op, limits)? {
-                let candidates = placed.legal(kernels::candidates(&slab.op, limits))?;
+            for slab in slabs(&op, caps)? {
+                let candidates = placed.legal(kernels::candidates(&slab.op, caps))?;
                 let index = choose(&slab.op, &candidates).min(candidates.len() - 1);
                 let candidate = candidates.into_iter().nth(index).expect("the index is in range");
-                self.launch(&mut schedule, graph, placed, &slab, candidate, limits)?;
+                self.launch(&mut schedule, graph, placed, &slab, candidate, caps)?;
             }
         }
         Ok(schedule)
@@ -197,7 +197,7 @@ impl Frame {
         placed: &Placed,
         slab: &Slab,
         candidate: Candidate,
-        limits: &Limits,
+        caps: &DeviceCaps,
     ) -> Result<()> {
         if candidate.dispatches.is_empty() {
             return Ok(());
@@ -226,7 +226,7 @@ impl Frame {
             let overwritten = overwriting.as_ref().and(placed.overwrites).map(|input| inputs[input].device_bytes());
             let dispatch = overwriting.unwrap_or(dispatch);
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
-            check_launch(&dispatch, &spans, limits)?;
+            check_launch(&dispatch, &spans, caps)?;
             let bound = || dispatch.bindings.iter().zip(&spans);
             let written: HashSet<Storage> = bound().filter(|(b, _)| b.writes).map(|(_, s)| s.storage).collect();
             let writable: Vec<u32> =
@@ -234,7 +234,7 @@ impl Frame {
             let dispatch = dispatch.sharing(&writable);
             schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), overwritten });
         }
-        candidate.constants.iter().try_for_each(|&constant| check_constant(&op, constant, limits))
+        candidate.constants.iter().try_for_each(|&constant| check_constant(&op, constant, caps))
     }
 }
 
@@ -284,8 +284,8 @@ struct Needs {
 
 impl Needs {
     /// Of a step at the extent of its graph and at every smaller one.
-    fn new(graph: &Graph, step: &Step, limits: &Limits) -> Result<Self> {
-        let mut needs = Self::of(&step.op, limits)?;
+    fn new(graph: &Graph, step: &Step, caps: &DeviceCaps) -> Result<Self> {
+        let mut needs = Self::of(&step.op, caps)?;
         let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
             return Ok(needs);
         };
@@ -293,7 +293,7 @@ impl Needs {
         let at = |extent: usize| -> Option<Self> {
             let types =
                 step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
-            Self::of(&step.op.resized(&types).ok()?, limits).ok()
+            Self::of(&step.op.resized(&types).ok()?, caps).ok()
         };
         // What a kernel packs of an extent that it adds up over depends on how that ends: within sixteen, the longest vector of any.
         if step.op.inputs_by_row().is_none() {
@@ -308,12 +308,12 @@ impl Needs {
     }
 
     /// Of an op, taken in parts where it has to be.
-    fn of(op: &Op, limits: &Limits) -> Result<Self> {
+    fn of(op: &Op, caps: &DeviceCaps) -> Result<Self> {
         let mut needs = Self { scratch: Vec::new(), overwritable: (0..op.inputs().len()).collect() };
-        let slabs = slabs(op, limits)?;
+        let slabs = slabs(op, caps)?;
         // All but the last are alike.
         let different = [slabs.first(), slabs.last().filter(|_| slabs.len() > 1)];
-        for candidate in different.into_iter().flatten().flat_map(|slab| kernels::candidates(&slab.op, limits)) {
+        for candidate in different.into_iter().flatten().flat_map(|slab| kernels::candidates(&slab.op, caps)) {
             let scratch = candidate.scratch.iter().map(|&words| scratch_bytes(words)).collect();
             let overwritable =
                 needs.overwritable.iter().copied().filter(|&input| overwrites(&candidate, input)).collect();
@@ -337,18 +337,18 @@ impl Needs {
 
 /// Something that lies in the workspace for a while.
 struct Slot {
-    interval: Interval,
+    interval: Lifetime,
     /// Whether it must not share a buffer with anything.
     apart: bool,
 }
 
 /// Where slots lie, and the sizes of the buffers.
-fn place(slots: &[Slot], rules: &Rules) -> Result<(Vec<Spot>, Vec<u64>)> {
+fn place(slots: &[Slot], rules: &MemoryRules) -> Result<(Vec<Spot>, Vec<u64>)> {
     let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart || rules.single_buffer).collect();
-    let intervals: Vec<Interval> = together.iter().map(|&i| slots[i].interval).collect();
+    let intervals: Vec<Lifetime> = together.iter().map(|&i| slots[i].interval).collect();
     let Some(layout) = pack(&intervals, rules) else {
         if rules.single_buffer {
-            let whole = pack(&intervals, &Rules { largest_buffer: u64::MAX, ..*rules }).map_or(0, |l| l.bytes());
+            let whole = pack(&intervals, &MemoryRules { largest_buffer: u64::MAX, ..*rules }).map_or(0, |l| l.bytes());
             return Err(too_large("a workspace in a single buffer", whole, rules.largest_buffer));
         }
         let needed = intervals.iter().map(|interval| interval.bytes).max().unwrap_or(0);
@@ -389,7 +389,7 @@ fn too_large(what: &str, needed: u64, limit: u64) -> Error {
         needed,
         limit,
         unit: "bytes",
-        advice: "give the graph smaller batches, or ask the adapter for a device with higher limits",
+        advice: "give the graph smaller batches, or ask the adapter for a device with higher caps",
     }
 }
 
@@ -412,7 +412,7 @@ fn external_places(graph: &Graph) -> Result<HashMap<usize, Spot>> {
 }
 
 /// Refuses a launch that the device can't do.
-fn check_launch(dispatch: &Dispatch, spans: &[Span], limits: &Limits) -> Result<()> {
+fn check_launch(dispatch: &Dispatch, spans: &[Span], caps: &DeviceCaps) -> Result<()> {
     let limit = |what: &str, needed: u64, limit: u64, unit, advice| {
         let what = format!("{} ({what})", dispatch.label);
         if needed > limit { Err(Error::Limit { what, needed, limit, unit, advice }) } else { Ok(()) }
@@ -420,7 +420,7 @@ fn check_launch(dispatch: &Dispatch, spans: &[Span], limits: &Limits) -> Result<
     limit(
         "its tensors and constants",
         dispatch.bindings.len() as u64,
-        limits.storage_buffers.into(),
+        caps.storage_buffers.into(),
         "storage buffers per shader stage",
         "request the device with at least wgpu::Limits::default()",
     )?;
@@ -428,23 +428,23 @@ fn check_launch(dispatch: &Dispatch, spans: &[Span], limits: &Limits) -> Result<
     limit(
         "a tensor that can't be divided",
         largest,
-        limits.binding_bytes,
+        caps.binding_bytes,
         "bytes in one binding",
         "split the tensor, or ask the adapter for a device with a higher max_storage_buffer_binding_size",
     )?;
     limit(
         "its grid",
         dispatch.grid.into_iter().max().unwrap_or(0).into(),
-        limits.groups_per_dimension.into(),
+        caps.groups_per_dimension.into(),
         "workgroups along a dimension",
-        "split the tensor, or ask the adapter for a device with higher limits",
+        "split the tensor, or ask the adapter for a device with higher caps",
     )
 }
 
 /// Refuses a constant that no binding could hold, before it is made.
-fn check_constant(op: &Op, constant: Constant, limits: &Limits) -> Result<()> {
+fn check_constant(op: &Op, constant: Constant, caps: &DeviceCaps) -> Result<()> {
     let words = kernels::constant_words(op, constant).expect("candidates ask for their own op's constants");
-    let (needed, limit) = (words.saturating_mul(4), limits.binding_bytes);
+    let (needed, limit) = (words.saturating_mul(4), caps.binding_bytes);
     if needed <= limit {
         return Ok(());
     }
@@ -466,10 +466,10 @@ struct Slab {
 }
 
 /// An op in one piece, or in pieces whose tensors fit a binding.
-fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
+fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     let (inputs, outputs, sums) = (op.inputs(), op.outputs(), op.kept_sums());
     let whole = || Slab { op: op.clone(), inputs: vec![0; inputs.len()], outputs: vec![0; outputs.len()] };
-    let fits = |t: &TensorType| t.device_bytes() <= limits.binding_bytes;
+    let fits = |t: &TensorType| t.device_bytes() <= caps.binding_bytes;
     if inputs.iter().chain(&outputs).chain(&sums).all(fits) {
         return Ok(vec![whole()]);
     }
@@ -485,7 +485,7 @@ fn slabs(op: &Op, limits: &Limits) -> Result<Vec<Slab>> {
     let suits = |rows: usize| -> Result<bool> {
         divided().try_fold(true, |suits, t| {
             let bytes = bytes(t, rows)?;
-            Ok(suits && bytes <= limits.binding_bytes && bytes.is_multiple_of(memory::ALIGNMENT))
+            Ok(suits && bytes <= caps.binding_bytes && bytes.is_multiple_of(memory::ALIGNMENT))
         })
     };
     // The most rows that fit, as a multiple of what keeps every part aligned.
@@ -521,13 +521,14 @@ mod tests {
     use crate::ops::{
         Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
         Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-        FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear,
-        LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, Optimize, Output, Pad, PadMode, Padding,
-        Pool, Quantize, QuantizeWeights, RangeRule, RangeStep, Requantization, Requantize, Requantized, Reshape,
-        Resize, Rule, Slice, Softmax, StageTable, Sum, Table, Transpose, Unfold, Windows,
+        FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
+        LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule,
+        OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
+        Requantization, Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold,
+        Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
-    use crate::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
+    use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 
     /// The first dimension of every op below: more than sixteen, and of every residue at some smaller one.
     const EXTENT: usize = 40;
@@ -544,8 +545,12 @@ mod tests {
         Tensor::new(dimensions, vec![1i8; dimensions.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
     }
 
-    fn grouped(matrices: usize, n: usize, k: usize) -> Result<Weights> {
-        Weights::build(WeightFormat::new(Codes::Int4, 16, Scales::F16), [matrices, n, k], |_, _, _, _| Ok(()))
+    fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
+        PackedWeights::build(
+            WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16),
+            [matrices, n, k],
+            |_, _, _, _| Ok(()),
+        )
     }
 
     /// Every op, where it can with a first dimension that can follow an extent.
@@ -556,7 +561,7 @@ mod tests {
         let image = || int8(&[e, 6, 5, 4]);
         let block = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
         let step = FakeQuantize::new([e, 4], Grid::Step, Granularity::Tensor, (0, 15))?;
-        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, Scales::F16))?;
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16))?;
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
         let mut ops: Vec<Op> = vec![
             Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),
@@ -599,13 +604,13 @@ mod tests {
                 .into(),
             Embedding::new([e], grouped(1, 6, 40)?)?.into(),
             QuantizeWeights::new([e, 40], quantizer)?.into(),
-            RangeStep::new(e, (0, 15))?.into(),
+            StepFromRange::new(e, (0, 15))?.into(),
             FakeQuantizeGradient::new(step.clone()).into(),
             GridGradient::new(step.clone(), 1.0)?.into(),
             step.into(),
-            StageTable::new(e)?.into(),
+            RequantParams::new(e)?.into(),
             CrossEntropyGradient::new(e, 4)?.into(),
-            Optimize::new([e, 3], Rule::adam())?.into(),
+            OptimizerStep::new([e, 3], OptimizerRule::adam())?.into(),
             Unfold::new(image()?, [3, 3]).build()?.into(),
             LinearConv::new(real(&[e, 6, 5, 4])?, grouped(2, 3, 18)?, [3, 3]).output(Format::Float16).build()?.into(),
             LinearConv::new(TensorType::new(Format::Uint8, [e, 6, 5, 4])?, grouped(1, 3, 36)?, [3, 3])
@@ -642,14 +647,19 @@ mod tests {
             ops.push(DynamicQuantize::new([e, 40], Format::Int8, granularity)?.into());
         }
         for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
-            ops.push(ObserveRange::new([e, 300], granularity, RangeRule::Extremes)?.into());
+            ops.push(ObserveRange::new([e, 300], granularity, RangeUpdate::MinMax)?.into());
             ops.push(ObserveHistogram::new([e, 300], granularity, Bins::new(16)?)?.into());
             ops.push(Sum::new([e, 300], granularity)?.into());
         }
         for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
             ops.push(FloatConv::new([e, 6, 6, 3], [4, 3, 3, 3], Windows::default())?.pass(pass).into());
         }
-        for makes in [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient] {
+        for makes in [
+            FakeRequantizeOutput::Levels,
+            FakeRequantizeOutput::Real,
+            FakeRequantizeOutput::Gradient,
+            FakeRequantizeOutput::StepGradient,
+        ] {
             ops.push(FakeRequantize::new([e, 4], makes, (0, 15))?.into());
         }
         let transpose = Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?;
@@ -688,15 +698,15 @@ mod tests {
     }
 
     /// Schedules a graph at some extents, each with another of the kernels, none of which may be beyond what its frame laid out.
-    fn check(name: &str, graph: &Graph, limits: &Limits, extents: impl Iterator<Item = usize>) -> Result<usize> {
-        let frame = Frame::new(graph, limits, &Rules { largest_buffer: u64::MAX, single_buffer: false })?;
+    fn check(name: &str, graph: &Graph, caps: &DeviceCaps, extents: impl Iterator<Item = usize>) -> Result<usize> {
+        let frame = Frame::new(graph, caps, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
         let mut schedules = 0;
         for extent in extents {
             let at = graph.at_extent(extent)?;
-            let schedule = frame.schedule(&at, limits, |op, candidates| {
+            let schedule = frame.schedule(&at, caps, |op, candidates| {
                 assert_eq!(
                     candidates.len(),
-                    kernels::candidates(op, limits).len(),
+                    kernels::candidates(op, caps).len(),
                     "{name} at {extent}: kernels are left out"
                 );
                 extent % candidates.len()
@@ -719,18 +729,18 @@ mod tests {
 
     #[test]
     fn every_smaller_extent_keeps_within_the_frame() -> Result<()> {
-        let four = Limits { storage_buffers: 4, invocations: 64, busy: 1, ..Limits::default() };
-        let small = Limits { binding_bytes: 4096, ..four };
+        let four = DeviceCaps { storage_buffers: 4, invocations: 64, target_invocations: 1, ..DeviceCaps::default() };
+        let small = DeviceCaps { binding_bytes: 4096, ..four };
         let (mut dynamic, mut seen) = (HashSet::new(), HashSet::new());
         for op in ops()? {
             seen.insert(op.name());
             for mask in 0..1usize << op.inputs().len() {
                 let Ok(graph) = graph(&op, mask) else { continue };
                 let mut schedules = 0;
-                for limits in [Limits::default(), four, small] {
-                    let name = format!("{} with inputs {mask:b}, {} bytes a binding", op.name(), limits.binding_bytes);
+                for caps in [DeviceCaps::default(), four, small] {
+                    let name = format!("{} with inputs {mask:b}, {} bytes a binding", op.name(), caps.binding_bytes);
                     let extents = 0..graph.extent().map_or(1, |largest| largest + 1);
-                    schedules += match check(&name, &graph, &limits, extents) {
+                    schedules += match check(&name, &graph, &caps, extents) {
                         Err(Error::Limit { .. }) => 0,
                         other => other?,
                     };
@@ -752,10 +762,10 @@ mod tests {
     /// Six images have so many results that their windows are not divided, one is divided, which takes scratch.
     #[test]
     fn fewer_rows_may_need_what_more_rows_do_not() -> Result<()> {
-        let limits = Limits { binding_bytes: 16 << 20, ..Limits::default() };
+        let caps = DeviceCaps { binding_bytes: 16 << 20, ..DeviceCaps::default() };
         let pool: Op = Pool::max(codes(Format::Int8, &[6, 400, 400, 1])?, [200, 200]).build()?.into();
-        let scratch = |op: &Op| kernels::candidates(op, &limits).iter().map(|c| c.scratch.len()).max();
+        let scratch = |op: &Op| kernels::candidates(op, &caps).iter().map(|c| c.scratch.len()).max();
         assert_eq!([scratch(&pool), scratch(&pool.with_rows(&[true], 1)?)], [Some(0), Some(1)]);
-        check("pool", &graph(&pool, 1)?, &limits, 0..7).map(drop)
+        check("pool", &graph(&pool, 1)?, &caps, 0..7).map(drop)
     }
 }

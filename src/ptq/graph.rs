@@ -13,7 +13,7 @@ use crate::ops::{
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
-use crate::weights::{Codes, Group, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
 impl QuantizedModel {
     /// The graph for up to so many rows: float32 of [`Model::input_shape`] in, float32 `[rows, outputs]` out, codes between.
@@ -271,12 +271,12 @@ fn padding(window: Window) -> Padding {
 }
 
 /// An average as weights: a filter of 1 / pixels for each channel.
-fn average(layer: &Layer) -> Result<Weights> {
+fn average(layer: &Layer) -> Result<PackedWeights> {
     let (pixels, channels) = (layer.input().pixels(), layer.input().channels);
-    let format = WeightFormat::new(Codes::Int2, usize::MAX, crate::weights::Scales::F32);
-    Weights::build(format, [channels, 1, pixels], |_, codes, groups, _| {
+    let format = WeightFormat::new(Codes::Int2, usize::MAX, crate::weights::ScaleFormat::F32);
+    PackedWeights::build(format, [channels, 1, pixels], |_, codes, groups, _| {
         codes.fill(1);
-        groups.fill(Group::scale(1.0 / pixels as f32));
+        groups.fill(GroupParams::scale(1.0 / pixels as f32));
         Ok(())
     })
 }

@@ -4,9 +4,9 @@
 //! | step | function | source |
 //! |---|---|---|
 //! | rescale neighbouring layers | [`equalize`], [`smooth`], [`awq`] | CLE, SmoothQuant, AWQ |
-//! | choose the range of weights | [`Clipping`] | min-max, MSE, error of the outputs |
+//! | choose the range of weights | [`WeightClipping`] | min-max, MSE, error of the outputs |
 //! | round weights | [`Method`] | nearest, GPTQ, AdaRound's objective by coordinate descent |
-//! | choose the range of activations | [`Observer`] | min-max, percentile, MSE |
+//! | choose the range of activations | [`ActivationClipping`] | min-max, percentile, MSE |
 //! | round a matrix by itself | [`Moments::gptq`] | GPTQ, for [`Linear`](crate::ops::Linear) |
 //! | correct biases | [`Recipe::bias_correction`] | empirical bias correction |
 //!
@@ -29,9 +29,9 @@ pub use equalize::{awq, equalize, smooth};
 pub use hybrid::{Choice, LayerPlan, Sensitivity, front, greedy, sensitivity, with_sqnr, within_bytes};
 pub use moments::Moments;
 pub use quantized::QuantizedModel;
-pub use recipe::{Activations, Observer, Recipe};
+pub use recipe::{ActivationClipping, Activations, Recipe};
 pub use rounding::Method;
-pub use scheme::{ActivationQuantization, Clipping, CodeFormat, WeightGranularity, WeightScheme};
+pub use scheme::{ActivationQuantization, CodeFormat, WeightClipping, WeightGranularity, WeightScheme};
 pub use weights::QuantizedWeights;
 
 use crate::error::{Result, require};

@@ -6,19 +6,19 @@ use rayon::prelude::*;
 use super::linalg::Square;
 use crate::error::{Result, require};
 use crate::tensor::Tensor;
-use crate::weights::{Quantizer, Weights};
+use crate::weights::{PackedWeights, Quantizer};
 
 /// Second moments `Σ x·xᵀ` of the rows x that a linear layer reads, from calibration data.
 ///
 /// ```
 /// use lowbit::ptq::Moments;
-/// use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat};
+/// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 /// use lowbit::Tensor;
 /// let inputs = Tensor::new([2, 4], vec![1.0f32, 1.0, 0.0, 0.1, -1.0, -1.0, 0.5, 0.0])?;
 /// let weights = Tensor::new([1, 4], vec![0.7f32, 0.26, -0.33, 0.1])?;
 /// let mut moments = Moments::new(4)?;
 /// moments.add(&inputs)?;
-/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, Scales::F32))?;
+/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32))?;
 /// let product = |weights: &Tensor| -> lowbit::Result<f32> {
 ///     Ok(weights.values::<f32>()?.iter().zip(&inputs.values::<f32>()?[..4]).map(|(w, x)| w * x).sum())
 /// };
@@ -90,7 +90,7 @@ impl Moments {
         (0..self.gram.n).map(|i| (self.gram.at(i, i) / self.rows.max(1) as f64) as f32).collect()
     }
 
-    /// Weights `[n, k]` as a quantizer's format stores them, whose outputs are near those of the float ones on such inputs: columns
+    /// PackedWeights `[n, k]` as a quantizer's format stores them, whose outputs are near those of the float ones on such inputs: columns
     /// are rounded one after the other, each error being made good by those that are still to be rounded. The scale of a group is
     /// the quantizer's for what its columns have become when the first of them is reached, errors weighed by the columns' mean
     /// squares.
@@ -100,7 +100,7 @@ impl Moments {
     /// # Errors
     /// If no rows were added, the weights are no float32 `[n, k]` or not finite, the format's scales are nested, or a group needs a
     /// scale beyond what the format stores.
-    pub fn gptq(&self, weights: &Tensor, quantizer: &Quantizer) -> Result<Weights> {
+    pub fn gptq(&self, weights: &Tensor, quantizer: &Quantizer) -> Result<PackedWeights> {
         let (k, values, format) = (self.gram.n, weights.values::<f32>()?, *quantizer.format());
         require!(
             self.rows > 0,
@@ -127,7 +127,7 @@ impl Moments {
         // Inputs that are all zero say nothing.
         let importance = importance.iter().any(|&x| x > 0.0).then_some(&importance[..]);
         let size = format.group.min(k);
-        Weights::build(format, [1, weights.shape()[0], k], |row, codes, groups, _| {
+        PackedWeights::build(format, [1, weights.shape()[0], k], |row, codes, groups, _| {
             let mut rest: Vec<f64> = values[row * k..][..k].iter().map(|&w| w.into()).collect();
             for (g, group) in groups.iter_mut().enumerate() {
                 let columns = g * size..(g * size + size).min(k);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::gram::grams;
 use super::quantized::{QuantizedModel, Scales};
 use super::rounding::{Method, round};
-use super::scheme::{ActivationQuantization, Clipping, CodeFormat, WeightScheme};
+use super::scheme::{ActivationQuantization, CodeFormat, WeightClipping, WeightScheme};
 use super::weights::QuantizedWeights;
 use super::{awq, check_calibration, check_finite, equalize, smooth, trace};
 use crate::error::{Result, require};
@@ -18,10 +18,10 @@ use crate::tensor::Tensor;
 /// What to do to a model, in this order.
 ///
 /// ```
-/// use lowbit::ptq::{Clipping, Method, Recipe};
+/// use lowbit::ptq::{WeightClipping, Method, Recipe};
 /// let mut recipe = Recipe::new(4); // 4-bit weights, 8-bit activations
 /// recipe.method = Method::Descent;
-/// recipe.weights.clipping = Clipping::Output;
+/// recipe.weights.clipping = WeightClipping::Output;
 /// recipe.bias_correction = true;
 /// ```
 ///
@@ -72,7 +72,7 @@ pub enum Activations {
         /// not quantized.
         codes: CodeFormat,
         /// How ranges are found.
-        observer: Observer,
+        clipping: ActivationClipping,
         /// Whether the last layer makes codes too, rather than float32.
         outputs: bool,
     },
@@ -85,7 +85,7 @@ pub enum Activations {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Observer {
+pub enum ActivationClipping {
     /// It holds everything seen.
     MinMax,
     /// It leaves out so many percent of the numbers, half at each end: 99.99 leaves out one in 10,000.
@@ -118,7 +118,7 @@ impl Recipe {
     pub fn best(bits: u8) -> Self {
         let mut recipe = Self::new(bits);
         recipe.weights.symmetric = bits == 8;
-        recipe.weights.clipping = Clipping::Output;
+        recipe.weights.clipping = WeightClipping::Output;
         recipe.method = Method::Descent;
         recipe.bias_correction = true;
         recipe
@@ -172,7 +172,7 @@ impl Recipe {
         inputs: &[f32],
         floors: &[f64],
     ) -> (QuantizedWeights, Vec<f32>) {
-        let needed = self.method != Method::Nearest || scheme.clipping == Clipping::Output;
+        let needed = self.method != Method::Nearest || scheme.clipping == WeightClipping::Output;
         let moments = if needed { grams(layer, float, inputs, self.bias_correction) } else { Vec::new() };
         let rounded = round(layer.weights(), layer.output().channels, scheme, self.method, &moments, floors);
         let mut bias = layer.bias().to_vec();
@@ -219,9 +219,9 @@ impl Recipe {
             "layer {} was given codes to read, but activations are dynamic: take static ones",
             self.inputs.keys().next().map_or("", String::as_str)
         );
-        if let Activations::Static { codes, observer, .. } = self.activations {
+        if let Activations::Static { codes, clipping, .. } = self.activations {
             self.inputs.values().chain([&codes]).try_for_each(|codes| codes.check_activations())?;
-            if let Observer::Percentile(percent) = observer {
+            if let ActivationClipping::Percentile(percent) = clipping {
                 require!(
                     percent > 50.0 && percent <= 100.0,
                     "a percentile of {percent} was asked for: it may be above 50, to 100"
@@ -252,7 +252,7 @@ fn correct(layer: &Layer, float: &[f32], inputs: &[f32], weights: &[f32], bias: 
 impl Recipe {
     /// Scales of the input and of what each layer makes of it.
     fn scales(&self, model: &Model, trace: &[Tensor]) -> Result<Scales> {
-        let Activations::Static { codes, observer, outputs } = self.activations else { return Ok(Scales::Dynamic) };
+        let Activations::Static { codes, clipping, outputs } = self.activations else { return Ok(Scales::Dynamic) };
         let quantization = |(i, tensor): (usize, &Tensor)| -> Result<Option<ActivationQuantization>> {
             let reader = model.layers().get(i);
             if reader.is_none() && !outputs {
@@ -261,7 +261,7 @@ impl Recipe {
             match reader.and_then(|layer| self.inputs.get(layer.name())).copied().unwrap_or(codes) {
                 CodeFormat::Float(Format::Float32) => Ok(None),
                 CodeFormat::Float(Format::Float16) => Ok(Some(ActivationQuantization::FLOAT16)),
-                codes => observer.quantization(codes, tensor.values()?).map(Some),
+                codes => clipping.quantization(codes, tensor.values()?).map(Some),
             }
         };
         Ok(Scales::Static(trace.iter().enumerate().map(quantization).collect::<Result<_>>()?))
@@ -272,17 +272,17 @@ impl Activations {
     /// Integers of so many bits, static, min-max; float32 outputs.
     #[must_use]
     pub const fn int(bits: u8) -> Self {
-        Self::Static { codes: CodeFormat::Int(bits), observer: Observer::MinMax, outputs: false }
+        Self::Static { codes: CodeFormat::Int(bits), clipping: ActivationClipping::MinMax, outputs: false }
     }
 
     /// Floats of a format, static, min-max; float32 outputs. With `Float16` and `Float32` weights alone are quantized.
     #[must_use]
     pub const fn float(format: Format) -> Self {
-        Self::Static { codes: CodeFormat::Float(format), observer: Observer::MinMax, outputs: false }
+        Self::Static { codes: CodeFormat::Float(format), clipping: ActivationClipping::MinMax, outputs: false }
     }
 }
 
-impl Observer {
+impl ActivationClipping {
     /// Scale and zero point for numbers like these.
     pub(crate) fn quantization(self, codes: CodeFormat, values: &[f32]) -> Result<ActivationQuantization> {
         let range = |values: &[f32]| {

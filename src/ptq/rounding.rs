@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gram::Gram;
 use super::linalg::Square;
-use super::scheme::{Clipping, Grid, WeightGranularity, WeightScheme};
+use super::scheme::{Grid, WeightClipping, WeightGranularity, WeightScheme};
 use super::weights::QuantizedWeights;
 use crate::numeric::BlockFormat;
 
@@ -145,7 +145,7 @@ fn candidates<'a>(
     block: Option<&'a BlockFormat>,
 ) -> impl Iterator<Item = Grid> + use<'a> {
     let (low, high) = values.iter().fold((0.0f64, 0.0f64), |(low, high), &v| (low.min(v), high.max(v)));
-    let count = if scheme.clipping == Clipping::MinMax { 1 } else { SHRINKS };
+    let count = if scheme.clipping == WeightClipping::MinMax { 1 } else { SHRINKS };
     (0..count).map(move |i| {
         let shrink = 1.0 - 0.75 * i as f64 / SHRINKS as f64;
         scheme.grid(low * shrink, high * shrink, floor, block)
@@ -171,7 +171,7 @@ fn shared_grid<'a>(
         let row = |(i, target): (usize, &Vec<f64>)| {
             let difference: Vec<f64> = target.iter().map(|&w| w - grid.value(grid.nearest(w))).collect();
             match hessian(i) {
-                Some(h) if scheme.clipping == Clipping::Output => h.gram.error(&difference),
+                Some(h) if scheme.clipping == WeightClipping::Output => h.gram.error(&difference),
                 _ => difference.iter().map(|d| d * d).sum(),
             }
         };
@@ -195,7 +195,7 @@ struct Row<'a> {
 impl Row<'_> {
     /// Codes, and the grid of each group.
     fn round(&self, shared: Option<Grid>) -> (Vec<i32>, Vec<Grid>) {
-        let by_output = self.scheme.clipping == Clipping::Output && self.hessian.is_some();
+        let by_output = self.scheme.clipping == WeightClipping::Output && self.hessian.is_some();
         if let Some(grid) = shared {
             return self.rounded(vec![grid]);
         }

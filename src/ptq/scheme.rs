@@ -86,7 +86,7 @@ pub struct WeightScheme {
     /// What shares a scale.
     pub granularity: WeightGranularity,
     /// How scales are found.
-    pub clipping: Clipping,
+    pub clipping: WeightClipping,
 }
 
 /// Which weights share a scale, and how that is stored.
@@ -108,7 +108,7 @@ pub enum WeightGranularity {
 /// How the range that codes cover is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Clipping {
+pub enum WeightClipping {
     /// It holds every weight, as far as scales can be chosen freely.
     MinMax,
     /// Of the range of all weights and fractions of it that with the least mean square error of the weights.
@@ -126,7 +126,7 @@ impl WeightScheme {
             codes: CodeFormat::Int(bits),
             symmetric: true,
             granularity: WeightGranularity::Channel,
-            clipping: Clipping::MinMax,
+            clipping: WeightClipping::MinMax,
         }
     }
 
@@ -178,7 +178,7 @@ impl WeightScheme {
         }
     }
 
-    /// The codes of [`Weights`](crate::weights::Weights) that hold them, unsigned ones less half their range.
+    /// The codes of [`PackedWeights`](crate::weights::PackedWeights) that hold them, unsigned ones less half their range.
     pub(super) fn packed_codes(&self) -> Codes {
         match self.codes {
             CodeFormat::Float(format) => Codes::of_float(format).expect("checked when made"),

@@ -3,7 +3,7 @@
 use super::scheme::{CodeFormat, WeightGranularity, WeightScheme};
 use crate::error::{Result, require};
 use crate::numeric::BlockFormat;
-use crate::weights::{Group, Scales, WeightFormat, Weights};
+use crate::weights::{GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 
 /// Codes of a matrix of weights, a row per output, with a scale and zero point for each group.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,27 +157,27 @@ impl QuantizedWeights {
     }
 
     /// The same as so many matrices of as many rows, for [`Linear`](crate::ops::Linear).
-    pub(super) fn packed_matrices(&self, matrices: usize) -> Result<Weights> {
+    pub(super) fn packed_matrices(&self, matrices: usize) -> Result<PackedWeights> {
         let (k, groups) = (self.row_length(), self.scales.len() / self.rows);
         let (codes, group) = (self.scheme.packed_codes(), self.scheme.group(k));
         let scales = match self.scheme.granularity {
-            WeightGranularity::Mx(_) => Scales::E8M0,
-            WeightGranularity::Nvfp4 => Scales::NestedE4M3,
-            _ if self.scheme.symmetric => Scales::F32,
-            _ => Scales::F32Zero,
+            WeightGranularity::Mx(_) => ScaleFormat::E8M0,
+            WeightGranularity::Nvfp4 => ScaleFormat::NestedE4M3,
+            _ if self.scheme.symmetric => ScaleFormat::F32,
+            _ => ScaleFormat::F32Zero,
         };
         // Unsigned codes are stored minus half their range, and so are their zero points.
         let half = if self.scheme.symmetric { 0 } else { 1 << (codes.bits() - 1) };
         let format = WeightFormat::new(codes, if groups == 1 { usize::MAX } else { group }, scales);
-        Weights::build(format, [matrices, self.rows / matrices, k], |row, out, of_row, supers| {
+        PackedWeights::build(format, [matrices, self.rows / matrices, k], |row, out, of_row, supers| {
             for (out, &code) in out.iter_mut().zip(&self.codes[row * k..]) {
                 *out = codes.stored(i32::from(code) - half);
             }
             for (g, out) in of_row.iter_mut().enumerate() {
                 let index = row * groups + g;
-                *out = Group::new(self.scales[index], (self.zero_points[index] - half) as f32);
+                *out = GroupParams::new(self.scales[index], (self.zero_points[index] - half) as f32);
             }
-            supers.fill(Group::scale(self.global_scale));
+            supers.fill(GroupParams::scale(self.global_scale));
             Ok(())
         })
     }

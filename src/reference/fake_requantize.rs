@@ -1,12 +1,12 @@
-//! The meaning of `ops::StageTable` and `ops::FakeRequantize`. GPU twins: `shaders/stage_table.wgsl`,
+//! The meaning of `ops::RequantParams` and `ops::FakeRequantize`. GPU twins: `shaders/requant_params.wgsl`,
 //! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
 
 use super::bound::Products;
 use crate::numeric::{self, finite, positive};
-use crate::ops::{FakeRequantize, Requantized, StageTable};
+use crate::ops::{FakeRequantize, FakeRequantizeOutput, RequantParams};
 use crate::tensor::{Tensor, Values};
 
-pub(super) fn stage_table(op: &StageTable, inputs: &[&Tensor]) -> Tensor {
+pub(super) fn requant_params(op: &RequantParams, inputs: &[&Tensor]) -> Tensor {
     let [x, weights, bias, y] = [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
     let entry = |(&w, &b): (&f32, &f32)| {
         let combined = positive(positive(x[0]) * positive(w));
@@ -52,15 +52,15 @@ fn pass(op: &FakeRequantize, steps: f32) -> (bool, f32) {
 
 pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor {
     let values: Vec<f32> = match op.makes {
-        Requantized::Levels => {
+        FakeRequantizeOutput::Levels => {
             stages(op, inputs).map(|stage| numeric::round_saturating(stage.steps(), op.low, op.high) as f32).collect()
         }
-        Requantized::Real => stages(op, inputs).map(|stage| stage.sum * stage.combined).collect(),
-        Requantized::Gradient => {
+        FakeRequantizeOutput::Real => stages(op, inputs).map(|stage| stage.sum * stage.combined).collect(),
+        FakeRequantizeOutput::Gradient => {
             let gradient = inputs[2].values::<f32>().expect("checked by run");
             stages(op, inputs).zip(gradient).map(|(s, &g)| if pass(op, s.steps()).0 { g } else { 0.0 }).collect()
         }
-        Requantized::StepGradient => {
+        FakeRequantizeOutput::StepGradient => {
             let sum = step_gradient(op, inputs).value * f64::from(op.gradient_scale);
             return Tensor::from_values(
                 crate::ops::Op::from(op.clone()).outputs().remove(0),
@@ -81,7 +81,7 @@ fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> Products {
 
 /// The bound that the op documents; `None` where it is exact.
 pub(super) fn tolerance(op: &FakeRequantize, inputs: &[&Tensor]) -> Option<Vec<f32>> {
-    if op.makes != Requantized::StepGradient {
+    if op.makes != FakeRequantizeOutput::StepGradient {
         return None;
     }
     let n = op.sums.shape().elements();

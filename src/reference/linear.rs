@@ -4,7 +4,7 @@ use super::bound::{self, FLUSHED, Sum, UNIT};
 use crate::numeric::Format;
 use crate::ops::Linear;
 use crate::tensor::{Tensor, Values};
-use crate::weights::{Row, Shift};
+use crate::weights::{OffsetKind, Row};
 
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();
@@ -113,9 +113,9 @@ impl Runs<'_> {
         // The bias of unsigned codes is added apart, so that what is stored and the bias may both be large.
         let largest = code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias());
         let (weight, codes, offset) = match self.op.weights().format().scales.shift() {
-            Shift::None => (scale * code, largest, 0.0),
-            Shift::Zero => (scale * (code - shift), largest + shift.abs(), 0.0),
-            Shift::Offset => (scale * code + shift, largest, shift.abs()),
+            OffsetKind::None => (scale * code, largest, 0.0),
+            OffsetKind::ZeroPoint => (scale * (code - shift), largest + shift.abs(), 0.0),
+            OffsetKind::Offset => (scale * code + shift, largest, shift.abs()),
         };
         let size = scale.abs() * codes + offset;
         Term { group, x: x.abs(), unit, scale: scale.abs(), codes, offset, product: unit * x * weight, size }

@@ -22,19 +22,19 @@ mod linear;
 mod linear_conv;
 mod matmul;
 mod observe;
-mod optimize;
+mod optimizer_step;
 mod output;
 mod pad;
 mod pool;
 mod quantize;
 mod quantize_weights;
-mod range_step;
 mod rearrange;
 mod requantize;
 mod reshape;
 mod resize;
 mod slice;
 mod softmax;
+mod step_from_range;
 mod sum;
 mod table;
 mod transpose;
@@ -79,16 +79,16 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Op::QuantizeWeights(op) => vec![quantize_weights::quantize_weights(op, inputs[0])?],
         Op::ObserveRange(op) => vec![observe::observe_range(op, inputs)],
         Op::ObserveHistogram(op) => vec![observe::observe_histogram(op, inputs)],
-        Op::RangeStep(op) => vec![range_step::range_step(op, inputs)],
+        Op::StepFromRange(op) => vec![step_from_range::step_from_range(op, inputs)],
         Op::FakeQuantize(op) => vec![fake_quantize::fake_quantize(op, inputs)],
         Op::FakeQuantizeGradient(op) => vec![fake_quantize::fake_quantize_gradient(op, inputs)],
         Op::GridGradient(op) => vec![fake_quantize::grid_gradient(op, inputs)],
         Op::FloatConv(op) => vec![float_conv::float_conv(op, inputs)],
-        Op::StageTable(op) => vec![fake_requantize::stage_table(op, inputs)],
+        Op::RequantParams(op) => vec![fake_requantize::requant_params(op, inputs)],
         Op::FakeRequantize(op) => vec![fake_requantize::fake_requantize(op, inputs)],
         Op::Sum(op) => vec![sum::sum(op, inputs[0])],
         Op::CrossEntropyGradient(op) => vec![cross_entropy::cross_entropy_gradient(op, inputs)],
-        Op::Optimize(op) => optimize::optimize(op, inputs),
+        Op::OptimizerStep(op) => optimizer_step::optimize(op, inputs),
         Op::Unfold(op) => vec![unfold::unfold(op, inputs)],
         Op::LinearConv(op) => vec![linear_conv::linear_conv(op, inputs)],
         Op::BlockQuantize(op) => block::block_quantize(op, inputs[0]),

@@ -1,7 +1,7 @@
 //! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/observe_*.wgsl`.
 
 use crate::numeric;
-use crate::ops::{ObserveHistogram, ObserveRange, RangeRule};
+use crate::ops::{ObserveHistogram, ObserveRange, RangeUpdate};
 use crate::tensor::{Tensor, Values};
 
 /// The first six words of a state.
@@ -48,7 +48,7 @@ impl Seen {
         seen
     }
 
-    fn and(self, batch: Self, rule: RangeRule) -> Self {
+    fn and(self, batch: Self, rule: RangeUpdate) -> Self {
         let count = self.count.saturating_add(batch.count);
         let counts = Self { count, skipped: self.skipped.saturating_add(batch.skipped), ..self };
         if batch.count == 0 {
@@ -58,12 +58,12 @@ impl Seen {
             return Self { min: batch.min, max: batch.max, ..counts };
         }
         match rule {
-            RangeRule::Extremes => Self {
+            RangeUpdate::MinMax => Self {
                 min: if batch.min.total_cmp(&self.min).is_lt() { batch.min } else { self.min },
                 max: if batch.max.total_cmp(&self.max).is_gt() { batch.max } else { self.max },
                 ..counts
             },
-            RangeRule::MovingAverage { constant } => {
+            RangeUpdate::MovingAverage { constant } => {
                 let step = |bound: f32, batch: f32| {
                     // The difference of two finite numbers may not be finite.
                     let change = constant * (batch - bound).clamp(f32::MIN, f32::MAX);
@@ -103,7 +103,7 @@ pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Te
     let mut next = Vec::with_capacity(state.len());
     for (values, state) in groups.iter().zip(state.chunks_exact(words)) {
         let old = Seen::read(state).ordered();
-        let seen = old.and(Seen::of(values), RangeRule::Extremes);
+        let seen = old.and(Seen::of(values), RangeUpdate::MinMax);
         let level = if seen.count == 0 { 0 } else { bins.level(seen.min, seen.max) };
         let mut counts = vec![0u64; bins.bins()];
         if old.count > 0 {

@@ -5,8 +5,8 @@ use super::network::{Layer, Quantized};
 use crate::error::{Result, require};
 use crate::numeric::{self, Format, I2, I4, Rounding};
 use crate::ops::{
-    Conv, FakeQuantize, FakeRequantize, FloatConv, Grid, Output, Padding, Quantize, Requantization, Requantized,
-    StageTable, Table, Windows,
+    Conv, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, Output, Padding, Quantize,
+    RequantParams, Requantization, Table, Windows,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
@@ -118,11 +118,11 @@ impl Quantized {
             // Reals need no step of the output: any will do.
             let out = next.map_or(layer.step, |next| next.step);
             let inputs = [layer.step, layer.weight_steps, layer.bias, out];
-            let table = graph.add(StageTable::new(shape[3])?, &inputs)?;
+            let table = graph.add(RequantParams::new(shape[3])?, &inputs)?;
             made.push(Forward { input: x, sums, table });
             let (makes, codes) = match next {
-                Some(_) => (Requantized::Levels, self.bits[i + 1].activation_codes()),
-                None => (Requantized::Real, (0, 1)),
+                Some(_) => (FakeRequantizeOutput::Levels, self.bits[i + 1].activation_codes()),
+                None => (FakeRequantizeOutput::Real, (0, 1)),
             };
             x = graph.add(FakeRequantize::new(shape, makes, codes)?, &[sums, table])?;
         }

@@ -1,7 +1,7 @@
 //! Networks that can be trained: layers in a line, in float, and with the steps of their codes. How they are trained is
 //! `trainer`'s, what integer network they become is `convert`'s.
 
-use crate::calibrate::{Clip, Histograms, Observation, ScaleRule, Scheme};
+use crate::calibrate::{Clipping, Histograms, Observation, ScaleRule, Scheme};
 use crate::error::{Result, require};
 use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
 use crate::reference;
@@ -219,7 +219,7 @@ fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), sc
     let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);
     let seen = Observation::Histograms(Histograms::from_state(&op, &state)?);
     let scheme = Scheme::new(scale, (low, high))?;
-    Ok(seen.quantization(Clip::LeastError, &scheme)?.scales().to_vec())
+    Ok(seen.quantization(Clipping::Mse, &scheme)?.scales().to_vec())
 }
 
 /// A network with the steps of its codes.

@@ -7,8 +7,8 @@ use crate::error::{Result, require};
 use crate::gpu::{Bindings, Context, DeviceTensor, Plan};
 use crate::numeric::Format;
 use crate::ops::{
-    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FloatConv, GridGradient, ObserveRange,
-    Optimize, RangeRule, RangeStep, Requantized, Rule, Sum,
+    ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatConv,
+    GridGradient, ObserveRange, OptimizerRule, OptimizerStep, RangeUpdate, StepFromRange, Sum,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -26,7 +26,7 @@ pub struct Options {
     /// The rate of steps, as a share of the other.
     pub step_rate: f64,
     /// How parameters follow their gradients.
-    pub rule: Rule,
+    pub rule: OptimizerRule,
     /// Where the steps of activations come from.
     pub activations: ActivationSteps,
     /// Decides the order of images.
@@ -41,7 +41,7 @@ impl Default for Options {
             epochs: 20,
             rate: 2e-3,
             step_rate: 0.05,
-            rule: Rule::adam(),
+            rule: OptimizerRule::adam(),
             activations: ActivationSteps::Learned,
             seed: 0,
         }
@@ -56,7 +56,7 @@ pub enum ActivationSteps {
     /// They follow their gradients, as weights do.
     #[default]
     Learned,
-    /// They cover a moving average of the activations' ranges ([`RangeRule::MovingAverage`]): each batch moves the one that the next
+    /// They cover a moving average of the activations' ranges ([`RangeUpdate::MovingAverage`]): each batch moves the one that the next
     /// is quantized with. The first batch gives the first average.
     MovingAverage {
         /// The weight of a batch, above 0 and at most 1.
@@ -87,7 +87,7 @@ enum Follows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     Step,
-    Weights,
+    PackedWeights,
     Bias,
     WeightSteps,
 }
@@ -96,7 +96,7 @@ impl LayerValues {
     fn get(&self, which: Which) -> Value {
         match which {
             Which::Step => self.step,
-            Which::Weights => self.weights,
+            Which::PackedWeights => self.weights,
             Which::Bias => self.bias,
             Which::WeightSteps => self.weight_steps,
         }
@@ -137,17 +137,17 @@ impl Quantized {
                     ActivationSteps::Learned => {
                         let n: usize = sums.iter().product();
                         let scale = (1.0 / (n as f64 * f64::from(codes.1)).sqrt()) as f32;
-                        let step = FakeRequantize::new(&sums[..], Requantized::StepGradient, codes)?;
+                        let step = FakeRequantize::new(&sums[..], FakeRequantizeOutput::StepGradient, codes)?;
                         Follows::Gradient(graph.add(step.gradient_scale(scale)?, &[made.sums, made.table, dy])?)
                     }
                     ActivationSteps::MovingAverage { constant } => {
-                        let real = FakeRequantize::new(&sums[..], Requantized::Real, (0, 1))?;
+                        let real = FakeRequantize::new(&sums[..], FakeRequantizeOutput::Real, (0, 1))?;
                         let activations = graph.add(real, &[made.sums, made.table])?;
                         Follows::Range { activations, high: codes.1, constant }
                     }
                 };
                 trained.push(Trained { layer: i + 1, which: Which::Step, follows });
-                let pass = FakeRequantize::new(&sums[..], Requantized::Gradient, codes)?;
+                let pass = FakeRequantize::new(&sums[..], FakeRequantizeOutput::Gradient, codes)?;
                 dy = graph.add(pass, &[made.sums, made.table, dy])?;
             }
             let (windows, shape) = self.conv(i);
@@ -160,7 +160,9 @@ impl Quantized {
                 let inputs = [layer.weights, layer.weight_steps, real];
                 let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
                 let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
-                for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
+                for (which, gradient) in
+                    [(Which::PackedWeights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)]
+                {
                     trained.push(Trained { layer: i, which, follows: Follows::Gradient(gradient) });
                 }
             }
@@ -189,7 +191,7 @@ impl Quantized {
             graph.output(gradient);
             let which = match which {
                 Which::Step => "step of the input",
-                Which::Weights => "weights",
+                Which::PackedWeights => "weights",
                 Which::Bias => "bias",
                 Which::WeightSteps => "steps of weights",
             };
@@ -205,7 +207,7 @@ impl Quantized {
         Ok((images, labels))
     }
 
-    fn step(&self, batch: usize, rule: Rule, activations: ActivationSteps) -> Result<Step> {
+    fn step(&self, batch: usize, rule: OptimizerRule, activations: ActivationSteps) -> Result<Step> {
         let mut graph = Graph::new();
         let (images, labels) = self.data(&mut graph, batch)?;
         let rates = [0, 1].map(|_| TensorType::new(Format::Float32, [1]));
@@ -219,18 +221,18 @@ impl Quantized {
             let gradient = match *follows {
                 Follows::Gradient(gradient) => gradient,
                 Follows::Range { activations, high, constant } => {
-                    let rule = RangeRule::MovingAverage { constant };
+                    let rule = RangeUpdate::MovingAverage { constant };
                     let dimensions = graph.tensor_type(activations)?.dimensions();
                     let observe = ObserveRange::new(dimensions, Granularity::Tensor, rule)?;
                     memory.push(observe.state().clone());
                     let state = graph.input(observe.state().clone());
                     let state = graph.add(observe, &[activations, state])?;
-                    next.push(graph.add(RangeStep::new(1, (0, high))?, &[state, parameter])?);
+                    next.push(graph.add(StepFromRange::new(1, (0, high))?, &[state, parameter])?);
                     kept.push(state);
                     continue;
                 }
             };
-            let mut op = Optimize::new(graph.tensor_type(parameter)?.dimensions(), rule)?;
+            let mut op = OptimizerStep::new(graph.tensor_type(parameter)?.dimensions(), rule)?;
             let is_step = matches!(which, Which::Step | Which::WeightSteps);
             if is_step {
                 op = op.at_least(1e-6)?;
@@ -415,10 +417,10 @@ impl Trainer {
             let rate = self.options.rate * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
             for (i, rate) in [rate, rate * self.options.step_rate].into_iter().enumerate() {
                 let rate = match self.options.rule {
-                    Rule::Adam { beta1, beta2, .. } => {
-                        Optimize::adam_rate(rate, self.steps, beta1.into(), beta2.into())
+                    OptimizerRule::Adam { beta1, beta2, .. } => {
+                        OptimizerStep::adam_rate(rate, self.steps, beta1.into(), beta2.into())
                     }
-                    Rule::Sgd { .. } => rate as f32,
+                    OptimizerRule::Sgd { .. } => rate as f32,
                 };
                 rates[(2 * b + i) * RATE_BYTES as usize / 4] = rate;
             }
@@ -453,9 +455,9 @@ impl Trainer {
             match (which, &mut quantized.network.layers[layer]) {
                 (Which::Step, _) => quantized.steps[layer] = values[0],
                 (Which::WeightSteps, _) => quantized.weight_steps[layer] = values.to_vec(),
-                (Which::Weights, Layer::Conv { weights, .. }) => *weights = tensor,
+                (Which::PackedWeights, Layer::Conv { weights, .. }) => *weights = tensor,
                 (Which::Bias, Layer::Conv { bias, .. }) => *bias = tensor,
-                (Which::Weights | Which::Bias, Layer::GlobalAverage) => {}
+                (Which::PackedWeights | Which::Bias, Layer::GlobalAverage) => {}
             }
         }
         Ok(quantized)

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Weights;
+use super::PackedWeights;
 use crate::error::{Result, require};
 use crate::numeric::{BlockFormat, BlockScales, Format, Minifloat};
 use crate::tensor::{Granularity, Tensor};
@@ -150,11 +150,11 @@ impl Codes {
 
 /// What is added to the product of code and scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Shift {
+pub enum OffsetKind {
     /// Nothing: `scale · code`.
     None,
     /// A zero point: `scale · (code − zero)`.
-    Zero,
+    ZeroPoint,
     /// A real offset (often called minimum): `scale · code + offset`.
     Offset,
 }
@@ -162,7 +162,7 @@ pub enum Shift {
 /// How scales are stored, and what beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Scales {
+pub enum ScaleFormat {
     /// An f32 scale per group.
     F32,
     /// An f16 scale per group.
@@ -270,14 +270,14 @@ impl Kind {
     }
 }
 
-impl Scales {
+impl ScaleFormat {
     /// What is added to the product of code and scale.
     #[must_use]
-    pub const fn shift(self) -> Shift {
+    pub const fn shift(self) -> OffsetKind {
         match self {
-            Self::F32 | Self::F16 | Self::E8M0 | Self::Nested(_) | Self::NestedE4M3 => Shift::None,
-            Self::F32Zero | Self::F16Zero | Self::F32RealZero => Shift::Zero,
-            Self::F32Offset | Self::F16Offset | Self::NestedOffset(_) => Shift::Offset,
+            Self::F32 | Self::F16 | Self::E8M0 | Self::Nested(_) | Self::NestedE4M3 => OffsetKind::None,
+            Self::F32Zero | Self::F16Zero | Self::F32RealZero => OffsetKind::ZeroPoint,
+            Self::F32Offset | Self::F16Offset | Self::NestedOffset(_) => OffsetKind::Offset,
         }
     }
 
@@ -315,14 +315,14 @@ impl Scales {
 
 /// Scale and shift of a group, or of a super group.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Group {
+pub struct GroupParams {
     /// What codes are multiplied by. Negative scales and zero are legal.
     pub scale: f32,
     /// The zero point or the offset, as the format says; 0 where there is none.
     pub shift: f32,
 }
 
-impl Group {
+impl GroupParams {
     /// A scale alone.
     #[must_use]
     pub const fn scale(scale: f32) -> Self {
@@ -344,7 +344,7 @@ pub struct WeightFormat {
     /// How many codes along k share a scale; `usize::MAX` for the whole row. The last group of a row may have fewer.
     pub group: usize,
     /// The scales.
-    pub scales: Scales,
+    pub scales: ScaleFormat,
 }
 
 impl fmt::Display for WeightFormat {
@@ -360,17 +360,17 @@ impl fmt::Display for WeightFormat {
             group => write!(f, " in groups of {group}")?,
         }
         f.write_str(match self.scales {
-            Scales::F32 => " with f32 scales",
-            Scales::F16 => " with f16 scales",
-            Scales::E8M0 => " with powers of two",
-            Scales::F32Zero => " with f32 scales and zero points",
-            Scales::F16Zero => " with f16 scales and zero points",
-            Scales::F32RealZero => " with f32 scales and real zero points",
-            Scales::F32Offset => " with f32 scales and offsets",
-            Scales::F16Offset => " with f16 scales and offsets",
-            Scales::Nested(_) => " with nested scales",
-            Scales::NestedOffset(_) => " with nested scales and offsets",
-            Scales::NestedE4M3 => " with E4M3 scales",
+            ScaleFormat::F32 => " with f32 scales",
+            ScaleFormat::F16 => " with f16 scales",
+            ScaleFormat::E8M0 => " with powers of two",
+            ScaleFormat::F32Zero => " with f32 scales and zero points",
+            ScaleFormat::F16Zero => " with f16 scales and zero points",
+            ScaleFormat::F32RealZero => " with f32 scales and real zero points",
+            ScaleFormat::F32Offset => " with f32 scales and offsets",
+            ScaleFormat::F16Offset => " with f16 scales and offsets",
+            ScaleFormat::Nested(_) => " with nested scales",
+            ScaleFormat::NestedOffset(_) => " with nested scales and offsets",
+            ScaleFormat::NestedE4M3 => " with E4M3 scales",
         })
     }
 }
@@ -378,17 +378,17 @@ impl fmt::Display for WeightFormat {
 impl WeightFormat {
     /// Codes of which `group` along k share a scale; `usize::MAX` makes one group of a whole row.
     #[must_use]
-    pub const fn new(codes: Codes, group: usize, scales: Scales) -> Self {
+    pub const fn new(codes: Codes, group: usize, scales: ScaleFormat) -> Self {
         Self { codes, group, scales }
     }
 
     /// What a code stands for: each operation rounded to f32.
-    pub(crate) fn real(&self, code: i8, group: Group) -> f32 {
+    pub(crate) fn real(&self, code: i8, group: GroupParams) -> f32 {
         let value = self.codes.value(code);
         match self.scales.shift() {
-            Shift::None => value * group.scale,
-            Shift::Zero => (value - group.shift) * group.scale,
-            Shift::Offset => value * group.scale + group.shift,
+            OffsetKind::None => value * group.scale,
+            OffsetKind::ZeroPoint => (value - group.shift) * group.scale,
+            OffsetKind::Offset => value * group.scale + group.shift,
         }
     }
 
@@ -398,7 +398,13 @@ impl WeightFormat {
     }
 
     /// Refuses what this format can't hold.
-    pub(crate) fn check_row(&self, row: usize, codes: &[i8], groups: &[Group], supers: &[Group]) -> Result<()> {
+    pub(crate) fn check_row(
+        &self,
+        row: usize,
+        codes: &[i8],
+        groups: &[GroupParams],
+        supers: &[GroupParams],
+    ) -> Result<()> {
         let (low, high) = self.codes.range();
         if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
             require!(false, "row {row} holds the code {code}, but {self} stores {low}..={high}");
@@ -409,13 +415,13 @@ impl WeightFormat {
         }
         // i32 holds the sums of kernels only if zero points are hardly beyond the codes.
         let most = f32::from(1i16 << (self.codes.bits() - 1));
-        let integer_zeros = matches!(self.scales, Scales::F32Zero | Scales::F16Zero);
+        let integer_zeros = matches!(self.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
         if let Some(odd) = groups.iter().find(|group| integer_zeros && group.shift.abs() > most) {
             require!(false, "row {row} has a zero point of {}, but {self} takes -{most} to {most}", odd.shift);
         }
         for stream in self.scales.streams() {
             let of = if stream.of_supers { supers } else { groups };
-            let number = |group: &Group| if stream.of_shifts { group.shift } else { group.scale };
+            let number = |group: &GroupParams| if stream.of_shifts { group.shift } else { group.scale };
             if let Some(odd) = of.iter().map(number).find(|&x| stream.kind.encode(x).is_none()) {
                 require!(
                     false,
@@ -429,8 +435,8 @@ impl WeightFormat {
     }
 }
 
-/// `Weights::from_tensor`.
-pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
+/// `PackedWeights::from_tensor`.
+pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
     let (tensor_type, shape) = (tensor.tensor_type(), tensor.shape());
     let dimensions = match *shape {
         [n, k] => [1, n, k],
@@ -476,24 +482,24 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<Weights> {
             }
         },
     };
-    let scales = if half == 0 && quantization.is_symmetric() { Scales::F32 } else { Scales::F32Zero };
+    let scales = if half == 0 && quantization.is_symmetric() { ScaleFormat::F32 } else { ScaleFormat::F32Zero };
     let k = dimensions[2];
     let codes_format = codes;
-    Weights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
+    PackedWeights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
         for (l, code) in codes.iter_mut().enumerate() {
             *code = codes_format.stored(tensor.code(row * k + l) - half);
         }
         for (g, entry) in groups.iter_mut().enumerate() {
             let first = row * k + g * group.min(k);
             let index = quantization.granularity().index(tensor_type.shape(), first);
-            *entry = Group::new(quantization.scale(index), (quantization.zero_point(index) - half) as f32);
+            *entry = GroupParams::new(quantization.scale(index), (quantization.zero_point(index) - half) as f32);
         }
         Ok(())
     })
 }
 
-/// `Weights::from_blocks`.
-pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<Weights> {
+/// `PackedWeights::from_blocks`.
+pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<PackedWeights> {
     let dimensions = match *elements.shape() {
         [n, k] => [1, n, k],
         [experts, n, k] => [experts, n, k],
@@ -519,20 +525,20 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
     );
     let codes = Codes::of_float(format.element()).unwrap_or(Codes::Int8);
     let (kind, global) = match format.scales() {
-        BlockScales::Powers(_) => (Scales::E8M0, 1.0),
-        BlockScales::Nested(global) => (Scales::NestedE4M3, global),
+        BlockScales::Powers(_) => (ScaleFormat::E8M0, 1.0),
+        BlockScales::Nested(global) => (ScaleFormat::NestedE4M3, global),
     };
     // A step of MXINT8 moves into the power of two.
-    let unit = if kind == Scales::E8M0 { format.unit() } else { 1.0 };
+    let unit = if kind == ScaleFormat::E8M0 { format.unit() } else { 1.0 };
     let numbers = scales.reals();
-    Weights::build(WeightFormat::new(codes, format.size(), kind), dimensions, |row, out, groups, supers| {
+    PackedWeights::build(WeightFormat::new(codes, format.size(), kind), dimensions, |row, out, groups, supers| {
         for (l, code) in out.iter_mut().enumerate() {
             *code = codes.stored(elements.code(row * k + l));
         }
         for (g, group) in groups.iter_mut().enumerate() {
-            *group = Group::scale(numbers[row * blocks + g] * unit);
+            *group = GroupParams::scale(numbers[row * blocks + g] * unit);
         }
-        supers.fill(Group::scale(global));
+        supers.fill(GroupParams::scale(global));
         Ok(())
     })
 }

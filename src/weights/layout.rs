@@ -19,8 +19,8 @@
 
 use std::sync::Arc;
 
-use super::format::{Shift, Stream, WeightFormat};
-use super::{Group, Row};
+use super::format::{OffsetKind, Stream, WeightFormat};
+use super::{GroupParams, Row};
 use crate::error::{Result, require};
 use crate::numeric::Format;
 
@@ -55,7 +55,7 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 impl Layout {
     pub(crate) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
         require!(
-            format.codes.float() == Format::Float32 || format.scales.shift() == Shift::None,
+            format.codes.float() == Format::Float32 || format.scales.shift() == OffsetKind::None,
             "{format} has shifts, but floats have a scale alone"
         );
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");
@@ -220,8 +220,8 @@ impl Layout {
         panel: usize,
         slot: usize,
         codes: &[i8],
-        groups: &[Group],
-        supers: &[Group],
+        groups: &[GroupParams],
+        supers: &[GroupParams],
     ) {
         let width = self.width(panel % self.panels());
         for (step, codes) in codes.chunks(32).enumerate() {
@@ -252,7 +252,7 @@ impl Layout {
             let at = (step * width + slot) * self.bits;
             read_planes(&panel_words[at..at + self.bits], codes, !matches!(format.codes, super::Codes::Table(_)));
         }
-        let mut numbers = [vec![Group::default(); self.stored[0]], vec![Group::default(); self.stored[1]]];
+        let mut numbers = [vec![GroupParams::default(); self.stored[0]], vec![GroupParams::default(); self.stored[1]]];
         for (stream, start) in self.streams.iter().zip(self.stream_starts()) {
             let bits = stream.kind.bytes() * 8;
             for (g, group) in numbers[usize::from(stream.of_supers)].iter_mut().enumerate() {
@@ -267,7 +267,7 @@ impl Layout {
             // An integer of 8 bits times an f16 is exact in f32; an E4M3 times an f32 is rounded.
             for (g, group) in groups.iter_mut().enumerate() {
                 let of = supers[g / nesting];
-                *group = Group::new(group.scale * of.scale, group.shift * of.shift);
+                *group = GroupParams::new(group.scale * of.scale, group.shift * of.shift);
             }
         }
         groups.truncate(self.steps * 32 / self.padded_group);
@@ -322,24 +322,24 @@ fn read_planes(words: &[u32], codes: &mut [i8], signed: bool) {
 #[cfg(test)]
 mod tests {
     use super::super::format::Kind;
-    use super::super::{Codes, Scales, Weights};
+    use super::super::{Codes, PackedWeights, ScaleFormat};
     use super::*;
 
     #[test]
     fn what_is_packed_is_read_again() -> Result<()> {
         let all = [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL];
         let scales = [
-            Scales::F32,
-            Scales::F16,
-            Scales::E8M0,
-            Scales::F32Zero,
-            Scales::F16Zero,
-            Scales::F32RealZero,
-            Scales::F32Offset,
-            Scales::F16Offset,
-            Scales::Nested(16),
-            Scales::NestedOffset(3),
-            Scales::NestedE4M3,
+            ScaleFormat::F32,
+            ScaleFormat::F16,
+            ScaleFormat::E8M0,
+            ScaleFormat::F32Zero,
+            ScaleFormat::F16Zero,
+            ScaleFormat::F32RealZero,
+            ScaleFormat::F32Offset,
+            ScaleFormat::F16Offset,
+            ScaleFormat::Nested(16),
+            ScaleFormat::NestedOffset(3),
+            ScaleFormat::NestedE4M3,
         ];
         for (i, (codes, scales)) in all.iter().flat_map(|&c| scales.map(|s| (c, s))).enumerate() {
             let group = [16, 32, 7, 100, 128, usize::MAX, 48][i % 7];
@@ -359,7 +359,7 @@ mod tests {
                 Kind::Int8 => ((row * 3 + g * 5) % 5) as f32 - 2.0,
                 Kind::Uint8 => ((row * 7 + g * 3) % 256) as f32,
             };
-            let fill = |row: usize, of: &mut [Group], of_supers: bool| {
+            let fill = |row: usize, of: &mut [GroupParams], of_supers: bool| {
                 for (g, group) in of.iter_mut().enumerate() {
                     for stream in scales.streams().iter().filter(|s| s.of_supers == of_supers) {
                         let number = number(stream, row, g + usize::from(stream.of_shifts));
@@ -367,7 +367,7 @@ mod tests {
                     }
                 }
             };
-            let weights = Weights::build(format, [experts, n, k], |row, codes, groups, supers| {
+            let weights = PackedWeights::build(format, [experts, n, k], |row, codes, groups, supers| {
                 codes.iter_mut().enumerate().for_each(|(l, c)| *c = code(row, l));
                 fill(row, groups, false);
                 fill(row, supers, true);
@@ -388,13 +388,17 @@ mod tests {
                     }
                 }
                 assert!(seen.iter().all(|&seen| seen));
-                let mut groups = vec![Group::default(); layout.groups];
-                let mut supers = vec![Group::default(); format.supers(layout.groups)];
+                let mut groups = vec![GroupParams::default(); layout.groups];
+                let mut supers = vec![GroupParams::default(); format.supers(layout.groups)];
                 fill(row, &mut groups, false);
                 fill(row, &mut supers, true);
                 for (g, group) in groups.iter().enumerate() {
-                    let of = scales.nesting().map_or(Group::new(1.0, 1.0), |nesting| supers[g / nesting]);
-                    assert_eq!(read.groups[g], Group::new(group.scale * of.scale, group.shift * of.shift), "{weights}");
+                    let of = scales.nesting().map_or(GroupParams::new(1.0, 1.0), |nesting| supers[g / nesting]);
+                    assert_eq!(
+                        read.groups[g],
+                        GroupParams::new(group.scale * of.scale, group.shift * of.shift),
+                        "{weights}"
+                    );
                 }
             }
         }
@@ -404,10 +408,10 @@ mod tests {
     #[test]
     fn columns_in_any_order_find_their_group() -> Result<()> {
         let index = [2u32, 0, 1, 1, 2, 0, 0];
-        let format = WeightFormat::new(Codes::Int4, 3, Scales::F32);
-        let weights = Weights::build_indexed(format, [1, 1, 7], &index, |_, codes, groups, _| {
+        let format = WeightFormat::new(Codes::Int4, 3, ScaleFormat::F32);
+        let weights = PackedWeights::build_indexed(format, [1, 1, 7], &index, |_, codes, groups, _| {
             codes.iter_mut().enumerate().for_each(|(l, code)| *code = l as i8 + 1);
-            groups.iter_mut().enumerate().for_each(|(g, group)| *group = Group::scale(10f32.powi(g as i32)));
+            groups.iter_mut().enumerate().for_each(|(g, group)| *group = GroupParams::scale(10f32.powi(g as i32)));
             Ok(())
         })?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, [100.0, 2.0, 30.0, 40.0, 500.0, 6.0, 7.0]);
@@ -416,25 +420,28 @@ mod tests {
 
     #[test]
     fn what_a_format_cannot_hold_is_refused() {
-        let build = |codes, scales, code: i8, group: Group| {
+        let build = |codes, scales, code: i8, group: GroupParams| {
             let format = WeightFormat::new(codes, 32, scales);
-            let built = Weights::build(format, [1, 1, 1], |_, codes, groups, supers| {
+            let built = PackedWeights::build(format, [1, 1, 1], |_, codes, groups, supers| {
                 codes.fill(code);
                 groups.fill(group);
-                supers.fill(Group::new(1.0, 1.0));
+                supers.fill(GroupParams::new(1.0, 1.0));
                 Ok(())
             });
             built.map(drop).map_err(|error| error.to_string())
         };
-        assert!(build(Codes::Int4, Scales::F32, 8, Group::scale(1.0)).is_err_and(|e| e.contains("-8..=7")));
-        assert!(build(Codes::Int4, Scales::F16, 7, Group::scale(0.1)).is_err_and(|e| e.contains("exactly")));
-        assert!(build(Codes::Int4, Scales::F32, 7, Group::scale(f32::NAN)).is_err());
-        assert!(build(Codes::Int4, Scales::F16, 7, Group::scale(1e6)).is_err());
-        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(0.5, 128.0)).is_err());
-        assert!(build(Codes::Int4, Scales::E8M0, 7, Group::scale(3.0)).is_err());
-        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(-0.0, -8.0)).is_ok());
-        assert!(build(Codes::Int4, Scales::F16Zero, 7, Group::new(1.0, -9.0)).is_err_and(|e| e.contains("-8 to 8")));
-        let none = WeightFormat::new(Codes::Int4, 0, Scales::F32);
-        assert!(Weights::build(none, [1, 1, 1], |_, _, _, _| Ok(())).is_err());
+        assert!(build(Codes::Int4, ScaleFormat::F32, 8, GroupParams::scale(1.0)).is_err_and(|e| e.contains("-8..=7")));
+        assert!(build(Codes::Int4, ScaleFormat::F16, 7, GroupParams::scale(0.1)).is_err_and(|e| e.contains("exactly")));
+        assert!(build(Codes::Int4, ScaleFormat::F32, 7, GroupParams::scale(f32::NAN)).is_err());
+        assert!(build(Codes::Int4, ScaleFormat::F16, 7, GroupParams::scale(1e6)).is_err());
+        assert!(build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(0.5, 128.0)).is_err());
+        assert!(build(Codes::Int4, ScaleFormat::E8M0, 7, GroupParams::scale(3.0)).is_err());
+        assert!(build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(-0.0, -8.0)).is_ok());
+        assert!(
+            build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(1.0, -9.0))
+                .is_err_and(|e| e.contains("-8 to 8"))
+        );
+        let none = WeightFormat::new(Codes::Int4, 0, ScaleFormat::F32);
+        assert!(PackedWeights::build(none, [1, 1, 1], |_, _, _, _| Ok(())).is_err());
     }
 }

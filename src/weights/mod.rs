@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use crate::error::{Error, Result, require};
 use crate::numeric::BlockFormat;
 use crate::tensor::Tensor;
-pub use format::{Codes, Group, Scales, Shift, WeightFormat};
+pub use format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
-pub use quantize::{Quantizer, Rule, Search};
+pub use quantize::{GroupScaleRule, Quantizer, Search};
 
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///
@@ -26,12 +26,12 @@ pub use quantize::{Quantizer, Rule, Search};
 /// words that kernels bind as they are; nothing of it is ever expanded in memory.
 ///
 /// ```
-/// use lowbit::weights::{Codes, Group, Scales, WeightFormat, Weights};
+/// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// // Four rows of 64 codes, 32 of which share an f16 scale.
-/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
-/// let weights = Weights::build(format, [1, 4, 64], |row, codes, groups, _| {
+/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let weights = PackedWeights::build(format, [1, 4, 64], |row, codes, groups, _| {
 ///     codes.iter_mut().enumerate().for_each(|(l, code)| *code = (l % 16) as i8 - 8);
-///     groups.fill(Group::scale(0.5 + row as f32));
+///     groups.fill(GroupParams::scale(0.5 + row as f32));
 ///     Ok(())
 /// })?;
 /// assert_eq!(weights.dequantize()?.values::<f32>()?[..3], [-4.0, -3.5, -3.0]);
@@ -39,19 +39,19 @@ pub use quantize::{Quantizer, Rule, Search};
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Weights {
+pub struct PackedWeights {
     format: WeightFormat,
     layout: Layout,
     words: Vec<u32>,
 }
 
-impl fmt::Debug for Weights {
+impl fmt::Debug for PackedWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Weights({self})")
+        write!(f, "PackedWeights({self})")
     }
 }
 
-impl fmt::Display for Weights {
+impl fmt::Display for PackedWeights {
     /// Format and dimensions: `int4 in groups of 32 with f16 scales [2048, 4096]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [experts, n, k] = self.dimensions();
@@ -66,12 +66,12 @@ pub(crate) struct Row {
     /// What each position holds: codes in the order of [`Layout::source`], 0 where there is none.
     pub codes: Vec<i8>,
     /// Scale and shift of each group.
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupParams>,
 }
 
-impl Weights {
+impl PackedWeights {
     /// Packs matrices from their rows. `row(index, codes, groups, supers)` fills in row `index` (of all matrices, in order):
-    /// k codes, one [`Group`] per group, and for [`Scales::Nested`] formats one per super group. Rows are asked for in any
+    /// k codes, one [`GroupParams`] per group, and for [`ScaleFormat::Nested`] formats one per super group. Rows are asked for in any
     /// order, several at a time; beside the packed words only one row per thread is in memory.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Weights {
     pub fn build(
         format: WeightFormat,
         dimensions: [usize; 3],
-        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+        row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
         Self::pack(format, Layout::new(&format, dimensions, None)?, true, row)
     }
@@ -89,7 +89,7 @@ impl Weights {
     pub(crate) fn build_unchecked(
         format: WeightFormat,
         dimensions: [usize; 3],
-        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+        row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
         Self::pack(format, Layout::new(&format, dimensions, None)?, false, row)
     }
@@ -98,12 +98,12 @@ impl Weights {
     /// `codes` are filled in the original order of the columns all the same.
     ///
     /// # Errors
-    /// As [`Weights::build`], or if there is not one index per column, or one is no group.
+    /// As [`PackedWeights::build`], or if there is not one index per column, or one is no group.
     pub fn build_indexed(
         format: WeightFormat,
         dimensions: [usize; 3],
         index: &[u32],
-        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+        row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
         Self::pack(format, Layout::new(&format, dimensions, Some(index))?, true, row)
     }
@@ -112,7 +112,7 @@ impl Weights {
         format: WeightFormat,
         layout: Layout,
         checked: bool,
-        row: impl Fn(usize, &mut [i8], &mut [Group], &mut [Group]) -> Result<()> + Sync,
+        row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
         let size = layout.words();
         let mut words = Vec::new();
@@ -124,8 +124,8 @@ impl Weights {
         let pack_panel = |(panel, words): (usize, &mut [u32])| -> Result<()> {
             let mut codes = vec![0i8; layout.k];
             let mut arranged = vec![0i8; layout.steps * 32];
-            let mut groups = vec![Group::default(); layout.groups];
-            let mut supers = vec![Group::default(); format.supers(layout.groups)];
+            let mut groups = vec![GroupParams::default(); layout.groups];
+            let mut supers = vec![GroupParams::default(); format.supers(layout.groups)];
             for (slot, index) in layout.panel_rows(panel).enumerate() {
                 row(index, &mut codes, &mut groups, &mut supers)?;
                 if checked {
@@ -163,11 +163,11 @@ impl Weights {
     /// ```
     /// use lowbit::numeric::{BlockFormat, BlockRounding};
     /// use lowbit::ops::{BlockQuantize, Linear};
-    /// use lowbit::{Format, Tensor, reference, weights::Weights};
+    /// use lowbit::{Format, Tensor, reference, weights::PackedWeights};
     /// let real = Tensor::new([1, 32], (0..32).map(|i| (i % 8) as f32).collect::<Vec<_>>())?;
     /// let format = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
     /// let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
-    /// let weights = Weights::from_blocks(format, &blocks[0], &blocks[1])?;
+    /// let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
     /// let x = Tensor::new([1, 32], vec![1.0f32; 32])?;
     /// let op = Linear::new(x.tensor_type().clone(), weights).build()?;
     /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [112.0]);
@@ -222,10 +222,10 @@ impl Weights {
     /// the format.
     ///
     /// ```
-    /// use lowbit::weights::{Codes, Quantizer, Scales, WeightFormat, Weights};
-    /// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+    /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
+    /// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
     /// let weights = Quantizer::new(format)?.quantize(&lowbit::Tensor::new([2, 32], vec![0.5f32; 64])?)?;
-    /// let again = Weights::from_words(format, [1, 2, 32], weights.words().to_vec())?;
+    /// let again = PackedWeights::from_words(format, [1, 2, 32], weights.words().to_vec())?;
     /// assert_eq!(again.dequantize()?.values::<f32>()?, [0.5; 64]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
@@ -253,7 +253,7 @@ impl Weights {
             );
             match format.scales.nesting() {
                 // The products of what is stored.
-                Some(_) => WeightFormat { scales: Scales::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),
+                Some(_) => WeightFormat { scales: ScaleFormat::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),
                 None => format.check_row(index, &[], &row.groups, &[]),
             }
         })?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::Weights;
-use super::format::{Codes, Group, Scales, Shift, WeightFormat};
+use super::PackedWeights;
+use super::format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 use crate::error::{Error, Result, require};
 use crate::numeric::{Format, round_saturating};
 use crate::tensor::{Tensor, Values};
@@ -20,7 +20,7 @@ const LANES: usize = 32;
 /// The first four are for formats with scales alone, the last two for those with zero points or offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum GroupScaleRule {
     /// `max |x| / greatest`: codes −127 … 127 (ONNX Runtime, TFLite).
     Narrow,
     /// `max |x| / ((greatest − least) / 2)`: 127.5 for int8 (torchao's symmetric mapping).
@@ -29,7 +29,7 @@ pub enum Rule {
     /// scale may be negative (ggml's Q4_0, NNCF, ONNX Runtime's MatMulNBits).
     SignedMax,
     /// `max(min / least, max / greatest)`: nothing is clipped (torchao's symmetric mapping without clipping error).
-    Unclipped,
+    NoClipping,
     /// `(max − min) / (greatest − least)` of a range that contains 0.
     MinMax,
     /// The same of the range as it is, which needs an offset (ggml's Q4_1).
@@ -65,20 +65,20 @@ impl Search {
     }
 }
 
-/// How real weights become [`Weights`] of a format.
+/// How real weights become [`PackedWeights`] of a format.
 ///
 /// ```
-/// use lowbit::weights::{Codes, Quantizer, Rule, Scales, Search, WeightFormat};
+/// use lowbit::weights::{Codes, Quantizer, GroupScaleRule, ScaleFormat, Search, WeightFormat};
 /// use lowbit::Tensor;
 /// let weights = Tensor::new([1, 32], (0..32).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>())?;
-/// let format = WeightFormat::new(Codes::Int4, 32, Scales::F16);
+/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
 /// let error = |quantizer: Quantizer| -> lowbit::Result<f32> {
 ///     let real = quantizer.quantize(&weights)?.dequantize()?;
 ///     let pairs = real.values::<f32>()?.iter().zip(weights.values::<f32>()?);
 ///     Ok(pairs.map(|(a, b)| (a - b) * (a - b)).sum())
 /// };
 /// let rounded = error(Quantizer::new(format)?)?;
-/// let narrow = error(Quantizer::new(format)?.rule(Rule::Narrow)?)?;
+/// let narrow = error(Quantizer::new(format)?.rule(GroupScaleRule::Narrow)?)?;
 /// let searched = error(Quantizer::new(format)?.search(Search::default())?)?;
 /// // A search is never worse than the rule it begins with; which rule is best depends on the weights.
 /// assert!(searched < rounded && narrow < rounded);
@@ -91,14 +91,14 @@ impl Search {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantizer {
     format: WeightFormat,
-    rule: Rule,
+    rule: GroupScaleRule,
     search: Option<Search>,
     importance: Option<Arc<[f32]>>,
 }
 
 impl Quantizer {
-    /// Round to nearest with the usual rule of the format: [`Rule::SignedMax`] for scales alone ([`Rule::Unclipped`] if they
-    /// are powers of two), [`Rule::MinMax`] with zero points and [`Rule::Tight`] with offsets.
+    /// Round to nearest with the usual rule of the format: [`GroupScaleRule::SignedMax`] for scales alone ([`GroupScaleRule::NoClipping`] if they
+    /// are powers of two), [`GroupScaleRule::MinMax`] with zero points and [`GroupScaleRule::Tight`] with offsets.
     ///
     /// # Errors
     /// If nothing is quantized to such a format here: floats are blocks ([`BlockQuantize`](crate::ops::BlockQuantize)), unsigned
@@ -106,13 +106,13 @@ impl Quantizer {
     /// signed codes, and nested offsets unsigned ones.
     pub fn new(format: WeightFormat) -> Result<Self> {
         require!(
-            format.codes.float() == Format::Float32 && format.scales != Scales::NestedE4M3,
-            "{format} is made of blocks of floats: call BlockQuantize, and Weights::from_blocks"
+            format.codes.float() == Format::Float32 && format.scales != ScaleFormat::NestedE4M3,
+            "{format} is made of blocks of floats: call BlockQuantize, and PackedWeights::from_blocks"
         );
         let unsigned = format.codes.bias() != 0;
         let fits = match format.scales {
-            Scales::F32RealZero | Scales::F32Offset | Scales::F16Offset => true,
-            Scales::NestedOffset(_) => unsigned,
+            ScaleFormat::F32RealZero | ScaleFormat::F32Offset | ScaleFormat::F16Offset => true,
+            ScaleFormat::NestedOffset(_) => unsigned,
             _ => !unsigned,
         };
         require!(
@@ -121,14 +121,14 @@ impl Quantizer {
             if unsigned { "signed" } else { "unsigned" }
         );
         require!(
-            format.scales.shift() == Shift::None || !matches!(format.codes, Codes::Table(_)),
+            format.scales.shift() == OffsetKind::None || !matches!(format.codes, Codes::Table(_)),
             "{format}: codes of a table are quantized with scales alone"
         );
         let rule = match format.scales {
-            Scales::E8M0 => Rule::Unclipped,
-            Scales::F32Offset | Scales::F16Offset => Rule::Tight,
-            scales if scales.shift() != Shift::None => Rule::MinMax,
-            _ => Rule::SignedMax,
+            ScaleFormat::E8M0 => GroupScaleRule::NoClipping,
+            ScaleFormat::F32Offset | ScaleFormat::F16Offset => GroupScaleRule::Tight,
+            scales if scales.shift() != OffsetKind::None => GroupScaleRule::MinMax,
+            _ => GroupScaleRule::SignedMax,
         };
         Ok(Self { format, rule, search: None, importance: None })
     }
@@ -137,12 +137,16 @@ impl Quantizer {
     ///
     /// # Errors
     /// If it is not one for this format.
-    pub fn rule(mut self, rule: Rule) -> Result<Self> {
+    pub fn rule(mut self, rule: GroupScaleRule) -> Result<Self> {
         let fits = match rule {
-            Rule::SignedMax => self.format.scales.shift() == Shift::None && self.format.scales != Scales::E8M0,
-            Rule::Narrow | Rule::Middle | Rule::Unclipped => self.format.scales.shift() == Shift::None,
-            Rule::MinMax => self.format.scales.shift() != Shift::None,
-            Rule::Tight => matches!(self.format.scales, Scales::F32Offset | Scales::F16Offset),
+            GroupScaleRule::SignedMax => {
+                self.format.scales.shift() == OffsetKind::None && self.format.scales != ScaleFormat::E8M0
+            }
+            GroupScaleRule::Narrow | GroupScaleRule::Middle | GroupScaleRule::NoClipping => {
+                self.format.scales.shift() == OffsetKind::None
+            }
+            GroupScaleRule::MinMax => self.format.scales.shift() != OffsetKind::None,
+            GroupScaleRule::Tight => matches!(self.format.scales, ScaleFormat::F32Offset | ScaleFormat::F16Offset),
         };
         require!(
             fits,
@@ -193,7 +197,7 @@ impl Quantizer {
         &self.format
     }
 
-    pub(crate) fn rule_of_scale(&self) -> Rule {
+    pub(crate) fn rule_of_scale(&self) -> GroupScaleRule {
         self.rule
     }
 
@@ -210,7 +214,7 @@ impl Quantizer {
     /// # Errors
     /// If the tensor is of another format or rank, a number is not finite or needs a scale beyond what the format stores, or
     /// the importance is that of other columns.
-    pub fn quantize(&self, tensor: &Tensor) -> Result<Weights> {
+    pub fn quantize(&self, tensor: &Tensor) -> Result<PackedWeights> {
         let dimensions = match *tensor.shape() {
             [n, k] => [1, n, k],
             [experts, n, k] => [experts, n, k],
@@ -250,9 +254,9 @@ impl Quantizer {
         &self,
         dimensions: [usize; 3],
         row: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
-    ) -> Result<Weights> {
+    ) -> Result<PackedWeights> {
         self.check_importance(dimensions[2])?;
-        Weights::build(self.format, dimensions, |index, codes, groups, supers| {
+        PackedWeights::build(self.format, dimensions, |index, codes, groups, supers| {
             let mut numbers = vec![0.0f32; codes.len()];
             row(index, &mut numbers)?;
             if let Some(odd) = numbers.iter().position(|x| !x.is_finite()) {
@@ -288,22 +292,22 @@ impl Quantizer {
     /// Numbers that are not finite count as the greatest that are, and NaN as 0; a scale or an offset beyond what the format
     /// stores becomes the greatest that it does. ([`quantize`](Self::quantize) refuses all of these.)
     #[must_use]
-    pub fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
+    pub fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> GroupParams {
         self.scaling().group(numbers, importance)
     }
 
     /// The same, or nothing for what [`quantize`](Self::quantize) refuses: what the rule makes of it decides, so that a search
     /// takes no other numbers.
-    pub(crate) fn held_group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Option<Group> {
+    pub(crate) fn held_group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Option<GroupParams> {
         let scaling = self.scaling();
         let finite = numbers.iter().all(|x| x.is_finite());
         (finite && scaling.holds(scaling.range(numbers))).then(|| scaling.group(numbers, importance))
     }
 
-    /// The code of a number, as [`Weights::build`] takes it: the nearest to what the group's scale makes of it, within the
+    /// The code of a number, as [`PackedWeights::build`] takes it: the nearest to what the group's scale makes of it, within the
     /// format's range.
     #[must_use]
-    pub fn code(&self, number: f32, group: Group) -> i8 {
+    pub fn code(&self, number: f32, group: GroupParams) -> i8 {
         let value = self.scaling().value(clean(number), group);
         match self.format.codes {
             Codes::Table(_) => value as i8,
@@ -324,8 +328,8 @@ impl Quantizer {
         };
         // What is nested is found in f32 first.
         let scales = match self.format.scales {
-            Scales::Nested(_) => Scales::F32,
-            Scales::NestedOffset(_) => Scales::F32Offset,
+            ScaleFormat::Nested(_) => ScaleFormat::F32,
+            ScaleFormat::NestedOffset(_) => ScaleFormat::F32Offset,
             scales => scales,
         };
         Scaling { quantizer: self, scales, low, high }
@@ -336,8 +340,8 @@ impl Quantizer {
         &self,
         numbers: &[f32],
         codes: &mut [i8],
-        groups: &mut [Group],
-        supers: &mut [Group],
+        groups: &mut [GroupParams],
+        supers: &mut [GroupParams],
     ) -> bool {
         let size = self.format.group.min(numbers.len().max(1));
         let (effective, held) = match self.format.scales.nesting() {
@@ -369,7 +373,7 @@ impl Quantizer {
     }
 
     /// The groups of a row, before they are nested, and whether all are held.
-    fn find_groups(&self, numbers: &[f32], groups: &mut [Group]) -> bool {
+    fn find_groups(&self, numbers: &[f32], groups: &mut [GroupParams]) -> bool {
         let size = self.format.group.min(numbers.len().max(1));
         let importance = |g: usize| {
             let all = self.importance.as_deref()?;
@@ -379,32 +383,32 @@ impl Quantizer {
         for (g, (group, numbers)) in groups.iter_mut().zip(numbers.chunks(size)).enumerate() {
             let found = self.held_group(numbers, importance(g));
             held &= found.is_some();
-            *group = found.unwrap_or(Group::scale(f32::INFINITY));
+            *group = found.unwrap_or(GroupParams::scale(f32::INFINITY));
         }
         held
     }
 
     /// Turns groups into integers that multiply the numbers of their super groups, each of `nesting` groups; returns what the
     /// codes are then scaled by.
-    fn nest(&self, nesting: usize, groups: &mut [Group], supers: &mut [Group]) -> Vec<Group> {
-        let offsets = self.format.scales.shift() == Shift::Offset;
+    fn nest(&self, nesting: usize, groups: &mut [GroupParams], supers: &mut [GroupParams]) -> Vec<GroupParams> {
+        let offsets = self.format.scales.shift() == OffsetKind::Offset;
         let (low, high) = if offsets { (0, 255) } else { (-128, 127) };
         let mut effective = Vec::with_capacity(groups.len());
         for (groups, of) in groups.chunks_mut(nesting).zip(supers) {
-            let largest = |number: fn(&Group) -> f32| {
+            let largest = |number: fn(&GroupParams) -> f32| {
                 groups.iter().map(number).fold(0.0f32, |a, x| if x.abs() > a.abs() { x } else { a })
             };
             let (scale, shift) = (largest(|g| g.scale), largest(|g| g.shift));
             // Integers reach 127 on either side, or 255 with the sign of the offsets.
-            *of = Group::new(half(scale.abs() / high as f32), half(shift / high as f32));
+            *of = GroupParams::new(half(scale.abs() / high as f32), half(shift / high as f32));
             for group in groups {
                 let integer =
                     |x: f32, unit: f32| if unit == 0.0 { 0 } else { round_saturating(x / unit, low, high) } as f32;
-                *group = Group::new(
+                *group = GroupParams::new(
                     integer(group.scale, of.scale),
                     if offsets { integer(group.shift, of.shift) } else { 0.0 },
                 );
-                effective.push(Group::new(group.scale * of.scale, group.shift * of.shift));
+                effective.push(GroupParams::new(group.scale * of.scale, group.shift * of.shift));
             }
         }
         effective
@@ -456,7 +460,7 @@ fn lanes_sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
 /// `shaders/weight_groups.wgsl` or `shaders/lib/weight_code.wgsl`, in that order.
 struct Scaling<'a> {
     quantizer: &'a Quantizer,
-    scales: Scales,
+    scales: ScaleFormat,
     low: i32,
     high: i32,
 }
@@ -464,32 +468,34 @@ struct Scaling<'a> {
 impl Scaling<'_> {
     /// The least and greatest number, as the rule takes them.
     fn range(&self, numbers: &[f32]) -> (f32, f32) {
-        let start = if self.quantizer.rule == Rule::Tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
+        let start = if self.quantizer.rule == GroupScaleRule::Tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
         let (low, high) = numbers.iter().map(|&x| clean(x)).fold(start, |(low, high), x| (low.min(x), high.max(x)));
         (plus_zero(low), plus_zero(high))
     }
 
     /// Whether all numbers of a range stay finite: codes are in their order or the opposite one.
-    fn stays_finite(&self, (min, max): (f32, f32), group: Group) -> bool {
+    fn stays_finite(&self, (min, max): (f32, f32), group: GroupParams) -> bool {
         let format = WeightFormat { scales: self.scales, ..self.quantizer.format };
         [min, max].into_iter().all(|x| format.real(self.quantizer.code(x, group), group).is_finite())
     }
 
     /// Whether nothing is cut from what the rule makes of a range.
     fn holds(&self, (min, max): (f32, f32)) -> bool {
-        let spans = matches!(self.quantizer.rule, Rule::MinMax | Rule::Tight);
+        let spans = matches!(self.quantizer.rule, GroupScaleRule::MinMax | GroupScaleRule::Tight);
         let group = self.of_range(min, max);
         self.stays_finite((min, max), group)
             && (!spans || (max - min).is_finite())
             && match self.scales {
-                Scales::F16 | Scales::F16Zero | Scales::F16Offset => below_f16(group.scale) && below_f16(group.shift),
-                Scales::E8M0 => self.rule_scale(min, max) <= group.scale,
+                ScaleFormat::F16 | ScaleFormat::F16Zero | ScaleFormat::F16Offset => {
+                    below_f16(group.scale) && below_f16(group.shift)
+                }
+                ScaleFormat::E8M0 => self.rule_scale(min, max) <= group.scale,
                 _ => true,
             }
     }
 
-    fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Group {
-        let tight = self.quantizer.rule == Rule::Tight;
+    fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> GroupParams {
+        let tight = self.quantizer.rule == GroupScaleRule::Tight;
         let (low, high) = self.range(numbers);
         let mut best = self.of_range(low, high);
         let largest = low.abs().max(high.abs());
@@ -520,36 +526,36 @@ impl Scaling<'_> {
         let (low, high) = (self.low as f32, self.high as f32);
         let span = (max - min).min(f32::MAX);
         match self.quantizer.rule {
-            Rule::Narrow => (-min).max(max) / high,
-            Rule::Middle => (-min).max(max) / ((high - low) * 0.5),
-            Rule::SignedMax => (if -min >= max { min } else { max }) / low,
-            Rule::Unclipped => (min / low).max(max / high),
-            Rule::MinMax | Rule::Tight => span / (high - low),
+            GroupScaleRule::Narrow => (-min).max(max) / high,
+            GroupScaleRule::Middle => (-min).max(max) / ((high - low) * 0.5),
+            GroupScaleRule::SignedMax => (if -min >= max { min } else { max }) / low,
+            GroupScaleRule::NoClipping => (min / low).max(max / high),
+            GroupScaleRule::MinMax | GroupScaleRule::Tight => span / (high - low),
         }
     }
 
     /// What the rule makes of a range.
-    fn of_range(&self, min: f32, max: f32) -> Group {
+    fn of_range(&self, min: f32, max: f32) -> GroupParams {
         let low = self.low as f32;
         let scale = self.stored_scale(self.rule_scale(min, max));
         let shift = match self.scales {
-            _ if self.scales.shift() == Shift::None => 0.0,
-            Scales::F32RealZero if scale == 0.0 => 0.0,
-            Scales::F32RealZero => plus_zero(clean(low - min / scale)),
-            _ if self.scales.shift() == Shift::Offset => self.stored_offset(clean(min - scale * low)),
+            _ if self.scales.shift() == OffsetKind::None => 0.0,
+            ScaleFormat::F32RealZero if scale == 0.0 => 0.0,
+            ScaleFormat::F32RealZero => plus_zero(clean(low - min / scale)),
+            _ if self.scales.shift() == OffsetKind::Offset => self.stored_offset(clean(min - scale * low)),
             _ if scale == 0.0 => 0.0,
             _ => (self.low + round_saturating(-min / scale, 0, self.high - self.low)) as f32,
         };
-        Group::new(scale, shift)
+        GroupParams::new(scale, shift)
     }
 
     /// A scale as the format stores it.
     fn stored_scale(&self, scale: f32) -> f32 {
         let scale = plus_zero(scale);
         match self.scales {
-            Scales::F16 | Scales::F16Zero | Scales::F16Offset => half(scale),
+            ScaleFormat::F16 | ScaleFormat::F16Zero | ScaleFormat::F16Offset => half(scale),
             // The next power of two.
-            Scales::E8M0 => {
+            ScaleFormat::E8M0 => {
                 let bits = scale.to_bits();
                 let exponent = (bits >> 23) + u32::from(bits & 0x7f_ffff != 0);
                 f32::from_bits(if bits <= 1 << 22 { 1 << 22 } else { exponent.min(254) << 23 })
@@ -559,20 +565,20 @@ impl Scaling<'_> {
     }
 
     fn stored_offset(&self, offset: f32) -> f32 {
-        if self.scales == Scales::F16Offset { half(offset) } else { plus_zero(offset) }
+        if self.scales == ScaleFormat::F16Offset { half(offset) } else { plus_zero(offset) }
     }
 
     /// The integer nearest to a number, or of a table the place.
-    fn value(&self, x: f32, group: Group) -> i32 {
+    fn value(&self, x: f32, group: GroupParams) -> i32 {
         // An infinite scale stands for what is refused.
         let steps = |x: f32| if group.scale == 0.0 || group.scale.is_infinite() { 0.0 } else { x / group.scale };
         match self.scales {
-            Scales::F32Zero | Scales::F16Zero => {
+            ScaleFormat::F32Zero | ScaleFormat::F16Zero => {
                 let zero = group.shift as i32;
                 round_saturating(steps(x), self.low - zero, self.high - zero) + zero
             }
-            Scales::F32RealZero => round_saturating(steps(x) + group.shift, self.low, self.high),
-            Scales::F32Offset | Scales::F16Offset => {
+            ScaleFormat::F32RealZero => round_saturating(steps(x) + group.shift, self.low, self.high),
+            ScaleFormat::F32Offset | ScaleFormat::F16Offset => {
                 round_saturating(steps(clean(x - group.shift)), self.low, self.high)
             }
             _ => match self.quantizer.format.codes {
@@ -583,7 +589,7 @@ impl Scaling<'_> {
     }
 
     /// The integer that the code of a number stands for.
-    fn integer(&self, x: f32, group: Group) -> f32 {
+    fn integer(&self, x: f32, group: GroupParams) -> f32 {
         let value = self.value(clean(x), group);
         match self.quantizer.format.codes {
             Codes::Table(values) => f32::from(values[value as usize & 15]),
@@ -592,15 +598,15 @@ impl Scaling<'_> {
     }
 
     /// The weighted squared error of a group, in the unit.
-    fn error(&self, unit: &Unit<'_>, group: Group) -> f32 {
+    fn error(&self, unit: &Unit<'_>, group: GroupParams) -> f32 {
         let scale = times_power(group.scale, -unit.exponent);
         let offset = times_power(group.shift, -unit.exponent);
         lanes_sum(unit.numbers.len(), |i| {
             let q = self.integer(unit.numbers[i], group);
             let real = match self.scales.shift() {
-                Shift::None => q * scale,
-                Shift::Zero => (q - group.shift) * scale,
-                Shift::Offset => q * scale + offset,
+                OffsetKind::None => q * scale,
+                OffsetKind::ZeroPoint => (q - group.shift) * scale,
+                OffsetKind::Offset => q * scale + offset,
             };
             let difference = unit.number(i) - real;
             unit.weigh(i, difference * difference)
@@ -609,8 +615,8 @@ impl Scaling<'_> {
 
     /// The group with the least error for the codes that a group gives; itself where its numbers are no reals that could be
     /// chosen freely, and nothing where the codes leave it open.
-    fn refitted(&self, unit: &Unit<'_>, group: Group) -> Option<Group> {
-        if matches!(self.scales, Scales::E8M0 | Scales::F32Zero | Scales::F16Zero) {
+    fn refitted(&self, unit: &Unit<'_>, group: GroupParams) -> Option<GroupParams> {
+        if matches!(self.scales, ScaleFormat::E8M0 | ScaleFormat::F32Zero | ScaleFormat::F16Zero) {
             return Some(group);
         }
         let integers: Vec<f32> = unit.numbers.iter().map(|&x| self.integer(x, group)).collect();
@@ -618,9 +624,9 @@ impl Scaling<'_> {
         let wqx = sum(&|i| unit.weigh(i, integers[i]) * unit.number(i));
         let wqq = sum(&|i| unit.weigh(i, integers[i]) * integers[i]);
         let quotient = |a: f32, b: f32| (b != 0.0).then(|| a / b).filter(|q| q.is_finite());
-        if self.scales.shift() == Shift::None {
+        if self.scales.shift() == OffsetKind::None {
             let scale = quotient(wqx, wqq)?;
-            return Some(Group::scale(self.stored_scale(times_power(scale, unit.exponent))));
+            return Some(GroupParams::scale(self.stored_scale(times_power(scale, unit.exponent))));
         }
         let w = sum(&|i| unit.weigh(i, 1.0));
         let wq = sum(&|i| unit.weigh(i, integers[i]));
@@ -628,15 +634,15 @@ impl Scaling<'_> {
         let determinant = w * wqq - wq * wq;
         let scale = quotient(w * wqx - wx * wq, determinant)?;
         let offset = quotient(wqq * wx - wq * wqx, determinant)?;
-        if self.scales == Scales::F32RealZero {
+        if self.scales == ScaleFormat::F32RealZero {
             let zero = quotient(offset, scale)?;
-            return Some(Group::new(self.stored_scale(times_power(scale, unit.exponent)), plus_zero(-zero)));
+            return Some(GroupParams::new(self.stored_scale(times_power(scale, unit.exponent)), plus_zero(-zero)));
         }
         let [scale, offset] = [scale, offset].map(|x| clean(times_power(x, unit.exponent)));
         // Nested offsets have one sign.
         let offset =
-            if matches!(self.quantizer.format.scales, Scales::NestedOffset(_)) { offset.min(0.0) } else { offset };
-        Some(Group::new(self.stored_scale(scale), self.stored_offset(offset)))
+            if matches!(self.quantizer.format.scales, ScaleFormat::NestedOffset(_)) { offset.min(0.0) } else { offset };
+        Some(GroupParams::new(self.stored_scale(scale), self.stored_offset(offset)))
     }
 }
 
@@ -679,31 +685,31 @@ mod tests {
         (0..count).map(|_| next() + next() + next()).collect()
     }
 
-    fn error(weights: &Weights, numbers: &[f32]) -> f64 {
+    fn error(weights: &PackedWeights, numbers: &[f32]) -> f64 {
         let real = weights.dequantize().expect("small");
         real.values::<f32>().expect("floats").iter().zip(numbers).map(|(a, b)| f64::from(a - b).powi(2)).sum()
     }
 
     #[test]
     fn rules_are_those_of_the_field() -> Result<()> {
-        let int8 = |rule| Quantizer::new(WeightFormat::new(Codes::Int8, usize::MAX, Scales::F32))?.rule(rule);
+        let int8 = |rule| Quantizer::new(WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32))?.rule(rule);
         let group = |rule, numbers: &[f32]| -> Result<f32> { Ok(int8(rule)?.group(numbers, None).scale) };
         let x = [-1.0, 0.25, 0.5];
-        assert_eq!(group(Rule::Narrow, &x)?, 1.0 / 127.0);
-        assert_eq!(group(Rule::Middle, &x)?, 1.0 / 127.5);
-        assert_eq!(group(Rule::SignedMax, &x)?, 1.0 / 128.0);
-        assert_eq!(group(Rule::SignedMax, &x.map(|x| -x))?, -1.0 / 128.0);
-        assert_eq!(group(Rule::Unclipped, &x)?, 1.0 / 128.0);
-        assert_eq!(group(Rule::Unclipped, &x.map(|x| -x))?, 1.0 / 127.0);
-        let int4 = |scales, x: &[f32]| -> Result<Group> {
+        assert_eq!(group(GroupScaleRule::Narrow, &x)?, 1.0 / 127.0);
+        assert_eq!(group(GroupScaleRule::Middle, &x)?, 1.0 / 127.5);
+        assert_eq!(group(GroupScaleRule::SignedMax, &x)?, 1.0 / 128.0);
+        assert_eq!(group(GroupScaleRule::SignedMax, &x.map(|x| -x))?, -1.0 / 128.0);
+        assert_eq!(group(GroupScaleRule::NoClipping, &x)?, 1.0 / 128.0);
+        assert_eq!(group(GroupScaleRule::NoClipping, &x.map(|x| -x))?, 1.0 / 127.0);
+        let int4 = |scales, x: &[f32]| -> Result<GroupParams> {
             Ok(Quantizer::new(WeightFormat::new(Codes::Int4, usize::MAX, scales))?.group(x, None))
         };
-        assert_eq!(int4(Scales::F32Zero, &[0.0, 30.0])?, Group::new(2.0, -8.0));
-        assert_eq!(int4(Scales::F32Zero, &[-30.0, 0.0])?, Group::new(2.0, 7.0));
-        assert_eq!(int4(Scales::F32Offset, &[3.0, 33.0])?, Group::new(2.0, 19.0));
-        assert_eq!(int4(Scales::E8M0, &[0.0, 7.5])?, Group::scale(2.0));
-        assert_eq!(int4(Scales::E8M0, &[0.0])?, Group::scale(2f32.powi(-127)));
-        assert!(int8(Rule::MinMax).is_err());
+        assert_eq!(int4(ScaleFormat::F32Zero, &[0.0, 30.0])?, GroupParams::new(2.0, -8.0));
+        assert_eq!(int4(ScaleFormat::F32Zero, &[-30.0, 0.0])?, GroupParams::new(2.0, 7.0));
+        assert_eq!(int4(ScaleFormat::F32Offset, &[3.0, 33.0])?, GroupParams::new(2.0, 19.0));
+        assert_eq!(int4(ScaleFormat::E8M0, &[0.0, 7.5])?, GroupParams::scale(2.0));
+        assert_eq!(int4(ScaleFormat::E8M0, &[0.0])?, GroupParams::scale(2f32.powi(-127)));
+        assert!(int8(GroupScaleRule::MinMax).is_err());
         Ok(())
     }
 
@@ -724,16 +730,16 @@ mod tests {
         ];
         let unsigned = [Codes::Uint2, Codes::Uint4, Codes::Uint6, Codes::Uint8];
         let scales = [
-            Scales::F32,
-            Scales::F16,
-            Scales::E8M0,
-            Scales::F32Zero,
-            Scales::F16Zero,
-            Scales::F32RealZero,
-            Scales::F32Offset,
-            Scales::F16Offset,
-            Scales::Nested(2),
-            Scales::NestedOffset(3),
+            ScaleFormat::F32,
+            ScaleFormat::F16,
+            ScaleFormat::E8M0,
+            ScaleFormat::F32Zero,
+            ScaleFormat::F16Zero,
+            ScaleFormat::F32RealZero,
+            ScaleFormat::F32Offset,
+            ScaleFormat::F16Offset,
+            ScaleFormat::Nested(2),
+            ScaleFormat::NestedOffset(3),
         ];
         let mut formats = 0;
         for codes in signed.into_iter().chain(unsigned) {
@@ -760,8 +766,8 @@ mod tests {
         let x = numbers(64);
         let importance: Vec<f32> = (0..64).map(|i| if i % 8 == 0 { 100.0 } else { 0.1 }).collect();
         let tensor = Tensor::new([1, 64], x.clone())?;
-        let plain = Quantizer::new(WeightFormat::new(Codes::Int3, 32, Scales::F16))?.search(Search::default())?;
-        let weighted = |weights: &Weights| -> f64 {
+        let plain = Quantizer::new(WeightFormat::new(Codes::Int3, 32, ScaleFormat::F16))?.search(Search::default())?;
+        let weighted = |weights: &PackedWeights| -> f64 {
             let real = weights.dequantize().expect("small");
             let real = real.values::<f32>().expect("floats");
             (0..64).map(|i| f64::from(importance[i]) * f64::from(real[i] - x[i]).powi(2)).sum()
@@ -776,11 +782,17 @@ mod tests {
 
     #[test]
     fn extremes_stay_finite() -> Result<()> {
-        for scales in [Scales::F32, Scales::F32Offset, Scales::F32Zero, Scales::F32RealZero, Scales::E8M0] {
+        for scales in [
+            ScaleFormat::F32,
+            ScaleFormat::F32Offset,
+            ScaleFormat::F32Zero,
+            ScaleFormat::F32RealZero,
+            ScaleFormat::E8M0,
+        ] {
             let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
             // A range beyond f32 has no scale, and the next power of two takes codes of the greatest f32 beyond it.
             let beyond = quantizer.quantize(&Tensor::new([1, 2], vec![f32::MAX, f32::MIN])?);
-            assert_eq!(beyond.is_ok(), scales == Scales::F32, "{scales:?} of a range beyond f32: {beyond:?}");
+            assert_eq!(beyond.is_ok(), scales == ScaleFormat::F32, "{scales:?} of a range beyond f32: {beyond:?}");
             for x in [[1e38, -1e38], [-2e38, 0.0], [1e-45, -1e-45], [0.0, -0.0], [2e38, 1e-45]] {
                 let real = quantizer.quantize(&Tensor::new([1, 2], x.to_vec())?)?.dequantize()?;
                 assert!(real.values::<f32>()?.iter().all(|x| x.is_finite()), "{scales:?} of {x:?}: {real:?}");
@@ -788,7 +800,7 @@ mod tests {
                 assert!(!zero || real.values::<f32>()?.iter().all(|&x| x == 0.0), "{scales:?} of zeros: {real:?}");
             }
         }
-        let halves = Quantizer::new(WeightFormat::new(Codes::Int4, 16, Scales::F16))?;
+        let halves = Quantizer::new(WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16))?;
         let refused = halves.quantize(&Tensor::new([1, 1], vec![1e9f32])?).expect_err("no f16 is so large");
         assert!(refused.to_string().contains("row 0"), "{refused}");
         let refused = halves.quantize(&Tensor::new([1, 1], vec![f32::NAN])?).expect_err("not a number");

@@ -6,13 +6,13 @@ use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
 use lowbit::ops::{
     Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid,
-    GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram, ObserveRange, Op,
-    Operand, Optimize, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeRule, RangeStep,
-    Requantization, Requantize, Requantized, Reshape, Resize, Rule, Slice, Softmax, StageTable, Sum, Table, Transpose,
-    Unfold, Windows,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
+    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram,
+    ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
+    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Slice, Softmax,
+    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
-use lowbit::weights::{Codes, Group, Quantizer, Scales, Search, WeightFormat, Weights};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
@@ -410,7 +410,7 @@ impl Draw {
     }
 
     /// Weights in groups, of any format of codes and scales.
-    fn weights(&mut self, dimensions: [usize; 3]) -> Result<Weights> {
+    fn weights(&mut self, dimensions: [usize; 3]) -> Result<PackedWeights> {
         let codes = self.pick(&[
             Codes::Int2,
             Codes::Int3,
@@ -436,43 +436,43 @@ impl Draw {
         let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };
         let format = WeightFormat::new(codes, group, scales);
         // What would be large is refused without being made.
-        if Weights::packed_bytes(format, dimensions)? > 4 << 20 {
-            return Weights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
+        if PackedWeights::packed_bytes(format, dimensions)? > 4 << 20 {
+            return PackedWeights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
         }
-        let words = Weights::packed_bytes(format, dimensions)? / 4;
+        let words = PackedWeights::packed_bytes(format, dimensions)? / 4;
         if self.one_in(8) {
             let words = (0..words).map(|_| self.random.next() as u32).collect();
-            return Weights::from_words(format, dimensions, words);
+            return PackedWeights::from_words(format, dimensions, words);
         }
         let (seed, (low, high)) = (self.random.next(), codes.range());
-        let fill = |row: usize, codes: &mut [i8], groups: &mut [Group], outer: &mut [Group]| {
+        let fill = |row: usize, codes: &mut [i8], groups: &mut [GroupParams], outer: &mut [GroupParams]| {
             let mut random = Random::new(seed.wrapping_add(row as u64));
             codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
-            groups.fill_with(|| Group::scale(if scales == Scales::E8M0 { 0.125 } else { 0.25 }));
-            outer.fill_with(|| Group::scale(0.5));
+            groups.fill_with(|| GroupParams::scale(if scales == ScaleFormat::E8M0 { 0.125 } else { 0.25 }));
+            outer.fill_with(|| GroupParams::scale(0.5));
             Ok(())
         };
         if self.one_in(8) {
             let index: Vec<u32> =
                 (0..dimensions[2]).map(|l| (l % dimensions[2].div_ceil(group.max(1)).max(1)) as u32).collect();
-            return Weights::build_indexed(format, dimensions, &index, fill);
+            return PackedWeights::build_indexed(format, dimensions, &index, fill);
         }
-        Weights::build(format, dimensions, fill)
+        PackedWeights::build(format, dimensions, fill)
     }
 
-    fn scales(&mut self) -> Scales {
+    fn scales(&mut self) -> ScaleFormat {
         self.pick(&[
-            Scales::F32,
-            Scales::F16,
-            Scales::F16,
-            Scales::E8M0,
-            Scales::F32Zero,
-            Scales::F16Zero,
-            Scales::F32RealZero,
-            Scales::F32Offset,
-            Scales::F16Offset,
-            Scales::Nested(2),
-            Scales::NestedOffset(2),
+            ScaleFormat::F32,
+            ScaleFormat::F16,
+            ScaleFormat::F16,
+            ScaleFormat::E8M0,
+            ScaleFormat::F32Zero,
+            ScaleFormat::F16Zero,
+            ScaleFormat::F32RealZero,
+            ScaleFormat::F32Offset,
+            ScaleFormat::F16Offset,
+            ScaleFormat::Nested(2),
+            ScaleFormat::NestedOffset(2),
         ])
     }
 
@@ -792,18 +792,18 @@ impl Draw {
             4 => CrossEntropyGradient::new(self.size(), self.size())?.into(),
             5 => {
                 let rule = match self.random.next() % 3 {
-                    0 => Rule::adam(),
-                    1 if self.wild => Rule::Sgd { momentum: self.scale() },
-                    _ => Rule::Sgd { momentum: 0.9 },
+                    0 => OptimizerRule::adam(),
+                    1 if self.wild => OptimizerRule::Sgd { momentum: self.scale() },
+                    _ => OptimizerRule::Sgd { momentum: 0.9 },
                 };
-                let optimize = Optimize::new(dimensions, rule)?;
+                let optimize = OptimizerStep::new(dimensions, rule)?;
                 if self.one_in(4) { optimize.at_least(self.scale())? } else { optimize }.into()
             }
-            6 => RangeStep::new(self.size(), self.bounds())?.into(),
+            6 => StepFromRange::new(self.size(), self.bounds())?.into(),
             7 => {
                 let rule = match self.one_in(2) {
-                    true => RangeRule::Extremes,
-                    false => RangeRule::MovingAverage { constant: if self.odd(4) { self.scale() } else { 0.1 } },
+                    true => RangeUpdate::MinMax,
+                    false => RangeUpdate::MovingAverage { constant: if self.odd(4) { self.scale() } else { 0.1 } },
                 };
                 ObserveRange::new(dimensions, self.granularity(rank), rule)?.into()
             }
@@ -812,9 +812,14 @@ impl Draw {
                 let bins = if self.one_in(2) { Bins::new(count)? } else { Bins::of_width(count, self.scale())? };
                 ObserveHistogram::new(dimensions, self.granularity(rank), bins)?.into()
             }
-            9 => StageTable::new(self.size())?.into(),
+            9 => RequantParams::new(self.size())?.into(),
             10 => {
-                let makes = [Requantized::Levels, Requantized::Real, Requantized::Gradient, Requantized::StepGradient];
+                let makes = [
+                    FakeRequantizeOutput::Levels,
+                    FakeRequantizeOutput::Real,
+                    FakeRequantizeOutput::Gradient,
+                    FakeRequantizeOutput::StepGradient,
+                ];
                 FakeRequantize::new(dimensions, self.pick(&makes), self.bounds())?.into()
             }
             _ => {

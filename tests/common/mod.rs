@@ -51,7 +51,7 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let mut options = ContextOptions::default();
     options.limits = limits;
     match pollster::block_on(Context::with_options(&options)) {
-        Ok(context) if gpu => Some(context.with_written_dot(false)),
+        Ok(context) if gpu => Some(context.with_emulated_dot4(false)),
         Ok(context) => Some(context),
         Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
             panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")

@@ -15,7 +15,7 @@ use lowbit::import::onnx::MatMulNBits;
 use lowbit::import::torchao::{TensorClass, TorchAo};
 use lowbit::import::{Array, ElementType, Safetensors};
 use lowbit::ops::Linear;
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 use lowbit::{Error, Result, Tensor, reference};
 
 use crate::Random;
@@ -132,13 +132,13 @@ impl Settings {
 }
 
 /// Does with weights what a caller would: all of their numbers, and a product. What this takes is not the importer's.
-fn make_use_of(weights: &Weights) {
+fn make_use_of(weights: &PackedWeights) {
     let ([experts, n, k], peak) = (weights.dimensions(), PEAK.load(Ordering::Relaxed));
     // A matrix without elements may still have more rows than a tensor.
     if [experts, n, k].iter().fold(1usize, |product, &d| product.saturating_mul(d.max(1))) <= 1 << 16 {
         let real = weights.dequantize().expect("small");
         assert_eq!(real.values::<f32>().expect("floats").len(), experts * n * k);
-        let again = Weights::from_words(*weights.format(), [experts, n, k], weights.words().to_vec());
+        let again = PackedWeights::from_words(*weights.format(), [experts, n, k], weights.words().to_vec());
         // An index of columns is not in the words.
         if let Ok(again) = again {
             assert_eq!(again.words(), weights.words());

@@ -143,7 +143,7 @@ fn every_type_means_what_ggml_says() {
     }
 }
 
-/// An E8M0 scale of 0 is below what `Scales::E8M0` holds once the doubled values are taken into account.
+/// An E8M0 scale of 0 is below what `ScaleFormat::E8M0` holds once the doubled values are taken into account.
 #[test]
 fn the_smallest_numbers_of_mxfp4_survive() {
     let mut random = Random(1);

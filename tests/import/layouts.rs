@@ -5,7 +5,7 @@ use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
 use lowbit::import::torchao::{TensorClass, TorchAo};
 use lowbit::import::{Array, ElementType, Safetensors};
-use lowbit::weights::{Codes, Scales};
+use lowbit::weights::{Codes, ScaleFormat};
 
 use crate::fixtures::{Matrix, bit_stream, dtype, floats, safetensors, transpose_if, transpose_words};
 use crate::{Random, assert_weights};
@@ -53,7 +53,7 @@ fn onnx_matmul_n_bits() {
         let what = format!("{bits} bits [{n}, {k}] in blocks of {group}, {float:?}");
         let none = node(None).weights().expect("fits");
         let f16 = float == ElementType::Float16;
-        assert_eq!(none.format().scales, if f16 { Scales::F16 } else { Scales::F32 });
+        assert_eq!(none.format().scales, if f16 { ScaleFormat::F16 } else { ScaleFormat::F32 });
         assert_weights(&what, &none, &m.real(|_| half));
         let integers = node(Some(Array::new(ElementType::Uint8, [packed.len()], &packed).expect("fits")));
         assert_weights(&what, &integers.weights().expect("fits"), &m.real(|g| m.zeros[g] as f32));
@@ -129,10 +129,10 @@ fn gptq_zero_points_at_the_edges() {
         let mut m = Matrix::new(32, 64, bits, 32, &mut random);
         let (middle, most) = (1u32 << (bits - 1), (1u32 << bits) - 1);
         for (name, zeros, scales) in [
-            ("the middle", [middle; 3], Scales::F16),
-            ("least", [0; 3], Scales::F16Zero),
-            ("greatest", [most; 3], Scales::F16Zero),
-            ("mixed", [0, most, middle], Scales::F16Zero),
+            ("the middle", [middle; 3], ScaleFormat::F16),
+            ("least", [0; 3], ScaleFormat::F16Zero),
+            ("greatest", [most; 3], ScaleFormat::F16Zero),
+            ("mixed", [0, most, middle], ScaleFormat::F16Zero),
         ] {
             m.zeros.iter_mut().enumerate().for_each(|(i, zero)| *zero = zeros[i % 3]);
             for convention in [ZeroPoints::LessOne, ZeroPoints::AsIs] {
@@ -265,7 +265,7 @@ pub(crate) fn torchao_file(
     safetensors(&arrays, &[("m.weight", &about), ("tensor_names", "[\"m.weight\"]")])
 }
 
-fn read_torchao(bytes: &[u8]) -> lowbit::weights::Weights {
+fn read_torchao(bytes: &[u8]) -> lowbit::weights::PackedWeights {
     let file = Safetensors::parse(bytes).expect("a whole file");
     TorchAo::read(&file, "m.weight").expect("all arrays").weights().expect("fits")
 }
@@ -315,7 +315,7 @@ fn torchao_intx_and_int8() {
     let m = Matrix::new(70, 33, 8, 33, &mut random);
     let bytes = torchao_file(&m, 1, TensorClass::Int8, ElementType::Float16, None);
     let weights = read_torchao(&bytes);
-    assert_eq!(weights.format().scales, Scales::F16);
+    assert_eq!(weights.format().scales, ScaleFormat::F16);
     assert_weights("int8", &weights, &m.real(|_| 128.0));
 }
 

@@ -7,7 +7,7 @@ mod ggml;
 mod layouts;
 mod refused;
 
-use lowbit::weights::Weights;
+use lowbit::weights::PackedWeights;
 
 /// Numbers that look random and are the same everywhere (splitmix64).
 struct Random(u64);
@@ -37,7 +37,7 @@ impl Random {
 }
 
 /// Compares weights with `[n, k]` real numbers, bit for bit.
-fn assert_weights(what: &str, weights: &Weights, expected: &[f32]) {
+fn assert_weights(what: &str, weights: &PackedWeights, expected: &[f32]) {
     let [experts, n, k] = weights.dimensions();
     let real = weights.dequantize().expect("small");
     let got = real.values::<f32>().expect("float32");

@@ -11,7 +11,7 @@
 use super::{GgufType, weights};
 use crate::error::{Error, Result, require};
 use crate::import::quoted;
-use crate::weights::Weights;
+use crate::weights::PackedWeights;
 
 /// Arrays in arrays go this deep.
 const MAX_DEPTH: usize = 4;
@@ -382,7 +382,7 @@ impl<'a> GgufTensor<'a> {
     ///
     /// # Errors
     /// As [`weights`], or if its type is not one of [`GgufType`].
-    pub fn weights(&self) -> Result<Weights> {
+    pub fn weights(&self) -> Result<PackedWeights> {
         let Some(known) = self.gguf_type() else {
             return Err(Error::Request(format!(
                 "{} is in {}, which is no quantized type that is known here: see GgufType",

@@ -1,4 +1,4 @@
-//! The quantized types of GGUF files (ggml's): blocks into [`Weights`], block for block. Files are read in `file`, real numbers
+//! The quantized types of GGUF files (ggml's): blocks into [`PackedWeights`], block for block. Files are read in `file`, real numbers
 //! quantized in `quantize`.
 
 mod file;
@@ -10,13 +10,13 @@ use half::f16;
 
 use super::build;
 use crate::error::{Result, require};
-use crate::weights::{Codes, Group, Scales, WeightFormat, Weights};
+use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub use file::{GgufFile, GgufTensor, Value};
 pub use quantize::quantize;
 
 /// A quantized type of GGUF files. With d, m from f16, s and t small integers, q the code and T a table of 16:
 ///
-/// | type | codes of a block | bytes | real number | as [`Weights`] |
+/// | type | codes of a block | bytes | real number | as [`PackedWeights`] |
 /// |---|---|---|---|---|
 /// | `Q4_0`, `Q5_0` | 32 | 18, 22 | d · (q − 8), d · (q − 16) | the same |
 /// | `Q4_1`, `Q5_1` | 32 | 20, 24 | d · q + m | the same |
@@ -87,7 +87,7 @@ impl Plane {
 }
 
 /// Reads the scales of a block.
-type ReadScales = fn(&[u8], &mut [Group], &mut [Group]);
+type ReadScales = fn(&[u8], &mut [GroupParams], &mut [GroupParams]);
 
 /// What there is to know about a type.
 struct Layout {
@@ -192,55 +192,55 @@ impl GgufType {
 
 /// In the order of the types.
 const LAYOUTS: [Layout; 14] = [
-    simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::Int4, Scales::F16, scale),
-    simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::Uint4, Scales::F16Offset, scale_and_offset),
-    simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::Int5, Scales::F16, scale),
+    simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::Int4, ScaleFormat::F16, scale),
+    simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::Uint4, ScaleFormat::F16Offset, scale_and_offset),
+    simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::Int5, ScaleFormat::F16, scale),
     simple(
         "Q5_1",
         7,
         24,
         &[Plane::nibbles(8), Plane::new(4, 4, 1, 1, 4)],
         Codes::Uint5,
-        Scales::F16Offset,
+        ScaleFormat::F16Offset,
         scale_and_offset,
     ),
-    simple("Q8_0", 8, 34, &[Plane::new(2, 32, 8, 32, 0)], Codes::Int8, Scales::F16, scale),
+    simple("Q8_0", 8, 34, &[Plane::new(2, 32, 8, 32, 0)], Codes::Int8, ScaleFormat::F16, scale),
     Layout {
         planes: &[Plane::new(16, 64, 2, 32, 0)],
-        format: WeightFormat::new(Codes::Uint2, 16, Scales::NestedOffset(16)),
+        format: WeightFormat::new(Codes::Uint2, 16, ScaleFormat::NestedOffset(16)),
         ..nested("Q2_K", 10, 84, q2_k_scales)
     },
     Layout {
         planes: &[Plane::new(32, 64, 2, 32, 0), Plane::new(0, 32, 1, 32, 2)],
-        format: WeightFormat::new(Codes::Int3, 16, Scales::Nested(16)),
+        format: WeightFormat::new(Codes::Int3, 16, ScaleFormat::Nested(16)),
         ..nested("Q3_K", 11, 110, q3_k_scales)
     },
     Layout {
         planes: &[Plane::new(16, 128, 4, 32, 0)],
-        format: WeightFormat::new(Codes::Uint4, 32, Scales::NestedOffset(8)),
+        format: WeightFormat::new(Codes::Uint4, 32, ScaleFormat::NestedOffset(8)),
         ..nested("Q4_K", 12, 144, q4_k_scales)
     },
     Layout {
         planes: &[Plane::new(48, 128, 4, 32, 0), Plane::new(16, 32, 1, 32, 4)],
-        format: WeightFormat::new(Codes::Uint5, 32, Scales::NestedOffset(8)),
+        format: WeightFormat::new(Codes::Uint5, 32, ScaleFormat::NestedOffset(8)),
         ..nested("Q5_K", 13, 176, q4_k_scales)
     },
     Layout {
         planes: &[Plane::new(0, 128, 4, 64, 0), Plane::new(128, 64, 2, 32, 4)],
-        format: WeightFormat::new(Codes::Int6, 16, Scales::Nested(16)),
+        format: WeightFormat::new(Codes::Int6, 16, ScaleFormat::Nested(16)),
         ..nested("Q6_K", 14, 210, q6_k_scales)
     },
-    simple("IQ4_NL", 20, 18, &[Plane::nibbles(2)], Codes::IQ4_NL, Scales::F16, scale),
+    simple("IQ4_NL", 20, 18, &[Plane::nibbles(2)], Codes::IQ4_NL, ScaleFormat::F16, scale),
     Layout {
         planes: &[Plane::new(8, 128, 4, 16, 0)],
-        format: WeightFormat::new(Codes::IQ4_NL, 32, Scales::Nested(8)),
+        format: WeightFormat::new(Codes::IQ4_NL, 32, ScaleFormat::Nested(8)),
         ..nested("IQ4_XS", 23, 136, iq4_xs_scales)
     },
-    simple("MXFP4", 39, 17, &[Plane::nibbles(1)], Codes::E2M1_DOUBLED, Scales::E8M0, power_of_two),
+    simple("MXFP4", 39, 17, &[Plane::nibbles(1)], Codes::E2M1_DOUBLED, ScaleFormat::E8M0, power_of_two),
     Layout {
         block: 64,
-        format: WeightFormat::new(Codes::E2M1_DOUBLED, 16, Scales::F16),
-        ..simple("NVFP4", 40, 36, &[Plane::new(4, 32, 4, 8, 0)], Codes::E2M1_DOUBLED, Scales::F16, nvfp4_scales)
+        format: WeightFormat::new(Codes::E2M1_DOUBLED, 16, ScaleFormat::F16),
+        ..simple("NVFP4", 40, 36, &[Plane::new(4, 32, 4, 8, 0)], Codes::E2M1_DOUBLED, ScaleFormat::F16, nvfp4_scales)
     },
 ];
 
@@ -251,7 +251,7 @@ const fn simple(
     bytes: usize,
     planes: &'static [Plane],
     codes: Codes,
-    scales: Scales,
+    scales: ScaleFormat,
     read: ReadScales,
 ) -> Layout {
     Layout { name, id, block: 32, bytes, planes, format: WeightFormat::new(codes, 32, scales), scales: read }
@@ -259,7 +259,7 @@ const fn simple(
 
 /// A type whose blocks of 256 have scales of scales; codes are the caller's to say.
 const fn nested(name: &'static str, id: u32, bytes: usize, read: ReadScales) -> Layout {
-    Layout { block: 256, ..simple(name, id, bytes, &[], Codes::Int8, Scales::F16, read) }
+    Layout { block: 256, ..simple(name, id, bytes, &[], Codes::Int8, ScaleFormat::F16, read) }
 }
 
 impl fmt::Display for GgufType {
@@ -283,7 +283,7 @@ impl fmt::Display for GgufType {
 /// # Errors
 /// If rows are no whole blocks, there are more or fewer blocks than the dimensions say, a scale is not finite, or there is not
 /// enough memory.
-pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Result<Weights> {
+pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
     let expected = gguf_type.bytes(dimensions)?;
     require!(
         blocks.len() == expected,
@@ -294,11 +294,11 @@ pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Re
     let layout = gguf_type.layout();
     let mut format = layout.format;
     if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
-        format.scales = Scales::F32;
+        format.scales = ScaleFormat::F32;
     }
     let row_bytes = dimensions[2] / layout.block * layout.bytes;
     let groups_per_block = layout.block / format.group;
-    let supers_per_block = usize::from(matches!(format.scales, Scales::Nested(_) | Scales::NestedOffset(_)));
+    let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
     // Codes are stored minus half their range, signed or not; places of a table and whole bytes are what they are.
     let half = if matches!(format.codes, Codes::Table(_) | Codes::Int8) { 0 } else { 1u8 << (format.codes.bits() - 1) };
     build(blocks.len(), format, dimensions, |row, codes, groups, supers| {
@@ -315,7 +315,7 @@ pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Re
             }
             let groups = &mut groups[i * groups_per_block..][..groups_per_block];
             (layout.scales)(block, groups, &mut supers[i * supers_per_block..][..supers_per_block]);
-            if format.scales == Scales::E8M0 {
+            if format.scales == ScaleFormat::E8M0 {
                 // Only zeros have a smaller one here.
                 groups[0].scale = groups[0].scale.max(half_of_e8m0(1));
             }
@@ -329,35 +329,35 @@ fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
-fn scale(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
-    groups[0] = Group::scale(half(block, 0));
+fn scale(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
+    groups[0] = GroupParams::scale(half(block, 0));
 }
 
-fn scale_and_offset(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
-    groups[0] = Group::new(half(block, 0), half(block, 2));
+fn scale_and_offset(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
+    groups[0] = GroupParams::new(half(block, 0), half(block, 2));
 }
 
 /// Low halves scale, high halves offsets.
-fn q2_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+fn q2_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(block) {
-        *group = Group::new(f32::from(byte & 15), f32::from(byte >> 4));
+        *group = GroupParams::new(f32::from(byte & 15), f32::from(byte >> 4));
     }
-    supers[0] = Group::new(half(block, 80), -half(block, 82));
+    supers[0] = GroupParams::new(half(block, 80), -half(block, 82));
 }
 
 /// 6 bits: a half of one of the first 8 bytes, and a quarter of one of the next 4.
-fn q3_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+fn q3_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let (low, high) = block[96..108].split_at(8);
     for (i, group) in groups.iter_mut().enumerate() {
         let bits = (low[i % 8] >> (4 * (i / 8)) & 15) | (high[i % 4] >> (2 * (i / 4)) & 3) << 4;
-        *group = Group::scale(f32::from(bits) - 32.0);
+        *group = GroupParams::scale(f32::from(bits) - 32.0);
     }
-    supers[0] = Group::scale(half(block, 108));
+    supers[0] = GroupParams::scale(half(block, 108));
 }
 
 /// 6 bits: of the first 4 groups the low ones of bytes 0 … 3 (scales) and 4 … 7 (offsets), of the last 4 a half each of bytes
 /// 8 … 11 and the upper two bits of the first 8.
-fn q4_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+fn q4_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let bytes = &block[4..16];
     for (i, group) in groups.iter_mut().enumerate() {
         let (scale, offset) = if i < 4 {
@@ -366,31 +366,31 @@ fn q4_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
             let (scale, offset) = (bytes[i - 4] >> 6, bytes[i] >> 6);
             (bytes[i + 4] & 15 | scale << 4, bytes[i + 4] >> 4 | offset << 4)
         };
-        *group = Group::new(f32::from(scale), f32::from(offset));
+        *group = GroupParams::new(f32::from(scale), f32::from(offset));
     }
-    supers[0] = Group::new(half(block, 0), -half(block, 2));
+    supers[0] = GroupParams::new(half(block, 0), -half(block, 2));
 }
 
-fn q6_k_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+fn q6_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(&block[192..208]) {
-        *group = Group::scale(f32::from(byte as i8));
+        *group = GroupParams::scale(f32::from(byte as i8));
     }
-    supers[0] = Group::scale(half(block, 208));
+    supers[0] = GroupParams::scale(half(block, 208));
 }
 
 /// 6 bits: a half of bytes 4 … 7, and 2 bits each of the word before.
-fn iq4_xs_scales(block: &[u8], groups: &mut [Group], supers: &mut [Group]) {
+fn iq4_xs_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let high = u16::from_le_bytes([block[2], block[3]]);
     for (i, group) in groups.iter_mut().enumerate() {
         let bits = u16::from(block[4 + i / 2] >> (4 * (i % 2)) & 15) | (high >> (2 * i) & 3) << 4;
-        *group = Group::scale(f32::from(bits) - 32.0);
+        *group = GroupParams::scale(f32::from(bits) - 32.0);
     }
-    supers[0] = Group::scale(half(block, 0));
+    supers[0] = GroupParams::scale(half(block, 0));
 }
 
 /// 2^(e − 128): half of what E8M0 means, because the values of the table are doubled. ggml has no NaN here.
-fn power_of_two(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
-    groups[0] = Group::scale(half_of_e8m0(block[0]));
+fn power_of_two(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
+    groups[0] = GroupParams::scale(half_of_e8m0(block[0]));
 }
 
 fn half_of_e8m0(e: u8) -> f32 {
@@ -404,7 +404,7 @@ fn has_scale_below_e8m0(block: &[u8]) -> bool {
 }
 
 /// Half of an E4M3 without its sign: the NaN is 0.
-fn nvfp4_scales(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
+fn nvfp4_scales(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(block) {
         let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
         let scale = match exponent {
@@ -412,6 +412,6 @@ fn nvfp4_scales(block: &[u8], groups: &mut [Group], _: &mut [Group]) {
             0 => mantissa * 2f32.powi(-10),
             _ => (8.0 + mantissa) * 2f32.powi(exponent - 11),
         };
-        *group = Group::scale(scale);
+        *group = GroupParams::scale(scale);
     }
 }

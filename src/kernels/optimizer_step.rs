@@ -1,10 +1,10 @@
-//! Candidates of `ops::Optimize`: `shaders/moments.wgsl`, then `shaders/optimize.wgsl`. The meaning is
-//! `reference/optimize.rs`.
+//! Candidates of `ops::OptimizerStep`: `shaders/moments.wgsl`, then `shaders/optimizer_step.wgsl`. The meaning is
+//! `reference/optimizer_step.rs`.
 
-use super::dispatch::{Binding, Candidate, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
 use super::program::{self, Program};
-use crate::ops::{Optimize, Rule};
+use crate::ops::{OptimizerRule, OptimizerStep};
 
 parameters! {
     /// `shaders/moments.wgsl`.
@@ -18,7 +18,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/optimize.wgsl`.
+    /// `shaders/optimizer_step.wgsl`.
     struct Params {
         elements: u32,
         epsilon: u32,
@@ -27,11 +27,11 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(op: &OptimizerStep, caps: &DeviceCaps) -> Vec<Candidate> {
     let elements = op.parameters.shape().elements();
     let (adam, constants, epsilon) = match op.rule {
-        Rule::Sgd { momentum } => (false, [momentum, 0.0, 0.0, 0.0], 0.0),
-        Rule::Adam { beta1, beta2, epsilon } => (true, [beta1, 1.0 - beta1, beta2, 1.0 - beta2], epsilon),
+        OptimizerRule::Sgd { momentum } => (false, [momentum, 0.0, 0.0, 0.0], 0.0),
+        OptimizerRule::Adam { beta1, beta2, epsilon } => (true, [beta1, 1.0 - beta1, beta2, 1.0 - beta2], epsilon),
     };
     let moments =
         MomentsParams { constants: constants.map(f32::to_bits), elements: elements as u32, ..MomentsParams::default() };
@@ -47,15 +47,15 @@ pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
             MomentsParams::FIELDS,
             [read(1, 1), read(2, 2), Binding::write(6, Resource::Output(1))],
             groups,
-            limits,
+            caps,
         );
         let step = Dispatch::new(
-            program(&program::OPTIMIZE),
+            program(&program::OPTIMIZER_STEP),
             &params,
             Params::FIELDS,
             [read(1, 0), Binding::read(2, Resource::Output(1)), read(3, 3), Binding::write(6, Resource::Output(0))],
             groups,
-            limits,
+            caps,
         );
         Candidate {
             label: format!("optimize, groups of {group}"),
@@ -64,5 +64,5 @@ pub(super) fn candidates(op: &Optimize, limits: &Limits) -> Vec<Candidate> {
             scratch: Vec::new(),
         }
     };
-    line_groups(limits).map(candidate).collect()
+    line_groups(caps).map(candidate).collect()
 }

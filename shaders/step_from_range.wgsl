@@ -2,7 +2,7 @@
 //
 // One invocation owns one range. A state begins with the bits of min and max, which count as in lib/extremes.wgsl.
 //
-// Meaning: reference/range_step.rs. Candidates: kernels/range_step.rs.
+// Meaning: reference/step_from_range.rs. Candidates: kernels/step_from_range.rs.
 
 struct Params {
     ranges: u32,

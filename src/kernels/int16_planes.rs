@@ -1,7 +1,7 @@
-//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/split_halves.wgsl`
-//! and `shaders/join_halves.wgsl`. The products themselves are `matmul`'s and `conv`'s.
+//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/split_bytes.wgsl`
+//! and `shaders/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
 
-use super::dispatch::{Binding, Candidate, Constant, Dispatch, Limits, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
@@ -9,7 +9,7 @@ use crate::numeric::Format;
 use crate::tensor::TensorType;
 
 parameters! {
-    /// `shaders/split_halves.wgsl`.
+    /// `shaders/split_bytes.wgsl`.
     struct SplitParams {
         input_words: u32,
         plane_words: u32,
@@ -19,7 +19,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/join_halves.wgsl`.
+    /// `shaders/combine_bytes.wgsl`.
     struct JoinParams {
         n: u32,
         output_words: u32,
@@ -37,7 +37,7 @@ parameters! {
 }
 
 /// A product with int16 codes, as what splits and joins its halves sees it.
-pub(super) struct Whole<'a> {
+pub(super) struct Int16Product<'a> {
     pub lhs: &'a TensorType,
     pub epilogue: Epilogue<'a>,
     /// Whether sums need more than 32 bits.
@@ -49,19 +49,19 @@ pub(super) struct Whole<'a> {
 }
 
 /// The candidates of a product, from those of the products of its high and its low bytes.
-pub(super) fn candidates(halves: [Vec<Candidate>; 2], whole: &Whole<'_>, limits: &Limits) -> Vec<Candidate> {
+pub(super) fn candidates(halves: [Vec<Candidate>; 2], whole: &Int16Product<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let [high, low] = halves;
-    high.into_iter().zip(low).map(|(high, low)| candidate([high, low], whole, limits)).collect()
+    high.into_iter().zip(low).map(|(high, low)| candidate([high, low], whole, caps)).collect()
 }
 
-fn candidate([high, low]: [Candidate; 2], whole: &Whole<'_>, limits: &Limits) -> Candidate {
+fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &DeviceCaps) -> Candidate {
     debug_assert!(high.label == low.label && high.constants == low.constants && high.scratch == low.scratch);
     let label = format!("{} of bytes", high.label);
     if high.dispatches.is_empty() {
         return Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     }
     // Both halves read the same constants and use the same scratch, one after the other.
-    let half_tables = |constant| if constant == Constant::Tables { Constant::HalfTables } else { constant };
+    let half_tables = |constant| if constant == Constant::Tables { Constant::PlaneTables } else { constant };
     let mut constants: Vec<Constant> = high.constants.into_iter().map(half_tables).collect();
     constants.push(Constant::Tables);
     let mut scratch = high.scratch;
@@ -71,7 +71,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Whole<'_>, limits: &Limits) ->
     let sum_words = whole.epilogue.output_type.shape().elements();
     scratch.extend([plane_words, plane_words, sum_words, sum_words]);
 
-    let mut dispatches: Vec<Dispatch> = split(whole.lhs, planes, limits).into_iter().collect();
+    let mut dispatches: Vec<Dispatch> = split(whole.lhs, planes, caps).into_iter().collect();
     for (half, launches) in [high.dispatches, low.dispatches].into_iter().enumerate() {
         for mut launch in launches {
             let mut own = false;
@@ -90,29 +90,29 @@ fn candidate([high, low]: [Candidate; 2], whole: &Whole<'_>, limits: &Limits) ->
             }
         }
     }
-    dispatches.push(join(whole, sums, Resource::Constant(constants.len() - 1), limits));
+    dispatches.push(join(whole, sums, Resource::Constant(constants.len() - 1), caps));
     Candidate { label, dispatches, constants, scratch }
 }
 
 /// The launch that makes planes of bytes; none of an empty lhs.
-fn split(lhs: &TensorType, [high, low]: [Resource; 2], limits: &Limits) -> Option<Dispatch> {
+fn split(lhs: &TensorType, [high, low]: [Resource; 2], caps: &DeviceCaps) -> Option<Dispatch> {
     let plane_words = Format::Int8.row_words(lhs.shape().row_length());
     let words = lhs.shape().rows() * plane_words;
-    let group = line_groups(limits).next().filter(|_| words > 0)?;
+    let group = line_groups(caps).next().filter(|_| words > 0)?;
     let params = SplitParams {
         input_words: stage::row_words(lhs),
         plane_words: plane_words as u32,
         words: words as u32,
         ..SplitParams::default()
     };
-    let program = Program::new(&program::SPLIT_HALVES).constant("GROUP_X", group);
+    let program = Program::new(&program::SPLIT_BYTES).constant("GROUP_X", group);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, high), Binding::write(7, low)];
     let groups = words.div_ceil(group as usize);
-    Some(Dispatch::new(program, &params, SplitParams::FIELDS, bindings, groups, limits))
+    Some(Dispatch::new(program, &params, SplitParams::FIELDS, bindings, groups, caps))
 }
 
 /// The launch that makes outputs of the sums of both halves.
-fn join(whole: &Whole<'_>, [high, low]: [Resource; 2], tables: Resource, limits: &Limits) -> Dispatch {
+fn join(whole: &Int16Product<'_>, [high, low]: [Resource; 2], tables: Resource, caps: &DeviceCaps) -> Dispatch {
     let epilogue = &whole.epilogue;
     let shape = epilogue.output_type.shape();
     let stage = epilogue.parameters();
@@ -130,8 +130,8 @@ fn join(whole: &Whole<'_>, [high, low]: [Resource; 2], tables: Resource, limits:
         column_stride: epilogue.stage.row_stride() as u32,
         ..JoinParams::default()
     };
-    let group = line_groups(limits).next().expect("there is always one");
-    let program = epilogue.link_halves(Program::new(&program::JOIN_HALVES), whole.wide).constant("GROUP_X", group);
+    let group = line_groups(caps).next().expect("there is always one");
+    let program = epilogue.link_halves(Program::new(&program::COMBINE_BYTES), whole.wide).constant("GROUP_X", group);
     let bindings = [
         Binding::read(1, high),
         Binding::read(2, low),
@@ -140,6 +140,6 @@ fn join(whole: &Whole<'_>, [high, low]: [Resource; 2], tables: Resource, limits:
     ];
     let groups = quads.div_ceil(group as usize);
     let launch =
-        Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, limits).operations(shape.elements());
-    stage::bind_finish(launch, epilogue.finish, whole.inputs)
+        Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps).operations(shape.elements());
+    stage::bind_finish(launch, epilogue.post_op, whole.inputs)
 }

@@ -3,7 +3,7 @@
 // SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits; parameters, rate and change are clamped
 // to finite numbers, and NaN counts as 0. One invocation owns one parameter.
 //
-// Meaning: reference/optimize.rs. Candidates: kernels/optimize.rs. First half: moments.wgsl.
+// Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. First half: moments.wgsl.
 
 struct Params {
     elements: u32,

@@ -1,5 +1,5 @@
-//! A step of training: what parameters become by their gradient. The meaning is `reference/optimize.rs`, the GPU programs are
-//! `kernels/optimize.rs`.
+//! A step of training: what parameters become by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
+//! `kernels/optimizer_step.rs`.
 
 use crate::error::{Result, require};
 use crate::numeric::Format;
@@ -8,14 +8,14 @@ use crate::tensor::TensorType;
 /// How parameters follow their gradients g. Numbers are f32, each step one f32 operation in this order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum OptimizerRule {
     /// `v ← momentum · v + g`, `p ← p − rate · v`: stochastic gradient descent.
     Sgd {
         /// The share of the last step that is kept, at least 0 and below 1.
         momentum: f32,
     },
     /// `m ← β₁ · m + (1 − β₁) · g`, `v ← β₂ · v + (1 − β₂) · g · g`, `p ← p − rate · (m / (√v + ε))`: Adam (arXiv 1412.6980),
-    /// whose corrections for the first steps are the rate's ([`Optimize::adam_rate`]).
+    /// whose corrections for the first steps are the rate's ([`OptimizerStep::adam_rate`]).
     Adam {
         /// The share of the first moment that is kept, at least 0 and below 1.
         beta1: f32,
@@ -26,7 +26,7 @@ pub enum Rule {
     },
 }
 
-impl Rule {
+impl OptimizerRule {
     /// Adam with β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
     #[must_use]
     pub fn adam() -> Self {
@@ -50,32 +50,32 @@ impl Rule {
 /// rate and what it multiplies count as the nearest finite number, NaN as 0, and a second moment below 0 as 0.
 ///
 /// ```
-/// use lowbit::{Tensor, ops::{Optimize, Rule}, reference};
+/// use lowbit::{Tensor, ops::{OptimizerStep, OptimizerRule}, reference};
 /// let tensor = |values: &[f32]| Tensor::new([2], values);
 /// let (p, g, rate) = (tensor(&[1.0, 2.0])?, tensor(&[0.5, -4.0])?, Tensor::new([1], vec![0.125f32])?);
 /// let moments = Tensor::new([1, 2], vec![0.0f32, 0.0])?;
-/// let op = Optimize::new([2], Rule::Sgd { momentum: 0.5 })?.at_least(1.5)?;
+/// let op = OptimizerStep::new([2], OptimizerRule::Sgd { momentum: 0.5 })?.at_least(1.5)?;
 /// let next = reference::run(&op.into(), &[&p, &g, &moments, &rate])?;
 /// assert_eq!(next[0].values::<f32>()?, [1.5, 2.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Optimize {
+pub struct OptimizerStep {
     pub(crate) parameters: TensorType,
     pub(crate) memory: TensorType,
-    pub(crate) rule: Rule,
+    pub(crate) rule: OptimizerRule,
     pub(crate) least: f32,
 }
 
-impl Optimize {
+impl OptimizerStep {
     /// A step of parameters with these dimensions.
     ///
     /// # Errors
     /// If a number of the rule is out of range.
-    pub fn new(dimensions: impl Into<Vec<usize>>, rule: Rule) -> Result<Self> {
+    pub fn new(dimensions: impl Into<Vec<usize>>, rule: OptimizerRule) -> Result<Self> {
         let shares: &[(&str, f32)] = match &rule {
-            Rule::Sgd { momentum } => &[("momentum", *momentum)],
-            Rule::Adam { beta1, beta2, epsilon } => {
+            OptimizerRule::Sgd { momentum } => &[("momentum", *momentum)],
+            OptimizerRule::Adam { beta1, beta2, epsilon } => {
                 require!(epsilon.is_normal() && *epsilon > 0.0, "Adam's epsilon is {epsilon}, but it must be above 0");
                 &[("beta1", *beta1), ("beta2", *beta2)]
             }

@@ -3,7 +3,7 @@
 // One invocation owns one quad of one row. `store_sums` is the narrow one (sums/narrow.wgsl) where sums fit i32, else that of an
 // output stage for 64 bits (output/wide_*.wgsl).
 //
-// Candidates: kernels/halves.rs. Sums come from the loops of matmul and convolution, the bytes from split_halves.wgsl.
+// Candidates: kernels/int16_planes.rs. Sums come from the loops of matmul and convolution, the bytes from split_bytes.wgsl.
 
 struct Params {
     n: u32,                    // columns

@@ -1,10 +1,10 @@
-//! The meaning of `ops::RangeStep`. GPU twin: `shaders/range_step.wgsl`.
+//! The meaning of `ops::StepFromRange`. GPU twin: `shaders/step_from_range.wgsl`.
 
 use crate::numeric;
-use crate::ops::RangeStep;
+use crate::ops::StepFromRange;
 use crate::tensor::{Tensor, Values};
 
-pub(super) fn range_step(op: &RangeStep, inputs: &[&Tensor]) -> Tensor {
+pub(super) fn step_from_range(op: &StepFromRange, inputs: &[&Tensor]) -> Tensor {
     let (states, steps) = (inputs[0].values::<i32>(), inputs[1].values::<f32>());
     let (states, steps) = (states.expect("checked by run"), steps.expect("checked by run"));
     let next = |(state, &step): (&[i32], &f32)| {

@@ -3,7 +3,7 @@
 //     two words of codes:    | l0 h0 l1 h1 | l2 h2 l3 h3 |        One invocation writes one word of each plane. Rows of
 //     a word of each plane:  | h0 h1 h2 h3 |  | l0 l1 l2 l3 |     planes are padded to whole vec4 as those of codes are.
 //
-// Candidates: kernels/halves.rs. The sums of both planes meet in join_halves.wgsl.
+// Candidates: kernels/int16_planes.rs. The sums of both planes meet in combine_bytes.wgsl.
 
 struct Params {
     input_words: u32,          // u32 words from one row of codes to the next

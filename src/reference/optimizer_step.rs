@@ -1,10 +1,10 @@
-//! The meaning of `ops::Optimize`. GPU twins: `shaders/moments.wgsl`, `shaders/optimize.wgsl`.
+//! The meaning of `ops::OptimizerStep`. GPU twins: `shaders/moments.wgsl`, `shaders/optimizer_step.wgsl`.
 
 use crate::numeric::finite;
-use crate::ops::{Optimize, Rule};
+use crate::ops::{OptimizerRule, OptimizerStep};
 use crate::tensor::{Tensor, Values};
 
-pub(super) fn optimize(op: &Optimize, inputs: &[&Tensor]) -> Vec<Tensor> {
+pub(super) fn optimize(op: &OptimizerStep, inputs: &[&Tensor]) -> Vec<Tensor> {
     let [parameters, gradients, memory, rate] =
         [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));
     let (n, rate) = (parameters.len(), finite(rate[0]));
@@ -14,11 +14,11 @@ pub(super) fn optimize(op: &Optimize, inputs: &[&Tensor]) -> Vec<Tensor> {
         let most = 2f32.powi(60);
         let g = finite(g).clamp(-most, most);
         let change = match op.rule {
-            Rule::Sgd { momentum } => {
+            OptimizerRule::Sgd { momentum } => {
                 kept[i] = momentum * kept[i] + g;
                 kept[i]
             }
-            Rule::Adam { beta1, beta2, epsilon } => {
+            OptimizerRule::Adam { beta1, beta2, epsilon } => {
                 kept[i] = beta1 * kept[i] + (1.0 - beta1) * g;
                 kept[n + i] = beta2 * kept[n + i].max(0.0) + (1.0 - beta2) * (g * g);
                 kept[i] / (kept[n + i].sqrt() + epsilon)

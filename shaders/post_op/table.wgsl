@@ -1,6 +1,6 @@
 // Finish: out = table[code], 256 bytes in the first 16 entries of the tables. What table.wgsl would do to the stored codes.
 
-fn finish(codes: vec4<i32>, at: u32) -> vec4<i32> {
+fn post_op(codes: vec4<i32>, at: u32) -> vec4<i32> {
     var done = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let byte = bitcast<u32>(codes[lane]) & 0xffu;

@@ -1,5 +1,5 @@
-//! The step of a grid from a range that was observed. The meaning is `reference/range_step.rs`, the GPU program is
-//! `kernels/range_step.rs`.
+//! The step of a grid from a range that was observed. The meaning is `reference/step_from_range.rs`, the GPU program is
+//! `kernels/step_from_range.rs`.
 
 use super::observe::ObserveRange;
 use crate::error::{Result, require};
@@ -15,24 +15,24 @@ use crate::tensor::TensorType;
 /// follow the activations of a network in training.
 ///
 /// ```
-/// use lowbit::{Granularity, Tensor, ops::{ObserveRange, RangeRule, RangeStep}, reference};
+/// use lowbit::{Granularity, Tensor, ops::{ObserveRange, RangeUpdate, StepFromRange}, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.5, 7.5])?;
-/// let observe = ObserveRange::new([3], Granularity::Tensor, RangeRule::MovingAverage { constant: 0.1 })?;
+/// let observe = ObserveRange::new([3], Granularity::Tensor, RangeUpdate::MovingAverage { constant: 0.1 })?;
 /// let state = reference::run(&observe.into(), &[&x, &Tensor::new([1, 6], vec![0i32; 6])?])?.remove(0);
-/// let step = RangeStep::new(1, (0, 15))?;
+/// let step = StepFromRange::new(1, (0, 15))?;
 /// let next = reference::run(&step.into(), &[&state, &Tensor::new([1], vec![0.1f32])?])?;
 /// assert_eq!(next[0].values::<f32>()?, [0.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct RangeStep {
+pub struct StepFromRange {
     pub(crate) state: TensorType,
     pub(crate) steps: TensorType,
     pub(crate) low: i32,
     pub(crate) high: i32,
 }
 
-impl RangeStep {
+impl StepFromRange {
     /// The steps of so many ranges, for these codes.
     ///
     /// # Errors
