@@ -8,7 +8,7 @@ mod measure;
 use common::Random;
 use criterion::{Criterion, Throughput};
 use lowbit::ops::{Conv, Op, Padding, Requantization};
-use lowbit::{Context, Format, Quantization, Result, Tensor};
+use lowbit::{Context, DType, Quantization, Result, Tensor};
 
 struct Case {
     name: &'static str,
@@ -30,13 +30,13 @@ const CASES: [Case; 4] = [
 fn conv(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(2);
     for Case { name, size, channels, outputs, kernel, stride, groups } in CASES {
-        let image = random.quantized(Format::Uint8, &[1, size, size, channels]);
+        let image = random.quantized(DType::Uint8, &[1, size, size, channels]);
         let terms = kernel * kernel * channels / groups;
         let weights = random
-            .codes(Format::Int8, &[outputs, kernel, kernel, channels / groups])
+            .codes(DType::Int8, &[outputs, kernel, kernel, channels / groups])
             .quantized(Quantization::tensor(0.02, 0))?;
         let build = |weights: Tensor| -> Result<Op> {
-            let codes = Requantization::new(Format::Uint8, 1.0, 128)?;
+            let codes = Requantization::new(DType::Uint8, 1.0, 128)?;
             let conv = Conv::new(image.tensor_type().clone(), weights).stride([stride; 2]).groups(groups);
             Ok(conv.padding(Padding::SameUpper).output(codes).build()?.into())
         };
@@ -49,7 +49,7 @@ fn conv(criterion: &mut Criterion, context: &Context) -> Result<()> {
             let chosen = [0, outputs - 1];
             let few = chosen.iter().flat_map(|output| output * terms..(output + 1) * terms);
             let few = measure::gather(&weights, &[chosen.len(), kernel, kernel, channels], few)?;
-            let [batch, height, width] = [0, 1, 2].map(|axis| got[0].shape()[axis]);
+            let [batch, height, width] = [0, 1, 2].map(|axis| got[0].dims()[axis]);
             let part = (0..batch * height * width).flat_map(|pixel| chosen.map(|output| pixel * outputs + output));
             let part = measure::gather(&got[0], &[batch, height, width, chosen.len()], part)?;
             measure::difference_from_reference(&build(few)?, &[&image], &[part])

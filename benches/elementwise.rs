@@ -13,49 +13,45 @@ use lowbit::ops::{
     Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
     ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeUpdate, Requantization, Requantize, Table,
 };
-use lowbit::{Context, Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{Context, DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(3);
     let matrix = [1024, 1024];
     let reals = Tensor::new(matrix, (0..1 << 20).map(|_| random.real()).collect::<Vec<_>>())?;
-    let (a, b) = (random.quantized(Format::Int8, &matrix), random.quantized(Format::Uint8, &matrix));
-    let halves = [512, 512].map(|columns| random.quantized(Format::Int8, &[1024, columns]));
-    let image = random.quantized(Format::Uint8, &[1, 64, 64, 256]);
+    let (a, b) = (random.quantized(DType::Int8, &matrix), random.quantized(DType::Uint8, &matrix));
+    let halves = [512, 512].map(|columns| random.quantized(DType::Int8, &[1024, columns]));
+    let image = random.quantized(DType::Uint8, &[1, 64, 64, 256]);
     let scales: Vec<f32> = (0..1024).map(|_| random.scale()).collect();
     let sums = (0..1 << 20).map(|_| random.integer(-100_000, 100_000) as i32).collect::<Vec<_>>();
     let sums = Tensor::new(matrix, sums)?.quantized(Quantization::symmetric_axis(1, scales))?;
 
-    let codes = TensorType::new(Format::Int8, matrix)?.quantized(Quantization::tensor(0.02, 3))?;
-    let stage = |scale| Requantization::new(Format::Int8, scale, 3);
-    let dynamic = |granularity| DynamicQuantize::new(matrix, Format::Uint8, granularity);
+    let codes = TensorType::new(DType::Int8, matrix)?.quantized(Quantization::tensor(0.02, 3))?;
+    let stage = |scale| Requantization::new(DType::Int8, scale, 3);
+    let dynamic = |granularity| DynamicQuantize::new(matrix, DType::Uint8, granularity);
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
     let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
     let average = || Pool::average(of(&image), [3, 3]);
     let range = |granularity| ObserveRange::new(matrix, granularity, RangeUpdate::MinMax);
     let histogram = ObserveHistogram::new(matrix, Granularity::Tensor, Bins::new(2048)?)?;
-    let empty = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
+    let empty = |of: &TensorType| Tensor::new(of.dims(), vec![0i32; of.shape().elements()]);
     let states = [
         empty(range(Granularity::Tensor)?.state())?,
         empty(range(Granularity::Axis(1))?.state())?,
         empty(histogram.state())?,
     ];
     let plain = reals.tensor_type().clone();
-    let small = TensorType::new(Format::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
+    let small = TensorType::new(DType::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
     let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
-    let mx = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
+    let mx = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
     let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
     let cases: [(&str, Op, &[&Tensor]); 25] = [
         ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
         ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
         ("dequantize e4m3", Dequantize::new(of(&e4m3))?.into(), &[&e4m3]),
-        ("cast to e4m3", Cast::new(plain.clone(), Format::Float8E4M3Fn)?.into(), &[&reals]),
-        (
-            "cast from e4m3",
-            Cast::new(TensorType::new(Format::Float8E4M3Fn, matrix)?, Format::Float32)?.into(),
-            &[&e4m3],
-        ),
+        ("cast to e4m3", Cast::new(plain.clone(), DType::Float8E4M3Fn)?.into(), &[&reals]),
+        ("cast from e4m3", Cast::new(TensorType::new(DType::Float8E4M3Fn, matrix)?, DType::Float32)?.into(), &[&e4m3]),
         ("quantize to mxfp4", BlockQuantize::new(plain, mx)?.into(), &[&reals]),
         ("dequantize mxfp4", BlockDequantize::new(matrix, mx)?.into(), &[&blocks[0], &blocks[1]]),
         ("requantize accumulators", Requantize::new(of(&sums), stage(20.0)?)?.into(), &[&sums]),
@@ -73,7 +69,7 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("average pool 3x3, Integer", average().arithmetic(Integer).build()?.into(), &[&image]),
         ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),
         ("global average pool", Pool::global_average(of(&image)).build()?.into(), &[&image]),
-        ("table", Table::sigmoid(of(&a), Requantization::new(Format::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
+        ("table", Table::sigmoid(of(&a), Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
         ("concat", Concat::new(halves.iter().map(of).collect(), 1, stage(0.1)?)?.into(), &[&halves[0], &halves[1]]),
     ];
     for (name, op, inputs) in cases {

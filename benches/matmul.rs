@@ -8,7 +8,7 @@ mod measure;
 use common::Random;
 use criterion::{Criterion, Throughput};
 use lowbit::ops::{Matmul, Op, Output, Requantization};
-use lowbit::{Context, Format, Quantization, Result, Tensor};
+use lowbit::{Context, DType, Quantization, Result, Tensor};
 
 const N: usize = 1024;
 const K: usize = 1024;
@@ -16,17 +16,17 @@ const K: usize = 1024;
 fn matmul(criterion: &mut Criterion, context: &Context) -> Result<()> {
     let mut random = Random::new(1);
     let scales: Vec<f32> = (0..N).map(|_| random.scale()).collect();
-    let codes = Requantization::new(Format::Int8, 2.0, -3)?.relu();
-    let cases: [(&str, Format, Output); 4] = [
-        ("accumulators", Format::Int8, Output::Accumulator),
-        ("codes", Format::Int8, codes.into()),
-        ("accumulators, int4 weights", Format::Int4, Output::Accumulator),
-        ("accumulators, int2 weights", Format::Int2, Output::Accumulator),
+    let codes = Requantization::new(DType::Int8, 2.0, -3)?.relu();
+    let cases: [(&str, DType, Output); 4] = [
+        ("accumulators", DType::Int8, Output::Accumulator),
+        ("codes", DType::Int8, codes.into()),
+        ("accumulators, int4 weights", DType::Int4, Output::Accumulator),
+        ("accumulators, int2 weights", DType::Int2, Output::Accumulator),
     ];
     for (name, format, output) in cases {
         let weights = random.codes(format, &[K, N]).quantized(Quantization::symmetric_axis(1, scales.clone()))?;
         for m in [1, 16, 128, 512] {
-            let lhs = random.quantized(Format::Int8, &[m, K]);
+            let lhs = random.quantized(DType::Int8, &[m, K]);
             let build = |lhs: &Tensor| -> Result<Op> {
                 let matmul = Matmul::new(lhs.tensor_type().clone(), weights.clone());
                 Ok(matmul.output(output.clone()).build()?.into())

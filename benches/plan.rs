@@ -10,19 +10,19 @@ mod network;
 
 use criterion::{Criterion, Throughput};
 use lowbit::ops::{Add, Requantization, Table};
-use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, Result, TensorType, Tuner};
+use lowbit::{Context, DType, DeviceTensor, Graph, Quantization, Result, TensorType, Tuner};
 
 /// Sums one after the other, each of which is read twice, so that none is fused away.
 fn chain(length: usize) -> Result<Graph> {
     let mut graph = Graph::new();
-    let tensor_type = TensorType::new(Format::Int8, [4, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+    let tensor_type = TensorType::new(DType::Int8, [4, 64])?.quantized(Quantization::tensor(0.1, 0))?;
     let mut x = graph.input(tensor_type.clone());
     let mut previous = x;
     for _ in 0..length {
-        let sum = Add::new(tensor_type.clone(), tensor_type.clone(), Requantization::new(Format::Int8, 0.1, 0)?)?;
+        let sum = Add::new(tensor_type.clone(), tensor_type.clone(), Requantization::new(DType::Int8, 0.1, 0)?)?;
         (previous, x) = (x, graph.add(sum, &[x, previous])?);
     }
-    let table = Table::leaky_relu(tensor_type, 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?;
+    let table = Table::leaky_relu(tensor_type, 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?;
     let y = graph.add(table, &[x])?;
     graph.output(y);
     Ok(graph)

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use lowbit::ops::{Add, Dequantize, Matmul, Quantize, Requantization, Table};
-use lowbit::{Context, DeviceTensor, Format, Graph, Plan, Quantization, Tensor, TensorType, Tuner, Workspace, wgpu};
+use lowbit::{Context, DType, DeviceTensor, Graph, Plan, Quantization, Tensor, TensorType, Tuner, Workspace, wgpu};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -53,11 +53,11 @@ fn consume(row: &[f32]) -> u32 {
 
 /// `x + leaky_relu(x · weights)` in 8-bit codes, for up to so many rows of float32.
 fn network(rows: usize) -> lowbit::Result<Graph> {
-    let reals = TensorType::new(Format::Float32, [rows, WIDTH])?;
-    let codes = TensorType::new(Format::Uint8, [rows, WIDTH])?.quantized(Quantization::tensor(0.03125, 128))?;
+    let reals = TensorType::new(DType::Float32, [rows, WIDTH])?;
+    let codes = TensorType::new(DType::Uint8, [rows, WIDTH])?.quantized(Quantization::tensor(0.03125, 128))?;
     let weights = (0..WIDTH * WIDTH).map(|i| (i * 89 % 255) as u8 as i8).collect::<Vec<_>>();
     let weights = Tensor::new([WIDTH, WIDTH], weights)?.quantized(Quantization::tensor(0.005, 0))?;
-    let stage = Requantization::new(Format::Uint8, 0.0625, 100)?;
+    let stage = Requantization::new(DType::Uint8, 0.0625, 100)?;
 
     let mut graph = Graph::new();
     let activations = graph.dynamic_input(reals)?;
@@ -136,7 +136,7 @@ impl Engine {
 
     /// The engine's buffers as lowbit's tensors of so many rows: handles, nothing is copied.
     fn tensors(&self, rows: usize) -> lowbit::Result<[DeviceTensor; 2]> {
-        let reals = TensorType::new(Format::Float32, [rows, WIDTH])?;
+        let reals = TensorType::new(DType::Float32, [rows, WIDTH])?;
         let input = DeviceTensor::from_buffer(reals.clone(), self.activations.clone(), 0)?;
         Ok([input, DeviceTensor::from_buffer(reals, self.results.clone(), 0)?])
     }

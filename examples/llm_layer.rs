@@ -14,7 +14,7 @@ use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::{Array, ElementType};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
 use lowbit::weights::PackedWeights;
-use lowbit::{Context, DeviceTensor, Format, Graph, Probe, Result, Tensor, Tuner, Value};
+use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, Tuner, Value};
 
 /// Times the linear parts of a decoder layer.
 #[derive(Debug, Parser)]
@@ -265,7 +265,7 @@ impl Layer {
     }
 
     fn parameters(&self) -> usize {
-        self.matrices.iter().map(|m| m.weights.dimensions().iter().product::<usize>()).sum()
+        self.matrices.iter().map(|m| m.weights.dims().iter().product::<usize>()).sum()
     }
 
     fn weight_bytes(&self) -> usize {
@@ -282,11 +282,11 @@ impl Layer {
         let mut sources: Vec<Vec<Value>> = Vec::new();
         let inputs: Vec<Value> = SOURCES
             .iter()
-            .map(|&source| Ok(graph.input(lowbit::TensorType::new(Format::Float32, [rows, self.width(source)])?)))
+            .map(|&source| Ok(graph.input(lowbit::TensorType::new(DType::Float32, [rows, self.width(source)])?)))
             .collect::<Result<_>>()?;
         for (&source, &input) in SOURCES.iter().zip(&inputs) {
             sources.push(if int8 {
-                let op = DynamicQuantize::new([rows, self.width(source)], Format::Int8, DynamicGranularity::Row)?;
+                let op = DynamicQuantize::new([rows, self.width(source)], DType::Int8, DynamicGranularity::Row)?;
                 graph.add_all(op.symmetric()?, &[input])?
             } else {
                 vec![input]
@@ -348,7 +348,7 @@ impl Layer {
     fn error(&self, inputs: &[Tensor], outputs: &[Tensor], rows: usize) -> Result<f64> {
         let (mut noise, mut signal) = (0.0, 0.0);
         for (index, (matrix, output)) in self.matrices.iter().zip(outputs).enumerate() {
-            let [_, n, k] = matrix.weights.dimensions();
+            let [_, n, k] = matrix.weights.dims();
             let x = inputs[matrix.source as usize].values::<f32>()?;
             let out = output.values::<f32>()?;
             for sample in 0..24 {

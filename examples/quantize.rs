@@ -16,7 +16,7 @@ use lowbit::ptq::{
     QuantizedWeights, Recipe, Sensitivity, WeightClipping, WeightGranularity, WeightScheme, front, greedy, sensitivity,
     within_bytes,
 };
-use lowbit::{Context, Format, Tensor};
+use lowbit::{Context, DType, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 #[path = "train/learn.rs"]
@@ -140,19 +140,19 @@ enum Clip {
 
 fn codes(text: &str) -> Result<CodeFormat, String> {
     Ok(CodeFormat::Float(match text {
-        "e4m3" => Format::Float8E4M3Fn,
-        "e5m2" => Format::Float8E5M2,
-        "e2m1" => Format::Float4E2M1,
-        "f16" => Format::Float16,
-        "f32" => Format::Float32,
+        "e4m3" => DType::Float8E4M3Fn,
+        "e5m2" => DType::Float8E5M2,
+        "e2m1" => DType::Float4E2M1,
+        "f16" => DType::Float16,
+        "f32" => DType::Float32,
         bits => return bits.parse().map(CodeFormat::Int).map_err(|_| "write 2 to 8, e4m3, e5m2, e2m1, …".into()),
     }))
 }
 
 fn weights(text: &str) -> Result<WeightScheme, String> {
     Ok(match text {
-        "mxfp8" => WeightScheme::mx(Format::Float8E4M3Fn),
-        "mxfp4" => WeightScheme::mx(Format::Float4E2M1),
+        "mxfp8" => WeightScheme::mx(DType::Float8E4M3Fn),
+        "mxfp4" => WeightScheme::mx(DType::Float4E2M1),
         "nvfp4" => WeightScheme::nvfp4(),
         text => WeightScheme { codes: codes(text)?, ..WeightScheme::per_channel(8) },
     })
@@ -366,9 +366,9 @@ fn integers(recipe: &Recipe) -> Vec<WeightScheme> {
 /// Floats per channel and blocks of them.
 fn floats(recipe: &Recipe) -> Vec<WeightScheme> {
     let schemes = [
-        WeightScheme::float(Format::Float8E4M3Fn),
-        WeightScheme::float(Format::Float4E2M1),
-        WeightScheme::mx(Format::Float4E2M1),
+        WeightScheme::float(DType::Float8E4M3Fn),
+        WeightScheme::float(DType::Float4E2M1),
+        WeightScheme::mx(DType::Float4E2M1),
         WeightScheme::nvfp4(),
     ];
     schemes.map(|scheme| WeightScheme { clipping: recipe.weights.clipping, ..scheme }).to_vec()
@@ -380,7 +380,7 @@ fn sensitivities(task: &Task, recipe: &Recipe, schemes: &[WeightScheme]) -> Resu
     let bar = progress((weighted * schemes.len()) as u64 + 1);
     let layers = sensitivity(&task.model, &task.calibration, recipe, schemes, |model| {
         bar.inc(1);
-        let runner = Runner::new(task.device(), model.graph(task.calibration.shape()[0])?)?;
+        let runner = Runner::new(task.device(), model.graph(task.calibration.dims()[0])?)?;
         Ok(runner.run(&[&task.calibration])?.remove(0))
     })?;
     bar.finish_and_clear();
@@ -479,7 +479,7 @@ fn short(scheme: &WeightScheme) -> String {
 fn table(arguments: &Arguments) -> Result<bool> {
     let task = Task::load(arguments)?;
     let digits = arguments.data.starts_with(DIGITS);
-    println!("{} calibration and {} test images, {}", task.calibration.shape()[0], task.labels.len(), task.device());
+    println!("{} calibration and {} test images, {}", task.calibration.dims()[0], task.labels.len(), task.device());
     let float = task.judge(
         "float32",
         &task.logits,
@@ -711,8 +711,8 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
 
 /// Floats in the place of integers: in both, in weights alone, in blocks.
 fn floating_point() -> Vec<(&'static str, Recipe)> {
-    let (e4m3, e5m2, e2m1) = (Format::Float8E4M3Fn, Format::Float8E5M2, Format::Float4E2M1);
-    let float32 = Activations::float(Format::Float32);
+    let (e4m3, e5m2, e2m1) = (DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float4E2M1);
+    let float32 = Activations::float(DType::Float32);
     let nearest = |weights, activations| Recipe { weights, activations, ..Recipe::new(8) };
     let best = |weights: WeightScheme, activations| {
         let weights = WeightScheme { clipping: WeightClipping::Output, ..weights };
@@ -724,7 +724,7 @@ fn floating_point() -> Vec<(&'static str, Recipe)> {
         ("W8A8 FP8 E5M2, nearest", nearest(WeightScheme::float(e5m2), Activations::float(e5m2))),
         ("W8 FP8 E4M3, float32 activations, nearest", nearest(WeightScheme::float(e4m3), float32)),
         ("W8 MXFP8 E4M3, float16 activations, nearest", {
-            nearest(WeightScheme::mx(e4m3), Activations::float(Format::Float16))
+            nearest(WeightScheme::mx(e4m3), Activations::float(DType::Float16))
         }),
         ("W4 FP4 E2M1 per channel, float32 activations, nearest", nearest(WeightScheme::float(e2m1), float32)),
         ("  best", best(WeightScheme::float(e2m1), float32)),

@@ -31,14 +31,14 @@
 //!
 //! ```
 //! use lowbit::ops::{Dequantize, Matmul, Quantize, Requantization, Table};
-//! use lowbit::{Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! use lowbit::{DType, Graph, Quantization, Tensor, TensorType, Tuner};
 //!
 //! /// float32 `[rows, 24]` -> float32 `[rows, 10]`
 //! fn network(rows: usize) -> lowbit::Result<Graph> {
-//!     let reals = TensorType::new(Format::Float32, [rows, 24])?;
-//!     let codes = TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
+//!     let reals = TensorType::new(DType::Float32, [rows, 24])?;
+//!     let codes = TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //!     let weights = Tensor::new([24, 10], vec![3i8; 240])?.quantized(Quantization::tensor(0.01, 0))?;
-//!     let stage = Requantization::new(Format::Uint8, 0.05, 100)?;
+//!     let stage = Requantization::new(DType::Uint8, 0.05, 100)?;
 //!
 //!     let mut graph = Graph::new();
 //!     let x = graph.dynamic_input(reals)?; // up to so many rows: see step 4
@@ -66,12 +66,12 @@
 //!
 //! ```
 //! use lowbit::{DeviceTensor, wgpu};
-//! # use lowbit::{Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::{DType, Graph, Quantization, Tensor, TensorType, Tuner};
 //! # use lowbit::ops::{Dequantize, Quantize};
 //! # fn network(rows: usize) -> lowbit::Result<Graph> {
-//! #     let codes = TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
+//! #     let codes = TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.dynamic_input(TensorType::new(Format::Float32, [rows, 24])?)?;
+//! #     let x = graph.dynamic_input(TensorType::new(DType::Float32, [rows, 24])?)?;
 //! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
 //! #     let y = graph.add(Dequantize::new(codes)?, &[x])?;
 //! #     graph.output(y);
@@ -129,12 +129,12 @@
 //! is first bound, and up to 64 extents beside the largest are remembered; [`Plan::warm_up_for`] makes and compiles them earlier.
 //!
 //! ```
-//! # use lowbit::{DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::{DeviceTensor, DType, Graph, Quantization, Tensor, TensorType, Tuner};
 //! # use lowbit::ops::Quantize;
 //! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
-//! # let codes = |rows: usize| TensorType::new(Format::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128));
+//! # let codes = |rows: usize| TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128));
 //! let mut graph = Graph::new();
-//! let x = graph.dynamic_input(TensorType::new(Format::Float32, [512, 24])?)?;
+//! let x = graph.dynamic_input(TensorType::new(DType::Float32, [512, 24])?)?;
 //! # let y = graph.add(Quantize::new(codes(512)?)?, &[x])?;
 //! # graph.output(y);
 //! // … its ops …
@@ -146,9 +146,9 @@
 //! # context.queue().write_buffer(most.buffer(), 0, &bytes);
 //! # let activations = most.buffer().clone();
 //!
-//! let x = DeviceTensor::from_buffer(TensorType::new(Format::Float32, [3, 24])?, activations, 0)?;
+//! let x = DeviceTensor::from_buffer(TensorType::new(DType::Float32, [3, 24])?, activations, 0)?;
 //! let [output] = &plan.output_types_for(&[x.tensor_type()])?[..] else { unreachable!() };
-//! assert_eq!(output.dimensions(), [3, 24]);
+//! assert_eq!(output.dims(), [3, 24]);
 //! let y = DeviceTensor::allocate(&context, output.clone())?;
 //! let three_rows = plan.bind(&[&x], &[&y])?;
 //! # let mut encoder = context.device().create_command_encoder(&Default::default());
@@ -169,14 +169,14 @@
 //!
 //! ```
 //! use lowbit::{Workspace, wgpu};
-//! # use lowbit::{DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner};
+//! # use lowbit::{DeviceTensor, DType, Graph, Quantization, Tensor, TensorType, Tuner};
 //! # use lowbit::ops::{Dequantize, Quantize};
 //! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
 //! # let (device, queue) = (context.device(), context.queue());
 //! # let graph = |scale: f32| -> lowbit::Result<Graph> {
-//! #     let codes = TensorType::new(Format::Int8, [7, 9])?.quantized(Quantization::tensor(scale, 1))?;
+//! #     let codes = TensorType::new(DType::Int8, [7, 9])?.quantized(Quantization::tensor(scale, 1))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.input(TensorType::new(Format::Float32, [7, 9])?);
+//! #     let x = graph.input(TensorType::new(DType::Float32, [7, 9])?);
 //! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
 //! #     let x = graph.add(Dequantize::new(codes)?, &[x])?;
 //! #     graph.output(x);
@@ -226,11 +226,11 @@
 //! ```
 //! use std::time::Duration;
 //! use lowbit::{Context, Tuner};
-//! # use lowbit::{Format, Graph, Tensor, TensorType, ops::Matmul};
+//! # use lowbit::{DType, Graph, Tensor, TensorType, ops::Matmul};
 //! # let Ok(context) = Context::new_blocking() else { return Ok(()) };
 //! # let mut graph = Graph::new();
-//! # let x = graph.input(TensorType::new(Format::Int8, [1, 16])?);
-//! # let op = Matmul::new(TensorType::new(Format::Int8, [1, 16])?, Tensor::new([16, 4], vec![1i8; 64])?).build()?;
+//! # let x = graph.input(TensorType::new(DType::Int8, [1, 16])?);
+//! # let op = Matmul::new(TensorType::new(DType::Int8, [1, 16])?, Tensor::new([16, 4], vec![1i8; 64])?).build()?;
 //! # let y = graph.add(op, &[x])?;
 //! # graph.output(y);
 //! // Once on each kind of device that you ship for:
@@ -285,7 +285,7 @@
 //! tell it why:
 //!
 //! ```
-//! # use lowbit::{Format, Graph, Tensor, TensorType, Tuner, ops::Quantize, Quantization};
+//! # use lowbit::{DType, Graph, Tensor, TensorType, Tuner, ops::Quantize, Quantization};
 //! use lowbit::{Context, Error};
 //! # let Ok(owner) = Context::new_blocking() else { return Ok(()) };
 //! # let (device, queue) = (owner.device().clone(), owner.queue().clone());

@@ -16,7 +16,7 @@
 //!
 //! | To … | use |
 //! |---|---|
-//! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`Format`] |
+//! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`DType`] |
 //! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`FloatUnary`](ops::FloatUnary), [`FloatBinary`](ops::FloatBinary), [`Softmax`](ops::Softmax), [`LayerNorm`](ops::LayerNorm), [`Unfold`](ops::Unfold) |
 //! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
 //! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::PackedWeights::from_blocks`] |
@@ -55,7 +55,7 @@
 //!
 //! ```
 //! use lowbit::ops::{Matmul, Requantization};
-//! use lowbit::{Format, Quantization, Tensor, reference};
+//! use lowbit::{DType, Quantization, Tensor, reference};
 //!
 //! // Two rows of four activations, and a weight matrix [out = 3, in = 4] with a scale per output.
 //! let activations = Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?
@@ -67,7 +67,7 @@
 //! let layer = Matmul::new(activations.tensor_type().clone(), weights)
 //!     .transposed()
 //!     .bias(bias)
-//!     .output(Requantization::new(Format::Uint8, 0.05, 10)?.relu())
+//!     .output(Requantization::new(DType::Uint8, 0.05, 10)?.relu())
 //!     .build()?
 //!     .into();
 //! let out = reference::run(&layer, &[&activations])?;
@@ -120,7 +120,7 @@ pub use error::{Error, Result};
 pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gpu::{Comparison, Probe, Report};
-pub use numeric::{Format, Multiplier, Rounding};
+pub use numeric::{DType, Multiplier, Rounding};
 pub use plan::{Graph, Value};
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};
 pub use tune::Tuner;

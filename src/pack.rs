@@ -2,7 +2,7 @@
 //! format is narrower than 32 bits. The orders that kernels want for weights live with the kernels.
 
 use crate::error::{Result, require};
-use crate::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, U2, U4};
+use crate::numeric::{DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use crate::tensor::{Element, Tensor, TensorType, Values};
 use half::f16;
 
@@ -49,13 +49,13 @@ pub fn words(tensor: &Tensor) -> Vec<u32> {
 pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
     let shape = tensor_type.shape();
     let (rows, row) = (shape.rows(), shape.row_length());
-    let needed = rows * tensor_type.format().row_words(row);
+    let needed = rows * tensor_type.dtype().row_words(row);
     require!(
         words.len() >= needed,
         "{tensor_type} takes {needed} words in device memory, but {} were given",
         words.len()
     );
-    let (bits, pitch) = (tensor_type.format().bits(), tensor_type.format().row_words(row));
+    let (bits, pitch) = (tensor_type.dtype().bits(), tensor_type.dtype().row_words(row));
     if bits >= 32 {
         return from_elements(tensor_type, words[..needed].iter().copied());
     }
@@ -66,7 +66,7 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
 
 /// The tensor whose elements lie in these bytes one after another, little end first, without padding between rows.
 pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor> {
-    let (bits, elements) = (tensor_type.format().bits(), tensor_type.shape().elements());
+    let (bits, elements) = (tensor_type.dtype().bits(), tensor_type.shape().elements());
     let needed = (elements * bits).div_ceil(8);
     require!(bytes.len() == needed, "{tensor_type} takes {needed} bytes, but {} were given", bytes.len());
     if bits < 8 {
@@ -81,29 +81,29 @@ pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor
 /// The tensor of elements in the low bits of these words; parameters take two.
 fn from_elements(tensor_type: &TensorType, words: impl Iterator<Item = u32>) -> Result<Tensor> {
     fn plain<T: Element>(tensor_type: &TensorType, values: Vec<T>) -> Result<Tensor> {
-        Tensor::new(tensor_type.dimensions(), values)
+        Tensor::new(tensor_type.dims(), values)
     }
-    let plain = match tensor_type.format() {
-        Format::Int2 => plain(tensor_type, words.map(I2::from_bits).collect()),
-        Format::Uint2 => plain(tensor_type, words.map(U2::from_bits).collect()),
-        Format::Int4 => plain(tensor_type, words.map(I4::from_bits).collect()),
-        Format::Uint4 => plain(tensor_type, words.map(U4::from_bits).collect()),
-        Format::Int8 => plain(tensor_type, words.map(|w| w as i8).collect()),
-        Format::Uint8 => plain(tensor_type, words.map(|w| w as u8).collect()),
-        Format::Int16 => plain(tensor_type, words.map(|w| w as i16).collect()),
-        Format::Uint16 => plain(tensor_type, words.map(|w| w as u16).collect()),
-        Format::Int32 => plain(tensor_type, words.map(|w| w as i32).collect()),
-        Format::Float4E2M1 => plain(tensor_type, words.map(|w| E2M1::from_bits(w as u8)).collect()),
-        Format::Float6E2M3 => plain(tensor_type, words.map(|w| E2M3::from_bits(w as u8)).collect()),
-        Format::Float6E3M2 => plain(tensor_type, words.map(|w| E3M2::from_bits(w as u8)).collect()),
-        Format::Float8E4M3Fn => plain(tensor_type, words.map(|w| E4M3FN::from_bits(w as u8)).collect()),
-        Format::Float8E4M3Fnuz => plain(tensor_type, words.map(|w| E4M3FNUZ::from_bits(w as u8)).collect()),
-        Format::Float8E5M2 => plain(tensor_type, words.map(|w| E5M2::from_bits(w as u8)).collect()),
-        Format::Float8E5M2Fnuz => plain(tensor_type, words.map(|w| E5M2FNUZ::from_bits(w as u8)).collect()),
-        Format::Float8E8M0 => plain(tensor_type, words.map(|w| E8M0::from_bits(w as u8)).collect()),
-        Format::Float16 => plain(tensor_type, words.map(|w| f16::from_bits(w as u16)).collect()),
-        Format::Float32 => plain(tensor_type, words.map(f32::from_bits).collect()),
-        Format::Parameters => {
+    let plain = match tensor_type.dtype() {
+        DType::Int2 => plain(tensor_type, words.map(I2::from_bits).collect()),
+        DType::Uint2 => plain(tensor_type, words.map(U2::from_bits).collect()),
+        DType::Int4 => plain(tensor_type, words.map(I4::from_bits).collect()),
+        DType::Uint4 => plain(tensor_type, words.map(U4::from_bits).collect()),
+        DType::Int8 => plain(tensor_type, words.map(|w| w as i8).collect()),
+        DType::Uint8 => plain(tensor_type, words.map(|w| w as u8).collect()),
+        DType::Int16 => plain(tensor_type, words.map(|w| w as i16).collect()),
+        DType::Uint16 => plain(tensor_type, words.map(|w| w as u16).collect()),
+        DType::Int32 => plain(tensor_type, words.map(|w| w as i32).collect()),
+        DType::Float4E2M1 => plain(tensor_type, words.map(|w| E2M1::from_bits(w as u8)).collect()),
+        DType::Float6E2M3 => plain(tensor_type, words.map(|w| E2M3::from_bits(w as u8)).collect()),
+        DType::Float6E3M2 => plain(tensor_type, words.map(|w| E3M2::from_bits(w as u8)).collect()),
+        DType::Float8E4M3Fn => plain(tensor_type, words.map(|w| E4M3FN::from_bits(w as u8)).collect()),
+        DType::Float8E4M3Fnuz => plain(tensor_type, words.map(|w| E4M3FNUZ::from_bits(w as u8)).collect()),
+        DType::Float8E5M2 => plain(tensor_type, words.map(|w| E5M2::from_bits(w as u8)).collect()),
+        DType::Float8E5M2Fnuz => plain(tensor_type, words.map(|w| E5M2FNUZ::from_bits(w as u8)).collect()),
+        DType::Float8E8M0 => plain(tensor_type, words.map(|w| E8M0::from_bits(w as u8)).collect()),
+        DType::Float16 => plain(tensor_type, words.map(|w| f16::from_bits(w as u16)).collect()),
+        DType::Float32 => plain(tensor_type, words.map(f32::from_bits).collect()),
+        DType::Parameters => {
             let words: Vec<u32> = words.collect();
             plain(tensor_type, words.chunks_exact(2).map(|w| (f32::from_bits(w[0]), w[1] as i32)).collect())
         }
@@ -130,24 +130,24 @@ fn pack_rows<T>(values: &[T], row: usize, bits: usize, bits_of: impl Fn(&T) -> u
 mod tests {
     use super::*;
 
-    const NARROW: [Format; 17] = [
-        Format::Int2,
-        Format::Uint2,
-        Format::Int4,
-        Format::Uint4,
-        Format::Int8,
-        Format::Uint8,
-        Format::Int16,
-        Format::Uint16,
-        Format::Float4E2M1,
-        Format::Float6E2M3,
-        Format::Float6E3M2,
-        Format::Float8E4M3Fn,
-        Format::Float8E4M3Fnuz,
-        Format::Float8E5M2,
-        Format::Float8E5M2Fnuz,
-        Format::Float8E8M0,
-        Format::Float16,
+    const NARROW: [DType; 17] = [
+        DType::Int2,
+        DType::Uint2,
+        DType::Int4,
+        DType::Uint4,
+        DType::Int8,
+        DType::Uint8,
+        DType::Int16,
+        DType::Uint16,
+        DType::Float4E2M1,
+        DType::Float6E2M3,
+        DType::Float6E3M2,
+        DType::Float8E4M3Fn,
+        DType::Float8E4M3Fnuz,
+        DType::Float8E5M2,
+        DType::Float8E5M2Fnuz,
+        DType::Float8E8M0,
+        DType::Float16,
     ];
 
     /// Row lengths around a word and a vec4 of each width.
@@ -170,11 +170,11 @@ mod tests {
 
     #[test]
     fn elements_lie_little_end_first_in_words_and_bytes() {
-        let tensor_type = TensorType::new(Format::Int4, [2, 3]).unwrap();
+        let tensor_type = TensorType::new(DType::Int4, [2, 3]).unwrap();
         let tensor = Tensor::from_packed(tensor_type, &[0x21, 0xf3, 0x8e]).unwrap();
         assert_eq!((0..6).map(|i| tensor.code(i)).collect::<Vec<_>>(), [1, 2, 3, -1, -2, -8]);
         assert_eq!(words(&tensor), [0x321, 0, 0, 0, 0x8ef, 0, 0, 0]);
-        let tensor_type = TensorType::new(Format::Uint2, [5]).unwrap();
+        let tensor_type = TensorType::new(DType::Uint2, [5]).unwrap();
         let tensor = Tensor::from_packed(tensor_type, &[0b11_10_01_00, 0b10]).unwrap();
         assert_eq!((0..5).map(|i| tensor.code(i)).collect::<Vec<_>>(), [0, 1, 2, 3, 2]);
         assert_eq!(words(&tensor), [0b10_11_10_01_00, 0, 0, 0]);

@@ -225,7 +225,7 @@ fn launch(context: &lowbit::Context, source: &str, pairs: &[[u32; 2]]) -> Vec<u3
     pass.dispatch_workgroups(pairs.len() as u32 / 64, 1, 1);
     drop(pass);
     context.queue().submit([encoder.finish()]);
-    let results = lowbit::TensorType::new(lowbit::Format::Int32, [pairs.len(), 15]).expect("it fits");
+    let results = lowbit::TensorType::new(lowbit::DType::Int32, [pairs.len(), 15]).expect("it fits");
     let results = lowbit::DeviceTensor::from_buffer(results, output, 0).expect("a sound buffer");
     let results = context.download_blocking(&results).expect("the device works");
     results.values::<i32>().expect("int32").iter().map(|&word| word as u32).collect()

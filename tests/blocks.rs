@@ -8,16 +8,10 @@ use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
 use lowbit::ops::{BlockDequantize, BlockQuantize, Cast, Dequantize, Embedding, Linear};
 use lowbit::weights::PackedWeights;
-use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Shape, Tensor, TensorType, reference};
 
-const ELEMENTS: [Format; 6] = [
-    Format::Float8E4M3Fn,
-    Format::Float8E5M2,
-    Format::Float6E2M3,
-    Format::Float6E3M2,
-    Format::Float4E2M1,
-    Format::Int8,
-];
+const ELEMENTS: [DType; 6] =
+    [DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float6E2M3, DType::Float6E3M2, DType::Float4E2M1, DType::Int8];
 
 fn formats() -> Result<Vec<BlockFormat>> {
     let mx = ELEMENTS.iter().flat_map(|&e| [BlockRounding::Floor, BlockRounding::Ceil].map(|r| BlockFormat::mx(e, r)));
@@ -58,20 +52,20 @@ fn blocks_equal_the_reference() -> Result<()> {
             let op = BlockQuantize::new(x.tensor_type().clone(), format)?.into();
             count += check_op(&context, &name, &op, &[&x]);
             let blocks = reference::run(&op, &[&x])?;
-            let output = [Format::Float32, Format::Float16][i % 2];
+            let output = [DType::Float32, DType::Float16][i % 2];
             let op = BlockDequantize::new(dimensions, format)?.output_format(output)?;
             count += check_op(&context, &name, &op.into(), &[&blocks[0], &blocks[1]]);
         }
     }
     // Every code, every scale and NaN among them.
-    for format in [BlockFormat::mx(Format::Float8E5M2, BlockRounding::Floor)?, BlockFormat::nvfp4(0.3)?] {
-        let dimensions = [8, 512];
+    for format in [BlockFormat::mx(DType::Float8E5M2, BlockRounding::Floor)?, BlockFormat::nvfp4(0.3)?] {
+        let dims = [8, 512];
         let bytes = |bits: usize, count: usize| (0..count * bits / 8).map(|i| (i * 37) as u8).collect::<Vec<_>>();
-        let element = TensorType::new(format.element(), dimensions)?;
+        let element = TensorType::new(format.element(), dims)?;
         let elements = Tensor::from_packed(element, &bytes(format.element().bits(), 8 * 512))?;
         let scale = TensorType::new(format.scale(), [8, 512 / format.size()])?;
         let scales = Tensor::from_packed(scale, &bytes(8, 8 * 512 / format.size()))?;
-        let op = BlockDequantize::new(dimensions, format)?;
+        let op = BlockDequantize::new(dims, format)?;
         count += check_op(&context, &format!("all codes of {format:?}"), &op.into(), &[&elements, &scales]);
     }
     println!("blocks: {count} combinations on {}", context.description());
@@ -85,12 +79,12 @@ fn numbers_come_back_within_a_step() -> Result<()> {
     let x: Vec<f32> = (0..64 * 32).map(|i| random.real() * ((i / 32) as f32 - 32.0).exp2()).collect();
     let x = Tensor::new([64, 32], x)?;
     for (element, greatest, step) in [
-        (Format::Float8E4M3Fn, 448.0, 1.0 / 16.0),
-        (Format::Float8E5M2, 57_344.0, 1.0 / 8.0),
-        (Format::Float6E2M3, 7.5, 1.0 / 16.0),
-        (Format::Float6E3M2, 28.0, 1.0 / 8.0),
-        (Format::Float4E2M1, 6.0, 1.0 / 4.0),
-        (Format::Int8, 127.0 / 64.0, 1.0 / 128.0),
+        (DType::Float8E4M3Fn, 448.0, 1.0 / 16.0),
+        (DType::Float8E5M2, 57_344.0, 1.0 / 8.0),
+        (DType::Float6E2M3, 7.5, 1.0 / 16.0),
+        (DType::Float6E3M2, 28.0, 1.0 / 8.0),
+        (DType::Float4E2M1, 6.0, 1.0 / 4.0),
+        (DType::Int8, 127.0 / 64.0, 1.0 / 128.0),
     ] {
         let format = BlockFormat::mx(element, BlockRounding::Ceil)?;
         let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
@@ -110,15 +104,15 @@ fn numbers_come_back_within_a_step() -> Result<()> {
 
 #[test]
 fn what_has_no_blocks_is_refused() -> Result<()> {
-    assert!(BlockFormat::mx(Format::Uint8, BlockRounding::Floor).is_err());
+    assert!(BlockFormat::mx(DType::Uint8, BlockRounding::Floor).is_err());
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
         assert!(BlockFormat::nvfp4(scale).is_err());
     }
     assert!(BlockFormat::nvfp4_for(f32::NAN).is_err());
     let format = BlockFormat::nvfp4_for(0.0)?;
-    assert!(BlockQuantize::new(TensorType::new(Format::Int8, [32])?, format).is_err());
-    assert!(BlockQuantize::new(TensorType::new(Format::Float32, [])?, format).is_err());
-    assert!(BlockDequantize::new([4, 4], format)?.output_format(Format::Int32).is_err());
+    assert!(BlockQuantize::new(TensorType::new(DType::Int8, [32])?, format).is_err());
+    assert!(BlockQuantize::new(TensorType::new(DType::Float32, [])?, format).is_err());
+    assert!(BlockDequantize::new([4, 4], format)?.output_format(DType::Int32).is_err());
     Ok(())
 }
 
@@ -131,7 +125,7 @@ fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<PackedWeights>
     };
     let mut weights: Vec<PackedWeights> = formats()?.into_iter().step_by(2).map(blocks).collect::<Result<_>>()?;
     weights.push(blocks(BlockFormat::nvfp4_for(2.0)?)?);
-    let floats = [Format::Float8E4M3Fnuz, Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz];
+    let floats = [DType::Float8E4M3Fnuz, DType::Float8E4M3Fn, DType::Float4E2M1, DType::Float8E5M2Fnuz];
     for (i, format) in floats.into_iter().enumerate() {
         let axis = Granularity::Axis(0);
         let granularity =
@@ -154,7 +148,7 @@ fn small_float_weights() -> Result<()> {
             let real = Tensor::new([m, k], (0..m * k).map(|_| random.real()).collect::<Vec<_>>())?;
             let halves = real.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
             let lhs = if j.is_multiple_of(2) { real } else { Tensor::new([m, k], halves)? };
-            let codes = random.quantized([Format::Int8, Format::Uint8][j % 2], &[m, k]);
+            let codes = random.quantized([DType::Int8, DType::Uint8][j % 2], &[m, k]);
             // Codes where they are held by int8 and every second time, else floats.
             let (op, lhs) = match Linear::new(codes.tensor_type().clone(), weights.clone()).build() {
                 Ok(op) if j % 4 < 2 => (op, codes),
@@ -193,9 +187,9 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
 #[test]
 fn all_codes_as_weights() -> Result<()> {
     let context = context();
-    for element in [Format::Float8E4M3Fn, Format::Float8E5M2, Format::Float8E5M2Fnuz] {
+    for element in [DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float8E5M2Fnuz] {
         let all = Tensor::from_packed(TensorType::new(element, [256])?, &(0..=255).collect::<Vec<u8>>())?;
-        let real = reference::run(&Cast::new(all.tensor_type().clone(), Format::Float32)?.into(), &[&all])?.remove(0);
+        let real = reference::run(&Cast::new(all.tensor_type().clone(), DType::Float32)?.into(), &[&all])?.remove(0);
         let finite = |code: &u8| real.values::<f32>().is_ok_and(|real| real[usize::from(*code)].is_finite());
         let codes: Vec<u8> = (0..=255).filter(finite).collect();
         let tensor = Tensor::from_packed(TensorType::new(element, [1, codes.len()])?, &codes)?;
@@ -220,16 +214,16 @@ fn all_codes_as_weights() -> Result<()> {
 
 #[test]
 fn weights_that_are_no_numbers_are_refused() -> Result<()> {
-    let scale = Tensor::from_packed(TensorType::new(Format::Float8E8M0, [1, 1])?, &[127])?;
-    for (element, code) in [(Format::Float8E4M3Fn, 0x7f), (Format::Float8E5M2, 0x7c), (Format::Float8E5M2, 0xff)] {
+    let scale = Tensor::from_packed(TensorType::new(DType::Float8E8M0, [1, 1])?, &[127])?;
+    for (element, code) in [(DType::Float8E4M3Fn, 0x7f), (DType::Float8E5M2, 0x7c), (DType::Float8E5M2, 0xff)] {
         let elements = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[code])?;
         let format = BlockFormat::mx(element, BlockRounding::Floor)?;
         let error = PackedWeights::from_blocks(format, &elements, &scale).map(drop).expect_err("no number");
         assert!(error.to_string().contains("weights are finite"), "{error}");
-        let nan = Tensor::from_packed(TensorType::new(Format::Float8E8M0, [1, 1])?, &[255])?;
+        let nan = Tensor::from_packed(TensorType::new(DType::Float8E8M0, [1, 1])?, &[255])?;
         let one = Tensor::from_packed(TensorType::new(element, [1, 1])?, &[0x38])?;
         assert!(PackedWeights::from_blocks(format, &one, &nan).is_err());
-        let other = BlockFormat::mx(Format::Int8, BlockRounding::Floor)?;
+        let other = BlockFormat::mx(DType::Int8, BlockRounding::Floor)?;
         assert!(PackedWeights::from_blocks(other, &one, &scale).is_err());
     }
     Ok(())

@@ -8,7 +8,7 @@ use lowbit::calibrate::{Calibration, Clipping, Observer, Scheme};
 use lowbit::ops::{
     Bins, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, Matmul, Op, Output, Quantize, Requantization,
 };
-use lowbit::{Format, Granularity, Graph, Result, Tensor, TensorType, Tuner, Value, reference};
+use lowbit::{DType, Granularity, Graph, Result, Tensor, TensorType, Tuner, Value, reference};
 
 const ROWS: usize = 40;
 const K: usize = 64;
@@ -17,15 +17,15 @@ const N: usize = 10;
 /// A layer of float weights `[K, N]` with the graph that computes it: its input and its output.
 fn layer(weights: &Tensor) -> Result<(Graph, [Value; 2])> {
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(Format::Float32, [ROWS, K])?)?;
-    let product = FloatMatmul::new(TensorType::new(Format::Float32, [ROWS, K])?, weights.clone()).build()?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let product = FloatMatmul::new(TensorType::new(DType::Float32, [ROWS, K])?, weights.clone()).build()?;
     let y = graph.add(product, &[x])?;
     graph.output(y);
     Ok((graph, [x, y]))
 }
 
-fn numbers(random: &mut Random, dimensions: [usize; 2]) -> Result<Tensor> {
-    Tensor::new(dimensions, (0..dimensions[0] * dimensions[1]).map(|_| random.real()).collect::<Vec<_>>())
+fn numbers(random: &mut Random, dims: [usize; 2]) -> Result<Tensor> {
+    Tensor::new(dims, (0..dims[0] * dims[1]).map(|_| random.real()).collect::<Vec<_>>())
 }
 
 /// int8 weights with a scale per column, from their own extremes.
@@ -35,8 +35,8 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let calibration = Calibration::new(&graph, &[(w, Observer::range(Granularity::Axis(1)))])?;
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
-    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(Format::Int8)?)?;
-    let codes: Op = Quantize::new(TensorType::new(Format::Int8, weights.shape())?.quantized(quantization)?)?.into();
+    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(DType::Int8)?)?;
+    let codes: Op = Quantize::new(TensorType::new(DType::Int8, weights.dims())?.quantized(quantization)?)?.into();
     Ok(reference::run(&codes, &[weights])?.remove(0))
 }
 
@@ -75,15 +75,15 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
         calibrator.observe(&[&context.upload(batch.as_ref().map_err(Clone::clone)?)?])?;
     }
     let seen = calibrator.read_blocking()?;
-    let scheme = Scheme::asymmetric(Format::Uint8)?;
+    let scheme = Scheme::asymmetric(DType::Uint8)?;
     let [input, output] = [0, 1].map(|i| seen[i].quantization(Clipping::MinMax, &scheme));
     let (input, output) = (input?, output?);
 
     let mut quantized = Graph::new();
-    let x = quantized.dynamic_input(TensorType::new(Format::Float32, [ROWS, K])?)?;
-    let of_x = TensorType::new(Format::Uint8, [ROWS, K])?.quantized(input.clone())?;
+    let x = quantized.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let of_x = TensorType::new(DType::Uint8, [ROWS, K])?.quantized(input.clone())?;
     let x = quantized.add(Quantize::new(of_x.clone())?, &[x])?;
-    let stage = Requantization::new(Format::Uint8, output.scales()[0], output.zero_points()[0])?;
+    let stage = Requantization::new(DType::Uint8, output.scales()[0], output.zero_points()[0])?;
     let y = quantized.add(Matmul::new(of_x, codes.clone()).output(stage).build()?, &[x])?;
     let y = quantized.add(Dequantize::new(quantized.tensor_type(y)?.clone())?, &[y])?;
     quantized.output(y);
@@ -113,8 +113,8 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
     let codes = quantized_weights(&weights)?;
     let (float, _) = layer(&weights)?;
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(Format::Float32, [ROWS, K])?)?;
-    let quantize = DynamicQuantize::new([ROWS, K], Format::Uint8, DynamicGranularity::Row)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
+    let quantize = DynamicQuantize::new([ROWS, K], DType::Uint8, DynamicGranularity::Row)?;
     let of_x = graph.add_all(quantize, &[x])?;
     let product = Matmul::new(graph.tensor_type(of_x[0])?.clone(), codes.clone());
     let product = product.dynamic_lhs(DynamicGranularity::Row).output(Output::real()).build()?;

@@ -10,7 +10,7 @@ use half::f16;
 use lowbit::ops::{Conv, ConvBuilder, LinearConv, Matmul, Op, Output, Padding, Quantize, Requantization, Unfold};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
-    Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner,
+    Context, DType, DeviceTensor, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner,
     kernels, reference,
 };
 
@@ -45,22 +45,22 @@ impl Geometry {
 fn patches() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(20));
-    let formats = [Format::Int8, Format::Uint8, Format::Uint4, Format::Int2, Format::Int16];
+    let formats = [DType::Int8, DType::Uint8, DType::Uint4, DType::Int2, DType::Int16];
     for case in 0..72 {
         let rank = random.pick(&[1usize, 2, 2, 3]);
         let geometry = Geometry::random(&mut random, rank, 5);
         let groups = random.pick(&[1usize, 1, 2, 3]);
         let channels = groups * random.pick(&[1usize, 2, 3, 4, 8, 16, 17]);
         let batch = if case % 12 == 0 { 0 } else { random.pick(&[1usize, 2]) };
-        let dimensions = [&[batch], &geometry.spatial[..], &[channels]].concat();
-        let elements = dimensions.iter().product::<usize>();
+        let dims = [&[batch], &geometry.spatial[..], &[channels]].concat();
+        let elements = dims.iter().product::<usize>();
         let values: Vec<f32> = (0..elements).map(|_| random.real()).collect();
         let (image, parameters) = match case % 9 {
-            0 => (Tensor::new(&dimensions[..], values)?, None),
-            1 => (Tensor::new(&dimensions[..], values.into_iter().map(f16::from_f32).collect::<Vec<_>>())?, None),
-            2 => (random.codes(Format::Uint8, &dimensions), Some(random.zero_point(Format::Uint8))),
-            8 => (random.codes(Format::Int32, &dimensions), None),
-            kind => (random.quantized(formats[kind - 3], &dimensions), None),
+            0 => (Tensor::new(&dims[..], values)?, None),
+            1 => (Tensor::new(&dims[..], values.into_iter().map(f16::from_f32).collect::<Vec<_>>())?, None),
+            2 => (random.codes(DType::Uint8, &dims), Some(random.zero_point(DType::Uint8))),
+            8 => (random.codes(DType::Int32, &dims), None),
+            kind => (random.quantized(formats[kind - 3], &dims), None),
         };
         let unfold = Unfold::new(image.tensor_type().clone(), geometry.kernel.clone())
             .stride(geometry.stride.clone())
@@ -86,8 +86,8 @@ fn patches() -> Result<()> {
 /// What the programs of some convolutions have in common; everything else may differ between them at no cost.
 #[derive(Debug, Clone, Copy)]
 struct Setting {
-    lhs: Format,
-    weights: Format,
+    lhs: DType,
+    weights: DType,
     /// Whether weights have zero points other than the one that int8 has none of.
     zero_points: bool,
     output: Stage,
@@ -101,8 +101,8 @@ enum Stage {
     Codes(Rounding),
 }
 
-const IMAGES: [Format; 2] = [Format::Int8, Format::Uint8];
-const WEIGHTS: [Format; 6] = [Format::Int8, Format::Uint8, Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const IMAGES: [DType; 2] = [DType::Int8, DType::Uint8];
+const WEIGHTS: [DType; 6] = [DType::Int8, DType::Uint8, DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
 const STAGES: [Stage; 6] = [
     Stage::Accumulator,
     Stage::Float32,
@@ -115,9 +115,9 @@ const STAGES: [Stage; 6] = [
 /// A software driver takes most of a second to compile some programs, so every candidate runs in these settings, which have
 /// each format and stage once.
 const SETTINGS: [Setting; 6] = {
-    use Format::{Int2, Int4, Int8, Uint2, Uint4, Uint8};
+    use DType::{Int2, Int4, Int8, Uint2, Uint4, Uint8};
     use Stage::{Accumulator, Codes, Float16, Float32};
-    const fn setting(lhs: Format, weights: Format, zero_points: bool, output: Stage) -> Setting {
+    const fn setting(lhs: DType, weights: DType, zero_points: bool, output: Stage) -> Setting {
         Setting { lhs, weights, zero_points, output }
     }
     [
@@ -179,16 +179,16 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
         groups * random.pick(if groups > 3 { &[1usize, 1, 2, 3][..] } else { &[1, 2, 3, 4, 5, 8, 13, 16, 17] });
     let batch = if case.is_multiple_of(97) { 0 } else { random.pick(&[1usize, 1, 2, 3]) };
     let image = random.quantized(setting.lhs, &[&[batch], &geometry.spatial[..], &[groups * per_group]].concat());
-    let dimensions = [&[outputs], &geometry.kernel[..], &[per_group]].concat();
+    let dims = [&[outputs], &geometry.kernel[..], &[per_group]].concat();
     let neutral = match setting.weights {
-        Format::Uint8 => 128,
-        Format::Int4 => -8,
-        Format::Int2 => -2,
+        DType::Uint8 => 128,
+        DType::Int4 => -8,
+        DType::Int2 => -2,
         _ => 0,
     };
     let zero_point =
         |random: &mut Random| if setting.zero_points { random.zero_point(setting.weights) } else { neutral };
-    let weights = random.codes(setting.weights, &dimensions).quantized(if random.next().is_multiple_of(2) {
+    let weights = random.codes(setting.weights, &dims).quantized(if random.next().is_multiple_of(2) {
         Quantization::tensor(random.scale(), zero_point(random))
     } else {
         let scales: Vec<f32> = (0..outputs).map(|_| random.scale()).collect();
@@ -201,9 +201,9 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
         Stage::Float32 => Output::real(),
         Stage::Float16 => Output::Float16 { low: -2.0, high: f32::INFINITY },
         Stage::Codes(rounding) => {
-            let format = random.pick(&[Format::Int8, Format::Uint8]);
-            let zero_point = random.zero_point(format);
-            Requantization::new(format, 0.03 * (terms as f32).sqrt(), zero_point)?.rounding(rounding).into()
+            let dtype = random.pick(&[DType::Int8, DType::Uint8]);
+            let zero_point = random.zero_point(dtype);
+            Requantization::new(dtype, 0.03 * (terms as f32).sqrt(), zero_point)?.rounding(rounding).into()
         }
     };
     let mut conv = Conv::new(image.tensor_type().clone(), weights)
@@ -237,7 +237,7 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
         }
     }
     let name = format!(
-        "{}convolution {case} of {} by {dimensions:?} in {groups} groups, {geometry:?}{more}, {setting:?}",
+        "{}convolution {case} of {} by {dims:?} in {groups} groups, {geometry:?}{more}, {setting:?}",
         if transposed { "transposed " } else { "" },
         image.tensor_type()
     );
@@ -273,7 +273,7 @@ fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor, only: Opt
         plan.record(&mut encoder, &plan.bind(&[&image], &[&output])?)?;
     }
     queue.submit([encoder.finish()]);
-    let all = TensorType::new(Format::Int32, [words * candidates.len()])?;
+    let all = TensorType::new(DType::Int32, [words * candidates.len()])?;
     let all = context.download_blocking(&DeviceTensor::from_buffer(all, outputs, 0)?)?;
     for ((_, label), got) in candidates.iter().zip(all.values::<i32>()?.chunks_exact(words)) {
         let differ = expected.iter().zip(got).position(|(&expected, &got)| expected != got as u32);
@@ -332,8 +332,8 @@ fn one_tap_is_a_matmul() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(30);
     for [batch, height, width, channels, outputs] in [[2, 3, 5, 7, 9], [1, 4, 4, 33, 16], [3, 1, 2, 16, 5]] {
-        let image = random.quantized(Format::Uint8, &[batch, height, width, channels]);
-        let weights = random.quantized(Format::Int8, &[outputs, channels]);
+        let image = random.quantized(DType::Uint8, &[batch, height, width, channels]);
+        let weights = random.quantized(DType::Int8, &[outputs, channels]);
         let rows = image.reshaped([batch * height * width, channels])?;
         let product = Matmul::new(rows.tensor_type().clone(), weights.clone()).transposed().build()?.into();
         let product = context.run(&product, &[&rows])?.swap_remove(0);
@@ -354,7 +354,7 @@ fn one_tap_is_a_matmul() -> Result<()> {
 fn shifted_deltas_shift() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (height, width, channels) = (5, 6, 3);
-    let image = Random::new(31).codes(Format::Int8, &[1, height, width, channels]);
+    let image = Random::new(31).codes(DType::Int8, &[1, height, width, channels]);
     let pixels = image.values::<i8>()?;
     let at = |y: i64, x: i64, channel: usize| -> i32 {
         let inside = (0..height as i64).contains(&y) && (0..width as i64).contains(&x);
@@ -401,8 +401,8 @@ fn transposed_is_the_adjoint() -> Result<()> {
         let groups = random.pick(&[1usize, 2, 3]);
         let (inputs, outputs) = (random.pick(&[1usize, 2, 5, 16]), random.pick(&[1usize, 3, 4, 16]));
         let taps = geometry.kernel.iter().product::<usize>();
-        let x = random.codes(Format::Int8, &[&[2], &geometry.spatial[..], &[groups * inputs]].concat());
-        let weights = random.codes(Format::Int8, &[&[groups * outputs], &geometry.kernel[..], &[inputs]].concat());
+        let x = random.codes(DType::Int8, &[&[2], &geometry.spatial[..], &[groups * inputs]].concat());
+        let weights = random.codes(DType::Int8, &[&[groups * outputs], &geometry.kernel[..], &[inputs]].concat());
         let codes = weights.values::<i8>()?;
         let swapped = |i: usize| {
             let (channel, tap, output) = (i / (taps * outputs), i / outputs % taps, i % outputs);
@@ -419,7 +419,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
                 .groups(groups)
         };
         let forward: Op = build(&x, weights.clone()).build()?.into();
-        let y = random.codes(Format::Int8, forward.outputs()[0].dimensions());
+        let y = random.codes(DType::Int8, forward.outputs()[0].dims());
         let backward: Op = build(&y, swapped).transposed().output_size(geometry.spatial.clone()).build()?.into();
         let product = |sums: &Tensor, codes: &Tensor| -> Result<i64> {
             let pairs = sums.values::<i32>()?.iter().zip(codes.values::<i8>()?);
@@ -430,7 +430,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
                 if device { context.run(op, &[input]) } else { reference::run(op, &[input]) }
             };
             let (there, back) = (&run(&forward, &x)?[0], &run(&backward, &y)?[0]);
-            assert_eq!(back.shape(), x.shape(), "case {case}: {geometry:?}");
+            assert_eq!(back.dims(), x.dims(), "case {case}: {geometry:?}");
             assert_eq!(product(there, &y)?, product(back, &x)?, "case {case}: {geometry:?}, on the device: {device}");
         }
     }
@@ -441,7 +441,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
 #[test]
 fn refused() -> Result<()> {
     let build = |change: fn(ConvBuilder) -> ConvBuilder| -> Result<String> {
-        let image = TensorType::new(Format::Int8, [1, 4, 4, 2])?;
+        let image = TensorType::new(DType::Int8, [1, 4, 4, 2])?;
         let weights = Tensor::new([3, 3, 3, 2], vec![1i8; 54])?;
         Ok(change(Conv::new(image, weights)).build().map_or_else(|error| error.to_string(), |_| "built".to_string()))
     };
@@ -475,11 +475,11 @@ fn refused() -> Result<()> {
 }
 
 /// Random weights of a format whose groups have scales alone.
-fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: [usize; 3]) -> Result<PackedWeights> {
+fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dims: [usize; 3]) -> Result<PackedWeights> {
     let (low, high) = codes.range();
     let format = WeightFormat::new(codes, group, ScaleFormat::F16);
     let seed = random.next();
-    PackedWeights::build(format, dimensions, |row, codes, groups, _| {
+    PackedWeights::build(format, dims, |row, codes, groups, _| {
         let mut random = Random::new(seed.wrapping_add(row as u64));
         codes.fill_with(|| random.integer(low.into(), high.into()) as i8);
         groups.fill_with(|| GroupParams::scale(f16::from_f32(random.real() * 0.1).to_f32()));
@@ -488,12 +488,12 @@ fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dimensions: 
 }
 
 /// Weights of small floats.
-fn float_weights(random: &mut Random, which: usize, dimensions: [usize; 3]) -> Result<PackedWeights> {
-    let format = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Float8E5M2Fnuz][which % 3];
-    let real = Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<_>>())?;
+fn float_weights(random: &mut Random, which: usize, dims: [usize; 3]) -> Result<PackedWeights> {
+    let dtype = [DType::Float8E4M3Fn, DType::Float4E2M1, DType::Float8E5M2Fnuz][which % 3];
+    let real = Tensor::new(dims, (0..dims.iter().product()).map(|_| random.real()).collect::<Vec<_>>())?;
     let granularity = Granularity::Blocks { axis: 2, size: 32 };
     let scales = (0..granularity.parameters(real.tensor_type().shape())?).map(|_| random.scale()).collect::<Vec<_>>();
-    let codes = TensorType::new(format, dimensions)?.quantized(Quantization::new(granularity, scales, [0]))?;
+    let codes = TensorType::new(dtype, dims)?.quantized(Quantization::new(granularity, scales, [0]))?;
     PackedWeights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
 }
 
@@ -516,13 +516,13 @@ fn linear_convolutions() -> Result<()> {
             _ => grouped_weights(&mut random, codes, group, [groups, outputs, k])?,
         };
         let batch = if case == 8 { 0 } else { random.pick(&[1usize, 2]) };
-        let dimensions = [&[batch], &geometry.spatial[..], &[groups * channels]].concat();
-        let values: Vec<f32> = (0..dimensions.iter().product()).map(|_| random.real()).collect();
+        let dims = [&[batch], &geometry.spatial[..], &[groups * channels]].concat();
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| random.real()).collect();
         let (image, parameters) = match case % 4 {
-            0 => (Tensor::new(&dimensions[..], values)?, None),
-            1 => (Tensor::new(&dimensions[..], values.into_iter().map(f16::from_f32).collect::<Vec<_>>())?, None),
-            2 => (random.quantized(Format::Uint8, &dimensions), None),
-            _ => (random.codes(Format::Int8, &dimensions), Some(Tensor::new([1], vec![(0.02f32, 3)])?)),
+            0 => (Tensor::new(&dims[..], values)?, None),
+            1 => (Tensor::new(&dims[..], values.into_iter().map(f16::from_f32).collect::<Vec<_>>())?, None),
+            2 => (random.quantized(DType::Uint8, &dims), None),
+            _ => (random.codes(DType::Int8, &dims), Some(Tensor::new([1], vec![(0.02f32, 3)])?)),
         };
         let mut conv = LinearConv::new(image.tensor_type().clone(), weights, geometry.kernel.clone())
             .stride(geometry.stride.clone())
@@ -539,7 +539,7 @@ fn linear_convolutions() -> Result<()> {
             conv = conv.bias(Tensor::new([groups * outputs], bias)?).clamp(-1.0, 6.0);
         }
         if case % 4 == 1 {
-            conv = conv.output(Format::Float16);
+            conv = conv.output(DType::Float16);
         }
         let op: Op = conv.build()?.into();
         let limits = context.limits();

@@ -23,7 +23,7 @@ fn check(path: &str, logits: &Tensor, digits: &Digits) -> Result<()> {
 #[test]
 fn the_reference_has_the_golden_logits() -> Result<()> {
     let digits = Digits::load()?;
-    assert_eq!(digits.golden_logits.shape(), [1797, 10]);
+    assert_eq!(digits.golden_logits.dims(), [1797, 10]);
     assert_eq!(digits.test_index.len(), 360);
     assert_eq!(digits.correct(&digits.float_logits)?, CORRECT);
     let logits = network(digits.labels.len())?.run_reference(&[&digits.images])?;

@@ -35,9 +35,9 @@ struct Count {
 /// The op alone in a graph, with every input dynamic that can be.
 fn dynamic_graph(op: &Op) -> Result<Graph> {
     let mut graph = Graph::new();
-    let first = op.inputs()[0].dimensions().first().copied();
+    let first = op.inputs()[0].dims().first().copied();
     let inputs = op.inputs().into_iter().map(|input| {
-        let follows = first.is_some() && input.dimensions().first().copied() == first;
+        let follows = first.is_some() && input.dims().first().copied() == first;
         if follows { graph.dynamic_input(input) } else { Ok(graph.input(input)) }
     });
     let inputs = inputs.collect::<Result<Vec<Value>>>()?;
@@ -60,9 +60,9 @@ fn plan(context: &Context, draw: &mut Draw, op: &Op, count: &mut Count) -> Resul
     let Ok(plan) = context.plan_with(&graph, options) else { return Ok(()) };
     for at in [0, 1, extent / 2, extent.saturating_sub(3), extent.saturating_sub(1)] {
         // Types that say nothing of scales go with any.
-        let types = op.inputs().into_iter().map(|t| match t.dimensions() {
-            [first, rest @ ..] if *first == extent => TensorType::new(t.format(), [&[at], rest].concat()),
-            dimensions => TensorType::new(t.format(), dimensions),
+        let types = op.inputs().into_iter().map(|t| match t.dims() {
+            [first, rest @ ..] if *first == extent => TensorType::new(t.dtype(), [&[at], rest].concat()),
+            dimensions => TensorType::new(t.dtype(), dimensions),
         });
         let types = types.collect::<Result<Vec<_>>>()?;
         match plan.output_types_for(&types.iter().collect::<Vec<_>>()) {

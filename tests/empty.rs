@@ -15,7 +15,7 @@ use lowbit::ops::{
     Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
-use lowbit::{Error, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, reference};
+use lowbit::{DType, Error, Granularity, Quantization, Result, Rounding, Tensor, TensorType, reference};
 
 /// An op by intent, and what it reads.
 type Case = (String, Op, Vec<Tensor>);
@@ -24,17 +24,17 @@ fn case(name: impl Into<String>, op: impl Into<Op>, inputs: impl Into<Vec<Tensor
     (name.into(), op.into(), inputs.into())
 }
 
-fn codes(format: Format, dimensions: &[usize]) -> Result<Tensor> {
-    Random::new(1).codes(format, dimensions).quantized(Quantization::tensor(0.5, 0))
+fn codes(dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    Random::new(1).codes(dtype, dims).quantized(Quantization::tensor(0.5, 0))
 }
 
-fn reals(dimensions: &[usize]) -> Result<Tensor> {
+fn reals(dims: &[usize]) -> Result<Tensor> {
     let mut random = Random::new(2);
-    Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
+    Tensor::new(dims, (0..dims.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
 }
 
-fn weights(scales: ScaleFormat, dimensions: [usize; 3]) -> Result<PackedWeights> {
-    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, scales), dimensions, |_, codes, groups, _| {
+fn weights(scales: ScaleFormat, dims: [usize; 3]) -> Result<PackedWeights> {
+    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, scales), dims, |_, codes, groups, _| {
         codes.fill(3);
         groups.fill(GroupParams::new(0.5, if scales == ScaleFormat::F32 { 0.0 } else { 1.0 }));
         Ok(())
@@ -42,25 +42,25 @@ fn weights(scales: ScaleFormat, dimensions: [usize; 3]) -> Result<PackedWeights>
 }
 
 /// Codes and parameters that a device would find in an empty batch.
-fn dynamic(dimensions: &[usize], granularity: DynamicGranularity) -> Result<Vec<Tensor>> {
-    let op = DynamicQuantize::new(dimensions, Format::Uint8, granularity)?;
-    reference::run(&op.into(), &[&reals(dimensions)?])
+fn dynamic(dims: &[usize], granularity: DynamicGranularity) -> Result<Vec<Tensor>> {
+    let op = DynamicQuantize::new(dims, DType::Uint8, granularity)?;
+    reference::run(&op.into(), &[&reals(dims)?])
 }
 
 /// Integer products of no terms: the bias, in every output stage.
 fn matmuls(cases: &mut Vec<Case>) -> Result<()> {
     let bias = Tensor::new([5], vec![-70_000, -1, 0, 3, 1 << 20])?;
-    let requantized = Requantization::new(Format::Int8, 0.75, 0)?;
-    let wide = Requantization::new(Format::Int16, 0.75, 0)?.rounding(Rounding::FixedWide);
+    let requantized = Requantization::new(DType::Int8, 0.75, 0)?;
+    let wide = Requantization::new(DType::Int16, 0.75, 0)?.rounding(Rounding::FixedWide);
     let stages = [
-        (Format::Int8, vec![Output::Accumulator, Output::float16()]),
-        (Format::Uint8, vec![Output::real(), requantized.into()]),
-        (Format::Int16, vec![Output::float16(), wide.into()]),
+        (DType::Int8, vec![Output::Accumulator, Output::float16()]),
+        (DType::Uint8, vec![Output::real(), requantized.into()]),
+        (DType::Int16, vec![Output::float16(), wide.into()]),
     ];
     for (format, outputs) in stages {
-        let (lhs, rhs) = (codes(format, &[3, 0])?, codes(Format::Int8, &[0, 5])?);
+        let (lhs, rhs) = (codes(format, &[3, 0])?, codes(DType::Int8, &[0, 5])?);
         let image = codes(format, &[1, 3, 3, 0])?;
-        let filter = codes(Format::Int8, &[5, 2, 2, 0])?;
+        let filter = codes(DType::Int8, &[5, 2, 2, 0])?;
         let no_pixel = codes(format, &[2, 0, 0, 6])?;
         let around = Padding::Explicit { begin: vec![2, 2], end: vec![1, 1] };
         for output in outputs {
@@ -79,7 +79,7 @@ fn matmuls(cases: &mut Vec<Case>) -> Result<()> {
                 ));
             }
             for groups in [1, 2, 6] {
-                let filter = codes(Format::Int8, &[6, 3, 3, 6 / groups])?;
+                let filter = codes(DType::Int8, &[6, 3, 3, 6 / groups])?;
                 let conv = Conv::new(no_pixel.tensor_type().clone(), filter).groups(groups).padding(around.clone());
                 cases.push(case(
                     name("a conv without pixels"),
@@ -88,18 +88,18 @@ fn matmuls(cases: &mut Vec<Case>) -> Result<()> {
                 ));
             }
         }
-        let tensor = Requantization::new(Format::Int8, 0.75, 3)?;
+        let tensor = Requantization::new(DType::Int8, 0.75, 3)?;
         let first: Op = Matmul::new(lhs.tensor_type().clone(), rhs).bias(bias.clone()).output(tensor).build()?.into();
         let made = first.outputs()[0].clone();
-        let table = Table::sigmoid(made.clone(), Requantization::new(Format::Uint8, 0.004, 0)?)?;
+        let table = Table::sigmoid(made.clone(), Requantization::new(DType::Uint8, 0.004, 0)?)?;
         cases.push(case("a matmul without k and a table", Fused::new(first.clone(), table.into(), 0)?, [lhs.clone()]));
-        let residual = codes(Format::Int8, &[3, 5])?;
-        let add = Add::new(made, residual.tensor_type().clone(), Requantization::new(Format::Int8, 1.0, 0)?)?;
+        let residual = codes(DType::Int8, &[3, 5])?;
+        let add = Add::new(made, residual.tensor_type().clone(), Requantization::new(DType::Int8, 1.0, 0)?)?;
         cases.push(case("a matmul without k and a sum", Fused::new(first, add.into(), 0)?, [lhs, residual]));
     }
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
         let [lhs, parameters] = dynamic(&[3, 0], granularity)?.try_into().expect("two tensors");
-        let matmul = Matmul::new(lhs.tensor_type().clone(), codes(Format::Int8, &[0, 5])?);
+        let matmul = Matmul::new(lhs.tensor_type().clone(), codes(DType::Int8, &[0, 5])?);
         let op = matmul.dynamic_lhs(granularity).output(Output::real()).build()?;
         cases.push(case(format!("a dynamic matmul without k, {granularity:?}"), op, [lhs, parameters]));
     }
@@ -125,7 +125,7 @@ fn float_products(cases: &mut Vec<Case>) -> Result<()> {
         }
     }
     let halves = Tensor::new([3, 0], Vec::<f16>::new())?;
-    let op = FloatMatmul::new(halves.tensor_type().clone(), reals(&[0, 5])?).output(Format::Float16).build()?;
+    let op = FloatMatmul::new(halves.tensor_type().clone(), reals(&[0, 5])?).output(DType::Float16).build()?;
     cases.push(case("a float matmul of halves without k", op, [halves]));
 
     let one = || Tensor::new([1], vec![0.5f32]);
@@ -150,7 +150,7 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
         let x = reals(&[3, 0])?;
         cases.push(case(format!("linear without k, {n} columns"), linear(x.tensor_type()).build()?, [x]));
         let x = Tensor::new([3, 0], Vec::<f16>::new())?;
-        let op = linear(x.tensor_type()).output(Format::Float16).build()?;
+        let op = linear(x.tensor_type()).output(DType::Float16).build()?;
         cases.push(case(format!("linear of halves without k, {n} columns"), op, [x]));
         for (spread, granularity, count) in [
             ("one scale", Granularity::Tensor, 1),
@@ -164,7 +164,7 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
         }
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(32)] {
             let [x, parameters] = dynamic(&[3, 0], granularity)?.try_into().expect("two tensors");
-            let op = linear(&TensorType::new(Format::Uint8, [3, 0])?).dynamic_lhs(granularity).build()?;
+            let op = linear(&TensorType::new(DType::Uint8, [3, 0])?).dynamic_lhs(granularity).build()?;
             let name = format!("linear of dynamic codes without k, {granularity:?}, {n} columns");
             cases.push(case(name, op, [x, parameters]));
         }
@@ -180,12 +180,12 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
             let x = reals(&[3, k])?;
             let op = Linear::new(x.tensor_type().clone(), w.clone()).experts(2).build()?;
             cases.push(case(format!("linear with {experts} experts, k = {k}"), op, [x, chosen.clone()]));
-            let x = codes(Format::Int8, &[3, k])?;
+            let x = codes(DType::Int8, &[3, k])?;
             let op = Linear::new(x.tensor_type().clone(), w).experts(2).bias(reals(&[5])?).build()?;
             cases.push(case(format!("linear of codes with {experts} experts, k = {k}"), op, [x, chosen.clone()]));
         }
     }
-    for format in [Format::Float32, Format::Float16] {
+    for format in [DType::Float32, DType::Float16] {
         for k in [64, 33] {
             let indices = Tensor::new([3], vec![0, 1, -1])?;
             let op = Embedding::new([3], weights(ScaleFormat::F16, [1, 0, k])?)?.output(format)?;
@@ -197,7 +197,7 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
         let (x, w) = (reals(&image)?, weights(ScaleFormat::F32, [1, 5, k])?);
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(around.clone()).bias(reals(&[5])?);
         cases.push(case(format!("a linear conv of {image:?}"), conv.build()?, [x]));
-        let x = codes(Format::Uint8, &image)?;
+        let x = codes(DType::Uint8, &image)?;
         let w = weights(ScaleFormat::F32, [1, 5, k])?;
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(around.clone()).bias(reals(&[5])?);
         cases.push(case(format!("a linear conv of codes, {image:?}"), conv.build()?, [x]));
@@ -210,7 +210,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
     let mut random = Random::new(3);
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
         for dimensions in [[0, 7], [3, 0]] {
-            let op = DynamicQuantize::new(dimensions, Format::Int8, granularity)?;
+            let op = DynamicQuantize::new(dimensions, DType::Int8, granularity)?;
             cases.push(case(format!("ranges of {dimensions:?}, {granularity:?}"), op, [reals(&dimensions)?]));
         }
     }
@@ -228,21 +228,21 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
         cases.push(case(name("sums"), Sum::new(dimensions, granularity)?, [x.clone()]));
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.5 }] {
             let op = ObserveRange::new(dimensions, granularity, rule)?;
-            let ranges = op.state().dimensions()[0];
+            let ranges = op.state().dims()[0];
             for seen in [[0; 6], [(-2.0f32).to_bits() as i32, 3.0f32.to_bits() as i32, 5, 0, 1, 0]] {
                 let state = Tensor::new([ranges, 6], seen.repeat(ranges))?;
                 cases.push(case(name("a range"), op.clone(), [x.clone(), state]));
             }
         }
         let op = ObserveHistogram::new(dimensions, granularity, Bins::new(16)?)?;
-        let state = Tensor::new(op.state().dimensions(), vec![0i32; op.state().shape().elements()])?;
+        let state = Tensor::new(op.state().dims(), vec![0i32; op.state().shape().elements()])?;
         cases.push(case(name("a histogram"), op.clone(), [x.clone(), state.clone()]));
-        let [ranges, words] = op.state().dimensions().try_into().expect("ranges of words");
+        let [ranges, words] = op.state().dims().try_into().expect("ranges of words");
         if ranges > 0 {
             let batch = Tensor::new([1, ranges], (0..ranges).map(|_| random.real()).collect::<Vec<f32>>())?;
             let seen = ObserveHistogram::new([1, ranges], Granularity::Axis(1), Bins::new(16)?)?;
             let seen = reference::run(&seen.into(), &[&batch, &state])?.remove(0);
-            assert_eq!(seen.shape(), [ranges, words]);
+            assert_eq!(seen.dims(), [ranges, words]);
             cases.push(case(name("a histogram after a batch"), op, [x.clone(), seen]));
         }
         for grid in [Grid::Step, Grid::Range] {
@@ -253,7 +253,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
             // Steps, or pairs of a least and a greatest number.
             let value = |i: usize| if grid == Grid::Step || i % 2 == 1 { 0.5f32 } else { -0.5 };
             let values: Vec<f32> = (0..count).map(value).collect();
-            let parameters = Tensor::new(parameters.dimensions(), values)?;
+            let parameters = Tensor::new(parameters.dims(), values)?;
             cases.push(case(name("gradients of a grid"), op, [x.clone(), parameters, x.clone()]));
         }
     }
@@ -268,7 +268,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
 
 /// What moves elements or looks at some of them, where there are none.
 fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
-    for format in [Format::Int8, Format::Uint8] {
+    for format in [DType::Int8, DType::Uint8] {
         let image = Random::new(4).codes(format, &[2, 0, 0, 5]).quantized(Quantization::tensor(0.5, 3))?;
         let around = Padding::Explicit { begin: vec![1, 1], end: vec![1, 2] };
         let max = Pool::max(image.tensor_type().clone(), [2, 2]).padding(around.clone()).build()?;
@@ -280,7 +280,7 @@ fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
         }
         let patches = Unfold::new(image.tensor_type().clone(), [2, 2]).padding(around).build()?;
         cases.push(case(format!("patches of no pixel, {format}"), patches, [image.clone()]));
-        let output = Requantization::new(Format::Int8, 0.25, 1)?;
+        let output = Requantization::new(DType::Int8, 0.25, 1)?;
         let some = Random::new(5).codes(format, &[2, 3]).quantized(Quantization::tensor(0.5, 3))?;
         let none = Random::new(5).codes(format, &[2, 0]).quantized(Quantization::tensor(0.5, 3))?;
         for order in [[&none, &some, &none], [&none, &none, &some], [&some, &none, &none]] {
@@ -288,7 +288,7 @@ fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
             cases.push(case("something and nothing", Concat::new(types, 1, output.clone())?, order.map(Tensor::clone)));
         }
     }
-    for format in [Format::Int2, Format::Uint4, Format::Int8, Format::Int16, Format::Int32] {
+    for format in [DType::Int2, DType::Uint4, DType::Int8, DType::Int16, DType::Int32] {
         let nothing = Random::new(6).codes(format, &[2, 0, 3]);
         let op = Pad::new(nothing.tensor_type().clone(), [0, 2, 1], [0, 3, 0], PadMode::Code(1))?;
         cases.push(case(format!("nothing among {format} codes"), op, [nothing.clone()]));
@@ -327,7 +327,7 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     cases.push(case("no channel", RequantParams::new(0)?, [one.clone(), reals(&[0])?, reals(&[0])?, one.clone()]));
     let op = OptimizerStep::new([0], OptimizerRule::Sgd { momentum: 0.5 })?;
     cases.push(case("no parameter", op, [reals(&[0])?, reals(&[0])?, reals(&[1, 0])?, one]));
-    let image = codes(Format::Int8, &[1, 0, 4, 3])?;
+    let image = codes(DType::Int8, &[1, 0, 4, 3])?;
     cases.push(case(
         "no row of pixels",
         Resize::nearest(image.tensor_type().clone(), [0, 8]).build()?,
@@ -363,12 +363,12 @@ fn what_is_refused() -> Result<()> {
         let Err(Error::Request(message)) = op else { panic!("not refused: {op:?}") };
         assert!(message.contains(words), "{words:?} is not in {message:?}");
     };
-    let empty = TensorType::new(Format::Float32, [3, 0])?;
+    let empty = TensorType::new(DType::Float32, [3, 0])?;
     let pad = |mode| Pad::new(empty.clone(), [0, 1], [0, 1], mode).map(Op::from);
     refused(pad(PadMode::Edge), "takes 1 elements, but it has 0");
     refused(pad(PadMode::Reflect), "takes 2 elements, but it has 0");
     refused(Slice::take(empty, 1, [0]).map(Op::from), "0");
-    let image = codes(Format::Int8, &[1, 0, 3])?.tensor_type().clone();
+    let image = codes(DType::Int8, &[1, 0, 3])?.tensor_type().clone();
     refused(Resize::nearest(image.clone(), [4]).build().map(Op::from), "empty, so that it can't have 4 elements");
     refused(Resize::linear(image.clone(), [4]).build().map(Op::from), "empty, so that it can't have 4 elements");
     refused(Pool::global_average(image.clone()).build().map(Op::from), "0");

@@ -11,11 +11,11 @@ use lowbit::ops::{
     Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Softmax, Table,
 };
 use lowbit::{
-    Context, ContextOptions, Format, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
+    Context, ContextOptions, DType, Granularity, Quantization, Result, Rounding, Tensor, TensorType, kernels,
 };
 
-const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
-const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
+const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
+const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
 /// What ONNX Runtime computes by default, and without optimizations.
 const WAYS: [QuantizedArithmetic; 2] = [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq];
@@ -44,9 +44,9 @@ fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, inpu
 }
 
 /// A stage that spreads sums of k products over the output codes.
-fn stage(random: &mut Random, format: Format, spread: f64, rounding: Rounding) -> Result<Requantization> {
-    let zero_point = random.zero_point(format);
-    let stage = Requantization::new(format, (spread / 100.0) as f32, zero_point)?.rounding(rounding);
+fn stage(random: &mut Random, dtype: DType, spread: f64, rounding: Rounding) -> Result<Requantization> {
+    let zero_point = random.zero_point(dtype);
+    let stage = Requantization::new(dtype, (spread / 100.0) as f32, zero_point)?.rounding(rounding);
     Ok(match random.next() % 3 {
         0 => stage,
         1 => stage.relu(),
@@ -110,10 +110,10 @@ fn matmul_batched_broadcast_and_dynamic_rhs() -> Result<()> {
         [(&[2], &[2]), (&[3], &[1]), (&[1], &[3]), (&[2, 1], &[3]), (&[2, 3], &[]), (&[], &[4]), (&[0], &[1])];
     for (lhs_batch, rhs_batch) in cases {
         let formats = [
-            (Format::Uint8, Format::Int8),
-            (Format::Int8, Format::Uint8),
-            (Format::Uint8, Format::Int4),
-            (Format::Int8, Format::Uint2),
+            (DType::Uint8, DType::Int8),
+            (DType::Int8, DType::Uint8),
+            (DType::Uint8, DType::Int4),
+            (DType::Int8, DType::Uint2),
         ];
         for (lhs_format, rhs_format) in formats {
             for transposed in [false, true] {
@@ -153,7 +153,7 @@ fn matmul_rows_and_matrix_bias() -> Result<()> {
             let zero_points: Vec<i32> = (0..m).map(|_| random.zero_point(format)).collect();
             let per_row = Quantization::new(Granularity::Axis(0), scales, zero_points);
             let lhs = random.codes(format, &[m, k]).quantized(per_row)?;
-            let rhs = random.quantized(Format::Int8, &[k, n]);
+            let rhs = random.quantized(DType::Int8, &[k, n]);
             for output in outputs(&mut random, k, 0.0004)? {
                 let matmul = Matmul::new(lhs.tensor_type().clone(), rhs.clone()).output(output);
                 run(&context, &mut count, "per row", matmul.build()?, &[&lhs]);
@@ -218,17 +218,17 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
     }
     for rows in [1, 5] {
         let parameters: Vec<(f32, i32)> =
-            (0..rows).map(|_| (random.scale(), random.zero_point(Format::Uint8))).collect();
+            (0..rows).map(|_| (random.scale(), random.zero_point(DType::Uint8))).collect();
         let parameters = Tensor::new([rows], parameters)?;
-        let lhs = random.codes(Format::Uint8, &[5, 23]);
-        let rhs = random.quantized(Format::Uint8, &[23, 9]);
+        let lhs = random.codes(DType::Uint8, &[5, 23]);
+        let rhs = random.quantized(DType::Uint8, &[23, 9]);
         let granularity = if rows == 1 { DynamicGranularity::Tensor } else { DynamicGranularity::Row };
         let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).dynamic_lhs(granularity).output(Output::real());
         run(&context, &mut count, "dynamic matmul", matmul.build()?, &[&lhs, &parameters]);
     }
     let parameters = Tensor::new([1], vec![(0.03f32, 77)])?;
-    let image = random.codes(Format::Uint8, &[1, 5, 6, 3]);
-    let weights = random.quantized(Format::Int8, &[4, 3, 3, 3]);
+    let image = random.codes(DType::Uint8, &[1, 5, 6, 3]);
+    let weights = random.quantized(DType::Int8, &[4, 3, 3, 3]);
     let conv = Conv::new(image.tensor_type().clone(), weights)
         .padding(Padding::SameUpper)
         .dynamic_lhs()
@@ -243,7 +243,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
 fn short_rows_share_workgroups() -> Result<()> {
     let limits = kernels::DeviceCaps::default();
     for (rows, length, most) in [(200_003, 3, 200_003usize.div_ceil(64)), (1_000, 300, 125), (3, 5_000, 3)] {
-        let quantize = DynamicQuantize::new([rows, length], Format::Uint8, DynamicGranularity::Row)?;
+        let quantize = DynamicQuantize::new([rows, length], DType::Uint8, DynamicGranularity::Row)?;
         let softmax = Softmax::new([rows, length])?;
         for op in [Op::from(quantize), softmax.into()] {
             let first = &kernels::candidates(&op, &limits)[0];
@@ -256,10 +256,10 @@ fn short_rows_share_workgroups() -> Result<()> {
 }
 
 /// Random weights, scaled per tensor or per output, symmetric or not.
-fn narrow(random: &mut Random, format: Format, dimensions: &[usize]) -> Result<Tensor> {
-    let codes = random.codes(format, dimensions);
-    let (outputs, symmetric) = (dimensions[0], random.next().is_multiple_of(2));
-    let zero_point = |random: &mut Random| if symmetric { 0 } else { random.zero_point(format) };
+fn narrow(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    let codes = random.codes(dtype, dims);
+    let (outputs, symmetric) = (dims[0], random.next().is_multiple_of(2));
+    let zero_point = |random: &mut Random| if symmetric { 0 } else { random.zero_point(dtype) };
     codes.quantized(if random.next().is_multiple_of(2) {
         Quantization::tensor(random.scale(), zero_point(random))
     } else {
@@ -294,8 +294,8 @@ fn few_rows_are_cut_along_k() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
     let (mut count, mut random) = (0, Random::new(12));
-    for ([m, n, k], format, output) in [([1, 70, 1025], Format::Int8, 0), ([6, 9, 40], Format::Uint4, 3)] {
-        let lhs = random.quantized(Format::Uint8, &[m, k]);
+    for ([m, n, k], format, output) in [([1, 70, 1025], DType::Int8, 0), ([6, 9, 40], DType::Uint4, 3)] {
+        let lhs = random.quantized(DType::Uint8, &[m, k]);
         let weights = random.codes(format, &[n, k]).quantized(Quantization::tensor(0.5, 3))?;
         let output = outputs(&mut random, k, 0.0004)?.swap_remove(output);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output).build()?.into();
@@ -332,7 +332,7 @@ fn narrow_weights_of_convolutions() -> Result<()> {
 fn quantize_dequantize_requantize() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(6));
-    let formats = [&NARROW[..], &[Format::Int8, Format::Uint8, Format::Int16, Format::Uint16, Format::Int32]].concat();
+    let formats = [&NARROW[..], &[DType::Int8, DType::Uint8, DType::Int16, DType::Uint16, DType::Int32]].concat();
     let cases: [(&[usize], Granularity); 11] = [
         (&[], Granularity::Tensor),
         (&[97], Granularity::Tensor),
@@ -353,7 +353,7 @@ fn quantize_dequantize_requantize() -> Result<()> {
             let power_of_two = random.next() % 2 == 0;
             let scales: Vec<f32> = (0..parameters).map(|_| if power_of_two { 0.25 } else { random.scale() }).collect();
             let zero_points: Vec<i32> =
-                (0..parameters).map(|_| if format == Format::Int32 { 0 } else { random.zero_point(format) }).collect();
+                (0..parameters).map(|_| if format == DType::Int32 { 0 } else { random.zero_point(format) }).collect();
             let quantization = Quantization::new(granularity, scales, zero_points);
             let codes_type = plain.clone().quantized(quantization.clone())?;
             let elements = plain.shape().elements();
@@ -367,14 +367,14 @@ fn quantize_dequantize_requantize() -> Result<()> {
             let name = format!("{plain} {granularity:?}");
             run(&context, &mut count, &name, Quantize::new(codes_type.clone())?, &[&x]);
             let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
-            let op = Quantize::new(codes_type.clone())?.input_format(Format::Float16)?;
+            let op = Quantize::new(codes_type.clone())?.input_format(DType::Float16)?;
             run(&context, &mut count, &name, op, &[&Tensor::new(dimensions, halves)?]);
             let codes = random.codes(format, dimensions).quantized(quantization)?;
             let op = Dequantize::new(codes_type.clone())?;
             run(&context, &mut count, &name, op.clone(), &[&codes]);
-            run(&context, &mut count, &name, op.output_format(Format::Float16)?, &[&codes]);
+            run(&context, &mut count, &name, op.output_format(DType::Float16)?, &[&codes]);
             for rounding in ROUNDINGS {
-                let spread = if format == Format::Int32 { 1e7 } else { 50.0 };
+                let spread = if format == DType::Int32 { 1e7 } else { 50.0 };
                 let output_format = random.pick(&CODES);
                 let stage = stage(&mut random, output_format, spread * 0.01, rounding)?;
                 run(&context, &mut count, &name, Requantize::new(codes_type.clone(), stage)?, &[&codes]);
@@ -387,7 +387,7 @@ fn quantize_dequantize_requantize() -> Result<()> {
         let codes = Tensor::new([4000], codes.clone())?.quantized(Quantization::tensor(scale, 5))?;
         let op = Dequantize::new(codes.tensor_type().clone())?;
         run(&context, &mut count, "extreme scale", op.clone(), &[&codes]);
-        run(&context, &mut count, "extreme scale", op.output_format(Format::Float16)?, &[&codes]);
+        run(&context, &mut count, "extreme scale", op.output_format(DType::Float16)?, &[&codes]);
         let x: Vec<f32> = (0..4000).map(|_| f32::from_bits(random.next() as u32)).collect();
         let x = Tensor::new([4000], x)?;
         run(&context, &mut count, "extreme scale", Quantize::new(codes.tensor_type().clone())?, &[&x]);
@@ -401,7 +401,7 @@ fn cast() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(8));
     let integers = [&NARROW[..], &CODES].concat();
-    let formats = [&integers[..], &[Format::Float16, Format::Float32]].concat();
+    let formats = [&integers[..], &[DType::Float16, DType::Float32]].concat();
     // All of float16 in rows that end within a word, and as many float32 around every rounding that a cast can do.
     let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
     let reals = halves.iter().enumerate().map(|(i, x)| match i % 4 {
@@ -451,7 +451,7 @@ fn elementwise_pool_table_concat() -> Result<()> {
     ];
     for (a, b) in broadcasts {
         for (lhs_format, rhs_format) in
-            [(Format::Int8, Format::Uint8), (Format::Uint8, Format::Uint8), (Format::Int8, Format::Int8)]
+            [(DType::Int8, DType::Uint8), (DType::Uint8, DType::Uint8), (DType::Int8, DType::Int8)]
         {
             let (lhs, rhs) = (random.quantized(lhs_format, a), random.quantized(rhs_format, b));
             let types = || (lhs.tensor_type().clone(), rhs.tensor_type().clone());
@@ -559,21 +559,21 @@ fn fused() -> Result<()> {
             stage(random, format, spread, rounding)
         };
         let output = codes(&mut random, 3000.0 * 0.0004)?;
-        let matmul = Matmul::new(x_type(), random.quantized(Format::Int8, &[23, 37])).output(output);
+        let matmul = Matmul::new(x_type(), random.quantized(DType::Int8, &[23, 37])).output(output);
         let output = codes(&mut random, 3000.0 * 0.0004)?;
         let batched = Matmul::new(
             random.quantized(lhs_format, &[2, 3, 23]).tensor_type().clone(),
-            random.quantized(Format::Uint8, &[2, 23, 18]),
+            random.quantized(DType::Uint8, &[2, 23, 18]),
         );
         let batched = (batched.output(output), random.codes(lhs_format, &[2, 3, 23]));
         let output = codes(&mut random, 3.0)?;
         let requantize = Requantize::new(x_type(), output)?;
         let output = codes(&mut random, 5.0)?;
         let multiply = Multiply::new(x_type(), line.tensor_type().clone(), output)?;
-        let product = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;
+        let product = stage(&mut random, DType::Uint8, 5.0, Rounding::Onnx)?;
         let [default, unfused] =
             WAYS.map(|arithmetic| Multiply::with(x_type(), line.tensor_type().clone(), product.clone(), arithmetic));
-        let sum = stage(&mut random, Format::Int8, 5.0, Rounding::Onnx)?;
+        let sum = stage(&mut random, DType::Int8, 5.0, Rounding::Onnx)?;
         let [add, unfused_add] =
             WAYS.map(|arithmetic| Add::with(x_type(), line.tensor_type().clone(), sum.clone(), arithmetic));
         let image_type = || image.tensor_type().clone();
@@ -591,7 +591,7 @@ fn fused() -> Result<()> {
         ];
         for (outputs, groups, kernel) in [(5, 1, 3), (6, 6, 3), (12, 6, 2), (4, 2, 3), (7, 1, 1)] {
             let output = codes(&mut random, 1000.0 * 0.0004)?;
-            let weights = random.quantized(Format::Int8, &[outputs, kernel, kernel, 6 / groups]);
+            let weights = random.quantized(DType::Int8, &[outputs, kernel, kernel, 6 / groups]);
             let conv = Conv::new(image_type(), weights).groups(groups).padding(Padding::SameLower).output(output);
             firsts.push((conv.build()?.into(), vec![&image]));
         }
@@ -604,8 +604,8 @@ fn fused() -> Result<()> {
             for position in [0, 1] {
                 let arithmetic = WAYS[(round + turn + position) % 2];
                 let format = random.pick(&CODES);
-                let residual = random.quantized(format, made.dimensions());
-                let sum = stage(&mut random, Format::Uint8, 5.0, Rounding::Onnx)?;
+                let residual = random.quantized(format, made.dims());
+                let sum = stage(&mut random, DType::Uint8, 5.0, Rounding::Onnx)?;
                 let mut operands = [made.clone(), residual.tensor_type().clone()];
                 operands.rotate_left(position);
                 let [a, b] = operands;
@@ -642,14 +642,14 @@ fn checked_shaders() -> Result<()> {
     let context = pollster::block_on(Context::with_options(&options)).unwrap_or(context);
     let (mut count, mut random) = (0, Random::new(8));
     for (name, [m, n, k]) in [("ONE", [1, 1, 1]), ("OVER_VEC", [9, 17, 17]), ("OVER_TILE", [33, 65, 31])] {
-        let (lhs, rhs) = (random.quantized(Format::Uint8, &[m, k]), random.quantized(Format::Int8, &[k, n]));
+        let (lhs, rhs) = (random.quantized(DType::Uint8, &[m, k]), random.quantized(DType::Int8, &[k, n]));
         let output = outputs(&mut random, k, 0.0004)?.swap_remove(3);
         let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).output(output);
         run(&context, &mut count, name, matmul.build()?, &[&lhs]);
     }
     for (channels, outputs, groups) in [(3, 5, 1), (32, 8, 2), (6, 9, 3), (5, 5, 5), (5, 10, 5)] {
-        let image = random.quantized(Format::Uint8, &[2, 7, 6, channels]);
-        let weights = random.quantized(Format::Uint8, &[outputs, 3, 3, channels / groups]);
+        let image = random.quantized(DType::Uint8, &[2, 7, 6, channels]);
+        let weights = random.quantized(DType::Uint8, &[outputs, 3, 3, channels / groups]);
         let conv = Conv::new(image.tensor_type().clone(), weights).groups(groups).padding(Padding::SameUpper);
         run(&context, &mut count, "conv", conv.build()?, &[&image]);
     }

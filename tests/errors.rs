@@ -14,24 +14,24 @@ use lowbit::ops::{
     Operand, Output, Padding, Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::{
-    DeviceTensor, Error, Format, Granularity, Graph, Quantization, Result, Rounding, Shape, Tensor, TensorType, Tuner,
+    DType, DeviceTensor, Error, Granularity, Graph, Quantization, Result, Rounding, Shape, Tensor, TensorType, Tuner,
     pack, reference,
 };
 
 const HUGE: usize = usize::MAX;
-const FORMATS: [Format; 12] = [
-    Format::Int2,
-    Format::Uint2,
-    Format::Int4,
-    Format::Uint4,
-    Format::Int8,
-    Format::Uint8,
-    Format::Int16,
-    Format::Uint16,
-    Format::Int32,
-    Format::Float16,
-    Format::Float32,
-    Format::Parameters,
+const FORMATS: [DType; 12] = [
+    DType::Int2,
+    DType::Uint2,
+    DType::Int4,
+    DType::Uint4,
+    DType::Int8,
+    DType::Uint8,
+    DType::Int16,
+    DType::Uint16,
+    DType::Int32,
+    DType::Float16,
+    DType::Float32,
+    DType::Parameters,
 ];
 
 /// A request, what came of it, and what the message must name.
@@ -51,39 +51,39 @@ fn refused<T: Debug, const N: usize>(cases: [Case<'_, T>; N]) {
 }
 
 /// A tensor type, with scale 0.1 and zero point 0 if the format has codes.
-fn typed(format: Format, dimensions: &[usize]) -> TensorType {
-    let plain = TensorType::new(format, dimensions).expect("a legal shape");
-    if format.range().is_some() { plain.quantized(Quantization::tensor(0.1, 0)).expect("a legal scale") } else { plain }
+fn typed(dtype: DType, dims: &[usize]) -> TensorType {
+    let plain = TensorType::new(dtype, dims).expect("a legal shape");
+    if dtype.range().is_some() { plain.quantized(Quantization::tensor(0.1, 0)).expect("a legal scale") } else { plain }
 }
 
-fn int8(dimensions: &[usize]) -> TensorType {
-    typed(Format::Int8, dimensions)
+fn int8(dims: &[usize]) -> TensorType {
+    typed(DType::Int8, dims)
 }
 
 /// An int8 type with parameters along an axis.
-fn along(axis: usize, dimensions: &[usize]) -> TensorType {
-    let plain = TensorType::new(Format::Int8, dimensions).expect("a legal shape");
-    plain.quantized(Quantization::symmetric_axis(axis, vec![0.1; dimensions[axis]])).expect("as many scales as needed")
+fn along(axis: usize, dims: &[usize]) -> TensorType {
+    let plain = TensorType::new(DType::Int8, dims).expect("a legal shape");
+    plain.quantized(Quantization::symmetric_axis(axis, vec![0.1; dims[axis]])).expect("as many scales as needed")
 }
 
 /// A tensor of zeros of any format.
-fn zeros(format: Format, dimensions: &[usize]) -> Tensor {
-    let tensor_type = typed(format, dimensions);
+fn zeros(dtype: DType, dims: &[usize]) -> Tensor {
+    let tensor_type = typed(dtype, dims);
     pack::tensor(&tensor_type, &vec![0; tensor_type.device_bytes() as usize / 4]).expect("as many words as needed")
 }
 
-fn weights(dimensions: &[usize]) -> Tensor {
-    zeros(Format::Int8, dimensions)
+fn weights(dims: &[usize]) -> Tensor {
+    zeros(DType::Int8, dims)
 }
 
 /// Output codes of scale 0.1 and zero point 0.
 fn codes() -> Requantization {
-    Requantization::new(Format::Int8, 0.1, 0).expect("a legal scale")
+    Requantization::new(DType::Int8, 0.1, 0).expect("a legal scale")
 }
 
 #[test]
 fn shapes_and_tensors() -> Result<()> {
-    let new = |dimensions: &[usize]| Shape::new(dimensions);
+    let new = |dims: &[usize]| Shape::new(dims);
     refused([
         ("nine dimensions", new(&[1; 9]), &["9", "8"]),
         ("2³¹ elements", new(&[1 << 31]), &["2147483648", "2147483647"]),
@@ -112,11 +112,11 @@ fn shapes_and_tensors() -> Result<()> {
     ]);
     let packed = |format, bytes: &[u8]| Tensor::from_packed(TensorType::new(format, [3, 3])?, bytes);
     refused([
-        ("nine nibbles in 4 bytes", packed(Format::Int4, &[0; 4]), &["int4[3, 3]", "5 bytes", "4 were"]),
-        ("a byte for each nibble", packed(Format::Uint4, &[0; 9]), &["uint4[3, 3]", "5 bytes", "9 were"]),
-        ("nine crumbs in 4 bytes", packed(Format::Uint2, &[0; 4]), &["uint2[3, 3]", "3 bytes", "4 were"]),
-        ("nine f16 in 9 bytes", packed(Format::Float16, &[0; 9]), &["float16[3, 3]", "18 bytes", "9 were"]),
-        ("no bytes", packed(Format::Parameters, &[]), &["72 bytes", "0 were"]),
+        ("nine nibbles in 4 bytes", packed(DType::Int4, &[0; 4]), &["int4[3, 3]", "5 bytes", "4 were"]),
+        ("a byte for each nibble", packed(DType::Uint4, &[0; 9]), &["uint4[3, 3]", "5 bytes", "9 were"]),
+        ("nine crumbs in 4 bytes", packed(DType::Uint2, &[0; 4]), &["uint2[3, 3]", "3 bytes", "4 were"]),
+        ("nine f16 in 9 bytes", packed(DType::Float16, &[0; 9]), &["float16[3, 3]", "18 bytes", "9 were"]),
+        ("no bytes", packed(DType::Parameters, &[]), &["72 bytes", "0 were"]),
     ]);
     refused([
         ("u8 of int8", tensor.values::<u8>().map(|_| ()), &["int8", "uint8"]),
@@ -131,27 +131,27 @@ fn quantizations() -> Result<()> {
     let tensor =
         |format, scale, zero_point| TensorType::new(format, [2, 3])?.quantized(Quantization::tensor(scale, zero_point));
     let new = |granularity, scales: &[f32], zero_points: &[i32]| {
-        TensorType::new(Format::Int8, [2, 3])?.quantized(Quantization::new(granularity, scales, zero_points))
+        TensorType::new(DType::Int8, [2, 3])?.quantized(Quantization::new(granularity, scales, zero_points))
     };
     let blocks = |axis, size| Granularity::Blocks { axis, size };
     refused([
-        ("NaN scale", tensor(Format::Int8, f32::NAN, 0), &["NaN", "finite and positive"]),
-        ("infinite scale", tensor(Format::Int8, f32::INFINITY, 0), &["inf"]),
-        ("zero scale", tensor(Format::Int8, 0.0, 0), &["scale 0 of int8 [2, 3] is 0", "x_scale", "zeros"]),
-        ("negative zero scale", tensor(Format::Int8, -0.0, 0), &["scale 0 of", "is 0"]),
-        ("negative scale", tensor(Format::Int8, -0.5, 0), &["-5e-1"]),
-        ("int8 zero point", tensor(Format::Int8, 1.0, 128), &["128", "-128..=127"]),
-        ("uint8 zero point", tensor(Format::Uint8, 1.0, -1), &["-1", "0..=255"]),
-        ("int4 zero point", tensor(Format::Int4, 1.0, 8), &["8", "-8..=7"]),
-        ("uint4 zero point", tensor(Format::Uint4, 1.0, 16), &["16", "0..=15"]),
-        ("int2 zero point", tensor(Format::Int2, 1.0, 2), &["2", "-2..=1"]),
-        ("uint2 zero point", tensor(Format::Uint2, 1.0, -1), &["-1", "0..=3"]),
-        ("float16 with a scale", tensor(Format::Float16, 1.0, 0), &["float16"]),
-        ("int16 zero point", tensor(Format::Int16, 1.0, 32_768), &["32768", "-32768..=32767"]),
-        ("uint16 zero point", tensor(Format::Uint16, 1.0, i32::MIN), &["-2147483648", "0..=65535"]),
-        ("int32 zero point", tensor(Format::Int32, 1.0, 1), &["int32", "zero point"]),
-        ("float32 with a scale", tensor(Format::Float32, 1.0, 0), &["float32"]),
-        ("parameters with a scale", tensor(Format::Parameters, 1.0, 0), &["parameters"]),
+        ("NaN scale", tensor(DType::Int8, f32::NAN, 0), &["NaN", "finite and positive"]),
+        ("infinite scale", tensor(DType::Int8, f32::INFINITY, 0), &["inf"]),
+        ("zero scale", tensor(DType::Int8, 0.0, 0), &["scale 0 of int8 [2, 3] is 0", "x_scale", "zeros"]),
+        ("negative zero scale", tensor(DType::Int8, -0.0, 0), &["scale 0 of", "is 0"]),
+        ("negative scale", tensor(DType::Int8, -0.5, 0), &["-5e-1"]),
+        ("int8 zero point", tensor(DType::Int8, 1.0, 128), &["128", "-128..=127"]),
+        ("uint8 zero point", tensor(DType::Uint8, 1.0, -1), &["-1", "0..=255"]),
+        ("int4 zero point", tensor(DType::Int4, 1.0, 8), &["8", "-8..=7"]),
+        ("uint4 zero point", tensor(DType::Uint4, 1.0, 16), &["16", "0..=15"]),
+        ("int2 zero point", tensor(DType::Int2, 1.0, 2), &["2", "-2..=1"]),
+        ("uint2 zero point", tensor(DType::Uint2, 1.0, -1), &["-1", "0..=3"]),
+        ("float16 with a scale", tensor(DType::Float16, 1.0, 0), &["float16"]),
+        ("int16 zero point", tensor(DType::Int16, 1.0, 32_768), &["32768", "-32768..=32767"]),
+        ("uint16 zero point", tensor(DType::Uint16, 1.0, i32::MIN), &["-2147483648", "0..=65535"]),
+        ("int32 zero point", tensor(DType::Int32, 1.0, 1), &["int32", "zero point"]),
+        ("float32 with a scale", tensor(DType::Float32, 1.0, 0), &["float32"]),
+        ("parameters with a scale", tensor(DType::Parameters, 1.0, 0), &["parameters"]),
         ("no scale", new(Granularity::Tensor, &[], &[0]), &["0 scales", "needs 1"]),
         ("no zero point", new(Granularity::Tensor, &[1.0], &[]), &["0 zero points", "needs 1"]),
         ("two scales", new(Granularity::Tensor, &[1.0; 2], &[0]), &["2 scales", "needs 1"]),
@@ -168,7 +168,7 @@ fn quantizations() -> Result<()> {
         ("a block of everything", new(blocks(1, HUGE), &[1.0; 3], &[0]), &["3 scales", "needs 2"]),
     ]);
     assert!(new(blocks(1, HUGE), &[1.0; 2], &[0]).is_ok());
-    let scalar = TensorType::new(Format::Int8, [])?;
+    let scalar = TensorType::new(DType::Int8, [])?;
     refused([("axis 0 of a scalar", scalar.quantized(Quantization::symmetric_axis(0, [1.0])), &["axis 0", "0 dim"])]);
     Ok(())
 }
@@ -177,13 +177,13 @@ fn quantizations() -> Result<()> {
 fn output_stages() -> Result<()> {
     let new = Requantization::new;
     refused([
-        ("int32 codes", new(Format::Int32, 1.0, 0), &["int32"]),
-        ("float32 codes", new(Format::Float32, 1.0, 0), &["float32"]),
-        ("NaN scale", new(Format::Int8, f32::NAN, 0), &["NaN"]),
-        ("zero scale", new(Format::Int8, 0.0, 0), &["is 0"]),
-        ("negative scale", new(Format::Uint8, -1.0, 0), &["-1e0"]),
-        ("infinite scale", new(Format::Uint8, f32::INFINITY, 0), &["inf"]),
-        ("zero point", new(Format::Uint8, 1.0, 256), &["256", "0..=255"]),
+        ("int32 codes", new(DType::Int32, 1.0, 0), &["int32"]),
+        ("float32 codes", new(DType::Float32, 1.0, 0), &["float32"]),
+        ("NaN scale", new(DType::Int8, f32::NAN, 0), &["NaN"]),
+        ("zero scale", new(DType::Int8, 0.0, 0), &["is 0"]),
+        ("negative scale", new(DType::Uint8, -1.0, 0), &["-1e0"]),
+        ("infinite scale", new(DType::Uint8, f32::INFINITY, 0), &["inf"]),
+        ("zero point", new(DType::Uint8, 1.0, 256), &["256", "0..=255"]),
         ("empty clamp", codes().clamp(3, 2), &["3..=2", "-128..=127"]),
         ("clamp below", codes().clamp(-129, 0), &["-129..=0", "-128..=127"]),
         ("clamp above", codes().clamp(0, i32::MAX), &["2147483647", "-128..=127"]),
@@ -206,7 +206,7 @@ fn output_stages() -> Result<()> {
     let (float, fixed) = (Multiplier::float(0.5)?, Multiplier::fixed(1 << 30, 0)?);
     let matmul = |output: Output| Matmul::new(int8(&[2, 3]), weights(&[3, 4])).output(output).build();
     let requantized = |stage: Requantization| matmul(stage.into());
-    let tiny = || typed(Format::Int8, &[2, 3]).quantized(Quantization::tensor(1e-30, 0));
+    let tiny = || typed(DType::Int8, &[2, 3]).quantized(Quantization::tensor(1e-30, 0));
     refused([
         ("two multipliers for four columns", requantized(codes().multipliers([float; 2])), &["2 mult", "4 output"]),
         ("no multipliers", requantized(codes().multipliers([])), &["0 multipliers", "4 output"]),
@@ -227,7 +227,7 @@ fn output_stages() -> Result<()> {
 
     // A ReLU outside the clamp leaves one code, not none.
     let multiplier = Multiplier::float(1.0)?;
-    let unit = || Requantization::new(Format::Int8, 1.0, 0);
+    let unit = || Requantization::new(DType::Int8, 1.0, 0);
     for (stage, code) in [
         (unit()?.clamp(-128, -10)?.relu(), 0),
         (unit()?.clamp(-128, -10)?.relu6(), 0),
@@ -257,7 +257,7 @@ fn formats() -> Result<()> {
                     ("conv weights", conv, needle),
                 ]);
             }
-            if format != Format::Int16 {
+            if format != DType::Int16 {
                 refused::<Op, 2>([
                     ("matmul lhs", Matmul::new(matrix.clone(), weights(&[3, 4])).build().map(Op::from), needle),
                     ("image", Conv::new(image.clone(), weights(&[1, 1, 1, 2])).build().map(Op::from), needle),
@@ -284,16 +284,16 @@ fn formats() -> Result<()> {
             ("dequantize without scale", Dequantize::new(plain.clone()).map(Op::from), &[&name, "no scale"]),
             ("requantize without scale", Requantize::new(plain, codes()).map(Op::from), &[&name, "no scale"]),
         ]);
-        if matches!(format, Format::Int16 | Format::Uint16 | Format::Int32 | Format::Parameters) {
+        if matches!(format, DType::Int16 | DType::Uint16 | DType::Int32 | DType::Parameters) {
             let to = Cast::new(int8(&[2, 3]), format);
-            refused([("cast from", Cast::new(matrix.clone(), Format::Int8), needle), ("cast to", to, needle)]);
+            refused([("cast from", Cast::new(matrix.clone(), DType::Int8), needle), ("cast to", to, needle)]);
         }
-        if !matches!(format, Format::Float16 | Format::Float32) {
+        if !matches!(format, DType::Float16 | DType::Float32) {
             let from = Quantize::new(int8(&[2, 3]))?.input_format(format).map(Op::from);
             let to = Dequantize::new(int8(&[2, 3]))?.output_format(format).map(Op::from);
             refused([("quantize from", from, needle), ("dequantize to", to, needle)]);
         }
-        if !matches!(format, Format::Int32 | Format::Float32) {
+        if !matches!(format, DType::Int32 | DType::Float32) {
             let bias = || zeros(format, &[4]);
             let conv = Conv::new(int8(&[1, 4, 4, 2]), weights(&[4, 1, 1, 2])).bias(bias());
             refused::<Op, 2>([
@@ -312,10 +312,10 @@ fn matmuls() -> Result<()> {
     let input = |lhs: &[usize], rhs: &[usize]| Matmul::new(int8(lhs), int8(rhs)).build();
     let typed = |lhs: TensorType, rhs: TensorType| Matmul::new(lhs, rhs).build();
     let bias = |bias: Tensor| Matmul::new(int8(&[2, 3]), weights(&[3, 4])).bias(bias);
-    let plain = TensorType::new(Format::Uint8, [2, 3])?;
+    let plain = TensorType::new(DType::Uint8, [2, 3])?;
     let dynamic = |granularity| Matmul::new(plain.clone(), weights(&[3, 4])).dynamic_lhs(granularity);
     let blocks = Quantization::new(Granularity::Blocks { axis: 1, size: 3 }, [0.1; 2], [0]);
-    let blocked = TensorType::new(Format::Int8, [2, 3])?.quantized(blocks)?;
+    let blocked = TensorType::new(DType::Int8, [2, 3])?.quantized(blocks)?;
     let real_bias = || Tensor::new([4], vec![0.0f32; 4]);
     refused([
         ("k", build(&[2, 3], &[4, 5]), &["k = 3", "k = 4"]),
@@ -401,22 +401,22 @@ fn accumulators_that_fit_just_so() -> Result<()> {
     let extreme = |k: usize| {
         let quantization = || Quantization::tensor(1.0, 127);
         let rhs = Tensor::new([k, 1], vec![-128i8; k])?.quantized(quantization())?;
-        Matmul::new(TensorType::new(Format::Int8, [1, k])?.quantized(quantization())?, rhs).build()
+        Matmul::new(TensorType::new(DType::Int8, [1, k])?.quantized(quantization())?, rhs).build()
     };
     let lhs = Tensor::new([1, 33_025], vec![-128i8; 33_025])?;
     check("zero points", extreme(33_025)?.into(), &[&lhs], &[255 * 255 * 33_025])?;
     refused([("zero points", extreme(33_026), &["33026", &(255i64 * 255 * 33_026).to_string(), max])]);
     // A right operand that is computed counts with its worst codes: 128 · 128 · 131071 < 2³¹.
     let computed = |k: usize, rhs: fn(TensorType) -> Operand| {
-        let plain = |dimensions| TensorType::new(Format::Int8, dimensions);
+        let plain = |dimensions| TensorType::new(DType::Int8, dimensions);
         Matmul::new(plain([1, k])?, rhs(plain([k, 1])?)).build()
     };
-    let (lhs, rhs) = (zeros(Format::Int8, &[1, 131_071]), zeros(Format::Int8, &[131_071, 1]));
+    let (lhs, rhs) = (zeros(DType::Int8, &[1, 131_071]), zeros(DType::Int8, &[131_071, 1]));
     check("computed rhs", computed(131_071, Operand::Input)?.into(), &[&lhs, &rhs], &[0])?;
     refused([("computed rhs", computed(131_072, Operand::Input), &["131072", "2147483648", max])]);
     // A dynamic zero point counts with 255 per code: 255 · 8421504 < 2³¹.
     let dynamic = |k: usize| {
-        let plain = TensorType::new(Format::Uint8, [1, k])?;
+        let plain = TensorType::new(DType::Uint8, [1, k])?;
         let ones = Tensor::new([k, 1], vec![1i8; k])?;
         Matmul::new(plain, ones).dynamic_lhs(DynamicGranularity::Tensor).build()
     };
@@ -448,7 +448,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
         Tensor::new([matrices, rows, 4], (0..matrices * rows * 4).map(code).collect::<Vec<_>>())
     };
     let bias = [DEAD, 5, -DEAD, -7];
-    let stage = || Requantization::new(Format::Int8, 1e4, 3);
+    let stage = || Requantization::new(DType::Int8, 1e4, 3);
     let matrix = columns(TERMS, 1)?.reshaped([TERMS, 4])?.quantized(Quantization::tensor(1.0, 0))?;
     let lhs = Tensor::new([2, TERMS], [vec![-128i8; TERMS], vec![127; TERMS]].concat())?;
     let lhs = lhs.quantized(Quantization::tensor(1.0, 127))?;
@@ -469,7 +469,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
     let own = Tensor::new([2, 1, 1], vec![-DEAD, 1])?;
     check("batches", Matmul::new(lhs.tensor_type().clone(), batched.clone()).bias(own).build()?.into(), &[&lhs]);
     // Codes and weights that are never negative add up in one direction: 255 · 127 · 40 is added to the least bias.
-    let codes = random.codes(Format::Uint8, &[3, TERMS]);
+    let codes = random.codes(DType::Uint8, &[3, TERMS]);
     let one_sided = |bias: i32| {
         let matmul = Matmul::new(codes.tensor_type().clone(), Tensor::new([TERMS, 1], vec![127i8; TERMS])?);
         matmul.bias(Tensor::new([1], vec![bias])?).build()
@@ -486,10 +486,10 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
     // Of weights from the device no more is known than on which side of their zero points they can be.
     let computed = |bias: [i32; 2], zero_points: [i32; 2]| {
         let rhs = Quantization::new(Granularity::Axis(1), [1.0, 1.0], zero_points);
-        let rhs = TensorType::new(Format::Uint8, [TERMS, 2])?.quantized(rhs)?;
+        let rhs = TensorType::new(DType::Uint8, [TERMS, 2])?.quantized(rhs)?;
         Matmul::new(codes.tensor_type().clone(), rhs).bias(Tensor::new([2], bias)?).build()
     };
-    let rhs = random.codes(Format::Uint8, &[TERMS, 2]);
+    let rhs = random.codes(DType::Uint8, &[TERMS, 2]);
     check("from the device", computed([-i32::MAX, i32::MAX], [0, 255])?.into(), &[&codes, &rhs]);
 
     let max = "2147483647";
@@ -506,7 +506,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
     ]);
     let conv = |bias: [i32; 2]| {
         let weights = Tensor::new([2, 1, 3], vec![0i8, 0, 0, 1, 1, 1])?;
-        Conv::new(TensorType::new(Format::Uint8, [1, 4, 3])?, weights).bias(Tensor::new([2], bias)?).build()
+        Conv::new(TensorType::new(DType::Uint8, [1, 4, 3])?, weights).bias(Tensor::new([2], bias)?).build()
     };
     assert!(conv([i32::MAX, -i32::MAX]).is_ok());
     refused([(
@@ -525,32 +525,32 @@ fn empty_tensors_are_legal() -> Result<()> {
         if n == 4 { matmul.bias(bias()?).build() } else { matmul.build() }
     };
     for (m, k, n, sums) in [(0, 3, 4, vec![]), (2, 3, 0, vec![]), (1, 0, 4, vec![1, -2, 3, -4]), (0, 0, 0, vec![])] {
-        let out = reference::run(&matmul(m, k, n)?.into(), &[&zeros(Format::Int8, &[m, k])])?;
+        let out = reference::run(&matmul(m, k, n)?.into(), &[&zeros(DType::Int8, &[m, k])])?;
         assert_eq!(out[0].values::<i32>()?, sums, "m {m}, k {k}, n {n}");
     }
     // An empty axis has no scales and no zero points.
-    let empty = |dimensions: [usize; 2], axis| {
+    let empty = |dims: [usize; 2], axis| {
         let none = Quantization::new(Granularity::Axis(axis), [], []);
-        TensorType::new(Format::Int8, dimensions)?.quantized(none)
+        TensorType::new(DType::Int8, dims)?.quantized(none)
     };
     let outputs = [Output::Accumulator, Output::real(), codes().into(), codes().multipliers([]).into()];
     for output in outputs {
         let no_columns = Matmul::new(int8(&[2, 3]), empty([3, 0], 1)?).output(output.clone());
-        assert_eq!(Op::from(no_columns.build()?).outputs()[0].dimensions(), [2, 0]);
+        assert_eq!(Op::from(no_columns.build()?).outputs()[0].dims(), [2, 0]);
         if output != Output::Requantized(codes().multipliers([])) {
             let no_rows = Matmul::new(empty([0, 3], 0)?, weights(&[3, 4])).output(output);
-            assert_eq!(Op::from(no_rows.build()?).outputs()[0].dimensions(), [0, 4]);
+            assert_eq!(Op::from(no_rows.build()?).outputs()[0].dims(), [0, 4]);
         }
     }
     let scalar = Tensor::new([], vec![3i8])?.quantized(Quantization::tensor(0.1, 0))?;
     let sum = Add::new(scalar.tensor_type().clone(), scalar.tensor_type().clone(), codes())?;
     assert_eq!(reference::run(&sum.into(), &[&scalar, &scalar])?[0].values::<i8>()?, [6]);
-    let none = zeros(Format::Int8, &[0, 4, 4, 2]);
+    let none = zeros(DType::Int8, &[0, 4, 4, 2]);
     let conv = Conv::new(none.tensor_type().clone(), weights(&[3, 1, 1, 2])).build()?;
-    assert_eq!(reference::run(&conv.into(), &[&none])?[0].shape(), [0, 4, 4, 3]);
+    assert_eq!(reference::run(&conv.into(), &[&none])?[0].dims(), [0, 4, 4, 3]);
     for (image, kernel) in [([1, 4, 4, 0], [3, 1, 1, 0]), ([1, 4, 4, 2], [0, 1, 1, 2]), ([1, 4, 4, 0], [0, 1, 1, 0])] {
         let conv = Conv::new(int8(&image), weights(&kernel)).build()?;
-        let out = reference::run(&conv.into(), &[&zeros(Format::Int8, &image)])?;
+        let out = reference::run(&conv.into(), &[&zeros(DType::Int8, &image)])?;
         assert_eq!(out[0].values::<i32>()?, vec![0; 16 * kernel[0]]);
     }
     Ok(())
@@ -592,7 +592,7 @@ fn convs() -> Result<()> {
         ("dynamic with a scale", conv().dynamic_lhs().build(), &["scale of its own"]),
         (
             "dynamic to codes",
-            Conv::new(TensorType::new(Format::Uint8, [1, 5, 6, 4])?, weights(&[8, 3, 3, 4]))
+            Conv::new(TensorType::new(DType::Uint8, [1, 5, 6, 4])?, weights(&[8, 3, 3, 4]))
                 .dynamic_lhs()
                 .output(codes())
                 .build(),
@@ -629,10 +629,10 @@ fn convs() -> Result<()> {
     ];
     for (name, builder, dimensions) in largest {
         let op = Op::from(builder.build()?);
-        assert_eq!(op.outputs()[0].dimensions(), dimensions, "{name}");
-        reference::run(&op, &[&zeros(Format::Int8, &[1, 5, 6, 4])])?;
+        assert_eq!(op.outputs()[0].dims(), dimensions, "{name}");
+        reference::run(&op, &[&zeros(DType::Int8, &[1, 5, 6, 4])])?;
         if let Some(context) = context() {
-            check_op(&context, name, &op, &[&zeros(Format::Int8, &[1, 5, 6, 4])]);
+            check_op(&context, name, &op, &[&zeros(DType::Int8, &[1, 5, 6, 4])]);
         }
     }
     Ok(())
@@ -648,12 +648,12 @@ fn pools() -> Result<()> {
     let wide = |kernel: [usize; 2]| Pool::average(int8(&[1, 300, 301, 1]), kernel);
     wide([300, 300]).arithmetic(Integer).build()?;
     wide([300, 301]).build()?;
-    let bright = TensorType::new(Format::Int8, [1, 5, 6, 4])?.quantized(Quantization::tensor(3e36, 0))?;
+    let bright = TensorType::new(DType::Int8, [1, 5, 6, 4])?.quantized(Quantization::tensor(3e36, 0))?;
     refused([
         ("rank 2", Pool::global_average(int8(&[4, 4])).build(), &["2 dim", "3 to 5"]),
         ("rank 0", Pool::global_average(int8(&[])).build(), &["0 dim", "3 to 5"]),
         ("rank 6", Pool::max(int8(&[1; 6]), [1; 4]).build(), &["6 dim", "3 to 5"]),
-        ("no scale", Pool::average(TensorType::new(Format::Int8, [1, 4, 1])?, [1]).build(), &["no scale"]),
+        ("no scale", Pool::average(TensorType::new(DType::Int8, [1, 4, 1])?, [1]).build(), &["no scale"]),
         ("scales per channel", Pool::average(along(3, &[1, 5, 6, 4]), [1, 1]).build(), &["Axis(3)"]),
         ("kernel of one", average(&[2]), &["1 sizes", "2 spatial"]),
         ("kernel of none", average(&[]), &["0 sizes", "2 spatial"]),
@@ -688,14 +688,14 @@ fn pools() -> Result<()> {
         ),
         (
             "scales that overflow",
-            Pool::average(image(), [2, 2]).output(Requantization::new(Format::Int8, f32::MAX, 0)?).build(),
+            Pool::average(image(), [2, 2]).output(Requantization::new(DType::Int8, f32::MAX, 0)?).build(),
             &["0e0"],
         ),
     ]);
     for round_up in [false, true] {
         let pool = max().stride([HUGE, HUGE]).padding(Padding::SameLower);
         let op = Op::from(if round_up { pool.round_up() } else { pool }.build()?);
-        assert_eq!(reference::run(&op, &[&zeros(Format::Int8, &[1, 5, 6, 4])])?[0].shape(), [1, 1, 1, 4]);
+        assert_eq!(reference::run(&op, &[&zeros(DType::Int8, &[1, 5, 6, 4])])?[0].dims(), [1, 1, 1, 4]);
     }
     Ok(())
 }
@@ -703,9 +703,9 @@ fn pools() -> Result<()> {
 #[test]
 fn elementwise() -> Result<()> {
     let fixed = || codes().rounding(Rounding::FixedDouble);
-    let plain = || TensorType::new(Format::Int8, [2, 3]);
-    let scaled = |scale| TensorType::new(Format::Int8, [2, 3])?.quantized(Quantization::tensor(scale, 0));
-    let small = || Requantization::new(Format::Int8, 1e-10, 0);
+    let plain = || TensorType::new(DType::Int8, [2, 3]);
+    let scaled = |scale| TensorType::new(DType::Int8, [2, 3])?.quantized(Quantization::tensor(scale, 0));
+    let small = || Requantization::new(DType::Int8, 1e-10, 0);
     Add::with(scaled(1e30)?, int8(&[3]), small()?, Qdq)?;
     refused([
         ("shapes", Add::new(int8(&[2, 3]), int8(&[2, 4]), codes()), &["[2, 3]", "[2, 4]", "3 and 4"]),
@@ -742,7 +742,7 @@ fn elementwise() -> Result<()> {
         ),
     ]);
     refused([
-        ("underflow", Requantize::new(scaled(1e-30)?, Requantization::new(Format::Int8, 1e30, 0)?), &["0e0"]),
+        ("underflow", Requantize::new(scaled(1e-30)?, Requantization::new(DType::Int8, 1e30, 0)?), &["0e0"]),
         (
             "multipliers",
             Requantize::new(along(1, &[2, 3]), codes().multipliers([Multiplier::float(1.0)?; 2])),
@@ -767,8 +767,8 @@ fn elementwise() -> Result<()> {
         ("per axis", Concat::new(vec![along(0, &[2, 3])], 0, codes()), &["Axis(0)"]),
     ]);
     refused([
-        ("rank 9", DynamicQuantize::new([1; 9], Format::Int8, DynamicGranularity::Tensor), &["9", "8"]),
-        ("overflow", DynamicQuantize::new([HUGE, 2], Format::Int8, DynamicGranularity::Row), &["2147483647"]),
+        ("rank 9", DynamicQuantize::new([1; 9], DType::Int8, DynamicGranularity::Tensor), &["9", "8"]),
+        ("overflow", DynamicQuantize::new([HUGE, 2], DType::Int8, DynamicGranularity::Row), &["2147483647"]),
     ]);
     Ok(())
 }
@@ -777,19 +777,19 @@ fn elementwise() -> Result<()> {
 fn floats_that_are_no_numbers() -> Result<()> {
     let reals = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0];
     let x = Tensor::new([7], reals)?;
-    let uint8 = TensorType::new(Format::Uint8, [7])?.quantized(Quantization::tensor(0.1, 100))?;
+    let uint8 = TensorType::new(DType::Uint8, [7])?.quantized(Quantization::tensor(0.1, 100))?;
     let out = reference::run(&Quantize::new(uint8)?.into(), &[&x])?;
     assert_eq!(out[0].values::<u8>()?, [0, 0, 255, 0, 255, 0, 100]);
-    let int32 = TensorType::new(Format::Int32, [7])?.quantized(Quantization::tensor(0.1, 0))?;
+    let int32 = TensorType::new(DType::Int32, [7])?.quantized(Quantization::tensor(0.1, 0))?;
     let out = reference::run(&Quantize::new(int32)?.into(), &[&x])?;
     assert_eq!(out[0].values::<i32>()?, [i32::MIN, i32::MIN, i32::MAX, i32::MIN, i32::MAX, i32::MIN, 0]);
-    for format in [Format::Int8, Format::Uint8] {
+    for format in [DType::Int8, DType::Uint8] {
         let (low, high) = format.range().expect("an integer format");
         let dynamic = |values: &[f32]| -> Result<(Vec<i32>, (f32, i32))> {
             let op = DynamicQuantize::new([values.len()], format, DynamicGranularity::Tensor)?;
             let out = reference::run(&op.into(), &[&Tensor::new([values.len()], values)?])?;
             let codes = match format {
-                Format::Int8 => out[0].values::<i8>()?.iter().map(|&c| c.into()).collect(),
+                DType::Int8 => out[0].values::<i8>()?.iter().map(|&c| c.into()).collect(),
                 _ => out[0].values::<u8>()?.iter().map(|&c| c.into()).collect(),
             };
             Ok((codes, out[1].values::<(f32, i32)>()?[0]))
@@ -812,7 +812,7 @@ fn floats_that_are_no_numbers() -> Result<()> {
 fn inputs_of_ops_and_graphs() -> Result<()> {
     let rhs = weights(&[3, 4]);
     let op = || -> Result<Op> { Ok(Matmul::new(int8(&[2, 3]), rhs.clone()).build()?.into()) };
-    let (good, tall, wide) = (weights(&[2, 3]), weights(&[3, 2]), zeros(Format::Uint8, &[2, 3]));
+    let (good, tall, wide) = (weights(&[2, 3]), weights(&[3, 2]), zeros(DType::Uint8, &[2, 3]));
     let run = |inputs: &[&Tensor]| reference::run(&op()?, inputs);
     refused([
         ("no input", run(&[]), &["matmul reads 1", "0 were given"]),
@@ -822,11 +822,11 @@ fn inputs_of_ops_and_graphs() -> Result<()> {
     ]);
 
     // Parameters that no dynamic quantization makes.
-    let plain = TensorType::new(Format::Uint8, [2, 3])?;
+    let plain = TensorType::new(DType::Uint8, [2, 3])?;
     let dynamic: Op = Matmul::new(plain.clone(), rhs.clone()).dynamic_lhs(DynamicGranularity::Row).build()?.into();
-    let image = TensorType::new(Format::Int8, [1, 2, 3, 4])?;
+    let image = TensorType::new(DType::Int8, [1, 2, 3, 4])?;
     let conv: Op = Conv::new(image.clone(), weights(&[1, 1, 1, 4])).dynamic_lhs().build()?.into();
-    let codes_of = |tensor_type: &TensorType| zeros(tensor_type.format(), tensor_type.dimensions());
+    let codes_of = |tensor_type: &TensorType| zeros(tensor_type.dtype(), tensor_type.dims());
     for zero_point in [i32::MIN, -129, 256, i32::MAX] {
         let needle = zero_point.to_string();
         let rows = Tensor::new([2], vec![(0.1f32, 0), (0.1, zero_point)])?;
@@ -898,8 +898,7 @@ fn device_tensors() -> Result<()> {
     let rows = usize::try_from(limit / 16).expect("64-bit") + 1;
     let before = context.counters();
     let most = i32::MAX as usize;
-    for tensor_type in [TensorType::new(Format::Int8, [rows.min(most), 1])?, TensorType::new(Format::Int8, [most, 1])?]
-    {
+    for tensor_type in [TensorType::new(DType::Int8, [rows.min(most), 1])?, TensorType::new(DType::Int8, [most, 1])?] {
         let needed = tensor_type.device_bytes();
         match DeviceTensor::allocate(&context, tensor_type.clone()) {
             Err(error @ Error::Limit { needed: n, limit: l, .. }) => {
@@ -913,12 +912,12 @@ fn device_tensors() -> Result<()> {
     }
     // An intermediate over the limits is refused when the graph is planned.
     let mut graph = Graph::new();
-    let x = graph.input(TensorType::new(Format::Float32, [1, 1])?);
+    let x = graph.input(TensorType::new(DType::Float32, [1, 1])?);
     let wide = int8(&[1, 1]);
     let x = graph.add(Quantize::new(wide.clone())?, &[x])?;
     let tall = graph.add(Add::new(wide, int8(&[1, 1]), codes())?, &[x, x])?;
     graph.output(tall);
-    let big = graph.input(typed(Format::Int8, &[most, 1]));
+    let big = graph.input(typed(DType::Int8, &[most, 1]));
     let sum = graph.add(Add::new(int8(&[most, 1]), int8(&[1, 1]), codes())?, &[big, tall])?;
     let last = graph.add(Add::new(int8(&[most, 1]), int8(&[most, 1]), codes())?, &[sum, sum])?;
     graph.output(last);
@@ -941,7 +940,7 @@ fn plans() -> Result<()> {
 
     let host = Tensor::new([2, 3], vec![1i8, 2, 3, 4, 5, 6])?.quantized(Quantization::tensor(0.1, 0))?;
     let tall = weights(&[3, 2]);
-    let unsigned = zeros(Format::Uint8, &[2, 3]);
+    let unsigned = zeros(DType::Uint8, &[2, 3]);
     let before = context.counters();
     refused([
         ("no inputs", plan.run(&[]), &["2 inputs", "0 were given"]),
@@ -1029,10 +1028,10 @@ impl Garbage {
         }
     }
 
-    fn format(&mut self) -> Format {
+    fn format(&mut self) -> DType {
         match self.0.next() % 8 {
             0 => self.0.pick(&FORMATS),
-            _ => self.0.pick(&[Format::Int8, Format::Uint8]),
+            _ => self.0.pick(&[DType::Int8, DType::Uint8]),
         }
     }
 
@@ -1045,18 +1044,18 @@ impl Garbage {
         }
     }
 
-    fn quantization(&mut self, dimensions: &[usize]) -> Quantization {
+    fn quantization(&mut self, dims: &[usize]) -> Quantization {
         let granularity = self.granularity();
-        let fitting = Shape::new(dimensions).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
+        let fitting = Shape::new(dims).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
         let fitting = if fitting > 100_000 || self.one_in(16) { self.0.next() as usize % 5 } else { fitting };
         let zero_points = self.0.pick(&[fitting, 1, 0]);
         let scales: Vec<f32> = (0..fitting).map(|_| self.scale()).collect();
         Quantization::new(granularity, scales, (0..zero_points).map(|_| self.zero_point()).collect::<Vec<_>>())
     }
 
-    fn tensor_type(&mut self, dimensions: &[usize]) -> Result<TensorType> {
-        let plain = TensorType::new(self.format(), dimensions)?;
-        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dimensions)) }
+    fn tensor_type(&mut self, dims: &[usize]) -> Result<TensorType> {
+        let plain = TensorType::new(self.format(), dims)?;
+        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dims)) }
     }
 
     /// A tensor of this type with anything in it; of another type if that would be large.
@@ -1101,8 +1100,8 @@ impl Garbage {
 
     fn bias(&mut self) -> Result<Tensor> {
         let rank = self.0.integer(0, 2);
-        let format = self.0.pick(&[Format::Int32, Format::Int32, Format::Float32, Format::Int8]);
-        let bias = TensorType::new(format, self.sizes(rank))?;
+        let dtype = self.0.pick(&[DType::Int32, DType::Int32, DType::Float32, DType::Int8]);
+        let bias = TensorType::new(dtype, self.sizes(rank))?;
         self.tensor(&bias)
     }
 
@@ -1188,37 +1187,35 @@ impl Garbage {
     }
 
     fn op(&mut self) -> Result<Op> {
-        let dimensions = self.sizes(3);
+        let dims = self.sizes(3);
         Ok(match self.0.next() % 11 {
             0 => self.matmul()?,
             1 => self.conv()?,
             2 => self.pool()?,
-            3 => Requantize::new(self.tensor_type(&dimensions)?, self.stage()?)?.into(),
-            4 => Quantize::new(self.tensor_type(&dimensions)?)?.into(),
-            5 => Dequantize::new(self.tensor_type(&dimensions)?)?.into(),
+            3 => Requantize::new(self.tensor_type(&dims)?, self.stage()?)?.into(),
+            4 => Quantize::new(self.tensor_type(&dims)?)?.into(),
+            5 => Dequantize::new(self.tensor_type(&dims)?)?.into(),
             6 => {
                 let granularity = self.0.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]);
-                DynamicQuantize::new(dimensions, self.format(), granularity)?.into()
+                DynamicQuantize::new(dims, self.format(), granularity)?.into()
             }
             7 | 8 => {
-                let other = if self.one_in(2) { dimensions.clone() } else { self.sizes(2) };
-                let (lhs, rhs) = (self.tensor_type(&dimensions)?, self.tensor_type(&other)?);
+                let other = if self.one_in(2) { dims.clone() } else { self.sizes(2) };
+                let (lhs, rhs) = (self.tensor_type(&dims)?, self.tensor_type(&other)?);
                 match self.0.next() % 2 {
                     0 => Add::new(lhs, rhs, self.stage()?)?.into(),
                     _ => Multiply::new(lhs, rhs, self.stage()?)?.into(),
                 }
             }
             9 => match self.0.next() % 2 {
-                0 => Table::leaky_relu(self.tensor_type(&dimensions)?, self.scale(), self.stage()?)?.into(),
-                _ => {
-                    Table::from_bytes(self.tensor_type(&dimensions)?, self.tensor_type(&dimensions)?, [7; 256])?.into()
-                }
+                0 => Table::leaky_relu(self.tensor_type(&dims)?, self.scale(), self.stage()?)?.into(),
+                _ => Table::from_bytes(self.tensor_type(&dims)?, self.tensor_type(&dims)?, [7; 256])?.into(),
             },
             _ => {
                 let axis = self.0.integer(0, 3) as usize;
                 let mut inputs = Vec::new();
                 for _ in 0..self.0.integer(0, 3) {
-                    let mut input = dimensions.clone();
+                    let mut input = dims.clone();
                     if let Some(extent) = input.get_mut(axis) {
                         *extent = self.size();
                     }

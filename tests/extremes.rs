@@ -11,7 +11,7 @@ use lowbit::ops::{
     Linear, LinearConv, Op, OptimizerRule, OptimizerStep, Padding, Softmax, StepFromRange, Sum, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 /// What numbers lie together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,8 +98,8 @@ impl Numbers {
         (0..count).map(|i| self.one(random, i)).collect()
     }
 
-    fn tensor(self, random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
-        Tensor::new(dimensions, self.many(random, dimensions.iter().product()))
+    fn tensor(self, random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+        Tensor::new(dims, self.many(random, dims.iter().product()))
     }
 
     /// A positive normal number: a scale or a step.
@@ -245,7 +245,7 @@ fn float_matmul() -> Result<()> {
         let matmul = match turn % 3 {
             0 => matmul.bias(bias),
             1 => matmul.clamp(-1.0, 1e20),
-            _ => matmul.output(Format::Float16),
+            _ => matmul.output(DType::Float16),
         };
         let mut inputs = vec![x];
         inputs.extend((turn % 2 == 0).then_some(w));
@@ -262,7 +262,7 @@ fn float_conv() -> Result<()> {
     for (turn, (a, b)) in pairs().into_iter().enumerate() {
         let windows = Windows { padding: [1, 0, 0, 1], ..Windows::default() };
         let conv = FloatConv::new([2, 3, 3, 4], [4, 2, 2, 4], windows)?;
-        let output = conv.output().dimensions().to_vec();
+        let output = conv.output().dims().to_vec();
         let pass = [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient][turn % 3];
         let op: Op = conv.pass(pass).into();
         let shapes = match pass {
@@ -329,7 +329,7 @@ fn linear() -> Result<()> {
             let linear = Linear::new(lhs.clone(), w.clone());
             if turn % 2 == 0 { linear.clamp(-1.0, 1e30) } else { linear }
         };
-        let output = [Format::Float32, Format::Float16][turn % 2];
+        let output = [DType::Float32, DType::Float16][turn % 2];
         let op = linear(x.tensor_type()).output(output).build()?;
         cases.push((of("floats"), op.into(), vec![x.clone()]));
         let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
@@ -340,7 +340,7 @@ fn linear() -> Result<()> {
         }
         let rows: Vec<f32> = (0..m).map(|i| a.scale(&mut random, i)).collect();
         let zeros: Vec<i32> = (0..m).map(|_| random.integer(-128, 127) as i32).collect();
-        let x = random.codes(Format::Int8, &[m, k]);
+        let x = random.codes(DType::Int8, &[m, k]);
         let lhs = x.clone().quantized(Quantization::new(Granularity::Axis(0), &rows[..], &zeros[..]))?;
         cases.push((of("codes"), linear(lhs.tensor_type()).build()?.into(), vec![lhs]));
         let op = linear(x.tensor_type()).dynamic_lhs(DynamicGranularity::Row).build()?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::{Random, context};
 use lowbit::ops::{Add, Matmul, Op, Requantization};
 use lowbit::{
-    Bindings, Context, ContextOptions, DeviceTensor, Error, Format, Graph, Plan, Quantization, Result, Tensor,
+    Bindings, Context, ContextOptions, DType, DeviceTensor, Error, Graph, Plan, Quantization, Result, Tensor,
     TensorType, Tuner, Workspace, reference,
 };
 
@@ -82,7 +82,7 @@ impl Scene {
     fn new(context: Context) -> Result<Self> {
         let host = Tensor::new([2, 3], vec![1i8, -2, 3, 100, 0, -128])?.quantized(Quantization::tensor(0.1, 0))?;
         let tensor_type = host.tensor_type().clone();
-        let requantization = Requantization::new(Format::Int8, 0.1, 0)?;
+        let requantization = Requantization::new(DType::Int8, 0.1, 0)?;
         let op: Op = Add::new(tensor_type.clone(), tensor_type.clone(), requantization)?.into();
         let mut graph = Graph::new();
         let (a, b) = (graph.input(tensor_type.clone()), graph.input(tensor_type.clone()));
@@ -259,8 +259,8 @@ fn an_engine_keeps_its_callback() -> Result<()> {
 /// A matrix product that takes a software device a good part of a second, with its result.
 fn long_work() -> Result<(Graph, Tensor, Tensor)> {
     let mut random = Random::new(0x10_57);
-    let lhs = random.codes(Format::Int8, &[64, 512]);
-    let op: Op = Matmul::new(lhs.tensor_type().clone(), random.codes(Format::Int8, &[512, 512])).build()?.into();
+    let lhs = random.codes(DType::Int8, &[64, 512]);
+    let op: Op = Matmul::new(lhs.tensor_type().clone(), random.codes(DType::Int8, &[512, 512])).build()?.into();
     let expected = reference::run(&op, &[&lhs])?.remove(0);
     let mut graph = Graph::new();
     let x = graph.input(lhs.tensor_type().clone());
@@ -357,7 +357,7 @@ fn limits_and_features_by_request() -> Result<()> {
 
     let small = with(wgpu::Limits { max_buffer_size: 1 << 20, ..Default::default() }, wgpu::Features::empty())?;
     assert_eq!(small.device().limits().max_buffer_size, 1 << 20);
-    let too_large = TensorType::new(Format::Int32, [1 << 19])?;
+    let too_large = TensorType::new(DType::Int32, [1 << 19])?;
     match DeviceTensor::allocate(&small, too_large.clone()) {
         Err(Error::Limit { needed, limit, .. }) => assert_eq!((needed, limit), (1 << 21, 1 << 20)),
         other => panic!("{other:?}"),
@@ -526,7 +526,7 @@ fn out_of_memory_in_a_small_process() -> Result<()> {
     let Some(context) = frugal_context() else { return Ok(()) };
     let scene = Scene::new(context)?;
     let context = &scene.context;
-    let piece = TensorType::new(Format::Int8, [PIECE])?;
+    let piece = TensorType::new(DType::Int8, [PIECE])?;
     let is_memory = |result: Result<DeviceTensor>| match result {
         Err(Error::OutOfMemory { what, bytes }) => assert_eq!((what, bytes), (piece.to_string(), PIECE as u64)),
         other => panic!("expected Error::OutOfMemory, got {other:?}"),

@@ -6,17 +6,17 @@ mod common;
 use common::{Random, check_op_within, context};
 use half::f16;
 use lowbit::ops::{FloatMatmul, Op, Operand};
-use lowbit::{Error, Format, Graph, Result, Tensor, TensorType, Tuner, kernels, reference};
+use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, kernels, reference};
 
 /// Floats around 1; halves with subnormals among them.
-fn floats(random: &mut Random, format: Format, dimensions: &[usize]) -> Result<Tensor> {
-    let count = dimensions.iter().product();
+fn floats(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    let count = dims.iter().product();
     let values: Vec<f32> = (0..count).map(|_| random.real()).collect();
-    if format == Format::Float32 {
-        return Tensor::new(dimensions, values);
+    if dtype == DType::Float32 {
+        return Tensor::new(dims, values);
     }
     let small = |(i, x): (usize, f32)| f16::from_f32(if i % 7 == 0 { x * 1e-6 } else { x });
-    Tensor::new(dimensions, values.into_iter().enumerate().map(small).collect::<Vec<_>>())
+    Tensor::new(dims, values.into_iter().enumerate().map(small).collect::<Vec<_>>())
 }
 
 /// Dimensions with the last two swapped where `transposed`.
@@ -51,7 +51,7 @@ fn sizes_and_formats() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(8_001);
     let (mut combinations, mut worst) = (0, 0.0f64);
-    let formats = [Format::Float32, Format::Float16];
+    let formats = [DType::Float32, DType::Float16];
     for (turn, [m, n, k]) in SIZES.into_iter().enumerate() {
         // Layouts of the operands, formats, constants, biases and outputs take turns.
         for way in [turn % 4, (turn + 1 + turn / 4 % 3) % 4] {
@@ -59,7 +59,7 @@ fn sizes_and_formats() -> Result<()> {
             let turn = turn + way;
             let lhs = floats(&mut random, formats[(turn / 2) % 2], &laid(&[], m, k, lhs_transposed))?;
             let rhs = floats(&mut random, formats[turn % 5 / 4], &laid(&[], k, n, rhs_transposed))?;
-            let bias = floats(&mut random, Format::Float32, &[n])?;
+            let bias = floats(&mut random, DType::Float32, &[n])?;
             let constant = [turn % 2 == 0, turn % 3 == 0];
             let operand = |tensor: &Tensor, constant: bool| -> Operand {
                 if constant { tensor.clone().into() } else { tensor.tensor_type().clone().into() }
@@ -105,8 +105,8 @@ fn batches_broadcast() -> Result<()> {
     ];
     for (turn, (lhs, rhs)) in batches.into_iter().enumerate() {
         let (lhs_transposed, rhs_transposed) = (turn % 2 == 1, turn % 3 == 1);
-        let lhs = floats(&mut random, Format::Float32, &laid(lhs, 5, 6, lhs_transposed))?;
-        let rhs = floats(&mut random, Format::Float32, &laid(rhs, 6, 7, rhs_transposed))?;
+        let lhs = floats(&mut random, DType::Float32, &laid(lhs, 5, 6, lhs_transposed))?;
+        let rhs = floats(&mut random, DType::Float32, &laid(rhs, 6, 7, rhs_transposed))?;
         for constant in [false, true] {
             let operand: Operand = if constant { rhs.clone().into() } else { rhs.tensor_type().clone().into() };
             let mut op = FloatMatmul::new(lhs.tensor_type().clone(), operand);
@@ -129,9 +129,9 @@ fn small_integers_are_exact() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(8_003);
     for [m, n, k] in [[1, 300, 1000], [7, 70, 515], [130, 66, 40]] {
-        let mut integers = |dimensions: [usize; 2]| {
-            let count = dimensions.iter().product();
-            Tensor::new(dimensions, (0..count).map(|_| random.integer(-100, 100) as f32).collect::<Vec<_>>())
+        let mut integers = |dims: [usize; 2]| {
+            let count = dims.iter().product();
+            Tensor::new(dims, (0..count).map(|_| random.integer(-100, 100) as f32).collect::<Vec<_>>())
         };
         let (lhs, rhs) = (integers([m, k])?, integers([k, n])?);
         let op: Op = FloatMatmul::new(lhs.tensor_type().clone(), rhs).build()?.into();
@@ -150,7 +150,7 @@ fn a_layer_and_its_gradients_at_any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(8_004);
     let (most, inputs, outputs) = (9, 6, 5);
-    let floats_type = |dimensions: &[usize]| TensorType::new(Format::Float32, dimensions);
+    let floats_type = |dims: &[usize]| TensorType::new(DType::Float32, dims);
     let mut graph = Graph::new();
     let x = graph.dynamic_input(floats_type(&[most, inputs])?)?;
     let dy = graph.dynamic_input(floats_type(&[most, outputs])?)?;
@@ -168,7 +168,7 @@ fn a_layer_and_its_gradients_at_any_batch() -> Result<()> {
     }
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     for batch in [most, 4, 1] {
-        let mut make = |dimensions: &[usize]| floats(&mut random, Format::Float32, dimensions);
+        let mut make = |dims: &[usize]| floats(&mut random, DType::Float32, dims);
         let tensors = [make(&[batch, inputs])?, make(&[batch, outputs])?, make(&[outputs, inputs])?, make(&[outputs])?];
         let tensors: Vec<&Tensor> = tensors.iter().collect();
         let (got, expected) = (plan.run(&tensors)?, graph.run_reference(&tensors)?);
@@ -187,7 +187,7 @@ fn a_layer_and_its_gradients_at_any_batch() -> Result<()> {
 
 #[test]
 fn refusals_name_both_numbers() -> Result<()> {
-    let float = |dimensions: &[usize]| TensorType::new(Format::Float32, dimensions);
+    let float = |dims: &[usize]| TensorType::new(DType::Float32, dims);
     let message = |op: Result<FloatMatmul>| match op {
         Err(Error::Request(message)) => message,
         other => panic!("{other:?}"),
@@ -199,9 +199,9 @@ fn refusals_name_both_numbers() -> Result<()> {
     says(FloatMatmul::new(float(&[2, 3])?, float(&[4, 5])?).build(), &["k = 3", "k = 4", "transposed_rhs"]);
     says(FloatMatmul::new(float(&[3])?, float(&[3, 5])?).build(), &["1 dimensions", "at least 2"]);
     says(FloatMatmul::new(float(&[2, 2, 3])?, float(&[3, 3, 5])?).build(), &["2", "3", "broadcast"]);
-    says(FloatMatmul::new(TensorType::new(Format::Int8, [2, 3])?, float(&[3, 5])?).build(), &["int8", "Matmul"]);
+    says(FloatMatmul::new(TensorType::new(DType::Int8, [2, 3])?, float(&[3, 5])?).build(), &["int8", "Matmul"]);
     says(FloatMatmul::new(float(&[2, 3])?, float(&[3, 5])?).bias(float(&[4])?).build(), &["[4]", "[5]"]);
     says(FloatMatmul::new(float(&[2, 3])?, float(&[3, 5])?).clamp(1.0, 0.0).build(), &["1..=0"]);
-    says(FloatMatmul::new(float(&[2, 3])?, float(&[3, 5])?).output(Format::Int8).build(), &["int8", "Quantize"]);
+    says(FloatMatmul::new(float(&[2, 3])?, float(&[3, 5])?).output(DType::Int8).build(), &["int8", "Quantize"]);
     Ok(())
 }

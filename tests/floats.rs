@@ -5,14 +5,14 @@ mod common;
 
 use common::{Random, check_op_within, context};
 use lowbit::ops::{Arithmetic, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax};
-use lowbit::{Error, Format, Graph, Result, Tensor, TensorType, Tuner, reference};
+use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, reference};
 
 const FUNCTIONS: [Function; 6] =
     [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
 
 /// Numbers of every size: around 0 and 1, and far out.
-fn numbers(random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
-    let count = dimensions.iter().product();
+fn numbers(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+    let count = dims.iter().product();
     let number = |i: usize, x: f32| match i % 11 {
         0 => x * 1e-6,
         1 => x * 10.0,
@@ -21,7 +21,7 @@ fn numbers(random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
         4 if i % 44 == 4 => 0.0,
         _ => x,
     };
-    Tensor::new(dimensions, (0..count).map(|i| number(i, random.real())).collect::<Vec<f32>>())
+    Tensor::new(dims, (0..count).map(|i| number(i, random.real())).collect::<Vec<f32>>())
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn sums_and_products_broadcast() -> Result<()> {
         for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
             // The greatest products leave f32.
             let tame = |x: &Tensor| -> Result<Tensor> {
-                Tensor::new(x.shape(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
+                Tensor::new(x.dims(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
             };
             let (a, b) = (tame(&a)?, tame(&b)?);
             let op = FloatBinary::new(arithmetic, a.tensor_type().clone(), b.tensor_type().clone())?;
@@ -173,7 +173,7 @@ fn a_plan_of_them_at_any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(9_106);
     let (most, n) = (6, 40);
-    let real = TensorType::new(Format::Float32, [most, n])?;
+    let real = TensorType::new(DType::Float32, [most, n])?;
     let mut graph = Graph::new();
     let x = graph.dynamic_input(real.clone())?;
     let mut y = graph.add(Softmax::new([most, n])?, &[x])?;
@@ -201,9 +201,9 @@ fn refusals_name_both_numbers() -> Result<()> {
         let message = result.expect_err("it is wrong").to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    let real = |dimensions: &[usize]| TensorType::new(Format::Float32, dimensions);
+    let real = |dims: &[usize]| TensorType::new(DType::Float32, dims);
     let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
-    let codes = TensorType::new(Format::Int8, [3])?;
+    let codes = TensorType::new(DType::Int8, [3])?;
     says(FloatBinary::new(Arithmetic::Add, real(&[3])?, codes).map(drop), &["int8[3]", "Add or Multiply"]);
     says(FloatBinary::new(Arithmetic::Add, real(&[3])?, real(&[4])?).map(drop), &["3", "4"]);
     says(Softmax::new([]).map(drop), &["scalar", "[1]"]);

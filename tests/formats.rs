@@ -8,24 +8,24 @@ use common::{Random, check_op, context};
 use half::f16;
 use lowbit::numeric::PowerRounding;
 use lowbit::ops::{Cast, Dequantize, Quantize};
-use lowbit::{Format, Granularity, Quantization, Result, Shape, Tensor, TensorType};
+use lowbit::{DType, Granularity, Quantization, Result, Shape, Tensor, TensorType};
 
-const SMALL: [Format; 7] = [
-    Format::Float4E2M1,
-    Format::Float6E2M3,
-    Format::Float6E3M2,
-    Format::Float8E4M3Fn,
-    Format::Float8E4M3Fnuz,
-    Format::Float8E5M2,
-    Format::Float8E5M2Fnuz,
+const SMALL: [DType; 7] = [
+    DType::Float4E2M1,
+    DType::Float6E2M3,
+    DType::Float6E3M2,
+    DType::Float8E4M3Fn,
+    DType::Float8E4M3Fnuz,
+    DType::Float8E5M2,
+    DType::Float8E5M2Fnuz,
 ];
 
 /// All codes of a format, row by row.
-fn all_codes(format: Format, dimensions: &[usize]) -> Result<Tensor> {
-    let elements: usize = dimensions.iter().product();
-    let bytes: Vec<u8> = (0..elements * format.bits() / 8).map(|i| (i * 37) as u8).collect();
-    let mask = |byte: &u8| if matches!(format, Format::Float6E2M3 | Format::Float6E3M2) { byte & 63 } else { *byte };
-    Tensor::from_packed(TensorType::new(format, dimensions)?, &bytes.iter().map(mask).collect::<Vec<_>>())
+fn all_codes(dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    let elements: usize = dims.iter().product();
+    let bytes: Vec<u8> = (0..elements * dtype.bits() / 8).map(|i| (i * 37) as u8).collect();
+    let mask = |byte: &u8| if matches!(dtype, DType::Float6E2M3 | DType::Float6E3M2) { byte & 63 } else { *byte };
+    Tensor::from_packed(TensorType::new(dtype, dims)?, &bytes.iter().map(mask).collect::<Vec<_>>())
 }
 
 /// float32 around every number of every format and every middle between two.
@@ -57,7 +57,7 @@ fn every_half_and_every_boundary_to_every_format() -> Result<()> {
             }
         }
         for rounding in [PowerRounding::Up, PowerRounding::Down, PowerRounding::Nearest] {
-            let op = Cast::new(x.tensor_type().clone(), Format::Float8E8M0)?.rounding(rounding);
+            let op = Cast::new(x.tensor_type().clone(), DType::Float8E8M0)?.rounding(rounding);
             for op in [op.clone(), op.non_saturating()] {
                 count += check_op(&context, &format!("{} to a power", x.tensor_type()), &op.into(), &[x]);
             }
@@ -71,11 +71,11 @@ fn every_half_and_every_boundary_to_every_format() -> Result<()> {
 fn every_code_to_other_formats() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut count = 0;
-    let all = [&SMALL[..], &[Format::Float8E8M0]].concat();
+    let all = [&SMALL[..], &[DType::Float8E8M0]].concat();
     for &from in &all {
         let x = all_codes(from, &[16, 32])?;
-        let integer = [Format::Int8, Format::Uint8, Format::Int4, Format::Uint2][from as usize % 4];
-        for to in [Format::Float32, Format::Float16, integer, SMALL[from as usize % 7]] {
+        let integer = [DType::Int8, DType::Uint8, DType::Int4, DType::Uint2][from as usize % 4];
+        for to in [DType::Float32, DType::Float16, integer, SMALL[from as usize % 7]] {
             let op = Cast::new(x.tensor_type().clone(), to)?;
             count += check_op(&context, &format!("{from} to {to}"), &op.into(), &[&x]);
         }
@@ -84,12 +84,12 @@ fn every_code_to_other_formats() -> Result<()> {
     let mut random = Random::new(21);
     for dimensions in [vec![], vec![0, 3], vec![5, 1], vec![3, 7], vec![2, 3, 33], vec![4, 129]] {
         for small in [random.pick(&all), random.pick(&all)] {
-            let from = random.pick(&[Format::Int8, Format::Uint8, Format::Int4, Format::Uint2]);
+            let from = random.pick(&[DType::Int8, DType::Uint8, DType::Int4, DType::Uint2]);
             let x = random.codes(from, &dimensions);
             let op = Cast::new(x.tensor_type().clone(), small)?;
             count += check_op(&context, &format!("{dimensions:?} {from} to {small}"), &op.into(), &[&x]);
             let x = all_codes(small, &[&dimensions[..], &[2]].concat())?;
-            let op = Cast::new(x.tensor_type().clone(), Format::Float32)?;
+            let op = Cast::new(x.tensor_type().clone(), DType::Float32)?;
             count += check_op(&context, &format!("{dimensions:?} {small}"), &op.into(), &[&x]);
         }
     }
@@ -112,31 +112,29 @@ fn quantize_and_dequantize_small_floats() -> Result<()> {
     ];
     for (i, granularity) in granularities.into_iter().enumerate() {
         for format in [SMALL[i], random.pick(&SMALL)] {
-            let dimensions = [2, 3, [34, 32, 1][i % 3]];
-            let elements: usize = dimensions.iter().product();
-            let scales = granularity.parameters(&Shape::new(dimensions)?)?;
+            let dims = [2, 3, [34, 32, 1][i % 3]];
+            let elements: usize = dims.iter().product();
+            let scales = granularity.parameters(&Shape::new(dims)?)?;
             let scales: Vec<f32> = (0..scales).map(|_| f16::from_f32(random.scale()).to_f32()).collect();
-            let codes_type =
-                TensorType::new(format, dimensions)?.quantized(Quantization::new(granularity, scales, [0]))?;
+            let codes_type = TensorType::new(format, dims)?.quantized(Quantization::new(granularity, scales, [0]))?;
             let value = |random: &mut Random| match random.next() % 8 {
                 0 => f32::from_bits(random.next() as u32),
                 1 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0]),
                 _ => random.real() * 0.1,
             };
-            let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<_>>())?;
+            let x = Tensor::new(dims, (0..elements).map(|_| value(&mut random)).collect::<Vec<_>>())?;
             let halves = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
-            let halves = Tensor::new(dimensions, halves)?;
+            let halves = Tensor::new(dims, halves)?;
             let name = format!("{format} by {granularity:?}");
             let op = Quantize::new(codes_type.clone())?;
             count += check_op(&context, &name, &op.clone().into(), &[&x]);
             let op = op.non_saturating();
-            let op = op.input_format(Format::Float16)?.precision(Format::Float16)?;
+            let op = op.input_format(DType::Float16)?.precision(DType::Float16)?;
             count += check_op(&context, &name, &op.into(), &[&halves]);
-            let codes =
-                all_codes(format, &dimensions)?.quantized(codes_type.quantization().expect("scales").clone())?;
+            let codes = all_codes(format, &dims)?.quantized(codes_type.quantization().expect("scales").clone())?;
             let op = Dequantize::new(codes_type)?;
             count += check_op(&context, &name, &op.clone().into(), &[&codes]);
-            count += check_op(&context, &name, &op.output_format(Format::Float16)?.into(), &[&codes]);
+            count += check_op(&context, &name, &op.output_format(DType::Float16)?.into(), &[&codes]);
         }
     }
     println!("quantized small floats: {count} combinations on {}", context.description());
@@ -163,8 +161,8 @@ fn half_precision_is_one_division() -> Result<()> {
     for _ in 0..200 {
         let scale = f16::from_bits((random.next() % 0x7bff) as u16 + 1);
         let x: Vec<f16> = (0..512).map(|_| f16::from_bits(random.next() as u16)).filter(|x| x.is_finite()).collect();
-        let codes = TensorType::new(Format::Int16, [x.len()])?.quantized(Quantization::tensor(scale.to_f32(), 0))?;
-        let op = Quantize::new(codes)?.input_format(Format::Float16)?.precision(Format::Float16)?;
+        let codes = TensorType::new(DType::Int16, [x.len()])?.quantized(Quantization::tensor(scale.to_f32(), 0))?;
+        let op = Quantize::new(codes)?.input_format(DType::Float16)?.precision(DType::Float16)?;
         let x = Tensor::new([x.len()], x)?;
         let got = lowbit::reference::run(&op.into(), &[&x])?.remove(0);
         for (&x, &got) in x.values::<f16>()?.iter().zip(got.values::<i16>()?) {
@@ -182,7 +180,7 @@ fn quantization_is_exact_at_every_boundary() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(24);
     let mut elements = 0;
-    for (format, low, high) in [(Format::Int8, -128, 127), (Format::Int4, -8, 7)] {
+    for (format, low, high) in [(DType::Int8, -128, 127), (DType::Int4, -8, 7)] {
         let scales: Vec<f32> = (0..100)
             .map(|i| match i {
                 // Any exponent, subnormal ones too; every other mantissa is random.

@@ -6,9 +6,9 @@ mod common;
 
 use common::{Random, context_with, first_difference, limits, tiny_limits};
 use lowbit::ops::{Add, Concat, Conv, Matmul, Multiply, Output, Padding, Pool, Requantization, Requantize, Table};
-use lowbit::{Error, Format, Graph, PlanOptions, Quantization, Result, Rounding, Tensor, TensorType, Tuner, Value};
+use lowbit::{DType, Error, Graph, PlanOptions, Quantization, Result, Rounding, Tensor, TensorType, Tuner, Value};
 
-const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 
 /// Graphs per device.
 const GRAPHS: usize = 60;
@@ -39,16 +39,16 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
     let output = stage(random)?;
     match random.integer(0, 10) {
         0 => {
-            let [extent, height, width, channels] = input.dimensions()[..] else { return Ok(x) };
+            let [extent, height, width, channels] = input.dims()[..] else { return Ok(x) };
             graph.reshape(x, [extent, width, height, channels])
         }
         1 => graph.add(Table::sigmoid(input, output)?, &[x]),
         2 => {
-            let (low, high) = input.format().range().expect("codes");
+            let (low, high) = input.dtype().range().expect("codes");
             let least = random.integer(low.into(), high.into());
             let greatest = random.integer(least, high.into());
             let entries = std::array::from_fn(|byte| {
-                let code = if input.format() == Format::Int8 { i64::from(byte as u8 as i8) } else { byte as i64 };
+                let code = if input.dtype() == DType::Int8 { i64::from(byte as u8 as i8) } else { byte as i64 };
                 code.clamp(least, greatest) as u8
             });
             graph.add(Table::from_bytes(input.clone(), input, entries)?, &[x])
@@ -99,9 +99,9 @@ fn random_graph(random: &mut Random, extent: usize) -> Result<Graph> {
     let channels = random.pick(&[1, 5, 16, 33]);
     for _ in 0..2 {
         let format = random.pick(&CODES);
-        let dimensions = [extent, random.pick(&[1, 3]), random.pick(&[1, 4]), random.pick(&[1, channels])];
+        let dims = [extent, random.pick(&[1, 3]), random.pick(&[1, 4]), random.pick(&[1, channels])];
         let quantization = Quantization::tensor(random.scale(), random.zero_point(format));
-        values.push(graph.dynamic_input(TensorType::new(format, dimensions)?.quantized(quantization)?)?);
+        values.push(graph.dynamic_input(TensorType::new(format, dims)?.quantized(quantization)?)?);
     }
     let inputs = values.len();
     let wanted = inputs + random.integer(1, 10) as usize;
@@ -145,8 +145,8 @@ fn check(seed: u64, limits: Option<wgpu::Limits>) -> Result<()> {
         };
         for at in [extent, 1, extent / 2, 0] {
             let host = graph.input_types().map(|t| {
-                let dimensions = [&[at], &t.dimensions()[1..]].concat();
-                random.codes(t.format(), &dimensions).quantized(t.quantization().expect("codes").clone())
+                let dims = [&[at], &t.dims()[1..]].concat();
+                random.codes(t.dtype(), &dims).quantized(t.quantization().expect("codes").clone())
             });
             let host = host.collect::<Result<Vec<_>>>()?;
             let host: Vec<&Tensor> = host.iter().collect();

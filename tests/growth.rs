@@ -21,23 +21,23 @@ use lowbit::ops::{
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
-    Context, DeviceTensor, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels,
+    Context, DType, DeviceTensor, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels,
 };
 
-use Format::{Float32, Int8, Int16, Int32, Uint8};
+use DType::{Float32, Int8, Int16, Int32, Uint8};
 
-fn real(dimensions: &[usize]) -> Result<TensorType> {
-    TensorType::new(Float32, dimensions)
+fn real(dims: &[usize]) -> Result<TensorType> {
+    TensorType::new(Float32, dims)
 }
 
-fn codes(format: Format, dimensions: &[usize]) -> Result<TensorType> {
-    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.1, 3))
+fn codes(dtype: DType, dims: &[usize]) -> Result<TensorType> {
+    TensorType::new(dtype, dims)?.quantized(Quantization::tensor(0.1, 3))
 }
 
 /// Weights whose zero point has to be taken out.
-fn filter(dimensions: &[usize]) -> Result<Tensor> {
-    let values = (0..dimensions.iter().product()).map(|i: usize| (i * 37 % 255) as u8 as i8).collect::<Vec<_>>();
-    Tensor::new(dimensions, values)?.quantized(Quantization::tensor(0.1, 3))
+fn filter(dims: &[usize]) -> Result<Tensor> {
+    let values = (0..dims.iter().product()).map(|i: usize| (i * 37 % 255) as u8 as i8).collect::<Vec<_>>();
+    Tensor::new(dims, values)?.quantized(Quantization::tensor(0.1, 3))
 }
 
 /// At least one op of each kind, in the shapes that take its loops through several axes, taps, slices and groups.
@@ -125,7 +125,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("quantize in blocks", Quantize::new(blocked.clone())?.into()));
     ops.push(("dequantize in blocks", Dequantize::new(blocked)?.into()));
     ops.push(("quantize", Quantize::new(codes(Uint8, &[6, 40])?)?.into()));
-    ops.push(("dequantize", Dequantize::new(codes(Format::Uint4, &[6, 40])?)?.into()));
+    ops.push(("dequantize", Dequantize::new(codes(DType::Uint4, &[6, 40])?)?.into()));
     for (name, granularity) in [
         ("dynamic_quantize", DynamicGranularity::Tensor),
         ("dynamic_quantize by row", DynamicGranularity::Row),
@@ -141,10 +141,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         let (a, b) = (codes(Uint8, a)?, codes(Int8, b)?);
         ops.push((name, Add::new(a.clone(), b.clone(), stage()?)?.into()));
         ops.push(("multiply", Multiply::new(a.clone(), b.clone(), stage()?)?.into()));
-        ops.push((
-            "float_binary",
-            FloatBinary::new(Arithmetic::Add, real(a.dimensions())?, real(b.dimensions())?)?.into(),
-        ));
+        ops.push(("float_binary", FloatBinary::new(Arithmetic::Add, real(a.dims())?, real(b.dims())?)?.into()));
     }
     ops.push(("pool", Pool::max(codes(Uint8, &[1, 12, 12, 24])?, [3, 2]).build()?.into()));
     ops.push((
@@ -152,7 +149,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         Pool::global_average(codes(Uint8, &[1, 32, 32, 24])?).output(stage()?).build()?.into(),
     ));
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
-    ops.push(("cast", Cast::new(real(&[6, 40])?, Format::Float8E4M3Fn)?.into()));
+    ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn)?.into()));
     let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
     ops.push(("concat of columns", Concat::new(parts()?, 2, stage()?)?.into()));
     ops.push(("concat of rows", Concat::new(parts()?, 1, stage()?)?.into()));
@@ -187,7 +184,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("resize", Resize::linear(codes(Uint8, &[1, 6, 5, 24])?, [9, 9]).build()?.into()));
     ops.push(("unfold", Unfold::new(TensorType::new(Int8, [1, 8, 8, 3])?, [3, 3]).build()?.into()));
     // Blocks, weights, calibration and training.
-    let mx = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Ceil)?;
+    let mx = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Ceil)?;
     ops.push(("block_quantize", BlockQuantize::new(real(&[6, 64])?, mx)?.into()));
     ops.push(("block_dequantize", BlockDequantize::new([6, 64], mx)?.into()));
     let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?;
@@ -197,16 +194,16 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         QuantizeWeights::new([6, 96], quantizer.search(Search::default())?)?.into(),
     ));
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
-        let dimensions = [60, 7, 9];
-        ops.push(("observe_range", ObserveRange::new(dimensions, granularity, RangeUpdate::MinMax)?.into()));
-        ops.push(("observe_histogram", ObserveHistogram::new(dimensions, granularity, Bins::new(64)?)?.into()));
+        let dims = [60, 7, 9];
+        ops.push(("observe_range", ObserveRange::new(dims, granularity, RangeUpdate::MinMax)?.into()));
+        ops.push(("observe_histogram", ObserveHistogram::new(dims, granularity, Bins::new(64)?)?.into()));
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
-            let forward = FakeQuantize::new(dimensions, grid, granularity, (0, 15))?;
+            let forward = FakeQuantize::new(dims, grid, granularity, (0, 15))?;
             ops.push(("fake_quantize_gradient", FakeQuantizeGradient::new(forward.clone()).into()));
             ops.extend(GridGradient::new(forward.clone(), 1.0).map(|op| ("grid_gradient", op.into())));
             ops.push(("fake_quantize", forward.into()));
         }
-        ops.push(("sum", Sum::new(dimensions, granularity)?.into()));
+        ops.push(("sum", Sum::new(dims, granularity)?.into()));
     }
     ops.push(("step_from_range", StepFromRange::new(4, (0, 15))?.into()));
     ops.push(("requant_params", RequantParams::new(4)?.into()));
@@ -222,10 +219,10 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
 
 /// A tensor to read: zeros, or parameters that are legal for codes of any format.
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
-    match tensor_type.format() {
-        Format::Parameters => {
+    match tensor_type.dtype() {
+        DType::Parameters => {
             let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
-            context.upload(&Tensor::new(tensor_type.dimensions(), parameters)?)
+            context.upload(&Tensor::new(tensor_type.dims(), parameters)?)
         }
         _ => DeviceTensor::allocate(context, tensor_type.clone()),
     }

@@ -20,7 +20,7 @@ use lowbit::ops::{
     Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
-use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
+use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
 
 /// The most bytes of the host's that a request may take while it is built, listed and planned: mostly the launches of all of its
 /// kernels, of which a transposed convolution has 4,096 and one by patches as many.
@@ -75,25 +75,25 @@ const MOST: usize = i32::MAX as usize;
 /// The side of the largest square.
 const SIDE: usize = 46_340;
 
-fn plain(format: Format, dimensions: &[usize]) -> Result<TensorType> {
-    TensorType::new(format, dimensions)
+fn plain(dtype: DType, dims: &[usize]) -> Result<TensorType> {
+    TensorType::new(dtype, dims)
 }
 
-fn codes(dimensions: &[usize]) -> Result<TensorType> {
-    plain(Format::Int8, dimensions)?.quantized(Quantization::tensor(0.5, 0))
+fn codes(dims: &[usize]) -> Result<TensorType> {
+    plain(DType::Int8, dims)?.quantized(Quantization::tensor(0.5, 0))
 }
 
-fn real(dimensions: &[usize]) -> Result<TensorType> {
-    plain(Format::Float32, dimensions)
+fn real(dims: &[usize]) -> Result<TensorType> {
+    plain(DType::Float32, dims)
 }
 
 /// Constant codes, of which there are few or none.
-fn few(dimensions: &[usize]) -> Result<Tensor> {
-    Tensor::new(dimensions, vec![1i8; dimensions.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
+fn few(dims: &[usize]) -> Result<Tensor> {
+    Tensor::new(dims, vec![1i8; dims.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
 }
 
 fn stage() -> Result<Requantization> {
-    Requantization::new(Format::Int8, 0.5, 0)
+    Requantization::new(DType::Int8, 0.5, 0)
 }
 
 fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
@@ -175,18 +175,18 @@ fn shapes_alone_cost_nothing() {
     });
     judge.check("a scale per row", || {
         let scales = Quantization::symmetric_axis(0, vec![0.5; 1 << 16]);
-        let lhs = plain(Format::Int8, &[1 << 16, 1])?.quantized(scales)?;
+        let lhs = plain(DType::Int8, &[1 << 16, 1])?.quantized(scales)?;
         Matmul::new(lhs, codes(&[1, 1 << 14])?).output(stage()?).build()
     });
     judge.check("two scales of many batches", || {
-        let lhs = plain(Format::Int8, &[1 << 28, 2, 1])?.quantized(Quantization::symmetric_axis(1, [0.5, 0.25]))?;
+        let lhs = plain(DType::Int8, &[1 << 28, 2, 1])?.quantized(Quantization::symmetric_axis(1, [0.5, 0.25]))?;
         Matmul::new(lhs, few(&[1, 1])?).output(Output::real()).build()
     });
-    judge.check("int16", || Matmul::new(plain(Format::Int16, &[MOST, 1])?, few(&[1, 1])?).build());
+    judge.check("int16", || Matmul::new(plain(DType::Int16, &[MOST, 1])?, few(&[1, 1])?).build());
     judge.check("float batches of nothing", || FloatMatmul::new(real(&[MOST, 0, 1])?, real(&[1, 1, 1])?).build());
     judge.check("float columns", || FloatMatmul::new(real(&[1, 0])?, real(&[0, MOST])?).build());
     judge.check("float depth", || FloatMatmul::new(real(&[MOST, 1])?, real(&[MOST, 1])?).transposed_lhs().build());
-    for lhs in [real(&[MOST, 1]), codes(&[MOST, 1]), plain(Format::Float16, &[1 << 26, 1])] {
+    for lhs in [real(&[MOST, 1]), codes(&[MOST, 1]), plain(DType::Float16, &[1 << 26, 1])] {
         judge.check("linear rows", || Linear::new(lhs?, grouped(1, 1, 1)?).build());
     }
     judge.check("linear rows of a group and a half", || Linear::new(real(&[1 << 25, 48])?, grouped(1, 1, 48)?).build());
@@ -241,7 +241,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("linear squares", || Resize::linear(codes(&[1, 2, 2, 1])?, [SIDE, SIDE]).build());
     judge.check("one element again and again", || Slice::strided(codes(&[1, 1])?, [0, 0], [1, MOST], [1, 0]));
     judge.check("one scale again and again", || {
-        let one = plain(Format::Int8, &[1, 1])?.quantized(Quantization::symmetric_axis(1, [0.5]))?;
+        let one = plain(DType::Int8, &[1, 1])?.quantized(Quantization::symmetric_axis(1, [0.5]))?;
         Slice::strided(one, [0, 0], [1, MOST], [1, 0])
     });
     judge.check("all in reverse", || Slice::strided(codes(&[MOST])?, [MOST - 1], [MOST], [-1]));
@@ -260,11 +260,11 @@ fn shapes_alone_cost_nothing() {
     judge.check("add", || Add::new(codes(&[SIDE, 1])?, codes(&[1, SIDE])?, stage()?));
     judge.check("multiply", || Multiply::new(codes(&[MOST])?, codes(&[1])?, stage()?));
     judge.check("table", || Table::sigmoid(codes(&[MOST])?, stage()?));
-    judge.check("cast", || Cast::new(codes(&[MOST])?, Format::Float16));
+    judge.check("cast", || Cast::new(codes(&[MOST])?, DType::Float16));
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(1)] {
-        judge.check("dynamic quantize", || DynamicQuantize::new([1 << 26, 16], Format::Int8, granularity));
+        judge.check("dynamic quantize", || DynamicQuantize::new([1 << 26, 16], DType::Int8, granularity));
     }
-    let mx = || BlockFormat::mx(Format::Int8, BlockRounding::Floor);
+    let mx = || BlockFormat::mx(DType::Int8, BlockRounding::Floor);
     judge.check("blocks", || BlockQuantize::new(real(&[SIDE, SIDE])?, mx()?));
     judge.check("of blocks", || BlockDequantize::new([SIDE, SIDE], mx()?));
     judge.check("float unary", || FloatUnary::new([MOST], Function::Gelu));

@@ -11,45 +11,39 @@ use lowbit::ops::{
     Requantization, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::{
-    Context, Format, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, reference,
+    Context, DType, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, reference,
 };
 
-const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 const ARITHMETICS: [QuantizedArithmetic; 3] =
     [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq, QuantizedArithmetic::Integer];
-const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
-const FORMATS: [Format; 13] = [
-    Format::Int2,
-    Format::Uint2,
-    Format::Int4,
-    Format::Uint4,
-    Format::Int8,
-    Format::Uint8,
-    Format::Int16,
-    Format::Uint16,
-    Format::Int32,
-    Format::Float4E2M1,
-    Format::Float8E5M2,
-    Format::Float16,
-    Format::Float32,
+const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
+const FORMATS: [DType; 13] = [
+    DType::Int2,
+    DType::Uint2,
+    DType::Int4,
+    DType::Uint4,
+    DType::Int8,
+    DType::Uint8,
+    DType::Int16,
+    DType::Uint16,
+    DType::Int32,
+    DType::Float4E2M1,
+    DType::Float8E5M2,
+    DType::Float16,
+    DType::Float32,
 ];
 
 /// Random bits of any format, NaNs of every kind among the floats.
-fn any(random: &mut Random, format: Format, dimensions: &[usize]) -> Tensor {
-    let count = dimensions.iter().product();
+fn any(random: &mut Random, dtype: DType, dims: &[usize]) -> Tensor {
+    let count = dims.iter().product();
     let mut bits = || random.next() as u32;
-    match format {
-        Format::Float16 => {
-            Tensor::new(dimensions, (0..count).map(|_| f16::from_bits(bits() as u16)).collect::<Vec<_>>())
-        }
-        Format::Float4E2M1 => {
-            Tensor::new(dimensions, (0..count).map(|_| E2M1::from_bits(bits() as u8)).collect::<Vec<_>>())
-        }
-        Format::Float8E5M2 => {
-            Tensor::new(dimensions, (0..count).map(|_| E5M2::from_bits(bits() as u8)).collect::<Vec<_>>())
-        }
-        Format::Float32 => Tensor::new(dimensions, (0..count).map(|_| f32::from_bits(bits())).collect::<Vec<_>>()),
-        _ => Ok(random.codes(format, dimensions)),
+    match dtype {
+        DType::Float16 => Tensor::new(dims, (0..count).map(|_| f16::from_bits(bits() as u16)).collect::<Vec<_>>()),
+        DType::Float4E2M1 => Tensor::new(dims, (0..count).map(|_| E2M1::from_bits(bits() as u8)).collect::<Vec<_>>()),
+        DType::Float8E5M2 => Tensor::new(dims, (0..count).map(|_| E5M2::from_bits(bits() as u8)).collect::<Vec<_>>()),
+        DType::Float32 => Tensor::new(dims, (0..count).map(|_| f32::from_bits(bits())).collect::<Vec<_>>()),
+        _ => Ok(random.codes(dtype, dims)),
     }
     .expect("the count fits")
 }
@@ -195,12 +189,12 @@ fn transpositions_that_convert() -> Result<()> {
         (&[1, 2, 3, 1, 2, 2, 3, 2], &[7, 5, 3, 1, 6, 4, 2, 0]),
     ];
     let others = FORMATS.into_iter().filter(|format| !CODES.contains(format) && !FLOATS.contains(format));
-    let formats: Vec<Format> = CODES.into_iter().chain(others).collect();
+    let formats: Vec<DType> = CODES.into_iter().chain(others).collect();
     for (i, (dimensions, order)) in cases.into_iter().enumerate() {
         // Both formats that activations have, and some of the others.
         for format in [0, 1, 2 + i % 9, 2 + (i + 4) % 9].map(|j| formats[j]) {
             let zero_point = match format {
-                Format::Int32 | Format::Float4E2M1 | Format::Float8E5M2 => 0,
+                DType::Int32 | DType::Float4E2M1 | DType::Float8E5M2 => 0,
                 _ => random.zero_point(format),
             };
             let quantization = Quantization::tensor(random.scale(), zero_point);
@@ -219,30 +213,30 @@ fn transpositions_that_convert() -> Result<()> {
             run(&context, &mut count, &name, Fused::new(transpose.into(), quantize.into(), 0)?, &reals);
         }
     }
-    let image = TensorType::new(Format::Float32, [2, 3, 4])?;
+    let image = TensorType::new(DType::Float32, [2, 3, 4])?;
     let transpose = || Op::from(Transpose::new(image.clone(), [0, 2, 1]).expect("a permutation"));
     let by_channel = Quantization::new(Granularity::Axis(2), [0.5, 0.25, 0.125], [0]);
-    let codes = |quantization| TensorType::new(Format::Uint8, [2, 4, 3])?.quantized(quantization);
+    let codes = |quantization| TensorType::new(DType::Uint8, [2, 4, 3])?.quantized(quantization);
     let message = |op: Op| Fused::new(transpose(), op, 0).expect_err("there are no programs").to_string();
     assert!(message(Quantize::new(codes(by_channel)?)?.into()).contains("one scale for all elements"));
-    let table = Table::sigmoid(codes(Quantization::tensor(0.5, 0))?, Requantization::new(Format::Int8, 1.0, 0)?)?;
+    let table = Table::sigmoid(codes(Quantization::tensor(0.5, 0))?, Requantization::new(DType::Int8, 1.0, 0)?)?;
     assert!(message(table.into()).contains("transpose can't be followed by table"));
     println!("transpositions that convert: {count} combinations on {}", context.description());
     Ok(())
 }
 
 /// Real numbers whose quotients are codes, ties among them, and any bits.
-fn reals(random: &mut Random, format: Format, dimensions: &[usize]) -> Tensor {
-    let count: usize = dimensions.iter().product();
+fn reals(random: &mut Random, dtype: DType, dims: &[usize]) -> Tensor {
+    let count: usize = dims.iter().product();
     let number = |random: &mut Random| match random.next() % 4 {
         0 => f32::from_bits(random.next() as u32),
         1 => random.integer(-40, 40) as f32 * 0.0625,
         _ => random.real(),
     };
     let numbers: Vec<f32> = (0..count).map(|_| number(random)).collect();
-    match format {
-        Format::Float16 => Tensor::new(dimensions, numbers.into_iter().map(f16::from_f32).collect::<Vec<_>>()),
-        _ => Tensor::new(dimensions, numbers),
+    match dtype {
+        DType::Float16 => Tensor::new(dims, numbers.into_iter().map(f16::from_f32).collect::<Vec<_>>()),
+        _ => Tensor::new(dims, numbers),
     }
     .expect("the count fits")
 }
@@ -254,10 +248,10 @@ fn slice_and_pad() -> Result<()> {
     for case in 0..22 {
         let format = FORMATS[case % FORMATS.len()];
         let rank = random.pick(&[1usize, 2, 3, 4]);
-        let dimensions: Vec<usize> = (0..rank).map(|_| random.pick(&[2, 3, 5, 8, 21])).collect();
-        let x = any(&mut random, format, &dimensions);
+        let dims: Vec<usize> = (0..rank).map(|_| random.pick(&[2, 3, 5, 8, 21])).collect();
+        let x = any(&mut random, format, &dims);
         let x = match format.range() {
-            Some(_) if format != Format::Int32 => {
+            Some(_) if format != DType::Int32 => {
                 x.quantized(Quantization::tensor(random.scale(), random.zero_point(format)))?
             }
             _ => x,
@@ -265,7 +259,7 @@ fn slice_and_pad() -> Result<()> {
         let x_type = || x.tensor_type().clone();
         // Every third slice keeps whole rows, from a whole vec4 or not.
         let (mut begin, mut sizes, mut steps) = (vec![], vec![], vec![]);
-        for (axis, &extent) in dimensions.iter().enumerate() {
+        for (axis, &extent) in dims.iter().enumerate() {
             let size = random.integer(0, extent as i64) as usize;
             let most = if size > 1 { (extent - 1) / (size - 1) } else { 1 } as i64;
             let step = random.integer(1, most);
@@ -286,7 +280,7 @@ fn slice_and_pad() -> Result<()> {
         let name = format!("{} from {begin:?}, {sizes:?}, by {steps:?}", x.tensor_type());
         run(&context, &mut count, &name, Slice::strided(x_type(), begin, sizes, steps)?, &x);
         let axis = random.next() as usize % rank;
-        let chosen: Vec<usize> = (0..random.integer(0, 9)).map(|_| random.next() as usize % dimensions[axis]).collect();
+        let chosen: Vec<usize> = (0..random.integer(0, 9)).map(|_| random.next() as usize % dims[axis]).collect();
         run(&context, &mut count, &format!("{chosen:?} of {axis}"), Slice::take(x_type(), axis, chosen.clone())?, &x);
 
         let (low, high) = format.range().unwrap_or((0, 0));
@@ -294,8 +288,8 @@ fn slice_and_pad() -> Result<()> {
         let code = if format.range().is_some() { PadMode::Code(code) } else { PadMode::Zero };
         for mode in [[PadMode::Zero, PadMode::Reflect], [code, PadMode::Edge]][case / 2 % 2] {
             let amount = |random: &mut Random, extent: usize| random.integer(0, extent as i64 - 1) as usize;
-            let mut begin: Vec<usize> = dimensions.iter().map(|&extent| amount(&mut random, extent)).collect();
-            let mut end: Vec<usize> = dimensions.iter().map(|&extent| amount(&mut random, extent)).collect();
+            let mut begin: Vec<usize> = dims.iter().map(|&extent| amount(&mut random, extent)).collect();
+            let mut end: Vec<usize> = dims.iter().map(|&extent| amount(&mut random, extent)).collect();
             if case % 2 == 0 {
                 (begin[rank - 1], end[rank - 1]) = (0, 0);
             }
@@ -304,12 +298,12 @@ fn slice_and_pad() -> Result<()> {
             run(&context, &mut count, &name, pad.clone(), &x);
             // What was added can be taken away.
             let padded = reference::run(&pad.into(), &[&x])?.remove(0);
-            let back = Slice::new(padded.tensor_type().clone(), begin, dimensions.clone())?;
+            let back = Slice::new(padded.tensor_type().clone(), begin, dims.clone())?;
             assert_eq!(first_difference(&reference::run(&back.into(), &[&padded])?[0], &x), None, "{name}");
         }
     }
     // Nothing, padded.
-    let nothing = random.quantized(Format::Uint8, &[2, 0, 3]);
+    let nothing = random.quantized(DType::Uint8, &[2, 0, 3]);
     let pad = Pad::new(nothing.tensor_type().clone(), [0, 1, 2], [0, 1, 0], PadMode::Zero)?;
     run(&context, &mut count, "nothing", pad, &nothing);
     println!("slice and pad: {count} combinations on {}", context.description());
@@ -321,7 +315,7 @@ fn scales_follow_their_axis() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(35));
     let scales = Quantization::new(Granularity::Axis(1), [0.5, 0.25, 0.125], [1, 2, 3]);
-    let x = random.codes(Format::Int8, &[4, 3, 18]).quantized(scales)?;
+    let x = random.codes(DType::Int8, &[4, 3, 18]).quantized(scales)?;
     let x_type = || x.tensor_type().clone();
     let expect = |op: Op, axis: usize, scales: &[f32], zero_points: &[i32]| {
         let made = op.outputs()[0].quantization().cloned();
@@ -370,7 +364,7 @@ fn reshape() -> Result<()> {
 fn channel_shuffle() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(37);
-    let image = random.quantized(Format::Uint8, &[1, 5, 4, 24]);
+    let image = random.quantized(DType::Uint8, &[1, 5, 4, 24]);
     let mut graph = Graph::new();
     let x = graph.input(image.tensor_type().clone());
     let apart = graph.add(Reshape::new(image.tensor_type().clone(), [1, 5, 4, 3, 8])?, &[x])?;
@@ -433,7 +427,7 @@ fn resize() -> Result<()> {
 fn linear_resize_is_near_the_real_one() -> Result<()> {
     let mut random = Random::new(39);
     for (from, to) in [(7usize, 13usize), (13, 7), (5, 64), (2, 333), (3, 4096)] {
-        let image = random.codes(Format::Uint8, &[1, from, 6, 1]);
+        let image = random.codes(DType::Uint8, &[1, from, 6, 1]);
         let op = Resize::linear(image.tensor_type().clone(), [to, 11]).build()?;
         let got = reference::run(&op.into(), &[&image])?.remove(0);
         let place = |i: usize, from: usize, to: usize| {
@@ -458,7 +452,7 @@ fn linear_resize_is_near_the_real_one() -> Result<()> {
 fn any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(40);
-    let image = random.quantized(Format::Int8, &[4, 6, 5, 10]);
+    let image = random.quantized(DType::Int8, &[4, 6, 5, 10]);
     let mut graph = Graph::new();
     let mut x = graph.dynamic_input(image.tensor_type().clone())?;
     let mut step = |graph: &mut Graph, op: Op| -> Result<()> {
@@ -489,10 +483,10 @@ fn any_batch() -> Result<()> {
 #[test]
 fn bad_requests_say_what_is_wrong() -> Result<()> {
     let mut random = Random::new(41);
-    let x = random.codes(Format::Uint8, &[2, 3, 4]).tensor_type().clone();
-    let scalars = random.codes(Format::Uint8, &[]).tensor_type().clone();
-    let reals = lowbit::TensorType::new(Format::Float32, [1, 3, 4])?;
-    let parameters = lowbit::TensorType::new(Format::Parameters, [3])?;
+    let x = random.codes(DType::Uint8, &[2, 3, 4]).tensor_type().clone();
+    let scalars = random.codes(DType::Uint8, &[]).tensor_type().clone();
+    let reals = lowbit::TensorType::new(DType::Float32, [1, 3, 4])?;
+    let parameters = lowbit::TensorType::new(DType::Parameters, [3])?;
     let table: Vec<(&str, Result<Op>)> = vec![
         ("[0, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1]).map(Op::from)),
         ("[0, 1, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1, 1]).map(Op::from)),

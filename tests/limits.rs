@@ -9,7 +9,7 @@ use lowbit::ops::{
     Requantization, Table,
 };
 use lowbit::{
-    Context, DeviceTensor, Error, Format, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference,
+    Context, DType, DeviceTensor, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference,
 };
 
 /// A device of which a binding holds 64 KiB.
@@ -23,10 +23,10 @@ fn weights_above_a_binding_are_split() -> Result<()> {
     let mut random = Random::new(41);
     // 400 columns of 300 codes are twice a binding, of 3 matrices six times.
     for (m, n, k, matrices) in [(1, 400, 300, 1), (9, 403, 300, 1), (5, 131, 301, 3)] {
-        let lhs = random.quantized(Format::Uint8, &[matrices, m, k]);
-        let weights = random.quantized(Format::Int8, &[matrices, k, n]);
+        let lhs = random.quantized(DType::Uint8, &[matrices, m, k]);
+        let weights = random.quantized(DType::Int8, &[matrices, k, n]);
         let bias = Tensor::new([n], (0..n as i32).collect::<Vec<_>>())?;
-        for output in [Output::Accumulator, Output::real(), Requantization::new(Format::Int8, 3.0, -4)?.into()] {
+        for output in [Output::Accumulator, Output::real(), Requantization::new(DType::Int8, 3.0, -4)?.into()] {
             let op: Op = Matmul::new(lhs.tensor_type().clone(), weights.clone())
                 .bias(bias.clone())
                 .output(output)
@@ -38,21 +38,21 @@ fn weights_above_a_binding_are_split() -> Result<()> {
         }
     }
     // Narrow weights take as many launches as their bytes say.
-    for (format, parts) in [(Format::Int8, 4), (Format::Int4, 2), (Format::Uint2, 1)] {
-        let lhs = random.quantized(Format::Uint8, &[3, 512]);
+    for (format, parts) in [(DType::Int8, 4), (DType::Int4, 2), (DType::Uint2, 1)] {
+        let lhs = random.quantized(DType::Uint8, &[3, 512]);
         let weights = random.quantized(format, &[512, 400]);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).build()?.into();
         assert_eq!(kernels::candidates(&op, &context.limits())[0].dispatches.len(), parts, "{format}");
         check_op(&context, &format!("{format} weights"), &op, &[&lhs]);
     }
-    let image = random.quantized(Format::Int8, &[1, 4, 3, 40]);
-    let weights = random.quantized(Format::Int4, &[307, 3, 3, 40]);
+    let image = random.quantized(DType::Int8, &[1, 4, 3, 40]);
+    let weights = random.quantized(DType::Int4, &[307, 3, 3, 40]);
     let conv: Op = Conv::new(image.tensor_type().clone(), weights).build()?.into();
     assert!(kernels::candidates(&conv, &context.limits())[0].dispatches.len() > 1, "int4 split along the channels");
     check_op(&context, "conv of int4", &conv, &[&image]);
-    let image = random.quantized(Format::Uint8, &[1, 4, 5, 40]);
-    let weights = random.quantized(Format::Int8, &[203, 3, 3, 40]);
-    let codes = Requantization::new(Format::Uint8, 3.0, 9)?;
+    let image = random.quantized(DType::Uint8, &[1, 4, 5, 40]);
+    let weights = random.quantized(DType::Int8, &[203, 3, 3, 40]);
+    let codes = Requantization::new(DType::Uint8, 3.0, 9)?;
     let conv = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).output(codes);
     let candidates = kernels::candidates(&conv.clone().build()?.into(), &context.limits());
     assert!(candidates[0].dispatches.len() > 1, "split along the channels");
@@ -64,8 +64,8 @@ fn weights_above_a_binding_are_split() -> Result<()> {
     // Weights that fit only without the padding of their columns, and one size less.
     let most = (context.limits().binding_bytes / 24) as usize;
     for n in [most / 4 * 4, most] {
-        let lhs = random.quantized(Format::Int8, &[1, 16]);
-        let op = Matmul::new(lhs.tensor_type().clone(), random.quantized(Format::Int8, &[16, n])).build()?.into();
+        let lhs = random.quantized(DType::Int8, &[1, 16]);
+        let op = Matmul::new(lhs.tensor_type().clone(), random.quantized(DType::Int8, &[16, n])).build()?.into();
         check_op(&context, &format!("{n} columns"), &op, &[&lhs]);
     }
     Ok(())
@@ -76,20 +76,20 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     let Some(context) = small_bindings() else { return Ok(()) };
     let mut random = Random::new(42);
     let rows = 5000;
-    let codes = random.quantized(Format::Int8, &[rows, 20]);
+    let codes = random.quantized(DType::Int8, &[rows, 20]);
     let codes_type = codes.tensor_type().clone();
-    let other = random.quantized(Format::Uint8, &[rows, 20]);
-    let line = random.quantized(Format::Uint8, &[1, 20]);
+    let other = random.quantized(DType::Uint8, &[rows, 20]);
+    let line = random.quantized(DType::Uint8, &[1, 20]);
     let reals = Tensor::new([rows, 20], (0..rows * 20).map(|_| random.real()).collect::<Vec<_>>())?;
-    let stage = || Requantization::new(Format::Uint8, 0.07, 13);
-    let image = random.quantized(Format::Int8, &[70, 9, 8, 20]);
-    let flat = random.quantized(Format::Int8, &[150_000]);
-    let weights = random.quantized(Format::Int8, &[20, 30]);
-    let nibbles = random.quantized(Format::Int4, &[150_000]);
-    let crumbs = random.codes(Format::Uint2, &[70_000]);
+    let stage = || Requantization::new(DType::Uint8, 0.07, 13);
+    let image = random.quantized(DType::Int8, &[70, 9, 8, 20]);
+    let flat = random.quantized(DType::Int8, &[150_000]);
+    let weights = random.quantized(DType::Int8, &[20, 30]);
+    let nibbles = random.quantized(DType::Int4, &[150_000]);
+    let crumbs = random.codes(DType::Uint2, &[70_000]);
     let cases: Vec<(&str, Op, Vec<&Tensor>)> = vec![
         ("dequantize a line of int4", Dequantize::new(nibbles.tensor_type().clone())?.into(), vec![&nibbles]),
-        ("cast a line of uint2", Cast::new(crumbs.tensor_type().clone(), Format::Float16)?.into(), vec![&crumbs]),
+        ("cast a line of uint2", Cast::new(crumbs.tensor_type().clone(), DType::Float16)?.into(), vec![&crumbs]),
         ("quantize", Quantize::new(codes_type.clone())?.into(), vec![&reals]),
         ("dequantize", Dequantize::new(codes_type.clone())?.into(), vec![&codes]),
         ("table", Table::sigmoid(codes_type.clone(), stage()?)?.into(), vec![&codes]),
@@ -100,13 +100,13 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
         ("matmul to int32", Matmul::new(codes_type.clone(), weights.clone()).build()?.into(), vec![&codes]),
         (
             "dynamic quantize",
-            DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Row)?.into(),
+            DynamicQuantize::new([rows, 20], DType::Int8, DynamicGranularity::Row)?.into(),
             vec![&reals],
         ),
         ("pool", Pool::max(image.tensor_type().clone(), [2, 2]).build()?.into(), vec![&image]),
         (
             "conv",
-            Conv::new(image.tensor_type().clone(), random.quantized(Format::Int8, &[8, 3, 3, 20])).build()?.into(),
+            Conv::new(image.tensor_type().clone(), random.quantized(DType::Int8, &[8, 3, 3, 20])).build()?.into(),
             vec![&image],
         ),
     ];
@@ -117,17 +117,17 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     }
 
     // Neither the first dimension of such a product is that of its lhs, nor can rows with scales of their own be parted.
-    let lhs = random.quantized(Format::Int8, &[64, 16]);
-    let op: Op = Matmul::new(lhs.tensor_type().clone(), random.quantized(Format::Int8, &[64, 16, 16])).build()?.into();
+    let lhs = random.quantized(DType::Int8, &[64, 16]);
+    let op: Op = Matmul::new(lhs.tensor_type().clone(), random.quantized(DType::Int8, &[64, 16, 16])).build()?.into();
     let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("262,144 bytes of sums");
     assert!(matches!(error, Error::Limit { needed: 262_144, .. }), "{error}");
     let by_row =
-        TensorType::new(Format::Int8, [512, 256])?.quantized(Quantization::symmetric_axis(0, vec![0.5; 512]))?;
+        TensorType::new(DType::Int8, [512, 256])?.quantized(Quantization::symmetric_axis(0, vec![0.5; 512]))?;
     let error = context.plan(&Graph::of(Dequantize::new(by_row)?)?, Tuner::FirstGuess).expect_err("half a megabyte");
     assert!(matches!(error, Error::Limit { needed: 524_288, .. }), "{error}");
 
     // A range over all elements can't be taken in parts.
-    let whole: Op = DynamicQuantize::new([rows, 20], Format::Int8, DynamicGranularity::Tensor)?.into();
+    let whole: Op = DynamicQuantize::new([rows, 20], DType::Int8, DynamicGranularity::Tensor)?.into();
     let error = context.plan(&Graph::of(whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
     assert!(matches!(error, Error::Limit { needed: 400_000, limit: 65_536, .. }), "{error}");
     Ok(())
@@ -138,14 +138,14 @@ fn grids_fold_over_three_dimensions() -> Result<()> {
     let limits = wgpu::Limits { max_compute_workgroups_per_dimension: 5, ..tiny_limits() };
     let Some(context) = context_with(Some(limits)) else { return Ok(()) };
     let mut random = Random::new(43);
-    let x = random.quantized(Format::Int8, &[100, 97]);
-    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?.into();
+    let x = random.quantized(DType::Int8, &[100, 97]);
+    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?.into();
     let candidates = kernels::candidates(&op, &context.limits());
     assert!(candidates[0].dispatches[0].grid.iter().all(|&size| (2..=5).contains(&size)), "{candidates:?}");
     check_op(&context, "table", &op, &[&x]);
     // And where three dimensions don't suffice, the plan says so.
-    let x = random.quantized(Format::Int8, &[2000, 97]);
-    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(Format::Int8, 0.1, 0)?)?.into();
+    let x = random.quantized(DType::Int8, &[2000, 97]);
+    let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?.into();
     let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("more than 125 workgroups");
     assert!(matches!(error, Error::Limit { limit: 5, unit: "workgroups along a dimension", .. }), "{error}");
     Ok(())
@@ -163,10 +163,10 @@ fn weights_of_300_megabytes() -> Result<()> {
     let codes: Vec<i8> = bytemuck::cast_slice(&words).to_vec();
     drop(words);
     let scales: Vec<f32> = (0..n).map(|_| random.scale()).collect();
-    let lhs = random.quantized(Format::Uint8, &[m, k]);
+    let lhs = random.quantized(DType::Uint8, &[m, k]);
     let layer = |codes: Vec<i8>, scales: &[f32]| -> Result<Op> {
         let weights = Tensor::new([scales.len(), k], codes)?.quantized(Quantization::symmetric_axis(0, scales))?;
-        let stage = Requantization::new(Format::Int8, 60.0, 3)?;
+        let stage = Requantization::new(DType::Int8, 60.0, 3)?;
         Ok(Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(stage).build()?.into())
     };
     // The first and the last columns, those beside each of the parts' ends, and some between.

@@ -9,7 +9,7 @@ use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{Format, Granularity, Quantization, Result, Tensor, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, reference};
 
 const CODES: [Codes; 8] =
     [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -28,8 +28,8 @@ const SCALES: [ScaleFormat; 10] = [
 ];
 
 /// Random weights with the extremes of their codes over-represented; columns in any order where `shuffled`.
-fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], shuffled: bool) -> Result<PackedWeights> {
-    let [experts, n, k] = dimensions;
+fn weights(random: &mut Random, format: WeightFormat, dims: [usize; 3], shuffled: bool) -> Result<PackedWeights> {
+    let [experts, n, k] = dims;
     let (low, high) = format.codes.range();
     let code = |random: &mut Random| match random.next() % 6 {
         0 => low,
@@ -66,14 +66,14 @@ fn weights(random: &mut Random, format: WeightFormat, dimensions: [usize; 3], sh
         Ok(())
     };
     if !shuffled {
-        return PackedWeights::build(format, dimensions, row);
+        return PackedWeights::build(format, dims, row);
     }
     let groups = k.div_ceil(format.group.min(k.max(1)));
     let mut index: Vec<u32> = (0..k).map(|l| (l % groups.max(1)) as u32).collect();
     for i in (1..k).rev() {
         index.swap(i, random.next() as usize % (i + 1));
     }
-    PackedWeights::build_indexed(format, dimensions, &index, row)
+    PackedWeights::build_indexed(format, dims, &index, row)
 }
 
 /// What lhs is, and the inputs that go with it.
@@ -82,9 +82,9 @@ enum Lhs {
     Float32,
     Float16,
     /// Static codes: per tensor, per row, or in the weights' groups.
-    Codes(Format, Spread),
+    Codes(DType, Spread),
     /// Codes and parameters from a dynamic quantization.
-    Dynamic(Format, DynamicGranularity, bool),
+    Dynamic(DType, DynamicGranularity, bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -168,13 +168,13 @@ fn formats_and_sizes() -> Result<()> {
         [
             Lhs::Float32,
             Lhs::Float16,
-            Lhs::Codes(Format::Int8, Spread::Tensor),
-            Lhs::Codes(Format::Uint8, Spread::Row),
-            Lhs::Codes(Format::Int8, Spread::Blocks(group)),
-            Lhs::Dynamic(Format::Int8, DynamicGranularity::Row, true),
-            Lhs::Dynamic(Format::Uint8, DynamicGranularity::Row, false),
-            Lhs::Dynamic(Format::Int8, DynamicGranularity::Group(group), true),
-            Lhs::Dynamic(Format::Int8, DynamicGranularity::Tensor, false),
+            Lhs::Codes(DType::Int8, Spread::Tensor),
+            Lhs::Codes(DType::Uint8, Spread::Row),
+            Lhs::Codes(DType::Int8, Spread::Blocks(group)),
+            Lhs::Dynamic(DType::Int8, DynamicGranularity::Row, true),
+            Lhs::Dynamic(DType::Uint8, DynamicGranularity::Row, false),
+            Lhs::Dynamic(DType::Int8, DynamicGranularity::Group(group), true),
+            Lhs::Dynamic(DType::Int8, DynamicGranularity::Tensor, false),
         ]
     };
     let all = std::env::var("LOWBIT_ALL_FORMATS").is_ok_and(|v| v == "1");
@@ -201,7 +201,7 @@ fn formats_and_sizes() -> Result<()> {
                     op = op.bias(Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<_>>())?);
                 }
                 if turn % 4 == 0 {
-                    op = op.output(Format::Float16);
+                    op = op.output(DType::Float16);
                 }
                 if turn % 7 == 0 {
                     op = op.clamp(0.0, 3.0);
@@ -242,15 +242,15 @@ fn integer_sums_are_exact() -> Result<()> {
                     groups.fill_with(|| GroupParams::new(1.0, shift(random)));
                     Ok(())
                 })?;
-            let format = [Format::Int8, Format::Uint8][turn / 2 % 2];
-            let x = random.codes(format, &[m, k]);
-            let zero_point = random.zero_point(format);
+            let dtype = [DType::Int8, DType::Uint8][turn / 2 % 2];
+            let x = random.codes(dtype, &[m, k]);
+            let zero_point = random.zero_point(dtype);
             let x = x.quantized(Quantization::tensor(1.0, zero_point))?;
             let real = |row: usize, column: usize| -> f32 {
                 let w = weights.dequantize().expect("small");
                 let w = w.values::<f32>().expect("floats");
-                let code = |l: usize| match format {
-                    Format::Int8 => i32::from(x.values::<i8>().expect("int8")[row * k + l]),
+                let code = |l: usize| match dtype {
+                    DType::Int8 => i32::from(x.values::<i8>().expect("int8")[row * k + l]),
                     _ => i32::from(x.values::<u8>().expect("uint8")[row * k + l]),
                 };
                 (0..k).map(|l| i64::from(code(l) - zero_point) * w[column * k + l] as i64).sum::<i64>() as f32
@@ -285,7 +285,7 @@ fn experts() -> Result<()> {
         let op = Linear::new(inputs[0].tensor_type().clone(), weights.clone()).experts(selected).bias(bias).build()?;
         check_op_within(&context, "experts", &op.into(), &[&inputs[0], &indices]);
         let granularity = DynamicGranularity::Row;
-        let (inputs, _) = lhs(&mut random, Lhs::Dynamic(Format::Int8, granularity, true), m, k)?;
+        let (inputs, _) = lhs(&mut random, Lhs::Dynamic(DType::Int8, granularity, true), m, k)?;
         let bias = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<_>>())?;
         let op =
             Linear::new(inputs[0].tensor_type().clone(), weights).experts(selected).dynamic_lhs(granularity).bias(bias);
@@ -305,8 +305,8 @@ fn embeddings() -> Result<()> {
         let name = format!("rows of {weights}");
         let indices: Vec<i32> = (0..9).map(|_| random.integer(-1, n as i64) as i32).collect();
         let indices = Tensor::new([3, 3], indices)?;
-        let format = [Format::Float32, Format::Float16][turn % 2];
-        let op: Op = Embedding::new([3, 3], weights)?.output(format)?.into();
+        let dtype = [DType::Float32, DType::Float16][turn % 2];
+        let op: Op = Embedding::new([3, 3], weights)?.output(dtype)?.into();
         combinations += check_op(&context, &name, &op, &[&indices]);
     }
     println!("{combinations} combinations");
@@ -318,7 +318,7 @@ fn dynamic_quantization_in_groups() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_005);
     for (m, k, group) in [(1, 64, 32), (3, 100, 32), (5, 7, 16), (2, 33, 1), (4, 9000, 8999), (1, 1, 5)] {
-        for (symmetric, format) in [(true, Format::Int8), (false, Format::Int8), (false, Format::Uint8)] {
+        for (symmetric, format) in [(true, DType::Int8), (false, DType::Int8), (false, DType::Uint8)] {
             let mut values: Vec<f32> = (0..m * k).map(|_| random.real()).collect();
             // A group of zeros, and what is no number.
             values[..group.min(k)].fill(0.0);

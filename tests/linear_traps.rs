@@ -7,7 +7,7 @@ use common::{Random, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
-use lowbit::{Format, Graph, Quantization, Result, Tensor, Tuner, kernels, reference};
+use lowbit::{DType, Graph, Quantization, Result, Tensor, Tuner, kernels, reference};
 
 fn filled(
     format: WeightFormat,
@@ -82,7 +82,7 @@ fn outputs_at_the_end_of_f16() -> Result<()> {
         (row[0], row[39]) = (sum - 3.0, 3.0);
     }
     let x = Tensor::new([sums.len(), 40], x)?;
-    let op: Op = Linear::new(x.tensor_type().clone(), weights).output(Format::Float16).build()?.into();
+    let op: Op = Linear::new(x.tensor_type().clone(), weights).output(DType::Float16).build()?.into();
     let expected: Vec<f16> = sums.iter().flat_map(|&sum| [f16::from_f32(sum), f16::from_f32(-sum)]).collect();
     assert_eq!(reference::run(&op, &[&x])?[0].values::<f16>()?, expected);
     for index in 0..kernels::candidates(&op, &context.limits()).len() {
@@ -107,7 +107,7 @@ fn zeros_stay_zeros() -> Result<()> {
     for scales in [ScaleFormat::F16, ScaleFormat::F16Zero, ScaleFormat::F32Offset, ScaleFormat::E8M0] {
         let weights = Quantizer::new(WeightFormat::new(Codes::Int4, 32, scales))?.quantize(&w)?;
         for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(32)] {
-            for format in [Format::Int8, Format::Uint8] {
+            for format in [DType::Int8, DType::Uint8] {
                 let quantize = DynamicQuantize::new([m, k], format, granularity)?;
                 let mut graph = Graph::new();
                 let input = graph.input(x.tensor_type().clone());
@@ -136,7 +136,7 @@ fn the_same_bits_each_time() -> Result<()> {
         let w = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<_>>())?;
         let weights = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?.quantize(&w)?;
         let floats = Tensor::new([m, k], (0..m * k).map(|_| random.real()).collect::<Vec<_>>())?;
-        let codes = random.quantized(Format::Int8, &[m, k]);
+        let codes = random.quantized(DType::Int8, &[m, k]);
         for lhs in [floats, codes] {
             let op: Op = Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?.into();
             for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {

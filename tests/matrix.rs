@@ -7,7 +7,7 @@ use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{Conv, Linear, Matmul, Op, Output, Padding, Requantization};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{Context, Format, Quantization, Result, Tensor, kernels};
+use lowbit::{Context, DType, Quantization, Result, Tensor, kernels};
 
 /// The default adapter; `LOWBIT_REQUIRE_MATRICES=1` is for those that are known to have matrix units.
 fn device() -> Option<Context> {
@@ -53,10 +53,10 @@ fn sums_at_the_end_of_float32() -> Result<()> {
             let op = Matmul::new(lhs.tensor_type().clone(), rhs).build()?;
             count += check(&context, &format!("{x} less {zero_point}, k = {k}"), op, &lhs);
         }
-        let lhs = random.quantized(Format::Uint8, &[m, k]);
-        for format in [Format::Int8, Format::Uint8, Format::Int4, Format::Int2] {
+        let lhs = random.quantized(DType::Uint8, &[m, k]);
+        for format in [DType::Int8, DType::Uint8, DType::Int4, DType::Int2] {
             let rhs = random.quantized(format, &[k, n]);
-            let stage = Requantization::new(Format::Int8, 1e-4, 3)?;
+            let stage = Requantization::new(DType::Int8, 1e-4, 3)?;
             let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(Output::from(stage)).build()?;
             count += check(&context, &format!("{format} weights, k = {k}"), op, &lhs);
         }
@@ -72,8 +72,8 @@ fn ragged_blocks() -> Result<()> {
     let (mut random, mut count) = (Random::new(61), 0);
     for [m, n, k] in [[3, 6, 0], [1, 1, 1], [33, 65, 31], [65, 129, 48], [70, 30, 100]] {
         for zero_point in [0, 3] {
-            let lhs = random.codes(Format::Int8, &[m, k]).quantized(Quantization::tensor(0.5, -7))?;
-            let rhs = random.codes(Format::Int8, &[k, n]).quantized(Quantization::tensor(0.5, zero_point))?;
+            let lhs = random.codes(DType::Int8, &[m, k]).quantized(Quantization::tensor(0.5, -7))?;
+            let rhs = random.codes(DType::Int8, &[k, n]).quantized(Quantization::tensor(0.5, zero_point))?;
             let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(Output::real()).build()?;
             count += check(&context, &format!("{m} x {n} x {k}, zero point {zero_point}"), op, &lhs);
         }
@@ -88,8 +88,8 @@ fn convolutions() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
     let (mut random, mut count) = (Random::new(62), 0);
     for kernel in [1, 3] {
-        let image = random.quantized(Format::Uint8, &[2, 7, 9, 24]);
-        let filters = random.quantized(Format::Int8, &[21, kernel, kernel, 24]);
+        let image = random.quantized(DType::Uint8, &[2, 7, 9, 24]);
+        let filters = random.quantized(DType::Int8, &[21, kernel, kernel, 24]);
         let op = Conv::new(image.tensor_type().clone(), filters).padding(Padding::SameUpper).build()?;
         count += check(&context, &format!("{kernel} x {kernel}"), op, &image);
     }

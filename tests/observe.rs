@@ -8,7 +8,7 @@ use lowbit::calibrate::{Calibration, Clipping, Histograms, Observation, Observer
 use lowbit::ops::{
     Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeUpdate,
 };
-use lowbit::{Format, Granularity, Graph, Result, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Graph, Result, Tensor, TensorType, reference};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -36,8 +36,8 @@ fn shapes() -> Vec<(&'static str, Vec<usize>, Granularity)> {
 }
 
 /// Numbers of all sizes, with zeros of either sign, subnormals, and where asked what is no number.
-fn wild(random: &mut Random, dimensions: &[usize], finite: bool) -> Tensor {
-    let count = dimensions.iter().product();
+fn wild(random: &mut Random, dims: &[usize], finite: bool) -> Tensor {
+    let count = dims.iter().product();
     let mut number = || match random.next() % 16 {
         0 => f32::from_bits(random.next() as u32 & 0x807f_ffff),
         1 => random.pick(&[0.0, -0.0, f32::MAX, f32::MIN, 1.0, -1.0]),
@@ -45,16 +45,16 @@ fn wild(random: &mut Random, dimensions: &[usize], finite: bool) -> Tensor {
         3 => f32::from_bits(random.next() as u32 & 0xbfff_ffff),
         _ => random.real(),
     };
-    Tensor::new(dimensions, (0..count).map(|_| number()).collect::<Vec<f32>>()).expect("as many as the shape has")
+    Tensor::new(dims, (0..count).map(|_| number()).collect::<Vec<f32>>()).expect("as many as the shape has")
 }
 
-fn tame(random: &mut Random, dimensions: &[usize]) -> Tensor {
-    let count = dimensions.iter().product();
-    Tensor::new(dimensions, (0..count).map(|_| random.real()).collect::<Vec<f32>>()).expect("as many as the shape has")
+fn tame(random: &mut Random, dims: &[usize]) -> Tensor {
+    let count = dims.iter().product();
+    Tensor::new(dims, (0..count).map(|_| random.real()).collect::<Vec<f32>>()).expect("as many as the shape has")
 }
 
 fn zeros(of: &TensorType) -> Tensor {
-    Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]).expect("as many as the shape has")
+    Tensor::new(of.dims(), vec![0i32; of.shape().elements()]).expect("as many as the shape has")
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn counts_are_wide() -> Result<()> {
         2.. if i % 2 == 0 && i != 6 && word != 0 => -1,
         _ => word,
     });
-    let state = Tensor::new(op.state().dimensions(), near.collect::<Vec<_>>())?;
+    let state = Tensor::new(op.state().dims(), near.collect::<Vec<_>>())?;
     check_op(&context, "WIDE", &op.clone().into(), &[&x, &state]);
     let seen = Histograms::from_state(&op, &reference::run(&op.clone().into(), &[&x, &state])?[0])?;
     assert_eq!((seen.counts(0).iter().sum::<u64>(), seen.skipped()), ((1 << 32) + 2, 1 << 32));
@@ -133,7 +133,7 @@ fn counts_are_wide() -> Result<()> {
 #[test]
 fn counts_end_at_the_greatest() -> Result<()> {
     let mut graph = Graph::new();
-    let x = graph.input(TensorType::new(Format::Float32, [1])?);
+    let x = graph.input(TensorType::new(DType::Float32, [1])?);
     let bins = Bins::of_width(16, 1.0)?;
     let observers = [Observer::histogram(Granularity::Tensor, bins), Observer::range(Granularity::Tensor)];
     let calibration = Calibration::new(&graph, &observers.map(|observer| (x, observer)))?;
@@ -167,7 +167,7 @@ fn counts_end_at_the_greatest() -> Result<()> {
             Clipping::Entropy { levels: 4 },
             Clipping::Mse,
         ] {
-            expected[0].quantization(clip, &Scheme::symmetric(Format::Int8)?)?;
+            expected[0].quantization(clip, &Scheme::symmetric(DType::Int8)?)?;
         }
         let Some(context) = context() else { continue };
         let mut calibrator = calibration.resume_on(&context, &full)?;
@@ -200,7 +200,7 @@ fn fake_quantizers() -> Result<()> {
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
             let codes = random.pick(&[(-8, 7), (0, 255), (-127, 127), (-1, 1), (-32_768, 32_767)]);
             let forward = FakeQuantize::new(&shape[..], grid, granularity, codes)?;
-            let ranges = granularity.parameters(TensorType::new(Format::Float32, &shape[..])?.shape())?;
+            let ranges = granularity.parameters(TensorType::new(DType::Float32, &shape[..])?.shape())?;
             let parameters = parameters(&mut random, grid, ranges, codes)?;
             for finite in [true, false] {
                 let x = if finite { tame(&mut random, &shape) } else { wild(&mut random, &shape, false) };
@@ -276,7 +276,7 @@ fn merging_is_one_pass() {
         };
         let mut graph = Graph::new();
         let x =
-            graph.dynamic_input(TensorType::new(Format::Float32, [40, 2]).expect("a small type")).expect("an extent");
+            graph.dynamic_input(TensorType::new(DType::Float32, [40, 2]).expect("a small type")).expect("an extent");
         let calibration = Calibration::new(&graph, &[(x, observer)]).expect("a float32 value");
         let observe = |seen: &mut [Observation], rows: &[(f32, f32, usize)]| {
             let values: Vec<f32> = rows.iter().flat_map(|row| [row.0, row.1]).collect();
@@ -307,7 +307,7 @@ fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(65);
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(Format::Float32, [50, 3])?)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [50, 3])?)?;
     let observers = [
         Observer::range(Granularity::Tensor),
         Observer::range(Granularity::Axis(1)),
@@ -338,7 +338,7 @@ fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
 
 #[test]
 fn bounds_of_a_known_distribution() -> Result<()> {
-    let scheme = Scheme::symmetric(Format::Int4)?;
+    let scheme = Scheme::symmetric(DType::Int4)?;
     // 1 … 1,000 and one outlier.
     let values: Vec<f32> = (1..=1000).map(|i| i as f32).chain([100_000.0]).collect();
     let op = ObserveHistogram::new([values.len()], Granularity::Tensor, Bins::of_width(4096, 100.0)?)?;
@@ -366,15 +366,15 @@ fn bad_input_is_refused() -> Result<()> {
         ("axis 1", ObserveHistogram::new([4], Granularity::Axis(1), Bins::new(16)?).map(drop)),
         ("codes from 3 to 3", FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (3, 3)).map(drop)),
         ("has no levels", FakeQuantize::new([4], Grid::Range, Granularity::Tensor, (0, 3))?.levels().map(drop)),
-        ("float32 has no quantization scheme", Scheme::symmetric(Format::Float32).map(drop)),
-        ("uint8 codes have no negative side", Scheme::no_clipping(Format::Uint8).map(drop)),
+        ("float32 has no quantization scheme", Scheme::symmetric(DType::Float32).map(drop)),
+        ("uint8 codes have no negative side", Scheme::no_clipping(DType::Uint8).map(drop)),
     ] {
         let message = message(result);
         assert!(message.contains(expected), "\"{message}\" should say \"{expected}\"");
     }
     let op = range(RangeUpdate::MinMax)?;
     let empty = Observation::Ranges(Ranges::empty(&op));
-    let scheme = Scheme::asymmetric(Format::Uint8)?;
+    let scheme = Scheme::asymmetric(DType::Uint8)?;
     assert!(message(empty.quantization(Clipping::MinMax, &scheme).map(drop)).contains("has seen no finite number"));
     assert!(message(empty.quantization(Clipping::Mse, &scheme).map(drop)).contains("needs a histogram"));
     let moving = range(RangeUpdate::MovingAverage { constant: 0.5 })?;

@@ -26,7 +26,7 @@ use lowbit::ptq::{
     ActivationQuantization, Activations, CodeFormat, LayerPlan, Method, QuantizedModel, QuantizedWeights, Recipe,
     Sensitivity, WeightClipping, WeightGranularity, WeightScheme, front, greedy, sensitivity, with_sqnr, within_bytes,
 };
-use lowbit::{Format, Granularity, Graph, Quantization, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Graph, Quantization, Tensor, TensorType, reference};
 use models::{AWKWARD, random_input, random_model};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -225,7 +225,7 @@ fn batch() -> Tensor {
 
 fn schemes() -> [Scheme; 3] {
     let [a, b, c] =
-        [Scheme::asymmetric(Format::Uint8), Scheme::symmetric(Format::Int4), Scheme::no_clipping(Format::Int8)];
+        [Scheme::asymmetric(DType::Uint8), Scheme::symmetric(DType::Int4), Scheme::no_clipping(DType::Int8)];
     [a, b, c].map(|scheme| scheme.expect("known formats"))
 }
 
@@ -300,7 +300,7 @@ fn observers() {
     let seeds = seeds.map(|(granularity, rule, bins)| json(&(granularity, rule, bins.expect("sound bins"))));
     fuzz("observer", &seeds, |bytes| {
         let (granularity, rule, bins): (Granularity, RangeUpdate, Bins) = parse(bytes)?;
-        let state = |of: &TensorType| Tensor::new(of.dimensions(), vec![0i32; of.shape().elements()]);
+        let state = |of: &TensorType| Tensor::new(of.dims(), vec![0i32; of.shape().elements()]);
         let range = ObserveRange::new([4, 2], granularity, rule)?;
         reference::run(&range.clone().into(), &[&batch(), &state(range.state())?])?;
         let op = ObserveHistogram::new([4, 2], granularity, bins)?;
@@ -309,7 +309,7 @@ fn observers() {
         assert_eq!(seen.width(0).is_some(), seen.bounds(0).is_some());
         use_observation(&Observation::Histograms(seen), &CLIPS[..3], &schemes())?;
         let scales = vec![0.5; granularity.parameters(batch().tensor_type().shape())?];
-        TensorType::new(Format::Int8, [4, 2])?.quantized(Quantization::new(granularity, scales, [0]))?;
+        TensorType::new(DType::Int8, [4, 2])?.quantized(Quantization::new(granularity, scales, [0]))?;
         Ok(())
     });
 }
@@ -338,9 +338,9 @@ fn calibration_schemes() {
 
 #[test]
 fn formats() {
-    let seeds = [(Format::Float4E2M1, BlockRounding::Floor), (Format::Int8, BlockRounding::Ceil)];
+    let seeds = [(DType::Float4E2M1, BlockRounding::Floor), (DType::Int8, BlockRounding::Ceil)];
     fuzz("format", &seeds.map(|seed| json(&seed)), |bytes| {
-        let (format, rounding): (Format, BlockRounding) = parse(bytes)?;
+        let (format, rounding): (DType, BlockRounding) = parse(bytes)?;
         black_box(TensorType::new(format, [3, 5])?.device_bytes());
         BlockFormat::mx(format, rounding)?;
         Ok(())
@@ -382,16 +382,16 @@ fn recipes() -> Vec<Recipe> {
         .insert("c".into(), WeightScheme { granularity: WeightGranularity::Group(16), ..WeightScheme::per_channel(2) });
     let mut floats = Recipe::new(8);
     floats.weights = WeightScheme::nvfp4();
-    floats.activations = Activations::float(Format::Float16);
-    floats.inputs.insert("d".into(), CodeFormat::Float(Format::Float8E4M3Fn));
+    floats.activations = Activations::float(DType::Float16);
+    floats.inputs.insert("d".into(), CodeFormat::Float(DType::Float8E4M3Fn));
     let mut dynamic = Recipe::new(8);
     dynamic.activations = Activations::Dynamic;
     dynamic.smooth = Some(0.5);
     dynamic.awq = true;
     dynamic.method = Method::Gptq { act_order: true };
     let mut blocks = Recipe::new(8);
-    blocks.weights = WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::mx(Format::Float8E5M2) };
-    blocks.activations = Activations::float(Format::Float32);
+    blocks.weights = WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::mx(DType::Float8E5M2) };
+    blocks.activations = Activations::float(DType::Float32);
     let mut percentile = Recipe::new(3);
     percentile.activations = Activations::Static {
         codes: CodeFormat::Int(5),
@@ -437,10 +437,10 @@ fn recipes_make_models() {
 
 #[test]
 fn weights_and_activations() {
-    let schemes = [WeightScheme::per_channel(4), WeightScheme::nvfp4(), WeightScheme::mx(Format::Float4E2M1)];
-    let codes = [CodeFormat::Int(8), CodeFormat::Float(Format::Float8E4M3Fn), CodeFormat::Float(Format::Float4E2M1)];
+    let schemes = [WeightScheme::per_channel(4), WeightScheme::nvfp4(), WeightScheme::mx(DType::Float4E2M1)];
+    let codes = [CodeFormat::Int(8), CodeFormat::Float(DType::Float8E4M3Fn), CodeFormat::Float(DType::Float4E2M1)];
     let quantize = |codes| ActivationQuantization::from_range(codes, -1.0, 3.0).expect("a sound range");
-    let float16 = (WeightScheme::float(Format::Float8E5M2), ActivationQuantization::FLOAT16);
+    let float16 = (WeightScheme::float(DType::Float8E5M2), ActivationQuantization::FLOAT16);
     let seeds: Vec<Value> =
         schemes.into_iter().zip(codes.map(quantize)).chain([float16]).map(|seed| json(&seed)).collect();
     fuzz("scheme of weights", &seeds, |bytes| {

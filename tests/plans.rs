@@ -9,11 +9,10 @@ use lowbit::ops::{
     Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
-    Context, DeviceTensor, Format, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value,
-    Workspace,
+    Context, DType, DeviceTensor, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value, Workspace,
 };
 
-const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
+const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 
 /// A graph of random ops over `[extent, n]` codes, with extents up to `extent`, and how many steps it has.
 fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Graph> {
@@ -41,8 +40,8 @@ fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Grap
     Ok(graph)
 }
 
-fn code_type(random: &mut Random, format: Format, dimensions: &[usize]) -> Result<TensorType> {
-    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(random.scale(), random.zero_point(format)))
+fn code_type(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<TensorType> {
+    TensorType::new(dtype, dims)?.quantized(Quantization::tensor(random.scale(), random.zero_point(dtype)))
 }
 
 fn requantization(random: &mut Random) -> Result<Requantization> {
@@ -53,7 +52,7 @@ fn requantization(random: &mut Random) -> Result<Requantization> {
 
 fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> Result<Value> {
     let input = graph.tensor_type(x)?.clone();
-    let (extent, n) = (input.dimensions()[0], input.dimensions()[1]);
+    let (extent, n) = (input.dims()[0], input.dims()[1]);
     let output = requantization(random)?;
     let same: Vec<Value> =
         values.iter().copied().filter(|&v| graph.tensor_type(v).is_ok_and(|t| t.shape() == input.shape())).collect();
@@ -61,9 +60,9 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
         0 => graph.add(Table::leaky_relu(input, 0.1, output)?, &[x]),
         1 => {
             // A clamp and nothing else.
-            let (low, high) = input.format().range().expect("codes");
+            let (low, high) = input.dtype().range().expect("codes");
             let entries = std::array::from_fn(|byte| {
-                let code = if input.format() == Format::Int8 { i32::from(byte as u8 as i8) } else { byte as i32 };
+                let code = if input.dtype() == DType::Int8 { i32::from(byte as u8 as i8) } else { byte as i32 };
                 code.clamp(low + 20, high - 30) as u8
             });
             graph.add(Table::from_bytes(input.clone(), input, entries)?, &[x])
@@ -81,11 +80,11 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
         5 => {
             // Raw accumulators, then a requantization by column.
             let columns = random.pick(&[1, 5, 16, 33]);
-            let weights = random.quantized(Format::Int8, &[n, columns]);
+            let weights = random.quantized(DType::Int8, &[n, columns]);
             let sums = graph.add(Matmul::new(input, weights).build()?, &[x])?;
             let scales: Vec<f32> = (0..columns).map(|_| random.scale() * 0.01).collect();
-            let sum_type = TensorType::new(Format::Int32, [extent, columns])?
-                .quantized(Quantization::symmetric_axis(1, scales))?;
+            let sum_type =
+                TensorType::new(DType::Int32, [extent, columns])?.quantized(Quantization::symmetric_axis(1, scales))?;
             graph.add(Requantize::new(sum_type, output)?, &[sums])
         }
         6 => {
@@ -104,13 +103,13 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
                 let format = random.pick(&CODES);
                 return graph.add(Quantize::new(code_type(random, format, &[extent, n])?)?, &[real]);
             }
-            let dynamic = DynamicQuantize::new([extent, n], Format::Uint8, DynamicGranularity::Row)?;
+            let dynamic = DynamicQuantize::new([extent, n], DType::Uint8, DynamicGranularity::Row)?;
             let made = graph.add_all(dynamic, &[real])?;
-            let matmul = Matmul::new(graph.tensor_type(made[0])?.clone(), random.quantized(Format::Int8, &[n, 7]))
+            let matmul = Matmul::new(graph.tensor_type(made[0])?.clone(), random.quantized(DType::Int8, &[n, 7]))
                 .dynamic_lhs(DynamicGranularity::Row)
                 .output(Output::real());
             let real = graph.add(matmul.build()?, &made)?;
-            graph.add(Quantize::new(code_type(random, Format::Int8, &[extent, 7])?)?, &[real])
+            graph.add(Quantize::new(code_type(random, DType::Int8, &[extent, 7])?)?, &[real])
         }
     }
 }
@@ -120,9 +119,9 @@ fn inputs(random: &mut Random, graph: &Graph, extent: usize) -> Result<Vec<Tenso
     graph
         .input_types()
         .map(|t| {
-            let mut dimensions = t.dimensions().to_vec();
+            let mut dimensions = t.dims().to_vec();
             dimensions[0] = extent;
-            let codes = random.codes(t.format(), &dimensions);
+            let codes = random.codes(t.dtype(), &dimensions);
             match t.quantization() {
                 Some(quantization) => codes.quantized(quantization.clone()),
                 None => Ok(codes),
@@ -227,25 +226,22 @@ fn a_residual_block_is_two_fused_ops() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(32);
     let mut graph = Graph::new();
-    let image_type = code_type(&mut random, Format::Uint8, &[1, 6, 6, 8])?;
+    let image_type = code_type(&mut random, DType::Uint8, &[1, 6, 6, 8])?;
     let image = graph.input(image_type.clone());
     let conv = |random: &mut Random, input: TensorType, output: Output| {
-        let weights = random.quantized(Format::Int8, &[8, 3, 3, 8]);
+        let weights = random.quantized(DType::Int8, &[8, 3, 3, 8]);
         Conv::new(input, weights).padding(Padding::SameUpper).output(output).build()
     };
     let sums = graph.add(conv(&mut random, image_type.clone(), Output::Accumulator)?, &[image])?;
-    let sum_type = TensorType::new(Format::Int32, [1, 6, 6, 8])?.quantized(Quantization::tensor(0.001, 0))?;
-    let codes = graph.add(Requantize::new(sum_type, Requantization::new(Format::Uint8, 0.05, 128)?)?, &[sums])?;
+    let sum_type = TensorType::new(DType::Int32, [1, 6, 6, 8])?.quantized(Quantization::tensor(0.001, 0))?;
+    let codes = graph.add(Requantize::new(sum_type, Requantization::new(DType::Uint8, 0.05, 128)?)?, &[sums])?;
     let codes_type = graph.tensor_type(codes)?.clone();
     let relu = std::array::from_fn(|byte| (byte as u8).max(128));
     let codes = graph.add(Table::from_bytes(codes_type.clone(), codes_type.clone(), relu)?, &[codes])?;
-    let second = conv(&mut random, codes_type, Requantization::new(Format::Int8, 0.05, 3)?.into())?;
+    let second = conv(&mut random, codes_type, Requantization::new(DType::Int8, 0.05, 3)?.into())?;
     let second = graph.add(second, &[codes])?;
-    let sum = Add::new(
-        graph.tensor_type(second)?.clone(),
-        image_type,
-        Requantization::new(Format::Uint8, 0.05, 100)?.relu(),
-    )?;
+    let sum =
+        Add::new(graph.tensor_type(second)?.clone(), image_type, Requantization::new(DType::Uint8, 0.05, 100)?.relu())?;
     let sum = graph.add(sum, &[second, image])?;
     graph.output(sum);
 
@@ -262,7 +258,7 @@ fn a_residual_block_is_two_fused_ops() -> Result<()> {
     }
     assert!(lines.iter().all(|line| line.contains("reads") && line.contains("writes")), "{plan}");
     let image = random
-        .codes(Format::Uint8, &[1, 6, 6, 8])
+        .codes(DType::Uint8, &[1, 6, 6, 8])
         .quantized(graph.input_types().next().and_then(|t| t.quantization()).expect("one input").clone())?;
     check(&context, &plan, &graph, &[image], "residual block")
 }
@@ -272,24 +268,24 @@ fn tables_compose() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(38);
     let mut graph = Graph::new();
-    let input = code_type(&mut random, Format::Uint8, &[4, 16])?;
+    let input = code_type(&mut random, DType::Uint8, &[4, 16])?;
     let mut x = graph.input(input.clone());
-    let matmul = Matmul::new(input.clone(), random.quantized(Format::Int8, &[16, 9]));
-    x = graph.add(matmul.output(Requantization::new(Format::Int8, 2.0, 0)?).build()?, &[x])?;
+    let matmul = Matmul::new(input.clone(), random.quantized(DType::Int8, &[16, 9]));
+    x = graph.add(matmul.output(Requantization::new(DType::Int8, 2.0, 0)?).build()?, &[x])?;
     for _ in 0..3 {
-        let table = Table::leaky_relu(graph.tensor_type(x)?.clone(), 0.3, Requantization::new(Format::Int8, 1.5, 1)?)?;
+        let table = Table::leaky_relu(graph.tensor_type(x)?.clone(), 0.3, Requantization::new(DType::Int8, 1.5, 1)?)?;
         x = graph.add(table, &[x])?;
     }
     graph.output(x);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     assert!(launch_lines(&plan)[0].ends_with("matmul + table + table + table"), "{plan}");
-    let host = random.codes(Format::Uint8, &[4, 16]).quantized(input.quantization().expect("codes").clone())?;
+    let host = random.codes(DType::Uint8, &[4, 16]).quantized(input.quantization().expect("codes").clone())?;
     check(&context, &plan, &graph, &[host], "tables")
 }
 
 /// A pool over an image that comes and goes as NCHW reals; `transpose_first` says in which order its steps are, and with `apart`
 /// what is between them is an output too.
-fn nchw_graph(float: Format, quantization: &Quantization, transpose_first: bool, apart: bool) -> Result<Graph> {
+fn nchw_graph(float: DType, quantization: &Quantization, transpose_first: bool, apart: bool) -> Result<Graph> {
     let mut graph = Graph::new();
     let nchw = TensorType::new(float, [2, 3, 5, 7])?;
     let x = graph.dynamic_input(nchw)?;
@@ -297,7 +293,7 @@ fn nchw_graph(float: Format, quantization: &Quantization, transpose_first: bool,
         graph.add(step(graph.tensor_type(x)?.clone())?, &[x])
     };
     let quantize = |t: TensorType| -> Result<_> {
-        let codes = TensorType::new(Format::Uint8, t.dimensions())?.quantized(quantization.clone())?;
+        let codes = TensorType::new(DType::Uint8, t.dims())?.quantized(quantization.clone())?;
         Ok(Quantize::new(codes)?.input_format(float)?.into())
     };
     let dequantize = |t: TensorType| Ok(Dequantize::new(t)?.output_format(float)?.into());
@@ -320,9 +316,8 @@ fn nchw_graph(float: Format, quantization: &Quantization, transpose_first: bool,
 fn layout_changes_convert_on_the_way() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(39);
-    for (float, transpose_first) in [Format::Float32, Format::Float16].into_iter().flat_map(|f| [(f, true), (f, false)])
-    {
-        let quantization = Quantization::tensor(random.scale(), random.zero_point(Format::Uint8));
+    for (float, transpose_first) in [DType::Float32, DType::Float16].into_iter().flat_map(|f| [(f, true), (f, false)]) {
+        let quantization = Quantization::tensor(random.scale(), random.zero_point(DType::Uint8));
         let graphs = [false, true].map(|apart| nchw_graph(float, &quantization, transpose_first, apart));
         let [graph, apart] = graphs;
         let (graph, apart) = (graph?, apart?);
@@ -332,7 +327,7 @@ fn layout_changes_convert_on_the_way() -> Result<()> {
         for extent in [2, 1, 0] {
             let numbers: Vec<f32> = (0..extent * 3 * 5 * 7).map(|_| random.real()).collect();
             let image = match float {
-                Format::Float16 => {
+                DType::Float16 => {
                     Tensor::new([extent, 3, 5, 7], numbers.into_iter().map(half::f16::from_f32).collect::<Vec<_>>())?
                 }
                 _ => Tensor::new([extent, 3, 5, 7], numbers)?,
@@ -351,8 +346,8 @@ fn what_has_to_be_divided_is_not_fused() -> Result<()> {
     let Some(context) = context_with(Some(tiny_limits())) else { return Ok(()) };
     let mut random = Random::new(40);
     let mut graph = Graph::new();
-    let codes = code_type(&mut random, Format::Int8, &[8, 200, 200])?;
-    let x = graph.input(TensorType::new(Format::Float32, [8, 200, 200])?);
+    let codes = code_type(&mut random, DType::Int8, &[8, 200, 200])?;
+    let x = graph.input(TensorType::new(DType::Float32, [8, 200, 200])?);
     let y = graph.add(Quantize::new(codes.clone())?, &[x])?;
     let y = graph.add(Transpose::new(codes, [1, 2, 0])?, &[y])?;
     graph.output(y);
@@ -364,11 +359,11 @@ fn what_has_to_be_divided_is_not_fused() -> Result<()> {
 #[test]
 fn reshaping_keeps_scales_or_refuses() -> Result<()> {
     let by_column = Quantization::symmetric_axis(1, vec![0.5; 16]);
-    let codes = TensorType::new(Format::Int8, [4, 16])?.quantized(by_column)?;
+    let codes = TensorType::new(DType::Int8, [4, 16])?.quantized(by_column)?;
     let mut graph = Graph::new();
     let x = graph.input(codes);
     let y = graph.reshape(x, [2, 2, 16])?;
-    let wrong = TensorType::new(Format::Int8, [2, 2, 16])?.quantized(Quantization::tensor(100.0, 7))?;
+    let wrong = TensorType::new(DType::Int8, [2, 2, 16])?.quantized(Quantization::tensor(100.0, 7))?;
     assert!(graph.add(Dequantize::new(wrong)?, &[y]).is_err(), "other scales");
     graph.add(Dequantize::new(graph.tensor_type(y)?.clone())?, &[y])?;
     assert!(graph.reshape(x, [64]).is_err(), "columns would get lost");
@@ -380,21 +375,21 @@ fn what_others_read_is_not_fused_away() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(33);
     let mut graph = Graph::new();
-    let input_type = code_type(&mut random, Format::Int8, &[4, 12])?;
+    let input_type = code_type(&mut random, DType::Int8, &[4, 12])?;
     let x = graph.input(input_type.clone());
     let doubled =
-        graph.add(Table::leaky_relu(input_type.clone(), 2.0, Requantization::new(Format::Int8, 0.1, 0)?)?, &[x])?;
+        graph.add(Table::leaky_relu(input_type.clone(), 2.0, Requantization::new(DType::Int8, 0.1, 0)?)?, &[x])?;
     let middle = graph.tensor_type(doubled)?.clone();
-    let a = graph.add(Table::sigmoid(middle.clone(), Requantization::new(Format::Uint8, 0.004, 0)?)?, &[doubled])?;
-    let b = graph.add(Table::leaky_relu(middle, 0.3, Requantization::new(Format::Int8, 0.2, 5)?)?, &[doubled])?;
+    let a = graph.add(Table::sigmoid(middle.clone(), Requantization::new(DType::Uint8, 0.004, 0)?)?, &[doubled])?;
+    let b = graph.add(Table::leaky_relu(middle, 0.3, Requantization::new(DType::Int8, 0.2, 5)?)?, &[doubled])?;
     graph.output(a);
     graph.output(doubled);
     let unused =
-        graph.add(Table::sigmoid(graph.tensor_type(b)?.clone(), Requantization::new(Format::Int8, 0.2, 5)?)?, &[b])?;
+        graph.add(Table::sigmoid(graph.tensor_type(b)?.clone(), Requantization::new(DType::Int8, 0.2, 5)?)?, &[b])?;
     graph.name(unused, "unused")?;
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     assert_eq!(plan.launches(), 2, "the tables that nothing needs are left out: {plan}");
-    let host = random.codes(Format::Int8, &[4, 12]).quantized(input_type.quantization().expect("codes").clone())?;
+    let host = random.codes(DType::Int8, &[4, 12]).quantized(input_type.quantization().expect("codes").clone())?;
     check(&context, &plan, &graph, &[host], "shared value")
 }
 
@@ -405,13 +400,13 @@ fn chains_take_what_two_neighbours_need() -> Result<()> {
     for case in 0..20 {
         let mut graph = Graph::new();
         let mut width = 16;
-        let input = code_type(&mut random, Format::Int8, &[32, width])?;
+        let input = code_type(&mut random, DType::Int8, &[32, width])?;
         let mut x = graph.input(input);
         let mut sizes = Vec::new();
         for _ in 0..random.integer(2, 9) {
             let next = random.integer(1, 20) as usize * 16;
-            let matmul = Matmul::new(graph.tensor_type(x)?.clone(), random.quantized(Format::Int8, &[width, next]));
-            x = graph.add(matmul.output(Requantization::new(Format::Int8, 0.1, 0)?).build()?, &[x])?;
+            let matmul = Matmul::new(graph.tensor_type(x)?.clone(), random.quantized(DType::Int8, &[width, next]));
+            x = graph.add(matmul.output(Requantization::new(DType::Int8, 0.1, 0)?).build()?, &[x])?;
             sizes.push(32 * next as u64);
             width = next;
         }
@@ -428,11 +423,11 @@ fn chains_take_what_two_neighbours_need() -> Result<()> {
 #[test]
 fn squares_alternate_between_two_buffers() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let tensor_type = TensorType::new(Format::Int8, [8, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+    let tensor_type = TensorType::new(DType::Int8, [8, 64])?.quantized(Quantization::tensor(0.1, 0))?;
     let mut graph = Graph::new();
     let mut x = graph.input(tensor_type.clone());
     for _ in 0..16 {
-        let output = Requantization::new(Format::Int8, 0.1, 0)?;
+        let output = Requantization::new(DType::Int8, 0.1, 0)?;
         x = graph.add(Multiply::new(tensor_type.clone(), tensor_type.clone(), output)?, &[x, x])?;
     }
     graph.output(x);
@@ -446,7 +441,7 @@ fn squares_alternate_between_two_buffers() -> Result<()> {
 #[test]
 fn sums_over_any_extent_have_their_scratch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let real = |rows: usize, columns: usize| TensorType::new(Format::Float32, [rows, columns]);
+    let real = |rows: usize, columns: usize| TensorType::new(DType::Float32, [rows, columns]);
     let mut graph = Graph::new();
     let (x, g) = (graph.dynamic_input(real(72, 9)?)?, graph.dynamic_input(real(72, 36)?)?);
     let product = FloatMatmul::new(real(72, 9)?, real(72, 36)?).transposed_lhs().build()?;
@@ -465,16 +460,16 @@ fn sums_over_any_extent_have_their_scratch() -> Result<()> {
 fn asking_for_types_makes_no_launches() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
-    let x = graph.dynamic_input(TensorType::new(Format::Float32, [500, 3])?)?;
+    let x = graph.dynamic_input(TensorType::new(DType::Float32, [500, 3])?)?;
     let x = graph.add(FloatUnary::new([500, 3], Function::Relu)?, &[x])?;
     graph.output(x);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let before = context.counters().buffers;
     for extent in 0..=500 {
-        let rows = TensorType::new(Format::Float32, [extent, 3])?;
+        let rows = TensorType::new(DType::Float32, [extent, 3])?;
         assert_eq!(plan.output_types_for(&[&rows])?, [rows], "{extent} rows");
     }
-    assert!(plan.output_types_for(&[&TensorType::new(Format::Float32, [501, 3])?]).is_err());
+    assert!(plan.output_types_for(&[&TensorType::new(DType::Float32, [501, 3])?]).is_err());
     assert_eq!(context.counters().buffers, before, "parameters of launches that nobody asked for");
     Ok(())
 }
@@ -483,10 +478,10 @@ fn asking_for_types_makes_no_launches() -> Result<()> {
 fn plans_of_one_context_share_their_weights() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(35);
-    let weights = std::sync::Arc::new(random.quantized(Format::Int8, &[64, 32]));
+    let weights = std::sync::Arc::new(random.quantized(DType::Int8, &[64, 32]));
     let graph = |m: usize| -> Result<Graph> {
         let mut graph = Graph::new();
-        let input = TensorType::new(Format::Int8, [m, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+        let input = TensorType::new(DType::Int8, [m, 64])?.quantized(Quantization::tensor(0.1, 0))?;
         let x = graph.input(input.clone());
         let y = graph.add(Matmul::new(input, weights.clone()).build()?, &[x])?;
         graph.output(y);
@@ -508,7 +503,7 @@ fn bad_bindings_are_refused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(36);
     let mut graph = Graph::new();
-    let input = code_type(&mut random, Format::Int8, &[8, 5])?;
+    let input = code_type(&mut random, DType::Int8, &[8, 5])?;
     let x = graph.dynamic_input(input.clone())?;
     graph.name(x, "tokens")?;
     let y = graph.add(Dequantize::new(input.clone())?, &[x])?;
@@ -516,7 +511,7 @@ fn bad_bindings_are_refused() -> Result<()> {
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let tensor = |rows: usize| {
-        let t = TensorType::new(Format::Int8, [rows, 5])?.quantized(input.quantization().expect("codes").clone())?;
+        let t = TensorType::new(DType::Int8, [rows, 5])?.quantized(input.quantization().expect("codes").clone())?;
         DeviceTensor::allocate(&context, t)
     };
     let (three, eight, nine) = (tensor(3)?, tensor(8)?, tensor(9)?);
@@ -541,33 +536,33 @@ fn bad_bindings_are_refused() -> Result<()> {
 fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     let mut random = Random::new(37);
     let mut graph = Graph::new();
-    let input = code_type(&mut random, Format::Int8, &[8, 5])?;
+    let input = code_type(&mut random, DType::Int8, &[8, 5])?;
     let x = graph.dynamic_input(input.clone())?;
     let fixed = graph.input(input.clone());
-    let add = Add::new(input.clone(), input.clone(), Requantization::new(Format::Int8, 0.1, 0)?)?;
+    let add = Add::new(input.clone(), input.clone(), Requantization::new(DType::Int8, 0.1, 0)?)?;
     assert!(graph.add(add, &[x, fixed]).is_err(), "the other operand keeps its rows");
     let bias = Tensor::new([8, 3], vec![1i32; 24])?;
-    let matmul = Matmul::new(input.clone(), random.quantized(Format::Int8, &[5, 3])).bias(bias).build()?;
+    let matmul = Matmul::new(input.clone(), random.quantized(DType::Int8, &[5, 3])).bias(bias).build()?;
     assert!(graph.add(matmul, &[x]).is_err(), "a bias per row");
     assert!(graph.reshape(x, [5, 8]).is_err(), "rows of another length");
     let rows = Quantization::symmetric_axis(0, vec![0.1; 8]);
-    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [8, 5])?.quantized(rows)?).is_err(), "scales per row");
-    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [12, 5])?).is_err(), "no multiple of the extent");
-    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [])?).is_err(), "no dimension");
-    assert!(graph.dynamic_input(TensorType::new(Format::Int8, [0, 5])?).is_err(), "no rows at all");
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [8, 5])?.quantized(rows)?).is_err(), "scales per row");
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [12, 5])?).is_err(), "no multiple of the extent");
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [])?).is_err(), "no dimension");
+    assert!(graph.dynamic_input(TensorType::new(DType::Int8, [0, 5])?).is_err(), "no rows at all");
     let weights = graph.dynamic_input(input.clone())?;
-    let lhs = graph.input(code_type(&mut random, Format::Int8, &[3, 8])?);
+    let lhs = graph.input(code_type(&mut random, DType::Int8, &[3, 8])?);
     let matmul = Matmul::new(graph.tensor_type(lhs)?.clone(), input.clone()).build()?;
     assert!(graph.add(matmul, &[lhs, weights]).is_err(), "k would change");
-    let parameters = graph.dynamic_input(TensorType::new(Format::Parameters, [8])?)?;
-    let codes = graph.input(TensorType::new(Format::Int8, [8, 5])?);
-    let matmul = Matmul::new(graph.tensor_type(codes)?.clone(), random.quantized(Format::Int8, &[5, 3]))
+    let parameters = graph.dynamic_input(TensorType::new(DType::Parameters, [8])?)?;
+    let codes = graph.input(TensorType::new(DType::Int8, [8, 5])?);
+    let matmul = Matmul::new(graph.tensor_type(codes)?.clone(), random.quantized(DType::Int8, &[5, 3]))
         .dynamic_lhs(DynamicGranularity::Row)
         .output(Output::real())
         .build()?;
     assert!(graph.add(matmul, &[codes, parameters]).is_err(), "fewer parameters than rows");
-    let twice = graph.dynamic_input(TensorType::new(Format::Int8, [16, 5])?)?;
-    let pool = Pool::max(code_type(&mut random, Format::Int8, &[16, 1, 5])?, [1]).build()?;
+    let twice = graph.dynamic_input(TensorType::new(DType::Int8, [16, 5])?)?;
+    let pool = Pool::max(code_type(&mut random, DType::Int8, &[16, 1, 5])?, [1]).build()?;
     let image = graph.reshape(twice, [16, 1, 5])?;
     graph.add(pool, &[image])?;
     Ok(())

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use common::{check_op, context};
 use lowbit::ops::{Add, Concat, Multiply, Op, Padding, Pool, QuantizedArithmetic, Requantization, Table};
-use lowbit::{Context, Format, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{Context, DType, Quantization, Result, Tensor, TensorType, reference};
 
 const CASES: &str = include_str!("data/qlinear/cases.txt");
 
@@ -17,8 +17,8 @@ fn cases(op: &str) -> Vec<Vec<&'static str>> {
     cases.into_iter().filter(|words: &Vec<_>| words[0] == op).collect()
 }
 
-fn format(word: &str) -> Format {
-    if word == "int8" { Format::Int8 } else { Format::Uint8 }
+fn format(word: &str) -> DType {
+    if word == "int8" { DType::Int8 } else { DType::Uint8 }
 }
 
 /// A scale and zero point, `bits/zero_point`.
@@ -31,23 +31,23 @@ fn numbers<T: FromStr>(word: &str, separator: char) -> Vec<T> {
     word.split(separator).map(|number| number.parse().unwrap_or_else(|_| panic!("{number} in {word}"))).collect()
 }
 
-fn stage(format: Format, word: &str) -> Result<Requantization> {
+fn stage(dtype: DType, word: &str) -> Result<Requantization> {
     let (scale, zero_point) = parameters(word);
-    Requantization::new(format, scale, zero_point)
+    Requantization::new(dtype, scale, zero_point)
 }
 
-fn codes(format: Format, dimensions: &[usize], codes: &[i32], word: &str) -> Result<Tensor> {
+fn codes(dtype: DType, dims: &[usize], codes: &[i32], word: &str) -> Result<Tensor> {
     let (scale, zero_point) = parameters(word);
-    let tensor = match format {
-        Format::Int8 => Tensor::new(dimensions, codes.iter().map(|&code| code as i8).collect::<Vec<_>>()),
-        _ => Tensor::new(dimensions, codes.iter().map(|&code| code as u8).collect::<Vec<_>>()),
+    let tensor = match dtype {
+        DType::Int8 => Tensor::new(dims, codes.iter().map(|&code| code as i8).collect::<Vec<_>>()),
+        _ => Tensor::new(dims, codes.iter().map(|&code| code as u8).collect::<Vec<_>>()),
     };
     tensor?.quantized(Quantization::tensor(scale, zero_point))
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<i32>> {
-    Ok(match tensor.tensor_type().format() {
-        Format::Int8 => tensor.values::<i8>()?.iter().map(|&code| code.into()).collect(),
+    Ok(match tensor.tensor_type().dtype() {
+        DType::Int8 => tensor.values::<i8>()?.iter().map(|&code| code.into()).collect(),
         _ => tensor.values::<u8>()?.iter().map(|&code| code.into()).collect(),
     })
 }
@@ -81,7 +81,7 @@ fn binary(
         let (low, high) = format.range().expect("an integer format");
         let all: Vec<i32> = (low..=high).collect();
         let first: Vec<i32> = all.iter().flat_map(|&code| [code; 256]).collect();
-        let operand = |dimensions: &[usize], data: &[i32], word| codes(format, dimensions, data, word);
+        let operand = |dims: &[usize], data: &[i32], word| codes(format, dims, data, word);
         let (lhs, rhs) = match shape {
             "flat" => (operand(&[65536], &first, case[3])?, operand(&[65536], &all.repeat(256), case[4])?),
             "lhs" => (operand(&[256, 1], &all, case[3])?, operand(&[1, 256], &all, case[4])?),

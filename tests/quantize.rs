@@ -108,14 +108,14 @@ fn float_graphs_are_near_the_model() -> Result<()> {
     ] {
         let expected = model.run(&input)?;
         // A larger extent than the input's.
-        let graph = model.graph(input.shape()[0] + 2)?;
+        let graph = model.graph(input.dims()[0] + 2)?;
         let mut got = vec![graph.run_reference(&[&input])?.remove(0)];
         if let Some(context) = &context {
             got.push(Runner::new(Device::Gpu(context), graph)?.run(&[&input])?.remove(0));
         }
         for got in got {
-            assert_eq!(got.shape(), expected.shape());
-            let metrics = Metrics::new(expected.values()?, got.values()?, expected.shape()[1])?;
+            assert_eq!(got.dims(), expected.dims());
+            let metrics = Metrics::new(expected.values()?, got.values()?, expected.dims()[1])?;
             // Each of at most 6 layers is off by about 2⁻²³ · √k, k ≤ 288: −117 dB, and six of them −109.
             assert!(metrics.sqnr_db > 105.0, "{metrics:?}");
         }
@@ -124,10 +124,10 @@ fn float_graphs_are_near_the_model() -> Result<()> {
 }
 
 fn check_graph(name: &str, quantized: &QuantizedModel, input: &Tensor) -> Result<()> {
-    let graph = quantized.graph(input.shape()[0])?;
+    let graph = quantized.graph(input.dims()[0])?;
     let expected = graph.run_reference(&[input])?;
     let simulated = quantized.simulate(input)?;
-    let metrics = Metrics::new(expected[0].values()?, simulated.values()?, simulated.shape()[1])?;
+    let metrics = Metrics::new(expected[0].values()?, simulated.values()?, simulated.dims()[1])?;
     // Sums near the middle between two codes fall to either: a step of 8 bits here and there.
     assert!(metrics.sqnr_db > 30.0, "{name}: the simulation is off: {metrics:?}");
     let read = QuantizedModel::from_safetensors(&quantized.to_safetensors()?)?;

@@ -20,12 +20,12 @@ use lowbit::ptq::{
     ActivationClipping, ActivationQuantization, Activations, CodeFormat, Method, QuantizedModel, QuantizedWeights,
     Recipe, WeightClipping, WeightGranularity, WeightScheme, front, sensitivity, within_bytes,
 };
-use lowbit::{Format, Granularity, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 use models::{AWKWARD, random_input, random_model};
 
-const E4M3: Format = Format::Float8E4M3Fn;
-const E5M2: Format = Format::Float8E5M2;
-const E2M1: Format = Format::Float4E2M1;
+const E4M3: DType = DType::Float8E4M3Fn;
+const E5M2: DType = DType::Float8E5M2;
+const E2M1: DType = DType::Float4E2M1;
 
 /// AWKWARD with a pooled end.
 const POOLED: &str = r#"{ "name": "pooled", "input": { "shape": [3, 7, 6] }, "layers": [
@@ -44,9 +44,8 @@ fn asymmetric(bits: u8) -> WeightScheme {
 
 /// Every kind of weights that a layer multiplies as floats or in groups.
 fn schemes() -> Vec<WeightScheme> {
-    let floats =
-        [E4M3, Format::Float8E4M3Fnuz, E5M2, Format::Float8E5M2Fnuz, Format::Float6E2M3, Format::Float6E3M2, E2M1];
-    let blocks = [E4M3, E5M2, Format::Float6E2M3, Format::Float6E3M2, E2M1];
+    let floats = [E4M3, DType::Float8E4M3Fnuz, E5M2, DType::Float8E5M2Fnuz, DType::Float6E2M3, DType::Float6E3M2, E2M1];
+    let blocks = [E4M3, E5M2, DType::Float6E2M3, DType::Float6E3M2, E2M1];
     let mut schemes: Vec<WeightScheme> = floats.map(WeightScheme::float).to_vec();
     schemes.extend(blocks.map(WeightScheme::mx));
     schemes.extend([
@@ -71,7 +70,7 @@ fn recipe(weights: WeightScheme, activations: Activations) -> Recipe {
 /// A sum of K products is off by less than (K + R + 8) · u · Σ |x · w| on a device, where R counts groups and slices (`Linear`),
 /// and by K · u · Σ |x · w| here, u = 2⁻²³; the bias adds a rounding to each. Rounding to codes is monotonic.
 fn check_layers(name: &str, quantized: &QuantizedModel, input: &Tensor, device: Device<'_>) -> Result<()> {
-    assert_eq!(input.shape()[0], 1);
+    assert_eq!(input.dims()[0], 1);
     let activations = quantized.activations();
     let model = quantized.dequantized();
     let graph = quantized.graph_of_layers(1)?;
@@ -122,9 +121,9 @@ fn check_layers(name: &str, quantized: &QuantizedModel, input: &Tensor, device: 
 /// What codes or floats mean.
 fn reals(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor_type = tensor.tensor_type();
-    let real = match tensor.format() {
-        Format::Float32 => return Ok(tensor.values::<f32>()?.to_vec()),
-        Format::Float16 => return Ok(tensor.values::<lowbit::half::f16>()?.iter().map(|x| x.to_f32()).collect()),
+    let real = match tensor.dtype() {
+        DType::Float32 => return Ok(tensor.values::<f32>()?.to_vec()),
+        DType::Float16 => return Ok(tensor.values::<lowbit::half::f16>()?.iter().map(|x| x.to_f32()).collect()),
         _ => reference::run(&Dequantize::new(tensor_type.clone())?.into(), &[tensor])?.remove(0),
     };
     Ok(real.values::<f32>()?.to_vec())
@@ -143,8 +142,8 @@ fn check_file(name: &str, quantized: &QuantizedModel) -> Result<()> {
 fn graphs_compute_what_codes_mean() -> Result<()> {
     let context = context();
     let activations = [
-        Activations::float(Format::Float32),
-        Activations::float(Format::Float16),
+        Activations::float(DType::Float32),
+        Activations::float(DType::Float16),
         Activations::float(E4M3),
         Activations::Static { codes: CodeFormat::Float(E5M2), clipping: ActivationClipping::Mse, outputs: true },
         Activations::int(8),
@@ -182,17 +181,17 @@ fn layers_choose_for_themselves() -> Result<()> {
     recipe.layers.insert("b".into(), WeightScheme::mx(E4M3));
     recipe.layers.insert("c".into(), WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::nvfp4() });
     recipe.inputs.insert("c".into(), CodeFormat::Float(E5M2));
-    recipe.inputs.insert("d".into(), CodeFormat::Float(Format::Float32));
+    recipe.inputs.insert("d".into(), CodeFormat::Float(DType::Float32));
     let quantized = recipe.quantize(&model, &calibration)?;
-    let read: Vec<Option<Format>> = quantized.activations().iter().map(|a| a.map(|a| a.format())).collect();
-    assert_eq!(read, [Some(Format::Uint8), Some(Format::Uint8), Some(E5M2), None, None]);
+    let read: Vec<Option<DType>> = quantized.activations().iter().map(|a| a.map(|a| a.format())).collect();
+    assert_eq!(read, [Some(DType::Uint8), Some(DType::Uint8), Some(E5M2), None, None]);
     check_file("mixed", &quantized)?;
     let first = Tensor::new(model.input_shape(1), &input.values::<f32>()?[..model.input().elements()])?;
     check_layers("mixed", &quantized, &first, Device::Cpu)?;
     let graph = quantized.graph(5)?;
     let expected = graph.run_reference(&[&input])?.remove(0);
     let simulated = quantized.simulate(&input)?;
-    assert_eq!(expected.shape(), simulated.shape());
+    assert_eq!(expected.dims(), simulated.dims());
     // A number near the middle between two codes may become the other one in one of some hundred.
     assert!(Metrics::new(expected.values()?, simulated.values()?, 7)?.sqnr_db > 30.0);
     let data = Dataset { inputs: &input, labels: None };
@@ -229,7 +228,7 @@ fn dynamic_activations_meet_groups_and_small_floats() -> Result<()> {
 
 /// What ops make of a matrix, rounded to the nearest.
 fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
-    let (rows, k) = (weights.shape()[0], weights.shape()[1]);
+    let (rows, k) = (weights.dims()[0], weights.dims()[1]);
     let greatest = |values: &[f32]| values.iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let block = match scheme.granularity {
         WeightGranularity::Mx(rounding) => BlockFormat::mx(scheme.format(), rounding)?,
@@ -237,10 +236,10 @@ fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
         _ => {
             let largest = match scheme.format() {
                 E4M3 => 448.0,
-                Format::Float8E4M3Fnuz => 240.0,
-                E5M2 | Format::Float8E5M2Fnuz => 57_344.0,
-                Format::Float6E2M3 => 7.5,
-                Format::Float6E3M2 => 28.0,
+                DType::Float8E4M3Fnuz => 240.0,
+                E5M2 | DType::Float8E5M2Fnuz => 57_344.0,
+                DType::Float6E2M3 => 7.5,
+                DType::Float6E3M2 => 28.0,
                 _ => 6.0,
             };
             let scales = weights.values::<f32>()?.chunks(k).map(|row| (f64::from(greatest(row)) / largest) as f32);
@@ -265,7 +264,7 @@ fn nearest_weights_are_those_of_ops() -> Result<()> {
     let blocks =
         |scheme: &WeightScheme| matches!(scheme.granularity, WeightGranularity::Mx(_) | WeightGranularity::Nvfp4);
     for scheme in schemes().iter().filter(|scheme| per_channel(scheme) || blocks(scheme)) {
-        let quantized = recipe(*scheme, Activations::float(Format::Float32)).quantize(&model, &calibration)?;
+        let quantized = recipe(*scheme, Activations::float(DType::Float32)).quantize(&model, &calibration)?;
         for (layer, own) in model.layers().iter().zip(quantized.dequantized().layers()) {
             let weights = Tensor::new([layer.output().channels, layer.row_length()], layer.weights())?;
             let expected = by_ops(scheme, &weights)?;
@@ -284,7 +283,7 @@ fn better_methods_are_better() -> Result<()> {
     let expected = model.run(&images)?;
     for scheme in [WeightScheme::float(E2M1), WeightScheme::mx(E2M1), WeightScheme::nvfp4()] {
         let sqnr = |method, clipping, bias_correction| -> Result<f64> {
-            let mut recipe = recipe(WeightScheme { clipping, ..scheme }, Activations::float(Format::Float32));
+            let mut recipe = recipe(WeightScheme { clipping, ..scheme }, Activations::float(DType::Float32));
             (recipe.method, recipe.bias_correction) = (method, bias_correction);
             let logits = recipe.quantize(&model, &calibration)?.simulate(&images)?;
             Ok(Metrics::new(expected.values()?, logits.values()?, 10)?.sqnr_db)
@@ -306,14 +305,14 @@ fn digits_stay_readable() -> Result<()> {
     let expected = model.run(&images)?;
     let context = context();
     let device = context.as_ref().map_or(Device::Cpu, Device::Gpu);
-    let float32 = Activations::float(Format::Float32);
+    let float32 = Activations::float(DType::Float32);
     let best = |scheme: WeightScheme, activations| {
         let weights = WeightScheme { clipping: WeightClipping::Output, ..scheme };
         Recipe { weights, activations, ..Recipe::best(8) }
     };
     for (name, recipe, least_db, least_accuracy) in [
         ("W8A8 E4M3", recipe(WeightScheme::float(E4M3), Activations::float(E4M3)), 20.0, 0.98),
-        ("MXFP8, f16", recipe(WeightScheme::mx(E4M3), Activations::float(Format::Float16)), 15.0, 0.98),
+        ("MXFP8, f16", recipe(WeightScheme::mx(E4M3), Activations::float(DType::Float16)), 15.0, 0.98),
         ("W4 E2M1, best", best(WeightScheme::float(E2M1), float32), 10.0, 0.95),
         ("MXFP4, best", best(WeightScheme::mx(E2M1), float32), 10.0, 0.95),
         ("NVFP4, best", best(WeightScheme::nvfp4(), float32), 10.0, 0.95),
@@ -373,8 +372,8 @@ fn costs_are_those_of_the_codes() -> Result<()> {
     let cost = |scheme, activations| -> Result<Cost> {
         Ok(Cost::of_quantized(&recipe(scheme, activations).quantize(&model, &calibration)?))
     };
-    let float32 = cost(WeightScheme::float(E4M3), Activations::float(Format::Float32))?;
-    let float16 = cost(WeightScheme::float(E4M3), Activations::float(Format::Float16))?;
+    let float32 = cost(WeightScheme::float(E4M3), Activations::float(DType::Float32))?;
+    let float16 = cost(WeightScheme::float(E4M3), Activations::float(DType::Float16))?;
     let float8 = cost(WeightScheme::float(E4M3), Activations::float(E4M3))?;
     // Numbers that layers read, and those that all but the last make.
     let between: u64 =
@@ -398,17 +397,17 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
         let message = recipe.quantize(&model, &data).expect_err("it is wrong").to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    let float32 = Activations::float(Format::Float32);
+    let float32 = Activations::float(DType::Float32);
     refused(&["layer a", "float8e4m3fn", "dynamic"], &recipe(WeightScheme::float(E4M3), Activations::Dynamic));
-    refused(&["float16", "at most 8 bits"], &recipe(WeightScheme::float(Format::Float16), float32));
-    refused(&["float8e8m0"], &recipe(WeightScheme::float(Format::Float8E8M0), float32));
+    refused(&["float16", "at most 8 bits"], &recipe(WeightScheme::float(DType::Float16), float32));
+    refused(&["float8e8m0"], &recipe(WeightScheme::float(DType::Float8E8M0), float32));
     let zero_points = WeightScheme { symmetric: false, ..WeightScheme::float(E2M1) };
     refused(&["float4e2m1", "zero points"], &recipe(zero_points, float32));
     let blocks = WeightScheme { codes: CodeFormat::Float(E4M3), ..WeightScheme::nvfp4() };
     refused(&["float8e4m3fn", "NVFP4"], &recipe(blocks, float32));
     let blocks = WeightScheme { codes: CodeFormat::Int(4), ..WeightScheme::mx(E2M1) };
     refused(&["int4", "MX"], &recipe(blocks, float32));
-    refused(&["int16"], &recipe(WeightScheme::per_channel(8), Activations::float(Format::Int16)));
+    refused(&["int16"], &recipe(WeightScheme::per_channel(8), Activations::float(DType::Int16)));
     let with_input = |name: &str, codes, activations| Recipe {
         inputs: [(name.to_string(), codes)].into(),
         ..recipe(WeightScheme::per_channel(8), activations)
@@ -433,7 +432,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     says(error(parts(WeightScheme::nvfp4(), &[2.0], &[1; 8])?.with_global_scale(0.0)), &["0e0"]);
 
     let quantized = recipe(WeightScheme::nvfp4(), Activations::float(E4M3)).quantize(&model, &data)?;
-    for (codes, scale, zero_point) in [(E4M3, 0.5, 1), (E4M3, f32::NAN, 0), (Format::Float16, 0.5, 0)] {
+    for (codes, scale, zero_point) in [(E4M3, 0.5, 1), (E4M3, f32::NAN, 0), (DType::Float16, 0.5, 0)] {
         let made = ActivationQuantization::new(CodeFormat::Float(codes), scale, zero_point);
         says(made.expect_err("it is wrong").to_string(), &["not possible"]);
     }
@@ -478,11 +477,11 @@ fn what_is_not_finite_on_the_way_is_refused() -> Result<()> {
     // Terms of one sign: of both, sums would be infinite or NaN by the order in which they are added.
     let times = |factor: f32, values: &[f32]| values.iter().map(|x| factor * x.abs()).collect::<Vec<f32>>();
     for (of_inputs, of_weights, activations, expected) in [
-        (1e6, 1.0, Activations::float(Format::Float16), "what layer a reads"),
-        (10.0, 1e38, Activations::float(Format::Float32), "what layer a makes"),
+        (1e6, 1.0, Activations::float(DType::Float16), "what layer a reads"),
+        (10.0, 1e38, Activations::float(DType::Float32), "what layer a makes"),
     ] {
         let model = model.clone().with_parameters("a", times(of_weights, &weights), bias.clone())?;
-        let input = Tensor::new(input.shape(), times(of_inputs, input.values()?))?;
+        let input = Tensor::new(input.dims(), times(of_inputs, input.values()?))?;
         for method in [Method::Nearest, Method::Gptq { act_order: true }, Method::Descent] {
             let recipe = Recipe { method, ..recipe(WeightScheme::per_channel(4), activations) };
             let message = recipe.quantize(&model, &input).expect_err("it is not finite").to_string();

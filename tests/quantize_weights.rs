@@ -250,7 +250,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
 fn requests_that_make_no_sense() -> Result<()> {
     let int4 = |scales| WeightFormat::new(Codes::Int4, 32, scales);
     let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
-    let made = |dimensions: &[usize], quantizer: Quantizer| QuantizeWeights::new(dimensions, quantizer).map(|_| ());
+    let made = |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(dims, quantizer).map(|_| ());
     assert!(message(made(&[4], Quantizer::new(int4(ScaleFormat::F16))?)).contains("1 dimensions"));
     assert!(message(made(&[4, 4], Quantizer::new(int4(ScaleFormat::Nested(8)))?)).contains("Quantizer::quantize"));
     let important = Quantizer::new(int4(ScaleFormat::F16))?.importance(&[1.0; 3])?;

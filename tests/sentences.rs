@@ -195,7 +195,7 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
         moments.add(tapped)?;
         for name in names {
             let weights = encoder.tensor(&format!("{name}.weight"))?;
-            assert_eq!(weights.shape()[1], k, "{name} reads another input");
+            assert_eq!(weights.dims()[1], k, "{name} reads another input");
             let made = [int8.quantize(weights)?, int4.quantize(weights)?, moments.gptq(weights, &int4)?];
             for (precision, weights) in precisions.iter_mut().zip(made) {
                 precision.linears.insert(name.clone(), Arc::new(weights));

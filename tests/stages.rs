@@ -6,7 +6,7 @@ mod common;
 
 use common::{ONE_CANDIDATE, Random, check_cases, check_op_in_turn, context};
 use lowbit::ops::{Add, Conv, Fused, Matmul, Op, Output, Padding, Requantization, Table};
-use lowbit::{Context, Error, Format, Granularity, Quantization, Result, Rounding, Tensor, kernels};
+use lowbit::{Context, DType, Error, Granularity, Quantization, Result, Rounding, Tensor, kernels};
 
 const ROUNDINGS: [Rounding; 4] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
 
@@ -43,17 +43,17 @@ impl Width {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Added {
     Nothing,
-    Column(Format),
-    Element(Format),
+    Column(DType),
+    Element(DType),
     Wide,
 }
 
 const BIASES: [Added; 6] = [
     Added::Nothing,
-    Added::Column(Format::Int32),
-    Added::Element(Format::Int32),
-    Added::Column(Format::Float32),
-    Added::Element(Format::Float32),
+    Added::Column(DType::Int32),
+    Added::Element(DType::Int32),
+    Added::Column(DType::Float32),
+    Added::Element(DType::Float32),
     Added::Wide,
 ];
 
@@ -83,11 +83,11 @@ fn stages(width: Width) -> Result<Vec<(String, Output)>> {
         ("float16".to_string(), Output::float16()),
         ("float16 clamped".to_string(), Output::Float16 { low: -7.0, high: 65_519.0 }),
     ];
-    for format in [Format::Int8, Format::Uint8, Format::Int16] {
+    for format in [DType::Int8, DType::Uint8, DType::Int16] {
         for rounding in ROUNDINGS {
             // The largest numbers are those of `scale`.
-            let steps = if format == Format::Int16 { 20_000.0 } else { 90.0 };
-            let zero_point = if format == Format::Uint8 { 128 } else { -3 };
+            let steps = if format == DType::Int16 { 20_000.0 } else { 90.0 };
+            let zero_point = if format == DType::Uint8 { 128 } else { -3 };
             let stage = Requantization::new(format, 131_072.0 / steps, zero_point)?.rounding(rounding);
             let stage = if width.bits() % 2 == 0 { stage.relu() } else { stage };
             stages.push((format!("{format} {rounding:?}"), stage.into()));
@@ -99,7 +99,7 @@ fn stages(width: Width) -> Result<Vec<(String, Output)>> {
 /// Why an output is refused, in words of the message.
 fn refusal(width: Width, output: &Output, bias: Added) -> Option<&'static str> {
     let is_real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
-    if matches!(bias, Added::Column(Format::Float32) | Added::Element(Format::Float32)) && !is_real {
+    if matches!(bias, Added::Column(DType::Float32) | Added::Element(DType::Float32)) && !is_real {
         return Some("an f32 bias needs a real output");
     }
     match output {
@@ -119,26 +119,26 @@ fn scale(width: Width) -> f32 {
 }
 
 /// Rows of least codes, of greatest ones, of zeros, where the bias is all, and of any.
-fn activations(random: &mut Random, width: Width, dimensions: &[usize], row: usize) -> Result<Tensor> {
-    let count: usize = dimensions.iter().product();
+fn activations(random: &mut Random, width: Width, dims: &[usize], row: usize) -> Result<Tensor> {
+    let count: usize = dims.iter().product();
     let pick = |i: usize, codes: [i64; 3], any: i64| if i / row < 3 { codes[i / row] } else { any };
     match width {
         Width::Bytes => {
             let codes: Vec<u8> = (0..count).map(|i| pick(i, [0, 255, 128], random.integer(0, 255)) as u8).collect();
-            Tensor::new(dimensions, codes)
+            Tensor::new(dims, codes)
         }
         Width::Int16 | Width::Wide => {
             let any = (0..count).map(|i| pick(i, [-32_768, 32_767, 0], random.integer(-32_768, 32_767)) as i16);
-            Tensor::new(dimensions, any.collect::<Vec<_>>())
+            Tensor::new(dims, any.collect::<Vec<_>>())
         }
     }
 }
 
 /// Columns of greatest and least weights, and of any.
-fn weights(random: &mut Random, dimensions: &[usize], column: usize) -> Result<Tensor> {
-    let count = dimensions.iter().product();
+fn weights(random: &mut Random, dims: &[usize], column: usize) -> Result<Tensor> {
+    let count = dims.iter().product();
     let code = |i: usize, any: i64| [127, -128].get(i / column).copied().unwrap_or(any) as i8;
-    Tensor::new(dimensions, (0..count).map(|i| code(i, random.integer(-128, 127))).collect::<Vec<_>>())
+    Tensor::new(dims, (0..count).map(|i| code(i, random.integer(-128, 127))).collect::<Vec<_>>())
 }
 
 /// Sums that fit their width; the first few are those where rounding to f32 and to f16 has to choose.
@@ -163,7 +163,7 @@ fn bias_tensor(random: &mut Random, width: Width, bias: Added, rows: usize, n: u
     let count = dimensions.iter().product();
     let most = 1 << (width.bits() - 2).min(30);
     Ok(Some(match format {
-        Format::Int32 => {
+        DType::Int32 => {
             Tensor::new(dimensions, (0..count).map(|_| random.integer(-most, most) as i32).collect::<Vec<_>>())?
         }
         _ => Tensor::new(dimensions, (0..count).map(|_| 1e4 * random.real()).collect::<Vec<_>>())?,
@@ -312,13 +312,13 @@ fn with_a_finish() -> Result<()> {
                         let Ok(first) = first else { continue };
                         let made = first.outputs()[0].clone();
                         let name = format!("{kind}, {width:?}, {name}, scales of {scales:?}, {then:?}");
-                        let codes = Random::new(172).quantized(Format::Int8, made.dimensions());
-                        let second = Requantization::new(Format::Uint8, 900.0, 128)?;
+                        let codes = Random::new(172).quantized(DType::Int8, made.dims());
+                        let second = Requantization::new(DType::Uint8, 900.0, 128)?;
                         let second = match then {
                             Then::Table => Table::leaky_relu(made.clone(), 0.2, second).map(Op::from),
                             _ => Add::new(made.clone(), codes.tensor_type().clone(), second).map(Op::from),
                         };
-                        if !made.format().is_8_bit() {
+                        if !made.dtype().is_8_bit() {
                             let Err(Error::Request(message)) = second else { panic!("{name}: not refused") };
                             assert!(message.contains("must be int8 or uint8"), "{name}: {message}");
                             continue;

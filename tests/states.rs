@@ -13,7 +13,7 @@ use lowbit::ops::{
     RequantParams, StepFromRange, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
-use lowbit::{Format, Granularity, Result, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Result, Tensor, TensorType, reference};
 
 /// Words that a check may have forgotten, and any others.
 fn word(random: &mut Random) -> u32 {
@@ -31,14 +31,14 @@ fn word(random: &mut Random) -> u32 {
 
 /// A tensor of such words.
 fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
-    let (dimensions, count) = (of.dimensions(), of.shape().elements());
+    let (dimensions, count) = (of.dims(), of.shape().elements());
     // Counts of two words end where all bits are set.
     let words: Vec<u32> = match random.next() % 4 {
         0 => vec![word(random) | random.pick(&[0, u32::MAX]); count],
         _ => (0..count).map(|_| word(random)).collect(),
     };
-    let tensor = match of.format() {
-        Format::Parameters => {
+    let tensor = match of.dtype() {
+        DType::Parameters => {
             let pairs = words.into_iter().map(|w| (f32::from_bits(w), word(random) as i32));
             Tensor::new(dimensions, pairs.collect::<Vec<_>>())
         }
@@ -54,12 +54,12 @@ fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
 }
 
 /// The ops' own tensors of floats.
-fn reals(random: &mut Random, dimensions: &[usize]) -> Result<Tensor> {
-    Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
+fn reals(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+    Tensor::new(dims, (0..dims.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
 }
 
-fn type_of(format: Format, dimensions: &[usize]) -> Result<TensorType> {
-    TensorType::new(format, dimensions)
+fn type_of(dtype: DType, dims: &[usize]) -> Result<TensorType> {
+    TensorType::new(dtype, dims)
 }
 
 /// Observers, with states.
@@ -117,37 +117,37 @@ fn trained() -> Result<Vec<Op>> {
 /// Products and conversions with scales, zero points and indices that lie on the device.
 fn indexed(random: &mut Random) -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    let mut weights = |dimensions: [usize; 3], codes, scales| -> Result<PackedWeights> {
-        let [experts, n, k] = dimensions;
+    let mut weights = |dims: [usize; 3], codes, scales| -> Result<PackedWeights> {
+        let [experts, n, k] = dims;
         let matrix = reals(random, &[experts, n, k])?;
         Quantizer::new(WeightFormat::new(codes, 32, scales))?.quantize(&matrix)
     };
-    for format in [Format::Float32, Format::Float16] {
+    for format in [DType::Float32, DType::Float16] {
         ops.push(Embedding::new([19], weights([1, 70, 40], Codes::Int4, ScaleFormat::F16)?)?.output(format)?.into());
     }
     ops.push(Embedding::new([19], weights([1, 5, 3], Codes::Int8, ScaleFormat::F32Zero)?)?.into());
-    for lhs in [Format::Float32, Format::Float16] {
+    for lhs in [DType::Float32, DType::Float16] {
         let experts = weights([3, 9, 40], Codes::Int4, ScaleFormat::F32)?;
         ops.push(Linear::new(type_of(lhs, &[5, 40])?, experts).experts(2).build()?.into());
     }
     let experts = weights([3, 9, 40], Codes::Int8, ScaleFormat::F16)?;
     let bias = reals(&mut Random::new(1), &[3, 9])?;
-    let linear = Linear::new(type_of(Format::Int8, &[5, 40])?, experts).dynamic_lhs(DynamicGranularity::Row);
+    let linear = Linear::new(type_of(DType::Int8, &[5, 40])?, experts).dynamic_lhs(DynamicGranularity::Row);
     ops.push(linear.experts(2).bias(bias).build()?.into());
     let kernels = weights([1, 6, 27], Codes::Int4, ScaleFormat::F32)?;
-    ops.push(LinearConv::new(type_of(Format::Uint8, &[2, 5, 5, 3])?, kernels, [3, 3]).dynamic_image().build()?.into());
-    let unfold = Unfold::new(type_of(Format::Uint8, &[2, 5, 5, 3])?, [3, 3]).padding(Padding::SameUpper);
+    ops.push(LinearConv::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, kernels, [3, 3]).dynamic_image().build()?.into());
+    let unfold = Unfold::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, [3, 3]).padding(Padding::SameUpper);
     ops.push(unfold.dynamic_image().build()?.into());
-    let codes = |random: &mut Random, dimensions: &[usize]| random.codes(Format::Int8, dimensions);
+    let codes = |random: &mut Random, dims: &[usize]| random.codes(DType::Int8, dims);
     for granularity in [DynamicGranularity::Row, DynamicGranularity::Tensor] {
         let rhs = codes(&mut Random::new(2), &[20, 9]).quantized(lowbit::Quantization::tensor(0.1, 0))?;
-        let matmul = Matmul::new(type_of(Format::Uint8, &[5, 20])?, rhs).dynamic_lhs(granularity);
+        let matmul = Matmul::new(type_of(DType::Uint8, &[5, 20])?, rhs).dynamic_lhs(granularity);
         ops.push(matmul.output(Output::real()).build()?.into());
     }
     let filters = codes(&mut Random::new(3), &[4, 3, 3, 3]).quantized(lowbit::Quantization::tensor(0.1, 0))?;
-    let conv = Conv::new(type_of(Format::Uint8, &[2, 5, 5, 3])?, filters).dynamic_lhs();
+    let conv = Conv::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, filters).dynamic_lhs();
     ops.push(conv.output(Output::real()).build()?.into());
-    for format in [BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?, BlockFormat::nvfp4(0.5)?] {
+    for format in [BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?, BlockFormat::nvfp4(0.5)?] {
         ops.push(BlockDequantize::new([3, 70], format)?.into());
     }
     Ok(ops)
@@ -160,8 +160,8 @@ fn check(ops: Vec<Op>, seed: u64) -> Result<()> {
     for (i, op) in ops.iter().enumerate() {
         for turn in 0..6 {
             let name = format!("{} {i}, turn {turn}", op.name());
-            let input = |(at, of): (usize, &TensorType)| match (at, of.format(), turn % 2) {
-                (0, Format::Float32, 0) => reals(&mut random, of.dimensions()),
+            let input = |(at, of): (usize, &TensorType)| match (at, of.dtype(), turn % 2) {
+                (0, DType::Float32, 0) => reals(&mut random, of.dims()),
                 _ => garbage(&mut random, of),
             };
             let inputs = op.inputs().iter().enumerate().map(input).collect::<Result<Vec<_>>>()?;

@@ -8,7 +8,7 @@ use std::thread;
 
 use common::{Random, context, first_difference};
 use lowbit::ops::{Matmul, Requantization, Table};
-use lowbit::{Bindings, Context, DeviceTensor, Format, Graph, Plan, Result, Tensor, Tuner, Workspace};
+use lowbit::{Bindings, Context, DType, DeviceTensor, Graph, Plan, Result, Tensor, Tuner, Workspace};
 
 const THREADS: usize = 8;
 const RECORDINGS: usize = 200;
@@ -35,12 +35,12 @@ fn contexts_plans_and_bindings_are_send_and_sync() {
 fn network(seed: u64) -> Result<Graph> {
     let mut random = Random::new(seed);
     let (rows, width) = (9, random.pick(&[5, 16, 17, 30]));
-    let codes = random.quantized(Format::Uint8, &[rows, width]).tensor_type().clone();
+    let codes = random.quantized(DType::Uint8, &[rows, width]).tensor_type().clone();
     let mut graph = Graph::new();
     let x = graph.dynamic_input(codes.clone())?;
-    let table = Table::leaky_relu(codes, 0.25, Requantization::new(Format::Uint8, 0.5, 100)?)?;
+    let table = Table::leaky_relu(codes, 0.25, Requantization::new(DType::Uint8, 0.5, 100)?)?;
     let x = graph.add(table, &[x])?;
-    let weights = random.quantized(Format::Int8, &[width, width]);
+    let weights = random.quantized(DType::Int8, &[width, width]);
     let y = graph.add(Matmul::new(graph.tensor_type(x)?.clone(), weights).build()?, &[x])?;
     graph.output(y);
     Ok(graph)
@@ -49,7 +49,7 @@ fn network(seed: u64) -> Result<Graph> {
 /// Codes for a network, with so many rows.
 fn input(graph: &Graph, rows: usize, random: &mut Random) -> Result<Tensor> {
     let most = graph.input_types().next().expect("one input");
-    let codes = random.codes(Format::Uint8, &[rows, most.dimensions()[1]]);
+    let codes = random.codes(DType::Uint8, &[rows, most.dims()[1]]);
     codes.quantized(most.quantization().expect("codes").clone())
 }
 
@@ -60,9 +60,9 @@ fn expected(graph: &Graph, input: &Tensor) -> Result<Tensor> {
     let mut padded = input.values::<u8>()?.to_vec();
     let elements = padded.len();
     padded.resize(most.shape().elements(), 0);
-    let padded = Tensor::new(most.dimensions(), padded)?.quantized(most.quantization().expect("codes").clone())?;
+    let padded = Tensor::new(most.dims(), padded)?.quantized(most.quantization().expect("codes").clone())?;
     let out = graph.run_reference(&[&padded])?.remove(0);
-    Tensor::new(input.shape(), &out.values::<i32>()?[..elements])
+    Tensor::new(input.dims(), &out.values::<i32>()?[..elements])
 }
 
 /// A plan tied to an input and an output of its own, and what the output should be.
@@ -82,7 +82,7 @@ impl<'a> Job<'a> {
         let input = plan.context().upload(&input)?;
         // What no recording writes is not what is expected.
         let wrong: Vec<i32> = expected.values::<i32>()?.iter().map(|value| !value).collect();
-        let output = plan.context().upload(&Tensor::new(expected.shape(), wrong)?)?;
+        let output = plan.context().upload(&Tensor::new(expected.dims(), wrong)?)?;
         let bindings = match workspace {
             Some(workspace) => plan.bind_with(&[&input], &[&output], workspace)?,
             None => plan.bind(&[&input], &[&output])?,
@@ -230,7 +230,7 @@ fn plans_one_after_the_other() -> Result<()> {
     let (scale, zero_point) = codes.quantization().map(|q| (q.scales()[0], q.zero_points()[0])).expect("codes");
     let mut graph = Graph::new();
     let x = graph.input(codes.clone());
-    let y = graph.add(Table::sigmoid(codes, Requantization::new(Format::Uint8, scale, zero_point)?)?, &[x])?;
+    let y = graph.add(Table::sigmoid(codes, Requantization::new(DType::Uint8, scale, zero_point)?)?, &[x])?;
     graph.output(y);
     let earlier = context.plan(&graph, Tuner::FirstGuess)?;
     let x = input(&graph, 9, &mut random)?;

@@ -18,13 +18,13 @@ use lowbit::{Granularity, Tensor, Tuner, reference};
 use network::{Digits, Result};
 use train_network::{Split, float_network, train_index};
 
-fn reals(random: &mut Random, dimensions: &[usize]) -> lowbit::Result<Tensor> {
-    Tensor::new(dimensions, (0..dimensions.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
+fn reals(random: &mut Random, dims: &[usize]) -> lowbit::Result<Tensor> {
+    Tensor::new(dims, (0..dims.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
 }
 
-fn whole(random: &mut Random, dimensions: &[usize], most: i64) -> lowbit::Result<Tensor> {
-    let count = dimensions.iter().product();
-    Tensor::new(dimensions, (0..count).map(|_| random.integer(-most, most) as f32).collect::<Vec<f32>>())
+fn whole(random: &mut Random, dims: &[usize], most: i64) -> lowbit::Result<Tensor> {
+    let count = dims.iter().product();
+    Tensor::new(dims, (0..count).map(|_| random.integer(-most, most) as f32).collect::<Vec<f32>>())
 }
 
 /// Image, weights, windows by intent.
@@ -55,7 +55,7 @@ fn float_convolutions() -> Result<()> {
     let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(71));
     for (name, image, weights, windows) in convolutions() {
         let conv = FloatConv::new(image, weights, windows)?;
-        let output = conv.output().dimensions().to_vec();
+        let output = conv.output().dims().to_vec();
         let step = Tensor::new([1], vec![0.37f32])?;
         for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
             let shapes = match pass {
@@ -89,7 +89,7 @@ fn gradients_of_convolutions_are_adjoint() -> Result<()> {
     for (name, image, weights, windows) in convolutions() {
         let conv = FloatConv::new(image, weights, windows)?;
         let (x, w) = (whole(&mut random, &image, 9)?, whole(&mut random, &weights, 9)?);
-        let g = whole(&mut random, conv.output().dimensions(), 9)?;
+        let g = whole(&mut random, conv.output().dims(), 9)?;
         let one = Tensor::new([1], vec![1.0f32])?;
         let run = |pass, inputs: &[&Tensor]| reference::run(&conv.clone().pass(pass).into(), inputs);
         let dot = |a: &Tensor, b: &Tensor| -> lowbit::Result<f64> {
@@ -225,7 +225,7 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
         let loss = |sign: f32| -> Result<f64> {
             let moved = |of: &Tensor| -> lowbit::Result<Tensor> {
                 let values = of.values::<f32>()?.iter().zip(direction).map(|(&p, &g)| p + sign * size * g);
-                Tensor::new(of.shape(), values.collect::<Vec<f32>>())
+                Tensor::new(of.dims(), values.collect::<Vec<f32>>())
             };
             let mut layers = network.layers().to_vec();
             let Layer::Conv { weights, bias, .. } = &mut layers[place] else {

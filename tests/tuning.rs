@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Random, first_difference};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Quantize, Requantization};
-use lowbit::{Context, Format, Graph, Result, Tensor, Tuner, kernels};
+use lowbit::{Context, DType, Graph, Result, Tensor, Tuner, kernels};
 
 const PLENTY: Tuner = Tuner::Measured { budget: Duration::from_secs(60) };
 const NOTHING: Tuner = Tuner::Measured { budget: Duration::ZERO };
@@ -19,18 +19,18 @@ fn network() -> Result<(Graph, Vec<Tensor>)> {
     let (m, k, n) = (5, 48, 12);
     let reals: Vec<f32> = (0..m * k).map(|_| random.real()).collect();
     let mut graph = Graph::new();
-    let x = graph.input(lowbit::TensorType::new(Format::Float32, [m, k])?);
-    let dynamic = DynamicQuantize::new([m, k], Format::Uint8, DynamicGranularity::Row)?;
+    let x = graph.input(lowbit::TensorType::new(DType::Float32, [m, k])?);
+    let dynamic = DynamicQuantize::new([m, k], DType::Uint8, DynamicGranularity::Row)?;
     let values = graph.add_all(dynamic, &[x])?;
-    let layer = Matmul::new(graph.tensor_type(values[0])?.clone(), random.quantized(Format::Int8, &[k, n]))
+    let layer = Matmul::new(graph.tensor_type(values[0])?.clone(), random.quantized(DType::Int8, &[k, n]))
         .dynamic_lhs(DynamicGranularity::Row)
         .output(Output::real())
         .build()?;
     let y = graph.add(layer, &values)?;
-    let codes = random.quantized(Format::Int8, &[m, n]).tensor_type().clone();
+    let codes = random.quantized(DType::Int8, &[m, n]).tensor_type().clone();
     let y = graph.add(Quantize::new(codes.clone())?, &[y])?;
-    let layer = Matmul::new(codes, random.quantized(Format::Int8, &[n, 7]))
-        .output(Requantization::new(Format::Uint8, 0.5, 100)?)
+    let layer = Matmul::new(codes, random.quantized(DType::Int8, &[n, 7]))
+        .output(Requantization::new(DType::Uint8, 0.5, 100)?)
         .build()?;
     let y = graph.add(layer, &[y])?;
     graph.output(y);
@@ -40,7 +40,7 @@ fn network() -> Result<(Graph, Vec<Tensor>)> {
 /// An op with several candidates on every device that has 256 invocations.
 fn layer() -> Result<(Op, Tensor)> {
     let mut random = Random::new(11);
-    let (lhs, weights) = (random.codes(Format::Int8, &[6, 32]), random.codes(Format::Int8, &[32, 10]));
+    let (lhs, weights) = (random.codes(DType::Int8, &[6, 32]), random.codes(DType::Int8, &[32, 10]));
     Ok((Matmul::new(lhs.tensor_type().clone(), weights).build()?.into(), lhs))
 }
 
@@ -116,7 +116,7 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
     assert_eq!(context.counters().submissions, ONE_RUN);
 
     // One range over 4 GiB exceeds what a binding may have, as an error and not as a panic, whichever way it is planned.
-    let huge = DynamicQuantize::new([i32::MAX as usize / 2], Format::Int8, DynamicGranularity::Tensor)?;
+    let huge = DynamicQuantize::new([i32::MAX as usize / 2], DType::Int8, DynamicGranularity::Tensor)?;
     let graph = Graph::of(huge)?;
     let guessed = context.plan(&graph, Tuner::FirstGuess).map(|plan| plan.to_string());
     let measured = context.plan(&graph, PLENTY).map(|plan| plan.to_string());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use lowbit::{
-    Bindings, Context, DeviceTensor, Element, Format, Graph, Plan, Result, Tensor, Tuner, kernels, ops::Op, reference,
+    Bindings, Context, DType, DeviceTensor, Element, Graph, Plan, Result, Tensor, Tuner, kernels, ops::Op, reference,
 };
 
 use crate::common;
@@ -62,23 +62,19 @@ pub(crate) fn difference_from_reference(op: &Op, inputs: &[&Tensor], outputs: &[
 }
 
 /// The elements at these linear indices as a tensor of these dimensions; a scale per tensor stays.
-pub(crate) fn gather(
-    tensor: &Tensor,
-    dimensions: &[usize],
-    indices: impl IntoIterator<Item = usize>,
-) -> Result<Tensor> {
+pub(crate) fn gather(tensor: &Tensor, dims: &[usize], indices: impl IntoIterator<Item = usize>) -> Result<Tensor> {
     fn elements<T: Element>(
         tensor: &Tensor,
-        dimensions: &[usize],
+        dims: &[usize],
         indices: impl IntoIterator<Item = usize>,
     ) -> Result<Tensor> {
         let values = tensor.values::<T>()?;
-        Tensor::new(dimensions, indices.into_iter().map(|i| values[i]).collect::<Vec<T>>())
+        Tensor::new(dims, indices.into_iter().map(|i| values[i]).collect::<Vec<T>>())
     }
-    let gathered = match tensor.format() {
-        Format::Int8 => elements::<i8>(tensor, dimensions, indices),
-        Format::Uint8 => elements::<u8>(tensor, dimensions, indices),
-        _ => elements::<i32>(tensor, dimensions, indices),
+    let gathered = match tensor.dtype() {
+        DType::Int8 => elements::<i8>(tensor, dims, indices),
+        DType::Uint8 => elements::<u8>(tensor, dims, indices),
+        _ => elements::<i32>(tensor, dims, indices),
     }?;
     match tensor.tensor_type().quantization() {
         Some(quantization) => gathered.quantized(quantization.clone()),

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use lowbit::calibrate::{Calibration, Clipping, Observation, Observer, Scheme};
 use lowbit::ops::{Bins, Conv, Dequantize, Op, Padding, Pool, Quantize, Requantization, Windows};
-use lowbit::{Context, Format, Granularity, Graph, Quantization, Tensor, TensorType, Tuner, reference};
+use lowbit::{Context, DType, Granularity, Graph, Quantization, Tensor, TensorType, Tuner, reference};
 use network::{Digits, Result, classes, read};
 use safetensors::SafeTensors;
 use train_network::{Split, float_network, train_index};
@@ -50,7 +50,7 @@ fn run() -> Result<()> {
     let float = Tensor::new([test.labels.len(), 10], float)?;
     let ort = ort_quantizations()?;
 
-    let asymmetric = Scheme::asymmetric(Format::Uint8)?;
+    let asymmetric = Scheme::asymmetric(DType::Uint8)?;
     let rows: [(&str, &str, Clipping); 11] = [
         ("extremes", "ranges", Clipping::MinMax),
         ("moving average of extremes", "averages", Clipping::MinMax),
@@ -109,10 +109,10 @@ fn run() -> Result<()> {
 fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec<Observation>>> {
     let activations = float_network()?.activations(&split.images)?;
     let mut graph = Graph::new();
-    let batch_of = |x: &Tensor| [&[BATCH], &x.shape()[1..]].concat();
+    let batch_of = |x: &Tensor| [&[BATCH], &x.dims()[1..]].concat();
     let mut values = Vec::new();
     for x in &activations {
-        values.push(graph.dynamic_input(TensorType::new(Format::Float32, batch_of(x))?)?);
+        values.push(graph.dynamic_input(TensorType::new(DType::Float32, batch_of(x))?)?);
     }
     let tensor = Granularity::Tensor;
     let observers = [
@@ -130,9 +130,9 @@ fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec
     for start in (0..images).step_by(BATCH) {
         let count = BATCH.min(images - start);
         let part = |x: &Tensor| -> Result<Tensor> {
-            let size = x.shape()[1..].iter().product::<usize>();
+            let size = x.dims()[1..].iter().product::<usize>();
             let values = &x.values::<f32>()?[start * size..][..count * size];
-            Ok(Tensor::new([&[count], &x.shape()[1..]].concat(), values)?)
+            Ok(Tensor::new([&[count], &x.dims()[1..]].concat(), values)?)
         };
         let parts = activations.iter().map(part).collect::<Result<Vec<_>>>()?;
         let parts = parts.iter().map(|part| Ok(context.upload(part)?)).collect::<Result<Vec<_>>>()?;
@@ -172,8 +172,8 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
         Ok(Tensor::new(view.shape(), values.collect::<Vec<f32>>())?)
     };
     let mut graph = Graph::new();
-    let images = graph.dynamic_input(TensorType::new(Format::Float32, [batch, 8, 8, 1])?)?;
-    let codes = TensorType::new(Format::Uint8, [batch, 8, 8, 1])?.quantized(activations[0].clone())?;
+    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
+    let codes = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(activations[0].clone())?;
     let mut x = graph.add(Quantize::new(codes)?, &[images])?;
     let padded = Windows { padding: [1; 4], ..Windows::default() };
     let layers = [
@@ -184,13 +184,13 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
         ("fc", Windows::default()),
     ];
     for (i, (name, windows)) in layers.into_iter().enumerate() {
-        let stage = |q: &Quantization| Requantization::new(Format::Uint8, q.scales()[0], q.zero_points()[0]);
+        let stage = |q: &Quantization| Requantization::new(DType::Uint8, q.scales()[0], q.zero_points()[0]);
         if name == "fc" {
             let pool = Pool::global_average(graph.tensor_type(x)?.clone()).output(stage(&activations[5])?).build()?;
             x = graph.add(pool, &[x])?;
         }
         let weights = floats(&format!("{name}.weight"))?;
-        let weights = match weights.shape() {
+        let weights = match weights.dims() {
             &[outputs, inputs] => weights.reshaped([outputs, 1, 1, inputs])?,
             _ => weights.permuted(&[0, 2, 3, 1])?,
         };
@@ -224,9 +224,9 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let calibration = Calibration::new(&graph, &[(w, Observer::range(Granularity::Axis(0)))])?;
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
-    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(Format::Int8)?)?;
+    let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(DType::Int8)?)?;
     let quantize: Op =
-        Quantize::new(TensorType::new(Format::Int8, weights.shape())?.quantized(quantization.clone())?)?.into();
+        Quantize::new(TensorType::new(DType::Int8, weights.dims())?.quantized(quantization.clone())?)?.into();
     let codes = reference::run(&quantize, &[weights])?.remove(0);
     Ok(codes)
 }

@@ -3,7 +3,7 @@
 
 use half::f16;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
-use lowbit::{Element, Format, Tensor, TensorType};
+use lowbit::{DType, Element, Tensor, TensorType};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -34,38 +34,38 @@ pub(crate) enum Elements {
     F64(Vec<f64>),
     /// The codes of floats of at most 8 bits.
     Small {
-        format: Format,
+        dtype: DType,
         codes: Vec<u8>,
     },
 }
 
 /// The set's names of floats of at most 8 bits.
-const SMALL: [(&str, Format); 8] = [
-    ("e2m1", Format::Float4E2M1),
-    ("e2m3", Format::Float6E2M3),
-    ("e3m2", Format::Float6E3M2),
-    ("e4m3fn", Format::Float8E4M3Fn),
-    ("e4m3fnuz", Format::Float8E4M3Fnuz),
-    ("e5m2", Format::Float8E5M2),
-    ("e5m2fnuz", Format::Float8E5M2Fnuz),
-    ("e8m0", Format::Float8E8M0),
+const SMALL: [(&str, DType); 8] = [
+    ("e2m1", DType::Float4E2M1),
+    ("e2m3", DType::Float6E2M3),
+    ("e3m2", DType::Float6E3M2),
+    ("e4m3fn", DType::Float8E4M3Fn),
+    ("e4m3fnuz", DType::Float8E4M3Fnuz),
+    ("e5m2", DType::Float8E5M2),
+    ("e5m2fnuz", DType::Float8E5M2Fnuz),
+    ("e8m0", DType::Float8E8M0),
 ];
 
 /// The small float of a data type.
-pub(crate) fn small_format(dtype: &str) -> Option<Format> {
+pub(crate) fn small_format(dtype: &str) -> Option<DType> {
     SMALL.iter().find(|(name, _)| *name == dtype).map(|(_, format)| *format)
 }
 
 /// The number of a code.
-fn small_value(format: Format, code: u8) -> f64 {
-    f64::from(match format {
-        Format::Float4E2M1 => E2M1::from_bits(code).to_f32(),
-        Format::Float6E2M3 => E2M3::from_bits(code).to_f32(),
-        Format::Float6E3M2 => E3M2::from_bits(code).to_f32(),
-        Format::Float8E4M3Fn => E4M3FN::from_bits(code).to_f32(),
-        Format::Float8E4M3Fnuz => E4M3FNUZ::from_bits(code).to_f32(),
-        Format::Float8E5M2 => E5M2::from_bits(code).to_f32(),
-        Format::Float8E5M2Fnuz => E5M2FNUZ::from_bits(code).to_f32(),
+fn small_value(dtype: DType, code: u8) -> f64 {
+    f64::from(match dtype {
+        DType::Float4E2M1 => E2M1::from_bits(code).to_f32(),
+        DType::Float6E2M3 => E2M3::from_bits(code).to_f32(),
+        DType::Float6E3M2 => E3M2::from_bits(code).to_f32(),
+        DType::Float8E4M3Fn => E4M3FN::from_bits(code).to_f32(),
+        DType::Float8E4M3Fnuz => E4M3FNUZ::from_bits(code).to_f32(),
+        DType::Float8E5M2 => E5M2::from_bits(code).to_f32(),
+        DType::Float8E5M2Fnuz => E5M2FNUZ::from_bits(code).to_f32(),
         _ => E8M0::from_bits(code).to_f32(),
     })
 }
@@ -74,8 +74,8 @@ fn small_value(format: Format, code: u8) -> f64 {
 fn small_codes(tensor: &Tensor) -> Result<Vec<u8>> {
     macro_rules! codes {
         ($($format:ident: $kind:ty),+) => {
-            match tensor.format() {
-                $(Format::$format => tensor.values::<$kind>()?.iter().map(|x| x.to_bits()).collect(),)+
+            match tensor.dtype() {
+                $(DType::$format => tensor.values::<$kind>()?.iter().map(|x| x.to_bits()).collect(),)+
                 other => return Err(format!("the data types have none for {other}").into()),
             }
         };
@@ -123,14 +123,14 @@ impl Elements {
             ("raw", "f16", Dtype::F16) => Self::F16(read(bytes, f16::from_le_bytes)),
             ("raw", "f32", Dtype::F32) => Self::F32(read(bytes, f32::from_le_bytes)),
             ("raw", "f64", Dtype::F64) => Self::F64(read(bytes, f64::from_le_bytes)),
-            ("crumb", "u2", Dtype::U8) => Self::U2(unpacked(Format::Uint2, count, bytes)?),
-            ("crumb", "s2", Dtype::U8) => Self::S2(unpacked(Format::Int2, count, bytes)?),
-            ("nibble", "u4", Dtype::U8) => Self::U4(unpacked(Format::Uint4, count, bytes)?),
-            ("nibble", "s4", Dtype::U8) => Self::S4(unpacked(Format::Int4, count, bytes)?),
+            ("crumb", "u2", Dtype::U8) => Self::U2(unpacked(DType::Uint2, count, bytes)?),
+            ("crumb", "s2", Dtype::U8) => Self::S2(unpacked(DType::Int2, count, bytes)?),
+            ("nibble", "u4", Dtype::U8) => Self::U4(unpacked(DType::Uint4, count, bytes)?),
+            ("nibble", "s4", Dtype::U8) => Self::S4(unpacked(DType::Int4, count, bytes)?),
             ("byte" | "nibble", _, Dtype::U8) => {
                 let format = small_format(dtype).ok_or_else(|| format!("the data type {dtype} is not known"))?;
                 let codes = Tensor::from_packed(TensorType::new(format, [count])?, bytes)?;
-                Self::Small { format, codes: small_codes(&codes)? }
+                Self::Small { dtype: format, codes: small_codes(&codes)? }
             }
             (_, _, stored) => return Err(format!("{packing} {dtype} can't be stored as {stored:?}").into()),
         };
@@ -160,7 +160,7 @@ impl Elements {
             Self::F16(_) => "f16",
             Self::F32(_) => "f32",
             Self::F64(_) => "f64",
-            Self::Small { format, .. } => SMALL.iter().find(|(_, f)| f == format).map_or("", |(name, _)| name),
+            Self::Small { dtype, .. } => SMALL.iter().find(|(_, f)| f == dtype).map_or("", |(name, _)| name),
         }
     }
 
@@ -172,7 +172,7 @@ impl Elements {
             Self::U4(v) => v[index].get().into(),
             Self::S4(v) => v[index].get().into(),
             Self::U8(v) => v[index].into(),
-            Self::Small { format, codes } => small_value(*format, codes[index]),
+            Self::Small { dtype, codes } => small_value(*dtype, codes[index]),
             Self::S8(v) => v[index].into(),
             Self::U16(v) => v[index].into(),
             Self::S16(v) => v[index].into(),
@@ -203,18 +203,18 @@ impl Elements {
 }
 
 /// The elements of several per byte.
-fn unpacked<T: Element>(format: Format, count: usize, bytes: &[u8]) -> Result<Vec<T>> {
-    Ok(Tensor::from_packed(TensorType::new(format, [count])?, bytes)?.values()?.to_vec())
+fn unpacked<T: Element>(dtype: DType, count: usize, bytes: &[u8]) -> Result<Vec<T>> {
+    Ok(Tensor::from_packed(TensorType::new(dtype, [count])?, bytes)?.values()?.to_vec())
 }
 
 /// The tensor of small floats whose codes these are.
-fn small_tensor(format: Format, codes: &Tensor) -> Result<Tensor> {
+fn small_tensor(dtype: DType, codes: &Tensor) -> Result<Tensor> {
     let bytes = codes.values::<u8>()?;
-    let packed: Vec<u8> = match format.bits() {
+    let packed: Vec<u8> = match dtype.bits() {
         4 => bytes.chunks(2).map(|pair| pair.iter().rev().fold(0, |byte, code| byte << 4 | code)).collect(),
         _ => bytes.to_vec(),
     };
-    Ok(Tensor::from_packed(TensorType::new(format, codes.shape())?, &packed)?)
+    Ok(Tensor::from_packed(TensorType::new(dtype, codes.dims())?, &packed)?)
 }
 
 impl Array {
@@ -233,9 +233,9 @@ impl Array {
             Elements::S16(v) => Tensor::new(shape, &v[..])?,
             Elements::I32(v) => Tensor::new(shape, &v[..])?,
             Elements::F32(v) => Tensor::new(shape, &v[..])?,
-            Elements::Small { format, codes } => {
+            Elements::Small { dtype, codes } => {
                 let wide = Tensor::new(shape, &codes[..])?;
-                small_tensor(*format, &wide)?
+                small_tensor(*dtype, &wide)?
             }
             other => return Err(format!("tensors of {} are not implemented", other.dtype()).into()),
         })
@@ -243,21 +243,21 @@ impl Array {
 
     /// The elements of a result.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
-        let elements = match tensor.format() {
-            Format::Uint2 => Elements::U2(tensor.values()?.to_vec()),
-            Format::Int2 => Elements::S2(tensor.values()?.to_vec()),
-            Format::Uint4 => Elements::U4(tensor.values()?.to_vec()),
-            Format::Int4 => Elements::S4(tensor.values()?.to_vec()),
-            Format::Float16 => Elements::F16(tensor.values()?.to_vec()),
-            Format::Uint8 => Elements::U8(tensor.values()?.to_vec()),
-            Format::Int8 => Elements::S8(tensor.values()?.to_vec()),
-            Format::Uint16 => Elements::U16(tensor.values()?.to_vec()),
-            Format::Int16 => Elements::S16(tensor.values()?.to_vec()),
-            Format::Int32 => Elements::I32(tensor.values()?.to_vec()),
-            Format::Float32 => Elements::F32(tensor.values()?.to_vec()),
-            format => Elements::Small { format, codes: small_codes(tensor)? },
+        let elements = match tensor.dtype() {
+            DType::Uint2 => Elements::U2(tensor.values()?.to_vec()),
+            DType::Int2 => Elements::S2(tensor.values()?.to_vec()),
+            DType::Uint4 => Elements::U4(tensor.values()?.to_vec()),
+            DType::Int4 => Elements::S4(tensor.values()?.to_vec()),
+            DType::Float16 => Elements::F16(tensor.values()?.to_vec()),
+            DType::Uint8 => Elements::U8(tensor.values()?.to_vec()),
+            DType::Int8 => Elements::S8(tensor.values()?.to_vec()),
+            DType::Uint16 => Elements::U16(tensor.values()?.to_vec()),
+            DType::Int16 => Elements::S16(tensor.values()?.to_vec()),
+            DType::Int32 => Elements::I32(tensor.values()?.to_vec()),
+            DType::Float32 => Elements::F32(tensor.values()?.to_vec()),
+            format => Elements::Small { dtype: format, codes: small_codes(tensor)? },
         };
-        Ok(Self { shape: tensor.shape().to_vec(), elements })
+        Ok(Self { shape: tensor.dims().to_vec(), elements })
     }
 
     /// Floats of any width that f32 holds.

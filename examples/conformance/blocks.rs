@@ -3,7 +3,7 @@
 
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{BlockDequantize, BlockQuantize};
-use lowbit::{Format, Tensor};
+use lowbit::{DType, Tensor};
 
 use crate::Result;
 use crate::array::Array;
@@ -25,12 +25,12 @@ pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let attribute =
         |name: &str| -> Result<String> { Ok(case.attribute(name)?.ok_or_else(|| format!("the case has no {name}"))?) };
     let element = match attribute("format")?.as_str() {
-        "mxfp8_e4m3" => Format::Float8E4M3Fn,
-        "mxfp8_e5m2" => Format::Float8E5M2,
-        "mxfp6_e2m3" => Format::Float6E2M3,
-        "mxfp6_e3m2" => Format::Float6E3M2,
-        "mxfp4_e2m1" => Format::Float4E2M1,
-        "mxint8" => Format::Int8,
+        "mxfp8_e4m3" => DType::Float8E4M3Fn,
+        "mxfp8_e5m2" => DType::Float8E5M2,
+        "mxfp6_e2m3" => DType::Float6E2M3,
+        "mxfp6_e3m2" => DType::Float6E3M2,
+        "mxfp4_e2m1" => DType::Float4E2M1,
+        "mxint8" => DType::Int8,
         other => return Err(format!("the format {other} is not known").into()),
     };
     let rounding = match attribute("scale_mode")?.as_str() {
@@ -43,7 +43,7 @@ pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let x = case.input(0)?.tensor()?;
     let blocks = device.run(BlockQuantize::new(x.tensor_type().clone(), format)?, &[&x])?;
     let [elements, scales] = &blocks[..] else { return Err("blocks are elements and scales".into()) };
-    let y = device.run(BlockDequantize::new(x.shape(), format)?, &[elements, scales])?;
+    let y = device.run(BlockDequantize::new(x.dims(), format)?, &[elements, scales])?;
     Ok(vec![Array::of(scales)?, Array::of(elements)?, Array::of(&y[0])?])
 }
 
@@ -53,5 +53,5 @@ pub(crate) fn nvfp4_dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let format = BlockFormat::nvfp4(global)?;
     check(case, format)?;
     let (elements, scales) = (case.input(0)?.tensor()?, case.input(1)?.tensor()?);
-    Ok(device.run(BlockDequantize::new(elements.shape(), format)?, &[&elements, &scales])?.remove(0))
+    Ok(device.run(BlockDequantize::new(elements.dims(), format)?, &[&elements, &scales])?.remove(0))
 }

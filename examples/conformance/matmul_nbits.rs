@@ -3,7 +3,7 @@
 use lowbit::import::onnx::MatMulNBits;
 use lowbit::import::{self, ElementType};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
-use lowbit::{Format, Graph, Tensor};
+use lowbit::{DType, Graph, Tensor};
 
 use crate::Result;
 use crate::array::{Array, Elements};
@@ -57,11 +57,11 @@ pub(crate) fn matmul_nbits(case: &Case, device: &Device) -> Result<Tensor> {
     let (mut inputs, mut lhs_type) = (vec![lhs], x.tensor_type().clone());
     let granularity = DynamicGranularity::Group(block_size);
     if in_codes {
-        let quantize = DynamicQuantize::new(x.shape(), Format::Int8, granularity)?.symmetric()?;
+        let quantize = DynamicQuantize::new(x.dims(), DType::Int8, granularity)?.symmetric()?;
         inputs = graph.add_all(quantize, &inputs)?;
         lhs_type = graph.tensor_type(inputs[0])?.clone();
     }
-    let mut op = Linear::new(lhs_type, weights).output(x.format());
+    let mut op = Linear::new(lhs_type, weights).output(x.dtype());
     if in_codes {
         op = op.dynamic_lhs(granularity);
     }

@@ -3,7 +3,7 @@
 
 use lowbit::calibrate::{Clipping, Histograms, Observation, Ranges, Scheme};
 use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeUpdate};
-use lowbit::{Format, Granularity, Tensor, TensorType};
+use lowbit::{DType, Granularity, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements};
@@ -17,7 +17,7 @@ pub(crate) fn range(case: &Case, device: &Device) -> Result<Vec<Array>> {
         None => RangeUpdate::MinMax,
     };
     let batches = batches(case)?;
-    let op = ObserveRange::new(batches[0].shape(), Granularity::Tensor, rule)?;
+    let op = ObserveRange::new(batches[0].dims(), Granularity::Tensor, rule)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
     bounds(&Observation::Ranges(Ranges::from_state(&op, &state)?), Clipping::MinMax)
 }
@@ -28,7 +28,7 @@ pub(crate) fn histogram(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let batches = batches(case)?;
     let largest = batches[0].values::<f32>()?.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     let bins = Bins::of_width(8192, (2.0 * f64::from(largest) / number("num_bins")?) as f32)?;
-    let op = ObserveHistogram::new(batches[0].shape(), Granularity::Tensor, bins)?;
+    let op = ObserveHistogram::new(batches[0].dims(), Granularity::Tensor, bins)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
     let clip = match (case.op.as_str(), case.attribute::<bool>("symmetric")?) {
         ("ObserveHistogramEntropy", _) => Clipping::Entropy { levels: number("num_quantized_bins")? as usize },
@@ -48,7 +48,7 @@ fn batches(case: &Case) -> Result<Vec<Tensor>> {
 
 /// The state after all batches.
 fn observe(op: &Op, state: &TensorType, batches: &[Tensor], device: &Device) -> Result<Tensor> {
-    let mut state = Tensor::new(state.dimensions(), vec![0i32; state.shape().elements()])?;
+    let mut state = Tensor::new(state.dims(), vec![0i32; state.shape().elements()])?;
     for batch in batches {
         state = device.run(op.clone(), &[batch, &state])?.remove(0);
     }
@@ -56,7 +56,7 @@ fn observe(op: &Op, state: &TensorType, batches: &[Tensor], device: &Device) -> 
 }
 
 fn bounds(observation: &Observation, clip: Clipping) -> Result<Vec<Array>> {
-    let (low, high) = observation.bounds(clip, &Scheme::asymmetric(Format::Uint8)?)?[0];
+    let (low, high) = observation.bounds(clip, &Scheme::asymmetric(DType::Uint8)?)?[0];
     let scalar = |x: f32| Array { shape: vec![], elements: Elements::F32(vec![x]) };
     Ok(vec![scalar(low), scalar(high)])
 }

@@ -7,7 +7,7 @@ use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
 };
-use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
+use lowbit::{DType, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements, small_format};
@@ -77,7 +77,7 @@ impl Operand {
 
     /// The tensor, quantized along `axis` where there is more than one scale or zero point.
     fn along(self, axis: usize) -> Result<Tensor> {
-        let quantization = quantization(self.codes.shape(), axis, self.scales, self.zero_points)?;
+        let quantization = quantization(self.codes.dims(), axis, self.scales, self.zero_points)?;
         Ok(self.codes.quantized(quantization)?)
     }
 
@@ -112,26 +112,26 @@ fn quantization(shape: &[usize], axis: usize, scales: Vec<f32>, zero_points: Vec
 }
 
 /// The quantization of an output from the slots of its scale and zero point, whose data type is the output's.
-fn requantization(case: &Case, scale: usize, zero_point: usize, default: Format) -> Result<Requantization> {
-    let format = case.optional(zero_point).map_or(Ok(default), |array| format(array.elements.dtype()))?;
+fn requantization(case: &Case, scale: usize, zero_point: usize, default: DType) -> Result<Requantization> {
+    let dtype = case.optional(zero_point).map_or(Ok(default), |array| format(array.elements.dtype()))?;
     let scale = only("scale", &case.input(scale)?.floats()?)?;
     let zero_point = only("zero point", &zero_points(case, Some(zero_point))?)?;
-    Ok(Requantization::new(format, scale, zero_point)?)
+    Ok(Requantization::new(dtype, scale, zero_point)?)
 }
 
-fn format(dtype: &str) -> Result<Format> {
+fn format(dtype: &str) -> Result<DType> {
     match dtype {
-        "u2" => Ok(Format::Uint2),
-        "s2" => Ok(Format::Int2),
-        "u4" => Ok(Format::Uint4),
-        "s4" => Ok(Format::Int4),
-        "f16" => Ok(Format::Float16),
-        "f32" => Ok(Format::Float32),
-        "u8" => Ok(Format::Uint8),
-        "s8" => Ok(Format::Int8),
-        "u16" => Ok(Format::Uint16),
-        "s16" => Ok(Format::Int16),
-        "i32" => Ok(Format::Int32),
+        "u2" => Ok(DType::Uint2),
+        "s2" => Ok(DType::Int2),
+        "u4" => Ok(DType::Uint4),
+        "s4" => Ok(DType::Int4),
+        "f16" => Ok(DType::Float16),
+        "f32" => Ok(DType::Float32),
+        "u8" => Ok(DType::Uint8),
+        "s8" => Ok(DType::Int8),
+        "u16" => Ok(DType::Uint16),
+        "s16" => Ok(DType::Int16),
+        "i32" => Ok(DType::Int32),
         other => Ok(small_format(other).ok_or_else(|| format!("tensors of {other} are not implemented"))?),
     }
 }
@@ -168,28 +168,28 @@ fn matmul_integer(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn qlinear_matmul(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
-    let output = requantization(case, 6, 7, lhs.codes.format())?;
+    let output = requantization(case, 6, 7, lhs.codes.dtype())?;
     matmul(device, lhs, rhs, output.into())
 }
 
 /// A matmul under NumPy's rules: a vector is a row on the left and a column on the right, and leaves no dimension.
 fn matmul(device: &Device, mut lhs: Operand, mut rhs: Operand, output: Output) -> Result<Tensor> {
-    let (row, column) = (lhs.codes.shape().len() == 1, rhs.codes.shape().len() == 1);
+    let (row, column) = (lhs.codes.dims().len() == 1, rhs.codes.dims().len() == 1);
     if row {
-        lhs.codes = lhs.codes.reshaped([&[1], lhs.codes.shape()].concat())?;
+        lhs.codes = lhs.codes.reshaped([&[1], lhs.codes.dims()].concat())?;
     }
     if column {
-        rhs.codes = rhs.codes.reshaped([rhs.codes.shape(), &[1]].concat())?;
+        rhs.codes = rhs.codes.reshaped([rhs.codes.dims(), &[1]].concat())?;
     }
     let (Some(row_axis), Some(column_axis)) =
-        (lhs.codes.shape().len().checked_sub(2), rhs.codes.shape().len().checked_sub(1))
+        (lhs.codes.dims().len().checked_sub(2), rhs.codes.dims().len().checked_sub(1))
     else {
         return Err("a scalar can't be multiplied as a matrix".into());
     };
     let (lhs, rhs) = (lhs.along(row_axis)?, rhs.along(column_axis)?);
     let op = Matmul::new(lhs.tensor_type().clone(), rhs).output(output).build()?;
     let out = first(device.run(op, &[&lhs])?)?;
-    let mut shape = out.shape().to_vec();
+    let mut shape = out.dims().to_vec();
     if column {
         shape.remove(shape.len() - 1);
     }
@@ -205,7 +205,7 @@ fn qgemm(case: &Case, device: &Device) -> Result<Tensor> {
     let alpha = case.attribute::<f32>("alpha")?.unwrap_or(1.0);
     lhs.scales.iter_mut().for_each(|scale| *scale *= alpha);
     let output = match case.optional(7) {
-        Some(_) => requantization(case, 7, 8, lhs.codes.format())?.into(),
+        Some(_) => requantization(case, 7, 8, lhs.codes.dtype())?.into(),
         None => Output::real(),
     };
     if flag(case, "transA")? {
@@ -225,9 +225,9 @@ fn qgemm(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn dynamic_quantize_matmul(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (case.input(0)?.tensor()?, Operand::new(case, 1, Some(2), Some(3))?);
-    let columns = rhs.codes.shape().len().saturating_sub(1);
-    let codes = TensorType::new(Format::Uint8, lhs.shape())?;
-    let quantize = DynamicQuantize::new(lhs.shape(), Format::Uint8, DynamicGranularity::Tensor)?;
+    let columns = rhs.codes.dims().len().saturating_sub(1);
+    let codes = TensorType::new(DType::Uint8, lhs.dims())?;
+    let quantize = DynamicQuantize::new(lhs.dims(), DType::Uint8, DynamicGranularity::Tensor)?;
     let mut op = Matmul::new(codes, rhs.along(columns)?).dynamic_lhs(DynamicGranularity::Tensor).output(Output::real());
     if let Some(bias) = case.optional(4) {
         op = op.bias(bias.tensor()?);
@@ -247,7 +247,7 @@ fn conv_integer(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn qlinear_conv(case: &Case, device: &Device) -> Result<Tensor> {
     let (x, weights) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
-    let output = requantization(case, 6, 7, x.codes.format())?;
+    let output = requantization(case, 6, 7, x.codes.dtype())?;
     let bias = case.optional(8).map(Array::tensor).transpose()?;
     conv(case, device, x, weights, bias, output.into())
 }
@@ -264,7 +264,7 @@ fn conv(
     let x = channels_last(&x.whole()?)?;
     let weights = weights.along(0)?;
     if let Some(kernel) = case.attribute::<Vec<usize>>("kernel_shape")?
-        && Some(&kernel[..]) != weights.shape().get(2..)
+        && Some(&kernel[..]) != weights.dims().get(2..)
     {
         return Err(format!("kernel_shape is {kernel:?}, but the weights are {}", weights.tensor_type()).into());
     }
@@ -310,13 +310,13 @@ impl Window {
 
 /// NCHW to NHWC, of any number of spatial dimensions.
 fn channels_last(tensor: &Tensor) -> Result<Tensor> {
-    let order: Vec<usize> = [0].into_iter().chain(2..tensor.shape().len()).chain([1]).collect();
+    let order: Vec<usize> = [0].into_iter().chain(2..tensor.dims().len()).chain([1]).collect();
     Ok(tensor.permuted(&order)?)
 }
 
 /// NHWC to NCHW, of any number of spatial dimensions.
 fn channels_first(tensor: &Tensor) -> Result<Tensor> {
-    let channels = tensor.shape().len().saturating_sub(1);
+    let channels = tensor.dims().len().saturating_sub(1);
     let order: Vec<usize> = [0, channels].into_iter().chain(1..channels).collect();
     Ok(tensor.permuted(&order)?)
 }
@@ -333,7 +333,7 @@ fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
     let x = x.tensor()?;
-    let mut op = Quantize::new(codes)?.input_format(x.format())?;
+    let mut op = Quantize::new(codes)?.input_format(x.dtype())?;
     if let Some(precision) = case.attribute::<String>("precision")? {
         op = op.precision(format(&precision)?)?;
     }
@@ -404,7 +404,7 @@ fn linear_quantization(case: &Case) -> Result<Quantization> {
 
 fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let x = case.input(0)?.tensor()?;
-    let op = DynamicQuantize::new(x.shape(), Format::Uint8, DynamicGranularity::Tensor)?;
+    let op = DynamicQuantize::new(x.dims(), DType::Uint8, DynamicGranularity::Tensor)?;
     let outputs = device.run(op, &[&x])?;
     let [codes, parameters] = &outputs[..] else {
         return Err(format!("{} outputs were made where two are needed", outputs.len()).into());
@@ -417,19 +417,19 @@ fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
 
 fn qlinear_add(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
-    let output = requantization(case, 6, 7, lhs.format())?;
+    let output = requantization(case, 6, 7, lhs.dtype())?;
     first(device.run(Add::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
 }
 
 fn qlinear_mul(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
-    let output = requantization(case, 6, 7, lhs.format())?;
+    let output = requantization(case, 6, 7, lhs.dtype())?;
     first(device.run(Multiply::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
 }
 
 fn qlinear_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
     let x = Operand::triple(case, 0)?.whole()?;
-    let output = requantization(case, 3, 4, x.format())?;
+    let output = requantization(case, 3, 4, x.dtype())?;
     let kernel: Vec<usize> = case.attribute("kernel_shape")?.ok_or("the attribute kernel_shape is missing")?;
     let window = Window::of(case)?;
     let (count_padding, round_up) = (flag(case, "count_include_pad")?, flag(case, "ceil_mode")?);
@@ -451,7 +451,7 @@ fn qlinear_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn qlinear_global_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
     let x = Operand::triple(case, 0)?.whole()?;
-    let output = requantization(case, 3, 4, x.format())?;
+    let output = requantization(case, 3, 4, x.dtype())?;
     in_channels_last(case, &x, |x| {
         let op = Pool::global_average(x.tensor_type().clone()).output(output).build()?;
         first(device.run(op, &[x])?)
@@ -469,13 +469,13 @@ fn in_channels_last(case: &Case, x: &Tensor, run: impl FnOnce(&Tensor) -> Result
 fn qlinear_leaky_relu(case: &Case, device: &Device) -> Result<Tensor> {
     let x = Operand::triple(case, 0)?.whole()?;
     let alpha = case.attribute("alpha")?.unwrap_or(0.01);
-    let op = Table::leaky_relu(x.tensor_type().clone(), alpha, requantization(case, 3, 4, x.format())?)?;
+    let op = Table::leaky_relu(x.tensor_type().clone(), alpha, requantization(case, 3, 4, x.dtype())?)?;
     first(device.run(op, &[&x])?)
 }
 
 fn qlinear_sigmoid(case: &Case, device: &Device) -> Result<Tensor> {
     let x = Operand::triple(case, 0)?.whole()?;
-    let op = Table::sigmoid(x.tensor_type().clone(), requantization(case, 3, 4, x.format())?)?;
+    let op = Table::sigmoid(x.tensor_type().clone(), requantization(case, 3, 4, x.dtype())?)?;
     first(device.run(op, &[&x])?)
 }
 
@@ -523,7 +523,7 @@ impl Tflite {
         let x = Operand::triple(case, 0)?.whole()?;
         let scale = only("scale", &case.input(6)?.floats()?)?;
         let zero_point = only("zero point", &zero_points(case, Some(7))?)?;
-        let output = fixed_point(case, Requantization::new(x.format(), scale, zero_point)?)?;
+        let output = fixed_point(case, Requantization::new(x.dtype(), scale, zero_point)?)?;
         let bias = case.optional(5).map(Array::tensor).transpose()?;
         Ok(Self { x, weights: Operand::new(case, 3, Some(4), None)?, bias, output })
     }

@@ -35,7 +35,7 @@ pub(crate) fn fake_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> 
         }
     };
     let dy = case.input(if case.op == "LsqFakeQuantize" { 2 } else { 3 })?.tensor()?;
-    let forward = FakeQuantize::new(x.shape(), grid, granularity, codes)?;
+    let forward = FakeQuantize::new(x.dims(), grid, granularity, codes)?;
     let y = device.run(forward.clone(), &[&x, &parameters])?;
     let dx = device.run(FakeQuantizeGradient::new(forward.clone()), &[&x, &parameters, &dy])?;
     let mut outputs = vec![Array::of(&y[0])?, Array::of(&dx[0])?];

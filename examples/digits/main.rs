@@ -150,7 +150,7 @@ struct Difference {
 impl Difference {
     fn new(float: &Tensor, int8: &Tensor, images: &[usize]) -> Result<Self> {
         let (float_classes, int8_classes) = (classes(float)?, classes(int8)?);
-        let per_image = float.shape()[1];
+        let per_image = float.dims()[1];
         let (float, int8) = (float.values::<f32>()?, int8.values::<f32>()?);
         let (mut signal, mut noise, mut largest) = (0.0f64, 0.0f64, 0.0f64);
         for i in images.iter().flat_map(|&image| image * per_image..(image + 1) * per_image) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use lowbit::ops::{Conv, ConvBuilder, Dequantize, Matmul, Padding, Pool, Quantize, Requantization};
-use lowbit::{Format, Granularity, Graph, Quantization, Rounding, Tensor, TensorType, Value};
+use lowbit::{DType, Granularity, Graph, Quantization, Rounding, Tensor, TensorType, Value};
 use safetensors::SafeTensors;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -55,7 +55,7 @@ impl Digits {
 /// The class of each row of logits: the largest, and of equals the first.
 pub(crate) fn classes(logits: &Tensor) -> Result<Vec<usize>> {
     let largest = |row: &[f32]| (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-    Ok(logits.values::<f32>()?.chunks_exact(logits.shape()[1]).map(largest).collect())
+    Ok(logits.values::<f32>()?.chunks_exact(logits.dims()[1]).map(largest).collect())
 }
 
 /// The network for up to so many images: float32 `[batch, 8, 8, 1]` in, float32 logits `[batch, 10]` out, uint8 between. All
@@ -67,8 +67,8 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     let padding = Padding::Explicit { begin: vec![1, 1], end: vec![1, 1] };
 
     let mut graph = Graph::new();
-    let images = graph.dynamic_input(TensorType::new(Format::Float32, [batch, 8, 8, 1])?)?;
-    let x = TensorType::new(Format::Uint8, [batch, 8, 8, 1])?.quantized(model.quantization("x")?)?;
+    let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
+    let x = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(model.quantization("x")?)?;
     let x = graph.add(Quantize::new(x)?, &[images])?;
     let r1 = model.conv(&mut graph, x, "conv1", "r1", |conv| conv.padding(padding.clone()))?;
     let r2 = model.conv(&mut graph, r1, "dw2", "r2", |conv| conv.padding(padding.clone()).groups(16))?;
@@ -123,7 +123,7 @@ impl Model<'_> {
 
     fn requantization(&self, name: &str) -> Result<Requantization> {
         let quantization = self.quantization(name)?;
-        let stage = Requantization::new(Format::Uint8, quantization.scales()[0], quantization.zero_points()[0])?;
+        let stage = Requantization::new(DType::Uint8, quantization.scales()[0], quantization.zero_points()[0])?;
         Ok(stage.rounding(Rounding::Onnx))
     }
 

@@ -5,7 +5,7 @@ use lowbit::ops::{
     Multiply, Op, Pool, Quantize, Requantization, Requantize, Table,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{Element, Format, Quantization, Result, Tensor, TensorType, half::f16, numeric::I4, reference};
+use lowbit::{DType, Element, Quantization, Result, Tensor, TensorType, half::f16, numeric::I4, reference};
 
 /// An op with what it reads.
 pub(crate) struct Case {
@@ -75,9 +75,9 @@ fn rows<T: Element>(rows: &[usize], columns: usize, element: impl Fn(usize, usiz
     Tensor::new([rows.len(), columns], elements.map(|(row, column)| element(row, column)).collect::<Vec<_>>())
 }
 
-fn codes(dimensions: &[usize]) -> Result<Tensor> {
-    let count = dimensions.iter().product();
-    Tensor::new(dimensions, (0..count).map(|i| code(7, i)).collect::<Vec<_>>())?.quantized(Quantization::tensor(0.5, 3))
+fn codes(dims: &[usize]) -> Result<Tensor> {
+    let count = dims.iter().product();
+    Tensor::new(dims, (0..count).map(|i| code(7, i)).collect::<Vec<_>>())?.quantized(Quantization::tensor(0.5, 3))
 }
 
 /// Weights with a scale for each 32 codes along k.
@@ -153,15 +153,14 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
     let Some(name) = OTHERS.into_iter().find(|other| *other == name) else { return Ok(None) };
     let shape = [1, 32, 32, 64];
     let image = || codes(&shape);
-    let stage = || Requantization::new(Format::Int8, 1.5, -2);
+    let stage = || Requantization::new(DType::Int8, 1.5, -2);
     let image_type = || -> Result<TensorType> { Ok(image()?.tensor_type().clone()) };
     let floats = || -> Result<Tensor> {
         Tensor::new(shape, (0..shape.iter().product()).map(|i| real(3, i)).collect::<Vec<f32>>())
     };
-    let filter = |dimensions: [usize; 4]| -> Result<Tensor> {
-        let count = dimensions.iter().product();
-        Tensor::new(dimensions, (0..count).map(|i| code(5, i)).collect::<Vec<_>>())?
-            .quantized(Quantization::tensor(0.01, 0))
+    let filter = |dims: [usize; 4]| -> Result<Tensor> {
+        let count = dims.iter().product();
+        Tensor::new(dims, (0..count).map(|i| code(5, i)).collect::<Vec<_>>())?.quantized(Quantization::tensor(0.01, 0))
     };
     let (op, inputs): (Op, Vec<Tensor>) = match name {
         "conv" => (Conv::new(image_type()?, filter([64, 3, 3, 64])?).output(stage()?).build()?.into(), vec![image()?]),
@@ -172,7 +171,7 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
         "quantize" => (Quantize::new(image_type()?)?.into(), vec![floats()?]),
         "dequantize" => (Dequantize::new(image_type()?)?.into(), vec![image()?]),
         "dynamic_quantize" => {
-            (DynamicQuantize::new(shape, Format::Int8, DynamicGranularity::Tensor)?.into(), vec![floats()?])
+            (DynamicQuantize::new(shape, DType::Int8, DynamicGranularity::Tensor)?.into(), vec![floats()?])
         }
         "requantize" => (Requantize::new(image_type()?, stage()?)?.into(), vec![image()?]),
         "add" => (Add::new(image_type()?, image_type()?, stage()?)?.into(), vec![image()?, image()?]),
@@ -180,7 +179,7 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
         "max_pool" => (Pool::max(image_type()?, [2, 2]).build()?.into(), vec![image()?]),
         "average_pool" => (Pool::average(image_type()?, [3, 3]).output(stage()?).build()?.into(), vec![image()?]),
         "table" => (Table::sigmoid(image_type()?, stage()?)?.into(), vec![image()?]),
-        "cast" => (Cast::new(floats()?.tensor_type().clone(), Format::Float16)?.into(), vec![floats()?]),
+        "cast" => (Cast::new(floats()?.tensor_type().clone(), DType::Float16)?.into(), vec![floats()?]),
         "concat" => (Concat::new(vec![image_type()?, image_type()?], 3, stage()?)?.into(), vec![image()?, image()?]),
         _ => {
             let indices = Tensor::new([64], (0..64).map(|i| i * 37 % 512).collect::<Vec<i32>>())?;
@@ -226,10 +225,10 @@ impl Case {
 
 /// The elements of a tensor of any format that the cases make.
 fn reals(tensor: &Tensor) -> Result<Vec<f64>> {
-    match tensor.format() {
-        Format::Float32 => Ok(tensor.values::<f32>()?.iter().map(|&x| f64::from(x)).collect()),
-        Format::Float16 => Ok(tensor.values::<f16>()?.iter().map(|x| x.to_f64()).collect()),
-        Format::Int32 => Ok(tensor.values::<i32>()?.iter().map(|&x| f64::from(x)).collect()),
+    match tensor.dtype() {
+        DType::Float32 => Ok(tensor.values::<f32>()?.iter().map(|&x| f64::from(x)).collect()),
+        DType::Float16 => Ok(tensor.values::<f16>()?.iter().map(|x| x.to_f64()).collect()),
+        DType::Int32 => Ok(tensor.values::<i32>()?.iter().map(|&x| f64::from(x)).collect()),
         _ => Ok(tensor.values::<i8>()?.iter().map(|&x| f64::from(x)).collect()),
     }
 }

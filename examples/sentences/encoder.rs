@@ -9,7 +9,7 @@ use lowbit::ops::{
     LayerNorm, Linear, Softmax, Transpose,
 };
 use lowbit::weights::PackedWeights;
-use lowbit::{Format, Graph, Tensor, TensorType, Value};
+use lowbit::{DType, Graph, Tensor, TensorType, Value};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -106,12 +106,12 @@ impl Encoder {
     pub(crate) fn graph(&self, [batch, length]: [usize; 2], precision: &Precision, taps: bool) -> Result<Graph> {
         let Config { hidden_size: hidden, num_attention_heads: heads, layer_norm_eps, .. } = self.config;
         let tokens = batch * length;
-        let real = |dimensions: &[usize]| TensorType::new(Format::Float32, dimensions);
+        let real = |dims: &[usize]| TensorType::new(DType::Float32, dims);
         let mut graph = Graph::new();
         let words = match &precision.words {
             None => graph.input(real(&[batch, length, hidden])?),
             Some(table) => {
-                let numbers = graph.input(TensorType::new(Format::Int32, [batch, length])?);
+                let numbers = graph.input(TensorType::new(DType::Int32, [batch, length])?);
                 graph.add(Embedding::new([batch, length], table.clone())?, &[numbers])?
             }
         };
@@ -123,7 +123,7 @@ impl Encoder {
         let norm = |graph: &mut Graph, name: &str, x: Value| -> Result<Value> {
             let [scale, shift] =
                 ["weight", "bias"].map(|part| self.tensor(&format!("{name}.LayerNorm.{part}")).cloned());
-            let norm = LayerNorm::new(graph.tensor_type(x)?.dimensions(), scale?, layer_norm_eps)?.shift(shift?)?;
+            let norm = LayerNorm::new(graph.tensor_type(x)?.dims(), scale?, layer_norm_eps)?.shift(shift?)?;
             Ok(graph.add(norm, &[x])?)
         };
         let x = add(&mut graph, words, places)?;
@@ -144,7 +144,7 @@ impl Encoder {
             let scores = graph.add(products, &[made[0], made[1]])?;
             let scores = add(&mut graph, scores, mask)?;
             let scores_type = graph.tensor_type(scores)?.clone();
-            let softmax = Softmax::new(scores_type.dimensions())?.scaled(((hidden / heads) as f32).sqrt().recip())?;
+            let softmax = Softmax::new(scores_type.dims())?.scaled(((hidden / heads) as f32).sqrt().recip())?;
             let attention = graph.add(softmax, &[scores])?;
             let context = graph.add(FloatMatmul::new(scores_type, by_head).build()?, &[attention, made[2]])?;
             let by_token = Transpose::new(graph.tensor_type(context)?.clone(), [0, 2, 1, 3])?;
@@ -156,7 +156,7 @@ impl Encoder {
             x = norm(&mut graph, &name("attention.output"), sum)?;
             tapped.push(x);
             let wide = self.linear(&mut graph, precision, x, &[&name("intermediate.dense")])?[0];
-            let gelu = FloatUnary::new(graph.tensor_type(wide)?.dimensions(), Function::Gelu)?;
+            let gelu = FloatUnary::new(graph.tensor_type(wide)?.dims(), Function::Gelu)?;
             let wide = graph.add(gelu, &[wide])?;
             tapped.push(wide);
             let narrow = self.linear(&mut graph, precision, wide, &[&name("output.dense")])?[0];
@@ -184,7 +184,7 @@ impl Encoder {
         let codes = match coded && precision.int8_inputs {
             false => None,
             true => {
-                let rows = DynamicQuantize::new(own.dimensions(), Format::Int8, DynamicGranularity::Row)?;
+                let rows = DynamicQuantize::new(own.dims(), DType::Int8, DynamicGranularity::Row)?;
                 Some(graph.add_all(rows, &[x])?)
             }
         };

@@ -16,20 +16,20 @@ use lowbit::ops::{
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
 };
-use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
-const CODES: [Format; 2] = [Format::Int8, Format::Uint8];
-const NARROW: [Format; 4] = [Format::Int4, Format::Uint4, Format::Int2, Format::Uint2];
-const SMALL: [Format; 7] = [
-    Format::Float4E2M1,
-    Format::Float6E2M3,
-    Format::Float6E3M2,
-    Format::Float8E4M3Fn,
-    Format::Float8E4M3Fnuz,
-    Format::Float8E5M2,
-    Format::Float8E5M2Fnuz,
+const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
+const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
+const SMALL: [DType; 7] = [
+    DType::Float4E2M1,
+    DType::Float6E2M3,
+    DType::Float6E3M2,
+    DType::Float8E4M3Fn,
+    DType::Float8E4M3Fnuz,
+    DType::Float8E5M2,
+    DType::Float8E5M2Fnuz,
 ];
-const FLOATS: [Format; 2] = [Format::Float16, Format::Float32];
+const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
 
 /// Every candidate of the ops below on devices of several kinds: the same number for the same op, then for the same device.
 pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
@@ -78,35 +78,35 @@ fn read_slots(dispatch: &Dispatch) -> Vec<u32> {
     dispatch.bindings.iter().filter(|binding| !binding.writes).map(|binding| binding.slot).collect()
 }
 
-fn typed(format: Format, dimensions: &[usize], zero_point: i32) -> Result<TensorType> {
-    TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.5, zero_point))
+fn typed(dtype: DType, dims: &[usize], zero_point: i32) -> Result<TensorType> {
+    TensorType::new(dtype, dims)?.quantized(Quantization::tensor(0.5, zero_point))
 }
 
 /// The zero point that leaves int8 codes as they are: without it a kernel has to sum the other operand.
-fn neutral(format: Format) -> i32 {
-    if format == Format::Uint8 { 128 } else { 0 }
+fn neutral(dtype: DType) -> i32 {
+    if dtype == DType::Uint8 { 128 } else { 0 }
 }
 
-fn weights(format: Format, dimensions: &[usize], zero_point: i32) -> Result<Tensor> {
-    let tensor_type = typed(format, dimensions, zero_point)?;
+fn weights(dtype: DType, dims: &[usize], zero_point: i32) -> Result<Tensor> {
+    let tensor_type = typed(dtype, dims, zero_point)?;
     let words = vec![0; tensor_type.device_bytes() as usize / 4];
     lowbit::pack::tensor(&tensor_type, &words)
 }
 
 fn requantizations() -> Result<Vec<Requantization>> {
     let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
-    roundings.into_iter().map(|rounding| Ok(Requantization::new(Format::Int8, 1.0, 0)?.rounding(rounding))).collect()
+    roundings.into_iter().map(|rounding| Ok(Requantization::new(DType::Int8, 1.0, 0)?.rounding(rounding))).collect()
 }
 
 /// int16 activations: sums of 32 and of more bits, what splits and joins them, and int16 codes of other sums. The loops between are
 /// those of bytes with raw sums.
 fn int16() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    for format in [Format::Int8, Format::Int16] {
+    for format in [DType::Int8, DType::Int16] {
         for rounding in [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide] {
             let stage = Requantization::new(format, 1.0, 0)?.rounding(rounding);
-            for (lhs, bias) in [(Format::Int8, 0), (Format::Int16, 0), (Format::Int16, 1 << 40)] {
-                let product = Matmul::new(typed(lhs, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
+            for (lhs, bias) in [(DType::Int8, 0), (DType::Int16, 0), (DType::Int16, 1 << 40)] {
+                let product = Matmul::new(typed(lhs, &[8, 16], 0)?, weights(DType::Int8, &[16, 4], 0)?);
                 // Two of the modes take 32 bits only.
                 let product = product.wide_bias([bias; 4]).output(stage.clone());
                 ops.extend(product.build().map(Op::from));
@@ -115,7 +115,7 @@ fn int16() -> Result<Vec<Op>> {
     }
     for output in [Output::Accumulator, Output::real(), Output::float16()] {
         for bias in [0, 1 << 40] {
-            let product = Matmul::new(typed(Format::Int16, &[8, 16], 0)?, weights(Format::Int8, &[16, 4], 0)?);
+            let product = Matmul::new(typed(DType::Int16, &[8, 16], 0)?, weights(DType::Int8, &[16, 4], 0)?);
             // Raw sums have 32 bits.
             ops.extend(product.wide_bias([bias; 4]).output(output.clone()).build().map(Op::from));
         }
@@ -123,7 +123,7 @@ fn int16() -> Result<Vec<Op>> {
     // 65,536 products with 1 need more than 32 bits.
     for k in [16, 65_536] {
         let ones = Tensor::new([k, 4], vec![1i8; 4 * k])?.quantized(Quantization::tensor(1.0, 0))?;
-        let product = Matmul::new(typed(Format::Int16, &[8, k], 0)?, ones).bias(Tensor::new([4], vec![1.0f32; 4])?);
+        let product = Matmul::new(typed(DType::Int16, &[8, k], 0)?, ones).bias(Tensor::new([4], vec![1.0f32; 4])?);
         for output in [Output::real(), Output::float16()] {
             ops.push(product.clone().output(output).build()?.into());
         }
@@ -144,7 +144,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                 let matmul = |m| -> Result<_> {
                     Ok(Matmul::new(
                         typed(lhs, &[m, 16], zero_point)?,
-                        weights(Format::Int8, &[16, 4], weight_zero_point)?,
+                        weights(DType::Int8, &[16, 4], weight_zero_point)?,
                     )
                     .output(output.clone()))
                 };
@@ -160,17 +160,17 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                     (4, 8, 4, 3),
                     (16, 4, 1, 1),
                 ] {
-                    let filter = weights(Format::Int8, &[count, kernel, kernel, channels / groups], weight_zero_point)?;
+                    let filter = weights(DType::Int8, &[count, kernel, kernel, channels / groups], weight_zero_point)?;
                     let image = typed(lhs, &[1, 8, 8, channels], zero_point)?;
                     ops.push(Conv::new(image, filter).groups(groups).output(output.clone()).build()?.into());
                 }
             }
             let biased = Tensor::new([4], vec![1.0f32; 4])?;
             let matmul =
-                Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(Format::Int8, &[16, 4], weight_zero_point)?);
+                Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(DType::Int8, &[16, 4], weight_zero_point)?);
             ops.push(matmul.bias(biased.clone()).output(Output::real()).build()?.into());
             for (channels, groups) in [(16, 1), (64, 1), (4, 4), (2, 2), (6, 2)] {
-                let filter = weights(Format::Int8, &[4, 3, 3, channels / groups], weight_zero_point)?;
+                let filter = weights(DType::Int8, &[4, 3, 3, channels / groups], weight_zero_point)?;
                 let conv = Conv::new(typed(lhs, &[1, 8, 8, channels], zero_point)?, filter).groups(groups);
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
             }
@@ -182,7 +182,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             }
         }
         // Narrow codes are all the same to a loop, but for a zero point other than that of the least code.
-        for (rhs, zero_point) in [(Format::Uint4, 0), (Format::Uint4, 1), (Format::Uint2, 0), (Format::Uint2, 1)] {
+        for (rhs, zero_point) in [(DType::Uint4, 0), (DType::Uint4, 1), (DType::Uint2, 0), (DType::Uint2, 1)] {
             for output in &outputs {
                 for m in [1, 64] {
                     let matmul = Matmul::new(typed(lhs, &[m, 16], 0)?, weights(rhs, &[16, 4], zero_point)?);
@@ -240,14 +240,14 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for lhs in CODES {
         // Parameters that the device finds.
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
-            let matmul = Matmul::new(TensorType::new(lhs, [4, 16])?, weights(Format::Int8, &[16, 4], 0)?);
+            let matmul = Matmul::new(TensorType::new(lhs, [4, 16])?, weights(DType::Int8, &[16, 4], 0)?);
             ops.push(matmul.dynamic_lhs(granularity).output(Output::real()).build()?.into());
         }
-        let filter = weights(Format::Int8, &[4, 3, 3, 3], 0)?;
+        let filter = weights(DType::Int8, &[4, 3, 3, 3], 0)?;
         let conv = Conv::new(TensorType::new(lhs, [1, 8, 8, 3])?, filter).dynamic_lhs().output(Output::real());
         ops.push(conv.build()?.into());
     }
-    let wide = [Format::Int16, Format::Uint16, Format::Int32];
+    let wide = [DType::Int16, DType::Uint16, DType::Int32];
     for format in SMALL {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
@@ -258,9 +258,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for granularity in [Granularity::Axis(0), Granularity::Axis(1), Granularity::Blocks { axis: 1, size: 2 }] {
         let quantization =
             Quantization::new(granularity, vec![0.5; granularity.parameters(&Shape::new([4, 4])?)?], [0]);
-        for format in [Format::Int8, Format::Float8E4M3Fn] {
+        for format in [DType::Int8, DType::Float8E4M3Fn] {
             let tensor_type = TensorType::new(format, [4, 4])?.quantized(quantization.clone())?;
-            ops.push(Quantize::new(tensor_type.clone())?.precision(Format::Float16)?.into());
+            ops.push(Quantize::new(tensor_type.clone())?.precision(DType::Float16)?.into());
             ops.push(Dequantize::new(tensor_type.clone())?.into());
         }
     }
@@ -292,7 +292,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         }
     }
     // Elements that move: one by one and in whole rows, by steps and by tables.
-    for format in [Format::Int4, Format::Int8, Format::Int32] {
+    for format in [DType::Int4, DType::Int8, DType::Int32] {
         let tensor_type = TensorType::new(format, [2, 4, 4])?;
         ops.push(Transpose::new(tensor_type.clone(), [0, 2, 1])?.into());
         ops.push(Transpose::new(tensor_type.clone(), [1, 0, 2])?.into());
@@ -302,7 +302,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
     }
     // Those that convert on the way.
-    for format in [Format::Int4, Format::Int8, Format::Uint8, Format::Int16, Format::Float8E4M3Fn] {
+    for format in [DType::Int4, DType::Int8, DType::Uint8, DType::Int16, DType::Float8E4M3Fn] {
         for float in FLOATS {
             let nhwc = typed(format, &[2, 4, 3], 0)?;
             let quantize = Quantize::new(nhwc.clone())?.input_format(float)?;
@@ -319,7 +319,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
         }
     }
-    let mx = [Format::Float8E4M3Fn, Format::Float4E2M1, Format::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
+    let mx = [DType::Float8E4M3Fn, DType::Float4E2M1, DType::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
     for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
         for float in FLOATS {
             ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
@@ -328,7 +328,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     }
     // Weights of small floats, in blocks.
     let real = Tensor::new([4, 64], vec![0.5f32; 256])?;
-    let formats = [Format::Float8E4M3Fn, Format::Float6E3M2, Format::Float6E2M3, Format::Float4E2M1];
+    let formats = [DType::Float8E4M3Fn, DType::Float6E3M2, DType::Float6E2M3, DType::Float4E2M1];
     let mx = formats.map(|element| BlockFormat::mx(element, BlockRounding::Floor));
     for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
         let format = format?;
@@ -337,19 +337,19 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(Embedding::new([4], weights.clone())?.into());
         // Each part once: every loop with every format would be too many.
         let lhs = match format.element() {
-            Format::Float8E4M3Fn => TensorType::new(Format::Float32, [4, 64])?,
-            Format::Float6E2M3 => typed(Format::Int8, &[4, 64], 0)?,
-            Format::Float4E2M1 if format.size() == 16 => TensorType::new(Format::Float16, [4, 64])?,
+            DType::Float8E4M3Fn => TensorType::new(DType::Float32, [4, 64])?,
+            DType::Float6E2M3 => typed(DType::Int8, &[4, 64], 0)?,
+            DType::Float4E2M1 if format.size() == 16 => TensorType::new(DType::Float16, [4, 64])?,
             _ => continue,
         };
         ops.push(Linear::new(lhs, weights).build()?.into());
     }
-    let small = Tensor::from_packed(typed(Format::Float8E5M2Fnuz, &[4, 64], 0)?, &[0x40; 256])?;
-    let lhs = TensorType::new(Format::Float32, [4, 64])?;
+    let small = Tensor::from_packed(typed(DType::Float8E5M2Fnuz, &[4, 64], 0)?, &[0x40; 256])?;
+    let lhs = TensorType::new(DType::Float32, [4, 64])?;
     ops.push(Linear::new(lhs, PackedWeights::from_tensor(&small)?).build()?.into());
     // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
-    for small in SMALL.into_iter().chain([Format::Float8E8M0]) {
-        for other in [Format::Float32, Format::Float16, Format::Int8, Format::Uint4, Format::Float4E2M1] {
+    for small in SMALL.into_iter().chain([DType::Float8E8M0]) {
+        for other in [DType::Float32, DType::Float16, DType::Int8, DType::Uint4, DType::Float4E2M1] {
             ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
             let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;
             ops.push(cast.clone().into());
@@ -391,10 +391,10 @@ fn grouped() -> Result<Vec<Op>> {
         let weights = matrix(codes, scales, [32, 16, 64][i % 3], 1)?;
         let m = [1, 4, 64][i % 3];
         let op = match i % 4 {
-            0 => Linear::new(float(Format::Float32, m)?, weights.clone()),
-            1 => Linear::new(typed(Format::Int8, &[m, 64], 0)?, weights.clone()),
-            2 => Linear::new(float(Format::Uint8, m)?, weights.clone()).dynamic_lhs(DynamicGranularity::Row),
-            _ => Linear::new(float(Format::Float16, m)?, weights.clone()).output(Format::Float16),
+            0 => Linear::new(float(DType::Float32, m)?, weights.clone()),
+            1 => Linear::new(typed(DType::Int8, &[m, 64], 0)?, weights.clone()),
+            2 => Linear::new(float(DType::Uint8, m)?, weights.clone()).dynamic_lhs(DynamicGranularity::Row),
+            _ => Linear::new(float(DType::Float16, m)?, weights.clone()).output(DType::Float16),
         };
         ops.push(op.build()?.into());
         let output = FLOATS[i % 2];
@@ -404,9 +404,9 @@ fn grouped() -> Result<Vec<Op>> {
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
     for experts in [1, 2] {
         let weights = matrix(Codes::Int4, ScaleFormat::F16, 32, experts)?;
-        for lhs in [Format::Float32, Format::Int8] {
+        for lhs in [DType::Float32, DType::Int8] {
             let mut op = Linear::new(float(lhs, 4)?, weights.clone()).bias(bias.clone());
-            if lhs == Format::Int8 {
+            if lhs == DType::Int8 {
                 op = op.dynamic_lhs(DynamicGranularity::Row);
             }
             if experts > 1 {
@@ -418,8 +418,8 @@ fn grouped() -> Result<Vec<Op>> {
     let shuffled = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
     let index: Vec<u32> = (0..64).map(|l| l % 2).collect();
     let weights = PackedWeights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
-    ops.push(Linear::new(float(Format::Float32, 4)?, weights.clone()).build()?.into());
-    ops.push(Linear::new(typed(Format::Int8, &[4, 64], 1)?, weights.clone()).build()?.into());
+    ops.push(Linear::new(float(DType::Float32, 4)?, weights.clone()).build()?.into());
+    ops.push(Linear::new(typed(DType::Int8, &[4, 64], 1)?, weights.clone()).build()?.into());
     ops.push(Embedding::new([4], weights)?.into());
     for codes in all_codes {
         for scales in all_scales {
@@ -470,12 +470,12 @@ fn observers_and_grids() -> Result<Vec<Op>> {
 fn unfolds() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for (format, channels) in
-        [(Format::Int2, 3), (Format::Int4, 3), (Format::Int8, 3), (Format::Float16, 3), (Format::Int8, 4)]
+        [(DType::Int2, 3), (DType::Int4, 3), (DType::Int8, 3), (DType::Float16, 3), (DType::Int8, 4)]
     {
         ops.push(Unfold::new(TensorType::new(format, [1, 8, 8, channels])?, [3, 3]).build()?.into());
     }
     for channels in [3, 4] {
-        let image = TensorType::new(Format::Uint8, [1, 8, 8, channels])?;
+        let image = TensorType::new(DType::Uint8, [1, 8, 8, channels])?;
         ops.push(Unfold::new(image.clone(), [3, 3]).dynamic_image().build()?.into());
         ops.push(Unfold::new(image, [3, 3]).transposed().build()?.into());
     }
@@ -490,7 +490,7 @@ fn floats() -> Result<Vec<Op>> {
     {
         ops.push(FloatUnary::new([4, 4], function)?.into());
     }
-    let real = TensorType::new(Format::Float32, [4, 4])?;
+    let real = TensorType::new(DType::Float32, [4, 4])?;
     for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
         ops.push(FloatBinary::new(arithmetic, real.clone(), real.clone())?.into());
     }
@@ -535,8 +535,8 @@ fn linear_convs() -> Result<Vec<Op>> {
             groups.fill(GroupParams::scale(1.0));
             Ok(())
         })?;
-        let image = TensorType::new(Format::Float32, [1, 8, 8, 3 * groups])?;
-        ops.push(LinearConv::new(image, weights, [3, 3]).output(Format::Float16).build()?.into());
+        let image = TensorType::new(DType::Float32, [1, 8, 8, 3 * groups])?;
+        ops.push(LinearConv::new(image, weights, [3, 3]).output(DType::Float16).build()?.into());
     }
     Ok(ops)
 }
@@ -545,14 +545,14 @@ fn linear_convs() -> Result<Vec<Op>> {
 fn transposed() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for (format, channels, count, groups) in [
-        (Format::Int8, 3, 4, 1),
-        (Format::Uint4, 3, 4, 1),
-        (Format::Int8, 32, 16, 2),
-        (Format::Int8, 6, 6, 2),
-        (Format::Int8, 4, 4, 4),
+        (DType::Int8, 3, 4, 1),
+        (DType::Uint4, 3, 4, 1),
+        (DType::Int8, 32, 16, 2),
+        (DType::Int8, 6, 6, 2),
+        (DType::Int8, 4, 4, 4),
     ] {
         let filter = weights(format, &[count, 3, 3, channels / groups], 0)?;
-        let conv = Conv::new(typed(Format::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
+        let conv = Conv::new(typed(DType::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
         ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
@@ -566,10 +566,10 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
         if codes.quantization().is_none() || matches!(first, Op::Table(_) | Op::Concat(_) | Op::Resize(_)) {
             continue;
         }
-        let stage = Requantization::new(Format::Int8, 1.0, 0)?;
+        let stage = Requantization::new(DType::Int8, 1.0, 0)?;
         fused.push(Fused::new(first.clone(), Table::sigmoid(codes.clone(), stage.clone())?.into(), 0)?.into());
         for format in CODES {
-            let residual = typed(format, codes.dimensions(), 0)?;
+            let residual = typed(format, codes.dims(), 0)?;
             for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
                 let sum = Add::with(codes.clone(), residual.clone(), stage.clone(), arithmetic)?;
                 // Two sums with different arithmetic stay apart.

@@ -52,7 +52,7 @@ pub(crate) fn float_network() -> Result<Network> {
     };
     let conv = |name: &str, windows: Windows| -> Result<Layer> {
         let weights = tensor(&format!("{name}.weight"))?;
-        let weights = match weights.shape() {
+        let weights = match weights.dims() {
             &[outputs, inputs] => weights.reshaped([outputs, 1, 1, inputs])?,
             _ => weights.permuted(&[0, 2, 3, 1])?, // OIHW to OHWI
         };

@@ -4,7 +4,7 @@
 
 use lowbit::ops::{Conv, FloatConv, FloatMatmul, Op, Unfold, Windows};
 use lowbit::ops::{Output, Padding};
-use lowbit::{Context, Error, Format, Graph, Result, Tensor, TensorType, Tuner, kernels};
+use lowbit::{Context, DType, Error, Graph, Result, Tensor, TensorType, Tuner, kernels};
 use serde::Serialize;
 
 use crate::clock::{Timed, median};
@@ -72,7 +72,7 @@ pub(crate) fn measure(context: &Context, network: &Network, names: &[String], ro
 
 fn compare(context: &Context, layer: &Layer, conv: &ConvLayer, rounds: usize) -> Result<Pair> {
     let op: Op = conv.op()?.into();
-    let [outputs, height, width, channels] = *conv.weights.shape() else { unreachable!("made by Builder") };
+    let [outputs, height, width, channels] = *conv.weights.dims() else { unreachable!("made by Builder") };
     let description = format!("{}, {outputs}x{height}x{width}x{channels} by {}", conv.lhs, conv.stride);
     let ways = float_ways(conv)?;
     check(context, conv, &ways)?;
@@ -117,9 +117,9 @@ fn most_candidates(context: &Context, graph: &Graph) -> usize {
 
 /// The convolution in float32, without bias and clamp: as a product where it is one or can be made one, and as it is.
 fn float_ways(conv: &ConvLayer) -> Result<Vec<Way>> {
-    let [outputs, height, width, channels] = *conv.weights.shape() else { unreachable!("made by Builder") };
+    let [outputs, height, width, channels] = *conv.weights.dims() else { unreachable!("made by Builder") };
     let weights: Vec<f32> = small_weights(conv)?.into_iter().map(f32::from).collect();
-    let image = TensorType::new(Format::Float32, conv.lhs.dimensions())?;
+    let image = TensorType::new(DType::Float32, conv.lhs.dims())?;
     let mut ways = Vec::new();
     if conv.groups == 1 {
         let mut graph = Graph::new();
@@ -137,8 +137,8 @@ fn float_ways(conv: &ConvLayer) -> Result<Vec<Way>> {
     let [[top, left], [bottom, right]] = [conv.begin, conv.end];
     let padding = [top, left, bottom, right];
     let windows = Windows { stride: [conv.stride; 2], padding, groups: conv.groups };
-    let op = FloatConv::new(image.dimensions(), conv.weights.shape(), windows)?;
-    ways.push(Way { graph: Graph::of(op)?, weights: Some(Tensor::new(conv.weights.shape(), weights)?) });
+    let op = FloatConv::new(image.dims(), conv.weights.dims(), windows)?;
+    ways.push(Way { graph: Graph::of(op)?, weights: Some(Tensor::new(conv.weights.dims(), weights)?) });
     Ok(ways)
 }
 
@@ -155,15 +155,15 @@ fn small_weights(conv: &ConvLayer) -> Result<Vec<i8>> {
 fn check(context: &Context, conv: &ConvLayer, ways: &[Way]) -> Result<()> {
     let codes: Vec<u8> = (0..conv.lhs.shape().elements()).map(|i| (i * 5 % 8) as u8).collect();
     let reals: Vec<f32> = codes.iter().map(|&code| code.into()).collect();
-    let image = Tensor::new(conv.lhs.dimensions(), codes)?;
-    let weights = Tensor::new(conv.weights.shape(), small_weights(conv)?)?;
+    let image = Tensor::new(conv.lhs.dims(), codes)?;
+    let weights = Tensor::new(conv.weights.dims(), small_weights(conv)?)?;
     let op = Conv::new(image.tensor_type().clone(), weights)
         .stride([conv.stride; 2])
         .padding(padding(conv))
         .groups(conv.groups)
         .output(Output::Accumulator);
     let sums = context.run(&op.build()?.into(), &[&image])?.swap_remove(0);
-    let image = Tensor::new(conv.lhs.dimensions(), reals)?;
+    let image = Tensor::new(conv.lhs.dims(), reals)?;
     for way in ways {
         let inputs: Vec<&Tensor> = [Some(&image), way.weights.as_ref()].into_iter().flatten().collect();
         let floats = context.plan(&way.graph, Tuner::FirstGuess)?.run(&inputs)?.swap_remove(0);

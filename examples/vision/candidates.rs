@@ -2,7 +2,7 @@
 //! compute the same are one shape.
 
 use lowbit::ops::{Op, Transpose};
-use lowbit::{Context, Format, Graph, Result, TensorType, Tuner, kernels};
+use lowbit::{Context, DType, Graph, Result, TensorType, Tuner, kernels};
 use serde::Serialize;
 
 use crate::clock::{Timed, median};
@@ -46,7 +46,7 @@ pub(crate) fn measure(context: &Context, network: &Network, names: &[String], ro
             |types: Vec<lowbit::TensorType>| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut description = format!("{}({}) -> {}", layer.kind(), types(op.inputs()), types(op.outputs()));
         if let Some(conv) = &layer.conv {
-            let [outputs, height, width, channels] = *conv.weights.shape() else { unreachable!("made by Builder") };
+            let [outputs, height, width, channels] = *conv.weights.dims() else { unreachable!("made by Builder") };
             description += &format!(", {outputs}x{height}x{width}x{channels} by {}", conv.stride);
         }
         if let Some(known) = shapes.iter_mut().find(|shape| shape.op == description) {
@@ -63,7 +63,7 @@ pub(crate) fn measure(context: &Context, network: &Network, names: &[String], ro
 /// Images between NHWC and NCHW: those that networks begin with, and some that they have within.
 pub(crate) fn measure_layouts(context: &Context, rounds: usize) -> Result<Vec<Shape>> {
     let mut shapes = Vec::new();
-    for format in [Format::Uint8, Format::Float16, Format::Float32] {
+    for format in [DType::Uint8, DType::Float16, DType::Float32] {
         for [channels, height, width] in [[3, 224, 224], [64, 56, 56], [256, 14, 14]] {
             let nchw = ("NCHW to NHWC", [1, channels, height, width], [0, 2, 3, 1]);
             let nhwc = ("NHWC to NCHW", [1, height, width, channels], [0, 3, 1, 2]);

@@ -76,7 +76,7 @@ impl Histograms {
     #[must_use]
     pub fn empty(op: &ObserveHistogram) -> Self {
         let empty = Histogram { seen: Seen::default(), level: 0, counts: vec![0; op.bins().bins()] };
-        Self { granularity: op.granularity(), bins: op.bins(), histograms: vec![empty; op.state().dimensions()[0]] }
+        Self { granularity: op.granularity(), bins: op.bins(), histograms: vec![empty; op.state().dims()[0]] }
     }
 
     /// What a state of the op says.
@@ -90,7 +90,7 @@ impl Histograms {
             level: words[6],
             counts: words[ObserveHistogram::HEADER..].chunks_exact(2).map(wide).collect(),
         };
-        let histograms = words.chunks_exact(op.state().dimensions()[1]).map(histogram).collect();
+        let histograms = words.chunks_exact(op.state().dims()[1]).map(histogram).collect();
         Self::checked(op.granularity(), op.bins(), histograms)
     }
 
@@ -104,7 +104,7 @@ impl Histograms {
             let header = h.seen.words().into_iter().chain([h.level, 0]);
             header.chain(h.counts.iter().flat_map(|&count| pair(count))).collect::<Vec<_>>()
         };
-        Tensor::new(op.state().dimensions(), self.histograms.iter().flat_map(words).collect::<Vec<_>>())
+        Tensor::new(op.state().dims(), self.histograms.iter().flat_map(words).collect::<Vec<_>>())
     }
 
     /// Which elements share a histogram.

@@ -12,11 +12,11 @@
 //!
 //! ```
 //! use lowbit::calibrate::{Calibration, Clipping, Observer, Scheme};
-//! use lowbit::{Format, Granularity, Graph, Tensor, TensorType};
+//! use lowbit::{DType, Granularity, Graph, Tensor, TensorType};
 //!
 //! // What is observed may be any float32 value of a graph; here it is an input.
 //! let mut graph = Graph::new();
-//! let x = graph.dynamic_input(TensorType::new(Format::Float32, [8, 2])?)?;
+//! let x = graph.dynamic_input(TensorType::new(DType::Float32, [8, 2])?)?;
 //! let calibration = Calibration::new(&graph, &[(x, Observer::range(Granularity::Tensor))])?;
 //!
 //! let mut seen = calibration.empty();
@@ -24,7 +24,7 @@
 //!     let batch = Tensor::new([batch.len() / 2, 2], batch)?;
 //!     calibration.observe_reference(&mut seen, &[&batch])?;
 //! }
-//! let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::asymmetric(Format::Uint8)?)?;
+//! let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::asymmetric(DType::Uint8)?)?;
 //! assert_eq!((quantization.scales(), quantization.zero_points()), (&[13.25f32 / 255.0][..], &[10][..]));
 //! # Ok::<(), lowbit::Error>(())
 //! ```

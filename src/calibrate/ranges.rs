@@ -77,7 +77,7 @@ pub(super) fn check_count(granularity: Granularity, count: usize) -> Result<()> 
 /// The words of a state of this op.
 pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -> Result<&'a [i32]> {
     require!(
-        state.format() == expected.format() && state.shape() == expected.dimensions(),
+        state.dtype() == expected.dtype() && state.dims() == expected.dims(),
         "the state is {}, but the op's is {expected}",
         state.tensor_type()
     );
@@ -125,7 +125,7 @@ impl Ranges {
     /// The ranges that have seen nothing.
     #[must_use]
     pub fn empty(op: &ObserveRange) -> Self {
-        let ranges = vec![Seen::default(); op.state().dimensions()[0]];
+        let ranges = vec![Seen::default(); op.state().dims()[0]];
         Self { granularity: op.granularity(), rule: op.rule(), ranges }
     }
 
@@ -145,7 +145,7 @@ impl Ranges {
     pub fn to_state(&self, op: &ObserveRange) -> Result<Tensor> {
         self.check(&Self::empty(op))?;
         let words: Vec<i32> = self.ranges.iter().flat_map(Seen::words).collect();
-        Tensor::new(op.state().dimensions(), words)
+        Tensor::new(op.state().dims(), words)
     }
 
     /// Which elements share a range.

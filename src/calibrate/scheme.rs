@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 
 /// What a scale is made of, for codes `low..=high` and bounds min, max.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,9 +116,9 @@ impl Scheme {
         (self.low, self.high)
     }
 
-    fn of(format: Format, narrow: bool, scale: ScaleRule) -> Result<Self> {
-        let range = format.range().filter(|_| format.bits() <= 16);
-        require!(range.is_some(), "{format} has no quantization scheme: use an integer format of at most 16 bits");
+    fn of(dtype: DType, narrow: bool, scale: ScaleRule) -> Result<Self> {
+        let range = dtype.range().filter(|_| dtype.bits() <= 16);
+        require!(range.is_some(), "{dtype} has no quantization scheme: use an integer format of at most 16 bits");
         let (low, high) = range.unwrap_or_default();
         let low = if narrow && low < 0 { -high } else { low };
         Self::new(scale, (low, high))
@@ -128,33 +128,33 @@ impl Scheme {
     ///
     /// # Errors
     /// If the format has no integer codes, or of more than 16 bits.
-    pub fn asymmetric(format: Format) -> Result<Self> {
-        Self::of(format, false, ScaleRule::Span)
+    pub fn asymmetric(dtype: DType) -> Result<Self> {
+        Self::of(dtype, false, ScaleRule::Span)
     }
 
     /// As far to either side of zero as the larger magnitude; signed codes without the least one.
     ///
     /// # Errors
     /// As [`Scheme::asymmetric`].
-    pub fn symmetric(format: Format) -> Result<Self> {
-        Self::of(format, true, ScaleRule::Magnitude)
+    pub fn symmetric(dtype: DType) -> Result<Self> {
+        Self::of(dtype, true, ScaleRule::Magnitude)
     }
 
     /// The same with the least code of signed formats: half a step more is divided among.
     ///
     /// # Errors
     /// As [`Scheme::asymmetric`].
-    pub fn symmetric_full(format: Format) -> Result<Self> {
-        Self::of(format, false, ScaleRule::Magnitude)
+    pub fn symmetric_full(dtype: DType) -> Result<Self> {
+        Self::of(dtype, false, ScaleRule::Magnitude)
     }
 
     /// The least symmetric scale that clips nothing, with all codes of a signed format.
     ///
     /// # Errors
     /// As [`Scheme::asymmetric`], or if the format is unsigned.
-    pub fn no_clipping(format: Format) -> Result<Self> {
-        require!(format.is_signed(), "{format} codes have no negative side: use Scheme::asymmetric");
-        Self::of(format, false, ScaleRule::NoClipping)
+    pub fn no_clipping(dtype: DType) -> Result<Self> {
+        require!(dtype.is_signed(), "{dtype} codes have no negative side: use Scheme::asymmetric");
+        Self::of(dtype, false, ScaleRule::NoClipping)
     }
 
     /// Scale and zero point for these bounds, computed in f64 and the scale rounded to f32 once, at most the greatest f32. Where the
@@ -162,11 +162,11 @@ impl Scheme {
     /// to 0 as codes come.
     ///
     /// ```
-    /// use lowbit::{Format, calibrate::Scheme};
-    /// assert_eq!(Scheme::asymmetric(Format::Uint8)?.parameters(-1.0, 4.1), (0.02, 50));
-    /// assert_eq!(Scheme::symmetric(Format::Int8)?.parameters(-2.54, 1.0), (0.02, 0));
-    /// assert_eq!(Scheme::symmetric_full(Format::Int8)?.parameters(-2.55, 1.0), (0.02, 0));
-    /// assert_eq!(Scheme::symmetric(Format::Uint8)?.parameters(-2.55, 1.0), (0.02, 128));
+    /// use lowbit::{DType, calibrate::Scheme};
+    /// assert_eq!(Scheme::asymmetric(DType::Uint8)?.parameters(-1.0, 4.1), (0.02, 50));
+    /// assert_eq!(Scheme::symmetric(DType::Int8)?.parameters(-2.54, 1.0), (0.02, 0));
+    /// assert_eq!(Scheme::symmetric_full(DType::Int8)?.parameters(-2.55, 1.0), (0.02, 0));
+    /// assert_eq!(Scheme::symmetric(DType::Uint8)?.parameters(-2.55, 1.0), (0.02, 128));
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     #[must_use]

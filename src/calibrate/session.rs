@@ -50,13 +50,13 @@ impl Observer {
     /// The op for a value of this type.
     fn op(self, of: &TensorType) -> Result<Kind> {
         require!(
-            of.format() == crate::Format::Float32,
+            of.dtype() == crate::DType::Float32,
             "{of} was to be observed, but only float32 values are: observe before they are quantized"
         );
         Ok(match self {
-            Self::Range { granularity, rule } => Kind::Range(ObserveRange::new(of.dimensions(), granularity, rule)?),
+            Self::Range { granularity, rule } => Kind::Range(ObserveRange::new(of.dims(), granularity, rule)?),
             Self::Histogram { granularity, bins } => {
-                Kind::Histogram(ObserveHistogram::new(of.dimensions(), granularity, bins)?)
+                Kind::Histogram(ObserveHistogram::new(of.dims(), granularity, bins)?)
             }
         })
     }

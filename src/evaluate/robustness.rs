@@ -79,7 +79,7 @@ impl Perturbation {
                 require!(times <= 1000, "inputs are to be blurred {times} times: make it at most 1,000");
                 let mut values = values.to_vec();
                 for _ in 0..times {
-                    values = blurred(&values, input.shape());
+                    values = blurred(&values, input.dims());
                 }
                 values
             }
@@ -93,7 +93,7 @@ impl Perturbation {
                 values.iter().map(&mut change).collect::<Vec<f32>>()
             }
         };
-        Tensor::new(input.shape(), changed)
+        Tensor::new(input.dims(), changed)
     }
 }
 

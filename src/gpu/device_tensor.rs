@@ -9,7 +9,7 @@ use crate::error::{Result, require};
 use crate::pack;
 use crate::tensor::{Tensor, TensorType};
 
-/// A tensor in device memory: rows packed as [`Format::row_words`](crate::Format::row_words) says.
+/// A tensor in device memory: rows packed as [`DType::row_words`](crate::DType::row_words) says.
 ///
 /// What kernels write has zero padding; what they read may have anything there.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::stopwatch::Stopwatch;
 use super::{Bindings, Context, DeviceTensor, Plan};
 use crate::error::Result;
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::{Tensor, TensorType};
@@ -105,9 +105,9 @@ impl Plan {
 
 /// A tensor for an op to read: zeros, or parameters that are legal for codes of any format.
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
-    if tensor_type.format() == Format::Parameters {
+    if tensor_type.dtype() == DType::Parameters {
         let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
-        return context.upload(&Tensor::new(tensor_type.dimensions(), parameters)?);
+        return context.upload(&Tensor::new(tensor_type.dims(), parameters)?);
     }
     DeviceTensor::allocate(context, tensor_type.clone())
 }

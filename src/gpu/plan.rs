@@ -14,7 +14,7 @@ use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
 use crate::kernels::DeviceCaps;
-use crate::numeric::Format;
+use crate::numeric::DType;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::check_parameters;
 use crate::plan::{Frame, Graph, Launch, MemoryRules, check_tensors};
@@ -64,7 +64,7 @@ pub struct Plan {
     workspace: OnceLock<Workspace>,
     /// Inputs that are dynamic parameters, with the format of their codes.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking run has host tensors to check"))]
-    parameters: Vec<(usize, Format)>,
+    parameters: Vec<(usize, DType)>,
 }
 
 /// The launches at one extent, with what they read beside tensors.
@@ -353,10 +353,10 @@ impl Plan {
     /// encoder unusable ([`DeviceTensor::from_buffer`] says more).
     ///
     /// ```no_run
-    /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
+    /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
     /// # fn engine(device: wgpu::Device, queue: wgpu::Queue, codes: wgpu::Buffer, reals: wgpu::Buffer) -> lowbit::Result<()> {
     /// let context = Context::from_device(device.clone(), queue.clone());
-    /// let codes_type = TensorType::new(Format::Uint8, [8, 100])?.quantized(Quantization::tensor(0.1, 3))?;
+    /// let codes_type = TensorType::new(DType::Uint8, [8, 100])?.quantized(Quantization::tensor(0.1, 3))?;
     /// let mut graph = Graph::new();
     /// let x = graph.input(codes_type.clone());
     /// let y = graph.add(Dequantize::new(codes_type.clone())?, &[x])?;
@@ -365,7 +365,7 @@ impl Plan {
     ///
     /// // Your buffers: 8 rows of 100 codes, each in 112 bytes, and 800 dense f32.
     /// let codes = DeviceTensor::from_buffer(codes_type, codes, 0)?;
-    /// let reals = DeviceTensor::from_buffer(TensorType::new(Format::Float32, [8, 100])?, reals, 0)?;
+    /// let reals = DeviceTensor::from_buffer(TensorType::new(DType::Float32, [8, 100])?, reals, 0)?;
     /// let bindings = plan.bind(&[&codes], &[&reals])?;
     ///
     /// let mut encoder = device.create_command_encoder(&Default::default());

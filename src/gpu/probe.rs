@@ -14,7 +14,7 @@ use super::{Context, DeviceTensor};
 use crate::error::{Error, Result};
 use crate::kernels::DeviceCaps;
 use crate::kernels::probe::{Exercise, Size, bytes, subgroups};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::tune::median;
 
@@ -231,7 +231,7 @@ impl Bench<'_> {
 
     /// Refuses numbers of a device that computed something else than it was asked for.
     fn check(&self, exercise: Exercise, out: &wgpu::Buffer, expected: &[u32]) -> Result<()> {
-        let words = TensorType::new(Format::Int32, [expected.len()])?;
+        let words = TensorType::new(DType::Int32, [expected.len()])?;
         let words = self.context.download_blocking(&DeviceTensor::from_buffer(words, out.clone(), 0)?)?;
         let wrong = words.values::<i32>()?.iter().zip(expected).position(|(&got, &expected)| got as u32 != expected);
         match wrong {

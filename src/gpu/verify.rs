@@ -70,12 +70,12 @@ impl Plan {
     /// Blocks until both are done; the reference uses all cores, but is written to be right, not fast.
     ///
     /// ```
-    /// use lowbit::{Context, DeviceTensor, Format, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
+    /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
     /// # if let Ok(context) = Context::new_blocking() {
     /// let codes = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
     /// let mut graph = Graph::new();
     /// let x = graph.input(codes.tensor_type().clone());
-    /// let y = graph.add(Table::sigmoid(codes.tensor_type().clone(), Requantization::new(Format::Uint8, 0.004, 0)?)?, &[x])?;
+    /// let y = graph.add(Table::sigmoid(codes.tensor_type().clone(), Requantization::new(DType::Uint8, 0.004, 0)?)?, &[x])?;
     /// graph.output(y);
     /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
     /// let input = context.upload(&codes)?;

@@ -173,9 +173,9 @@ impl<'a> Array<'a> {
 
     /// The two dimensions of a matrix.
     fn matrix(&self, name: &str) -> Result<[usize; 2]> {
-        let dimensions = <[usize; 2]>::try_from(&self.shape[..]);
-        require!(dimensions.is_ok(), "{name} is {:?}, but must have two dimensions", self.shape);
-        Ok(dimensions.unwrap_or_default())
+        let dims = <[usize; 2]>::try_from(&self.shape[..]);
+        require!(dims.is_ok(), "{name} is {:?}, but must have two dimensions", self.shape);
+        Ok(dims.unwrap_or_default())
     }
 }
 
@@ -223,12 +223,12 @@ fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> S
 
 /// Refuses matrices that would take far more memory than what they are made from: padding makes a matrix of one column or of
 /// one row many times as large, and a file of such is not what it seems.
-fn check_size(input: usize, format: WeightFormat, dimensions: [usize; 3]) -> Result<()> {
-    let packed = PackedWeights::packed_bytes(format, dimensions)?;
+fn check_size(input: usize, format: WeightFormat, dims: [usize; 3]) -> Result<()> {
+    let packed = PackedWeights::packed_bytes(format, dims)?;
     let allowed = input.saturating_mul(2).saturating_add(32 << 20);
     require!(
         packed <= allowed,
-        "{} bytes of {format} {dimensions:?} would take {packed} bytes in memory, padded for kernels: matrices so narrow \
+        "{} bytes of {format} {dims:?} would take {packed} bytes in memory, padded for kernels: matrices so narrow \
          belong into a plain tensor",
         input
     );
@@ -239,11 +239,11 @@ fn check_size(input: usize, format: WeightFormat, dimensions: [usize; 3]) -> Res
 fn build(
     input: usize,
     format: WeightFormat,
-    dimensions: [usize; 3],
+    dims: [usize; 3],
     row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
 ) -> Result<PackedWeights> {
-    check_size(input, format, dimensions)?;
-    PackedWeights::build(format, dimensions, finite(row))
+    check_size(input, format, dims)?;
+    PackedWeights::build(format, dims, finite(row))
 }
 
 /// Refuses an index that is no group for each of k columns.
@@ -257,14 +257,14 @@ fn check_index(index: &Array<'_>, k: usize) -> Result<()> {
 fn build_indexed(
     input: usize,
     format: WeightFormat,
-    dimensions: [usize; 3],
+    dims: [usize; 3],
     index: Option<&Array<'_>>,
     row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
 ) -> Result<PackedWeights> {
-    let Some(index) = index else { return build(input, format, dimensions, row) };
-    let k = dimensions[2];
+    let Some(index) = index else { return build(input, format, dims, row) };
+    let k = dims[2];
     check_index(index, k)?;
-    check_size(input, format, dimensions)?;
+    check_size(input, format, dims)?;
     let group = format.group.min(k.max(1));
     let mut members = vec![0usize; k.div_ceil(group)];
     let mut groups = vec![0u32; k];
@@ -281,7 +281,7 @@ fn build_indexed(
         );
         *of = g as u32;
     }
-    PackedWeights::build_indexed(format, dimensions, &groups, finite(row))
+    PackedWeights::build_indexed(format, dims, &groups, finite(row))
 }
 
 /// Rows of which every scale and shift is a number.

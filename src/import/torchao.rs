@@ -95,7 +95,7 @@ struct DataType {
 
 /// Where codes and scales lie.
 struct Places {
-    dimensions: [usize; 3],
+    dims: [usize; 3],
     /// Codes of a block along experts and rows.
     block: [usize; 2],
     /// Codes of a block along k.
@@ -108,14 +108,14 @@ struct Places {
 impl Places {
     /// Where the scale of a row's group lies.
     fn scale(&self, row: usize, g: usize) -> usize {
-        let [_, n, _] = self.dimensions;
+        let [_, n, _] = self.dims;
         let (expert, row) = (row / n / self.block[0], row % n / self.block[1]);
         let rows = n / self.block[1];
         if self.transposed { (expert * self.groups + g) * rows + row } else { (expert * rows + row) * self.groups + g }
     }
 
     fn scales(&self) -> Option<usize> {
-        let [experts, n, _] = self.dimensions;
+        let [experts, n, _] = self.dims;
         (experts / self.block[0]).checked_mul(n / self.block[1])?.checked_mul(self.groups)
     }
 }
@@ -206,8 +206,8 @@ impl<'a> TorchAo<'a> {
         let scales = self.scales(count.unwrap_or_default())?;
         let format = WeightFormat::new(codes, places.group, scales);
         let bytes = self.qdata.bytes();
-        let k_bytes = places.dimensions[2] / per_byte;
-        build(bytes.len() + scale.bytes().len(), format, places.dimensions, |row, codes, groups, _| {
+        let k_bytes = places.dims[2] / per_byte;
+        build(bytes.len() + scale.bytes().len(), format, places.dims, |row, codes, groups, _| {
             let bytes = &bytes[row * k_bytes..][..k_bytes];
             if per_byte == 2 {
                 for (pair, &byte) in codes.chunks_exact_mut(2).zip(bytes) {
@@ -226,29 +226,29 @@ impl<'a> TorchAo<'a> {
 
     fn places(&self, per_byte: usize) -> Result<Places> {
         let shape = self.qdata.shape();
-        let dimensions = match *shape {
+        let dims = match *shape {
             [n, bytes] => Some([1, n, bytes]),
             [experts, n, bytes] => Some([experts, n, bytes]),
             _ => None,
         };
-        let dimensions = dimensions.and_then(|[experts, n, bytes]| Some([experts, n, bytes.checked_mul(per_byte)?]));
-        require!(dimensions.is_some(), "qdata is {shape:?}, but weights have two or three dimensions");
-        let dimensions = dimensions.unwrap_or_default();
+        let dims = dims.and_then(|[experts, n, bytes]| Some([experts, n, bytes.checked_mul(per_byte)?]));
+        require!(dims.is_some(), "qdata is {shape:?}, but weights have two or three dimensions");
+        let dims = dims.unwrap_or_default();
         let block = match *self.block_size {
             [b, g] if shape.len() == 2 => Some([1, b, g]),
             [e, b, g] if shape.len() == 3 => Some([e, b, g]),
             _ => None,
         };
-        let fits = |block: &[usize; 3]| block.iter().zip(dimensions).all(|(&b, d)| b > 0 && d % b == 0);
+        let fits = |block: &[usize; 3]| block.iter().zip(dims).all(|(&b, d)| b > 0 && d % b == 0);
         let block = block.filter(fits);
         require!(
             block.is_some(),
-            "blocks of {:?} don't divide {dimensions:?} (experts, rows, columns): give the block_size of this tensor",
+            "blocks of {:?} don't divide {dims:?} (experts, rows, columns): give the block_size of this tensor",
             self.block_size
         );
         let [e, b, group] = block.unwrap_or_default();
-        let groups = dimensions[2] / group;
-        Ok(Places { dimensions, block: [e, b], group, groups, transposed: self.class == TensorClass::Int4 })
+        let groups = dims[2] / group;
+        Ok(Places { dims, block: [e, b], group, groups, transposed: self.class == TensorClass::Int4 })
     }
 
     /// How `count` scales and zero points are stored.

@@ -121,8 +121,8 @@ fn candidates(
             .with(&program::OPERAND_LHS)
             .with(&program::OPERAND_RHS)
             .constant("GROUP_X", group)
-            .constant("LHS_SIGNED", op.lhs.format().is_signed())
-            .constant("RHS_SIGNED", op.rhs.format().is_signed());
+            .constant("LHS_SIGNED", op.lhs.dtype().is_signed())
+            .constant("RHS_SIGNED", op.rhs.dtype().is_signed());
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Input(1)),

@@ -5,7 +5,7 @@ use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{line_groups, stage};
-use crate::numeric::{BlockFormat, BlockRounding, BlockScales, Format, Minifloat, PowerRounding};
+use crate::numeric::{BlockFormat, BlockRounding, BlockScales, DType, Minifloat, PowerRounding};
 use crate::ops::{BlockDequantize, BlockQuantize};
 
 parameters! {
@@ -23,7 +23,7 @@ parameters! {
 }
 
 pub(super) fn quantize_candidates(op: &BlockQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (format, input) = (op.format(), op.input().format());
+    let (format, input) = (op.format(), op.input().dtype());
     let program = link_decode(Program::new(&program::CONVERT), input).with(&program::QUOTIENT_FLOAT32);
     let program = if format.element().is_minifloat() {
         let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
@@ -59,7 +59,7 @@ fn find_scales(op: &BlockQuantize, group: u32, caps: &DeviceCaps) -> Option<Disp
         global: format.unit().to_bits(),
         ..Params::default()
     };
-    let program = link_decode(Program::new(&program::BLOCK_SCALES), input.format())
+    let program = link_decode(Program::new(&program::BLOCK_SCALES), input.dtype())
         .constant("GROUP_X", group)
         .constant("BLOCK", format.size() as u32);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))];
@@ -73,7 +73,7 @@ fn link_scale(program: Program, format: BlockFormat) -> Program {
     match format.scales() {
         BlockScales::Nested(_) => {
             let program = program.with(&program::BLOCK_SCALE_FLOAT8);
-            link_encode(program, Format::Float8E4M3Fn, true, PowerRounding::default())
+            link_encode(program, DType::Float8E4M3Fn, true, PowerRounding::default())
         }
         BlockScales::Powers(rounding) => {
             let greatest = match Minifloat::of(format.element()) {
@@ -93,14 +93,14 @@ fn link_scale(program: Program, format: BlockFormat) -> Program {
 }
 
 pub(super) fn dequantize_candidates(op: &BlockDequantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (format, input) = (op.format(), op.elements().format());
+    let (format, input) = (op.format(), op.elements().dtype());
     let program = link_decode(Program::new(&program::CONVERT), input);
     let program = program.with(if input.is_minifloat() {
         &program::CONVERT_DEQUANTIZE_FLOAT
     } else {
         &program::CONVERT_DEQUANTIZE
     });
-    let program = link_encode(program, op.output().format(), true, PowerRounding::default());
+    let program = link_encode(program, op.output().dtype(), true, PowerRounding::default());
     let scales = Some(Scales::Blocks { scales: Resource::Input(1), format });
     let conversion = Conversion { name: "block dequantize", input, output: op.output(), program, scales, range: None };
     conversion.candidates(&[], caps)

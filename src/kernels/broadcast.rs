@@ -17,7 +17,7 @@ pub(super) fn dimensions<const N: usize>(
     let mut dimensions = [[0; 4]; N];
     let mut strides = [1; 2];
     for (dimension, axis) in dimensions.iter_mut().zip((0..count).rev()) {
-        dimension[0] = output.dimensions()[axis] as u32;
+        dimension[0] = output.dims()[axis] as u32;
         for (i, operand) in operands.into_iter().enumerate() {
             let extent = operand.shape().aligned(rank, axis);
             dimension[1 + i] = if extent == 1 { 0 } else { strides[i] as u32 };

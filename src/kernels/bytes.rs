@@ -2,25 +2,25 @@
 //! (`DeviceCaps::emulate_dot4`). What moves the codes moves their zero points, so that no sum changes.
 
 use super::program::{self, Program};
-use crate::numeric::Format;
+use crate::numeric::DType;
 
 /// What is subtracted from codes of a format to make them int8: uint8 loses its upper half, narrow codes are made 0 and more,
 /// so that they need no sign where they are unpacked.
-pub(super) fn int8_shift(format: Format) -> i32 {
-    match format {
-        Format::Uint8 => 128,
-        Format::Int4 => -8,
-        Format::Int2 => -2,
+pub(super) fn int8_shift(dtype: DType) -> i32 {
+    match dtype {
+        DType::Uint8 => 128,
+        DType::Int4 => -8,
+        DType::Int2 => -2,
         _ => 0,
     }
 }
 
 /// What a packed word of a format is XORed with for the same.
-pub(super) fn int8_flip(format: Format) -> u32 {
-    match format {
-        Format::Uint8 => 0x8080_8080,
-        Format::Int4 => 0x8888_8888,
-        Format::Int2 => 0xaaaa_aaaa,
+pub(super) fn int8_flip(dtype: DType) -> u32 {
+    match dtype {
+        DType::Uint8 => 0x8080_8080,
+        DType::Int4 => 0x8888_8888,
+        DType::Int2 => 0xaaaa_aaaa,
         _ => 0,
     }
 }
@@ -52,7 +52,7 @@ impl Dot {
 
     /// A program with how it reads lhs of a format, and multiplies it by weights. With barriers in it what is written out takes
     /// drivers minutes to compile (benches/NOTES.md): such loops don't.
-    pub(super) fn link_lhs(self, program: Program, lhs: Format) -> Program {
+    pub(super) fn link_lhs(self, program: Program, lhs: DType) -> Program {
         let (flip, more) = if self == Self::Uint8Lhs { INT8_TO_UINT8 } else { (0, 0) };
         program
             .with(self.part())

@@ -7,15 +7,9 @@ use super::program::{self, Program};
 use crate::ops::Cast;
 
 pub(super) fn candidates(op: &Cast, caps: &DeviceCaps) -> Vec<Candidate> {
-    let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().format());
-    let program = link_encode(program, op.output().format(), op.saturates(), op.power_rounding());
-    let conversion = Conversion {
-        name: "cast",
-        input: op.input().format(),
-        output: op.output(),
-        program,
-        scales: None,
-        range: None,
-    };
+    let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().dtype());
+    let program = link_encode(program, op.output().dtype(), op.saturates(), op.power_rounding());
+    let conversion =
+        Conversion { name: "cast", input: op.input().dtype(), output: op.output(), program, scales: None, range: None };
     conversion.candidates(&[], caps)
 }

@@ -24,21 +24,21 @@ pub(crate) fn class(op: &Op) -> String {
 /// The type with all dimensions but the last as one, rounded up; a vector is all rows.
 fn rounded(tensor_type: &TensorType) -> String {
     let shape = tensor_type.shape();
-    let (rows, length) = match shape.dimensions() {
+    let (rows, length) = match shape.dims() {
         [elements] => (*elements, 1),
         _ => (shape.rows(), shape.row_length()),
     };
-    format!("{}[{}, {length}]", tensor_type.format(), rows.next_power_of_two())
+    format!("{}[{}, {length}]", tensor_type.dtype(), rows.next_power_of_two())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numeric::Format;
+    use crate::numeric::DType;
     use crate::ops::{Dequantize, Matmul};
     use crate::tensor::{Quantization, Tensor};
 
-    fn matmul(lhs: Format, m: usize, n: usize) -> String {
+    fn matmul(lhs: DType, m: usize, n: usize) -> String {
         let lhs = TensorType::new(lhs, [m, 16]).expect("a small shape");
         let rhs = Tensor::new([16, n], vec![1i8; 16 * n]).expect("as many elements");
         class(&Matmul::new(lhs, rhs).build().expect("a sound op").into())
@@ -46,11 +46,11 @@ mod tests {
 
     #[test]
     fn nearby_batches_share_a_class() {
-        assert_eq!(matmul(Format::Uint8, 5, 10), "matmul(uint8[8, 16]) -> int32[8, 10], int8[16, 10]");
-        assert_eq!(matmul(Format::Uint8, 5, 10), matmul(Format::Uint8, 8, 10));
-        assert_ne!(matmul(Format::Uint8, 8, 10), matmul(Format::Uint8, 9, 10));
-        assert_ne!(matmul(Format::Uint8, 5, 10), matmul(Format::Int8, 5, 10));
-        assert_ne!(matmul(Format::Uint8, 5, 10), matmul(Format::Uint8, 5, 11));
+        assert_eq!(matmul(DType::Uint8, 5, 10), "matmul(uint8[8, 16]) -> int32[8, 10], int8[16, 10]");
+        assert_eq!(matmul(DType::Uint8, 5, 10), matmul(DType::Uint8, 8, 10));
+        assert_ne!(matmul(DType::Uint8, 8, 10), matmul(DType::Uint8, 9, 10));
+        assert_ne!(matmul(DType::Uint8, 5, 10), matmul(DType::Int8, 5, 10));
+        assert_ne!(matmul(DType::Uint8, 5, 10), matmul(DType::Uint8, 5, 11));
     }
 
     #[test]
@@ -61,7 +61,7 @@ mod tests {
             (vec![97], "dequantize(uint8[128, 1]) -> float32[128, 1]"),
             (vec![2, 3, 5], "dequantize(uint8[8, 5]) -> float32[8, 5]"),
         ] {
-            let codes = TensorType::new(Format::Uint8, dimensions).expect("a small shape");
+            let codes = TensorType::new(DType::Uint8, dimensions).expect("a small shape");
             let codes = codes.quantized(Quantization::tensor(0.5, 0)).expect("a legal zero point");
             assert_eq!(class(&Dequantize::new(codes).expect("a sound op").into()), expected);
         }

@@ -37,7 +37,7 @@ pub(super) fn candidates(op: &Concat, caps: &DeviceCaps) -> Vec<Candidate> {
 
 fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     let output = op.output_type();
-    let (dimensions, last) = (output.dimensions(), output.shape().rank() - 1);
+    let (dimensions, last) = (output.dims(), output.shape().rank() - 1);
     let inputs = Op::from(op.clone()).inputs();
     // Rows of one index of the dimensions before the axis; 1 where the axis is the last.
     let rows_of = |extent: usize| -> usize {
@@ -46,7 +46,7 @@ fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     let mut before = 0;
     let mut dispatches = Vec::new();
     for (i, input) in inputs.iter().enumerate() {
-        let extent = input.dimensions()[op.axis()];
+        let extent = input.dims()[op.axis()];
         let n = input.shape().row_length();
         let start = if op.axis() == last { before } else { 0 };
         let first_word = start / 4;

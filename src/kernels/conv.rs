@@ -159,7 +159,7 @@ impl Kernel {
             }
             _ => window.output_pixels(),
         };
-        let sizes = [op.batch() * pixels, op.weights().shape()[0]];
+        let sizes = [op.batch() * pixels, op.weights().dims()[0]];
         let sharers = if self.kind == Kind::Shared { group[0] } else { 1 };
         let tiles = Tiles { sizes, group, rows, columns: quads * 4, sharers, lanes: lanes(caps) };
         match (self.layout, self.kind) {
@@ -297,7 +297,7 @@ fn by_patches(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f6
 
 /// The matrix product that a convolution of one group is: of pixels, or of patches.
 fn product<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Product<'a> {
-    let (window, n) = (op.window(), op.weights().shape()[0]);
+    let (window, n) = (op.window(), op.weights().dims()[0]);
     let sizes = Sizes { m: op.batch() * window.output_pixels(), n, k: window.taps() * op.channels_per_group() };
     Product {
         sizes,
@@ -308,7 +308,7 @@ fn product<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Product<'a> {
         dynamic: op.is_dynamic().then_some(1),
         matrices: 1,
         pack: None,
-        weight_bits: op.weights().format().bits(),
+        weight_bits: op.weights().dtype().bits(),
         weights_have_zero_point: weights_have_zero_point(op),
         epilogue: epilogue(op, post_op),
         inputs: 1 + usize::from(op.is_dynamic()),
@@ -319,7 +319,7 @@ fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceC
     let mut candidate =
         Candidate { label: kernel.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     let window = op.window();
-    let (outputs, epilogue) = (op.weights().shape()[0], epilogue(op, post_op));
+    let (outputs, epilogue) = (op.weights().dims()[0], epilogue(op, post_op));
     if op.batch() * window.output_pixels() == 0 || outputs == 0 {
         return candidate;
     }
@@ -361,7 +361,7 @@ fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceC
 
 /// The output channels that one launch computes: all, unless their weights exceed a binding and can be divided.
 fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, caps: &DeviceCaps) -> usize {
-    let outputs = op.weights().shape()[0];
+    let outputs = op.weights().dims()[0];
     if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
@@ -382,7 +382,7 @@ fn weight_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> u64 {
 fn code_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> usize {
     let channels = op.channels_per_group();
     let padded = columns.next_multiple_of(4);
-    let vec_bytes = channels.div_ceil(16) * 2 * op.weights().format().bits();
+    let vec_bytes = channels.div_ceil(16) * 2 * op.weights().dtype().bits();
     match layout {
         Layout::Vecs if op.groups() == 1 => taps * vec_bytes * padded,
         Layout::Vecs => op.groups() * taps * vec_bytes * op.outputs_per_group().next_multiple_of(4),
@@ -402,7 +402,7 @@ fn launch(
     caps: &DeviceCaps,
 ) -> Dispatch {
     let window = op.window();
-    let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
+    let (outputs, channels) = (op.weights().dims()[0], op.channels_per_group());
     let pixels = op.batch() * phase.pixels();
     let stage = epilogue.parameters();
     let end = first + columns;
@@ -425,7 +425,7 @@ fn launch(
         _ => op.outputs_per_group().next_multiple_of(4),
     };
     // In sixteens of codes or vec4s where the loop reads those, else in words.
-    let bits = op.weights().format().bits();
+    let bits = op.weights().dtype().bits();
     let unit = match kernel.layout {
         Layout::Vecs => 2 * bits,
         Layout::Words => 16,
@@ -473,7 +473,7 @@ fn launch(
         .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
     let dot = Dot::of(caps.emulate_dot4 && !matches!(kernel.kind, Kind::Staged(_)));
     let program = epilogue
-        .link(dot.link_lhs(program, op.lhs().format()))
+        .link(dot.link_lhs(program, op.lhs().dtype()))
         .constant("GROUP_X", kernel.group[0])
         .constant("GROUP_Y", kernel.group[1])
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));
@@ -507,7 +507,7 @@ fn launch(
 
 /// How many words a constant has.
 pub(super) fn constant_words(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<u64> {
-    let outputs = op.weights().shape()[0];
+    let outputs = op.weights().dims()[0];
     let taps = |first: usize| first.checked_div(outputs).map(|index| phase(op.window(), index).taps.len());
     let bytes = match constant {
         Constant::Tables => 16 * (epilogue(op, post_op).rows_at() + usize::from(!op.is_dynamic())) as u64,
@@ -521,7 +521,7 @@ pub(super) fn constant_words(op: &Conv, post_op: Option<&PostOp>, constant: Cons
         }
         Constant::PatchWeights { columns, .. } => {
             let k = op.window().taps() * op.channels_per_group();
-            return Some(packed_words(1, columns, k, op.weights().format().bits()) as u64);
+            return Some(packed_words(1, columns, k, op.weights().dtype().bits()) as u64);
         }
         _ => return None,
     };
@@ -529,7 +529,7 @@ pub(super) fn constant_words(op: &Conv, post_op: Option<&PostOp>, constant: Cons
 }
 
 pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<Vec<u32>> {
-    let (outputs, channels) = (op.weights().shape()[0], op.channels_per_group());
+    let (outputs, channels) = (op.weights().dims()[0], op.channels_per_group());
     let (first, columns) = match constant {
         Constant::Tables => {
             let mut words = epilogue(op, post_op).tables();
@@ -552,7 +552,7 @@ pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) 
     }
     let phase = phase(op.window(), index);
     let taps = phase.taps.len();
-    let shift = int8_shift(op.weights().format());
+    let shift = int8_shift(op.weights().dtype());
     let code =
         |output, tap: usize, channel| op.weights().code(op.weight_index(output, phase.taps.at(tap), channel)) - shift;
     let byte = |output, tap, channel| u32::from(code(output, tap, channel) as u8);
@@ -560,14 +560,14 @@ pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) 
         Constant::Weights { .. } => {
             // A matrix per group and tap: its rows are the channels.
             let per_group = if op.groups() == 1 { columns } else { op.outputs_per_group() };
-            let bits = op.weights().format().bits();
+            let bits = op.weights().dtype().bits();
             pack_columns(bits, op.groups() * taps, per_group, channels, |matrix, channel, column| {
                 code(first + matrix / taps * per_group + column, matrix % taps, channel)
             })
         }
         Constant::PatchWeights { .. } => {
             // One matrix, whose rows are the channels of all taps.
-            let bits = op.weights().format().bits();
+            let bits = op.weights().dtype().bits();
             pack_columns(bits, 1, columns, taps * channels, |_, k, column| {
                 code(first + column, k / channels, k % channels)
             })

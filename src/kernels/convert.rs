@@ -5,7 +5,7 @@
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::{granularity, line_groups};
-use crate::numeric::{BlockFormat, Format, Minifloat, PowerRounding};
+use crate::numeric::{BlockFormat, DType, Minifloat, PowerRounding};
 use crate::ops::Cast;
 use crate::tensor::{Granularity, TensorType};
 
@@ -41,7 +41,7 @@ pub(super) enum Scales {
 /// What becomes of the elements of a tensor.
 pub(super) struct Conversion<'a> {
     pub name: &'static str,
-    pub input: Format,
+    pub input: DType,
     pub output: &'a TensorType,
     /// The loop with the parts for both formats and what happens between.
     pub program: Program,
@@ -64,7 +64,7 @@ impl Conversion<'_> {
 
     /// The launch that makes the first output of the first input; none where it is empty.
     pub(super) fn launch(&self, group: u32, caps: &DeviceCaps) -> Option<Dispatch> {
-        let (input, output, shape) = (self.input, self.output.format(), self.output.shape());
+        let (input, output, shape) = (self.input, self.output.dtype(), self.output.shape());
         let elements = shape.elements();
         if elements == 0 {
             return None;
@@ -75,7 +75,7 @@ impl Conversion<'_> {
             Some(Scales::Blocks { format, .. }) => (Granularity::Tensor, Some(format), format.unit()),
         };
         // Rows without padding that share all parameters are one.
-        let dense = |format: Format| format.row_words(shape.row_length()) * 32 == shape.row_length() * format.bits();
+        let dense = |dtype: DType| dtype.row_words(shape.row_length()) * 32 == shape.row_length() * dtype.bits();
         let flat = granularity == Granularity::Tensor && block.is_none() && dense(input) && dense(output);
         let (rows, n) = if flat { (1, elements) } else { (shape.rows(), shape.row_length()) };
         let unit = 32 / input.bits().min(output.bits()).min(32);
@@ -111,7 +111,7 @@ impl Conversion<'_> {
             }
             Some(Scales::Blocks { scales, format }) => {
                 let part = match format.scale() {
-                    Format::Float8E8M0 => &program::PARAMETERS_POWER_BLOCKS,
+                    DType::Float8E8M0 => &program::PARAMETERS_POWER_BLOCKS,
                     _ => &program::PARAMETERS_FLOAT8_BLOCKS,
                 };
                 (program.with(part).constant("BLOCK", format.size() as u32), Some(scales))
@@ -129,14 +129,14 @@ impl Conversion<'_> {
 }
 
 /// A part that makes float32 of the elements of a format.
-pub(super) fn link_decode(program: Program, format: Format) -> Program {
-    let program = program.constant("INPUT_BITS", format.bits() as u32);
-    match (format, Minifloat::of(format)) {
-        (Format::Float32, _) => program.with(&program::DECODE_FLOAT32),
-        (Format::Float16, _) => program.with(&program::DECODE_FLOAT16),
-        (Format::Float8E8M0, _) => program.with(&program::DECODE_FLOAT8E8M0),
+pub(super) fn link_decode(program: Program, dtype: DType) -> Program {
+    let program = program.constant("INPUT_BITS", dtype.bits() as u32);
+    match (dtype, Minifloat::of(dtype)) {
+        (DType::Float32, _) => program.with(&program::DECODE_FLOAT32),
+        (DType::Float16, _) => program.with(&program::DECODE_FLOAT16),
+        (DType::Float8E8M0, _) => program.with(&program::DECODE_FLOAT8E8M0),
         (_, Some(layout)) => link_minifloat(program, layout),
-        _ => program.with(&program::DECODE_INTEGER).constant("INPUT_SIGNED", format.is_signed()),
+        _ => program.with(&program::DECODE_INTEGER).constant("INPUT_SIGNED", dtype.is_signed()),
     }
 }
 
@@ -153,12 +153,12 @@ pub(super) fn link_minifloat(program: Program, layout: Minifloat) -> Program {
 }
 
 /// A part that makes elements of a format of float32.
-pub(super) fn link_encode(program: Program, format: Format, saturate: bool, rounding: PowerRounding) -> Program {
-    let program = program.constant("BITS", format.bits() as u32);
-    match (format, Minifloat::of(format)) {
-        (Format::Float32, _) => program.with(&program::ENCODE_FLOAT32),
-        (Format::Float16, _) => program.with(&program::ENCODE_FLOAT16),
-        (Format::Float8E8M0, _) => {
+pub(super) fn link_encode(program: Program, dtype: DType, saturate: bool, rounding: PowerRounding) -> Program {
+    let program = program.constant("BITS", dtype.bits() as u32);
+    match (dtype, Minifloat::of(dtype)) {
+        (DType::Float32, _) => program.with(&program::ENCODE_FLOAT32),
+        (DType::Float16, _) => program.with(&program::ENCODE_FLOAT16),
+        (DType::Float8E8M0, _) => {
             let rounding = match rounding {
                 PowerRounding::Up => 0u32,
                 PowerRounding::Down => 1,
@@ -177,6 +177,6 @@ pub(super) fn link_encode(program: Program, format: Format, saturate: bool, roun
             .constant("OVERFLOW", layout.overflow(saturate))
             .constant("NAN_CODE", layout.nan)
             .constant("UNSIGNED_ZERO", layout.unsigned_zero),
-        _ => program.with(&program::ENCODE_INTEGER).constant("ROUNDED", Cast::rounds(format)),
+        _ => program.with(&program::ENCODE_INTEGER).constant("ROUNDED", Cast::rounds(dtype)),
     }
 }

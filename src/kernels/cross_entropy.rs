@@ -16,7 +16,7 @@ parameters! {
 }
 
 pub(super) fn candidates(op: &CrossEntropyGradient, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (rows, classes) = (op.logits.dimensions()[0], op.logits.dimensions()[1]);
+    let (rows, classes) = (op.logits.dims()[0], op.logits.dims()[1]);
     let params = Params { rows: rows as u32, classes: classes as u32, ..Params::default() };
     line_candidates("cross-entropy gradient", rows, &[], caps, |group, groups| {
         let program = Program::new(&program::CROSS_ENTROPY).constant("GROUP_X", group);

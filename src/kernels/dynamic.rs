@@ -144,7 +144,7 @@ fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, caps: &De
     };
     let matrix = match granularity {
         Granularity::Tensor => op.output().clone(),
-        _ => TensorType::new(op.output().format(), [shape.rows(), shape.row_length()])
+        _ => TensorType::new(op.output().dtype(), [shape.rows(), shape.row_length()])
             .expect("as many elements as before"),
     };
     let codes = quantize::launch(&matrix, granularity, Resource::Output(1), group, caps);

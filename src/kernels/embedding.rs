@@ -5,7 +5,7 @@ use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resour
 use super::program::{self, Program};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
-use crate::numeric::{Format, Minifloat};
+use crate::numeric::{DType, Minifloat};
 use crate::ops::Embedding;
 use crate::weights::{Codes, planes};
 
@@ -64,7 +64,7 @@ fn launch(
 ) -> Dispatch {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
-    let half = output.format() == Format::Float16;
+    let half = output.dtype() == DType::Float16;
     let output_words = stage::row_words(output);
     let output_quads = if half { output_words / 2 } else { (layout.k.div_ceil(4)) as u32 };
     let quads = output.shape().rows() * output_quads as usize;

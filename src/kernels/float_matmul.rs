@@ -8,7 +8,7 @@ use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
 use super::{convert, line_groups, stage};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{FloatMatmul, Operand, Sizes};
 use crate::tensor::TensorType;
 
@@ -98,7 +98,7 @@ fn folded(op: &FloatMatmul) -> Sizes {
 }
 
 fn matrices(tensor_type: &TensorType) -> usize {
-    tensor_type.dimensions()[..tensor_type.shape().rank() - 2].iter().product()
+    tensor_type.dims()[..tensor_type.shape().rank() - 2].iter().product()
 }
 
 /// Where lhs lies in whole vectors along k, it is read as it is.
@@ -109,15 +109,15 @@ fn lhs_as_it_is(op: &FloatMatmul) -> bool {
 /// Where an rhs that is computed on the device lies in whole vec4s along n, with whole fours along k, so is that.
 fn rhs_as_it_is(op: &FloatMatmul) -> bool {
     let Sizes { n, k, .. } = op.sizes();
-    let format = op.rhs().tensor_type().format();
-    !op.is_rhs_transposed() && format == Format::Float32 && n.is_multiple_of(4) && k.is_multiple_of(4)
+    let dtype = op.rhs().tensor_type().dtype();
+    !op.is_rhs_transposed() && dtype == DType::Float32 && n.is_multiple_of(4) && k.is_multiple_of(4)
 }
 
 /// What the launches of a candidate bind beside rhs.
 struct Operands {
     lhs: Resource,
     /// The format that lhs is read in, and elements of its binding from one row to the next.
-    lhs_format: Format,
+    lhs_format: DType,
     lhs_stride: usize,
     bias: Option<Resource>,
 }
@@ -142,7 +142,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
         }
         scratch
     };
-    let lhs_format = if lhs_as_it_is(op) { op.lhs().format() } else { Format::Float32 };
+    let lhs_format = if lhs_as_it_is(op) { op.lhs().dtype() } else { DType::Float32 };
     let lhs = match lhs_as_it_is(op) {
         true => Resource::Input(0),
         false => pack_operand(&mut candidate, (op.lhs(), op.is_lhs_transposed(), [m, k]), 0, [m, k_vecs, k_vecs]),
@@ -155,7 +155,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
         Operand::Constant(_) => constant(&mut candidate, Constant::Tables),
         Operand::Input(_) => Resource::Input(op.inputs_before_bias()),
     });
-    let half = lhs_format == Format::Float16;
+    let half = lhs_format == DType::Float16;
     let lhs_stride = if half { stage::row_words(op.lhs()) as usize / 2 } else { k_vecs };
     let operands = Operands { lhs, lhs_format, lhs_stride, bias };
     let whole = Part { first: 0, columns: n };
@@ -205,7 +205,7 @@ fn pack(
     };
     let threads = line_groups(caps).next().expect("there is always one");
     let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
-    let program = convert::link_decode(program, operand.format());
+    let program = convert::link_decode(program, operand.dtype());
     let bindings = [Binding::read(1, source), Binding::write(6, target)];
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), caps)
 }
@@ -221,7 +221,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     let Sizes { m, n, k } = folded(op);
     let batches = if op.batches().share_rhs() { 1 } else { op.batches().count() };
     let output = op.output_type();
-    let half = output.format() == Format::Float16;
+    let half = output.dtype() == DType::Float16;
     let output_words = stage::row_words(output);
     let end = part.first + part.columns;
     // The last part writes the padding of the row too.
@@ -262,7 +262,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         Tiling::Workgroup(_) => &program::FLOAT_MATMUL_STAGED,
         _ => &program::FLOAT_MATMUL,
     })
-    .with(if operands.lhs_format == Format::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
+    .with(if operands.lhs_format == DType::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
     .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
     .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 })
     .constant("GROUP_X", tile.group[0])

@@ -5,22 +5,22 @@ use crate::tensor::{Granularity, Quantization, Shape};
 
 /// The two vec4s of the shader: (rows, extent, block, column block) and (outer, axis, inner, column step).
 pub(super) fn strides(granularity: Granularity, shape: &Shape) -> ([u32; 4], [u32; 4]) {
-    let dimensions = shape.dimensions();
+    let dims = shape.dims();
     let (axis, block) = match granularity {
         Granularity::Tensor => return ([1; 4], [0; 4]),
         Granularity::Axis(axis) => (axis, None),
         Granularity::Blocks { axis, size } => (axis, Some(size)),
     };
-    let last = dimensions.len() - 1;
-    let extent = dimensions[axis].max(1);
+    let last = dims.len() - 1;
+    let extent = dims[axis].max(1);
     // The scales of a blocked tensor have its shape with the axis divided; those of an axis are a line.
     let (blocks, size) = block.map_or((0, 1), |size| (extent.div_ceil(size), size.min(extent)));
     let words = |sizes: [usize; 4]| sizes.map(|size| size as u32);
     if axis == last {
         return (words([1, 1, 1, size]), words([blocks, 0, 0, 1]));
     }
-    let rows = dimensions[axis + 1..last].iter().product::<usize>().max(1);
-    let columns = dimensions[last];
+    let rows = dims[axis + 1..last].iter().product::<usize>().max(1);
+    let columns = dims[last];
     match block {
         None => (words([rows, extent, 1, 1]), words([0, 1, 0, 0])),
         Some(_) => (words([rows, extent, size, 1]), words([blocks * rows * columns, rows * columns, columns, 1])),

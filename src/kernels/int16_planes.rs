@@ -5,7 +5,7 @@ use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resour
 use super::line_groups;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 parameters! {
@@ -67,7 +67,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
     let mut scratch = high.scratch;
     let planes = [0, 1].map(|half| Resource::Scratch(scratch.len() + half));
     let sums = [2, 3].map(|half| Resource::Scratch(scratch.len() + half));
-    let plane_words = whole.lhs.shape().rows() * Format::Int8.row_words(whole.lhs.shape().row_length());
+    let plane_words = whole.lhs.shape().rows() * DType::Int8.row_words(whole.lhs.shape().row_length());
     let sum_words = whole.epilogue.output_type.shape().elements();
     scratch.extend([plane_words, plane_words, sum_words, sum_words]);
 
@@ -96,7 +96,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
 
 /// The launch that makes planes of bytes; none of an empty lhs.
 fn split(lhs: &TensorType, [high, low]: [Resource; 2], caps: &DeviceCaps) -> Option<Dispatch> {
-    let plane_words = Format::Int8.row_words(lhs.shape().row_length());
+    let plane_words = DType::Int8.row_words(lhs.shape().row_length());
     let words = lhs.shape().rows() * plane_words;
     let group = line_groups(caps).next().filter(|_| words > 0)?;
     let params = SplitParams {

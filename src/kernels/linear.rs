@@ -8,7 +8,7 @@ use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
 use super::weights::{self, Panels};
 use super::{line_groups, stage};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{LhsScales, Linear};
 use crate::tensor::{Tensor, TensorType};
 use crate::weights::{Codes, OffsetKind};
@@ -118,7 +118,7 @@ pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let own_matrix = op.indices().is_some();
     let steps = op.weights().layout().steps;
     // Sixteen floats come in four pieces.
-    let pieces = if op.lhs().format().is_8_bit() { 1 } else { 4 };
+    let pieces = if op.lhs().dtype().is_8_bit() { 1 } else { 4 };
     let turns = |tile: &Tile| match tile.tiling {
         // What turns within a step there has ends that compilers know.
         Tiling::CoopMatrix => 16 * steps,
@@ -126,7 +126,7 @@ pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     };
     let legal = |tile: &Tile| tile.is_legal(caps) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let on_units = matrix::tiles(caps).filter(|_| fits_matrices(op));
-    let plain = tiles(sizes, op.lhs().format().is_8_bit(), caps);
+    let plain = tiles(sizes, op.lhs().dtype().is_8_bit(), caps);
     let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
@@ -136,7 +136,7 @@ pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
 /// Whether matrices of f16 hold activations and codes exactly, and each group is of whole steps.
 fn fits_matrices(op: &Linear) -> bool {
     let (codes, layout) = (op.weights().format().codes, op.weights().layout());
-    op.lhs().format() == Format::Float16 && codes.are_integers() && layout.padded_group != 16
+    op.lhs().dtype() == DType::Float16 && codes.are_integers() && layout.padded_group != 16
 }
 
 /// The bias, unless there is no expert to have one.
@@ -206,7 +206,7 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &Devi
         return None;
     }
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
-    let words = [bias(op).map_or(0, |bias| bias.shape().iter().product()), index_words, parameter_words(op)];
+    let words = [bias(op).map_or(0, |bias| bias.dims().iter().product()), index_words, parameter_words(op)];
     let threads = line_groups(caps).next().expect("there is always one");
     let target = Resource::Scratch(candidate.scratch.len());
     let mut firsts = [0; 3];
@@ -255,7 +255,7 @@ fn arrange(
     let program = Program::new(&program::ARRANGE)
         .with(if parameters.is_some() { &program::GAP_ZERO_POINT } else { &program::GAP_ZERO })
         .constant("GROUP_X", threads)
-        .constant("BITS", op.lhs().format().bits() as u32);
+        .constant("BITS", op.lhs().dtype().bits() as u32);
     let bindings = [
         Some(Binding::read(1, Resource::Input(0))),
         Some(Binding::read(2, sources)),
@@ -286,10 +286,10 @@ fn launch(
 ) -> Dispatch {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
-    let [experts, n, k] = matrix.dimensions();
+    let [experts, n, k] = matrix.dims();
     let m = output.shape().rows();
     let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
-    let half = output.format() == Format::Float16;
+    let half = output.dtype() == DType::Float16;
     let output_words = stage::row_words(output);
     // The last part writes the padding of the row too.
     let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
@@ -320,8 +320,8 @@ fn launch(
         lhs_group_steps: group_steps(lhs_positions) as u32,
         lhs_groups: scales.map_or(0, |scales| scales.groups as u32),
         lhs_rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
-        lhs_stride: operands.lhs_words / words_per_load(op.lhs().format()),
-        bias_stride: bias(op).map_or(0, |bias| if bias.shape().len() > 1 { n as u32 } else { 0 }),
+        lhs_stride: operands.lhs_words / words_per_load(op.lhs().dtype()),
+        bias_stride: bias(op).map_or(0, |bias| if bias.dims().len() > 1 { n as u32 } else { 0 }),
         output_words,
         output_quads,
         tiles_m: tiles_m as u32,
@@ -347,7 +347,7 @@ fn launch(
     let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
     let program = match tile.tiling {
         Tiling::CoopMatrix => matrix::link(&program::LINEAR_MATRIX, caps).with(&program::LHS_FLOAT),
-        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().format(), dot),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().dtype(), dot),
     };
     let program = program
         .with(weights::codes_part(codes))
@@ -365,8 +365,8 @@ fn launch(
     let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
     let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
     let program = sides().fold(program, |program, (_, _, part)| program.with(part));
-    let program = match op.lhs().format() {
-        Format::Float32 | Format::Float16 => weights::link_expand(program, codes),
+    let program = match op.lhs().dtype() {
+        DType::Float32 | DType::Float16 => weights::link_expand(program, codes),
         _ => program,
     };
     let program = weights::link_scales(program, matrix, false)
@@ -394,7 +394,7 @@ fn launch(
 
 /// Whether no code of lhs has a zero point once it is read as int8.
 fn has_symmetric_lhs(op: &Linear) -> bool {
-    let shift = int8_shift(op.lhs().format());
+    let shift = int8_shift(op.lhs().dtype());
     op.lhs().quantization().is_some_and(|q| q.zero_points().iter().all(|&zero_point| zero_point == shift))
 }
 
@@ -402,8 +402,8 @@ fn has_symmetric_lhs(op: &Linear) -> bool {
 /// whichever are fewer. Where codes are small floats or places in a table, drivers take minutes over what is written out.
 fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
     let codes = op.weights().format().codes;
-    let plain = codes.float() == Format::Float32 && !matches!(codes, Codes::Table(_));
-    match caps.emulate_dot4 && plain && op.lhs().format().is_8_bit() {
+    let plain = codes.float() == DType::Float32 && !matches!(codes, Codes::Table(_));
+    match caps.emulate_dot4 && plain && op.lhs().dtype().is_8_bit() {
         false => Dot::Int8,
         true if tile.rows < 4 * tile.quads => Dot::Uint8Weights,
         true => Dot::Uint8Lhs,
@@ -411,14 +411,14 @@ fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
 }
 
 /// Words of what the lhs binding is an array of.
-fn words_per_load(format: Format) -> u32 {
-    if format == Format::Float16 { 2 } else { 4 }
+fn words_per_load(dtype: DType) -> u32 {
+    if dtype == DType::Float16 { 2 } else { 4 }
 }
 
-fn link_lhs(program: Program, format: Format, dot: Dot) -> Program {
-    match format {
-        Format::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
-        Format::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
+fn link_lhs(program: Program, dtype: DType, dot: Dot) -> Program {
+    match dtype {
+        DType::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
+        DType::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
         format => dot.link_lhs(program.with(&program::LHS_INT8), format),
     }
 }

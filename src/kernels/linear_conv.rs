@@ -3,13 +3,13 @@
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use super::{cast, line_groups, linear, stage, unfold};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{Cast, LinearConv};
 use crate::tensor::TensorType;
 
 pub(super) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // Rows of halves are padded, so that groups are put side by side in float32 first.
-    let narrowed = op.patches().groups() > 1 && op.output_type().format() == Format::Float16;
+    let narrowed = op.patches().groups() > 1 && op.output_type().dtype() == DType::Float16;
     let float32 = narrowed.then(|| op.linear().in_float32());
     let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), caps);
     candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, caps)).collect()
@@ -59,8 +59,8 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
 /// The launches that make the output of the same numbers in float32.
 fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
     let shape = op.output_type().shape();
-    let float32 = TensorType::new(Format::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
-    let cast = Cast::new(float32, Format::Float16).expect("floats can be cast");
+    let float32 = TensorType::new(DType::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
+    let cast = Cast::new(float32, DType::Float16).expect("floats can be cast");
     let mut dispatches = cast::candidates(&cast, caps).swap_remove(0).dispatches;
     rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
     dispatches

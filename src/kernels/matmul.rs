@@ -133,7 +133,7 @@ pub(super) fn candidates(op: &Matmul, post_op: Option<&PostOp>, caps: &DeviceCap
     }
     let rhs_type = op.rhs().tensor_type();
     let sizes = folded(op);
-    let matrices: usize = rhs_type.dimensions()[..rhs_type.shape().rank() - 2].iter().product();
+    let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
     let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, caps));
     let product = Product {
         sizes,
@@ -149,7 +149,7 @@ pub(super) fn candidates(op: &Matmul, post_op: Option<&PostOp>, caps: &DeviceCap
         },
         dynamic: op.dynamic().map(|(position, _)| position),
         matrices,
-        weight_bits: if pack.is_some() { 8 } else { rhs_type.format().bits() },
+        weight_bits: if pack.is_some() { 8 } else { rhs_type.dtype().bits() },
         weights_have_zero_point: has_zero_point(rhs_type),
         epilogue,
         inputs: op.inputs_count(),
@@ -172,7 +172,7 @@ fn folded(op: &Matmul) -> Sizes {
 /// Whether any of the zero points is other than 0 once the codes are read as int8.
 pub(super) fn has_zero_point(weights: &TensorType) -> bool {
     let zero_points = weights.quantization().map_or(&[0][..], Quantization::zero_points);
-    zero_points.iter().any(|&zero_point| zero_point != int8_shift(weights.format()))
+    zero_points.iter().any(|&zero_point| zero_point != int8_shift(weights.dtype()))
 }
 
 /// The part that reads weights of so many bits.
@@ -390,7 +390,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
     };
     // Matrix units multiply int8; loops with barriers take minutes to compile written out.
     let emulate_dot4 = caps.emulate_dot4 && matches!(tile.tiling, Tiling::Registers | Tiling::SubgroupBroadcast);
-    program = Dot::of(emulate_dot4).link_lhs(program, product.lhs.format());
+    program = Dot::of(emulate_dot4).link_lhs(program, product.lhs.dtype());
     let bindings = [
         Some(Binding::read(1, part.lhs)),
         Some(Binding::read(2, part.weights)),
@@ -460,9 +460,9 @@ fn pack(op: &Matmul, matrices: usize, caps: &DeviceCaps) -> Dispatch {
     let program = Program::new(&program::PACK_WEIGHTS)
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
-        .constant("WEIGHT_BITS", rhs.format().bits() as u32)
-        .constant("WEIGHT_FLIP", int8_flip(rhs.format()))
-        .constant("WEIGHT_SHIFT", int8_shift(rhs.format()));
+        .constant("WEIGHT_BITS", rhs.dtype().bits() as u32)
+        .constant("WEIGHT_FLIP", int8_flip(rhs.dtype()))
+        .constant("WEIGHT_SHIFT", int8_shift(rhs.dtype()));
     let bindings = [
         Binding::read(1, Resource::Input(1)),
         Binding::read(3, Resource::Constant(1)),
@@ -484,8 +484,8 @@ pub(super) fn constant_words(op: &Matmul, post_op: Option<&PostOp>, constant: Co
         }
         Constant::RhsParameters => 2 * rhs.quantization().map_or(1, |q| q.scales().len()),
         Constant::Weights { columns, .. } => {
-            let matrices = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product();
-            packed_words(matrices, columns, op.sizes().k, rhs.format().bits())
+            let matrices = rhs.dims()[..rhs.shape().rank() - 2].iter().product();
+            packed_words(matrices, columns, op.sizes().k, rhs.dtype().bits())
         }
         _ => return None,
     };
@@ -518,10 +518,10 @@ pub(super) fn constant(op: &Matmul, post_op: Option<&PostOp>, constant: Constant
             if first + columns > n {
                 return None;
             }
-            let matrices: usize = rhs.shape()[..rhs.shape().len() - 2].iter().product();
-            let shift = int8_shift(rhs.format());
+            let matrices: usize = rhs.dims()[..rhs.dims().len() - 2].iter().product();
+            let shift = int8_shift(rhs.dtype());
             let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, first + column)) - shift;
-            let mut words = pack_columns(rhs.format().bits(), matrices, columns, k, code);
+            let mut words = pack_columns(rhs.dtype().bits(), matrices, columns, k, code);
             let entry = |matrix, column: usize| {
                 if column >= columns {
                     return [0; 2];

@@ -20,9 +20,9 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) fn new(granularity: Granularity, shape: &Shape) -> Self {
-        let dimensions = shape.dimensions();
+        let dims = shape.dims();
         let product = |part: &[usize]| part.iter().product::<usize>();
-        let around = |axis: usize| (product(&dimensions[..axis]), dimensions[axis], product(&dimensions[axis + 1..]));
+        let around = |axis: usize| (product(&dims[..axis]), dims[axis], product(&dims[axis + 1..]));
         // (segments, members, members of the last, run), (outer, inner), (extent, within), (a, b, c)
         let (counts, members, segments, strides) = match granularity {
             Granularity::Tensor => {

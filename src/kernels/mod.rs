@@ -65,8 +65,8 @@ use rearrange::Moves;
 /// The ways to run an op on a device with these caps: never empty, best guess first.
 ///
 /// ```
-/// use lowbit::{Format, Tensor, TensorType, kernels, ops::Matmul};
-/// let lhs = TensorType::new(Format::Int8, [64, 32])?;
+/// use lowbit::{DType, Tensor, TensorType, kernels, ops::Matmul};
+/// let lhs = TensorType::new(DType::Int8, [64, 32])?;
 /// let op = Matmul::new(lhs, Tensor::new([32, 16], vec![1i8; 512])?).build()?.into();
 /// for candidate in kernels::candidates(&op, &kernels::DeviceCaps::default()) {
 ///     println!("{}: {:?}", candidate.label, candidate.dispatches[0].grid);

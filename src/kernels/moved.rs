@@ -3,7 +3,7 @@
 
 use super::program::{self, Program};
 use super::quantize;
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::PostOp;
 use crate::tensor::{Quantization, TensorType};
 
@@ -36,7 +36,7 @@ impl<'a> Moved<'a> {
 
     /// The bits of an element before and after.
     pub(super) fn bits(&self) -> [u32; 2] {
-        [self.input, self.output].map(|t| t.format().bits() as u32)
+        [self.input, self.output].map(|t| t.dtype().bits() as u32)
     }
 
     /// Adds the conversion to a program.
@@ -53,13 +53,13 @@ impl<'a> Moved<'a> {
 
     /// What it reads of the parameters.
     pub(super) fn entry(&self) -> Entry {
-        let entry = |quantization: &Quantization, codes: Format| {
+        let entry = |quantization: &Quantization, codes: DType| {
             let (low, high) = codes.range().unwrap_or_default();
             Entry { scale: quantization.scale(0).to_bits(), zero_point: quantization.zero_point(0), low, high }
         };
         match self.post_op {
-            Some(PostOp::Quantize(op)) => entry(op.quantization(), op.output().format()),
-            Some(PostOp::Dequantize(op)) => entry(op.quantization(), op.input().format()),
+            Some(PostOp::Quantize(op)) => entry(op.quantization(), op.output().dtype()),
+            Some(PostOp::Dequantize(op)) => entry(op.quantization(), op.input().dtype()),
             _ => Entry::default(),
         }
     }

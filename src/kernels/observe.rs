@@ -135,7 +135,7 @@ pub(super) fn histogram_candidates(op: &ObserveHistogram, caps: &DeviceCaps) -> 
 }
 
 fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps: &DeviceCaps) -> Candidate {
-    let (bins, words) = (op.bins(), op.state().dimensions()[1]);
+    let (bins, words) = (op.bins(), op.state().dims()[1]);
     let members = Members::new(op.granularity(), op.input().shape());
     let segments = members.segments;
     let power_of_two = bins.width().to_bits().trailing_zeros() >= 23;

@@ -118,7 +118,7 @@ fn name(op: &Pool) -> &'static str {
 fn link(program: Program, op: &Pool, group: u32) -> Program {
     program
         .constant("GROUP_X", group)
-        .constant("INPUT_SIGNED", op.input().format().is_signed())
+        .constant("INPUT_SIGNED", op.input().dtype().is_signed())
         .constant("MAXIMUM", op.kind() == PoolKind::Max)
 }
 

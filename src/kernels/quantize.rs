@@ -8,15 +8,15 @@ use super::granularity;
 use super::program::{self, Program};
 use super::requantize::rescale;
 use super::stage::Epilogue;
-use crate::numeric::{Format, PowerRounding};
+use crate::numeric::{DType, PowerRounding};
 use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
 /// Adds what makes codes of real numbers to a loop that calls `convert`.
 pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
     let quotient = if op.halves_quotients() { &program::QUOTIENT_FLOAT16 } else { &program::QUOTIENT_FLOAT32 };
-    let program = link_decode(program, op.input().format()).with(quotient);
-    match op.output().format() {
+    let program = link_decode(program, op.input().dtype()).with(quotient);
+    match op.output().dtype() {
         format if format.is_minifloat() => {
             let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
             link_encode(program, format, op.saturates(), PowerRounding::default())
@@ -27,13 +27,13 @@ pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
 
 /// Adds what makes real numbers of codes to a loop that calls `convert`.
 pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
-    let input = op.input().format();
+    let input = op.input().dtype();
     let part = if input.is_minifloat() { &program::CONVERT_DEQUANTIZE_FLOAT } else { &program::CONVERT_DEQUANTIZE };
-    link_encode(link_decode(program, input).with(part), op.output().format(), true, PowerRounding::default())
+    link_encode(link_decode(program, input).with(part), op.output().dtype(), true, PowerRounding::default())
 }
 
 pub(super) fn quantize_candidates(op: &Quantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let input = op.input().format();
+    let input = op.input().dtype();
     let program = link_quantize(Program::new(&program::CONVERT), op);
     let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
     let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
@@ -48,18 +48,18 @@ pub(super) fn launch(
     group: u32,
     caps: &DeviceCaps,
 ) -> Option<Dispatch> {
-    let program = link_decode(Program::new(&program::CONVERT), Format::Float32)
+    let program = link_decode(Program::new(&program::CONVERT), DType::Float32)
         .with(&program::QUOTIENT_FLOAT32)
         .with(&program::CONVERT_QUANTIZE)
-        .constant("BITS", output.format().bits() as u32);
+        .constant("BITS", output.dtype().bits() as u32);
     let scales = Some(Scales::Table(parameters, granularity));
-    let conversion = Conversion { name: "quantize", input: Format::Float32, output, program, scales, range: None };
+    let conversion = Conversion { name: "quantize", input: DType::Float32, output, program, scales, range: None };
     conversion.launch(group, caps)
 }
 
 pub(super) fn dequantize_candidates(op: &Dequantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let input = op.input().format();
-    if input == Format::Int32 {
+    let input = op.input().dtype();
+    if input == DType::Int32 {
         return dequantize_epilogue(op, |epilogue| rescale("dequantize", op.input(), op.granularity(), epilogue, caps));
     }
     let program = link_dequantize(Program::new(&program::CONVERT), op);

@@ -88,10 +88,10 @@ fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candida
 
 /// Adds what both halves are compiled with.
 fn describe(op: &QuantizeWeights, program: Program) -> Program {
-    let format = op.quantizer().format();
-    let (low, high) = format.codes.range();
-    let bias = i32::from(format.codes.bias());
-    let (scale_bytes, shift, shift_bytes) = match format.scales {
+    let dtype = op.quantizer().format();
+    let (low, high) = dtype.codes.range();
+    let bias = i32::from(dtype.codes.bias());
+    let (scale_bytes, shift, shift_bytes) = match dtype.scales {
         ScaleFormat::F16 => (2u32, 0u32, 0u32),
         ScaleFormat::E8M0 => (1, 0, 0),
         ScaleFormat::F32Zero => (4, 1, 1),

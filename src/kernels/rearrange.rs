@@ -84,8 +84,8 @@ impl<'a> Moves<'a> {
 
     pub(super) fn pad(op: &'a Pad) -> Self {
         let along = |axis: usize| {
-            let (begin, extent) = (op.begin()[axis], op.input().dimensions()[axis]);
-            if op.output().dimensions()[axis] == extent {
+            let (begin, extent) = (op.begin()[axis], op.input().dims()[axis]);
+            if op.output().dims()[axis] == extent {
                 return (axis, AxisMap::ALL);
             }
             let source = move |i: usize| {
@@ -139,7 +139,7 @@ struct Path<'a> {
 
 impl<'a> Path<'a> {
     fn new(moves: &'a Moves<'_>) -> Self {
-        let input = moves.moved.input.dimensions();
+        let input = moves.moved.input.dims();
         let last = input.len().saturating_sub(1);
         let stride = |axis: usize| -> i64 {
             let between: usize = input[(axis + 1).min(last)..last].iter().product();
@@ -147,7 +147,7 @@ impl<'a> Path<'a> {
         };
         let (mut word, mut element) = (0, 0);
         let mut axes: Vec<Axis<'_>> = Vec::new();
-        for (&extent, (axis, along)) in moves.moved.output.dimensions().iter().zip(&moves.axes) {
+        for (&extent, (axis, along)) in moves.moved.output.dims().iter().zip(&moves.axes) {
             let (stride, in_elements) = (stride(*axis), *axis == last);
             let (step, table) = match along {
                 AxisMap::Line { begin, step } => {
@@ -204,7 +204,7 @@ impl<'a> Path<'a> {
 pub(super) fn candidates(moves: &Moves<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let path = Path::new(moves);
     let mut candidates = Vec::new();
-    if moves.moved.post_op.is_none() && path.copies_rows(moves.moved.input.format().bits()) {
+    if moves.moved.post_op.is_none() && path.copies_rows(moves.moved.input.dtype().bits()) {
         candidates.extend(launches(moves, &path, true, caps));
     }
     candidates.extend(launches(moves, &path, false, caps));

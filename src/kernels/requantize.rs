@@ -35,17 +35,16 @@ pub(super) fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl 
 
 /// An input part for integer codes of this type.
 pub(super) fn link_input(program: Program, input: &TensorType) -> Program {
-    let format = input.format();
-    match format.bits() {
+    let dtype = input.dtype();
+    match dtype.bits() {
         bits @ (2 | 4) => program
             .with(&program::INPUT_NARROW)
             .constant("INPUT_BITS", bits as u32)
-            .constant("INPUT_SIGNED", format.is_signed()),
-        8 => program
-            .with(&program::INPUT_INT8)
-            .with(&program::OPERAND_INPUT)
-            .constant("INPUT_SIGNED", format.is_signed()),
-        16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", format.is_signed()),
+            .constant("INPUT_SIGNED", dtype.is_signed()),
+        8 => {
+            program.with(&program::INPUT_INT8).with(&program::OPERAND_INPUT).constant("INPUT_SIGNED", dtype.is_signed())
+        }
+        16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", dtype.is_signed()),
         _ => program.with(&program::INPUT_INT32),
     }
 }
@@ -72,7 +71,7 @@ pub(super) fn rescale(
         low: stage.low,
         high: stage.high,
     };
-    let both_8_bit = input.format().is_8_bit() && epilogue.output_type.format().is_8_bit();
+    let both_8_bit = input.dtype().is_8_bit() && epilogue.output_type.dtype().is_8_bit();
     line_candidates(name, quads, &[Constant::Tables], caps, |group, groups| {
         let program = epilogue.link(Program::new(&program::RESCALE));
         let program = link_input(program, input).constant("GROUP_X", group);

@@ -32,7 +32,7 @@ pub(super) fn candidates(op: &Reshape, caps: &DeviceCaps) -> Vec<Candidate> {
     };
     line_candidates("reshape", words, &[], caps, |group, groups| {
         let program = Program::new(&program::RESHAPE).constant("GROUP_X", group);
-        let program = program.constant("INPUT_BITS", input.format().bits() as u32);
+        let program = program.constant("INPUT_BITS", input.dtype().bits() as u32);
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(output.shape().elements())
     })

@@ -23,9 +23,9 @@ pub(super) fn candidates(op: &Resize, caps: &DeviceCaps) -> Vec<Candidate> {
         return rearrange::candidates(&moves, caps);
     }
     let (input, output, spatial) = (op.input(), op.output(), op.spatial());
-    let mut size = [1, 1, 1, input.dimensions()[1..=spatial].iter().product::<usize>() as u32];
+    let mut size = [1, 1, 1, input.dims()[1..=spatial].iter().product::<usize>() as u32];
     for (axis, size) in (1..=spatial).zip(&mut size[3 - spatial..3]) {
-        *size = output.dimensions()[axis] as u32;
+        *size = output.dims()[axis] as u32;
     }
     let quads = output.shape().rows() * stage::quads(output) as usize;
     let params = Params {
@@ -38,7 +38,7 @@ pub(super) fn candidates(op: &Resize, caps: &DeviceCaps) -> Vec<Candidate> {
     line_candidates("linear resize", quads, &[Constant::Tables], caps, |group, groups| {
         let program = Program::new(&program::RESIZE)
             .constant("GROUP_X", group)
-            .constant("INPUT_SIGNED", input.format().is_signed())
+            .constant("INPUT_SIGNED", input.dtype().is_signed())
             .constant("AXES", spatial as u32)
             .constant("SHIFT", op.weight_bits() * spatial as u32);
         let bindings = [
@@ -56,7 +56,7 @@ pub(super) fn tables_words(op: &Resize) -> u64 {
     if let Some(moves) = Moves::resize(op) {
         return rearrange::tables_words(&moves);
     }
-    let samples: usize = op.output().dimensions()[1..=op.spatial()].iter().sum();
+    let samples: usize = op.output().dims()[1..=op.spatial()].iter().sum();
     4 * (3 - op.spatial() + samples) as u64
 }
 
@@ -69,8 +69,8 @@ pub(super) fn tables(op: &Resize) -> Vec<u32> {
     // An axis that isn't there has one index, which adds nothing.
     let mut words = vec![0; 4 * (3 - spatial)];
     for axis in 1..=spatial {
-        let stride: usize = op.input().dimensions()[axis + 1..=spatial].iter().product();
-        for index in 0..op.output().dimensions()[axis] {
+        let stride: usize = op.input().dims()[axis + 1..=spatial].iter().product();
+        for index in 0..op.output().dims()[axis] {
             let between = op.between(axis, index);
             let weight = between.weight as u32;
             words.extend([(between.lower * stride) as u32, (between.upper * stride) as u32, unit - weight, weight]);

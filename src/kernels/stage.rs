@@ -4,7 +4,7 @@
 use super::binary;
 use super::dispatch::{Binding, Dispatch, Resource};
 use super::program::{self, Part, Program};
-use crate::numeric::{Format, Multiplier, Rounding};
+use crate::numeric::{DType, Multiplier, Rounding};
 use crate::ops::{Output, PostOp, Stage};
 use crate::tensor::TensorType;
 
@@ -62,13 +62,13 @@ impl Epilogue<'_> {
     /// Adds the part for real numbers: the first for float32, the second for float16.
     fn link_real(&self, program: Program, [float32, float16]: [&'static Part; 2]) -> Program {
         let biased = self.stage.has_real_bias();
-        let part = if self.output_type.format() == Format::Float16 { float16 } else { float32 };
+        let part = if self.output_type.dtype() == DType::Float16 { float16 } else { float32 };
         program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
     }
 
     /// How codes are stored.
     fn link_store(&self, program: Program) -> Program {
-        match self.output_type.format().bits() {
+        match self.output_type.dtype().bits() {
             16 => program.with(&program::OUTPUT_CODES16).constant("STAGE_AT", 0u32),
             _ => link_finish(program.with(&program::STORE_CODES), self.post_op),
         }
@@ -137,7 +137,7 @@ pub(super) fn link_finish(program: Program, post_op: Option<&PostOp>) -> Program
             let residual = [&add.binary().lhs, &add.binary().rhs][1 - position];
             let program = program.with(&program::POST_OP_ADD).with(binary::addition(add));
             let program = program.with(&program::OPERAND_RESIDUAL);
-            program.constant("RESIDUAL_SIGNED", residual.format().is_signed())
+            program.constant("RESIDUAL_SIGNED", residual.dtype().is_signed())
         }
     }
 }
@@ -170,12 +170,12 @@ pub(super) fn post_op_words(post_op: Option<&PostOp>) -> Vec<u32> {
 
 /// The words of a row.
 pub(super) fn row_words(tensor_type: &TensorType) -> u32 {
-    tensor_type.format().row_words(tensor_type.shape().row_length()) as u32
+    tensor_type.dtype().row_words(tensor_type.shape().row_length()) as u32
 }
 
 /// The quads that make a row: with its padding where several elements share a word.
 pub(super) fn quads(tensor_type: &TensorType) -> u32 {
-    match tensor_type.format().bits() {
+    match tensor_type.dtype().bits() {
         bits @ ..32 => (row_words(tensor_type) as usize * 8 / bits) as u32,
         _ => tensor_type.shape().row_length().div_ceil(4) as u32,
     }

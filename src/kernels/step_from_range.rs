@@ -17,7 +17,7 @@ parameters! {
 
 pub(super) fn candidates(op: &StepFromRange, caps: &DeviceCaps) -> Vec<Candidate> {
     let ranges = op.steps.shape().elements();
-    let state_words = op.state.dimensions()[1] as u32;
+    let state_words = op.state.dims()[1] as u32;
     let params = Params { ranges: ranges as u32, state_words, low: op.low, high: op.high };
     line_candidates("range step", ranges, &[], caps, |group, groups| {
         let program = Program::new(&program::STEP_FROM_RANGE).constant("GROUP_X", group);

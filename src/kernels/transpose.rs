@@ -47,12 +47,12 @@ pub(super) fn candidates(op: &Transpose, post_op: Option<&PostOp>, caps: &Device
 
 /// The words from one index of each axis to the next; none along the last, whose elements share words.
 fn word_steps(of: &TensorType) -> Vec<u32> {
-    let dimensions = of.dimensions();
-    let mut steps = vec![0; dimensions.len()];
+    let dims = of.dims();
+    let mut steps = vec![0; dims.len()];
     let mut step = stage::row_words(of);
-    for axis in (0..dimensions.len().saturating_sub(1)).rev() {
+    for axis in (0..dims.len().saturating_sub(1)).rev() {
         steps[axis] = step;
-        step *= dimensions[axis] as u32;
+        step *= dims[axis] as u32;
     }
     steps
 }
@@ -81,10 +81,10 @@ fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Opt
     let (input_steps, output_steps) = (word_steps(input), word_steps(output));
     // Where the input's last axis is in the output.
     let row_axis = order.iter().position(|&axis| axis == last)?;
-    let (columns, rows) = (output.dimensions()[last], output.dimensions()[row_axis]);
+    let (columns, rows) = (output.dims()[last], output.dims()[row_axis]);
     let mut outer = [[0; 4]; 6];
     let others = (0..last).rev().filter(|&axis| axis != row_axis);
-    let others = others.map(|axis| [output.dimensions()[axis] as u32, input_steps[order[axis]], output_steps[axis], 0]);
+    let others = others.map(|axis| [output.dims()[axis] as u32, input_steps[order[axis]], output_steps[axis], 0]);
     others.clone().zip(&mut outer).for_each(|(from, to)| *to = from);
     let output_words = stage::row_words(output);
     // Padding at the ends of rows is written too.

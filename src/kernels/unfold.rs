@@ -51,7 +51,7 @@ pub(super) fn launch(
     caps: &DeviceCaps,
 ) -> Dispatch {
     let window = op.window();
-    let bits = op.image().format().bits();
+    let bits = op.image().dtype().bits();
     let channels = op.channels_per_group();
     let zero = op.image().parameters(0).1 as u32 & (u32::MAX >> (32 - bits));
     // Int16Product words are copied where groups begin with one.

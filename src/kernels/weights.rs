@@ -58,15 +58,15 @@ pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
 
 /// Adds what reads the numbers of a format, with its constants; `exact` if products of scales have to be rounded correctly.
 pub(super) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
-    let format = weights.format();
-    let mut program = program.with(scales_part(format.scales));
-    if format.scales == ScaleFormat::NestedE4M3 {
+    let dtype = weights.format();
+    let mut program = program.with(scales_part(dtype.scales));
+    if dtype.scales == ScaleFormat::NestedE4M3 {
         program = program.constant("EXACT_SCALES", exact);
     }
-    if let Some(nesting) = format.scales.nesting() {
+    if let Some(nesting) = dtype.scales.nesting() {
         program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
     }
-    if let Codes::Table(values) = format.codes {
+    if let Codes::Table(values) = dtype.codes {
         let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
         for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
             program = program.constant(name, u32::from_le_bytes(bytes.map(|byte| byte as u8)));

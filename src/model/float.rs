@@ -25,7 +25,7 @@ impl Model {
         let (values, rows) = self.check_input("the input", input)?;
         let mut current = values.to_vec();
         current.par_chunks_mut(self.input().elements()).for_each(|row| change(0, row));
-        let mut trace = vec![Tensor::new(input.shape(), current.clone())?];
+        let mut trace = vec![Tensor::new(input.dims(), current.clone())?];
         for (i, layer) in self.layers.iter().enumerate() {
             current = layer.forward(&current, layer.weights(), layer.bias(), true);
             current.par_chunks_mut(layer.output().elements()).for_each(|row| change(i + 1, row));

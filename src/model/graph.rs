@@ -3,7 +3,7 @@
 
 use super::{Activation, Layer, Model};
 use crate::error::Result;
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{FloatMatmul, Padding, Unfold};
 use crate::plan::Graph;
 use crate::tensor::{Tensor, TensorType};
@@ -16,7 +16,7 @@ impl Model {
     /// If there are no rows, or tensors become too large.
     pub fn graph(&self, rows: usize) -> Result<Graph> {
         let mut graph = Graph::new();
-        let mut value = graph.dynamic_input(TensorType::new(Format::Float32, self.input_shape(rows))?)?;
+        let mut value = graph.dynamic_input(TensorType::new(DType::Float32, self.input_shape(rows))?)?;
         for layer in &self.layers {
             let (input, output) = (layer.input(), layer.output());
             let k = match layer.window() {

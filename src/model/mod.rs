@@ -13,7 +13,7 @@ pub use arch::{Activation, Architecture, Input, LayerOp, LayerSpec};
 pub use layer::{Image, Layer, Window};
 
 use crate::error::{Error, Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::Tensor;
 
 /// A chain of layers with float weights: convolution, linear and global average pooling, each with an optional ReLU.
@@ -146,10 +146,10 @@ impl Model {
 
     /// Checks that a tensor can be the input, and returns its values and the number of its rows.
     pub(crate) fn check_input<'a>(&self, what: &str, input: &'a Tensor) -> Result<(&'a [f32], usize)> {
-        require!(input.format() == Format::Float32, "{what} is {}, but the model reads float32", input.tensor_type());
-        let rows = input.shape().first().copied().unwrap_or(0);
+        require!(input.dtype() == DType::Float32, "{what} is {}, but the model reads float32", input.tensor_type());
+        let rows = input.dims().first().copied().unwrap_or(0);
         let expected = self.input_shape(rows);
-        require!(input.shape() == expected, "{what} is {:?}, but the model reads {expected:?}", input.shape());
+        require!(input.dims() == expected, "{what} is {:?}, but the model reads {expected:?}", input.dims());
         Ok((input.values()?, rows))
     }
 }

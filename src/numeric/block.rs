@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Format, Minifloat, PowerRounding, decode_power, encode_power};
+use super::{DType, Minifloat, PowerRounding, decode_power, encode_power};
 use crate::error::{Result, require};
 
 /// How a block's largest number becomes the power of two that its elements share.
@@ -20,7 +20,7 @@ pub enum BlockRounding {
 /// A block format: what elements are, how many share a scale, and what that is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockFormat {
-    element: Format,
+    element: DType,
     size: usize,
     scales: BlockScales,
 }
@@ -40,15 +40,15 @@ impl BlockFormat {
     ///
     /// # Errors
     /// If the format is another one.
-    pub fn mx(element: Format, rounding: BlockRounding) -> Result<Self> {
+    pub fn mx(element: DType, rounding: BlockRounding) -> Result<Self> {
         let known = matches!(
             element,
-            Format::Float8E4M3Fn
-                | Format::Float8E5M2
-                | Format::Float6E2M3
-                | Format::Float6E3M2
-                | Format::Float4E2M1
-                | Format::Int8
+            DType::Float8E4M3Fn
+                | DType::Float8E5M2
+                | DType::Float6E2M3
+                | DType::Float6E3M2
+                | DType::Float4E2M1
+                | DType::Int8
         );
         require!(known, "MX has no blocks of {element}: its elements are E4M3FN, E5M2, E2M3, E3M2, E2M1 and int8");
         Ok(Self { element, size: 32, scales: BlockScales::Powers(rounding) })
@@ -64,7 +64,7 @@ impl BlockFormat {
             (least..=greatest).contains(&global_scale),
             "the scale of all blocks is {global_scale:e}, but it must be {least:e} to {greatest:e}"
         );
-        Ok(Self { element: Format::Float4E2M1, size: 16, scales: BlockScales::Nested(global_scale) })
+        Ok(Self { element: DType::Float4E2M1, size: 16, scales: BlockScales::Nested(global_scale) })
     }
 
     /// The least and greatest scale of all blocks.
@@ -82,7 +82,7 @@ impl BlockFormat {
 
     /// The format of the elements.
     #[must_use]
-    pub fn element(&self) -> Format {
+    pub fn element(&self) -> DType {
         self.element
     }
 
@@ -94,10 +94,10 @@ impl BlockFormat {
 
     /// The format of the scales.
     #[must_use]
-    pub fn scale(&self) -> Format {
+    pub fn scale(&self) -> DType {
         match self.scales {
-            BlockScales::Powers(_) => Format::Float8E8M0,
-            BlockScales::Nested(_) => Format::Float8E4M3Fn,
+            BlockScales::Powers(_) => DType::Float8E8M0,
+            BlockScales::Nested(_) => DType::Float8E4M3Fn,
         }
     }
 
@@ -108,7 +108,7 @@ impl BlockFormat {
     /// What scales are multiplied by beside themselves: the f32 of the tensor, or the step of MXINT8.
     pub(crate) fn unit(&self) -> f32 {
         match self.scales {
-            BlockScales::Powers(_) if self.element == Format::Int8 => 1.0 / 64.0,
+            BlockScales::Powers(_) if self.element == DType::Int8 => 1.0 / 64.0,
             BlockScales::Powers(_) => 1.0,
             BlockScales::Nested(global) => global,
         }
@@ -153,4 +153,4 @@ impl BlockFormat {
 }
 
 /// The scales of NVFP4.
-const E4M3: Minifloat = Minifloat::of(Format::Float8E4M3Fn).expect("a small float");
+const E4M3: Minifloat = Minifloat::of(DType::Float8E4M3Fn).expect("a small float");

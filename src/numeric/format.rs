@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Format {
+pub enum DType {
     /// Signed 2-bit codes.
     Int2,
     /// Unsigned 2-bit codes.
@@ -72,7 +72,7 @@ pub enum Format {
     Parameters,
 }
 
-impl Format {
+impl DType {
     /// The width of one element in memory in bits.
     #[must_use]
     pub const fn bits(self) -> usize {
@@ -140,10 +140,10 @@ impl Format {
     /// end first and padded with zeros to whole `vec4<u32>`, 32-bit formats lie dense.
     ///
     /// ```
-    /// use lowbit::Format;
-    /// assert_eq!(Format::Int8.row_words(17), 8);
-    /// assert_eq!(Format::Int4.row_words(17), 4);
-    /// assert_eq!(Format::Float32.row_words(17), 17);
+    /// use lowbit::DType;
+    /// assert_eq!(DType::Int8.row_words(17), 8);
+    /// assert_eq!(DType::Int4.row_words(17), 4);
+    /// assert_eq!(DType::Float32.row_words(17), 17);
     /// ```
     #[must_use]
     pub const fn row_words(self, elements: usize) -> usize {
@@ -154,7 +154,7 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Int2 => "int2",

@@ -1,7 +1,7 @@
 //! Floats of 4 to 8 bits and the powers of two of block scales, as numbers that Rust has no type for. The shaders' own
 //! versions are `shaders/decode/*.wgsl` and `shaders/encode/*.wgsl`; how several share a byte or word is in `pack`.
 
-use super::Format;
+use super::DType;
 
 /// How the codes of a small float are laid out: a sign, an exponent, and a mantissa of `mantissa` bits at the low end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +39,19 @@ pub(crate) const E8M0_NAN: u32 = 255;
 
 impl Minifloat {
     /// The layout of a format; `None` if it is no float of at most 8 bits with a sign.
-    pub(crate) const fn of(format: Format) -> Option<Self> {
+    pub(crate) const fn of(dtype: DType) -> Option<Self> {
         // Width, mantissa, bias, greatest, infinity, NaN.
-        let (width, mantissa, bias, greatest, infinity, nan) = match format {
-            Format::Float8E4M3Fn => (8, 3, 7, 0x7e, None, 0x7f),
-            Format::Float8E4M3Fnuz => (8, 3, 8, 0x7f, None, 0x80),
-            Format::Float8E5M2 => (8, 2, 15, 0x7b, Some(0x7c), 0x7f),
-            Format::Float8E5M2Fnuz => (8, 2, 16, 0x7f, None, 0x80),
-            Format::Float6E2M3 => (6, 3, 1, 0x1f, None, 0x20),
-            Format::Float6E3M2 => (6, 2, 3, 0x1f, None, 0x20),
-            Format::Float4E2M1 => (4, 1, 1, 0x7, None, 0x8),
+        let (width, mantissa, bias, greatest, infinity, nan) = match dtype {
+            DType::Float8E4M3Fn => (8, 3, 7, 0x7e, None, 0x7f),
+            DType::Float8E4M3Fnuz => (8, 3, 8, 0x7f, None, 0x80),
+            DType::Float8E5M2 => (8, 2, 15, 0x7b, Some(0x7c), 0x7f),
+            DType::Float8E5M2Fnuz => (8, 2, 16, 0x7f, None, 0x80),
+            DType::Float6E2M3 => (6, 3, 1, 0x1f, None, 0x20),
+            DType::Float6E3M2 => (6, 2, 3, 0x1f, None, 0x20),
+            DType::Float4E2M1 => (4, 1, 1, 0x7, None, 0x8),
             _ => return None,
         };
-        let unsigned_zero = matches!(format, Format::Float8E4M3Fnuz | Format::Float8E5M2Fnuz);
+        let unsigned_zero = matches!(dtype, DType::Float8E4M3Fnuz | DType::Float8E5M2Fnuz);
         Some(Self { width, mantissa, bias, greatest, infinity, nan, unsigned_zero })
     }
 
@@ -162,7 +162,7 @@ macro_rules! minifloat {
         pub struct $name(u8);
 
         impl $name {
-            const LAYOUT: Minifloat = Minifloat::of(Format::$format).expect("a small float");
+            const LAYOUT: Minifloat = Minifloat::of(DType::$format).expect("a small float");
 
             /// The number of a code, which is in the low bits of a byte; others are ignored.
             #[must_use]
@@ -259,26 +259,26 @@ mod tests {
     use super::*;
     use half::f16;
 
-    const FORMATS: [Format; 7] = [
-        Format::Float8E4M3Fn,
-        Format::Float8E4M3Fnuz,
-        Format::Float8E5M2,
-        Format::Float8E5M2Fnuz,
-        Format::Float6E2M3,
-        Format::Float6E3M2,
-        Format::Float4E2M1,
+    const FORMATS: [DType; 7] = [
+        DType::Float8E4M3Fn,
+        DType::Float8E4M3Fnuz,
+        DType::Float8E5M2,
+        DType::Float8E5M2Fnuz,
+        DType::Float6E2M3,
+        DType::Float6E3M2,
+        DType::Float4E2M1,
     ];
 
     /// The table of a format without its layout: 2^e · 1.m written down from the definitions in OCP's and ONNX's documents.
-    fn numbers(format: Format) -> Vec<f64> {
+    fn numbers(dtype: DType) -> Vec<f64> {
         // Mantissa steps, the exponent of the least normal number, and the greatest number.
-        let (steps, least, greatest) = match format {
-            Format::Float8E4M3Fn => (8, -6, 448.0),
-            Format::Float8E4M3Fnuz => (8, -7, 240.0),
-            Format::Float8E5M2 => (4, -14, 57_344.0),
-            Format::Float8E5M2Fnuz => (4, -15, 57_344.0),
-            Format::Float6E2M3 => (8, 0, 7.5),
-            Format::Float6E3M2 => (4, -2, 28.0),
+        let (steps, least, greatest) = match dtype {
+            DType::Float8E4M3Fn => (8, -6, 448.0),
+            DType::Float8E4M3Fnuz => (8, -7, 240.0),
+            DType::Float8E5M2 => (4, -14, 57_344.0),
+            DType::Float8E5M2Fnuz => (4, -15, 57_344.0),
+            DType::Float6E2M3 => (8, 0, 7.5),
+            DType::Float6E3M2 => (4, -2, 28.0),
             _ => (2, 0, 6.0),
         };
         let subnormal = (0..steps).map(|m| f64::from(m) / f64::from(steps) * f64::from(least).exp2());
@@ -305,10 +305,10 @@ mod tests {
         Some(if up { above } else { above - 1 } as u32)
     }
 
-    fn slow_encode(format: Format, table: &[f64], value: f32, saturate: bool) -> u32 {
-        let layout = Minifloat::of(format).unwrap();
+    fn slow_encode(dtype: DType, table: &[f64], value: f32, saturate: bool) -> u32 {
+        let layout = Minifloat::of(dtype).unwrap();
         let sign = if value.is_sign_negative() { 1 << (layout.width - 1) } else { 0 };
-        let name = format.to_string();
+        let name = dtype.to_string();
         let nan = match &name[..] {
             "float8e4m3fn" => sign | 0x7f,
             "float8e5m2" => sign | 0x7f,
@@ -339,7 +339,7 @@ mod tests {
                     Some(&size) => {
                         assert_eq!(f64::from(got), if negative { -size } else { size }, "{format} {code:#x}")
                     }
-                    None if format == Format::Float8E5M2 && place == 0x7c => assert!(got.is_infinite()),
+                    None if format == DType::Float8E5M2 && place == 0x7c => assert!(got.is_infinite()),
                     None => assert!(got.is_nan(), "{format} {code:#x}"),
                 }
                 // What a code stands for becomes that code again.

@@ -28,13 +28,13 @@ impl Binary {
                 f32::MAX / 1024.0
             );
         }
-        let output_type = output.byte_type(lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        let output_type = output.byte_type(lhs.shape().broadcast(rhs.shape())?.dims())?;
         Ok(Self { lhs, rhs, output, output_type })
     }
 
     fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
         let [lhs, rhs] = [inputs[0].clone(), inputs[1].clone()];
-        let output_type = self.output.tensor_type(lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        let output_type = self.output.tensor_type(lhs.shape().broadcast(rhs.shape())?.dims())?;
         Ok(Self { lhs, rhs, output: self.output.clone(), output_type })
     }
 
@@ -64,10 +64,10 @@ impl Binary {
 ///
 /// ```
 /// use lowbit::ops::{Add, QuantizedArithmetic, Requantization};
-/// use lowbit::{Format, Quantization, Tensor, reference};
+/// use lowbit::{DType, Quantization, Tensor, reference};
 /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
 /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
-/// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(Format::Int8, 0.5, 0)?)?;
+/// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4, -2]);
 ///
 /// // 2.5 + 1 is 3.5, and its nearest even integer 4; but 2.5 is rounded to 2 before 1 is added.
@@ -75,7 +75,7 @@ impl Binary {
 /// let b = Tensor::new([1], vec![0i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let sum = |arithmetic| {
 ///     let (a, b) = (a.tensor_type().clone(), b.tensor_type().clone());
-///     Add::with(a, b, Requantization::new(Format::Int8, 1.0, 1)?, arithmetic)
+///     Add::with(a, b, Requantization::new(DType::Int8, 1.0, 1)?, arithmetic)
 /// };
 /// let (op, unfused) = (sum(QuantizedArithmetic::QOperator)?, sum(QuantizedArithmetic::Qdq)?);
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4]);
@@ -147,10 +147,10 @@ fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
 /// com.microsoft QLinearMul, TFLite MUL.
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, ops::{Multiply, Requantization}, reference};
+/// use lowbit::{DType, Quantization, Tensor, ops::{Multiply, Requantization}, reference};
 /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
 /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
-/// let op = Multiply::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(Format::Int8, 0.5, 0)?)?;
+/// let op = Multiply::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [2, -4]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```

@@ -2,7 +2,7 @@
 //! `reference/block.rs`, the GPU programs are `kernels/block.rs`; multiplying by such weights is `linear`'s.
 
 use crate::error::{Result, require};
-use crate::numeric::{BlockFormat, Format};
+use crate::numeric::{BlockFormat, DType};
 use crate::tensor::TensorType;
 
 /// Elements and scales of float32 or float16, in blocks along the last dimension:
@@ -22,9 +22,9 @@ use crate::tensor::TensorType;
 ///
 /// ```
 /// use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
-/// use lowbit::{Format, Tensor, ops::{BlockDequantize, BlockQuantize}, reference};
+/// use lowbit::{DType, Tensor, ops::{BlockDequantize, BlockQuantize}, reference};
 /// let x = Tensor::new([1, 3], vec![0.5f32, -6.1, 20.0])?;
-/// let format = BlockFormat::mx(Format::Float4E2M1, BlockRounding::Floor)?;
+/// let format = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
 /// let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
 /// assert_eq!(blocks[1].values::<E8M0>()?[0].to_f32(), 4.0); // 16 / 4, so that 20 lies midway between 16 and 24
 /// let op = BlockDequantize::new([1, 3], format)?;
@@ -55,20 +55,20 @@ pub struct BlockDequantize {
 }
 
 /// The types of elements and scales of a tensor of these dimensions.
-fn types(format: BlockFormat, dimensions: &[usize]) -> Result<(TensorType, TensorType)> {
-    let Some((&length, rows)) = dimensions.split_last() else {
+fn types(format: BlockFormat, dims: &[usize]) -> Result<(TensorType, TensorType)> {
+    let Some((&length, rows)) = dims.split_last() else {
         require!(false, "a scalar has no blocks: reshape it to [1]");
         unreachable!("refused above");
     };
     let scales: Vec<usize> = rows.iter().copied().chain([length.div_ceil(format.size())]).collect();
-    let elements = TensorType::new(format.element(), dimensions)?.with_dynamic_scales();
+    let elements = TensorType::new(format.element(), dims)?.with_dynamic_scales();
     Ok((elements, TensorType::new(format.scale(), scales)?))
 }
 
-fn require_float(name: &str, format: Format) -> Result<()> {
+fn require_float(name: &str, dtype: DType) -> Result<()> {
     require!(
-        matches!(format, Format::Float16 | Format::Float32),
-        "{name} is {format}, but blocks are made of and become float16 or float32"
+        matches!(dtype, DType::Float16 | DType::Float32),
+        "{name} is {dtype}, but blocks are made of and become float16 or float32"
     );
     Ok(())
 }
@@ -79,8 +79,8 @@ impl BlockQuantize {
     /// # Errors
     /// If the input is not float32 or float16, or is a scalar.
     pub fn new(input: TensorType, format: BlockFormat) -> Result<Self> {
-        require_float("the input", input.format())?;
-        let (elements, scales) = types(format, input.dimensions())?;
+        require_float("the input", input.dtype())?;
+        let (elements, scales) = types(format, input.dims())?;
         Ok(Self { input, elements, scales, format })
     }
 
@@ -118,9 +118,9 @@ impl BlockDequantize {
     ///
     /// # Errors
     /// If they are those of a scalar.
-    pub fn new(dimensions: impl Into<Vec<usize>>, format: BlockFormat) -> Result<Self> {
-        let output = TensorType::new(Format::Float32, dimensions)?;
-        let (elements, scales) = types(format, output.dimensions())?;
+    pub fn new(dims: impl Into<Vec<usize>>, format: BlockFormat) -> Result<Self> {
+        let output = TensorType::new(DType::Float32, dims)?;
+        let (elements, scales) = types(format, output.dims())?;
         Ok(Self { elements, scales, output, format })
     }
 
@@ -128,13 +128,13 @@ impl BlockDequantize {
     ///
     /// # Errors
     /// If the format is another one.
-    pub fn output_format(self, format: Format) -> Result<Self> {
-        require_float("the output", format)?;
-        Ok(Self { output: TensorType::new(format, self.output.dimensions())?, ..self })
+    pub fn output_format(self, dtype: DType) -> Result<Self> {
+        require_float("the output", dtype)?;
+        Ok(Self { output: TensorType::new(dtype, self.output.dims())?, ..self })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.format)?.output_format(self.output.format())?;
+        let resized = Self::new(inputs[0].dims(), self.format)?.output_format(self.output.dtype())?;
         require!(
             resized.scales.shape() == inputs[1].shape(),
             "the elements {} of blocks no longer fit the scales {}",

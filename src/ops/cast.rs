@@ -2,7 +2,7 @@
 //! mean something else than themselves are made by `quantize`.
 
 use crate::error::{Result, require};
-use crate::numeric::{Format, PowerRounding};
+use crate::numeric::{DType, PowerRounding};
 use crate::tensor::TensorType;
 
 /// `out = x` in another format: integers of at most 8 bits, and floats of 4 to 32 bits
@@ -24,9 +24,9 @@ use crate::tensor::TensorType;
 /// ONNX's reference rounds subnormals to E8M0 by the bits of their fraction; here they are rounded as the numbers they are.
 ///
 /// ```
-/// use lowbit::{Format, Tensor, numeric::I4, ops::Cast, reference};
+/// use lowbit::{DType, Tensor, numeric::I4, ops::Cast, reference};
 /// let x = Tensor::new([4], vec![2.5f32, -7.6, 8.0, -100.0])?;
-/// let op = Cast::new(x.tensor_type().clone(), Format::Int4)?;
+/// let op = Cast::new(x.tensor_type().clone(), DType::Int4)?;
 /// let codes: Vec<i8> = reference::run(&op.into(), &[&x])?[0].values::<I4>()?.iter().map(|code| code.get()).collect();
 /// assert_eq!(codes, [2, -8, -8, -4]);
 /// # Ok::<(), lowbit::Error>(())
@@ -44,15 +44,15 @@ impl Cast {
     ///
     /// # Errors
     /// If one of the formats is none of those above.
-    pub fn new(input: TensorType, to: Format) -> Result<Self> {
-        for format in [input.format(), to] {
-            let float = matches!(format, Format::Float8E8M0 | Format::Float16 | Format::Float32);
+    pub fn new(input: TensorType, to: DType) -> Result<Self> {
+        for format in [input.dtype(), to] {
+            let float = matches!(format, DType::Float8E8M0 | DType::Float16 | DType::Float32);
             require!(
                 format.is_narrow_integer() || format.is_minifloat() || float,
                 "{input} can't be cast to {to}: Cast knows the integer formats of at most 8 bits and floats"
             );
         }
-        let output = TensorType::new(to, input.dimensions())?;
+        let output = TensorType::new(to, input.dims())?;
         Ok(Self { output, input, saturate: true, rounding: PowerRounding::default() })
     }
 
@@ -77,12 +77,12 @@ impl Cast {
     }
 
     /// Whether floats are rounded when they are cast to this integer format.
-    pub(crate) fn rounds(to: Format) -> bool {
+    pub(crate) fn rounds(to: DType) -> bool {
         to.bits() < 8
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].clone(), self.output.format())?;
+        let resized = Self::new(inputs[0].clone(), self.output.dtype())?;
         Ok(Self { saturate: self.saturate, rounding: self.rounding, ..resized })
     }
 

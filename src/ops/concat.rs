@@ -11,11 +11,11 @@ use crate::tensor::TensorType;
 /// `quantize(dequantize(code))` in f32. Inputs are int8 or uint8 with one scale each. Source: com.microsoft QLinearConcat.
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, ops::{Concat, Requantization}, reference};
+/// use lowbit::{DType, Quantization, Tensor, ops::{Concat, Requantization}, reference};
 /// let a = Tensor::new([1, 2], vec![1u8, 2])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let b = Tensor::new([1, 1], vec![10u8])?.quantized(Quantization::tensor(1.0, 4))?;
 /// let types = vec![a.tensor_type().clone(), b.tensor_type().clone()];
-/// let op = Concat::new(types, 1, Requantization::new(Format::Uint8, 0.5, 0)?)?;
+/// let op = Concat::new(types, 1, Requantization::new(DType::Uint8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<u8>()?, [1, 2, 12]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -33,21 +33,21 @@ impl Concat {
     /// If there is no input, the axis doesn't exist, other dimensions differ, or an input is not 8-bit with one scale.
     pub fn new(inputs: Vec<TensorType>, axis: usize, output: Requantization) -> Result<Self> {
         require!(!inputs.is_empty(), "a concatenation of no tensors: give at least one");
-        let mut shape = inputs[0].dimensions().to_vec();
+        let mut shape = inputs[0].dims().to_vec();
         require!(axis < shape.len(), "axis {axis} of {}, which has {} dimensions", inputs[0], shape.len());
         for (i, input) in inputs.iter().enumerate().skip(1) {
             let same = input.shape().rank() == shape.len()
-                && input.dimensions().iter().zip(&shape).enumerate().all(|(d, (a, b))| d == axis || a == b);
+                && input.dims().iter().zip(&shape).enumerate().all(|(d, (a, b))| d == axis || a == b);
             require!(same, "input {i} is {input} and input 0 is {}: they may differ along axis {axis} only", inputs[0]);
-            shape[axis] += input.dimensions()[axis];
+            shape[axis] += input.dims()[axis];
         }
         let output_type = output.byte_type(&shape)?;
         let tables = inputs
             .into_iter()
             .map(|input| {
-                let same = input.format() == output_type.format()
+                let same = input.dtype() == output_type.dtype()
                     && input.quantization() == output_type.quantization()
-                    && Some(output.bounds()) == input.format().range();
+                    && Some(output.bounds()) == input.dtype().range();
                 if same {
                     let out = input.clone();
                     Table::from_bytes(input, out, std::array::from_fn(|byte| byte as u8))
@@ -67,10 +67,10 @@ impl Concat {
             .map(|(t, input)| t.resized(std::slice::from_ref(input)))
             .collect::<Result<_>>()?;
         let extent = match self.axis {
-            0 => inputs.iter().map(|t| t.dimensions()[0]).sum(),
-            _ => inputs[0].dimensions()[0],
+            0 => inputs.iter().map(|t| t.dims()[0]).sum(),
+            _ => inputs[0].dims()[0],
         };
-        let same = self.axis == 0 || inputs.iter().all(|t| t.dimensions()[0] == extent);
+        let same = self.axis == 0 || inputs.iter().all(|t| t.dims()[0] == extent);
         require!(same, "the inputs of a concatenation along axis {} have different first dimensions", self.axis);
         Ok(Self { axis: self.axis, tables, output_type: self.output_type.resized(extent)? })
     }

@@ -9,7 +9,7 @@ use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use super::window::{Padding, Window, WindowRequest};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// `out[b, p, o] = stage( Σ_tap Σ_i (lhs[b, p·stride + tap·dilation − pad, g·C/groups + i] − z) · (weights[o, tap, i] − v_o) )`
@@ -83,7 +83,7 @@ impl Conv {
             inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
             "the parameters of an image are one pair, which can't follow an extent"
         );
-        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
         Ok(Self { lhs: inputs[0].clone(), output_type, ..self.clone() })
     }
 
@@ -102,18 +102,18 @@ impl Conv {
 
     /// The convolutions of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
     pub(crate) fn byte_planes(&self) -> Option<[Self; 2]> {
-        if self.lhs.format() != Format::Int16 {
+        if self.lhs.dtype() != DType::Int16 {
             return None;
         }
         let half = |format| Self {
-            lhs: self.lhs.with_format(format),
+            lhs: self.lhs.with_dtype(format),
             output: Output::Accumulator,
-            output_type: self.output_type.with_format(Format::Int32),
+            output_type: self.output_type.with_dtype(DType::Int32),
             stage: Stage::nothing(self.output_type.shape().row_length()),
             wide: false,
             ..self.clone()
         };
-        Some([half(Format::Int8), half(Format::Uint8)])
+        Some([half(DType::Int8), half(DType::Uint8)])
     }
 
     /// Whether sums need more than 32 bits.
@@ -132,7 +132,7 @@ impl Conv {
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let parameters = self.dynamic.then(|| TensorType::new(Format::Parameters, [1]).expect("one element fits"));
+        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
         [Some(self.lhs.clone()), parameters].into_iter().flatten().collect()
     }
 
@@ -174,11 +174,11 @@ impl Conv {
     }
 
     pub(crate) fn batch(&self) -> usize {
-        self.lhs.dimensions()[0]
+        self.lhs.dims()[0]
     }
 
     pub(crate) fn outputs_per_group(&self) -> usize {
-        self.weights.shape()[0] / self.groups
+        self.weights.dims()[0] / self.groups
     }
 
     pub(crate) fn channels_per_group(&self) -> usize {
@@ -293,12 +293,12 @@ impl ConvBuilder {
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
         require!(
-            lhs.format().is_8_bit() || lhs.format() == Format::Int16,
+            lhs.dtype().is_8_bit() || lhs.dtype() == DType::Int16,
             "the image: conv multiplies int8, uint8 or int16, but this is {lhs}"
         );
         check_int16("the image", lhs, self.dynamic)?;
         require!(
-            weights.format().is_narrow_integer(),
+            weights.dtype().is_narrow_integer(),
             "the weights: conv multiplies by integers of 8, 4 or 2 bits, but this is {weights}"
         );
         let rank = lhs.shape().rank();
@@ -325,14 +325,14 @@ impl ConvBuilder {
             "the image has a scale of its own, but it was said to be dynamic"
         );
 
-        let (channels, outputs, groups) = (lhs.dimensions()[rank - 1], weights.dimensions()[0], self.groups);
+        let (channels, outputs, groups) = (lhs.dims()[rank - 1], weights.dims()[0], self.groups);
         require!(groups > 0, "groups is 0, but it must be at least 1");
         require!(
             channels % groups == 0 && outputs % groups == 0,
             "{groups} groups must divide both the {channels} channels of {lhs} and the {outputs} outputs of {weights} (a \
              depthwise filter [1, h, w, c] becomes [c, h, w, 1] with Tensor::permuted)"
         );
-        let per_group = weights.dimensions()[rank - 1];
+        let per_group = weights.dims()[rank - 1];
         require!(
             per_group == channels / groups,
             "the weights {weights} have {per_group} channels per group, but {lhs} has {channels} channels in {groups} \
@@ -358,9 +358,9 @@ impl ConvBuilder {
             self.dynamic || !lhs.has_dynamic_scales(),
             "the image {lhs} has its scale in another tensor: call dynamic_lhs and pass the parameters as the second input"
         );
-        self.window.kernel = weights.dimensions()[1..rank - 1].to_vec();
-        let window = self.window.resolve(&lhs.dimensions()[1..rank - 1])?;
-        let shape: Vec<usize> = [lhs.dimensions()[0]]
+        self.window.kernel = weights.dims()[1..rank - 1].to_vec();
+        let window = self.window.resolve(&lhs.dims()[1..rank - 1])?;
+        let shape: Vec<usize> = [lhs.dims()[0]]
             .into_iter()
             .chain(window.output_spatial(rank - 2).iter().copied())
             .chain([outputs])
@@ -384,7 +384,7 @@ impl ConvBuilder {
                 bias: bias.of(0, output),
             }
         });
-        let wide = if lhs.format() == Format::Int16 {
+        let wide = if lhs.dtype() == DType::Int16 {
             sums::check_wide(channels, terms, &self.output)?
         } else {
             let codes = if self.dynamic { Offsets::dynamic() } else { Offsets::of(lhs) };

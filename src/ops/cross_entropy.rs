@@ -2,7 +2,7 @@
 //! `kernels/cross_entropy.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out[r, c] = (softmax(logits[r])[c] − (c = label[r])) / rows`: the gradient of the mean cross-entropy of float32 logits
@@ -32,12 +32,12 @@ impl CrossEntropyGradient {
     /// If there is no class, or too many elements for a tensor.
     pub fn new(rows: usize, classes: usize) -> Result<Self> {
         require!(classes > 0, "logits of 0 classes have no softmax");
-        let logits = TensorType::new(Format::Float32, [rows, classes])?;
-        Ok(Self { logits, labels: TensorType::new(Format::Int32, [rows])? })
+        let logits = TensorType::new(DType::Float32, [rows, classes])?;
+        Ok(Self { logits, labels: TensorType::new(DType::Int32, [rows])? })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions()[0], self.logits.dimensions()[1])
+        Self::new(inputs[0].dims()[0], self.logits.dims()[1])
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

@@ -2,7 +2,7 @@
 //! `kernels/dynamic.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Shape, TensorType};
 
 /// Which elements share a dynamic range.
@@ -20,11 +20,11 @@ impl DynamicGranularity {
     /// The type of the parameters that codes of this shape have: `[1]`, `[rows]`, or `[rows, groups]`.
     pub(super) fn parameters(self, shape: &Shape) -> Result<TensorType> {
         match self {
-            Self::Tensor => TensorType::new(Format::Parameters, [1]),
-            Self::Row => TensorType::new(Format::Parameters, [shape.rows()]),
+            Self::Tensor => TensorType::new(DType::Parameters, [1]),
+            Self::Row => TensorType::new(DType::Parameters, [shape.rows()]),
             Self::Group(size) => {
                 require!(size > 0, "groups of 0 elements: a group holds at least 1");
-                TensorType::new(Format::Parameters, [shape.rows(), shape.row_length().div_ceil(size)])
+                TensorType::new(DType::Parameters, [shape.rows(), shape.row_length().div_ceil(size)])
             }
         }
     }
@@ -57,16 +57,16 @@ impl Segments {
 ///
 /// `low` and `high` are the format's codes; each step is one f32 operation. NaN is left out of the range and becomes the
 /// least code; infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or
-/// uint8, the input's shape) and the parameters ([`Format::Parameters`]: one, one per row, or one per row and group), which
+/// uint8, the input's shape) and the parameters ([`DType::Parameters`]: one, one per row, or one per row and group), which
 /// stay on the device and can be the dynamic lhs of [`Linear`](super::Linear), and but for groups of
 /// [`Matmul`](super::Matmul) and [`Conv`](super::Conv). [`symmetric`](Self::symmetric) has no zero point.
 ///
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
 /// ```
-/// use lowbit::{Format, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
+/// use lowbit::{DType, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.0, 4.1])?;
-/// let op = DynamicQuantize::new([3], Format::Uint8, DynamicGranularity::Tensor)?;
+/// let op = DynamicQuantize::new([3], DType::Uint8, DynamicGranularity::Tensor)?;
 /// let out = reference::run(&op.into(), &[&x])?;
 /// assert_eq!(out[0].values::<u8>()?, [0, 50, 255]);
 /// assert_eq!(out[1].values::<(f32, i32)>()?, [(0.02, 50)]);
@@ -86,11 +86,11 @@ impl DynamicQuantize {
     ///
     /// # Errors
     /// If the format is not int8 or uint8, or groups are empty.
-    pub fn new(dimensions: impl Into<Vec<usize>>, format: Format, granularity: DynamicGranularity) -> Result<Self> {
-        require!(format.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {format} was asked for");
-        let input = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, dtype: DType, granularity: DynamicGranularity) -> Result<Self> {
+        require!(dtype.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {dtype} was asked for");
+        let input = TensorType::new(DType::Float32, dims)?;
         Ok(Self {
-            output: TensorType::new(format, input.dimensions())?.with_dynamic_scales(),
+            output: TensorType::new(dtype, input.dims())?.with_dynamic_scales(),
             parameters: granularity.parameters(input.shape())?,
             input,
             granularity,
@@ -102,9 +102,9 @@ impl DynamicQuantize {
     /// −127 … 127 for finite numbers; NaN and −∞ become −128. A range of zeros has scale 1.
     ///
     /// ```
-    /// use lowbit::{Format, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
+    /// use lowbit::{DType, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
     /// let x = Tensor::new([1, 4], vec![-2.54f32, 1.0, 0.0, 0.0])?;
-    /// let op = DynamicQuantize::new([1, 4], Format::Int8, DynamicGranularity::Group(2))?.symmetric()?;
+    /// let op = DynamicQuantize::new([1, 4], DType::Int8, DynamicGranularity::Group(2))?.symmetric()?;
     /// let out = reference::run(&op.into(), &[&x])?;
     /// assert_eq!(out[0].values::<i8>()?, [-127, 50, 0, 0]);
     /// assert_eq!(out[1].values::<(f32, i32)>()?, [(0.02, 0), (1.0, 0)]);
@@ -114,14 +114,14 @@ impl DynamicQuantize {
     /// # Errors
     /// If the format is not int8.
     pub fn symmetric(mut self) -> Result<Self> {
-        let format = self.output.format();
-        require!(format == Format::Int8, "{format} codes have no symmetric range: use int8");
+        let dtype = self.output.dtype();
+        require!(dtype == DType::Int8, "{dtype} codes have no symmetric range: use int8");
         self.symmetric = true;
         Ok(self)
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.output.format(), self.granularity)?;
+        let resized = Self::new(inputs[0].dims(), self.output.dtype(), self.granularity)?;
         Ok(Self { symmetric: self.symmetric, ..resized })
     }
 
@@ -144,7 +144,7 @@ impl DynamicQuantize {
 
     /// The least and greatest code, and whether they are symmetric.
     pub(crate) fn range(&self) -> (i32, i32, bool) {
-        let (low, high) = self.output.format().range().expect("an integer format");
+        let (low, high) = self.output.dtype().range().expect("an integer format");
         (low, high, self.symmetric)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::weights::PackedWeights;
 
@@ -44,11 +44,11 @@ impl Embedding {
     ///
     /// # Errors
     /// If the weights are several matrices, or the output has more elements than a tensor holds.
-    pub fn new(dimensions: impl Into<Vec<usize>>, weights: impl Into<Arc<PackedWeights>>) -> Result<Self> {
-        let (indices, weights) = (TensorType::new(Format::Int32, dimensions)?, weights.into());
-        let matrices = weights.dimensions()[0];
+    pub fn new(dims: impl Into<Vec<usize>>, weights: impl Into<Arc<PackedWeights>>) -> Result<Self> {
+        let (indices, weights) = (TensorType::new(DType::Int32, dims)?, weights.into());
+        let matrices = weights.dims()[0];
         require!(matrices == 1, "the weights are {matrices} matrices, but an embedding takes the rows of one");
-        let output_type = Self::type_of(&indices, &weights, Format::Float32)?;
+        let output_type = Self::type_of(&indices, &weights, DType::Float32)?;
         Ok(Self { indices, weights, output_type })
     }
 
@@ -56,21 +56,21 @@ impl Embedding {
     ///
     /// # Errors
     /// If it is not float32 or float16.
-    pub fn output(self, format: Format) -> Result<Self> {
+    pub fn output(self, dtype: DType) -> Result<Self> {
         require!(
-            matches!(format, Format::Float32 | Format::Float16),
-            "an embedding makes float32 or float16, but {format} was asked for"
+            matches!(dtype, DType::Float32 | DType::Float16),
+            "an embedding makes float32 or float16, but {dtype} was asked for"
         );
-        Ok(Self { output_type: Self::type_of(&self.indices, &self.weights, format)?, ..self })
+        Ok(Self { output_type: Self::type_of(&self.indices, &self.weights, dtype)?, ..self })
     }
 
-    fn type_of(indices: &TensorType, weights: &PackedWeights, format: Format) -> Result<TensorType> {
-        let k = weights.dimensions()[2];
-        TensorType::new(format, indices.dimensions().iter().copied().chain([k]).collect::<Vec<_>>())
+    fn type_of(indices: &TensorType, weights: &PackedWeights, dtype: DType) -> Result<TensorType> {
+        let k = weights.dims()[2];
+        TensorType::new(dtype, indices.dims().iter().copied().chain([k]).collect::<Vec<_>>())
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions(), self.weights.clone())?.output(self.output_type.format())
+        Self::new(inputs[0].dims(), self.weights.clone())?.output(self.output_type.dtype())
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

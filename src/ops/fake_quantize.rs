@@ -2,14 +2,14 @@
 //! passes through it. The meaning is `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// What a grid is described by, and with it which gradients it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grid {
-    /// Scale `s` and zero point `z` ([`Format::Parameters`], one per range):
+    /// Scale `s` and zero point `z` ([`DType::Parameters`], one per range):
     /// `y = (clamp(round_ties_even(x / s) + z) − z) · s`. A gradient passes where the rounded code, before it is clamped, lies
     /// in the range (straight-through with a clip mask; torch fake_quantize).
     Affine,
@@ -58,21 +58,21 @@ impl FakeQuantize {
     /// # Errors
     /// If the granularity doesn't fit the dimensions, or codes are none or too many (beyond 16 bits).
     pub fn new(
-        dimensions: impl Into<Vec<usize>>,
+        dims: impl Into<Vec<usize>>,
         grid: Grid,
         granularity: Granularity,
         (low, high): (i32, i32),
     ) -> Result<Self> {
-        let input = TensorType::new(Format::Float32, dimensions)?;
+        let input = TensorType::new(DType::Float32, dims)?;
         require!(
             low < high && low >= -32_768 && high <= 65_535,
             "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
         );
         let ranges = granularity.parameters(input.shape())?;
         let parameters = match grid {
-            Grid::Affine => TensorType::new(Format::Parameters, [ranges])?,
-            Grid::Step => TensorType::new(Format::Float32, [ranges])?,
-            Grid::Range => TensorType::new(Format::Float32, [ranges, 2])?,
+            Grid::Affine => TensorType::new(DType::Parameters, [ranges])?,
+            Grid::Step => TensorType::new(DType::Float32, [ranges])?,
+            Grid::Range => TensorType::new(DType::Float32, [ranges, 2])?,
         };
         Ok(Self { input, parameters, grid, granularity, low, high, levels: false })
     }
@@ -89,7 +89,7 @@ impl FakeQuantize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.grid, self.granularity, (self.low, self.high))?;
+        let resized = Self::new(inputs[0].dims(), self.grid, self.granularity, (self.low, self.high))?;
         require!(
             resized.parameters == self.parameters,
             "{} needs {} parameters, but the op was made for {}: the granularity must not depend on the first dimension where \
@@ -116,7 +116,7 @@ impl FakeQuantize {
 
     /// How many elements share parameters.
     pub(crate) fn per_range(&self) -> usize {
-        self.input.shape().elements() / self.parameters.dimensions()[0].max(1)
+        self.input.shape().elements() / self.parameters.dims()[0].max(1)
     }
 
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -4,7 +4,7 @@
 
 use super::float_conv::one;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// What the requantization of a layer multiplies by and adds, from steps that lie on the device: inputs the step `x` of the
@@ -37,8 +37,8 @@ impl RequantParams {
     /// # Errors
     /// If there are too many for a tensor.
     pub fn new(channels: usize) -> Result<Self> {
-        let table = TensorType::new(Format::Int32, [channels, 4])?;
-        Ok(Self { channels: TensorType::new(Format::Float32, [channels])?, table })
+        let table = TensorType::new(DType::Int32, [channels, 4])?;
+        Ok(Self { channels: TensorType::new(DType::Float32, [channels])?, table })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
@@ -107,12 +107,8 @@ impl FakeRequantize {
     ///
     /// # Errors
     /// If there is no dimension of channels, or codes are none or too many (beyond 16 bits).
-    pub fn new(
-        dimensions: impl Into<Vec<usize>>,
-        makes: FakeRequantizeOutput,
-        (low, high): (i32, i32),
-    ) -> Result<Self> {
-        let sums = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, makes: FakeRequantizeOutput, (low, high): (i32, i32)) -> Result<Self> {
+        let sums = TensorType::new(DType::Float32, dims)?;
         require!(sums.shape().rank() > 0, "sums without a dimension have no channels");
         require!(
             low < high && low >= -32_768 && high <= 65_535,
@@ -132,7 +128,7 @@ impl FakeRequantize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.makes, (self.low, self.high))?;
+        let resized = Self::new(inputs[0].dims(), self.makes, (self.low, self.high))?;
         require!(
             resized.table == self.table,
             "{} needs a table {}, but the op was made for {}: channels don't follow a batch",

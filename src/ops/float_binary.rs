@@ -2,7 +2,7 @@
 //! `kernels/float_binary.rs`; those of codes are `binary`'s.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// What becomes of two numbers, for [`FloatBinary`].
@@ -46,11 +46,11 @@ impl FloatBinary {
     pub fn new(arithmetic: Arithmetic, lhs: TensorType, rhs: TensorType) -> Result<Self> {
         for (name, operand) in [("lhs", &lhs), ("rhs", &rhs)] {
             require!(
-                operand.format() == Format::Float32,
+                operand.dtype() == DType::Float32,
                 "{name} is {operand}, but FloatBinary takes float32: use Add or Multiply for codes"
             );
         }
-        let output = TensorType::new(Format::Float32, lhs.shape().broadcast(rhs.shape())?.dimensions())?;
+        let output = TensorType::new(DType::Float32, lhs.shape().broadcast(rhs.shape())?.dims())?;
         Ok(Self { arithmetic, lhs, rhs, output })
     }
 

@@ -2,7 +2,7 @@
 //! training needs. The meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// Which of the three tensors of a convolution is computed from the others.
@@ -68,8 +68,8 @@ impl FloatConv {
     /// # Errors
     /// If a shape has not four dimensions, channels and groups don't go together, or the kernel doesn't fit the image.
     pub fn new(image: impl Into<Vec<usize>>, weights: impl Into<Vec<usize>>, windows: Windows) -> Result<Self> {
-        let image = TensorType::new(Format::Float32, image)?;
-        let weights = TensorType::new(Format::Float32, weights)?;
+        let image = TensorType::new(DType::Float32, image)?;
+        let weights = TensorType::new(DType::Float32, weights)?;
         for (name, of) in [("image", &image), ("weights", &weights)] {
             require!(
                 of.shape().rank() == 4,
@@ -99,7 +99,7 @@ impl FloatConv {
         };
         let height = extent(height + top + bottom, down, stride[0])?;
         let width = extent(width + left + right, across, stride[1])?;
-        let output = TensorType::new(Format::Float32, [batch, height, width, outputs])?;
+        let output = TensorType::new(DType::Float32, [batch, height, width, outputs])?;
         Ok(Self { image, weights, output, windows, pass: ConvPass::Forward })
     }
 
@@ -116,14 +116,14 @@ impl FloatConv {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let mut image = self.image.dimensions().to_vec();
-        image[0] = inputs[0].dimensions()[0];
+        let mut image = self.image.dims().to_vec();
+        image[0] = inputs[0].dims()[0];
         require!(
-            inputs[1].dimensions() == self.inputs()[1].dimensions() || self.pass == ConvPass::WeightGradient,
+            inputs[1].dims() == self.inputs()[1].dims() || self.pass == ConvPass::WeightGradient,
             "the weights of a float convolution are {}, but they don't follow the batch",
             inputs[1]
         );
-        Ok(Self::new(image, self.weights.dimensions(), self.windows)?.pass(self.pass))
+        Ok(Self::new(image, self.weights.dims(), self.windows)?.pass(self.pass))
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
@@ -160,10 +160,10 @@ impl FloatConv {
 
 /// The dimensions of a type that has four.
 pub(crate) fn four(of: &TensorType) -> [usize; 4] {
-    std::array::from_fn(|i| of.dimensions()[i])
+    std::array::from_fn(|i| of.dims()[i])
 }
 
 /// A single float32 number on the device.
 pub(super) fn one() -> TensorType {
-    TensorType::new(Format::Float32, [1]).expect("one element is few enough")
+    TensorType::new(DType::Float32, [1]).expect("one element is few enough")
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::matmul::{Batches, Operand, Sizes};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 
 /// `out[…, i, j] = clamp( Σ_l lhs[…, i, l] · rhs[…, l, j] + bias[j] )`, in f32: the product that quantized ones are compared
@@ -60,7 +60,7 @@ pub struct FloatMatmulBuilder {
     rhs_transposed: bool,
     bias: Option<Operand>,
     bounds: (f32, f32),
-    output: Format,
+    output: DType,
 }
 
 impl FloatMatmul {
@@ -74,7 +74,7 @@ impl FloatMatmul {
             rhs_transposed: false,
             bias: None,
             bounds: (f32::NEG_INFINITY, f32::INFINITY),
-            output: Format::Float32,
+            output: DType::Float32,
         }
     }
 
@@ -91,14 +91,14 @@ impl FloatMatmul {
             constant => constant.clone(),
         });
         let (lhs_transposed, rhs_transposed) = (self.lhs_transposed, self.rhs_transposed);
-        let (bounds, output) = (self.bounds, self.output_type.format());
+        let (bounds, output) = (self.bounds, self.output_type.dtype());
         FloatMatmulBuilder { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output }.build()
     }
 
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         // The first dimension of the output must be that of lhs, and rhs the same for all of it.
         let rhs = self.rhs.tensor_type();
-        let one_matrix = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
+        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
         let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
         if !one_matrix || rank != outer || (rank == 2 && self.lhs_transposed) {
             return None;
@@ -216,8 +216,8 @@ impl FloatMatmulBuilder {
     }
 
     /// The format of the output: float32 or float16.
-    pub fn output(mut self, format: Format) -> Self {
-        self.output = format;
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
         self
     }
 
@@ -230,19 +230,19 @@ impl FloatMatmulBuilder {
         let Self { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output } = self;
         for (name, operand) in [("lhs", &lhs), ("rhs", rhs.tensor_type())] {
             require!(
-                matches!(operand.format(), Format::Float32 | Format::Float16),
+                matches!(operand.dtype(), DType::Float32 | DType::Float16),
                 "{name} is {operand}, but float_matmul multiplies float32 and float16: use Matmul or Linear for codes"
             );
             let rank = operand.shape().rank();
             require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
         }
         require!(
-            matches!(output, Format::Float32 | Format::Float16),
+            matches!(output, DType::Float32 | DType::Float16),
             "float_matmul makes float32 or float16, but {output} was asked for: quantize its output with Quantize"
         );
         require!(bounds.0 <= bounds.1, "the output is clamped to {}..={}, which is empty", bounds.0, bounds.1);
         let matrix = |t: &TensorType, transposed: bool| {
-            let [.., rows, columns] = t.dimensions()[..] else { unreachable!("a matrix has two dimensions") };
+            let [.., rows, columns] = t.dims()[..] else { unreachable!("a matrix has two dimensions") };
             if transposed { [columns, rows] } else { [rows, columns] }
         };
         let [m, k] = matrix(&lhs, lhs_transposed);
@@ -259,7 +259,7 @@ impl FloatMatmulBuilder {
         if let Some(bias) = &bias {
             let given = bias.tensor_type();
             require!(
-                given.format() == Format::Float32 && given.dimensions() == [n],
+                given.dtype() == DType::Float32 && given.dims() == [n],
                 "the bias is {given}, but it must be float32[{n}]"
             );
         }

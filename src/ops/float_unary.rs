@@ -2,7 +2,7 @@
 //! programs are `kernels/float_unary.rs`; functions of codes are `table`'s.
 
 use crate::error::Result;
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// A function of one number, for [`FloatUnary`].
@@ -58,12 +58,12 @@ impl FloatUnary {
     ///
     /// # Errors
     /// If there are too many elements for a tensor.
-    pub fn new(dimensions: impl Into<Vec<usize>>, function: Function) -> Result<Self> {
-        Ok(Self { tensor_type: TensorType::new(Format::Float32, dimensions)?, function })
+    pub fn new(dims: impl Into<Vec<usize>>, function: Function) -> Result<Self> {
+        Ok(Self { tensor_type: TensorType::new(DType::Float32, dims)?, function })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions(), self.function)
+        Self::new(inputs[0].dims(), self.function)
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

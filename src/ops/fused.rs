@@ -17,10 +17,10 @@ use crate::tensor::{Granularity, TensorType};
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
-/// use lowbit::{Format, Quantization, Tensor, reference};
+/// use lowbit::{DType, Quantization, Tensor, reference};
 /// let x = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
-/// let square = Multiply::new(x.tensor_type().clone(), x.tensor_type().clone(), Requantization::new(Format::Int8, 0.2, 0)?)?;
-/// let negate = Table::from_function(Op::from(square.clone()).outputs()[0].clone(), &Requantization::new(Format::Int8, 0.2, 0)?, |x| -x)?;
+/// let square = Multiply::new(x.tensor_type().clone(), x.tensor_type().clone(), Requantization::new(DType::Int8, 0.2, 0)?)?;
+/// let negate = Table::from_function(Op::from(square.clone()).outputs()[0].clone(), &Requantization::new(DType::Int8, 0.2, 0)?, |x| -x)?;
 /// let op = Fused::new(square.into(), negate.into(), 0)?;
 /// assert_eq!(reference::run(&op.into(), &[&x, &x])?[0].values::<i8>()?, [-80, 0, -80]);
 /// # Ok::<(), lowbit::Error>(())
@@ -61,7 +61,7 @@ impl Fused {
         require!(is_known, "{} can't be followed by {} before its elements are stored", first.name(), then.name());
         let (made, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
         require!(
-            inputs.get(position).is_some_and(|t| t.format() == made.format() && t.shape() == made.shape()),
+            inputs.get(position).is_some_and(|t| t.dtype() == made.dtype() && t.shape() == made.shape()),
             "input {position} of {} is not the {made} that {} makes",
             then.name(),
             first.name()

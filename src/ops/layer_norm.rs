@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 
 /// `out[…, i] = (x[…, i] − mean) / √(variance + epsilon) · scale[i] + shift[i]`, mean and variance being those of the row (the
@@ -45,8 +45,8 @@ impl LayerNorm {
     ///
     /// # Errors
     /// If there is no dimension, the scale is not of a row or not finite, or epsilon is not positive.
-    pub fn new(dimensions: impl Into<Vec<usize>>, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> Result<Self> {
-        let tensor_type = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> Result<Self> {
+        let tensor_type = TensorType::new(DType::Float32, dims)?;
         require!(tensor_type.shape().rank() > 0, "a scalar has no row to be normalized: reshape it to [1]");
         require!(
             epsilon.is_normal() && epsilon > 0.0,
@@ -78,7 +78,7 @@ impl LayerNorm {
     fn check(name: &str, given: &Tensor, rows: &TensorType) -> Result<()> {
         let n = rows.shape().row_length();
         require!(
-            given.shape() == [n],
+            given.dims() == [n],
             "the {name} is {}, but rows of {rows} have {n} elements: give float32 [{n}]",
             given.tensor_type()
         );
@@ -93,7 +93,7 @@ impl LayerNorm {
             "rows of {} don't follow a batch: give the tensor a dimension before them",
             self.tensor_type
         );
-        Ok(Self { tensor_type: TensorType::new(Format::Float32, inputs[0].dimensions())?, ..self.clone() })
+        Ok(Self { tensor_type: TensorType::new(DType::Float32, inputs[0].dims())?, ..self.clone() })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

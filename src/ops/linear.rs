@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dynamic::DynamicGranularity;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
 use crate::weights::PackedWeights;
 
@@ -41,7 +41,7 @@ use crate::weights::PackedWeights;
 ///
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
-/// use lowbit::{Format, Tensor, ops::Linear, reference};
+/// use lowbit::{DType, Tensor, ops::Linear, reference};
 /// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
 /// let weights = PackedWeights::build(format, [1, 1, 64], |_, codes, groups, _| {
 ///     codes.fill(2);
@@ -74,7 +74,7 @@ pub struct LinearBuilder {
     selected: Option<usize>,
     bias: Option<Arc<Tensor>>,
     bounds: (f32, f32),
-    output: Format,
+    output: DType,
 }
 
 impl Linear {
@@ -88,7 +88,7 @@ impl Linear {
             selected: None,
             bias: None,
             bounds: (f32::NEG_INFINITY, f32::INFINITY),
-            output: Format::Float32,
+            output: DType::Float32,
         }
     }
 
@@ -100,7 +100,7 @@ impl Linear {
             selected: self.indices.as_ref().map(|t| t.shape().row_length()),
             bias: self.bias.clone(),
             bounds: self.bounds,
-            output: self.output_type.format(),
+            output: self.output_type.dtype(),
         };
         let resized = builder.build()?;
         let fit = resized.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape());
@@ -114,12 +114,12 @@ impl Linear {
     /// If it has more elements than a tensor.
     pub(crate) fn arranged(&self) -> Result<TensorType> {
         let positions = self.weights.layout().steps * 32;
-        TensorType::new(self.lhs.format(), [self.lhs.shape().rows(), positions])
+        TensorType::new(self.lhs.dtype(), [self.lhs.shape().rows(), positions])
     }
 
     /// The same with results in float32.
     pub(crate) fn in_float32(&self) -> Self {
-        let output_type = TensorType::new(Format::Float32, self.output_type.dimensions()).expect("the same shape");
+        let output_type = TensorType::new(DType::Float32, self.output_type.dims()).expect("the same shape");
         Self { output_type, ..self.clone() }
     }
 
@@ -192,13 +192,13 @@ impl Linear {
     /// them too.
     pub(crate) fn lhs_parameters(&self, row: usize, column: usize) -> Option<(f32, i32)> {
         let quantization = self.lhs.quantization()?;
-        let dimensions = self.lhs.dimensions();
-        let last = dimensions.len() - 1;
+        let dims = self.lhs.dims();
+        let last = dims.len() - 1;
         // Axes and blocks are those that `check_lhs_scales` lets pass.
         let index = match quantization.granularity() {
             Granularity::Tensor => 0,
-            Granularity::Axis(axis) => row / dimensions[axis + 1..last].iter().product::<usize>() % dimensions[axis],
-            Granularity::Blocks { size, .. } => row * dimensions[last].div_ceil(size) + column / size,
+            Granularity::Axis(axis) => row / dims[axis + 1..last].iter().product::<usize>() % dims[axis],
+            Granularity::Blocks { size, .. } => row * dims[last].div_ceil(size) + column / size,
         };
         Some((quantization.scale(index), quantization.zero_point(index)))
     }
@@ -236,8 +236,8 @@ impl LinearBuilder {
     }
 
     /// The format of the output: float32 or float16.
-    pub fn output(mut self, format: Format) -> Self {
-        self.output = format;
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
         self
     }
 
@@ -271,7 +271,7 @@ impl LinearBuilder {
     /// matrices and nothing selects among them, or bias or bounds don't fit.
     pub fn build(self) -> Result<Linear> {
         let Self { lhs, weights, dynamic, selected, bias, bounds, output } = self;
-        let [experts, n, k] = weights.dimensions();
+        let [experts, n, k] = weights.dims();
         require!(lhs.shape().rank() >= 1, "lhs is a scalar, but linear multiplies rows: reshape it to [1]");
         require!(
             lhs.shape().row_length() == k,
@@ -279,20 +279,20 @@ impl LinearBuilder {
             lhs.shape().row_length()
         );
         require!(
-            matches!(lhs.format(), Format::Float32 | Format::Float16) || lhs.format().is_8_bit(),
+            matches!(lhs.dtype(), DType::Float32 | DType::Float16) || lhs.dtype().is_8_bit(),
             "lhs is {lhs}, but linear multiplies float32, float16, int8 and uint8"
         );
         require!(
-            weights.format().codes.are_integers() || !lhs.format().is_8_bit(),
+            weights.format().codes.are_integers() || !lhs.dtype().is_8_bit(),
             "lhs is {lhs}, but int8 holds no {}: multiply float32 or float16 by these weights",
             weights.format()
         );
         require!(
-            matches!(output, Format::Float32 | Format::Float16),
+            matches!(output, DType::Float32 | DType::Float16),
             "linear makes float32 or float16, but {output} was asked for: quantize its output with Quantize"
         );
         require!(bounds.0 <= bounds.1, "the output is clamped to {}..={}, which is empty", bounds.0, bounds.1);
-        let leading = &lhs.dimensions()[..lhs.shape().rank() - 1];
+        let leading = &lhs.dims()[..lhs.shape().rank() - 1];
         let indices = match selected {
             None => {
                 require!(
@@ -303,7 +303,7 @@ impl LinearBuilder {
                 None
             }
             Some(selected) => {
-                Some(TensorType::new(Format::Int32, leading.iter().copied().chain([selected]).collect::<Vec<_>>())?)
+                Some(TensorType::new(DType::Int32, leading.iter().copied().chain([selected]).collect::<Vec<_>>())?)
             }
         };
         let shape: Vec<usize> = leading.iter().copied().chain(selected).chain([n]).collect();
@@ -311,7 +311,7 @@ impl LinearBuilder {
         if let Some(bias) = &bias {
             let values = bias.values::<f32>()?;
             require!(
-                bias.shape() == [n] || bias.shape() == [experts, n],
+                bias.dims() == [n] || bias.dims() == [experts, n],
                 "the bias is {}, but it must be [{n}] or [{experts}, {n}]",
                 bias.tensor_type()
             );
@@ -328,7 +328,7 @@ impl LinearBuilder {
             }
             Some(granularity) => {
                 require!(
-                    lhs.format().is_8_bit(),
+                    lhs.dtype().is_8_bit(),
                     "lhs {lhs} has no scales that could be dynamic: leave out dynamic_lhs"
                 );
                 require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
@@ -336,7 +336,7 @@ impl LinearBuilder {
             }
         };
         require!(
-            !lhs.format().is_8_bit() || dynamic.is_some() || lhs.quantization().is_some(),
+            !lhs.dtype().is_8_bit() || dynamic.is_some() || lhs.quantization().is_some(),
             "lhs {lhs} has no scale: give it one with TensorType::quantized, or call dynamic_lhs"
         );
         let lhs = if dynamic.is_some() { lhs.with_dynamic_scales() } else { lhs };

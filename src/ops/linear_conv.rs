@@ -7,7 +7,7 @@ use super::linear::Linear;
 use super::unfold::{Unfold, UnfoldBuilder};
 use super::{DynamicGranularity, Padding};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 use crate::weights::PackedWeights;
 
@@ -57,7 +57,7 @@ pub struct LinearConvBuilder {
     dynamic: bool,
     bias: Option<Arc<Tensor>>,
     bounds: (f32, f32),
-    output: Format,
+    output: DType,
 }
 
 impl LinearConv {
@@ -70,7 +70,7 @@ impl LinearConv {
         kernel: impl Into<Vec<usize>>,
     ) -> LinearConvBuilder {
         let weights = weights.into();
-        let [groups, ..] = weights.dimensions();
+        let [groups, ..] = weights.dims();
         let patches = Unfold::new(image, kernel);
         LinearConvBuilder {
             patches: if groups == 1 { patches } else { patches.groups(groups) },
@@ -78,7 +78,7 @@ impl LinearConv {
             dynamic: false,
             bias: None,
             bounds: (f32::NEG_INFINITY, f32::INFINITY),
-            output: Format::Float32,
+            output: DType::Float32,
         }
     }
 
@@ -87,7 +87,7 @@ impl LinearConv {
         let mut rows = vec![patches.output_type().clone()];
         rows.extend(self.linear.indices().map(|_| indices_type(&patches)).transpose()?);
         rows.extend(inputs[1..].iter().cloned());
-        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
         Ok(Self { linear: self.linear.resized(&rows)?, patches, output_type })
     }
 
@@ -116,8 +116,8 @@ impl LinearConv {
 
 /// Which group each row of patches belongs to.
 fn indices_type(patches: &Unfold) -> Result<TensorType> {
-    let dimensions = patches.output_type().dimensions();
-    TensorType::new(Format::Int32, [&dimensions[..dimensions.len() - 1], &[1]].concat())
+    let dims = patches.output_type().dims();
+    TensorType::new(DType::Int32, [&dims[..dims.len() - 1], &[1]].concat())
 }
 
 impl LinearConvBuilder {
@@ -177,8 +177,8 @@ impl LinearConvBuilder {
     }
 
     /// The format of the output: float32 or float16.
-    pub fn output(mut self, format: Format) -> Self {
-        self.output = format;
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
         self
     }
 
@@ -190,7 +190,7 @@ impl LinearConvBuilder {
     pub fn build(self) -> Result<LinearConv> {
         let patches = self.patches.build()?;
         let rows = patches.output_type();
-        let [groups, outputs, k] = self.weights.dimensions();
+        let [groups, outputs, k] = self.weights.dims();
         require!(groups > 0 && outputs > 0, "the weights {} have no output channel", self.weights);
         require!(
             rows.shape().row_length() == k,
@@ -210,7 +210,7 @@ impl LinearConvBuilder {
         }
         if let Some(bias) = &self.bias {
             require!(
-                bias.shape() == [groups * outputs],
+                bias.dims() == [groups * outputs],
                 "the bias is {}, but there are {} output channels: give one value for each",
                 bias.tensor_type(),
                 groups * outputs
@@ -219,7 +219,7 @@ impl LinearConvBuilder {
             linear = linear.bias(grouped);
         }
         let linear = linear.build()?;
-        let leading = &rows.dimensions()[..rows.shape().rank() - if groups > 1 { 2 } else { 1 }];
+        let leading = &rows.dims()[..rows.shape().rank() - if groups > 1 { 2 } else { 1 }];
         let output_type = TensorType::new(self.output, [leading, &[groups * outputs]].concat())?;
         Ok(LinearConv { patches, linear, output_type })
     }

@@ -8,7 +8,7 @@ use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
 
 /// An operand of a product: weights that are known now, or a tensor that is computed on the way.
@@ -67,11 +67,11 @@ impl From<TensorType> for Operand {
 /// [`Rounding::FixedDouble`]: crate::Rounding::FixedDouble
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, ops::{Matmul, Requantization}, reference};
+/// use lowbit::{DType, Quantization, Tensor, ops::{Matmul, Requantization}, reference};
 /// let lhs = Tensor::new([1, 3], vec![10u8, 20, 30])?.quantized(Quantization::tensor(0.1, 10))?;
 /// let weights = Tensor::new([3, 2], vec![1i8, -1, 2, -2, 3, -3])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let op = Matmul::new(lhs.tensor_type().clone(), weights)
-///     .output(Requantization::new(Format::Uint8, 0.1, 0)?.relu())
+///     .output(Requantization::new(DType::Uint8, 0.1, 0)?.relu())
 ///     .build()?;
 /// let out = reference::run(&op.into(), &[&lhs])?;
 /// assert_eq!(out[0].values::<u8>()?, [40, 0]); // 0·1 + 10·2 + 20·3 = 80 steps of 0.05
@@ -139,13 +139,13 @@ impl Matmul {
             *rhs = inputs[1].clone();
         }
         let rhs_type = rhs.tensor_type();
-        let matrix = |t: &TensorType| t.dimensions()[t.shape().rank() - 2..].to_vec();
+        let matrix = |t: &TensorType| t.dims()[t.shape().rank() - 2..].to_vec();
         require!(
             matrix(rhs_type) == matrix(self.rhs.tensor_type()),
             "rhs would become {rhs_type}, but the extent of k and n can't change: only lhs and leading dimensions can follow it"
         );
         let batches = Batches::new(lhs, rhs_type)?;
-        let m = lhs.dimensions()[rank - 2];
+        let m = lhs.dims()[rank - 2];
         let sizes = Sizes { m, ..self.sizes };
         let output_type = self.output.tensor_type(&batches.output(m, sizes.n))?;
         let dynamic = self.dynamic.as_ref().map(|given| (given, inputs[inputs.len() - 1].clone()));
@@ -165,7 +165,7 @@ impl Matmul {
 
     pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         let rhs = self.rhs.tensor_type();
-        let one_matrix = rhs.dimensions()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
+        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
         // The first dimension of the output must be that of lhs, and parameters of rows be counted as it is.
         let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
         if !one_matrix || rank != outer || (rank != 2 && self.dynamic.is_some()) {
@@ -191,18 +191,18 @@ impl Matmul {
 
     /// The products of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
     pub(crate) fn byte_planes(&self) -> Option<[Self; 2]> {
-        if self.lhs.format() != Format::Int16 {
+        if self.lhs.dtype() != DType::Int16 {
             return None;
         }
         let half = |format| Self {
-            lhs: self.lhs.with_format(format),
+            lhs: self.lhs.with_dtype(format),
             output: Output::Accumulator,
-            output_type: self.output_type.with_format(Format::Int32),
+            output_type: self.output_type.with_dtype(DType::Int32),
             stage: Stage::nothing(self.sizes.n),
             wide: false,
             ..self.clone()
         };
-        Some([half(Format::Int8), half(Format::Uint8)])
+        Some([half(DType::Int8), half(DType::Uint8)])
     }
 
     /// Whether sums need more than 32 bits.
@@ -303,11 +303,11 @@ impl MatmulBuilder {
     ///
     /// ```
     /// use lowbit::ops::{DynamicGranularity, DynamicQuantize, Matmul, Output};
-    /// use lowbit::{Format, Graph, Quantization, Tensor, TensorType};
+    /// use lowbit::{DType, Graph, Quantization, Tensor, TensorType};
     /// let weights = Tensor::new([3, 2], vec![1i8, 2, 3, 4, 5, 6])?.quantized(Quantization::tensor(0.5, 0))?;
     /// let mut graph = Graph::new();
-    /// let x = graph.input(TensorType::new(Format::Float32, [1, 3])?);
-    /// let [codes, parameters] = graph.add_all(DynamicQuantize::new([1, 3], Format::Uint8, DynamicGranularity::Row)?, &[x])?[..]
+    /// let x = graph.input(TensorType::new(DType::Float32, [1, 3])?);
+    /// let [codes, parameters] = graph.add_all(DynamicQuantize::new([1, 3], DType::Uint8, DynamicGranularity::Row)?, &[x])?[..]
     /// else { unreachable!() };
     /// let layer = Matmul::new(graph.tensor_type(codes)?.clone(), weights)
     ///     .dynamic_lhs(DynamicGranularity::Row)
@@ -336,12 +336,12 @@ impl MatmulBuilder {
     ///
     /// ```
     /// use lowbit::ops::{Matmul, Requantization};
-    /// use lowbit::{Format, Quantization, Rounding, Tensor, reference};
+    /// use lowbit::{DType, Quantization, Rounding, Tensor, reference};
     /// let x = Tensor::new([1, 2], vec![32_767i16, -32_768])?.quantized(Quantization::tensor(1.0, 0))?;
     /// let weights = Tensor::new([2, 1], vec![127i8, -127])?.quantized(Quantization::tensor(1.0, 0))?;
     /// let op = Matmul::new(x.tensor_type().clone(), weights)
     ///     .wide_bias([1 << 33])
-    ///     .output(Requantization::new(Format::Int16, 1e6, 0)?.rounding(Rounding::FixedWide))
+    ///     .output(Requantization::new(DType::Int16, 1e6, 0)?.rounding(Rounding::FixedWide))
     ///     .build()?;
     /// let out = reference::run(&op.into(), &[&x])?;
     /// assert_eq!(out[0].values::<i16>()?, [8_598]); // (127 · 65,535 + 2³³) / 10⁶ is 8,598.26
@@ -367,20 +367,20 @@ impl MatmulBuilder {
     pub fn build(self) -> Result<Matmul> {
         let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
         require!(
-            lhs.format().is_8_bit() || lhs.format() == Format::Int16,
+            lhs.dtype().is_8_bit() || lhs.dtype() == DType::Int16,
             "lhs is {lhs}, but matmul multiplies int8, uint8 or int16: quantize it with Quantize or DynamicQuantize"
         );
         check_int16("lhs", lhs, self.dynamic.is_some())?;
         require!(
-            rhs.format().is_narrow_integer(),
+            rhs.dtype().is_narrow_integer(),
             "rhs is {rhs}, but matmul multiplies by integers of 8, 4 or 2 bits: quantize it with Quantize"
         );
         for (name, operand) in [("lhs", lhs), ("rhs", rhs)] {
             let rank = operand.shape().rank();
             require!(rank >= 2, "{name} is {operand} with {rank} dimensions, but a matrix has at least 2: reshape it");
         }
-        let lhs_matrix = &lhs.dimensions()[lhs.shape().rank() - 2..];
-        let rhs_matrix = &rhs.dimensions()[rhs.shape().rank() - 2..];
+        let lhs_matrix = &lhs.dims()[lhs.shape().rank() - 2..];
+        let rhs_matrix = &rhs.dims()[rhs.shape().rank() - 2..];
         let (m, k) = (lhs_matrix[0], lhs_matrix[1]);
         let (rhs_k, n) = if self.transposed { (rhs_matrix[1], rhs_matrix[0]) } else { (rhs_matrix[0], rhs_matrix[1]) };
         require!(
@@ -409,7 +409,7 @@ impl MatmulBuilder {
             Some(granularity) => {
                 require!(lhs.quantization().is_none(), "lhs has scales of its own, but they were said to be dynamic");
                 let count = if granularity == DynamicGranularity::Tensor { 1 } else { lhs.shape().rows() };
-                Some(TensorType::new(Format::Parameters, [count])?)
+                Some(TensorType::new(DType::Parameters, [count])?)
             }
         };
 
@@ -449,7 +449,7 @@ impl Matmul {
         let Sizes { n, k, .. } = self.sizes;
         let rhs = self.rhs.tensor_type();
         let leading = match &self.rhs {
-            Operand::Constant(_) => &rhs.dimensions()[..rhs.shape().rank() - 2],
+            Operand::Constant(_) => &rhs.dims()[..rhs.shape().rank() - 2],
             // Nothing tells its matrices apart.
             Operand::Input(_) => &[],
         };
@@ -473,12 +473,12 @@ impl Matmul {
                 let alike = bias.is_uniform() && rhs.quantization().is_none_or(|q| q.zero_points().len() == 1);
                 Box::new((0..if alike { n.min(1) } else { n }).map(move |column| Channel {
                     index: (!alike).then_some(column),
-                    weights: Weights::unknown(k, rhs.format(), rhs.parameters(column).1),
+                    weights: Weights::unknown(k, rhs.dtype(), rhs.parameters(column).1),
                     bias: bias.of(0, column),
                 }))
             }
         };
-        if self.lhs.format() == Format::Int16 {
+        if self.lhs.dtype() == DType::Int16 {
             return sums::check_wide(channels, k, &self.output);
         }
         let codes = if self.dynamic.is_some() { Offsets::dynamic() } else { Offsets::of(&self.lhs) };
@@ -509,14 +509,14 @@ pub(crate) struct Batches {
 impl Batches {
     /// Those of operands whose last two dimensions are a matrix.
     pub(super) fn new(lhs: &TensorType, rhs: &TensorType) -> Result<Self> {
-        let leading = |t: &TensorType| Shape::new(&t.dimensions()[..t.shape().rank() - 2]);
+        let leading = |t: &TensorType| Shape::new(&t.dims()[..t.shape().rank() - 2]);
         let (lhs, rhs) = (leading(lhs)?, leading(rhs)?);
         Ok(Self { output: lhs.broadcast(&rhs)?, lhs, rhs })
     }
 
     /// The dimensions of an output of m rows and n columns in each matrix.
     pub(super) fn output(&self, m: usize, n: usize) -> Vec<usize> {
-        [self.output.dimensions(), &[m, n]].concat()
+        [self.output.dims(), &[m, n]].concat()
     }
 
     /// How many matrices the output has.

@@ -94,7 +94,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Quantization, Tensor, TensorType};
 use crate::weights::PackedWeights;
 
@@ -270,7 +270,7 @@ impl Op {
             return Ok(self.clone());
         }
         // The op's own types may know scales that the tensors say nothing of.
-        let resize = |(own, given): (&TensorType, &TensorType)| match given.dimensions().first() {
+        let resize = |(own, given): (&TensorType, &TensorType)| match given.dims().first() {
             Some(&extent) => own.resized(extent),
             None => Ok(own.clone()),
         };
@@ -354,9 +354,8 @@ impl Op {
             }
             Self::Add(_) | Self::Multiply(_) | Self::FloatBinary(_) => {
                 let output = &self.outputs()[0];
-                let same = |t: &TensorType| {
-                    t.shape().rank() == output.shape().rank() && t.dimensions()[0] == output.dimensions()[0]
-                };
+                let same =
+                    |t: &TensorType| t.shape().rank() == output.shape().rank() && t.dims()[0] == output.dims()[0];
                 Some(inputs.iter().map(same).collect())
             }
             Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
@@ -396,11 +395,11 @@ impl Op {
     pub(crate) fn kept_sums(&self) -> Option<TensorType> {
         let output = match self {
             Self::Fused(op) => return op.first().kept_sums(),
-            Self::Matmul(op) if op.lhs().format() == Format::Int16 => op.output_type(),
-            Self::Conv(op) if op.lhs().format() == Format::Int16 => op.output_type(),
+            Self::Matmul(op) if op.lhs().dtype() == DType::Int16 => op.output_type(),
+            Self::Conv(op) if op.lhs().dtype() == DType::Int16 => op.output_type(),
             _ => return None,
         };
-        Some(output.with_format(Format::Int32))
+        Some(output.with_dtype(DType::Int32))
     }
 
     /// The same op with its codes clamped further; `None` if it has no clamp to narrow.
@@ -456,7 +455,7 @@ impl Op {
         );
         for (i, (given, expected)) in given.zip(&expected).enumerate() {
             require!(
-                given.format() == expected.format() && given.shape() == expected.shape(),
+                given.dtype() == expected.dtype() && given.shape() == expected.shape(),
                 "input {i} of {} is {given}, but the op was made for {expected}",
                 self.name()
             );
@@ -559,7 +558,7 @@ into_op!(
 /// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
 fn check_moved(input: &TensorType) -> Result<()> {
     require!(
-        input.format().bits() <= 32,
+        input.dtype().bits() <= 32,
         "{input} holds pairs of a scale and a zero point, which stay where they were made"
     );
     Ok(())
@@ -567,7 +566,7 @@ fn check_moved(input: &TensorType) -> Result<()> {
 
 /// Refuses int16 codes that are not symmetric about 0, or whose scales are only found on the device.
 fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()> {
-    if tensor_type.format() != Format::Int16 {
+    if tensor_type.dtype() != DType::Int16 {
         return Ok(());
     }
     let zero_points = tensor_type.quantization().map_or(&[][..], Quantization::zero_points);
@@ -583,7 +582,7 @@ fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()
 
 /// Refuses dynamic parameters that no range could have given for codes of this format; other tensors pass. Sums fit i32
 /// only if zero points are codes.
-pub(crate) fn check_parameters(codes: Format, parameters: &Tensor) -> Result<()> {
+pub(crate) fn check_parameters(codes: DType, parameters: &Tensor) -> Result<()> {
     let Ok(pairs) = parameters.values::<(f32, i32)>() else { return Ok(()) };
     let (low, high) = codes.range().unwrap_or((i32::MIN, i32::MAX));
     for &(scale, zero_point) in pairs {

@@ -3,7 +3,7 @@
 //! programs are `kernels/observe.rs`.
 
 use crate::error::{Error, Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// How a range takes in another batch.
@@ -42,7 +42,7 @@ impl RangeUpdate {
 /// bounds of nothing as 0.
 ///
 /// ```
-/// use lowbit::{Granularity, Tensor, TensorType, Format, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
+/// use lowbit::{Granularity, Tensor, TensorType, DType, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
 /// let x = Tensor::new([2, 2], vec![1.0f32, -2.0, 3.0, f32::NAN])?;
 /// let op = ObserveRange::new([2, 2], Granularity::Axis(1), RangeUpdate::MinMax)?;
 /// let empty = Tensor::new([2, 6], vec![0i32; 12])?;
@@ -68,16 +68,16 @@ impl ObserveRange {
     ///
     /// # Errors
     /// If the granularity doesn't fit the dimensions, or the constant of a moving average is out of range.
-    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeUpdate) -> Result<Self> {
-        let input = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeUpdate) -> Result<Self> {
+        let input = TensorType::new(DType::Float32, dims)?;
         let ranges = granularity.parameters(input.shape())?;
         rule.check()?;
-        let state = TensorType::new(Format::Int32, [ranges, Self::WORDS])?;
+        let state = TensorType::new(DType::Int32, [ranges, Self::WORDS])?;
         Ok(Self { input, state, granularity, rule })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.granularity, self.rule)?;
+        let resized = Self::new(inputs[0].dims(), self.granularity, self.rule)?;
         check_ranges(&self.state, &resized.state, &resized.input)?;
         Ok(resized)
     }
@@ -119,8 +119,8 @@ fn check_ranges(own: &TensorType, resized: &TensorType, input: &TensorType) -> R
         own == resized,
         "{input} has {} ranges, but the state was made for {}: the observed granularity must not depend on the first \
          dimension where its extent changes",
-        resized.dimensions()[0],
-        own.dimensions()[0]
+        resized.dims()[0],
+        own.dims()[0]
     );
     Ok(())
 }
@@ -249,15 +249,15 @@ impl ObserveHistogram {
     ///
     /// # Errors
     /// If the granularity doesn't fit the dimensions.
-    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity, bins: Bins) -> Result<Self> {
-        let input = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity, bins: Bins) -> Result<Self> {
+        let input = TensorType::new(DType::Float32, dims)?;
         let histograms = granularity.parameters(input.shape())?;
-        let state = TensorType::new(Format::Int32, [histograms, Self::HEADER + 2 * bins.bins])?;
+        let state = TensorType::new(DType::Int32, [histograms, Self::HEADER + 2 * bins.bins])?;
         Ok(Self { input, state, granularity, bins })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.granularity, self.bins)?;
+        let resized = Self::new(inputs[0].dims(), self.granularity, self.bins)?;
         check_ranges(&self.state, &resized.state, &resized.input)?;
         Ok(resized)
     }

@@ -2,7 +2,7 @@
 //! `kernels/optimizer_step.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// How parameters follow their gradients g. Numbers are f32, each step one f32 operation in this order.
@@ -72,7 +72,7 @@ impl OptimizerStep {
     ///
     /// # Errors
     /// If a number of the rule is out of range.
-    pub fn new(dimensions: impl Into<Vec<usize>>, rule: OptimizerRule) -> Result<Self> {
+    pub fn new(dims: impl Into<Vec<usize>>, rule: OptimizerRule) -> Result<Self> {
         let shares: &[(&str, f32)] = match &rule {
             OptimizerRule::Sgd { momentum } => &[("momentum", *momentum)],
             OptimizerRule::Adam { beta1, beta2, epsilon } => {
@@ -83,8 +83,8 @@ impl OptimizerStep {
         for (name, share) in shares {
             require!((0.0..1.0).contains(share), "{name} is {share}, but it must be at least 0 and below 1");
         }
-        let parameters = TensorType::new(Format::Float32, dimensions)?;
-        let memory = TensorType::new(Format::Float32, [rule.moments(), parameters.shape().elements()])?;
+        let parameters = TensorType::new(DType::Float32, dims)?;
+        let memory = TensorType::new(DType::Float32, [rule.moments(), parameters.shape().elements()])?;
         Ok(Self { parameters, memory, rule, least: f32::MIN })
     }
 

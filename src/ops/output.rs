@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result, require};
-use crate::numeric::{Format, Multiplier, Rounding};
+use crate::numeric::{DType, Multiplier, Rounding};
 use crate::tensor::{Quantization, Shape, Tensor, TensorType};
 
 /// The output of a matmul or convolution, from its accumulators.
@@ -60,12 +60,12 @@ impl Output {
 
 impl Output {
     /// The type of an output of these dimensions.
-    pub(super) fn tensor_type(&self, dimensions: &[usize]) -> Result<TensorType> {
+    pub(super) fn tensor_type(&self, dims: &[usize]) -> Result<TensorType> {
         match self {
-            Self::Accumulator => TensorType::new(Format::Int32, dimensions),
-            Self::Real { .. } => TensorType::new(Format::Float32, dimensions),
-            Self::Float16 { .. } => TensorType::new(Format::Float16, dimensions),
-            Self::Requantized(stage) => stage.tensor_type(dimensions),
+            Self::Accumulator => TensorType::new(DType::Int32, dims),
+            Self::Real { .. } => TensorType::new(DType::Float32, dims),
+            Self::Float16 { .. } => TensorType::new(DType::Float16, dims),
+            Self::Requantized(stage) => stage.tensor_type(dims),
         }
     }
 
@@ -91,14 +91,14 @@ impl From<Requantization> for Output {
 /// ReLU costs nothing: it is a clamp at the zero point.
 ///
 /// ```
-/// use lowbit::{Format, Rounding, ops::Requantization};
-/// let stage = Requantization::new(Format::Int8, 0.05, -10)?.relu6().rounding(Rounding::FixedDouble);
+/// use lowbit::{DType, Rounding, ops::Requantization};
+/// let stage = Requantization::new(DType::Int8, 0.05, -10)?.relu6().rounding(Rounding::FixedDouble);
 /// assert_eq!(stage.bounds(), (-10, 110)); // 0 and 6 / 0.05 above it
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Requantization {
-    format: Format,
+    dtype: DType,
     scale: f32,
     zero_point: i32,
     rounding: Rounding,
@@ -113,14 +113,14 @@ impl Requantization {
     ///
     /// # Errors
     /// If the format is another one, the scale not finite and positive, or the zero point no code.
-    pub fn new(format: Format, scale: f32, zero_point: i32) -> Result<Self> {
+    pub fn new(dtype: DType, scale: f32, zero_point: i32) -> Result<Self> {
         require!(
-            format.is_8_bit() || format == Format::Int16,
-            "requantization makes int8, uint8 or int16 codes, but {format} was asked for"
+            dtype.is_8_bit() || dtype == DType::Int16,
+            "requantization makes int8, uint8 or int16 codes, but {dtype} was asked for"
         );
-        TensorType::new(format, [])?.quantized(Quantization::tensor(scale, zero_point))?;
-        let (low, high) = format.range().expect("an integer format");
-        Ok(Self { format, scale, zero_point, rounding: Rounding::default(), low, high, multipliers: None })
+        TensorType::new(dtype, [])?.quantized(Quantization::tensor(scale, zero_point))?;
+        let (low, high) = dtype.range().expect("an integer format");
+        Ok(Self { dtype, scale, zero_point, rounding: Rounding::default(), low, high, multipliers: None })
     }
 
     /// The same with another rounding mode.
@@ -140,7 +140,7 @@ impl Requantization {
     /// ReLU6: nothing below real 0 or above real 6 (the code nearest to it).
     #[must_use]
     pub fn relu6(self) -> Self {
-        let (least, greatest) = self.format.range().expect("an integer format");
+        let (least, greatest) = self.dtype.range().expect("an integer format");
         let six = crate::numeric::quantize(6.0, self.scale, self.zero_point, least, greatest);
         let mut clamped = self.relu();
         (clamped.low, clamped.high) = (clamped.low.min(six), clamped.high.min(six));
@@ -152,11 +152,11 @@ impl Requantization {
     /// # Errors
     /// If the range is empty or not inside the format's.
     pub fn clamp(mut self, low: i32, high: i32) -> Result<Self> {
-        let (least, greatest) = self.format.range().expect("an integer format");
+        let (least, greatest) = self.dtype.range().expect("an integer format");
         require!(
             least <= low && low <= high && high <= greatest,
             "the clamp {low}..={high} is empty or leaves the {} codes {least}..={greatest}",
-            self.format
+            self.dtype
         );
         (self.low, self.high) = (low, high);
         Ok(self)
@@ -208,18 +208,18 @@ impl Requantization {
     }
 
     /// The type of a tensor of such codes.
-    pub(crate) fn tensor_type(&self, dimensions: &[usize]) -> Result<TensorType> {
-        TensorType::new(self.format, dimensions)?.quantized(Quantization::tensor(self.scale, self.zero_point))
+    pub(crate) fn tensor_type(&self, dims: &[usize]) -> Result<TensorType> {
+        TensorType::new(self.dtype, dims)?.quantized(Quantization::tensor(self.scale, self.zero_point))
     }
 
     /// The same where an op makes nothing but 8-bit codes.
-    pub(super) fn byte_type(&self, dimensions: &[usize]) -> Result<TensorType> {
+    pub(super) fn byte_type(&self, dims: &[usize]) -> Result<TensorType> {
         require!(
-            self.format.is_8_bit(),
+            self.dtype.is_8_bit(),
             "this op makes int8 or uint8 codes, but {} were asked for: only matmul, conv and requantize make those",
-            self.format
+            self.dtype
         );
-        self.tensor_type(dimensions)
+        self.tensor_type(dims)
     }
 
     /// The multiplier of each of these pairs of scales: those given, or `lhs · rhs / scale`.
@@ -372,7 +372,7 @@ impl Stage {
             );
         }
         let broadcast = bias.tensor().map(|b| Broadcast::new(b, &shape)).transpose()?;
-        if broadcast.as_ref().is_some_and(|b| b.tensor.format() == Format::Float32) {
+        if broadcast.as_ref().is_some_and(|b| b.tensor.dtype() == DType::Float32) {
             let real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
             require!(real, "an f32 bias needs a real output: give an int32 bias");
             let values = broadcast.as_ref().map_or(&[][..], |b| b.tensor.values::<f32>().unwrap_or(&[]));
@@ -497,9 +497,9 @@ struct Broadcast {
 impl Broadcast {
     fn new(tensor: &Arc<Tensor>, output: &Shape) -> Result<Self> {
         require!(
-            matches!(tensor.format(), Format::Int32 | Format::Float32),
+            matches!(tensor.dtype(), DType::Int32 | DType::Float32),
             "the bias is {}, but it must be int32 (or float32 for a real output)",
-            tensor.format()
+            tensor.dtype()
         );
         let shape = tensor.tensor_type().shape();
         require!(

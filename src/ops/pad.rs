@@ -2,7 +2,7 @@
 
 use super::check_moved;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// What lies around a padded tensor.
@@ -21,7 +21,7 @@ pub enum PadMode {
 
 /// `out[i_0, i_1, …] = x[i_0 − begin_0, i_1 − begin_1, …]`, and what the [`PadMode`] says where that is outside
 ///
-/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
 ///   nothing else.
 /// * Scales per tensor stay, and so do those along an axis that is not padded itself.
 ///
@@ -71,7 +71,7 @@ impl Pad {
             end.len()
         );
         let mut sizes = Vec::new();
-        for (axis, &extent) in input.dimensions().iter().enumerate() {
+        for (axis, &extent) in input.dims().iter().enumerate() {
             let most = begin[axis].max(end[axis]);
             let needed = match mode {
                 PadMode::Edge => usize::from(most > 0),
@@ -87,11 +87,11 @@ impl Pad {
             sizes.push(extent.saturating_add(begin[axis]).saturating_add(end[axis]));
         }
         require!(
-            mode != PadMode::Zero || input.format() != Format::Float8E8M0,
+            mode != PadMode::Zero || input.dtype() != DType::Float8E8M0,
             "{input} holds powers of two, of which none is zero: pad it with PadMode::Edge or Reflect"
         );
         let is_padded = |axis: usize| begin[axis] > 0 || end[axis] > 0;
-        let mut output = TensorType::new(input.format(), sizes)?;
+        let mut output = TensorType::new(input.dtype(), sizes)?;
         let mut fill = 0;
         if let Some(quantization) = input.quantization() {
             match quantization.granularity() {
@@ -121,11 +121,11 @@ impl Pad {
             output = output.with_dynamic_scales();
         }
         if let PadMode::Code(code) = mode {
-            let range = input.format().range();
+            let range = input.dtype().range();
             require!(
                 range.is_some_and(|(low, high)| (low..=high).contains(&code)),
                 "{input} is padded with code {code}, but {} has codes in {}",
-                input.format(),
+                input.dtype(),
                 range.map_or_else(|| "no range: use PadMode::Zero".into(), |(low, high)| format!("{low}..={high}"))
             );
             fill = code;

@@ -95,8 +95,8 @@ impl Pool {
 
     /// Starts the description of an average over all spatial positions; the output has one pixel.
     pub fn global_average(input: TensorType) -> PoolBuilder {
-        let dimensions = input.dimensions();
-        let kernel = dimensions.get(1..dimensions.len().saturating_sub(1)).unwrap_or(&[]).to_vec();
+        let dims = input.dims();
+        let kernel = dims.get(1..dims.len().saturating_sub(1)).unwrap_or(&[]).to_vec();
         Self::builder(input, PoolKind::Average, kernel)
     }
 
@@ -107,7 +107,7 @@ impl Pool {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
     }
 
@@ -222,7 +222,7 @@ impl PoolBuilder {
             (3..=5).contains(&rank),
             "the image {input} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
         );
-        let spatial = &input.dimensions()[1..rank - 1];
+        let spatial = &input.dims()[1..rank - 1];
         require!(
             self.window.kernel.len() == spatial.len(),
             "the kernel has {} sizes, but {input} has {} spatial dimensions",
@@ -238,7 +238,7 @@ impl PoolBuilder {
             self.kind == PoolKind::Average || self.arithmetic.is_none(),
             "a max pool rounds nothing: give it no QuantizedArithmetic"
         );
-        let output = self.output.map_or_else(|| Requantization::new(input.format(), scale, zero_point), Ok)?;
+        let output = self.output.map_or_else(|| Requantization::new(input.dtype(), scale, zero_point), Ok)?;
         require!(!output.has_multipliers(), "a pool computes its own multipliers, one per count: give it only a scale");
         let whole = window.kernel == window.input && window.begin == [0; 3] && window.end == [0; 3];
         let arithmetic = match QuantizedArithmetic::resolve(self.arithmetic, output.mode(), false)? {
@@ -275,14 +275,14 @@ impl PoolBuilder {
             real_bias: None,
         });
         let channels = input.shape().row_length();
-        let shape: Vec<usize> = [input.dimensions()[0]]
+        let shape: Vec<usize> = [input.dims()[0]]
             .into_iter()
             .chain(window.output_spatial(rank - 2).iter().copied())
             .chain([channels])
             .collect();
         let output_type = match self.kind {
             PoolKind::Average => output.byte_type(&shape)?,
-            PoolKind::Max => Requantization::new(input.format(), scale, zero_point)?.tensor_type(&shape)?,
+            PoolKind::Max => Requantization::new(input.dtype(), scale, zero_point)?.tensor_type(&shape)?,
         };
         Ok(Pool {
             input,

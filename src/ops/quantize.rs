@@ -2,7 +2,7 @@
 //! programs are `kernels/quantize.rs`; ranges found on the device are in `dynamic`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, Quantization, TensorType};
 
 /// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer format, `out = cast(x / scale)` to floats
@@ -18,9 +18,9 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// Source: ONNX QuantizeLinear, with the precision float32 unless said otherwise.
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, TensorType, ops::Quantize, reference};
+/// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
 /// let x = Tensor::new([4], vec![0.0f32, 0.25, -1e9, f32::NAN])?;
-/// let codes = TensorType::new(Format::Int8, [4])?.quantized(Quantization::tensor(0.1, 3))?;
+/// let codes = TensorType::new(DType::Int8, [4])?.quantized(Quantization::tensor(0.1, 3))?;
 /// let op = Quantize::new(codes)?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [3, 5, -128, -128]); // 2.5 → 2
 /// # Ok::<(), lowbit::Error>(())
@@ -29,7 +29,7 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 pub struct Quantize {
     input: TensorType,
     output: TensorType,
-    precision: Format,
+    precision: DType,
     saturate: bool,
 }
 
@@ -65,12 +65,12 @@ fn require_quantized(tensor_type: &TensorType) -> Result<()> {
 }
 
 /// Floats of a format, as many as there are codes.
-fn float_type(format: Format, codes: &TensorType) -> Result<TensorType> {
+fn float_type(dtype: DType, codes: &TensorType) -> Result<TensorType> {
     require!(
-        matches!(format, Format::Float16 | Format::Float32),
-        "{codes} can't be quantized from or dequantized to {format}: the real side is float16 or float32"
+        matches!(dtype, DType::Float16 | DType::Float32),
+        "{codes} can't be quantized from or dequantized to {dtype}: the real side is float16 or float32"
     );
-    TensorType::new(format, codes.dimensions())
+    TensorType::new(dtype, codes.dims())
 }
 
 impl Quantize {
@@ -80,17 +80,17 @@ impl Quantize {
     /// If the type has no scale.
     pub fn new(output: TensorType) -> Result<Self> {
         require_quantized(&output)?;
-        let input = TensorType::new(Format::Float32, output.dimensions())?;
-        Ok(Self { input, output, precision: Format::Float32, saturate: true })
+        let input = TensorType::new(DType::Float32, output.dims())?;
+        Ok(Self { input, output, precision: DType::Float32, saturate: true })
     }
 
     /// The same with quotients in float16 or float32.
     ///
     /// # Errors
     /// If the format is another one.
-    pub fn precision(self, format: Format) -> Result<Self> {
-        float_type(format, &self.output)?;
-        Ok(Self { precision: format, ..self })
+    pub fn precision(self, dtype: DType) -> Result<Self> {
+        float_type(dtype, &self.output)?;
+        Ok(Self { precision: dtype, ..self })
     }
 
     /// The same, but quotients beyond the greatest number of an 8-bit float become infinity or NaN; no difference to others.
@@ -101,7 +101,7 @@ impl Quantize {
 
     /// Whether quotients are rounded to float16 before they become codes.
     pub(crate) fn halves_quotients(&self) -> bool {
-        self.precision == Format::Float16
+        self.precision == DType::Float16
     }
 
     pub(crate) fn saturates(&self) -> bool {
@@ -112,8 +112,8 @@ impl Quantize {
     ///
     /// # Errors
     /// If the format is another one.
-    pub fn input_format(self, format: Format) -> Result<Self> {
-        Ok(Self { input: float_type(format, &self.output)?, ..self })
+    pub fn input_format(self, dtype: DType) -> Result<Self> {
+        Ok(Self { input: float_type(dtype, &self.output)?, ..self })
     }
 
     /// The same of tensors with their axes in this order.
@@ -122,7 +122,7 @@ impl Quantize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output = self.output.resized(inputs[0].dimensions()[0])?;
+        let output = self.output.resized(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }
 
@@ -158,15 +158,15 @@ impl Dequantize {
     /// If the type has no scale.
     pub fn new(input: TensorType) -> Result<Self> {
         require_quantized(&input)?;
-        Ok(Self { output: TensorType::new(Format::Float32, input.dimensions())?, input })
+        Ok(Self { output: TensorType::new(DType::Float32, input.dims())?, input })
     }
 
     /// The same to float16 or float32.
     ///
     /// # Errors
     /// If the format is another one.
-    pub fn output_format(self, format: Format) -> Result<Self> {
-        Ok(Self { output: float_type(format, &self.input)?, ..self })
+    pub fn output_format(self, dtype: DType) -> Result<Self> {
+        Ok(Self { output: float_type(dtype, &self.input)?, ..self })
     }
 
     /// The same of tensors with their axes in this order.
@@ -175,7 +175,7 @@ impl Dequantize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dimensions()[0])? })
+        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dims()[0])? })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

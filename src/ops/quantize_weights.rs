@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 
@@ -25,7 +25,7 @@ use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 /// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
 /// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
 /// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-/// let weights = PackedWeights::from_words(*quantizer.format(), [1, 2, 40], words)?;
+/// let weights = PackedWeights::from_words(*quantizer.dtype(), [1, 2, 40], words)?;
 /// assert_eq!(weights.dequantize()?.values::<f32>()?, quantizer.quantize(&x)?.dequantize()?.values::<f32>()?);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -43,8 +43,8 @@ impl QuantizeWeights {
     /// # Errors
     /// If they are not two or three, the quantizer knows the importance of other columns, or its format is one that no device
     /// makes.
-    pub fn new(dimensions: impl Into<Vec<usize>>, quantizer: Quantizer) -> Result<Self> {
-        let input = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>, quantizer: Quantizer) -> Result<Self> {
+        let input = TensorType::new(DType::Float32, dims)?;
         let (rank, format) = (input.shape().rank(), *quantizer.format());
         require!(rank == 2 || rank == 3, "{input} has {rank} dimensions, but weights are [n, k] or [experts, n, k]");
         require!(
@@ -53,10 +53,10 @@ impl QuantizeWeights {
         );
         let k = input.shape().row_length();
         quantizer.check_importance(k)?;
-        let n = input.dimensions()[rank - 2];
-        let experts = if rank == 3 { input.dimensions()[0] } else { 1 };
+        let n = input.dims()[rank - 2];
+        let experts = if rank == 3 { input.dims()[0] } else { 1 };
         let layout = Layout::new(&format, [experts, n, k], None)?;
-        let output = TensorType::new(Format::Int32, [layout.words()])?;
+        let output = TensorType::new(DType::Int32, [layout.words()])?;
         Ok(Self { input, output, quantizer: quantizer.into(), layout: layout.into() })
     }
 

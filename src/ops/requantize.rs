@@ -15,10 +15,10 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// QuantizeLinear one after the other round once more; of 8-bit codes that is [`Table::from_function`] of the number itself.
 ///
 /// ```
-/// use lowbit::{Format, Granularity, Quantization, Tensor, ops::{Requantization, Requantize}, reference};
+/// use lowbit::{DType, Granularity, Quantization, Tensor, ops::{Requantization, Requantize}, reference};
 /// let acc = Tensor::new([2, 2], vec![100i32, 100, -7, 3])?
 ///     .quantized(Quantization::symmetric_axis(1, [0.1, 0.2]))?;
-/// let op = Requantize::new(acc.tensor_type().clone(), Requantization::new(Format::Int8, 0.5, 0)?)?;
+/// let op = Requantize::new(acc.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&acc])?[0].values::<i8>()?, [20, 40, -1, 1]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -40,7 +40,7 @@ impl Requantize {
             return Err(Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
         };
         require!(
-            input.format().range().is_some(),
+            input.dtype().range().is_some(),
             "{input} holds floats, but requantize takes integers: dequantize it and quantize that"
         );
         let scales: Vec<_> = quantization.scales().iter().map(|&s| (s, 1.0)).collect();
@@ -51,12 +51,12 @@ impl Requantize {
             scale: quantization.scale(i),
             real_bias: None,
         };
-        let output_type = output.tensor_type(input.dimensions())?;
+        let output_type = output.tensor_type(input.dims())?;
         Ok(Self { input, output, output_type, stage: Stage::per_column(scales.len(), entry) })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output.tensor_type(inputs[0].dimensions())?;
+        let output_type = self.output.tensor_type(inputs[0].dims())?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
     }
 
@@ -72,7 +72,7 @@ impl Requantize {
             Granularity::Axis(axis) => axis == last,
             Granularity::Blocks { .. } => false,
         };
-        let same = self.input.format() == accumulators.format() && self.input.shape() == accumulators.shape();
+        let same = self.input.dtype() == accumulators.dtype() && self.input.shape() == accumulators.shape();
         // Accumulators have no zero points, so that nothing more is added to sums that an op has found to fit.
         let adds_nothing = self.input.quantization().is_none_or(Quantization::is_symmetric);
         (by_column && same && adds_nothing && *output == Output::Accumulator).then_some(&self.stage)
@@ -80,14 +80,14 @@ impl Requantize {
 
     /// The same as a table, for 8-bit codes that share one scale.
     pub(crate) fn as_table(&self) -> Option<Table> {
-        let both_8_bit = self.input.format().is_8_bit() && self.output_type.format().is_8_bit();
+        let both_8_bit = self.input.dtype().is_8_bit() && self.output_type.dtype().is_8_bit();
         if !both_8_bit || self.stage.len() != 1 {
             return None;
         }
         let entry = self.stage.entry(0, 0);
         let multiplier = entry.multiplier?;
         let entries = std::array::from_fn(|byte| {
-            let code = if self.input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+            let code = if self.input.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
             self.output.apply(i64::from(code) + entry.bias, multiplier) as u8
         });
         Table::from_bytes(self.input.clone(), self.output_type.clone(), entries).ok()
@@ -125,7 +125,7 @@ impl Requantize {
 
 /// Refuses a tensor that is not int8 or uint8 with one scale and zero point, which the elementwise ops read.
 pub(super) fn require_per_tensor(name: &str, tensor_type: &TensorType) -> Result<(f32, i32)> {
-    require!(tensor_type.format().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
+    require!(tensor_type.dtype().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
     match tensor_type.quantization() {
         Some(q) if q.granularity() == Granularity::Tensor => Ok((q.scale(0), q.zero_point(0))),
         Some(q) => Err(Error::Request(format!(

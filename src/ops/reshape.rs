@@ -8,7 +8,7 @@ use crate::tensor::TensorType;
 /// The elements of `x`, in row-major order, under other dimensions
 ///
 /// Rows of formats below 32 bits are padded in device memory, so that another last dimension moves elements. Any format but
-/// [`Format::Parameters`](crate::Format::Parameters). Scales per tensor stay, and those along the last axis if that keeps
+/// [`DType::Parameters`](crate::DType::Parameters). Scales per tensor stay, and those along the last axis if that keeps
 /// its extent. [`Graph::reshape`](crate::Graph::reshape) costs nothing where it is possible. Source: ONNX Reshape.
 ///
 /// ```
@@ -29,9 +29,9 @@ impl Reshape {
     ///
     /// # Errors
     /// If the number of elements differs, or scales have no place in the new dimensions.
-    pub fn new(input: TensorType, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
+    pub fn new(input: TensorType, dims: impl Into<Vec<usize>>) -> Result<Self> {
         check_moved(&input)?;
-        let output = input.reshaped(dimensions)?;
+        let output = input.reshaped(dims)?;
         Ok(Self { input, output })
     }
 
@@ -42,15 +42,15 @@ impl Reshape {
             self.input,
             self.output
         );
-        let mut dimensions = self.output.dimensions().to_vec();
-        dimensions[0] = inputs[0].dimensions()[0];
+        let mut dimensions = self.output.dims().to_vec();
+        dimensions[0] = inputs[0].dims()[0];
         Self::new(inputs[0].clone(), dimensions)
     }
 
     /// Whether each index of the first dimension keeps its elements.
     pub(super) fn keeps_rows(&self) -> bool {
-        let inner = |t: &TensorType| t.dimensions().iter().skip(1).product::<usize>();
-        let (input, output) = (self.input.dimensions().first(), self.output.dimensions().first());
+        let inner = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
+        let (input, output) = (self.input.dims().first(), self.output.dims().first());
         input.is_some() && input == output && inner(&self.input) == inner(&self.output)
     }
 

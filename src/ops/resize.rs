@@ -59,7 +59,7 @@ pub(crate) enum Interpolation {
 /// An image `[batch, spatial…, channels]` at other spatial sizes
 ///
 /// * One to three spatial dimensions. Places are exact rational numbers ([`Coordinates`]), clamped to the image.
-/// * Nearest: any format but [`Format::Parameters`](crate::Format::Parameters); bits are moved and nothing else.
+/// * Nearest: any format but [`DType::Parameters`](crate::DType::Parameters); bits are moved and nothing else.
 /// * Linear: int8 or uint8. With `f` the part of the place beyond the element below it, that element has the weight
 ///   `2^b − w` and the next one `w = ⌊f · 2^b + 1/2⌋`; a code is the sum over the 2, 4 or 8 elements around of their codes
 ///   times the product of their weights, divided by the sum of the products and rounded, ties away from zero. `b` is 11
@@ -119,7 +119,7 @@ impl Resize {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output = self.output.resized(inputs[0].dimensions()[0])?;
+        let output = self.output.resized(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
     }
 
@@ -155,7 +155,7 @@ impl Resize {
 
     /// The place of an element along an axis, as a fraction with a positive denominator. Both extents may be near 2³¹.
     fn place(&self, axis: usize, index: usize) -> (i128, i128) {
-        let extent = |t: &TensorType| t.dimensions()[axis] as i128;
+        let extent = |t: &TensorType| t.dims()[axis] as i128;
         let (input, output, index) = (extent(&self.input), extent(&self.output), index as i128);
         match self.coordinates {
             Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if output == 1 => (0, 1),
@@ -168,12 +168,12 @@ impl Resize {
     /// The element nearest to an element of the output, along an axis.
     pub(crate) fn nearest_index(&self, rounding: Nearest, axis: usize, index: usize) -> usize {
         let (place, unit) = self.place(axis, index);
-        rounding.of(place, unit).clamp(0, self.input.dimensions()[axis] as i128 - 1) as usize
+        rounding.of(place, unit).clamp(0, self.input.dims()[axis] as i128 - 1) as usize
     }
 
     /// The first element and how far apart they are, where the elements nearest to those of the output lie in equal steps.
     pub(crate) fn nearest_line(&self, rounding: Nearest, axis: usize) -> Option<(i64, i64)> {
-        let [input, output] = [&self.input, &self.output].map(|t| t.dimensions()[axis]);
+        let [input, output] = [&self.input, &self.output].map(|t| t.dims()[axis]);
         if output <= 1 || input == 1 {
             return Some((
                 if output == 0 { 0 } else { self.nearest_index(rounding, axis, 0) as i64 },
@@ -192,7 +192,7 @@ impl Resize {
     /// The elements around an element of the output, along an axis.
     pub(crate) fn between(&self, axis: usize, index: usize) -> Between {
         let (place, unit) = self.place(axis, index);
-        let last = self.input.dimensions()[axis] as i128 - 1;
+        let last = self.input.dims()[axis] as i128 - 1;
         let place = place.clamp(0, last * unit);
         let (lower, rest) = (place / unit, place % unit);
         let steps = 1i128 << self.weight_bits();
@@ -235,19 +235,19 @@ impl ResizeBuilder {
             sizes.len(),
             rank - 2
         );
-        for (i, (&from, &to)) in input.dimensions()[1..].iter().zip(&sizes).enumerate() {
+        for (i, (&from, &to)) in input.dims()[1..].iter().zip(&sizes).enumerate() {
             require!(
                 from > 0 || to == 0,
                 "spatial dimension {i} of {input} is empty, so that it can't have {to} elements"
             );
         }
         require!(
-            interpolation != Interpolation::Linear || input.format().is_8_bit(),
+            interpolation != Interpolation::Linear || input.dtype().is_8_bit(),
             "linear interpolation takes int8 or uint8, but this is {input}: resize to the nearest, or quantize first"
         );
-        let mut dimensions = input.dimensions().to_vec();
+        let mut dimensions = input.dims().to_vec();
         dimensions[1..rank - 1].copy_from_slice(&sizes);
-        let mut output = TensorType::new(input.format(), dimensions)?;
+        let mut output = TensorType::new(input.dtype(), dimensions)?;
         if let Some(quantization) = input.quantization() {
             let granularity = quantization.granularity();
             let kept = match granularity {
@@ -271,10 +271,10 @@ impl ResizeBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numeric::Format;
+    use crate::numeric::DType;
 
     fn resize(from: usize, to: usize, coordinates: Coordinates) -> Resize {
-        let image = TensorType::new(Format::Int8, [1, from, 1]).expect("a small shape");
+        let image = TensorType::new(DType::Int8, [1, from, 1]).expect("a small shape");
         Resize::nearest(image, [to]).coordinates(coordinates).build().expect("a sound op")
     }
 

@@ -12,7 +12,7 @@ const MOST_SCALES: usize = 1 << 20;
 
 /// `out[i_0, i_1, …] = x[s_0(i_0), s_1(i_1), …]` where `s(i) = begin + step · i`, or the `i`th of a list of indices
 ///
-/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
 ///   nothing else.
 /// * Scales per tensor stay, scales along an axis follow its indices.
 /// * Steps may be negative, which reverses an axis; lists may name an index twice, or every index in another order: the
@@ -87,7 +87,7 @@ impl Slice {
             steps.len()
         );
         let mut indices = Vec::new();
-        for (axis, &extent) in input.dimensions().iter().enumerate() {
+        for (axis, &extent) in input.dims().iter().enumerate() {
             let (begin, size, step) = (begin[axis], sizes[axis], steps[axis]);
             // The last index in wider numbers: callers may say anything.
             let last = begin as i128 + step as i128 * (size.max(1) - 1) as i128;
@@ -106,7 +106,7 @@ impl Slice {
     /// If the axis or an index doesn't exist.
     pub fn take(input: TensorType, axis: usize, indices: impl Into<Vec<usize>>) -> Result<Self> {
         let list = indices.into();
-        let mut sizes = input.dimensions().to_vec();
+        let mut sizes = input.dims().to_vec();
         require!(axis < sizes.len(), "axis {axis} of {input}, which has {} axes", sizes.len());
         if let Some(index) = list.iter().find(|&&index| index >= sizes[axis]) {
             require!(false, "index {index} of axis {axis} of {input}, which has {} there", sizes[axis]);
@@ -119,7 +119,7 @@ impl Slice {
 
     fn of(input: TensorType, indices: Vec<Indices>, sizes: Vec<usize>) -> Result<Self> {
         check_moved(&input)?;
-        let mut output = TensorType::new(input.format(), &sizes[..])?;
+        let mut output = TensorType::new(input.dtype(), &sizes[..])?;
         if let Some(quantization) = input.quantization() {
             output = output.quantized(match quantization.granularity() {
                 Granularity::Tensor => quantization.clone(),
@@ -158,15 +158,15 @@ impl Slice {
             "a part of the first axis of {} is taken, so that its extent can't change",
             self.input
         );
-        let mut sizes = self.output.dimensions().to_vec();
-        sizes[0] = inputs[0].dimensions()[0];
+        let mut sizes = self.output.dims().to_vec();
+        sizes[0] = inputs[0].dims()[0];
         Self::of(inputs[0].clone(), self.indices.clone(), sizes)
     }
 
     /// Whether the first axis comes as it is.
     pub(super) fn keeps_rows(&self) -> bool {
         matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
-            && self.input.dimensions()[0] == self.output.dimensions()[0]
+            && self.input.dims()[0] == self.output.dims()[0]
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

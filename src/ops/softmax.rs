@@ -2,7 +2,7 @@
 //! `kernels/softmax.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out[…, i] = e^(scale · x[…, i]) / Σ_j e^(scale · x[…, j])`, over the last dimension of a float32 tensor.
@@ -39,8 +39,8 @@ impl Softmax {
     ///
     /// # Errors
     /// If there are too many elements for a tensor, or there is no dimension.
-    pub fn new(dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        let tensor_type = TensorType::new(Format::Float32, dimensions)?;
+    pub fn new(dims: impl Into<Vec<usize>>) -> Result<Self> {
+        let tensor_type = TensorType::new(DType::Float32, dims)?;
         require!(tensor_type.shape().rank() > 0, "a scalar has no row to have a share in: reshape it to [1]");
         Ok(Self { tensor_type, scale: 1.0 })
     }
@@ -56,7 +56,7 @@ impl Softmax {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions())?.scaled(self.scale)
+        Self::new(inputs[0].dims())?.scaled(self.scale)
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

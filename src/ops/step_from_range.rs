@@ -3,7 +3,7 @@
 
 use super::observe::ObserveRange;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out = max(min / low, max / high)` of the bounds in the state of an [`ObserveRange`](super::ObserveRange): the least step at which
@@ -42,12 +42,12 @@ impl StepFromRange {
             low <= 0 && high >= 0 && low < high && low >= -(1 << 24) && high <= 1 << 24,
             "codes from {low} to {high}: the zero point 0 must be among them, and another, within 24 bits"
         );
-        let state = TensorType::new(Format::Int32, [ranges, ObserveRange::WORDS])?;
-        Ok(Self { state, steps: TensorType::new(Format::Float32, [ranges])?, low, high })
+        let state = TensorType::new(DType::Int32, [ranges, ObserveRange::WORDS])?;
+        Ok(Self { state, steps: TensorType::new(DType::Float32, [ranges])?, low, high })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dimensions()[0], (self.low, self.high))
+        Self::new(inputs[0].dims()[0], (self.low, self.high))
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {

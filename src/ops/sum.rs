@@ -2,7 +2,7 @@
 //! `reference/sum.rs`, the GPU programs are `kernels/sum.rs`.
 
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// `out[k] = Σ` of the elements of a float32 tensor that share index k of a granularity: a bias's gradient with
@@ -30,14 +30,14 @@ impl Sum {
     ///
     /// # Errors
     /// If the granularity doesn't fit the dimensions.
-    pub fn new(dimensions: impl Into<Vec<usize>>, granularity: Granularity) -> Result<Self> {
-        let input = TensorType::new(Format::Float32, dimensions)?;
-        let output = TensorType::new(Format::Float32, [granularity.parameters(input.shape())?])?;
+    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity) -> Result<Self> {
+        let input = TensorType::new(DType::Float32, dims)?;
+        let output = TensorType::new(DType::Float32, [granularity.parameters(input.shape())?])?;
         Ok(Self { input, output, granularity })
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dimensions(), self.granularity)?;
+        let resized = Self::new(inputs[0].dims(), self.granularity)?;
         require!(
             resized.output == self.output,
             "{} has {} sums, but the op was made for {}: they don't follow a batch",

@@ -4,7 +4,7 @@
 
 use super::output::{Bias, Output};
 use crate::error::{Result, require};
-use crate::numeric::{Format, Rounding};
+use crate::numeric::{DType, Rounding};
 use crate::tensor::{Quantization, Shape, TensorType};
 
 /// The least and greatest code less its zero point.
@@ -18,7 +18,7 @@ impl Offsets {
     /// Of a tensor of integers, over all its zero points.
     pub(super) fn of(tensor_type: &TensorType) -> Self {
         let zero_points = tensor_type.quantization().map_or(&[0][..], Quantization::zero_points);
-        let offsets = zero_points.iter().map(|&z| Self::at(tensor_type.format(), z));
+        let offsets = zero_points.iter().map(|&z| Self::at(tensor_type.dtype(), z));
         let join = |a: Self, b: Self| Self { least: a.least.min(b.least), greatest: a.greatest.max(b.greatest) };
         offsets.reduce(join).unwrap_or(Self { least: 0, greatest: 0 })
     }
@@ -28,8 +28,8 @@ impl Offsets {
         Self { least: -255, greatest: 255 }
     }
 
-    fn at(format: Format, zero_point: i32) -> Self {
-        let (low, high) = format.range().expect("an integer format");
+    fn at(dtype: DType, zero_point: i32) -> Self {
+        let (low, high) = dtype.range().expect("an integer format");
         Self { least: i64::from(low) - i64::from(zero_point), greatest: i64::from(high) - i64::from(zero_point) }
     }
 }
@@ -53,8 +53,8 @@ impl Weights {
     }
 
     /// So many weights of a format that are computed on the way.
-    pub(super) fn unknown(terms: usize, format: Format, zero_point: i32) -> Self {
-        let Offsets { least, greatest } = Offsets::at(format, zero_point);
+    pub(super) fn unknown(terms: usize, dtype: DType, zero_point: i32) -> Self {
+        let Offsets { least, greatest } = Offsets::at(dtype, zero_point);
         Self::Unknown { above: terms as i64 * greatest, below: terms as i64 * -least }
     }
 
@@ -122,7 +122,7 @@ pub(super) fn check(channels: impl Iterator<Item = Channel>, codes: Offsets, ter
 /// accumulators.
 pub(super) fn check_wide(channels: impl Iterator<Item = Channel>, terms: usize, output: &Output) -> Result<bool> {
     const WIDEST: i64 = (1 << 47) - 1;
-    let (codes, narrow) = (Offsets::at(Format::Int16, 0), i64::from(i32::MAX));
+    let (codes, narrow) = (Offsets::at(DType::Int16, 0), i64::from(i32::MAX));
     let reason = match output {
         Output::Accumulator => Some("raw sums are int32: ask for codes or real numbers"),
         Output::Requantized(stage) if matches!(stage.mode(), Rounding::FixedSingle | Rounding::FixedDouble) => {

@@ -16,9 +16,9 @@ use crate::tensor::TensorType;
 /// bit. TFLite's LOGISTIC and TANH round halves away from zero: their tables come from [`Table::from_bytes`].
 ///
 /// ```
-/// use lowbit::{Format, Quantization, Tensor, ops::{Requantization, Table}, reference};
+/// use lowbit::{DType, Quantization, Tensor, ops::{Requantization, Table}, reference};
 /// let x = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
-/// let op = Table::leaky_relu(x.tensor_type().clone(), 0.25, Requantization::new(Format::Int8, 0.05, 0)?)?;
+/// let op = Table::leaky_relu(x.tensor_type().clone(), 0.25, Requantization::new(DType::Int8, 0.05, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [-20, 0, 80]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -36,10 +36,10 @@ impl Table {
     /// If the input is not int8 or uint8 with one scale and zero point.
     pub fn from_function(input: TensorType, output: &Requantization, function: impl Fn(f32) -> f32) -> Result<Self> {
         let (scale, zero_point) = require_per_tensor("the input", &input)?;
-        let output_type = output.byte_type(input.dimensions())?;
+        let output_type = output.byte_type(input.dims())?;
         let (low, high) = output.bounds();
         let entries = std::array::from_fn(|byte| {
-            let code = if input.format().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
+            let code = if input.dtype().is_signed() { i32::from(byte as u8 as i8) } else { byte as i32 };
             let real = (code - zero_point) as f32 * scale;
             numeric::quantize(function(real), output.scale(), output.zero_point(), low, high) as u8
         });
@@ -52,7 +52,7 @@ impl Table {
     /// If a type is not int8 or uint8, or the shapes differ.
     pub fn from_bytes(input: TensorType, output: TensorType, entries: [u8; 256]) -> Result<Self> {
         for (name, tensor_type) in [("the input", &input), ("the output", &output)] {
-            require!(tensor_type.format().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
+            require!(tensor_type.dtype().is_8_bit(), "{name} is {tensor_type}, but it must be int8 or uint8");
         }
         require!(input.shape() == output.shape(), "the input {input} and the output {output} differ in shape");
         Ok(Self { input, output_type: output, entries })
@@ -77,7 +77,7 @@ impl Table {
     }
 
     pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
         Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
     }
 
@@ -90,12 +90,12 @@ impl Table {
     /// The bounds of the clamp that this table is for the codes from `least` to `greatest`, if it is one and changes
     /// neither their format nor their meaning.
     pub(crate) fn as_clamp(&self, least: i32, greatest: i32) -> Option<(i32, i32)> {
-        if self.input.format() != self.output_type.format()
+        if self.input.dtype() != self.output_type.dtype()
             || self.input.quantization() != self.output_type.quantization()
         {
             return None;
         }
-        let signed = self.input.format().is_signed();
+        let signed = self.input.dtype().is_signed();
         let value = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
         let entry = |code: i32| value(self.entries[usize::from(code as u8)]);
         let (low, high) = (entry(least), entry(greatest));

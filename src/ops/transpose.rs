@@ -7,7 +7,7 @@ use crate::tensor::TensorType;
 
 /// `out[i_0, i_1, …] = x[j_0, j_1, …]` where `j_{order[d]} = i_d`: axis `d` of the output is axis `order[d]` of the input
 ///
-/// * Elements of any format but [`Format::Parameters`](crate::Format::Parameters), up to 8 dimensions. Bits are moved and
+/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
 ///   nothing else, NaNs included.
 /// * Scales per tensor stay, scales along an axis move with it.
 /// * NCHW becomes NHWC by `[0, 2, 3, 1]`, NHWC becomes NCHW by `[0, 3, 1, 2]`.

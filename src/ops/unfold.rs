@@ -3,7 +3,7 @@
 
 use super::window::{Padding, Window, WindowRequest};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
 /// `out[b, p, g, tap · C/groups + i] = image[b, p·stride + tap·dilation − pad, g · C/groups + i]`, or zero outside the image
@@ -68,13 +68,13 @@ impl Unfold {
             "a patch of {} taps and {channels} channels has too many elements: use a smaller kernel",
             window.taps()
         );
-        let shape: Vec<usize> = [image.dimensions()[0]]
+        let shape: Vec<usize> = [image.dims()[0]]
             .into_iter()
             .chain(window.output_spatial(rank - 2).iter().copied())
             .chain(groups)
             .chain(length)
             .collect();
-        let output_type = TensorType::new(image.format(), shape)?;
+        let output_type = TensorType::new(image.dtype(), shape)?;
         let output_type = match image.quantization() {
             Some(quantization) => output_type.quantized(quantization.clone())?,
             None if dynamic => output_type.with_dynamic_scales(),
@@ -89,12 +89,12 @@ impl Unfold {
             inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
             "the parameters of an image are one pair, which can't follow an extent"
         );
-        let output_type = self.output_type.resized(inputs[0].dimensions()[0])?;
+        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
         Ok(Self { image: inputs[0].clone(), output_type, ..self.clone() })
     }
 
     pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let parameters = self.dynamic.then(|| TensorType::new(Format::Parameters, [1]).expect("one element fits"));
+        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
         [Some(self.image.clone()), parameters].into_iter().flatten().collect()
     }
 
@@ -124,7 +124,7 @@ impl Unfold {
     }
 
     pub(crate) fn batch(&self) -> usize {
-        self.image.dimensions()[0]
+        self.image.dims()[0]
     }
 
     pub(crate) fn channels_per_group(&self) -> usize {
@@ -195,7 +195,7 @@ impl UnfoldBuilder {
             "the image {image} has {rank} dimensions, but [batch, one to three spatial, channels] are 3 to 5"
         );
         require!(
-            !matches!(image.format(), Format::Parameters | Format::Float8E8M0),
+            !matches!(image.dtype(), DType::Parameters | DType::Float8E8M0),
             "{image} is no image: its format has no zero for what lies outside"
         );
         let granularity = image.quantization().map_or(Granularity::Tensor, |q| q.granularity());
@@ -204,7 +204,7 @@ impl UnfoldBuilder {
             "the image is quantized by {granularity:?}, but a patch has one zero point: use one scale for the image"
         );
         require!(
-            !dynamic || (image.quantization().is_none() && image.format().is_8_bit()),
+            !dynamic || (image.quantization().is_none() && image.dtype().is_8_bit()),
             "the image {image} has {}, but it was said to be dynamic, which takes int8 or uint8 without a scale",
             image.describe_scales()
         );
@@ -215,7 +215,7 @@ impl UnfoldBuilder {
         let channels = image.shape().row_length();
         let count = groups.unwrap_or(1);
         require!(count > 0 && channels % count == 0, "{count} groups must divide the {channels} channels of {image}");
-        let window = window.resolve(&image.dimensions()[1..rank - 1])?;
+        let window = window.resolve(&image.dims()[1..rank - 1])?;
         Unfold::with_window(image, dynamic, groups, window)
     }
 }

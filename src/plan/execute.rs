@@ -28,13 +28,13 @@ pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Te
 /// A value of a graph that has been executed, under its own shape.
 pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> Result<Tensor> {
     let stored = tensors[graph.storage(value).index()].as_ref().expect("steps are in order");
-    stored.reshaped(graph.types()[value.index()].dimensions())
+    stored.reshaped(graph.types()[value.index()].dims())
 }
 
 /// An op on the reference: its rows in parts, one after the other within a thread.
 fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let outputs = op.outputs();
-    let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
+    let rows = outputs[0].dims().first().copied().unwrap_or(0);
     let parts = rows.min(4 * rayon::current_num_threads());
     let Some(by_row) = op.inputs_by_row().filter(|_| parts > 1) else {
         return reference::run(op, inputs);

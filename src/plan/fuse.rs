@@ -149,7 +149,7 @@ fn table(op: &Op) -> Option<Table> {
 
 /// An op with narrower bounds, if that is all that a table does to its codes.
 fn clamped(op: &Op, table: &Table) -> Option<Op> {
-    let (least, greatest) = op.outputs()[0].format().range()?;
+    let (least, greatest) = op.outputs()[0].dtype().range()?;
     let (low, high) = table.as_clamp(least, greatest)?;
     op.clamped(low, high)
 }

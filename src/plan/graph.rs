@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::execute::{execute, read};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::Op;
 use crate::tensor::{Tensor, TensorType};
 
@@ -41,12 +41,12 @@ pub(crate) struct Step {
 /// *extent*: their first dimensions are multiples of the first such input's.
 ///
 /// ```
-/// use lowbit::{Format, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
-/// let codes = TensorType::new(Format::Uint8, [1, 4])?.quantized(Quantization::tensor(0.5, 10))?;
+/// use lowbit::{DType, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
+/// let codes = TensorType::new(DType::Uint8, [1, 4])?.quantized(Quantization::tensor(0.5, 10))?;
 /// let weights = Tensor::new([4, 2], vec![1i8; 8])?.quantized(Quantization::tensor(0.25, 0))?;
 ///
 /// let mut graph = Graph::new();
-/// let x = graph.input(TensorType::new(Format::Float32, [1, 4])?);
+/// let x = graph.input(TensorType::new(DType::Float32, [1, 4])?);
 /// let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
 /// let y = graph.add(Matmul::new(codes, weights).output(Output::real()).build()?, &[x])?;
 /// graph.output(y);
@@ -137,10 +137,10 @@ impl Graph {
     /// Declares the next input, whose first dimension may be any up to that of the type.
     ///
     /// ```
-    /// use lowbit::{Format, Graph, Quantization, TensorType, ops::Quantize};
+    /// use lowbit::{DType, Graph, Quantization, TensorType, ops::Quantize};
     /// let mut graph = Graph::new();
-    /// let tokens = graph.dynamic_input(TensorType::new(Format::Float32, [512, 64])?)?; // up to 512 tokens
-    /// let codes = TensorType::new(Format::Int8, [512, 64])?.quantized(Quantization::tensor(0.1, 0))?;
+    /// let tokens = graph.dynamic_input(TensorType::new(DType::Float32, [512, 64])?)?; // up to 512 tokens
+    /// let codes = TensorType::new(DType::Int8, [512, 64])?.quantized(Quantization::tensor(0.1, 0))?;
     /// let codes = graph.add(Quantize::new(codes)?, &[tokens])?;
     /// graph.output(codes);
     /// # Ok::<(), lowbit::Error>(())
@@ -150,7 +150,7 @@ impl Graph {
     /// If the type has no dimension or scales along its first one, or that is no multiple of the graph's extent.
     pub fn dynamic_input(&mut self, tensor_type: TensorType) -> Result<Value> {
         tensor_type.resized(0)?;
-        let first = tensor_type.dimensions()[0];
+        let first = tensor_type.dims()[0];
         let extent = self.extent.unwrap_or(first);
         require!(
             extent > 0 && first > 0 && first.is_multiple_of(extent),
@@ -214,9 +214,8 @@ impl Graph {
             if none == most {
                 return Ok(false);
             }
-            let proportional = none.dimensions()[1..] == most.dimensions()[1..]
-                && none.dimensions()[0] == 0
-                && most.dimensions()[0].is_multiple_of(extent);
+            let proportional =
+                none.dims()[1..] == most.dims()[1..] && none.dims()[0] == 0 && most.dims()[0].is_multiple_of(extent);
             require!(
                 proportional,
                 "{} makes {most} of an input whose first dimension is dynamic, but {none} where that is 0: the first \
@@ -232,7 +231,7 @@ impl Graph {
     pub(super) fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
         let most = &self.types[value.index];
         match self.extent.filter(|_| self.follows[value.index]) {
-            Some(largest) => most.resized(most.dimensions()[0] / largest * extent),
+            Some(largest) => most.resized(most.dims()[0] / largest * extent),
             None => Ok(most.clone()),
         }
     }
@@ -281,9 +280,9 @@ impl Graph {
         for (i, (value, given)) in self.inputs.iter().zip(given).enumerate().filter(|(_, (v, _))| self.follows[v.index])
         {
             let most = &self.types[value.index];
-            let (first, factor) = (given.dimensions().first().copied().unwrap_or(0), most.dimensions()[0] / largest);
+            let (first, factor) = (given.dims().first().copied().unwrap_or(0), most.dims()[0] / largest);
             require!(
-                first <= most.dimensions()[0] && first.is_multiple_of(factor),
+                first <= most.dims()[0] && first.is_multiple_of(factor),
                 "input {i}{} is {given}, but its first dimension may be {factor} times an extent of 0 to {largest}",
                 self.label(*value)
             );
@@ -304,26 +303,26 @@ impl Graph {
     /// If the number of elements differs, or rows of a packed format have padding and would have another length: then
     /// [`ops::Reshape`](crate::ops::Reshape) moves them. To flatten such an image before a fully connected layer, a
     /// [`Conv`](crate::ops::Conv) whose kernel is the whole image is faster.
-    pub fn reshape(&mut self, value: Value, dimensions: impl Into<Vec<usize>>) -> Result<Value> {
+    pub fn reshape(&mut self, value: Value, dims: impl Into<Vec<usize>>) -> Result<Value> {
         self.check(value)?;
         let old = &self.types[value.index];
-        let new = old.reshaped(dimensions)?;
+        let new = old.reshaped(dims)?;
         let dense = |t: &TensorType| {
-            t.format().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.format().bits()
+            t.dtype().row_words(t.shape().row_length()) * 32 == t.shape().row_length() * t.dtype().bits()
         };
         require!(
             old.shape().row_length() == new.shape().row_length() || (dense(old) && dense(&new)),
             "{old} can't become {new} in place: rows of {} codes are padded to 16 bytes, so the last dimension must stay \
              or fill them; ops::Reshape moves them; to flatten an image before a fully connected layer, a Conv whose kernel is the \
              whole image is faster",
-            old.format()
+            old.dtype()
         );
         let follows = self.follows[value.index];
         if let Some(extent) = self.extent.filter(|_| follows) {
-            let rest = |t: &TensorType| t.dimensions().iter().skip(1).product::<usize>();
-            let first = new.dimensions().first().copied().unwrap_or(0);
+            let rest = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
+            let first = new.dims().first().copied().unwrap_or(0);
             require!(
-                first.is_multiple_of(extent) && first / extent * rest(&new) == old.dimensions()[0] / extent * rest(old),
+                first.is_multiple_of(extent) && first / extent * rest(&new) == old.dims()[0] / extent * rest(old),
                 "{old} has a dynamic first dimension, so that of {new} must be a multiple of {extent} too"
             );
             new.resized(0)?;
@@ -371,11 +370,11 @@ impl Graph {
     }
 
     /// The inputs that are dynamic parameters, with the format of the codes they describe.
-    pub(crate) fn parameter_inputs(&self) -> Vec<(usize, Format)> {
+    pub(crate) fn parameter_inputs(&self) -> Vec<(usize, DType)> {
         let position = |value: &Value| self.inputs.iter().position(|&input| input == self.storage(*value));
-        let parameters = |step: &Step| -> Vec<(usize, Format)> {
-            let of_kind = step.inputs.iter().filter(|v| self.types[v.index].format() == Format::Parameters);
-            let codes = step.inputs.first().map(|v| self.types[v.index].format());
+        let parameters = |step: &Step| -> Vec<(usize, DType)> {
+            let of_kind = step.inputs.iter().filter(|v| self.types[v.index].dtype() == DType::Parameters);
+            let codes = step.inputs.first().map(|v| self.types[v.index].dtype());
             of_kind.filter_map(position).zip(codes.into_iter().cycle()).collect()
         };
         self.steps.iter().flat_map(parameters).collect()
@@ -438,7 +437,7 @@ pub(crate) fn check_tensors<'a, 'b>(
     require!(given.len() == expected.len(), "the graph has {} {what}s, but {} were given", expected.len(), given.len());
     for (i, (given, expected)) in given.zip(expected).enumerate() {
         require!(
-            given.format() == expected.format() && given.shape() == expected.shape(),
+            given.dtype() == expected.dtype() && given.shape() == expected.shape(),
             "{what} {i} is {given}, but the graph has {expected} there"
         );
         require!(

@@ -477,10 +477,10 @@ fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     let Some(by_row) = op.inputs_by_row() else { return Ok(vec![whole()]) };
     let divided =
         || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs).chain(&sums);
-    let rows = outputs[0].dimensions().first().copied().unwrap_or(0);
+    let rows = outputs[0].dims().first().copied().unwrap_or(0);
     let bytes = |t: &TensorType, rows: usize| -> Result<u64> {
         let part = t.resized(rows)?;
-        Ok(part.shape().rows() as u64 * part.format().row_words(part.shape().row_length()) as u64 * 4)
+        Ok(part.shape().rows() as u64 * part.dtype().row_words(part.shape().row_length()) as u64 * 4)
     };
     let suits = |rows: usize| -> Result<bool> {
         divided().try_fold(true, |suits, t| {
@@ -517,7 +517,7 @@ fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numeric::{BlockFormat, BlockRounding, Format};
+    use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
         Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
         Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
@@ -533,16 +533,16 @@ mod tests {
     /// The first dimension of every op below: more than sixteen, and of every residue at some smaller one.
     const EXTENT: usize = 40;
 
-    fn real(dimensions: &[usize]) -> Result<TensorType> {
-        TensorType::new(Format::Float32, dimensions)
+    fn real(dims: &[usize]) -> Result<TensorType> {
+        TensorType::new(DType::Float32, dims)
     }
 
-    fn codes(format: Format, dimensions: &[usize]) -> Result<TensorType> {
-        TensorType::new(format, dimensions)?.quantized(Quantization::tensor(0.5, 0))
+    fn codes(dtype: DType, dims: &[usize]) -> Result<TensorType> {
+        TensorType::new(dtype, dims)?.quantized(Quantization::tensor(0.5, 0))
     }
 
-    fn constant(dimensions: &[usize]) -> Result<Tensor> {
-        Tensor::new(dimensions, vec![1i8; dimensions.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
+    fn constant(dims: &[usize]) -> Result<Tensor> {
+        Tensor::new(dims, vec![1i8; dims.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
     }
 
     fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
@@ -556,10 +556,10 @@ mod tests {
     /// Every op, where it can with a first dimension that can follow an extent.
     fn ops() -> Result<Vec<Op>> {
         let e = EXTENT;
-        let stage = || Requantization::new(Format::Int8, 0.5, 0);
-        let int8 = |dimensions: &[usize]| codes(Format::Int8, dimensions);
+        let stage = || Requantization::new(DType::Int8, 0.5, 0);
+        let int8 = |dims: &[usize]| codes(DType::Int8, dims);
         let image = || int8(&[e, 6, 5, 4]);
-        let block = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
+        let block = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Floor)?;
         let step = FakeQuantize::new([e, 4], Grid::Step, Granularity::Tensor, (0, 15))?;
         let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16))?;
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
@@ -568,8 +568,8 @@ mod tests {
             Matmul::new(int8(&[e, 20])?, int8(&[20, 6])?).build()?.into(),
             Matmul::new(int8(&[e, 3, 20])?, int8(&[e, 20, 6])?).build()?.into(),
             Matmul::new(int8(&[e, 3, 20])?, int8(&[6, 20])?).transposed().build()?.into(),
-            Matmul::new(codes(Format::Int16, &[e, 20])?, constant(&[20, 6])?).output(Output::real()).build()?.into(),
-            Matmul::new(TensorType::new(Format::Uint8, [e, 20])?, constant(&[20, 6])?)
+            Matmul::new(codes(DType::Int16, &[e, 20])?, constant(&[20, 6])?).output(Output::real()).build()?.into(),
+            Matmul::new(TensorType::new(DType::Uint8, [e, 20])?, constant(&[20, 6])?)
                 .dynamic_lhs(DynamicGranularity::Row)
                 .output(Output::real())
                 .build()?
@@ -577,12 +577,9 @@ mod tests {
             Conv::new(image()?, constant(&[5, 3, 3, 4])?).padding(Padding::SameUpper).output(stage()?).build()?.into(),
             Conv::new(image()?, constant(&[4, 3, 3, 1])?).groups(4).build()?.into(),
             Conv::new(image()?, constant(&[5, 3, 2, 4])?).transposed().stride([2, 3]).build()?.into(),
-            Conv::new(codes(Format::Int16, &[e, 6, 5, 4])?, constant(&[5, 1, 1, 4])?).build()?.into(),
-            Requantize::new(
-                TensorType::new(Format::Int32, [e, 5])?.quantized(Quantization::tensor(0.5, 0))?,
-                stage()?,
-            )?
-            .into(),
+            Conv::new(codes(DType::Int16, &[e, 6, 5, 4])?, constant(&[5, 1, 1, 4])?).build()?.into(),
+            Requantize::new(TensorType::new(DType::Int32, [e, 5])?.quantized(Quantization::tensor(0.5, 0))?, stage()?)?
+                .into(),
             Requantize::new(int8(&[e, 5])?, stage()?)?.into(),
             Quantize::new(int8(&[e, 5])?)?.into(),
             Dequantize::new(int8(&[e, 5])?)?.into(),
@@ -592,11 +589,11 @@ mod tests {
             Pool::max(image()?, [2, 2]).build()?.into(),
             Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
             Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
-            Cast::new(int8(&[e, 5])?, Format::Float16)?.into(),
+            Cast::new(int8(&[e, 5])?, DType::Float16)?.into(),
             Concat::new(vec![int8(&[e, 5])?, int8(&[e, 3])?], 1, stage()?)?.into(),
             Concat::new(vec![int8(&[e, 5])?, int8(&[e, 5])?], 0, stage()?)?.into(),
             Linear::new(real(&[e, 40])?, grouped(1, 6, 40)?).build()?.into(),
-            Linear::new(TensorType::new(Format::Int8, [e, 40])?, grouped(2, 6, 40)?)
+            Linear::new(TensorType::new(DType::Int8, [e, 40])?, grouped(2, 6, 40)?)
                 .experts(1)
                 .dynamic_lhs(DynamicGranularity::Row)
                 .bias(ones(6)?)
@@ -612,8 +609,8 @@ mod tests {
             CrossEntropyGradient::new(e, 4)?.into(),
             OptimizerStep::new([e, 3], OptimizerRule::adam())?.into(),
             Unfold::new(image()?, [3, 3]).build()?.into(),
-            LinearConv::new(real(&[e, 6, 5, 4])?, grouped(2, 3, 18)?, [3, 3]).output(Format::Float16).build()?.into(),
-            LinearConv::new(TensorType::new(Format::Uint8, [e, 6, 5, 4])?, grouped(1, 3, 36)?, [3, 3])
+            LinearConv::new(real(&[e, 6, 5, 4])?, grouped(2, 3, 18)?, [3, 3]).output(DType::Float16).build()?.into(),
+            LinearConv::new(TensorType::new(DType::Uint8, [e, 6, 5, 4])?, grouped(1, 3, 36)?, [3, 3])
                 .dynamic_image()
                 .build()?
                 .into(),
@@ -621,10 +618,7 @@ mod tests {
             BlockDequantize::new([e, 64], block)?.into(),
             FloatMatmul::new(real(&[e, 6])?, real(&[6, 8])?).build()?.into(),
             FloatMatmul::new(real(&[e, 9])?, real(&[e, 36])?).transposed_lhs().build()?.into(),
-            FloatMatmul::new(real(&[e, 9])?, TensorType::new(Format::Float16, [e, 7])?)
-                .transposed_lhs()
-                .build()?
-                .into(),
+            FloatMatmul::new(real(&[e, 9])?, TensorType::new(DType::Float16, [e, 7])?).transposed_lhs().build()?.into(),
             FloatMatmul::new(real(&[e, 9, 3])?, real(&[e, 5, 9])?).transposed_lhs().transposed_rhs().build()?.into(),
             FloatMatmul::new(real(&[e, 6])?, Operand::from(Tensor::new([8, 6], vec![1.0f32; 48])?))
                 .transposed_rhs()
@@ -644,7 +638,7 @@ mod tests {
             Resize::linear(image()?, [7, 9]).build()?.into(),
         ];
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(32)] {
-            ops.push(DynamicQuantize::new([e, 40], Format::Int8, granularity)?.into());
+            ops.push(DynamicQuantize::new([e, 40], DType::Int8, granularity)?.into());
         }
         for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
             ops.push(ObserveRange::new([e, 300], granularity, RangeUpdate::MinMax)?.into());
@@ -676,20 +670,20 @@ mod tests {
         let mut graph = Graph::new();
         let mut inputs = Vec::new();
         for (i, tensor_type) in op.inputs().into_iter().enumerate() {
-            let is_real = tensor_type.format() == Format::Float32;
+            let is_real = tensor_type.dtype() == DType::Float32;
             let input = match dynamic >> i & 1 {
                 1 => graph.dynamic_input(tensor_type.clone())?,
                 _ => graph.input(tensor_type.clone()),
             };
             inputs.push(match is_real && tensor_type.shape().rank() > 0 {
-                true => graph.add(FloatUnary::new(tensor_type.dimensions(), Function::Relu)?, &[input])?,
+                true => graph.add(FloatUnary::new(tensor_type.dims(), Function::Relu)?, &[input])?,
                 false => input,
             });
         }
         for output in graph.add_all(op.clone(), &inputs)? {
             let made = graph.tensor_type(output)?.clone();
-            let output = match made.format() {
-                Format::Float32 => graph.add(FloatUnary::new(made.dimensions(), Function::Relu)?, &[output])?,
+            let output = match made.dtype() {
+                DType::Float32 => graph.add(FloatUnary::new(made.dims(), Function::Relu)?, &[output])?,
                 _ => output,
             };
             graph.output(output);
@@ -763,7 +757,7 @@ mod tests {
     #[test]
     fn fewer_rows_may_need_what_more_rows_do_not() -> Result<()> {
         let caps = DeviceCaps { binding_bytes: 16 << 20, ..DeviceCaps::default() };
-        let pool: Op = Pool::max(codes(Format::Int8, &[6, 400, 400, 1])?, [200, 200]).build()?.into();
+        let pool: Op = Pool::max(codes(DType::Int8, &[6, 400, 400, 1])?, [200, 200]).build()?.into();
         let scratch = |op: &Op| kernels::candidates(op, &caps).iter().map(|c| c.scratch.len()).max();
         assert_eq!([scratch(&pool), scratch(&pool.with_rows(&[true], 1)?)], [Some(0), Some(1)]);
         check("pool", &graph(&pool, 1)?, &caps, 0..7).map(drop)

@@ -6,7 +6,7 @@ use super::scheme::ActivationQuantization;
 use super::weights::QuantizedWeights;
 use crate::error::Result;
 use crate::model::{Activation, Layer, Model, Window};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{
     Cast, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Linear, LinearConv, Matmul, Output,
     Padding, Pool, Quantize, Requantization, Requantize,
@@ -51,7 +51,7 @@ impl<'a> Builder<'a> {
     fn new(quantized: &'a QuantizedModel, rows: usize) -> Result<Self> {
         let model: &Model = quantized.dequantized();
         let mut graph = Graph::new();
-        let value = graph.dynamic_input(TensorType::new(Format::Float32, model.input_shape(rows))?)?;
+        let value = graph.dynamic_input(TensorType::new(DType::Float32, model.input_shape(rows))?)?;
         let mut builder = Self { model: quantized, rows, graph, value, made: Vec::new() };
         if let Scales::Static(scales) = quantized.scales() {
             builder.quantize(scales[0])?;
@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
             self.made.iter().for_each(|&value| self.graph.output(value));
         }
         self.value = last;
-        self.real(Format::Float32)?;
+        self.real(DType::Float32)?;
         let elements = self.model.dequantized().outputs();
         let value = self.shaped(&[self.rows, elements])?;
         self.graph.output(value);
@@ -82,9 +82,9 @@ impl<'a> Builder<'a> {
     }
 
     /// The value under other dimensions.
-    fn shaped(&mut self, dimensions: &[usize]) -> Result<Value> {
-        if self.graph.tensor_type(self.value)?.dimensions() != dimensions {
-            self.value = self.graph.reshape(self.value, dimensions)?;
+    fn shaped(&mut self, dims: &[usize]) -> Result<Value> {
+        if self.graph.tensor_type(self.value)?.dims() != dims {
+            self.value = self.graph.reshape(self.value, dims)?;
         }
         Ok(self.value)
     }
@@ -101,14 +101,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Floats, or what the value's codes mean.
-    fn real(&mut self, format: Format) -> Result<()> {
+    fn real(&mut self, dtype: DType) -> Result<()> {
         let now = self.graph.tensor_type(self.value)?.clone();
-        if now.format() == format {
+        if now.dtype() == dtype {
             return Ok(());
         }
         self.value = match now.quantization() {
-            Some(_) => self.graph.add(Dequantize::new(now)?.output_format(format)?, &[self.value])?,
-            None => self.graph.add(Cast::new(now, format)?, &[self.value])?,
+            Some(_) => self.graph.add(Dequantize::new(now)?.output_format(dtype)?, &[self.value])?,
+            None => self.graph.add(Cast::new(now, dtype)?, &[self.value])?,
         };
         Ok(())
     }
@@ -117,11 +117,11 @@ impl<'a> Builder<'a> {
     fn quantize(&mut self, made: Option<ActivationQuantization>) -> Result<()> {
         let Some(made) = made else { return Ok(()) };
         if made == ActivationQuantization::FLOAT16 {
-            return self.real(Format::Float16);
+            return self.real(DType::Float16);
         }
-        let dimensions = self.graph.tensor_type(self.value)?.dimensions().to_vec();
-        let codes = TensorType::new(made.format(), dimensions)?
-            .quantized(Quantization::tensor(made.scale(), made.zero_point()))?;
+        let dims = self.graph.tensor_type(self.value)?.dims().to_vec();
+        let codes =
+            TensorType::new(made.format(), dims)?.quantized(Quantization::tensor(made.scale(), made.zero_point()))?;
         self.value = self.graph.add(Quantize::new(codes.clone())?, &[self.value])?;
         if made.is_integer() && made.greatest() < 255 {
             self.value = self.graph.add(Requantize::new(codes, requantization(made, None)?)?, &[self.value])?;
@@ -131,13 +131,12 @@ impl<'a> Builder<'a> {
 
     fn layer(&mut self, index: usize, layer: &Layer, made: Option<ActivationQuantization>) -> Result<()> {
         if !self.model.is_integer(index) {
-            if !self.model.multiplies_integers(index) && self.graph.tensor_type(self.value)?.format() != Format::Float16
-            {
-                self.real(Format::Float32)?;
+            if !self.model.multiplies_integers(index) && self.graph.tensor_type(self.value)?.dtype() != DType::Float16 {
+                self.real(DType::Float32)?;
             }
             let (value, input) = self.input(layer)?;
             let half = made == Some(ActivationQuantization::FLOAT16);
-            let output = if half { Format::Float16 } else { Format::Float32 };
+            let output = if half { DType::Float16 } else { DType::Float32 };
             self.linear(index, layer, input, &[value], None, output)?;
             return self.quantize(made);
         }
@@ -176,7 +175,7 @@ impl<'a> Builder<'a> {
         input: TensorType,
         values: &[Value],
         dynamic: Option<DynamicGranularity>,
-        output: Format,
+        output: DType,
     ) -> Result<()> {
         let (low, high) = Activation::bounds(layer.activation());
         let groups = layer.window().map_or(layer.input().channels, |window| window.groups);
@@ -213,13 +212,13 @@ impl<'a> Builder<'a> {
     fn dynamic_layer(&mut self, index: usize, layer: &Layer) -> Result<()> {
         let (value, input) = self.input(layer)?;
         let granularity = if layer.is_matmul() { DynamicGranularity::Row } else { DynamicGranularity::Tensor };
-        let quantize = DynamicQuantize::new(input.dimensions(), Format::Uint8, granularity)?;
+        let quantize = DynamicQuantize::new(input.dims(), DType::Uint8, granularity)?;
         let quantized = self.graph.add_all(quantize, &[value])?;
         let input = self.graph.tensor_type(quantized[0])?.clone();
         let (low, high) = Activation::bounds(layer.activation());
         let output = Output::Real { low, high };
         if !self.model.is_integer(index) {
-            return self.linear(index, layer, input, &quantized, Some(granularity), Format::Float32);
+            return self.linear(index, layer, input, &quantized, Some(granularity), DType::Float32);
         }
         let weights = self.model.weights()[index].as_ref();
         let bias = Tensor::new(
@@ -253,7 +252,7 @@ impl<'a> Builder<'a> {
 }
 
 fn requantization(made: ActivationQuantization, activation: Option<Activation>) -> Result<Requantization> {
-    let stage = Requantization::new(Format::Uint8, made.scale(), made.zero_point())?.clamp(0, made.greatest())?;
+    let stage = Requantization::new(DType::Uint8, made.scale(), made.zero_point())?.clamp(0, made.greatest())?;
     Ok(match activation {
         None => stage,
         Some(Activation::Relu) => stage.relu(),

@@ -107,7 +107,7 @@ impl Moments {
             "no inputs were added: give the layer's inputs for a few dozen rows of calibration data"
         );
         require!(
-            weights.shape().len() == 2 && weights.shape()[1] == k,
+            weights.dims().len() == 2 && weights.dims()[1] == k,
             "the weights are {}, but the moments are of rows of {k}: give float32 [n, {k}]",
             weights.tensor_type()
         );
@@ -127,7 +127,7 @@ impl Moments {
         // Inputs that are all zero say nothing.
         let importance = importance.iter().any(|&x| x > 0.0).then_some(&importance[..]);
         let size = format.group.min(k);
-        PackedWeights::build(format, [1, weights.shape()[0], k], |row, codes, groups, _| {
+        PackedWeights::build(format, [1, weights.dims()[0], k], |row, codes, groups, _| {
             let mut rest: Vec<f64> = values[row * k..][..k].iter().map(|&w| w.into()).collect();
             for (g, group) in groups.iter_mut().enumerate() {
                 let columns = g * size..(g * size + size).min(k);

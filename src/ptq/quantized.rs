@@ -5,7 +5,7 @@ use super::scheme::{ActivationQuantization, CodeFormat, WeightScheme};
 use super::weights::QuantizedWeights;
 use crate::error::{Error, Result, require};
 use crate::model::{Layer, Model};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::Tensor;
 
 /// A model of weights in codes, made by [`Recipe::quantize`](super::Recipe::quantize) or
@@ -196,7 +196,7 @@ impl QuantizedModel {
     /// The bits that the input (0) or what a layer makes takes per number between layers.
     pub(crate) fn activation_bits(&self, index: usize) -> usize {
         match &self.scales {
-            Scales::Static(scales) => scales[index].map_or(Format::Float32, |q| q.format()).bits(),
+            Scales::Static(scales) => scales[index].map_or(DType::Float32, |q| q.format()).bits(),
             Scales::Dynamic => 8,
         }
     }
@@ -247,7 +247,7 @@ impl QuantizedModel {
         let (values, rows) = self.model.check_input("the input", input)?;
         let mut current = values.to_vec();
         let mut trace = Vec::new();
-        let mut shape = input.shape().to_vec();
+        let mut shape = input.dims().to_vec();
         for (i, layer) in self.model.layers().iter().enumerate() {
             self.scales.round(i, layer, &mut current);
             trace.push(Tensor::new(shape, current.clone())?);

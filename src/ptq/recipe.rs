@@ -12,7 +12,7 @@ use super::weights::QuantizedWeights;
 use super::{awq, check_calibration, check_finite, equalize, smooth, trace};
 use crate::error::{Result, require};
 use crate::model::{Layer, Model};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::Tensor;
 
 /// What to do to a model, in this order.
@@ -28,12 +28,12 @@ use crate::tensor::Tensor;
 /// Weights in NVFP4, float32 activations but for one layer, which reads FP8:
 ///
 /// ```
-/// use lowbit::Format;
+/// use lowbit::DType;
 /// use lowbit::ptq::{Activations, CodeFormat, Recipe, WeightScheme};
 /// let mut recipe = Recipe::new(8);
 /// recipe.weights = WeightScheme::nvfp4();
-/// recipe.activations = Activations::float(Format::Float32);
-/// recipe.inputs.insert("fc".into(), CodeFormat::Float(Format::Float8E4M3Fn));
+/// recipe.activations = Activations::float(DType::Float32);
+/// recipe.inputs.insert("fc".into(), CodeFormat::Float(DType::Float8E4M3Fn));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -259,8 +259,8 @@ impl Recipe {
                 return Ok(None);
             }
             match reader.and_then(|layer| self.inputs.get(layer.name())).copied().unwrap_or(codes) {
-                CodeFormat::Float(Format::Float32) => Ok(None),
-                CodeFormat::Float(Format::Float16) => Ok(Some(ActivationQuantization::FLOAT16)),
+                CodeFormat::Float(DType::Float32) => Ok(None),
+                CodeFormat::Float(DType::Float16) => Ok(Some(ActivationQuantization::FLOAT16)),
                 codes => clipping.quantization(codes, tensor.values()?).map(Some),
             }
         };
@@ -277,8 +277,8 @@ impl Activations {
 
     /// Floats of a format, static, min-max; float32 outputs. With `Float16` and `Float32` weights alone are quantized.
     #[must_use]
-    pub const fn float(format: Format) -> Self {
-        Self::Static { codes: CodeFormat::Float(format), clipping: ActivationClipping::MinMax, outputs: false }
+    pub const fn float(dtype: DType) -> Self {
+        Self::Static { codes: CodeFormat::Float(dtype), clipping: ActivationClipping::MinMax, outputs: false }
     }
 }
 

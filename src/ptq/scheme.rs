@@ -7,7 +7,7 @@ use half::f16;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, require};
-use crate::numeric::{BlockFormat, BlockRounding, Format, Minifloat, quantize};
+use crate::numeric::{BlockFormat, BlockRounding, DType, Minifloat, quantize};
 use crate::weights::Codes;
 
 /// What codes are, before a scale makes real numbers of them.
@@ -18,7 +18,7 @@ pub enum CodeFormat {
     Int(u8),
     /// Floats: `Float8E4M3Fn`, `Float8E5M2`, `Float4E2M1` and the others of at most 8 bits. What layers read may also be
     /// `Float16` or `Float32`, neither of which has a scale: that is not quantized.
-    Float(Format),
+    Float(DType),
 }
 
 impl CodeFormat {
@@ -59,7 +59,7 @@ impl CodeFormat {
     /// What layers may read, beside codes with a scale: float16 and float32.
     pub(super) fn check_activations(self) -> Result<()> {
         match self {
-            Self::Float(Format::Float16 | Format::Float32) => Ok(()),
+            Self::Float(DType::Float16 | DType::Float32) => Ok(()),
             _ => self.check("activations"),
         }
     }
@@ -132,26 +132,26 @@ impl WeightScheme {
 
     /// Floats of a format with a scale per output: `max|w| / greatest`, with 448 for E4M3, 57,344 for E5M2, 6 for E2M1.
     #[must_use]
-    pub const fn float(format: Format) -> Self {
-        Self { codes: CodeFormat::Float(format), ..Self::per_channel(8) }
+    pub const fn float(dtype: DType) -> Self {
+        Self { codes: CodeFormat::Float(dtype), ..Self::per_channel(8) }
     }
 
     /// MX: floats of a format, 32 of which share a power of two by OCP's rounding. MXFP4 is that of `Float4E2M1`, MXFP8 that of
     /// `Float8E4M3Fn` or `Float8E5M2`.
     ///
     /// ```
-    /// use lowbit::{Format, ptq::WeightScheme};
-    /// assert_eq!(WeightScheme::mx(Format::Float4E2M1).to_string(), "MX float4e2m1");
+    /// use lowbit::{DType, ptq::WeightScheme};
+    /// assert_eq!(WeightScheme::mx(DType::Float4E2M1).to_string(), "MX float4e2m1");
     /// ```
     #[must_use]
-    pub const fn mx(format: Format) -> Self {
-        Self { granularity: WeightGranularity::Mx(BlockRounding::Floor), ..Self::float(format) }
+    pub const fn mx(dtype: DType) -> Self {
+        Self { granularity: WeightGranularity::Mx(BlockRounding::Floor), ..Self::float(dtype) }
     }
 
     /// NVFP4.
     #[must_use]
     pub const fn nvfp4() -> Self {
-        Self { granularity: WeightGranularity::Nvfp4, ..Self::float(Format::Float4E2M1) }
+        Self { granularity: WeightGranularity::Nvfp4, ..Self::float(DType::Float4E2M1) }
     }
 
     /// The numbers that codes stand for.
@@ -166,15 +166,15 @@ impl WeightScheme {
 
     /// The narrowest tensor format that holds the codes.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> DType {
         match (self.codes, self.symmetric) {
             (CodeFormat::Float(format), _) => format,
-            (CodeFormat::Int(..=2), true) => Format::Int2,
-            (CodeFormat::Int(..=2), false) => Format::Uint2,
-            (CodeFormat::Int(3..=4), true) => Format::Int4,
-            (CodeFormat::Int(3..=4), false) => Format::Uint4,
-            (CodeFormat::Int(_), true) => Format::Int8,
-            (CodeFormat::Int(_), false) => Format::Uint8,
+            (CodeFormat::Int(..=2), true) => DType::Int2,
+            (CodeFormat::Int(..=2), false) => DType::Uint2,
+            (CodeFormat::Int(3..=4), true) => DType::Int4,
+            (CodeFormat::Int(3..=4), false) => DType::Uint4,
+            (CodeFormat::Int(_), true) => DType::Int8,
+            (CodeFormat::Int(_), false) => DType::Uint8,
         }
     }
 
@@ -378,7 +378,7 @@ impl TryFrom<ActivationFile> for ActivationQuantization {
 
 impl ActivationQuantization {
     /// Not quantized, but rounded to float16.
-    pub const FLOAT16: Self = Self { codes: CodeFormat::Float(Format::Float16), scale: 1.0, zero_point: 0 };
+    pub const FLOAT16: Self = Self { codes: CodeFormat::Float(DType::Float16), scale: 1.0, zero_point: 0 };
 
     /// What codes are (integers 0 … 2ᵇ − 1, stored as uint8, floats of at most 8 bits, or float16), what they are multiplied by, and
     /// the code of 0.
@@ -391,7 +391,7 @@ impl ActivationQuantization {
         let made = Self { codes, scale, zero_point };
         let zeros = if made.is_integer() { 0..=made.greatest() } else { 0..=0 };
         require!(
-            codes != CodeFormat::Float(Format::Float32)
+            codes != CodeFormat::Float(DType::Float32)
                 && (made == Self::FLOAT16 || codes != Self::FLOAT16.codes)
                 && scale.is_finite()
                 && scale > 0.0
@@ -439,9 +439,9 @@ impl ActivationQuantization {
 
     /// The format of tensors that hold the codes.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> DType {
         match self.codes {
-            CodeFormat::Int(_) => Format::Uint8,
+            CodeFormat::Int(_) => DType::Uint8,
             CodeFormat::Float(format) => format,
         }
     }

@@ -3,19 +3,19 @@
 
 use half::f16;
 
-use crate::numeric::{self, Format, Minifloat};
+use crate::numeric::{self, DType, Minifloat};
 use crate::ops::{BlockDequantize, BlockQuantize};
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn block_quantize(op: &BlockQuantize, input: &Tensor) -> Vec<Tensor> {
-    let format = op.format();
+    let dtype = op.format();
     let (mut elements, mut scales) = (Vec::new(), Vec::new());
     for row in input.reals().chunks(input.tensor_type().shape().row_length().max(1)) {
-        for block in row.chunks(format.size()) {
+        for block in row.chunks(dtype.size()) {
             let sizes = block.iter().filter(|x| !x.is_nan()).map(|x| x.abs().min(f32::MAX));
-            let code = format.scale_code(sizes.fold(0.0, f32::max));
-            let scale = format.scale_number(code) * format.unit();
-            elements.extend(block.iter().map(|&x| match Minifloat::of(format.element()) {
+            let code = dtype.scale_code(sizes.fold(0.0, f32::max));
+            let scale = dtype.scale_number(code) * dtype.unit();
+            elements.extend(block.iter().map(|&x| match Minifloat::of(dtype.element()) {
                 Some(layout) => layout.encode_quotient(x / scale, true) as i32,
                 None => numeric::quantize(x, scale, 0, -127, 127),
             }));
@@ -26,19 +26,19 @@ pub(super) fn block_quantize(op: &BlockQuantize, input: &Tensor) -> Vec<Tensor> 
 }
 
 pub(super) fn block_dequantize(op: &BlockDequantize, inputs: &[&Tensor]) -> Tensor {
-    let format = op.format();
+    let dtype = op.format();
     let row = op.elements().shape().row_length();
-    let blocks = row.div_ceil(format.size());
+    let blocks = row.div_ceil(dtype.size());
     let reals = inputs[0].reals().into_iter().enumerate().map(|(i, x)| {
-        let block = i / row * blocks + i % row / format.size();
-        match format.scale_number(inputs[1].code(block) as u32) * format.unit() {
+        let block = i / row * blocks + i % row / dtype.size();
+        match dtype.scale_number(inputs[1].code(block) as u32) * dtype.unit() {
             scale if scale.is_nan() => f32::NAN,
             _ if !x.is_finite() => x,
             scale => x * scale,
         }
     });
-    let values = match op.output().format() {
-        Format::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
+    let values = match op.output().dtype() {
+        DType::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
         _ => Values::Float32(reals.collect()),
     };
     Tensor::from_values(op.output().clone(), values)

@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType, Values};
 
 /// One f32 operation on a device is off by at most this much of its result: WGSL lets it take either neighbour.
@@ -46,10 +46,10 @@ pub(super) struct Sum {
 
 impl Sum {
     /// How much a result stored in this format may differ from the reference's.
-    pub(super) fn tolerance(&self, format: Format) -> f32 {
+    pub(super) fn tolerance(&self, dtype: DType) -> f32 {
         let size = self.value.abs();
         let result = size + self.error;
-        let half = format == Format::Float16;
+        let half = dtype == DType::Float16;
         // Twice: the reference rounds too. Halves have 11 bits, and no unit below 2⁻²⁴.
         let rounding = 2.0 * if half { (result / 2048.0).max(0.5f64.powi(25)) } else { result * UNIT };
         let error = self.error + rounding + result * UNIT + FLUSHED;
@@ -88,8 +88,8 @@ impl Products {
 
 /// A float tensor of these values.
 pub(super) fn reals(tensor_type: &TensorType, values: Vec<f32>) -> Tensor {
-    let values = match tensor_type.format() {
-        Format::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
+    let values = match tensor_type.dtype() {
+        DType::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
         _ => Values::Float32(values),
     };
     Tensor::from_values(tensor_type.clone(), values)

@@ -2,20 +2,20 @@
 
 use half::f16;
 
-use crate::numeric::{Format, Minifloat, encode_power};
+use crate::numeric::{DType, Minifloat, encode_power};
 use crate::ops::Cast;
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn cast(op: &Cast, input: &Tensor) -> Tensor {
     let output = op.output();
     let numbers = input.reals().into_iter();
-    let codes = match (output.format(), Minifloat::of(output.format())) {
-        (Format::Float32, _) => return Tensor::from_values(output.clone(), Values::Float32(numbers.collect())),
-        (Format::Float16, _) => {
+    let codes = match (output.dtype(), Minifloat::of(output.dtype())) {
+        (DType::Float32, _) => return Tensor::from_values(output.clone(), Values::Float32(numbers.collect())),
+        (DType::Float16, _) => {
             let halves = numbers.map(f16::from_f32).collect();
             return Tensor::from_values(output.clone(), Values::Float16(halves));
         }
-        (Format::Float8E8M0, _) => {
+        (DType::Float8E8M0, _) => {
             numbers.map(|x| encode_power(x, op.power_rounding(), op.saturates()) as i32).collect()
         }
         (_, Some(layout)) => numbers.map(|x| layout.encode(x, op.saturates()) as i32).collect(),

@@ -5,13 +5,13 @@ use crate::ops::Concat;
 use crate::tensor::Tensor;
 
 pub(super) fn concat(op: &Concat, inputs: &[&Tensor]) -> Tensor {
-    let dimensions = op.output_type().dimensions();
-    let outer: usize = dimensions[..op.axis()].iter().product();
-    let inner: usize = dimensions[op.axis() + 1..].iter().product();
+    let dims = op.output_type().dims();
+    let outer: usize = dims[..op.axis()].iter().product();
+    let inner: usize = dims[op.axis() + 1..].iter().product();
     let mut codes = Vec::with_capacity(op.output_type().shape().elements());
     for index in 0..outer {
         for (table, input) in op.tables().iter().zip(inputs) {
-            let run = input.shape()[op.axis()] * inner;
+            let run = input.dims()[op.axis()] * inner;
             codes.extend((index * run..(index + 1) * run).map(|i| lookup(table, input.code(i))));
         }
     }

@@ -10,7 +10,7 @@ pub(super) fn conv(op: &Conv, inputs: &[&Tensor]) -> Tensor {
     let window = op.window();
     let channels = lhs.tensor_type().shape().row_length();
     let per_group = op.channels_per_group();
-    let outputs = op.weights().shape()[0];
+    let outputs = op.weights().dims()[0];
     let (scale, zero_point) = if op.is_dynamic() {
         inputs[1].values::<(f32, i32)>().expect("checked by run")[0]
     } else {

@@ -8,7 +8,7 @@ use crate::tensor::{Tensor, Values};
 fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
     let logits = inputs[0].values::<f32>().expect("checked by run");
     let labels = inputs[1].values::<i32>().expect("checked by run");
-    let (rows, classes) = (op.logits.dimensions()[0], op.logits.dimensions()[1]);
+    let (rows, classes) = (op.logits.dims()[0], op.logits.dims()[1]);
     let mut elements = Vec::with_capacity(logits.len());
     for (row, &label) in logits.chunks_exact(classes).zip(labels) {
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -2,12 +2,12 @@
 
 use half::f16;
 
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::Embedding;
 use crate::tensor::{Tensor, Values};
 
 pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Tensor {
-    let [_, n, k] = op.weights().dimensions();
+    let [_, n, k] = op.weights().dims();
     let indices = indices.values::<i32>().expect("checked by run");
     let mut values = vec![0.0f32; indices.len() * k];
     for (&index, out) in indices.iter().zip(values.chunks_exact_mut(k.max(1))) {
@@ -15,8 +15,8 @@ pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Tensor {
             op.weights().dequantize_row(row, out);
         }
     }
-    let values = match op.output_type().format() {
-        Format::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
+    let values = match op.output_type().dtype() {
+        DType::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
         _ => Values::Float32(values),
     };
     Tensor::from_values(op.output_type().clone(), values)

@@ -71,7 +71,7 @@ fn pass(op: &FakeQuantize, x: f32, fitted: Fitted) -> Passed {
 }
 
 fn each(op: &FakeQuantize, inputs: &[&Tensor]) -> impl Iterator<Item = (usize, Passed)> {
-    let fitted: Vec<Fitted> = (0..op.parameters.dimensions()[0]).map(|index| fitted(op, inputs[1], index)).collect();
+    let fitted: Vec<Fitted> = (0..op.parameters.dims()[0]).map(|index| fitted(op, inputs[1], index)).collect();
     let values = inputs[0].values::<f32>().expect("checked by run").to_vec();
     values.into_iter().enumerate().map(move |(i, x)| {
         let index = op.granularity.index(op.input.shape(), i);
@@ -94,7 +94,7 @@ pub(super) fn fake_quantize_gradient(op: &FakeQuantizeGradient, inputs: &[&Tenso
 fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<Products> {
     let dy = inputs[2].values::<f32>().expect("checked by run");
     let per_range = if op.forward.grid == Grid::Range { 2 } else { 1 };
-    let mut sums = vec![Products::default(); op.forward.parameters.dimensions()[0] * per_range];
+    let mut sums = vec![Products::default(); op.forward.parameters.dims()[0] * per_range];
     for ((index, passed), &dy) in each(&op.forward, inputs).zip(dy) {
         for (i, &share) in passed.shares[..per_range].iter().enumerate() {
             let sum = &mut sums[index * per_range + i];

@@ -13,7 +13,7 @@ pub(super) fn float_matmul(op: &FloatMatmul, inputs: &[&Tensor]) -> Tensor {
 
 /// For each element the most that a device's result may differ, by the bound that [`FloatMatmul`] documents.
 pub(super) fn tolerance(op: &FloatMatmul, inputs: &[&Tensor]) -> Vec<f32> {
-    sums(op, inputs, |sum| sum.tolerance(op.output_type().format()))
+    sums(op, inputs, |sum| sum.tolerance(op.output_type().dtype()))
 }
 
 /// What `each` makes of the results, in the order of the output.

@@ -1,7 +1,7 @@
 //! The meaning of `ops::Linear`, and how far from it a device may be. GPU twin: `shaders/linear.wgsl`.
 
 use super::bound::{self, FLUSHED, Sum, UNIT};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::Linear;
 use crate::tensor::{Tensor, Values};
 use crate::weights::{OffsetKind, Row};
@@ -15,7 +15,7 @@ pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
 
 /// For each element the most that a device's result may differ, by the bounds that [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
-    let tolerance = |sum: Sum| sum.tolerance(op.output_type().format());
+    let tolerance = |sum: Sum| sum.tolerance(op.output_type().dtype());
     (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
 }
 
@@ -26,7 +26,7 @@ fn outputs(op: &Linear) -> usize {
 
 /// The results of one row of the output; `None` where no expert is selected.
 fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
-    let [experts, n, _] = op.weights().dimensions();
+    let [experts, n, _] = op.weights().dims();
     let (lhs_row, expert) = match op.indices() {
         None => (row, Some(0)),
         Some((input, selected)) => {
@@ -42,8 +42,8 @@ fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
     let column = |column: usize| {
         let weights = op.weights().row(expert * n + column);
         let runs = Runs { op, inputs, lhs_row, weights: &weights };
-        let mut sum = match inputs[0].format() {
-            Format::Float32 | Format::Float16 => runs.floats(),
+        let mut sum = match inputs[0].dtype() {
+            DType::Float32 | DType::Float16 => runs.floats(),
             _ => runs.codes(),
         };
         let bias = bias(column);
@@ -75,21 +75,21 @@ impl Runs<'_> {
     }
 
     fn floats(&self) -> Sum {
-        let first = self.lhs_row * self.op.weights().dimensions()[2];
+        let first = self.lhs_row * self.op.weights().dims()[2];
         let x = |column: usize| match self.inputs[0].raw() {
             Values::Float32(v) => f64::from(v[first + column]),
             Values::Float16(v) => v[first + column].to_f64(),
             _ => unreachable!("lhs is float"),
         };
         let terms = self.columns().map(|(column, group, code)| self.term(x(column), 1.0, group, code));
-        let k = self.op.weights().dimensions()[2];
+        let k = self.op.weights().dims()[2];
         // On matrix units eight products cost ten operations: the sum before and the sum after are cut off too.
-        self.sum(terms, if self.inputs[0].format() == Format::Float16 { k + k.div_ceil(4) } else { k })
+        self.sum(terms, if self.inputs[0].dtype() == DType::Float16 { k + k.div_ceil(4) } else { k })
     }
 
     fn codes(&self) -> Sum {
         let scales = self.op.lhs_scales().expect("lhs has scales");
-        let first = self.lhs_row * self.op.weights().dimensions()[2];
+        let first = self.lhs_row * self.op.weights().dims()[2];
         let parameters = |group: usize| match self.op.dynamic() {
             Some(input) => {
                 let all = self.inputs[input].values::<(f32, i32)>().expect("checked by run");

@@ -59,7 +59,7 @@ use crate::tensor::Tensor;
 pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     // Dynamic parameters describe the first input.
-    inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].format(), tensor))?;
+    inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor))?;
     Ok(match op {
         Op::Matmul(op) => vec![matmul::matmul(op, inputs)],
         Op::Conv(op) => vec![conv::conv(op, inputs)],

@@ -87,7 +87,7 @@ fn groups(input: &Tensor, granularity: crate::Granularity, count: usize) -> Vec<
 
 pub(super) fn observe_range(op: &ObserveRange, inputs: &[&Tensor]) -> Tensor {
     let state = inputs[1].values::<i32>().expect("checked by run");
-    let groups = groups(inputs[0], op.granularity(), op.state().dimensions()[0]);
+    let groups = groups(inputs[0], op.granularity(), op.state().dims()[0]);
     let next = groups
         .iter()
         .zip(state.chunks_exact(ObserveRange::WORDS))
@@ -96,10 +96,10 @@ pub(super) fn observe_range(op: &ObserveRange, inputs: &[&Tensor]) -> Tensor {
 }
 
 pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Tensor {
-    let (bins, words) = (op.bins(), op.state().dimensions()[1]);
+    let (bins, words) = (op.bins(), op.state().dims()[1]);
     let half = bins.bins() as i64 / 2;
     let state = inputs[1].values::<i32>().expect("checked by run");
-    let groups = groups(inputs[0], op.granularity(), op.state().dimensions()[0]);
+    let groups = groups(inputs[0], op.granularity(), op.state().dims()[0]);
     let mut next = Vec::with_capacity(state.len());
     for (values, state) in groups.iter().zip(state.chunks_exact(words)) {
         let old = Seen::read(state).ordered();

@@ -16,7 +16,5 @@ pub(super) fn pad(op: &Pad, input: &Tensor) -> Tensor {
         };
         (0..=last).contains(&at).then_some(at as usize)
     };
-    gathered(input, op.output(), op.fill(), |place| {
-        place.iter().zip(op.begin()).zip(input.shape()).map(along).collect()
-    })
+    gathered(input, op.output(), op.fill(), |place| place.iter().zip(op.begin()).zip(input.dims()).map(along).collect())
 }

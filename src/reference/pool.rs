@@ -7,10 +7,10 @@ use crate::tensor::Tensor;
 pub(super) fn pool(op: &Pool, input: &Tensor) -> Tensor {
     let window = op.window();
     let channels = op.input().shape().row_length();
-    let (least, _) = op.input().format().range().expect("an integer format");
+    let (least, _) = op.input().dtype().range().expect("an integer format");
     let (scale, zero_point) = op.input().parameters(0);
     let mut codes = Vec::new();
-    for image in 0..op.input().dimensions()[0] {
+    for image in 0..op.input().dims()[0] {
         for pixel in 0..window.output_pixels() {
             for channel in 0..channels {
                 let (mut sum, mut real_sum, mut greatest, mut inside, mut padded) = (0, 0.0f32, least, 0usize, 0usize);

@@ -3,7 +3,7 @@
 
 use half::f16;
 
-use crate::numeric::{self, Format, Minifloat};
+use crate::numeric::{self, DType, Minifloat};
 use crate::ops::{Dequantize, Quantize};
 use crate::tensor::{Tensor, Values};
 
@@ -14,7 +14,7 @@ pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
         let (scale, zero_point) = (quantization.scale(index), quantization.zero_point(index));
         let quotient = x / scale;
         let quotient = if op.halves_quotients() { f16::from_f32(quotient).to_f32() } else { quotient };
-        match (Minifloat::of(output.format()), output.format().range()) {
+        match (Minifloat::of(output.dtype()), output.dtype().range()) {
             (Some(layout), _) => layout.encode_quotient(quotient, op.saturates()) as i32,
             // A division by 1 changes nothing.
             (None, range) => {
@@ -28,7 +28,7 @@ pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
 
 pub(super) fn dequantize(op: &Dequantize, input: &Tensor) -> Tensor {
     let (input_type, quantization) = (op.input(), op.quantization());
-    let layout = Minifloat::of(input_type.format());
+    let layout = Minifloat::of(input_type.dtype());
     let reals = (0..input_type.shape().elements()).map(|i| {
         let index = op.granularity().index(input_type.shape(), i);
         let number = match layout {
@@ -40,8 +40,8 @@ pub(super) fn dequantize(op: &Dequantize, input: &Tensor) -> Tensor {
         };
         number * quantization.scale(index)
     });
-    let values = match op.output().format() {
-        Format::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
+    let values = match op.output().dtype() {
+        DType::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
         _ => Values::Float32(reals.collect()),
     };
     Tensor::from_values(op.output().clone(), values)

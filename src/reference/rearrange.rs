@@ -10,7 +10,7 @@ pub(super) fn gathered(
     fill: i32,
     source: impl Fn(&[usize]) -> Option<Vec<usize>>,
 ) -> Tensor {
-    let (extents, dimensions) = (input.shape(), output.dimensions());
+    let (extents, dimensions) = (input.dims(), output.dims());
     let mut place = vec![0; dimensions.len()];
     let mut sources = Vec::with_capacity(output.shape().elements());
     for index in 0..output.shape().elements() {

@@ -17,7 +17,7 @@ pub(super) fn resize(op: &Resize, input: &Tensor) -> Tensor {
 }
 
 fn linear(op: &Resize, input: &Tensor) -> Tensor {
-    let (spatial, shape) = (op.spatial(), op.output().dimensions());
+    let (spatial, shape) = (op.spatial(), op.output().dims());
     let (channels, steps) = (shape[spatial + 1], 1i64 << op.weight_bits());
     let mut codes = Vec::with_capacity(op.output().shape().elements());
     for index in 0..op.output().shape().elements() {
@@ -33,7 +33,7 @@ fn linear(op: &Resize, input: &Tensor) -> Tensor {
             for axis in 1..=spatial {
                 let between = op.between(axis, place[axis - 1]);
                 let is_upper = corner >> (axis - 1) & 1 == 1;
-                pixel = pixel * input.shape()[axis] + if is_upper { between.upper } else { between.lower };
+                pixel = pixel * input.dims()[axis] + if is_upper { between.upper } else { between.lower };
                 let upper = i64::from(between.weight);
                 weight *= if is_upper { upper } else { steps - upper };
             }

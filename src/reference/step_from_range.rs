@@ -15,6 +15,6 @@ pub(super) fn step_from_range(op: &StepFromRange, inputs: &[&Tensor]) -> Tensor 
         let wanted = bound(state[0], op.low).max(bound(state[1], op.high));
         if wanted.is_normal() && wanted > 0.0 { wanted } else { step }
     };
-    let next = states.chunks_exact(op.state.dimensions()[1]).zip(steps).map(next).collect();
+    let next = states.chunks_exact(op.state.dims()[1]).zip(steps).map(next).collect();
     Tensor::from_values(op.steps.clone(), Values::Float32(next))
 }

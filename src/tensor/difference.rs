@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Tensor;
-use crate::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, U2, U4};
+use crate::numeric::{DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use half::f16;
 
 /// The first element that differs, and how many do.
@@ -24,7 +24,7 @@ impl fmt::Display for Difference {
 
 /// How `got` differs from `expected`, which has the same format and shape; floats are compared by their bits.
 pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Difference> {
-    debug_assert!(got.format() == expected.format() && got.shape() == expected.shape());
+    debug_assert!(got.dtype() == expected.dtype() && got.dims() == expected.dims());
     fn find<T: fmt::Debug>(
         got: &[T],
         expected: &[T],
@@ -39,29 +39,29 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Differ
             find(got.values::<$kind>().ok()?, expected.values::<$kind>().ok()?, $same)
         };
     }
-    let (mut index, count, [got, expected_value]) = match expected.format() {
-        Format::Int2 => compare!(I2, |a, b| a == b),
-        Format::Uint2 => compare!(U2, |a, b| a == b),
-        Format::Int4 => compare!(I4, |a, b| a == b),
-        Format::Uint4 => compare!(U4, |a, b| a == b),
-        Format::Int8 => compare!(i8, |a, b| a == b),
-        Format::Uint8 => compare!(u8, |a, b| a == b),
-        Format::Int16 => compare!(i16, |a, b| a == b),
-        Format::Uint16 => compare!(u16, |a, b| a == b),
-        Format::Int32 => compare!(i32, |a, b| a == b),
-        Format::Float4E2M1 => compare!(E2M1, |a, b| a == b),
-        Format::Float6E2M3 => compare!(E2M3, |a, b| a == b),
-        Format::Float6E3M2 => compare!(E3M2, |a, b| a == b),
-        Format::Float8E4M3Fn => compare!(E4M3FN, |a, b| a == b),
-        Format::Float8E4M3Fnuz => compare!(E4M3FNUZ, |a, b| a == b),
-        Format::Float8E5M2 => compare!(E5M2, |a, b| a == b),
-        Format::Float8E5M2Fnuz => compare!(E5M2FNUZ, |a, b| a == b),
-        Format::Float8E8M0 => compare!(E8M0, |a, b| a == b),
-        Format::Float16 => compare!(f16, |a, b| a.to_bits() == b.to_bits()),
-        Format::Float32 => compare!(f32, |a, b| a.to_bits() == b.to_bits()),
-        Format::Parameters => compare!((f32, i32), |a, b| a.0.to_bits() == b.0.to_bits() && a.1 == b.1),
+    let (mut index, count, [got, expected_value]) = match expected.dtype() {
+        DType::Int2 => compare!(I2, |a, b| a == b),
+        DType::Uint2 => compare!(U2, |a, b| a == b),
+        DType::Int4 => compare!(I4, |a, b| a == b),
+        DType::Uint4 => compare!(U4, |a, b| a == b),
+        DType::Int8 => compare!(i8, |a, b| a == b),
+        DType::Uint8 => compare!(u8, |a, b| a == b),
+        DType::Int16 => compare!(i16, |a, b| a == b),
+        DType::Uint16 => compare!(u16, |a, b| a == b),
+        DType::Int32 => compare!(i32, |a, b| a == b),
+        DType::Float4E2M1 => compare!(E2M1, |a, b| a == b),
+        DType::Float6E2M3 => compare!(E2M3, |a, b| a == b),
+        DType::Float6E3M2 => compare!(E3M2, |a, b| a == b),
+        DType::Float8E4M3Fn => compare!(E4M3FN, |a, b| a == b),
+        DType::Float8E4M3Fnuz => compare!(E4M3FNUZ, |a, b| a == b),
+        DType::Float8E5M2 => compare!(E5M2, |a, b| a == b),
+        DType::Float8E5M2Fnuz => compare!(E5M2FNUZ, |a, b| a == b),
+        DType::Float8E8M0 => compare!(E8M0, |a, b| a == b),
+        DType::Float16 => compare!(f16, |a, b| a.to_bits() == b.to_bits()),
+        DType::Float32 => compare!(f32, |a, b| a.to_bits() == b.to_bits()),
+        DType::Parameters => compare!((f32, i32), |a, b| a.0.to_bits() == b.0.to_bits() && a.1 == b.1),
     }?;
-    let shape = expected.shape().to_vec();
+    let shape = expected.dims().to_vec();
     let mut place = vec![0; shape.len()];
     for (place, &extent) in place.iter_mut().zip(&shape).rev() {
         *place = index % extent;

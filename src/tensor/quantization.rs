@@ -2,7 +2,7 @@
 
 use super::Shape;
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 
 /// Which elements share a scale and a zero point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -29,20 +29,20 @@ impl Granularity {
     pub fn parameters(self, shape: &Shape) -> Result<usize> {
         let (Self::Axis(axis) | Self::Blocks { axis, .. }) = self else { return Ok(1) };
         require!(axis < shape.rank(), "quantized along axis {axis}, but {shape} has {} dimensions", shape.rank());
-        let Self::Blocks { size, .. } = self else { return Ok(shape.dimensions()[axis]) };
+        let Self::Blocks { size, .. } = self else { return Ok(shape.dims()[axis]) };
         require!(size > 0, "blocks of 0 elements along axis {axis}: a block holds at least 1");
-        Ok(shape.dimensions().iter().enumerate().map(|(i, &d)| if i == axis { d.div_ceil(size) } else { d }).product())
+        Ok(shape.dims().iter().enumerate().map(|(i, &d)| if i == axis { d.div_ceil(size) } else { d }).product())
     }
 
     /// The index of the scale that belongs to the element at the linear (row-major) index of a shape that it fits.
     pub(crate) fn index(self, shape: &Shape, element: usize) -> usize {
-        let dimensions = shape.dimensions();
-        let inner = |axis: usize| dimensions[axis + 1..].iter().product::<usize>();
+        let dims = shape.dims();
+        let inner = |axis: usize| dims[axis + 1..].iter().product::<usize>();
         match self {
             Self::Tensor => 0,
-            Self::Axis(axis) => element / inner(axis) % dimensions[axis],
+            Self::Axis(axis) => element / inner(axis) % dims[axis],
             Self::Blocks { axis, size } => {
-                let (inner, extent) = (inner(axis), dimensions[axis]);
+                let (inner, extent) = (inner(axis), dims[axis]);
                 let (outer, along) = (element / (inner * extent), element / inner % extent);
                 (outer * extent.div_ceil(size) + along / size) * inner + element % inner
             }
@@ -128,7 +128,7 @@ impl Quantization {
         self
     }
 
-    pub(super) fn validate(&self, format: Format, shape: &Shape) -> Result<()> {
+    pub(super) fn validate(&self, dtype: DType, shape: &Shape) -> Result<()> {
         let needed = self.granularity.parameters(shape)?;
         let (scales, zero_points) = (self.scales.len(), self.zero_points.len());
         require!(
@@ -145,24 +145,24 @@ impl Quantization {
             let scale = self.scales[odd];
             require!(
                 scale != 0.0,
-                "scale {odd} of {format} {shape} is 0 (an x_scale or y_scale in ONNX), so that every code means 0 and no number \
+                "scale {odd} of {dtype} {shape} is 0 (an x_scale or y_scale in ONNX), so that every code means 0 and no number \
                  has a code: give a tensor of zeros instead, or all codes as the zero point with a scale of 1"
             );
-            require!(false, "scale {odd} of {format} {shape} is {scale:e}, but scales must be finite and positive");
+            require!(false, "scale {odd} of {dtype} {shape} is {scale:e}, but scales must be finite and positive");
         }
-        let Some((low, high)) = format.range() else {
+        let Some((low, high)) = dtype.range() else {
             require!(
-                format.is_minifloat(),
-                "a {format} tensor was given a scale: only integers and floats of at most 8 bits are quantized"
+                dtype.is_minifloat(),
+                "a {dtype} tensor was given a scale: only integers and floats of at most 8 bits are quantized"
             );
-            require!(self.is_symmetric(), "a {format} tensor was given a zero point other than 0: floats have none");
+            require!(self.is_symmetric(), "a {dtype} tensor was given a zero point other than 0: floats have none");
             return Ok(());
         };
         if let Some(zero_point) = self.zero_points.iter().find(|z| !(low..=high).contains(z)) {
-            require!(false, "a zero point is {zero_point}, but {format} codes lie in {low}..={high}");
+            require!(false, "a zero point is {zero_point}, but {dtype} codes lie in {low}..={high}");
         }
         require!(
-            format != Format::Int32 || self.is_symmetric(),
+            dtype != DType::Int32 || self.is_symmetric(),
             "an int32 tensor was given a zero point other than 0: accumulators and biases have none"
         );
         Ok(())

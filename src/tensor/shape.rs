@@ -16,8 +16,8 @@ impl Shape {
     ///
     /// # Errors
     /// If it has more than 8 dimensions or 2³¹ − 1 elements.
-    pub fn new(dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        let shape = Self(dimensions.into());
+    pub fn new(dims: impl Into<Vec<usize>>) -> Result<Self> {
+        let shape = Self(dims.into());
         require!(
             shape.rank() <= MAX_RANK,
             "{shape} has {} dimensions, but at most {MAX_RANK} are supported",
@@ -34,7 +34,7 @@ impl Shape {
 
     /// The dimensions, outermost first.
     #[must_use]
-    pub fn dimensions(&self) -> &[usize] {
+    pub fn dims(&self) -> &[usize] {
         &self.0
     }
 
@@ -92,7 +92,7 @@ impl Shape {
     pub(crate) fn source_index(&self, output: &Self, index: usize) -> usize {
         let (mut rest, mut stride, mut source) = (index, 1, 0);
         for i in (0..output.rank()).rev() {
-            let (extent, output_extent) = (self.aligned(output.rank(), i), output.dimensions()[i].max(1));
+            let (extent, output_extent) = (self.aligned(output.rank(), i), output.dims()[i].max(1));
             if extent > 1 {
                 source += rest % output_extent * stride;
             }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::{Granularity, Quantization, Shape};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 
-/// Format, shape and, for quantized tensors, scales and zero points.
+/// DType, shape and, for quantized tensors, scales and zero points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorType {
-    format: Format,
+    dtype: DType,
     shape: Shape,
     quantization: Option<Arc<Quantization>>,
     dynamic: bool,
@@ -21,8 +21,8 @@ impl TensorType {
     ///
     /// # Errors
     /// If the shape is one that [`Shape::new`] refuses.
-    pub fn new(format: Format, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        Ok(Self { format, shape: Shape::new(dimensions)?, quantization: None, dynamic: false })
+    pub fn new(dtype: DType, dims: impl Into<Vec<usize>>) -> Result<Self> {
+        Ok(Self { dtype, shape: Shape::new(dims)?, quantization: None, dynamic: false })
     }
 
     /// The same type with scales and zero points.
@@ -31,15 +31,15 @@ impl TensorType {
     /// If their number does not fit the shape, a scale is not finite and positive, or a zero point is no code.
     ///
     /// ```
-    /// use lowbit::{Format, Quantization, TensorType};
-    /// let images = TensorType::new(Format::Uint8, [1, 8, 8, 3])?;
+    /// use lowbit::{DType, Quantization, TensorType};
+    /// let images = TensorType::new(DType::Uint8, [1, 8, 8, 3])?;
     /// assert!(images.clone().quantized(Quantization::tensor(1.0 / 255.0, 0)).is_ok());
     /// let error = images.quantized(Quantization::tensor(-1.0, 0)).unwrap_err();
     /// assert_eq!(error.to_string(), "scale 0 of uint8 [1, 8, 8, 3] is -1e0, but scales must be finite and positive");
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     pub fn quantized(mut self, quantization: Quantization) -> Result<Self> {
-        quantization.validate(self.format, &self.shape)?;
+        quantization.validate(self.dtype, &self.shape)?;
         self.quantization = Some(Arc::new(quantization));
         Ok(self)
     }
@@ -49,7 +49,7 @@ impl TensorType {
     /// # Errors
     /// If there is no dimension, the shape is too large, or there are scales along the first dimension.
     pub(crate) fn resized(&self, extent: usize) -> Result<Self> {
-        let mut dimensions = self.dimensions().to_vec();
+        let mut dimensions = self.dims().to_vec();
         require!(!dimensions.is_empty(), "{self} has no dimension whose extent could change");
         dimensions[0] = extent;
         let same_scales = match self.quantization().map(Quantization::granularity) {
@@ -58,10 +58,10 @@ impl TensorType {
             Some(Granularity::Blocks { .. }) => false,
         };
         require!(
-            same_scales || extent == self.dimensions()[0],
+            same_scales || extent == self.dims()[0],
             "{self} has {}, which belong to its {} indices along the first dimension, so that its extent can't change",
             self.describe_scales(),
-            self.dimensions()[0]
+            self.dims()[0]
         );
         Ok(Self { shape: Shape::new(dimensions)?, ..self.clone() })
     }
@@ -71,15 +71,15 @@ impl TensorType {
     /// # Errors
     /// If `order` is not a permutation of the axes, or scales belong to blocks.
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
-        let dimensions = self.dimensions();
+        let dims = self.dims();
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
         require!(
-            sorted.iter().copied().eq(0..dimensions.len()),
+            sorted.iter().copied().eq(0..dims.len()),
             "{order:?} is not an order of the {} axes of {self}",
-            dimensions.len()
+            dims.len()
         );
-        let permuted = Self::new(self.format, order.iter().map(|&axis| dimensions[axis]).collect::<Vec<_>>())?;
+        let permuted = Self::new(self.dtype, order.iter().map(|&axis| dims[axis]).collect::<Vec<_>>())?;
         let quantization = match self.quantization() {
             None => None,
             Some(q) => Some(match q.granularity() {
@@ -104,8 +104,8 @@ impl TensorType {
     ///
     /// # Errors
     /// If the number of elements differs, or scales have no place in the new dimensions.
-    pub(crate) fn reshaped(&self, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        let new = Self::new(self.format, dimensions)?;
+    pub(crate) fn reshaped(&self, dims: impl Into<Vec<usize>>) -> Result<Self> {
+        let new = Self::new(self.dtype, dims)?;
         require!(
             self.shape.elements() == new.shape.elements(),
             "{self} can't become {new}: the number of elements differs"
@@ -132,8 +132,8 @@ impl TensorType {
 
     /// The format of the elements.
     #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The shape.
@@ -144,8 +144,8 @@ impl TensorType {
 
     /// The dimensions, outermost first.
     #[must_use]
-    pub fn dimensions(&self) -> &[usize] {
-        self.shape.dimensions()
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
     }
 
     /// Scales and zero points, if the tensor has any.
@@ -166,8 +166,8 @@ impl TensorType {
     }
 
     /// As many elements of another format, without scales.
-    pub(crate) fn with_format(&self, format: Format) -> Self {
-        Self { format, quantization: None, dynamic: false, ..self.clone() }
+    pub(crate) fn with_dtype(&self, dtype: DType) -> Self {
+        Self { dtype, quantization: None, dynamic: false, ..self.clone() }
     }
 
     /// The same type without scales that are known now.
@@ -209,16 +209,16 @@ impl TensorType {
         })
     }
 
-    /// The bytes this tensor takes in device memory: rows packed as [`Format::row_words`] says, at least 16 bytes.
+    /// The bytes this tensor takes in device memory: rows packed as [`DType::row_words`] says, at least 16 bytes.
     #[must_use]
     pub fn device_bytes(&self) -> u64 {
-        let words = self.shape.rows() as u64 * self.format.row_words(self.shape.row_length()) as u64;
+        let words = self.shape.rows() as u64 * self.dtype.row_words(self.shape.row_length()) as u64;
         (words * 4).max(16)
     }
 }
 
 impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.format, self.shape)
+        write!(f, "{}{}", self.dtype, self.shape)
     }
 }

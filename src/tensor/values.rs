@@ -3,7 +3,7 @@
 use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
 use crate::numeric::{
-    E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, Format, I2, I4, Minifloat, U2, U4, decode_power,
+    DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, U2, U4, decode_power,
 };
 use half::f16;
 
@@ -16,7 +16,7 @@ mod sealed {
 /// `(f32, i32)` for parameters of dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
     /// The format of a tensor of such elements.
-    const FORMAT: Format;
+    const FORMAT: DType;
     #[doc(hidden)]
     fn wrap(values: Vec<Self>) -> Values;
     #[doc(hidden)]
@@ -54,7 +54,7 @@ macro_rules! element {
     ($($kind:ty => $variant:ident),+) => {$(
         impl sealed::Sealed for $kind {}
         impl Element for $kind {
-            const FORMAT: Format = Format::$variant;
+            const FORMAT: DType = DType::$variant;
             fn wrap(values: Vec<Self>) -> Values {
                 Values::$variant(values)
             }
@@ -88,8 +88,8 @@ impl Tensor {
     ///
     /// # Errors
     /// If the number of elements is not the product of the dimensions.
-    pub fn new<T: Element>(dimensions: impl Into<Vec<usize>>, elements: impl Into<Vec<T>>) -> Result<Self> {
-        let tensor_type = TensorType::new(T::FORMAT, dimensions)?;
+    pub fn new<T: Element>(dims: impl Into<Vec<usize>>, elements: impl Into<Vec<T>>) -> Result<Self> {
+        let tensor_type = TensorType::new(T::FORMAT, dims)?;
         let (elements, shape) = (elements.into(), tensor_type.shape());
         require!(
             elements.len() == shape.elements(),
@@ -104,8 +104,8 @@ impl Tensor {
     /// several in a byte in its low bits; rows are not padded.
     ///
     /// ```
-    /// use lowbit::{Format, Tensor, TensorType, numeric::I4};
-    /// let tensor = Tensor::from_packed(TensorType::new(Format::Int4, [3])?, &[0xf1, 0x07])?;
+    /// use lowbit::{DType, Tensor, TensorType, numeric::I4};
+    /// let tensor = Tensor::from_packed(TensorType::new(DType::Int4, [3])?, &[0xf1, 0x07])?;
     /// assert_eq!(tensor.values::<I4>()?.iter().map(|code| code.get()).collect::<Vec<_>>(), [1, -1, 7]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
@@ -127,7 +127,7 @@ impl Tensor {
 
     /// The same data under another type of the same format and shape.
     pub(crate) fn with_type(mut self, tensor_type: TensorType) -> Self {
-        debug_assert!(self.tensor_type.format() == tensor_type.format() && self.shape() == tensor_type.dimensions());
+        debug_assert!(self.tensor_type.dtype() == tensor_type.dtype() && self.dims() == tensor_type.dims());
         self.tensor_type = tensor_type;
         self
     }
@@ -139,32 +139,32 @@ impl Tensor {
 
     /// A tensor of integers, or of floats of at most 8 bits, from its codes; codes outside the format are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
-        let values = match tensor_type.format() {
-            Format::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
-            Format::Uint2 => Values::Uint2(codes.into_iter().map(|c| U2::from_bits(c as u32)).collect()),
-            Format::Int4 => Values::Int4(codes.into_iter().map(|c| I4::from_bits(c as u32)).collect()),
-            Format::Uint4 => Values::Uint4(codes.into_iter().map(|c| U4::from_bits(c as u32)).collect()),
-            Format::Int8 => Values::Int8(codes.into_iter().map(|c| c as i8).collect()),
-            Format::Uint8 => Values::Uint8(codes.into_iter().map(|c| c as u8).collect()),
-            Format::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
-            Format::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
-            Format::Int32 => Values::Int32(codes),
-            Format::Float4E2M1 => Values::Float4E2M1(codes.into_iter().map(|c| E2M1::from_bits(c as u8)).collect()),
-            Format::Float6E2M3 => Values::Float6E2M3(codes.into_iter().map(|c| E2M3::from_bits(c as u8)).collect()),
-            Format::Float6E3M2 => Values::Float6E3M2(codes.into_iter().map(|c| E3M2::from_bits(c as u8)).collect()),
-            Format::Float8E4M3Fn => {
+        let values = match tensor_type.dtype() {
+            DType::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
+            DType::Uint2 => Values::Uint2(codes.into_iter().map(|c| U2::from_bits(c as u32)).collect()),
+            DType::Int4 => Values::Int4(codes.into_iter().map(|c| I4::from_bits(c as u32)).collect()),
+            DType::Uint4 => Values::Uint4(codes.into_iter().map(|c| U4::from_bits(c as u32)).collect()),
+            DType::Int8 => Values::Int8(codes.into_iter().map(|c| c as i8).collect()),
+            DType::Uint8 => Values::Uint8(codes.into_iter().map(|c| c as u8).collect()),
+            DType::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
+            DType::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
+            DType::Int32 => Values::Int32(codes),
+            DType::Float4E2M1 => Values::Float4E2M1(codes.into_iter().map(|c| E2M1::from_bits(c as u8)).collect()),
+            DType::Float6E2M3 => Values::Float6E2M3(codes.into_iter().map(|c| E2M3::from_bits(c as u8)).collect()),
+            DType::Float6E3M2 => Values::Float6E3M2(codes.into_iter().map(|c| E3M2::from_bits(c as u8)).collect()),
+            DType::Float8E4M3Fn => {
                 Values::Float8E4M3Fn(codes.into_iter().map(|c| E4M3FN::from_bits(c as u8)).collect())
             }
-            Format::Float8E4M3Fnuz => {
+            DType::Float8E4M3Fnuz => {
                 Values::Float8E4M3Fnuz(codes.into_iter().map(|c| E4M3FNUZ::from_bits(c as u8)).collect())
             }
-            Format::Float8E5M2 => Values::Float8E5M2(codes.into_iter().map(|c| E5M2::from_bits(c as u8)).collect()),
-            Format::Float8E5M2Fnuz => {
+            DType::Float8E5M2 => Values::Float8E5M2(codes.into_iter().map(|c| E5M2::from_bits(c as u8)).collect()),
+            DType::Float8E5M2Fnuz => {
                 Values::Float8E5M2Fnuz(codes.into_iter().map(|c| E5M2FNUZ::from_bits(c as u8)).collect())
             }
-            Format::Float8E8M0 => Values::Float8E8M0(codes.into_iter().map(|c| E8M0::from_bits(c as u8)).collect()),
-            Format::Float16 | Format::Float32 | Format::Parameters => {
-                unreachable!("{} has no codes", tensor_type.format())
+            DType::Float8E8M0 => Values::Float8E8M0(codes.into_iter().map(|c| E8M0::from_bits(c as u8)).collect()),
+            DType::Float16 | DType::Float32 | DType::Parameters => {
+                unreachable!("{} has no codes", tensor_type.dtype())
             }
         };
         Self { tensor_type, values }
@@ -178,14 +178,14 @@ impl Tensor {
 
     /// The format of the elements.
     #[must_use]
-    pub fn format(&self) -> Format {
-        self.tensor_type.format()
+    pub fn dtype(&self) -> DType {
+        self.tensor_type.dtype()
     }
 
     /// The dimensions, outermost first.
     #[must_use]
-    pub fn shape(&self) -> &[usize] {
-        self.tensor_type.dimensions()
+    pub fn dims(&self) -> &[usize] {
+        self.tensor_type.dims()
     }
 
     /// The elements, row-major.
@@ -194,7 +194,7 @@ impl Tensor {
     /// If `T` is not the tensor's element type.
     pub fn values<T: Element>(&self) -> Result<&[T]> {
         T::unwrap(&self.values).ok_or_else(|| {
-            Error::Request(format!("the tensor holds {}, but {} was asked for", self.format(), T::FORMAT))
+            Error::Request(format!("the tensor holds {}, but {} was asked for", self.dtype(), T::FORMAT))
         })
     }
 
@@ -223,7 +223,7 @@ impl Tensor {
             Values::Float8E5M2Fnuz(v) => v[index].to_bits().into(),
             Values::Float8E8M0(v) => v[index].to_bits().into(),
             Values::Float16(_) | Values::Float32(_) | Values::Parameters(_) => {
-                unreachable!("{} has no codes", self.format())
+                unreachable!("{} has no codes", self.dtype())
             }
         }
     }
@@ -231,7 +231,7 @@ impl Tensor {
     /// The elements as numbers: codes for themselves, whatever their scales. A bug of the caller for parameters.
     pub(crate) fn reals(&self) -> Vec<f32> {
         let elements = 0..self.tensor_type.shape().elements();
-        match (&self.values, Minifloat::of(self.format())) {
+        match (&self.values, Minifloat::of(self.dtype())) {
             (Values::Float32(v), _) => v.clone(),
             (Values::Float16(v), _) => v.iter().map(|x| x.to_f32()).collect(),
             (Values::Float8E8M0(v), _) => v.iter().map(|x| decode_power(x.to_bits().into())).collect(),
@@ -242,7 +242,7 @@ impl Tensor {
 
     /// The indices of the first dimension from `start` on, as many as the type has.
     pub(crate) fn part(&self, tensor_type: TensorType, start: usize) -> Self {
-        let (first, count) = (tensor_type.dimensions()[0], tensor_type.shape().elements());
+        let (first, count) = (tensor_type.dims()[0], tensor_type.shape().elements());
         let begin = count.checked_div(first).unwrap_or(0) * start;
         macro_rules! part {
             ($($variant:ident),+) => {
@@ -278,7 +278,7 @@ impl Tensor {
     pub(crate) fn joined<'a>(tensor_type: TensorType, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         macro_rules! joined {
             ($($variant:ident),+) => {
-                match tensor_type.format() { $(Format::$variant => {
+                match tensor_type.dtype() { $(DType::$variant => {
                     let part = |part: &'a Self| if let Values::$variant(v) = &part.values { &v[..] } else { &[] };
                     Values::$variant(parts.flat_map(part).copied().collect())
                 }),+ }
@@ -313,8 +313,8 @@ impl Tensor {
     ///
     /// # Errors
     /// If the number of elements differs.
-    pub fn reshaped(&self, dimensions: impl Into<Vec<usize>>) -> Result<Self> {
-        let mut tensor_type = TensorType::new(self.format(), dimensions)?;
+    pub fn reshaped(&self, dims: impl Into<Vec<usize>>) -> Result<Self> {
+        let mut tensor_type = TensorType::new(self.dtype(), dims)?;
         require!(
             tensor_type.shape().elements() == self.tensor_type.shape().elements(),
             "{} can't become {}: the number of elements differs",
@@ -351,12 +351,12 @@ impl Tensor {
             Some(super::Granularity::Blocks { .. }) => self.tensor_type.without_quantization().permuted(order)?,
             _ => self.tensor_type.permuted(order)?,
         };
-        let dimensions = self.shape();
-        let mut strides = vec![1usize; dimensions.len()];
-        for i in (1..dimensions.len()).rev() {
-            strides[i - 1] = strides[i] * dimensions[i];
+        let dims = self.dims();
+        let mut strides = vec![1usize; dims.len()];
+        for i in (1..dims.len()).rev() {
+            strides[i - 1] = strides[i] * dims[i];
         }
-        let new = tensor_type.dimensions();
+        let new = tensor_type.dims();
         let sources: Vec<Option<usize>> = (0..self.tensor_type.shape().elements())
             .map(|mut rest| {
                 let source = new

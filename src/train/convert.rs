@@ -3,7 +3,7 @@
 
 use super::network::{Layer, Quantized};
 use crate::error::{Result, require};
-use crate::numeric::{self, Format, I2, I4, Rounding};
+use crate::numeric::{self, DType, I2, I4, Rounding};
 use crate::ops::{
     Conv, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, Output, Padding, Quantize,
     RequantParams, Requantization, Table, Windows,
@@ -110,10 +110,10 @@ impl Quantized {
         for (i, layer) in layers.iter().enumerate() {
             let (windows, _) = self.conv(i);
             let weights = graph.add(self.weight_grid(i)?.levels()?, &[layer.weights, layer.weight_steps])?;
-            let image = graph.tensor_type(x)?.dimensions().to_vec();
-            let conv = FloatConv::new(image, graph.tensor_type(weights)?.dimensions(), windows)?;
+            let image = graph.tensor_type(x)?.dims().to_vec();
+            let conv = FloatConv::new(image, graph.tensor_type(weights)?.dims(), windows)?;
             let sums = graph.add(conv, &[x, weights])?;
-            let shape = graph.tensor_type(sums)?.dimensions().to_vec();
+            let shape = graph.tensor_type(sums)?.dims().to_vec();
             let next = layers.get(i + 1);
             // Reals need no step of the output: any will do.
             let out = next.map_or(layer.step, |next| next.step);
@@ -126,7 +126,7 @@ impl Quantized {
             };
             x = graph.add(FakeRequantize::new(shape, makes, codes)?, &[sums, table])?;
         }
-        let classes = graph.tensor_type(x)?.dimensions()[3];
+        let classes = graph.tensor_type(x)?.dims()[3];
         let logits = graph.reshape(x, [batch, classes])?;
         Ok((made, logits))
     }
@@ -139,7 +139,7 @@ impl Quantized {
     pub fn fake(&self, batch: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let [height, width, channels] = self.network.image;
-        let images = graph.input(TensorType::new(Format::Float32, [batch, height, width, channels])?);
+        let images = graph.input(TensorType::new(DType::Float32, [batch, height, width, channels])?);
         let layers = self.declare(&mut graph)?;
         let (_, logits) = self.forward(&mut graph, batch, images, &layers)?;
         graph.output(logits);
@@ -155,8 +155,8 @@ impl Quantized {
     pub fn integer(&self, batch: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let [height, width, channels] = self.network.image;
-        let images = graph.dynamic_input(TensorType::new(Format::Float32, [batch, height, width, channels])?)?;
-        let codes = TensorType::new(Format::Uint8, [batch, height, width, channels])?;
+        let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, height, width, channels])?)?;
+        let codes = TensorType::new(DType::Uint8, [batch, height, width, channels])?;
         let codes = codes.quantized(Quantization::tensor(self.steps[0], 0))?;
         let mut x = graph.add(Quantize::new(codes.clone())?, &[images])?;
         let high = self.bits[0].activation_codes().1;
@@ -177,7 +177,7 @@ impl Quantized {
                 Output::real()
             } else {
                 let codes = self.bits[layer + 1].activation_codes();
-                let stage = Requantization::new(Format::Uint8, self.steps[layer + 1], 0)?;
+                let stage = Requantization::new(DType::Uint8, self.steps[layer + 1], 0)?;
                 stage.rounding(Rounding::Onnx).clamp(codes.0, codes.1)?.into()
             };
             let [top, left, bottom, right] = windows.padding;
@@ -189,7 +189,7 @@ impl Quantized {
                 .output(output);
             x = graph.add(conv.build()?, &[x])?;
         }
-        let classes = graph.tensor_type(x)?.dimensions()[3];
+        let classes = graph.tensor_type(x)?.dims()[3];
         let logits = graph.reshape(x, [batch, classes])?;
         graph.output(logits);
         Ok(graph)
@@ -206,9 +206,9 @@ impl Quantized {
             codes.iter().filter_map(|&code| make(code)).collect()
         }
         let tensor = match grid.high {
-            1 => Tensor::new(weights.shape(), narrow(&codes, I2::new))?,
-            2..=7 => Tensor::new(weights.shape(), narrow(&codes, I4::new))?,
-            _ => Tensor::new(weights.shape(), codes)?,
+            1 => Tensor::new(weights.dims(), narrow(&codes, I2::new))?,
+            2..=7 => Tensor::new(weights.dims(), narrow(&codes, I4::new))?,
+            _ => Tensor::new(weights.dims(), codes)?,
         };
         let odd = steps.iter().find(|step| !(step.is_normal() && **step > 0.0));
         require!(odd.is_none(), "a step of layer {layer} is {}, but steps are positive", odd.unwrap_or(&0.0));

@@ -73,10 +73,10 @@ impl Network {
                     [1, 1, channels]
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv = FloatConv::new([1, height, width, channels], weights.shape(), *windows)?;
+                    let conv = FloatConv::new([1, height, width, channels], weights.dims(), *windows)?;
                     let [_, height, width, outputs] = crate::ops::four(conv.output());
                     require!(
-                        bias.shape() == [outputs],
+                        bias.dims() == [outputs],
                         "the bias of layer {i} is {}, but it has {outputs} outputs",
                         bias.tensor_type()
                     );
@@ -113,13 +113,13 @@ impl Network {
             layers.push(match layer {
                 Layer::GlobalAverage => Layer::GlobalAverage,
                 Layer::Conv { weights, bias, windows } => {
-                    let terms: usize = weights.shape()[1..].iter().product();
+                    let terms: usize = weights.dims()[1..].iter().product();
                     let deviation = (2.0 / terms.max(1) as f64).sqrt();
-                    let count = weights.shape().iter().product();
+                    let count = weights.dims().iter().product();
                     let values: Vec<f32> = (0..count).map(|_| (deviation * random.normal()) as f32).collect();
                     Layer::Conv {
-                        weights: Tensor::new(weights.shape(), values)?,
-                        bias: Tensor::new(bias.shape(), vec![0.0f32; bias.shape()[0]])?,
+                        weights: Tensor::new(weights.dims(), values)?,
+                        bias: Tensor::new(bias.dims(), vec![0.0f32; bias.dims()[0]])?,
                         windows: *windows,
                     }
                 }
@@ -136,7 +136,7 @@ impl Network {
         let mut all = vec![self.check(images)?.clone()];
         for (i, layer) in self.layers.iter().enumerate() {
             let x = &all[i];
-            let batch = x.shape()[0];
+            let batch = x.dims()[0];
             let [height, width, channels] = self.shapes[i + 1];
             let values = match layer {
                 Layer::GlobalAverage => {
@@ -148,7 +148,7 @@ impl Network {
                     x.values::<f32>()?.chunks_exact(pixels * channels).flat_map(image).collect::<Vec<_>>()
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv: Op = FloatConv::new(x.shape(), weights.shape(), *windows)?.into();
+                    let conv: Op = FloatConv::new(x.dims(), weights.dims(), *windows)?.into();
                     let sums = reference::run(&conv, &[x, weights])?.remove(0);
                     let bias = bias.values::<f32>()?;
                     let least = if i + 1 == self.layers.len() { f32::MIN } else { 0.0 };
@@ -163,7 +163,7 @@ impl Network {
 
     pub(super) fn check<'a>(&self, images: &'a Tensor) -> Result<&'a Tensor> {
         let [height, width, channels] = self.image;
-        let fits = images.shape().len() == 4 && images.shape()[1..] == self.image;
+        let fits = images.dims().len() == 4 && images.dims()[1..] == self.image;
         require!(
             fits,
             "the images are {}, but the network reads float32 [batch, {height}, {width}, {channels}]",
@@ -213,9 +213,9 @@ impl Network {
 
 /// The steps with the least squared error; 1 where all numbers are zero.
 fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), scale: ScaleRule) -> Result<Vec<f32>> {
-    let op = ObserveHistogram::new(x.shape(), granularity, Bins::new(4096)?)?;
+    let op = ObserveHistogram::new(x.dims(), granularity, Bins::new(4096)?)?;
     let words = op.state().shape().elements();
-    let empty = Tensor::new(op.state().dimensions(), vec![0i32; words])?;
+    let empty = Tensor::new(op.state().dims(), vec![0i32; words])?;
     let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);
     let seen = Observation::Histograms(Histograms::from_state(&op, &state)?);
     let scheme = Scheme::new(scale, (low, high))?;

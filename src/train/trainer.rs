@@ -5,7 +5,7 @@ use super::convert::LayerValues;
 use super::network::{Layer, Quantized, Random};
 use crate::error::{Result, require};
 use crate::gpu::{Bindings, Context, DeviceTensor, Plan};
-use crate::numeric::Format;
+use crate::numeric::DType;
 use crate::ops::{
     ConvPass, CrossEntropyGradient, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatConv,
     GridGradient, ObserveRange, OptimizerRule, OptimizerStep, RangeUpdate, StepFromRange, Sum,
@@ -123,13 +123,13 @@ impl Quantized {
         activations: ActivationSteps,
     ) -> Result<Vec<Trained>> {
         let (made, logits) = self.forward(graph, batch, images, layers)?;
-        let classes = graph.tensor_type(logits)?.dimensions()[1];
+        let classes = graph.tensor_type(logits)?.dims()[1];
         let dy = graph.add(CrossEntropyGradient::new(batch, classes)?, &[logits, labels])?;
         let mut dy = graph.reshape(dy, [batch, 1, 1, classes])?;
         let mut trained = Vec::new();
         for i in (0..layers.len()).rev() {
             let (layer, made) = (layers[i], made[i]);
-            let sums = graph.tensor_type(made.sums)?.dimensions().to_vec();
+            let sums = graph.tensor_type(made.sums)?.dims().to_vec();
             // Of the real sums: what passes the codes of the next layer's input.
             if i + 1 < layers.len() {
                 let codes = self.bits[i + 1].activation_codes();
@@ -151,7 +151,7 @@ impl Quantized {
                 dy = graph.add(pass, &[made.sums, made.table, dy])?;
             }
             let (windows, shape) = self.conv(i);
-            let image = graph.tensor_type(made.input)?.dimensions().to_vec();
+            let image = graph.tensor_type(made.input)?.dims().to_vec();
             let conv = FloatConv::new(image, shape, windows)?;
             let grid = self.weight_grid(i)?;
             if let Layer::Conv { .. } = self.network.layers[i] {
@@ -202,15 +202,15 @@ impl Quantized {
 
     fn data(&self, graph: &mut Graph, batch: usize) -> Result<(Value, Value)> {
         let [height, width, channels] = self.network.image;
-        let images = graph.input(TensorType::new(Format::Float32, [batch, height, width, channels])?);
-        let labels = graph.input(TensorType::new(Format::Int32, [batch])?);
+        let images = graph.input(TensorType::new(DType::Float32, [batch, height, width, channels])?);
+        let labels = graph.input(TensorType::new(DType::Int32, [batch])?);
         Ok((images, labels))
     }
 
     fn step(&self, batch: usize, rule: OptimizerRule, activations: ActivationSteps) -> Result<Step> {
         let mut graph = Graph::new();
         let (images, labels) = self.data(&mut graph, batch)?;
-        let rates = [0, 1].map(|_| TensorType::new(Format::Float32, [1]));
+        let rates = [0, 1].map(|_| TensorType::new(DType::Float32, [1]));
         let [rate, step_rate] = rates;
         let rates = [graph.input(rate?), graph.input(step_rate?)];
         let layers = self.declare(&mut graph)?;
@@ -222,8 +222,8 @@ impl Quantized {
                 Follows::Gradient(gradient) => gradient,
                 Follows::Range { activations, high, constant } => {
                     let rule = RangeUpdate::MovingAverage { constant };
-                    let dimensions = graph.tensor_type(activations)?.dimensions();
-                    let observe = ObserveRange::new(dimensions, Granularity::Tensor, rule)?;
+                    let dims = graph.tensor_type(activations)?.dims();
+                    let observe = ObserveRange::new(dims, Granularity::Tensor, rule)?;
                     memory.push(observe.state().clone());
                     let state = graph.input(observe.state().clone());
                     let state = graph.add(observe, &[activations, state])?;
@@ -232,7 +232,7 @@ impl Quantized {
                     continue;
                 }
             };
-            let mut op = OptimizerStep::new(graph.tensor_type(parameter)?.dimensions(), rule)?;
+            let mut op = OptimizerStep::new(graph.tensor_type(parameter)?.dims(), rule)?;
             let is_step = matches!(which, Which::Step | Which::WeightSteps);
             if is_step {
                 op = op.at_least(1e-6)?;
@@ -285,7 +285,7 @@ impl Trainer {
         labels: &[usize],
         options: Options,
     ) -> Result<Self> {
-        let images_count = quantized.network.check(images)?.shape()[0];
+        let images_count = quantized.network.check(images)?.dims()[0];
         let classes = quantized.network.shapes[quantized.network.layers.len()][2];
         require!(
             images_count > 0 && labels.len() == images_count,
@@ -328,9 +328,9 @@ impl Trainer {
             let parameters = trained.iter().map(|t| context.upload(&tensors[position(t)]));
             let zeros = memory.iter().map(|of| {
                 let count = of.shape().elements();
-                context.upload(&match of.format() {
-                    Format::Int32 => Tensor::new(of.dimensions(), vec![0i32; count])?,
-                    _ => Tensor::new(of.dimensions(), vec![0.0f32; count])?,
+                context.upload(&match of.dtype() {
+                    DType::Int32 => Tensor::new(of.dims(), vec![0i32; count])?,
+                    _ => Tensor::new(of.dims(), vec![0.0f32; count])?,
                 })
             });
             parameters.chain(zeros).collect()

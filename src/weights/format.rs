@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::PackedWeights;
 use crate::error::{Result, require};
-use crate::numeric::{BlockFormat, BlockScales, Format, Minifloat};
+use crate::numeric::{BlockFormat, BlockScales, DType, Minifloat};
 use crate::tensor::{Granularity, Tensor};
 use half::f16;
 
@@ -88,30 +88,30 @@ impl Codes {
         }
     }
 
-    /// The format of floats; [`Format::Float32`], which none is, for the others.
-    pub(crate) const fn float(self) -> Format {
+    /// The format of floats; [`DType::Float32`], which none is, for the others.
+    pub(crate) const fn float(self) -> DType {
         match self {
-            Self::E4M3FN => Format::Float8E4M3Fn,
-            Self::E4M3FNUZ => Format::Float8E4M3Fnuz,
-            Self::E5M2 => Format::Float8E5M2,
-            Self::E5M2FNUZ => Format::Float8E5M2Fnuz,
-            Self::E3M2 => Format::Float6E3M2,
-            Self::E2M3 => Format::Float6E2M3,
-            Self::E2M1 => Format::Float4E2M1,
-            _ => Format::Float32,
+            Self::E4M3FN => DType::Float8E4M3Fn,
+            Self::E4M3FNUZ => DType::Float8E4M3Fnuz,
+            Self::E5M2 => DType::Float8E5M2,
+            Self::E5M2FNUZ => DType::Float8E5M2Fnuz,
+            Self::E3M2 => DType::Float6E3M2,
+            Self::E2M3 => DType::Float6E2M3,
+            Self::E2M1 => DType::Float4E2M1,
+            _ => DType::Float32,
         }
     }
 
     /// The codes of a format of floats.
-    pub(crate) const fn of_float(format: Format) -> Option<Self> {
-        match format {
-            Format::Float8E4M3Fn => Some(Self::E4M3FN),
-            Format::Float8E4M3Fnuz => Some(Self::E4M3FNUZ),
-            Format::Float8E5M2 => Some(Self::E5M2),
-            Format::Float8E5M2Fnuz => Some(Self::E5M2FNUZ),
-            Format::Float6E3M2 => Some(Self::E3M2),
-            Format::Float6E2M3 => Some(Self::E2M3),
-            Format::Float4E2M1 => Some(Self::E2M1),
+    pub(crate) const fn of_float(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::Float8E4M3Fn => Some(Self::E4M3FN),
+            DType::Float8E4M3Fnuz => Some(Self::E4M3FNUZ),
+            DType::Float8E5M2 => Some(Self::E5M2),
+            DType::Float8E5M2Fnuz => Some(Self::E5M2FNUZ),
+            DType::Float6E3M2 => Some(Self::E3M2),
+            DType::Float6E2M3 => Some(Self::E2M3),
+            DType::Float4E2M1 => Some(Self::E2M1),
             _ => None,
         }
     }
@@ -134,7 +134,7 @@ impl Codes {
 
     /// The code as it is stored: the bits of floats as signed integers.
     pub(crate) const fn stored(self, code: i32) -> i8 {
-        let unused = if matches!(self.float(), Format::Float32) { 0 } else { 8 - self.bits() };
+        let unused = if matches!(self.float(), DType::Float32) { 0 } else { 8 - self.bits() };
         ((code as u8) << unused) as i8 >> unused
     }
 
@@ -210,7 +210,7 @@ pub(crate) enum Kind {
 }
 
 /// The scales of NVFP4.
-const E4M3: Minifloat = Minifloat::of(Format::Float8E4M3Fn).expect("a small float");
+const E4M3: Minifloat = Minifloat::of(DType::Float8E4M3Fn).expect("a small float");
 
 impl Kind {
     pub(crate) const fn bytes(self) -> usize {
@@ -351,7 +351,7 @@ impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.codes {
             Codes::Table(_) => f.write_str("4-bit table")?,
-            codes if codes.float() != Format::Float32 => write!(f, "{}", codes.float())?,
+            codes if codes.float() != DType::Float32 => write!(f, "{}", codes.float())?,
             codes if codes.bias() != 0 => write!(f, "uint{}", codes.bits())?,
             codes => write!(f, "int{}", codes.bits())?,
         }
@@ -437,8 +437,8 @@ impl WeightFormat {
 
 /// `PackedWeights::from_tensor`.
 pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
-    let (tensor_type, shape) = (tensor.tensor_type(), tensor.shape());
-    let dimensions = match *shape {
+    let (tensor_type, shape) = (tensor.tensor_type(), tensor.dims());
+    let dims = match *shape {
         [n, k] => [1, n, k],
         [experts, n, k] => [experts, n, k],
         _ => {
@@ -467,13 +467,13 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
         }
     };
     // Unsigned codes are stored minus half their range, and so are their zero points.
-    let (codes, half) = match tensor_type.format() {
-        Format::Int2 => (Codes::Int2, 0),
-        Format::Uint2 => (Codes::Int2, 2),
-        Format::Int4 => (Codes::Int4, 0),
-        Format::Uint4 => (Codes::Int4, 8),
-        Format::Int8 => (Codes::Int8, 0),
-        Format::Uint8 => (Codes::Int8, 128),
+    let (codes, half) = match tensor_type.dtype() {
+        DType::Int2 => (Codes::Int2, 0),
+        DType::Uint2 => (Codes::Int2, 2),
+        DType::Int4 => (Codes::Int4, 0),
+        DType::Uint4 => (Codes::Int4, 8),
+        DType::Int8 => (Codes::Int8, 0),
+        DType::Uint8 => (Codes::Int8, 128),
         format => match Codes::of_float(format) {
             Some(codes) => (codes, 0),
             None => {
@@ -483,9 +483,9 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
         },
     };
     let scales = if half == 0 && quantization.is_symmetric() { ScaleFormat::F32 } else { ScaleFormat::F32Zero };
-    let k = dimensions[2];
+    let k = dims[2];
     let codes_format = codes;
-    PackedWeights::build(WeightFormat::new(codes, group, scales), dimensions, |row, codes, groups, _| {
+    PackedWeights::build(WeightFormat::new(codes, group, scales), dims, |row, codes, groups, _| {
         for (l, code) in codes.iter_mut().enumerate() {
             *code = codes_format.stored(tensor.code(row * k + l) - half);
         }
@@ -500,22 +500,22 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
 
 /// `PackedWeights::from_blocks`.
 pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<PackedWeights> {
-    let dimensions = match *elements.shape() {
+    let dims = match *elements.dims() {
         [n, k] => [1, n, k],
         [experts, n, k] => [experts, n, k],
         _ => {
-            let rank = elements.shape().len();
+            let rank = elements.dims().len();
             require!(false, "the elements have {rank} dimensions, but weights are [n, k] or [experts, n, k]");
             [0; 3]
         }
     };
-    let [_, _, k] = dimensions;
+    let [_, _, k] = dims;
     let blocks = k.div_ceil(format.size());
-    let (leading, _) = elements.shape().split_at(elements.shape().len() - 1);
+    let (leading, _) = elements.dims().split_at(elements.dims().len() - 1);
     require!(
-        elements.format() == format.element()
-            && scales.format() == format.scale()
-            && *scales.shape() == *[leading, &[blocks]].concat(),
+        elements.dtype() == format.element()
+            && scales.dtype() == format.scale()
+            && *scales.dims() == *[leading, &[blocks]].concat(),
         "the blocks are {} and {}, but their format has elements of {} and scales of {} for {} each",
         elements.tensor_type(),
         scales.tensor_type(),
@@ -531,7 +531,7 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
     // A step of MXINT8 moves into the power of two.
     let unit = if kind == ScaleFormat::E8M0 { format.unit() } else { 1.0 };
     let numbers = scales.reals();
-    PackedWeights::build(WeightFormat::new(codes, format.size(), kind), dimensions, |row, out, groups, supers| {
+    PackedWeights::build(WeightFormat::new(codes, format.size(), kind), dims, |row, out, groups, supers| {
         for (l, code) in out.iter_mut().enumerate() {
             *code = codes.stored(elements.code(row * k + l));
         }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::format::{OffsetKind, Stream, WeightFormat};
 use super::{GroupParams, Row};
 use crate::error::{Result, require};
-use crate::numeric::Format;
+use crate::numeric::DType;
 
 /// Rows of a panel.
 pub(crate) const PANEL: usize = 64;
@@ -55,7 +55,7 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 impl Layout {
     pub(crate) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
         require!(
-            format.codes.float() == Format::Float32 || format.scales.shift() == OffsetKind::None,
+            format.codes.float() == DType::Float32 || format.scales.shift() == OffsetKind::None,
             "{format} has shifts, but floats have a scale alone"
         );
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");

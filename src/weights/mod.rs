@@ -54,7 +54,7 @@ impl fmt::Debug for PackedWeights {
 impl fmt::Display for PackedWeights {
     /// Format and dimensions: `int4 in groups of 32 with f16 scales [2048, 4096]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [experts, n, k] = self.dimensions();
+        let [experts, n, k] = self.dims();
         write!(f, "{} ", self.format)?;
         if experts == 1 { write!(f, "[{n}, {k}]") } else { write!(f, "[{experts}, {n}, {k}]") }
     }
@@ -79,19 +79,19 @@ impl PackedWeights {
     /// not one that the format stores exactly, there is not enough memory, or `row` fails.
     pub fn build(
         format: WeightFormat,
-        dimensions: [usize; 3],
+        dims: [usize; 3],
         row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        Self::pack(format, Layout::new(&format, dimensions, None)?, true, row)
+        Self::pack(format, Layout::new(&format, dims, None)?, true, row)
     }
 
     /// The same for rows that may be no weights: what the format doesn't store becomes infinite.
     pub(crate) fn build_unchecked(
         format: WeightFormat,
-        dimensions: [usize; 3],
+        dims: [usize; 3],
         row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        Self::pack(format, Layout::new(&format, dimensions, None)?, false, row)
+        Self::pack(format, Layout::new(&format, dims, None)?, false, row)
     }
 
     /// The same for columns whose groups are in no order (GPTQ's act-order): column `l` belongs to group `index[l]`.
@@ -101,11 +101,11 @@ impl PackedWeights {
     /// As [`PackedWeights::build`], or if there is not one index per column, or one is no group.
     pub fn build_indexed(
         format: WeightFormat,
-        dimensions: [usize; 3],
+        dims: [usize; 3],
         index: &[u32],
         row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
     ) -> Result<Self> {
-        Self::pack(format, Layout::new(&format, dimensions, Some(index))?, true, row)
+        Self::pack(format, Layout::new(&format, dims, Some(index))?, true, row)
     }
 
     fn pack(
@@ -163,9 +163,9 @@ impl PackedWeights {
     /// ```
     /// use lowbit::numeric::{BlockFormat, BlockRounding};
     /// use lowbit::ops::{BlockQuantize, Linear};
-    /// use lowbit::{Format, Tensor, reference, weights::PackedWeights};
+    /// use lowbit::{DType, Tensor, reference, weights::PackedWeights};
     /// let real = Tensor::new([1, 32], (0..32).map(|i| (i % 8) as f32).collect::<Vec<_>>())?;
-    /// let format = BlockFormat::mx(Format::Float8E4M3Fn, BlockRounding::Floor)?;
+    /// let format = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Floor)?;
     /// let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
     /// let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
     /// let x = Tensor::new([1, 32], vec![1.0f32; 32])?;
@@ -185,8 +185,8 @@ impl PackedWeights {
     ///
     /// # Errors
     /// If the format or the dimensions make no sense.
-    pub fn packed_bytes(format: WeightFormat, dimensions: [usize; 3]) -> Result<usize> {
-        Ok(Layout::new(&format, dimensions, None)?.words() * 4)
+    pub fn packed_bytes(format: WeightFormat, dims: [usize; 3]) -> Result<usize> {
+        Ok(Layout::new(&format, dims, None)?.words() * 4)
     }
 
     /// How codes and scales are stored.
@@ -197,7 +197,7 @@ impl PackedWeights {
 
     /// The number of matrices, and the rows and columns of each.
     #[must_use]
-    pub fn dimensions(&self) -> [usize; 3] {
+    pub fn dims(&self) -> [usize; 3] {
         [self.layout.experts, self.layout.n, self.layout.k]
     }
 
@@ -210,7 +210,7 @@ impl PackedWeights {
     /// Bits that a weight takes, scales and padding included; 0 where there are none.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
-        let weights = self.dimensions().iter().product::<usize>();
+        let weights = self.dims().iter().product::<usize>();
         if weights == 0 { 0.0 } else { self.bytes() as f64 * 8.0 / weights as f64 }
     }
 
@@ -229,19 +229,19 @@ impl PackedWeights {
     /// assert_eq!(again.dequantize()?.values::<f32>()?, [0.5; 64]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
-    pub fn from_words(format: WeightFormat, dimensions: [usize; 3], words: Vec<u32>) -> Result<Self> {
-        let layout = Layout::new(&format, dimensions, None)?;
+    pub fn from_words(format: WeightFormat, dims: [usize; 3], words: Vec<u32>) -> Result<Self> {
+        let layout = Layout::new(&format, dims, None)?;
         require!(
             words.len() == layout.words(),
             "{} words were given, but {format} [{}, {}, {}] takes {}",
             words.len(),
-            dimensions[0],
-            dimensions[1],
-            dimensions[2],
+            dims[0],
+            dims[1],
+            dims[2],
             layout.words()
         );
         let weights = Self { format, layout, words };
-        (0..dimensions[0] * dimensions[1]).into_par_iter().try_for_each(|index| {
+        (0..dims[0] * dims[1]).into_par_iter().try_for_each(|index| {
             let mut row = weights.row(index);
             row.groups.truncate(weights.layout.groups);
             let infinite = row.groups.iter().position(|group| !group.scale.is_finite());
@@ -296,7 +296,7 @@ impl PackedWeights {
     /// # Errors
     /// If there are more elements than a tensor holds.
     pub fn dequantize(&self) -> Result<Tensor> {
-        let [experts, n, k] = self.dimensions();
+        let [experts, n, k] = self.dims();
         let shape = if experts == 1 { vec![n, k] } else { vec![experts, n, k] };
         crate::tensor::Shape::new(shape.clone())?;
         let mut values = vec![0.0f32; experts * n * k];

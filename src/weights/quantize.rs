@@ -8,7 +8,7 @@ use half::f16;
 use super::PackedWeights;
 use super::format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 use crate::error::{Error, Result, require};
-use crate::numeric::{Format, round_saturating};
+use crate::numeric::{DType, round_saturating};
 use crate::tensor::{Tensor, Values};
 
 /// Numbers that are summed side by side: sums of f32 have an order, and this one suits both a CPU and a GPU.
@@ -106,7 +106,7 @@ impl Quantizer {
     /// signed codes, and nested offsets unsigned ones.
     pub fn new(format: WeightFormat) -> Result<Self> {
         require!(
-            format.codes.float() == Format::Float32 && format.scales != ScaleFormat::NestedE4M3,
+            format.codes.float() == DType::Float32 && format.scales != ScaleFormat::NestedE4M3,
             "{format} is made of blocks of floats: call BlockQuantize, and PackedWeights::from_blocks"
         );
         let unsigned = format.codes.bias() != 0;
@@ -215,7 +215,7 @@ impl Quantizer {
     /// If the tensor is of another format or rank, a number is not finite or needs a scale beyond what the format stores, or
     /// the importance is that of other columns.
     pub fn quantize(&self, tensor: &Tensor) -> Result<PackedWeights> {
-        let dimensions = match *tensor.shape() {
+        let dims = match *tensor.dims() {
             [n, k] => [1, n, k],
             [experts, n, k] => [experts, n, k],
             _ => {
@@ -223,18 +223,18 @@ impl Quantizer {
                     false,
                     "{} has {} dimensions, but weights are [n, k] or [experts, n, k]",
                     tensor.tensor_type(),
-                    tensor.shape().len()
+                    tensor.dims().len()
                 );
                 [0; 3]
             }
         };
-        let k = dimensions[2];
+        let k = dims[2];
         match tensor.raw() {
-            Values::Float32(values) => self.rows(dimensions, |row, out| {
+            Values::Float32(values) => self.rows(dims, |row, out| {
                 out.copy_from_slice(&values[row * k..(row + 1) * k]);
                 Ok(())
             }),
-            Values::Float16(values) => self.rows(dimensions, |row, out| {
+            Values::Float16(values) => self.rows(dims, |row, out| {
                 out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
                 Ok(())
             }),
@@ -252,11 +252,11 @@ impl Quantizer {
     /// As [`quantize`](Self::quantize), or if `row` fails.
     pub fn rows(
         &self,
-        dimensions: [usize; 3],
+        dims: [usize; 3],
         row: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
     ) -> Result<PackedWeights> {
-        self.check_importance(dimensions[2])?;
-        PackedWeights::build(self.format, dimensions, |index, codes, groups, supers| {
+        self.check_importance(dims[2])?;
+        PackedWeights::build(self.format, dims, |index, codes, groups, supers| {
             let mut numbers = vec![0.0f32; codes.len()];
             row(index, &mut numbers)?;
             if let Some(odd) = numbers.iter().position(|x| !x.is_finite()) {

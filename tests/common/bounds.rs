@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use lowbit::kernels::{self, Candidate, Dispatch, Resource};
 use lowbit::ops::Op;
-use lowbit::{Context, DeviceTensor, Format, Tensor, TensorType};
+use lowbit::{Context, DType, DeviceTensor, Tensor, TensorType};
 
 use super::POISON;
 
@@ -59,7 +59,7 @@ pub(crate) fn run_checked(
         let tensor = DeviceTensor::from_buffer(tensor_type, buffer, 0).expect("a sound buffer");
         context.download_blocking(&tensor).expect("the device works")
     };
-    let report = read(TensorType::new(Format::Int32, [16]).expect("a small type"), report);
+    let report = read(TensorType::new(DType::Int32, [16]).expect("a small type"), report);
     let report = report.values::<i32>().expect("int32");
     if let Some(slot) = report.iter().position(|&beyond| beyond != 0) {
         let place = match slot.checked_sub(FIRST_WORKGROUP) {

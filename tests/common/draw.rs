@@ -13,35 +13,35 @@ use lowbit::ops::{
     StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
-use lowbit::{Format, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
+use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
 
 /// All formats of tensors.
-const FORMATS: [Format; 20] = [
-    Format::Int2,
-    Format::Uint2,
-    Format::Int4,
-    Format::Uint4,
-    Format::Int8,
-    Format::Uint8,
-    Format::Int16,
-    Format::Uint16,
-    Format::Int32,
-    Format::Float16,
-    Format::Float32,
-    Format::Float4E2M1,
-    Format::Float6E2M3,
-    Format::Float6E3M2,
-    Format::Float8E4M3Fn,
-    Format::Float8E4M3Fnuz,
-    Format::Float8E5M2,
-    Format::Float8E5M2Fnuz,
-    Format::Float8E8M0,
-    Format::Parameters,
+const FORMATS: [DType; 20] = [
+    DType::Int2,
+    DType::Uint2,
+    DType::Int4,
+    DType::Uint4,
+    DType::Int8,
+    DType::Uint8,
+    DType::Int16,
+    DType::Uint16,
+    DType::Int32,
+    DType::Float16,
+    DType::Float32,
+    DType::Float4E2M1,
+    DType::Float6E2M3,
+    DType::Float6E3M2,
+    DType::Float8E4M3Fn,
+    DType::Float8E4M3Fnuz,
+    DType::Float8E5M2,
+    DType::Float8E5M2Fnuz,
+    DType::Float8E8M0,
+    DType::Parameters,
 ];
 
-const FLOATS: [Format; 2] = [Format::Float32, Format::Float16];
+const FLOATS: [DType; 2] = [DType::Float32, DType::Float16];
 
 /// Elements of a constant beyond which a smaller one takes its place.
 const LARGEST_CONSTANT: usize = 200_000;
@@ -124,12 +124,12 @@ impl Draw {
         }
     }
 
-    fn format(&mut self) -> Format {
+    fn format(&mut self) -> DType {
         if self.one_in(8) { self.pick(&FORMATS) } else { self.code_format() }
     }
 
-    fn code_format(&mut self) -> Format {
-        self.pick(&[Format::Int8, Format::Uint8])
+    fn code_format(&mut self) -> DType {
+        self.pick(&[DType::Int8, DType::Uint8])
     }
 
     fn granularity(&mut self, rank: usize) -> Granularity {
@@ -141,14 +141,14 @@ impl Draw {
         }
     }
 
-    fn quantization(&mut self, format: Format, dimensions: &[usize]) -> Quantization {
-        let granularity = self.granularity(dimensions.len());
-        let fitting = Shape::new(dimensions).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
+    fn quantization(&mut self, dtype: DType, dims: &[usize]) -> Quantization {
+        let granularity = self.granularity(dims.len());
+        let fitting = Shape::new(dims).and_then(|shape| granularity.parameters(&shape)).unwrap_or(1);
         let fitting = if fitting > 100_000 || self.odd(16) { self.upto(4) } else { fitting };
         let scales: Vec<f32> = (0..fitting).map(|_| self.scale()).collect();
-        let symmetric = format == Format::Int16 || format.range().is_none();
+        let symmetric = dtype == DType::Int16 || dtype.range().is_none();
         let zero_points = self.pick(&[fitting, 1, 0]);
-        let range = format.range().unwrap_or((0, 0));
+        let range = dtype.range().unwrap_or((0, 0));
         let zero_point = |draw: &mut Self| {
             let zero_point = draw.zero_point();
             if symmetric && !draw.wild { 0 } else { zero_point.clamp(range.0.min(-1), range.1.max(1)) }
@@ -156,24 +156,24 @@ impl Draw {
         Quantization::new(granularity, scales, (0..zero_points).map(|_| zero_point(self)).collect::<Vec<_>>())
     }
 
-    fn typed(&mut self, format: Format, dimensions: &[usize]) -> Result<TensorType> {
-        let plain = TensorType::new(format, dimensions)?;
-        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(format, dimensions)) }
+    fn typed(&mut self, dtype: DType, dims: &[usize]) -> Result<TensorType> {
+        let plain = TensorType::new(dtype, dims)?;
+        if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dtype, dims)) }
     }
 
     /// Codes with one scale, which every op takes.
-    fn simple(&mut self, dimensions: &[usize]) -> Result<TensorType> {
+    fn simple(&mut self, dims: &[usize]) -> Result<TensorType> {
         let format = self.code_format();
         let zero_point = self.random.zero_point(format);
-        TensorType::new(format, dimensions)?.quantized(Quantization::tensor(self.random.scale(), zero_point))
+        TensorType::new(format, dims)?.quantized(Quantization::tensor(self.random.scale(), zero_point))
     }
 
-    fn tensor_type(&mut self, dimensions: &[usize]) -> Result<TensorType> {
+    fn tensor_type(&mut self, dims: &[usize]) -> Result<TensorType> {
         if self.one_in(2) {
-            return self.simple(dimensions);
+            return self.simple(dims);
         }
-        let format = self.format();
-        self.typed(format, dimensions)
+        let dtype = self.format();
+        self.typed(dtype, dims)
     }
 
     /// A tensor of this type with anything in it; of another type if that would be large.
@@ -188,34 +188,34 @@ impl Draw {
     /// A tensor that ops are made for: reals of moderate size, scales that are positive, small indices; any codes.
     pub(crate) fn input(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
         let count = tensor_type.shape().elements();
-        let dimensions = tensor_type.dimensions().to_vec();
-        match tensor_type.format() {
-            Format::Float32 => Tensor::new(dimensions, (0..count).map(|_| self.random.real()).collect::<Vec<_>>()),
-            Format::Float16 => {
+        let dims = tensor_type.dims().to_vec();
+        match tensor_type.dtype() {
+            DType::Float32 => Tensor::new(dims, (0..count).map(|_| self.random.real()).collect::<Vec<_>>()),
+            DType::Float16 => {
                 let values: Vec<f16> = (0..count).map(|_| f16::from_f32(self.random.real())).collect();
-                Tensor::new(dimensions, values)
+                Tensor::new(dims, values)
             }
-            Format::Parameters => {
+            DType::Parameters => {
                 let pairs: Vec<(f32, i32)> =
                     (0..count).map(|_| (self.random.scale(), self.random.integer(0, 127) as i32)).collect();
-                Tensor::new(dimensions, pairs)
+                Tensor::new(dims, pairs)
             }
-            Format::Int32 if tensor_type.quantization().is_none() => {
-                Tensor::new(dimensions, (0..count).map(|_| self.random.integer(-1, 6) as i32).collect::<Vec<_>>())
+            DType::Int32 if tensor_type.quantization().is_none() => {
+                Tensor::new(dims, (0..count).map(|_| self.random.integer(-1, 6) as i32).collect::<Vec<_>>())
             }
             _ => self.tensor(tensor_type),
         }
     }
 
-    fn reals(&mut self, dimensions: &[usize]) -> Result<Tensor> {
-        let real = TensorType::new(Format::Float32, dimensions)?;
+    fn reals(&mut self, dims: &[usize]) -> Result<Tensor> {
+        let real = TensorType::new(DType::Float32, dims)?;
         if self.odd(8) || real.shape().elements() > LARGEST_CONSTANT { self.tensor(&real) } else { self.input(&real) }
     }
 
     fn stage(&mut self) -> Result<Requantization> {
-        let format = if self.one_in(8) { Format::Int16 } else { self.format() };
-        let zero_point = if format == Format::Int16 { 0 } else { self.zero_point() };
-        let mut stage = Requantization::new(format, self.scale(), zero_point)?;
+        let dtype = if self.one_in(8) { DType::Int16 } else { self.format() };
+        let zero_point = if dtype == DType::Int16 { 0 } else { self.zero_point() };
+        let mut stage = Requantization::new(dtype, self.scale(), zero_point)?;
         let roundings = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
         stage = stage.rounding(self.pick(&roundings));
         if self.one_in(4) {
@@ -249,7 +249,7 @@ impl Draw {
     /// A bias for so many outputs.
     fn bias(&mut self, outputs: usize) -> Result<Tensor> {
         if self.odd(4) {
-            let (rank, format) = (self.upto(2), self.pick(&[Format::Int32, Format::Float32, Format::Int8]));
+            let (rank, format) = (self.upto(2), self.pick(&[DType::Int32, DType::Float32, DType::Int8]));
             let bias = TensorType::new(format, self.sizes(rank))?;
             return self.tensor(&bias);
         }
@@ -297,13 +297,13 @@ impl Draw {
         }
         let wide = self.one_in(6);
         let lhs = match wide {
-            true => TensorType::new(Format::Int16, lhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
+            true => TensorType::new(DType::Int16, lhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
             false => self.tensor_type(&lhs)?,
         };
         let rhs = match self.random.next() % 3 {
             0 => {
-                let format = self.pick(&[Format::Int4, Format::Uint4, Format::Int2, Format::Uint2, Format::Int8]);
-                TensorType::new(format, rhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?
+                let dtype = self.pick(&[DType::Int4, DType::Uint4, DType::Int2, DType::Uint2, DType::Int8]);
+                TensorType::new(dtype, rhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?
             }
             _ => self.tensor_type(&rhs)?,
         };
@@ -349,7 +349,7 @@ impl Draw {
         let (image, kernel, rank) = self.window(groups, channels);
         let kernel = [&[outputs][..], &kernel, &[channels]].concat();
         let image = match self.random.next() % 6 {
-            0 => TensorType::new(Format::Int16, image)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
+            0 => TensorType::new(DType::Int16, image)?.quantized(Quantization::tensor(self.random.scale(), 0))?,
             1 => self.tensor_type(&image)?,
             _ => self.simple(&image)?,
         };
@@ -410,7 +410,7 @@ impl Draw {
     }
 
     /// Weights in groups, of any format of codes and scales.
-    fn weights(&mut self, dimensions: [usize; 3]) -> Result<PackedWeights> {
+    fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
         let codes = self.pick(&[
             Codes::Int2,
             Codes::Int3,
@@ -436,13 +436,13 @@ impl Draw {
         let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };
         let format = WeightFormat::new(codes, group, scales);
         // What would be large is refused without being made.
-        if PackedWeights::packed_bytes(format, dimensions)? > 4 << 20 {
+        if PackedWeights::packed_bytes(format, dims)? > 4 << 20 {
             return PackedWeights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
         }
-        let words = PackedWeights::packed_bytes(format, dimensions)? / 4;
+        let words = PackedWeights::packed_bytes(format, dims)? / 4;
         if self.one_in(8) {
             let words = (0..words).map(|_| self.random.next() as u32).collect();
-            return PackedWeights::from_words(format, dimensions, words);
+            return PackedWeights::from_words(format, dims, words);
         }
         let (seed, (low, high)) = (self.random.next(), codes.range());
         let fill = |row: usize, codes: &mut [i8], groups: &mut [GroupParams], outer: &mut [GroupParams]| {
@@ -453,11 +453,10 @@ impl Draw {
             Ok(())
         };
         if self.one_in(8) {
-            let index: Vec<u32> =
-                (0..dimensions[2]).map(|l| (l % dimensions[2].div_ceil(group.max(1)).max(1)) as u32).collect();
-            return PackedWeights::build_indexed(format, dimensions, &index, fill);
+            let index: Vec<u32> = (0..dims[2]).map(|l| (l % dims[2].div_ceil(group.max(1)).max(1)) as u32).collect();
+            return PackedWeights::build_indexed(format, dims, &index, fill);
         }
-        PackedWeights::build(format, dimensions, fill)
+        PackedWeights::build(format, dims, fill)
     }
 
     fn scales(&mut self) -> ScaleFormat {
@@ -484,8 +483,8 @@ impl Draw {
         let dynamic = self.one_in(4);
         let lhs = match self.random.next() % 4 {
             _ if dynamic => TensorType::new(self.code_format(), [m, k])?,
-            0 => TensorType::new(Format::Float32, [m, k])?,
-            1 => TensorType::new(Format::Float16, [m, k])?,
+            0 => TensorType::new(DType::Float32, [m, k])?,
+            1 => TensorType::new(DType::Float16, [m, k])?,
             2 => self.simple(&[m, k])?,
             _ => self.tensor_type(&[m, k])?,
         };
@@ -567,8 +566,8 @@ impl Draw {
         let shared = if self.one_in(2) { &batch[..] } else { &[] };
         let rhs = [shared, &turned((if self.odd(8) { self.size() } else { k }, n), transposed_rhs)].concat();
         let (lhs, rhs) = (TensorType::new(self.pick(&FLOATS), lhs)?, TensorType::new(self.pick(&FLOATS), rhs)?);
-        let constant = self.one_in(3) && rhs.format() == Format::Float32;
-        let rhs: Operand = if constant { self.reals(rhs.dimensions())?.into() } else { rhs.into() };
+        let constant = self.one_in(3) && rhs.dtype() == DType::Float32;
+        let rhs: Operand = if constant { self.reals(rhs.dims())?.into() } else { rhs.into() };
         let mut matmul = FloatMatmul::new(lhs, rhs);
         if transposed_lhs {
             matmul = matmul.transposed_lhs();
@@ -578,7 +577,7 @@ impl Draw {
         }
         match self.random.next() % 4 {
             0 => matmul = matmul.bias(self.reals(&[n.min(LARGEST_CONSTANT)])?),
-            1 => matmul = matmul.bias(TensorType::new(Format::Float32, [n])?),
+            1 => matmul = matmul.bias(TensorType::new(DType::Float32, [n])?),
             _ => {}
         }
         if self.one_in(4) {
@@ -604,21 +603,21 @@ impl Draw {
     }
 
     fn binary(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
+        let dims = self.dimensions();
         let other = match self.random.next() % 4 {
-            0 => dimensions.iter().map(|&extent| if self.one_in(2) { 1 } else { extent }).collect(),
-            1 => dimensions[dimensions.len().min(1)..].to_vec(),
+            0 => dims.iter().map(|&extent| if self.one_in(2) { 1 } else { extent }).collect(),
+            1 => dims[dims.len().min(1)..].to_vec(),
             2 if self.wild => self.sizes(2),
-            _ => dimensions.clone(),
+            _ => dims.clone(),
         };
         if self.one_in(3) {
             let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
-            let real = |dimensions| TensorType::new(Format::Float32, dimensions);
-            return Ok(FloatBinary::new(arithmetic, real(dimensions)?, real(other)?)?.into());
+            let real = |dimensions| TensorType::new(DType::Float32, dimensions);
+            return Ok(FloatBinary::new(arithmetic, real(dims)?, real(other)?)?.into());
         }
         let (lhs, rhs) = match self.one_in(6) {
-            true => (self.tensor_type(&dimensions)?, self.tensor_type(&other)?),
-            false => (self.simple(&dimensions)?, self.simple(&other)?),
+            true => (self.tensor_type(&dims)?, self.tensor_type(&other)?),
+            false => (self.simple(&dims)?, self.simple(&other)?),
         };
         Ok(match self.one_in(2) {
             true => Add::new(lhs, rhs, self.stage()?)?.into(),
@@ -627,11 +626,11 @@ impl Draw {
     }
 
     fn concat(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
-        let axis = if self.odd(8) { self.upto(9) } else { self.upto(dimensions.len().saturating_sub(1)) };
+        let dims = self.dimensions();
+        let axis = if self.odd(8) { self.upto(9) } else { self.upto(dims.len().saturating_sub(1)) };
         let mut inputs = Vec::new();
         for _ in 0..self.random.integer(i64::from(!self.wild), 4) {
-            let mut input = dimensions.clone();
+            let mut input = dims.clone();
             if let Some(extent) = input.get_mut(axis) {
                 *extent = self.size();
             }
@@ -642,11 +641,11 @@ impl Draw {
 
     /// Ops that only move elements.
     fn moved(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
-        let rank = dimensions.len();
+        let dims = self.dimensions();
+        let rank = dims.len();
         let input = match self.one_in(2) {
-            true => self.tensor_type(&dimensions)?,
-            false => TensorType::new(self.pick(&FORMATS), &dimensions[..])?,
+            true => self.tensor_type(&dims)?,
+            false => TensorType::new(self.pick(&FORMATS), &dims[..])?,
         };
         Ok(match self.random.next() % 6 {
             0 => {
@@ -660,8 +659,8 @@ impl Draw {
                 Transpose::new(input, order)?.into()
             }
             1 => {
-                let begin: Vec<usize> = dimensions.iter().map(|&extent| self.upto(extent.min(9))).collect();
-                let sizes = dimensions.iter().zip(&begin).map(|(&extent, &begin)| self.upto((extent - begin).min(9)));
+                let begin: Vec<usize> = dims.iter().map(|&extent| self.upto(extent.min(9))).collect();
+                let sizes = dims.iter().zip(&begin).map(|(&extent, &begin)| self.upto((extent - begin).min(9)));
                 let sizes: Vec<usize> = sizes.collect();
                 match self.random.next() % 3 {
                     0 => Slice::new(input, begin, sizes)?.into(),
@@ -671,7 +670,7 @@ impl Draw {
                     }
                     _ => {
                         let axis = self.upto(rank.saturating_sub(1));
-                        let extent = dimensions.get(axis).copied().unwrap_or(1);
+                        let extent = dims.get(axis).copied().unwrap_or(1);
                         let count = self.size().min(70_000);
                         let indices: Vec<usize> = (0..count).map(|_| self.upto(extent.max(1) - 1)).collect();
                         Slice::take(input, axis, indices)?.into()
@@ -685,7 +684,7 @@ impl Draw {
                 Pad::new(input, begin, end, mode)?.into()
             }
             3 => {
-                let mut to = dimensions.clone();
+                let mut to = dims.clone();
                 let (from, into) = (self.upto(rank.max(1) - 1), self.upto(rank.max(1) - 1));
                 if from != into && !self.odd(4) {
                     to[into] = to[into].saturating_mul(to[from]);
@@ -717,12 +716,12 @@ impl Draw {
 
     /// Ops that give elements another format.
     fn converted(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
+        let dims = self.dimensions();
         Ok(match self.random.next() % 7 {
-            0 => Requantize::new(self.tensor_type(&dimensions)?, self.stage()?)?.into(),
+            0 => Requantize::new(self.tensor_type(&dims)?, self.stage()?)?.into(),
             1 => {
                 let format = self.pick(&FORMATS);
-                let mut quantize = Quantize::new(self.typed(format, &dimensions)?)?;
+                let mut quantize = Quantize::new(self.typed(format, &dims)?)?;
                 if self.one_in(3) {
                     quantize = quantize.input_format(self.pick(&FLOATS))?;
                 }
@@ -733,16 +732,16 @@ impl Draw {
             }
             2 => {
                 let format = self.pick(&FORMATS);
-                let dequantize = Dequantize::new(self.typed(format, &dimensions)?)?;
+                let dequantize = Dequantize::new(self.typed(format, &dims)?)?;
                 if self.one_in(3) { dequantize.output_format(self.pick(&FLOATS))? } else { dequantize }.into()
             }
             3 => {
                 let granularity = self.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]);
-                let op = DynamicQuantize::new(dimensions, self.code_format(), granularity)?;
+                let op = DynamicQuantize::new(dims, self.code_format(), granularity)?;
                 if self.one_in(3) { op.symmetric()? } else { op }.into()
             }
             4 => {
-                let cast = Cast::new(TensorType::new(self.pick(&FORMATS), dimensions)?, self.pick(&FORMATS))?;
+                let cast = Cast::new(TensorType::new(self.pick(&FORMATS), dims)?, self.pick(&FORMATS))?;
                 let cast = if self.one_in(4) { cast.non_saturating() } else { cast };
                 if self.one_in(4) { cast.rounding(PowerRounding::Nearest) } else { cast }.into()
             }
@@ -753,8 +752,8 @@ impl Draw {
                     _ => BlockFormat::mx(self.pick(&FORMATS), rounding)?,
                 };
                 match block {
-                    5 => BlockQuantize::new(TensorType::new(self.pick(&FLOATS), dimensions)?, format)?.into(),
-                    _ => BlockDequantize::new(dimensions, format)?.output_format(self.pick(&FLOATS))?.into(),
+                    5 => BlockQuantize::new(TensorType::new(self.pick(&FLOATS), dims)?, format)?.into(),
+                    _ => BlockDequantize::new(dims, format)?.output_format(self.pick(&FLOATS))?.into(),
                 }
             }
         })
@@ -762,8 +761,8 @@ impl Draw {
 
     /// Ops over floats, and those of networks that learn.
     fn floats(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
-        let rank = dimensions.len();
+        let dims = self.dimensions();
+        let rank = dims.len();
         Ok(match self.random.next() % 12 {
             0 => {
                 let functions = [
@@ -774,21 +773,21 @@ impl Draw {
                     Function::Gelu,
                     Function::GeluTanh,
                 ];
-                FloatUnary::new(dimensions, self.pick(&functions))?.into()
+                FloatUnary::new(dims, self.pick(&functions))?.into()
             }
             1 => {
-                let softmax = Softmax::new(dimensions)?;
+                let softmax = Softmax::new(dims)?;
                 if self.one_in(3) { softmax.scaled(self.scale())? } else { softmax }.into()
             }
             2 => {
-                let last = dimensions.last().map_or(1, |&last| last.min(LARGEST_CONSTANT));
-                let mut norm = LayerNorm::new(dimensions, self.reals(&[last])?, 1e-5)?;
+                let last = dims.last().map_or(1, |&last| last.min(LARGEST_CONSTANT));
+                let mut norm = LayerNorm::new(dims, self.reals(&[last])?, 1e-5)?;
                 if self.one_in(2) {
                     norm = norm.shift(self.reals(&[last])?)?;
                 }
                 if self.one_in(3) { norm.without_mean() } else { norm }.into()
             }
-            3 => Sum::new(dimensions, self.granularity(rank))?.into(),
+            3 => Sum::new(dims, self.granularity(rank))?.into(),
             4 => CrossEntropyGradient::new(self.size(), self.size())?.into(),
             5 => {
                 let rule = match self.random.next() % 3 {
@@ -796,7 +795,7 @@ impl Draw {
                     1 if self.wild => OptimizerRule::Sgd { momentum: self.scale() },
                     _ => OptimizerRule::Sgd { momentum: 0.9 },
                 };
-                let optimize = OptimizerStep::new(dimensions, rule)?;
+                let optimize = OptimizerStep::new(dims, rule)?;
                 if self.one_in(4) { optimize.at_least(self.scale())? } else { optimize }.into()
             }
             6 => StepFromRange::new(self.size(), self.bounds())?.into(),
@@ -805,12 +804,12 @@ impl Draw {
                     true => RangeUpdate::MinMax,
                     false => RangeUpdate::MovingAverage { constant: if self.odd(4) { self.scale() } else { 0.1 } },
                 };
-                ObserveRange::new(dimensions, self.granularity(rank), rule)?.into()
+                ObserveRange::new(dims, self.granularity(rank), rule)?.into()
             }
             8 => {
                 let count = if self.odd(8) { self.size() } else { self.pick(&[16, 64, 2_048]) };
                 let bins = if self.one_in(2) { Bins::new(count)? } else { Bins::of_width(count, self.scale())? };
-                ObserveHistogram::new(dimensions, self.granularity(rank), bins)?.into()
+                ObserveHistogram::new(dims, self.granularity(rank), bins)?.into()
             }
             9 => RequantParams::new(self.size())?.into(),
             10 => {
@@ -820,11 +819,11 @@ impl Draw {
                     FakeRequantizeOutput::Gradient,
                     FakeRequantizeOutput::StepGradient,
                 ];
-                FakeRequantize::new(dimensions, self.pick(&makes), self.bounds())?.into()
+                FakeRequantize::new(dims, self.pick(&makes), self.bounds())?.into()
             }
             _ => {
                 let grid = self.pick(&[Grid::Affine, Grid::Step, Grid::Range]);
-                let mut op = FakeQuantize::new(dimensions, grid, self.granularity(rank), self.bounds())?;
+                let mut op = FakeQuantize::new(dims, grid, self.granularity(rank), self.bounds())?;
                 if self.one_in(4) {
                     op = op.levels()?;
                 }
@@ -866,8 +865,8 @@ impl Draw {
     }
 
     fn table(&mut self) -> Result<Op> {
-        let dimensions = self.dimensions();
-        let input = if self.odd(4) { self.tensor_type(&dimensions)? } else { self.simple(&dimensions)? };
+        let dims = self.dimensions();
+        let input = if self.odd(4) { self.tensor_type(&dims)? } else { self.simple(&dims)? };
         Ok(match self.random.next() % 3 {
             0 => Table::leaky_relu(input, self.scale(), self.stage()?)?.into(),
             1 => Table::sigmoid(input, self.stage()?)?.into(),
@@ -891,9 +890,9 @@ impl Draw {
         let output = first.outputs()[0].clone();
         let then: Op = match self.random.next() % 4 {
             0 => Table::sigmoid(output, self.stage()?)?.into(),
-            1 => Quantize::new(self.simple(output.dimensions())?)?.into(),
+            1 => Quantize::new(self.simple(output.dims())?)?.into(),
             2 => Dequantize::new(output)?.into(),
-            _ => Add::new(output.clone(), self.simple(output.dimensions())?, self.stage()?)?.into(),
+            _ => Add::new(output.clone(), self.simple(output.dims())?, self.stage()?)?.into(),
         };
         Ok(Fused::new(first, then, 0)?.into())
     }

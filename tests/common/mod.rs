@@ -13,7 +13,7 @@ use half::f16;
 use lowbit::kernels::Candidate;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{
-    Context, ContextOptions, DeviceTensor, Format, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
+    Context, ContextOptions, DType, DeviceTensor, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
 };
 
@@ -106,8 +106,8 @@ impl Random {
     }
 
     /// A zero point of the format: an end, zero, or anything.
-    pub(crate) fn zero_point(&mut self, format: Format) -> i32 {
-        let (low, high) = format.range().expect("an integer format");
+    pub(crate) fn zero_point(&mut self, dtype: DType) -> i32 {
+        let (low, high) = dtype.range().expect("an integer format");
         match self.next() % 4 {
             0 => low,
             1 => high,
@@ -117,42 +117,34 @@ impl Random {
     }
 
     /// Random codes with the extremes over-represented.
-    pub(crate) fn codes(&mut self, format: Format, dimensions: &[usize]) -> Tensor {
-        let (low, high) = format.range().expect("an integer format");
+    pub(crate) fn codes(&mut self, dtype: DType, dims: &[usize]) -> Tensor {
+        let (low, high) = dtype.range().expect("an integer format");
         let mut code = || match self.next() % 8 {
             0 => low,
             1 => high,
             _ => self.integer(low.into(), high.into()) as i32,
         };
-        let count: usize = dimensions.iter().product();
+        let count: usize = dims.iter().product();
         let codes: Vec<i32> = (0..count).map(|_| code()).collect();
         let (signed, unsigned) = (|c: i32| c as i8, |c: i32| c as u8);
-        match format {
-            Format::Int2 => {
-                Tensor::new(dimensions, codes.iter().map(|&c| I2::new(signed(c)).unwrap()).collect::<Vec<_>>())
-            }
-            Format::Uint2 => {
-                Tensor::new(dimensions, codes.iter().map(|&c| U2::new(unsigned(c)).unwrap()).collect::<Vec<_>>())
-            }
-            Format::Int4 => {
-                Tensor::new(dimensions, codes.iter().map(|&c| I4::new(signed(c)).unwrap()).collect::<Vec<_>>())
-            }
-            Format::Uint4 => {
-                Tensor::new(dimensions, codes.iter().map(|&c| U4::new(unsigned(c)).unwrap()).collect::<Vec<_>>())
-            }
-            Format::Int8 => Tensor::new(dimensions, codes.iter().map(|&c| c as i8).collect::<Vec<_>>()),
-            Format::Uint8 => Tensor::new(dimensions, codes.iter().map(|&c| c as u8).collect::<Vec<_>>()),
-            Format::Int16 => Tensor::new(dimensions, codes.iter().map(|&c| c as i16).collect::<Vec<_>>()),
-            Format::Uint16 => Tensor::new(dimensions, codes.iter().map(|&c| c as u16).collect::<Vec<_>>()),
-            _ => Tensor::new(dimensions, codes),
+        match dtype {
+            DType::Int2 => Tensor::new(dims, codes.iter().map(|&c| I2::new(signed(c)).unwrap()).collect::<Vec<_>>()),
+            DType::Uint2 => Tensor::new(dims, codes.iter().map(|&c| U2::new(unsigned(c)).unwrap()).collect::<Vec<_>>()),
+            DType::Int4 => Tensor::new(dims, codes.iter().map(|&c| I4::new(signed(c)).unwrap()).collect::<Vec<_>>()),
+            DType::Uint4 => Tensor::new(dims, codes.iter().map(|&c| U4::new(unsigned(c)).unwrap()).collect::<Vec<_>>()),
+            DType::Int8 => Tensor::new(dims, codes.iter().map(|&c| c as i8).collect::<Vec<_>>()),
+            DType::Uint8 => Tensor::new(dims, codes.iter().map(|&c| c as u8).collect::<Vec<_>>()),
+            DType::Int16 => Tensor::new(dims, codes.iter().map(|&c| c as i16).collect::<Vec<_>>()),
+            DType::Uint16 => Tensor::new(dims, codes.iter().map(|&c| c as u16).collect::<Vec<_>>()),
+            _ => Tensor::new(dims, codes),
         }
         .expect("the count fits")
     }
 
     /// Random codes with a scale and zero point.
-    pub(crate) fn quantized(&mut self, format: Format, dimensions: &[usize]) -> Tensor {
-        let quantization = Quantization::tensor(self.scale(), self.zero_point(format));
-        self.codes(format, dimensions).quantized(quantization).expect("a legal zero point")
+    pub(crate) fn quantized(&mut self, dtype: DType, dims: &[usize]) -> Tensor {
+        let quantization = Quantization::tensor(self.scale(), self.zero_point(dtype));
+        self.codes(dtype, dims).quantized(quantization).expect("a legal zero point")
     }
 }
 
@@ -178,7 +170,7 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
     let tensor_type = tensor.tensor_type();
     let mut words = lowbit::pack::words(tensor);
     let row = tensor_type.shape().row_length();
-    let (pitch, lanes) = (tensor_type.format().row_words(row), 32 / tensor_type.format().bits().min(32));
+    let (pitch, lanes) = (tensor_type.dtype().row_words(row), 32 / tensor_type.dtype().bits().min(32));
     if lanes > 1 {
         for row_words in words.chunks_exact_mut(pitch.max(1)) {
             for lane in row..pitch * lanes {
@@ -323,8 +315,8 @@ fn run_candidate(
         context.queue().submit([encoder.finish()]);
         let read = |t: &DeviceTensor| {
             let shape = t.tensor_type().shape();
-            let words = shape.rows() * t.tensor_type().format().row_words(shape.row_length());
-            let words = TensorType::new(Format::Int32, [words])?;
+            let words = shape.rows() * t.tensor_type().dtype().row_words(shape.row_length());
+            let words = TensorType::new(DType::Int32, [words])?;
             let words = DeviceTensor::from_buffer(words, t.buffer().clone(), 0)?;
             Ok((context.download_blocking(t)?, context.download_blocking(&words)?))
         };
@@ -388,10 +380,10 @@ fn check_graph_reference(name: &str, graph: &Graph, inputs: &[&Tensor], expected
 
 /// Where two tensors differ first, in bits.
 pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String> {
-    if got.tensor_type().format() != expected.tensor_type().format() || got.shape() != expected.shape() {
+    if got.tensor_type().dtype() != expected.tensor_type().dtype() || got.dims() != expected.dims() {
         return Some(format!("got a {}, expected a {}", got.tensor_type(), expected.tensor_type()));
     }
-    let shape = expected.shape();
+    let shape = expected.dims();
     let describe = |mut index: usize, got: String, expected: String| {
         let mut place = vec![0; shape.len()];
         for (place, &extent) in place.iter_mut().zip(shape).rev() {

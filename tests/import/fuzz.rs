@@ -133,7 +133,7 @@ impl Settings {
 
 /// Does with weights what a caller would: all of their numbers, and a product. What this takes is not the importer's.
 fn make_use_of(weights: &PackedWeights) {
-    let ([experts, n, k], peak) = (weights.dimensions(), PEAK.load(Ordering::Relaxed));
+    let ([experts, n, k], peak) = (weights.dims(), PEAK.load(Ordering::Relaxed));
     // A matrix without elements may still have more rows than a tensor.
     if [experts, n, k].iter().fold(1usize, |product, &d| product.saturating_mul(d.max(1))) <= 1 << 16 {
         let real = weights.dequantize().expect("small");
@@ -389,15 +389,15 @@ fn many_parts() {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let join = |part: &dyn Fn(usize) -> String| (0..PARTS).map(part).collect::<Vec<_>>().join(",");
     let empty = r#"{"dtype":"U8","shape":[],"data_offsets":[0,0]}"#;
-    let dimensions = vec!["0"; 20 * PARTS].join(",");
+    let dims = vec!["0"; 20 * PARTS].join(",");
     for (name, header) in [
         ("arrays", join(&|i| format!(r#""{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))),
         ("arrays with escapes", join(&|i| format!(r#""\n{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))),
         ("arrays of one name", join(&|_| format!(r#""a":{empty}"#))),
         ("metadata", format!(r#""__metadata__":{{{}}}"#, join(&|i| format!(r#""{i:x}":"""#)))),
         ("metadata with escapes", format!(r#""__metadata__":{{{}}}"#, join(&|i| format!(r#""\t{i:x}":"\n""#)))),
-        ("dimensions", format!(r#""a":{{"dtype":"U8","shape":[{dimensions}],"data_offsets":[0,0]}}"#)),
-        ("offsets", format!(r#""a":{{"dtype":"U8","shape":[0],"data_offsets":[{dimensions}]}}"#)),
+        ("dimensions", format!(r#""a":{{"dtype":"U8","shape":[{dims}],"data_offsets":[0,0]}}"#)),
+        ("offsets", format!(r#""a":{{"dtype":"U8","shape":[0],"data_offsets":[{dims}]}}"#)),
         ("fields", format!(r#""a":{{{}}}"#, join(&|i| format!(r#""{i:x}":[{i}]"#)))),
         ("brackets", format!(r#""a":{}"#, "[".repeat(40 * PARTS))),
         ("a name", format!(r#""{}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}"#, "\\n".repeat(20 * PARTS))),
@@ -407,7 +407,7 @@ fn many_parts() {
         (
             "sizes of blocks",
             format!(
-                r#""__metadata__":{{"m.weight":"{{\"_type\":\"Int8Tensor\",\"_data\":{{\"block_size\":[{dimensions}]}}}}"}}"#
+                r#""__metadata__":{{"m.weight":"{{\"_type\":\"Int8Tensor\",\"_data\":{{\"block_size\":[{dims}]}}}}"}}"#
             ),
         ),
         ("a type", format!(r#""a":{{"dtype":"{}","shape":[0],"data_offsets":[0,0]}}"#, "\\n".repeat(20 * PARTS))),

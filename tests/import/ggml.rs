@@ -134,7 +134,7 @@ fn every_type_means_what_ggml_says() {
             let [experts, n, k] = dimensions;
             let blocks = random_blocks(gguf_type, experts * n * k / block, &mut random);
             let weights = gguf::weights(gguf_type, dimensions, &blocks).expect("whole blocks");
-            assert_eq!(weights.dimensions(), dimensions);
+            assert_eq!(weights.dims(), dimensions);
             assert_eq!(weights.format(), &gguf_type.format());
             let each = blocks.chunks_exact(gguf_type.block_bytes());
             let expected: Vec<f32> = each.flat_map(|b| (0..block).map(|i| element(gguf_type, b, i))).collect();
@@ -309,8 +309,8 @@ pub(crate) fn file(gguf_type: GgufType, [experts, n, k]: [usize; 3], random: &mu
     out.extend([text("tokens"), 9u32.to_le_bytes().to_vec(), words].concat());
     let scores = [6u32.to_le_bytes().to_vec(), 3u64.to_le_bytes().to_vec(), vec![0; 12]].concat();
     out.extend([text("scores"), 9u32.to_le_bytes().to_vec(), scores].concat());
-    let dimensions: Vec<u8> = [k, n, experts].iter().flat_map(|&d| (d as u64).to_le_bytes()).collect();
-    out.extend([text("w"), 3u32.to_le_bytes().to_vec(), dimensions].concat());
+    let dims: Vec<u8> = [k, n, experts].iter().flat_map(|&d| (d as u64).to_le_bytes()).collect();
+    out.extend([text("w"), 3u32.to_le_bytes().to_vec(), dims].concat());
     out.extend([gguf_type.id().to_le_bytes().to_vec(), 0u64.to_le_bytes().to_vec()].concat());
     let offset = blocks.len().next_multiple_of(64) as u64;
     out.extend([text("norm"), 1u32.to_le_bytes().to_vec(), 3u64.to_le_bytes().to_vec()].concat());

@@ -287,7 +287,7 @@ fn torchao_int4() {
         };
         let expected: Vec<f32> = (0..m.n * m.k).map(element).collect();
         let weights = read_torchao(&bytes);
-        assert_eq!(weights.dimensions(), [experts, 6, 128]);
+        assert_eq!(weights.dims(), [experts, 6, 128]);
         assert_weights("int4", &weights, &expected);
     }
 }

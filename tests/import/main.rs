@@ -38,7 +38,7 @@ impl Random {
 
 /// Compares weights with `[n, k]` real numbers, bit for bit.
 fn assert_weights(what: &str, weights: &PackedWeights, expected: &[f32]) {
-    let [experts, n, k] = weights.dimensions();
+    let [experts, n, k] = weights.dims();
     let real = weights.dequantize().expect("small");
     let got = real.values::<f32>().expect("float32");
     assert_eq!(got.len(), expected.len(), "{what}: {weights}");

@@ -9,7 +9,7 @@ mod verify;
 use std::collections::{HashMap, HashSet};
 
 use lowbit::ops::{Add, Concat, Matmul, Op, Output, Pool, Requantization};
-use lowbit::{Context, Error, Format, Granularity, Graph, Quantization, Result, Tensor, TensorType, Value};
+use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Value};
 
 pub(crate) use layer::{ConvLayer, Layer};
 pub(crate) use models::Model;
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(crate) fn dimensions(&self, value: Value) -> Result<Vec<usize>> {
-        Ok(self.graph.tensor_type(value)?.dimensions().to_vec())
+        Ok(self.graph.tensor_type(value)?.dims().to_vec())
     }
 
     /// A convolution padded by half its kernel, or transposed, with a bias, to uint8 codes.
@@ -184,7 +184,7 @@ impl<'a> Builder<'a> {
     /// A convolution whose scale spans what its raw sums span.
     fn conv_layer(&mut self, input: Value, filter: Filter) -> Result<ConvLayer> {
         let lhs = self.graph.tensor_type(input)?.clone();
-        let channels = lhs.dimensions()[3];
+        let channels = lhs.dims()[3];
         let per_group = if filter.depthwise { 1 } else { channels };
         let weights = self.weights(&[filter.outputs, filter.kernel, filter.kernel, per_group])?;
         let scales: Vec<f32> = weights.tensor_type().quantization().map_or(&[][..], Quantization::scales).to_vec();
@@ -219,18 +219,18 @@ impl<'a> Builder<'a> {
 
     /// int8 weights with a scale per output, of the variance that keeps activations as large as they are (He and others,
     /// 2015).
-    fn weights(&mut self, dimensions: &[usize]) -> Result<Tensor> {
-        let terms: usize = dimensions[1..].iter().product();
+    fn weights(&mut self, dims: &[usize]) -> Result<Tensor> {
+        let terms: usize = dims[1..].iter().product();
         let deviation = (2.0 / terms as f32).sqrt();
         let (mut codes, mut scales) = (Vec::new(), Vec::new());
-        for _ in 0..dimensions[0] {
+        for _ in 0..dims[0] {
             let row: Vec<f32> = (0..terms).map(|_| self.random.normal() * deviation).collect();
             let scale = row.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs())) / 127.0;
             codes.extend(row.iter().map(|w| (w / scale).round_ties_even() as i8));
             scales.push(scale);
         }
-        let zero_points = vec![0; dimensions[0]];
-        Tensor::new(dimensions, codes)?.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))
+        let zero_points = vec![0; dims[0]];
+        Tensor::new(dims, codes)?.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))
     }
 }
 
@@ -243,7 +243,7 @@ fn requantization(range: Option<(f32, f32)>, activation: Activation) -> Result<R
         Activation::Relu6 => (0.0, high.min(6.0)),
     };
     let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
-    let codes = Requantization::new(Format::Uint8, scale, (-low / scale).round() as i32)?;
+    let codes = Requantization::new(DType::Uint8, scale, (-low / scale).round() as i32)?;
     Ok(match activation {
         Activation::None => codes,
         Activation::Relu => codes.relu(),

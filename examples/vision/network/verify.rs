@@ -45,7 +45,7 @@ impl Network {
 
         let check = |layer: &Layer| -> Result<usize> {
             let types = layer.op()?.inputs();
-            let input = |(value, t): (&Value, &lowbit::TensorType)| tensors[value].reshaped(t.dimensions());
+            let input = |(value, t): (&Value, &lowbit::TensorType)| tensors[value].reshaped(t.dims());
             let inputs: Vec<Tensor> = layer.inputs.iter().zip(&types).map(input).collect::<Result<_>>()?;
             check(layer, &inputs.iter().collect::<Vec<_>>(), &tensors[&layer.output])
         };
@@ -61,14 +61,14 @@ fn check(layer: &Layer, inputs: &[&Tensor], output: &Tensor) -> Result<usize> {
         same(&layer.name, output, &expected)?;
         return Ok(expected.tensor_type().shape().elements());
     };
-    let [rows, columns] = [output.shape()[1], output.shape()[2]].map(patches);
-    let terms: usize = conv.weights.shape()[1..].iter().product();
+    let [rows, columns] = [output.dims()[1], output.dims()[2]].map(patches);
+    let terms: usize = conv.weights.dims()[1..].iter().product();
     let pixels = rows.len() * columns.len() * PATCH * PATCH;
-    let outputs = some_of(output.shape()[3], (PRODUCTS / (pixels * terms)).max(8));
+    let outputs = some_of(output.dims()[3], (PRODUCTS / (pixels * terms)).max(8));
     let mut compared = 0;
     for patch in rows.iter().flat_map(|rows| columns.iter().map(move |columns| [rows.clone(), columns.clone()])) {
         let (part, at) = conv.crop(&patch, &outputs)?;
-        let channels = if conv.groups > 1 { outputs.clone() } else { (0..inputs[0].shape()[3]).collect() };
+        let channels = if conv.groups > 1 { outputs.clone() } else { (0..inputs[0].dims()[3]).collect() };
         let image = window(inputs[0], &at, &channels)?;
         let mut expected = reference::run(&part.op()?.into(), &[&image])?.swap_remove(0);
         if let Some(sum) = &layer.sum {
@@ -107,8 +107,8 @@ impl ConvLayer {
     fn crop(&self, patch: &[Range<usize>; 2], outputs: &[usize]) -> Result<(Self, [Range<usize>; 2])> {
         let mut part = self.clone();
         let mut at = [0..0, 0..0];
-        let kernel = [self.weights.shape()[1], self.weights.shape()[2]];
-        let size = [self.lhs.dimensions()[1], self.lhs.dimensions()[2]];
+        let kernel = [self.weights.dims()[1], self.weights.dims()[2]];
+        let size = [self.lhs.dims()[1], self.lhs.dims()[2]];
         for axis in 0..2 {
             if self.spread.is_some() {
                 // A pixel spreads from where it lies on, as far as the kernel reaches: those that reach the patch.
@@ -127,23 +127,23 @@ impl ConvLayer {
             at[axis] = first.max(image.start) - image.start..past.min(image.end) - image.start;
         }
         part.spread = self.spread.map(|_| [patch[0].len(), patch[1].len()]);
-        let channels = if self.groups > 1 { outputs.len() } else { self.lhs.dimensions()[3] };
+        let channels = if self.groups > 1 { outputs.len() } else { self.lhs.dims()[3] };
         if self.groups > 1 {
             part.groups = outputs.len();
         }
-        let mut lhs = lowbit::TensorType::new(self.lhs.format(), [1, at[0].len(), at[1].len(), channels])?;
+        let mut lhs = lowbit::TensorType::new(self.lhs.dtype(), [1, at[0].len(), at[1].len(), channels])?;
         if let Some(quantization) = self.lhs.quantization() {
             lhs = lhs.quantized(quantization.clone())?;
         }
-        let terms: usize = self.weights.shape()[1..].iter().product();
+        let terms: usize = self.weights.dims()[1..].iter().product();
         let (codes, biases) = (self.weights.values::<i8>()?, self.bias.values::<i32>()?);
         let rows: Vec<i8> = outputs.iter().flat_map(|&o| &codes[o * terms..(o + 1) * terms]).copied().collect();
         let scales = self.weights.tensor_type().quantization().ok_or_else(|| Error::Request("no scales".into()))?;
         let scales: Vec<f32> = outputs.iter().map(|&o| scales.scales()[o]).collect();
         let scales = Quantization::new(Granularity::Axis(0), scales, vec![0; outputs.len()]);
-        let dimensions = [&[outputs.len()], &self.weights.shape()[1..]].concat();
+        let dims = [&[outputs.len()], &self.weights.dims()[1..]].concat();
         part.lhs = lhs;
-        part.weights = Tensor::new(dimensions, rows)?.quantized(scales)?.into();
+        part.weights = Tensor::new(dims, rows)?.quantized(scales)?.into();
         part.bias = Tensor::new([outputs.len()], outputs.iter().map(|&o| biases[o]).collect::<Vec<_>>())?.into();
         Ok((part, at))
     }
@@ -151,7 +151,7 @@ impl ConvLayer {
 
 /// These pixels and channels of an image of uint8 codes.
 fn window(image: &Tensor, [rows, columns]: &[Range<usize>; 2], channels: &[usize]) -> Result<Tensor> {
-    let (codes, width, depth) = (image.values::<u8>()?, image.shape()[2], image.shape()[3]);
+    let (codes, width, depth) = (image.values::<u8>()?, image.dims()[2], image.dims()[3]);
     let pixels = rows.clone().flat_map(|y| columns.clone().map(move |x| y * width + x));
     let window: Vec<u8> = pixels.flat_map(|pixel| channels.iter().map(move |c| codes[pixel * depth + c])).collect();
     let tensor = Tensor::new([1, rows.len(), columns.len(), channels.len()], window)?;
@@ -170,7 +170,7 @@ fn same(place: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
             pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count()
         }
     };
-    if different == 0 && got.shape() == expected.shape() {
+    if different == 0 && got.dims() == expected.dims() {
         return Ok(());
     }
     let elements = expected.tensor_type().shape().elements();

@@ -69,7 +69,7 @@ pub struct GgufTensor<'a> {
     name: &'a str,
     rank: usize,
     /// Innermost first, as in the file.
-    dimensions: [usize; MAX_RANK as usize],
+    dims: [usize; MAX_RANK as usize],
     type_id: u32,
     /// What of the file is not before it.
     data: &'a [u8],
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
             *dimension = known.unwrap_or_default();
         }
         let (type_id, offset) = (self.u32()?, self.u64()?);
-        Ok((GgufTensor { name, rank: rank as usize, dimensions, type_id, data: &[] }, offset))
+        Ok((GgufTensor { name, rank: rank as usize, dims: dimensions, type_id, data: &[] }, offset))
     }
 }
 
@@ -317,7 +317,7 @@ impl<'a> GgufTensor<'a> {
     /// The dimensions, innermost last (a file has them the other way round).
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
-        self.dimensions[..self.rank].iter().rev().copied().collect()
+        self.dims[..self.rank].iter().rev().copied().collect()
     }
 
     /// The number of its type in files.
@@ -346,7 +346,7 @@ impl<'a> GgufTensor<'a> {
 
     /// Matrices, rows and columns.
     fn weight_dimensions(&self) -> Result<[usize; 3]> {
-        let [k, n, experts, rest] = self.dimensions;
+        let [k, n, experts, rest] = self.dims;
         require!(rest == 1, "{} is {:?}, but weights have at most three dimensions", quoted(self.name), self.shape());
         Ok([experts, n, k])
     }
@@ -356,7 +356,7 @@ impl<'a> GgufTensor<'a> {
     /// # Errors
     /// If the file ends before.
     pub fn bytes(&self) -> Result<&'a [u8]> {
-        let [k, n, experts, rest] = self.dimensions;
+        let [k, n, experts, rest] = self.dims;
         let rows = n.checked_mul(experts).and_then(|rows| rows.checked_mul(rest));
         let plain = |bytes: usize| rows.and_then(|rows| rows.checked_mul(k)?.checked_mul(bytes));
         let needed = match (self.gguf_type(), self.type_id) {

@@ -172,8 +172,8 @@ impl GgufType {
     ///
     /// # Errors
     /// If rows of `dimensions[2]` weights are no whole blocks, or there are too many.
-    pub fn bytes(self, dimensions: [usize; 3]) -> Result<usize> {
-        let [experts, n, k] = dimensions;
+    pub fn bytes(self, dims: [usize; 3]) -> Result<usize> {
+        let [experts, n, k] = dims;
         let (block, bytes) = (self.block(), self.block_bytes());
         require!(
             k % block == 0,
@@ -181,7 +181,7 @@ impl GgufType {
              dimensions were given"
         );
         let total = (k / block).checked_mul(bytes).and_then(|row| row.checked_mul(n)?.checked_mul(experts));
-        require!(total.is_some(), "{dimensions:?} weights are more than can be addressed: the file is damaged");
+        require!(total.is_some(), "{dims:?} weights are more than can be addressed: the file is damaged");
         Ok(total.unwrap_or_default())
     }
 
@@ -283,11 +283,11 @@ impl fmt::Display for GgufType {
 /// # Errors
 /// If rows are no whole blocks, there are more or fewer blocks than the dimensions say, a scale is not finite, or there is not
 /// enough memory.
-pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
-    let expected = gguf_type.bytes(dimensions)?;
+pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
+    let expected = gguf_type.bytes(dims)?;
     require!(
         blocks.len() == expected,
-        "{dimensions:?} weights of {gguf_type} are {expected} bytes, but {} were given: the file is truncated, or another \
+        "{dims:?} weights of {gguf_type} are {expected} bytes, but {} were given: the file is truncated, or another \
          tensor's dimensions were given",
         blocks.len()
     );
@@ -296,12 +296,12 @@ pub fn weights(gguf_type: GgufType, dimensions: [usize; 3], blocks: &[u8]) -> Re
     if gguf_type == GgufType::MXFP4 && blocks.chunks_exact(layout.bytes).any(has_scale_below_e8m0) {
         format.scales = ScaleFormat::F32;
     }
-    let row_bytes = dimensions[2] / layout.block * layout.bytes;
+    let row_bytes = dims[2] / layout.block * layout.bytes;
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
     // Codes are stored minus half their range, signed or not; places of a table and whole bytes are what they are.
     let half = if matches!(format.codes, Codes::Table(_) | Codes::Int8) { 0 } else { 1u8 << (format.codes.bits() - 1) };
-    build(blocks.len(), format, dimensions, |row, codes, groups, supers| {
+    build(blocks.len(), format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
         let mut scratch = [0u8; 256];
         for (i, (block, codes)) in blocks.zip(codes.chunks_exact_mut(layout.block)).enumerate() {
