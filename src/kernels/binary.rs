@@ -1,11 +1,10 @@
 //! Candidates of `ops::Add` (`shaders/add.wgsl`) and `ops::Multiply` (`shaders/multiply.wgsl`). The meaning is
 //! `reference/binary.rs`.
 
-use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
+use super::{Kernels, broadcast, line_candidates};
 use crate::ops::{Add, Binary, Multiply, Output, PostOp, QuantizedArithmetic};
 
 parameters! {
@@ -29,11 +28,13 @@ parameters! {
     }
 }
 
-pub(super) fn add_candidates(op: &Add, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let [operands, result] = sum_words(op, 0);
-    let program = || stage::link_finish(Program::new(&program::ADD).with(addition(op)), post_op);
-    let params = Params { operands, result, ..params(op.binary()) };
-    candidates("add", op.binary(), &params, program, post_op.is_some(), post_op, caps)
+impl Kernels for Add {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let [operands, result] = sum_words(self, 0);
+        let program = || stage::link_finish(Program::new(&program::ADD).with(addition(self)), post_op);
+        let params = Params { operands, result, ..params(self.binary()) };
+        candidates("add", self.binary(), &params, program, post_op.is_some(), post_op, caps)
+    }
 }
 
 /// The part that adds codes.
@@ -64,25 +65,35 @@ pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
     ]
 }
 
-pub(super) fn multiply_candidates(op: &Multiply, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let output = &op.binary.output;
-    let params = params(&op.binary);
-    let multiplier = op.stage.entry(0, 0).multiplier.map_or(0, |multiplier| multiplier.words().0);
-    let (part, result) = match op.arithmetic {
-        QuantizedArithmetic::Integer => {
-            return multiply_epilogue(op, post_op, |epilogue| {
-                let program = Program::new(&program::MULTIPLY).with(&program::MULTIPLICATION_INTEGER);
-                candidates("multiply", &op.binary, &params, || epilogue.link(program.clone()), true, post_op, caps)
-            });
-        }
-        QuantizedArithmetic::QOperator => {
-            (&program::MULTIPLICATION_QOPERATOR, [multiplier, (output.zero_point() as f32).to_bits(), 0, 0])
-        }
-        QuantizedArithmetic::Qdq => (&program::MULTIPLICATION_QDQ, [output.scale().to_bits(), 0, 0, 0]),
-    };
-    let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), post_op);
-    let params = Params { result, ..params };
-    candidates("multiply", &op.binary, &params, program, post_op.is_some(), post_op, caps)
+impl Kernels for Multiply {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let output = &self.binary.output;
+        let params = params(&self.binary);
+        let multiplier = self.stage.entry(0, 0).multiplier.map_or(0, |multiplier| multiplier.words().0);
+        let (part, result) = match self.arithmetic {
+            QuantizedArithmetic::Integer => {
+                return multiply_epilogue(self, post_op, |epilogue| {
+                    let program = Program::new(&program::MULTIPLY).with(&program::MULTIPLICATION_INTEGER);
+                    candidates(
+                        "multiply",
+                        &self.binary,
+                        &params,
+                        || epilogue.link(program.clone()),
+                        true,
+                        post_op,
+                        caps,
+                    )
+                });
+            }
+            QuantizedArithmetic::QOperator => {
+                (&program::MULTIPLICATION_QOPERATOR, [multiplier, (output.zero_point() as f32).to_bits(), 0, 0])
+            }
+            QuantizedArithmetic::Qdq => (&program::MULTIPLICATION_QDQ, [output.scale().to_bits(), 0, 0, 0]),
+        };
+        let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), post_op);
+        let params = Params { result, ..params };
+        candidates("multiply", &self.binary, &params, program, post_op.is_some(), post_op, caps)
+    }
 }
 
 pub(super) fn multiply_tables(op: &Multiply, post_op: Option<&PostOp>) -> Vec<u32> {

@@ -4,9 +4,9 @@
 use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, stage};
+use super::{Kernels, line_groups, stage};
 use crate::numeric::{BlockFormat, BlockRounding, BlockScales, DType, Minifloat, PowerRounding};
-use crate::ops::{BlockDequantize, BlockQuantize};
+use crate::ops::{BlockDequantize, BlockQuantize, PostOp};
 
 parameters! {
     /// `shaders/block_scales.wgsl`.
@@ -22,25 +22,33 @@ parameters! {
     }
 }
 
-pub(super) fn quantize_candidates(op: &BlockQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (format, input) = (op.format(), op.input().dtype());
-    let program = link_decode(Program::new(&program::CONVERT), input).with(&program::QUOTIENT_FLOAT32);
-    let program = if format.element().is_minifloat() {
-        let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
-        link_encode(program, format.element(), true, PowerRounding::default())
-    } else {
-        program.with(&program::CONVERT_QUANTIZE).constant("BITS", format.element().bits() as u32)
-    };
-    let scales = Some(Scales::Blocks { scales: Resource::Output(1), format });
-    let elements =
-        Conversion { name: "block quantize", input, output: op.elements(), program, scales, range: Some((-127, 127)) };
-    let candidate = |group: u32| Candidate {
-        label: format!("block quantize, groups of {group}"),
-        dispatches: find_scales(op, group, caps).into_iter().chain(elements.launch(group, caps)).collect(),
-        constants: Vec::new(),
-        scratch: Vec::new(),
-    };
-    line_groups(caps).map(candidate).collect()
+impl Kernels for BlockQuantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let (format, input) = (self.format(), self.input().dtype());
+        let program = link_decode(Program::new(&program::CONVERT), input).with(&program::QUOTIENT_FLOAT32);
+        let program = if format.element().is_minifloat() {
+            let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
+            link_encode(program, format.element(), true, PowerRounding::default())
+        } else {
+            program.with(&program::CONVERT_QUANTIZE).constant("BITS", format.element().bits() as u32)
+        };
+        let scales = Some(Scales::Blocks { scales: Resource::Output(1), format });
+        let elements = Conversion {
+            name: "block quantize",
+            input,
+            output: self.elements(),
+            program,
+            scales,
+            range: Some((-127, 127)),
+        };
+        let candidate = |group: u32| Candidate {
+            label: format!("block quantize, groups of {group}"),
+            dispatches: find_scales(self, group, caps).into_iter().chain(elements.launch(group, caps)).collect(),
+            constants: Vec::new(),
+            scratch: Vec::new(),
+        };
+        line_groups(caps).map(candidate).collect()
+    }
 }
 
 fn find_scales(op: &BlockQuantize, group: u32, caps: &DeviceCaps) -> Option<Dispatch> {
@@ -92,16 +100,19 @@ fn link_scale(program: Program, format: BlockFormat) -> Program {
     }
 }
 
-pub(super) fn dequantize_candidates(op: &BlockDequantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (format, input) = (op.format(), op.elements().dtype());
-    let program = link_decode(Program::new(&program::CONVERT), input);
-    let program = program.with(if input.is_minifloat() {
-        &program::CONVERT_DEQUANTIZE_FLOAT
-    } else {
-        &program::CONVERT_DEQUANTIZE
-    });
-    let program = link_encode(program, op.output().dtype(), true, PowerRounding::default());
-    let scales = Some(Scales::Blocks { scales: Resource::Input(1), format });
-    let conversion = Conversion { name: "block dequantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[], caps)
+impl Kernels for BlockDequantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let (format, input) = (self.format(), self.elements().dtype());
+        let program = link_decode(Program::new(&program::CONVERT), input);
+        let program = program.with(if input.is_minifloat() {
+            &program::CONVERT_DEQUANTIZE_FLOAT
+        } else {
+            &program::CONVERT_DEQUANTIZE
+        });
+        let program = link_encode(program, self.output().dtype(), true, PowerRounding::default());
+        let scales = Some(Scales::Blocks { scales: Resource::Input(1), format });
+        let conversion =
+            Conversion { name: "block dequantize", input, output: self.output(), program, scales, range: None };
+        conversion.candidates(&[], caps)
+    }
 }

@@ -1,10 +1,17 @@
 //! Candidates of `ops::Cast`: `shaders/convert.wgsl` with the part `shaders/convert/cast.wgsl`. The meaning is
 //! `reference/cast.rs`.
 
+use super::Kernels;
 use super::convert::{Conversion, link_decode, link_encode};
 use super::dispatch::{Candidate, DeviceCaps};
 use super::program::{self, Program};
-use crate::ops::Cast;
+use crate::ops::{Cast, PostOp};
+
+impl Kernels for Cast {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(self, caps)
+    }
+}
 
 pub(super) fn candidates(op: &Cast, caps: &DeviceCaps) -> Vec<Candidate> {
     let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().dtype());

@@ -3,8 +3,8 @@
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, stage};
-use crate::ops::{Concat, Op};
+use super::{Kernels, line_groups, stage};
+use crate::ops::{Concat, Op, PostOp};
 
 parameters! {
     /// `shaders/concat.wgsl`.
@@ -24,15 +24,17 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Concat, caps: &DeviceCaps) -> Vec<Candidate> {
-    let count = op.tables().len();
-    let candidate = |group: u32| Candidate {
-        label: format!("concat, groups of {group}"),
-        dispatches: dispatches(op, group, caps),
-        constants: (0..count).map(Constant::Table).collect(),
-        scratch: Vec::new(),
-    };
-    line_groups(caps).map(candidate).collect()
+impl Kernels for Concat {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let count = self.tables().len();
+        let candidate = |group: u32| Candidate {
+            label: format!("concat, groups of {group}"),
+            dispatches: dispatches(self, group, caps),
+            constants: (0..count).map(Constant::Table).collect(),
+            scratch: Vec::new(),
+        };
+        line_groups(caps).map(candidate).collect()
+    }
 }
 
 fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {

@@ -2,7 +2,6 @@
 //! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/unfold.wgsl`. The
 //! meaning is `reference/conv.rs`.
 
-use super::byte_mask;
 use super::bytes::{Dot, int8_shift};
 use super::cost::{Tiles, cheapest_first, lanes};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -15,7 +14,7 @@ use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Staging, rows_first};
-use super::{line_groups, unfold};
+use super::{Kernels, byte_mask, line_groups, unfold};
 use crate::ops::{Conv, PostOp, Sizes, Unfold};
 
 parameters! {
@@ -184,22 +183,24 @@ fn row_window(op: &Conv) -> Option<[u32; 2]> {
     (common && !window.transposed && op.outputs_per_group() == 1).then_some([taps, stride])
 }
 
-pub(super) fn candidates(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    if let Some(halves) = op.byte_planes() {
-        let epilogue = epilogue(op, post_op);
-        let whole = Int16Product { lhs: op.lhs(), epilogue, wide: op.is_wide(), rows: 1, inputs: 1 };
-        return int16_planes::candidates(halves.map(|half| candidates(&half, None, caps)), &whole, caps);
+impl Kernels for Conv {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        if let Some(planes) = self.byte_planes() {
+            let epilogue = epilogue(self, post_op);
+            let whole = Int16Product { lhs: self.lhs(), epilogue, wide: self.is_wide(), rows: 1, inputs: 1 };
+            return int16_planes::candidates(planes.map(|plane| plane.candidates(None, caps)), &whole, caps);
+        }
+        let direct = kernels(self, caps).into_iter();
+        let direct = direct.map(|kernel| (kernel.cost(self, caps), candidate(self, post_op, kernel, caps)));
+        let window = self.window();
+        let products = match window.is_pointwise() {
+            _ if self.groups() > 1 => Vec::new(),
+            true => pointwise(self, post_op, caps),
+            false if window.transposed || window.input_pixels() == 0 => Vec::new(),
+            false => by_patches(self, post_op, caps),
+        };
+        cheapest_first(products.into_iter().chain(direct).collect())
     }
-    let direct = kernels(op, caps).into_iter();
-    let direct = direct.map(|kernel| (kernel.cost(op, caps), candidate(op, post_op, kernel, caps)));
-    let window = op.window();
-    let products = match window.is_pointwise() {
-        _ if op.groups() > 1 => Vec::new(),
-        true => pointwise(op, post_op, caps),
-        false if window.transposed || window.input_pixels() == 0 => Vec::new(),
-        false => by_patches(op, post_op, caps),
-    };
-    cheapest_first(products.into_iter().chain(direct).collect())
 }
 
 /// The loops that can compute an op on a device with these caps.

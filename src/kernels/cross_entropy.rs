@@ -1,9 +1,9 @@
 //! Candidates of `ops::CrossEntropyGradient`: `shaders/cross_entropy.wgsl`. The meaning is `reference/cross_entropy.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Program};
-use crate::ops::CrossEntropyGradient;
+use super::{Kernels, line_candidates};
+use crate::ops::{CrossEntropyGradient, PostOp};
 
 parameters! {
     /// `shaders/cross_entropy.wgsl`.
@@ -15,16 +15,18 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &CrossEntropyGradient, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (rows, classes) = (op.logits.dims()[0], op.logits.dims()[1]);
-    let params = Params { rows: rows as u32, classes: classes as u32, ..Params::default() };
-    line_candidates("cross-entropy gradient", rows, &[], caps, |group, groups| {
-        let program = Program::new(&program::CROSS_ENTROPY).constant("GROUP_X", group);
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(2, Resource::Input(1)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(5 * rows * classes)
-    })
+impl Kernels for CrossEntropyGradient {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let (rows, classes) = (self.logits.dims()[0], self.logits.dims()[1]);
+        let params = Params { rows: rows as u32, classes: classes as u32, ..Params::default() };
+        line_candidates("cross-entropy gradient", rows, &[], caps, |group, groups| {
+            let program = Program::new(&program::CROSS_ENTROPY).constant("GROUP_X", group);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(2, Resource::Input(1)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(5 * rows * classes)
+        })
+    }
 }

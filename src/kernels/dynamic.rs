@@ -4,8 +4,8 @@
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_groups, quantize, row_lanes};
-use crate::ops::{DynamicGranularity, DynamicQuantize, Segments};
+use super::{Kernels, line_groups, quantize, row_lanes};
+use crate::ops::{DynamicGranularity, DynamicQuantize, PostOp, Segments};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
@@ -49,12 +49,14 @@ parameters! {
 /// Elements that one workgroup reduces.
 const CHUNK: usize = 8192;
 
-pub(super) fn candidates(op: &DynamicQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let length = op.segments().length;
-    if length <= CHUNK {
-        return row_lanes::shapes(length, caps).into_iter().map(|shape| of_one_chunk(op, shape, caps)).collect();
+impl Kernels for DynamicQuantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let length = self.segments().length;
+        if length <= CHUNK {
+            return row_lanes::shapes(length, caps).into_iter().map(|shape| of_one_chunk(self, shape, caps)).collect();
+        }
+        line_groups(caps).map(|group| of_chunks(self, group, caps)).collect()
     }
-    line_groups(caps).map(|group| of_chunks(op, group, caps)).collect()
 }
 
 /// One launch finds the ranges of all segments, so many of them in a workgroup.

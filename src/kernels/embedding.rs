@@ -4,9 +4,9 @@ use super::convert::link_minifloat;
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::weights::{self, Panels};
-use super::{line_groups, stage};
+use super::{Kernels, line_groups, stage};
 use crate::numeric::{DType, Minifloat};
-use crate::ops::Embedding;
+use crate::ops::{Embedding, PostOp};
 use crate::weights::{Codes, planes};
 
 parameters! {
@@ -28,8 +28,10 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Embedding, caps: &DeviceCaps) -> Vec<Candidate> {
-    line_groups(caps).map(|group| candidate(op, group, caps)).collect()
+impl Kernels for Embedding {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        line_groups(caps).map(|group| candidate(self, group, caps)).collect()
+    }
 }
 
 fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {

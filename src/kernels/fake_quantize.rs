@@ -3,11 +3,10 @@
 //! part of `shaders/grid/`. The meaning is `reference/fake_quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::granularity;
 use super::members::Members;
 use super::program::{self, Part, Program};
-use super::{line_candidates, line_groups};
-use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
+use super::{Kernels, granularity, line_candidates, line_groups};
+use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, PostOp};
 
 parameters! {
     /// `shaders/fake_quantize.wgsl` and `shaders/fake_gradient.wgsl`.
@@ -86,64 +85,70 @@ fn by_element(
     })
 }
 
-pub(super) fn candidates(op: &FakeQuantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let bindings = [
-        Binding::read(1, Resource::Input(0)),
-        Binding::read(3, Resource::Input(1)),
-        Binding::write(6, Resource::Output(0)),
-    ];
-    by_element("fake quantize", &program::FAKE_QUANTIZE, op, &bindings, caps)
+impl Kernels for FakeQuantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(3, Resource::Input(1)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        by_element("fake quantize", &program::FAKE_QUANTIZE, self, &bindings, caps)
+    }
 }
 
-pub(super) fn gradient_candidates(op: &FakeQuantizeGradient, caps: &DeviceCaps) -> Vec<Candidate> {
-    let bindings = [
-        Binding::read(1, Resource::Input(0)),
-        Binding::read(2, Resource::Input(2)),
-        Binding::read(3, Resource::Input(1)),
-        Binding::write(6, Resource::Output(0)),
-    ];
-    by_element("fake quantize gradient", &program::FAKE_GRADIENT, &op.forward, &bindings, caps)
-}
-
-pub(super) fn grid_gradient_candidates(op: &GridGradient, caps: &DeviceCaps) -> Vec<Candidate> {
-    let forward = &op.forward;
-    let members = Members::new(forward.granularity, forward.input.shape());
-    let chunks = members.longest.div_ceil(CHUNK).max(1);
-    let partials = members.segments * chunks;
-    let candidate = |group: u32| {
-        let params = SumParams {
-            member_counts: members.member_counts,
-            member_strides: members.member_strides,
-            segment_counts: members.segment_counts,
-            segment_strides: members.segment_strides,
-            chunk: CHUNK as u32,
-            chunks: chunks as u32,
-            low: forward.low,
-            high: forward.high,
-            partials: partials as u32,
-            ..SumParams::default()
-        };
-        let program = link_grid(&program::FAKE_SUM, forward)
-            .constant("GROUP_X", group)
-            .constant("CONTIGUOUS", members.contiguous);
+impl Kernels for FakeQuantizeGradient {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Input(2)),
             Binding::read(3, Resource::Input(1)),
-            Binding::write(6, Resource::Scratch(0)),
+            Binding::write(6, Resource::Output(0)),
         ];
-        let sum = Dispatch::new(program, &params, SumParams::FIELDS, bindings, partials, caps)
-            .operations(2 * members.segments * members.longest);
-        let width = if forward.grid == Grid::Range { 2 } else { 1 };
-        let total = total(chunks, members.segments, width, op.gradient_scale, group, caps);
-        Candidate {
-            label: format!("grid gradient, groups of {group}"),
-            dispatches: if members.segments == 0 { Vec::new() } else { vec![sum, total] },
-            constants: Vec::new(),
-            scratch: vec![partials * 2],
-        }
-    };
-    line_groups(caps).map(candidate).collect()
+        by_element("fake quantize gradient", &program::FAKE_GRADIENT, &self.forward, &bindings, caps)
+    }
+}
+
+impl Kernels for GridGradient {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let forward = &self.forward;
+        let members = Members::new(forward.granularity, forward.input.shape());
+        let chunks = members.longest.div_ceil(CHUNK).max(1);
+        let partials = members.segments * chunks;
+        let candidate = |group: u32| {
+            let params = SumParams {
+                member_counts: members.member_counts,
+                member_strides: members.member_strides,
+                segment_counts: members.segment_counts,
+                segment_strides: members.segment_strides,
+                chunk: CHUNK as u32,
+                chunks: chunks as u32,
+                low: forward.low,
+                high: forward.high,
+                partials: partials as u32,
+                ..SumParams::default()
+            };
+            let program = link_grid(&program::FAKE_SUM, forward)
+                .constant("GROUP_X", group)
+                .constant("CONTIGUOUS", members.contiguous);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(2, Resource::Input(2)),
+                Binding::read(3, Resource::Input(1)),
+                Binding::write(6, Resource::Scratch(0)),
+            ];
+            let sum = Dispatch::new(program, &params, SumParams::FIELDS, bindings, partials, caps)
+                .operations(2 * members.segments * members.longest);
+            let width = if forward.grid == Grid::Range { 2 } else { 1 };
+            let total = total(chunks, members.segments, width, self.gradient_scale, group, caps);
+            Candidate {
+                label: format!("grid gradient, groups of {group}"),
+                dispatches: if members.segments == 0 { Vec::new() } else { vec![sum, total] },
+                constants: Vec::new(),
+                scratch: vec![partials * 2],
+            }
+        };
+        line_groups(caps).map(candidate).collect()
+    }
 }
 
 /// The launch that adds the partial sums of scratch buffer 0.

@@ -5,8 +5,8 @@
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
 use super::program::{self, Program};
-use super::{line_candidates, line_groups};
-use crate::ops::{FakeRequantize, FakeRequantizeOutput, RequantParams};
+use super::{Kernels, line_candidates, line_groups};
+use crate::ops::{FakeRequantize, FakeRequantizeOutput, PostOp, RequantParams};
 
 parameters! {
     /// `shaders/requant_params.wgsl` and `shaders/scale_channels.wgsl`.
@@ -45,52 +45,61 @@ parameters! {
 /// Elements that one workgroup adds up.
 const CHUNK: usize = 8192;
 
-pub(super) fn table_candidates(op: &RequantParams, caps: &DeviceCaps) -> Vec<Candidate> {
-    let channels = op.channels.shape().elements();
-    let params = TableParams { channels: channels as u32, ..TableParams::default() };
-    let candidate = |group: u32| {
-        let launch = |main, bindings: &[Binding]| {
-            let program = Program::new(main).constant("GROUP_X", group);
-            let groups = channels.div_ceil(group as usize);
-            Dispatch::new(program, &params, TableParams::FIELDS, bindings.to_vec(), groups, caps)
+impl Kernels for RequantParams {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let channels = self.channels.shape().elements();
+        let params = TableParams { channels: channels as u32, ..TableParams::default() };
+        let candidate = |group: u32| {
+            let launch = |main, bindings: &[Binding]| {
+                let program = Program::new(main).constant("GROUP_X", group);
+                let groups = channels.div_ceil(group as usize);
+                Dispatch::new(program, &params, TableParams::FIELDS, bindings.to_vec(), groups, caps)
+            };
+            let read = |slot, input| Binding::read(slot, Resource::Input(input));
+            let combine =
+                launch(&program::SCALE_CHANNELS, &[read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))]);
+            let table = launch(
+                &program::REQUANT_PARAMS,
+                &[
+                    read(1, 3),
+                    read(2, 2),
+                    Binding::read(3, Resource::Scratch(0)),
+                    Binding::write(6, Resource::Output(0)),
+                ],
+            );
+            Candidate {
+                label: format!("stage table, groups of {group}"),
+                dispatches: if channels == 0 { Vec::new() } else { vec![combine, table] },
+                constants: Vec::new(),
+                scratch: vec![channels],
+            }
         };
-        let read = |slot, input| Binding::read(slot, Resource::Input(input));
-        let combine =
-            launch(&program::SCALE_CHANNELS, &[read(1, 0), read(2, 1), Binding::write(6, Resource::Scratch(0))]);
-        let table = launch(
-            &program::REQUANT_PARAMS,
-            &[read(1, 3), read(2, 2), Binding::read(3, Resource::Scratch(0)), Binding::write(6, Resource::Output(0))],
-        );
-        Candidate {
-            label: format!("stage table, groups of {group}"),
-            dispatches: if channels == 0 { Vec::new() } else { vec![combine, table] },
-            constants: Vec::new(),
-            scratch: vec![channels],
-        }
-    };
-    line_groups(caps).map(candidate).collect()
+        line_groups(caps).map(candidate).collect()
+    }
 }
 
-pub(super) fn candidates(op: &FakeRequantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let elements = op.sums.shape().elements();
-    let channels = op.sums.shape().row_length() as u32;
-    let params = Params { channels, elements: elements as u32, low: op.low, high: op.high };
-    let read = |slot, input| Binding::read(slot, Resource::Input(input));
-    let mut bindings = vec![read(1, 0), read(3, 1)];
-    let part = match op.makes {
-        FakeRequantizeOutput::Levels => &program::REQUANTIZED_LEVELS,
-        FakeRequantizeOutput::Real => &program::REQUANTIZED_REAL,
-        FakeRequantizeOutput::Gradient => {
-            bindings.push(read(2, 2));
-            &program::REQUANTIZED_GRADIENT
-        }
-        FakeRequantizeOutput::StepGradient => return step_gradient(op, caps),
-    };
-    bindings.push(Binding::write(6, Resource::Output(0)));
-    line_candidates("fake requantize", elements, &[], caps, |group, groups| {
-        let program = Program::new(&program::FAKE_REQUANTIZE).with(part).constant("GROUP_X", group);
-        Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations(elements)
-    })
+impl Kernels for FakeRequantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let elements = self.sums.shape().elements();
+        let channels = self.sums.shape().row_length() as u32;
+        let params = Params { channels, elements: elements as u32, low: self.low, high: self.high };
+        let read = |slot, input| Binding::read(slot, Resource::Input(input));
+        let mut bindings = vec![read(1, 0), read(3, 1)];
+        let part = match self.makes {
+            FakeRequantizeOutput::Levels => &program::REQUANTIZED_LEVELS,
+            FakeRequantizeOutput::Real => &program::REQUANTIZED_REAL,
+            FakeRequantizeOutput::Gradient => {
+                bindings.push(read(2, 2));
+                &program::REQUANTIZED_GRADIENT
+            }
+            FakeRequantizeOutput::StepGradient => return step_gradient(self, caps),
+        };
+        bindings.push(Binding::write(6, Resource::Output(0)));
+        line_candidates("fake requantize", elements, &[], caps, |group, groups| {
+            let program = Program::new(&program::FAKE_REQUANTIZE).with(part).constant("GROUP_X", group);
+            Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations(elements)
+        })
+    }
 }
 
 fn step_gradient(op: &FakeRequantize, caps: &DeviceCaps) -> Vec<Candidate> {

@@ -1,11 +1,10 @@
 //! Candidates of `ops::FloatBinary`: `shaders/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
 //! `reference/float_binary.rs`.
 
-use super::broadcast;
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Program};
-use crate::ops::{Arithmetic, FloatBinary};
+use super::{Kernels, broadcast, line_candidates};
+use crate::ops::{Arithmetic, FloatBinary, PostOp};
 
 parameters! {
     /// `shaders/float_binary.wgsl`.
@@ -22,28 +21,30 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &FloatBinary, caps: &DeviceCaps) -> Vec<Candidate> {
-    let params = params(op);
-    let elements = op.output.shape().elements();
-    let (name, part) = match op.arithmetic {
-        Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
-        Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
-    };
-    line_candidates(name, elements, &[], caps, |group, groups| {
-        let program = Program::new(&program::FLOAT_BINARY)
-            .with(part)
-            .with(&program::OPERAND_LHS)
-            .with(&program::OPERAND_RHS)
-            .constant("GROUP_X", group);
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(2, Resource::Input(1)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        let launch =
-            Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
-        broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output.shape())
-    })
+impl Kernels for FloatBinary {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let params = params(self);
+        let elements = self.output.shape().elements();
+        let (name, part) = match self.arithmetic {
+            Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
+            Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
+        };
+        line_candidates(name, elements, &[], caps, |group, groups| {
+            let program = Program::new(&program::FLOAT_BINARY)
+                .with(part)
+                .with(&program::OPERAND_LHS)
+                .with(&program::OPERAND_RHS)
+                .constant("GROUP_X", group);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(2, Resource::Input(1)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            let launch =
+                Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
+            broadcast::in_place(launch, &program, [&self.lhs, &self.rhs], self.output.shape())
+        })
+    }
 }
 
 fn params(op: &FloatBinary) -> Params {

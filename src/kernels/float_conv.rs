@@ -2,9 +2,9 @@
 //! `shaders/float_conv_weights.wgsl` with `shaders/float_conv_total.wgsl`. The meaning is `reference/float_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_groups;
 use super::program::{self, Program};
-use crate::ops::{ConvPass, FloatConv, four};
+use super::{Kernels, line_groups};
+use crate::ops::{ConvPass, FloatConv, PostOp, four};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -39,18 +39,20 @@ parameters! {
 /// the same order.
 const BUSY: usize = 512;
 
-pub(super) fn candidates(op: &FloatConv, caps: &DeviceCaps) -> Vec<Candidate> {
-    // The most channels or outputs that divide what belongs together.
-    let [outputs, _, _, per_group] = four(&op.weights);
-    let outputs_per_group = outputs / op.windows.groups;
-    let inner = if op.pass == ConvPass::Forward { outputs_per_group } else { per_group };
-    let most = |n: usize| if n.is_multiple_of(4) { 4 } else { 1 };
-    let mut tiles = vec![(4, most(inner))];
-    if most(inner) > 1 {
-        tiles.push((1, 1));
+impl Kernels for FloatConv {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        // The most channels or outputs that divide what belongs together.
+        let [outputs, _, _, per_group] = four(&self.weights);
+        let outputs_per_group = outputs / self.windows.groups;
+        let inner = if self.pass == ConvPass::Forward { outputs_per_group } else { per_group };
+        let most = |n: usize| if n.is_multiple_of(4) { 4 } else { 1 };
+        let mut tiles = vec![(4, most(inner))];
+        if most(inner) > 1 {
+            tiles.push((1, 1));
+        }
+        let sizes = move |group: u32| tiles.clone().into_iter().map(move |(pixels, block)| (group, pixels, block));
+        line_groups(caps).flat_map(sizes).map(|sizes| candidate(self, sizes, outputs_per_group, caps)).collect()
     }
-    let sizes = move |group: u32| tiles.clone().into_iter().map(move |(pixels, block)| (group, pixels, block));
-    line_groups(caps).flat_map(sizes).map(|sizes| candidate(op, sizes, outputs_per_group, caps)).collect()
 }
 
 fn candidate(

@@ -2,14 +2,13 @@
 //! after `shaders/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
 //! `reference/float_matmul.rs`.
 
-use super::broadcast;
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
-use super::{convert, line_groups, stage};
+use super::{Kernels, broadcast, convert, line_groups, stage};
 use crate::numeric::DType;
-use crate::ops::{FloatMatmul, Operand, Sizes};
+use crate::ops::{FloatMatmul, Operand, PostOp, Sizes};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -86,9 +85,11 @@ fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
     tiles
 }
 
-pub(super) fn candidates(op: &FloatMatmul, caps: &DeviceCaps) -> Vec<Candidate> {
-    let Sizes { m, n, .. } = folded(op);
-    Tile::legal(tiles([m, n], caps), caps).into_iter().map(|tile| candidate(op, tile, caps)).collect()
+impl Kernels for FloatMatmul {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let Sizes { m, n, .. } = folded(self);
+        Tile::legal(tiles([m, n], caps), caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
+    }
 }
 
 /// All batches as rows of one product, where every batch multiplies the same matrix.

@@ -2,9 +2,9 @@
 //! `reference/float_unary.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Program};
-use crate::ops::{FloatUnary, Function};
+use super::{Kernels, line_candidates};
+use crate::ops::{FloatUnary, Function, PostOp};
 
 parameters! {
     /// `shaders/float_unary.wgsl`.
@@ -16,24 +16,26 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &FloatUnary, caps: &DeviceCaps) -> Vec<Candidate> {
-    let elements = op.tensor_type.shape().elements();
-    let params = Params { elements: elements as u32, ..Params::default() };
-    let (name, part) = match op.function {
-        Function::Relu => ("relu", &program::FUNCTION_RELU),
-        Function::Sigmoid => ("sigmoid", &program::FUNCTION_SIGMOID),
-        Function::Tanh => ("tanh", &program::FUNCTION_TANH),
-        Function::Silu => ("silu", &program::FUNCTION_SILU),
-        Function::Gelu => ("gelu", &program::FUNCTION_GELU),
-        Function::GeluTanh => ("gelu by tanh", &program::FUNCTION_GELU_TANH),
-    };
-    line_candidates(name, elements, &[], caps, |group, groups| {
-        let program =
-            Program::new(&program::FLOAT_UNARY).with(part).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(elements)
-            .in_place(0, in_place)
-    })
+impl Kernels for FloatUnary {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let elements = self.tensor_type.shape().elements();
+        let params = Params { elements: elements as u32, ..Params::default() };
+        let (name, part) = match self.function {
+            Function::Relu => ("relu", &program::FUNCTION_RELU),
+            Function::Sigmoid => ("sigmoid", &program::FUNCTION_SIGMOID),
+            Function::Tanh => ("tanh", &program::FUNCTION_TANH),
+            Function::Silu => ("silu", &program::FUNCTION_SILU),
+            Function::Gelu => ("gelu", &program::FUNCTION_GELU),
+            Function::GeluTanh => ("gelu by tanh", &program::FUNCTION_GELU_TANH),
+        };
+        line_candidates(name, elements, &[], caps, |group, groups| {
+            let program =
+                Program::new(&program::FLOAT_UNARY).with(part).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
+            let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(elements)
+                .in_place(0, in_place)
+        })
+    }
 }

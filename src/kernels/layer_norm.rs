@@ -2,8 +2,8 @@
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::row_lanes;
-use crate::ops::LayerNorm;
+use super::{Kernels, row_lanes};
+use crate::ops::{LayerNorm, PostOp};
 
 parameters! {
     /// `shaders/layer_norm.wgsl`.
@@ -15,22 +15,25 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &LayerNorm, caps: &DeviceCaps) -> Vec<Candidate> {
-    let shape = op.tensor_type.shape();
-    let (rows, n) = (shape.rows(), shape.row_length());
-    let params = Params { rows: rows as u32, n: n as u32, epsilon: op.epsilon.to_bits(), unused_0: 0 };
-    let program = Program::new(&program::LAYER_NORM).with(&program::OPERAND_INPUT).constant("CENTRED", op.centred);
-    row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], caps, &program, |program, groups| {
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(5, Resource::Constant(0)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(8 * rows * n)
-            .in_place(0, in_place)
-    })
+impl Kernels for LayerNorm {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let shape = self.tensor_type.shape();
+        let (rows, n) = (shape.rows(), shape.row_length());
+        let params = Params { rows: rows as u32, n: n as u32, epsilon: self.epsilon.to_bits(), unused_0: 0 };
+        let program =
+            Program::new(&program::LAYER_NORM).with(&program::OPERAND_INPUT).constant("CENTRED", self.centred);
+        row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], caps, &program, |program, groups| {
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(5, Resource::Constant(0)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(8 * rows * n)
+                .in_place(0, in_place)
+        })
+    }
 }
 
 /// The scales of a row, then its shifts.

@@ -3,15 +3,20 @@
 
 use super::bytes::{Dot, int8_shift};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
-use super::matrix;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
 use super::weights::{self, Panels};
-use super::{line_groups, stage};
+use super::{Kernels, line_groups, matrix, stage};
 use crate::numeric::DType;
-use crate::ops::{LhsScales, Linear};
+use crate::ops::{LhsScales, Linear, PostOp};
 use crate::tensor::{Tensor, TensorType};
 use crate::weights::{Codes, OffsetKind};
+
+impl Kernels for Linear {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(self, caps)
+    }
+}
 
 parameters! {
     /// `shaders/params/linear.wgsl`.

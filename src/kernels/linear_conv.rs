@@ -2,10 +2,16 @@
 //! `reference/linear_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};
-use super::{cast, line_groups, linear, stage, unfold};
+use super::{Kernels, cast, line_groups, linear, stage, unfold};
 use crate::numeric::DType;
-use crate::ops::{Cast, LinearConv};
+use crate::ops::{Cast, LinearConv, PostOp};
 use crate::tensor::TensorType;
+
+impl Kernels for LinearConv {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(self, caps)
+    }
+}
 
 pub(super) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // Rows of halves are padded, so that groups are put side by side in float32 first.

@@ -5,11 +5,10 @@ use super::bytes::{Dot, int8_flip, int8_shift};
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::int16_planes::{self, Int16Product};
-use super::matrix;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Tile, Tiling, rows_first};
-use super::{broadcast, byte_mask};
+use super::{Kernels, broadcast, byte_mask, matrix};
 use crate::ops::{Matmul, Operand, PostOp, Sizes};
 use crate::tensor::{Quantization, TensorType};
 
@@ -124,38 +123,40 @@ pub(super) struct Product<'a> {
     pub inputs: usize,
 }
 
-pub(super) fn candidates(op: &Matmul, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let epilogue = epilogue(op, post_op);
-    if let Some(halves) = op.byte_planes() {
-        let (rows, wide) = (constant_rows(op), op.is_wide());
-        let whole = Int16Product { lhs: op.lhs(), epilogue, wide, rows, inputs: op.inputs_count() };
-        return int16_planes::candidates(halves.map(|half| candidates(&half, None, caps)), &whole, caps);
+impl Kernels for Matmul {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let epilogue = epilogue(self, post_op);
+        if let Some(planes) = self.byte_planes() {
+            let (rows, wide) = (constant_rows(self), self.is_wide());
+            let whole = Int16Product { lhs: self.lhs(), epilogue, wide, rows, inputs: self.inputs_count() };
+            return int16_planes::candidates(planes.map(|plane| plane.candidates(None, caps)), &whole, caps);
+        }
+        let rhs_type = self.rhs().tensor_type();
+        let sizes = folded(self);
+        let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
+        let pack = matches!(self.rhs(), Operand::Input(_)).then(|| pack(self, matrices, caps));
+        let product = Product {
+            sizes,
+            batches: if self.batches().share_rhs() { 1 } else { self.batches().count() },
+            dimensions: match self.batches().share_rhs() {
+                true => Default::default(),
+                false => broadcast::dimensions([self.lhs(), rhs_type], self.output_type().shape(), 2),
+            },
+            lhs: self.lhs(),
+            lhs_rows: match self.dynamic() {
+                Some((_, parameters)) => parameters.shape().elements(),
+                None => constant_rows(self),
+            },
+            dynamic: self.dynamic().map(|(position, _)| position),
+            matrices,
+            weight_bits: if pack.is_some() { 8 } else { rhs_type.dtype().bits() },
+            weights_have_zero_point: has_zero_point(rhs_type),
+            epilogue,
+            inputs: self.inputs_count(),
+            pack,
+        };
+        product_candidates(&product, "matmul", caps)
     }
-    let rhs_type = op.rhs().tensor_type();
-    let sizes = folded(op);
-    let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
-    let pack = matches!(op.rhs(), Operand::Input(_)).then(|| pack(op, matrices, caps));
-    let product = Product {
-        sizes,
-        batches: if op.batches().share_rhs() { 1 } else { op.batches().count() },
-        dimensions: match op.batches().share_rhs() {
-            true => Default::default(),
-            false => broadcast::dimensions([op.lhs(), rhs_type], op.output_type().shape(), 2),
-        },
-        lhs: op.lhs(),
-        lhs_rows: match op.dynamic() {
-            Some((_, parameters)) => parameters.shape().elements(),
-            None => constant_rows(op),
-        },
-        dynamic: op.dynamic().map(|(position, _)| position),
-        matrices,
-        weight_bits: if pack.is_some() { 8 } else { rhs_type.dtype().bits() },
-        weights_have_zero_point: has_zero_point(rhs_type),
-        epilogue,
-        inputs: op.inputs_count(),
-        pack,
-    };
-    product_candidates(&product, "matmul", caps)
 }
 
 /// The rows of a matrix of lhs whose scales are known beforehand and differ: 1, or all.

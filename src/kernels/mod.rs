@@ -59,8 +59,25 @@ pub use program::Program;
 
 use std::borrow::Cow;
 
-use crate::ops::{Op, PostOp};
+use crate::ops::{Fused, Op, PostOp, for_each_op};
 use rearrange::Moves;
+
+/// How a GPU would compute an op.
+trait Kernels {
+    /// The ways to run it: never empty, best guess first. Elements pass through `post_op` before they are stored; only ops that
+    /// [`Fused`] takes are given one.
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate>;
+}
+
+impl Kernels for Fused {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let mut candidates = candidates_with(self.first(), Some(self.post_op()), caps);
+        for candidate in &mut candidates {
+            candidate.label = format!("{} + {}", candidate.label, self.then().name());
+        }
+        candidates
+    }
+}
 
 /// The ways to run an op on a device with these caps: never empty, best guess first.
 ///
@@ -75,69 +92,23 @@ use rearrange::Moves;
 /// ```
 #[must_use]
 pub fn candidates(op: &Op, caps: &DeviceCaps) -> Vec<Candidate> {
-    let candidates = match op {
-        Op::Fused(op) => {
-            let mut candidates = candidates_with(op.first(), Some(op.post_op()), caps);
-            for candidate in &mut candidates {
-                candidate.label = format!("{} + {}", candidate.label, op.then().name());
-            }
-            candidates
-        }
-        op => candidates_with(op, None, caps),
-    };
+    let candidates = candidates_with(op, None, caps);
     debug_assert!(!candidates.is_empty());
     candidates
 }
 
-/// The ways to run an op whose elements pass through a post_op before they are stored. Only ops that [`Fused`] takes have one.
-///
-/// [`Fused`]: crate::ops::Fused
-fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    match op {
-        Op::Matmul(op) => matmul::candidates(op, post_op, caps),
-        Op::Conv(op) => conv::candidates(op, post_op, caps),
-        Op::Requantize(op) => requantize::candidates(op, post_op, caps),
-        Op::Quantize(op) => quantize::quantize_candidates(op, caps),
-        Op::Dequantize(op) => quantize::dequantize_candidates(op, caps),
-        Op::DynamicQuantize(op) => dynamic::candidates(op, caps),
-        Op::Add(op) => binary::add_candidates(op, post_op, caps),
-        Op::Multiply(op) => binary::multiply_candidates(op, post_op, caps),
-        Op::Pool(op) => pool::candidates(op, post_op, caps),
-        Op::Table(op) => table::candidates(op, caps),
-        Op::Cast(op) => cast::candidates(op, caps),
-        Op::Concat(op) => concat::candidates(op, caps),
-        Op::ObserveRange(op) => observe::range_candidates(op, caps),
-        Op::ObserveHistogram(op) => observe::histogram_candidates(op, caps),
-        Op::StepFromRange(op) => step_from_range::candidates(op, caps),
-        Op::FakeQuantize(op) => fake_quantize::candidates(op, caps),
-        Op::FakeQuantizeGradient(op) => fake_quantize::gradient_candidates(op, caps),
-        Op::GridGradient(op) => fake_quantize::grid_gradient_candidates(op, caps),
-        Op::FloatConv(op) => float_conv::candidates(op, caps),
-        Op::RequantParams(op) => fake_requantize::table_candidates(op, caps),
-        Op::FakeRequantize(op) => fake_requantize::candidates(op, caps),
-        Op::Sum(op) => sum::candidates(op, caps),
-        Op::CrossEntropyGradient(op) => cross_entropy::candidates(op, caps),
-        Op::OptimizerStep(op) => optimizer_step::candidates(op, caps),
-        Op::Linear(op) => linear::candidates(op, caps),
-        Op::Embedding(op) => embedding::candidates(op, caps),
-        Op::QuantizeWeights(op) => quantize_weights::candidates(op, caps),
-        Op::Unfold(op) => unfold::candidates(op, caps),
-        Op::LinearConv(op) => linear_conv::candidates(op, caps),
-        Op::BlockQuantize(op) => block::quantize_candidates(op, caps),
-        Op::BlockDequantize(op) => block::dequantize_candidates(op, caps),
-        Op::FloatMatmul(op) => float_matmul::candidates(op, caps),
-        Op::FloatUnary(op) => float_unary::candidates(op, caps),
-        Op::FloatBinary(op) => float_binary::candidates(op, caps),
-        Op::Softmax(op) => softmax::candidates(op, caps),
-        Op::LayerNorm(op) => layer_norm::candidates(op, caps),
-        Op::Transpose(op) => transpose::candidates(op, post_op, caps),
-        Op::Slice(op) => rearrange::candidates(&Moves::slice(op), caps),
-        Op::Pad(op) => rearrange::candidates(&Moves::pad(op), caps),
-        Op::Reshape(op) => reshape::candidates(op, caps),
-        Op::Resize(op) => resize::candidates(op, caps),
-        Op::Fused(op) => candidates(&Op::Fused(op.clone()), caps),
-    }
+macro_rules! declare_dispatch {
+    ($($module:ident: $($op:ident),+;)+) => {
+        /// The ways to run an op whose elements pass through a post-op before they are stored. Only ops that
+        /// [`Fused`](crate::ops::Fused) takes have one.
+        fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+            match op {
+                $($(Op::$op(op) => op.candidates(post_op, caps),)+)+
+            }
+        }
+    };
 }
+for_each_op!(declare_dispatch);
 
 /// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
 /// 16-bit floats, which not every device has, and one for matrices, if the caps have them.

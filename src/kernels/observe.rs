@@ -3,10 +3,10 @@
 //! `reference/observe.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_groups;
 use super::members::Members;
 use super::program::{self, Part, Program};
-use crate::ops::{ObserveHistogram, ObserveRange, RangeUpdate};
+use super::{Kernels, line_groups};
+use crate::ops::{ObserveHistogram, ObserveRange, PostOp, RangeUpdate};
 
 parameters! {
     /// `shaders/observe_range.wgsl`.
@@ -93,45 +93,49 @@ fn partial(members: &Members, chunks: usize, group: u32, caps: &DeviceCaps) -> D
         .operations(members.segments * members.longest)
 }
 
-pub(super) fn range_candidates(op: &ObserveRange, caps: &DeviceCaps) -> Vec<Candidate> {
-    let members = Members::new(op.granularity(), op.input().shape());
-    let chunks = members.longest.div_ceil(CHUNK).max(1);
-    let candidate = |group: u32| {
-        let constant = match op.rule() {
-            RangeUpdate::MinMax => None,
-            RangeUpdate::MovingAverage { constant } => Some(constant),
+impl Kernels for ObserveRange {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let members = Members::new(self.granularity(), self.input().shape());
+        let chunks = members.longest.div_ceil(CHUNK).max(1);
+        let candidate = |group: u32| {
+            let constant = match self.rule() {
+                RangeUpdate::MinMax => None,
+                RangeUpdate::MovingAverage { constant } => Some(constant),
+            };
+            let params = FoldParams {
+                chunks: chunks as u32,
+                segments: members.segments as u32,
+                constant: constant.unwrap_or(0.0).to_bits(),
+                unused_0: 0,
+            };
+            let program =
+                Program::new(&program::OBSERVE_FOLD).constant("GROUP_X", group).constant("MOVING", constant.is_some());
+            let bindings = [
+                Binding::read(1, Resource::Scratch(0)),
+                Binding::read(2, Resource::Input(1)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            let fold = Dispatch::new(program, &params, FoldParams::FIELDS, bindings, members.segments, caps);
+            let launches = vec![partial(&members, chunks, group, caps), fold];
+            Candidate {
+                label: format!("observe range, groups of {group}"),
+                dispatches: if members.segments == 0 { Vec::new() } else { launches },
+                constants: Vec::new(),
+                scratch: vec![members.segments * chunks * 4],
+            }
         };
-        let params = FoldParams {
-            chunks: chunks as u32,
-            segments: members.segments as u32,
-            constant: constant.unwrap_or(0.0).to_bits(),
-            unused_0: 0,
-        };
-        let program =
-            Program::new(&program::OBSERVE_FOLD).constant("GROUP_X", group).constant("MOVING", constant.is_some());
-        let bindings = [
-            Binding::read(1, Resource::Scratch(0)),
-            Binding::read(2, Resource::Input(1)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        let fold = Dispatch::new(program, &params, FoldParams::FIELDS, bindings, members.segments, caps);
-        let launches = vec![partial(&members, chunks, group, caps), fold];
-        Candidate {
-            label: format!("observe range, groups of {group}"),
-            dispatches: if members.segments == 0 { Vec::new() } else { launches },
-            constants: Vec::new(),
-            scratch: vec![members.segments * chunks * 4],
-        }
-    };
-    line_groups(caps).map(candidate).collect()
+        line_groups(caps).map(candidate).collect()
+    }
 }
 
-pub(super) fn histogram_candidates(op: &ObserveHistogram, caps: &DeviceCaps) -> Vec<Candidate> {
-    let bins = op.bins();
-    let fits = bins.bins() as u32 * 4 + 4096 <= caps.workgroup_bytes;
-    let local = fits.then_some(("in workgroup memory", &program::COUNT_LOCAL));
-    let ways = local.into_iter().chain([("in memory", &program::COUNT_DIRECT)]);
-    ways.flat_map(|way| line_groups(caps).map(move |group| histogram(op, way, group, caps))).collect()
+impl Kernels for ObserveHistogram {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let bins = self.bins();
+        let fits = bins.bins() as u32 * 4 + 4096 <= caps.workgroup_bytes;
+        let local = fits.then_some(("in workgroup memory", &program::COUNT_LOCAL));
+        let ways = local.into_iter().chain([("in memory", &program::COUNT_DIRECT)]);
+        ways.flat_map(|way| line_groups(caps).map(move |group| histogram(self, way, group, caps))).collect()
+    }
 }
 
 fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps: &DeviceCaps) -> Candidate {

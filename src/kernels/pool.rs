@@ -4,7 +4,7 @@
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::{line_candidates, line_groups};
+use super::{Kernels, line_candidates, line_groups};
 use crate::ops::{Output, Pool, PoolKind, PostOp, QuantizedArithmetic};
 
 parameters! {
@@ -36,8 +36,10 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Pool, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    epilogue(op, post_op, |epilogue| launches(op, epilogue, caps))
+impl Kernels for Pool {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        epilogue(self, post_op, |epilogue| launches(self, epilogue, caps))
+    }
 }
 
 pub(super) fn epilogue<T>(op: &Pool, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {

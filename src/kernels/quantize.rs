@@ -4,12 +4,12 @@
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
-use super::granularity;
 use super::program::{self, Program};
 use super::requantize::rescale;
 use super::stage::Epilogue;
+use super::{Kernels, granularity};
 use crate::numeric::{DType, PowerRounding};
-use crate::ops::{Dequantize, Output, Quantize, Stage, StageEntry};
+use crate::ops::{Dequantize, Output, PostOp, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
 /// Adds what makes codes of real numbers to a loop that calls `convert`.
@@ -32,12 +32,14 @@ pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
     link_encode(link_decode(program, input).with(part), op.output().dtype(), true, PowerRounding::default())
 }
 
-pub(super) fn quantize_candidates(op: &Quantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let input = op.input().dtype();
-    let program = link_quantize(Program::new(&program::CONVERT), op);
-    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
-    let conversion = Conversion { name: "quantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[Constant::Parameters], caps)
+impl Kernels for Quantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let input = self.input().dtype();
+        let program = link_quantize(Program::new(&program::CONVERT), self);
+        let scales = Some(Scales::Table(Resource::Constant(0), self.granularity()));
+        let conversion = Conversion { name: "quantize", input, output: self.output(), program, scales, range: None };
+        conversion.candidates(&[Constant::Parameters], caps)
+    }
 }
 
 /// The launch that writes integer codes of this type, from float32, with parameters from anywhere.
@@ -57,15 +59,19 @@ pub(super) fn launch(
     conversion.launch(group, caps)
 }
 
-pub(super) fn dequantize_candidates(op: &Dequantize, caps: &DeviceCaps) -> Vec<Candidate> {
-    let input = op.input().dtype();
-    if input == DType::Int32 {
-        return dequantize_epilogue(op, |epilogue| rescale("dequantize", op.input(), op.granularity(), epilogue, caps));
+impl Kernels for Dequantize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let input = self.input().dtype();
+        if input == DType::Int32 {
+            return dequantize_epilogue(self, |epilogue| {
+                rescale("dequantize", self.input(), self.granularity(), epilogue, caps)
+            });
+        }
+        let program = link_dequantize(Program::new(&program::CONVERT), self);
+        let scales = Some(Scales::Table(Resource::Constant(0), self.granularity()));
+        let conversion = Conversion { name: "dequantize", input, output: self.output(), program, scales, range: None };
+        conversion.candidates(&[Constant::Parameters], caps)
     }
-    let program = link_dequantize(Program::new(&program::CONVERT), op);
-    let scales = Some(Scales::Table(Resource::Constant(0), op.granularity()));
-    let conversion = Conversion { name: "dequantize", input, output: op.output(), program, scales, range: None };
-    conversion.candidates(&[Constant::Parameters], caps)
 }
 
 /// How many words a constant has.

@@ -2,9 +2,9 @@
 //! `shaders/weight_words.wgsl`. The meaning is `weights/quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_groups;
 use super::program::{self, Program};
-use crate::ops::QuantizeWeights;
+use super::{Kernels, line_groups};
+use crate::ops::{PostOp, QuantizeWeights};
 use crate::weights::{Codes, GroupScaleRule, ScaleFormat, planes};
 
 parameters! {
@@ -52,12 +52,14 @@ const MOST_TURNS: usize = 30_000;
 /// Invocations of a group of weights, and groups of a workgroup.
 const TILES: [[u32; 2]; 2] = [[32, 2], [16, 1]];
 
-pub(super) fn candidates(op: &QuantizeWeights, caps: &DeviceCaps) -> Vec<Candidate> {
-    let legal = |[x, y]: &[u32; 2]| x * y <= caps.invocations && LANES * y * 16 <= caps.workgroup_bytes;
-    let tiles: Vec<[u32; 2]> = TILES.into_iter().filter(legal).collect();
-    // A device too small for any of them still runs single invocations.
-    let tiles = if tiles.is_empty() { vec![[1, 1]] } else { tiles };
-    tiles.into_iter().map(|tile| candidate(op, tile, caps)).collect()
+impl Kernels for QuantizeWeights {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let legal = |[x, y]: &[u32; 2]| x * y <= caps.invocations && LANES * y * 16 <= caps.workgroup_bytes;
+        let tiles: Vec<[u32; 2]> = TILES.into_iter().filter(legal).collect();
+        // A device too small for any of them still runs single invocations.
+        let tiles = if tiles.is_empty() { vec![[1, 1]] } else { tiles };
+        tiles.into_iter().map(|tile| candidate(self, tile, caps)).collect()
+    }
 }
 
 fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candidate {

@@ -5,8 +5,20 @@
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::moved::{Entry, Moved};
 use super::program::{self, Program};
-use super::{line_candidates, stage};
+use super::{Kernels, line_candidates, stage};
 use crate::ops::{Indices, Interpolation, Pad, PadMode, PostOp, Resize, Slice, Transpose};
+
+impl Kernels for Slice {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(&Moves::slice(self), caps)
+    }
+}
+
+impl Kernels for Pad {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(&Moves::pad(self), caps)
+    }
+}
 
 parameters! {
     /// `shaders/params/rearrange.wgsl`.

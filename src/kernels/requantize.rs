@@ -4,7 +4,7 @@
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::{granularity, line_candidates};
+use super::{Kernels, granularity, line_candidates};
 use crate::ops::{Output, PostOp, Requantize};
 use crate::tensor::{Granularity, TensorType};
 
@@ -24,8 +24,10 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Requantize, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    epilogue(op, post_op, |epilogue| rescale("requantize", op.input(), op.granularity(), epilogue, caps))
+impl Kernels for Requantize {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        epilogue(self, post_op, |epilogue| rescale("requantize", self.input(), self.granularity(), epilogue, caps))
+    }
 }
 
 pub(super) fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {

@@ -2,8 +2,8 @@
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_candidates, stage};
-use crate::ops::Reshape;
+use super::{Kernels, line_candidates, stage};
+use crate::ops::{PostOp, Reshape};
 
 parameters! {
     /// `shaders/reshape.wgsl`.
@@ -19,21 +19,24 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Reshape, caps: &DeviceCaps) -> Vec<Candidate> {
-    let (input, output) = (op.input(), op.output());
-    let words = output.shape().rows() * stage::row_words(output) as usize;
-    let params = Params {
-        n: output.shape().row_length() as u32,
-        input_n: input.shape().row_length() as u32,
-        input_words: stage::row_words(input),
-        output_words: stage::row_words(output),
-        words: words as u32,
-        ..Params::default()
-    };
-    line_candidates("reshape", words, &[], caps, |group, groups| {
-        let program = Program::new(&program::RESHAPE).constant("GROUP_X", group);
-        let program = program.constant("INPUT_BITS", input.dtype().bits() as u32);
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(output.shape().elements())
-    })
+impl Kernels for Reshape {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let (input, output) = (self.input(), self.output());
+        let words = output.shape().rows() * stage::row_words(output) as usize;
+        let params = Params {
+            n: output.shape().row_length() as u32,
+            input_n: input.shape().row_length() as u32,
+            input_words: stage::row_words(input),
+            output_words: stage::row_words(output),
+            words: words as u32,
+            ..Params::default()
+        };
+        line_candidates("reshape", words, &[], caps, |group, groups| {
+            let program = Program::new(&program::RESHAPE).constant("GROUP_X", group);
+            let program = program.constant("INPUT_BITS", input.dtype().bits() as u32);
+            let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(output.shape().elements())
+        })
+    }
 }

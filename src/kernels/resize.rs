@@ -4,8 +4,8 @@
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
 use super::rearrange::{self, Moves};
-use super::{line_candidates, stage};
-use crate::ops::Resize;
+use super::{Kernels, line_candidates, stage};
+use crate::ops::{PostOp, Resize};
 
 parameters! {
     /// `shaders/resize.wgsl`.
@@ -18,37 +18,39 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Resize, caps: &DeviceCaps) -> Vec<Candidate> {
-    if let Some(moves) = Moves::resize(op) {
-        return rearrange::candidates(&moves, caps);
+impl Kernels for Resize {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        if let Some(moves) = Moves::resize(self) {
+            return rearrange::candidates(&moves, caps);
+        }
+        let (input, output, spatial) = (self.input(), self.output(), self.spatial());
+        let mut size = [1, 1, 1, input.dims()[1..=spatial].iter().product::<usize>() as u32];
+        for (axis, size) in (1..=spatial).zip(&mut size[3 - spatial..3]) {
+            *size = output.dims()[axis] as u32;
+        }
+        let quads = output.shape().rows() * stage::quads(output) as usize;
+        let params = Params {
+            size,
+            n: output.shape().row_length() as u32,
+            input_words: stage::row_words(input),
+            output_words: stage::row_words(output),
+            quads: quads as u32,
+        };
+        line_candidates("linear resize", quads, &[Constant::Tables], caps, |group, groups| {
+            let program = Program::new(&program::RESIZE)
+                .constant("GROUP_X", group)
+                .constant("INPUT_SIGNED", input.dtype().is_signed())
+                .constant("AXES", spatial as u32)
+                .constant("SHIFT", self.weight_bits() * spatial as u32);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(5, Resource::Constant(0)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(output.shape().elements() << (spatial + 1))
+        })
     }
-    let (input, output, spatial) = (op.input(), op.output(), op.spatial());
-    let mut size = [1, 1, 1, input.dims()[1..=spatial].iter().product::<usize>() as u32];
-    for (axis, size) in (1..=spatial).zip(&mut size[3 - spatial..3]) {
-        *size = output.dims()[axis] as u32;
-    }
-    let quads = output.shape().rows() * stage::quads(output) as usize;
-    let params = Params {
-        size,
-        n: output.shape().row_length() as u32,
-        input_words: stage::row_words(input),
-        output_words: stage::row_words(output),
-        quads: quads as u32,
-    };
-    line_candidates("linear resize", quads, &[Constant::Tables], caps, |group, groups| {
-        let program = Program::new(&program::RESIZE)
-            .constant("GROUP_X", group)
-            .constant("INPUT_SIGNED", input.dtype().is_signed())
-            .constant("AXES", spatial as u32)
-            .constant("SHIFT", op.weight_bits() * spatial as u32);
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(5, Resource::Constant(0)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(output.shape().elements() << (spatial + 1))
-    })
 }
 
 /// How many words [`tables`] has.

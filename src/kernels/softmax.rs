@@ -2,8 +2,8 @@
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::row_lanes;
-use crate::ops::Softmax;
+use super::{Kernels, row_lanes};
+use crate::ops::{PostOp, Softmax};
 
 parameters! {
     /// `shaders/softmax.wgsl`.
@@ -15,16 +15,18 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Softmax, caps: &DeviceCaps) -> Vec<Candidate> {
-    let shape = op.tensor_type.shape();
-    let (rows, n) = (shape.rows(), shape.row_length());
-    let params = Params { rows: rows as u32, n: n as u32, scale: op.scale.to_bits(), unused_0: 0 };
-    let program = Program::new(&program::SOFTMAX).with(&program::OPERAND_INPUT);
-    row_lanes::candidates("softmax", [rows, n], &[], caps, &program, |program, groups| {
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-        let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(5 * rows * n)
-            .in_place(0, in_place)
-    })
+impl Kernels for Softmax {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let shape = self.tensor_type.shape();
+        let (rows, n) = (shape.rows(), shape.row_length());
+        let params = Params { rows: rows as u32, n: n as u32, scale: self.scale.to_bits(), unused_0: 0 };
+        let program = Program::new(&program::SOFTMAX).with(&program::OPERAND_INPUT);
+        row_lanes::candidates("softmax", [rows, n], &[], caps, &program, |program, groups| {
+            let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
+            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(5 * rows * n)
+                .in_place(0, in_place)
+        })
+    }
 }

@@ -1,9 +1,9 @@
 //! Candidates of `ops::StepFromRange`: `shaders/step_from_range.wgsl`. The meaning is `reference/step_from_range.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_candidates;
 use super::program::{self, Program};
-use crate::ops::StepFromRange;
+use super::{Kernels, line_candidates};
+use crate::ops::{PostOp, StepFromRange};
 
 parameters! {
     /// `shaders/step_from_range.wgsl`.
@@ -15,17 +15,19 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &StepFromRange, caps: &DeviceCaps) -> Vec<Candidate> {
-    let ranges = op.steps.shape().elements();
-    let state_words = op.state.dims()[1] as u32;
-    let params = Params { ranges: ranges as u32, state_words, low: op.low, high: op.high };
-    line_candidates("range step", ranges, &[], caps, |group, groups| {
-        let program = Program::new(&program::STEP_FROM_RANGE).constant("GROUP_X", group);
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(2, Resource::Input(1)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(2 * ranges)
-    })
+impl Kernels for StepFromRange {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let ranges = self.steps.shape().elements();
+        let state_words = self.state.dims()[1] as u32;
+        let params = Params { ranges: ranges as u32, state_words, low: self.low, high: self.high };
+        line_candidates("range step", ranges, &[], caps, |group, groups| {
+            let program = Program::new(&program::STEP_FROM_RANGE).constant("GROUP_X", group);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(2, Resource::Input(1)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(2 * ranges)
+        })
+    }
 }

@@ -2,10 +2,10 @@
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
-use super::line_groups;
 use super::members::Members;
 use super::program::{self, Program};
-use crate::ops::Sum;
+use super::{Kernels, line_groups};
+use crate::ops::{PostOp, Sum};
 
 parameters! {
     /// `shaders/sum.wgsl`.
@@ -24,34 +24,37 @@ parameters! {
 /// Members that one workgroup adds up.
 const CHUNK: usize = 8192;
 
-pub(super) fn candidates(op: &Sum, caps: &DeviceCaps) -> Vec<Candidate> {
-    let members = Members::new(op.granularity, op.input.shape());
-    let chunks = members.longest.div_ceil(CHUNK).max(1);
-    let partials = members.segments * chunks;
-    let candidate = |group: u32| {
-        let params = Params {
-            member_counts: members.member_counts,
-            member_strides: members.member_strides,
-            segment_counts: members.segment_counts,
-            segment_strides: members.segment_strides,
-            chunk: CHUNK as u32,
-            chunks: chunks as u32,
-            partials: partials as u32,
-            unused_0: 0,
+impl Kernels for Sum {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let members = Members::new(self.granularity, self.input.shape());
+        let chunks = members.longest.div_ceil(CHUNK).max(1);
+        let partials = members.segments * chunks;
+        let candidate = |group: u32| {
+            let params = Params {
+                member_counts: members.member_counts,
+                member_strides: members.member_strides,
+                segment_counts: members.segment_counts,
+                segment_strides: members.segment_strides,
+                chunk: CHUNK as u32,
+                chunks: chunks as u32,
+                partials: partials as u32,
+                unused_0: 0,
+            };
+            let program =
+                Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
+            let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
+            let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, caps)
+                .operations(members.segments * members.longest);
+            Candidate {
+                label: format!("sum, groups of {group}"),
+                dispatches: match members.segments {
+                    0 => Vec::new(),
+                    segments => vec![sums, total(chunks, segments, 1, 1.0, group, caps)],
+                },
+                constants: Vec::new(),
+                scratch: vec![partials * 2],
+            }
         };
-        let program = Program::new(&program::SUM).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
-        let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
-        let sums = Dispatch::new(program, &params, Params::FIELDS, bindings, partials, caps)
-            .operations(members.segments * members.longest);
-        Candidate {
-            label: format!("sum, groups of {group}"),
-            dispatches: match members.segments {
-                0 => Vec::new(),
-                segments => vec![sums, total(chunks, segments, 1, 1.0, group, caps)],
-            },
-            constants: Vec::new(),
-            scratch: vec![partials * 2],
-        }
-    };
-    line_groups(caps).map(candidate).collect()
+        line_groups(caps).map(candidate).collect()
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_candidates, stage};
-use crate::ops::Table;
+use super::{Kernels, line_candidates, stage};
+use crate::ops::{PostOp, Table};
 
 parameters! {
     /// `shaders/table.wgsl`.
@@ -15,27 +15,29 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Table, caps: &DeviceCaps) -> Vec<Candidate> {
-    let output = op.output_type();
-    let words = output.shape().rows() * stage::row_words(output) as usize;
-    let params = Params {
-        n: output.shape().row_length() as u32,
-        row_words: stage::row_words(output),
-        words: words as u32,
-        unused: 0,
-    };
-    line_candidates("table", words, &[Constant::Table(0)], caps, |group, groups| {
-        let program = Program::new(&program::TABLE).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
-        let bindings = [
-            Binding::read(1, Resource::Input(0)),
-            Binding::read(5, Resource::Constant(0)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        let overwriting = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(output.shape().elements())
-            .in_place(0, overwriting)
-    })
+impl Kernels for Table {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let output = self.output_type();
+        let words = output.shape().rows() * stage::row_words(output) as usize;
+        let params = Params {
+            n: output.shape().row_length() as u32,
+            row_words: stage::row_words(output),
+            words: words as u32,
+            unused: 0,
+        };
+        line_candidates("table", words, &[Constant::Table(0)], caps, |group, groups| {
+            let program = Program::new(&program::TABLE).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(5, Resource::Constant(0)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            let overwriting = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                .operations(output.shape().elements())
+                .in_place(0, overwriting)
+        })
+    }
 }
 
 /// The 256 bytes of a table, four per word.

@@ -5,7 +5,7 @@ use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parame
 use super::moved::{Entry, Moved};
 use super::program::{self, Program};
 use super::rearrange::{self, Moves};
-use super::stage;
+use super::{Kernels, stage};
 use crate::ops::{PostOp, Transpose};
 use crate::tensor::TensorType;
 
@@ -35,14 +35,16 @@ parameters! {
 /// Invocations of a workgroup, each with a block, along the output's rows and across them.
 const GROUP: [u32; 2] = [8, 8];
 
-/// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
-pub(super) fn candidates(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let mut candidates = rearrange::candidates(&Moves::transpose(op, post_op), caps);
-    if let Some((blocks, owned)) = in_blocks(op, post_op, caps) {
-        let first = owned <= 2 * op.output().shape().elements();
-        candidates.insert(if first { 0 } else { candidates.len() }, blocks);
+impl Kernels for Transpose {
+    /// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let mut candidates = rearrange::candidates(&Moves::transpose(self, post_op), caps);
+        if let Some((blocks, owned)) = in_blocks(self, post_op, caps) {
+            let first = owned <= 2 * self.output().shape().elements();
+            candidates.insert(if first { 0 } else { candidates.len() }, blocks);
+        }
+        candidates
     }
-    candidates
 }
 
 /// The words from one index of each axis to the next; none along the last, whose elements share words.

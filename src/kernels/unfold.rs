@@ -3,8 +3,8 @@
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{line_candidates, stage};
-use crate::ops::Unfold;
+use super::{Kernels, line_candidates, stage};
+use crate::ops::{PostOp, Unfold};
 
 parameters! {
     /// `shaders/unfold.wgsl`.
@@ -27,18 +27,20 @@ parameters! {
     }
 }
 
-pub(super) fn candidates(op: &Unfold, caps: &DeviceCaps) -> Vec<Candidate> {
-    let rows = op.output_type().shape().rows();
-    let words = rows * stage::row_words(op.output_type()) as usize;
-    let borrowed = op.window().input_pixels() == 0;
-    let image = if borrowed { Resource::Scratch(0) } else { Resource::Input(0) };
-    let mut candidates = line_candidates("unfold", words, &[], caps, |group, _| {
-        launch(op, image, [0, rows], Resource::Output(0), group, caps)
-    });
-    // An image without pixels lends one that nobody reads.
-    let pixel = stage::row_words(op.image()).max(4) as usize;
-    candidates.iter_mut().for_each(|candidate| candidate.scratch.extend(borrowed.then_some(pixel)));
-    candidates
+impl Kernels for Unfold {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let rows = self.output_type().shape().rows();
+        let words = rows * stage::row_words(self.output_type()) as usize;
+        let borrowed = self.window().input_pixels() == 0;
+        let image = if borrowed { Resource::Scratch(0) } else { Resource::Input(0) };
+        let mut candidates = line_candidates("unfold", words, &[], caps, |group, _| {
+            launch(self, image, [0, rows], Resource::Output(0), group, caps)
+        });
+        // An image without pixels lends one that nobody reads.
+        let pixel = stage::row_words(self.image()).max(4) as usize;
+        candidates.iter_mut().for_each(|candidate| candidate.scratch.extend(borrowed.then_some(pixel)));
+        candidates
+    }
 }
 
 /// The launch that writes `count` rows from the first on.

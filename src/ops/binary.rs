@@ -4,6 +4,7 @@
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
+use super::{OpDef, rows_of_broadcast};
 use crate::error::{Result, require};
 use crate::numeric::Rounding;
 use crate::tensor::{Shape, TensorType};
@@ -32,7 +33,7 @@ impl Binary {
         Ok(Self { lhs, rhs, output, output_type })
     }
 
-    fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let [lhs, rhs] = [inputs[0].clone(), inputs[1].clone()];
         let output_type = self.output.tensor_type(lhs.shape().broadcast(rhs.shape())?.dims())?;
         Ok(Self { lhs, rhs, output: self.output.clone(), output_type })
@@ -202,20 +203,30 @@ impl Add {
         self.ratios
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { binary: self.binary.resized(inputs)?, ..self.clone() })
-    }
-
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
         Self { binary: self.binary.clamped(low, high), ..self.clone() }
     }
+}
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+impl OpDef for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
         vec![self.binary.lhs.clone(), self.binary.rhs.clone()]
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.binary.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { binary: self.binary.with_inputs(inputs)?, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(rows_of_broadcast(&self.inputs(), &self.outputs()[0]))
     }
 }
 
@@ -250,19 +261,29 @@ impl Multiply {
         Ok(Self { binary, stage: Stage::per_column(1, move |_| entry), arithmetic })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { binary: self.binary.resized(inputs)?, ..self.clone() })
-    }
-
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
         Self { binary: self.binary.clamped(low, high), ..self.clone() }
     }
+}
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+impl OpDef for Multiply {
+    fn name(&self) -> &'static str {
+        "multiply"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
         vec![self.binary.lhs.clone(), self.binary.rhs.clone()]
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.binary.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { binary: self.binary.with_inputs(inputs)?, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(rows_of_broadcast(&self.inputs(), &self.outputs()[0]))
     }
 }

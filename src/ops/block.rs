@@ -1,6 +1,7 @@
 //! Quantization in blocks whose scales are small floats themselves: OCP's MX formats and NVFP4. The meaning is
 //! `reference/block.rs`, the GPU programs are `kernels/block.rs`; multiplying by such weights is `linear`'s.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::{BlockFormat, DType};
 use crate::tensor::TensorType;
@@ -84,18 +85,6 @@ impl BlockQuantize {
         Ok(Self { input, elements, scales, format })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].clone(), self.format)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.elements.clone(), self.scales.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -110,6 +99,29 @@ impl BlockQuantize {
 
     pub(crate) fn format(&self) -> BlockFormat {
         self.format
+    }
+}
+
+impl OpDef for BlockQuantize {
+    fn name(&self) -> &'static str {
+        "block_quantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.elements.clone(), self.scales.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].clone(), self.format)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // Blocks lie along the last dimension.
+        (self.inputs()[0].shape().rank() > 1).then(|| vec![true; self.inputs().len()])
     }
 }
 
@@ -133,25 +145,6 @@ impl BlockDequantize {
         Ok(Self { output: TensorType::new(dtype, self.output.dims())?, ..self })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.format)?.output_format(self.output.dtype())?;
-        require!(
-            resized.scales.shape() == inputs[1].shape(),
-            "the elements {} of blocks no longer fit the scales {}",
-            inputs[0],
-            inputs[1]
-        );
-        Ok(resized)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.elements.clone(), self.scales.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn elements(&self) -> &TensorType {
         &self.elements
     }
@@ -162,5 +155,35 @@ impl BlockDequantize {
 
     pub(crate) fn format(&self) -> BlockFormat {
         self.format
+    }
+}
+
+impl OpDef for BlockDequantize {
+    fn name(&self) -> &'static str {
+        "block_dequantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.elements.clone(), self.scales.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dims(), self.format)?.output_format(self.output.dtype())?;
+        require!(
+            resized.scales.shape() == inputs[1].shape(),
+            "the elements {} of blocks no longer fit the scales {}",
+            inputs[0],
+            inputs[1]
+        );
+        Ok(resized)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // Blocks lie along the last dimension.
+        (self.inputs()[0].shape().rank() > 1).then(|| vec![true; self.inputs().len()])
     }
 }

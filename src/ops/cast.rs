@@ -1,6 +1,7 @@
 //! The same numbers in another format. The meaning is `reference/cast.rs`, the GPU programs are `kernels/cast.rs`; codes that
 //! mean something else than themselves are made by `quantize`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::{DType, PowerRounding};
 use crate::tensor::TensorType;
@@ -81,24 +82,34 @@ impl Cast {
         to.bits() < 8
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].clone(), self.output.dtype())?;
-        Ok(Self { saturate: self.saturate, rounding: self.rounding, ..resized })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
 
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
+    }
+}
+
+impl OpDef for Cast {
+    fn name(&self) -> &'static str {
+        "cast"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].clone(), self.output.dtype())?;
+        Ok(Self { saturate: self.saturate, rounding: self.rounding, ..resized })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }

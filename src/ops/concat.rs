@@ -1,5 +1,6 @@
 //! Joining quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is `kernels/concat.rs`.
 
+use super::OpDef;
 use super::output::Requantization;
 use super::table::Table;
 use crate::error::{Result, require};
@@ -59,35 +60,11 @@ impl Concat {
         Ok(Self { axis, tables, output_type })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let tables: Vec<Table> = self
-            .tables
-            .iter()
-            .zip(inputs)
-            .map(|(t, input)| t.resized(std::slice::from_ref(input)))
-            .collect::<Result<_>>()?;
-        let extent = match self.axis {
-            0 => inputs.iter().map(|t| t.dims()[0]).sum(),
-            _ => inputs[0].dims()[0],
-        };
-        let same = self.axis == 0 || inputs.iter().all(|t| t.dims()[0] == extent);
-        require!(same, "the inputs of a concatenation along axis {} have different first dimensions", self.axis);
-        Ok(Self { axis: self.axis, tables, output_type: self.output_type.resized(extent)? })
-    }
-
     /// The same, reading what `first` reads in place of what it makes.
     pub(crate) fn after(&self, position: usize, first: &Table) -> Self {
         let mut concat = self.clone();
         concat.tables[position] = first.then(&self.tables[position]);
         concat
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        self.tables.iter().flat_map(Table::inputs).collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn axis(&self) -> usize {
@@ -101,5 +78,39 @@ impl Concat {
 
     pub(crate) fn output_type(&self) -> &TensorType {
         &self.output_type
+    }
+}
+
+impl OpDef for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        self.tables.iter().flat_map(Table::inputs).collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let tables: Vec<Table> = self
+            .tables
+            .iter()
+            .zip(inputs)
+            .map(|(t, input)| t.with_inputs(std::slice::from_ref(input)))
+            .collect::<Result<_>>()?;
+        let extent = match self.axis {
+            0 => inputs.iter().map(|t| t.dims()[0]).sum(),
+            _ => inputs[0].dims()[0],
+        };
+        let same = self.axis == 0 || inputs.iter().all(|t| t.dims()[0] == extent);
+        require!(same, "the inputs of a concatenation along axis {} have different first dimensions", self.axis);
+        Ok(Self { axis: self.axis, tables, output_type: self.output_type.with_extent(extent)? })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        (self.axis() > 0).then(|| vec![true; self.inputs().len()])
     }
 }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::check_int16;
 use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
 use super::window::{Padding, Window, WindowRequest};
+use super::{OpDef, check_int16};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
@@ -78,15 +78,6 @@ impl Conv {
         }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
-            "the parameters of an image are one pair, which can't follow an extent"
-        );
-        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
-        Ok(Self { lhs: inputs[0].clone(), output_type, ..self.clone() })
-    }
-
     /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
     /// the whole tensor or its channels.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
@@ -129,15 +120,6 @@ impl Conv {
             packing.extend([self.window.stride, self.window.dilation, self.window.begin].concat());
         }
         (&self.weights, packing)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
-        [Some(self.lhs.clone()), parameters].into_iter().flatten().collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn lhs(&self) -> &TensorType {
@@ -198,6 +180,34 @@ impl Conv {
     /// The linear index of a weight.
     pub(crate) fn weight_index(&self, output: usize, tap: usize, channel: usize) -> usize {
         (output * self.window.taps() + tap) * self.channels_per_group() + channel
+    }
+}
+
+impl OpDef for Conv {
+    fn name(&self) -> &'static str {
+        if self.window().transposed { "conv_transpose" } else { "conv" }
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
+        [Some(self.lhs.clone()), parameters].into_iter().flatten().collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
+            "the parameters of an image are one pair, which can't follow an extent"
+        );
+        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { lhs: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some((0..self.inputs().len()).map(|i| i == 0).collect())
     }
 }
 

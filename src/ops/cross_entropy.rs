@@ -1,6 +1,7 @@
 //! The gradient of the loss that classifiers are trained with. The meaning is `reference/cross_entropy.rs`, the GPU program is
 //! `kernels/cross_entropy.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -35,16 +36,26 @@ impl CrossEntropyGradient {
         let logits = TensorType::new(DType::Float32, [rows, classes])?;
         Ok(Self { logits, labels: TensorType::new(DType::Int32, [rows])? })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims()[0], self.logits.dims()[1])
+impl OpDef for CrossEntropyGradient {
+    fn name(&self) -> &'static str {
+        "cross_entropy_gradient"
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+    fn inputs(&self) -> Vec<TensorType> {
         vec![self.logits.clone(), self.labels.clone()]
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.logits.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dims()[0], self.logits.dims()[1])
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! Quantization whose range is found on the way. The meaning is `reference/dynamic.rs`, the GPU programs are
 //! `kernels/dynamic.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Shape, TensorType};
@@ -120,19 +121,6 @@ impl DynamicQuantize {
         Ok(self)
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.output.dtype(), self.granularity)?;
-        Ok(Self { symmetric: self.symmetric, ..resized })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone(), self.parameters.clone()]
-    }
-
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
     }
@@ -166,5 +154,28 @@ impl DynamicQuantize {
 
     pub(crate) fn granularity(&self) -> DynamicGranularity {
         self.granularity
+    }
+}
+
+impl OpDef for DynamicQuantize {
+    fn name(&self) -> &'static str {
+        "dynamic_quantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone(), self.parameters.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dims(), self.output.dtype(), self.granularity)?;
+        Ok(Self { symmetric: self.symmetric, ..resized })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        (self.granularity() != DynamicGranularity::Tensor && self.inputs()[0].shape().rank() == 2).then(|| vec![true])
     }
 }

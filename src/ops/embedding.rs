@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -69,23 +70,33 @@ impl Embedding {
         TensorType::new(dtype, indices.dims().iter().copied().chain([k]).collect::<Vec<_>>())
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims(), self.weights.clone())?.output(self.output_type.dtype())
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.indices.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
-    }
-
     pub(crate) fn weights(&self) -> &Arc<PackedWeights> {
         &self.weights
     }
 
     pub(crate) fn output_type(&self) -> &TensorType {
         &self.output_type
+    }
+}
+
+impl OpDef for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.indices.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dims(), self.weights.clone())?.output(self.output_type.dtype())
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }

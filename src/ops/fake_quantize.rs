@@ -1,6 +1,7 @@
 //! Quantization that stays in float32, for training: what a grid of codes makes of real numbers, and what of a gradient
 //! passes through it. The meaning is `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -88,7 +89,31 @@ impl FakeQuantize {
         Ok(self)
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    /// The types of its inputs and of the gradient of its output.
+    fn with_gradient(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.parameters.clone(), self.input.clone()]
+    }
+
+    /// How many elements share parameters.
+    pub(crate) fn per_range(&self) -> usize {
+        self.input.shape().elements() / self.parameters.dims()[0].max(1)
+    }
+}
+
+impl OpDef for FakeQuantize {
+    fn name(&self) -> &'static str {
+        "fake_quantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.parameters.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let resized = Self::new(inputs[0].dims(), self.grid, self.granularity, (self.low, self.high))?;
         require!(
             resized.parameters == self.parameters,
@@ -101,25 +126,7 @@ impl FakeQuantize {
         Ok(Self { levels: self.levels, ..resized })
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone(), self.parameters.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    /// The types of its inputs and of the gradient of its output.
-    fn with_gradient(&self) -> Vec<TensorType> {
-        vec![self.input.clone(), self.parameters.clone(), self.input.clone()]
-    }
-
-    /// How many elements share parameters.
-    pub(crate) fn per_range(&self) -> usize {
-        self.input.shape().elements() / self.parameters.dims()[0].max(1)
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
         let follows = match self.granularity {
             Granularity::Tensor => true,
             Granularity::Axis(axis) | Granularity::Blocks { axis, .. } => axis > 0,
@@ -151,20 +158,26 @@ impl FakeQuantizeGradient {
     pub fn new(forward: FakeQuantize) -> Self {
         Self { forward }
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { forward: self.forward.resized(inputs)? })
+impl OpDef for FakeQuantizeGradient {
+    fn name(&self) -> &'static str {
+        "fake_quantize_gradient"
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+    fn inputs(&self) -> Vec<TensorType> {
         self.forward.with_gradient()
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         self.forward.outputs()
     }
 
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { forward: self.forward.with_inputs(inputs)? })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
         self.forward.inputs_by_row().map(|_| vec![true, false, true])
     }
 }
@@ -212,16 +225,26 @@ impl GridGradient {
         let product = forward.per_range() as f64 * f64::from(forward.high.max(1));
         if product > 0.0 { (1.0 / product.sqrt()) as f32 } else { 1.0 }
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { forward: self.forward.resized(inputs)?, gradient_scale: self.gradient_scale })
+impl OpDef for GridGradient {
+    fn name(&self) -> &'static str {
+        "grid_gradient"
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+    fn inputs(&self) -> Vec<TensorType> {
         self.forward.with_gradient()
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.forward.parameters.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { forward: self.forward.with_inputs(inputs)?, gradient_scale: self.gradient_scale })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

@@ -2,6 +2,7 @@
 //! float32 and with steps that are learned, and its gradients. The meaning is `reference/fake_requantize.rs`, the GPU programs
 //! are `kernels/fake_requantize.rs`.
 
+use super::OpDef;
 use super::float_conv::one;
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -40,8 +41,22 @@ impl RequantParams {
         let table = TensorType::new(DType::Int32, [channels, 4])?;
         Ok(Self { channels: TensorType::new(DType::Float32, [channels])?, table })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for RequantParams {
+    fn name(&self) -> &'static str {
+        "requant_params"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![one(), self.channels.clone(), self.channels.clone(), one()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.table.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         require!(
             inputs[1] == self.channels,
             "{} steps of weights, but the table was made for {}: channels don't follow a batch",
@@ -51,12 +66,8 @@ impl RequantParams {
         Ok(self.clone())
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![one(), self.channels.clone(), self.channels.clone(), one()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.table.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }
 
@@ -127,7 +138,26 @@ impl FakeRequantize {
         Ok(Self { gradient_scale, ..self })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    fn reads_gradient(&self) -> bool {
+        matches!(self.makes, FakeRequantizeOutput::Gradient | FakeRequantizeOutput::StepGradient)
+    }
+}
+
+impl OpDef for FakeRequantize {
+    fn name(&self) -> &'static str {
+        "fake_requantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let gradient = self.reads_gradient().then(|| self.sums.clone());
+        [self.sums.clone(), self.table.clone()].into_iter().chain(gradient).collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![if self.makes == FakeRequantizeOutput::StepGradient { one() } else { self.sums.clone() }]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let resized = Self::new(inputs[0].dims(), self.makes, (self.low, self.high))?;
         require!(
             resized.table == self.table,
@@ -139,20 +169,7 @@ impl FakeRequantize {
         Ok(Self { gradient_scale: self.gradient_scale, ..resized })
     }
 
-    fn reads_gradient(&self) -> bool {
-        matches!(self.makes, FakeRequantizeOutput::Gradient | FakeRequantizeOutput::StepGradient)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let gradient = self.reads_gradient().then(|| self.sums.clone());
-        [self.sums.clone(), self.table.clone()].into_iter().chain(gradient).collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![if self.makes == FakeRequantizeOutput::StepGradient { one() } else { self.sums.clone() }]
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
         let by_row = self.makes != FakeRequantizeOutput::StepGradient && self.sums.shape().rank() > 1;
         by_row.then(|| if self.reads_gradient() { vec![true, false, true] } else { vec![true, false] })
     }

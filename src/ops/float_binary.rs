@@ -1,6 +1,7 @@
 //! Sums and products of real numbers, element by element. Their meaning is `reference/float_binary.rs`, the GPU programs are
 //! `kernels/float_binary.rs`; those of codes are `binary`'s.
 
+use super::{OpDef, rows_of_broadcast};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -53,16 +54,26 @@ impl FloatBinary {
         let output = TensorType::new(DType::Float32, lhs.shape().broadcast(rhs.shape())?.dims())?;
         Ok(Self { arithmetic, lhs, rhs, output })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(self.arithmetic, inputs[0].clone(), inputs[1].clone())
+impl OpDef for FloatBinary {
+    fn name(&self) -> &'static str {
+        "float_binary"
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+    fn inputs(&self) -> Vec<TensorType> {
         vec![self.lhs.clone(), self.rhs.clone()]
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(self.arithmetic, inputs[0].clone(), inputs[1].clone())
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(rows_of_broadcast(&self.inputs(), &self.outputs()[0]))
     }
 }

@@ -1,6 +1,7 @@
 //! Two-dimensional convolution of float32 images with float32 weights that both lie on the device, and its gradients: what
 //! training needs. The meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -115,7 +116,40 @@ impl FloatConv {
         &self.output
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    /// The most terms of one result.
+    pub(crate) fn terms(&self) -> usize {
+        let [outputs, down, across, per_group] = four(&self.weights);
+        let [batch, height, width, _] = four(&self.output);
+        match self.pass {
+            ConvPass::Forward => down * across * per_group,
+            ConvPass::ImageGradient => down * across * (outputs / self.windows.groups),
+            ConvPass::WeightGradient => batch * height * width,
+        }
+    }
+}
+
+impl OpDef for FloatConv {
+    fn name(&self) -> &'static str {
+        "float_conv"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        match self.pass {
+            ConvPass::Forward => vec![self.image.clone(), self.weights.clone()],
+            ConvPass::ImageGradient => vec![self.output.clone(), self.weights.clone()],
+            ConvPass::WeightGradient => vec![self.image.clone(), self.output.clone(), one()],
+        }
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        match self.pass {
+            ConvPass::Forward => vec![self.output.clone()],
+            ConvPass::ImageGradient => vec![self.image.clone()],
+            ConvPass::WeightGradient => vec![self.weights.clone()],
+        }
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let mut image = self.image.dims().to_vec();
         image[0] = inputs[0].dims()[0];
         require!(
@@ -126,35 +160,8 @@ impl FloatConv {
         Ok(Self::new(image, self.weights.dims(), self.windows)?.pass(self.pass))
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        match self.pass {
-            ConvPass::Forward => vec![self.image.clone(), self.weights.clone()],
-            ConvPass::ImageGradient => vec![self.output.clone(), self.weights.clone()],
-            ConvPass::WeightGradient => vec![self.image.clone(), self.output.clone(), one()],
-        }
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        match self.pass {
-            ConvPass::Forward => vec![self.output.clone()],
-            ConvPass::ImageGradient => vec![self.image.clone()],
-            ConvPass::WeightGradient => vec![self.weights.clone()],
-        }
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
         (self.pass != ConvPass::WeightGradient).then(|| vec![true, false])
-    }
-
-    /// The most terms of one result.
-    pub(crate) fn terms(&self) -> usize {
-        let [outputs, down, across, per_group] = four(&self.weights);
-        let [batch, height, width, _] = four(&self.output);
-        match self.pass {
-            ConvPass::Forward => down * across * per_group,
-            ConvPass::ImageGradient => down * across * (outputs / self.windows.groups),
-            ConvPass::WeightGradient => batch * height * width,
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::OpDef;
 use super::matmul::{Batches, Operand, Sizes};
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -78,52 +79,12 @@ impl FloatMatmul {
         }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let mut given = inputs.iter().cloned();
-        let mut next = || given.next().expect("as many inputs as the op has");
-        let lhs = next();
-        let rhs = match &self.rhs {
-            Operand::Input(_) => Operand::Input(next()),
-            constant => constant.clone(),
-        };
-        let bias = self.bias.as_ref().map(|bias| match bias {
-            Operand::Input(_) => Operand::Input(next()),
-            constant => constant.clone(),
-        });
-        let (lhs_transposed, rhs_transposed) = (self.lhs_transposed, self.rhs_transposed);
-        let (bounds, output) = (self.bounds, self.output_type.dtype());
-        FloatMatmulBuilder { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output }.build()
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        // The first dimension of the output must be that of lhs, and rhs the same for all of it.
-        let rhs = self.rhs.tensor_type();
-        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
-        let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
-        if !one_matrix || rank != outer || (rank == 2 && self.lhs_transposed) {
-            return None;
-        }
-        Some((0..self.inputs().len()).map(|input| input == 0).collect())
-    }
-
     /// The constant right operand, and what else of the op decides how it is packed.
     pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
         match &self.rhs {
             Operand::Constant(tensor) => Some((tensor, usize::from(self.rhs_transposed))),
             Operand::Input(_) => None,
         }
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let input = |operand: &Operand| match operand {
-            Operand::Constant(_) => None,
-            Operand::Input(tensor_type) => Some(tensor_type.clone()),
-        };
-        [Some(self.lhs.clone()), input(&self.rhs), self.bias.as_ref().and_then(input)].into_iter().flatten().collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn lhs(&self) -> &TensorType {
@@ -187,6 +148,52 @@ impl FloatMatmul {
             Ok(halves) => halves.iter().map(|half| half.to_f32()).collect(),
             Err(_) => Cow::Borrowed(tensor.values::<f32>().expect("checked when made")),
         }
+    }
+}
+
+impl OpDef for FloatMatmul {
+    fn name(&self) -> &'static str {
+        "float_matmul"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let input = |operand: &Operand| match operand {
+            Operand::Constant(_) => None,
+            Operand::Input(tensor_type) => Some(tensor_type.clone()),
+        };
+        [Some(self.lhs.clone()), input(&self.rhs), self.bias.as_ref().and_then(input)].into_iter().flatten().collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let mut given = inputs.iter().cloned();
+        let mut next = || given.next().expect("as many inputs as the op has");
+        let lhs = next();
+        let rhs = match &self.rhs {
+            Operand::Input(_) => Operand::Input(next()),
+            constant => constant.clone(),
+        };
+        let bias = self.bias.as_ref().map(|bias| match bias {
+            Operand::Input(_) => Operand::Input(next()),
+            constant => constant.clone(),
+        });
+        let (lhs_transposed, rhs_transposed) = (self.lhs_transposed, self.rhs_transposed);
+        let (bounds, output) = (self.bounds, self.output_type.dtype());
+        FloatMatmulBuilder { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output }.build()
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // The first dimension of the output must be that of lhs, and rhs the same for all of it.
+        let rhs = self.rhs.tensor_type();
+        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
+        let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
+        if !one_matrix || rank != outer || (rank == 2 && self.lhs_transposed) {
+            return None;
+        }
+        Some((0..self.inputs().len()).map(|input| input == 0).collect())
     }
 }
 

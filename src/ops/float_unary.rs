@@ -1,6 +1,7 @@
 //! Functions of single real numbers: the activations of float networks. Their meaning is `reference/float_unary.rs`, the GPU
 //! programs are `kernels/float_unary.rs`; functions of codes are `table`'s.
 
+use super::OpDef;
 use crate::error::Result;
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -61,16 +62,26 @@ impl FloatUnary {
     pub fn new(dims: impl Into<Vec<usize>>, function: Function) -> Result<Self> {
         Ok(Self { tensor_type: TensorType::new(DType::Float32, dims)?, function })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for FloatUnary {
+    fn name(&self) -> &'static str {
+        "float_unary"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         Self::new(inputs[0].dims(), self.function)
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }

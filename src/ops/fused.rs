@@ -2,7 +2,7 @@
 //! steps become one is decided in `plan`; the GPU programs are those of the first op with a post_op (`shaders/post_op/`) or, for
 //! elements that move, a conversion (`shaders/convert/`).
 
-use super::{Add, Dequantize, Op, Quantize, Table};
+use super::{Add, Dequantize, Op, OpDef, Quantize, Table};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, TensorType};
 
@@ -138,28 +138,18 @@ impl Fused {
         &self.post_op
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let first = self.first.resized(&inputs[..self.first.inputs().len()])?;
-        let made = first.outputs().swap_remove(0);
-        let post_op = match &self.post_op {
-            PostOp::Table(table) => PostOp::Table(table.resized(&[made])?),
-            PostOp::Add(add, position) => {
-                let mut operands = vec![inputs[inputs.len() - 1].clone()];
-                operands.insert(*position, made);
-                PostOp::Add(add.resized(&operands)?, *position)
-            }
-            PostOp::Quantize(quantize) => PostOp::Quantize(quantize.resized(&[made])?),
-            PostOp::Dequantize(dequantize) => PostOp::Dequantize(dequantize.resized(&[made])?),
-        };
-        Ok(Self { first: Box::new(first), post_op })
-    }
-
     pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         let PostOp::Add(add, position) = &self.post_op else { return None };
         Some(Self { first: self.first.clone(), post_op: PostOp::Add(add.clamped(low, high), *position) })
     }
+}
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+impl OpDef for Fused {
+    fn name(&self) -> &'static str {
+        "fused"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
         let mut inputs = self.first.inputs();
         if let PostOp::Add(add, position) = &self.post_op {
             inputs.push(add.inputs().swap_remove(1 - position));
@@ -167,7 +157,29 @@ impl Fused {
         inputs
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         self.then().outputs()
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let first = self.first.with_inputs(&inputs[..self.first.inputs().len()])?;
+        let made = first.outputs().swap_remove(0);
+        let post_op = match &self.post_op {
+            PostOp::Table(table) => PostOp::Table(table.with_inputs(&[made])?),
+            PostOp::Add(add, position) => {
+                let mut operands = vec![inputs[inputs.len() - 1].clone()];
+                operands.insert(*position, made);
+                PostOp::Add(add.with_inputs(&operands)?, *position)
+            }
+            PostOp::Quantize(quantize) => PostOp::Quantize(quantize.with_inputs(&[made])?),
+            PostOp::Dequantize(dequantize) => PostOp::Dequantize(dequantize.with_inputs(&[made])?),
+        };
+        Ok(Self { first: Box::new(first), post_op })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let mut by_row = self.first.by_row()?;
+        by_row.resize(self.inputs().len(), true);
+        Some(by_row)
     }
 }

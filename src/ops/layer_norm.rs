@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
@@ -86,8 +87,22 @@ impl LayerNorm {
         require!(odd.is_none(), "the {name} holds {}, but it must be finite", odd.unwrap_or(&0.0));
         Ok(())
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         require!(
             inputs[0].shape().row_length() == self.tensor_type.shape().row_length(),
             "rows of {} don't follow a batch: give the tensor a dimension before them",
@@ -96,11 +111,7 @@ impl LayerNorm {
         Ok(Self { tensor_type: TensorType::new(DType::Float32, inputs[0].dims())?, ..self.clone() })
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        (self.inputs()[0].shape().rank() > 1).then(|| vec![true])
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::OpDef;
 use super::dynamic::DynamicGranularity;
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -92,22 +93,6 @@ impl Linear {
         }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let builder = LinearBuilder {
-            lhs: if self.dynamic.is_some() { inputs[0].without_scales() } else { inputs[0].clone() },
-            weights: self.weights.clone(),
-            dynamic: self.dynamic.as_ref().map(|(granularity, _)| *granularity),
-            selected: self.indices.as_ref().map(|t| t.shape().row_length()),
-            bias: self.bias.clone(),
-            bounds: self.bounds,
-            output: self.output_type.dtype(),
-        };
-        let resized = builder.build()?;
-        let fit = resized.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape());
-        require!(fit, "the inputs of linear no longer fit each other: lhs would become {}", inputs[0]);
-        Ok(resized)
-    }
-
     /// The type of lhs with its columns at the positions of the weights, which leave gaps between groups.
     ///
     /// # Errors
@@ -121,21 +106,6 @@ impl Linear {
     pub(crate) fn in_float32(&self) -> Self {
         let output_type = TensorType::new(DType::Float32, self.output_type.dims()).expect("the same shape");
         Self { output_type, ..self.clone() }
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        // Parameters and indices are counted as rows of lhs are.
-        let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
-        rows.then(|| self.inputs().iter().enumerate().map(|(i, t)| i == 0 || t.shape().elements() > 1).collect())
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let parameters = self.dynamic.as_ref().map(|(_, parameters)| parameters.clone());
-        [Some(self.lhs.clone()), self.indices.clone(), parameters].into_iter().flatten().collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn lhs(&self) -> &TensorType {
@@ -378,5 +348,42 @@ impl Linear {
             if layout.is_reordered() { "" } else { ", in the weights' groups, or in groups of a multiple of 32" }
         );
         Ok(())
+    }
+}
+
+impl OpDef for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let parameters = self.dynamic.as_ref().map(|(_, parameters)| parameters.clone());
+        [Some(self.lhs.clone()), self.indices.clone(), parameters].into_iter().flatten().collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let builder = LinearBuilder {
+            lhs: if self.dynamic.is_some() { inputs[0].without_scales() } else { inputs[0].clone() },
+            weights: self.weights.clone(),
+            dynamic: self.dynamic.as_ref().map(|(granularity, _)| *granularity),
+            selected: self.indices.as_ref().map(|t| t.shape().row_length()),
+            bias: self.bias.clone(),
+            bounds: self.bounds,
+            output: self.output_type.dtype(),
+        };
+        let resized = builder.build()?;
+        let fit = resized.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape());
+        require!(fit, "the inputs of linear no longer fit each other: lhs would become {}", inputs[0]);
+        Ok(resized)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // Parameters and indices are counted as rows of lhs are.
+        let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
+        rows.then(|| self.inputs().iter().enumerate().map(|(i, t)| i == 0 || t.shape().elements() > 1).collect())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::linear::Linear;
 use super::unfold::{Unfold, UnfoldBuilder};
-use super::{DynamicGranularity, Padding};
+use super::{DynamicGranularity, OpDef, Padding};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
@@ -82,23 +82,6 @@ impl LinearConv {
         }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let patches = self.patches.resized(inputs)?;
-        let mut rows = vec![patches.output_type().clone()];
-        rows.extend(self.linear.indices().map(|_| indices_type(&patches)).transpose()?);
-        rows.extend(inputs[1..].iter().cloned());
-        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
-        Ok(Self { linear: self.linear.resized(&rows)?, patches, output_type })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        self.patches.inputs()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
-    }
-
     /// What lays the patches out.
     pub(crate) fn patches(&self) -> &Unfold {
         &self.patches
@@ -111,6 +94,33 @@ impl LinearConv {
 
     pub(crate) fn output_type(&self) -> &TensorType {
         &self.output_type
+    }
+}
+
+impl OpDef for LinearConv {
+    fn name(&self) -> &'static str {
+        "linear_conv"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        self.patches.inputs()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let patches = self.patches.with_inputs(inputs)?;
+        let mut rows = vec![patches.output_type().clone()];
+        rows.extend(self.linear.indices().map(|_| indices_type(&patches)).transpose()?);
+        rows.extend(inputs[1..].iter().cloned());
+        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { linear: self.linear.with_inputs(&rows)?, patches, output_type })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some((0..self.inputs().len()).map(|i| i == 0).collect())
     }
 }
 

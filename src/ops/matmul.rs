@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::check_int16;
 use super::dynamic::DynamicGranularity;
 use super::output::{Bias, Output, Stage};
 use super::requantize::Requantize;
 use super::sums::{self, BiasRanges, Channel, Offsets, Weights};
+use super::{OpDef, check_int16};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
@@ -126,56 +126,6 @@ impl Matmul {
         }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let (lhs, rank) = (&inputs[0], inputs[0].shape().rank());
-        require!(
-            self.stage.row_stride() == 0
-                && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
-            "the bias or the scales of lhs {} differ between rows, so that the extent of its first dimension can't change",
-            self.lhs
-        );
-        let mut rhs = self.rhs.clone();
-        if let Operand::Input(rhs) = &mut rhs {
-            *rhs = inputs[1].clone();
-        }
-        let rhs_type = rhs.tensor_type();
-        let matrix = |t: &TensorType| t.dims()[t.shape().rank() - 2..].to_vec();
-        require!(
-            matrix(rhs_type) == matrix(self.rhs.tensor_type()),
-            "rhs would become {rhs_type}, but the extent of k and n can't change: only lhs and leading dimensions can follow it"
-        );
-        let batches = Batches::new(lhs, rhs_type)?;
-        let m = lhs.dims()[rank - 2];
-        let sizes = Sizes { m, ..self.sizes };
-        let output_type = self.output.tensor_type(&batches.output(m, sizes.n))?;
-        let dynamic = self.dynamic.as_ref().map(|given| (given, inputs[inputs.len() - 1].clone()));
-        if let Some((given, parameters)) = &dynamic {
-            let (count, rows) = (parameters.shape().elements(), lhs.shape().rows());
-            require!(
-                count == rows || (count == 1 && given.shape().elements() == 1),
-                "lhs {lhs} has {rows} rows, but there would be parameters for {count}: let both follow the extent"
-            );
-        }
-        let dynamic = dynamic.map(|(_, parameters)| parameters);
-        let transposed = self.transposed;
-        let (output, stage) = (self.output.clone(), self.stage.clone());
-        let wide = self.wide;
-        Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, wide, sizes, batches })
-    }
-
-    pub(super) fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        let rhs = self.rhs.tensor_type();
-        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
-        // The first dimension of the output must be that of lhs, and parameters of rows be counted as it is.
-        let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
-        if !one_matrix || rank != outer || (rank != 2 && self.dynamic.is_some()) {
-            return None;
-        }
-        let rhs = matches!(self.rhs, Operand::Input(_)).then_some(false);
-        let parameters = self.dynamic.as_ref().map(|t| t.shape().elements() > 1);
-        Some([Some(true), rhs, parameters].into_iter().flatten().collect())
-    }
-
     /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
     /// the whole tensor or its columns.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
@@ -218,21 +168,9 @@ impl Matmul {
         }
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let rhs = match &self.rhs {
-            Operand::Constant(_) => None,
-            Operand::Input(tensor_type) => Some(tensor_type.clone()),
-        };
-        [Some(self.lhs.clone()), rhs, self.dynamic.clone()].into_iter().flatten().collect()
-    }
-
     /// How many tensors it reads.
     pub(crate) fn inputs_count(&self) -> usize {
         1 + usize::from(matches!(self.rhs, Operand::Input(_))) + usize::from(self.dynamic.is_some())
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn lhs(&self) -> &TensorType {
@@ -484,6 +422,74 @@ impl Matmul {
         let codes = if self.dynamic.is_some() { Offsets::dynamic() } else { Offsets::of(&self.lhs) };
         sums::check(channels, codes, k)?;
         Ok(false)
+    }
+}
+
+impl OpDef for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let rhs = match &self.rhs {
+            Operand::Constant(_) => None,
+            Operand::Input(tensor_type) => Some(tensor_type.clone()),
+        };
+        [Some(self.lhs.clone()), rhs, self.dynamic.clone()].into_iter().flatten().collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let (lhs, rank) = (&inputs[0], inputs[0].shape().rank());
+        require!(
+            self.stage.row_stride() == 0
+                && (rank == 2 || self.lhs.quantization().is_none_or(|q| q.scales().len() == 1)),
+            "the bias or the scales of lhs {} differ between rows, so that the extent of its first dimension can't change",
+            self.lhs
+        );
+        let mut rhs = self.rhs.clone();
+        if let Operand::Input(rhs) = &mut rhs {
+            *rhs = inputs[1].clone();
+        }
+        let rhs_type = rhs.tensor_type();
+        let matrix = |t: &TensorType| t.dims()[t.shape().rank() - 2..].to_vec();
+        require!(
+            matrix(rhs_type) == matrix(self.rhs.tensor_type()),
+            "rhs would become {rhs_type}, but the extent of k and n can't change: only lhs and leading dimensions can follow it"
+        );
+        let batches = Batches::new(lhs, rhs_type)?;
+        let m = lhs.dims()[rank - 2];
+        let sizes = Sizes { m, ..self.sizes };
+        let output_type = self.output.tensor_type(&batches.output(m, sizes.n))?;
+        let dynamic = self.dynamic.as_ref().map(|given| (given, inputs[inputs.len() - 1].clone()));
+        if let Some((given, parameters)) = &dynamic {
+            let (count, rows) = (parameters.shape().elements(), lhs.shape().rows());
+            require!(
+                count == rows || (count == 1 && given.shape().elements() == 1),
+                "lhs {lhs} has {rows} rows, but there would be parameters for {count}: let both follow the extent"
+            );
+        }
+        let dynamic = dynamic.map(|(_, parameters)| parameters);
+        let transposed = self.transposed;
+        let (output, stage) = (self.output.clone(), self.stage.clone());
+        let wide = self.wide;
+        Ok(Self { lhs: lhs.clone(), rhs, transposed, dynamic, output, output_type, stage, wide, sizes, batches })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        let rhs = self.rhs.tensor_type();
+        let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
+        // The first dimension of the output must be that of lhs, and parameters of rows be counted as it is.
+        let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
+        if !one_matrix || rank != outer || (rank != 2 && self.dynamic.is_some()) {
+            return None;
+        }
+        let rhs = matches!(self.rhs, Operand::Input(_)).then_some(false);
+        let parameters = self.dynamic.as_ref().map(|t| t.shape().elements() > 1);
+        Some([Some(true), rhs, parameters].into_iter().flatten().collect())
     }
 }
 

@@ -42,51 +42,33 @@ mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
-pub use binary::{Add, Multiply};
-pub use block::{BlockDequantize, BlockQuantize};
-pub use cast::Cast;
-pub use concat::Concat;
-pub use conv::{Conv, ConvBuilder};
-pub use cross_entropy::CrossEntropyGradient;
+pub use conv::ConvBuilder;
+pub use dynamic::DynamicGranularity;
 pub(crate) use dynamic::Segments;
-pub use dynamic::{DynamicGranularity, DynamicQuantize};
-pub use embedding::Embedding;
-pub use fake_quantize::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
-pub use fake_requantize::{FakeRequantize, FakeRequantizeOutput, RequantParams};
-pub use float_binary::{Arithmetic, FloatBinary};
+pub use fake_quantize::Grid;
+pub use fake_requantize::FakeRequantizeOutput;
+pub use float_binary::Arithmetic;
 pub(crate) use float_conv::four;
-pub use float_conv::{ConvPass, FloatConv, Windows};
-pub use float_matmul::{FloatMatmul, FloatMatmulBuilder};
-pub use float_unary::{FloatUnary, Function};
-pub use fused::Fused;
+pub use float_conv::{ConvPass, Windows};
+pub use float_matmul::FloatMatmulBuilder;
+pub use float_unary::Function;
 pub(crate) use fused::PostOp;
-pub use layer_norm::LayerNorm;
 pub(crate) use linear::LhsScales;
-pub use linear::{Linear, LinearBuilder};
-pub use linear_conv::{LinearConv, LinearConvBuilder};
+pub use linear::LinearBuilder;
+pub use linear_conv::LinearConvBuilder;
 pub(crate) use matmul::Sizes;
-pub use matmul::{Matmul, MatmulBuilder, Operand};
-pub use observe::{Bins, ObserveHistogram, ObserveRange, RangeUpdate};
-pub use optimizer_step::{OptimizerRule, OptimizerStep};
+pub use matmul::{MatmulBuilder, Operand};
+pub use observe::{Bins, RangeUpdate};
+pub use optimizer_step::OptimizerRule;
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
-pub use pad::{Pad, PadMode};
-pub use pool::{Pool, PoolBuilder, PoolKind};
-pub use quantize::{Dequantize, Quantize};
-pub use quantize_weights::QuantizeWeights;
+pub use pad::PadMode;
+pub use pool::{PoolBuilder, PoolKind};
 pub use quantized_arithmetic::QuantizedArithmetic;
-pub use requantize::Requantize;
-pub use reshape::Reshape;
 pub(crate) use resize::Interpolation;
-pub use resize::{Coordinates, Nearest, Resize, ResizeBuilder};
+pub use resize::{Coordinates, Nearest, ResizeBuilder};
 pub(crate) use slice::Indices;
-pub use slice::Slice;
-pub use softmax::Softmax;
-pub use step_from_range::StepFromRange;
-pub use sum::Sum;
-pub use table::Table;
-pub use transpose::Transpose;
-pub use unfold::{Unfold, UnfoldBuilder};
+pub use unfold::UnfoldBuilder;
 pub use window::Padding;
 pub(crate) use window::Window;
 
@@ -98,103 +80,104 @@ use crate::numeric::DType;
 use crate::tensor::{Quantization, Tensor, TensorType};
 use crate::weights::PackedWeights;
 
-/// Any op. Each variant's struct says what it computes.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum Op {
-    Matmul(Matmul),
-    Conv(Conv),
-    Requantize(Requantize),
-    Quantize(Quantize),
-    Dequantize(Dequantize),
-    DynamicQuantize(DynamicQuantize),
-    Add(Add),
-    Multiply(Multiply),
-    Pool(Pool),
-    Table(Table),
-    Cast(Cast),
-    Concat(Concat),
-    Fused(Fused),
-    Linear(Linear),
-    Embedding(Embedding),
-    QuantizeWeights(QuantizeWeights),
-    ObserveRange(ObserveRange),
-    ObserveHistogram(ObserveHistogram),
-    StepFromRange(StepFromRange),
-    FakeQuantize(FakeQuantize),
-    FakeQuantizeGradient(FakeQuantizeGradient),
-    GridGradient(GridGradient),
-    FloatConv(FloatConv),
-    RequantParams(RequantParams),
-    FakeRequantize(FakeRequantize),
-    Sum(Sum),
-    CrossEntropyGradient(CrossEntropyGradient),
-    OptimizerStep(OptimizerStep),
-    Unfold(Unfold),
-    LinearConv(LinearConv),
-    BlockQuantize(BlockQuantize),
-    BlockDequantize(BlockDequantize),
-    FloatMatmul(FloatMatmul),
-    FloatUnary(FloatUnary),
-    FloatBinary(FloatBinary),
-    Softmax(Softmax),
-    LayerNorm(LayerNorm),
-    Transpose(Transpose),
-    Slice(Slice),
-    Pad(Pad),
-    Reshape(Reshape),
-    Resize(Resize),
-}
-
-macro_rules! each {
-    ($self:expr, $op:ident => $value:expr) => {
-        match $self {
-            Op::Matmul($op) => $value,
-            Op::Conv($op) => $value,
-            Op::Requantize($op) => $value,
-            Op::Quantize($op) => $value,
-            Op::Dequantize($op) => $value,
-            Op::DynamicQuantize($op) => $value,
-            Op::Add($op) => $value,
-            Op::Multiply($op) => $value,
-            Op::Pool($op) => $value,
-            Op::Table($op) => $value,
-            Op::Cast($op) => $value,
-            Op::Concat($op) => $value,
-            Op::Fused($op) => $value,
-            Op::Linear($op) => $value,
-            Op::Embedding($op) => $value,
-            Op::QuantizeWeights($op) => $value,
-            Op::ObserveRange($op) => $value,
-            Op::ObserveHistogram($op) => $value,
-            Op::StepFromRange($op) => $value,
-            Op::FakeQuantize($op) => $value,
-            Op::FakeQuantizeGradient($op) => $value,
-            Op::GridGradient($op) => $value,
-            Op::FloatConv($op) => $value,
-            Op::RequantParams($op) => $value,
-            Op::FakeRequantize($op) => $value,
-            Op::Sum($op) => $value,
-            Op::CrossEntropyGradient($op) => $value,
-            Op::OptimizerStep($op) => $value,
-            Op::Unfold($op) => $value,
-            Op::LinearConv($op) => $value,
-            Op::BlockQuantize($op) => $value,
-            Op::BlockDequantize($op) => $value,
-            Op::FloatMatmul($op) => $value,
-            Op::FloatUnary($op) => $value,
-            Op::FloatBinary($op) => $value,
-            Op::Softmax($op) => $value,
-            Op::LayerNorm($op) => $value,
-            Op::Transpose($op) => $value,
-            Op::Slice($op) => $value,
-            Op::Pad($op) => $value,
-            Op::Reshape($op) => $value,
-            Op::Resize($op) => $value,
+/// The list of ops: each module with the ops that it declares. `Op`, the ways to run one and its meaning follow from it:
+/// `for_each_op!(callback)` calls `callback!` with the list.
+macro_rules! for_each_op {
+    ($callback:ident) => {
+        $callback! {
+            matmul: Matmul;
+            conv: Conv;
+            requantize: Requantize;
+            quantize: Quantize, Dequantize;
+            dynamic: DynamicQuantize;
+            binary: Add, Multiply;
+            pool: Pool;
+            table: Table;
+            cast: Cast;
+            concat: Concat;
+            fused: Fused;
+            linear: Linear;
+            embedding: Embedding;
+            quantize_weights: QuantizeWeights;
+            observe: ObserveRange, ObserveHistogram;
+            step_from_range: StepFromRange;
+            fake_quantize: FakeQuantize, FakeQuantizeGradient, GridGradient;
+            float_conv: FloatConv;
+            fake_requantize: RequantParams, FakeRequantize;
+            sum: Sum;
+            cross_entropy: CrossEntropyGradient;
+            optimizer_step: OptimizerStep;
+            unfold: Unfold;
+            linear_conv: LinearConv;
+            block: BlockQuantize, BlockDequantize;
+            float_matmul: FloatMatmul;
+            float_unary: FloatUnary;
+            float_binary: FloatBinary;
+            softmax: Softmax;
+            layer_norm: LayerNorm;
+            transpose: Transpose;
+            slice: Slice;
+            pad: Pad;
+            reshape: Reshape;
+            resize: Resize;
         }
     };
 }
+pub(crate) use for_each_op;
+
+/// What an op says of itself. No method has a default, so that the compiler names what a new op leaves out.
+pub(crate) trait OpDef: Clone + Into<Op> {
+    /// `matmul`, `conv`, ….
+    fn name(&self) -> &'static str;
+
+    /// The types of the tensors that it reads, in order.
+    fn inputs(&self) -> Vec<TensorType>;
+
+    /// The types of the tensors that it makes, in order.
+    fn outputs(&self) -> Vec<TensorType>;
+
+    /// The op over inputs of these types, which differ from its own in the extents of their first dimensions only.
+    ///
+    /// # Errors
+    /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self>;
+
+    /// For each input, true if indices of its first dimension go with those of the outputs. `None` if an index of the outputs needs
+    /// more than its own of the inputs. It is not asked of an op whose first input is a scalar.
+    fn inputs_by_row(&self) -> Option<Vec<bool>>;
+}
+
+macro_rules! declare {
+    ($($module:ident: $($op:ident),+;)+) => {
+        $(pub use $module::{$($op),+};)+
+
+        /// Any op. Each variant's struct says what it computes.
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        #[allow(missing_docs)]
+        pub enum Op {
+            $($($op($op),)+)+
+        }
+
+        $($(
+            impl From<$op> for Op {
+                fn from(op: $op) -> Self {
+                    Self::$op(op)
+                }
+            }
+        )+)+
+
+        /// Evaluates an expression with the op that an `Op` holds.
+        macro_rules! each {
+            ($self:expr, $variable:ident => $value:expr) => {
+                match $self {
+                    $($(Op::$op($variable) => $value,)+)+
+                }
+            };
+        }
+    };
+}
+for_each_op!(declare);
 
 impl Op {
     /// The types of the tensors that it reads, in order. Constants (weights, biases, tables) are part of the op.
@@ -212,113 +195,26 @@ impl Op {
     /// The op's name: `matmul`, `conv`, ….
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Matmul(_) => "matmul",
-            Self::Conv(op) if op.window().transposed => "conv_transpose",
-            Self::Conv(_) => "conv",
-            Self::Requantize(_) => "requantize",
-            Self::Quantize(_) => "quantize",
-            Self::Dequantize(_) => "dequantize",
-            Self::DynamicQuantize(_) => "dynamic_quantize",
-            Self::Add(_) => "add",
-            Self::Multiply(_) => "multiply",
-            Self::Pool(_) => "pool",
-            Self::Table(_) => "table",
-            Self::Cast(_) => "cast",
-            Self::Concat(_) => "concat",
-            Self::Fused(_) => "fused",
-            Self::Linear(_) => "linear",
-            Self::Embedding(_) => "embedding",
-            Self::QuantizeWeights(_) => "quantize_weights",
-            Self::ObserveRange(_) => "observe_range",
-            Self::ObserveHistogram(_) => "observe_histogram",
-            Self::StepFromRange(_) => "step_from_range",
-            Self::FakeQuantize(_) => "fake_quantize",
-            Self::FakeQuantizeGradient(_) => "fake_quantize_gradient",
-            Self::GridGradient(_) => "grid_gradient",
-            Self::FloatConv(_) => "float_conv",
-            Self::RequantParams(_) => "requant_params",
-            Self::FakeRequantize(_) => "fake_requantize",
-            Self::Sum(_) => "sum",
-            Self::CrossEntropyGradient(_) => "cross_entropy_gradient",
-            Self::OptimizerStep(_) => "optimizer_step",
-            Self::Unfold(_) => "unfold",
-            Self::LinearConv(_) => "linear_conv",
-            Self::BlockQuantize(_) => "block_quantize",
-            Self::BlockDequantize(_) => "block_dequantize",
-            Self::FloatMatmul(_) => "float_matmul",
-            Self::FloatUnary(_) => "float_unary",
-            Self::FloatBinary(_) => "float_binary",
-            Self::Softmax(_) => "softmax",
-            Self::LayerNorm(_) => "layer_norm",
-            Self::Transpose(_) => "transpose",
-            Self::Slice(_) => "slice",
-            Self::Pad(_) => "pad",
-            Self::Reshape(_) => "reshape",
-            Self::Resize(_) => "resize",
-        }
+        each!(self, op => op.name())
     }
 
-    /// The same op over inputs of these types, which differ from its own in the extent of their first dimensions only.
-    /// Constants are shared.
+    /// The op over inputs of these types, which differ from its own in the extents of their first dimensions only. Constants are
+    /// shared.
     ///
     /// # Errors
     /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
-    pub(crate) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    pub(crate) fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let own = self.inputs();
         if own.iter().zip(inputs).all(|(own, given)| own.shape() == given.shape()) {
             return Ok(self.clone());
         }
         // The op's own types may know scales that the tensors say nothing of.
-        let resize = |(own, given): (&TensorType, &TensorType)| match given.dims().first() {
-            Some(&extent) => own.resized(extent),
+        let follow = |(own, given): (&TensorType, &TensorType)| match given.dims().first() {
+            Some(&extent) => own.with_extent(extent),
             None => Ok(own.clone()),
         };
-        let inputs = &own.iter().zip(inputs).map(resize).collect::<Result<Vec<_>>>()?[..];
-        Ok(match self {
-            Self::Matmul(op) => op.resized(inputs)?.into(),
-            Self::Conv(op) => op.resized(inputs)?.into(),
-            Self::Requantize(op) => op.resized(inputs)?.into(),
-            Self::Quantize(op) => op.resized(inputs)?.into(),
-            Self::Dequantize(op) => op.resized(inputs)?.into(),
-            Self::DynamicQuantize(op) => op.resized(inputs)?.into(),
-            Self::Add(op) => op.resized(inputs)?.into(),
-            Self::Multiply(op) => op.resized(inputs)?.into(),
-            Self::Pool(op) => op.resized(inputs)?.into(),
-            Self::Table(op) => op.resized(inputs)?.into(),
-            Self::Cast(op) => op.resized(inputs)?.into(),
-            Self::Concat(op) => op.resized(inputs)?.into(),
-            Self::Fused(op) => op.resized(inputs)?.into(),
-            Self::Linear(op) => op.resized(inputs)?.into(),
-            Self::Embedding(op) => op.resized(inputs)?.into(),
-            Self::QuantizeWeights(op) => op.resized(inputs)?.into(),
-            Self::ObserveRange(op) => op.resized(inputs)?.into(),
-            Self::ObserveHistogram(op) => op.resized(inputs)?.into(),
-            Self::StepFromRange(op) => op.resized(inputs)?.into(),
-            Self::FakeQuantize(op) => op.resized(inputs)?.into(),
-            Self::FakeQuantizeGradient(op) => op.resized(inputs)?.into(),
-            Self::GridGradient(op) => op.resized(inputs)?.into(),
-            Self::FloatConv(op) => op.resized(inputs)?.into(),
-            Self::RequantParams(op) => op.resized(inputs)?.into(),
-            Self::FakeRequantize(op) => op.resized(inputs)?.into(),
-            Self::Sum(op) => op.resized(inputs)?.into(),
-            Self::CrossEntropyGradient(op) => op.resized(inputs)?.into(),
-            Self::OptimizerStep(op) => op.resized(inputs)?.into(),
-            Self::Unfold(op) => op.resized(inputs)?.into(),
-            Self::LinearConv(op) => op.resized(inputs)?.into(),
-            Self::BlockQuantize(op) => op.resized(inputs)?.into(),
-            Self::BlockDequantize(op) => op.resized(inputs)?.into(),
-            Self::FloatMatmul(op) => op.resized(inputs)?.into(),
-            Self::FloatUnary(op) => op.resized(inputs)?.into(),
-            Self::FloatBinary(op) => op.resized(inputs)?.into(),
-            Self::Softmax(op) => op.resized(inputs)?.into(),
-            Self::LayerNorm(op) => op.resized(inputs)?.into(),
-            Self::Transpose(op) => op.resized(inputs)?.into(),
-            Self::Slice(op) => op.resized(inputs)?.into(),
-            Self::Pad(op) => op.resized(inputs)?.into(),
-            Self::Reshape(op) => op.resized(inputs)?.into(),
-            Self::Resize(op) => op.resized(inputs)?.into(),
-        })
+        let inputs = &own.iter().zip(inputs).map(follow).collect::<Result<Vec<_>>>()?[..];
+        Ok(each!(self, op => op.with_inputs(inputs)?.into()))
     }
 
     /// Which inputs are divided with the outputs when only some indices of the first dimension are computed; `None` if those
@@ -329,66 +225,13 @@ impl Op {
 
     /// The same op for so many indices of the first dimension, with the inputs divided that [`Op::inputs_by_row`] names.
     pub(crate) fn with_rows(&self, by_row: &[bool], rows: usize) -> Result<Self> {
-        let part = |(t, &by_row): (TensorType, &bool)| if by_row { t.resized(rows) } else { Ok(t) };
-        self.resized(&self.inputs().into_iter().zip(by_row).map(part).collect::<Result<Vec<_>>>()?)
+        let part = |(t, &by_row): (TensorType, &bool)| if by_row { t.with_extent(rows) } else { Ok(t) };
+        self.with_inputs(&self.inputs().into_iter().zip(by_row).map(part).collect::<Result<Vec<_>>>()?)
     }
 
     fn by_row(&self) -> Option<Vec<bool>> {
-        let inputs = self.inputs();
-        let rank = inputs[0].shape().rank();
-        if rank == 0 {
-            return None;
-        }
-        match self {
-            Self::Matmul(op) => op.inputs_by_row(),
-            Self::Conv(_) | Self::Unfold(_) | Self::LinearConv(_) => Some((0..inputs.len()).map(|i| i == 0).collect()),
-            Self::Requantize(_)
-            | Self::Quantize(_)
-            | Self::Dequantize(_)
-            | Self::Table(_)
-            | Self::Pool(_)
-            | Self::FloatUnary(_)
-            | Self::Cast(_) => Some(vec![true]),
-            Self::DynamicQuantize(op) => {
-                (op.granularity() != DynamicGranularity::Tensor && rank == 2).then(|| vec![true])
-            }
-            Self::Add(_) | Self::Multiply(_) | Self::FloatBinary(_) => {
-                let output = &self.outputs()[0];
-                let same =
-                    |t: &TensorType| t.shape().rank() == output.shape().rank() && t.dims()[0] == output.dims()[0];
-                Some(inputs.iter().map(same).collect())
-            }
-            Self::Concat(op) => (op.axis() > 0).then(|| vec![true; inputs.len()]),
-            Self::Linear(op) => op.inputs_by_row(),
-            Self::Embedding(_) => Some(vec![true]),
-            Self::QuantizeWeights(_) => None,
-            Self::ObserveRange(_)
-            | Self::ObserveHistogram(_)
-            | Self::StepFromRange(_)
-            | Self::GridGradient(_)
-            | Self::RequantParams(_)
-            | Self::Sum(_)
-            | Self::CrossEntropyGradient(_)
-            | Self::OptimizerStep(_) => None,
-            Self::FloatConv(op) => op.inputs_by_row(),
-            Self::FakeRequantize(op) => op.inputs_by_row(),
-            Self::FakeQuantize(op) => op.inputs_by_row(),
-            Self::FakeQuantizeGradient(op) => op.inputs_by_row(),
-            Self::Softmax(_) | Self::LayerNorm(_) => (rank > 1).then(|| vec![true]),
-            // Blocks lie along the last dimension.
-            Self::BlockQuantize(_) | Self::BlockDequantize(_) => (rank > 1).then(|| vec![true; inputs.len()]),
-            Self::FloatMatmul(op) => op.inputs_by_row(),
-            Self::Transpose(op) => op.keeps_rows().then(|| vec![true]),
-            Self::Slice(op) => op.keeps_rows().then(|| vec![true]),
-            Self::Pad(op) => op.keeps_rows().then(|| vec![true]),
-            Self::Reshape(op) => op.keeps_rows().then(|| vec![true]),
-            Self::Resize(_) => Some(vec![true]),
-            Self::Fused(op) => {
-                let mut by_row = op.first().by_row()?;
-                by_row.resize(inputs.len(), true);
-                Some(by_row)
-            }
-        }
+        let has_rows = self.inputs()[0].shape().rank() > 0;
+        if has_rows { each!(self, op => op.inputs_by_row()) } else { None }
     }
 
     /// The sums that a product with int16 codes keeps between launches, divided as its outputs are.
@@ -501,59 +344,11 @@ pub(crate) struct WeightIdentity {
     pub description: String,
 }
 
-macro_rules! into_op {
-    ($($variant:ident),+) => {$(
-        impl From<$variant> for Op {
-            fn from(op: $variant) -> Self {
-                Self::$variant(op)
-            }
-        }
-    )+};
+/// For operands of an elementwise op, true for those that go with the output's indices of the first dimension.
+fn rows_of_broadcast(inputs: &[TensorType], output: &TensorType) -> Vec<bool> {
+    let own = |t: &TensorType| t.shape().rank() == output.shape().rank() && t.dims()[0] == output.dims()[0];
+    inputs.iter().map(own).collect()
 }
-into_op!(
-    Matmul,
-    Conv,
-    Requantize,
-    Quantize,
-    Dequantize,
-    DynamicQuantize,
-    Add,
-    Multiply,
-    Pool,
-    Table,
-    Cast,
-    Concat,
-    Fused,
-    Linear,
-    Embedding,
-    QuantizeWeights,
-    ObserveRange,
-    ObserveHistogram,
-    StepFromRange,
-    FakeQuantize,
-    FakeQuantizeGradient,
-    GridGradient,
-    FloatConv,
-    RequantParams,
-    FakeRequantize,
-    Sum,
-    CrossEntropyGradient,
-    OptimizerStep,
-    Unfold,
-    LinearConv,
-    FloatMatmul,
-    FloatUnary,
-    FloatBinary,
-    Softmax,
-    LayerNorm,
-    BlockQuantize,
-    BlockDequantize,
-    Transpose,
-    Slice,
-    Pad,
-    Reshape,
-    Resize
-);
 
 /// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.
 fn check_moved(input: &TensorType) -> Result<()> {

@@ -2,6 +2,7 @@
 //! becomes of them (scales, serialization, merging) is `calibrate`'s. The meaning is `reference/observe.rs`, the GPU
 //! programs are `kernels/observe.rs`.
 
+use super::OpDef;
 use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -76,20 +77,6 @@ impl ObserveRange {
         Ok(Self { input, state, granularity, rule })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.granularity, self.rule)?;
-        check_ranges(&self.state, &resized.state, &resized.input)?;
-        Ok(resized)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone(), self.state.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.state.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -110,6 +97,30 @@ impl ObserveRange {
     #[must_use]
     pub fn rule(&self) -> RangeUpdate {
         self.rule
+    }
+}
+
+impl OpDef for ObserveRange {
+    fn name(&self) -> &'static str {
+        "observe_range"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.state.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.state.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dims(), self.granularity, self.rule)?;
+        check_ranges(&self.state, &resized.state, &resized.input)?;
+        Ok(resized)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }
 
@@ -256,20 +267,6 @@ impl ObserveHistogram {
         Ok(Self { input, state, granularity, bins })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.granularity, self.bins)?;
-        check_ranges(&self.state, &resized.state, &resized.input)?;
-        Ok(resized)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone(), self.state.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.state.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -290,5 +287,29 @@ impl ObserveHistogram {
     #[must_use]
     pub fn bins(&self) -> Bins {
         self.bins
+    }
+}
+
+impl OpDef for ObserveHistogram {
+    fn name(&self) -> &'static str {
+        "observe_histogram"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone(), self.state.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.state.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let resized = Self::new(inputs[0].dims(), self.granularity, self.bins)?;
+        check_ranges(&self.state, &resized.state, &resized.input)?;
+        Ok(resized)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

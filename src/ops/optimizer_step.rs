@@ -1,6 +1,7 @@
 //! A step of training: what parameters become by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
 //! `kernels/optimizer_step.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -103,8 +104,22 @@ impl OptimizerStep {
         let step = i32::try_from(step).unwrap_or(i32::MAX);
         (rate * (1.0 - beta2.powi(step)).sqrt() / (1.0 - beta1.powi(step))) as f32
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for OptimizerStep {
+    fn name(&self) -> &'static str {
+        "optimizer_step"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.parameters.clone(), self.parameters.clone(), self.memory.clone(), super::float_conv::one()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.parameters.clone(), self.memory.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         require!(
             inputs[0] == self.parameters,
             "{} parameters, but the op was made for {}: they don't follow a batch",
@@ -114,11 +129,7 @@ impl OptimizerStep {
         Ok(self.clone())
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.parameters.clone(), self.parameters.clone(), self.memory.clone(), super::float_conv::one()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.parameters.clone(), self.memory.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

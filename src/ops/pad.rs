@@ -1,6 +1,6 @@
 //! A tensor with more around it. The meaning is `reference/pad.rs`, the GPU programs are `kernels/rearrange.rs`.
 
-use super::check_moved;
+use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -133,22 +133,9 @@ impl Pad {
         Ok(Self { input, begin, end, mode, fill, output })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(self.keeps_rows(), "the first axis of {} is padded, so that its extent can't change", self.input);
-        Self::new(inputs[0].clone(), &self.begin[..], &self.end[..], self.mode)
-    }
-
     /// Whether nothing is added along the first axis.
     pub(super) fn keeps_rows(&self) -> bool {
         self.begin.first() == Some(&0) && self.end.first() == Some(&0)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
     }
 
     /// Elements before the first of each axis.
@@ -174,5 +161,28 @@ impl Pad {
 
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
+    }
+}
+
+impl OpDef for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(self.keeps_rows(), "the first axis of {} is padded, so that its extent can't change", self.input);
+        Self::new(inputs[0].clone(), &self.begin[..], &self.end[..], self.mode)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.keeps_rows().then(|| vec![true])
     }
 }

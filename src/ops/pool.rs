@@ -1,6 +1,7 @@
 //! Average, maximum and global average pooling of quantized images. The meaning is `reference/pool.rs`, the GPU programs
 //! are `kernels/pool.rs`.
 
+use super::OpDef;
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;
 use super::requantize::require_per_tensor;
@@ -106,22 +107,9 @@ impl Pool {
         Self::builder(input, PoolKind::Max, kernel)
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
-        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
-    }
-
     pub(super) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         let average = self.kind == PoolKind::Average;
         average.then(|| Self { output: self.output.clone().narrowed(low, high), ..self.clone() })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
     }
 
     pub(crate) fn input(&self) -> &TensorType {
@@ -161,6 +149,29 @@ impl Pool {
     /// The fewest taps of a window that count, at least 1.
     pub(crate) fn least_count(&self) -> usize {
         self.least_count
+    }
+}
+
+impl OpDef for Pool {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }
 

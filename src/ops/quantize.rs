@@ -1,6 +1,7 @@
 //! Real numbers to codes and back, with scales that are known beforehand. The meaning is `reference/quantize.rs`, the GPU
 //! programs are `kernels/quantize.rs`; ranges found on the device are in `dynamic`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Quantization, TensorType};
@@ -121,19 +122,6 @@ impl Quantize {
         Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)?, ..self.clone() })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output = self.output.resized(inputs[0].dims()[0])?;
-        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -148,6 +136,29 @@ impl Quantize {
 
     pub(crate) fn quantization(&self) -> &Quantization {
         self.output.quantization().expect("checked when made")
+    }
+}
+
+impl OpDef for Quantize {
+    fn name(&self) -> &'static str {
+        "quantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output = self.output.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }
 
@@ -174,18 +185,6 @@ impl Dequantize {
         Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)? })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Ok(Self { input: inputs[0].clone(), output: self.output.resized(inputs[0].dims()[0])? })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -200,5 +199,27 @@ impl Dequantize {
 
     pub(crate) fn granularity(&self) -> Granularity {
         self.quantization().granularity()
+    }
+}
+
+impl OpDef for Dequantize {
+    fn name(&self) -> &'static str {
+        "dequantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Ok(Self { input: inputs[0].clone(), output: self.output.with_extent(inputs[0].dims()[0])? })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -60,24 +61,6 @@ impl QuantizeWeights {
         Ok(Self { input, output, quantizer: quantizer.into(), layout: layout.into() })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            false,
-            "weights of {} are to be quantized, but the op was made for {}: make one for each size",
-            inputs[0],
-            self.input
-        );
-        Ok(self.clone())
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn quantizer(&self) -> &Quantizer {
         &self.quantizer
     }
@@ -97,5 +80,33 @@ impl QuantizeWeights {
             self.quantizer.fill_row(&values[row * k..(row + 1) * k], codes, groups, supers);
             Ok(())
         })
+    }
+}
+
+impl OpDef for QuantizeWeights {
+    fn name(&self) -> &'static str {
+        "quantize_weights"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            false,
+            "weights of {} are to be quantized, but the op was made for {}: make one for each size",
+            inputs[0],
+            self.input
+        );
+        Ok(self.clone())
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! Requantization alone: accumulators or codes to codes of 8 or 16 bits. Its meaning is `reference/requantize.rs`, its GPU programs
 //! are `kernels/requantize.rs`.
 
+use super::OpDef;
 use super::output::{Output, Requantization, Stage, StageEntry};
 use super::table::Table;
 use crate::error::{Error, Result, require};
@@ -55,11 +56,6 @@ impl Requantize {
         Ok(Self { input, output, output_type, stage: Stage::per_column(scales.len(), entry) })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output.tensor_type(inputs[0].dims())?;
-        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
-    }
-
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {
         Self { output: self.output.clone().narrowed(low, high), ..self.clone() }
     }
@@ -93,14 +89,6 @@ impl Requantize {
         Table::from_bytes(self.input.clone(), self.output_type.clone(), entries).ok()
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -120,6 +108,29 @@ impl Requantize {
 
     pub(crate) fn granularity(&self) -> Granularity {
         self.input.quantization().map_or(Granularity::Tensor, |q| q.granularity())
+    }
+}
+
+impl OpDef for Requantize {
+    fn name(&self) -> &'static str {
+        "requantize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output.tensor_type(inputs[0].dims())?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }
 

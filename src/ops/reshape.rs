@@ -1,7 +1,7 @@
 //! The same elements under other dimensions where rows of packed codes have to be laid out anew. The meaning is
 //! `reference/reshape.rs`, the GPU program is `kernels/reshape.rs`; where nothing moves, `Graph::reshape` is free.
 
-use super::check_moved;
+use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
 
@@ -35,7 +35,36 @@ impl Reshape {
         Ok(Self { input, output })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+    /// Whether each index of the first dimension keeps its elements.
+    pub(super) fn keeps_rows(&self) -> bool {
+        let inner = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
+        let (input, output) = (self.input.dims().first(), self.output.dims().first());
+        input.is_some() && input == output && inner(&self.input) == inner(&self.output)
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+}
+
+impl OpDef for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         require!(
             self.keeps_rows(),
             "{} becomes {}, whose first dimension is another, so that its extent can't change",
@@ -47,26 +76,7 @@ impl Reshape {
         Self::new(inputs[0].clone(), dimensions)
     }
 
-    /// Whether each index of the first dimension keeps its elements.
-    pub(super) fn keeps_rows(&self) -> bool {
-        let inner = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
-        let (input, output) = (self.input.dims().first(), self.output.dims().first());
-        input.is_some() && input == output && inner(&self.input) == inner(&self.output)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
-    pub(crate) fn input(&self) -> &TensorType {
-        &self.input
-    }
-
-    pub(crate) fn output(&self) -> &TensorType {
-        &self.output
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.keeps_rows().then(|| vec![true])
     }
 }

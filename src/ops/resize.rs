@@ -1,7 +1,7 @@
 //! Images at another size. The meaning is `reference/resize.rs`, the GPU programs are `kernels/resize.rs` (linear) and
 //! `kernels/rearrange.rs` (nearest).
 
-use super::check_moved;
+use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, TensorType};
 
@@ -118,19 +118,6 @@ impl Resize {
         ResizeBuilder { input, sizes: sizes.into(), interpolation, coordinates: Coordinates::default() }
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output = self.output.resized(inputs[0].dims()[0])?;
-        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
-    }
-
     pub(crate) fn input(&self) -> &TensorType {
         &self.input
     }
@@ -198,6 +185,29 @@ impl Resize {
         let steps = 1i128 << self.weight_bits();
         let weight = (2 * rest * steps + unit) / (2 * unit);
         Between { lower: lower as usize, upper: (lower + 1).min(last) as usize, weight: weight as i32 }
+    }
+}
+
+impl OpDef for Resize {
+    fn name(&self) -> &'static str {
+        "resize"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output = self.output.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { input: inputs[0].clone(), output, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::check_moved;
+use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
@@ -152,29 +152,10 @@ impl Slice {
         Ok(Self { input, indices, output })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            self.keeps_rows(),
-            "a part of the first axis of {} is taken, so that its extent can't change",
-            self.input
-        );
-        let mut sizes = self.output.dims().to_vec();
-        sizes[0] = inputs[0].dims()[0];
-        Self::of(inputs[0].clone(), self.indices.clone(), sizes)
-    }
-
     /// Whether the first axis comes as it is.
     pub(super) fn keeps_rows(&self) -> bool {
         matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
             && self.input.dims()[0] == self.output.dims()[0]
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
     }
 
     /// For each axis, which of its indices are taken.
@@ -188,5 +169,34 @@ impl Slice {
 
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
+    }
+}
+
+impl OpDef for Slice {
+    fn name(&self) -> &'static str {
+        "slice"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            self.keeps_rows(),
+            "a part of the first axis of {} is taken, so that its extent can't change",
+            self.input
+        );
+        let mut sizes = self.output.dims().to_vec();
+        sizes[0] = inputs[0].dims()[0];
+        Self::of(inputs[0].clone(), self.indices.clone(), sizes)
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.keeps_rows().then(|| vec![true])
     }
 }

@@ -1,6 +1,7 @@
 //! Shares that the elements of a row have in it. The meaning is `reference/softmax.rs`, the GPU program is
 //! `kernels/softmax.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -54,16 +55,26 @@ impl Softmax {
         self.scale = scale;
         Ok(self)
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.tensor_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         Self::new(inputs[0].dims())?.scaled(self.scale)
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.tensor_type.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        (self.inputs()[0].shape().rank() > 1).then(|| vec![true])
     }
 }

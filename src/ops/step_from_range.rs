@@ -1,6 +1,7 @@
 //! The step of a grid from a range that was observed. The meaning is `reference/step_from_range.rs`, the GPU program is
 //! `kernels/step_from_range.rs`.
 
+use super::OpDef;
 use super::observe::ObserveRange;
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -45,16 +46,26 @@ impl StepFromRange {
         let state = TensorType::new(DType::Int32, [ranges, ObserveRange::WORDS])?;
         Ok(Self { state, steps: TensorType::new(DType::Float32, [ranges])?, low, high })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims()[0], (self.low, self.high))
+impl OpDef for StepFromRange {
+    fn name(&self) -> &'static str {
+        "step_from_range"
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
+    fn inputs(&self) -> Vec<TensorType> {
         vec![self.state.clone(), self.steps.clone()]
     }
 
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
+    fn outputs(&self) -> Vec<TensorType> {
         vec![self.steps.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].dims()[0], (self.low, self.high))
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

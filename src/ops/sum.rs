@@ -1,6 +1,7 @@
 //! Sums of float32 numbers that share a range: the gradient of what is added to all of them. The meaning is
 //! `reference/sum.rs`, the GPU programs are `kernels/sum.rs`.
 
+use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -35,8 +36,22 @@ impl Sum {
         let output = TensorType::new(DType::Float32, [granularity.parameters(input.shape())?])?;
         Ok(Self { input, output, granularity })
     }
+}
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
+impl OpDef for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let resized = Self::new(inputs[0].dims(), self.granularity)?;
         require!(
             resized.output == self.output,
@@ -48,11 +63,7 @@ impl Sum {
         Ok(resized)
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! Any function of one 8-bit code, by table: activations that are not clamps. The meaning is `reference/table.rs`, the
 //! GPU program is `kernels/table.rs`.
 
+use super::OpDef;
 use super::output::Requantization;
 use super::requantize::require_per_tensor;
 use crate::error::{Result, require};
@@ -76,11 +77,6 @@ impl Table {
         Self::from_function(input, &output, logistic)
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
-        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
-    }
-
     /// This table followed by another.
     pub(crate) fn then(&self, next: &Self) -> Self {
         let entries = std::array::from_fn(|byte| next.entries[usize::from(self.entries[byte])]);
@@ -102,14 +98,6 @@ impl Table {
         (low <= high && (least..=greatest).all(|code| entry(code) == code.clamp(low, high))).then_some((low, high))
     }
 
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
-    }
-
     pub(crate) fn output_type(&self) -> &TensorType {
         &self.output_type
     }
@@ -118,6 +106,29 @@ impl Table {
     #[must_use]
     pub fn entries(&self) -> &[u8; 256] {
         &self.entries
+    }
+}
+
+impl OpDef for Table {
+    fn name(&self) -> &'static str {
+        "table"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { input: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some(vec![true])
     }
 }
 

@@ -1,7 +1,7 @@
 //! The axes of a tensor in another order. The meaning is `reference/transpose.rs`, the GPU programs are
 //! `kernels/rearrange.rs`.
 
-use super::check_moved;
+use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
 
@@ -42,26 +42,9 @@ impl Transpose {
         Ok(Self { input, order, output })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            self.keeps_rows(),
-            "the first axis becomes another one ({:?}), so that its extent can't change",
-            self.order
-        );
-        Self::new(inputs[0].clone(), &self.order[..])
-    }
-
     /// Whether the first axis stays the first.
     pub(super) fn keeps_rows(&self) -> bool {
         self.order.first() == Some(&0)
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        vec![self.input.clone()]
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output.clone()]
     }
 
     /// For each axis of the output the input's axis that it is.
@@ -76,5 +59,32 @@ impl Transpose {
 
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
+    }
+}
+
+impl OpDef for Transpose {
+    fn name(&self) -> &'static str {
+        "transpose"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        vec![self.input.clone()]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            self.keeps_rows(),
+            "the first axis becomes another one ({:?}), so that its extent can't change",
+            self.order
+        );
+        Self::new(inputs[0].clone(), &self.order[..])
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        self.keeps_rows().then(|| vec![true])
     }
 }

@@ -1,6 +1,7 @@
 //! The patches that a sliding window sees, laid out as rows (im2col). Their meaning is `reference/unfold.rs`, the GPU program
 //! is `kernels/unfold.rs`; what multiplies them is a matmul of any kind.
 
+use super::OpDef;
 use super::window::{Padding, Window, WindowRequest};
 use crate::error::{Result, require};
 use crate::numeric::DType;
@@ -84,24 +85,6 @@ impl Unfold {
         Ok(Self { image, dynamic, groups: count, window, output_type })
     }
 
-    pub(super) fn resized(&self, inputs: &[TensorType]) -> Result<Self> {
-        require!(
-            inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
-            "the parameters of an image are one pair, which can't follow an extent"
-        );
-        let output_type = self.output_type.resized(inputs[0].dims()[0])?;
-        Ok(Self { image: inputs[0].clone(), output_type, ..self.clone() })
-    }
-
-    pub(super) fn inputs(&self) -> Vec<TensorType> {
-        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
-        [Some(self.image.clone()), parameters].into_iter().flatten().collect()
-    }
-
-    pub(super) fn outputs(&self) -> Vec<TensorType> {
-        vec![self.output_type.clone()]
-    }
-
     pub(crate) fn image(&self) -> &TensorType {
         &self.image
     }
@@ -129,6 +112,34 @@ impl Unfold {
 
     pub(crate) fn channels_per_group(&self) -> usize {
         self.image.shape().row_length() / self.groups
+    }
+}
+
+impl OpDef for Unfold {
+    fn name(&self) -> &'static str {
+        "unfold"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let parameters = self.dynamic.then(|| TensorType::new(DType::Parameters, [1]).expect("one element fits"));
+        [Some(self.image.clone()), parameters].into_iter().flatten().collect()
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output_type.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        require!(
+            inputs[1..].iter().all(|parameters| parameters.shape().elements() == 1),
+            "the parameters of an image are one pair, which can't follow an extent"
+        );
+        let output_type = self.output_type.with_extent(inputs[0].dims()[0])?;
+        Ok(Self { image: inputs[0].clone(), output_type, ..self.clone() })
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        Some((0..self.inputs().len()).map(|i| i == 0).collect())
     }
 }
 

@@ -149,7 +149,7 @@ impl Graph {
     /// # Errors
     /// If the type has no dimension or scales along its first one, or that is no multiple of the graph's extent.
     pub fn dynamic_input(&mut self, tensor_type: TensorType) -> Result<Value> {
-        tensor_type.resized(0)?;
+        tensor_type.with_extent(0)?;
         let first = tensor_type.dims()[0];
         let extent = self.extent.unwrap_or(first);
         require!(
@@ -207,7 +207,7 @@ impl Graph {
         };
         let at = |to: usize| -> Result<Vec<TensorType>> {
             let inputs = inputs.iter().map(|&v| self.type_at(v, to)).collect::<Result<Vec<_>>>()?;
-            Ok(op.resized(&inputs)?.outputs())
+            Ok(op.with_inputs(&inputs)?.outputs())
         };
         let (none, most) = (at(0)?, &outputs);
         let follows = |(none, most): (&TensorType, &TensorType)| -> Result<bool> {
@@ -231,7 +231,7 @@ impl Graph {
     pub(super) fn type_at(&self, value: Value, extent: usize) -> Result<TensorType> {
         let most = &self.types[value.index];
         match self.extent.filter(|_| self.follows[value.index]) {
-            Some(largest) => most.resized(most.dims()[0] / largest * extent),
+            Some(largest) => most.with_extent(most.dims()[0] / largest * extent),
             None => Ok(most.clone()),
         }
     }
@@ -252,7 +252,7 @@ impl Graph {
         }
         for step in &mut graph.steps {
             let inputs: Vec<TensorType> = step.inputs.iter().map(|v| graph.types[v.index].clone()).collect();
-            step.op = Arc::new(step.op.resized(&inputs)?);
+            step.op = Arc::new(step.op.with_inputs(&inputs)?);
         }
         Ok(graph)
     }
@@ -325,7 +325,7 @@ impl Graph {
                 first.is_multiple_of(extent) && first / extent * rest(&new) == old.dims()[0] / extent * rest(old),
                 "{old} has a dynamic first dimension, so that of {new} must be a multiple of {extent} too"
             );
-            new.resized(0)?;
+            new.with_extent(0)?;
         }
         let source = self.storage(value);
         Ok(self.value(new, follows, Some(source)))

@@ -179,7 +179,7 @@ impl Frame {
         for placed in &self.steps {
             let step = &placed.merged.step;
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
-            let op = step.op.resized(&types)?;
+            let op = step.op.with_inputs(&types)?;
             for slab in slabs(&op, caps)? {
                 let candidates = placed.legal(kernels::candidates(&slab.op, caps))?;
                 let index = choose(&slab.op, &candidates).min(candidates.len() - 1);
@@ -293,7 +293,7 @@ impl Needs {
         let at = |extent: usize| -> Option<Self> {
             let types =
                 step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
-            Self::of(&step.op.resized(&types).ok()?, caps).ok()
+            Self::of(&step.op.with_inputs(&types).ok()?, caps).ok()
         };
         // What a kernel packs of an extent that it adds up over depends on how that ends: within sixteen, the longest vector of any.
         if step.op.inputs_by_row().is_none() {
@@ -479,7 +479,7 @@ fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
         || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs).chain(&sums);
     let rows = outputs[0].dims().first().copied().unwrap_or(0);
     let bytes = |t: &TensorType, rows: usize| -> Result<u64> {
-        let part = t.resized(rows)?;
+        let part = t.with_extent(rows)?;
         Ok(part.shape().rows() as u64 * part.dtype().row_words(part.shape().row_length()) as u64 * 4)
     };
     let suits = |rows: usize| -> Result<bool> {

@@ -1,9 +1,31 @@
 //! The meaning of `ops::Add` and `ops::Multiply`. GPU twins: `shaders/add.wgsl`, `shaders/multiply.wgsl` with the parts of
 //! `shaders/addition/` and `shaders/multiplication/`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric;
 use crate::ops::{Add, Binary, Multiply, QuantizedArithmetic};
 use crate::tensor::Tensor;
+
+impl Meaning for Add {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![add(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for Multiply {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![multiply(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn add(op: &Add, inputs: &[&Tensor]) -> Tensor {
     let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = op.binary().parameters();

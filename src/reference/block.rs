@@ -1,11 +1,33 @@
 //! The meaning of `ops::BlockQuantize` and `ops::BlockDequantize`. GPU twins: `shaders/block_scales.wgsl`, and
 //! `shaders/convert.wgsl` with `shaders/parameters/*_blocks.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use half::f16;
 
 use crate::numeric::{self, DType, Minifloat};
 use crate::ops::{BlockDequantize, BlockQuantize};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for BlockQuantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(block_quantize(self, inputs[0]))
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for BlockDequantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![block_dequantize(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn block_quantize(op: &BlockQuantize, input: &Tensor) -> Vec<Tensor> {
     let dtype = op.format();

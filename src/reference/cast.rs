@@ -1,10 +1,22 @@
 //! The meaning of `ops::Cast`. GPU twin: `shaders/convert.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use half::f16;
 
 use crate::numeric::{DType, Minifloat, encode_power};
 use crate::ops::Cast;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Cast {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![cast(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn cast(op: &Cast, input: &Tensor) -> Tensor {
     let output = op.output();

@@ -1,8 +1,20 @@
 //! The meaning of `ops::Concat`. GPU twin: `shaders/concat.wgsl`.
 
+use super::Meaning;
 use super::table::lookup;
+use crate::error::Result;
 use crate::ops::Concat;
 use crate::tensor::Tensor;
+
+impl Meaning for Concat {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![concat(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn concat(op: &Concat, inputs: &[&Tensor]) -> Tensor {
     let dims = op.output_type().dims();

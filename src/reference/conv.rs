@@ -1,9 +1,21 @@
 //! The meaning of `ops::Conv`. GPU twins: `shaders/conv.wgsl`, `shaders/conv_words.wgsl`, `shaders/conv_staged.wgsl`,
 //! `shaders/conv_grouped.wgsl`, `shaders/depthwise.wgsl`, `shaders/depthwise_row.wgsl`.
 
+use super::Meaning;
 use super::output::Collector;
+use crate::error::Result;
 use crate::ops::Conv;
 use crate::tensor::Tensor;
+
+impl Meaning for Conv {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![conv(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn conv(op: &Conv, inputs: &[&Tensor]) -> Tensor {
     let lhs = inputs[0];

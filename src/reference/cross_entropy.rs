@@ -1,8 +1,20 @@
 //! The meaning of `ops::CrossEntropyGradient`. GPU twin: `shaders/cross_entropy.wgsl`.
 
+use super::Meaning;
 use super::bound::{FLUSHED, bound};
+use crate::error::Result;
 use crate::ops::CrossEntropyGradient;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for CrossEntropyGradient {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![cross_entropy_gradient(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 /// Each element of the gradient, and how far a device may be from it.
 fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {

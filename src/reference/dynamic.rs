@@ -1,9 +1,21 @@
 //! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`,
 //! `shaders/convert.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric;
 use crate::ops::DynamicQuantize;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for DynamicQuantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(dynamic_quantize(self, inputs[0]))
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn dynamic_quantize(op: &DynamicQuantize, input: &Tensor) -> Vec<Tensor> {
     let range = op.range();

@@ -1,10 +1,22 @@
 //! The meaning of `ops::Embedding`. GPU twin: `shaders/embedding.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use half::f16;
 
 use crate::numeric::DType;
 use crate::ops::Embedding;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Embedding {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![embedding(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Tensor {
     let [_, n, k] = op.weights().dims();

@@ -1,10 +1,42 @@
 //! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins: `shaders/fake_quantize.wgsl`,
 //! `shaders/fake_gradient.wgsl`, `shaders/fake_sum.wgsl`, with a part of `shaders/grid/`.
 
+use super::Meaning;
 use super::bound::Products;
+use crate::error::Result;
 use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for FakeQuantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![fake_quantize(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for FakeQuantizeGradient {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![fake_quantize_gradient(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for GridGradient {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![grid_gradient(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 /// A grid with the parameters of one range.
 #[derive(Clone, Copy)]

@@ -1,10 +1,32 @@
 //! The meaning of `ops::RequantParams` and `ops::FakeRequantize`. GPU twins: `shaders/requant_params.wgsl`,
 //! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
 
+use super::Meaning;
 use super::bound::Products;
+use crate::error::Result;
 use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeRequantize, FakeRequantizeOutput, RequantParams};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for RequantParams {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![requant_params(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for FakeRequantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![fake_requantize(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        tolerance(self, inputs)
+    }
+}
 
 pub(super) fn requant_params(op: &RequantParams, inputs: &[&Tensor]) -> Tensor {
     let [x, weights, bias, y] = [0, 1, 2, 3].map(|i| inputs[i].values::<f32>().expect("checked by run"));

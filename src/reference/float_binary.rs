@@ -1,8 +1,20 @@
 //! The meaning of `ops::FloatBinary`. GPU twin: `shaders/float_binary.wgsl`.
 
+use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
+use crate::error::Result;
 use crate::ops::{Arithmetic, FloatBinary};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for FloatBinary {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![float_binary(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 /// Each result, and what a device may lose of subnormal operands.
 fn elements(op: &FloatBinary, inputs: &[&Tensor]) -> impl Iterator<Item = (f64, f64)> {

@@ -1,9 +1,21 @@
 //! The meaning of `ops::FloatConv`. GPU twins: `shaders/float_conv.wgsl`, `shaders/float_conv_image.wgsl`,
 //! `shaders/float_conv_weights.wgsl`.
 
+use super::Meaning;
 use super::bound::Products;
+use crate::error::Result;
 use crate::ops::{ConvPass, FloatConv, four};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for FloatConv {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![float_conv(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 /// The sum for each element of the result.
 fn sums(op: &FloatConv, inputs: &[&Tensor]) -> Vec<Products> {

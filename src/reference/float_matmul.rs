@@ -1,9 +1,21 @@
 //! The meaning of `ops::FloatMatmul`, and how far from it a device may be. GPU twins: `shaders/float_matmul.wgsl` and
 //! `shaders/float_matmul_staged.wgsl`.
 
+use super::Meaning;
 use super::bound::{self, FLUSHED, Sum, UNIT, flushed};
+use crate::error::Result;
 use crate::ops::{FloatMatmul, Operand, Sizes};
 use crate::tensor::Tensor;
+
+impl Meaning for FloatMatmul {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![float_matmul(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 pub(super) fn float_matmul(op: &FloatMatmul, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();

@@ -1,8 +1,20 @@
 //! The meaning of `ops::FloatUnary`, in f64. GPU twin: `shaders/float_unary.wgsl`.
 
+use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
+use crate::error::Result;
 use crate::ops::{FloatUnary, Function};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for FloatUnary {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![float_unary(self, inputs[0])])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs[0]))
+    }
+}
 
 /// The function of a number, and how far a device may be from it.
 fn element(function: Function, x: f64) -> (f64, f64) {

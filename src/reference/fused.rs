@@ -1,9 +1,19 @@
 //! The meaning of `ops::Fused`: one op after the other. GPU twins: `shaders/post_op/*.wgsl`.
 
-use super::run;
+use super::{Meaning, run};
 use crate::error::Result;
 use crate::ops::{Fused, PostOp};
 use crate::tensor::Tensor;
+
+impl Meaning for Fused {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        fused(self, inputs)
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn fused(op: &Fused, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let count = op.first().inputs().len();

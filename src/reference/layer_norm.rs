@@ -1,8 +1,20 @@
 //! The meaning of `ops::LayerNorm`, in f64. GPU twin: `shaders/layer_norm.wgsl`.
 
+use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
+use crate::error::Result;
 use crate::ops::LayerNorm;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for LayerNorm {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![layer_norm(self, inputs[0])])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs[0]))
+    }
+}
 
 /// The power of two that a row is divided by before it is squared: the greatest not above its largest number, from 1 to 2¹²⁶, whose
 /// inverse is normal too.

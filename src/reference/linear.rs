@@ -1,10 +1,22 @@
 //! The meaning of `ops::Linear`, and how far from it a device may be. GPU twin: `shaders/linear.wgsl`.
 
+use super::Meaning;
 use super::bound::{self, FLUSHED, Sum, UNIT};
+use crate::error::Result;
 use crate::numeric::DType;
 use crate::ops::Linear;
 use crate::tensor::{Tensor, Values};
 use crate::weights::{OffsetKind, Row};
+
+impl Meaning for Linear {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![linear(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();

@@ -1,8 +1,19 @@
 //! The meaning of `ops::LinearConv`: a linear layer over patches. GPU twins: `shaders/unfold.wgsl`, `shaders/linear.wgsl`.
 
-use super::{linear, unfold};
+use super::{Meaning, linear, unfold};
+use crate::error::Result;
 use crate::ops::LinearConv;
 use crate::tensor::Tensor;
+
+impl Meaning for LinearConv {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![linear_conv(self, inputs)])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs))
+    }
+}
 
 pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Tensor {
     over_patches(op, inputs, |inputs| {

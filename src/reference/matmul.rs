@@ -1,8 +1,20 @@
 //! The meaning of `ops::Matmul`. GPU twins: `shaders/matmul.wgsl`, `shaders/matmul_staged.wgsl`.
 
+use super::Meaning;
 use super::output::Collector;
+use crate::error::Result;
 use crate::ops::{Matmul, Operand, Sizes};
 use crate::tensor::Tensor;
+
+impl Meaning for Matmul {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![matmul(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn matmul(op: &Matmul, inputs: &[&Tensor]) -> Tensor {
     let Sizes { m, n, k } = op.sizes();

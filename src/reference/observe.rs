@@ -1,8 +1,30 @@
 //! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/observe_*.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric;
 use crate::ops::{ObserveHistogram, ObserveRange, RangeUpdate};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for ObserveRange {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![observe_range(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for ObserveHistogram {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![observe_histogram(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 /// The first six words of a state.
 #[derive(Clone, Copy)]

@@ -1,8 +1,20 @@
 //! The meaning of `ops::OptimizerStep`. GPU twins: `shaders/moments.wgsl`, `shaders/optimizer_step.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric::finite;
 use crate::ops::{OptimizerRule, OptimizerStep};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for OptimizerStep {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(optimize(self, inputs))
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn optimize(op: &OptimizerStep, inputs: &[&Tensor]) -> Vec<Tensor> {
     let [parameters, gradients, memory, rate] =

@@ -1,8 +1,20 @@
 //! The meaning of `ops::Pad`. GPU twins: `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
 
+use super::Meaning;
 use super::rearrange::gathered;
+use crate::error::Result;
 use crate::ops::{Pad, PadMode};
 use crate::tensor::Tensor;
+
+impl Meaning for Pad {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![pad(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn pad(op: &Pad, input: &Tensor) -> Tensor {
     let along = |((&place, &begin), &extent): ((&usize, &usize), &usize)| {

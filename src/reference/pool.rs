@@ -1,8 +1,20 @@
 //! The meaning of `ops::Pool`. GPU twins: `shaders/pool.wgsl`, `shaders/pool_floats.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric;
 use crate::ops::{Pool, PoolKind, QuantizedArithmetic};
 use crate::tensor::Tensor;
+
+impl Meaning for Pool {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![pool(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn pool(op: &Pool, input: &Tensor) -> Tensor {
     let window = op.window();

@@ -1,11 +1,33 @@
 //! The meaning of `ops::Quantize` and `ops::Dequantize`. GPU twins: `shaders/convert.wgsl` with the parts
 //! `shaders/convert/quantize*.wgsl` and `shaders/convert/dequantize*.wgsl`; for int32 codes `shaders/rescale.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use half::f16;
 
 use crate::numeric::{self, DType, Minifloat};
 use crate::ops::{Dequantize, Quantize};
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Quantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![quantize(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+impl Meaning for Dequantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![dequantize(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn quantize(op: &Quantize, input: &Tensor) -> Tensor {
     let (output, quantization) = (op.output(), op.quantization());

@@ -1,9 +1,20 @@
 //! The meaning of `ops::QuantizeWeights`: what `weights::Quantizer` makes. GPU twins: `shaders/weight_groups.wgsl`,
 //! `shaders/weight_words.wgsl`.
 
+use super::Meaning;
 use crate::error::Result;
 use crate::ops::QuantizeWeights;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for QuantizeWeights {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![quantize_weights(self, inputs[0])?])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn quantize_weights(op: &QuantizeWeights, input: &Tensor) -> Result<Tensor> {
     let weights = op.weights(input.values::<f32>()?)?;

@@ -1,7 +1,19 @@
 //! The meaning of `ops::Requantize`. GPU twin: `shaders/rescale.wgsl` with the stage `shaders/output/requantize.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::ops::Requantize;
 use crate::tensor::Tensor;
+
+impl Meaning for Requantize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![requantize(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn requantize(op: &Requantize, input: &Tensor) -> Tensor {
     let shape = op.input().shape();

@@ -1,8 +1,20 @@
 //! The meaning of `ops::Resize`. GPU twins: `shaders/resize.wgsl`, `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
 
+use super::Meaning;
 use super::rearrange::gathered;
+use crate::error::Result;
 use crate::ops::{Interpolation, Resize};
 use crate::tensor::Tensor;
+
+impl Meaning for Resize {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![resize(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn resize(op: &Resize, input: &Tensor) -> Tensor {
     let axes = 1..=op.spatial();

@@ -1,8 +1,20 @@
 //! The meaning of `ops::Softmax`, in f64. GPU twin: `shaders/softmax.wgsl`.
 
+use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
+use crate::error::Result;
 use crate::ops::Softmax;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Softmax {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![softmax(self, inputs[0])])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs[0]))
+    }
+}
 
 /// Each share, and how far a device may be from it.
 fn elements(op: &Softmax, input: &Tensor) -> Vec<(f64, f64)> {

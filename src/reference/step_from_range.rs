@@ -1,8 +1,20 @@
 //! The meaning of `ops::StepFromRange`. GPU twin: `shaders/step_from_range.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::numeric;
 use crate::ops::StepFromRange;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for StepFromRange {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![step_from_range(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn step_from_range(op: &StepFromRange, inputs: &[&Tensor]) -> Tensor {
     let (states, steps) = (inputs[0].values::<i32>(), inputs[1].values::<f32>());

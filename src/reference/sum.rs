@@ -1,8 +1,20 @@
 //! The meaning of `ops::Sum`. GPU twins: `shaders/sum.wgsl`, `shaders/sum_partials.wgsl`.
 
+use super::Meaning;
 use super::bound::Products;
+use crate::error::Result;
 use crate::ops::Sum;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Sum {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![sum(self, inputs[0])])
+    }
+
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        Some(tolerance(self, inputs[0]))
+    }
+}
 
 fn sums(op: &Sum, input: &Tensor) -> Vec<Products> {
     let mut sums = vec![Products::default(); op.output.shape().elements()];

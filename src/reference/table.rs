@@ -1,7 +1,19 @@
 //! The meaning of `ops::Table`. GPU twin: `shaders/table.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use crate::ops::Table;
 use crate::tensor::Tensor;
+
+impl Meaning for Table {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![table(self, inputs[0])])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn table(op: &Table, input: &Tensor) -> Tensor {
     let elements = input.tensor_type().shape().elements();

@@ -1,9 +1,21 @@
 //! The meaning of `ops::Unfold`. GPU twin: `shaders/unfold.wgsl`.
 
+use super::Meaning;
+use crate::error::Result;
 use half::f16;
 
 use crate::ops::Unfold;
 use crate::tensor::{Tensor, Values};
+
+impl Meaning for Unfold {
+    fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![unfold(self, inputs)])
+    }
+
+    fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        None
+    }
+}
 
 pub(super) fn unfold(op: &Unfold, inputs: &[&Tensor]) -> Tensor {
     let output = op.output_type().clone();

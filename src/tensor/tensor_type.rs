@@ -48,7 +48,7 @@ impl TensorType {
     ///
     /// # Errors
     /// If there is no dimension, the shape is too large, or there are scales along the first dimension.
-    pub(crate) fn resized(&self, extent: usize) -> Result<Self> {
+    pub(crate) fn with_extent(&self, extent: usize) -> Result<Self> {
         let mut dimensions = self.dims().to_vec();
         require!(!dimensions.is_empty(), "{self} has no dimension whose extent could change");
         dimensions[0] = extent;
