@@ -1,5 +1,6 @@
-//! int8 convolutions as vision networks have them, to codes, every candidate; Gelem/s are GOPS (a product and a sum are
-//! two, padding included). Run one: `cargo bench --bench conv -- depthwise`; other ops are in the files beside it.
+//! Times every candidate of int8 convolutions with the shapes of vision networks and requantized outputs. Gelem/s are GOPS: a
+//! product and a sum count as two operations, products with padding included.
+//! Run one op: `cargo bench --bench conv -- depthwise`. The files beside it time other ops.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -41,7 +42,7 @@ fn conv(criterion: &mut Criterion, context: &Context) -> Result<()> {
             Ok(conv.padding(Padding::SameUpper).output(codes).build()?.into())
         };
         let op = build(weights.clone())?;
-        // Outputs of one group are independent: the first and the last stand for all. Groups are compared in full.
+        // Groups are independent: the outputs of the first and the last group are compared, each in full.
         let difference = |got: &[Tensor]| {
             if groups > 1 {
                 return measure::difference_from_reference(&op, &[&image], got);

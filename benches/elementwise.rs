@@ -1,5 +1,5 @@
-//! Every op that is bound by memory, on 1 Mi elements, every candidate; the throughput counts bytes read and written
-//! once. Run one: `cargo bench --bench elementwise -- requantize`; matmul and conv have files of their own beside it.
+//! Times every candidate of every memory-bound op on 1 Mi elements. The throughput counts each byte read or written once.
+//! Run one op: `cargo bench --bench elementwise -- requantize`. Matmul and conv have files of their own.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

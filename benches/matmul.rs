@@ -1,5 +1,5 @@
-//! Matmul of m int8 rows with 1024 × 1024 weights of 8, 4 and 2 bits, every candidate; Gelem/s are GOPS (a
-//! product and a sum are two). Run one size: `cargo bench --bench matmul -- m=128`; other ops are in the files beside it.
+//! Times every candidate of a matmul of m int8 rows with 1024 × 1024 weights of 8, 4 and 2 bits. Gelem/s are GOPS: a product
+//! and a sum count as two operations. Run one size: `cargo bench --bench matmul -- m=128`. The files beside it time other ops.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -31,7 +31,7 @@ fn matmul(criterion: &mut Criterion, context: &Context) -> Result<()> {
                 let matmul = Matmul::new(lhs.tensor_type().clone(), weights.clone());
                 Ok(matmul.output(output.clone()).build()?.into())
             };
-            // Rows are independent: the first, a middle and the last one stand for all.
+            // Rows are independent: the first, a middle and the last row are compared.
             let rows = if m == 1 { vec![0] } else { vec![0, m / 2, m - 1] };
             let part = |tensor: &Tensor, width: usize| {
                 let indices = rows.iter().flat_map(|row| row * width..(row + 1) * width);

@@ -1,5 +1,5 @@
-//! What the host pays: building a plan, binding it, and recording it, which is the part that an engine repeats. The time is
-//! the CPU's; divide a recording by its launches. Kernels are timed in the files beside it.
+//! Times the host's work: building a plan, binding it, and recording it. An engine repeats only the recording. Times are CPU
+//! times; divide a recording by its launches. The files beside it time kernels.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput};
 use lowbit::ops::{Add, Requantization, Table};
 use lowbit::{Context, DType, DeviceTensor, Graph, Quantization, Result, TensorType, Tuner};
 
-/// Sums one after the other, each of which is read twice, so that none is fused away.
+/// A chain of sums. Each is read twice, so that none is fused away.
 fn chain(length: usize) -> Result<Graph> {
     let mut graph = Graph::new();
     let tensor_type = TensorType::new(DType::Int8, [4, 64])?.quantized(Quantization::tensor(0.1, 0))?;

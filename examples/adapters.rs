@@ -1,5 +1,5 @@
-//! Prints one line per GPU adapter that wgpu finds, and ends with exit status 1 if there is none. It opens no device and
-//! runs nothing on any of them.
+//! Prints one line per GPU adapter that wgpu finds. The exit status is 1 if there is none. It opens no device and runs nothing
+//! on any of them.
 
 use std::process::ExitCode;
 

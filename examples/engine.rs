@@ -1,6 +1,6 @@
-//! lowbit inside an engine that owns the device: a shader of the engine writes activations, a plan computes a layer with a
-//! residual connection, another shader of the engine reads the result, and one submission runs all three. Every number is
-//! compared with `Graph::run_reference` and the engine's own arithmetic; how it works is told in the guide, `lowbit::guide`.
+//! lowbit inside an engine that owns the device. A shader of the engine writes activations, a plan computes a layer with a
+//! residual connection, and another shader of the engine reads the result. One submission runs all three. Every number is compared
+//! with `Graph::run_reference` and the engine's own arithmetic. The guide, `lowbit::guide`, explains the steps.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use lowbit::{Context, DType, DeviceTensor, Graph, Plan, Quantization, Tensor, Te
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The most rows of a frame, and the length of a row.
+/// Largest number of rows of a frame, and the length of a row.
 const ROWS: usize = 32;
 const WIDTH: usize = 40;
 
@@ -26,12 +26,12 @@ const PRODUCE: &str = "
         }
     }";
 
-/// The same on the host.
+/// `PRODUCE` on the host.
 fn produce(frame: u32, i: usize) -> f32 {
     (((i as u32 + frame) * 7919 % 511) as i32 - 255) as f32 * 0.015625
 }
 
-/// The engine's second shader: where each row is largest; of equals, the first.
+/// The engine's second shader: the index of the largest element of each row, the first of equals.
 const CONSUME: &str = "
     const WIDTH = 40u;
     @group(0) @binding(0) var<storage, read> results: array<f32>;
@@ -46,12 +46,12 @@ const CONSUME: &str = "
         choices[id.x] = best;
     }";
 
-/// The same on the host.
+/// `CONSUME` on the host.
 fn consume(row: &[f32]) -> u32 {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u32
 }
 
-/// `x + leaky_relu(x · weights)` in 8-bit codes, for up to so many rows of float32.
+/// `x + leaky_relu(x · weights)` in 8-bit codes, for at most `rows` rows of float32.
 fn network(rows: usize) -> lowbit::Result<Graph> {
     let reals = TensorType::new(DType::Float32, [rows, WIDTH])?;
     let codes = TensorType::new(DType::Uint8, [rows, WIDTH])?.quantized(Quantization::tensor(0.03125, 128))?;
@@ -115,7 +115,7 @@ impl Shader {
 }
 
 impl Engine {
-    /// On the default adapter, with no optional feature and no raised limit: lowbit needs none.
+    /// On the default adapter. lowbit needs no optional feature and no raised limit.
     fn new() -> Result<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
@@ -124,7 +124,7 @@ impl Engine {
             let (size, label) = (bytes as u64, Some("the engine's"));
             device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
         };
-        // float32 lies dense, so rows of it need no thought; 8-bit codes would be padded to 16 bytes a row.
+        // float32 lies dense, so its rows need no padding. Rows of 8-bit codes are padded to 16 bytes.
         let (storage, source) = (wgpu::BufferUsages::STORAGE, wgpu::BufferUsages::COPY_SRC);
         let frame = buffer(16, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
         let [activations, results] = [storage, storage | source].map(|usage| buffer(ROWS * WIDTH * 4, usage));
@@ -134,14 +134,14 @@ impl Engine {
         Ok(Self { frame, activations, results, choices, producer, consumer, device, queue })
     }
 
-    /// The engine's buffers as lowbit's tensors of so many rows: handles, nothing is copied.
+    /// The engine's buffers as lowbit tensors with `rows` rows. These are handles; nothing is copied.
     fn tensors(&self, rows: usize) -> lowbit::Result<[DeviceTensor; 2]> {
         let reals = TensorType::new(DType::Float32, [rows, WIDTH])?;
         let input = DeviceTensor::from_buffer(reals.clone(), self.activations.clone(), 0)?;
         Ok([input, DeviceTensor::from_buffer(reals, self.results.clone(), 0)?])
     }
 
-    /// A workspace in the engine's own memory, which it could share with every other plan that it has.
+    /// A workspace in the engine's own memory. All of the engine's plans could share it.
     fn workspace(&self, plan: &Plan) -> lowbit::Result<Workspace> {
         let buffer = |&size: &u64| {
             let (usage, label) = (wgpu::BufferUsages::STORAGE, Some("the engine's workspace"));
@@ -150,7 +150,7 @@ impl Engine {
         Workspace::from_buffers(plan.workspace_buffers().iter().map(buffer).collect())
     }
 
-    /// Submits a frame and reads the first `rows` of what it left behind: results and choices.
+    /// Submits a frame and reads its first `rows` rows: results and choices.
     fn finish(&self, mut encoder: wgpu::CommandEncoder, rows: usize) -> Result<(Vec<f32>, Vec<u32>)> {
         let (results, choices) = (rows as u64 * WIDTH as u64 * 4, rows as u64 * 4);
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -171,7 +171,7 @@ impl Engine {
     }
 }
 
-/// Whose compute pass lowbit's launches go into.
+/// Owner of the compute pass that has lowbit's launches.
 #[derive(Debug, Clone, Copy)]
 enum Pass {
     Lowbits,
@@ -183,7 +183,7 @@ fn run() -> Result<()> {
     let context = Context::from_device(engine.device.clone(), engine.queue.clone());
     println!("{}", context.description());
 
-    // Once, while loading: choose kernels, compile them, and tie them to buffers.
+    // Once, while loading: choose kernels, compile them, and bind them to buffers.
     let plan = context.plan(&network(ROWS)?, Tuner::FirstGuess)?;
     pollster::block_on(plan.warm_up())?;
     println!("\n{plan}");

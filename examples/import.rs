@@ -1,5 +1,5 @@
-//! `cargo run --release --example import -- FILE [TENSOR]`: lists the weights of a GGUF or safetensors file, and imports one,
-//! with the time and the memory that takes. `--synthesize SIZE` writes a GGUF file of that size first.
+//! `cargo run --release --example import -- FILE [TENSOR]`: lists the weights of a GGUF or safetensors file, or imports one and
+//! prints the time and the memory that the import takes. `--synthesize SIZE` first writes a GGUF file of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
@@ -24,30 +24,30 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 struct Arguments {
     /// A GGUF or safetensors file.
     file: PathBuf,
-    /// The tensor to import: a name that the list has. Without it there is only the list.
+    /// The tensor to import, by its name in the list. Without it, the list is printed.
     tensor: Option<String>,
-    /// Writes a GGUF file with one tensor `w` of about so many MiB first.
+    /// First writes a GGUF file with one tensor `w` of about this many MiB.
     #[arg(long, value_name = "MIB")]
     synthesize: Option<usize>,
-    /// The type of what is written.
+    /// The type of the written tensor.
     #[arg(long, value_name = "TYPE", default_value = "Q4_K")]
     gguf_type: String,
-    /// How a safetensors file was quantized; torchao's say so themselves.
+    /// The quantization method of a safetensors file; torchao's files name theirs.
     #[arg(long, value_parser = ["gptq", "gptq_v2", "awq", "torchao"], default_value = "gptq")]
     method: String,
     /// Bits of a code (GPTQ).
     #[arg(long, default_value_t = 4)]
     bits: usize,
-    /// Codes of a group (GPTQ, AWQ); 0 for the whole row.
+    /// Codes per group (GPTQ, AWQ); 0 for the whole row.
     #[arg(long, default_value_t = 128)]
     group: usize,
 }
 
-/// Bytes that are allocated, and the most that were.
+/// Bytes allocated now, and their maximum so far.
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting.
+/// The system's allocator with a counter of bytes.
 struct Counting;
 
 #[global_allocator]
@@ -58,7 +58,7 @@ fn count(bytes: usize) {
 }
 
 #[allow(unsafe_code, reason = "an allocator")]
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
@@ -79,7 +79,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new may both be there for a moment.
+        // The old and the new allocation may exist at the same time.
         count(size);
         ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
@@ -147,7 +147,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Runs something that may take a while.
+/// Runs `work` with a spinner.
 fn patiently(work: impl FnOnce() -> lowbit::Result<PackedWeights>) -> lowbit::Result<PackedWeights> {
     let spinner = ProgressBar::new_spinner().with_message("importing");
     spinner.enable_steady_tick(Duration::from_millis(100));
@@ -180,7 +180,7 @@ fn list_safetensors(file: &Safetensors<'_>) -> Result<Option<(PackedWeights, usi
     Ok(None)
 }
 
-/// The layer of this name; what its arrays are called is the format's.
+/// Imports the layer `name`; the method determines the names of its arrays.
 fn import_layer(file: &Safetensors<'_>, name: &str, arguments: &Arguments) -> lowbit::Result<PackedWeights> {
     let group = if arguments.group == 0 { usize::MAX } else { arguments.group };
     match &arguments.method[..] {
@@ -191,7 +191,7 @@ fn import_layer(file: &Safetensors<'_>, name: &str, arguments: &Arguments) -> lo
     }
 }
 
-/// Writes a GGUF file with a tensor of random codes, 4096 columns wide.
+/// Writes a GGUF file with one tensor of random codes, 4096 columns wide.
 fn synthesize(path: &Path, size: usize, gguf_type: &str) -> Result<()> {
     let known = GgufType::from_name(gguf_type).ok_or_else(|| {
         let names = GgufType::ALL.map(GgufType::name).join(", ");
@@ -217,7 +217,7 @@ fn synthesize(path: &Path, size: usize, gguf_type: &str) -> Result<()> {
     for index in 0..n {
         for byte in &mut row {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Without the bits that would make an f16 anywhere infinite.
+            // Without the bit that could make an f16 infinite.
             *byte = (state >> 24) as u8 & 0xbf;
         }
         out.write_all(&row)?;
@@ -231,14 +231,14 @@ fn synthesize(path: &Path, size: usize, gguf_type: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the system says about this process, in bytes.
+/// The system's figures for this process, in bytes.
 struct Memory {
     peak: u64,
     mapped: u64,
     anonymous: u64,
 }
 
-/// On Linux; elsewhere nothing is known.
+/// The process's memory on Linux; `None` elsewhere.
 fn memory() -> Option<Memory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| {

@@ -1,7 +1,7 @@
-//! The linear parts of one decoder layer (query, key, value; output; gate, up; down) at the sizes of real models, with weights
-//! in GGUF's Q4_0 and Q4_K and in GPTQ's layout, made up in memory and imported as files are: tokens per second, what is read
-//! and computed as shares of what the device can do, and the error of a sample of results against f64. Attention, norms and
-//! activations between these products are not here.
+//! The linear parts of one decoder layer (query, key, value; output; gate, up; down) at the sizes of real models. Weights are in
+//! GGUF's Q4_0 and Q4_K and in GPTQ's layout, made up in memory and imported as files are. It prints tokens per second, the shares
+//! of the device's read bandwidth and arithmetic, and the error of a sample of results against f64. Attention, norms and
+//! activations are not included.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,19 +19,19 @@ use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, Tuner, 
 /// Times the linear parts of a decoder layer.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Widths of the model: 2048 has the shapes of Llama 3.2 1B, 4096 those of Llama 3 8B; others are like the latter.
+    /// Widths of the model: 2048 has the shapes of Llama 3.2 1B, 4096 those of Llama 3 8B; other widths are like the latter.
     #[arg(long, value_delimiter = ',', default_value = "2048,4096")]
     hidden: Vec<usize>,
-    /// Tokens at a time.
+    /// Tokens per pass.
     #[arg(long, value_delimiter = ',', default_value = "1,8,512")]
     rows: Vec<usize>,
     /// Weight formats.
     #[arg(long, value_delimiter = ',', default_value = "Q4_0,Q4_K,GPTQ", value_parser = ["Q4_0", "Q4_K", "GPTQ"])]
     formats: Vec<String>,
-    /// Seconds that a single pass over the layer may take; what would take longer, judged by fewer rows, is left out.
+    /// Most seconds of a pass over the layer. A longer pass, estimated from fewer rows, is left out.
     #[arg(long, default_value_t = 3.0)]
     patience: f64,
-    /// Times candidate kernels first, for so many seconds, instead of taking the first guess.
+    /// Times candidate kernels first, for this many seconds, instead of taking the first guess.
     #[arg(long, default_value_t = 0)]
     tune: u64,
 }
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let context = Context::new_blocking()?;
-    // Others may use the device too: the best of several measurements.
+    // Other programs may use the device too, so the best of several measurements counts.
     let mut probe = context.probe_blocking()?;
     for _ in 0..4 {
         let again = context.probe_blocking()?;
@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The matrices of a layer, in order: which activations each multiplies, its name and its weights.
+/// The matrices of a layer, in order, with their inputs, names and weights.
 struct Layer {
     hidden: usize,
     intermediate: usize,
@@ -117,7 +117,7 @@ struct Matrix {
     file: Stored,
 }
 
-/// What a product reads.
+/// Activations that a product reads.
 #[derive(Clone, Copy, PartialEq)]
 enum Source {
     Normed,
@@ -134,7 +134,7 @@ enum Stored {
     Gptq { qweight: Vec<u8>, qzeros: Vec<u8>, scales: Vec<u8> },
 }
 
-/// A generator whose seed names the data.
+/// Random number generator; its seed names the data.
 struct Random(u64);
 
 impl Random {
@@ -167,7 +167,7 @@ impl Stored {
                 let mut qweight = vec![0; k / 8 * n * 4];
                 random.fill(&mut qweight);
                 let mut qzeros = vec![0; groups * n / 8 * 4];
-                // Zero points of 8 ± 1, less one.
+                // Zero points of 8 ± 1, stored less one.
                 for byte in &mut qzeros {
                     *byte = 0x66 + (random.next() & 0x11) as u8;
                 }
@@ -179,7 +179,7 @@ impl Stored {
         let mut blocks = vec![0; gguf_type.bytes([1, n, k])?];
         random.fill(&mut blocks);
         for block in blocks.chunks_mut(gguf_type.block_bytes()) {
-            // The super scale of Q4_K multiplies 6-bit integers, and its offsets have the mean of the codes.
+            // The super-block scale of Q4_K multiplies 6-bit integers. Its offset scale has a factor of 7.5, the mean of the codes.
             let scale = if gguf_type == GgufType::Q4_0 { 0.002 } else { 0.00006 } * (1.5 + 0.5 * random.real());
             block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
             if gguf_type == GgufType::Q4_K {
@@ -205,7 +205,7 @@ impl Stored {
         }
     }
 
-    /// The real number of column `l` of row `j` of `n` by `k`, as the format defines it.
+    /// Real number at column `l` of row `j` of an `n` × `k` matrix, by the format's definition.
     fn real(&self, [n, k]: [usize; 2], j: usize, l: usize) -> f64 {
         let half = |bytes: &[u8]| f16::from_le_bytes([bytes[0], bytes[1]]).to_f64();
         let nibble = |byte: u8, high: bool| f64::from(if high { byte >> 4 } else { byte & 15 });
@@ -276,7 +276,7 @@ impl Layer {
         self.weight_bytes() as f64 * 8.0 / self.parameters() as f64
     }
 
-    /// All products in one plan; those that read the same activations share their quantization.
+    /// All products in one plan. Products of the same activations share their quantization.
     fn graph(&self, rows: usize, int8: bool) -> Result<Graph> {
         let mut graph = Graph::new();
         let mut sources: Vec<Vec<Value>> = Vec::new();
@@ -334,7 +334,7 @@ impl Layer {
                 .map_err(|e| lowbit::Error::Device(e.to_string()))?;
             Ok(start.elapsed().as_secs_f64())
         };
-        // The first pass compiles and clears; then the median of some, within a second.
+        // The first pass compiles and clears. The result is the median of up to 25 further passes, within about a second.
         let first = pass()?;
         let count = ((1.0 / first.max(1e-6)) as usize).clamp(1, 25);
         let mut seconds = (0..count).map(|_| pass()).collect::<Result<Vec<f64>>>()?;
@@ -343,8 +343,8 @@ impl Layer {
         Ok(Measured { seconds: seconds[count / 2], error: self.error(&inputs, &outputs, rows)? })
     }
 
-    /// The root of the mean square error of a sample of results, against f64 products of the file's own numbers with the
-    /// activations as they were before any quantization, relative to those products.
+    /// Relative root mean square error of a sample of results. They are compared with f64 products of the file's weights and the
+    /// activations before any quantization, and the error is divided by the root mean square of those products.
     fn error(&self, inputs: &[Tensor], outputs: &[Tensor], rows: usize) -> Result<f64> {
         let (mut noise, mut signal) = (0.0, 0.0);
         for (index, (matrix, output)) in self.matrices.iter().zip(outputs).enumerate() {
@@ -362,7 +362,7 @@ impl Layer {
     }
 }
 
-/// A median pass, and the relative error of what it computed.
+/// Median time of a pass, and the relative error of its results.
 struct Measured {
     seconds: f64,
     error: f64,
@@ -370,7 +370,7 @@ struct Measured {
 
 impl Measured {
     fn describe(&self, layer: &Layer, rows: usize, int8: bool, probe: &Probe) -> String {
-        // Weights once, activations once: what no kernel can avoid.
+        // Every kernel must read the weights once and the activations once.
         let widths: usize = SOURCES.iter().map(|&source| layer.width(source)).sum();
         let bytes = layer.weight_bytes() + rows * widths * 4;
         let gib_per_s = bytes as f64 / self.seconds / f64::from(1 << 30);

@@ -1,5 +1,5 @@
-//! Measures what the default adapter can do and prints it as a table, or with `--json` as JSON. `WGPU_BACKEND` and
-//! `WGPU_ADAPTER_NAME` select another adapter; no kernel of the crate is timed here, that is what the benchmarks do.
+//! Measures the default adapter's ceilings and prints them as a table, or with `--json` as JSON. `WGPU_BACKEND` and
+//! `WGPU_ADAPTER_NAME` select another adapter. The benchmarks time the crate's kernels, not this example.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! `cargo run --release --example quantize -- --table`: quantizes a float model (safetensors and a JSON architecture) by the
-//! method you choose, says what it cost, and writes the quantized model and a report. With `--table` it prints what every method
-//! gives on handwritten digits instead, beside published figures.
+//! chosen method, prints the cost, and writes the quantized model and a report. With `--table` it prints the results of every
+//! method on handwritten digits instead, beside published figures.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digits");
 
-/// Quantizes a float model after training, and says what that cost.
+/// Quantizes a float model after training, and prints the cost.
 #[derive(Parser)]
 struct Arguments {
     /// The architecture, JSON.
@@ -44,44 +44,44 @@ struct Arguments {
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digits/digits_model.safetensors"))]
     weights: PathBuf,
     /// Data, safetensors: `images` (u8 or f32, [n, height, width], [n, channels, height, width] or [n, features]), `labels` (u8),
-    /// and which are for what: `train_index`, `test_index` (i32).
+    /// and the rows for each purpose: `train_index`, `test_index` (i32).
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digits/digits_data.safetensors"))]
     data: PathBuf,
-    /// What images are divided by.
+    /// Divisor of image values.
     #[arg(long, default_value_t = 16.0)]
     divisor: f32,
-    /// How many training rows are for calibration.
+    /// Number of training rows for calibration.
     #[arg(long, default_value_t = 256)]
     calibration: usize,
-    /// Where the quantized model runs.
+    /// The device that runs the quantized model.
     #[arg(long, value_enum, default_value_t = Where::Auto)]
     device: Where,
 
-    /// Prints what every method gives, instead of quantizing by one.
+    /// Prints the results of every method, instead of quantizing by one.
     #[arg(long)]
     table: bool,
-    /// With `--table`: also trains the digits network, with so many seeds each. Takes a while.
+    /// With `--table`: also trains the digits network, with this number of seeds for each row. Takes a while.
     #[arg(long, value_name = "SEEDS", default_value_t = 0, requires = "table")]
     train: u64,
-    /// PackedWeights: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; blocks mxfp8, mxfp4 or nvfp4.
+    /// Weights: 2 to 8 for integers of that many bits; floats e4m3, e5m2 or e2m1; blocks mxfp8, mxfp4 or nvfp4.
     #[arg(long, value_name = "FORMAT", default_value = "8", value_parser = weights)]
     bits: WeightScheme,
-    /// The same for single layers: NAME=FORMAT.
+    /// Weight format of a single layer: NAME=FORMAT.
     #[arg(long = "layer", value_name = "NAME=FORMAT", value_parser = layer_weights)]
     layers: Vec<(String, WeightScheme)>,
-    /// Chooses for each layer, of integers of 2, 3, 4 and 8 bits, so that all weights take at most so many bytes.
+    /// Chooses integers of 2, 3, 4 or 8 bits for each layer, so that all weights take at most this many bytes.
     #[arg(long, value_name = "BYTES", conflicts_with = "layers")]
     budget: Option<u64>,
-    /// With `--budget`: also of floats and blocks.
+    /// With `--budget`: chooses from floats and blocks too.
     #[arg(long, requires = "budget")]
     floats: bool,
-    /// How weights are rounded.
+    /// Rounding method of weights.
     #[arg(long, value_enum, default_value_t = Rounding::Descent)]
     method: Rounding,
-    /// How the range of weights is found.
+    /// Method that finds the range of weights.
     #[arg(long, value_enum, default_value_t = Clip::Output)]
     clipping: Clip,
-    /// What shares a scale: `tensor`, `channel` or a number of weights (linear layers only).
+    /// The weights that share a scale: `tensor`, `channel` or a number of weights (linear layers only).
     #[arg(long, default_value = "channel", value_parser = granularity)]
     granularity: WeightGranularity,
     /// Weights have zero points.
@@ -96,20 +96,20 @@ struct Arguments {
     /// AWQ's rescaling.
     #[arg(long)]
     awq: bool,
-    /// Leaves biases as they are.
+    /// Leaves biases uncorrected.
     #[arg(long)]
     keep_biases: bool,
-    /// Activations: 2 to 8 for integers of so many bits; floats e4m3, e5m2 or e2m1; f16 or f32, which are not quantized.
+    /// Activations: 2 to 8 for integers of that many bits; floats e4m3, e5m2 or e2m1; f16 or f32, which are not quantized.
     #[arg(long, value_name = "FORMAT", default_value = "8", value_parser = codes)]
     activation_bits: CodeFormat,
-    /// The ranges of activations are found as they come.
+    /// Finds the ranges of activations at run time.
     #[arg(long)]
     dynamic: bool,
 
-    /// Where the quantized model is written.
+    /// File for the quantized model.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Where the report is written: as a page if the name ends in .html, else as JSON. With `--train` it is that of the network
+    /// File for the report: an HTML page if the name ends in .html, else JSON. With `--train` it is the report of the network
     /// trained to 4 bits.
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
@@ -184,13 +184,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// A model and what it is quantized and judged with.
+/// A model, and the data that it is calibrated and tested with.
 struct Task {
     model: Model,
     calibration: Tensor,
     images: Tensor,
     labels: Vec<usize>,
-    /// Of the float model.
+    /// Logits of the float model on the test images.
     logits: Tensor,
     context: Option<Context>,
 }
@@ -261,7 +261,7 @@ impl Task {
         })
     }
 
-    /// The model by a recipe, and what its integer graph gives on the device.
+    /// The metrics on the device of the model quantized by a recipe, and the quantized model.
     fn measure(&self, name: impl Into<String>, recipe: &Recipe) -> Result<(Line, QuantizedModel)> {
         let start = Instant::now();
         let quantized = recipe.quantize(&self.model, &self.calibration)?;
@@ -272,7 +272,7 @@ impl Task {
     }
 }
 
-/// What a quantized model gives on the test images.
+/// Results of a quantized model on the test images.
 struct Line {
     name: String,
     metrics: Metrics,
@@ -363,7 +363,7 @@ fn integers(recipe: &Recipe) -> Vec<WeightScheme> {
     [8, 4, 3, 2].map(scheme).to_vec()
 }
 
-/// Floats per channel and blocks of them.
+/// Floats per channel, and blocks of floats.
 fn floats(recipe: &Recipe) -> Vec<WeightScheme> {
     let schemes = [
         WeightScheme::float(DType::Float8E4M3Fn),
@@ -374,7 +374,7 @@ fn floats(recipe: &Recipe) -> Vec<WeightScheme> {
     schemes.map(|scheme| WeightScheme { clipping: recipe.weights.clipping, ..scheme }).to_vec()
 }
 
-/// Each layer in each scheme, by itself, on the device.
+/// Sensitivity of each single layer to each scheme, measured on the device.
 fn sensitivities(task: &Task, recipe: &Recipe, schemes: &[WeightScheme]) -> Result<Vec<Sensitivity>> {
     let weighted = task.model.layers().iter().filter(|layer| layer.is_weighted()).count();
     let bar = progress((weighted * schemes.len()) as u64 + 1);
@@ -464,7 +464,7 @@ fn bits_of(plan: &LayerPlan) -> String {
     plan.layers.iter().map(|(name, scheme)| format!("{name} {}", short(scheme))).collect::<Vec<_>>().join(", ")
 }
 
-/// A number for integers, `fp8`, `mxfp4`, `nvfp4`.
+/// Short name of a scheme: a number of bits for integers, or `fp8`, `mxfp4`, `nvfp4`.
 fn short(scheme: &WeightScheme) -> String {
     let bits = scheme.codes.bits();
     match (scheme.codes, scheme.granularity) {
@@ -475,7 +475,7 @@ fn short(scheme: &WeightScheme) -> String {
     }
 }
 
-/// What every method gives on the digits, and whether it is as good as published figures.
+/// Prints the results of every method on the digits; true if they are as good as the published figures.
 fn table(arguments: &Arguments) -> Result<bool> {
     let task = Task::load(arguments)?;
     let digits = arguments.data.starts_with(DIGITS);
@@ -550,7 +550,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
         let db = layer.choices.iter().map(|choice| format!("{:>9.2}", -10.0 * choice.noise.log10()));
         println!("{:<16}{}", layer.layer, db.collect::<String>());
     }
-    // The published plans are of integers.
+    // The published plans use integers only.
     let of_integers = |layer: &Sensitivity| Sensitivity { choices: layer.choices[..4].to_vec(), ..layer.clone() };
     let layers: Vec<Sensitivity> = all.iter().map(of_integers).collect();
     let (exact, greedy) = (front(&layers), greedy(&layers));
@@ -628,13 +628,13 @@ fn table(arguments: &Arguments) -> Result<bool> {
     Ok(all)
 }
 
-/// What training gave, seed by seed.
+/// Results of training for all seeds.
 struct TrainedRow {
     name: &'static str,
     wanted: f64,
     published: &'static str,
     accuracies: Vec<f64>,
-    /// That of the last seed.
+    /// The network of the last seed.
     network: lowbit::train::Quantized,
 }
 
@@ -680,8 +680,8 @@ fn trained_rows(task: &Task, seeds: u64) -> Result<Vec<TrainedRow>> {
     Ok(rows)
 }
 
-/// A trained network as a quantized model, to be evaluated like any other. Its mean over pixels rounds as a pool does, the rest
-/// is the same.
+/// A trained network as a quantized model, so that it can be evaluated like any other. Its mean over pixels rounds like a pool;
+/// everything else is unchanged.
 fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<QuantizedModel> {
     let (mut model, mut weights, mut activations) = (model.clone(), Vec::new(), Vec::new());
     for (i, layer) in model.clone().layers().iter().enumerate() {
@@ -695,7 +695,7 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
         let (real, bias) = (real.values::<f32>()?.to_vec(), bias.values::<f32>()?.to_vec());
         let (steps, half) = (trained.weight_steps()[i].clone(), 1 << (bits.weights - 1));
         let k = real.len() / steps.len();
-        // Codes from 0 on, so that the least one has a place.
+        // Codes start at 0, so that the least code −half is representable.
         let scheme = WeightScheme { symmetric: false, ..WeightScheme::per_channel(bits.weights as u8) };
         let code = |(j, w): (usize, &f32)| {
             ((w / steps[j / k]).round_ties_even() as i32).clamp(-half, half - 1) as i16 + half as i16
@@ -709,7 +709,7 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
     Ok(QuantizedModel::from_parts(model, weights, activations)?)
 }
 
-/// Floats in the place of integers: in both, in weights alone, in blocks.
+/// Recipes with floats instead of integers: for weights and activations, for weights alone, in blocks.
 fn floating_point() -> Vec<(&'static str, Recipe)> {
     let (e4m3, e5m2, e2m1) = (DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float4E2M1);
     let float32 = Activations::float(DType::Float32);
@@ -737,7 +737,7 @@ fn floating_point() -> Vec<(&'static str, Recipe)> {
     ]
 }
 
-/// One change at a time, and then together.
+/// Recipes with one change each, then with several changes together.
 fn ablation() -> Vec<(&'static str, Recipe)> {
     let with = |change: &dyn Fn(&mut Recipe)| {
         let mut recipe = Recipe::new(4);

@@ -1,5 +1,5 @@
 //! The shaders' integer and f32 arithmetic against Rust's, function by function, on random and boundary bit patterns.
-//! Whole ops are compared in tests/equivalence.rs.
+//! tests/equivalence.rs compares whole ops.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// What `f32_multiple_add` adds: f32 of any size, near the negative product, or as large as it.
+/// Addend of `f32_multiple_add`: an f32 of any size, near the negative product, or about as large as the product.
 const ADDEND: &str = "
 fn addend(a: u32, b: u32) -> u32 {
     let product = f32_multiple(bitcast<i32>(a << 23u) >> 23u, b);
@@ -43,7 +43,7 @@ fn addend(a: u32, b: u32) -> u32 {
 }
 ";
 
-/// Its twin.
+/// Rust twin of `ADDEND`.
 fn addend(a: u32, b: u32) -> f32 {
     let product = (((a << 23) as i32 >> 23) as f32 * f32::from_bits(b)).to_bits();
     let near = (product ^ 0x8000_0000).wrapping_add((a >> 9) & 7).wrapping_sub(3);
@@ -55,7 +55,7 @@ fn addend(a: u32, b: u32) -> f32 {
     })
 }
 
-/// What Rust says of a pair; `None` where the shader's function isn't defined (NaN, division by zero).
+/// Rust's results for a pair; `None` where the shader's function isn't defined (NaN, division by zero).
 fn expected(a: u32, b: u32) -> [Option<u32>; 15] {
     let product = u64::from(a) * u64::from(b);
     let (x, y) = (f32::from_bits(a), f32::from_bits(b));
@@ -77,12 +77,12 @@ fn expected(a: u32, b: u32) -> [Option<u32>; 15] {
         (y.is_finite() && y > 0.0).then(|| step(a as i32 as f32 * y)),
         (finite && y != 0.0).then(|| step(x / y)),
         y.is_finite().then_some(small as f32 * y).filter(|_| small != -256).map(f32::to_bits),
-        // A product or a sum of zero has another sign there.
+        // The sign of zero may differ for a zero product or sum.
         (y.is_finite() && z.is_finite() && small != 0 && small != -256 && sum != 0.0).then_some(sum.to_bits()),
     ]
 }
 
-/// The nearest integer, ties to even, of at most 2^17 in size.
+/// Nearest integer, ties to even, clamped to ±2^17.
 fn step(x: f32) -> u32 {
     lowbit::numeric::round_saturating(x, -0x2_0000, 0x2_0000) as u32
 }
@@ -122,16 +122,16 @@ fn shader_arithmetic_is_ieee() {
     let mut pairs: Vec<[u32; 2]> = signed.iter().flat_map(|&a| signed.iter().map(move |&b| [a, b])).collect();
     for i in 0..400_000 {
         let (a, b) = (random.next() as u32, random.next() as u32);
-        // Neighbouring exponents, where sums cancel and quotients round.
+        // Neighbouring exponents: sums cancel and quotients round.
         let near = (b & 0x807f_ffff) | (a & 0x7f80_0000).wrapping_add(((random.next() % 5) as u32) << 23) & 0x7f80_0000;
         pairs.push(if i % 2 == 0 { [a, b] } else { [a, near] });
     }
-    // Where float16 ends, rounds and has ties.
+    // Boundaries of float16: its ends, roundings and ties.
     pairs.extend((0..=u16::MAX).map(|bits| {
         let half = f16::from_bits(bits).to_f32().to_bits();
         [half.wrapping_add(0x1000).wrapping_add_signed(random.integer(-1, 1) as i32), bits.into()]
     }));
-    // Products and quotients a few units of the last place from the middle between two integers.
+    // Products and quotients a few units in the last place from the middle between two integers.
     for i in 0..400_000 {
         let bits = random.integer(1, 17) as u32;
         let middle = (random.next() % (1 << bits)) as f32 + 0.5;

@@ -1,5 +1,5 @@
-//! MX and NVFP4 on the GPU equal the reference, bit for bit, in blocks of every length and of every kind of number. What the
-//! reference should say is checked by conformance cases and by the bounds of the formats here.
+//! MX and NVFP4 on the GPU equal the reference, bit for bit, in blocks of every length and of every kind of number. Conformance
+//! cases and the error bounds here check the reference itself.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn numbers(random: &mut Random, elements: usize) -> Vec<f32> {
             0 => f32::from_bits(random.next() as u32),
             1 => random.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0]),
             2..8 => random.real() * unit,
-            // Quarters of a power of two: ties, and the largest sizes that a scale takes.
+            // Quarters of a power of two: ties, and the largest magnitudes of a scale.
             8..12 => random.integer(-8, 8) as f32 * 0.25 * unit,
             _ => random.real(),
         }
@@ -57,7 +57,7 @@ fn blocks_equal_the_reference() -> Result<()> {
             count += check_op(&context, &name, &op.into(), &[&blocks[0], &blocks[1]]);
         }
     }
-    // Every code, every scale and NaN among them.
+    // Every code and every scale, including NaN.
     for format in [BlockFormat::mx(DType::Float8E5M2, BlockRounding::Floor)?, BlockFormat::nvfp4(0.3)?] {
         let dims = [8, 512];
         let bytes = |bits: usize, count: usize| (0..count * bits / 8).map(|i| (i * 37) as u8).collect::<Vec<_>>();
@@ -72,7 +72,7 @@ fn blocks_equal_the_reference() -> Result<()> {
     Ok(())
 }
 
-/// A block comes back within half a step of its scale, and with `Ceil` nothing saturates.
+/// The error of a round trip is at most half a step of the block's scale, and with `Ceil` nothing saturates.
 #[test]
 fn numbers_come_back_within_a_step() -> Result<()> {
     let mut random = Random::new(32);
@@ -116,7 +116,7 @@ fn what_has_no_blocks_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Weights of every block format, and of codes with scales per row and in groups.
+/// Weights in every block format, and codes with scales per row and in groups.
 fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<PackedWeights>> {
     let real = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<_>>())?;
     let blocks = |format: BlockFormat| {
@@ -149,7 +149,7 @@ fn small_float_weights() -> Result<()> {
             let halves = real.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
             let lhs = if j.is_multiple_of(2) { real } else { Tensor::new([m, k], halves)? };
             let codes = random.quantized([DType::Int8, DType::Uint8][j % 2], &[m, k]);
-            // Codes where they are held by int8 and every second time, else floats.
+            // Int8 activations in half of the cases if int8 holds the weights' codes, otherwise floats.
             let (op, lhs) = match Linear::new(codes.tensor_type().clone(), weights.clone()).build() {
                 Ok(op) if j % 4 < 2 => (op, codes),
                 Ok(_) => (Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?, lhs),
@@ -169,7 +169,7 @@ fn small_float_weights() -> Result<()> {
     Ok(())
 }
 
-/// The codes of weights stand for what the tensors they were made of do.
+/// Packed weights dequantize to the values of their source tensors.
 #[test]
 fn weights_are_what_blocks_stand_for() -> Result<()> {
     let mut random = Random::new(34);
@@ -183,7 +183,7 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
     Ok(())
 }
 
-/// Every finite code of a small float of 8 bits is the number that it stands for: in embeddings, and multiplied by one.
+/// Every finite code of an 8-bit float dequantizes to its value, in embeddings and multiplied by one.
 #[test]
 fn all_codes_as_weights() -> Result<()> {
     let context = context();
@@ -201,7 +201,7 @@ fn all_codes_as_weights() -> Result<()> {
         let row = Tensor::new([1], vec![0i32])?;
         let out = context.run(&Embedding::new([1], weights.clone())?.into(), &[&row])?.remove(0);
         assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
-        // One product with one and otherwise zeros: no sum is rounded.
+        // Each sum has one product with one and otherwise zeros, so no sum is rounded.
         let k = codes.len();
         let identity = (0..k * k).map(|i| f32::from(u8::from(i % (k + 1) == 0))).collect::<Vec<_>>();
         let identity = Tensor::new([k, k], identity)?;

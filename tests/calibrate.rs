@@ -1,5 +1,5 @@
-//! Calibration end to end: ranges that were observed in a float graph become the scales of a static plan, and a plan that finds
-//! scales row by row does so without a readback. How observers count is in `observe.rs`, a whole network in the examples.
+//! Calibration end to end. Ranges observed in a float graph become the scales of a static plan. A plan with dynamic scales per row
+//! runs without a readback. `observe.rs` tests the observers, the examples a whole network.
 
 mod common;
 
@@ -14,7 +14,7 @@ const ROWS: usize = 40;
 const K: usize = 64;
 const N: usize = 10;
 
-/// A layer of float weights `[K, N]` with the graph that computes it: its input and its output.
+/// The graph of a layer with float weights `[K, N]`, its input and its output.
 fn layer(weights: &Tensor) -> Result<(Graph, [Value; 2])> {
     let mut graph = Graph::new();
     let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
@@ -40,7 +40,7 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     Ok(reference::run(&codes, &[weights])?.remove(0))
 }
 
-/// The largest difference that codes may make: half a step of each factor in every product, and half a step of the result.
+/// Largest possible error of the codes: half a step of each factor in every product, and half a step of the result.
 fn bound(x_step: f32, x_most: f32, weights: &Tensor, codes: &Tensor, y_step: f32) -> Result<f64> {
     let scales = codes.tensor_type().quantization().map_or(&[][..], |q| q.scales());
     let w = weights.values::<f32>()?;
@@ -96,7 +96,7 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
         assert_eq!(context.counters().readbacks, before.readbacks);
         let out = context.download_blocking(&out[0])?;
         assert_eq!(quantized.run_reference(&[&batch])?, std::slice::from_ref(&out));
-        // What was calibrated with is not clipped.
+        // Values from the calibration data are not clipped.
         let most = batch.values::<f32>()?.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         let bound = bound(input.scales()[0], most, &weights, &codes, output.scales()[0])?;
         let error = largest_difference(&out, &graph.run_reference(&[&batch])?[0])?;
@@ -121,7 +121,7 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
     let y = graph.add(product, &of_x)?;
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
-    // The size of a row is its own: one scale for all would lose the small ones.
+    // Rows have very different magnitudes: one scale for all would lose the small rows.
     for rows in [ROWS, 3] {
         let values = numbers(&mut random, [rows, K])?;
         let values: Vec<f32> = values
@@ -143,7 +143,7 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
             let part = |t: &Tensor, n: usize| Tensor::new([n], &t.values::<f32>()?[row * n..][..n]);
             let x = part(&batch, K)?;
             let most = x.values::<f32>()?.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-            // The range of a row contains 0 and is at most twice its largest size.
+            // A row's range contains 0, so it is at most twice the row's largest magnitude.
             let bound = bound(2.0 * most / 255.0, most, &weights, &codes, 0.0)?;
             let error = largest_difference(&part(&out, N)?, &part(&expected, N)?)?;
             assert!(error <= bound, "row {row}: an error of {error} with a bound of {bound}");

@@ -1,5 +1,5 @@
-//! The conformance cases in tests/data/conformance, strictly, on the CPU reference and on the GPU: what ops mean, by oracles
-//! that are not ours. Reading, running and comparing cases is examples/conformance's.
+//! The conformance cases in tests/data/conformance, strictly, on the CPU reference and on the GPU. Their expected outputs come from
+//! other implementations. Reading, running and comparing cases is in examples/conformance.
 
 #[path = "../examples/conformance/array.rs"]
 mod array;

@@ -1,5 +1,5 @@
-//! Convolutions of every kind over random shapes: every candidate against the reference, bit for bit. Other ops, and what
-//! the reference should say, are checked elsewhere.
+//! Convolutions of every kind over random shapes: every candidate against the reference, bit for bit. Other tests check other ops
+//! and the reference itself.
 
 mod common;
 
@@ -71,7 +71,7 @@ fn patches() -> Result<()> {
         let unfold = if parameters.is_some() { unfold.dynamic_image() } else { unfold };
         let parameters = parameters.map(|zero| Tensor::new([1], vec![(0.5f32, zero)])).transpose()?;
         let op: Op = unfold.build()?.into();
-        // A tensor of one image can't be divided where it exceeds a binding, and is refused.
+        // A single image larger than a binding can't be divided and is refused.
         if op.outputs()[0].device_bytes() > context.limits().binding_bytes {
             continue;
         }
@@ -83,12 +83,12 @@ fn patches() -> Result<()> {
     Ok(())
 }
 
-/// What the programs of some convolutions have in common; everything else may differ between them at no cost.
+/// Properties that select programs. Everything else may differ between convolutions without another compilation.
 #[derive(Debug, Clone, Copy)]
 struct Setting {
     lhs: DType,
     weights: DType,
-    /// Whether weights have zero points other than the one that int8 has none of.
+    /// True if weights have zero points; int8 weights have none otherwise, and uint8 weights have 128.
     zero_points: bool,
     output: Stage,
 }
@@ -112,8 +112,8 @@ const STAGES: [Stage; 6] = [
     Stage::Codes(Rounding::FixedDouble),
 ];
 
-/// A software driver takes most of a second to compile some programs, so every candidate runs in these settings, which have
-/// each format and stage once.
+/// Settings in which every candidate runs. A software driver takes most of a second to compile some programs, so there are only six:
+/// each dtype of weights and each output stage occurs once.
 const SETTINGS: [Setting; 6] = {
     use DType::{Int2, Int4, Int8, Uint2, Uint4, Uint8};
     use Stage::{Accumulator, Codes, Float16, Float32};
@@ -130,18 +130,18 @@ const SETTINGS: [Setting; 6] = {
     ]
 };
 
-/// One draw of so many is in any setting that there is, and runs one candidate.
+/// One draw in `ANY` has a random setting of all, and runs one candidate.
 const ANY: usize = 16;
 
-/// The convolutions that are drawn: `LOWBIT_CONVOLUTIONS`, or as many as take about a minute; fewer on the devices with
-/// little, which run the same programs.
+/// Number of drawn convolutions: `LOWBIT_CONVOLUTIONS`, or a number that takes about a minute. It is smaller with reduced limits,
+/// which run the same programs.
 fn draws() -> usize {
     let given = std::env::var("LOWBIT_CONVOLUTIONS").ok().and_then(|count| count.parse().ok());
     given.unwrap_or(if common::limits().is_some() { 300 } else { 2000 })
 }
 
-/// Settings in which any two of the formats, zero points and stages meet. With `LOWBIT_CONVOLUTIONS_PAIRS` every candidate runs
-/// in these instead, which are many programs to compile.
+/// Settings that contain every pair of weight dtype and output stage. With `LOWBIT_CONVOLUTIONS_PAIRS` every candidate runs in these
+/// instead, which are many programs to compile.
 fn pairs() -> Option<Vec<Setting>> {
     std::env::var_os("LOWBIT_CONVOLUTIONS_PAIRS")?;
     let setting = |(w, o): (usize, usize)| Setting {
@@ -153,17 +153,17 @@ fn pairs() -> Option<Vec<Setting>> {
     Some((0..WEIGHTS.len()).flat_map(|w| (0..STAGES.len()).map(move |o| (w, o))).map(setting).collect())
 }
 
-/// One of all settings.
+/// A random setting of all.
 fn any_setting(random: &mut Random) -> Setting {
     let (lhs, weights) = (random.pick(&IMAGES), random.pick(&WEIGHTS));
     Setting { lhs, weights, zero_points: random.next().is_multiple_of(2), output: random.pick(&STAGES) }
 }
 
-/// A random convolution in a setting, its image, and what to call it.
+/// A random convolution in a setting, its image, and its name.
 fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op, Tensor, String)> {
     let rank = random.pick(&[1usize, 1, 2, 2, 2, 3]);
     let mut geometry = Geometry::random(random, rank, if rank == 3 { 3 } else { 6 });
-    // Two settings stand for single pixels, which are matmuls, and three for what is transposed.
+    // Pointwise convolutions, which are matmuls, occur in two settings, transposed ones in three.
     let kind = case % SETTINGS.len();
     if kind > 1 && geometry.kernel.iter().all(|&size| size == 1) {
         geometry.stride[0] = 2;
@@ -223,7 +223,7 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
         let explicit = matches!(geometry.padding, Padding::Explicit { .. });
         match random.next() % 3 {
             0 if !explicit => {}
-            // More than the padding crops, so that something is left.
+            // Larger than the padding, so that something is left.
             0 | 1 => {
                 let padding: Vec<usize> = (0..rank).map(|_| random.integer(4, 6) as usize).collect();
                 more = format!(", output padding {padding:?}");
@@ -244,8 +244,8 @@ fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op
     Ok((conv.build()?.into(), image, name))
 }
 
-/// Runs every candidate, or the one that `only` says, in one submission, each with an output full of poison, and compares the
-/// words with those of the reference, padding included. Returns the labels of those that ran.
+/// Runs every candidate, or the candidate chosen by `only`, in one submission, each with a poisoned output. Compares the words with
+/// the reference's, padding included. Returns the labels of the candidates that ran.
 fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor, only: Option<u64>) -> Result<Vec<String>> {
     let expected = lowbit::pack::words(&reference::run(op, &[input])?[0]);
     let output_type = op.outputs().swap_remove(0);
@@ -284,8 +284,8 @@ fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor, only: Opt
     Ok(candidates.into_iter().map(|(_, label)| label).collect())
 }
 
-/// Random convolutions over everything that one can be: every candidate, bit for bit. Every second setting, because what takes
-/// time is compiling, and one in [`ANY`] in any setting.
+/// Random convolutions over all parameters: every candidate, bit for bit. Compiling takes the time, so a call covers every second
+/// setting; one draw in [`ANY`] has any setting.
 fn convolutions(half: usize) -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut drawn, mut count, mut transposed, mut labels) = (0, 0, 0, BTreeSet::new());
@@ -303,7 +303,7 @@ fn convolutions(half: usize) -> Result<()> {
         (drawn, count) = (drawn + 1, count + ran.len());
         labels.extend(ran);
         transposed += usize::from(op.name() == "conv_transpose");
-        // Every access of some of them, which compiles each program again.
+        // Bounds of every access for some of them; this compiles each program again.
         if case < 10 * SETTINGS.len() && case % SETTINGS.len() < 2 && !any {
             count += check_op(&context, &name, &op, &[&image]);
         }
@@ -326,7 +326,7 @@ fn convolutions_of_odd_settings() -> Result<()> {
     convolutions(1)
 }
 
-/// A convolution of single pixels is a matrix product, whatever computes it.
+/// A convolution with a kernel of one pixel equals a matrix product, for every kernel that computes it.
 #[test]
 fn one_tap_is_a_matmul() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -349,7 +349,7 @@ fn one_tap_is_a_matmul() -> Result<()> {
     Ok(())
 }
 
-/// A filter of a single one moves the image under it; a transposed one moves it back.
+/// A filter with a single one shifts the image; the transposed filter shifts it back.
 #[test]
 fn shifted_deltas_shift() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -393,7 +393,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
         let mut random = Random::new(5000 + case);
         let rank = random.pick(&[1usize, 2, 2, 3]);
         let geometry = Geometry::random(&mut random, rank, 5);
-        // SAME pads by the size of what it reads, which is not the same from the other side.
+        // SAME padding depends on the size of the input, which differs between the two directions.
         let padding = match &geometry.padding {
             Padding::SameUpper | Padding::SameLower => Padding::None,
             padding => padding.clone(),
@@ -437,7 +437,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
     Ok(())
 }
 
-/// What transposed windows can't be, with the numbers and what to change.
+/// Invalid transposed windows are refused with the numbers and the change to make.
 #[test]
 fn refused() -> Result<()> {
     let build = |change: fn(ConvBuilder) -> ConvBuilder| -> Result<String> {
@@ -474,7 +474,7 @@ fn refused() -> Result<()> {
     Ok(())
 }
 
-/// Random weights of a format whose groups have scales alone.
+/// Random weights in codes with groups that have scales only.
 fn grouped_weights(random: &mut Random, codes: Codes, group: usize, dims: [usize; 3]) -> Result<PackedWeights> {
     let (low, high) = codes.range();
     let format = WeightFormat::new(codes, group, ScaleFormat::F16);
@@ -497,7 +497,7 @@ fn float_weights(random: &mut Random, which: usize, dims: [usize; 3]) -> Result<
     PackedWeights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
 }
 
-/// Convolutions of floats, and of codes by weights in groups: every candidate within the derived bound.
+/// Convolutions of floats, and of codes with weights in groups: every candidate within the derived bound.
 #[test]
 fn linear_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -509,7 +509,7 @@ fn linear_convolutions() -> Result<()> {
         let groups = [1, 1, 3][case / 4 % 3];
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
-        // Either width meets each kind of image.
+        // Each code width meets each kind of image.
         let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
         let weights = match case % 4 {
             1 => float_weights(&mut random, case / 4, [groups, outputs, k])?,
@@ -548,7 +548,7 @@ fn linear_convolutions() -> Result<()> {
             candidates.iter().flat_map(|candidate| &candidate.scratch).max().map_or(0, |&words| words as u64 * 4);
         let launches = candidates.iter().flat_map(|candidate| &candidate.dispatches);
         let bindings = launches.map(|launch| launch.bindings.len()).max().unwrap_or(0);
-        // Patches that exceed a binding are refused, and so is what needs more bindings than there are.
+        // Refused: patches larger than a binding, and launches that need more bindings than the device has.
         if bindings > limits.storage_buffers as usize || scratch > limits.binding_bytes {
             continue;
         }

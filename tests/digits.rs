@@ -1,5 +1,5 @@
-//! A whole quantized network, every logit bit for bit as ONNX Runtime computed it: on the CPU reference, and on the GPU
-//! with every choice of kernels. The network is the example's; single ops and awkward shapes are in `equivalence.rs`.
+//! A whole quantized network: every logit has the bits that ONNX Runtime computed, on the CPU reference and on the GPU with every
+//! choice of kernels. The network is the example's; single ops and awkward shapes are in `equivalence.rs`.
 
 mod common;
 #[path = "../examples/digits/network.rs"]
@@ -9,7 +9,7 @@ use common::{context, first_difference};
 use lowbit::{Tensor, Tuner, kernels};
 use network::{Digits, Result, network};
 
-/// Of the 360 test images, before and after quantization.
+/// Correctly classified images of the 360 test images, before and after quantization.
 const CORRECT: usize = 356;
 
 fn check(path: &str, logits: &Tensor, digits: &Digits) -> Result<()> {
@@ -53,7 +53,7 @@ fn the_gpu_has_the_golden_logits_in_one_submission() -> Result<()> {
         if tuner != Tuner::FirstGuess {
             continue;
         }
-        // The same recorded into an encoder of our own, which makes nothing on the device.
+        // The plan recorded into an encoder of our own, which creates nothing on the device.
         let bindings = plan.bind(&[&images], &[&logits[0]])?;
         let before = context.counters();
         let mut encoder = context.device().create_command_encoder(&Default::default());
@@ -65,7 +65,7 @@ fn the_gpu_has_the_golden_logits_in_one_submission() -> Result<()> {
     Ok(())
 }
 
-/// The images go through in batches of other sizes, the last one smaller, each with a plan of its own.
+/// The images in batches of other sizes, with a smaller last batch and a plan per batch size.
 #[test]
 fn the_batch_size_changes_no_logit() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -82,7 +82,7 @@ fn the_batch_size_changes_no_logit() -> Result<()> {
     check("batches of 600", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)
 }
 
-/// The same with one plan for up to 600 images.
+/// One plan for at most 600 images runs batches of every size.
 #[test]
 fn one_plan_takes_batches_of_any_size() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

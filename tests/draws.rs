@@ -1,6 +1,6 @@
-//! Ops drawn at random, of every kind, with awkward, empty and impossible shapes: each is refused with a reason, or planned at
-//! every extent that is tried, means something on the CPU, and does the same on a device without an access outside of its
-//! buffers. `LOWBIT_DRAWS` says how many are drawn, `LOWBIT_SEED` where to begin.
+//! Random ops of every kind, with awkward, empty and impossible shapes. Each is refused with a reason, or planned at every extent that
+//! is tried and computed on the CPU. A device computes the same without an access outside of its buffers.
+//! `LOWBIT_DRAWS` is the number of draws, `LOWBIT_SEED` the first seed.
 
 mod common;
 
@@ -14,7 +14,7 @@ use common::{check_outputs, context, context_with, first_difference, run_checked
 use lowbit::ops::Op;
 use lowbit::{Context, Error, Graph, PlanOptions, Result, Tensor, TensorType, Tuner, Value, kernels, reference};
 
-/// A number that the environment gives.
+/// A number from the environment.
 fn number(variable: &str, otherwise: u64) -> u64 {
     match std::env::var(variable) {
         Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable} is {value}, which is no number")),
@@ -22,7 +22,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     }
 }
 
-/// How often an op is computed on the CPU, and elements beyond which it isn't.
+/// Largest number of elements of an op that is computed on the CPU.
 const LARGEST: usize = 2_000;
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Count {
     computed: u64,
 }
 
-/// The op alone in a graph, with every input dynamic that can be.
+/// The op alone in a graph. Inputs are dynamic if their first dimension is that of the first input.
 fn dynamic_graph(op: &Op) -> Result<Graph> {
     let mut graph = Graph::new();
     let first = op.inputs()[0].dims().first().copied();
@@ -56,10 +56,10 @@ fn plan(context: &Context, draw: &mut Draw, op: &Op, count: &mut Count) -> Resul
     count.planned += 1;
     let Ok(graph) = dynamic_graph(op) else { return Ok(()) };
     let Some(extent) = graph.extent() else { return Ok(()) };
-    // An op whose constants belong to single indices goes with no other extent.
+    // An op whose constants belong to single indices supports no other extent.
     let Ok(plan) = context.plan_with(&graph, options) else { return Ok(()) };
     for at in [0, 1, extent / 2, extent.saturating_sub(3), extent.saturating_sub(1)] {
-        // Types that say nothing of scales go with any.
+        // A type without scales is accepted for any scales.
         let types = op.inputs().into_iter().map(|t| match t.dims() {
             [first, rest @ ..] if *first == extent => TensorType::new(t.dtype(), [&[at], rest].concat()),
             dimensions => TensorType::new(t.dtype(), dimensions),
@@ -74,7 +74,7 @@ fn plan(context: &Context, draw: &mut Draw, op: &Op, count: &mut Count) -> Resul
     Ok(())
 }
 
-/// Inputs for an op that is small enough to be computed: such as it is made for, or any words.
+/// Inputs for an op that is small enough to be computed: ordinary values, or any words.
 fn inputs(draw: &mut Draw, op: &Op) -> Result<Option<Vec<Tensor>>> {
     let elements = |types: Vec<TensorType>| types.iter().map(|t| t.shape().elements()).sum::<usize>();
     if elements(op.inputs()) + elements(op.outputs()) > LARGEST {
@@ -110,7 +110,7 @@ fn run(context: &Context, draw: &mut Draw, name: &str) -> Result<bool> {
     let index = if draw.random.integer(0, 3) == 0 { draw.random.next() as usize % candidates.len() } else { 0 };
     let name = format!("{name}, {}, {}", op.name(), candidates[index].label);
     let Some(got) = run_checked(context, &name, &op, &inputs, &candidates[index]) else { return Ok(false) };
-    // Parameters that the CPU refuses may lie in device memory all the same.
+    // Device memory may contain parameters that the CPU refuses.
     check_outputs(&name, &op, &inputs, &got).map(|()| true)
 }
 
@@ -126,7 +126,7 @@ fn every_op_is_refused_or_planned_and_computed() {
     let mut count = Count::default();
     let faults = attempts(first..first + draws, |draw, seed| {
         let op = draw.op()?;
-        // What a device can't do has a meaning all the same.
+        // The CPU computes an op even if the device can't.
         let planned = plan(&contexts[seed as usize % contexts.len()], draw, &op, &mut count);
         compute(draw, &op, &mut count)?;
         planned
@@ -150,8 +150,8 @@ fn every_op_does_on_a_device_as_on_the_cpu() {
     assert!(ran > draws / 4, "only {ran} of {draws} ran");
 }
 
-/// Draws by each of these seeds. Returns the messages of panics and of errors that blame neither request nor limits, and their
-/// seeds.
+/// Runs `attempt` for each seed. Returns the seeds of each fault: the message of a panic, or of an error other than `Request` and
+/// `Limit`.
 fn attempts(seeds: Range<u64>, mut attempt: impl FnMut(&mut Draw, u64) -> Result<()>) -> BTreeMap<String, Vec<u64>> {
     let mut faults: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for seed in seeds {
@@ -166,7 +166,7 @@ fn attempts(seeds: Range<u64>, mut attempt: impl FnMut(&mut Draw, u64) -> Result
     faults
 }
 
-/// The message of a panic without its numbers, so that seeds with the same fault stand together.
+/// Message of a panic without its digits, so that seeds with the same fault are listed together.
 fn describe(panic: &(dyn Any + Send)) -> String {
     let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     message.unwrap_or("a panic without a message").replace(|c: char| c.is_ascii_digit(), "")

@@ -1,6 +1,5 @@
-//! Ops that read nothing and still make something: sums of no terms, empty pools, states after an empty batch. Candidates of each
-//! op take turns, and each writes the whole of its output, which is the reference's. Empty shapes of which nothing is made are in the
-//! tests of each op.
+//! Ops with empty inputs and nonempty outputs: sums of no terms, empty pools, states after an empty batch. Candidates of each op take
+//! turns, and each must write the whole of its output with the reference's values. The tests of each op cover empty outputs.
 
 mod common;
 
@@ -17,7 +16,7 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{DType, Error, Granularity, Quantization, Result, Rounding, Tensor, TensorType, reference};
 
-/// An op by intent, and what it reads.
+/// Name of a case by intent, its op, and its inputs.
 type Case = (String, Op, Vec<Tensor>);
 
 fn case(name: impl Into<String>, op: impl Into<Op>, inputs: impl Into<Vec<Tensor>>) -> Case {
@@ -41,7 +40,7 @@ fn weights(scales: ScaleFormat, dims: [usize; 3]) -> Result<PackedWeights> {
     })
 }
 
-/// Codes and parameters that a device would find in an empty batch.
+/// Codes and parameters of an empty batch, as a device would compute them.
 fn dynamic(dims: &[usize], granularity: DynamicGranularity) -> Result<Vec<Tensor>> {
     let op = DynamicQuantize::new(dims, DType::Uint8, granularity)?;
     reference::run(&op.into(), &[&reals(dims)?])
@@ -141,9 +140,9 @@ fn float_products(cases: &mut Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-/// Products with weights in groups: without k, without experts, and rows that aren't there.
+/// Products with weights in groups: without k, without experts, and with rows that aren't there.
 fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
-    // Four biases fill the least buffer.
+    // Four biases fill the smallest buffer.
     for (n, scales) in [(4, ScaleFormat::F16Offset), (5, ScaleFormat::F32), (70, ScaleFormat::F32Zero)] {
         let (w, bias) = (weights(scales, [1, n, 0])?, reals(&[n])?);
         let linear = |lhs: &TensorType| Linear::new(lhs.clone(), w.clone()).bias(bias.clone());
@@ -266,7 +265,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-/// What moves elements or looks at some of them, where there are none.
+/// Ops that move or select elements, on empty inputs.
 fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
     for format in [DType::Int8, DType::Uint8] {
         let image = Random::new(4).codes(format, &[2, 0, 0, 5]).quantized(Quantization::tensor(0.5, 3))?;
@@ -303,7 +302,7 @@ fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-/// Ops that make nothing of nothing plan and run all the same.
+/// Ops with empty inputs and outputs are planned and run too.
 fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     let empty = reals(&[3, 0])?;
     cases.push(case(
@@ -356,7 +355,7 @@ fn what_is_made_of_nothing_is_written() -> Result<()> {
     Ok(())
 }
 
-/// What can't be made of nothing is refused.
+/// Ops that have no result on empty inputs are refused.
 #[test]
 fn what_is_refused() -> Result<()> {
     let refused = |op: Result<Op>, words: &str| {

@@ -1,6 +1,6 @@
 //! GPU equals reference, bit for bit: every op, every candidate kernel, awkward shapes, poisoned outputs and padding.
-//! Convolutions of every shape are in tests/convolutions.rs; what the reference should say is checked elsewhere
-//! (tests/conformance.rs, doc examples).
+//! Convolutions of every shape are in tests/convolutions.rs. Other tests check the reference itself (tests/conformance.rs, doc
+//! examples).
 
 mod common;
 
@@ -17,7 +17,7 @@ use lowbit::{
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
-/// What ONNX Runtime computes by default, and without optimizations.
+/// ONNX Runtime's arithmetic by default, and without optimizations.
 const WAYS: [QuantizedArithmetic; 2] = [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq];
 
 /// m, n, k by intent.
@@ -43,7 +43,7 @@ fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, inpu
     *count += check_op(context, name, &op.into(), inputs);
 }
 
-/// A stage that spreads sums of k products over the output codes.
+/// An output stage that spreads sums of k products over the output codes.
 fn stage(random: &mut Random, dtype: DType, spread: f64, rounding: Rounding) -> Result<Requantization> {
     let zero_point = random.zero_point(dtype);
     let stage = Requantization::new(dtype, (spread / 100.0) as f32, zero_point)?.rounding(rounding);
@@ -87,7 +87,7 @@ fn matmul() -> Result<()> {
                 let bias: Vec<i32> = (0..n).map(|_| random.integer(-100_000, 100_000) as i32).collect();
                 let outputs = outputs(&mut random, k, 0.02 * 0.02)?;
                 let chosen = [random.pick(&[0, 1, 2]), random.pick(&[3, 4, 5])];
-                // Without a scale there is nothing but the accumulator.
+                // Without a scale the accumulator is the only output.
                 let chosen = if rhs.tensor_type().quantization().is_some() { chosen } else { [0, 0] };
                 for output in chosen.map(|i| outputs[i].clone()) {
                     let matmul = Matmul::new(lhs.tensor_type().clone(), rhs.clone()).output(output);
@@ -180,7 +180,7 @@ fn matmul_rows_and_matrix_bias() -> Result<()> {
 fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(4));
-    // Rows by the lanes that they are given, rows that fill no workgroup, and rows of one chunk and more.
+    // Rows shorter and longer than the lanes of a row, rows that fill no workgroup, and rows of one chunk and more.
     let shapes: [&[usize]; 15] = [
         &[],
         &[0],
@@ -238,7 +238,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
     Ok(())
 }
 
-/// Short rows share a workgroup: hundreds of thousands of them are no more workgroups than as many elements need.
+/// Short rows share a workgroup: hundreds of thousands of rows need no more workgroups than their number of elements does.
 #[test]
 fn short_rows_share_workgroups() -> Result<()> {
     let limits = kernels::DeviceCaps::default();
@@ -287,8 +287,8 @@ fn narrow_weights() -> Result<()> {
     Ok(())
 }
 
-/// Slices of k, which are for devices with many invocations: rows of one tile and more, zero points on both sides, k within one
-/// slice, and slices without any.
+/// Split-k, for devices with many invocations: rows of one tile and more, zero points on both sides, k within one slice, and slices
+/// without any k.
 #[test]
 fn few_rows_are_cut_along_k() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -307,12 +307,12 @@ fn few_rows_are_cut_along_k() -> Result<()> {
     Ok(())
 }
 
-/// Narrow weights in convolutions, two of the formats with each shape.
+/// Narrow weights in convolutions, with two of the dtypes for each shape.
 #[test]
 fn narrow_weights_of_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(11));
-    // By shape: direct, in groups of whole vec4, of any size, depthwise without and with multiplier, and pointwise.
+    // By shape: direct, in groups of whole vec4, in groups of any size, depthwise without and with multiplier, and pointwise.
     let convs = [(3, 5, 1, 3), (32, 16, 2, 3), (48, 12, 3, 2), (6, 6, 2, 3), (5, 5, 5, 3), (4, 8, 4, 3), (17, 9, 1, 1)];
     for (i, (channels, count_out, groups, kernel)) in convs.into_iter().enumerate() {
         for (j, format) in NARROW.into_iter().enumerate().filter(|(j, _)| j % 2 == i % 2) {
@@ -402,13 +402,13 @@ fn cast() -> Result<()> {
     let (mut count, mut random) = (0, Random::new(8));
     let integers = [&NARROW[..], &CODES].concat();
     let formats = [&integers[..], &[DType::Float16, DType::Float32]].concat();
-    // All of float16 in rows that end within a word, and as many float32 around every rounding that a cast can do.
+    // All float16 values in rows that end within a word, and as many float32 around every rounding of a cast.
     let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
     let reals = halves.iter().enumerate().map(|(i, x)| match i % 4 {
         0 => f32::from_bits(random.next() as u32),
         1 => random.integer(-600, 600) as f32 * 0.5,
         2 => x.to_f32(),
-        // Half a step of float16 away, and one step of float32 from that.
+        // Half a step of float16 away, and one step of float32 from there.
         _ => f32::from_bits((x.to_f32().to_bits() + 0x1000).wrapping_add_signed(random.integer(-1, 1) as i32)),
     });
     let reals: Vec<f32> = reals.collect();
@@ -543,7 +543,7 @@ fn elementwise_pool_table_concat() -> Result<()> {
     Ok(())
 }
 
-/// Ops whose codes pass through a table or a sum before they are stored.
+/// Ops with a fused table or residual sum before their codes are stored.
 #[test]
 fn fused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -610,14 +610,14 @@ fn fused() -> Result<()> {
                 operands.rotate_left(position);
                 let [a, b] = operands;
                 let sum = Add::with(a, b, sum, arithmetic)?;
-                // Both sums of two are one part of a program.
+                // A sum of two and a residual sum would be one part of a program, with one arithmetic.
                 let op: Op = match Fused::new(first.clone(), sum.into(), position) {
                     Err(error) if first.name() == "add" && error.to_string().contains("QuantizedArithmetic") => {
                         continue;
                     }
                     op => op?.into(),
                 };
-                // A residual is a binding more, and planners fuse none where the device has too few.
+                // A residual needs another binding, and planners don't fuse on a device with too few.
                 let limits = context.limits();
                 let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);
                 if launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) > limits.storage_buffers as usize {
@@ -632,7 +632,7 @@ fn fused() -> Result<()> {
     Ok(())
 }
 
-/// The same with the driver's own checks in every shader: a difference would mean an index out of bounds.
+/// Runs ops with the driver's own bounds checks in every shader: a difference would mean an index out of bounds.
 #[test]
 fn checked_shaders() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Bad requests get an error that names the numbers in conflict, never a panic, and nothing is recorded for them. What
-//! legal requests compute is checked in tests/equivalence.rs.
+//! Bad requests return an error that names the numbers in conflict. They never panic, and nothing is recorded for them.
+//! tests/equivalence.rs checks the results of legal requests.
 
 mod common;
 
@@ -34,10 +34,10 @@ const FORMATS: [DType; 12] = [
     DType::Parameters,
 ];
 
-/// A request, what came of it, and what the message must name.
+/// Name of a request, its result, and the words that the message must contain.
 type Case<'a, T> = (&'a str, Result<T>, &'a [&'a str]);
 
-/// Asserts that every case is an [`Error::Request`] whose message names what is in conflict.
+/// Asserts that every case is an [`Error::Request`] whose message names the numbers in conflict.
 fn refused<T: Debug, const N: usize>(cases: [Case<'_, T>; N]) {
     for (name, result, needles) in cases {
         match result {
@@ -50,7 +50,7 @@ fn refused<T: Debug, const N: usize>(cases: [Case<'_, T>; N]) {
     }
 }
 
-/// A tensor type, with scale 0.1 and zero point 0 if the format has codes.
+/// A tensor type, with scale 0.1 and zero point 0 if it has codes.
 fn typed(dtype: DType, dims: &[usize]) -> TensorType {
     let plain = TensorType::new(dtype, dims).expect("a legal shape");
     if dtype.range().is_some() { plain.quantized(Quantization::tensor(0.1, 0)).expect("a legal scale") } else { plain }
@@ -66,7 +66,7 @@ fn along(axis: usize, dims: &[usize]) -> TensorType {
     plain.quantized(Quantization::symmetric_axis(axis, vec![0.1; dims[axis]])).expect("as many scales as needed")
 }
 
-/// A tensor of zeros of any format.
+/// A tensor of zeros of any dtype.
 fn zeros(dtype: DType, dims: &[usize]) -> Tensor {
     let tensor_type = typed(dtype, dims);
     pack::tensor(&tensor_type, &vec![0; tensor_type.device_bytes() as usize / 4]).expect("as many words as needed")
@@ -365,7 +365,7 @@ fn accumulators_that_fit_just_so() -> Result<()> {
         }
         Ok(())
     };
-    // |−128 − 127| · (127 · 66311 + 7) = 2³¹ − 128, so the last weight is 7 at most, and the bias 127.
+    // |−128 − 127| · (127 · 66311 + 7) = 2³¹ − 128, so the last weight is at most 7 and the bias at most 127.
     let k = 66_312;
     let lhs = Tensor::new([1, k], vec![-128i8; k])?.quantized(Quantization::tensor(0.1, 127))?;
     let matmul = |last: i8, bias: i32| {
@@ -384,7 +384,7 @@ fn accumulators_that_fit_just_so() -> Result<()> {
     };
     let image = lhs.reshaped([1, 1, 1, k])?;
     check("conv", conv(-7, 127)?.into(), &[&image], &[i32::MAX])?;
-    // Codes are below their zero point, so that a bias or weight of the other sign leads away from the end.
+    // Codes are below their zero point, so a bias or weight of the other sign moves the sum away from the limit.
     check("a bias the other way", matmul(7, i32::MAX)?.into(), &[&lhs], &[127])?;
     check("a weight the other way", conv(127, 127)?.into(), &[&image], &[i32::MAX - 255 * 134])?;
     let max = "2147483647";
@@ -406,7 +406,7 @@ fn accumulators_that_fit_just_so() -> Result<()> {
     let lhs = Tensor::new([1, 33_025], vec![-128i8; 33_025])?;
     check("zero points", extreme(33_025)?.into(), &[&lhs], &[255 * 255 * 33_025])?;
     refused([("zero points", extreme(33_026), &["33026", &(255i64 * 255 * 33_026).to_string(), max])]);
-    // A right operand that is computed counts with its worst codes: 128 · 128 · 131071 < 2³¹.
+    // A computed right operand counts with its worst codes: 128 · 128 · 131071 < 2³¹.
     let computed = |k: usize, rhs: fn(TensorType) -> Operand| {
         let plain = |dimensions| TensorType::new(DType::Int8, dimensions);
         Matmul::new(plain([1, k])?, rhs(plain([k, 1])?)).build()
@@ -427,8 +427,8 @@ fn accumulators_that_fit_just_so() -> Result<()> {
     Ok(())
 }
 
-/// What a channel adds up is judged with its own bias: another's weights and another's bias don't meet. ONNX Runtime gives
-/// channels without weights biases like these.
+/// The accumulator bound of a channel uses its own weights and its own bias, never another channel's. ONNX Runtime gives channels
+/// without weights biases of this size.
 #[test]
 fn accumulators_are_judged_by_channel() -> Result<()> {
     const DEAD: i32 = 2_147_268_896;
@@ -442,7 +442,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
         }
     };
     let mut random = Random::new(9);
-    // Columns of zeros and of ±127 in turn; a live one reaches 255 · 127 · 40 = 1,295,400.
+    // Columns alternate between zeros and ±127; the sum of a nonzero column reaches 255 · 127 · 40 = 1,295,400.
     let mut columns = |rows: usize, matrices: usize| -> Result<Tensor> {
         let code = |i: usize| if i.is_multiple_of(2) { 0 } else { random.pick(&[-127i8, 127]) };
         Tensor::new([matrices, rows, 4], (0..matrices * rows * 4).map(code).collect::<Vec<_>>())
@@ -456,7 +456,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
         let matmul = Matmul::new(lhs.tensor_type().clone(), matrix.clone()).output(output.clone());
         check("matmul", matmul.clone().bias(Tensor::new([4], bias)?).build()?.into(), &[&lhs]);
         check("wide bias", matmul.clone().wide_bias(bias.map(i64::from)).build()?.into(), &[&lhs]);
-        // A bias per row is one of its column in any row.
+        // Each bias per row counts for its column in any row.
         let rows = [bias, [-DEAD, -5, 0, 9]].concat();
         check("a bias per row", matmul.bias(Tensor::new([2, 4], rows)?).build()?.into(), &[&lhs]);
         let image = lhs.reshaped([1, 2, 1, TERMS])?;
@@ -464,11 +464,11 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
         let conv = Conv::new(image.tensor_type().clone(), filters).output(output);
         check("conv", conv.bias(Tensor::new([4], bias)?).build()?.into(), &[&image]);
     }
-    // Each matrix of weights meets the biases of its own batch.
+    // Each matrix of weights counts with the biases of its own batch.
     let batched = Tensor::new([2, TERMS, 1], [vec![0i8; TERMS], vec![127; TERMS]].concat())?;
     let own = Tensor::new([2, 1, 1], vec![-DEAD, 1])?;
     check("batches", Matmul::new(lhs.tensor_type().clone(), batched.clone()).bias(own).build()?.into(), &[&lhs]);
-    // Codes and weights that are never negative add up in one direction: 255 · 127 · 40 is added to the least bias.
+    // Nonnegative codes and weights only add up: 255 · 127 · 40 is added to the least bias.
     let codes = random.codes(DType::Uint8, &[3, TERMS]);
     let one_sided = |bias: i32| {
         let matmul = Matmul::new(codes.tensor_type().clone(), Tensor::new([TERMS, 1], vec![127i8; TERMS])?);
@@ -483,7 +483,7 @@ fn accumulators_are_judged_by_channel() -> Result<()> {
         Matmul::new(halves.tensor_type().clone(), weights).bias(Tensor::new([4], bias)?).build()
     };
     check("int16", int16(bias)?.into(), &[&halves]);
-    // Of weights from the device no more is known than on which side of their zero points they can be.
+    // For weights from the device, only the sign of their differences from the zero points is known.
     let computed = |bias: [i32; 2], zero_points: [i32; 2]| {
         let rhs = Quantization::new(Granularity::Axis(1), [1.0, 1.0], zero_points);
         let rhs = TensorType::new(DType::Uint8, [TERMS, 2])?.quantized(rhs)?;
@@ -821,7 +821,7 @@ fn inputs_of_ops_and_graphs() -> Result<()> {
         ("another format", run(&[&wide]), &["input 0", "uint8[2, 3]", "int8[2, 3]"]),
     ]);
 
-    // Parameters that no dynamic quantization makes.
+    // Parameters that no dynamic quantization computes.
     let plain = TensorType::new(DType::Uint8, [2, 3])?;
     let dynamic: Op = Matmul::new(plain.clone(), rhs.clone()).dynamic_lhs(DynamicGranularity::Row).build()?.into();
     let image = TensorType::new(DType::Int8, [1, 2, 3, 4])?;
@@ -982,7 +982,7 @@ fn plans() -> Result<()> {
     graph.output(twice);
     graph.output(reshaped);
     refused([("an output twice", context.plan(&graph, Tuner::FirstGuess), &["output 1", "two buffers"])]);
-    // Blocks larger than u32 hold everything.
+    // Blocks longer than u32 contain everything.
     for size in [1 << 32, (1 << 32) + 1, HUGE] {
         let whole = Quantization::new(Granularity::Blocks { axis: 0, size }, vec![0.1, 0.2, 0.3], [0]);
         let blocked = host.clone().quantized(whole)?;
@@ -991,7 +991,7 @@ fn plans() -> Result<()> {
     Ok(())
 }
 
-/// Descriptors at random, most of them nonsense.
+/// Random descriptors, most of them nonsense.
 struct Garbage(Random);
 
 impl Garbage {
@@ -1058,7 +1058,7 @@ impl Garbage {
         if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dims)) }
     }
 
-    /// A tensor of this type with anything in it; of another type if that would be large.
+    /// A tensor of this type with any bits; of another type if it would be large.
     fn tensor(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
         let elements = tensor_type.shape().elements();
         if elements > 200_000 {

@@ -1,5 +1,5 @@
-//! Bounds of inexact ops over all of float32: random bits, zeros, subnormals, the ends, and what is huge beside what is tiny. Every
-//! candidate is held to `reference::tolerance`, which is infinite only where a number on the way may leave float32.
+//! Bounds of inexact ops over all of float32: random bits, zeros, subnormals, the ends, and huge numbers beside tiny ones. Every
+//! candidate must satisfy `reference::tolerance`. The tolerance is infinite only where an intermediate may leave float32.
 
 mod common;
 
@@ -13,28 +13,28 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
-/// What numbers lie together.
+/// Kinds of numbers in a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Numbers {
     /// Around 1.
     Plain,
-    /// Of this size, give or take a factor.
+    /// Near this magnitude, within a small factor.
     Near(f32),
     /// Below the least normal number, and zeros of either sign.
     Subnormal,
-    /// Of two sizes.
+    /// Numbers of two magnitudes.
     Mixed(f32, f32),
-    /// The greatest, of either sign.
+    /// The greatest finite numbers of either sign.
     Greatest,
     /// Any bits of a finite number.
     Any,
-    /// The ends of each kind of number, and those beside them.
+    /// The ends of each kind of number, and their neighbours.
     Ends,
     /// Infinities and NaN among plain numbers.
     Special,
 }
 
-/// Everything that is finite.
+/// All kinds of finite numbers.
 const FINITE: [Numbers; 16] = [
     Numbers::Plain,
     Numbers::Near(1e-38),
@@ -108,7 +108,7 @@ impl Numbers {
     }
 }
 
-/// All pairs, and each kind of finite number beside infinities and NaN.
+/// All pairs of finite kinds, and plain numbers paired with infinities and NaN.
 fn pairs() -> Vec<(Numbers, Numbers)> {
     let finite = FINITE.iter().flat_map(|&a| FINITE.map(|b| (a, b)));
     finite.chain([(Numbers::Special, Numbers::Plain), (Numbers::Plain, Numbers::Special)]).collect()
@@ -116,8 +116,8 @@ fn pairs() -> Vec<(Numbers, Numbers)> {
 
 type Case = (String, Op, Vec<Tensor>);
 
-/// Holds every candidate to the bound of each case. At least a `share` of the bounds say something: a bound that is infinite
-/// everywhere holds for anything.
+/// Checks every candidate against the bound of each case. At least a `share` of the bounds must be finite: an infinite bound checks
+/// nothing.
 fn check(name: &str, cases: Vec<Case>, share: f64) {
     let Some(context) = context() else { return };
     let (mut elements, mut bounded) = (0, 0);
@@ -210,7 +210,7 @@ fn layer_norm() -> Result<()> {
     Ok(())
 }
 
-/// Rows whose squares leave float32, against numbers worked out by hand.
+/// Rows whose squares leave float32, against numbers computed by hand.
 #[test]
 fn rows_of_huge_numbers_are_normalized() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -280,7 +280,7 @@ fn float_conv() -> Result<()> {
     Ok(())
 }
 
-/// Weights whose scales and shifts are of such numbers.
+/// Weights whose scales and offsets are of this kind of number.
 fn weights(random: &mut Random, format: WeightFormat, n: usize, k: usize, numbers: Numbers) -> Result<PackedWeights> {
     let (low, high) = format.codes.range();
     let seeds: Vec<u64> = (0..n).map(|_| random.next()).collect();
@@ -317,7 +317,7 @@ fn linear() -> Result<()> {
         (Codes::Int2, ScaleFormat::F32RealZero),
         (Codes::Int4, ScaleFormat::E8M0),
     ];
-    // One pair in seven meets each number on either side.
+    // One pair in seven contains each kind of number on either side.
     let pairs = pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(7);
     for (turn, (a, b)) in pairs.chain([(Numbers::Special, Numbers::Plain)]).enumerate() {
         let [m, n, k] = [[2, 5, 64], [1, 4, 40], [9, 8, 96]][turn % 3];
@@ -351,7 +351,7 @@ fn linear() -> Result<()> {
     Ok(())
 }
 
-/// The scales of rows and of groups, whose product leaves float32 though no sum does: what zero codes make of it is still zero.
+/// The product of row scale and group scale leaves float32 though no sum does: zero codes still give zero.
 #[test]
 fn linear_with_scales_that_overflow() -> Result<()> {
     let mut cases = Vec::new();
@@ -447,7 +447,7 @@ fn cross_entropy_gradient() -> Result<()> {
     Ok(())
 }
 
-/// What is done on bits is exact there too.
+/// Ops on bits are exact for extreme numbers too.
 #[test]
 fn exact_ops() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What a context does when its device fails: each failure has its own error, from the call that met it, and no call hangs,
+//! Behaviour of a context when its device fails. Each failure has its own error, returned by the call that met it. No call hangs,
 //! panics or returns wrong data. Requests that are wrong on any device are in tests/errors.rs.
 
 mod common;
@@ -17,10 +17,10 @@ use lowbit::{
     TensorType, Tuner, Workspace, reference,
 };
 
-/// How long a call may take before it counts as one that hangs.
+/// Time after which a call counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs something in a thread; if that takes too long it hangs, and the test has failed.
+/// Runs `work` in a thread; panics if it takes longer than `PATIENCE`.
 fn within_reason<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || sender.send(work()));
@@ -34,7 +34,7 @@ fn within_reason<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Asserts that a call failed because the device is lost, and says so in this crate's words.
+/// Asserts that a call failed because the device is lost, with this crate's message.
 fn assert_lost<T>(name: &str, result: Result<T>) {
     match result {
         Err(error @ Error::Lost(_)) => {
@@ -49,13 +49,13 @@ fn assert_lost<T>(name: &str, result: Result<T>) {
     }
 }
 
-/// A context that takes another's device as an engine's.
+/// A context on another context's device, as if the device were an engine's.
 fn adopted(own: &Context) -> Context {
     own.device().set_device_lost_callback(|_, _| ());
     Context::from_device(own.device().clone(), own.queue().clone())
 }
 
-/// A context on an engine's device that asks for nothing, not even for memory before it needs some.
+/// A context on an engine's device that requests no features and no memory before it needs some.
 fn frugal_context() -> Option<Context> {
     context()?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
@@ -66,7 +66,7 @@ fn frugal_context() -> Option<Context> {
     Some(Context::from_device(device, queue))
 }
 
-/// A small sum with everything that is needed to run it in any way.
+/// A small sum with all objects that running it needs.
 struct Scene {
     context: Context,
     op: Op,
@@ -94,7 +94,7 @@ impl Scene {
         Ok(Self { context, op, graph, host, x, out, plan, bindings })
     }
 
-    /// The context does its work, and does it right.
+    /// Checks that the context still computes the right result.
     fn check(&self, name: &str) {
         let expected = reference::run(&self.op, &[&self.host, &self.host]).expect("the op's own inputs");
         let got = self.plan.run(&[&self.host, &self.host]).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -104,7 +104,7 @@ impl Scene {
 
 type Call = fn(&Scene, &mut wgpu::CommandEncoder) -> Result<()>;
 
-/// Every call that meets the device.
+/// All calls that use the device.
 const CALLS: [(&str, Call); 13] = [
     ("upload", |s, _| s.context.upload(&s.host).map(drop)),
     ("allocate", |s, _| DeviceTensor::allocate(&s.context, s.host.tensor_type().clone()).map(drop)),
@@ -123,7 +123,7 @@ const CALLS: [(&str, Call); 13] = [
 
 type Loss = fn(&Context);
 
-/// The ways in which a device goes.
+/// Ways to lose a device.
 const LOSSES: [(&str, Loss); 4] = [
     ("destroyed", |c| c.device().destroy()),
     ("destroyed and polled, so that its buffers are freed", |c| {
@@ -142,7 +142,7 @@ fn every_call_says_that_the_device_is_lost() -> Result<()> {
     for (loss, lose) in LOSSES {
         for engine in [false, true] {
             for (name, call) in CALLS {
-                // A context of its own for each call: what one has found out, the next need not.
+                // A new context for each call, because a context remembers a loss.
                 let Some(own) = context() else { return Ok(()) };
                 let scene = Scene::new(if engine { adopted(&own) } else { own })?;
                 let device = if engine { "an engine's device" } else { "its own device" };
@@ -165,8 +165,8 @@ fn every_call_says_that_the_device_is_lost() -> Result<()> {
     Ok(())
 }
 
-/// wgpu tells devices of one instance apart, and panics over what another instance made: a program's own is another one than
-/// that behind `Context::new`.
+/// wgpu panics on objects of another instance. A program's own instance differs from the instance behind `Context::new`, so its
+/// objects must be refused.
 #[test]
 fn what_another_instance_made_is_refused() -> Result<()> {
     type Call = fn(&Scene, &wgpu::Device, &DeviceTensor) -> Result<()>;
@@ -200,7 +200,7 @@ fn what_another_instance_made_is_refused() -> Result<()> {
     let device = engine.device();
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
     let descriptor = wgpu::BufferDescriptor { label: None, size: 4096, usage, mapped_at_creation: false };
-    // Numbers that wgpu gave to something else here, and that it gave to nothing.
+    // Ids that wgpu assigned to another object of this instance, and ids that it assigned to none.
     let buffers: Vec<wgpu::Buffer> = (0..2000).map(|_| device.create_buffer(&descriptor)).collect();
     for (number, buffer) in [("first", &buffers[0]), ("last", &buffers[1999])] {
         let foreign = DeviceTensor::from_buffer(scene.host.tensor_type().clone(), buffer.clone(), 0)?;
@@ -231,9 +231,9 @@ fn the_reason_of_a_loss_is_kept() -> Result<()> {
     let host = Tensor::new([1], vec![1i8])?;
     let message = |context: &Context| context.upload(&host).expect_err("the device is lost").to_string();
     assert_eq!(message(&engine), "the device is lost: a first reason");
-    // Only who is told knows: the device is as well as ever.
+    // The report only affects the contexts that received it: the device still works.
     own.upload(&host)?;
-    // The callback of a device of its own says more than the device does.
+    // The lost callback of an own device gives a better message than the device's errors.
     let Some(own) = context() else { return Ok(()) };
     own.device().destroy();
     let _ = own.device().poll(wgpu::PollType::wait_indefinitely());
@@ -256,7 +256,7 @@ fn an_engine_keeps_its_callback() -> Result<()> {
     Ok(())
 }
 
-/// A matrix product that takes a software device a good part of a second, with its result.
+/// A matrix product that takes a software device a good part of a second, and its result.
 fn long_work() -> Result<(Graph, Tensor, Tensor)> {
     let mut random = Random::new(0x10_57);
     let lhs = random.codes(DType::Int8, &[64, 512]);
@@ -284,7 +284,7 @@ fn a_device_that_goes_while_it_works() -> Result<()> {
                 let name = format!("{loss} after {delay} ms, an engine's: {engine}");
                 let plan = Arc::new(context.plan(&graph, Tuner::FirstGuess)?);
                 let out = Arc::new(plan.run_on_device(&[&context.upload(&lhs)?])?);
-                // Some wait for what is submitted, one goes on submitting: until there is an error all results are right.
+                // Three threads wait for submitted work, one keeps submitting. All results before the first error must be right.
                 let readers = (0..3).map(|i| {
                     let (context, out, expected, name) = (context.clone(), out.clone(), expected.clone(), name.clone());
                     thread::spawn(move || {
@@ -317,7 +317,7 @@ fn a_device_that_goes_while_it_works() -> Result<()> {
     Ok(())
 }
 
-/// What can't be copied or mapped is an error of the download, and no harm to the context.
+/// Tensors that can't be copied or mapped: an error of the download, and the context still works.
 #[test]
 fn downloads_that_fail() -> Result<()> {
     let (Some(here), Some(there)) = (context(), context()) else { return Ok(()) };
@@ -374,7 +374,7 @@ fn limits_and_features_by_request() -> Result<()> {
         }
         other => panic!("{other:?}"),
     }
-    // No adapter has them all: some belong to one backend alone.
+    // No adapter has all features: some belong to one backend only.
     let all = wgpu::Features::all();
     match with(own.clone(), all) {
         Err(Error::NoDevice(message)) => assert!(message.contains("lacks"), "{message}"),
@@ -384,7 +384,7 @@ fn limits_and_features_by_request() -> Result<()> {
     Ok(())
 }
 
-/// Threads that plan at the same time compile each program once, and warming up finds nothing left to do.
+/// Threads that plan at the same time compile each program once, and a warm-up finds nothing left to do.
 #[test]
 fn programs_are_compiled_once() -> Result<()> {
     let Some(alone) = context() else { return Ok(()) };
@@ -406,7 +406,7 @@ fn programs_are_compiled_once() -> Result<()> {
     Ok(())
 }
 
-/// The warnings of this process: tests that look at them are one test.
+/// Warnings of this process. Tests that read them are one test function.
 struct Warnings(Mutex<Vec<String>>);
 
 impl log::Log for Warnings {
@@ -425,11 +425,11 @@ impl log::Log for Warnings {
 
 static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
 
-/// A context with a stored cache, that must work as well as one without; returns what it warned of.
+/// Checks that a context with a stored cache works; returns its warnings.
 #[expect(unsafe_code, reason = "tries pipeline caches, good and bad")]
 fn warnings_of(name: &str, context: Context, bytes: &[u8]) -> Result<Vec<String>> {
     WARNINGS.0.lock().expect("no panic in there").clear();
-    // SAFETY: the bytes are of this very process, and the driver is not shown those that were tampered with.
+    // SAFETY: the bytes come from this process, and damaged bytes don't reach the driver.
     let context = unsafe { context.with_pipeline_cache(bytes) };
     let scene = Scene::new(context)?;
     scene.check(name);
@@ -483,21 +483,21 @@ fn damaged_pipeline_caches_are_ignored() -> Result<()> {
         let warnings = warnings_of(name, fresh(), &bytes)?;
         assert!(warnings.len() == 1 && warnings[0].contains("is ignored: it"), "{name}: {warnings:?}");
     }
-    // An engine's device may have been made without the feature.
+    // An engine's device may lack the feature.
     let scene = Scene::new(frugal_context().expect("as above"))?;
     assert_eq!(scene.context.pipeline_cache(), None);
     scene.check("no feature");
     Ok(())
 }
 
-/// As much as any device allows in a buffer, nearly, and more than the block of memory that frugal devices share between
-/// buffers: each buffer is an allocation of its own.
+/// Bytes of a large buffer: nearly the most that every device allows, and more than the memory block that frugal devices share between
+/// buffers. So each buffer is an allocation of its own.
 const PIECE: usize = 120 << 20;
 
-/// What the child prints when it has seen what it is for.
+/// Message of the child process on success.
 const RAN_OUT: &str = "ran out of memory and went on";
 
-/// In a process of little address space, where memory runs out early and without harm to anyone.
+/// Runs the test in a process with little address space, where memory runs out early and harmlessly.
 #[test]
 #[cfg(target_os = "linux")]
 fn out_of_memory() {
@@ -513,7 +513,7 @@ fn out_of_memory() {
     let output = child("3500000");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     if said.contains("NOT RUN") {
-        // Some drivers can't start in so little.
+        // Some drivers can't start with so little memory.
         eprintln!("\n*** NOT RUN: {said} ***\n");
         return;
     }
@@ -548,8 +548,8 @@ fn out_of_memory_in_a_small_process() -> Result<()> {
     kept.truncate(kept.len() - 2);
     scene.check("after an allocation without room");
 
-    // Uploads need room twice, for the tensor and for a copy on the way. Each takes the room of one tensor for good, so
-    // one of them finds room for its tensor and none for the copy; the reserve is there for the words of the host.
+    // An upload needs room twice, for the tensor and for a staging copy. Each upload keeps the room of one tensor, so one upload finds
+    // room for its tensor and none for the copy. The reserve is for the words on the host.
     kept.clear();
     let host = Tensor::new([PIECE], vec![0i8; PIECE])?;
     let error = loop {

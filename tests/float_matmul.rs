@@ -1,5 +1,5 @@
-//! `ops::FloatMatmul`: every candidate kernel against the reference, over awkward sizes, formats and either operand
-//! transposed, within the bound that it documents; small integers exactly.
+//! `ops::FloatMatmul`: every candidate kernel against the reference, over awkward sizes, dtypes and either operand transposed, within
+//! the documented bound; exactly for small integers.
 
 mod common;
 
@@ -8,7 +8,7 @@ use half::f16;
 use lowbit::ops::{FloatMatmul, Op, Operand};
 use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, kernels, reference};
 
-/// Floats around 1; halves with subnormals among them.
+/// Floats around 1; halves include subnormals.
 fn floats(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<Tensor> {
     let count = dims.iter().product();
     let values: Vec<f32> = (0..count).map(|_| random.real()).collect();
@@ -19,7 +19,7 @@ fn floats(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<Tensor> {
     Tensor::new(dims, values.into_iter().enumerate().map(small).collect::<Vec<_>>())
 }
 
-/// Dimensions with the last two swapped where `transposed`.
+/// Dimensions; the last two are swapped if `transposed`.
 fn laid(batch: &[usize], rows: usize, columns: usize, transposed: bool) -> Vec<usize> {
     let matrix = if transposed { [columns, rows] } else { [rows, columns] };
     [batch, &matrix].concat()
@@ -53,7 +53,7 @@ fn sizes_and_formats() -> Result<()> {
     let (mut combinations, mut worst) = (0, 0.0f64);
     let formats = [DType::Float32, DType::Float16];
     for (turn, [m, n, k]) in SIZES.into_iter().enumerate() {
-        // Layouts of the operands, formats, constants, biases and outputs take turns.
+        // Layouts of the operands, dtypes, constants, biases and outputs take turns.
         for way in [turn % 4, (turn + 1 + turn / 4 % 3) % 4] {
             let (lhs_transposed, rhs_transposed) = (way & 1 == 1, way & 2 == 2);
             let turn = turn + way;
@@ -123,7 +123,7 @@ fn batches_broadcast() -> Result<()> {
     Ok(())
 }
 
-/// Sums of small integers are exact in f32, so every candidate must find them, whatever its order.
+/// Sums of small integers are exact in f32, so every candidate must equal them in any order of summation.
 #[test]
 fn small_integers_are_exact() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

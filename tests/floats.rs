@@ -1,4 +1,4 @@
-//! Ops of float networks beside products: functions, sums, softmax and normalization. Every candidate kernel against the
+//! Ops of float networks other than products: functions, sums, softmax and normalization. Every candidate kernel against the
 //! reference, within the bound that each op documents; the reference against known values.
 
 mod common;
@@ -10,7 +10,7 @@ use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, reference};
 const FUNCTIONS: [Function; 6] =
     [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
 
-/// Numbers of every size: around 0 and 1, and far out.
+/// Numbers of every magnitude: around 0 and 1, and very large.
 fn numbers(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
     let count = dims.iter().product();
     let number = |i: usize, x: f32| match i % 11 {
@@ -40,7 +40,7 @@ fn functions_of_an_element() -> Result<()> {
     Ok(())
 }
 
-/// Values from tables of the normal distribution and of tanh; in f64 by other formulas elsewhere.
+/// Values from tables of the normal distribution and of tanh; other values in f64, by other formulas.
 #[test]
 fn functions_have_their_known_values() -> Result<()> {
     let x = Tensor::new([6], vec![-3.0f32, -1.0, 0.0, 0.5, 1.0, 3.0])?;
@@ -77,7 +77,7 @@ fn functions_have_their_known_values() -> Result<()> {
         let got = reference::run(&FloatUnary::new([6], function)?.into(), &[&x])?.remove(0);
         for (got, expected) in got.values::<f32>()?.iter().zip(expected) {
             let error: f64 = f64::from(*got) - expected;
-            // Half a unit of f32, and the digits given.
+            // Half a unit of f32, and the given digits.
             assert!(error.abs() <= 6e-8 * expected.abs() + 1e-12, "{function:?}: {got}, expected {expected}");
         }
     }
@@ -103,7 +103,7 @@ fn sums_and_products_broadcast() -> Result<()> {
     for (lhs, rhs) in shapes {
         let (a, b) = (numbers(&mut random, lhs)?, numbers(&mut random, rhs)?);
         for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
-            // The greatest products leave f32.
+            // The largest products leave f32.
             let tame = |x: &Tensor| -> Result<Tensor> {
                 Tensor::new(x.dims(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
             };
@@ -155,7 +155,7 @@ fn rows_are_normalized() -> Result<()> {
     Ok(())
 }
 
-/// ReLU is a choice between two numbers.
+/// ReLU selects one of two numbers, so it is exact.
 #[test]
 fn relu_is_exact() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -167,7 +167,7 @@ fn relu_is_exact() -> Result<()> {
     Ok(())
 }
 
-/// One after the other in a plan, where outputs take over the storage of inputs, at any batch.
+/// A plan of these ops in sequence, where outputs reuse the storage of inputs, at any batch.
 #[test]
 fn a_plan_of_them_at_any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

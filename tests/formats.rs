@@ -1,6 +1,5 @@
-//! Small floats on the GPU equal the reference, bit for bit: every float16 and every boundary to every format, every code to
-//! every other; and quantization to integers at every rounding boundary. That the reference is right is tested beside
-//! `numeric`'s source, by tables.
+//! Small floats on the GPU equal the reference, bit for bit: every float16 and every boundary to every dtype, every code to every
+//! other dtype; and quantization to integers at every rounding boundary. Tables beside `numeric`'s source test the reference itself.
 
 mod common;
 
@@ -20,7 +19,7 @@ const SMALL: [DType; 7] = [
     DType::Float8E5M2Fnuz,
 ];
 
-/// All codes of a format, row by row.
+/// All codes of a dtype, row by row.
 fn all_codes(dtype: DType, dims: &[usize]) -> Result<Tensor> {
     let elements: usize = dims.iter().product();
     let bytes: Vec<u8> = (0..elements * dtype.bits() / 8).map(|i| (i * 37) as u8).collect();
@@ -28,10 +27,10 @@ fn all_codes(dtype: DType, dims: &[usize]) -> Result<Tensor> {
     Tensor::from_packed(TensorType::new(dtype, dims)?, &bytes.iter().map(mask).collect::<Vec<_>>())
 }
 
-/// float32 around every number of every format and every middle between two.
+/// float32 around every number of every dtype and every middle between two numbers.
 fn boundaries() -> Vec<f32> {
     let mut bits = Vec::new();
-    // Mantissas of up to four bits have middles of five.
+    // Mantissas of at most four bits have middles of five.
     for exponent in (100..146).chain([0, 1, 2, 253, 254, 255]) {
         for mantissa in 0..32u32 {
             for by in -1..=1i32 {
@@ -80,7 +79,7 @@ fn every_code_to_other_formats() -> Result<()> {
             count += check_op(&context, &format!("{from} to {to}"), &op.into(), &[&x]);
         }
     }
-    // Rows of any length, and integers as they are.
+    // Rows of any length, and integers as scaleless codes.
     let mut random = Random::new(21);
     for dimensions in [vec![], vec![0, 3], vec![5, 1], vec![3, 7], vec![2, 3, 33], vec![4, 129]] {
         for small in [random.pick(&all), random.pick(&all)] {
@@ -141,12 +140,12 @@ fn quantize_and_dequantize_small_floats() -> Result<()> {
     Ok(())
 }
 
-/// The float16 nearest to a number, ties to even: of the one that is found by cutting it off and the two beside it.
+/// The nearest float16, ties to even: the nearest of `f16::from_f64` and its two neighbours.
 fn nearest_half(number: f64) -> f64 {
     let size = f16::from_f64(number.abs()).to_bits();
     let beside = [size.saturating_sub(1), size, (size + 1).min(0x7c00)].map(|bits| {
         let half = f16::from_bits(bits);
-        // Infinity stands where the next number would be.
+        // Infinity counts as the next number after the largest.
         (if half.is_finite() { half.to_f64() } else { 65_536.0 }, bits)
     });
     let distance = |(half, bits): &(f64, u16)| ((half - number.abs()).abs(), bits & 1);
@@ -154,7 +153,7 @@ fn nearest_half(number: f64) -> f64 {
     nearest.expect("three").0.copysign(number)
 }
 
-/// Quotients in float16 are the one correctly rounded float16 division of float16 operands: what f64 says.
+/// A float16 quotient is one correctly rounded float16 division of float16 operands, as computed in f64.
 #[test]
 fn half_precision_is_one_division() -> Result<()> {
     let mut random = Random::new(23);
@@ -174,7 +173,7 @@ fn half_precision_is_one_division() -> Result<()> {
     Ok(())
 }
 
-/// Every float32 within two steps of each place where codes change, for 100 scales.
+/// Every float32 within two steps of each boundary between codes, for 100 scales.
 #[test]
 fn quantization_is_exact_at_every_boundary() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -183,7 +182,7 @@ fn quantization_is_exact_at_every_boundary() -> Result<()> {
     for (format, low, high) in [(DType::Int8, -128, 127), (DType::Int4, -8, 7)] {
         let scales: Vec<f32> = (0..100)
             .map(|i| match i {
-                // Any exponent, subnormal ones too; every other mantissa is random.
+                // Any exponent, including subnormals; every other mantissa is random.
                 0..10 => f32::from_bits(random.next() as u32 % 0x7f00_0000 + 1),
                 10..20 => (random.integer(-20, 20) as f32).exp2(),
                 _ => random.scale(),

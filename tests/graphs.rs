@@ -1,6 +1,6 @@
 //! Random graphs over images: convolutions, pools, broadcasts, reshapes, clamps, values that are read twice, right operands
-//! from the device, on devices that allow much and little, at several extents; every output is the reference's, bit for bit.
-//! Plans whose shape is known are in `plans.rs`.
+//! from the device. They run on devices with large and small limits, at several extents; every output equals the reference's, bit
+//! for bit. Hand-written plans are in `plans.rs`.
 
 mod common;
 
@@ -13,7 +13,7 @@ const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 /// Graphs per device.
 const GRAPHS: usize = 60;
 
-/// Elements beyond which a value is not built upon.
+/// Elements beyond which a value is not used as an input.
 const LARGEST: usize = 30_000;
 
 fn stage(random: &mut Random) -> Result<Requantization> {
@@ -31,7 +31,7 @@ fn stage(random: &mut Random) -> Result<Requantization> {
     })
 }
 
-/// A value that some op makes of others; an error where the shapes don't suit the op.
+/// Adds a random op on some of the values; an error if their shapes don't suit the op.
 fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Value> {
     let recent = random.integer(0, 3.min(values.len() as i64 - 1)) as usize;
     let (x, y) = (values[values.len() - 1 - recent], random.pick(values));
@@ -72,7 +72,7 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
     }
 }
 
-/// A convolution, direct or depthwise, whose raw sums may be requantized by a step of their own.
+/// Adds a convolution, direct or depthwise, whose raw sums a `Requantize` may requantize.
 fn conv(random: &mut Random, graph: &mut Graph, x: Value, input: TensorType, output: Requantization) -> Result<Value> {
     let (channels, kernel) = (input.shape().row_length(), random.pick(&[1, 3]));
     let (outputs, groups) = random.pick(&[(channels, channels), (1, 1), (5, 1), (33, 1)]);
@@ -109,7 +109,7 @@ fn random_graph(random: &mut Random, extent: usize) -> Result<Graph> {
         if values.len() == wanted {
             break;
         }
-        // What doesn't fit is left out.
+        // Ops that don't fit are left out.
         if let Ok(value) = step(random, &mut graph, &values)
             && graph.tensor_type(value)?.shape().elements() <= LARGEST
         {
@@ -136,7 +136,7 @@ fn check(seed: u64, limits: Option<wgpu::Limits>) -> Result<()> {
         options.single_workspace_buffer = random.integer(0, 4) == 0;
         let plan = match context.plan_with(&graph, options) {
             Ok(plan) => plan,
-            // A reshaped value may be an output twice, and little devices can't do everything.
+            // A reshaped value may be an output twice, and small devices can't run everything.
             Err(Error::Request(_) | Error::Limit { .. }) => {
                 refused += 1;
                 continue;

@@ -127,7 +127,7 @@ impl Judge {
         for limits in &self.limits {
             for candidate in kernels::candidates(&op, limits) {
                 for constant in candidate.constants {
-                    kernels::constant_words(&op, constant).expect("the candidate's own constant");
+                    black_box(constant.count());
                 }
             }
         }

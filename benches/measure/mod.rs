@@ -1,5 +1,5 @@
-//! What benchmarks share: criterion's settings, the check before the timing, and the timed loop on a device. No benchmark
-//! lives here, and what is right is the reference's to say.
+//! Shared parts of the benchmarks: criterion's settings, the check of results before timing, and the timed loop on a device.
+//! The benchmarks themselves are in the files that include this one; expected results come from `reference`.
 
 #![allow(dead_code, reason = "every benchmark uses its own part")]
 
@@ -12,8 +12,8 @@ use lowbit::{
 
 use crate::common;
 
-/// Runs benchmarks on the default adapter, with few samples because that may be a CPU; the command line can ask for more.
-/// Without an adapter it says so and measures nothing.
+/// Runs benchmarks on the default adapter, with few samples because the adapter may be a CPU; the command line can ask for more.
+/// Without an adapter it prints a message and measures nothing.
 pub(crate) fn run(benchmarks: impl FnOnce(&mut Criterion, &Context) -> Result<()>) {
     let Some(context) = common::context() else { return };
     println!("{}", context.description());
@@ -26,8 +26,8 @@ pub(crate) fn run(benchmarks: impl FnOnce(&mut Criterion, &Context) -> Result<()
     criterion.final_summary();
 }
 
-/// Times every candidate of an op, each under its label in a group, after `difference` has found none between its
-/// outputs and what they should be.
+/// Times every candidate of an op under its label in one group. `difference` first compares its outputs with the expected
+/// ones; a difference is an error.
 pub(crate) fn every_candidate(
     criterion: &mut Criterion,
     context: &Context,
@@ -39,7 +39,7 @@ pub(crate) fn every_candidate(
     let mut group = criterion.benchmark_group(group);
     group.throughput(throughput);
     for (index, candidate) in kernels::candidates(op, &context.limits()).iter().enumerate() {
-        // Made at the first sample, so that what the command line filters out costs nothing.
+        // Built at the first sample, so that a candidate filtered out by the command line costs nothing.
         let mut ready = None;
         group.bench_function(&candidate.label, |bencher| {
             let launch = ready.get_or_insert_with(|| {
@@ -55,13 +55,13 @@ pub(crate) fn every_candidate(
     group.finish();
 }
 
-/// How outputs differ from the reference's.
+/// First difference between the outputs and the reference's.
 pub(crate) fn difference_from_reference(op: &Op, inputs: &[&Tensor], outputs: &[Tensor]) -> Result<Option<String>> {
     let expected = reference::run(op, inputs)?;
     Ok(outputs.iter().zip(&expected).find_map(|(got, expected)| common::first_difference(got, expected)))
 }
 
-/// The elements at these linear indices as a tensor of these dimensions; a scale per tensor stays.
+/// Tensor of the elements at the given linear indices, with the given dimensions. A per-tensor scale is kept.
 pub(crate) fn gather(tensor: &Tensor, dims: &[usize], indices: impl IntoIterator<Item = usize>) -> Result<Tensor> {
     fn elements<T: Element>(
         tensor: &Tensor,
@@ -82,7 +82,7 @@ pub(crate) fn gather(tensor: &Tensor, dims: &[usize], indices: impl IntoIterator
     }
 }
 
-/// A plan of one op with its tensors on the device.
+/// A plan of one op, and its tensors on the device.
 struct Launch<'a> {
     context: &'a Context,
     plan: Plan,
@@ -104,7 +104,7 @@ impl<'a> Launch<'a> {
         self.outputs.iter().map(|t| self.context.download_blocking(t)).collect()
     }
 
-    /// The time to record and submit so many runs, and to wait for the last.
+    /// Time to record and submit `iterations` runs and to wait for the last.
     fn time(&self, iterations: u64) -> Duration {
         let (device, queue) = (self.context.device(), self.context.queue());
         let start = Instant::now();

@@ -1,6 +1,6 @@
-//! Calibrates the digits network: every activation is observed on the GPU over batches, nothing read back before the end; then
-//! each way to choose bounds makes an int8 network, whose scales are compared with ONNX Runtime's and its logits with the float
-//! ones. The observers are `lowbit::calibrate`'s.
+//! Calibrates the digits network. Observers see every activation on the GPU over batches, and nothing is read back before the
+//! end. Each calibration method then gives an int8 network. Its scales are compared with ONNX Runtime's and its logits with the
+//! float logits. The observers are those of `lowbit::calibrate`.
 
 #[path = "../digits/network.rs"]
 #[allow(dead_code, reason = "the int8 network is the digits example's")]
@@ -18,10 +18,10 @@ use network::{Digits, Result, classes, read};
 use safetensors::SafeTensors;
 use train_network::{Split, float_network, train_index};
 
-/// The activations of the network, as ONNX Runtime's file names them.
+/// Names of the network's activations in ONNX Runtime's file.
 const NAMES: [&str; 7] = ["x", "r1", "r2", "r3", "r4", "g", "logits"];
 
-/// Images of a batch; the calibration set has 256.
+/// Images per batch; the calibration set has 256.
 const BATCH: usize = 48;
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn run() -> Result<()> {
         ("the same of 2,048 bins", "fine", Clipping::Percentile { percent: 99.999 }),
         ("percentile 99.99", "histograms", Clipping::Percentile { percent: 99.99 }),
         ("percentile 99.9", "histograms", Clipping::Percentile { percent: 99.9 }),
-        // ONNX Runtime's defaults, which leave one pair of bounds to choose from.
+        // ONNX Runtime's defaults: 128 levels of 128 bins leave only one pair of bounds to choose.
         ("entropy, 128 of 128 bins", "coarse", Clipping::Entropy { levels: 128 }),
         ("entropy, 128 of 2,048 bins", "fine", Clipping::Entropy { levels: 128 }),
         ("entropy, 512 of 2,048 bins", "fine", Clipping::Entropy { levels: 512 }),
@@ -105,7 +105,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// What ranges, moving averages and histograms of each activation have seen, on the device.
+/// Observations of each activation by each observer (ranges, moving averages, histograms), computed on the device.
 fn observe(context: &Context, split: &Split) -> Result<HashMap<&'static str, Vec<Observation>>> {
     let activations = float_network()?.activations(&split.images)?;
     let mut graph = Graph::new();
@@ -162,7 +162,7 @@ fn ort_quantizations() -> Result<Vec<Quantization>> {
     NAMES.iter().map(tensor).collect()
 }
 
-/// The int8 network of these activations: weights are symmetric int8 with a scale per output, from their own extremes.
+/// The int8 network for these activations. Weights are symmetric int8, per output, with scales from their own extremes.
 fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
     let file = read("digits_model.safetensors")?;
     let file = SafeTensors::deserialize(&file)?;
@@ -217,7 +217,7 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
     Ok(graph)
 }
 
-/// int8 codes of weights, −127 … 127 with a scale per output.
+/// int8 codes of weights, −127 … 127, with a scale per output.
 fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let mut graph = Graph::new();
     let w = graph.input(weights.tensor_type().clone());

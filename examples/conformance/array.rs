@@ -1,5 +1,5 @@
-//! A shape with elements of one of the set's data types, and its way to and from the crate's tensors. It doesn't know
-//! what the elements are for.
+//! A shape with elements of one of the conformance set's data types, and conversion to and from the crate's tensors. The
+//! meaning of the elements is in `ops`.
 
 use half::f16;
 use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
@@ -32,14 +32,14 @@ pub(crate) enum Elements {
     F16(Vec<f16>),
     F32(Vec<f32>),
     F64(Vec<f64>),
-    /// The codes of floats of at most 8 bits.
+    /// Codes of floats of at most 8 bits.
     Small {
         dtype: DType,
         codes: Vec<u8>,
     },
 }
 
-/// The set's names of floats of at most 8 bits.
+/// The conformance set's names of floats of at most 8 bits.
 const SMALL: [(&str, DType); 8] = [
     ("e2m1", DType::Float4E2M1),
     ("e2m3", DType::Float6E2M3),
@@ -51,12 +51,12 @@ const SMALL: [(&str, DType); 8] = [
     ("e8m0", DType::Float8E8M0),
 ];
 
-/// The small float of a data type.
+/// The small float with the set's name `dtype`.
 pub(crate) fn small_format(dtype: &str) -> Option<DType> {
     SMALL.iter().find(|(name, _)| *name == dtype).map(|(_, format)| *format)
 }
 
-/// The number of a code.
+/// The value of a code.
 fn small_value(dtype: DType, code: u8) -> f64 {
     f64::from(match dtype {
         DType::Float4E2M1 => E2M1::from_bits(code).to_f32(),
@@ -70,7 +70,7 @@ fn small_value(dtype: DType, code: u8) -> f64 {
     })
 }
 
-/// The codes of a tensor of small floats.
+/// Codes of a tensor of small floats.
 fn small_codes(tensor: &Tensor) -> Result<Vec<u8>> {
     macro_rules! codes {
         ($($format:ident: $kind:ty),+) => {
@@ -164,7 +164,7 @@ impl Elements {
         }
     }
 
-    /// An element as a number; exact but for large i64.
+    /// Element as a number; exact except for large i64.
     pub(crate) fn value(&self, index: usize) -> f64 {
         match self {
             Self::U2(v) => v[index].get().into(),
@@ -184,7 +184,7 @@ impl Elements {
         }
     }
 
-    /// An element as a number that is equal only for equal bits of one data type.
+    /// Element as a bit pattern. Patterns are equal only for equal bits of one data type.
     pub(crate) fn bits(&self, index: usize) -> u64 {
         match self {
             Self::I64(v) => v[index] as u64,
@@ -196,18 +196,18 @@ impl Elements {
         }
     }
 
-    /// An element for people.
+    /// Element as text.
     pub(crate) fn show(&self, index: usize) -> String {
         each!(self, v => format!("{:?}", v[index]))
     }
 }
 
-/// The elements of several per byte.
+/// The `count` elements of a dtype that packs several elements in a byte.
 fn unpacked<T: Element>(dtype: DType, count: usize, bytes: &[u8]) -> Result<Vec<T>> {
     Ok(Tensor::from_packed(TensorType::new(dtype, [count])?, bytes)?.values()?.to_vec())
 }
 
-/// The tensor of small floats whose codes these are.
+/// Tensor of small floats with the given codes.
 fn small_tensor(dtype: DType, codes: &Tensor) -> Result<Tensor> {
     let bytes = codes.values::<u8>()?;
     let packed: Vec<u8> = match dtype.bits() {
@@ -218,7 +218,7 @@ fn small_tensor(dtype: DType, codes: &Tensor) -> Result<Tensor> {
 }
 
 impl Array {
-    /// The crate's tensor of the same elements, without scale.
+    /// The crate's tensor of these elements, without a scale.
     pub(crate) fn tensor(&self) -> Result<Tensor> {
         let shape = &self.shape[..];
         Ok(match &self.elements {
@@ -241,7 +241,7 @@ impl Array {
         })
     }
 
-    /// The elements of a result.
+    /// The elements of a result tensor.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
         let elements = match tensor.dtype() {
             DType::Uint2 => Elements::U2(tensor.values()?.to_vec()),
@@ -260,7 +260,7 @@ impl Array {
         Ok(Self { shape: tensor.dims().to_vec(), elements })
     }
 
-    /// Floats of any width that f32 holds.
+    /// Elements as f32, for floats that f32 holds exactly.
     pub(crate) fn floats(&self) -> Result<Vec<f32>> {
         match &self.elements {
             Elements::F16(v) => Ok(v.iter().map(|x| x.to_f32()).collect()),
@@ -270,7 +270,7 @@ impl Array {
         }
     }
 
-    /// Integers of any width that i32 holds.
+    /// Elements as i32, for integers that i32 holds exactly.
     pub(crate) fn integers(&self) -> Result<Vec<i32>> {
         match &self.elements {
             Elements::U2(v) => Ok(v.iter().map(|&x| x.get().into()).collect()),

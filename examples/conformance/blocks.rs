@@ -1,5 +1,5 @@
-//! The set's operators on MX and NVFP4 blocks, in terms of `lowbit::ops::BlockQuantize` and `BlockDequantize`. Only blocks along
-//! the last axis are in the set.
+//! The set's operators on MX and NVFP4 blocks, in terms of `lowbit::ops::BlockQuantize` and `BlockDequantize`. The set only has
+//! blocks along the last axis.
 
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{BlockDequantize, BlockQuantize};
@@ -10,7 +10,7 @@ use crate::array::Array;
 use crate::case::Case;
 use crate::device::Device;
 
-/// Refuses attributes of other blocks than the format's.
+/// Refuses an axis or a block size that is not the format's.
 fn check(case: &Case, format: BlockFormat) -> Result<()> {
     let (axis, size) = (case.attribute::<usize>("axis")?, case.attribute::<usize>("block_size")?);
     let last = case.input(0)?.shape.len().wrapping_sub(1);
@@ -20,7 +20,7 @@ fn check(case: &Case, format: BlockFormat) -> Result<()> {
     Ok(())
 }
 
-/// ScaleFormat, elements, and what they stand for.
+/// Scales, elements and dequantized values.
 pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let attribute =
         |name: &str| -> Result<String> { Ok(case.attribute(name)?.ok_or_else(|| format!("the case has no {name}"))?) };
@@ -47,7 +47,7 @@ pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     Ok(vec![Array::of(scales)?, Array::of(elements)?, Array::of(&y[0])?])
 }
 
-/// What NVFP4 blocks stand for.
+/// Dequantized values of NVFP4 blocks.
 pub(crate) fn nvfp4_dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let [global] = case.input(2)?.floats()?[..] else { return Err("there is one scale of all blocks".into()) };
     let format = BlockFormat::nvfp4(global)?;

@@ -1,5 +1,5 @@
-//! A conformance case as its file holds it: operator, attributes, tensors and tolerances (INDEX.md of the set has the
-//! format). What an operator means is in `ops`, when an output is right in `compare`.
+//! A conformance case as its file holds it: operator, attributes, tensors and tolerances. INDEX.md of the set describes the file
+//! format. The operators' meaning is in `ops`, the comparison of outputs in `compare`.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use crate::Result;
 use crate::array::{Array, Elements};
 
-/// A case: what goes in and what must come out.
+/// A case: its operator, inputs and expected outputs.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub op: String,
     attributes: Map<String, Value>,
-    /// In ONNX's slot order; `None` is an optional input that is left out.
+    /// In ONNX's slot order; `None` is an omitted optional input.
     inputs: Vec<Option<Named>>,
     pub outputs: Vec<Named>,
     pub aux: Vec<Named>,
@@ -31,13 +31,13 @@ pub(crate) struct Named {
     pub array: Array,
 }
 
-/// How near an output must come.
+/// Tolerance of one output.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Tolerance {
     /// Equal bits.
     Exact {
-        /// Elements so near a tie that they may differ by `near_tie_max_lsb`.
+        /// Elements close enough to a tie that they may differ by `near_tie_max_lsb`.
         #[serde(default)]
         near_tie_indices: Vec<usize>,
         #[serde(default)]
@@ -50,19 +50,19 @@ pub(crate) enum Tolerance {
     Float {
         atol: f64,
         rtol: f64,
-        /// The name of an aux tensor; the output itself without it.
+        /// Name of the aux tensor that is `ref`; without it the output itself is.
         #[serde(rename = "ref")]
         reference: Option<String>,
-        /// `exact`: equal bits can be reached.
+        /// `exact`: bit-identical results are possible.
         strict: Option<String>,
     },
-    /// A scalar that is one of these.
+    /// A scalar that equals one of these values.
     AnyOf { values: Vec<f64> },
     /// At least this share of the bytes is equal.
     BytesFraction { min_equal: f64 },
 }
 
-/// A tensor as the metadata describe it.
+/// A tensor's metadata.
 #[derive(Debug, Deserialize)]
 struct Record {
     name: String,
@@ -72,7 +72,7 @@ struct Record {
     packing: String,
 }
 
-/// The operator of a case file, if its metadata can be read.
+/// Operator of a case file, if its metadata can be read.
 pub(crate) fn operator(bytes: &[u8]) -> Option<String> {
     metadata(bytes).ok()?.remove("op")
 }
@@ -83,7 +83,7 @@ fn metadata(bytes: &[u8]) -> Result<HashMap<String, String>> {
 }
 
 impl Case {
-    /// The case in the bytes of a file.
+    /// Parses the bytes of a case file.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let metadata = metadata(bytes)?;
         let file = SafeTensors::deserialize(bytes)?;
@@ -116,17 +116,17 @@ impl Case {
         Ok(case)
     }
 
-    /// The input of a slot, if it is there.
+    /// Input of a slot, if present.
     pub(crate) fn optional(&self, slot: usize) -> Option<&Array> {
         self.inputs.get(slot)?.as_ref().map(|named| &named.array)
     }
 
-    /// The input of a slot.
+    /// Input of a slot; an error if it is missing.
     pub(crate) fn input(&self, slot: usize) -> Result<&Array> {
         Ok(self.optional(slot).ok_or_else(|| format!("input {slot} is missing"))?)
     }
 
-    /// An attribute, if it is there.
+    /// Attribute, if present.
     pub(crate) fn attribute<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let parse = |value: &Value| T::deserialize(value).map_err(|error| format!("the attribute {name}: {error}"));
         Ok(self.attributes.get(name).map(parse).transpose()?)

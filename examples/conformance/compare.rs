@@ -1,26 +1,26 @@
-//! When an output is right: the kinds of tolerance a case can ask for, and the first element that breaks one. Reading
-//! tolerances is in `case`, printing failures in `report`.
+//! Comparison of outputs with a case's tolerances; it finds the first element out of tolerance. `case` reads tolerances, `report`
+//! prints failures.
 
 use serde::Serialize;
 
 use crate::array::{Array, Elements};
 use crate::case::{Case, Named, Tolerance};
 
-/// Why a case failed.
+/// Reason why a case failed.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Failure {
-    /// There was nothing to compare.
+    /// No outputs could be compared.
     Error { error: String },
     /// Elements differ.
     Mismatch {
-        /// The name of the output.
+        /// Name of the output.
         output: String,
-        /// The first wrong element.
+        /// Coordinates of the first wrong element.
         index: Vec<usize>,
         expected: String,
         got: String,
-        /// How many elements are wrong, of how many.
+        /// Number of wrong elements, and of all.
         wrong: usize,
         elements: usize,
     },
@@ -33,7 +33,8 @@ impl Failure {
     }
 }
 
-/// Compares all outputs of a case; `strict` ignores near ties and asks for equal bits where they can be reached.
+/// Compares all outputs of a case. `strict` allows no difference near ties, and asks for equal bits if the case says that they are
+/// possible.
 pub(crate) fn compare(case: &Case, got: &[Array], strict: bool) -> Result<(), Failure> {
     if got.len() != case.outputs.len() {
         return Err(Failure::error(format!("{} outputs were made, but {} expected", got.len(), case.outputs.len())));
@@ -102,11 +103,11 @@ fn near(got: f64, reference: f64, atol: f64, rtol: f64) -> bool {
     if got == reference || (got.is_nan() && reference.is_nan()) {
         return true;
     }
-    // An infinite bound would let anything pass for an infinite reference.
+    // An infinite reference has an infinite bound, which would accept any number.
     reference.is_finite() && (got - reference).abs() <= atol + rtol * reference.abs()
 }
 
-/// What an element should have been.
+/// Text of the expected value of an element.
 fn describe(tolerance: &Tolerance, expected: &Elements, reference: &Elements, index: usize) -> String {
     match tolerance {
         Tolerance::AnyOf { values } => format!("one of {values:?}"),

@@ -1,11 +1,11 @@
-//! Where ops run: on a GPU or on the CPU reference, behind one call. Which ops are run is decided in `ops`.
+//! The device that runs ops, a GPU or the CPU reference, behind one call. `ops` decides which ops are run.
 
 use lowbit::ops::Op;
 use lowbit::{Context, Graph, Tensor, Tuner, reference};
 
 use crate::Result;
 
-/// A place to compute.
+/// A device that runs ops.
 #[derive(Debug)]
 pub(crate) enum Device {
     Cpu,
@@ -13,7 +13,7 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// The results of an op.
+    /// Outputs of an op.
     pub(crate) fn run(&self, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Ok(match self {
             Self::Cpu => reference::run(&op.into(), inputs)?,
@@ -21,7 +21,7 @@ impl Device {
         })
     }
 
-    /// The results of a graph.
+    /// Outputs of a graph.
     pub(crate) fn run_graph(&self, graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Ok(match self {
             Self::Cpu => graph.run_reference(inputs)?,
@@ -29,7 +29,7 @@ impl Device {
         })
     }
 
-    /// Its name, for people.
+    /// Name for messages.
     pub(crate) fn description(&self) -> String {
         match self {
             Self::Cpu => "CPU reference".to_string(),

@@ -1,5 +1,5 @@
-//! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. Quantizing is the CPU's,
-//! whatever the device; dequantizing is an embedding of all rows.
+//! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. Quantizing always runs on the CPU. Dequantizing is an
+//! `Embedding` of all rows.
 
 use lowbit::Tensor;
 use lowbit::import::gguf::{self, GgufType};
@@ -15,7 +15,7 @@ fn gguf_type(case: &Case) -> Result<GgufType> {
     Ok(GgufType::from_name(&name).ok_or_else(|| format!("the GGUF type {name} is not implemented"))?)
 }
 
-/// Rows and what is in one.
+/// Number of rows, and the length of a row.
 fn matrix(array: &Array) -> Result<[usize; 2]> {
     Ok(<[usize; 2]>::try_from(&array.shape[..]).map_err(|_| format!("{:?} is no matrix", array.shape))?)
 }
@@ -24,7 +24,7 @@ fn real_numbers(gguf_type: GgufType, [rows, k]: [usize; 2], blocks: &[u8]) -> Re
     Array::of(&gguf::weights(gguf_type, [1, rows, k], blocks)?.dequantize()?)
 }
 
-/// Numbers to blocks, and back.
+/// Quantizes numbers to blocks, and dequantizes those.
 pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
     let (gguf_type, x) = (gguf_type(case)?, case.input(0)?);
     let [rows, k] = matrix(x)?;
@@ -34,7 +34,7 @@ pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
     Ok(vec![Array { shape, elements: Elements::U8(blocks) }, y])
 }
 
-/// Blocks to numbers: all rows, gathered in order.
+/// Dequantizes blocks: all rows, gathered in order.
 pub(crate) fn dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let (gguf_type, blocks) = (gguf_type(case)?, case.input(0)?);
     let [rows, bytes] = matrix(blocks)?;

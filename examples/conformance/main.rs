@@ -1,5 +1,5 @@
-//! `cargo run --release --example conformance -- DIR…`: runs conformance cases on a GPU or on the CPU reference and says
-//! which pass. This file has the command line and the loop; cases, operators, comparison and printing have theirs.
+//! `cargo run --release --example conformance -- DIR…`: runs conformance cases on a GPU or on the CPU reference and prints
+//! which pass. This file has the command line and the loop. Cases, operators, comparison and printing have files of their own.
 
 mod array;
 mod blocks;
@@ -25,10 +25,10 @@ use compare::Failure;
 use device::Device;
 use report::{Outcome, Report};
 
-/// What this example's functions fail with: a message for people.
+/// Result with a readable message as its error.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Runs quantization conformance cases (*.safetensors) and reports what passes, operator by operator.
+/// Runs quantization conformance cases (*.safetensors) and reports the passes, operator by operator.
 ///
 /// Exit status: 0 if every case passed, 1 if one failed or the device can't be used, 2 for wrong usage.
 #[derive(Debug, Parser)]
@@ -36,13 +36,13 @@ struct Arguments {
     /// Folders of case files.
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
-    /// Where to compute.
+    /// The device that computes.
     #[arg(long, value_enum, default_value_t = DeviceKind::Gpu)]
     device: DeviceKind,
     /// Runs only cases whose name or operator contains this text.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
-    /// Forgives nothing near ties, and asks for equal bits wherever a case says that they can be reached.
+    /// Allows no difference near ties, and asks for equal bits if a case says that they are possible.
     #[arg(long)]
     strict: bool,
     /// Prints one JSON document instead of tables.
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         },
     };
     let mut report = Report::new(device.description(), arguments.strict);
-    // Drawn on stderr, and only where that is a terminal.
+    // Drawn on stderr, and only if stderr is a terminal.
     let progress = ProgressBar::new(files.len() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}").expect("the template is well-formed"),
     );
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
     if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The case files of a folder, by name.
+/// Case files of a folder, sorted by name.
 fn case_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error: std::io::Error| format!("the folder {} can't be read: {error}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
@@ -117,7 +117,7 @@ fn case_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Runs the case of a file; `None` if the filter leaves it out.
+/// Outcome of a file's case; `None` if the filter leaves it out.
 fn attempt(file: &Path, device: &Device, arguments: &Arguments) -> Option<Outcome> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = std::fs::read(file);
@@ -125,7 +125,7 @@ fn attempt(file: &Path, device: &Device, arguments: &Arguments) -> Option<Outcom
     if !name.contains(&arguments.filter) && !operator.contains(&arguments.filter) {
         return None;
     }
-    // A panic is a bug of the crate; it must not hide what the other cases show.
+    // A panic is a bug of the crate; the other cases must still run.
     let result = catch_unwind(AssertUnwindSafe(|| -> Result<(), Failure> {
         let case = Case::parse(&bytes.map_err(Failure::error)?).map_err(Failure::error)?;
         let got = ops::run(&case, device).map_err(Failure::error)?;

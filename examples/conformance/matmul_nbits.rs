@@ -10,10 +10,10 @@ use crate::array::{Array, Elements};
 use crate::case::Case;
 use crate::device::Device;
 
-/// The bytes of an optional input, and its shape.
+/// Element type, bytes and shape of an optional input.
 type Operand = Option<((ElementType, Vec<u8>), Vec<usize>)>;
 
-/// The bytes of an array, as a file would hold them.
+/// Element type and bytes of an array, as a file would hold them.
 fn bytes(array: &Array) -> Result<(ElementType, Vec<u8>)> {
     Ok(match &array.elements {
         Elements::U8(v) => (ElementType::Uint8, v.clone()),
@@ -24,7 +24,7 @@ fn bytes(array: &Array) -> Result<(ElementType, Vec<u8>)> {
     })
 }
 
-/// `A · B'` with the accuracy that the case asks for: 4 is activations in int8, quantized per block.
+/// `A · Bᵀ` with the case's accuracy level. Level 4 has int8 activations, quantized per block.
 pub(crate) fn matmul_nbits(case: &Case, device: &Device) -> Result<Tensor> {
     let attribute = |name: &str| -> Result<usize> {
         let value: Option<usize> = case.attribute(name)?;

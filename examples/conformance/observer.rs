@@ -1,5 +1,5 @@
-//! The set's observers, in terms of `lowbit::calibrate`: the batches of a case go through the observing op one after the
-//! other, then bounds are read.
+//! The set's observers, in terms of `lowbit::calibrate`: the observing op runs on each batch of a case in turn, then the bounds
+//! are read.
 
 use lowbit::calibrate::{Clipping, Histograms, Observation, Ranges, Scheme};
 use lowbit::ops::{Bins, ObserveHistogram, ObserveRange, Op, RangeUpdate};
@@ -22,7 +22,8 @@ pub(crate) fn range(case: &Case, device: &Device) -> Result<Vec<Array>> {
     bounds(&Observation::Ranges(Ranges::from_state(&op, &state)?), Clipping::MinMax)
 }
 
-/// A percentile or the entropy of a histogram: as wide as ONNX Runtime's bins, which the first batch decides.
+/// Bounds from a percentile or the entropy of a histogram. The bin width is ONNX Runtime's; the first batch's largest magnitude
+/// determines it.
 pub(crate) fn histogram(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let number = |name: &str| -> Result<f64> { Ok(case.attribute(name)?.ok_or_else(|| format!("{name} is missing"))?) };
     let batches = batches(case)?;
@@ -38,7 +39,7 @@ pub(crate) fn histogram(case: &Case, device: &Device) -> Result<Vec<Array>> {
     bounds(&Observation::Histograms(Histograms::from_state(&op, &state)?), clip)
 }
 
-/// One tensor for each batch.
+/// One tensor per batch.
 fn batches(case: &Case) -> Result<Vec<Tensor>> {
     let all = case.input(0)?;
     let [count, length] = <[usize; 2]>::try_from(&all.shape[..]).map_err(|_| "batches are rows of a matrix")?;
@@ -46,7 +47,7 @@ fn batches(case: &Case) -> Result<Vec<Tensor>> {
     (0..count).map(|i| Ok(Tensor::new([length], &values[i * length..][..length])?)).collect()
 }
 
-/// The state after all batches.
+/// Observer state after all batches.
 fn observe(op: &Op, state: &TensorType, batches: &[Tensor], device: &Device) -> Result<Tensor> {
     let mut state = Tensor::new(state.dims(), vec![0i32; state.shape().elements()])?;
     for batch in batches {

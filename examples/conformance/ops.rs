@@ -1,5 +1,5 @@
-//! What each operator of the set means in terms of this crate's ops: slots and attributes to types, layouts and stages.
-//! The same mapping serves both devices; what it makes is compared in `compare`.
+//! Each operator of the set in terms of this crate's ops: slots and attributes become types, layouts and output stages. One
+//! mapping serves both devices. `compare` compares the results.
 
 use lowbit::evaluate::Metrics;
 use lowbit::numeric::{Multiplier, PowerRounding};
@@ -18,7 +18,7 @@ use crate::gguf;
 use crate::matmul_nbits::matmul_nbits;
 use crate::{observer, qat};
 
-/// The outputs of a case, as this crate computes them.
+/// Outputs of a case, as this crate computes them.
 pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let output = match case.op.as_str() {
         "MatMulInteger" => matmul_integer(case, device),
@@ -56,7 +56,7 @@ pub(crate) fn run(case: &Case, device: &Device) -> Result<Vec<Array>> {
     Ok(vec![Array::of(&output?)?])
 }
 
-/// Codes with scales and zero points, before it is known along which axis those lie.
+/// Codes, scales and zero points whose axis is not known yet.
 struct Operand {
     codes: Tensor,
     scales: Vec<f32>,
@@ -64,31 +64,31 @@ struct Operand {
 }
 
 impl Operand {
-    /// From the slots of codes, scale and zero point. Without a scale it is 1, without a zero point that is 0.
+    /// Operand from the slots of codes, scale and zero point. The default scale is 1, the default zero point 0.
     fn new(case: &Case, codes: usize, scale: Option<usize>, zero_point: Option<usize>) -> Result<Self> {
         let scales = scale.map_or(Ok(vec![1.0]), |slot| case.input(slot)?.floats())?;
         Ok(Self { codes: case.input(codes)?.tensor()?, scales, zero_points: zero_points(case, zero_point)? })
     }
 
-    /// From three slots in a row.
+    /// Operand from three consecutive slots.
     fn triple(case: &Case, first: usize) -> Result<Self> {
         Self::new(case, first, Some(first + 1), Some(first + 2))
     }
 
-    /// The tensor, quantized along `axis` where there is more than one scale or zero point.
+    /// The tensor, quantized along `axis` if there is more than one scale or zero point.
     fn along(self, axis: usize) -> Result<Tensor> {
         let quantization = quantization(self.codes.dims(), axis, self.scales, self.zero_points)?;
         Ok(self.codes.quantized(quantization)?)
     }
 
-    /// The tensor, quantized as a whole.
+    /// The tensor, quantized per tensor.
     fn whole(self) -> Result<Tensor> {
         let (scale, zero_point) = (only("scale", &self.scales)?, only("zero point", &self.zero_points)?);
         Ok(self.codes.quantized(Quantization::tensor(scale, zero_point))?)
     }
 }
 
-/// The zero points of a slot; 0 where it is empty.
+/// Zero points of a slot; 0 if the slot is empty.
 fn zero_points(case: &Case, slot: Option<usize>) -> Result<Vec<i32>> {
     slot.and_then(|slot| case.optional(slot)).map_or(Ok(vec![0]), Array::integers)
 }
@@ -100,7 +100,7 @@ fn only<T: Copy>(what: &str, values: &[T]) -> Result<T> {
     }
 }
 
-/// One scale and zero point each for the whole shape, or else for each index along `axis`.
+/// Per-tensor quantization if there is one scale and one zero point; otherwise per index along `axis`.
 fn quantization(shape: &[usize], axis: usize, scales: Vec<f32>, zero_points: Vec<i32>) -> Result<Quantization> {
     if let ([scale], [zero_point]) = (&scales[..], &zero_points[..]) {
         return Ok(Quantization::tensor(*scale, *zero_point));
@@ -111,7 +111,7 @@ fn quantization(shape: &[usize], axis: usize, scales: Vec<f32>, zero_points: Vec
     Ok(Quantization::new(Granularity::Axis(axis), scales, zero_points))
 }
 
-/// The quantization of an output from the slots of its scale and zero point, whose data type is the output's.
+/// Requantization from the slots of scale and zero point. The zero point's data type is the output's.
 fn requantization(case: &Case, scale: usize, zero_point: usize, default: DType) -> Result<Requantization> {
     let dtype = case.optional(zero_point).map_or(Ok(default), |array| format(array.elements.dtype()))?;
     let scale = only("scale", &case.input(scale)?.floats()?)?;
@@ -136,12 +136,12 @@ fn format(dtype: &str) -> Result<DType> {
     }
 }
 
-/// Whether an integer attribute is set.
+/// True if an integer attribute is set and not 0.
 fn flag(case: &Case, name: &str) -> Result<bool> {
     Ok(case.attribute::<i64>(name)?.unwrap_or(0) != 0)
 }
 
-/// Computed on the CPU whatever the device: they are sums in f64, which no GPU has.
+/// Metrics, computed on the CPU for either device: they are sums in f64, which no GPU has.
 fn metrics(case: &Case) -> Result<Array> {
     let (reference, test) = (case.input(0)?, case.input(1)?);
     let classes = *reference.shape.last().ok_or("metrics compare rows, but there is a scalar")?;
@@ -172,7 +172,7 @@ fn qlinear_matmul(case: &Case, device: &Device) -> Result<Tensor> {
     matmul(device, lhs, rhs, output.into())
 }
 
-/// A matmul under NumPy's rules: a vector is a row on the left and a column on the right, and leaves no dimension.
+/// Matmul under NumPy's rules: a vector is a row on the left or a column on the right, and its dimension of 1 is removed.
 fn matmul(device: &Device, mut lhs: Operand, mut rhs: Operand, output: Output) -> Result<Tensor> {
     let (row, column) = (lhs.codes.dims().len() == 1, rhs.codes.dims().len() == 1);
     if row {
@@ -201,7 +201,7 @@ fn matmul(device: &Device, mut lhs: Operand, mut rhs: Operand, output: Output) -
 
 fn qgemm(case: &Case, device: &Device) -> Result<Tensor> {
     let (mut lhs, rhs) = (Operand::triple(case, 0)?, Operand::triple(case, 3)?);
-    // alpha · s_a · s_b / s_y from left to right is a matmul's own multiplier if alpha is part of s_a.
+    // A matmul's own multiplier is alpha · s_a · s_b / s_y from left to right, if alpha is part of s_a.
     let alpha = case.attribute::<f32>("alpha")?.unwrap_or(1.0);
     lhs.scales.iter_mut().for_each(|scale| *scale *= alpha);
     let output = match case.optional(7) {
@@ -252,7 +252,7 @@ fn qlinear_conv(case: &Case, device: &Device) -> Result<Tensor> {
     conv(case, device, x, weights, bias, output.into())
 }
 
-/// A convolution of NCHW images with OIHW weights.
+/// Convolution of NCHW images with OIHW weights.
 fn conv(
     case: &Case,
     device: &Device,
@@ -281,7 +281,7 @@ fn conv(
     channels_first(&first(device.run(op.build()?, &[&x])?)?)
 }
 
-/// The attributes that convolutions and pools share.
+/// Attributes that convolutions and pools share.
 struct Window {
     strides: Vec<usize>,
     dilations: Vec<usize>,
@@ -308,13 +308,13 @@ impl Window {
     }
 }
 
-/// NCHW to NHWC, of any number of spatial dimensions.
+/// Permutes NCHW to NHWC, for any number of spatial dimensions.
 fn channels_last(tensor: &Tensor) -> Result<Tensor> {
     let order: Vec<usize> = [0].into_iter().chain(2..tensor.dims().len()).chain([1]).collect();
     Ok(tensor.permuted(&order)?)
 }
 
-/// NHWC to NCHW, of any number of spatial dimensions.
+/// Permutes NHWC to NCHW, for any number of spatial dimensions.
 fn channels_first(tensor: &Tensor) -> Result<Tensor> {
     let channels = tensor.dims().len().saturating_sub(1);
     let order: Vec<usize> = [0, channels].into_iter().chain(1..channels).collect();
@@ -377,17 +377,17 @@ fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
     first(device.run(op, &[&x])?)
 }
 
-/// Whether what is beyond a float of 8 bits becomes the greatest.
+/// True if numbers beyond the range of an 8-bit float become its greatest.
 fn saturates(case: &Case) -> Result<bool> {
     Ok(case.attribute::<i64>("saturate")?.unwrap_or(1) != 0)
 }
 
-/// The quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.
+/// Quantization of QuantizeLinear and DequantizeLinear: per tensor, along an axis, or in blocks.
 fn linear_quantization(case: &Case) -> Result<Quantization> {
     let (shape, scales) = (&case.input(0)?.shape, case.input(1)?);
     let zero_points = zero_points(case, Some(2))?;
     let axis = case.attribute::<isize>("axis")?.unwrap_or(1);
-    // An axis out of range does no harm where nothing lies along it.
+    // An axis out of range is harmless for per-tensor quantization.
     let axis = if axis < 0 { shape.len().wrapping_add_signed(axis) } else { axis.unsigned_abs() };
     let size = case.attribute::<usize>("block_size")?.unwrap_or(0);
     if size == 0 {
@@ -458,7 +458,7 @@ fn qlinear_global_average_pool(case: &Case, device: &Device) -> Result<Tensor> {
     })
 }
 
-/// Runs something on NHWC images, whichever layout the case has.
+/// Runs `run` on NHWC images, and permutes NCHW cases before and after.
 fn in_channels_last(case: &Case, x: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if flag(case, "channels_last")? {
         return run(x);
@@ -487,7 +487,7 @@ fn requantize_fixed_point(case: &Case, device: &Device) -> Result<Tensor> {
     }
     let pairs = words.into_iter().zip(shifts);
     let multipliers = pairs.map(|(word, shift)| Multiplier::fixed(word, shift)).collect::<lowbit::Result<Vec<_>>>()?;
-    // The multipliers replace the scales, which only say how many there are.
+    // The multipliers replace the scales. Only the number of scales matters here.
     let columns = shape.last().copied().unwrap_or(1);
     let acc = acc.quantized(quantization(shape, shape.len().wrapping_sub(1), vec![1.0; columns], vec![0])?)?;
     let target = case.outputs.first().ok_or("the case has no output")?;
@@ -497,7 +497,7 @@ fn requantize_fixed_point(case: &Case, device: &Device) -> Result<Tensor> {
     first(device.run(Requantize::new(acc.tensor_type().clone(), output)?, &[&acc])?)
 }
 
-/// The stage with the rounding mode and the clamp that TFLite's attributes say.
+/// Requantization with the rounding mode and the clamp of TFLite's attributes.
 fn fixed_point(case: &Case, output: Requantization) -> Result<Requantization> {
     let rounding = match case.attribute::<String>("rounding")?.as_deref().unwrap_or("double") {
         "double" => Rounding::FixedDouble,
@@ -510,7 +510,7 @@ fn fixed_point(case: &Case, output: Requantization) -> Result<Requantization> {
     Ok(output.rounding(rounding).clamp(low, high)?)
 }
 
-/// The operands of TFLite's ops: x, symmetric weights, the bias and the output stage.
+/// Operands of TFLite's ops: x, symmetric weights, the bias and the requantization.
 struct Tflite {
     x: Tensor,
     weights: Operand,
@@ -536,13 +536,13 @@ fn tflite_conv(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn tflite_depthwise_conv(case: &Case, device: &Device) -> Result<Tensor> {
     let Tflite { x, weights, bias, output } = Tflite::of(case)?;
-    // 1HWC to C11 with the kernel between: one input channel per output, C times the multiplier of them.
+    // 1HWC becomes CHW1: one input channel per output. C is the number of input channels times the channel multiplier.
     let weights = weights.along(3)?.permuted(&[3, 1, 2, 0])?;
     let groups = x.tensor_type().shape().row_length();
     tflite_window(case, device, x, weights, groups, bias, output)
 }
 
-/// A convolution of NHWC images with OHWI weights.
+/// Convolution of NHWC images with OHWI weights.
 fn tflite_window(
     case: &Case,
     device: &Device,

@@ -1,4 +1,4 @@
-//! The set's fake quantizers with their gradients, in terms of `lowbit::ops`.
+//! The set's fake quantizers and their gradients, in terms of `lowbit::ops`.
 
 use lowbit::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 use lowbit::{Granularity, Tensor};
@@ -8,7 +8,7 @@ use crate::array::Array;
 use crate::case::Case;
 use crate::device::Device;
 
-/// Runs a case: numbers, the grid's parameters in one or two slots, then the gradient of the output.
+/// Runs a case. Its inputs are the numbers, the grid's parameters in one or two slots, then the gradient of the output.
 pub(crate) fn fake_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let x = case.input(0)?.tensor()?;
     let granularity = match case.attribute::<Option<usize>>("axis")?.flatten() {

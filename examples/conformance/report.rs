@@ -1,5 +1,4 @@
-//! What came of the cases, as tables for people or one JSON document for programs. Deciding what is right is in
-//! `compare`.
+//! Outcomes of the cases, as tables for people or one JSON document for programs. `compare` decides which outputs are right.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +7,7 @@ use serde::Serialize;
 
 use crate::compare::Failure;
 
-/// What came of one case.
+/// Outcome of one case.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
     pub name: String,
@@ -18,7 +17,7 @@ pub(crate) struct Outcome {
     pub failure: Option<Failure>,
 }
 
-/// What came of all cases.
+/// Outcomes of all cases.
 #[derive(Debug)]
 pub(crate) struct Report {
     device: String,
@@ -56,7 +55,7 @@ impl Report {
         self.operators.values().map(|counts| counts.passed).sum()
     }
 
-    /// Everything as one JSON document.
+    /// All outcomes as one JSON document.
     pub(crate) fn json(&self) -> String {
         let document = serde_json::json!({
             "device": self.device,

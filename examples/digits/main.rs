@@ -1,5 +1,5 @@
-//! Runs the int8 digits network in one submission, compares every logit with the golden ones, and prints accuracy, size
-//! and speed. The network itself is in `network.rs`.
+//! Runs the int8 digits network in one submission, compares every logit with the golden logits, and prints accuracy, size and
+//! speed. The network itself is in `network.rs`.
 
 mod network;
 
@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 /// Runs a quantized network on handwritten digits, on the GPU and on the CPU reference.
 #[derive(Parser)]
 struct Options {
-    /// Timed runs of each path, after one that is not timed; the median counts.
+    /// Timed runs of each path, after one untimed run; the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
 }
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every logit of every path had the golden bits.
+/// True if every logit of every path has the golden bits.
 fn run(options: &Options) -> Result<bool> {
     let digits = Digits::load()?;
     let graph = network(digits.labels.len())?;
@@ -90,7 +90,7 @@ fn run_on_gpu(
     Ok(golden)
 }
 
-/// Prints how many logits have the golden bits, and says whether all have.
+/// Prints the number of logits with the golden bits; true if all have them.
 fn agrees(path: &str, logits: &Tensor, golden: &Tensor) -> Result<bool> {
     let (logits, golden) = (logits.values::<f32>()?, golden.values::<f32>()?);
     let identical = logits.iter().zip(golden).filter(|(a, b)| a.to_bits() == b.to_bits()).count();
@@ -98,7 +98,7 @@ fn agrees(path: &str, logits: &Tensor, golden: &Tensor) -> Result<bool> {
     Ok(identical == golden.len() && logits.len() == golden.len())
 }
 
-/// The median time of a few runs.
+/// Median time of the runs.
 fn median<T>(options: &Options, run: impl Fn() -> Result<T>) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..options.runs {
@@ -136,7 +136,7 @@ fn print_accuracy(digits: &Digits, logits: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// How far logits are from the float ones on some of the images.
+/// Difference between logits and the float logits on some of the images.
 struct Difference {
     images: usize,
     /// Images with the same class.
@@ -168,13 +168,13 @@ impl Difference {
     }
 }
 
-/// The size of the float network's weights and biases.
+/// Bytes of the float network's weights and biases.
 fn float_bytes() -> Result<usize> {
     let file = read("digits_model.safetensors")?;
     Ok(SafeTensors::deserialize(&file)?.iter().map(|(_, tensor)| tensor.data().len()).sum())
 }
 
-/// The size of the int8 network's weights, its int32 biases, and an f32 scale for each of those.
+/// Bytes of the int8 network's weights, of its int32 biases, and of an f32 scale per bias.
 fn int8_bytes() -> Result<usize> {
     let file = read("ort_int8.safetensors")?;
     let bytes = |tensor: safetensors::tensor::TensorView| match tensor.dtype() {

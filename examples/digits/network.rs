@@ -1,5 +1,5 @@
-//! The int8 digits network as a graph, and the files in `tests/data/digits` that it and its golden answers come from.
-//! Running and judging it is left to those who include this file: the example beside it and `tests/digits.rs`.
+//! The int8 digits network as a graph, and the files in `tests/data/digits` with its constants and golden logits. The example
+//! beside it and `tests/digits.rs` include this file, run the network and check it.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -10,13 +10,13 @@ use safetensors::SafeTensors;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Images, what they show, and the logits that two networks gave them.
+/// Images, their labels, and the logits of two networks.
 pub(crate) struct Digits {
     /// float32 `[1797, 8, 8, 1]`, 0 to 1.
     pub(crate) images: Tensor,
     /// The digit in each image.
     pub(crate) labels: Vec<u8>,
-    /// The 360 images that no weight and no scale was fitted to.
+    /// The 360 images that were used to fit no weight and no scale.
     pub(crate) test_index: Vec<usize>,
     /// float32 `[1797, 10]`, of the network before quantization.
     pub(crate) float_logits: Tensor,
@@ -45,21 +45,21 @@ impl Digits {
         })
     }
 
-    /// How many of the test images these logits put into the right class.
+    /// Number of test images whose largest logit is the right class.
     pub(crate) fn correct(&self, logits: &Tensor) -> Result<usize> {
         let classes = classes(logits)?;
         Ok(self.test_index.iter().filter(|&&i| classes[i] == usize::from(self.labels[i])).count())
     }
 }
 
-/// The class of each row of logits: the largest, and of equals the first.
+/// Class of each row of logits: the index of the largest logit, the first of equals.
 pub(crate) fn classes(logits: &Tensor) -> Result<Vec<usize>> {
     let largest = |row: &[f32]| (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
     Ok(logits.values::<f32>()?.chunks_exact(logits.dims()[1]).map(largest).collect())
 }
 
-/// The network for up to so many images: float32 `[batch, 8, 8, 1]` in, float32 logits `[batch, 10]` out, uint8 between. All
-/// rounding is ONNX Runtime's, every constant is from its files.
+/// The network for at most `batch` images: float32 `[batch, 8, 8, 1]` in, float32 logits `[batch, 10]` out, uint8 between. All
+/// rounding is ONNX Runtime's, and every constant is from its files.
 pub(crate) fn network(batch: usize) -> Result<Graph> {
     let file = read("ort_int8.safetensors")?;
     let parameters: Parameters = serde_json::from_slice(&read("ort_qdq_params.json")?)?;
@@ -88,13 +88,13 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     Ok(graph)
 }
 
-/// The contents of a file of `tests/data/digits`.
+/// Contents of a file in `tests/data/digits`.
 pub(crate) fn read(name: &str) -> Result<Vec<u8>> {
     let path = format!("{}/tests/data/digits/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).map_err(|error| format!("{path}: {error}").into())
 }
 
-/// The constants of the int8 network.
+/// Constants of the int8 network.
 struct Model<'a> {
     file: SafeTensors<'a>,
     parameters: HashMap<String, ScaleFormat>,
@@ -127,7 +127,7 @@ impl Model<'_> {
         Ok(stage.rounding(Rounding::Onnx))
     }
 
-    /// A layer's weights as they are in the file, outputs first, with one scale per output.
+    /// A layer's weights in the file's order, outputs first, with one scale per output.
     fn weights(&self, layer: &str) -> Result<Tensor> {
         let name = format!("{layer}.weight_quantized");
         let (weights, ScaleFormat { scale, zero_point }) = (self.file.tensor(&name)?, self.scales(&name)?);
@@ -141,7 +141,7 @@ impl Model<'_> {
         Ok(Tensor::new(bias.shape(), words(bias.data(), i32::from_le_bytes))?)
     }
 
-    /// Adds a convolution with ReLU; `options` sets what differs between layers.
+    /// Adds a convolution with ReLU; `options` sets the differences between layers.
     fn conv(
         &self,
         graph: &mut Graph,
@@ -158,7 +158,7 @@ impl Model<'_> {
     }
 }
 
-/// The little-endian values in a file's bytes.
+/// Little-endian values in a file's bytes.
 fn words<const N: usize, T>(bytes: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.chunks_exact(N).map(|chunk| value(chunk.try_into().expect("chunks of N bytes"))).collect()
 }

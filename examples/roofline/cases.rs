@@ -1,4 +1,4 @@
-//! The ops that are timed, with their inputs, and what decides whether a result is right. Timing is `main`'s.
+//! The timed ops with their inputs, and the check of their results. The timing is in `main`.
 
 use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FloatMatmul, Linear, Matmul,
@@ -7,19 +7,19 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{DType, Element, Quantization, Result, Tensor, TensorType, half::f16, numeric::I4, reference};
 
-/// An op with what it reads.
+/// An op and its inputs.
 pub(crate) struct Case {
     pub name: &'static str,
     pub dtype: String,
-    /// m, n and k of a product; elements, 0 and 0 of anything else.
+    /// m, n and k of a product; otherwise the number of elements, 0 and 0.
     pub sizes: [usize; 3],
     pub op: Op,
     pub inputs: Vec<Tensor>,
-    /// The same op over a few of the rows, for those that take long on the reference, with the rows.
+    /// The op over a few of the rows, with their numbers. It checks ops that take long on the reference.
     few: Option<(Op, Vec<Tensor>, Vec<usize>)>,
 }
 
-/// Products: op and type of operands.
+/// Products: op and type of the operands.
 pub(crate) const PRODUCTS: [(&str, &str); 10] = [
     ("matmul", "i8"),
     ("matmul", "i4"),
@@ -33,7 +33,7 @@ pub(crate) const PRODUCTS: [(&str, &str); 10] = [
     ("matmul", "w8a8"),
 ];
 
-/// Everything else.
+/// All other ops.
 pub(crate) const OTHERS: [&str; 14] = [
     "conv",
     "depthwise",
@@ -51,7 +51,7 @@ pub(crate) const OTHERS: [&str; 14] = [
     "embedding",
 ];
 
-/// A number that looks random, of a place in a row.
+/// Pseudorandom number of a row and a column.
 fn noise(row: usize, column: usize) -> u32 {
     let mut x = (row as u32).wrapping_mul(0x9e37_79b9) ^ (column as u32).wrapping_mul(0x85eb_ca6b) ^ 0x2545_f491;
     for shift in [15, 13, 16] {
@@ -64,12 +64,12 @@ fn code(row: usize, column: usize) -> i8 {
     (noise(row, column) >> 24) as i8
 }
 
-/// Around 1, and exact in f16.
+/// Number around 0, exact in f16.
 fn real(row: usize, column: usize) -> f32 {
     f32::from(code(row, column)) / 64.0
 }
 
-/// These rows of a matrix whose elements are a function of their place.
+/// Matrix of the given rows; an element is a function of its row and column.
 fn rows<T: Element>(rows: &[usize], columns: usize, element: impl Fn(usize, usize) -> T) -> Result<Tensor> {
     let elements = rows.iter().flat_map(|&row| (0..columns).map(move |column| (row, column)));
     Tensor::new([rows.len(), columns], elements.map(|(row, column)| element(row, column)).collect::<Vec<_>>())
@@ -93,7 +93,7 @@ fn grouped(codes: Codes, n: usize, k: usize) -> Result<PackedWeights> {
     })
 }
 
-/// A product in m rows.
+/// A product with m rows.
 pub(crate) fn product(dtype: &str, [m, n, k]: [usize; 3]) -> Result<Option<Case>> {
     let all: Vec<usize> = (0..m).collect();
     let mut few = vec![0, m / 2, m.saturating_sub(1)];
@@ -191,7 +191,7 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
 }
 
 impl Case {
-    /// The bytes that it must at least read and write.
+    /// Bytes that the op must at least read and write.
     pub(crate) fn bytes(&self) -> f64 {
         let tensors = self.op.inputs().iter().chain(&self.op.outputs()).map(TensorType::device_bytes).sum::<u64>();
         let [_, n, k] = self.sizes;
@@ -199,14 +199,14 @@ impl Case {
             "i8" => 8.0,
             "i4" => 4.0,
             "f32" | "f16" => 32.0,
-            // Half a byte or one, and a scale of two bytes for 32.
+            // 4 or 8 bits per code, and a 16-bit scale per 32 codes.
             dtype if dtype.starts_with("w4") => 4.5,
             _ => 8.5,
         };
         tensors as f64 + (n * k) as f64 * bits / 8.0
     }
 
-    /// What is wrong with the outputs.
+    /// Description of the first wrong element, if any.
     pub(crate) fn error(&self, outputs: &[Tensor]) -> Result<Option<String>> {
         let whole = (self.op.clone(), self.inputs.clone(), Vec::new());
         let (op, inputs, chosen) = self.few.as_ref().unwrap_or(&whole);
@@ -223,7 +223,7 @@ impl Case {
     }
 }
 
-/// The elements of a tensor of any format that the cases make.
+/// Elements of a tensor of any dtype in the cases.
 fn reals(tensor: &Tensor) -> Result<Vec<f64>> {
     match tensor.dtype() {
         DType::Float32 => Ok(tensor.values::<f32>()?.iter().map(|&x| f64::from(x)).collect()),

@@ -1,7 +1,7 @@
-//! Measures what the default adapter can do and how near each op comes to it: a table, or with `--json` an object per line.
-//! Results are checked before they are timed; `--candidates` times every kernel that an op could take, in turn.
+//! Measures the default adapter's ceilings, and the share of them that each op reaches. It prints a table, or with `--json` an
+//! object per line. Results are checked before they are timed. `--candidates` times every candidate of an op in turn.
 //!
-//! `share` is the time that the device's ceilings would allow, of the time that it took. On a driver that computes on the
+//! `share` is the time that the device's ceilings would allow, divided by the measured time. On a driver that computes on the
 //! processor, `LOWBIT_CLOCK=processor` counts processor time, which other programs don't disturb.
 
 mod cases;
@@ -15,10 +15,10 @@ use lowbit::{Bindings, Context, DeviceTensor, Graph, Plan, Probe, Result, Tuner,
 #[derive(Parser)]
 #[command(about = "What this device can do, and how near the kernels come to it")]
 struct Arguments {
-    /// matmul, or another op's name; all if left out
+    /// matmul, or another op's name; all if omitted
     #[arg(long)]
     op: Option<String>,
-    /// Of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …
+    /// Data type of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …
     #[arg(long)]
     dtype: Option<String>,
     /// Rows of a matmul
@@ -27,13 +27,13 @@ struct Arguments {
     /// Columns of a matmul
     #[arg(long, default_value_t = 1024)]
     n: usize,
-    /// Products of a sum
+    /// Products per sum
     #[arg(long, default_value_t = 1024)]
     k: usize,
     /// Every candidate instead of the first guess
     #[arg(long)]
     candidates: bool,
-    /// Samples, of which the median counts
+    /// Samples; the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// An object per line
@@ -41,7 +41,7 @@ struct Arguments {
     json: bool,
 }
 
-/// Seconds of a sample.
+/// Seconds per sample.
 const SAMPLE: f64 = 20e-3;
 
 fn main() -> ExitCode {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every result was right.
+/// True if every result is right.
 fn run(arguments: &Arguments) -> Result<bool> {
     let context = Context::new_blocking()?;
     let probe = context.probe_blocking()?;
@@ -139,7 +139,7 @@ fn print(probe: &Probe, case: &Case, ready: &mut Ready, json: bool) {
     ready.samples.sort_by(f64::total_cmp);
     let seconds = ready.samples[ready.samples.len() / 2];
     let [m, n, k] = case.sizes;
-    // Codes by codes are dot products of int8; everything else is computed in f32, if not on matrix units.
+    // Products of codes by codes are int8 dot products. All others use f32 or matrix units.
     let integer = matches!(case.dtype.as_str(), "i8" | "i4" | "w4a8" | "w8a8");
     let on_units = matches!(case.dtype.as_str(), "i8" | "i4" | "w4a16" | "w8a16");
     let matrices = probe.matrix_gflops.filter(|_| on_units).unwrap_or(0.0);

@@ -1,5 +1,5 @@
-//! A BERT encoder over sentences as a graph: its weights from a file, its linear layers in float, with dynamic int8 activations
-//! or with codes in groups. What it is fed and compared with is `main.rs`'s.
+//! A BERT encoder over sentences as a graph, with weights from a file. Linear layers are in float, with dynamic int8 activations
+//! or with codes in groups. Its inputs and the comparison of its outputs are in `main.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// What of `config.json` decides the computation.
+/// The fields of `config.json` that determine the computation.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Config {
     pub(crate) hidden_size: usize,
@@ -24,14 +24,14 @@ pub(crate) struct Config {
     pub(crate) layer_norm_eps: f32,
 }
 
-/// The encoder in float.
+/// The float encoder.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     pub(crate) config: Config,
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// The linear layers that read one input, by the ends of their names.
+/// Linear layers that share an input, by the ends of their names.
 const INPUTS: [(&str, &[&str]); 4] = [
     ("attention", &["attention.self.query", "attention.self.key", "attention.self.value"]),
     ("context", &["attention.output.dense"]),
@@ -39,18 +39,18 @@ const INPUTS: [(&str, &[&str]); 4] = [
     ("contraction", &["output.dense"]),
 ];
 
-/// Weights in codes for what has them; the rest is float.
+/// Quantized weights of a precision; all other weights are float.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Precision {
     /// The word embeddings.
     pub(crate) words: Option<Arc<PackedWeights>>,
     /// Linear layers by name.
     pub(crate) linears: BTreeMap<String, Arc<PackedWeights>>,
-    /// Whether their inputs become int8 codes, with a scale for each token.
+    /// True if inputs of linear layers become int8 codes, with a scale per token.
     pub(crate) int8_inputs: bool,
 }
 
-/// Sentences as numbers of words, padded to one length.
+/// Sentences as word numbers, padded to one length.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) sentences: Vec<Vec<u32>>,
@@ -75,7 +75,7 @@ impl Encoder {
         Ok(self.tensors.get(name).ok_or_else(|| format!("the file has no float32 tensor {name}"))?)
     }
 
-    /// All linear layers, by the input they read.
+    /// All linear layers, grouped by their input.
     pub(crate) fn linears(&self) -> Vec<(String, Vec<String>)> {
         let layer = |i: usize| {
             INPUTS.iter().map(move |(input, names)| {
@@ -100,8 +100,8 @@ impl Encoder {
         rest + codes.sum::<usize>()
     }
 
-    /// The graph for so many sentences of so many words. Inputs are those of [`inputs`](Self::inputs); the outputs are an embedding
-    /// of length 1 for each sentence, and with `taps` what each input of linear layers is, in the order of
+    /// Graph for `batch` sentences of `length` words. Its inputs are those of [`inputs`](Self::inputs). Its first output is an
+    /// embedding of length 1 per sentence. With `taps` the inputs of the linear layers follow, in the order of
     /// [`linears`](Self::linears).
     pub(crate) fn graph(&self, [batch, length]: [usize; 2], precision: &Precision, taps: bool) -> Result<Graph> {
         let Config { hidden_size: hidden, num_attention_heads: heads, layer_norm_eps, .. } = self.config;
@@ -163,7 +163,8 @@ impl Encoder {
             let sum = add(&mut graph, x, narrow)?;
             x = norm(&mut graph, &name("output"), sum)?;
         }
-        // The mean over the words of each sentence, then length 1: a row of root mean square 1 divided by the root of its width.
+        // The mean over the words of each sentence, scaled to length 1: normalized to root mean square 1, then divided by the root of the
+        // width.
         let x = graph.reshape(x, [batch, length, hidden])?;
         let mean = FloatMatmul::new(real(&[batch, 1, length])?, graph.tensor_type(x)?.clone()).build()?;
         let mean = graph.add(mean, &[shares, x])?;
@@ -177,7 +178,7 @@ impl Encoder {
         Ok(graph)
     }
 
-    /// Linear layers over one input, which is quantized once.
+    /// Outputs of the linear layers over one input, which is quantized once.
     fn linear(&self, graph: &mut Graph, precision: &Precision, x: Value, names: &[&str]) -> Result<Vec<Value>> {
         let own = graph.tensor_type(x)?.clone();
         let coded = names.iter().any(|&name| precision.linears.contains_key(name));
@@ -210,8 +211,8 @@ impl Encoder {
         Ok(made)
     }
 
-    /// What the graph of such a batch reads: words (their float embeddings, or their numbers where those are in codes), what is
-    /// added for their places, a mask over the padding, and the share of each word in the mean.
+    /// Inputs of the graph for this batch: the words (float embeddings, or word numbers for quantized embeddings), the sum of the
+    /// position and token type embeddings, a mask over the padding, and the weight of each word in the mean.
     pub(crate) fn inputs(&self, batch: &Batch, precision: &Precision) -> Result<Vec<Tensor>> {
         let (hidden, count, length) = (self.config.hidden_size, batch.sentences.len(), batch.length);
         let numbers: Vec<u32> = batch.padded().collect();
@@ -256,12 +257,12 @@ impl Batch {
         [self.sentences.len(), self.length]
     }
 
-    /// The words of all sentences, those of the padding being 0.
+    /// The words of all sentences; padding is 0.
     fn padded(&self) -> impl Iterator<Item = u32> {
         self.sentences.iter().flat_map(|s| (0..self.length).map(|i| s.get(i).copied().unwrap_or(0)))
     }
 
-    /// Which of the padded words are words.
+    /// True for each padded word that is no padding.
     #[allow(dead_code, reason = "not every user calibrates")]
     pub(crate) fn words(&self) -> impl Iterator<Item = bool> {
         self.sentences.iter().flat_map(|s| (0..self.length).map(|i| i < s.len()))

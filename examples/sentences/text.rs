@@ -1,13 +1,13 @@
-//! Sentences that are embedded, and others that quantization learns from.
+//! Sentences for the measured embeddings, and others for calibration.
 
-/// The sentences of the model's quick start, whose similarities are published there.
+/// The sentences of the model's quick start, which publishes their similarities.
 pub(crate) const QUICK_START: [&str; 3] =
     ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."];
 
-/// Cosines of the first with the second, the first with the third, the second with the third.
+/// Cosines of the first and the second, the first and the third, the second and the third sentence.
 pub(crate) const QUICK_START_SIMILARITIES: [f32; 3] = [0.6660, 0.1046, 0.1411];
 
-/// What is measured: pairs that mean nearly the same, from many fields.
+/// Measured sentences: pairs that mean nearly the same, from many fields.
 pub(crate) const MEASURED: [&str; 44] = [
     "The train to the coast leaves at half past seven.",
     "Half past seven is when the coastal train departs.",
@@ -55,7 +55,7 @@ pub(crate) const MEASURED: [&str; 44] = [
     "Nobody knows who painted the ceiling of the chapel.",
 ];
 
-/// What quantization learns from: none of the above.
+/// Calibration sentences; none of them is measured.
 pub(crate) const CALIBRATION: [&str; 72] = [
     "The library is open until nine on weekdays and closed on public holidays.",
     "A flock of geese crossed the frozen lake just before sunset.",

@@ -1,5 +1,5 @@
-//! Training of the digits network as data: which bits, from where, for how long; and what the integer network then gives, for
-//! each seed. Those who include this file include `network.rs` as `train_network` beside it.
+//! Settings for training the digits network (bits, initial weights, epochs), and the results of the integer network for each
+//! seed. Crates that include this file include `network.rs` as `train_network` beside it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use lowbit::{Context, Tensor, Tuner};
 use crate::network::{Digits, Result};
 use crate::train_network::{Split, float_network, train_index};
 
-/// A way to train.
+/// Settings of a training.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Training {
     pub(crate) bits: Bits,
@@ -19,7 +19,7 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    /// The rows of the published table, with the accuracy that each is to reach and the published one.
+    /// Rows of the published table, each with the accuracy to reach and the published accuracy.
     #[allow(dead_code, reason = "not every user prints the table")]
     pub(crate) fn published() -> [(&'static str, Self, f64, &'static str); 3] {
         let row = |weights, activations, from_scratch, epochs, rate| Self {
@@ -51,7 +51,7 @@ pub(crate) struct Task {
     calibration: Split,
 }
 
-/// What a seed gives.
+/// Results of training with one seed.
 pub(crate) struct Trained {
     pub(crate) network: Quantized,
     pub(crate) before: Judged,
@@ -59,7 +59,7 @@ pub(crate) struct Trained {
     pub(crate) time: Duration,
 }
 
-/// What the integer network makes of images, and how many of its logits have the bits of the fake-quantized one.
+/// Results of the integer network on images, and the number of logits with the bits of the fake-quantized network.
 pub(crate) struct Judged {
     pub(crate) logits: Tensor,
     pub(crate) accuracy: f64,

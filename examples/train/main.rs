@@ -1,6 +1,5 @@
-//! Trains the digits network with quantized weights and activations on the GPU, from its float weights or from scratch, and
-//! prints what became of it: the accuracy of the integer network, for each seed. The network itself is in `network.rs`, its
-//! training in `learn.rs`.
+//! Trains the digits network with quantized weights and activations on the GPU, from its float weights or from scratch, and prints
+//! the accuracy of the integer network for each seed. The network itself is in `network.rs`, its training in `learn.rs`.
 
 mod learn;
 #[path = "../digits/network.rs"]
@@ -27,25 +26,25 @@ struct Arguments {
     /// Bits of activations, 2 to 8.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=8))]
     activation_bits: u32,
-    /// How often all training images are seen.
+    /// Passes over all training images.
     #[arg(long, default_value_t = 20)]
     epochs: usize,
-    /// Begin with random weights instead of the float network's.
+    /// Begins with random weights instead of the float network's.
     #[arg(long)]
     from_scratch: bool,
-    /// How many seeds are tried: 1, 2, ….
+    /// Number of seeds: 1, 2, ….
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// The rate of weights at the beginning.
+    /// Initial learning rate of weights.
     #[arg(long, default_value_t = 2e-3)]
     rate: f64,
-    /// The rate of steps as a share of that of weights.
+    /// Learning rate of steps as a share of the rate of weights.
     #[arg(long, default_value_t = 0.05)]
     step_rate: f64,
-    /// The ranges of activations are moving averages with this weight of a batch, instead of learned.
+    /// Takes moving averages as the ranges of activations, with this weight of a batch, instead of learned ranges.
     #[arg(long, value_name = "CONSTANT")]
     moving_average: Option<f32>,
-    /// Images of a step.
+    /// Images per training step.
     #[arg(long, default_value_t = 120)]
     batch: usize,
 }

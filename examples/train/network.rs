@@ -1,5 +1,5 @@
-//! The float digits network and the images that it is fitted to, from the files in `tests/data/digits`. Those who include this
-//! file include `examples/digits/network.rs` as `network` beside it.
+//! The float digits network and its training images, from the files in `tests/data/digits`. Crates that include this file include
+//! `examples/digits/network.rs` as `network` beside it.
 
 use lowbit::Tensor;
 use lowbit::ops::Windows;
@@ -8,14 +8,14 @@ use safetensors::SafeTensors;
 
 use crate::network::{Digits, Result, read};
 
-/// Images of a set with what they show.
+/// Images of a set and their labels.
 pub(crate) struct Split {
     pub(crate) images: Tensor,
     pub(crate) labels: Vec<usize>,
 }
 
 impl Split {
-    /// The images at these places, in order.
+    /// The images at these indices, in order.
     pub(crate) fn of(digits: &Digits, index: &[usize]) -> Result<Self> {
         let pixels = digits.images.values::<f32>()?;
         let chosen: Vec<f32> = index.iter().flat_map(|&i| &pixels[i * 64..][..64]).copied().collect();
@@ -23,7 +23,7 @@ impl Split {
         Ok(Self { images: Tensor::new([index.len(), 8, 8, 1], chosen)?, labels })
     }
 
-    /// The share of images that these logits put into the right class.
+    /// Share of images whose largest logit is the right class.
     #[allow(dead_code, reason = "not every user judges")]
     pub(crate) fn accuracy(&self, logits: &Tensor) -> Result<f64> {
         let classes = crate::network::classes(logits)?;
@@ -32,7 +32,7 @@ impl Split {
     }
 }
 
-/// The places of the images for training, in the order of the set: calibration takes the first 256.
+/// Indices of the training images, in the set's order; calibration takes the first 256.
 pub(crate) fn train_index() -> Result<Vec<usize>> {
     let data = read("digits_data.safetensors")?;
     let data = SafeTensors::deserialize(&data)?;

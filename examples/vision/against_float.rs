@@ -1,6 +1,6 @@
-//! Convolutions of int8 codes against the same of float32 numbers, in one process and in turn: how many times as fast the codes
-//! are. The float32 side is this crate's own: `FloatMatmul`, whose loops have the tiles of the int8 ones, over pixels or over
-//! patches that `Unfold` lays out, and `FloatConv`, which reads the image itself.
+//! Convolutions of int8 codes against the same convolutions in float32, timed in one process and in turn. It prints how many times
+//! as fast the codes are. The float32 side is this crate's own: `FloatMatmul`, with the tiles of the int8 kernels, runs over pixels
+//! or over patches from `Unfold`; `FloatConv` reads the image itself.
 
 use lowbit::ops::{Conv, FloatConv, FloatMatmul, Op, Unfold, Windows};
 use lowbit::ops::{Output, Padding};
@@ -13,7 +13,7 @@ use crate::network::{ConvLayer, Layer, Network};
 /// A candidate that takes this many times as long as the fastest of its side gets no further samples.
 const HOPELESS: f64 = 1.5;
 
-/// The layers that are compared where none is named: of each kind some, large and small.
+/// The layers that are compared by default: some of each kind, large and small.
 const SOME: [&str; 12] = [
     "stem",
     "2 expand",
@@ -29,7 +29,7 @@ const SOME: [&str; 12] = [
     "4.2 3x3",
 ];
 
-/// What a side takes: milliseconds of its first guess and of its best candidate.
+/// Milliseconds of a side's first guess and of its best candidate.
 #[derive(Serialize)]
 struct Side {
     first_ms: f64,
@@ -37,7 +37,7 @@ struct Side {
     best_ms: f64,
 }
 
-/// A convolution both ways.
+/// A convolution in int8 and in float32.
 #[derive(Serialize)]
 pub(crate) struct Pair {
     layer: String,
@@ -46,13 +46,13 @@ pub(crate) struct Pair {
     float32: Side,
 }
 
-/// A way to compute a convolution, and the weights if they are its second input.
+/// A graph that computes a convolution, and the weights if they are its second input.
 struct Way {
     graph: Graph,
     weights: Option<Tensor>,
 }
 
-/// Compares the named layers, or some.
+/// Compares the named layers, or the default layers.
 pub(crate) fn measure(context: &Context, network: &Network, names: &[String], rounds: usize) -> Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     for layer in &network.layers {
@@ -109,13 +109,13 @@ fn compare(context: &Context, layer: &Layer, conv: &ConvLayer, rounds: usize) ->
     Ok(Pair { layer: layer.name.clone(), op: description, int8: next(), float32: next() })
 }
 
-/// The most ways to run any op of a graph.
+/// Largest number of candidates of any op of a graph.
 fn most_candidates(context: &Context, graph: &Graph) -> usize {
     let candidates = |op: &Op| kernels::candidates(op, &context.limits()).len();
     graph.ops().map(candidates).max().unwrap_or(0)
 }
 
-/// The convolution in float32, without bias and clamp: as a product where it is one or can be made one, and as it is.
+/// Graphs of the convolution in float32, without bias and clamp: as a matrix product for one group, and as a direct convolution.
 fn float_ways(conv: &ConvLayer) -> Result<Vec<Way>> {
     let [outputs, height, width, channels] = *conv.weights.dims() else { unreachable!("made by Builder") };
     let weights: Vec<f32> = small_weights(conv)?.into_iter().map(f32::from).collect();
@@ -146,12 +146,12 @@ fn padding(conv: &ConvLayer) -> Padding {
     Padding::Explicit { begin: conv.begin.to_vec(), end: conv.end.to_vec() }
 }
 
-/// Weights so small that no sum reaches 2^24, with which float32 is exact.
+/// Weights small enough that no sum reaches 2^24, so that float32 is exact.
 fn small_weights(conv: &ConvLayer) -> Result<Vec<i8>> {
     Ok(conv.weights.values::<i8>()?.iter().map(|code| code / 16).collect())
 }
 
-/// Refuses ways that make something else of small whole numbers than the integer convolution.
+/// Fails if a graph's results on small integers differ from the integer convolution's.
 fn check(context: &Context, conv: &ConvLayer, ways: &[Way]) -> Result<()> {
     let codes: Vec<u8> = (0..conv.lhs.shape().elements()).map(|i| (i * 5 % 8) as u8).collect();
     let reals: Vec<f32> = codes.iter().map(|&code| code.into()).collect();
@@ -174,7 +174,7 @@ fn check(context: &Context, conv: &ConvLayer, ways: &[Way]) -> Result<()> {
     Ok(())
 }
 
-/// A table of the pairs.
+/// Prints a table of the pairs.
 pub(crate) fn print(pairs: &[Pair]) {
     println!("| layer | image, weights by stride | int8 | ms | float32 | ms | float32 / int8 | of first guesses |");
     println!("|---|---|---|---:|---|---:|---:|---:|");

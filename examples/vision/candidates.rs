@@ -1,5 +1,5 @@
-//! Every candidate of a network's layers against the first guess, which is what a plan takes unless it measures. All that
-//! compute the same are one shape.
+//! Times every candidate of a network's layers against the first guess. A plan takes the first guess unless it measures. Layers
+//! with the same computation are one shape.
 
 use lowbit::ops::{Op, Transpose};
 use lowbit::{Context, DType, Graph, Result, TensorType, Tuner, kernels};
@@ -11,16 +11,16 @@ use crate::network::{Layer, Network};
 /// A candidate that takes this many times as long as the fastest gets no further samples.
 const HOPELESS: f64 = 2.0;
 
-/// The candidates of one shape.
+/// Candidates of one shape.
 #[derive(Serialize)]
 pub(crate) struct Shape {
-    /// The first layer that has it.
+    /// First layer with this shape.
     layer: String,
-    /// How many layers have it.
+    /// Number of layers with this shape.
     layers: usize,
     op: String,
     operations: u64,
-    /// Label and milliseconds of a run, in the order of the candidates: the first is the first guess.
+    /// Label and milliseconds per run of each candidate, in order: the first is the first guess.
     candidates: Vec<(String, f64)>,
 }
 
@@ -29,14 +29,14 @@ impl Shape {
         self.candidates.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("there is a first guess")
     }
 
-    /// How many times as long as the best the first guess takes.
+    /// Time of the first guess divided by the time of the best.
     fn ratio(&self) -> f64 {
         self.candidates[0].1 / self.best().1
     }
 }
 
-/// Times the candidates of every shape that has more than one, in turn within a shape; of the layers whose names begin with
-/// any of `names`, if there are any.
+/// Times the candidates of every shape that has more than one. The candidates of a shape are sampled in turn. `names` selects the
+/// layers whose names begin with one of them; if it is empty, all layers are timed.
 pub(crate) fn measure(context: &Context, network: &Network, names: &[String], rounds: usize) -> Result<Vec<Shape>> {
     let mut shapes: Vec<Shape> = Vec::new();
     let is_named = |layer: &&Layer| names.is_empty() || names.iter().any(|name| layer.name.starts_with(name));
@@ -60,7 +60,7 @@ pub(crate) fn measure(context: &Context, network: &Network, names: &[String], ro
     Ok(shapes)
 }
 
-/// Images between NHWC and NCHW: those that networks begin with, and some that they have within.
+/// Times transposes between NHWC and NCHW, at the sizes of network inputs and of inner layers.
 pub(crate) fn measure_layouts(context: &Context, rounds: usize) -> Result<Vec<Shape>> {
     let mut shapes = Vec::new();
     for format in [DType::Uint8, DType::Float16, DType::Float32] {
@@ -77,7 +77,7 @@ pub(crate) fn measure_layouts(context: &Context, rounds: usize) -> Result<Vec<Sh
     Ok(shapes)
 }
 
-/// Times the candidates of an op, which is all that the graph has, in turn.
+/// Times the candidates of an op in turn; the op is the whole graph.
 fn measure_op(
     context: &Context,
     name: &str,
@@ -108,12 +108,12 @@ fn measure_op(
     Ok(shape)
 }
 
-/// The median over shapes of how many times as long as the best the first guess takes.
+/// Median ratio of the first guess's time to the best time over the shapes.
 pub(crate) fn median_ratio(shapes: &[Shape]) -> f64 {
     median(&shapes.iter().map(Shape::ratio).collect::<Vec<_>>())
 }
 
-/// A table of shapes, and with `all` one of their candidates below each.
+/// Prints a table of shapes, and with `all` a table of their candidates below each.
 pub(crate) fn print(shapes: &[Shape], all: bool) {
     println!("| layer | op | layers | first guess | ms | best | ms | first / best |");
     println!("|---|---|---:|---|---:|---|---:|---:|");

@@ -1,17 +1,16 @@
-//! How long a layer takes on a device. Which layers there are is `network`'s, what becomes of the times is `main.rs`'s and
-//! `candidates.rs`'s.
+//! Times a layer on a device. The layers come from `network`; `main.rs` and `candidates.rs` use the times.
 
 use std::time::Instant;
 
 use lowbit::{Bindings, Context, DeviceTensor, Error, Graph, Plan, Result, Tuner};
 
-/// Seconds of a sample: long enough for a coarse clock, and for a submission to cost little beside it.
+/// Seconds of a sample: long enough for a coarse clock, and for a submission to cost little in comparison.
 const SAMPLE: f64 = 10e-3;
 
-/// The most runs in a sample.
+/// Largest number of runs in a sample.
 const MOST_RUNS: usize = 256;
 
-/// A plan tied to tensors of zeros, which take integer kernels as long as any others.
+/// A plan bound to tensors of zeros. The time of integer kernels doesn't depend on the data.
 pub(crate) struct Timed<'a> {
     context: &'a Context,
     pub(crate) plan: Plan,
@@ -32,7 +31,7 @@ impl<'a> Timed<'a> {
         Ok(timed)
     }
 
-    /// The seconds of one run when so many follow one another.
+    /// Seconds per run of `runs` consecutive runs.
     pub(crate) fn seconds(&self, runs: usize) -> Result<f64> {
         let (device, queue) = (self.context.device(), self.context.queue());
         let start = Instant::now();
@@ -45,7 +44,7 @@ impl<'a> Timed<'a> {
         Ok(start.elapsed().as_secs_f64() / runs as f64)
     }
 
-    /// How many runs make a sample.
+    /// Number of runs in a sample.
     pub(crate) fn runs(&self) -> Result<usize> {
         let mut runs = 1;
         while runs < MOST_RUNS && self.seconds(runs)? * (runs as f64) < SAMPLE {
@@ -54,7 +53,7 @@ impl<'a> Timed<'a> {
         Ok(runs)
     }
 
-    /// The labels of its kernels, in order, each once.
+    /// Labels of the kernels, in order, without consecutive repetitions.
     pub(crate) fn label(&self) -> String {
         let mut labels: Vec<&str> = self.plan.labels().collect();
         labels.dedup();
@@ -62,7 +61,7 @@ impl<'a> Timed<'a> {
     }
 }
 
-/// The middle one of some times.
+/// Median of the times.
 pub(crate) fn median(times: &[f64]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);

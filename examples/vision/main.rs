@@ -1,5 +1,5 @@
-//! Builds a vision network of int8 layers, runs it in one submission, verifies every layer against the reference, and
-//! prints how long each takes beside what the device could do. The networks are in `network/`.
+//! Builds a vision network of int8 layers, runs it in one submission, verifies every layer against the reference, and prints each
+//! layer's time beside the device's ceilings. The networks are in `network/`.
 
 mod against_float;
 mod candidates;
@@ -17,16 +17,16 @@ use lowbit::{Context, Probe, Result, TensorType, Tuner, kernels};
 use network::{Layer, Model, Network};
 use serde::Serialize;
 
-/// Runs a vision network of int8 layers with random weights, and judges and times each layer.
+/// Runs a vision network of int8 layers with random weights, and verifies and times each layer.
 #[derive(Parser)]
 struct Options {
-    /// The network; all of them if none is named.
+    /// The network; all if none is named.
     #[arg(long, value_enum)]
     network: Vec<Model>,
-    /// Pixels of the image each way.
+    /// Height and width of the image in pixels.
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(32..=1024))]
     size: u16,
-    /// Divides all numbers of channels.
+    /// Divisor of all channel counts.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     divisor: u16,
     /// Samples of each time; the median counts.
@@ -38,13 +38,13 @@ struct Options {
     /// Times every candidate of layout changes instead.
     #[arg(long, conflicts_with = "candidates")]
     layouts: bool,
-    /// With --candidates or --layouts: lists them all.
+    /// With --candidates or --layouts: lists all candidates.
     #[arg(long)]
     all: bool,
-    /// Times convolutions against the same in float32 instead, best candidate against best, after comparing what both make.
+    /// Times convolutions against float32 instead, best candidate against best, after comparing both results.
     #[arg(long, conflicts_with_all = ["candidates", "layouts"])]
     against_float: bool,
-    /// With --candidates or --against-float: only the layers whose names begin so.
+    /// With --candidates or --against-float: only layers whose names begin with this text.
     #[arg(long)]
     layer: Vec<String>,
     /// Prints JSON.
@@ -52,42 +52,42 @@ struct Options {
     json: bool,
 }
 
-/// What became of a network.
+/// Results of a network.
 #[derive(Serialize)]
 struct Run {
     network: String,
     size: u16,
     device: String,
     layers: Vec<Row>,
-    /// Launches of the whole network, and submissions that it took.
+    /// Launches and submissions of the whole network.
     launches: usize,
     submissions: u64,
     /// Milliseconds of the whole network in one submission.
     ms: f64,
     operations: u64,
     workspace_bytes: u64,
-    /// The most that intermediates need at once.
+    /// Most bytes of intermediates that are live at once.
     live_bytes: u64,
-    /// All intermediates, each in memory of its own.
+    /// Bytes of all intermediates, if none shared memory.
     all_bytes: u64,
-    /// Different codes in the output of the layer that has fewest, of 256.
+    /// Fewest different codes, of 256, in any layer's output.
     least_codes: usize,
 }
 
-/// A layer in the table.
+/// A layer's row of the table.
 #[derive(Serialize)]
 struct Row {
     layer: String,
     output: String,
     kernel: String,
-    /// Elements that were compared with the reference.
+    /// Elements compared with the reference.
     verified: usize,
     ms: f64,
-    /// 10⁹ products and sums per second, and their share of what the device's dot products reach; where the layer
-    /// multiplies.
+    /// 10⁹ operations per second (a product and a sum are two), and their share of the device's dot product rate. Only for layers
+    /// that multiply.
     gops: Option<f64>,
     share_of_dot: Option<f64>,
-    /// 2³⁰ bytes read and written per second, and their share of a copy's; where it only moves, compares or adds.
+    /// 2³⁰ bytes read and written per second, and their share of a copy's rate. Only for layers that don't multiply.
     gib_per_s: Option<f64>,
     share_of_copy: Option<f64>,
 }
@@ -185,7 +185,7 @@ fn judge(context: &Context, probe: &Probe, name: &str, network: &Network, option
     })
 }
 
-/// Products and sums of a layer that multiplies.
+/// Operations of a layer that multiplies, products and sums; otherwise 0.
 fn operations(context: &Context, layer: &Layer) -> Result<u64> {
     if !matches!(layer.ops[0], Op::Conv(_) | Op::Matmul(_)) {
         return Ok(0);

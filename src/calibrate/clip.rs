@@ -1,39 +1,40 @@
-//! Where a range ends: bounds from a histogram, by the share of numbers they hold, by what is lost of the distribution, or by
-//! the error of the codes. What becomes of the bounds is `scheme`'s.
+//! The bounds of a histogram: by the share of numbers they hold, by the loss of information, or by the error of the codes.
+//! `scheme` turns bounds into scales.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Histograms, Scheme, seen};
 use crate::error::{Result, require};
 
-/// How bounds are chosen.
+/// The rule for the bounds of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Clipping {
     /// The least and greatest number.
     MinMax,
-    /// The lower edges of two bins, within the extremes: the first up to which at least (100 − `percent`) / 200 of the numbers lie,
-    /// and the first beyond which at most as many do (ONNX Runtime's percentile calibration). 99.999 is its default.
+    /// The lower edges of two bins, clamped to the extremes. At least (100 − `percent`) / 200 of the numbers lie up to the end
+    /// of the first bin; at most as many lie beyond the second. This is ONNX Runtime's percentile calibration; its default is
+    /// 99.999.
     Percentile {
         /// The share of numbers to keep, above 0 and at most 100.
         percent: f64,
     },
-    /// The same of magnitudes, to either side of zero: ± the lower edge of the first bin beyond which at most (100 − `percent`) / 100
-    /// of them lie.
+    /// The percentile of magnitudes, on both sides of zero: ± the lower edge of the first bin beyond which at most
+    /// (100 − `percent`) / 100 of the magnitudes lie.
     SymmetricPercentile {
         /// The share of numbers to keep, above 0 and at most 100.
         percent: f64,
     },
-    /// The symmetric bounds whose distribution, with what lies beyond added to the outermost bins, loses the least information
-    /// when it is merged into `levels` levels: the least Kullback–Leibler divergence, counts of merged bins being divided among
-    /// the bins that are not empty without a fraction, and empty bins made 10^-4 (ONNX Runtime's entropy calibration, after
-    /// TensorRT's). The bounds stay within the extremes. Its default is 128 levels.
+    /// The symmetric bounds whose distribution loses the least information when it is merged into `levels` levels. The loss is
+    /// the Kullback–Leibler divergence. Numbers beyond the bounds are added to the outermost bins. The count of merged bins is
+    /// divided evenly among the bins that are not empty, without a fraction, and empty bins count as 10^-4. The bounds stay
+    /// within the extremes. This is ONNX Runtime's entropy calibration, after TensorRT's; its default is 128 levels.
     Entropy {
-        /// At least 2, and at most as many as the histogram has bins.
+        /// Number of levels: at least 2, at most the histogram's number of bins.
         levels: usize,
     },
-    /// Of 100 fractions of the extremes, 1 % to 100 %, that with the least Σ (code's number − number)² for codes of the
-    /// scheme, each bin's numbers counted at its middle.
+    /// The fraction of the extremes, out of 1 %, 2 %, … 100 %, with the least Σ (code's number − number)² for codes of the
+    /// scheme. The numbers of a bin count as its middle.
     Mse,
 }
 
@@ -69,7 +70,8 @@ impl Clipping {
             }
             Self::Mse => least_error(counts, width, (min, max), scheme),
         };
-        // A distribution on one side of a symmetric percentile may leave nothing of the other.
+        // The bounds of a symmetric percentile may lie on one side of a one-sided distribution, so both are clamped to both
+        // extremes.
         Ok((low.max(min.into()).min(max.into()) as f32, high.min(max.into()).max(min.into()) as f32))
     }
 }
@@ -79,12 +81,12 @@ fn check(percent: f64) -> Result<f64> {
     Ok(percent)
 }
 
-/// Sums end where counts do, at the greatest u64.
+/// The sum of the counts, saturating at the greatest u64.
 fn total(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
 }
 
-/// The first bin up to which at least this share of counts lies.
+/// The first bin up to which at least this share of the counts lies.
 fn reaches(counts: &[u64], share: f64) -> usize {
     let least = share * total(counts) as f64;
     let mut sum = 0u64;
@@ -95,7 +97,7 @@ fn reaches(counts: &[u64], share: f64) -> usize {
     reached.unwrap_or(counts.len() - 1)
 }
 
-/// The first bin beyond which at most this share of counts lies.
+/// The first bin beyond which at most this share of the counts lies.
 fn leaves(counts: &[u64], share: f64) -> usize {
     let mut rest = total(counts);
     let most = share * rest as f64;
@@ -106,7 +108,7 @@ fn leaves(counts: &[u64], share: f64) -> usize {
     left.unwrap_or(counts.len() - 1)
 }
 
-/// The bins around zero that hold something, as many on either side, and at least half as many as levels.
+/// The bins around zero that hold something: equally many on both sides, and in all at least as many as levels.
 fn occupied(counts: &[u64], levels: usize) -> &[u64] {
     let half = counts.len() / 2;
     let filled = |i: &usize| counts[half + i] > 0 || counts[half - 1 - i] > 0;
@@ -114,7 +116,7 @@ fn occupied(counts: &[u64], levels: usize) -> &[u64] {
     &counts[half - reach..half + reach]
 }
 
-/// How many bins below zero the best bounds lie; there is one more above.
+/// Number of bins below zero within the best bounds. Above zero there is one more.
 fn entropy(counts: &[u64], levels: usize) -> usize {
     let half = counts.len() / 2;
     let mut before = vec![0u64; counts.len() + 1];
@@ -151,11 +153,11 @@ fn entropy(counts: &[u64], levels: usize) -> usize {
             best = (reach, found);
         }
     }
-    // Nothing to choose between: keep all.
+    // If no divergence is finite, keep all bins.
     if best.1.is_finite() { best.0 } else { half }
 }
 
-/// Counts with 10^-4 in the place of zero, taken from the others.
+/// Counts with zeros replaced by 10^-4, which are taken evenly from the other counts.
 fn smooth(counts: &[u64]) -> Option<Vec<f64>> {
     let empty = counts.iter().filter(|&&count| count == 0).count();
     let filled = counts.len() - empty;
@@ -175,7 +177,7 @@ fn least_error(counts: &[u64], width: f64, (min, max): (f32, f32), scheme: &Sche
     let filled: Vec<(f64, f64)> =
         counts.iter().enumerate().filter(|(_, c)| **c > 0).map(|(i, &c)| (middle(i), c as f64)).collect();
     let mut best = (f64::INFINITY, (f64::from(min), f64::from(max)));
-    // From the widest on: of equals the one that clips least.
+    // From the widest bounds on, so that of equals the one that clips least wins.
     for percent in (1..=100).rev() {
         let bounds = (f64::from(min) * f64::from(percent) / 100.0, f64::from(max) * f64::from(percent) / 100.0);
         let (scale, zero_point) = scheme.parameters(bounds.0 as f32, bounds.1 as f32);

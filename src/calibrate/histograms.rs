@@ -1,6 +1,4 @@
-//! Histograms as the host sees them: what the words of an `ops::ObserveHistogram` state or a file say, and how two of them become
-//! one.
-//! Choosing bounds is `clip`'s.
+//! Histograms on the host: conversion from and to `ops::ObserveHistogram` states and files, and merging. `clip` chooses bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +9,8 @@ use crate::tensor::{Granularity, Tensor};
 
 /// The histograms of a tensor. Serializes with serde.
 ///
-/// Bin i of `bins` holds numbers from `(i − bins / 2) · width` up to, and without, `(i + 1 − bins / 2) · width`, with the
-/// [`width`](Self::width) that the numbers seen so far need. Counts end at 2⁶⁴ − 1.
+/// Bin i of `bins` holds numbers from `(i − bins / 2) · width` (included) to `(i + 1 − bins / 2) · width` (excluded). The
+/// [`width`](Self::width) follows from the numbers seen so far. Counts saturate at 2⁶⁴ − 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "File")]
 pub struct Histograms {
@@ -28,7 +26,7 @@ struct Histogram {
     counts: Vec<u64>,
 }
 
-/// What a file says.
+/// The serialized form, not yet checked.
 #[derive(Deserialize)]
 struct File {
     granularity: Granularity,
@@ -45,7 +43,7 @@ impl TryFrom<File> for Histograms {
 }
 
 impl Histogram {
-    /// The same if an observer with these bins can have made it.
+    /// An error for a histogram that no observer with these bins makes.
     fn checked(self, bins: &Bins) -> Result<Self> {
         let seen = self.seen.checked()?;
         let (counts, total) = (self.counts.len(), self.counts.iter().fold(0u64, |a, &b| a.saturating_add(b)));
@@ -79,10 +77,10 @@ impl Histograms {
         Self { granularity: op.granularity(), bins: op.bins(), histograms: vec![empty; op.state().dims()[0]] }
     }
 
-    /// What a state of the op says.
+    /// The histograms in a state of the op.
     ///
     /// # Errors
-    /// If the tensor is not of the state's type, or says what no observer makes.
+    /// If the tensor is not of the state's type, or holds histograms that no observer makes.
     pub fn from_state(op: &ObserveHistogram, state: &Tensor) -> Result<Self> {
         let words = state_words(state, op.state())?;
         let histogram = |words: &[i32]| Histogram {
@@ -94,10 +92,10 @@ impl Histograms {
         Self::checked(op.granularity(), op.bins(), histograms)
     }
 
-    /// The state that says this, for the op to go on from.
+    /// The state with these histograms, from which the op can continue.
     ///
     /// # Errors
-    /// If they are not the op's: another number, granularity or bins.
+    /// If the histograms have another number, granularity or bins than the op's.
     pub fn to_state(&self, op: &ObserveHistogram) -> Result<Tensor> {
         self.check(&Self::empty(op))?;
         let words = |h: &Histogram| {
@@ -107,25 +105,26 @@ impl Histograms {
         Tensor::new(op.state().dims(), self.histograms.iter().flat_map(words).collect::<Vec<_>>())
     }
 
-    /// Which elements share a histogram.
+    /// The elements that share a histogram.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         self.granularity
     }
 
-    /// How many histograms there are.
+    /// Number of histograms.
     #[must_use]
     pub fn len(&self) -> usize {
         self.histograms.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no histograms.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.histograms.is_empty()
     }
 
-    /// The bounds of what a histogram has seen; `None` where that is no finite number, or beyond the last histogram.
+    /// The least and the greatest number that a histogram has seen. `None` if it has seen no finite number or `index` is beyond
+    /// the last.
     #[must_use]
     pub fn bounds(&self, index: usize) -> Option<(f32, f32)> {
         self.histograms.get(index)?.seen.bounds()
@@ -138,13 +137,13 @@ impl Histograms {
         Some(f64::from(self.bins.width) * 2f64.powi(histogram.level))
     }
 
-    /// The count of each bin; nothing beyond the last histogram.
+    /// The count of each bin; empty if `index` is beyond the last histogram.
     #[must_use]
     pub fn counts(&self, index: usize) -> &[u64] {
         self.histograms.get(index).map_or(&[], |h| &h.counts)
     }
 
-    /// How many NaN and infinities were left out.
+    /// Number of NaN and infinities that were skipped.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.histograms.iter().fold(0, |sum, h| sum.saturating_add(h.seen.skipped))
@@ -164,10 +163,10 @@ impl Histograms {
         Ok(())
     }
 
-    /// Takes in what others have seen: exactly what one pass over all batches gives.
+    /// Adds another observer's histograms. The result is exactly that of one pass over all batches.
     ///
     /// # Errors
-    /// If they are others of another number, granularity or bins.
+    /// If the other has another number, granularity or bins.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check(other)?;
         let bins = self.bins;

@@ -1,20 +1,20 @@
-//! Ranges of real tensors, seen batch by batch, and the scales that follow from them. Built on the public API, as a user's
-//! code would be: the observing ops are `ops`', how codes are made of numbers is `numeric`'s.
+//! Ranges of float tensors, observed batch by batch, and scales from these ranges. The observing ops are in `ops`, the
+//! arithmetic of quantization is in `numeric`.
 //!
 //! | step | with |
 //! |---|---|
 //! | decide what is observed, and how | [`Observer`], [`Calibration::new`] |
-//! | run batches on a device, nothing read back | [`Calibration::on`], [`Calibrator::observe`] |
-//! | or on the CPU reference | [`Calibration::observe_reference`] |
-//! | take what was seen to another process, add it up | [`Observation`] (serde), [`Observation::merge`] |
+//! | run batches on a device without reading back | [`Calibration::on`], [`Calibrator::observe`] |
+//! | run batches on the CPU reference | [`Calibration::observe_reference`] |
+//! | move observations to another process and merge them | [`Observation`] (serde), [`Observation::merge`] |
 //! | choose the bounds: extremes, percentile, entropy, least error | [`Clipping`] |
-//! | make scales and zero points of them | [`Scheme`], [`Observation::quantization`] |
+//! | compute scales and zero points | [`Scheme`], [`Observation::quantization`] |
 //!
 //! ```
 //! use lowbit::calibrate::{Calibration, Clipping, Observer, Scheme};
 //! use lowbit::{DType, Granularity, Graph, Tensor, TensorType};
 //!
-//! // What is observed may be any float32 value of a graph; here it is an input.
+//! // Any float32 value of a graph can be observed; here it is an input.
 //! let mut graph = Graph::new();
 //! let x = graph.dynamic_input(TensorType::new(DType::Float32, [8, 2])?)?;
 //! let calibration = Calibration::new(&graph, &[(x, Observer::range(Granularity::Tensor))])?;
@@ -46,22 +46,22 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, Quantization};
 
-/// What an observer has seen: ranges or histograms. Serializes with serde.
+/// The result of an observer: ranges or histograms. Serializes with serde.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Observation {
-    /// Of [`ops::ObserveRange`](crate::ops::ObserveRange).
+    /// From [`ops::ObserveRange`](crate::ops::ObserveRange).
     Ranges(Ranges),
-    /// Of [`ops::ObserveHistogram`](crate::ops::ObserveHistogram).
+    /// From [`ops::ObserveHistogram`](crate::ops::ObserveHistogram).
     Histograms(Histograms),
 }
 
 impl Observation {
-    /// Takes in what another observer of the same kind has seen: afterwards this one has seen both, exactly as if all batches
-    /// had come here, in whatever order.
+    /// Adds another observer's observation of the same kind. The result is exactly that of one observer over all batches, in
+    /// any order.
     ///
     /// # Errors
-    /// If the other is of another kind, granularity or bins, or a moving average, which depends on the order of batches.
+    /// If the other has another kind, granularity or bins, or is a moving average, which depends on the order of batches.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         match (self, other) {
             (Self::Ranges(this), Self::Ranges(other)) => this.merge(other),
@@ -73,7 +73,7 @@ impl Observation {
         }
     }
 
-    /// Which elements share a range.
+    /// The elements that share a range.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         match self {
@@ -82,7 +82,7 @@ impl Observation {
         }
     }
 
-    /// How many NaN and infinities were left out.
+    /// Number of NaN and infinities that were skipped.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         match self {
@@ -94,7 +94,7 @@ impl Observation {
     /// The bounds of each range.
     ///
     /// # Errors
-    /// If a range has seen no finite number, or the clip needs a histogram where there is none.
+    /// If a range has seen no finite number, or `clip` needs a histogram where there is none.
     pub fn bounds(&self, clip: Clipping, scheme: &Scheme) -> Result<Vec<(f32, f32)>> {
         match self {
             Self::Ranges(ranges) => {
@@ -121,7 +121,7 @@ impl Observation {
     }
 }
 
-/// Bounds that there are.
+/// The bounds, or an error if range `index` has seen no finite number.
 fn seen(index: usize, bounds: Option<(f32, f32)>) -> Result<(f32, f32)> {
     require!(
         bounds.is_some(),

@@ -1,4 +1,4 @@
-//! Ranges as the host sees them: what the words of an `ops::ObserveRange` state or a file say, and how two of them become one.
+//! Ranges on the host: conversion from and to `ops::ObserveRange` states and files, and merging.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result, require};
 use crate::ops::{ObserveRange, RangeUpdate};
 use crate::tensor::{Granularity, Tensor};
 
-/// Least and greatest number, how many numbers, and how many that were none.
+/// Least and greatest finite number, the number of finite numbers, and the number of skipped ones (NaN and infinities).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Seen {
     pub min: f32,
@@ -20,7 +20,7 @@ impl Seen {
         (self.count > 0).then_some((self.min, self.max))
     }
 
-    /// The same if an observer can have seen it; the bounds of nothing are 0.
+    /// An error for a value that no observer makes; the bounds of an empty range become 0.
     pub(super) fn checked(self) -> Result<Self> {
         let Some((min, max)) = self.bounds() else { return Ok(Self { min: 0.0, max: 0.0, ..self }) };
         require!(
@@ -31,7 +31,7 @@ impl Seen {
         Ok(self)
     }
 
-    /// From the first words of a state.
+    /// Decodes the first words of a state.
     pub(super) fn read(words: &[i32]) -> Self {
         let float = |i: usize| f32::from_bits(words[i] as u32);
         Self { min: float(0), max: float(1), count: wide(&words[2..4]), skipped: wide(&words[4..6]) }
@@ -56,7 +56,7 @@ impl Seen {
     }
 }
 
-/// A count in two words, low one first.
+/// Decodes a count from two words, the low word first.
 pub(super) fn wide(words: &[i32]) -> u64 {
     u64::from(words[0] as u32) | u64::from(words[1] as u32) << 32
 }
@@ -65,7 +65,7 @@ pub(super) fn pair(count: u64) -> [i32; 2] {
     [count as i32, (count >> 32) as i32]
 }
 
-/// Refuses several ranges of a whole tensor, or none.
+/// An error if a tensor as a whole has not exactly one range.
 pub(super) fn check_count(granularity: Granularity, count: usize) -> Result<()> {
     require!(
         granularity != Granularity::Tensor || count == 1,
@@ -74,7 +74,7 @@ pub(super) fn check_count(granularity: Granularity, count: usize) -> Result<()> 
     Ok(())
 }
 
-/// The words of a state of this op.
+/// The words of a state; an error if it isn't of the op's type.
 pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -> Result<&'a [i32]> {
     require!(
         state.dtype() == expected.dtype() && state.dims() == expected.dims(),
@@ -84,7 +84,7 @@ pub(super) fn state_words<'a>(state: &'a Tensor, expected: &crate::TensorType) -
     state.values::<i32>()
 }
 
-/// The ranges of a tensor. Serializes with serde. Counts end at 2⁶⁴ − 1.
+/// The ranges of a tensor. Serializes with serde. Counts saturate at 2⁶⁴ − 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "File")]
 pub struct Ranges {
@@ -93,7 +93,7 @@ pub struct Ranges {
     ranges: Vec<Seen>,
 }
 
-/// What a file says.
+/// The serialized form, not yet checked.
 #[derive(Deserialize)]
 struct File {
     granularity: Granularity,
@@ -113,7 +113,7 @@ impl TryFrom<File> for Ranges {
 impl Ranges {
     fn checked(granularity: Granularity, rule: RangeUpdate, ranges: Vec<Seen>) -> Result<Self> {
         check_count(granularity, ranges.len())?;
-        // What averages are rounded to may cross where a range has one number.
+        // Rounding may make the averages of the bounds cross if a range has only one number.
         let ordered = |seen: Seen| match rule {
             RangeUpdate::MovingAverage { .. } if seen.min > seen.max => Seen { min: seen.max, max: seen.min, ..seen },
             _ => seen,
@@ -122,33 +122,33 @@ impl Ranges {
         Ok(Self { granularity, rule, ranges })
     }
 
-    /// The ranges that have seen nothing.
+    /// Ranges that have seen nothing.
     #[must_use]
     pub fn empty(op: &ObserveRange) -> Self {
         let ranges = vec![Seen::default(); op.state().dims()[0]];
         Self { granularity: op.granularity(), rule: op.rule(), ranges }
     }
 
-    /// What a state of the op says.
+    /// The ranges in a state of the op.
     ///
     /// # Errors
-    /// If the tensor is not of the state's type, or says what no observer makes.
+    /// If the tensor is not of the state's type, or holds ranges that no observer makes.
     pub fn from_state(op: &ObserveRange, state: &Tensor) -> Result<Self> {
         let words = state_words(state, op.state())?;
         Self::checked(op.granularity(), op.rule(), words.chunks_exact(ObserveRange::WORDS).map(Seen::read).collect())
     }
 
-    /// The state that says this, for the op to go on from.
+    /// The state with these ranges, from which the op can continue.
     ///
     /// # Errors
-    /// If they are not the op's: another number, granularity or rule.
+    /// If the ranges have another number, granularity or rule than the op's.
     pub fn to_state(&self, op: &ObserveRange) -> Result<Tensor> {
         self.check(&Self::empty(op))?;
         let words: Vec<i32> = self.ranges.iter().flat_map(Seen::words).collect();
         Tensor::new(op.state().dims(), words)
     }
 
-    /// Which elements share a range.
+    /// The elements that share a range.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         self.granularity
@@ -160,13 +160,13 @@ impl Ranges {
         self.ranges.iter().map(Seen::bounds).collect()
     }
 
-    /// How many finite numbers were seen.
+    /// Number of finite numbers that were seen.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.count))
     }
 
-    /// How many NaN and infinities were left out.
+    /// Number of NaN and infinities that were skipped.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.skipped))
@@ -186,10 +186,10 @@ impl Ranges {
         Ok(())
     }
 
-    /// Takes in what others have seen: exactly what one pass over all batches gives.
+    /// Adds another observer's ranges. The result is exactly that of one pass over all batches.
     ///
     /// # Errors
-    /// If they are others of another kind, or moving averages, which depend on the order of batches.
+    /// If the other has another number, granularity or rule, or they are moving averages, which depend on the order of batches.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.check(other)?;
         require!(

@@ -1,24 +1,24 @@
-//! Which scale and zero point a range gets: a scheme as data, because tools disagree on every part of it.
+//! The scale and zero point of a range. A scheme is data, because tools disagree on every part of it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 
-/// What a scale is made of, for codes `low..=high` and bounds min, max.
+/// The formula of a scale and zero point, for codes `low..=high` and bounds min, max.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ScaleRule {
     /// `(max − min) / (high − low)`, zero point `round(low − min / scale)`: asymmetric.
     Span,
-    /// `2 · max(|min|, |max|) / (high − low)`, zero point in the middle of the codes: symmetric. −127 … 127 divides the larger
-    /// magnitude by 127, −128 … 127 by 127.5.
+    /// `2 · max(|min|, |max|) / (high − low)`, zero point in the middle of the codes: symmetric. Codes −127 … 127 divide the
+    /// larger magnitude by 127, −128 … 127 by 127.5.
     Magnitude,
-    /// `max(min / low, max / high)`, zero point 0: symmetric, but all codes of signed formats are used and nothing is clipped.
+    /// `max(min / low, max / high)`, zero point 0: symmetric. It uses all codes of signed formats and clips nothing.
     NoClipping,
 }
 
-/// How a zero point is rounded.
+/// Rounding of a zero point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Ties {
@@ -37,7 +37,7 @@ impl Ties {
     }
 }
 
-/// How codes cover a range of real numbers. Serializes with serde.
+/// The mapping of a range of real numbers to codes. Serializes with serde.
 ///
 /// | constructor | codes of int8 | scale | as in |
 /// |---|---|---|---|
@@ -55,7 +55,7 @@ pub struct Scheme {
     zero_point: Ties,
 }
 
-/// What a file says.
+/// The serialized form, not yet checked.
 #[derive(Deserialize)]
 struct File {
     low: i32,
@@ -75,7 +75,7 @@ impl TryFrom<File> for Scheme {
 }
 
 impl Scheme {
-    /// A scheme for codes `low..=high`, of ranges that are first extended to hold zero, with ties of the zero point to even.
+    /// A scheme for codes `low..=high`. Ranges are extended to hold zero, and zero points are rounded with ties to even.
     ///
     /// ```
     /// use lowbit::calibrate::{ScaleRule, Scheme, Ties};
@@ -85,7 +85,7 @@ impl Scheme {
     /// ```
     ///
     /// # Errors
-    /// If codes are fewer than two or beyond 16 bits, or [`ScaleRule::NoClipping`] has none on either side of 0.
+    /// If there are fewer than two codes, codes exceed 16 bits, or [`ScaleRule::NoClipping`] has no codes on one side of 0.
     pub fn new(scale: ScaleRule, (low, high): (i32, i32)) -> Result<Self> {
         require!(
             low < high && low >= -32_768 && high <= 65_535,
@@ -98,13 +98,14 @@ impl Scheme {
         Ok(Self { low, high, scale, zero_in_range: true, zero_point: Ties::Even })
     }
 
-    /// The same, but ranges are extended to hold zero only if asked for. Without that a zero point beyond the codes is clamped.
+    /// This scheme, with ranges extended to hold zero only if `zero_in_range`. If not, a zero point outside the codes is
+    /// clamped.
     #[must_use]
     pub fn zero_in_range(self, zero_in_range: bool) -> Self {
         Self { zero_in_range, ..self }
     }
 
-    /// The same with another rounding of the zero point.
+    /// This scheme with another rounding of the zero point.
     #[must_use]
     pub fn zero_point(self, zero_point: Ties) -> Self {
         Self { zero_point, ..self }
@@ -124,15 +125,15 @@ impl Scheme {
         Self::new(scale, (low, high))
     }
 
-    /// All codes from the least to the greatest number, zero included.
+    /// A scheme that maps the range, extended to hold zero, to all codes.
     ///
     /// # Errors
-    /// If the format has no integer codes, or of more than 16 bits.
+    /// If the format has no integer codes, or more than 16 bits.
     pub fn asymmetric(dtype: DType) -> Result<Self> {
         Self::of(dtype, false, ScaleRule::Span)
     }
 
-    /// As far to either side of zero as the larger magnitude; signed codes without the least one.
+    /// A scheme whose range reaches the larger magnitude on both sides of zero. Signed codes exclude the least one.
     ///
     /// # Errors
     /// As [`Scheme::asymmetric`].
@@ -140,7 +141,7 @@ impl Scheme {
         Self::of(dtype, true, ScaleRule::Magnitude)
     }
 
-    /// The same with the least code of signed formats: half a step more is divided among.
+    /// The scheme of [`Scheme::symmetric`] with the least code of signed formats too: the magnitude spans half a step more.
     ///
     /// # Errors
     /// As [`Scheme::asymmetric`].
@@ -157,9 +158,9 @@ impl Scheme {
         Self::of(dtype, false, ScaleRule::NoClipping)
     }
 
-    /// Scale and zero point for these bounds, computed in f64 and the scale rounded to f32 once, at most the greatest f32. Where the
-    /// scale would be below the least normal f32, as for a range of zero or bounds that are none, it is 1 and the zero point as near
-    /// to 0 as codes come.
+    /// Scale and zero point for these bounds. The computation is f64; the scale is rounded to f32 once, and is at most the
+    /// greatest f32. If it would be below the least normal f32, as for a range of zero or invalid bounds, the scale is 1 and the
+    /// zero point is the code nearest to 0.
     ///
     /// ```
     /// use lowbit::{DType, calibrate::Scheme};

@@ -1,4 +1,4 @@
-//! Observing values of a graph over many batches, on a device or on the reference. What the observing ops mean is `ops`'.
+//! Observes values of a graph over many batches, on a device or on the reference. The meaning of the observing ops is in `ops`.
 
 use super::{Histograms, Observation, Ranges};
 use crate::error::{Result, require};
@@ -8,46 +8,46 @@ use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
 use crate::tune::Tuner;
 
-/// What is kept of a value.
+/// The kind of observation of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Observer {
     /// Ranges, as [`ObserveRange`].
     Range {
-        /// Which elements share one.
+        /// The elements that share a range.
         granularity: Granularity,
-        /// How it takes in another batch.
+        /// The rule for adding a batch.
         rule: RangeUpdate,
     },
     /// Histograms, as [`ObserveHistogram`].
     Histogram {
-        /// Which elements share one.
+        /// The elements that share a histogram.
         granularity: Granularity,
-        /// Its bins.
+        /// The bins of each histogram.
         bins: Bins,
     },
 }
 
 impl Observer {
-    /// The extremes of all batches.
+    /// Observes the extremes of all batches.
     #[must_use]
     pub fn range(granularity: Granularity) -> Self {
         Self::Range { granularity, rule: RangeUpdate::MinMax }
     }
 
-    /// Moving averages of the extremes of each batch.
+    /// Observes moving averages of the extremes of each batch.
     #[must_use]
     pub fn moving_average(granularity: Granularity, constant: f32) -> Self {
         Self::Range { granularity, rule: RangeUpdate::MovingAverage { constant } }
     }
 
-    /// Histograms.
+    /// Observes histograms.
     #[must_use]
     pub fn histogram(granularity: Granularity, bins: Bins) -> Self {
         Self::Histogram { granularity, bins }
     }
 
-    /// The op for a value of this type.
+    /// The op for a value of type `of`.
     fn op(self, of: &TensorType) -> Result<Kind> {
         require!(
             of.dtype() == crate::DType::Float32,
@@ -109,7 +109,8 @@ impl Kind {
     }
 }
 
-/// A graph whose values are observed: its inputs and outputs, then a state in and out for each observer.
+/// A graph whose values are observed. It has the graph's inputs and outputs, then an input and an output state for each
+/// observer.
 #[derive(Debug, Clone)]
 pub struct Calibration {
     graph: Graph,
@@ -118,7 +119,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Observes these values of a graph.
+    /// A calibration that observes these values of a graph.
     ///
     /// # Errors
     /// If a value is of another graph or not float32, or a granularity doesn't fit it.
@@ -135,16 +136,16 @@ impl Calibration {
         Ok(Self { graph, inputs, kinds })
     }
 
-    /// Observations of nothing yet, one per observer.
+    /// Observations of no batch, one per observer.
     #[must_use]
     pub fn empty(&self) -> Vec<Observation> {
         self.kinds.iter().map(Kind::empty).collect()
     }
 
-    /// Runs a batch on the CPU reference, lets the observations take it in, and returns the graph's own outputs.
+    /// Runs a batch on the CPU reference, adds it to the observations, and returns the graph's own outputs.
     ///
     /// # Errors
-    /// If the inputs are not the graph's, or the observations not this calibration's.
+    /// If the inputs don't fit the graph, or the observations don't fit this calibration.
     pub fn observe_reference(&self, observations: &mut [Observation], inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let states = self.states(observations)?;
         let inputs: Vec<&Tensor> = inputs.iter().copied().chain(&states).collect();
@@ -162,7 +163,7 @@ impl Calibration {
         self.kinds.iter().zip(observations).map(|(kind, observation)| kind.write(observation)).collect()
     }
 
-    /// The same on a device, with nothing seen yet.
+    /// This calibration on a device, with nothing observed yet.
     ///
     /// # Errors
     /// If the graph exceeds a limit of the device, or the device fails.
@@ -170,10 +171,10 @@ impl Calibration {
         self.resume_on(context, &self.empty())
     }
 
-    /// The same on a device, going on from observations of earlier.
+    /// This calibration on a device, continuing from earlier observations.
     ///
     /// # Errors
-    /// As [`Calibration::on`], or if the observations are not this calibration's.
+    /// As [`Calibration::on`], or if the observations don't fit this calibration.
     pub fn resume_on(&self, context: &Context, observations: &[Observation]) -> Result<Calibrator> {
         let plan = context.plan(&self.graph, Tuner::FirstGuess)?;
         let states = self.states(observations)?;
@@ -182,7 +183,7 @@ impl Calibration {
     }
 }
 
-/// A calibration on a device: states stay there, in two sets of buffers that take turns.
+/// A calibration on a device. States stay there, in two sets of buffers that are swapped after each batch.
 #[derive(Debug)]
 pub struct Calibrator {
     calibration: Calibration,
@@ -192,10 +193,10 @@ pub struct Calibrator {
 }
 
 impl Calibrator {
-    /// Runs a batch in one submission and returns the graph's own outputs; nothing is read back, nothing waits.
+    /// Runs a batch in one submission and returns the graph's own outputs. It reads nothing back and doesn't wait.
     ///
     /// # Errors
-    /// If the inputs are not the graph's, or the device fails.
+    /// If the inputs don't fit the graph, or the device fails.
     pub fn observe(&mut self, inputs: &[&DeviceTensor]) -> Result<Vec<DeviceTensor>> {
         let (given, expected) = (inputs.len(), self.calibration.inputs);
         require!(given == expected, "{given} inputs were given, but the graph has {expected}");
@@ -211,7 +212,7 @@ impl Calibrator {
         Ok(outputs)
     }
 
-    /// What was seen so far, one observation per observer.
+    /// The observations so far, one per observer.
     ///
     /// # Errors
     /// If the device fails.
@@ -223,7 +224,7 @@ impl Calibrator {
         Ok(observations)
     }
 
-    /// The same; waits for the device.
+    /// The observations so far; waits for the device.
     ///
     /// # Errors
     /// As [`Calibrator::read`].

@@ -1,20 +1,20 @@
-//! What a model takes: bytes, multiplications, and an estimate of energy. Nothing here is measured.
+//! The cost of a model: bytes, multiplications, and an estimate of energy. Nothing here is measured.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Layer, Model};
 use crate::ptq::QuantizedModel;
 
-/// What one row or image takes.
+/// The cost of one row or image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Bytes of the weights alone.
     pub weight_bytes: u64,
     /// Bytes of weights, scales, zero points and biases.
     pub parameter_bytes: u64,
-    /// Multiplications with a weight.
+    /// Multiplications by a weight.
     pub multiplications: u64,
-    /// Bytes read and written for one row: all parameters once, what each layer reads, and what it makes.
+    /// Bytes read and written for one row: all parameters once, and the inputs and outputs of each layer.
     pub bytes_moved: u64,
     /// An **estimate** of the energy in microjoules: [`Energy::HOROWITZ_2014`].
     pub estimated_microjoules: f64,
@@ -23,18 +23,18 @@ pub struct Cost {
 /// Energy of operations, in picojoules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Energy {
-    /// A product of f32 and its addition to an f32.
+    /// An f32 product and its addition to an f32.
     pub float_multiply_add: f64,
     /// A product of int8 (or fewer bits) and its addition to an int32.
     pub integer_multiply_add: f64,
-    /// A byte from or to memory.
+    /// Reading or writing a byte of memory.
     pub byte: f64,
 }
 
 impl Energy {
-    /// M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V. f32 3.7
-    /// and 0.9 pJ, int8 product 0.2, int32 sum 0.1, DRAM 1.3 nJ for 64 bits (the lower end). Today's numbers are lower; the
-    /// ratios are what is of use. Fewer bits than 8 count as 8.
+    /// M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V. f32
+    /// product 3.7 pJ and sum 0.9 pJ, int8 product 0.2, int32 sum 0.1, DRAM 1.3 nJ for 64 bits (the lower end). Today's numbers
+    /// are lower; only the ratios are of use. Fewer bits than 8 count as 8.
     pub const HOROWITZ_2014: Self = Self { float_multiply_add: 4.6, integer_multiply_add: 0.3, byte: 1300.0 / 8.0 };
 
     fn microjoules(self, integer: u64, float: u64, bytes: u64) -> f64 {
@@ -44,7 +44,7 @@ impl Energy {
 }
 
 impl Cost {
-    /// That of a float model, everything in float32.
+    /// The cost of a float model, with everything in float32.
     #[must_use]
     pub fn of_float(model: &Model) -> Self {
         let weights: u64 = model.layers().iter().map(|layer| layer.weights().len() as u64).sum();
@@ -61,8 +61,8 @@ impl Cost {
         }
     }
 
-    /// That of a quantized model: what codes take for each number between layers, 4 bytes for each that the input and the last
-    /// layer have; products of integers where a layer reads and holds them.
+    /// The cost of a quantized model. Numbers between layers take the bits of their codes; inputs and outputs of the model take
+    /// 4 bytes. Products are integer in layers that read integers and hold integer weights.
     #[must_use]
     pub fn of_quantized(model: &QuantizedModel) -> Self {
         let layers = model.dequantized().layers();
@@ -73,10 +73,10 @@ impl Cost {
         };
         let bits = |elements: usize, index: usize| elements * model.activation_bits(index);
         let inputs = layers.iter().enumerate().map(|(i, layer)| bits(layer.input().elements(), i));
-        // Those of the last layer are float32 in the end, whatever it makes.
+        // The last layer's results count as float32 in `ends`, whatever its codes are.
         let made =
             layers[..layers.len() - 1].iter().enumerate().map(|(i, layer)| bits(layer.output().elements(), i + 1));
-        // Where it is quantized, the input is read as float32 first.
+        // A quantized input is read as float32 first.
         let input = if model.activation_bits(0) < 32 { model.dequantized().input().elements() } else { 0 };
         let ends = 32 * (input + model.dequantized().outputs());
         let bytes_moved = model.bytes() + (inputs.chain(made).sum::<usize>() + ends) as u64 / 8;

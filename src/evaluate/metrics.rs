@@ -1,11 +1,10 @@
-//! Numbers that say how far two sets of results are apart, and how good predictions are: definitions, all sums in f64. What is
-//! measured, and on which data, is decided by the caller.
+//! Distances between two sets of results, and the quality of predictions. All sums are f64. The caller chooses the data.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, require};
 
-/// How far results y are from a reference x.
+/// Distance of results y from a reference x.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// `10 · log10(Σ x² / Σ (x − y)²)`, in dB; infinite if nothing differs.
@@ -15,17 +14,17 @@ pub struct Metrics {
     pub mse: f64,
     /// `Σ (x − y)² / Σ x²`.
     pub nmse: f64,
-    /// `Σ x·y / (√Σx² · √Σy²)`; 1 if both are zero throughout, 0 if one is.
+    /// `Σ x·y / (√Σx² · √Σy²)`; 1 if all x and y are 0, 0 if only all x or only all y are.
     pub cosine: f64,
     /// Greatest |x − y|.
     pub max_error: f64,
     /// Mean over rows of `Σ p · ln(p / q)` for p = softmax(x), q = softmax(y), in nats.
     pub kl: f64,
-    /// The share of rows whose largest element (of equals the first) is in the same place.
+    /// The share of rows whose largest element (the first of equals) is in the same place.
     pub agreement: f64,
 }
 
-/// JSON has no infinity: it is written as null.
+/// JSON has no infinity, so it is written as null.
 mod decibel {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -39,7 +38,7 @@ mod decibel {
 }
 
 impl Metrics {
-    /// The metrics of rows of so many classes (or channels).
+    /// The metrics of rows of this many classes (or channels).
     ///
     /// ```
     /// use lowbit::evaluate::Metrics;
@@ -50,7 +49,7 @@ impl Metrics {
     /// ```
     ///
     /// # Errors
-    /// If they are not as many, or no whole rows.
+    /// If the lengths differ, or are no whole number of rows.
     pub fn new(reference: &[f32], test: &[f32], classes: usize) -> Result<Self> {
         require!(
             reference.len() == test.len() && classes > 0 && reference.len().is_multiple_of(classes),
@@ -93,7 +92,7 @@ impl Metrics {
     }
 }
 
-/// 0 / 0 is no noise.
+/// noise / signal, where 0 / 0 is 0.
 fn ratio(noise: f64, signal: f64) -> f64 {
     if noise == 0.0 { 0.0 } else { noise / signal }
 }
@@ -116,7 +115,7 @@ fn largest(row: &[f32]) -> usize {
     (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0)
 }
 
-/// The class of each row: the place of its largest element, of equals the first.
+/// The class of each row: the position of its largest element, the first of equals.
 #[must_use]
 pub fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
     logits.chunks_exact(classes.max(1)).map(largest).collect()
@@ -127,14 +126,14 @@ pub fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
 pub struct ConfidenceInterval {
     /// The share.
     pub share: f64,
-    /// The least and greatest share that go with it at 95 % (Wilson, 1927).
+    /// The least share that is compatible with it at 95 % (Wilson, 1927).
     pub low: f64,
-    /// See `low`.
+    /// The greatest share that is compatible with it at 95 %.
     pub high: f64,
 }
 
 impl ConfidenceInterval {
-    /// Of so many successes in so many trials.
+    /// The share of `successes` in `trials`, with its interval.
     #[must_use]
     pub fn of(successes: usize, trials: usize) -> Self {
         if trials == 0 {
@@ -151,7 +150,7 @@ impl ConfidenceInterval {
 /// The share of rows whose class is their label.
 ///
 /// # Errors
-/// If there is not one label for each row, or one is no class.
+/// If there is not one label for each row, or a label is not a class.
 pub fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> Result<ConfidenceInterval> {
     check_labels(logits, labels, classes)?;
     let found = self::classes(logits, classes);
@@ -172,11 +171,11 @@ pub(super) fn check_labels(logits: &[f32], labels: &[usize], classes: usize) -> 
     Ok(())
 }
 
-/// Whether predictions are as sure as they are right.
+/// The calibration of confidence: confident predictions should be right as often as they claim.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Expected calibration error: in 15 bins of confidence, |accuracy − mean confidence|, weighted by how many rows are in
-    /// each (Guo et al., 2017, arXiv:1706.04599, eq. 3).
+    /// Expected calibration error: in 15 bins of confidence, |accuracy − mean confidence|, weighted by the number of rows in
+    /// the bin (Guo et al., 2017, arXiv:1706.04599, eq. 3).
     pub expected_error: f64,
     /// Mean of the largest probability.
     pub confidence: f64,
@@ -184,10 +183,10 @@ pub struct Calibration {
     pub log_loss: f64,
 }
 
-/// Bins of confidence.
+/// Number of bins of confidence.
 const BINS: usize = 15;
 
-/// How sure the softmax of logits is, and how right.
+/// The calibration of the softmax of the logits.
 ///
 /// # Errors
 /// As [`accuracy`].

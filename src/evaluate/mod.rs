@@ -1,5 +1,5 @@
-//! What quantization cost: a quantized model against its float original on the same data, in errors, predictions, robustness,
-//! bytes and energy. Making quantized models is `ptq`'s. [`evaluate`] is all of it in one call.
+//! The loss by quantization: a quantized model against its float original on the same data, in errors, predictions, robustness,
+//! bytes and energy. `ptq` makes quantized models. [`evaluate`] does everything in one call.
 
 mod cost;
 mod metrics;

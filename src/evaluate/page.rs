@@ -1,5 +1,5 @@
-//! A report as a page for a browser: tables, and pictures in SVG. The same report makes the same page, byte for byte. What is
-//! on it was found out in `report`.
+//! A report as an HTML page: tables, and plots in SVG. Equal reports give equal pages, byte for byte. `report` computes the
+//! content.
 
 use std::fmt::{Display, Write};
 use std::ops::Range;
@@ -26,10 +26,10 @@ td:first-child,th:first-child{text-align:left}tr+tr td{border-top:1px solid #eee
 .row{display:flex;flex-wrap:wrap;gap:14px;align-items:flex-start}summary{color:#555;cursor:pointer;margin:.6rem 0}.row table{margin-right:3rem}b.f{color:#3b6ea5}b.q{color:#d56a2c}svg{max-width:100%;height:auto}";
 
 impl Report {
-    /// The report as one HTML document without scripts or anything outside of it.
+    /// The report as one HTML document without scripts or external resources.
     ///
     /// # Errors
-    /// If a picture can't be drawn.
+    /// If a plot can't be drawn.
     pub fn to_html(&self) -> Result<String> {
         let mut page = Page(String::new());
         let title = escaped(&self.title);
@@ -217,12 +217,12 @@ impl Report {
     }
 }
 
-/// What is drawn of a number that a report may hold: infinity and NaN as 0, and nothing so large that an axis overflows.
+/// The number to draw for a value: 0 for infinity and NaN, and at most 1e50 in magnitude, so that no axis overflows.
 fn drawn(value: f64) -> f64 {
     if value.is_finite() { value.clamp(-1e50, 1e50) } else { 0.0 }
 }
 
-/// A little more than the range of some numbers, and so wide that ticks on it differ.
+/// A range slightly wider than the values, and wide enough that its ticks differ.
 fn extended(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let least = low.abs().max(high.abs()) * 1e-6;
@@ -232,7 +232,7 @@ fn extended(values: impl Iterator<Item = f64>) -> Range<f64> {
 
 fn draw_histogram(area: &Area, name: &str, histogram: &Histogram, color: RGBColor) -> Drawn {
     let most = histogram.counts().iter().copied().max().unwrap_or(0).max(1) as f64;
-    // Ends that are hardly apart, or too far out, become those of a picture without numbers.
+    // A range that is too narrow to draw, also after its far ends are clamped, becomes −0.5 to 0.5.
     let ends = histogram.ends();
     let (low, high) = (drawn(ends.0), drawn(ends.1));
     let (low, high) = if high - low > low.abs().max(high.abs()) * 1e-12 { (low, high) } else { (-0.5, 0.5) };
@@ -261,7 +261,7 @@ fn draw_histogram(area: &Area, name: &str, histogram: &Histogram, color: RGBColo
     Ok(())
 }
 
-/// A number on an axis, without needless digits.
+/// The label of a number on an axis, without needless digits.
 fn short(value: f64) -> String {
     let text = if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}") };
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -272,7 +272,7 @@ fn escaped(text: impl Display) -> String {
     text.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// HTML that grows.
+/// A growing HTML document.
 struct Page(String);
 
 impl Page {

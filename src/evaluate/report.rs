@@ -1,5 +1,4 @@
-//! One call that compares a quantized model with its float original in every respect, and what it found, to be printed or
-//! stored. Drawing it is `page`'s.
+//! Compares a quantized model with its float original in one call; the result can be printed or stored. `page` draws it.
 
 use std::fmt;
 
@@ -14,23 +13,23 @@ use crate::model::Model;
 use crate::ptq::{CodeFormat, QuantizedModel};
 use crate::tensor::Tensor;
 
-/// Data to compare two models on.
+/// The data on which two models are compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Dataset<'a> {
     /// Float32, `[rows, …]` as the model reads them.
     pub inputs: &'a Tensor,
-    /// The class of each row, where it is known.
+    /// The class of each row, if it is known.
     pub labels: Option<&'a [usize]>,
 }
 
-/// What is evaluated besides.
+/// Options of [`evaluate`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Changes of inputs; none by default are left out.
+    /// Changes of inputs for the robustness test. The default is [`Perturbation::DEFAULT`].
     pub perturbations: Vec<Perturbation>,
-    /// Of the random ones.
+    /// Seed of the random perturbations.
     pub seed: u64,
-    /// Whether the time of a batch is measured, which differs from run to run.
+    /// True if the time of a batch is measured. It differs from run to run.
     pub time: bool,
 }
 
@@ -40,62 +39,62 @@ impl Default for Options {
     }
 }
 
-/// How a quantized model compares with its float original. Displayed it is a table.
+/// A comparison of a quantized model with its float original. Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// What was quantized, and how.
+    /// Title: the model and its quantization.
     pub title: String,
-    /// What the quantized model ran on.
+    /// The device that ran the quantized model.
     pub device: String,
-    /// How many rows or images were compared.
+    /// Number of rows or images that were compared.
     pub rows: usize,
-    /// The original.
+    /// The original model.
     pub float: Side,
     /// The quantized model.
     pub quantized: Side,
     /// The quantized model's outputs against the original's.
     pub outputs: Metrics,
-    /// Layer by layer.
+    /// One report for each layer, in order.
     pub layers: Vec<LayerReport>,
-    /// The errors of all outputs, quantized minus float.
+    /// The distribution of the errors of all outputs, quantized minus float.
     pub errors: Histogram,
-    /// On changed inputs.
+    /// The results on changed inputs.
     pub robustness: Vec<Robustness>,
-    /// Other ways to quantize the model, for a picture of sizes and errors; filled in by the caller.
+    /// Other ways to quantize the model, for a plot of sizes and errors; the caller fills them in.
     pub alternatives: Vec<Alternative>,
 }
 
-/// One of two models.
+/// The results of one of the two models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Side {
-    /// The share of rows whose class is right.
+    /// The share of rows that are classified correctly.
     pub accuracy: Option<ConfidenceInterval>,
-    /// Whether predictions are as sure as they are right.
+    /// The calibration of confidence.
     pub calibration: Option<Calibration>,
-    /// What it takes.
+    /// The model's cost.
     pub cost: Cost,
-    /// Measured seconds for the whole batch, the median of three runs; the float model runs on the CPU.
+    /// Measured seconds for the whole batch, the median of three runs. The float model runs on the CPU.
     pub seconds: Option<f64>,
 }
 
-/// One layer.
+/// The comparison of one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
-    /// Its name.
+    /// The layer's name.
     pub name: String,
-    /// What codes of its weights are.
+    /// The data type of its weights' codes.
     pub codes: Option<CodeFormat>,
-    /// Its weights as their codes mean them, against the original's.
+    /// Its dequantized weights against the original's.
     pub weights: Option<Metrics>,
     /// The distribution of the original's weights.
     pub weight_values: Option<Histogram>,
-    /// That of the errors of weights in units of the root mean square of the weights.
+    /// The distribution of the errors of weights, in units of the root mean square of the weights.
     pub weight_errors: Option<Histogram>,
-    /// What it makes, given all that went wrong before, against what the original makes.
+    /// Its outputs, with all earlier errors, against the original's.
     pub outputs: Metrics,
 }
 
-/// How often numbers lie where.
+/// The distribution of numbers in bins of equal width.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "HistogramFile")]
 pub struct Histogram {
@@ -104,7 +103,7 @@ pub struct Histogram {
     counts: Vec<u64>,
 }
 
-/// What a file says.
+/// The serialized form, not yet checked.
 #[derive(Deserialize)]
 struct HistogramFile {
     low: f64,
@@ -132,13 +131,13 @@ impl Histogram {
         (self.low, self.high)
     }
 
-    /// How many numbers each bin holds; bins are equally wide.
+    /// The count of each bin. Bins are equally wide.
     #[must_use]
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Of numbers between their extremes, or around them where those are equal.
+    /// The histogram of numbers between their extremes. If the extremes are equal, it lies around them.
     #[must_use]
     pub fn new(values: impl Iterator<Item = f64> + Clone, bins: usize) -> Self {
         let (low, high) = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -160,25 +159,25 @@ impl Histogram {
 /// A way to quantize a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
-    /// What it is called.
+    /// The name of the alternative.
     pub name: String,
     /// Bytes of the codes of weights.
     pub weight_bytes: u64,
-    /// Against the float outputs, in dB.
+    /// SQNR of the outputs against the float ones, in dB.
     pub sqnr_db: f64,
-    /// Where there are labels.
+    /// The accuracy, if there are labels.
     pub accuracy: Option<f64>,
 }
 
 /// Compares a quantized model with its float original on some data.
 ///
-/// The original may be any float model that computes the same: what
-/// [`Recipe::rescaled`](crate::ptq::Recipe::rescaled) made of it where layers were rescaled, for else the comparison by layers
-/// says little. The quantized model runs as its graph on the device.
+/// The original may be any float model that computes the same function. If the recipe rescales layers, pass the model of
+/// [`Recipe::rescaled`](crate::ptq::Recipe::rescaled), or the comparison by layers says little. The quantized model runs as its
+/// graph on the device.
 ///
 /// # Errors
-/// If the models are of different architectures, there are no data, they don't fit, or there is not one label, which is a class,
-/// for each row; and what running the graph returns.
+/// If the architectures differ, there are no data, they don't fit or aren't finite, or the labels aren't one class for each
+/// row; and errors of running the graph.
 pub fn evaluate(
     title: impl Into<String>,
     original: &Model,
@@ -207,7 +206,7 @@ pub fn evaluate(
     }
     let inner = Runner::new(device, quantized.graph_of_layers(rows)?)?.run(&[data.inputs])?;
     let outputs = inner.last().expect("a graph has an output").values::<f32>()?;
-    // In front of the layers is the input's codes, where there are any.
+    // The input's codes, if it is quantized, come before the layers.
     let skip = inner.len() - layers.len();
     let mut reports = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
@@ -289,7 +288,7 @@ fn real(tensor: &Tensor) -> Vec<f32> {
     tensor.reals().into_iter().map(|code| scale * (code - zero_point as f32)).collect()
 }
 
-/// The share of numbers beyond half a step outside of what the input's codes cover.
+/// The share of numbers outside the range of the input's codes by more than half a step.
 fn clipped(model: &QuantizedModel, values: &[f32]) -> Option<f64> {
     let input = (*model.activations().first()?)?;
     let (low, high) = input.covered();
@@ -298,14 +297,14 @@ fn clipped(model: &QuantizedModel, values: &[f32]) -> Option<f64> {
 }
 
 impl Report {
-    /// How much surer the quantized model is: the difference of mean confidences; `None` without labels.
+    /// The quantized model's mean confidence minus that of the float model; `None` without labels.
     #[must_use]
     pub fn confidence_shift(&self) -> Option<f64> {
         let (float, quantized) = (self.float.calibration?, self.quantized.calibration?);
         Some(quantized.confidence - float.confidence)
     }
 
-    /// The rows of the first table: what, of the float model, of the quantized one.
+    /// The rows of the first table: name, value of the float model, value of the quantized model.
     pub(super) fn summary(&self) -> Vec<(String, String, String)> {
         let mut rows = Vec::new();
         let mut row = |name: &str, value: &dyn Fn(&Side) -> Option<String>| {
@@ -330,7 +329,7 @@ impl Report {
         rows
     }
 
-    /// The outputs' errors: what, and how much.
+    /// The rows of the second table, the outputs' errors: name and value.
     pub(super) fn output_errors(&self) -> Vec<(&'static str, String)> {
         let m = &self.outputs;
         let mut rows = vec![

@@ -1,5 +1,5 @@
-//! Inputs that are not like those a model was fitted to, and what becomes of its predictions. The same for a float model and a
-//! quantized one, so that a drop can be told from the float model's own.
+//! Changes of inputs away from those a model was fitted to, and their effect on predictions. The float model and the quantized
+//! one get equal changes, so a drop that both share isn't blamed on quantization.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,19 +14,19 @@ use crate::tensor::Tensor;
 pub enum Perturbation {
     /// Adds normally distributed numbers of this standard deviation.
     Noise(f32),
-    /// Multiplies by this.
+    /// Multiplies by this factor.
     Gain(f32),
-    /// Adds this.
+    /// Adds this number.
     Offset(f32),
-    /// Replaces each pixel by the mean of it and its neighbours, this often, at most 1,000 times (images only).
+    /// Replaces each pixel by the mean of it and its neighbours, this many times, at most 1,000 (images only).
     Blur(u32),
-    /// Replaces this share of the numbers by one a hundred times the greatest magnitude, of either sign: far outside of what any
-    /// range was fitted to.
+    /// Replaces this share of the numbers by a hundred times the greatest magnitude, with a random sign: far outside any range
+    /// that was fitted.
     Spikes(f32),
 }
 
 impl Perturbation {
-    /// The ones that reports use, mild to strong.
+    /// The perturbations that reports use, mild to strong.
     pub const DEFAULT: [Self; 16] = [
         Self::Noise(0.05),
         Self::Noise(0.1),
@@ -46,7 +46,7 @@ impl Perturbation {
         Self::Spikes(0.05),
     ];
 
-    /// What kind it is, and how strong.
+    /// The kind and the strength of the perturbation.
     #[must_use]
     pub fn describe(self) -> (&'static str, f64) {
         match self {
@@ -58,16 +58,16 @@ impl Perturbation {
         }
     }
 
-    /// The strength at which it changes nothing.
+    /// The strength that changes nothing.
     #[must_use]
     pub fn neutral(self) -> f64 {
         if matches!(self, Self::Gain(_)) { 1.0 } else { 0.0 }
     }
 
-    /// Changed inputs, float32; random ones are the same for the same seed.
+    /// The changed inputs, float32. Equal seeds give equal inputs.
     ///
     /// # Errors
-    /// If the input is not float32, or it is to be blurred more than 1,000 times.
+    /// If the input is not float32, or the perturbation blurs more than 1,000 times.
     pub fn apply(self, input: &Tensor, seed: u64) -> Result<Tensor> {
         let values = input.values::<f32>()?;
         let mut random = Random(seed);
@@ -97,7 +97,7 @@ impl Perturbation {
     }
 }
 
-/// The mean over the pixels of a 3 × 3 window that are in the image; rows have no neighbours.
+/// Each pixel's mean over the part of its 3 × 3 window inside the image. Inputs other than images stay unchanged.
 fn blurred(values: &[f32], shape: &[usize]) -> Vec<f32> {
     let &[_, height, width, channels] = shape else { return values.to_vec() };
     let at = |i: usize| {
@@ -115,7 +115,7 @@ fn blurred(values: &[f32], shape: &[usize]) -> Vec<f32> {
     (0..values.len()).map(at).collect()
 }
 
-/// A small generator (SplitMix64), so that a seed names the same inputs everywhere.
+/// SplitMix64, a small generator, so that a seed gives equal inputs everywhere.
 struct Random(u64);
 
 impl Random {
@@ -127,30 +127,30 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Above 0, to 1.
+    /// Uniformly distributed, above 0 and at most 1.
     fn unit(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
-    /// Box and Muller's way to a normal distribution.
+    /// Normally distributed, by the Box–Muller transform.
     fn normal(&mut self) -> f32 {
         let (radius, angle) = ((-2.0 * self.unit().ln()).sqrt(), std::f64::consts::TAU * self.unit());
         (radius * angle.cos()) as f32
     }
 }
 
-/// What became of the predictions.
+/// The predictions on inputs changed by one perturbation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Robustness {
-    /// How the inputs were changed.
+    /// The change of the inputs.
     pub perturbation: Perturbation,
-    /// The accuracy of the float model on them, where there are labels.
+    /// The accuracy of the float model on them, if there are labels.
     pub float: Option<ConfidenceInterval>,
-    /// That of the quantized model.
+    /// The accuracy of the quantized model on them, if there are labels.
     pub quantized: Option<ConfidenceInterval>,
-    /// The share of rows that both put into the same class.
+    /// The share of rows that both models put into the same class.
     pub agreement: f64,
-    /// The share of numbers that are outside of the range that the quantized model's input codes cover; `None` where that
-    /// range is found as they come.
+    /// The share of numbers outside the range of the quantized model's input codes. `None` if that range is dynamic or the
+    /// input is not quantized.
     pub clipped: Option<f64>,
 }

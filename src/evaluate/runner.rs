@@ -1,4 +1,4 @@
-//! Where graphs run that are to be compared: on a device, or on the CPU reference.
+//! Runs the compared graphs: on a device, or on the CPU reference.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::plan::Graph;
 use crate::tensor::Tensor;
 use crate::tune::Tuner;
 
-/// Where a graph runs.
+/// The device that a graph runs on.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Device<'a> {
-    /// On the reference.
+    /// The CPU reference.
     Cpu,
-    /// On a GPU.
+    /// A GPU.
     Gpu(&'a Context),
 }
 
@@ -27,12 +27,12 @@ impl fmt::Display for Device<'_> {
     }
 }
 
-/// A graph on a device, ready to run again and again.
+/// A graph on a device, ready to run many times.
 #[derive(Debug)]
 pub enum Runner {
-    /// On the reference.
+    /// A graph for the CPU reference.
     Cpu(Graph),
-    /// Planned.
+    /// A plan for a GPU.
     Gpu(Box<Plan>),
 }
 
@@ -40,7 +40,7 @@ impl Runner {
     /// The graph on the device.
     ///
     /// # Errors
-    /// If it can't be planned.
+    /// If the graph can't be planned.
     pub fn new(device: Device<'_>, graph: Graph) -> Result<Self> {
         Ok(match device {
             Device::Cpu => Self::Cpu(graph),

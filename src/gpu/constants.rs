@@ -1,5 +1,5 @@
-//! Constants in device memory: packed weights and tables, uploaded once per context and shared by all plans that read the
-//! same. What they hold is `kernels::constant`'s.
+//! Constants in device memory: packed weights and tables, uploaded once per context and shared by all plans that read equal words.
+//! The words are those of `kernels::Constant`.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -9,16 +9,14 @@ use std::sync::{Arc, Mutex, Weak};
 use super::device_tensor::USAGE;
 use super::{Context, lock};
 use crate::error::Result;
-use crate::kernels::{self, Constant};
-use crate::ops::Op;
+use crate::kernels::Constant;
 
-/// What tells two constants apart.
+/// Tells two constants apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// Weights: their owner's address, the op's name and what else decides the packing, and which part it is. Packing is
-    /// not repeated.
-    Weights(usize, &'static str, Vec<usize>, Constant),
-    /// Anything else, by 128 bits of hash of its words.
+    /// The address of the owner of packed words, and the label. They are not packed again.
+    Packed(usize, String),
+    /// 128 bits of hash of all other words.
     Words(u64, u64),
 }
 
@@ -34,34 +32,17 @@ struct Entry {
 pub(super) struct Constants(Mutex<HashMap<Key, Entry>>);
 
 impl Constants {
-    /// The buffer of a constant that a candidate of this op asks for.
-    pub(super) fn get(&self, context: &Context, op: &Op, constant: Constant) -> Result<Arc<wgpu::Buffer>> {
-        let words = || kernels::constant(op, constant).expect("candidates ask for their own op's constants");
-        let is_weights = matches!(
-            constant,
-            Constant::Weights { .. }
-                | Constant::WordWeights { .. }
-                | Constant::PatchWeights { .. }
-                | Constant::GroupedWeights(_)
-                | Constant::DepthwiseWeights(_)
-                | Constant::Panels { .. }
-        );
+    /// The buffer of a constant.
+    pub(super) fn get(&self, context: &Context, constant: &Constant) -> Result<Arc<wgpu::Buffer>> {
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
-            let label = format!("{}: {constant:?}", op.name());
-            Ok(Arc::new(context.buffer(&label, words.len() as u64 * 4, USAGE, words)?))
+            Ok(Arc::new(context.buffer(constant.label(), words.len() as u64 * 4, USAGE, words)?))
         };
-        if let Some(weights) = op.weight_identity().filter(|_| is_weights) {
-            let name = match (op, constant) {
-                // These words are the same whatever reads them.
-                (_, Constant::Panels { .. }) => "panels",
-                (Op::Fused(op), _) => op.first().name(),
-                (op, _) => op.name(),
-            };
-            let address = Arc::as_ptr(&weights.owner).cast::<()>().addr();
-            let key = Key::Weights(address, name, weights.packing, constant);
-            return self.shared(key, Some(Arc::downgrade(&weights.owner)), || upload(&words()));
+        if let Some(owner) = constant.owner() {
+            let address = Arc::as_ptr(owner).cast::<()>().addr();
+            let key = Key::Packed(address, constant.label().to_string());
+            return self.shared(key, Some(Arc::downgrade(owner)), || upload(&constant.words()));
         }
-        let words = words();
+        let words = constant.words();
         let hash = |seed: u64| {
             let mut hasher = DefaultHasher::new();
             (seed, &words).hash(&mut hasher);

@@ -98,7 +98,7 @@ impl Variant {
             parameters.extend(&launch.dispatch.parameters);
         }
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&parameters);
-        let constant = |(op, constant): &(Arc<_>, _)| context.constants().get(context, op, *constant);
+        let constant = |constant| context.constants().get(context, constant);
         let types = |values: &[crate::plan::Value]| values.iter().map(|v| graph.types()[v.index()].clone()).collect();
         Ok(Self {
             input_types: types(graph.inputs()),

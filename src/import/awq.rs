@@ -1,10 +1,10 @@
-//! Linear layers of AWQ checkpoints in the `gemm` version, as AutoAWQ saves them. How they were quantized is no matter here.
+//! Linear layers of AWQ checkpoints in the `gemm` version, as AutoAWQ saves them. The quantization method doesn't matter here.
 
 use super::{Array, ElementType, FLOATS, Safetensors, build, scales_with_zeros};
 use crate::error::{Result, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
-/// Where in a word the code of each of 8 neighbouring columns is: nibble 0 holds column 0, nibble 1 column 2, and so on.
+/// Position in a word of the code of each of 8 neighbouring columns: nibble 0 holds column 0, nibble 1 column 2, and so on.
 const NIBBLE: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
 /// The arrays of a layer with `n` outputs and `k` inputs, in codes of 4 bits:
@@ -36,15 +36,15 @@ pub struct Awq<'a> {
     pub qzeros: Array<'a>,
     /// The array `scales`.
     pub scales: Array<'a>,
-    /// `q_group_size` of the configuration; `usize::MAX` for −1, one group of the whole row.
+    /// `q_group_size` of the configuration; `usize::MAX` for −1, one group for the whole row.
     pub group: usize,
 }
 
 impl<'a> Awq<'a> {
-    /// The arrays of the layer of this name in a file.
+    /// The arrays of a layer in a file.
     ///
     /// # Errors
-    /// If one is missing.
+    /// If an array is missing.
     pub fn read(file: &Safetensors<'a>, layer: &str, group: usize) -> Result<Self> {
         Ok(Self {
             qweight: file.array(&format!("{layer}.qweight"))?,
@@ -54,8 +54,8 @@ impl<'a> Awq<'a> {
         })
     }
 
-    /// The packed matrix `[n, k]`, with the codes and scales of the layer: f16 scales stay f16, bf16 ones become f32. Zero
-    /// points are left out where all are 8.
+    /// The packed matrix `[n, k]`, with the codes and scales of the layer. f16 scales stay f16, bf16 ones become f32. If all
+    /// zero points are 8, they are left out.
     ///
     /// # Errors
     /// If the shapes or types of the arrays don't fit each other or `group`, a scale is not finite, or there is not enough

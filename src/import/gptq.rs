@@ -1,24 +1,24 @@
-//! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. How they were quantized is no matter here.
+//! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. The quantization method doesn't matter here.
 
 use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, scales_with_zeros};
 use crate::error::{Result, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
-/// What `qzeros` hold: `checkpoint_format` in a model's `quantize_config.json`.
+/// The meaning of `qzeros`: `checkpoint_format` in a model's `quantize_config.json`.
 ///
-/// Codes of 2, 4 and 8 bits are made one less in whole words: 0x55555555, 0x11111111 or 0x01010101 is subtracted from the word,
-/// so that a zero point of 0 borrows from the next one; adding the same gives it back. Codes of 3 bits lie across words, and are
-/// made one less each by itself, modulo 8.
+/// In `gptq`, zero points of 2, 4 and 8 bits are decremented in whole words: 0x55555555, 0x11111111 or 0x01010101 is subtracted
+/// from the word, so a zero point of 0 borrows from the next one. Adding the constant restores all of them. Zero points of 3
+/// bits span words; each is decremented by itself, modulo 8.
 ///
-/// Source: `gptqmodel/utils/model.py` in the repository `ModelCloud/GPTQModel`, which writes zero points of 0. Two kinds of files
-/// can't be read right by anybody who isn't told: AutoGPTQ's packer filled what follows a zero point of 0 with ones, and
-/// GPTQModel before 7.0 subtracted other words from those of 3 bits in `gptq`. `gptq_p` packs 2, 4 and 8 bits as `gptq_v2` does,
-/// but 3 bits in another order, which is not known here.
+/// Source: `gptqmodel/utils/model.py` in the repository `ModelCloud/GPTQModel`, which writes zero points of 0. Two kinds of
+/// files don't reveal that they need other rules, and are read wrong: AutoGPTQ's packer fills the bits after a zero point of 0
+/// with ones, and GPTQModel before 7.0 subtracts other words from zero points of 3 bits in `gptq`. `gptq_p` packs 2, 4 and 8
+/// bits as `gptq_v2` does, but 3 bits in another order, which is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ZeroPoints {
-    /// `gptq`: the zero point less 1, as nearly all checkpoints have it.
+    /// `gptq`: the zero point minus 1, as in nearly all checkpoints.
     LessOne,
-    /// `gptq_v2`: the zero point.
+    /// `gptq_v2`: the zero point itself.
     AsIs,
 }
 
@@ -53,21 +53,21 @@ pub struct Gptq<'a> {
     pub qzeros: Array<'a>,
     /// The array `scales`.
     pub scales: Array<'a>,
-    /// The array `g_idx`; `None` if groups are in order, which is what one of nothing but zeros means too.
+    /// The array `g_idx`; `None` or all zeros if groups are in order.
     pub g_idx: Option<Array<'a>>,
     /// `bits` of the configuration.
     pub bits: usize,
-    /// `group_size` of the configuration; `usize::MAX` for −1, one group of the whole row.
+    /// `group_size` of the configuration; `usize::MAX` for −1, one group for the whole row.
     pub group: usize,
-    /// How zero points are stored.
+    /// The storage of zero points.
     pub zero_points: ZeroPoints,
 }
 
 impl<'a> Gptq<'a> {
-    /// The arrays of the layer of this name in a file.
+    /// The arrays of a layer in a file.
     ///
     /// # Errors
-    /// If one is missing.
+    /// If a required array is missing.
     pub fn read(
         file: &Safetensors<'a>,
         layer: &str,
@@ -86,12 +86,12 @@ impl<'a> Gptq<'a> {
         })
     }
 
-    /// The packed matrix `[n, k]`, with the codes and scales of the layer: f16 scales stay f16, bf16 ones become f32. Zero
-    /// points are left out where all are the middle of the codes (`sym`).
+    /// The packed matrix `[n, k]`, with the codes and scales of the layer. f16 scales stay f16, bf16 ones become f32. If all
+    /// zero points are the middle of the codes (`sym`), they are left out.
     ///
     /// # Errors
-    /// If the shapes or types of the arrays don't fit each other, `bits` or `group`, a scale is not finite, `g_idx` has more
-    /// columns in a group than that holds, or there is not enough memory.
+    /// If the shapes or types of the arrays don't fit each other, `bits` or `group`, a scale is not finite, `g_idx` puts more
+    /// columns into a group than the group holds, or there is not enough memory.
     pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { ref qweight, ref qzeros, ref scales, bits, group, .. } = self;
         let codes = match bits {
@@ -122,7 +122,7 @@ impl<'a> Gptq<'a> {
         let (to_word, to_code) = match (self.zero_points, bits) {
             (ZeroPoints::AsIs, _) => (0, 0),
             (ZeroPoints::LessOne, 3) => (0, 1),
-            // A 1 in each code.
+            // A 1 in each code of the word.
             (ZeroPoints::LessOne, _) => (u32::MAX / mask, 0),
         };
         let zero = |g: usize, row: usize| {

@@ -1,5 +1,5 @@
-//! Quantized weights as model files ship them, made into [`PackedWeights`]: from layout to layout, code for code. Each format has a
-//! module; what they share, arrays in files and bounds on memory, is here. Nothing of a file is trusted.
+//! Converts quantized weights from model files to [`PackedWeights`], code for code. Each file format has a module. Shared
+//! parts, arrays in files and bounds on memory, are here. File contents are never trusted.
 //!
 //! | module | layouts |
 //! |---|---|
@@ -9,12 +9,12 @@
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |
 //! | [`torchao`] | the tensors of torchao's int4, intx and int8 weights |
 //!
-//! Codes and scales are carried over as they are, never by way of real numbers, so [`PackedWeights::dequantize`] gives what the
-//! format's definition gives. A conversion takes the memory of its result and a row per thread: map a file ([`map`]) and a
-//! tensor larger than half the memory imports.
+//! Codes and scales are copied exactly, never converted to real numbers in between, so [`PackedWeights::dequantize`] gives the
+//! values of the format's definition. A conversion needs the memory of its result and one row per thread. With a mapped file
+//! ([`map`]), a tensor larger than half the memory can be imported.
 //!
-//! Files may be truncated, corrupt or hostile: every size is compared with the bytes that are there before anything is
-//! allocated, and what doesn't fit is an [`Error::Request`](crate::Error::Request) that says what to mend.
+//! Files may be truncated, corrupt or hostile. Every size is compared with the bytes that are present before memory is
+//! allocated. A mismatch is an [`Error::Request`](crate::Error::Request) that says how to mend it.
 
 pub mod awq;
 pub mod gguf;
@@ -29,17 +29,17 @@ use crate::error::{Result, require};
 use crate::weights::{GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub use safetensors::Safetensors;
 
-/// The numbers that arrays in files hold.
+/// The element type of an array in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ElementType {
-    /// 8 bits without a sign, or packed codes.
+    /// Unsigned 8-bit integers, or packed codes.
     Uint8,
-    /// 8 bits in two's complement, or packed codes.
+    /// 8-bit integers in two's complement, or packed codes.
     Int8,
-    /// 32 bits in two's complement, or packed codes.
+    /// 32-bit integers in two's complement, or packed codes.
     Int32,
-    /// 64 bits in two's complement.
+    /// 64-bit integers in two's complement.
     Int64,
     /// IEEE half precision.
     Float16,
@@ -61,14 +61,14 @@ impl ElementType {
         }
     }
 
-    /// Whether these are real numbers.
+    /// True for floating-point types.
     #[must_use]
     pub const fn is_float(self) -> bool {
         matches!(self, Self::Float16 | Self::Bfloat16 | Self::Float32)
     }
 }
 
-/// An array as it lies in a file: numbers little end first, the last dimension innermost. It borrows the bytes.
+/// An array as it is stored in a file: little-endian, row-major. It borrows the bytes.
 ///
 /// ```
 /// use lowbit::import::{Array, ElementType};
@@ -88,7 +88,7 @@ impl<'a> Array<'a> {
     /// An array of these bytes.
     ///
     /// # Errors
-    /// If there are more or fewer bytes than the shape has numbers for.
+    /// If the number of bytes doesn't fit the shape.
     pub fn new(element_type: ElementType, shape: impl Into<Vec<usize>>, bytes: &'a [u8]) -> Result<Self> {
         let shape = shape.into();
         let needed = shape.iter().try_fold(element_type.bytes(), |product, &d| product.checked_mul(d));
@@ -100,7 +100,7 @@ impl<'a> Array<'a> {
         Ok(Self { element_type, shape, bytes })
     }
 
-    /// What kind of numbers these are.
+    /// The type of the elements.
     #[must_use]
     pub fn element_type(&self) -> ElementType {
         self.element_type
@@ -124,7 +124,7 @@ impl<'a> Array<'a> {
         bytes
     }
 
-    /// The real number in place `index`, exactly.
+    /// The number at position `index`, exact for floats.
     fn float(&self, index: usize) -> f32 {
         match self.element_type {
             ElementType::Float16 => f16::from_le_bytes(self.at(index)).to_f32(),
@@ -134,7 +134,7 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// The integer in place `index`.
+    /// The integer at position `index`.
     fn integer(&self, index: usize) -> i64 {
         match self.element_type {
             ElementType::Int8 => i64::from(self.bytes[index] as i8),
@@ -144,12 +144,12 @@ impl<'a> Array<'a> {
         }
     }
 
-    /// The word of 32 bits in place `index`.
+    /// The 32-bit word at position `index`.
     fn word(&self, index: usize) -> u32 {
         u32::from_le_bytes(self.at(index))
     }
 
-    /// Refuses an array whose numbers are none of `types`.
+    /// An error if the element type is not one of `types`.
     fn expect_type(&self, name: &str, types: &[ElementType]) -> Result<()> {
         require!(
             types.contains(&self.element_type),
@@ -160,7 +160,7 @@ impl<'a> Array<'a> {
         Ok(())
     }
 
-    /// Refuses another shape.
+    /// An error if the shape is another.
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
         require!(
             self.shape == shape,
@@ -171,7 +171,7 @@ impl<'a> Array<'a> {
         Ok(())
     }
 
-    /// The two dimensions of a matrix.
+    /// The dimensions of a matrix; an error if there aren't two.
     fn matrix(&self, name: &str) -> Result<[usize; 2]> {
         let dims = <[usize; 2]>::try_from(&self.shape[..]);
         require!(dims.is_ok(), "{name} is {:?}, but must have two dimensions", self.shape);
@@ -188,7 +188,7 @@ fn any_of(types: &[ElementType]) -> String {
     }
 }
 
-/// A name from a file as messages have it: in quotes, and cut where it is long.
+/// A name from a file for messages: in quotes, and cut after 100 characters.
 fn quoted(name: &str) -> String {
     match name.char_indices().nth(100) {
         Some((end, _)) => format!("{:?}…", &name[..end]),
@@ -196,10 +196,10 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// What scales are.
+/// The element types that scales may have.
 const FLOATS: [ElementType; 3] = [ElementType::Float16, ElementType::Bfloat16, ElementType::Float32];
 
-/// Code `index` of those that fill words one after the other, `bits` each, low bits first; a code may lie across two words.
+/// Code `index` of packed codes, `bits` each, low bits first. A code may span two words.
 fn code_at(word: impl Fn(usize) -> u32, bits: usize, index: usize) -> u32 {
     let (first, shift) = (index * bits / 32, index * bits % 32);
     let low = word(first) >> shift;
@@ -221,8 +221,8 @@ fn scales_with_zeros(scales: ElementType, zeros: impl Iterator<Item = i64>) -> S
     }
 }
 
-/// Refuses matrices that would take far more memory than what they are made from: padding makes a matrix of one column or of
-/// one row many times as large, and a file of such is not what it seems.
+/// An error if the matrices would take far more memory than their input. Padding enlarges a matrix of one column or one row
+/// many times, so a small file could claim much memory.
 fn check_size(input: usize, format: WeightFormat, dims: [usize; 3]) -> Result<()> {
     let packed = PackedWeights::packed_bytes(format, dims)?;
     let allowed = input.saturating_mul(2).saturating_add(32 << 20);
@@ -235,7 +235,7 @@ fn check_size(input: usize, format: WeightFormat, dims: [usize; 3]) -> Result<()
     Ok(())
 }
 
-/// [`PackedWeights::build`] with bounds: `input` is how many bytes there are to convert.
+/// [`PackedWeights::build`] with a bound on memory; `input` is the number of bytes to convert.
 fn build(
     input: usize,
     format: WeightFormat,
@@ -246,13 +246,13 @@ fn build(
     PackedWeights::build(format, dims, finite(row))
 }
 
-/// Refuses an index that is no group for each of k columns.
+/// An error unless the index has an integer for each of k columns.
 fn check_index(index: &Array<'_>, k: usize) -> Result<()> {
     index.expect_type("g_idx", &[ElementType::Int32, ElementType::Int64])?;
     index.expect_shape("g_idx", &[k])
 }
 
-/// [`PackedWeights::build_indexed`] with bounds; the index is an array of groups, one for each column. Without one it is
+/// [`PackedWeights::build_indexed`] with a bound on memory. The index holds the group of each column. Without an index it is
 /// [`build`].
 fn build_indexed(
     input: usize,
@@ -284,7 +284,7 @@ fn build_indexed(
     PackedWeights::build_indexed(format, dims, &groups, finite(row))
 }
 
-/// Rows of which every scale and shift is a number.
+/// Wraps `row` in a check that all scales and shifts are finite.
 fn finite(
     row: impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync,
 ) -> impl Fn(usize, &mut [i8], &mut [GroupParams], &mut [GroupParams]) -> Result<()> + Sync {
@@ -303,18 +303,18 @@ fn finite(
     }
 }
 
-/// The bytes of a file, mapped into memory: pages are read when they are touched, and may be dropped again.
+/// The bytes of a file, mapped into memory. Pages are read on first access and may be dropped again.
 ///
 /// # Errors
 /// If the file can't be opened or mapped.
 ///
 /// # Safety
-/// Until the map is dropped, nobody may change or truncate the file: its bytes are ordinary memory to this program.
+/// Until the map is dropped, nobody may change or truncate the file, because the program treats its bytes as ordinary memory.
 #[cfg(not(target_arch = "wasm32"))]
 #[allow(unsafe_code, reason = "the caller vouches for the file")]
 pub unsafe fn map(path: impl AsRef<std::path::Path>) -> Result<memmap2::Mmap> {
     let path = path.as_ref();
-    // SAFETY: the caller's, as this function says.
+    // SAFETY: the caller guarantees it, as the documentation demands.
     let mapped = std::fs::File::open(path).and_then(|file| unsafe { memmap2::Mmap::map(&file) });
     mapped.map_err(|error| crate::Error::Request(format!("{} can't be mapped: {error}", path.display())))
 }

@@ -1,4 +1,4 @@
-//! The operands of ONNX Runtime's `com.microsoft.MatMulNBits`. What the operator does with activations is an op's matter.
+//! The operands of ONNX Runtime's `com.microsoft.MatMulNBits`. The operator's arithmetic is in `ops`.
 
 use super::{Array, ElementType, FLOATS, any_of, build_indexed, scales_with_zeros};
 use crate::error::{Result, require};
@@ -15,8 +15,8 @@ use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightForma
 /// g_idx        i32 [k] (deprecated by ONNX Runtime)
 /// ```
 ///
-/// The shapes of `b`, `scales` and `zero_points` are not looked at (exporters flatten them), their sizes are. Codes past k in
-/// the last block are ignored.
+/// Only the sizes of `b`, `scales` and `zero_points` are checked, not their shapes, because exporters flatten them. Codes past
+/// k in the last block are ignored.
 ///
 /// Source: the operator's documentation in onnxruntime (`docs/ContribOperators.md`).
 ///
@@ -51,19 +51,19 @@ pub struct MatMulNBits<'a> {
     pub b: &'a [u8],
     /// The input `scales`.
     pub scales: Array<'a>,
-    /// The input `zero_points`; `None` where the node has none.
+    /// The input `zero_points`, if the node has it.
     pub zero_points: Option<Array<'a>>,
-    /// The input `g_idx`; `None` where the node has none.
+    /// The input `g_idx`, if the node has it.
     pub g_idx: Option<Array<'a>>,
 }
 
 impl MatMulNBits<'_> {
-    /// The packed matrix `[n, k]`, with the codes and scales of the node: f16 scales stay f16, bf16 ones become f32. Zero
-    /// points are left out where all are the default.
+    /// The packed matrix `[n, k]`, with the codes and scales of the node. f16 scales stay f16, bf16 ones become f32. If all
+    /// zero points are the default, they are left out.
     ///
     /// # Errors
-    /// If an attribute is out of range, an array has another size than the attributes say, a scale is not finite, or there is
-    /// not enough memory.
+    /// If an attribute is out of range, the size of an array doesn't fit the attributes, a scale is not finite, or there is not
+    /// enough memory.
     pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { n, k, bits, block_size, b, .. } = self;
         require!(matches!(bits, 2 | 4 | 8), "{bits} bits: MatMulNBits has 2, 4 or 8");
@@ -131,18 +131,18 @@ impl MatMulNBits<'_> {
     }
 }
 
-/// How zero points are given.
+/// The zero points of a node.
 enum Zeros<'a> {
-    /// Not at all.
+    /// None are given.
     Default,
-    /// In as many bits as codes.
+    /// In as many bits as the codes.
     Packed(&'a Array<'a>),
     /// As real numbers.
     Real(&'a Array<'a>),
 }
 
 impl Zeros<'_> {
-    /// The zero point of group `index` of all rows, less the default.
+    /// The zero point of group `index`, counted over all rows, minus the default.
     fn integer(&self, index: usize, blocks: usize, bits: usize) -> i64 {
         let Self::Packed(zeros) = self else { return 0 };
         let row_bytes = (blocks * bits).div_ceil(8);

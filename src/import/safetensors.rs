@@ -1,5 +1,5 @@
-//! Containers of arrays in the safetensors format: a strict reader that borrows the bytes and keeps a list of names. What the
-//! arrays mean is the other modules' matter.
+//! Arrays in the safetensors format: a strict reader that borrows the bytes and stores only a list of names. Other modules
+//! interpret the arrays.
 //!
 //! ```text
 //! u64 length of the header
@@ -16,16 +16,16 @@ use serde_json::value::RawValue;
 use super::{Array, ElementType, quoted};
 use crate::error::{Error, Result, require};
 
-/// The greatest header that the format allows.
+/// The greatest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// The longest JSON about an array that is read, in bytes: a hundred tells all.
+/// The longest JSON description of an array that is read, in bytes. About a hundred suffice.
 const MAX_ABOUT: usize = 4_000;
 
-/// The name under which a header keeps texts.
+/// The name of the header's entry for metadata.
 const METADATA: &str = "__metadata__";
 
-/// The arrays of a safetensors file, by name; it borrows the bytes, which may be a [map](super::map()).
+/// The arrays of a safetensors file, by name. It borrows the bytes, which may be a [map](super::map()).
 ///
 /// Source: the format's description in the repository `huggingface/safetensors`.
 ///
@@ -45,14 +45,14 @@ pub struct Safetensors<'a> {
     data: &'a [u8],
 }
 
-/// A name in an object of the header and the JSON that belongs to it; lists of them are in the order of names.
+/// A name in an object of the header, with its JSON value. Lists of parts are sorted by name.
 #[derive(Debug)]
 struct Part<'a> {
     name: Cow<'a, str>,
     json: &'a str,
 }
 
-/// What the header says about an array.
+/// The header's description of an array.
 #[derive(serde::Deserialize)]
 struct About<'a> {
     #[serde(borrow)]
@@ -65,7 +65,7 @@ fn damaged(why: &dyn fmt::Display) -> Error {
     Error::Request(format!("the safetensors file is damaged ({why}): download or export it again"))
 }
 
-/// The parts of an object, of which no two may have one name; `what` a name stands for.
+/// The parts of an object; an error if there are more than `most` or two have one name. `what` describes the names in errors.
 fn parts<'a>(json: &'a str, what: &str, most: usize) -> Result<Vec<Part<'a>>> {
     require!(
         json.starts_with('{'),
@@ -84,7 +84,7 @@ fn parts<'a>(json: &'a str, what: &str, most: usize) -> Result<Vec<Part<'a>>> {
     Ok(parts)
 }
 
-/// Makes a list of at most so many parts.
+/// Collects at most `most` parts.
 struct Parts {
     most: usize,
 }
@@ -108,7 +108,7 @@ impl<'a> Visitor<'a> for Parts {
     }
 }
 
-/// A text that is borrowed unless it has escapes.
+/// A string that is borrowed unless it has escapes.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -117,12 +117,12 @@ fn find<'p, 'a>(parts: &'p [Part<'a>], name: &str) -> Option<&'p Part<'a>> {
 }
 
 impl<'a> Part<'a> {
-    /// That there is something wrong with it.
+    /// The error that this part is damaged.
     fn damaged(&self, why: &dyn fmt::Display) -> Error {
         damaged(&format_args!("{}: {why}", quoted(&self.name)))
     }
 
-    /// The text that it stands for.
+    /// The string value of the part.
     fn text(&self) -> Result<Cow<'a, str>> {
         require!(
             self.json.starts_with('"'),
@@ -132,9 +132,9 @@ impl<'a> Part<'a> {
         serde_json::from_str(self.json).map(|Name(text)| text).map_err(|error| self.damaged(&error))
     }
 
-    /// What it says about an array.
+    /// The description of an array in this part.
     fn about(&self) -> Result<About<'a>> {
-        // An array of fields would do for an object.
+        // serde would accept a JSON array of the fields instead of an object.
         if !(self.json.starts_with('{') && self.json.len() <= MAX_ABOUT) {
             return Err(self.damaged(&format_args!("{} bytes that describe no array", self.json.len())));
         }
@@ -143,10 +143,11 @@ impl<'a> Part<'a> {
 }
 
 impl<'a> Safetensors<'a> {
-    /// Reads the header, and checks that the data are there.
+    /// The file of these bytes. Reads the header and checks that the data are complete.
     ///
     /// # Errors
-    /// If it is damaged, doesn't fit the length of the file, is larger than 100 MB, or has two arrays or two texts of one name.
+    /// If the header is damaged, doesn't fit the length of the file, is larger than 100 MB, or has two arrays or two texts of
+    /// one name.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length)).unwrap_or(u64::MAX);
         require!(
@@ -164,7 +165,7 @@ impl<'a> Safetensors<'a> {
         );
         let (header, data) = rest.split_at(length as usize);
         let header = std::str::from_utf8(header).map_err(|error| damaged(&error))?;
-        // A list that grows is in memory one and a half times, and there are two of them.
+        // A growing list takes up to one and a half times its size in memory, and there are two lists.
         let most = bytes.len().saturating_add(16 << 20) / (2 * size_of::<Part<'_>>());
         let mut arrays = parts(header, "arrays", most)?;
         let place = arrays.iter().position(|part| part.name == METADATA);
@@ -178,7 +179,7 @@ impl<'a> Safetensors<'a> {
         Ok(file)
     }
 
-    /// Refuses arrays that overlap, leave gaps or are not there.
+    /// An error if arrays overlap, leave gaps or exceed the data.
     fn check_places(&self) -> Result<()> {
         let mut places = Vec::with_capacity(self.arrays.len());
         for (index, part) in self.arrays.iter().enumerate() {
@@ -205,7 +206,7 @@ impl<'a> Safetensors<'a> {
         Ok(())
     }
 
-    /// An array, unless its numbers are none of [`ElementType`].
+    /// The array of a part; `None` if its data type is not an [`ElementType`].
     fn view(&self, part: &Part<'a>) -> Result<Option<Array<'a>>> {
         let about = part.about()?;
         let element_type = match &*about.dtype {
@@ -223,21 +224,21 @@ impl<'a> Safetensors<'a> {
         Array::new(element_type, about.shape, bytes).map(Some).map_err(|error| part.damaged(&error))
     }
 
-    /// The names of all arrays, in their order as texts.
+    /// The names of all arrays, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.arrays.iter().map(|part| &*part.name)
     }
 
-    /// What the file says about itself under this key.
+    /// The metadata text of this key.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<Cow<'a, str>> {
         find(&self.metadata, key).and_then(|part| part.text().ok())
     }
 
-    /// An array.
+    /// The array of this name.
     ///
     /// # Errors
-    /// If there is none of this name, or its numbers are none of [`ElementType`].
+    /// If there is no such array, or its data type is not an [`ElementType`].
     pub fn array(&self, name: &str) -> Result<Array<'a>> {
         let found = self.optional(name)?;
         found.ok_or_else(|| {
@@ -245,10 +246,10 @@ impl<'a> Safetensors<'a> {
         })
     }
 
-    /// An array, if there is one of this name.
+    /// The array of this name, if there is one.
     ///
     /// # Errors
-    /// If its numbers are none of [`ElementType`].
+    /// If its data type is not an [`ElementType`].
     pub fn optional(&self, name: &str) -> Result<Option<Array<'a>>> {
         let Some(part) = find(&self.arrays, name) else { return Ok(None) };
         let array = self.view(part)?;

@@ -1,5 +1,5 @@
-//! Weights of torchao in safetensors files, in the layouts that are plain arrays. Layouts that belong to one kernel (tile
-//! packed, preshuffled, opaque, int32 of one vendor's backend) have no definition outside it and are not here.
+//! Weights of torchao in safetensors files, in the layouts that are plain arrays. Layouts of single kernels (tile packed,
+//! preshuffled, opaque, int32 of one vendor's backend) have no definition outside the kernel and are not supported.
 
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightForma
 pub enum TensorClass {
     /// `Int4Tensor`.
     Int4,
-    /// `IntxUnpackedToInt8Tensor` of so many bits, 1 to 8.
+    /// `IntxUnpackedToInt8Tensor` of this many bits, 1 to 8.
     Intx(usize),
     /// `Int8Tensor`.
     Int8,
@@ -35,9 +35,9 @@ pub enum TensorClass {
 ///     scale       f16, bf16 or f32, [n, 1], or [1, 1] for the whole tensor
 /// ```
 ///
-/// with a leading dimension of experts each, and with blocks of `[b, g]` codes to a scale. In a file the arrays of the weight
-/// `model.layer.weight` are `model.layer._weight_qdata` and so on, and the metadata say under `model.layer.weight` which class
-/// it is.
+/// A weight with experts has a leading dimension in each array. Blocks of `[b, g]` codes share a scale. In a file, the arrays
+/// of the weight `model.layer.weight` are `model.layer._weight_qdata` and so on; the metadata entry `model.layer.weight` names
+/// the class.
 ///
 /// Source: `torchao/quantization/quantize_/workflows` and `torchao/prototype/safetensors` in the repository `pytorch/ao`.
 ///
@@ -64,14 +64,14 @@ pub struct TorchAo<'a> {
     pub scale: Array<'a>,
     /// The array `zero_point`, if there is one.
     pub zero_point: Option<Array<'a>>,
-    /// The attribute `block_size`: how many codes share a scale along each dimension.
+    /// The attribute `block_size`: the number of codes along each dimension that share a scale.
     pub block_size: Vec<usize>,
 }
 
 /// The longest description that is read, in bytes.
 const MOST_SAID: usize = 10_000;
 
-/// What metadata say about a tensor.
+/// The metadata of a tensor.
 #[derive(Debug, Deserialize)]
 struct Description {
     #[serde(rename = "_type")]
@@ -93,20 +93,20 @@ struct DataType {
     name: String,
 }
 
-/// Where codes and scales lie.
+/// Dimensions and positions of codes and scales.
 struct Places {
     dims: [usize; 3],
-    /// Codes of a block along experts and rows.
+    /// Codes of a block along experts and along rows.
     block: [usize; 2],
     /// Codes of a block along k.
     group: usize,
     groups: usize,
-    /// Whether scales lie with rows innermost.
+    /// True if scales are stored with rows innermost.
     transposed: bool,
 }
 
 impl Places {
-    /// Where the scale of a row's group lies.
+    /// Index of the scale of group `g` in a row.
     fn scale(&self, row: usize, g: usize) -> usize {
         let [_, n, _] = self.dims;
         let (expert, row) = (row / n / self.block[0], row % n / self.block[1]);
@@ -121,10 +121,11 @@ impl Places {
 }
 
 impl<'a> TorchAo<'a> {
-    /// The weight of this name (such as `model.layers.0.mlp.down_proj.weight`) in a file.
+    /// The weight `name` (such as `model.layers.0.mlp.down_proj.weight`) in a file.
     ///
     /// # Errors
-    /// If the file says nothing about it or is damaged, its class has no layout here, or an array is missing.
+    /// If the metadata of the file don't describe the weight or are damaged, its class is not supported, or an array is
+    /// missing.
     pub fn read(file: &Safetensors<'a>, name: &str) -> Result<Self> {
         let Some(description) = file.metadata(name) else {
             return Err(Error::Request(format!(
@@ -176,11 +177,11 @@ impl<'a> TorchAo<'a> {
         })
     }
 
-    /// The packed matrices `[n, k]` or `[experts, n, k]`, with the codes and scales of the tensor: f16 stays f16, bf16 becomes
-    /// f32. Zero points that are all 0 are left out.
+    /// The packed matrices `[n, k]` or `[experts, n, k]`, with the codes and scales of the tensor. f16 stays f16, bf16 becomes
+    /// f32. Zero points are left out if all are 0.
     ///
     /// # Errors
-    /// If the shapes or types of the arrays don't fit each other or `block_size`, a code leaves its range, a scale is not
+    /// If the shapes or types of the arrays don't fit each other or `block_size`, a code is out of range, a scale is not
     /// finite, or there is not enough memory.
     pub fn weights(&self) -> Result<PackedWeights> {
         let (codes, per_byte) = match self.class {
@@ -251,7 +252,7 @@ impl<'a> TorchAo<'a> {
         Ok(Places { dims, block: [e, b], group, groups, transposed: self.class == TensorClass::Int4 })
     }
 
-    /// How `count` scales and zero points are stored.
+    /// The storage format of `count` scales and zero points.
     fn scales(&self, count: usize) -> Result<ScaleFormat> {
         let scale = self.scale.element_type();
         let Some(zeros) = &self.zero_point else { return Ok(scales_with_zeros(scale, std::iter::empty())) };
@@ -262,13 +263,13 @@ impl<'a> TorchAo<'a> {
         }
         zeros.expect_type("zero_point", &[FLOATS.as_slice(), &[ElementType::Int8]].concat())?;
         let integers = (0..count).all(|at| zeros.float(at).fract() == 0.0);
-        // What is greater than an i64 is so for an i8.
+        // The cast saturates to i64. A zero point beyond i64 is beyond i8 too, so the choice stays right.
         let zero = |at: usize| zeros.float(at) as i64;
         Ok(if integers { scales_with_zeros(scale, (0..count).map(zero)) } else { ScaleFormat::F32RealZero })
     }
 }
 
-/// The narrowest codes that hold so many bits.
+/// The narrowest codes with at least this many bits.
 fn intx_codes(bits: usize) -> Result<Codes> {
     Ok(match bits {
         1 | 2 => Codes::Int2,

@@ -31,9 +31,9 @@ parameters! {
 impl Kernels for Add {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let [operands, result] = sum_words(self, 0);
-        let program = || stage::link_finish(Program::new(&program::ADD).with(addition(self)), post_op);
+        let program = || stage::link_post_op(Program::new(&program::ADD).with(addition(self)), post_op);
         let params = Params { operands, result, ..params(self.binary()) };
-        candidates("add", self.binary(), &params, program, post_op.is_some(), post_op, caps)
+        candidates("add", self.binary(), &params, program, stage::post_op_tables(post_op), post_op, caps)
     }
 }
 
@@ -73,13 +73,16 @@ impl Kernels for Multiply {
         let (part, result) = match self.arithmetic {
             QuantizedArithmetic::Integer => {
                 return multiply_epilogue(self, post_op, |epilogue| {
+                    let (op, post_op_of) = (self.clone(), post_op.cloned());
+                    let words = move || multiply_epilogue(&op, post_op_of.as_ref(), |epilogue| epilogue.tables());
+                    let tables = Constant::new("tables", epilogue.tables_words(), words);
                     let program = Program::new(&program::MULTIPLY).with(&program::MULTIPLICATION_INTEGER);
                     candidates(
                         "multiply",
                         &self.binary,
                         &params,
                         || epilogue.link(program.clone()),
-                        true,
+                        Some(tables),
                         post_op,
                         caps,
                     )
@@ -90,24 +93,9 @@ impl Kernels for Multiply {
             }
             QuantizedArithmetic::Qdq => (&program::MULTIPLICATION_QDQ, [output.scale().to_bits(), 0, 0, 0]),
         };
-        let program = || stage::link_finish(Program::new(&program::MULTIPLY).with(part), post_op);
+        let program = || stage::link_post_op(Program::new(&program::MULTIPLY).with(part), post_op);
         let params = Params { result, ..params };
-        candidates("multiply", &self.binary, &params, program, post_op.is_some(), post_op, caps)
-    }
-}
-
-pub(super) fn multiply_tables(op: &Multiply, post_op: Option<&PostOp>) -> Vec<u32> {
-    match op.arithmetic {
-        QuantizedArithmetic::Integer => multiply_epilogue(op, post_op, |epilogue| epilogue.tables()),
-        _ => stage::post_op_words(post_op),
-    }
-}
-
-/// How many words those are.
-pub(super) fn multiply_tables_words(op: &Multiply, post_op: Option<&PostOp>) -> u64 {
-    match op.arithmetic {
-        QuantizedArithmetic::Integer => multiply_epilogue(op, post_op, |epilogue| epilogue.tables_words()),
-        _ => 4 * stage::post_op_entries(post_op) as u64,
+        candidates("multiply", &self.binary, &params, program, stage::post_op_tables(post_op), post_op, caps)
     }
 }
 
@@ -121,13 +109,12 @@ fn candidates(
     op: &Binary,
     params: &Params,
     program: impl Fn() -> Program,
-    has_tables: bool,
+    tables: Option<Constant>,
     post_op: Option<&PostOp>,
     caps: &DeviceCaps,
 ) -> Vec<Candidate> {
-    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
     let quads = op.output_type.shape().rows() * stage::quads(&op.output_type) as usize;
-    line_candidates(name, quads, constants, caps, |group, groups| {
+    line_candidates(name, quads, tables.as_slice(), caps, |group, groups| {
         let program = program()
             .with(&program::OPERAND_LHS)
             .with(&program::OPERAND_RHS)
@@ -139,11 +126,11 @@ fn candidates(
             Binding::read(2, Resource::Input(1)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
+        let tables = tables.is_some().then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
         let launch = Dispatch::new(program.clone(), params, Params::FIELDS, bindings, groups, caps)
             .operations(op.output_type.shape().elements());
-        let launch = stage::bind_finish(launch, post_op, 2);
+        let launch = stage::bind_post_op(launch, post_op, 2);
         broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output_type.shape())
     })
 }

@@ -15,8 +15,8 @@ pub(crate) fn class(op: &Op) -> String {
     };
     let mut class = format!("{name}({}) -> {}", list(op.inputs()), list(op.outputs()));
     // The constant operand decides how much work there is. Biases and tables are left out: they are small or of one size.
-    if let Some(weights) = op.weight_identity() {
-        class += &format!(", {}", weights.description);
+    if let Some(weights) = op.weights_description() {
+        class += &format!(", {weights}");
     }
     class
 }

@@ -1,9 +1,9 @@
 //! Candidates of `ops::Concat`: `shaders/concat.wgsl` once per input, in order, because neighbours may share a word. The
 //! meaning is `reference/concat.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{Kernels, line_groups, stage};
+use super::{Kernels, line_groups, stage, table};
 use crate::ops::{Concat, Op, PostOp};
 
 parameters! {
@@ -26,11 +26,10 @@ parameters! {
 
 impl Kernels for Concat {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let count = self.tables().len();
         let candidate = |group: u32| Candidate {
             label: format!("concat, groups of {group}"),
             dispatches: dispatches(self, group, caps),
-            constants: (0..count).map(Constant::Table).collect(),
+            constants: self.tables().iter().map(table::constant).collect(),
             scratch: Vec::new(),
         };
         line_groups(caps).map(candidate).collect()

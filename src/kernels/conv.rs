@@ -2,12 +2,14 @@
 //! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/unfold.wgsl`. The
 //! meaning is `reference/conv.rs`.
 
+use std::sync::Arc;
+
 use super::bytes::{Dot, int8_shift};
 use super::cost::{Tiles, cheapest_first, lanes};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::int16_planes::{self, Int16Product};
 use super::matmul::{
-    Product, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, pack_columns,
+    Product, Rhs, bind_tables, chunked_candidates, columns_within, costed_candidates, has_zero_point, pack_columns,
     packed_words, weight_part,
 };
 use super::phase::{Phase, phase, phases};
@@ -70,7 +72,7 @@ struct Kernel {
 }
 
 /// The order of the weights that a loop reads.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Vecs,
     Words,
@@ -185,19 +187,21 @@ fn row_window(op: &Conv) -> Option<[u32; 2]> {
 
 impl Kernels for Conv {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let op = Arc::new(self.clone());
+        let tables = tables(&op, post_op);
         if let Some(planes) = self.byte_planes() {
             let epilogue = epilogue(self, post_op);
-            let whole = Int16Product { lhs: self.lhs(), epilogue, wide: self.is_wide(), rows: 1, inputs: 1 };
+            let whole = Int16Product { lhs: self.lhs(), epilogue, tables, wide: self.is_wide(), rows: 1, inputs: 1 };
             return int16_planes::candidates(planes.map(|plane| plane.candidates(None, caps)), &whole, caps);
         }
         let direct = kernels(self, caps).into_iter();
-        let direct = direct.map(|kernel| (kernel.cost(self, caps), candidate(self, post_op, kernel, caps)));
+        let direct = direct.map(|kernel| (kernel.cost(self, caps), candidate(&op, post_op, kernel, &tables, caps)));
         let window = self.window();
         let products = match window.is_pointwise() {
             _ if self.groups() > 1 => Vec::new(),
-            true => pointwise(self, post_op, caps),
+            true => pointwise(&op, post_op, tables.clone(), caps),
             false if window.transposed || window.input_pixels() == 0 => Vec::new(),
-            false => by_patches(self, post_op, caps),
+            false => by_patches(&op, post_op, tables.clone(), caps),
         };
         cheapest_first(products.into_iter().chain(direct).collect())
     }
@@ -262,8 +266,9 @@ fn weights_have_zero_point(op: &Conv) -> bool {
 }
 
 /// A convolution of single pixels as a matmul: pixels are rows.
-fn pointwise(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
-    costed_candidates(&product(op, post_op), "pointwise", caps)
+fn pointwise(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
+    let weights = |first, columns| weights(op, Layout::Vecs, 0, first, columns);
+    costed_candidates(&product(op, post_op, tables, &weights), "pointwise", caps)
 }
 
 /// The most bytes of patches that are unfolded at a time.
@@ -276,7 +281,7 @@ const MOST_CHUNKS: usize = 1 << 12;
 const LAUNCH: f64 = 5e5;
 
 /// A convolution as a matmul of its patches, which are laid out in bounded memory.
-fn by_patches(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
+fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
     let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
     let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
     let most = usize::try_from(caps.binding_bytes).unwrap_or(usize::MAX).min(PATCH_BYTES);
@@ -286,18 +291,23 @@ fn by_patches(op: &Conv, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<(f6
     }
     let group = line_groups(caps).next().expect("there is always one");
     let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, caps);
-    let weights = |first, columns| Constant::PatchWeights { first, columns };
-    let product = product(op, post_op);
+    let weights = |first, columns| patch_weights(op, first, columns);
+    let product = product(op, post_op, tables, &weights);
     // What laying out a code costs beside a product of it.
     let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
-    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, weights, caps);
+    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, &weights, caps);
     let launches = |candidate: &Candidate| candidate.dispatches.len().saturating_sub(1) as f64 * LAUNCH;
     candidates.into_iter().map(|(cost, candidate)| (cost + filling + launches(&candidate), candidate)).collect()
 }
 
 /// The matrix product that a convolution of one group is: of pixels, or of patches.
-fn product<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Product<'a> {
+fn product<'a>(
+    op: &'a Conv,
+    post_op: Option<&'a PostOp>,
+    tables: Constant,
+    weights: &'a dyn Fn(usize, usize) -> Constant,
+) -> Product<'a> {
     let (window, n) = (op.window(), op.weights().dims()[0]);
     let sizes = Sizes { m: op.batch() * window.output_pixels(), n, k: window.taps() * op.channels_per_group() };
     Product {
@@ -308,15 +318,22 @@ fn product<'a>(op: &'a Conv, post_op: Option<&'a PostOp>) -> Product<'a> {
         lhs_rows: 1,
         dynamic: op.is_dynamic().then_some(1),
         matrices: 1,
-        pack: None,
+        rhs: Rhs::Known(weights),
         weight_bits: op.weights().dtype().bits(),
         weights_have_zero_point: weights_have_zero_point(op),
         epilogue: epilogue(op, post_op),
+        tables,
         inputs: 1 + usize::from(op.is_dynamic()),
     }
 }
 
-fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceCaps) -> Candidate {
+fn candidate(
+    op: &Arc<Conv>,
+    post_op: Option<&PostOp>,
+    kernel: Kernel,
+    tables: &Constant,
+    caps: &DeviceCaps,
+) -> Candidate {
     let mut candidate =
         Candidate { label: kernel.label(), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     let window = op.window();
@@ -324,7 +341,7 @@ fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceC
     if op.batch() * window.output_pixels() == 0 || outputs == 0 {
         return candidate;
     }
-    candidate.constants.push(Constant::Tables);
+    candidate.constants.push(tables.clone());
     // Taps in the padding load the first pixel and drop it; an image without pixels lends one for that.
     let mut image = Resource::Input(0);
     if window.input_pixels() == 0 {
@@ -337,13 +354,7 @@ fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceC
         let columns = columns_per_launch(op, kernel, phase.taps.len(), caps);
         for first in (0..outputs).step_by(columns) {
             let columns = columns.min(outputs - first);
-            let first_of_all = phase.index * outputs + first;
-            candidate.constants.push(match kernel.layout {
-                Layout::Vecs => Constant::Weights { first: first_of_all, columns },
-                Layout::Words => Constant::WordWeights { first: first_of_all, columns },
-                Layout::Grouped => Constant::GroupedWeights(phase.index),
-                Layout::Depthwise => Constant::DepthwiseWeights(phase.index),
-            });
+            candidate.constants.push(weights(op, kernel.layout, phase.index, first, columns));
             let weights = Resource::Constant(candidate.constants.len() - 1);
             let bindings = [
                 Some(Binding::read(1, image)),
@@ -354,7 +365,7 @@ fn candidate(op: &Conv, post_op: Option<&PostOp>, kernel: Kernel, caps: &DeviceC
             ];
             let bindings = bindings.into_iter().flatten();
             let launch = launch(op, &epilogue, kernel, &phase, [first, columns], bindings, caps);
-            candidate.dispatches.push(stage::bind_finish(launch, post_op, 1 + usize::from(op.is_dynamic())));
+            candidate.dispatches.push(stage::bind_post_op(launch, post_op, 1 + usize::from(op.is_dynamic())));
         }
     }
     candidate
@@ -506,74 +517,82 @@ fn launch(
         .operations(2 * pixels * columns * phase.taps.len() * channels)
 }
 
-/// How many words a constant has.
-pub(super) fn constant_words(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<u64> {
-    let outputs = op.weights().dims()[0];
-    let taps = |first: usize| first.checked_div(outputs).map(|index| phase(op.window(), index).taps.len());
-    let bytes = match constant {
-        Constant::Tables => 16 * (epilogue(op, post_op).rows_at() + usize::from(!op.is_dynamic())) as u64,
-        Constant::Weights { first, columns } => weight_bytes(op, Layout::Vecs, taps(first)?, columns),
-        Constant::WordWeights { first, columns } => weight_bytes(op, Layout::Words, taps(first)?, columns),
-        Constant::GroupedWeights(index) => {
-            weight_bytes(op, Layout::Grouped, phase(op.window(), index).taps.len(), outputs)
+/// The tables of the epilogue, then scale and zero point of the image where they are known.
+fn tables(op: &Arc<Conv>, post_op: Option<&PostOp>) -> Constant {
+    let count = 4 * (epilogue(op, post_op).rows_at() + usize::from(!op.is_dynamic()));
+    let (op, post_op) = (op.clone(), post_op.cloned());
+    Constant::new("tables", count, move || {
+        let mut words = epilogue(&op, post_op.as_ref()).tables();
+        if !op.is_dynamic() {
+            let (scale, zero_point) = op.lhs_parameters();
+            words.extend([scale.to_bits(), zero_point as u32, 0, 0]);
         }
-        Constant::DepthwiseWeights(index) => {
-            weight_bytes(op, Layout::Depthwise, phase(op.window(), index).taps.len(), outputs)
-        }
-        Constant::PatchWeights { columns, .. } => {
-            let k = op.window().taps() * op.channels_per_group();
-            return Some(packed_words(1, columns, k, op.weights().dtype().bits()) as u64);
-        }
-        _ => return None,
-    };
-    Some(bytes / 4)
+        words
+    })
 }
 
-pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) -> Option<Vec<u32>> {
-    let (outputs, channels) = (op.weights().dims()[0], op.channels_per_group());
-    let (first, columns) = match constant {
-        Constant::Tables => {
-            let mut words = epilogue(op, post_op).tables();
-            if !op.is_dynamic() {
-                let (scale, zero_point) = op.lhs_parameters();
-                words.extend([scale.to_bits(), zero_point as u32, 0, 0]);
-            }
-            return Some(words);
-        }
-        Constant::Weights { first, columns }
-        | Constant::WordWeights { first, columns }
-        | Constant::PatchWeights { first, columns } => (first, columns),
-        Constant::GroupedWeights(phase) | Constant::DepthwiseWeights(phase) => (phase * outputs, outputs),
-        _ => return None,
-    };
-    let (index, first) = (first.checked_div(outputs)?, first % outputs);
-    let phases: usize = if op.window().transposed { op.window().stride.iter().product() } else { 1 };
-    if index >= phases || first + columns > outputs {
-        return None;
+/// Output channels of the weights of a phase in the order that a loop reads, then their table.
+fn weights(op: &Arc<Conv>, layout: Layout, phase_index: usize, first: usize, columns: usize) -> Constant {
+    let taps = phase(op.window(), phase_index).taps.len();
+    let count = weight_bytes(op, layout, taps, columns) / 4;
+    let label = format!("{layout:?} of phase {phase_index}");
+    let of = op.clone();
+    packed(op, &label, [first, columns], count as usize, move || {
+        packed_weights(&of, layout, phase_index, first, columns)
+    })
+}
+
+/// Output channels of the weights with the taps along k, in the order of `shaders/weight/*.wgsl`, then their table.
+fn patch_weights(op: &Arc<Conv>, first: usize, columns: usize) -> Constant {
+    let (channels, bits) = (op.channels_per_group(), op.weights().dtype().bits());
+    let k = op.window().taps() * channels;
+    let of = op.clone();
+    packed(op, "Patches", [first, columns], packed_words(1, columns, k, bits), move || {
+        let phase = phase(of.window(), 0);
+        let code = |_, k, column| phase_code(&of, &phase, first + column, k / channels, k % channels);
+        let mut words = pack_columns(bits, 1, columns, k, code);
+        words.extend(column_table(&of, &phase, first, columns));
+        words
+    })
+}
+
+/// A constant that is packed from the weights of an op, with all that decides the packing in its label.
+fn packed(
+    op: &Conv,
+    order: &str,
+    [first, columns]: [usize; 2],
+    count: usize,
+    make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
+) -> Constant {
+    let window = op.window();
+    let mut label = format!("conv columns {first}..{} as {order}, {} groups", first + columns, op.groups());
+    if window.transposed {
+        // They decide which taps meet in a phase.
+        label += &format!(", transposed {:?} {:?} {:?}", window.stride, window.dilation, window.begin);
     }
-    let phase = phase(op.window(), index);
+    Constant::packed(op.weights(), label, count, make)
+}
+
+/// The code of a weight of a phase, as int8 less its shift.
+fn phase_code(op: &Conv, phase: &Phase, output: usize, tap: usize, channel: usize) -> i32 {
+    op.weights().code(op.weight_index(output, phase.taps.at(tap), channel)) - int8_shift(op.weights().dtype())
+}
+
+fn packed_weights(op: &Conv, layout: Layout, phase_index: usize, first: usize, columns: usize) -> Vec<u32> {
+    let (outputs, channels) = (op.weights().dims()[0], op.channels_per_group());
+    let phase = phase(op.window(), phase_index);
     let taps = phase.taps.len();
-    let shift = int8_shift(op.weights().dtype());
-    let code =
-        |output, tap: usize, channel| op.weights().code(op.weight_index(output, phase.taps.at(tap), channel)) - shift;
-    let byte = |output, tap, channel| u32::from(code(output, tap, channel) as u8);
-    let mut words = match constant {
-        Constant::Weights { .. } => {
+    let byte = |output, tap, channel| u32::from(phase_code(op, &phase, output, tap, channel) as u8);
+    let mut words = match layout {
+        Layout::Vecs => {
             // A matrix per group and tap: its rows are the channels.
             let per_group = if op.groups() == 1 { columns } else { op.outputs_per_group() };
             let bits = op.weights().dtype().bits();
             pack_columns(bits, op.groups() * taps, per_group, channels, |matrix, channel, column| {
-                code(first + matrix / taps * per_group + column, matrix % taps, channel)
+                phase_code(op, &phase, first + matrix / taps * per_group + column, matrix % taps, channel)
             })
         }
-        Constant::PatchWeights { .. } => {
-            // One matrix, whose rows are the channels of all taps.
-            let bits = op.weights().dtype().bits();
-            pack_columns(bits, 1, columns, taps * channels, |_, k, column| {
-                code(first + column, k / channels, k % channels)
-            })
-        }
-        Constant::WordWeights { .. } => {
+        Layout::Words => {
             let (group_words, stride) = (channels.div_ceil(4), columns.next_multiple_of(4));
             let mut words = vec![0u32; taps * group_words * stride];
             for tap in 0..taps {
@@ -586,7 +605,7 @@ pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) 
             }
             words
         }
-        Constant::GroupedWeights(_) => {
+        Layout::Grouped => {
             let group_words = channels.div_ceil(4);
             let mut words = vec![0u32; outputs * taps * group_words];
             for output in 0..outputs {
@@ -599,7 +618,7 @@ pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) 
             }
             words
         }
-        _ => {
+        Layout::Depthwise => {
             let quads = outputs.div_ceil(4);
             let mut words = vec![0u32; taps * quads];
             for output in 0..outputs {
@@ -610,14 +629,21 @@ pub(super) fn constant(op: &Conv, post_op: Option<&PostOp>, constant: Constant) 
             words
         }
     };
-    // Every order ends with the table of columns.
+    words.extend(column_table(op, &phase, first, columns));
+    words
+}
+
+/// Σ(w − v) and v of each output channel, which end the weights in every order.
+fn column_table(op: &Conv, phase: &Phase, first: usize, columns: usize) -> Vec<u32> {
+    let channels = op.channels_per_group();
+    let shift = int8_shift(op.weights().dtype());
     let entry = |output| {
         let zero_point = op.weight_zero_point(output) - shift;
-        let terms = (0..taps).flat_map(|tap| (0..channels).map(move |channel| (tap, channel)));
-        let sum: i32 = terms.fold(0, |sum: i32, (tap, i)| sum.wrapping_add(code(output, tap, i) - zero_point));
-        [sum as u32, zero_point as u32]
+        let terms = (0..phase.taps.len()).flat_map(|tap| (0..channels).map(move |channel| (tap, channel)));
+        let add = |sum: i32, (tap, i)| sum.wrapping_add(phase_code(op, phase, output, tap, i) - zero_point);
+        [terms.fold(0, add) as u32, zero_point as u32]
     };
-    words.extend((first..first + columns).flat_map(entry));
-    words.resize(words.len() + 2 * (columns.next_multiple_of(4) - columns), 0);
-    Some(words)
+    let mut words: Vec<u32> = (first..first + columns).flat_map(entry).collect();
+    words.resize(2 * columns.next_multiple_of(4), 0);
+    words
 }

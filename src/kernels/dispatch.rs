@@ -1,7 +1,14 @@
 //! Launches as data: a candidate is a complete, printable plan for one op on a GPU. Choosing among candidates is
 //! `tune`'s, running them is `gpu`'s.
 
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
 use super::program::Program;
+use super::weights;
+use crate::weights::PackedWeights;
 
 /// What of a device decides which kernels are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,57 +137,79 @@ pub struct Field {
     pub size: usize,
 }
 
-/// Words that a candidate needs beside its inputs; `kernels::constant` computes them from the op.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Constant {
-    /// What `shaders/lib/tables.wgsl` shows.
-    Tables,
-    /// The same for the products of the bytes of int16 codes.
-    PlaneTables,
-    /// Weights of these columns in the order of `shaders/weight/*.wgsl`, whichever has their width.
-    Weights {
-        /// The first column.
-        first: usize,
-        /// How many.
-        columns: usize,
-    },
-    /// Weights in the order of `shaders/conv_words.wgsl`, of these columns. A transposed convolution has as many columns again
-    /// for each of its phases, here and above.
-    WordWeights {
-        /// The first column.
-        first: usize,
-        /// How many.
-        columns: usize,
-    },
-    /// Weights of these columns with the taps along k, in the order of `shaders/weight/*.wgsl`.
-    PatchWeights {
-        /// The first column.
-        first: usize,
-        /// How many.
-        columns: usize,
-    },
-    /// Weights of a phase in the order of `shaders/conv_grouped.wgsl`.
-    GroupedWeights(usize),
-    /// Weights of a phase in the order of `shaders/depthwise.wgsl`.
-    DepthwiseWeights(usize),
-    /// Scale and zero point of each column of a right operand that is computed on the device.
-    RhsParameters,
-    /// Scales and zero points of a quantization.
-    Parameters,
-    /// The lookup table of an input.
-    Table(usize),
-    /// Panels of packed weights, of each expert, as `weights::layout` shows them.
-    Panels {
-        /// The first.
-        first: usize,
-        /// How many.
+/// Words that a candidate binds beside its inputs. They are counted when the candidate is made, and listed when they are uploaded.
+#[derive(Clone)]
+pub struct Constant {
+    label: String,
+    count: u64,
+    owner: Option<Arc<dyn Any + Send + Sync>>,
+    source: Source,
+}
+
+/// Where the words of a constant come from.
+#[derive(Clone)]
+enum Source {
+    Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
+    Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
+}
+
+impl Constant {
+    /// `count` words that `make` lists.
+    pub(super) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
+        Self { label: label.to_string(), count: count as u64, owner: None, source: Source::Made(Arc::new(make)) }
+    }
+
+    /// Words that are packed from an object which ops share. The same owner and an equal label must mean equal words.
+    pub(super) fn packed<T: Any + Send + Sync>(
+        owner: &Arc<T>,
+        label: String,
         count: usize,
-    },
-    /// Which column each position along k holds, or the other way round.
-    Positions,
-    /// Which group each row of patches belongs to.
-    Groups,
+        make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
+    ) -> Self {
+        Self { label, count: count as u64, owner: Some(owner.clone()), source: Source::Made(Arc::new(make)) }
+    }
+
+    /// `count` panels of every expert of packed weights, from the first one on.
+    pub(super) fn panels(weights: &Arc<PackedWeights>, first: usize, count: usize) -> Self {
+        Self {
+            label: format!("panels {first}..{}", first + count),
+            count: weights::panels_words(weights, first, count),
+            owner: Some(weights.clone()),
+            source: Source::Panels { weights: weights.clone(), first, count },
+        }
+    }
+
+    /// The contents, for people.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Number of words, known without listing them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn words(&self) -> Cow<'_, [u32]> {
+        match &self.source {
+            Source::Made(make) => Cow::Owned(make()),
+            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count),
+        }
+    }
+
+    /// The object that the words are packed from. Constants with the same owner and equal labels have equal words.
+    pub(crate) fn owner(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.owner.as_ref()
+    }
+}
+
+impl fmt::Debug for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Constant({}: {} words)", self.label, self.count)
+    }
 }
 
 /// A way to run an op on a GPU.

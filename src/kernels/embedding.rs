@@ -7,7 +7,7 @@ use super::weights::{self, Panels};
 use super::{Kernels, line_groups, stage};
 use crate::numeric::{DType, Minifloat};
 use crate::ops::{Embedding, PostOp};
-use crate::weights::{Codes, planes};
+use crate::weights::{Codes, PackedWeights, planes};
 
 parameters! {
     /// `shaders/embedding.wgsl`.
@@ -44,14 +44,16 @@ fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }
-    let positions = op.weights().layout().sources().is_some();
-    if positions {
-        candidate.constants.push(Constant::Positions);
+    let has_positions = op.weights().layout().sources().is_some();
+    if has_positions {
+        let weights = op.weights().clone();
+        let list = move || positions(&weights);
+        candidate.constants.push(Constant::new("position of each column", op.weights().layout().k, list));
     }
     for panels in weights::parts(op.weights(), caps) {
-        candidate.constants.push(panels.constant());
+        candidate.constants.push(panels.constant(op.weights()));
         let weights = Resource::Constant(candidate.constants.len() - 1);
-        candidate.dispatches.push(launch(op, panels, weights, positions, group, caps));
+        candidate.dispatches.push(launch(op, panels, weights, has_positions, group, caps));
     }
     candidate
 }
@@ -117,13 +119,13 @@ fn launch(
 }
 
 /// The position of every column.
-pub(super) fn positions(op: &Embedding) -> Option<Vec<u32>> {
-    let layout = op.weights().layout();
+fn positions(weights: &PackedWeights) -> Vec<u32> {
+    let layout = weights.layout();
     let mut positions = vec![0; layout.k];
-    for (position, column) in layout.sources()?.into_iter().enumerate() {
+    for (position, column) in layout.sources().unwrap_or_default().into_iter().enumerate() {
         if let Some(entry) = positions.get_mut(column as usize) {
             *entry = position as u32;
         }
     }
-    Some(positions)
+    positions
 }

@@ -2,14 +2,17 @@
 //! after `shaders/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
 //! `reference/float_matmul.rs`.
 
+use std::sync::Arc;
+
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::linear::float_bits;
 use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
 use super::{Kernels, broadcast, convert, line_groups, stage};
 use crate::numeric::DType;
 use crate::ops::{FloatMatmul, Operand, PostOp, Sizes};
-use crate::tensor::TensorType;
+use crate::tensor::{Tensor, TensorType};
 
 parameters! {
     /// `shaders/params/float_matmul.wgsl`.
@@ -153,7 +156,11 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
         Resource::Constant(candidate.constants.len() - 1)
     };
     let bias = op.bias().map(|bias| match bias {
-        Operand::Constant(_) => constant(&mut candidate, Constant::Tables),
+        Operand::Constant(bias) => {
+            let of = bias.clone();
+            let count = bias.tensor_type().shape().elements();
+            constant(&mut candidate, Constant::new("bias", count, move || float_bits(&of)))
+        }
         Operand::Input(_) => Resource::Input(op.inputs_before_bias()),
     });
     let half = lhs_format == DType::Float16;
@@ -167,7 +174,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
             let columns = if bytes(n) <= caps.binding_bytes { n } else { columns_within(caps, bytes(4)) };
             for first in (0..n).step_by(columns) {
                 let part = Part { first, columns: columns.min(n - first) };
-                let rhs = constant(&mut candidate, Constant::Weights { first, columns: part.columns });
+                let rhs = constant(&mut candidate, weights(op, rhs, part));
                 candidate.dispatches.push(launch(op, tile, &operands, rhs, part, caps));
             }
         }
@@ -287,45 +294,30 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         .operations(2 * batches * m * part.columns * k)
 }
 
-/// How many words a constant has.
-pub(super) fn constant_words(op: &FloatMatmul, constant: Constant) -> Option<u64> {
-    let words = match constant {
-        Constant::Tables => op.bias()?.tensor_type().shape().elements(),
-        Constant::Weights { columns, .. } => {
-            matrices(op.rhs().tensor_type()) * op.sizes().k.next_multiple_of(4) * columns.next_multiple_of(4)
-        }
-        _ => return None,
-    };
-    Some(words as u64)
-}
-
-pub(super) fn constant(op: &FloatMatmul, constant: Constant) -> Option<Vec<u32>> {
-    let Sizes { n, k, .. } = op.sizes();
-    match constant {
-        Constant::Tables => {
-            let Operand::Constant(bias) = op.bias()? else { return None };
-            Some(bias.values::<f32>().ok()?.iter().map(|value| value.to_bits()).collect())
-        }
-        Constant::Weights { first, columns } => {
-            let Operand::Constant(rhs) = op.rhs() else { return None };
-            if first + columns > n {
-                return None;
-            }
-            let (rows, stride) = (k.next_multiple_of(4), columns.next_multiple_of(4));
-            let mut words = Vec::with_capacity(matrices(rhs.tensor_type()) * rows * stride);
-            let floats = FloatMatmul::floats(rhs);
-            for matrix in 0..matrices(rhs.tensor_type()) {
-                for panel in (0..stride).step_by(PANEL_QUADS * 4) {
-                    for l in 0..rows {
-                        words.extend((panel..stride.min(panel + PANEL_QUADS * 4)).map(|column| {
-                            let inside = l < k && column < columns;
-                            if inside { floats[op.rhs_index(matrix, l, first + column)].to_bits() } else { 0 }
-                        }));
-                    }
+/// Columns of a right operand in the order of the loops: `[matrix][panel of columns][k][column]`.
+fn weights(op: &FloatMatmul, rhs: &Arc<Tensor>, part: Part) -> Constant {
+    let Part { first, columns } = part;
+    let (matrices, k) = (matrices(rhs.tensor_type()), op.sizes().k);
+    let (rows, stride) = (k.next_multiple_of(4), columns.next_multiple_of(4));
+    let label = format!(
+        "float_matmul columns {first}..{}{}",
+        first + columns,
+        if op.is_rhs_transposed() { " of a transposed matrix" } else { "" }
+    );
+    let (op, of) = (op.clone(), rhs.clone());
+    Constant::packed(rhs, label, matrices * rows * stride, move || {
+        let mut words = Vec::with_capacity(matrices * rows * stride);
+        let floats = FloatMatmul::floats(&of);
+        for matrix in 0..matrices {
+            for panel in (0..stride).step_by(PANEL_QUADS * 4) {
+                for l in 0..rows {
+                    words.extend((panel..stride.min(panel + PANEL_QUADS * 4)).map(|column| {
+                        let inside = l < k && column < columns;
+                        if inside { floats[op.rhs_index(matrix, l, first + column)].to_bits() } else { 0 }
+                    }));
                 }
             }
-            Some(words)
         }
-        _ => None,
-    }
+        words
+    })
 }

@@ -1,6 +1,7 @@
 //! Which parameter belongs to an element, as the strides that `shaders/lib/parameter_index.wgsl` multiplies. What
 //! granularities mean is `tensor`'s.
 
+use super::dispatch::Constant;
 use crate::tensor::{Granularity, Quantization, Shape};
 
 /// The two vec4s of the shader: (rows, extent, block, column block) and (outer, axis, inner, column step).
@@ -27,8 +28,14 @@ pub(super) fn strides(granularity: Granularity, shape: &Shape) -> ([u32; 4], [u3
     }
 }
 
+/// The scales and zero points of a quantization.
+pub(super) fn constant(quantization: &Quantization) -> Constant {
+    let of = quantization.clone();
+    Constant::new("scales and zero points", 2 * quantization.scales().len(), move || words(&of))
+}
+
 /// Pairs of scale bits and zero point, as the shaders read them.
-pub(super) fn words(quantization: &Quantization) -> Vec<u32> {
+fn words(quantization: &Quantization) -> Vec<u32> {
     let pair = |i: usize| [quantization.scale(i).to_bits(), quantization.zero_point(i) as u32];
     (0..quantization.scales().len()).flat_map(pair).collect()
 }

@@ -40,6 +40,8 @@ parameters! {
 pub(super) struct Int16Product<'a> {
     pub lhs: &'a TensorType,
     pub epilogue: Epilogue<'a>,
+    /// Of the epilogue and the rows' scales.
+    pub tables: Constant,
     /// Whether sums need more than 32 bits.
     pub wide: bool,
     /// Rows of the output after which the scales of lhs begin anew.
@@ -55,15 +57,14 @@ pub(super) fn candidates(halves: [Vec<Candidate>; 2], whole: &Int16Product<'_>, 
 }
 
 fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &DeviceCaps) -> Candidate {
-    debug_assert!(high.label == low.label && high.constants == low.constants && high.scratch == low.scratch);
+    debug_assert!(high.label == low.label && high.scratch == low.scratch);
     let label = format!("{} of bytes", high.label);
     if high.dispatches.is_empty() {
         return Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     }
     // Both halves read the same constants and use the same scratch, one after the other.
-    let half_tables = |constant| if constant == Constant::Tables { Constant::PlaneTables } else { constant };
-    let mut constants: Vec<Constant> = high.constants.into_iter().map(half_tables).collect();
-    constants.push(Constant::Tables);
+    let mut constants = high.constants;
+    constants.push(whole.tables.clone());
     let mut scratch = high.scratch;
     let planes = [0, 1].map(|half| Resource::Scratch(scratch.len() + half));
     let sums = [2, 3].map(|half| Resource::Scratch(scratch.len() + half));
@@ -141,5 +142,5 @@ fn join(whole: &Int16Product<'_>, [high, low]: [Resource; 2], tables: Resource, 
     let groups = quads.div_ceil(group as usize);
     let launch =
         Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps).operations(shape.elements());
-    stage::bind_finish(launch, epilogue.post_op, whole.inputs)
+    stage::bind_post_op(launch, epilogue.post_op, whole.inputs)
 }

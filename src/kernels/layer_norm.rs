@@ -22,7 +22,9 @@ impl Kernels for LayerNorm {
         let params = Params { rows: rows as u32, n: n as u32, epsilon: self.epsilon.to_bits(), unused_0: 0 };
         let program =
             Program::new(&program::LAYER_NORM).with(&program::OPERAND_INPUT).constant("CENTRED", self.centred);
-        row_lanes::candidates("layer norm", [rows, n], &[Constant::Tables], caps, &program, |program, groups| {
+        let op = self.clone();
+        let constants = [Constant::new("scales and shifts", 2 * n, move || scales_and_shifts(&op))];
+        row_lanes::candidates("layer norm", [rows, n], &constants, caps, &program, |program, groups| {
             let bindings = [
                 Binding::read(1, Resource::Input(0)),
                 Binding::read(5, Resource::Constant(0)),
@@ -37,7 +39,7 @@ impl Kernels for LayerNorm {
 }
 
 /// The scales of a row, then its shifts.
-pub(super) fn tables(op: &LayerNorm) -> Vec<u32> {
+fn scales_and_shifts(op: &LayerNorm) -> Vec<u32> {
     let n = op.tensor_type.shape().row_length();
     let bits = |tensor: &crate::tensor::Tensor| -> Vec<u32> {
         tensor.values::<f32>().unwrap_or_default().iter().map(|x| x.to_bits()).collect()

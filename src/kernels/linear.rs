@@ -181,13 +181,23 @@ fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
     };
     let parameters = op.lhs_scales().map(|_| match op.dynamic() {
         Some(input) => Resource::Input(input),
-        None => constant(&mut candidate, Constant::Parameters),
+        None => {
+            let of = op.clone();
+            let pairs = move || lhs_parameters(&of);
+            constant(&mut candidate, Constant::new("scales and zero points of lhs", parameter_words(&op), pairs))
+        }
     });
-    let bias = bias(op).map(|_| constant(&mut candidate, Constant::Tables));
+    let bias = bias(op).map(|bias| {
+        let (of, count) = (bias.clone(), bias.tensor_type().shape().elements());
+        constant(&mut candidate, Constant::new("bias", count, move || float_bits(&of)))
+    });
     let mut operands =
         Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
     if op.weights().layout().sources().is_some() {
-        let sources = constant(&mut candidate, Constant::Positions);
+        let weights = op.weights().clone();
+        let columns = move || weights.layout().sources().unwrap_or_default();
+        let count = op.weights().layout().steps * 32;
+        let sources = constant(&mut candidate, Constant::new("column of each position", count, columns));
         let arranged = op.arranged().expect("checked by build");
         let words = stage::row_words(&arranged);
         candidate.dispatches.push(arrange(op, &arranged, sources, parameters, caps));
@@ -196,7 +206,7 @@ fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
     }
     operands.joined = join(op, &operands, &mut candidate, caps);
     for panels in weights::parts(op.weights(), caps) {
-        let weights = constant(&mut candidate, panels.constant());
+        let weights = constant(&mut candidate, panels.constant(op.weights()));
         candidate.dispatches.push(launch(op, tile, &operands, panels, weights, caps));
     }
     candidate
@@ -428,38 +438,23 @@ fn link_lhs(program: Program, dtype: DType, dot: Dot) -> Program {
     }
 }
 
-/// How many words a constant has.
-pub(super) fn constant_words(op: &Linear, constant: Constant) -> Option<u64> {
-    let words = match constant {
-        Constant::Tables => op.bias()?.tensor_type().shape().elements(),
-        Constant::Positions => op.weights().layout().steps * 32,
-        Constant::Parameters => parameter_words(op),
-        _ => return None,
-    };
-    Some(words as u64)
-}
-
-/// The scales and zero points of lhs.
+/// Number of words in [`lhs_parameters`].
 fn parameter_words(op: &Linear) -> usize {
     op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 })
 }
 
-pub(super) fn constant(op: &Linear, constant: Constant) -> Option<Vec<u32>> {
-    match constant {
-        Constant::Tables => Some(op.bias()?.values::<f32>().ok()?.iter().map(|value| value.to_bits()).collect()),
-        Constant::Positions => op.weights().layout().sources(),
-        Constant::Parameters => {
-            let scales = op.lhs_scales()?;
-            let rows = if scales.by_row { op.lhs().shape().rows() } else { 1 };
-            let pair = |row: usize, group: usize| {
-                let (scale, zero_point) = op.lhs_parameters(row, group * scales.group)?;
-                Some([scale.to_bits(), zero_point as u32])
-            };
-            let groups = scales.groups;
-            let pairs: Option<Vec<_>> =
-                (0..rows).flat_map(|r| (0..groups).map(move |g| (r, g))).map(|(r, g)| pair(r, g)).collect();
-            pairs.map(|pairs| pairs.concat())
-        }
-        _ => None,
-    }
+fn lhs_parameters(op: &Linear) -> Vec<u32> {
+    let Some(scales) = op.lhs_scales() else { return Vec::new() };
+    let rows = if scales.by_row { op.lhs().shape().rows() } else { 1 };
+    let pair = |row: usize, group: usize| {
+        let (scale, zero_point) = op.lhs_parameters(row, group * scales.group)?;
+        Some([scale.to_bits(), zero_point as u32])
+    };
+    let groups = scales.groups;
+    (0..rows).flat_map(|row| (0..groups).filter_map(move |group| pair(row, group))).flatten().collect()
+}
+
+/// The bits of a float32 tensor.
+pub(super) fn float_bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.values::<f32>().unwrap_or_default().iter().map(|value| value.to_bits()).collect()
 }

@@ -35,7 +35,11 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     };
     let lhs = scratch(&mut candidate, rows.shape().rows() * stage::row_words(rows) as usize);
     let indices = op.linear().indices().map(|(input, _)| {
-        candidate.constants.push(Constant::Groups);
+        let (count, groups) = (op.patches().output_type().shape().rows(), op.patches().groups());
+        candidate.constants.push(Constant::new("group of each row", count, move || {
+            (0..count).map(|row| (row % groups) as u32).collect()
+        }));
+        // Rows of the groups of a position follow one another.
         (input, Resource::Constant(candidate.constants.len() - 1))
     });
     let mut image = Resource::Input(0);
@@ -75,10 +79,4 @@ fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
 fn rebind(dispatches: &mut [Dispatch], by: impl Fn(Resource) -> Resource) {
     let bindings = dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
     bindings.for_each(|binding: &mut Binding| binding.resource = by(binding.resource));
-}
-
-/// Which group each row of the patches belongs to: those of a position follow one another.
-pub(super) fn groups(op: &LinearConv) -> Vec<u32> {
-    let groups = op.patches().groups();
-    (0..op.patches().output_type().shape().rows()).map(|row| (row % groups) as u32).collect()
 }

@@ -1,6 +1,8 @@
 //! Candidates of `ops::Matmul`: `shaders/matmul.wgsl` and `shaders/matmul_staged.wgsl` in several tile sizes, after
 //! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
+use std::sync::Arc;
+
 use super::bytes::{Dot, int8_flip, int8_shift};
 use super::cost::{Tiles, lanes};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -10,7 +12,7 @@ use super::stage::{self, Epilogue};
 use super::tile::{Tile, Tiling, rows_first};
 use super::{Kernels, broadcast, byte_mask, matrix};
 use crate::ops::{Matmul, Operand, PostOp, Sizes};
-use crate::tensor::{Quantization, TensorType};
+use crate::tensor::{Quantization, Tensor, TensorType};
 
 parameters! {
     /// `shaders/params/matmul.wgsl`.
@@ -99,6 +101,15 @@ fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
     tiles
 }
 
+/// The right operand of a product.
+#[derive(Clone)]
+pub(super) enum Rhs<'a> {
+    /// Computed on the device. A launch packs it, and binds the scales and zero points of its columns.
+    Computed { pack: Dispatch, parameters: Constant },
+    /// Known: the constant of a first column and a number of columns.
+    Known(&'a dyn Fn(usize, usize) -> Constant),
+}
+
 /// A matrix product as the loops see it; convolutions of single pixels are one too.
 #[derive(Clone)]
 pub(super) struct Product<'a> {
@@ -113,28 +124,37 @@ pub(super) struct Product<'a> {
     pub dynamic: Option<usize>,
     /// Right-hand matrices.
     pub matrices: usize,
-    /// The launch that packs a right operand computed on the device; none packs constant weights.
-    pub pack: Option<Dispatch>,
+    pub rhs: Rhs<'a>,
     /// The width of the weights as the loops read them.
     pub weight_bits: usize,
     pub weights_have_zero_point: bool,
     pub epilogue: Epilogue<'a>,
+    /// Of the epilogue and the rows' scales.
+    pub tables: Constant,
     /// The number of the op's inputs, and so of a residual among them.
     pub inputs: usize,
 }
 
 impl Kernels for Matmul {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let epilogue = epilogue(self, post_op);
+        let op = Arc::new(self.clone());
+        let (epilogue, tables) = (epilogue(self, post_op), tables(&op, post_op));
         if let Some(planes) = self.byte_planes() {
             let (rows, wide) = (constant_rows(self), self.is_wide());
-            let whole = Int16Product { lhs: self.lhs(), epilogue, wide, rows, inputs: self.inputs_count() };
+            let whole = Int16Product { lhs: self.lhs(), epilogue, tables, wide, rows, inputs: self.inputs_count() };
             return int16_planes::candidates(planes.map(|plane| plane.candidates(None, caps)), &whole, caps);
         }
         let rhs_type = self.rhs().tensor_type();
         let sizes = folded(self);
         let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
-        let pack = matches!(self.rhs(), Operand::Input(_)).then(|| pack(self, matrices, caps));
+        let weights;
+        let rhs = match self.rhs() {
+            Operand::Input(_) => Rhs::Computed { pack: pack(self, matrices, caps), parameters: rhs_parameters(&op) },
+            Operand::Constant(tensor) => {
+                weights = |first, columns| self::weights(&op, tensor, first, columns);
+                Rhs::Known(&weights)
+            }
+        };
         let product = Product {
             sizes,
             batches: if self.batches().share_rhs() { 1 } else { self.batches().count() },
@@ -149,11 +169,12 @@ impl Kernels for Matmul {
             },
             dynamic: self.dynamic().map(|(position, _)| position),
             matrices,
-            weight_bits: if pack.is_some() { 8 } else { rhs_type.dtype().bits() },
+            weight_bits: if matches!(rhs, Rhs::Computed { .. }) { 8 } else { rhs_type.dtype().bits() },
             weights_have_zero_point: has_zero_point(rhs_type),
             epilogue,
+            tables,
             inputs: self.inputs_count(),
-            pack,
+            rhs,
         };
         product_candidates(&product, "matmul", caps)
     }
@@ -224,7 +245,7 @@ fn columns_per_launch(product: &Product<'_>, caps: &DeviceCaps) -> usize {
     let Sizes { n, k, .. } = product.sizes;
     // Where a row of the output exceeds a binding the launch is refused, however few columns it has.
     let refused = u64::from(stage::row_words(product.epilogue.output_type)) * 4 > caps.binding_bytes;
-    if product.pack.is_some() || refused {
+    if matches!(product.rhs, Rhs::Computed { .. }) || refused {
         return n.max(1);
     }
     let bytes = |columns| packed_words(product.matrices, columns, k, product.weight_bits) as u64 * 4;
@@ -243,10 +264,10 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
     if m == 0 || n == 0 || product.batches == 0 {
         return candidate;
     }
-    candidate.constants.push(Constant::Tables);
-    if let Some(pack) = &product.pack {
+    candidate.constants.push(product.tables.clone());
+    if let Rhs::Computed { pack, parameters } = &product.rhs {
         candidate.dispatches.push(pack.clone());
-        candidate.constants.push(Constant::RhsParameters);
+        candidate.constants.push(parameters.clone());
         candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k, product.weight_bits));
     }
     let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
@@ -254,11 +275,12 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
     let columns = columns_per_launch(product, caps);
     for first in (0..n).step_by(columns) {
         let columns = columns.min(n - first);
-        let weights = if product.pack.is_some() {
-            Resource::Scratch(0)
-        } else {
-            candidate.constants.push(Constant::Weights { first, columns });
-            Resource::Constant(candidate.constants.len() - 1)
+        let weights = match product.rhs {
+            Rhs::Computed { .. } => Resource::Scratch(0),
+            Rhs::Known(weights) => {
+                candidate.constants.push(weights(first, columns));
+                Resource::Constant(candidate.constants.len() - 1)
+            }
         };
         let part = Part { lhs: Resource::Input(0), first_row: 0, first, columns, weights, tables, rows };
         candidate.dispatches.push(launch(product, tile, &part, caps));
@@ -267,13 +289,14 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
 }
 
 /// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a
-/// time, by the launches that `fill` makes of the first row and the number of rows. `weights` names the constant of some columns.
+/// time, by the launches that `fill` makes of the first row and the number of rows. `weights` makes the
+/// constant of a first column and a number of columns.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
     kind: &str,
     rows_at_once: usize,
     fill: impl Fn([usize; 2], Resource) -> Dispatch,
-    weights: impl Fn(usize, usize) -> Constant,
+    weights: &dyn Fn(usize, usize) -> Constant,
     caps: &DeviceCaps,
 ) -> Vec<(f64, Candidate)> {
     let Sizes { m, n, k } = product.sizes;
@@ -284,7 +307,7 @@ pub(super) fn chunked_candidates(
         if m == 0 || n == 0 {
             return candidate;
         }
-        candidate.constants.push(Constant::Tables);
+        candidate.constants.push(product.tables.clone());
         candidate.scratch.push(rows_at_once.min(m) * k.div_ceil(16) * 4);
         let (constants, rows) = (product.epilogue.rows_at(), product.dynamic.map(Resource::Input));
         let (tables, rows) = bind_tables(&mut candidate, constants, rows, 1, caps);
@@ -401,7 +424,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
     ];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps)
         .operations(2 * product.batches * m * part.columns * k);
-    stage::bind_finish(launch, epilogue.post_op, product.inputs)
+    stage::bind_post_op(launch, epilogue.post_op, product.inputs)
 }
 
 parameters! {
@@ -476,68 +499,57 @@ fn epilogue<'a>(op: &'a Matmul, post_op: Option<&'a PostOp>) -> Epilogue<'a> {
     Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), post_op }
 }
 
-/// How many words a constant has.
-pub(super) fn constant_words(op: &Matmul, post_op: Option<&PostOp>, constant: Constant) -> Option<u64> {
-    let rhs = op.rhs().tensor_type();
-    let words = match constant {
-        Constant::Tables => {
-            4 * (epilogue(op, post_op).rows_at() + if op.dynamic().is_some() { 0 } else { constant_rows(op) })
-        }
-        Constant::RhsParameters => 2 * rhs.quantization().map_or(1, |q| q.scales().len()),
-        Constant::Weights { columns, .. } => {
-            let matrices = rhs.dims()[..rhs.shape().rank() - 2].iter().product();
-            packed_words(matrices, columns, op.sizes().k, rhs.dtype().bits())
-        }
-        _ => return None,
-    };
-    Some(words as u64)
+/// The tables of the epilogue, then scale and zero point of each row whose scales are known.
+fn tables(op: &Arc<Matmul>, post_op: Option<&PostOp>) -> Constant {
+    let rows = if op.dynamic().is_some() { 0 } else { constant_rows(op) };
+    let count = 4 * (epilogue(op, post_op).rows_at() + rows);
+    let (op, post_op) = (op.clone(), post_op.cloned());
+    Constant::new("tables", count, move || {
+        let mut words = epilogue(&op, post_op.as_ref()).tables();
+        words.extend((0..rows).flat_map(|row| {
+            let (scale, zero_point) = op.lhs_parameters(row);
+            [scale.to_bits(), zero_point as u32, 0, 0]
+        }));
+        words
+    })
 }
 
-pub(super) fn constant(op: &Matmul, post_op: Option<&PostOp>, constant: Constant) -> Option<Vec<u32>> {
-    let Sizes { n, k, .. } = op.sizes();
-    let words = match constant {
-        Constant::Tables => {
-            let mut words = epilogue(op, post_op).tables();
-            if op.dynamic().is_none() {
-                words.extend((0..constant_rows(op)).flat_map(|row| {
-                    let (scale, zero_point) = op.lhs_parameters(row);
-                    [scale.to_bits(), zero_point as u32, 0, 0]
-                }));
+/// Scale and zero point of each column of a right operand that is computed on the device, or one pair for all.
+fn rhs_parameters(op: &Arc<Matmul>) -> Constant {
+    let columns = op.rhs().tensor_type().quantization().map_or(1, |q| q.scales().len());
+    let op = op.clone();
+    Constant::new("scales and zero points of columns", 2 * columns, move || {
+        let pair = |column: usize| {
+            let (scale, zero_point) = op.rhs_parameters(column);
+            [scale.to_bits(), zero_point as u32]
+        };
+        (0..columns).flat_map(pair).collect()
+    })
+}
+
+/// Columns of the weights in the order of `shaders/weight/*.wgsl`, then their table: Σ(w − v) and v of each.
+fn weights(op: &Arc<Matmul>, rhs: &Arc<Tensor>, first: usize, columns: usize) -> Constant {
+    let (k, bits) = (op.sizes().k, rhs.dtype().bits());
+    let matrices: usize = rhs.dims()[..rhs.dims().len() - 2].iter().product();
+    let order = if op.is_transposed() { " of a transposed matrix" } else { "" };
+    let label = format!("matmul columns {first}..{}{order}", first + columns);
+    let (op, of) = (op.clone(), rhs.clone());
+    Constant::packed(rhs, label, packed_words(matrices, columns, k, bits), move || {
+        let shift = int8_shift(of.dtype());
+        let code = |matrix, l, column| of.code(op.rhs_index(matrix, l, first + column)) - shift;
+        let mut words = pack_columns(bits, matrices, columns, k, code);
+        let entry = |matrix, column: usize| {
+            if column >= columns {
+                return [0; 2];
             }
-            words
-        }
-        Constant::RhsParameters => {
-            let count = op.rhs().tensor_type().quantization().map_or(1, |q| q.scales().len());
-            let pair = |column: usize| {
-                let (scale, zero_point) = op.rhs_parameters(column);
-                [scale.to_bits(), zero_point as u32]
-            };
-            (0..count).flat_map(pair).collect()
-        }
-        Constant::Weights { first, columns } => {
-            let Operand::Constant(rhs) = op.rhs() else { return None };
-            if first + columns > n {
-                return None;
-            }
-            let matrices: usize = rhs.dims()[..rhs.dims().len() - 2].iter().product();
-            let shift = int8_shift(rhs.dtype());
-            let code = |matrix, l, column| rhs.code(op.rhs_index(matrix, l, first + column)) - shift;
-            let mut words = pack_columns(rhs.dtype().bits(), matrices, columns, k, code);
-            let entry = |matrix, column: usize| {
-                if column >= columns {
-                    return [0; 2];
-                }
-                let zero_point = op.rhs_parameters(first + column).1 - shift;
-                let sum: i32 = (0..k).fold(0, |sum: i32, l| sum.wrapping_add(code(matrix, l, column) - zero_point));
-                [sum as u32, zero_point as u32]
-            };
-            let stride = columns.next_multiple_of(4);
-            words.extend((0..matrices).flat_map(|matrix| (0..stride).flat_map(move |column| entry(matrix, column))));
-            words
-        }
-        _ => return None,
-    };
-    Some(words)
+            let zero_point = op.rhs_parameters(first + column).1 - shift;
+            let sum: i32 = (0..k).fold(0, |sum: i32, l| sum.wrapping_add(code(matrix, l, column) - zero_point));
+            [sum as u32, zero_point as u32]
+        };
+        let stride = columns.next_multiple_of(4);
+        words.extend((0..matrices).flat_map(|matrix| (0..stride).flat_map(move |column| entry(matrix, column))));
+        words
+    })
 }
 
 /// The columns that lie together (`shaders/lib/weight_panels.wgsl`).

@@ -57,10 +57,7 @@ pub(crate) use class::class;
 pub use dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
 pub use program::Program;
 
-use std::borrow::Cow;
-
 use crate::ops::{Fused, Op, PostOp, for_each_op};
-use rearrange::Moves;
 
 /// How a GPU would compute an op.
 trait Kernels {
@@ -115,86 +112,6 @@ for_each_op!(declare_dispatch);
 #[must_use]
 pub fn probes(caps: &DeviceCaps) -> Vec<Dispatch> {
     probe::Exercise::all(caps).map(|exercise| exercise.dispatch(exercise.sizes(caps).0, caps)).collect()
-}
-
-/// The words of a constant that a candidate of this op asks for; `None` if none of them would.
-#[must_use]
-pub fn constant(op: &Op, constant: Constant) -> Option<Cow<'_, [u32]>> {
-    let (op, post_op) = match op {
-        Op::Fused(fused) => (fused.first(), Some(fused.post_op())),
-        op => (op, None),
-    };
-    let words = match (op, constant) {
-        (Op::Linear(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
-        (Op::Embedding(op), Constant::Panels { first, count }) => return weights::panels(op.weights(), first, count),
-        (Op::LinearConv(op), Constant::Panels { first, count }) => {
-            return weights::panels(op.linear().weights(), first, count);
-        }
-        (Op::LinearConv(op), Constant::Groups) => Some(linear_conv::groups(op)),
-        (Op::LinearConv(op), constant) => linear::constant(op.linear(), constant),
-        (Op::Linear(op), constant) => linear::constant(op, constant),
-        (Op::QuantizeWeights(op), Constant::Tables) => quantize_weights::importance(op),
-        (Op::FloatMatmul(op), constant) => float_matmul::constant(op, constant),
-        (Op::Embedding(op), Constant::Positions) => embedding::positions(op),
-        (Op::Matmul(op), Constant::PlaneTables) => matmul::constant(&op.byte_planes()?[0], None, Constant::Tables),
-        (Op::Conv(op), Constant::PlaneTables) => conv::constant(&op.byte_planes()?[0], None, Constant::Tables),
-        (Op::Matmul(op), constant) => matmul::constant(op, post_op, constant),
-        (Op::Conv(op), constant) => conv::constant(op, post_op, constant),
-        (Op::Requantize(op), Constant::Tables) => Some(requantize::epilogue(op, post_op, |epilogue| epilogue.tables())),
-        (Op::Add(_), Constant::Tables) => Some(stage::post_op_words(post_op)),
-        (Op::Multiply(op), Constant::Tables) => Some(binary::multiply_tables(op, post_op)),
-        (Op::Pool(op), Constant::Tables) => Some(pool::epilogue(op, post_op, |epilogue| epilogue.tables())),
-        (Op::Dequantize(op), constant) => quantize::dequantize_constant(op, constant),
-        (Op::Quantize(op), Constant::Parameters) => Some(granularity::words(op.quantization())),
-        (Op::Slice(op), Constant::Tables) => Some(rearrange::tables(&Moves::slice(op))),
-        (Op::Pad(op), Constant::Tables) => Some(rearrange::tables(&Moves::pad(op))),
-        (Op::LayerNorm(op), Constant::Tables) => Some(layer_norm::tables(op)),
-        (Op::Resize(op), Constant::Tables) => Some(resize::tables(op)),
-        (Op::Table(op), Constant::Table(0)) => Some(table::words(op)),
-        (Op::Concat(op), Constant::Table(input)) => op.tables().get(input).map(table::words),
-        _ => None,
-    };
-    words.map(Cow::Owned)
-}
-
-/// How many words [`constant`] would make, found without making them: what exceeds a binding is refused before it is made.
-#[must_use]
-pub fn constant_words(op: &Op, constant: Constant) -> Option<u64> {
-    let (op, post_op) = match op {
-        Op::Fused(fused) => (fused.first(), Some(fused.post_op())),
-        op => (op, None),
-    };
-    Some(match (op, constant) {
-        (Op::Linear(op), Constant::Panels { first, count }) => weights::panels_words(op.weights(), first, count),
-        (Op::Embedding(op), Constant::Panels { first, count }) => weights::panels_words(op.weights(), first, count),
-        (Op::LinearConv(op), Constant::Panels { first, count }) => {
-            weights::panels_words(op.linear().weights(), first, count)
-        }
-        (Op::LinearConv(op), Constant::Groups) => op.patches().output_type().shape().rows() as u64,
-        (Op::LinearConv(op), constant) => linear::constant_words(op.linear(), constant)?,
-        (Op::Linear(op), constant) => linear::constant_words(op, constant)?,
-        (Op::QuantizeWeights(op), Constant::Tables) => op.quantizer().importance_of_columns()?.len() as u64,
-        (Op::FloatMatmul(op), constant) => float_matmul::constant_words(op, constant)?,
-        (Op::Embedding(op), Constant::Positions) => op.weights().layout().k as u64,
-        (Op::Matmul(op), Constant::PlaneTables) => {
-            matmul::constant_words(&op.byte_planes()?[0], None, Constant::Tables)?
-        }
-        (Op::Conv(op), Constant::PlaneTables) => conv::constant_words(&op.byte_planes()?[0], None, Constant::Tables)?,
-        (Op::Matmul(op), constant) => matmul::constant_words(op, post_op, constant)?,
-        (Op::Conv(op), constant) => conv::constant_words(op, post_op, constant)?,
-        (Op::Requantize(op), Constant::Tables) => requantize::epilogue(op, post_op, |epilogue| epilogue.tables_words()),
-        (Op::Add(_), Constant::Tables) => 4 * stage::post_op_entries(post_op) as u64,
-        (Op::Multiply(op), Constant::Tables) => binary::multiply_tables_words(op, post_op),
-        (Op::Pool(op), Constant::Tables) => pool::epilogue(op, post_op, |epilogue| epilogue.tables_words()),
-        (Op::Dequantize(op), constant) => quantize::dequantize_constant_words(op, constant)?,
-        (Op::Quantize(op), Constant::Parameters) => 2 * op.quantization().scales().len() as u64,
-        (Op::Slice(op), Constant::Tables) => rearrange::tables_words(&Moves::slice(op)),
-        (Op::Pad(op), Constant::Tables) => rearrange::tables_words(&Moves::pad(op)),
-        (Op::LayerNorm(op), Constant::Tables) => 2 * op.tensor_type.shape().row_length() as u64,
-        (Op::Resize(op), Constant::Tables) => resize::tables_words(op),
-        (Op::Table(_), Constant::Table(0)) | (Op::Concat(_), Constant::Table(_)) => 64,
-        _ => return None,
-    })
 }
 
 /// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the

@@ -38,11 +38,18 @@ parameters! {
 
 impl Kernels for Pool {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        epilogue(self, post_op, |epilogue| launches(self, epilogue, caps))
+        let tables = epilogue(self, post_op, |epilogue| {
+            has_tables(self, epilogue).then(|| {
+                let (op, post_op) = (self.clone(), post_op.cloned());
+                let words = move || self::epilogue(&op, post_op.as_ref(), |epilogue| epilogue.tables());
+                Constant::new("tables", epilogue.tables_words(), words)
+            })
+        });
+        epilogue(self, post_op, |epilogue| launches(self, epilogue, tables.as_slice(), caps))
     }
 }
 
-pub(super) fn epilogue<T>(op: &Pool, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+fn epilogue<T>(op: &Pool, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
@@ -59,20 +66,20 @@ const MOST_TAPS: usize = 32_768;
 /// Results at least that keep a device busy without division.
 const MANY_QUADS: usize = 4096;
 
-fn launches(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
+fn launches(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
     let quads = op.output_type().shape().rows() * epilogue.parameters().output_quads as usize;
     let taps = op.window().taps();
     if sums_floats(op) {
-        return floats(op, epilogue, caps);
+        return floats(op, epilogue, constants, caps);
     }
-    let whole = || pooled(op, epilogue, caps);
+    let whole = || pooled(op, epilogue, constants, caps);
     // As long as they must be for the results of all slices to fit a binding.
     let fitting = (caps.binding_bytes / 16) as usize / quads.max(1);
     let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
     if taps <= MANY_TAPS || quads == 0 || slice > MOST_TAPS {
         return whole();
     }
-    let mut candidates = sliced(op, epilogue, slice, caps);
+    let mut candidates = sliced(op, epilogue, slice, constants, caps);
     if taps <= MOST_TAPS {
         let at = if quads < MANY_QUADS { candidates.len() } else { 0 };
         candidates.splice(at..at, whole());
@@ -135,28 +142,24 @@ fn storing(
     caps: &DeviceCaps,
 ) -> Dispatch {
     let program = match op.kind() {
-        PoolKind::Average if sums_floats(op) => stage::link_finish(program, epilogue.post_op),
+        PoolKind::Average if sums_floats(op) => stage::link_post_op(program, epilogue.post_op),
         PoolKind::Average => epilogue.link(program),
-        PoolKind::Max => stage::link_finish(program.with(&program::OUTPUT_CODE), epilogue.post_op),
+        PoolKind::Max => stage::link_post_op(program.with(&program::OUTPUT_CODE), epilogue.post_op),
     };
     let bindings = [Binding::read(1, source), Binding::write(6, Resource::Output(0))];
     let tables = has_tables(op, epilogue).then_some(Binding::read(5, Resource::Constant(0)));
     let bindings = bindings.into_iter().chain(tables);
-    stage::bind_finish(Dispatch::new(program, params, Params::FIELDS, bindings, groups, caps), epilogue.post_op, 1)
+    stage::bind_post_op(Dispatch::new(program, params, Params::FIELDS, bindings, groups, caps), epilogue.post_op, 1)
 }
 
 fn has_tables(op: &Pool, epilogue: Epilogue<'_>) -> bool {
     op.kind() == PoolKind::Average || epilogue.post_op.is_some()
 }
 
-fn constants(op: &Pool, epilogue: Epilogue<'_>) -> &'static [Constant] {
-    if has_tables(op, epilogue) { &[Constant::Tables] } else { &[] }
-}
-
 /// One invocation visits a whole window.
-fn pooled(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
+fn pooled(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op, epilogue);
-    line_candidates(name(op), params.quads as usize, constants(op, epilogue), caps, |group, groups| {
+    line_candidates(name(op), params.quads as usize, constants, caps, |group, groups| {
         let program = link(Program::new(&program::POOL), op, group);
         storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
             .operations(op.output_type().shape().elements() * op.window().taps())
@@ -168,9 +171,9 @@ fn sums_floats(op: &Pool) -> bool {
 }
 
 /// The same for averages that are summed in floats.
-fn floats(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
+fn floats(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op, epilogue);
-    line_candidates(name(op), params.quads as usize, constants(op, epilogue), caps, |group, groups| {
+    line_candidates(name(op), params.quads as usize, constants, caps, |group, groups| {
         let offset_first = op.arithmetic() == QuantizedArithmetic::QOperator;
         let program = link(Program::new(&program::POOL_FLOATS), op, group).constant("OFFSET_FIRST", offset_first);
         storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
@@ -179,12 +182,18 @@ fn floats(op: &Pool, epilogue: Epilogue<'_>, caps: &DeviceCaps) -> Vec<Candidate
 }
 
 /// Invocations visit slices of a window, whose results are joined by others.
-fn sliced(op: &Pool, epilogue: Epilogue<'_>, slice: usize, caps: &DeviceCaps) -> Vec<Candidate> {
+fn sliced(
+    op: &Pool,
+    epilogue: Epilogue<'_>,
+    slice: usize,
+    constants: &[Constant],
+    caps: &DeviceCaps,
+) -> Vec<Candidate> {
     let slices = op.window().taps().div_ceil(slice);
     let params = Params { slice: slice as u32, slices: slices as u32, ..params(op, epilogue) };
     let quads = params.quads as usize;
     let name = format!("{}, slices of {slice}", name(op));
-    let mut candidates = line_candidates(&name, quads, constants(op, epilogue), caps, |group, groups| {
+    let mut candidates = line_candidates(&name, quads, constants, caps, |group, groups| {
         let program = link(Program::new(&program::POOL_TOTAL), op, group);
         storing(program, op, &params, epilogue, Resource::Scratch(0), groups, caps)
     });

@@ -38,7 +38,7 @@ impl Kernels for Quantize {
         let program = link_quantize(Program::new(&program::CONVERT), self);
         let scales = Some(Scales::Table(Resource::Constant(0), self.granularity()));
         let conversion = Conversion { name: "quantize", input, output: self.output(), program, scales, range: None };
-        conversion.candidates(&[Constant::Parameters], caps)
+        conversion.candidates(&[granularity::constant(self.quantization())], caps)
     }
 }
 
@@ -64,31 +64,16 @@ impl Kernels for Dequantize {
         let input = self.input().dtype();
         if input == DType::Int32 {
             return dequantize_epilogue(self, |epilogue| {
-                rescale("dequantize", self.input(), self.granularity(), epilogue, caps)
+                let op = self.clone();
+                let tables = move || dequantize_epilogue(&op, |epilogue| epilogue.tables());
+                let tables = Constant::new("tables", epilogue.tables_words(), tables);
+                rescale("dequantize", self.input(), self.granularity(), epilogue, tables, caps)
             });
         }
         let program = link_dequantize(Program::new(&program::CONVERT), self);
         let scales = Some(Scales::Table(Resource::Constant(0), self.granularity()));
         let conversion = Conversion { name: "dequantize", input, output: self.output(), program, scales, range: None };
-        conversion.candidates(&[Constant::Parameters], caps)
-    }
-}
-
-/// How many words a constant has.
-pub(super) fn dequantize_constant_words(op: &Dequantize, constant: Constant) -> Option<u64> {
-    match constant {
-        Constant::Parameters => Some(2 * op.quantization().scales().len() as u64),
-        Constant::Tables => Some(dequantize_epilogue(op, |epilogue| epilogue.tables_words())),
-        _ => None,
-    }
-}
-
-/// What the candidates bind beside the codes.
-pub(super) fn dequantize_constant(op: &Dequantize, constant: Constant) -> Option<Vec<u32>> {
-    match constant {
-        Constant::Parameters => Some(granularity::words(op.quantization())),
-        Constant::Tables => Some(dequantize_epilogue(op, |epilogue| epilogue.tables())),
-        _ => None,
+        conversion.candidates(&[granularity::constant(self.quantization())], caps)
     }
 }
 

@@ -75,7 +75,11 @@ fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candida
     let layout = op.layout();
     candidate.scratch.push(layout.experts * layout.n * layout.groups * 4);
     let importance = op.quantizer().importance_of_columns().filter(|_| op.quantizer().search_of_scale().is_some());
-    candidate.constants.extend(importance.map(|_| Constant::Tables));
+    candidate.constants.extend(importance.map(|of_columns| {
+        let of_columns = of_columns.to_vec();
+        let bits = move || of_columns.iter().map(|weight| weight.to_bits()).collect();
+        Constant::new("importance of columns", layout.k, bits)
+    }));
     let steps = op.quantizer().search_of_scale().map_or(0, |search| search.steps as usize);
     // A factor costs two passes over a lane's numbers (three with offsets), and the sums over lanes.
     let lanes = LANES.div_ceil(tile[0]) as usize;
@@ -197,9 +201,4 @@ fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
     let words = op.output().shape().elements();
     Dispatch::new(describe(op, program), &params, WordsParams::FIELDS, bindings, words.div_ceil(threads as usize), caps)
         .operations(words)
-}
-
-/// The importance of each column.
-pub(super) fn importance(op: &QuantizeWeights) -> Option<Vec<u32>> {
-    Some(op.quantizer().importance_of_columns()?.iter().map(|weight| weight.to_bits()).collect())
 }

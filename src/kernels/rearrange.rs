@@ -10,13 +10,15 @@ use crate::ops::{Indices, Interpolation, Pad, PadMode, PostOp, Resize, Slice, Tr
 
 impl Kernels for Slice {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        candidates(&Moves::slice(self), caps)
+        let op = self.clone();
+        candidates(&Moves::slice(self), move || tables(&Moves::slice(&op)), caps)
     }
 }
 
 impl Kernels for Pad {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        candidates(&Moves::pad(self), caps)
+        let op = self.clone();
+        candidates(&Moves::pad(self), move || tables(&Moves::pad(&op)), caps)
     }
 }
 
@@ -198,8 +200,8 @@ impl<'a> Path<'a> {
         entries
     }
 
-    fn tables_words(&self) -> u64 {
-        self.axes().filter(|axis| axis.table.is_some()).map(|axis| axis.extent as u64).sum()
+    fn tables_words(&self) -> usize {
+        self.axes().filter(|axis| axis.table.is_some()).map(|axis| axis.extent).sum()
     }
 
     fn axes(&self) -> impl Iterator<Item = &Axis<'a>> {
@@ -213,26 +215,36 @@ impl<'a> Path<'a> {
     }
 }
 
-pub(super) fn candidates(moves: &Moves<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
+/// The candidates of moves. `tables` lists the [`tables`] of equal moves.
+pub(super) fn candidates(
+    moves: &Moves<'_>,
+    tables: impl Fn() -> Vec<u32> + Send + Sync + 'static,
+    caps: &DeviceCaps,
+) -> Vec<Candidate> {
     let path = Path::new(moves);
+    let count = path.tables_words();
+    let tables = (count > 0).then(|| Constant::new("axis tables", count, tables));
+    let tables = tables.as_slice();
     let mut candidates = Vec::new();
     if moves.moved.post_op.is_none() && path.copies_rows(moves.moved.input.dtype().bits()) {
-        candidates.extend(launches(moves, &path, true, caps));
+        candidates.extend(launches(moves, &path, true, tables, caps));
     }
-    candidates.extend(launches(moves, &path, false, caps));
+    candidates.extend(launches(moves, &path, false, tables, caps));
     candidates
 }
 
+/// The tables of all axes that have one, the innermost axis first.
 pub(super) fn tables(moves: &Moves<'_>) -> Vec<u32> {
     Path::new(moves).tables()
 }
 
-/// How many words [`tables`] has.
-pub(super) fn tables_words(moves: &Moves<'_>) -> u64 {
-    Path::new(moves).tables_words()
-}
-
-fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, caps: &DeviceCaps) -> Vec<Candidate> {
+fn launches(
+    moves: &Moves<'_>,
+    path: &Path<'_>,
+    by_vecs: bool,
+    tables: &[Constant],
+    caps: &DeviceCaps,
+) -> Vec<Candidate> {
     let (output, [_, bits]) = (moves.moved.output, moves.moved.bits());
     let words = output.shape().rows() * stage::row_words(output) as usize;
     let invocations = if by_vecs { words / 4 } else { words };
@@ -273,10 +285,9 @@ fn launches(moves: &Moves<'_>, path: &Path<'_>, by_vecs: bool, caps: &DeviceCaps
         high,
         unused: 0,
     };
-    let has_tables = first_entry > 0;
-    let constants: &[Constant] = if has_tables { &[Constant::Tables] } else { &[] };
+    let has_tables = !tables.is_empty();
     let name = if by_vecs { format!("{} of rows", moves.name) } else { moves.name.to_string() };
-    line_candidates(&name, invocations, constants, caps, |group, groups| {
+    line_candidates(&name, invocations, tables, caps, |group, groups| {
         let along = if has_tables { &program::AXIS_MAP_TABLE } else { &program::AXIS_MAP_LINE };
         let program = match by_vecs {
             true => Program::new(&program::COPY_ROWS).constant("BITS", bits),

@@ -26,11 +26,18 @@ parameters! {
 
 impl Kernels for Requantize {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        epilogue(self, post_op, |epilogue| rescale("requantize", self.input(), self.granularity(), epilogue, caps))
+        let tables = {
+            let (op, post_op) = (self.clone(), post_op.cloned());
+            let words = epilogue(self, post_op.as_ref(), |epilogue| epilogue.tables_words());
+            Constant::new("tables", words, move || epilogue(&op, post_op.as_ref(), |epilogue| epilogue.tables()))
+        };
+        epilogue(self, post_op, |epilogue| {
+            rescale("requantize", self.input(), self.granularity(), epilogue, tables, caps)
+        })
     }
 }
 
-pub(super) fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
+fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'_>) -> T) -> T {
     let output = Output::Requantized(op.output().clone());
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
@@ -56,6 +63,7 @@ pub(super) fn rescale(
     input: &TensorType,
     granularity: Granularity,
     epilogue: Epilogue<'_>,
+    tables: Constant,
     caps: &DeviceCaps,
 ) -> Vec<Candidate> {
     let stage = epilogue.parameters();
@@ -74,7 +82,7 @@ pub(super) fn rescale(
         high: stage.high,
     };
     let both_8_bit = input.dtype().is_8_bit() && epilogue.output_type.dtype().is_8_bit();
-    line_candidates(name, quads, &[Constant::Tables], caps, |group, groups| {
+    line_candidates(name, quads, &[tables], caps, |group, groups| {
         let program = epilogue.link(Program::new(&program::RESCALE));
         let program = link_input(program, input).constant("GROUP_X", group);
         let bindings = [
@@ -84,7 +92,7 @@ pub(super) fn rescale(
         ];
         let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps)
             .operations(input.shape().elements());
-        let launch = stage::bind_finish(launch, epilogue.post_op, 1);
+        let launch = stage::bind_post_op(launch, epilogue.post_op, 1);
         if both_8_bit {
             launch.in_place(0, program.replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE))
         } else {

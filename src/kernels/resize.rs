@@ -21,7 +21,9 @@ parameters! {
 impl Kernels for Resize {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         if let Some(moves) = Moves::resize(self) {
-            return rearrange::candidates(&moves, caps);
+            let op = self.clone();
+            let tables = move || Moves::resize(&op).map_or(Vec::new(), |moves| rearrange::tables(&moves));
+            return rearrange::candidates(&moves, tables, caps);
         }
         let (input, output, spatial) = (self.input(), self.output(), self.spatial());
         let mut size = [1, 1, 1, input.dims()[1..=spatial].iter().product::<usize>() as u32];
@@ -36,37 +38,40 @@ impl Kernels for Resize {
             output_words: stage::row_words(output),
             quads: quads as u32,
         };
-        line_candidates("linear resize", quads, &[Constant::Tables], caps, |group, groups| {
-            let program = Program::new(&program::RESIZE)
-                .constant("GROUP_X", group)
-                .constant("INPUT_SIGNED", input.dtype().is_signed())
-                .constant("AXES", spatial as u32)
-                .constant("SHIFT", self.weight_bits() * spatial as u32);
-            let bindings = [
-                Binding::read(1, Resource::Input(0)),
-                Binding::read(5, Resource::Constant(0)),
-                Binding::write(6, Resource::Output(0)),
-            ];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(output.shape().elements() << (spatial + 1))
-        })
+        line_candidates(
+            "linear resize",
+            quads,
+            &[Constant::new("samples", samples_words(self), {
+                let op = self.clone();
+                move || samples(&op)
+            })],
+            caps,
+            |group, groups| {
+                let program = Program::new(&program::RESIZE)
+                    .constant("GROUP_X", group)
+                    .constant("INPUT_SIGNED", input.dtype().is_signed())
+                    .constant("AXES", spatial as u32)
+                    .constant("SHIFT", self.weight_bits() * spatial as u32);
+                let bindings = [
+                    Binding::read(1, Resource::Input(0)),
+                    Binding::read(5, Resource::Constant(0)),
+                    Binding::write(6, Resource::Output(0)),
+                ];
+                Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
+                    .operations(output.shape().elements() << (spatial + 1))
+            },
+        )
     }
 }
 
-/// How many words [`tables`] has.
-pub(super) fn tables_words(op: &Resize) -> u64 {
-    if let Some(moves) = Moves::resize(op) {
-        return rearrange::tables_words(&moves);
-    }
+/// Number of words in [`samples`].
+fn samples_words(op: &Resize) -> usize {
     let samples: usize = op.output().dims()[1..=op.spatial()].iter().sum();
-    4 * (3 - op.spatial() + samples) as u64
+    4 * (3 - op.spatial() + samples)
 }
 
-/// What the launch reads beside the image: the samples along each axis, or the tables of moves.
-pub(super) fn tables(op: &Resize) -> Vec<u32> {
-    if let Some(moves) = Moves::resize(op) {
-        return rearrange::tables(&moves);
-    }
+/// For each output index along each axis, the two input indices around it and their weights.
+fn samples(op: &Resize) -> Vec<u32> {
     let (spatial, unit) = (op.spatial(), 1u32 << op.weight_bits());
     // An axis that isn't there has one index, which adds nothing.
     let mut words = vec![0; 4 * (3 - spatial)];

@@ -2,7 +2,7 @@
 //! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/post_op/*.wgsl`.
 
 use super::binary;
-use super::dispatch::{Binding, Dispatch, Resource};
+use super::dispatch::{Binding, Constant, Dispatch, Resource};
 use super::program::{self, Part, Program};
 use crate::numeric::{DType, Multiplier, Rounding};
 use crate::ops::{Output, PostOp, Stage};
@@ -70,7 +70,7 @@ impl Epilogue<'_> {
     fn link_store(&self, program: Program) -> Program {
         match self.output_type.dtype().bits() {
             16 => program.with(&program::OUTPUT_CODES16).constant("STAGE_AT", 0u32),
-            _ => link_finish(program.with(&program::STORE_CODES), self.post_op),
+            _ => link_post_op(program.with(&program::STORE_CODES), self.post_op),
         }
     }
 
@@ -99,8 +99,8 @@ impl Epilogue<'_> {
     }
 
     /// How many words [`tables`](Self::tables) has.
-    pub(super) fn tables_words(&self) -> u64 {
-        4 * self.rows_at() as u64
+    pub(super) fn tables_words(&self) -> usize {
+        4 * self.rows_at()
     }
 
     /// The tables up to there: what the post_op reads, and the stage's entries: low word of the bias, then multiplier, shift and
@@ -128,7 +128,7 @@ pub(super) struct StageParameters {
 }
 
 /// Adds a post_op to a program that stores codes.
-pub(super) fn link_finish(program: Program, post_op: Option<&PostOp>) -> Program {
+pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Program {
     let program = program.constant("STAGE_AT", post_op_entries(post_op) as u32);
     match post_op {
         None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => program.with(&program::POST_OP_NONE),
@@ -144,7 +144,7 @@ pub(super) fn link_finish(program: Program, post_op: Option<&PostOp>) -> Program
 
 /// Binds what the post_op reads beside the tables: a residual, which the output may overwrite. `residual` is its number
 /// among the inputs.
-pub(super) fn bind_finish(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
+pub(super) fn bind_post_op(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
     if let Some(PostOp::Add(..)) = post_op {
         launch.bindings.push(Binding::read(4, Resource::Input(residual)));
         let program = launch.program.clone();
@@ -152,6 +152,12 @@ pub(super) fn bind_finish(mut launch: Dispatch, post_op: Option<&PostOp>, residu
         launch = launch.in_place(residual, program);
     }
     launch
+}
+
+/// The tables of an op without a stage of its own: those of a post-op, if there is one.
+pub(super) fn post_op_tables(post_op: Option<&PostOp>) -> Option<Constant> {
+    let of = post_op?.clone();
+    Some(Constant::new("tables", 4 * post_op_entries(post_op), move || post_op_words(Some(&of))))
 }
 
 /// The vec4s of the tables that a post_op reads.

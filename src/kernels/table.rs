@@ -25,7 +25,7 @@ impl Kernels for Table {
             words: words as u32,
             unused: 0,
         };
-        line_candidates("table", words, &[Constant::Table(0)], caps, |group, groups| {
+        line_candidates("table", words, &[constant(self)], caps, |group, groups| {
             let program = Program::new(&program::TABLE).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
             let bindings = [
                 Binding::read(1, Resource::Input(0)),
@@ -38,6 +38,11 @@ impl Kernels for Table {
                 .in_place(0, overwriting)
         })
     }
+}
+
+pub(super) fn constant(op: &Table) -> Constant {
+    let op = op.clone();
+    Constant::new("table", 64, move || words(&op))
 }
 
 /// The 256 bytes of a table, four per word.

@@ -38,7 +38,7 @@ const GROUP: [u32; 2] = [8, 8];
 impl Kernels for Transpose {
     /// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let mut candidates = rearrange::candidates(&Moves::transpose(self, post_op), caps);
+        let mut candidates = rearrange::candidates(&Moves::transpose(self, post_op), Vec::new, caps);
         if let Some((blocks, owned)) = in_blocks(self, post_op, caps) {
             let first = owned <= 2 * self.output().shape().elements();
             candidates.insert(if first { 0 } else { candidates.len() }, blocks);

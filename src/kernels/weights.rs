@@ -2,6 +2,7 @@
 //! and where streams begin. The layout itself is `weights::layout`'s.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::dispatch::{Constant, DeviceCaps};
 use super::program::{self, Part, Program};
@@ -111,13 +112,10 @@ pub(super) fn panels_words(weights: &PackedWeights, first: usize, count: usize) 
 }
 
 /// The words of panels of all experts, each expert padded to whole vec4s.
-pub(super) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Option<Cow<'_, [u32]>> {
+pub(super) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Cow<'_, [u32]> {
     let layout = weights.layout();
-    if first + count > layout.panels() {
-        return None;
-    }
     if first == 0 && count == layout.panels() {
-        return Some(Cow::Borrowed(weights.words()));
+        return Cow::Borrowed(weights.words());
     }
     let range = |expert: usize| {
         let start = expert * layout.expert_words() + first * layout.panel_words();
@@ -125,9 +123,9 @@ pub(super) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Opt
         &weights.words()[start..end]
     };
     if layout.experts == 1 {
-        return Some(Cow::Borrowed(range(0)));
+        return Cow::Borrowed(range(0));
     }
-    Some(Cow::Owned((0..layout.experts).flat_map(|expert| range(expert).iter().copied()).collect()))
+    Cow::Owned((0..layout.experts).flat_map(|expert| range(expert).iter().copied()).collect())
 }
 
 impl Panels {
@@ -148,7 +146,7 @@ impl Panels {
         (words / 4) as u32
     }
 
-    pub(super) fn constant(self) -> Constant {
-        Constant::Panels { first: self.first, count: self.count }
+    pub(super) fn constant(self, weights: &Arc<PackedWeights>) -> Constant {
+        Constant::panels(weights, self.first, self.count)
     }
 }

@@ -1,9 +1,9 @@
-//! The JSON that says which layers a model has, in order, as serde reads and writes it. Whether they fit together, and their
-//! weights, is checked in `model`.
+//! The JSON of a model's architecture, as serde reads and writes it. `model` checks that the layers fit together and reads
+//! their weights.
 
 use serde::{Deserialize, Serialize};
 
-/// A list of layers, each reading what the one before made.
+/// A list of layers. Each layer reads the output of the one before.
 ///
 /// Fields that this crate doesn't know are ignored. Shapes are in PyTorch's order: `[channels, height, width]`, or
 /// `[features]`.
@@ -20,49 +20,49 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
-    /// What it is called.
+    /// The model's name.
     #[serde(default)]
     pub name: String,
-    /// What it reads.
+    /// The model's input.
     pub input: Input,
-    /// In order.
+    /// The layers, in order.
     pub layers: Vec<LayerSpec>,
 }
 
-/// What a model reads.
+/// The input of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// Of one image, `[channels, height, width]`, or of one row, `[features]`.
+    /// The shape of one image, `[channels, height, width]`, or of one row, `[features]`.
     pub shape: Vec<usize>,
 }
 
-/// A layer, before its weights are known.
+/// A layer without its weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSpec {
-    /// The prefix of its tensors: `<name>.weight`, `<name>.bias`.
+    /// The prefix of the names of its tensors: `<name>.weight`, `<name>.bias`.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     #[serde(flatten)]
     pub op: LayerOp,
-    /// What becomes of its result.
+    /// The activation function of its result, if any.
     #[serde(default)]
     pub activation: Option<Activation>,
-    /// The shape of what it makes, for a check.
+    /// The expected shape of its result, for a check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_shape: Option<Vec<usize>>,
 }
 
-/// What a layer computes.
+/// The operation of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LayerOp {
     /// Cross-correlation; weights are `[out, in / groups, height, width]`.
     Conv2d {
-        /// Channels that it reads.
+        /// Input channels.
         #[serde(rename = "in")]
         inputs: usize,
-        /// Channels that it makes.
+        /// Output channels.
         #[serde(rename = "out")]
         outputs: usize,
         /// Height and width of the filters.
@@ -73,25 +73,25 @@ pub enum LayerOp {
         /// Zeros above, left, below and right of the image.
         #[serde(default)]
         pads: [usize; 4],
-        /// Distance of the taps.
+        /// Distance between taps.
         #[serde(default = "ones")]
         dilation: [usize; 2],
-        /// Independent groups of channels.
+        /// Number of independent groups of channels.
         #[serde(default = "one")]
         groups: usize,
-        /// Whether it adds a bias.
+        /// True if it adds a bias.
         #[serde(default = "yes")]
         bias: bool,
     },
-    /// A matrix product; weights are `[out, in]`. Of an image it reads channels, rows and columns, in this order.
+    /// A matrix product; weights are `[out, in]`. An image is read channel by channel, row by row.
     Linear {
-        /// Features that it reads.
+        /// Input features.
         #[serde(rename = "in")]
         inputs: usize,
-        /// Features that it makes.
+        /// Output features.
         #[serde(rename = "out")]
         outputs: usize,
-        /// Whether it adds a bias.
+        /// True if it adds a bias.
         #[serde(default = "yes")]
         bias: bool,
     },
@@ -99,7 +99,7 @@ pub enum LayerOp {
     GlobalAveragePool,
 }
 
-/// A clamp of results.
+/// An activation function: a clamp of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -1,5 +1,5 @@
-//! What a model computes, in f32 on the CPU, images on all cores: plain loops, ordered so that a compiler makes vectors of
-//! them. Sums are f32, in the order of the weights.
+//! Runs a model in f32 on the CPU, images in parallel. The loops are plain, in an order that a compiler can vectorize. Sums are
+//! f32, in the order of the weights.
 
 use rayon::prelude::*;
 
@@ -16,8 +16,8 @@ impl Model {
         Ok(self.trace(input, |_, _| {})?.pop().expect("a trace begins with the input"))
     }
 
-    /// The input and what every layer makes of it, each float32 `[batch, …]`. `change(i, values)` may change the numbers of one
-    /// row before the next layer reads them; 0 is the input, 1 what the first layer made.
+    /// The input and each layer's result, each float32 `[batch, …]`. `change(i, values)` may change the numbers of one row
+    /// before the next layer reads them; i = 0 is the input, 1 the result of the first layer.
     ///
     /// # Errors
     /// As [`Model::run`].
@@ -36,7 +36,7 @@ impl Model {
 }
 
 impl Layer {
-    /// The dimensions of what it makes of so many rows.
+    /// The dimensions of the layer's output for `rows` rows.
     pub(crate) fn output_shape(&self, rows: usize) -> Vec<usize> {
         let output = self.output();
         match output.pixels() {
@@ -45,7 +45,8 @@ impl Layer {
         }
     }
 
-    /// What it makes of rows of its input, with these weights and biases, before or after the activation.
+    /// The layer's results for rows of its input, with these weights and biases. If `activate` is false, they are those before
+    /// the activation.
     pub(crate) fn forward(&self, input: &[f32], weights: &[f32], bias: &[f32], activate: bool) -> Vec<f32> {
         let (read, made) = (self.input().elements(), self.output().elements());
         let mut out = vec![0.0; input.len() / read * made];
@@ -76,7 +77,7 @@ impl Layer {
         }
     }
 
-    /// Group by group the weights with the outputs innermost.
+    /// The weights group by group, with the outputs innermost.
     fn columns(&self, weights: &[f32]) -> Vec<f32> {
         let (k, outputs) = (self.row_length(), self.outputs_per_group());
         if k == 0 {
@@ -105,7 +106,8 @@ impl Layer {
         }
     }
 
-    /// What the filters of a group see of an image: a row of [`Layer::row_length`] numbers for each pixel of the output.
+    /// The patches of an image that the filters of a group read: a row of [`Layer::row_length`] numbers for each pixel of the
+    /// output.
     pub(crate) fn unfold(&self, image: &[f32], group: usize, patches: &mut Vec<f32>) {
         let (input, output, channels) = (self.input(), self.output(), self.channels_per_group());
         patches.clear();

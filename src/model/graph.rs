@@ -1,5 +1,5 @@
-//! A float model as a graph, for a GPU: patches times weights. It is there to be compared with, on the device that quantized
-//! models run on, not to be fast.
+//! A float model as a graph for a GPU: patches times weights. It serves as a reference on the device that runs quantized
+//! models; it is not built for speed.
 
 use super::{Activation, Layer, Model};
 use crate::error::Result;
@@ -9,8 +9,9 @@ use crate::plan::Graph;
 use crate::tensor::{Tensor, TensorType};
 
 impl Model {
-    /// The graph for up to so many rows: float32 of [`Model::input_shape`] in, float32 `[rows, outputs]` out. Sums are those of
-    /// [`FloatMatmul`], which is near to [`Model::run`] but not the same bits; a convolution in groups is multiplied as a whole.
+    /// The graph for at most `rows` rows. It reads float32 of [`Model::input_shape`] and returns float32 `[rows, outputs]`.
+    /// Sums are those of [`FloatMatmul`], close to [`Model::run`] but not bit for bit. A grouped convolution is multiplied as
+    /// one full matrix.
     ///
     /// # Errors
     /// If there are no rows, or tensors become too large.
@@ -47,7 +48,8 @@ impl Model {
     }
 }
 
-/// A row per output over all that a patch has: zero outside of its group, or the mean of its channel.
+/// A row of weights per output for a whole patch: zero outside the output's group. For an average, the weights of its channel's
+/// mean.
 fn whole_weights(layer: &Layer, k: usize) -> Vec<f32> {
     let (channels, outputs) = (layer.input().channels, layer.output().channels);
     let mut whole = vec![0.0; outputs * k];

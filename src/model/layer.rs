@@ -1,12 +1,12 @@
-//! One layer of a model: its window, its weights as a matrix with a row per output, and what it may not be. Its arithmetic is
-//! in `float`.
+//! One layer of a model: its window, its weights as a matrix with a row per output, and checks of both. Its arithmetic is in
+//! `float`.
 
 use std::collections::HashSet;
 
 use super::arch::{Activation, Architecture, LayerOp, LayerSpec};
 use crate::error::{Result, require};
 
-/// The extents of an image, or of a row, which is an image of one pixel.
+/// The extents of an image. A row is an image of one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
     /// Rows.
@@ -18,33 +18,33 @@ pub struct Image {
 }
 
 impl Image {
-    /// How many numbers it has.
+    /// Number of elements.
     #[must_use]
     pub fn elements(self) -> usize {
         self.height * self.width * self.channels
     }
 
-    /// How many places it has.
+    /// Number of pixels.
     #[must_use]
     pub fn pixels(self) -> usize {
         self.height * self.width
     }
 }
 
-/// Where a layer's filters look.
+/// The window of a layer's filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Height and width.
     pub kernel: [usize; 2],
-    /// Steps.
+    /// Steps down and to the right.
     pub stride: [usize; 2],
     /// Zeros above and left.
     pub begin: [usize; 2],
     /// Zeros below and right.
     pub end: [usize; 2],
-    /// Distance of the taps.
+    /// Distance between taps.
     pub dilation: [usize; 2],
-    /// Independent groups of channels.
+    /// Number of independent groups of channels.
     pub groups: usize,
 }
 
@@ -59,17 +59,17 @@ pub struct Layer {
     activation: Option<Activation>,
     /// `[outputs][tap][channel of the group]`.
     weights: Vec<f32>,
-    /// One per output, 0 where the layer has none.
+    /// One per output; 0 if the layer has no bias.
     bias: Vec<f32>,
     has_bias: bool,
     /// The shape of the weights in files.
     file_shape: Vec<usize>,
 }
 
-/// The most elements that an image or a weight matrix may have.
+/// The greatest number of elements of an image or a weight matrix.
 const MOST: usize = 1 << 31;
 
-/// The layers of an architecture with parameters from `read(name, shape)`.
+/// The layers of an architecture, with parameters from `read(name, shape)`.
 pub(super) fn layers(
     architecture: &Architecture,
     read: impl Fn(&str, &[usize]) -> Result<Vec<f32>>,
@@ -182,7 +182,7 @@ impl Layer {
         };
         let weights = read(&format!("{name}.weight"), &layer.file_shape)?;
         let bias = if has_bias { read(&format!("{name}.bias"), &[outputs])? } else { vec![0.0; outputs] };
-        // Channels move from before to behind the taps.
+        // Moves channels from before the taps to after them.
         let taps = height * width;
         let row = |row: &[f32]| -> Vec<f32> {
             (0..taps * per_group).map(|i| row[i % per_group * taps + i / per_group]).collect()
@@ -215,49 +215,49 @@ impl Layer {
         Ok(())
     }
 
-    /// The name.
+    /// The layer's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it reads.
+    /// The extents of the input.
     #[must_use]
     pub fn input(&self) -> Image {
         self.input
     }
 
-    /// What it makes.
+    /// The extents of the output.
     #[must_use]
     pub fn output(&self) -> Image {
         self.output
     }
 
-    /// Where its filters look; `None` for a layer without weights.
+    /// The window of the filters; `None` for a layer without weights.
     #[must_use]
     pub fn window(&self) -> Option<Window> {
         self.window
     }
 
-    /// What becomes of its results.
+    /// The activation function, if any.
     #[must_use]
     pub fn activation(&self) -> Option<Activation> {
         self.activation
     }
 
-    /// Whether it has weights.
+    /// True if the layer has weights.
     #[must_use]
     pub fn is_weighted(&self) -> bool {
         self.window.is_some()
     }
 
-    /// Whether its bias is in the file.
+    /// True if the file holds a bias for the layer.
     #[must_use]
     pub fn has_bias(&self) -> bool {
         self.has_bias
     }
 
-    /// The weights: a row per output, within it tap by tap the channels of the output's group.
+    /// The weights: a row per output. A row holds, tap by tap, the channels of the output's group.
     #[must_use]
     pub fn weights(&self) -> &[f32] {
         &self.weights
@@ -269,36 +269,36 @@ impl Layer {
         &self.bias
     }
 
-    /// The length of a row of weights; 0 where there are none.
+    /// The length of a row of weights; 0 for a layer without weights.
     #[must_use]
     pub fn row_length(&self) -> usize {
         self.window.map_or(0, |w| w.kernel[0] * w.kernel[1] * self.input.channels / w.groups)
     }
 
-    /// Multiplications with a weight that one row or image takes.
+    /// Multiplications by weights for one row or image.
     #[must_use]
     pub fn multiplications(&self) -> u64 {
         self.output.elements() as u64 * self.row_length() as u64
     }
 
-    /// The channels that an output reads.
+    /// Number of channels that an output reads.
     pub(crate) fn channels_per_group(&self) -> usize {
         self.window.map_or(0, |w| self.input.channels / w.groups)
     }
 
-    /// The outputs of a group.
+    /// Number of outputs of a group.
     pub(crate) fn outputs_per_group(&self) -> usize {
         self.window.map_or(0, |w| self.output.channels / w.groups)
     }
 
-    /// Whether it adds its bias to a product over all it reads.
+    /// True if the layer is a matrix product: one group, an input of one pixel, and filters that read all of it.
     pub(crate) fn is_matmul(&self) -> bool {
         self.window.is_some_and(|w| w.groups == 1)
             && self.input.pixels() == 1
             && self.row_length() == self.input.channels
     }
 
-    /// Shape and weights as files hold them.
+    /// Shape and weights in the order of files.
     pub(crate) fn file_weights(&self) -> (Vec<usize>, Vec<f32>) {
         let per_group = self.channels_per_group();
         let taps = self.row_length() / per_group.max(1);
@@ -309,7 +309,7 @@ impl Layer {
 }
 
 impl Window {
-    /// Height and width of what it makes of an image.
+    /// Height and width of the output.
     fn output(self, name: &str, input: Image) -> Result<[usize; 2]> {
         let mut output = [0; 2];
         for (axis, extent) in [input.height, input.width].into_iter().enumerate() {

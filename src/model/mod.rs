@@ -1,5 +1,5 @@
-//! Models of float layers, small enough to be quantized, evaluated and trained with what this crate has: an architecture in
-//! JSON with weights in safetensors. What they compute is in `float` (CPU) and `graph` (GPU); how they become integers is `ptq`'s.
+//! Models of float layers, small enough that this crate can quantize, evaluate and train them: an architecture in JSON with
+//! weights in safetensors. `float` (CPU) and `graph` (GPU) run them; `ptq` quantizes them.
 
 mod arch;
 mod float;
@@ -18,8 +18,8 @@ use crate::tensor::Tensor;
 
 /// A chain of layers with float weights: convolution, linear and global average pooling, each with an optional ReLU.
 ///
-/// Tensors are in the crate's order: float32 `[batch, height, width, channels]` where the architecture's input is an image,
-/// `[batch, features]` where it is a row. Weights are read in PyTorch's order and kept outputs first, channels last.
+/// Tensors are in the crate's order: float32 `[batch, height, width, channels]` if the architecture's input is an image,
+/// `[batch, features]` if it is a row. Weights are read in PyTorch's order and stored outputs first, channels last.
 ///
 /// ```
 /// use lowbit::{Tensor, model::Model};
@@ -44,15 +44,15 @@ impl Model {
     /// The model of an architecture, with `<layer>.weight` and `<layer>.bias` (float32) from the bytes of a safetensors file.
     ///
     /// # Errors
-    /// If layers don't fit each other, the file isn't sound, or a tensor is missing, of another shape or type, or holds
-    /// something that is not finite.
+    /// If layers don't fit each other, the file is not valid, or a tensor is missing, has another shape or type, or holds a
+    /// value that is not finite.
     pub fn new(architecture: Architecture, weights: &[u8]) -> Result<Self> {
         let file = SafeTensors::deserialize(weights)
             .map_err(|error| Error::Request(format!("the weights are no sound safetensors file: {error}")))?;
         Self::read(architecture, |name, shape| read(&file, name, shape))
     }
 
-    /// The model of an architecture with all weights and biases zero: to be given some by [`Model::with_parameters`].
+    /// The model of an architecture with all weights and biases zero, for [`Model::with_parameters`].
     ///
     /// # Errors
     /// If layers don't fit each other.
@@ -60,7 +60,7 @@ impl Model {
         Self::read(architecture, |_, shape| Ok(vec![0.0; shape.iter().product()]))
     }
 
-    /// The same with parameters from `read(name, shape)`.
+    /// The model of an architecture with parameters from `read(name, shape)`.
     pub(crate) fn read(architecture: Architecture, read: impl Fn(&str, &[usize]) -> Result<Vec<f32>>) -> Result<Self> {
         let layers = layer::layers(&architecture, read)?;
         Ok(Self { architecture, layers })
@@ -78,19 +78,19 @@ impl Model {
         &self.layers
     }
 
-    /// What one row of the input is.
+    /// The extents of one row of the input.
     #[must_use]
     pub fn input(&self) -> Image {
         self.layers[0].input()
     }
 
-    /// How many numbers it makes of a row.
+    /// Number of outputs per row.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.layers[self.layers.len() - 1].output().elements()
     }
 
-    /// The dimensions of an input of so many rows.
+    /// The dimensions of an input of `rows` rows.
     #[must_use]
     pub fn input_shape(&self, rows: usize) -> Vec<usize> {
         let Image { height, width, channels } = self.input();
@@ -101,10 +101,10 @@ impl Model {
         }
     }
 
-    /// The same model with other parameters for a layer: weights in the order of [`Layer::weights`].
+    /// This model with other parameters for a layer. Weights are in the order of [`Layer::weights`].
     ///
     /// # Errors
-    /// If there is no such layer, it has no weights, or their numbers don't fit or aren't finite.
+    /// If there is no such layer, it has no weights, or the parameters have another number or aren't finite.
     pub fn with_parameters(mut self, layer: &str, weights: Vec<f32>, bias: Vec<f32>) -> Result<Self> {
         let index = self.position(layer)?;
         self.layers[index].set_parameters(weights, bias)?;

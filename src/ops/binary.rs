@@ -9,7 +9,7 @@ use crate::error::{Result, require};
 use crate::numeric::Rounding;
 use crate::tensor::{Shape, TensorType};
 
-/// What a sum and a product have in common: two operands that broadcast, and 8-bit codes.
+/// The part that a sum and a product share: two operands that broadcast, and 8-bit codes.
 #[derive(Debug, Clone)]
 pub(crate) struct Binary {
     pub lhs: TensorType,
@@ -22,7 +22,7 @@ impl Binary {
     fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
         for (name, operand) in [("lhs", &lhs), ("rhs", &rhs)] {
             let (scale, _) = require_per_tensor(name, operand)?;
-            // Then every intermediate number is finite: the largest is (255 + 255) · scale.
+            // This keeps every intermediate number finite: the largest is (255 + 255) · scale.
             require!(
                 scale < f32::MAX / 1024.0,
                 "the scale of {name} is {scale:e}, but it must be below {:e}",
@@ -43,7 +43,7 @@ impl Binary {
         Self { output: self.output.clone().narrowed(low, high), ..self.clone() }
     }
 
-    /// Scale and zero point of lhs and of rhs.
+    /// The scale and zero point of lhs and of rhs.
     pub(crate) fn parameters(&self) -> [(f32, i32); 2] {
         [&self.lhs, &self.rhs].map(|operand| operand.parameters(0))
     }
@@ -51,7 +51,7 @@ impl Binary {
 
 /// `out ≈ (s_a (a − z_a) + s_b (b − z_b)) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// Operands are int8 or uint8 with one scale each. How the sum is rounded is its [`QuantizedArithmetic`], by default the first:
+/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`:
 ///
 /// ```text
 /// QOperator   clamp(round_ties_even(fma(v, s_v / s_out, fma(u, s_u / s_out, c))))
@@ -59,9 +59,9 @@ impl Binary {
 /// Qdq         clamp(round_ties_even((s_a (a − z_a) + s_b (b − z_b)) / s_out) + z_out)
 /// ```
 ///
-/// Each operation, and each `fma` as a whole, is one correctly rounded f32 operation. `u` is `b` and `v` is `a`; but `u` is `a` where
-/// the innermost dimension that is not 1 in both shapes is 1 in that of `a`, or where all dimensions are 1. What the op was
-/// made with counts, at any extent of a graph. Source: com.microsoft QLinearAdd.
+/// Each operation, and each `fma` as a whole, is one correctly rounded f32 operation. By default `u` is `b` and `v` is `a`. They
+/// are exchanged if the innermost dimension that is not 1 in both shapes is 1 in the shape of `a`, or if all dimensions are 1. The
+/// shapes that the op is constructed with decide this, at any extent of a graph. Source: com.microsoft QLinearAdd.
 ///
 /// ```
 /// use lowbit::ops::{Add, QuantizedArithmetic, Requantization};
@@ -71,7 +71,7 @@ impl Binary {
 /// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4, -2]);
 ///
-/// // 2.5 + 1 is 3.5, and its nearest even integer 4; but 2.5 is rounded to 2 before 1 is added.
+// 2.5 + 1 is 3.5, and its nearest even integer is 4. `Qdq` rounds 2.5 to 2 before it adds 1.
 /// let a = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let b = Tensor::new([1], vec![0i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let sum = |arithmetic| {
@@ -90,15 +90,15 @@ pub struct Add {
     ratios: Option<Ratios>,
 }
 
-/// The numbers of [`QuantizedArithmetic::QOperator`]'s sum.
+/// The coefficients of a sum in [`QuantizedArithmetic::QOperator`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ratios {
-    /// The scale of lhs and of rhs over the output's.
+    /// The scales of lhs and of rhs, each divided by the output's.
     pub lhs: f32,
     pub rhs: f32,
-    /// What the zero points come to.
+    /// The output's zero point minus the rescaled zero points of the operands.
     pub offset: f32,
-    /// Whether lhs joins the offset before rhs does.
+    /// True if lhs is added to the offset before rhs.
     pub lhs_first: bool,
 }
 
@@ -107,7 +107,7 @@ impl Ratios {
         let scale = binary.output.scale();
         let [(lhs_scale, lhs_zero_point), (rhs_scale, rhs_zero_point)] = binary.parameters();
         for (name, operand) in [("lhs", lhs_scale), ("rhs", rhs_scale)] {
-            // Then every intermediate number is finite: the largest is a sum of four ratios times 255, and 255.
+            // This keeps every intermediate number finite: the largest is a sum of four ratios times 255, plus 255.
             require!(
                 operand / scale < f32::MAX / 4096.0,
                 "the scale of {name} is {operand:e} and the output's {scale:e}: their ratio must be below {:e}; use \
@@ -126,7 +126,7 @@ impl Ratios {
     }
 }
 
-/// Whether the innermost dimension that is not 1 in both shapes, if there is any, is 1 in that of lhs.
+/// True if the innermost dimension that is not 1 in both shapes is 1 in the shape of lhs, or if there is no such dimension.
 fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
     let rank = lhs.rank().max(rhs.rank());
     let extents = (0..rank).rev().map(|axis| (lhs.aligned(rank, axis), rhs.aligned(rank, axis)));
@@ -135,8 +135,8 @@ fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
 
 /// `out ≈ s_a (a − z_a) · s_b (b − z_b) / s_out + z_out`, elementwise with NumPy broadcasting
 ///
-/// Operands are int8 or uint8 with one scale each. How the product is rounded is its [`QuantizedArithmetic`], by default the first,
-/// or `Integer` where the output has a fixed-point rounding mode:
+/// Operands are int8 or uint8 with one scale each. [`QuantizedArithmetic`] selects the rounding, by default `QOperator`, or
+/// `Integer` if the output has a fixed-point rounding mode:
 ///
 /// ```text
 /// QOperator   clamp(round_ties_even(f32(p) · m + z_out))               p = (a − z_a) (b − z_b), an exact integer
@@ -144,8 +144,8 @@ fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
 /// Integer     clamp(rescale(p, m) + z_out)                             m = s_a · s_b / s_out, or the multiplier given
 /// ```
 ///
-/// The steps of the first two are each one correctly rounded f32 operation; `rescale` is [`Rounding::rescale`]. Sources:
-/// com.microsoft QLinearMul, TFLite MUL.
+/// Each step of the first two is one correctly rounded f32 operation. `rescale` is [`Rounding::rescale`]. Sources: com.microsoft
+/// QLinearMul, TFLite MUL.
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, ops::{Multiply, Requantization}, reference};
@@ -163,19 +163,20 @@ pub struct Multiply {
 }
 
 impl Add {
-    /// A sum of tensors of these types, as [`QuantizedArithmetic::QOperator`] rounds it.
+    /// A sum of tensors of these types, rounded as [`QuantizedArithmetic::QOperator`].
     ///
     /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, the ratio of an operand's scale to the output's is
-    /// 2¹¹⁶ or more, or the stage has a fixed-point rounding mode or multipliers of its own, which a sum of two scales can't use.
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the ratio of an operand's scale to the output's is
+    /// 2¹¹⁶ or more. Also if the output has a fixed-point rounding mode or explicit multipliers: a sum of two scales can't use
+    /// them.
     pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
         Self::with(lhs, rhs, output, QuantizedArithmetic::QOperator)
     }
 
-    /// A sum of tensors of these types.
+    /// A sum of tensors of these types, rounded by this arithmetic.
     ///
     /// # Errors
-    /// As [`Add::new`], except that `Qdq` takes any ratio of scales; and if the arithmetic is `Integer`.
+    /// As [`Add::new`], but `Qdq` accepts any ratio of scales. Also if the arithmetic is `Integer`.
     pub fn with(
         lhs: TensorType,
         rhs: TensorType,
@@ -231,22 +232,21 @@ impl OpDef for Add {
 }
 
 impl Multiply {
-    /// A product of tensors of these types, as [`QuantizedArithmetic::QOperator`] rounds it, or `Integer` where the output has a
+    /// A product of tensors of these types, rounded as [`QuantizedArithmetic::QOperator`], or as `Integer` if the output has a
     /// fixed-point rounding mode.
     ///
     /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and
-    /// positive.
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and positive.
     pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
         let arithmetic = QuantizedArithmetic::resolve(None, output.mode(), output.has_multipliers())?;
         Self::with(lhs, rhs, output, arithmetic)
     }
 
-    /// A product of tensors of these types.
+    /// A product of tensors of these types, rounded by this arithmetic.
     ///
     /// # Errors
-    /// As [`Multiply::new`]; and if the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or multipliers
-    /// of its own and the arithmetic is `Qdq`.
+    /// As [`Multiply::new`]. Also if the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or if the
+    /// output has explicit multipliers and the arithmetic is `Qdq`.
     pub fn with(
         lhs: TensorType,
         rhs: TensorType,

@@ -1,25 +1,25 @@
-//! Quantization in blocks whose scales are small floats themselves: OCP's MX formats and NVFP4. The meaning is
-//! `reference/block.rs`, the GPU programs are `kernels/block.rs`; multiplying by such weights is `linear`'s.
+//! Quantization in blocks whose scales are small floats: OCP's MX formats and NVFP4. The meaning is `reference/block.rs`, the
+//! GPU programs are `kernels/block.rs`. Products with block-quantized weights are in `linear`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::{BlockFormat, DType};
 use crate::tensor::TensorType;
 
-/// Elements and scales of float32 or float16, in blocks along the last dimension:
+/// The elements and scales of float32 or float16 numbers, in blocks along the last dimension:
 ///
 /// ```text
 /// MX     scale = 2^e by BlockRounding, −127 ≤ e ≤ 127       element = cast(x / scale)
 /// NVFP4  scale = E4M3(clamp(max|x| / 6 / global, 2⁻⁶, 448))  element = cast(x / (scale · global))
 /// ```
 ///
-/// Every operation is one correctly rounded f32 operation, and casts saturate as [`Cast`](super::Cast) does (quotients of −0
-/// are 0 in elements of 6 and 4 bits, as for [`Quantize`](super::Quantize)); elements of MXINT8 are
-/// `round_ties_even(64 · x / scale)` between −127 and 127, the least code for NaN. A block of zeros has e = −127. Of the largest
-/// size NaN is left out, and infinity counts as the greatest finite number. Outputs: the elements (the input's shape) and the
-/// scales (`[…, ⌈k / size⌉]`).
+/// Every operation is one correctly rounded f32 operation. Casts saturate as [`Cast`](super::Cast) does, except that quotients of
+/// −0 become 0 in elements of 6 and 4 bits, as in [`Quantize`](super::Quantize). Elements of MXINT8 are
+/// `round_ties_even(64 · x / scale)` between −127 and 127, and the least code for NaN. A block of zeros has e = −127. The largest
+/// magnitude of a block ignores NaN and counts infinity as the greatest finite number. Outputs: the elements (the input's shape)
+/// and the scales (`[…, ⌈k / size⌉]`).
 ///
-/// Sources: OCP Microscaling Formats 1.0, section 6.3; NVFP4 as torchao makes it, with quotients instead of reciprocals.
+/// Sources: OCP Microscaling Formats 1.0, section 6.3; NVFP4 as torchao computes it, with quotients instead of reciprocals.
 ///
 /// ```
 /// use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
@@ -40,11 +40,11 @@ pub struct BlockQuantize {
     format: BlockFormat,
 }
 
-/// `out = element · (scale · unit)` of blocks along the last dimension, in float32 or float16, where unit is 1 for MX, 2⁻⁶ for
-/// MXINT8 and the f32 of NVFP4
+/// `out = element · (scale · unit)` for blocks along the last dimension, in float32 or float16. `unit` is 1 for MX, 2⁻⁶ for MXINT8
+/// and the f32 `global` for NVFP4
 ///
-/// Each product is one correctly rounded f32 operation; a float16 is that rounded once more. Inputs are elements and scales as
-/// [`BlockQuantize`] makes them. A scale that is NaN makes NaN of its block.
+/// Each product is one correctly rounded f32 operation; float16 output is rounded once more. Inputs are the elements and scales
+/// that [`BlockQuantize`] makes. A NaN scale makes every element of its block NaN.
 ///
 /// Sources: OCP Microscaling Formats 1.0; NVFP4.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub struct BlockDequantize {
     format: BlockFormat,
 }
 
-/// The types of elements and scales of a tensor of these dimensions.
+/// The types of the elements and scales of a tensor with these dimensions.
 fn types(format: BlockFormat, dims: &[usize]) -> Result<(TensorType, TensorType)> {
     let Some((&length, rows)) = dims.split_last() else {
         require!(false, "a scalar has no blocks: reshape it to [1]");
@@ -126,20 +126,20 @@ impl OpDef for BlockQuantize {
 }
 
 impl BlockDequantize {
-    /// A dequantization to float32 tensors of these dimensions.
+    /// A dequantization to float32 tensors with these dimensions.
     ///
     /// # Errors
-    /// If they are those of a scalar.
+    /// If there is no dimension: a scalar has no blocks.
     pub fn new(dims: impl Into<Vec<usize>>, format: BlockFormat) -> Result<Self> {
         let output = TensorType::new(DType::Float32, dims)?;
         let (elements, scales) = types(format, output.dims())?;
         Ok(Self { elements, scales, output, format })
     }
 
-    /// The same to float16 or float32.
+    /// This dequantization with float16 or float32 output.
     ///
     /// # Errors
-    /// If the format is another one.
+    /// If the data type is neither.
     pub fn output_format(self, dtype: DType) -> Result<Self> {
         require_float("the output", dtype)?;
         Ok(Self { output: TensorType::new(dtype, self.output.dims())?, ..self })

@@ -1,28 +1,28 @@
-//! The same numbers in another format. The meaning is `reference/cast.rs`, the GPU programs are `kernels/cast.rs`; codes that
-//! mean something else than themselves are made by `quantize`.
+//! Conversion of numbers to another data type. The meaning is `reference/cast.rs`, the GPU programs are `kernels/cast.rs`. Codes
+//! with a scale and zero point are made by `quantize`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::{DType, PowerRounding};
 use crate::tensor::TensorType;
 
-/// `out = x` in another format: integers of at most 8 bits, and floats of 4 to 32 bits
+/// `out = x` in another data type: integers of at most 8 bits, and floats of 4 to 32 bits
 ///
-/// * To float16 and float32: the nearest, ties to even; beyond the greatest it is infinity. What other formats hold is exact
+/// * To float16 and float32: the nearest number, ties to even; infinity beyond the greatest. Numbers of all other types are exact
 ///   in float32. NaN stays NaN.
-/// * To a float of 4, 6 or 8 bits: the nearest, ties to even. Beyond the greatest it is the greatest, infinities too; with
-///   [`non_saturating`](Self::non_saturating) it is infinity in E5M2 and NaN in the other formats of 8 bits. Formats without −0
-///   make 0 of it. NaN stays NaN, and becomes −0 in the formats of 6 and 4 bits, which have none.
-/// * To E8M0: a power of two by [`PowerRounding`], up by default, of the size of x. Below 2⁻¹²⁷ it is that; beyond 2¹²⁷ it is
-///   that, or NaN with `non_saturating`; infinity and NaN are NaN.
-/// * From a float to 4 or 2 bits: the nearest integer, ties to even; to 8 bits: the integer part.
-/// * An integer that the format lacks keeps its low bits. ONNX defines that among integers and leaves it open for floats; here
-///   those beyond i32 become its nearest end first, and NaN becomes 0.
+/// * To a float of 4, 6 or 8 bits: the nearest number, ties to even. Numbers beyond the greatest, infinities included, become the
+///   greatest; with [`non_saturating`](Self::non_saturating) they become infinity in E5M2 and NaN in the other 8-bit types. −0
+///   becomes 0 in types without −0. NaN stays NaN, but becomes −0 in the types of 6 and 4 bits, which have no NaN.
+/// * To E8M0: |x| rounded to a power of two by [`PowerRounding`], up by default. Results below 2⁻¹²⁷ become 2⁻¹²⁷. Results beyond
+///   2¹²⁷ become 2¹²⁷, or NaN with `non_saturating`. Infinity and NaN become NaN.
+/// * From a float to an integer of 4 or 2 bits: the nearest integer, ties to even. To 8 bits: the integer part.
+/// * An integer outside the output type's range keeps its low bits. ONNX defines this between integer types and leaves it open for
+///   floats. Here a float beyond i32 first becomes the nearest end of i32, and NaN becomes 0.
 ///
-/// Codes are cast as the numbers they are: scales and zero points are not read, and the output has none.
+/// Codes are cast as plain numbers: scales and zero points are not read, and the output has none.
 ///
 /// Sources: ONNX Cast and CastLike, with the notes on 4- and 2-bit integers, float8, float4 and float8e8m0; float6 is OCP MX.
-/// ONNX's reference rounds subnormals to E8M0 by the bits of their fraction; here they are rounded as the numbers they are.
+/// ONNX's reference rounds subnormals to E8M0 by their fraction bits; here they are rounded by value.
 ///
 /// ```
 /// use lowbit::{DType, Tensor, numeric::I4, ops::Cast, reference};
@@ -41,10 +41,10 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// A cast of tensors of type `input` to a format.
+    /// A cast of tensors of type `input` to the data type `to`.
     ///
     /// # Errors
-    /// If one of the formats is none of those above.
+    /// If one of the data types is not listed above.
     pub fn new(input: TensorType, to: DType) -> Result<Self> {
         for format in [input.dtype(), to] {
             let float = matches!(format, DType::Float8E8M0 | DType::Float16 | DType::Float32);
@@ -57,13 +57,13 @@ impl Cast {
         Ok(Self { output, input, saturate: true, rounding: PowerRounding::default() })
     }
 
-    /// The same, but what is beyond the greatest number of an 8-bit float becomes infinity or NaN (ONNX: `saturate` 0).
+    /// This cast without saturation: numbers beyond the greatest of an 8-bit float become infinity or NaN (ONNX: `saturate` 0).
     #[must_use]
     pub fn non_saturating(self) -> Self {
         Self { saturate: false, ..self }
     }
 
-    /// The same with another rounding to powers of two; casts to other formats than E8M0 ignore it.
+    /// This cast with another rounding to powers of two; only casts to E8M0 read it.
     #[must_use]
     pub fn rounding(self, rounding: PowerRounding) -> Self {
         Self { rounding, ..self }
@@ -77,7 +77,7 @@ impl Cast {
         self.rounding
     }
 
-    /// Whether floats are rounded when they are cast to this integer format.
+    /// True if a cast of floats to this integer type rounds to nearest; false if it truncates.
     pub(crate) fn rounds(to: DType) -> bool {
         to.bits() < 8
     }

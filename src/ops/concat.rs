@@ -1,4 +1,4 @@
-//! Joining quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is `kernels/concat.rs`.
+//! Concatenation of quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is `kernels/concat.rs`.
 
 use super::OpDef;
 use super::output::Requantization;
@@ -6,10 +6,10 @@ use super::table::Table;
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
 
-/// The tensors side by side along an axis, each requantized to the output's scale and zero point
+/// The tensors concatenated along an axis, each requantized to the output's scale and zero point
 ///
-/// An input whose scale, zero point and format are the output's is copied; any other passes through
-/// `quantize(dequantize(code))` in f32. Inputs are int8 or uint8 with one scale each. Source: com.microsoft QLinearConcat.
+/// An input with the output's scale, zero point and data type is copied. Any other is mapped by `quantize(dequantize(code))` in
+/// f32. Inputs are int8 or uint8 with one scale each. Source: com.microsoft QLinearConcat.
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, ops::{Concat, Requantization}, reference};
@@ -60,7 +60,7 @@ impl Concat {
         Ok(Self { axis, tables, output_type })
     }
 
-    /// The same, reading what `first` reads in place of what it makes.
+    /// This concatenation with `first` applied to one input: it reads the input of `first` instead of its output.
     pub(crate) fn after(&self, position: usize, first: &Table) -> Self {
         let mut concat = self.clone();
         concat.tables[position] = first.then(&self.tables[position]);
@@ -71,7 +71,7 @@ impl Concat {
         self.axis
     }
 
-    /// For each input: what its codes become.
+    /// For each input, the table that maps its codes to output codes.
     pub(crate) fn tables(&self) -> &[Table] {
         &self.tables
     }

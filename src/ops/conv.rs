@@ -1,5 +1,5 @@
-//! Integer convolution over one to three spatial dimensions, transposed, grouped and depthwise included. Its meaning is
-//! `reference/conv.rs`, its GPU programs are `kernels/conv.rs`.
+//! Integer convolution over one to three spatial dimensions, including transposed, grouped and depthwise ones. The meaning is
+//! `reference/conv.rs`, the GPU programs are `kernels/conv.rs`.
 
 use std::sync::Arc;
 
@@ -16,13 +16,14 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 /// where `g` is the group of output channel `o`
 ///
 /// * `lhs`: int8, uint8 or symmetric int16 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per
-///   tensor. What int16 sums up in is said at [`Matmul`](super::Matmul).
-/// * `weights`: integers of 8, 4 or 2 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis 0).
-/// * Output: `[batch, spatial…, outputs]`. Padding is the zero point, because that is what real zero is.
-/// * Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
+///   tensor. [`Matmul`](super::Matmul) documents the accumulator of int16.
+/// * `weights`: integers of 8, 4 or 2 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis
+///   0).
+/// * Output: `[batch, spatial…, outputs]`. Padding is the code of real zero, the zero point.
+/// * Raw accumulators need no scales: an operand without one has zero point 0. The bias's own scale is not read.
 /// * A depthwise convolution has as many groups as channels; `outputs / groups` is its multiplier.
 ///
-/// [`transposed`](ConvBuilder::transposed) it is the adjoint, which spreads where the other gathers:
+/// [`transposed`](ConvBuilder::transposed) makes it the adjoint, which scatters instead of gathering:
 ///
 /// `out[b, p, o] = stage( Σ_{tap, q: q·stride + tap·dilation − pad = p} Σ_i (lhs[b, q, g·C/groups + i] − z) · (weights[o, tap, i] − v_o) )`
 ///
@@ -46,7 +47,7 @@ pub struct Conv {
     output: Output,
     output_type: TensorType,
     stage: Stage,
-    /// Whether sums need more than 32 bits.
+    /// True if sums need more than 32 bits.
     wide: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct ConvBuilder {
 }
 
 impl Conv {
-    /// Starts the description of a convolution with stride 1, no padding, one group, and raw accumulators as output.
+    /// A builder for a convolution with stride 1, no padding, one group, and raw accumulators as output.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(lhs: TensorType, weights: impl Into<Arc<Tensor>>) -> ConvBuilder {
         ConvBuilder {
@@ -78,8 +79,8 @@ impl Conv {
         }
     }
 
-    /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
-    /// the whole tensor or its channels.
+    /// This convolution with its accumulators requantized to codes; `None` if the requantization's scales are neither per tensor
+    /// nor per channel.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
         let stage = self.stage.then(next.stage_by_column(&self.output, &self.output_type)?)?;
         let output_type = next.output_type().clone();
@@ -91,7 +92,7 @@ impl Conv {
         Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
     }
 
-    /// The convolutions of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
+    /// The convolutions of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other types.
     pub(crate) fn byte_planes(&self) -> Option<[Self; 2]> {
         if self.lhs.dtype() != DType::Int16 {
             return None;
@@ -107,26 +108,16 @@ impl Conv {
         Some([half(DType::Int8), half(DType::Uint8)])
     }
 
-    /// Whether sums need more than 32 bits.
+    /// True if sums need more than 32 bits.
     pub(crate) fn is_wide(&self) -> bool {
         self.wide
-    }
-
-    /// The weights, and what else of the op decides how they are packed.
-    pub(crate) fn weight_identity(&self) -> (&Arc<Tensor>, Vec<usize>) {
-        let mut packing = vec![self.groups];
-        if self.window.transposed {
-            // Which taps meet in a phase.
-            packing.extend([self.window.stride, self.window.dilation, self.window.begin].concat());
-        }
-        (&self.weights, packing)
     }
 
     pub(crate) fn lhs(&self) -> &TensorType {
         &self.lhs
     }
 
-    pub(crate) fn weights(&self) -> &Tensor {
+    pub(crate) fn weights(&self) -> &Arc<Tensor> {
         &self.weights
     }
 
@@ -134,7 +125,7 @@ impl Conv {
         self.groups
     }
 
-    /// Whether the scale and zero point of lhs are the second input.
+    /// True if the scale and zero point of lhs are the second input.
     pub(crate) fn is_dynamic(&self) -> bool {
         self.dynamic
     }
@@ -167,7 +158,7 @@ impl Conv {
         self.weights.tensor_type().shape().row_length()
     }
 
-    /// Scale and zero point of lhs; scale 1 and zero point 0 where it has none.
+    /// The scale and zero point of lhs; 1 and 0 if it has none.
     pub(crate) fn lhs_parameters(&self) -> (f32, i32) {
         self.lhs.parameters(0)
     }
@@ -218,24 +209,25 @@ impl ConvBuilder {
         self
     }
 
-    /// Distance of the taps, one per spatial dimension.
+    /// Distance between neighbouring taps, one per spatial dimension.
     pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
         self.window.dilation = dilation.into();
         self
     }
 
-    /// What lies around the image.
+    /// The padding around the image.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.window.padding = padding;
         self
     }
 
-    /// Spreads each input pixel over the window instead of gathering it: the adjoint of the convolution with the same stride,
-    /// dilation and padding, which now crops the output. The output has `(input − 1) · stride + (kernel − 1) · dilation + 1 −
-    /// begin − end` elements along an axis, or `input · stride` with `SAME` padding, which crops what is more.
+    /// Makes the convolution transposed: each input pixel is scattered over the window instead of each output pixel gathering from
+    /// it. This is the adjoint of the convolution with the same stride, dilation and padding. The padding now crops the output, to
+    /// `(input − 1) · stride + (kernel − 1) · dilation + 1 − begin − end` elements along an axis. `SAME` padding crops it to
+    /// `input · stride`.
     ///
-    /// Weights stay `[outputs, kernel…, channels / groups]`; those of ONNX, `[channels, outputs / groups, kernel…]`, come with
-    /// [`Tensor::permuted`]. Strides whose product exceeds 4,096 are refused.
+    /// Weights stay `[outputs, kernel…, channels / groups]`. [`Tensor::permuted`] converts ONNX's
+    /// `[channels, outputs / groups, kernel…]`. Strides whose product exceeds 4,096 are refused.
     ///
     /// ```
     /// use lowbit::{Tensor, ops::Conv, reference};
@@ -250,26 +242,26 @@ impl ConvBuilder {
         self
     }
 
-    /// Makes the output of a transposed convolution longer at its end, one number per spatial dimension.
+    /// Lengthens the output of a transposed convolution at its end, one number per spatial dimension.
     pub fn output_padding(mut self, more: impl Into<Vec<usize>>) -> Self {
         self.window.output_padding = more.into();
         self
     }
 
-    /// Says how many elements the output of a transposed convolution has, one number per spatial dimension: with `SAME`
-    /// padding it decides what is cropped, else it takes the place of the padding at the end.
+    /// The output size of a transposed convolution, one number per spatial dimension. With `SAME` padding it determines the crop;
+    /// otherwise it replaces the padding at the end.
     pub fn output_size(mut self, size: impl Into<Vec<usize>>) -> Self {
         self.window.output_size = Some(size.into());
         self
     }
 
-    /// Splits channels and outputs into so many independent groups.
+    /// Splits channels and outputs into this many independent groups.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// The scale and zero point of lhs are found on the device and come as the second input.
+    /// Reads the scale and zero point of lhs from the second input: they are computed on the device.
     pub fn dynamic_lhs(mut self) -> Self {
         self.dynamic = true;
         self
@@ -288,7 +280,7 @@ impl ConvBuilder {
         self
     }
 
-    /// What becomes of the accumulators.
+    /// The output stage of the accumulators.
     pub fn output(mut self, output: impl Into<Output>) -> Self {
         self.output = output.into();
         self
@@ -297,8 +289,8 @@ impl ConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image is neither 8-bit nor symmetric int16 or the weights wider than 8 bits, ranks or channels don't fit, groups
-    /// don't divide, the window leaves the padded image or crops all of the output, the accumulator could overflow, or bias,
+    /// If the image is neither 8-bit nor symmetric int16, the weights are wider than 8 bits, ranks or channels don't fit, groups
+    /// don't divide, the window leaves the padded image or crops all of the output, the accumulator could overflow, or the bias,
     /// multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
@@ -383,7 +375,7 @@ impl ConvBuilder {
         let stage = Stage::new(&self.output, &shape, (!self.dynamic).then_some(lhs), weights, &self.bias)?;
         let terms = window.taps() * per_group;
         let bias = BiasRanges::new(&self.bias, &[], outputs)?;
-        // Without weights, channels differ by their biases alone.
+        // Without weights, channels differ only by their biases.
         let alike = terms == 0 && bias.is_uniform();
         let channels = (0..if alike { outputs.min(1) } else { outputs }).map(|output| {
             let zero_point = weights.parameters(output).1;

@@ -1,4 +1,4 @@
-//! The gradient of the loss that classifiers are trained with. The meaning is `reference/cross_entropy.rs`, the GPU program is
+//! The gradient of the cross-entropy loss of classifiers. The meaning is `reference/cross_entropy.rs`, the GPU program is
 //! `kernels/cross_entropy.rs`.
 
 use super::OpDef;
@@ -7,10 +7,10 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out[r, c] = (softmax(logits[r])[c] − (c = label[r])) / rows`: the gradient of the mean cross-entropy of float32 logits
-/// `[rows, classes]` with int32 labels `[rows]`. Rows whose label is no class have no gradient, but count as rows.
+/// `[rows, classes]` with int32 labels `[rows]`. A row whose label is not a class has gradient 0, but counts in `rows`.
 ///
-/// Exponentials are the device's: a softmax s of logits that reach d below the largest lies within
-/// `(classes + 4 · d + 24) · 2^-22 · s + 2^-120` of the true one, as long as they are finite.
+/// Exponentials are the device's. With d the largest minus the least logit of a row, each softmax s of the row lies within
+/// `(classes + 4 · d + 24) · 2^-22 · s + 2^-120` of the true one if the logits are finite.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::CrossEntropyGradient, reference};
@@ -27,7 +27,7 @@ pub struct CrossEntropyGradient {
 }
 
 impl CrossEntropyGradient {
-    /// The gradient for so many rows and classes.
+    /// The gradient for this number of rows and classes.
     ///
     /// # Errors
     /// If there is no class, or too many elements for a tensor.

@@ -1,4 +1,4 @@
-//! Quantization whose range is found on the way. The meaning is `reference/dynamic.rs`, the GPU programs are
+//! Dynamic quantization: the range is computed on the device. The meaning is `reference/dynamic.rs`, the GPU programs are
 //! `kernels/dynamic.rs`.
 
 use super::OpDef;
@@ -6,19 +6,19 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Shape, TensorType};
 
-/// Which elements share a dynamic range.
+/// The elements that share a dynamic range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DynamicGranularity {
     /// All elements.
     Tensor,
-    /// The elements of each row (a token): all dimensions but the last.
+    /// The elements of each row (a token): an index of all dimensions but the last.
     Row,
-    /// Runs of so many elements of a row; the last one of a row may be shorter.
+    /// Runs of this many elements of a row; the last run of a row may be shorter.
     Group(usize),
 }
 
 impl DynamicGranularity {
-    /// The type of the parameters that codes of this shape have: `[1]`, `[rows]`, or `[rows, groups]`.
+    /// The type of the parameters of codes with this shape: `[1]`, `[rows]`, or `[rows, groups]`.
     pub(super) fn parameters(self, shape: &Shape) -> Result<TensorType> {
         match self {
             Self::Tensor => TensorType::new(DType::Parameters, [1]),
@@ -31,8 +31,8 @@ impl DynamicGranularity {
     }
 }
 
-/// The ranges of a dynamic quantization: `per_row` segments of `length` elements in every `row` elements, of which the last
-/// may be shorter.
+/// The ranges of a dynamic quantization: every `row` elements hold `per_row` segments of `length` elements. The last segment of a
+/// row may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segments {
     pub count: usize,
@@ -49,18 +49,18 @@ impl Segments {
     }
 }
 
-/// Codes and parameters of float32, from its own range:
+/// The codes and parameters of float32 numbers, with scales computed from their own range:
 ///
 /// ```text
 /// scale = (max(x, 0) − min(x, 0)) / (high − low)        zero_point = low + round_ties_even(−min(x, 0) / scale)
 /// code  = saturate(round_ties_even(x / scale) + zero_point)
 /// ```
 ///
-/// `low` and `high` are the format's codes; each step is one f32 operation. NaN is left out of the range and becomes the
-/// least code; infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or
-/// uint8, the input's shape) and the parameters ([`DType::Parameters`]: one, one per row, or one per row and group), which
-/// stay on the device and can be the dynamic lhs of [`Linear`](super::Linear), and but for groups of
-/// [`Matmul`](super::Matmul) and [`Conv`](super::Conv). [`symmetric`](Self::symmetric) has no zero point.
+/// `low` and `high` are the range of the data type; each step is one f32 operation. NaN is excluded from the range and becomes the
+/// least code. Infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or uint8, the
+/// input's shape) and the parameters ([`DType::Parameters`]: one, one per row, or one per row and group). The parameters stay on
+/// the device. They can be the dynamic lhs of [`Linear`](super::Linear) and, except for groups, of [`Matmul`](super::Matmul) and
+/// [`Conv`](super::Conv). [`symmetric`](Self::symmetric) has no zero point.
 ///
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
@@ -86,7 +86,7 @@ impl DynamicQuantize {
     /// A dynamic quantization of float32 tensors with these dimensions.
     ///
     /// # Errors
-    /// If the format is not int8 or uint8, or groups are empty.
+    /// If the data type is not int8 or uint8, or groups are empty.
     pub fn new(dims: impl Into<Vec<usize>>, dtype: DType, granularity: DynamicGranularity) -> Result<Self> {
         require!(dtype.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {dtype} was asked for");
         let input = TensorType::new(DType::Float32, dims)?;
@@ -99,7 +99,7 @@ impl DynamicQuantize {
         })
     }
 
-    /// The same without zero points: `scale = max|x| / 127`, `code = saturate(round_ties_even(x / scale))`, which is
+    /// This quantization without zero points: `scale = max|x| / 127`, `code = saturate(round_ties_even(x / scale))`. Codes are
     /// −127 … 127 for finite numbers; NaN and −∞ become −128. A range of zeros has scale 1.
     ///
     /// ```
@@ -113,7 +113,7 @@ impl DynamicQuantize {
     /// ```
     ///
     /// # Errors
-    /// If the format is not int8.
+    /// If the data type is not int8.
     pub fn symmetric(mut self) -> Result<Self> {
         let dtype = self.output.dtype();
         require!(dtype == DType::Int8, "{dtype} codes have no symmetric range: use int8");
@@ -130,13 +130,13 @@ impl DynamicQuantize {
         &self.parameters
     }
 
-    /// The least and greatest code, and whether they are symmetric.
+    /// The least code, the greatest code, and true if the range is symmetric.
     pub(crate) fn range(&self) -> (i32, i32, bool) {
         let (low, high) = self.output.dtype().range().expect("an integer format");
         (low, high, self.symmetric)
     }
 
-    /// The ranges.
+    /// The segments of elements that share a range.
     pub(crate) fn segments(&self) -> Segments {
         let shape = self.input.shape();
         let (rows, row) = (shape.rows(), shape.row_length());

@@ -1,5 +1,5 @@
-//! Rows of quantized weights by their numbers. The meaning is `reference/embedding.rs`, the GPU programs are
-//! `kernels/embedding.rs`; how weights are stored is `weights`'.
+//! Lookup of rows of quantized weights. The meaning is `reference/embedding.rs`, the GPU programs are `kernels/embedding.rs`. The
+//! storage of weights is described in `weights`.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::weights::PackedWeights;
 
-/// `out[…, l] = scale · (code[j, l] − zero)` or `scale · code[j, l] + offset`, `j = indices[…]`: rows of quantized weights
+/// `out[…, l] = scale · (code[j, l] − zero)` or `scale · code[j, l] + offset`, `j = indices[…]`: selected rows of quantized weights
 /// as real numbers (a token embedding; over all rows in order, dequantization).
 ///
-/// * `indices`: int32, any shape. One that is no row gives zeros.
-/// * Output: the indices' shape with k appended, in float32 or float16.
+/// * `indices`: int32, any shape. An index outside the rows gives zeros.
+/// * Output: the shape of the indices with k appended, in float32 or float16.
 ///
-/// Each operation is one correctly rounded f32 operation, the same bits on every device; float16 is that rounded once more.
+/// Each operation is one correctly rounded f32 operation, with equal bits on every device; float16 output is rounded once more.
 ///
 /// Sources: ONNX Gather with DequantizeLinear, com.microsoft GatherBlockQuantized, ggml's get_rows.
 ///
@@ -41,7 +41,7 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// The rows that indices of this shape name, in float32.
+    /// The rows selected by indices of this shape, in float32.
     ///
     /// # Errors
     /// If the weights are several matrices, or the output has more elements than a tensor holds.
@@ -53,10 +53,10 @@ impl Embedding {
         Ok(Self { indices, weights, output_type })
     }
 
-    /// The same with output in this format.
+    /// This embedding with output of this data type.
     ///
     /// # Errors
-    /// If it is not float32 or float16.
+    /// If the data type is not float32 or float16.
     pub fn output(self, dtype: DType) -> Result<Self> {
         require!(
             matches!(dtype, DType::Float32 | DType::Float16),

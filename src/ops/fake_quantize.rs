@@ -1,36 +1,35 @@
-//! Quantization that stays in float32, for training: what a grid of codes makes of real numbers, and what of a gradient
-//! passes through it. The meaning is `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
+//! Fake quantization for training: float32 numbers rounded to a grid of codes, and the gradients of that. The meaning is
+//! `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
-/// What a grid is described by, and with it which gradients it has.
+/// The parameters of a grid, which also determine its gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grid {
-    /// Scale `s` and zero point `z` ([`DType::Parameters`], one per range):
-    /// `y = (clamp(round_ties_even(x / s) + z) − z) · s`. A gradient passes where the rounded code, before it is clamped, lies
-    /// in the range (straight-through with a clip mask; torch fake_quantize).
+    /// Scale `s` and zero point `z` ([`DType::Parameters`], one per range): `y = (clamp(round_ties_even(x / s) + z) − z) · s`. A
+    /// gradient passes if the rounded code, before the clamp, lies in the range (straight-through with a clip mask; torch
+    /// fake_quantize).
     Affine,
-    /// A step size `s` that is learned (float32, one per range): `y = clamp(round_ties_even(x / s)) · s`. A gradient passes
-    /// where `low < x / s < high`, and the step's own is
-    /// `g · Σ dy · (low where x / s ≤ low, high where x / s ≥ high, else round_ties_even(x / s) − x / s)` (LSQ,
-    /// arXiv 1902.08153).
+    /// A learned step size `s` (float32, one per range): `y = clamp(round_ties_even(x / s)) · s`. A gradient passes if
+    /// `low < x / s < high`. The gradient of the step is
+    /// `g · Σ dy · (low where x / s ≤ low, high where x / s ≥ high, else round_ties_even(x / s) − x / s)` (LSQ, arXiv 1902.08153).
     Step,
-    /// Least and greatest number (float32 pairs, one per range), nudged so that zero is on the grid. A gradient passes
-    /// between the nudged bounds, and that of each bound is the sum of what doesn't pass beyond it (TensorFlow
-    /// fake_quant_with_min_max_vars, whose sequence of f32 operations this is).
+    /// The least and greatest number (float32 pairs, one per range), nudged so that zero is on the grid. A gradient passes between
+    /// the nudged bounds. The gradient of each bound is the sum of the gradients beyond it. This is the sequence of f32 operations
+    /// of TensorFlow's fake_quant_with_min_max_vars.
     Range,
 }
 
-/// float32 numbers on the grid of a quantization: inputs the numbers and the grid's parameters, which both lie on the device.
+/// float32 numbers rounded to the grid of a quantization. Inputs: the numbers and the grid's parameters, both on the device.
 ///
-/// Every step is one f32 operation, the same bits on every device. NaN becomes the least code, infinities saturate. ScaleFormat
-/// and steps count as the nearest positive normal number, NaN as the least, zero points as the nearest code. So does the scale of a
-/// range; its bounds and what is computed of them count as the nearest finite number, NaN as 0. On the reference a scale of
-/// [`Grid::Affine`] that is not finite and positive is an error.
+/// Every step is one f32 operation, with equal bits on every device. NaN becomes the least code; infinities saturate. Scales and
+/// steps count as the nearest positive normal number, NaN as the least one, and zero points as the nearest code. The scale of a
+/// range counts in the same way; its bounds, and the numbers computed from them, count as the nearest finite number, NaN as 0. The
+/// reference returns an error for a scale of [`Grid::Affine`] that is not finite and positive.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, Grid}, reference};
@@ -57,7 +56,7 @@ impl FakeQuantize {
     /// A grid of codes `low..=high` for float32 tensors with these dimensions.
     ///
     /// # Errors
-    /// If the granularity doesn't fit the dimensions, or codes are none or too many (beyond 16 bits).
+    /// If the granularity doesn't fit the dimensions, or the codes `low..=high` are fewer than two or need more than 16 bits.
     pub fn new(
         dims: impl Into<Vec<usize>>,
         grid: Grid,
@@ -78,23 +77,23 @@ impl FakeQuantize {
         Ok(Self { input, parameters, grid, granularity, low, high, levels: false })
     }
 
-    /// The same, but the output is the codes minus the zero point as float32, without the scale: products and sums of such
-    /// whole numbers are exact below 2^24.
+    /// This quantization with integer levels as output: codes minus the zero point, as float32, without the scale. Products and
+    /// sums of these whole numbers are exact below 2^24.
     ///
     /// # Errors
-    /// If the grid is a [`Grid::Range`], whose numbers are no multiples of a step.
+    /// If the grid is a [`Grid::Range`]: its numbers are not multiples of a step.
     pub fn levels(mut self) -> Result<Self> {
         require!(self.grid != Grid::Range, "a grid between two bounds has no levels: use Grid::Affine or Grid::Step");
         self.levels = true;
         Ok(self)
     }
 
-    /// The types of its inputs and of the gradient of its output.
+    /// The types of the op's inputs and of its output's gradient.
     fn with_gradient(&self) -> Vec<TensorType> {
         vec![self.input.clone(), self.parameters.clone(), self.input.clone()]
     }
 
-    /// How many elements share parameters.
+    /// Number of elements that share parameters.
     pub(crate) fn per_range(&self) -> usize {
         self.input.shape().elements() / self.parameters.dims()[0].max(1)
     }
@@ -135,8 +134,8 @@ impl OpDef for FakeQuantize {
     }
 }
 
-/// What of a gradient passes a [`FakeQuantize`]: inputs its numbers, its parameters and the gradient `dy` of its output;
-/// output the gradient of the numbers, `dy` or 0, as [`Grid`] says. Exact, the same bits on every device.
+/// The gradient of a [`FakeQuantize`] with respect to its numbers. Inputs: the numbers, the parameters, and the gradient `dy` of
+/// the output. Output: `dy` or 0 for each number, as [`Grid`] documents. Exact, with equal bits on every device.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, FakeQuantizeGradient, Grid}, reference};
@@ -182,12 +181,12 @@ impl OpDef for FakeQuantizeGradient {
     }
 }
 
-/// The gradients of the parameters of a [`FakeQuantize`] with [`Grid::Step`] or [`Grid::Range`]: inputs its numbers, its
-/// parameters and the gradient `dy` of its output; output a tensor like the parameters, as [`Grid`] says.
+/// The gradients of the parameters of a [`FakeQuantize`] with [`Grid::Step`] or [`Grid::Range`]. Inputs: its numbers, its
+/// parameters, and the gradient `dy` of its output. Output: a tensor of the parameters' type, as [`Grid`] documents.
 ///
-/// The n terms of a sum are products in f32, added in f32 in an order of the device's: each result lies within
-/// `(min(n, 8192 + n / 8192) + 4) · 2^-22 · g · Σ |terms|` of the true sum, and what numbers may lose that are below 2^-126 and count as
-/// zero. There is no bound where `Σ |terms|`, with or without g, leaves float32.
+/// The n terms of a sum are f32 products, added in f32 in a device-specific order. Each result lies within
+/// `(min(n, 8192 + n / 8192) + 4) · 2^-22 · g · Σ |terms|` of the true sum, plus the loss from numbers below 2^-126 that count as
+/// zero. There is no bound if `Σ |terms|`, with or without g, leaves float32.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, GridGradient, Grid}, reference};
@@ -205,11 +204,11 @@ pub struct GridGradient {
 }
 
 impl GridGradient {
-    /// The gradients of a grid's parameters, multiplied by `gradient_scale`: LSQ's g = 1 / √(n · high) with n elements to a
-    /// step ([`lsq_scale`](Self::lsq_scale)), or 1.
+    /// The gradients of a grid's parameters, multiplied by `gradient_scale`: LSQ's g = 1 / √(n · high) for n elements per step
+    /// ([`lsq_scale`](Self::lsq_scale)), or 1.
     ///
     /// # Errors
-    /// If the grid is [`Grid::Affine`], which learns nothing, or the scale is not finite.
+    /// If the grid is [`Grid::Affine`], which has no learned parameters, or the scale is not finite.
     pub fn new(forward: FakeQuantize, gradient_scale: f32) -> Result<Self> {
         require!(
             forward.grid != Grid::Affine,
@@ -219,7 +218,7 @@ impl GridGradient {
         Ok(Self { forward, gradient_scale })
     }
 
-    /// LSQ's g for a fake quantization: 1 / √(n · high), n elements to a step; 1 where there is none.
+    /// LSQ's g for a fake quantization: 1 / √(n · high) for n elements per step; 1 if there is no element.
     #[must_use]
     pub fn lsq_scale(forward: &FakeQuantize) -> f32 {
         let product = forward.per_range() as f64 * f64::from(forward.high.max(1));

@@ -1,6 +1,6 @@
-//! What becomes of the whole-number sums of a fake-quantized layer: the requantization of the integer layer, step by step, in
-//! float32 and with steps that are learned, and its gradients. The meaning is `reference/fake_requantize.rs`, the GPU programs
-//! are `kernels/fake_requantize.rs`.
+//! Requantization of a fake-quantized layer in training, and its gradients. It computes each step of the integer layer's
+//! requantization in float32, with learned steps. The meaning is `reference/fake_requantize.rs`, the GPU programs are
+//! `kernels/fake_requantize.rs`.
 
 use super::OpDef;
 use super::float_conv::one;
@@ -8,15 +8,14 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// What the requantization of a layer multiplies by and adds, from steps that lie on the device: inputs the step `x` of the
-/// layer's input (float32 `[1]`), those `w` of its weights and its bias `b` (float32 `[channels]`), and the step `y` of its
-/// output (`[1]`).
+/// The parameters of a layer's requantization, computed from steps on the device. Inputs: the step `x` of the layer's input
+/// (float32 `[1]`), the steps `w` of its weights and its bias `b` (float32 `[channels]`), and the step `y` of its output (`[1]`).
 ///
-/// The output is int32 `[channels, 4]`, each step one f32 operation, the same bits on every device: the bias as a whole number
-/// `round_ties_even(b / (x · w))`, the bits of the multiplier `(x · w) / y`, those of `x · w`, and 0. It is what
-/// [`Conv`](super::Conv) makes of a scale per tensor, weights with a scale per output, an int32 bias and
-/// [`Rounding::Onnx`](crate::Rounding::Onnx). Steps, their products and quotients that are no positive normal number count as the
-/// nearest that is, NaN as the least; a bias that is not finite as the nearest number that is, NaN as 0.
+/// The output is int32 `[channels, 4]`: the bias as a whole number `round_ties_even(b / (x · w))`, the bits of the multiplier
+/// `(x · w) / y`, the bits of `x · w`, and 0. Each step is one f32 operation, with equal bits on every device.
+/// [`Conv`](super::Conv) uses equal numbers for a scale per tensor, weights with a scale per output, an int32 bias and
+/// [`Rounding::Onnx`](crate::Rounding::Onnx). Steps, and their products and quotients, count as the nearest positive normal number,
+/// NaN as the least. The bias counts as the nearest finite number, NaN as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::RequantParams, reference};
@@ -33,10 +32,10 @@ pub struct RequantParams {
 }
 
 impl RequantParams {
-    /// The table of so many channels.
+    /// The table for this number of channels.
     ///
     /// # Errors
-    /// If there are too many for a tensor.
+    /// If there are too many channels for a tensor.
     pub fn new(channels: usize) -> Result<Self> {
         let table = TensorType::new(DType::Int32, [channels, 4])?;
         Ok(Self { channels: TensorType::new(DType::Float32, [channels])?, table })
@@ -71,26 +70,26 @@ impl OpDef for RequantParams {
     }
 }
 
-/// What a [`FakeRequantize`] computes.
+/// The output of a [`FakeRequantize`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FakeRequantizeOutput {
     /// `clamp(round_ties_even(v))` with `v = f32(sum + bias) · multiplier`: the codes of the integer layer, as float32.
     Levels,
-    /// `f32(sum + bias) · (x · w)`: real numbers, as those of the integer layer with a real output.
+    /// `f32(sum + bias) · (x · w)`: real numbers, equal to those of the integer layer with a real output.
     Real,
-    /// Of the gradient `dy` of the layer's real output, a third input, what passes to the sums in real numbers: `dy` where
-    /// `low < v < high`, else 0 (LSQ; with `low` 0 that is ReLU too).
+    /// The gradient of the sums, in real numbers. `dy`, a third input, is the gradient of the layer's real output. The result is
+    /// `dy` where `low < v < high`, else 0 (LSQ; with `low` 0 this includes ReLU).
     Gradient,
     /// The gradient of the output's step (float32 `[1]`): `g · Σ dy · (low where v ≤ low, high where v ≥ high, else
     /// round_ties_even(v) − v)` (LSQ, arXiv 1902.08153), with the bound of [`GridGradient`](super::GridGradient).
     StepGradient,
 }
 
-/// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by a [`RequantParams`], or a gradient
-/// of it: inputs the sums, the table, and for gradients that of the real output. Exact, the same bits on every device, but for
-/// [`FakeRequantizeOutput::StepGradient`]. The zero point is 0. A table may hold any words: multipliers count as steps do there; a sum that is
-/// NaN counts as 0.
+/// The requantization of whole-number sums (float32 `[…, channels]`, magnitudes up to 2^24) by [`RequantParams`], or its gradient.
+/// Inputs: the sums, the table, and for gradients the gradient of the real output. Exact, with equal bits on every device, except
+/// for [`FakeRequantizeOutput::StepGradient`]. The zero point is 0. A table may hold any words: its multipliers are corrected as
+/// [`RequantParams`] corrects steps. A sum that is NaN counts as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{FakeRequantize, FakeRequantizeOutput}, reference};
@@ -117,7 +116,7 @@ impl FakeRequantize {
     /// The requantization of sums with these dimensions to codes `low..=high`.
     ///
     /// # Errors
-    /// If there is no dimension of channels, or codes are none or too many (beyond 16 bits).
+    /// If there is no dimension of channels, or the codes `low..=high` are fewer than two or need more than 16 bits.
     pub fn new(dims: impl Into<Vec<usize>>, makes: FakeRequantizeOutput, (low, high): (i32, i32)) -> Result<Self> {
         let sums = TensorType::new(DType::Float32, dims)?;
         require!(sums.shape().rank() > 0, "sums without a dimension have no channels");
@@ -129,10 +128,10 @@ impl FakeRequantize {
         Ok(Self { sums, table, makes, low, high, gradient_scale: 1.0 })
     }
 
-    /// The same with a factor of the step's gradient: LSQ's g.
+    /// This requantization with a factor for the step's gradient: LSQ's g.
     ///
     /// # Errors
-    /// If it is not finite.
+    /// If the factor is not finite.
     pub fn gradient_scale(self, gradient_scale: f32) -> Result<Self> {
         require!(gradient_scale.is_finite(), "the gradient scale is {gradient_scale}, but it must be finite");
         Ok(Self { gradient_scale, ..self })

@@ -1,12 +1,12 @@
-//! Sums and products of real numbers, element by element. Their meaning is `reference/float_binary.rs`, the GPU programs are
-//! `kernels/float_binary.rs`; those of codes are `binary`'s.
+//! Elementwise sums and products of real numbers. The meaning is `reference/float_binary.rs`, the GPU programs are
+//! `kernels/float_binary.rs`. Sums and products of codes are in `binary`.
 
 use super::{OpDef, rows_of_broadcast};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// What becomes of two numbers, for [`FloatBinary`].
+/// The operation of a [`FloatBinary`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Arithmetic {
@@ -16,11 +16,11 @@ pub enum Arithmetic {
     Multiply,
 }
 
-/// `out = a + b` or `out = a · b`, elementwise with NumPy broadcasting, of float32 tensors: a residual, a mask of attention, the
+/// `out = a + b` or `out = a · b`, elementwise with NumPy broadcasting, of float32 tensors: a residual, an attention mask, or the
 /// gate of a layer.
 ///
-/// A device may take either neighbour of the exact result: it is off by at most 2⁻²³ of it, and numbers below 2⁻¹²⁶ may count as
-/// zero. What becomes of a result beyond float32, of NaN and of infinity is the device's choice, because WGSL leaves it open.
+/// A device may return either neighbour of the exact result, so the relative error is at most 2⁻²³. Numbers below 2⁻¹²⁶ may count
+/// as zero. Results beyond float32, NaN and infinity are device-specific, because WGSL leaves them open.
 ///
 /// ```
 /// use lowbit::ops::{Arithmetic, FloatBinary};

@@ -1,32 +1,31 @@
-//! Two-dimensional convolution of float32 images with float32 weights that both lie on the device, and its gradients: what
-//! training needs. The meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
+//! Two-dimensional convolution of float32 images with float32 weights, both on the device, and its gradients, for training. The
+//! meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// Which of the three tensors of a convolution is computed from the others.
+/// The tensor of a convolution that is computed from the two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConvPass {
     /// The output from image and weights.
     Forward,
-    /// The gradient of the image from that of the output, and the weights.
+    /// The gradient of the image, from the gradient of the output and the weights.
     ImageGradient,
-    /// The gradient of the weights from the image, the gradient of the output, and a number (float32 `[1]`) that it is
-    /// multiplied by.
+    /// The gradient of the weights, from the image, the gradient of the output, and a factor (float32 `[1]`).
     WeightGradient,
 }
 
-/// How the kernel of a [`FloatConv`] moves.
+/// The stride, padding and groups of a [`FloatConv`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Windows {
-    /// Pixels from one window to the next, down and across.
+    /// Pixels from one window to the next: down, then across.
     pub stride: [usize; 2],
-    /// Zeros around the image: top, left, bottom, right.
+    /// Number of zeros around the image: top, left, bottom, right.
     pub padding: [usize; 4],
-    /// Outputs read only the channels of their own group.
+    /// Number of groups; an output reads only the channels of its own group.
     pub groups: usize,
 }
 
@@ -40,10 +39,10 @@ impl Default for Windows {
 /// `out[b, y, x, o] = Σ image[b, y · s + i − top, x · s + j − left, c] · weights[o, i, j, c]`, or one of its gradients.
 ///
 /// Images are `[batch, height, width, channels]`, weights `[outputs, height, width, channels / groups]`; padding is zero.
-/// Products and sums are f32 in an order of the device's: a result of n terms lies within `(n + 4) · 2^-22 · Σ |terms|` of the
-/// true one, and what numbers may lose that are below 2^-126 and count as zero. There is no bound where `Σ |terms|`, or its product with
-/// the number that weights' gradients are multiplied by, leaves float32, nor where an input holds NaN or infinity. Where all numbers
-/// are whole and no sum of magnitudes reaches 2^24, it is exact, the same bits on every device.
+/// Products and sums are f32, in a device-specific order. A result of n terms lies within `(n + 4) · 2^-22 · Σ |terms|` of the true
+/// one, plus the loss from numbers below 2^-126 that count as zero. There is no bound if `Σ |terms|`, or its product with the
+/// factor of the weight gradient, leaves float32, or if an input holds NaN or infinity. If all numbers are whole and no sum of
+/// magnitudes reaches 2^24, the result is exact, with equal bits on every device.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{FloatConv, Windows}, reference};
@@ -67,7 +66,7 @@ impl FloatConv {
     /// A convolution of images with weights of these dimensions.
     ///
     /// # Errors
-    /// If a shape has not four dimensions, channels and groups don't go together, or the kernel doesn't fit the image.
+    /// If a shape doesn't have four dimensions, channels and groups don't fit, or the kernel doesn't fit the image.
     pub fn new(image: impl Into<Vec<usize>>, weights: impl Into<Vec<usize>>, windows: Windows) -> Result<Self> {
         let image = TensorType::new(DType::Float32, image)?;
         let weights = TensorType::new(DType::Float32, weights)?;
@@ -104,7 +103,7 @@ impl FloatConv {
         Ok(Self { image, weights, output, windows, pass: ConvPass::Forward })
     }
 
-    /// Another pass of the same convolution.
+    /// This convolution with another pass.
     #[must_use]
     pub fn pass(self, pass: ConvPass) -> Self {
         Self { pass, ..self }
@@ -116,7 +115,7 @@ impl FloatConv {
         &self.output
     }
 
-    /// The most terms of one result.
+    /// The largest number of terms of one result.
     pub(crate) fn terms(&self) -> usize {
         let [outputs, down, across, per_group] = four(&self.weights);
         let [batch, height, width, _] = four(&self.output);
@@ -165,12 +164,12 @@ impl OpDef for FloatConv {
     }
 }
 
-/// The dimensions of a type that has four.
+/// The dimensions of a four-dimensional type.
 pub(crate) fn four(of: &TensorType) -> [usize; 4] {
     std::array::from_fn(|i| of.dims()[i])
 }
 
-/// A single float32 number on the device.
+/// The type of a single float32 number on the device.
 pub(super) fn one() -> TensorType {
     TensorType::new(DType::Float32, [1]).expect("one element is few enough")
 }

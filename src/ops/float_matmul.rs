@@ -1,34 +1,31 @@
-//! Matrix multiplication of floats. Its meaning is `reference/float_matmul.rs`, its GPU programs are
-//! `kernels/float_matmul.rs`.
-
-use std::borrow::Cow;
-use std::sync::Arc;
+//! Matrix multiplication of floats. The meaning is `reference/float_matmul.rs`, the GPU programs are `kernels/float_matmul.rs`.
 
 use super::OpDef;
 use super::matmul::{Batches, Operand, Sizes};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
+use std::borrow::Cow;
 
-/// `out[…, i, j] = clamp( Σ_l lhs[…, i, l] · rhs[…, l, j] + bias[j] )`, in f32: the product that quantized ones are compared
-/// with, and what training needs, whose backward passes transpose either operand.
+/// `out[…, i, j] = clamp( Σ_l lhs[…, i, l] · rhs[…, l, j] + bias[j] )`, in f32. It is the baseline for quantized products, and the
+/// product of training: backward passes transpose either operand.
 ///
 /// * `lhs`: float32 or float16 `[…, m, k]`, or `[…, k, m]` if [transposed](FloatMatmulBuilder::transposed_lhs).
-/// * `rhs`: float32 or float16 `[…, k, n]`, or `[…, n, k]` if [transposed](FloatMatmulBuilder::transposed_rhs): weights that
-///   are known now, or an input.
+/// * `rhs`: float32 or float16 `[…, k, n]`, or `[…, n, k]` if [transposed](FloatMatmulBuilder::transposed_rhs): constant weights,
+///   or an input.
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
 /// * Output: `[…, m, n]` in float32 (or float16: the f32 result rounded to nearest even, infinite beyond its range).
 ///
-/// No order of summation is promised, but it is fixed: the same inputs give the same bits on the same device. With u = 2⁻²³
-/// (a device may take either neighbour of an exact result) the sum is off by at most
+/// The order of summation is unspecified but fixed: equal inputs give equal bits on one device. With u = 2⁻²³ (a device may return
+/// either neighbour of an exact result) the error of the sum is at most
 ///
 /// ```text
 /// u · (k + 8) · Σ_l |lhs_l · rhs_l|
 /// ```
 ///
-/// as long as that sum of sizes, with the bias, stays in float32: any partial sum may come up, and there is no bound once one may
-/// overflow. The bias and the rounding of the output add one unit of the result each. Numbers below 2⁻¹²⁶ may count as zero. What NaN
-/// and infinity become is the device's choice, because WGSL leaves it open.
+/// if the sum of magnitudes, with the bias, stays in float32. Any partial sum may occur, so there is no bound if one may overflow.
+/// The bias and the rounding of the output add one unit of the result each. Numbers below 2⁻¹²⁶ may count as zero. Results for NaN
+/// and infinity are device-specific, because WGSL leaves them open.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::FloatMatmul, reference};
@@ -65,7 +62,7 @@ pub struct FloatMatmulBuilder {
 }
 
 impl FloatMatmul {
-    /// Starts the description of a product with float32 output.
+    /// A builder for a product with float32 output.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(lhs: TensorType, rhs: impl Into<Operand>) -> FloatMatmulBuilder {
         FloatMatmulBuilder {
@@ -76,14 +73,6 @@ impl FloatMatmul {
             bias: None,
             bounds: (f32::NEG_INFINITY, f32::INFINITY),
             output: DType::Float32,
-        }
-    }
-
-    /// The constant right operand, and what else of the op decides how it is packed.
-    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, usize)> {
-        match &self.rhs {
-            Operand::Constant(tensor) => Some((tensor, usize::from(self.rhs_transposed))),
-            Operand::Input(_) => None,
         }
     }
 
@@ -107,7 +96,7 @@ impl FloatMatmul {
         self.bias.as_ref()
     }
 
-    /// The number of the input that a bias would be.
+    /// The index of the bias among the inputs, if the bias is an input.
     pub(crate) fn inputs_before_bias(&self) -> usize {
         1 + usize::from(matches!(self.rhs, Operand::Input(_)))
     }
@@ -125,18 +114,18 @@ impl FloatMatmul {
         self.sizes
     }
 
-    /// What the matrices of the output are made of.
+    /// The map from the matrices of the output to those of the operands.
     pub(crate) fn batches(&self) -> &Batches {
         &self.batches
     }
 
-    /// The linear index of the element of lhs at (matrix, row, k).
+    /// The linear index of the element of lhs at (matrix, row, l).
     pub(crate) fn lhs_index(&self, matrix: usize, row: usize, l: usize) -> usize {
         let Sizes { m, k, .. } = self.sizes;
         matrix * m * k + if self.lhs_transposed { l * m + row } else { row * k + l }
     }
 
-    /// The linear index of the element of rhs at (matrix, k, column).
+    /// The linear index of the element of rhs at (matrix, l, column).
     pub(crate) fn rhs_index(&self, matrix: usize, l: usize, column: usize) -> usize {
         let Sizes { n, k, .. } = self.sizes;
         matrix * n * k + if self.rhs_transposed { column * k + l } else { l * n + column }
@@ -186,7 +175,7 @@ impl OpDef for FloatMatmul {
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        // The first dimension of the output must be that of lhs, and rhs the same for all of it.
+        // The first dimension of the output must be that of lhs, and all of the output must share one rhs.
         let rhs = self.rhs.tensor_type();
         let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
         let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
@@ -198,13 +187,13 @@ impl OpDef for FloatMatmul {
 }
 
 impl FloatMatmulBuilder {
-    /// lhs is `[…, k, m]`, as the activations of a layer meet the gradients of its outputs to make those of its weights.
+    /// Declares lhs as `[…, k, m]`: a weight gradient multiplies the transposed activations by the gradient of the output.
     pub fn transposed_lhs(mut self) -> Self {
         self.lhs_transposed = true;
         self
     }
 
-    /// rhs is `[…, n, k]`, as linear layers store their weights.
+    /// Declares rhs as `[…, n, k]`, the order in which linear layers store their weights.
     pub fn transposed_rhs(mut self) -> Self {
         self.rhs_transposed = true;
         self
@@ -216,13 +205,13 @@ impl FloatMatmulBuilder {
         self
     }
 
-    /// Clamps results to a range: 0 and infinity for ReLU.
+    /// Clamps results to a range; 0 and infinity give ReLU.
     pub fn clamp(mut self, low: f32, high: f32) -> Self {
         self.bounds = (low, high);
         self
     }
 
-    /// The format of the output: float32 or float16.
+    /// The data type of the output: float32 or float16.
     pub fn output(mut self, dtype: DType) -> Self {
         self.output = dtype;
         self
@@ -231,8 +220,8 @@ impl FloatMatmulBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If an operand is not float32 or float16 or no matrix, the inner sizes differ, the leading dimensions don't broadcast, or
-    /// bias or bounds don't fit.
+    /// If an operand is not float32 or float16 or is not a matrix, the inner sizes differ, the leading dimensions don't broadcast,
+    /// or the bias or bounds don't fit.
     pub fn build(self) -> Result<FloatMatmul> {
         let Self { lhs, rhs, lhs_transposed, rhs_transposed, bias, bounds, output } = self;
         for (name, operand) in [("lhs", &lhs), ("rhs", rhs.tensor_type())] {

@@ -1,5 +1,5 @@
-//! Functions of single real numbers: the activations of float networks. Their meaning is `reference/float_unary.rs`, the GPU
-//! programs are `kernels/float_unary.rs`; functions of codes are `table`'s.
+//! Functions of single real numbers: the activations of float networks. The meaning is `reference/float_unary.rs`, the GPU
+//! programs are `kernels/float_unary.rs`. Functions of codes are in `table`.
 
 use super::OpDef;
 use crate::error::Result;
@@ -20,13 +20,13 @@ pub enum Function {
     Silu,
     /// `x · Φ(x) = x / 2 · (1 + erf(x / √2))` (Hendrycks and Gimpel, 2016, arXiv:1606.08415).
     Gelu,
-    /// Its approximation `x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 · x³)))`, which many models are trained with.
+    /// The tanh approximation of GELU, `x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 · x³)))`, which many models are trained with.
     GeluTanh,
 }
 
 /// `out[…] = function(x[…])`: a function of each element of a float32 tensor of any shape.
 ///
-/// Exponentials are the device's. With u = 2⁻²³ and t = e^-|x| a result y is off by at most
+/// Exponentials are the device's. With u = 2⁻²³ and t = e^-|x|, the error of a result y is at most
 ///
 /// ```text
 /// relu        0
@@ -37,8 +37,8 @@ pub enum Function {
 /// gelu_tanh   |x| times the error of sigmoid at a = √(8 / π) · (x + 0.044715 · x³), 3 + 2 · |x| there being 3 + 8 · |a|; u · |y|
 /// ```
 ///
-/// and 2⁻¹²⁰ · (1 + |x|), for what is too small for the device (relu: |x| below 2⁻¹²⁶). What NaN and infinity become is the device's choice, because WGSL
-/// leaves it open.
+/// plus 2⁻¹²⁰ · (1 + |x|), because small numbers may count as zero (relu: |x| below 2⁻¹²⁶). Results for NaN and infinity are
+/// device-specific, because WGSL leaves them open.
 ///
 /// ```
 /// use lowbit::ops::{FloatUnary, Function};
@@ -55,7 +55,7 @@ pub struct FloatUnary {
 }
 
 impl FloatUnary {
-    /// The function of tensors with these dimensions.
+    /// The function applied to tensors with these dimensions.
     ///
     /// # Errors
     /// If there are too many elements for a tensor.

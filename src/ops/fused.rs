@@ -1,19 +1,18 @@
-//! An op whose elements pass through a second, elementwise op before they are stored: what a planner makes of two steps. Which
-//! steps become one is decided in `plan`; the GPU programs are those of the first op with a post_op (`shaders/post_op/`) or, for
-//! elements that move, a conversion (`shaders/convert/`).
+//! An op whose elements pass through a second, elementwise op before they are stored. A planner makes it from two steps; `plan`
+//! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/post_op/`) or, for ops that
+//! move elements, a conversion (`shaders/convert/`).
 
 use super::{Add, Dequantize, Op, OpDef, Quantize, Table};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, TensorType};
 
-/// `out = then(first(inputs…), residual)`, without what is between them ever being stored
+/// `out = then(first(inputs…), residual)`, without storing the intermediate result
 ///
-/// Either `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize),
-/// [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`]. `then` is a [`Table`] of those codes, or an [`Add`] of
-/// them and a residual of the same shape, which is the last input. Or `first` is a [`Transpose`](super::Transpose) and `then` a
-/// [`Quantize`] or [`Dequantize`] with one scale for all elements. Two sums have the same
-/// [`QuantizedArithmetic`](super::QuantizedArithmetic). The result is that of the two ops one after the other, bit for
-/// bit.
+/// There are two cases. Either `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv),
+/// [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`]. `then` is a [`Table`] of
+/// those codes, or an [`Add`] of the codes and a residual of equal shape, the last input. Or `first` is a
+/// [`Transpose`](super::Transpose), and `then` is a [`Quantize`] or [`Dequantize`] with one scale for all elements. Two sums must
+/// have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result equals that of the two ops in sequence, bit for bit.
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
@@ -31,24 +30,24 @@ pub struct Fused {
     post_op: PostOp,
 }
 
-/// What happens to elements before they are stored.
+/// The operation on elements before they are stored.
 #[derive(Debug, Clone)]
 pub(crate) enum PostOp {
-    /// They index a table.
+    /// The elements index a table.
     Table(Table),
-    /// They are the lhs (0) or rhs (1) of a sum.
+    /// The elements are the lhs (0) or rhs (1) of a sum.
     Add(Add, usize),
-    /// They become codes.
+    /// The elements are quantized to codes.
     Quantize(Quantize),
-    /// They become real numbers.
+    /// The elements are dequantized to real numbers.
     Dequantize(Dequantize),
 }
 
 impl Fused {
-    /// `then`, applied to the output of `first`, which is its input number `position`.
+    /// `then`, applied to the output of `first`. That output is input number `position` of `then`.
     ///
     /// # Errors
-    /// If the ops are not of the kinds above, or their types don't fit.
+    /// If the ops are not among the kinds above, or their types don't fit.
     pub fn new(first: Op, then: Op, position: usize) -> Result<Self> {
         let is_conversion = matches!(then, Op::Quantize(_) | Op::Dequantize(_));
         let is_known = match &first {
@@ -111,7 +110,7 @@ impl Fused {
         Ok(Self { first: Box::new(first), post_op })
     }
 
-    /// The same followed by another table, if it ends with one.
+    /// This op followed by another table; `None` if it doesn't end with a table.
     pub(crate) fn with_table(&self, next: &Table) -> Option<Self> {
         let PostOp::Table(table) = &self.post_op else { return None };
         Some(Self { first: self.first.clone(), post_op: PostOp::Table(table.then(next)) })
@@ -123,7 +122,7 @@ impl Fused {
         &self.first
     }
 
-    /// The op that they pass through.
+    /// The op that the elements pass through.
     #[must_use]
     pub fn then(&self) -> Op {
         match &self.post_op {

@@ -1,4 +1,5 @@
-//! Rows brought to one mean and size. The meaning is `reference/layer_norm.rs`, the GPU program is `kernels/layer_norm.rs`.
+//! Normalization of rows to a common mean and variance. The meaning is `reference/layer_norm.rs`, the GPU program is
+//! `kernels/layer_norm.rs`.
 
 use std::sync::Arc;
 
@@ -7,19 +8,19 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 
-/// `out[…, i] = (x[…, i] − mean) / √(variance + epsilon) · scale[i] + shift[i]`, mean and variance being those of the row (the
-/// last dimension) of a float32 tensor.
+/// `out[…, i] = (x[…, i] − mean) / √(variance + epsilon) · scale[i] + shift[i]`, with the mean and variance of each row (the last
+/// dimension) of a float32 tensor.
 ///
 /// [`without_mean`](Self::without_mean) is RMSNorm: the mean counts as 0. The variance is `Σ (x − mean)² / n`.
 ///
-/// Rows of any finite numbers are normalized: one whose largest number is above 1 is divided by a power of two near it first, and
-/// √epsilon with it, which changes no digit of the result.
+/// Any row of finite numbers is normalized. If the largest magnitude of a row is above 1, the row and √epsilon are first divided by
+/// a power of two near it. The division changes no digit of the result.
 ///
-/// How far a device may be off follows from either neighbour being right for each operation (u = 2⁻²³): the mean is off by
-/// `e = (n + 4) · u · Σ |x| / n`, each difference from it by `e + u · (|x − mean| + e)`, the variance by what these make of it and
-/// `(n + 6) · u` of itself, and the quotient by 6 · u more; of the divided numbers those below 2⁻¹²⁶ may count as zero.
-/// [`reference::tolerance`](crate::reference::tolerance) computes it; it is infinite where the result or its product with the scale
-/// may leave float32. What NaN and infinity become is the device's choice, because WGSL leaves it open.
+/// The error bound follows from the rule that either neighbour of an exact result is right for each operation (u = 2⁻²³). The mean
+/// is off by `e = (n + 4) · u · Σ |x| / n`. Each difference from the mean is off by `e + u · (|x − mean| + e)`. The variance is off
+/// by the effect of these errors and by `(n + 6) · u` of itself. The quotient is off by 6 · u more. Divided numbers below 2⁻¹²⁶ may
+/// count as zero. [`reference::tolerance`](crate::reference::tolerance) computes the bound. It is infinite if the result, or its
+/// product with the scale, may leave float32. Results for NaN and infinity are device-specific, because WGSL leaves them open.
 ///
 /// Sources: ONNX LayerNormalization over the last axis (Ba et al., 2016, arXiv:1607.06450); RMSNorm (Zhang and Sennrich, 2019,
 /// arXiv:1910.07467).
@@ -42,10 +43,10 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// The normalization of tensors with these dimensions; `scale` is float32 `[n]`, as long as a row.
+    /// The normalization of tensors with these dimensions; `scale` is float32 `[n]`, with n the length of a row.
     ///
     /// # Errors
-    /// If there is no dimension, the scale is not of a row or not finite, or epsilon is not positive.
+    /// If there is no dimension, the scale doesn't have the length of a row or is not finite, or epsilon is not positive.
     pub fn new(dims: impl Into<Vec<usize>>, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> Result<Self> {
         let tensor_type = TensorType::new(DType::Float32, dims)?;
         require!(tensor_type.shape().rank() > 0, "a scalar has no row to be normalized: reshape it to [1]");
@@ -58,10 +59,10 @@ impl LayerNorm {
         Ok(Self { tensor_type, scale, shift: None, epsilon, centred: true })
     }
 
-    /// Adds float32 `[n]` to each row.
+    /// Adds the float32 `[n]` shift to each row.
     ///
     /// # Errors
-    /// If it is not of a row or not finite.
+    /// If the shift doesn't have the length of a row or is not finite.
     pub fn shift(mut self, shift: impl Into<Arc<Tensor>>) -> Result<Self> {
         let shift = shift.into();
         Self::check("shift", &shift, &self.tensor_type)?;
@@ -69,7 +70,7 @@ impl LayerNorm {
         Ok(self)
     }
 
-    /// RMSNorm: nothing is subtracted, and the size is that of the numbers themselves.
+    /// Makes this RMSNorm: no mean is subtracted, and the variance is the mean of x².
     #[must_use]
     pub fn without_mean(mut self) -> Self {
         self.centred = false;

@@ -1,5 +1,5 @@
-//! Products with group-quantized weights. Their meaning is `reference/linear.rs`, their GPU programs are
-//! `kernels/linear.rs`; how weights are stored is `weights`'.
+//! Products with group-quantized weights. The meaning is `reference/linear.rs`, the GPU programs are `kernels/linear.rs`. The
+//! storage of weights is described in `weights`.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
 use crate::weights::PackedWeights;
 
-/// `out[…, j] = clamp( Σ_l lhs[…, l] · weights[j, l] + bias[j] )`: a linear layer, weights quantized in groups along k.
+/// `out[…, j] = clamp( Σ_l lhs[…, l] · weights[j, l] + bias[j] )`: a linear layer with weights quantized in groups along k.
 ///
-/// * `lhs`: `[…, k]` in float32 or float16, which are multiplied as they are, or int8 or uint8 codes, quantized per tensor,
-///   per row, in blocks along k, or dynamically ([`DynamicQuantize`](super::DynamicQuantize)); several layers can share one
+/// * `lhs`: `[…, k]`. Either float32 or float16, multiplied without quantization. Or int8 or uint8 codes, quantized per tensor, per
+///   row, in blocks along k, or dynamically ([`DynamicQuantize`](super::DynamicQuantize)); several layers can share one
 ///   quantization.
 /// * `weights`: [`PackedWeights`] of `n` rows and `k` columns, in any of their formats.
 /// * Output: `[…, n]` in float32 (or float16: the f32 result rounded to nearest even, infinite beyond its range).
-/// * With [`experts`](LinearBuilder::experts) a second input, int32 `[…, selected]`, says which of several matrices each row
-///   of lhs meets; the output is `[…, selected, n]`. An index of no expert makes a row of zeros.
+/// * With [`experts`](LinearBuilder::experts) a second input, int32 `[…, selected]`, selects the matrices for each row of lhs; the
+///   output is `[…, selected, n]`. An index outside the experts makes a row of zeros.
 ///
-/// Codes times codes are summed exactly in i32 over each group of weights (and block of lhs); everything else is f32: floats
-/// times codes, the scales, and the sum over groups. No order of summation is promised, but it is fixed: the same inputs give
-/// the same bits on the same device. With u = 2⁻²³ (a device may take either neighbour) the sum is off by at most
+/// Products of codes are summed exactly in i32 over each group of weights (and block of lhs). All else is f32: products of floats
+/// and codes, the scales, and the sum over groups. The order of summation is unspecified but fixed: equal inputs give equal bits on
+/// one device. With u = 2⁻²³ (a device may return either neighbour of an exact result) the error of the sum is at most
 ///
 /// ```text
 /// u · (K + R + 8) · Σ_l |x_l| · (|scale · code_l| + |shift|)        R = groups of weights + groups of lhs + k / 32,768 + 32
 /// ```
 ///
-/// where K is k for float32, 5/4 k for float16 (matrix units add eight products or more to a sum at a time, and may cut off all of
-/// them, the sum before and the sum after at the last bit of the largest) and 0 for codes; x_l is what lhs stands for, |shift| is |scale · zero| or |offset|, and |code| counts
-/// the bias of unsigned codes twice more. The bias
-/// and the rounding of the output add one unit of the result each.
+/// K is k for float32, 5/4 k for float16 and 0 for codes. Matrix units add eight products or more to a sum at a time, and may
+/// truncate all of them, the sum before and the sum after at the last bit of the largest. x_l is the real value of lhs. |shift| is
+/// |scale · zero| or |offset|. |code| includes the bias of unsigned codes two more times. The bias and the rounding of the output
+/// add one unit of the result each.
 ///
-/// Numbers below 2⁻¹²⁶ may count as zero on the way, products of scales among them. There is no bound where a number on the way may
-/// leave float32: the sum above, the product of the scales of a row and a group, or the sum over a group in units of its scale, of
-/// codes up to 256 times as large. [`reference::tolerance`](crate::reference::tolerance) computes all of it. What NaN and infinity
-/// become is the device's choice, because WGSL leaves it open.
+/// Intermediate numbers below 2⁻¹²⁶ may count as zero, including products of scales. There is no bound if an intermediate number
+/// may leave float32: the sum above, the product of the scales of a row and a group, or the sum over a group in units of its scale,
+/// with codes up to 256 times as large. [`reference::tolerance`](crate::reference::tolerance) computes all of it. Results for NaN
+/// and infinity are device-specific, because WGSL leaves them open.
 ///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///
@@ -79,7 +79,7 @@ pub struct LinearBuilder {
 }
 
 impl Linear {
-    /// Starts the description of a product with float32 output.
+    /// A builder for a product with float32 output.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(lhs: TensorType, weights: impl Into<Arc<PackedWeights>>) -> LinearBuilder {
         LinearBuilder {
@@ -93,16 +93,16 @@ impl Linear {
         }
     }
 
-    /// The type of lhs with its columns at the positions of the weights, which leave gaps between groups.
+    /// The type of lhs with its columns at the positions of the weights, which include gaps between groups.
     ///
     /// # Errors
-    /// If it has more elements than a tensor.
+    /// If it has more elements than a tensor can hold.
     pub(crate) fn arranged(&self) -> Result<TensorType> {
         let positions = self.weights.layout().steps * 32;
         TensorType::new(self.lhs.dtype(), [self.lhs.shape().rows(), positions])
     }
 
-    /// The same with results in float32.
+    /// This product with float32 output.
     pub(crate) fn in_float32(&self) -> Self {
         let output_type = TensorType::new(DType::Float32, self.output_type.dims()).expect("the same shape");
         Self { output_type, ..self.clone() }
@@ -129,17 +129,17 @@ impl Linear {
         &self.output_type
     }
 
-    /// The number of the input that says which experts rows meet, and how many each does.
+    /// The index of the input that selects experts, and the number of experts per row.
     pub(crate) fn indices(&self) -> Option<(usize, usize)> {
         self.indices.as_ref().map(|t| (1, t.shape().row_length()))
     }
 
-    /// The number of the input that holds the parameters of lhs, where the device finds them.
+    /// The index of the input that holds the parameters of lhs, if the device computes them.
     pub(crate) fn dynamic(&self) -> Option<usize> {
         self.dynamic.as_ref().map(|_| 1 + usize::from(self.indices.is_some()))
     }
 
-    /// How the scales of lhs are spread, where it has any.
+    /// The granularity of the scales of lhs; `None` if it has no scales.
     pub(crate) fn lhs_scales(&self) -> Option<LhsScales> {
         let k = self.lhs.shape().row_length();
         let by_row = LhsScales { by_row: true, group: k.max(1), groups: 1 };
@@ -158,13 +158,13 @@ impl Linear {
         })
     }
 
-    /// Scale and zero point of the codes of a row from this column on, where they are known beforehand. A row without columns has
-    /// them too.
+    /// The scale and zero point of the codes of a row at this column, if they are known when the op is constructed. A row without
+    /// columns also has them.
     pub(crate) fn lhs_parameters(&self, row: usize, column: usize) -> Option<(f32, i32)> {
         let quantization = self.lhs.quantization()?;
         let dims = self.lhs.dims();
         let last = dims.len() - 1;
-        // Axes and blocks are those that `check_lhs_scales` lets pass.
+        // `check_lhs_scales` permits only these axes and blocks.
         let index = match quantization.granularity() {
             Granularity::Tensor => 0,
             Granularity::Axis(axis) => row / dims[axis + 1..last].iter().product::<usize>() % dims[axis],
@@ -174,20 +174,20 @@ impl Linear {
     }
 }
 
-/// How many scales the codes of lhs have.
+/// The granularity of the scales of lhs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LhsScales {
-    /// Whether rows have scales of their own.
+    /// True if each row has its own scales.
     pub by_row: bool,
-    /// Codes along k that share one.
+    /// Number of codes along k that share a scale.
     pub group: usize,
-    /// Scales of a row.
+    /// Number of scales per row.
     pub groups: usize,
 }
 
 impl LinearBuilder {
-    /// The scales and zero points of lhs are found on the device ([`DynamicQuantize`](super::DynamicQuantize) with the same
-    /// granularity) and come as the last input.
+    /// Reads the scales and zero points of lhs from the last input: they are computed on the device, by
+    /// [`DynamicQuantize`](super::DynamicQuantize) with this granularity.
     pub fn dynamic_lhs(mut self, granularity: DynamicGranularity) -> Self {
         self.dynamic = Some(granularity);
         self
@@ -199,19 +199,19 @@ impl LinearBuilder {
         self
     }
 
-    /// Clamps results to a range: 0 and infinity for ReLU.
+    /// Clamps results to a range; 0 and infinity give ReLU.
     pub fn clamp(mut self, low: f32, high: f32) -> Self {
         self.bounds = (low, high);
         self
     }
 
-    /// The format of the output: float32 or float16.
+    /// The data type of the output: float32 or float16.
     pub fn output(mut self, dtype: DType) -> Self {
         self.output = dtype;
         self
     }
 
-    /// Each row of lhs meets so many of the matrices, which the second input names (a mixture of experts).
+    /// Multiplies each row of lhs by `selected` of the matrices; the second input selects them (a mixture of experts).
     ///
     /// ```
     /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
@@ -237,8 +237,8 @@ impl LinearBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If k differs, lhs is of another format or has scales that don't fit the groups of the weights, there are several
-    /// matrices and nothing selects among them, or bias or bounds don't fit.
+    /// If k differs, lhs has another data type or scales that don't fit the groups of the weights, there are several matrices
+    /// without a selection, or the bias or bounds don't fit.
     pub fn build(self) -> Result<Linear> {
         let Self { lhs, weights, dynamic, selected, bias, bounds, output } = self;
         let [experts, n, k] = weights.dims();
@@ -318,7 +318,7 @@ impl LinearBuilder {
 }
 
 impl Linear {
-    /// Refuses scales of lhs that change within a step of the kernels, or belong to single columns.
+    /// Refuses scales of lhs that change within a step of the kernels or that belong to single columns.
     fn check_lhs_scales(&self) -> Result<()> {
         let Some(scales) = self.lhs_scales() else { return Ok(()) };
         let layout = self.weights.layout();
@@ -382,7 +382,7 @@ impl OpDef for Linear {
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        // Parameters and indices are counted as rows of lhs are.
+        // Parameters and indices have one entry per row of lhs.
         let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
         rows.then(|| self.inputs().iter().enumerate().map(|(i, t)| i == 0 || t.shape().elements() > 1).collect())
     }

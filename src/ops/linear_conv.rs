@@ -1,5 +1,5 @@
-//! Convolutions with real results: of floats, or by weights whose scales are in groups. Their meaning is
-//! `reference/linear_conv.rs`, their GPU programs are `kernels/linear_conv.rs`; exact integer ones are `conv`.
+//! Convolutions with real results: of floats, or with group-quantized weights. The meaning is `reference/linear_conv.rs`, the GPU
+//! programs are `kernels/linear_conv.rs`. Exact integer convolutions are in `conv`.
 
 use std::sync::Arc;
 
@@ -13,18 +13,17 @@ use crate::weights::PackedWeights;
 
 /// `out[b, p, o] = clamp( Σ_tap Σ_i image[b, p·stride + tap·dilation − pad, g·C/groups + i] · weights[g, o, tap · C/groups + i] + bias[o] )`
 ///
-/// [`Linear`] over the patches that [`Unfold`] lays out, all of which are stored on the way: they must fit a buffer and a binding
-/// of the device.
+/// [`Linear`] applied to the patches of [`Unfold`]. All patches are stored: they must fit a buffer and a binding of the device.
 ///
 /// * `image`: `[batch, spatial…, channels]` (NHWC) in float32 or float16, or int8 or uint8 codes with one scale (static or
 ///   dynamic); one to three spatial dimensions.
-/// * `weights`: [`PackedWeights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the order
-///   of an OHWI filter. There are as many groups of channels as matrices.
+/// * `weights`: [`PackedWeights`] `[groups, outputs / groups, taps · channels / groups]` in any of their formats; a row has the
+///   order of an OHWI filter. There is one matrix per group of channels.
 /// * Output: `[batch, positions…, outputs]` in float32 or float16.
-/// * Outside the image lies zero. Transposed ([`transposed`](LinearConvBuilder::transposed)) it spreads where it else gathers, as
+/// * The image is padded with zeros. [`transposed`](LinearConvBuilder::transposed) makes it scatter instead of gathering, as in
 ///   [`Conv`](super::ConvBuilder::transposed); taps between pixels are multiplied as zeros.
 ///
-/// A device's result is off by at most what [`Linear`] documents, with k = taps · channels / groups.
+/// The error of a device's result is at most the bound of [`Linear`], with k = taps · channels / groups.
 ///
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
@@ -61,8 +60,7 @@ pub struct LinearConvBuilder {
 }
 
 impl LinearConv {
-    /// Starts the description of a convolution with stride 1, no padding and float32 output; `kernel` has one size per spatial
-    /// dimension.
+    /// A builder for a convolution with stride 1, no padding and float32 output; `kernel` has one size per spatial dimension.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(
         image: TensorType,
@@ -82,12 +80,13 @@ impl LinearConv {
         }
     }
 
-    /// What lays the patches out.
+    /// The op that lays out the patches.
     pub(crate) fn patches(&self) -> &Unfold {
         &self.patches
     }
 
-    /// What multiplies them. In groups each is a row of its own, which meets one of as many experts.
+    /// The op that multiplies the patches. With groups, each group's patch is a row of its own, and each group's matrix is an
+    /// expert.
     pub(crate) fn linear(&self) -> &Linear {
         &self.linear
     }
@@ -124,7 +123,7 @@ impl OpDef for LinearConv {
     }
 }
 
-/// Which group each row of patches belongs to.
+/// The type of the indices that select the group of each row of patches.
 fn indices_type(patches: &Unfold) -> Result<TensorType> {
     let dims = patches.output_type().dims();
     TensorType::new(DType::Int32, [&dims[..dims.len() - 1], &[1]].concat())
@@ -137,37 +136,37 @@ impl LinearConvBuilder {
         self
     }
 
-    /// Distance of the taps, one per spatial dimension.
+    /// Distance between neighbouring taps, one per spatial dimension.
     pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
         self.patches = self.patches.dilation(dilation);
         self
     }
 
-    /// What lies around the image.
+    /// The padding around the image.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.patches = self.patches.padding(padding);
         self
     }
 
-    /// Spreads each input pixel over the window instead of gathering it.
+    /// Makes the convolution transposed: each input pixel is scattered over the window.
     pub fn transposed(mut self) -> Self {
         self.patches = self.patches.transposed();
         self
     }
 
-    /// Makes the output of a transposed convolution longer at its end, one number per spatial dimension.
+    /// Lengthens the output of a transposed convolution at its end, one number per spatial dimension.
     pub fn output_padding(mut self, more: impl Into<Vec<usize>>) -> Self {
         self.patches = self.patches.output_padding(more);
         self
     }
 
-    /// Says how many elements the output of a transposed convolution has, one number per spatial dimension.
+    /// The output size of a transposed convolution, one number per spatial dimension.
     pub fn output_size(mut self, size: impl Into<Vec<usize>>) -> Self {
         self.patches = self.patches.output_size(size);
         self
     }
 
-    /// The scale and zero point of the image are found on the device and come as the second input.
+    /// Reads the scale and zero point of the image from the second input: they are computed on the device.
     pub fn dynamic_image(mut self) -> Self {
         self.patches = self.patches.dynamic_image();
         self.dynamic = true;
@@ -180,13 +179,13 @@ impl LinearConvBuilder {
         self
     }
 
-    /// Clamps results to a range: 0 and infinity for ReLU.
+    /// Clamps results to a range; 0 and infinity give ReLU.
     pub fn clamp(mut self, low: f32, high: f32) -> Self {
         self.bounds = (low, high);
         self
     }
 
-    /// The format of the output: float32 or float16.
+    /// The data type of the output: float32 or float16.
     pub fn output(mut self, dtype: DType) -> Self {
         self.output = dtype;
         self
@@ -195,8 +194,8 @@ impl LinearConvBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image is none of those above, a row of the weights has not the length of a patch, the window leaves the padded
-    /// image, or bias or bounds don't fit.
+    /// If the image is not among those above, a row of the weights doesn't have the length of a patch, the window leaves the padded
+    /// image, or the bias or bounds don't fit.
     pub fn build(self) -> Result<LinearConv> {
         let patches = self.patches.build()?;
         let rows = patches.output_type();

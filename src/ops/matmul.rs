@@ -1,4 +1,4 @@
-//! Integer matrix multiplication. Its meaning is `reference/matmul.rs`, its GPU programs are `kernels/matmul.rs`.
+//! Integer matrix multiplication. The meaning is `reference/matmul.rs`, the GPU programs are `kernels/matmul.rs`.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Shape, Tensor, TensorType};
 
-/// An operand of a product: weights that are known now, or a tensor that is computed on the way.
+/// An operand of a product: constant weights, or a tensor that is computed when the op runs.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Operand {
-    /// Known now; kernels prepack it once.
+    /// A constant; kernels pack it once in advance.
     Constant(Arc<Tensor>),
-    /// An input of the op; packed on the device each time.
+    /// An input of the op; packed on the device in each run.
     Input(TensorType),
 }
 
 impl Operand {
-    /// The type, whichever it is.
+    /// The type of the operand.
     #[must_use]
     pub fn tensor_type(&self) -> &TensorType {
         match self {
@@ -54,12 +54,12 @@ impl From<TensorType> for Operand {
 ///
 /// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically; or int16, symmetric.
 /// * `rhs`: integers of 8, 4 or 2 bits `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
-///   Weights that are known now stay at their width in device memory.
+///   Constant weights stay at their width in device memory.
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
-/// * The accumulator is i32 and exact: sums that could leave its range are refused. With int16 it has 48 bits, of which raw sums,
-///   [`Rounding::FixedSingle`] and [`Rounding::FixedDouble`] take 32.
+/// * The accumulator is i32 and exact: sums that could leave its range are refused. With int16 it has 48 bits; raw sums,
+///   [`Rounding::FixedSingle`] and [`Rounding::FixedDouble`] take 32 of them.
 ///
-/// Raw accumulators need no scales: an operand without one has zero point 0. A bias's own scale is not read.
+/// Raw accumulators need no scales: an operand without one has zero point 0. The bias's own scale is not read.
 ///
 /// Sources: ONNX MatMulInteger, QLinearMatMul, com.microsoft QGemm and DynamicQuantizeMatMul, TFLite FULLY_CONNECTED (8x8, 16x8).
 ///
@@ -86,7 +86,7 @@ pub struct Matmul {
     output: Output,
     output_type: TensorType,
     stage: Stage,
-    /// Whether sums need more than 32 bits.
+    /// True if sums need more than 32 bits.
     wide: bool,
     sizes: Sizes,
     batches: Batches,
@@ -113,7 +113,7 @@ pub struct MatmulBuilder {
 }
 
 impl Matmul {
-    /// Starts the description of a matmul with raw accumulators as output.
+    /// A builder for a matmul with raw accumulators as output.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(lhs: TensorType, rhs: impl Into<Operand>) -> MatmulBuilder {
         MatmulBuilder {
@@ -126,8 +126,8 @@ impl Matmul {
         }
     }
 
-    /// The same with the codes that a requantization makes of its accumulators; `None` if their scales are not those of
-    /// the whole tensor or its columns.
+    /// This matmul with its accumulators requantized to codes; `None` if the requantization's scales are neither per tensor nor per
+    /// column.
     pub(crate) fn requantized(&self, next: &Requantize) -> Option<Self> {
         let stage = self.stage.then(next.stage_by_column(&self.output, &self.output_type)?)?;
         let output_type = next.output_type().clone();
@@ -139,7 +139,7 @@ impl Matmul {
         Some(Self { output: output.clone().narrowed(low, high).into(), ..self.clone() })
     }
 
-    /// The products of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other codes.
+    /// The products of the high and the low bytes of int16 codes, `x = 256 · high + low`, as raw sums; `None` for other types.
     pub(crate) fn byte_planes(&self) -> Option<[Self; 2]> {
         if self.lhs.dtype() != DType::Int16 {
             return None;
@@ -155,20 +155,12 @@ impl Matmul {
         Some([half(DType::Int8), half(DType::Uint8)])
     }
 
-    /// Whether sums need more than 32 bits.
+    /// True if sums need more than 32 bits.
     pub(crate) fn is_wide(&self) -> bool {
         self.wide
     }
 
-    /// The weights, and what else of the op decides how they are packed.
-    pub(crate) fn weight_identity(&self) -> Option<(&Arc<Tensor>, Vec<usize>)> {
-        match &self.rhs {
-            Operand::Constant(tensor) => Some((tensor, vec![usize::from(self.transposed)])),
-            Operand::Input(_) => None,
-        }
-    }
-
-    /// How many tensors it reads.
+    /// Number of input tensors.
     pub(crate) fn inputs_count(&self) -> usize {
         1 + usize::from(matches!(self.rhs, Operand::Input(_))) + usize::from(self.dynamic.is_some())
     }
@@ -185,7 +177,7 @@ impl Matmul {
         self.transposed
     }
 
-    /// The type of the parameters that the device finds for lhs, and which input they are.
+    /// The index and type of the input with the parameters of lhs, if the device computes them.
     pub(crate) fn dynamic(&self) -> Option<(usize, &TensorType)> {
         let position = 1 + usize::from(matches!(self.rhs, Operand::Input(_)));
         self.dynamic.as_ref().map(|t| (position, t))
@@ -207,17 +199,17 @@ impl Matmul {
         self.sizes
     }
 
-    /// What the matrices of the output are made of.
+    /// The map from the matrices of the output to those of the operands.
     pub(crate) fn batches(&self) -> &Batches {
         &self.batches
     }
 
-    /// Scale and zero point of row `row` of lhs, counted within its matrix; scale 1 and zero point 0 where it has none.
+    /// The scale and zero point of a row of lhs, counted within its matrix; 1 and 0 if lhs has none.
     pub(crate) fn lhs_parameters(&self, row: usize) -> (f32, i32) {
         self.lhs.parameters(row)
     }
 
-    /// Scale and zero point of a column of rhs.
+    /// The scale and zero point of a column of rhs.
     pub(crate) fn rhs_parameters(&self, column: usize) -> (f32, i32) {
         self.rhs.tensor_type().parameters(column)
     }
@@ -230,14 +222,14 @@ impl Matmul {
 }
 
 impl MatmulBuilder {
-    /// rhs is `[…, n, k]`, as linear layers store their weights.
+    /// Declares rhs as `[…, n, k]`, the order in which linear layers store their weights.
     pub fn transposed(mut self) -> Self {
         self.transposed = true;
         self
     }
 
-    /// The scale and zero point of lhs are found on the device ([`DynamicQuantize`](super::DynamicQuantize)) and come as
-    /// the last input: one pair, or one per row of all matrices.
+    /// Reads the scale and zero point of lhs from the last input: one pair, or one per row of all matrices. They are computed on
+    /// the device, by [`DynamicQuantize`](super::DynamicQuantize).
     ///
     /// ```
     /// use lowbit::ops::{DynamicGranularity, DynamicQuantize, Matmul, Output};
@@ -269,8 +261,8 @@ impl MatmulBuilder {
         self
     }
 
-    /// Adds a bias per column in steps of `s_lhs · s_rhs` that may need more than 32 bits, as models with int16 activations
-    /// store it.
+    /// Adds a bias per column in steps of `s_lhs · s_rhs` that may need more than 32 bits; models with int16 activations store it
+    /// in this form.
     ///
     /// ```
     /// use lowbit::ops::{Matmul, Requantization};
@@ -290,7 +282,7 @@ impl MatmulBuilder {
         self
     }
 
-    /// What becomes of the accumulators.
+    /// The output stage of the accumulators.
     pub fn output(mut self, output: impl Into<Output>) -> Self {
         self.output = output.into();
         self
@@ -299,8 +291,8 @@ impl MatmulBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If lhs is neither 8-bit nor symmetric int16 or rhs wider than 8 bits, the inner sizes differ, the leading dimensions don't
-    /// broadcast, a granularity is not one of those above, the accumulator could overflow, or bias, multipliers or scales don't
+    /// If lhs is neither 8-bit nor symmetric int16, rhs is wider than 8 bits, the inner sizes differ, the leading dimensions don't
+    /// broadcast, a granularity is not among those above, the accumulator could overflow, or the bias, multipliers or scales don't
     /// fit.
     pub fn build(self) -> Result<Matmul> {
         let (lhs, rhs) = (&self.lhs, self.rhs.tensor_type());
@@ -382,13 +374,16 @@ impl MatmulBuilder {
 }
 
 impl Matmul {
-    /// Refuses sums that leave what they are added up in, and says whether that is more than 32 bits.
+    /// True if sums need more than 32 bits.
+    ///
+    /// # Errors
+    /// If sums could leave their accumulator.
     fn check_sums(&self, bias: &Bias) -> Result<bool> {
         let Sizes { n, k, .. } = self.sizes;
         let rhs = self.rhs.tensor_type();
         let leading = match &self.rhs {
             Operand::Constant(_) => &rhs.dims()[..rhs.shape().rank() - 2],
-            // Nothing tells its matrices apart.
+            // The matrices of an input are not known, so all have equal bounds.
             Operand::Input(_) => &[],
         };
         let bias = BiasRanges::new(bias, leading, n)?;
@@ -482,7 +477,7 @@ impl OpDef for Matmul {
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
         let rhs = self.rhs.tensor_type();
         let one_matrix = rhs.dims()[..rhs.shape().rank() - 2].iter().product::<usize>() == 1;
-        // The first dimension of the output must be that of lhs, and parameters of rows be counted as it is.
+        // The first dimension of the output must be that of lhs, and the parameters must have one entry per row of it.
         let (rank, outer) = (self.lhs.shape().rank(), self.output_type.shape().rank());
         if !one_matrix || rank != outer || (rank != 2 && self.dynamic.is_some()) {
             return None;
@@ -504,7 +499,7 @@ fn check_granularity(name: &str, operand: &TensorType, axis: usize, what: &str) 
     Ok(())
 }
 
-/// Which matrices of lhs and of rhs the matrices of an output are made of: those in its place under NumPy broadcasting.
+/// The map from the matrices of an output to those of lhs and rhs, by NumPy broadcasting of the leading dimensions.
 #[derive(Debug, Clone)]
 pub(crate) struct Batches {
     lhs: Shape,
@@ -513,29 +508,29 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Those of operands whose last two dimensions are a matrix.
+    /// The map for operands whose last two dimensions are a matrix.
     pub(super) fn new(lhs: &TensorType, rhs: &TensorType) -> Result<Self> {
         let leading = |t: &TensorType| Shape::new(&t.dims()[..t.shape().rank() - 2]);
         let (lhs, rhs) = (leading(lhs)?, leading(rhs)?);
         Ok(Self { output: lhs.broadcast(&rhs)?, lhs, rhs })
     }
 
-    /// The dimensions of an output of m rows and n columns in each matrix.
+    /// The dimensions of an output with m rows and n columns per matrix.
     pub(super) fn output(&self, m: usize, n: usize) -> Vec<usize> {
         [self.output.dims(), &[m, n]].concat()
     }
 
-    /// How many matrices the output has.
+    /// Number of matrices of the output.
     pub(crate) fn count(&self) -> usize {
         self.output.elements()
     }
 
-    /// The matrices of lhs and of rhs that one of the output is made of.
+    /// The indices of the lhs and rhs matrices whose product is this matrix of the output.
     pub(crate) fn pair(&self, matrix: usize) -> (usize, usize) {
         (self.lhs.source_index(&self.output, matrix), self.rhs.source_index(&self.output, matrix))
     }
 
-    /// Whether every matrix of the output is made of the one of lhs in its place, and of the only one of rhs.
+    /// True if output matrix i is lhs matrix i times the only rhs matrix, for every i.
     pub(crate) fn share_rhs(&self) -> bool {
         self.count() == 0 || (self.rhs.elements() == 1 && self.lhs.elements() == self.count())
     }

@@ -72,13 +72,9 @@ pub use unfold::UnfoldBuilder;
 pub use window::Padding;
 pub(crate) use window::Window;
 
-use std::any::Any;
-use std::sync::Arc;
-
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Quantization, Tensor, TensorType};
-use crate::weights::PackedWeights;
 
 /// The list of ops: each module with the ops that it declares. `Op`, the ways to run one and its meaning follow from it:
 /// `for_each_op!(callback)` calls `callback!` with the list.
@@ -259,26 +255,20 @@ impl Op {
         })
     }
 
-    /// The constant that this op's weights are packed from.
-    pub(crate) fn weight_identity(&self) -> Option<WeightIdentity> {
-        let of_tensor = |(tensor, packing): (&Arc<Tensor>, Vec<usize>)| WeightIdentity {
-            description: tensor.tensor_type().to_string(),
-            owner: tensor.clone(),
-            packing,
-        };
-        let of_weights = |weights: &Arc<PackedWeights>| WeightIdentity {
-            description: weights.to_string(),
-            owner: weights.clone(),
-            packing: Vec::new(),
+    /// The weights that are part of the op, described: their format and dimensions.
+    pub(crate) fn weights_description(&self) -> Option<String> {
+        let constant = |operand: &Operand| match operand {
+            Operand::Constant(tensor) => Some(tensor.tensor_type().to_string()),
+            Operand::Input(_) => None,
         };
         match self {
-            Self::Matmul(op) => op.weight_identity().map(of_tensor),
-            Self::Conv(op) => Some(of_tensor(op.weight_identity())),
-            Self::Linear(op) => Some(of_weights(op.weights())),
-            Self::LinearConv(op) => Some(of_weights(op.linear().weights())),
-            Self::Embedding(op) => Some(of_weights(op.weights())),
-            Self::FloatMatmul(op) => op.weight_identity().map(|(t, packing)| of_tensor((t, vec![packing]))),
-            Self::Fused(op) => op.first().weight_identity(),
+            Self::Matmul(op) => constant(op.rhs()),
+            Self::FloatMatmul(op) => constant(op.rhs()),
+            Self::Conv(op) => Some(op.weights().tensor_type().to_string()),
+            Self::Linear(op) => Some(op.weights().to_string()),
+            Self::LinearConv(op) => Some(op.linear().weights().to_string()),
+            Self::Embedding(op) => Some(op.weights().to_string()),
+            Self::Fused(op) => op.first().weights_description(),
             _ => None,
         }
     }
@@ -332,16 +322,6 @@ impl Op {
         }
         Ok(())
     }
-}
-
-/// What tells the packed weights of one op from those of another.
-pub(crate) struct WeightIdentity {
-    /// What they are packed from: the same object makes the same words.
-    pub owner: Arc<dyn Any + Send + Sync>,
-    /// What else of the op decides how.
-    pub packing: Vec<usize>,
-    /// Format and dimensions.
-    pub description: String,
 }
 
 /// For operands of an elementwise op, true for those that go with the output's indices of the first dimension.

@@ -2,7 +2,6 @@
 //! plain data; buffers and pipelines are made of it in `gpu`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::fuse::{Merged, fuse};
 use super::graph::{Graph, Step, Value};
@@ -76,7 +75,7 @@ pub(crate) struct Launch {
 pub(crate) struct Schedule {
     pub launches: Vec<Launch>,
     /// What has to be uploaded.
-    pub constants: Vec<(Arc<Op>, Constant)>,
+    pub constants: Vec<Constant>,
 }
 
 impl Frame {
@@ -203,9 +202,8 @@ impl Frame {
             return Ok(());
         }
         let step = &placed.merged.step;
-        let op = Arc::new(slab.op.clone());
         let first_constant = schedule.constants.len();
-        schedule.constants.extend(candidate.constants.iter().map(|&constant| (op.clone(), constant)));
+        schedule.constants.extend(candidate.constants.iter().cloned());
         let (inputs, outputs) = (slab.op.inputs(), slab.op.outputs());
         let tensor = |value: Value, tensor_type: &TensorType, start: u64| {
             let (storage, offset) = self.places[&graph.storage(value).index()];
@@ -234,7 +232,7 @@ impl Frame {
             let dispatch = dispatch.sharing(&writable);
             schedule.launches.push(Launch { dispatch, spans, parts: placed.merged.parts.clone(), overwritten });
         }
-        candidate.constants.iter().try_for_each(|&constant| check_constant(&op, constant, caps))
+        candidate.constants.iter().try_for_each(|constant| check_constant(slab.op.name(), constant, caps))
     }
 }
 
@@ -442,14 +440,13 @@ fn check_launch(dispatch: &Dispatch, spans: &[Span], caps: &DeviceCaps) -> Resul
 }
 
 /// Refuses a constant that no binding could hold, before it is made.
-fn check_constant(op: &Op, constant: Constant, caps: &DeviceCaps) -> Result<()> {
-    let words = kernels::constant_words(op, constant).expect("candidates ask for their own op's constants");
-    let (needed, limit) = (words.saturating_mul(4), caps.binding_bytes);
+fn check_constant(name: &str, constant: &Constant, caps: &DeviceCaps) -> Result<()> {
+    let (needed, limit) = (constant.count().saturating_mul(4), caps.binding_bytes);
     if needed <= limit {
         return Ok(());
     }
     Err(Error::Limit {
-        what: format!("{}: {constant:?}, which this kernel can't divide,", op.name()),
+        what: format!("{name}: {}, which this kernel can't divide,", constant.label()),
         needed,
         limit,
         unit: "bytes in one binding",

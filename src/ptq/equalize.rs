@@ -1,5 +1,5 @@
-//! Rescaling neighbouring layers so that both are easier to quantize; in float the model computes the same. Each function
-//! returns a model, so that they can follow each other.
+//! Rescales neighbouring layers so that both are easier to quantize. In float the model computes the same. Each function
+//! returns a model, so calls can be chained.
 
 use super::gram::grams;
 use super::rounding::{Method, round};
@@ -9,8 +9,8 @@ use crate::error::{Result, require};
 use crate::model::{Activation, Layer, Model};
 use crate::tensor::Tensor;
 
-/// Weighted layers of which the second reads what the first makes, channel by channel, scaled by a factor if that is: nothing
-/// but averages between them, and no activation other than ReLU.
+/// Pairs of neighbouring weighted layers where the second reads the channels of the first unmixed, so a channel can be scaled
+/// in both. Between them lie only averages, and the only activation is ReLU.
 fn pairs(model: &Model) -> Vec<(usize, usize)> {
     let weighted = model.layers().iter().enumerate().filter(|(_, layer)| layer.is_weighted()).map(|(i, _)| i);
     let weighted: Vec<usize> = weighted.collect();
@@ -19,7 +19,7 @@ fn pairs(model: &Model) -> Vec<(usize, usize)> {
     weighted.windows(2).filter(|pair| all(pair)).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// The input channel that weight `index` of a layer meets.
+/// The input channel that weight `index` of a layer multiplies.
 fn channel(layer: &Layer, index: usize) -> usize {
     let (k, channels) = (layer.row_length(), layer.channels_per_group());
     index / k / layer.outputs_per_group() * channels + index % k % channels
@@ -31,11 +31,11 @@ fn row_ranges(layer: &Layer) -> Vec<f64> {
     layer.weights().chunks_exact(layer.row_length()).map(|row| greatest(row).into()).collect()
 }
 
-/// What a channel counts as read by, relative to the one that is read by the largest weights.
+/// The least range of an input channel, relative to the greatest range of the layer.
 const LEAST_READ: f64 = 1e-20;
 
-/// The greatest magnitude among the weights that read each input channel, and at least [`LEAST_READ`] of the greatest of all: a
-/// channel that nothing reads is scaled down like no other.
+/// The greatest magnitude among the weights that read each input channel, and at least [`LEAST_READ`] of the greatest of all.
+/// With the lower bound, a channel that nothing reads is scaled down most.
 fn channel_ranges(layer: &Layer) -> Vec<f64> {
     let mut ranges = vec![0.0f64; layer.input().channels];
     for (i, w) in layer.weights().iter().enumerate() {
@@ -46,7 +46,7 @@ fn channel_ranges(layer: &Layer) -> Vec<f64> {
     ranges.into_iter().map(|range| range.max(LEAST_READ * greatest)).collect()
 }
 
-/// The model in which each channel between two layers is divided by its scale.
+/// The model with each channel between the two layers divided by its scale.
 fn rescaled(model: Model, (producer, consumer): (usize, usize), scales: &[f64]) -> Result<Model> {
     let (first, second) = (&model.layers()[producer], &model.layers()[consumer]);
     let k = first.row_length();
@@ -59,11 +59,11 @@ fn rescaled(model: Model, (producer, consumer): (usize, usize), scales: &[f64]) 
     model.with_parameters(&first, divided, bias)?.with_parameters(&second_name, multiplied, second_bias)
 }
 
-/// Factors are at most this far from their geometric mean, so that f32 holds what is scaled.
+/// Greatest factor between a scale and the geometric mean of all scales, so that f32 holds the scaled values.
 const FARTHEST: f64 = 1e20;
 
-/// Factors that may be divided by: those that are too far from their geometric mean are brought to the bound. One of 0 (a channel
-/// that is always 0 tells nothing) becomes the mean.
+/// Factors that are safe to divide by. A factor too far from the geometric mean moves to the bound. A factor of 0 becomes the
+/// mean: it comes from a channel that is always 0, which gives no information.
 fn bounded(factors: &[f64]) -> Vec<f64> {
     let known = || factors.iter().filter(|s| s.is_finite() && **s > 0.0);
     let mean = (known().map(|s| s.ln()).sum::<f64>() / known().count().max(1) as f64).exp();
@@ -71,14 +71,14 @@ fn bounded(factors: &[f64]) -> Vec<f64> {
     factors.iter().map(bounded).collect()
 }
 
-/// The model with channels rescaled between neighbours until their weights' ranges are the same on both sides:
-/// `s_i = (1 / r2_i) · √(r1_i · r2_i)`, where r1 is the greatest magnitude of what makes channel i, r2 of what reads it, and r2 at
-/// least 10⁻²⁰ of the greatest. Where r1 is 0, s is the geometric mean of the others.
+/// The model with channels rescaled between neighbours until the weights' ranges are equal on both sides: `s_i = (1 / r2_i) ·
+/// √(r1_i · r2_i)`. Here r1 is the greatest magnitude of the weights that produce channel i, and r2 that of the weights that
+/// read it, at least 10⁻²⁰ of the greatest r2. Where r1 is 0, s is the geometric mean of the others.
 ///
-/// Source: cross-layer equalization (Nagel et al., 2019, arXiv:1906.04721, eq. 11); needs no data.
+/// Source: cross-layer equalization (Nagel et al., 2019, arXiv:1906.04721, eq. 11). It needs no data.
 ///
 /// # Errors
-/// If a weight leaves f32.
+/// If a weight leaves the range of f32.
 pub fn equalize(model: &Model) -> Result<Model> {
     let mut model = model.clone();
     for _ in 0..20 {
@@ -98,10 +98,10 @@ pub fn equalize(model: &Model) -> Result<Model> {
     Ok(model)
 }
 
-/// The model with part of the range of activations moved into the weights that read them:
-/// `s_j = max|x_j|^α / max|w_j|^(1 − α)`; activations are divided, weights multiplied by it. α is 0 to 1, 0.5 by default. A
-/// channel counts as read by weights of at least 10⁻²⁰ of the greatest: what nothing reads is scaled down most. Where s would be
-/// 0 it is the geometric mean of the others.
+/// The model with part of the range of activations moved into the weights that read them: `s_j = max|x_j|^α / max|w_j|^(1 −
+/// α)`. Activations are divided by s, weights are multiplied by it. α is 0 to 1, 0.5 by default. `max|w_j|` is at least 10⁻²⁰
+/// of the greatest, so a channel that nothing reads is scaled down most. Where s would be 0, it is the geometric mean of the
+/// others.
 ///
 /// Source: SmoothQuant (Xiao et al., 2022, arXiv:2211.10438, eq. 4).
 ///
@@ -126,21 +126,21 @@ pub fn smooth(model: &Model, calibration: &Tensor, alpha: f64) -> Result<Model> 
     Ok(model)
 }
 
-/// The model with input channels rescaled so that weights which meet large activations are rounded more finely:
-/// `s_j = mean|x_j|^r`, divided by the geometric mean of its extremes; r of 0, 0.05, … 0.95 is the one with the least error of
-/// the layer's outputs when its weights are rounded by the scheme.
+/// The model with input channels rescaled so that weights of large activations are rounded more finely: `s_j = mean|x_j|^r`,
+/// divided by the geometric mean of the least and the greatest of them. The exponent r is the one of 0, 0.05, … 0.95 with the
+/// least error of the layer's outputs when its weights are rounded by the scheme.
 ///
 /// Source: AWQ (Lin et al., 2023, arXiv:2306.00978, eq. 4 and 5).
 ///
 /// # Errors
-/// If the calibration data are empty or don't fit, or the scheme makes no sense.
+/// If the calibration data are empty or don't fit, or the scheme is not possible.
 pub fn awq(model: &Model, calibration: &Tensor, scheme: &WeightScheme) -> Result<Model> {
     scheme.check()?;
     check_calibration(model, calibration)?;
     let activations = trace(model, calibration)?;
     let mut rescaled_model = model.clone();
     for pair in pairs(model) {
-        // What the layer reads is that of the model as it was, whatever has been rescaled before.
+        // The layer's inputs are those of the original model, even after earlier layers have been rescaled.
         let inputs = activations[pair.1].values::<f32>()?;
         let layer = &rescaled_model.layers()[pair.1];
         let channels = layer.input().channels;

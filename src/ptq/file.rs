@@ -20,9 +20,9 @@ const FORMAT: &str = "lowbit-quantized/1";
 struct Description {
     format: String,
     architecture: Architecture,
-    /// By layer.
+    /// By layer name.
     weights: HashMap<String, WeightScheme>,
-    /// Of the input and of what each layer makes; none if they are found as they come.
+    /// Quantization of the input and of each layer's result; `None` if activations are dynamic.
     activations: Option<Vec<Option<ActivationQuantization>>>,
 }
 
@@ -31,11 +31,16 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 }
 
 impl QuantizedModel {
-    /// The bytes of a safetensors file. For each layer `<name>.weight` (U8: the codes row by row, as many bits each as the scheme
-    /// says, the first in the lowest bits), `<name>.scale` (F32; U8 for blocks, E8M0 of MX or E4M3 of NVFP4),
-    /// `<name>.global_scale` (F32, NVFP4 only), `<name>.zero_point` (I32, if not symmetric) and `<name>.bias` (F32); the metadata's
-    /// `model` is a JSON of the format, `lowbit-quantized/1`, the architecture, the schemes of the weights and the scales of
-    /// activations. The same model makes the same bytes.
+    /// The bytes of a safetensors file. Each layer has these tensors:
+    ///
+    /// - `<name>.weight`, U8: the codes row by row, each in the scheme's number of bits, the first in the lowest bits.
+    /// - `<name>.scale`, F32; for blocks U8: E8M0 for MX, E4M3 for NVFP4.
+    /// - `<name>.global_scale`, F32, NVFP4 only.
+    /// - `<name>.zero_point`, I32, if the scheme is not symmetric.
+    /// - `<name>.bias`, F32.
+    ///
+    /// The entry `model` of the metadata is JSON: the format (`lowbit-quantized/1`), the architecture, the schemes of the
+    /// weights and the scales of activations. Equal models give equal bytes.
     ///
     /// # Errors
     /// If the file can't be made.
@@ -75,7 +80,7 @@ impl QuantizedModel {
             },
         };
         let failed = |error: &dyn std::fmt::Display| Error::Request(format!("the model can't be written: {error}"));
-        // By way of a value, whose maps are sorted. The file's own map is not, so it has one entry.
+        // A `serde_json::Value` sorts its maps. The file's own metadata map isn't sorted, so it has one entry.
         let json = serde_json::to_value(&description).map_err(|error| failed(&error))?.to_string();
         let metadata = HashMap::from([("model".to_string(), json)]);
         let mut views = Vec::new();
@@ -85,7 +90,7 @@ impl QuantizedModel {
         safetensors::serialize(views, Some(metadata)).map_err(|error| failed(&error))
     }
 
-    /// The model in the bytes of such a file.
+    /// The model read from the bytes of a file of [`to_safetensors`](Self::to_safetensors).
     ///
     /// # Errors
     /// If the file is damaged, of another format, or its parts don't fit each other.
@@ -98,7 +103,7 @@ impl QuantizedModel {
         require!(format == FORMAT, "the file's format is \"{format}\", but {FORMAT} is read");
         let description: Description = serde_json::from_value(description).map_err(malformed)?;
         let file = SafeTensors::deserialize(file).map_err(malformed)?;
-        // No more is allocated than the file has codes for, of two bits at least.
+        // Allocates no more than the file has codes for. A code has at least two bits.
         let zeros = |name: &str, shape: &[usize]| {
             let (bytes, elements) =
                 (file.tensor(name).map_err(malformed)?.data().len(), shape.iter().product::<usize>());
@@ -154,7 +159,7 @@ impl QuantizedModel {
     }
 }
 
-/// The elements of a tensor, which are as many as they must be.
+/// The elements of a tensor; an error if its data type or count is another.
 fn words<T, const N: usize>(
     file: &SafeTensors,
     name: &str,

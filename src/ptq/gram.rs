@@ -1,4 +1,4 @@
-//! What calibration data say about a layer: second moments of what its filters see. Which rounding follows is `rounding`'s.
+//! Calibration statistics of a layer: second moments of its filters' inputs. Rounding with them is in `rounding`.
 
 use rayon::prelude::*;
 
@@ -8,17 +8,17 @@ use crate::model::Layer;
 /// Second moments of the inputs x of a group of filters.
 #[derive(Debug, Clone)]
 pub(super) struct Gram {
-    /// Σ x·xᵀ, as the quantized layers before make x.
+    /// Σ x·xᵀ, where the preceding layers are quantized.
     pub gram: Square,
-    /// Σ (x_float − x)·xᵀ: what those layers got wrong.
+    /// Σ (x_float − x)·xᵀ: the error of the preceding layers.
     pub drift: Square,
 }
 
-/// Patches that are looked at together.
+/// Least number of patches that are unfolded together, as far as there are inputs.
 const BLOCK: usize = 4096;
 
-/// The moments of each group of a layer, over rows of its inputs in float and as they are. Centred ones are those of the
-/// inputs minus their means: what is left once a bias has been corrected.
+/// The moments of each group of a layer, from rows of its inputs in the float model and in the quantized one. Centred moments
+/// are those of the inputs minus their means: the part of the error that a corrected bias leaves.
 pub(super) fn grams(layer: &Layer, float: &[f32], inputs: &[f32], centred: bool) -> Vec<Gram> {
     let groups = layer.window().map_or(0, |w| w.groups);
     (0..groups).map(|group| gram(layer, group, float, inputs, centred)).collect()
@@ -39,7 +39,7 @@ fn gram(layer: &Layer, group: usize, float: &[f32], inputs: &[f32], centred: boo
                 drift_sum[i] += f64::from(y[i]) - f64::from(x[i]);
             }
         }
-        // A row of each matrix is one thread's, so that sums don't depend on how many there are.
+        // One thread computes a row of each matrix, so sums don't depend on the number of threads.
         let add = |(i, (gram, drift)): (usize, (&mut [f64], &mut [f64]))| {
             for (x, y) in x.chunks_exact(k).zip(y.chunks_exact(k)) {
                 let (value, error) = (f64::from(x[i]), f64::from(y[i]) - f64::from(x[i]));
@@ -74,8 +74,8 @@ fn patches(layer: &Layer, group: usize, rows: &[f32]) -> Vec<f32> {
 }
 
 impl Gram {
-    /// The row of weights that comes nearest to `row` of the float layer, given what this layer really reads:
-    /// `w + w·(Σ drift·xᵀ)·(Σ x·xᵀ)⁻¹`.
+    /// The row of weights that comes nearest to `row` of the float layer on the inputs of the quantized model: `w + w·(Σ
+    /// drift·xᵀ)·(Σ x·xᵀ)⁻¹`.
     ///
     /// Source: the asymmetric calibration of GPTAQ (Li et al., 2025, arXiv:2504.02692).
     pub(super) fn target(&self, lower: &Square, row: &[f64]) -> Vec<f64> {
@@ -87,7 +87,7 @@ impl Gram {
         row.iter().zip(lower.solve(pull)).map(|(w, change)| w + change).collect()
     }
 
-    /// The error of an output, summed over the calibration data, that this error of its weights makes: eᵀ·(Σ x·xᵀ)·e.
+    /// The squared error of an output that `difference` in its weights causes, summed over the calibration data: eᵀ·(Σ x·xᵀ)·e.
     pub(super) fn error(&self, difference: &[f64]) -> f64 {
         self.gram.form(difference)
     }

@@ -1,5 +1,5 @@
-//! A quantized model as a graph: integer ops where a layer reads and holds integers with one scale per output, `Linear` and
-//! `LinearConv` elsewhere. Which numbers they hold is decided before.
+//! A quantized model as a graph. A layer is an integer op if it reads integers and its weights are integers with one scale per
+//! output; other layers are `Linear` and `LinearConv`. The weights and scales are decided elsewhere.
 
 use super::quantized::{QuantizedModel, Scales};
 use super::scheme::ActivationQuantization;
@@ -16,11 +16,13 @@ use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
 impl QuantizedModel {
-    /// The graph for up to so many rows: float32 of [`Model::input_shape`] in, float32 `[rows, outputs]` out, codes between.
+    /// The graph for at most `rows` rows. It reads float32 of [`Model::input_shape`] and returns float32 `[rows, outputs]`,
+    /// with codes between the layers.
     ///
-    /// Layers that read integers and hold integers with one scale per output are [`Conv`], [`Matmul`] and [`Pool`]: the same bits
-    /// on every device. Others are [`Linear`] and [`LinearConv`], of integers where both sides are (E2M1 counts as such), else of
-    /// floats that are dequantized before and quantized after; their sums have the bound that [`Linear`] documents.
+    /// Layers that read integers and have integer weights with one scale per output are [`Conv`], [`Matmul`] and [`Pool`]:
+    /// equal bits on every device. Other layers are [`Linear`] and [`LinearConv`]. They multiply integers where both sides are
+    /// integers (E2M1 counts as such), and else floats, which are dequantized before and quantized after. Their sums have the
+    /// error bound that [`Linear`] documents.
     ///
     /// # Errors
     /// If a sum could leave int32, or there are no rows.
@@ -28,8 +30,8 @@ impl QuantizedModel {
         Builder::new(self, rows)?.finish(false)
     }
 
-    /// The same graph with other outputs in front of the last: the input where it becomes codes, and what each layer but the last
-    /// makes, codes or floats.
+    /// The graph of [`QuantizedModel::graph`] with more outputs before the last one: the quantized input, if it is quantized,
+    /// and the result of each layer but the last, in codes or floats.
     ///
     /// # Errors
     /// As [`QuantizedModel::graph`].
@@ -42,7 +44,7 @@ struct Builder<'a> {
     model: &'a QuantizedModel,
     rows: usize,
     graph: Graph,
-    /// What the next layer reads.
+    /// The input of the next layer.
     value: Value,
     made: Vec<Value>,
 }
@@ -81,7 +83,7 @@ impl<'a> Builder<'a> {
         Ok(self.graph)
     }
 
-    /// The value under other dimensions.
+    /// Reshapes the value to other dimensions.
     fn shaped(&mut self, dims: &[usize]) -> Result<Value> {
         if self.graph.tensor_type(self.value)?.dims() != dims {
             self.value = self.graph.reshape(self.value, dims)?;
@@ -89,7 +91,7 @@ impl<'a> Builder<'a> {
         Ok(self.value)
     }
 
-    /// The value as a layer reads it: a row, or an image.
+    /// The value in the shape that the layer reads: a row, or an image.
     fn input(&mut self, layer: &Layer) -> Result<(Value, TensorType)> {
         let input = layer.input();
         let value = if layer.is_matmul() {
@@ -100,7 +102,7 @@ impl<'a> Builder<'a> {
         Ok((value, self.graph.tensor_type(value)?.clone()))
     }
 
-    /// Floats, or what the value's codes mean.
+    /// Converts the value to floats; codes are dequantized.
     fn real(&mut self, dtype: DType) -> Result<()> {
         let now = self.graph.tensor_type(self.value)?.clone();
         if now.dtype() == dtype {
@@ -113,7 +115,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Codes of a value that is real.
+    /// Quantizes a value that is float.
     fn quantize(&mut self, made: Option<ActivationQuantization>) -> Result<()> {
         let Some(made) = made else { return Ok(()) };
         if made == ActivationQuantization::FLOAT16 {
@@ -167,7 +169,7 @@ impl<'a> Builder<'a> {
         if made_integers.is_none() { self.quantize(made) } else { Ok(()) }
     }
 
-    /// A product with a real result.
+    /// A layer with a float result, as `Linear` or `LinearConv`.
     fn linear(
         &mut self,
         index: usize,
@@ -237,7 +239,7 @@ impl<'a> Builder<'a> {
                 let conv = windowed(layer, Conv::new(input, codes(layer, weights)?)).dynamic_lhs();
                 self.graph.add(conv.bias(bias).output(output).build()?, &quantized)?
             }
-            // An average is a depthwise convolution by 1 / pixels.
+            // An average is a depthwise convolution with filters of 1 / pixels.
             None => {
                 let image = layer.input();
                 let ones = vec![1i8; image.elements()];
@@ -269,7 +271,7 @@ fn padding(window: Window) -> Padding {
     Padding::Explicit { begin: window.begin.to_vec(), end: window.end.to_vec() }
 }
 
-/// An average as weights: a filter of 1 / pixels for each channel.
+/// The weights of an average: a filter of 1 / pixels for each channel.
 fn average(layer: &Layer) -> Result<PackedWeights> {
     let (pixels, channels) = (layer.input().pixels(), layer.input().channels);
     let format = WeightFormat::new(Codes::Int2, usize::MAX, crate::weights::ScaleFormat::F32);

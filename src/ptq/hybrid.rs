@@ -1,5 +1,5 @@
-//! Which layer may have how few bits: what each loses by itself, and plans under a budget of bytes or an error target. Making
-//! the planned model is `recipe`'s.
+//! Mixed precision: the sensitivity of each layer, and plans under a budget of bytes or an error target. `recipe` makes the
+//! planned model.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,34 @@ use crate::evaluate::noise_to_signal;
 use crate::model::Model;
 use crate::tensor::Tensor;
 
-/// What a layer costs in each of some schemes.
+/// The cost of a layer in each of several schemes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
-    /// The layer.
+    /// The layer's name.
     pub layer: String,
-    /// In the order in which the schemes were given.
+    /// One for each scheme, in the order of the schemes.
     pub choices: Vec<Choice>,
 }
 
-/// A layer in one scheme.
+/// The cost of a layer in one scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    /// How its weights become codes.
+    /// The quantization of the layer's weights.
     pub scheme: WeightScheme,
-    /// [Their bytes](super::QuantizedWeights::weight_bytes).
+    /// The [bytes](super::QuantizedWeights::weight_bytes) of its weights.
     pub bytes: u64,
-    /// Σ (y − y_float)² / Σ y_float² of the model's outputs with nothing but this layer's weights quantized.
+    /// Σ (y − y_float)² / Σ y_float² of the model's outputs when only this layer's weights are quantized.
     pub noise: f64,
 }
 
 /// A scheme for every layer with weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerPlan {
-    /// By layer.
+    /// By layer name.
     pub layers: BTreeMap<String, WeightScheme>,
-    /// [The bytes](super::QuantizedWeights::weight_bytes) of all weights.
+    /// The [bytes](super::QuantizedWeights::weight_bytes) of all weights.
     pub bytes: u64,
-    /// The sum of the layers' own noises, which is what they have together if they are small and independent.
+    /// The sum of the layers' own noises. It is the noise of the whole model if the noises are small and independent.
     pub noise: f64,
 }
 
@@ -58,11 +58,11 @@ impl LayerPlan {
     }
 }
 
-/// For each layer with weights and each scheme, what the model's outputs on calibration data lose when only that layer's
-/// weights are quantized by the recipe. `run` gives a float model's outputs, on whatever device: `|m| m.run(calibration)`.
+/// For each weighted layer and each scheme, the bytes and the noise of the model's outputs on calibration data when the recipe
+/// quantizes only that layer's weights. `run` returns a float model's outputs, on any device: `|m| m.run(calibration)`.
 ///
 /// # Errors
-/// If there are no schemes, one makes no sense, the calibration data are empty or don't fit, or `run` fails.
+/// If there are no schemes, one is not possible, the calibration data are empty or don't fit, or `run` fails.
 pub fn sensitivity(
     model: &Model,
     calibration: &Tensor,
@@ -100,9 +100,10 @@ fn plan(layers: &[Sensitivity], chosen: &[usize]) -> LayerPlan {
     }
 }
 
-/// All plans than which none is smaller without more noise, smallest first: exact, as far as noises add up.
+/// The plans that no other plan beats in both bytes and noise, smallest first. The front is exact, as far as noises add up.
 ///
-/// Layer by layer, of all partial sums only those stay that no other beats in both. There is no plan where a layer has no choice.
+/// The search goes layer by layer and keeps the partial sums that no other beats in both. If a layer has no choice, there is no
+/// plan.
 #[must_use]
 pub fn front(layers: &[Sensitivity]) -> Vec<LayerPlan> {
     let mut partial: Vec<(u64, f64, Vec<usize>)> = vec![(0, 0.0, Vec::new())];
@@ -125,8 +126,8 @@ pub fn front(layers: &[Sensitivity]) -> Vec<LayerPlan> {
     partial.iter().map(|(_, _, chosen)| plan(layers, chosen)).collect()
 }
 
-/// The plans that a greedy planner goes through: from every layer in its least noisy scheme, again and again the layer and
-/// scheme that add the least noise for each byte they save. There is no plan where a layer has no choice.
+/// The plans of a greedy search. It starts with each layer in its least noisy scheme. Each step changes one layer to the scheme
+/// that adds the least noise for each byte it saves. If a layer has no choice, there is no plan.
 #[must_use]
 pub fn greedy(layers: &[Sensitivity]) -> Vec<LayerPlan> {
     if layers.iter().any(|layer| layer.choices.is_empty()) {
@@ -151,10 +152,10 @@ pub fn greedy(layers: &[Sensitivity]) -> Vec<LayerPlan> {
     }
 }
 
-/// Of some plans the one with the least noise that takes at most so many bytes.
+/// The plan with the least noise that takes at most `budget` bytes.
 ///
 /// # Errors
-/// If none is that small.
+/// If no plan is that small.
 pub fn within_bytes(plans: &[LayerPlan], budget: u64) -> Result<&LayerPlan> {
     let small = plans.iter().filter(|plan| plan.bytes <= budget);
     let best = small.min_by(|a, b| a.noise.total_cmp(&b.noise));
@@ -163,10 +164,10 @@ pub fn within_bytes(plans: &[LayerPlan], budget: u64) -> Result<&LayerPlan> {
     Ok(best.expect("just checked"))
 }
 
-/// Of some plans the smallest with at least this signal-to-noise ratio in dB.
+/// The smallest plan whose signal-to-noise ratio is at least `target` dB.
 ///
 /// # Errors
-/// If none is that good.
+/// If no plan is that good.
 pub fn with_sqnr(plans: &[LayerPlan], target: f64) -> Result<&LayerPlan> {
     let good = plans.iter().filter(|plan| plan.sqnr_db() >= target);
     let smallest = good.min_by_key(|plan| plan.bytes);
@@ -188,7 +189,7 @@ mod tests {
         noises.iter().enumerate().map(layer).collect()
     }
 
-    /// Against every combination.
+    /// Compares with every combination.
     #[test]
     fn the_front_is_exact() {
         let layers = layers(&[

@@ -1,4 +1,4 @@
-//! What rounding by second-order methods needs of linear algebra: symmetric matrices in f64, Cholesky, solving, inverting.
+//! Linear algebra for second-order rounding: symmetric matrices in f64, Cholesky, solving, inverting.
 
 /// A square matrix, row by row.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Square {
         self.values[i * self.n + j]
     }
 
-    /// With this share of the mean of the diagonal (at least a little) added to the diagonal.
+    /// The matrix with `share` of the mean of its diagonal added to the diagonal; 1 is added if the mean isn't positive.
     pub(super) fn damped(&self, share: f64) -> Self {
         let mean = (0..self.n).map(|i| self.at(i, i)).sum::<f64>() / self.n.max(1) as f64;
         let mut damped = self.clone();
@@ -30,7 +30,7 @@ impl Square {
         damped
     }
 
-    /// Rows and columns in another order.
+    /// The matrix with rows and columns in another order.
     pub(super) fn permuted(&self, order: &[usize]) -> Self {
         Self { n: self.n, values: order.iter().flat_map(|&i| order.iter().map(move |&j| self.at(i, j))).collect() }
     }

@@ -1,5 +1,5 @@
-//! Post-training quantization: from a float model and some data to integer weights, each step a function that can be left out.
-//! The model that comes out, and how it runs, is in `quantized`; which layer gets how many bits is `hybrid`'s.
+//! Post-training quantization: from a float model and some data to integer weights. Each step is a function and can be left
+//! out. The quantized model and its execution are in `quantized`; `hybrid` chooses the bits of each layer.
 //!
 //! | step | function | source |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | round a matrix by itself | [`Moments::gptq`] | GPTQ, for [`Linear`](crate::ops::Linear) |
 //! | correct biases | [`Recipe::bias_correction`] | empirical bias correction |
 //!
-//! [`Recipe`] is all of these as data; [`Recipe::quantize`] follows it.
+//! [`Recipe`] holds these choices as data; [`Recipe::quantize`] carries them out.
 
 mod equalize;
 mod file;
@@ -38,14 +38,14 @@ use crate::error::{Result, require};
 use crate::model::Model;
 use crate::tensor::Tensor;
 
-/// Checks that data can be learnt from.
+/// Checks that the calibration data fit the model, are not empty and are finite.
 fn check_calibration(model: &Model, calibration: &Tensor) -> Result<()> {
     let (values, rows) = model.check_input("the calibration data", calibration)?;
     require!(rows > 0, "there are no calibration data: give a few dozen rows or images that are like the real ones");
     check_finite("the calibration data", values)
 }
 
-/// Second moments of what is not finite have no Cholesky factor, however they are damped.
+/// Checks that all values are finite. Second moments of other values have no Cholesky factor, at any damping.
 fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     if let Some(odd) = values.iter().position(|value| !value.is_finite()) {
         require!(false, "number {odd} of {what} is {}, but all must be finite", values[odd]);
@@ -53,7 +53,7 @@ fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     Ok(())
 }
 
-/// The input and what every layer makes of it, in float.
+/// The input and each layer's result, in float.
 fn trace(model: &Model, input: &Tensor) -> Result<Vec<Tensor>> {
     let trace = model.trace(input, |_, _| {})?;
     for (layer, made) in model.layers().iter().zip(&trace[1..]) {

@@ -1,5 +1,5 @@
-//! GPTQ for a matrix by itself: what its inputs are like, and weights in groups for `ops::Linear` that make the least of it. How
-//! the layers of a `Model` are rounded is `rounding`'s.
+//! GPTQ for a single matrix: moments of its inputs, and weights in groups for `ops::Linear` rounded with them. Rounding the
+//! layers of a `Model` is in `rounding`.
 
 use rayon::prelude::*;
 
@@ -39,7 +39,7 @@ pub struct Moments {
 const DAMPING: f64 = 0.01;
 
 impl Moments {
-    /// Those of no rows yet, of k numbers each.
+    /// The moments of no rows yet; a row has k numbers.
     ///
     /// # Errors
     /// If rows are empty, or the moments don't fit into memory.
@@ -68,7 +68,7 @@ impl Moments {
             odd.map_or(0.0, |i| values[i])
         );
         self.rows += values.len() / k;
-        // A row of the matrix is one thread's, so that sums don't depend on how many there are.
+        // One thread computes a row of the matrix, so sums don't depend on the number of threads.
         self.gram.values.par_chunks_mut(k).enumerate().for_each(|(i, sums)| {
             for x in values.chunks_exact(k).filter(|x| x[i] != 0.0) {
                 let value = f64::from(x[i]);
@@ -78,28 +78,28 @@ impl Moments {
         Ok(())
     }
 
-    /// How many rows were added.
+    /// Number of rows that were added.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The mean square of each column: what [`Quantizer::importance`] takes.
+    /// The mean square of each column, for [`Quantizer::importance`].
     #[must_use]
     pub fn importance(&self) -> Vec<f32> {
         (0..self.gram.n).map(|i| (self.gram.at(i, i) / self.rows.max(1) as f64) as f32).collect()
     }
 
-    /// PackedWeights `[n, k]` as a quantizer's format stores them, whose outputs are near those of the float ones on such inputs: columns
-    /// are rounded one after the other, each error being made good by those that are still to be rounded. The scale of a group is
-    /// the quantizer's for what its columns have become when the first of them is reached, errors weighed by the columns' mean
-    /// squares.
+    /// The weights `[n, k]` in the quantizer's format, rounded so that outputs stay near the float ones on inputs like those
+    /// added. Columns are rounded in order, and the columns still to be rounded compensate each error. The quantizer finds the
+    /// scale of a group when its first column is reached, from the compensated columns, with errors weighted by the columns'
+    /// mean squares.
     ///
     /// Source: GPTQ (Frantar et al., 2022, arXiv:2210.17323), the Hessian's diagonal damped by 1 % of its mean.
     ///
     /// # Errors
-    /// If no rows were added, the weights are no float32 `[n, k]` or not finite, the format's scales are nested, or a group needs a
-    /// scale beyond what the format stores.
+    /// If no rows were added, the weights are not float32 `[n, k]` or not finite, the format's scales are nested, or a group
+    /// needs a scale that the format can't store.
     pub fn gptq(&self, weights: &Tensor, quantizer: &Quantizer) -> Result<PackedWeights> {
         let (k, values, format) = (self.gram.n, weights.values::<f32>()?, *quantizer.format());
         require!(
@@ -124,7 +124,7 @@ impl Moments {
         );
         let upper = self.upper();
         let importance = self.importance();
-        // Inputs that are all zero say nothing.
+        // Inputs that are all zero give no importance.
         let importance = importance.iter().any(|&x| x > 0.0).then_some(&importance[..]);
         let size = format.group.min(k);
         PackedWeights::build(format, [1, weights.dims()[0], k], |row, codes, groups, _| {
@@ -151,7 +151,7 @@ impl Moments {
         let whole = |i: usize| (0..n).map(move |j| self.gram.at(i.max(j), i.min(j)));
         let gram = Square { n, values: (0..n).flat_map(whole).collect() };
         let mut share = DAMPING;
-        // Damping makes it positive definite; more is needed only where that is lost in rounding.
+        // Damping makes the matrix positive definite. More of it is needed only where rounding errors undo that.
         loop {
             match gram.damped(share).upper_of_inverse() {
                 Some(upper) => return upper,

@@ -1,5 +1,5 @@
-//! A model whose weights are codes, and whose activations may be, too: what it is, and what it computes in float arithmetic that
-//! rounds as the codes do. The graph is in `graph`, the file in `file`.
+//! A model whose weights, and optionally activations, are codes, and its simulation in float arithmetic that rounds as the
+//! codes do. The graph is in `graph`, the file in `file`.
 
 use super::scheme::{ActivationQuantization, CodeFormat, WeightScheme};
 use super::weights::QuantizedWeights;
@@ -8,27 +8,27 @@ use crate::model::{Layer, Model};
 use crate::numeric::DType;
 use crate::tensor::Tensor;
 
-/// A model of weights in codes, made by [`Recipe::quantize`](super::Recipe::quantize) or
-/// [`QuantizedModel::from_parts`], run as a [`Graph`](crate::Graph) from [`QuantizedModel::graph`].
+/// A model whose weights are codes, made by [`Recipe::quantize`](super::Recipe::quantize) or [`QuantizedModel::from_parts`]. It
+/// runs as the [`Graph`](crate::Graph) of [`QuantizedModel::graph`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizedModel {
-    /// With the weights that the codes mean.
+    /// The float model, with the weights that the codes stand for.
     model: Model,
     weights: Vec<Option<QuantizedWeights>>,
     scales: Scales,
 }
 
-/// How activations become codes.
+/// The quantization of activations.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scales {
-    /// For the input and what each layer makes; `None` stays float32.
+    /// For the input and each layer's result; `None` stays float32.
     Static(Vec<Option<ActivationQuantization>>),
-    /// Found as they come.
+    /// From the range of each tensor as the model runs.
     Dynamic,
 }
 
 impl Scales {
-    /// Rounds what a layer reads as its codes do.
+    /// Rounds the inputs of a layer to their codes' values.
     pub(super) fn round(&self, index: usize, layer: &Layer, values: &mut [f32]) {
         match self {
             Self::Static(scales) => {
@@ -48,7 +48,7 @@ impl Scales {
         }
     }
 
-    /// The scale of what a layer reads, where that is integers and known.
+    /// The scale of a layer's inputs, if they are integers and the scale is static.
     fn input(&self, index: usize) -> Option<f32> {
         match self {
             Self::Static(scales) => scales[index].filter(ActivationQuantization::is_integer).map(|q| q.scale()),
@@ -56,15 +56,15 @@ impl Scales {
         }
     }
 
-    /// The least scale of each row of weights with which its bias, in steps of that times the input's, fits into 30 bits; 0 where
-    /// biases are real.
+    /// The least scale of each row of weights for which the row's bias fits into 30 bits. A step of the bias is the scale of
+    /// the row times that of the input. 0 where biases are float.
     pub(super) fn floors(&self, index: usize, layer: &Layer, scheme: &WeightScheme) -> Vec<f64> {
         let input = self.input(index).filter(|_| scheme.has_integer_rows(layer.row_length()));
         let step = input.map_or(f64::INFINITY, f64::from) * f64::from(1 << 29);
         layer.bias().iter().map(|&bias| f64::from(bias.abs()) / step).collect()
     }
 
-    /// Whether the codes of the input (0) or of what a layer makes are integers.
+    /// True if the codes of the input (0) or of a layer's result are integers.
     fn are_integers(&self, index: usize) -> bool {
         match self {
             Self::Static(scales) => scales[index].is_some_and(|q| q.is_integer()),
@@ -72,7 +72,7 @@ impl Scales {
         }
     }
 
-    /// Refuses weights that these activations don't meet.
+    /// An error if these activations can't be multiplied by such weights.
     pub(super) fn check_weights(&self, layer: &str, scheme: &WeightScheme) -> Result<()> {
         require!(
             *self != Self::Dynamic || scheme.packed_codes().are_integers(),
@@ -85,7 +85,7 @@ impl Scales {
 }
 
 impl QuantizedModel {
-    /// Parts that fit each other.
+    /// The model of parts that fit each other, with biases rounded to their codes.
     pub(super) fn new(model: Model, weights: Vec<Option<QuantizedWeights>>, scales: Scales) -> Result<Self> {
         for (layer, weights) in model.layers().iter().zip(&weights) {
             weights.as_ref().map_or(Ok(()), |w| scales.check_weights(layer.name(), &w.scheme))?;
@@ -101,11 +101,12 @@ impl QuantizedModel {
         Ok(quantized)
     }
 
-    /// A model of weights that are already rounded (by training, say) and ranges that are already known: for each layer the
-    /// codes of its weights, for the input and each layer's result scale and zero point, `None` where it stays float32.
+    /// A model from weights that are already rounded (by training, say) and ranges that are already known. `weights` holds the
+    /// codes for each layer. `activations` holds scale and zero point for the input and each layer's result, `None` where it
+    /// stays float32.
     ///
     /// # Errors
-    /// If their numbers don't fit, or a bias doesn't fit into int32.
+    /// If the numbers of parts or weights don't match the model, or a bias doesn't fit into int32.
     pub fn from_parts(
         model: Model,
         weights: Vec<Option<QuantizedWeights>>,
@@ -137,19 +138,19 @@ impl QuantizedModel {
         Self::new(rounded, weights, Scales::Static(activations))
     }
 
-    /// The float model of what the codes mean, biases rounded as they are: the weights' own share of the error.
+    /// The float model with the values of the codes and with rounded biases: it shows the weights' own share of the error.
     #[must_use]
     pub fn dequantized(&self) -> &Model {
         &self.model
     }
 
-    /// The codes of each layer; `None` for one without weights.
+    /// The codes of each layer; `None` for a layer without weights.
     #[must_use]
     pub fn weights(&self) -> &[Option<QuantizedWeights>] {
         &self.weights
     }
 
-    /// Codes of the input and of what each layer makes, `None` where that is float32; empty where they are found as they come.
+    /// Quantization of the input and of each layer's result, `None` where it is float32; empty if activations are dynamic.
     #[must_use]
     pub fn activations(&self) -> &[Option<ActivationQuantization>] {
         match &self.scales {
@@ -166,7 +167,7 @@ impl QuantizedModel {
         &self.model.layers()[index]
     }
 
-    /// [The bytes](QuantizedWeights::weight_bytes) of all weights.
+    /// The [bytes](QuantizedWeights::weight_bytes) of all weights.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.weights.iter().flatten().map(QuantizedWeights::weight_bytes).sum()
@@ -180,20 +181,20 @@ impl QuantizedModel {
         weights + biases
     }
 
-    /// Whether a layer is computed in integers but for its scales: it reads integers, its rows of weights are integers with one
-    /// scale each, and an average makes integers.
+    /// True if a layer computes in integers except for its scales: it reads integers, and its rows of weights are integers with
+    /// one scale each. An average has no weights; its result must be integers.
     pub(super) fn is_integer(&self, index: usize) -> bool {
         let made = || self.scales.are_integers(index + 1);
         self.scales.are_integers(index) && self.weights[index].as_ref().map_or_else(made, |w| w.has_integer_rows())
     }
 
-    /// Whether a layer multiplies integers: by its weights as kernels hold them.
+    /// True if a layer multiplies integers: its inputs are integers, and so are its weights as kernels store them.
     pub(crate) fn multiplies_integers(&self, index: usize) -> bool {
         let weights = self.weights[index].as_ref();
         self.scales.are_integers(index) && weights.is_none_or(|w| w.scheme.packed_codes().are_integers())
     }
 
-    /// The bits that the input (0) or what a layer makes takes per number between layers.
+    /// Bits per number of the input (0) or of a layer's result between layers.
     pub(crate) fn activation_bits(&self, index: usize) -> usize {
         match &self.scales {
             Scales::Static(scales) => scales[index].map_or(DType::Float32, |q| q.format()).bits(),
@@ -201,12 +202,12 @@ impl QuantizedModel {
         }
     }
 
-    /// What one step of each bias is, for a layer that makes codes: the scale of its row of weights times its input's.
+    /// The step of each bias of a layer that makes codes: the scale of its row of weights times the input's scale.
     pub(super) fn bias_scales(&self, index: usize) -> Vec<f64> {
         let Some((weights, input)) = self.weights[index].as_ref().zip(self.scales.input(index)) else {
             return Vec::new();
         };
-        // The product is f32 in the graph, too.
+        // The graph computes this product in f32, too.
         weights.whole_scales().iter().map(|&scale| f64::from(input * scale)).collect()
     }
 
@@ -238,8 +239,8 @@ impl QuantizedModel {
         Ok(self.trace(input)?.pop().expect("a trace begins with the input"))
     }
 
-    /// The input and what every layer makes of it, in float32 that is rounded where the codes are. This is fast, and near to
-    /// what [`QuantizedModel::graph`] computes; a sum near the middle between two codes may fall to the other one.
+    /// The input and each layer's result, in float32 rounded where the codes are. This is fast, and close to the result of
+    /// [`QuantizedModel::graph`]. A sum near the middle between two codes may round to the other code.
     ///
     /// # Errors
     /// As [`QuantizedModel::simulate`].

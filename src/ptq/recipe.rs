@@ -1,4 +1,4 @@
-//! The steps of post-training quantization as data, and following them. Each step's own arithmetic is in its file.
+//! The steps of post-training quantization as data, and their execution. The arithmetic of each step is in its own file.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::model::{Layer, Model};
 use crate::numeric::DType;
 use crate::tensor::Tensor;
 
-/// What to do to a model, in this order.
+/// The steps that quantize a model, in this order.
 ///
 /// ```
 /// use lowbit::ptq::{WeightClipping, Method, Recipe};
@@ -25,7 +25,7 @@ use crate::tensor::Tensor;
 /// recipe.bias_correction = true;
 /// ```
 ///
-/// Weights in NVFP4, float32 activations but for one layer, which reads FP8:
+/// Weights in NVFP4; activations in float32, except for one layer that reads FP8:
 ///
 /// ```
 /// use lowbit::DType;
@@ -37,66 +37,67 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Whether neighbouring layers are [equalized](equalize()).
+    /// True if neighbouring layers are [equalized](equalize()).
     pub equalize: bool,
-    /// The strength of [smoothing](smooth), if that is wanted.
+    /// The strength of [smoothing](smooth), or `None` for no smoothing.
     pub smooth: Option<f64>,
-    /// Whether channels are rescaled by [AWQ](awq()).
+    /// True if [AWQ](awq()) rescales channels.
     pub awq: bool,
-    /// How weights become codes.
+    /// The quantization of weights.
     pub weights: WeightScheme,
-    /// The same for single layers, by name.
+    /// The quantization of single layers' weights, by layer name.
     pub layers: BTreeMap<String, WeightScheme>,
-    /// How weights are rounded.
+    /// The method by which weights are rounded.
     pub method: Method,
-    /// How activations become codes.
+    /// The quantization of activations.
     pub activations: Activations,
-    /// What codes single layers read, by name, where activations are static.
+    /// The codes that single layers read, by layer name. Activations must be static.
     #[serde(default)]
     pub inputs: BTreeMap<String, CodeFormat>,
-    /// Whether each bias is changed so that the mean of each output on the calibration data is that of the float model:
-    /// `b += E[y_float] − E[y]`, before the activation, layer after layer.
+    /// True if each bias is changed so that the mean of each output on the calibration data is that of the float model: `b +=
+    /// E[y_float] − E[y]`, before the activation, layer after layer.
     ///
-    /// Source: bias correction (Nagel et al., 2019, arXiv:1906.04721, section 4.2), on data. Methods that look at the error of
-    /// outputs then look at what is left of it, its variance.
+    /// Source: bias correction (Nagel et al., 2019, arXiv:1906.04721, section 4.2), on data. Methods that minimize the error of
+    /// outputs then minimize the remaining part of it, the variance.
     pub bias_correction: bool,
 }
 
-/// How activations become codes.
+/// The quantization of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activations {
-    /// By ranges found beforehand on calibration data, one for each tensor.
+    /// From ranges found beforehand on calibration data, one for each tensor.
     Static {
-        /// What codes are: integers of 2 to 8 bits, stored as uint8; floats of at most 8 bits; or float16 and float32, which are
-        /// not quantized.
+        /// The codes: integers of 2 to 8 bits, stored as uint8; floats of at most 8 bits; or float16 and float32, which are not
+        /// quantized.
         codes: CodeFormat,
-        /// How ranges are found.
+        /// The rule for ranges.
         clipping: ActivationClipping,
-        /// Whether the last layer makes codes too, rather than float32.
+        /// True if the last layer returns codes instead of float32.
         outputs: bool,
     },
-    /// To uint8, by the range of each tensor as it comes: per row for what a linear layer reads, of the whole batch for a
-    /// convolution. Results are float32 between the layers.
+    /// To uint8, from the range of each tensor as the model runs: per row for the inputs of a linear layer, of the whole batch
+    /// for a convolution. Results between the layers are float32.
     Dynamic,
 }
 
-/// How the range of a tensor is found on calibration data.
+/// The rule for the range of a tensor on calibration data.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ActivationClipping {
-    /// It holds everything seen.
+    /// The range of all values.
     MinMax,
-    /// It leaves out so many percent of the numbers, half at each end: 99.99 leaves out one in 10,000.
+    /// The range without a share of the values: this percentage is kept, half of the rest is left out at each end. 99.99 leaves
+    /// out one in 10,000.
     Percentile(f64),
-    /// Of the range of everything seen and fractions of it that with the least mean square error.
+    /// The one with the least mean square error of the full range and fractions of it.
     Mse,
 }
 
 impl Recipe {
-    /// Integer weights of so many bits per channel, to the nearest within min-max ranges; activations 8 bits, static, min-max;
-    /// float32 outputs; nothing else.
+    /// Integer weights of `bits` bits per channel, rounded to nearest within min-max ranges; activations 8 bits, static,
+    /// min-max; float32 outputs; no other step.
     #[must_use]
     pub fn new(bits: u8) -> Self {
         Self {
@@ -112,8 +113,8 @@ impl Recipe {
         }
     }
 
-    /// What usually loses least: equalized, rounded by [`Method::Descent`] on ranges with the least error of outputs, biases
-    /// corrected, weights below 8 bits with zero points.
+    /// The recipe that usually loses least: [`Method::Descent`] on ranges with the least error of outputs, corrected biases,
+    /// and zero points for weights below 8 bits.
     #[must_use]
     pub fn best(bits: u8) -> Self {
         let mut recipe = Self::new(bits);
@@ -124,18 +125,18 @@ impl Recipe {
         recipe
     }
 
-    /// How the weights of a layer become codes.
+    /// The quantization of a layer's weights.
     #[must_use]
     pub fn scheme(&self, layer: &str) -> WeightScheme {
         self.layers.get(layer).copied().unwrap_or(self.weights)
     }
 
-    /// The model quantized by this recipe. Calibration data are float32 `[rows, …]` of [`Model::input_shape`]; layers are
-    /// rounded in order, each on what the quantized ones before it make of them.
+    /// The model quantized by this recipe. Calibration data are float32 `[rows, …]` of [`Model::input_shape`]. Layers are
+    /// rounded in order, each with the inputs that the quantized layers before it produce.
     ///
     /// # Errors
-    /// If a choice makes no sense, names a layer that isn't there, or the calibration data are empty or don't fit, or they, or what
-    /// layers make or read of them, are not finite.
+    /// If a choice is not possible or names a layer that doesn't exist, if the calibration data are empty or don't fit, or if
+    /// they, or a layer's inputs or results on them, are not finite.
     pub fn quantize(&self, model: &Model, calibration: &Tensor) -> Result<QuantizedModel> {
         let mut model = self.rescaled(model, calibration)?;
         let float = trace(&model, calibration)?;
@@ -163,7 +164,7 @@ impl Recipe {
         QuantizedModel::new(model, weights, scales)
     }
 
-    /// Codes and bias of a layer that reads these inputs, and in the float model read those.
+    /// Codes and bias of a layer that reads `inputs`, and reads `float` in the float model.
     pub(super) fn round_layer(
         &self,
         layer: &Layer,
@@ -182,7 +183,8 @@ impl Recipe {
         (rounded, bias)
     }
 
-    /// The float model that is quantized: that of [`equalize`], [`smooth`](smooth()) and [`awq`](awq()), where they are asked for.
+    /// The float model before rounding: after [`equalize`], [`smooth`](smooth()) and [`awq`](awq()), as far as the recipe asks
+    /// for them.
     ///
     /// # Errors
     /// As [`Recipe::quantize`].
@@ -250,7 +252,7 @@ fn correct(layer: &Layer, float: &[f32], inputs: &[f32], weights: &[f32], bias: 
 }
 
 impl Recipe {
-    /// Scales of the input and of what each layer makes of it.
+    /// Quantization of the input and of each layer's result.
     fn scales(&self, model: &Model, trace: &[Tensor]) -> Result<Scales> {
         let Activations::Static { codes, clipping, outputs } = self.activations else { return Ok(Scales::Dynamic) };
         let quantization = |(i, tensor): (usize, &Tensor)| -> Result<Option<ActivationQuantization>> {
@@ -269,13 +271,13 @@ impl Recipe {
 }
 
 impl Activations {
-    /// Integers of so many bits, static, min-max; float32 outputs.
+    /// Integers of `bits` bits, static, min-max; float32 outputs.
     #[must_use]
     pub const fn int(bits: u8) -> Self {
         Self::Static { codes: CodeFormat::Int(bits), clipping: ActivationClipping::MinMax, outputs: false }
     }
 
-    /// Floats of a format, static, min-max; float32 outputs. With `Float16` and `Float32` weights alone are quantized.
+    /// Floats of a data type, static, min-max; float32 outputs. With `Float16` and `Float32` only weights are quantized.
     #[must_use]
     pub const fn float(dtype: DType) -> Self {
         Self::Static { codes: CodeFormat::Float(dtype), clipping: ActivationClipping::MinMax, outputs: false }
@@ -300,7 +302,7 @@ impl ActivationClipping {
         if self != Self::Mse {
             return ActivationQuantization::from_range(codes, low, high);
         }
-        // A sample is enough to compare.
+        // A sample of the values is enough for the comparison.
         let step = (values.len() / 65_536).max(1);
         let error = |quantization: &ActivationQuantization| -> f64 {
             let error = |&value: &f32| f64::from(value - quantization.round(value)).powi(2);

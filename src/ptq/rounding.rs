@@ -1,5 +1,5 @@
-//! Rounding a matrix of weights to codes: to the nearest, by GPTQ, or by descent on the error of the outputs. Which scales and
-//! what of a model is rounded is decided here and in `mod`; nothing here knows of layers.
+//! Rounding a matrix of weights to codes: to nearest, by GPTQ, or by coordinate descent on the error of the outputs. Scales are
+//! chosen here, too. Layers of a model are rounded in `recipe`; nothing here knows of layers.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,50 +10,50 @@ use super::scheme::{Grid, WeightClipping, WeightGranularity, WeightScheme};
 use super::weights::QuantizedWeights;
 use crate::numeric::BlockFormat;
 
-/// How weights are rounded.
+/// Rounding method for weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Method {
-    /// Each to the nearest code, ties to even.
+    /// Each weight to the nearest code, ties to even.
     Nearest,
-    /// One after the other, each error being made good by the weights that are still to be rounded. With `act_order` those come
-    /// first whose inputs are largest.
+    /// One weight after the other; the weights still to be rounded compensate each error. With `act_order`, weights with the
+    /// largest inputs are rounded first.
     ///
-    /// Source: GPTQ (Frantar et al., 2022, arXiv:2210.17323); the Hessian's diagonal is damped by 1 % of its mean.
+    /// Source: GPTQ (Frantar et al., 2022, arXiv:2210.17323). The Hessian's diagonal is damped by 1 % of its mean.
     Gptq {
         /// Largest inputs first.
         act_order: bool,
     },
-    /// From the better of the two above, one weight after the other moves to the code that makes the error of the outputs
-    /// least, until none does; scales per channel are fitted anew in between.
+    /// Coordinate descent from the better result of nearest and GPTQ: one weight after the other moves to the code with the
+    /// least error of the outputs, until none moves. Scales per channel are refitted in between.
     ///
-    /// It minimizes the objective of AdaRound (Nagel et al., 2020, arXiv:2004.10568, eq. 2), over all codes rather than the two
-    /// nearest, by the coordinate descent of QuantEase (Behdin et al., 2023, arXiv:2309.01885).
+    /// The objective is AdaRound's (Nagel et al., 2020, arXiv:2004.10568, eq. 2), over all codes instead of the two nearest.
+    /// The coordinate descent is QuantEase's (Behdin et al., 2023, arXiv:2309.01885).
     Descent,
 }
 
-/// The share of the mean diagonal that is added to the Hessian.
+/// Share of the mean diagonal that is added to the Hessian's diagonal.
 const DAMPING: f64 = 0.01;
 
-/// Fractions of the range that clipping tries.
+/// Number of fractions of the range that clipping tries.
 const SHRINKS: usize = 40;
 
-/// Ranges from which the descent starts.
+/// Number of ranges from which the descent starts.
 const DESCENTS: usize = 4;
 
-/// Times that a scale is fitted anew.
+/// Greatest number of refits of a scale.
 const REFITS: usize = 8;
 
-/// Sweeps of a descent over a row.
+/// Greatest number of sweeps of a descent over a row.
 const SWEEPS: usize = 20;
 
-/// What rounding needs to know about the inputs of a group of rows.
+/// Input statistics of a group of rows, prepared for rounding.
 struct Hessian<'a> {
     gram: &'a Gram,
     damped: Square,
     lower: Square,
-    /// The order in which GPTQ rounds, and U with Uᵀ·U the inverse in it.
+    /// The order in which GPTQ rounds. In this order Uᵀ·U is the inverse of the damped moments, for U = `upper`.
     order: Vec<usize>,
     upper: Square,
 }
@@ -61,7 +61,7 @@ struct Hessian<'a> {
 impl<'a> Hessian<'a> {
     fn new(gram: &'a Gram, method: Method) -> Self {
         let mut share = DAMPING;
-        // Damping makes it positive definite; more is needed only where that is lost in rounding.
+        // Damping makes the matrix positive definite. More of it is needed only where rounding errors undo that.
         let (damped, lower) = loop {
             let damped = gram.gram.damped(share);
             match damped.cholesky() {
@@ -75,7 +75,7 @@ impl<'a> Hessian<'a> {
         }
         let upper = match method {
             Method::Nearest => Square::zeros(0),
-            // Its Cholesky factor exists in one order, so in any but for rounding.
+            // The matrix has a Cholesky factor in its own order, so it has one in any order, except for rounding errors.
             _ => damped.permuted(&order).upper_of_inverse().unwrap_or_else(|| identity(damped.n)),
         };
         Self { gram, damped, lower, order, upper }
@@ -88,8 +88,8 @@ fn identity(n: usize) -> Square {
     identity
 }
 
-/// Rounds `rows` rows of weights. Without moments of the inputs (one for every group of as many rows) only methods and
-/// clippings that need none are possible, and stand in for those that do. No scale of a row is below its floor.
+/// Rounds `rows` rows of weights. Each element of `grams` belongs to an equal share of the rows. Without moments, methods and
+/// clippings that need none replace those that do. No scale of a row is below its floor.
 pub(super) fn round(
     weights: &[f32],
     rows: usize,
@@ -137,7 +137,7 @@ pub(super) fn round(
     }
 }
 
-/// The grids of a range and of fractions of it.
+/// The grids of the whole range and of fractions of it.
 fn candidates<'a>(
     scheme: &'a WeightScheme,
     values: &[f64],
@@ -152,13 +152,13 @@ fn candidates<'a>(
     })
 }
 
-/// The best by an error; the first of equals.
+/// The candidate with the least error; the first of equals.
 fn best<T>(candidates: impl Iterator<Item = T>, error: impl Fn(&T) -> f64) -> Option<T> {
     let measured = candidates.map(|candidate| (error(&candidate), candidate));
     measured.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
 }
 
-/// The one grid of a whole tensor.
+/// The grid that all rows of a tensor share.
 fn shared_grid<'a>(
     targets: &[Vec<f64>],
     scheme: &WeightScheme,
@@ -180,11 +180,11 @@ fn shared_grid<'a>(
     best(candidates(scheme, &all, floor, None), error).expect("there is always the whole range")
 }
 
-/// A row that is to be rounded.
+/// A row of weights to be rounded.
 struct Row<'a> {
     target: &'a [f64],
     scheme: &'a WeightScheme,
-    /// The format of the blocks that it is cut into, if it is.
+    /// The block format, if rows are divided into blocks.
     block: Option<&'a BlockFormat>,
     method: Method,
     hessian: Option<&'a Hessian<'a>>,
@@ -193,14 +193,14 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Codes, and the grid of each group.
+    /// The codes, and the grid of each group.
     fn round(&self, shared: Option<Grid>) -> (Vec<i32>, Vec<Grid>) {
         let by_output = self.scheme.clipping == WeightClipping::Output && self.hessian.is_some();
         if let Some(grid) = shared {
             return self.rounded(vec![grid]);
         }
         if self.group == self.target.len() && by_output {
-            // What GPTQ or the nearest codes make of a range says which are worth a descent.
+            // The error after GPTQ or nearest rounding decides which ranges are worth a descent.
             let tried = self.candidates(self.target).map(|grid| {
                 let grids = vec![grid];
                 (self.error(&self.start(&grids), &grids), grids)
@@ -232,7 +232,7 @@ impl Row<'_> {
         candidates(self.scheme, values, self.floor, self.block)
     }
 
-    /// Codes before any descent.
+    /// The codes before any descent.
     fn start(&self, grids: &[Grid]) -> Vec<i32> {
         match self.hessian {
             Some(hessian) if self.method != Method::Nearest => self.gptq(hessian, grids),
@@ -244,7 +244,7 @@ impl Row<'_> {
         self.target.iter().enumerate().map(|(j, &w)| grids[j / self.group].nearest(w)).collect()
     }
 
-    /// Rounded to these grids, or to better ones near by.
+    /// The codes on these grids, or on better ones that a refit finds.
     fn rounded(&self, mut grids: Vec<Grid>) -> (Vec<i32>, Vec<Grid>) {
         let Some(hessian) = self.hessian.filter(|_| self.method == Method::Descent) else {
             return (self.start(&grids), grids);
@@ -264,7 +264,7 @@ impl Row<'_> {
         self.target.iter().zip(codes).enumerate().map(difference).collect()
     }
 
-    /// The error that is minimized.
+    /// The error that rounding minimizes.
     fn error(&self, codes: &[i32], grids: &[Grid]) -> f64 {
         let difference = self.difference(codes, grids);
         match self.hessian {
@@ -300,7 +300,7 @@ impl Row<'_> {
                 let now = grid.value(codes[j]);
                 let code = grid.nearest(now + slope[j] / curvature);
                 let step = grid.value(code) - now;
-                // A tie between two codes must not turn for ever.
+                // Requires an improvement, so that a tie between two codes can't alternate forever.
                 if code == codes[j] || step * (step * curvature - 2.0 * slope[j]) >= -1e-12 * step * step * curvature {
                     continue;
                 }
@@ -315,7 +315,7 @@ impl Row<'_> {
         codes
     }
 
-    /// Codes for the scale that suits the present ones best, if that makes the error less: `s = qᵀ·H·w / qᵀ·H·q`.
+    /// The scale that fits the present codes best, `s = qᵀ·H·w / qᵀ·H·q`, and codes for it, if they reduce the error.
     fn refit(&self, hessian: &Hessian, codes: &[i32], grids: &[Grid]) -> Option<(Vec<i32>, Grid)> {
         let [grid] = grids else { return None };
         if self.scheme.granularity != WeightGranularity::Channel {

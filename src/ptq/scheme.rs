@@ -1,5 +1,5 @@
-//! What codes are, and what shares a scale: the choices of quantization as data, and what a range becomes by them. Finding
-//! ranges and rounding lies elsewhere.
+//! Quantization schemes as data: codes, granularity, clipping, and the scale and zero point of a range. Finding ranges and
+//! rounding are elsewhere.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::error::{Error, Result, require};
 use crate::numeric::{BlockFormat, BlockRounding, DType, Minifloat, quantize};
 use crate::weights::Codes;
 
-/// What codes are, before a scale makes real numbers of them.
+/// The data type of codes, before they are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CodeFormat {
-    /// Integers of so many bits, 2 to 8.
+    /// Integers of this many bits, 2 to 8.
     Int(u8),
-    /// Floats: `Float8E4M3Fn`, `Float8E5M2`, `Float4E2M1` and the others of at most 8 bits. What layers read may also be
-    /// `Float16` or `Float32`, neither of which has a scale: that is not quantized.
+    /// Floats: `Float8E4M3Fn`, `Float8E5M2`, `Float4E2M1` and the others of at most 8 bits. Layers may also read `Float16` or
+    /// `Float32`, which have no scale and are not quantized.
     Float(DType),
 }
 
@@ -39,7 +39,7 @@ impl CodeFormat {
         }
     }
 
-    /// Refuses what has no scale.
+    /// An error for codes that can't have a scale.
     fn check(self, what: &str) -> Result<()> {
         match self {
             Self::Int(bits) => {
@@ -56,7 +56,7 @@ impl CodeFormat {
         Ok(())
     }
 
-    /// What layers may read, beside codes with a scale: float16 and float32.
+    /// An error for codes that layers can't read. Layers read codes with a scale, float16 and float32.
     pub(super) fn check_activations(self) -> Result<()> {
         match self {
             Self::Float(DType::Float16 | DType::Float32) => Ok(()),
@@ -75,51 +75,53 @@ impl fmt::Display for CodeFormat {
     }
 }
 
-/// How the weights of a layer become codes.
+/// The quantization of a layer's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WeightScheme {
-    /// What codes are: integers, or floats of at most 8 bits.
+    /// The data type of codes: integers, or floats of at most 8 bits.
     pub codes: CodeFormat,
-    /// Zero points are 0, and integers −(2ᵇ⁻¹ − 1) … 2ᵇ⁻¹ − 1; else 0 … 2ᵇ − 1 with a zero point for each scale. Floats are
-    /// symmetric.
+    /// If true, zero points are 0, and integers are −(2ᵇ⁻¹ − 1) … 2ᵇ⁻¹ − 1. Else integers are 0 … 2ᵇ − 1 with a zero point for
+    /// each scale. Floats are symmetric.
     pub symmetric: bool,
-    /// What shares a scale.
+    /// The weights that share a scale.
     pub granularity: WeightGranularity,
-    /// How scales are found.
+    /// The rule for the range that codes cover.
     pub clipping: WeightClipping,
 }
 
-/// Which weights share a scale, and how that is stored.
+/// The weights that share a scale, and the data type of the scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightGranularity {
-    /// All of a layer, a float32.
+    /// All weights of a layer; a float32.
     Tensor,
-    /// Those of an output, a float32.
+    /// The weights of an output; a float32.
     Channel,
-    /// Runs of so many weights of an output, a float32; the last may be shorter.
+    /// Runs of this many weights of an output; a float32. The last run may be shorter.
     Group(usize),
-    /// Runs of 32, a power of two that follows from the largest of them: the blocks of [`BlockFormat::mx`], of floats only.
+    /// Runs of 32; a power of two that follows from the largest of them. These are the blocks of [`BlockFormat::mx`], for
+    /// floats only.
     Mx(BlockRounding),
-    /// Runs of 16, an E4M3 of which all are multiplied by one float32: the blocks of [`BlockFormat::nvfp4_for`], of E2M1 only.
+    /// Runs of 16; an E4M3, and one float32 that multiplies all of them. These are the blocks of [`BlockFormat::nvfp4_for`],
+    /// for E2M1 only.
     Nvfp4,
 }
 
-/// How the range that codes cover is found.
+/// The rule for the range that codes cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightClipping {
-    /// It holds every weight, as far as scales can be chosen freely.
+    /// The range of all weights, as far as scales can be chosen freely.
     MinMax,
-    /// Of the range of all weights and fractions of it that with the least mean square error of the weights.
+    /// The full range, or the fraction of it, with the least mean square error of the weights.
     Mse,
-    /// The same with the least mean square error of the layer's outputs on the calibration data (as AIMET's SeqMSE and AWQ's
-    /// clipping).
+    /// The full range, or the fraction of it, with the least mean square error of the layer's outputs on the calibration data
+    /// (as in AIMET's SeqMSE and AWQ's clipping).
     Output,
 }
 
 impl WeightScheme {
-    /// Symmetric codes of so many bits with a scale per output that holds every weight.
+    /// Symmetric integers of `bits` bits. Each output has a scale, and its range holds every weight.
     #[must_use]
     pub const fn per_channel(bits: u8) -> Self {
         Self {
@@ -130,14 +132,14 @@ impl WeightScheme {
         }
     }
 
-    /// Floats of a format with a scale per output: `max|w| / greatest`, with 448 for E4M3, 57,344 for E5M2, 6 for E2M1.
+    /// Floats of a data type with a scale per output: `max|w| / greatest`, with 448 for E4M3, 57,344 for E5M2, 6 for E2M1.
     #[must_use]
     pub const fn float(dtype: DType) -> Self {
         Self { codes: CodeFormat::Float(dtype), ..Self::per_channel(8) }
     }
 
-    /// MX: floats of a format, 32 of which share a power of two by OCP's rounding. MXFP4 is that of `Float4E2M1`, MXFP8 that of
-    /// `Float8E4M3Fn` or `Float8E5M2`.
+    /// MX: floats of a data type, 32 of which share a power of two by OCP's rounding. MXFP4 is MX of `Float4E2M1`; MXFP8 is MX
+    /// of `Float8E4M3Fn` or `Float8E5M2`.
     ///
     /// ```
     /// use lowbit::{DType, ptq::WeightScheme};
@@ -148,7 +150,7 @@ impl WeightScheme {
         Self { granularity: WeightGranularity::Mx(BlockRounding::Floor), ..Self::float(dtype) }
     }
 
-    /// NVFP4.
+    /// NVFP4: E2M1 in blocks of 16 with E4M3 scales and one float32 scale.
     #[must_use]
     pub const fn nvfp4() -> Self {
         Self { granularity: WeightGranularity::Nvfp4, ..Self::float(DType::Float4E2M1) }
@@ -164,7 +166,7 @@ impl WeightScheme {
         Numbers::Integers { low, high }
     }
 
-    /// The narrowest tensor format that holds the codes.
+    /// The narrowest tensor data type that holds the codes.
     #[must_use]
     pub fn format(&self) -> DType {
         match (self.codes, self.symmetric) {
@@ -178,7 +180,8 @@ impl WeightScheme {
         }
     }
 
-    /// The codes of [`PackedWeights`](crate::weights::PackedWeights) that hold them, unsigned ones less half their range.
+    /// The [`PackedWeights`](crate::weights::PackedWeights) codes that hold these codes; unsigned ones are stored minus half
+    /// their range.
     pub(super) fn packed_codes(&self) -> Codes {
         match self.codes {
             CodeFormat::Float(format) => Codes::of_float(format).expect("checked when made"),
@@ -191,7 +194,7 @@ impl WeightScheme {
         }
     }
 
-    /// How many weights of a row of this length share a scale.
+    /// Number of weights that share a scale in a row of this length.
     pub(super) fn group(&self, row_length: usize) -> usize {
         match self.granularity {
             WeightGranularity::Tensor | WeightGranularity::Channel => row_length,
@@ -201,13 +204,13 @@ impl WeightScheme {
         }
     }
 
-    /// Whether rows of this length are integers with one scale each, which is what [`Conv`](crate::ops::Conv) and
-    /// [`Matmul`](crate::ops::Matmul) multiply.
+    /// True if rows of this length are integers with one scale each. [`Conv`](crate::ops::Conv) and
+    /// [`Matmul`](crate::ops::Matmul) multiply only those.
     pub(super) fn has_integer_rows(&self, row_length: usize) -> bool {
         matches!(self.codes, CodeFormat::Int(_)) && self.group(row_length) == row_length
     }
 
-    /// The format of the blocks, if it is one, of weights that are at most of this size.
+    /// The block format for weights of at most this magnitude; `None` if the granularity has no blocks.
     pub(super) fn block(&self, greatest: f32) -> Result<Option<BlockFormat>> {
         match self.granularity {
             WeightGranularity::Mx(rounding) => BlockFormat::mx(self.format(), rounding).map(Some),
@@ -233,7 +236,7 @@ impl WeightScheme {
         Ok(())
     }
 
-    /// Scale and zero point of a range, at least `floor` where they are free. A range of nothing but 0 has scale 1.
+    /// Scale and zero point of a range. The scale is at least `floor`, except for blocks. A range of only 0 has scale 1.
     pub(super) fn grid(&self, low: f64, high: f64, floor: f64, block: Option<&BlockFormat>) -> Grid {
         let numbers = self.numbers();
         let (low, high) = (low.min(0.0), high.max(0.0));
@@ -260,7 +263,7 @@ impl WeightScheme {
 }
 
 impl fmt::Display for WeightScheme {
-    /// `int4 per channel`, `float4e2m1 in groups of 32`, `MX float4e2m1`, `NVFP4`; zero points and clipping are not said.
+    /// `int4 per channel`, `float4e2m1 in groups of 32`, `MX float4e2m1`, `NVFP4`. Zero points and clipping are not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.granularity {
             WeightGranularity::Tensor => write!(f, "{} per tensor", self.codes),
@@ -272,13 +275,13 @@ impl fmt::Display for WeightScheme {
     }
 }
 
-/// A scale that f32 holds: 1 for one that is too small.
+/// The scale in f32; 1 if it is too small for a normal f32.
 fn usable(scale: f64) -> f32 {
     let scale = scale as f32;
     if scale.is_normal() { scale } else { 1.0 }
 }
 
-/// What codes stand for before they are scaled.
+/// The numbers that codes stand for before they are scaled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Numbers {
     Integers { low: i32, high: i32 },
@@ -293,7 +296,7 @@ impl Numbers {
         }
     }
 
-    /// Whether a code is one, and finite.
+    /// True if `code` is one of the codes and stands for a finite number.
     pub(super) fn holds(self, code: i32) -> bool {
         match self {
             Self::Integers { low, high } => (low..=high).contains(&code),
@@ -301,7 +304,7 @@ impl Numbers {
         }
     }
 
-    /// The number that a code stands for, which the scale multiplies.
+    /// The number that a code stands for, before the scale multiplies it.
     pub(super) fn value(self, code: i32, zero_point: i32) -> f32 {
         match self {
             Self::Integers { .. } => (code - zero_point) as f32,
@@ -319,10 +322,10 @@ impl fmt::Display for Numbers {
     }
 }
 
-/// The numbers that codes can mean.
+/// The numbers that codes stand for after they are scaled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Grid {
-    /// The scale as the scheme stores it: of NVFP4 without that of all blocks.
+    /// The scale as the scheme stores it. For NVFP4 it leaves out the scale of all blocks.
     pub stored: f32,
     pub scale: f32,
     pub zero_point: i32,
@@ -336,12 +339,12 @@ impl Grid {
             Numbers::Integers { low, high } => {
                 (steps.round_ties_even() + f64::from(self.zero_point)).clamp(low.into(), high.into()) as i32
             }
-            // The f32 quotient of two f32, if that is what they are.
+            // `steps` is the f32 quotient if both operands are f32 values.
             Numbers::Floats(layout) => layout.encode_quotient(steps as f32, true) as i32,
         }
     }
 
-    /// What the scale multiplies.
+    /// The number that the scale multiplies.
     pub(super) fn step(self, code: i32) -> f64 {
         self.numbers.value(code, self.zero_point).into()
     }
@@ -351,7 +354,7 @@ impl Grid {
     }
 }
 
-/// Codes, scale and zero point of a tensor that is computed on the way.
+/// Codes, scale and zero point of an activation tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ActivationFile")]
 pub struct ActivationQuantization {
@@ -360,7 +363,7 @@ pub struct ActivationQuantization {
     zero_point: i32,
 }
 
-/// What a file says.
+/// The serialized form, not yet checked.
 #[derive(Deserialize)]
 struct ActivationFile {
     codes: CodeFormat,
@@ -377,14 +380,14 @@ impl TryFrom<ActivationFile> for ActivationQuantization {
 }
 
 impl ActivationQuantization {
-    /// Not quantized, but rounded to float16.
+    /// Rounded to float16, not quantized.
     pub const FLOAT16: Self = Self { codes: CodeFormat::Float(DType::Float16), scale: 1.0, zero_point: 0 };
 
-    /// What codes are (integers 0 … 2ᵇ − 1, stored as uint8, floats of at most 8 bits, or float16), what they are multiplied by, and
-    /// the code of 0.
+    /// The quantization of these parts: the codes (integers 0 … 2ᵇ − 1, stored as uint8, floats of at most 8 bits, or float16),
+    /// the scale that multiplies them, and the code of 0.
     ///
-    /// # Errors
-    /// If codes are others, the scale is not finite and positive, or the zero point is no code; that of floats is 0, and float16 has
+    /// If the codes are others, the scale is not finite and positive, or the zero point is not a code. The zero point of floats
+    /// must be 0, and the scale of float16 must be 1.
     /// the scale 1.
     pub fn new(codes: CodeFormat, scale: f32, zero_point: i32) -> Result<Self> {
         codes.check_activations()?;
@@ -402,13 +405,13 @@ impl ActivationQuantization {
         Ok(made)
     }
 
-    /// What codes are.
+    /// The data type of codes.
     #[must_use]
     pub fn codes(&self) -> CodeFormat {
         self.codes
     }
 
-    /// What codes are multiplied by.
+    /// The factor that multiplies codes.
     #[must_use]
     pub fn scale(&self) -> f32 {
         self.scale
@@ -420,12 +423,12 @@ impl ActivationQuantization {
         self.zero_point
     }
 
-    /// That of a range, into which 0 is taken. Integers: `scale = (high − low) / (2ᵇ − 1)`,
-    /// `zero_point = round_ties_even(−low / scale)`. Floats of at most 8 bits: `scale = max(−low, high) / greatest`. A range of
-    /// nothing but 0 has scale 1.
+    /// The quantization of a range, extended to include 0. Integers: `scale = (high − low) / (2ᵇ − 1)`, `zero_point =
+    /// round_ties_even(−low / scale)`. Floats of at most 8 bits: `scale = max(−low, high) / greatest`. A range of only 0 has
+    /// scale 1.
     ///
     /// # Errors
-    /// If codes are not integers of 2 to 8 bits or floats of at most 8, or the range is not finite.
+    /// If the codes are not integers of 2 to 8 bits or floats of at most 8, or the range is not finite.
     pub fn from_range(codes: CodeFormat, low: f32, high: f32) -> Result<Self> {
         codes.check("activations")?;
         require!(
@@ -437,7 +440,7 @@ impl ActivationQuantization {
         Ok(Self { codes, scale: grid.scale, zero_point: grid.zero_point })
     }
 
-    /// The format of tensors that hold the codes.
+    /// The data type of tensors that hold the codes.
     #[must_use]
     pub fn format(&self) -> DType {
         match self.codes {
@@ -446,12 +449,12 @@ impl ActivationQuantization {
         }
     }
 
-    /// Whether codes are integers.
+    /// True if codes are integers.
     pub(super) fn is_integer(&self) -> bool {
         matches!(self.codes, CodeFormat::Int(_))
     }
 
-    /// The greatest code; that of floats the bits of the greatest number. The least integer is 0.
+    /// The greatest code. For floats it is the bits of the greatest number. The least integer code is 0.
     #[must_use]
     pub fn greatest(&self) -> i32 {
         match (self.codes, self.codes.minifloat()) {
@@ -461,7 +464,7 @@ impl ActivationQuantization {
         }
     }
 
-    /// The code of a number; of floats their bits.
+    /// The code of a number. For floats it is their bits.
     #[must_use]
     pub fn code(&self, value: f32) -> i32 {
         match (self.codes, self.codes.minifloat()) {
@@ -471,7 +474,7 @@ impl ActivationQuantization {
         }
     }
 
-    /// What a code means.
+    /// The number that a code stands for.
     #[must_use]
     pub fn value(&self, code: i32) -> f32 {
         match (self.codes, self.codes.minifloat()) {
@@ -481,13 +484,13 @@ impl ActivationQuantization {
         }
     }
 
-    /// The number that a number becomes.
+    /// The number after quantization and dequantization.
     #[must_use]
     pub fn round(&self, value: f32) -> f32 {
         self.value(self.code(value))
     }
 
-    /// The least and greatest number that is not clipped: half a step beyond the outermost codes.
+    /// The least and the greatest number that are not clipped: half a step beyond the outermost codes.
     pub(crate) fn covered(&self) -> (f32, f32) {
         let greatest = self.value(self.greatest());
         let half = (greatest - self.value(self.greatest() - 1)) / 2.0;

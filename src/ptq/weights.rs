@@ -1,4 +1,4 @@
-//! The weights of a layer as codes, and the bytes they take in a file. How they were found is `rounding`'s.
+//! The weights of a layer as codes, and their size in a file. `rounding` finds the codes.
 
 use super::scheme::{CodeFormat, WeightGranularity, WeightScheme};
 use crate::error::{Result, require};
@@ -10,19 +10,20 @@ use crate::weights::{GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub struct QuantizedWeights {
     pub(super) scheme: WeightScheme,
     pub(super) rows: usize,
-    /// For every row one per group, or a single one where the whole tensor shares it, once per row.
+    /// For each row one per group. A scale that the whole tensor shares is repeated for each row.
     pub(super) scales: Vec<f32>,
-    /// What multiplies the scales of NVFP4; 1 for others.
+    /// The factor that multiplies the scales of NVFP4; 1 for other schemes.
     pub(super) global_scale: f32,
     pub(super) zero_points: Vec<i32>,
     pub(super) codes: Vec<i16>,
 }
 
 impl QuantizedWeights {
-    /// Weights that are codes already (by training, say), for [`QuantizedModel::from_parts`](super::QuantizedModel::from_parts):
-    /// `rows` rows of codes, one after the other, and for every row a scale and zero point per group (once per row where the
-    /// whole tensor shares them). Codes of floats are their bits. Scales of MX are powers of two, those of NVFP4 E4M3, of
-    /// which all are multiplied by what [`with_global_scale`](Self::with_global_scale) says.
+    /// Weights that are codes already (by training, say), for
+    /// [`QuantizedModel::from_parts`](super::QuantizedModel::from_parts). `codes` holds `rows` rows, one after the other. For
+    /// each row there is a scale and a zero point per group; those that the whole tensor shares are repeated for each row.
+    /// Codes of floats are their bits. Scales of MX are powers of two. Scales of NVFP4 are E4M3, and
+    /// [`with_global_scale`](Self::with_global_scale) sets the factor that multiplies all of them.
     ///
     /// ```
     /// use lowbit::ptq::{QuantizedWeights, WeightScheme};
@@ -32,8 +33,8 @@ impl QuantizedWeights {
     /// ```
     ///
     /// # Errors
-    /// If the scheme is not possible, their numbers don't fit, a code or zero point is none of the scheme's, or a scale is not
-    /// finite and positive, or none that blocks can have.
+    /// If the scheme is not possible, the lengths don't fit, a code or zero point is not one of the scheme's, or a scale is not
+    /// finite and positive, or not one that blocks can have.
     pub fn new(
         scheme: WeightScheme,
         rows: usize,
@@ -76,10 +77,10 @@ impl QuantizedWeights {
         Ok(Self { scheme, rows, scales, global_scale: 1.0, zero_points, codes })
     }
 
-    /// The same with a scale for all blocks of NVFP4, 1 unless it is given.
+    /// These weights with another scale for all blocks of NVFP4; the default is 1.
     ///
     /// # Errors
-    /// If the scheme is another one, or [`BlockFormat::nvfp4`] refuses the scale.
+    /// If the scheme is not NVFP4, or [`BlockFormat::nvfp4`] refuses the scale.
     pub fn with_global_scale(self, scale: f32) -> Result<Self> {
         require!(
             self.scheme.granularity == WeightGranularity::Nvfp4,
@@ -90,7 +91,7 @@ impl QuantizedWeights {
         Ok(Self { global_scale: scale, ..self })
     }
 
-    /// How the codes are made.
+    /// The scheme of the codes.
     #[must_use]
     pub fn scheme(&self) -> WeightScheme {
         self.scheme
@@ -108,29 +109,29 @@ impl QuantizedWeights {
         &self.codes
     }
 
-    /// The scales, for every row one per group, without [that of all blocks](Self::global_scale).
+    /// The scales, for each row one per group, without [the one of all blocks](Self::global_scale).
     #[must_use]
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
-    /// What multiplies the scales of NVFP4; 1 for others.
+    /// The factor that multiplies the scales of NVFP4; 1 for other schemes.
     #[must_use]
     pub fn global_scale(&self) -> f32 {
         self.global_scale
     }
 
-    /// What codes are multiplied by, for every row one per group.
+    /// The factors that multiply codes, for each row one per group.
     pub(super) fn whole_scales(&self) -> Vec<f32> {
         self.scales.iter().map(|scale| scale * self.global_scale).collect()
     }
 
-    /// Whether rows are integers with one scale each.
+    /// True if rows are integers with one scale each.
     pub(super) fn has_integer_rows(&self) -> bool {
         self.scheme.has_integer_rows(self.row_length())
     }
 
-    /// The zero points that belong to the scales.
+    /// The zero points, one for each of the [scales](Self::scales).
     #[must_use]
     pub fn zero_points(&self) -> &[i32] {
         &self.zero_points
@@ -142,8 +143,8 @@ impl QuantizedWeights {
         self.codes.len() / self.rows
     }
 
-    /// What the codes mean: `scale · global_scale · (code − zero_point)`, or for floats the number of the code in place of the
-    /// difference; each operation f32.
+    /// The values of the codes: `scale · global_scale · (code − zero_point)`. For floats, the number of the code replaces the
+    /// difference. Each operation is f32.
     #[must_use]
     pub fn dequantized(&self) -> Vec<f32> {
         let k = self.row_length();
@@ -156,7 +157,7 @@ impl QuantizedWeights {
         self.codes.iter().enumerate().map(value).collect()
     }
 
-    /// The same as so many matrices of as many rows, for [`Linear`](crate::ops::Linear).
+    /// The codes as this many matrices of equally many rows, for [`Linear`](crate::ops::Linear).
     pub(super) fn packed_matrices(&self, matrices: usize) -> Result<PackedWeights> {
         let (k, groups) = (self.row_length(), self.scales.len() / self.rows);
         let (codes, group) = (self.scheme.packed_codes(), self.scheme.group(k));
@@ -166,7 +167,7 @@ impl QuantizedWeights {
             _ if self.scheme.symmetric => ScaleFormat::F32,
             _ => ScaleFormat::F32Zero,
         };
-        // Unsigned codes are stored minus half their range, and so are their zero points.
+        // Unsigned codes and their zero points are stored minus half the range of codes.
         let half = if self.scheme.symmetric { 0 } else { 1 << (codes.bits() - 1) };
         let format = WeightFormat::new(codes, if groups == 1 { usize::MAX } else { group }, scales);
         PackedWeights::build(format, [matrices, self.rows / matrices, k], |row, out, of_row, supers| {
@@ -188,8 +189,8 @@ impl QuantizedWeights {
         (self.codes.len() as u64 * u64::from(self.scheme.codes.bits())).div_ceil(8)
     }
 
-    /// The bytes of scales and, where there are any, zero points (a byte each): 4 for an f32, 1 for a scale of a block, and 4
-    /// for the one of all blocks of NVFP4.
+    /// The bytes of scales and zero points. An f32 scale takes 4 bytes, a scale of a block 1, the scale of all blocks of NVFP4
+    /// 4. A zero point takes 1 byte; symmetric schemes have none.
     #[must_use]
     pub fn scale_bytes(&self) -> u64 {
         let count = self.scales.len() as u64;
@@ -201,14 +202,15 @@ impl QuantizedWeights {
         }
     }
 
-    /// The bytes that grow with the weights: of codes, and of scales where each belongs to a part of a row.
+    /// The bytes that grow with the weights: those of codes, and those of scales if a row has more than one.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         let scales = if self.scales.len() > self.rows { self.scale_bytes() } else { 0 };
         self.code_bytes() + scales
     }
 
-    /// The codes one after the other, each in as many bits as it has (integers in two's complement), the first in the lowest.
+    /// The codes one after the other, each in its own number of bits, the first in the lowest bits. Integers are in two's
+    /// complement.
     pub(super) fn packed(&self) -> Vec<u8> {
         let bits = usize::from(self.scheme.codes.bits());
         let mut bytes = vec![0u8; (self.codes.len() * bits).div_ceil(8)];

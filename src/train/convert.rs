@@ -1,5 +1,5 @@
-//! The graphs of a trained network: the fake-quantized forward pass, and the integer network that has the same bits. How
-//! steps are found is `network`'s and `trainer`'s.
+//! The graphs of a trained network: the fake-quantized forward pass, and the integer network that computes equal bits.
+//! `network` and `trainer` find the steps.
 
 use super::network::{Layer, Quantized};
 use crate::error::{Result, require};
@@ -14,17 +14,17 @@ use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
 /// The tensors of a layer on the device.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LayerValues {
-    /// The step of its input.
+    /// The step of the layer's input.
     pub step: Value,
     pub weights: Value,
     pub bias: Value,
     pub weight_steps: Value,
 }
 
-/// What a layer makes on its way forward.
+/// The intermediate values of a layer's forward pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Forward {
-    /// The codes of its input, as float32.
+    /// The codes of the layer's input, as float32.
     pub input: Value,
     pub sums: Value,
     pub table: Value,
@@ -43,11 +43,11 @@ impl Quantized {
         }
     }
 
-    /// The tensors that [`fake`](Self::fake) reads: the images, then for each layer the step of its input, weights, bias and the
-    /// steps of its weights.
+    /// The inputs of the graph [`fake`](Self::fake): the images, then for each layer the step of its input, weights, bias and
+    /// the steps of its weights.
     ///
     /// # Errors
-    /// If the images are not the network's.
+    /// If the images don't fit the network.
     pub fn inputs(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         let mut inputs = vec![self.network.check(images)?.clone()];
         for layer in 0..self.network.layers.len() {
@@ -74,7 +74,7 @@ impl Quantized {
         Ok([step, weights, bias, Tensor::new([shape[0]], steps)?])
     }
 
-    /// The grid of a layer's weights. Those of a mean are one step each.
+    /// The grid of a layer's weights. The weights of a mean are one step each.
     pub(super) fn weight_grid(&self, layer: usize) -> Result<FakeQuantize> {
         let (_, shape) = self.conv(layer);
         let codes = match self.network.layers[layer] {
@@ -94,7 +94,7 @@ impl Quantized {
         (0..self.network.layers.len()).map(declare).collect()
     }
 
-    /// Adds the forward pass and returns what each layer makes, and the logits.
+    /// Adds the forward pass and returns the intermediate values of each layer, and the logits.
     pub(super) fn forward(
         &self,
         graph: &mut Graph,
@@ -115,7 +115,7 @@ impl Quantized {
             let sums = graph.add(conv, &[x, weights])?;
             let shape = graph.tensor_type(sums)?.dims().to_vec();
             let next = layers.get(i + 1);
-            // Reals need no step of the output: any will do.
+            // A real result uses no output step, so any value serves.
             let out = next.map_or(layer.step, |next| next.step);
             let inputs = [layer.step, layer.weight_steps, layer.bias, out];
             let table = graph.add(RequantParams::new(shape[3])?, &inputs)?;
@@ -131,11 +131,11 @@ impl Quantized {
         Ok((made, logits))
     }
 
-    /// The fake-quantized network for so many images: its inputs are [`inputs`](Self::inputs), its output float32 logits
+    /// The fake-quantized network for `batch` images. Its inputs are [`inputs`](Self::inputs), its output float32 logits
     /// `[batch, classes]`.
     ///
     /// # Errors
-    /// If a batch is too large for a tensor.
+    /// If the batch is too large for a tensor.
     pub fn fake(&self, batch: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let [height, width, channels] = self.network.image;
@@ -146,12 +146,12 @@ impl Quantized {
         Ok(graph)
     }
 
-    /// The integer network for up to so many images, float32 in and float32 logits `[batch, classes]` out: int8, int4 or int2
-    /// weights, uint8 activations that use as many codes as their bits allow. Its logits have the same bits as those of the
-    /// fake-quantized network.
+    /// The integer network for at most `batch` images. It reads float32 images and returns float32 logits `[batch, classes]`.
+    /// Weights are int8, int4 or int2; activations are uint8, limited to the codes of their bits. Its logits have the same bits
+    /// as those of the fake-quantized network.
     ///
     /// # Errors
-    /// If a step is not positive, or a sum could leave an accumulator.
+    /// If a step is not positive, or a sum could exceed its accumulator.
     pub fn integer(&self, batch: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let [height, width, channels] = self.network.image;
@@ -195,7 +195,7 @@ impl Quantized {
         Ok(graph)
     }
 
-    /// The weights of a layer as codes, in the narrowest format that has them.
+    /// The weights of a layer as codes, in the narrowest data type that holds them.
     fn codes(&self, layer: usize, weights: &Tensor, steps: &[f32]) -> Result<Tensor> {
         let grid = self.weight_grid(layer)?;
         let per_output = weights.tensor_type().shape().elements() / steps.len().max(1);

@@ -1,11 +1,11 @@
-//! Training with quantization, on the device: a network whose weights and activations are fake-quantized with learned steps
-//! (LSQ), trained by a recorded step after another, and the integer network that it becomes, bit for bit. Built on the public
-//! API, as a user's code would be: what the single ops mean is `ops`'.
+//! Quantization-aware training on the device. Weights and activations are fake-quantized with learned steps (LSQ), training
+//! steps are recorded one after the other, and the trained network converts to an integer network with equal bits. The meaning
+//! of single ops is in `ops`.
 //!
-//! Weights have signed codes with a step per output, activations unsigned codes (after a ReLU) with a step per tensor and the
-//! zero point 0. A layer's forward pass is that of the integer layer, step by step: whole numbers are multiplied and added in
-//! float32, where they are exact below 2^24, and rescaled as [`Rounding::Onnx`](crate::Rounding::Onnx) does. So the
-//! network that [`Quantized::integer`] makes gives the same logits, not only nearly.
+//! Weights have signed codes with a step per output. Activations have unsigned codes (after a ReLU) with a step per tensor and
+//! the zero point 0. A layer's forward pass does the integer layer's operations: it multiplies and adds whole numbers in
+//! float32, where they are exact below 2^24, and rescales as [`Rounding::Onnx`](crate::Rounding::Onnx) does. So the logits of
+//! the [`Quantized::integer`] network are equal, not just close.
 //!
 //! ```
 //! use lowbit::train::{Bits, Layer, Network};

@@ -1,5 +1,5 @@
-//! Networks that can be trained: layers in a line, in float, and with the steps of their codes. How they are trained is
-//! `trainer`'s, what integer network they become is `convert`'s.
+//! Trainable networks: a chain of layers in float, and the steps of its codes. `trainer` trains networks, `convert` makes
+//! integer networks of them.
 
 use crate::calibrate::{Clipping, Histograms, Observation, ScaleRule, Scheme};
 use crate::error::{Result, require};
@@ -7,11 +7,11 @@ use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
 use crate::reference;
 use crate::tensor::{Granularity, Tensor};
 
-/// A layer. All but the last are followed by a ReLU.
+/// A layer. A ReLU follows each layer but the last.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Layer {
-    /// A convolution; a fully connected layer is one of 1 × 1 over images of one pixel.
+    /// A convolution. A fully connected layer is a 1 × 1 convolution over images of one pixel.
     Conv {
         /// float32 `[outputs, height, width, channels / groups]`.
         weights: Tensor,
@@ -20,32 +20,32 @@ pub enum Layer {
         /// Stride, padding and groups.
         windows: Windows,
     },
-    /// The mean over all pixels, one pixel remaining.
+    /// The mean over all pixels; one pixel remains.
     GlobalAverage,
 }
 
-/// How many bits the codes of a layer's weights and of its input take.
+/// Bits of the codes of a layer's weights and of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bits {
-    /// Of weights: 2 to 8, signed.
+    /// Bits of weights: 2 to 8, signed.
     pub weights: u32,
-    /// Of the activations that the layer reads: 2 to 8, unsigned.
+    /// Bits of the layer's input activations: 2 to 8, unsigned.
     pub activations: u32,
 }
 
 impl Bits {
-    /// The codes of weights.
+    /// The least and the greatest code of weights.
     pub(super) fn weight_codes(self) -> (i32, i32) {
         (-(1 << (self.weights - 1)), (1 << (self.weights - 1)) - 1)
     }
 
-    /// The codes of activations.
+    /// The least and the greatest code of activations.
     pub(super) fn activation_codes(self) -> (i32, i32) {
         (0, (1 << self.activations) - 1)
     }
 }
 
-/// A float network that classifies images: layers in a line.
+/// A float network that classifies images: a chain of layers.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// Height, width, channels.
@@ -56,10 +56,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network over images `[height, width, channels]` with numbers that are not negative.
+    /// A network over images `[height, width, channels]` with non-negative numbers.
     ///
     /// # Errors
-    /// If layers don't fit each other, a weight or bias is not finite, or the last one is no convolution to a single pixel.
+    /// If layers don't fit each other, a weight or bias is not finite, or the last layer is not a convolution to a single
+    /// pixel.
     pub fn new(image: [usize; 3], layers: Vec<Layer>) -> Result<Self> {
         let mut shapes = vec![image];
         for (i, layer) in layers.iter().enumerate() {
@@ -102,10 +103,10 @@ impl Network {
         &self.layers
     }
 
-    /// The same with random weights (normal, variance 2 / terms of a sum; He et al., arXiv 1502.01852) and biases of 0.
+    /// This network with random weights (normal, variance 2 / terms of a sum; He et al., arXiv 1502.01852) and biases of 0.
     ///
     /// # Errors
-    /// None that [`Network::new`] didn't give.
+    /// No others than [`Network::new`] has.
     pub fn randomized(&self, seed: u64) -> Result<Self> {
         let mut random = Random(seed);
         let mut layers = Vec::new();
@@ -128,10 +129,10 @@ impl Network {
         Self::new(self.image, layers)
     }
 
-    /// The input of each layer, then the logits, on the CPU in float: images are float32 `[batch, height, width, channels]`.
+    /// The input of each layer, then the logits, on the CPU in float. Images are float32 `[batch, height, width, channels]`.
     ///
     /// # Errors
-    /// If the images are others.
+    /// If the images don't fit the network, or hold numbers that are negative or not finite.
     pub fn activations(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         let mut all = vec![self.check(images)?.clone()];
         for (i, layer) in self.layers.iter().enumerate() {
@@ -174,11 +175,12 @@ impl Network {
         Ok(images)
     }
 
-    /// The network with codes of so many bits, one for all layers or one each, and first steps for them: those with the least
-    /// squared error, of the weights' own numbers, and of the activations that the calibration images give in float.
+    /// The network with codes of these bits, one entry for all layers or one for each, and initial steps. The steps have the
+    /// least squared error, for weights on the weights themselves, for activations on the float activations of the calibration
+    /// images.
     ///
     /// # Errors
-    /// If bits are out of range or not as many as layers, or there are no images.
+    /// If bits are out of range, their number is neither 1 nor the number of layers, or there are no images.
     pub fn quantized(&self, bits: &[Bits], images: &Tensor) -> Result<Quantized> {
         let count = self.layers.len();
         require!(
@@ -211,7 +213,7 @@ impl Network {
     }
 }
 
-/// The steps with the least squared error; 1 where all numbers are zero.
+/// The steps with the least squared error; 1 if all numbers are zero.
 fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), scale: ScaleRule) -> Result<Vec<f32>> {
     let op = ObserveHistogram::new(x.dims(), granularity, Bins::new(4096)?)?;
     let words = op.state().shape().elements();
@@ -227,14 +229,14 @@ fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), sc
 pub struct Quantized {
     pub(super) network: Network,
     pub(super) bits: Vec<Bits>,
-    /// Of each layer's input.
+    /// The step of each layer's input.
     pub(super) steps: Vec<f32>,
-    /// Of each layer's weights, one per output.
+    /// The steps of each layer's weights, one per output.
     pub(super) weight_steps: Vec<Vec<f32>>,
 }
 
 impl Quantized {
-    /// The float network whose weights are rounded.
+    /// The float network, whose weights are rounded in the quantized one.
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
@@ -269,7 +271,7 @@ impl Quantized {
     }
 }
 
-/// SplitMix64 and what is made of it.
+/// The generator SplitMix64, and distributions from it.
 #[derive(Debug)]
 pub(super) struct Random(pub u64);
 
@@ -282,7 +284,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Normally distributed, by Box and Muller.
+    /// Normally distributed, by the Box–Muller transform.
     fn normal(&mut self) -> f64 {
         let mut share = || ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         let (a, b) = (share(), share());

@@ -1,5 +1,5 @@
-//! Training a quantized network on a device: one graph for a step, forward, backward and the parameters' own, recorded for all
-//! batches of an epoch at once. What steps and codes mean is `network`'s and `convert`'s.
+//! Training of a quantized network on a device. One graph holds a step: forward pass, backward pass and parameter updates. All
+//! steps of an epoch are recorded at once. The meaning of steps and codes is in `network` and `convert`.
 
 use super::convert::LayerValues;
 use super::network::{Layer, Quantized, Random};
@@ -14,27 +14,27 @@ use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Tensor, TensorType};
 use crate::tune::Tuner;
 
-/// How a network is trained.
+/// Options of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// Images of a step.
+    /// Images per step.
     pub batch: usize,
-    /// How many times all images are seen.
+    /// Number of passes over all images.
     pub epochs: usize,
-    /// The rate of weights and biases at the beginning; it falls to zero with the cosine of the epochs.
+    /// The initial learning rate of weights and biases. It falls to zero along a cosine over all epochs.
     pub rate: f64,
-    /// The rate of steps, as a share of the other.
+    /// The learning rate of quantization steps, relative to `rate`.
     pub step_rate: f64,
-    /// How parameters follow their gradients.
+    /// The optimizer.
     pub rule: OptimizerRule,
-    /// Where the steps of activations come from.
+    /// The source of the activations' steps.
     pub activations: ActivationSteps,
-    /// Decides the order of images.
+    /// Seed of the order of images.
     pub seed: u64,
 }
 
 impl Default for Options {
-    /// 20 epochs of batches of 120 with Adam at 0.002, steps at a twentieth of that.
+    /// 20 epochs of batches of 120 with Adam at 0.002; the rate of steps is a twentieth of that.
     fn default() -> Self {
         Self {
             batch: 120,
@@ -48,23 +48,23 @@ impl Default for Options {
     }
 }
 
-/// Where the steps of activations come from while a network is trained; those of weights are always learned, that of the images
-/// stays.
+/// The source of the activations' steps during training. The steps of weights are always learned; the step of the images stays
+/// constant.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum ActivationSteps {
-    /// They follow their gradients, as weights do.
+    /// Steps follow their gradients, as weights do.
     #[default]
     Learned,
-    /// They cover a moving average of the activations' ranges ([`RangeUpdate::MovingAverage`]): each batch moves the one that the next
-    /// is quantized with. The first batch gives the first average.
+    /// Steps cover a moving average of the activations' ranges ([`RangeUpdate::MovingAverage`]). Each batch updates the
+    /// average, which gives the step for the next batch. The first batch gives the first average.
     MovingAverage {
-        /// The weight of a batch, above 0 and at most 1.
+        /// The weight of a new batch, above 0 and at most 1.
         constant: f32,
     },
 }
 
-/// A parameter that is trained: which layer's, which of its tensors, and what its gradient is.
+/// A trained parameter: its layer, its kind, and the source of its updates.
 #[derive(Debug, Clone, Copy)]
 struct Trained {
     layer: usize,
@@ -72,11 +72,11 @@ struct Trained {
     follows: Follows,
 }
 
-/// What a parameter follows.
+/// The source of a parameter's updates.
 #[derive(Debug, Clone, Copy)]
 enum Follows {
     Gradient(Value),
-    /// The range of activations, for codes from 0 to this one.
+    /// The range of activations, for codes from 0 to `high`.
     Range {
         activations: Value,
         high: i32,
@@ -103,8 +103,8 @@ impl LayerValues {
     }
 }
 
-/// The graph of one step. Inputs: images, labels, the rates of weights and of steps, the tensors of all layers, what the rule
-/// remembers of each trained one. Outputs: for each trained tensor its next value, then what the rule remembers.
+/// The graph of one step. Inputs: images, labels, the rates of weights and of steps, the tensors of all layers, and the
+/// optimizer's state of each trained tensor. Outputs: the next value of each trained tensor, then the next optimizer states.
 struct Step {
     graph: Graph,
     trained: Vec<(usize, Which)>,
@@ -112,7 +112,7 @@ struct Step {
 }
 
 impl Quantized {
-    /// Adds the gradients of everything that is trained.
+    /// Adds the gradients of all trained parameters.
     fn backward(
         &self,
         graph: &mut Graph,
@@ -130,7 +130,7 @@ impl Quantized {
         for i in (0..layers.len()).rev() {
             let (layer, made) = (layers[i], made[i]);
             let sums = graph.tensor_type(made.sums)?.dims().to_vec();
-            // Of the real sums: what passes the codes of the next layer's input.
+            // `dy` becomes the gradient of the real sums, through the quantization of the next layer's input.
             if i + 1 < layers.len() {
                 let codes = self.bits[i + 1].activation_codes();
                 let follows = match activations {
@@ -174,12 +174,12 @@ impl Quantized {
         Ok(trained)
     }
 
-    /// The gradients of the mean cross-entropy by weights, bias and steps of weights of each layer, and by the steps of the
-    /// inputs of all layers but the first, as a graph. Inputs: those of [`fake`](Self::fake), with int32 labels `[batch]`
-    /// after the images. Outputs come with their names, such as `weights of layer 0`.
+    /// A graph of the gradients of the mean cross-entropy: by weights, bias and weight steps of each layer, and by the input
+    /// steps of all layers but the first. Inputs: those of [`fake`](Self::fake), with int32 labels `[batch]` after the images.
+    /// The names of the outputs come with the graph, such as `weights of layer 0`.
     ///
     /// # Errors
-    /// If a batch is too large for a tensor.
+    /// If the batch is too large for a tensor.
     pub fn gradients(&self, batch: usize) -> Result<(Graph, Vec<String>)> {
         let mut graph = Graph::new();
         let (images, labels) = self.data(&mut graph, batch)?;
@@ -255,10 +255,10 @@ pub struct Trainer {
     quantized: Quantized,
     options: Options,
     plan: Plan,
-    /// Trained tensors, then what the rule remembers of them; two sets that take turns.
+    /// Trained tensors, then the optimizer's states of them. A step reads one set and writes the other.
     sets: [Vec<DeviceTensor>; 2],
     trained: Vec<(usize, Which)>,
-    /// One for each batch of an epoch; odd ones read the second set.
+    /// One for each batch of an epoch. Odd batches read the second set.
     bindings: Vec<Bindings>,
     images: wgpu::Buffer,
     labels: wgpu::Buffer,
@@ -270,14 +270,15 @@ pub struct Trainer {
     steps: u32,
 }
 
-/// Bytes from the rate of one step to that of the next, and to the other rate: what bindings begin at multiples of.
+/// Bytes from one rate to the next in `rates`. Offsets of bindings must be multiples of this.
 const RATE_BYTES: u64 = 256;
 
 impl Trainer {
-    /// A training of a quantized network with these images and the class of each.
+    /// A trainer of a quantized network, for these images and the class of each.
     ///
     /// # Errors
-    /// If there are no images, not as many labels, a label is no class, options are out of range, or the device can't.
+    /// If there are no images, the number of labels differs, a label is not a class, options are out of range, or the device
+    /// can't run the graph.
     pub fn new(
         context: &Context,
         quantized: Quantized,
@@ -302,7 +303,7 @@ impl Trainer {
         );
         let Step { graph, trained, memory } = quantized.step(batch, options.rule, options.activations)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        // An even number of batches, so that each meets the same set in every epoch.
+        // The number of batches is even, so that a batch reads the same set in every epoch.
         let batches = images_count.div_ceil(batch).next_multiple_of(2);
         let buffer = |bytes: u64| {
             context.device().create_buffer(&wgpu::BufferDescriptor {
@@ -375,20 +376,21 @@ impl Trainer {
         })
     }
 
-    /// How many launches a step has.
+    /// Number of launches per step.
     #[must_use]
     pub fn launches(&self) -> usize {
         self.plan.launches()
     }
 
-    /// How many steps an epoch has: enough that every image is seen, and an even number; the last ones begin anew with the
-    /// epoch's order.
+    /// Number of steps per epoch: enough that every image is seen, rounded up to an even number. The last steps start again
+    /// from the beginning of the epoch's order.
     #[must_use]
     pub fn steps_per_epoch(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Trains for one epoch: uploads its order, records all steps and submits once. Nothing is read back, nothing waits.
+    /// Trains for one epoch: uploads the images in a new order, records all steps and submits once. It reads nothing back and
+    /// doesn't wait.
     ///
     /// # Errors
     /// If the device fails.
@@ -438,10 +440,10 @@ impl Trainer {
         Ok(())
     }
 
-    /// The network as it is now; waits for the device.
+    /// The network in its present state; waits for the device.
     ///
     /// # Errors
-    /// If the device fails, or training has made something that is no number.
+    /// If the device fails, or a trained number is not finite.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read_blocking(&self) -> Result<Quantized> {
         let mut quantized = self.quantized.clone();

@@ -1,9 +1,9 @@
-//! How much memory a call takes at a time. A test file that declares this module counts all of its allocations.
+//! Peak memory of a call. A test file that declares this module counts all of its allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, and how much of it is in use.
+/// The system's allocator, with a count of the bytes in use.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -13,7 +13,7 @@ fn count(size: usize) {
     PEAK.fetch_max(IN_USE.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
 }
 
-// SAFETY: everything is handed on to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a call returns, and the most bytes that were in use at a time beyond those in use before. Calls of other threads count too.
+/// The result of a call, and the peak of bytes in use above those before the call. Calls of other threads count too.
 pub(crate) fn peak_of<T>(call: impl FnOnce() -> T) -> (T, usize) {
     let before = IN_USE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);

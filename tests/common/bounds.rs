@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use lowbit::kernels::{self, Candidate, Dispatch, Resource};
+use lowbit::kernels::{Candidate, Constant, Dispatch, Resource};
 use lowbit::ops::Op;
 use lowbit::{Context, DType, DeviceTensor, Tensor, TensorType};
 
@@ -36,12 +36,12 @@ pub(crate) fn run_checked(
     let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &super::poisoned_words(t))).collect();
     let poison = |t: &TensorType| buffer(context, &vec![POISON; t.device_bytes() as usize / 4]);
     let outputs: Vec<_> = op.outputs().iter().map(poison).collect();
-    let words = |&constant| {
-        let words = kernels::constant(op, constant).expect("the candidate's own constant");
-        assert_eq!(kernels::constant_words(op, constant), Some(words.len() as u64), "{name}: {constant:?}");
-        words
+    let words = |constant: &Constant| {
+        let words = constant.words();
+        assert_eq!(constant.count(), words.len() as u64, "{name}: {constant:?}");
+        buffer(context, &words)
     };
-    let constants: Vec<_> = candidate.constants.iter().map(|c| buffer(context, &words(c))).collect();
+    let constants: Vec<_> = candidate.constants.iter().map(words).collect();
     let scratch: Vec<_> = candidate.scratch.iter().map(|&words| buffer(context, &vec![POISON; words])).collect();
     let report = buffer(context, &[0; 16]);
     let place = |resource| match resource {

@@ -1,10 +1,10 @@
-//! The float digits network and its images. The quantized one of ONNX Runtime is `examples/digits`'.
+//! The float digits network and its images. ONNX Runtime's quantized network is in `examples/digits`.
 
 use lowbit::Tensor;
 use lowbit::model::Model;
 use safetensors::SafeTensors;
 
-/// Images, labels and which are for what.
+/// Images, labels, and the indices of the training and test images.
 pub(crate) struct Digits {
     pixels: Vec<f32>,
     labels: Vec<usize>,

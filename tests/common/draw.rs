@@ -1,5 +1,5 @@
-//! Ops drawn at random, of every kind: most are small and legal, some are nonsense that must be refused, some have sizes of 0 or
-//! of more than any device holds. `tests/draws.rs` plans and runs them.
+//! Random ops of every kind. Most are small and legal, some are nonsense that must be refused, and some have sizes of 0 or of more
+//! than any device holds. `tests/draws.rs` plans and runs them.
 
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
@@ -17,7 +17,7 @@ use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, 
 
 use super::Random;
 
-/// All formats of tensors.
+/// All dtypes of tensors.
 const FORMATS: [DType; 20] = [
     DType::Int2,
     DType::Uint2,
@@ -43,13 +43,13 @@ const FORMATS: [DType; 20] = [
 
 const FLOATS: [DType; 2] = [DType::Float32, DType::Float16];
 
-/// Elements of a constant beyond which a smaller one takes its place.
+/// Largest number of elements of a drawn constant; a small one replaces a larger one.
 const LARGEST_CONSTANT: usize = 200_000;
 
 /// Draws ops and tensors.
 pub(crate) struct Draw {
     pub(crate) random: Random,
-    /// Whether one descriptor in some is nonsense; otherwise all numbers are moderate, and few ops are refused.
+    /// True if some descriptors are nonsense. Otherwise all numbers are moderate, and few ops are refused.
     wild: bool,
 }
 
@@ -62,7 +62,7 @@ impl Draw {
         self.random.next().is_multiple_of(cases)
     }
 
-    /// True in one of so many cases, where nonsense is drawn.
+    /// True in one of `cases` draws, if nonsense may be drawn.
     fn odd(&mut self, cases: u64) -> bool {
         let odd = self.one_in(cases);
         odd && self.wild
@@ -87,7 +87,7 @@ impl Draw {
         }
     }
 
-    /// The length of a reduction, often longer.
+    /// Length of a reduction, often longer than other sizes.
     fn length(&mut self) -> usize {
         match self.random.next() % 4 {
             0 => self.pick(&[16, 31, 32, 48, 64, 65, 72, 100, 128]),
@@ -100,7 +100,7 @@ impl Draw {
         (0..rank).map(|_| self.size()).collect()
     }
 
-    /// Tensors of any rank up to 4.
+    /// Dimensions of any rank up to 4.
     fn dimensions(&mut self) -> Vec<usize> {
         let rank = self.random.integer(1, 4) as usize;
         self.sizes(rank)
@@ -161,7 +161,7 @@ impl Draw {
         if self.one_in(4) { Ok(plain) } else { plain.quantized(self.quantization(dtype, dims)) }
     }
 
-    /// Codes with one scale, which every op takes.
+    /// Codes with one scale, which every op accepts.
     fn simple(&mut self, dims: &[usize]) -> Result<TensorType> {
         let format = self.code_format();
         let zero_point = self.random.zero_point(format);
@@ -176,7 +176,7 @@ impl Draw {
         self.typed(dtype, dims)
     }
 
-    /// A tensor of this type with anything in it; of another type if that would be large.
+    /// A tensor of this type with any bits; of another type if it would be large.
     pub(crate) fn tensor(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
         if tensor_type.shape().elements() > LARGEST_CONSTANT {
             return Tensor::new([1], vec![0i8]);
@@ -185,7 +185,7 @@ impl Draw {
         pack::tensor(tensor_type, &(0..words).map(|_| self.random.next() as u32).collect::<Vec<_>>())
     }
 
-    /// A tensor that ops are made for: reals of moderate size, scales that are positive, small indices; any codes.
+    /// A tensor of ordinary values for ops: reals of moderate size, positive scales, small indices, any codes.
     pub(crate) fn input(&mut self, tensor_type: &TensorType) -> Result<Tensor> {
         let count = tensor_type.shape().elements();
         let dims = tensor_type.dims().to_vec();
@@ -246,7 +246,7 @@ impl Draw {
         })
     }
 
-    /// A bias for so many outputs.
+    /// A bias for `outputs` outputs.
     fn bias(&mut self, outputs: usize) -> Result<Tensor> {
         if self.odd(4) {
             let (rank, format) = (self.upto(2), self.pick(&[DType::Int32, DType::Float32, DType::Int8]));
@@ -329,7 +329,7 @@ impl Draw {
         Ok(matmul.build()?.into())
     }
 
-    /// Dimensions of an image, its channels for a number of groups, and of a window.
+    /// Dimensions of an image with `groups · channels` channels, and of a window.
     fn window(&mut self, groups: usize, channels: usize) -> (Vec<usize>, Vec<usize>, usize) {
         let rank = self.random.integer(1, 3) as usize;
         let image = [vec![self.size().min(4)], self.sizes(rank), vec![groups * channels]].concat();
@@ -409,7 +409,7 @@ impl Draw {
         Ok(pool.build()?.into())
     }
 
-    /// Weights in groups, of any format of codes and scales.
+    /// Weights in groups, with codes and scales of any format.
     fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
         let codes = self.pick(&[
             Codes::Int2,
@@ -435,7 +435,7 @@ impl Draw {
         let scales = self.scales();
         let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };
         let format = WeightFormat::new(codes, group, scales);
-        // What would be large is refused without being made.
+        // Large weights are replaced before they are built.
         if PackedWeights::packed_bytes(format, dims)? > 4 << 20 {
             return PackedWeights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
         }
@@ -714,7 +714,7 @@ impl Draw {
         })
     }
 
-    /// Ops that give elements another format.
+    /// Ops that change the dtype of elements.
     fn converted(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         Ok(match self.random.next() % 7 {
@@ -759,7 +759,7 @@ impl Draw {
         })
     }
 
-    /// Ops over floats, and those of networks that learn.
+    /// Ops over floats, and ops of training.
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
@@ -836,7 +836,7 @@ impl Draw {
         })
     }
 
-    /// The least and greatest code of a grid.
+    /// Least and greatest code of a grid.
     fn bounds(&mut self) -> (i32, i32) {
         if self.odd(8) {
             return (self.random.next() as i32, self.random.next() as i32);
@@ -844,7 +844,7 @@ impl Draw {
         self.pick(&[(0, 255), (-128, 127), (-127, 127), (0, 15), (-8, 7), (0, 3)])
     }
 
-    /// Weights on their way in and out of memory.
+    /// Ops that quantize or read packed weights.
     fn weight_op(&mut self) -> Result<Op> {
         let (n, k) = (self.length(), self.length());
         if self.one_in(2) {
@@ -878,7 +878,7 @@ impl Draw {
         })
     }
 
-    /// An op that a table or a sum with a residual follows.
+    /// An op followed by a table or a residual sum.
     fn fused(&mut self) -> Result<Op> {
         let first = match self.random.next() % 5 {
             0 => self.matmul()?,
@@ -897,7 +897,7 @@ impl Draw {
         Ok(Fused::new(first, then, 0)?.into())
     }
 
-    /// An op of any kind, or why it is refused.
+    /// An op of any kind, or the reason why it is refused.
     pub(crate) fn op(&mut self) -> Result<Op> {
         match self.random.next() % 20 {
             0 | 1 => self.matmul(),

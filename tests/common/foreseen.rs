@@ -1,26 +1,26 @@
-//! Which branches of a program a driver can decide before it runs: those whose condition follows from uniforms, and from constants
-//! maybe, but from nothing that differs between invocations or is read from a buffer. What is allowed is `shaders.rs`'s to say.
+//! Branches of a program that a driver can decide before a launch: their conditions depend on uniforms, and possibly on constants,
+//! but on nothing that differs between invocations or is read from a buffer. `shaders.rs` decides which of them are allowed.
 //!
-//! A walk over naga's statements in the order in which they run. It knows of each local variable whether its value is foreseen, and
-//! enters functions once for each way in which their arguments are. Counters of loops are foreseen as far as an end of the loop is.
+//! The walk follows naga's statements in execution order. It tracks how early each local variable's value is known. It enters a
+//! function once per combination of known arguments. A loop counter is known as early as one of the loop's exits.
 
 use std::collections::{BTreeSet, HashMap};
 
 use naga::{AddressSpace, Block, Expression, Function, Handle, Module, Statement};
 
-/// What a driver knows of a value before a launch, from most to least.
+/// Time at which a driver knows a value, from earliest to latest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Known {
-    /// While it compiles.
+    /// At compile time.
     Constant,
-    /// When it sees the uniforms.
+    /// With the uniforms, before the launch.
     Uniform,
     Never,
 }
 
 type Locals = HashMap<Handle<naga::LocalVariable>, Known>;
 
-/// The conditions of branches that uniforms decide, each as `function: condition`.
+/// Conditions of branches that uniforms decide, each as `function: condition`.
 pub(crate) fn conditions(module: &Module, source: &str) -> BTreeSet<String> {
     let mut walk = Walk { module, source, results: HashMap::new(), found: BTreeSet::new() };
     for entry in &module.entry_points {
@@ -32,7 +32,7 @@ pub(crate) fn conditions(module: &Module, source: &str) -> BTreeSet<String> {
 struct Walk<'a> {
     module: &'a Module,
     source: &'a str,
-    /// What functions return, for arguments of which this much is known, and whether what is found in them was kept.
+    /// Known level of the return value by function, known levels of the arguments, and `reports` of the call.
     results: HashMap<(Handle<Function>, Vec<Known>, bool), Known>,
     found: BTreeSet<String>,
 }
@@ -43,27 +43,27 @@ struct Frame<'a> {
     arguments: Vec<Known>,
     locals: Locals,
     values: HashMap<Handle<Expression>, Known>,
-    /// What is returned, each with what decides that it is.
+    /// Known levels of the returned values, joined with the levels of the conditions that lead to the return.
     returned: Vec<Known>,
-    /// The loops and switches around a statement.
+    /// Loops and switches around a statement.
     around: Vec<Around>,
-    /// Whether what is found is kept: not while a loop is gone through to learn of its counters.
+    /// True if found conditions are kept; false while a loop is walked to learn about its counters.
     reports: bool,
 }
 
 /// A loop or switch that is being walked.
 struct Around {
     is_loop: bool,
-    /// What decides that it ends, and the variables then.
+    /// For each exit: the known level of its conditions, and the variables there.
     ends: Vec<(Known, Locals)>,
-    /// The variables where the next turn begins.
+    /// Variables at each start of a next iteration.
     turns: Vec<Locals>,
-    /// How much of what decides a statement belongs to what is around.
+    /// Number of `deciding` conditions that belong to the code outside.
     outside: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// What a call returns.
+    /// Known level of a call's return value.
     fn call(&mut self, function: &'a Function, arguments: &[Known], reports: bool) -> Known {
         let mut frame = Frame {
             function,
@@ -78,12 +78,12 @@ impl<'a> Walk<'a> {
         frame.returned.into_iter().max().unwrap_or(Known::Constant)
     }
 
-    /// Walks statements that these conditions decide; says whether what follows them is reached.
+    /// Walks the statements of a block under the `deciding` conditions. True if the statement after the block is reached.
     fn block(&mut self, frame: &mut Frame<'a>, block: &'a Block, deciding: &mut Vec<Known>) -> bool {
         for statement in block {
             let goes_on = match statement {
                 Statement::Emit(range) => {
-                    // A turn of a loop may have left what was known in the one before.
+                    // An iteration must not reuse values of the previous iteration.
                     frame.values.retain(|expression, _| !range.clone().any(|emitted| emitted == *expression));
                     for expression in range.clone() {
                         let known = self.value(frame, expression);
@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
                     frame.values.extend(result.map(|result| (result, known)));
                     true
                 }
-                // Their results are not foreseen, and they store into no local variable but matrices.
+                // The results of other statements are `Never` known, and they store into no local variables except matrices.
                 _ => true,
             };
             if !goes_on {
@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
         true
     }
 
-    /// Walks one of several blocks, as a condition decides.
+    /// Walks several blocks, one of which runs as a condition of level `known` decides.
     fn branches(
         &mut self,
         frame: &mut Frame<'a>,
@@ -187,11 +187,11 @@ impl<'a> Walk<'a> {
         }
         deciding.pop();
         let modified = blocks.iter().flat_map(|block| assigned(frame.function, block)).collect();
-        // A single way is no choice between values.
+        // A single reached block is no choice between values.
         meet(frame, &reached, if reached.len() > 1 { known } else { Known::Constant }, &modified)
     }
 
-    /// Walks a loop until no more is learnt of its variables, then once more to find conditions in it.
+    /// Walks a loop until the levels of its variables no longer change, then once more to find its conditions.
     fn turns(
         &mut self,
         frame: &mut Frame<'a>,
@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
         loop {
             let (ends, next) = self.turn(frame, &begin, body, continuing, break_if, deciding);
             let mut joined = join(begin.clone(), &next);
-            // Where nothing that ends the loop is foreseen, neither is what a turn leaves to the next.
+            // If no exit is known before the launch, the values that an iteration leaves to the next are unknown too.
             if ends.iter().all(|(known, _)| *known == Known::Never) {
                 joined.extend(modified.iter().map(|&local| (local, Known::Never)));
             }
@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
         meet(frame, &ends.into_iter().map(|(_, locals)| locals).collect::<Vec<_>>(), known, &modified)
     }
 
-    /// Walks one turn: how it ends, and the variables where the next one begins.
+    /// Walks one iteration. Returns its exits, and the variables at the start of the next iteration.
     fn turn(
         &mut self,
         frame: &mut Frame<'a>,
@@ -248,7 +248,7 @@ impl<'a> Walk<'a> {
         (around.ends, vec![frame.locals.clone()])
     }
 
-    /// What is known of a condition, which is found if uniforms decide it.
+    /// Known level of a condition. It is recorded if uniforms decide it.
     fn decides(&mut self, frame: &Frame<'a>, condition: Handle<Expression>) -> Known {
         let known = self.value(frame, condition);
         if known == Known::Uniform && frame.reports {
@@ -259,7 +259,7 @@ impl<'a> Walk<'a> {
         known
     }
 
-    /// What is known of a value; of a pointer, what is known of the variable.
+    /// Known level of a value; for a pointer, of the variable.
     fn value(&self, frame: &Frame<'a>, expression: Handle<Expression>) -> Known {
         if let Some(&known) = frame.values.get(&expression) {
             return known;
@@ -301,7 +301,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The number of components of a vector, elements of an array or members of a struct.
+/// Number of components of a vector, elements of an array or members of a struct.
 fn parts(module: &Module, ty: Handle<naga::Type>) -> usize {
     match &module.types[ty].inner {
         naga::TypeInner::Vector { size, .. } => *size as usize,
@@ -311,7 +311,7 @@ fn parts(module: &Module, ty: Handle<naga::Type>) -> usize {
     }
 }
 
-/// The local variable that a pointer points into, and whether at all of it.
+/// The local variable that a pointer points into; true if it points to the whole variable.
 fn target(function: &Function, pointer: Handle<Expression>) -> Option<(Handle<naga::LocalVariable>, bool)> {
     match function.expressions[pointer] {
         Expression::LocalVariable(local) => Some((local, true)),
@@ -322,7 +322,7 @@ fn target(function: &Function, pointer: Handle<Expression>) -> Option<(Handle<na
     }
 }
 
-/// The local variables that a block may change.
+/// Local variables that a block may change.
 fn assigned(function: &Function, block: &Block) -> BTreeSet<Handle<naga::LocalVariable>> {
     let mut found = BTreeSet::new();
     for statement in block {
@@ -351,7 +351,7 @@ fn assigned(function: &Function, block: &Block) -> BTreeSet<Handle<naga::LocalVa
     found
 }
 
-/// The least that is known of each variable.
+/// Latest known level of each variable.
 fn join(mut locals: Locals, others: &[Locals]) -> Locals {
     for (local, known) in &mut locals {
         *known = others.iter().map(|other| other[local]).fold(*known, Known::max);
@@ -359,8 +359,8 @@ fn join(mut locals: Locals, others: &[Locals]) -> Locals {
     locals
 }
 
-/// What is known where ways meet, and whether there is any: of variables that were modified on them no more than of the condition
-/// that has decided which way was taken.
+/// Joins the variables where paths meet; false if there is no path. A variable modified on a path is known no earlier than the
+/// condition that chose the path.
 fn meet(
     frame: &mut Frame<'_>,
     ways: &[Locals],

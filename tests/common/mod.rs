@@ -1,5 +1,5 @@
-//! What GPU tests share: a context or a loud excuse, random tensors from named seeds, and a comparison that prints the
-//! first mismatch. No test lives here.
+//! Shared parts of GPU tests: a context or a printed reason for its absence, random tensors from named seeds, and a comparison that
+//! prints the first mismatch. No test lives here.
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
@@ -17,8 +17,8 @@ use lowbit::{
     reference,
 };
 
-/// The limits that `LOWBIT_LIMITS` names: `webgpu` for the least that WebGPU guarantees, `tiny` for much less; without it
-/// the adapter's own.
+/// Limits named by `LOWBIT_LIMITS`: `webgpu` for WebGPU's guaranteed minimum, `tiny` for much less. `None`, the adapter's own
+/// limits, without the variable.
 pub(crate) fn limits() -> Option<wgpu::Limits> {
     match std::env::var("LOWBIT_LIMITS").unwrap_or_default().as_str() {
         "" => None,
@@ -44,8 +44,8 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
     }
 }
 
-/// A context with these limits on the default adapter, or the same excuse as [`context`]. With limits it multiplies bytes as on a
-/// GPU, whatever it is.
+/// A context with these limits on the default adapter; without an adapter it behaves as [`context`]. With limits it takes the byte
+/// products of a GPU on any adapter.
 pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
@@ -63,8 +63,8 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     }
 }
 
-/// A context on the default adapter, with the limits of `LOWBIT_LIMITS`. Without an adapter the test is skipped and says
-/// so, unless `LOWBIT_REQUIRE_ADAPTER=1`.
+/// A context on the default adapter, with the limits of `LOWBIT_LIMITS`. Without an adapter the test prints that it is skipped; with
+/// `LOWBIT_REQUIRE_ADAPTER=1` it fails.
 pub(crate) fn context() -> Option<Context> {
     context_with(limits())
 }
@@ -105,7 +105,7 @@ impl Random {
         0.001 + 0.05 * (self.next() as f64 / u64::MAX as f64) as f32
     }
 
-    /// A zero point of the format: an end, zero, or anything.
+    /// A zero point of the dtype: an end of its range, zero, or any code.
     pub(crate) fn zero_point(&mut self, dtype: DType) -> i32 {
         let (low, high) = dtype.range().expect("an integer format");
         match self.next() % 4 {
@@ -116,7 +116,7 @@ impl Random {
         }
     }
 
-    /// Random codes with the extremes over-represented.
+    /// Random codes; the extremes are over-represented.
     pub(crate) fn codes(&mut self, dtype: DType, dims: &[usize]) -> Tensor {
         let (low, high) = dtype.range().expect("an integer format");
         let mut code = || match self.next() % 8 {
@@ -148,10 +148,10 @@ impl Random {
     }
 }
 
-/// Words that no kernel would write by accident; outputs hold them before a launch.
+/// A word that no kernel would write by accident; outputs hold it before a launch.
 const POISON: u32 = 0xdead_beef;
 
-/// A tensor in device memory, in a buffer of the test's own, full of poison or of a tensor's words with poison padding.
+/// A tensor in device memory, in a buffer of its own. It is filled with poison, or with `words`.
 fn place(context: &Context, tensor_type: &TensorType, words: Option<&[u32]>) -> DeviceTensor {
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
     let size = tensor_type.device_bytes();
@@ -165,7 +165,7 @@ fn place(context: &Context, tensor_type: &TensorType, words: Option<&[u32]>) -> 
     DeviceTensor::from_buffer(tensor_type.clone(), buffer, 0).expect("a sound buffer")
 }
 
-/// The device words of a tensor whose padding is poison: kernels must not care.
+/// Device words of a tensor with poison as padding, which kernels must ignore.
 fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
     let tensor_type = tensor.tensor_type();
     let mut words = lowbit::pack::words(tensor);
@@ -184,17 +184,17 @@ fn poisoned_words(tensor: &Tensor) -> Vec<u32> {
 }
 
 /// Runs every candidate of an op with poisoned outputs and padding, compares it with the reference bit for bit, checks
-/// its padding and the bounds of every access, and returns how many candidates there were.
+/// its padding and the bounds of every access. Returns the number of candidates.
 pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     check_op_in_turn(1, context, name, op, inputs)
 }
 
-/// The step of [`check_op_in_turn`] with which each case runs one candidate.
+/// Step of [`check_op_in_turn`] that runs one candidate per case.
 pub(crate) const ONE_CANDIDATE: usize = usize::MAX;
 
-/// The same for one in so many candidates, at least one, beginning with another one at each call. This is for tables of many cases that
-/// differ in numbers and stages, whose kernels other tests run one by one: compilers of shaders take the time. `LOWBIT_CANDIDATES=1`
-/// runs all.
+/// [`check_op`] for one in `step` candidates and at least one. The first candidate changes from call to call. It serves tables of many
+/// cases that differ in numbers and output stages only: compiling shaders takes the time, and other tests run every kernel.
+/// `LOWBIT_CANDIDATES=1` runs all.
 pub(crate) fn check_op_in_turn(step: usize, context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
     check_candidates(step, context, name, op, inputs, exact)
@@ -228,7 +228,7 @@ pub(crate) fn check_op_within_in_turn(
     (candidates, worst)
 }
 
-/// The largest error as a share of its bound, which it must not exceed.
+/// Largest error as a share of its bound. Panics if an error exceeds its bound.
 fn within(name: &str, got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> f64 {
     let (got, expected) = (reals(got), reals(expected));
     let mut worst = 0.0f64;
@@ -246,8 +246,8 @@ fn within(name: &str, got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> f64
     worst
 }
 
-/// Checks each case of a table, and fails with the number of those that fail, whose messages come before. Returns the sum of what the
-/// checks return.
+/// Checks each case of a table. A failing case prints its message, and the others still run; then it panics with the number of
+/// failures. Returns the sum of the checks' results.
 pub(crate) fn check_cases<T>(cases: impl IntoIterator<Item = T>, check: impl Fn(&T) -> usize) -> usize {
     let checked = |case: T| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&case)));
     let results: Vec<_> = cases.into_iter().map(checked).collect();
@@ -256,7 +256,7 @@ pub(crate) fn check_cases<T>(cases: impl IntoIterator<Item = T>, check: impl Fn(
     results.into_iter().flatten().sum()
 }
 
-/// The elements of a float tensor.
+/// Elements of a float tensor.
 pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
     match tensor.values::<half::f16>() {
         Ok(values) => values.iter().map(|x| x.to_f64()).collect(),
@@ -264,8 +264,8 @@ pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
     }
 }
 
-/// Runs every candidate with poisoned outputs and padding, hands its outputs to `compare` beside the reference's, and checks
-/// that padding is zero and, for some of them in turn, every access in bounds. Returns how many candidates were run ([`turn`]).
+/// Runs the candidates with poisoned outputs and padding, and passes their outputs and the reference's to `compare`. It checks that
+/// padding is zero and, for some candidates in turn, that every access is in bounds. Returns the number of candidates run ([`turn`]).
 fn check_candidates(
     step: usize,
     context: &Context,
@@ -281,7 +281,7 @@ fn check_candidates(
     let call = CALLS.replace(CALLS.get() + 1);
     let step = step_of("LOWBIT_CANDIDATES", step);
     let chosen = turn(call, candidates.len(), step);
-    // A round is the calls in which each candidate is run once.
+    // A round is the number of calls in which each candidate is run once.
     let round = call / candidates.len().min(step).max(1);
     let bounded = turn(round, candidates.len(), step_of("LOWBIT_BOUNDS", 4));
     for &index in &chosen {
@@ -294,8 +294,8 @@ fn check_candidates(
     chosen.len()
 }
 
-/// Runs one candidate of the op that a graph consists of, hands its outputs to `compare` beside the expected ones, and checks that
-/// padding is zero.
+/// Runs one candidate of the graph's only op, passes its outputs and the expected outputs to `compare`, and checks that padding is
+/// zero.
 fn run_candidate(
     context: &Context,
     name: &str,
@@ -326,14 +326,14 @@ fn run_candidate(
     for (output, ((got, words), expected)) in got.iter().zip(expected).enumerate() {
         let name = format!("{name}, candidate \"{}\", output {output}", candidate.label);
         compare(&name, got, expected);
-        // Packing the tensor again leaves its padding zero.
+        // Packing the tensor again gives zero padding.
         let right = lowbit::pack::words(got);
         let differ = words.values::<i32>().expect("int32").iter().zip(&right).position(|(&a, &b)| a as u32 != b);
         assert_eq!(differ, None, "{name}: padding");
     }
 }
 
-/// Compares outputs of an op with the reference as the op promises: bit for bit, or within its bound.
+/// Compares outputs of an op with the reference: bit for bit, or within the op's bound.
 pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tensor]) -> lowbit::Result<()> {
     let tolerance = reference::tolerance(op, inputs)?;
     for (output, (got, expected)) in got.iter().zip(&reference::run(op, inputs)?).enumerate() {
@@ -346,8 +346,8 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
     Ok(())
 }
 
-/// Checks every access of every candidate, whatever they make of these inputs, and returns how many there were. Of many
-/// candidates only some are checked where `LOWBIT_BOUNDS` says so ([`turn`]).
+/// Checks every access of every candidate, with any outputs, and returns the number of candidates. `LOWBIT_BOUNDS` can reduce the
+/// candidates to some of them ([`turn`]).
 pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let candidates = kernels::candidates(op, &context.limits());
     let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), step_of("LOWBIT_BOUNDS", 1));
@@ -357,7 +357,7 @@ pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&T
 
 thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
 
-/// One in how many a variable asks for, 0 for none.
+/// The variable's value n, for one candidate in n, or 0 for none; `otherwise` if it is not set.
 fn step_of(variable: &str, otherwise: usize) -> usize {
     match std::env::var(variable) {
         Ok(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
@@ -365,12 +365,12 @@ fn step_of(variable: &str, otherwise: usize) -> usize {
     }
 }
 
-/// Which of this many candidates to check: one in `step`, 0 for none, beginning with another one at each call.
+/// Indices of the candidates to check: one in `step`, none for 0. The first index changes from call to call.
 fn turn(call: usize, candidates: usize, step: usize) -> Vec<usize> {
     if step == 0 { Vec::new() } else { (call % candidates.min(step).max(1)..candidates).step_by(step).collect() }
 }
 
-/// The reference in a graph, where rows are divided among threads, is the reference.
+/// Checks that the reference of a graph, which divides rows among threads, equals the op's reference.
 fn check_graph_reference(name: &str, graph: &Graph, inputs: &[&Tensor], expected: &[Tensor]) {
     let got = graph.run_reference(inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     for (got, expected) in got.iter().zip(expected) {
@@ -378,7 +378,7 @@ fn check_graph_reference(name: &str, graph: &Graph, inputs: &[&Tensor], expected
     }
 }
 
-/// Where two tensors differ first, in bits.
+/// First difference of two tensors, by bits.
 pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String> {
     if got.tensor_type().dtype() != expected.tensor_type().dtype() || got.dims() != expected.dims() {
         return Some(format!("got a {}, expected a {}", got.tensor_type(), expected.tensor_type()));

@@ -4,7 +4,7 @@ use super::common::Random;
 use lowbit::model::{Architecture, Model};
 use lowbit::{Result, Tensor};
 
-/// A model that has everything: padding on one side, stride, dilation, groups, ReLU6, an image that is flattened.
+/// A model with padding on one side, stride, dilation, groups, ReLU6 and a flattened image.
 pub(crate) const AWKWARD: &str = r#"{ "name": "awkward", "input": { "shape": [3, 7, 6] }, "layers": [
     { "name": "a", "op": "conv2d", "in": 3, "out": 6, "kernel": [3, 2], "pads": [1, 0, 2, 1], "activation": "relu" },
     { "name": "b", "op": "conv2d", "in": 6, "out": 4, "kernel": [2, 2], "stride": [2, 1], "dilation": [1, 2], "groups": 2,

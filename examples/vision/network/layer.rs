@@ -1,20 +1,20 @@
-//! What a network consists of, one launch each on most devices. How layers are put together is `mod.rs`'s.
+//! Layers of a network, one launch each on most devices. `mod.rs` combines them.
 
 use std::sync::Arc;
 
 use lowbit::ops::{Conv, Fused, Op, Output, Padding, Requantization};
 use lowbit::{Graph, Result, Tensor, TensorType, Value};
 
-/// An op, or a convolution and the sum that its codes end in.
+/// An op, or a convolution and the residual sum that follows.
 pub(crate) struct Layer {
     pub(crate) name: String,
     pub(crate) ops: Vec<Op>,
-    /// What it reads: for a sum the other operand last.
+    /// Inputs; a sum's other operand is the last.
     pub(crate) inputs: Vec<Value>,
     pub(crate) output: Value,
-    /// What the first op was made of, if it is a convolution.
+    /// The convolution that the first op is built from, if it is one.
     pub(crate) conv: Option<ConvLayer>,
-    /// The scale and clamp of its sum, if it ends in one.
+    /// Requantization of the sum, if the layer has one.
     pub(crate) sum: Option<Requantization>,
 }
 
@@ -31,12 +31,12 @@ impl Layer {
         self.ops[self.ops.len() - 1].outputs().swap_remove(0)
     }
 
-    /// The names of its ops.
+    /// Names of the ops.
     pub(crate) fn kind(&self) -> String {
         self.ops.iter().map(Op::name).collect::<Vec<_>>().join(" + ")
     }
 
-    /// The layer as a graph of its own. Planners join its ops where the device allows that.
+    /// The layer as a graph of its own. Planners fuse its ops if the device allows that.
     pub(crate) fn graph(&self) -> Result<Graph> {
         let mut graph = Graph::new();
         let mut inputs = Vec::new();

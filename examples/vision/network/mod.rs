@@ -103,7 +103,7 @@ impl<'a> Builder<'a> {
         Ok(output)
     }
 
-    /// A convolution whose codes are added to others.
+    /// Adds a convolution whose codes are added to another value's.
     pub(crate) fn residual(
         &mut self,
         name: impl Into<String>,
@@ -123,14 +123,14 @@ impl<'a> Builder<'a> {
         let codes = requantization(range, activation)?;
         let sum: Op = Add::new(a, b, codes.clone())?.into();
         let output = self.add(sum.clone(), &[branch, other], &name)?;
-        // Nothing else reads it: a planner stores the sum only.
+        // Nothing else reads the branch, and a fused plan stores only the sum.
         self.tensors.remove(&branch);
         let inputs = vec![input, other];
         self.layers.push(Layer { name, ops: vec![op, sum], inputs, output, conv: Some(conv), sum: Some(codes) });
         Ok(output)
     }
 
-    /// Any op with one output and fixed scales.
+    /// Adds an op with one output and fixed scales.
     pub(crate) fn op(&mut self, name: impl Into<String>, inputs: &[Value], op: impl Into<Op>) -> Result<Value> {
         let (name, op) = (name.into(), op.into());
         let output = self.add(op.clone(), inputs, &name)?;
@@ -138,7 +138,7 @@ impl<'a> Builder<'a> {
         Ok(output)
     }
 
-    /// Images side by side, channel after channel, in codes that hold what each of them can.
+    /// Concatenates images along the channels, in codes whose range covers the ranges of all inputs.
     pub(crate) fn join(&mut self, name: impl Into<String>, inputs: &[Value]) -> Result<Value> {
         let types = inputs.iter().map(|&value| self.tensor_type(value)).collect::<Result<Vec<_>>>()?;
         let ends = |q: &Quantization| [0, 255].map(|code| (code - q.zero_points()[0]) as f32 * q.scales()[0]);
@@ -148,7 +148,7 @@ impl<'a> Builder<'a> {
         self.op(name, inputs, Concat::new(types, 3, codes)?)
     }
 
-    /// An average over all pixels, and a fully connected layer to real numbers.
+    /// Adds an average over all pixels and a fully connected layer with float outputs.
     pub(crate) fn classifier(&mut self, input: Value, classes: usize) -> Result<Value> {
         let pool = Pool::global_average(self.graph.tensor_type(input)?.clone()).build()?;
         let pooled = self.op("pool", &[input], pool)?;
@@ -161,7 +161,7 @@ impl<'a> Builder<'a> {
         let lhs = self.graph.tensor_type(features)?.clone();
         let matmul = Matmul::new(lhs, weights).transposed().output(Output::real()).build()?;
         let output = self.op("classifier", &[features], matmul)?;
-        // In memory the features are what the pool made.
+        // The reshaped features are the pool's output in memory.
         self.layers.iter_mut().filter(|layer| layer.output == output).for_each(|layer| layer.inputs = vec![pooled]);
         Ok(output)
     }
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
         Ok(output)
     }
 
-    /// A convolution whose scale spans what its raw sums span.
+    /// A convolution whose scale spans the range of its raw sums.
     fn conv_layer(&mut self, input: Value, filter: Filter) -> Result<ConvLayer> {
         let lhs = self.graph.tensor_type(input)?.clone();
         let channels = lhs.dims()[3];
@@ -217,8 +217,8 @@ impl<'a> Builder<'a> {
         Ok(layer)
     }
 
-    /// int8 weights with a scale per output, of the variance that keeps activations as large as they are (He and others,
-    /// 2015).
+    /// int8 weights with a scale per output. Their variance keeps the size of activations constant from layer to layer (He and
+    /// others, 2015).
     fn weights(&mut self, dims: &[usize]) -> Result<Tensor> {
         let terms: usize = dims[1..].iter().product();
         let deviation = (2.0 / terms as f32).sqrt();
@@ -234,7 +234,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// uint8 codes for reals of a range; of one range where it isn't known.
+/// uint8 codes for a range of real numbers; −4 … 4 if the range isn't known.
 fn requantization(range: Option<(f32, f32)>, activation: Activation) -> Result<Requantization> {
     let (low, high) = range.unwrap_or((-4.0, 4.0));
     let (low, high) = match activation {
@@ -251,7 +251,7 @@ fn requantization(range: Option<(f32, f32)>, activation: Activation) -> Result<R
     })
 }
 
-/// The range of the sums of two tensors' real numbers.
+/// Range of the sums of two tensors' real numbers.
 fn sum_range(a: &Tensor, b: &Tensor) -> Result<(f32, f32)> {
     let reals = |tensor: &Tensor| -> Result<Vec<f32>> {
         let quantization = tensor.tensor_type().quantization().ok_or_else(|| Error::Request("no scale".into()))?;

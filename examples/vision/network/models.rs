@@ -1,4 +1,4 @@
-//! Architectures, as their papers give them. What a layer is, and which numbers it holds, is `mod.rs`'s.
+//! Architectures, as their papers give them. `mod.rs` builds their layers and weights.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use super::{Activation, Builder, Filter, Network};
 pub(crate) enum Model {
     /// Inverted residuals and linear bottlenecks (Sandler and others, 2018).
     MobilenetV2,
-    /// Fifty layers of bottlenecks (He and others, 2015), strided where it is 3x3.
+    /// Fifty layers of bottlenecks (He and others, 2015); the 3x3 convolutions have the strides.
     #[value(name = "resnet-50")]
     Resnet50,
     /// A U of convolutions, pools and, on the way up, transposed convolutions and linear interpolation (Ronneberger and others,
-    /// 2015), with a quarter of the channels and padding.
+    /// 2015), with padding and a quarter of the channels.
     #[value(name = "u-net")]
     Unet,
 }
@@ -33,11 +33,11 @@ impl fmt::Display for Model {
 }
 
 impl Model {
-    /// All of them.
+    /// All models.
     pub(crate) const ALL: [Self; 3] = [Self::MobilenetV2, Self::Resnet50, Self::Unet];
 
-    /// The network for images of `size` by `size`, with its channels divided by `divisor` and its numbers of blocks by
-    /// `shallower`; with scales that this device finds, if there is one.
+    /// The network for images of `size` by `size`. `divisor` divides its channels, and `shallower` its numbers of blocks. With a
+    /// device, scales are calibrated on it.
     pub(crate) fn build(
         self,
         device: Option<&Context>,
@@ -81,7 +81,7 @@ const fn full(outputs: usize, kernel: usize, stride: usize, activation: Activati
 fn mobilenet_v2(mut net: Builder, image: Value, widths: Widths) -> Result<Network> {
     let relu6 = Activation::Relu6;
     let mut x = net.conv("stem", image, full(widths.channels(32), 3, 2, relu6))?;
-    // Expansion, outputs, blocks, stride of the first.
+    // Expansion, outputs, blocks, stride of the first block.
     let stages =
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
     let mut number = 0;
@@ -152,7 +152,7 @@ fn unet(mut net: Builder, image: Value, widths: Widths) -> Result<Network> {
     x = twice(&mut net, "bottom".into(), x, widths.channels(256))?;
     for (level, (&width, &beside)) in levels.iter().zip(&left).enumerate().rev() {
         let size = net.dimensions(beside)?;
-        // Both ways up that such networks take.
+        // Levels alternate between the two usual upsampling methods.
         if level % 2 == 1 {
             let filter = Filter { spread: Some([size[1], size[2]]), ..full(width, 2, 2, relu) };
             x = net.conv(format!("grow {level}"), x, filter)?;

@@ -1,4 +1,4 @@
-//! Random numbers of a fixed seed (SplitMix64), and a picture made of them. What networks they become is `mod.rs`'s.
+//! Random numbers of a fixed seed (SplitMix64), and a synthetic image. `mod.rs` makes weights of them.
 
 pub(crate) struct Random(u64);
 
@@ -14,14 +14,14 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number of about a normal distribution: four even ones, added. None is beyond 3.5.
+    /// Approximately normal number: the sum of four uniform numbers. Its magnitude is at most 3.5.
     pub(crate) fn normal(&mut self) -> f32 {
         let word = self.next();
         let sum: f32 = (0..4).map(|i| (word >> (16 * i) & 0xffff) as f32).sum();
         (sum / 65_535.0 - 2.0) * 3.0f32.sqrt()
     }
 
-    /// Soft shapes with some noise, red, green and blue by turns.
+    /// Smooth shapes with some noise; red, green and blue of a pixel are adjacent.
     pub(crate) fn image(&mut self, size: usize) -> Vec<u8> {
         let waves: Vec<[f32; 4]> = (0..12).map(|_| std::array::from_fn(|_| self.normal())).collect();
         let mut pixels = Vec::with_capacity(size * size * 3);

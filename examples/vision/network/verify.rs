@@ -1,5 +1,5 @@
-//! Every layer against the reference: convolutions on patches at corners and within, with a choice of their outputs, because
-//! the reference is slow; other ops in full. Both read what the device's own earlier layers made.
+//! Verifies every layer against the reference. The reference is slow, so convolutions are compared on patches at corners and inside,
+//! for some outputs. Other ops are compared in full. The reference reads the outputs of the device's own earlier layers.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,19 +9,19 @@ use lowbit::{Context, Error, Granularity, Quantization, Result, Tensor, Tuner, V
 
 use super::{ConvLayer, Layer, Network};
 
-/// Pixels of a patch along each axis, and about how many products a layer's patches may take.
+/// Pixels of a patch along each axis, and approximate number of products of a layer's patches.
 const PATCH: usize = 3;
 const PRODUCTS: usize = 6_000_000;
 
-/// How many elements of each layer were compared with the reference.
+/// Number of elements of each layer that were compared with the reference.
 pub(crate) struct Verified {
     pub(crate) elements: Vec<usize>,
     pub(crate) submissions: u64,
 }
 
 impl Network {
-    /// Runs the network, and once more with the output of every layer looked at: the same kernels must make the same of it,
-    /// and every layer what the reference makes of the same inputs.
+    /// Runs the network, and once more with every layer's output as an output of the graph. Both runs must use the same kernels and have
+    /// equal results. Every layer must equal the reference for the same inputs.
     pub(crate) fn verify(&self, context: &Context, tuner: Tuner) -> Result<Verified> {
         let require = |is: bool, what: &str| if is { Ok(()) } else { Err(Error::Device(what.into())) };
         let plan = context.plan(&self.graph, tuner)?;
@@ -54,7 +54,7 @@ impl Network {
     }
 }
 
-/// Compares what a layer made of these inputs with the reference, and returns how many elements were compared.
+/// Compares a layer's output with the reference, and returns the number of compared elements.
 fn check(layer: &Layer, inputs: &[&Tensor], output: &Tensor) -> Result<usize> {
     let Some(conv) = &layer.conv else {
         let expected = reference::run(&layer.op()?, inputs)?.swap_remove(0);
@@ -85,7 +85,7 @@ fn check(layer: &Layer, inputs: &[&Tensor], output: &Tensor) -> Result<usize> {
     Ok(compared)
 }
 
-/// The first, the middle and the last of so many places, a patch each.
+/// The first, the middle and the last patch of an axis with `size` pixels.
 fn patches(size: usize) -> Vec<Range<usize>> {
     let last = size.saturating_sub(PATCH);
     let mut starts = vec![0, last.div_ceil(2), last];
@@ -93,7 +93,7 @@ fn patches(size: usize) -> Vec<Range<usize>> {
     starts.into_iter().map(|start| start..(start + PATCH).min(size)).collect()
 }
 
-/// About `count` of so many channels, with the first and the last.
+/// About `count` of the channels, including the first and the last.
 fn some_of(channels: usize, count: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = (0..channels).step_by(channels.div_ceil(count).max(1)).collect();
     if chosen.last() != Some(&(channels - 1)) {
@@ -103,7 +103,7 @@ fn some_of(channels: usize, count: usize) -> Vec<usize> {
 }
 
 impl ConvLayer {
-    /// The convolution that makes just these pixels of these outputs, and the pixels of the image that it reads.
+    /// The convolution that computes only these pixels of these outputs, and the region of the image that it reads.
     fn crop(&self, patch: &[Range<usize>; 2], outputs: &[usize]) -> Result<(Self, [Range<usize>; 2])> {
         let mut part = self.clone();
         let mut at = [0..0, 0..0];
@@ -111,7 +111,7 @@ impl ConvLayer {
         let size = [self.lhs.dims()[1], self.lhs.dims()[2]];
         for axis in 0..2 {
             if self.spread.is_some() {
-                // A pixel spreads from where it lies on, as far as the kernel reaches: those that reach the patch.
+                // Input pixel i contributes to outputs i · stride − begin … + kernel − 1; these inputs reach the patch.
                 let first =
                     (patch[axis].start + self.begin[axis] + 1).saturating_sub(kernel[axis]).div_ceil(self.stride);
                 let past = (patch[axis].end - 1 + self.begin[axis]) / self.stride + 1;
@@ -119,7 +119,7 @@ impl ConvLayer {
                 part.begin[axis] = patch[axis].start + self.begin[axis] - first * self.stride;
                 continue;
             }
-            // Counted from where the padding begins.
+            // Counted from the start of the padding.
             let (first, past) = (patch[axis].start * self.stride, (patch[axis].end - 1) * self.stride + kernel[axis]);
             let image = self.begin[axis]..self.begin[axis] + size[axis];
             part.begin[axis] = image.start.saturating_sub(first);
@@ -161,7 +161,7 @@ fn window(image: &Tensor, [rows, columns]: &[Range<usize>; 2], channels: &[usize
     }
 }
 
-/// Refuses tensors that differ in any bit.
+/// Fails if tensors differ in any bit.
 fn same(place: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
     let different = match (got.values::<u8>(), expected.values::<u8>()) {
         (Ok(got), Ok(expected)) => got.iter().zip(expected).filter(|(a, b)| a != b).count(),

@@ -1,5 +1,5 @@
-//! GGUF files, versions 2 and 3, little end first: a strict reader that borrows the bytes and keeps nothing else. It knows where
-//! metadata and tensors are; what metadata mean is for those who run models.
+//! GGUF files, versions 2 and 3, little-endian: a strict reader that borrows the bytes and stores nothing else. It finds
+//! metadata and tensors. Metadata are interpreted by programs that run models.
 //!
 //! ```text
 //! "GGUF", u32 version, u64 tensors, u64 pairs
@@ -13,13 +13,13 @@ use crate::error::{Error, Result, require};
 use crate::import::quoted;
 use crate::weights::PackedWeights;
 
-/// Arrays in arrays go this deep.
+/// Greatest depth of arrays in arrays.
 const MAX_DEPTH: usize = 4;
 
-/// The dimensions of a tensor.
+/// Greatest number of dimensions of a tensor.
 const MAX_RANK: u32 = 4;
 
-/// A GGUF file; it borrows the bytes, which may be a [map](crate::import::map()).
+/// A GGUF file. It borrows the bytes, which may be a [map](crate::import::map()).
 ///
 /// ```no_run
 /// use lowbit::import::{self, gguf::GgufFile};
@@ -39,9 +39,9 @@ pub struct GgufFile<'a> {
     bytes: &'a [u8],
     pairs: u64,
     tensors: u64,
-    /// Where tensors are described.
+    /// Offset of the tensor descriptions.
     descriptions: usize,
-    /// Where the data begin.
+    /// Offset of the data.
     data: usize,
 }
 
@@ -49,17 +49,17 @@ pub struct GgufFile<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// An integer without a sign, of 8 to 64 bits.
+    /// An unsigned integer of 8 to 64 bits.
     Unsigned(u64),
-    /// An integer with a sign, of 8 to 64 bits.
+    /// A signed integer of 8 to 64 bits.
     Signed(i64),
     /// An f32 or f64.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A text.
     Text(&'a str),
-    /// So many values; what they are is not looked at.
+    /// The length of an array, whose values are skipped.
     Array(u64),
 }
 
@@ -71,11 +71,11 @@ pub struct GgufTensor<'a> {
     /// Innermost first, as in the file.
     dims: [usize; MAX_RANK as usize],
     type_id: u32,
-    /// What of the file is not before it.
+    /// The file from the beginning of the tensor's data to the end.
     data: &'a [u8],
 }
 
-/// A place in the file.
+/// A position in the file.
 #[derive(Debug, Clone)]
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
                 require!(depth < MAX_DEPTH, "the GGUF file has arrays in arrays at byte {}: it is damaged", self.at);
                 match fixed_bytes(kind) {
                     Some(bytes) => drop(self.take(count.saturating_mul(bytes))?),
-                    // Each takes some bytes, so that a count that isn't true ends with the file.
+                    // Each value takes at least one byte, so a false count ends with the file.
                     None => (0..count).try_for_each(|_| self.value(kind, depth + 1).map(drop))?,
                 }
                 Value::Array(count)
@@ -179,11 +179,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The types of values, by their numbers.
+/// The names of value types, by type number.
 const TYPES: [&str; 13] =
     ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"];
 
-/// The alignment of the data that a value of `general.alignment` stands for.
+/// The alignment of the data that a value of `general.alignment` demands.
 fn alignment(kind: u32, value: Value<'_>) -> Result<usize> {
     let name = TYPES.get(kind as usize).copied().unwrap_or_default();
     let number = match value {
@@ -203,7 +203,7 @@ fn alignment(kind: u32, value: Value<'_>) -> Result<usize> {
     Ok(known as usize)
 }
 
-/// Refuses names of which two are the same, by their places in the file; `what` they are names of.
+/// An error if two of the names at these offsets are equal. `what` describes the names in the error.
 fn check_distinct(bytes: &[u8], what: &str, mut places: Vec<usize>) -> Result<()> {
     let name = |&at: &usize| Reader { bytes, at }.text().unwrap_or_default();
     places.sort_unstable_by_key(name);
@@ -216,7 +216,7 @@ fn check_distinct(bytes: &[u8], what: &str, mut places: Vec<usize>) -> Result<()
     Ok(())
 }
 
-/// The bytes of values that all take the same.
+/// The size of a value; `None` for types of variable size.
 fn fixed_bytes(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -228,10 +228,10 @@ fn fixed_bytes(kind: u32) -> Option<u64> {
 }
 
 impl<'a> GgufFile<'a> {
-    /// Reads all that is before the data, and checks that the data are there.
+    /// The file of these bytes. Reads everything before the data and checks that the data are complete.
     ///
     /// # Errors
-    /// If it is no GGUF file, of another version, damaged or truncated, or has two tensors or two values of one name.
+    /// If it is not a GGUF file, has another version, is damaged or truncated, or has two tensors or two values of one name.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader { bytes, at: 0 };
         require!(bytes.starts_with(b"GGUF"), "this is no GGUF file: it doesn't begin with \"GGUF\"");
@@ -262,7 +262,7 @@ impl<'a> GgufFile<'a> {
             reader.tensor()?;
         }
         check_distinct(bytes, "tensors ", names)?;
-        // A file without data may end before.
+        // A file without data may end before the aligned offset.
         let data = reader.at.next_multiple_of(aligned).min(bytes.len());
         let file = Self { bytes, pairs, tensors, descriptions, data };
         file.each_tensor().try_for_each(|tensor| tensor?.bytes().map(drop))?;
@@ -297,10 +297,10 @@ impl<'a> GgufFile<'a> {
         self.each_tensor().map_while(Result::ok)
     }
 
-    /// A tensor.
+    /// The tensor of this name.
     ///
     /// # Errors
-    /// If there is none of this name.
+    /// If there is no such tensor.
     pub fn tensor(&self, name: &str) -> Result<GgufTensor<'a>> {
         let missing = || Error::Request(format!("the file has no tensor \"{name}\": take the name of one that it has"));
         self.tensors().find(|tensor| tensor.name == name).ok_or_else(missing)
@@ -308,31 +308,31 @@ impl<'a> GgufFile<'a> {
 }
 
 impl<'a> GgufTensor<'a> {
-    /// Its name.
+    /// The tensor's name.
     #[must_use]
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The dimensions, innermost last (a file has them the other way round).
+    /// The dimensions, innermost last (a file stores them innermost first).
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         self.dims[..self.rank].iter().rev().copied().collect()
     }
 
-    /// The number of its type in files.
+    /// The number of the tensor's type in files.
     #[must_use]
     pub fn type_id(&self) -> u32 {
         self.type_id
     }
 
-    /// Its type, if that is a quantized one that is known here.
+    /// The tensor's type, if it is a quantized type that is known here.
     #[must_use]
     pub fn gguf_type(&self) -> Option<GgufType> {
         GgufType::from_id(self.type_id)
     }
 
-    /// The name of its type.
+    /// The name of the tensor's type.
     #[must_use]
     pub fn type_name(&self) -> String {
         match (self.gguf_type(), self.type_id) {
@@ -344,17 +344,17 @@ impl<'a> GgufTensor<'a> {
         }
     }
 
-    /// Matrices, rows and columns.
+    /// Number of matrices, rows and columns.
     fn weight_dimensions(&self) -> Result<[usize; 3]> {
         let [k, n, experts, rest] = self.dims;
         require!(rest == 1, "{} is {:?}, but weights have at most three dimensions", quoted(self.name), self.shape());
         Ok([experts, n, k])
     }
 
-    /// Its bytes; of a type that is not known here, all that follow in the file.
+    /// The tensor's bytes. If its type is not known here, all bytes from its data to the end of the file.
     ///
     /// # Errors
-    /// If the file ends before.
+    /// If the file ends before the tensor's last byte.
     pub fn bytes(&self) -> Result<&'a [u8]> {
         let [k, n, experts, rest] = self.dims;
         let rows = n.checked_mul(experts).and_then(|rows| rows.checked_mul(rest));
@@ -378,7 +378,7 @@ impl<'a> GgufTensor<'a> {
         Ok(bytes.unwrap_or_default())
     }
 
-    /// Its weights: `[n, k]`, or `[experts, n, k]`.
+    /// The tensor's weights: `[n, k]`, or `[experts, n, k]`.
     ///
     /// # Errors
     /// As [`weights`], or if its type is not one of [`GgufType`].

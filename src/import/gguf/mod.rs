@@ -1,5 +1,5 @@
-//! The quantized types of GGUF files (ggml's): blocks into [`PackedWeights`], block for block. Files are read in `file`, real numbers
-//! quantized in `quantize`.
+//! The quantized types of GGUF files (ggml's): conversion to [`PackedWeights`], block for block. `file` reads files, `quantize`
+//! quantizes real numbers.
 
 mod file;
 mod quantize;
@@ -14,7 +14,7 @@ use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightForma
 pub use file::{GgufFile, GgufTensor, Value};
 pub use quantize::quantize;
 
-/// A quantized type of GGUF files. With d, m from f16, s and t small integers, q the code and T a table of 16:
+/// A quantized type of GGUF files. Here d and m are f16, s and t small integers, q is the code and T a table of 16:
 ///
 /// | type | codes of a block | bytes | real number | as [`PackedWeights`] |
 /// |---|---|---|---|---|
@@ -52,8 +52,8 @@ pub enum GgufType {
     NVFP4,
 }
 
-/// Codes lie in planes: byte b of each `run` bytes holds `width` bits each of the codes b, b + run, b + 2 · run …, low bits
-/// first, which go `shift` bits up in the code.
+/// A plane of a block: some bits of each code. Byte b of each `run` bytes holds `width` bits of each of the codes b, b + run, b
+/// + 2 · run …, low bits first. They become the bits from `shift` up in the code.
 struct Plane {
     at: usize,
     bytes: usize,
@@ -63,7 +63,7 @@ struct Plane {
 }
 
 impl Plane {
-    /// 32 codes of 4 bits from byte `at` on.
+    /// The plane of 32 codes of 4 bits, from byte `at`.
     const fn nibbles(at: usize) -> Self {
         Self::new(at, 16, 4, 16, 0)
     }
@@ -89,10 +89,10 @@ impl Plane {
 /// Reads the scales of a block.
 type ReadScales = fn(&[u8], &mut [GroupParams], &mut [GroupParams]);
 
-/// What there is to know about a type.
+/// The storage layout of a type.
 struct Layout {
     name: &'static str,
-    /// Its number in files.
+    /// The type's number in files.
     id: u32,
     block: usize,
     bytes: usize,
@@ -102,7 +102,7 @@ struct Layout {
 }
 
 impl GgufType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 14] = [
         Self::Q4_0,
         Self::Q4_1,
@@ -126,25 +126,25 @@ impl GgufType {
         Self::ALL.into_iter().find(|of| of.name() == name)
     }
 
-    /// The type of this number in files.
+    /// The type with this number in files.
     #[must_use]
     pub fn from_id(id: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|of| of.id() == id)
     }
 
-    /// Its name.
+    /// The type's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.layout().name
     }
 
-    /// Its number in files.
+    /// The type's number in files.
     #[must_use]
     pub fn id(self) -> u32 {
         self.layout().id
     }
 
-    /// Codes of a block. Rows are whole blocks.
+    /// Number of codes per block. Rows are whole blocks.
     #[must_use]
     pub fn block(self) -> usize {
         self.layout().block
@@ -156,22 +156,22 @@ impl GgufType {
         self.layout().bytes
     }
 
-    /// Bits that a weight takes in the file.
+    /// Bits per weight in the file.
     #[must_use]
     pub fn bits_per_weight(self) -> f64 {
         self.block_bytes() as f64 * 8.0 / self.block() as f64
     }
 
-    /// How its weights are stored here.
+    /// The format of the type's weights as [`PackedWeights`].
     #[must_use]
     pub fn format(self) -> WeightFormat {
         self.layout().format
     }
 
-    /// Bytes of so many weights in a file.
+    /// Bytes of weights of these dimensions in a file.
     ///
     /// # Errors
-    /// If rows of `dimensions[2]` weights are no whole blocks, or there are too many.
+    /// If rows of `dims[2]` weights don't fill whole blocks, or there are too many weights.
     pub fn bytes(self, dims: [usize; 3]) -> Result<usize> {
         let [experts, n, k] = dims;
         let (block, bytes) = (self.block(), self.block_bytes());
@@ -190,7 +190,7 @@ impl GgufType {
     }
 }
 
-/// In the order of the types.
+/// The layouts, in the order of the types.
 const LAYOUTS: [Layout; 14] = [
     simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::Int4, ScaleFormat::F16, scale),
     simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::Uint4, ScaleFormat::F16Offset, scale_and_offset),
@@ -257,7 +257,7 @@ const fn simple(
     Layout { name, id, block: 32, bytes, planes, format: WeightFormat::new(codes, 32, scales), scales: read }
 }
 
-/// A type whose blocks of 256 have scales of scales; codes are the caller's to say.
+/// A type whose blocks of 256 have scales of scales; the caller sets the codes.
 const fn nested(name: &'static str, id: u32, bytes: usize, read: ReadScales) -> Layout {
     Layout { block: 256, ..simple(name, id, bytes, &[], Codes::Int8, ScaleFormat::F16, read) }
 }
@@ -268,8 +268,8 @@ impl fmt::Display for GgufType {
     }
 }
 
-/// The weights of a tensor `[experts, n, k]` (ggml counts dimensions from the innermost: k, n, experts) from its blocks, the
-/// same numbers bit for bit.
+/// The weights of a tensor `[experts, n, k]` from its blocks, with equal numbers bit for bit. (ggml lists dimensions innermost
+/// first: k, n, experts.)
 ///
 /// ```
 /// use lowbit::import::gguf::{self, GgufType};
@@ -281,7 +281,7 @@ impl fmt::Display for GgufType {
 /// ```
 ///
 /// # Errors
-/// If rows are no whole blocks, there are more or fewer blocks than the dimensions say, a scale is not finite, or there is not
+/// If rows don't fill whole blocks, the number of blocks doesn't fit the dimensions, a scale is not finite, or there is not
 /// enough memory.
 pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<PackedWeights> {
     let expected = gguf_type.bytes(dims)?;
@@ -299,7 +299,7 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
     let row_bytes = dims[2] / layout.block * layout.bytes;
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
-    // Codes are stored minus half their range, signed or not; places of a table and whole bytes are what they are.
+    // Codes are stored minus half their range, signed or not. Table indices and whole bytes are stored unchanged.
     let half = if matches!(format.codes, Codes::Table(_) | Codes::Int8) { 0 } else { 1u8 << (format.codes.bits() - 1) };
     build(blocks.len(), format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
@@ -316,7 +316,7 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
             let groups = &mut groups[i * groups_per_block..][..groups_per_block];
             (layout.scales)(block, groups, &mut supers[i * supers_per_block..][..supers_per_block]);
             if format.scales == ScaleFormat::E8M0 {
-                // Only zeros have a smaller one here.
+                // Only blocks of zeros have a smaller scale here.
                 groups[0].scale = groups[0].scale.max(half_of_e8m0(1));
             }
         }
@@ -324,7 +324,7 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
     })
 }
 
-/// The f16 number at this place of a block.
+/// The f16 number at offset `at` of a block.
 fn half(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
@@ -337,7 +337,7 @@ fn scale_and_offset(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupPara
     groups[0] = GroupParams::new(half(block, 0), half(block, 2));
 }
 
-/// Low halves scale, high halves offsets.
+/// The low half of each byte is a scale, the high half an offset.
 fn q2_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(block) {
         *group = GroupParams::new(f32::from(byte & 15), f32::from(byte >> 4));
@@ -345,7 +345,7 @@ fn q2_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupPara
     supers[0] = GroupParams::new(half(block, 80), -half(block, 82));
 }
 
-/// 6 bits: a half of one of the first 8 bytes, and a quarter of one of the next 4.
+/// A scale has 6 bits: 4 are half of one of the first 8 bytes, 2 are a quarter of one of the next 4 bytes.
 fn q3_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let (low, high) = block[96..108].split_at(8);
     for (i, group) in groups.iter_mut().enumerate() {
@@ -355,8 +355,9 @@ fn q3_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupPara
     supers[0] = GroupParams::scale(half(block, 108));
 }
 
-/// 6 bits: of the first 4 groups the low ones of bytes 0 … 3 (scales) and 4 … 7 (offsets), of the last 4 a half each of bytes
-/// 8 … 11 and the upper two bits of the first 8.
+/// Scales and offsets have 6 bits. For the first 4 groups they are the low 6 bits of bytes 0 … 3 (scales) and 4 … 7 (offsets).
+/// For the last 4 groups, the low 4 bits are half of a byte of 8 … 11, and the other 2 are the upper bits of bytes 0 … 3 and 4
+/// … 7.
 fn q4_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let bytes = &block[4..16];
     for (i, group) in groups.iter_mut().enumerate() {
@@ -378,7 +379,7 @@ fn q6_k_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupPara
     supers[0] = GroupParams::scale(half(block, 208));
 }
 
-/// 6 bits: a half of bytes 4 … 7, and 2 bits each of the word before.
+/// A scale has 6 bits: 4 are half of a byte of 4 … 7, and 2 come from the word of bytes 2 and 3.
 fn iq4_xs_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupParams]) {
     let high = u16::from_le_bytes([block[2], block[3]]);
     for (i, group) in groups.iter_mut().enumerate() {
@@ -388,7 +389,7 @@ fn iq4_xs_scales(block: &[u8], groups: &mut [GroupParams], supers: &mut [GroupPa
     supers[0] = GroupParams::scale(half(block, 0));
 }
 
-/// 2^(e − 128): half of what E8M0 means, because the values of the table are doubled. ggml has no NaN here.
+/// 2^(e − 128), half of the E8M0 value, because the values of the table are doubled. ggml has no NaN here.
 fn power_of_two(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
     groups[0] = GroupParams::scale(half_of_e8m0(block[0]));
 }
@@ -398,12 +399,12 @@ fn half_of_e8m0(e: u8) -> f32 {
     f32::from_bits(if e < 2 { 1 << (21 + e) } else { (e - 1) << 23 })
 }
 
-/// Whether a block of MXFP4 holds numbers (other than 0) whose scale of 2⁻¹²⁸ is too small for E8M0.
+/// True if a block of MXFP4 holds numbers other than 0 with the scale 2⁻¹²⁸, which is too small for E8M0.
 fn has_scale_below_e8m0(block: &[u8]) -> bool {
     block[0] == 0 && block[1..].iter().any(|byte| byte & 0x77 != 0)
 }
 
-/// Half of an E4M3 without its sign: the NaN is 0.
+/// The scale is half of an E4M3 without its sign; the NaN is 0.
 fn nvfp4_scales(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(block) {
         let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));

@@ -1,13 +1,13 @@
-//! Real numbers into GGUF's blocks, as ggml's reference quantizers do it: the same bytes. Types whose scales ggml searches for
-//! have no such reference and are not here.
+//! Quantizes real numbers to GGUF's blocks with the same bytes as ggml's reference quantizers. ggml has no reference for types
+//! whose scales it searches; they are not supported.
 
 use half::f16;
 
 use super::{GgufType, half_of_e8m0};
 use crate::error::{Result, require};
 
-/// The blocks of real numbers, in `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` or `MXFP4`, byte for byte what ggml's
-/// `quantize_row_*_ref` make:
+/// The blocks of real numbers, in `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` or `MXFP4`, byte for byte the result of ggml's
+/// `quantize_row_*_ref`:
 ///
 /// ```text
 /// Q4_0, Q5_0    d = x / −8 (−16) of the x of greatest |x|           q = ⌊x · (1 / d) + 8.5⌋ (16.5)
@@ -16,12 +16,12 @@ use crate::error::{Result, require};
 /// MXFP4         e = ⌊log₂ max |x|⌋ + 125                            q = the nearest, the first of two
 /// ```
 ///
-/// Each operation is rounded to f32; codes come from d before it is rounded to f16.
+/// Each operation is rounded to f32. Codes are computed with d before it is rounded to f16.
 ///
 /// Source: `ggml-quants.c` in the repository `ggml-org/ggml`.
 ///
 /// # Errors
-/// If the type is another, the numbers are no whole blocks or not all finite, or d or m would be infinite in f16.
+/// If the type is another, the numbers don't fill whole blocks or aren't all finite, or d or m would be infinite in f16.
 pub fn quantize(gguf_type: GgufType, values: &[f32]) -> Result<Vec<u8>> {
     let block: fn(&[f32], &mut [u8]) = match gguf_type {
         GgufType::Q4_0 => |x, out| signed(x, out, 4),
@@ -65,12 +65,12 @@ fn put_half(out: &mut [u8], value: f32) {
     out[..2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
 }
 
-/// 1 / d, and 0 for 0.
+/// 1 / d, or 0 for d = 0.
 fn reciprocal(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
-/// Codes of 4 or 5 bits behind a scale and what else: first the fifth bits, if there are.
+/// Writes codes of 4 or 5 bits. With 5 bits, the fifth bits of all codes come first.
 fn put_codes(out: &mut [u8], bits: usize, codes: impl Fn(usize) -> u8) {
     let (high, low) = out.split_at_mut(if bits == 5 { 4 } else { 0 });
     for (j, byte) in low.iter_mut().enumerate() {
@@ -84,7 +84,7 @@ fn put_codes(out: &mut [u8], bits: usize, codes: impl Fn(usize) -> u8) {
 /// Q4_0 and Q5_0.
 fn signed(x: &[f32], out: &mut [u8], bits: usize) {
     let (half, top) = ((1 << (bits - 1)) as f32, (1i8 << bits) - 1);
-    // The first of those that are greatest.
+    // The first of equal magnitudes wins.
     let extreme = x.iter().fold(0.0f32, |extreme, &x| if x.abs() > extreme.abs() { x } else { extreme });
     let d = extreme / -half;
     let reciprocal = reciprocal(d);
@@ -115,7 +115,8 @@ fn q8_0(x: &[f32], out: &mut [u8]) {
 
 fn mxfp4(x: &[f32], out: &mut [u8]) {
     let greatest = x.iter().fold(0.0f32, |greatest, x| greatest.max(x.abs()));
-    // The logarithm is one of f32, and so may be the next integer: by way of f64 it is the same on every platform.
+    // The logarithm is rounded to f32, which may give the next integer. It is computed in f64, so it is equal on every
+    // platform.
     let logarithm = f64::from(greatest).log2() as f32;
     let e = if greatest > 0.0 { (logarithm.floor() - 2.0 + 127.0) as u8 } else { 0 };
     let d = half_of_e8m0(e);
