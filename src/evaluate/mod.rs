@@ -1,4 +1,4 @@
-//! The loss by quantization: a quantized model against its float original on the same data, in errors, predictions, robustness,
+//! The cost of quantization: a quantized model against its float original on the same data, in errors, predictions, robustness,
 //! bytes and energy. `ptq` makes quantized models. [`evaluate`] does everything in one call.
 
 mod cost;

@@ -17,7 +17,7 @@ use crate::kernels::DeviceCaps;
 use crate::numeric::DType;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::ops::check_parameters;
-use crate::plan::{Frame, Graph, Launch, MemoryRules, check_tensors};
+use crate::plan::{CandidateLists, Frame, Graph, Launch, MemoryRules, check_tensors};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::Tensor;
 use crate::tensor::TensorType;
@@ -87,9 +87,9 @@ const UNIFORM_ALIGNMENT: usize = 256;
 const MOST_VARIANTS: usize = 64;
 
 impl Variant {
-    fn new(context: &Context, graph: &Graph, frame: &Frame, limits: &DeviceCaps, tuner: Tuner) -> Result<Self> {
+    fn new(context: &Context, graph: &Graph, frame: &Frame, lists: &CandidateLists<'_>, tuner: Tuner) -> Result<Self> {
         let mut chooser = Chooser::new(context, tuner);
-        let schedule = frame.schedule(graph, limits, |op, candidates| chooser.choose(op, candidates))?;
+        let schedule = frame.schedule(graph, lists, |op, candidates| chooser.choose(op, candidates))?;
         let mut parameters: Vec<u8> = Vec::new();
         let mut uniform_offsets = Vec::new();
         for launch in &schedule.launches {
@@ -155,8 +155,9 @@ impl Plan {
             largest_buffer: context.device().limits().max_buffer_size,
             single_buffer: options.single_workspace_buffer,
         };
-        let frame = Frame::new(graph, &limits, &rules)?;
-        let whole = Arc::new(Variant::new(context, graph, &frame, &limits, options.tuner)?);
+        let lists = CandidateLists::new(&limits);
+        let frame = Frame::new(graph, &lists, &rules)?;
+        let whole = Arc::new(Variant::new(context, graph, &frame, &lists, options.tuner)?);
         Ok(Self {
             context: context.clone(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -196,7 +197,7 @@ impl Plan {
             Tuner::Measured { .. } => Tuner::Measured { budget: std::time::Duration::ZERO },
             tuner => tuner,
         };
-        let variant = Variant::new(&self.context, &graph, &self.frame, &self.limits, tuner)?;
+        let variant = Variant::new(&self.context, &graph, &self.frame, &CandidateLists::new(&self.limits), tuner)?;
         let mut variants = lock(&self.variants);
         if variants.len() >= MOST_VARIANTS {
             variants.clear();

@@ -1,20 +1,20 @@
-//! What is seen of tensors while a network runs: ranges and histograms that grow batch by batch on the device. What
-//! becomes of them (scales, serialization, merging) is `calibrate`'s. The meaning is `reference/observe.rs`, the GPU
-//! programs are `kernels/observe.rs`.
+//! Observation of tensors while a network runs: ranges and histograms that grow batch by batch on the device. `calibrate` turns
+//! them into scales, and serializes and merges them. The meaning is `reference/observe.rs`, the GPU programs are
+//! `kernels/observe.rs`.
 
 use super::OpDef;
 use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
-/// How a range takes in another batch.
+/// The update of a range by another batch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum RangeUpdate {
     /// The least and greatest number of all batches.
     MinMax,
-    /// `bound + constant · (bound of the batch − bound)`, each step one f32 operation; the first batch gives the first
-    /// bounds (torch's MovingAverageMinMaxObserver).
+    /// `bound + constant · (bound of the batch − bound)`, each step one f32 operation. The first batch sets the first bounds
+    /// (torch's MovingAverageMinMaxObserver).
     MovingAverage {
         /// The weight of a batch, above 0 and at most 1.
         constant: f32,
@@ -33,14 +33,14 @@ impl RangeUpdate {
     }
 }
 
-/// Takes a float32 tensor into ranges that lie on the device: inputs the tensor and the state, output the next state.
+/// Updates ranges on the device by a float32 tensor. Inputs: the tensor and the state. Output: the next state.
 ///
-/// A state is int32 `[ranges, 6]`, all zeros to begin with: the bits of the least and greatest number, how many numbers
-/// there were, and how many were left out because they are NaN or infinite (each count in two words, low one first).
-/// [`calibrate::Ranges`](crate::calibrate::Ranges) reads it. There is one range for the whole tensor, per index of an axis,
-/// or per block of an axis. −0 is less than +0. A batch without a finite number changes only the count of those left out.
-/// Counts end at 2⁶⁴ − 1. A state may hold any words: bounds that are not finite count as the nearest numbers that are, NaN and
-/// bounds of nothing as 0.
+/// A state is int32 `[ranges, 6]`, initially all zeros: the bits of the least and greatest number, the count of numbers, and the
+/// count of NaN and infinite elements, which are skipped (each count in two words, low one first).
+/// [`calibrate::Ranges`](crate::calibrate::Ranges) reads it. There is one range for the whole tensor, per index of an axis, or per
+/// block of an axis. −0 is less than +0. A batch without a finite number changes only the count of skipped elements. Counts
+/// saturate at 2⁶⁴ − 1. A state may hold any words: bounds that are not finite count as the nearest finite number; NaN, and bounds
+/// of an empty range, count as 0.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, TensorType, DType, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
@@ -62,7 +62,7 @@ pub struct ObserveRange {
 }
 
 impl ObserveRange {
-    /// The words of one range.
+    /// Number of words of one range.
     pub(crate) const WORDS: usize = 6;
 
     /// An observation of float32 tensors with these dimensions.
@@ -87,13 +87,13 @@ impl ObserveRange {
         &self.state
     }
 
-    /// Which elements share a range.
+    /// The elements that share a range.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         self.granularity
     }
 
-    /// How a range takes in another batch.
+    /// The update of a range by another batch.
     #[must_use]
     pub fn rule(&self) -> RangeUpdate {
         self.rule
@@ -124,7 +124,7 @@ impl OpDef for ObserveRange {
     }
 }
 
-/// Ranges that belong to indices of the first dimension don't survive a change of its extent.
+/// Refuses a resized input whose number of ranges differs: ranges per index of the first dimension depend on its extent.
 fn check_ranges(own: &TensorType, resized: &TensorType, input: &TensorType) -> Result<()> {
     require!(
         own == resized,
@@ -138,10 +138,10 @@ fn check_ranges(own: &TensorType, resized: &TensorType, input: &TensorType) -> R
 
 /// The bins of a histogram.
 ///
-/// Bin j, −`bins`/2 ≤ j < `bins`/2, counts the numbers from `j · width · 2^level` up to, and without,
-/// `(j + 1) · width · 2^level`. The level is the least one, not below `least_level`, at which all numbers seen so far have a
-/// bin; where it rises, bins are merged by powers of two. So a histogram depends on the numbers alone, not on their order or
-/// on how they were divided into batches, and two of them merge exactly.
+/// Bin j, −`bins`/2 ≤ j < `bins`/2, counts the numbers from `j · width · 2^level` (included) to `(j + 1) · width · 2^level`
+/// (excluded). The level is the least one, but at least `least_level`, at which every number so far has a bin. When it rises, bins
+/// are merged by powers of two. So a histogram depends only on the numbers, not on their order or on the division into batches, and
+/// two histograms merge exactly.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "BinsFile")]
 pub struct Bins {
@@ -150,7 +150,7 @@ pub struct Bins {
     pub(crate) least_level: i32,
 }
 
-/// What a file says.
+/// The serialized form, before validation.
 #[derive(serde::Deserialize)]
 struct BinsFile {
     bins: usize,
@@ -167,20 +167,20 @@ impl TryFrom<BinsFile> for Bins {
 }
 
 impl Bins {
-    /// So many bins, each a power of two wide, as narrow as the numbers allow: between a quarter and a half of them lie on the
+    /// This number of bins, each a power of two wide and as narrow as the numbers allow: a quarter to a half of the bins lie on the
     /// wider side of zero.
     ///
     /// # Errors
-    /// If the number is odd or not in 16 … 32,768.
+    /// If the number of bins is odd or not in 16 … 32,768.
     pub fn new(bins: usize) -> Result<Self> {
         Self::checked(bins, 1.0, -126)
     }
 
-    /// So many bins that are never narrower than `width`: exactly that wide as long as the numbers lie within
-    /// ±`bins`/2 · `width`.
+    /// This number of bins, never narrower than `width`. They have exactly this width while the numbers lie within ±`bins`/2 ·
+    /// `width`.
     ///
     /// # Errors
-    /// If the number is odd or not in 16 … 32,768, or the width is not a normal positive number.
+    /// If the number of bins is odd or not in 16 … 32,768, or the width is not a normal positive number.
     pub fn of_width(bins: usize, width: f32) -> Result<Self> {
         Self::checked(bins, width, 0)
     }
@@ -199,21 +199,22 @@ impl Bins {
         Ok(Self { bins, width, least_level })
     }
 
-    /// How many.
+    /// Number of bins.
     #[must_use]
     pub fn bins(&self) -> usize {
         self.bins
     }
 
-    /// The width at level 0.
+    /// The width of a bin at level 0.
     #[must_use]
     pub fn width(&self) -> f32 {
         self.width
     }
 
-    /// The place of a finite number at a level: the floor of its exact quotient by the bins' width there.
+    /// The index j of a finite number's bin at a level: the floor of its exact quotient by the width of a bin there.
     pub(crate) fn place(&self, value: f32, level: i32) -> i64 {
-        // Quotients of two f32 that differ from an integer j below 2^29 do so by more than 2^-53 · j: f64 tells.
+        // A quotient of two f32 that is not an integer differs from the nearest integer j below 2^29 by more than 2^-53 · j, so f64
+        // is exact enough.
         (f64::from(value) / (f64::from(self.width) * 2f64.powi(level))).floor() as i64
     }
 
@@ -225,13 +226,13 @@ impl Bins {
     }
 }
 
-/// Takes a float32 tensor into histograms that lie on the device: inputs the tensor and the state, output the next state.
+/// Updates histograms on the device by a float32 tensor. Inputs: the tensor and the state. Output: the next state.
 ///
-/// A state is int32 `[histograms, 8 + 2 · bins]`, all zeros to begin with: the six words of [`ObserveRange`], the level and a
-/// zero, then the count of each bin in two words, low one first. [`Bins`] says what a bin is; NaN and infinities are left out
-/// and counted. [`calibrate::Histograms`](crate::calibrate::Histograms) reads it. A state may hold any words, as that of
-/// [`ObserveRange`], and its bounds in either order: its bins are merged into those of the level that its bounds and the batch
-/// need, and stay where they are if its own level is not below that.
+/// A state is int32 `[histograms, 8 + 2 · bins]`, initially all zeros: the six words of [`ObserveRange`], the level and a zero,
+/// then the count of each bin in two words, low one first. [`Bins`] defines the bins. NaN and infinite elements are skipped and
+/// counted. [`calibrate::Histograms`](crate::calibrate::Histograms) reads the state. A state may hold any words, as in
+/// [`ObserveRange`], and its bounds in either order. The update merges its bins into those of the level that its bounds and the
+/// batch need. The bins stay unchanged if the state's level is not below that level.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, calibrate::Histograms, ops::{Bins, ObserveHistogram}, reference};
@@ -253,7 +254,7 @@ pub struct ObserveHistogram {
 }
 
 impl ObserveHistogram {
-    /// The words of a histogram before its bins.
+    /// Number of words of a histogram before its bins.
     pub(crate) const HEADER: usize = 8;
 
     /// An observation of float32 tensors with these dimensions.
@@ -277,13 +278,13 @@ impl ObserveHistogram {
         &self.state
     }
 
-    /// Which elements share a histogram.
+    /// The elements that share a histogram.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         self.granularity
     }
 
-    /// Its bins.
+    /// The bins of each histogram.
     #[must_use]
     pub fn bins(&self) -> Bins {
         self.bins

@@ -1,4 +1,4 @@
-//! A step of training: what parameters become by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
+//! A training step: the update of parameters by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
 //! `kernels/optimizer_step.rs`.
 
 use super::OpDef;
@@ -6,23 +6,23 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// How parameters follow their gradients g. Numbers are f32, each step one f32 operation in this order.
+/// The update rule of parameters p with gradients g. Numbers are f32; each step is one f32 operation, in this order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum OptimizerRule {
     /// `v ← momentum · v + g`, `p ← p − rate · v`: stochastic gradient descent.
     Sgd {
-        /// The share of the last step that is kept, at least 0 and below 1.
+        /// The part of the last step that is kept, at least 0 and below 1.
         momentum: f32,
     },
-    /// `m ← β₁ · m + (1 − β₁) · g`, `v ← β₂ · v + (1 − β₂) · g · g`, `p ← p − rate · (m / (√v + ε))`: Adam (arXiv 1412.6980),
-    /// whose corrections for the first steps are the rate's ([`OptimizerStep::adam_rate`]).
+    /// `m ← β₁ · m + (1 − β₁) · g`, `v ← β₂ · v + (1 − β₂) · g · g`, `p ← p − rate · (m / (√v + ε))`: Adam (arXiv 1412.6980). The
+    /// corrections for the first steps are part of the rate ([`OptimizerStep::adam_rate`]).
     Adam {
-        /// The share of the first moment that is kept, at least 0 and below 1.
+        /// The part of the first moment that is kept, at least 0 and below 1.
         beta1: f32,
-        /// The share of the second moment that is kept, at least 0 and below 1.
+        /// The part of the second moment that is kept, at least 0 and below 1.
         beta2: f32,
-        /// What keeps the quotient finite, above 0.
+        /// Keeps the quotient finite; above 0.
         epsilon: f32,
     },
 }
@@ -34,7 +34,7 @@ impl OptimizerRule {
         Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
     }
 
-    /// How many numbers it remembers for each parameter.
+    /// Number of moments per parameter.
     pub(crate) fn moments(self) -> usize {
         match self {
             Self::Sgd { .. } => 1,
@@ -43,12 +43,12 @@ impl OptimizerRule {
     }
 }
 
-/// Parameters after a step: inputs the parameters p (float32, any shape), their gradient, what the rule remembers (float32
-/// `[moments, elements]`, zeros to begin with) and the rate (float32 `[1]`, on the device so that it may change from step to
-/// step); outputs the next parameters and what the rule remembers.
+/// Parameters after an optimizer step. Inputs: the parameters p (float32, any shape), their gradient, the moments of the rule
+/// (float32 `[moments, elements]`, initially zeros) and the rate (float32 `[1]`, on the device so that it can change from step to
+/// step). Outputs: the next parameters and the next moments.
 ///
-/// Done in integers, the same bits on every device. A gradient beyond ±2^60 counts as that. Parameters, what is remembered, the
-/// rate and what it multiplies count as the nearest finite number, NaN as 0, and a second moment below 0 as 0.
+/// Computed in integers, with equal bits on every device. A gradient beyond ±2^60 counts as ±2^60. The parameters, the moments, the
+/// rate and its factor count as the nearest finite number, NaN as 0. A second moment below 0 counts as 0.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{OptimizerStep, OptimizerRule}, reference};
@@ -89,16 +89,16 @@ impl OptimizerStep {
         Ok(Self { parameters, memory, rule, least: f32::MIN })
     }
 
-    /// The same, but no parameter becomes less than this: steps stay positive.
+    /// This step with a lower bound for parameters, for example to keep step sizes positive.
     ///
     /// # Errors
-    /// If it is not finite.
+    /// If the bound is not finite.
     pub fn at_least(self, least: f32) -> Result<Self> {
         require!(least.is_finite(), "the least parameter is {least}, but it must be finite");
         Ok(Self { least, ..self })
     }
 
-    /// Adam's rate at a step, 1 being the first: `rate · √(1 − β₂^step) / (1 − β₁^step)`.
+    /// Adam's rate at a step (the first is 1): `rate · √(1 − β₂^step) / (1 − β₁^step)`.
     #[must_use]
     pub fn adam_rate(rate: f64, step: u32, beta1: f64, beta2: f64) -> f32 {
         let step = i32::try_from(step).unwrap_or(i32::MAX);

@@ -1,5 +1,4 @@
-//! What becomes of an accumulator: the output stages that matmul, convolution and requantization share. The rounding
-//! itself is in `numeric`.
+//! Output stages of accumulators, shared by matmul, convolution and requantization. The rounding is in `numeric`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,30 +7,30 @@ use crate::error::{Error, Result, require};
 use crate::numeric::{DType, Multiplier, Rounding};
 use crate::tensor::{Quantization, Shape, Tensor, TensorType};
 
-/// The output of a matmul or convolution, from its accumulators.
+/// The output that a matmul or convolution computes from its accumulators.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Output {
-    /// `int32 = acc + bias`: the exact half alone.
+    /// `int32 = acc + bias`: the exact accumulator.
     #[default]
     Accumulator,
-    /// `float32 = f32(acc + bias) · min(s_lhs · s_rhs, f32::MAX) + real_bias`, clamped; every step one correctly rounded f32
-    /// operation, the same bits on every device. Products may overflow to infinity, NaN does not occur.
+    /// `float32 = f32(acc + bias) · min(s_lhs · s_rhs, f32::MAX) + real_bias`, clamped. Every step is one correctly rounded f32
+    /// operation, with equal bits on every device. Products may overflow to infinity; NaN does not occur.
     Real {
         /// The least result: 0 for ReLU, `f32::NEG_INFINITY` for none.
         low: f32,
         /// The greatest result: 6 for ReLU6, `f32::INFINITY` for none.
         high: f32,
     },
-    /// `float16`: what [`Output::Real`] is, rounded to the nearest f16, ties to even; from 65,520 on infinity. The same bits on
-    /// every device.
+    /// `float16`: the result of [`Output::Real`] rounded to the nearest f16, ties to even; infinity from 65,520 on. Bits are equal
+    /// on every device.
     Float16 {
-        /// The least result before it is rounded.
+        /// The least result before rounding.
         low: f32,
-        /// The greatest result before it is rounded.
+        /// The greatest result before rounding.
         high: f32,
     },
-    /// 8- or 16-bit codes of the tensor that follows.
+    /// 8- or 16-bit codes.
     Requantized(Requantization),
 }
 
@@ -59,7 +58,7 @@ impl Output {
 }
 
 impl Output {
-    /// The type of an output of these dimensions.
+    /// The type of an output with these dimensions.
     pub(super) fn tensor_type(&self, dims: &[usize]) -> Result<TensorType> {
         match self {
             Self::Accumulator => TensorType::new(DType::Int32, dims),
@@ -69,7 +68,7 @@ impl Output {
         }
     }
 
-    /// Whether it is computed from the scales of the operands.
+    /// True if the output is computed from the scales of the operands.
     pub(super) fn needs_scales(&self) -> bool {
         match self {
             Self::Accumulator => false,
@@ -85,7 +84,7 @@ impl From<Requantization> for Output {
     }
 }
 
-/// How accumulators become codes of 8 or 16 bits: `code = clamp(rescale(acc, m) + zero_point, low, high)` where
+/// The requantization of accumulators to codes of 8 or 16 bits: `code = clamp(rescale(acc, m) + zero_point, low, high)` where
 /// `m = s_lhs · s_rhs / scale` and `rescale` is [`Rounding::rescale`].
 ///
 /// ReLU costs nothing: it is a clamp at the zero point.
@@ -108,11 +107,11 @@ pub struct Requantization {
 }
 
 impl Requantization {
-    /// To int8, uint8 or int16 codes with one scale and zero point, rounding as ONNX does, no clamp but the format's range.
-    /// Matmul, convolution and requantization make int16, the other ops 8-bit codes only.
+    /// A requantization to int8, uint8 or int16 codes with one scale and zero point, ONNX's rounding, and no clamp but the data
+    /// type's range. Matmul, convolution and requantization can make int16; the other ops make 8-bit codes only.
     ///
     /// # Errors
-    /// If the format is another one, the scale not finite and positive, or the zero point no code.
+    /// If the data type is another one, the scale is not finite and positive, or the zero point is not a code.
     pub fn new(dtype: DType, scale: f32, zero_point: i32) -> Result<Self> {
         require!(
             dtype.is_8_bit() || dtype == DType::Int16,
@@ -123,21 +122,21 @@ impl Requantization {
         Ok(Self { dtype, scale, zero_point, rounding: Rounding::default(), low, high, multipliers: None })
     }
 
-    /// The same with another rounding mode.
+    /// This requantization with another rounding mode.
     #[must_use]
     pub fn rounding(mut self, rounding: Rounding) -> Self {
         self.rounding = rounding;
         self
     }
 
-    /// ReLU: nothing below real 0.
+    /// This requantization with ReLU: no code is below real 0.
     #[must_use]
     pub fn relu(mut self) -> Self {
         (self.low, self.high) = (self.low.max(self.zero_point), self.high.max(self.zero_point));
         self
     }
 
-    /// ReLU6: nothing below real 0 or above real 6 (the code nearest to it).
+    /// This requantization with ReLU6: no code is below real 0 or above real 6 (the code nearest to 6).
     #[must_use]
     pub fn relu6(self) -> Self {
         let (least, greatest) = self.dtype.range().expect("an integer format");
@@ -147,10 +146,10 @@ impl Requantization {
         clamped
     }
 
-    /// Clamps codes to a range (TFLite's activation range).
+    /// This requantization with codes clamped to a range (TFLite's activation range).
     ///
     /// # Errors
-    /// If the range is empty or not inside the format's.
+    /// If the range is empty or not inside the data type's.
     pub fn clamp(mut self, low: i32, high: i32) -> Result<Self> {
         let (least, greatest) = self.dtype.range().expect("an integer format");
         require!(
@@ -162,15 +161,15 @@ impl Requantization {
         Ok(self)
     }
 
-    /// Uses these multipliers, one or one per output channel, instead of those that follow from the scales: for models
-    /// that store them (TFLite), or with a factor of their own (the alpha of QGemm).
+    /// This requantization with explicit multipliers, one or one per output channel, instead of those computed from the scales. For
+    /// models that store multipliers (TFLite), or that have an extra factor (the alpha of QGemm).
     #[must_use]
     pub fn multipliers(mut self, multipliers: impl Into<Vec<Multiplier>>) -> Self {
         self.multipliers = Some(multipliers.into());
         self
     }
 
-    /// The same with a narrower clamp; bounds that don't meet collapse to the nearer end.
+    /// This requantization with a narrower clamp; bounds that don't overlap collapse to the nearer end.
     pub(super) fn narrowed(mut self, low: i32, high: i32) -> Self {
         (self.low, self.high) = (self.low.clamp(low, high), self.high.clamp(low, high));
         self
@@ -207,12 +206,12 @@ impl Requantization {
         (steps + i64::from(self.zero_point)).clamp(self.low.into(), self.high.into()) as i32
     }
 
-    /// The type of a tensor of such codes.
+    /// The type of a tensor of these codes.
     pub(crate) fn tensor_type(&self, dims: &[usize]) -> Result<TensorType> {
         TensorType::new(self.dtype, dims)?.quantized(Quantization::tensor(self.scale, self.zero_point))
     }
 
-    /// The same where an op makes nothing but 8-bit codes.
+    /// The type of a tensor of these codes, for an op that makes only 8-bit codes.
     pub(super) fn byte_type(&self, dims: &[usize]) -> Result<TensorType> {
         require!(
             self.dtype.is_8_bit(),
@@ -222,7 +221,7 @@ impl Requantization {
         self.tensor_type(dims)
     }
 
-    /// The multiplier of each of these pairs of scales: those given, or `lhs · rhs / scale`.
+    /// The multiplier of each pair of scales: the explicit ones, or `lhs · rhs / scale`.
     pub(super) fn channel_multipliers(&self, scales: &[(f32, f32)]) -> Result<Vec<Multiplier>> {
         match self.given_multipliers(scales.len())? {
             Some(given) => Ok((0..scales.len()).map(|channel| of_all(given, channel)).collect()),
@@ -230,7 +229,7 @@ impl Requantization {
         }
     }
 
-    /// The multipliers that were given, if any were: one, or one per channel.
+    /// The explicit multipliers, if there are any: one, or one per channel.
     fn given_multipliers(&self, channels: usize) -> Result<Option<&[Multiplier]>> {
         let Some(given) = &self.multipliers else { return Ok(None) };
         require!(
@@ -251,7 +250,7 @@ impl Requantization {
         Ok(Some(given))
     }
 
-    /// The multiplier that follows from scales.
+    /// The multiplier computed from scales.
     fn multiplier(&self, lhs: f32, rhs: f32) -> Result<Multiplier> {
         let multiplier = Multiplier::from_scales(self.rounding, lhs, rhs, self.scale)?;
         require!(
@@ -263,30 +262,30 @@ impl Requantization {
         Ok(multiplier)
     }
 
-    /// Whether multipliers were given rather than computed from scales.
+    /// True if multipliers are explicit, not computed from scales.
     pub(super) fn has_multipliers(&self) -> bool {
         self.multipliers.is_some()
     }
 }
 
-/// One entry of an output stage: what a column, or an element, adds and is multiplied by.
+/// One entry of an output stage: the bias and the multiplier of a column or an element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StageEntry {
-    /// Added to the accumulator. It fits i32 wherever sums do.
+    /// Added to the accumulator. It fits i32 if the sums do.
     pub bias: i64,
     /// For requantized outputs.
     pub multiplier: Option<Multiplier>,
     /// For real outputs: the scale of the column (the lhs scale is not in it).
     pub scale: f32,
-    /// For real outputs: added at the end. All entries of a stage have one or none has.
+    /// For real outputs: added at the end. Either all entries of a stage have one, or none.
     pub real_bias: Option<f32>,
 }
 
-/// The entries of an output stage: one per column, or one per element where a bias or a scale differs between rows. They follow
-/// from what the op was given; a list of them is made by kernels alone, and only of a size that a device can bind.
+/// The entries of an output stage: one per column, or one per element if a bias or a scale differs between rows. Entries are
+/// computed on demand. Only kernels make a list of them, and only of a size that a device can bind.
 #[derive(Clone)]
 pub(crate) struct Stage {
-    /// Rows whose entries differ: 1, or all.
+    /// Number of rows with their own entries: 1, or all.
     rows: usize,
     columns: usize,
     has_real_bias: bool,
@@ -301,18 +300,18 @@ impl fmt::Debug for Stage {
 }
 
 impl Stage {
-    /// One entry per column, or per whatever shares one.
+    /// A stage with one entry per column, or per other unit that shares one.
     pub(crate) fn per_column(columns: usize, entry: impl Fn(usize) -> StageEntry + Send + Sync + 'static) -> Self {
         Self { rows: 1, columns, has_real_bias: false, entry: Arc::new(move |_, column| entry(column)) }
     }
 
-    /// A stage that leaves the sums of so many columns as they are.
+    /// A stage that leaves the sums of this number of columns unchanged.
     pub(super) fn nothing(columns: usize) -> Self {
         Self::per_column(columns, |_| StageEntry { bias: 0, multiplier: None, scale: 1.0, real_bias: None })
     }
 
-    /// This stage of raw sums, which a second one without biases rescales: the sums stay what the op has found to fit. `None` if
-    /// the second has neither one entry nor one per column.
+    /// This stage of raw sums followed by `second`, a stage without biases that rescales them. The sums are unchanged, so they
+    /// still fit their accumulator. `None` if `second` has neither one entry nor one per column.
     pub(super) fn then(&self, second: &Self) -> Option<Self> {
         if second.rows != 1 || (second.columns != 1 && second.columns != self.columns) {
             return None;
@@ -328,17 +327,17 @@ impl Stage {
         Some(Self { has_real_bias: second.has_real_bias, entry: Arc::new(entry), ..first })
     }
 
-    /// How many entries differ, at most.
+    /// The maximum number of different entries.
     pub(crate) fn len(&self) -> usize {
         self.rows * self.columns
     }
 
-    /// 0, or the number of columns where there is an entry per element.
+    /// The number of columns if there is an entry per element, else 0.
     pub(crate) fn row_stride(&self) -> usize {
         if self.rows > 1 { self.columns } else { 0 }
     }
 
-    /// Whether something is added to real outputs at the end.
+    /// True if real outputs add a bias at the end.
     pub(crate) fn has_real_bias(&self) -> bool {
         self.has_real_bias
     }
@@ -348,13 +347,13 @@ impl Stage {
         (self.entry)(row, column)
     }
 
-    /// All entries, in the order of rows.
+    /// All entries, in row-major order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = StageEntry> {
         (0..self.rows).flat_map(move |row| (0..self.columns).map(move |column| self.entry(row, column)))
     }
 
-    /// The stage of an accumulator of this shape, from operands whose scales belong to all elements, or to the rows of a matrix of
-    /// lhs and the columns of rhs. `lhs` is `None` where its scales are only known on the device.
+    /// The stage of an accumulator with this shape. The operands' scales are per tensor, per row of a matrix of lhs, or per column
+    /// of rhs. `lhs` is `None` if its scales are only known on the device.
     pub(super) fn new(
         output: &Output,
         shape: &[usize],
@@ -382,7 +381,7 @@ impl Stage {
         if let Output::Real { low, high } | Output::Float16 { low, high } = output {
             require!(low <= high, "the real output is clamped to {low}..={high}, which is empty");
         }
-        // An empty output has no element for a bias to be added to.
+        // An empty output has no element to add a bias to.
         let broadcast = broadcast.filter(|_| rows > 0 && columns > 0);
         let scales = |t: &TensorType| -> Arc<[f32]> { t.quantization().map_or([1.0].into(), |q| q.scales().into()) };
         let (lhs_scales, rhs_scales) = (lhs.map(scales), scales(rhs));
@@ -410,21 +409,21 @@ impl Stage {
     }
 }
 
-/// What belongs to an index where all share one thing or each has its own.
+/// The entry of a list at an index; a list of one entry serves all indices.
 fn of_all<T: Copy>(list: &[T], index: usize) -> T {
     list[if list.len() == 1 { 0 } else { index }]
 }
 
-/// Where the multipliers of a requantization come from.
+/// The multipliers of a requantization.
 enum Rescaling {
-    /// One of all columns, or one per column.
+    /// One for all columns, or one per column.
     Columns(Arc<[Multiplier]>),
-    /// The scales of the rows of a matrix of lhs, and of columns of rhs.
+    /// Computed from the scales of the rows of a matrix of lhs and of the columns of rhs.
     Rows { stage: Requantization, lhs: Arc<[f32]>, rhs: Arc<[f32]> },
 }
 
 impl Rescaling {
-    /// `lhs` is `None` where scales are only known on the device.
+    /// `lhs` is `None` if its scales are only known on the device.
     fn new(stage: &Requantization, columns: usize, lhs: Option<Arc<[f32]>>, rhs: Arc<[f32]>) -> Result<Self> {
         if let Some(given) = stage.given_multipliers(columns)? {
             return Ok(Self::Columns(given.into()));
@@ -441,7 +440,7 @@ impl Rescaling {
             let rhs = if columns == 0 { &[] } else { &rhs[..] };
             return Ok(Self::Columns(rhs.iter().map(|&rhs| stage.multiplier(lhs, rhs)).collect::<Result<_>>()?));
         }
-        // Multipliers grow with scales: if the least and the greatest are legal, so are all.
+        // Multipliers grow with scales: if the least and the greatest are valid, all are.
         let extremes = |scales: &[f32]| {
             let (least, greatest) = (f32::min, f32::max);
             [least, greatest].map(|pick| scales.iter().copied().reduce(pick))
@@ -467,13 +466,13 @@ impl Rescaling {
     }
 }
 
-/// What is added to accumulators, as the caller gave it.
+/// The bias of accumulators, as given by the caller.
 #[derive(Debug, Clone)]
 pub(super) enum Bias {
     None,
     /// int32 or float32, broadcast to the output.
     Tensor(Arc<Tensor>),
-    /// A number per output column or channel.
+    /// One number per output column or channel.
     Wide(Arc<[i64]>),
 }
 
@@ -486,11 +485,11 @@ impl Bias {
     }
 }
 
-/// A bias seen as one value per element of the output.
+/// A bias broadcast to one value per element of the output.
 struct Broadcast {
     tensor: Arc<Tensor>,
     output: Shape,
-    /// Rows that differ: 1, or all.
+    /// Number of different rows: 1, or all.
     rows: usize,
 }
 

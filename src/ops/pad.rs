@@ -1,31 +1,30 @@
-//! A tensor with more around it. The meaning is `reference/pad.rs`, the GPU programs are `kernels/rearrange.rs`.
+//! Padding of a tensor. The meaning is `reference/pad.rs`, the GPU programs are `kernels/rearrange.rs`.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
-/// What lies around a padded tensor.
+/// The elements around a padded tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PadMode {
-    /// Real zero: the zero point, which is 0 where there is none.
+    /// Real zero: the zero point, or 0 if there is none.
     Zero,
-    /// This code, of a tensor of integers.
+    /// This code; only for tensors of integers.
     Code(i32),
     /// The nearest element.
     Edge,
-    /// The elements from the edge inwards, the edge itself not repeated: `c b [a b c] b a`.
+    /// The elements mirrored at the edge, without repeating the edge element: `c b [a b c] b a`.
     Reflect,
 }
 
-/// `out[i_0, i_1, …] = x[i_0 − begin_0, i_1 − begin_1, …]`, and what the [`PadMode`] says where that is outside
+/// `out[i_0, i_1, …] = x[i_0 − begin_0, i_1 − begin_1, …]`, or the element given by [`PadMode`] outside the input
 ///
-/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
-///   nothing else.
-/// * Scales per tensor stay, and so do those along an axis that is not padded itself.
+/// * Elements of any data type but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are copied unchanged.
+/// * Scales per tensor stay. Scales along an axis also stay, if that axis is not padded.
 ///
-/// Convolutions and pools pad by themselves; this is for what no window says. Sources: ONNX Pad, TFLite PAD and MIRROR_PAD.
+/// Convolutions and pools have their own padding; this op is for other padding. Sources: ONNX Pad, TFLite PAD and MIRROR_PAD.
 ///
 /// ```
 /// use lowbit::{Quantization, Tensor, ops::{Pad, PadMode}, reference};
@@ -50,11 +49,11 @@ pub struct Pad {
 }
 
 impl Pad {
-    /// So many elements before the first and after the last of each axis.
+    /// A padding with `begin` elements before the first and `end` after the last of each axis.
     ///
     /// # Errors
-    /// If there are not as many numbers as axes, there is too little to reflect or repeat, or the code or zero point that
-    /// would lie around is none of the format or not the same everywhere.
+    /// If the number of values is not the number of axes, there is too little to reflect or repeat, or the padding code or zero
+    /// point is not a code of the data type or differs within the tensor.
     pub fn new(
         input: TensorType,
         begin: impl Into<Vec<usize>>,
@@ -133,24 +132,24 @@ impl Pad {
         Ok(Self { input, begin, end, mode, fill, output })
     }
 
-    /// Whether nothing is added along the first axis.
+    /// True if nothing is added along the first axis.
     pub(super) fn keeps_rows(&self) -> bool {
         self.begin.first() == Some(&0) && self.end.first() == Some(&0)
     }
 
-    /// Elements before the first of each axis.
+    /// Number of elements before the first of each axis.
     #[must_use]
     pub fn begin(&self) -> &[usize] {
         &self.begin
     }
 
-    /// What lies around.
+    /// The elements around the tensor.
     #[must_use]
     pub fn mode(&self) -> PadMode {
         self.mode
     }
 
-    /// The code that lies around, for modes that have one.
+    /// The padding code, for modes that have one.
     pub(crate) fn fill(&self) -> i32 {
         self.fill
     }

@@ -11,24 +11,24 @@ use crate::error::{Result, require};
 use crate::numeric::Multiplier;
 use crate::tensor::TensorType;
 
-/// What a window of codes becomes.
+/// The reduction of a window of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// Their mean, requantized.
+    /// The mean, requantized.
     Average,
-    /// Their maximum.
+    /// The maximum.
     Max,
 }
 
 /// `out[b, p, c] ≈ Σ_tap s (x[b, p·stride + tap·dilation − pad, c] − z) / (s_out · count) + z_out` or `max_tap x[…]`
 ///
 /// * Input: int8 or uint8 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, one scale.
-/// * `count` is the number of taps inside the image. If padding counts, it is the number inside the padded image, but the size of
-///   the kernel for `QOperator`; they differ where sizes are rounded up.
-/// * Max pooling keeps scale and zero point, and taps in the padding don't count; a window that is all padding gives the
-///   format's least code (the zero point for an average).
+/// * `count` is the number of taps inside the image. If padding counts, it is the number inside the padded image, or for
+///   `QOperator` the size of the kernel. The two differ if output sizes are rounded up.
+/// * Max pooling keeps scale and zero point, and ignores taps in the padding. A window that is all padding gives the data type's
+///   least code (for an average, the zero point).
 ///
-/// How an average is rounded is its [`QuantizedArithmetic`], by default the first, or `Integer` where the output has a fixed-point
+/// [`QuantizedArithmetic`] selects the rounding of an average, by default `QOperator`, or `Integer` if the output has a fixed-point
 /// rounding mode:
 ///
 /// ```text
@@ -38,9 +38,9 @@ pub enum PoolKind {
 /// Integer     clamp(rescale(Σ (x − z), s / (s_out · count)) + z_out)            an exact integer sum
 /// ```
 ///
-/// Sums of f32 are made one after the other, which costs a device more than an integer sum where the mean is near the middle between two
-/// codes, and is for windows of up to 32,768 taps. Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool;
-/// ONNX AveragePool and MaxPool.
+/// f32 sums are sequential. They cost a device more than an integer sum if the mean is near the middle between two codes, and are
+/// limited to windows of 32,768 taps. Sources: com.microsoft QLinearAveragePool and QLinearGlobalAveragePool; ONNX AveragePool and
+/// MaxPool.
 ///
 /// ```
 /// use lowbit::{Quantization, Tensor, ops::Pool, reference};
@@ -62,7 +62,7 @@ pub struct Pool {
     stage: Stage,
 }
 
-/// The most taps whose f32 are summed one after the other: lavapipe ends its loops after about 65,535 turns.
+/// The largest number of taps in a sequential f32 sum: lavapipe ends its loops after about 65,535 iterations.
 const MOST_TAPS: usize = 32_768;
 
 /// Describes a [`Pool`].
@@ -83,25 +83,24 @@ impl Pool {
         PoolBuilder { input, kind, arithmetic: None, window, count_padding: false, output: None }
     }
 
-    /// Starts the description of an average pool with stride 1 and no padding; `kernel` has one size per spatial
-    /// dimension.
+    /// A builder for an average pool with stride 1 and no padding; `kernel` has one size per spatial dimension.
     pub fn average(input: TensorType, kernel: impl Into<Vec<usize>>) -> PoolBuilder {
         Self::builder(input, PoolKind::Average, kernel.into())
     }
 
-    /// Starts the description of a max pool with stride 1 and no padding.
+    /// A builder for a max pool with stride 1 and no padding.
     pub fn max(input: TensorType, kernel: impl Into<Vec<usize>>) -> PoolBuilder {
         Self::builder(input, PoolKind::Max, kernel.into())
     }
 
-    /// Starts the description of an average over all spatial positions; the output has one pixel.
+    /// A builder for an average over all spatial positions; the output has one pixel.
     pub fn global_average(input: TensorType) -> PoolBuilder {
         let dims = input.dims();
         let kernel = dims.get(1..dims.len().saturating_sub(1)).unwrap_or(&[]).to_vec();
         Self::builder(input, PoolKind::Average, kernel)
     }
 
-    /// Starts the description of a maximum over all spatial positions; the output has one pixel.
+    /// A builder for a maximum over all spatial positions; the output has one pixel.
     pub fn global_max(input: TensorType) -> PoolBuilder {
         let kernel = Self::global_average(input.clone()).window.kernel;
         Self::builder(input, PoolKind::Max, kernel)
@@ -120,7 +119,7 @@ impl Pool {
         self.kind
     }
 
-    /// How an average is rounded.
+    /// The rounding of an average.
     pub(crate) fn arithmetic(&self) -> QuantizedArithmetic {
         self.arithmetic
     }
@@ -141,12 +140,12 @@ impl Pool {
         &self.output_type
     }
 
-    /// One entry per count of taps, from the least.
+    /// One entry per possible count of taps, from the least.
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
     }
 
-    /// The fewest taps of a window that count, at least 1.
+    /// The smallest count of taps of a window, at least 1.
     pub(crate) fn least_count(&self) -> usize {
         self.least_count
     }
@@ -182,38 +181,38 @@ impl PoolBuilder {
         self
     }
 
-    /// Distance of the taps, one per spatial dimension.
+    /// Distance between neighbouring taps, one per spatial dimension.
     pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
         self.window.dilation = dilation.into();
         self
     }
 
-    /// What lies around the image.
+    /// The padding around the image.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.window.padding = padding;
         self
     }
 
-    /// Taps in the padding count as zeros of the average (ONNX's `count_include_pad`).
+    /// Counts taps in the padding as zeros of the average (ONNX's `count_include_pad`).
     pub fn count_padding(mut self) -> Self {
         self.count_padding = true;
         self
     }
 
-    /// The output size is rounded up, not down (ONNX's `ceil_mode`); a window that would start in the padding after the
-    /// image is left out.
+    /// Rounds the output size up, not down (ONNX's `ceil_mode`). A window that would start in the padding after the image is left
+    /// out.
     pub fn round_up(mut self) -> Self {
         self.window.round_up = true;
         self
     }
 
-    /// Scale, zero point and rounding of an average; without it they are the input's.
+    /// The scale, zero point and rounding of an average; by default they are the input's.
     pub fn output(mut self, output: Requantization) -> Self {
         self.output = Some(output);
         self
     }
 
-    /// Which of its definitions an average has.
+    /// The rounding of an average.
     pub fn arithmetic(mut self, arithmetic: QuantizedArithmetic) -> Self {
         self.arithmetic = Some(arithmetic);
         self
@@ -222,9 +221,9 @@ impl PoolBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, a max pool was given an
-    /// output scale or an arithmetic, or an average's output has a fixed-point rounding mode and its arithmetic isn't `Integer`; or
-    /// if it sums f32 of more than 32,768 taps or with a scale so large that a sum could leave f32.
+    /// If the input is not an 8-bit image with one scale, the window leaves the padded image or is empty, a max pool has an output
+    /// scale or an arithmetic, or an average's output has a fixed-point rounding mode and its arithmetic isn't `Integer`. Also if
+    /// an f32 sum has more than 32,768 taps, or a scale so large that the sum could leave f32.
     pub fn build(self) -> Result<Pool> {
         let input = self.input;
         let (scale, zero_point) = require_per_tensor("the image", &input)?;
@@ -273,7 +272,7 @@ impl PoolBuilder {
             let (rounding, out_scale) = (output.mode(), output.scale());
             move |count: usize| Multiplier::from_scales(rounding, scale, 1.0, out_scale * count as f32)
         };
-        // Multipliers shrink as counts grow: if the first and the last are legal, so are all.
+        // Multipliers shrink as counts grow: if the first and the last are valid, all are.
         if self.kind == PoolKind::Average {
             multiplier(1)?;
             multiplier(window.taps())?;
@@ -309,7 +308,7 @@ impl PoolBuilder {
     }
 }
 
-/// Refuses sums of f32 that would take too long or could leave f32.
+/// Refuses f32 sums that take too long or could leave f32.
 fn check_sums_of_floats(taps: usize, scale: f32) -> Result<()> {
     require!(
         taps <= MOST_TAPS,

@@ -1,22 +1,22 @@
-//! Real numbers to codes and back, with scales that are known beforehand. The meaning is `reference/quantize.rs`, the GPU
-//! programs are `kernels/quantize.rs`; ranges found on the device are in `dynamic`.
+//! Quantization and dequantization with scales that are known in advance. The meaning is `reference/quantize.rs`, the GPU programs
+//! are `kernels/quantize.rs`. Ranges computed on the device are in `dynamic`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Quantization, TensorType};
 
-/// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer format, `out = cast(x / scale)` to floats
-/// of at most 8 bits
+/// `out = saturate(round_ties_even(x / scale) + zero_point)` of floats to any integer type, `out = cast(x / scale)` to floats of at
+/// most 8 bits
 ///
-/// The division is one correctly rounded f32 division and the ties fall the same way on every device. NaN becomes the
-/// least code, infinities saturate; floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 are 0 in
-/// those of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points are the
-/// output type's, of any granularity. float16 inputs are divided as the float32 they are; with
-/// [`precision`](Self::precision) float16 the quotient is rounded to float16 first, which for float16 scales is the one correctly
+/// The division is one correctly rounded f32 division, and ties round equally on every device. NaN becomes the least code;
+/// infinities saturate. Casts to floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 become 0 in
+/// floats of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points
+/// are the output type's, of any granularity. float16 inputs are converted to float32 and divided. With
+/// [`precision`](Self::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one correctly
 /// rounded float16 division.
 ///
-/// Source: ONNX QuantizeLinear, with the precision float32 unless said otherwise.
+/// Source: ONNX QuantizeLinear, with precision float32 by default.
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
@@ -34,12 +34,12 @@ pub struct Quantize {
     saturate: bool,
 }
 
-/// `out = (x − zero_point) · scale` of any format of codes to float32 or float16
+/// `out = (x − zero_point) · scale` of any type of codes to float32 or float16
 ///
-/// Floats of at most 8 bits have no zero point; their NaN and infinities stay. The difference is exact, its conversion to f32
-/// (which matters for int32) and the product are one correctly rounded f32 operation each, the same bits on every device,
-/// subnormals included. For a float16 output the product is rounded once more; where the scale is a float16 and codes have at
-/// most 8 bits, that is the one correctly rounded float16 product.
+/// Floats of at most 8 bits have no zero point; their NaN and infinities stay. The difference is exact. Its conversion to f32
+/// (which matters for int32) and the product are one correctly rounded f32 operation each, with equal bits on every device,
+/// including subnormals. For a float16 output the product is rounded once more. If the scale is a float16 and codes have at most 8
+/// bits, this equals one correctly rounded float16 product.
 ///
 /// Source: ONNX DequantizeLinear.
 ///
@@ -65,7 +65,7 @@ fn require_quantized(tensor_type: &TensorType) -> Result<()> {
     Ok(())
 }
 
-/// Floats of a format, as many as there are codes.
+/// The type of the floats of these codes.
 fn float_type(dtype: DType, codes: &TensorType) -> Result<TensorType> {
     require!(
         matches!(dtype, DType::Float16 | DType::Float32),
@@ -85,22 +85,23 @@ impl Quantize {
         Ok(Self { input, output, precision: DType::Float32, saturate: true })
     }
 
-    /// The same with quotients in float16 or float32.
+    /// This quantization with quotients in float16 or float32.
     ///
     /// # Errors
-    /// If the format is another one.
+    /// If the data type is another one.
     pub fn precision(self, dtype: DType) -> Result<Self> {
         float_type(dtype, &self.output)?;
         Ok(Self { precision: dtype, ..self })
     }
 
-    /// The same, but quotients beyond the greatest number of an 8-bit float become infinity or NaN; no difference to others.
+    /// This quantization without saturation: quotients beyond the greatest number of an 8-bit float become infinity or NaN. Other
+    /// data types are not affected.
     #[must_use]
     pub fn non_saturating(self) -> Self {
         Self { saturate: false, ..self }
     }
 
-    /// Whether quotients are rounded to float16 before they become codes.
+    /// True if quotients are rounded to float16 before they become codes.
     pub(crate) fn halves_quotients(&self) -> bool {
         self.precision == DType::Float16
     }
@@ -109,15 +110,15 @@ impl Quantize {
         self.saturate
     }
 
-    /// The same from float16 or float32.
+    /// This quantization with float16 or float32 input.
     ///
     /// # Errors
-    /// If the format is another one.
+    /// If the data type is another one.
     pub fn input_format(self, dtype: DType) -> Result<Self> {
         Ok(Self { input: float_type(dtype, &self.output)?, ..self })
     }
 
-    /// The same of tensors with their axes in this order.
+    /// This quantization for tensors with permuted axes.
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
         Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)?, ..self.clone() })
     }
@@ -172,15 +173,15 @@ impl Dequantize {
         Ok(Self { output: TensorType::new(DType::Float32, input.dims())?, input })
     }
 
-    /// The same to float16 or float32.
+    /// This dequantization with float16 or float32 output.
     ///
     /// # Errors
-    /// If the format is another one.
+    /// If the data type is another one.
     pub fn output_format(self, dtype: DType) -> Result<Self> {
         Ok(Self { output: float_type(dtype, &self.input)?, ..self })
     }
 
-    /// The same of tensors with their axes in this order.
+    /// This dequantization for tensors with permuted axes.
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
         Ok(Self { input: self.input.permuted(order)?, output: self.output.permuted(order)? })
     }

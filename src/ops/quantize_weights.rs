@@ -1,5 +1,5 @@
-//! Real weights into the packed words of `weights`, on the device. Their meaning is `weights::Quantizer`, the GPU programs are
-//! `kernels/quantize_weights.rs`; codes of activations are made by `quantize` and `dynamic`.
+//! Quantization of real weights to the packed words of `weights`, on the device. The meaning is `weights::Quantizer`, the GPU
+//! programs are `kernels/quantize_weights.rs`. Codes of activations are made by `quantize` and `dynamic`.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 
-/// `words = pack(quantize(x))`: float32 weights, `[n, k]` or `[experts, n, k]`, as a [`Quantizer`] makes
-/// [`PackedWeights`] of them, bit for bit.
+/// `words = pack(quantize(x))`: float32 weights, `[n, k]` or `[experts, n, k]`, packed exactly as a [`Quantizer`] packs them into
+/// [`PackedWeights`].
 ///
-/// * Output: int32 `[words]`, which [`PackedWeights::from_words`] takes: the words that kernels of [`Linear`](super::Linear) bind.
-/// * A group that the quantizer refuses, because a number is not finite or a scale or an offset beyond what the format stores,
-///   has an infinite scale (E8M0: NaN) and codes of 0, so that [`PackedWeights::from_words`] refuses it.
+/// * Output: int32 `[words]`, the input of [`PackedWeights::from_words`]. Kernels of [`Linear`](super::Linear) bind these words.
+/// * A quantizer refuses a group if a number is not finite, or if a scale or offset is beyond the format. The group then has an
+///   infinite scale (E8M0: NaN) and codes of 0, so that [`PackedWeights::from_words`] refuses it.
 ///
-/// Nested scales and tables of values are quantized on the CPU only.
+/// Nested scales and table codes are quantized on the CPU only.
 ///
 /// ```
 /// use lowbit::ops::QuantizeWeights;
@@ -39,11 +39,11 @@ pub struct QuantizeWeights {
 }
 
 impl QuantizeWeights {
-    /// The quantization of weights of these dimensions.
+    /// The quantization of weights with these dimensions.
     ///
     /// # Errors
-    /// If they are not two or three, the quantizer knows the importance of other columns, or its format is one that no device
-    /// makes.
+    /// If there are not two or three dimensions, the quantizer's importance is for another number of columns, or no device supports
+    /// its format.
     pub fn new(dims: impl Into<Vec<usize>>, quantizer: Quantizer) -> Result<Self> {
         let input = TensorType::new(DType::Float32, dims)?;
         let (rank, format) = (input.shape().rank(), *quantizer.format());
@@ -73,7 +73,7 @@ impl QuantizeWeights {
         &self.output
     }
 
-    /// Packs rows whatever they hold: not all of them are weights.
+    /// The packed weights, without checks: rows may hold anything that a quantizer refuses.
     pub(crate) fn weights(&self, values: &[f32]) -> Result<PackedWeights> {
         let Layout { experts, n, k, .. } = *self.layout;
         PackedWeights::build_unchecked(*self.quantizer.format(), [experts, n, k], |row, codes, groups, supers| {

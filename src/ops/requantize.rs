@@ -1,5 +1,5 @@
-//! Requantization alone: accumulators or codes to codes of 8 or 16 bits. Its meaning is `reference/requantize.rs`, its GPU programs
-//! are `kernels/requantize.rs`.
+//! Requantization of accumulators or codes to codes of 8 or 16 bits. The meaning is `reference/requantize.rs`, the GPU programs are
+//! `kernels/requantize.rs`.
 
 use super::OpDef;
 use super::output::{Output, Requantization, Stage, StageEntry};
@@ -9,11 +9,11 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 
 /// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or codes of 2 to 16 bits
 ///
-/// The input's scales and zero points may have any granularity; the output has one scale and zero point. With explicit
-/// multipliers ([`Requantization::multipliers`]) the input's scales only say which elements share one.
+/// The input's scales and zero points may have any granularity; the output has one scale and zero point. With explicit multipliers
+/// ([`Requantization::multipliers`]) the input's scales only determine which elements share a multiplier.
 ///
-/// Sources: the output stage of ONNX Runtime's QLinear products, TFLite `MultiplyByQuantizedMultiplier`. DequantizeLinear and
-/// QuantizeLinear one after the other round once more; of 8-bit codes that is [`Table::from_function`] of the number itself.
+/// Sources: the output stage of ONNX Runtime's QLinear products, TFLite `MultiplyByQuantizedMultiplier`. DequantizeLinear followed
+/// by QuantizeLinear rounds once more; for 8-bit codes, [`Table::from_function`] of the identity computes that.
 ///
 /// ```
 /// use lowbit::{DType, Granularity, Quantization, Tensor, ops::{Requantization, Requantize}, reference};
@@ -69,12 +69,12 @@ impl Requantize {
             Granularity::Blocks { .. } => false,
         };
         let same = self.input.dtype() == accumulators.dtype() && self.input.shape() == accumulators.shape();
-        // Accumulators have no zero points, so that nothing more is added to sums that an op has found to fit.
+        // Accumulators have no zero points, so nothing more is added to the sums, and they still fit their accumulator.
         let adds_nothing = self.input.quantization().is_none_or(Quantization::is_symmetric);
         (by_column && same && adds_nothing && *output == Output::Accumulator).then_some(&self.stage)
     }
 
-    /// The same as a table, for 8-bit codes that share one scale.
+    /// This requantization as a table, for 8-bit codes that share one scale.
     pub(crate) fn as_table(&self) -> Option<Table> {
         let both_8_bit = self.input.dtype().is_8_bit() && self.output_type.dtype().is_8_bit();
         if !both_8_bit || self.stage.len() != 1 {

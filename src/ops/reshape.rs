@@ -1,15 +1,15 @@
-//! The same elements under other dimensions where rows of packed codes have to be laid out anew. The meaning is
-//! `reference/reshape.rs`, the GPU program is `kernels/reshape.rs`; where nothing moves, `Graph::reshape` is free.
+//! Reshape of packed codes whose rows must be repacked. The meaning is `reference/reshape.rs`, the GPU program is
+//! `kernels/reshape.rs`. If no element moves, `Graph::reshape` is free.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::TensorType;
 
-/// The elements of `x`, in row-major order, under other dimensions
+/// The elements of `x`, in row-major order, with other dimensions
 ///
-/// Rows of formats below 32 bits are padded in device memory, so that another last dimension moves elements. Any format but
-/// [`DType::Parameters`](crate::DType::Parameters). Scales per tensor stay, and those along the last axis if that keeps
-/// its extent. [`Graph::reshape`](crate::Graph::reshape) costs nothing where it is possible. Source: ONNX Reshape.
+/// Rows of data types below 32 bits are padded in device memory, so another last dimension moves elements. Any data type but
+/// [`DType::Parameters`](crate::DType::Parameters). Scales per tensor stay. Scales along the last axis also stay, if its extent
+/// stays. [`Graph::reshape`](crate::Graph::reshape) costs nothing, if it is possible. Source: ONNX Reshape.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::Reshape, reference};
@@ -25,17 +25,17 @@ pub struct Reshape {
 }
 
 impl Reshape {
-    /// The elements of a tensor under these dimensions.
+    /// A reshape of tensors of type `input` to these dimensions.
     ///
     /// # Errors
-    /// If the number of elements differs, or scales have no place in the new dimensions.
+    /// If the number of elements differs, or the scales don't fit the new dimensions.
     pub fn new(input: TensorType, dims: impl Into<Vec<usize>>) -> Result<Self> {
         check_moved(&input)?;
         let output = input.reshaped(dims)?;
         Ok(Self { input, output })
     }
 
-    /// Whether each index of the first dimension keeps its elements.
+    /// True if each index of the first dimension keeps its elements.
     pub(super) fn keeps_rows(&self) -> bool {
         let inner = |t: &TensorType| t.dims().iter().skip(1).product::<usize>();
         let (input, output) = (self.input.dims().first(), self.output.dims().first());

@@ -1,34 +1,34 @@
-//! Images at another size. The meaning is `reference/resize.rs`, the GPU programs are `kernels/resize.rs` (linear) and
+//! Resizing of images. The meaning is `reference/resize.rs`, the GPU programs are `kernels/resize.rs` (linear) and
 //! `kernels/rearrange.rs` (nearest).
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, TensorType};
 
-/// Where in the input an output element lies, along an axis of `m` elements that becomes one of `n`. ONNX's
+/// The position in the input of output element i, along an axis of `m` input and `n` output elements. ONNX's
 /// `coordinate_transformation_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Coordinates {
     /// `i · m / n`
     Asymmetric,
-    /// `(i + 1/2) · m / n − 1/2`: the centres of pixels, counted alike.
+    /// `(i + 1/2) · m / n − 1/2`: positions of pixel centres.
     #[default]
     HalfPixel,
-    /// As `HalfPixel`, but 0 where n is 1.
+    /// As `HalfPixel`, but 0 if n is 1.
     PytorchHalfPixel,
-    /// `i · (m − 1) / (n − 1)`: the first and the last elements coincide; 0 where n is 1.
+    /// `i · (m − 1) / (n − 1)`: the first and the last elements coincide; 0 if n is 1.
     AlignCorners,
 }
 
-/// Which element is nearest to a place between two. ONNX's `nearest_mode`.
+/// The choice of an element for a position between two. ONNX's `nearest_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Nearest {
-    /// The nearer one, the lower of two that are equally near.
+    /// The nearer one; the lower one of two equally near.
     #[default]
     PreferFloor,
-    /// The nearer one, the upper of two that are equally near.
+    /// The nearer one; the upper one of two equally near.
     PreferCeil,
     /// The one below.
     Floor,
@@ -37,7 +37,7 @@ pub enum Nearest {
 }
 
 impl Nearest {
-    /// The integer nearest to a fraction.
+    /// The integer nearest to the fraction `place / unit`.
     fn of(self, place: i128, unit: i128) -> i128 {
         let ceil = |numerator: i128, denominator: i128| -(-numerator).div_euclid(denominator);
         match self {
@@ -49,25 +49,25 @@ impl Nearest {
     }
 }
 
-/// How elements are made of those around their place.
+/// The interpolation between the elements around a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Interpolation {
     Nearest(Nearest),
     Linear,
 }
 
-/// An image `[batch, spatial…, channels]` at other spatial sizes
+/// An image `[batch, spatial…, channels]` resized to other spatial sizes
 ///
-/// * One to three spatial dimensions. Places are exact rational numbers ([`Coordinates`]), clamped to the image.
-/// * Nearest: any format but [`DType::Parameters`](crate::DType::Parameters); bits are moved and nothing else.
-/// * Linear: int8 or uint8. With `f` the part of the place beyond the element below it, that element has the weight
-///   `2^b − w` and the next one `w = ⌊f · 2^b + 1/2⌋`; a code is the sum over the 2, 4 or 8 elements around of their codes
-///   times the product of their weights, divided by the sum of the products and rounded, ties away from zero. `b` is 11
-///   for one or two spatial dimensions and 7 for three: all sums are exact in i32, on every device. The result is at most
-///   0.625 of a code from the real one (1/2 of rounding, 1/16 of the weights along each dimension), 3.5 for three dimensions.
+/// * One to three spatial dimensions. Positions are exact rational numbers ([`Coordinates`]), clamped to the image.
+/// * Nearest: any data type but [`DType::Parameters`](crate::DType::Parameters). Bits are copied unchanged.
+/// * Linear: int8 or uint8. With `f` the fractional part of the position, the element below has the weight `2^b − w` and the next
+///   one `w = ⌊f · 2^b + 1/2⌋`. A code is the sum, over the 2, 4 or 8 surrounding elements, of their codes times the product of
+///   their weights, divided by the sum of the products and rounded, ties away from zero. `b` is 11 for one or two spatial
+///   dimensions and 7 for three: all sums are exact in i32, on every device. The error of a result is at most 0.625 of a code (1/2
+///   of rounding, 1/16 of the weights along each dimension), or 3.5 for three dimensions.
 /// * Scales stay.
 ///
-/// Source: ONNX Resize with `sizes`, modes `nearest` and `linear` without `antialias`; its weights are real numbers.
+/// Source: ONNX Resize with `sizes`, modes `nearest` and `linear` without `antialias`. ONNX's weights are real numbers.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{Coordinates, Resize}, reference};
@@ -97,7 +97,7 @@ pub struct ResizeBuilder {
     coordinates: Coordinates,
 }
 
-/// The two elements around a place, and the weight of the upper one in steps of `2^-bits`.
+/// The two elements around a position, and the weight of the upper one in steps of `2^-bits`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Between {
     pub lower: usize,
@@ -106,13 +106,13 @@ pub(crate) struct Between {
 }
 
 impl Resize {
-    /// Starts the description of an image of these spatial sizes whose elements are the nearest ones.
+    /// A builder for an image of these spatial sizes, by nearest elements.
     pub fn nearest(input: TensorType, sizes: impl Into<Vec<usize>>) -> ResizeBuilder {
         let interpolation = Interpolation::Nearest(Nearest::default());
         ResizeBuilder { input, sizes: sizes.into(), interpolation, coordinates: Coordinates::default() }
     }
 
-    /// Starts the description of an image of these spatial sizes that is interpolated along each dimension.
+    /// A builder for an image of these spatial sizes, by linear interpolation along each dimension.
     pub fn linear(input: TensorType, sizes: impl Into<Vec<usize>>) -> ResizeBuilder {
         let interpolation = Interpolation::Linear;
         ResizeBuilder { input, sizes: sizes.into(), interpolation, coordinates: Coordinates::default() }
@@ -135,12 +135,12 @@ impl Resize {
         self.input.shape().rank() - 2
     }
 
-    /// The bits of a weight.
+    /// Number of bits of a weight.
     pub(crate) fn weight_bits(&self) -> u32 {
         if self.spatial() < 3 { 11 } else { 7 }
     }
 
-    /// The place of an element along an axis, as a fraction with a positive denominator. Both extents may be near 2³¹.
+    /// The position of an element along an axis, as a fraction with a positive denominator. Both extents may be near 2³¹.
     fn place(&self, axis: usize, index: usize) -> (i128, i128) {
         let extent = |t: &TensorType| t.dims()[axis] as i128;
         let (input, output, index) = (extent(&self.input), extent(&self.output), index as i128);
@@ -152,13 +152,13 @@ impl Resize {
         }
     }
 
-    /// The element nearest to an element of the output, along an axis.
+    /// The input element nearest to an element of the output, along an axis.
     pub(crate) fn nearest_index(&self, rounding: Nearest, axis: usize, index: usize) -> usize {
         let (place, unit) = self.place(axis, index);
         rounding.of(place, unit).clamp(0, self.input.dims()[axis] as i128 - 1) as usize
     }
 
-    /// The first element and how far apart they are, where the elements nearest to those of the output lie in equal steps.
+    /// The first nearest element and the step between them; `None` if the steps along the axis are not equal.
     pub(crate) fn nearest_line(&self, rounding: Nearest, axis: usize) -> Option<(i64, i64)> {
         let [input, output] = [&self.input, &self.output].map(|t| t.dims()[axis]);
         if output <= 1 || input == 1 {
@@ -167,7 +167,7 @@ impl Resize {
                 i64::from(input > 1),
             ));
         }
-        // Places are on a line. So is what is nearest to them, if they are whole steps apart and none is clamped.
+        // Positions lie on a line. The nearest elements do too, if the steps are whole and no position is clamped.
         let ((first, unit), (second, _)) = (self.place(axis, 0), self.place(axis, 1));
         let step = (second - first) / unit;
         let begin = rounding.of(first, unit);
@@ -176,7 +176,7 @@ impl Resize {
         (whole && inside).then_some((begin as i64, step as i64))
     }
 
-    /// The elements around an element of the output, along an axis.
+    /// The input elements around an element of the output, along an axis.
     pub(crate) fn between(&self, axis: usize, index: usize) -> Between {
         let (place, unit) = self.place(axis, index);
         let last = self.input.dims()[axis] as i128 - 1;
@@ -212,13 +212,13 @@ impl OpDef for Resize {
 }
 
 impl ResizeBuilder {
-    /// Where output elements lie in the input.
+    /// The positions of output elements in the input.
     pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
         self.coordinates = coordinates;
         self
     }
 
-    /// Which element is the nearest; linear interpolation asks for none.
+    /// The choice of the nearest element; linear interpolation ignores it.
     pub fn rounding(mut self, rounding: Nearest) -> Self {
         if let Interpolation::Nearest(nearest) = &mut self.interpolation {
             *nearest = rounding;
@@ -229,8 +229,8 @@ impl ResizeBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the input is no image, sizes are not as many as its spatial dimensions, an empty one would grow, or linear
-    /// interpolation is asked of other than 8-bit codes with scales per tensor or channel.
+    /// If the input is not an image, the number of sizes is not the number of its spatial dimensions, an empty dimension would
+    /// grow, or linear interpolation is requested for other than 8-bit codes with scales per tensor or channel.
     pub fn build(self) -> Result<Resize> {
         let Self { input, sizes, interpolation, coordinates } = self;
         check_moved(&input)?;
@@ -288,7 +288,7 @@ mod tests {
         Resize::nearest(image, [to]).coordinates(coordinates).build().expect("a sound op")
     }
 
-    /// Places worked out by hand.
+    /// The expected positions are worked out by hand.
     #[test]
     fn nearest_elements_of_every_mode() {
         use Coordinates::{AlignCorners, Asymmetric, HalfPixel, PytorchHalfPixel};

@@ -1,5 +1,5 @@
-//! A part of a tensor: ranges, strides, or chosen indices of an axis. The meaning is `reference/slice.rs`, the GPU programs
-//! are `kernels/rearrange.rs`.
+//! Parts of a tensor: ranges, strides, or selected indices of an axis. The meaning is `reference/slice.rs`, the GPU programs are
+//! `kernels/rearrange.rs`.
 
 use std::sync::Arc;
 
@@ -7,16 +7,15 @@ use super::{OpDef, check_moved};
 use crate::error::{Result, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
-/// How many scales along an axis a slice may list where it repeats those of its input.
+/// The largest number of scales along an axis of a slice that repeats its input's scales.
 const MOST_SCALES: usize = 1 << 20;
 
-/// `out[i_0, i_1, …] = x[s_0(i_0), s_1(i_1), …]` where `s(i) = begin + step · i`, or the `i`th of a list of indices
+/// `out[i_0, i_1, …] = x[s_0(i_0), s_1(i_1), …]` where `s(i) = begin + step · i`, or entry `i` of a list of indices
 ///
-/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
-///   nothing else.
-/// * Scales per tensor stay, scales along an axis follow its indices.
-/// * Steps may be negative, which reverses an axis; lists may name an index twice, or every index in another order: the
-///   channels of a shuffle (ShuffleNet) are one [`Slice::take`].
+/// * Elements of any data type but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are copied unchanged.
+/// * Scales per tensor stay. Scales along an axis follow its indices.
+/// * Steps may be negative, which reverses an axis. A list may repeat an index or permute all indices: a channel shuffle
+///   (ShuffleNet) is one [`Slice::take`].
 ///
 /// Sources: ONNX Slice, and Gather with constant indices; TFLite SLICE and STRIDED_SLICE.
 ///
@@ -38,7 +37,7 @@ pub struct Slice {
     output: TensorType,
 }
 
-/// The indices of an axis that are taken.
+/// The selected indices of an axis.
 #[derive(Debug, Clone)]
 pub(crate) enum Indices {
     Line { begin: usize, step: isize },
@@ -48,7 +47,7 @@ pub(crate) enum Indices {
 impl Indices {
     const ALL: Self = Self::Line { begin: 0, step: 1 };
 
-    /// The input's index behind an index of the output.
+    /// The input's index of an output index.
     pub(crate) fn source(&self, index: usize) -> usize {
         match self {
             Self::Line { begin, step } => begin.wrapping_add_signed(step.wrapping_mul(index as isize)),
@@ -61,7 +60,7 @@ impl Slice {
     /// `sizes` elements of each axis from `begin` on.
     ///
     /// # Errors
-    /// If there are not as many numbers as axes, or they leave the tensor.
+    /// If the number of values is not the number of axes, or the indices leave the tensor.
     pub fn new(input: TensorType, begin: impl Into<Vec<usize>>, sizes: impl Into<Vec<usize>>) -> Result<Self> {
         let steps = vec![1; input.shape().rank()];
         Self::strided(input, begin, sizes, steps)
@@ -70,7 +69,7 @@ impl Slice {
     /// `sizes` elements of each axis from `begin` on, `steps` apart.
     ///
     /// # Errors
-    /// If there are not as many numbers as axes, or they leave the tensor.
+    /// If the number of values is not the number of axes, or the indices leave the tensor.
     pub fn strided(
         input: TensorType,
         begin: impl Into<Vec<usize>>,
@@ -89,7 +88,7 @@ impl Slice {
         let mut indices = Vec::new();
         for (axis, &extent) in input.dims().iter().enumerate() {
             let (begin, size, step) = (begin[axis], sizes[axis], steps[axis]);
-            // The last index in wider numbers: callers may say anything.
+            // The last index, in i128: callers may pass any numbers.
             let last = begin as i128 + step as i128 * (size.max(1) - 1) as i128;
             require!(
                 size == 0 || (begin < extent && (0..extent as i128).contains(&last)),
@@ -100,7 +99,7 @@ impl Slice {
         Self::of(input, indices, sizes)
     }
 
-    /// These indices of one axis, in this order, and all of the others.
+    /// These indices of one axis, in this order, and all indices of the other axes.
     ///
     /// # Errors
     /// If the axis or an index doesn't exist.
@@ -152,13 +151,13 @@ impl Slice {
         Ok(Self { input, indices, output })
     }
 
-    /// Whether the first axis comes as it is.
+    /// True if the first axis is unchanged.
     pub(super) fn keeps_rows(&self) -> bool {
         matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
             && self.input.dims()[0] == self.output.dims()[0]
     }
 
-    /// For each axis, which of its indices are taken.
+    /// The selected indices of each axis.
     pub(crate) fn indices(&self) -> &[Indices] {
         &self.indices
     }

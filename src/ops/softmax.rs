@@ -1,5 +1,4 @@
-//! Shares that the elements of a row have in it. The meaning is `reference/softmax.rs`, the GPU program is
-//! `kernels/softmax.rs`.
+//! Softmax over the rows of a tensor. The meaning is `reference/softmax.rs`, the GPU program is `kernels/softmax.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};
@@ -8,19 +7,19 @@ use crate::tensor::TensorType;
 
 /// `out[…, i] = e^(scale · x[…, i]) / Σ_j e^(scale · x[…, j])`, over the last dimension of a float32 tensor.
 ///
-/// The scale is 1 unless it is [given](Self::scaled). To leave out elements (what attention must not see), add a large
-/// negative number to them before, −10,000 for example: their share is 0. Source: ONNX Softmax.
+/// The scale is 1 by default ([`scaled`](Self::scaled) sets it). To mask elements (in attention), first add a large negative number
+/// to them, −10,000 for example: their share is 0. Source: ONNX Softmax.
 ///
-/// Exponentials are the device's. With u = 2⁻²³, d_i = scale · (max x − x_i), D the mean of min(d_j, 128) weighted by the shares
-/// and n elements, a share s is off by at most
+/// Exponentials are the device's. Let u = 2⁻²³, d_i = scale · (max x − x_i), D the mean of min(d_j, 128) weighted by the shares,
+/// and n the number of elements. The error of a share s is at most
 ///
 /// ```text
 /// 1.25 · u · (n + 4 · min(d_i, 128) + 4 · D + 16) · s + 2⁻¹²⁰
 /// ```
 ///
-/// as long as the elements are finite. Below 2⁻¹²⁶ elements and their differences may count as zero, which tells where the scale is
-/// above 10³⁰; there is no bound for scales above 2 · 10³⁸, nor below 10⁻³⁶ where the differences of a row leave float32. What NaN and
-/// infinity become is the device's choice, because WGSL leaves it open.
+/// if the elements are finite. Elements and differences below 2⁻¹²⁶ may count as zero, which matters only for scales above 10³⁰.
+/// There is no bound for scales above 2 · 10³⁸, or for scales below 10⁻³⁶ if the differences of a row leave float32. Results for
+/// NaN and infinity are device-specific, because WGSL leaves them open.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::Softmax, reference};
@@ -36,7 +35,7 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    /// The shares in the rows of tensors with these dimensions.
+    /// The softmax over the rows of tensors with these dimensions.
     ///
     /// # Errors
     /// If there are too many elements for a tensor, or there is no dimension.
@@ -46,7 +45,7 @@ impl Softmax {
         Ok(Self { tensor_type, scale: 1.0 })
     }
 
-    /// The same of numbers that are multiplied by a scale first: 1 / √width for attention.
+    /// This softmax with elements multiplied by a scale first: 1 / √width for attention.
     ///
     /// # Errors
     /// If the scale is not positive and finite.

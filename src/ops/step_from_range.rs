@@ -1,4 +1,4 @@
-//! The step of a grid from a range that was observed. The meaning is `reference/step_from_range.rs`, the GPU program is
+//! The step of a grid, from an observed range. The meaning is `reference/step_from_range.rs`, the GPU program is
 //! `kernels/step_from_range.rs`.
 
 use super::OpDef;
@@ -7,13 +7,13 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// `out = max(min / low, max / high)` of the bounds in the state of an [`ObserveRange`](super::ObserveRange): the least step at which
-/// codes `low..=high` with the zero point 0 clip nothing. Where that is no positive normal number (nothing has been seen, or
-/// zeros), the step stays as it was. Bounds that are not finite count as the nearest numbers that are, NaN as 0.
+/// `out = max(min / low, max / high)` of the bounds in the state of an [`ObserveRange`](super::ObserveRange): the least step at
+/// which codes `low..=high` with zero point 0 clip nothing. If this is not a positive normal number (nothing observed, or only
+/// zeros), the step is unchanged. Bounds that are not finite count as the nearest finite number, NaN as 0.
 ///
-/// Inputs: the state, int32 `[ranges, 6]`, and the steps as they are, float32 `[ranges]`; output: the next steps. Each quotient
-/// is one f32 operation, the same bits on every device; one by a code of 0 counts as 0. With moving averages this is how ranges
-/// follow the activations of a network in training.
+/// Inputs: the state, int32 `[ranges, 6]`, and the current steps, float32 `[ranges]`. Output: the next steps. Each quotient is one
+/// f32 operation, with equal bits on every device; a quotient by a code of 0 counts as 0. With moving averages, ranges follow the
+/// activations of a network in training.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{ObserveRange, RangeUpdate, StepFromRange}, reference};
@@ -34,10 +34,10 @@ pub struct StepFromRange {
 }
 
 impl StepFromRange {
-    /// The steps of so many ranges, for these codes.
+    /// The steps of this number of ranges, for these codes.
     ///
     /// # Errors
-    /// If the codes don't reach from at most 0 to at least 0, are all 0, or need more than 24 bits.
+    /// If the codes don't include 0, are all 0, or need more than 24 bits.
     pub fn new(ranges: usize, (low, high): (i32, i32)) -> Result<Self> {
         require!(
             low <= 0 && high >= 0 && low < high && low >= -(1 << 24) && high <= 1 << 24,

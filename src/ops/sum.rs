@@ -1,16 +1,16 @@
-//! Sums of float32 numbers that share a range: the gradient of what is added to all of them. The meaning is
-//! `reference/sum.rs`, the GPU programs are `kernels/sum.rs`.
+//! Sums of float32 numbers that share a range, for example the gradient of a bias. The meaning is `reference/sum.rs`, the GPU
+//! programs are `kernels/sum.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
 
-/// `out[k] = Σ` of the elements of a float32 tensor that share index k of a granularity: a bias's gradient with
+/// `out[k] = Σ` of the elements of a float32 tensor that share index k of a granularity: for example the gradient of a bias, with
 /// [`Granularity::Axis`] of the channels.
 ///
-/// Sums are f32 in an order of the device's: each of n terms lies within `(min(n, 8192 + n / 8192) + 4) · 2^-22 · Σ |terms|` of
-/// the true one, and what subnormal terms may lose. There is no bound where `Σ |terms|` leaves float32.
+/// Sums are f32 in a device-specific order. Each sum of n terms lies within `(min(n, 8192 + n / 8192) + 4) · 2^-22 · Σ |terms|` of
+/// the true one, plus the loss from subnormal terms. There is no bound if `Σ |terms|` leaves float32.
 ///
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::Sum, reference};

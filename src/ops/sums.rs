@@ -1,13 +1,13 @@
-//! Whether integer sums fit what they are added up in, judged channel by channel from the weights, the range of the codes that
-//! meet them, and the bias. Kernels add up in wrapping arithmetic and take zero points away at the end, so it is the sum with
-//! its bias that has to fit, and no part of it.
+//! Overflow checks of integer sums, channel by channel, from the weights, the range of the codes that they multiply, and the bias.
+//! Kernels accumulate in wrapping arithmetic and subtract zero points at the end, so only the complete sum with its bias must fit,
+//! not its parts.
 
 use super::output::{Bias, Output};
 use crate::error::{Result, require};
 use crate::numeric::{DType, Rounding};
 use crate::tensor::{Quantization, Shape, TensorType};
 
-/// The least and greatest code less its zero point.
+/// The least and greatest code minus its zero point.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offsets {
     least: i64,
@@ -15,7 +15,7 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    /// Of a tensor of integers, over all its zero points.
+    /// The offsets of a tensor of integers, over all its zero points.
     pub(super) fn of(tensor_type: &TensorType) -> Self {
         let zero_points = tensor_type.quantization().map_or(&[0][..], Quantization::zero_points);
         let offsets = zero_points.iter().map(|&z| Self::at(tensor_type.dtype(), z));
@@ -23,7 +23,7 @@ impl Offsets {
         offsets.reduce(join).unwrap_or(Self { least: 0, greatest: 0 })
     }
 
-    /// Of codes of 8 bits around a zero point that is found on the device.
+    /// The offsets of 8-bit codes with a zero point that is computed on the device.
     pub(super) fn dynamic() -> Self {
         Self { least: -255, greatest: 255 }
     }
@@ -34,12 +34,12 @@ impl Offsets {
     }
 }
 
-/// The weights that one sum meets, less their zero point: the sums of those above and, as a size, of those below.
+/// The weights of one sum, minus their zero point: the sum of the positive ones, and the magnitude of the sum of the negative ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Weights {
-    /// Both together.
+    /// Both occur together.
     Known { above: i64, below: i64 },
-    /// At most either.
+    /// Upper bounds, of which at most one is reached.
     Unknown { above: i64, below: i64 },
 }
 
@@ -52,7 +52,7 @@ impl Weights {
         Self::Known { above, below }
     }
 
-    /// So many weights of a format that are computed on the way.
+    /// The bounds for `terms` weights of a data type that are computed when the op runs.
     pub(super) fn unknown(terms: usize, dtype: DType, zero_point: i32) -> Self {
         let Offsets { least, greatest } = Offsets::at(dtype, zero_point);
         Self::Unknown { above: terms as i64 * greatest, below: terms as i64 * -least }
@@ -69,7 +69,7 @@ impl Weights {
         }
     }
 
-    /// The largest size of a sum of products with the low bytes of codes, 0 to 255, or with the high ones, −128 to 127.
+    /// The largest magnitude of a sum of products with the low bytes of codes, 0 to 255, or with the high bytes, −128 to 127.
     fn byte_products(self) -> i64 {
         let size = |(least, greatest): (i64, i64)| greatest.max(-least);
         let bytes = [Offsets { least: 0, greatest: 255 }, Offsets { least: -128, greatest: 127 }];
@@ -80,15 +80,15 @@ impl Weights {
 /// One sum of an op.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Channel {
-    /// Its number among the op's columns or channels, unless all are alike.
+    /// The index of the column or channel; `None` if all have equal bounds.
     pub index: Option<usize>,
     pub weights: Weights,
-    /// The least and greatest number that is added.
+    /// The least and greatest bias.
     pub bias: (i64, i64),
 }
 
 impl Channel {
-    /// The largest size of its sum, and how much of that the bias is.
+    /// The largest magnitude of the sum, and the bias's part of it.
     fn reach(&self, codes: Offsets) -> (i64, i64) {
         let (least, greatest) = self.weights.products(codes);
         let below = least.saturating_add(self.bias.0).saturating_neg().max(0);
@@ -116,10 +116,13 @@ pub(super) fn check(channels: impl Iterator<Item = Channel>, codes: Offsets, ter
     Ok(())
 }
 
-/// Whether some sum of a product with int16 codes needs more than 32 bits. Refuses those that leave what is added up.
+/// True if a sum of products with int16 codes needs more than 32 bits.
 ///
-/// Sums of the codes' high and low bytes stay in i32, what is made of them in 47 bits and a sign, as TFLite demands of its 64-bit
-/// accumulators.
+/// Sums of the codes' high and low bytes must stay in i32. The combined sums must stay in 47 bits and a sign, as TFLite demands of
+/// its 64-bit accumulators.
+///
+/// # Errors
+/// If a sum could leave its accumulator.
 pub(super) fn check_wide(channels: impl Iterator<Item = Channel>, terms: usize, output: &Output) -> Result<bool> {
     const WIDEST: i64 = (1 << 47) - 1;
     let (codes, narrow) = (Offsets::at(DType::Int16, 0), i64::from(i32::MAX));
@@ -148,7 +151,7 @@ pub(super) fn check_wide(channels: impl Iterator<Item = Channel>, terms: usize, 
             most = (reach, bias, channel.name());
         }
     }
-    // Sums that fit i32 may wrap on the way.
+    // Sums that fit i32 may wrap in between.
     let (reach, name) = bytes;
     require!(
         !wide || reach <= narrow,
@@ -164,18 +167,19 @@ pub(super) fn check_wide(channels: impl Iterator<Item = Channel>, terms: usize, 
     Ok(wide)
 }
 
-/// What a bias adds to the sums of each matrix of weights and each of its columns.
+/// The ranges of a bias, for each matrix of weights and each of its columns.
 #[derive(Debug)]
 pub(super) struct BiasRanges {
-    /// The dimensions along which it differs, of the weights' own with a row for each column.
+    /// The shape of `ranges`, which broadcasts to `weights`.
     shape: Shape,
     weights: Shape,
-    /// The least and greatest, by the elements of `shape`.
+    /// The least and greatest bias per element of `shape`.
     ranges: Vec<(i64, i64)>,
 }
 
 impl BiasRanges {
-    /// Of a bias that broadcasts to an output of so many columns, whose weights have these dimensions before their matrices.
+    /// The ranges of a bias that broadcasts to an output of `columns` columns. `leading` are the dimensions of the weights before
+    /// their matrices.
     pub(super) fn new(bias: &Bias, leading: &[usize], columns: usize) -> Result<Self> {
         let rank = leading.len() + 2;
         let line = |n: usize| -> Vec<usize> { (1..rank).map(|_| 1).chain([n]).collect() };
@@ -187,7 +191,8 @@ impl BiasRanges {
             Bias::Tensor(tensor) => tensor,
         };
         let Ok(values) = tensor.values::<i32>() else { return of(line(1), vec![(0, 0)]) };
-        // It may have dimensions that the weights don't, and differ along some where they don't: those meet every bias.
+        // The bias may have dimensions that the weights don't have, and may vary along axes where the weights don't. A range covers
+        // those.
         let own = tensor.tensor_type().shape();
         let most = own.rank().max(rank);
         let aligned: Vec<usize> = (0..most).map(|axis| own.aligned(most, axis)).collect();
@@ -204,12 +209,12 @@ impl BiasRanges {
         of(reduced[beyond..].to_vec(), ranges)
     }
 
-    /// Whether all columns meet the same.
+    /// True if all columns have equal ranges.
     pub(super) fn is_uniform(&self) -> bool {
         self.shape.row_length() == 1
     }
 
-    /// The least and greatest that a column of a matrix meets.
+    /// The least and greatest bias of a column of a matrix.
     pub(super) fn of(&self, matrix: usize, column: usize) -> (i64, i64) {
         let index = self.shape.source_index(&self.weights, matrix * self.weights.row_length() + column);
         self.ranges.get(index).copied().unwrap_or((0, 0))

@@ -1,5 +1,5 @@
-//! Any function of one 8-bit code, by table: activations that are not clamps. The meaning is `reference/table.rs`, the
-//! GPU program is `kernels/table.rs`.
+//! Functions of one 8-bit code, by table: activations that are not clamps. The meaning is `reference/table.rs`, the GPU program is
+//! `kernels/table.rs`.
 
 use super::OpDef;
 use super::output::Requantization;
@@ -10,11 +10,11 @@ use crate::tensor::TensorType;
 
 /// `out = table[x]` for int8 or uint8 codes
 ///
-/// A table made from a function holds `quantize(f(dequantize(code)))` in f32 for each of the 256 codes, so that the device
-/// gives the host's own values.
+/// A table made from a function holds `quantize(f(dequantize(code)))` in f32 for each of the 256 codes. The device's results equal
+/// the host's.
 ///
-/// Sources: com.microsoft QLinearLeakyRelu and QLinearSigmoid, whose answers [`Table::leaky_relu`] and [`Table::sigmoid`] give bit for
-/// bit. TFLite's LOGISTIC and TANH round halves away from zero: their tables come from [`Table::from_bytes`].
+/// Sources: com.microsoft QLinearLeakyRelu and QLinearSigmoid; [`Table::leaky_relu`] and [`Table::sigmoid`] equal them bit for bit.
+/// TFLite's LOGISTIC and TANH round halves away from zero; [`Table::from_bytes`] takes their tables.
 ///
 /// ```
 /// use lowbit::{DType, Quantization, Tensor, ops::{Requantization, Table}, reference};
@@ -47,7 +47,7 @@ impl Table {
         Ok(Self { input, output_type, entries })
     }
 
-    /// A table given by its bytes, indexed by the byte of the code (int8 or uint8).
+    /// A table of bytes, indexed by the byte of the code (int8 or uint8).
     ///
     /// # Errors
     /// If a type is not int8 or uint8, or the shapes differ.
@@ -67,9 +67,9 @@ impl Table {
         Self::from_function(input, &output, |x| if x >= 0.0 { x } else { alpha * x })
     }
 
-    /// `1 / (1 + exp(−x))` as ONNX Runtime computes it on x86-64 with FMA: `x · p(x²) / q(x²) + 1/2` in f32, for x up to 18 in
-    /// size. It is within 2⁻²² of the real number, which another code is nearest to now and then: for that use
-    /// [`Table::from_function`].
+    /// `1 / (1 + exp(−x))` as ONNX Runtime computes it on x86-64 with FMA: `x · p(x²) / q(x²) + 1/2` in f32, for magnitudes of x up
+    /// to 18. It is within 2⁻²² of the exact value, so its code is occasionally not the nearest one. [`Table::from_function`] gives
+    /// the nearest code.
     ///
     /// # Errors
     /// As [`Table::from_function`].
@@ -83,8 +83,8 @@ impl Table {
         Self { input: self.input.clone(), output_type: next.output_type.clone(), entries }
     }
 
-    /// The bounds of the clamp that this table is for the codes from `least` to `greatest`, if it is one and changes
-    /// neither their format nor their meaning.
+    /// The bounds of the clamp that equals this table for the codes from `least` to `greatest`. `None` if it is not a clamp, or
+    /// changes the data type, scale or zero point.
     pub(crate) fn as_clamp(&self, least: i32, greatest: i32) -> Option<(i32, i32)> {
         if self.input.dtype() != self.output_type.dtype()
             || self.input.quantization() != self.output_type.quantization()
@@ -132,8 +132,8 @@ impl OpDef for Table {
     }
 }
 
-/// The rational approximation of Eigen's logistic function, which ONNX Runtime's kernels share: each step of Horner's scheme is one
-/// fused multiplication and addition.
+/// The rational approximation of Eigen's logistic function, which ONNX Runtime's kernels share. Each step of Horner's scheme is one
+/// fused multiply-add.
 fn logistic(x: f32) -> f32 {
     const P: [f32; 5] = [4.370_31e-11, 1.156_273_2e-7, 6.085_749e-5, 0.008_513_771, 0.248_287_95];
     const Q: [f32; 6] = [6.102_473_7e-13, 5.761_021_4e-9, 6.291_068e-6, 0.001_701_988_2, 0.116_817_65, 0.993_151_9];

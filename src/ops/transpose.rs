@@ -1,5 +1,4 @@
-//! The axes of a tensor in another order. The meaning is `reference/transpose.rs`, the GPU programs are
-//! `kernels/rearrange.rs`.
+//! Permutation of the axes of a tensor. The meaning is `reference/transpose.rs`, the GPU programs are `kernels/rearrange.rs`.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};
@@ -7,9 +6,9 @@ use crate::tensor::TensorType;
 
 /// `out[i_0, i_1, …] = x[j_0, j_1, …]` where `j_{order[d]} = i_d`: axis `d` of the output is axis `order[d]` of the input
 ///
-/// * Elements of any format but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are moved and
-///   nothing else, NaNs included.
-/// * Scales per tensor stay, scales along an axis move with it.
+/// * Elements of any data type but [`DType::Parameters`](crate::DType::Parameters), up to 8 dimensions. Bits are copied unchanged,
+///   including NaNs.
+/// * Scales per tensor stay. Scales along an axis move with it.
 /// * NCHW becomes NHWC by `[0, 2, 3, 1]`, NHWC becomes NCHW by `[0, 3, 1, 2]`.
 ///
 /// Source: ONNX Transpose.
@@ -31,10 +30,10 @@ pub struct Transpose {
 }
 
 impl Transpose {
-    /// The transposition whose output has the input's axes in this order.
+    /// The transposition that puts the input's axes in this order.
     ///
     /// # Errors
-    /// If `order` is not a permutation of the axes, or scales belong to blocks.
+    /// If `order` is not a permutation of the axes, or the scales are in blocks.
     pub fn new(input: TensorType, order: impl Into<Vec<usize>>) -> Result<Self> {
         check_moved(&input)?;
         let order = order.into();
@@ -42,12 +41,12 @@ impl Transpose {
         Ok(Self { input, order, output })
     }
 
-    /// Whether the first axis stays the first.
+    /// True if the first axis stays first.
     pub(super) fn keeps_rows(&self) -> bool {
         self.order.first() == Some(&0)
     }
 
-    /// For each axis of the output the input's axis that it is.
+    /// The input's axis for each axis of the output.
     #[must_use]
     pub fn order(&self) -> &[usize] {
         &self.order

@@ -1,5 +1,5 @@
-//! The patches that a sliding window sees, laid out as rows (im2col). Their meaning is `reference/unfold.rs`, the GPU program
-//! is `kernels/unfold.rs`; what multiplies them is a matmul of any kind.
+//! The patches of a sliding window, laid out as rows (im2col). The meaning is `reference/unfold.rs`, the GPU program is
+//! `kernels/unfold.rs`. Any kind of matmul can multiply them.
 
 use super::OpDef;
 use super::window::{Padding, Window, WindowRequest};
@@ -9,13 +9,13 @@ use crate::tensor::{Granularity, TensorType};
 
 /// `out[b, p, g, tap · C/groups + i] = image[b, p·stride + tap·dilation − pad, g · C/groups + i]`, or zero outside the image
 ///
-/// * `image`: `[batch, spatial…, channels]` (NHWC) of any format, one to three spatial dimensions, with one scale or none.
-/// * Output: `[batch, positions…, taps · channels]`, with [`groups`](UnfoldBuilder::groups)
-///   `[batch, positions…, groups, taps · channels / groups]`, in the image's format and with its scale. A row has the order of
-///   an OHWI filter, so that a convolution is this times the transposed `[outputs, taps · channels]`.
-/// * Zero is the zero point of codes, because that is what real zero is; 0 where there is none. No value is changed.
+/// * `image`: `[batch, spatial…, channels]` (NHWC) of any data type, one to three spatial dimensions, with one scale or none.
+/// * Output: `[batch, positions…, taps · channels]`, or with [`groups`](UnfoldBuilder::groups)
+///   `[batch, positions…, groups, taps · channels / groups]`, with the image's data type and scale. A row has the order of an OHWI
+///   filter, so a convolution is this times the transposed `[outputs, taps · channels]`.
+/// * Padding is the code of real zero: the zero point, or 0 if there is none. No value is changed.
 ///
-/// Sources: im2col; PyTorch's Unfold (which orders a row by channel, then tap).
+/// Sources: im2col; PyTorch's Unfold (whose rows are ordered by channel, then tap).
 ///
 /// ```
 /// use lowbit::{Tensor, ops::{Padding, Unfold}, reference};
@@ -46,15 +46,14 @@ pub struct UnfoldBuilder {
 }
 
 impl Unfold {
-    /// Starts the description of the patches of an image with stride 1 and no padding; `kernel` has one size per spatial
-    /// dimension.
+    /// A builder for the patches of an image with stride 1 and no padding; `kernel` has one size per spatial dimension.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(image: TensorType, kernel: impl Into<Vec<usize>>) -> UnfoldBuilder {
         let window = WindowRequest { kernel: kernel.into(), ..WindowRequest::default() };
         UnfoldBuilder { image, dynamic: false, groups: None, window }
     }
 
-    /// The patches that a validated window sees.
+    /// The patches of a validated window.
     pub(crate) fn of_window(image: &TensorType, window: Window) -> Result<Self> {
         Self::with_window(image.clone(), image.has_dynamic_scales(), None, window)
     }
@@ -89,7 +88,7 @@ impl Unfold {
         &self.image
     }
 
-    /// Whether the scale and zero point of the image are the second input.
+    /// True if the scale and zero point of the image are the second input.
     pub(crate) fn is_dynamic(&self) -> bool {
         self.dynamic
     }
@@ -150,44 +149,44 @@ impl UnfoldBuilder {
         self
     }
 
-    /// Distance of the taps, one per spatial dimension.
+    /// Distance between neighbouring taps, one per spatial dimension.
     pub fn dilation(mut self, dilation: impl Into<Vec<usize>>) -> Self {
         self.window.dilation = dilation.into();
         self
     }
 
-    /// What lies around the image.
+    /// The padding around the image.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.window.padding = padding;
         self
     }
 
-    /// The patches that a transposed convolution multiplies ([`ConvBuilder::transposed`](super::ConvBuilder::transposed)): zero
-    /// where a tap falls between the pixels.
+    /// Makes these the patches of a transposed convolution ([`ConvBuilder::transposed`](super::ConvBuilder::transposed)): zero if a
+    /// tap falls between the pixels.
     pub fn transposed(mut self) -> Self {
         self.window.transposed = true;
         self
     }
 
-    /// Makes the output of a transposed window longer at its end, one number per spatial dimension.
+    /// Lengthens the output of a transposed window at its end, one number per spatial dimension.
     pub fn output_padding(mut self, more: impl Into<Vec<usize>>) -> Self {
         self.window.output_padding = more.into();
         self
     }
 
-    /// Says how many positions a transposed window has, one number per spatial dimension.
+    /// Number of positions of a transposed window, one per spatial dimension.
     pub fn output_size(mut self, size: impl Into<Vec<usize>>) -> Self {
         self.window.output_size = Some(size.into());
         self
     }
 
-    /// A row per position and group of channels.
+    /// Makes one row per position and group of channels.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = Some(groups);
         self
     }
 
-    /// The scale and zero point of the image are found on the device and come as the second input.
+    /// Reads the scale and zero point of the image from the second input: they are computed on the device.
     pub fn dynamic_image(mut self) -> Self {
         self.dynamic = true;
         self
@@ -196,8 +195,8 @@ impl UnfoldBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the image has no one to three spatial dimensions or several scales, groups don't divide its channels, or the window
-    /// leaves the padded image.
+    /// If the image doesn't have one to three spatial dimensions or has several scales, groups don't divide its channels, or the
+    /// window leaves the padded image.
     pub fn build(self) -> Result<Unfold> {
         let Self { image, dynamic, groups, window } = self;
         let rank = image.shape().rank();

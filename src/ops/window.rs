@@ -1,23 +1,23 @@
-//! Where a sliding window looks: kernel, stride, dilation and padding over one to three spatial dimensions, forwards or
+//! The geometry of a sliding window: kernel, stride, dilation and padding over one to three spatial dimensions, forwards or
 //! transposed. Convolution, patches and pooling share it.
 
 use crate::error::{Result, require};
 
-/// What lies around the image.
+/// The padding around an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Padding {
-    /// Nothing (VALID).
+    /// No padding (VALID).
     #[default]
     None,
-    /// So many elements before the first and after the last of each spatial dimension, as ONNX's `pads`.
+    /// This number of elements before the first and after the last of each spatial dimension, as ONNX's `pads`.
     Explicit {
-        /// Before the first, per spatial dimension.
+        /// Number of elements before the first, per spatial dimension.
         begin: Vec<usize>,
-        /// After the last, per spatial dimension.
+        /// Number of elements after the last, per spatial dimension.
         end: Vec<usize>,
     },
-    /// Output size is input size divided by stride, rounding up; an odd element goes after (SAME_UPPER, TFLite's SAME).
+    /// The output size is the input size divided by the stride, rounded up; an odd element goes after (SAME_UPPER, TFLite's SAME).
     SameUpper,
     /// As `SameUpper`, but an odd element goes before.
     SameLower,
@@ -33,17 +33,17 @@ pub(crate) struct Window {
     pub dilation: [usize; 3],
     pub begin: [usize; 3],
     pub end: [usize; 3],
-    /// Whether an input pixel spreads over the window, rather than an output pixel gathering from it.
+    /// True if each input pixel scatters over the window; false if each output pixel gathers from it.
     pub transposed: bool,
 }
 
-/// More phases than any transposed window in use has: one per residue of an output position and the stride.
+/// The largest number of phases, one per residue of an output position by the stride. No transposed window in use has as many.
 const MAX_PHASES: usize = 1 << 12;
 
-/// More taps than any sum of codes could have without leaving i32.
+/// The largest number of taps. A sum of codes over more taps would leave i32.
 const MAX_TAPS: usize = 1 << 24;
 
-/// The caller's words for a window: empty lists mean all ones.
+/// A window as the caller requests it: empty lists mean all ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WindowRequest {
     pub kernel: Vec<usize>,
@@ -52,7 +52,7 @@ pub(super) struct WindowRequest {
     pub padding: Padding,
     pub round_up: bool,
     pub transposed: bool,
-    /// Of a transposed window: how much longer the output is, or how long.
+    /// For a transposed window: the extra elements of the output (`output_padding`), or its size (`output_size`).
     pub output_padding: Vec<usize>,
     pub output_size: Option<Vec<usize>>,
 }
@@ -155,7 +155,7 @@ impl WindowRequest {
         Ok(())
     }
 
-    /// What a transposed window crops along a dimension at both ends, and how long the output is.
+    /// The elements that a transposed window crops at both ends of a dimension, and the size of the output.
     fn spread(
         &self,
         i: usize,
@@ -241,12 +241,12 @@ impl Window {
         self.input.iter().product()
     }
 
-    /// Whether every output pixel reads just the input pixel at the same place.
+    /// True if every output pixel reads only the input pixel at its own position.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.stride == [1; 3] && self.begin == [0; 3] && self.input == self.output
     }
 
-    /// No more taps than any output pixel counts: those inside the image, or inside the padded image.
+    /// A lower bound of the taps that any output pixel counts: those inside the image, or inside the padded image.
     pub(super) fn least_count(&self, padding: bool) -> usize {
         let along = |i: usize| {
             let (stride, dilation, kernel) = (self.stride[i], self.dilation[i], self.kernel[i]);
@@ -257,7 +257,7 @@ impl Window {
             };
             let before = |place: usize, at: usize| place.saturating_sub(at * stride).div_ceil(dilation).min(kernel);
             let counted = |at: usize| before(end, at) - before(begin, at);
-            // Away from the ends a window has all its taps inside, or reaches over the image at both of its ends.
+            // In the interior a window either has all its taps inside the image or extends beyond both of its ends.
             let over = if (kernel - 1) * dilation < end - begin { kernel } else { (end - begin) / dilation };
             over.min(counted(0)).min(counted(self.output[i].saturating_sub(1)))
         };
@@ -269,8 +269,8 @@ impl Window {
         &self.output[3 - rank..]
     }
 
-    /// For an output pixel (linear within the image), each tap and the input pixel under it: `None` in the padding.
-    /// The flag says whether the tap lies in the padded image at all.
+    /// For an output pixel (linear within the image), each tap and the input pixel under it: `None` in the padding. The flag is
+    /// true if the tap lies in the padded image.
     pub(crate) fn taps_of(self, pixel: usize) -> impl Iterator<Item = (usize, Option<usize>, bool)> {
         let at = unravel(pixel, self.output);
         (0..self.taps()).map(move |tap| {
@@ -279,7 +279,7 @@ impl Window {
             let (mut inside, mut in_padding) = (true, true);
             for i in 0..3 {
                 if self.transposed {
-                    // place = source · stride, for the taps that fall on a pixel.
+                    // place = source · stride, for taps that fall on a pixel.
                     let place = (at[i] + self.begin[i]).checked_sub(offset[i] * self.dilation[i]);
                     let source = place.filter(|place| place.is_multiple_of(self.stride[i]));
                     let source = source.map(|place| place / self.stride[i]).filter(|&source| source < self.input[i]);

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::candidates::CandidateLists;
 use super::graph::{Graph, Step, Value};
-use crate::kernels::{self, DeviceCaps};
 use crate::ops::{Fused, Op, Table, Transpose};
 use crate::tensor::TensorType;
 
@@ -21,7 +21,7 @@ pub(crate) struct Merged {
 ///
 /// A step joins the one that made one of its inputs if nothing else reads that: then the tensor between them is never
 /// stored. What is joined is exact in integers or the same sequence of f32 operations, so no result changes.
-pub(crate) fn fuse(graph: &Graph, caps: &DeviceCaps) -> Vec<Merged> {
+pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     let mut uses: HashMap<usize, usize> = HashMap::new();
     let needed = needed(graph);
     let read = needed.iter().flat_map(|step| &step.inputs).chain(graph.outputs());
@@ -41,7 +41,7 @@ pub(crate) fn fuse(graph: &Graph, caps: &DeviceCaps) -> Vec<Merged> {
                 let (op, inputs) = join(&first.step, &merged.step, position)?;
                 let parts = [&first.parts[..], &merged.parts].concat();
                 let step = Step { op: Arc::new(op), inputs, outputs: merged.step.outputs.clone() };
-                fits(&step.op, caps).then_some((maker, Merged { step, parts }))
+                fits(&step.op, lists).then_some((maker, Merged { step, parts }))
             });
             match joined {
                 Some((maker, joined)) => {
@@ -75,12 +75,14 @@ fn needed(graph: &Graph) -> Vec<&Step> {
 
 /// Whether every candidate of an op keeps within the number of bindings of the device, and each tensor within the size of one
 /// unless it can be divided.
-fn fits(op: &Op, caps: &DeviceCaps) -> bool {
+fn fits(op: &Arc<Op>, lists: &CandidateLists<'_>) -> bool {
+    let caps = lists.caps;
     let fits = |tensor: TensorType| tensor.device_bytes() <= caps.binding_bytes;
     if op.inputs_by_row().is_none() && !op.inputs().into_iter().chain(op.outputs()).all(fits) {
         return false;
     }
-    let launches = kernels::candidates(op, caps).into_iter().flat_map(|candidate| candidate.dispatches);
+    let list = lists.of(op);
+    let launches = list.iter().flat_map(|candidate| &candidate.dispatches);
     launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= caps.storage_buffers as usize
 }
 

@@ -1,14 +1,18 @@
 //! A graph as launches for a device's caps: in which order, with which kernels, and where each tensor lies. All of it is
 //! plain data; buffers and pipelines are made of it in `gpu`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
+use super::candidates::CandidateLists;
 use super::fuse::{Merged, fuse};
 use super::graph::{Graph, Step, Value};
 use super::memory::{self, Lifetime, MemoryRules, aligned, live_peak, pack};
 use super::order::{Node, order};
 use crate::error::{Error, Result, require};
-use crate::kernels::{self, Candidate, Constant, DeviceCaps, Dispatch, Resource};
+use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use crate::ops::Op;
 use crate::tensor::TensorType;
 
@@ -80,11 +84,11 @@ pub(crate) struct Schedule {
 
 impl Frame {
     /// Fuses, orders and places the steps of a graph for a device.
-    pub(crate) fn new(graph: &Graph, caps: &DeviceCaps, rules: &MemoryRules) -> Result<Self> {
+    pub(crate) fn new(graph: &Graph, lists: &CandidateLists<'_>, rules: &MemoryRules) -> Result<Self> {
         let mut places = external_places(graph)?;
         let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
-        let merged = fuse(graph, caps);
-        let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, caps)).collect::<Result<_>>()?;
+        let merged = fuse(graph, lists);
+        let needs: Vec<Needs> = merged.iter().map(|m| Needs::new(graph, &m.step, lists)).collect::<Result<_>>()?;
         let bytes: Vec<u64> = (0..graph.types().len())
             .map(|i| if places.contains_key(&i) { 0 } else { aligned(graph.types()[i].device_bytes()) })
             .collect();
@@ -171,19 +175,20 @@ impl Frame {
     pub(crate) fn schedule(
         &self,
         graph: &Graph,
-        caps: &DeviceCaps,
+        lists: &CandidateLists<'_>,
         mut choose: impl FnMut(&Op, &[Candidate]) -> usize,
     ) -> Result<Schedule> {
         let mut schedule = Schedule::default();
         for placed in &self.steps {
             let step = &placed.merged.step;
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
-            let op = step.op.with_inputs(&types)?;
-            for slab in slabs(&op, caps)? {
-                let candidates = placed.legal(kernels::candidates(&slab.op, caps))?;
+            let same = types.iter().zip(step.op.inputs()).all(|(own, given)| own.shape() == given.shape());
+            let op = if same { step.op.clone() } else { Arc::new(step.op.with_inputs(&types)?) };
+            for slab in slabs(&op, lists.caps)? {
+                let list = if Arc::ptr_eq(&slab.op, &step.op) { lists.of(&slab.op) } else { lists.once(&slab.op) };
+                let candidates = placed.legal(&list)?;
                 let index = choose(&slab.op, &candidates).min(candidates.len() - 1);
-                let candidate = candidates.into_iter().nth(index).expect("the index is in range");
-                self.launch(&mut schedule, graph, placed, &slab, candidate, caps)?;
+                self.launch(&mut schedule, graph, placed, &slab, candidates[index].clone(), lists.caps)?;
             }
         }
         Ok(schedule)
@@ -239,7 +244,7 @@ impl Frame {
 impl Placed {
     /// Those of the candidates of an op at any extent that keep within what the frame has laid out for its step: the scratch, and an
     /// output that lies where an input does.
-    fn legal(&self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+    fn legal<'a>(&self, candidates: &'a [Candidate]) -> Result<Cow<'a, [Candidate]>> {
         let needed = |candidate: &Candidate| candidate.scratch.iter().map(|&words| scratch_bytes(words)).sum();
         let least = candidates.iter().map(needed).min().unwrap_or(0);
         let fits = |candidate: &Candidate| {
@@ -248,7 +253,10 @@ impl Placed {
             let overwrites = self.overwrites.is_none_or(|input| overwrites(candidate, input));
             has_room && overwrites
         };
-        let legal: Vec<Candidate> = candidates.into_iter().filter(fits).collect();
+        if candidates.iter().all(fits) {
+            return Ok(Cow::Borrowed(candidates));
+        }
+        let legal: Vec<Candidate> = candidates.iter().filter(|candidate| fits(candidate)).cloned().collect();
         if legal.is_empty() {
             return Err(Error::Limit {
                 what: format!("{} at this extent", self.merged.parts.join(" + ")),
@@ -258,7 +266,7 @@ impl Placed {
                 advice: "plan the graph for this extent",
             });
         }
-        Ok(legal)
+        Ok(Cow::Owned(legal))
     }
 }
 
@@ -282,8 +290,8 @@ struct Needs {
 
 impl Needs {
     /// Of a step at the extent of its graph and at every smaller one.
-    fn new(graph: &Graph, step: &Step, caps: &DeviceCaps) -> Result<Self> {
-        let mut needs = Self::of(&step.op, caps)?;
+    fn new(graph: &Graph, step: &Step, lists: &CandidateLists<'_>) -> Result<Self> {
+        let mut needs = Self::of(&step.op, lists.caps, |op| lists.of(op))?;
         let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
             return Ok(needs);
         };
@@ -291,7 +299,8 @@ impl Needs {
         let at = |extent: usize| -> Option<Self> {
             let types =
                 step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
-            Self::of(&step.op.with_inputs(&types).ok()?, caps).ok()
+            let op = Arc::new(step.op.with_inputs(&types).ok()?);
+            Self::of(&op, lists.caps, |op| lists.once(op)).ok()
         };
         // What a kernel packs of an extent that it adds up over depends on how that ends: within sixteen, the longest vector of any.
         if step.op.inputs_by_row().is_none() {
@@ -306,15 +315,16 @@ impl Needs {
     }
 
     /// Of an op, taken in parts where it has to be.
-    fn of(op: &Op, caps: &DeviceCaps) -> Result<Self> {
+    fn of(op: &Arc<Op>, caps: &DeviceCaps, list: impl Fn(&Arc<Op>) -> Rc<[Candidate]>) -> Result<Self> {
         let mut needs = Self { scratch: Vec::new(), overwritable: (0..op.inputs().len()).collect() };
         let slabs = slabs(op, caps)?;
         // All but the last are alike.
         let different = [slabs.first(), slabs.last().filter(|_| slabs.len() > 1)];
-        for candidate in different.into_iter().flatten().flat_map(|slab| kernels::candidates(&slab.op, caps)) {
+        let lists: Vec<_> = different.into_iter().flatten().map(|slab| list(&slab.op)).collect();
+        for candidate in lists.iter().flat_map(|list| list.iter()) {
             let scratch = candidate.scratch.iter().map(|&words| scratch_bytes(words)).collect();
             let overwritable =
-                needs.overwritable.iter().copied().filter(|&input| overwrites(&candidate, input)).collect();
+                needs.overwritable.iter().copied().filter(|&input| overwrites(candidate, input)).collect();
             needs.join(&Self { scratch, overwritable });
         }
         Ok(needs)
@@ -456,14 +466,14 @@ fn check_constant(name: &str, constant: &Constant, caps: &DeviceCaps) -> Result<
 
 /// A part of an op's rows (indices of the first dimension).
 struct Slab {
-    op: Op,
+    op: Arc<Op>,
     /// Where the part begins in each input and output, in bytes.
     inputs: Vec<u64>,
     outputs: Vec<u64>,
 }
 
 /// An op in one piece, or in pieces whose tensors fit a binding.
-fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
+fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     let (inputs, outputs, sums) = (op.inputs(), op.outputs(), op.kept_sums());
     let whole = || Slab { op: op.clone(), inputs: vec![0; inputs.len()], outputs: vec![0; outputs.len()] };
     let fits = |t: &TensorType| t.device_bytes() <= caps.binding_bytes;
@@ -503,7 +513,7 @@ fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
         let count = step.min(rows - start);
         let begin = |(t, &by_row): (&TensorType, &bool)| if by_row { bytes(t, start) } else { Ok(0) };
         slabs.push(Slab {
-            op: op.with_rows(&by_row, count)?,
+            op: Arc::new(op.with_rows(&by_row, count)?),
             inputs: inputs.iter().zip(&by_row).map(begin).collect::<Result<_>>()?,
             outputs: outputs.iter().map(|t| bytes(t, start)).collect::<Result<_>>()?,
         });
@@ -514,6 +524,7 @@ fn slabs(op: &Op, caps: &DeviceCaps) -> Result<Vec<Slab>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels;
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
         Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
@@ -690,11 +701,12 @@ mod tests {
 
     /// Schedules a graph at some extents, each with another of the kernels, none of which may be beyond what its frame laid out.
     fn check(name: &str, graph: &Graph, caps: &DeviceCaps, extents: impl Iterator<Item = usize>) -> Result<usize> {
-        let frame = Frame::new(graph, caps, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
+        let lists = CandidateLists::new(caps);
+        let frame = Frame::new(graph, &lists, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
         let mut schedules = 0;
         for extent in extents {
             let at = graph.at_extent(extent)?;
-            let schedule = frame.schedule(&at, caps, |op, candidates| {
+            let schedule = frame.schedule(&at, &lists, |op, candidates| {
                 assert_eq!(
                     candidates.len(),
                     kernels::candidates(op, caps).len(),

@@ -71,9 +71,9 @@ fn bounded(factors: &[f64]) -> Vec<f64> {
     factors.iter().map(bounded).collect()
 }
 
-/// The model with channels rescaled between neighbours until the weights' ranges are equal on both sides: `s_i = (1 / r2_i) ·
-/// √(r1_i · r2_i)`. Here r1 is the greatest magnitude of the weights that produce channel i, and r2 that of the weights that
-/// read it, at least 10⁻²⁰ of the greatest r2. Where r1 is 0, s is the geometric mean of the others.
+/// The model with channels rescaled between neighbours until the weights' ranges are equal on both sides:
+/// `s_i = (1 / r2_i) · √(r1_i · r2_i)`. Here r1 is the greatest magnitude of the weights that produce channel i, and r2 that of
+/// the weights that read it, at least 10⁻²⁰ of the greatest r2. Where r1 is 0, s is the geometric mean of the others.
 ///
 /// Source: cross-layer equalization (Nagel et al., 2019, arXiv:1906.04721, eq. 11). It needs no data.
 ///
@@ -98,10 +98,10 @@ pub fn equalize(model: &Model) -> Result<Model> {
     Ok(model)
 }
 
-/// The model with part of the range of activations moved into the weights that read them: `s_j = max|x_j|^α / max|w_j|^(1 −
-/// α)`. Activations are divided by s, weights are multiplied by it. α is 0 to 1, 0.5 by default. `max|w_j|` is at least 10⁻²⁰
-/// of the greatest, so a channel that nothing reads is scaled down most. Where s would be 0, it is the geometric mean of the
-/// others.
+/// The model with part of the range of activations moved into the weights that read them:
+/// `s_j = max|x_j|^α / max|w_j|^(1 − α)`. Activations are divided by s, weights are multiplied by it. α is 0 to 1, 0.5 by
+/// default. `max|w_j|` is at least 10⁻²⁰ of the greatest, so a channel that nothing reads is scaled down most. Where s would be
+/// 0, it is the geometric mean of the others.
 ///
 /// Source: SmoothQuant (Xiao et al., 2022, arXiv:2211.10438, eq. 4).
 ///

@@ -74,8 +74,8 @@ fn patches(layer: &Layer, group: usize, rows: &[f32]) -> Vec<f32> {
 }
 
 impl Gram {
-    /// The row of weights that comes nearest to `row` of the float layer on the inputs of the quantized model: `w + w·(Σ
-    /// drift·xᵀ)·(Σ x·xᵀ)⁻¹`.
+    /// The row of weights that comes nearest to `row` of the float layer on the inputs of the quantized model:
+    /// `w + w·(Σ drift·xᵀ)·(Σ x·xᵀ)⁻¹`.
     ///
     /// Source: the asymmetric calibration of GPTAQ (Li et al., 2025, arXiv:2504.02692).
     pub(super) fn target(&self, lower: &Square, row: &[f64]) -> Vec<f64> {

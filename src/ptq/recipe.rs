@@ -54,8 +54,8 @@ pub struct Recipe {
     /// The codes that single layers read, by layer name. Activations must be static.
     #[serde(default)]
     pub inputs: BTreeMap<String, CodeFormat>,
-    /// True if each bias is changed so that the mean of each output on the calibration data is that of the float model: `b +=
-    /// E[y_float] − E[y]`, before the activation, layer after layer.
+    /// True if each bias is changed so that the mean of each output on the calibration data is that of the float model:
+    /// `b += E[y_float] − E[y]`, before the activation, layer after layer.
     ///
     /// Source: bias correction (Nagel et al., 2019, arXiv:1906.04721, section 4.2), on data. Methods that minimize the error of
     /// outputs then minimize the remaining part of it, the variance.

@@ -423,9 +423,9 @@ impl ActivationQuantization {
         self.zero_point
     }
 
-    /// The quantization of a range, extended to include 0. Integers: `scale = (high − low) / (2ᵇ − 1)`, `zero_point =
-    /// round_ties_even(−low / scale)`. Floats of at most 8 bits: `scale = max(−low, high) / greatest`. A range of only 0 has
-    /// scale 1.
+    /// The quantization of a range, extended to include 0. Integers: `scale = (high − low) / (2ᵇ − 1)`,
+    /// `zero_point = round_ties_even(−low / scale)`. Floats of at most 8 bits: `scale = max(−low, high) / greatest`. A range of
+    /// only 0 has scale 1.
     ///
     /// # Errors
     /// If the codes are not integers of 2 to 8 bits or floats of at most 8, or the range is not finite.

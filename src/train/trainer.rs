@@ -87,7 +87,7 @@ enum Follows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     Step,
-    PackedWeights,
+    Weights,
     Bias,
     WeightSteps,
 }
@@ -96,7 +96,7 @@ impl LayerValues {
     fn get(&self, which: Which) -> Value {
         match which {
             Which::Step => self.step,
-            Which::PackedWeights => self.weights,
+            Which::Weights => self.weights,
             Which::Bias => self.bias,
             Which::WeightSteps => self.weight_steps,
         }
@@ -160,9 +160,7 @@ impl Quantized {
                 let inputs = [layer.weights, layer.weight_steps, real];
                 let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
                 let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
-                for (which, gradient) in
-                    [(Which::PackedWeights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)]
-                {
+                for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
                     trained.push(Trained { layer: i, which, follows: Follows::Gradient(gradient) });
                 }
             }
@@ -191,7 +189,7 @@ impl Quantized {
             graph.output(gradient);
             let which = match which {
                 Which::Step => "step of the input",
-                Which::PackedWeights => "weights",
+                Which::Weights => "weights",
                 Which::Bias => "bias",
                 Which::WeightSteps => "steps of weights",
             };
@@ -457,9 +455,9 @@ impl Trainer {
             match (which, &mut quantized.network.layers[layer]) {
                 (Which::Step, _) => quantized.steps[layer] = values[0],
                 (Which::WeightSteps, _) => quantized.weight_steps[layer] = values.to_vec(),
-                (Which::PackedWeights, Layer::Conv { weights, .. }) => *weights = tensor,
+                (Which::Weights, Layer::Conv { weights, .. }) => *weights = tensor,
                 (Which::Bias, Layer::Conv { bias, .. }) => *bias = tensor,
-                (Which::PackedWeights | Which::Bias, Layer::GlobalAverage) => {}
+                (Which::Weights | Which::Bias, Layer::GlobalAverage) => {}
             }
         }
         Ok(quantized)
