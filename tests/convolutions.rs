@@ -88,7 +88,7 @@ fn patches() -> Result<()> {
 struct Setting {
     lhs: DType,
     weights: DType,
-    /// True if weights have zero points; int8 weights have none otherwise, and uint8 weights have 128.
+    /// True if zero points of weights are random; otherwise each dtype has its neutral one, which kernels treat as no zero point.
     zero_points: bool,
     output: Stage,
 }
@@ -112,8 +112,8 @@ const STAGES: [Stage; 6] = [
     Stage::Codes(Rounding::FixedDouble),
 ];
 
-/// Settings in which every candidate runs. A software driver takes most of a second to compile some programs, so there are only six:
-/// each dtype of weights and each output stage occurs once.
+/// Settings in which every candidate runs. A software driver takes most of a second to compile some programs, so there are only
+/// six: each dtype of weights and each output stage occurs once.
 const SETTINGS: [Setting; 6] = {
     use DType::{Int2, Int4, Int8, Uint2, Uint4, Uint8};
     use Stage::{Accumulator, Codes, Float16, Float32};
@@ -140,8 +140,8 @@ fn draws() -> usize {
     given.unwrap_or(if common::limits().is_some() { 300 } else { 2000 })
 }
 
-/// Settings that contain every pair of weight dtype and output stage. With `LOWBIT_CONVOLUTIONS_PAIRS` every candidate runs in these
-/// instead, which are many programs to compile.
+/// Settings that contain every pair of weight dtype and output stage. With `LOWBIT_CONVOLUTIONS_PAIRS` every candidate runs in
+/// these instead, which are many programs to compile.
 fn pairs() -> Option<Vec<Setting>> {
     std::env::var_os("LOWBIT_CONVOLUTIONS_PAIRS")?;
     let setting = |(w, o): (usize, usize)| Setting {
@@ -163,7 +163,7 @@ fn any_setting(random: &mut Random) -> Setting {
 fn convolution(random: &mut Random, setting: Setting, case: usize) -> Result<(Op, Tensor, String)> {
     let rank = random.pick(&[1usize, 1, 2, 2, 2, 3]);
     let mut geometry = Geometry::random(random, rank, if rank == 3 { 3 } else { 6 });
-    // Pointwise convolutions, which are matmuls, occur in two settings, transposed ones in three.
+    // Two settings can have pointwise convolutions, which are matmuls; three can have transposed convolutions.
     let kind = case % SETTINGS.len();
     if kind > 1 && geometry.kernel.iter().all(|&size| size == 1) {
         geometry.stride[0] = 2;

@@ -82,7 +82,7 @@ fn the_batch_size_changes_no_logit() -> Result<()> {
     check("batches of 600", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)
 }
 
-/// One plan for at most 600 images runs batches of every size.
+/// One plan for at most 600 images runs batches of 600 and fewer.
 #[test]
 fn one_plan_takes_batches_of_any_size() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

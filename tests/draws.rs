@@ -1,6 +1,6 @@
-//! Random ops of every kind, with awkward, empty and impossible shapes. Each is refused with a reason, or planned at every extent that
-//! is tried and computed on the CPU. A device computes the same without an access outside of its buffers.
-//! `LOWBIT_DRAWS` is the number of draws, `LOWBIT_SEED` the first seed.
+//! Random ops of every kind, with awkward, empty and impossible shapes. Each is refused with a reason, or planned at every extent
+//! that is tried and computed on the CPU. A device computes the same without an access outside of its buffers. `LOWBIT_DRAWS` is
+//! the number of draws, `LOWBIT_SEED` the first seed.
 
 mod common;
 

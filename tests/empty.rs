@@ -1,5 +1,5 @@
-//! Ops with empty inputs and nonempty outputs: sums of no terms, empty pools, states after an empty batch. Candidates of each op take
-//! turns, and each must write the whole of its output with the reference's values. The tests of each op cover empty outputs.
+//! Ops with empty inputs and nonempty outputs: sums of no terms, empty pools, states after an empty batch. Candidates of each op
+//! take turns, and each must write the whole of its output with the reference's values. The tests of each op cover empty outputs.
 
 mod common;
 

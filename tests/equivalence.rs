@@ -610,7 +610,7 @@ fn fused() -> Result<()> {
                 operands.rotate_left(position);
                 let [a, b] = operands;
                 let sum = Add::with(a, b, sum, arithmetic)?;
-                // A sum of two and a residual sum would be one part of a program, with one arithmetic.
+                // A sum and its residual sum share a program part, so they must have the same arithmetic.
                 let op: Op = match Fused::new(first.clone(), sum.into(), position) {
                     Err(error) if first.name() == "add" && error.to_string().contains("QuantizedArithmetic") => {
                         continue;

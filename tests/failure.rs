@@ -490,8 +490,8 @@ fn damaged_pipeline_caches_are_ignored() -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a large buffer: nearly the most that every device allows, and more than the memory block that frugal devices share between
-/// buffers. So each buffer is an allocation of its own.
+/// Bytes of a large buffer: nearly the most that every device allows, and more than the memory block that frugal devices share
+/// between buffers. So each buffer is an allocation of its own.
 const PIECE: usize = 120 << 20;
 
 /// Message of the child process on success.
@@ -548,8 +548,8 @@ fn out_of_memory_in_a_small_process() -> Result<()> {
     kept.truncate(kept.len() - 2);
     scene.check("after an allocation without room");
 
-    // An upload needs room twice, for the tensor and for a staging copy. Each upload keeps the room of one tensor, so one upload finds
-    // room for its tensor and none for the copy. The reserve is for the words on the host.
+    // An upload needs room twice, for the tensor and for a staging copy. Each upload keeps the room of one tensor, so one upload
+    // finds room for its tensor and none for the copy. The reserve is for the words on the host.
     kept.clear();
     let host = Tensor::new([PIECE], vec![0i8; PIECE])?;
     let error = loop {

@@ -1,5 +1,5 @@
-//! `ops::FloatMatmul`: every candidate kernel against the reference, over awkward sizes, dtypes and either operand transposed, within
-//! the documented bound; exactly for small integers.
+//! `ops::FloatMatmul`: every candidate kernel against the reference, over awkward sizes, dtypes and either operand transposed,
+//! within the documented bound; exactly for small integers.
 
 mod common;
 

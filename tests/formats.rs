@@ -1,5 +1,6 @@
 //! Small floats on the GPU equal the reference, bit for bit: every float16 and every boundary to every dtype, every code to every
-//! other dtype; and quantization to integers at every rounding boundary. Tables beside `numeric`'s source test the reference itself.
+//! other dtype; and quantization to integers at every rounding boundary. Tables beside `numeric`'s source test the reference
+//! itself.
 
 mod common;
 

@@ -1,6 +1,6 @@
-//! A launch leaves no memory behind in the process, however often it is repeated. A driver that recompiles programs for the uniforms
-//! of a launch keeps each copy. That costs tens to hundreds of KiB and milliseconds of processor time per launch. `shaders.rs` checks
-//! the program sources for the cause.
+//! A launch leaves no memory behind in the process, however often it is repeated. A driver that recompiles programs for the
+//! uniforms of a launch keeps each copy. That costs tens to hundreds of KiB and milliseconds of processor time per launch.
+//! `shaders.rs` checks the program sources for the cause.
 
 #[path = "../examples/shaders/catalog.rs"]
 #[allow(dead_code, reason = "only the ops are of interest here")]
@@ -117,7 +117,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         let conv = FloatConv::new([3, 8, 8, 6], [4, 3, 3, 6], Windows::default())?;
         ops.push(("float_conv", conv.pass(pass).into()));
     }
-    // Requantize and its relatives.
+    // Conversions between products.
     let wide = TensorType::new(Int32, [6, 40])?.quantized(Quantization::symmetric_axis(1, vec![0.1; 40]))?;
     ops.push(("requantize", Requantize::new(wide, stage()?)?.into()));
     let blocks = Quantization::new(Granularity::Blocks { axis: 1, size: 8 }, vec![0.5; 30], vec![3]);
@@ -266,8 +266,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// Runs per measurement: enough to tell copies of the smallest programs from an allocator's retained memory.
 const RUNS: u32 = 100;
 
-/// Most KiB that a run may leave besides machine code, of which it may leave none. The smallest observed copy of a program takes 119
-/// KiB. A tenth of that is more than allocators and the driver's lists take: some hundred KiB in all, divided by RUNS.
+/// Most KiB that a run may leave besides machine code, of which it may leave none. The smallest observed copy of a program takes
+/// 119 KiB. A tenth of that is more than allocators and the driver's lists take: some hundred KiB in all, divided by RUNS.
 const MOST: f64 = 12.0;
 
 #[test]
@@ -338,7 +338,7 @@ fn layers() -> Result<Graph> {
     Ok(graph)
 }
 
-/// Drivers that compile at the first launch have done so too when warming returns, and no tensor has been touched.
+/// Warming up also triggers compilation in drivers that compile at the first launch, and it writes to no tensor.
 #[test]
 fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -370,7 +370,7 @@ fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
         let (after, info) = (code(), context.device().adapter_info());
         println!("extent {extent}: code {} KiB, warm {} KiB, launched {after} KiB on {}", before.0, warm.0, info.name);
         assert_eq!(after, warm.0, "KiB of machine code, which the driver has made of a program at its first launch");
-        // Warm again, nothing is left to do.
+        // A second warm-up does nothing.
         let before = context.counters();
         pollster::block_on(plan.warm_up_for(extent))?;
         assert_eq!(context.counters(), before);

@@ -1,6 +1,6 @@
-//! Requests that are huge by their shapes alone: building an op, listing its kernels and planning it cost memory by what describes
-//! it, never by the elements that it would have, and what no device holds is refused. An allocator counts, and fails what is far
-//! beyond the bound, so that a request of gigabytes ends the test and not the machine.
+//! Requests with huge shapes and little data. Building an op, listing its kernels and planning it takes memory for its description,
+//! never for its elements. An op larger than any device is refused. A counting allocator fails allocations far beyond the bound, so
+//! that a request of gigabytes ends the test and not the machine.
 
 mod common;
 
@@ -23,20 +23,20 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
 
-/// The most bytes of the host's that a request may take while it is built, listed and planned: mostly the launches of all of its
-/// kernels, of which a transposed convolution has 4,096 and one by patches as many.
+/// Most bytes of host memory that a request may take while it is built, listed and planned. The launches of all its kernels take
+/// most of it: a transposed convolution has 4,096, and a convolution by patches as many.
 const BOUND: usize = 96 << 20;
 
-/// Far beyond that an allocation fails, which ends the process.
+/// Allocations beyond this total fail, which ends the process.
 const END: usize = 2 << 30;
 
-/// The system's allocator, and how much of it is in use.
+/// The system's allocator, with a count of the bytes in use.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether there is room for so many bytes more.
+/// Counts `size` more bytes; false if there is no room for them.
 fn count(size: usize) -> bool {
     let used = IN_USE.fetch_add(size, Ordering::Relaxed).wrapping_add(size);
     if used > END {
@@ -47,7 +47,7 @@ fn count(size: usize) -> bool {
     true
 }
 
-// SAFETY: everything is handed on to the system's allocator, or fails.
+// SAFETY: every call is passed on to the system's allocator, or fails.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -70,10 +70,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most elements that a shape can have.
+/// Largest number of elements of a shape.
 const MOST: usize = i32::MAX as usize;
 
-/// The side of the largest square.
+/// Side of the largest square shape.
 const SIDE: usize = 46_340;
 
 fn plain(dtype: DType, dims: &[usize]) -> Result<TensorType> {
@@ -88,7 +88,7 @@ fn real(dims: &[usize]) -> Result<TensorType> {
     plain(DType::Float32, dims)
 }
 
-/// Constant codes, of which there are few or none.
+/// Constant codes, for shapes with few or no elements.
 fn few(dims: &[usize]) -> Result<Tensor> {
     Tensor::new(dims, vec![1i8; dims.iter().product()])?.quantized(Quantization::tensor(0.5, 0))
 }
@@ -101,7 +101,7 @@ fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
     PackedWeights::build(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16), [matrices, n, k], |_, _, _, _| Ok(()))
 }
 
-/// Asserts that a request is refused, or planned, within the bound; says how much it took. With a device it is planned there too.
+/// Asserts that a request is refused or planned within the bound, and prints its peak memory. With a device it is planned there.
 struct Judge {
     context: Option<Context>,
     limits: Vec<DeviceCaps>,
@@ -156,7 +156,7 @@ fn shapes_alone_cost_nothing() {
     ];
     let mut judge = Judge { context: context(), limits, kinds: Vec::new() };
     let judge = &mut judge;
-    // What a driver and wgpu keep is made once.
+    // The driver and wgpu allocate some memory once, at the first op.
     judge.check("a small op", || FloatUnary::new([1], Function::Relu));
 
     // Products: batches, rows, columns and depths without elements.
@@ -228,7 +228,7 @@ fn shapes_alone_cost_nothing() {
         });
     }
 
-    // Elements that move.
+    // Ops that move elements.
     for mode in [PadMode::Zero, PadMode::Edge] {
         judge.check("padding", || Pad::new(codes(&[1])?, [MOST / 2], [MOST / 2], mode));
     }
@@ -254,7 +254,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("reshape", || Reshape::new(codes(&[MOST])?, [MOST, 1]));
     judge.check("concat", || Concat::new(vec![codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0, stage()?));
 
-    // Element by element, and over all of them.
+    // Elementwise ops, and ops over all elements.
     judge.check("requantize", || Requantize::new(codes(&[MOST])?, stage()?));
     judge.check("quantize", || Quantize::new(codes(&[MOST, 1])?));
     judge.check("dequantize", || Dequantize::new(codes(&[1, MOST])?));

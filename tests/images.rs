@@ -1,5 +1,5 @@
-//! What vision networks need between convolutions, GPU equal to reference bit for bit: pools of any window, images at other
-//! sizes, and elements that only move. Other ops are in `equivalence.rs`, whole networks in `vision.rs`.
+//! Ops between the convolutions of vision networks: pools with any window, resizing, and ops that only move elements. GPU equals
+//! reference bit for bit. Other ops are in `equivalence.rs`, whole networks in `vision.rs`.
 
 mod common;
 
@@ -34,7 +34,7 @@ const FORMATS: [DType; 13] = [
     DType::Float32,
 ];
 
-/// Random bits of any format, NaNs of every kind among the floats.
+/// Random bits of any dtype; floats include NaNs of every kind.
 fn any(random: &mut Random, dtype: DType, dims: &[usize]) -> Tensor {
     let count = dims.iter().product();
     let mut bits = || random.next() as u32;
@@ -60,7 +60,7 @@ fn pools_of_every_window() -> Result<()> {
         let rank = random.pick(&[1usize, 2, 2, 3]);
         let mut pick = |low: i64, high: i64| (0..rank).map(|_| random.integer(low, high) as usize).collect::<Vec<_>>();
         let (kernel, stride, dilation) = (pick(1, 4), pick(1, 3), pick(1, 3));
-        // Padding may be wider than a window, so that some see nothing of the image.
+        // Padding may be wider than a window, so some windows contain only padding.
         let (begin, end) = (pick(0, 5), pick(0, 4));
         let spatial: Vec<usize> =
             pick(0, 6).iter().zip(&kernel).zip(&dilation).map(|((s, k), d)| s + (k - 1) * d + 1).collect();
@@ -96,7 +96,7 @@ fn pools_of_every_window() -> Result<()> {
     Ok(())
 }
 
-/// More taps than lavapipe lets one invocation visit, and windows that are divided in other ways.
+/// More taps than lavapipe lets one invocation visit, and windows that kernels divide.
 #[test]
 fn pools_of_many_taps() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -166,7 +166,7 @@ fn transpose() -> Result<()> {
     Ok(())
 }
 
-/// What a plan makes of a transposition and a conversion.
+/// Transpositions fused with a conversion, as a plan fuses them.
 #[test]
 fn transpositions_that_convert() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -191,7 +191,7 @@ fn transpositions_that_convert() -> Result<()> {
     let others = FORMATS.into_iter().filter(|format| !CODES.contains(format) && !FLOATS.contains(format));
     let formats: Vec<DType> = CODES.into_iter().chain(others).collect();
     for (i, (dimensions, order)) in cases.into_iter().enumerate() {
-        // Both formats that activations have, and some of the others.
+        // Both dtypes of activations, and two of the others.
         for format in [0, 1, 2 + i % 9, 2 + (i + 4) % 9].map(|j| formats[j]) {
             let zero_point = match format {
                 DType::Int32 | DType::Float4E2M1 | DType::Float8E5M2 => 0,
@@ -225,7 +225,7 @@ fn transpositions_that_convert() -> Result<()> {
     Ok(())
 }
 
-/// Real numbers whose quotients are codes, ties among them, and any bits.
+/// Real numbers whose quotients are codes, including ties, and any bits.
 fn reals(random: &mut Random, dtype: DType, dims: &[usize]) -> Tensor {
     let count: usize = dims.iter().product();
     let number = |random: &mut Random| match random.next() % 4 {
@@ -257,7 +257,7 @@ fn slice_and_pad() -> Result<()> {
             _ => x,
         };
         let x_type = || x.tensor_type().clone();
-        // Every third slice keeps whole rows, from a whole vec4 or not.
+        // Every third slice keeps whole rows, so that its start may be vec4-aligned or not.
         let (mut begin, mut sizes, mut steps) = (vec![], vec![], vec![]);
         for (axis, &extent) in dims.iter().enumerate() {
             let size = random.integer(0, extent as i64) as usize;
@@ -296,13 +296,13 @@ fn slice_and_pad() -> Result<()> {
             let name = format!("{} and {begin:?}, {end:?} of {mode:?}", x.tensor_type());
             let pad = Pad::new(x_type(), begin.clone(), end, mode)?;
             run(&context, &mut count, &name, pad.clone(), &x);
-            // What was added can be taken away.
+            // A slice of the padded tensor restores the original.
             let padded = reference::run(&pad.into(), &[&x])?.remove(0);
             let back = Slice::new(padded.tensor_type().clone(), begin, dims.clone())?;
             assert_eq!(first_difference(&reference::run(&back.into(), &[&padded])?[0], &x), None, "{name}");
         }
     }
-    // Nothing, padded.
+    // Padding of an empty tensor.
     let nothing = random.quantized(DType::Uint8, &[2, 0, 3]);
     let pad = Pad::new(nothing.tensor_type().clone(), [0, 1, 2], [0, 1, 0], PadMode::Zero)?;
     run(&context, &mut count, "nothing", pad, &nothing);
@@ -359,7 +359,7 @@ fn reshape() -> Result<()> {
     Ok(())
 }
 
-/// The channels of ShuffleNet in three steps and in one.
+/// ShuffleNet's channel shuffle in three steps and in one.
 #[test]
 fn channel_shuffle() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -422,7 +422,7 @@ fn resize() -> Result<()> {
     Ok(())
 }
 
-/// Linear codes lie as near to the real interpolation as the op says.
+/// The error of linear interpolation in codes is within the op's documented bound.
 #[test]
 fn linear_resize_is_near_the_real_one() -> Result<()> {
     let mut random = Random::new(39);
@@ -439,7 +439,7 @@ fn linear_resize_is_near_the_real_one() -> Result<()> {
             let at = |y: f64, x: f64| f64::from(codes[(y as usize).min(from - 1) * 6 + (x as usize).min(5)]);
             let row = |y: f64| at(y, x) * (1.0 - x.fract()) + at(y, x + 1.0) * x.fract();
             let real = row(y) * (1.0 - y.fract()) + row(y + 1.0) * y.fract();
-            // A half of rounding, and weights within 2^-12 along either axis for codes up to 255 apart.
+            // Half a code for rounding, and weights within 2^-12 along either axis for codes up to 255 apart.
             let bound = 0.5 + 2.0 * 255.0 / 4096.0;
             assert!((f64::from(got) - real).abs() <= bound, "{from} to {to}, {i}: {got} for {real}");
         }
@@ -447,7 +447,7 @@ fn linear_resize_is_near_the_real_one() -> Result<()> {
     Ok(())
 }
 
-/// A chain of such ops over a batch whose size is found at run time.
+/// A chain of these ops over a batch whose size is known at run time only.
 #[test]
 fn any_batch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,5 +1,5 @@
 //! int16 activations with weights of at most 8 bits (TFLite's 16x8): GPU equals reference, bit for bit, over every loop that
-//! multiplies bytes, extremes included, and the reference equals sums written out here in i128.
+//! multiplies bytes, extremes included. The reference equals sums computed here in i128.
 
 mod common;
 
@@ -12,7 +12,7 @@ use lowbit::{
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 const ROUNDINGS: [Rounding; 4] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
 
-/// int16 codes with a scale: the extremes often, all of them if `edge` says so.
+/// int16 codes with a scale. The extremes occur often; all codes are `edge` if it is given.
 fn activations(random: &mut Random, dims: &[usize], edge: Option<i16>) -> Result<Tensor> {
     let codes = random.codes(DType::Int16, dims);
     let codes: Vec<i16> = codes.values::<i16>()?.iter().map(|&code| edge.unwrap_or(code)).collect();
@@ -25,12 +25,12 @@ fn weights(random: &mut Random, dtype: DType, dims: &[usize], axis: usize) -> Re
     random.codes(dtype, dims).quantized(Quantization::symmetric_axis(axis, scales))
 }
 
-/// Biases of up to so many bits.
+/// Random biases of at most `bits` bits.
 fn biases(random: &mut Random, count: usize, bits: u32) -> Vec<i64> {
     (0..count).map(|_| random.next() as i64 >> (63 - bits)).collect()
 }
 
-/// The stages of sums that may need 48 bits; `spread` is about the largest real number.
+/// Output stages of sums that may need 48 bits; `spread` is approximately the largest real number.
 fn wide_stages(random: &mut Random, spread: f32) -> Result<Vec<Output>> {
     let scale = |format| spread / if format == DType::Int16 { 32_768.0 } else { 128.0 };
     let stage = |format, rounding, zero_point| -> Result<Output> {
@@ -76,7 +76,7 @@ fn matmul() -> Result<()> {
     Ok(())
 }
 
-/// Sums that fit i32: raw, and rescaled in every mode.
+/// Sums that fit i32: raw, and requantized in every rounding mode.
 #[test]
 fn sums_of_32_bits() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -116,7 +116,7 @@ fn batches_rows_and_operands_of_the_device() -> Result<()> {
         let op = Matmul::new(lhs.tensor_type().clone(), rhs.tensor_type().clone()).output(output).build()?.into();
         count += check_op(&context, &format!("{name} on the device"), &op, &[&lhs, &rhs]);
     }
-    // Scales and biases that differ between rows.
+    // Scales per row, and biases that differ between rows.
     let rows = Quantization::symmetric_axis(1, (0..5).map(|_| random.scale()).collect::<Vec<_>>());
     let lhs = random.codes(DType::Int16, &[3, 5, 40]).quantized(rows)?;
     let rhs = weights(&mut random, DType::Int8, &[40, 6], 1)?;
@@ -135,8 +135,8 @@ fn batches_rows_and_operands_of_the_device() -> Result<()> {
 fn convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(163));
-    // Channels, outputs, groups, kernel: direct, by words, in groups of whole vec4, of any size, depthwise without and with
-    // multiplier, and pointwise.
+    // Channels, outputs, groups, kernel: direct, by words, in groups of whole vec4, in groups of any size, depthwise without and
+    // with multiplier, and pointwise.
     let convs = [(20, 5, 1, 3), (3, 5, 1, 3), (32, 16, 2, 3), (6, 6, 2, 3), (5, 5, 5, 3), (4, 8, 4, 2), (17, 9, 1, 1)];
     for (i, (channels, outputs, groups, kernel)) in convs.into_iter().enumerate() {
         let edge = [None, Some(i16::MIN), Some(i16::MAX)][i % 3];
@@ -152,7 +152,7 @@ fn convolutions() -> Result<()> {
         let op = conv.wide_bias(biases(&mut random, outputs, 38)).output(output).build()?.into();
         count += check_op(&context, &format!("{channels} channels in {groups} groups, {dtype}"), &op, &[&image]);
     }
-    // Raw sums, strides and dilation, one dimension, an image without pixels, and transposed by phases.
+    // Raw sums, strides and dilation, one dimension, an image without pixels, and transposed convolutions by phases.
     let image = activations(&mut random, &[1, 9, 2], None)?;
     let filter = weights(&mut random, DType::Int8, &[3, 3, 2], 0)?;
     for transposed in [false, true] {
@@ -171,7 +171,7 @@ fn convolutions() -> Result<()> {
     Ok(())
 }
 
-/// Sums up to the last of 48 bits and multipliers up to the ends of their shifts, against the definitions written out.
+/// Sums up to the end of 48 bits and multipliers up to the ends of their shifts, against the definitions written out.
 #[test]
 fn wide_sums_are_rescaled_as_defined() -> Result<()> {
     let mut random = Random::new(164);
@@ -199,7 +199,7 @@ fn wide_sums_are_rescaled_as_defined() -> Result<()> {
     let floats: Vec<f32> = (0..n).map(|_| random.scale() * (random.integer(-24, 4) as f32).exp2()).collect();
     let x = Tensor::new([1, 1], vec![0i16])?.quantized(Quantization::tensor(1.0, 0))?;
     let rhs = Tensor::new([1, n], vec![1i8; n])?.quantized(Quantization::tensor(1.0, 0))?;
-    // The bias may reach the limit only where nothing else is added.
+    // The bias may reach the limit only if nothing else is added.
     let most = limit - 32_768;
     let sums: Vec<i64> = sums.into_iter().map(|sum: i64| sum.clamp(-most, most)).collect();
     let op = |rounding, multipliers: Vec<Multiplier>| -> Result<Op> {
@@ -231,7 +231,7 @@ fn wide_sums_are_rescaled_as_defined() -> Result<()> {
     Ok(())
 }
 
-/// The reference's sums are those of the definition.
+/// The reference's sums equal the definition's.
 #[test]
 fn sums_are_exact() -> Result<()> {
     let mut random = Random::new(165);
@@ -254,7 +254,7 @@ fn sums_are_exact() -> Result<()> {
     Ok(())
 }
 
-/// From float32 to float32 through int16 in one plan, verified on the device; and bytes to int16 and back.
+/// A plan from float32 to float32 through int16, verified on the device; and bytes to int16 and back.
 #[test]
 fn a_network_of_int16() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -276,7 +276,7 @@ fn a_network_of_int16() -> Result<()> {
     let conv = Conv::new(graph.tensor_type(hidden)?.clone(), depthwise).groups(8).output(to_int16(1e-2)?);
     let hidden = graph.add(conv.build()?, &[hidden])?;
     let real = graph.add(Dequantize::new(graph.tensor_type(hidden)?.clone())?, &[hidden])?;
-    // Raw sums that a second step rescales are joined with it; its codes pass through a table before they are stored.
+    // A `Requantize` is fused with the op that has the raw sums; a table is applied to its codes before they are stored.
     let filter = weights(&mut random, DType::Int8, &[4, 1, 1, 8], 0)?;
     let scale = 1e-2 * filter.tensor_type().quantization().map_or(1.0, |q| q.scales()[0]);
     let sums = graph.add(Conv::new(graph.tensor_type(hidden)?.clone(), filter).build()?, &[hidden])?;
@@ -296,7 +296,7 @@ fn a_network_of_int16() -> Result<()> {
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     assert!(plan.to_string().contains("requantize"), "{plan}");
 
-    // int16 codes of what is multiplied in bytes, and of sums alone.
+    // int16 outputs of products of bytes, and of requantized sums.
     let lhs = random.quantized(DType::Uint8, &[5, 37]);
     for rounding in ROUNDINGS {
         let stage = Requantization::new(DType::Int16, 0.001, -300)?.rounding(rounding);
@@ -320,7 +320,7 @@ fn sums_above_a_binding_are_taken_in_parts() -> Result<()> {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..tiny_limits() };
     let Some(context) = context_with(Some(limits)) else { return Ok(()) };
     let mut random = Random::new(167);
-    // 32,000 bytes of codes go in and out, but the sums are 64,000 and 76,800.
+    // 32,000 bytes of codes go in and out, but the sums are 64,000 and 76,800 bytes.
     for rows in [2000, 2400] {
         let lhs = activations(&mut random, &[rows, 8], None)?;
         let rhs = weights(&mut random, DType::Int8, &[8, 8], 1)?;
@@ -373,7 +373,7 @@ fn what_is_refused() -> Result<()> {
     refused(Conv::new(image.clone(), filter.clone()).dynamic_lhs().build().map(Op::from), &["dynamic", "int16"]);
     let odd = image.quantized(Quantization::new(Granularity::Tensor, [1.0], [-1]))?;
     refused(Conv::new(odd, filter).build().map(Op::from), &["zero point -1"]);
-    // Where bytes are made, int16 is refused.
+    // Ops with 8-bit outputs refuse int16.
     let byte = TensorType::new(DType::Int8, [4])?.quantized(Quantization::tensor(1.0, 0))?;
     refused(Table::sigmoid(byte, stage).map(Op::from), &["int16", "matmul"]);
     assert!(Requantization::new(DType::Uint16, 1.0, 0).is_err());

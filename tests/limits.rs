@@ -1,5 +1,5 @@
-//! Devices that allow little: weights and tensors above a binding, grids above a dimension. The whole equivalence suite runs
-//! on such devices too, with `LOWBIT_LIMITS=tiny` or `webgpu`; what is right is the reference's to say.
+//! Devices with small limits: weights and tensors larger than a binding, grids larger than a dimension. The whole equivalence suite
+//! also runs on such devices, with `LOWBIT_LIMITS=tiny` or `webgpu`. The reference defines the right results.
 
 mod common;
 
@@ -12,7 +12,7 @@ use lowbit::{
     Context, DType, DeviceTensor, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference,
 };
 
-/// A device of which a binding holds 64 KiB.
+/// A device with bindings of at most 64 KiB.
 fn small_bindings() -> Option<Context> {
     context_with(Some(wgpu::Limits { max_storage_buffer_binding_size: 64 << 10, ..tiny_limits() }))
 }
@@ -21,7 +21,7 @@ fn small_bindings() -> Option<Context> {
 fn weights_above_a_binding_are_split() -> Result<()> {
     let Some(context) = small_bindings() else { return Ok(()) };
     let mut random = Random::new(41);
-    // 400 columns of 300 codes are twice a binding, of 3 matrices six times.
+    // 400 columns of 300 codes take two bindings, 3 such matrices take six.
     for (m, n, k, matrices) in [(1, 400, 300, 1), (9, 403, 300, 1), (5, 131, 301, 3)] {
         let lhs = random.quantized(DType::Uint8, &[matrices, m, k]);
         let weights = random.quantized(DType::Int8, &[matrices, k, n]);
@@ -37,7 +37,7 @@ fn weights_above_a_binding_are_split() -> Result<()> {
             check_op(&context, &format!("{matrices} x {m} x {n} x {k}"), &op, &[&lhs]);
         }
     }
-    // Narrow weights take as many launches as their bytes say.
+    // Narrow weights take as many launches as their bytes need.
     for (format, parts) in [(DType::Int8, 4), (DType::Int4, 2), (DType::Uint2, 1)] {
         let lhs = random.quantized(DType::Uint8, &[3, 512]);
         let weights = random.quantized(format, &[512, 400]);
@@ -56,12 +56,12 @@ fn weights_above_a_binding_are_split() -> Result<()> {
     let conv = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).output(codes);
     let candidates = kernels::candidates(&conv.clone().build()?.into(), &context.limits());
     assert!(candidates[0].dispatches.len() > 1, "split along the channels");
-    // The loop for groups of any size can't be split, so it is no candidate here.
+    // The kernel for groups of any size can't be split, so it is no candidate here.
     let op: Op = conv.build()?.into();
     assert!(candidates.len() >= 2 && candidates.iter().all(|c| !c.label.starts_with("grouped")), "{candidates:?}");
     check_op(&context, "conv", &op, &[&image]);
 
-    // Weights that fit only without the padding of their columns, and one size less.
+    // Weights that only fit without the padding of their columns, and slightly fewer columns.
     let most = (context.limits().binding_bytes / 24) as usize;
     for n in [most / 4 * 4, most] {
         let lhs = random.quantized(DType::Int8, &[1, 16]);
@@ -116,7 +116,7 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
         assert!(plan.launches() > 1, "{name} in one launch:\n{plan}");
     }
 
-    // Neither the first dimension of such a product is that of its lhs, nor can rows with scales of their own be parted.
+    // Not divisible: a product whose first dimension differs from its lhs's, and rows with a scale per row.
     let lhs = random.quantized(DType::Int8, &[64, 16]);
     let op: Op = Matmul::new(lhs.tensor_type().clone(), random.quantized(DType::Int8, &[64, 16, 16])).build()?.into();
     let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("262,144 bytes of sums");
@@ -126,7 +126,7 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     let error = context.plan(&Graph::of(Dequantize::new(by_row)?)?, Tuner::FirstGuess).expect_err("half a megabyte");
     assert!(matches!(error, Error::Limit { needed: 524_288, .. }), "{error}");
 
-    // A range over all elements can't be taken in parts.
+    // A range over all elements can't be computed in parts.
     let whole: Op = DynamicQuantize::new([rows, 20], DType::Int8, DynamicGranularity::Tensor)?.into();
     let error = context.plan(&Graph::of(whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
     assert!(matches!(error, Error::Limit { needed: 400_000, limit: 65_536, .. }), "{error}");
@@ -143,7 +143,7 @@ fn grids_fold_over_three_dimensions() -> Result<()> {
     let candidates = kernels::candidates(&op, &context.limits());
     assert!(candidates[0].dispatches[0].grid.iter().all(|&size| (2..=5).contains(&size)), "{candidates:?}");
     check_op(&context, "table", &op, &[&x]);
-    // And where three dimensions don't suffice, the plan says so.
+    // If three dimensions don't suffice, planning returns an error.
     let x = random.quantized(DType::Int8, &[2000, 97]);
     let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?.into();
     let error = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess).expect_err("more than 125 workgroups");
@@ -151,7 +151,7 @@ fn grids_fold_over_three_dimensions() -> Result<()> {
     Ok(())
 }
 
-/// 150,000 outputs of 2,048 inputs: 307 MB of weights, where WebGPU guarantees bindings of 134 MB and buffers of 268 MB.
+/// 150,000 outputs of 2,048 inputs: 307 MB of weights. WebGPU guarantees bindings of 134 MB and buffers of 268 MB.
 #[test]
 fn weights_of_300_megabytes() -> Result<()> {
     let limits = wgpu::Limits::default();
@@ -169,7 +169,7 @@ fn weights_of_300_megabytes() -> Result<()> {
         let stage = Requantization::new(DType::Int8, 60.0, 3)?;
         Ok(Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(stage).build()?.into())
     };
-    // The first and the last columns, those beside each of the parts' ends, and some between.
+    // The first and the last columns, the columns beside each end of a part, and some between.
     let mut sampled: Vec<usize> = (0..n).step_by(1999).collect();
     let bytes_per_column = k as u64 + 8;
     let part = (128 << 20) / bytes_per_column as usize / 16 * 16;

@@ -1,5 +1,5 @@
-//! `ops::Linear` and `ops::Embedding`: every candidate kernel against the reference, in every format of weights and of lhs,
-//! over awkward sizes. Integer sums are checked bit for bit where scales leave them integers, all else by the derived bound.
+//! `ops::Linear` and `ops::Embedding`: every candidate kernel against the reference, with every format of weights and lhs, over
+//! awkward sizes. Sums that stay integers are compared bit for bit, all others within the derived bound.
 
 mod common;
 
@@ -27,7 +27,7 @@ const SCALES: [ScaleFormat; 10] = [
     ScaleFormat::NestedOffset(3),
 ];
 
-/// Random weights with the extremes of their codes over-represented; columns in any order where `shuffled`.
+/// Random weights; the extremes of their codes are over-represented. Columns are in any order if `shuffled`.
 fn weights(random: &mut Random, format: WeightFormat, dims: [usize; 3], shuffled: bool) -> Result<PackedWeights> {
     let [experts, n, k] = dims;
     let (low, high) = format.codes.range();
@@ -76,7 +76,7 @@ fn weights(random: &mut Random, format: WeightFormat, dims: [usize; 3], shuffled
     PackedWeights::build_indexed(format, dims, &index, row)
 }
 
-/// What lhs is, and the inputs that go with it.
+/// Kind of lhs and of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lhs {
     Float32,
@@ -99,7 +99,7 @@ fn lhs(random: &mut Random, kind: Lhs, m: usize, k: usize) -> Result<(Vec<Tensor
     Ok(match kind {
         Lhs::Float32 => (vec![Tensor::new([m, k], reals(random))?], None),
         Lhs::Float16 => {
-            // Subnormal halves among them.
+            // Including subnormal halves.
             let small = |(i, x): (usize, f32)| f16::from_f32(if i % 7 == 0 { x * 1e-6 } else { x });
             let values: Vec<f16> = reals(random).into_iter().enumerate().map(small).collect();
             (vec![Tensor::new([m, k], values)?], None)
@@ -124,7 +124,7 @@ fn lhs(random: &mut Random, kind: Lhs, m: usize, k: usize) -> Result<(Vec<Tensor
     })
 }
 
-/// The worst share of the bound, by what lhs and weights are.
+/// Number of candidates and largest error as a share of its bound, by kind of lhs and weights.
 #[derive(Default)]
 struct Worst(BTreeMap<String, (usize, f64)>);
 
@@ -181,7 +181,7 @@ fn formats_and_sizes() -> Result<()> {
     let (mut turn, mut pair) = (0, 0);
     for codes in CODES {
         for scales in SCALES {
-            // A few of the pairs, unless LOWBIT_ALL_FORMATS asks for all; over them sizes and kinds of lhs take turns.
+            // One in 13 pairs, or all pairs with LOWBIT_ALL_FORMATS. Sizes and kinds of lhs take turns over the pairs.
             pair += 1;
             if pair % 13 == 0 || all {
                 let [m, n, k, group] = SIZES[turn % SIZES.len()];
@@ -219,7 +219,7 @@ fn formats_and_sizes() -> Result<()> {
     Ok(())
 }
 
-/// With scales of one and small sums every f32 operation is exact, and so must be the results.
+/// With scales of one and small sums every f32 operation is exact, so results must be exact too.
 #[test]
 fn integer_sums_are_exact() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -320,7 +320,7 @@ fn dynamic_quantization_in_groups() -> Result<()> {
     for (m, k, group) in [(1, 64, 32), (3, 100, 32), (5, 7, 16), (2, 33, 1), (4, 9000, 8999), (1, 1, 5)] {
         for (symmetric, format) in [(true, DType::Int8), (false, DType::Int8), (false, DType::Uint8)] {
             let mut values: Vec<f32> = (0..m * k).map(|_| random.real()).collect();
-            // A group of zeros, and what is no number.
+            // A group of zeros, NaN and infinity.
             values[..group.min(k)].fill(0.0);
             if k > 50 {
                 values[40] = f32::NAN;

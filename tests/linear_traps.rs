@@ -1,5 +1,5 @@
-//! `ops::Linear` where numbers are at their ends: sums beyond i32, outputs at the end of f16, zeros and least codes
-//! everywhere; and that it computes the same bits each time. Its formats and sizes are tests/linear.rs.
+//! `ops::Linear` at the ends of number ranges: sums beyond i32, outputs at the end of f16, zeros and least codes everywhere. It
+//! also checks that repeated runs have equal bits. Formats and sizes are in tests/linear.rs.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn filled(
     })
 }
 
-/// 200,000 products of ±128 · 128 are beyond i32, and of 255 · 128 even 65,794 of them.
+/// 200,000 products of ±128 · 128 exceed i32, and of 255 · 128 already 65,794 products do.
 #[test]
 fn sums_beyond_i32() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -43,12 +43,12 @@ fn sums_beyond_i32() -> Result<()> {
         Ok(())
     };
     let low = |_: usize, _: usize| -128i8;
-    // Rows of the least codes, and one that changes its sign in the middle.
+    // Rows of the least code, and a row that changes its sign in the middle.
     let mixed = |row: usize, l: usize| if row == 1 && l >= k / 2 { 127 } else { -128 };
     let int8 = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
     let least = Tensor::new([1, k], vec![-128i8; k])?.quantized(Quantization::tensor(1.0, 0))?;
     check("-128 times -128", &least, filled(int8, [3, k], mixed, 1.0)?)?;
-    // With zero points, codes stand for −255 and 255.
+    // With zero points, codes represent −255 and 255.
     let far = Tensor::new([1, k], vec![0u8; k])?.quantized(Quantization::tensor(0.5, 255))?;
     check("-255 times -128", &far, filled(int8, [2, k], low, 1.0)?)?;
     let zeros = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32Zero);
@@ -68,8 +68,8 @@ fn sums_beyond_i32() -> Result<()> {
     Ok(())
 }
 
-/// Sums of integers below 2²⁴ are exact in f32, and so their rounding to f16 is known: 65,504 is the greatest, from 65,520 on
-/// it is infinity.
+/// Sums of integers below 2²⁴ are exact in f32, so their rounding to f16 is known: 65,504 is the greatest f16, and from 65,520 on a
+/// sum becomes infinity.
 #[test]
 fn outputs_at_the_end_of_f16() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -92,7 +92,7 @@ fn outputs_at_the_end_of_f16() -> Result<()> {
     Ok(())
 }
 
-/// Rows of zeros are zeros again, whatever quantizes them and whatever meets them.
+/// Rows of zeros stay zero with every quantization and all weights.
 #[test]
 fn zeros_stay_zeros() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -126,7 +126,7 @@ fn zeros_stay_zeros() -> Result<()> {
     Ok(())
 }
 
-/// Every candidate computes the same bits each time, k in slices included.
+/// Every candidate computes equal bits in each run, with split-k too.
 #[test]
 fn the_same_bits_each_time() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -141,7 +141,7 @@ fn the_same_bits_each_time() -> Result<()> {
             let op: Op = Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?.into();
             for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
                 let run = || -> Result<Vec<u32>> {
-                    // A plan of its own each time, with buffers of its own.
+                    // A new plan with new buffers in each run.
                     let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
                     Ok(plan.run(&[&lhs])?[0].values::<f32>()?.iter().map(|x| x.to_bits()).collect())
                 };

@@ -1,5 +1,5 @@
-//! Products on matrix units at their ends, where sums of float32 are only just exact: beside every other candidate, over
-//! ragged sizes and more products than a run has. What a device without such units skips is only those candidates.
+//! Products on matrix units at the ends of their range, where sums in float32 are only just exact. They are compared beside every
+//! other candidate, over ragged sizes and more products than a run has. A device without matrix units skips only those candidates.
 
 mod common;
 
@@ -9,7 +9,7 @@ use lowbit::ops::{Conv, Linear, Matmul, Op, Output, Padding, Requantization};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Quantization, Result, Tensor, kernels};
 
-/// The default adapter; `LOWBIT_REQUIRE_MATRICES=1` is for those that are known to have matrix units.
+/// A context on the default adapter. With `LOWBIT_REQUIRE_MATRICES=1` an adapter without matrix units is a failure.
 fn device() -> Option<Context> {
     let context = context()?;
     let required = std::env::var("LOWBIT_REQUIRE_MATRICES").is_ok_and(|v| v == "1");
@@ -17,19 +17,19 @@ fn device() -> Option<Context> {
     Some(context)
 }
 
-/// Whether matrix units are among the candidates of an op.
+/// True if matrix units are among the candidates of an op.
 fn runs_on_units(context: &Context, op: &Op) -> bool {
     kernels::candidates(op, &context.limits()).iter().any(|c| c.label.contains("on matrix units"))
 }
 
-/// Checks an op, and that matrix units are among its candidates where the device has them.
+/// Checks an op, and that its candidates include matrix units if the device has them.
 fn check(context: &Context, name: &str, op: impl Into<Op>, input: &Tensor) -> usize {
     let op = op.into();
     assert_eq!(runs_on_units(context, &op), context.limits().coop_matrix_size > 0, "{name}");
     check_op(context, name, &op, &[input])
 }
 
-/// 1,024 products of -128 · -128 are 2^24, the greatest sum; one more begins another run.
+/// 1,024 products of -128 · -128 are 2^24, the greatest exact sum; one more product begins another run.
 #[test]
 fn sums_at_the_end_of_float32() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
@@ -38,7 +38,7 @@ fn sums_at_the_end_of_float32() -> Result<()> {
     for k in [1024, 1025, 2079] {
         let (m, n) = (19, 37);
         for (name, [x, w]) in [("least", [-128, -128]), ("opposite", [-128, 127]), ("greatest", [127, 127])] {
-            // One code differs, so that places matter.
+            // One code in 997 differs, so that the order of elements matters.
             let filled = |code: i8, other: usize| (0..other * k).map(|i| if i % 997 == 5 { 1 } else { code }).collect();
             let filled = |code, other| -> Vec<i8> { filled(code, other) };
             let lhs = Tensor::new([m, k], filled(x, m))?;
@@ -46,7 +46,7 @@ fn sums_at_the_end_of_float32() -> Result<()> {
             let op = Matmul::new(lhs.tensor_type().clone(), rhs).transposed().build()?;
             count += check(&context, &format!("{name}, k = {k}"), op, &lhs);
         }
-        // Codes of 0 and 255 are -128 and 127 inside, and zero points take them to ±255.
+        // Kernels store codes of 0 and 255 as -128 and 127; the zero points turn them into ±255.
         for [x, zero_point] in [[0u8, 255], [255, 0]] {
             let lhs = Tensor::new([m, k], vec![x; m * k])?.quantized(Quantization::tensor(1.0, zero_point.into()))?;
             let rhs = Tensor::new([k, n], vec![x; n * k])?.quantized(Quantization::tensor(1.0, zero_point.into()))?;
@@ -65,7 +65,7 @@ fn sums_at_the_end_of_float32() -> Result<()> {
     Ok(())
 }
 
-/// Blocks that stick out along rows and columns, and k that fills no step.
+/// Blocks that extend beyond the rows and columns, and k that fills no step.
 #[test]
 fn ragged_blocks() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
@@ -82,7 +82,7 @@ fn ragged_blocks() -> Result<()> {
     Ok(())
 }
 
-/// Convolutions of single pixels, and of patches.
+/// Pointwise convolutions, and convolutions by patches.
 #[test]
 fn convolutions() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
@@ -97,7 +97,7 @@ fn convolutions() -> Result<()> {
     Ok(())
 }
 
-/// Half floats, subnormal ones among them, by weights in groups with all that scales can be; float32 has no such kernel.
+/// Half floats, including subnormals, by weights in groups with every kind of scale; float32 has no such kernel.
 #[test]
 fn weights_in_groups() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
@@ -143,7 +143,7 @@ fn weights_in_groups() -> Result<()> {
     Ok(())
 }
 
-/// A device of the caller's has matrices once the context is told of them, if they are of the right kind and it has the features.
+/// A caller's device uses matrices once the context is told of them, if their kind fits and the device has the features.
 #[test]
 fn devices_of_the_caller() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Observers and fake quantizers: GPU equals reference (bit for bit, but for sums of gradients), and what is seen does not
-//! depend on how it was divided. What bounds and gradients should be is tests/conformance.rs.
+//! Observers and fake quantizers: GPU equals reference, bit for bit except for sums of gradients. Observations don't depend on how
+//! the data was divided. tests/conformance.rs tests the values of bounds and gradients.
 
 mod common;
 
@@ -12,7 +12,7 @@ use lowbit::{DType, Granularity, Graph, Result, Tensor, TensorType, reference};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Shapes by intent, with every granularity that they have.
+/// Shapes by intent, with every granularity that they support.
 fn shapes() -> Vec<(&'static str, Vec<usize>, Granularity)> {
     use Granularity::{Axis, Blocks, Tensor};
     let mut shapes = vec![
@@ -35,7 +35,7 @@ fn shapes() -> Vec<(&'static str, Vec<usize>, Granularity)> {
     shapes
 }
 
-/// Numbers of all sizes, with zeros of either sign, subnormals, and where asked what is no number.
+/// Numbers of all magnitudes, zeros of either sign, subnormals, and, unless `finite`, NaN and infinities.
 fn wild(random: &mut Random, dims: &[usize], finite: bool) -> Tensor {
     let count = dims.iter().product();
     let mut number = || match random.next() % 16 {
@@ -65,7 +65,7 @@ fn ranges() -> Result<()> {
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.01 }] {
             let op = ObserveRange::new(&shape[..], granularity, rule)?;
             let mut state = zeros(op.state());
-            // The second batch meets a state, the third shows nothing.
+            // The second batch updates an existing state, the third has no finite numbers.
             for batch in 0..3 {
                 let x = match batch {
                     2 => Tensor::new(&shape[..], vec![f32::NAN; shape.iter().product()])?,
@@ -88,7 +88,7 @@ fn histograms() -> Result<()> {
         for bins in [Bins::new(16)?, Bins::new(258)?, Bins::of_width(64, 0.3)?, Bins::of_width(512, 1.5e-38)?] {
             let op = ObserveHistogram::new(&shape[..], granularity, bins)?;
             let mut state = zeros(op.state());
-            // Levels rise from batch to batch: by little, and by all there is.
+            // Levels rise from batch to batch: a little, then to the end of the range.
             for batch in 0..3 {
                 let x = match batch {
                     0 => tame(&mut random, &shape),
@@ -110,7 +110,7 @@ fn histograms() -> Result<()> {
     Ok(())
 }
 
-/// Words of counts go over into the second one.
+/// The low word of a two-word count carries into the high word.
 #[test]
 fn counts_are_wide() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -128,8 +128,8 @@ fn counts_are_wide() -> Result<()> {
     Ok(())
 }
 
-/// A file may count as many numbers as a word of 64 bits holds; one more changes no count, on the device, the reference and where
-/// files are merged.
+/// A file may contain the greatest 64-bit count. One more number leaves that count unchanged on the device, in the reference and
+/// when files are merged.
 #[test]
 fn counts_end_at_the_greatest() -> Result<()> {
     let mut graph = Graph::new();
@@ -177,7 +177,7 @@ fn counts_end_at_the_greatest() -> Result<()> {
     Ok(())
 }
 
-/// The parameters of a grid for each range.
+/// Parameters of a grid for each range.
 fn parameters(random: &mut Random, grid: Grid, ranges: usize, (low, high): (i32, i32)) -> Result<Tensor> {
     match grid {
         Grid::Affine => {
@@ -222,7 +222,7 @@ fn fake_quantizers() -> Result<()> {
     Ok(())
 }
 
-/// A learned step's gradient is the slope of a loss along the step, where rounding is held still; that of the numbers too.
+/// The gradient of a learned step equals the slope of a loss along the step with fixed rounding errors.
 #[test]
 fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
     let mut random = Random::new(64);
@@ -232,7 +232,7 @@ fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
     let step = 0.3f32;
     let gradient =
         reference::run(&GridGradient::new(forward, 1.0)?.into(), &[&x, &Tensor::new([1], vec![step])?, &dy])?;
-    // Straight through: y(s) = s · (v + the rounding error at the step itself), v = x / s held inside the codes.
+    // Straight-through: y(s) = s · (v + the rounding error at `step`), v = x / s clamped to the codes.
     let loss = |s: f64| -> Result<f64> {
         let terms = x.values::<f32>()?.iter().zip(dy.values::<f32>()?).map(|(&x, &dy)| {
             let v = f64::from(x / step);
@@ -285,7 +285,7 @@ fn merging_is_one_pass() {
         };
         let mut whole = calibration.empty();
         observe(&mut whole, &rows);
-        // Four processes: each takes its rows one at a time, and sends what it has seen as JSON.
+        // Four processes: each observes its rows one at a time, and sends its observations as JSON.
         let mut merged = calibration.empty();
         for process in 0..4 {
             let mut part = calibration.empty();
@@ -301,7 +301,7 @@ fn merging_is_one_pass() {
     runner.run(&(rows, kinds, axis), property).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The states stay on the device over batches of any size, and nothing is read back until asked.
+/// States stay on the device over batches of any size, and nothing is read back before `read_blocking`.
 #[test]
 fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -327,7 +327,7 @@ fn calibration_on_a_device_is_that_of_the_reference() -> Result<()> {
     assert_eq!((after.submissions - before.submissions, after.readbacks - before.readbacks), (5, 0));
     let half_way = calibrator.read_blocking()?;
     assert_eq!(half_way, expected);
-    // Another device goes on from there.
+    // Another calibrator continues from those observations.
     let mut calibrator = calibration.resume_on(&context, &half_way)?;
     let batch = tame(&mut random, &[4, 3]);
     calibration.observe_reference(&mut expected, &[&batch])?;
@@ -348,7 +348,7 @@ fn bounds_of_a_known_distribution() -> Result<()> {
     assert_eq!(bounds(Clipping::MinMax)?, (1.0, 100_000.0));
     assert_eq!(bounds(Clipping::Percentile { percent: 99.0 })?, (1.0, 900.0));
     assert_eq!(bounds(Clipping::SymmetricPercentile { percent: 99.0 })?, (1.0, 900.0));
-    // WeightClipping the outlier costs 99,000² once, keeping it a step of 14,286 a thousand times over.
+    // Clipping the outlier costs 99,000² once; keeping it costs the error of a step of 14,286 a thousand times.
     assert!(bounds(Clipping::Mse)?.1 > 50_000.0);
     Ok(())
 }
@@ -381,7 +381,7 @@ fn bad_input_is_refused() -> Result<()> {
     let mut seen = Ranges::empty(&moving);
     assert!(message(seen.merge(&Ranges::empty(&moving))).contains("order of batches"));
     assert!(message(Ranges::empty(&op).merge(&seen)).contains("don't go with"));
-    // Files that don't add up.
+    // Inconsistent files.
     let op = ObserveHistogram::new([1], Granularity::Tensor, Bins::new(16)?)?;
     let state = reference::run(&op.clone().into(), &[&Tensor::new([1], vec![1.0f32])?, &zeros(op.state())])?;
     let file = serde_json::to_string(&Histograms::from_state(&op, &state[0])?).expect("JSON");

@@ -1,7 +1,7 @@
-//! Documents that lie: for each type that serde reads, valid ones with parts of their JSON, or single bytes, changed, removed,
-//! doubled and swapped. What parses is used, in every way there is. Nothing may panic, take long, or take much more memory than the
-//! document. `LOWBIT_FUZZ_SECONDS` says how long each kind is tried, one second without it; `LOWBIT_FUZZ_SEED` where to begin.
-//! Model files of other programs are tests/import.
+//! Corrupted documents: for each type that serde reads, valid documents with parts of their JSON, or single bytes, changed,
+//! removed, doubled and swapped. Parsed values are used in every possible way. Nothing may panic, take long, or take much more
+//! memory than the document. `LOWBIT_FUZZ_SECONDS` is the time for each kind, one second by default; `LOWBIT_FUZZ_SEED` is the
+//! first seed. tests/import tests model files of other programs.
 
 #[path = "common/allocations.rs"]
 mod allocations;
@@ -34,13 +34,13 @@ use serde_json::Value;
 
 type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// What a document may take beside twice its size.
+/// Most bytes for a document, beside twice its size.
 const MOST_BYTES: usize = 64 << 20;
 
-/// How long a document may take: a second, and as much again ten times for a machine that does something else as well.
+/// Longest time for a document: a second, times ten for a machine that is busy with other work.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// One kind at a time, so that peaks are those of one document.
+/// Runs one kind at a time, so that a peak is that of one document.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn json(value: &impl Serialize) -> Value {
@@ -51,7 +51,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, serde_json
     serde_json::from_slice(bytes)
 }
 
-/// The places of all parts of a document.
+/// JSON pointers of all parts of a document.
 fn places(value: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_string());
     match value {
@@ -95,7 +95,7 @@ fn number(random: &mut Random) -> Value {
     }
 }
 
-/// Changes a document here and there, as JSON.
+/// Makes a few random changes to a document, as JSON.
 fn mutate(document: &mut Value, random: &mut Random) {
     for _ in 0..1 + random.next() % 3 {
         let mut all = Vec::new();
@@ -105,7 +105,7 @@ fn mutate(document: &mut Value, random: &mut Random) {
         let copy = document.pointer(&other).cloned().unwrap_or_default();
         let (parent, key) = place.rsplit_once('/').unwrap_or(("", ""));
         match random.next() % 12 {
-            // Removed, doubled.
+            // Remove, or insert a copy.
             0 => match document.pointer_mut(parent) {
                 Some(Value::Array(parts)) if !parts.is_empty() => {
                     drop(parts.remove(random.next() as usize % parts.len()))
@@ -119,7 +119,7 @@ fn mutate(document: &mut Value, random: &mut Random) {
                     parts.insert(at, copy);
                 }
             }
-            // Swapped.
+            // Swap.
             2 => {
                 let own = document.pointer(&place).cloned().unwrap_or_default();
                 if let Some(part) = document.pointer_mut(&other) {
@@ -163,7 +163,7 @@ fn spoil(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Runs a call and aborts if it takes too long: what hangs can't be told otherwise.
+/// Runs a call and aborts the process if it takes too long: a hanging call can't be interrupted otherwise.
 fn in_time<T>(what: &str, call: impl FnOnce() -> T) -> T {
     let (done, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -179,7 +179,7 @@ fn in_time<T>(what: &str, call: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Tries changed documents of a kind for as long as there is time; `write` makes a file of a document.
+/// Tries changed documents of a kind until the time is up; `write` makes a file of a document.
 fn fuzz_files(kind: &str, seeds: &[Value], write: impl Fn(&Value) -> Vec<u8>, use_all: impl Fn(&[u8]) -> Outcome) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -237,7 +237,7 @@ const CLIPS: [Clipping; 5] = [
     Clipping::Mse,
 ];
 
-/// Observers and what they have seen of the batch.
+/// Observers and their observations of the batch.
 fn calibration() -> (Calibration, Vec<Observation>) {
     let mut graph = Graph::new();
     let x = graph.input(batch().tensor_type().clone());
@@ -254,7 +254,7 @@ fn calibration() -> (Calibration, Vec<Observation>) {
     (calibration, seen)
 }
 
-/// Everything that becomes of bounds.
+/// Uses the bounds of an observation in every way.
 fn use_observation(seen: &Observation, clips: &[Clipping], schemes: &[Scheme]) -> Outcome {
     for (clip, scheme) in clips.iter().flat_map(|clip| schemes.iter().map(move |scheme| (*clip, scheme))) {
         let Ok(bounds) = seen.bounds(clip, scheme) else { continue };
@@ -347,7 +347,7 @@ fn formats() {
     });
 }
 
-/// Whether a test has time and memory for a model: what an architecture wants is the caller's own affair.
+/// True if a model is small enough for a test's time and memory; the caller is responsible for an architecture's size.
 fn small(model: &Model) -> bool {
     let layers = model.layers();
     layers.iter().all(|layer| layer.multiplications() < 1 << 16 && layer.output().elements() < 1 << 14)
@@ -463,7 +463,7 @@ fn weights_and_activations() {
     });
 }
 
-/// The metadata are changed as JSON, everything as bytes.
+/// The metadata are changed as JSON, and all bytes of the file as bytes.
 #[test]
 fn quantized_models() {
     let model = random_model(AWKWARD, 6).expect("a sound model");
@@ -532,7 +532,7 @@ fn reports() {
         #[cfg(feature = "page")]
         report.to_html()?;
         for line in &report.robustness {
-            // An input of one pixel, so that any number of blurs has something to do.
+            // An input of one pixel, so that a large number of blurs stays cheap.
             let input = Tensor::new([1, 1, 1, 1], vec![1.0f32])?;
             drop(black_box((
                 line.perturbation.apply(&input, 1),
@@ -554,14 +554,14 @@ fn tuning_files() {
     fuzz("tuning", &[seed], |bytes| {
         let text = std::str::from_utf8(bytes)?;
         context.load_tuning(text);
-        // Whatever it says, it loads what was saved.
+        // Whatever it has read, it loads its own saved file.
         context.load_tuning(&context.save_tuning());
         serde_json::from_str::<Value>(text)?;
         Ok(())
     });
 }
 
-/// What was once found, and is found again by chance only.
+/// Values that fuzzing has found, and finds again only by chance.
 #[test]
 fn what_no_constructor_makes_is_refused() {
     let activation = |codes: Value, scale: f64, zero_point: i64| {
@@ -599,7 +599,7 @@ fn what_no_constructor_makes_is_refused() {
     in_time("blurring", || assert!(Perturbation::Blur(u32::MAX).apply(&pixel, 1).is_err()));
 }
 
-/// A file of a few thousand bytes that says it has 84 million weights.
+/// A file of a few thousand bytes whose metadata claim 84 million weights.
 #[test]
 fn a_small_file_takes_little_memory() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

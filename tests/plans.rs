@@ -1,5 +1,5 @@
-//! Whole graphs: whatever the planner fuses, reorders, overwrites and packs, the outputs are those of the ops one after the
-//! other on the reference, bit for bit. Single ops are in `equivalence.rs`, limits of devices in `limits.rs`.
+//! Whole graphs: the planner fuses, reorders, overwrites and packs, and outputs still equal those of the ops run one by one on the
+//! reference, bit for bit. Single ops are in `equivalence.rs`, limits of devices in `limits.rs`.
 
 mod common;
 
@@ -14,7 +14,7 @@ use lowbit::{
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 
-/// A graph of random ops over `[extent, n]` codes, with extents up to `extent`, and how many steps it has.
+/// A graph of `steps` random ops over `[extent, n]` codes, with a dynamic extent of at most `extent`.
 fn random_graph(random: &mut Random, extent: usize, steps: usize) -> Result<Graph> {
     let mut graph = Graph::new();
     let mut values: Vec<Value> = Vec::new();
@@ -59,7 +59,7 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
     match random.next() % 9 {
         0 => graph.add(Table::leaky_relu(input, 0.1, output)?, &[x]),
         1 => {
-            // A clamp and nothing else.
+            // A pure clamp.
             let (low, high) = input.dtype().range().expect("codes");
             let entries = std::array::from_fn(|byte| {
                 let code = if input.dtype() == DType::Int8 { i32::from(byte as u8 as i8) } else { byte as i32 };
@@ -114,7 +114,7 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
     }
 }
 
-/// Random inputs for a graph, at an extent.
+/// Random inputs for a graph at an extent.
 fn inputs(random: &mut Random, graph: &Graph, extent: usize) -> Result<Vec<Tensor>> {
     graph
         .input_types()
@@ -130,7 +130,7 @@ fn inputs(random: &mut Random, graph: &Graph, extent: usize) -> Result<Vec<Tenso
         .collect()
 }
 
-/// A workspace full of poison.
+/// A workspace filled with poison.
 fn poisoned_workspace(context: &Context, sizes: &[u64]) -> Result<Workspace> {
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
     let buffer = |&size: &u64| {
@@ -142,7 +142,7 @@ fn poisoned_workspace(context: &Context, sizes: &[u64]) -> Result<Workspace> {
     Workspace::from_buffers(sizes.iter().map(buffer).collect())
 }
 
-/// Binds and records a graph's plan at an extent and compares every output with the reference.
+/// Binds and records a graph's plan at an extent, and compares every output with the reference.
 fn check(context: &Context, plan: &lowbit::Plan, reference: &Graph, host: &[Tensor], name: &str) -> Result<()> {
     let host: Vec<&Tensor> = host.iter().collect();
     let expected = reference.run_reference(&host)?;
@@ -181,7 +181,7 @@ fn random_graphs_equal_the_reference() -> Result<()> {
         options.single_workspace_buffer = case % 4 == 1;
         let plan = context.plan_with(&graph, options)?;
         assert!(plan.workspace_bytes() >= plan.live_bytes());
-        // Tensors that are bound twice lie apart from the others, which may cost more in small graphs.
+        // Tensors that are bound twice have storage of their own, which may take more memory in small graphs.
         assert!(plan.workspace_bytes() <= 2 * plan.live_bytes(), "graph {case}:\n{plan}");
         assert!(!options.single_workspace_buffer || plan.workspace_buffers().len() <= 1);
         for at in [extent, 1, 0] {
@@ -197,7 +197,7 @@ fn random_graphs_equal_the_reference() -> Result<()> {
     Ok(())
 }
 
-/// The steps of one launch, as a plan prints them.
+/// Lines that a plan prints, one per launch.
 fn launch_lines(plan: &lowbit::Plan) -> Vec<String> {
     let text = plan.to_string();
     text.lines().filter(|line| !line.starts_with("workspace")).map(str::to_string).collect()
@@ -247,10 +247,10 @@ fn a_residual_block_is_two_fused_ops() -> Result<()> {
 
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let lines = launch_lines(&plan);
-    // Each op once, however many launches its candidate takes.
+    // Each op once, even if its candidate takes several launches.
     let mut ops: Vec<_> = lines.iter().filter_map(|line| line.rsplit("op  ").next()).collect();
     ops.dedup();
-    // The residual is one binding more than the second convolution needs.
+    // The residual needs one more binding than the second convolution.
     if context.limits().storage_buffers >= 5 {
         assert_eq!(ops, ["conv + requantize + table", "conv + add"], "{plan}");
     } else {
@@ -283,8 +283,8 @@ fn tables_compose() -> Result<()> {
     check(&context, &plan, &graph, &[host], "tables")
 }
 
-/// A pool over an image that comes and goes as NCHW reals; `transpose_first` says in which order its steps are, and with `apart`
-/// what is between them is an output too.
+/// A pool over an image whose input and output are NCHW reals. `transpose_first` sets the order of its conversion steps. With
+/// `apart` the values between the steps are outputs too.
 fn nchw_graph(float: DType, quantization: &Quantization, transpose_first: bool, apart: bool) -> Result<Graph> {
     let mut graph = Graph::new();
     let nchw = TensorType::new(float, [2, 3, 5, 7])?;
@@ -340,7 +340,7 @@ fn layout_changes_convert_on_the_way() -> Result<()> {
     Ok(())
 }
 
-/// Codes fit a binding where the reals that they are made of don't, and are transposed whole.
+/// The codes fit a binding, and the reals that they are quantized from don't. The transposition of the codes isn't divided.
 #[test]
 fn what_has_to_be_divided_is_not_fused() -> Result<()> {
     let Some(context) = context_with(Some(tiny_limits())) else { return Ok(()) };
@@ -419,7 +419,7 @@ fn chains_take_what_two_neighbours_need() -> Result<()> {
     Ok(())
 }
 
-/// Each square reads a tensor twice, so that it must not lie in the buffer that the square is written to.
+/// Each square reads a tensor twice, so its output must not be in the tensor's buffer.
 #[test]
 fn squares_alternate_between_two_buffers() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -437,7 +437,7 @@ fn squares_alternate_between_two_buffers() -> Result<()> {
     check(&context, &plan, &graph, &[host], "squares")
 }
 
-/// The gradient of weights, x^T · g over a batch: how sums over the batch are packed depends on how it ends.
+/// The gradient of weights, x^T · g over a batch: the packing of sums over the batch depends on the extent.
 #[test]
 fn sums_over_any_extent_have_their_scratch() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Sums, products, averages and tables of codes against ONNX Runtime's own answers, as it runs by default and with its
-//! optimizations off (tests/data/qlinear): the reference, and every candidate on the GPU.
+//! Sums, products, averages and tables of codes against ONNX Runtime's own results, by default and without its optimizations
+//! (tests/data/qlinear): the reference, and every candidate on the GPU.
 
 mod common;
 
@@ -11,7 +11,7 @@ use lowbit::{Context, DType, Quantization, Result, Tensor, TensorType, reference
 
 const CASES: &str = include_str!("data/qlinear/cases.txt");
 
-/// The words of each case of an operator.
+/// Words of each case of an operator.
 fn cases(op: &str) -> Vec<Vec<&'static str>> {
     let cases: Vec<Vec<_>> = CASES.lines().map(|line| line.split(' ').collect()).collect();
     cases.into_iter().filter(|words: &Vec<_>| words[0] == op).collect()
@@ -21,7 +21,7 @@ fn format(word: &str) -> DType {
     if word == "int8" { DType::Int8 } else { DType::Uint8 }
 }
 
-/// A scale and zero point, `bits/zero_point`.
+/// Scale and zero point, `bits/zero_point`.
 fn parameters(word: &str) -> (f32, i32) {
     let (bits, zero_point) = word.split_once('/').expect("a scale and a zero point");
     (f32::from_bits(u32::from_str_radix(bits, 16).expect("bits")), zero_point.parse().expect("an integer"))
@@ -58,7 +58,7 @@ fn fnv(codes: &[i32]) -> String {
     format!("{:016x}", codes.iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
-/// What the reference answers; the GPU's candidates are compared with it.
+/// The reference's results; the GPU's candidates are compared with them.
 fn answer(context: Option<&Context>, name: &str, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Vec<i32>> {
     let op = op.into();
     if let Some(context) = context {
@@ -67,10 +67,10 @@ fn answer(context: Option<&Context>, name: &str, op: impl Into<Op>, inputs: &[&T
     values(&reference::run(&op, inputs)?[0])
 }
 
-/// The two ways of ONNX Runtime, in the order of the answers in a case.
+/// Both arithmetics of ONNX Runtime, in the order of the results in a case.
 const WAYS: [QuantizedArithmetic; 2] = [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq];
 
-/// All pairs of codes: lhs, rhs, what becomes of them by default and without optimizations.
+/// Checks all pairs of codes. A case has lhs, rhs, and the results by default and without optimizations.
 fn binary(
     name: &str,
     op: impl Fn(TensorType, TensorType, Requantization, Option<QuantizedArithmetic>) -> Result<Op>,

@@ -1,5 +1,5 @@
-//! Float models and what post-training quantization makes of them: the digits network against published figures, integer graphs
-//! on every device, files, and what is refused. Single ops are in `equivalence.rs`.
+//! Float models and post-training quantization: the digits network against published figures, integer graphs on every device,
+//! files, and refused requests. Single ops are in `equivalence.rs`.
 
 mod common;
 #[path = "common/digits.rs"]
@@ -19,7 +19,7 @@ use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat
 use lowbit::{Result, Tensor};
 use models::{AWKWARD, random_input, random_model};
 
-/// Weights that all start from are (out, in, height, width); this is what PyTorch's conv2d and linear mean by them.
+/// Weights in files are (out, in, height, width), with the meaning of PyTorch's conv2d and linear.
 #[test]
 fn a_model_computes_what_its_file_means() -> Result<()> {
     let model = random_model(AWKWARD, 1)?;
@@ -75,7 +75,7 @@ fn a_model_computes_what_its_file_means() -> Result<()> {
     Ok(())
 }
 
-/// float32 logits `[1797, 10]` of the float network, by another program.
+/// float32 logits `[1797, 10]` of the float network, computed by another program.
 fn float_logits() -> Vec<f32> {
     let file = digits::read("digits_data.safetensors");
     let file = safetensors::SafeTensors::deserialize(&file).expect("a sound file");
@@ -98,7 +98,7 @@ fn the_float_digits_are_those_of_another_program() -> Result<()> {
     Ok(())
 }
 
-/// The graph of floats, on the reference and on the GPU, against the CPU.
+/// The float graph, on the reference and on the GPU, against the model on the CPU.
 #[test]
 fn float_graphs_are_near_the_model() -> Result<()> {
     let context = context();
@@ -116,7 +116,7 @@ fn float_graphs_are_near_the_model() -> Result<()> {
         for got in got {
             assert_eq!(got.dims(), expected.dims());
             let metrics = Metrics::new(expected.values()?, got.values()?, expected.dims()[1])?;
-            // Each of at most 6 layers is off by about 2⁻²³ · √k, k ≤ 288: −117 dB, and six of them −109.
+            // The error of each of at most 6 layers is about 2⁻²³ · √k, k ≤ 288: −117 dB for one, −109 dB for six.
             assert!(metrics.sqnr_db > 105.0, "{metrics:?}");
         }
     }
@@ -128,7 +128,7 @@ fn check_graph(name: &str, quantized: &QuantizedModel, input: &Tensor) -> Result
     let expected = graph.run_reference(&[input])?;
     let simulated = quantized.simulate(input)?;
     let metrics = Metrics::new(expected[0].values()?, simulated.values()?, simulated.dims()[1])?;
-    // Sums near the middle between two codes fall to either: a step of 8 bits here and there.
+    // Sums near the middle between two codes may become either code: a step of 8 bits here and there.
     assert!(metrics.sqnr_db > 30.0, "{name}: the simulation is off: {metrics:?}");
     let read = QuantizedModel::from_safetensors(&quantized.to_safetensors()?)?;
     assert_eq!(&read, quantized, "{name}: written and read");
@@ -141,7 +141,7 @@ fn check_graph(name: &str, quantized: &QuantizedModel, input: &Tensor) -> Result
     Ok(())
 }
 
-/// Every choice that makes an integer graph, on a model that has everything.
+/// Integer graphs for every option, on the AWKWARD model, are equal on every device.
 #[test]
 fn integer_graphs_are_the_same_everywhere() -> Result<()> {
     let model = random_model(AWKWARD, 3)?;
@@ -172,7 +172,7 @@ fn integer_graphs_are_the_same_everywhere() -> Result<()> {
     Ok(())
 }
 
-/// Rescaling changes the model no more than f32 rounds.
+/// Rescaling changes the model's results only by f32 rounding.
 #[test]
 fn rescaled_models_compute_the_same() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -192,8 +192,8 @@ fn rescaled_models_compute_the_same() -> Result<()> {
     Ok(())
 }
 
-/// Two linear layers with ReLU between them: channel i of 32 is about `makes(i)` large, and read by weights of about
-/// `reads(i)` / 20.
+/// Two linear layers with ReLU between them. Channel i of 32 has a magnitude of about `makes(i)`, and the weights that read it of
+/// about `reads(i)` / 20.
 fn chain(makes: impl Fn(usize) -> f32, reads: impl Fn(usize) -> f32) -> Result<Model> {
     const CHAIN: &str = r#"{"input": {"shape": [32]}, "layers": [
         {"name": "a", "op": "linear", "in": 32, "out": 32, "activation": "relu"},
@@ -205,7 +205,7 @@ fn chain(makes: impl Fn(usize) -> f32, reads: impl Fn(usize) -> f32) -> Result<M
     model.with_parameters("a", a, vec![0.0; 32])?.with_parameters("b", b, vec![0.0; 16])
 }
 
-/// The SQNR in dB of a model's outputs when it is quantized; the same model in float after rescaling has over 110.
+/// SQNR in dB of a quantized model's outputs. Also asserts that the rescaled float model has over 110.
 fn sqnr(model: &Model, recipe: &Recipe) -> Result<f64> {
     let mut random = Random::new(54);
     let x = Tensor::new([256, 32], (0..256 * 32).map(|_| 10.0 * random.real()).collect::<Vec<f32>>())?;
@@ -216,7 +216,7 @@ fn sqnr(model: &Model, recipe: &Recipe) -> Result<f64> {
     of(recipe.quantize(model, &x)?.simulate(&x)?)
 }
 
-/// Smoothed by each strength, equalized, and both.
+/// SmoothQuant at each strength, equalization, and both.
 fn rescaling_recipes(bits: u8) -> impl Iterator<Item = (String, Recipe)> {
     let choices = [(Some(0.5), false), (Some(0.75), false), (Some(1.0), false), (None, true), (Some(0.5), true)];
     choices.into_iter().map(move |(smooth, equalize)| {
@@ -225,7 +225,7 @@ fn rescaling_recipes(bits: u8) -> impl Iterator<Item = (String, Recipe)> {
     })
 }
 
-/// Channels that nothing reads, or hardly anything, or that are always 0 cost the others at most 1.5 dB.
+/// Channels that are always or nearly 0, or are not or hardly read, cost the other channels at most 1.5 dB.
 #[test]
 fn dead_channels_cost_nothing() -> Result<()> {
     for (name, recipe) in rescaling_recipes(8).chain(rescaling_recipes(4)) {
@@ -248,7 +248,7 @@ fn dead_channels_cost_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Integer graphs hold what is scaled down that far.
+/// Integer graphs represent channels that are scaled down that far.
 #[test]
 fn dead_channels_in_integer_graphs() -> Result<()> {
     let some = |i: usize| if i < 3 { 0.0 } else { 1.0 };
@@ -261,7 +261,7 @@ fn dead_channels_in_integer_graphs() -> Result<()> {
     Ok(())
 }
 
-/// Channels 15 orders of magnitude apart.
+/// Channels whose magnitudes differ by up to 15 orders.
 #[test]
 fn channels_far_apart_are_smoothed() -> Result<()> {
     let power = |i: usize| 10f32.powf(-8.0 + 15.0 * i as f32 / 31.0);
@@ -280,7 +280,7 @@ fn channels_far_apart_are_smoothed() -> Result<()> {
     Ok(())
 }
 
-/// Each of these methods minimizes an error that the one before doesn't look at.
+/// Each method minimizes an error that the previous one ignores.
 #[test]
 fn better_methods_are_better() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -311,7 +311,7 @@ fn better_methods_are_better() -> Result<()> {
     Ok(())
 }
 
-/// A plan within the bytes of the smallest published one that keeps 99.1 %.
+/// A plan within the size of the smallest published plan with an accuracy of 99.1 %.
 #[test]
 fn plans_keep_their_budget() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -418,7 +418,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     other[place + 5] = b'0';
     refused("format is \"lowbit-quantized/0\"", QuantizedModel::from_safetensors(&other));
 
-    // Every byte of a file, changed: an error or another model, never a panic.
+    // A changed byte in a file, every seventh in turn: an error or another model, never a panic.
     let quantized = Recipe::best(4).quantize(&good, &data)?.to_safetensors()?;
     for i in (0..quantized.len()).step_by(7) {
         let mut broken = quantized.clone();
@@ -439,7 +439,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Outputs that never change, channels without weights, biases that dwarf them, inputs that are all the same.
+/// Constant outputs, channels without weights, biases much larger than the weights, constant inputs.
 #[test]
 fn degenerate_channels_are_quantized() -> Result<()> {
     let model = random_model(AWKWARD, 8)?;
@@ -458,7 +458,7 @@ fn degenerate_channels_are_quantized() -> Result<()> {
     Ok(())
 }
 
-/// What is read of a model's parts makes the same model again, and parts that don't fit are refused with both numbers.
+/// A model built from another model's parts equals it, and parts that don't fit are refused with both numbers.
 #[test]
 fn a_model_of_parts() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -487,14 +487,14 @@ fn a_model_of_parts() -> Result<()> {
     Ok(())
 }
 
-/// GPTQ of a matrix by itself: outputs nearer to those of the float weights than by rounding, for every kind of scale, and the same
-/// as rounding where inputs tell nothing apart.
+/// GPTQ of a single matrix: its outputs are nearer to those of the float weights than rounding's, for every kind of scale. For
+/// uncorrelated inputs it equals rounding.
 #[test]
 fn gptq_of_a_matrix() -> Result<()> {
     let mut random = Random::new(52);
     let (n, k, rows) = (24, 70, 200);
     let weights = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<f32>>())?;
-    // Inputs of a few causes, so that columns can stand in for each other.
+    // Correlated inputs: each is a mix of eight causes, so that columns can compensate for each other.
     let causes: Vec<f32> = (0..8 * k).map(|_| random.real()).collect();
     let inputs = (0..rows).flat_map(|_| {
         let shares: Vec<f32> = (0..8).map(|_| random.real()).collect();

@@ -1,6 +1,6 @@
-//! Models whose weights, or what their layers read, are small floats or share scales in groups: graphs beside what the codes
-//! mean, layer by layer, blocks beside `BlockQuantize`, files, plans, accuracy, and what is refused. Models of integers with a
-//! scale per channel are in `quantize`.
+//! Models whose weights or layer inputs are small floats, or share scales in groups: graphs against the meaning of their codes,
+//! layer by layer, blocks against `BlockQuantize`, files, plans, accuracy, and refused requests. `quantize` tests models of
+//! integers with a scale per channel.
 
 mod common;
 #[path = "common/digits.rs"]
@@ -27,7 +27,7 @@ const E4M3: DType = DType::Float8E4M3Fn;
 const E5M2: DType = DType::Float8E5M2;
 const E2M1: DType = DType::Float4E2M1;
 
-/// AWKWARD with a pooled end.
+/// AWKWARD with a pool at the end.
 const POOLED: &str = r#"{ "name": "pooled", "input": { "shape": [3, 7, 6] }, "layers": [
     { "name": "a", "op": "conv2d", "in": 3, "out": 40, "kernel": [3, 2], "pads": [1, 0, 2, 1], "activation": "relu" },
     { "name": "b", "op": "conv2d", "in": 40, "out": 40, "kernel": [3, 3], "groups": 40, "activation": "relu6" },
@@ -64,23 +64,23 @@ fn recipe(weights: WeightScheme, activations: Activations) -> Recipe {
     Recipe { weights, activations, ..Recipe::new(8) }
 }
 
-/// Checks every number that the layers of a graph make of one row: it is what some real number becomes that is no further from
-/// the sum of what this layer read than f32 arithmetic in any order may be.
+/// Checks every number that a graph's layers compute for one row. It must be the rounding of a real number that is no further from
+/// the exact sum over the layer's own inputs than f32 arithmetic in any order may be.
 ///
-/// A sum of K products is off by less than (K + R + 8) · u · Σ |x · w| on a device, where R counts groups and slices (`Linear`),
-/// and by K · u · Σ |x · w| here, u = 2⁻²³; the bias adds a rounding to each. Rounding to codes is monotonic.
+/// The error of a sum of K products is less than (K + R + 8) · u · Σ |x · w| on a device, where R counts groups and slices
+/// (`Linear`), and K · u · Σ |x · w| here, u = 2⁻²³. The bias adds one rounding to each. Rounding to codes is monotonic.
 fn check_layers(name: &str, quantized: &QuantizedModel, input: &Tensor, device: Device<'_>) -> Result<()> {
     assert_eq!(input.dims()[0], 1);
     let activations = quantized.activations();
     let model = quantized.dequantized();
     let graph = quantized.graph_of_layers(1)?;
     let made = Runner::new(device, graph)?.run(&[input])?;
-    // In front of the layers is the input, where that is codes.
+    // If the input is quantized, its codes are the first output, before those of the layers.
     let skip = made.len() - model.layers().len();
     let made: Vec<Vec<f32>> = made[skip..].iter().map(reals).collect::<Result<_>>()?;
     let rounded = |index: usize, x: f32| activations[index].map_or(x, |q| q.round(x));
 
-    // What each layer makes of what the graph's own layers made, and of its sizes.
+    // Sums of each layer over the outputs of the graph's own layers, or over their absolute values.
     let run = |model: &Model, sizes: bool| -> Result<Vec<Vec<f32>>> {
         let seen = Mutex::new(Vec::new());
         model.trace(input, |index, values| {
@@ -118,7 +118,7 @@ fn check_layers(name: &str, quantized: &QuantizedModel, input: &Tensor, device: 
     Ok(())
 }
 
-/// What codes or floats mean.
+/// Dequantized codes, or floats.
 fn reals(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor_type = tensor.tensor_type();
     let real = match tensor.dtype() {
@@ -129,7 +129,7 @@ fn reals(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(real.values::<f32>()?.to_vec())
 }
 
-/// Files give back the same model, byte for byte.
+/// A file read and written again has equal bytes, and the model is equal.
 fn check_file(name: &str, quantized: &QuantizedModel) -> Result<()> {
     let file = quantized.to_safetensors()?;
     let read = QuantizedModel::from_safetensors(&file)?;
@@ -172,7 +172,7 @@ fn graphs_compute_what_codes_mean() -> Result<()> {
     Ok(())
 }
 
-/// Layers of a model differ in what they hold and in what they read; several rows, fewer than the graph is for.
+/// Layers of a model with different weights and inputs; several rows, fewer than the graph allows.
 #[test]
 fn layers_choose_for_themselves() -> Result<()> {
     let model = random_model(AWKWARD, 23)?;
@@ -192,7 +192,7 @@ fn layers_choose_for_themselves() -> Result<()> {
     let expected = graph.run_reference(&[&input])?.remove(0);
     let simulated = quantized.simulate(&input)?;
     assert_eq!(expected.dims(), simulated.dims());
-    // A number near the middle between two codes may become the other one in one of some hundred.
+    // A number near the middle between two codes may become the other code, in one of some hundred cases.
     assert!(Metrics::new(expected.values()?, simulated.values()?, 7)?.sqnr_db > 30.0);
     let data = Dataset { inputs: &input, labels: None };
     let report = evaluate("mixed", &model, &quantized, data, Device::Cpu, &Options::default())?;
@@ -203,7 +203,7 @@ fn layers_choose_for_themselves() -> Result<()> {
     Ok(())
 }
 
-/// Integers that are found as they come meet whatever kernels hold as integers.
+/// Dynamically quantized integers with every kind of weights that kernels hold as integers.
 #[test]
 fn dynamic_activations_meet_groups_and_small_floats() -> Result<()> {
     let context = context();
@@ -226,7 +226,7 @@ fn dynamic_activations_meet_groups_and_small_floats() -> Result<()> {
     Ok(())
 }
 
-/// What ops make of a matrix, rounded to the nearest.
+/// A matrix quantized to nearest by ops, and dequantized.
 fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
     let (rows, k) = (weights.dims()[0], weights.dims()[1]);
     let greatest = |values: &[f32]| values.iter().fold(0.0f32, |a, b| a.max(b.abs()));
@@ -255,7 +255,7 @@ fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
     Ok(reference::run(&dequantize.into(), &[&blocks[0], &blocks[1]])?.remove(0))
 }
 
-/// To the nearest, weights are those of the ops that quantize tensors, bit for bit.
+/// Weights rounded to nearest equal those of the quantizing ops, bit for bit.
 #[test]
 fn nearest_weights_are_those_of_ops() -> Result<()> {
     let model = random_model(AWKWARD, 29)?;
@@ -274,7 +274,7 @@ fn nearest_weights_are_those_of_ops() -> Result<()> {
     Ok(())
 }
 
-/// Methods that look at the outputs work on floats as on integers.
+/// Methods that minimize the error of outputs work on floats as well as on integers.
 #[test]
 fn better_methods_are_better() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -296,7 +296,7 @@ fn better_methods_are_better() -> Result<()> {
     Ok(())
 }
 
-/// The digits network: FP8 loses next to nothing, four bits little, and by the best method less.
+/// The digits network: FP8 loses almost nothing, four bits lose little, and with the best method less.
 #[test]
 fn digits_stay_readable() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
@@ -364,7 +364,7 @@ fn plans_choose_among_integers_and_floats() -> Result<()> {
     check_file("a plan", &quantized)
 }
 
-/// Fewer bytes between layers for fewer bits; products count as integers where both sides are.
+/// Fewer bits move fewer bytes between layers. Products count as integers if both sides are integers.
 #[test]
 fn costs_are_those_of_the_codes() -> Result<()> {
     let model = random_model(POOLED, 31)?;
@@ -375,7 +375,7 @@ fn costs_are_those_of_the_codes() -> Result<()> {
     let float32 = cost(WeightScheme::float(E4M3), Activations::float(DType::Float32))?;
     let float16 = cost(WeightScheme::float(E4M3), Activations::float(DType::Float16))?;
     let float8 = cost(WeightScheme::float(E4M3), Activations::float(E4M3))?;
-    // Numbers that layers read, and those that all but the last make.
+    // Numbers of all layer inputs, and of all outputs except the last layer's.
     let between: u64 =
         model.layers().iter().map(|layer| (layer.input().elements() + layer.output().elements()) as u64).sum();
     let (between, input) = (between - 7, model.input().elements() as u64);
@@ -436,7 +436,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
         let made = ActivationQuantization::new(CodeFormat::Float(codes), scale, zero_point);
         says(made.expect_err("it is wrong").to_string(), &["not possible"]);
     }
-    // Every byte of a file, changed: an error or another model, never a panic.
+    // A changed byte in a file, every fifth in turn: an error or another model, never a panic.
     let file = quantized.to_safetensors()?;
     for i in (0..file.len()).step_by(5) {
         let mut broken = file.clone();
@@ -448,7 +448,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Channels without weights, weights that are all the same or tiny, inputs of nothing but 0.
+/// Channels without weights, equal or tiny weights, inputs of zeros only.
 #[test]
 fn degenerate_channels_are_quantized() -> Result<()> {
     let model = random_model(AWKWARD, 35)?;
@@ -468,13 +468,13 @@ fn degenerate_channels_are_quantized() -> Result<()> {
     Ok(())
 }
 
-/// Numbers that leave the format of activations, or float32 itself, on the way.
+/// Intermediate numbers beyond the range of the activations' dtype, or of float32.
 #[test]
 fn what_is_not_finite_on_the_way_is_refused() -> Result<()> {
     let model = random_model(AWKWARD, 37)?;
     let (weights, bias) = (model.layers()[0].weights().to_vec(), model.layers()[0].bias().to_vec());
     let input = random_input(&model, 2, 38);
-    // Terms of one sign: of both, sums would be infinite or NaN by the order in which they are added.
+    // Terms of one sign: with both signs, sums would be infinite or NaN depending on the order of addition.
     let times = |factor: f32, values: &[f32]| values.iter().map(|x| factor * x.abs()).collect::<Vec<f32>>();
     for (of_inputs, of_weights, activations, expected) in [
         (1e6, 1.0, Activations::float(DType::Float16), "what layer a reads"),

@@ -1,5 +1,5 @@
-//! `ops::QuantizeWeights`: the packed words of every format that a device makes, against `weights::Quantizer`, bit for bit; and
-//! a product with weights that a device quantized.
+//! `ops::QuantizeWeights`: a device's packed words in every format against `weights::Quantizer`, bit for bit; and a product with
+//! weights that a device quantized.
 
 mod common;
 
@@ -35,7 +35,7 @@ const SIZES: [[usize; 4]; 8] = [
     [1, 64, 32, 32],
 ];
 
-/// Numbers around 1 with a group of zeros, subnormal and large ones, and what is no number.
+/// Numbers around 1. If `odd`, with a group of zeros, subnormal and large numbers, NaN and infinities.
 fn numbers(random: &mut Random, count: usize, odd: bool) -> Vec<f32> {
     let mut values: Vec<f32> = (0..count).map(|_| random.real()).collect();
     if odd {
@@ -63,7 +63,7 @@ fn quantizer(format: WeightFormat, turn: usize) -> Result<Option<Quantizer>> {
         GroupScaleRule::MinMax,
         GroupScaleRule::Tight,
     ];
-    // The usual rule every second time, else the next that fits.
+    // The default rule in every second turn, otherwise the next rule that fits.
     let other = (0..rules.len()).find_map(|i| quantizer.clone().rule(rules[(turn / 2 + i) % rules.len()]).ok());
     Ok(if turn & 1 == 0 { Some(quantizer) } else { other.or(Some(quantizer)) })
 }
@@ -78,7 +78,7 @@ fn rounding_to_nearest() -> Result<()> {
             let [experts, n, k, group] = SIZES[turn % SIZES.len()];
             let Some(quantizer) = quantizer(WeightFormat::new(codes, group, scales), turn)? else { continue };
             turn += 1;
-            // Some of the pairs, all kinds of scales among them.
+            // Some of the pairs, including all kinds of scales.
             if turn % 5 != 0 {
                 continue;
             }
@@ -124,7 +124,7 @@ fn searching() -> Result<()> {
     Ok(())
 }
 
-/// A search that is cut into several launches goes on where it was.
+/// A search that is divided into several launches continues its state.
 #[test]
 fn long_rows() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -157,8 +157,8 @@ fn weights_from_a_device_multiply() -> Result<()> {
     Ok(())
 }
 
-/// Weights that a rule would clip, because a scale or an offset is beyond what the format stores, are refused with a search as
-/// without, by GPTQ, and when words that a device made of them are read. What is accepted is off by little.
+/// A rule would clip weights if a scale or an offset exceeds the format's range. They are refused with and without a search, by
+/// GPTQ, and when a device's words are read. Accepted weights have a small error.
 #[test]
 fn clipped_weights_are_refused_by_all() -> Result<()> {
     let rules = [
@@ -211,7 +211,7 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
                             Ok(errors.fold((0.0, 0.0), |(worst, sum), e| (e.max(worst), sum + e * e)))
                         };
                         let ((worst, sum), (_, least)) = (error(&made)?, error(&searched)?);
-                        // A step of the range of both signs, twice where it is a power of two, and as much for nesting.
+                        // One step of a symmetric range, two for power-of-two scales, and as much for nested scales.
                         let step = f64::from(top) * 2.0 / f64::from((1 << codes.bits()) - 1);
                         assert!(worst <= 2.0 * step, "{name}: off by {worst:e}, a step is {step:e}");
                         assert!(nested || least <= sum * 1.001, "{name}: {sum:e}, with a search {least:e}");
@@ -224,7 +224,7 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
     Ok(())
 }
 
-/// What is no number is refused on both ways to weights.
+/// Weights with NaN or infinity are refused by the quantizer and when a device's words are read.
 #[test]
 fn words_of_what_is_no_number_are_refused() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! The encoder of the example `sentences` at a tiny size with random weights: on a GPU and in the reference against a plain
-//! computation in f64, in float and with weights in codes.
+//! The encoder of the example `sentences`, with random weights and a tiny size, on a GPU and in the reference. It is compared with
+//! a plain computation in f64, in float and with quantized weights.
 
 mod common;
 #[path = "../examples/sentences/encoder.rs"]
@@ -21,7 +21,7 @@ const WIDE: usize = 40;
 const LAYERS: usize = 2;
 const WORDS: usize = 30;
 
-/// Names and values as a file has them.
+/// Names, shapes and values as in a file.
 fn file(random: &mut Random) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let mut tensors = BTreeMap::new();
     let mut add = |name: &str, shape: &[usize], middle: f32, size: f32| {
@@ -122,7 +122,7 @@ impl Plain {
     }
 }
 
-/// `2 / √π · Σ (−1)^n x^(2n + 1) / (n! (2n + 1))`, good to ten digits up to 4.
+/// `2 / √π · Σ (−1)^n x^(2n + 1) / (n! (2n + 1))`, accurate to ten digits up to 4.
 fn erf(x: f64) -> f64 {
     let (mut power, mut sum) = (x, x);
     for n in 1..120 {
@@ -146,7 +146,7 @@ fn encoder(tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Encoder
     Encoder::new(config, &safetensors::serialize(views, None)?)
 }
 
-/// The least cosine of embeddings of length 1.
+/// Least cosine of embeddings of length 1.
 fn least_cosine(embeddings: &Tensor, expected: &[Vec<f64>]) -> Result<f64> {
     let rows = embeddings.values::<f32>()?.chunks_exact(HIDDEN).zip(expected);
     let cosine = |(a, b): (&[f32], &Vec<f64>)| a.iter().zip(b).map(|(&a, b)| f64::from(a) * b).sum::<f64>();
@@ -172,14 +172,14 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
     let near = |embeddings: &Tensor| -> Result<()> {
         let expected: Vec<f64> = expected.concat();
         for (i, (&got, expected)) in embeddings.values::<f32>()?.iter().zip(&expected).enumerate() {
-            // Some hundred f32 operations one after the other, on numbers around 1.
+            // Some hundred consecutive f32 operations on numbers around 1.
             assert!((f64::from(got) - expected).abs() < 2e-5, "element {i} is {got}, expected {expected}");
         }
         Ok(())
     };
     near(&made[0])?;
 
-    // Codes, by what the taps have seen.
+    // Quantized weights; GPTQ uses the moments of the taps.
     let row = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
     let table = Quantizer::new(row)?.quantize(encoder.tensor("embeddings.word_embeddings.weight")?)?;
     let int8 = Quantizer::new(row)?.rule(GroupScaleRule::Narrow)?;

@@ -1,5 +1,5 @@
-//! Every program that can be launched is sound WGSL, and what the host believes of its parameters and bindings is what the
-//! shader says; each part and each constant of them translates to every backend's language. No GPU is needed and nothing runs.
+//! Every program that can be launched is valid WGSL. The host's parameters and bindings match the shader's declarations. Each
+//! combination of parts and each constant translates to every backend's language. No GPU is needed and nothing runs.
 
 #[path = "../examples/shaders/catalog.rs"]
 mod catalog;
@@ -14,17 +14,17 @@ use lowbit::kernels::Dispatch;
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// Whether a program says that it needs more than every device has.
+/// True if a program enables f16, which not every device has.
 fn asks_for_f16(dispatch: &Dispatch) -> bool {
     dispatch.program.source().lines().any(|line| line == "enable f16;")
 }
 
-/// Subgroups likewise.
+/// True if a program uses subgroups.
 fn asks_for_subgroups(dispatch: &Dispatch) -> bool {
     dispatch.program.source().contains("subgroup")
 }
 
-/// Matrices of subgroups likewise. They are wgpu's own extension of WGSL.
+/// True if a program enables cooperative matrices, wgpu's own extension of WGSL.
 fn asks_for_matrices(dispatch: &Dispatch) -> bool {
     dispatch.program.source().lines().any(|line| line == "enable wgpu_cooperative_matrix;")
 }
@@ -59,8 +59,8 @@ fn each<'a>(
     });
 }
 
-/// Programs among which each combination of parts has each value of each of its constants. Other programs differ from these in
-/// which values meet.
+/// Programs that contain each value of each constant for each combination of parts. Other programs only combine these values
+/// differently.
 fn covering(programs: &BTreeMap<String, Dispatch>) -> Vec<(&String, &Dispatch)> {
     let mut covered = HashSet::new();
     let mut adds = |name: &str| {
@@ -99,7 +99,7 @@ fn programs_are_sound_and_bind_what_the_host_believes() {
     assert!(programs.len() > 10_000, "the catalog has shrunk to {}", programs.len());
 }
 
-/// Branches that stay with uniforms alone, by function or condition, each with its reason.
+/// Allowed branches that uniforms decide, by function or condition, each with its reason.
 const DECIDED_BY_UNIFORMS: [(&str, &str); 5] = [
     ("f32_magnitude: ", SCALE),
     ("f32_pack: ", SCALE),
@@ -114,7 +114,7 @@ const DECIDED_BY_UNIFORMS: [(&str, &str); 5] = [
 const SCALE: &str =
     "a scale among the parameters is taken apart, some ten instructions of a program, and it unrolls nothing";
 
-/// Lavapipe compiles a program once more at each dispatch whose uniforms decide enough of it, and keeps every copy.
+/// Lavapipe recompiles a program at each dispatch whose uniforms decide enough of it, and keeps every copy.
 #[test]
 fn no_uniform_alone_decides_a_branch() {
     let programs = catalog::programs().expect("the catalog's ops are sound");
@@ -143,7 +143,7 @@ fn no_uniform_alone_decides_a_branch() {
     );
 }
 
-/// What is found in programs, and what isn't.
+/// Programs with and without conditions that `foreseen` must find.
 #[test]
 fn branches_that_uniforms_decide_are_found() {
     let found = |functions: &str, body: &str| {
@@ -161,7 +161,7 @@ fn branches_that_uniforms_decide_are_found() {
     };
     let hidden = "groups.x >> 31u";
     for (body, expected) in [
-        // Guards, constants, and what is read.
+        // Guards, constants, and values read from buffers.
         ("if (thread >= params.n) { return; } data[thread] = 0u;", vec![]),
         ("for (var i = 0u; i < SIZE; i += 1u) { data[i] = 0u; }", vec![]),
         ("for (var i = 0u; i < data[0]; i += 1u) { data[i] = 0u; }", vec![]),
@@ -176,7 +176,7 @@ fn branches_that_uniforms_decide_are_found() {
         ("var end = 0u; end = params.n; for (var i = 0u; i < end; i += 1u) { data[i] = 0u; }", vec!["main: i < end"]),
         ("var end = params.n; if (thread == 0u) { end = 3u; } for (var i = 0u; i < end; i += 1u) { data[i] = 0u; }", vec![]),
         ("for (var i = 0u; i < params.n + (HIDDEN); i += 1u) { data[i] = 0u; }", vec![]),
-        // Within loops: one inside of a hidden one, what its counter decides, and one that constants end.
+        // In loops: a loop inside a hidden one, a condition on its counter, and a loop that constants end.
         (
             "for (var j = 0u; j < params.m + (HIDDEN); j += 1u) { for (var i = 0u; i < params.n; i += 1u) { data[i] = j; } }",
             vec!["main: i < params.n"],
@@ -228,7 +228,7 @@ fn programs_translate_to_every_backend() {
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
         if asks_for_matrices(dispatch) {
-            return; // No adapter of DirectX or OpenGL offers them.
+            return; // No DirectX or OpenGL adapter offers them.
         }
         let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
         let mut text = String::new();
@@ -263,7 +263,7 @@ fn check_parameters(name: &str, dispatch: &Dispatch, declared: &naga::Type) {
     assert_eq!(*span as usize, dispatch.parameters.len(), "{name}: bytes of the parameters");
 }
 
-/// The compiler of Chromium reads WGSL by its own lights; this runs where its command line tool is installed.
+/// Chromium's compiler has its own WGSL rules. This test runs if its command line tool is installed.
 #[test]
 fn tint_accepts_programs() {
     if Command::new("tint").arg("--help").output().is_err() {
@@ -277,7 +277,7 @@ fn tint_accepts_programs() {
         covering(&programs).into_iter().partition(|(_, dispatch)| asks_for_matrices(dispatch));
     each(programs.iter().copied(), |name, dispatch| {
         let path = folder.join(format!("{:?}.wgsl", std::thread::current().id()));
-        // A browser wants to be asked for subgroups; naga doesn't know the words.
+        // A browser requires `enable subgroups`, which naga doesn't know.
         let asked = if asks_for_subgroups(dispatch) { "enable subgroups;\n" } else { "" };
         std::fs::write(&path, asked.to_string() + &dispatch.program.source()).expect("a temporary file");
         let out = Command::new("tint").args(["--format", "wgsl"]).arg(&path).output().expect("tint runs");

@@ -1,6 +1,6 @@
-//! What becomes of sums: every output stage after sums of every width, with every bias, granularity of scales and finish, in every
-//! kernel of matmul and convolution. GPU equals reference, bit for bit, and what can't be combined is refused with its reason.
-//! Shapes are tests/equivalence.rs, tests/convolutions.rs and tests/int16.rs.
+//! Every output stage after sums of every width, with every bias, granularity of scales and post-op, in every kernel of matmul and
+//! convolution. GPU equals reference, bit for bit, and invalid combinations are refused with their reason.
+//! Shapes are in tests/equivalence.rs, tests/convolutions.rs and tests/int16.rs.
 
 mod common;
 
@@ -10,7 +10,7 @@ use lowbit::{Context, DType, Error, Granularity, Quantization, Result, Rounding,
 
 const ROUNDINGS: [Rounding; 4] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
 
-/// How many bits sums need, and what makes them.
+/// Width and origin of sums.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Width {
     /// Products of bytes.
@@ -29,7 +29,7 @@ impl Width {
         if self == Self::Wide { 600 } else { 9 }
     }
 
-    /// About the largest sum, as a power of two.
+    /// Approximate largest sum, as a power of two.
     fn bits(self) -> i32 {
         match self {
             Self::Bytes => 18,
@@ -39,7 +39,7 @@ impl Width {
     }
 }
 
-/// What is added to sums.
+/// Bias added to sums.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Added {
     Nothing,
@@ -57,7 +57,7 @@ const BIASES: [Added; 6] = [
     Added::Wide,
 ];
 
-/// Which scales differ.
+/// Granularity of scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum ScaleFormat {
     Tensor,
@@ -67,14 +67,14 @@ enum ScaleFormat {
 
 const SCALES: [ScaleFormat; 3] = [ScaleFormat::Tensor, ScaleFormat::Column, ScaleFormat::Row];
 
-/// What follows the codes before they are stored.
+/// Post-op on the codes before they are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
     Table,
     Sum,
 }
 
-/// The stages by name, for sums of a width.
+/// Output stages by name, for sums of a width.
 fn stages(width: Width) -> Result<Vec<(String, Output)>> {
     let mut stages = vec![
         ("accumulator".to_string(), Output::Accumulator),
@@ -96,7 +96,7 @@ fn stages(width: Width) -> Result<Vec<(String, Output)>> {
     Ok(stages)
 }
 
-/// Why an output is refused, in words of the message.
+/// Reason for refusing an output, in words of the message; `None` if it is legal.
 fn refusal(width: Width, output: &Output, bias: Added) -> Option<&'static str> {
     let is_real = matches!(output, Output::Real { .. } | Output::Float16 { .. });
     if matches!(bias, Added::Column(DType::Float32) | Added::Element(DType::Float32)) && !is_real {
@@ -113,12 +113,12 @@ fn refusal(width: Width, output: &Output, bias: Added) -> Option<&'static str> {
     }
 }
 
-/// A scale for numbers up to 2^17, beyond what f16 holds.
+/// A scale for numbers up to 2^17, which exceed the range of f16.
 fn scale(width: Width) -> f32 {
     ((17 - width.bits()) as f32 / 2.0).exp2()
 }
 
-/// Rows of least codes, of greatest ones, of zeros, where the bias is all, and of any.
+/// Rows of least codes, of greatest codes, of zeros with only the bias, and of any codes.
 fn activations(random: &mut Random, width: Width, dims: &[usize], row: usize) -> Result<Tensor> {
     let count: usize = dims.iter().product();
     let pick = |i: usize, codes: [i64; 3], any: i64| if i / row < 3 { codes[i / row] } else { any };
@@ -134,14 +134,14 @@ fn activations(random: &mut Random, width: Width, dims: &[usize], row: usize) ->
     }
 }
 
-/// Columns of greatest and least weights, and of any.
+/// Columns of greatest weights, of least weights, and of any weights.
 fn weights(random: &mut Random, dims: &[usize], column: usize) -> Result<Tensor> {
     let count = dims.iter().product();
     let code = |i: usize, any: i64| [127, -128].get(i / column).copied().unwrap_or(any) as i8;
     Tensor::new(dims, (0..count).map(|i| code(i, random.integer(-128, 127))).collect::<Vec<_>>())
 }
 
-/// Sums that fit their width; the first few are those where rounding to f32 and to f16 has to choose.
+/// Biases with sums that fit their width. Sums of the first few are ties or close to ties in f32 and f16.
 fn wide_bias(random: &mut Random, width: Width, n: usize) -> Vec<i64> {
     let unit = 1i64 << (width.bits() - 13);
     let ties = [2049 * unit, 2049 * unit + 1, 2051 * unit - 1, -2049 * unit, (1 << 24) + 1];
@@ -149,11 +149,11 @@ fn wide_bias(random: &mut Random, width: Width, n: usize) -> Vec<i64> {
 }
 
 fn column_scales(width: Width, n: usize) -> Vec<f32> {
-    // Some make numbers that are subnormal in f16.
+    // Some scales give subnormal f16 numbers.
     (0..n).map(|i| scale(width) * [1.0, 0.37, 1e-10, 2.9, 1e-3][i % 5]).collect()
 }
 
-/// The bias as a tensor of these dimensions, if it is one.
+/// The bias as a tensor; `None` for no bias and for a wide bias.
 fn bias_tensor(random: &mut Random, width: Width, bias: Added, rows: usize, n: usize) -> Result<Option<Tensor>> {
     let (format, dimensions) = match bias {
         Added::Nothing | Added::Wide => return Ok(None),
@@ -170,7 +170,7 @@ fn bias_tensor(random: &mut Random, width: Width, bias: Added, rows: usize, n: u
     }))
 }
 
-/// A combination by name, whether or not it can be built.
+/// A named combination, which may be invalid.
 struct Case {
     name: String,
     op: Result<Op>,
@@ -201,7 +201,7 @@ fn matmul(width: Width, output: &Output, bias: Added, scales: ScaleFormat) -> Re
     Ok((matmul.build().map(Op::from), lhs))
 }
 
-/// A convolution whose windows are as long as the sums of the matmul.
+/// A convolution whose windows have as many terms as the matmul's sums.
 fn conv(
     width: Width,
     output: &Output,
@@ -271,12 +271,12 @@ fn of_convolutions() -> Result<()> {
     for width in WIDTHS {
         for (name, output) in stages(width)? {
             for bias in BIASES {
-                // The bias of a convolution is that of its channels, and its image has one scale.
+                // The bias of a convolution is per channel, and its image has one scale.
                 if matches!(bias, Added::Element(_)) {
                     continue;
                 }
                 for scales in [ScaleFormat::Tensor, ScaleFormat::Column] {
-                    // Loops over groups and others take turns, over scales, biases and stages.
+                    // Kernels for groups and others take turns over scales, biases and stages.
                     let turn = cases.len();
                     let groups = [1, 3][(turn + turn / 2 + turn / 8) % 2];
                     let (op, input) = conv(width, &output, bias, scales, groups)?;
@@ -295,7 +295,7 @@ fn of_convolutions() -> Result<()> {
     Ok(())
 }
 
-/// Codes of 8 bits pass through a table or a sum before they are stored, whatever made them.
+/// 8-bit codes of every stage pass through a table or a residual sum before they are stored.
 #[test]
 fn with_a_finish() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -324,7 +324,7 @@ fn with_a_finish() -> Result<()> {
                             continue;
                         }
                         let op: Op = Fused::new(first, second?, 0)?.into();
-                        // A residual is a binding more, and planners fuse none where the device has too few.
+                        // A residual needs another binding, and planners don't fuse on a device with too few.
                         let limits = context.limits();
                         let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);
                         if launches.map(|launch| launch.bindings.len()).max() <= Some(limits.storage_buffers as usize) {

@@ -1,6 +1,6 @@
-//! States, parameters, indices and tables that no op made: an op that reads them from a tensor gets random words there, on every
-//! kernel, with every access instrumented. No kernel reaches beyond a buffer, and exact ops are exact on such words too. What
-//! sound states become is tests/observe.rs, tests/train.rs and the file of each op.
+//! Ops that read states, parameters, indices or tables from tensors, with random words in these tensors, on every kernel, with
+//! every access instrumented. No kernel reaches beyond a buffer, and exact ops are exact on such words too. Valid states are in
+//! tests/observe.rs, tests/train.rs and the file of each op.
 
 mod common;
 
@@ -15,7 +15,7 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{DType, Granularity, Result, Tensor, TensorType, reference};
 
-/// Words that a check may have forgotten, and any others.
+/// An edge-case word that a check might miss, or any word.
 fn word(random: &mut Random) -> u32 {
     const FLOATS: [f32; 10] =
         [0.0, 1.0, f32::MAX, f32::INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-40, 1e30, 16_777_216.0, 0.3];
@@ -29,10 +29,10 @@ fn word(random: &mut Random) -> u32 {
     }
 }
 
-/// A tensor of such words.
+/// A tensor of random words.
 fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
     let (dimensions, count) = (of.dims(), of.shape().elements());
-    // Counts of two words end where all bits are set.
+    // Two-word counts saturate with all bits set, so some tensors have all bits set.
     let words: Vec<u32> = match random.next() % 4 {
         0 => vec![word(random) | random.pick(&[0, u32::MAX]); count],
         _ => (0..count).map(|_| word(random)).collect(),
@@ -53,7 +53,7 @@ fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
     }
 }
 
-/// The ops' own tensors of floats.
+/// A tensor of ordinary floats.
 fn reals(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
     Tensor::new(dims, (0..dims.iter().product()).map(|_| random.real()).collect::<Vec<f32>>())
 }
@@ -62,7 +62,7 @@ fn type_of(dtype: DType, dims: &[usize]) -> Result<TensorType> {
     TensorType::new(dtype, dims)
 }
 
-/// Observers, with states.
+/// Observers, which read states.
 fn observers() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for (shape, granularity) in
@@ -81,7 +81,7 @@ fn observers() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Grids, tables and moments of training.
+/// Training ops, which read grids, tables and moments.
 fn trained() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = vec![RequantParams::new(65)?.into(), CrossEntropyGradient::new(5, 3)?.into()];
     for (grid, codes) in
@@ -114,7 +114,7 @@ fn trained() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Products and conversions with scales, zero points and indices that lie on the device.
+/// Products and conversions whose scales, zero points and indices are on the device.
 fn indexed(random: &mut Random) -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let mut weights = |dims: [usize; 3], codes, scales| -> Result<PackedWeights> {
@@ -153,7 +153,7 @@ fn indexed(random: &mut Random) -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Hands each op random words several times: in its states only, then in all of its inputs.
+/// Runs each op on random words several times: alternately in its states only and in all of its inputs.
 fn check(ops: Vec<Op>, seed: u64) -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut bounded, mut compared, mut random) = (0, 0, Random::new(seed));
@@ -167,7 +167,7 @@ fn check(ops: Vec<Op>, seed: u64) -> Result<()> {
             let inputs = op.inputs().iter().enumerate().map(input).collect::<Result<Vec<_>>>()?;
             let inputs: Vec<&Tensor> = inputs.iter().collect();
             bounded += bounds_of_all(&context, &name, op, &inputs);
-            // The reference refuses parameters of dynamic quantization that are no scale and code.
+            // The reference refuses invalid scales and codes as parameters of dynamic quantization.
             if let Ok(None) = reference::run(op, &inputs).and_then(|_| reference::tolerance(op, &inputs)) {
                 compared += check_op(&context, &name, op, &inputs);
             }

@@ -1,5 +1,5 @@
-//! One context, one plan, many threads: contexts and plans are shared between threads that plan, warm up, bind, record and
-//! submit at once, and every result has the reference's bits. Loss of the device under such work is in `failure.rs`.
+//! One context, one plan, many threads: threads share contexts and plans, and plan, warm up, bind, record and submit at once. Every
+//! result has the reference's bits. `failure.rs` tests the loss of a device during such work.
 
 mod common;
 
@@ -12,13 +12,13 @@ use lowbit::{Bindings, Context, DType, DeviceTensor, Graph, Plan, Result, Tensor
 
 const THREADS: usize = 8;
 const RECORDINGS: usize = 200;
-/// Recordings in one submission of a thread.
+/// Recordings per submission of a thread.
 const BATCH: usize = 20;
 
-/// The last candidate of each op, mostly a small program: a software device prepares programs anew for every launch.
+/// The last candidate of each op, mostly a small program: a software device prepares programs again for every launch.
 const SMALL: Tuner = Tuner::Nth(usize::MAX);
 
-/// Compiles only if it is true.
+/// This compiles only if all these types are Send and Sync.
 #[test]
 fn contexts_plans_and_bindings_are_send_and_sync() {
     fn check<T: Send + Sync>() {}
@@ -30,8 +30,8 @@ fn contexts_plans_and_bindings_are_send_and_sync() {
     check::<Graph>();
 }
 
-/// uint8 codes -> table -> codes -> matmul -> int32, for up to 9 rows: two launches with a workspace between them. Another
-/// seed has other weights and another width.
+/// uint8 codes -> table -> codes -> matmul -> int32, for up to 9 rows: two launches with a workspace between them. The seed sets
+/// the weights and the width.
 fn network(seed: u64) -> Result<Graph> {
     let mut random = Random::new(seed);
     let (rows, width) = (9, random.pick(&[5, 16, 17, 30]));
@@ -46,15 +46,15 @@ fn network(seed: u64) -> Result<Graph> {
     Ok(graph)
 }
 
-/// Codes for a network, with so many rows.
+/// Random codes for a network, with `rows` rows.
 fn input(graph: &Graph, rows: usize, random: &mut Random) -> Result<Tensor> {
     let most = graph.input_types().next().expect("one input");
     let codes = random.codes(DType::Uint8, &[rows, most.dims()[1]]);
     codes.quantized(most.quantization().expect("codes").clone())
 }
 
-/// What the reference makes of an input that may have fewer rows than the graph: rows don't know of each other, so the
-/// missing ones are zeros, and dropped again.
+/// The reference's result for an input that may have fewer rows than the graph. Rows are independent, so the input is padded with
+/// zeros, and their results are dropped.
 fn expected(graph: &Graph, input: &Tensor) -> Result<Tensor> {
     let most = graph.input_types().next().expect("one input");
     let mut padded = input.values::<u8>()?.to_vec();
@@ -65,7 +65,7 @@ fn expected(graph: &Graph, input: &Tensor) -> Result<Tensor> {
     Tensor::new(input.dims(), &out.values::<i32>()?[..elements])
 }
 
-/// A plan tied to an input and an output of its own, and what the output should be.
+/// A plan bound to an input and an output of its own, and the expected output.
 struct Job<'a> {
     plan: &'a Plan,
     bindings: Bindings,
@@ -75,12 +75,12 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// With a workspace, or else the plan's own.
+    /// A job with the given workspace, or else the plan's own.
     fn new(plan: &'a Plan, rows: usize, workspace: Option<&Workspace>, random: &mut Random) -> Result<Self> {
         let input = input(plan.graph(), rows, random)?;
         let expected = expected(plan.graph(), &input)?;
         let input = plan.context().upload(&input)?;
-        // What no recording writes is not what is expected.
+        // The initial output differs from the expected output everywhere.
         let wrong: Vec<i32> = expected.values::<i32>()?.iter().map(|value| !value).collect();
         let output = plan.context().upload(&Tensor::new(expected.dims(), wrong)?)?;
         let bindings = match workspace {
@@ -99,8 +99,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// In each of the threads: binds what `job` says for the thread and the recording, records it, and submits every few. All
-/// threads are started before one begins, and what all of them made is checked at the end.
+/// In each thread: binds the job for each thread and recording, records it, and submits every few recordings. All threads start
+/// together, and all results are checked at the end.
 fn hammer<'a>(name: &str, job: impl Fn(usize, usize, &mut Random) -> Result<Job<'a>> + Sync) -> Result<()> {
     let (barrier, done) = (Barrier::new(THREADS), Mutex::new(Vec::new()));
     let work = |thread: usize| -> Result<()> {
@@ -113,7 +113,7 @@ fn hammer<'a>(name: &str, job: impl Fn(usize, usize, &mut Random) -> Result<Job<
             let mut encoder = context.device().create_command_encoder(&Default::default());
             jobs.iter().try_for_each(|job| job.plan.record(&mut encoder, &job.bindings))?;
             context.queue().submit([encoder.finish()]);
-            // One of each submission while others work, the rest at the end.
+            // One job of each submission is checked while other threads work, the rest at the end.
             jobs[batch].check(&format!("{name}, thread {thread}, submission {batch}"))?;
             done.lock().expect("no thread has panicked").extend(jobs);
         }
@@ -157,7 +157,7 @@ fn many_plans_of_one_context_recorded_by_many_threads() -> Result<()> {
     })
 }
 
-/// Both plan the same network, so that both compile and upload the same at once.
+/// Both threads plan the same network, so they compile and upload equal objects at the same time.
 #[test]
 fn threads_plan_and_warm_up_at_once() -> Result<()> {
     for round in 0..10 {
@@ -218,7 +218,7 @@ fn many_recordings_in_one_submission() -> Result<()> {
     Ok(())
 }
 
-/// What one plan writes is what another reads, in the order of submission, whatever the order of recording.
+/// A plan reads another plan's output in the order of submission, whatever the order of recording.
 #[test]
 fn plans_one_after_the_other() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! What training needs: GPU equals reference (bit for bit or within the documented bound), gradients are slopes, the
-//! fake-quantized network is the integer network, and training learns. Observers and grids are tests/observe.rs.
+//! Training ops: GPU equals reference (bit for bit or within the documented bound), gradients are slopes, the fake-quantized
+//! network equals the integer network, and training improves accuracy. Observers and grids are in tests/observe.rs.
 
 mod common;
 #[path = "../examples/digits/network.rs"]
@@ -27,7 +27,7 @@ fn whole(random: &mut Random, dims: &[usize], most: i64) -> lowbit::Result<Tenso
     Tensor::new(dims, (0..count).map(|_| random.integer(-most, most) as f32).collect::<Vec<f32>>())
 }
 
-/// Image, weights, windows by intent.
+/// Image, weights and windows by intent.
 fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
     let plain = Windows::default();
     let padded = Windows { padding: [1; 4], ..plain };
@@ -69,7 +69,7 @@ fn float_convolutions() -> Result<()> {
             let inputs = &inputs[..if pass == ConvPass::WeightGradient { 3 } else { 2 }];
             let (candidates, error) = check_op_within(&context, &format!("{name}, {pass:?}"), &op, inputs);
             (count, worst) = (count + candidates, worst.max(error));
-            // Whole numbers leave no choice.
+            // Sums of whole numbers are exact, so both must be equal.
             let (a, b) = (whole(&mut random, shapes[0], 100)?, whole(&mut random, shapes[1], 100)?);
             let one = Tensor::new([1], vec![1.0f32])?;
             let inputs = [&a, &b, &one];
@@ -200,14 +200,14 @@ fn the_gradient_of_cross_entropy_is_its_slope() -> Result<()> {
     Ok(())
 }
 
-/// The whole backward pass against differences of the float network's loss: with 8 bits the two are nearly one, to some percent.
+/// The whole backward pass against finite differences of the float network's loss. With 8 bits they agree to some percent.
 #[test]
 fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
     const IMAGES: usize = 32;
     let digits = Digits::load()?;
     let index = train_index()?;
     let batch = Split::of(&digits, &index[..IMAGES])?;
-    // Random weights, so that there is a loss.
+    // Random weights, so that the loss is not near 0.
     let network = float_network()?.randomized(5)?;
     let quantized = network.quantized(&[Bits { weights: 8, activations: 8 }], &batch.images)?;
     let labels: Vec<i32> = batch.labels.iter().map(|&label| label as i32).collect();
@@ -216,7 +216,7 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
     inputs.insert(1, Tensor::new([IMAGES], labels.clone())?);
     let gradients = graph.run_reference(&inputs.iter().collect::<Vec<_>>())?;
     let mut checked = 0;
-    // All weights of a layer, or all its biases, move together along their gradient.
+    // All weights or all biases of a layer move together along their gradient.
     for (name, gradient) in names.iter().zip(&gradients).filter(|(name, _)| !name.starts_with("step")) {
         let place: usize = name.rsplit(' ').next().ok_or("a name")?.parse()?;
         let direction = gradient.values::<f32>()?;
@@ -277,8 +277,8 @@ fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
     Ok(())
 }
 
-/// The gradient of a step is the slope of a loss: beyond the codes of `code · step`, between them of what LSQ lets pass, where each
-/// number keeps its distance from its code, `(x / step + distance) · step`.
+/// The gradient of a step is the slope of a loss. Outside the range of codes that is the slope of `code · step`. Inside, LSQ keeps
+/// each number's rounding distance fixed: `(x / step + distance) · step`.
 #[test]
 fn the_gradient_of_an_activation_step_is_a_slope() -> Result<()> {
     let mut random = Random::new(75);
@@ -347,7 +347,7 @@ fn steps_follow_ranges() -> Result<()> {
     Ok(())
 }
 
-/// Steps of activations from moving averages of their ranges: the network learns, and its integer twin still has its bits.
+/// Activation steps from moving averages of ranges: the network learns, and its integer network still has equal bits.
 #[test]
 fn ranges_may_be_moving_averages() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -361,7 +361,7 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     trainer.epoch()?;
     let trained = trainer.read_blocking()?;
     assert_eq!(trained.steps()[0], begin.steps()[0], "the images' own step stays");
-    // What the float network's activations reach is near what the average follows.
+    // The float network's activations reach about the range that the average follows.
     let floats = trained.network().activations(&train.images)?;
     for (layer, (step, of)) in trained.steps().iter().zip(&floats).enumerate().skip(1) {
         let reach = of.values::<f32>()?.iter().copied().fold(0.0f32, f32::max) / 255.0;
@@ -379,7 +379,7 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     Ok(())
 }
 
-/// A short training: what rounding to 4 bits cost comes back.
+/// A short training recovers accuracy lost by rounding to 4 bits.
 #[test]
 fn training_learns() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

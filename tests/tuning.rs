@@ -1,5 +1,5 @@
-//! Measured plans compute what the reference says, what was measured is saved and loaded, and no file can do harm. How
-//! fast anything is, is asserted nowhere.
+//! Measured plans compute the reference's results, measurements can be saved and loaded, and no file can do harm. No test asserts
+//! speeds.
 
 mod common;
 
@@ -44,7 +44,7 @@ fn layer() -> Result<(Op, Tensor)> {
     Ok((Matmul::new(lhs.tensor_type().clone(), weights).build()?.into(), lhs))
 }
 
-/// Plans a graph and returns the kernels it chose, after its result was found right.
+/// Plans a graph, checks its result, and returns the kernels it chose.
 fn kernels_of(context: &Context, graph: &Graph, inputs: &[Tensor], tuner: Tuner) -> Result<String> {
     let inputs: Vec<_> = inputs.iter().collect();
     let plan = context.plan(graph, tuner)?;
@@ -56,7 +56,7 @@ fn kernels_of(context: &Context, graph: &Graph, inputs: &[Tensor], tuner: Tuner)
     Ok(plan.to_string())
 }
 
-/// What a run submits if nothing is measured.
+/// Submissions of a run if nothing is measured.
 const ONE_RUN: u64 = 2;
 
 #[test]
@@ -66,13 +66,13 @@ fn a_measured_plan_is_right_and_its_choices_can_be_saved() -> Result<()> {
     let measured = kernels_of(&context, &graph, &inputs, PLENTY)?;
     assert!(context.counters().submissions > ONE_RUN, "measuring submits");
 
-    // What is known is not measured again.
+    // A known kernel is not measured again.
     let before = context.counters();
     assert_eq!(kernels_of(&context, &graph, &inputs, PLENTY)?, measured);
     assert_eq!(context.counters().submissions - before.submissions, ONE_RUN);
     assert_eq!(context.counters().pipelines, before.pipelines);
 
-    // Nor is it in another context that was told.
+    // Another context that loads the file doesn't measure either.
     let json = context.save_tuning();
     let Some(other) = common::context() else { return Ok(()) };
     let entries = json.matches("\"kernel\"").count();
@@ -115,7 +115,7 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
     kernels_of(&context, &Graph::of(op.clone())?, &[empty], PLENTY)?;
     assert_eq!(context.counters().submissions, ONE_RUN);
 
-    // One range over 4 GiB exceeds what a binding may have, as an error and not as a panic, whichever way it is planned.
+    // One range over 4 GiB exceeds the limit of a binding; every tuner returns an error and doesn't panic.
     let huge = DynamicQuantize::new([i32::MAX as usize / 2], DType::Int8, DynamicGranularity::Tensor)?;
     let graph = Graph::of(huge)?;
     let guessed = context.plan(&graph, Tuner::FirstGuess).map(|plan| plan.to_string());
@@ -135,7 +135,7 @@ fn a_file_picks_among_legal_candidates_only() -> Result<()> {
     let field = |label: &str| format!("\"kernel\": {}", serde_json::Value::from(label));
     let entry = |label: &str| json.replace(&chosen, &field(label));
 
-    // Every legal label is followed.
+    // Every legal label selects its candidate.
     for (i, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
         let Some(other) = common::context() else { return Ok(()) };
         assert_eq!(other.load_tuning(&entry(&candidate.label)), 1, "{}", candidate.label);
@@ -143,7 +143,7 @@ fn a_file_picks_among_legal_candidates_only() -> Result<()> {
         assert_eq!(kernels_of(&other, &graph, std::slice::from_ref(&lhs), NOTHING)?, named);
     }
 
-    // No other is: it counts as unknown, and measuring replaces it.
+    // An unknown label is ignored, and measuring replaces it.
     let guessed = context.plan(&graph, Tuner::FirstGuess)?.to_string();
     for label in ["a kernel of another time", "0", "../../matmul", "\u{202e}lumtam"] {
         let Some(other) = common::context() else { return Ok(()) };
@@ -205,7 +205,7 @@ fn a_hostile_file_is_ignored() -> Result<()> {
         assert_eq!(other.load_tuning(&json[..end]), 0, "cut off at byte {end}");
     }
     assert!(!other.save_tuning().contains("kernel"), "nothing was taken");
-    // Unknown fields are no reason to refuse a file, and a good one is taken after all the bad ones.
+    // A file with unknown fields is accepted, and a good file is accepted after all the bad ones.
     assert_eq!(other.load_tuning(&json.replace(&kernel, &format!("{kernel}, \"note\": [1, 2, 3]"))), 1);
     assert_eq!(other.save_tuning(), json);
     Ok(())
@@ -234,7 +234,7 @@ fn a_probe_finds_numbers() -> Result<()> {
     Ok(())
 }
 
-/// A device of the caller's, without any optional feature: the host's clock, and no 16-bit floats.
+/// A caller's device without optional features: the host's clock, and no 16-bit floats.
 #[test]
 fn without_features_the_clock_is_the_hosts() -> Result<()> {
     let Some(context) = common::context() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Whole vision networks, small ones: every layer that a plan runs, fused as it is, against the reference on the same
-//! inputs. The networks and how they are verified are the example's; single ops are in `equivalence.rs` and `images.rs`.
+//! Small whole vision networks: every layer of a plan, as fused, against the reference on the same inputs. The example builds and
+//! verifies the networks; single ops are in `equivalence.rs` and `images.rs`.
 
 mod common;
 #[allow(dead_code, reason = "what times layers and prints them is the example's")]
@@ -21,7 +21,7 @@ fn every_layer_equals_the_reference() -> Result<()> {
             assert_eq!(verified.elements.len(), network.layers.len(), "{model}");
             assert!(verified.elements.iter().all(|&elements| elements > 0), "{model}: {:?}", verified.elements);
         }
-        // Random weights of a trained network's size: codes are spread, not stuck at an end.
+        // Random weights of a trained network's size: codes are spread over their range, not saturated.
         let least = network.layers.iter().filter_map(|layer| network.spread(layer)).min();
         assert!(least.is_some_and(|codes| codes >= 32), "{model}: a layer uses {least:?} codes");
     }

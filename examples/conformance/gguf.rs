@@ -24,7 +24,7 @@ fn real_numbers(gguf_type: GgufType, [rows, k]: [usize; 2], blocks: &[u8]) -> Re
     Array::of(&gguf::weights(gguf_type, [1, rows, k], blocks)?.dequantize()?)
 }
 
-/// Quantizes numbers to blocks, and dequantizes those.
+/// Quantizes numbers to blocks, and dequantizes the blocks.
 pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
     let (gguf_type, x) = (gguf_type(case)?, case.input(0)?);
     let [rows, k] = matrix(x)?;

@@ -163,8 +163,8 @@ impl Encoder {
             let sum = add(&mut graph, x, narrow)?;
             x = norm(&mut graph, &name("output"), sum)?;
         }
-        // The mean over the words of each sentence, scaled to length 1: normalized to root mean square 1, then divided by the root of the
-        // width.
+        // The mean over the words of each sentence, scaled to length 1: normalized to root mean square 1, then divided by the root
+        // of the width.
         let x = graph.reshape(x, [batch, length, hidden])?;
         let mean = FloatMatmul::new(real(&[batch, 1, length])?, graph.tensor_type(x)?.clone()).build()?;
         let mean = graph.add(mean, &[shares, x])?;

@@ -1,4 +1,4 @@
-//! A plan tied to buffers: what can be recorded any number of times. Which launches there are is `plan`'s to say.
+//! A plan bound to buffers, which can be recorded any number of times. `plan` determines the launches.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::plan::Storage;
 
 /// Device memory for the intermediates of plans.
 ///
-/// Recordings that share one run one after the other on the device, as a queue does anyway: one workspace serves any
-/// number of bindings, plans, encoders and threads whose commands go to one queue.
+/// Recordings that share a workspace run in sequence on the device, as in any queue. One workspace serves any number of bindings,
+/// plans, encoders and threads whose commands go to one queue.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     pub(super) buffers: Vec<wgpu::Buffer>,
@@ -21,15 +21,15 @@ impl Workspace {
     /// A workspace for this plan.
     ///
     /// # Errors
-    /// If the device has no room for it or is lost.
+    /// If the device has no memory for it or is lost.
     pub fn allocate(plan: &Plan) -> Result<Self> {
         let context = plan.context();
         let buffer = |&bytes: &u64| context.buffer("workspace", bytes, wgpu::BufferUsages::STORAGE, &[]);
         Ok(Self { buffers: plan.workspace_buffers().iter().map(buffer).collect::<Result<_>>()? })
     }
 
-    /// A workspace in the caller's buffers: at least as many as [`Plan::workspace_buffers`], each at least as large as the
-    /// one there, with usage STORAGE. It can serve all plans that it is large enough for.
+    /// A workspace in the caller's buffers, with usage STORAGE: at least as many as [`Plan::workspace_buffers`], each at least as
+    /// large as listed there. It can serve all plans that fit it.
     ///
     /// # Errors
     /// If a buffer lacks the usage, or is given twice.
@@ -70,13 +70,13 @@ impl Workspace {
     }
 }
 
-/// A plan tied to inputs, outputs and a workspace; made by [`Plan::bind`]. [`Plan::record`] puts it into an encoder as often as
-/// you like.
+/// A plan bound to inputs, outputs and a workspace; made by [`Plan::bind`]. [`Plan::record`] puts it into an encoder any number of
+/// times.
 ///
 /// It keeps its buffers alive and is `Send` and `Sync`.
 #[derive(Debug)]
 pub struct Bindings {
-    /// The plan it was made by.
+    /// The id of the plan that made it.
     pub(super) plan: u64,
     variant: Arc<Variant>,
     pipelines: Arc<[Arc<Pipeline>]>,
@@ -88,7 +88,7 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Ties launches to tensors that have been checked.
+    /// Binds launches to tensors that have been checked.
     pub(super) fn new(
         context: &Context,
         plan: u64,

@@ -1,5 +1,5 @@
-//! Which candidate of an op runs in a plan: what the tuner says, what the context knows, or what a measurement shows. The
-//! measurement itself is `measure.rs`'s.
+//! The choice of an op's candidate in a plan: by the tuner, the context's tuning, or a measurement. The measurement is in
+//! `measure.rs`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tune::{Tuner, short};
 pub(super) struct Chooser<'a> {
     context: &'a Context,
     tuner: Tuner,
-    /// How long may still be measured.
+    /// The time that is left for measurements.
     left: Duration,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Chooser<'a> {
         Self { context, tuner, left }
     }
 
-    /// The index of the candidate that is to run.
+    /// The index of the candidate to run.
     pub(super) fn choose(&mut self, op: &Op, candidates: &[Candidate]) -> usize {
         let guess = self.tuner.choose(candidates);
         let nothing_to_choose = candidates.len() < 2 || candidates.iter().any(|c| c.dispatches.is_empty());
@@ -39,7 +39,7 @@ impl<'a> Chooser<'a> {
         if self.left.is_zero() { guess } else { self.measured(op, class, candidates).unwrap_or(guess) }
     }
 
-    /// What the context knows, if that is a legal candidate.
+    /// The candidate in the context's tuning, if it is legal.
     fn known(&self, class: &str, candidates: &[Candidate]) -> Option<usize> {
         let tuning = self.context.tuning();
         let label = tuning.get(class)?;
@@ -50,7 +50,7 @@ impl<'a> Chooser<'a> {
         known
     }
 
-    /// What a measurement shows, remembered by the context if it came to its end.
+    /// The candidate that a measurement chooses. The context remembers it if the measurement was complete.
     #[cfg(not(target_arch = "wasm32"))]
     fn measured(&mut self, op: &Op, class: String, candidates: &[Candidate]) -> Option<usize> {
         use super::measure::{Measurement, measure};
@@ -71,7 +71,7 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Nothing can be measured where nothing may wait.
+    /// No measurement: browsers must not block.
     #[cfg(target_arch = "wasm32")]
     fn measured(&mut self, _: &Op, _: String, _: &[Candidate]) -> Option<usize> {
         None

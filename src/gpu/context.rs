@@ -1,5 +1,4 @@
-//! A device with what this crate keeps beside it: compiled pipelines, counters, and whether it is lost. Tensors and plans
-//! are next door.
+//! A device with its compiled pipelines and counters, and its loss. Tensors and plans are in their own files.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -15,7 +14,7 @@ use crate::plan::Graph;
 use crate::tensor::Tensor;
 use crate::tune::{Machine, Tuner, Tuning};
 
-/// What a [`Context`] is made with.
+/// The options of a [`Context`].
 ///
 /// ```
 /// let mut options = lowbit::ContextOptions::default();
@@ -24,18 +23,18 @@ use crate::tune::{Machine, Tuner, Tuning};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ContextOptions {
-    /// Which of wgpu's backends may be used; the environment variable `WGPU_BACKEND` replaces it.
+    /// The wgpu backends that may be used; the environment variable `WGPU_BACKEND` replaces them.
     pub backends: wgpu::Backends,
-    /// Part of the adapter's name, in any case; empty takes wgpu's choice. `WGPU_ADAPTER_NAME` overrides it.
+    /// Part of the adapter's name, in any case; empty for wgpu's choice. `WGPU_ADAPTER_NAME` overrides it.
     pub adapter_name: String,
-    /// Keeps the driver's bounds checks, loop limits and division checks in every shader. Off by default, because ops are
-    /// validated before anything is recorded and the checks cost several times the work.
+    /// Keeps the driver's bounds checks, loop limits and division checks in every shader. Off by default, because ops are validated
+    /// before recording, and the checks cost several times the work.
     pub checked_shaders: bool,
-    /// The limits to ask the adapter for; none asks for all that it has. With `wgpu::Limits::default()` a program can't
-    /// come to need more than every device has.
+    /// The limits to request from the adapter; `None` requests all of the adapter's. With `wgpu::Limits::default()` a program can't
+    /// depend on more than every device has.
     pub limits: Option<wgpu::Limits>,
-    /// Features to ask the adapter for, for the caller's own work on the device: this crate needs none, and asks by itself
-    /// for `PIPELINE_CACHE` where it is offered.
+    /// Features to request from the adapter, for the caller's own work on the device. This crate needs none; it requests
+    /// `PIPELINE_CACHE` itself if the adapter offers it.
     pub features: wgpu::Features,
 }
 
@@ -51,7 +50,7 @@ impl Default for ContextOptions {
     }
 }
 
-/// What a context has done so far.
+/// Counts of the actions of a context so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Queue submissions by this crate.
@@ -78,8 +77,7 @@ impl Counting {
     }
 }
 
-/// A GPU device, its own or the caller's, with the pipelines compiled for it. Clones are handles to
-/// the same; it is `Send` and `Sync`.
+/// A GPU device, the context's own or the caller's, with its compiled pipelines. Clones share one state. It is `Send` and `Sync`.
 ///
 /// ```no_run
 /// use lowbit::{Context, Tensor, ops::Matmul};
@@ -98,9 +96,9 @@ pub struct Context {
     checked_shaders: bool,
     pub(super) pipelines: Arc<Pipelines>,
     cache: Option<wgpu::PipelineCache>,
-    /// Why the device is lost, once it is.
+    /// The reason of the device's loss, once it is lost.
     lost: Arc<OnceLock<String>>,
-    /// Rows and columns of the adapter's matrices of f16 with sums of f32; 0 without.
+    /// The number of rows and columns of the adapter's cooperative matrices of f16 with f32 sums; 0 if it has none.
     coop_matrix_size: u32,
     emulate_dot4: bool,
     target_invocations: u32,
@@ -109,26 +107,26 @@ pub struct Context {
     pub(super) counting: Arc<Counting>,
 }
 
-/// What kernels on matrix units need.
+/// The features that kernels on matrix units need.
 const MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
-/// The permission to ask for cooperative matrices, and for nothing else that is experimental.
+/// The permission to request cooperative matrices, and no other experimental feature.
 #[expect(unsafe_code, reason = "a token of having been warned: see SAFETY")]
 fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     if features & wgpu::Features::all_experimental_mask() != wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX {
         return wgpu::ExperimentalFeatures::disabled();
     }
-    // SAFETY: wgpu may be unsound for shaders that use what is experimental. Those of this crate load and store matrices in
-    // workgroup memory alone, at places that follow from constants of the program, and the equivalence tests run them all.
+    // SAFETY: wgpu may be unsound for shaders that use experimental features. This crate's shaders load and store matrices only in
+    // workgroup memory, at addresses that follow from constants of the program, and the equivalence tests run all of them.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 impl Context {
-    /// A context on a device of its own, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME`
-    /// select another). It asks for the adapter's own limits and, where the adapter has them, for a pipeline cache, and for
-    /// timestamps, 16-bit floats, subgroups and (experimental) cooperative matrices, which [`Tuner::Measured`],
-    /// [`Context::probe_blocking`] and some kernels use.
+    /// A context on its own device, from the adapter that wgpu prefers (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select another). It
+    /// requests the adapter's own limits. If the adapter has them, it also requests a pipeline cache, timestamps, 16-bit floats,
+    /// subgroups and (experimental) cooperative matrices, which [`Tuner::Measured`], [`Context::probe_blocking`] and some kernels
+    /// use.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] or [`Error::NoDevice`].
@@ -136,7 +134,7 @@ impl Context {
         Self::with_options(&ContextOptions::default()).await
     }
 
-    /// As [`Context::new`], waiting for it. Not available in browsers, where nothing may wait.
+    /// As [`Context::new`], but blocking. Not available in browsers, which must not block.
     ///
     /// # Errors
     /// As [`Context::new`].
@@ -145,10 +143,10 @@ impl Context {
         pollster::block_on(Self::new())
     }
 
-    /// A context on a device of its own, chosen by these options.
+    /// A context on its own device, chosen by these options.
     ///
     /// # Errors
-    /// As [`Context::new`], or [`Error::Limit`] if the adapter has less than the options' limits.
+    /// As [`Context::new`]. Also [`Error::Limit`] if the adapter has less than the options' limits.
     pub async fn with_options(options: &ContextOptions) -> Result<Self> {
         let adapter = Self::adapter(options).await?;
         let (offered, limits) = (adapter.features(), options.limits.clone().unwrap_or_else(|| adapter.limits()));
@@ -189,7 +187,7 @@ impl Context {
     async fn adapter(options: &ContextOptions) -> Result<wgpu::Adapter> {
         let backends = options.backends.with_env();
         let name = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_else(|_| options.adapter_name.clone()).to_lowercase();
-        // OpenGL only where nothing else is: it is slower, and its devices share a lock with a time limit.
+        // OpenGL is the last resort: it is slower, and its devices share a lock with a time limit.
         let (others, gl) = (backends.difference(wgpu::Backends::GL), backends.intersection(wgpu::Backends::GL));
         let mut found = Err(Error::NoAdapter("WGPU_BACKEND names none of vulkan, metal, dx12 and gl".into()));
         for backends in [others, gl] {
@@ -217,17 +215,18 @@ impl Context {
             .ok_or_else(|| Error::NoAdapter(format!("none of {names:?} is named like \"{name}\"")))
     }
 
-    /// A context on the caller's device. It works with no optional feature and the default limits
-    /// (`wgpu::Limits::default()`); encoders and buffers that meet it must be of this device. Shaders run without the
-    /// driver's checks unless [`Context::with_checked_shaders`] asks for them.
+    /// A context on the caller's device. It needs no optional feature and only the default limits (`wgpu::Limits::default()`).
+    /// Encoders and buffers used with it must be of this device. Shaders run without the driver's checks unless
+    /// [`Context::with_checked_shaders`] requests them.
     ///
-    /// A device has one callback for its loss, and that stays the caller's. The context finds out by itself that the device
-    /// is lost; [`Context::report_lost`] tells it earlier, and why.
+    /// A device has one callback for its loss, which stays the caller's. The context detects the loss by itself;
+    /// [`Context::report_lost`] reports it earlier, and with the reason.
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let info = device.adapter_info();
-        // Its compiler multiplies the four bytes of `dot4I8Packed` as numbers of 32 bits; SwiftShader has an instruction for them.
+        // llvmpipe's compiler multiplies the four bytes of `dot4I8Packed` as 32-bit numbers; SwiftShader has an instruction for
+        // them.
         let emulate_dot4 = info.name.starts_with("llvmpipe");
         let target_invocations =
             if info.device_type == wgpu::DeviceType::Cpu { 1 } else { DeviceCaps::default().target_invocations };
@@ -251,7 +250,7 @@ impl Context {
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
-        // In a browser the loss is a promise, which any number may wait for.
+        // In a browser the loss is a promise, and any number of callers may wait for it.
         if context.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu {
             context.watch();
         }
@@ -259,7 +258,7 @@ impl Context {
         context
     }
 
-    /// Takes the device's callback to learn of its loss.
+    /// Sets the device's callback to learn of its loss.
     fn watch(&self) {
         let lost = self.lost.clone();
         self.device.set_device_lost_callback(move |_, reason| {
@@ -267,13 +266,13 @@ impl Context {
         });
     }
 
-    /// Tells the context that the device is lost, for the callback of a device that [`Context::from_device`] was given.
-    /// From now on every call on the context and its clones fails with [`Error::Lost`]; the first reason is kept.
+    /// Tells the context that the device is lost. For the callback of a device given to [`Context::from_device`]. From now on every
+    /// call on the context and its clones fails with [`Error::Lost`]; the first reason is kept.
     ///
     /// ```no_run
     /// # fn engine(device: wgpu::Device, queue: wgpu::Queue) {
     /// let context = lowbit::Context::from_device(device.clone(), queue);
-    /// // The clone keeps the device until it is lost, or until another callback takes this one's place.
+    // The clone keeps the device until it is lost, or until another callback replaces this one.
     /// let told = context.clone();
     /// device.set_device_lost_callback(move |_, reason| told.report_lost(reason));
     /// # }
@@ -282,7 +281,7 @@ impl Context {
         let _ = self.lost.set(reason.into());
     }
 
-    /// [`Error::Lost`] if the device is.
+    /// Returns [`Error::Lost`] if the device is lost.
     pub(super) fn check_alive(&self) -> Result<()> {
         if self.lost.get().is_none() && !self.answers() {
             self.report_lost("it was destroyed, or its driver has given it up");
@@ -290,8 +289,8 @@ impl Context {
         self.lost.get().map_or(Ok(()), |reason| Err(Error::Lost(reason.clone())))
     }
 
-    /// Whether the device complains about a buffer without a use. wgpu drops all complaints of a lost device, says nowhere
-    /// that it is lost, and calls back only when it is polled; but it looks for that before anything else.
+    /// True if the device reports an error for a buffer without a usage. wgpu drops all errors of a lost device, doesn't report the
+    /// loss, and calls back only when polled; but it checks for the loss before anything else.
     #[cfg(not(target_arch = "wasm32"))]
     fn answers(&self) -> bool {
         let descriptor = wgpu::BufferDescriptor {
@@ -305,14 +304,13 @@ impl Context {
         pollster::block_on(scope.pop()).is_some()
     }
 
-    /// In a browser the callback tells.
+    /// True: in a browser the callback reports the loss.
     #[cfg(target_arch = "wasm32")]
     fn answers(&self) -> bool {
         true
     }
 
-    /// The same context, but shaders compiled from now on keep the driver's checks (see
-    /// [`ContextOptions::checked_shaders`]).
+    /// This context with the driver's checks in shaders compiled from now on (see [`ContextOptions::checked_shaders`]).
     #[must_use]
     pub fn with_checked_shaders(mut self) -> Self {
         self.checked_shaders = true;
@@ -320,18 +318,18 @@ impl Context {
         self
     }
 
-    /// The same context, but whether loops of integer products that read straight from storage write dot products of four bytes out
-    /// as multiplications, or use `dot4I8Packed`, is as given: for plans made from now on. Otherwise they write them out on Mesa's
-    /// llvmpipe, whose compiler makes better code of that. The results are the same.
+    /// This context with the given implementation of 4-byte dot products, in plans made from now on: as multiplications, or as
+    /// `dot4I8Packed`. It affects the loops of integer products that read directly from storage. By default multiplications are
+    /// used only on Mesa's llvmpipe, whose compiler makes better code of them. The results are equal.
     #[must_use]
     pub fn with_emulated_dot4(mut self, written: bool) -> Self {
         self.emulate_dot4 = written;
         self
     }
 
-    /// The same context, but how many invocations the device has to have at work to be as fast as it can is as given: for plans
-    /// made from now on. Products of few rows are cut along k until there are as many. Otherwise it is 1 on a CPU, and 32,768
-    /// elsewhere, which is enough for large GPUs. The results of integer ops are the same.
+    /// This context with the number of invocations that the device needs for full speed, in plans made from now on. Products of few
+    /// rows are split along k until there are as many. The default is 1 on a CPU, and elsewhere 32,768, which is enough for large
+    /// GPUs. The results of integer ops are equal.
     ///
     /// ```no_run
     /// let context = lowbit::Context::new_blocking()?.with_target_invocations(2_048); // a small GPU
@@ -344,10 +342,10 @@ impl Context {
         self
     }
 
-    /// The same context with what [`wgpu::Adapter::cooperative_matrix_properties`] says of the adapter, which a device
-    /// doesn't tell: some kernels multiply on matrix units then, if the device was made with the features
-    /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and the adapter has square matrices of f16 whose
-    /// products are summed in f32. [`Context::new`] and [`Context::with_options`] find out by themselves.
+    /// This context with the adapter's [`wgpu::Adapter::cooperative_matrix_properties`], which a device doesn't tell. Some kernels
+    /// then multiply on matrix units. This needs a device with the features `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and
+    /// `SUBGROUP`, and an adapter with square matrices of f16 whose products are summed in f32. [`Context::new`] and
+    /// [`Context::with_options`] read the properties by themselves.
     ///
     /// ```no_run
     /// # fn engine(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) {
@@ -367,7 +365,7 @@ impl Context {
         self
     }
 
-    /// What tells this context and its clones from others.
+    /// The id that this context and its clones share.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -384,20 +382,20 @@ impl Context {
         &self.queue
     }
 
-    /// The features that the device was made with.
+    /// The features of the device.
     #[must_use]
     pub fn features(&self) -> wgpu::Features {
         self.device.features()
     }
 
-    /// Name, backend and driver of the adapter, for people.
+    /// The name, backend and driver of the adapter, for humans.
     #[must_use]
     pub fn description(&self) -> String {
         let info = self.device.adapter_info();
         format!("{} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info)
     }
 
-    /// The limits that decide which kernels are legal here.
+    /// The capabilities that determine which kernels are legal on this device.
     #[must_use]
     pub fn limits(&self) -> DeviceCaps {
         let (limits, info) = (self.device.limits(), self.device.adapter_info());
@@ -426,14 +424,14 @@ impl Context {
         }
     }
 
-    /// The invocations of every subgroup; 0 where the device was not made with subgroups, or they differ in size.
+    /// The number of invocations of every subgroup; 0 if the device has no subgroups, or their size varies.
     fn common_subgroup_size(&self) -> u32 {
         let info = self.device.adapter_info();
         let uses = self.device.features().contains(wgpu::Features::SUBGROUP);
         if uses && info.subgroup_min_size == info.subgroup_max_size { info.subgroup_max_size } else { 0 }
     }
 
-    /// What this context has done so far.
+    /// Counts of this context's actions so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -445,7 +443,7 @@ impl Context {
         }
     }
 
-    /// Runs one op on host tensors and waits: upload, one submission, download. For engines there is [`Context::plan`].
+    /// Runs one op on host tensors and blocks: upload, one submission, download. Engines use [`Context::plan`].
     ///
     /// # Errors
     /// If the inputs don't fit the op, a limit of the device is exceeded, or the device fails.
@@ -456,8 +454,8 @@ impl Context {
         self.plan(&graph, Tuner::FirstGuess)?.run(inputs)
     }
 
-    /// Chooses kernels for a graph, lays out its memory and uploads its constants; those that another plan of this context
-    /// uploaded already are shared. Compiling is [`Plan::warm_up`]'s, or the first [`Plan::bind`]'s.
+    /// A plan of a graph: kernels are chosen, memory is laid out, and constants are uploaded. Plans of one context share equal
+    /// constants. [`Plan::warm_up`], or the first [`Plan::bind`], compiles it.
     ///
     /// # Errors
     /// If a tensor or the number of bindings exceeds a limit of the device, or the device fails.
@@ -465,7 +463,7 @@ impl Context {
         Plan::new(self, graph, tuner.into())
     }
 
-    /// The same with more options.
+    /// A plan of a graph, as by [`Context::plan`], with more options.
     ///
     /// # Errors
     /// As [`Context::plan`].
@@ -473,17 +471,16 @@ impl Context {
         Plan::new(self, graph, options)
     }
 
-    /// The constants that its plans share.
+    /// The constants that the context's plans share.
     pub(super) fn constants(&self) -> &Constants {
         &self.constants
     }
 
-    /// Takes the choices of kernels that [`Context::save_tuning`] saved, for [`Tuner::Measured`] to use, and returns how
-    /// many it took.
+    /// Loads the kernel choices saved by [`Context::save_tuning`], for [`Tuner::Measured`], and returns their number.
     ///
-    /// A file is good for the adapter, driver and version of this crate that it was saved with. Anything else, broken or
-    /// foreign, is ignored with a warning of the [log](https://docs.rs/log) crate. A file is never trusted: it can only pick
-    /// among the kernels that are right for an op.
+    /// A file is valid for the adapter, the driver and the version of this crate that saved it. Anything else is ignored with a
+    /// warning of the [log](https://docs.rs/log) crate. A file is never trusted: it can only select among the kernels that are
+    /// correct for an op.
     ///
     /// ```
     /// # if let Ok(context) = lowbit::Context::new_blocking() {
@@ -495,13 +492,13 @@ impl Context {
         self.tuning().load(json)
     }
 
-    /// The choices of kernels that are known so far, as JSON: one entry per class of ops, with the adapter and its driver.
+    /// The kernel choices known so far, as JSON: one entry per class of ops, with the adapter and its driver.
     #[must_use]
     pub fn save_tuning(&self) -> String {
         self.tuning().save()
     }
 
-    /// What is known of the fastest kernels here.
+    /// The fastest kernels known for this device.
     pub(super) fn tuning(&self) -> MutexGuard<'_, Tuning> {
         lock(&self.tuning)
     }
@@ -531,18 +528,17 @@ impl Context {
         tensor.download(self).await
     }
 
-    /// The compiled programs of this context as bytes to store, for [`Context::with_pipeline_cache`] to start from next time.
-    /// None where the backend has no such thing (all but Vulkan), the device was made without the feature
-    /// `PIPELINE_CACHE`, or it is lost.
+    /// The compiled programs of this context as bytes to store, the input of [`Context::with_pipeline_cache`] in a later run.
+    /// `None` if the backend has no pipeline cache (all but Vulkan), the device has no feature `PIPELINE_CACHE`, or it is lost.
     #[must_use]
     pub fn pipeline_cache(&self) -> Option<Vec<u8>> {
         let data = self.cache.as_ref()?.get_data()?;
         Some(pipeline_cache::wrap(&self.device.adapter_info(), &data))
     }
 
-    /// The same context, but it compiles with the help of what [`Context::pipeline_cache`] returned, perhaps in another
-    /// process. Bytes that are damaged, or from another adapter, driver or version of this crate, are ignored with a
-    /// warning in the log; so the way to use them is to try, and to store them anew when all is compiled.
+    /// This context with the pipeline cache that [`Context::pipeline_cache`] returned, perhaps in another process. Bytes that are
+    /// damaged, or from another adapter, driver or version of this crate, are ignored with a warning in the log. So try the stored
+    /// bytes, and store new ones after compiling.
     ///
     /// ```no_run
     /// # #[allow(unsafe_code)]
@@ -562,8 +558,8 @@ impl Context {
     /// ```
     ///
     /// # Safety
-    /// The driver runs what is in the bytes. They must have come from [`Context::pipeline_cache`] and been stored where
-    /// nobody hostile can write. A checksum finds accidents, not forgeries.
+    /// The driver executes the contents of the bytes. They must come from [`Context::pipeline_cache`], and no attacker may be able
+    /// to write to their storage. A checksum detects accidents, not forgeries.
     #[must_use]
     #[expect(unsafe_code, reason = "the driver believes the data: see Safety")]
     pub unsafe fn with_pipeline_cache(mut self, bytes: &[u8]) -> Self {
@@ -572,7 +568,7 @@ impl Context {
             return self;
         }
         match pipeline_cache::unwrap(&self.device.adapter_info(), bytes) {
-            // SAFETY: the caller vouches for the bytes, and `unwrap` has found them whole.
+            // SAFETY: the caller guarantees the origin of the bytes, and `unwrap` has found them intact.
             Ok(data) => match self.scoped(|| unsafe { pipeline_cache::create(&self.device, Some(data)) }) {
                 Ok(cache) => self.cache = cache,
                 Err(error) => log::warn!("a stored pipeline cache is ignored: {error}"),
@@ -584,11 +580,11 @@ impl Context {
 
     #[expect(unsafe_code, reason = "making a cache is unsafe, also without data")]
     fn empty_cache(&self) -> Option<wgpu::PipelineCache> {
-        // SAFETY: there is no data to believe.
+        // SAFETY: there is no data to trust.
         self.scoped(|| unsafe { pipeline_cache::create(&self.device, None) }).ok().flatten()
     }
 
-    /// The pipeline of a dispatch, compiled unless it has been.
+    /// The pipeline of a dispatch; compiles it if necessary.
     pub(super) fn pipeline(&self, dispatch: &Dispatch) -> Result<Arc<Pipeline>> {
         self.pipelines.get(dispatch.program.name(), || {
             let compile = || Pipeline::new(&self.device, dispatch, self.checked_shaders, self.cache.as_ref());
@@ -598,19 +594,19 @@ impl Context {
         })
     }
 
-    /// Compiles the programs of these dispatches that are not compiled yet, on as many threads as there are cores.
+    /// Compiles the missing programs of these dispatches, on as many threads as there are cores.
     pub(super) fn compile(&self, dispatches: &[&Dispatch]) -> Result<()> {
         self.check_alive()?;
         self.compile_all(&self.pipelines.missing(dispatches))
     }
 
-    /// Compiles these, on one thread where there is no other.
+    /// Compiles these programs on the only thread.
     #[cfg(target_arch = "wasm32")]
     fn compile_all(&self, missing: &[&Dispatch]) -> Result<()> {
         missing.iter().try_for_each(|dispatch| self.pipeline(dispatch).map(drop))
     }
 
-    /// Compiles these on all cores.
+    /// Compiles these programs on all cores.
     #[cfg(not(target_arch = "wasm32"))]
     fn compile_all(&self, missing: &[&Dispatch]) -> Result<()> {
         let next = std::sync::atomic::AtomicUsize::new(0);
@@ -620,7 +616,7 @@ impl Context {
             }
             Ok(())
         };
-        // One where nobody knows. This thread is one of them; the others help if they can be started.
+        // One thread if the number of cores is unknown. This thread is one of them; the others help if they can be started.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
         std::thread::scope(|scope| {
             let start = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
@@ -633,23 +629,23 @@ impl Context {
         })
     }
 
-    /// Runs something that may make the device complain, and turns its complaint into an error of this call.
+    /// Runs `work` and returns the device's error, if it raises one.
     pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         self.scoped_for("what wgpu keeps beside a call", 0, work)
     }
 
-    /// As [`Context::scoped`], for something that takes so much memory.
+    /// As [`Context::scoped`], for work that allocates `bytes` bytes.
     #[cfg(not(target_arch = "wasm32"))]
     fn scoped_for<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = caught(work);
-        // Natively the answers are ready. A lack of memory comes first: the rest may follow from it.
+        // Natively the results are ready. A lack of memory comes first: the other errors may follow from it.
         let [validation, internal, memory] =
             [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
         let Some(error) = memory.or(internal).or(validation) else { return value };
-        // So may all of them from the loss of the device.
+        // All of the errors may follow from the loss of the device.
         self.check_alive()?;
         Err(match error {
             wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.into(), bytes },
@@ -658,13 +654,13 @@ impl Context {
         })
     }
 
-    /// In a browser complaints come later, to its console: nothing may wait for them here.
+    /// Only runs `work`: in a browser errors arrive later, in its console, and nothing may wait for them.
     #[cfg(target_arch = "wasm32")]
     fn scoped_for<T>(&self, _: &str, _: u64, work: impl FnOnce() -> T) -> Result<T> {
         Ok(work())
     }
 
-    /// The error of a call that failed without a complaint: the device's loss, or else this.
+    /// The error of a call that failed without an error of the device: the device's loss, or else this message.
     pub(super) fn failure(&self, message: String) -> Error {
         self.check_alive().err().unwrap_or(Error::Device(message))
     }
@@ -697,8 +693,8 @@ impl Context {
         let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
         let buffer = self.scoped_for(label, size, || create(usage | written))?;
         if !words.is_empty() {
-            // wgpu copies the words to memory of its own first, and gives up the whole device when there is none. So a
-            // buffer like that one is made and dropped before.
+            // wgpu first copies the words to its own memory, and loses the whole device if there is none. So a buffer of equal size
+            // is created and dropped before.
             self.scoped_for(label, size, || create(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC))?;
             self.scoped_for(label, size, || self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words)))?;
         }
@@ -707,10 +703,10 @@ impl Context {
     }
 }
 
-/// Runs something that hands wgpu what the caller may have from another instance of it. wgpu can't tell, looks it up among its own
-/// and panics when it isn't there; nothing of ours is half done then, and its locks are free again.
+/// Runs a call that passes wgpu objects which may belong to another instance. wgpu can't detect that: it looks them up in its own
+/// instance and panics if they aren't there. None of this crate's state is half changed then, and wgpu's locks are free again.
 ///
-/// Where panics abort there is nothing to be caught. Browsers have one instance, and complain of other devices to the console.
+/// With `panic = "abort"` nothing is caught. Browsers have one instance, and report other devices' objects in the console.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -721,8 +717,8 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T> {
     })
 }
 
-/// The instance of these backends, one for the whole process: only within an instance does wgpu tell the devices of two
-/// contexts apart. OpenGL is left out of this, because all devices of its instance wait for one lock, with a time limit.
+/// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts
+/// apart. OpenGL is excluded, because all devices of its instance wait for one lock, with a time limit.
 #[cfg(not(target_arch = "wasm32"))]
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     if backends.contains(wgpu::Backends::GL) {

@@ -1,4 +1,4 @@
-//! Tensors in device memory, this crate's or the caller's, and their way back to the host. The layout is `pack`'s.
+//! Tensors in device memory, in the crate's or the caller's buffers, and their readback to the host. The layout is in `pack`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
@@ -9,15 +9,15 @@ use crate::error::{Result, require};
 use crate::pack;
 use crate::tensor::{Tensor, TensorType};
 
-/// A tensor in device memory: rows packed as [`DType::row_words`](crate::DType::row_words) says.
+/// A tensor in device memory, in rows packed as [`DType::row_words`](crate::DType::row_words) documents.
 ///
-/// What kernels write has zero padding; what they read may have anything there.
+/// Kernels write zeros as padding. The padding of their inputs may hold anything.
 #[derive(Debug, Clone)]
 pub struct DeviceTensor {
     tensor_type: TensorType,
     buffer: wgpu::Buffer,
     offset: u64,
-    /// The context that made the buffer; unknown for a caller's.
+    /// The id of the context that made the buffer; `None` for a caller's buffer.
     context: Option<u64>,
 }
 
@@ -25,17 +25,17 @@ pub struct DeviceTensor {
 pub(super) const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
-/// What wgpu asks of the offset of a storage binding on any device.
+/// wgpu's alignment of the offset of a storage binding, valid on any device.
 const OFFSET_ALIGNMENT: u64 = 256;
 
 impl DeviceTensor {
-    /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer; an output needs one of its own, and
-    /// COPY_SRC if it is to be read back.
+    /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer. An output needs its own buffer, with
+    /// COPY_SRC if it is read back.
     ///
-    /// The buffer must be of the device of the context that will use it. Calls that are given one of another device fail with
-    /// [`Error::Validation`](crate::Error::Validation). wgpu has no way to tell a buffer of another *instance*: it looks for one of
-    /// its own with the same number, and panics if there is none. That panic is caught and becomes the same error (unless the
-    /// program was built with `panic = "abort"`); where there is one, it is used in the other's place.
+    /// The buffer must be of the device of the context that uses it. Calls with a buffer of another device fail with
+    /// [`Error::Validation`](crate::Error::Validation). wgpu can't identify a buffer of another *instance*: it looks up a buffer
+    /// with this number in its own instance, and panics if there is none. The panic is caught and becomes this error (unless the
+    /// program is built with `panic = "abort"`). If there is one, it is used instead.
     ///
     /// # Errors
     /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 256, or the tensor does not fit.
@@ -74,25 +74,25 @@ impl DeviceTensor {
         Ok(Self { tensor_type, buffer, offset: 0, context: Some(context.id()) })
     }
 
-    /// The type.
+    /// The type of the tensor.
     #[must_use]
     pub fn tensor_type(&self) -> &TensorType {
         &self.tensor_type
     }
 
-    /// The buffer it lies in.
+    /// The buffer that holds the tensor.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
     }
 
-    /// Where it starts in the buffer, in bytes.
+    /// The start of the tensor in the buffer, in bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Refuses a tensor that another context made: its buffer is of another device.
+    /// Refuses a tensor of another context, because its buffer is of another device.
     pub(super) fn check_context(&self, context: &Context) -> Result<()> {
         require!(
             self.context.is_none_or(|id| id == context.id()),
@@ -125,21 +125,21 @@ impl DeviceTensor {
         let words: Vec<u32> = view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         drop(view);
         context.scoped(|| staging.unmap())?;
-        // A device that is destroyed frees its buffers, so the words may be anything.
+        // A destroyed device frees its buffers, so the words may be anything.
         context.check_alive()?;
         pack::tensor(&self.tensor_type, &words)
     }
 }
 
-/// The result of a mapping, once there is one, and who waits for it.
+/// The result of a mapping, once available, and the waker of the waiting task.
 #[derive(Default)]
 struct Mapping {
     result: Option<std::result::Result<(), String>>,
     waker: Option<Waker>,
 }
 
-/// A mapping that its callback, a polling thread and the waiting future share. A poisoned lock is whole all the same: it
-/// guards plain assignments.
+/// A mapping shared by its callback, a polling thread and the waiting future. A poisoned lock is still consistent: it guards plain
+/// assignments.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Mapping>>);
 
@@ -148,7 +148,7 @@ impl Shared {
         lock(&self.0)
     }
 
-    /// Stores the result, unless there is one, and wakes who waits.
+    /// Stores the result, unless there is one already, and wakes the waiting task.
     fn finish(&self, result: std::result::Result<(), String>) {
         let mut mapping = self.lock();
         mapping.result.get_or_insert(result);
@@ -158,7 +158,7 @@ impl Shared {
     }
 }
 
-/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser does so itself.
+/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser polls by itself.
 async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
     let mapping = Shared::default();
     let callback = mapping.clone();
@@ -177,19 +177,19 @@ async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
     let result = std::future::poll_fn(move |task| {
         let mut shared = mapping.lock();
         shared.waker = Some(task.waker().clone());
-        // The result stays, because it ends the polling.
+        // The result stays in place, because it ends the polling.
         shared.result.clone().map_or(Poll::Pending, Poll::Ready)
     });
     result.await.map_err(|error| context.failure(format!("reading a tensor back: {error}")))
 }
 
-/// Polls the device until the mapping has a result. It looks and sleeps rather than waits, so that a device that is reported
-/// lost meanwhile ends it, whatever the driver does; and a wait of wgpu's that times out can panic.
+/// Polls the device until the mapping has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
+/// whatever the driver does; and a wait of wgpu that times out can panic.
 #[cfg(not(target_arch = "wasm32"))]
 fn poll(context: &Context, mapping: &Shared) {
     let mut pause = std::time::Duration::from_micros(20);
     while mapping.lock().result.is_none() {
-        // Here wgpu panics when the driver says that the device is lost. Nothing of ours is half done then.
+        // wgpu panics here when the driver reports the loss of the device. None of this crate's state is half changed then.
         let look = std::panic::AssertUnwindSafe(|| context.device().poll(wgpu::PollType::Poll));
         if std::panic::catch_unwind(look).is_err() {
             context.report_lost("its driver has given it up");

@@ -1,5 +1,5 @@
-//! How long the candidates of an op take here: ordinary plans of that one op, timed in turn within a budget. The verdict
-//! on the samples is `tune`'s; what becomes of it is `choose.rs`'s.
+//! Measurement of an op's candidates: plans of that op alone, timed in turn within a budget. `tune` evaluates the samples;
+//! `choose.rs` uses the result.
 
 use std::time::{Duration, Instant};
 
@@ -14,26 +14,25 @@ use crate::tune::{Tuner, median, pick};
 
 /// The outcome of a measurement.
 pub(super) struct Measurement {
-    /// The index of the fastest candidate, by what was measured within the budget.
+    /// The index of the fastest candidate among those measured within the budget.
     pub fastest: usize,
-    /// Whether the budget sufficed for all rounds, so that the outcome is worth remembering.
+    /// True if the budget sufficed for all rounds, so that the result can be remembered.
     pub complete: bool,
 }
 
-/// Seconds of a sample: long enough for a coarse clock, and for a submission to cost little beside it.
+/// The length of a sample in seconds: long enough for a coarse clock, and for the cost of a submission to be small in comparison.
 const SAMPLE: f64 = 1e-3;
 
-/// The most runs of an op in a sample.
+/// The largest number of runs of an op in a sample.
 const MOST_RUNS: usize = 256;
 
-/// Samples of each candidate.
+/// Number of samples per candidate.
 const ROUNDS: usize = 7;
 
 /// A candidate that takes this many times as long as the fastest gets no further samples.
 const HOPELESS: f64 = 2.0;
 
-/// Times the candidates of an op until the budget is spent; the end of the one sample or compilation that is under way
-/// comes after it.
+/// Times the candidates of an op until the budget is spent. The sample or compilation in progress is completed after that.
 pub(super) fn measure(context: &Context, op: &Op, candidates: usize, budget: Duration) -> Result<Measurement> {
     let start = Instant::now();
     let mut samples = vec![Vec::new(); candidates];
@@ -41,7 +40,7 @@ pub(super) fn measure(context: &Context, op: &Op, candidates: usize, budget: Dur
     Ok(Measurement { fastest: pick(&samples), complete })
 }
 
-/// Fills the samples, one list per candidate, with the seconds of a run; whether it came to its end before `spent`.
+/// Fills the samples, one list per candidate, with the seconds per run. True if all rounds ended before `spent`.
 fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn() -> bool) -> Result<bool> {
     let graph = Graph::of(op.clone())?;
     let inputs = op.inputs().iter().map(|t| input(context, t)).collect::<Result<Vec<_>>>()?;
@@ -58,8 +57,8 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
         Ok(seconds / runs as f64)
     };
 
-    // Each candidate runs once unobserved, to be compiled and to touch its memory. One that fails is left out, but the
-    // first guess must work.
+    // Each candidate runs once without timing, to be compiled and to touch its memory. One that fails is left out, but the first
+    // guess must work.
     let first = make(0)?;
     time(&first, 1)?;
     let mut runs = 1;
@@ -75,7 +74,7 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
         plans.push(plan.ok());
     }
 
-    // All candidates in turn, so that a device that heats up or clocks up treats them alike.
+    // Candidates take turns, so that changes of temperature and clock affect them equally.
     for _ in 0..ROUNDS {
         let fastest = samples.iter().filter_map(|times| median(times)).fold(f64::INFINITY, f64::min);
         for (plan, times) in plans.iter().zip(&mut *samples) {
@@ -91,11 +90,11 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
 }
 
 impl Plan {
-    /// The seconds that a run takes on the device, recorded so many times in one pass: by the device's own clock where it has
-    /// one, by the host's otherwise. It waits for the queue first. Not available in browsers, where nothing may wait.
+    /// The seconds per run on the device, for `runs` runs recorded in one pass: by the device's clock if it has one, else by the
+    /// host's. It first waits for the queue. Not available in browsers, which must not block.
     ///
     /// # Errors
-    /// As [`Plan::record`], or if the device fails.
+    /// As [`Plan::record`]. Also if the device fails.
     pub fn seconds_blocking(&self, bindings: &Bindings, runs: usize) -> Result<f64> {
         let stopwatch = Stopwatch::new(self.context())?;
         let runs = runs.max(1);
@@ -103,7 +102,7 @@ impl Plan {
     }
 }
 
-/// A tensor for an op to read: zeros, or parameters that are legal for codes of any format.
+/// An input tensor for an op: zeros, or parameters that are valid for codes of any data type.
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
     if tensor_type.dtype() == DType::Parameters {
         let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];

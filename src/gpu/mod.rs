@@ -1,5 +1,5 @@
-//! The only place that names wgpu: devices, buffers, pipelines, recording and reading back. What to run comes from `plan`
-//! and `kernels` as plain data.
+//! The only module that uses wgpu: devices, buffers, pipelines, recording and readback. `plan` and `kernels` describe the launches
+//! as plain data.
 
 mod bindings;
 mod choose;
@@ -19,7 +19,7 @@ mod stopwatch;
 mod verify;
 mod warm;
 
-/// Locks. A poisoned lock only says that another thread panicked while holding it; what is guarded here is whole all the same.
+/// Locks a mutex. A poisoned lock means that another thread panicked while holding it; the data guarded here are still consistent.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

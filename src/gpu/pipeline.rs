@@ -1,5 +1,5 @@
-//! Compiling a linked program, once. An `unsafe` of the crate is here: shaders whose launches the host has validated run
-//! without the driver's own checks. Which programs, when and on which thread is `context`'s.
+//! Compilation of linked programs, once each. It contains an `unsafe` of the crate: shaders whose launches the host has validated
+//! run without the driver's own checks. `context` determines which programs are compiled, when, and on which thread.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -68,21 +68,21 @@ impl Pipeline {
 
 #[expect(unsafe_code, reason = "the trusted-shader constructor: see SAFETY")]
 fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-    // SAFETY: the source is one of this crate's own programs. Ops validate every shape, and buffers are checked against
-    // their tensor types before a launch is recorded, so that all indices stay inside the bindings; loops are bounded by
-    // those same sizes and divisors are sizes of at least 1. tests/equivalence.rs runs a part with all checks on.
+    // SAFETY: the source is one of this crate's own programs. Ops validate every shape, and buffers are checked against their
+    // tensor types before a launch is recorded, so all indices stay inside the bindings. Loops are bounded by these sizes, and
+    // divisors are sizes of at least 1. tests/equivalence.rs runs a part with all checks on.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 
-/// The compiled programs by name, each behind a lock of its own: who asks for a program that another thread compiles waits
-/// for that one, and for no other.
+/// The compiled programs by name, each behind its own lock: a thread that needs a program which another thread compiles waits for
+/// that program only.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines(Mutex<HashMap<String, Slot>>);
 
 type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
 
 impl Pipelines {
-    /// The pipeline of that name; compiles it if nobody has. What fails is tried again by who asks next.
+    /// The pipeline with this name; compiles it if necessary. A failed compilation is repeated at the next request.
     pub(super) fn get(&self, name: String, compile: impl FnOnce() -> Result<Pipeline>) -> Result<Arc<Pipeline>> {
         let slot = lock(&self.0).entry(name).or_default().clone();
         let mut pipeline = lock(&slot);
@@ -92,7 +92,7 @@ impl Pipelines {
         Ok(pipeline.insert(Arc::new(compile()?)).clone())
     }
 
-    /// One dispatch of each program that is not compiled yet, also of those that another thread compiles just now.
+    /// One dispatch for each missing program, including programs that another thread is compiling.
     pub(super) fn missing<'a>(&self, dispatches: &[&'a Dispatch]) -> Vec<&'a Dispatch> {
         let slots = lock(&self.0);
         let is_there = |slot: &Slot| slot.try_lock().is_ok_and(|pipeline| pipeline.is_some());
@@ -129,7 +129,7 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     context.compile(&dispatches).expect("programs that compile");
-                    // Also the programs that another thread began are there when the call returns.
+                    // Programs that another thread began are also compiled when the call returns.
                     assert!(context.pipelines.missing(&dispatches).is_empty());
                 });
             }

@@ -1,23 +1,23 @@
-//! What a driver remembers of the programs it has compiled, wrapped for storage so that damage and other drivers' data are
-//! noticed. An `unsafe` of the crate is here: the driver believes what is handed back to it. Storing it is the caller's.
+//! The driver's cache of compiled programs, wrapped for storage so that damage and other drivers' data are detected. It contains an
+//! `unsafe` of the crate: the driver trusts the data that it is given. The caller stores the bytes.
 
 use crate::error::Result;
 
-/// The cache of a device: empty, or with data that [`unwrap`] has let through. None where the device has none.
+/// The cache of a device: empty, or with data that [`unwrap`] has accepted. `None` if the device has no pipeline cache.
 ///
 /// # Safety
-/// The data comes from `wgpu::PipelineCache::get_data`.
+/// The data must come from `wgpu::PipelineCache::get_data`.
 #[expect(unsafe_code, reason = "hands data to the driver: the caller vouches for it")]
 pub(super) unsafe fn create(device: &wgpu::Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     let descriptor = wgpu::PipelineCacheDescriptor { label: Some("lowbit"), data, fallback: true };
     let offered = device.features().contains(wgpu::Features::PIPELINE_CACHE);
-    // SAFETY: as this function's.
+    // SAFETY: the caller upholds this function's contract, which is that of `create_pipeline_cache`.
     offered.then(|| unsafe { device.create_pipeline_cache(&descriptor) })
 }
 
-/// The envelope: this header, the length of the data as u64, its CRC-32 as u32, both little end first, then the data.
+/// The envelope: this header, the length of the data as u64, its CRC-32 as u32 (both little-endian), then the data.
 ///
-/// The header names all that the data depends on, in text, and must be equal to the byte.
+/// The header names everything that the data depends on, as text. It must match byte by byte.
 fn header(adapter: &wgpu::AdapterInfo) -> String {
     let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = adapter;
     let version = env!("CARGO_PKG_VERSION");
@@ -35,7 +35,7 @@ pub(super) fn wrap(adapter: &wgpu::AdapterInfo, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The data in an envelope, or what is wrong with it.
+/// The data in an envelope, or the reason that it is invalid.
 pub(super) fn unwrap<'a>(adapter: &wgpu::AdapterInfo, bytes: &'a [u8]) -> Result<&'a [u8], &'static str> {
     let rest = bytes
         .strip_prefix(header(adapter).as_bytes())
@@ -61,7 +61,7 @@ mod tests {
         info
     }
 
-    /// Whatever one byte is damaged, lacks or is too many, the driver is not shown the rest.
+    /// No damaged, missing or extra byte gets the rest to the driver.
     #[test]
     fn only_what_was_wrapped_is_unwrapped() {
         let here = adapter("1.0");

@@ -1,5 +1,5 @@
-//! A graph made ready for one device: kernels chosen, constants uploaded, memory laid out. What runs is `plan`'s, how is
-//! `kernels`', tying it to buffers is `bindings`'.
+//! A graph prepared for one device: kernels chosen, constants uploaded, memory laid out. `plan` determines the launches, `kernels`
+//! the programs; `bindings` binds them to buffers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,14 +23,14 @@ use crate::tensor::Tensor;
 use crate::tensor::TensorType;
 use crate::tune::Tuner;
 
-/// What a [`Plan`] is made with, beside its graph.
+/// The options of a [`Plan`].
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct PlanOptions {
-    /// How kernels are chosen.
+    /// The choice of kernels.
     pub tuner: Tuner,
-    /// All of the workspace in one buffer. By default it is several wherever that costs no memory, because launches that
-    /// share no buffer can run side by side.
+    /// Puts the whole workspace into one buffer. By default it is several buffers if that costs no memory, because launches that
+    /// share no buffer can run in parallel.
     pub single_workspace_buffer: bool,
 }
 
@@ -40,34 +40,34 @@ impl From<Tuner> for PlanOptions {
     }
 }
 
-/// A graph made ready for a device; made by [`Context::plan`].
+/// A graph prepared for a device; made by [`Context::plan`].
 ///
-/// [`Plan::bind`] ties it to tensors once; [`Plan::record`] then puts all its launches into a compute pass of the caller's
-/// encoder, any number of times, without allocating on the device. It is immutable, `Send` and `Sync`; two threads may
-/// bind and record at once.
+/// [`Plan::bind`] binds it to tensors once. [`Plan::record`] then puts all its launches into a compute pass of the caller's
+/// encoder, any number of times, without allocating on the device. It is immutable, `Send` and `Sync`; two threads may bind and
+/// record at once.
 ///
-/// Printed, it shows one line per launch: the kernel, the ops that it computes (several where they were fused), its
-/// grid, the bytes that it reads and writes, and its operations.
+/// Its `Display` shows one line per launch: the kernel, its ops (several if they are fused), its grid, the bytes that it reads and
+/// writes, and its number of operations.
 pub struct Plan {
     context: Context,
-    /// Shared with nothing: bindings of another plan are told by it.
+    /// Unique; bindings refer to their plan by it.
     id: u64,
     graph: Graph,
     options: PlanOptions,
     limits: DeviceCaps,
     frame: Frame,
-    /// At the largest extent.
+    /// The launches at the largest extent.
     whole: Arc<Variant>,
-    /// At other extents that tensors were bound with.
+    /// The launches at other extents that tensors were bound with.
     variants: Mutex<HashMap<usize, Arc<Variant>>>,
-    /// For bindings without a workspace of the caller's.
+    /// The plan's own workspace, for bindings without a caller's workspace.
     workspace: OnceLock<Workspace>,
-    /// Inputs that are dynamic parameters, with the format of their codes.
+    /// The inputs that are dynamic parameters, with the data type of their codes.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking run has host tensors to check"))]
     parameters: Vec<(usize, DType)>,
 }
 
-/// The launches at one extent, with what they read beside tensors.
+/// The launches at one extent, with their constants and uniforms.
 #[derive(Debug)]
 pub(super) struct Variant {
     input_types: Vec<TensorType>,
@@ -75,15 +75,15 @@ pub(super) struct Variant {
     pub(super) launches: Vec<Launch>,
     pub(super) constants: Vec<Arc<wgpu::Buffer>>,
     uniforms: wgpu::Buffer,
-    /// Where the parameters of each launch lie in the uniform buffer.
+    /// The offset of each launch's parameters in the uniform buffer.
     uniform_offsets: Vec<u64>,
     pipelines: OnceLock<Arc<[Arc<Pipeline>]>>,
 }
 
-/// What wgpu asks of the offset of a uniform binding on any device.
+/// wgpu's alignment of the offset of a uniform binding, valid on any device.
 const UNIFORM_ALIGNMENT: usize = 256;
 
-/// How many extents a plan remembers beside the largest.
+/// The number of extents that a plan caches besides the largest.
 const MOST_VARIANTS: usize = 64;
 
 impl Variant {
@@ -121,12 +121,12 @@ impl Variant {
         wgpu::BindGroupEntry { binding: 0, resource }
     }
 
-    /// Compiles what is not compiled yet, down to machine code.
+    /// Compiles the missing programs, down to machine code.
     fn warm_up(&self, context: &Context) -> Result<()> {
         launch_once(context, self, &self.pipelines(context)?)
     }
 
-    /// The pipelines of all launches, compiled if they are not yet.
+    /// The pipelines of all launches; compiles the missing ones.
     pub(super) fn pipelines(&self, context: &Context) -> Result<Arc<[Arc<Pipeline>]>> {
         if let Some(pipelines) = self.pipelines.get() {
             return Ok(pipelines.clone());
@@ -172,7 +172,7 @@ impl Plan {
         })
     }
 
-    /// The extent of inputs of these types, unless it is the largest.
+    /// The extent of inputs of these types; `None` for the largest.
     fn smaller_extent<'a>(
         &self,
         inputs: impl ExactSizeIterator<Item = &'a TensorType> + Clone,
@@ -192,7 +192,7 @@ impl Plan {
             return Ok(variant.clone());
         }
         let graph = self.graph.at_extent(extent)?;
-        // Binding is no time to measure: what is known is used.
+        // Binding must not measure; it uses known choices only.
         let tuner = match self.options.tuner {
             Tuner::Measured { .. } => Tuner::Measured { budget: std::time::Duration::ZERO },
             tuner => tuner,
@@ -205,7 +205,7 @@ impl Plan {
         Ok(variants.entry(extent).or_insert_with(|| Arc::new(variant)).clone())
     }
 
-    /// The context that it was made by.
+    /// The context that made the plan.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -234,7 +234,7 @@ impl Plan {
         }
     }
 
-    /// The bytes of the workspace: intermediates and scratch, which share memory wherever they are not needed at once.
+    /// Number of bytes of the workspace: intermediates and scratch, which share memory if they are not live at once.
     #[must_use]
     pub fn workspace_bytes(&self) -> u64 {
         self.frame.workspace.iter().sum()
@@ -246,7 +246,7 @@ impl Plan {
         &self.frame.workspace
     }
 
-    /// The largest sum of bytes of intermediates that are needed at once: what [`Plan::workspace_bytes`] can't be below.
+    /// The peak sum of bytes of live intermediates: the lower bound of [`Plan::workspace_bytes`].
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
         self.frame.live_peak
@@ -258,18 +258,18 @@ impl Plan {
         self.whole.launches.len()
     }
 
-    /// The labels of the kernels that it launches, in order, as candidates are called
+    /// The labels of the launched kernels, in order, equal to their candidates'
     /// ([`Candidate::label`](crate::kernels::Candidate::label)).
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
         self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
     }
 
-    /// Compiles what is not compiled yet, on as many threads as there are cores, so that no later call and no submission has
-    /// to. Otherwise the first [`Plan::bind`] compiles. Natively it is done when it is polled first, and the caller's thread
-    /// helps: await it where that may take a while.
+    /// Compiles the missing programs, on as many threads as there are cores, so that no later call or submission compiles. Without
+    /// it, the first [`Plan::bind`] compiles. Natively the first poll does all of the work, and the caller's thread takes part:
+    /// await it where that may take a while.
     ///
-    /// Where the device is a CPU, the driver (Mesa's llvmpipe) makes machine code of a program when it is launched first. There
-    /// each new program is also launched, with no workgroups: that is one submission, which touches no tensor, and a wait for it.
+    /// If the device is a CPU, the driver (Mesa's llvmpipe) makes a program's machine code at its first launch. There each new
+    /// program is also launched, with no workgroups: one submission, which touches no tensor, and a wait for it.
     ///
     /// # Errors
     /// If the device fails.
@@ -278,7 +278,7 @@ impl Plan {
         self.whole.warm_up(&self.context)
     }
 
-    /// The same for a smaller extent, whose launches may be others.
+    /// Warms up the launches of a smaller extent, which may be different programs.
     ///
     /// # Errors
     /// If the graph has no such extent, or the device fails.
@@ -289,12 +289,12 @@ impl Plan {
         self.variant(self.graph.input_types_at(extent)?.iter())?.warm_up(&self.context)
     }
 
-    /// Ties the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which is
-    /// allocated at the first call. Bind once per set of buffers; dynamic inputs may have a smaller first dimension.
+    /// Binds the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which the first
+    /// call allocates. Bind once per set of buffers. Dynamic inputs may have a smaller first dimension.
     ///
     /// # Errors
-    /// If the tensors are not as many or not of the types that the graph declares, an output shares its buffer with
-    /// another tensor, or the device fails or has no room.
+    /// If the number or types of the tensors are not those that the graph declares, an output shares its buffer with another
+    /// tensor, or the device fails or has no memory.
     pub fn bind(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Bindings> {
         let variant = self.check(inputs, outputs)?;
         let workspace = match self.workspace.get() {
@@ -307,10 +307,10 @@ impl Plan {
         Bindings::new(&self.context, self.id, variant, inputs, outputs, workspace)
     }
 
-    /// The same with the caller's workspace.
+    /// Binds the plan to tensors and the caller's workspace.
     ///
     /// # Errors
-    /// As [`Plan::bind`], or if the workspace is too small or shares a buffer with a tensor.
+    /// As [`Plan::bind`]. Also if the workspace is too small or shares a buffer with a tensor.
     pub fn bind_with(
         &self,
         inputs: &[&DeviceTensor],
@@ -328,7 +328,7 @@ impl Plan {
         Bindings::new(&self.context, self.id, variant, inputs, outputs, workspace)
     }
 
-    /// Checks tensors that are about to be bound, and returns the launches for them.
+    /// The launches for tensors that are to be bound, after checking the tensors.
     fn check(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Arc<Variant>> {
         self.context.check_alive()?;
         let variant = self.variant(inputs.iter().map(|t| t.tensor_type()))?;
@@ -345,13 +345,13 @@ impl Plan {
         Ok(variant)
     }
 
-    /// Records all launches into a compute pass of its own in the caller's encoder. Nothing is allocated on the device,
-    /// nothing is submitted.
+    /// Records all launches into a new compute pass of the caller's encoder. Nothing is allocated on the device, and nothing is
+    /// submitted.
     ///
     /// # Errors
-    /// If the bindings are another plan's, or the device is lost. The encoder must be of the context's device: with one of another
-    /// device wgpu refuses to finish it, with one of another instance the call fails with [`Error::Validation`] and leaves the
-    /// encoder unusable ([`DeviceTensor::from_buffer`] says more).
+    /// If the bindings are another plan's, or the device is lost. The encoder must be of the context's device. wgpu refuses to
+    /// finish an encoder of another device. With one of another instance, the call fails with [`Error::Validation`] and leaves the
+    /// encoder unusable (see [`DeviceTensor::from_buffer`]).
     ///
     /// ```no_run
     /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, TensorType, Tuner, ops::Dequantize};
@@ -381,8 +381,8 @@ impl Plan {
         caught(|| bindings.record(&mut encoder.begin_compute_pass(&descriptor)))
     }
 
-    /// Records all launches into the caller's compute pass, which may hold other plans and the caller's own launches.
-    /// Its pipeline and bind group 0 are others afterwards.
+    /// Records all launches into the caller's compute pass, which may hold other plans and the caller's own launches. It changes
+    /// the pass's pipeline and bind group 0.
     ///
     /// # Errors
     /// As [`Plan::record`].
@@ -399,8 +399,8 @@ impl Plan {
         self.context.check_alive()
     }
 
-    /// Runs on tensors of the device (dynamic parameters among them are taken on trust): allocates the outputs, records, and
-    /// submits once.
+    /// Runs on device tensors: allocates the outputs, records, and submits once. Dynamic parameters among the inputs are not
+    /// checked.
     ///
     /// # Errors
     /// As [`Plan::bind`].
@@ -414,7 +414,7 @@ impl Plan {
         Ok(outputs)
     }
 
-    /// Records and submits once.
+    /// Records the plan and submits it once.
     pub(crate) fn submit(&self, bindings: &Bindings) -> Result<()> {
         let mut encoder = self.context.device().create_command_encoder(&Default::default());
         self.record(&mut encoder, bindings)?;
@@ -423,7 +423,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Runs on tensors of the host and waits: uploads, one submission, downloads.
+    /// Runs on host tensors and blocks: uploads, one submission, downloads.
     ///
     /// # Errors
     /// As [`Plan::run_on_device`].
@@ -437,7 +437,7 @@ impl Plan {
         outputs.iter().map(|t| self.context.download_blocking(t)).collect()
     }
 
-    /// What it was made with.
+    /// The options of the plan.
     #[must_use]
     pub fn options(&self) -> PlanOptions {
         self.options
@@ -457,7 +457,7 @@ impl fmt::Debug for Plan {
 }
 
 impl fmt::Display for Plan {
-    /// One line per launch at the largest extent, and one for the workspace.
+    /// Writes one line per launch at the largest extent, and one for the workspace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for launch in &self.whole.launches {
             let [x, y, z] = launch.dispatch.grid;
@@ -486,7 +486,7 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// The bytes of the bindings that a launch reads, or writes.
+    /// Number of bytes of the bindings that a launch reads, or writes.
     fn bytes(&self, launch: &Launch, writes: bool) -> u64 {
         let bound = launch.dispatch.bindings.iter().zip(&launch.spans);
         bound

@@ -1,5 +1,5 @@
-//! What a device can do: a few numbers that bound every kernel's speed, measured by the small launches of
-//! `kernels/probe.rs`. Nothing here chooses a kernel.
+//! The peak rates of a device: a few numbers that bound every kernel's speed, measured by the small launches of `kernels/probe.rs`.
+//! They do not influence the choice of kernels.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,55 +18,54 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::tune::median;
 
-/// What a device can do at best, as [`Context::probe_blocking`] measured it.
+/// The peak rates of a device, measured by [`Context::probe_blocking`].
 ///
-/// No kernel is faster than these numbers allow, so that a kernel's own speed can be read as a part of them. They are
-/// medians of a few samples and differ by some percent from one time to the next. G is 10⁹, Gi is 2³⁰.
+/// No kernel is faster than these numbers permit, so a kernel's speed can be expressed as a fraction of them. They are medians of a
+/// few samples and vary by some percent between measurements. G is 10⁹, Gi is 2³⁰.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probe {
     /// Name, backend and driver of the adapter.
     pub device: String,
-    /// Whether the device's own clock was read; otherwise the host's, which adds a little for each submission.
+    /// True if the device's own clock was read; otherwise it was the host's, which adds a little for each submission.
     pub device_clock: bool,
-    /// f32 fused multiply-adds, in 10⁹ operations per second; one is two operations.
+    /// f32 fused multiply-adds, in 10⁹ operations per second; each is two operations.
     pub f32_gflops: f64,
     /// f16 fused multiply-adds, in 10⁹ operations per second; `None` if the device was not made with 16-bit floats.
     pub f16_gflops: Option<f64>,
-    /// Dot products of four bytes (`dot4I8Packed`, or written out: [`Context::with_emulated_dot4`]) with a sum, in 10⁹ operations per
-    /// second; one is four multiplications and four additions.
+    /// Dot products of four bytes with a sum (`dot4I8Packed`, or multiplications: [`Context::with_emulated_dot4`]), in 10⁹
+    /// operations per second; each is four multiplications and four additions.
     pub dot_gops: f64,
-    /// Products of f16 matrices with sums in f32, as subgroups compute them together, in 10⁹ operations per second, a product and
-    /// a sum being two; `None` where kernels can't use such matrices.
+    /// Products of f16 cooperative matrices with sums in f32, in 10⁹ operations per second; a product and a sum are two operations.
+    /// `None` if kernels can't use these matrices.
     pub matrix_gflops: Option<f64>,
-    /// Reads from workgroup memory, all workgroups together, in 2³⁰ bytes per second.
+    /// Reads from workgroup memory, summed over all workgroups, in 2³⁰ bytes per second.
     pub workgroup_gib_per_s: f64,
-    /// Reads from device memory, in 2³⁰ bytes per second. On a device as slow as a CPU the data stay small enough for its
-    /// caches.
+    /// Reads from device memory, in 2³⁰ bytes per second. On a device as slow as a CPU the data fit its caches.
     pub read_gib_per_s: f64,
-    /// Reads from and writes to device memory while copying, both counted, in 2³⁰ bytes per second.
+    /// Reads and writes of device memory while copying, both counted, in 2³⁰ bytes per second.
     pub copy_gib_per_s: f64,
-    /// What a launch costs within a pass if it waits for the one before it and does next to nothing, in microseconds.
+    /// The cost of a launch within a pass, if it waits for the previous one and does almost nothing, in microseconds.
     pub launch_us: f64,
 }
 
-/// Seconds of a sample: work is doubled until it takes this long, or until its largest size.
+/// The length of a sample in seconds: work is doubled until it takes this long, or until its largest size.
 const SAMPLE: f64 = 5e-3;
 
-/// Samples whose median counts; fewer where they take longer than `PATIENCE`, one at least.
+/// The number of samples for a median; fewer if they take longer than `PATIENCE`, but at least one.
 const SAMPLES: usize = 7;
 const PATIENCE: Duration = Duration::from_millis(60);
 
-/// The most launches in a pass.
+/// The largest number of launches in a pass.
 const MOST_REPEATS: u32 = 4096;
 
 impl Context {
-    /// Measures what this device can do, in a second or less, and checks what it computed meanwhile. Not available in
-    /// browsers, where nothing may wait.
+    /// Measures the peak rates of this device, in a second or less, and checks the computed results. Not available in browsers,
+    /// which must not block.
     ///
     /// # Errors
-    /// If the device fails, computes something wrong, or lacks the memory: a buffer that it reads in 5 ms, but no more than
-    /// 256 MiB, and its copy.
+    /// If the device fails, computes a wrong result, or lacks the memory: a buffer that it reads in 5 ms (at most 256 MiB), and its
+    /// copy.
     ///
     /// ```no_run
     /// let context = lowbit::Context::new_blocking()?;
@@ -103,7 +102,7 @@ struct Bench<'a> {
     stopwatch: Stopwatch,
 }
 
-/// A launch with its buffers, which ran once: what is compiled or cleared at the first use is done.
+/// A launch with its buffers that has run once, so that first-use compilation and clearing are done.
 struct Ready {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
@@ -111,7 +110,7 @@ struct Ready {
 }
 
 impl Bench<'_> {
-    /// Work per second of an exercise in arithmetic or workgroup memory.
+    /// The work per second of an exercise in arithmetic or workgroup memory.
     fn rate(&self, exercise: Exercise) -> Result<f64> {
         let (mut size, largest) = exercise.sizes(&self.limits);
         loop {
@@ -150,14 +149,14 @@ impl Bench<'_> {
         let copied = self.context.buffer("probe: copied", bytes(size, &self.limits), USAGE, &[])?;
         let copy = self.ready(Exercise::Copy, size, &[&data, &copied])?;
         let copying = self.repeated(Exercise::Copy, size, &copy)?;
-        // The copy is read as the original was, and has the same sums.
+        // The copy is read like the original, and has equal sums.
         let out = self.out(Exercise::Read, size)?;
         self.ready(Exercise::Read, size, &[&copied, &out])?;
         self.check(Exercise::Copy, &out, &sums)?;
         Ok((reading, copying))
     }
 
-    /// Launches per second.
+    /// Number of launches per second.
     fn launches(&self) -> Result<f64> {
         let (size, _) = Exercise::Launch.sizes(&self.limits);
         let out = self.out(Exercise::Launch, size)?;
@@ -170,7 +169,7 @@ impl Bench<'_> {
         Ok(rate)
     }
 
-    /// Work per second of an exercise that is launched as often in a pass as a sample takes.
+    /// The work per second of an exercise that is launched repeatedly in a pass until it fills a sample.
     fn repeated(&self, exercise: Exercise, size: Size, ready: &Ready) -> Result<f64> {
         let mut repeats = 1;
         while repeats < MOST_REPEATS && self.seconds(ready, repeats)? < SAMPLE {
@@ -189,7 +188,7 @@ impl Bench<'_> {
         Ok(median(&samples).expect("there is one at least"))
     }
 
-    /// The seconds of a pass of so many launches.
+    /// The seconds of a pass of `repeats` launches.
     fn seconds(&self, ready: &Ready, repeats: u32) -> Result<f64> {
         self.stopwatch.seconds(|pass| {
             pass.set_pipeline(&ready.pipeline.pipeline);
@@ -200,12 +199,12 @@ impl Bench<'_> {
         })
     }
 
-    /// A buffer for what an exercise computes: a word per invocation.
+    /// The output buffer of an exercise: a word per invocation.
     fn out(&self, exercise: Exercise, size: Size) -> Result<wgpu::Buffer> {
         self.context.buffer("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE, &[])
     }
 
-    /// Compiles and binds a launch, `buffers` in the order of its bindings, and runs it once.
+    /// A launch that is compiled, bound to `buffers` in the order of its bindings, and run once.
     fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Ready> {
         let dispatch = exercise.dispatch(size, &self.limits);
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&dispatch.parameters);
@@ -229,7 +228,7 @@ impl Bench<'_> {
         Ok(ready)
     }
 
-    /// Refuses numbers of a device that computed something else than it was asked for.
+    /// Refuses the numbers of a device that computed a wrong result.
     fn check(&self, exercise: Exercise, out: &wgpu::Buffer, expected: &[u32]) -> Result<()> {
         let words = TensorType::new(DType::Int32, [expected.len()])?;
         let words = self.context.download_blocking(&DeviceTensor::from_buffer(words, out.clone(), 0)?)?;
@@ -245,7 +244,7 @@ impl Bench<'_> {
     }
 }
 
-/// The next size: twice the workgroups, and when they are as many as may be, twice the rounds.
+/// The next size: twice the workgroups, or at their maximum twice the rounds.
 fn grown(size: Size, largest: Size) -> Option<Size> {
     if size.groups < largest.groups {
         return Some(Size { groups: (2 * size.groups).min(largest.groups), ..size });
@@ -254,7 +253,7 @@ fn grown(size: Size, largest: Size) -> Option<Size> {
 }
 
 impl fmt::Display for Probe {
-    /// One line per number, then one for the device.
+    /// Writes one line per number, then one for the device.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |what: &str, value: Option<f64>, unit: &str| match value {
             Some(value) => writeln!(f, "{what:<36} {value:>12.1} {unit}"),

@@ -1,9 +1,9 @@
-//! How long the device takes for a compute pass, by its own clock where it has one. What is run is the caller's; what
-//! follows from the times is `tune`'s and `gpu/probe.rs`'s.
+//! Timing of compute passes, by the device's clock if it has one. The caller records the pass; `tune` and `gpu/probe.rs` evaluate
+//! the times.
 //!
-//! A driver that computes on the processor shares it with all other programs. With `LOWBIT_CLOCK=processor` such a device is
-//! timed by the processor time of this process, divided among the processor's threads: steady on a busy machine, as long as
-//! this process does nothing else meanwhile.
+//! A driver that computes on the processor shares it with all other programs. With `LOWBIT_CLOCK=processor` such a device is timed
+//! by this process's processor time, divided by the number of the processor's threads. This is steady on a busy machine, if this
+//! process does nothing else meanwhile.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use super::Context;
 use super::context::Counting;
 use crate::error::{Error, Result};
 
-/// Times compute passes, one at a time, waiting for each.
+/// Times compute passes, one at a time, and waits for each.
 pub(super) struct Stopwatch {
     context: Context,
-    /// None where the device has no clock that can be read.
+    /// `None` if the device has no readable clock.
     timestamps: Option<Timestamps>,
-    /// Whether processor time counts.
+    /// True if processor time is measured.
     processor: bool,
 }
 
@@ -26,12 +26,12 @@ struct Timestamps {
     readable: wgpu::Buffer,
 }
 
-/// Beginning and end of a pass.
+/// Two timestamps: the beginning and the end of a pass.
 const COUNT: u32 = 2;
 const BYTES: u64 = 8 * COUNT as u64;
 
 impl Stopwatch {
-    /// A stopwatch for a queue that is idle: it waits for what was submitted before.
+    /// A stopwatch for an idle queue: it waits for all earlier submissions.
     pub(super) fn new(context: &Context) -> Result<Self> {
         let device = context.device();
         wait(device)?;
@@ -43,12 +43,12 @@ impl Stopwatch {
         Ok(Self { context: context.clone(), timestamps, processor })
     }
 
-    /// Whether the times are those of the device's own clock.
+    /// True if the times are those of the device's clock.
     pub(super) fn reads_the_device(&self) -> bool {
         self.timestamps.is_some()
     }
 
-    /// Submits a pass of what is recorded, waits for it, and returns the seconds it took.
+    /// Submits a pass of the recorded launches, waits for it, and returns its duration in seconds.
     pub(super) fn seconds(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>) -> Result<f64> {
         let (device, queue) = (self.context.device(), self.context.queue());
         let seconds = self.context.scoped(|| {
@@ -75,7 +75,7 @@ impl Stopwatch {
                 _ => start.elapsed().as_secs_f64(),
             };
             let of_device = self.timestamps.as_ref().map(|timestamps| timestamps.read(device)).transpose()?;
-            // A pass can't take longer than the wait for it: such a clock is broken, and so is one that stands still.
+            // A pass can't take longer than the wait for it: a clock that says so is broken, as is one that stands still.
             let period = f64::from(queue.get_timestamp_period()) * 1e-9;
             let sound = of_device.map(|ticks| ticks as f64 * period).filter(|&t| t > 0.0 && t <= host * 1.05);
             Ok(sound.unwrap_or(host))
@@ -85,7 +85,7 @@ impl Stopwatch {
     }
 }
 
-/// The processor time of all threads of this process; `None` where the system doesn't tell.
+/// The processor time of all threads of this process in seconds; `None` if the system doesn't report it.
 fn processor_seconds() -> Option<f64> {
     let nanoseconds = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
         let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
@@ -94,7 +94,7 @@ fn processor_seconds() -> Option<f64> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.filter_map(nanoseconds).sum::<u64>() as f64 * 1e-9)
 }
 
-/// The threads that the processor runs at once.
+/// Number of threads that the processor runs at once.
 fn threads() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |threads| threads.get() as f64)
 }

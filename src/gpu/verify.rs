@@ -1,5 +1,5 @@
-//! A plan against the reference, on the tensors that it is bound to: one call that says whether a device computes what it
-//! should, and if not, where it begins. What is right is `plan::execute`'s to say.
+//! Comparison of a plan with the reference, on the bound tensors: it shows if a device computes the right results, and if not, the
+//! first wrong op. `plan::execute` computes the expected results.
 
 use std::fmt;
 
@@ -10,33 +10,33 @@ use crate::plan::{Graph, execute, read};
 use crate::reference;
 use crate::tensor::{Tensor, first_difference};
 
-/// How a plan's outputs compare with the reference; made by [`Plan::verify`].
+/// The comparison of a plan's outputs with the reference; made by [`Plan::verify`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// One for each output, in order.
+    /// One comparison per output, in order.
     pub outputs: Vec<Comparison>,
-    /// Where outputs differ: the first op that differs when it runs alone on the reference's inputs, by its number in the
-    /// graph and its name. If there is none, only the whole plan is wrong: that is a bug of the planner or the driver.
+    /// If outputs differ: the first op that differs when it runs alone on the reference's inputs, by its number in the graph and
+    /// its name. `None` if only the whole plan is wrong, which is a bug of the planner or the driver.
     pub first_wrong_op: Option<(usize, &'static str)>,
 }
 
-/// A tensor compared with what it should be, bit by bit.
+/// The bitwise comparison of a tensor with its expected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// What is compared.
+    /// The name of the tensor.
     pub name: String,
-    /// How many elements it has.
+    /// Number of elements.
     pub elements: usize,
-    /// How many of them differ.
+    /// Number of elements that differ.
     pub different: usize,
-    /// Where the first one is that differs, with both values.
+    /// The location of the first element that differs, with both values.
     pub first: Option<String>,
 }
 
 impl Report {
-    /// Whether every output is right, bit for bit.
+    /// True if every output equals the reference, bit for bit.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.outputs.iter().all(|output| output.different == 0)
@@ -44,7 +44,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// One line per output, and where it begins if something differs.
+    /// Writes one line per output, and the first wrong op if an output differs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Comparison { name, elements, different, first } in &self.outputs {
             match first {
@@ -64,10 +64,9 @@ impl fmt::Display for Report {
 }
 
 impl Plan {
-    /// Runs the plan on the tensors that it is bound to and compares every output with the reference on the same inputs.
-    /// After an op that is exact only within a bound ([`Linear`](crate::ops::Linear)) outputs differ in their last bits; that
-    /// op is wrong only beyond its bound.
-    /// Blocks until both are done; the reference uses all cores, but is written to be right, not fast.
+    /// Runs the plan on its bound tensors and compares every output with the reference for equal inputs. After an op that is exact
+    /// only within a bound ([`Linear`](crate::ops::Linear)), outputs differ in their last bits; the op is wrong only beyond its
+    /// bound. This blocks until both are done. The reference uses all cores, but is written for correctness, not speed.
     ///
     /// ```
     /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
@@ -87,8 +86,8 @@ impl Plan {
     /// ```
     ///
     /// # Errors
-    /// If the bindings are another plan's, a bound buffer has no COPY_SRC usage to be read back, dynamic parameters among
-    /// the inputs are no scale and code, or the device fails.
+    /// If the bindings are another plan's, a bound buffer has no COPY_SRC usage for readback, dynamic parameters among the inputs
+    /// are not a valid scale and code, or the device fails.
     pub fn verify(&self, bindings: &Bindings) -> Result<Report> {
         let download = |tensors: &[DeviceTensor]| -> Result<Vec<Tensor>> {
             tensors.iter().map(|tensor| self.context().download_blocking(tensor)).collect()
@@ -130,13 +129,13 @@ impl Plan {
 }
 
 impl Plan {
-    /// Runs one op by itself, with a kernel that is chosen as this plan's are.
+    /// Runs one op alone, with a kernel chosen by this plan's options.
     fn run_alone(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.context().plan_with(&Graph::of(op.clone())?, self.options())?.run(inputs)
     }
 }
 
-/// Whether every element of an inexact op's output is as near to the reference as it has to be.
+/// True if every element of an inexact op's output lies within the tolerance of the reference.
 fn is_within(got: &Tensor, expected: &Tensor, tolerance: &[f32]) -> bool {
     let reals = |tensor: &Tensor| -> Vec<f32> {
         match tensor.values::<half::f16>() {

@@ -1,5 +1,5 @@
-//! What warming takes beside compiling: drivers that run programs on a CPU make machine code of one when it is launched first, so
-//! each is launched once, with no workgroups. Compiling is `context`'s, and what a plan launches is `plan`'s.
+//! The part of warm-up beyond compilation. Drivers that run programs on a CPU make machine code of a program at its first launch,
+//! so each program is launched once, with no workgroups. Compilation is in `context`; `plan` determines the launches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +10,15 @@ use super::pipeline::Pipeline;
 use super::plan::Variant;
 use crate::error::{Error, Result};
 
-/// Whether a program has been launched for the driver to make machine code of it.
+/// True if a program has been launched, so that the driver has made its machine code.
 #[derive(Debug, Default)]
 pub(super) struct Launched(AtomicBool);
 
-/// The bytes of what such a launch binds: no binding is declared with more.
+/// The bytes of the buffers that these launches bind: no binding is declared with more.
 const SCRATCH: u64 = 4096;
 
-/// Launches each program of these that hasn't been with no workgroups, and waits until the device is through with it: nothing
-/// runs, and nothing is read or written. Only on devices that need it.
+/// Launches each program that has not been launched, with no workgroups, and waits for the device. Nothing runs, and nothing is
+/// read or written. Only on devices that need it.
 pub(super) fn launch_once(context: &Context, variant: &Variant, pipelines: &[Arc<Pipeline>]) -> Result<()> {
     let device = context.device();
     if device.adapter_info().device_type != wgpu::DeviceType::Cpu {
@@ -34,7 +34,7 @@ pub(super) fn launch_once(context: &Context, variant: &Variant, pipelines: &[Arc
     let scratch = |usage| context.buffer("scratch of warming", SCRATCH, usage, &[]);
     let (read, written) = (scratch(wgpu::BufferUsages::STORAGE)?, scratch(wgpu::BufferUsages::STORAGE)?);
     let no_workgroups = scratch(wgpu::BufferUsages::INDIRECT)?;
-    // wgpu leaves launches without workgroups out on OpenGL, where they are an error, unless the number is in a buffer.
+    // On OpenGL wgpu omits launches without workgroups, where they are an error, unless the number is in a buffer.
     let from_buffer = device.adapter_info().backend == wgpu::Backend::Gl;
     let submission = context.scoped(|| {
         let mut encoder = device.create_command_encoder(&Default::default());

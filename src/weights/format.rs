@@ -1,5 +1,5 @@
-//! How weights are stored: the width of codes, how many share a scale, and what stands beside them. Where the bits lie is
-//! `layout`'s.
+//! Storage formats of weights: the width of codes, the size of groups, and the formats of scales and offsets. The layout of bits is
+//! in `layout`.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use half::f16;
 
 /// The codes of a weight matrix.
 ///
-/// Unsigned codes are for formats whose offset or real zero point belongs to them and would not be exact if it were moved to
-/// signed ones (`d · q + m` in f16). Everywhere else subtract half the range from codes and zero points alike.
+/// Unsigned codes are for formats whose offset or real zero point would not be exact for signed codes (`d · q + m` in f16). For all
+/// other formats, subtract half the range from codes and zero points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codes {
@@ -28,26 +28,26 @@ pub enum Codes {
     Int6,
     /// −128 … 127
     Int8,
-    /// 0 … 3, handed over and stored minus 2
+    /// 0 … 3; passed to [`PackedWeights::build`] and stored minus 2
     Uint2,
-    /// 0 … 7, handed over and stored minus 4
+    /// 0 … 7; passed to [`PackedWeights::build`] and stored minus 4
     Uint3,
-    /// 0 … 15, handed over and stored minus 8
+    /// 0 … 15; passed to [`PackedWeights::build`] and stored minus 8
     Uint4,
-    /// 0 … 31, handed over and stored minus 16
+    /// 0 … 31; passed to [`PackedWeights::build`] and stored minus 16
     Uint5,
-    /// 0 … 63, handed over and stored minus 32
+    /// 0 … 63; passed to [`PackedWeights::build`] and stored minus 32
     Uint6,
-    /// 0 … 255, handed over and stored minus 128
+    /// 0 … 255; passed to [`PackedWeights::build`] and stored minus 128
     Uint8,
-    /// Floats of 8 bits, finite ones ([`E4M3FN`](crate::numeric::E4M3FN)); like E4M3FNUZ, E5M2, E5M2FNUZ and E3M2 for float activations
-    /// only, because int8 doesn't hold them
+    /// Finite floats of 8 bits ([`E4M3FN`](crate::numeric::E4M3FN)). E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ and E3M2 are for float
+    /// activations only, because int8 doesn't hold them
     E4M3FN,
-    /// Floats of 8 bits, finite ones ([`E4M3FNUZ`](crate::numeric::E4M3FNUZ))
+    /// Finite floats of 8 bits ([`E4M3FNUZ`](crate::numeric::E4M3FNUZ))
     E4M3FNUZ,
-    /// Floats of 8 bits, finite ones ([`E5M2`](crate::numeric::E5M2))
+    /// Finite floats of 8 bits ([`E5M2`](crate::numeric::E5M2))
     E5M2,
-    /// Floats of 8 bits, finite ones ([`E5M2FNUZ`](crate::numeric::E5M2FNUZ))
+    /// Finite floats of 8 bits ([`E5M2FNUZ`](crate::numeric::E5M2FNUZ))
     E5M2FNUZ,
     /// Floats of 6 bits ([`E3M2`](crate::numeric::E3M2))
     E3M2,
@@ -55,7 +55,7 @@ pub enum Codes {
     E2M3,
     /// Floats of 4 bits ([`E2M1`](crate::numeric::E2M1)), multiplied as integers in halves
     E2M1,
-    /// 4-bit places in a table of 16 integers, which are what is multiplied: IQ4_NL, and FP4 in halves.
+    /// 4-bit indices into a table of 16 integers, which are the factors of products: IQ4_NL, and FP4 in halves.
     Table([i8; 16]),
 }
 
@@ -63,7 +63,7 @@ impl Codes {
     /// The 16 values of IQ4_NL.
     pub const IQ4_NL: Self = Self::Table([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
 
-    /// The 16 values of FP4 (E2M1), doubled so that they are integers: the scale has to be halved.
+    /// The 16 values of FP4 (E2M1), doubled to make them integers: halve the scale.
     pub const E2M1_DOUBLED: Self = Self::Table([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
 
     /// Bits of one code.
@@ -79,7 +79,7 @@ impl Codes {
         }
     }
 
-    /// What is added to a stored code to make the one that is meant: half the range of unsigned codes, else 0.
+    /// The number added to a stored code to get the code: half the range for unsigned codes, else 0.
     #[must_use]
     pub const fn bias(self) -> i16 {
         match self {
@@ -88,7 +88,7 @@ impl Codes {
         }
     }
 
-    /// The format of floats; [`DType::Float32`], which none is, for the others.
+    /// The data type of floats; [`DType::Float32`] for all other codes.
     pub(crate) const fn float(self) -> DType {
         match self {
             Self::E4M3FN => DType::Float8E4M3Fn,
@@ -102,7 +102,7 @@ impl Codes {
         }
     }
 
-    /// The codes of a format of floats.
+    /// The codes of a data type of floats.
     pub(crate) const fn of_float(dtype: DType) -> Option<Self> {
         match dtype {
             DType::Float8E4M3Fn => Some(Self::E4M3FN),
@@ -116,13 +116,13 @@ impl Codes {
         }
     }
 
-    /// Whether kernels multiply integers of 8 bits.
+    /// True if kernels multiply 8-bit integers.
     pub(crate) const fn are_integers(self) -> bool {
         !matches!(self, Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ | Self::E3M2)
     }
 
-    /// The least and greatest code that is stored: places of a table from 0 on, integers for themselves less the
-    /// [bias](Self::bias), the bits of floats as signed integers.
+    /// The least and greatest stored code: indices of a table from 0, integers minus the [bias](Self::bias), the bits of floats as
+    /// signed integers.
     #[must_use]
     pub const fn range(self) -> (i8, i8) {
         match self {
@@ -132,13 +132,13 @@ impl Codes {
         }
     }
 
-    /// The code as it is stored: the bits of floats as signed integers.
+    /// The stored code: the bits of a float as a signed integer.
     pub(crate) const fn stored(self, code: i32) -> i8 {
         let unused = if matches!(self.float(), DType::Float32) { 0 } else { 8 - self.bits() };
         ((code as u8) << unused) as i8 >> unused
     }
 
-    /// The number that a stored code stands for.
+    /// The number that a stored code represents.
     pub(crate) fn value(self, code: i8) -> f32 {
         match (self, Minifloat::of(self.float())) {
             (Self::Table(values), _) => f32::from(values[(code & 15) as usize]),
@@ -148,7 +148,7 @@ impl Codes {
     }
 }
 
-/// What is added to the product of code and scale.
+/// The term added to the product of code and scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OffsetKind {
     /// Nothing: `scale · code`.
@@ -159,7 +159,7 @@ pub enum OffsetKind {
     Offset,
 }
 
-/// How scales are stored, and what beside them.
+/// The storage formats of scales and offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScaleFormat {
@@ -179,26 +179,26 @@ pub enum ScaleFormat {
     F32Offset,
     /// f16 scale and offset.
     F16Offset,
-    /// `super · group`: an f16 scale per so many groups, and an integer −128 … 127 per group that multiplies it (Q6_K).
+    /// `super · group`: an f16 scale per this number of groups, times an integer −128 … 127 per group (Q6_K).
     Nested(usize),
-    /// `super · group` twice: f16 scale and f16 offset per so many groups, and integers 0 … 255 per group that multiply each
+    /// `super · group` twice: an f16 scale and an f16 offset per this number of groups, each times an integer 0 … 255 per group
     /// (Q4_K).
     NestedOffset(usize),
-    /// `row · group`: an f32 scale per row of the matrix, the super group, and an E4M3 per group that multiplies it (NVFP4).
+    /// `row · group`: an f32 scale per row of the matrix (the super group), times an E4M3 per group (NVFP4).
     NestedE4M3,
 }
 
-/// Numbers of one kind per group, as they lie in memory.
+/// An array in memory of numbers of one kind, one per group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stream {
     pub kind: Kind,
-    /// Whether there is one per super group instead.
+    /// True if there is one number per super group instead.
     pub of_supers: bool,
-    /// Whether it holds shifts instead of scales.
+    /// True if the numbers are shifts, not scales.
     pub of_shifts: bool,
 }
 
-/// How a number of a stream is stored.
+/// The storage format of a number of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     F32,
@@ -209,7 +209,7 @@ pub(crate) enum Kind {
     Uint8,
 }
 
-/// The scales of NVFP4.
+/// The layout of NVFP4's scales.
 const E4M3: Minifloat = Minifloat::of(DType::Float8E4M3Fn).expect("a small float");
 
 impl Kind {
@@ -221,7 +221,7 @@ impl Kind {
         }
     }
 
-    /// The bits of a number, if it can be stored exactly.
+    /// The bits of a number; `None` if it can't be stored exactly.
     pub(crate) fn encode(self, value: f32) -> Option<u32> {
         let integer = |low: i32, high: i32| {
             let rounded = value as i32;
@@ -246,7 +246,7 @@ impl Kind {
         }
     }
 
-    /// The bits that stand for no number that can be stored; 0 where all do.
+    /// Bits that represent no storable number; 0 if all bits represent one.
     pub(crate) const fn infinite(self) -> u32 {
         match self {
             Self::F32 => 0x7f80_0000,
@@ -271,7 +271,7 @@ impl Kind {
 }
 
 impl ScaleFormat {
-    /// What is added to the product of code and scale.
+    /// The term added to the product of code and scale.
     #[must_use]
     pub const fn shift(self) -> OffsetKind {
         match self {
@@ -281,7 +281,7 @@ impl ScaleFormat {
         }
     }
 
-    /// How many groups make a super group.
+    /// Number of groups in a super group.
     pub(crate) const fn nesting(self) -> Option<usize> {
         match self {
             Self::Nested(groups) | Self::NestedOffset(groups) => Some(groups),
@@ -290,7 +290,7 @@ impl ScaleFormat {
         }
     }
 
-    /// What is stored, in order.
+    /// The stored streams, in order.
     pub(crate) fn streams(self) -> Vec<Stream> {
         let scale = |kind| Stream { kind, of_supers: false, of_shifts: false };
         let shift = |kind| Stream { kind, of_supers: false, of_shifts: true };
@@ -313,17 +313,17 @@ impl ScaleFormat {
     }
 }
 
-/// Scale and shift of a group, or of a super group.
+/// The scale and shift of a group or a super group.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct GroupParams {
-    /// What codes are multiplied by. Negative scales and zero are legal.
+    /// The factor of the codes. Negative scales and zero are valid.
     pub scale: f32,
-    /// The zero point or the offset, as the format says; 0 where there is none.
+    /// The zero point or the offset, by the format; 0 if the format has neither.
     pub shift: f32,
 }
 
 impl GroupParams {
-    /// A scale alone.
+    /// A scale without a shift.
     #[must_use]
     pub const fn scale(scale: f32) -> Self {
         Self { scale, shift: 0.0 }
@@ -336,12 +336,12 @@ impl GroupParams {
     }
 }
 
-/// How a weight matrix is stored.
+/// The storage format of a weight matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightFormat {
     /// The codes.
     pub codes: Codes,
-    /// How many codes along k share a scale; `usize::MAX` for the whole row. The last group of a row may have fewer.
+    /// Number of codes along k that share a scale; `usize::MAX` for the whole row. The last group of a row may be shorter.
     pub group: usize,
     /// The scales.
     pub scales: ScaleFormat,
@@ -376,13 +376,13 @@ impl fmt::Display for WeightFormat {
 }
 
 impl WeightFormat {
-    /// Codes of which `group` along k share a scale; `usize::MAX` makes one group of a whole row.
+    /// A format with `group` codes along k per scale; `usize::MAX` makes one group of a whole row.
     #[must_use]
     pub const fn new(codes: Codes, group: usize, scales: ScaleFormat) -> Self {
         Self { codes, group, scales }
     }
 
-    /// What a code stands for: each operation rounded to f32.
+    /// The real number that a code represents; each operation is rounded to f32.
     pub(crate) fn real(&self, code: i8, group: GroupParams) -> f32 {
         let value = self.codes.value(code);
         match self.scales.shift() {
@@ -392,12 +392,12 @@ impl WeightFormat {
         }
     }
 
-    /// The super groups of so many groups.
+    /// Number of super groups for this number of groups.
     pub(crate) fn supers(&self, groups: usize) -> usize {
         self.scales.nesting().map_or(0, |nesting| groups.div_ceil(nesting))
     }
 
-    /// Refuses what this format can't hold.
+    /// Refuses a row that this format can't hold.
     pub(crate) fn check_row(
         &self,
         row: usize,
@@ -413,7 +413,7 @@ impl WeightFormat {
             let value = self.codes.value(odd);
             require!(false, "row {row} holds the code {:#x}, which is {value}, but weights are finite", odd as u8);
         }
-        // i32 holds the sums of kernels only if zero points are hardly beyond the codes.
+        // Sums of kernels fit i32 only if zero points are at most slightly beyond the codes.
         let most = f32::from(1i16 << (self.codes.bits() - 1));
         let integer_zeros = matches!(self.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
         if let Some(odd) = groups.iter().find(|group| integer_zeros && group.shift.abs() > most) {
@@ -435,7 +435,7 @@ impl WeightFormat {
     }
 }
 
-/// `PackedWeights::from_tensor`.
+/// Implements `PackedWeights::from_tensor`.
 pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
     let (tensor_type, shape) = (tensor.tensor_type(), tensor.dims());
     let dims = match *shape {
@@ -466,7 +466,7 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
             0
         }
     };
-    // Unsigned codes are stored minus half their range, and so are their zero points.
+    // Unsigned codes and their zero points are stored minus half their range.
     let (codes, half) = match tensor_type.dtype() {
         DType::Int2 => (Codes::Int2, 0),
         DType::Uint2 => (Codes::Int2, 2),
@@ -498,7 +498,7 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
     })
 }
 
-/// `PackedWeights::from_blocks`.
+/// Implements `PackedWeights::from_blocks`.
 pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<PackedWeights> {
     let dims = match *elements.dims() {
         [n, k] => [1, n, k],
@@ -528,7 +528,7 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
         BlockScales::Powers(_) => (ScaleFormat::E8M0, 1.0),
         BlockScales::Nested(global) => (ScaleFormat::NestedE4M3, global),
     };
-    // A step of MXINT8 moves into the power of two.
+    // The power of two absorbs the step of MXINT8.
     let unit = if kind == ScaleFormat::E8M0 { format.unit() } else { 1.0 };
     let numbers = scales.reals();
     PackedWeights::build(WeightFormat::new(codes, format.size(), kind), dims, |row, out, groups, supers| {

@@ -1,5 +1,5 @@
-//! Where the bits of a weight matrix lie, and nothing else. The shaders' side is `shaders/codes/*.wgsl` (codes) and
-//! `shaders/scales/*.wgsl` (scales).
+//! The bit layout of a packed weight matrix. The shaders' side is `shaders/codes/*.wgsl` (codes) and `shaders/scales/*.wgsl`
+//! (scales).
 //!
 //! ```text
 //! [expert][panel of 64 rows]     a panel is whole: a launch may own some of them
@@ -12,10 +12,10 @@
 //!     streams   [group along k][row]   those of super groups, then scales, then shifts, each as wide as its kind
 //! ```
 //!
-//! so that neighbouring invocations, which own neighbouring rows, read neighbouring words, and one mask and one shift make a
-//! word of four codes at the upper end of their bytes (the rest of a byte is in the scale). The last panel of an expert is as
-//! narrow as a multiple of 4 rows may be. Each group begins at a multiple of 32 positions (16 for groups of 16), so that a
-//! step knows its scale; where this leaves gaps, or columns are in another order, activations are arranged alike first.
+//! Neighbouring invocations own neighbouring rows, so they read neighbouring words. One mask and one shift make a word of four
+//! codes at the upper end of their bytes (the scale absorbs the rest of a byte). The last panel of an expert is narrower: as few
+//! rows as a multiple of 4 permits. Each group begins at a multiple of 32 positions (16 for groups of 16), so a step lies in one
+//! group. If this leaves gaps, or columns are reordered, activations are first arranged in the order of the positions.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::{GroupParams, Row};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 
-/// Rows of a panel.
+/// Number of rows of a panel.
 pub(crate) const PANEL: usize = 64;
 
 /// The sizes of a packed matrix.
@@ -33,19 +33,19 @@ pub(crate) struct Layout {
     pub experts: usize,
     pub n: usize,
     pub k: usize,
-    /// Codes of a group.
+    /// Number of codes of a group.
     pub group: usize,
-    /// Positions of a group: 16, or a multiple of 32.
+    /// Number of positions of a group: 16, or a multiple of 32.
     pub padded_group: usize,
-    /// Groups of a row.
+    /// Number of groups of a row.
     pub groups: usize,
-    /// Steps of 32 positions along k.
+    /// Number of steps of 32 positions along k.
     pub steps: usize,
     bits: usize,
     streams: Vec<Stream>,
-    /// The groups and super groups that are stored: whole steps of them.
+    /// Number of stored groups and super groups: whole steps of them.
     stored: [usize; 2],
-    /// For columns in another order: which one a position holds.
+    /// For reordered columns, the column of each position.
     order: Option<Arc<[u32]>>,
 }
 
@@ -119,7 +119,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Bytes of one row.
+    /// Number of bytes of one row.
     pub(crate) fn row_bytes(&self) -> usize {
         self.streams.iter().fold(self.steps * self.bits * 4, |bytes, stream| bytes + self.stream_bytes(stream))
     }
@@ -128,7 +128,7 @@ impl Layout {
         self.stored[usize::from(stream.of_supers)] * stream.kind.bytes()
     }
 
-    /// Where the streams begin, in bytes of one row.
+    /// The start of each stream, in bytes of one row.
     pub(crate) fn stream_starts(&self) -> Vec<usize> {
         let mut at = self.steps * self.bits * 4;
         let start = |stream: &Stream| {
@@ -139,7 +139,7 @@ impl Layout {
         self.streams.iter().map(start).collect()
     }
 
-    /// Rows of one expert with those that fill up the last panel.
+    /// Number of rows of one expert, including the padding of the last panel.
     pub(crate) fn padded_n(&self) -> usize {
         self.n.next_multiple_of(4)
     }
@@ -149,7 +149,7 @@ impl Layout {
         words.checked_mul(self.experts).filter(|&words| words <= isize::MAX as usize / 4)
     }
 
-    /// Words of one expert: whole vec4s.
+    /// Number of words of one expert: whole vec4s.
     pub(crate) fn expert_words(&self) -> usize {
         (self.padded_n() / 4 * self.row_bytes()).next_multiple_of(4)
     }
@@ -158,17 +158,17 @@ impl Layout {
         self.expert_words() * self.experts
     }
 
-    /// Panels of one expert.
+    /// Number of panels of one expert.
     pub(crate) fn panels(&self) -> usize {
         self.n.div_ceil(PANEL)
     }
 
-    /// Words of a whole panel.
+    /// Number of words of a full panel.
     pub(crate) fn panel_words(&self) -> usize {
         PANEL / 4 * self.row_bytes()
     }
 
-    /// Rows that there is room for in a panel, counted within its expert.
+    /// Number of rows stored in a panel. The panel is counted within its expert.
     fn width(&self, panel: usize) -> usize {
         (self.padded_n() - panel * PANEL).min(PANEL)
     }
@@ -188,7 +188,7 @@ impl Layout {
         words.chunks_exact_mut(self.expert_words()).flat_map(|expert| expert.chunks_mut(self.panel_words())).collect()
     }
 
-    /// Which column of the matrix a position along k holds.
+    /// The column of the matrix at a position along k; `None` for a gap.
     pub(crate) fn source(&self, position: usize) -> Option<usize> {
         if let Some(order) = &self.order {
             return Some(order[position]).filter(|&source| source != NOWHERE).map(|source| source as usize);
@@ -198,20 +198,19 @@ impl Layout {
         (within < self.group && column < self.k).then_some(column)
     }
 
-    /// Whether columns are in another order than the matrix's.
+    /// True if columns are reordered.
     pub(crate) fn is_reordered(&self) -> bool {
         self.order.is_some()
     }
 
-    /// For each position the column that it holds, or [`NOWHERE`]; `None` if they are those of the matrix, in order, and
-    /// nothing else.
+    /// The column of each position, or [`NOWHERE`]; `None` if the positions are exactly the columns of the matrix, in order.
     pub(crate) fn sources(&self) -> Option<Vec<u32>> {
         let direct = self.order.is_none() && self.steps * 32 == self.k;
         let column = |position| self.source(position).map_or(NOWHERE, |column| column as u32);
         (!direct).then(|| (0..self.steps * 32).map(column).collect())
     }
 
-    /// Writes a row of codes, which lie at their positions.
+    /// Writes a row of codes, given in the order of positions.
     #[expect(clippy::too_many_arguments, reason = "a row's place and a row's contents")]
     pub(super) fn write_row(
         &self,
@@ -241,7 +240,7 @@ impl Layout {
         }
     }
 
-    /// Reads a row of all experts.
+    /// The row with this index among the rows of all experts.
     pub(super) fn read_row(&self, format: &WeightFormat, words: &[u32], index: usize) -> Row {
         let (expert, row) = (index / self.n, index % self.n);
         let (panel, slot) = (row / PANEL, row % PANEL);
@@ -275,7 +274,7 @@ impl Layout {
     }
 }
 
-/// The widths of the planes that so many bits make, the upper bits first.
+/// The widths of the planes of a code of `bits` bits, upper bits first.
 pub(crate) fn planes(bits: usize) -> &'static [usize] {
     match bits {
         2 => &[2],
@@ -287,7 +286,7 @@ pub(crate) fn planes(bits: usize) -> &'static [usize] {
     }
 }
 
-/// Where the bits of a code lie in a plane: the word, and the shift in it.
+/// The location of a code's bits in a plane: the word, and the shift in it.
 fn place(plane: usize, position: usize) -> (usize, usize) {
     let (quad, byte) = (position / 4, position % 4);
     (quad % plane, 8 * byte + plane * (quad / plane))

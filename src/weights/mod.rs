@@ -1,5 +1,5 @@
-//! Weight matrices whose codes share scales in groups along k, packed in the order that kernels read: what model files ship.
-//! The order is drawn in `layout`; reading files is `import`'s, choosing scales `quantize`'s, multiplying `ops::Linear`'s.
+//! Weight matrices with group-wise scales along k, packed in the order that kernels read, as model files ship them. `layout` draws
+//! the order, `import` reads files, `quantize` chooses scales, and `ops::Linear` multiplies.
 
 mod format;
 mod layout;
@@ -22,8 +22,8 @@ pub use quantize::{GroupScaleRule, Quantizer, Search};
 /// real[e, j, l] = scale[e, j, g(l)] · code[e, j, l] + shift        g(l) = l / group, or as an index says (act-order)
 /// ```
 ///
-/// How wide codes are and how scales are stored is the [`WeightFormat`]'s. The matrix is packed once, when it is made, into
-/// words that kernels bind as they are; nothing of it is ever expanded in memory.
+/// [`WeightFormat`] gives the width of codes and the format of scales. The matrix is packed once, at construction, into words that
+/// kernels bind directly. It is never unpacked in memory.
 ///
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
@@ -60,23 +60,23 @@ impl fmt::Display for PackedWeights {
     }
 }
 
-/// One row of a matrix as it is stored.
+/// One row of a matrix in storage order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
-    /// What each position holds: codes in the order of [`Layout::source`], 0 where there is none.
+    /// The code of each position, in the order of [`Layout::source`]; 0 for gaps.
     pub codes: Vec<i8>,
-    /// Scale and shift of each group.
+    /// The scale and shift of each group.
     pub groups: Vec<GroupParams>,
 }
 
 impl PackedWeights {
-    /// Packs matrices from their rows. `row(index, codes, groups, supers)` fills in row `index` (of all matrices, in order):
-    /// k codes, one [`GroupParams`] per group, and for [`ScaleFormat::Nested`] formats one per super group. Rows are asked for in any
-    /// order, several at a time; beside the packed words only one row per thread is in memory.
+    /// Matrices packed from their rows. `row(index, codes, groups, supers)` fills in row `index` (of all matrices, in order): k
+    /// codes, one [`GroupParams`] per group, and for [`ScaleFormat::Nested`] formats one per super group. Rows are requested in any
+    /// order, several at a time. Besides the packed words, only one row per thread is in memory.
     ///
     /// # Errors
-    /// If the format or the dimensions make no sense, a code leaves the format's range, a scale or shift is not finite or
-    /// not one that the format stores exactly, there is not enough memory, or `row` fails.
+    /// If the format or the dimensions are invalid, a code leaves the format's range, a scale or shift is not finite or the format
+    /// can't store it exactly, there is not enough memory, or `row` fails.
     pub fn build(
         format: WeightFormat,
         dims: [usize; 3],
@@ -85,7 +85,7 @@ impl PackedWeights {
         Self::pack(format, Layout::new(&format, dims, None)?, true, row)
     }
 
-    /// The same for rows that may be no weights: what the format doesn't store becomes infinite.
+    /// Matrices packed from rows without checks: numbers that the format can't store become infinite.
     pub(crate) fn build_unchecked(
         format: WeightFormat,
         dims: [usize; 3],
@@ -94,11 +94,11 @@ impl PackedWeights {
         Self::pack(format, Layout::new(&format, dims, None)?, false, row)
     }
 
-    /// The same for columns whose groups are in no order (GPTQ's act-order): column `l` belongs to group `index[l]`.
-    /// `codes` are filled in the original order of the columns all the same.
+    /// Matrices packed from rows whose columns are not in the order of their groups (GPTQ's act-order): column `l` belongs to group
+    /// `index[l]`. `codes` are still filled in the original order of the columns.
     ///
     /// # Errors
-    /// As [`PackedWeights::build`], or if there is not one index per column, or one is no group.
+    /// As [`PackedWeights::build`]. Also if there is not one index per column, or an index is not a group.
     pub fn build_indexed(
         format: WeightFormat,
         dims: [usize; 3],
@@ -148,16 +148,16 @@ impl PackedWeights {
         Ok(Self { format, layout, words })
     }
 
-    /// Quantized matrices `[n, k]` or `[experts, n, k]` from a tensor with codes of at most 8 bits and scales per tensor, per row, or
-    /// in blocks along k.
+    /// Quantized matrices `[n, k]` or `[experts, n, k]`, from a tensor with codes of at most 8 bits and scales per tensor, per row,
+    /// or in blocks along k.
     ///
     /// # Errors
-    /// If the tensor has another rank, no scales, or other granularity.
+    /// If the tensor has another rank, no scales, or another granularity.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self> {
         format::from_tensor(tensor)
     }
 
-    /// Quantized matrices `[n, k]` or `[experts, n, k]` from blocks along k, as [`BlockQuantize`](crate::ops::BlockQuantize) makes
+    /// Quantized matrices `[n, k]` or `[experts, n, k]`, from blocks along k as [`BlockQuantize`](crate::ops::BlockQuantize) makes
     /// them and model files store them.
     ///
     /// ```
@@ -175,51 +175,51 @@ impl PackedWeights {
     /// ```
     ///
     /// # Errors
-    /// If the tensors are not those of the format, hold NaN or infinity, or (MXINT8) scales below 2⁻¹²¹.
+    /// If the tensors don't match the format, hold NaN or infinity, or (MXINT8) have scales below 2⁻¹²¹.
     pub fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tensor) -> Result<Self> {
         format::from_blocks(format, elements, scales)
     }
 
-    /// Bytes that matrices of a format take when they are packed, padding included, whatever the order of their columns as
-    /// long as no group has more of them than the format says.
+    /// Number of bytes of the packed matrices of a format, including padding. The order of columns doesn't change it, if no group
+    /// has more columns than the format's group size.
     ///
     /// # Errors
-    /// If the format or the dimensions make no sense.
+    /// If the format or the dimensions are invalid.
     pub fn packed_bytes(format: WeightFormat, dims: [usize; 3]) -> Result<usize> {
         Ok(Layout::new(&format, dims, None)?.words() * 4)
     }
 
-    /// How codes and scales are stored.
+    /// The format of codes and scales.
     #[must_use]
     pub fn format(&self) -> &WeightFormat {
         &self.format
     }
 
-    /// The number of matrices, and the rows and columns of each.
+    /// The number of matrices, and the numbers of rows and columns of each.
     #[must_use]
     pub fn dims(&self) -> [usize; 3] {
         [self.layout.experts, self.layout.n, self.layout.k]
     }
 
-    /// Bytes of the packed words, padding included.
+    /// Number of bytes of the packed words, including padding.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.words.len() * 4
     }
 
-    /// Bits that a weight takes, scales and padding included; 0 where there are none.
+    /// Number of bits per weight, including scales and padding; 0 if there are no weights.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
         let weights = self.dims().iter().product::<usize>();
         if weights == 0 { 0.0 } else { self.bytes() as f64 * 8.0 / weights as f64 }
     }
 
-    /// The matrix whose packed words these are ([`words`](Self::words), or what
-    /// [`QuantizeWeights`](crate::ops::QuantizeWeights) makes on a device).
+    /// The matrix with these packed words: [`words`](Self::words), or the output of
+    /// [`QuantizeWeights`](crate::ops::QuantizeWeights) on a device.
     ///
     /// # Errors
-    /// If there are more or fewer words than such a matrix has, or they hold a scale or shift that is not finite or not one of
-    /// the format.
+    /// If the number of words is not that of the matrix, or the words hold a scale or shift that is not finite or not valid in the
+    /// format.
     ///
     /// ```
     /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
@@ -252,7 +252,7 @@ impl PackedWeights {
                 infinite.unwrap_or_default()
             );
             match format.scales.nesting() {
-                // The products of what is stored.
+                // `row.groups` are the products of the nested numbers.
                 Some(_) => WeightFormat { scales: ScaleFormat::F32Offset, ..format }.check_row(index, &[], &row.groups, &[]),
                 None => format.check_row(index, &[], &row.groups, &[]),
             }
@@ -270,13 +270,12 @@ impl PackedWeights {
         &self.layout
     }
 
-    /// Row `index` of all matrices in order.
+    /// The row with this index among the rows of all matrices.
     pub(crate) fn row(&self, index: usize) -> Row {
         self.layout.read_row(&self.format, &self.words, index)
     }
 
-    /// The real numbers of row `index` of all matrices in order: code times scale plus shift, one rounded f32 operation
-    /// after the other.
+    /// Writes the real numbers of row `index` of all matrices: code times scale plus shift, each a rounded f32 operation.
     ///
     /// # Panics
     /// Never for an index below `experts · n`.
@@ -294,7 +293,7 @@ impl PackedWeights {
     /// rounded to f32.
     ///
     /// # Errors
-    /// If there are more elements than a tensor holds.
+    /// If there are more elements than a tensor can hold.
     pub fn dequantize(&self) -> Result<Tensor> {
         let [experts, n, k] = self.dims();
         let shape = if experts == 1 { vec![n, k] } else { vec![experts, n, k] };

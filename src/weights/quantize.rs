@@ -1,5 +1,5 @@
-//! Real numbers into codes and scales: a rule for the scale of a group, a search for a better one, and the nearest code. What
-//! formats store is `format`'s, where the bits lie `layout`'s; the GPU's way is `ops::QuantizeWeights`.
+//! Quantization of real numbers to codes and scales: a rule for the scale of a group, a search for a better scale, and the nearest
+//! code. Storage formats are in `format`, the bit layout in `layout`, the GPU's implementation in `ops::QuantizeWeights`.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::error::{Error, Result, require};
 use crate::numeric::{DType, round_saturating};
 use crate::tensor::{Tensor, Values};
 
-/// Numbers that are summed side by side: sums of f32 have an order, and this one suits both a CPU and a GPU.
+/// Number of lanes of a sum. A sum of f32 depends on its order; this order suits both a CPU and a GPU.
 const LANES: usize = 32;
 
-/// How the scale of a group follows from its least and greatest number. `least` and `greatest` are the format's integers:
+/// The formula for the scale of a group, from its least and greatest number. `least` and `greatest` are the integers of the format:
 /// −8 and 7 for int4.
 ///
-/// The first four are for formats with scales alone, the last two for those with zero points or offsets.
+/// The first four are for formats without zero points or offsets, the last two for formats with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupScaleRule {
@@ -25,29 +25,28 @@ pub enum GroupScaleRule {
     Narrow,
     /// `max |x| / ((greatest − least) / 2)`: 127.5 for int8 (torchao's symmetric mapping).
     Middle,
-    /// `x / least` of the x of greatest |x|, which is a code exactly, while the others may be clipped by up to one step. The
-    /// scale may be negative (ggml's Q4_0, NNCF, ONNX Runtime's MatMulNBits).
+    /// `x / least` with the x of greatest |x|. This x is a code exactly; other numbers may be clipped by up to one step. The scale
+    /// may be negative (ggml's Q4_0, NNCF, ONNX Runtime's MatMulNBits).
     SignedMax,
     /// `max(min / least, max / greatest)`: nothing is clipped (torchao's symmetric mapping without clipping error).
     NoClipping,
-    /// `(max − min) / (greatest − least)` of a range that contains 0.
+    /// `(max − min) / (greatest − least)` of the range extended to contain 0.
     MinMax,
-    /// The same of the range as it is, which needs an offset (ggml's Q4_1).
+    /// `(max − min) / (greatest − least)` of the exact range, which needs an offset (ggml's Q4_1).
     Tight,
 }
 
-/// A search for the scale with the least weighted squared error `Σ w · (x − real(code))²`, beginning with the rule's.
+/// A search for the scale with the least weighted squared error `Σ w · (x − real(code))²`, starting at the rule's scale.
 ///
-/// Ranges of `least …= most` times the true one are tried in equal steps. Where the format allows (all but integer zero points
-/// and powers of two), the best scale and offset for the codes that each range gives are found by least squares, as ggml's
-/// quantizers do.
+/// It tries ranges of `least …= most` times the true one, in equal steps. For the codes of each range it computes the best scale
+/// and offset by least squares, as ggml's quantizers do, if the format permits it (all but integer zero points and powers of two).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Search {
     /// The smallest range, relative to the true one.
     pub least: f32,
-    /// The largest.
+    /// The largest range, relative to the true one.
     pub most: f32,
-    /// How many are tried.
+    /// Number of ranges to try.
     pub steps: u32,
 }
 
@@ -59,13 +58,13 @@ impl Default for Search {
 }
 
 impl Search {
-    /// The relative sizes of the ranges: the first, and from one to the next.
+    /// The relative size of the first range, and the difference from one range to the next.
     pub(crate) fn grid(&self) -> (f32, f32) {
         (self.least, (self.most - self.least) / (self.steps.max(2) - 1) as f32)
     }
 }
 
-/// How real weights become [`PackedWeights`] of a format.
+/// The quantization of real weights to [`PackedWeights`] of a format.
 ///
 /// ```
 /// use lowbit::weights::{Codes, Quantizer, GroupScaleRule, ScaleFormat, Search, WeightFormat};
@@ -85,9 +84,9 @@ impl Search {
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 ///
-/// All arithmetic is single f32 operations in a fixed order, so that the same numbers make the same bits everywhere, on a
-/// GPU too ([`QuantizeWeights`](crate::ops::QuantizeWeights)). Codes are the nearest to `x / scale` for the scale as it is
-/// stored; ties go to the even one (of two entries of a table to the greater).
+/// All arithmetic is single f32 operations in a fixed order, so equal numbers give equal bits everywhere, including on a GPU
+/// ([`QuantizeWeights`](crate::ops::QuantizeWeights)). Codes are the nearest to `x / scale` for the stored scale. Ties go to the
+/// even code (of two table entries, to the greater).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantizer {
     format: WeightFormat,
@@ -97,13 +96,14 @@ pub struct Quantizer {
 }
 
 impl Quantizer {
-    /// Round to nearest with the usual rule of the format: [`GroupScaleRule::SignedMax`] for scales alone ([`GroupScaleRule::NoClipping`] if they
-    /// are powers of two), [`GroupScaleRule::MinMax`] with zero points and [`GroupScaleRule::Tight`] with offsets.
+    /// A quantizer that rounds to nearest with the default rule of the format: [`GroupScaleRule::SignedMax`] for scales without
+    /// shifts ([`GroupScaleRule::NoClipping`] for powers of two), [`GroupScaleRule::MinMax`] with zero points, and
+    /// [`GroupScaleRule::Tight`] with offsets.
     ///
     /// # Errors
-    /// If nothing is quantized to such a format here: floats are blocks ([`BlockQuantize`](crate::ops::BlockQuantize)), unsigned
-    /// codes need an offset or a real zero point, integer zero points need
-    /// signed codes, and nested offsets unsigned ones.
+    /// If the quantizer doesn't support the format. Floats are quantized in blocks ([`BlockQuantize`](crate::ops::BlockQuantize)),
+    /// unsigned codes need an offset or a real zero point, integer zero points need signed codes, and nested offsets need unsigned
+    /// codes.
     pub fn new(format: WeightFormat) -> Result<Self> {
         require!(
             format.codes.float() == DType::Float32 && format.scales != ScaleFormat::NestedE4M3,
@@ -133,10 +133,10 @@ impl Quantizer {
         Ok(Self { format, rule, search: None, importance: None })
     }
 
-    /// Takes another rule.
+    /// This quantizer with another rule.
     ///
     /// # Errors
-    /// If it is not one for this format.
+    /// If the rule is not valid for the format.
     pub fn rule(mut self, rule: GroupScaleRule) -> Result<Self> {
         let fits = match rule {
             GroupScaleRule::SignedMax => {
@@ -158,10 +158,10 @@ impl Quantizer {
         Ok(self)
     }
 
-    /// Looks for scales with a smaller error.
+    /// This quantizer with a search for scales of smaller error.
     ///
     /// # Errors
-    /// If the ranges are not positive and finite, in order, or there are none or more than 10,000.
+    /// If the ranges are not positive, finite and ordered, or there are none or more than 10,000.
     pub fn search(mut self, search: Search) -> Result<Self> {
         let Search { least, most, steps } = search;
         require!(
@@ -172,11 +172,11 @@ impl Quantizer {
         Ok(self)
     }
 
-    /// How much the error of each column counts in a search: the mean square of the activations it meets, for example. One
-    /// number per column of the weights.
+    /// This quantizer with a weight for the error of each column in a search, for example the mean square of the column's
+    /// activations. One number per column of the weights.
     ///
     /// # Errors
-    /// If one is negative or not finite, or all are zero.
+    /// If a number is negative or not finite, or all are zero.
     pub fn importance(mut self, of_columns: &[f32]) -> Result<Self> {
         let odd = of_columns.iter().position(|w| !(w.is_finite() && *w >= 0.0));
         require!(
@@ -191,7 +191,7 @@ impl Quantizer {
         Ok(self)
     }
 
-    /// The format that is made.
+    /// The format of the quantized weights.
     #[must_use]
     pub fn format(&self) -> &WeightFormat {
         &self.format
@@ -209,11 +209,11 @@ impl Quantizer {
         self.importance.as_deref()
     }
 
-    /// The weights of a float32 or float16 tensor `[n, k]` or `[experts, n, k]`.
+    /// The quantized weights of a float32 or float16 tensor `[n, k]` or `[experts, n, k]`.
     ///
     /// # Errors
-    /// If the tensor is of another format or rank, a number is not finite or needs a scale beyond what the format stores, or
-    /// the importance is that of other columns.
+    /// If the tensor has another data type or rank, a number is not finite or needs a scale beyond the format, or the importance
+    /// has another number of columns.
     pub fn quantize(&self, tensor: &Tensor) -> Result<PackedWeights> {
         let dims = match *tensor.dims() {
             [n, k] => [1, n, k],
@@ -245,11 +245,11 @@ impl Quantizer {
         }
     }
 
-    /// The same for rows that are made one by one, several at a time and in any order: `row(index, numbers)` fills in the k
-    /// numbers of row `index` of all matrices. Beside the result only a row per thread is in memory.
+    /// The quantized weights of rows that are made one by one, several at a time and in any order. `row(index, numbers)` fills in
+    /// the k numbers of row `index` of all matrices. Besides the result, only one row per thread is in memory.
     ///
     /// # Errors
-    /// As [`quantize`](Self::quantize), or if `row` fails.
+    /// As [`quantize`](Self::quantize). Also if `row` fails.
     pub fn rows(
         &self,
         dims: [usize; 3],
@@ -266,7 +266,7 @@ impl Quantizer {
         })
     }
 
-    /// Says that a row can't be held.
+    /// The error for a row that the format can't hold.
     pub(crate) fn refusal(&self, row: usize) -> Error {
         Error::Request(format!(
             "row {row} needs a scale, an offset or a range beyond what {} stores: take f32 scales, or divide the weights by a \
@@ -286,26 +286,26 @@ impl Quantizer {
         Ok(())
     }
 
-    /// Scale and shift for the numbers of a group, as the format stores them (for nested formats before they are nested).
-    /// `importance` weighs each number's error in a search.
+    /// The scale and shift for the numbers of a group, as the format stores them (for nested formats, before nesting). `importance`
+    /// weights the error of each number in a search.
     ///
-    /// Numbers that are not finite count as the greatest that are, and NaN as 0; a scale or an offset beyond what the format
-    /// stores becomes the greatest that it does. ([`quantize`](Self::quantize) refuses all of these.)
+    /// Infinities count as the greatest finite number, and NaN as 0. A scale or offset beyond the format becomes the greatest of
+    /// the format. ([`quantize`](Self::quantize) refuses all of these.)
     #[must_use]
     pub fn group(&self, numbers: &[f32], importance: Option<&[f32]>) -> GroupParams {
         self.scaling().group(numbers, importance)
     }
 
-    /// The same, or nothing for what [`quantize`](Self::quantize) refuses: what the rule makes of it decides, so that a search
-    /// takes no other numbers.
+    /// The scale and shift of a group; `None` if [`quantize`](Self::quantize) refuses the group. Only the rule's result decides
+    /// this, so a search refuses no other numbers.
     pub(crate) fn held_group(&self, numbers: &[f32], importance: Option<&[f32]>) -> Option<GroupParams> {
         let scaling = self.scaling();
         let finite = numbers.iter().all(|x| x.is_finite());
         (finite && scaling.holds(scaling.range(numbers))).then(|| scaling.group(numbers, importance))
     }
 
-    /// The code of a number, as [`PackedWeights::build`] takes it: the nearest to what the group's scale makes of it, within the
-    /// format's range.
+    /// The code of a number, as [`PackedWeights::build`] takes it: the nearest one for the group's scale, within the format's
+    /// range.
     #[must_use]
     pub fn code(&self, number: f32, group: GroupParams) -> i8 {
         let value = self.scaling().value(clean(number), group);
@@ -326,7 +326,7 @@ impl Quantizer {
                 (i32::from(low) + i32::from(codes.bias()), i32::from(high) + i32::from(codes.bias()))
             }
         };
-        // What is nested is found in f32 first.
+        // Nested scales are first computed in f32.
         let scales = match self.format.scales {
             ScaleFormat::Nested(_) => ScaleFormat::F32,
             ScaleFormat::NestedOffset(_) => ScaleFormat::F32Offset,
@@ -335,7 +335,7 @@ impl Quantizer {
         Scaling { quantizer: self, scales, low, high }
     }
 
-    /// Quantizes a row, and says whether the format holds it: a group that it doesn't hold has an infinite scale.
+    /// Quantizes a row; true if the format holds it. A group that the format can't hold gets an infinite scale.
     pub(crate) fn fill_row(
         &self,
         numbers: &[f32],
@@ -350,7 +350,8 @@ impl Quantizer {
                 (groups.to_vec(), held)
             }
             Some(nesting) => {
-                // Super groups are found when the groups are, so that a search can't look out for them: it gives way to the rule.
+                // Super groups are computed after the groups, so a search can't take them into account. If the format doesn't hold
+                // the search's result, the rule's result is used.
                 let rule = Self { search: None, ..self.clone() };
                 let mut nested = |quantizer: &Self| {
                     let held = quantizer.find_groups(numbers, groups);
@@ -372,7 +373,7 @@ impl Quantizer {
         held
     }
 
-    /// The groups of a row, before they are nested, and whether all are held.
+    /// Computes the groups of a row, before nesting. True if the format holds all of them.
     fn find_groups(&self, numbers: &[f32], groups: &mut [GroupParams]) -> bool {
         let size = self.format.group.min(numbers.len().max(1));
         let importance = |g: usize| {
@@ -388,8 +389,8 @@ impl Quantizer {
         held
     }
 
-    /// Turns groups into integers that multiply the numbers of their super groups, each of `nesting` groups; returns what the
-    /// codes are then scaled by.
+    /// Replaces groups by integers that multiply the numbers of their super groups, each of `nesting` groups. Returns the effective
+    /// scales and shifts of the codes.
     fn nest(&self, nesting: usize, groups: &mut [GroupParams], supers: &mut [GroupParams]) -> Vec<GroupParams> {
         let offsets = self.format.scales.shift() == OffsetKind::Offset;
         let (low, high) = if offsets { (0, 255) } else { (-128, 127) };
@@ -415,12 +416,12 @@ impl Quantizer {
     }
 }
 
-/// The nearest f16, kept finite.
+/// The nearest finite f16.
 fn half(x: f32) -> f32 {
     plus_zero(f16::from_f32(x).to_f32().clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 
-/// Whether a number that [`half`] made wasn't cut.
+/// True if [`half`] didn't saturate this number.
 fn below_f16(x: f32) -> bool {
     x.abs() < f16::MAX.to_f32()
 }
@@ -438,13 +439,13 @@ fn times_power(x: f32, exponent: i32) -> f32 {
     (f64::from(x) * f64::from_bits(((1023 + exponent) as u64) << 52)) as f32
 }
 
-/// The greatest power of two that is at most a positive number.
+/// The exponent of the greatest power of two that is at most a positive number.
 fn exponent(x: f32) -> i32 {
     let bits = x.to_bits();
     if bits >> 23 == 0 { 31 - bits.leading_zeros() as i32 - 149 } else { (bits >> 23) as i32 - 127 }
 }
 
-/// The sum of terms as 32 lanes make it: each adds up every 32nd, then the upper half of them is added to the lower.
+/// The sum of terms in 32 lanes: each lane adds every 32nd term, then the upper half of the lanes is repeatedly added to the lower.
 fn lanes_sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     (0..count).for_each(|i| lanes[i % LANES] += term(i));
@@ -456,8 +457,8 @@ fn lanes_sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes[0]
 }
 
-/// A quantizer with the integers that its codes stand for. Every operation here is one f32 operation of
-/// `shaders/weight_groups.wgsl` or `shaders/lib/weight_code.wgsl`, in that order.
+/// A quantizer with the range of its integers. Every operation here is one f32 operation of `shaders/weight_groups.wgsl` or
+/// `shaders/lib/weight_code.wgsl`, in their order.
 struct Scaling<'a> {
     quantizer: &'a Quantizer,
     scales: ScaleFormat,
@@ -466,20 +467,20 @@ struct Scaling<'a> {
 }
 
 impl Scaling<'_> {
-    /// The least and greatest number, as the rule takes them.
+    /// The least and greatest number, as the rule uses them.
     fn range(&self, numbers: &[f32]) -> (f32, f32) {
         let start = if self.quantizer.rule == GroupScaleRule::Tight { (f32::MAX, f32::MIN) } else { (0.0, 0.0) };
         let (low, high) = numbers.iter().map(|&x| clean(x)).fold(start, |(low, high), x| (low.min(x), high.max(x)));
         (plus_zero(low), plus_zero(high))
     }
 
-    /// Whether all numbers of a range stay finite: codes are in their order or the opposite one.
+    /// True if all dequantized numbers of a range are finite. Codes are monotonic, so the ends suffice.
     fn stays_finite(&self, (min, max): (f32, f32), group: GroupParams) -> bool {
         let format = WeightFormat { scales: self.scales, ..self.quantizer.format };
         [min, max].into_iter().all(|x| format.real(self.quantizer.code(x, group), group).is_finite())
     }
 
-    /// Whether nothing is cut from what the rule makes of a range.
+    /// True if the format stores the rule's result for a range without saturation.
     fn holds(&self, (min, max): (f32, f32)) -> bool {
         let spans = matches!(self.quantizer.rule, GroupScaleRule::MinMax | GroupScaleRule::Tight);
         let group = self.of_range(min, max);
@@ -500,7 +501,7 @@ impl Scaling<'_> {
         let mut best = self.of_range(low, high);
         let largest = low.abs().max(high.abs());
         let Some(search) = self.quantizer.search.filter(|_| largest > 0.0) else { return best };
-        // In units of this power of two no square leaves f32.
+        // Divided by this power of two, no square leaves f32.
         let unit = Unit { numbers, importance, exponent: exponent(largest) };
         let mut least = self.error(&unit, best);
         let (first, step) = search.grid();
@@ -521,7 +522,7 @@ impl Scaling<'_> {
         best
     }
 
-    /// The scale that the rule makes of a range, before it is stored.
+    /// The rule's scale for a range, before storage.
     fn rule_scale(&self, min: f32, max: f32) -> f32 {
         let (low, high) = (self.low as f32, self.high as f32);
         let span = (max - min).min(f32::MAX);
@@ -534,7 +535,7 @@ impl Scaling<'_> {
         }
     }
 
-    /// What the rule makes of a range.
+    /// The rule's scale and shift for a range, as stored.
     fn of_range(&self, min: f32, max: f32) -> GroupParams {
         let low = self.low as f32;
         let scale = self.stored_scale(self.rule_scale(min, max));
@@ -554,7 +555,7 @@ impl Scaling<'_> {
         let scale = plus_zero(scale);
         match self.scales {
             ScaleFormat::F16 | ScaleFormat::F16Zero | ScaleFormat::F16Offset => half(scale),
-            // The next power of two.
+            // The next power of two, upwards.
             ScaleFormat::E8M0 => {
                 let bits = scale.to_bits();
                 let exponent = (bits >> 23) + u32::from(bits & 0x7f_ffff != 0);
@@ -568,9 +569,9 @@ impl Scaling<'_> {
         if self.scales == ScaleFormat::F16Offset { half(offset) } else { plus_zero(offset) }
     }
 
-    /// The integer nearest to a number, or of a table the place.
+    /// The integer nearest to a number, or the index in a table.
     fn value(&self, x: f32, group: GroupParams) -> i32 {
-        // An infinite scale stands for what is refused.
+        // An infinite scale marks a refused group.
         let steps = |x: f32| if group.scale == 0.0 || group.scale.is_infinite() { 0.0 } else { x / group.scale };
         match self.scales {
             ScaleFormat::F32Zero | ScaleFormat::F16Zero => {
@@ -588,7 +589,7 @@ impl Scaling<'_> {
         }
     }
 
-    /// The integer that the code of a number stands for.
+    /// The integer that the code of a number represents.
     fn integer(&self, x: f32, group: GroupParams) -> f32 {
         let value = self.value(clean(x), group);
         match self.quantizer.format.codes {
@@ -613,8 +614,8 @@ impl Scaling<'_> {
         })
     }
 
-    /// The group with the least error for the codes that a group gives; itself where its numbers are no reals that could be
-    /// chosen freely, and nothing where the codes leave it open.
+    /// The scale and shift with the least error for the codes of this group. The group itself, if its numbers can't be chosen
+    /// freely; `None` if the codes don't determine a result.
     fn refitted(&self, unit: &Unit<'_>, group: GroupParams) -> Option<GroupParams> {
         if matches!(self.scales, ScaleFormat::E8M0 | ScaleFormat::F32Zero | ScaleFormat::F16Zero) {
             return Some(group);
@@ -663,7 +664,7 @@ impl Unit<'_> {
     }
 }
 
-/// The place of the value of a table that is nearest to a number, of two the greater.
+/// The index of the table value nearest to a number; of two, the greater value.
 fn nearest(values: &[i8; 16], x: f32) -> i32 {
     let mut places: Vec<usize> = (0..16).collect();
     places.sort_by_key(|&place| (values[place], place));
@@ -748,11 +749,11 @@ mod tests {
                 formats += 1;
                 let rounded = error(&quantizer.quantize(&tensor)?, &x);
                 let searched = error(&quantizer.clone().search(Search::default())?.quantize(&tensor)?, &x);
-                // A step of 2 · 1.5 / 2^bits, uniformly distributed: a twelfth of its square; eight times that for powers of two,
-                // coarse codes and tables.
+                // A step is 2 · 1.5 / 2^bits, with a uniform error: a twelfth of the squared step. Eight times that for powers of
+                // two, coarse codes and tables.
                 let most = 8.0 * x.len() as f64 * (3.0 / f64::from(1 << codes.bits())).powi(2) / 12.0;
                 assert!(rounded < most.min(energy), "{}: {rounded} of {energy}", quantizer.format());
-                // Nesting rounds what was found.
+                // Nesting rounds the scales that the search found.
                 let slack = if quantizer.format().scales.nesting().is_some() { 1.1 } else { 1.0001 };
                 assert!(searched <= rounded * slack, "{}: searched {searched}, rounded {rounded}", quantizer.format());
             }
@@ -790,7 +791,7 @@ mod tests {
             ScaleFormat::E8M0,
         ] {
             let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
-            // A range beyond f32 has no scale, and the next power of two takes codes of the greatest f32 beyond it.
+            // A range beyond f32 has no scale. With E8M0, the next power of two takes the code of the greatest f32 beyond f32.
             let beyond = quantizer.quantize(&Tensor::new([1, 2], vec![f32::MAX, f32::MIN])?);
             assert_eq!(beyond.is_ok(), scales == ScaleFormat::F32, "{scales:?} of a range beyond f32: {beyond:?}");
             for x in [[1e38, -1e38], [-2e38, 0.0], [1e-45, -1e-45], [0.0, -0.0], [2e38, 1e-45]] {

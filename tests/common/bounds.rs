@@ -1,6 +1,6 @@
-//! Every access of every launch of a candidate to storage and to workgroup memory, with buffers of just the sizes that a plan
-//! gives them: kernels run without the driver's bounds checks, so each index must be inside by itself. Values are compared
-//! elsewhere.
+//! Bounds checks of every access to storage and workgroup memory in every launch of a candidate. Buffers have exactly the sizes
+//! that a plan gives them. Kernels run without the driver's bounds checks, so each index must be in bounds by itself. Other tests
+//! compare values.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,16 +11,15 @@ use lowbit::{Context, DType, DeviceTensor, Tensor, TensorType};
 
 use super::POISON;
 
-/// The binding where instrumented shaders leave how far beyond the end they reached, by slot.
+/// Binding of the report of instrumented shaders: by slot, the number of elements that an access was beyond the end.
 const REPORT: u32 = 15;
 
-/// The slots of a report from here on are arrays in workgroup memory, in the order of their declarations; those before are
-/// bindings.
+/// First slot of the report for workgroup arrays, in the order of their declarations. Smaller slots are bindings.
 const FIRST_WORKGROUP: usize = 8;
 
-/// What a candidate makes of these inputs when every access is checked; outputs hold poison before. Panics if a launch reads or
-/// writes beyond an array. It takes as many programs again. `None` where a plan would divide the op, or the report needs a
-/// binding more than there are.
+/// Outputs of a candidate with every access checked. Outputs hold poison before. Panics if a launch reads or writes beyond an
+/// array. Every program is compiled a second time. `None` if a plan would divide the op, or if the report needs a binding more than
+/// the device has.
 pub(crate) fn run_checked(
     context: &Context,
     name: &str,
@@ -127,7 +126,7 @@ fn pipeline(device: &wgpu::Device, dispatch: &Dispatch) -> wgpu::ComputePipeline
     pipeline
 }
 
-/// A buffer of these words, at least 16 bytes as everywhere.
+/// A buffer with these words, at least 16 bytes long like all buffers.
 fn buffer(context: &Context, words: &[u32]) -> wgpu::Buffer {
     let buffer = context.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -142,14 +141,14 @@ fn buffer(context: &Context, words: &[u32]) -> wgpu::Buffer {
     buffer
 }
 
-/// An array of a program that is indexed: its name, its length in WGSL, its slot in the report.
+/// Indexed arrays of a program: name, length in WGSL, slot in the report.
 fn arrays(code: &str) -> Vec<(String, String, usize)> {
     let mut workgroup = FIRST_WORKGROUP..REPORT as usize;
     let array = |line: &str| -> (String, String) {
         let (name, kind) = line[line.find('>').expect("an address space") + 1..].split_once(':').expect("a type");
         let name = name.trim().to_string();
         let kind = &kind[kind.find('<').expect("an array") + 1..kind.rfind('>').expect("an array")];
-        // The length stands after the last comma, unless that is part of the element's type.
+        // The length follows the last comma, unless that comma is part of the element's type.
         let fixed = kind.rsplit_once(',').filter(|(_, length)| !length.contains('>')).map(|(_, length)| length.trim());
         (name.clone(), fixed.map_or_else(|| format!("arrayLength(&{name})"), |length| format!("u32({length})")))
     };

@@ -878,7 +878,7 @@ impl Draw {
         })
     }
 
-    /// An op followed by a table or a residual sum.
+    /// An op fused with a table, a conversion or a residual sum.
     fn fused(&mut self) -> Result<Op> {
         let first = match self.random.next() % 5 {
             0 => self.matmul()?,

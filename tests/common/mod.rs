@@ -44,8 +44,8 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
     }
 }
 
-/// A context with these limits on the default adapter; without an adapter it behaves as [`context`]. With limits it takes the byte
-/// products of a GPU on any adapter.
+/// A context with these limits on the default adapter; without an adapter it behaves as [`context`]. With limits it emulates no
+/// dot products of bytes, so any adapter runs the kernels of a GPU.
 pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
@@ -63,8 +63,8 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     }
 }
 
-/// A context on the default adapter, with the limits of `LOWBIT_LIMITS`. Without an adapter the test prints that it is skipped; with
-/// `LOWBIT_REQUIRE_ADAPTER=1` it fails.
+/// A context on the default adapter, with the limits of `LOWBIT_LIMITS`. Without an adapter the test prints that it is skipped;
+/// with `LOWBIT_REQUIRE_ADAPTER=1` it fails.
 pub(crate) fn context() -> Option<Context> {
     context_with(limits())
 }
@@ -192,8 +192,8 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
 /// Step of [`check_op_in_turn`] that runs one candidate per case.
 pub(crate) const ONE_CANDIDATE: usize = usize::MAX;
 
-/// [`check_op`] for one in `step` candidates and at least one. The first candidate changes from call to call. It serves tables of many
-/// cases that differ in numbers and output stages only: compiling shaders takes the time, and other tests run every kernel.
+/// [`check_op`] for one in `step` candidates and at least one. The first candidate changes from call to call. It serves tables of
+/// many cases that differ in numbers and output stages only: compiling shaders takes the time, and other tests run every kernel.
 /// `LOWBIT_CANDIDATES=1` runs all.
 pub(crate) fn check_op_in_turn(step: usize, context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
@@ -265,7 +265,8 @@ pub(crate) fn reals(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Runs the candidates with poisoned outputs and padding, and passes their outputs and the reference's to `compare`. It checks that
-/// padding is zero and, for some candidates in turn, that every access is in bounds. Returns the number of candidates run ([`turn`]).
+/// padding is zero and, for some candidates in turn, that every access is in bounds. Returns the number of candidates run
+/// ([`turn`]).
 fn check_candidates(
     step: usize,
     context: &Context,

@@ -1,11 +1,11 @@
-//! Quantized matrices in the plainest form, and the packing of each layout in the words of its definition: one code at a time.
+//! Quantized matrices in the plainest form, and the packing of each layout by its definition, one code at a time.
 
 use half::{bf16, f16};
 use lowbit::import::ElementType;
 
 use crate::Random;
 
-/// Codes 0 … 2^bits − 1 and zero points `[n, k]` and `[n, groups]`, and scales that f16 and bf16 hold.
+/// Codes 0 … 2^bits − 1, `[n, k]`; zero points and scales, `[n, groups]`. f16 and bf16 hold the scales exactly.
 pub(crate) struct Matrix {
     pub n: usize,
     pub k: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Matrix {
     pub codes: Vec<u32>,
     pub zeros: Vec<u32>,
     pub scales: Vec<f32>,
-    /// The group of each column.
+    /// Group of each column.
     pub index: Vec<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Matrix {
         }
     }
 
-    /// Columns in another order.
+    /// The matrix with shuffled columns.
     pub(crate) fn shuffled(mut self, random: &mut Random) -> Self {
         for l in (1..self.k).rev() {
             self.index.swap(l, random.below(l + 1));
@@ -54,7 +54,7 @@ impl Matrix {
         (0..self.n * self.k).map(element).collect()
     }
 
-    /// The scales, `[n, groups]` or `[groups, n]`.
+    /// Scales, `[n, groups]` or `[groups, n]`.
     pub(crate) fn scale_bytes(&self, of: ElementType, transposed: bool) -> Vec<u8> {
         floats(of, &transpose_if(transposed, &self.scales, self.n))
     }
@@ -81,7 +81,7 @@ pub(crate) fn transpose_if<T: Copy>(really: bool, values: &[T], rows: usize) -> 
     }
 }
 
-/// Numbers of so many bits one after the other, low bits first, in whole words of so many bytes.
+/// Consecutive numbers of `bits` bits, low bits first, padded to whole words of `word_bytes` bytes.
 pub(crate) fn bit_stream(values: impl Iterator<Item = u32>, bits: usize, word_bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for (i, value) in values.enumerate() {
@@ -96,7 +96,7 @@ pub(crate) fn bit_stream(values: impl Iterator<Item = u32>, bits: usize, word_by
     out
 }
 
-/// Words `[lines, words]` of each line become `[words, lines]`.
+/// Transposes words: `[lines, words]` becomes `[words, lines]`.
 pub(crate) fn transpose_words(lines: &[Vec<u8>]) -> Vec<u8> {
     let words = lines.first().map_or(0, |line| line.len() / 4);
     (0..words).flat_map(|w| lines.iter().flat_map(move |line| line[4 * w..4 * w + 4].iter().copied())).collect()

@@ -1,6 +1,6 @@
-//! Files that lie: valid ones of each kind, with bytes changed, removed, doubled and cut off. Nothing may panic, whether while a
-//! file is read or while its weights are used, and reading may allocate no more than twice the file and 64 MiB at a time.
-//! `LOWBIT_FUZZ_SECONDS` says how long each kind is tried, one second without it; `LOWBIT_FUZZ_SEED` where to begin.
+//! Corrupted files: valid files of each kind with bytes changed, removed, doubled and cut off. Reading a file and using its weights
+//! must not panic, and reading may allocate at most twice the file's size plus 64 MiB at a time.
+//! `LOWBIT_FUZZ_SECONDS` is the time for each kind, one second by default; `LOWBIT_FUZZ_SEED` is the first seed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ use crate::Random;
 use crate::fixtures::{Matrix, floats};
 use crate::layouts::{awq_file, gptq_file, torchao_file};
 
-/// The system's allocator, and how much of it is in use.
+/// The system's allocator, with a count of the bytes in use.
 struct Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -32,7 +32,7 @@ fn count(size: usize) {
     PEAK.fetch_max(IN_USE.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
 }
 
-// SAFETY: everything is handed on to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -57,10 +57,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One at a time, so that peaks are those of one import.
+/// Runs one test at a time, so that a peak is that of one import.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Changes a file here and there.
+/// Makes a few random changes to a file.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     const NUMBERS: [u64; 12] =
         [0, 1, 2, 3, 16, 255, 0x7fff_ffff, 0xffff_ffff, 1 << 32, 1 << 48, i64::MAX as u64, u64::MAX];
@@ -84,7 +84,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
         if bytes.is_empty() {
             return;
         }
-        // Mostly where the sizes are.
+        // Mostly near the start, where the sizes are.
         let end = if random.below(3) > 0 { bytes.len().min(400) } else { bytes.len() };
         let at = random.below(end);
         match random.below(9) {
@@ -102,7 +102,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
                 let to = random.below(bytes.len());
                 bytes.splice(to..to, copied);
             }
-            // Headers in JSON stay JSON if words become others, and if only digits change.
+            // JSON headers stay valid JSON if words are replaced by words and digits by digits.
             6 => {
                 let quotes: Vec<usize> = (0..bytes.len().min(2_000)).filter(|&at| bytes[at] == b'"').collect();
                 if let Some(&[from, to]) = quotes.windows(2).nth(random.below(quotes.len())) {
@@ -119,7 +119,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// What a caller says about a file besides: right without random numbers, else mostly.
+/// The caller's parameters for a file: right without random numbers, otherwise mostly right.
 struct Settings(Option<Random>);
 
 impl Settings {
@@ -131,15 +131,15 @@ impl Settings {
     }
 }
 
-/// Does with weights what a caller would: all of their numbers, and a product. What this takes is not the importer's.
+/// Uses weights as a caller would: dequantizes all of them, and multiplies. Its memory doesn't count for the importer.
 fn make_use_of(weights: &PackedWeights) {
     let ([experts, n, k], peak) = (weights.dims(), PEAK.load(Ordering::Relaxed));
-    // A matrix without elements may still have more rows than a tensor.
+    // A matrix without elements may still have more rows than a tensor can.
     if [experts, n, k].iter().fold(1usize, |product, &d| product.saturating_mul(d.max(1))) <= 1 << 16 {
         let real = weights.dequantize().expect("small");
         assert_eq!(real.values::<f32>().expect("floats").len(), experts * n * k);
         let again = PackedWeights::from_words(*weights.format(), [experts, n, k], weights.words().to_vec());
-        // An index of columns is not in the words.
+        // A column index is not in the words.
         if let Ok(again) = again {
             assert_eq!(again.words(), weights.words());
         }
@@ -152,7 +152,7 @@ fn make_use_of(weights: &PackedWeights) {
     PEAK.store(peak, Ordering::Relaxed);
 }
 
-/// Looks at everything that a file says.
+/// Reads all arrays and metadata of a file.
 fn look_through(file: &Safetensors<'_>) {
     let names: Vec<String> = file.names().map(str::to_string).collect();
     for name in &names {
@@ -165,7 +165,7 @@ fn look_through(file: &Safetensors<'_>) {
     assert!(file.metadata("m.weight").is_none_or(|text| text.len() < 1_000_000));
 }
 
-/// Tries files of a kind for as long as there is time.
+/// Imports changed files of a kind until the time is up.
 fn fuzz(kind: &str, seeds: &[Vec<u8>], import: impl Fn(&[u8], Settings) -> Result<()>) {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -236,7 +236,7 @@ fn gptq() {
     fuzz("gptq", &seeds, |bytes, mut settings| {
         let file = Safetensors::parse(bytes)?;
         look_through(&file);
-        // What the configuration says is right, mostly.
+        // Mostly the right configuration.
         let k = file.array("l.scales")?.shape().first().map_or(96, |groups| groups * 32);
         let right = file.array("l.qweight")?.shape().first().map_or(4, |words| words * 32 / k.max(1));
         let bits = settings.choose(right, [0, 1, 2, 3, 4, 8, 64]);
@@ -259,7 +259,7 @@ fn awq() {
     });
 }
 
-/// ONNX's containers are not this crate's: a node is twelve numbers and the arrays.
+/// ONNX's containers are not read by this crate: here a node is twelve numbers and the arrays.
 #[test]
 fn onnx() {
     const NONE: usize = 7;
@@ -360,7 +360,7 @@ fn torchao() {
     });
 }
 
-/// Arrays of every type, metadata with and without escapes, and none of either.
+/// Arrays of every type, metadata with and without escapes, and files without either.
 #[test]
 fn safetensors() {
     let arrays: [(&str, &str, &[usize], &[u8]); 5] = [
@@ -382,7 +382,7 @@ fn safetensors() {
     });
 }
 
-/// Files of many small parts, which take most room in whatever a reader makes of them.
+/// Files with many small parts, which take the most memory in a reader.
 #[test]
 fn many_parts() {
     const PARTS: usize = 500_000;
@@ -447,7 +447,7 @@ fn many_parts() {
     }
 }
 
-/// Reads a file within its bounds of memory, and of the message about it.
+/// Reads a file and checks that reading and its error message stay within the memory bound.
 fn check_peak(name: &str, bytes: &[u8], read: impl Fn() -> Result<()>) {
     let before = IN_USE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);

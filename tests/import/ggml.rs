@@ -1,4 +1,4 @@
-//! GGUF's types: each element of a block by itself, from the definition, and ggml's quantizers in plain words.
+//! GGUF's types: each element of a block by itself, from the definition, and plain versions of ggml's quantizers.
 
 use half::f16;
 use lowbit::import::gguf::{self, GgufType};
@@ -9,13 +9,13 @@ fn half(block: &[u8], at: usize) -> f32 {
     f16::from_bits(u16::from(block[at]) | u16::from(block[at + 1]) << 8).to_f32()
 }
 
-/// Nibble `i` of pairs that are `run` apart.
+/// Nibble `i`, where the low and high nibble of a byte are `run` elements apart.
 fn nibble(bytes: &[u8], i: usize, run: usize) -> i32 {
     let byte = bytes[i / (2 * run) * run + i % run];
     i32::from(if i % (2 * run) < run { byte & 15 } else { byte >> 4 })
 }
 
-/// Scales and minimums of Q4_K and Q5_K, by way of words.
+/// Scale and minimum of a group of Q4_K and Q5_K, extracted from words.
 fn scale_and_minimum(bytes: &[u8], group: usize) -> (f32, f32) {
     let word = |i: usize| u32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().expect("4 bytes"));
     let words = if group < 4 {
@@ -75,7 +75,7 @@ fn element(gguf_type: GgufType, b: &[u8], i: usize) -> f32 {
             half(b, 0) * s as f32 * IQ4_NL[nibble(&b[8..], i, 16) as usize]
         }
         GgufType::MXFP4 => {
-            // In f64, where nothing is rounded.
+            // In f64, so that nothing is rounded.
             (f64::from(E2M1[nibble(&b[1..], i, 16) as usize]) * (f64::from(b[0]) - 127.0).exp2()) as f32
         }
         GgufType::NVFP4 => {
@@ -95,7 +95,7 @@ fn nibble_of(byte: u8, which: usize) -> i32 {
     i32::from(byte >> (4 * which) & 15)
 }
 
-/// Where the f16 numbers of a block are.
+/// Byte offsets of the f16 numbers in a block.
 fn halves(gguf_type: GgufType) -> &'static [usize] {
     match gguf_type {
         GgufType::Q2_K => &[80, 82],
@@ -107,7 +107,7 @@ fn halves(gguf_type: GgufType) -> &'static [usize] {
     }
 }
 
-/// Blocks of any bits but for scales that are no numbers.
+/// Blocks of random bits whose scales are finite.
 pub(crate) fn random_blocks(gguf_type: GgufType, count: usize, random: &mut Random) -> Vec<u8> {
     let mut blocks = random.bytes(count * gguf_type.block_bytes());
     for block in blocks.chunks_exact_mut(gguf_type.block_bytes()) {
@@ -143,7 +143,7 @@ fn every_type_means_what_ggml_says() {
     }
 }
 
-/// An E8M0 scale of 0 is below what `ScaleFormat::E8M0` holds once the doubled values are taken into account.
+/// With the doubled values, an E8M0 scale of 0 is below the range of `ScaleFormat::E8M0`.
 #[test]
 fn the_smallest_numbers_of_mxfp4_survive() {
     let mut random = Random(1);
@@ -155,7 +155,7 @@ fn the_smallest_numbers_of_mxfp4_survive() {
             blocks.chunks_exact(17).flat_map(|b| (0..32).map(|i| element(GgufType::MXFP4, b, i))).collect();
         assert_weights("MXFP4", &weights, &expected);
     }
-    // Blocks of zeros have that scale in every file, and cost nothing.
+    // Every file has blocks of zeros with that scale; they need no wider scale format.
     blocks[17..34].fill(0);
     blocks[0] = 1;
     let weights = gguf::weights(GgufType::MXFP4, [1, 2, 64], &blocks).expect("whole blocks");
@@ -174,7 +174,7 @@ fn types_are_found_by_name_and_number() {
     assert_eq!(GgufType::from_name("Q9_9"), None);
 }
 
-/// The definition in C, operation for operation: scale, minimum, codes.
+/// ggml's definition in C, operation for operation: scale, minimum, codes.
 fn expected_block(gguf_type: GgufType, x: &[f32]) -> (f32, f32, Vec<u8>) {
     let mut amax = 0.0f32;
     let mut max = 0.0f32;
@@ -248,7 +248,7 @@ fn quantizers_make_the_bytes_of_ggml() {
                 if matches!(gguf_type, GgufType::Q4_1 | GgufType::Q5_1) {
                     assert_eq!(half(block, 2), f16::from_f32(m).to_f32());
                 }
-                // The codes again, by the decoder's places: with a scale of 1 they are the numbers themselves.
+                // The codes as the decoder places them: with a scale of 1 the decoded elements are the codes.
                 let mut plain = block.to_vec();
                 let place = match gguf_type {
                     GgufType::Q8_0 => 0.0,
@@ -277,7 +277,7 @@ fn quantizers_make_the_bytes_of_ggml() {
     }
 }
 
-/// What has been quantized and read is quantized to the same again.
+/// The error of quantizing and dequantizing is within the bound of each type.
 #[test]
 fn quantized_numbers_stay_what_they_are() {
     let mut random = Random(3);

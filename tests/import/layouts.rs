@@ -12,7 +12,7 @@ use crate::{Random, assert_weights};
 
 const FLOATS: [ElementType; 3] = [ElementType::Float16, ElementType::Bfloat16, ElementType::Float32];
 
-/// Blocks of a row, each filled up to its size with codes that must not matter.
+/// Blocks of all rows. The last block of a row is filled up with codes that must be ignored.
 fn onnx_blocks(m: &Matrix) -> Vec<u8> {
     let block = |g: usize, row: usize| {
         let code = move |l: usize| if l < m.k { m.codes[row * m.k + l] } else { 1 };
@@ -62,10 +62,11 @@ fn onnx_matmul_n_bits() {
     }
 }
 
-/// The arrays of a GPTQ layer, `qweight` and `qzeros`, zero points as a writer of this convention stores them.
+/// Arrays `qweight` and `qzeros` of a GPTQ layer, with the zero points of this convention.
 pub(crate) fn gptq_words(m: &Matrix, convention: ZeroPoints) -> [Vec<u8>; 2] {
     let columns: Vec<Vec<u8>> = m.codes.chunks(m.k).map(|row| bit_stream(row.iter().copied(), m.bits, 4)).collect();
-    // Each code less 1 on its own, where codes lie across words; else 1 less for each code from whole words.
+    // Writers subtract 1 from each 3-bit zero point, because those straddle words. For other widths they subtract 1 per code from
+    // words.
     let (in_codes, in_words) = match (convention, m.bits) {
         (ZeroPoints::AsIs, _) => (0, 0),
         (_, 3) => (1, 0),
@@ -107,7 +108,7 @@ fn gptq_checkpoints() {
         let (n, k, group) =
             [(32, 32, 32), (64, 160, 32), (96, 128, 64), (32, 64, usize::MAX), (160, 96, 48)][case / 4 % 5];
         let mut m = Matrix::new(n, k, bits, group.min(k), &mut random);
-        // Another one for each of the bits, from one round to the next.
+        // The convention alternates for each number of bits.
         let convention = [ZeroPoints::LessOne, ZeroPoints::AsIs][(case + case / 4) % 2];
         let act_order = case % 3 > 0;
         if case % 3 == 2 {
@@ -121,7 +122,7 @@ fn gptq_checkpoints() {
     }
 }
 
-/// Symmetric checkpoints need no zero points; others have any from the least code to the greatest.
+/// Symmetric checkpoints need no zero points; others have any zero point from the least code to the greatest.
 #[test]
 fn gptq_zero_points_at_the_edges() {
     let mut random = Random(17);
@@ -173,7 +174,7 @@ fn gptq_zero_points_borrow_from_each_other() {
     }
 }
 
-/// Writers without act-order leave an index of nothing but zeros behind.
+/// Writers without act-order store an index of zeros.
 #[test]
 fn a_gptq_index_of_zeros_is_no_order() {
     let mut random = Random(31);
@@ -191,7 +192,7 @@ fn a_gptq_index_of_zeros_is_no_order() {
     }
 }
 
-/// An AWQ layer in a file: nibble i of a word holds column `ORDER[i]` of 8.
+/// A file with an AWQ layer: nibble i of a word holds column `ORDER[i]` of 8.
 pub(crate) fn awq_file(m: &Matrix, float: ElementType) -> Vec<u8> {
     const ORDER: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
     let pack = |lines: Vec<u32>| -> Vec<u8> {
@@ -224,7 +225,7 @@ fn awq_checkpoints() {
     }
 }
 
-/// A torchao weight in a file, its codes signed.
+/// A file with a torchao weight of signed codes.
 pub(crate) fn torchao_file(
     m: &Matrix,
     experts: usize,
@@ -319,7 +320,7 @@ fn torchao_intx_and_int8() {
     assert_weights("int8", &weights, &m.real(|_| 128.0));
 }
 
-/// One scale for all of a tensor, and one for two rows.
+/// One scale for a whole tensor, and one for two rows.
 #[test]
 fn torchao_blocks_of_rows() {
     let qdata: Vec<u8> = (0..4 * 8).collect();

@@ -1,5 +1,5 @@
-//! What `lowbit::import` makes of model files: every layout against its definition in plain loops, which share no code with the
-//! crate; what is refused, and how; and files that lie. Expected numbers are compared bit for bit.
+//! `lowbit::import` against model files: every layout against its definition in plain loops that share no code with the crate,
+//! refused files with their messages, and corrupted files. Expected numbers are compared bit for bit.
 
 mod fixtures;
 mod fuzz;
@@ -9,7 +9,7 @@ mod refused;
 
 use lowbit::weights::PackedWeights;
 
-/// Numbers that look random and are the same everywhere (splitmix64).
+/// Pseudorandom numbers, equal on every platform (splitmix64).
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! What is refused, and what the caller is told to change.
+//! Refused files and parameters, and the changes that the messages ask the caller to make.
 
 use lowbit::import::awq::Awq;
 use lowbit::import::gguf::{self, GgufFile, GgufType};
@@ -12,7 +12,7 @@ use crate::Random;
 use crate::fixtures::{Matrix, floats, safetensors};
 use crate::layouts::{awq_file, gptq_file, torchao_file};
 
-/// The message says all of this.
+/// Asserts that the request is refused and that the message contains all `parts`.
 fn refused<T>(result: Result<T>, parts: &[&str]) {
     match result {
         Err(Error::Request(message)) => {
@@ -73,7 +73,7 @@ fn gguf_files() {
     refused(file.tensor("norm").and_then(|tensor| tensor.weights()), &["\"norm\" is in F32", "GgufType"]);
 }
 
-/// Pairs of a key and an u8, and f32 tensors of one number.
+/// A GGUF file with u8 values for `keys`, and f32 tensors of one number.
 fn gguf_of(keys: &[&str], tensors: &[&str]) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let mut file =
@@ -195,7 +195,7 @@ fn onnx_nodes() {
         (2, "into group 2, but there are 2"),
         (-1, "into group -1"),
         (1, "more than 32 columns into group 1"),
-        // Here zeros are as good an index as any: ONNX Runtime takes all scales from block 0.
+        // For ONNX an index of zeros is a real index: ONNX Runtime takes all scales from block 0.
         (0, "more than 32 columns into group 0: give the group size that it was made with, or no g_idx if"),
     ] {
         let bytes = index(g);
@@ -205,7 +205,7 @@ fn onnx_nodes() {
     let nan = floats(ElementType::Float32, &[f32::NAN; 6]);
     let scales = Array::new(ElementType::Float32, [3, 2], &nan).expect("fits");
     refused(MatMulNBits { scales, ..node(4, 32, &b) }.weights(), &["NaN"]);
-    // A column alone is padded to 32: legal where it is small, refused where the file is.
+    // A single column is padded to 32: legal for a small matrix, refused for a large file.
     let thin = vec![0u8; 8_000_000];
     let ones = floats(ElementType::Float16, &vec![1.0; 1_000_000 * 8]);
     let node = MatMulNBits {

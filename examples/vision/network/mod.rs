@@ -1,5 +1,5 @@
-//! Vision networks as graphs of int8 layers, with random weights of a trained network's size and scales that a calibration
-//! chose. Running, judging and timing them is left to those who include this: the example beside it and `tests/vision.rs`.
+//! Vision networks as graphs of int8 layers, with random weights of a trained network's size and calibrated scales. The example
+//! beside it and `tests/vision.rs` include this module; they run, verify and time the networks.
 
 mod layer;
 mod models;
@@ -15,25 +15,25 @@ pub(crate) use layer::{ConvLayer, Layer};
 pub(crate) use models::Model;
 use random::Random;
 
-/// A network with an image for it.
+/// A network and an input image.
 pub(crate) struct Network {
-    /// Its only input is the image, its only output what the last layer makes.
+    /// Graph with one input, the image, and one output, the last layer's.
     pub(crate) graph: Graph,
     pub(crate) input: Value,
     pub(crate) image: Tensor,
     pub(crate) layers: Vec<Layer>,
-    /// How many different codes the calibration saw in each value.
+    /// Number of different codes that the calibration saw in each value.
     spreads: HashMap<Value, usize>,
 }
 
 impl Network {
-    /// How many different codes a layer made of the image when it was calibrated; `None` if it makes no codes.
+    /// Number of different codes in a layer's output in the calibration; `None` if its output has no codes.
     pub(crate) fn spread(&self, layer: &Layer) -> Option<usize> {
         self.spreads.get(&layer.output).copied()
     }
 }
 
-/// How a layer ends.
+/// Activation function of a layer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     None,
@@ -41,9 +41,8 @@ pub(crate) enum Activation {
     Relu6,
 }
 
-/// Puts layers one after the other into a graph. Scales are found by running each layer once, on a device, as it is added:
-/// they span what its raw sums span, so that nothing saturates. Without a device they are all the same, which is enough
-/// for who only times kernels.
+/// Builds a graph layer by layer. With a device, each layer is run once when it is added, and its scale spans the range of its
+/// raw sums, so that nothing saturates. Without a device all scales are equal, which suffices for timing kernels.
 pub(crate) struct Builder<'a> {
     device: Option<&'a Context>,
     random: Random,
@@ -51,28 +50,28 @@ pub(crate) struct Builder<'a> {
     input: Value,
     image: Tensor,
     layers: Vec<Layer>,
-    /// What the device made of the image so far.
+    /// Values that the device has computed from the image so far.
     tensors: HashMap<Value, Tensor>,
 }
 
-/// A convolution, as an architecture says it.
+/// Parameters of a convolution in an architecture.
 #[derive(Clone, Copy)]
 pub(crate) struct Filter {
     pub(crate) outputs: usize,
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
-    /// As many groups as channels.
+    /// True if there are as many groups as channels.
     pub(crate) depthwise: bool,
-    /// Transposed, without padding, to so many rows and columns.
+    /// Rows and columns of the output of a transposed convolution without padding.
     pub(crate) spread: Option<[usize; 2]>,
     pub(crate) activation: Activation,
 }
 
 impl<'a> Builder<'a> {
-    /// An empty network over an image of so many pixels each way, and the value of the image.
+    /// An empty network over an image with `size` rows and columns, and the value of the image.
     pub(crate) fn new(device: Option<&'a Context>, size: usize) -> Result<(Self, Value)> {
         let mut random = Random::new(1);
-        // Pixels minus their mean, over their deviation, as image networks take them.
+        // Pixels minus their mean, divided by their deviation: the usual input of image networks.
         let image = random.image(size);
         let image = Tensor::new([1, size, size, 3], image)?.quantized(Quantization::tensor(1.0 / 57.0, 114))?;
         let mut graph = Graph::new();
@@ -81,7 +80,7 @@ impl<'a> Builder<'a> {
         Ok((Self { device, random, graph, input, image, layers: Vec::new(), tensors }, input))
     }
 
-    /// The network that ends with this value.
+    /// The network whose output is this value.
     pub(crate) fn finish(mut self, output: Value) -> Network {
         self.graph.output(output);
         let codes = |tensor: &Tensor| tensor.values::<u8>().map(|v| v.iter().collect::<HashSet<_>>().len()).ok();
@@ -93,7 +92,7 @@ impl<'a> Builder<'a> {
         Ok(self.graph.tensor_type(value)?.dims().to_vec())
     }
 
-    /// A convolution padded by half its kernel, or transposed, with a bias, to uint8 codes.
+    /// Adds a convolution with a bias and uint8 outputs. It is padded by half its kernel, or transposed.
     pub(crate) fn conv(&mut self, name: impl Into<String>, input: Value, filter: Filter) -> Result<Value> {
         let name = name.into();
         let conv = self.conv_layer(input, filter)?;

@@ -1,5 +1,5 @@
-//! Verifies every layer against the reference. The reference is slow, so convolutions are compared on patches at corners and inside,
-//! for some outputs. Other ops are compared in full. The reference reads the outputs of the device's own earlier layers.
+//! Verifies every layer against the reference. The reference is slow, so convolutions are compared on patches at corners and
+//! inside, for some outputs. Other ops are compared in full. The reference reads the outputs of the device's own earlier layers.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,8 +20,8 @@ pub(crate) struct Verified {
 }
 
 impl Network {
-    /// Runs the network, and once more with every layer's output as an output of the graph. Both runs must use the same kernels and have
-    /// equal results. Every layer must equal the reference for the same inputs.
+    /// Runs the network, and once more with every layer's output as an output of the graph. Both runs must use the same kernels and
+    /// have equal results. Every layer must equal the reference for the same inputs.
     pub(crate) fn verify(&self, context: &Context, tuner: Tuner) -> Result<Verified> {
         let require = |is: bool, what: &str| if is { Ok(()) } else { Err(Error::Device(what.into())) };
         let plan = context.plan(&self.graph, tuner)?;
