@@ -3,6 +3,9 @@
 // An invocation owns VECS vec4s, `stride` apart, so that neighbours copy neighbouring ones. read.wgsl checks the copy.
 //
 // How many bytes it takes: kernels/probe.rs.
+//# import probe/params
+//# import math/linear_index
+//# constants GROUP_X, VECS
 
 @group(0) @binding(1) var<storage, read> data: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> copied: array<vec4<u32>>;

@@ -3,6 +3,9 @@
 // An invocation owns VECS vec4s, `stride` apart, so that neighbours write neighbouring ones. Products wrap.
 //
 // The launch: kernels/probe.rs.
+//# import probe/params
+//# import math/linear_index
+//# constants GROUP_X, VECS
 
 @group(0) @binding(6) var<storage, read_write> data: array<vec4<u32>>;
 

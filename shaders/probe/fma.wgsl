@@ -5,6 +5,10 @@
 // so that none can be skipped. `real` comes from f32.wgsl or f16.wgsl.
 //
 // What comes out, and how many operations it takes: kernels/probe.rs.
+//# import probe/params
+//# import math/linear_index
+//# needs real: probe/f16, probe/f32
+//# constants GROUP_X, STEPS
 
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word per invocation
 

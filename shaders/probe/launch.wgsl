@@ -3,6 +3,8 @@
 // Each launch reads what the last one wrote, as the ops of a network do, so that none can overlap the next.
 //
 // The launch: kernels/probe.rs.
+//# import probe/params
+//# constants GROUP_X
 
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word
 

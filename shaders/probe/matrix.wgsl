@@ -5,6 +5,10 @@
 // SUBGROUPS, where they are smaller than they may be, have nothing to do.
 //
 // What comes out, and how many operations it takes: kernels/probe.rs.
+//# import probe/params
+//# import math/linear_index
+//# needs LhsMatrix, RhsMatrix, SumMatrix: gemm/coop_size_*
+//# constants GROUP_X, SIZE, STEPS, SUBGROUPS
 
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word per invocation
 

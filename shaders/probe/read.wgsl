@@ -4,6 +4,9 @@
 // All sums wrap.
 //
 // What comes out, and how many bytes it takes: kernels/probe.rs.
+//# import probe/params
+//# import math/linear_index
+//# constants GROUP_X, VECS
 
 @group(0) @binding(1) var<storage, read> data: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word per invocation

@@ -272,7 +272,7 @@ impl Context {
     /// ```no_run
     /// # fn engine(device: wgpu::Device, queue: wgpu::Queue) {
     /// let context = lowbit::Context::from_device(device.clone(), queue);
-    // The clone keeps the device until it is lost, or until another callback replaces this one.
+    /// // The clone keeps the device until it is lost, or until another callback replaces this one.
     /// let told = context.clone();
     /// device.set_device_lost_callback(move |_, reason| told.report_lost(reason));
     /// # }

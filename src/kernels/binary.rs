@@ -1,4 +1,4 @@
-//! Candidates of `ops::Add` (`shaders/add.wgsl`) and `ops::Multiply` (`shaders/multiply.wgsl`). The meaning is
+//! Candidates of `ops::Add` (`shaders/elementwise/add.wgsl`) and `ops::Multiply` (`shaders/elementwise/multiply.wgsl`). The meaning is
 //! `reference/binary.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -8,7 +8,7 @@ use super::{Kernels, broadcast, line_candidates};
 use crate::ops::{Add, Binary, Multiply, Output, PostOp, QuantizedArithmetic};
 
 parameters! {
-    /// `shaders/params/binary.wgsl`.
+    /// `shaders/elementwise/params.wgsl`.
     struct Params {
         dimension: [[u32; 4]; 7],
         operands: [u32; 4],

@@ -1,5 +1,5 @@
-//! Candidates of `ops::BlockQuantize` and `ops::BlockDequantize`: `shaders/block_scales.wgsl` finds the scales, and the loop
-//! `shaders/convert.wgsl` reads them where they lie (`shaders/parameters/*_blocks.wgsl`). The meaning is `reference/block.rs`.
+//! Candidates of `ops::BlockQuantize` and `ops::BlockDequantize`: `shaders/convert/block_scales.wgsl` finds the scales, and the loop
+//! `shaders/convert/convert.wgsl` reads them where they lie (`shaders/convert/scales_*_blocks.wgsl`). The meaning is `reference/block.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -9,7 +9,7 @@ use crate::numeric::{BlockFormat, BlockRounding, BlockScales, DType, Minifloat, 
 use crate::ops::{BlockDequantize, BlockQuantize, PostOp};
 
 parameters! {
-    /// `shaders/block_scales.wgsl`.
+    /// `shaders/convert/block_scales.wgsl`.
     struct Params {
         n: u32,
         blocks: u32,
@@ -27,10 +27,10 @@ impl Kernels for BlockQuantize {
         let (format, input) = (self.format(), self.input().dtype());
         let program = link_decode(Program::new(&program::CONVERT), input).with(&program::QUOTIENT_FLOAT32);
         let program = if format.element().is_minifloat() {
-            let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
+            let program = program.with(&program::STEP_QUANTIZE_FLOAT);
             link_encode(program, format.element(), true, PowerRounding::default())
         } else {
-            program.with(&program::CONVERT_QUANTIZE).constant("BITS", format.element().bits() as u32)
+            program.with(&program::STEP_QUANTIZE).constant("BITS", format.element().bits() as u32)
         };
         let scales = Some(Scales::Blocks { scales: Resource::Output(1), format });
         let elements = Conversion {
@@ -105,9 +105,9 @@ impl Kernels for BlockDequantize {
         let (format, input) = (self.format(), self.elements().dtype());
         let program = link_decode(Program::new(&program::CONVERT), input);
         let program = program.with(if input.is_minifloat() {
-            &program::CONVERT_DEQUANTIZE_FLOAT
+            &program::STEP_DEQUANTIZE_FLOAT
         } else {
-            &program::CONVERT_DEQUANTIZE
+            &program::STEP_DEQUANTIZE
         });
         let program = link_encode(program, self.output().dtype(), true, PowerRounding::default());
         let scales = Some(Scales::Blocks { scales: Resource::Input(1), format });

@@ -1,4 +1,4 @@
-//! Two operands under NumPy broadcasting, as `shaders/lib/operand_rows.wgsl` reads them, and which of them an elementwise op may
+//! Two operands under NumPy broadcasting, as `shaders/elementwise/operand_rows.wgsl` reads them, and which of them an elementwise op may
 //! overwrite. What shapes broadcast is decided in `tensor`.
 
 use super::dispatch::Dispatch;

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Cast`: `shaders/convert.wgsl` with the part `shaders/convert/cast.wgsl`. The meaning is
+//! Candidates of `ops::Cast`: `shaders/convert/convert.wgsl` with the part `shaders/convert/step_cast.wgsl`. The meaning is
 //! `reference/cast.rs`.
 
 use super::Kernels;
@@ -14,7 +14,7 @@ impl Kernels for Cast {
 }
 
 pub(super) fn candidates(op: &Cast, caps: &DeviceCaps) -> Vec<Candidate> {
-    let program = link_decode(Program::new(&program::CONVERT).with(&program::CONVERT_CAST), op.input().dtype());
+    let program = link_decode(Program::new(&program::CONVERT).with(&program::STEP_CAST), op.input().dtype());
     let program = link_encode(program, op.output().dtype(), op.saturates(), op.power_rounding());
     let conversion =
         Conversion { name: "cast", input: op.input().dtype(), output: op.output(), program, scales: None, range: None };

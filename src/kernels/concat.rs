@@ -1,4 +1,4 @@
-//! Candidates of `ops::Concat`: `shaders/concat.wgsl` once per input, in order, because neighbours may share a word. The
+//! Candidates of `ops::Concat`: `shaders/layout/concat.wgsl` once per input, in order, because neighbours may share a word. The
 //! meaning is `reference/concat.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -7,7 +7,7 @@ use super::{Kernels, line_groups, stage, table};
 use crate::ops::{Concat, Op, PostOp};
 
 parameters! {
-    /// `shaders/concat.wgsl`.
+    /// `shaders/layout/concat.wgsl`.
     struct Params {
         n: u32,
         start: u32,

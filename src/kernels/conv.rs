@@ -1,5 +1,5 @@
-//! Candidates of `ops::Conv`: `shaders/conv*.wgsl` and `shaders/depthwise*.wgsl`, once per phase of a transposed window
-//! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/unfold.wgsl`. The
+//! Candidates of `ops::Conv`: `shaders/conv/conv*.wgsl` and `shaders/conv/depthwise*.wgsl`, once per phase of a transposed window
+//! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/conv/unfold.wgsl`. The
 //! meaning is `reference/conv.rs`.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::{Kernels, byte_mask, line_groups, unfold};
 use crate::ops::{Conv, PostOp, Sizes, Unfold};
 
 parameters! {
-    /// `shaders/params/conv.wgsl`.
+    /// `shaders/conv/params.wgsl`.
     struct Params {
         in_size: [u32; 4],
         out_size: [u32; 4],
@@ -108,7 +108,7 @@ const fn words(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
 }
 
 const fn staged(group: [u32; 2], pixels: u32, quads: u32, staging: Staging) -> Kernel {
-    let (part, layout) = (&program::CONV_STAGED, Layout::Vecs);
+    let (part, layout) = (&program::CONV_WORKGROUP, Layout::Vecs);
     Kernel { name: "staged conv", part, layout, group, pixels, quads, kind: Kind::Staged(staging) }
 }
 
@@ -481,8 +481,8 @@ fn launch(
         ..Params::default()
     };
     let program = Program::new(kernel.part)
-        .with(if has_rows { &program::ROWS_INPUT } else { &program::ROWS_TABLE })
-        .with(if window.transposed { &program::PLACE_PHASE } else { &program::PLACE_DENSE });
+        .with(if has_rows { &program::ROW_PARAMETERS_INPUT } else { &program::ROW_PARAMETERS_TABLE })
+        .with(if window.transposed { &program::OUTPUT_PIXEL_PHASE } else { &program::OUTPUT_PIXEL_DENSE });
     let dot = Dot::of(caps.emulate_dot4 && !matches!(kernel.kind, Kind::Staged(_)));
     let program = epilogue
         .link(dot.link_lhs(program, op.lhs().dtype()))
@@ -504,8 +504,8 @@ fn launch(
         Layout::Grouped => program,
     };
     let program = match (kernel.kind, kernel.layout) {
-        (Kind::Shared, _) => program.with(&program::SHARE_SUBGROUP),
-        (Kind::Plain, Layout::Vecs) => program.with(&program::SHARE_OWN),
+        (Kind::Shared, _) => program.with(&program::ROW_SOURCE_SUBGROUP),
+        (Kind::Plain, Layout::Vecs) => program.with(&program::ROW_SOURCE_DIRECT),
         _ => program,
     };
     let program = match (kernel.kind, row_window(op)) {
@@ -542,7 +542,7 @@ fn weights(op: &Arc<Conv>, layout: Layout, phase_index: usize, first: usize, col
     })
 }
 
-/// Output channels of the weights with the taps along k, in the order of `shaders/weight/*.wgsl`, then their table.
+/// Output channels of the weights with the taps along k, in the order of `shaders/gemm/weights_*.wgsl`, then their table.
 fn patch_weights(op: &Arc<Conv>, first: usize, columns: usize) -> Constant {
     let (channels, bits) = (op.channels_per_group(), op.weights().dtype().bits());
     let k = op.window().taps() * channels;

@@ -1,5 +1,5 @@
-//! The loop that casts, quantizes and dequantizes, `shaders/convert.wgsl`, with a part for each of its two formats
-//! (`shaders/decode/*.wgsl`, `shaders/encode/*.wgsl`), for what happens between (`shaders/convert/*.wgsl`) and for where scales
+//! The loop that casts, quantizes and dequantizes, `shaders/convert/convert.wgsl`, with a part for each of its two formats
+//! (`shaders/convert/decode_*.wgsl`, `shaders/convert/encode_*.wgsl`), for what happens between (`shaders/convert/step_*.wgsl`) and for where scales
 //! are (`shaders/parameters/*.wgsl`). Which ops it serves is said in `cast` and `quantize`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -10,7 +10,7 @@ use crate::ops::Cast;
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
-    /// `shaders/convert.wgsl`.
+    /// `shaders/convert/convert.wgsl`.
     struct Params {
         index_sizes: [u32; 4],
         index_strides: [u32; 4],
@@ -100,10 +100,10 @@ impl Conversion<'_> {
         let program = self.program.clone().constant("GROUP_X", group);
         let program = program.constant("UNIT", unit as u32).constant("ONE_ROW", rows == 1);
         let (program, scales) = match self.scales {
-            None => (program.with(&program::PARAMETERS_NONE), None),
+            None => (program.with(&program::SCALES_NONE), None),
             Some(Scales::Table(table, _)) => {
                 let program = program
-                    .with(&program::PARAMETERS_TABLE)
+                    .with(&program::SCALES_TABLE)
                     .constant("ROW_PARAMETERS", index_strides[..3] != [0; 3])
                     .constant("COLUMN_PARAMETERS", index_strides[3] != 0)
                     .constant("COLUMN_BLOCKS", index_strides[3] != 0 && index_sizes[3] != 1);
@@ -111,8 +111,8 @@ impl Conversion<'_> {
             }
             Some(Scales::Blocks { scales, format }) => {
                 let part = match format.scale() {
-                    DType::Float8E8M0 => &program::PARAMETERS_POWER_BLOCKS,
-                    _ => &program::PARAMETERS_FLOAT8_BLOCKS,
+                    DType::Float8E8M0 => &program::SCALES_POWER_BLOCKS,
+                    _ => &program::SCALES_FLOAT8_BLOCKS,
                 };
                 (program.with(part).constant("BLOCK", format.size() as u32), Some(scales))
             }

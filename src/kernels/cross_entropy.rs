@@ -1,4 +1,4 @@
-//! Candidates of `ops::CrossEntropyGradient`: `shaders/cross_entropy.wgsl`. The meaning is `reference/cross_entropy.rs`.
+//! Candidates of `ops::CrossEntropyGradient`: `shaders/train/cross_entropy.wgsl`. The meaning is `reference/cross_entropy.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, line_candidates};
 use crate::ops::{CrossEntropyGradient, PostOp};
 
 parameters! {
-    /// `shaders/cross_entropy.wgsl`.
+    /// `shaders/train/cross_entropy.wgsl`.
     struct Params {
         rows: u32,
         classes: u32,

@@ -1,5 +1,5 @@
-//! The candidates of `ops::DynamicQuantize`: `shaders/range_rows.wgsl`, or for long segments `shaders/range.wgsl` and
-//! `shaders/range_parameters.wgsl`, then `shaders/convert.wgsl` with the parameters that these left on the device. The meaning is
+//! The candidates of `ops::DynamicQuantize`: `shaders/convert/range_rows.wgsl`, or for long segments `shaders/convert/range.wgsl` and
+//! `shaders/convert/range_parameters.wgsl`, then `shaders/convert/convert.wgsl` with the parameters that these left on the device. The meaning is
 //! `reference/dynamic.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -9,7 +9,7 @@ use crate::ops::{DynamicGranularity, DynamicQuantize, PostOp, Segments};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
-    /// `shaders/range.wgsl`.
+    /// `shaders/convert/range.wgsl`.
     struct RangeParams {
         length: u32,
         chunk: u32,
@@ -23,7 +23,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/range_parameters.wgsl`.
+    /// `shaders/convert/range_parameters.wgsl`.
     struct ParametersParams {
         chunks: u32,
         segments: u32,
@@ -33,7 +33,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/range_rows.wgsl`.
+    /// `shaders/convert/range_rows.wgsl`.
     struct RowsParams {
         length: u32,
         segments: u32,

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Embedding`: `shaders/embedding.wgsl`. The meaning is `reference/embedding.rs`.
+//! Candidates of `ops::Embedding`: `shaders/grouped/embedding.wgsl`. The meaning is `reference/embedding.rs`.
 
 use super::convert::link_minifloat;
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -10,7 +10,7 @@ use crate::ops::{Embedding, PostOp};
 use crate::weights::{Codes, PackedWeights, planes};
 
 parameters! {
-    /// `shaders/embedding.wgsl`.
+    /// `shaders/grouped/embedding.wgsl`.
     struct Params {
         streams: [u32; 4],
         n: u32,
@@ -100,7 +100,7 @@ fn launch(
     };
     let program = program
         .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })
-        .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
+        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
     let program = weights::link_scales(program, matrix, true)
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)

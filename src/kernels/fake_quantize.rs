@@ -1,5 +1,5 @@
-//! Candidates of `ops::FakeQuantize` (`shaders/fake_quantize.wgsl`), `ops::FakeQuantizeGradient`
-//! (`shaders/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/fake_sum.wgsl`, `shaders/sum_partials.wgsl`), each with a
+//! Candidates of `ops::FakeQuantize` (`shaders/train/fake_quantize.wgsl`), `ops::FakeQuantizeGradient`
+//! (`shaders/train/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/train/fake_sum.wgsl`, `shaders/train/sum_partials.wgsl`), each with a
 //! part of `shaders/grid/`. The meaning is `reference/fake_quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -9,7 +9,7 @@ use super::{Kernels, granularity, line_candidates, line_groups};
 use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, PostOp};
 
 parameters! {
-    /// `shaders/fake_quantize.wgsl` and `shaders/fake_gradient.wgsl`.
+    /// `shaders/train/fake_quantize.wgsl` and `shaders/train/fake_gradient.wgsl`.
     struct Params {
         index_sizes: [u32; 4],
         index_strides: [u32; 4],
@@ -21,7 +21,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/fake_sum.wgsl`.
+    /// `shaders/train/fake_sum.wgsl`.
     struct SumParams {
         member_counts: [u32; 4],
         member_strides: [u32; 4],
@@ -39,7 +39,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/sum_partials.wgsl`.
+    /// `shaders/train/sum_partials.wgsl`.
     struct TotalParams {
         scale: [f32; 4],
         chunks: u32,

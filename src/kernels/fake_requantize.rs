@@ -1,6 +1,6 @@
-//! Candidates of `ops::RequantParams` (`shaders/scale_channels.wgsl`, `shaders/requant_params.wgsl`) and `ops::FakeRequantize`
-//! (`shaders/fake_requantize.wgsl` with a part of `shaders/requantized/`, or `shaders/fake_requantize_sum.wgsl` with
-//! `shaders/sum_partials.wgsl`). The meaning is `reference/fake_requantize.rs`.
+//! Candidates of `ops::RequantParams` (`shaders/train/scale_channels.wgsl`, `shaders/train/requant_params.wgsl`) and `ops::FakeRequantize`
+//! (`shaders/train/fake_requantize.wgsl` with a part of `shaders/requantized/`, or `shaders/train/fake_requantize_sum.wgsl` with
+//! `shaders/train/sum_partials.wgsl`). The meaning is `reference/fake_requantize.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
@@ -9,7 +9,7 @@ use super::{Kernels, line_candidates, line_groups};
 use crate::ops::{FakeRequantize, FakeRequantizeOutput, PostOp, RequantParams};
 
 parameters! {
-    /// `shaders/requant_params.wgsl` and `shaders/scale_channels.wgsl`.
+    /// `shaders/train/requant_params.wgsl` and `shaders/train/scale_channels.wgsl`.
     struct TableParams {
         channels: u32,
         unused_0: u32,
@@ -19,7 +19,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/fake_requantize.wgsl`.
+    /// `shaders/train/fake_requantize.wgsl`.
     struct Params {
         channels: u32,
         elements: u32,
@@ -29,7 +29,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/fake_requantize_sum.wgsl`.
+    /// `shaders/train/fake_requantize_sum.wgsl`.
     struct SumParams {
         channels: u32,
         elements: u32,

@@ -1,4 +1,4 @@
-//! Candidates of `ops::FloatBinary`: `shaders/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
+//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
 //! `reference/float_binary.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -7,7 +7,7 @@ use super::{Kernels, broadcast, line_candidates};
 use crate::ops::{Arithmetic, FloatBinary, PostOp};
 
 parameters! {
-    /// `shaders/float_binary.wgsl`.
+    /// `shaders/elementwise/float_binary.wgsl`.
     struct Params {
         dimension: [[u32; 4]; 7],
         dimensions: u32,

@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatConv`: `shaders/float_conv.wgsl`, `shaders/float_conv_image.wgsl`, or
-//! `shaders/float_conv_weights.wgsl` with `shaders/float_conv_total.wgsl`. The meaning is `reference/float_conv.rs`.
+//! Candidates of `ops::FloatConv`: `shaders/train/float_conv.wgsl`, `shaders/train/float_conv_image.wgsl`, or
+//! `shaders/train/float_conv_weights.wgsl` with `shaders/train/float_conv_total.wgsl`. The meaning is `reference/float_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -8,7 +8,7 @@ use crate::ops::{ConvPass, FloatConv, PostOp, four};
 use crate::tensor::TensorType;
 
 parameters! {
-    /// `shaders/params/float_conv.wgsl`.
+    /// `shaders/train/float_conv_params.wgsl`.
     struct Params {
         image: [u32; 4],
         weights: [u32; 4],
@@ -26,7 +26,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/float_conv_total.wgsl`.
+    /// `shaders/train/float_conv_total.wgsl`.
     struct TotalParams {
         slices: u32,
         count: u32,

@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatMatmul`: `shaders/float_matmul.wgsl` and `shaders/float_matmul_staged.wgsl` in several tile sizes,
-//! after `shaders/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
+//! Candidates of `ops::FloatMatmul`: `shaders/gemm/float_matmul.wgsl` and `shaders/gemm/float_matmul_workgroup.wgsl` in several tile sizes,
+//! after `shaders/gemm/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
 //! `reference/float_matmul.rs`.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::ops::{FloatMatmul, Operand, PostOp, Sizes};
 use crate::tensor::{Tensor, TensorType};
 
 parameters! {
-    /// `shaders/params/float_matmul.wgsl`.
+    /// `shaders/gemm/float_params.wgsl`.
     struct Params {
         dimension: [[u32; 4]; 6],
         dimensions: u32,
@@ -42,7 +42,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/pack_floats.wgsl`.
+    /// `shaders/gemm/pack_floats.wgsl`.
     struct PackParams {
         rows: u32,
         columns: u32,
@@ -267,12 +267,12 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         (params.dimension, params.dimensions) = broadcast::dimensions(operands, output.shape(), 2);
     }
     let mut program = Program::new(match tile.tiling {
-        Tiling::Workgroup(_) => &program::FLOAT_MATMUL_STAGED,
+        Tiling::Workgroup(_) => &program::FLOAT_MATMUL_WORKGROUP,
         _ => &program::FLOAT_MATMUL,
     })
     .with(if operands.lhs_format == DType::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
     .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-    .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 })
+    .with(if half { &program::STORE_F16 } else { &program::STORE_F32 })
     .constant("GROUP_X", tile.group[0])
     .constant("GROUP_Y", tile.group[1])
     .constant("TILE_M", tile.rows)
@@ -282,7 +282,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         _ => tile.link_rows(program),
     };
     if operands.bias.is_some() {
-        program = program.with(&program::SIDE_BIAS);
+        program = program.with(&program::SMALL_INPUTS_BIAS);
     }
     let bindings = [
         Some(Binding::read(1, operands.lhs)),

@@ -1,4 +1,4 @@
-//! Candidates of `ops::FloatUnary`: `shaders/float_unary.wgsl` with a part of `shaders/function/`. The meaning is
+//! Candidates of `ops::FloatUnary`: `shaders/elementwise/float_unary.wgsl` with a part of `shaders/function/`. The meaning is
 //! `reference/float_unary.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -7,7 +7,7 @@ use super::{Kernels, line_candidates};
 use crate::ops::{FloatUnary, Function, PostOp};
 
 parameters! {
-    /// `shaders/float_unary.wgsl`.
+    /// `shaders/elementwise/float_unary.wgsl`.
     struct Params {
         elements: u32,
         unused_0: u32,

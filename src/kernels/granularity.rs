@@ -1,4 +1,4 @@
-//! Which parameter belongs to an element, as the strides that `shaders/lib/parameter_index.wgsl` multiplies. What
+//! Which parameter belongs to an element, as the strides that `shaders/convert/parameter_index.wgsl` multiplies. What
 //! granularities mean is `tensor`'s.
 
 use super::dispatch::Constant;

@@ -1,5 +1,5 @@
-//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/split_bytes.wgsl`
-//! and `shaders/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
+//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/gemm/split_bytes.wgsl`
+//! and `shaders/gemm/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
@@ -9,7 +9,7 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 parameters! {
-    /// `shaders/split_bytes.wgsl`.
+    /// `shaders/gemm/split_bytes.wgsl`.
     struct SplitParams {
         input_words: u32,
         plane_words: u32,
@@ -19,7 +19,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/combine_bytes.wgsl`.
+    /// `shaders/gemm/combine_bytes.wgsl`.
     struct JoinParams {
         n: u32,
         output_words: u32,

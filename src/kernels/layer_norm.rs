@@ -1,4 +1,4 @@
-//! Candidates of `ops::LayerNorm`: `shaders/layer_norm.wgsl`. The meaning is `reference/layer_norm.rs`.
+//! Candidates of `ops::LayerNorm`: `shaders/elementwise/layer_norm.wgsl`. The meaning is `reference/layer_norm.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, row_lanes};
 use crate::ops::{LayerNorm, PostOp};
 
 parameters! {
-    /// `shaders/layer_norm.wgsl`.
+    /// `shaders/elementwise/layer_norm.wgsl`.
     struct Params {
         rows: u32,
         n: u32,

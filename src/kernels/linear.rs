@@ -1,4 +1,4 @@
-//! Candidates of `ops::Linear`: `shaders/linear.wgsl` in several tile sizes, after `shaders/arrange.wgsl` where weights are
+//! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` where weights are
 //! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
 
 use super::bytes::{Dot, int8_shift};
@@ -19,7 +19,7 @@ impl Kernels for Linear {
 }
 
 parameters! {
-    /// `shaders/params/linear.wgsl`.
+    /// `shaders/grouped/params.wgsl`.
     struct Params {
         streams: [u32; 4],
         m: u32,
@@ -54,7 +54,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/join.wgsl`.
+    /// `shaders/grouped/combine_inputs.wgsl`.
     struct JoinParams {
         first: u32,
         words: u32,
@@ -64,7 +64,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/arrange.wgsl`.
+    /// `shaders/grouped/gather_columns.wgsl`.
     struct ArrangeParams {
         positions: u32,
         input_words: u32,
@@ -161,7 +161,7 @@ struct Operands {
     joined: Option<Joined>,
 }
 
-/// Bias, experts and parameters of lhs in one binding, as `shaders/side/joined.wgsl` reads them.
+/// Bias, experts and parameters of lhs in one binding, as `shaders/grouped/small_inputs_combined.wgsl` reads them.
 #[derive(Clone, Copy)]
 struct Joined {
     resource: Resource,
@@ -230,7 +230,7 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &Devi
         *at = first as u32;
         let Some(source) = source else { continue };
         let params = JoinParams { first: first as u32, words: words as u32, ..JoinParams::default() };
-        let program = Program::new(&program::JOIN).constant("GROUP_X", threads);
+        let program = Program::new(&program::COMBINE_INPUTS).constant("GROUP_X", threads);
         let bindings = [Binding::read(1, source), Binding::write(6, target)];
         let groups = words.div_ceil(threads as usize);
         candidate.dispatches.push(Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps));
@@ -267,8 +267,8 @@ fn arrange(
         unused_0: 0,
     };
     let threads = line_groups(caps).next().expect("there is always one");
-    let program = Program::new(&program::ARRANGE)
-        .with(if parameters.is_some() { &program::GAP_ZERO_POINT } else { &program::GAP_ZERO })
+    let program = Program::new(&program::GATHER_COLUMNS)
+        .with(if parameters.is_some() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_ZERO })
         .constant("GROUP_X", threads)
         .constant("BITS", op.lhs().dtype().bits() as u32);
     let bindings = [
@@ -361,22 +361,22 @@ fn launch(
     // Expanded codes are at the upper end of a byte, and their bias is as much larger.
     let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
     let program = match tile.tiling {
-        Tiling::CoopMatrix => matrix::link(&program::LINEAR_MATRIX, caps).with(&program::LHS_FLOAT),
+        Tiling::CoopMatrix => matrix::link(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
         _ => link_lhs(Program::new(&program::LINEAR), op.lhs().dtype(), dot),
     };
     let program = program
         .with(weights::codes_part(codes))
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-        .with(if half { &program::OUTPUT_FLOAT16 } else { &program::OUTPUT_FLOAT32 });
+        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
     // What stands beside lhs and weights: each in its binding, or all in one.
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let apart = [
-        (3, operands.parameters, &program::SIDE_PARAMETERS),
-        (4, indices, &program::SIDE_INDICES),
-        (5, operands.bias, &program::SIDE_BIAS),
+        (3, operands.parameters, &program::SMALL_INPUTS_PARAMETERS),
+        (4, indices, &program::SMALL_INPUTS_INDICES),
+        (5, operands.bias, &program::SMALL_INPUTS_BIAS),
     ];
-    let together = [(3, operands.joined.map(|joined| joined.resource), &program::SIDE_JOINED)];
+    let together = [(3, operands.joined.map(|joined| joined.resource), &program::SMALL_INPUTS_COMBINED)];
     let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
     let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
     let program = sides().fold(program, |program, (_, _, part)| program.with(part));

@@ -1,4 +1,4 @@
-//! Candidates of `ops::LinearConv`: `shaders/unfold.wgsl`, then those of `ops::Linear` over the patches. The meaning is
+//! Candidates of `ops::LinearConv`: `shaders/conv/unfold.wgsl`, then those of `ops::Linear` over the patches. The meaning is
 //! `reference/linear_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};

@@ -1,5 +1,5 @@
-//! Candidates of `ops::Matmul`: `shaders/matmul.wgsl` and `shaders/matmul_staged.wgsl` in several tile sizes, after
-//! `shaders/pack_weights.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
+//! Candidates of `ops::Matmul`: `shaders/gemm/matmul.wgsl` and `shaders/gemm/matmul_workgroup.wgsl` in several tile sizes, after
+//! `shaders/gemm/pack_rhs.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::ops::{Matmul, Operand, PostOp, Sizes};
 use crate::tensor::{Quantization, Tensor, TensorType};
 
 parameters! {
-    /// `shaders/params/matmul.wgsl`.
+    /// `shaders/gemm/params.wgsl`.
     struct Params {
         tail: [u32; 4],
         dimension: [[u32; 4]; 6],
@@ -47,7 +47,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/pack_weights.wgsl`.
+    /// `shaders/gemm/pack_rhs.wgsl`.
     struct PackParams {
         k: u32,
         n: u32,
@@ -200,9 +200,9 @@ pub(super) fn has_zero_point(weights: &TensorType) -> bool {
 /// The part that reads weights of so many bits.
 pub(super) fn weight_part(bits: usize) -> &'static program::Part {
     match bits {
-        2 => &program::WEIGHT_INT2,
-        4 => &program::WEIGHT_INT4,
-        _ => &program::WEIGHT_INT8,
+        2 => &program::WEIGHTS_INT2,
+        4 => &program::WEIGHTS_INT4,
+        _ => &program::WEIGHTS_INT8,
     }
 }
 
@@ -388,14 +388,14 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         ..Params::default()
     };
     let program = match tile.tiling {
-        Tiling::Workgroup(_) => Program::new(&program::MATMUL_STAGED),
-        Tiling::CoopMatrix => matrix::link(&program::MATMUL_MATRIX, caps),
+        Tiling::Workgroup(_) => Program::new(&program::MATMUL_WORKGROUP),
+        Tiling::CoopMatrix => matrix::link(&program::MATMUL_COOP, caps),
         Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::SplitK => Program::new(&program::MATMUL),
     };
     let program = program.with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
-        &program::ROWS_INPUT
+        &program::ROW_PARAMETERS_INPUT
     } else {
-        &program::ROWS_TABLE
+        &program::ROW_PARAMETERS_TABLE
     });
     let mut program = epilogue
         .link(program)
@@ -408,8 +408,8 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         .constant("ROW_ENTRIES", epilogue.stage.row_stride() != 0);
     program = match tile.tiling {
         Tiling::Workgroup(staging) => staging.link(program),
-        Tiling::Registers | Tiling::SubgroupBroadcast => tile.link_rows(program).with(&program::JOINED_NONE),
-        Tiling::SplitK => tile.link_rows(program).with(&program::JOINED_SUMS),
+        Tiling::Registers | Tiling::SubgroupBroadcast => tile.link_rows(program).with(&program::REDUCE_SPLIT_K_NONE),
+        Tiling::SplitK => tile.link_rows(program).with(&program::REDUCE_SPLIT_K),
         Tiling::CoopMatrix => program.constant("STEP", matrix::STEP),
     };
     // Matrix units multiply int8; loops with barriers take minutes to compile written out.
@@ -428,7 +428,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
 }
 
 parameters! {
-    /// `shaders/gather.wgsl`.
+    /// `shaders/gemm/combine_tables.wgsl`.
     struct GatherParams {
         constants: u32,
         entries: u32,
@@ -459,7 +459,7 @@ fn gather(constants: usize, rows: usize, source: Resource, target: Resource, cap
     let entries = constants + rows;
     let params = GatherParams { constants: constants as u32, entries: entries as u32, ..GatherParams::default() };
     let group = 64.min(caps.invocations).max(1);
-    let program = Program::new(&program::GATHER).constant("GROUP_X", group);
+    let program = Program::new(&program::COMBINE_TABLES).constant("GROUP_X", group);
     let bindings = [Binding::read(3, source), Binding::read(5, Resource::Constant(0)), Binding::write(6, target)];
     Dispatch::new(program, &params, GatherParams::FIELDS, bindings, entries.div_ceil(group as usize), caps)
 }
@@ -481,7 +481,7 @@ fn pack(op: &Matmul, matrices: usize, caps: &DeviceCaps) -> Dispatch {
         ..PackParams::default()
     };
     let group = 64.min(caps.invocations).max(1);
-    let program = Program::new(&program::PACK_WEIGHTS)
+    let program = Program::new(&program::PACK_RHS)
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
         .constant("WEIGHT_BITS", rhs.dtype().bits() as u32)
@@ -527,7 +527,7 @@ fn rhs_parameters(op: &Arc<Matmul>) -> Constant {
     })
 }
 
-/// Columns of the weights in the order of `shaders/weight/*.wgsl`, then their table: Σ(w − v) and v of each.
+/// Columns of the weights in the order of `shaders/gemm/weights_*.wgsl`, then their table: Σ(w − v) and v of each.
 fn weights(op: &Arc<Matmul>, rhs: &Arc<Tensor>, first: usize, columns: usize) -> Constant {
     let (k, bits) = (op.sizes().k, rhs.dtype().bits());
     let matrices: usize = rhs.dims()[..rhs.dims().len() - 2].iter().product();
@@ -552,10 +552,10 @@ fn weights(op: &Arc<Matmul>, rhs: &Arc<Tensor>, first: usize, columns: usize) ->
     })
 }
 
-/// The columns that lie together (`shaders/lib/weight_panels.wgsl`).
+/// The columns that lie together (`shaders/gemm/weight_panels.wgsl`).
 const PANEL: usize = 64;
 
-/// Codes less [`int8_shift`] in the order of `shaders/weight/*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`, sixteen
+/// Codes less [`int8_shift`] in the order of `shaders/gemm/weights_*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`, sixteen
 /// codes each, four neighbours in the bytes that one shift and mask lays free.
 pub(super) fn pack_columns(
     bits: usize,

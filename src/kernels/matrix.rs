@@ -1,4 +1,4 @@
-//! What loops on matrix units have in common, `shaders/lib/matrix_tile.wgsl`: their tiles, and what a device must have for
+//! What loops on matrix units have in common, `shaders/gemm/coop_tile.wgsl`: their tiles, and what a device must have for
 //! them. Who multiplies what is in the files of the ops.
 
 use super::dispatch::DeviceCaps;
@@ -35,6 +35,6 @@ pub(super) fn divides(tile: Tile, caps: &DeviceCaps) -> bool {
 /// The program of a loop, with matrices of the size that the device has.
 pub(super) fn link(main: &'static Part, caps: &DeviceCaps) -> Program {
     // The size comes first, because it asks for extensions.
-    let size = if caps.coop_matrix_size == 8 { &program::MATRIX_8 } else { &program::MATRIX_16 };
+    let size = if caps.coop_matrix_size == 8 { &program::COOP_SIZE_8 } else { &program::COOP_SIZE_16 };
     Program::new(size).with(main)
 }

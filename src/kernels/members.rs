@@ -1,4 +1,4 @@
-//! Which elements belong to a scale or range, as the strides that `shaders/lib/members.wgsl` multiplies: the inverse of
+//! Which elements belong to a scale or range, as the strides that `shaders/calibrate/members.wgsl` multiplies: the inverse of
 //! `granularity`. What granularities mean is `tensor`'s.
 
 use crate::tensor::{Granularity, Shape};

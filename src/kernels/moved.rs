@@ -1,4 +1,4 @@
-//! What becomes of elements that move, `shaders/convert/*.wgsl`: nothing, or what the op makes of them that follows a transposition
+//! What becomes of elements that move, `shaders/convert/step_*.wgsl`: nothing, or what the op makes of them that follows a transposition
 //! in `ops::Fused`. How they move is `rearrange` and `transpose`.
 
 use super::program::{self, Program};
@@ -46,7 +46,7 @@ impl<'a> Moved<'a> {
             Some(PostOp::Dequantize(op)) => quantize::link_dequantize(program, op),
             _ => {
                 let [input_bits, bits] = self.bits();
-                program.with(&program::CONVERT_NONE).constant("INPUT_BITS", input_bits).constant("BITS", bits)
+                program.with(&program::STEP_NONE).constant("INPUT_BITS", input_bits).constant("BITS", bits)
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Candidates of `ops::ObserveRange` (`shaders/observe_range.wgsl`, `observe_fold.wgsl`) and `ops::ObserveHistogram`
-//! (`observe_range.wgsl`, `observe_level.wgsl`, `observe_count.wgsl`, `observe_rebin.wgsl`). The meaning is
+//! Candidates of `ops::ObserveRange` (`shaders/calibrate/observe_range.wgsl`, `calibrate/observe_fold.wgsl`) and `ops::ObserveHistogram`
+//! (`calibrate/observe_range.wgsl`, `calibrate/observe_level.wgsl`, `calibrate/observe_count.wgsl`, `calibrate/observe_rebin.wgsl`). The meaning is
 //! `reference/observe.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -9,7 +9,7 @@ use super::{Kernels, line_groups};
 use crate::ops::{ObserveHistogram, ObserveRange, PostOp, RangeUpdate};
 
 parameters! {
-    /// `shaders/observe_range.wgsl`.
+    /// `shaders/calibrate/observe_range.wgsl`.
     struct RangeParams {
         member_counts: [u32; 4],
         member_strides: [u32; 4],
@@ -23,7 +23,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/observe_fold.wgsl`.
+    /// `shaders/calibrate/observe_fold.wgsl`.
     struct FoldParams {
         chunks: u32,
         segments: u32,
@@ -33,7 +33,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/observe_level.wgsl`.
+    /// `shaders/calibrate/observe_level.wgsl`.
     struct LevelParams {
         chunks: u32,
         segments: u32,
@@ -47,7 +47,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/observe_count.wgsl`.
+    /// `shaders/calibrate/observe_count.wgsl`.
     struct CountParams {
         member_counts: [u32; 4],
         member_strides: [u32; 4],
@@ -61,7 +61,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/observe_rebin.wgsl`.
+    /// `shaders/calibrate/observe_rebin.wgsl`.
     struct RebinParams {
         bins: u32,
         pairs: u32,

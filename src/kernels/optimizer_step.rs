@@ -1,4 +1,4 @@
-//! Candidates of `ops::OptimizerStep`: `shaders/moments.wgsl`, then `shaders/optimizer_step.wgsl`. The meaning is
+//! Candidates of `ops::OptimizerStep`: `shaders/train/moments.wgsl`, then `shaders/train/optimizer_step.wgsl`. The meaning is
 //! `reference/optimizer_step.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -7,7 +7,7 @@ use super::{Kernels, line_groups};
 use crate::ops::{OptimizerRule, OptimizerStep, PostOp};
 
 parameters! {
-    /// `shaders/moments.wgsl`.
+    /// `shaders/train/moments.wgsl`.
     struct MomentsParams {
         constants: [u32; 4],
         elements: u32,
@@ -18,7 +18,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/optimizer_step.wgsl`.
+    /// `shaders/train/optimizer_step.wgsl`.
     struct Params {
         elements: u32,
         epsilon: u32,

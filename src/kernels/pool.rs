@@ -1,5 +1,5 @@
-//! Candidates of `ops::Pool`: `shaders/pool.wgsl`, and for large windows `shaders/pool_partial.wgsl` with
-//! `shaders/pool_total.wgsl`; `shaders/pool_floats.wgsl` where an average is summed in floats. The meaning is `reference/pool.rs`.
+//! Candidates of `ops::Pool`: `shaders/elementwise/pool.wgsl`, and for large windows `shaders/elementwise/pool_partial.wgsl` with
+//! `shaders/elementwise/pool_total.wgsl`; `shaders/elementwise/pool_floats.wgsl` where an average is summed in floats. The meaning is `reference/pool.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -8,7 +8,7 @@ use super::{Kernels, line_candidates, line_groups};
 use crate::ops::{Output, Pool, PoolKind, PostOp, QuantizedArithmetic};
 
 parameters! {
-    /// `shaders/params/pool.wgsl`.
+    /// `shaders/elementwise/pool_params.wgsl`.
     struct Params {
         in_size: [u32; 4],
         out_size: [u32; 4],
@@ -144,7 +144,7 @@ fn storing(
     let program = match op.kind() {
         PoolKind::Average if sums_floats(op) => stage::link_post_op(program, epilogue.post_op),
         PoolKind::Average => epilogue.link(program),
-        PoolKind::Max => stage::link_post_op(program.with(&program::OUTPUT_CODE), epilogue.post_op),
+        PoolKind::Max => stage::link_post_op(program.with(&program::CODE), epilogue.post_op),
     };
     let bindings = [Binding::read(1, source), Binding::write(6, Resource::Output(0))];
     let tables = has_tables(op, epilogue).then_some(Binding::read(5, Resource::Constant(0)));

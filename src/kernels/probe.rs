@@ -7,7 +7,7 @@ use super::matrix;
 use super::program::{self, Program};
 
 parameters! {
-    /// `shaders/params/probe.wgsl`.
+    /// `shaders/probe/params.wgsl`.
     struct Params {
         rounds: u32,
         stride: u32,

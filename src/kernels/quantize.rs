@@ -1,6 +1,6 @@
-//! Candidates of `ops::Quantize` and `ops::Dequantize`: `shaders/convert.wgsl` with the parts `shaders/convert/quantize*.wgsl`
-//! and `shaders/convert/dequantize*.wgsl`; int32 codes are dequantized by `shaders/rescale.wgsl` with the stage
-//! `shaders/output/real.wgsl`. The meaning is `reference/quantize.rs`.
+//! Candidates of `ops::Quantize` and `ops::Dequantize`: `shaders/convert/convert.wgsl` with the parts `shaders/convert/step_quantize*.wgsl`
+//! and `shaders/convert/step_dequantize*.wgsl`; int32 codes are dequantized by `shaders/convert/rescale.wgsl` with the stage
+//! `shaders/epilogue/real_f32.wgsl`. The meaning is `reference/quantize.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
@@ -18,17 +18,17 @@ pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
     let program = link_decode(program, op.input().dtype()).with(quotient);
     match op.output().dtype() {
         format if format.is_minifloat() => {
-            let program = program.with(&program::CONVERT_QUANTIZE_FLOAT);
+            let program = program.with(&program::STEP_QUANTIZE_FLOAT);
             link_encode(program, format, op.saturates(), PowerRounding::default())
         }
-        format => program.with(&program::CONVERT_QUANTIZE).constant("BITS", format.bits() as u32),
+        format => program.with(&program::STEP_QUANTIZE).constant("BITS", format.bits() as u32),
     }
 }
 
 /// Adds what makes real numbers of codes to a loop that calls `convert`.
 pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
     let input = op.input().dtype();
-    let part = if input.is_minifloat() { &program::CONVERT_DEQUANTIZE_FLOAT } else { &program::CONVERT_DEQUANTIZE };
+    let part = if input.is_minifloat() { &program::STEP_DEQUANTIZE_FLOAT } else { &program::STEP_DEQUANTIZE };
     link_encode(link_decode(program, input).with(part), op.output().dtype(), true, PowerRounding::default())
 }
 
@@ -52,7 +52,7 @@ pub(super) fn launch(
 ) -> Option<Dispatch> {
     let program = link_decode(Program::new(&program::CONVERT), DType::Float32)
         .with(&program::QUOTIENT_FLOAT32)
-        .with(&program::CONVERT_QUANTIZE)
+        .with(&program::STEP_QUANTIZE)
         .constant("BITS", output.dtype().bits() as u32);
     let scales = Some(Scales::Table(parameters, granularity));
     let conversion = Conversion { name: "quantize", input: DType::Float32, output, program, scales, range: None };

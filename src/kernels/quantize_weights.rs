@@ -1,5 +1,5 @@
-//! Candidates of `ops::QuantizeWeights`: `shaders/weight_groups.wgsl`, in as many launches as a search needs, and
-//! `shaders/weight_words.wgsl`. The meaning is `weights/quantize.rs`.
+//! Candidates of `ops::QuantizeWeights`: `shaders/grouped/find_scales.wgsl`, in as many launches as a search needs, and
+//! `shaders/grouped/pack_codes.wgsl`. The meaning is `weights/quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -8,7 +8,7 @@ use crate::ops::{PostOp, QuantizeWeights};
 use crate::weights::{Codes, GroupScaleRule, ScaleFormat, planes};
 
 parameters! {
-    /// `shaders/weight_groups.wgsl`.
+    /// `shaders/grouped/find_scales.wgsl`.
     struct GroupsParams {
         k: u32,
         group: u32,
@@ -26,7 +26,7 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/weight_words.wgsl`.
+    /// `shaders/grouped/pack_codes.wgsl`.
     struct WordsParams {
         words: u32,
         expert_words: u32,
@@ -145,7 +145,7 @@ fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usiz
     let fixed = matches!(quantizer.format().scales, ScaleFormat::E8M0 | ScaleFormat::F32Zero | ScaleFormat::F16Zero);
     let searches = quantizer.search_of_scale().is_some();
     let importance = quantizer.importance_of_columns().is_some() && searches;
-    let program = Program::new(&program::WEIGHT_GROUPS)
+    let program = Program::new(&program::FIND_SCALES)
         .with(if importance { &program::IMPORTANCE_COLUMNS } else { &program::IMPORTANCE_NONE })
         .constant("GROUP_X", tile[0])
         .constant("GROUP_Y", tile[1])
@@ -188,7 +188,7 @@ fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
         [] => unreachable!("codes have bits"),
     };
     let threads = line_groups(caps).next().expect("there is always one");
-    let program = Program::new(&program::WEIGHT_WORDS_PACKED)
+    let program = Program::new(&program::PACK_CODES)
         .constant("GROUP_X", threads)
         .constant("CODE_BIAS", i32::from(codes.bias()))
         .constant("UPPER", upper as u32)

@@ -1,5 +1,5 @@
 //! Candidates of the ops that move elements, `ops::{Transpose, Slice, Pad}` and `ops::Resize` to the
-//! nearest: `shaders/rearrange.wgsl`, and `shaders/copy_rows.wgsl` for rows that come as they are. What they mean is
+//! nearest: `shaders/layout/rearrange.wgsl`, and `shaders/layout/copy_rows.wgsl` for rows that come as they are. What they mean is
 //! `reference/transpose.rs`, `slice.rs`, `pad.rs` and `resize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -23,7 +23,7 @@ impl Kernels for Pad {
 }
 
 parameters! {
-    /// `shaders/params/rearrange.wgsl`.
+    /// `shaders/layout/params.wgsl`.
     struct Params {
         outer: [[u32; 4]; 7],
         inner: [u32; 4],

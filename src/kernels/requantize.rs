@@ -1,4 +1,4 @@
-//! Candidates of `ops::Requantize`, and the launch that dequantization shares: `shaders/rescale.wgsl` with an input
+//! Candidates of `ops::Requantize`, and the launch that dequantization shares: `shaders/convert/rescale.wgsl` with an input
 //! format and an output stage. The meaning is `reference/requantize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -9,7 +9,7 @@ use crate::ops::{Output, PostOp, Requantize};
 use crate::tensor::{Granularity, TensorType};
 
 parameters! {
-    /// `shaders/rescale.wgsl`.
+    /// `shaders/convert/rescale.wgsl`.
     struct Params {
         index_sizes: [u32; 4],
         index_strides: [u32; 4],

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Reshape`: `shaders/reshape.wgsl`. The meaning is `reference/reshape.rs`.
+//! Candidates of `ops::Reshape`: `shaders/layout/reshape.wgsl`. The meaning is `reference/reshape.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, line_candidates, stage};
 use crate::ops::{PostOp, Reshape};
 
 parameters! {
-    /// `shaders/reshape.wgsl`.
+    /// `shaders/layout/reshape.wgsl`.
     struct Params {
         n: u32,
         input_n: u32,

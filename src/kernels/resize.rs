@@ -1,4 +1,4 @@
-//! Candidates of `ops::Resize`: `shaders/resize.wgsl` where it interpolates; to the nearest, elements only move, which is
+//! Candidates of `ops::Resize`: `shaders/layout/resize.wgsl` where it interpolates; to the nearest, elements only move, which is
 //! `rearrange.rs`'s. The meaning is `reference/resize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -8,7 +8,7 @@ use super::{Kernels, line_candidates, stage};
 use crate::ops::{PostOp, Resize};
 
 parameters! {
-    /// `shaders/resize.wgsl`.
+    /// `shaders/layout/resize.wgsl`.
     struct Params {
         size: [u32; 4],
         n: u32,

@@ -1,5 +1,5 @@
 //! Workgroups for ops that reduce rows of real numbers: how many lanes share a row, and how many rows a workgroup has. What
-//! lanes do together is `shaders/lib/row_lanes.wgsl`.
+//! lanes do together is `shaders/elementwise/row_lanes.wgsl`.
 
 use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch};
 use super::program::{Program, ROW_LANES};

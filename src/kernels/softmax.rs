@@ -1,4 +1,4 @@
-//! Candidates of `ops::Softmax`: `shaders/softmax.wgsl`. The meaning is `reference/softmax.rs`.
+//! Candidates of `ops::Softmax`: `shaders/elementwise/softmax.wgsl`. The meaning is `reference/softmax.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, row_lanes};
 use crate::ops::{PostOp, Softmax};
 
 parameters! {
-    /// `shaders/softmax.wgsl`.
+    /// `shaders/elementwise/softmax.wgsl`.
     struct Params {
         rows: u32,
         n: u32,

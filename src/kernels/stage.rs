@@ -1,5 +1,5 @@
 //! What follows the loop of a linked program: which parts, which parameters, and the tables they read. The parts are
-//! `shaders/output/*.wgsl`, `shaders/rounding/*.wgsl` and `shaders/post_op/*.wgsl`.
+//! `shaders/epilogue/*.wgsl`, `shaders/epilogue/rounding_*.wgsl` and `shaders/epilogue/post_op_*.wgsl`.
 
 use super::binary;
 use super::dispatch::{Binding, Constant, Dispatch, Resource};
@@ -22,9 +22,9 @@ impl Epilogue<'_> {
     /// Adds the output stage and the post_op to a program whose sums fit i32.
     pub(super) fn link(&self, program: Program) -> Program {
         match self.output {
-            Output::Accumulator => program.with(&program::OUTPUT_ACCUMULATOR).constant("STAGE_AT", 0u32),
+            Output::Accumulator => program.with(&program::ACCUMULATOR).constant("STAGE_AT", 0u32),
             Output::Real { .. } | Output::Float16 { .. } => {
-                self.link_real(program, [&program::OUTPUT_REAL, &program::OUTPUT_REAL_FLOAT16])
+                self.link_real(program, [&program::REAL_F32, &program::REAL_F16])
             }
             Output::Requantized(stage) => {
                 let rounding = match stage.mode() {
@@ -33,7 +33,7 @@ impl Epilogue<'_> {
                     Rounding::FixedDouble => &program::ROUNDING_FIXED_DOUBLE,
                     Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
                 };
-                self.link_store(program.with(&program::OUTPUT_REQUANTIZE).with(rounding))
+                self.link_store(program.with(&program::REQUANTIZE).with(rounding))
             }
         }
     }
@@ -41,12 +41,12 @@ impl Epilogue<'_> {
     /// The same for a program that has sums in halves, which may need more than 32 bits.
     pub(super) fn link_halves(&self, program: Program, wide: bool) -> Program {
         if !wide {
-            return self.link(program.with(&program::SUMS_NARROW));
+            return self.link(program.with(&program::SUMS_I32));
         }
         match self.output {
             Output::Accumulator => unreachable!("the op refuses raw sums beyond i32"),
             Output::Real { .. } | Output::Float16 { .. } => {
-                self.link_real(program, [&program::OUTPUT_WIDE_REAL, &program::OUTPUT_WIDE_REAL_FLOAT16])
+                self.link_real(program, [&program::WIDE_REAL_F32, &program::WIDE_REAL_F16])
             }
             Output::Requantized(stage) => {
                 let rounding = match stage.mode() {
@@ -54,7 +54,7 @@ impl Epilogue<'_> {
                     Rounding::FixedWide => &program::ROUNDING_FIXED_WIDE,
                     mode => unreachable!("the op refuses {mode:?} of sums beyond i32"),
                 };
-                self.link_store(program.with(&program::OUTPUT_WIDE_REQUANTIZE).with(rounding))
+                self.link_store(program.with(&program::WIDE_REQUANTIZE).with(rounding))
             }
         }
     }
@@ -69,7 +69,7 @@ impl Epilogue<'_> {
     /// How codes are stored.
     fn link_store(&self, program: Program) -> Program {
         match self.output_type.dtype().bits() {
-            16 => program.with(&program::OUTPUT_CODES16).constant("STAGE_AT", 0u32),
+            16 => program.with(&program::CODES16).constant("STAGE_AT", 0u32),
             _ => link_post_op(program.with(&program::STORE_CODES), self.post_op),
         }
     }
@@ -187,7 +187,7 @@ pub(super) fn quads(tensor_type: &TensorType) -> u32 {
     }
 }
 
-/// The integer key that orders f32 (`f32_order` in `shaders/lib/float_bits.wgsl`).
+/// The integer key that orders f32 (`f32_order` in `shaders/math/float_bits.wgsl`).
 fn order(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }

@@ -1,4 +1,4 @@
-//! Candidates of `ops::StepFromRange`: `shaders/step_from_range.wgsl`. The meaning is `reference/step_from_range.rs`.
+//! Candidates of `ops::StepFromRange`: `shaders/calibrate/step_from_range.wgsl`. The meaning is `reference/step_from_range.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, line_candidates};
 use crate::ops::{PostOp, StepFromRange};
 
 parameters! {
-    /// `shaders/step_from_range.wgsl`.
+    /// `shaders/calibrate/step_from_range.wgsl`.
     struct Params {
         ranges: u32,
         state_words: u32,

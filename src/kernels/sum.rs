@@ -1,4 +1,4 @@
-//! Candidates of `ops::Sum`: `shaders/sum.wgsl`, then `shaders/sum_partials.wgsl`. The meaning is `reference/sum.rs`.
+//! Candidates of `ops::Sum`: `shaders/train/sum.wgsl`, then `shaders/train/sum_partials.wgsl`. The meaning is `reference/sum.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
@@ -8,7 +8,7 @@ use super::{Kernels, line_groups};
 use crate::ops::{PostOp, Sum};
 
 parameters! {
-    /// `shaders/sum.wgsl`.
+    /// `shaders/train/sum.wgsl`.
     struct Params {
         member_counts: [u32; 4],
         member_strides: [u32; 4],

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Table`: `shaders/table.wgsl`. The meaning is `reference/table.rs`.
+//! Candidates of `ops::Table`: `shaders/elementwise/table.wgsl`. The meaning is `reference/table.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -6,7 +6,7 @@ use super::{Kernels, line_candidates, stage};
 use crate::ops::{PostOp, Table};
 
 parameters! {
-    /// `shaders/table.wgsl`.
+    /// `shaders/elementwise/table.wgsl`.
     struct Params {
         n: u32,
         row_words: u32,

@@ -54,7 +54,7 @@ pub(super) struct Tile {
 }
 
 /// The bytes of weights that may stay in a cache while rows of tiles take turns. Larger weights are gone through once: every
-/// row of tiles meets some columns before any meets the next (`shaders/lib/tile_order.wgsl`).
+/// row of tiles meets some columns before any meets the next (`shaders/gemm/tile_order.wgsl`).
 const CACHED_BYTES: usize = 1 << 18;
 
 /// Whether neighbouring workgroups own rows of the same columns, as the parameter of a launch.
@@ -144,8 +144,12 @@ impl Tile {
     /// A program that reads rows from storage, with the parts and constants that say who reads them and where along k.
     pub(super) fn link_rows(self, program: Program) -> Program {
         program
-            .with(if self.tiling == Tiling::SubgroupBroadcast { &program::SHARE_SUBGROUP } else { &program::SHARE_OWN })
-            .with(if self.tiling == Tiling::SplitK { &program::SLICES_SEVERAL } else { &program::SLICES_ONE })
+            .with(if self.tiling == Tiling::SubgroupBroadcast {
+                &program::ROW_SOURCE_SUBGROUP
+            } else {
+                &program::ROW_SOURCE_DIRECT
+            })
+            .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
             .constant("SLICES", self.slices())
     }
 

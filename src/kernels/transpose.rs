@@ -1,4 +1,4 @@
-//! Candidates of `ops::Transpose`: `shaders/transpose_blocks.wgsl` where rows become columns, and the loops that move elements
+//! Candidates of `ops::Transpose`: `shaders/layout/transpose_blocks.wgsl` where rows become columns, and the loops that move elements
 //! one by one or row by row (`rearrange.rs`). The meaning is `reference/transpose.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -10,7 +10,7 @@ use crate::ops::{PostOp, Transpose};
 use crate::tensor::TensorType;
 
 parameters! {
-    /// `shaders/transpose_blocks.wgsl`.
+    /// `shaders/layout/transpose_blocks.wgsl`.
     struct Params {
         outer: [[u32; 4]; 6],
         axes: u32,

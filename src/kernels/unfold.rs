@@ -1,4 +1,4 @@
-//! Candidates of `ops::Unfold`: `shaders/unfold.wgsl`, by words where a group's channels fill those. The meaning is
+//! Candidates of `ops::Unfold`: `shaders/conv/unfold.wgsl`, by words where a group's channels fill those. The meaning is
 //! `reference/unfold.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -7,7 +7,7 @@ use super::{Kernels, line_candidates, stage};
 use crate::ops::{PostOp, Unfold};
 
 parameters! {
-    /// `shaders/unfold.wgsl`.
+    /// `shaders/conv/unfold.wgsl`.
     struct Params {
         in_size: [u32; 4],
         out_size: [u32; 4],
@@ -82,7 +82,7 @@ pub(super) fn launch(
         zero,
     };
     let program = Program::new(&program::UNFOLD)
-        .with(if op.is_dynamic() { &program::GAP_ZERO_POINT_WORD } else { &program::GAP_PARAMETER })
+        .with(if op.is_dynamic() { &program::PAD_VALUE_ZERO_POINT_WORD } else { &program::PAD_VALUE_PARAMETER })
         .constant("GROUP_X", group)
         .constant("UNIT_BITS", if by_word { 32 } else { bits as u32 })
         .constant("TRANSPOSED", window.transposed);

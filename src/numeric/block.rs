@@ -1,23 +1,23 @@
-//! Block formats: what elements and scales of MX and NVFP4 are. How tensors become blocks is said in `ops`.
+//! Block formats: the elements and scales of MX and NVFP4. `ops` documents the quantization of tensors in blocks.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DType, Minifloat, PowerRounding, decode_power, encode_power};
 use crate::error::{Result, require};
 
-/// How a block's largest number becomes the power of two that its elements share.
+/// The rounding of a block's largest magnitude to the power of two that its elements share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockRounding {
-    /// `e = ⌊log₂ max|x|⌋ − emax`, where emax is the exponent of the greatest element: OCP MX. Elements between that and twice
-    /// the power of two saturate.
+    /// `e = ⌊log₂ max|x|⌋ − emax`, where emax is the exponent of the greatest element: OCP MX. Numbers between the greatest element
+    /// and twice its power of two (both times the scale) saturate.
     #[default]
     Floor,
     /// `e = ⌈log₂(max|x| / greatest)⌉`: the least power of two with which no element saturates.
     Ceil,
 }
 
-/// A block format: what elements are, how many share a scale, and what that is.
+/// A block format: the data type of elements, the number of elements that share a scale, and the format of scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockFormat {
     element: DType,
@@ -30,7 +30,7 @@ pub struct BlockFormat {
 pub(crate) enum BlockScales {
     /// Powers of two, E8M0.
     Powers(BlockRounding),
-    /// E4M3 times an f32 for the whole tensor.
+    /// E4M3, times an f32 of the whole tensor.
     Nested(f32),
 }
 
@@ -39,7 +39,7 @@ impl BlockFormat {
     /// `Float6E3M2`, `Float4E2M1`, or `Int8` in steps of 2⁻⁶ (MXINT8, −127 … 127).
     ///
     /// # Errors
-    /// If the format is another one.
+    /// If the data type is another one.
     pub fn mx(element: DType, rounding: BlockRounding) -> Result<Self> {
         let known = matches!(
             element,
@@ -54,10 +54,10 @@ impl BlockFormat {
         Ok(Self { element, size: 32, scales: BlockScales::Powers(rounding) })
     }
 
-    /// NVFP4: 16 elements in E2M1 share a scale in E4M3, and all scales are multiplied by an f32.
+    /// NVFP4: 16 elements in E2M1 share a scale in E4M3, and an f32 multiplies all scales.
     ///
     /// # Errors
-    /// If that is not between 2⁻¹²⁰ and 2¹¹⁹, so that its products with E4M3 are normal numbers.
+    /// If the f32 is not between 2⁻¹²⁰ and 2¹¹⁹; in this range its products with E4M3 are normal numbers.
     pub fn nvfp4(global_scale: f32) -> Result<Self> {
         let (least, greatest) = Self::GLOBAL;
         require!(
@@ -67,32 +67,32 @@ impl BlockFormat {
         Ok(Self { element: DType::Float4E2M1, size: 16, scales: BlockScales::Nested(global_scale) })
     }
 
-    /// The least and greatest scale of all blocks.
+    /// The least and greatest f32 that multiplies all scales.
     const GLOBAL: (f32, f32) = (f32::from_bits(7 << 23), f32::from_bits(246 << 23));
 
-    /// NVFP4 for a tensor of which no number is greater in size: the scale of all blocks is `greatest / (448 · 6)`, but at least
-    /// 2⁻¹²⁰.
+    /// NVFP4 for a tensor with magnitudes up to `greatest`: the f32 that multiplies all scales is `greatest / (448 · 6)`, but at
+    /// least 2⁻¹²⁰.
     ///
     /// # Errors
-    /// If it is not finite, or negative.
+    /// If `greatest` is not finite or is negative.
     pub fn nvfp4_for(greatest: f32) -> Result<Self> {
         require!(greatest >= 0.0, "the greatest size is {greatest}, but sizes are not negative");
         Self::nvfp4((greatest / (448.0 * 6.0)).max(Self::GLOBAL.0))
     }
 
-    /// The format of the elements.
+    /// The data type of the elements.
     #[must_use]
     pub fn element(&self) -> DType {
         self.element
     }
 
-    /// Elements of a block; the last one of a row may have fewer.
+    /// Number of elements of a block; the last block of a row may be shorter.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The format of the scales.
+    /// The data type of the scales.
     #[must_use]
     pub fn scale(&self) -> DType {
         match self.scales {
@@ -105,7 +105,7 @@ impl BlockFormat {
         self.scales
     }
 
-    /// What scales are multiplied by beside themselves: the f32 of the tensor, or the step of MXINT8.
+    /// The constant factor of all scales: the f32 of the tensor, or the step of MXINT8.
     pub(crate) fn unit(&self) -> f32 {
         match self.scales {
             BlockScales::Powers(_) if self.element == DType::Int8 => 1.0 / 64.0,
@@ -114,7 +114,7 @@ impl BlockFormat {
         }
     }
 
-    /// The code of the scale of a block whose numbers are at most of this size.
+    /// The code of the scale of a block with magnitudes up to `size`.
     pub(crate) fn scale_code(&self, size: f32) -> u32 {
         match self.scales {
             BlockScales::Nested(global) => E4M3.encode((size / 6.0 / global).clamp(1.0 / 64.0, 448.0), true),
@@ -123,7 +123,7 @@ impl BlockFormat {
                     Some(layout) => layout.decode(layout.greatest),
                     None => 127.0 / 64.0,
                 };
-                // Exact in f64: no power of two below is subnormal, and a quotient only has to be compared.
+                // Exact in f64: these powers of two are normal numbers, and a quotient is only compared.
                 let powers = (0..=254).map(|code| (code, f64::from(decode_power(code))));
                 let (size, greatest) = (f64::from(size), f64::from(greatest));
                 let fits = |power: f64| match rounding {
@@ -135,7 +135,7 @@ impl BlockFormat {
         }
     }
 
-    /// The code of a number that a scale can be; another where it can't.
+    /// The code of a number that is a valid scale; for another number, the code of a near one.
     pub(crate) fn code_of_scale(&self, number: f32) -> u32 {
         match self.scales {
             BlockScales::Nested(_) => E4M3.encode(number, true),
@@ -143,7 +143,7 @@ impl BlockFormat {
         }
     }
 
-    /// The number of the code of a scale, which the [`unit`](Self::unit) multiplies.
+    /// The number of a scale's code, without the factor [`unit`](Self::unit).
     pub(crate) fn scale_number(&self, code: u32) -> f32 {
         match self.scales {
             BlockScales::Nested(_) => E4M3.decode(code),
@@ -152,5 +152,5 @@ impl BlockFormat {
     }
 }
 
-/// The scales of NVFP4.
+/// The layout of NVFP4's scales.
 const E4M3: Minifloat = Minifloat::of(DType::Float8E4M3Fn).expect("a small float");

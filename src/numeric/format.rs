@@ -1,11 +1,10 @@
-//! The formats a tensor's elements can have. How many of them make a word is here too, because it is one fact per format;
-//! the packing itself lives in `pack`.
+//! The data types of tensor elements, and the number of words per row, which depends on nothing else. The packing is in `pack`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The format of one element.
+/// The data type of one element.
 ///
 /// | format | bits | codes |
 /// |---|---:|---|
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// | `Float8E8M0` | 8 | [`E8M0`](super::E8M0), powers of two |
 /// | `Float16` | 16 | IEEE 754 binary16 |
 /// | `Float32` | 32 | IEEE 754 binary32 |
-/// | `Parameters` | 64 | an f32 scale and an i32 zero point, found on the device by dynamic quantization |
+/// | `Parameters` | 64 | an f32 scale and an i32 zero point, computed on the device by dynamic quantization |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -94,7 +93,7 @@ impl DType {
         }
     }
 
-    /// The least and greatest code of an integer format; `None` for the others.
+    /// The least and greatest code of an integer type; `None` for other types.
     #[must_use]
     pub const fn range(self) -> Option<(i32, i32)> {
         match self {
@@ -111,33 +110,33 @@ impl DType {
         }
     }
 
-    /// Whether this is `Int8` or `Uint8`, the formats of activations that matmul and convolution read.
+    /// True for `Int8` and `Uint8`, the types of activations that matmul and convolution read.
     #[must_use]
     pub const fn is_8_bit(self) -> bool {
         matches!(self, Self::Int8 | Self::Uint8)
     }
 
-    /// Whether this is an integer format of at most 8 bits: those of weights.
+    /// True for integer types of at most 8 bits, the types of weights.
     #[must_use]
     pub const fn is_narrow_integer(self) -> bool {
         self.bits() <= 8 && self.range().is_some()
     }
 
-    /// Whether this is a float of at most 8 bits with a sign, whose codes can have a scale: every `Float4`, `Float6` and
-    /// `Float8` but the powers of two of E8M0.
+    /// True for signed floats of at most 8 bits, whose codes can have a scale: every `Float4`, `Float6` and `Float8` except E8M0,
+    /// the powers of two.
     #[must_use]
     pub const fn is_minifloat(self) -> bool {
         super::Minifloat::of(self).is_some()
     }
 
-    /// Whether codes can be negative.
+    /// True if codes can be negative.
     #[must_use]
     pub const fn is_signed(self) -> bool {
         !matches!(self, Self::Uint2 | Self::Uint4 | Self::Uint8 | Self::Uint16)
     }
 
-    /// How many u32 words a row of `elements` takes in device memory: formats narrower than 32 bits are packed little
-    /// end first and padded with zeros to whole `vec4<u32>`, 32-bit formats lie dense.
+    /// Number of u32 words of a row of `elements` in device memory. Types narrower than 32 bits are packed little-endian and padded
+    /// with zeros to whole `vec4<u32>`; rows of wider types are dense.
     ///
     /// ```
     /// use lowbit::DType;

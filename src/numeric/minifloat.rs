@@ -1,36 +1,36 @@
-//! Floats of 4 to 8 bits and the powers of two of block scales, as numbers that Rust has no type for. The shaders' own
-//! versions are `shaders/decode/*.wgsl` and `shaders/encode/*.wgsl`; how several share a byte or word is in `pack`.
+//! Floats of 4 to 8 bits and the powers of two of block scales, which have no Rust type. The shaders' versions
+//! are `shaders/convert/decode_*.wgsl` and `shaders/convert/encode_*.wgsl`. Packing into bytes and words is in `pack`.
 
 use super::DType;
 
-/// How the codes of a small float are laid out: a sign, an exponent, and a mantissa of `mantissa` bits at the low end.
+/// The layout of the codes of a small float: from the top, a sign, an exponent, and a mantissa of `mantissa` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Minifloat {
-    /// Bits of a code, the sign being the highest.
+    /// Number of bits of a code; the highest is the sign.
     pub width: u32,
-    /// Bits of the mantissa.
+    /// Number of bits of the mantissa.
     pub mantissa: u32,
-    /// A code with the exponent field e stands for 2^(e − bias) · 1.mantissa, with e = 0 for 2^(1 − bias) · 0.mantissa.
+    /// The exponent bias: a code with exponent field e is 2^(e − bias) · 1.mantissa, or 2^(1 − bias) · 0.mantissa for e = 0.
     pub bias: u32,
     /// The code of the greatest finite number.
     pub greatest: u32,
-    /// The code of infinity, where there is one.
+    /// The code of infinity, if there is one.
     pub infinity: Option<u32>,
-    /// What NaN becomes: its code, or that of −0 where there is none, as in ONNX's own tests.
+    /// The code that NaN is encoded as: the code of NaN, or of −0 if there is no NaN, as in ONNX's own tests.
     pub nan: u32,
-    /// Whether the code that would be −0 is NaN.
+    /// True if the code of −0 is NaN.
     pub unsigned_zero: bool,
 }
 
-/// To which power of two a number between two of them is rounded (the `round_mode` of ONNX Cast).
+/// The rounding of a number between two powers of two (the `round_mode` of ONNX Cast).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum PowerRounding {
-    /// The next one above, so that nothing scaled by it overflows.
+    /// To the power above, so that nothing scaled by it overflows.
     #[default]
     Up,
-    /// The next one below.
+    /// To the power below.
     Down,
-    /// The nearer one; halfway up.
+    /// To the nearer power; halfway up.
     Nearest,
 }
 
@@ -38,7 +38,7 @@ pub enum PowerRounding {
 pub(crate) const E8M0_NAN: u32 = 255;
 
 impl Minifloat {
-    /// The layout of a format; `None` if it is no float of at most 8 bits with a sign.
+    /// The layout of a data type; `None` if it is not a signed float of at most 8 bits.
     pub(crate) const fn of(dtype: DType) -> Option<Self> {
         // Width, mantissa, bias, greatest, infinity, NaN.
         let (width, mantissa, bias, greatest, infinity, nan) = match dtype {
@@ -55,7 +55,7 @@ impl Minifloat {
         Some(Self { width, mantissa, bias, greatest, infinity, nan, unsigned_zero })
     }
 
-    /// The least code without sign that is NaN; beyond all codes where there is none or it has the sign of zero.
+    /// The least code without sign that is NaN; beyond all codes if there is no NaN, or if NaN has the code of −0.
     pub(crate) const fn first_nan(self) -> u32 {
         match self.infinity {
             Some(infinity) => infinity + 1,
@@ -64,7 +64,7 @@ impl Minifloat {
         }
     }
 
-    /// What is beyond the greatest number: that, infinity or NaN.
+    /// The code of numbers beyond the greatest: the greatest itself, infinity or NaN.
     pub(crate) const fn overflow(self, saturate: bool) -> u32 {
         match self.infinity {
             _ if saturate || self.width < 8 => self.greatest,
@@ -73,7 +73,7 @@ impl Minifloat {
         }
     }
 
-    /// The number of a code: exact.
+    /// The exact number of a code.
     pub(crate) fn decode(self, code: u32) -> f32 {
         let sign_bit = 1 << (self.width - 1);
         let (negative, magnitude) = (code & sign_bit != 0, code & (sign_bit - 1));
@@ -90,8 +90,8 @@ impl Minifloat {
         if negative { -value } else { value }
     }
 
-    /// The code nearest to a number, ties to even. What is beyond the greatest becomes it where `saturate`, else infinity or
-    /// NaN; formats of 6 and 4 bits, which have neither, always saturate.
+    /// The code nearest to a number, ties to even. Numbers beyond the greatest become the greatest if `saturate`, else infinity or
+    /// NaN. Types of 6 and 4 bits have neither and always saturate.
     pub(crate) fn encode(self, value: f32, saturate: bool) -> u32 {
         let bits = value.to_bits();
         let sign = (bits >> 31) << (self.width - 1);
@@ -99,7 +99,7 @@ impl Minifloat {
         if value.is_nan() {
             return sign | self.nan;
         }
-        // The number in units of the last bit of the code, as `kept` and the `shift` bits that are cut off.
+        // The number in units of the last bit of the code: the bits `kept`, of which the low `shift` bits are cut off.
         let least_normal = (128 - self.bias) << 23;
         let (kept, shift) = if magnitude >= least_normal {
             (magnitude - ((127 - self.bias) << 23), 23 - self.mantissa)
@@ -117,14 +117,14 @@ impl Minifloat {
         }
     }
 
-    /// The code of a number divided by a scale: as [`encode`](Self::encode), but a quotient of −0 is 0 in formats below 8 bits.
+    /// The code of a quotient by a scale: as [`encode`](Self::encode), but −0 becomes 0 in types below 8 bits.
     pub(crate) fn encode_quotient(self, quotient: f32, saturate: bool) -> u32 {
         // ONNX's own tests add the zero point to floats below 8 bits.
         if self.width < 8 && quotient == 0.0 { 0 } else { self.encode(quotient, saturate) }
     }
 }
 
-/// The code of the power of two that the size of a number is rounded to; see [`E8M0::from_f32`].
+/// The code of the power of two that a number's magnitude is rounded to; see [`E8M0::from_f32`].
 pub(crate) fn encode_power(value: f32, rounding: PowerRounding, saturate: bool) -> u32 {
     let magnitude = value.to_bits() & 0x7fff_ffff;
     if magnitude >= 0x7f80_0000 {
@@ -132,7 +132,7 @@ pub(crate) fn encode_power(value: f32, rounding: PowerRounding, saturate: bool) 
     }
     let (mut field, mut fraction) = (magnitude >> 23, magnitude & 0x7f_ffff);
     if field == 0 {
-        // 2⁻¹²⁷ is subnormal, and what is below becomes it.
+        // 2⁻¹²⁷ is subnormal, and smaller numbers become 2⁻¹²⁷.
         (field, fraction) = (0, if fraction < 0x40_0000 { 0 } else { (fraction << 1) & 0x7f_ffff });
     }
     let up = match rounding {
@@ -164,7 +164,7 @@ macro_rules! minifloat {
         impl $name {
             const LAYOUT: Minifloat = Minifloat::of(DType::$format).expect("a small float");
 
-            /// The number of a code, which is in the low bits of a byte; others are ignored.
+            /// The number of the code in the low bits of a byte; the other bits are ignored.
             #[must_use]
             pub const fn from_bits(bits: u8) -> Self {
                 Self(bits & (u8::MAX >> (8 - $bits)))
@@ -176,13 +176,13 @@ macro_rules! minifloat {
                 self.0
             }
 
-            /// The nearest number, ties to even; those beyond the greatest become it.
+            /// The nearest number, ties to even; numbers beyond the greatest become the greatest.
             #[must_use]
             pub fn from_f32(value: f32) -> Self {
                 Self(Self::LAYOUT.encode(value, true) as u8)
             }
 
-            /// The same number: exact.
+            /// The exact value in f32.
             #[must_use]
             pub fn to_f32(self) -> f32 {
                 Self::LAYOUT.decode(self.0.into())
@@ -201,16 +201,16 @@ minifloat! {
     /// assert_eq!(E4M3FN::from_f32(1e9).to_f32(), 448.0);
     /// ```
     E4M3FN: Float8E4M3Fn, 8 bits;
-    /// The same with a bias of 8, up to 240, whose only NaN is the code of −0 (ONNX FLOAT8E4M3FNUZ).
+    /// An 8-bit float like [`E4M3FN`] with a bias of 8, up to 240; its only NaN is the code of −0 (ONNX FLOAT8E4M3FNUZ).
     E4M3FNUZ: Float8E4M3Fnuz, 8 bits;
     /// An 8-bit float with 5 bits of exponent and 2 of mantissa, up to 57,344, with infinities and NaN: the upper half of a
     /// float16 (OCP FP8 E5M2, ONNX FLOAT8E5M2).
     E5M2: Float8E5M2, 8 bits;
-    /// The same with a bias of 16 and no infinities, whose only NaN is the code of −0 (ONNX FLOAT8E5M2FNUZ).
+    /// An 8-bit float like [`E5M2`] with a bias of 16 and no infinities; its only NaN is the code of −0 (ONNX FLOAT8E5M2FNUZ).
     E5M2FNUZ: Float8E5M2Fnuz, 8 bits;
-    /// A 6-bit float with 2 bits of exponent and 3 of mantissa, up to 7.5, all codes numbers (OCP FP6 E2M3).
+    /// A 6-bit float with 2 bits of exponent and 3 of mantissa, up to 7.5; all codes are numbers (OCP FP6 E2M3).
     E2M3: Float6E2M3, 6 bits;
-    /// A 6-bit float with 3 bits of exponent and 2 of mantissa, up to 28, all codes numbers (OCP FP6 E3M2).
+    /// A 6-bit float with 3 bits of exponent and 2 of mantissa, up to 28; all codes are numbers (OCP FP6 E3M2).
     E3M2: Float6E3M2, 6 bits;
     /// A 4-bit float with 2 bits of exponent and 1 of mantissa: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives (OCP FP4, ONNX
     /// FLOAT4E2M1).
@@ -234,8 +234,8 @@ impl E8M0 {
         self.0
     }
 
-    /// The power of two that the size of a number is rounded to. Zero and what is below become 2⁻¹²⁷, what is above 2¹²⁷
-    /// becomes that, NaN and infinity become NaN; the sign is ignored.
+    /// The power of two that a number's magnitude is rounded to. Zero and magnitudes below 2⁻¹²⁷ become 2⁻¹²⁷, magnitudes above
+    /// 2¹²⁷ become 2¹²⁷, NaN and infinity become NaN; the sign is ignored.
     ///
     /// ```
     /// use lowbit::numeric::{E8M0, PowerRounding};
@@ -247,7 +247,7 @@ impl E8M0 {
         Self(encode_power(value, rounding, true) as u8)
     }
 
-    /// The same number: exact.
+    /// The exact value in f32.
     #[must_use]
     pub fn to_f32(self) -> f32 {
         decode_power(self.0.into())
@@ -269,7 +269,7 @@ mod tests {
         DType::Float4E2M1,
     ];
 
-    /// The table of a format without its layout: 2^e · 1.m written down from the definitions in OCP's and ONNX's documents.
+    /// The table of a data type without its layout: 2^e · 1.m from the definitions in OCP's and ONNX's documents.
     fn numbers(dtype: DType) -> Vec<f64> {
         // Mantissa steps, the exponent of the least normal number, and the greatest number.
         let (steps, least, greatest) = match dtype {
@@ -287,8 +287,8 @@ mod tests {
         subnormal.chain(normal).filter(|&x| x <= greatest).collect()
     }
 
-    /// The nearest place of a table by exact comparison (f64 holds sums of neighbours); `None` beyond it, where one more
-    /// place as far from the last as the one before is what ties are between.
+    /// The index of the nearest table entry by exact comparison (f64 holds sums of neighbours); `None` beyond the table. At its
+    /// end, the tie is with a virtual next entry, as far from the last as the one before.
     fn nearest(table: &[f64], size: f64) -> Option<u32> {
         let last = table.len() - 1;
         if size > table[last] {
@@ -342,7 +342,7 @@ mod tests {
                     None if format == DType::Float8E5M2 && place == 0x7c => assert!(got.is_infinite()),
                     None => assert!(got.is_nan(), "{format} {code:#x}"),
                 }
-                // What a code stands for becomes that code again.
+                // The number of a code is encoded to that code again.
                 if !got.is_nan() {
                     assert_eq!(layout.encode(got, false), code, "{format} {code:#x}");
                 }
@@ -355,7 +355,7 @@ mod tests {
         for format in FORMATS {
             let (layout, table) = (Minifloat::of(format).unwrap(), numbers(format));
             let halves = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32());
-            // Every number and every middle between two, and their neighbours in f32.
+            // Every number, every midpoint between two, and their neighbours in f32.
             let middles = table.windows(2).flat_map(|pair| [pair[0], (pair[0] + pair[1]) / 2.0]);
             let last = table[table.len() - 1];
             let ends = [last, 1.5 * last - 0.5 * table[table.len() - 2], f64::from(f32::MAX)];

@@ -1,5 +1,5 @@
-//! Number formats and rounding: what a code means and how an accumulator becomes one. Pure arithmetic on single numbers;
-//! tensors, granularity and devices live elsewhere.
+//! Data types and rounding: the number of a code, and the code of an accumulator. Pure arithmetic on single numbers; tensors,
+//! granularity and devices are elsewhere.
 
 mod block;
 mod format;
@@ -15,7 +15,7 @@ pub(crate) use minifloat::{Minifloat, decode_power, encode_power};
 pub use narrow::{I2, I4, U2, U4};
 pub use rounding::{Multiplier, Rounding};
 
-/// Rounds to the nearest integer, ties to even, and keeps it inside `low..=high`; NaN becomes `low`.
+/// The nearest integer, ties to even, clamped to `low..=high`; NaN becomes `low`.
 ///
 /// ```
 /// assert_eq!(lowbit::numeric::round_saturating(2.5, -128, 127), 2);
@@ -31,18 +31,18 @@ pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
     f64::from(value.round_ties_even()).max(f64::from(low)).min(f64::from(high)) as i32
 }
 
-/// The finite number nearest to x, 0 for NaN. GPU twin: `shaders/lib/float_bits.wgsl`.
+/// The finite number nearest to x; 0 for NaN. GPU twin: `shaders/math/float_bits.wgsl`.
 pub(crate) fn finite(x: f32) -> f32 {
     if x.is_nan() { 0.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }
 
-/// The positive normal number nearest to x, the least one for NaN. GPU twin: `shaders/lib/float_bits.wgsl`.
+/// The positive normal number nearest to x; the least one for NaN. GPU twin: `shaders/math/float_bits.wgsl`.
 pub(crate) fn positive(x: f32) -> f32 {
     if x.is_nan() { f32::MIN_POSITIVE } else { x.clamp(f32::MIN_POSITIVE, f32::MAX) }
 }
 
-/// The code of one real number: `saturate(round_ties_even(value / scale) + zero_point)`, division in f32
-/// (ONNX QuantizeLinear). NaN becomes `low`, infinities saturate.
+/// The code of one real number: `saturate(round_ties_even(value / scale) + zero_point)`, with division in f32 (ONNX
+/// QuantizeLinear). NaN becomes `low`; infinities saturate.
 ///
 /// ```
 /// assert_eq!(lowbit::numeric::quantize(0.3, 0.1, 128, 0, 255), 131);

@@ -1,4 +1,4 @@
-//! Codes narrower than a byte, as numbers that Rust has no type for. How several share a byte or word is in `pack`.
+//! Integers narrower than a byte, which have no Rust type. Packing into bytes and words is in `pack`.
 
 macro_rules! narrow {
     ($($(#[$doc:meta])* $name:ident: $inner:ty, $bits:literal bits;)+) => {$(
@@ -24,12 +24,12 @@ macro_rules! narrow {
                 self.0
             }
 
-            /// The code of the low bits of a word.
+            /// The code in the low bits of a word.
             pub(crate) const fn from_bits(word: u32) -> Self {
                 Self((word << (8 - $bits)) as $inner >> (8 - $bits))
             }
 
-            /// The code in the low bits of a word whose others are 0.
+            /// The code in the low bits of a word; the other bits are 0.
             pub(crate) const fn to_bits(self) -> u32 {
                 self.0 as u32 & ((1 << $bits) - 1)
             }
@@ -65,7 +65,7 @@ mod tests {
             assert_eq!(U2::new(byte).is_some(), byte <= 3);
             assert_eq!(I4::new(signed).is_some(), (-8..=7).contains(&signed));
             assert_eq!(U4::new(byte).is_some(), byte <= 15);
-            // The low bits of a word are a code, whatever lies above.
+            // The low bits of a word are a code, for any upper bits.
             assert_eq!(I4::from_bits(word).to_bits(), word & 15);
             assert_eq!(U4::from_bits(word).to_bits(), word & 15);
             assert_eq!(I2::from_bits(word).to_bits(), word & 3);

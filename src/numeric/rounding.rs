@@ -1,27 +1,27 @@
-//! Requantization of one accumulator: the four rounding modes of the field, which differ by one step now and then and
-//! therefore have names. The shaders' own versions are `shaders/rounding/*.wgsl`.
+//! Requantization of one accumulator: the four common rounding modes, which occasionally differ by one step. The shaders' versions
+//! are `shaders/epilogue/rounding_*.wgsl`.
 
 use crate::error::{Result, require};
 
-/// How an accumulator times a real multiplier becomes an integer.
+/// The rounding of an accumulator times a real multiplier to an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Rounding {
-    /// `round_ties_even(f32(acc) · m)`, every step rounded to f32: what ONNX Runtime's CPU kernels of matrix products and
-    /// convolutions compute.
+    /// `round_ties_even(f32(acc) · m)`, every step rounded to f32, as in ONNX Runtime's CPU kernels of matrix products and
+    /// convolutions.
     #[default]
     Onnx,
     /// `(acc · q + 2^(30 − shift)) >> (31 − shift)` in 64 bits, where `m = q · 2^(shift − 31)`: TFLite's single rounding.
     FixedSingle,
-    /// Rounding doubling high multiply, then rounding division by a power of two, each half away from zero: gemmlowp and
+    /// Rounding doubling high multiply, then rounding division by a power of two, each half away from zero, as in gemmlowp and
     /// TFLite's reference kernels (double rounding).
     FixedDouble,
     /// `(acc · r + 2^(14 − shift)) >> (15 − shift)` in 64 bits, where `r = min((q + 2¹⁵) >> 16, 2¹⁵ − 1)` is the multiplier in 15
-    /// bits: TFLite's kernels for int16 activations, whose accumulators have 64 bits.
+    /// bits, as in TFLite's kernels for int16 activations, whose accumulators have 64 bits.
     FixedWide,
 }
 
-/// A real multiplier in the form its [`Rounding`] mode wants: f32 bits for [`Rounding::Onnx`], and for the fixed-point
-/// modes an integer `q` in `0..=2³¹ − 1` with a shift, meaning `q · 2^(shift − 31)`.
+/// A real multiplier in the form of its [`Rounding`] mode: f32 bits for [`Rounding::Onnx`]; for the fixed-point modes an integer
+/// `q` in `0..=2³¹ − 1` with a shift, which is `q · 2^(shift − 31)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Multiplier {
     word: u32,
@@ -33,7 +33,7 @@ impl Multiplier {
     /// The multiplier of the [`Rounding::Onnx`] mode.
     ///
     /// # Errors
-    /// If it isn't finite and positive.
+    /// If the multiplier isn't finite and positive.
     pub fn float(multiplier: f32) -> Result<Self> {
         require!(
             multiplier.is_finite() && multiplier > 0.0,
@@ -42,7 +42,7 @@ impl Multiplier {
         Ok(Self { word: multiplier.to_bits(), shift: 0, fixed: false })
     }
 
-    /// The multiplier of the fixed-point modes, given as TFLite stores it.
+    /// The multiplier of the fixed-point modes, in TFLite's form.
     ///
     /// # Errors
     /// If `quantized` is negative or `shift` is outside `-31..=30`.
@@ -59,11 +59,11 @@ impl Multiplier {
         Ok(Self { word: quantized as u32, shift, fixed: true })
     }
 
-    /// The multiplier in the form that `rounding` wants, from scales: `(lhs · rhs) / output`, in f32 left to right for
-    /// [`Rounding::Onnx`], in f64 for the fixed-point modes (TFLite's `QuantizeMultiplier`: 31 bits, half away from zero).
+    /// The multiplier for `rounding`, from scales: `(lhs · rhs) / output`, in f32 from left to right for [`Rounding::Onnx`], in f64
+    /// for the fixed-point modes (TFLite's `QuantizeMultiplier`: 31 bits, half away from zero).
     ///
     /// # Errors
-    /// If the product isn't finite and positive, or is 2³⁰ or more in a fixed-point mode.
+    /// If the result isn't finite and positive, or is 2³⁰ or more in a fixed-point mode.
     pub fn from_scales(rounding: Rounding, lhs: f32, rhs: f32, output: f32) -> Result<Self> {
         match rounding {
             Rounding::Onnx => Self::float(lhs * rhs / output),
@@ -73,7 +73,7 @@ impl Multiplier {
         }
     }
 
-    /// `QuantizeMultiplier` of TFLite: the nearest `q · 2^(shift − 31)` with `q` in `2³⁰..2³¹`; below 2⁻³² it is zero.
+    /// TFLite's `QuantizeMultiplier`: the nearest `q · 2^(shift − 31)` with `q` in `2³⁰..2³¹`; 0 for numbers below 2⁻³².
     fn from_real(real: f64) -> Result<Self> {
         require!(
             real.is_finite() && real > 0.0,
@@ -102,12 +102,12 @@ impl Multiplier {
         Ok(Self { word: quantized as u32, shift, fixed: true })
     }
 
-    /// Whether it is in the form that a rounding mode wants: of [`Rounding::FixedWide`] TFLite says that shifts are at most 7.
+    /// True if the multiplier has the form of a rounding mode. For [`Rounding::FixedWide`] TFLite requires a shift of at most 7.
     pub(crate) fn suits(self, rounding: Rounding) -> bool {
         self.fixed == (rounding != Rounding::Onnx) && (rounding != Rounding::FixedWide || self.shift <= 7)
     }
 
-    /// The f32 bits or the quantized multiplier, and the shift: as the shaders read them.
+    /// The f32 bits or the quantized multiplier, and the shift, as the shaders read them.
     pub(crate) fn words(self) -> (u32, i32) {
         (self.word, self.shift)
     }
@@ -118,8 +118,8 @@ fn exp2(exponent: i32) -> f64 {
 }
 
 impl Rounding {
-    /// The accumulator times the multiplier, rounded in this mode and saturated to i32. This is the definition that the
-    /// shaders are held to, bit for bit. [`Rounding::FixedDouble`] saturates the accumulator to i32 first.
+    /// The accumulator times the multiplier, rounded in this mode and saturated to i32. Shaders must match this definition bit for
+    /// bit. [`Rounding::FixedDouble`] saturates the accumulator to i32 first.
     ///
     /// ```
     /// use lowbit::numeric::{Multiplier, Rounding};
@@ -130,7 +130,7 @@ impl Rounding {
     #[must_use]
     pub fn rescale(self, accumulator: impl Into<i64>, multiplier: Multiplier) -> i32 {
         let accumulator = accumulator.into();
-        // To nearest, halves up.
+        // Rounds to nearest, halves up.
         let nearest = |quantized: u32, right: i32| {
             let product = i128::from(accumulator) * i128::from(quantized);
             let whole = if right > 0 { (product + (1i128 << (right - 1))) >> right } else { product << -right };
@@ -152,8 +152,8 @@ impl Rounding {
     }
 }
 
-/// `a · b / 2³¹` rounded half away from zero above zero and half up below (gemmlowp's SRDHM). `b` is not negative, so
-/// the one overflowing pair of gemmlowp can't occur.
+/// `a · b / 2³¹` rounded half away from zero above zero and half up below (gemmlowp's SRDHM). `b` is not negative, so the overflow
+/// case of gemmlowp can't occur.
 fn rounding_doubling_high_multiply(a: i64, b: i64) -> i32 {
     let product = a * b;
     let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
@@ -171,7 +171,7 @@ fn rounding_divide_by_power_of_two(x: i32, exponent: i32) -> i32 {
 mod tests {
     use super::*;
 
-    /// Rounding to nearest written out in i128 rationals, independent of the shifts above.
+    /// Rounding to nearest in i128 rationals, independent of the shifts above.
     fn nearest(accumulator: i32, quantized: i32, shift: i32, half_up: bool) -> i128 {
         let (mut numerator, mut denominator) = (i128::from(accumulator) * i128::from(quantized), 1i128 << 31);
         if shift >= 0 {

@@ -71,7 +71,7 @@ impl Binary {
 /// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4, -2]);
 ///
-// 2.5 + 1 is 3.5, and its nearest even integer is 4. `Qdq` rounds 2.5 to 2 before it adds 1.
+/// // 2.5 + 1 is 3.5, and its nearest even integer is 4. `Qdq` rounds 2.5 to 2 before it adds 1.
 /// let a = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let b = Tensor::new([1], vec![0i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let sum = |arithmetic| {

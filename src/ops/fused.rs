@@ -1,6 +1,6 @@
 //! An op whose elements pass through a second, elementwise op before they are stored. A planner makes it from two steps; `plan`
-//! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/post_op/`) or, for ops that
-//! move elements, a conversion (`shaders/convert/`).
+//! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/epilogue/post_op_*.wgsl`) or,
+//! for ops that move elements, a conversion (`shaders/convert/`).
 
 use super::{Add, Dequantize, Op, OpDef, Quantize, Table};
 use crate::error::{Result, require};

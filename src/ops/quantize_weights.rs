@@ -26,7 +26,7 @@ use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 /// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
 /// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
 /// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
-/// let weights = PackedWeights::from_words(*quantizer.dtype(), [1, 2, 40], words)?;
+/// let weights = PackedWeights::from_words(*quantizer.format(), [1, 2, 40], words)?;
 /// assert_eq!(weights.dequantize()?.values::<f32>()?, quantizer.quantize(&x)?.dequantize()?.values::<f32>()?);
 /// # Ok::<(), lowbit::Error>(())
 /// ```

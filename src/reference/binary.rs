@@ -1,5 +1,5 @@
-//! The meaning of `ops::Add` and `ops::Multiply`. GPU twins: `shaders/add.wgsl`, `shaders/multiply.wgsl` with the parts of
-//! `shaders/addition/` and `shaders/multiplication/`.
+//! The meaning of `ops::Add` and `ops::Multiply`. GPU twins: `shaders/elementwise/add.wgsl`, `shaders/elementwise/multiply.wgsl`
+//! with the parts `shaders/elementwise/addition_*.wgsl` and `shaders/elementwise/multiplication_*.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;
@@ -68,7 +68,7 @@ pub(super) fn multiply(op: &Multiply, inputs: &[&Tensor]) -> Tensor {
     })
 }
 
-/// Applies a function to each pair of codes.
+/// The codes that `function` computes from each pair of codes.
 fn each(op: &Binary, inputs: &[&Tensor], function: impl Fn(i32, i32) -> i32) -> Tensor {
     let shape = op.output_type.shape();
     let codes = (0..shape.elements())

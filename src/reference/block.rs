@@ -1,5 +1,5 @@
-//! The meaning of `ops::BlockQuantize` and `ops::BlockDequantize`. GPU twins: `shaders/block_scales.wgsl`, and
-//! `shaders/convert.wgsl` with `shaders/parameters/*_blocks.wgsl`.
+//! The meaning of `ops::BlockQuantize` and `ops::BlockDequantize`. GPU twins: `shaders/convert/block_scales.wgsl`, and
+//! `shaders/convert/convert.wgsl` with `shaders/convert/scales_*_blocks.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

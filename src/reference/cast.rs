@@ -1,4 +1,4 @@
-//! The meaning of `ops::Cast`. GPU twin: `shaders/convert.wgsl`.
+//! The meaning of `ops::Cast`. GPU twin: `shaders/convert/convert.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Concat`. GPU twin: `shaders/concat.wgsl`.
+//! The meaning of `ops::Concat`. GPU twin: `shaders/layout/concat.wgsl`.
 
 use super::Meaning;
 use super::table::lookup;

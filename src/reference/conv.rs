@@ -1,5 +1,6 @@
-//! The meaning of `ops::Conv`. GPU twins: `shaders/conv.wgsl`, `shaders/conv_words.wgsl`, `shaders/conv_staged.wgsl`,
-//! `shaders/conv_grouped.wgsl`, `shaders/depthwise.wgsl`, `shaders/depthwise_row.wgsl`.
+//! The meaning of `ops::Conv`. GPU twins: `shaders/conv/conv.wgsl`, `shaders/conv/conv_words.wgsl`,
+//! `shaders/conv/conv_workgroup.wgsl`, `shaders/conv/conv_grouped.wgsl`, `shaders/conv/depthwise.wgsl`,
+//! `shaders/conv/depthwise_row.wgsl`.
 
 use super::Meaning;
 use super::output::Collector;

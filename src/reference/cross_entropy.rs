@@ -1,4 +1,4 @@
-//! The meaning of `ops::CrossEntropyGradient`. GPU twin: `shaders/cross_entropy.wgsl`.
+//! The meaning of `ops::CrossEntropyGradient`. GPU twin: `shaders/train/cross_entropy.wgsl`.
 
 use super::Meaning;
 use super::bound::{FLUSHED, bound};
@@ -16,7 +16,7 @@ impl Meaning for CrossEntropyGradient {
     }
 }
 
-/// Each element of the gradient, and how far a device may be from it.
+/// Each element of the gradient, and the error bound of a device.
 fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
     let logits = inputs[0].values::<f32>().expect("checked by run");
     let labels = inputs[1].values::<i32>().expect("checked by run");

@@ -1,5 +1,5 @@
-//! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/range.wgsl`, `shaders/range_parameters.wgsl`,
-//! `shaders/convert.wgsl`.
+//! The meaning of `ops::DynamicQuantize`. GPU twins: `shaders/convert/range.wgsl`, `shaders/convert/range_parameters.wgsl`,
+//! `shaders/convert/convert.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Embedding`. GPU twin: `shaders/embedding.wgsl`.
+//! The meaning of `ops::Embedding`. GPU twin: `shaders/grouped/embedding.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,5 +1,6 @@
-//! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins: `shaders/fake_quantize.wgsl`,
-//! `shaders/fake_gradient.wgsl`, `shaders/fake_sum.wgsl`, with a part of `shaders/grid/`.
+//! The meaning of `ops::FakeQuantize`, `ops::FakeQuantizeGradient` and `ops::GridGradient`. GPU twins:
+//! `shaders/train/fake_quantize.wgsl`, `shaders/train/fake_gradient.wgsl`, `shaders/train/fake_sum.wgsl`, with a part
+//! `shaders/train/grid_*.wgsl`.
 
 use super::Meaning;
 use super::bound::Products;
@@ -46,12 +47,12 @@ enum Fitted {
     Range { scale: f32, inverse: f32, min: f32, max: f32 },
 }
 
-/// What becomes of one number.
+/// The results for one number.
 struct Passed {
     y: f32,
     level: f32,
     passes: bool,
-    /// What a unit of its gradient adds to the gradients of the parameters.
+    /// The factors of a number's `dy` in the gradients of the parameters.
     shares: [f32; 2],
 }
 
@@ -133,7 +134,7 @@ fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<Products> {
             if share != 0.0 {
                 sum.add(share.into(), dy.into());
             } else if !dy.is_finite() {
-                // A device multiplies by 0.
+                // A device multiplies `dy` by 0.
                 sum.size = f64::INFINITY;
             }
         }

@@ -1,5 +1,5 @@
-//! The meaning of `ops::RequantParams` and `ops::FakeRequantize`. GPU twins: `shaders/requant_params.wgsl`,
-//! `shaders/fake_requantize.wgsl`, `shaders/fake_requantize_sum.wgsl`.
+//! The meaning of `ops::RequantParams` and `ops::FakeRequantize`. GPU twins: `shaders/train/requant_params.wgsl`,
+//! `shaders/train/fake_requantize.wgsl`, `shaders/train/fake_requantize_sum.wgsl`.
 
 use super::Meaning;
 use super::bound::Products;
@@ -65,7 +65,7 @@ fn stages<'a>(op: &'a FakeRequantize, inputs: &'a [&Tensor]) -> impl Iterator<It
     })
 }
 
-/// Where a number of steps lies, and what a unit of gradient adds to that of the step.
+/// True if the gradient passes for this number of steps, and the factor of `dy` in the gradient of the step.
 fn pass(op: &FakeRequantize, steps: f32) -> (bool, f32) {
     let passes = steps > op.low as f32 && steps < op.high as f32;
     let level = numeric::round_saturating(steps, op.low, op.high) as f32;
@@ -93,7 +93,7 @@ pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor
     Tensor::from_values(op.sums.clone(), Values::Float32(values))
 }
 
-/// The sum, before it is scaled.
+/// The sum before scaling.
 fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> Products {
     let gradient = inputs[2].values::<f32>().expect("checked by run");
     let mut sum = Products::default();
@@ -101,7 +101,7 @@ fn step_gradient(op: &FakeRequantize, inputs: &[&Tensor]) -> Products {
     sum
 }
 
-/// The bound that the op documents; `None` where it is exact.
+/// The bound that the op documents; `None` if the op is exact.
 pub(super) fn tolerance(op: &FakeRequantize, inputs: &[&Tensor]) -> Option<Vec<f32>> {
     if op.makes != FakeRequantizeOutput::StepGradient {
         return None;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::FloatBinary`. GPU twin: `shaders/float_binary.wgsl`.
+//! The meaning of `ops::FloatBinary`. GPU twin: `shaders/elementwise/float_binary.wgsl`.
 
 use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
@@ -16,7 +16,7 @@ impl Meaning for FloatBinary {
     }
 }
 
-/// Each result, and what a device may lose of subnormal operands.
+/// Each result, and the error from subnormal operands.
 fn elements(op: &FloatBinary, inputs: &[&Tensor]) -> impl Iterator<Item = (f64, f64)> {
     let [lhs, rhs] = [inputs[0], inputs[1]].map(|tensor| tensor.values::<f32>().expect("checked by run"));
     let shape = op.output.shape();
@@ -37,7 +37,7 @@ pub(super) fn float_binary(op: &FloatBinary, inputs: &[&Tensor]) -> Tensor {
     )
 }
 
-/// The bound that the op documents, and the reference's own rounding.
+/// The bound that the op documents, plus the reference's own rounding.
 pub(super) fn tolerance(op: &FloatBinary, inputs: &[&Tensor]) -> Vec<f32> {
     let bound = |(value, lost): (f64, f64)| {
         let error = 2.0 * UNIT * value.abs() + lost + FLUSHED;

@@ -1,5 +1,5 @@
-//! The meaning of `ops::FloatConv`. GPU twins: `shaders/float_conv.wgsl`, `shaders/float_conv_image.wgsl`,
-//! `shaders/float_conv_weights.wgsl`.
+//! The meaning of `ops::FloatConv`. GPU twins: `shaders/train/float_conv.wgsl`, `shaders/train/float_conv_image.wgsl`,
+//! `shaders/train/float_conv_weights.wgsl`.
 
 use super::Meaning;
 use super::bound::Products;
@@ -35,7 +35,7 @@ fn sums(op: &FloatConv, inputs: &[&Tensor]) -> Vec<Products> {
     for image in 0..batch {
         for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
             for (i, j) in (0..down).flat_map(|i| (0..across).map(move |j| (i, j))) {
-                // Pixels of the padding are zero and learn nothing.
+                // Padding is zero and has no gradient.
                 let (Some(v), Some(u)) = ((y * stride_y + i).checked_sub(top), (x * stride_x + j).checked_sub(left))
                 else {
                     continue;
@@ -60,14 +60,14 @@ fn sums(op: &FloatConv, inputs: &[&Tensor]) -> Vec<Products> {
             }
         }
     }
-    // What is multiplied by padding is not looked at above.
+    // The loops above skip the factors of the padding.
     if [a, b].iter().any(|values| values.iter().any(|x| !x.is_finite())) {
         sums.iter_mut().for_each(|sum| sum.size = f64::INFINITY);
     }
     sums
 }
 
-/// What the sums are multiplied by.
+/// The factor of the sums.
 fn scale(op: &FloatConv, inputs: &[&Tensor]) -> f64 {
     match op.pass {
         ConvPass::WeightGradient => inputs[2].values::<f32>().expect("checked by run")[0].into(),

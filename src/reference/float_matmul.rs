@@ -1,5 +1,5 @@
-//! The meaning of `ops::FloatMatmul`, and how far from it a device may be. GPU twins: `shaders/float_matmul.wgsl` and
-//! `shaders/float_matmul_staged.wgsl`.
+//! The meaning of `ops::FloatMatmul`, and the error bound of a device. GPU twins: `shaders/gemm/float_matmul.wgsl` and
+//! `shaders/gemm/float_matmul_workgroup.wgsl`.
 
 use super::Meaning;
 use super::bound::{self, FLUSHED, Sum, UNIT, flushed};
@@ -23,12 +23,12 @@ pub(super) fn float_matmul(op: &FloatMatmul, inputs: &[&Tensor]) -> Tensor {
     bound::reals(op.output_type(), values)
 }
 
-/// For each element the most that a device's result may differ, by the bound that [`FloatMatmul`] documents.
+/// The bound of each element's difference on a device, as [`FloatMatmul`] documents.
 pub(super) fn tolerance(op: &FloatMatmul, inputs: &[&Tensor]) -> Vec<f32> {
     sums(op, inputs, |sum| sum.tolerance(op.output_type().dtype()))
 }
 
-/// What `each` makes of the results, in the order of the output.
+/// The result of `each` for every sum, in the order of the output.
 fn sums(op: &FloatMatmul, inputs: &[&Tensor], each: impl Fn(Sum) -> f32) -> Vec<f32> {
     let Sizes { m, n, k } = op.sizes();
     let operand = |operand: &Operand, input: usize| match operand {

@@ -1,4 +1,4 @@
-//! The meaning of `ops::FloatUnary`, in f64. GPU twin: `shaders/float_unary.wgsl`.
+//! The meaning of `ops::FloatUnary`, in f64. GPU twin: `shaders/elementwise/float_unary.wgsl`.
 
 use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
@@ -16,10 +16,10 @@ impl Meaning for FloatUnary {
     }
 }
 
-/// The function of a number, and how far a device may be from it.
+/// The function of a number, and the error bound of a device.
 fn element(function: Function, x: f64) -> (f64, f64) {
     let (value, error) = match function {
-        // A choice between two numbers, of which a subnormal one may count as the other.
+        // The larger of two numbers; a subnormal one may count as zero.
         Function::Relu if x.is_nan() => return (x, x),
         Function::Relu => return (x.max(0.0), if x.is_infinite() || x.abs() < FLUSHED { x.abs() } else { 0.0 }),
         Function::Sigmoid => sigmoid(x, 2.0),
@@ -50,7 +50,7 @@ fn sigmoid(x: f64, slope: f64) -> (f64, f64) {
     (share, 1.25 * UNIT * error)
 }
 
-/// The share of the normal distribution below x: `1/2 + φ(x) · Σ x^(2i + 1) / (1 · 3 · … · (2i + 1))`.
+/// The standard normal distribution function: `1/2 + φ(x) · Σ x^(2i + 1) / (1 · 3 · … · (2i + 1))`.
 fn normal(x: f64) -> f64 {
     let z = x.abs();
     if z > 12.0 {

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Fused`: one op after the other. GPU twins: `shaders/post_op/*.wgsl`.
+//! The meaning of `ops::Fused`: two ops in sequence. GPU twins: `shaders/epilogue/post_op_*.wgsl`.
 
 use super::{Meaning, run};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::LayerNorm`, in f64. GPU twin: `shaders/layer_norm.wgsl`.
+//! The meaning of `ops::LayerNorm`, in f64. GPU twin: `shaders/elementwise/layer_norm.wgsl`.
 
 use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
@@ -16,17 +16,17 @@ impl Meaning for LayerNorm {
     }
 }
 
-/// The power of two that a row is divided by before it is squared: the greatest not above its largest number, from 1 to 2¹²⁶, whose
-/// inverse is normal too.
+/// The power of two that divides a row before it is squared: the greatest one that is at most the row's largest magnitude, from 1
+/// to 2¹²⁶, whose inverse is normal too.
 fn unit(row: &[f32]) -> f64 {
     let largest = row.iter().fold(1.0, |largest: f32, x| largest.max(x.abs()));
     f64::from(f32::from_bits(largest.to_bits() & f32::INFINITY.to_bits())).min(126f64.exp2())
 }
 
-/// Each element, how far a device may be from it, and at least the size of any number on the way.
+/// Each element, the error bound of a device, and an upper bound of the magnitude of any intermediate number.
 ///
-/// Bounds are those of the row in its units, in which every number is below 4: no square leaves f32, and an element keeps all its
-/// digits or is so much smaller than the largest that they don't count.
+/// Bounds are those of the divided row, in which every number is below 4. No square leaves f32. An element keeps all its digits, or
+/// is so much smaller than the largest that the lost digits don't matter.
 fn elements(op: &LayerNorm, input: &Tensor) -> Vec<(f64, f64, f64)> {
     let x = input.values::<f32>().expect("checked by run");
     let n = op.tensor_type.shape().row_length();
@@ -42,7 +42,7 @@ fn elements(op: &LayerNorm, input: &Tensor) -> Vec<(f64, f64, f64)> {
             true => (mean_of(&|x| x), (count + 4.0) * UNIT * mean_of(&f64::abs) + 2.0 * FLUSHED),
             false => (0.0, 0.0),
         };
-        // Of one difference.
+        // The error of one difference.
         let off = |difference: f64| match op.centred {
             true => mean_error + UNIT * (difference.abs() + mean_error) + 2.0 * FLUSHED,
             false => FLUSHED,
@@ -53,7 +53,7 @@ fn elements(op: &LayerNorm, input: &Tensor) -> Vec<(f64, f64, f64)> {
             2.0 * (x - mean).abs() * error + error * error
         });
         let variance_error = moved + (count + 6.0) * UNIT * (variance + moved) + 4.0 * FLUSHED;
-        // What the root is taken of is kept normal.
+        // The argument of the root is kept normal.
         let size = variance + epsilon;
         let factor = 1.0 / size.sqrt();
         let most = 1.0 / (size - variance_error).max(epsilon - 2.0 * FLUSHED).max(FLUSHED).sqrt() * (1.0 + 6.0 * UNIT);

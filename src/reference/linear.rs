@@ -1,4 +1,4 @@
-//! The meaning of `ops::Linear`, and how far from it a device may be. GPU twin: `shaders/linear.wgsl`.
+//! The meaning of `ops::Linear`, and the error bound of a device. GPU twin: `shaders/grouped/linear.wgsl`.
 
 use super::Meaning;
 use super::bound::{self, FLUSHED, Sum, UNIT};
@@ -25,18 +25,18 @@ pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
     bound::reals(op.output_type(), values)
 }
 
-/// For each element the most that a device's result may differ, by the bounds that [`Linear`] documents.
+/// The bound of each element's difference on a device, as [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
     let tolerance = |sum: Sum| sum.tolerance(op.output_type().dtype());
     (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
 }
 
-/// Rows of the output.
+/// Number of rows of the output.
 fn outputs(op: &Linear) -> usize {
     op.output_type().shape().rows()
 }
 
-/// The results of one row of the output; `None` where no expert is selected.
+/// The results of one row of the output; `None` if no expert is selected.
 fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
     let [experts, n, _] = op.weights().dims();
     let (lhs_row, expert) = match op.indices() {
@@ -67,7 +67,7 @@ fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
     (0..n).map(column).collect()
 }
 
-/// One row of lhs meets one row of weights.
+/// The product of one row of lhs and one row of weights.
 struct Runs<'a> {
     op: &'a Linear,
     inputs: &'a [&'a Tensor],
@@ -76,7 +76,7 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// The column of lhs that each position holds, and the group of its weight.
+    /// For each position: its column of lhs, the group of its weight, and the weight's code as a number.
     fn columns(&self) -> impl Iterator<Item = (usize, usize, f32)> {
         let layout = self.op.weights().layout();
         let codes = self.op.weights().format().codes;
@@ -95,7 +95,7 @@ impl Runs<'_> {
         };
         let terms = self.columns().map(|(column, group, code)| self.term(x(column), 1.0, group, code));
         let k = self.op.weights().dims()[2];
-        // On matrix units eight products cost ten operations: the sum before and the sum after are cut off too.
+        // On matrix units eight products cost ten operations: the sum before and the sum after are truncated too.
         self.sum(terms, if self.inputs[0].dtype() == DType::Float16 { k + k.div_ceil(4) } else { k })
     }
 
@@ -114,15 +114,15 @@ impl Runs<'_> {
             let x = f64::from(self.inputs[0].code(first + column) - zero_point);
             self.term(x, scale.into(), group, code)
         });
-        // What is exact on a device adds nothing to its error.
+        // Sums of codes are exact on a device and add nothing to the error.
         self.sum(terms, 0)
     }
 
-    /// The product of a number, `x` of these units, and a weight.
+    /// The product of a weight and a number, which is `x` in units of `unit`.
     fn term(&self, x: f64, unit: f64, group: usize, code: f32) -> Term {
         let (scale, shift) = (f64::from(self.weights.groups[group].scale), f64::from(self.weights.groups[group].shift));
         let code = f64::from(code);
-        // The bias of unsigned codes is added apart, so that what is stored and the bias may both be large.
+        // The bias of unsigned codes is added separately, so the stored code and the bias may both be large.
         let largest = code.abs() + 2.0 * f64::from(self.op.weights().format().codes.bias());
         let (weight, codes, offset) = match self.op.weights().format().scales.shift() {
             OffsetKind::None => (scale * code, largest, 0.0),
@@ -133,13 +133,13 @@ impl Runs<'_> {
         Term { group, x: x.abs(), unit, scale: scale.abs(), codes, offset, product: unit * x * weight, size }
     }
 
-    /// The sum of terms, whose error grows with the operations that follow one another: those of floats within a run, the
-    /// scaling of a run, and the sum over runs. Kernels end a run with a group, after 32,768 codes, and where one of up to 32
-    /// slices of k ends.
+    /// The sum of terms. Its error grows with the number of operations in sequence: the sums of floats within a run, the scaling of
+    /// a run, and the sum over runs. Kernels end a run at the end of a group, after 32,768 codes, and at the end of one of up to 32
+    /// slices of k.
     ///
-    /// Sums of a run are in units of the scales, and up to [`ALIGNED`] times as large. Of each operation there, what is flushed
-    /// costs [`FLUSHED`] times the scale or offset that follows. Where the scales or their product may be subnormal, all of a
-    /// term may be lost; where a sum in those units or the product of the scales may leave f32, there is no bound.
+    /// Sums of a run are in units of the scales, and up to [`ALIGNED`] times as large. A flushed number there costs, per operation,
+    /// [`FLUSHED`] times the scale or offset that follows. If the scales or their product may be subnormal, all of a term may be
+    /// lost. If a sum in those units, or the product of the scales, may leave f32, there is no bound.
     fn sum(&self, terms: impl Iterator<Item = Term>, within: usize) -> Sum {
         let layout = self.op.weights().layout();
         let lhs_groups = self.op.lhs_scales().map_or(1, |scales| scales.groups);
@@ -165,25 +165,25 @@ impl Runs<'_> {
 /// A product of a number of lhs and a weight.
 struct Term {
     group: usize,
-    /// The size of the number: in units, if it is a code.
+    /// The magnitude of the number of lhs; for a code, in units of its scale.
     x: f64,
     unit: f64,
-    /// The sizes of the weight's scale, of its code with all that is added to it, and of its offset.
+    /// The magnitudes of the weight's scale, of its code with all numbers added to it, and of its offset.
     scale: f64,
     codes: f64,
     offset: f64,
     product: f64,
-    /// The sum of the sizes of what the weight is made of.
+    /// The sum of the magnitudes of the weight's parts.
     size: f64,
 }
 
-/// Codes lie at the upper end of a byte, so that they, their zero points and sums are at most so many times as large on a device.
+/// The largest factor of codes, their zero points and their sums on a device: codes lie at the upper end of a byte.
 const ALIGNED: f64 = 256.0;
 
-/// What is below may be subnormal once a part of it is taken, as [`ALIGNED`] is or the scale of a row.
+/// Scales below this may become subnormal when a factor is applied, such as [`ALIGNED`] or the scale of a row.
 const LEAST_SCALE: f64 = FLUSHED * (1 << 17) as f64;
 
-/// The larger of two sizes; NaN if one is.
+/// The larger of two magnitudes; NaN if one is NaN.
 fn worse(a: f64, b: f64) -> f64 {
     if a > b || a.is_nan() { a } else { b }
 }

@@ -1,4 +1,5 @@
-//! The meaning of `ops::LinearConv`: a linear layer over patches. GPU twins: `shaders/unfold.wgsl`, `shaders/linear.wgsl`.
+//! The meaning of `ops::LinearConv`: a linear layer over patches. GPU twins: `shaders/conv/unfold.wgsl`,
+//! `shaders/grouped/linear.wgsl`.
 
 use super::{Meaning, linear, unfold};
 use crate::error::Result;
@@ -22,14 +23,14 @@ pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Tensor {
     })
 }
 
-/// As far from it a device may be as the linear layer.
+/// The bound of each element's difference on a device: that of the linear layer.
 pub(super) fn tolerance(op: &LinearConv, inputs: &[&Tensor]) -> Vec<f32> {
     over_patches(op, inputs, |inputs| linear::tolerance(op.linear(), inputs))
 }
 
 fn over_patches<T>(op: &LinearConv, inputs: &[&Tensor], run: impl Fn(&[&Tensor]) -> T) -> T {
     let rows = unfold::unfold(op.patches(), inputs);
-    // The groups of a position follow one another, and each meets its own matrix.
+    // The groups of a position are consecutive rows, and each row multiplies its own matrix.
     let groups = op.patches().groups();
     let indices = op.linear().indices().map(|_| {
         let count = rows.tensor_type().shape().rows();

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Matmul`. GPU twins: `shaders/matmul.wgsl`, `shaders/matmul_staged.wgsl`.
+//! The meaning of `ops::Matmul`. GPU twins: `shaders/gemm/matmul.wgsl`, `shaders/gemm/matmul_workgroup.wgsl`.
 
 use super::Meaning;
 use super::output::Collector;

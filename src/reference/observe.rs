@@ -1,4 +1,4 @@
-//! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/observe_*.wgsl`.
+//! The meaning of `ops::ObserveRange` and `ops::ObserveHistogram`. GPU twins: `shaders/calibrate/observe_*.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;
@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// From any words.
+    /// Reads a state, which may hold any words.
     fn read(words: &[i32]) -> Self {
         let wide = |i: usize| u64::from(words[i] as u32) | u64::from(words[i + 1] as u32) << 32;
         let [count, skipped] = [wide(2), wide(4)];
@@ -54,7 +54,7 @@ impl Seen {
         [self.min.to_bits() as i32, self.max.to_bits() as i32, count[0], count[1], skipped[0], skipped[1]]
     }
 
-    /// What one batch shows by itself.
+    /// The statistics of one batch.
     fn of(values: &[f32]) -> Self {
         let mut seen = Self { min: 0.0, max: 0.0, count: 0, skipped: 0 };
         for &x in values {
@@ -87,7 +87,7 @@ impl Seen {
             },
             RangeUpdate::MovingAverage { constant } => {
                 let step = |bound: f32, batch: f32| {
-                    // The difference of two finite numbers may not be finite.
+                    // The difference of two finite numbers may be infinite.
                     let change = constant * (batch - bound).clamp(f32::MIN, f32::MAX);
                     bound + change
                 };
@@ -97,7 +97,7 @@ impl Seen {
     }
 }
 
-/// The elements of a batch by the range that they belong to.
+/// The elements of a batch, grouped by their range.
 fn groups(input: &Tensor, granularity: crate::Granularity, count: usize) -> Vec<Vec<f32>> {
     let shape = input.tensor_type().shape();
     let mut groups = vec![Vec::new(); count];

@@ -1,4 +1,4 @@
-//! The meaning of `ops::OptimizerStep`. GPU twins: `shaders/moments.wgsl`, `shaders/optimizer_step.wgsl`.
+//! The meaning of `ops::OptimizerStep`. GPU twins: `shaders/train/moments.wgsl`, `shaders/train/optimizer_step.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,11 +1,11 @@
-//! The meaning of output stages: from an exact accumulator to an element. GPU twins: `shaders/output/*.wgsl`.
+//! The meaning of output stages: the element of an exact accumulator. GPU twins: `shaders/epilogue/*.wgsl`.
 
 use half::f16;
 
 use crate::ops::{Output, StageEntry};
 use crate::tensor::{Tensor, TensorType, Values};
 
-/// Collects the elements of an output in order.
+/// Collects the elements of an output, in order.
 pub(super) struct Collector<'a> {
     output: &'a Output,
     codes: Vec<i32>,
@@ -17,7 +17,8 @@ impl<'a> Collector<'a> {
         Self { output, codes: Vec::new(), reals: Vec::new() }
     }
 
-    /// The next element, from its accumulator and the scale of its lhs row. The op has made sure that i32 holds it where it must.
+    /// Appends the next element, from its accumulator and the scale of its lhs row. The op has validated that the sum fits i32
+    /// where that is needed.
     pub(super) fn push(&mut self, accumulator: i64, lhs_scale: f32, entry: StageEntry) {
         let sum = accumulator + entry.bias;
         match self.output {
@@ -45,7 +46,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Clamps in the total order of f32, in which −0 lies below +0.
+/// Clamps in the total order of f32, in which −0 is below +0.
 fn clamp(value: f32, low: f32, high: f32) -> f32 {
     if value.total_cmp(&low).is_lt() {
         low

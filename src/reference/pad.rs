@@ -1,4 +1,4 @@
-//! The meaning of `ops::Pad`. GPU twins: `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
+//! The meaning of `ops::Pad`. GPU twins: `shaders/layout/rearrange.wgsl`, `shaders/layout/copy_rows.wgsl`.
 
 use super::Meaning;
 use super::rearrange::gathered;
@@ -21,7 +21,7 @@ pub(super) fn pad(op: &Pad, input: &Tensor) -> Tensor {
         let (at, last) = (place as i64 - begin as i64, extent as i64 - 1);
         let at = match op.mode() {
             PadMode::Edge => at.clamp(0, last),
-            // No more is reflected than there is: going back once is enough.
+            // The padding is not larger than the tensor, so one reflection is enough.
             PadMode::Reflect if at < 0 => -at,
             PadMode::Reflect if at > last => 2 * last - at,
             _ => at,

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Pool`. GPU twins: `shaders/pool.wgsl`, `shaders/pool_floats.wgsl`.
+//! The meaning of `ops::Pool`. GPU twins: `shaders/elementwise/pool.wgsl`, `shaders/elementwise/pool_floats.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;
@@ -52,7 +52,7 @@ pub(super) fn pool(op: &Pool, input: &Tensor) -> Tensor {
     Tensor::from_codes(op.output_type().clone(), codes)
 }
 
-/// The code of a mean, from the sums of `count` codes and of the numbers that they are.
+/// The code of a mean, from the sum of `count` codes and the sum of their real numbers.
 fn average(op: &Pool, sum: i32, real_sum: f32, count: usize) -> i32 {
     let output = op.output();
     let (scale, zero_point, (low, high)) = (output.scale(), output.zero_point(), output.bounds());

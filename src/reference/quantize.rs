@@ -1,5 +1,6 @@
-//! The meaning of `ops::Quantize` and `ops::Dequantize`. GPU twins: `shaders/convert.wgsl` with the parts
-//! `shaders/convert/quantize*.wgsl` and `shaders/convert/dequantize*.wgsl`; for int32 codes `shaders/rescale.wgsl`.
+//! The meaning of `ops::Quantize` and `ops::Dequantize`. GPU twins: `shaders/convert/convert.wgsl` with the parts
+//! `shaders/convert/step_quantize*.wgsl` and `shaders/convert/step_dequantize*.wgsl`; for int32 codes
+//! `shaders/convert/rescale.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,5 +1,5 @@
-//! The meaning of `ops::QuantizeWeights`: what `weights::Quantizer` makes. GPU twins: `shaders/weight_groups.wgsl`,
-//! `shaders/weight_words.wgsl`.
+//! The meaning of `ops::QuantizeWeights`, which is `weights::Quantizer`. GPU twins: `shaders/grouped/find_scales.wgsl`,
+//! `shaders/grouped/pack_codes.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,9 +1,9 @@
-//! Elements that are moved and nothing else: what the references of `Transpose`, `Slice`, `Pad` and `Resize` have in common.
-//! Where each comes from is theirs to say.
+//! The shared part of the references of `Transpose`, `Slice`, `Pad` and `Resize`, which only move elements. Each of them defines
+//! the source of an element.
 
 use crate::tensor::{Tensor, TensorType};
 
-/// The tensor whose element at each place is the input's at the place that `source` names, or the code `fill`.
+/// The tensor whose element at each position is the input's at the position `source` returns, or the code `fill`.
 pub(super) fn gathered(
     input: &Tensor,
     output: &TensorType,

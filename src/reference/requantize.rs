@@ -1,4 +1,4 @@
-//! The meaning of `ops::Requantize`. GPU twin: `shaders/rescale.wgsl` with the stage `shaders/output/requantize.wgsl`.
+//! The meaning of `ops::Requantize`. GPU twin: `shaders/convert/rescale.wgsl` with the stage `shaders/epilogue/requantize.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

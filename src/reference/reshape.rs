@@ -1,4 +1,4 @@
-//! The meaning of `ops::Reshape`. GPU twin: `shaders/reshape.wgsl`.
+//! The meaning of `ops::Reshape`. GPU twin: `shaders/layout/reshape.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;
@@ -16,6 +16,6 @@ impl Meaning for Reshape {
 }
 
 pub(super) fn reshape(op: &Reshape, input: &Tensor) -> Tensor {
-    // On the host elements lie one after another, whatever the dimensions.
+    // Tensors on the host are dense, so any dimensions have this order of elements.
     Tensor::from_values(op.output().clone(), input.raw().clone())
 }

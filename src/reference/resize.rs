@@ -1,4 +1,5 @@
-//! The meaning of `ops::Resize`. GPU twins: `shaders/resize.wgsl`, `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
+//! The meaning of `ops::Resize`. GPU twins: `shaders/layout/resize.wgsl`, `shaders/layout/rearrange.wgsl`,
+//! `shaders/layout/copy_rows.wgsl`.
 
 use super::Meaning;
 use super::rearrange::gathered;
@@ -38,7 +39,7 @@ fn linear(op: &Resize, input: &Tensor) -> Tensor {
         for axis in (1..=spatial).rev() {
             (place[axis - 1], rest) = (rest % shape[axis], rest / shape[axis]);
         }
-        // Each corner of the cell around the place takes the lower or the upper element of every axis.
+        // Each corner of the cell around the position uses the lower or the upper element of every axis.
         let mut sum = 0i64;
         for corner in 0..1 << spatial {
             let (mut pixel, mut weight) = (rest, 1i64);

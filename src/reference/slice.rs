@@ -1,4 +1,4 @@
-//! The meaning of `ops::Slice`. GPU twins: `shaders/rearrange.wgsl`, `shaders/copy_rows.wgsl`.
+//! The meaning of `ops::Slice`. GPU twins: `shaders/layout/rearrange.wgsl`, `shaders/layout/copy_rows.wgsl`.
 
 use super::Meaning;
 use super::rearrange::gathered;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Softmax`, in f64. GPU twin: `shaders/softmax.wgsl`.
+//! The meaning of `ops::Softmax`, in f64. GPU twin: `shaders/elementwise/softmax.wgsl`.
 
 use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
@@ -16,12 +16,12 @@ impl Meaning for Softmax {
     }
 }
 
-/// Each share, and how far a device may be from it.
+/// Each share, and the error bound of a device.
 fn elements(op: &Softmax, input: &Tensor) -> Vec<(f64, f64)> {
     let x = input.values::<f32>().expect("checked by run");
     let n = op.tensor_type.shape().row_length();
     let scale = f64::from(op.scale);
-    // What subnormal numbers, and differences, cost in exponents.
+    // The effect of flushed subnormal numbers and differences on exponents.
     let lost = (4.0 * FLUSHED * scale).exp_m1();
     let mut elements = Vec::with_capacity(x.len());
     for row in x.chunks_exact(n.max(1)) {
@@ -29,7 +29,7 @@ fn elements(op: &Softmax, input: &Tensor) -> Vec<(f64, f64)> {
         let least = row.iter().copied().fold(f32::INFINITY, f32::min);
         // A difference that leaves f32 is so large that its power is 0, unless the scale is very small.
         let leaves = f64::from(most) - f64::from(least) > f64::from(f32::MAX) && scale * f64::from(f32::MAX) < 128.0;
-        // Devices may make a power of two of it, and multiply the scale by log2(e) first.
+        // Devices may compute a power of two instead, with the scale multiplied by log2(e) first.
         let unbounded =
             leaves || scale * std::f64::consts::LOG2_E > f64::from(f32::MAX) || row.iter().any(|x| !x.is_finite());
         let depths: Vec<f64> = row.iter().map(|&x| scale * (f64::from(most) - f64::from(x))).collect();

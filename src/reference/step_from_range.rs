@@ -1,4 +1,4 @@
-//! The meaning of `ops::StepFromRange`. GPU twin: `shaders/step_from_range.wgsl`.
+//! The meaning of `ops::StepFromRange`. GPU twin: `shaders/calibrate/step_from_range.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The meaning of `ops::Sum`. GPU twins: `shaders/sum.wgsl`, `shaders/sum_partials.wgsl`.
+//! The meaning of `ops::Sum`. GPU twins: `shaders/train/sum.wgsl`, `shaders/train/sum_partials.wgsl`.
 
 use super::Meaning;
 use super::bound::Products;

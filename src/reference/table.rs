@@ -1,4 +1,4 @@
-//! The meaning of `ops::Table`. GPU twin: `shaders/table.wgsl`.
+//! The meaning of `ops::Table`. GPU twin: `shaders/elementwise/table.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;
@@ -21,7 +21,7 @@ pub(super) fn table(op: &Table, input: &Tensor) -> Tensor {
     Tensor::from_codes(op.output_type().clone(), codes)
 }
 
-/// The code that a code becomes.
+/// The output code of an input code.
 pub(super) fn lookup(op: &Table, code: i32) -> i32 {
     let byte = op.entries()[usize::from(code as u8)];
     if op.output_type().dtype().is_signed() { i32::from(byte as i8) } else { i32::from(byte) }

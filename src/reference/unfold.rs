@@ -1,4 +1,4 @@
-//! The meaning of `ops::Unfold`. GPU twin: `shaders/unfold.wgsl`.
+//! The meaning of `ops::Unfold`. GPU twin: `shaders/conv/unfold.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Where two tensors differ, in bits. Whether a difference matters is left to those who ask.
+//! The bitwise difference of two tensors. The caller judges if a difference matters.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::Tensor;
 use crate::numeric::{DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use half::f16;
 
-/// The first element that differs, and how many do.
+/// The first element that differs, and the number of differing elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub count: usize,
@@ -22,7 +22,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// How `got` differs from `expected`, which has the same format and shape; floats are compared by their bits.
+/// The difference of `got` and `expected`, which have equal data type and shape; `None` if they are equal. Floats are compared by
+/// their bits.
 pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<Difference> {
     debug_assert!(got.dtype() == expected.dtype() && got.dims() == expected.dims());
     fn find<T: fmt::Debug>(

@@ -1,4 +1,4 @@
-//! Tensors on the host: shape, format, data and what the codes mean. Device tensors live in `gpu`; packing in `pack`.
+//! Tensors on the host: shape, data type, data, scales and zero points. Device tensors are in `gpu`, packing is in `pack`.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod difference;

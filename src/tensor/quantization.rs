@@ -1,28 +1,28 @@
-//! What codes mean: scales and zero points, and which of them belongs to which element. The arithmetic is in `numeric`.
+//! Scales and zero points, and their assignment to elements. The arithmetic is in `numeric`.
 
 use super::Shape;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 
-/// Which elements share a scale and a zero point.
+/// The elements that share a scale and a zero point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Granularity {
     /// All elements.
     Tensor,
-    /// Elements of one index along an axis: per channel, per row, per column.
+    /// The elements of one index along an axis: per channel, per row, per column.
     Axis(usize),
-    /// Runs of `size` elements along an axis; the last run may be shorter. Scales have the tensor's shape with that
-    /// dimension divided, rounding up.
+    /// Runs of `size` elements along an axis; the last run may be shorter. Scales have the tensor's shape with this dimension
+    /// divided by `size`, rounded up.
     Blocks {
         /// The divided axis.
         axis: usize,
-        /// Elements in a block.
+        /// Number of elements in a block.
         size: usize,
     },
 }
 
 impl Granularity {
-    /// How many scales a tensor of this shape needs.
+    /// Number of scales of a tensor with this shape.
     ///
     /// # Errors
     /// If the axis does not exist or a block is empty.
@@ -34,7 +34,7 @@ impl Granularity {
         Ok(shape.dims().iter().enumerate().map(|(i, &d)| if i == axis { d.div_ceil(size) } else { d }).product())
     }
 
-    /// The index of the scale that belongs to the element at the linear (row-major) index of a shape that it fits.
+    /// The index of the scale of the element at a linear (row-major) index of a shape that fits this granularity.
     pub(crate) fn index(self, shape: &Shape, element: usize) -> usize {
         let dims = shape.dims();
         let inner = |axis: usize| dims[axis + 1..].iter().product::<usize>();
@@ -52,8 +52,8 @@ impl Granularity {
 
 /// Scales and zero points: `real = scale · (code − zero_point)`.
 ///
-/// Scales are finite and positive, zero points lie in the range of the codes; both are checked when a
-/// [`TensorType`](super::TensorType) is made of it.
+/// Scales are finite and positive; zero points lie in the range of the codes. Both are checked at the construction of a
+/// [`TensorType`](super::TensorType).
 #[derive(Debug, Clone)]
 pub struct Quantization {
     granularity: Granularity,
@@ -61,7 +61,7 @@ pub struct Quantization {
     zero_points: Vec<i32>,
 }
 
-/// Equal if every element has equal parameters: one zero point for all scales equals as many of the same.
+/// Equal if every element has equal parameters: one zero point for all scales equals a list of equal zero points.
 impl PartialEq for Quantization {
     fn eq(&self, other: &Self) -> bool {
         let zero_points = |q: &Self| (0..q.scales.len()).map(|i| q.zero_point(i)).collect::<Vec<_>>();
@@ -88,7 +88,7 @@ impl Quantization {
         Self::new(Granularity::Axis(axis), scales, [0])
     }
 
-    /// Which elements share parameters.
+    /// The elements that share parameters.
     #[must_use]
     pub fn granularity(&self) -> Granularity {
         self.granularity
@@ -110,19 +110,19 @@ impl Quantization {
         if self.zero_points.len() == 1 { self.zero_points[0] } else { self.zero_points[index] }
     }
 
-    /// All zero points: one that serves all scales, or one per scale.
+    /// All zero points: one for all scales, or one per scale.
     #[must_use]
     pub fn zero_points(&self) -> &[i32] {
         &self.zero_points
     }
 
-    /// Whether every zero point is zero.
+    /// True if every zero point is 0.
     #[must_use]
     pub fn is_symmetric(&self) -> bool {
         self.zero_points.iter().all(|&z| z == 0)
     }
 
-    /// The same parameters along another axis.
+    /// These parameters along another axis.
     pub(crate) fn along(mut self, axis: usize) -> Self {
         self.granularity = Granularity::Axis(axis);
         self

@@ -1,18 +1,18 @@
-//! Shapes: dimensions in row-major order, the last innermost. Broadcasting rules are here; memory layout is not.
+//! Shapes: dimensions in row-major order, the last innermost. Broadcasting rules are here; memory layout is in `pack`.
 
 use std::fmt;
 
 use crate::error::{Result, require};
 
-/// The dimensions of a tensor, outermost first. Rank 0 is a scalar, a dimension of 0 makes the tensor empty.
+/// The dimensions of a tensor, outermost first. Rank 0 is a scalar. A dimension of 0 makes the tensor empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(Vec<usize>);
 
-/// The most dimensions a tensor can have.
+/// The largest number of dimensions of a tensor.
 pub(crate) const MAX_RANK: usize = 8;
 
 impl Shape {
-    /// A shape, if it is one that a device could address.
+    /// A shape with these dimensions, if a device can address it.
     ///
     /// # Errors
     /// If it has more than 8 dimensions or 2³¹ − 1 elements.
@@ -62,7 +62,8 @@ impl Shape {
         self.0.split_last().map_or(1, |(_, outer)| outer.iter().product())
     }
 
-    /// The shape of an elementwise op on two shapes under NumPy's rules: aligned at the end, equal or one of them 1.
+    /// The output shape of an elementwise op on two shapes by NumPy's rules: aligned at the end, each pair of dimensions equal or
+    /// one of them 1.
     ///
     /// # Errors
     /// If a pair of dimensions differs and neither is 1.
@@ -88,7 +89,7 @@ impl Shape {
         Self::new(dimensions)
     }
 
-    /// The linear index of the element that element `index` of a shape that this one broadcasts to reads.
+    /// The linear index of this shape's element that output element `index` reads. This shape must broadcast to `output`.
     pub(crate) fn source_index(&self, output: &Self, index: usize) -> usize {
         let (mut rest, mut stride, mut source) = (index, 1, 0);
         for i in (0..output.rank()).rev() {
@@ -102,7 +103,7 @@ impl Shape {
         source
     }
 
-    /// Dimension `i` of this shape seen as one of `rank` dimensions, leading ones added.
+    /// Dimension `i` of this shape extended to `rank` dimensions by leading ones.
     pub(crate) fn aligned(&self, rank: usize, i: usize) -> usize {
         let missing = rank - self.rank();
         if i < missing { 1 } else { self.0[i - missing] }

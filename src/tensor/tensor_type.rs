@@ -1,4 +1,4 @@
-//! What is known of a tensor before its data: format, shape and meaning. Ops are validated against types alone.
+//! The type of a tensor, without its data: data type, shape, scales and zero points. Ops are validated by types alone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{Granularity, Quantization, Shape};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 
-/// DType, shape and, for quantized tensors, scales and zero points.
+/// The data type, the shape and, for quantized tensors, the scales and zero points of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorType {
     dtype: DType,
@@ -17,18 +17,18 @@ pub struct TensorType {
 }
 
 impl TensorType {
-    /// A type without scale: plain integers or floats.
+    /// A type without scales: plain integers or floats.
     ///
     /// # Errors
-    /// If the shape is one that [`Shape::new`] refuses.
+    /// If [`Shape::new`] refuses the shape.
     pub fn new(dtype: DType, dims: impl Into<Vec<usize>>) -> Result<Self> {
         Ok(Self { dtype, shape: Shape::new(dims)?, quantization: None, dynamic: false })
     }
 
-    /// The same type with scales and zero points.
+    /// This type with scales and zero points.
     ///
     /// # Errors
-    /// If their number does not fit the shape, a scale is not finite and positive, or a zero point is no code.
+    /// If their number doesn't fit the shape, a scale is not finite and positive, or a zero point is not a code.
     ///
     /// ```
     /// use lowbit::{DType, Quantization, TensorType};
@@ -44,7 +44,7 @@ impl TensorType {
         Ok(self)
     }
 
-    /// The same type with another first dimension.
+    /// This type with another first dimension.
     ///
     /// # Errors
     /// If there is no dimension, the shape is too large, or there are scales along the first dimension.
@@ -69,7 +69,7 @@ impl TensorType {
     /// The type of the tensor whose axis `i` is axis `order[i]` of this one. Scales along an axis move with it.
     ///
     /// # Errors
-    /// If `order` is not a permutation of the axes, or scales belong to blocks.
+    /// If `order` is not a permutation of the axes, or the scales are in blocks.
     pub(crate) fn permuted(&self, order: &[usize]) -> Result<Self> {
         let dims = self.dims();
         let mut sorted = order.to_vec();
@@ -99,11 +99,11 @@ impl TensorType {
         Ok(Self { quantization: quantization.map(Arc::new), dynamic: self.dynamic, ..permuted })
     }
 
-    /// The type of the same elements under other dimensions. Scales per tensor stay, and those along the last axis if that
-    /// keeps its extent.
+    /// This type with other dimensions and equal elements. Scales per tensor stay. Scales along the last axis also stay, if its
+    /// extent stays.
     ///
     /// # Errors
-    /// If the number of elements differs, or scales have no place in the new dimensions.
+    /// If the number of elements differs, or the scales don't fit the new dimensions.
     pub(crate) fn reshaped(&self, dims: impl Into<Vec<usize>>) -> Result<Self> {
         let new = Self::new(self.dtype, dims)?;
         require!(
@@ -130,7 +130,7 @@ impl TensorType {
         Ok(Self { quantization: quantization.map(Arc::new), dynamic: self.dynamic, ..new })
     }
 
-    /// The format of the elements.
+    /// The data type of the elements.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -148,47 +148,46 @@ impl TensorType {
         self.shape.dims()
     }
 
-    /// Scales and zero points, if the tensor has any.
+    /// The scales and zero points, if the tensor has any.
     #[must_use]
     pub fn quantization(&self) -> Option<&Quantization> {
         self.quantization.as_deref()
     }
 
-    /// The same type, marked: its scales are found on the device and lie in another tensor.
+    /// This type marked as dynamic: its scales are computed on the device and are in another tensor.
     pub(crate) fn with_dynamic_scales(mut self) -> Self {
         self.dynamic = true;
         self
     }
 
-    /// The same type, which says nothing of scales.
+    /// This type without scales, static or dynamic.
     pub(crate) fn without_scales(&self) -> Self {
         Self { quantization: None, dynamic: false, ..self.clone() }
     }
 
-    /// As many elements of another format, without scales.
+    /// This shape with another data type, without scales.
     pub(crate) fn with_dtype(&self, dtype: DType) -> Self {
         Self { dtype, quantization: None, dynamic: false, ..self.clone() }
     }
 
-    /// The same type without scales that are known now.
+    /// This type without static scales.
     pub(super) fn without_quantization(&self) -> Self {
         Self { quantization: None, ..self.clone() }
     }
 
-    /// Whether the scales are found on the device and lie in another tensor
-    /// ([`DynamicQuantize`](crate::ops::DynamicQuantize)).
+    /// True if the scales are computed on the device and are in another tensor ([`DynamicQuantize`](crate::ops::DynamicQuantize)).
     #[must_use]
     pub fn has_dynamic_scales(&self) -> bool {
         self.dynamic
     }
 
-    /// Whether scales and zero points are the same; a type that says nothing of them goes with any.
+    /// True if scales and zero points are equal, or if one of the types has none.
     pub(crate) fn scales_agree(&self, other: &Self) -> bool {
         let both = self.quantization().zip(other.quantization());
         both.is_none_or(|(a, b)| a == b)
     }
 
-    /// How the scales are known, for messages.
+    /// A description of the scales, for messages.
     pub(crate) fn describe_scales(&self) -> String {
         match self.quantization() {
             _ if self.dynamic => "scales in another tensor".into(),
@@ -200,8 +199,7 @@ impl TensorType {
         }
     }
 
-    /// Scale and zero point at an index along the quantized axis, or those of the whole tensor; scale 1 and zero point 0
-    /// where it has none.
+    /// The scale and zero point at an index along the quantized axis, or of the whole tensor; 1 and 0 if there are none.
     pub(crate) fn parameters(&self, index: usize) -> (f32, i32) {
         self.quantization().map_or((1.0, 0), |q| {
             let index = if q.granularity() == Granularity::Tensor { 0 } else { index };
@@ -209,7 +207,7 @@ impl TensorType {
         })
     }
 
-    /// The bytes this tensor takes in device memory: rows packed as [`DType::row_words`] says, at least 16 bytes.
+    /// Number of bytes of this tensor in device memory: rows packed as [`DType::row_words`] documents, at least 16 bytes.
     #[must_use]
     pub fn device_bytes(&self) -> u64 {
         let words = self.shape.rows() as u64 * self.dtype.row_words(self.shape.row_length()) as u64;

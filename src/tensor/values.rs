@@ -1,4 +1,4 @@
-//! A tensor with its data on the host, dense and row-major. Device memory has another layout: see `pack`.
+//! A tensor with its data on the host, dense and row-major. The layout of device memory is in `pack`.
 
 use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
@@ -11,11 +11,11 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that a tensor can be made of: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`](half::f16), [`I4`], [`U4`],
-/// [`I2`], [`U2`], the small floats [`E4M3FN`], [`E4M3FNUZ`], [`E5M2`], [`E5M2FNUZ`], [`E2M3`], [`E3M2`], [`E2M1`], [`E8M0`], or
-/// `(f32, i32)` for parameters of dynamic quantization. Sealed.
+/// A Rust type of tensor elements: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`](half::f16), [`I4`], [`U4`], [`I2`], [`U2`], the
+/// small floats [`E4M3FN`], [`E4M3FNUZ`], [`E5M2`], [`E5M2FNUZ`], [`E2M3`], [`E3M2`], [`E2M1`], [`E8M0`], or `(f32, i32)` for
+/// parameters of dynamic quantization. Sealed.
 pub trait Element: sealed::Sealed + Copy + Sized {
-    /// The format of a tensor of such elements.
+    /// The data type of a tensor of these elements.
     const FORMAT: DType;
     #[doc(hidden)]
     fn wrap(values: Vec<Self>) -> Values;
@@ -84,7 +84,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor of the elements, which are in row-major order.
+    /// A tensor of these elements, in row-major order.
     ///
     /// # Errors
     /// If the number of elements is not the product of the dimensions.
@@ -100,8 +100,8 @@ impl Tensor {
         Ok(Self { values: T::wrap(elements), tensor_type })
     }
 
-    /// A tensor from bytes as ONNX and safetensors store them: elements in row-major order, little end first, the first of
-    /// several in a byte in its low bits; rows are not padded.
+    /// A tensor from bytes in the format of ONNX and safetensors: elements in row-major order, little-endian, the first of several
+    /// in a byte in its low bits, rows not padded.
     ///
     /// ```
     /// use lowbit::{DType, Tensor, TensorType, numeric::I4};
@@ -111,12 +111,12 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// If the number of bytes is not that of the elements, the last one filled up.
+    /// If the number of bytes is not that of the elements, rounded up to a whole byte.
     pub fn from_packed(tensor_type: TensorType, bytes: &[u8]) -> Result<Self> {
         crate::pack::from_bytes(tensor_type, bytes)
     }
 
-    /// The same data with scales and zero points.
+    /// This tensor with scales and zero points.
     ///
     /// # Errors
     /// As [`TensorType::quantized`].
@@ -125,19 +125,19 @@ impl Tensor {
         Ok(self)
     }
 
-    /// The same data under another type of the same format and shape.
+    /// This tensor with another type of equal data type and shape.
     pub(crate) fn with_type(mut self, tensor_type: TensorType) -> Self {
         debug_assert!(self.tensor_type.dtype() == tensor_type.dtype() && self.dims() == tensor_type.dims());
         self.tensor_type = tensor_type;
         self
     }
 
-    /// A tensor from values that are known to fit its type.
+    /// A tensor from values that fit its type; the caller guarantees it.
     pub(crate) fn from_values(tensor_type: TensorType, values: Values) -> Self {
         Self { tensor_type, values }
     }
 
-    /// A tensor of integers, or of floats of at most 8 bits, from its codes; codes outside the format are a bug of the caller.
+    /// A tensor of integers, or of floats of at most 8 bits, from its codes. Codes outside the data type are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
         let values = match tensor_type.dtype() {
             DType::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
@@ -170,13 +170,13 @@ impl Tensor {
         Self { tensor_type, values }
     }
 
-    /// The type.
+    /// The type of the tensor.
     #[must_use]
     pub fn tensor_type(&self) -> &TensorType {
         &self.tensor_type
     }
 
-    /// The format of the elements.
+    /// The data type of the elements.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.tensor_type.dtype()
@@ -188,7 +188,7 @@ impl Tensor {
         self.tensor_type.dims()
     }
 
-    /// The elements, row-major.
+    /// The elements, in row-major order.
     ///
     /// # Errors
     /// If `T` is not the tensor's element type.
@@ -202,7 +202,7 @@ impl Tensor {
         &self.values
     }
 
-    /// The code at a linear index, of small floats their bits; a bug of the caller where the format has none.
+    /// The code at a linear index; the bits of small floats. A data type without codes is a bug of the caller.
     pub(crate) fn code(&self, index: usize) -> i32 {
         match &self.values {
             Values::Int2(v) => v[index].get().into(),
@@ -228,7 +228,7 @@ impl Tensor {
         }
     }
 
-    /// The elements as numbers: codes for themselves, whatever their scales. A bug of the caller for parameters.
+    /// The elements as numbers: codes are not multiplied by scales. Parameters are a bug of the caller.
     pub(crate) fn reals(&self) -> Vec<f32> {
         let elements = 0..self.tensor_type.shape().elements();
         match (&self.values, Minifloat::of(self.dtype())) {
@@ -240,7 +240,7 @@ impl Tensor {
         }
     }
 
-    /// The indices of the first dimension from `start` on, as many as the type has.
+    /// The part of the first dimension from index `start` on, with the extent of `tensor_type`.
     pub(crate) fn part(&self, tensor_type: TensorType, start: usize) -> Self {
         let (first, count) = (tensor_type.dims()[0], tensor_type.shape().elements());
         let begin = count.checked_div(first).unwrap_or(0) * start;
@@ -274,7 +274,7 @@ impl Tensor {
         Self { tensor_type, values }
     }
 
-    /// The parts of a tensor, joined along the first dimension.
+    /// The concatenation of parts along the first dimension.
     pub(crate) fn joined<'a>(tensor_type: TensorType, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         macro_rules! joined {
             ($($variant:ident),+) => {
@@ -309,7 +309,7 @@ impl Tensor {
         Self { tensor_type, values }
     }
 
-    /// The same elements under new dimensions. Quantization per tensor stays; any other is dropped.
+    /// This tensor with other dimensions. Quantization per tensor stays; any other is dropped.
     ///
     /// # Errors
     /// If the number of elements differs.
@@ -332,8 +332,8 @@ impl Tensor {
         Ok(Self { tensor_type, values: self.values.clone() })
     }
 
-    /// The tensor with its axes in another order: axis `i` of the result is axis `order[i]` of this one. Quantization
-    /// along an axis moves with it; per block it is dropped.
+    /// The tensor with its axes in another order: axis `i` of the result is axis `order[i]` of this one. Quantization along an axis
+    /// moves with it; quantization in blocks is dropped.
     ///
     /// ```
     /// use lowbit::Tensor;
@@ -375,8 +375,8 @@ impl Tensor {
         Ok(self.gathered(tensor_type, &sources, 0))
     }
 
-    /// The tensor of this type, of the same format, whose elements are those at these linear indices, and the code `fill`
-    /// (0 in formats without codes) where there is none.
+    /// A tensor of this type and of equal data type, with the elements at these linear indices. `None` gives the code `fill` (0 in
+    /// data types without codes).
     pub(crate) fn gathered(&self, tensor_type: TensorType, sources: &[Option<usize>], fill: i32) -> Self {
         fn gather<T: Copy>(values: &[T], sources: &[Option<usize>], fill: T) -> Vec<T> {
             sources.iter().map(|source| source.map_or(fill, |i| values[i])).collect()

@@ -1,4 +1,4 @@
-//! Which candidate runs. It sees labels, counts and times, never what an op computes; the times are `gpu`'s to take.
+//! The choice among candidates. It uses labels, counts and times, and never depends on the op's meaning. `gpu` measures the times.
 
 mod tuning;
 
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::kernels::Candidate;
 
-/// How a kernel is chosen among the candidates of an op.
+/// The choice of a kernel among the candidates of an op.
 ///
-/// Every candidate computes the same bits, so a choice is only ever a matter of time.
+/// Every candidate computes equal bits, so the choice affects only the time.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -28,28 +28,27 @@ use crate::kernels::Candidate;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Tuner {
-    /// The first: the kernels' own best guess.
+    /// The first candidate: the kernels' own best guess.
     #[default]
     FirstGuess,
-    /// The nth of each op, or the last where there are fewer: for tests and benchmarks that try them all.
+    /// The nth candidate of each op, or the last if there are fewer. For tests and benchmarks that try all of them.
     Nth(usize),
-    /// The fastest on this device. What the context knows already, from earlier plans or
-    /// [`Context::load_tuning`](crate::Context::load_tuning), is taken as it is; the rest is measured, op by op, and the
-    /// context remembers it. Ops that share a name, formats and shapes, the number of rows rounded up to a power of two,
-    /// share an entry.
+    /// The fastest candidate on this device. Choices that the context knows, from earlier plans or
+    /// [`Context::load_tuning`](crate::Context::load_tuning), are used without measurement. The rest are measured op by op, and the
+    /// context remembers them. Ops share an entry if their names, data types and shapes are equal, with the number of rows rounded
+    /// up to a power of two.
     ///
-    /// Measuring runs on the context's own queue and waits for it, so leave the device alone meanwhile. Where nothing may
-    /// wait, in a browser, only what is known is used.
+    /// Measurements run on the context's own queue and wait for it, so leave the device idle meanwhile. In a browser, which must
+    /// not block, only known choices are used.
     Measured {
-        /// How long a call of [`Context::plan`](crate::Context::plan) may measure. Beyond it comes the end of the one
-        /// sample or compilation that was under way; ops that it does not reach take their first guess. Zero never
-        /// measures.
+        /// The time that a call of [`Context::plan`](crate::Context::plan) may measure. The sample or compilation in progress is
+        /// completed after it. Ops that it does not reach take their first guess. Zero never measures.
         budget: Duration,
     },
 }
 
 impl Tuner {
-    /// The index of the chosen candidate, where nothing is known of their times.
+    /// The index of the chosen candidate, if no times are known.
     pub(crate) fn choose(self, candidates: &[Candidate]) -> usize {
         match self {
             Self::FirstGuess | Self::Measured { .. } => 0,
@@ -58,12 +57,12 @@ impl Tuner {
     }
 }
 
-/// A candidate replaces the first guess if it takes less than this part of its time: smaller gains are noise.
+/// A candidate replaces the first guess if its time is less than this fraction of the guess's: smaller gains are noise.
 #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 const CLEARLY_FASTER: f64 = 0.95;
 
-/// The index of the fastest candidate from the times of its samples, by the median. The first stays unless another is
-/// clearly faster; a median of zero is a clock too coarse to say anything, and a candidate without samples can't win.
+/// The index of the fastest candidate, by the median of its samples. The first stays unless another is clearly faster. A median of
+/// zero means that the clock is too coarse. A candidate without samples can't win.
 #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 pub(crate) fn pick(samples: &[Vec<f64>]) -> usize {
     let known = |times: &Vec<f64>| median(times).filter(|&time| time.is_finite() && time > 0.0);
@@ -79,7 +78,7 @@ pub(crate) fn pick(samples: &[Vec<f64>]) -> usize {
     best
 }
 
-/// The middle one of some times, the lower of two; `None` if there are none.
+/// The median of some times, the lower of two; `None` if there are none.
 #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 pub(crate) fn median(times: &[f64]) -> Option<f64> {
     let mut sorted = times.to_vec();

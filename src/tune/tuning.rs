@@ -1,23 +1,23 @@
-//! What is known of the fastest candidates, and its way to a file and back. A file only ever picks among legal candidates,
-//! so whatever it says can cost time but not change a result.
+//! The known fastest candidates, and their serialization. A file can only select among legal candidates, so it can cost time but
+//! not change a result.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of this crate, which is that of the file: kernels and their labels change between versions.
+/// The version of this crate, and of the file: kernels and their labels change between versions.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The largest file that is read, in bytes.
+/// The size of the largest accepted file, in bytes.
 const MOST_BYTES: usize = 4 << 20;
 
-/// The most entries that are kept.
+/// The largest number of entries.
 const MOST_ENTRIES: usize = 16_384;
 
-/// The longest class of an op and the longest label, in bytes.
+/// The greatest length of an op's class and of a label, in bytes.
 const LONGEST: usize = 1024;
 
-/// What times depend on beside the op: measurements are good for one adapter with one driver.
+/// The machine that times depend on: measurements are valid for one adapter with one driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub adapter: String,
@@ -43,7 +43,7 @@ struct File {
     entries: Vec<Entry>,
 }
 
-/// The fields of a [`Machine`] are spelled out because a flattened struct would be parsed through a tree of values.
+/// The fields of [`Machine`] are repeated here because a flattened struct would be parsed through a tree of values.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     adapter: String,
@@ -54,17 +54,17 @@ struct Entry {
 }
 
 impl Tuning {
-    /// Nothing is known yet.
+    /// A tuning without entries.
     pub(crate) fn new(machine: Machine) -> Self {
         Self { machine, labels: BTreeMap::new() }
     }
 
-    /// The label of the fastest candidate of a class, if it is known. It need not be that of a legal candidate.
+    /// The label of the fastest candidate of a class, if known. It may be the label of a candidate that is not legal.
     pub(crate) fn get(&self, class: &str) -> Option<&str> {
         self.labels.get(class).map(String::as_str)
     }
 
-    /// Remembers the fastest candidate of a class; whether there was room for it.
+    /// Stores the fastest candidate of a class. True if there was room for it.
     pub(crate) fn insert(&mut self, class: String, label: String) -> bool {
         let room = self.labels.len() < MOST_ENTRIES || self.labels.contains_key(&class);
         if room {
@@ -73,7 +73,7 @@ impl Tuning {
         room
     }
 
-    /// All that is known, as JSON.
+    /// All entries, as JSON.
     pub(crate) fn save(&self) -> String {
         let entry = |(op, kernel): (&String, &String)| {
             let Machine { adapter, driver, backend } = self.machine.clone();
@@ -83,8 +83,8 @@ impl Tuning {
         serde_json::to_string_pretty(&file).expect("strings and a list are always JSON")
     }
 
-    /// Takes the entries of a file that are of this version and this machine, in place of what was known of the same
-    /// classes. Returns how many they are; everything else is ignored with a warning.
+    /// Loads the entries of a file for this version and this machine; they replace known entries of equal class. Returns their
+    /// number. Everything else is ignored with a warning.
     pub(crate) fn load(&mut self, json: &str) -> usize {
         if json.len() > MOST_BYTES {
             log::warn!("tuning ignored: the file has {} bytes, but at most {MOST_BYTES} are read", json.len());
@@ -126,12 +126,12 @@ impl Tuning {
     }
 }
 
-/// Whether a text could be a class or a label.
+/// True if a text is a valid class or label.
 fn sound(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-/// A text of unknown origin for a log: escaped, and cut where it gets long.
+/// A text of unknown origin, escaped and shortened for a log.
 pub(crate) fn short(text: &str) -> String {
     let start: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     let rest = if text.chars().nth(80).is_some() { "…" } else { "" };

@@ -457,8 +457,8 @@ fn lanes_sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes[0]
 }
 
-/// A quantizer with the range of its integers. Every operation here is one f32 operation of `shaders/weight_groups.wgsl` or
-/// `shaders/lib/weight_code.wgsl`, in their order.
+/// A quantizer with the range of its integers. Every operation here is one f32 operation of `shaders/grouped/find_scales.wgsl` or
+/// `shaders/grouped/weight_code.wgsl`, in their order.
 struct Scaling<'a> {
     quantizer: &'a Quantizer,
     scales: ScaleFormat,

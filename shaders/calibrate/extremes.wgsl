@@ -1,0 +1,27 @@
+// The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations, and what
+// a state remembers of them: bits of the least and greatest number, how many numbers, how many left out (two words each).
+// A state may hold any words: bounds that are not finite count as the nearest numbers that are, NaN and those of nothing as 0.
+//# import math/float_bits
+//# import math/add_wide
+//# constants GROUP_X
+
+// (least key, greatest key, numbers, left out) of nothing
+const NOTHING = vec4<u32>(0xffffffffu, 0u, 0u, 0u);
+
+var<workgroup> extreme_keys: array<vec4<u32>, GROUP_X>;
+
+fn both_extremes(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(min(a.x, b.x), max(a.y, b.y), a.z + b.z, a.w + b.w);
+}
+
+fn reduce_extremes(mine: vec4<u32>, thread: u32) -> vec4<u32> {
+    extreme_keys[thread] = mine;
+    for (var half = GROUP_X / 2u; half > 0u; half = half / 2u) {
+        workgroupBarrier();
+        if (thread < half) {
+            extreme_keys[thread] = both_extremes(extreme_keys[thread], extreme_keys[thread + half]);
+        }
+    }
+    workgroupBarrier();
+    return extreme_keys[0];
+}

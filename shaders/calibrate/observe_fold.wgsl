@@ -1,0 +1,74 @@
+// next[segment] = state[segment] and what its chunks have shown     second half of an observed range
+//
+// Where MOVING, a bound b becomes b + constant · (bound of the batch − b), each step one f32 operation on bits; else the
+// extremes. A workgroup owns one segment.
+//
+// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First half: calibrate/observe_range.wgsl.
+//# import calibrate/extremes
+//# import math/linear_index
+//# constants GROUP_X, MOVING
+
+struct Params {
+    chunks: u32,          // partial results of a segment
+    segments: u32,
+    constant: u32,        // f32 bits
+    unused_0: u32,
+}
+
+const WORDS: u32 = 6u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // as calibrate/observe_range.wgsl leaves them
+@group(0) @binding(2) var<storage, read> state: array<u32>;                  // see calibrate/extremes.wgsl
+@group(0) @binding(6) var<storage, read_write> next: array<u32>;
+
+fn moved(bound: u32, batch: u32) -> u32 {
+    let difference = f32_add(batch, bound ^ F32_SIGN);
+    let magnitude = min(difference & ~F32_SIGN, F32_GREATEST);
+    return f32_add(bound, f32_multiply(params.constant, magnitude | (difference & F32_SIGN)));
+}
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let segment = linear_group(group, groups);
+    if (segment >= params.segments) {
+        return;
+    }
+    var mine = NOTHING;
+    for (var i = thread; i < params.chunks; i += GROUP_X) {
+        mine = both_extremes(mine, partial[segment * params.chunks + i]);
+    }
+    let batch = reduce_extremes(mine, thread);
+    if (thread == 0u) {
+        let at = segment * WORDS;
+        let begun = (state[at + 2u] | state[at + 3u]) != 0u;
+        var low = select(0u, f32_finite(state[at]), begun);
+        var high = select(0u, f32_finite(state[at + 1u]), begun);
+        if (batch.z > 0u) {
+            let batch_low = f32_from_order(batch.x);
+            let batch_high = f32_from_order(batch.y);
+            if (!begun) {
+                low = batch_low;
+                high = batch_high;
+            } else if (MOVING) {
+                low = moved(low, batch_low);
+                high = moved(high, batch_high);
+            } else {
+                low = f32_from_order(min(f32_order(low), batch.x));
+                high = f32_from_order(max(f32_order(high), batch.y));
+            }
+        }
+        let count = add_wide(vec2<u32>(state[at + 2u], state[at + 3u]), vec2<u32>(batch.z, 0u));
+        let skipped = add_wide(vec2<u32>(state[at + 4u], state[at + 5u]), vec2<u32>(batch.w, 0u));
+        next[at] = low;
+        next[at + 1u] = high;
+        next[at + 2u] = count.x;
+        next[at + 3u] = count.y;
+        next[at + 4u] = skipped.x;
+        next[at + 5u] = skipped.y;
+    }
+}

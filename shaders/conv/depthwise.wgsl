@@ -1,0 +1,78 @@
+// out[pixel, c] = stage( Σ_tap (lhs[pixel · stride + tap · dilation - pad, c / multiplier] - z) · (weight[c, tap] - v[c]) )
+//
+// A depthwise convolution: every input channel is a group of its own with `group_outputs` (the multiplier) filters.
+// An invocation owns TILE_M pixels of one quad; four channels are four lanes of a vec4<i32>.
+//
+//     weight: [tap][output channel / 4]  u32 of four int8
+//
+// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+//# import gemm/tile_order
+//# import conv/params
+//# import conv/window
+//# import math/linear_index
+//# import gemm/zero_point
+//# import conv/weights_words
+//# import conv/depthwise_codes
+//# needs output_pixel: conv/output_*
+//# needs row_parameters: gemm/row_parameters_*
+//# constants GROUP_X, GROUP_Y, TILE_M, WEIGHT_ZERO_POINT
+
+@group(0) @binding(1) var<storage, read> lhs: array<u32>;
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group_id: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group_id, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let own = tile_place(tile);
+    let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
+    let quad = own.y * GROUP_X + local.x;
+    if (first_pixel >= params.pixels || quad >= params.output_quads) {
+        return;
+    }
+    let source_quad = min(quad, params.weight_stride - 1u);
+    let zero_codes = vec4<i32>(lhs_zero_point(row_parameters(0u)));
+
+    var origin: array<vec4<i32>, TILE_M>;
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));
+    }
+    var sums: array<vec4<i32>, TILE_M>;
+    var lhs_sums: array<vec4<i32>, TILE_M>;
+    var at = source_quad;
+    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    for (var z = 0u; z < kernel.x; z += 1u) {
+        for (var y = 0u; y < kernel.y; y += 1u) {
+            var row: array<vec2<u32>, TILE_M>;
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                row[i] = tap_row(origin[i], z, y);
+            }
+            for (var x = 0u; x < kernel.z; x += 1u) {
+                let filter_codes = unpack4xI8(weight[at]);
+                for (var i = 0u; i < TILE_M; i += 1u) {
+                    let column = tap_column(origin[i], x);
+                    let inside = column < row[i].y;
+                    let first = select(0u, (row[i].x + column) * params.pixel_words, inside);
+                    let codes = select(zero_codes, load_codes(first, source_quad), inside);
+                    sums[i] += codes * filter_codes;
+                    if (WEIGHT_ZERO_POINT) {
+                        lhs_sums[i] += codes;
+                    }
+                }
+                at += params.weight_stride;
+            }
+        }
+    }
+    let columns = load_columns(0u, 0u, quad);
+    let parameters = row_parameters(0u);
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        if (first_pixel + i < params.pixels) {
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, sums[i], lhs_sums[i]);
+        }
+    }
+}

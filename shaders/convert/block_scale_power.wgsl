@@ -1,0 +1,12 @@
+// Scale of a block: a power of two, 2^(code - 127), that takes the largest size to the exponent ELEMENT_EXPONENT of the greatest
+// element, and to the next one where its fraction exceeds ELEMENT_FRACTION (23 bits; all of them where the size is cut off).
+//# constants ELEMENT_EXPONENT, ELEMENT_FRACTION
+
+fn scale_code(size: u32) -> u32 {
+    // 2^-127 is subnormal, and what is below becomes it.
+    let subnormal = size < 0x800000u;
+    let small = select((size << 1u) & 0x7fffffu, 0u, size < 0x400000u);
+    let fraction = select(size & 0x7fffffu, small, subnormal);
+    let code = (size >> 23u) + select(0u, 1u, fraction > ELEMENT_FRACTION);
+    return min(max(code, ELEMENT_EXPONENT) - ELEMENT_EXPONENT, 254u);
+}

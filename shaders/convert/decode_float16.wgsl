@@ -1,0 +1,6 @@
+// Element format: float16, every one of which is a float32.
+//# import math/float16_bits
+
+fn decode(element: u32) -> u32 {
+    return f32_from_f16(element);
+}

@@ -1,0 +1,6 @@
+// Element format: float16, the nearest to the number, ties to even.
+//# import math/float16_bits
+
+fn encode(value: u32) -> u32 {
+    return f16_from_f32(value);
+}

@@ -1,0 +1,47 @@
+// parameters[segment] = (scale, zero point) of the range of a segment of f32     dynamic ranges of segments of one chunk
+//
+// LANES invocations share a segment, each taking every LANES-th element, and ROWS segments share a workgroup.
+//
+// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Longer segments: convert/range.wgsl, convert/range_parameters.wgsl.
+//# import convert/reduce_range
+//# import convert/range_scale
+//# import math/linear_index
+//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
+//# constants ROWS
+
+struct Params {
+    length: u32,          // elements of a segment (the whole tensor, a row, or a group of a row)
+    segments: u32,
+    row: u32,             // elements from one row of segments to the next
+    per_row: u32,         // segments of a row, of which the last may be shorter
+    low: i32,             // least and greatest code
+    high: i32,
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
+@group(0) @binding(6) var<storage, read_write> parameters: array<vec2<u32>>; // scale (f32 bits), zero point
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let segment = linear_group(group, groups) * ROWS + local.y;
+    // Lanes of a segment that isn't there have nothing to read.
+    let known = segment < params.segments;
+    let first = (segment % params.per_row) * params.length;
+    let end = select(0u, min(first + params.length, params.row), known);
+    let base = segment / params.per_row * params.row;
+    var keys = range_of_none();
+    for (var i = first + local.x; i < end; i += LANES) {
+        keys = range_with(keys, input[base + i]);
+    }
+    keys = reduce_range(keys, local.x, local.y);
+    if (known && local.x == 0u) {
+        parameters[segment] = range_scale(keys, params.low, params.high);
+    }
+}

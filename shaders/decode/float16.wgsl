@@ -1,5 +1,0 @@
-// Element format: float16, every one of which is a float32.
-
-fn decode(element: u32) -> u32 {
-    return f32_from_f16(element);
-}

@@ -1,0 +1,43 @@
+// output = lhs + rhs, or lhs · rhs     real numbers, elementwise, broadcast
+//
+// One invocation owns one element.
+//
+// Meaning: reference/float_binary.rs. Candidates: kernels/float_binary.rs.
+//# import elementwise/operand_rows
+//# import math/linear_index
+//# needs combine: elementwise/arithmetic_*
+//# needs lhs_word: elementwise/operand_lhs, elementwise/operand_lhs_in_place
+//# needs rhs_word: elementwise/operand_rhs, elementwise/operand_rhs_in_place
+//# constants GROUP_X
+
+struct Params {
+    dimension: array<vec4<u32>, 7>,   // all but the last, innermost first: extent, lhs stride, rhs stride (in rows), -
+    dimensions: u32,
+    n: u32,                   // columns: the length of the last dimension
+    lhs_row: u32,             // elements of a row
+    rhs_row: u32,
+    lhs_step: u32,            // 1, or 0 where the last dimension is repeated
+    rhs_step: u32,
+    elements: u32,
+    unused_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.elements) {
+        return;
+    }
+    let rows = operand_rows(index / params.n, groups);
+    let column = index % params.n;
+    let a = lhs_word(rows.x * params.lhs_row + column * params.lhs_step);
+    let b = rhs_word(rows.y * params.rhs_row + column * params.rhs_step);
+    output[index] = bitcast<u32>(combine(bitcast<f32>(a), bitcast<f32>(b)));
+}

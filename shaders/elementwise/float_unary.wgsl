@@ -1,0 +1,32 @@
+// output[i] = function(input[i])     real numbers
+//
+// One invocation owns one element.
+//
+// Meaning: reference/float_unary.rs. Candidates: kernels/float_unary.rs.
+//# import math/linear_index
+//# needs function_of: elementwise/function_*
+//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
+//# constants GROUP_X
+
+struct Params {
+    elements: u32,
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.elements) {
+        return;
+    }
+    output[index] = bitcast<u32>(function_of(bitcast<f32>(input_word(index))));
+}

@@ -1,0 +1,5 @@
+//# import math/sigmoid
+
+fn function_of(x: f32) -> f32 {
+    return x * sigmoid(x);
+}

@@ -1,0 +1,63 @@
+// output[r, i] = (input[r, i] − mean_r) / √(variance_r + epsilon) · scale[i] + shift[i]
+//
+// LANES invocations share a row, each taking every LANES-th element; it overwrites only what it has read itself. A row is divided by
+// a power of two near its largest number, so that its squares stay in f32; that changes no digit, and epsilon is divided alike.
+//
+// Meaning: reference/layer_norm.rs. Candidates: kernels/layer_norm.rs.
+//# import math/linear_index
+//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
+//# needs row_max, row_sum: elementwise/row_lanes
+//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
+//# constants CENTRED, ROWS
+
+struct Params {
+    rows: u32,
+    n: u32,                   // elements of a row
+    epsilon: u32,             // f32 bits
+    unused_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> affine: array<f32>;      // n scales, n shifts
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+const LEAST: f32 = 1.17549435e-38;                                // the least normal number
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let row = linear_group(group, groups) * ROWS + local.y;
+    // Lanes of a row that isn't there have nothing to read.
+    let first = row * params.n;
+    let end = select(0u, params.n, row < params.rows);
+    var most = 0.0;
+    for (var i = local.x; i < end; i += LANES) {
+        most = max(most, abs(bitcast<f32>(input_word(first + i))));
+    }
+    // From 1 to 2^126, whose inverse is normal too.
+    let unit = clamp(bitcast<u32>(row_max(most, local.x, local.y)) & 0x7f800000u, 127u << 23u, 253u << 23u);
+    let inverse = bitcast<f32>((254u << 23u) - unit);
+    var mean = 0.0;
+    if (CENTRED) {
+        var sum = 0.0;
+        for (var i = local.x; i < end; i += LANES) {
+            sum += bitcast<f32>(input_word(first + i)) * inverse;
+        }
+        mean = row_sum(sum, local.x, local.y) / f32(params.n);
+    }
+    var squares = 0.0;
+    for (var i = local.x; i < end; i += LANES) {
+        let difference = bitcast<f32>(input_word(first + i)) * inverse - mean;
+        squares += difference * difference;
+    }
+    let variance = row_sum(squares, local.x, local.y) / f32(params.n);
+    // Where all numbers are equal, nothing may be left of epsilon.
+    let factor = inverseSqrt(max(variance + bitcast<f32>(params.epsilon) * inverse * inverse, LEAST));
+    for (var i = local.x; i < end; i += LANES) {
+        let difference = bitcast<f32>(input_word(first + i)) * inverse - mean;
+        output[first + i] = bitcast<u32>(difference * factor * affine[i] + affine[params.n + i]);
+    }
+}

@@ -1,0 +1,41 @@
+// out[pixel, c] = stage( Σ_tap (input[tap, c] - z) )  or  max_tap input[tap, c]     average and max pooling
+//
+// The average's division by the number of taps is part of the multiplier: the stage has one entry per count. Taps
+// outside the image add nothing and are not visited; whether they count is `count_padding`. One invocation owns one quad
+// of one pixel.
+//
+// Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
+//# import elementwise/pool_params
+//# import conv/window
+//# import math/linear_index
+//# import convert/input_int8
+//# import elementwise/operand_input
+//# needs load_entries: epilogue/code, epilogue/entries
+//# needs store_output: epilogue/accumulator, epilogue/code, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
+//# constants GROUP_X
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.quads) {
+        return;
+    }
+    let pixel = index / params.output_quads;
+    let quad = index % params.output_quads;
+    let source_quad = min(quad, (params.n - 1u) / 4u);
+    let origin = window_origin(pixel);
+    let taps = taps_inside(origin);
+    var total = no_taps();
+    for (var z = taps.begin.x; z < taps.end.x; z += 1u) {
+        for (var y = taps.begin.y; y < taps.end.y; y += 1u) {
+            for (var x = taps.begin.z; x < taps.end.z; x += 1u) {
+                total = with_tap(total, load_input(tap_pixel(origin, vec3<u32>(z, y, x)), source_quad));
+            }
+        }
+    }
+    store_output(pixel, quad, load_entries(vec4<u32>(max(count_taps(origin, taps), 1u) - params.least_count)), 0u, total);
+}

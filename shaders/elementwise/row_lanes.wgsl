@@ -1,0 +1,42 @@
+// What the LANES invocations of a row know together: sums and maxima, as trees. A workgroup holds ROWS rows; all of its
+// invocations have to come along.
+//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
+//# constants ROWS
+
+var<workgroup> tree: array<f32, LANES * ROWS>;
+
+fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
+    if (LANES == 1u) {
+        return mine;
+    }
+    let at = row * LANES + lane;
+    tree[at] = mine;
+    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
+        workgroupBarrier();
+        if (lane < half) {
+            tree[at] = tree[at] + tree[at + half];
+        }
+    }
+    workgroupBarrier();
+    let sum = tree[row * LANES];
+    workgroupBarrier();
+    return sum;
+}
+
+fn row_max(mine: f32, lane: u32, row: u32) -> f32 {
+    if (LANES == 1u) {
+        return mine;
+    }
+    let at = row * LANES + lane;
+    tree[at] = mine;
+    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
+        workgroupBarrier();
+        if (lane < half) {
+            tree[at] = max(tree[at], tree[at + half]);
+        }
+    }
+    workgroupBarrier();
+    let most = tree[row * LANES];
+    workgroupBarrier();
+    return most;
+}

@@ -1,5 +1,0 @@
-// Element format: float16, the nearest to the number, ties to even.
-
-fn encode(value: u32) -> u32 {
-    return f16_from_f32(value);
-}

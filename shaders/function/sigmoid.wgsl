@@ -1,3 +1,0 @@
-fn function_of(x: f32) -> f32 {
-    return sigmoid(x);
-}

@@ -1,0 +1,94 @@
+// out[b, r, c] = clamp( Σ_k lhs[r, k] · rhs[k, c] + bias[c] )     f32 matmul from registers
+//
+//            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
+//     rows               +--------+--------+     reads four floats of each row along k and four rows of each quad straight
+//       |   TILE_M = 4   | 16 sums| 16 sums|     from storage: no workgroup memory, unless k is cut.
+//       v                +--------+--------+
+//
+// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k, whose
+// totals are added in order.
+//
+// Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: gemm/float_params.wgsl.
+//# import gemm/tile_order
+//# import gemm/float_params
+//# import gemm/float_product
+//# import math/linear_index
+//# import gemm/fetch_rows
+//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
+//# constants GROUP_X, GROUP_Y, SLICES, TILE_M, TILE_Q
+
+// What can be is written out, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
+
+alias Row = vec4<f32>;
+
+var<private> sums: array<vec4<f32>, TILE_M * TILE_Q>;
+var<private> lhs_matrix: u32;
+
+var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
+
+// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+fn row_place(row: u32) -> u32 {
+    return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
+}
+
+fn add_quad(x: ptr<function, array<Row, TILE_M>>, q: u32, k: u32, place: vec2<u32>) {
+    let at = place.x + k * 4u * place.y;
+    let w0 = rhs[at];
+    let w1 = rhs[at + place.y];
+    let w2 = rhs[at + place.y * 2u];
+    let w3 = rhs[at + place.y * 3u];
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        sums[i * TILE_Q + q] = sixteen_products((*x)[i], w0, w1, w2, w3, sums[i * TILE_Q + q]);
+    }
+}
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let slice = slice_of(local.y);
+    let row_lane = select(local.y, 0u, SLICED);
+    let own = tile_place(tile);
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let matrices = operand_rows(own.z, groups);
+
+    lhs_matrix = matrices.x;
+    let begin = min(slice * params.slice_vecs, params.k_vecs);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    let quad = quad_place(matrices.y, first_quad);
+    let next_quad = quad_place(matrices.y, first_quad + 1u);
+    var places = row_places(first_row);
+    for (var k = begin; k < end; k += 1u) {
+        var x = fetch(&places, k);
+        add_quad(&x, 0u, k, quad);
+        if (TILE_Q > 1u) {
+            add_quad(&x, 1u, k, next_quad);
+        }
+    }
+
+    if (SLICED) {
+        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+            partial[slice * GROUP_X + local.x] = sums[i];
+            workgroupBarrier();
+            for (var other = 1u; other < SLICES; other += 1u) {
+                sums[i] = select(sums[i], sums[i] + partial[other * GROUP_X + local.x], slice == 0u);
+            }
+            workgroupBarrier();
+        }
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = first_row + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            if (slice == 0u && row < params.m && first_quad + q < params.output_quads) {
+                store_total(own.z * params.m + row, first_quad + q, sums[i * TILE_Q + q]);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+// out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul from registers
+//
+//            columns ->  | quad 0 | quad 1 |        One invocation owns TILE_M rows and TILE_Q quads (four columns
+//     rows               +--------+--------+        each) and reads lhs and weight straight from storage: no workgroup
+//       |   TILE_M = 4   | 16 i32 | 16 i32 |        memory, unless k is cut. GROUP_X neighbours own neighbouring quads of
+//       v                +--------+--------+        the same rows.
+//
+// GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k, whose sums are added (gemm/reduce_split_k*.wgsl).
+//
+// Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
+//# import gemm/tile_order
+//# import gemm/params
+//# import math/linear_index
+//# import gemm/fetch_rows
+//# import gemm/register_tile
+//# import gemm/dot
+//# import gemm/batch_rows
+//# import epilogue/tables
+//# needs join_slices: gemm/reduce_*
+//# needs leaves: gemm/row_source_*
+//# needs SLICED, slice_of, useless: gemm/split_k, gemm/split_k_none
+//# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
+
+@group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
+
+alias Row = vec4<u32>;
+
+fn load_row(at: u32) -> Row {
+    return lhs[at] ^ vec4<u32>(LHS_FLIP);
+}
+
+// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+fn row_place(row: u32) -> u32 {
+    return lhs_row(min(row, params.m - 1u)) * params.k_vecs;
+}
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let own = tile_place(tile);
+    let slice = slice_of(local.y);
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + select(local.y, 0u, SLICED)) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    if (leaves(useless(first_row >= params.m || first_quad >= params.output_quads))) {
+        return;
+    }
+    let weight_batch = enter_batch(own.z, groups);
+
+    let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
+    let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));
+    var places = row_places(first_row);
+    let begin = min(slice * params.slice_vecs, params.k_vecs);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    for (var k = begin; k < end; k += 1u) {
+        let k_row = weight_batch * params.k_vecs + k;
+        var codes = fetch(&places, k);
+        if (WEIGHT_ZERO_POINT) {
+            for (var i = 0u; i < TILE_M; i += 1u) {
+                lhs_sums[i] += dot16(codes[i], ALL_ONES);
+            }
+        }
+        add_quad(&codes, 0u, k_row, place);
+        if (TILE_Q > 1u) {
+            add_quad(&codes, 1u, k_row, next_place);
+        }
+    }
+    if (SLICED) {
+        join_slices(slice, local.x, groups);
+        if (slice > 0u) {
+            return;
+        }
+    }
+    if (WEIGHT_ZERO_POINT && params.k_vecs + hidden_zero(groups) > 0u) {
+        // What lies beyond k meets weights of 0, but has been summed.
+        var codes = fetch(&places, params.k_vecs - 1u);
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] -= dot16(codes[i], ALL_ONES - params.tail);
+        }
+    }
+
+    store_tile(first_row, first_quad, weight_batch, groups);
+}

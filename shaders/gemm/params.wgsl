@@ -1,0 +1,32 @@
+// Parameters of the matmul loops: gemm/matmul.wgsl, gemm/matmul_workgroup.wgsl. Written by kernels/matmul.rs.
+
+struct Params {
+    tail: vec4<u32>,      // 0x01 for each byte of the last vec4 along k that is inside k
+    dimension: array<vec4<u32>, 6>,   // of the batches, innermost first: extent, lhs stride, rhs stride (in matrices), -
+    dimensions: u32,
+    m: u32,               // rows of one batch
+    n: u32,               // end of this launch's columns in the output
+    first_column: u32,    // and their begin
+    k_vecs: u32,          // vec4<u32> (16 codes) along k
+    weight_stride: u32,   // columns of packed weights, padded to 4
+    columns_at: u32,      // where the table of columns begins in the weights (vec4s), and that of rows in the tables
+    rows_at: u32,
+    rows: u32,            // of lhs after which scales and zero points begin anew; 1: all share one
+    output_quads: u32,    // quads written per row by this launch, padding included
+    output_words: u32,    // u32 words from one output row to the next
+    column_stride: u32,   // 0: one stage entry per column, n: one per element
+    tiles_m: u32,
+    tiles_n: u32,
+    rows_first: u32,      // see gemm/tile_order.wgsl
+    tiles: u32,           // tiles_m · tiles_n · batches
+    zero_point: i32,      // of the output codes
+    low: u32,             // least and greatest output code (or ordered f32 key)
+    high: u32,
+    first_row: u32,       // of this launch in the output
+    weight_rows: u32,     // rows of packed weights: matrices · k_vecs
+    slice_vecs: u32,      // vec4s along k of each slice (gemm/split_k*.wgsl)
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

@@ -1,0 +1,32 @@
+// Products of int8 rows with quads of columns, sixteen along k.
+//
+// Loops over words and quads are written out, because some drivers leave nested loops as they are.
+//# import gemm/tile_sums
+//# import gemm/weight_panels
+//# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
+//# needs dot4: gemm/dot_*
+//# needs load_weight: gemm/weights_*
+//# constants TILE_M
+
+// Adds the products of four codes of each row and of four columns.
+fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4<u32>) {
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let x = (*codes)[i][word];
+        sums[q * TILE_M + i] += vec4<i32>(
+            dot4(x, w.x), dot4(x, w.y), dot4(x, w.z), dot4(x, w.w),
+        );
+    }
+}
+
+// The quad's columns are where `weight_place` says.
+fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, place: vec2<u32>) {
+    let at = place.x + k_row * place.y;
+    let w0 = load_weight(at);
+    let w1 = load_weight(at + 1u);
+    let w2 = load_weight(at + 2u);
+    let w3 = load_weight(at + 3u);
+    add_word(codes, 0u, q, vec4<u32>(w0.x, w1.x, w2.x, w3.x));
+    add_word(codes, 1u, q, vec4<u32>(w0.y, w1.y, w2.y, w3.y));
+    add_word(codes, 2u, q, vec4<u32>(w0.z, w1.z, w2.z, w3.z));
+    add_word(codes, 3u, q, vec4<u32>(w0.w, w1.w, w2.w, w3.w));
+}

@@ -1,0 +1,28 @@
+// Codes of four columns at a step, as `BITS` vec4s. The planes are drawn in weights/layout.rs.
+//# constants PACKED
+
+// Word `index` of the quad.
+fn packed_word(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, index: u32) -> u32 {
+    return (*packed)[first + index / 4u][index % 4u];
+}
+
+// Four words from there on.
+fn packed_words(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, index: u32) -> vec4<u32> {
+    return vec4<u32>(
+        packed_word(packed, first, index), packed_word(packed, first, index + 1u),
+        packed_word(packed, first, index + 2u), packed_word(packed, first, index + 3u),
+    );
+}
+
+// What a plane holds of four positions, piece 0 to 3 of half a step, in the low bits of their bytes.
+fn plane4(words: vec4<u32>, half: u32, piece: u32) -> u32 {
+    return (words[piece] >> (4u * half)) & 0x0f0f0f0fu;
+}
+
+fn plane2(words: vec2<u32>, half: u32, piece: u32) -> u32 {
+    return (words[piece % 2u] >> (4u * half + piece / 2u * 2u)) & 0x03030303u;
+}
+
+fn plane1(word: u32, half: u32, piece: u32) -> u32 {
+    return (word >> (4u * half + piece)) & 0x01010101u;
+}

@@ -1,0 +1,28 @@
+// joined[first + i] = source[i]     what a device with few bindings can't bind apart, source after source
+//
+// Moves words only. One invocation owns one word. Candidates: kernels/linear.rs.
+//# import math/linear_index
+//# constants GROUP_X
+
+struct Params {
+    first: u32,               // where the source begins
+    words: u32,
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<u32>;
+@group(0) @binding(6) var<storage, read_write> joined: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index < params.words) {
+        joined[params.first + index] = source[index];
+    }
+}

@@ -1,0 +1,224 @@
+// out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     from registers
+//
+//            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
+//     rows               +--------+--------+     walks along k in steps of 32 positions, whose packed codes it reads once
+//       |   TILE_M = 4   | 16 sums| 16 sums|     for all its rows and expands in registers. At the end of a group the
+//       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
+//
+// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k,
+// whose totals are added in order. What can be is written out, and sums are module variables, as in gemm/register_tile.wgsl and
+// gemm/tile_sums.wgsl. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
+//
+// Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
+//# import gemm/tile_order
+//# import grouped/params
+//# import math/linear_index
+//# import gemm/fetch_rows
+//# needs Place: grouped/scale_streams
+//# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
+//# needs Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
+//# needs expert_of, lhs_row_of: grouped/expert_*
+//# needs group_scales: grouped/scales_*
+//# needs load_bias: grouped/bias_*
+//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
+//# needs store_reals: epilogue/store_f16, epilogue/store_f32
+//# needs weight: conv/weights_words, gemm/weights_*, grouped/scale_streams
+//# needs BITS: grouped/codes_*
+//# needs PANEL: gemm/weight_panels, grouped/pack_codes, grouped/scale_streams
+//# needs PIECES: convert/convert, grouped/lhs_float, grouped/lhs_int8
+//# needs READS: gemm/row_source_*
+//# constants CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES
+
+const RUN: u32 = 1024u;
+
+var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
+
+var<private> totals: array<vec4<f32>, TILE_M * TILE_Q>;
+var<private> sums: array<Sums, TILE_M * TILE_Q>;
+var<private> lhs_sums: array<Sum, TILE_M>;
+var<private> code_sums: array<Sums, TILE_Q>;
+var<private> places: array<Place, TILE_Q>;
+var<private> at: array<u32, TILE_Q>;      // where the next step of a quad is
+var<private> lhs_rows: array<u32, TILE_M>;
+var<private> lhs_scales: array<vec2<u32>, TILE_M>;
+
+// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+fn row_place(row: u32) -> u32 {
+    return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
+}
+
+fn read_lhs_scales(group: u32) {
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        lhs_scales[i] = lhs_scale(lhs_rows[i], group);
+    }
+}
+
+// Scales the sums of a run, adds them to the totals and clears them.
+fn end_quad(q: u32, group: u32, positions: u32) {
+    let scales = group_scales(places[q], group);
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        totals[i * TILE_Q + q] += scaled(sums[i * TILE_Q + q], lhs_sums[i], code_sums[q], lhs_scales[i], positions, scales);
+        sums[i * TILE_Q + q] = Sums();
+    }
+    if (CODE_SUMS) {
+        code_sums[q] = Sums();
+    }
+}
+
+fn end_run(group: u32, positions: u32) {
+    end_quad(0u, group, positions);
+    if (TILE_Q > 1u) {
+        end_quad(1u, group, positions);
+    }
+    if (LHS_SUMS) {
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] = Sum();
+        }
+    }
+}
+
+// The same at the end of half a step, where groups are of 16.
+fn end_half(group: u32, place: u32) {
+    if (LHS_HALVES) {
+        read_lhs_scales(place);
+    }
+    end_run(select(group, place, WEIGHT_HALVES), 16u);
+}
+
+// Reads the codes of a quad at a step, and goes on to the next.
+fn read_quad(packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32) {
+    for (var b = 0u; b < BITS; b += 1u) {
+        (*packed)[q * BITS + b] = weight[at[q] + b];
+    }
+    at[q] += places[q].width / 4u * BITS;
+}
+
+// Adds the products of each row with four columns.
+fn add_quad(
+    x: ptr<function, array<Row, TILE_M>>, packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, half: u32, piece: u32,
+) {
+    let c0 = expand(packed, q * BITS, 0u, half, piece);
+    let c1 = expand(packed, q * BITS, 1u, half, piece);
+    let c2 = expand(packed, q * BITS, 2u, half, piece);
+    let c3 = expand(packed, q * BITS, 3u, half, piece);
+    if (CODE_SUMS) {
+        code_sums[q] += Sums(code_total(c0), code_total(c1), code_total(c2), code_total(c3));
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = (*x)[i];
+        let s = sums[i * TILE_Q + q];
+        sums[i * TILE_Q + q] = Sums(
+            add_products(s.x, row, c0), add_products(s.y, row, c1), add_products(s.z, row, c2), add_products(s.w, row, c3),
+        );
+    }
+}
+
+fn add_piece(
+    lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
+) {
+    var x = fetch(lhs_places, (step * 2u + half) * PIECES + piece);
+    if (LHS_SUMS) {
+        for (var i = 0u; i < TILE_M; i += 1u) {
+            lhs_sums[i] += lhs_total(x[i]);
+        }
+    }
+    add_quad(&x, packed, 0u, half, piece);
+    if (TILE_Q > 1u) {
+        add_quad(&x, packed, 1u, half, piece);
+    }
+}
+
+@compute @workgroup_size(GROUP_X, GROUP_Y)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let slice = slice_of(local.y);
+    let row_lane = select(local.y, 0u, SLICED);
+    let own = tile_place(tile);
+    let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
+    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+
+    let expert = expert_of(min(first_row, params.m - 1u));
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        lhs_rows[i] = lhs_row_of(min(first_row + i, params.m - 1u));
+    }
+    var lhs_places = row_places(first_row);
+    let begin = min(slice * params.slice_steps, params.steps);
+    let end = min(begin + params.slice_steps, params.steps) + hidden_zero(groups);
+    for (var q = 0u; q < TILE_Q; q += 1u) {
+        let column = min((first_quad + q) * 4u, params.columns - 4u);
+        let panel = column / PANEL;
+        let width = min(params.columns - panel * PANEL, PANEL);
+        let place = Place(min(expert, params.experts - 1u) * params.expert_vecs + panel * params.panel_vecs, width, column % PANEL);
+        at[q] = place.panel + (begin * width + place.slot) / 4u * BITS;
+        places[q] = place;
+    }
+
+    var step = begin;
+    var weight_group = begin / params.group_steps;
+    var lhs_group = begin / params.lhs_group_steps;
+    // Rows without codes may have no scale.
+    if (step < end) {
+        read_lhs_scales(lhs_group);
+    }
+    while (step < end) {
+        let group_end = (weight_group + 1u) * params.group_steps;
+        let lhs_group_end = (lhs_group + 1u) * params.lhs_group_steps;
+        let stop = min(min(end, step + RUN), min(group_end, lhs_group_end));
+        let length = stop - step;
+        for (; step < stop; step += 1u) {
+            var packed: array<vec4<u32>, PACKED>;
+            read_quad(&packed, 0u);
+            if (TILE_Q > 1u) {
+                read_quad(&packed, 1u);
+            }
+            // Not written out: the program would not fit the instruction cache.
+            for (var part = 0u; part < 2u * PIECES; part += 1u) {
+                let half = part / PIECES;
+                add_piece(&lhs_places, &packed, step, half, part % PIECES);
+                if (HALVES && part % PIECES == PIECES - 1u) {
+                    end_half(weight_group, step * 2u + half);
+                }
+            }
+        }
+        if (!HALVES) {
+            end_run(weight_group, length * 32u);
+        }
+        weight_group += select(0u, 1u, step == group_end);
+        if (step == lhs_group_end && step < end) {
+            lhs_group += 1u;
+            read_lhs_scales(lhs_group);
+        }
+    }
+
+    if (SLICED) {
+        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+            partial[slice * GROUP_X + local.x] = totals[i];
+            workgroupBarrier();
+            for (var other = 1u; other < SLICES; other += 1u) {
+                totals[i] = select(totals[i], totals[i] + partial[other * GROUP_X + local.x], slice == 0u);
+            }
+            workgroupBarrier();
+        }
+    }
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let row = first_row + i;
+        for (var q = 0u; q < TILE_Q; q += 1u) {
+            let quad = first_quad + q;
+            if (slice == 0u && row < params.m && quad < params.output_quads) {
+                let column = params.first_column + quad * 4u;
+                let biased = totals[i * TILE_Q + q] + load_bias(expert, column);
+                let low = vec4<f32>(bitcast<f32>(params.low));
+                let high = vec4<f32>(bitcast<f32>(params.high));
+                let clamped = min(max(biased, low), high);
+                store_reals(row, column, select(vec4<f32>(0.0), clamped, expert < params.experts));
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+// out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     on matrix units
+//
+// Activations are f16 as they are, and codes become f16, which holds them exactly: scales stay out of it. A subgroup multiplies
+// whole matrices of both and sums the products in f32; at the end of a group the sums are scaled and added to totals. A step
+// is 32 positions along k, as the weights are packed, and 16 · STEP. A workgroup owns a block of the output:
+// gemm/coop_tile.wgsl.
+//
+// Units must keep subnormal halves, and may add in any order and cut off what is below the last bit of the largest summand:
+// the bound that ops/linear.rs documents allows for that.
+//
+// Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
+//# import gemm/tile_order
+//# import gemm/coop_tile
+//# import grouped/params
+//# import math/linear_index
+//# needs Place: grouped/scale_streams
+//# needs SumMatrix: gemm/coop_size_*
+//# needs expand, scaled: grouped/lhs_float, grouped/lhs_int8
+//# needs group_scales: grouped/scales_*
+//# needs load_bias: grouped/bias_*
+//# needs store_reals: epilogue/store_f16, epilogue/store_f32
+//# needs weight: conv/weights_words, gemm/weights_*, grouped/scale_streams
+//# needs BITS: grouped/codes_*
+//# needs PANEL: gemm/weight_panels, grouped/pack_codes, grouped/scale_streams
+//# constants GROUP_Y, LHS_SUMS, PACKED, TILE_M
+
+@group(0) @binding(1) var<storage, read> lhs: array<vec4<f16>>;
+
+var<workgroup> lhs_sums: array<f32, TILE_M>;                 // of a group
+
+var<private> totals: array<vec4<f32>, QUADS>;
+
+// Quads that stick out are the last one again; what they come to is never stored.
+fn place_of(quad: u32) -> Place {
+    let column = min(quad * 4u, params.columns - 4u);
+    let panel = column / PANEL;
+    return Place(panel * params.panel_vecs, min(params.columns - panel * PANEL, PANEL), column % PANEL);
+}
+
+fn stage_row(row: u32, first_row: u32, piece: u32, step: u32) {
+    let x = lhs[min(first_row + row, params.m - 1u) * params.lhs_stride + step * 8u + piece];
+    for (var i = 0u; i < 4u; i += 1u) {
+        staged[row * STRIDE + 4u * piece + i] = x[i];
+    }
+}
+
+// Half a step of four columns.
+fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
+    let place = place_of(first_quad + quad);
+    let at = place.panel + (step * place.width + place.slot) / 4u * BITS;
+    var packed: array<vec4<u32>, PACKED>;
+    for (var b = 0u; b < BITS; b += 1u) {
+        packed[b] = weight[at + b];
+    }
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        for (var piece = 0u; piece < 4u; piece += 1u) {
+            let values = vec4<f16>(expand(&packed, 0u, lane, half, piece));
+            for (var i = 0u; i < 4u; i += 1u) {
+                staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = values[i];
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_id) subgroup: u32,
+) {
+    let tile = linear_group(group, groups);
+    if (tile >= params.tiles) {
+        return;
+    }
+    let own = tile_place(tile);
+    let first_row = own.x * TILE_M;
+    let first_quad = own.y * (BLOCK_N / 4u);
+
+    let steps = params.steps + hidden_zero(groups);
+    var step = 0u;
+    for (var weight_group = 0u; step < steps; weight_group += 1u) {
+        let stop = min(step + params.group_steps, steps);
+        var run_sums: array<SumMatrix, ROWS * COLUMNS>;
+        if (LHS_SUMS) {
+            for (var row = thread; row < TILE_M; row += THREADS) {
+                lhs_sums[row] = 0.0;
+            }
+        }
+        for (; step < stop; step += 1u) {
+            for (var slot = thread; slot < TILE_M * 8u; slot += THREADS) {
+                stage_row(slot / 8u, first_row, slot % 8u, step);
+            }
+            for (var slot = thread; slot < BLOCK_N / 2u; slot += THREADS) {
+                stage_quad(slot % (BLOCK_N / 4u), first_quad, slot / (BLOCK_N / 4u), step);
+            }
+            workgroupBarrier();
+            if (subgroup < GROUP_Y) {
+                add_staged(&run_sums, subgroup);
+            }
+            if (LHS_SUMS) {
+                for (var row = thread; row < TILE_M; row += THREADS) {
+                    for (var l = 0u; l < 32u; l += 1u) {
+                        lhs_sums[row] += f32(staged[row * STRIDE + l]);
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var r = 0u; r < ROWS; r += 1u) {
+            if (subgroup < GROUP_Y) {
+                store_turn(&run_sums, r, subgroup);
+            }
+            workgroupBarrier();
+            for (var q = 0u; q < TURN_QUADS; q += 1u) {
+                let i = r * TURN_QUADS + q;
+                let place = owned_place(i, thread);
+                let scales = group_scales(place_of(first_quad + place.y), weight_group);
+                let lhs_sum = select(0.0, lhs_sums[place.x], LHS_SUMS);
+                totals[i] += scaled(owned_products(q, thread), lhs_sum, vec4<f32>(0.0), vec2<u32>(0u), 0u, scales);
+            }
+            workgroupBarrier();
+        }
+    }
+
+    // One copy of what is long, as in gemm/tile_sums.wgsl.
+    for (var i = 0u; i < QUADS + hidden_zero(groups); i += 1u) {
+        let place = owned_place(i, thread);
+        let row = first_row + place.x;
+        let quad = first_quad + place.y;
+        if (row < params.m && quad < params.output_quads) {
+            let column = params.first_column + quad * 4u;
+            let low = vec4<f32>(bitcast<f32>(params.low));
+            let high = vec4<f32>(bitcast<f32>(params.high));
+            store_reals(row, column, min(max(totals[0] + load_bias(0u, column), low), high));
+        }
+        for (var j = 1u; j < QUADS; j += 1u) {
+            totals[j - 1u] = totals[j];
+        }
+    }
+}

@@ -1,0 +1,14 @@
+// Where the elements of an axis come from: a table where it has one, else equal steps.
+//# needs NOWHERE: conv/unfold, grouped/gather_columns, layout/params
+//# needs NO_TABLE: layout/params
+
+@group(0) @binding(5) var<storage, read> table: array<u32>;
+
+fn along(axis: vec4<u32>, index: u32) -> u32 {
+    let none = axis.z == NO_TABLE;
+    return select(table[select(axis.z + index, 0u, none)], axis.y * index, none);
+}
+
+fn is_nowhere(axis: vec4<u32>, at: u32) -> bool {
+    return (axis.z != NO_TABLE) & (at == NOWHERE);
+}

@@ -1,0 +1,60 @@
+// out[row, start + c] = table[input[row, c]]     one input of a concatenation, requantized by table on its way
+//
+// Along any axis but the last, whole rows are copied (`start` is 0); along the last, rows are put side by side:
+//
+//     output row   | input 0 ... | input 1 ... | 0 padding |     `start` may fall inside a word: what inputs before
+//                                ^ start                          this one wrote there is kept, what follows is zeroed
+//
+// Inputs are written in order, one dispatch each. One invocation owns one word of one output row.
+//
+// Meaning: reference/concat.rs. Candidates: kernels/concat.rs.
+//# import math/linear_index
+//# constants GROUP_X
+
+struct Params {
+    n: u32,                   // columns of this input
+    start: u32,               // first column of this input in the output
+    input_words: u32,         // u32 words of an input row
+    output_words: u32,
+    first_word: u32,          // first and number of output words that this input writes per row
+    row_words: u32,
+    words: u32,               // words written in all
+    input_rows: u32,          // input rows and output rows of one index of the dimensions before the joined axis
+    output_rows: u32,
+    start_row: u32,           // first output row of this input among them
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
+@group(0) @binding(5) var<storage, read> table: array<u32, 64>;
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups) * GROUP_X + thread;
+    if (index >= params.words) {
+        return;
+    }
+    let row = index / params.row_words;
+    let place = params.first_word + index % params.row_words;
+    let output_row = (row / params.input_rows) * params.output_rows + params.start_row + row % params.input_rows;
+    let at = output_row * params.output_words + place;
+    var word = 0u;
+    for (var lane = 0u; lane < 4u; lane += 1u) {
+        let column = place * 4u + lane;
+        if (column < params.start) {
+            word |= output[at] & (0xffu << (8u * lane));
+        } else if (column - params.start < params.n) {
+            let source = column - params.start;
+            let code = (input[row * params.input_words + source / 4u] >> (8u * (source % 4u))) & 0xffu;
+            word |= ((table[code / 4u] >> (8u * (code % 4u))) & 0xffu) << (8u * lane);
+        }
+    }
+    output[at] = word;
+}

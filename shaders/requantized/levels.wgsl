@@ -1,5 +1,0 @@
-// Makes: the code, as f32.
-
-fn make(i: u32, sum: u32, entry: vec4<u32>) -> u32 {
-    return stage_level(stage_steps(sum, entry));
-}

@@ -1,5 +1,0 @@
-// Scale (f32 bits) and zero point of a row of lhs, known beforehand.
-
-fn row_parameters(row: u32) -> vec2<u32> {
-    return tables[params.rows_at + row % params.rows].xy;
-}

@@ -1,9 +1,0 @@
-// Scales: a power of two per group.
-
-const SHIFT_ZERO: bool = false;
-const SHIFT_OFFSET: bool = false;
-const SHIFT_INTEGER: bool = false;
-
-fn group_scales(place: Place, group: u32) -> Scales {
-    return Scales(aligned(stream_e8m0(place, 0u, group)), vec4<f32>(0.0));
-}

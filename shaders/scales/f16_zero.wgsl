@@ -1,9 +1,0 @@
-// Scales: an f16 and an int8 zero point per group.
-
-const SHIFT_ZERO: bool = true;
-const SHIFT_OFFSET: bool = false;
-const SHIFT_INTEGER: bool = true;
-
-fn group_scales(place: Place, group: u32) -> Scales {
-    return Scales(aligned(stream_f16(place, 0u, group)), aligned_zero(stream_i8(place, 1u, group)));
-}

@@ -1,0 +1,33 @@
+// out[r, c] = what the requantization of a layer makes of a sum     in float32, bit by bit that of the integer layer
+//
+// `make` of the part train/requantized_*.wgsl says what. One invocation owns one element.
+//
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
+//# import math/linear_index
+//# needs make: train/requantized_*
+//# constants GROUP_X
+
+struct Params {
+    channels: u32,
+    elements: u32,
+    low: i32,             // least and greatest code
+    high: i32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> sums: array<u32>;                   // f32 bits of whole numbers
+@group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;            // as train/requant_params.wgsl leaves it
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let i = linear_group(group, groups) * GROUP_X + thread;
+    if (i >= params.elements) {
+        return;
+    }
+    output[i] = make(i, sums[i], table[i % params.channels]);
+}

@@ -1,0 +1,56 @@
+// partial[segment, chunk] = Σ gradient[i] · shares(input[i]) of a chunk of a segment     first half of a grid's own gradient
+//
+// `shares` of the part train/grid_*.wgsl says what a unit of gradient adds to those of the parameters, at most two. A workgroup
+// owns one chunk; f32 sums, first per invocation, then as a tree.
+//
+// Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs. Second half: train/sum_partials.wgsl.
+//# import calibrate/members
+//# import train/reduce_sums
+//# import math/linear_index
+//# needs shares: train/grid_range, train/grid_step
+//# constants GROUP_X
+
+struct Params {
+    member_counts: vec4<u32>,    // see calibrate/members.wgsl
+    member_strides: vec4<u32>,
+    segment_counts: vec4<u32>,
+    segment_strides: vec4<u32>,
+    chunk: u32,                  // members of a chunk
+    chunks: u32,                 // chunks of a segment
+    low: i32,                    // least and greatest code
+    high: i32,
+    partials: u32,               // segments · chunks
+    unused_0: u32,
+    unused_1: u32,
+    unused_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(6) var<storage, read_write> partial: array<vec2<f32>>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups);
+    if (index >= params.partials) {
+        return;
+    }
+    let segment = index / params.chunks;
+    let start = index % params.chunks * params.chunk;
+    let end = min(start + params.chunk, member_count(segment));
+    let base = member_base(segment);
+    var sum = vec2<f32>();
+    for (var member = start + thread; member < end; member += GROUP_X) {
+        let i = base + member_offset(member);
+        sum += gradient[i] * shares(input[i], segment);
+    }
+    let all = reduce_sums(sum, thread);
+    if (thread == 0u) {
+        partial[index] = all;
+    }
+}

@@ -1,0 +1,42 @@
+// Grid: a step s that is learned (LSQ). v = x / s; y = clamp(round_ties_even(v)) · s, or without s where LEVELS; a gradient
+// passes where low < v < high. Each step is one f32 operation on bits; s counts as the nearest positive normal number.
+//# import math/float_bits
+//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# constants LEVELS
+
+@group(0) @binding(3) var<storage, read> parameters: array<u32>;             // f32 bits
+
+// v, or an infinity that is no number of steps: the least for NaN.
+fn steps(x: u32, index: u32) -> u32 {
+    if ((x & ~F32_SIGN) >= F32_INFINITY) {
+        return select(F32_SIGN | F32_INFINITY, F32_INFINITY, x == F32_INFINITY);
+    }
+    return f32_divide(x, f32_positive(parameters[index]));
+}
+
+fn inside(v: u32) -> bool {
+    let key = f32_order(v);
+    return key > f32_order(f32_from_i32(params.low)) && key < f32_order(f32_from_i32(params.high));
+}
+
+fn level_of(v: u32) -> i32 {
+    return clamp(f32_round_to_i32(v), params.low, params.high);
+}
+
+fn fake(x: u32, index: u32) -> u32 {
+    let real = f32_from_i32(level_of(steps(x, index)));
+    return select(f32_multiply(real, f32_positive(parameters[index])), real, LEVELS);
+}
+
+fn passes(x: u32, index: u32) -> bool {
+    // The only zero that is not inside is a bound, of either sign.
+    let v = steps(x, index);
+    return inside(select(v, 0u, (v & ~F32_SIGN) == 0u));
+}
+
+fn shares(x: u32, index: u32) -> vec2<f32> {
+    let v = steps(x, index);
+    let level = f32_from_i32(level_of(v));
+    let share = select(level, f32_add(level, v ^ F32_SIGN), passes(x, index));
+    return vec2<f32>(bitcast<f32>(share), 0.0);
+}

@@ -1,0 +1,48 @@
+// partial[segment, chunk] = Σ input[i] of a chunk of a segment     first half of sums
+//
+// A workgroup owns one chunk; f32 sums, first per invocation, then as a tree.
+//
+// Meaning: reference/sum.rs. Candidates: kernels/sum.rs. Second half: train/sum_partials.wgsl.
+//# import calibrate/members
+//# import train/reduce_sums
+//# import math/linear_index
+//# constants GROUP_X
+
+struct Params {
+    member_counts: vec4<u32>,    // see calibrate/members.wgsl
+    member_strides: vec4<u32>,
+    segment_counts: vec4<u32>,
+    segment_strides: vec4<u32>,
+    chunk: u32,                  // members of a chunk
+    chunks: u32,                 // chunks of a segment
+    partials: u32,               // segments · chunks
+    unused_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(6) var<storage, read_write> partial: array<vec2<f32>>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let index = linear_group(group, groups);
+    if (index >= params.partials) {
+        return;
+    }
+    let segment = index / params.chunks;
+    let start = index % params.chunks * params.chunk;
+    let end = min(start + params.chunk, member_count(segment));
+    let base = member_base(segment);
+    var sum = 0.0;
+    for (var member = start + thread; member < end; member += GROUP_X) {
+        sum += input[base + member_offset(member)];
+    }
+    let all = reduce_sums(vec2<f32>(sum, 0.0), thread);
+    if (thread == 0u) {
+        partial[index] = all;
+    }
+}
