@@ -151,11 +151,11 @@ fn shader_arithmetic_is_ieee() {
     let source = [
         MAIN,
         ADDEND,
-        include_str!("../shaders/lib/multiply_wide.wgsl"),
-        include_str!("../shaders/lib/float_bits.wgsl"),
-        include_str!("../shaders/lib/float_multiple_add.wgsl"),
-        include_str!("../shaders/lib/nearest_step.wgsl"),
-        include_str!("../shaders/lib/float16_bits.wgsl"),
+        include_str!("../shaders/math/multiply_wide.wgsl"),
+        include_str!("../shaders/math/float_bits.wgsl"),
+        include_str!("../shaders/math/float_multiple_add.wgsl"),
+        include_str!("../shaders/math/nearest_step.wgsl"),
+        include_str!("../shaders/math/float16_bits.wgsl"),
     ];
     let results = launch(&context, &source.concat(), &pairs);
     let names = [

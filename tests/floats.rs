@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{Random, check_op_within, context};
-use lowbit::ops::{Arithmetic, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax};
-use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, reference};
+use common::{Random, check_op, check_op_within, context};
+use lowbit::ops::{ArgMax, Arithmetic, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax};
+use lowbit::{DType, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, reference};
 
 const FUNCTIONS: [Function; 6] =
     [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
@@ -133,6 +133,38 @@ fn softmax_of_rows() -> Result<()> {
     Ok(())
 }
 
+/// Rows of few different numbers, so that the greatest occurs several times, at any place; and floats of every kind.
+#[test]
+fn first_greatest_of_rows() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_106);
+    let awkward =
+        [0.0f32, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN, f32::MAX, 1e-45, -1e-45];
+    for shape in ROWS.into_iter().filter(|shape| shape[1] > 0) {
+        let count = shape[0] * shape[1];
+        let check = |x: Tensor| -> Result<()> {
+            let op = ArgMax::new(x.tensor_type().clone())?;
+            check_op(&context, &format!("{}", x.tensor_type()), &op.into(), &[&x]);
+            Ok(())
+        };
+        for kinds in [3, 200] {
+            let mut draw = || random.integer(0, kinds) as i32;
+            check(Tensor::new(shape, (0..count).map(|_| (draw() - 100) as i8).collect::<Vec<i8>>())?)?;
+            check(Tensor::new(shape, (0..count).map(|_| (draw() + 55) as u8).collect::<Vec<u8>>())?)?;
+            check(Tensor::new(
+                shape,
+                (0..count).map(|_| (draw() - 100).wrapping_mul(0x0151_5151)).collect::<Vec<i32>>(),
+            )?)?;
+            check(Tensor::new(shape, (0..count).map(|_| draw() as f32 - 100.5).collect::<Vec<f32>>())?)?;
+        }
+        check(Tensor::new(shape, (0..count).map(|_| random.pick(&awkward)).collect::<Vec<f32>>())?)?;
+        check(Tensor::new(shape, (0..count).map(|_| random.pick(&awkward[..2])).collect::<Vec<f32>>())?)?;
+        check(Tensor::new(shape, vec![i32::MIN; count])?)?;
+        check(Tensor::new(shape, vec![-f32::MAX; count])?)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn rows_are_normalized() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -207,6 +239,12 @@ fn refusals_name_both_numbers() -> Result<()> {
     says(FloatBinary::new(Arithmetic::Add, real(&[3])?, codes).map(drop), &["int8[3]", "Add or Multiply"]);
     says(FloatBinary::new(Arithmetic::Add, real(&[3])?, real(&[4])?).map(drop), &["3", "4"]);
     says(Softmax::new([]).map(drop), &["scalar", "[1]"]);
+    says(ArgMax::new(real(&[])?).map(drop), &["scalar", "[1]"]);
+    says(ArgMax::new(real(&[3, 0])?).map(drop), &["[3, 0]", "without elements"]);
+    says(ArgMax::new(TensorType::new(DType::Float16, [3])?).map(drop), &["float16[3]", "cast"]);
+    let by_column =
+        TensorType::new(DType::Int8, [3, 2])?.quantized(Quantization::symmetric_axis(1, vec![0.5, 0.25]))?;
+    says(ArgMax::new(by_column).map(drop), &["int8[3, 2]", "dequantize"]);
     says(Softmax::new([3])?.scaled(-1.0).map(drop), &["-1e0", "positive"]);
     says(LayerNorm::new([2, 3], ones(4)?, 1e-5).map(drop), &["[4]", "3 elements"]);
     says(LayerNorm::new([2, 3], ones(3)?, 0.0).map(drop), &["0e0", "positive"]);

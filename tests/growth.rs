@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
     LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
@@ -157,6 +157,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let made = Op::from(first.clone()).outputs()[0].clone();
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?)?.into(), 0)?.into()));
     ops.push(("float_unary", FloatUnary::new([6, 40], Function::Gelu)?.into()));
+    ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
     ops.push(("softmax", Softmax::new([6, 40])?.into()));
     ops.push(("softmax of long rows", Softmax::new([2, 2000])?.into()));
     ops.push(("layer_norm", LayerNorm::new([6, 40], Tensor::new([40], vec![1.0f32; 40])?, 1e-5)?.into()));

@@ -13,7 +13,7 @@ use common::context;
 use lowbit::kernels::{self, DeviceCaps};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
     LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep,
@@ -270,6 +270,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("of blocks", || BlockDequantize::new([SIDE, SIDE], mx()?));
     judge.check("float unary", || FloatUnary::new([MOST], Function::Gelu));
     judge.check("float binary", || FloatBinary::new(Arithmetic::Add, real(&[SIDE, 1])?, real(&[SIDE])?));
+    judge.check("arg_max", || ArgMax::new(TensorType::new(DType::Float32, [1, MOST])?));
     judge.check("softmax", || Softmax::new([1, MOST]));
     judge.check("layer norm", || LayerNorm::new([MOST, 1], Tensor::new([1], vec![1.0f32])?, 1e-5));
     for granularity in [Granularity::Tensor, Granularity::Axis(0), Granularity::Axis(1)] {

@@ -1,6 +1,7 @@
 //! Every file in `shaders/` says what it uses: each identifier is WGSL's own, declared in the file, declared in a file that it imports
-//! (`//# import`), or named in its header. `//# needs names: files` names declarations that Rust chooses a file for, and
-//! `//# constants names` the numbers that Rust appends. Nothing is compiled here; that is tests/shaders.rs.
+//! (`//# import`), or named in its header. `//# needs names: files` names declarations for which Rust chooses one of these files,
+//! `//# constants names` the numbers that Rust appends, and `//# params names` the fields that are read of the loop's uniform block.
+//! Nothing is compiled here; that is tests/shaders.rs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +25,8 @@ struct File {
     named: Vec<(String, Vec<String>)>,
     declares: BTreeSet<String>,
     uses: BTreeSet<String>,
+    /// Fields of the uniform block: those in the header, and those that the code reads.
+    params: [BTreeSet<String>; 2],
 }
 
 fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -39,17 +42,26 @@ fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn read(text: &str) -> File {
     let list = |names: &str| names.split(", ").map(str::to_string).collect::<Vec<_>>();
-    let mut file = File { imports: Vec::new(), named: Vec::new(), declares: BTreeSet::new(), uses: BTreeSet::new() };
+    let mut file = File {
+        imports: Vec::new(),
+        named: Vec::new(),
+        declares: BTreeSet::new(),
+        uses: BTreeSet::new(),
+        params: Default::default(),
+    };
     for line in text.lines() {
         if let Some(path) = line.strip_prefix("//# import ") {
             file.imports.push(path.to_string());
         } else if let Some(names) = line.strip_prefix("//# constants ") {
             file.named.extend(list(names).into_iter().map(|name| (name, Vec::new())));
+        } else if let Some(fields) = line.strip_prefix("//# params ") {
+            file.named.push(("params".to_string(), Vec::new()));
+            file.params[0].extend(list(fields));
         } else if let Some(needs) = line.strip_prefix("//# needs ") {
             let (names, files) = needs.split_once(": ").unwrap_or_else(|| panic!("no files in {line}"));
             file.named.extend(list(names).into_iter().map(|name| (name, list(files))));
         } else {
-            assert!(!line.starts_with("//#"), "{line} is no import, need or constant");
+            assert!(!line.starts_with("//#"), "{line} is no import, need, constant or parameter");
         }
     }
     let code: String =
@@ -73,6 +85,8 @@ fn read(text: &str) -> File {
             file.declares.insert(word.to_string());
         } else if is_declared || named {
             locals.insert(word.to_string());
+        } else if code[..start].ends_with("params.") {
+            file.params[1].insert(word.to_string());
         } else if !code[..start].ends_with(['.', '@']) && !word.starts_with(|c: char| c.is_ascii_digit()) {
             file.uses.insert(word.to_string());
         }
@@ -132,6 +146,10 @@ fn every_identifier_comes_from_somewhere() {
             if !wgsl.contains(word.as_str()) && !is_imported(word) && !is_named {
                 faults.push(format!("{path} uses {word} without saying where it comes from"));
             }
+        }
+        let [listed, read] = &file.params;
+        if !listed.is_empty() && listed != read {
+            faults.push(format!("{path} reads the parameters {read:?}, but its header lists {listed:?}"));
         }
         for (name, patterns) in &file.named {
             if !file.uses.contains(name) {

@@ -7,6 +7,7 @@ mod catalog;
 mod foreseen;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -96,7 +97,31 @@ fn programs_are_sound_and_bind_what_the_host_believes() {
         assert!(storage <= 8, "{name} binds {storage} storage buffers, but 8 are guaranteed");
     });
     println!("{} programs validated", programs.len());
+    check_files(&programs);
     assert!(programs.len() > 10_000, "the catalog has shrunk to {}", programs.len());
+}
+
+/// Every file in `shaders/` is part of some program.
+fn check_files(programs: &BTreeMap<String, Dispatch>) {
+    let mut left = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "wgsl") => {
+                    left.push((std::fs::read_to_string(&path).expect("text"), path));
+                }
+                false => {}
+            }
+        }
+    }
+    for (_, dispatch) in covering(programs) {
+        let source = dispatch.program.source();
+        left.retain(|(text, _)| !source.contains(text));
+    }
+    let left: Vec<_> = left.iter().map(|(_, path)| path).collect();
+    assert!(left.is_empty(), "no program of the catalog has {left:?}");
 }
 
 /// Allowed branches that uniforms decide, by function or condition, each with its reason.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Candidate, DeviceCaps, Dispatch};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
+    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
     LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
@@ -357,6 +357,19 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         }
     }
     ops.extend(grouped()?);
+    // Segments that are longer than a chunk.
+    let long = DynamicQuantize::new([2, 9000], DType::Uint8, DynamicGranularity::Row)?;
+    ops.extend([long.clone().into(), long.symmetric()?.into()]);
+    for dtype in [DType::Float32, DType::Int32, DType::Int8, DType::Uint8] {
+        ops.extend(
+            [[4, 4], [4, 1024]]
+                .map(|dims| TensorType::new(dtype, dims).and_then(ArgMax::new))
+                .into_iter()
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .map(Op::from),
+        );
+    }
     Ok(ops)
 }
 

@@ -1,7 +1,7 @@
-// The place of a number among the bins of a histogram: floor(x / (width · 2^level)), exact, by long division of significands.
-// Callers take care that the quotient is below 2^24. POWER_OF_TWO says that the width is one.
+// The bin of a number in a histogram: floor(x / (width · 2^level)), exact, by long division of significands.
+// Callers keep the quotient below 2^24. POWER_OF_TWO: the width is a power of two.
 //# import math/float_bits
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params width
 //# constants POWER_OF_TWO
 
 fn bin_place(value: u32, level: i32) -> i32 {

@@ -1,5 +1,5 @@
-// Counting: every number is an atomic addition in memory.
-//# needs counts: calibrate/observe_count, calibrate/observe_level, calibrate/observe_rebin
+// Counting: one atomic addition in storage memory per number.
+//# needs counts: calibrate/observe_count
 //# constants BINS
 
 fn count_begin(thread: u32) {}

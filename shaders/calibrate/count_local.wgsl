@@ -1,5 +1,5 @@
-// Counting: in workgroup memory, then one atomic addition for each bin that holds something.
-//# needs counts: calibrate/observe_count, calibrate/observe_level, calibrate/observe_rebin
+// Counting: in workgroup memory, then one atomic addition in storage memory per bin that is not empty.
+//# needs counts: calibrate/observe_count
 //# constants BINS, GROUP_X
 
 var<workgroup> local_counts: array<atomic<u32>, BINS>;

@@ -1,11 +1,13 @@
-// The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations, and what
-// a state remembers of them: bits of the least and greatest number, how many numbers, how many left out (two words each).
-// A state may hold any words: bounds that are not finite count as the nearest numbers that are, NaN and those of nothing as 0.
+// The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations.
+// A state holds the bits of the least and of the greatest number, the count of numbers and the count of numbers left out (two words
+// each). A state may hold any words: an infinite bound counts as the nearest finite number, a NaN bound as 0. The bounds of an
+// empty
+// state count as 0.
 //# import math/float_bits
 //# import math/add_wide
 //# constants GROUP_X
 
-// (least key, greatest key, numbers, left out) of nothing
+// (least key, greatest key, numbers, numbers left out) of no numbers
 const NOTHING = vec4<u32>(0xffffffffu, 0u, 0u, 0u);
 
 var<workgroup> extreme_keys: array<vec4<u32>, GROUP_X>;

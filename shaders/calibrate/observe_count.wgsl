@@ -1,7 +1,7 @@
 // counts[segment, bin] += the numbers of a chunk of a segment in that bin     third step of an observed histogram
 //
-// `count_*` of the part calibrate/count_*.wgsl say where bins are counted: in workgroup memory first, or at once. A workgroup owns one
-// chunk. NaN and infinity are left out.
+// `count_*` of calibrate/count_*.wgsl count in workgroup memory first, or directly in storage memory. A workgroup owns one chunk.
+// NaN and infinity are left out.
 //
 // Meaning: reference/observe.rs. Candidates: kernels/observe.rs. Last step: calibrate/observe_rebin.wgsl.
 //# import calibrate/members
@@ -25,7 +25,7 @@ const HEADER: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
-@group(0) @binding(2) var<storage, read> header: array<u32>;                 // as calibrate/observe_level.wgsl leaves them
+@group(0) @binding(2) var<storage, read> header: array<u32>;                 // written by calibrate/observe_level.wgsl
 @group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;
 
 @compute @workgroup_size(GROUP_X)
@@ -47,7 +47,7 @@ fn main(
     for (var member = start + thread; member < end; member += GROUP_X) {
         let value = input[base + member_offset(member)];
         if ((value & ~F32_SIGN) < F32_INFINITY) {
-            // The level gives every number a bin; the clamp keeps it inside whatever the level is.
+            // The level gives every number a bin; the clamp keeps the index in bounds for any level.
             count_one(segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
         }
     }

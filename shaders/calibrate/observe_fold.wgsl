@@ -1,7 +1,7 @@
-// next[segment] = state[segment] and what its chunks have shown     second half of an observed range
+// next[segment] = state[segment] extended by the partial results of its chunks     second half of an observed range
 //
-// Where MOVING, a bound b becomes b + constant · (bound of the batch − b), each step one f32 operation on bits; else the
-// extremes. A workgroup owns one segment.
+// MOVING: a bound b becomes b + constant · (bound of the batch − b), each step one f32 operation on bits. Otherwise the bounds are
+// the extremes of state and batch. A workgroup owns one segment.
 //
 // Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First half: calibrate/observe_range.wgsl.
 //# import calibrate/extremes
@@ -18,7 +18,7 @@ struct Params {
 const WORDS: u32 = 6u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // as calibrate/observe_range.wgsl leaves them
+@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // written by calibrate/observe_range.wgsl
 @group(0) @binding(2) var<storage, read> state: array<u32>;                  // see calibrate/extremes.wgsl
 @group(0) @binding(6) var<storage, read_write> next: array<u32>;
 

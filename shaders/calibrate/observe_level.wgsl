@@ -1,10 +1,11 @@
-// header[segment] = what its state and its chunks have shown, and the level that this needs; counts[segment] = 0
+// header[segment] = its state extended by the partial results of its chunks, and the level for that range; counts[segment] = 0
 // second step of an observed histogram
 //
-// The level is the least at which the least and the greatest number so far have a bin: a rise merges bins, 2^rise into one.
-// A workgroup owns one segment.
+// The level is the least one that has a bin for the least and for the greatest number so far. A level that rises by `rise` merges
+// 2^rise bins into one. A workgroup owns one segment.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First step: calibrate/observe_range.wgsl, then calibrate/observe_count.wgsl.
+// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First step: calibrate/observe_range.wgsl. Next step:
+// calibrate/observe_count.wgsl.
 //# import calibrate/extremes
 //# import calibrate/bins
 //# import math/linear_index
@@ -17,14 +18,14 @@ struct Params {
     least_level: i32,
     words: u32,           // words of a state
     bins: u32,
-    start: i32,           // the exponent of the largest number minus the level at which its quotient is surely too large
+    start: i32,           // exponent of the largest number minus the least level to try: at lower levels its quotient is too large
     unused_0: u32,
 }
 
 const HEADER: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // as calibrate/observe_range.wgsl leaves them
+@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // written by calibrate/observe_range.wgsl
 @group(0) @binding(2) var<storage, read> state: array<u32>;                  // see calibrate/extremes.wgsl
 @group(0) @binding(6) var<storage, read_write> header: array<u32>;
 @group(0) @binding(7) var<storage, read_write> counts: array<u32>;
@@ -68,7 +69,7 @@ fn main(
         let at = segment * HEADER;
         var keys = vec2<u32>(batch.x, batch.y);
         if ((state[old + 2u] | state[old + 3u]) != 0u) {
-            // In order, whatever the state says.
+            // Sorted, because a state may hold any words.
             let a = f32_order(f32_finite(state[old]));
             let b = f32_order(f32_finite(state[old + 1u]));
             keys = vec2<u32>(min(keys.x, min(a, b)), max(keys.y, max(a, b)));

@@ -1,9 +1,11 @@
-// partial[segment, chunk] = (least key, greatest key, numbers, left out) of a chunk of a segment     first half of an observation
+// partial[segment, chunk] = (least key, greatest key, numbers, numbers left out) of a chunk of a segment
+// first half of an observation
 //
-// Numbers are compared as ordered integer keys, so that the result does not depend on the order of reduction. NaN and
-// infinity are left out and counted. A workgroup owns one chunk.
+// Numbers are compared as ordered integer keys: the result does not depend on the order of reduction. NaN and infinity are left
+// out and counted. A workgroup owns one chunk.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. Second half: calibrate/observe_fold.wgsl or calibrate/observe_level.wgsl.
+// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. Second half: calibrate/observe_fold.wgsl or
+// calibrate/observe_level.wgsl.
 //# import calibrate/members
 //# import calibrate/extremes
 //# import math/linear_index

@@ -1,8 +1,8 @@
-// next[segment] = header[segment], then for each bin: the bins of the old state that it takes in, and counts[segment, bin]
+// next[segment] = header[segment], then for each bin the sum of the old state's bins that it covers and counts[segment, bin]
 // last step of an observed histogram
 //
-// Bin j at the new level holds the places j · 2^rise … (j + 1) · 2^rise − 1 of the old one. One invocation owns one pair of
-// words of the next state: two words of the header, or the two words of a bin's count.
+// Bin j at the new level covers the old bins j · 2^rise … (j + 1) · 2^rise − 1. One invocation owns one pair of words of the next
+// state: two words of the header, or the two words of a bin's count.
 //
 // Meaning: reference/observe.rs. Candidates: kernels/observe.rs.
 //# import math/add_wide
@@ -48,7 +48,7 @@ fn main(
         let half = i32(params.bins / 2u);
         let level = bitcast<i32>(header[segment * HEADER + 6u]);
         let before = bitcast<i32>(state[old + 6u]);
-        // At most 2^14 bins on either side of zero: a rise by 16 leaves one of each. Any difference of two i32 is a u32.
+        // There are at most 2^14 bins on either side of zero: a rise by 16 leaves one on each. Any difference of two i32 is a u32.
         let rise = select(0u, min(bitcast<u32>(level) - bitcast<u32>(before), 16u), level > before);
         let place = i32(bin) - half;
         let first = clamp(place << rise, -half, half);

@@ -1,6 +1,6 @@
-// next[r] = max(min / low, max / high) of a range, or step[r] where that is no positive normal number
+// next[r] = max(min / low, max / high) of a range, or step[r] if that is no positive normal number
 //
-// One invocation owns one range. A state begins with the bits of min and max, which count as in calibrate/extremes.wgsl.
+// One invocation owns one range. A state begins with the bits of min and max; calibrate/extremes.wgsl defines their values.
 //
 // Meaning: reference/step_from_range.rs. Candidates: kernels/step_from_range.rs.
 //# import math/float_bits
@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> step: array<u32>;          // f32 bits
 @group(0) @binding(6) var<storage, read_write> next: array<u32>;    // f32 bits
 
-// bound / code; 0 where that is negative or the code is 0.
+// bound / code; 0 if that is negative or the code is 0.
 fn step_for(bound: u32, code: i32) -> u32 {
     let quotient = f32_divide(bound, f32_from_i32(select(code, 1, code == 0)));
     return select(quotient, 0u, (code == 0) | (quotient >= 0x80000000u));
@@ -36,7 +36,7 @@ fn main(
         return;
     }
     let at = index * params.state_words;
-    // Bits of numbers that are not negative are ordered as these are.
+    // Neither number is negative, so their bits have the order of the numbers.
     let wanted = max(step_for(f32_finite(state[at]), params.low), step_for(f32_finite(state[at + 1u]), params.high));
     let normal = wanted >= 0x00800000u && wanted < 0x7f800000u;
     next[index] = select(step[index], wanted, normal);

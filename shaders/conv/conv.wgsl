@@ -1,8 +1,7 @@
 // out[pixel, c] = stage( Σ_tap Σ_i (lhs[pixel · stride + tap · dilation - pad, i] - z) · (weight[c, tap, i] - v[c]) )
 //
-// A convolution whose groups are whole vec4 (16 input channels) and whole quads (4 output channels), or that has one
-// group. An invocation owns TILE_M pixels of TILE_Q quads of one group. Taps outside the image read the
-// zero point, because that is what zero is.
+// A convolution of one group, or of groups that are whole vec4 (16 input channels) and whole quads (4 output channels). An
+// invocation owns TILE_M pixels of TILE_Q quads of one group. Taps outside the image read the zero point, which stands for zero.
 //
 //     weight: [group][tap][channel / 16][output channel of the group, padded to 4]  vec4<u32>
 //
@@ -43,7 +42,7 @@ fn main(
     let pixel_vecs = params.pixel_words / 4u;
     let padding = vec4<u32>(zero_word());
 
-    // Tiles that stick out compute the last pixel or quad again and do not store it.
+    // Tiles that overlap the edge compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, READS>;
     for (var i = 0u; i < READS; i += 1u) {
         origin[i] = window_origin(min(first_pixel + owned_row(i), params.pixels - 1u));

@@ -1,7 +1,7 @@
 // out[pixel, c] = stage( Σ_tap Σ_i (lhs[pixel · stride + tap · dilation - pad, i] - z) · (weight[c, tap, i] - v[c]) )
 //
-// A convolution with groups of any size: an invocation owns one pixel of one quad, and each of its four output
-// channels may belong to another group, whose channels may start in the middle of a word.
+// A convolution with groups of any size. An invocation owns one pixel of one quad. Each of its four output channels may belong to
+// another group, and the channels of a group may start in the middle of a word.
 //
 //     weight: [output channel][tap][channel of the group / 4]  u32, zero beyond the group
 //
@@ -14,7 +14,7 @@
 //# import math/linear_index
 //# import gemm/zero_point
 //# import conv/weights_words
-//# needs dot4: gemm/dot_*
+//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
 //# needs output_pixel: conv/output_*
 //# needs row_parameters: gemm/row_parameters_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, WEIGHT_ZERO_POINT

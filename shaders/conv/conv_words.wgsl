@@ -1,7 +1,7 @@
 // out[pixel, c] = stage( Σ_tap Σ_i (lhs[pixel · stride + tap · dilation - pad, i] - z) · (weight[c, tap, i] - v[c]) )
 //
-// A convolution of one group whose channels don't fill vec4s, as those of an image's three: it walks along them by words
-// and multiplies no more padding than the last word has. An invocation owns TILE_M pixels of TILE_Q quads.
+// A convolution of one group whose channels don't fill whole vec4s, such as the three of an image. It walks along the channels word
+// by word, so it multiplies at most three bytes of padding per tap. An invocation owns TILE_M pixels of TILE_Q quads.
 //
 //     weight: [tap][channel / 4][output channel / 4]  vec4<u32>     a word of four channels for each of four outputs
 //
@@ -13,7 +13,7 @@
 //# import math/linear_index
 //# import conv/pixel_rows
 //# import gemm/weights_int8
-//# needs dot4: gemm/dot_*
+//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
@@ -37,7 +37,7 @@ fn main(
     let words = (params.group_channels + 3u) / 4u + hidden_zero(groups);
     let padding = zero_word();
 
-    // Tiles that stick out compute the last pixel or quad again and do not store it.
+    // Tiles that overlap the edge compute the last pixel or quad again and do not store it.
     var origin: array<vec4<i32>, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
         origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));

@@ -1,8 +1,8 @@
 // out[pixel, c] = stage( Σ_tap Σ_i (lhs[pixel · stride + tap · dilation - pad, i] - z) · (weight[c, tap, i] - v[c]) )
 //
 // A convolution of one group as an implicit matrix product through workgroup memory: rows are pixels, and k runs over the
-// taps' vec4s of channels. A workgroup owns BLOCK_M pixels by BLOCK_N channels (gemm/workgroup_tile.wgsl); its patches are gathered
-// while they are staged, so that none is ever stored.
+// vec4s of channels of all taps. A workgroup owns BLOCK_M pixels by BLOCK_N channels (gemm/workgroup_tile.wgsl). Patches are
+// gathered when they are staged; no patch matrix is stored.
 //
 //     k  | tap 0: vec 0 .. vec V-1 | tap 1: ...     an invocation stages one pixel at one k of each step, and walks on
 //
@@ -35,7 +35,7 @@ fn main(
     let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + hidden_zero(groups);
     let padding = vec4<u32>(zero_word());
 
-    // Where the slots of this invocation are in the image: pixel, then tap and vec of the next step.
+    // Positions of this invocation's slots in the image: pixel, then tap and vec4 of the next step.
     var origin: array<vec4<i32>, LHS_SLOTS>;
     var tap: array<vec3<u32>, LHS_SLOTS>;
     var vec: array<u32, LHS_SLOTS>;
@@ -49,7 +49,7 @@ fn main(
     for (var start = 0u; start < k_vecs; start += STEP) {
         for (var s = 0u; s < LHS_SLOTS; s += 1u) {
             let slot = thread + s * THREADS;
-            // On to the tap that the vec belongs to; beyond the last both lhs and weight are staged as zero.
+            // Advance to the tap that contains the vec4. Beyond the last tap both lhs and weight are staged as zero.
             while (vec[s] >= vecs) {
                 vec[s] -= vecs;
                 tap[s].z += 1u;
@@ -72,7 +72,7 @@ fn main(
         stage_weights(thread, start, block_column, 0u, k_vecs);
         workgroupBarrier();
         add_staged(local.xy, start);
-        // With two buffers the next step is staged beside what others still read.
+        // With two buffers the next step is staged while other invocations still read the last one.
         if (BUFFERS == 1u) {
             workgroupBarrier();
         }

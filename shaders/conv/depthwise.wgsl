@@ -14,7 +14,7 @@
 //# import conv/weights_words
 //# import conv/depthwise_codes
 //# needs output_pixel: conv/output_*
-//# needs row_parameters: gemm/row_parameters_*
+//# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, TILE_M, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;

@@ -1,7 +1,7 @@
-// The input codes of four output channels of a depthwise convolution: a word, or what the multiplier repeats.
-//# needs lhs: conv/conv, conv/conv_grouped, conv/conv_words, conv/depthwise, conv/depthwise_row, elementwise/operand_lhs, gemm/matmul, gemm/matmul_coop, gemm/workgroup_tile, grouped/lhs_float16, grouped/lhs_float32, grouped/lhs_int8, grouped/linear_coop
-//# needs lhs_codes: gemm/dot_*
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+// The input codes of four output channels of a depthwise convolution: a word, or the codes repeated `multiplier` times each.
+//# params group_outputs, pixel_words
+//# needs lhs: conv/depthwise, conv/depthwise_row
+//# needs lhs_codes: gemm/dot_int8, gemm/dot_uint8_lhs
 //# constants LHS_FLIP, MULTIPLIER_ONE
 
 fn load_codes(first: u32, quad: u32) -> vec4<i32> {

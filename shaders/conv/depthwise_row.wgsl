@@ -1,7 +1,7 @@
 // out[pixel, c] = stage( Σ_tap (lhs[pixel · stride + tap · dilation - pad, c / multiplier] - z) · (weight[c, tap] - v[c]) )
 //
-// A depthwise convolution whose taps along the rows are known when it is compiled. An invocation owns TILE_M neighbours of
-// an output row in one quad, and reads each input column that they share once.
+// A depthwise convolution whose taps along the rows are known when it is compiled. An invocation owns TILE_M neighbouring pixels of
+// an output row in one quad. It reads each input column that they share once.
 //
 //     TILE_M = 4, TAPS = 3, STRIDE = 1     columns  0 1 2 3 4 5     SPAN = 6
 //                                          output 0 - - -
@@ -17,8 +17,8 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
-//# needs output_pixel: conv/output_*
-//# needs row_parameters: gemm/row_parameters_*
+//# needs output_pixel: conv/output_pixel_dense
+//# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, STRIDE, TAPS, TILE_M, WEIGHT_ZERO_POINT
 
 const SPAN: u32 = (TILE_M - 1u) * STRIDE + TAPS;
@@ -36,7 +36,7 @@ fn main(
         return;
     }
     let own = tile_place(tile);
-    let part = own.x * GROUP_Y + local.y;      // of a row
+    let part = own.x * GROUP_Y + local.y;      // tile index along a row
     let quad = own.y * GROUP_X + local.x;
     let first_column = (part % params.row_tiles) * TILE_M;
     let first_pixel = (part / params.row_tiles) * params.out_size.z + first_column;

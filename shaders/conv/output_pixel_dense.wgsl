@@ -1,4 +1,4 @@
-// Where a launch's pixels lie in the output: one after the other.
+// Output pixel of a launch's pixel: they follow each other.
 
 fn output_pixel(pixel: u32) -> u32 {
     return pixel;

@@ -1,5 +1,5 @@
-// Parameters of the convolution loops: conv/conv.wgsl, conv/conv_words.wgsl, conv/conv_workgroup.wgsl, conv/conv_grouped.wgsl, conv/depthwise.wgsl,
-// conv/depthwise_row.wgsl. Written by kernels/conv.rs.
+// Parameters of the convolution loops: conv/conv.wgsl, conv/conv_words.wgsl, conv/conv_workgroup.wgsl, conv/conv_grouped.wgsl,
+// conv/depthwise.wgsl, conv/depthwise_row.wgsl. Written by kernels/conv.rs.
 
 struct Params {
     in_size: vec4<u32>,       // depth, height, width, -
@@ -7,27 +7,27 @@ struct Params {
     kernel: vec4<u32>,
     stride: vec4<u32>,
     dilation: vec4<u32>,
-    pad: vec4<u32>,           // before the first element of each axis, negative where the first are skipped
-    place_first: vec4<u32>,   // of the launch's pixels among those of the output
+    pad: vec4<u32>,           // before the first element of each axis; negative if elements are skipped
+    place_first: vec4<u32>,   // first output pixel of the launch along each axis
     place_step: vec4<u32>,
     place_size: vec4<u32>,    // sizes of the output
     tail: vec4<u32>,          // 0x01 for each byte of the last vec4 of a group that holds a channel
     n: u32,                   // end of this launch's output channels
-    first_column: u32,        // and their begin
+    first_column: u32,        // begin of this launch's output channels
     pixels: u32,              // output pixels, all images
     pixel_words: u32,         // u32 words of one input pixel
     group_channels: u32,      // input channels of a group
     group_outputs: u32,       // output channels of a group
-    weight_stride: u32,       // see the weight part, or the picture above
-    columns_at: u32,          // where the table of channels begins in the weights, rows in the tables
+    weight_stride: u32,       // see gemm/weights_*.wgsl, or the picture in the loop's file
+    columns_at: u32,          // begin of the table of channels in the weights; the next field: begin of the rows in the tables
     rows_at: u32,
     output_quads: u32,        // quads written per pixel by this launch, padding included
     output_words: u32,        // u32 words from one output pixel to the next
     rows: u32,                // 1: all pixels share one scale and zero point
     column_stride: u32,       // 0: one stage entry per output channel
     tiles: u32,               // workgroups that have work
-    tiles_m: u32,             // of them along the pixels
-    tiles_n: u32,             // and along the channels
+    tiles_m: u32,             // workgroups along the pixels
+    tiles_n: u32,             // workgroups along the channels
     rows_first: u32,          // see gemm/tile_order.wgsl
     zero_point: i32,          // of the output codes
     low: u32,                 // least and greatest output code (or ordered f32 key)

@@ -2,13 +2,13 @@
 //
 //     row      | tap 0: c0 c1 c2 | tap 1: c0 c1 c2 | ... | padding |     a row is a position, or a group of its channels
 //
-// One invocation owns one output word: LANES units, which are elements, or whole words where a group's channels fill those.
-// Outside the image lies the zero point. It moves bits only.
+// One invocation owns one output word of LANES units. A unit is an element, or a whole word if a group's channels fill words.
+// Taps outside the image read the zero point. It moves bits only.
 //
 // Meaning: reference/unfold.rs. Candidates: kernels/unfold.rs.
 //# import conv/window
 //# import math/linear_index
-//# needs gap: layout/pad_*
+//# needs gap: layout/pad_value_parameter, layout/pad_value_zero_point_word
 //# constants GROUP_X, TRANSPOSED, UNIT_BITS
 
 struct Params {
@@ -17,16 +17,16 @@ struct Params {
     kernel: vec4<u32>,
     stride: vec4<u32>,
     dilation: vec4<u32>,
-    pad: vec4<u32>,           // before the first element of each axis, or less than nothing where that is cropped
+    pad: vec4<u32>,           // before the first element of each axis; negative if elements are cropped
     spread: vec4<u32>,        // stride of a transposed window, whose positions are one apart
     pixel_words: u32,         // u32 words of one input pixel
     channels: u32,            // units of a group
     groups: u32,              // rows of a position
     row_units: u32,           // units of a row, without padding
-    output_words: u32,        // u32 words of a row, with it
+    output_words: u32,        // u32 words of a row, with padding
     first_row: u32,           // of this launch
     words: u32,               // output words of this launch
-    zero: u32,                // what lies outside the image, in every unit
+    zero: u32,                // value of every unit outside the image
 }
 
 const LANES: u32 = 32u / UNIT_BITS;
@@ -66,7 +66,7 @@ fn main(
     let tap_index = first / params.channels;
     let zero = gap(0u);
 
-    // Taps and channels are counted on from lane to lane.
+    // Taps and channels advance from lane to lane.
     var channel = first % params.channels;
     let tap_yz = tap_index / params.kernel.z;
     var tap = vec3<u32>(tap_yz / params.kernel.y, tap_yz % params.kernel.y, tap_index % params.kernel.z);

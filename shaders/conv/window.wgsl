@@ -1,8 +1,8 @@
-// Where an output pixel of a convolution or pool looks: images are [batch, depth, height, width, channel] with the
-// channels innermost; one and two spatial dimensions are three with leading ones.
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+// Input pixels of an output pixel of a convolution or pool. Images are [batch, depth, height, width, channel], channels innermost.
+// One or two spatial dimensions are three with leading ones of size 1.
+//# params dilation, in_size, out_size, pad, stride
 
-// The input coordinates (depth, height, width) of tap (0, 0, 0), maybe negative, and the batch index in w.
+// The input coordinates (depth, height, width) of tap (0, 0, 0), which may be negative, and the batch index in w.
 fn window_origin(pixel: u32) -> vec4<i32> {
     let x = pixel % params.out_size.z;
     let xy = pixel / params.out_size.z;
@@ -18,20 +18,20 @@ fn tap_inside(origin: vec4<i32>, tap: vec3<u32>) -> bool {
     return all(at < params.in_size.xyz);
 }
 
-// The linear index of the input pixel under a tap; meaningless where tap_inside is false.
+// The linear index of the input pixel under a tap; undefined if tap_inside is false.
 fn tap_pixel(origin: vec4<i32>, tap: vec3<u32>) -> u32 {
     let at = vec3<u32>(origin.xyz + vec3<i32>(tap * params.dilation.xyz));
     return ((u32(origin.w) * params.in_size.x + at.x) * params.in_size.y + at.y) * params.in_size.z + at.z;
 }
 
-// The first pixel of the image row under taps (z, y, …), and how many columns of it there are: none outside the image.
+// The first pixel of the image row under taps (z, y, …), and its number of columns: 0 if the row is outside the image.
 fn tap_row(origin: vec4<i32>, z: u32, y: u32) -> vec2<u32> {
     let at = vec2<u32>(origin.xy + vec2<i32>(vec2<u32>(z, y) * params.dilation.xy));
     let row = ((u32(origin.w) * params.in_size.x + at.x) * params.in_size.y + at.y) * params.in_size.z;
     return select(vec2<u32>(0u), vec2<u32>(row, params.in_size.z), all(at < params.in_size.xy));
 }
 
-// The column of that row under tap x; huge where it is negative.
+// The column of that row under tap x; a huge number if it is negative.
 fn tap_column(origin: vec4<i32>, x: u32) -> u32 {
     return u32(origin.z + i32(x * params.dilation.z));
 }

@@ -1,13 +1,13 @@
 // scale[r, b] = code of the largest size in block b of row r     the scales of MX and NVFP4
 //
-// A size is a bit pattern without sign, which orders as its number does. NaN is left out, infinity counts as the largest finite
-// number. One invocation owns one word: four scales, and the 4 · BLOCK elements that they belong to. `scale_code` comes from the
-// part for the format of the scales.
+// A size is a bit pattern without sign, so sizes have the order of their numbers. NaN is left out; infinity counts as the largest
+// finite number. One invocation owns one word: four scales, and their 4 · BLOCK elements. `scale_code` is in
+// convert/block_scale_*.wgsl.
 //
 // Meaning: reference/block.rs. Candidates: kernels/block.rs.
 //# import math/linear_index
 //# import convert/load_element
-//# needs decode: convert/decode_*
+//# needs decode: convert/decode_float16, convert/decode_float32
 //# needs scale_code: convert/block_scale_*
 //# constants BLOCK, GROUP_X
 
@@ -17,7 +17,7 @@ struct Params {
     input_words: u32,          // words of one row
     output_words: u32,
     words: u32,                // output words in all
-    global: u32,               // f32 bits of what all scales are divided by
+    global: u32,               // f32 bits of the global scale, which divides all scales
     unused_0: u32,
     unused_1: u32,
 }

@@ -1,18 +1,16 @@
 // out[r, c] = convert(input[r, c], parameters of (r, c))     cast, quantize, dequantize
 //
-//     input   | a a a a | a a a a | ...      One invocation owns UNIT neighbouring elements of a row: as many as a word holds of
-//     output  | b | b | b | b | ...          the narrower of both formats. It reads each word once and writes each word once.
+//     input   | a a a a | a a a a | ...      One invocation owns UNIT neighbouring elements of a row: one word of the
+//     output  | b | b | b | b | ...          narrower format. It reads each word once and writes each word once.
 //
-// `convert` says what becomes of an element, `parameter` where its scale is. Elements beyond the row become zeros.
+// `convert` converts an element; `parameter` loads its scale. Elements beyond the row become zeros.
 //
 // Meaning: reference/cast.rs, reference/quantize.rs. Candidates: kernels/convert.rs.
 //# import math/linear_index
 //# import convert/load_element
-//# needs convert: convert/step_*
+//# needs convert: convert/step_cast, convert/step_dequantize, convert/step_dequantize_float, convert/step_quantize, convert/step_quantize_float
 //# needs parameter, parameter_base: convert/scales_*
-//# needs BITS: grouped/codes_*
-//# needs COLUMN_PARAMETERS: convert/scales_float8_blocks, convert/scales_none, convert/scales_power_blocks
-//# constants GROUP_X, INPUT_BITS, ONE_ROW, UNIT
+//# constants BITS, COLUMN_PARAMETERS, GROUP_X, INPUT_BITS, ONE_ROW, UNIT
 
 struct Params {
     index_sizes: vec4<u32>,    // see convert/parameter_index.wgsl
@@ -24,8 +22,8 @@ struct Params {
     units: u32,                // units in all
     low: i32,                  // least and greatest code of an integer format
     high: i32,
-    scale_words: u32,          // words of a row of scales that are a tensor
-    unit: u32,                 // f32 bits of what such scales are multiplied by
+    scale_words: u32,          // words of a row of scales, if the scales are a tensor
+    unit: u32,                 // f32 bits of the factor of such scales
     unused_0: u32,
     unused_1: u32,
     unused_2: u32,

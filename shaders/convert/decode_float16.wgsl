@@ -1,4 +1,4 @@
-// Element format: float16, every one of which is a float32.
+// Element format: float16. Every float16 is a float32.
 //# import math/float16_bits
 
 fn decode(element: u32) -> u32 {

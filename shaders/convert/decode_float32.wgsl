@@ -1,4 +1,4 @@
-// Element format: float32. The element is its number.
+// Element format: float32. The element is the number.
 
 fn decode(element: u32) -> u32 {
     return element;

@@ -1,4 +1,4 @@
-// Element format: integers of INPUT_BITS bits, two's complement where INPUT_SIGNED; up to 24 bits each is a float32.
+// Element format: integers of INPUT_BITS bits, two's complement if INPUT_SIGNED. Every integer of up to 24 bits is a float32.
 //# import math/float_bits
 //# constants INPUT_BITS, INPUT_SIGNED
 

@@ -1,5 +1,5 @@
-// Element format: a float of INPUT_WIDTH bits, a sign, an exponent of bias INPUT_BIAS, and INPUT_MANTISSA bits of mantissa, every
-// one of which is a float32. Codes without sign from INPUT_FIRST_NAN on are NaN, INPUT_INFINITY is infinity.
+// Element format: a float of INPUT_WIDTH bits: a sign, an exponent of bias INPUT_BIAS, and INPUT_MANTISSA bits of mantissa. Every
+// such float is a float32. Codes (without sign) from INPUT_FIRST_NAN on are NaN; INPUT_INFINITY is infinity.
 // Twin: numeric/minifloat.rs.
 //# constants INPUT_BIAS, INPUT_FIRST_NAN, INPUT_INFINITY, INPUT_MANTISSA, INPUT_UNSIGNED_ZERO, INPUT_WIDTH
 
@@ -8,7 +8,7 @@ fn decode(element: u32) -> u32 {
     let magnitude = element & ((1u << (INPUT_WIDTH - 1u)) - 1u);
     let field = magnitude >> INPUT_MANTISSA;
     let fraction = magnitude & ((1u << INPUT_MANTISSA) - 1u);
-    // A subnormal moves up until its leading one is where that of a normal number is.
+    // A subnormal is shifted up until its leading one is at the place of a normal number's.
     let shift = (countLeadingZeros(fraction) - (31u - INPUT_MANTISSA)) & 31u;
     let subnormal = ((128u - INPUT_BIAS - shift) << 23u) | ((fraction << (shift + 23u - INPUT_MANTISSA)) & 0x7fffffu);
     let normal = ((field + 127u - INPUT_BIAS) << 23u) | (fraction << (23u - INPUT_MANTISSA));

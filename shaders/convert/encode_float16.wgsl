@@ -1,4 +1,4 @@
-// Element format: float16, the nearest to the number, ties to even.
+// Element format: the float16 nearest to the number, ties to even.
 //# import math/float16_bits
 
 fn encode(value: u32) -> u32 {

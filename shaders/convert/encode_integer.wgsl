@@ -1,5 +1,5 @@
-// Element format: integers, the low BITS bits of the number made an i32: rounded to nearest, ties to even, where ROUNDED,
-// else cut off towards zero. Numbers beyond i32 saturate first, NaN is 0.
+// Element format: integers, the low BITS bits of the number as i32. ROUNDED: to nearest, ties to even; otherwise towards zero.
+// Numbers beyond i32 saturate first; NaN is 0.
 //# import math/float_bits
 //# constants ROUNDED
 

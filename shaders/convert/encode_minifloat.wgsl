@@ -1,5 +1,5 @@
-// Element format: a float of WIDTH bits, a sign, an exponent of bias BIAS, and MANTISSA bits of mantissa: the nearest to the
-// number, ties to even. What is beyond the code GREATEST becomes OVERFLOW, NaN becomes NAN_CODE.
+// Element format: a float of WIDTH bits: a sign, an exponent of bias BIAS, and MANTISSA bits of mantissa. It is the nearest to the
+// number, ties to even. Sizes beyond the code GREATEST become OVERFLOW; NaN becomes NAN_CODE.
 // Twin: numeric/minifloat.rs.
 //# constants BIAS, GREATEST, MANTISSA, NAN_CODE, OVERFLOW, UNSIGNED_ZERO, WIDTH
 

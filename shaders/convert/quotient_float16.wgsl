@@ -1,5 +1,5 @@
-// Quotients in f16: the f32 one is rounded once more, which for operands that are f16 changes nothing of the result, and the
-// integers nearest to them.
+// Quotients in f16, and the nearest integers. The f32 quotient is rounded once more, to f16; if both operands are f16, that equals
+// the f16 quotient.
 //# import math/float_bits
 //# import math/float16_bits
 

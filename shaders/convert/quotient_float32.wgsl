@@ -1,6 +1,6 @@
-// Quotients in f32, and the integers nearest to them, of which those beyond 16 bits saturate the code. 32-bit codes want all of them.
+// Quotients in f32, and the nearest integers. Up to 16 bits, integers beyond 16 bits saturate the code; 32-bit codes need all bits.
 //# import math/nearest_step
-//# needs BITS: grouped/codes_*
+//# constants BITS
 
 fn quotient(value: u32, scale: u32) -> u32 {
     return f32_divide(value, scale);

@@ -5,8 +5,7 @@
 // Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Second half: convert/range_parameters.wgsl.
 //# import convert/reduce_range
 //# import math/linear_index
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+//# constants LANES, ROWS
 
 struct Params {
     length: u32,          // elements of a segment (the whole tensor, a row, or a group of a row)
@@ -14,7 +13,7 @@ struct Params {
     chunks: u32,          // chunks of a segment
     partials: u32,        // segments · chunks
     row: u32,             // elements from one row of segments to the next
-    per_row: u32,         // segments of a row, of which the last may be shorter
+    per_row: u32,         // segments of a row; the last may be shorter
     unused_0: u32,
     unused_1: u32,
 }

@@ -6,8 +6,7 @@
 //# import convert/reduce_range
 //# import convert/range_scale
 //# import math/linear_index
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+//# constants LANES, ROWS
 
 struct Params {
     chunks: u32,          // partial ranges of a segment

@@ -2,18 +2,18 @@
 //
 // LANES invocations share a segment, each taking every LANES-th element, and ROWS segments share a workgroup.
 //
-// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Longer segments: convert/range.wgsl, convert/range_parameters.wgsl.
+// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Longer segments: convert/range.wgsl,
+// convert/range_parameters.wgsl.
 //# import convert/reduce_range
 //# import convert/range_scale
 //# import math/linear_index
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+//# constants LANES, ROWS
 
 struct Params {
     length: u32,          // elements of a segment (the whole tensor, a row, or a group of a row)
     segments: u32,
     row: u32,             // elements from one row of segments to the next
-    per_row: u32,         // segments of a row, of which the last may be shorter
+    per_row: u32,         // segments of a row; the last may be shorter
     low: i32,             // least and greatest code
     high: i32,
     unused_0: u32,
@@ -31,7 +31,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let segment = linear_group(group, groups) * ROWS + local.y;
-    // Lanes of a segment that isn't there have nothing to read.
+    // Lanes beyond the last segment read nothing.
     let known = segment < params.segments;
     let first = (segment % params.per_row) * params.length;
     let end = select(0u, min(first + params.length, params.row), known);

@@ -2,8 +2,8 @@
 //
 //     scale = (max - min) / (high - low)      zero_point = saturate(low + round_ties_even(-min / scale))
 //
-// or, where SYMMETRIC, scale = max(max, -min) / high and zero_point = 0;
-// each step one f32 operation; a scale of zero (an all-zero or vanishing range) becomes 1.
+// SYMMETRIC: scale = max(max, -min) / high and zero_point = 0.
+// Each step is one f32 operation. A scale of zero (an all-zero or vanishing range) becomes 1.
 //# import math/float_bits
 //# constants SYMMETRIC
 
@@ -12,7 +12,7 @@ fn range_scale(keys: vec2<u32>, low: i32, high: i32) -> vec2<u32> {
     var span = min(f32_add(f32_from_order(keys.y), negative_min), F32_GREATEST);
     var steps_of_span = high - low;
     if (SYMMETRIC) {
-        // Neither is negative, so their bits are ordered as they are; -0 becomes 0.
+        // Neither number is negative, so their bits have the order of the numbers; -0 becomes 0.
         span = max(f32_from_order(keys.y) & ~F32_SIGN, negative_min & ~F32_SIGN);
         steps_of_span = high;
     }

@@ -1,10 +1,9 @@
-// The least and greatest of f32 as ordered keys, zero included. NaN is left out, infinity counts as the largest finite number; keys
-// are integers, so that the result does not depend on the order of reduction.
+// The least and greatest of f32 as ordered keys, zero included. NaN is left out; infinity counts as the largest finite number. Keys
+// are integers: the result does not depend on the order of reduction.
 //
-// A workgroup holds ROWS ranges, each of LANES (a power of two) invocations; all of its invocations have to come along.
+// A workgroup holds ROWS ranges, each of LANES (a power of two) invocations. All of its invocations must call it.
 //# import math/float_bits
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+//# constants LANES, ROWS
 
 var<workgroup> range_keys: array<vec2<u32>, LANES * ROWS>;
 

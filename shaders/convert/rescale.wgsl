@@ -1,14 +1,14 @@
-// out[r, c] = stage(input[r, c])     requantize (stage requantize) and dequantize (stage real)
+// out[r, c] = stage(input[r, c])     requantize and dequantize by the output stage
 //
-// The zero point of the input is the negative bias of the stage's entry, and its scale is the entry's multiplier, so
-// that all granularities are one table. One invocation owns one quad of one row.
+// The zero point of the input is the negative bias of the stage's entry. Its scale is the entry's multiplier. So one table serves
+// all granularities. One invocation owns one quad of one row.
 //
 // Meaning: reference/requantize.rs, reference/quantize.rs. Candidates: kernels/requantize.rs, kernels/quantize.rs.
 //# import convert/parameter_index
 //# import math/linear_index
-//# needs load_entries: epilogue/code, epilogue/entries
+//# needs load_entries: epilogue/entries
 //# needs load_input: convert/input_*
-//# needs store_output: epilogue/accumulator, epilogue/code, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
+//# needs store_output: epilogue/real_f16, epilogue/real_f32, epilogue/requantize
 //# constants GROUP_X
 
 struct Params {

@@ -1,8 +1,7 @@
-// Parameters: scale (f32 bits) and zero point in a table, of any granularity. What a granularity has no use for costs nothing:
-// ROW_PARAMETERS says whether rows differ, COLUMN_PARAMETERS whether columns do, COLUMN_BLOCKS whether several columns share one.
+// Parameters: scale (f32 bits) and zero point in a table, of any granularity. Unused parts of the index are compiled away:
+// ROW_PARAMETERS is true if rows differ, COLUMN_PARAMETERS if columns do, COLUMN_BLOCKS if several columns share one entry.
 //# import convert/parameter_index
-//# needs COLUMN_PARAMETERS: convert/scales_float8_blocks, convert/scales_none, convert/scales_power_blocks
-//# constants COLUMN_BLOCKS, ROW_PARAMETERS
+//# constants COLUMN_BLOCKS, COLUMN_PARAMETERS, ROW_PARAMETERS
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;
 

@@ -1,4 +1,4 @@
-// Conversion: the same number in another format.
+// Conversion: the number in another format.
 //# needs decode: convert/decode_*
 //# needs encode: convert/encode_*
 

@@ -1,8 +1,8 @@
-// Conversion: the real number x * scale, one correctly rounded product. NaN and infinity stay, and a scale that is NaN
-// makes NaN. Entry: scale (f32 bits), -.
+// Conversion: the real number x * scale, one correctly rounded product. NaN and infinity stay. A NaN scale makes NaN. Entry: scale
+// (f32 bits), -.
 //# import math/float_bits
-//# needs decode: convert/decode_*
-//# needs encode: convert/encode_*
+//# needs decode: convert/decode_minifloat
+//# needs encode: convert/encode_float16, convert/encode_float32
 
 fn convert(element: u32, entry: vec2<u32>) -> u32 {
     let value = decode(element);

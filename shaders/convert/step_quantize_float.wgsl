@@ -1,9 +1,9 @@
-// Conversion: the float of at most 8 bits nearest to x / scale. Entry: scale (f32 bits), -. Of formats below 8 bits the zero
-// point is added, as ONNX's own tests do: -0 becomes 0.
+// Conversion: the float of at most 8 bits nearest to x / scale. Entry: scale (f32 bits), -. Below 8 bits, -0 becomes 0, because
+// ONNX's own tests add a zero point of 0.
 //# import math/float_bits
-//# needs decode: convert/decode_*
-//# needs encode: convert/encode_*
-//# needs quotient: convert/quotient_*, grouped/find_scales
+//# needs decode: convert/decode_float16, convert/decode_float32
+//# needs encode: convert/encode_minifloat
+//# needs quotient: convert/quotient_*
 //# constants WIDTH
 
 fn convert(element: u32, entry: vec2<u32>) -> u32 {

@@ -1,7 +1,6 @@
 // out ≈ (s_lhs (lhs - z_lhs) + s_rhs (rhs - z_rhs)) / s_out + z_out     elementwise, broadcast
 //
-// How it is rounded is the addition part's matter, `add_codes`.
-// One invocation owns one quad of one row.
+// `add_codes` of elementwise/addition_*.wgsl defines the rounding. One invocation owns one quad of one row.
 //
 // Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: elementwise/params.wgsl.
 //# import elementwise/params

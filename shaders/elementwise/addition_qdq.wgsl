@@ -1,5 +1,5 @@
-// Addition: saturate(round_ties_even((s_a (a - z_a) + s_b (b - z_b)) / s_out) + z_out): dequantize, add, quantize, each step one
-// correctly rounded f32 operation done in integers. Twin: reference/binary.rs.
+// Addition: saturate(round_ties_even((s_a (a - z_a) + s_b (b - z_b)) / s_out) + z_out): dequantize, add, quantize. Each step is one
+// correctly rounded f32 operation, done in integers. Twin: reference/binary.rs.
 //# import math/nearest_step
 
 // operands: s_a (f32 bits), z_a, s_b, z_b. result: s_out, z_out, least and greatest code.

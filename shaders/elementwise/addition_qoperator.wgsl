@@ -1,9 +1,9 @@
-// Addition: saturate(round_ties_even(fma(last, r_last, fma(first, r_first, c)))), the sum of ONNX Runtime's QLinearAdd, where r are
-// the scales over the output's and c is what the zero points come to. Twin: reference/binary.rs.
+// Addition: saturate(round_ties_even(fma(last, r_last, fma(first, r_first, c)))), the sum of ONNX Runtime's QLinearAdd. r is an
+// operand's scale over the output's. c collects the zero points. Twin: reference/binary.rs.
 //# import math/float_multiple_add
 //# import elementwise/guessed_codes
 
-// operands: r_a, 1 where a joins first, r_b, -. result: c, how far a guess may be off (all f32 bits), least and greatest code.
+// operands: r_a, 1 if a is added first, r_b, -. result: c, bound of a guess's error (all f32 bits), least and greatest code.
 fn add_codes(a: vec4<i32>, b: vec4<i32>, operands: vec4<u32>, result: vec4<u32>) -> vec4<i32> {
     let ratios = bitcast<vec4<f32>>(operands);
     let bounds = bitcast<vec4<i32>>(result);

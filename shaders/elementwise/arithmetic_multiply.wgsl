@@ -1,3 +1,4 @@
+
 fn combine(a: f32, b: f32) -> f32 {
     return a * b;
 }

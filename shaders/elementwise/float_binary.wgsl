@@ -16,7 +16,7 @@ struct Params {
     n: u32,                   // columns: the length of the last dimension
     lhs_row: u32,             // elements of a row
     rhs_row: u32,
-    lhs_step: u32,            // 1, or 0 where the last dimension is repeated
+    lhs_step: u32,            // 1, or 0 if the last dimension is repeated
     rhs_step: u32,
     elements: u32,
     unused_0: u32,

@@ -1,4 +1,4 @@
-// (1 + tanh(a)) / 2 is sigmoid(2 a). Beyond 16 it is 0 or 1, and cubes would grow without need.
+// (1 + tanh(a)) / 2 is sigmoid(2 a). It is 0 or 1 beyond 16, where a cube would only grow large.
 //# import math/sigmoid
 
 fn function_of(x: f32) -> f32 {

@@ -1,3 +1,4 @@
+
 fn function_of(x: f32) -> f32 {
     return max(x, 0.0);
 }

@@ -1,4 +1,4 @@
-// WGSL's own tanh may be a quotient of large sums.
+// WGSL's own tanh may be a quotient of large sums, which overflow.
 
 fn function_of(x: f32) -> f32 {
     let power = exp(-2.0 * abs(x));

@@ -1,14 +1,14 @@
 // output[r, i] = (input[r, i] − mean_r) / √(variance_r + epsilon) · scale[i] + shift[i]
 //
-// LANES invocations share a row, each taking every LANES-th element; it overwrites only what it has read itself. A row is divided by
-// a power of two near its largest number, so that its squares stay in f32; that changes no digit, and epsilon is divided alike.
+// LANES invocations share a row. Each takes every LANES-th element, so it overwrites only elements that it has read itself. A row
+// is
+// divided by a power of two near its largest number, so that squares stay in f32. That changes no digit; epsilon is divided too.
 //
 // Meaning: reference/layer_norm.rs. Candidates: kernels/layer_norm.rs.
 //# import math/linear_index
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants CENTRED, ROWS
+//# constants CENTRED, LANES, ROWS
 
 struct Params {
     rows: u32,
@@ -30,7 +30,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let row = linear_group(group, groups) * ROWS + local.y;
-    // Lanes of a row that isn't there have nothing to read.
+    // Lanes beyond the last row read nothing.
     let first = row * params.n;
     let end = select(0u, params.n, row < params.rows);
     var most = 0.0;
@@ -54,7 +54,7 @@ fn main(
         squares += difference * difference;
     }
     let variance = row_sum(squares, local.x, local.y) / f32(params.n);
-    // Where all numbers are equal, nothing may be left of epsilon.
+    // If all numbers are equal, epsilon may underflow to 0.
     let factor = inverseSqrt(max(variance + bitcast<f32>(params.epsilon) * inverse * inverse, LEAST));
     for (var i = local.x; i < end; i += LANES) {
         let difference = bitcast<f32>(input_word(first + i)) * inverse - mean;

@@ -3,7 +3,7 @@
 //# import math/float_bits
 //# import elementwise/guessed_codes
 //# import epilogue/store_codes
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low, result
 
 // params.result: m, z_out (f32 bits), -, -.
 fn store_product(row: u32, quad: u32, a: vec4<i32>, b: vec4<i32>) {
@@ -11,7 +11,7 @@ fn store_product(row: u32, quad: u32, a: vec4<i32>, b: vec4<i32>) {
     let high = bitcast<i32>(params.high);
     let integers = a * b;
     let scaled = vec4<f32>(integers) * bitcast<f32>(params.result.x);
-    let error = (abs(scaled) + 256.0) * 0x1p-20;            // 8 ULP of the greatest number on the way
+    let error = (abs(scaled) + 256.0) * 0x1p-20;            // 8 ULP of the greatest intermediate number
     let guessed = guess_codes(scaled + bitcast<f32>(params.result.y), error, low, high);
     var codes = guessed.codes;
     if (any(guessed.near)) {

@@ -1,8 +1,7 @@
 // out[pixel, c] = stage( Σ_tap (input[tap, c] - z) )  or  max_tap input[tap, c]     average and max pooling
 //
-// The average's division by the number of taps is part of the multiplier: the stage has one entry per count. Taps
-// outside the image add nothing and are not visited; whether they count is `count_padding`. One invocation owns one quad
-// of one pixel.
+// The average's division by the number of taps is part of the multiplier: the stage has one entry per count. Taps outside the image
+// add nothing and are not visited; `count_padding` says if they count. One invocation owns one quad of one pixel.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
@@ -11,7 +10,7 @@
 //# import convert/input_int8
 //# import elementwise/operand_input
 //# needs load_entries: epilogue/code, epilogue/entries
-//# needs store_output: epilogue/accumulator, epilogue/code, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
+//# needs store_output: epilogue/code, epilogue/requantize
 //# constants GROUP_X
 
 @compute @workgroup_size(GROUP_X)

@@ -1,8 +1,10 @@
 // out[pixel, c] = saturate(round_ties_even(Σ_tap s (input[tap, c] - z) / count / s_out + z_out))     average pooling, each step f32
 //
-// Sums of f32 depend on the order of taps, row by row, so one invocation visits a whole window. An exact integer sum first gives a
-// guess; where that is near the middle between two codes, the steps are done one by one in integers. OFFSET_FIRST: z_out is
-// added before rounding (QLinearAveragePool), else after it (AveragePool and QuantizeLinear). One invocation owns one quad of one pixel.
+// An f32 sum depends on the order of taps, row by row, so one invocation visits a whole window. An exact integer sum first gives a
+// guess. If the guess is near the middle between two codes, each step is computed exactly, in integers. OFFSET_FIRST: z_out is
+// added
+// before rounding (QLinearAveragePool), otherwise after it (AveragePool and QuantizeLinear). One invocation owns one quad of one
+// pixel.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
@@ -45,7 +47,7 @@ fn main(
     let low = bitcast<i32>(params.low) - after;
     let high = bitcast<i32>(params.high) - after;
     let multiplier = bitcast<f32>(stage_entry(count - params.least_count).y);
-    // Each of count + 2 roundings, and the guess's own, is at most 2^-23 of the greatest sum there can be.
+    // Each of the count + 2 roundings, and the guess's own, is at most 2^-23 of the greatest possible sum.
     let greatest = 255.0 * f32(count) * multiplier + 256.0;
     let error = f32(count + 16u) * 0x1p-23 * greatest;
     let guessed = guess_codes(vec4<f32>(total) * multiplier + f32(offset), vec4<f32>(error), low, high);

@@ -1,5 +1,6 @@
-// Parameters of the loops that pool, elementwise/pool.wgsl, elementwise/pool_partial.wgsl and elementwise/pool_total.wgsl, and what they have in common: which
-// taps of a window are inside the image, and what a tap adds. Written by kernels/pool.rs.
+// Parameters and common functions of the pooling loops, elementwise/pool.wgsl, elementwise/pool_partial.wgsl and
+// elementwise/pool_total.wgsl: the taps of a window inside the image, and the sum or maximum with one more tap. Written by
+// kernels/pool.rs.
 //# constants INPUT_SIGNED, MAXIMUM
 
 struct Params {
@@ -20,23 +21,23 @@ struct Params {
     low: u32,                 // least and greatest output code
     high: u32,
     count_padding: u32,       // 1: taps in the padding count, 2: all taps do
-    slice: u32,               // taps of a slice, and slices, where a window is divided
+    slice: u32,               // taps of a slice; the next field: slices of a divided window
     slices: u32,
-    input_scale: u32,         // f32 bits, where an average is summed in floats
+    input_scale: u32,         // f32 bits, if an average is summed in floats
     output_scale: u32,
-    least_count: u32,         // of taps: where the entries of the output stage begin
+    least_count: u32,         // least count of taps: the output stage's first entry
     unused_0: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 
-// Along each axis the taps from `begin` to before `end`.
+// The taps inside the image: along each axis from `begin` to before `end`.
 struct Taps {
     begin: vec3<u32>,
     end: vec3<u32>,
 }
 
-// How many taps of each axis lie before a distance from the first, which may be negative.
+// Number of taps of each axis before a distance from the first tap, which may be negative.
 fn taps_before(distance: vec3<i32>) -> vec3<u32> {
     let dilation = params.dilation.xyz;
     return min((vec3<u32>(max(distance, vec3<i32>(0))) + dilation - 1u) / dilation, params.kernel.xyz);
@@ -47,7 +48,7 @@ fn taps_inside(origin: vec4<i32>) -> Taps {
     return Taps(begin, max(taps_before(vec3<i32>(params.in_size.xyz) - origin.xyz), begin));
 }
 
-// How many taps count.
+// Number of taps that count.
 fn count_taps(origin: vec4<i32>, taps: Taps) -> u32 {
     let padded = taps_before(vec3<i32>(params.in_size.xyz + params.pad_end.xyz) - origin.xyz);
     let counted = select(select(taps.end - taps.begin, padded, params.count_padding == 1u), params.kernel.xyz, params.count_padding == 2u);

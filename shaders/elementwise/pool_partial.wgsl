@@ -1,7 +1,7 @@
 // partial[slice, pixel, c] = Σ_tap (input[tap, c] - z)  or  max_tap input[tap, c]     over a slice of a large window
 //
-// The taps inside the image are counted row by row; slice s has those from s · SLICE on, SLICE at most. elementwise/pool_total.wgsl
-// joins the slices. One invocation owns one quad of one pixel in one slice.
+// The taps inside the image are counted row by row. Slice s has at most `slice` taps, from s · `slice` on.
+// elementwise/pool_total.wgsl combines the slices. One invocation owns one quad of one pixel in one slice.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params

@@ -1,13 +1,13 @@
 // out[pixel, c] = stage( Σ_slice partial[slice, pixel, c] )  or  max_slice partial[slice, pixel, c]
 //
-// What elementwise/pool_partial.wgsl made of the slices of a large window becomes codes. One invocation owns one quad of one pixel.
+// The slices of a large window (elementwise/pool_partial.wgsl) become codes. One invocation owns one quad of one pixel.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index
 //# needs load_entries: epilogue/code, epilogue/entries
-//# needs store_output: epilogue/accumulator, epilogue/code, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
+//# needs store_output: epilogue/code, epilogue/requantize
 //# constants GROUP_X, MAXIMUM
 
 @group(0) @binding(1) var<storage, read> partials: array<vec4<i32>>;

@@ -1,7 +1,6 @@
-// What the LANES invocations of a row know together: sums and maxima, as trees. A workgroup holds ROWS rows; all of its
-// invocations have to come along.
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+// Sums and maxima over the LANES invocations of a row, as trees. A workgroup holds ROWS rows. All of its invocations must call
+// them.
+//# constants LANES, ROWS
 
 var<workgroup> tree: array<f32, LANES * ROWS>;
 

@@ -1,13 +1,12 @@
 // output[r, i] = e^(scale (input[r, i] − max_r)) / Σ_j e^(scale (input[r, j] − max_r))
 //
-// LANES invocations share a row, each taking every LANES-th element; it overwrites only what it has read itself.
+// LANES invocations share a row. Each takes every LANES-th element, so it overwrites only elements that it has read itself.
 //
 // Meaning: reference/softmax.rs. Candidates: kernels/softmax.rs.
 //# import math/linear_index
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes
-//# needs LANES: conv/unfold, convert/convert, gemm/pack_rhs, grouped/find_scales, grouped/gather_columns, layout/rearrange, layout/reshape, layout/transpose_blocks
-//# constants ROWS
+//# constants LANES, ROWS
 
 struct Params {
     rows: u32,
@@ -26,7 +25,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let row = linear_group(group, groups) * ROWS + local.y;
-    // Lanes of a row that isn't there have nothing to read.
+    // Lanes beyond the last row read nothing.
     let first = row * params.n;
     let end = select(0u, params.n, row < params.rows);
     var most = -3.4028234e38;

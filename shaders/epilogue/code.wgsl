@@ -1,4 +1,4 @@
-// Output stage: the 8-bit code itself. Nothing is rescaled, and no entry read.
+// Output stage: the 8-bit code itself. Nothing is rescaled, and no entry is read.
 //# import epilogue/store_codes
 
 alias Entries = u32;

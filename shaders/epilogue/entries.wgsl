@@ -1,4 +1,4 @@
-// The entries of the output stage that four columns have. Loops which own several rows of a quad load them once.
+// The output stage's entries of four columns. A loop that owns several rows of a quad loads them once.
 //# import epilogue/tables
 
 alias Entries = array<vec4<i32>, 4>;

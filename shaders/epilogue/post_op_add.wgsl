@@ -1,5 +1,5 @@
-// Finish: out = code + residual, elementwise. What elementwise/add.wgsl would do to the stored codes; the residual has the output's
-// shape. Its two entries of the tables are what the addition part reads of the codes and the residual, and of the result.
+// Post-op: out = code + residual, elementwise, with the result of elementwise/add.wgsl on the stored codes. The residual has the
+// output's shape. Tables 0 and 1 are the `operands` and the `result` of elementwise/addition_*.wgsl.
 //# import epilogue/tables
 //# needs add_codes: elementwise/addition_*
 //# needs residual_word: elementwise/operand_residual, elementwise/operand_residual_in_place

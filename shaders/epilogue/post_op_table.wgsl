@@ -1,4 +1,5 @@
-// Finish: out = table[code], 256 bytes in the first 16 entries of the tables. What elementwise/table.wgsl would do to the stored codes.
+// Post-op: out = table[code], with the result of elementwise/table.wgsl on the stored codes. The 256 bytes are the first 16 entries
+// of the tables.
 //# import epilogue/tables
 
 fn post_op(codes: vec4<i32>, at: u32) -> vec4<i32> {

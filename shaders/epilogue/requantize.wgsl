@@ -1,7 +1,7 @@
 // Output stage: code = clamp(rescale(acc + bias) + zero_point). Entry: bias, multiplier, shift, -.
-// `rescale` comes from the rounding part.
+// `rescale` is in epilogue/rounding_*.wgsl.
 //# import epilogue/entries
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low, zero_point
 //# needs rescale: epilogue/rounding_fixed_*, epilogue/rounding_onnx
 //# needs store_codes: epilogue/codes16, epilogue/store_codes
 

@@ -1,4 +1,4 @@
-// Rounding::FixedDouble (gemmlowp): shift left saturating, multiply by multiplier / 2^31 rounding half away from zero
+// Rounding::FixedDouble (gemmlowp): shift left with saturation, multiply by multiplier / 2^31 rounding half away from zero
 // (half up below zero), then divide by 2^-shift rounding half away from zero.
 //# import math/multiply_wide
 

@@ -1,5 +1,5 @@
 // Rounding::FixedWide (TFLite's for 64-bit sums): (acc · r + 2^(14 - shift)) >> (15 - shift) in 64 bits, half up, saturated to
-// i32, where r is the multiplier in 15 bits. Sums are below 2^47 in size, shifts -31 to 7, so that no product leaves 62 bits.
+// i32. r is the multiplier rounded to 15 bits. Sums are below 2^47 in size and shifts are -31 to 7, so products fit 62 bits.
 //# import math/multiply_wide
 //# import math/wide_sum
 

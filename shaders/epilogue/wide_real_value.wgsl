@@ -1,4 +1,4 @@
-// The same as real_value.wgsl of a sum of 64 bits, 256 · high + low + bias. It is rounded to f32 once.
+// epilogue/real_value.wgsl for a 64-bit sum, 256 · high + low + bias. The sum is rounded to f32 once.
 //# import epilogue/real_value
 //# import math/float_wide
 

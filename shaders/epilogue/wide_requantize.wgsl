@@ -1,8 +1,8 @@
-// Output stage of sums of 64 bits: code = clamp(rescale(256 · high + low + bias) + zero_point). Entry: low word of the bias,
-// multiplier, shift, high word of the bias. `rescale_wide` comes from the rounding part.
+// Output stage of 64-bit sums: code = clamp(rescale(256 · high + low + bias) + zero_point). Entry: low word of the bias,
+// multiplier, shift, high word of the bias. `rescale_wide` is in epilogue/rounding_*.wgsl.
 //# import epilogue/tables
 //# import math/wide_sum
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low, n, zero_point
 //# needs rescale_wide: epilogue/rounding_fixed_wide, epilogue/rounding_wide_onnx
 //# needs store_codes: epilogue/codes16, epilogue/store_codes
 

@@ -1,7 +1,7 @@
-// out[r, c] = stage(256 · high[r, c] + low[r, c])     sums with int16 codes, from those with their high and low bytes
+// out[r, c] = stage(256 · high[r, c] + low[r, c])     sums with int16 codes, from the sums with their high and low bytes
 //
-// One invocation owns one quad of one row. `store_sums` is the narrow one (gemm/sums_i32.wgsl) where sums fit i32, else that of an
-// output stage for 64 bits (output/wide_*.wgsl).
+// One invocation owns one quad of one row. `store_sums` is in gemm/sums_i32.wgsl if sums fit i32, otherwise in an output stage for
+// 64 bits (epilogue/wide_*.wgsl).
 //
 // Candidates: kernels/int16_planes.rs. Sums come from the loops of matmul and convolution, the bytes from gemm/split_bytes.wgsl.
 //# import epilogue/tables
@@ -18,8 +18,8 @@ struct Params {
     low: u32,                  // least and greatest output code (or ordered f32 key)
     high: u32,
     rows: u32,                 // rows after which the scales of lhs begin anew
-    rows_at: u32,              // where they are in the tables
-    column_stride: u32,        // entries of the stage from one row to the next: 0 where rows share them
+    rows_at: u32,              // begin of these scales in the tables
+    column_stride: u32,        // entries of the stage from one row to the next; 0 if rows share them
     unused_0: u32,
     unused_1: u32,
 }

@@ -1,4 +1,4 @@
-// tables = [constants][rows, a vec4 each]     for devices that cannot bind both apart
+// tables = [constants][rows, a vec4 each]     for devices that cannot bind both separately
 //
 // Moves words only. One invocation owns one vec4. Candidates: kernels/matmul.rs, kernels/conv.rs.
 //# import math/linear_index

@@ -1,5 +1,6 @@
-// Matrices of 8 rows and columns that a subgroup multiplies; only where the device has the features SHADER_F16, SUBGROUP and
-// EXPERIMENTAL_COOPERATIVE_MATRIX. Their elements are spread over its invocations in a way that only the driver knows.
+// Cooperative matrices of 8 rows and columns. The device must have the features SHADER_F16, SUBGROUP and
+// EXPERIMENTAL_COOPERATIVE_MATRIX. Only the driver knows how their elements are distributed over a subgroup's invocations.
+
 enable f16;
 enable wgpu_cooperative_matrix;
 

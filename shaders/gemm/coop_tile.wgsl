@@ -1,30 +1,31 @@
-// A block of products on matrix units, through workgroup memory:
+// A block of products of cooperative matrices, through workgroup memory:
 //
 //                  32 columns   32 columns       Each of the first GROUP_Y subgroups owns TILE_M rows by 32 columns as
-//                 +------------+------------+    matrices of SIZE; GROUP_X is the most invocations that a subgroup may have,
-//        TILE_M   | subgroup 0 | subgroup 1 |    so that there are as many subgroups at least. The others only help to stage
-//                 +------------+------------+    and to store.
+//                 +------------+------------+    matrices of SIZE. GROUP_X is the largest size of a subgroup, so there are
+//        TILE_M   | subgroup 0 | subgroup 1 |    at least GROUP_Y subgroups. Further ones only help to stage and to store.
+//                 +------------+------------+
 //
-// Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, f16, one every STRIDE elements. What
-// the units have summed goes back through `products`, one row of matrices of every subgroup at a time, and from there to
-// invocations, each of which owns the same quads every time. Vulkan wants rows of matrices at multiples of 16 bytes: so are the
-// sizes of what lies in workgroup memory here.
-//# needs LhsMatrix, RhsMatrix, SumMatrix: gemm/coop_size_*
-//# constants GROUP_X, GROUP_Y, SIZE, STEP, TILE_M
+// Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, as f16, STRIDE elements apart. The sums
+// return through `products`, one row of matrices of every subgroup at a time. From there each invocation reads its quads, the same
+// ones in every turn. Vulkan requires rows of matrices at multiples of 16 bytes, and all sizes in workgroup memory here are
+// such multiples.
+//# needs LhsMatrix, RhsMatrix, SIZE, SumMatrix: gemm/coop_size_*
+//# constants GROUP_X, GROUP_Y, STEP, TILE_M
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_N: u32 = GROUP_Y * 32u;
-const STRIDE: u32 = 16u * STEP + 8u;                         // 8: neighbours in other banks
+const STRIDE: u32 = 16u * STEP + 8u;                         // 8: neighbouring rows lie in different banks
 const ROWS: u32 = TILE_M / SIZE;                             // matrices of a subgroup
 const COLUMNS: u32 = 32u / SIZE;
-const TURN_QUADS: u32 = SIZE * 8u / GROUP_X;                 // that an invocation owns of a row of matrices
+const TURN_QUADS: u32 = SIZE * 8u / GROUP_X;                 // quads of a row of matrices that an invocation owns
 const QUADS: u32 = ROWS * TURN_QUADS;
 
 var<workgroup> staged: array<f16, (TILE_M + BLOCK_N) * STRIDE>;
 var<workgroup> products: array<f32, GROUP_Y * SIZE * 32u>;
 
-// Adds the products of what is staged. This and what follows are functions, because naga wants such operations where all of a
-// workgroup goes, though all of a subgroup would do, and looks for it within a function only.
+// Adds the products of the staged codes. This and the following are functions, because naga requires these operations in control
+// flow
+// that is uniform for the whole workgroup, although a uniform subgroup is enough. It checks that within each function only.
 fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u32) {
     for (var k = 0u; k < 16u * STEP; k += SIZE) {
         var row_matrices: array<LhsMatrix, ROWS>;
@@ -41,20 +42,20 @@ fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u
     }
 }
 
-// Hands out a row of matrices.
+// Stores a row of matrices in `products`.
 fn store_turn(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, r: u32, subgroup: u32) {
     for (var c = 0u; c < COLUMNS; c += 1u) {
         coopStoreT((*sums)[r * COLUMNS + c], &products[subgroup * SIZE * 32u + c * SIZE], 32u);
     }
 }
 
-// What this invocation owns of it.
+// One of the invocation's quads in `products`.
 fn owned_products(turn_quad: u32, thread: u32) -> vec4<f32> {
     let at = 4u * (thread + turn_quad * THREADS);
     return vec4<f32>(products[at], products[at + 1u], products[at + 2u], products[at + 3u]);
 }
 
-// Row and quad of the block that an invocation owns as its i-th.
+// Row and quad in the block of the invocation's i-th quad.
 fn owned_place(i: u32, thread: u32) -> vec2<u32> {
     let slot = thread + i % TURN_QUADS * THREADS;
     let inside = slot % (SIZE * 8u);

@@ -1,4 +1,4 @@
-// Four products of lhs, read as int8, and int8: what the device has for it.
+// Four products of lhs, read as int8, and int8, by the built-in function.
 
 fn lhs_codes(word: u32) -> vec4<i32> {
     return unpack4xI8(word);

@@ -1,5 +1,6 @@
-// Four products of lhs, read as uint8, and int8, written out for compilers like LLVM: if one factor has no sign and both have at
-// most 16 bits, the product is an instruction that multiplies 16 bits, else it is one of several that multiplies 32.
+// Four products of lhs, read as uint8, and int8, written out for compilers like LLVM. If one factor is unsigned and both fit 16
+// bits,
+// the product is one 16-bit multiplication. Otherwise it takes several instructions of 32 bits.
 
 fn lhs_codes(word: u32) -> vec4<i32> {
     return vec4<i32>(unpack4xU8(word));

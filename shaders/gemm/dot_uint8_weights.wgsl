@@ -1,4 +1,4 @@
-// Four products of lhs, read as int8, and weights, read as uint8, written out: uint8_lhs.wgsl says for whom.
+// Four products of lhs, read as int8, and weights, read as uint8, written out as in gemm/dot_uint8_lhs.wgsl.
 
 fn lhs_codes(word: u32) -> vec4<i32> {
     return unpack4xI8(word);

@@ -1,12 +1,12 @@
-// The rows of lhs that a tile reads along k. The loop says where a row begins (`row_place`) and what is at a place (`load_row`),
-// gemm/row_source_*.wgsl who reads it.
-//# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
-//# needs load_row: gemm/matmul, grouped/lhs_float16, grouped/lhs_float32, grouped/lhs_int8
+// The rows of lhs that a tile reads along k. The loop defines the begin of a row (`row_place`) and loads an element (`load_row`).
+// gemm/row_source_*.wgsl distributes the reads over invocations.
 //# needs READS, owned_row, share: gemm/row_source_*
+//# needs Row: gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
+//# needs load_row: gemm/matmul, grouped/lhs_float16, grouped/lhs_float32, grouped/lhs_int8
 //# needs row_place: gemm/float_matmul, gemm/matmul, grouped/linear
 //# constants TILE_M
 
-// Where the rows that this invocation reads begin.
+// Begin of each row that this invocation reads.
 fn row_places(first_row: u32) -> array<u32, READS> {
     var places: array<u32, READS>;
     for (var i = 0u; i < READS; i += 1u) {
@@ -15,7 +15,7 @@ fn row_places(first_row: u32) -> array<u32, READS> {
     return places;
 }
 
-// What all rows of the tile have at an offset from there.
+// All rows of the tile at an offset from their begin.
 fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
     var read: array<Row, READS>;
     for (var i = 0u; i < READS; i += 1u) {

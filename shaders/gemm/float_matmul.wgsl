@@ -2,11 +2,11 @@
 //
 //            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
 //     rows               +--------+--------+     reads four floats of each row along k and four rows of each quad straight
-//       |   TILE_M = 4   | 16 sums| 16 sums|     from storage: no workgroup memory, unless k is cut.
+//       |   TILE_M = 4   | 16 sums| 16 sums|     from storage. Only split-k uses workgroup memory.
 //       v                +--------+--------+
 //
-// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k, whose
-// totals are added in order.
+// GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
+// slices of k, whose totals are added in order.
 //
 // Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
@@ -17,7 +17,7 @@
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# constants GROUP_X, GROUP_Y, SLICES, TILE_M, TILE_Q
 
-// What can be is written out, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
+// Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
 
 alias Row = vec4<f32>;
 
@@ -26,7 +26,7 @@ var<private> lhs_matrix: u32;
 
 var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
-// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+// Tiles that overlap the edge read the last row or quad again and do not store its results.
 fn row_place(row: u32) -> u32 {
     return (lhs_matrix * params.m + min(row, params.m - 1u)) * params.lhs_stride;
 }

@@ -2,9 +2,9 @@
 //
 //        BLOCK_N columns        A workgroup of GROUP_X x GROUP_Y invocations owns a BLOCK_M x BLOCK_N block of the
 //       +----------------+      output: BLOCK_M = GROUP_Y · TILE_M rows, BLOCK_N = GROUP_X · 4 · TILE_Q columns. STEP
-//     B |  tile of one   |      fours along k are staged at a time, so that each float of lhs is read once per block
-//     M |  invocation:   |      column and each of rhs once per block row. Of its quads an invocation owns every
-//       | TILE_M x 4·TILE_Q     GROUP_X-th, so that neighbours read neighbours.
+//     B |  tile of one   |      fours along k are staged at a time: each float of lhs is read once per block column and
+//     M |  invocation:   |      each of rhs once per block row. An invocation owns every GROUP_X-th quad, so that
+//       | TILE_M x 4·TILE_Q     neighbours read neighbours.
 //       +----------------+
 //
 // Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: gemm/float_params.wgsl.
@@ -12,7 +12,7 @@
 //# import gemm/float_params
 //# import gemm/float_product
 //# import math/linear_index
-//# needs load_row: gemm/matmul, grouped/lhs_float16, grouped/lhs_float32, grouped/lhs_int8
+//# needs load_row: grouped/lhs_float16, grouped/lhs_float32
 //# constants BUFFERS, GROUP_X, GROUP_Y, STEP, TILE_M, TILE_Q
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
@@ -46,7 +46,7 @@ fn main(
     for (var start = 0u; start < k_vecs; start += STEP) {
         let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
         let rhs_buffer = start / STEP % BUFFERS * RHS_VECS;
-        // What lies beyond k is staged as zero on both sides.
+        // Elements beyond k are staged as zero on both sides.
         for (var slot = thread; slot < LHS_VECS; slot += THREADS) {
             let row = min(block_row + slot / STEP, params.m - 1u);
             let k = start + slot % STEP;
@@ -76,7 +76,7 @@ fn main(
                 }
             }
         }
-        // With two buffers the next step is staged beside what others still read.
+        // With two buffers the next step is staged while other invocations still read the last one.
         if (BUFFERS == 1u) {
             workgroupBarrier();
         }

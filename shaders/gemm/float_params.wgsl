@@ -7,10 +7,10 @@ struct Params {
     n: u32,                   // columns of the output
     first_column: u32,        // of this launch
     k_vecs: u32,              // fours along k
-    slice_vecs: u32,          // of one slice of k
+    slice_vecs: u32,          // fours along k of one slice
     lhs_stride: u32,          // elements of the lhs binding from one row to the next
     rhs_quads: u32,           // vec4<f32> of a row of rhs
-    panel_quads: u32,         // and of a panel
+    panel_quads: u32,         // vec4<f32> of a row of a panel
     experts: u32,             // 1
     bias_stride: u32,         // 0: all batches share the bias
     output_words: u32,        // u32 words from one output row to the next

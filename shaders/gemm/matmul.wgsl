@@ -1,11 +1,13 @@
 // out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul from registers
 //
 //            columns ->  | quad 0 | quad 1 |        One invocation owns TILE_M rows and TILE_Q quads (four columns
-//     rows               +--------+--------+        each) and reads lhs and weight straight from storage: no workgroup
-//       |   TILE_M = 4   | 16 i32 | 16 i32 |        memory, unless k is cut. GROUP_X neighbours own neighbouring quads of
+//     rows               +--------+--------+        each) and reads lhs and weight straight from storage. Only split-k
+//       |   TILE_M = 4   | 16 i32 | 16 i32 |        uses workgroup memory. GROUP_X neighbours own neighbouring quads of
 //       v                +--------+--------+        the same rows.
 //
-// GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k, whose sums are added (gemm/reduce_split_k*.wgsl).
+// The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl), slices of k. gemm/reduce_split_k.wgsl adds
+// the
+// sums of slices.
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
@@ -16,9 +18,9 @@
 //# import gemm/dot
 //# import gemm/batch_rows
 //# import epilogue/tables
+//# needs SLICED, slice_of, useless: gemm/split_k, gemm/split_k_none
 //# needs join_slices: gemm/reduce_*
 //# needs leaves: gemm/row_source_*
-//# needs SLICED, slice_of, useless: gemm/split_k, gemm/split_k_none
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
@@ -29,7 +31,7 @@ fn load_row(at: u32) -> Row {
     return lhs[at] ^ vec4<u32>(LHS_FLIP);
 }
 
-// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+// Tiles that overlap the edge read the last row or quad again and do not store its results.
 fn row_place(row: u32) -> u32 {
     return lhs_row(min(row, params.m - 1u)) * params.k_vecs;
 }
@@ -78,7 +80,7 @@ fn main(
         }
     }
     if (WEIGHT_ZERO_POINT && params.k_vecs + hidden_zero(groups) > 0u) {
-        // What lies beyond k meets weights of 0, but has been summed.
+        // Codes beyond k meet weights of 0, but they are in the sums of lhs.
         var codes = fetch(&places, params.k_vecs - 1u);
         for (var i = 0u; i < TILE_M; i += 1u) {
             lhs_sums[i] -= dot16(codes[i], ALL_ONES - params.tail);

@@ -1,9 +1,10 @@
-// out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul on matrix units
+// out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul on cooperative matrices
 //
-// Codes are int8 and become f16, of which a subgroup multiplies whole matrices and sums the products in f32. That is exact: a
-// product is an integer of at most 2^14 in size, so that in a run of 1,024 every partial sum, whatever the order, is one of at
-// most 2^24, which f32 holds. Units that cut off what is below the last bit of the largest summand, instead of rounding, have
-// nothing to cut off. After a run the sums go on in i32. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
+// Codes are int8 and become f16. A subgroup multiplies whole matrices and sums the products in f32. That is exact: a product is an
+// integer of at most 2^14 in size. In a run of 1,024 products, in any order, every partial sum is an integer of at most 2^24, which
+// f32 holds. Some units truncate below the last bit of the largest summand, instead of rounding; here they have nothing to
+// truncate.
+// After a run the sums go on in i32. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
@@ -28,7 +29,7 @@ var<workgroup> lhs_sums: array<i32, TILE_M>;
 
 var<private> sums: array<vec4<i32>, QUADS>;
 
-// Sixteen codes of a row of lhs or, behind those, a column of weights.
+// Stages sixteen codes of a row of lhs or, after those rows, of a column of weights.
 fn stage(row: u32, step: u32, codes: vec4<u32>) {
     for (var word = 0u; word < 4u; word += 1u) {
         let four = vec4<f16>(unpack4xI8(codes[word]));
@@ -58,7 +59,7 @@ fn main(
     for (var run = 0u; run < k_vecs; run += RUN) {
         var run_sums: array<SumMatrix, ROWS * COLUMNS>;
         for (var start = run; start < min(run + RUN, k_vecs); start += STEP) {
-            // What lies beyond k is staged as zero weight, so the lhs word there may be any codes.
+            // Weights beyond k are staged as zero, so the lhs word there may hold any codes.
             for (var slot = thread; slot < TILE_M * STEP; slot += THREADS) {
                 let row = min(block_row + slot / STEP, params.m - 1u);
                 let k = min(start + slot % STEP, params.k_vecs - 1u);
@@ -98,7 +99,7 @@ fn main(
                 sum += dot16(lhs[first + k] ^ vec4<u32>(LHS_FLIP), ALL_ONES);
             }
             if (k_vecs > 0u) {
-                // What lies beyond k meets weights of 0, but has been summed.
+                // Codes beyond k meet weights of 0, but they are in the sums of lhs.
                 sum -= dot16(lhs[first + k_vecs - 1u] ^ vec4<u32>(LHS_FLIP), ALL_ONES - params.tail);
             }
             lhs_sums[i] = sum;
@@ -106,7 +107,7 @@ fn main(
         workgroupBarrier();
     }
 
-    // One copy of what is long, as in gemm/tile_sums.wgsl.
+    // A loop that is not unrolled keeps one copy of the long body, as in gemm/tile_sums.wgsl.
     for (var i = 0u; i < QUADS + hidden_zero(groups); i += 1u) {
         let place = owned_place(i, thread);
         let row = block_row + place.x;

@@ -1,6 +1,6 @@
 // out[b, r, c] = stage( Σ_k (lhs[r, k] - z[r]) · (weight[k, c] - v[c]) )     integer matmul through workgroup memory
 //
-// Blocks and what is staged of them: gemm/workgroup_tile.wgsl.
+// Blocks and their staging: gemm/workgroup_tile.wgsl.
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
@@ -39,7 +39,7 @@ fn main(
         stage_weights(thread, start, block_column, weight_batch * params.k_vecs, params.k_vecs);
         workgroupBarrier();
         add_staged(local.xy, start);
-        // With two buffers the next step is staged beside what others still read.
+        // With two buffers the next step is staged while other invocations still read the last one.
         if (BUFFERS == 1u) {
             workgroupBarrier();
         }

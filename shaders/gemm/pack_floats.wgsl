@@ -1,12 +1,13 @@
-// packed[b, r, c] = float of input[b, r, c], or of input[b, c, r] where TRANSPOSED; zero in the padding
+// packed[b, r, c] = float of input[b, r, c], or of input[b, c, r] if TRANSPOSED; zero in the padding
 //
-// Packed rows are whole vec4<f32>, and there may be more of them than the input has. They lie in panels of so many vec4s, the
-// last of which may be narrower. One invocation owns one vec4.
+// Packed rows are whole vec4<f32>. There may be more packed rows than input rows. They lie in panels of `panel_vecs` vec4s; the
+// last
+// panel may be narrower. One invocation owns one vec4.
 //
 // Meaning: it moves numbers only; reference/float_matmul.rs reads operands as they are. Candidates: kernels/float_matmul.rs.
 //# import math/linear_index
 //# import convert/load_element
-//# needs decode: convert/decode_*
+//# needs decode: convert/decode_float16, convert/decode_float32
 //# constants GROUP_X, TRANSPOSED
 
 struct Params {
@@ -16,7 +17,7 @@ struct Params {
     packed_vecs: u32,         // vec4<f32> of a packed row
     input_words: u32,         // u32 words from one input row to the next
     vecs: u32,                // vec4<f32> in all
-    panel_vecs: u32,          // of a row of a panel
+    panel_vecs: u32,          // vec4<f32> of a row of a panel
     unused_0: u32,
 }
 

@@ -1,6 +1,6 @@
 // packed[panel, b, k / 16, c] and (Σ_k (w - v), v) of a matmul's right operand that is computed on the device
 //
-// Input is rows of WEIGHT_BITS-bit codes: [batch, k, n], or [batch, n, k] where TRANSPOSED. Output is the layout of
+// Input is rows of WEIGHT_BITS-bit codes: [batch, k, n], or [batch, n, k] if TRANSPOSED. Output is the layout of
 // gemm/weights_int8.wgsl. One invocation owns one quad of columns of one batch.
 //
 // Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/matmul.rs.
@@ -32,7 +32,7 @@ struct Params {
 
 const LANES: u32 = 32u / WEIGHT_BITS;
 
-// The code at (k, column) less WEIGHT_SHIFT, as int8 bits; zero outside. Flipping the top bit takes the shift away.
+// The code at (k, column) minus WEIGHT_SHIFT, as int8 bits; zero outside. Flipping the top bit subtracts the shift.
 fn load_code(batch: u32, k: u32, column: u32) -> u32 {
     if (k >= params.k || column >= params.n) {
         return 0u;

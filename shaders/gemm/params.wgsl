@@ -6,12 +6,12 @@ struct Params {
     dimensions: u32,
     m: u32,               // rows of one batch
     n: u32,               // end of this launch's columns in the output
-    first_column: u32,    // and their begin
+    first_column: u32,    // begin of this launch's columns in the output
     k_vecs: u32,          // vec4<u32> (16 codes) along k
     weight_stride: u32,   // columns of packed weights, padded to 4
-    columns_at: u32,      // where the table of columns begins in the weights (vec4s), and that of rows in the tables
+    columns_at: u32,      // begin of the table of columns in the weights (vec4s); next field: of the rows in the tables
     rows_at: u32,
-    rows: u32,            // of lhs after which scales and zero points begin anew; 1: all share one
+    rows: u32,            // rows of lhs after which scales and zero points begin anew; 1: all rows share one
     output_quads: u32,    // quads written per row by this launch, padding included
     output_words: u32,    // u32 words from one output row to the next
     column_stride: u32,   // 0: one stage entry per column, n: one per element

@@ -1,19 +1,18 @@
-// Sums of slices of k, joined through workgroup memory.
+// Split-k: the sums of slices of k are added through workgroup memory.
 //# needs hidden_zero: math/linear_index
-//# needs lhs_sums: gemm/matmul_coop, gemm/tile_sums, grouped/linear, grouped/linear_coop
-//# needs sums: gemm/float_matmul, gemm/matmul_coop, gemm/tile_sums, grouped/linear, train/fake_requantize, train/fake_requantize_sum
+//# needs lhs_sums, sums: gemm/tile_sums
 //# constants GROUP_X, SLICES, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 var<workgroup> partial: array<vec4<i32>, TILE_M * TILE_Q * SLICES * GROUP_X>;    // [sum][slice][column]
 var<workgroup> partial_lhs: array<i32, TILE_M * SLICES>;                         // [row][slice]
 
-// Hands the sums of a slice to the first one, at this place along the columns, which adds them to its own.
+// Gives the sums of a slice to the first slice of the same quads, which adds them to its own.
 fn join_slices(slice: u32, x: u32, groups: vec3<u32>) {
     for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
         partial[(i * SLICES + slice) * GROUP_X + x] = sums[i];
     }
     if (WEIGHT_ZERO_POINT && x == 0u) {
-        // All columns have the same.
+        // All columns have the same sums of lhs.
         for (var i = 0u; i < TILE_M; i += 1u) {
             partial_lhs[i * SLICES + slice] = lhs_sums[i];
         }

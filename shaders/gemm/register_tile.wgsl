@@ -1,10 +1,10 @@
 // Products of int8 rows with quads of columns, sixteen along k.
 //
-// Loops over words and quads are written out, because some drivers leave nested loops as they are.
+// Loops over words and quads are unrolled by hand, because some drivers do not unroll nested loops.
 //# import gemm/tile_sums
 //# import gemm/weight_panels
-//# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
-//# needs dot4: gemm/dot_*
+//# needs Row: conv/conv, gemm/matmul
+//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
 //# needs load_weight: gemm/weights_*
 //# constants TILE_M
 
@@ -18,7 +18,7 @@ fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4
     }
 }
 
-// The quad's columns are where `weight_place` says.
+// Adds the products with the columns of a quad, whose address `weight_place` returns.
 fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, place: vec2<u32>) {
     let at = place.x + k_row * place.y;
     let w0 = load_weight(at);

@@ -1,6 +1,6 @@
-// Scale (f32 bits) and zero point of a row of lhs, known beforehand.
+// Scale (f32 bits) and zero point of a row of lhs, known when the graph is planned.
 //# import epilogue/tables
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params rows, rows_at
 
 fn row_parameters(row: u32) -> vec2<u32> {
     return tables[params.rows_at + row % params.rows].xy;

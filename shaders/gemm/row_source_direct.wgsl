@@ -1,15 +1,15 @@
-// Rows of lhs: an invocation reads all that it needs by itself.
+// Rows of lhs: an invocation reads all of its rows itself.
 //# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
 //# constants TILE_M
 
 const READS: u32 = TILE_M;
 
-// Which row of the tile this invocation reads as its i-th.
+// Index in the tile of the i-th row that this invocation reads.
 fn owned_row(i: u32) -> u32 {
     return i;
 }
 
-// Whether an invocation without anything of its own to store may leave.
+// True if an invocation that stores nothing may exit early.
 fn leaves(outside: bool) -> bool {
     return outside;
 }

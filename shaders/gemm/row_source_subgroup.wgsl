@@ -1,5 +1,5 @@
-// Rows of lhs: the invocations of a subgroup, which is a workgroup, own the same rows. Each reads one of them (of each
-// SHARE) and hands it to the others.
+// Rows of lhs: a workgroup is one subgroup, and its invocations own the same rows. Each invocation reads one row of each SHARE and
+// broadcasts it to the others.
 //# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
 //# constants GROUP_X, TILE_M
 
@@ -11,7 +11,7 @@ fn owned_row(i: u32) -> u32 {
     return min(i * SHARE + lane, TILE_M - 1u);
 }
 
-// None does: the others read its rows.
+// No invocation may exit early: the others read its rows.
 fn leaves(outside: bool) -> bool {
     return false;
 }

@@ -1,15 +1,15 @@
 // high[r, i] = codes[r, i] >> 8,  low[r, i] = codes[r, i] & 255     int16 codes as an int8 and a uint8 plane
 //
 //     two words of codes:    | l0 h0 l1 h1 | l2 h2 l3 h3 |        One invocation writes one word of each plane. Rows of
-//     a word of each plane:  | h0 h1 h2 h3 |  | l0 l1 l2 l3 |     planes are padded to whole vec4 as those of codes are.
+//     a word of each plane:  | h0 h1 h2 h3 |  | l0 l1 l2 l3 |     planes are padded to whole vec4, as rows of codes are.
 //
-// Candidates: kernels/int16_planes.rs. The sums of both planes meet in gemm/combine_bytes.wgsl.
+// Candidates: kernels/int16_planes.rs. gemm/combine_bytes.wgsl combines the sums of both planes.
 //# import math/linear_index
 //# constants GROUP_X
 
 struct Params {
     input_words: u32,          // u32 words from one row of codes to the next
-    plane_words: u32,          // the same of a plane
+    plane_words: u32,          // u32 words from one row of a plane to the next
     words: u32,                // words of a plane in all
     unused_0: u32,
 }

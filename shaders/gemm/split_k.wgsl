@@ -1,4 +1,4 @@
-// Slices of k: one for each row of a workgroup.
+// Split-k: one slice of k per row of a workgroup.
 
 const SLICED: bool = true;
 
@@ -6,7 +6,7 @@ fn slice_of(lane: u32) -> u32 {
     return lane;
 }
 
-// Its neighbours wait for it before they add.
+// False: the invocations of other slices wait for it before they add.
 fn useless(outside: bool) -> bool {
     return false;
 }

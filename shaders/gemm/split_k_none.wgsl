@@ -1,4 +1,4 @@
-// Slices of k: one. A function that ignores its argument tells compilers that the loop is the same for a whole workgroup.
+// Split-k: one slice. slice_of ignores its argument, so compilers see that the loop is uniform for a whole workgroup.
 
 const SLICED: bool = false;
 
@@ -6,7 +6,7 @@ fn slice_of(lane: u32) -> u32 {
     return 0u;
 }
 
-// Whether an invocation that owns nothing of the output is of no use.
+// True if an invocation owns nothing of the output and is not needed otherwise.
 fn useless(outside: bool) -> bool {
     return outside;
 }

@@ -1,11 +1,11 @@
 // Weights of 4 bits, sixteen along k per vec2, columns side by side in panels, zero beyond k and n, then a table per column:
 //
-//     [panel][batch or group][k / 16][column]        vec2<u32>     of a word of eight codes:  7 3 6 2 5 1 4 0  (high to low)
+//     [panel][batch or group][k / 16][column]        vec2<u32>     eight codes of a word, high to low: 7 3 6 2 5 1 4 0
 //     [batch][column, padded to 4]                   Σ (w - v), v
 //
-// Codes are stored as 0 … 15, int4 plus 8 and its zero points too, so that a mask makes four int8 of a word's low nibbles
-// and a shift and a mask the next four of the high ones.
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+// Codes are stored as 0 … 15: int4 plus 8, as are their zero points. A mask makes four int8 of a word's low nibbles; a shift
+// and a mask make the next four of the high nibbles.
+//# params columns_at
 
 @group(0) @binding(2) var<storage, read> weight: array<vec2<u32>>;
 

@@ -1,16 +1,16 @@
-// Products of a block of int8 rows and columns through workgroup memory, from which a loop over k stages its own rows.
+// Products of a block of int8 rows and columns through workgroup memory. A loop over k stages its own rows.
 //
 //        BLOCK_N columns        A workgroup of GROUP_X x GROUP_Y invocations owns a BLOCK_M x BLOCK_N block of the
 //       +----------------+      output: BLOCK_M = GROUP_Y · TILE_M rows, BLOCK_N = GROUP_X · 4 · TILE_Q columns. STEP
-//     B |  tile of one   |      vec4<u32> (16 · STEP codes) along k are staged at a time, so that each word of lhs is
-//     M |  invocation:   |      read once per block column and each word of weight once per block row.
-//       | TILE_M x 4·TILE_Q     Staged words lie [step][row or column]: neighbours read neighbours.
+//     B |  tile of one   |      vec4<u32> (16 · STEP codes) along k are staged at a time: each word of lhs is read
+//     M |  invocation:   |      once per block column and each word of weight once per block row.
+//       | TILE_M x 4·TILE_Q     The order of staged words is [step][row or column]: neighbours read neighbours.
 //       +----------------+
 //# import gemm/tile_sums
 //# import gemm/weight_panels
 //# import gemm/dot
+//# params tail, weight_stride
 //# needs load_weight: gemm/weights_*
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
 //# constants BUFFERS, GROUP_X, GROUP_Y, STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
@@ -24,13 +24,13 @@ const WEIGHT_VECS: u32 = BLOCK_N * STEP;
 var<workgroup> staged_lhs: array<vec4<u32>, BUFFERS * LHS_VECS>;
 var<workgroup> staged_weight: array<vec4<u32>, BUFFERS * WEIGHT_VECS>;
 
-// The buffer of the step that begins at this vec4 along k.
+// The buffer of the step that begins at vec4 `start` along k.
 fn buffer_of(start: u32) -> u32 {
     return start / STEP % BUFFERS;
 }
 
-// What is staged of a vec4 of lhs. Beyond k the weights are zero, so that it matters only where codes are summed: there what is
-// no code is zero too, all of it `beyond`, and the tail of the `last` one.
+// A vec4 of lhs as it is staged. Weights beyond k are zero, so codes there matter only if lhs is summed. For the sums, all codes
+// `beyond` k and the tail of the `last` vec4 are zero.
 fn staged_codes(word: vec4<u32>, last: bool, beyond: bool) -> vec4<u32> {
     if (!WEIGHT_ZERO_POINT) {
         return word;
@@ -39,7 +39,7 @@ fn staged_codes(word: vec4<u32>, last: bool, beyond: bool) -> vec4<u32> {
     return select(word & mask, vec4<u32>(0u), beyond);
 }
 
-// Stages the block's columns from a vec4 along k, with zeros beyond `k_vecs`. The matrix begins at `first_row`.
+// Stages the block's columns from vec4 `start` along k, with zeros beyond `k_vecs`. The matrix begins at `first_row`.
 fn stage_weights(thread: u32, start: u32, block_column: u32, first_row: u32, k_vecs: u32) {
     for (var slot = thread; slot < WEIGHT_VECS; slot += THREADS) {
         let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
@@ -49,7 +49,7 @@ fn stage_weights(thread: u32, start: u32, block_column: u32, first_row: u32, k_v
     }
 }
 
-// Adds the products of what is staged to the sums of the tile.
+// Adds the products of the staged codes to the sums of the tile.
 fn add_staged(local: vec2<u32>, start: u32) {
     for (var step = 0u; step < STEP; step += 1u) {
         let row = buffer_of(start) * LHS_VECS + step * BLOCK_M + local.y * TILE_M;

@@ -1,13 +1,13 @@
-// From raw dot products to accumulators: the zero points leave here, so no inner loop ever sees one.
+// From dot products of codes to accumulators: zero points are applied here, outside the inner loops.
 //
 //     Σ (x - z) (w - v)  =  Σ x w  -  z · Σ (w - v)  -  v · Σ x          z: of this row   v: of this column
 //
-// Bytes are read as int8: uint8 codes arrive minus 128 (their top bit flipped), and so do their zero points. A launch
-// may own a part of the columns: `quad` counts within the part, the output from its first column on.
-//# needs Entries, load_entries: epilogue/code, epilogue/entries
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+// Bytes are read as int8: uint8 codes arrive minus 128 (their top bit flipped), and so do their zero points. A launch may own a
+// part of the columns: `quad` counts within that part, and the output begins at its first column.
+//# params column_stride, first_column, n, weight_stride
+//# needs Entries, load_entries: epilogue/entries
 //# needs row_parameters: gemm/row_parameters_*
-//# needs store_output: epilogue/accumulator, epilogue/code, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
+//# needs store_output: epilogue/accumulator, epilogue/real_f16, epilogue/real_f32, epilogue/requantize
 //# needs weight_column: conv/weights_words, gemm/weights_*
 //# constants LHS_SHIFT
 
@@ -16,12 +16,12 @@ fn lhs_zero_point(parameters: vec2<u32>) -> i32 {
     return bitcast<i32>(parameters.y) - LHS_SHIFT;
 }
 
-// Four codes that stand for zero where all rows share one zero point: what padding reads.
+// Four codes that stand for zero if all rows share one zero point. Padding reads them.
 fn zero_word() -> u32 {
     return (bitcast<u32>(lhs_zero_point(row_parameters(0u))) & 0xffu) * 0x01010101u;
 }
 
-// What four columns do to their sums, whatever the row unless the output stage has entries for each (ROW_ENTRIES).
+// The constants of four columns. All rows share them, unless the output stage has entries per row (ROW_ENTRIES).
 struct Columns {
     sums: vec4<i32>,           // Σ (w - v)
     zero_points: vec4<i32>,    // v
@@ -44,7 +44,7 @@ fn load_columns(row: u32, weight_batch: u32, quad: u32) -> Columns {
     return columns;
 }
 
-// `products` = Σ x w and `lhs_sums` = Σ x of the quad's columns; where no weight has a zero point the sums may stay zero.
+// `products` = Σ x w and `lhs_sums` = Σ x of the quad's columns. If no weight has a zero point, `lhs_sums` may stay zero.
 fn store_products(
     row: u32, quad: u32, parameters: vec2<u32>, columns: Columns, products: vec4<i32>, lhs_sums: vec4<i32>,
 ) {

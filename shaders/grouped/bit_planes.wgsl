@@ -6,7 +6,7 @@ fn packed_word(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, inde
     return (*packed)[first + index / 4u][index % 4u];
 }
 
-// Four words from there on.
+// Four words from word `index` on.
 fn packed_words(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, index: u32) -> vec4<u32> {
     return vec4<u32>(
         packed_word(packed, first, index), packed_word(packed, first, index + 1u),
@@ -14,7 +14,7 @@ fn packed_words(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, ind
     );
 }
 
-// What a plane holds of four positions, piece 0 to 3 of half a step, in the low bits of their bytes.
+// A plane's bits of four positions, piece 0 to 3 of half a step, in the low bits of their bytes.
 fn plane4(words: vec4<u32>, half: u32, piece: u32) -> u32 {
     return (words[piece] >> (4u * half)) & 0x0f0f0f0fu;
 }

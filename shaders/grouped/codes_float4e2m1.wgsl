@@ -1,4 +1,4 @@
-// Codes: E2M1 in halves, which are integers -12 to 12.
+// Codes: E2M1 in units of 1/2, as integers -12 to 12.
 //# import grouped/bit_planes
 //# import grouped/small_integers
 //# constants PACKED

@@ -1,4 +1,4 @@
-// Codes: E2M3 in eighths, which are integers -60 to 60, in planes of 4 and 2 bits.
+// Codes: E2M3 in units of 1/8, as integers -60 to 60, in planes of 4 and 2 bits.
 //# import grouped/bit_planes
 //# import grouped/small_integers
 //# constants PACKED

@@ -1,4 +1,4 @@
-// Codes: 4-bit integers at the upper end of their bytes: one mask, and a shift for the lower half.
+// Codes: 4-bit integers at the upper end of their bytes: one mask, plus a shift for the lower half.
 //# constants PACKED
 
 const BITS: u32 = 4u;

@@ -1,4 +1,4 @@
-// Codes: 8-bit integers as they are.
+// Codes: 8-bit integers.
 //# constants PACKED
 
 const BITS: u32 = 8u;

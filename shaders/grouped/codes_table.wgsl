@@ -1,4 +1,4 @@
-// Codes: 4-bit places in a table of sixteen int8, TABLE_0 to TABLE_3.
+// Codes: 4-bit indices into a table of sixteen int8, TABLE_0 to TABLE_3.
 //# import grouped/bit_planes
 //# constants PACKED, TABLE_0, TABLE_1, TABLE_2, TABLE_3
 

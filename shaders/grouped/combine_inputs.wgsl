@@ -1,11 +1,11 @@
-// joined[first + i] = source[i]     what a device with few bindings can't bind apart, source after source
+// joined[first + i] = source[i]     one buffer of several small inputs, for devices with few bindings; one launch per source
 //
 // Moves words only. One invocation owns one word. Candidates: kernels/linear.rs.
 //# import math/linear_index
 //# constants GROUP_X
 
 struct Params {
-    first: u32,               // where the source begins
+    first: u32,               // begin of the source in `joined`
     words: u32,
     unused_0: u32,
     unused_1: u32,

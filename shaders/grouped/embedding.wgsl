@@ -1,19 +1,16 @@
 // out[r, l] = scale · (code[j, l] - zero)  or  scale · code[j, l] + offset,  j = index[r]     rows of quantized weights
 //
-// Each operation is one correctly rounded f32 operation, done in integers: the same bits on every device. An index of no row
-// makes zeros. One invocation owns four neighbouring columns.
+// Each operation is one correctly rounded f32 operation, done in integers, with equal bits on every device. An index that is not
+// below `rows` makes zeros. One invocation owns four neighbouring columns.
 //
 // Meaning: reference/embedding.rs. Candidates: kernels/embedding.rs. Layout: weights/layout.rs.
 //# import math/linear_index
 //# import math/float_bits
-//# needs Place: grouped/scale_streams
+//# needs PANEL, Place, weight: grouped/scale_streams
+//# needs SHIFT_OFFSET, SHIFT_ZERO, group_scales: grouped/scales_*
 //# needs code_value: grouped/value_*
-//# needs SHIFT_ZERO, group_scales: grouped/scales_*
 //# needs position_of: grouped/position_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# needs weight: conv/weights_words, gemm/weights_*, grouped/scale_streams
-//# needs PANEL: gemm/weight_panels, grouped/pack_codes, grouped/scale_streams
-//# needs SHIFT_OFFSET: grouped/scales_*, grouped/weight_code
 //# constants GROUP_X, LOWER, UPPER
 
 struct Params {
@@ -39,14 +36,14 @@ fn weight_word(index: u32) -> u32 {
     return weight[index / 4u][index % 4u];
 }
 
-// What a plane of so many bits holds of a position.
+// The bits of a position in a plane of `width` bits per position.
 fn plane(first: u32, width: u32, position: u32) -> u32 {
     let quad = position / 4u;
     let word = weight_word(first + quad % width);
     return (word >> (8u * (position % 4u) + width * (quad / width))) & ((1u << width) - 1u);
 }
 
-// The number that is stored at a position of 32, as f32 bits.
+// The stored number at a position (0 to 31), as f32 bits.
 fn code(first: u32, position: u32) -> u32 {
     var bits = plane(first, UPPER, position);
     if (LOWER > 0u) {
@@ -70,7 +67,7 @@ fn main(
     let first_column = index % params.output_quads * 4u;
     let row = indices[out_row];
     let known = row < params.rows;
-    // Rows of other launches are left to those; one that is none is the first launch's.
+    // Other launches write the rows of their weights. The first launch writes rows whose index is out of range.
     if (select(params.first_row > 0u, row < params.first_row || row >= params.end_row, known)) {
         return;
     }

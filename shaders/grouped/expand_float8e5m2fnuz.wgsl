@@ -1,6 +1,8 @@
-// Codes as float32: four E5M2FNUZ, whose greatest exponent a float16 has no place for. Their exponent goes where float32 has its
-// own, 111 apart; subnormals are their fraction in units of 2^-17. CODE_SHIFT is undone, because such codes have no unit.
-//# needs CODE_SHIFT: grouped/codes_*
+// Codes as float32: four E5M2FNUZ. Their greatest exponent does not fit a float16. The exponent is moved to float32's field and
+// raised
+// by 111. Subnormals are their fraction in units of 2^-17. The result is multiplied by 2^CODE_SHIFT, which `aligned` takes from
+// scales.
+//# constants CODE_SHIFT
 
 fn code_values(word: u32) -> vec4<f32> {
     let bytes = unpack4xU8(word);

@@ -1,8 +1,8 @@
-// Codes as float32: four small floats at the upper ends of bytes. Moved up by EXPAND_SHIFT a code is a float16 but for its bias,
-// for which EXPAND_GAIN and EXPAND_LOSS, powers of two, make up; CODE_SHIFT is undone, because such codes have no unit.
+// Codes as float32: four small floats at the upper ends of bytes. A code that is shifted left by EXPAND_SHIFT is a float16 except
+// for
+// the exponent bias; the factor 2^EXPAND_GAIN corrects it. The factor 2^CODE_SHIFT is the one that `aligned` takes from scales.
 //# import math/float16
-//# needs CODE_SHIFT: grouped/codes_*
-//# constants EXPAND_GAIN, EXPAND_SHIFT
+//# constants CODE_SHIFT, EXPAND_GAIN, EXPAND_SHIFT
 
 fn code_values(word: u32) -> vec4<f32> {
     let bytes = unpack4xU8(word);

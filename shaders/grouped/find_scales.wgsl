@@ -1,12 +1,13 @@
 // groups[r, g] = (scale, shift, error)  for the numbers of a group of weights     first half of quantizing weights
 //
-//     group g of row r   | 0 1 2 … 31 | 32 33 …      Lane i of 32 adds up numbers i, i + 32, …; then the upper half of the
-//                          lane 0 … 31  lane 0 …     lanes is added to the lower, five times.
+//     group g of row r   | 0 1 2 … 31 | 32 33 …      Lane i of 32 sums numbers i, i + 32, …; then the upper half of the
+//                          lane 0 … 31  lane 0 …     lanes is added to the lower half, five times.
 //
-// A group that the format can't hold (a number is not finite, or the rule's scale or offset is cut) has an infinite scale.
-// Else the range of the group gives a scale by RULE; then FACTORS of that range are tried, from params.first on, and the scale with
-// the least squared error stays. Every number is a bit pattern and every operation one f32 operation, done in integers: the
-// same bits on every device. GROUP_X invocations own a group (and its lanes), GROUP_Y groups a workgroup.
+// A group that the format can't hold (a number is not finite, or the rule's scale or offset is clamped) has an infinite scale.
+// Otherwise RULE makes a scale of the group's range. Then `factors` multiples of that range are tried, from params.first on, and
+// the
+// scale with the least squared error is kept. Numbers are bit patterns, and each operation is one f32 operation, done in integers,
+// with equal bits on every device. GROUP_X invocations own a group (and its lanes); a workgroup owns GROUP_Y groups.
 //
 // Meaning: weights/quantize.rs. Candidates: kernels/quantize_weights.rs. Second half: grouped/pack_codes.wgsl.
 //# import math/linear_index
@@ -22,9 +23,9 @@ struct Params {
     groups: u32,          // groups of a row
     total: u32,           // groups of all rows
     turns: u32,           // numbers of a lane
-    first: u32,           // the first factor to try; before that of 0 the rule alone is
-    factors: u32,         // how many
-    least: u32,           // f32 bits of factor 0, and from one to the next
+    first: u32,           // first factor to try; a launch from 0 on starts with the rule's own scale
+    factors: u32,         // number of factors to try
+    least: u32,           // f32 bits of factor 0; the next field: difference of neighbouring factors
     step: u32,
     unused_0: u32,
     unused_1: u32,
@@ -48,8 +49,8 @@ var<workgroup> lanes: array<vec4<u32>, LANES * GROUP_Y>;
 
 // The numbers of a group.
 struct Numbers {
-    at: u32,                                                // in the input
-    column: u32,                                            // of the first
+    at: u32,                                                // begin in the input
+    column: u32,                                            // column of the first number
     count: u32,
     lanes_at: u32,
     turns: u32,                                             // numbers of a lane
@@ -88,7 +89,7 @@ fn half(word: u32) -> u32 {
     return plus_zero(f32_from_f16((bits & 0x8000u) | min(bits & 0x7fffu, 0x7bffu)));
 }
 
-// A scale as the format stores it.
+// The scale rounded to the format of scales.
 fn stored_scale(scale: u32) -> u32 {
     let word = plus_zero(scale);
     if (SCALE_BYTES == 2u) {
@@ -108,7 +109,7 @@ fn stored_offset(word: u32) -> u32 {
     return plus_zero(word);
 }
 
-// The scale that the rule makes of a range, before it is stored.
+// The rule's scale of a range, before it is rounded to the format of scales.
 fn rule_scale(least: u32, greatest: u32) -> u32 {
     let low = f32_from_i32(LOW);
     var scale = 0u;
@@ -124,7 +125,7 @@ fn rule_scale(least: u32, greatest: u32) -> u32 {
     return scale;
 }
 
-// What the rule makes of a range.
+// The rule's scale and shift of a range.
 fn of_range(least: u32, greatest: u32) -> Group {
     let low = f32_from_i32(LOW);
     let scale = stored_scale(rule_scale(least, greatest));
@@ -142,12 +143,12 @@ fn of_range(least: u32, greatest: u32) -> Group {
     return Group(scale, shift);
 }
 
-// Whether a number that half made wasn't cut.
+// True if `half` did not clamp the number.
 fn below_f16(word: u32) -> bool {
     return (word & ~F32_SIGN) < F16_GREATEST;
 }
 
-// The number that a number becomes.
+// The dequantized number of x.
 fn real_of(x: u32, group: Group) -> u32 {
     let integer = weight_integer(x, group.scale, group.shift);
     if (SHIFT == SHIFT_INTEGER) {
@@ -163,12 +164,12 @@ fn real_of(x: u32, group: Group) -> u32 {
     return product;
 }
 
-// Whether all numbers of a range stay finite: codes are in their order or the opposite one.
+// True if all numbers of a range stay finite. Codes have the order of the numbers or the opposite one, so both ends are enough.
 fn stays_finite(least: u32, greatest: u32, group: Group) -> bool {
     return is_finite(real_of(least, group)) && is_finite(real_of(greatest, group));
 }
 
-// Whether nothing is cut from what the rule makes of a range.
+// True if the rule's scale and shift of a range are not clamped.
 fn holds(least: u32, greatest: u32, group: Group) -> bool {
     var whole = stays_finite(least, greatest, group);
     if (RULE == RULE_SPAN) {
@@ -182,7 +183,7 @@ fn holds(least: u32, greatest: u32, group: Group) -> bool {
     return whole;
 }
 
-// The sums over all lanes of what each holds.
+// The sums over all lanes.
 fn total(numbers: Numbers, lane: u32) -> vec4<u32> {
     workgroupBarrier();
     for (var half_lanes = LANES / 2u; half_lanes > 0u; half_lanes /= 2u) {
@@ -305,7 +306,7 @@ fn cross(a: u32, b: u32, c: u32, d: u32) -> u32 {
     return f32_add(f32_multiply(a, b), negative(f32_multiply(c, d)));
 }
 
-// a / b, or infinity where there is no such number.
+// a / b, or infinity if b is 0.
 fn quotient(a: u32, b: u32) -> u32 {
     if (is_zero(b)) {
         return F32_INFINITY;
@@ -317,7 +318,7 @@ fn is_finite(word: u32) -> bool {
     return (word & ~F32_SIGN) < F32_INFINITY;
 }
 
-// The group with the least error for the codes that a group gives, and whether there is one.
+// The scale and shift with the least error for the given codes, then 1 if they exist.
 fn refitted(sums: array<vec4<u32>, 2>, exponent: i32) -> array<u32, 3> {
     let first = sums[0];
     if (SHIFT == SHIFT_NONE) {

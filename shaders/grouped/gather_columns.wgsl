@@ -1,13 +1,12 @@
-// out[r, p] = input[r, source[p]]     columns in the order, and with the gaps, of packed weights
+// out[r, p] = input[r, source[p]]     columns in the order of packed weights, with their padding
 //
-// A gap holds zero, or where lhs has zero points the row's (of the group that the gap belongs to), which is as good as zero.
-// Moves bits only. One invocation owns one output word: LANES = 32 / BITS elements.
+// Padding holds zero or, if lhs has zero points, the zero point of its row (and group), which stands for zero. Moves bits only. One
+// invocation owns one output word: LANES = 32 / BITS elements.
 //
-// Meaning: it changes none; reference/linear.rs reads columns where they are. Candidates: kernels/linear.rs.
+// Meaning: columns only move; reference/linear.rs reads them unmoved. Candidates: kernels/linear.rs.
 //# import math/linear_index
-//# needs gap: layout/pad_*
-//# needs BITS: grouped/codes_*
-//# constants GROUP_X
+//# needs gap: layout/pad_value_zero, layout/pad_value_zero_point
+//# constants BITS, GROUP_X
 
 struct Params {
     positions: u32,           // elements of an output row

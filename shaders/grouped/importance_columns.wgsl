@@ -1,4 +1,4 @@
-// Importance: a factor of the error of each column, 1 at most.
+// Importance: a factor of each column's error, at most 1.
 //# import math/float_bits
 
 @group(0) @binding(3) var<storage, read> importance: array<u32>;             // f32 bits

@@ -1,4 +1,4 @@
-// Importance: that of all columns is the same.
+// Importance: equal for all columns.
 
 fn weigh(column: u32, value: u32) -> u32 {
     return value;

@@ -1,9 +1,8 @@
-// Lhs: floats, four per vec4. Where they come from is in the part that declares the binding.
+// Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
+//# needs SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f16_*, grouped/scales_f32, grouped/scales_f32_zero, grouped/scales_float8, grouped/scales_nested
 //# needs Scales: grouped/scale_streams
 //# needs code_values: grouped/expand_*
-//# needs four: grouped/codes_*
-//# needs SHIFT_OFFSET: grouped/scales_*, grouped/weight_code
-//# needs SHIFT_ZERO: grouped/scales_*
+//# needs four: grouped/codes_float4e2m1, grouped/codes_int4, grouped/codes_int5, grouped/codes_int6, grouped/codes_int8
 //# constants CODE_BIAS, PACKED
 
 alias Row = vec4<f32>;
@@ -24,7 +23,7 @@ fn code_total(codes: vec4<f32>) -> f32 {
     return 0.0;
 }
 
-// `dot` would be multiplications and additions apart where compilers don't fuse them.
+// `dot` would be separate multiplications and additions with compilers that don't fuse them.
 fn add_products(sum: f32, x: vec4<f32>, codes: vec4<f32>) -> f32 {
     return fma(x.w, codes.w, fma(x.z, codes.z, fma(x.y, codes.y, fma(x.x, codes.x, sum))));
 }

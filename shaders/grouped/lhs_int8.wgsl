@@ -1,11 +1,10 @@
-// Lhs: int8 or uint8 codes, sixteen per vec4, read as gemm/dot_*.wgsl does. Sums are exact.
+// Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot_*.wgsl. Sums are exact.
 //# import gemm/dot
+//# params lhs_groups, lhs_rows
+//# needs SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f32, grouped/scales_f32_offset, grouped/scales_f32_real_zero, grouped/scales_nested_offset
 //# needs Scales: grouped/scale_streams
-//# needs four: grouped/codes_*
+//# needs four: grouped/codes_float6e2m3, grouped/codes_int2, grouped/codes_int3, grouped/codes_int4, grouped/codes_int8, grouped/codes_table
 //# needs lhs_parameter: grouped/small_inputs_combined, grouped/small_inputs_parameters
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
-//# needs SHIFT_INTEGER, SHIFT_OFFSET: grouped/scales_*, grouped/weight_code
-//# needs SHIFT_ZERO: grouped/scales_*
 //# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
@@ -45,7 +44,7 @@ fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
     return lhs_parameter((row * params.lhs_groups + min(group, params.lhs_groups - 1u)) * params.lhs_rows);
 }
 
-// Σ (x - z) (q + b - v) = Σ (x - z) q + (b - v) · Σ (x - z), then the scales. It fits i32 though its parts may wrap.
+// Σ (x - z) (q + b - v) = Σ (x - z) q + (b - v) · Σ (x - z), then the scales. The sum fits i32, although its parts may wrap.
 fn scaled(sums: vec4<i32>, lhs_sum: i32, codes: vec4<i32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
     let zero = bitcast<i32>(lhs.y) - LHS_SHIFT;
     let x_sum = lhs_sum - zero * i32(positions);

@@ -1,33 +1,29 @@
 // out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     from registers
 //
 //            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
-//     rows               +--------+--------+     walks along k in steps of 32 positions, whose packed codes it reads once
-//       |   TILE_M = 4   | 16 sums| 16 sums|     for all its rows and expands in registers. At the end of a group the
-//       v                +--------+--------+     sums (exact in i32 where lhs is codes) are scaled and added to totals.
+//     rows               +--------+--------+     walks along k in steps of 32 positions. It reads packed codes once for all
+//       |   TILE_M = 4   | 16 sums| 16 sums|     its rows and expands them in registers. At the end of a group the sums
+//       v                +--------+--------+     (exact in i32 if lhs is codes) are scaled and added to totals.
 //
-// GROUP_X neighbours own neighbouring quads. GROUP_Y more own further rows or, where SLICED (gemm/split_k*.wgsl), slices of k,
-// whose totals are added in order. What can be is written out, and sums are module variables, as in gemm/register_tile.wgsl and
-// gemm/tile_sums.wgsl. A run is what shares all scales; it has at most RUN steps, so that i32 holds its sums.
+// GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
+// slices of k, whose totals are added in order. Loops are unrolled by hand, and sums are module variables, as in
+// gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
+// that i32 holds its sums.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
 //# import gemm/tile_order
 //# import grouped/params
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# needs Place: grouped/scale_streams
-//# needs Row: conv/conv, gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
-//# needs Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
+//# needs PANEL, Place, weight: grouped/scale_streams
+//# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
+//# needs READS: gemm/row_source_*
+//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs expert_of, lhs_row_of: grouped/expert_*
 //# needs group_scales: grouped/scales_*
 //# needs load_bias: grouped/bias_*
-//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# needs weight: conv/weights_words, gemm/weights_*, grouped/scale_streams
-//# needs BITS: grouped/codes_*
-//# needs PANEL: gemm/weight_panels, grouped/pack_codes, grouped/scale_streams
-//# needs PIECES: convert/convert, grouped/lhs_float, grouped/lhs_int8
-//# needs READS: gemm/row_source_*
-//# constants CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES
+//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
 
@@ -38,11 +34,11 @@ var<private> sums: array<Sums, TILE_M * TILE_Q>;
 var<private> lhs_sums: array<Sum, TILE_M>;
 var<private> code_sums: array<Sums, TILE_Q>;
 var<private> places: array<Place, TILE_Q>;
-var<private> at: array<u32, TILE_Q>;      // where the next step of a quad is
+var<private> at: array<u32, TILE_Q>;      // address of a quad's next step
 var<private> lhs_rows: array<u32, TILE_M>;
 var<private> lhs_scales: array<vec2<u32>, TILE_M>;
 
-// Tiles that stick out read the last row or quad again; what they compute there is never stored.
+// Tiles that overlap the edge read the last row or quad again and do not store its results.
 fn row_place(row: u32) -> u32 {
     return lhs_row_of(min(row, params.m - 1u)) * params.lhs_stride;
 }
@@ -77,7 +73,7 @@ fn end_run(group: u32, positions: u32) {
     }
 }
 
-// The same at the end of half a step, where groups are of 16.
+// end_run at the end of half a step, if groups have 16 positions.
 fn end_half(group: u32, place: u32) {
     if (LHS_HALVES) {
         read_lhs_scales(place);
@@ -85,7 +81,7 @@ fn end_half(group: u32, place: u32) {
     end_run(select(group, place, WEIGHT_HALVES), 16u);
 }
 
-// Reads the codes of a quad at a step, and goes on to the next.
+// Reads the codes of a quad at a step, and advances to the next step.
 fn read_quad(packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32) {
     for (var b = 0u; b < BITS; b += 1u) {
         (*packed)[q * BITS + b] = weight[at[q] + b];
@@ -163,7 +159,7 @@ fn main(
     var step = begin;
     var weight_group = begin / params.group_steps;
     var lhs_group = begin / params.lhs_group_steps;
-    // Rows without codes may have no scale.
+    // A slice without steps may lie beyond the last scale.
     if (step < end) {
         read_lhs_scales(lhs_group);
     }
@@ -178,7 +174,7 @@ fn main(
             if (TILE_Q > 1u) {
                 read_quad(&packed, 1u);
             }
-            // Not written out: the program would not fit the instruction cache.
+            // Not unrolled: the unrolled program would not fit the instruction cache.
             for (var part = 0u; part < 2u * PIECES; part += 1u) {
                 let half = part / PIECES;
                 add_piece(&lhs_places, &packed, step, half, part % PIECES);

@@ -1,28 +1,25 @@
-// out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     on matrix units
+// out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     on cooperative matrices
 //
-// Activations are f16 as they are, and codes become f16, which holds them exactly: scales stay out of it. A subgroup multiplies
-// whole matrices of both and sums the products in f32; at the end of a group the sums are scaled and added to totals. A step
-// is 32 positions along k, as the weights are packed, and 16 · STEP. A workgroup owns a block of the output:
-// gemm/coop_tile.wgsl.
+// Activations are f16. Codes become f16, which holds them exactly, without their scales. A subgroup multiplies whole matrices of
+// both
+// and sums the products in f32. At the end of a group the sums are scaled and added to totals. A step is 32 positions along k, as
+// the weights are packed, which is 16 · STEP. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
 //
-// Units must keep subnormal halves, and may add in any order and cut off what is below the last bit of the largest summand:
-// the bound that ops/linear.rs documents allows for that.
+// Units must keep subnormal f16. They may add in any order and truncate below the last bit of the largest summand: the bound in
+// ops/linear.rs allows for that.
 //
 // Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
 //# import gemm/tile_order
 //# import gemm/coop_tile
 //# import grouped/params
 //# import math/linear_index
-//# needs Place: grouped/scale_streams
+//# needs PANEL, Place, weight: grouped/scale_streams
 //# needs SumMatrix: gemm/coop_size_*
-//# needs expand, scaled: grouped/lhs_float, grouped/lhs_int8
-//# needs group_scales: grouped/scales_*
-//# needs load_bias: grouped/bias_*
-//# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# needs weight: conv/weights_words, gemm/weights_*, grouped/scale_streams
-//# needs BITS: grouped/codes_*
-//# needs PANEL: gemm/weight_panels, grouped/pack_codes, grouped/scale_streams
-//# constants GROUP_Y, LHS_SUMS, PACKED, TILE_M
+//# needs expand, scaled: grouped/lhs_float
+//# needs group_scales: grouped/scales_f16, grouped/scales_f16_offset, grouped/scales_f32_zero
+//# needs load_bias: grouped/bias_none
+//# needs store_reals: epilogue/store_f16
+//# constants BITS, GROUP_Y, LHS_SUMS, PACKED, TILE_M
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<f16>>;
 
@@ -30,7 +27,7 @@ var<workgroup> lhs_sums: array<f32, TILE_M>;                 // of a group
 
 var<private> totals: array<vec4<f32>, QUADS>;
 
-// Quads that stick out are the last one again; what they come to is never stored.
+// Quads beyond the edge are the last quad again; their results are never stored.
 fn place_of(quad: u32) -> Place {
     let column = min(quad * 4u, params.columns - 4u);
     let panel = column / PANEL;
@@ -44,7 +41,7 @@ fn stage_row(row: u32, first_row: u32, piece: u32, step: u32) {
     }
 }
 
-// Half a step of four columns.
+// Stages half a step of four columns.
 fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
     let place = place_of(first_quad + quad);
     let at = place.panel + (step * place.width + place.slot) / 4u * BITS;
@@ -123,7 +120,7 @@ fn main(
         }
     }
 
-    // One copy of what is long, as in gemm/tile_sums.wgsl.
+    // A loop that is not unrolled keeps one copy of the long body, as in gemm/tile_sums.wgsl.
     for (var i = 0u; i < QUADS + hidden_zero(groups); i += 1u) {
         let place = owned_place(i, thread);
         let row = first_row + place.x;

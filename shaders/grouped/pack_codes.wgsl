@@ -1,6 +1,6 @@
-// words = weights packed as weights/layout.rs draws them     second half of quantizing weights
+// words = weights in the packed layout of weights/layout.rs     second half of quantizing weights
 //
-// One invocation owns one word: up to 32 codes' bits of one plane, or the scales or shifts of as many rows as it holds.
+// One invocation owns one word: the bits of up to 32 codes in one plane, or as many scales or shifts of rows as fit the word.
 //
 // Meaning: weights/quantize.rs, weights/layout.rs. Candidates: kernels/quantize_weights.rs. First half: grouped/find_scales.wgsl.
 //# import math/linear_index
@@ -19,7 +19,7 @@ struct Params {
     padded_group: u32,    // positions of a group
     groups: u32,          // groups of a row
     steps: u32,           // steps of 32 positions
-    scale_at: u32,        // bytes of a row before its scales, and before its shifts
+    scale_at: u32,        // bytes of a row before its scales; the next field: before its shifts
     shift_at: u32,
     unused_0: u32,
 }
@@ -31,7 +31,7 @@ const PANEL: u32 = 64u;
 @group(0) @binding(3) var<storage, read> found: array<vec4<u32>>;            // scale, shift
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
-// The bits of a code at a position of a row; rows count those of all experts.
+// The bits of the code at a position of a row. Rows are counted over all experts.
 fn code_at(row: u32, position: u32) -> u32 {
     let group = position / params.padded_group;
     let within = position % params.padded_group;
@@ -44,7 +44,7 @@ fn code_at(row: u32, position: u32) -> u32 {
     return bitcast<u32>(integer - CODE_BIAS);
 }
 
-// A scale or shift as it is stored.
+// A scale or shift in its stored format.
 fn stored(value: u32, bytes: u32, of_shifts: bool) -> u32 {
     if (bytes == 4u) {
         return value;
@@ -55,7 +55,7 @@ fn stored(value: u32, bytes: u32, of_shifts: bool) -> u32 {
     return select(value >> 23u, value & 0xffu, of_shifts);
 }
 
-// A word of a stream of numbers; `index` counts words from its beginning.
+// A word of a stream of scales or shifts; `index` counts words from its begin.
 fn stream_word(first_row: u32, rows: u32, width: u32, index: u32, bytes: u32, of_shifts: bool) -> u32 {
     let each = 4u / bytes;
     var word = 0u;

@@ -7,7 +7,7 @@ struct Params {
     first_column: u32,        // of this launch
     columns: u32,             // of this launch, padded to 4
     panel_vecs: u32,          // vec4<u32> of a whole panel of 64 weight rows
-    expert_vecs: u32,         // and of an expert
+    expert_vecs: u32,         // vec4<u32> of an expert
     experts: u32,
     selected: u32,            // experts that a row of lhs meets
     steps: u32,               // steps of 32 positions along k
@@ -26,7 +26,7 @@ struct Params {
     tiles: u32,
     low: u32,                 // bits of the least and greatest result
     high: u32,
-    indices_at: u32,          // where these begin in a binding that joins them to the bias
+    indices_at: u32,          // begin of the indices in a binding that they share with the bias
     parameters_at: u32,
     unused_0: u32,
     unused_1: u32,

@@ -1,4 +1,4 @@
-// Positions: columns as they are.
+// Positions: the columns themselves.
 
 fn position_of(column: u32) -> u32 {
     return column;

@@ -1,26 +1,26 @@
-// Packed weights with their streams of numbers. The layout is drawn in weights/layout.rs.
+// Packed weights with their streams of scales and shifts. The layout is drawn in weights/layout.rs.
 //# import math/float16
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
-//# needs CODE_SHIFT: grouped/codes_*
+//# params streams
+//# constants CODE_SHIFT
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;
 
 const PANEL: u32 = 64u;
 
-// Where the numbers of a quad of weight rows are.
+// Address of a quad of weight rows.
 struct Place {
     panel: u32,       // first vec4 of the panel
     width: u32,       // rows of the panel
-    slot: u32,        // first row of the quad in it
+    slot: u32,        // first row of the quad in the panel
 }
 
-// Of four neighbouring rows.
+// Scales and shifts of four neighbouring rows.
 struct Scales {
     scale: vec4<f32>,
     shift: vec4<f32>,
 }
 
-// The numbers of a quad of rows in a stream, `bits` wide each: where they begin, in words.
+// First word of a quad's numbers in a stream, each `bits` wide.
 fn stream_word(place: Place, stream: u32, index: u32, bits: u32) -> u32 {
     return place.panel * 4u + place.width / 4u * params.streams[stream] + (index * place.width + place.slot) * bits / 32u;
 }
@@ -48,7 +48,7 @@ fn stream_u8(place: Place, stream: u32, index: u32) -> vec4<f32> {
     return vec4<f32>(unpack4xU8(stream_byte_word(place, stream, index)));
 }
 
-// E4M3, which is a float16 but for its bias once it is moved up.
+// E4M3: shifted up, it is a float16 except for the exponent bias.
 fn stream_e4m3(place: Place, stream: u32, index: u32) -> vec4<f32> {
     let bytes = unpack4xU8(stream_byte_word(place, stream, index));
     let halves = ((bytes & vec4<u32>(0x80u)) << vec4<u32>(8u)) | ((bytes & vec4<u32>(0x7fu)) << vec4<u32>(7u));
@@ -61,8 +61,8 @@ fn stream_e8m0(place: Place, stream: u32, index: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(select(codes << vec4<u32>(23u), vec4<u32>(1u << 22u), codes == vec4<u32>(0u)));
 }
 
-// Codes are expanded to the upper end of a byte: what they are too large by is taken from the scale, and a zero point is as
-// much larger.
+// Codes are expanded to the upper end of a byte, so they are too large by 2^CODE_SHIFT. `aligned` divides the scale by that factor;
+// `aligned_zero` multiplies the zero point by it.
 fn aligned(scale: vec4<f32>) -> vec4<f32> {
     if (CODE_SHIFT == 0u) {
         return scale;

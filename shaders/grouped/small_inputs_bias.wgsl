@@ -1,4 +1,4 @@
-// Side: the bias in a binding of its own.
+// Small inputs: the bias in a binding of its own.
 
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 

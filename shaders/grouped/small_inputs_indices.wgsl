@@ -1,4 +1,4 @@
-// Side: the experts that rows meet, in a binding of their own.
+// Small inputs: the expert indices of rows in a binding of their own.
 
 @group(0) @binding(4) var<storage, read> indices: array<u32>;
 

@@ -1,4 +1,4 @@
-// Side: scales and zero points of lhs in a binding of their own.
+// Small inputs: scales and zero points of lhs in a binding of their own.
 
 @group(0) @binding(3) var<storage, read> lhs_parameters: array<vec2<u32>>;   // scale (f32 bits), zero point
 

@@ -1,4 +1,4 @@
-// Values: the codes themselves, with the bias of unsigned ones, as f32 bits.
+// Values: the codes themselves, plus the bias of unsigned codes, as f32 bits.
 //# needs f32_from_i32: math/float_bits
 //# constants CODE_BIAS
 

@@ -1,5 +1,5 @@
 // Values: small floats, as f32 bits.
-//# needs decode: convert/decode_*
+//# needs decode: convert/decode_minifloat
 //# constants INPUT_WIDTH
 
 fn code_value(code: i32) -> u32 {

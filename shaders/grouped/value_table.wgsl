@@ -1,4 +1,4 @@
-// Values: places in a table of sixteen int8, TABLE_0 to TABLE_3, as f32 bits.
+// Values: entries of a table of sixteen int8, TABLE_0 to TABLE_3, as f32 bits. The code is the index.
 //# needs f32_from_i32: math/float_bits
 //# constants TABLE_0, TABLE_1, TABLE_2, TABLE_3
 

@@ -1,6 +1,5 @@
 // The code of a weight for the scale and shift of its group, on bit patterns. An infinite scale stands for a group that is refused.
-// LOW and HIGH are the least and greatest integer
-// that codes stand for. Twin: weights/quantize.rs.
+// LOW and HIGH are the least and greatest integer of a code. Twin: weights/quantize.rs.
 //# import math/float_bits
 //# constants HIGH, LOW, SHIFT
 
@@ -20,7 +19,7 @@ fn code_steps(x: u32, scale: u32) -> u32 {
     return f32_divide(x, scale);
 }
 
-// The integer nearest to x; shift is an integer for integer zero points and else an f32.
+// The integer nearest to x. `shift` is an integer for integer zero points, otherwise f32 bits.
 fn weight_integer(x: u32, scale: u32, shift: u32) -> i32 {
     if (SHIFT == SHIFT_INTEGER) {
         let zero = bitcast<i32>(shift);

@@ -1,4 +1,4 @@
-// Where the elements of an axis come from: equal steps.
+// Input position of an index of an axis: equal steps.
 
 fn along(axis: vec4<u32>, index: u32) -> u32 {
     return axis.y * index;

@@ -1,6 +1,5 @@
-// Where the elements of an axis come from: a table where it has one, else equal steps.
-//# needs NOWHERE: conv/unfold, grouped/gather_columns, layout/params
-//# needs NO_TABLE: layout/params
+// Input position of an index of an axis: from the axis' table, or equal steps if it has none.
+//# needs NOWHERE, NO_TABLE: layout/params
 
 @group(0) @binding(5) var<storage, read> table: array<u32>;
 

@@ -1,9 +1,9 @@
-// out[row, start + c] = table[input[row, c]]     one input of a concatenation, requantized by table on its way
+// out[row, start + c] = table[input[row, c]]     one input of a concatenation, requantized by a table
 //
-// Along any axis but the last, whole rows are copied (`start` is 0); along the last, rows are put side by side:
+// Along any axis but the last, whole rows are copied (`start` is 0). Along the last axis, rows are put side by side:
 //
-//     output row   | input 0 ... | input 1 ... | 0 padding |     `start` may fall inside a word: what inputs before
-//                                ^ start                          this one wrote there is kept, what follows is zeroed
+//     output row   | input 0 ... | input 1 ... | 0 padding |     `start` may fall inside a word: codes of earlier inputs in
+//                                ^ start                          that word are kept, codes after this input are zeroed
 //
 // Inputs are written in order, one dispatch each. One invocation owns one word of one output row.
 //
@@ -19,9 +19,9 @@ struct Params {
     first_word: u32,          // first and number of output words that this input writes per row
     row_words: u32,
     words: u32,               // words written in all
-    input_rows: u32,          // input rows and output rows of one index of the dimensions before the joined axis
+    input_rows: u32,          // input rows of one index of the dimensions before the joined axis; the next field: output rows
     output_rows: u32,
-    start_row: u32,           // first output row of this input among them
+    start_row: u32,           // first output row of this input among these
     unused_0: u32,
     unused_1: u32,
 }

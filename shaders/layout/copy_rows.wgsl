@@ -1,14 +1,13 @@
-// out[i_0, …, c] = input[s_0(i_0), …, c + begin] or fill     rows that come as they are, a vec4 at a time
+// out[i_0, …, c] = input[s_0(i_0), …, c + begin] or fill     whole rows, a vec4 at a time
 //
-// Moves bits only: `begin` is a whole number of vec4s. What a row's last vec4 has beyond the row is zeroed, because the
-// input may hold anything there. One invocation owns one vec4.
+// Moves bits only: `begin` is a whole number of vec4s. Elements beyond the row in its last vec4 are zeroed, because the input may
+// hold anything there. One invocation owns one vec4.
 //
 // Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/rearrange.rs. Parameters:
 // layout/params.wgsl.
 //# import layout/params
 //# import math/linear_index
-//# needs BITS: grouped/codes_*
-//# constants GROUP_X
+//# constants BITS, GROUP_X
 
 @group(0) @binding(1) var<storage, read> input: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4<u32>>;
@@ -30,7 +29,7 @@ fn main(
     if (source.inside) {
         words = input[source.word / 4u + place];
     }
-    // Bits of the row from here on, as many as each word can hold.
+    // Bits of the row from this vec4 on, at most those that each word can hold.
     let bits = min(params.n - place * (128u / BITS), 128u / BITS) * BITS;
     let kept = min(max(vec4<u32>(bits), vec4<u32>(0u, 32u, 64u, 96u)) - vec4<u32>(0u, 32u, 64u, 96u), vec4<u32>(32u));
     let mask = select(vec4<u32>(0xffffffffu) >> ((32u - kept) % 32u), vec4<u32>(0u), kept == vec4<u32>(0u));

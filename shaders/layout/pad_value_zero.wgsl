@@ -1,4 +1,4 @@
-// Gaps: zero.
+// Padding: zero.
 
 fn gap(index: u32) -> u32 {
     return 0u;

@@ -1,4 +1,4 @@
-// Gaps: the zero point of lhs.
+// Padding: the zero point of lhs.
 
 @group(0) @binding(3) var<storage, read> lhs_parameters: array<vec2<u32>>;   // scale (f32 bits), zero point
 

@@ -1,4 +1,4 @@
-// Gaps: the zero point that the device found, in each byte of a word.
+// Padding: the zero point that the device computed, in each byte of a word.
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;   // scale (f32 bits), zero point
 

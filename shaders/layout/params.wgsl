@@ -1,22 +1,23 @@
-// Parameters of the loops that move elements, layout/rearrange.wgsl and layout/copy_rows.wgsl, and where an output row comes from.
-// Written by kernels/rearrange.rs.
+// Parameters of the loops that move elements, layout/rearrange.wgsl and layout/copy_rows.wgsl, and the input position of an output
+// row. Written by kernels/rearrange.rs.
 //
-// Each axis of the output adds to the place in the input: step · index, or what a table says of the index. One of them is
-// the input's last axis, whose elements share words; it counts in elements, the others in words.
+// Each axis of the output adds to the position in the input: step · index, or the table's entry at the index. One of the axes is
+// the
+// input's last one, whose elements share words. It counts in elements, the others in words.
 //# needs along, is_nowhere: layout/axis_*
 //# needs hidden_zero: math/linear_index
 
 struct Params {
-    outer: array<vec4<u32>, 7>,   // all axes but the last, innermost first: extent, step, first table entry, 1 if it counts in elements
+    outer: array<vec4<u32>, 7>,   // all axes but the last, innermost first: extent, step, first table entry, 1 if in elements
     inner: vec4<u32>,         // the last axis
-    axes: u32,                // of `outer`
+    axes: u32,                // number of axes in `outer`
     n: u32,                   // columns: the length of the last dimension
     output_words: u32,        // u32 words of an output row
     invocations: u32,
-    word: u32,                // where the first element comes from: words, and elements beyond
+    word: u32,                // input position of the first element in words; the next field: elements beyond
     element: u32,
-    fill: u32,                // the element where nothing comes from
-    scale: u32,               // of the elements, where they are converted: f32 bits
+    fill: u32,                // the element where no input maps to
+    scale: u32,               // scale of converted elements: f32 bits
     zero_point: i32,
     low: i32,                 // least and greatest code
     high: i32,

@@ -1,15 +1,14 @@
-// out[i_0, i_1, …] = input[s_0(i_0), s_1(i_1), …] or fill     transposition, parts, padding, nearest neighbours
+// out[i_0, i_1, …] = input[s_0(i_0), s_1(i_1), …] or fill     transpose, slice, pad, nearest-neighbour resize
 //
-// `convert` says what becomes of an element that is moved. One invocation owns one output word: LANES = 32 / BITS elements of one
-// row. Rows that come as they are are copied by layout/copy_rows.wgsl.
+// `convert` converts each element. One invocation owns one output word: LANES = 32 / BITS elements of one row.
+// layout/copy_rows.wgsl copies rows that stay whole.
 //
 // Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/rearrange.rs. Parameters:
 // layout/params.wgsl.
 //# import layout/params
 //# import math/linear_index
-//# needs convert: convert/step_*
-//# needs BITS: grouped/codes_*
-//# constants GROUP_X, INPUT_BITS
+//# needs convert: convert/step_dequantize, convert/step_dequantize_float, convert/step_none, convert/step_quantize, convert/step_quantize_float
+//# constants BITS, GROUP_X, INPUT_BITS
 
 const LANES: u32 = 32u / BITS;
 const INPUT_LANES: u32 = 32u / INPUT_BITS;

@@ -1,4 +1,4 @@
-// out[i] = input[i] in row-major order     the same elements in rows of another length
+// out[i] = input[i] in row-major order     the elements in rows of another length
 //
 // Moves bits only. One invocation owns one output word: LANES = 32 / BITS elements of one row.
 //

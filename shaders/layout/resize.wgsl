@@ -1,8 +1,9 @@
 // out[p, c] = round( Σ_corner (Π_axis weight) · input[corner, c] / 2^SHIFT )     linear interpolation of 8-bit codes
 //
-// A pixel lies in a cell of 2^AXES input pixels, its corners. For each index of each spatial axis a table has the pixels to
-// the lower and to the upper element, and their weights in steps of 2^-b; b · AXES = SHIFT, so that a sum of codes times
-// products of weights is exact in i32. It is rounded with ties away from zero. One invocation owns one quad of one pixel.
+// A pixel lies in a cell of 2^AXES input pixels, its corners. A table holds, for each index of each spatial axis, the lower and the
+// upper input element and their weights in steps of 2^-b. b · AXES = SHIFT, so that a sum of codes times products of weights is
+// exact
+// in i32. It is rounded with ties away from zero. One invocation owns one quad of one pixel.
 //
 //     samples: [depth][height][width]  vec4 of lower, upper (in input pixels), weight of lower, weight of upper
 //
@@ -45,7 +46,7 @@ fn main(
     let image = (xyz / params.size.x) * params.size.w;
     let source_quad = min(quad, (params.n - 1u) / 4u);
 
-    // Innermost axis first, as many as there are.
+    // Innermost axis first; the first AXES are used.
     var sample: array<vec4<u32>, 3>;
     sample[0] = samples[params.size.x + params.size.y + x];
     sample[1] = samples[params.size.x + y];

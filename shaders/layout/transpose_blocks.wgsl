@@ -1,24 +1,23 @@
-// out[…, j, …, i] = convert(input[…, i, …, j])     a transposition whose rows become columns, in blocks that registers hold
+// out[…, j, …, i] = convert(input[…, i, …, j])     a transposition that moves the last axis, in blocks that fit registers
 //
 //     input   i0: j0 j1 j2 j3          output   j0: i0 i1 i2 i3       COLUMNS = ROWS = 4 elements of 8 bits: a word of
 //             i1: j0 j1 j2 j3    ->             j1: i0 i1 i2 i3       the input has elements of four words of the output
 //             i2: j0 j1 j2 j3                   j2: i0 i1 i2 i3
 //             i3: j0 j1 j2 j3                   j3: i0 i1 i2 i3
 //
-// j is the input's last axis, i the output's. An invocation owns COLUMNS elements along i and ROWS along j, reads each word of
-// them once and writes each once; a workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache
-// lines on both sides. What the output's rows have beyond their last element is zeroed.
+// j is the input's last axis, i the output's. An invocation owns COLUMNS elements along i and ROWS along j. It reads and writes
+// each
+// word of them once. A workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache lines on both
+// sides. Elements beyond the end of the output's rows are zeroed.
 //
-// Meaning: reference/transpose.rs, and reference/quantize.rs where elements are converted. Candidates: kernels/transpose.rs.
+// Meaning: reference/transpose.rs, and reference/quantize.rs if elements are converted. Candidates: kernels/transpose.rs.
 //# import math/linear_index
-//# needs convert: convert/step_*
-//# needs BITS: grouped/codes_*
-//# needs COLUMNS: gemm/coop_tile, probe/workgroup
-//# constants GROUP_X, GROUP_Y, INPUT_BITS, ROWS
+//# needs convert: convert/step_dequantize, convert/step_dequantize_float, convert/step_none, convert/step_quantize, convert/step_quantize_float
+//# constants BITS, COLUMNS, GROUP_X, GROUP_Y, INPUT_BITS, ROWS
 
 struct Params {
     outer: array<vec4<u32>, 6>,   // all other axes: extent, words between neighbours in the input, and in the output, -
-    axes: u32,                // of `outer`
+    axes: u32,                // number of axes in `outer`
     columns: u32,             // elements along i
     rows: u32,                // elements along j
     input_step: u32,          // u32 words from one i to the next
@@ -28,7 +27,7 @@ struct Params {
     column_tiles: u32,        // workgroups along i
     row_tiles: u32,           // workgroups along j
     tiles: u32,               // workgroups
-    scale: u32,               // of the elements, where they are converted: f32 bits
+    scale: u32,               // scale of converted elements: f32 bits
     zero_point: i32,
     low: i32,                 // least and greatest code
     high: i32,

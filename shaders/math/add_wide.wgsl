@@ -1,4 +1,5 @@
-// The sum of two counts of two words, low one first; the greatest count where it is more.
+// The sum of two counts of two words each, low word first, saturated to the greatest count.
+
 fn add_wide(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     let low = a.x + b.x;
     let high = a.y + b.y;

@@ -1,8 +1,9 @@
-// f16 in pairs per word, to and from f32, on bit patterns: exact, and rounded to nearest even. Subnormals, infinities and
-// NaN are kept.
+// f16 in pairs per word, to f32 (exact) and from f32 (to nearest, ties to even), on bit patterns. Subnormals, infinities and NaN
+// are
+// kept.
 
-// Exponent and mantissa move up by 13 bits and the bias grows by 112; a subnormal is a number beside 2^-14, which is
-// subtracted again.
+// Exponent and mantissa move up by 13 bits, and the bias grows by 112. A subnormal is read as a number that is 2^-14 too large;
+// 2^-14 is then subtracted.
 fn f16x4_to_f32(words: vec2<u32>) -> vec4<f32> {
     let halves = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
     let sign = (halves & vec4<u32>(0x8000u)) << vec4<u32>(16u);
@@ -21,7 +22,7 @@ fn f16_from_f32(value: f32) -> u32 {
     if (magnitude > 0x7f800000u) {
         return sign | 0x7e00u;
     }
-    if (magnitude >= 0x477ff000u) {                          // from 65,520 on: infinity
+    if (magnitude >= 0x477ff000u) {                          // infinity from 65,520 on
         return sign | 0x7c00u;
     }
     if (magnitude < 0x33000000u) {                           // below 2^-25

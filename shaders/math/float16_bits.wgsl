@@ -1,5 +1,6 @@
-// IEEE 754 binary16 from and to binary32 on bit patterns, in integers: round to nearest, ties to even, subnormals kept, NaN
-// made quiet with the payload that fits. WGSL's own f16 and pack2x16float may round and flush as they like. Twin: half::f16.
+// IEEE 754 binary16 from and to binary32 on bit patterns, in integers: round to nearest, ties to even. Subnormals are kept, and NaN
+// is
+// made quiet with the payload that fits. WGSL lets its own f16 and pack2x16float round either way and flush. Twin: half::f16.
 
 // The f32 of the f16 in the low half of a word.
 fn f32_from_f16(half_bits: u32) -> u32 {
@@ -13,7 +14,7 @@ fn f32_from_f16(half_bits: u32) -> u32 {
         if (fraction == 0u) {
             return sign;
         }
-        let lead = countLeadingZeros(fraction) - 21u;       // 1 to 10: how far the leading one is from bit 10
+        let lead = countLeadingZeros(fraction) - 21u;       // 1 to 10: distance of the leading one from bit 10
         return sign | ((113u - lead) << 23u) | ((fraction << (lead + 13u)) & 0x7fffffu);
     }
     return sign | ((field + 112u) << 23u) | (fraction << 13u);
@@ -26,10 +27,10 @@ fn f16_from_f32(word: u32) -> u32 {
     if (magnitude > 0x7f800000u) {
         return sign | 0x7e00u | ((magnitude >> 13u) & 0x3ffu);
     }
-    if (magnitude >= 0x477ff000u) {                         // 65,520, halfway to what the next exponent would hold
+    if (magnitude >= 0x477ff000u) {                         // 65,520: halfway to the first number of the next exponent
         return sign | 0x7c00u;
     }
-    var bits = magnitude - 0x38000000u;                     // the exponent counted from the other bias
+    var bits = magnitude - 0x38000000u;                     // the exponent in binary16's bias
     var shift = 13u;
     if (magnitude < 0x38800000u) {                          // below 2^-14: steps of 2^-24
         bits = (magnitude & 0x7fffffu) | 0x800000u;

@@ -1,6 +1,8 @@
-// IEEE 754 binary32 arithmetic on bit patterns, in integers: round to nearest, ties to even, subnormals kept.
-// WGSL lets a driver round either way, fuse, flush and assume that NaN is absent; integers leave it no such choice.
-// NaN never comes in, and infinity only as a term of a sum: callers decide on the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
+// IEEE 754 binary32 arithmetic on bit patterns, in integers: round to nearest, ties to even, subnormals kept. WGSL lets a driver
+// round
+// either way, fuse, flush and assume that NaN is absent; integers leave no such freedom. NaN is never an operand, and infinity is
+// one
+// of a sum only: callers test the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
 //# import math/multiply_wide
 
 // |x| = bits · 2^(exponent - 31), where bit 31 of `bits` is set unless x is zero.
@@ -35,7 +37,7 @@ fn f32_magnitude(word: u32) -> Magnitude {
     return Magnitude(i32(field) - 127, (fraction | 0x800000u) << 8u);
 }
 
-// The f32 nearest to ±bits · 2^(exponent - 31); bit 0 of `bits` is sticky: it stands for all that was cut off below.
+// The f32 nearest to ±bits · 2^(exponent - 31). Bit 0 of `bits` is sticky: it is set if any bit below was cut off.
 fn f32_pack(sign: u32, exponent: i32, bits: u32) -> u32 {
     if (bits == 0u) {
         return sign;
@@ -45,7 +47,7 @@ fn f32_pack(sign: u32, exponent: i32, bits: u32) -> u32 {
     if (biased > 254) {
         return sign | F32_INFINITY;
     }
-    if (biased < 1) {                                       // subnormal: give up low bits, keep them sticky
+    if (biased < 1) {                                       // subnormal: drop low bits, keep them sticky
         let shift = u32(min(1 - biased, 31));
         kept = (bits >> shift) | select(0u, 1u, (bits << (32u - shift)) != 0u);
         biased = 1;
@@ -105,12 +107,14 @@ fn f32_add(a: u32, b: u32) -> u32 {
     return f32_pack(large & F32_SIGN, x.exponent + 1 - i32(lead), sum << lead);
 }
 
-// a / b for b ≠ 0: a float guess of 25 quotient bits, made exact by its remainder, and the remainder as sticky bit.
+// a / b for b ≠ 0: a float guess of 25 quotient bits, corrected by its remainder, which becomes the sticky bit.
 //
-// With x and y as 24-bit integers, X in Y … 2Y - 1 after the shift, the quotient is floor(2^24 X / Y), in 2^24 … 2^25. The guess is
-// wrong by as many units as the device's reciprocal and product are ULP off, some ten; 2^24 X - guess · Y is then below 2^31 in
-// size as long as that is less than 127 units (63 ULP), so wrapping integers hold it exactly. Dividing it by Y tells how many
-// units the guess is off: the second guess, of a number below 127, is right to a unit, and the last two lines make it right.
+// x and y are 24-bit integers, X in Y … 2Y - 1 after the shift. The quotient is floor(2^24 X / Y), in 2^24 … 2^25. The guess is
+// wrong
+// by as many units as the device's reciprocal and product are ULP off, some ten. Below 127 units (63 ULP), 2^24 X - guess · Y is
+// below
+// 2^31 in size, so wrapping integers hold it exactly. Dividing it by Y estimates the guess's error in units. That estimate, below
+// 127, is right to a unit, and the last two lines correct it.
 fn f32_divide(a: u32, b: u32) -> u32 {
     let sign = (a ^ b) & F32_SIGN;
     let x = f32_magnitude(a);
@@ -171,7 +175,7 @@ fn f32_truncate_to_i32(word: u32) -> i32 {
     return select(i32(whole), -i32(whole), negative);
 }
 
-// A key that orders bit patterns as their numbers: f32_order(a) < f32_order(b) exactly when a < b (and -0 < +0).
+// A key with the order of the numbers: f32_order(a) < f32_order(b) exactly when a < b (and -0 < +0).
 fn f32_order(word: u32) -> u32 {
     return select(word | F32_SIGN, ~word, (word & F32_SIGN) != 0u);
 }

@@ -1,4 +1,4 @@
-// a · b + c with one rounding, on bit patterns: Rust's mul_add where a is a small integer. tests/arithmetic.rs compares.
+// a · b + c with one rounding, on bit patterns: Rust's mul_add for a small integer a. tests/arithmetic.rs compares.
 //# import math/float_bits
 
 // For |a| < 256, b and c finite. A sum of zero is +0.
@@ -13,7 +13,7 @@ fn f32_multiple_add(a: i32, b: u32, c: u32) -> u32 {
     if (product == 0u || y.bits == 0u) {
         return select(f32_pack(sign, exponent, bits), c, product == 0u);
     }
-    // The larger term above the smaller one, in 64 bits with one bit of headroom; what leaves them is sticky.
+    // The larger term, and the smaller one aligned to it, in 64 bits with one bit of headroom. Bits below these are sticky.
     let swap = exponent < y.exponent || (exponent == y.exponent && bits < y.bits);
     let large = select(bits, y.bits, swap);
     let small = select(y.bits, bits, swap);

@@ -1,4 +1,4 @@
-// √x on bit patterns, for x that is not negative and finite: round to nearest, ties to even.
+// √x on bit patterns, for finite x ≥ 0: round to nearest, ties to even.
 //# import math/float_bits
 
 fn f32_sqrt(x: u32) -> u32 {

@@ -1,4 +1,4 @@
-// The f32 nearest to a number of 64 bits (math/wide_sum.wgsl), ties to even.
+// The f32 nearest to a 64-bit number (math/wide_sum.wgsl), ties to even.
 //# import math/float_bits
 //# import math/wide_sum
 

@@ -1,4 +1,4 @@
-// 1 / (1 + e^-x), by the exponential of a number that is not positive: no sum and no power is ever large.
+// 1 / (1 + e^-x), by the exponential of -|x|: no sum and no power is large.
 
 fn sigmoid(x: f32) -> f32 {
     let power = exp(-abs(x));

@@ -1,4 +1,4 @@
-// Whole numbers of 64 bits in two's complement, x the high word and y the low one, as multiply_wide has them.
+// 64-bit integers in two's complement, x the high word and y the low word, as in math/multiply_wide.wgsl.
 // Twin: i64 in Rust; tests/int16.rs compares the two.
 
 fn wide_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
@@ -19,7 +19,7 @@ fn wide_from_halves(high: i32, low: i32) -> vec2<u32> {
     return wide_add(bitcast<vec2<u32>>(vec2<i32>(high >> 24u, high << 8u)), wide_from_i32(low));
 }
 
-// (value + 2^(right - 1)) >> right for 1 to 62, saturated to i32: to nearest, halves up.
+// (value + 2^(right - 1)) >> right for right from 1 to 62, saturated to i32: to nearest, ties up.
 fn wide_divided(value: vec2<u32>, right: u32) -> i32 {
     let half = right - 1u;
     let bit = 1u << (half & 31u);

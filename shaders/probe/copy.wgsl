@@ -1,8 +1,8 @@
 // copied[i] = data[i]     measures reads and writes of device memory together
 //
-// An invocation owns VECS vec4s, `stride` apart, so that neighbours copy neighbouring ones. read.wgsl checks the copy.
+// An invocation owns VECS vec4s, `stride` apart, so that neighbours copy neighbouring ones. probe/read.wgsl checks the copy.
 //
-// How many bytes it takes: kernels/probe.rs.
+// Number of bytes: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
 //# constants GROUP_X, VECS

@@ -1,3 +1,3 @@
-// The real numbers of fma.wgsl as 32-bit floats.
+// The real numbers of probe/fma.wgsl as 32-bit floats.
 
 alias real = f32;

@@ -1,4 +1,4 @@
-// data[w] = w · factor for every word w     what read.wgsl and copy.wgsl find in device memory
+// data[w] = w · factor for every word w     input of probe/read.wgsl and probe/copy.wgsl
 //
 // An invocation owns VECS vec4s, `stride` apart, so that neighbours write neighbouring ones. Products wrap.
 //

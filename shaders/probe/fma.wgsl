@@ -1,10 +1,10 @@
 // out[i] = Σ_round Σ_chain last element of a chain of fused multiply-adds     measures floating-point throughput
 //
-// Sixteen chains per invocation, four vec4s, are independent, so that one hides the latency of another. With factor and
-// addend 1 a chain counts its steps from `start`: at most 63 + 15 + 256, exact in f16 too. Each round starts elsewhere,
-// so that none can be skipped. `real` comes from f32.wgsl or f16.wgsl.
+// Sixteen chains per invocation, four vec4s, are independent, so that one hides the latency of another. With factor and addend 1 a
+// chain counts its steps from `start`: at most 63 + 15 + 256, exact in f16 too. Each round starts with other numbers, so that none
+// can be skipped. `real` is in probe/f32.wgsl or probe/f16.wgsl.
 //
-// What comes out, and how many operations it takes: kernels/probe.rs.
+// Results and number of operations: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
 //# needs real: probe/f16, probe/f32

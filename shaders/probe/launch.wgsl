@@ -1,6 +1,6 @@
-// out[0] = out[0] + addend     measures what a launch costs that has next to nothing to do
+// out[0] = out[0] + addend     measures the cost of a launch that does almost nothing
 //
-// Each launch reads what the last one wrote, as the ops of a network do, so that none can overlap the next.
+// Each launch reads the result of the last one, like the ops of a network, so that launches can't overlap.
 //
 // The launch: kernels/probe.rs.
 //# import probe/params

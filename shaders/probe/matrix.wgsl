@@ -1,21 +1,22 @@
-// out[i] = Σ_chain one element of sums + rows · columns, STEPS · rounds times     measures matrix units
+// out[i] = Σ_chain one element of sums + rows · columns, STEPS · rounds times     measures cooperative matrices
 //
 // Four chains per subgroup, two matrices of rows by two of columns as in a product, are independent. With factor and addend 1 a
-// step adds SIZE to every element: at most 512 rounds · 256 steps · 4 chains · 16, exact in f32. The subgroups beyond
-// SUBGROUPS, where they are smaller than they may be, have nothing to do.
+// step adds SIZE to every element: at most 512 rounds · 256 steps · 4 chains · 16, exact in f32. Subgroups may be smaller than
+// their
+// maximum; then those beyond SUBGROUPS do nothing.
 //
-// What comes out, and how many operations it takes: kernels/probe.rs.
+// Results and number of operations: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
-//# needs LhsMatrix, RhsMatrix, SumMatrix: gemm/coop_size_*
-//# constants GROUP_X, SIZE, STEPS, SUBGROUPS
+//# needs LhsMatrix, RhsMatrix, SIZE, SumMatrix: gemm/coop_size_*
+//# constants GROUP_X, STEPS, SUBGROUPS
 
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word per invocation
 
 var<workgroup> operands: array<f16, 4u * SIZE * SIZE>;
 var<workgroup> totals: array<f32, SUBGROUPS * SIZE * SIZE>;
 
-// A function, because naga wants these operations where a whole workgroup goes, and looks for it within a function only.
+// A function, because naga requires control flow that is uniform for the workgroup, and checks that within each function only.
 fn run_chains(subgroup: u32) {
     let rows_0 = coopLoadT<LhsMatrix>(&operands[0], SIZE);
     let rows_1 = coopLoadT<LhsMatrix>(&operands[SIZE * SIZE], SIZE);

@@ -1,8 +1,8 @@
-// The uniform block of the device probe. The factor and the addend are here, not in the source, so that no compiler
-// can foresee what a loop comes to.
+// The uniform block of the device probe. The factor and the addend are parameters, not constants, so that no compiler can compute
+// the result of a loop.
 
 struct Params {
-    rounds: u32,          // how often an invocation repeats its work
+    rounds: u32,          // repetitions of an invocation's work
     stride: u32,          // invocations of the launch: the distance of an invocation's vec4s
     factor: u32,
     addend: u32,

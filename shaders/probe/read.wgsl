@@ -3,7 +3,7 @@
 // The vec4s are `stride` apart, so that neighbours read neighbouring ones. One word is written for 64 that are read.
 // All sums wrap.
 //
-// What comes out, and how many bytes it takes: kernels/probe.rs.
+// Results and number of bytes: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
 //# constants GROUP_X, VECS

@@ -6,7 +6,7 @@
 //
 // The factor is odd, so that 128 rounds visit every column once: the sum is known. All sums wrap.
 //
-// What comes out, and how many bytes it takes: kernels/probe.rs.
+// Results and number of bytes: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
 //# constants GROUP_X

@@ -1,6 +1,6 @@
 // gradient[r, c] = (softmax(logits[r])[c] − (c = label[r])) / rows
 //
-// One invocation owns one row. Rows whose label is no class get zeros.
+// One invocation owns one row. Rows whose label is out of range get zeros.
 //
 // Meaning: reference/cross_entropy.rs. Candidates: kernels/cross_entropy.rs.
 //# import math/linear_index

@@ -1,6 +1,6 @@
-// dx[i] = dy[i] where the gradient of a grid passes input[i], else 0
+// dx[i] = dy[i] if the gradient of a grid passes input[i], otherwise 0
 //
-// `passes` of the part train/grid_*.wgsl decides. One invocation owns one element.
+// `passes` of train/grid_*.wgsl decides. One invocation owns one element.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs.
 //# import convert/parameter_index

@@ -1,7 +1,6 @@
-// out[i] = fake(input[i])     float32 numbers on the grid of a quantization
+// out[i] = fake(input[i])     float32 numbers rounded to the grid of a quantization
 //
-// `fake` of the part train/grid_*.wgsl says what the grid makes of a number with the parameters at an index. One invocation owns
-// one element.
+// `fake` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs.
 //# import convert/parameter_index

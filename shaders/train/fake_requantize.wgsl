@@ -1,6 +1,6 @@
-// out[r, c] = what the requantization of a layer makes of a sum     in float32, bit by bit that of the integer layer
+// out[r, c] = requantization of a layer's sum     in float32, with the bits of the integer layer
 //
-// `make` of the part train/requantized_*.wgsl says what. One invocation owns one element.
+// `make` of train/requantized_*.wgsl selects the result. One invocation owns one element.
 //
 // Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
 //# import math/linear_index
@@ -16,7 +16,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<u32>;                   // f32 bits of whole numbers
-@group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;            // as train/requant_params.wgsl leaves it
+@group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;            // written by train/requant_params.wgsl
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
 @compute @workgroup_size(GROUP_X)

@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<u32>;                   // f32 bits of whole numbers
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
-@group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;            // as train/requant_params.wgsl leaves it
+@group(0) @binding(3) var<storage, read> table: array<vec4<u32>>;            // written by train/requant_params.wgsl
 @group(0) @binding(6) var<storage, read_write> partial: array<vec2<f32>>;
 
 @compute @workgroup_size(GROUP_X)

@@ -1,7 +1,9 @@
-// partial[segment, chunk] = Σ gradient[i] · shares(input[i]) of a chunk of a segment     first half of a grid's own gradient
+// partial[segment, chunk] = Σ gradient[i] · shares(input[i]) of a chunk of a segment
+// first half of the gradient of a grid's parameters
 //
-// `shares` of the part train/grid_*.wgsl says what a unit of gradient adds to those of the parameters, at most two. A workgroup
-// owns one chunk; f32 sums, first per invocation, then as a tree.
+// `shares` of train/grid_*.wgsl are the derivatives of the output by the grid's parameters, at most two. A workgroup owns one
+// chunk.
+// Sums are f32, first per invocation, then as a tree.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs. Second half: train/sum_partials.wgsl.
 //# import calibrate/members

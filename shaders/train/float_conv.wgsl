@@ -25,8 +25,8 @@ fn main(
     if (index >= params.count) {
         return;
     }
-    let first = index % params.blocks * BLOCK;               // output
-    let start = index / params.blocks * PIXELS;              // pixel
+    let first = index % params.blocks * BLOCK;               // first output of the block
+    let start = index / params.blocks * PIXELS;              // first pixel of the tile
     let pixels = params.output.x * params.output.y * params.output.z;
     let taps = params.weights.y * params.weights.z + hidden_zero(groups);
     let channels = params.weights.w + hidden_zero(groups);

@@ -22,8 +22,8 @@ fn main(
     if (index >= params.count) {
         return;
     }
-    let first = index % params.blocks * BLOCK;               // channel
-    let start = index / params.blocks * PIXELS;              // pixel
+    let first = index % params.blocks * BLOCK;               // first channel of the block
+    let start = index / params.blocks * PIXELS;              // first pixel of the tile
     let pixels = params.image.x * params.image.y * params.image.z;
     let taps = params.weights.y * params.weights.z + hidden_zero(groups);
     let channels = params.weights.w;

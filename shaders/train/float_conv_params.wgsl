@@ -9,7 +9,7 @@ struct Params {
     outputs_per_group: u32,
     blocks: u32,              // blocks of BLOCK results along the innermost dimension of a row
     count: u32,               // invocations in all
-    slices: u32,              // of the batch's pixels, for the gradient of the weights
+    slices: u32,              // slices of the batch's pixels, for the gradient of the weights
     slice: u32,               // pixels of a slice
     unused_0: u32,
     unused_1: u32,

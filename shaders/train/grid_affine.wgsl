@@ -1,8 +1,8 @@
-// Grid: scale s and zero point z. y = (clamp(round_ties_even(x / s) + z) - z) · s, or without s where LEVELS; a gradient
-// passes where round_ties_even(x / s) + z is a code. Each step is one f32 operation on bits; s counts as the nearest positive
+// Grid: scale s and zero point z. y = (clamp(round_ties_even(x / s) + z) - z) · s, or without s if LEVELS. A gradient
+// passes if round_ties_even(x / s) + z is a code. Each step is one f32 operation on bits. s counts as the nearest positive
 // normal number, z as the nearest code.
 //# import math/float_bits
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low
 //# constants LEVELS
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // scale (f32 bits), zero point

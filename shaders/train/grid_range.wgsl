@@ -1,10 +1,11 @@
-// Grid: least and greatest number, nudged so that zero lies on it (TensorFlow's fake_quant_with_min_max_vars).
+// Grid: least and greatest number, nudged so that zero lies on the grid (TensorFlow's fake_quant_with_min_max_vars).
 //     scale = (max - min) / (high - low)      z = clamp(floor(low - min / scale + 0.5))      nudged(code) = (code - z) · scale
 //     y = floor((clamp(x) - nudged(low)) · (1 / scale) + 0.5) · scale + nudged(low)
-// A gradient passes from nudged(low) to nudged(high). Each step is one f32 operation on bits; bounds and results count as the
-// nearest finite number, the scale as the nearest positive normal one.
+// A gradient passes from nudged(low) to nudged(high). Each step is one f32 operation on bits. Bounds and results count as the
+// nearest
+// finite number, the scale as the nearest positive normal number.
 //# import math/float_bits
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // least, greatest number (f32 bits)
 
@@ -27,7 +28,7 @@ fn f32_floor(x: u32) -> u32 {
     if (exponent < 0) {
         return select(x & F32_SIGN, F32_SIGN | ONE, negative && (x & ~F32_SIGN) != 0u);
     }
-    let below = (1u << u32(23 - exponent)) - 1u;            // a carry into the exponent is what it should be
+    let below = (1u << u32(23 - exponent)) - 1u;            // a carry into the exponent gives the right exponent
     return select(x, x + below, negative) & ~below;
 }
 
@@ -44,7 +45,7 @@ fn bounds_at(index: u32) -> Bounds {
     return Bounds(scale, least, f32_finite(f32_multiply(f32_add(high, zero_point), scale)));
 }
 
-// Numbers as keys that make no difference between zeros.
+// An ordered key that is equal for both zeros.
 fn key(x: u32) -> u32 {
     return f32_order(select(x, 0u, (x & ~F32_SIGN) == 0u));
 }

@@ -1,12 +1,12 @@
-// Grid: a step s that is learned (LSQ). v = x / s; y = clamp(round_ties_even(v)) · s, or without s where LEVELS; a gradient
-// passes where low < v < high. Each step is one f32 operation on bits; s counts as the nearest positive normal number.
+// Grid: a learned step s (LSQ). v = x / s; y = clamp(round_ties_even(v)) · s, or without s if LEVELS. A gradient passes if
+// low < v < high. Each step is one f32 operation on bits. s counts as the nearest positive normal number.
 //# import math/float_bits
-//# needs params: calibrate/observe_*, calibrate/step_from_range, conv/params, conv/unfold, convert/block_scales, convert/convert, convert/range, convert/range_parameters, convert/range_rows, convert/rescale, elementwise/float_*, elementwise/layer_norm, elementwise/params, elementwise/pool_params, elementwise/softmax, elementwise/table, gemm/combine_*, gemm/float_params, gemm/pack_*, gemm/params, gemm/split_bytes, grouped/combine_inputs, grouped/embedding, grouped/find_scales, grouped/gather_columns, grouped/pack_codes, grouped/params, layout/concat, layout/params, layout/reshape, layout/resize, layout/transpose_blocks, probe/params, train/cross_entropy, train/fake_*, train/float_conv_params, train/float_conv_total, train/moments, train/optimizer_step, train/requant_params, train/scale_channels, train/sum, train/sum_partials
+//# params high, low
 //# constants LEVELS
 
 @group(0) @binding(3) var<storage, read> parameters: array<u32>;             // f32 bits
 
-// v, or an infinity that is no number of steps: the least for NaN.
+// v for finite x; otherwise an infinity, the negative one for NaN.
 fn steps(x: u32, index: u32) -> u32 {
     if ((x & ~F32_SIGN) >= F32_INFINITY) {
         return select(F32_SIGN | F32_INFINITY, F32_INFINITY, x == F32_INFINITY);
@@ -29,7 +29,7 @@ fn fake(x: u32, index: u32) -> u32 {
 }
 
 fn passes(x: u32, index: u32) -> bool {
-    // The only zero that is not inside is a bound, of either sign.
+    // Both zeros count as +0, which is inside unless a bound is zero.
     let v = steps(x, index);
     return inside(select(v, 0u, (v & ~F32_SIGN) == 0u));
 }

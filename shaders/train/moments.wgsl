@@ -1,7 +1,7 @@
-// next[i], next[n + i] = what a rule remembers of parameter i, with another gradient     first half of a step of training
+// next[i], next[n + i] = moments of parameter i, updated by a gradient     first half of a step of training
 //
 // SGD: v ← momentum · v + g. ADAM: m ← β1 · m + (1 − β1) · g, v ← β2 · v + (1 − β2) · g · g. Each step is one f32 operation on
-// bits; NaN counts as 0, gradients are clamped to ±2^60, what is remembered to finite numbers, and v of ADAM to 0 at least. One
+// bits. NaN counts as 0. Gradients are clamped to ±2^60, moments to finite numbers, and v of ADAM to at least 0. One
 // invocation owns one parameter.
 //
 // Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. Second half: train/optimizer_step.wgsl.

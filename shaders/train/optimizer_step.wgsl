@@ -1,7 +1,7 @@
 // next[i] = max(parameters[i] − rate · change, least)     second half of a step of training
 //
-// SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits; parameters, rate and change are clamped
-// to finite numbers, and NaN counts as 0. One invocation owns one parameter.
+// SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits. Parameters, rate and change are clamped
+// to finite numbers; NaN counts as 0. One invocation owns one parameter.
 //
 // Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. First half: train/moments.wgsl.
 //# import math/float_sqrt

@@ -1,4 +1,4 @@
-// The sums of two numbers each over a workgroup of GROUP_X (a power of two) invocations, as a tree.
+// The sums of two numbers per invocation over a workgroup of GROUP_X (a power of two) invocations, as a tree.
 //# constants GROUP_X
 
 var<workgroup> tree: array<vec2<f32>, GROUP_X>;

@@ -1,4 +1,4 @@
-// Makes: the gradient where it passes, else 0.
+// Result: the gradient if it passes, otherwise 0.
 //# import train/stage_steps
 
 @group(0) @binding(2) var<storage, read> gradient: array<u32>;               // f32 bits

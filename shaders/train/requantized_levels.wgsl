@@ -1,4 +1,4 @@
-// Makes: the code, as f32.
+// Result: the code, as f32.
 //# import train/stage_steps
 
 fn make(i: u32, sum: u32, entry: vec4<u32>) -> u32 {

@@ -1,6 +1,6 @@
 // partial[segment, chunk] = Σ input[i] of a chunk of a segment     first half of sums
 //
-// A workgroup owns one chunk; f32 sums, first per invocation, then as a tree.
+// A workgroup owns one chunk. Sums are f32, first per invocation, then as a tree.
 //
 // Meaning: reference/sum.rs. Candidates: kernels/sum.rs. Second half: train/sum_partials.wgsl.
 //# import calibrate/members

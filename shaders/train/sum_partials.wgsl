@@ -1,4 +1,4 @@
-// out[segment] = scale · Σ partial[segment, chunk], in the order of chunks; WIDTH numbers of each, one or two
+// out[segment] = scale · Σ partial[segment, chunk], in the order of chunks; WIDTH (1 or 2) numbers of each
 //
 // One invocation owns one segment.
 //

@@ -1,6 +1,7 @@
 //! How a GPU would compute an op: candidates as plain data, best guess first, and the words they need beside their inputs.
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
+mod arg_max;
 mod binary;
 mod block;
 mod broadcast;

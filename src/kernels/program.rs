@@ -263,6 +263,7 @@ parts! {
     FLOAT_BINARY = "elementwise/float_binary";
     ROW_LANES = "elementwise/row_lanes";
     SOFTMAX = "elementwise/softmax";
+    ARG_MAX = "elementwise/arg_max";
     LAYER_NORM = "elementwise/layer_norm";
     "elementwise/pool_params";
     POOL = "elementwise/pool";

@@ -2,7 +2,7 @@
 //! lanes do together is `shaders/elementwise/row_lanes.wgsl`.
 
 use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch};
-use super::program::{Program, ROW_LANES};
+use super::program::Program;
 
 /// Lanes and rows of workgroups. Few lanes waste none on short rows, and one has nobody to wait for.
 const SHAPES: [[u32; 2]; 4] = [[1, 64], [8, 8], [64, 1], [256, 1]];
@@ -38,7 +38,7 @@ pub(super) fn candidates(
     launch: impl Fn(Program, usize) -> Dispatch,
 ) -> Vec<Candidate> {
     let candidate = |[lanes, of]: [u32; 2]| {
-        let program = program.clone().with(&ROW_LANES).constant("LANES", lanes).constant("ROWS", of);
+        let program = program.clone().constant("LANES", lanes).constant("ROWS", of);
         Candidate {
             label: format!("{name}, {lanes} lanes for a row, {of} rows"),
             dispatches: (rows * n > 0).then(|| launch(program, rows.div_ceil(of as usize))).into_iter().collect(),

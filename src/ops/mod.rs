@@ -1,6 +1,7 @@
 //! What is computed: descriptors that are validated when they are made, so that an op that exists is sound. How a CPU or
 //! a GPU computes them lives in `reference` and `kernels`, which never see each other.
 
+mod arg_max;
 mod binary;
 mod block;
 mod cast;
@@ -111,6 +112,7 @@ macro_rules! for_each_op {
             float_binary: FloatBinary;
             softmax: Softmax;
             layer_norm: LayerNorm;
+            arg_max: ArgMax;
             transpose: Transpose;
             slice: Slice;
             pad: Pad;

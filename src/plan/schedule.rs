@@ -527,13 +527,13 @@ mod tests {
     use crate::kernels;
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
-        Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
-        Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-        FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
-        LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Operand, OptimizerRule,
-        OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
-        Requantization, Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold,
-        Windows,
+        Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+        CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+        FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
+        Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
+        ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
+        QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Slice, Softmax,
+        StepFromRange, Sum, Table, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -637,6 +637,7 @@ mod tests {
             FloatBinary::new(Arithmetic::Add, real(&[e, 5])?, real(&[e, 5])?)?.into(),
             FloatBinary::new(Arithmetic::Multiply, real(&[e, 5])?, real(&[5])?)?.into(),
             Softmax::new([e, 700])?.into(),
+            ArgMax::new(int8(&[e, 70])?)?.into(),
             LayerNorm::new([e, 5], ones(5)?, 1e-5)?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::strided(int8(&[e, 5])?, [0, 4], [e, 3], [1, -2])?.into(),

@@ -1,6 +1,7 @@
 //! What every op means, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
+mod arg_max;
 mod binary;
 mod block;
 mod bound;

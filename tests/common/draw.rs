@@ -4,7 +4,7 @@
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
 use lowbit::ops::{
-    Add, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
+    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram,
@@ -763,7 +763,11 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 12 {
+        Ok(match self.random.next() % 13 {
+            12 => {
+                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Int16]);
+                ArgMax::new(self.typed(dtype, &dims)?)?.into()
+            }
             0 => {
                 let functions = [
                     Function::Relu,

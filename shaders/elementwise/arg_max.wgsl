@@ -1,0 +1,69 @@
+// output[r] = the least i such that input[r, i] is the greatest of its row
+//
+// LANES invocations share a row. Each takes every LANES-th element and keeps the first of its greatest; then a tree of them is
+// reduced in workgroup memory. Elements are compared by integer keys that have their order.
+//
+// Meaning: reference/arg_max.rs. Candidates: kernels/arg_max.rs.
+//# import math/linear_index
+//# import math/float_bits
+//# import convert/load_element
+//# constants LANES, REAL, ROWS, SIGNED
+
+struct Params {
+    rows: u32,
+    n: u32,                   // elements of a row
+    input_words: u32,         // words of a row
+    unused_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+// The key of the greatest element, then its place.
+var<workgroup> best: array<vec2<u32>, LANES * ROWS>;
+
+// Greater elements have greater keys. Both zeros have the same, every NaN has the greatest.
+fn order_key(element: u32) -> u32 {
+    if (REAL) {
+        let size = element & 0x7fffffffu;
+        let number = select(f32_order(element), 0x80000000u, size == 0u);
+        return select(number, 0xffffffffu, size > 0x7f800000u);
+    }
+    if (SIGNED) {
+        let unused_bits = 32u - INPUT_BITS;
+        return (element << unused_bits) ^ 0x80000000u;
+    }
+    return element;
+}
+
+fn is_better(a: vec2<u32>, b: vec2<u32>) -> bool {
+    return a.x > b.x || (a.x == b.x && a.y < b.y);
+}
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let row = linear_group(group, groups) * ROWS + local.y;
+    // Lanes of a row that isn't there have nothing to read.
+    let end = select(0u, params.n, row < params.rows);
+    var mine = vec2<u32>(0u, 0xffffffffu);
+    for (var i = local.x; i < end; i += LANES) {
+        let candidate = vec2<u32>(order_key(load_element(row, i)), i);
+        mine = select(mine, candidate, is_better(candidate, mine));
+    }
+    let at = local.y * LANES + local.x;
+    best[at] = mine;
+    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
+        workgroupBarrier();
+        if (local.x < half) {
+            let other = best[at + half];
+            best[at] = select(best[at], other, is_better(other, best[at]));
+        }
+    }
+    if (local.x == 0u && row < params.rows) {
+        output[row] = best[at].y;
+    }
+}

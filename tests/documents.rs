@@ -1,0 +1,197 @@
+//! Documents name files that exist, and modules use only modules of lower layers. The documents are ARCHITECTURE.md,
+//! `shaders/README.md` and `docs/*.md`; the layers are those of ARCHITECTURE.md. Nothing is compiled or run here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Layers from the bottom. A module may use modules of earlier lines only; those of one line do not use each other.
+const LAYERS: [&[&str]; 11] = [
+    &["error"],
+    &["numeric"],
+    &["pack"],
+    &["tensor"],
+    &["weights"],
+    &["ops", "import"],
+    &["kernels", "reference"],
+    &["plan", "tune"],
+    &["gpu"],
+    &["calibrate", "model"],
+    &["train", "ptq", "evaluate"],
+];
+
+/// Arrows that the layers forbid, each with its reason.
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
+    ("pack", "tensor", "packing reads the type and the values of a tensor, and `tensor` makes values of packed words"),
+    ("ptq", "evaluate", "the search for bits per layer uses the error measure of `evaluate`"),
+    ("evaluate", "ptq", "a quantized model is compared with its original; only the arrow above makes this one sideways"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All files below a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|own| own == extension)
+}
+
+/// True if a pattern, in which `*` stands for any characters but `/`, is the whole name.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            let stop = rest.find('/').unwrap_or(rest.len());
+            (0..=stop).filter(|&at| rest.is_char_boundary(at)).any(|at| matches(after, &rest[at..]))
+        }),
+    }
+}
+
+/// True if a quotation is the path of a file or folder: without spaces, and with a `/` or the extension of a source or document.
+fn is_path(quoted: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-*".contains(c);
+    let known = [".rs", ".wgsl", ".md"].iter().any(|extension| quoted.ends_with(extension));
+    quoted.chars().all(plain) && (quoted.contains('/') || known)
+}
+
+/// The quotations in backticks, outside of indented and fenced code.
+fn quotations(document: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut prose = String::new();
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced && !line.starts_with("    ") {
+            prose += line;
+            prose += "\n";
+        }
+    }
+    prose.split('`').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let top = ["ARCHITECTURE.md", "shaders/README.md"].map(|path| root().join(path));
+    let docs = files(&root().join("docs")).into_iter().filter(|path| has_extension(path, "md"));
+    let documents: Vec<_> = top.into_iter().chain(docs).collect();
+
+    // Files and their folders, as names relative to the root.
+    let mut names = BTreeSet::new();
+    let folders = ["src", "shaders", "tests", "examples", "benches", "scripts", "docs"];
+    for path in folders.iter().flat_map(|folder| files(&root().join(folder))) {
+        let relative = path.strip_prefix(root()).expect("inside");
+        let own = relative.ancestors().map(|path| path.to_string_lossy().replace('\\', "/"));
+        names.extend(own.filter(|name| !name.is_empty()));
+    }
+    for entry in std::fs::read_dir(root()).expect("the root") {
+        names.insert(entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    }
+
+    let (mut count, mut missing) = (0, Vec::new());
+    for document in &documents {
+        // Documents beside this one may be named without their folder.
+        let own = document.parent().and_then(|folder| folder.strip_prefix(root()).ok()).expect("inside").to_string_lossy();
+        let own = if own.is_empty() { String::new() } else { format!("{own}/") };
+        for quoted in quotations(&text(document)).into_iter().filter(|quoted| is_path(quoted)) {
+            count += 1;
+            let pattern = quoted.trim_end_matches('/');
+            let exists = ["", "src/", "shaders/", &own].iter().any(|folder| {
+                let pattern = format!("{folder}{pattern}");
+                names.iter().any(|name| matches(&pattern, name))
+            });
+            if !exists {
+                missing.push(format!("{}: `{quoted}`", document.display()));
+            }
+        }
+    }
+    assert!(count > 100, "only {count} paths were found in {documents:?}");
+    assert!(missing.is_empty(), "documents name files that do not exist:\n{}", missing.join("\n"));
+}
+
+/// The words that follow `crate::`, outside of comments.
+fn used(code: &str) -> BTreeSet<String> {
+    let code: String = code.lines().map(|line| line.split("//").next().unwrap_or_default().to_string() + "\n").collect();
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    code.split("crate::").skip(1).map(word).collect()
+}
+
+/// The names that lib.rs exports again, each with its module.
+fn exports() -> BTreeMap<String, String> {
+    let lib = text(&root().join("src/lib.rs"));
+    let mut exports = BTreeMap::new();
+    for line in lib.lines() {
+        let path = line.strip_prefix("pub use ").and_then(|path| path.trim_end_matches(';').split_once("::"));
+        if let Some((module, names)) = path {
+            let names = names.trim_matches(['{', '}']).split(", ");
+            exports.extend(names.map(|name| (name.to_string(), module.to_string())));
+        }
+    }
+    exports
+}
+
+#[test]
+fn modules_use_lower_layers_only() {
+    let layer = |module: &str| LAYERS.iter().position(|modules| modules.contains(&module));
+    let exports = exports();
+    let source = root().join("src");
+    let (mut seen, mut faults) = (BTreeSet::new(), Vec::new());
+    for path in files(&source).into_iter().filter(|path| has_extension(path, "rs")) {
+        let relative = path.strip_prefix(&source).expect("inside");
+        let first = relative.iter().next().expect("a name").to_string_lossy();
+        let module = first.trim_end_matches(".rs");
+        // The front page and the guide show everything.
+        if matches!(module, "lib" | "guide") {
+            continue;
+        }
+        let Some(own) = layer(module) else {
+            faults.push(format!("{module} has no layer"));
+            continue;
+        };
+        for word in used(&text(&path)) {
+            let other = exports.get(&word).map_or(word.as_str(), String::as_str);
+            if other == module {
+                continue;
+            }
+            seen.insert((module.to_string(), other.to_string()));
+            let excepted = EXCEPTIONS.iter().any(|&(from, to, _)| (from, to) == (module, other));
+            match layer(other) {
+                None => faults.push(format!("{} uses {other}, which has no layer", relative.display())),
+                Some(lower) if lower < own || excepted => {}
+                Some(_) => faults.push(format!("{} uses {other}, which is no lower layer than {module}", relative.display())),
+            }
+        }
+    }
+    for (from, to, reason) in EXCEPTIONS {
+        if !seen.contains(&(from.to_string(), to.to_string())) {
+            faults.push(format!("the exception {from} -> {to} is no longer needed: {reason}"));
+        }
+    }
+    assert!(seen.len() > 50, "only {} arrows were found", seen.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn patterns_match_as_in_a_shell() {
+    assert!(matches("gemm/dot_*", "gemm/dot_int8"));
+    assert!(matches("operand_*_in_place.wgsl", "operand_lhs_in_place.wgsl"));
+    assert!(matches("docs/*.md", "docs/memory.md"));
+    assert!(!matches("shaders/*.wgsl", "shaders/gemm/dot.wgsl"), "a star is one folder");
+    assert!(!matches("gemm/dot", "gemm/dot_int8"));
+}
+
+#[test]
+fn quotations_skip_code() {
+    let document = "one `a/b.rs` and `two\nwords`\n```\n`not/this`\n```\n    `nor/this`\nlast `c.md`";
+    assert_eq!(quotations(document), ["a/b.rs", "two\nwords", "c.md"]);
+    assert!(is_path("a/b.rs") && is_path("gemm/dot_*.wgsl") && !is_path("k / 16") && !is_path("x::y") && !is_path("a·b/c"));
+}
