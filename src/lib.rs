@@ -1,9 +1,9 @@
 //! GPU compute kernels for quantized neural networks, in WGSL, on any GPU that [wgpu](https://wgpu.rs) reaches, with a CPU
-//! reference that defines what every kernel means.
+//! reference that defines every kernel's results.
 //!
 //! * **Equal means equal.** Every integer result is bit-identical on every adapter and on the CPU: accumulation, zero
-//!   points, and requantization in each rounding mode. What they become in f32 is too: each operation is correctly rounded
-//!   in integer arithmetic. Sums of floats have a bound that the op documents and [`reference::tolerance`] computes.
+//!   points, and requantization in each rounding mode. Dequantized f32 results are bit-identical too: each operation is correctly
+//!   rounded in integer arithmetic. Sums of floats have a bound that the op documents and [`reference::tolerance`] computes.
 //! * **No shape gates.** Any m, n, k, any channel count and group size, batch, stride, dilation and padding. Empty tensors
 //!   are legal.
 //! * **Errors, not surprises.** A request is validated when an op is made; the message names both numbers and what to
@@ -11,8 +11,8 @@
 //!
 //! # The map
 //!
-//! An **op** says *what*. The **reference** says what it *means*. A **kernel** says how a GPU *would*. **Tune** says
-//! *which*. **Plan** says *when and where*. **Gpu** does it.
+//! An **op** says *what* is computed. The **reference** defines its *result*. A **kernel** says *how* a GPU can compute it.
+//! **Tune** chooses *which* kernel. **Plan** decides *when and where*. **Gpu** runs it.
 //!
 //! | To … | use |
 //! |---|---|
@@ -21,7 +21,7 @@
 //! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
 //! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::PackedWeights::from_blocks`] |
 //! | multiply int16 activations (TFLite's 16x8) | [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`MatmulBuilder::wide_bias`](ops::MatmulBuilder::wide_bias), [`Rounding::FixedWide`] |
-//! | say what becomes of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
+//! | choose the output of accumulators | [`ops::Output`], [`ops::Requantization`], [`Rounding`] |
 //! | know the right answer | [`reference::run`], [`Graph::run_reference`] |
 //! | get a device, or bring your own | [`Context::new`], [`Context::from_device`] |
 //! | put tensors on it, or bring your buffers | [`Context::upload`], [`DeviceTensor::from_buffer`] |
@@ -33,7 +33,7 @@
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
-//! | tell kernels what wgpu doesn't say of it | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`] |
+//! | tell kernels what wgpu doesn't report | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`] |
 //! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |
@@ -44,7 +44,7 @@
 //! | train with quantization | [`train`], [`ops::FakeQuantize`], [`ops::FakeRequantize`], [`ops::StepFromRange`], [`ops::FloatConv`], [`ops::OptimizerStep`] |
 //! | hold a small float model, and run it on the CPU or a GPU | [`model`] |
 //! | quantize a float model after training, choose the bits of each layer | [`ptq`] |
-//! | round single matrices by what their inputs are like (GPTQ) | [`ptq::Moments`] |
+//! | round single matrices by statistics of their inputs (GPTQ) | [`ptq::Moments`] |
 //! | know what quantization cost: errors, predictions, robustness, bytes | [`evaluate`] |
 //! | know the bytes in device memory | [`pack`] |
 //!
@@ -84,34 +84,40 @@
 //! # In your engine
 //!
 //! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
-//! your encoder; nothing is submitted behind your back, and recording allocates nothing. The [`guide`] goes through it
-//! step by step. Convolutions take images as `[batch, spatial…, channels]`.
+//! your encoder. Nothing is submitted behind your back, and recording allocates nothing. The [`guide`] shows it step by step.
+//! Convolutions take images as `[batch, spatial…, channels]`.
 //!
-//! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes: code i of row r is byte i of the
-//! row at r · stride, and the rest of the row is padding that readers ignore and writers fill with zeros. In general a row
-//! of b < 32 bits an element takes ⌈k · b / 128⌉ · 16 bytes, of several in a byte the first in its low bits; int32 and float32
-//! lie dense; parameters of dynamic quantization are f32 bits, then an i32 zero point. A buffer has at least 16 bytes
+//! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes. Code i of row r is byte i of the row at
+//! r · stride. The rest of the row is padding, which readers ignore and writers fill with zeros. In general a row with b < 32 bits
+//! per element takes ⌈k · b / 128⌉ · 16 bytes; of several elements in a byte the first is in its low bits. int32 and float32 are
+//! dense. Parameters of dynamic quantization are f32 bits, then an i32 zero point. A buffer has at least 16 bytes
 //! ([`TensorType::device_bytes`]). The crate's `wgpu` and `half` are re-exported.
 //!
-//! Without a GPU a CPU library serves you better: the reference is written to be right, not fast.
+//! Without a GPU a CPU library serves you better: the reference is written for correctness, not speed.
 
 pub use {half, wgpu};
 
+#[cfg(feature = "calibrate")]
 pub mod calibrate;
 mod error;
+#[cfg(feature = "quantize")]
 pub mod evaluate;
 pub mod gpu;
 pub mod guide;
+#[cfg(feature = "import")]
 pub mod import;
 pub mod kernels;
+#[cfg(feature = "quantize")]
 pub mod model;
 pub mod numeric;
 pub mod ops;
 pub mod pack;
 mod plan;
+#[cfg(feature = "quantize")]
 pub mod ptq;
 pub mod reference;
 mod tensor;
+#[cfg(feature = "train")]
 pub mod train;
 mod tune;
 pub mod weights;
@@ -126,6 +132,6 @@ pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};
 pub use tune::Tuner;
 
 /// The README's example must compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "import", feature = "quantize"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

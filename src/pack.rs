@@ -1,5 +1,5 @@
-//! Host tensors to device words and back: rows packed little end first, padded with zeros to whole `vec4<u32>` where the
-//! format is narrower than 32 bits. The orders that kernels want for weights live with the kernels.
+//! Host tensors to device words and back. Rows are packed little end first, and padded with zeros to whole `vec4<u32>` if the
+//! format is narrower than 32 bits. Kernels define their own orders of weights.
 
 use crate::error::{Result, require};
 use crate::numeric::{DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
@@ -42,7 +42,7 @@ pub fn words(tensor: &Tensor) -> Vec<u32> {
     }
 }
 
-/// The tensor of this type whose device words these are; padding is ignored.
+/// The tensor of this type with these device words; padding is ignored.
 ///
 /// # Errors
 /// If there are fewer words than the type needs.
@@ -64,7 +64,7 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
     from_elements(tensor_type, (0..rows * row).map(element))
 }
 
-/// The tensor whose elements lie in these bytes one after another, little end first, without padding between rows.
+/// The tensor whose elements are these bytes, one after another, little end first, without padding between rows.
 pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor> {
     let (bits, elements) = (tensor_type.dtype().bits(), tensor_type.shape().elements());
     let needed = (elements * bits).div_ceil(8);
@@ -78,7 +78,7 @@ pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor
     from_elements(&tensor_type, bytes.chunks_exact(bits.min(32) / 8).map(word))
 }
 
-/// The tensor of elements in the low bits of these words; parameters take two.
+/// The tensor of elements in the low bits of these words; parameters take two words each.
 fn from_elements(tensor_type: &TensorType, words: impl Iterator<Item = u32>) -> Result<Tensor> {
     fn plain<T: Element>(tensor_type: &TensorType, values: Vec<T>) -> Result<Tensor> {
         Tensor::new(tensor_type.dims(), values)
@@ -158,7 +158,7 @@ mod tests {
         for format in NARROW {
             for length in LENGTHS {
                 let tensor_type = TensorType::new(format, [3, length]).unwrap();
-                // Every bit pattern but the NaNs of float16, which are not equal to themselves.
+                // Every bit pattern except the NaNs of float16, which are not equal to themselves.
                 let bits = (0..3 * length as u32).map(|i| (i * 0x9e5 + 1) & 0x7bff);
                 let tensor = from_elements(&tensor_type, bits).unwrap();
                 let packed = words(&tensor);

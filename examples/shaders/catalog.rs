@@ -1,5 +1,5 @@
-//! Ops that between them link every program this crate can launch: formats, stages, rounding modes, flags and tile sizes.
-//! Their data is irrelevant; running them is tests/equivalence.rs.
+//! Ops that together link every program of this crate: formats, stages, rounding modes, flags and tile sizes. Their data is
+//! irrelevant; tests/equivalence.rs runs them.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ const SMALL: [DType; 7] = [
 ];
 const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
 
-/// Every candidate of the ops below on devices of several kinds: the same number for the same op, then for the same device.
+/// Every candidate of the ops below on devices of several kinds, keyed by the index of the op, then of the device.
 pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
     let matrices = [8, 16].map(matrix_caps);
     let devices = [
@@ -57,7 +57,7 @@ fn matrix_caps(matrix: u32) -> DeviceCaps {
     DeviceCaps { max_subgroup_size: 32, coop_matrix_size: matrix, workgroup_bytes: 32 << 10, ..DeviceCaps::default() }
 }
 
-/// One launch of each distinct program, by name, those of the device probe included.
+/// One launch of each distinct program, by name, including those of the device probe.
 pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
     let probes = [DeviceCaps::default(), matrix_caps(8), matrix_caps(16)].map(|limits| kernels::probes(&limits));
     let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
@@ -66,7 +66,7 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
         programs.extend(in_place.map(|d| (d.program.name(), d)));
         programs.insert(dispatch.program.name(), dispatch);
     }
-    // Each combination of parts once more, with all it reads in the buffer that it writes.
+    // Each combination of parts once more, with all its inputs in the buffer that it writes.
     let parts = |d: &Dispatch| d.program.name().split(' ').next().unwrap_or_default().to_string();
     let by_parts: BTreeMap<String, &Dispatch> = programs.values().map(|d| (parts(d), d)).collect();
     let sharing: Vec<Dispatch> = by_parts.into_values().map(|d| d.clone().sharing(&read_slots(d))).collect();
@@ -82,7 +82,7 @@ fn typed(dtype: DType, dims: &[usize], zero_point: i32) -> Result<TensorType> {
     TensorType::new(dtype, dims)?.quantized(Quantization::tensor(0.5, zero_point))
 }
 
-/// The zero point that leaves int8 codes as they are: without it a kernel has to sum the other operand.
+/// The zero point that is 0 after codes are read as int8. With any other a kernel has to sum the other operand.
 fn neutral(dtype: DType) -> i32 {
     if dtype == DType::Uint8 { 128 } else { 0 }
 }
@@ -98,8 +98,8 @@ fn requantizations() -> Result<Vec<Requantization>> {
     roundings.into_iter().map(|rounding| Ok(Requantization::new(DType::Int8, 1.0, 0)?.rounding(rounding))).collect()
 }
 
-/// int16 activations: sums of 32 and of more bits, what splits and joins them, and int16 codes of other sums. The loops between are
-/// those of bytes with raw sums.
+/// int16 activations: sums of 32 and of more bits, the loops that split and combine them, and int16 codes of other sums. The loops
+/// between are those of bytes with raw sums.
 fn int16() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for format in [DType::Int8, DType::Int16] {
@@ -107,7 +107,7 @@ fn int16() -> Result<Vec<Op>> {
             let stage = Requantization::new(format, 1.0, 0)?.rounding(rounding);
             for (lhs, bias) in [(DType::Int8, 0), (DType::Int16, 0), (DType::Int16, 1 << 40)] {
                 let product = Matmul::new(typed(lhs, &[8, 16], 0)?, weights(DType::Int8, &[16, 4], 0)?);
-                // Two of the modes take 32 bits only.
+                // Two of the modes support 32 bits only.
                 let product = product.wide_bias([bias; 4]).output(stage.clone());
                 ops.extend(product.build().map(Op::from));
             }
@@ -131,7 +131,7 @@ fn int16() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// All of them.
+/// All ops.
 pub(crate) fn ops() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let stages = requantizations()?;
@@ -181,7 +181,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                 ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
             }
         }
-        // Narrow codes are all the same to a loop, but for a zero point other than that of the least code.
+        // Loops treat all narrow codes alike, except for a zero point other than that of the least code.
         for (rhs, zero_point) in [(DType::Uint4, 0), (DType::Uint4, 1), (DType::Uint2, 0), (DType::Uint2, 1)] {
             for output in &outputs {
                 for m in [1, 64] {
@@ -238,7 +238,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     ops.extend(transposed()?);
     ops.extend(linear_convs()?);
     for lhs in CODES {
-        // Parameters that the device finds.
+        // Parameters that the device computes.
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
             let matmul = Matmul::new(TensorType::new(lhs, [4, 16])?, weights(DType::Int8, &[16, 4], 0)?);
             ops.push(matmul.dynamic_lhs(granularity).output(Output::real()).build()?.into());
@@ -301,7 +301,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(Resize::nearest(tensor_type.clone(), [7]).build()?.into());
         ops.push(Reshape::new(tensor_type, [2, 2, 8])?.into());
     }
-    // Those that convert on the way.
+    // Moves that convert elements.
     for format in [DType::Int4, DType::Int8, DType::Uint8, DType::Int16, DType::Float8E4M3Fn] {
         for float in FLOATS {
             let nhwc = typed(format, &[2, 4, 3], 0)?;
@@ -347,7 +347,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     let small = Tensor::from_packed(typed(DType::Float8E5M2Fnuz, &[4, 64], 0)?, &[0x40; 256])?;
     let lhs = TensorType::new(DType::Float32, [4, 64])?;
     ops.push(Linear::new(lhs, PackedWeights::from_tensor(&small)?).build()?.into());
-    // Every small float with every other would be too many: what decodes and what encodes don't know of each other.
+    // Every small float with every other format would be too many. Decoding and encoding are independent.
     for small in SMALL.into_iter().chain([DType::Float8E8M0]) {
         for other in [DType::Float32, DType::Float16, DType::Int8, DType::Uint4, DType::Float4E2M1] {
             ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
@@ -373,7 +373,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Products with weights in groups, rows of them, and their quantization.
+/// Products with group-quantized weights, lookups of their rows, and their quantization.
 fn grouped() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let all_codes =
@@ -400,7 +400,7 @@ fn grouped() -> Result<Vec<Op>> {
     let formats =
         all_codes.map(|codes| (codes, ScaleFormat::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
     for (i, (codes, scales)) in formats.enumerate() {
-        // Lhs takes turns; codes know their scale or the device finds it.
+        // Lhs takes turns: codes with a constant scale, or with one that the device computes.
         let weights = matrix(codes, scales, [32, 16, 64][i % 3], 1)?;
         let m = [1, 4, 64][i % 3];
         let op = match i % 4 {
@@ -413,7 +413,7 @@ fn grouped() -> Result<Vec<Op>> {
         let output = FLOATS[i % 2];
         ops.push(Embedding::new([4], weights)?.output(output)?.into());
     }
-    // What stands beside lhs and weights, apart or joined, and columns in another order.
+    // Small inputs beside lhs and weights, bound separately or combined, and columns in another order.
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
     for experts in [1, 2] {
         let weights = matrix(Codes::Int4, ScaleFormat::F16, 32, experts)?;
@@ -436,7 +436,7 @@ fn grouped() -> Result<Vec<Op>> {
     ops.push(Embedding::new([4], weights)?.into());
     for codes in all_codes {
         for scales in all_scales {
-            // Tables and nested scales are made on the CPU only.
+            // Tables and nested scales are quantized on the CPU only.
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 32, scales)) else { continue };
             let Ok(op) = QuantizeWeights::new([4, 64], quantizer.clone()) else { continue };
             ops.push(op.into());
@@ -454,7 +454,7 @@ fn grouped() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// What looks at real numbers, and puts them on a grid.
+/// Ops that observe real numbers, and ops that put them on a grid.
 fn observers_and_grids() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     ops.push(StepFromRange::new(4, (0, 15))?.into());
@@ -479,7 +479,7 @@ fn observers_and_grids() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Patches in units of every width, and of an image whose zero point the device finds.
+/// Patches in units of every width, and of an image whose zero point the device computes.
 fn unfolds() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for (format, channels) in
@@ -495,7 +495,7 @@ fn unfolds() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// What float networks have beside products.
+/// Ops of float networks other than products.
 fn floats() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for function in
@@ -513,7 +513,7 @@ fn floats() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// What training needs beside grids.
+/// Ops of training other than grids.
 fn training() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = vec![RequantParams::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
     for makes in [
@@ -539,7 +539,7 @@ fn training() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Convolutions with real results, whose parts are those of other ops.
+/// Convolutions with real results. Their parts are those of other ops.
 fn linear_convs() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for groups in [1, 2] {
@@ -571,7 +571,7 @@ fn transposed() -> Result<Vec<Op>> {
     Ok(ops)
 }
 
-/// Each of these ops that makes codes, followed by a table and by a sum.
+/// Each of these ops that outputs codes, fused with a table and with a sum.
 fn fused(ops: &[Op]) -> Result<Vec<Op>> {
     let mut fused = Vec::new();
     for first in ops {
@@ -585,7 +585,7 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
             let residual = typed(format, codes.dims(), 0)?;
             for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
                 let sum = Add::with(codes.clone(), residual.clone(), stage.clone(), arithmetic)?;
-                // Two sums with different arithmetic stay apart.
+                // Two sums with different arithmetic can't be fused.
                 fused.extend(Fused::new(first.clone(), sum.into(), 0).ok().map(Op::from));
             }
         }

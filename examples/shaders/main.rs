@@ -1,8 +1,8 @@
 //! Writes every program that the crate can launch to a folder, one WGSL file each with its name in the first line, so that any
-//! other tool can read them: `cargo run --example shaders -- FOLDER`.
-//! `cargo run --release --example shaders -- --hashes FILE` writes a line for each program instead: a hash of its SPIR-V without
-//! names, then its name; and a line for each candidate, in order, with a hash of its launches. A change that only moves or renames
-//! keeps these hashes, those of programs sorted. It needs no GPU and runs nothing.
+//! other tool can read them: `cargo run --example shaders -- FOLDER`. `cargo run --release --example shaders -- --hashes FILE`
+//! writes hashes instead. It writes a line per program, with a hash of its SPIR-V without names, and its name. It also writes a
+//! line per candidate, in order, with a hash of its launches. A change that only moves or renames code keeps these hashes (compare
+//! those of programs after sorting). It needs no GPU and runs nothing.
 
 mod catalog;
 
@@ -59,7 +59,7 @@ fn write_hashes(file: &str) -> Result<usize, Box<dyn Error>> {
     Ok(programs.len())
 }
 
-/// A hash of the words that naga makes of a program. Names are left out, and line numbers.
+/// A hash of a program's SPIR-V words, without names and line numbers.
 fn spirv_hash(source: &str) -> Result<u64, Box<dyn Error>> {
     let mut module = naga::front::wgsl::parse_str(source)?;
     naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
@@ -75,7 +75,7 @@ fn write(folder: &str) -> Result<usize, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let programs = catalog::programs()?;
     for (index, (name, dispatch)) in programs.iter().enumerate() {
-        // Names are longer than file systems allow.
+        // Names are longer than file systems allow, so the file's name is the index.
         std::fs::write(format!("{folder}/{index:05}.wgsl"), format!("// {name}\n{}", dispatch.program.source()))?;
     }
     Ok(programs.len())

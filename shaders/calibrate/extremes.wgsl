@@ -1,8 +1,7 @@
-// The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations.
-// A state holds the bits of the least and of the greatest number, the count of numbers and the count of numbers left out (two words
-// each). A state may hold any words: an infinite bound counts as the nearest finite number, a NaN bound as 0. The bounds of an
-// empty
-// state count as 0.
+// The least and greatest of ordered keys and two counts, over a workgroup of GROUP_X (a power of two) invocations. A state holds
+// the bits of the least and of the greatest number, the count of numbers and the count of numbers left out (two words each). A
+// state may hold any words: an infinite bound counts as the nearest finite number, a NaN bound as 0. The bounds of an empty state
+// count as 0.
 //# import math/float_bits
 //# import math/add_wide
 //# constants GROUP_X

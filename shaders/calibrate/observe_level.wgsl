@@ -18,7 +18,7 @@ struct Params {
     least_level: i32,
     words: u32,           // words of a state
     bins: u32,
-    start: i32,           // exponent of the largest number minus the least level to try: at lower levels its quotient is too large
+    start: i32,           // exponent of the largest number minus the first level to try, at which its quotient is surely too large
     unused_0: u32,
 }
 

@@ -1,7 +1,7 @@
 // output[r] = the least i such that input[r, i] is the greatest of its row
 //
-// LANES invocations share a row. Each takes every LANES-th element and keeps the first of its greatest; then a tree of them is
-// reduced in workgroup memory. Elements are compared by integer keys that have their order.
+// LANES invocations share a row. Each takes every LANES-th element and keeps the first of its greatest elements. A tree in
+// workgroup memory reduces these. Elements are compared by integer keys with the order of the elements.
 //
 // Meaning: reference/arg_max.rs. Candidates: kernels/arg_max.rs.
 //# import math/linear_index
@@ -19,10 +19,10 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
-// The key of the greatest element, then its place.
+// The key of the greatest element, then its index.
 var<workgroup> best: array<vec2<u32>, LANES * ROWS>;
 
-// Greater elements have greater keys. Both zeros have the same, every NaN has the greatest.
+// Greater elements have greater keys. Both zeros have one key; every NaN has the greatest key.
 fn order_key(element: u32) -> u32 {
     if (REAL) {
         let size = element & 0x7fffffffu;
@@ -47,7 +47,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let row = linear_group(group, groups) * ROWS + local.y;
-    // Lanes of a row that isn't there have nothing to read.
+    // Lanes beyond the last row read nothing.
     let end = select(0u, params.n, row < params.rows);
     var mine = vec2<u32>(0u, 0xffffffffu);
     for (var i = local.x; i < end; i += LANES) {

@@ -1,8 +1,7 @@
 // output[r, i] = (input[r, i] − mean_r) / √(variance_r + epsilon) · scale[i] + shift[i]
 //
 // LANES invocations share a row. Each takes every LANES-th element, so it overwrites only elements that it has read itself. A row
-// is
-// divided by a power of two near its largest number, so that squares stay in f32. That changes no digit; epsilon is divided too.
+// is divided by a power of two near its largest number, so that squares stay in f32. That changes no digit; epsilon is divided too.
 //
 // Meaning: reference/layer_norm.rs. Candidates: kernels/layer_norm.rs.
 //# import math/linear_index

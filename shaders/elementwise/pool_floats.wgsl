@@ -2,9 +2,8 @@
 //
 // An f32 sum depends on the order of taps, row by row, so one invocation visits a whole window. An exact integer sum first gives a
 // guess. If the guess is near the middle between two codes, each step is computed exactly, in integers. OFFSET_FIRST: z_out is
-// added
-// before rounding (QLinearAveragePool), otherwise after it (AveragePool and QuantizeLinear). One invocation owns one quad of one
-// pixel.
+// added before rounding (QLinearAveragePool), otherwise after it (AveragePool and QuantizeLinear). One invocation owns one quad of
+// one pixel.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params

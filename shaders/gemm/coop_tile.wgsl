@@ -24,8 +24,7 @@ var<workgroup> staged: array<f16, (TILE_M + BLOCK_N) * STRIDE>;
 var<workgroup> products: array<f32, GROUP_Y * SIZE * 32u>;
 
 // Adds the products of the staged codes. This and the following are functions, because naga requires these operations in control
-// flow
-// that is uniform for the whole workgroup, although a uniform subgroup is enough. It checks that within each function only.
+// flow that is uniform for the whole workgroup, although a uniform subgroup is enough. It checks that within each function only.
 fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u32) {
     for (var k = 0u; k < 16u * STEP; k += SIZE) {
         var row_matrices: array<LhsMatrix, ROWS>;

@@ -3,8 +3,7 @@
 // Codes are int8 and become f16. A subgroup multiplies whole matrices and sums the products in f32. That is exact: a product is an
 // integer of at most 2^14 in size. In a run of 1,024 products, in any order, every partial sum is an integer of at most 2^24, which
 // f32 holds. Some units truncate below the last bit of the largest summand, instead of rounding; here they have nothing to
-// truncate.
-// After a run the sums go on in i32. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
+// truncate. After a run the sums go on in i32. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
 //
 // Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order

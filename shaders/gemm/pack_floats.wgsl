@@ -1,8 +1,7 @@
 // packed[b, r, c] = float of input[b, r, c], or of input[b, c, r] if TRANSPOSED; zero in the padding
 //
 // Packed rows are whole vec4<f32>. There may be more packed rows than input rows. They lie in panels of `panel_vecs` vec4s; the
-// last
-// panel may be narrower. One invocation owns one vec4.
+// last panel may be narrower. One invocation owns one vec4.
 //
 // Meaning: it moves numbers only; reference/float_matmul.rs reads operands as they are. Candidates: kernels/float_matmul.rs.
 //# import math/linear_index

@@ -1,7 +1,6 @@
 // Codes as float32: four E5M2FNUZ. Their greatest exponent does not fit a float16. The exponent is moved to float32's field and
-// raised
-// by 111. Subnormals are their fraction in units of 2^-17. The result is multiplied by 2^CODE_SHIFT, which `aligned` takes from
-// scales.
+// raised by 111. Subnormals are their fraction in units of 2^-17. The result is multiplied by 2^CODE_SHIFT, which `aligned` takes
+// from scales.
 //# constants CODE_SHIFT
 
 fn code_values(word: u32) -> vec4<f32> {

@@ -1,6 +1,5 @@
 // Codes as float32: four small floats at the upper ends of bytes. A code that is shifted left by EXPAND_SHIFT is a float16 except
-// for
-// the exponent bias; the factor 2^EXPAND_GAIN corrects it. The factor 2^CODE_SHIFT is the one that `aligned` takes from scales.
+// for the exponent bias; the factor 2^EXPAND_GAIN corrects it. The factor 2^CODE_SHIFT is the one that `aligned` takes from scales.
 //# import math/float16
 //# constants CODE_SHIFT, EXPAND_GAIN, EXPAND_SHIFT
 

@@ -5,9 +5,8 @@
 //
 // A group that the format can't hold (a number is not finite, or the rule's scale or offset is clamped) has an infinite scale.
 // Otherwise RULE makes a scale of the group's range. Then `factors` multiples of that range are tried, from params.first on, and
-// the
-// scale with the least squared error is kept. Numbers are bit patterns, and each operation is one f32 operation, done in integers,
-// with equal bits on every device. GROUP_X invocations own a group (and its lanes); a workgroup owns GROUP_Y groups.
+// the scale with the least squared error is kept. Numbers are bit patterns, and each operation is one f32 operation, done in
+// integers, with equal bits on every device. GROUP_X invocations own a group (and its lanes); a workgroup owns GROUP_Y groups.
 //
 // Meaning: weights/quantize.rs. Candidates: kernels/quantize_weights.rs. Second half: grouped/pack_codes.wgsl.
 //# import math/linear_index

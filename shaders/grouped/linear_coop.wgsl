@@ -1,9 +1,8 @@
 // out[r, c] = clamp( Σ_g scale[c, g] · Σ_{l ∈ g} x[r, l] · code[c, l]  +  shifts  +  bias[c] )     on cooperative matrices
 //
 // Activations are f16. Codes become f16, which holds them exactly, without their scales. A subgroup multiplies whole matrices of
-// both
-// and sums the products in f32. At the end of a group the sums are scaled and added to totals. A step is 32 positions along k, as
-// the weights are packed, which is 16 · STEP. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
+// both and sums the products in f32. At the end of a group the sums are scaled and added to totals. A step is 32 positions along k,
+// as the weights are packed, which is 16 · STEP. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
 //
 // Units must keep subnormal f16. They may add in any order and truncate below the last bit of the largest summand: the bound in
 // ops/linear.rs allows for that.

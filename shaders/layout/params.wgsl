@@ -2,8 +2,7 @@
 // row. Written by kernels/rearrange.rs.
 //
 // Each axis of the output adds to the position in the input: step · index, or the table's entry at the index. One of the axes is
-// the
-// input's last one, whose elements share words. It counts in elements, the others in words.
+// the input's last one, whose elements share words. It counts in elements, the others in words.
 //# needs along, is_nowhere: layout/axis_*
 //# needs hidden_zero: math/linear_index
 

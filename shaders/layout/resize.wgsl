@@ -2,8 +2,7 @@
 //
 // A pixel lies in a cell of 2^AXES input pixels, its corners. A table holds, for each index of each spatial axis, the lower and the
 // upper input element and their weights in steps of 2^-b. b · AXES = SHIFT, so that a sum of codes times products of weights is
-// exact
-// in i32. It is rounded with ties away from zero. One invocation owns one quad of one pixel.
+// exact in i32. It is rounded with ties away from zero. One invocation owns one quad of one pixel.
 //
 //     samples: [depth][height][width]  vec4 of lower, upper (in input pixels), weight of lower, weight of upper
 //

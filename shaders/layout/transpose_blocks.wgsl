@@ -6,8 +6,7 @@
 //             i3: j0 j1 j2 j3                   j3: i0 i1 i2 i3
 //
 // j is the input's last axis, i the output's. An invocation owns COLUMNS elements along i and ROWS along j. It reads and writes
-// each
-// word of them once. A workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache lines on both
+// each word of them once. A workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache lines on both
 // sides. Elements beyond the end of the output's rows are zeroed.
 //
 // Meaning: reference/transpose.rs, and reference/quantize.rs if elements are converted. Candidates: kernels/transpose.rs.

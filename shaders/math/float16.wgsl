@@ -1,6 +1,5 @@
 // f16 in pairs per word, to f32 (exact) and from f32 (to nearest, ties to even), on bit patterns. Subnormals, infinities and NaN
-// are
-// kept.
+// are kept.
 
 // Exponent and mantissa move up by 13 bits, and the bias grows by 112. A subnormal is read as a number that is 2^-14 too large;
 // 2^-14 is then subtracted.

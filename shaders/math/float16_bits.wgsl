@@ -1,6 +1,5 @@
 // IEEE 754 binary16 from and to binary32 on bit patterns, in integers: round to nearest, ties to even. Subnormals are kept, and NaN
-// is
-// made quiet with the payload that fits. WGSL lets its own f16 and pack2x16float round either way and flush. Twin: half::f16.
+// is made quiet with the payload that fits. WGSL lets its own f16 and pack2x16float round either way and flush. Twin: half::f16.
 
 // The f32 of the f16 in the low half of a word.
 fn f32_from_f16(half_bits: u32) -> u32 {

@@ -1,8 +1,6 @@
 // IEEE 754 binary32 arithmetic on bit patterns, in integers: round to nearest, ties to even, subnormals kept. WGSL lets a driver
-// round
-// either way, fuse, flush and assume that NaN is absent; integers leave no such freedom. NaN is never an operand, and infinity is
-// one
-// of a sum only: callers test the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
+// round either way, fuse, flush and assume that NaN is absent; integers leave no such freedom. NaN is never an operand, and
+// infinity is one of a sum only: callers test the bits first. Twin: Rust's f32; tests/arithmetic.rs compares.
 //# import math/multiply_wide
 
 // |x| = bits · 2^(exponent - 31), where bit 31 of `bits` is set unless x is zero.
@@ -110,11 +108,9 @@ fn f32_add(a: u32, b: u32) -> u32 {
 // a / b for b ≠ 0: a float guess of 25 quotient bits, corrected by its remainder, which becomes the sticky bit.
 //
 // x and y are 24-bit integers, X in Y … 2Y - 1 after the shift. The quotient is floor(2^24 X / Y), in 2^24 … 2^25. The guess is
-// wrong
-// by as many units as the device's reciprocal and product are ULP off, some ten. Below 127 units (63 ULP), 2^24 X - guess · Y is
-// below
-// 2^31 in size, so wrapping integers hold it exactly. Dividing it by Y estimates the guess's error in units. That estimate, below
-// 127, is right to a unit, and the last two lines correct it.
+// wrong by as many units as the device's reciprocal and product are ULP off, some ten. Below 127 units (63 ULP), 2^24 X - guess · Y
+// is below 2^31 in size, so wrapping integers hold it exactly. Dividing it by Y estimates the guess's error in units. That
+// estimate, below 127, is right to a unit, and the last two lines correct it.
 fn f32_divide(a: u32, b: u32) -> u32 {
     let sign = (a ^ b) & F32_SIGN;
     let x = f32_magnitude(a);

@@ -1,15 +1,13 @@
 // round_ties_even(f32(x)) of a product or a quotient x, without computing f32(x). It is the same integer on every device up to 2^17
-// in
-// size; beyond, the result is at least 2^17 in size, with the same sign. Twin: f32 in Rust; tests/arithmetic.rs.
+// in size; beyond, the result is at least 2^17 in size, with the same sign. Twin: f32 in Rust; tests/arithmetic.rs.
 //
 //        k                  middle                 k + 1      A guess in floats tells the integers k and k + 1 around x. Unless it
 //        +------------------[=====]------------------+        is near their middle, k + 1/2, it also tells the nearer one.
 //                            near
 //
 // Near the middle integers decide. They tell the side of the middle on which x lies before it is rounded, or that x is at most half
-// a
-// unit of the middle's last place away, and so a tie. A guess may be off by 2^-20 of its size, 8 ULP. A near x is so few units from
-// the middle that wrapping words hold the distance.
+// a unit of the middle's last place away, and so a tie. A guess may be off by 2^-20 of its size, 8 ULP. A near x is so few units
+// from the middle that wrapping words hold the distance.
 //# import math/float_bits
 
 const STEPS_END: f32 = 131072.0;                            // 2^17

@@ -1,8 +1,7 @@
 // out[i] = Σ_round Σ_chain last element of x -> dot4(x, factor) + x     measures the throughput of dot products (gemm/dot_*.wgsl)
 //
 // Sixteen chains per invocation, four vec4s, are independent, so that one hides the latency of another. Each word depends on all
-// bytes
-// of the last one, so there is no shortcut. All sums wrap.
+// bytes of the last one, so there is no shortcut. All sums wrap.
 //
 // Results and number of operations: kernels/probe.rs.
 //# import probe/params

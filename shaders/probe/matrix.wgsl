@@ -2,8 +2,7 @@
 //
 // Four chains per subgroup, two matrices of rows by two of columns as in a product, are independent. With factor and addend 1 a
 // step adds SIZE to every element: at most 512 rounds · 256 steps · 4 chains · 16, exact in f32. Subgroups may be smaller than
-// their
-// maximum; then those beyond SUBGROUPS do nothing.
+// their maximum; then those beyond SUBGROUPS do nothing.
 //
 // Results and number of operations: kernels/probe.rs.
 //# import probe/params

@@ -2,8 +2,7 @@
 // first half of the gradient of a grid's parameters
 //
 // `shares` of train/grid_*.wgsl are the derivatives of the output by the grid's parameters, at most two. A workgroup owns one
-// chunk.
-// Sums are f32, first per invocation, then as a tree.
+// chunk. Sums are f32, first per invocation, then as a tree.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs. Second half: train/sum_partials.wgsl.
 //# import calibrate/members

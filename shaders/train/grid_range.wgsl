@@ -2,8 +2,7 @@
 //     scale = (max - min) / (high - low)      z = clamp(floor(low - min / scale + 0.5))      nudged(code) = (code - z) · scale
 //     y = floor((clamp(x) - nudged(low)) · (1 / scale) + 0.5) · scale + nudged(low)
 // A gradient passes from nudged(low) to nudged(high). Each step is one f32 operation on bits. Bounds and results count as the
-// nearest
-// finite number, the scale as the nearest positive normal number.
+// nearest finite number, the scale as the nearest positive normal number.
 //# import math/float_bits
 //# params high, low
 

@@ -1,8 +1,8 @@
 // table[c] = (round_ties_even(bias / (x · w)), (x · w) / y, x · w, 0) of a channel     constants of a fake-requantized layer
 //
 // Each step is one f32 operation on bits. Steps and quotients count as the nearest positive normal number.
-// train/scale_channels.wgsl
-// writes x · w to scratch memory; two launches keep each within four storage buffers. One invocation owns one channel.
+// train/scale_channels.wgsl writes x · w to scratch memory; two launches keep each within four storage buffers. One invocation owns
+// one channel.
 //
 // Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
 //# import math/float_bits

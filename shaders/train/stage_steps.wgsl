@@ -1,8 +1,6 @@
 // v = f32(sum + bias) · multiplier: a layer's sum in steps of its output, each operation one f32 operation on bits. stage_passes:
-// the
-// gradient passes v. stage_share: the derivative of the output by its step. A sum that is NaN counts as 0, a multiplier of the
-// table
-// as the nearest positive normal number.
+// the gradient passes v. stage_share: the derivative of the output by its step. A sum that is NaN counts as 0, a multiplier of the
+// table as the nearest positive normal number.
 //# import math/float_bits
 //# params high, low
 

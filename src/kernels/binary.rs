@@ -1,5 +1,5 @@
-//! Candidates of `ops::Add` (`shaders/elementwise/add.wgsl`) and `ops::Multiply` (`shaders/elementwise/multiply.wgsl`). The meaning is
-//! `reference/binary.rs`.
+//! Candidates of `ops::Add` (`shaders/elementwise/add.wgsl`) and `ops::Multiply` (`shaders/elementwise/multiply.wgsl`). The meaning
+//! is `reference/binary.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Part, Program};
@@ -37,12 +37,12 @@ impl Kernels for Add {
     }
 }
 
-/// The part that adds codes.
+/// The WGSL file that adds codes.
 pub(super) fn addition(op: &Add) -> &'static Part {
     if op.ratios().is_some() { &program::ADDITION_QOPERATOR } else { &program::ADDITION_QDQ }
 }
 
-/// What that part reads of its operands, of which the first is the op's lhs (0) or rhs (1), and of the result.
+/// The constants of that file: for its operands, of which the first is the op's lhs (0) or rhs (1), and for the result.
 pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
     let output = &op.binary().output;
     let (low, high) = output.bounds();
@@ -57,7 +57,7 @@ pub(super) fn sum_words(op: &Add, first: usize) -> [[u32; 4]; 2] {
     };
     let by_operand = [ratios.lhs, ratios.rhs];
     let first_joins_first = ratios.lhs_first == (first == 0);
-    // 8 ULP of more than any number on the way.
+    // 8 ULP of a bound on all intermediate numbers.
     let error = (ratios.offset.abs() + 255.0 * (ratios.lhs + ratios.rhs)) * (1.0 / (1 << 20) as f32);
     [
         [by_operand[first].to_bits(), first_joins_first.into(), by_operand[1 - first].to_bits(), 0],

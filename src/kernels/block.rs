@@ -1,5 +1,6 @@
-//! Candidates of `ops::BlockQuantize` and `ops::BlockDequantize`: `shaders/convert/block_scales.wgsl` finds the scales, and the loop
-//! `shaders/convert/convert.wgsl` reads them where they lie (`shaders/convert/scales_*_blocks.wgsl`). The meaning is `reference/block.rs`.
+//! Candidates of `ops::BlockQuantize` and `ops::BlockDequantize`. `shaders/convert/block_scales.wgsl` finds the scales. The loop
+//! `shaders/convert/convert.wgsl` reads them from their tensor (`shaders/convert/scales_*_blocks.wgsl`). The meaning is
+//! `reference/block.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -76,7 +77,7 @@ fn find_scales(op: &BlockQuantize, group: u32, caps: &DeviceCaps) -> Option<Disp
     Some(launch.operations(input.shape().elements()))
 }
 
-/// The part that makes a scale of the largest size of a block.
+/// Adds the WGSL file that computes a scale from the largest size of a block.
 fn link_scale(program: Program, format: BlockFormat) -> Program {
     match format.scales() {
         BlockScales::Nested(_) => {

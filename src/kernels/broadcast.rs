@@ -1,12 +1,12 @@
-//! Two operands under NumPy broadcasting, as `shaders/elementwise/operand_rows.wgsl` reads them, and which of them an elementwise op may
-//! overwrite. What shapes broadcast is decided in `tensor`.
+//! Two operands under NumPy broadcasting, as `shaders/elementwise/operand_rows.wgsl` reads them, and the operands that an
+//! elementwise op may overwrite. The rules of broadcasting are in `tensor`.
 
 use super::dispatch::Dispatch;
 use super::program::{self, Program};
 use crate::tensor::{Shape, TensorType};
 
-/// For each dimension of the output but the last `inner`, innermost first: its extent, and how many rows (or matrices) of lhs and
-/// rhs it steps over; and how many dimensions there are.
+/// The dimensions of the output except the last `inner`, innermost first, and their number. Each is the extent and the strides of
+/// lhs and rhs, in rows or matrices; a stride is 0 along a dimension that the operand repeats.
 pub(super) fn dimensions<const N: usize>(
     operands: [&TensorType; 2],
     output: &Shape,
@@ -27,7 +27,7 @@ pub(super) fn dimensions<const N: usize>(
     (dimensions, count as u32)
 }
 
-/// The launch of an elementwise program, whose output may take the place of either operand that has its shape.
+/// The launch of an elementwise program whose output may overwrite either operand of its shape.
 pub(super) fn in_place(
     mut launch: Dispatch,
     program: &Program,

@@ -1,11 +1,11 @@
-//! Codes as the loops of products read them: as int8, but those of one factor as uint8 where dot products are written out
-//! (`DeviceCaps::emulate_dot4`). What moves the codes moves their zero points, so that no sum changes.
+//! Codes as the loops of products read them: as int8. If dot products are written out (`DeviceCaps::emulate_dot4`), the codes of
+//! one factor are uint8. A shift of codes also shifts their zero points, so that no sum changes.
 
 use super::program::{self, Program};
 use crate::numeric::DType;
 
-/// What is subtracted from codes of a format to make them int8: uint8 loses its upper half, narrow codes are made 0 and more,
-/// so that they need no sign where they are unpacked.
+/// The number that is subtracted from codes of a format to make them int8. uint8 loses 128. Narrow codes become non-negative, so
+/// that unpacking needs no sign extension.
 pub(super) fn int8_shift(dtype: DType) -> i32 {
     match dtype {
         DType::Uint8 => 128,
@@ -15,7 +15,7 @@ pub(super) fn int8_shift(dtype: DType) -> i32 {
     }
 }
 
-/// What a packed word of a format is XORed with for the same.
+/// The mask of that subtraction: a packed word is XORed with it.
 pub(super) fn int8_flip(dtype: DType) -> u32 {
     match dtype {
         DType::Uint8 => 0x8080_8080,
@@ -25,10 +25,10 @@ pub(super) fn int8_flip(dtype: DType) -> u32 {
     }
 }
 
-/// What makes uint8 of four codes of int8: what their word is XORed with, and what that adds to each.
+/// The conversion of int8 codes to uint8: the XOR mask of a word of four, and the number that is added to each code.
 const INT8_TO_UINT8: (u32, i32) = (0x8080_8080, 128);
 
-/// How four products of bytes are made: by what the device has for two of int8, or written out with one of them read as uint8.
+/// The way to multiply and add four bytes: the built-in function for int8, or written out with one factor read as uint8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dot {
     Int8,
@@ -37,7 +37,7 @@ pub(super) enum Dot {
 }
 
 impl Dot {
-    /// What a device prefers where either is as good.
+    /// The device's preferred way, unless `Uint8Weights` is cheaper.
     pub(super) fn of(emulate_dot4: bool) -> Self {
         if emulate_dot4 { Self::Uint8Lhs } else { Self::Int8 }
     }
@@ -50,8 +50,8 @@ impl Dot {
         }
     }
 
-    /// A program with how it reads lhs of a format, and multiplies it by weights. With barriers in it what is written out takes
-    /// drivers minutes to compile (benches/NOTES.md): such loops don't.
+    /// Adds the dot product, and the conversion of lhs of a format. Loops with barriers don't use written-out products: drivers
+    /// take minutes to compile them (benches/NOTES.md).
     pub(super) fn link_lhs(self, program: Program, lhs: DType) -> Program {
         let (flip, more) = if self == Self::Uint8Lhs { INT8_TO_UINT8 } else { (0, 0) };
         program
@@ -60,7 +60,7 @@ impl Dot {
             .constant("LHS_SHIFT", int8_shift(lhs) - more)
     }
 
-    /// What a word of four weights, read as int8 before, is XORed with, and what that adds to each.
+    /// The conversion of four weights that are read as int8: the XOR mask of their word, and the number that is added to each.
     pub(super) fn weights_moved(self) -> (u32, i32) {
         if self == Self::Uint8Weights { INT8_TO_UINT8 } else { (0, 0) }
     }

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Cast`: `shaders/convert/convert.wgsl` with the part `shaders/convert/step_cast.wgsl`. The meaning is
+//! Candidates of `ops::Cast`: `shaders/convert/convert.wgsl` with `shaders/convert/step_cast.wgsl`. The meaning is
 //! `reference/cast.rs`.
 
 use super::Kernels;

@@ -1,5 +1,5 @@
-//! The class of an op: ops of one class are expected to be fastest with the same candidate. It names what `tune` keeps
-//! apart without knowing what the op computes; legality is not its business, because labels are checked when they are used.
+//! The class of an op: one candidate is expected to be the fastest for all ops of a class. `tune` keeps one choice per class, and
+//! does not know what an op computes. Legality is not checked here: labels are checked when they are used.
 
 use crate::ops::Op;
 use crate::tensor::TensorType;
@@ -14,14 +14,14 @@ pub(crate) fn class(op: &Op) -> String {
         op => op.name().to_string(),
     };
     let mut class = format!("{name}({}) -> {}", list(op.inputs()), list(op.outputs()));
-    // The constant operand decides how much work there is. Biases and tables are left out: they are small or of one size.
+    // The constant operand determines the amount of work. Biases and tables are left out: they are small or of one size.
     if let Some(weights) = op.weights_description() {
         class += &format!(", {weights}");
     }
     class
 }
 
-/// The type with all dimensions but the last as one, rounded up; a vector is all rows.
+/// The type with its leading dimensions as one, rounded up. All dimensions of a vector are rows.
 fn rounded(tensor_type: &TensorType) -> String {
     let shape = tensor_type.shape();
     let (rows, length) = match shape.dims() {

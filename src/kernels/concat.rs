@@ -40,7 +40,7 @@ fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     let output = op.output_type();
     let (dimensions, last) = (output.dims(), output.shape().rank() - 1);
     let inputs = Op::from(op.clone()).inputs();
-    // Rows of one index of the dimensions before the axis; 1 where the axis is the last.
+    // Rows of one index of the dimensions before the axis; 1 if the axis is the last.
     let rows_of = |extent: usize| -> usize {
         if op.axis() == last { 1 } else { extent * dimensions[op.axis() + 1..last].iter().product::<usize>() }
     };
@@ -51,7 +51,7 @@ fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
         let n = input.shape().row_length();
         let start = if op.axis() == last { before } else { 0 };
         let first_word = start / 4;
-        // The last input of a row zeroes the padding; any other stops at the word where the next one starts.
+        // The last input of a row zeroes the padding. Any other stops at the first word of the next input.
         let is_last = op.axis() != last || before + extent == dimensions[last];
         let end_word = if is_last { stage::row_words(output) as usize } else { (start + n).div_ceil(4) };
         let row_words = end_word - first_word;

@@ -1,5 +1,5 @@
 //! Candidates of `ops::Conv`: `shaders/conv/conv*.wgsl` and `shaders/conv/depthwise*.wgsl`, once per phase of a transposed window
-//! (`phase.rs`), and the matmul loops where every output pixel reads one input pixel, or after `shaders/conv/unfold.wgsl`. The
+//! (`phase.rs`). The matmul loops compute it if every output pixel reads one input pixel, or after `shaders/conv/unfold.wgsl`. The
 //! meaning is `reference/conv.rs`.
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ parameters! {
     }
 }
 
-/// A loop with its cut: invocations per workgroup along channels and pixels, and what each owns.
+/// A loop and its tile: invocations of a workgroup along channels and pixels, and pixels and quads of an invocation.
 #[derive(Clone, Copy)]
 struct Kernel {
     name: &'static str,
@@ -80,16 +80,16 @@ enum Layout {
     Depthwise,
 }
 
-/// What else of a loop decides how it is linked and launched.
+/// The memory that a loop reads, and the form of its tiles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Each invocation reads storage for itself.
+    /// Each invocation reads storage itself.
     Plain,
-    /// A workgroup is a subgroup, whose invocations hand each other the pixels that they share.
+    /// A workgroup is one subgroup; its invocations broadcast the pixels that they share.
     Shared,
-    /// Through workgroup memory.
+    /// Operands are staged in workgroup memory.
     Staged(Staging),
-    /// Tiles are neighbours of an output row.
+    /// A tile is neighbouring pixels of an output row.
     Rows,
 }
 
@@ -147,13 +147,13 @@ impl Kernel {
         format!("{} {}x{} tiles, {x}x{y} groups{kind}", self.name, self.pixels, self.quads * 4)
     }
 
-    /// What a convolution is guessed to cost, in the units of [`Tiles::products`]: the factors are what finding the taps, words
-    /// for vec4s and workgroup memory were measured to add (benches/NOTES.md).
+    /// Estimated cost of a convolution, in the units of [`Tiles::products`]. The factors are measured: they include finding the
+    /// taps, words in place of vec4s, and workgroup memory (benches/NOTES.md).
     fn cost(&self, op: &Conv, caps: &DeviceCaps) -> f64 {
         let (window, channels) = (op.window(), op.channels_per_group());
         let Self { group, pixels: rows, quads, .. } = *self;
         let [taps, columns] = [window.taps(), window.kernel[2]];
-        // Tiles along rows don't go on in the next one.
+        // Tiles along rows don't continue in the next row.
         let pixels = match self.kind {
             Kind::Rows => {
                 window.output_pixels() / window.output[2].max(1) * window.output[2].next_multiple_of(rows as usize)
@@ -177,7 +177,7 @@ impl Kernel {
     }
 }
 
-/// The taps and the step along a row that the loop over rows is compiled for, where it is: those of networks in use.
+/// The taps and the stride along a row, if the loop over rows is compiled for them: those of networks in use.
 fn row_window(op: &Conv) -> Option<[u32; 2]> {
     let window = op.window();
     let [taps, stride] = [window.kernel[2], window.stride[2]].map(|size| size as u32);
@@ -207,7 +207,7 @@ impl Kernels for Conv {
     }
 }
 
-/// The loops that can compute an op on a device with these caps.
+/// The loops that can compute an op on a device.
 fn kernels(op: &Conv, caps: &DeviceCaps) -> Vec<Kernel> {
     let (channels, outputs) = (op.channels_per_group(), op.outputs_per_group());
     let mut kernels = Vec::new();
@@ -217,7 +217,7 @@ fn kernels(op: &Conv, caps: &DeviceCaps) -> Vec<Kernel> {
         }
         kernels.extend([depthwise([8, 8], 4), depthwise([16, 4], 1)]);
     }
-    // Words leave out the padding of the last vec4.
+    // The loops by words skip the padding of the last vec4.
     let by_words = [words([8, 4], 8, 2), words([8, 8], 4, 2)];
     let by_vecs = [
         direct([8, 4], 8, 2),
@@ -228,7 +228,7 @@ fn kernels(op: &Conv, caps: &DeviceCaps) -> Vec<Kernel> {
     if op.groups() == 1 && channels <= 4 {
         kernels.extend(by_words.into_iter().chain(by_vecs));
     } else if op.groups() == 1 {
-        // Invocations that share pixels must be of one group of channels.
+        // Invocations that share pixels must own the same group of channels.
         kernels.extend([(16, 1), (8, 2)].map(|(pixels, quads)| shared(caps.uniform_subgroup_size, pixels, quads)));
         kernels.extend(by_vecs);
         kernels.extend(by_words.into_iter().filter(|_| matches!(channels % 16, 1..=12)));
@@ -246,7 +246,7 @@ fn kernels(op: &Conv, caps: &DeviceCaps) -> Vec<Kernel> {
     if kernels.is_empty() {
         kernels.push(grouped([1, 1]));
     }
-    // Weights that can't be divided must fit a binding, if those of any kernel do.
+    // Weights that can't be divided must fit a binding. Loops whose weights don't fit are dropped, unless no loop's weights fit.
     let taps = op.window().taps();
     let binds = |kernel: &Kernel| {
         weight_bytes(op, kernel.layout, taps, columns_per_launch(op, *kernel, taps, caps)) <= caps.binding_bytes
@@ -265,22 +265,22 @@ fn weights_have_zero_point(op: &Conv) -> bool {
     has_zero_point(op.weights().tensor_type())
 }
 
-/// A convolution of single pixels as a matmul: pixels are rows.
+/// A 1x1 convolution as a matmul: pixels are rows.
 fn pointwise(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
     let weights = |first, columns| weights(op, Layout::Vecs, 0, first, columns);
     costed_candidates(&product(op, post_op, tables, &weights), "pointwise", caps)
 }
 
-/// The most bytes of patches that are unfolded at a time.
+/// Bytes of patches that are unfolded at a time, at most.
 const PATCH_BYTES: usize = 4 << 20;
 
-/// The most times that this is done: 16 GiB of patches.
+/// Number of such chunks, at most: 16 GiB of patches.
 const MOST_CHUNKS: usize = 1 << 12;
 
-/// What a launch costs beside a product: 5 us at 10^11 products per second, between a CPU and a GPU.
+/// Cost of a launch in products: 5 us at 10^11 products per second, a rate between those of a CPU and a GPU.
 const LAUNCH: f64 = 5e5;
 
-/// A convolution as a matmul of its patches, which are laid out in bounded memory.
+/// A convolution as a matmul of its patches, which are unfolded in bounded memory.
 fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
     let Ok(patches) = Unfold::of_window(op.lhs(), op.window()) else { return Vec::new() };
     let row_bytes = 4 * stage::row_words(patches.output_type()) as usize;
@@ -293,7 +293,7 @@ fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: 
     let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, caps);
     let weights = |first, columns| patch_weights(op, first, columns);
     let product = product(op, post_op, tables, &weights);
-    // What laying out a code costs beside a product of it.
+    // Cost of unfolding one code, in products.
     let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
     let candidates = chunked_candidates(&product, "conv by patches", rows, fill, &weights, caps);
@@ -301,7 +301,7 @@ fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: 
     candidates.into_iter().map(|(cost, candidate)| (cost + filling + launches(&candidate), candidate)).collect()
 }
 
-/// The matrix product that a convolution of one group is: of pixels, or of patches.
+/// The matrix product of a convolution of one group: its rows are pixels, or patches.
 fn product<'a>(
     op: &'a Conv,
     post_op: Option<&'a PostOp>,
@@ -342,7 +342,7 @@ fn candidate(
         return candidate;
     }
     candidate.constants.push(tables.clone());
-    // Taps in the padding load the first pixel and drop it; an image without pixels lends one for that.
+    // Taps in the padding load the first pixel and drop it. An image without pixels gets a scratch pixel for that.
     let mut image = Resource::Input(0);
     if window.input_pixels() == 0 {
         image = Resource::Scratch(0);
@@ -371,13 +371,13 @@ fn candidate(
     candidate
 }
 
-/// The output channels that one launch computes: all, unless their weights exceed a binding and can be divided.
+/// The output channels of one launch: all, unless their weights exceed a binding and can be divided.
 fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, caps: &DeviceCaps) -> usize {
     let outputs = op.weights().dims()[0];
     if !matches!(kernel.layout, Layout::Vecs | Layout::Words) || op.groups() > 1 {
         return outputs;
     }
-    // Where a pixel of the output exceeds a binding the launch is refused, however few channels it has.
+    // If a pixel of the output exceeds a binding, the launch is refused for any number of channels.
     let refused = u64::from(stage::row_words(op.output_type())) * 4 > caps.binding_bytes;
     if refused || weight_bytes(op, kernel.layout, taps, outputs) <= caps.binding_bytes {
         return outputs;
@@ -385,12 +385,12 @@ fn columns_per_launch(op: &Conv, kernel: Kernel, taps: usize, caps: &DeviceCaps)
     columns_within(caps, weight_bytes(op, kernel.layout, taps, 4))
 }
 
-/// The bytes that so many taps of so many output channels take with their table.
+/// Bytes of the weights of `taps` taps and `columns` output channels, with their table.
 fn weight_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> u64 {
     (code_bytes(op, layout, taps, columns) + 8 * columns.next_multiple_of(4)) as u64
 }
 
-/// The bytes that they take before it. Loops over words read int8, whatever the format.
+/// Bytes of these weights without the table. Loops over words read int8, whatever the format.
 fn code_bytes(op: &Conv, layout: Layout, taps: usize, columns: usize) -> usize {
     let channels = op.channels_per_group();
     let padded = columns.next_multiple_of(4);
@@ -418,7 +418,7 @@ fn launch(
     let pixels = op.batch() * phase.pixels();
     let stage = epilogue.parameters();
     let end = first + columns;
-    // The last part writes the padding of the pixel too.
+    // The last launch also writes the padding of the pixel.
     let output_quads = if end == outputs { stage.output_quads } else { end as u32 / 4 } - first as u32 / 4;
     let tiles_n = (output_quads as usize).div_ceil((kernel.group[0] * kernel.quads) as usize);
     let row_tiles = phase.output[2].div_ceil(kernel.pixels as usize);
@@ -429,14 +429,14 @@ fn launch(
     let tiles_m = pixel_tiles.div_ceil(kernel.group[1] as usize);
     let tiles = tiles_m * tiles_n;
     let axes = |sizes: [usize; 3]| [sizes[0] as u32, sizes[1] as u32, sizes[2] as u32, 0];
-    // The loop over the channels of a tap ends with this mask: of a vec4, or of one word.
+    // The last step over the channels of a tap is masked by it: for a vec4, or for one word.
     let lanes = if kernel.layout == Layout::Vecs { 16 } else { 4 };
     let weight_stride = match kernel.layout {
         Layout::Depthwise => outputs.div_ceil(4),
         Layout::Vecs | Layout::Words if op.groups() == 1 => columns.next_multiple_of(4),
         _ => op.outputs_per_group().next_multiple_of(4),
     };
-    // In sixteens of codes or vec4s where the loop reads those, else in words.
+    // In units of sixteen codes or vec4s if the loop reads those, otherwise in words.
     let bits = op.weights().dtype().bits();
     let unit = match kernel.layout {
         Layout::Vecs => 2 * bits,
@@ -517,7 +517,7 @@ fn launch(
         .operations(2 * pixels * columns * phase.taps.len() * channels)
 }
 
-/// The tables of the epilogue, then scale and zero point of the image where they are known.
+/// The tables of the epilogue, then scale and zero point of the image if they are constants.
 fn tables(op: &Arc<Conv>, post_op: Option<&PostOp>) -> Constant {
     let count = 4 * (epilogue(op, post_op).rows_at() + usize::from(!op.is_dynamic()));
     let (op, post_op) = (op.clone(), post_op.cloned());
@@ -531,7 +531,7 @@ fn tables(op: &Arc<Conv>, post_op: Option<&PostOp>) -> Constant {
     })
 }
 
-/// Output channels of the weights of a phase in the order that a loop reads, then their table.
+/// The weights of a phase for some output channels, in the order that a loop reads, then their table.
 fn weights(op: &Arc<Conv>, layout: Layout, phase_index: usize, first: usize, columns: usize) -> Constant {
     let taps = phase(op.window(), phase_index).taps.len();
     let count = weight_bytes(op, layout, taps, columns) / 4;
@@ -542,7 +542,7 @@ fn weights(op: &Arc<Conv>, layout: Layout, phase_index: usize, first: usize, col
     })
 }
 
-/// Output channels of the weights with the taps along k, in the order of `shaders/gemm/weights_*.wgsl`, then their table.
+/// The weights of some output channels with the taps along k, in the order of `shaders/gemm/weights_*.wgsl`, then their table.
 fn patch_weights(op: &Arc<Conv>, first: usize, columns: usize) -> Constant {
     let (channels, bits) = (op.channels_per_group(), op.weights().dtype().bits());
     let k = op.window().taps() * channels;
@@ -556,7 +556,7 @@ fn patch_weights(op: &Arc<Conv>, first: usize, columns: usize) -> Constant {
     })
 }
 
-/// A constant that is packed from the weights of an op, with all that decides the packing in its label.
+/// A constant that is packed from the weights of an op. Its label holds everything that determines the packing.
 fn packed(
     op: &Conv,
     order: &str,
@@ -567,13 +567,13 @@ fn packed(
     let window = op.window();
     let mut label = format!("conv columns {first}..{} as {order}, {} groups", first + columns, op.groups());
     if window.transposed {
-        // They decide which taps meet in a phase.
+        // These determine the taps of each phase.
         label += &format!(", transposed {:?} {:?} {:?}", window.stride, window.dilation, window.begin);
     }
     Constant::packed(op.weights(), label, count, make)
 }
 
-/// The code of a weight of a phase, as int8 less its shift.
+/// The code of a weight of a phase, as int8, minus the shift of its format.
 fn phase_code(op: &Conv, phase: &Phase, output: usize, tap: usize, channel: usize) -> i32 {
     op.weights().code(op.weight_index(output, phase.taps.at(tap), channel)) - int8_shift(op.weights().dtype())
 }
@@ -585,7 +585,7 @@ fn packed_weights(op: &Conv, layout: Layout, phase_index: usize, first: usize, c
     let byte = |output, tap, channel| u32::from(phase_code(op, &phase, output, tap, channel) as u8);
     let mut words = match layout {
         Layout::Vecs => {
-            // A matrix per group and tap: its rows are the channels.
+            // One matrix per group and tap, whose rows are the channels.
             let per_group = if op.groups() == 1 { columns } else { op.outputs_per_group() };
             let bits = op.weights().dtype().bits();
             pack_columns(bits, op.groups() * taps, per_group, channels, |matrix, channel, column| {
@@ -633,7 +633,7 @@ fn packed_weights(op: &Conv, layout: Layout, phase_index: usize, first: usize, c
     words
 }
 
-/// Σ(w − v) and v of each output channel, which end the weights in every order.
+/// Σ(w − v) and v of each output channel: the table at the end of the weights, in every order.
 fn column_table(op: &Conv, phase: &Phase, first: usize, columns: usize) -> Vec<u32> {
     let channels = op.channels_per_group();
     let shift = int8_shift(op.weights().dtype());

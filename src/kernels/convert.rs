@@ -1,6 +1,6 @@
-//! The loop that casts, quantizes and dequantizes, `shaders/convert/convert.wgsl`, with a part for each of its two formats
-//! (`shaders/convert/decode_*.wgsl`, `shaders/convert/encode_*.wgsl`), for what happens between (`shaders/convert/step_*.wgsl`) and for where scales
-//! are (`shaders/parameters/*.wgsl`). Which ops it serves is said in `cast` and `quantize`.
+//! The loop of casts, quantization and dequantization, `shaders/convert/convert.wgsl`. It is linked with
+//! `shaders/convert/decode_*.wgsl` and `shaders/convert/encode_*.wgsl` for its two formats, with `shaders/convert/step_*.wgsl` for
+//! the conversion between, and with `shaders/convert/scales_*.wgsl` for the scales. `block`, `cast` and `quantize` use it.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -29,25 +29,25 @@ parameters! {
     }
 }
 
-/// Where the scales and zero points of elements are.
+/// The buffer of the scales and zero points of elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scales {
-    /// In a table of pairs, of this granularity.
+    /// A table of pairs, of this granularity.
     Table(Resource, Granularity),
-    /// In a tensor of small floats, one per block of a row.
+    /// A tensor of small floats, one per block of a row.
     Blocks { scales: Resource, format: BlockFormat },
 }
 
-/// What becomes of the elements of a tensor.
+/// A conversion of the elements of a tensor.
 pub(super) struct Conversion<'a> {
     pub name: &'static str,
     pub input: DType,
     pub output: &'a TensorType,
-    /// The loop with the parts for both formats and what happens between.
+    /// The loop, linked with the files for both formats and the conversion between.
     pub program: Program,
-    /// Where scales and zero points are, if there are any.
+    /// The scales and zero points, if there are any.
     pub scales: Option<Scales>,
-    /// The least and greatest code where they are not those of the output's format.
+    /// The least and greatest code, if they are not those of the output's format.
     pub range: Option<(i32, i32)>,
 }
 
@@ -62,7 +62,7 @@ impl Conversion<'_> {
         line_groups(caps).map(candidate).collect()
     }
 
-    /// The launch that makes the first output of the first input; none where it is empty.
+    /// The launch that converts the first input to the first output; `None` if the output is empty.
     pub(super) fn launch(&self, group: u32, caps: &DeviceCaps) -> Option<Dispatch> {
         let (input, output, shape) = (self.input, self.output.dtype(), self.output.shape());
         let elements = shape.elements();
@@ -74,7 +74,7 @@ impl Conversion<'_> {
             Some(Scales::Table(_, granularity)) => (granularity, None, 1.0),
             Some(Scales::Blocks { format, .. }) => (Granularity::Tensor, Some(format), format.unit()),
         };
-        // Rows without padding that share all parameters are one.
+        // Rows without padding that share all parameters are treated as one row.
         let dense = |dtype: DType| dtype.row_words(shape.row_length()) * 32 == shape.row_length() * dtype.bits();
         let flat = granularity == Granularity::Tensor && block.is_none() && dense(input) && dense(output);
         let (rows, n) = if flat { (1, elements) } else { (shape.rows(), shape.row_length()) };
@@ -128,7 +128,7 @@ impl Conversion<'_> {
     }
 }
 
-/// A part that makes float32 of the elements of a format.
+/// Adds the conversion of a format's elements to float32.
 pub(super) fn link_decode(program: Program, dtype: DType) -> Program {
     let program = program.constant("INPUT_BITS", dtype.bits() as u32);
     match (dtype, Minifloat::of(dtype)) {
@@ -140,7 +140,7 @@ pub(super) fn link_decode(program: Program, dtype: DType) -> Program {
     }
 }
 
-/// A part that makes float32 of small floats.
+/// Adds the conversion of small floats to float32.
 pub(super) fn link_minifloat(program: Program, layout: Minifloat) -> Program {
     program
         .with(&program::DECODE_MINIFLOAT)
@@ -152,7 +152,7 @@ pub(super) fn link_minifloat(program: Program, layout: Minifloat) -> Program {
         .constant("INPUT_UNSIGNED_ZERO", layout.unsigned_zero)
 }
 
-/// A part that makes elements of a format of float32.
+/// Adds the conversion of float32 to a format's elements.
 pub(super) fn link_encode(program: Program, dtype: DType, saturate: bool, rounding: PowerRounding) -> Program {
     let program = program.constant("BITS", dtype.bits() as u32);
     match (dtype, Minifloat::of(dtype)) {

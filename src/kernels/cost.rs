@@ -1,15 +1,15 @@
-//! What a loop over tiles is guessed to cost on a shape, so that the best guess comes first among a convolution's candidates.
-//! The weights of the guess come from one driver (benches/NOTES.md); what a device really takes is for `tune` to measure.
+//! Estimated cost of a loop over tiles, which orders a convolution's candidates. The constants come from one driver
+//! (benches/NOTES.md); `tune` measures a device's real times.
 
 use super::dispatch::DeviceCaps;
 
-/// Invocations that run in step: a smaller workgroup leaves lanes idle. 32 on most devices that don't say.
+/// Invocations that run in lockstep: a smaller workgroup leaves lanes idle. 32 on most devices that don't report it.
 pub(super) fn lanes(caps: &DeviceCaps) -> u32 {
     if caps.uniform_subgroup_size > 0 { caps.uniform_subgroup_size } else { 32 }
 }
 
-/// An output cut into tiles: its rows (pixels) and columns, the invocations of a workgroup along columns and rows, the
-/// rows and columns that each owns, and how many share what they read of rows.
+/// An output in tiles: its rows (pixels) and columns, the invocations of a workgroup along columns and rows, the rows and columns
+/// of an invocation, the invocations that share reads of rows, and the lanes of a subgroup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiles {
     pub sizes: [usize; 2],
@@ -21,22 +21,22 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
-    /// The outputs that are computed, with those of tiles that hang over the edges and of lanes that idle.
+    /// Number of outputs that are computed, including tiles that overlap the edges and idle lanes.
     pub(super) fn computed(self) -> f64 {
         let ([rows, columns], [x, y]) = (self.sizes, self.group);
         let groups = rows.div_ceil((y * self.rows) as usize) * columns.div_ceil((x * self.columns) as usize);
         groups as f64 * f64::from((x * y).max(self.lanes) * self.rows * self.columns)
     }
 
-    /// The cost of products along `k`, in units of one that finds its operands in registers: an operand is loaded once per
-    /// tile, so that small tiles pay more for each product.
+    /// The cost of products along `k`, in units of a product whose operands are in registers. An operand is loaded once per tile,
+    /// so small tiles pay more for each product.
     pub(super) fn products(self, k: usize) -> f64 {
         let loads = 5.0 / f64::from(self.columns * self.sharers) + 5.5 / f64::from(self.rows);
         self.computed() * k as f64 * (1.0 + loads)
     }
 }
 
-/// Candidates with what they are guessed to cost, the cheapest first; equals stay in order.
+/// Candidates ordered by estimated cost, the cheapest first. Equal ones keep their order.
 pub(super) fn cheapest_first<T>(mut candidates: Vec<(f64, T)>) -> Vec<T> {
     candidates.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     candidates.into_iter().map(|(_, candidate)| candidate).collect()

@@ -1,5 +1,5 @@
-//! Launches as data: a candidate is a complete, printable plan for one op on a GPU. Choosing among candidates is
-//! `tune`'s, running them is `gpu`'s.
+//! Launches as data: a candidate is a complete, printable plan for one op on a GPU. `tune` chooses among candidates; `gpu` runs
+//! them.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use super::program::Program;
 use super::weights;
 use crate::weights::PackedWeights;
 
-/// What of a device decides which kernels are legal.
+/// The properties of a device that decide which kernels are legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeviceCaps {
     /// Invocations of a workgroup.
@@ -23,27 +23,27 @@ pub struct DeviceCaps {
     pub storage_buffers: u32,
     /// Bytes of one storage binding.
     pub binding_bytes: u64,
-    /// Invocations of a subgroup, where all subgroups have as many and programs may use them; 0 elsewhere.
+    /// Invocations of a subgroup, if all subgroups have the same size and programs may use them; otherwise 0.
     pub uniform_subgroup_size: u32,
-    /// The most invocations of a subgroup; 0 where programs may not use subgroups.
+    /// The most invocations of a subgroup; 0 if programs may not use subgroups.
     pub max_subgroup_size: u32,
-    /// Rows and columns of the matrices of f16 that a subgroup multiplies, with sums in f32: 8 or 16; 0 where programs can't.
+    /// Rows and columns of cooperative matrices of f16 with sums in f32: 8 or 16; 0 if programs can't use them.
     pub coop_matrix_size: u32,
-    /// Whether dot products of bytes are best written out as multiplications: on llvmpipe.
+    /// True if dot products of bytes are fastest written out as multiplications: on llvmpipe.
     pub emulate_dot4: bool,
-    /// Invocations that the device has to have at work to be as fast as it can; 1 where it is a CPU.
+    /// Invocations that the device needs in flight for its full speed; 1 on a CPU.
     pub target_invocations: u32,
 }
 
 impl DeviceCaps {
-    /// Whether a workgroup of so many invocations is a subgroup that is worth sharing reads in.
+    /// True if a workgroup of `invocations` is one subgroup, large enough that sharing reads pays.
     pub(super) fn is_subgroup(&self, invocations: u32) -> bool {
         self.uniform_subgroup_size == invocations && invocations >= 8
     }
 }
 
 impl Default for DeviceCaps {
-    /// The least that WebGPU guarantees.
+    /// The least caps that WebGPU guarantees.
     fn default() -> Self {
         Self {
             invocations: 256,
@@ -60,7 +60,7 @@ impl Default for DeviceCaps {
     }
 }
 
-/// What a binding of a dispatch is.
+/// The resource behind a binding of a dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// An input of the op.
@@ -78,11 +78,11 @@ pub enum Resource {
 pub struct Binding {
     /// The `@binding` number in group 0; 0 is the uniform block of parameters.
     pub slot: u32,
-    /// What is bound.
+    /// The bound resource.
     pub resource: Resource,
-    /// Whether the shader writes it.
+    /// True if the shader writes it.
     pub writes: bool,
-    /// Whether it is declared `read_write`: what it writes, and what lies in the same buffer.
+    /// True if the WGSL declares it `read_write`: outputs, and inputs that share a buffer with an output.
     pub writable: bool,
 }
 
@@ -96,24 +96,24 @@ impl Binding {
     }
 }
 
-/// One launch: everything that a device needs to know.
+/// One launch, with everything that a device needs for it.
 #[derive(Debug, Clone)]
 pub struct Dispatch {
-    /// For people and profilers.
+    /// A label for people and profilers.
     pub label: String,
-    /// What runs.
+    /// The program.
     pub program: Program,
     /// The bytes of the uniform block.
     pub parameters: Vec<u8>,
-    /// Names, offsets and sizes of the uniform block's fields, as the host believes them; a test asks the shader.
+    /// Names, offsets and sizes of the uniform block's fields in Rust. A test compares them with the shader's.
     pub fields: &'static [Field],
     /// The storage buffers.
     pub bindings: Vec<Binding>,
     /// Workgroups along x, y and z.
     pub grid: [u32; 3],
-    /// Arithmetic operations, a product and a sum being two; one per element where nothing is multiplied.
+    /// Number of arithmetic operations: a product and a sum are two. It is one per element if nothing is multiplied.
     pub operations: u64,
-    /// For inputs whose storage the output may take over: the program that does so, without the input's binding.
+    /// The inputs whose storage the output may overwrite, each with a program that has no binding for that input.
     pub in_place: Vec<InPlace>,
 }
 
@@ -122,7 +122,7 @@ pub struct Dispatch {
 pub struct InPlace {
     /// The input whose storage the output takes over.
     pub input: usize,
-    /// What runs then.
+    /// The program for that case.
     pub program: Program,
 }
 
@@ -137,7 +137,8 @@ pub struct Field {
     pub size: usize,
 }
 
-/// Words that a candidate binds beside its inputs. They are counted when the candidate is made, and listed when they are uploaded.
+/// Words that a candidate binds beside its inputs. Their number is known when the candidate is made; they are listed when they are
+/// uploaded.
 #[derive(Clone)]
 pub struct Constant {
     label: String,
@@ -146,7 +147,7 @@ pub struct Constant {
     source: Source,
 }
 
-/// Where the words of a constant come from.
+/// The source of a constant's words.
 #[derive(Clone)]
 enum Source {
     Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
@@ -154,12 +155,12 @@ enum Source {
 }
 
 impl Constant {
-    /// `count` words that `make` lists.
+    /// A constant of `count` words, which `make` lists.
     pub(super) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
         Self { label: label.to_string(), count: count as u64, owner: None, source: Source::Made(Arc::new(make)) }
     }
 
-    /// Words that are packed from an object which ops share. The same owner and an equal label must mean equal words.
+    /// A constant that is packed from an object which ops share. The same owner and an equal label must mean equal words.
     pub(super) fn packed<T: Any + Send + Sync>(
         owner: &Arc<T>,
         label: String,
@@ -169,7 +170,7 @@ impl Constant {
         Self { label, count: count as u64, owner: Some(owner.clone()), source: Source::Made(Arc::new(make)) }
     }
 
-    /// `count` panels of every expert of packed weights, from the first one on.
+    /// A constant of `count` panels of every expert of packed weights, from panel `first` on.
     pub(super) fn panels(weights: &Arc<PackedWeights>, first: usize, count: usize) -> Self {
         Self {
             label: format!("panels {first}..{}", first + count),
@@ -179,7 +180,7 @@ impl Constant {
         }
     }
 
-    /// The contents, for people.
+    /// A label of the contents, for people.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
@@ -212,21 +213,21 @@ impl fmt::Debug for Constant {
     }
 }
 
-/// A way to run an op on a GPU.
+/// One way to run an op on a GPU.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// Names the kernel and its sizes; unique among the candidates of an op.
+    /// The kernel and its sizes; unique among the candidates of an op.
     pub label: String,
-    /// The launches, in order; none where the output is empty.
+    /// The launches, in order; empty if the output is empty.
     pub dispatches: Vec<Dispatch>,
-    /// The constants they bind.
+    /// The constants that the launches bind.
     pub constants: Vec<Constant>,
     /// The sizes of the scratch buffers in u32 words.
     pub scratch: Vec<usize>,
 }
 
-/// Declares the Rust side of a shader's `struct Params`: plain u32 words and vec4s, with the field list that the
-/// reflection test compares. Vec4s come first and the size is a multiple of 16, so that both languages agree on offsets.
+/// Declares the Rust side of a shader's `struct Params`: u32 words and vec4s, with the field list that the reflection test
+/// compares. Vec4s come first and the size is a multiple of 16, so that both languages agree on offsets.
 macro_rules! parameters {
     ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         $(#[$attribute])*
@@ -270,20 +271,20 @@ impl Dispatch {
         }
     }
 
-    /// The same with its number of operations.
+    /// The launch with its number of operations.
     pub(crate) fn operations(mut self, operations: usize) -> Self {
         self.operations = operations as u64;
         self
     }
 
-    /// The same, able to take over the storage of an input, whose words then come from `part`.
+    /// The launch, able to overwrite an input with its output. `program` then reads that input's words from the output.
     pub(crate) fn in_place(mut self, input: usize, program: Program) -> Self {
         self.in_place.push(InPlace { input, program });
         self
     }
 
-    /// The launch for tensors in these slots that lie in a buffer which it also writes: WebGPU wants such bindings declared
-    /// `read_write`, though nothing else about them changes.
+    /// The launch for tensors in these slots that share a buffer with an output. WebGPU requires that such bindings are declared
+    /// `read_write`; nothing else changes.
     #[must_use]
     pub fn sharing(mut self, slots: &[u32]) -> Self {
         for binding in self.bindings.iter_mut().filter(|binding| slots.contains(&binding.slot)) {
@@ -293,7 +294,7 @@ impl Dispatch {
         self
     }
 
-    /// The launch whose output takes over the storage of this input, if there is one.
+    /// The launch whose output overwrites this input, if there is one.
     #[must_use]
     pub fn overwriting(&self, input: usize) -> Option<Self> {
         let program = self.in_place.iter().find(|i| i.input == input)?.program.clone();

@@ -1,6 +1,6 @@
-//! The candidates of `ops::DynamicQuantize`: `shaders/convert/range_rows.wgsl`, or for long segments `shaders/convert/range.wgsl` and
-//! `shaders/convert/range_parameters.wgsl`, then `shaders/convert/convert.wgsl` with the parameters that these left on the device. The meaning is
-//! `reference/dynamic.rs`.
+//! Candidates of `ops::DynamicQuantize`: `shaders/convert/range_rows.wgsl`, or for long segments `shaders/convert/range.wgsl` and
+//! `shaders/convert/range_parameters.wgsl`. Then `shaders/convert/convert.wgsl` quantizes with the parameters on the device. The
+//! meaning is `reference/dynamic.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -59,7 +59,7 @@ impl Kernels for DynamicQuantize {
     }
 }
 
-/// One launch finds the ranges of all segments, so many of them in a workgroup.
+/// One launch finds the ranges of all segments, `rows` of them per workgroup.
 fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], caps: &DeviceCaps) -> Candidate {
     let Segments { count, length, per_row, row } = op.segments();
     let (low, high, symmetric) = op.range();
@@ -92,7 +92,7 @@ fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], caps: &DeviceCaps
     }
 }
 
-/// One launch finds the ranges of chunks, another joins those of each segment.
+/// One launch finds the ranges of chunks, another combines those of each segment.
 fn of_chunks(op: &DynamicQuantize, group: u32, caps: &DeviceCaps) -> Candidate {
     let Segments { count: segments, length, per_row, row } = op.segments();
     let chunks = length.div_ceil(CHUNK);
@@ -132,12 +132,12 @@ fn of_chunks(op: &DynamicQuantize, group: u32, caps: &DeviceCaps) -> Candidate {
     }
 }
 
-/// The launches that find parameters, then the one that makes codes with them; none where there are no segments.
+/// The launches that find parameters, then the one that quantizes with them; empty if there are no segments.
 fn with_codes(op: &DynamicQuantize, ranges: Vec<Dispatch>, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
     if op.segments().count == 0 {
         return Vec::new();
     }
-    // Rows are the first axis of the codes seen as a matrix.
+    // Rows are the first axis of the codes as a matrix.
     let shape = op.output().shape();
     let granularity = match op.granularity() {
         DynamicGranularity::Tensor => Granularity::Tensor,

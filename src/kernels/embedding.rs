@@ -118,7 +118,7 @@ fn launch(
         .operations(output.shape().elements())
 }
 
-/// The position of every column.
+/// The position of every column in the packed weights.
 fn positions(weights: &PackedWeights) -> Vec<u32> {
     let layout = weights.layout();
     let mut positions = vec![0; layout.k];

@@ -1,6 +1,6 @@
 //! Candidates of `ops::FakeQuantize` (`shaders/train/fake_quantize.wgsl`), `ops::FakeQuantizeGradient`
-//! (`shaders/train/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/train/fake_sum.wgsl`, `shaders/train/sum_partials.wgsl`), each with a
-//! part of `shaders/grid/`. The meaning is `reference/fake_quantize.rs`.
+//! (`shaders/train/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/train/fake_sum.wgsl`, `shaders/train/sum_partials.wgsl`),
+//! each linked with `shaders/train/grid_*.wgsl`. The meaning is `reference/fake_quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::members::Members;
@@ -49,7 +49,7 @@ parameters! {
     }
 }
 
-/// Members that one workgroup adds up.
+/// Number of members that one workgroup sums.
 const CHUNK: usize = 8192;
 
 fn link_grid(main: &'static Part, op: &FakeQuantize) -> Program {
@@ -151,7 +151,7 @@ impl Kernels for GridGradient {
     }
 }
 
-/// The launch that adds the partial sums of scratch buffer 0.
+/// The launch that adds the partial sums in scratch buffer 0.
 pub(super) fn total(chunks: usize, segments: usize, width: u32, scale: f32, group: u32, caps: &DeviceCaps) -> Dispatch {
     let params =
         TotalParams { scale: [scale; 4], chunks: chunks as u32, segments: segments as u32, ..TotalParams::default() };

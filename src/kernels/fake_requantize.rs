@@ -1,6 +1,6 @@
-//! Candidates of `ops::RequantParams` (`shaders/train/scale_channels.wgsl`, `shaders/train/requant_params.wgsl`) and `ops::FakeRequantize`
-//! (`shaders/train/fake_requantize.wgsl` with a part of `shaders/requantized/`, or `shaders/train/fake_requantize_sum.wgsl` with
-//! `shaders/train/sum_partials.wgsl`). The meaning is `reference/fake_requantize.rs`.
+//! Candidates of `ops::RequantParams` (`shaders/train/scale_channels.wgsl`, `shaders/train/requant_params.wgsl`) and
+//! `ops::FakeRequantize` (`shaders/train/fake_requantize.wgsl` with `shaders/train/requantized_*.wgsl`, or
+//! `shaders/train/fake_requantize_sum.wgsl` with `shaders/train/sum_partials.wgsl`). The meaning is `reference/fake_requantize.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::fake_quantize::total;
@@ -42,7 +42,7 @@ parameters! {
     }
 }
 
-/// Elements that one workgroup adds up.
+/// Number of elements that one workgroup sums.
 const CHUNK: usize = 8192;
 
 impl Kernels for RequantParams {

@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl` with a part of `shaders/arithmetic/`. The meaning is
-//! `reference/float_binary.rs`.
+//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl` with `shaders/elementwise/arithmetic_*.wgsl`. The
+//! meaning is `reference/float_binary.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -50,7 +50,7 @@ impl Kernels for FloatBinary {
 fn params(op: &FloatBinary) -> Params {
     let shape = op.output.shape();
     if op.lhs.shape() == op.rhs.shape() {
-        // One row, whatever the dimensions.
+        // All dimensions as one row.
         let n = shape.elements() as u32;
         return Params { n, lhs_row: n, rhs_row: n, lhs_step: 1, rhs_step: 1, elements: n, ..Params::default() };
     }

@@ -35,13 +35,13 @@ parameters! {
     }
 }
 
-/// The invocations for which the gradient of few weights is cut into slices: no property of the device, so that all devices sum in
-/// the same order.
+/// The number of invocations below which the gradient of the weights is cut into slices. It does not depend on the device, so that
+/// all devices sum in the same order.
 const BUSY: usize = 512;
 
 impl Kernels for FloatConv {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        // The most channels or outputs that divide what belongs together.
+        // The largest block of channels or outputs that divides a group.
         let [outputs, _, _, per_group] = four(&self.weights);
         let outputs_per_group = outputs / self.windows.groups;
         let inner = if self.pass == ConvPass::Forward { outputs_per_group } else { per_group };
@@ -102,7 +102,7 @@ fn candidate(
         }
         ConvPass::WeightGradient => {
             let elements = op.weights.shape().elements();
-            // As many outputs as there are pixels in the other passes.
+            // As many outputs as the other passes have pixels in a tile.
             let band = if block > 1 && outputs_per_group.is_multiple_of(pixels) { pixels } else { 1 };
             let tiles = elements / block / band;
             let rows = op.terms();

@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatMatmul`: `shaders/gemm/float_matmul.wgsl` and `shaders/gemm/float_matmul_workgroup.wgsl` in several tile sizes,
-//! after `shaders/gemm/pack_floats.wgsl` for operands that don't lie as the loops read them. The meaning is
+//! Candidates of `ops::FloatMatmul`: `shaders/gemm/float_matmul.wgsl` and `shaders/gemm/float_matmul_workgroup.wgsl` in several
+//! tile sizes, after `shaders/gemm/pack_floats.wgsl` for operands in another layout than the loops read. The meaning is
 //! `reference/float_matmul.rs`.
 
 use std::sync::Arc;
@@ -55,17 +55,17 @@ parameters! {
     }
 }
 
-/// Quads of columns that lie together along k, so that a tile walks through memory in order.
+/// Quads of columns in a panel: they are contiguous along k, so that a tile reads memory in order.
 const PANEL_QUADS: usize = 16;
 
-/// Tiles for one row: rhs is read once, by as many invocations as there are.
+/// Tiles for one row: rhs is read once, by as many invocations as possible.
 const ONE_ROW: [Tile; 3] =
     [Tile::registers([8, 1], 1, 2), Tile::split_k([8, 32], 1, 1), Tile::registers([32, 1], 1, 1)];
 
-/// Tiles for up to sixteen rows: each float of rhs is read once for several.
+/// Tiles for up to sixteen rows: each float of rhs is read once for several rows.
 const FEW_ROWS: [Tile; 2] = [Tile::registers([8, 1], 8, 1), Tile::split_k([16, 4], 4, 1)];
 
-/// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
+/// Tiles for many rows: as many sums in registers as fit, then tiles through workgroup memory.
 const MANY_ROWS: [Tile; 5] = [
     Tile::registers([8, 1], 8, 2),
     Tile::registers([8, 1], 16, 2),
@@ -74,9 +74,9 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::workgroup([16, 8], 8, 2, 2),
 ];
 
-/// All tiles, the best guess for so many rows and columns first.
+/// All tiles, the best guess for this number of rows and columns first.
 fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
-    // Where rows can be shared, reading them costs next to nothing.
+    // If subgroups can share rows, reading them costs next to nothing.
     let shared = [(16, 1), (8, 2), (16, 2)]
         .map(|(rows, quads)| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads));
     let mut tiles = match rows {
@@ -95,7 +95,7 @@ impl Kernels for FloatMatmul {
     }
 }
 
-/// All batches as rows of one product, where every batch multiplies the same matrix.
+/// All batches as rows of one product, if every batch multiplies the same matrix.
 fn folded(op: &FloatMatmul) -> Sizes {
     let sizes = op.sizes();
     Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
@@ -105,22 +105,22 @@ fn matrices(tensor_type: &TensorType) -> usize {
     tensor_type.dims()[..tensor_type.shape().rank() - 2].iter().product()
 }
 
-/// Where lhs lies in whole vectors along k, it is read as it is.
+/// True if lhs is read unpacked: it is whole vectors along k.
 fn lhs_as_it_is(op: &FloatMatmul) -> bool {
     !op.is_lhs_transposed() && op.sizes().k.is_multiple_of(4)
 }
 
-/// Where an rhs that is computed on the device lies in whole vec4s along n, with whole fours along k, so is that.
+/// True if an rhs that is computed on the device is read unpacked: it is whole vec4s along n, and k is a multiple of four.
 fn rhs_as_it_is(op: &FloatMatmul) -> bool {
     let Sizes { n, k, .. } = op.sizes();
     let dtype = op.rhs().tensor_type().dtype();
     !op.is_rhs_transposed() && dtype == DType::Float32 && n.is_multiple_of(4) && k.is_multiple_of(4)
 }
 
-/// What the launches of a candidate bind beside rhs.
+/// The bindings of a candidate's launches other than rhs.
 struct Operands {
     lhs: Resource,
-    /// The format that lhs is read in, and elements of its binding from one row to the next.
+    /// The format in which lhs is read, and the elements of its binding from one row to the next.
     lhs_format: DType,
     lhs_stride: usize,
     bias: Option<Resource>,
@@ -190,7 +190,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
     candidate
 }
 
-/// An operand, whether it is transposed, and the rows and columns of a matrix of it once it is not.
+/// An operand, a flag that is true if it is transposed, and the rows and columns of its matrices after transposition.
 type Transposable<'a> = (&'a TensorType, bool, [usize; 2]);
 
 fn pack(
@@ -218,7 +218,7 @@ fn pack(
     Dispatch::new(program, &params, PackParams::FIELDS, bindings, vecs.div_ceil(threads as usize), caps)
 }
 
-/// Columns that one launch multiplies.
+/// The columns that one launch multiplies.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     first: usize,
@@ -232,7 +232,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     let half = output.dtype() == DType::Float16;
     let output_words = stage::row_words(output);
     let end = part.first + part.columns;
-    // The last part writes the padding of the row too.
+    // The last launch also writes the padding of the row.
     let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
     let output_quads = if end == n { row_quads } else { end as u32 / 4 } - part.first as u32 / 4;
     let [block_rows, block_columns] = tile.block();
@@ -249,7 +249,7 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         slice_vecs: k_vecs.div_ceil(tile.slices() as usize) as u32,
         lhs_stride: operands.lhs_stride as u32,
         rhs_quads: part.columns.div_ceil(4) as u32,
-        // An rhs that is read as it is has rows of one panel.
+        // An rhs that is read unpacked has rows of one panel.
         panel_quads: if rhs == Resource::Input(1) { n.div_ceil(4) } else { PANEL_QUADS } as u32,
         experts: 1,
         output_words,

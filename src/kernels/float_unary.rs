@@ -1,5 +1,5 @@
-//! Candidates of `ops::FloatUnary`: `shaders/elementwise/float_unary.wgsl` with a part of `shaders/function/`. The meaning is
-//! `reference/float_unary.rs`.
+//! Candidates of `ops::FloatUnary`: `shaders/elementwise/float_unary.wgsl` with `shaders/elementwise/function_*.wgsl`. The meaning
+//! is `reference/float_unary.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};

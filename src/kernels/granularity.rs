@@ -1,5 +1,5 @@
-//! Which parameter belongs to an element, as the strides that `shaders/convert/parameter_index.wgsl` multiplies. What
-//! granularities mean is `tensor`'s.
+//! The index of an element's parameters, as the strides that `shaders/convert/parameter_index.wgsl` multiplies. Granularities are
+//! defined in `tensor`.
 
 use super::dispatch::Constant;
 use crate::tensor::{Granularity, Quantization, Shape};
@@ -14,7 +14,7 @@ pub(super) fn strides(granularity: Granularity, shape: &Shape) -> ([u32; 4], [u3
     };
     let last = dims.len() - 1;
     let extent = dims[axis].max(1);
-    // The scales of a blocked tensor have its shape with the axis divided; those of an axis are a line.
+    // The scales of a blocked tensor have its shape with the axis divided by the block size. Scales of an axis are one line.
     let (blocks, size) = block.map_or((0, 1), |size| (extent.div_ceil(size), size.min(extent)));
     let words = |sizes: [usize; 4]| sizes.map(|size| size as u32);
     if axis == last {

@@ -1,5 +1,5 @@
-//! Candidates of products with int16 codes: those of their high and low bytes as raw sums, between `shaders/gemm/split_bytes.wgsl`
-//! and `shaders/gemm/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
+//! Candidates of products with int16 codes: the candidates of their high and low bytes as raw sums, between
+//! `shaders/gemm/split_bytes.wgsl` and `shaders/gemm/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::line_groups;
@@ -36,21 +36,21 @@ parameters! {
     }
 }
 
-/// A product with int16 codes, as what splits and joins its halves sees it.
+/// A product with int16 codes, as far as splitting it into bytes and combining the sums needs it.
 pub(super) struct Int16Product<'a> {
     pub lhs: &'a TensorType,
     pub epilogue: Epilogue<'a>,
-    /// Of the epilogue and the rows' scales.
+    /// The tables of the epilogue and the rows' scales.
     pub tables: Constant,
-    /// Whether sums need more than 32 bits.
+    /// True if sums need more than 32 bits.
     pub wide: bool,
     /// Rows of the output after which the scales of lhs begin anew.
     pub rows: usize,
-    /// The number of the op's inputs, and so of a residual among them.
+    /// Number of the op's inputs, which is the index of a residual.
     pub inputs: usize,
 }
 
-/// The candidates of a product, from those of the products of its high and its low bytes.
+/// The candidates of a product, from the candidates of its high and its low bytes.
 pub(super) fn candidates(halves: [Vec<Candidate>; 2], whole: &Int16Product<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let [high, low] = halves;
     high.into_iter().zip(low).map(|(high, low)| candidate([high, low], whole, caps)).collect()
@@ -62,7 +62,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
     if high.dispatches.is_empty() {
         return Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     }
-    // Both halves read the same constants and use the same scratch, one after the other.
+    // Both products read the same constants and use the same scratch, one after the other.
     let mut constants = high.constants;
     constants.push(whole.tables.clone());
     let mut scratch = high.scratch;
@@ -85,7 +85,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
                 own |= place != binding.resource;
                 binding.resource = place;
             }
-            // What is packed from anything but lhs is packed once.
+            // Operands other than lhs are packed once.
             if half == 0 || own || launch.bindings.iter().any(|b| b.resource == sums[half]) {
                 dispatches.push(Dispatch { in_place: Vec::new(), ..launch });
             }
@@ -95,7 +95,7 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
     Candidate { label, dispatches, constants, scratch }
 }
 
-/// The launch that makes planes of bytes; none of an empty lhs.
+/// The launch that writes the planes of bytes; `None` if lhs is empty.
 fn split(lhs: &TensorType, [high, low]: [Resource; 2], caps: &DeviceCaps) -> Option<Dispatch> {
     let plane_words = DType::Int8.row_words(lhs.shape().row_length());
     let words = lhs.shape().rows() * plane_words;
@@ -112,7 +112,7 @@ fn split(lhs: &TensorType, [high, low]: [Resource; 2], caps: &DeviceCaps) -> Opt
     Some(Dispatch::new(program, &params, SplitParams::FIELDS, bindings, groups, caps))
 }
 
-/// The launch that makes outputs of the sums of both halves.
+/// The launch that combines both sums into outputs.
 fn join(whole: &Int16Product<'_>, [high, low]: [Resource; 2], tables: Resource, caps: &DeviceCaps) -> Dispatch {
     let epilogue = &whole.epilogue;
     let shape = epilogue.output_type.shape();

@@ -1,5 +1,5 @@
-//! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` where weights are
-//! packed with gaps or in another order of columns. The meaning is `reference/linear.rs`.
+//! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
+//! weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
 
 use super::bytes::{Dot, int8_shift};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -77,7 +77,7 @@ parameters! {
     }
 }
 
-/// Tiles for one row: the weights are read once, by as many invocations as there are.
+/// Tiles for one row: the weights are read once, by as many invocations as possible.
 const ONE_ROW: [Tile; 4] = [
     Tile::registers([32, 1], 1, 1),
     Tile::registers([8, 1], 1, 1),
@@ -85,7 +85,7 @@ const ONE_ROW: [Tile; 4] = [
     Tile::split_k([8, 32], 1, 1),
 ];
 
-/// Tiles for up to sixteen rows: each packed word is read once for several.
+/// Tiles for up to sixteen rows: each packed word is read once for several rows.
 const FEW_ROWS: [Tile; 3] =
     [Tile::registers([8, 1], 8, 1), Tile::registers([16, 1], 4, 1), Tile::split_k([16, 4], 4, 1)];
 
@@ -97,9 +97,9 @@ const MANY_ROWS: [Tile; 4] = [
     Tile::registers([16, 16], 4, 1),
 ];
 
-/// All tiles, the best guess for so many rows of codes or floats, and so many columns, first.
+/// All tiles, the best guess for this number of rows (of codes or floats) and columns first.
 fn tiles([rows, columns]: [usize; 2], codes: bool, caps: &DeviceCaps) -> Vec<Tile> {
-    // Where rows can be shared, reading them costs next to nothing.
+    // If subgroups can share rows, reading them costs next to nothing.
     let shared = |rows, quads| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads);
     let (narrow, wide, tall, large) = (shared(8, 1), shared(8, 2), shared(16, 1), shared(16, 2));
     let mut tiles = match (rows, codes) {
@@ -113,19 +113,19 @@ fn tiles([rows, columns]: [usize; 2], codes: bool, caps: &DeviceCaps) -> Vec<Til
     tiles
 }
 
-/// Turns of the loop over rows of all steps, in one invocation: lavapipe ends it after 65,535.
+/// Iterations of all loops over rows and steps in one invocation, at most: lavapipe ends a loop after 65,535.
 const MOST_TURNS: usize = 60_000;
 
 pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.output_type().shape();
     let sizes = [shape.rows(), shape.row_length()];
-    // Rows that meet different matrices share nothing.
+    // Rows with different matrices can't share weights.
     let own_matrix = op.indices().is_some();
     let steps = op.weights().layout().steps;
-    // Sixteen floats come in four pieces.
+    // Sixteen floats are read in four pieces, sixteen codes in one.
     let pieces = if op.lhs().dtype().is_8_bit() { 1 } else { 4 };
     let turns = |tile: &Tile| match tile.tiling {
-        // What turns within a step there has ends that compilers know.
+        // The loops within a step have constant bounds.
         Tiling::CoopMatrix => 16 * steps,
         _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
     };
@@ -138,26 +138,26 @@ pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     tiles.into_iter().map(|tile| candidate(op, tile, caps)).collect()
 }
 
-/// Whether matrices of f16 hold activations and codes exactly, and each group is of whole steps.
+/// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
 fn fits_matrices(op: &Linear) -> bool {
     let (codes, layout) = (op.weights().format().codes, op.weights().layout());
     op.lhs().dtype() == DType::Float16 && codes.are_integers() && layout.padded_group != 16
 }
 
-/// The bias, unless there is no expert to have one.
+/// The bias, unless it is empty because there are no experts.
 fn bias(op: &Linear) -> Option<&Tensor> {
     op.bias().filter(|bias| bias.tensor_type().shape().elements() > 0)
 }
 
-/// What the launches of a candidate bind beside the weights.
+/// The bindings of a candidate's launches other than the weights.
 struct Operands {
     lhs: Resource,
-    /// u32 words from one row to the next.
+    /// u32 words of lhs from one row to the next.
     lhs_words: u32,
     /// Scales and zero points of lhs.
     parameters: Option<Resource>,
     bias: Option<Resource>,
-    /// All that stands beside lhs and weights, where the device can't bind it apart.
+    /// All inputs other than lhs and weights in one buffer, if the device can't bind them separately.
     joined: Option<Joined>,
 }
 
@@ -212,11 +212,11 @@ fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
     candidate
 }
 
-/// Copies what stands beside lhs and weights into one scratch buffer, if a launch would bind more than the device can.
+/// Copies the inputs other than lhs and weights into one scratch buffer, if a launch would bind more than the device can.
 fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let sides = [operands.bias, indices, operands.parameters];
-    // With lhs, weights and output.
+    // Plus lhs, weights and output.
     if sides.iter().flatten().count() + 3 <= caps.storage_buffers as usize {
         return None;
     }
@@ -281,7 +281,7 @@ fn arrange(
     Dispatch::new(program, &params, ArrangeParams::FIELDS, bindings.into_iter().flatten(), groups, caps)
 }
 
-/// How many positions share a scale of lhs: as many columns, with the gaps among them.
+/// Number of positions that share a scale of lhs: their columns, with the padding among them.
 fn lhs_positions(op: &Linear, scales: LhsScales) -> usize {
     let layout = op.weights().layout();
     match scales.groups {
@@ -306,7 +306,7 @@ fn launch(
     let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
     let half = output.dtype() == DType::Float16;
     let output_words = stage::row_words(output);
-    // The last part writes the padding of the row too.
+    // The last launch also writes the padding of the row.
     let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
     let end = first_column + columns;
     let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
@@ -314,7 +314,7 @@ fn launch(
     let tiles_m = m.div_ceil(block_rows);
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let scales = op.lhs_scales();
-    // Groups of 16 change within a step.
+    // Groups of 16 end within a step.
     let lhs_positions = scales.map_or(layout.steps * 32, |scales| lhs_positions(op, scales));
     let steps = layout.steps.max(1);
     let group_steps = |positions: usize| if positions == 16 { steps } else { positions.div_ceil(32).max(1) };
@@ -353,12 +353,12 @@ fn launch(
     let lhs_halves = lhs_positions == 16;
     let codes = matrix.format().codes;
     let shifted = matrix.format().scales.shift() != OffsetKind::None;
-    // Whose packed codes are read at once.
+    // The quads whose packed codes are read at once.
     let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };
     let dot = dot(op, tile, caps);
     let lhs_zeros = op.lhs_scales().is_some() && (dot == Dot::Uint8Lhs || !has_symmetric_lhs(op));
     let (code_flip, more) = dot.weights_moved();
-    // Expanded codes are at the upper end of a byte, and their bias is as much larger.
+    // Expanded codes are at the upper end of a byte, so their bias is shifted too.
     let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
     let program = match tile.tiling {
         Tiling::CoopMatrix => matrix::link(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
@@ -369,7 +369,7 @@ fn launch(
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
         .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
-    // What stands beside lhs and weights: each in its binding, or all in one.
+    // The inputs other than lhs and weights: each in its own binding, or all in one.
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let apart = [
         (3, operands.parameters, &program::SMALL_INPUTS_PARAMETERS),
@@ -407,14 +407,15 @@ fn launch(
     Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, caps).operations(2 * m * columns * k)
 }
 
-/// Whether no code of lhs has a zero point once it is read as int8.
+/// True if no code of lhs has a zero point after it is read as int8.
 fn has_symmetric_lhs(op: &Linear) -> bool {
     let shift = int8_shift(op.lhs().dtype());
     op.lhs().quantization().is_some_and(|q| q.zero_points().iter().all(|&zero_point| zero_point == shift))
 }
 
-/// How products of codes are made. Read as uint8, lhs costs sums of the codes of columns, and codes cost sums of the rows of lhs:
-/// whichever are fewer. Where codes are small floats or places in a table, drivers take minutes over what is written out.
+/// The dot product for codes. If lhs is read as uint8, the codes of columns have to be summed. If weights are read as uint8, the
+/// rows of lhs have to be summed. The cheaper one is chosen. If codes are small floats or table indices, written-out products take
+/// drivers minutes to compile.
 fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
     let codes = op.weights().format().codes;
     let plain = codes.float() == DType::Float32 && !matches!(codes, Codes::Table(_));
@@ -425,7 +426,7 @@ fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
     }
 }
 
-/// Words of what the lhs binding is an array of.
+/// Words of an element of the lhs binding.
 fn words_per_load(dtype: DType) -> u32 {
     if dtype == DType::Float16 { 2 } else { 4 }
 }

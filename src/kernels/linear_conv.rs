@@ -1,5 +1,5 @@
-//! Candidates of `ops::LinearConv`: `shaders/conv/unfold.wgsl`, then those of `ops::Linear` over the patches. The meaning is
-//! `reference/linear_conv.rs`.
+//! Candidates of `ops::LinearConv`: `shaders/conv/unfold.wgsl`, then the candidates of `ops::Linear` over the patches. The meaning
+//! is `reference/linear_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use super::{Kernels, cast, line_groups, linear, stage, unfold};
@@ -14,14 +14,14 @@ impl Kernels for LinearConv {
 }
 
 pub(super) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
-    // Rows of halves are padded, so that groups are put side by side in float32 first.
+    // Rows of f16 are padded, so groups are put side by side in float32 first.
     let narrowed = op.patches().groups() > 1 && op.output_type().dtype() == DType::Float16;
     let float32 = narrowed.then(|| op.linear().in_float32());
     let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), caps);
     candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, caps)).collect()
 }
 
-/// The launches of a linear layer, after one that makes its rows of the image.
+/// The launches of a linear layer, after one that unfolds the image to its rows.
 fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps: &DeviceCaps) -> Candidate {
     candidate.label = format!("patches, {}", candidate.label);
     if candidate.dispatches.is_empty() {
@@ -39,7 +39,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
         candidate.constants.push(Constant::new("group of each row", count, move || {
             (0..count).map(|row| (row % groups) as u32).collect()
         }));
-        // Rows of the groups of a position follow one another.
+        // The rows of the groups of a position follow one another.
         (input, Resource::Constant(candidate.constants.len() - 1))
     });
     let mut image = Resource::Input(0);
@@ -53,7 +53,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     rebind(&mut candidate.dispatches, |resource| match (resource, indices) {
         (Resource::Input(0), _) => lhs,
         (Resource::Input(input), Some((index, constant))) if input == index => constant,
-        // The parameters of a dynamic image, which are its second input.
+        // The parameters of a dynamic image are its second input.
         (Resource::Input(_), _) => Resource::Input(1),
         (Resource::Output(_), _) => output,
         (resource, _) => resource,
@@ -66,7 +66,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     candidate
 }
 
-/// The launches that make the output of the same numbers in float32.
+/// The launches that write the output from its float32 numbers.
 fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
     let shape = op.output_type().shape();
     let float32 = TensorType::new(DType::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");

@@ -1,5 +1,5 @@
 //! Candidates of `ops::Matmul`: `shaders/gemm/matmul.wgsl` and `shaders/gemm/matmul_workgroup.wgsl` in several tile sizes, after
-//! `shaders/gemm/pack_rhs.wgsl` where the right operand is computed on the device. The meaning is `reference/matmul.rs`.
+//! `shaders/gemm/pack_rhs.wgsl` if the right operand is computed on the device. The meaning is `reference/matmul.rs`.
 
 use std::sync::Arc;
 
@@ -70,10 +70,10 @@ const ONE_ROW: [Tile; 2] = [Tile::registers([8, 1], 1, 2), Tile::registers([32, 
 /// Tiles for up to four rows: each weight is read once for all of them.
 const FEW_ROWS: [Tile; 2] = [Tile::registers([32, 1], 4, 2), Tile::registers([16, 2], 2, 1)];
 
-/// Tiles for few rows on devices with many invocations to keep busy. Others never win by them, and may take long to compile them.
+/// Split-k tiles for few rows, on devices that need many invocations. Other devices never win by them, and may compile them slowly.
 const SLICED: [Tile; 2] = [Tile::split_k([8, 32], 1, 1), Tile::split_k([16, 4], 4, 1)];
 
-/// Tiles for many rows: as many sums in registers as fit, then the same through workgroup memory.
+/// Tiles for many rows: as many sums in registers as fit, then tiles through workgroup memory.
 const MANY_ROWS: [Tile; 5] = [
     Tile::registers([8, 1], 8, 2),
     Tile::registers([8, 4], 8, 2),
@@ -82,9 +82,9 @@ const MANY_ROWS: [Tile; 5] = [
     Tile::double_buffered([8, 16], 4, 1, 2),
 ];
 
-/// All tiles, the best guess for so many rows and columns first.
+/// All tiles, the best guess for this number of rows and columns first.
 fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
-    // Where rows can be shared, reading them costs next to nothing.
+    // If subgroups can share rows, reading them costs next to nothing.
     let shared =
         [(16, 1), (8, 2)].map(|(rows, quads)| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads));
     let mut tiles = match rows {
@@ -106,32 +106,32 @@ fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
 pub(super) enum Rhs<'a> {
     /// Computed on the device. A launch packs it, and binds the scales and zero points of its columns.
     Computed { pack: Dispatch, parameters: Constant },
-    /// Known: the constant of a first column and a number of columns.
+    /// A constant: the function returns it for a first column and a number of columns.
     Known(&'a dyn Fn(usize, usize) -> Constant),
 }
 
-/// A matrix product as the loops see it; convolutions of single pixels are one too.
+/// A matrix product as the loops see it. A 1x1 convolution is one too.
 #[derive(Clone)]
 pub(super) struct Product<'a> {
     pub sizes: Sizes,
-    /// Of the output, and where their operands are: `broadcast::dimensions`.
+    /// Number of output matrices. The next field is their operands' strides, by `broadcast::dimensions`.
     pub batches: usize,
     pub dimensions: ([[u32; 4]; 6], u32),
     pub lhs: &'a TensorType,
-    /// After how many rows of lhs their scales and zero points begin anew; 1 where all share one.
+    /// Rows of lhs after which their scales and zero points begin anew; 1 if all rows share one pair.
     pub lhs_rows: usize,
-    /// The input that holds them, where the device found them.
+    /// The input that holds these, if they are computed on the device.
     pub dynamic: Option<usize>,
-    /// Right-hand matrices.
+    /// Number of right-hand matrices.
     pub matrices: usize,
     pub rhs: Rhs<'a>,
-    /// The width of the weights as the loops read them.
+    /// The bits of a weight as the loops read it.
     pub weight_bits: usize,
     pub weights_have_zero_point: bool,
     pub epilogue: Epilogue<'a>,
-    /// Of the epilogue and the rows' scales.
+    /// The tables of the epilogue and the rows' scales.
     pub tables: Constant,
-    /// The number of the op's inputs, and so of a residual among them.
+    /// Number of the op's inputs, which is the index of a residual.
     pub inputs: usize,
 }
 
@@ -180,24 +180,24 @@ impl Kernels for Matmul {
     }
 }
 
-/// The rows of a matrix of lhs whose scales are known beforehand and differ: 1, or all.
+/// The rows of a matrix of lhs with constant scales: 1, or all rows if they differ.
 fn constant_rows(op: &Matmul) -> usize {
     op.lhs().quantization().map_or(1, |q| q.scales().len().max(1))
 }
 
-/// All batches as rows of one product, where every batch multiplies the same matrix.
+/// All batches as rows of one product, if every batch multiplies the same matrix.
 fn folded(op: &Matmul) -> Sizes {
     let sizes = op.sizes();
     Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
 }
 
-/// Whether any of the zero points is other than 0 once the codes are read as int8.
+/// True if a zero point is other than 0 after the codes are read as int8.
 pub(super) fn has_zero_point(weights: &TensorType) -> bool {
     let zero_points = weights.quantization().map_or(&[0][..], Quantization::zero_points);
     zero_points.iter().any(|&zero_point| zero_point != int8_shift(weights.dtype()))
 }
 
-/// The part that reads weights of so many bits.
+/// The WGSL file that reads weights of `bits` bits.
 pub(super) fn weight_part(bits: usize) -> &'static program::Part {
     match bits {
         2 => &program::WEIGHTS_INT2,
@@ -211,7 +211,7 @@ fn product_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> V
     costed_candidates(product, kind, caps).into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The candidates of a product, each with what it is guessed to cost.
+/// The candidates of a product, each with its estimated cost.
 pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
     let label =
         |tile: Tile| tile.label(if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged matmul" } else { kind });
@@ -220,8 +220,8 @@ pub(super) fn costed_candidates(product: &Product<'_>, kind: &str, caps: &Device
     Tile::legal(tiles([m, n], caps), caps).into_iter().map(costed).collect()
 }
 
-/// What a product costs in these tiles, as far as tiles decide it; through workgroup memory, and on matrix units, several times
-/// as much on the driver that was measured.
+/// Estimated cost of a product in these tiles. On the driver that was measured, workgroup memory and cooperative matrices cost
+/// several times as much.
 fn cost(product: &Product<'_>, tile: Tile, caps: &DeviceCaps) -> f64 {
     let Sizes { m, n, k } = product.sizes;
     let Tile { group, rows, quads, tiling } = tile;
@@ -240,10 +240,10 @@ fn cost(product: &Product<'_>, tile: Tile, caps: &DeviceCaps) -> f64 {
     tiles.products(k.next_multiple_of(16)) * slower
 }
 
-/// The columns that one launch multiplies: as many as there are, unless their weights exceed a binding.
+/// The columns that one launch multiplies: all, unless their weights exceed a binding.
 fn columns_per_launch(product: &Product<'_>, caps: &DeviceCaps) -> usize {
     let Sizes { n, k, .. } = product.sizes;
-    // Where a row of the output exceeds a binding the launch is refused, however few columns it has.
+    // If a row of the output exceeds a binding, the launch is refused for any number of columns.
     let refused = u64::from(stage::row_words(product.epilogue.output_type)) * 4 > caps.binding_bytes;
     if matches!(product.rhs, Rhs::Computed { .. }) || refused {
         return n.max(1);
@@ -252,7 +252,8 @@ fn columns_per_launch(product: &Product<'_>, caps: &DeviceCaps) -> usize {
     if bytes(n) <= caps.binding_bytes { n.max(1) } else { columns_within(caps, bytes(4)) }
 }
 
-/// The most columns whose weights fit a binding, given the bytes of four: whole words of output codes belong to one launch.
+/// The most columns whose weights fit a binding, given the bytes of four columns. It is a multiple of 16, so that one launch owns
+/// whole words of output codes.
 pub(super) fn columns_within(caps: &DeviceCaps, bytes_of_four: u64) -> usize {
     let fours = usize::try_from(caps.binding_bytes / bytes_of_four).unwrap_or(usize::MAX);
     (fours.saturating_mul(4) / 16 * 16).max(16)
@@ -288,9 +289,9 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
     candidate
 }
 
-/// The candidates, with their costs but that of filling, of a product whose lhs is written to a scratch buffer, so many rows at a
-/// time, by the launches that `fill` makes of the first row and the number of rows. `weights` makes the
-/// constant of a first column and a number of columns.
+/// The candidates of a product whose lhs is written to a scratch buffer, at most `rows_at_once` rows at a time. `fill` returns the
+/// launch that writes rows, given the first row and the number of rows. `weights` returns the constant for a first column and a
+/// number of columns. The costs do not include filling.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
     kind: &str,
@@ -330,21 +331,21 @@ pub(super) fn chunked_candidates(
     legal.first().into_iter().chain(on_units).map(|&tile| (cost(product, tile, caps), candidate(tile))).collect()
 }
 
-/// The words of packed weights with their table of columns.
+/// Words of packed weights with their table of columns.
 pub(super) fn packed_words(matrices: usize, columns: usize, k: usize, bits: usize) -> usize {
     matrices * columns.next_multiple_of(4) * (k.div_ceil(16) * bits / 2 + 2)
 }
 
-/// Some columns of a product, and where operands are read from.
+/// Some columns of a product, and the buffers of their operands.
 struct Part {
     lhs: Resource,
-    /// Of the launch in the output.
+    /// First output row of the launch.
     first_row: usize,
     first: usize,
     columns: usize,
     weights: Resource,
     tables: Resource,
-    /// A binding of its own for the rows' parameters, or they are in the tables.
+    /// The rows' parameters, if they have a binding of their own; otherwise they are in the tables.
     rows: Option<Resource>,
 }
 
@@ -353,7 +354,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
     let epilogue = &product.epilogue;
     let stage = epilogue.parameters();
     let end = part.first + part.columns;
-    // The last part writes the padding of the row too.
+    // The last launch also writes the padding of the row.
     let output_quads = if end == n { stage.output_quads } else { end as u32 / 4 } - part.first as u32 / 4;
     let [block_rows, block_columns] = tile.block();
     let tiles_m = m.div_ceil(block_rows);
@@ -412,7 +413,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         Tiling::SplitK => tile.link_rows(program).with(&program::REDUCE_SPLIT_K),
         Tiling::CoopMatrix => program.constant("STEP", matrix::STEP),
     };
-    // Matrix units multiply int8; loops with barriers take minutes to compile written out.
+    // Cooperative matrices multiply int8. Loops with barriers take minutes to compile with written-out products.
     let emulate_dot4 = caps.emulate_dot4 && matches!(tile.tiling, Tiling::Registers | Tiling::SubgroupBroadcast);
     program = Dot::of(emulate_dot4).link_lhs(program, product.lhs.dtype());
     let bindings = [
@@ -437,9 +438,9 @@ parameters! {
     }
 }
 
-/// What a launch of a candidate binds as tables, whose first constant they are, and as parameters of rows that the device
-/// found. Where lhs, weights, rows, tables and output are more than the device can bind, the rows are joined to the tables'
-/// `constants` vec4s first.
+/// The tables of a candidate's launches (its first constant), and the binding of row parameters that the device computed. If lhs,
+/// weights, rows, tables and output are more buffers than the device can bind, a launch first appends the rows to the `constants`
+/// vec4s of the tables.
 pub(super) fn bind_tables(
     candidate: &mut Candidate,
     constants: usize,
@@ -454,7 +455,7 @@ pub(super) fn bind_tables(
     (joined, None)
 }
 
-/// Joins tables and the parameters of rows.
+/// The launch that appends the parameters of rows to the tables.
 fn gather(constants: usize, rows: usize, source: Resource, target: Resource, caps: &DeviceCaps) -> Dispatch {
     let entries = constants + rows;
     let params = GatherParams { constants: constants as u32, entries: entries as u32, ..GatherParams::default() };
@@ -499,7 +500,7 @@ fn epilogue<'a>(op: &'a Matmul, post_op: Option<&'a PostOp>) -> Epilogue<'a> {
     Epilogue { output: op.output(), output_type: op.output_type(), stage: op.stage(), post_op }
 }
 
-/// The tables of the epilogue, then scale and zero point of each row whose scales are known.
+/// The tables of the epilogue, then scale and zero point of each row with constant scales.
 fn tables(op: &Arc<Matmul>, post_op: Option<&PostOp>) -> Constant {
     let rows = if op.dynamic().is_some() { 0 } else { constant_rows(op) };
     let count = 4 * (epilogue(op, post_op).rows_at() + rows);
@@ -552,11 +553,11 @@ fn weights(op: &Arc<Matmul>, rhs: &Arc<Tensor>, first: usize, columns: usize) ->
     })
 }
 
-/// The columns that lie together (`shaders/gemm/weight_panels.wgsl`).
+/// Columns of a panel (`shaders/gemm/weight_panels.wgsl`).
 const PANEL: usize = 64;
 
-/// Codes less [`int8_shift`] in the order of `shaders/gemm/weights_*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`, sixteen
-/// codes each, four neighbours in the bytes that one shift and mask lays free.
+/// Codes minus [`int8_shift`] in the order of `shaders/gemm/weights_*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`,
+/// sixteen codes each. One shift and mask extracts four neighbours along k into the bytes of a word.
 pub(super) fn pack_columns(
     bits: usize,
     matrices: usize,

@@ -1,20 +1,20 @@
-//! Which elements belong to a scale or range, as the strides that `shaders/calibrate/members.wgsl` multiplies: the inverse of
-//! `granularity`. What granularities mean is `tensor`'s.
+//! The elements of each scale or range, as the strides that `shaders/calibrate/members.wgsl` multiplies: the inverse of
+//! `granularity`. Granularities are defined in `tensor`.
 
 use crate::tensor::{Granularity, Shape};
 
 /// The segments of a tensor.
 pub(super) struct Members {
-    /// How many segments there are.
+    /// Number of segments.
     pub segments: usize,
-    /// The most members of one.
+    /// Members of the longest segment.
     pub longest: usize,
     /// The four vec4s of the shader.
     pub member_counts: [u32; 4],
     pub member_strides: [u32; 4],
     pub segment_counts: [u32; 4],
     pub segment_strides: [u32; 4],
-    /// Whether the members of a segment follow each other.
+    /// True if the members of a segment follow each other.
     pub contiguous: bool,
 }
 
@@ -53,7 +53,7 @@ impl Members {
             Granularity::Axis(axis) => around(axis).0 <= 1,
             Granularity::Blocks { axis, .. } => around(axis).2 == 1,
         };
-        let word = |n: usize| n.max(1) as u32; // divisors must not be zero where there is nothing to divide
+        let word = |n: usize| n.max(1) as u32; // divisors must not be zero, even if there is nothing to divide
         Self {
             segments: all,
             longest,

@@ -1,4 +1,4 @@
-//! How a GPU would compute an op: candidates as plain data, best guess first, and the words they need beside their inputs.
+//! Ways to compute each op on a GPU: candidates as plain data, best guess first, with the constants that they bind.
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
 mod arg_max;
@@ -60,7 +60,7 @@ pub use program::Program;
 
 use crate::ops::{Fused, Op, PostOp, for_each_op};
 
-/// How a GPU would compute an op.
+/// The ways to compute an op on a GPU.
 trait Kernels {
     /// The ways to run it: never empty, best guess first. Elements pass through `post_op` before they are stored; only ops that
     /// [`Fused`] takes are given one.

@@ -1,5 +1,5 @@
-//! What becomes of elements that move, `shaders/convert/step_*.wgsl`: nothing, or what the op makes of them that follows a transposition
-//! in `ops::Fused`. How they move is `rearrange` and `transpose`.
+//! The conversion of elements that move, `shaders/convert/step_*.wgsl`: none, or the op that follows a transposition in
+//! `ops::Fused`. The moves themselves are in `rearrange` and `transpose`.
 
 use super::program::{self, Program};
 use super::quantize;
@@ -51,7 +51,7 @@ impl<'a> Moved<'a> {
         }
     }
 
-    /// What it reads of the parameters.
+    /// The conversion's parameters.
     pub(super) fn entry(&self) -> Entry {
         let entry = |quantization: &Quantization, codes: DType| {
             let (low, high) = codes.range().unwrap_or_default();

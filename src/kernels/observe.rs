@@ -1,6 +1,6 @@
-//! Candidates of `ops::ObserveRange` (`shaders/calibrate/observe_range.wgsl`, `calibrate/observe_fold.wgsl`) and `ops::ObserveHistogram`
-//! (`calibrate/observe_range.wgsl`, `calibrate/observe_level.wgsl`, `calibrate/observe_count.wgsl`, `calibrate/observe_rebin.wgsl`). The meaning is
-//! `reference/observe.rs`.
+//! Candidates of `ops::ObserveRange` (`shaders/calibrate/observe_range.wgsl`, `shaders/calibrate/observe_fold.wgsl`) and
+//! `ops::ObserveHistogram` (`shaders/calibrate/observe_range.wgsl`, `shaders/calibrate/observe_level.wgsl`,
+//! `shaders/calibrate/observe_count.wgsl`, `shaders/calibrate/observe_rebin.wgsl`). The meaning is `reference/observe.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::members::Members;
@@ -70,10 +70,10 @@ parameters! {
     }
 }
 
-/// Members that one workgroup looks at.
+/// Number of members that one workgroup reads.
 const CHUNK: usize = 8192;
 
-/// The first launch of both: what each chunk of each segment shows.
+/// The first launch of both ops: the range of each chunk of each segment.
 fn partial(members: &Members, chunks: usize, group: u32, caps: &DeviceCaps) -> Dispatch {
     let partials = members.segments * chunks;
     let params = RangeParams {
@@ -170,7 +170,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps
         segments,
         caps,
     );
-    // Bins of a workgroup are added up in memory once per chunk.
+    // A workgroup adds its bins to storage memory once per chunk.
     let chunk = CHUNK.max(4 * bins.bins());
     let counted = members.longest.div_ceil(chunk).max(1);
     let params = CountParams {

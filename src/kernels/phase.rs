@@ -1,22 +1,22 @@
-//! A window as launches see it: one gathering window, or for a transposed one a gathering window per residue of output
-//! position and stride, so that no tap falls between pixels. What they mean is `ops::window`'s.
+//! A window as launches see it: one gathering window. A transposed window becomes one gathering window per residue of the output
+//! position modulo the stride, so that no tap falls between pixels. Windows are defined in `ops::window`.
 
 use crate::ops::Window;
 
 /// Some of the output pixels, and the taps that reach them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Phase {
-    /// Its number among all phases of the window, whatever the sizes of image and output are.
+    /// Its index among all phases of the window, for any sizes of image and output.
     pub index: usize,
-    /// Its output pixels, which look at the image as in any convolution.
+    /// Sizes of its output. Each pixel reads the image as in a convolution that is not transposed.
     pub output: [usize; 3],
     pub kernel: [usize; 3],
     pub stride: [usize; 3],
     pub dilation: [usize; 3],
-    /// Before the first element of each axis; negative where the first elements are not looked at.
+    /// Before the first element of each axis; negative if the first elements are not read.
     pub pad: [i64; 3],
     pub taps: Taps,
-    /// Where its output pixels lie among all: the first, and how far apart.
+    /// The first output pixel, and the distance of the next ones in the whole output.
     pub first: [usize; 3],
     pub step: [usize; 3],
 }
@@ -27,14 +27,14 @@ impl Phase {
     }
 }
 
-/// The taps of a phase in order, by their numbers in the op's kernel.
+/// The taps of a phase in order, by their indices in the op's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taps {
     axes: [Spaced; 3],
     kernel: [usize; 3],
 }
 
-/// Taps along an axis, equally far apart.
+/// Equally spaced taps along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Spaced {
     first: usize,
@@ -47,7 +47,7 @@ impl Taps {
         self.axes.iter().map(|axis| axis.count).product()
     }
 
-    /// The tap at a place in this order.
+    /// The tap at a position in this order.
     pub(super) fn at(&self, place: usize) -> usize {
         let [z, y, x] = self.axes;
         let along = |axis: Spaced, index: usize| axis.first.wrapping_add_signed(axis.step * index as isize);
@@ -104,14 +104,14 @@ pub(super) fn phase(window: Window, index: usize) -> Phase {
     }
 }
 
-/// Output position `first + u · stride` sees source `q` under tap `t` where `q · stride + t · dilation = first + u · stride +
-/// begin`: taps one `stride / gcd` apart, sources one `dilation / gcd`, in the opposite order.
+/// Output position `first + u · stride` reads source `q` under tap `t` if `q · stride + t · dilation = first + u · stride + begin`.
+/// Taps are `stride / gcd` apart, sources `dilation / gcd`, in the opposite order.
 fn axis(window: Window, i: usize, first: usize) -> Axis {
     let (stride, dilation) = (window.stride[i], window.dilation[i]);
     let at = first + window.begin[i];
     let meets = |&tap: &usize| (at as i64 - (tap * dilation) as i64).rem_euclid(stride as i64) == 0;
     let apart = stride / gcd(stride, dilation);
-    // The last one is among as many as one is apart from the next.
+    // Taps are `apart` apart, so the last one is among the last `apart` of the kernel.
     let last = (0..window.kernel[i]).rev().take(apart).find(meets);
     let source = |tap: usize| (at as i64 - (tap * dilation) as i64) / stride as i64;
     Axis {

@@ -1,5 +1,6 @@
-//! Candidates of `ops::Pool`: `shaders/elementwise/pool.wgsl`, and for large windows `shaders/elementwise/pool_partial.wgsl` with
-//! `shaders/elementwise/pool_total.wgsl`; `shaders/elementwise/pool_floats.wgsl` where an average is summed in floats. The meaning is `reference/pool.rs`.
+//! Candidates of `ops::Pool`: `shaders/elementwise/pool.wgsl`, for large windows `shaders/elementwise/pool_partial.wgsl` with
+//! `shaders/elementwise/pool_total.wgsl`, and for averages in floats `shaders/elementwise/pool_floats.wgsl`. The meaning is
+//! `reference/pool.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -54,16 +55,16 @@ fn epilogue<T>(op: &Pool, post_op: Option<&PostOp>, work: impl FnOnce(Epilogue<'
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
-/// A window of more taps is divided among invocations.
+/// A window with more taps is divided among invocations.
 const MANY_TAPS: usize = 512;
 
-/// Taps of a slice, if the device has room for all.
+/// Taps of a slice, if the partial results of all slices fit a binding.
 const SLICE: usize = 256;
 
-/// The most taps that one invocation visits: lavapipe ends its loops after about 65,535 turns.
+/// The most taps that one invocation visits: lavapipe ends a loop after about 65,535 iterations.
 const MOST_TAPS: usize = 32_768;
 
-/// Results at least that keep a device busy without division.
+/// Number of quads of results that occupy a device without division.
 const MANY_QUADS: usize = 4096;
 
 fn launches(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
@@ -73,7 +74,7 @@ fn launches(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &De
         return floats(op, epilogue, constants, caps);
     }
     let whole = || pooled(op, epilogue, constants, caps);
-    // As long as they must be for the results of all slices to fit a binding.
+    // Slices are longer if the partial results of all slices would not fit a binding.
     let fitting = (caps.binding_bytes / 16) as usize / quads.max(1);
     let slice = taps.div_ceil(fitting.clamp(1, taps.div_ceil(SLICE).max(1)));
     if taps <= MANY_TAPS || quads == 0 || slice > MOST_TAPS {
@@ -123,7 +124,7 @@ fn name(op: &Pool) -> &'static str {
     if op.kind() == PoolKind::Average { "average pool" } else { "max pool" }
 }
 
-/// The constants of any of the loops.
+/// The constants of all pooling loops.
 fn link(program: Program, op: &Pool, group: u32) -> Program {
     program
         .constant("GROUP_X", group)
@@ -131,7 +132,7 @@ fn link(program: Program, op: &Pool, group: u32) -> Program {
         .constant("MAXIMUM", op.kind() == PoolKind::Max)
 }
 
-/// A launch that makes codes, from what `source` is.
+/// A launch that writes codes, from `source`.
 fn storing(
     program: Program,
     op: &Pool,
@@ -170,7 +171,7 @@ fn sums_floats(op: &Pool) -> bool {
     op.kind() == PoolKind::Average && op.arithmetic() != QuantizedArithmetic::Integer
 }
 
-/// The same for averages that are summed in floats.
+/// One invocation visits a whole window, for averages that are summed in floats.
 fn floats(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &DeviceCaps) -> Vec<Candidate> {
     let params = params(op, epilogue);
     line_candidates(name(op), params.quads as usize, constants, caps, |group, groups| {
@@ -181,7 +182,7 @@ fn floats(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
     })
 }
 
-/// Invocations visit slices of a window, whose results are joined by others.
+/// Invocations visit slices of a window; others combine their results.
 fn sliced(
     op: &Pool,
     epilogue: Epilogue<'_>,

@@ -1,5 +1,4 @@
-//! The launches of the device probe, `shaders/probe/`: how much work each does and what it must come to. Timing them is
-//! `gpu/probe.rs`'s.
+//! The launches of the device probe, `shaders/probe/`: the work of each and its expected results. `gpu/probe.rs` times them.
 
 use super::bytes::Dot;
 use super::dispatch::{Binding, DeviceCaps, Dispatch, Resource, parameters};
@@ -16,52 +15,54 @@ parameters! {
     }
 }
 
-/// What a launch exercises.
+/// The hardware unit that a launch exercises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exercise {
     /// `fma` of f32.
     Fma32,
     /// `fma` of f16.
     Fma16,
-    /// Dot products of four bytes, as the device's kernels make them.
+    /// Dot products of four bytes, in the way of the device's kernels.
     Dot,
     /// `coopMultiplyAdd` of f16 with sums in f32.
     Matrix,
     /// Reads from workgroup memory.
     Workgroup,
-    /// Writes to device memory what the next two need.
+    /// Writes to device memory, as input of the next two.
     Fill,
     /// Reads from device memory.
     Read,
     /// Reads from device memory and writes to it.
     Copy,
-    /// Nothing much.
+    /// A launch with almost no work.
     Launch,
 }
 
-/// How much work a launch is.
+/// The amount of work of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size {
     pub groups: u32,
-    /// How often an invocation of an arithmetic exercise, or one of workgroup memory, repeats its work.
+    /// Repetitions of an invocation's work, for exercises of arithmetic or workgroup memory.
     pub rounds: u32,
 }
 
-/// Steps of a chain in a round, `matrix.wgsl` included, and chains of an invocation: `fma.wgsl` and `dot.wgsl`.
+/// Steps of a chain in a round (`shaders/probe/matrix.wgsl` too), and chains of an invocation in `shaders/probe/fma.wgsl` and
+/// `shaders/probe/dot.wgsl`.
 const STEPS: u32 = 256;
 const CHAINS: u32 = 16;
 
-/// Columns and vec4s of the tile of `workgroup.wgsl`.
+/// Columns and vec4s of the tile of `shaders/probe/workgroup.wgsl`.
 const COLUMNS: u32 = 128;
 const TILE: u32 = 4 * COLUMNS;
 
-/// The vec4s of device memory that an invocation owns: `fill.wgsl`, `read.wgsl` and `copy.wgsl`.
+/// The vec4s of device memory that an invocation owns in `shaders/probe/fill.wgsl`, `shaders/probe/read.wgsl` and
+/// `shaders/probe/copy.wgsl`.
 const VECS: u32 = 16;
 
 /// An odd number whose multiples look like noise.
 const NOISE: u32 = 0x9e37_79b1;
 
-/// What the codes of `dot.wgsl` are multiplied with.
+/// The factor of the codes in `shaders/probe/dot.wgsl`.
 const WEIGHTS: u32 = 0x05fb_0d03;
 
 /// An odd number of columns.
@@ -81,7 +82,7 @@ impl Exercise {
         Self::Launch,
     ];
 
-    /// All that a device with these caps can do, 16-bit floats taken for granted.
+    /// All exercises that a device with these caps can run. 16-bit floats are not checked.
     pub(crate) fn all(caps: &DeviceCaps) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|&exercise| exercise != Self::Matrix || subgroups(caps) > 0)
     }
@@ -115,7 +116,7 @@ impl Exercise {
         }
     }
 
-    /// The launch; its bindings are what it reads, if anything, then what it writes, in the order of slots.
+    /// The launch. Its bindings are the buffer that it reads, if any, then the buffer that it writes, in the order of slots.
     pub(crate) fn dispatch(self, size: Size, caps: &DeviceCaps) -> Dispatch {
         let (factor, addend) = self.numbers();
         let params = Params { rounds: size.rounds, stride: invocations(size, caps), factor, addend };
@@ -125,8 +126,8 @@ impl Exercise {
         Dispatch::new(program, &params, Params::FIELDS, bindings, size.groups as usize, caps)
     }
 
-    /// The smallest work, and the largest: no loop gets near 65,535 rounds, where some drivers end it unasked, and the grid
-    /// has one dimension.
+    /// The smallest and the largest work. Loops stay far below 65,535 rounds, where some drivers end them, and the grid has one
+    /// dimension.
     pub(crate) fn sizes(self, caps: &DeviceCaps) -> (Size, Size) {
         let most = caps.groups_per_dimension.clamp(1, 4096);
         let (groups, least, rounds) = match self {
@@ -138,7 +139,7 @@ impl Exercise {
         (Size { groups: groups.min(16), rounds: least }, Size { groups, rounds })
     }
 
-    /// How much a launch gets done: operations, bytes, or launches.
+    /// The work of a launch: operations, bytes, or launches.
     pub(crate) fn work(self, size: Size, caps: &DeviceCaps) -> f64 {
         let invocations = f64::from(invocations(size, caps));
         let steps = invocations * f64::from(size.rounds) * f64::from(STEPS * CHAINS);
@@ -157,12 +158,12 @@ impl Exercise {
         }
     }
 
-    /// The words of `out`, for those exercises that have it: one per invocation, or one counter.
+    /// Words of `out`, for exercises that have it: one per invocation, or one counter.
     pub(crate) fn words(self, size: Size, caps: &DeviceCaps) -> usize {
         if self == Self::Launch { 1 } else { invocations(size, caps) as usize }
     }
 
-    /// What the invocations leave in `out`.
+    /// The expected contents of `out`.
     pub(crate) fn expected(self, size: Size, caps: &DeviceCaps) -> Vec<u32> {
         let count = invocations(size, caps);
         match self {
@@ -189,7 +190,7 @@ fn group(caps: &DeviceCaps) -> u32 {
     1 << caps.invocations.clamp(1, 256).ilog2()
 }
 
-/// Subgroups of a workgroup that multiply matrices; 0 where none can.
+/// Subgroups of a workgroup that multiply matrices; 0 if the device has no cooperative matrices.
 pub(crate) fn subgroups(caps: &DeviceCaps) -> u32 {
     if caps.coop_matrix_size == 0 { 0 } else { group(caps) / caps.max_subgroup_size.max(1) }
 }
@@ -198,12 +199,12 @@ fn invocations(size: Size, caps: &DeviceCaps) -> u32 {
     size.groups * group(caps)
 }
 
-/// The bytes of device memory that the invocations own together.
+/// The bytes of device memory that all invocations own together.
 pub(crate) fn bytes(size: Size, caps: &DeviceCaps) -> u64 {
     u64::from(invocations(size, caps)) * u64::from(VECS) * 16
 }
 
-/// For each invocation the sum over rounds and chains, from what a chain comes to.
+/// For each invocation the sum over rounds and chains, given the last element of a chain.
 fn chains(invocations: u32, rounds: u32, last: impl Fn(u32) -> u32) -> Vec<u32> {
     let sum = |terms: &mut dyn Iterator<Item = u32>| terms.fold(0u32, u32::wrapping_add);
     let round: Vec<u32> = (0..64).map(|start| sum(&mut (start..start + CHAINS).map(&last))).collect();
@@ -212,7 +213,7 @@ fn chains(invocations: u32, rounds: u32, last: impl Fn(u32) -> u32) -> Vec<u32> 
     (0..invocations).map(|index| totals[index as usize % 64]).collect()
 }
 
-/// Four products of bytes, as a bit pattern; those of `b` have a sign, those of `a` if they are not uint8.
+/// The dot product of four bytes, as a bit pattern. The bytes of `b` are signed; those of `a` are signed unless `uint8`.
 fn dot(a: u32, b: u32, uint8: bool) -> u32 {
     let code = |a: u8| if uint8 { i32::from(a) } else { i32::from(a as i8) };
     let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(|(a, b)| code(a) * i32::from(b as i8));

@@ -397,7 +397,7 @@ impl Program {
         self
     }
 
-    /// The same program with another part in the place of one that it has.
+    /// This program with another part in the place of one that it has.
     pub(crate) fn replacing(mut self, part: &'static Part, by: &'static Part) -> Self {
         for linked in self.parts.iter_mut().filter(|linked| linked.part.name == part.name) {
             linked.part = by;
@@ -410,7 +410,7 @@ impl Program {
         self
     }
 
-    /// The same program with these read bindings declared `read_write`: WebGPU wants that of a buffer that the launch
+    /// This program with these read bindings declared `read_write`: WebGPU wants that of a buffer that the launch
     /// also writes elsewhere.
     pub(crate) fn with_writable(mut self, slots: Vec<u32>) -> Self {
         self.writable = slots;

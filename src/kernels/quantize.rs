@@ -1,5 +1,5 @@
-//! Candidates of `ops::Quantize` and `ops::Dequantize`: `shaders/convert/convert.wgsl` with the parts `shaders/convert/step_quantize*.wgsl`
-//! and `shaders/convert/step_dequantize*.wgsl`; int32 codes are dequantized by `shaders/convert/rescale.wgsl` with the stage
+//! Candidates of `ops::Quantize` and `ops::Dequantize`: `shaders/convert/convert.wgsl` with `shaders/convert/step_quantize*.wgsl`
+//! or `shaders/convert/step_dequantize*.wgsl`. int32 codes are dequantized by `shaders/convert/rescale.wgsl` with the output stage
 //! `shaders/epilogue/real_f32.wgsl`. The meaning is `reference/quantize.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};
@@ -12,7 +12,7 @@ use crate::numeric::{DType, PowerRounding};
 use crate::ops::{Dequantize, Output, PostOp, Quantize, Stage, StageEntry};
 use crate::tensor::{Granularity, TensorType};
 
-/// Adds what makes codes of real numbers to a loop that calls `convert`.
+/// Adds the quantization of real numbers to a loop that calls `convert`.
 pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
     let quotient = if op.halves_quotients() { &program::QUOTIENT_FLOAT16 } else { &program::QUOTIENT_FLOAT32 };
     let program = link_decode(program, op.input().dtype()).with(quotient);
@@ -25,7 +25,7 @@ pub(super) fn link_quantize(program: Program, op: &Quantize) -> Program {
     }
 }
 
-/// Adds what makes real numbers of codes to a loop that calls `convert`.
+/// Adds the dequantization of codes to a loop that calls `convert`.
 pub(super) fn link_dequantize(program: Program, op: &Dequantize) -> Program {
     let input = op.input().dtype();
     let part = if input.is_minifloat() { &program::STEP_DEQUANTIZE_FLOAT } else { &program::STEP_DEQUANTIZE };
@@ -42,7 +42,7 @@ impl Kernels for Quantize {
     }
 }
 
-/// The launch that writes integer codes of this type, from float32, with parameters from anywhere.
+/// The launch that quantizes float32 to integer codes of this type, with parameters from any buffer.
 pub(super) fn launch(
     output: &TensorType,
     granularity: Granularity,
@@ -82,7 +82,7 @@ fn dequantize_epilogue<T>(op: &Dequantize, work: impl FnOnce(Epilogue<'_>) -> T)
     work(Epilogue { output: &Output::real(), output_type: op.output(), stage: &stage, post_op: None })
 }
 
-/// One entry per scale: the accumulator is the code, the bias takes the zero point away.
+/// One entry per scale. The accumulator is the code, and the bias subtracts the zero point.
 fn dequantize_entries(op: &Dequantize) -> Stage {
     let quantization = op.quantization().clone();
     let scales = quantization.scales().len();

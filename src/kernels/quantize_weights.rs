@@ -1,4 +1,4 @@
-//! Candidates of `ops::QuantizeWeights`: `shaders/grouped/find_scales.wgsl`, in as many launches as a search needs, and
+//! Candidates of `ops::QuantizeWeights`: `shaders/grouped/find_scales.wgsl`, in as many launches as a search needs, then
 //! `shaders/grouped/pack_codes.wgsl`. The meaning is `weights/quantize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -43,10 +43,10 @@ parameters! {
     }
 }
 
-/// Numbers that are summed side by side, as `weights/quantize.rs` says.
+/// Lanes of a sum, as `weights/quantize.rs` defines.
 const LANES: u32 = 32;
 
-/// Turns of all loops in one invocation, of which some drivers allow 65,535.
+/// Iterations of all loops in one invocation, at most: some drivers end a loop after 65,535.
 const MOST_TURNS: usize = 30_000;
 
 /// Invocations of a group of weights, and groups of a workgroup.
@@ -92,7 +92,7 @@ fn candidate(op: &QuantizeWeights, tile: [u32; 2], caps: &DeviceCaps) -> Candida
     candidate
 }
 
-/// Adds what both halves are compiled with.
+/// Adds the constants of both shaders.
 fn describe(op: &QuantizeWeights, program: Program) -> Program {
     let dtype = op.quantizer().format();
     let (low, high) = dtype.codes.range();

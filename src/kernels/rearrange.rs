@@ -1,5 +1,5 @@
-//! Candidates of the ops that move elements, `ops::{Transpose, Slice, Pad}` and `ops::Resize` to the
-//! nearest: `shaders/layout/rearrange.wgsl`, and `shaders/layout/copy_rows.wgsl` for rows that come as they are. What they mean is
+//! Candidates of the ops that move elements: `ops::{Transpose, Slice, Pad}` and the nearest-neighbour `ops::Resize`. They run
+//! `shaders/layout/rearrange.wgsl`, or `shaders/layout/copy_rows.wgsl` for rows that stay whole. Their meaning is
 //! `reference/transpose.rs`, `slice.rs`, `pad.rs` and `resize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -45,27 +45,27 @@ parameters! {
 const NO_TABLE: u32 = u32::MAX;
 const NOWHERE: u32 = u32::MAX;
 
-/// An op that moves elements: for each axis of the output, the axis of the input that it follows, and how.
+/// An op that moves elements: for each axis of the output, the axis of the input that it follows, and the map of indices.
 pub(super) struct Moves<'a> {
     name: &'static str,
     moved: Moved<'a>,
     axes: Vec<(usize, AxisMap<'a>)>,
-    /// The bits of the element where nothing comes from.
+    /// The bits of an element that no input maps to.
     fill: u32,
 }
 
-/// Where the indices of an axis come from.
+/// The map from indices of an output axis to indices of the input.
 enum AxisMap<'a> {
     /// `begin + step · i`
     Line { begin: i64, step: i64 },
-    /// The input's index for each, or none. They are listed where a device is to read them, and nowhere else.
+    /// The input's index for each output index, or none. They are listed only when a device needs them.
     Table(Box<dyn Fn(usize) -> Option<usize> + 'a>),
 }
 
 impl<'a> AxisMap<'a> {
     const ALL: Self = Self::Line { begin: 0, step: 1 };
 
-    /// The line that a list is, if it is one.
+    /// The map of a list: a line if its indices are equally spaced.
     fn of(list: &'a [usize]) -> Self {
         let step = match list {
             [a, b, ..] => *b as i64 - *a as i64,
@@ -117,7 +117,7 @@ impl<'a> Moves<'a> {
         Self { name: "pad", moved: Moved::new(op.input(), op.output(), None), axes, fill: op.fill() as u32 }
     }
 
-    /// The nearest elements, if that is how the image is resized.
+    /// The moves of a nearest-neighbour resize; `None` for other interpolations.
     pub(super) fn resize(op: &'a Resize) -> Option<Self> {
         let Interpolation::Nearest(rounding) = op.interpolation() else { return None };
         let along = |axis: usize| match axis {
@@ -132,17 +132,17 @@ impl<'a> Moves<'a> {
     }
 }
 
-/// An axis of the output in numbers that a loop reads.
+/// An axis of the output in the numbers of the loop.
 struct Axis<'a> {
     extent: usize,
-    /// What an index adds to the place in the input, in words, or in elements along the input's last axis; one of the input where
-    /// there is a table.
+    /// Distance in the input per index, in words, or in elements along the input's last axis. With a table it is the distance per
+    /// input index.
     step: i64,
     table: Option<&'a dyn Fn(usize) -> Option<usize>>,
     in_elements: bool,
 }
 
-/// All axes in these numbers, outermost first, as few as there can be, and where the first element comes from: words, and
+/// All axes in these numbers, outermost first, merged as far as possible, and the input position of the first element: words, and
 /// elements beyond.
 struct Path<'a> {
     outer: Vec<Axis<'a>>,
@@ -176,7 +176,7 @@ impl<'a> Path<'a> {
         let inner = axes.pop().unwrap_or(scalar);
         let mut outer: Vec<Axis<'_>> = Vec::new();
         for axis in axes {
-            // Two neighbours whose elements are as far apart as those of one.
+            // Merges two neighbours whose elements are equally spaced.
             if let Some(before) = outer.last_mut()
                 && [&*before, &axis].iter().all(|axis| axis.table.is_none() && !axis.in_elements)
                 && before.step == axis.step * axis.extent as i64
@@ -208,7 +208,7 @@ impl<'a> Path<'a> {
         std::iter::once(&self.inner).chain(self.outer.iter().rev())
     }
 
-    /// Whether rows are those of the input from a whole vec4 on.
+    /// True if each row is a row of the input, from a whole vec4 on.
     fn copies_rows(&self, bits: usize) -> bool {
         let is_row = self.inner.in_elements && self.inner.table.is_none() && self.inner.step == 1;
         bits < 32 && is_row && (self.element as usize * bits).is_multiple_of(128)
@@ -263,7 +263,7 @@ fn launches(
     let inner = axis(&path.inner);
     let mut outer = [[0; 4]; 7];
     path.outer.iter().rev().zip(&mut outer).for_each(|(from, to)| *to = axis(from));
-    // Int16Product rows begin at a whole word.
+    // Whole rows begin at a whole word.
     let (word, element) =
         if by_vecs { (path.word + path.element * i64::from(bits) / 32, 0) } else { (path.word, path.element) };
     let mask = u32::MAX >> (32 - bits);

@@ -1,4 +1,4 @@
-//! Candidates of `ops::Requantize`, and the launch that dequantization shares: `shaders/convert/rescale.wgsl` with an input
+//! Candidates of `ops::Requantize`, and the launch that dequantization shares with it: `shaders/convert/rescale.wgsl` with an input
 //! format and an output stage. The meaning is `reference/requantize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
@@ -42,7 +42,7 @@ fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epil
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
-/// An input part for integer codes of this type.
+/// Adds the WGSL file that reads integer codes of this type.
 pub(super) fn link_input(program: Program, input: &TensorType) -> Program {
     let dtype = input.dtype();
     match dtype.bits() {

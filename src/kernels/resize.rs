@@ -1,5 +1,5 @@
-//! Candidates of `ops::Resize`: `shaders/layout/resize.wgsl` where it interpolates; to the nearest, elements only move, which is
-//! `rearrange.rs`'s. The meaning is `reference/resize.rs`.
+//! Candidates of `ops::Resize`: `shaders/layout/resize.wgsl` if it interpolates. In nearest-neighbour mode elements only move, as
+//! in `rearrange.rs`. The meaning is `reference/resize.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -73,7 +73,7 @@ fn samples_words(op: &Resize) -> usize {
 /// For each output index along each axis, the two input indices around it and their weights.
 fn samples(op: &Resize) -> Vec<u32> {
     let (spatial, unit) = (op.spatial(), 1u32 << op.weight_bits());
-    // An axis that isn't there has one index, which adds nothing.
+    // A missing axis has one index, which adds nothing.
     let mut words = vec![0; 4 * (3 - spatial)];
     for axis in 1..=spatial {
         let stride: usize = op.input().dims()[axis + 1..=spatial].iter().product();

@@ -1,25 +1,25 @@
-//! Workgroups for ops that reduce rows of real numbers: how many lanes share a row, and how many rows a workgroup has. What
-//! lanes do together is `shaders/elementwise/row_lanes.wgsl`.
+//! Workgroups of ops that reduce rows of real numbers: lanes of a row, and rows of a workgroup. The reductions are in
+//! `shaders/elementwise/row_lanes.wgsl`.
 
 use super::dispatch::{Candidate, Constant, DeviceCaps, Dispatch};
 use super::program::Program;
 
-/// Lanes and rows of workgroups. Few lanes waste none on short rows, and one has nobody to wait for.
+/// Lanes and rows of workgroups. On short rows few lanes leave none idle, and a single lane needs no barrier.
 const SHAPES: [[u32; 2]; 4] = [[1, 64], [8, 8], [64, 1], [256, 1]];
 
-/// Rows up to these lengths are best left to the first shape, or to the second.
+/// Row lengths up to which the first and the second shape are the best guess.
 const SHORT: [usize; 2] = [32, 512];
 
-/// Turns that a lane may take: drivers end longer loops.
+/// Iterations of a lane, at most: drivers end longer loops.
 const TURNS: usize = 32_768;
 
-/// The shapes that a device allows, best guess first; both are powers of two.
+/// The shapes that a device allows, best guess first. Lanes and rows are powers of two.
 pub(super) fn shapes(n: usize, caps: &DeviceCaps) -> Vec<[u32; 2]> {
     let most = 1 << caps.invocations.max(1).ilog2();
     let mut shapes: Vec<[u32; 2]> =
         SHAPES.into_iter().map(|[lanes, rows]| [lanes.min(most), rows.min(most / lanes.min(most))]).collect();
     shapes.dedup();
-    // The shapes that are too small for such rows come last.
+    // Shapes that are too small for such rows come last.
     let small = SHORT.iter().filter(|&&most| n > most).count().min(shapes.len() - 1);
     shapes.rotate_left(small);
     let longest = shapes.iter().copied().max_by_key(|shape| shape[0]);
@@ -27,8 +27,8 @@ pub(super) fn shapes(n: usize, caps: &DeviceCaps) -> Vec<[u32; 2]> {
     shapes
 }
 
-/// The candidates of a kernel that gives each row of n elements to some lanes; `launch` makes the dispatch from the program, with
-/// its lanes, and the number of workgroups. Without elements there is none.
+/// The candidates of a kernel whose rows of n elements are reduced by some lanes each. `launch` returns the dispatch for the
+/// program with its lanes, and the number of workgroups. Without elements there is no dispatch.
 pub(super) fn candidates(
     name: &str,
     [rows, n]: [usize; 2],

@@ -1,5 +1,5 @@
-//! What follows the loop of a linked program: which parts, which parameters, and the tables they read. The parts are
-//! `shaders/epilogue/*.wgsl`, `shaders/epilogue/rounding_*.wgsl` and `shaders/epilogue/post_op_*.wgsl`.
+//! The epilogue of a linked program: its WGSL files, its parameters, and the tables that they read. The files are
+//! `shaders/epilogue/*.wgsl`.
 
 use super::binary;
 use super::dispatch::{Binding, Constant, Dispatch, Resource};
@@ -8,18 +8,18 @@ use crate::numeric::{DType, Multiplier, Rounding};
 use crate::ops::{Output, PostOp, Stage};
 use crate::tensor::TensorType;
 
-/// What becomes of an op's accumulators, and of its codes before they are stored.
+/// The output stage of an op's accumulators, and the post-op of its codes.
 #[derive(Clone, Copy)]
 pub(super) struct Epilogue<'a> {
     pub output: &'a Output,
-    /// What the op itself makes; with a post_op its codes are not stored.
+    /// The output of the op itself. With a post-op its codes are not stored.
     pub output_type: &'a TensorType,
     pub stage: &'a Stage,
     pub post_op: Option<&'a PostOp>,
 }
 
 impl Epilogue<'_> {
-    /// Adds the output stage and the post_op to a program whose sums fit i32.
+    /// Adds the output stage and the post-op to a program whose sums fit i32.
     pub(super) fn link(&self, program: Program) -> Program {
         match self.output {
             Output::Accumulator => program.with(&program::ACCUMULATOR).constant("STAGE_AT", 0u32),
@@ -38,7 +38,7 @@ impl Epilogue<'_> {
         }
     }
 
-    /// The same for a program that has sums in halves, which may need more than 32 bits.
+    /// Adds them to a program whose sums come in high and low bytes. `wide` sums need more than 32 bits.
     pub(super) fn link_halves(&self, program: Program, wide: bool) -> Program {
         if !wide {
             return self.link(program.with(&program::SUMS_I32));
@@ -59,14 +59,14 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Adds the part for real numbers: the first for float32, the second for float16.
+    /// Adds the output stage of real numbers: the first file for float32, the second for float16.
     fn link_real(&self, program: Program, [float32, float16]: [&'static Part; 2]) -> Program {
         let biased = self.stage.has_real_bias();
         let part = if self.output_type.dtype() == DType::Float16 { float16 } else { float32 };
         program.with(part).constant("REAL_BIAS", biased).constant("STAGE_AT", 0u32)
     }
 
-    /// How codes are stored.
+    /// Adds the store of codes.
     fn link_store(&self, program: Program) -> Program {
         match self.output_type.dtype().bits() {
             16 => program.with(&program::CODES16).constant("STAGE_AT", 0u32),
@@ -74,7 +74,7 @@ impl Epilogue<'_> {
         }
     }
 
-    /// The parameters that every stage reads.
+    /// The parameters that every output stage reads.
     pub(super) fn parameters(&self) -> StageParameters {
         let (zero_point, low, high) = match self.output {
             Output::Accumulator => (0, 0, 0),
@@ -93,18 +93,18 @@ impl Epilogue<'_> {
         }
     }
 
-    /// Where the sections begin that follow the stage's entries.
+    /// Begin of the rows in the tables: after the entries of the post-op and the output stage.
     pub(super) fn rows_at(&self) -> usize {
         post_op_entries(self.post_op) + self.stage.len()
     }
 
-    /// How many words [`tables`](Self::tables) has.
+    /// Number of words of [`tables`](Self::tables).
     pub(super) fn tables_words(&self) -> usize {
         4 * self.rows_at()
     }
 
-    /// The tables up to there: what the post_op reads, and the stage's entries: low word of the bias, then multiplier, shift and
-    /// high word, or scale, high word and real bias.
+    /// The tables up to [`rows_at`](Self::rows_at): the entries of the post-op, then of the output stage. An entry of the stage is
+    /// low word of the bias, multiplier, shift and high word; or low word, scale, high word and real bias.
     pub(super) fn tables(&self) -> Vec<u32> {
         let mut words = post_op_words(self.post_op);
         words.extend(self.stage.entries().flat_map(|entry| {
@@ -118,7 +118,7 @@ impl Epilogue<'_> {
     }
 }
 
-/// The parameters that every stage reads.
+/// The parameters that every output stage reads.
 pub(super) struct StageParameters {
     pub output_quads: u32,
     pub output_words: u32,
@@ -127,7 +127,7 @@ pub(super) struct StageParameters {
     pub high: u32,
 }
 
-/// Adds a post_op to a program that stores codes.
+/// Adds a post-op to a program that stores codes.
 pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Program {
     let program = program.constant("STAGE_AT", post_op_entries(post_op) as u32);
     match post_op {
@@ -142,8 +142,7 @@ pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Progra
     }
 }
 
-/// Binds what the post_op reads beside the tables: a residual, which the output may overwrite. `residual` is its number
-/// among the inputs.
+/// Binds the post-op's residual, if it has one. The output may overwrite it. `residual` is its index among the inputs.
 pub(super) fn bind_post_op(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
     if let Some(PostOp::Add(..)) = post_op {
         launch.bindings.push(Binding::read(4, Resource::Input(residual)));
@@ -154,18 +153,18 @@ pub(super) fn bind_post_op(mut launch: Dispatch, post_op: Option<&PostOp>, resid
     launch
 }
 
-/// The tables of an op without a stage of its own: those of a post-op, if there is one.
+/// The tables of an op without an output stage: those of its post-op, if there is one.
 pub(super) fn post_op_tables(post_op: Option<&PostOp>) -> Option<Constant> {
     let of = post_op?.clone();
     Some(Constant::new("tables", 4 * post_op_entries(post_op), move || post_op_words(Some(&of))))
 }
 
-/// The vec4s of the tables that a post_op reads.
+/// Number of vec4s of the tables that a post-op reads.
 pub(super) fn post_op_entries(post_op: Option<&PostOp>) -> usize {
     post_op_words(post_op).len() / 4
 }
 
-/// What a post_op reads of the tables.
+/// The entries of the tables that a post-op reads.
 pub(super) fn post_op_words(post_op: Option<&PostOp>) -> Vec<u32> {
     match post_op {
         None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => Vec::new(),
@@ -179,7 +178,7 @@ pub(super) fn row_words(tensor_type: &TensorType) -> u32 {
     tensor_type.dtype().row_words(tensor_type.shape().row_length()) as u32
 }
 
-/// The quads that make a row: with its padding where several elements share a word.
+/// Number of quads of a row, including padding if several elements share a word.
 pub(super) fn quads(tensor_type: &TensorType) -> u32 {
     match tensor_type.dtype().bits() {
         bits @ ..32 => (row_words(tensor_type) as usize * 8 / bits) as u32,
@@ -187,7 +186,7 @@ pub(super) fn quads(tensor_type: &TensorType) -> u32 {
     }
 }
 
-/// The integer key that orders f32 (`f32_order` in `shaders/math/float_bits.wgsl`).
+/// The integer key with the order of f32 (`f32_order` in `shaders/math/float_bits.wgsl`).
 fn order(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }

@@ -21,7 +21,7 @@ parameters! {
     }
 }
 
-/// Members that one workgroup adds up.
+/// Number of members that one workgroup sums.
 const CHUNK: usize = 8192;
 
 impl Kernels for Sum {

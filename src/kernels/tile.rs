@@ -1,26 +1,27 @@
-//! How the loops of products are cut: what a workgroup and an invocation own. Which tiles a kernel offers is in its own file.
+//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. Each kernel's file lists its own tiles.
 
 use super::dispatch::DeviceCaps;
 use super::matrix;
 use super::program::{self, Program};
 
-/// What becomes of the second dimension of a workgroup, and where operands are read from.
+/// The use of the second dimension of a workgroup, and the memory that operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tiling {
     /// Further rows, straight from storage.
     Registers,
-    /// Nothing: a workgroup is a subgroup, whose invocations hand each other the rows that they share.
+    /// No second dimension: a workgroup is one subgroup, whose invocations broadcast the rows that they share.
     SubgroupBroadcast,
     /// Slices of k, whose totals are added in order through workgroup memory.
     SplitK,
     /// Further rows, through workgroup memory.
     Workgroup(Staging),
-    /// Further columns, through workgroup memory: one subgroup each, on matrix units. `matrix` draws it.
+    /// Further columns, through workgroup memory: one subgroup each, on cooperative matrices. `shaders/gemm/coop_tile.wgsl` draws
+    /// it.
     CoopMatrix,
 }
 
-/// How operands go through workgroup memory: so many vec4s along k at a time, into one buffer, or into two in turn, so that a
-/// step is staged while slower neighbours still multiply the one before, and one barrier a step is enough.
+/// The staging of operands in workgroup memory: vec4s along k at a time, and buffers. With two buffers in turn a step is staged
+/// while slower invocations still multiply the one before, and one barrier per step is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Staging {
     pub step: u32,
@@ -28,7 +29,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// The vec4s of each row and column that workgroup memory holds.
+    /// The vec4s of each row and column in workgroup memory.
     pub(super) fn vecs(self) -> u32 {
         self.step * self.buffers
     }
@@ -44,7 +45,7 @@ impl Staging {
     }
 }
 
-/// Invocations of a workgroup along columns and the other way, and the rows and quads of columns that each owns.
+/// Invocations of a workgroup along columns and along the other dimension, and the rows and quads of columns of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tile {
     pub group: [u32; 2],
@@ -53,11 +54,11 @@ pub(super) struct Tile {
     pub tiling: Tiling,
 }
 
-/// The bytes of weights that may stay in a cache while rows of tiles take turns. Larger weights are gone through once: every
-/// row of tiles meets some columns before any meets the next (`shaders/gemm/tile_order.wgsl`).
+/// Bytes of weights that are expected to stay in a cache while rows of tiles take turns. Larger weights are read once: all rows of
+/// tiles meet some columns before any meets the next (`shaders/gemm/tile_order.wgsl`).
 const CACHED_BYTES: usize = 1 << 18;
 
-/// Whether neighbouring workgroups own rows of the same columns, as the parameter of a launch.
+/// 1 if neighbouring workgroups own rows of the same columns, otherwise 0: a parameter of launches.
 pub(super) fn rows_first(weight_bytes: usize) -> u32 {
     u32::from(weight_bytes > CACHED_BYTES)
 }
@@ -86,12 +87,12 @@ impl Tile {
         Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 2 }) }
     }
 
-    /// A workgroup of so many subgroups, each of which owns so many rows by 32 columns.
+    /// A workgroup of `subgroups` subgroups, each of which owns `rows` rows by 32 columns.
     pub(super) const fn coop_matrix(lanes: u32, subgroups: u32, rows: u32) -> Self {
         Self { group: [lanes, subgroups], rows, quads: 8, tiling: Tiling::CoopMatrix }
     }
 
-    /// Slices of k.
+    /// Number of slices of k.
     pub(super) fn slices(self) -> u32 {
         if self.tiling == Tiling::SplitK { self.group[1] } else { 1 }
     }
@@ -107,7 +108,7 @@ impl Tile {
         block.map(|size| size as usize)
     }
 
-    /// Whether a device has the invocations and workgroup memory. A staged vec4 along k is one of each row and column.
+    /// True if the device has enough invocations and workgroup memory. Each row and column has `Staging::vecs` vec4s staged.
     pub(super) fn is_legal(self, caps: &DeviceCaps) -> bool {
         let threads = self.group[0] * self.group[1];
         let vecs = match self.tiling {
@@ -124,10 +125,10 @@ impl Tile {
         exists && threads <= caps.invocations && vecs * 16 <= caps.workgroup_bytes
     }
 
-    /// Sorts tiles for few rows of a product, which is as fast as its weights are read: once for each row of tiles, and by fewer
-    /// invocations than the device could have at work not as fast as it could. What is as fast stays in order.
+    /// Sorts tiles by occupancy, if there are few rows: then a product is bound by reading weights. Estimated time:
+    /// (rows of tiles) · max(1, target_invocations / invocations). The sort is stable.
     pub(super) fn order_by_occupancy(tiles: &mut [Self], [rows, columns]: [usize; 2], caps: &DeviceCaps) {
-        /// Beyond, arithmetic takes longer than reading weights.
+        /// With more rows, arithmetic takes longer than reading weights.
         const FEW_ROWS: usize = 16;
         if caps.target_invocations <= 1 || rows > FEW_ROWS {
             return;
@@ -141,7 +142,7 @@ impl Tile {
         tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
     }
 
-    /// A program that reads rows from storage, with the parts and constants that say who reads them and where along k.
+    /// Adds the distribution of row reads over invocations and slices of k to a program that reads rows from storage.
     pub(super) fn link_rows(self, program: Program) -> Program {
         program
             .with(if self.tiling == Tiling::SubgroupBroadcast {
@@ -153,7 +154,7 @@ impl Tile {
             .constant("SLICES", self.slices())
     }
 
-    /// The kernel's name with the sizes; unique where tiles differ.
+    /// The kernel's name with its sizes; unique for each tile.
     pub(super) fn label(self, kind: &str) -> String {
         let ([x, y], Self { rows, quads, .. }) = (self.group, self);
         let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
@@ -166,7 +167,7 @@ impl Tile {
         }
     }
 
-    /// Those of these tiles that a device can run, or the least.
+    /// The tiles that a device can run, or [`Self::LEAST`].
     pub(super) fn legal(tiles: impl IntoIterator<Item = Self>, caps: &DeviceCaps) -> Vec<Self> {
         let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(caps)).collect();
         if legal.is_empty() { vec![Self::LEAST] } else { legal }

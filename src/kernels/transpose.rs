@@ -1,5 +1,5 @@
-//! Candidates of `ops::Transpose`: `shaders/layout/transpose_blocks.wgsl` where rows become columns, and the loops that move elements
-//! one by one or row by row (`rearrange.rs`). The meaning is `reference/transpose.rs`.
+//! Candidates of `ops::Transpose`: `shaders/layout/transpose_blocks.wgsl` if the last axis moves, and the loops that move single
+//! elements or whole rows (`rearrange.rs`). The meaning is `reference/transpose.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
 use super::moved::{Entry, Moved};
@@ -32,11 +32,11 @@ parameters! {
     }
 }
 
-/// Invocations of a workgroup, each with a block, along the output's rows and across them.
+/// Invocations of a workgroup, each with one block, along the output's rows and across them.
 const GROUP: [u32; 2] = [8, 8];
 
 impl Kernels for Transpose {
-    /// Blocks are the best guess unless most of what their workgroups own lies beyond the edges (benches/NOTES.md).
+    /// Blocks are the best guess unless most of their workgroups' elements lie beyond the edges (benches/NOTES.md).
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let mut candidates = rearrange::candidates(&Moves::transpose(self, post_op), Vec::new, caps);
         if let Some((blocks, owned)) = in_blocks(self, post_op, caps) {
@@ -47,7 +47,7 @@ impl Kernels for Transpose {
     }
 }
 
-/// The words from one index of each axis to the next; none along the last, whose elements share words.
+/// Words from one index of each axis to the next; 0 along the last axis, whose elements share words.
 fn word_steps(of: &TensorType) -> Vec<u32> {
     let dims = of.dims();
     let mut steps = vec![0; dims.len()];
@@ -59,8 +59,7 @@ fn word_steps(of: &TensorType) -> Vec<u32> {
     steps
 }
 
-/// The candidate that moves blocks, if the output's last axis is another one than the input's, and how many elements its
-/// workgroups own.
+/// The candidate that moves blocks, and the number of elements that its workgroups own; `None` if the last axis does not move.
 fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Option<(Candidate, usize)> {
     let moved = Moved::new(op.input(), op.output(), post_op);
     let (input, output, order) = (moved.input, moved.output, op.order());
@@ -69,7 +68,7 @@ fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Opt
     if order[last] == last || x * y > caps.invocations {
         return None;
     }
-    // Int16Product words of both sides.
+    // Whole words of both sides.
     let [block_rows, block_columns] = moved.bits().map(|bits| (32 / bits).max(4));
     let mut candidate = Candidate {
         label: format!("transpose {block_columns}x{block_rows} blocks, {x}x{y} groups"),
@@ -81,7 +80,7 @@ fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Opt
         return Some((candidate, 0));
     }
     let (input_steps, output_steps) = (word_steps(input), word_steps(output));
-    // Where the input's last axis is in the output.
+    // The input's last axis in the output.
     let row_axis = order.iter().position(|&axis| axis == last)?;
     let (columns, rows) = (output.dims()[last], output.dims()[row_axis]);
     let mut outer = [[0; 4]; 6];

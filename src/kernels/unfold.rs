@@ -1,4 +1,4 @@
-//! Candidates of `ops::Unfold`: `shaders/conv/unfold.wgsl`, by words where a group's channels fill those. The meaning is
+//! Candidates of `ops::Unfold`: `shaders/conv/unfold.wgsl`, by words if a group's channels fill words. The meaning is
 //! `reference/unfold.rs`.
 
 use super::dispatch::{Binding, Candidate, DeviceCaps, Dispatch, Resource, parameters};
@@ -36,14 +36,14 @@ impl Kernels for Unfold {
         let mut candidates = line_candidates("unfold", words, &[], caps, |group, _| {
             launch(self, image, [0, rows], Resource::Output(0), group, caps)
         });
-        // An image without pixels lends one that nobody reads.
+        // An image without pixels gets a scratch pixel, which no invocation reads.
         let pixel = stage::row_words(self.image()).max(4) as usize;
         candidates.iter_mut().for_each(|candidate| candidate.scratch.extend(borrowed.then_some(pixel)));
         candidates
     }
 }
 
-/// The launch that writes `count` rows from the first on.
+/// The launch that writes `count` rows from row `first` on.
 pub(super) fn launch(
     op: &Unfold,
     image: Resource,
@@ -56,7 +56,7 @@ pub(super) fn launch(
     let bits = op.image().dtype().bits();
     let channels = op.channels_per_group();
     let zero = op.image().parameters(0).1 as u32 & (u32::MAX >> (32 - bits));
-    // Int16Product words are copied where groups begin with one.
+    // Whole words are copied if groups begin at a word.
     let lanes = 32 / bits;
     let by_word = channels.is_multiple_of(lanes);
     let units = |elements: usize| if by_word { elements / lanes } else { elements } as u32;

@@ -1,5 +1,5 @@
-//! What programs that read packed weights have in common: the parts for their codes and scales, which panels a launch binds,
-//! and where streams begin. The layout itself is `weights::layout`'s.
+//! Common code of programs that read packed weights: the WGSL files for codes and scales, the panels of a launch, and the begins of
+//! streams. The layout itself is defined in `weights::layout`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::program::{self, Part, Program};
 use crate::numeric::Minifloat;
 use crate::weights::{Codes, PANEL, PackedWeights, ScaleFormat};
 
-/// The part that reads the scales of a format.
+/// The WGSL file that reads the scales of a format.
 fn scales_part(scales: ScaleFormat) -> &'static Part {
     match scales {
         ScaleFormat::F32 => &program::SCALES_F32,
@@ -26,7 +26,7 @@ fn scales_part(scales: ScaleFormat) -> &'static Part {
     }
 }
 
-/// The part that expands the codes of a format.
+/// The WGSL file that expands the codes of a format.
 pub(super) fn codes_part(codes: Codes) -> &'static Part {
     match codes {
         Codes::Int2 | Codes::Uint2 => &program::CODES_INT2,
@@ -43,7 +43,7 @@ pub(super) fn codes_part(codes: Codes) -> &'static Part {
     }
 }
 
-/// Adds what makes float32 of expanded codes.
+/// Adds the conversion of expanded codes to float32.
 pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
     let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
         return program.with(&program::EXPAND_INTEGER);
@@ -57,7 +57,8 @@ pub(super) fn link_expand(program: Program, codes: Codes) -> Program {
     program.constant("EXPAND_GAIN", 15 - layout.bias)
 }
 
-/// Adds what reads the numbers of a format, with its constants; `exact` if products of scales have to be rounded correctly.
+/// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are
+/// rounded correctly.
 pub(super) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
     let dtype = weights.format();
     let mut program = program.with(scales_part(dtype.scales));
@@ -76,7 +77,7 @@ pub(super) fn link_scales(program: Program, weights: &PackedWeights, exact: bool
     program
 }
 
-/// Where the streams begin, in bytes of a row.
+/// The begins of the streams, in bytes of a row.
 pub(super) fn streams(weights: &PackedWeights) -> [u32; 4] {
     let starts = weights.layout().stream_starts();
     std::array::from_fn(|i| starts.get(i).map_or(0, |&start| start as u32))
@@ -89,19 +90,19 @@ pub(super) struct Panels {
     pub count: usize,
 }
 
-/// The panels of each expert in parts that fit a binding; one part of no panel where there is none, for launches that write all the
-/// same.
+/// The panels of each expert, divided so that each part fits a binding. Without panels there is one empty part, for launches that
+/// write anyway.
 pub(super) fn parts(weights: &PackedWeights, caps: &DeviceCaps) -> Vec<Panels> {
     let layout = weights.layout();
     let bytes = (layout.panel_words() * layout.experts).max(1) as u64 * 4;
-    // Experts end with less than a vec4 of padding.
+    // Each expert ends with less than a vec4 of padding.
     let room = caps.binding_bytes.saturating_sub(layout.experts as u64 * 16);
     let most = usize::try_from(room / bytes).unwrap_or(usize::MAX).max(1);
     let part = |first| Panels { first, count: most.min(layout.panels() - first) };
     (0..layout.panels().max(1)).step_by(most.min(layout.panels()).max(1)).map(part).collect()
 }
 
-/// How many words panels of all experts have.
+/// Number of words of these panels of all experts.
 pub(super) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
     if first == 0 && count == layout.panels() {

@@ -136,6 +136,10 @@ impl BlockFormat {
     }
 
     /// The code of a number that is a valid scale; for another number, the code of a near one.
+    #[cfg_attr(
+        not(feature = "quantize"),
+        expect(dead_code, reason = "only files of quantized models hold codes of scales")
+    )]
     pub(crate) fn code_of_scale(&self, number: f32) -> u32 {
         match self.scales {
             BlockScales::Nested(_) => E4M3.encode(number, true),

@@ -1,4 +1,4 @@
-//! Lists of candidates, each made once while a graph is planned: fusion, memory and launches ask for the same ones.
+//! Lists of candidates, each made once while a graph is planned: fusion, memory and launches share them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ impl<'a> CandidateLists<'a> {
         list
     }
 
-    /// The candidates of an op that nobody else will ask for.
+    /// The candidates of an op that is not asked for again. They are not remembered.
     pub(super) fn once(&self, op: &Op) -> Rc<[Candidate]> {
         kernels::candidates(op, self.caps).into()
     }

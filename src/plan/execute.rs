@@ -1,5 +1,5 @@
-//! A graph on the CPU reference, in the caller's order and nothing fused: what every plan must equal. Rows that stand for
-//! themselves are computed on all cores; what an op means is `reference`'s.
+//! A graph on the CPU reference, in the caller's order and without fusion: every plan must equal it. Ops whose rows are independent
+//! run on all cores. The ops are defined in `reference`.
 
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::ops::Op;
 use crate::reference;
 use crate::tensor::{Tensor, TensorType};
 
-/// The tensors of all values of a graph at the extent of its inputs, by their index; `None` for reshaped ones.
+/// The tensors of all values of a graph at the extent of its inputs, by index; `None` for reshaped values.
 pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
     let mut tensors: Vec<Option<Tensor>> = vec![None; graph.types().len()];
     for (value, tensor) in graph.inputs().iter().zip(inputs) {
@@ -31,7 +31,7 @@ pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> R
     stored.reshaped(graph.types()[value.index()].dims())
 }
 
-/// An op on the reference: its rows in parts, one after the other within a thread.
+/// Runs an op on the reference, in parallel parts of its rows if these are independent.
 fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let outputs = op.outputs();
     let rows = outputs[0].dims().first().copied().unwrap_or(0);

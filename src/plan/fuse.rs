@@ -1,5 +1,5 @@
-//! Which steps become one launch: requantization, clamps, tables and sums move into the op before them, and conversions into the
-//! transposition beside them, wherever the bits stay the same. The joined ops are `ops`' own; when and where they run is `schedule`'s.
+//! Fusion of steps into one launch: requantization, clamps, tables and sums move into the op before them, and conversions into the
+//! transposition beside them, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::tensor::TensorType;
 #[derive(Debug, Clone)]
 pub(crate) struct Merged {
     pub step: Step,
-    /// The names of the ops that it is made of, in order.
+    /// The names of the ops in it, in order.
     pub parts: Vec<&'static str>,
 }
 
-/// The steps that the outputs need, joined where a device with these caps can launch the result.
+/// The steps that the outputs need, fused if a device with these caps can launch the result.
 ///
-/// A step joins the one that made one of its inputs if nothing else reads that: then the tensor between them is never
-/// stored. What is joined is exact in integers or the same sequence of f32 operations, so no result changes.
+/// A step is fused with the one that computes one of its inputs, if no other step reads that input. The tensor between them is then
+/// never stored. The fused op is exact in integers or runs the same sequence of f32 operations, so no result changes.
 pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     let mut uses: HashMap<usize, usize> = HashMap::new();
     let needed = needed(graph);
@@ -58,7 +58,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     done.into_iter().flatten().collect()
 }
 
-/// The steps that any output depends on, in the caller's order.
+/// The steps that an output depends on, in the caller's order.
 fn needed(graph: &Graph) -> Vec<&Step> {
     let mut wanted: Vec<bool> = vec![false; graph.types().len()];
     graph.outputs().iter().for_each(|&value| wanted[graph.storage(value).index()] = true);
@@ -73,8 +73,8 @@ fn needed(graph: &Graph) -> Vec<&Step> {
     steps
 }
 
-/// Whether every candidate of an op keeps within the number of bindings of the device, and each tensor within the size of one
-/// unless it can be divided.
+/// True if every candidate of an op stays within the device's number of bindings, and each tensor within the size of one binding,
+/// unless the op can be divided.
 fn fits(op: &Arc<Op>, lists: &CandidateLists<'_>) -> bool {
     let caps = lists.caps;
     let fits = |tensor: TensorType| tensor.device_bytes() <= caps.binding_bytes;
@@ -86,7 +86,7 @@ fn fits(op: &Arc<Op>, lists: &CandidateLists<'_>) -> bool {
     launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= caps.storage_buffers as usize
 }
 
-/// The op that does what `first` and `then` do one after the other, with its inputs. `first` makes input `position` of `then`.
+/// The op that equals `first` followed by `then`, with its inputs. `first` computes input `position` of `then`.
 fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> {
     let requantized = match (&*first.op, &*then.op) {
         (Op::Matmul(first), Op::Requantize(then)) => first.requantized(then).map(Op::from),
@@ -123,8 +123,8 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
     }
 }
 
-/// A transposition that converts on the way, if that is what the two ops are. With one scale for all elements it makes no
-/// difference which of them comes first.
+/// A transposition that also converts, if the two ops are a transposition and a conversion in either order. With one scale for all
+/// elements the order makes no difference.
 fn converted(first: &Op, then: &Op) -> Option<Op> {
     let turned = |input: &TensorType, order: &[usize]| Some(Op::from(Transpose::new(input.clone(), order).ok()?));
     let (transpose, conversion) = match (first, then) {
@@ -140,7 +140,7 @@ fn converted(first: &Op, then: &Op) -> Option<Op> {
     Fused::new(transpose, conversion, 0).ok().map(Op::from)
 }
 
-/// An op as a table of 8-bit codes, if it is one.
+/// The op as a table of 8-bit codes, if it is one.
 fn table(op: &Op) -> Option<Table> {
     match op {
         Op::Table(table) => Some(table.clone()),
@@ -149,7 +149,7 @@ fn table(op: &Op) -> Option<Table> {
     }
 }
 
-/// An op with narrower bounds, if that is all that a table does to its codes.
+/// The op with narrower bounds, if the table only clamps its codes.
 fn clamped(op: &Op, table: &Table) -> Option<Op> {
     let (least, greatest) = op.outputs()[0].dtype().range()?;
     let (low, high) = table.as_clamp(least, greatest)?;

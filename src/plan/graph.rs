@@ -1,5 +1,4 @@
-//! What runs, on what: a graph of ops over named tensors, without any device. The order, what is fused and where tensors lie
-//! is `schedule`'s.
+//! A graph of ops over named tensors, without any device. `schedule` fuses and orders its steps and places its tensors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use crate::tensor::{Tensor, TensorType};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Value {
     index: usize,
-    /// The graph that it is of.
+    /// The id of its graph.
     graph: u64,
 }
 
@@ -36,9 +35,9 @@ pub(crate) struct Step {
 ///
 /// # A batch or sequence of any length
 ///
-/// The first dimension of an input that is declared with [`Graph::dynamic_input`] is the largest that it may have; tensors
-/// that are bound to a plan may have any smaller one, and what is computed of them follows. All such inputs share one
-/// *extent*: their first dimensions are multiples of the first such input's.
+/// The first dimension of an input that is declared with [`Graph::dynamic_input`] is its largest. A tensor that is bound to a plan
+/// may have any smaller one, and values that are computed from it follow. All these inputs share one *extent*: their first
+/// dimensions are multiples of the first dynamic input's.
 ///
 /// ```
 /// use lowbit::{DType, Graph, Quantization, Tensor, TensorType, ops::{Matmul, Quantize, Output}};
@@ -57,15 +56,15 @@ pub(crate) struct Step {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// Shared with clones only: values made before cloning are good in both.
+    /// Shared with clones only: values made before cloning are valid in both.
     id: u64,
     types: Vec<TensorType>,
     names: Vec<Option<Arc<str>>>,
     /// The largest extent, once there is a dynamic input.
     extent: Option<usize>,
-    /// Whether the first dimension of a value is a multiple of the extent.
+    /// True if the first dimension of the value is a multiple of the extent.
     follows: Vec<bool>,
-    /// For a value that is another one under a new shape: that other one.
+    /// The value whose elements a reshaped value shares.
     aliases: Vec<Option<Value>>,
     steps: Vec<Step>,
     inputs: Vec<Value>,
@@ -108,7 +107,7 @@ impl Graph {
     /// ```
     ///
     /// # Errors
-    /// As [`Graph::add`]; the op's own inputs always fit.
+    /// As for [`Graph::add`]; the op's own inputs always fit.
     pub fn of(op: impl Into<Op>) -> Result<Self> {
         let op = op.into();
         let mut graph = Self::new();
@@ -134,7 +133,7 @@ impl Graph {
         value
     }
 
-    /// Declares the next input, whose first dimension may be any up to that of the type.
+    /// Declares the next input. Its first dimension may be any up to that of the type.
     ///
     /// ```
     /// use lowbit::{DType, Graph, Quantization, TensorType, ops::Quantize};
@@ -147,7 +146,7 @@ impl Graph {
     /// ```
     ///
     /// # Errors
-    /// If the type has no dimension or scales along its first one, or that is no multiple of the graph's extent.
+    /// If the type has no dimension, has scales along its first one, or its first dimension is no multiple of the graph's extent.
     pub fn dynamic_input(&mut self, tensor_type: TensorType) -> Result<Value> {
         tensor_type.with_extent(0)?;
         let first = tensor_type.dims()[0];
@@ -166,17 +165,17 @@ impl Graph {
     /// Gives a value a name, for messages and printed plans.
     ///
     /// # Errors
-    /// If the value is of another graph.
+    /// If the value belongs to another graph.
     pub fn name(&mut self, value: Value, name: impl Into<Arc<str>>) -> Result<()> {
         self.check(value)?;
         self.names[value.index] = Some(name.into());
         Ok(())
     }
 
-    /// Adds an op and returns its first (mostly its only) output.
+    /// Adds an op and returns its first output, which is mostly its only one.
     ///
     /// # Errors
-    /// If the inputs are not as many or not of the formats, shapes and scales that the op was made for.
+    /// If the number of inputs, or their formats, shapes or scales, are not those that the op was made for.
     pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value> {
         Ok(self.add_all(op, inputs)?[0])
     }
@@ -184,7 +183,7 @@ impl Graph {
     /// Adds an op and returns all its outputs.
     ///
     /// # Errors
-    /// As [`Graph::add`].
+    /// As for [`Graph::add`].
     pub fn add_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Vec<Value>> {
         let op = op.into();
         for input in inputs {
@@ -199,7 +198,7 @@ impl Graph {
         Ok(outputs)
     }
 
-    /// Which outputs of an op follow the extent: those whose first dimension shrinks with it, and in proportion.
+    /// Flags of the outputs of an op that follow the extent: their first dimension shrinks with it, in proportion.
     fn follow(&self, op: &Op, inputs: &[Value]) -> Result<Vec<bool>> {
         let outputs = op.outputs();
         let Some(extent) = self.extent.filter(|_| inputs.iter().any(|v| self.follows[v.index])) else {
@@ -236,12 +235,12 @@ impl Graph {
         }
     }
 
-    /// Whether the first dimension of a value is a multiple of the extent.
+    /// True if the first dimension of a value is a multiple of the extent.
     pub(super) fn follows(&self, value: Value) -> bool {
         self.follows[value.index]
     }
 
-    /// The same graph, with the same values, for a smaller extent. Constants are shared.
+    /// The graph, with the same values, at a smaller extent. Constants are shared.
     pub(crate) fn at_extent(&self, extent: usize) -> Result<Self> {
         let mut graph = self.clone();
         if self.extent.is_none_or(|largest| largest == extent) {
@@ -257,7 +256,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The same graph at the extent of tensors of these types.
+    /// The graph at the extent of tensors of these types.
     pub(crate) fn for_inputs<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Self> {
         self.extent_of(given)?.map_or_else(|| Ok(self.clone()), |extent| self.at_extent(extent))
     }
@@ -272,8 +271,7 @@ impl Graph {
         self.outputs.iter().map(|&value| self.type_at(value, extent)).collect()
     }
 
-    /// The extent that tensors of these types have in common, which are about to be the inputs; `None` in a graph
-    /// without dynamic inputs.
+    /// The common extent of tensors of these types, which are about to be the inputs; `None` in a graph without dynamic inputs.
     pub(crate) fn extent_of<'a>(&self, given: impl Iterator<Item = &'a TensorType>) -> Result<Option<usize>> {
         let Some(largest) = self.extent else { return Ok(None) };
         let mut found = None;
@@ -297,11 +295,11 @@ impl Graph {
         Ok(found)
     }
 
-    /// The same elements under other dimensions, without moving them.
+    /// The elements of a value under other dimensions, without moving them.
     ///
     /// # Errors
-    /// If the number of elements differs, or rows of a packed format have padding and would have another length: then
-    /// [`ops::Reshape`](crate::ops::Reshape) moves them. To flatten such an image before a fully connected layer, a
+    /// If the number of elements differs, or if rows of a packed format have padding and another length: then
+    /// [`ops::Reshape`](crate::ops::Reshape) moves them. To flatten an image with padding before a fully connected layer, a
     /// [`Conv`](crate::ops::Conv) whose kernel is the whole image is faster.
     pub fn reshape(&mut self, value: Value, dims: impl Into<Vec<usize>>) -> Result<Value> {
         self.check(value)?;
@@ -331,8 +329,8 @@ impl Graph {
         Ok(self.value(new, follows, Some(source)))
     }
 
-    /// Declares the next output. A value of another graph, an input and a value that is an output already are refused when
-    /// the graph is planned: each output is written to a buffer of its own.
+    /// Declares the next output. A value of another graph, an input, and a value that is an output already are refused when the
+    /// graph is planned: each output is written to a buffer of its own.
     pub fn output(&mut self, value: Value) {
         self.outputs.push(value);
     }
@@ -340,7 +338,7 @@ impl Graph {
     /// The type of a value.
     ///
     /// # Errors
-    /// If the value is of another graph.
+    /// If the value belongs to another graph.
     pub fn tensor_type(&self, value: Value) -> Result<&TensorType> {
         self.check(value)?;
         Ok(&self.types[value.index])
@@ -356,7 +354,7 @@ impl Graph {
         self.steps.iter().map(|step| &*step.op)
     }
 
-    /// Runs the graph on the CPU reference, on all cores: one op after the other, nothing fused.
+    /// Runs the graph on the CPU reference, on all cores, one op after the other, without fusion.
     ///
     /// # Errors
     /// If the inputs don't fit.
@@ -395,18 +393,18 @@ impl Graph {
         check_tensors("input", self.inputs.iter().map(|v| &self.types[v.index]), given)
     }
 
-    /// The largest extent of dynamic inputs; `None` where there are none.
+    /// The largest extent of dynamic inputs; `None` if there are none.
     #[must_use]
     pub fn extent(&self) -> Option<usize> {
         self.extent
     }
 
-    /// The name of a value in brackets with a space before, or nothing.
+    /// The name of a value in parentheses after a space, or an empty string.
     pub(crate) fn label(&self, value: Value) -> String {
         self.names[value.index].as_ref().map_or_else(String::new, |name| format!(" ({name})"))
     }
 
-    /// The value whose storage this value is.
+    /// The value that stores the elements of a value.
     pub(crate) fn storage(&self, value: Value) -> Value {
         self.aliases[value.index].unwrap_or(value)
     }
@@ -428,7 +426,7 @@ impl Graph {
     }
 }
 
-/// Checks that tensors are as many, and of the formats and shapes, as expected.
+/// Checks that the number of tensors, their formats and their shapes are as expected.
 pub(crate) fn check_tensors<'a, 'b>(
     what: &str,
     expected: impl ExactSizeIterator<Item = &'a TensorType>,

@@ -1,13 +1,13 @@
-//! Where intermediate tensors lie: stays in memory packed into few bytes. When a tensor is needed is `order`'s, allocating
-//! the buffers is `gpu`'s.
+//! Placement of intermediate tensors: lifetimes packed into few bytes. `order` decides when a tensor is needed; `gpu` allocates the
+//! buffers.
 
 use std::cmp::Reverse;
 
-/// Sizes and offsets are multiples of this many bytes: the coarsest offset of a storage binding that WebGPU lets a device
-/// ask for.
+/// Sizes and offsets are multiples of this many bytes: the coarsest alignment of a storage binding that WebGPU lets a device
+/// require.
 pub(crate) const ALIGNMENT: u64 = 256;
 
-/// A tensor's stay in memory: from the step that writes it to the last step that reads it, both included.
+/// A tensor's lifetime in memory: from the step that writes it to the last step that reads it, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     pub first: usize,
@@ -16,24 +16,24 @@ pub(crate) struct Lifetime {
 }
 
 impl Lifetime {
-    /// Whether both are in memory during some step.
+    /// True if both are in memory during some step.
     fn meets(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }
 
-/// Where a tensor lies.
+/// The place of a tensor in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub buffer: usize,
-    /// In bytes, a multiple of [`ALIGNMENT`].
+    /// Offset in bytes, a multiple of [`ALIGNMENT`].
     pub offset: u64,
 }
 
-/// Where all tensors lie.
+/// The places of all tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// In the order of the intervals. Those of 0 bytes are said to be at the start of buffer 0, which need not exist.
+    /// By index of the lifetime. Tensors of 0 bytes are placed at the start of buffer 0, which need not exist.
     pub places: Vec<Place>,
     /// The sizes of the buffers in bytes.
     pub buffers: Vec<u64>,
@@ -46,12 +46,12 @@ impl Layout {
     }
 }
 
-/// How the storage is cut.
+/// The rules for cutting memory into buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemoryRules {
-    /// In bytes. No buffer is larger.
+    /// The largest size of a buffer, in bytes.
     pub largest_buffer: u64,
-    /// Whether all tensors lie in one buffer.
+    /// True if all tensors must lie in one buffer.
     pub single_buffer: bool,
 }
 
@@ -60,20 +60,19 @@ pub(crate) fn aligned(bytes: u64) -> u64 {
     bytes.next_multiple_of(ALIGNMENT)
 }
 
-/// The largest sum of bytes that are in memory during one step, each tensor rounded up to [`ALIGNMENT`]. No layout is
-/// smaller.
+/// The largest sum of bytes that are in memory during one step, each tensor rounded up to [`ALIGNMENT`]. No layout is smaller.
 pub(crate) fn live_peak(intervals: &[Lifetime]) -> u64 {
     live(&rounded(intervals)).into_iter().map(|(_, bytes)| bytes).max().unwrap_or(0)
 }
 
-/// Where each tensor lies so that no two lie on each other while both are in memory, or nothing if a tensor does not fit in
-/// a buffer (or, with [`MemoryRules::single_buffer`], if all together don't).
+/// A layout in which tensors that are in memory at the same time don't overlap. `None` if a tensor does not fit a buffer (or, with
+/// [`MemoryRules::single_buffer`], if all tensors together don't).
 ///
-/// The tensors are packed into one range of bytes first. Where at most two are in memory at once, as in a chain, it is as
-/// large as the [`live_peak`], and mostly so anywhere else. The range is then cut into buffers wherever no tensor is in the
-/// way, because dispatches that share no buffer need not wait for each other.
+/// The tensors are packed into one range of bytes first. Where at most two are in memory at once, as in a chain, its size is the
+/// [`live_peak`], and mostly so anywhere else. The range is then cut into buffers at every address that no tensor straddles,
+/// because dispatches that share no buffer need not wait for each other.
 ///
-/// The same intervals and rules always give the same layout.
+/// The layout depends only on the lifetimes and the rules.
 pub(crate) fn pack(intervals: &[Lifetime], rules: &MemoryRules) -> Option<Layout> {
     let intervals = &rounded(intervals)[..];
     let largest = rules.largest_buffer / ALIGNMENT * ALIGNMENT;
@@ -100,7 +99,7 @@ fn rounded(intervals: &[Lifetime]) -> Vec<Lifetime> {
     intervals.iter().map(|interval| Lifetime { bytes: aligned(interval.bytes), ..*interval }).collect()
 }
 
-/// The indices of the tensors that occupy anything.
+/// The indices of the tensors that are not empty.
 fn occupying(intervals: &[Lifetime]) -> Vec<usize> {
     (0..intervals.len()).filter(|&i| intervals[i].bytes > 0).collect()
 }
@@ -126,8 +125,8 @@ fn live(intervals: &[Lifetime]) -> Vec<(usize, u64)> {
     live
 }
 
-/// The best layout where at most two tensors are in memory at once: one on the ground, the other hanging from the
-/// [`live_peak`], taking turns. Nothing where three meet.
+/// The best layout if at most two tensors are in memory at once: one at the bottom, the other below the [`live_peak`], taking
+/// turns. `None` if three tensors are in memory at once.
 ///
 /// ```text
 ///     peak  ┌───┐         ┌─┐
@@ -153,8 +152,8 @@ fn two_stacks(intervals: &[Lifetime]) -> Option<Vec<u64>> {
     Some(offsets)
 }
 
-/// Hangs one of two stacks from the peak: the one of smaller tensors, so that large ones lie on the ground everywhere and
-/// there may be a place to cut.
+/// Moves one of two stacks up to the peak: the stack of smaller tensors, so that all large ones lie at the bottom and there may be
+/// an address to cut at.
 fn hang(intervals: &[Lifetime], stacks: &[Vec<usize>; 2], peak: u64, offsets: &mut [u64]) {
     let smaller = stacks.iter().min_by_key(|stack| stack.iter().map(|&i| intervals[i].bytes).max()).expect("two");
     for &i in smaller {
@@ -162,14 +161,14 @@ fn hang(intervals: &[Lifetime], stacks: &[Vec<usize>; 2], peak: u64, offsets: &m
     }
 }
 
-/// The lowest layout that is found in a bounded number of attempts, which end at the [`live_peak`]. An attempt places the
-/// tensors in some order; the next one places the tensor that went too high earlier.
+/// The lowest layout of a bounded number of attempts. The search ends at the [`live_peak`]. An attempt places the tensors in some
+/// order; the next one places the tensor that went too high earlier.
 fn search(intervals: &[Lifetime]) -> Vec<u64> {
-    /// Attempts at most.
+    /// The largest number of attempts.
     const ATTEMPTS: usize = 2000;
-    /// Pairs of tensors that are compared at most, about: a fraction of a second.
+    /// The largest number of compared pairs of tensors, about: a fraction of a second.
     const PAIRS: u64 = 100_000_000;
-    /// Attempts that start from one order.
+    /// Number of attempts that start from one order.
     const PATIENCE: usize = 50;
 
     let peak = live_peak(intervals);
@@ -178,7 +177,7 @@ fn search(intervals: &[Lifetime]) -> Vec<u64> {
     let mut pairs = 0;
     let (mut top, mut best) = (u64::MAX, vec![]);
     let mut order = vec![];
-    // Each order once, then each with patience.
+    // First each order once, then each with patience.
     for attempt in 0..ATTEMPTS {
         match attempt.checked_sub(orders.len()) {
             None => order = orders[attempt].clone(),
@@ -204,7 +203,7 @@ fn search(intervals: &[Lifetime]) -> Vec<u64> {
     best
 }
 
-/// The next of a fixed sequence of numbers (Marsaglia, 2003).
+/// The next number of a fixed sequence (Marsaglia, 2003).
 fn xorshift(state: &mut u64) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -212,8 +211,8 @@ fn xorshift(state: &mut u64) -> usize {
     (*state >> 32) as usize
 }
 
-/// Orders in which placing tensors works well, the best mostly first: large ones, large and long ones, those of the busiest
-/// steps (longest or largest first), those that come first.
+/// Orders in which placing tensors works well, mostly the best first: largest tensors, largest and longest, those of the busiest
+/// steps (longest or largest first), and earliest.
 fn starting_orders(intervals: &[Lifetime]) -> Vec<Vec<usize>> {
     let live = live(intervals);
     let busiest = |interval: &Lifetime| {
@@ -231,7 +230,7 @@ fn starting_orders(intervals: &[Lifetime]) -> Vec<Vec<usize>> {
     ]
 }
 
-/// The tensors that occupy anything, by decreasing key.
+/// The tensors that are not empty, by decreasing key.
 fn descending(intervals: &[Lifetime], key: impl Fn(&Lifetime) -> [u64; 3]) -> Vec<usize> {
     let mut order = occupying(intervals);
     order.sort_by_cached_key(|&i| Reverse(key(&intervals[i])));
@@ -244,11 +243,11 @@ struct Spot {
     offset: u64,
 }
 
-/// The offsets of tensors that are placed in this order, each at the lowest offset where it is in nobody's way and does not
-/// straddle a multiple of `bin`. Where that would put one's end above `limit`: the place of that tensor in the order.
+/// The offsets of tensors that are placed in this order, each at the lowest offset where it overlaps no other and does not straddle
+/// a multiple of `bin`. `Err` holds the index in the order of the first tensor that would end above `limit`.
 fn place(intervals: &[Lifetime], order: &[usize], limit: u64, bin: u64) -> Result<Vec<u64>, usize> {
     let mut offsets = vec![0; intervals.len()];
-    // By offset.
+    // Sorted by offset.
     let mut spots: Vec<Spot> = Vec::with_capacity(order.len());
     for (i, &tensor) in order.iter().enumerate() {
         let interval = intervals[tensor];
@@ -278,7 +277,7 @@ fn lowest(spots: &[Spot], interval: &Lifetime, bin: u64) -> u64 {
     within_bin(offset)
 }
 
-/// The address after all tensors.
+/// The first address after all tensors.
 fn end(intervals: &[Lifetime], offsets: &[u64]) -> u64 {
     intervals.iter().zip(offsets).map(|(interval, offset)| offset + interval.bytes).max().unwrap_or(0)
 }
@@ -290,7 +289,7 @@ fn whole(intervals: &[Lifetime], offsets: &[u64]) -> Layout {
     Layout { places, buffers: if bytes > 0 { vec![bytes] } else { vec![] } }
 }
 
-/// As many buffers as possible: whatever lies between addresses that no tensor straddles is one.
+/// The layout with the most buffers: one between any two neighbouring addresses that no tensor straddles.
 fn cut(intervals: &[Lifetime], offsets: &[u64]) -> Layout {
     let mut places = vec![Place { buffer: 0, offset: 0 }; intervals.len()];
     let mut buffers = vec![];
@@ -319,7 +318,7 @@ pub(super) mod tests {
     const ANY: MemoryRules = MemoryRules { largest_buffer: u64::MAX, single_buffer: false };
     const SINGLE: MemoryRules = MemoryRules { largest_buffer: u64::MAX, single_buffer: true };
 
-    /// Checks that tensors lie in their buffers, not on each other, and that the buffers are what the rules want.
+    /// Checks that tensors lie in their buffers and don't overlap, and that the buffers obey the rules.
     pub(in crate::plan) fn check(intervals: &[Lifetime], rules: &MemoryRules, layout: &Layout) {
         assert_eq!(layout.places.len(), intervals.len());
         assert!(layout.bytes() >= live_peak(intervals));
@@ -415,7 +414,7 @@ pub(super) mod tests {
     #[test]
     fn limits_of_a_buffer() {
         let rules = |blocks: u64, single_buffer| MemoryRules { largest_buffer: blocks * ALIGNMENT, single_buffer };
-        // No address is free of tensors: the whole of 5 blocks is one buffer.
+        // Every address is inside a tensor: all 5 blocks are one buffer.
         let intervals = [at(0, 1, 2), at(1, 2, 3), at(2, 3, 2)];
         let buffers = |rules: MemoryRules| pack(&intervals, &rules).map(|layout| layout.buffers.len());
         assert_eq!(buffers(rules(2, false)), None, "a tensor is larger than a buffer");

@@ -1,5 +1,5 @@
-//! When and where: a graph of ops, and its schedule for a device's caps: what is fused, in which order it runs, and where
-//! each tensor lies. All of it is plain data; which kernel is `tune`'s choice, buffers and recording are `gpu`'s.
+//! A graph of ops, and its schedule for a device's caps: fused steps, their order, and the places of tensors. All of it is plain
+//! data. `tune` chooses the kernels; `gpu` makes buffers and records.
 
 mod candidates;
 mod execute;

@@ -1,5 +1,5 @@
-//! In which order steps run, so that few bytes are live at once. Where those bytes then lie is `memory`'s; what a step
-//! computes is nobody's business here.
+//! The order of steps, chosen so that few bytes are live at once. `memory` places these bytes. The computation of a step does not
+//! matter here.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,12 +25,11 @@ impl Node {
     }
 }
 
-/// The indices of the nodes in an order of low live peak, never a higher one than the caller's order has: the best of the
-/// caller's own, a greedy one from the front, a greedy one from the back and a depth-first one; the earliest of them at a
-/// tie.
+/// The indices of the nodes in an order of low live peak, at most that of the caller's order. It is the best of the caller's order,
+/// a greedy one from the front, a greedy one from the back and a depth-first one; at a tie the earliest of these.
 ///
-/// `nodes` come in an order that works already. `bytes[t]` is what tensor `t` occupies: 0 for those that live outside, which
-/// are inputs and outputs of the graph. Where a tensor is written more than once, its reads and writes keep their order.
+/// The order of `nodes` is valid. `bytes[t]` are the bytes of tensor `t`: 0 for inputs and outputs of the graph, which live
+/// outside. If a tensor is written more than once, its reads and writes keep their order.
 pub(crate) fn order(nodes: &[Node], bytes: &[u64]) -> Vec<usize> {
     let graph = Dependencies::new(nodes, bytes);
     let candidates = [
@@ -43,8 +42,8 @@ pub(crate) fn order(nodes: &[Node], bytes: &[u64]) -> Vec<usize> {
     candidates.into_iter().min_by_key(peak).expect("there are four")
 }
 
-/// When each tensor is in memory if the nodes run in this order, followed by when the scratch of each node is, both by
-/// index. Tensors that no node reads or writes have 0 bytes.
+/// Lifetimes of the tensors if the nodes run in this order, then of the nodes' scratch, both by index. Tensors that no node reads
+/// or writes have 0 bytes.
 pub(crate) fn intervals(nodes: &[Node], bytes: &[u64], order: &[usize]) -> Vec<Lifetime> {
     let unused = Lifetime { first: 0, last: 0, bytes: 0 };
     let mut intervals = vec![unused; bytes.len() + nodes.len()];
@@ -60,17 +59,17 @@ pub(crate) fn intervals(nodes: &[Node], bytes: &[u64], order: &[usize]) -> Vec<L
     intervals
 }
 
-/// Which nodes wait for which, and what they keep in memory.
+/// The dependencies of nodes, and the tensors that they keep in memory.
 struct Dependencies {
-    /// By node: those that it waits for.
+    /// By node: the nodes that it waits for.
     before: Vec<Vec<usize>>,
-    /// By node: those that wait for it.
+    /// By node: the nodes that wait for it.
     after: Vec<Vec<usize>>,
     /// By node: the tensors that it reads or writes.
     tensors: Vec<Vec<usize>>,
     /// By tensor: the nodes that read or write it.
     users: Vec<Vec<usize>>,
-    /// By tensor.
+    /// By tensor: its bytes.
     bytes: Vec<i64>,
 }
 
@@ -102,7 +101,7 @@ impl Dependencies {
         Self { before, after, tensors, users, bytes }
     }
 
-    /// The same nodes counted from the back, each waiting for those that waited for it.
+    /// The nodes counted from the back, with all dependencies reversed.
     fn reversed(&self) -> Self {
         let flip = |nodes: &Vec<usize>| nodes.iter().map(|&i| self.before.len() - 1 - i).collect();
         let before = self.after.iter().rev().map(flip).collect();
@@ -110,11 +109,11 @@ impl Dependencies {
         Self::from_parts(before, tensors, self.bytes.clone())
     }
 
-    /// Runs next what adds least to the bytes in memory, among the nodes that wait for nothing more.
+    /// Runs next the node that adds least to the bytes in memory, among the nodes whose dependencies have run.
     fn greedy(&self) -> Vec<usize> {
         let mut waits: Vec<usize> = self.before.iter().map(Vec::len).collect();
         let mut unfinished: Vec<usize> = self.users.iter().map(Vec::len).collect();
-        // A tensor with one user comes and goes with it; any other is added by its first user and freed by its last.
+        // A tensor with one user comes and goes with that user. Any other is added by its first user and freed by its last.
         let added = |&t: &usize| if self.users[t].len() > 1 { self.bytes[t] } else { 0 };
         let mut growth: Vec<i64> = self.tensors.iter().map(|tensors| tensors.iter().map(added).sum()).collect();
         let mut done = vec![false; self.before.len()];
@@ -153,8 +152,8 @@ impl Dependencies {
         order
     }
 
-    /// Runs what a node waits for right before it, the part first that needs most beyond what it leaves behind (Sethi and
-    /// Ullman's order, which is the best one for trees).
+    /// Runs the dependencies of a node right before it. The dependency that needs most beyond the bytes that it leaves behind runs
+    /// first (Sethi and Ullman's order, which is optimal for trees).
     fn depth_first(&self) -> Vec<usize> {
         let children = self.by_need();
         let mut order = vec![];
@@ -179,7 +178,7 @@ impl Dependencies {
         order
     }
 
-    /// What each node waits for, sorted for [`Self::depth_first`]. Parts that several nodes wait for count for each.
+    /// The dependencies of each node, sorted for [`Self::depth_first`]. A part that several nodes wait for counts for each of them.
     fn by_need(&self) -> Vec<Vec<usize>> {
         let mut children = self.before.clone();
         let mut left = vec![0i64; children.len()];
@@ -199,7 +198,7 @@ impl Dependencies {
     }
 }
 
-/// By index below `count`: the places in `lists` that name it, in order.
+/// By index below `count`: the positions in `lists` of the lists that contain it, in order.
 fn inverted(lists: &[Vec<usize>], count: usize) -> Vec<Vec<usize>> {
     let mut inverted = vec![vec![]; count];
     for (i, list) in lists.iter().enumerate() {
@@ -235,7 +234,7 @@ mod tests {
         assert!(peak(nodes, bytes, order) <= peak(nodes, bytes, &callers));
     }
 
-    /// What each node finds in each tensor that it reads or writes: who wrote it last, and after how many reads.
+    /// The state of each tensor that a node reads or writes: its last writer, and the number of reads since.
     fn history(nodes: &[Node], tensors: usize, order: &[usize]) -> Vec<(usize, usize, Option<usize>, usize)> {
         let mut state = vec![(None, 0); tensors];
         let mut history = vec![];
@@ -286,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_branch_of_most_need_runs_first() {
-        // A tree: [1] is small and stays, [2] is large on the way to the small [3].
+        // A tree: [1] is small and stays; [2] is large and leads to the small [3].
         let nodes = [node(&[0], &[1]), node(&[0], &[2]), node(&[2], &[3]), node(&[1, 3], &[4])];
         let bytes = [0, 256, 2560, 256, 0];
         assert_eq!(order(&nodes, &bytes), [1, 2, 0, 3]);
@@ -323,7 +322,7 @@ mod tests {
             bytes in prop::collection::vec(0..100_000u64, 12),
             scratch in 0..100_000u64,
         ) {
-            // Any nodes are in a possible order: what is read before it is written lives outside until then.
+            // Any nodes are in a valid order: a tensor that is read before it is written lives outside until then.
             let nodes: Vec<Node> = nodes.into_iter().map(|(reads, writes)| Node { reads, writes, scratch }).collect();
             check_order(&nodes, &bytes, &order(&nodes, &bytes));
         }
@@ -361,7 +360,7 @@ mod tests {
         assert!(worst <= 1.15);
     }
 
-    /// Five thousand tensors don't keep a caller waiting.
+    /// Five thousand tensors are ordered and packed in reasonable time.
     #[test]
     fn five_thousand_tensors() {
         let (nodes, bytes) = Random(3).dag(5_000);
@@ -388,18 +387,19 @@ mod tests {
             (self.next() % count as u64) as usize
         }
 
-        /// Once in so many times.
+        /// True once in `times` calls, on average.
         fn once_in(&mut self, times: usize) -> bool {
             self.below(times) == 0
         }
 
-        /// From 256 bytes to 16 MiB, each power of two as often.
+        /// From 256 bytes to 16 MiB, each power of two equally often.
         fn size(&mut self) -> u64 {
             let least = 256 << self.below(16);
             least + self.next() % least
         }
 
-        /// Nodes, and the bytes of tensors: 0 is the input, `i + 1` is what node `i` writes, and the rest are second results.
+        /// Nodes, and the bytes of tensors: 0 is the input, `i + 1` is the first output of node `i`, and the rest are second
+        /// outputs.
         fn dag(&mut self, count: usize) -> (Vec<Node>, Vec<u64>) {
             let mut nodes = self.nodes(count);
             let mut bytes = self.sizes(count);
@@ -417,7 +417,7 @@ mod tests {
         fn nodes(&mut self, count: usize) -> Vec<Node> {
             let shape = self.below(6);
             let width = 1 + self.below(8);
-            // What branches start from.
+            // The tensor that branches start from.
             let mut stem = 0;
             let mut nodes = vec![];
             for i in 0..count {
@@ -429,7 +429,7 @@ mod tests {
                     1 => vec![i],
                     // Anything.
                     2 => (0..1 + self.below(4)).map(|_| self.below(i + 1)).collect(),
-                    // What is not long ago.
+                    // Recent tensors.
                     3 => (0..1 + self.below(4)).map(|_| i - self.below(i.min(width) + 1)).collect(),
                     // Wide fan-outs, then joins.
                     4 if i % (4 * width) < 3 * width => vec![stem],

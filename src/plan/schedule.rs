@@ -1,5 +1,5 @@
-//! A graph as launches for a device's caps: in which order, with which kernels, and where each tensor lies. All of it is
-//! plain data; buffers and pipelines are made of it in `gpu`.
+//! A graph as launches for a device's caps: their order, their kernels, and the place of each tensor. All of it is plain data;
+//! `gpu` makes buffers and pipelines from it.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Resource};
 use crate::ops::Op;
 use crate::tensor::TensorType;
 
-/// Which buffer bytes lie in.
+/// The buffer of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Storage {
     /// The caller's input.
@@ -29,7 +29,7 @@ pub(crate) enum Storage {
     Constant(usize),
 }
 
-/// Bytes of a buffer.
+/// A range of bytes of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub storage: Storage,
@@ -38,39 +38,39 @@ pub(crate) struct Span {
     pub bytes: Option<u64>,
 }
 
-/// Where something begins: in which buffer, from which byte.
+/// The begin of a range: a buffer and an offset in bytes.
 type Spot = (Storage, u64);
 
-/// What stays the same for every extent of a graph: which steps run, in which order, and where their tensors lie.
+/// The part of a schedule that all extents of a graph share: the steps, their order, and the places of their tensors.
 #[derive(Debug)]
 pub(crate) struct Frame {
     steps: Vec<Placed>,
-    /// Where each stored value lies, by its index.
+    /// The place of each stored value, by its index.
     places: HashMap<usize, Spot>,
     /// The sizes of the workspace's buffers.
     pub workspace: Vec<u64>,
-    /// The largest sum of bytes of intermediates that are needed at once.
+    /// The largest sum of bytes of intermediates that are live at once.
     pub live_peak: u64,
 }
 
 #[derive(Debug)]
 struct Placed {
     merged: Merged,
-    /// Where its scratch lies, and how many bytes each buffer has.
+    /// The place and the bytes of each of its scratch buffers.
     scratch: Vec<(Spot, u64)>,
-    /// The input whose storage its output takes over.
+    /// The input that its output overwrites.
     overwrites: Option<usize>,
 }
 
-/// A launch with everything it binds.
+/// A launch with all its bindings.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub dispatch: Dispatch,
-    /// Where each of its bindings lies.
+    /// The range of bytes of each of its bindings.
     pub spans: Vec<Span>,
-    /// The ops it is made of.
+    /// The names of the ops in it.
     pub parts: Vec<&'static str>,
-    /// The bytes of the input that it writes over, if it does.
+    /// The bytes of the input that it overwrites, if it does.
     pub overwritten: Option<u64>,
 }
 
@@ -78,12 +78,12 @@ pub(crate) struct Launch {
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     pub launches: Vec<Launch>,
-    /// What has to be uploaded.
+    /// The constants to upload.
     pub constants: Vec<Constant>,
 }
 
 impl Frame {
-    /// Fuses, orders and places the steps of a graph for a device.
+    /// Fuses and orders the steps of a graph for a device, and places their tensors.
     pub(crate) fn new(graph: &Graph, lists: &CandidateLists<'_>, rules: &MemoryRules) -> Result<Self> {
         let mut places = external_places(graph)?;
         let is_external = |value: Value| places.contains_key(&graph.storage(value).index());
@@ -104,12 +104,12 @@ impl Frame {
             .collect();
         let order = order(&nodes, &bytes);
 
-        // When each stored value is needed last.
+        // The last time that each stored value is needed.
         let mut last: HashMap<usize, usize> = HashMap::new();
         for (time, &node) in order.iter().enumerate() {
             last.extend(nodes[node].reads.iter().chain(&nodes[node].writes).map(|&value| (value, time)));
         }
-        // Slots are values, or chains of values of which each takes over the storage of the one before.
+        // A slot is one value, or a chain of values, each of which overwrites the one before.
         let mut slots: Vec<Slot> = Vec::new();
         let mut slot_of: HashMap<usize, usize> = HashMap::new();
         let mut steps = Vec::new();
@@ -171,7 +171,7 @@ impl Frame {
         Ok(Self { steps, places, workspace, live_peak })
     }
 
-    /// The launches for a graph at some extent, with the kernels that `choose` takes from each op's candidates.
+    /// The launches of a graph at some extent, with the kernels that `choose` selects from each op's candidates.
     pub(crate) fn schedule(
         &self,
         graph: &Graph,
@@ -242,8 +242,8 @@ impl Frame {
 }
 
 impl Placed {
-    /// Those of the candidates of an op at any extent that keep within what the frame has laid out for its step: the scratch, and an
-    /// output that lies where an input does.
+    /// The candidates of an op, at any extent, that stay within the frame's places for its step: the scratch, and an output that
+    /// overwrites an input.
     fn legal<'a>(&self, candidates: &'a [Candidate]) -> Result<Cow<'a, [Candidate]>> {
         let needed = |candidate: &Candidate| candidate.scratch.iter().map(|&words| scratch_bytes(words)).sum();
         let least = candidates.iter().map(needed).min().unwrap_or(0);
@@ -270,17 +270,18 @@ impl Placed {
     }
 }
 
-/// The bytes of a scratch buffer of so many words.
+/// The bytes of a scratch buffer of `words` words.
 fn scratch_bytes(words: usize) -> u64 {
     (words as u64 * 4).max(16)
 }
 
-/// Whether the output of a candidate can lie where an input does: every launch must be able to, as each writes a part of it.
+/// True if the output of a candidate can overwrite an input. Every launch must be able to, because each writes a part of the
+/// output.
 fn overwrites(candidate: &Candidate, input: usize) -> bool {
     candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.input == input))
 }
 
-/// What a step needs beside its tensors, whichever of its candidates runs, at any extent.
+/// The needs of a step beside its tensors, for any of its candidates, at any extent.
 struct Needs {
     /// The bytes of its scratch buffers.
     scratch: Vec<u64>,
@@ -289,24 +290,25 @@ struct Needs {
 }
 
 impl Needs {
-    /// Of a step at the extent of its graph and at every smaller one.
+    /// The needs of a step at the extent of its graph and at every smaller one.
     fn new(graph: &Graph, step: &Step, lists: &CandidateLists<'_>) -> Result<Self> {
         let mut needs = Self::of(&step.op, lists.caps, |op| lists.of(op))?;
         let Some(largest) = graph.extent().filter(|_| step.inputs.iter().any(|&value| graph.follows(value))) else {
             return Ok(needs);
         };
-        // An extent that an op can't have is refused where it is asked for.
+        // An extent that the op can't have is skipped here; it is refused when it is asked for.
         let at = |extent: usize| -> Option<Self> {
             let types =
                 step.inputs.iter().map(|&value| graph.type_at(value, extent)).collect::<Result<Vec<_>>>().ok()?;
             let op = Arc::new(step.op.with_inputs(&types).ok()?);
             Self::of(&op, lists.caps, |op| lists.once(op)).ok()
         };
-        // What a kernel packs of an extent that it adds up over depends on how that ends: within sixteen, the longest vector of any.
+        // If an op sums over the extent, the size of packed vectors depends on the extent modulo sixteen: take the maximum over
+        // sixteen extents.
         if step.op.inputs_by_row().is_none() {
             (largest.saturating_sub(15)..largest).filter_map(at).for_each(|other| needs.join(&other));
         }
-        // Otherwise more takes more; or a kernel is none any more where that is too much.
+        // Otherwise a larger extent needs more, unless a kernel becomes illegal at it.
         let fewer = [1, largest / 2].into_iter().filter_map(at);
         if !fewer.into_iter().all(|other| needs.covers(&other)) {
             (0..largest).filter_map(at).for_each(|other| needs.join(&other));
@@ -314,11 +316,11 @@ impl Needs {
         Ok(needs)
     }
 
-    /// Of an op, taken in parts where it has to be.
+    /// The needs of an op, which may have to be divided into slabs.
     fn of(op: &Arc<Op>, caps: &DeviceCaps, list: impl Fn(&Arc<Op>) -> Rc<[Candidate]>) -> Result<Self> {
         let mut needs = Self { scratch: Vec::new(), overwritable: (0..op.inputs().len()).collect() };
         let slabs = slabs(op, caps)?;
-        // All but the last are alike.
+        // All slabs but the last are equal.
         let different = [slabs.first(), slabs.last().filter(|_| slabs.len() > 1)];
         let lists: Vec<_> = different.into_iter().flatten().map(|slab| list(&slab.op)).collect();
         for candidate in lists.iter().flat_map(|list| list.iter()) {
@@ -343,14 +345,14 @@ impl Needs {
     }
 }
 
-/// Something that lies in the workspace for a while.
+/// A range of the workspace for some time.
 struct Slot {
     interval: Lifetime,
-    /// Whether it must not share a buffer with anything.
+    /// True if it must not share a buffer with another slot.
     apart: bool,
 }
 
-/// Where slots lie, and the sizes of the buffers.
+/// The places of slots, and the sizes of the buffers.
 fn place(slots: &[Slot], rules: &MemoryRules) -> Result<(Vec<Spot>, Vec<u64>)> {
     let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart || rules.single_buffer).collect();
     let intervals: Vec<Lifetime> = together.iter().map(|&i| slots[i].interval).collect();
@@ -367,7 +369,7 @@ fn place(slots: &[Slot], rules: &MemoryRules) -> Result<(Vec<Spot>, Vec<u64>)> {
     for (&slot, place) in together.iter().zip(&layout.places) {
         places[slot] = (Storage::Workspace(place.buffer), place.offset);
     }
-    // The others take a buffer each, one after the other where their times don't meet. Slots come in the order of time.
+    // Each other slot has a buffer of its own, which slots share if their lifetimes don't overlap. Slots are sorted by time.
     let mut apart: Vec<(usize, usize)> = Vec::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.apart && !rules.single_buffer) {
         let bytes = aligned(slot.interval.bytes);
@@ -401,7 +403,7 @@ fn too_large(what: &str, needed: u64, limit: u64) -> Error {
     }
 }
 
-/// Where inputs and outputs lie. Each needs a place of its own.
+/// The places of inputs and outputs. Each must have a buffer of its own.
 fn external_places(graph: &Graph) -> Result<HashMap<usize, Spot>> {
     graph.check_outputs()?;
     let mut places: HashMap<usize, Spot> =
@@ -419,7 +421,7 @@ fn external_places(graph: &Graph) -> Result<HashMap<usize, Spot>> {
     Ok(places)
 }
 
-/// Refuses a launch that the device can't do.
+/// Refuses a launch that exceeds the device's limits.
 fn check_launch(dispatch: &Dispatch, spans: &[Span], caps: &DeviceCaps) -> Result<()> {
     let limit = |what: &str, needed: u64, limit: u64, unit, advice| {
         let what = format!("{} ({what})", dispatch.label);
@@ -449,7 +451,7 @@ fn check_launch(dispatch: &Dispatch, spans: &[Span], caps: &DeviceCaps) -> Resul
     )
 }
 
-/// Refuses a constant that no binding could hold, before it is made.
+/// Refuses a constant that exceeds a binding, before it is made.
 fn check_constant(name: &str, constant: &Constant, caps: &DeviceCaps) -> Result<()> {
     let (needed, limit) = (constant.count().saturating_mul(4), caps.binding_bytes);
     if needed <= limit {
@@ -467,12 +469,12 @@ fn check_constant(name: &str, constant: &Constant, caps: &DeviceCaps) -> Result<
 /// A part of an op's rows (indices of the first dimension).
 struct Slab {
     op: Arc<Op>,
-    /// Where the part begins in each input and output, in bytes.
+    /// The begin of the part in each input and output, in bytes.
     inputs: Vec<u64>,
     outputs: Vec<u64>,
 }
 
-/// An op in one piece, or in pieces whose tensors fit a binding.
+/// The op as one slab, or as slabs whose tensors fit a binding.
 fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     let (inputs, outputs, sums) = (op.inputs(), op.outputs(), op.kept_sums());
     let whole = || Slab { op: op.clone(), inputs: vec![0; inputs.len()], outputs: vec![0; outputs.len()] };
@@ -480,7 +482,7 @@ fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
     if inputs.iter().chain(&outputs).chain(&sums).all(fits) {
         return Ok(vec![whole()]);
     }
-    // Ops that see more than one row at once stay whole, and are refused when their bindings are checked.
+    // An op that reads more than one row at once stays whole. It is refused when its bindings are checked.
     let Some(by_row) = op.inputs_by_row() else { return Ok(vec![whole()]) };
     let divided =
         || inputs.iter().zip(&by_row).filter(|(_, by_row)| **by_row).map(|(t, _)| t).chain(&outputs).chain(&sums);
@@ -495,8 +497,8 @@ fn slabs(op: &Arc<Op>, caps: &DeviceCaps) -> Result<Vec<Slab>> {
             Ok(suits && bytes <= caps.binding_bytes && bytes.is_multiple_of(memory::ALIGNMENT))
         })
     };
-    // The most rows that fit, as a multiple of what keeps every part aligned.
-    // In a line of 2-bit codes 1,024 are one alignment.
+    // The most rows that fit, as a multiple of `unit` rows, which keep every slab aligned. 1,024 2-bit codes in a line are one
+    // alignment.
     let mut unit = 1usize << rows.max(1).ilog2().min(10);
     while unit > 1 && !suits(unit)? {
         unit /= 2;
@@ -538,7 +540,7 @@ mod tests {
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 
-    /// The first dimension of every op below: more than sixteen, and of every residue at some smaller one.
+    /// The first dimension of every op below. It exceeds sixteen, so that smaller extents have every residue modulo sixteen.
     const EXTENT: usize = 40;
 
     fn real(dims: &[usize]) -> Result<TensorType> {
@@ -561,7 +563,7 @@ mod tests {
         )
     }
 
-    /// Every op, where it can with a first dimension that can follow an extent.
+    /// Every op, with a first dimension that can follow an extent if it can have one.
     fn ops() -> Result<Vec<Op>> {
         let e = EXTENT;
         let stage = || Requantization::new(DType::Int8, 0.5, 0);
@@ -673,8 +675,8 @@ mod tests {
         Ok(ops)
     }
 
-    /// The op over inputs of which some are dynamic, if there can be such a graph; its first output is read by another step, so that
-    /// it lies in the workspace and may take the place of an input that does.
+    /// The op over inputs of which some are dynamic, if there can be such a graph. Another step reads its first output, so that it
+    /// lies in the workspace and may overwrite an input that does.
     fn graph(op: &Op, dynamic: usize) -> Result<Graph> {
         let mut graph = Graph::new();
         let mut inputs = Vec::new();
@@ -700,7 +702,7 @@ mod tests {
         Ok(graph)
     }
 
-    /// Schedules a graph at some extents, each with another of the kernels, none of which may be beyond what its frame laid out.
+    /// Schedules a graph at some extents, each with another of the kernels. All must stay within the places of its frame.
     fn check(name: &str, graph: &Graph, caps: &DeviceCaps, extents: impl Iterator<Item = usize>) -> Result<usize> {
         let lists = CandidateLists::new(caps);
         let frame = Frame::new(graph, &lists, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
@@ -763,7 +765,8 @@ mod tests {
         Ok(())
     }
 
-    /// Six images have so many results that their windows are not divided, one is divided, which takes scratch.
+    /// With six images there are so many results that windows are not divided. With one image they are divided, which takes
+    /// scratch.
     #[test]
     fn fewer_rows_may_need_what_more_rows_do_not() -> Result<()> {
         let caps = DeviceCaps { binding_bytes: 16 << 20, ..DeviceCaps::default() };
