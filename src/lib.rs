@@ -111,7 +111,6 @@ pub mod kernels;
 pub mod model;
 pub mod numeric;
 pub mod ops;
-pub mod pack;
 mod plan;
 #[cfg(feature = "quantize")]
 pub mod ptq;
@@ -128,6 +127,7 @@ pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, P
 pub use gpu::{Comparison, Probe, Report};
 pub use numeric::{DType, Multiplier, Rounding};
 pub use plan::{Graph, Value};
+pub use tensor::pack;
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};
 pub use tune::Tuner;
 

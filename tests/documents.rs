@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Layers from the bottom. A module may use modules of earlier lines only; those of one line do not use each other.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 11] = [
     &["error"],
     &["numeric"],
-    &["pack"],
     &["tensor"],
     &["weights"],
     &["ops", "import"],
@@ -18,12 +17,6 @@ const LAYERS: [&[&str]; 12] = [
     &["calibrate", "model"],
     &["train", "ptq"],
     &["evaluate"],
-];
-
-/// Arrows that the layers forbid, each with its reason.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
-    ("pack", "tensor", "packing reads the type and the values of a tensor, and a tensor can be made of packed words"),
-    ("ptq", "evaluate", "the search for bits per layer uses the error measure of `evaluate`"),
 ];
 
 fn root() -> &'static Path {
@@ -168,15 +161,9 @@ fn modules_use_lower_layers_only() {
     for (module, others) in &arrows {
         for other in others {
             let is_down = matches!((layer(module), layer(other)), (Some(own), Some(lower)) if lower < own);
-            let is_excepted = EXCEPTIONS.iter().any(|&(from, to, _)| (from, to) == (module.as_str(), other.as_str()));
-            if !is_down && !is_excepted {
+            if !is_down {
                 faults.push(format!("{module} uses {other}, which is in no lower layer"));
             }
-        }
-    }
-    for (from, to, reason) in EXCEPTIONS {
-        if !arrows[from].contains(to) {
-            faults.push(format!("{from} no longer uses {to}; the exception was: {reason}"));
         }
     }
     assert!(arrows.len() > 10, "only {} modules were found", arrows.len());

@@ -358,17 +358,12 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     }
     ops.extend(grouped()?);
     // Segments that are longer than a chunk.
-    let long = DynamicQuantize::new([2, 9000], DType::Uint8, DynamicGranularity::Row)?;
+    let long = DynamicQuantize::new([2, 9000], DType::Int8, DynamicGranularity::Row)?;
     ops.extend([long.clone().into(), long.symmetric()?.into()]);
     for dtype in [DType::Float32, DType::Int32, DType::Int8, DType::Uint8] {
-        ops.extend(
-            [[4, 4], [4, 1024]]
-                .map(|dims| TensorType::new(dtype, dims).and_then(ArgMax::new))
-                .into_iter()
-                .collect::<Result<Vec<_>>>()?
-                .into_iter()
-                .map(Op::from),
-        );
+        for dims in [[4, 4], [4, 1024]] {
+            ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());
+        }
     }
     Ok(ops)
 }

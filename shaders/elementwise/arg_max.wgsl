@@ -7,7 +7,7 @@
 //# import math/linear_index
 //# import math/float_bits
 //# import convert/load_element
-//# constants LANES, REAL, ROWS, SIGNED
+//# constants INPUT_BITS, LANES, REAL, ROWS, SIGNED
 
 struct Params {
     rows: u32,

@@ -1,5 +1,6 @@
 //! Distances between two sets of results, and the quality of predictions. All sums are f64. The caller chooses the data.
 
+use crate::model::noise::ratio;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, require};
@@ -90,19 +91,6 @@ impl Metrics {
             agreement: if reference.is_empty() { 1.0 } else { f64::from(same as u32) / count },
         })
     }
-}
-
-/// noise / signal, where 0 / 0 is 0.
-fn ratio(noise: f64, signal: f64) -> f64 {
-    if noise == 0.0 { 0.0 } else { noise / signal }
-}
-
-/// `Σ (x − y)² / Σ x²`.
-#[must_use]
-pub fn noise_to_signal(reference: &[f32], test: &[f32]) -> f64 {
-    let square = |x: f64| x * x;
-    let noise = reference.iter().zip(test).map(|(&x, &y)| square(f64::from(x) - f64::from(y))).sum();
-    ratio(noise, reference.iter().map(|&x| square(x.into())).sum())
 }
 
 fn log_softmax(row: &[f32]) -> Vec<f64> {

@@ -11,8 +11,9 @@ mod robustness;
 #[cfg(not(target_arch = "wasm32"))]
 mod runner;
 
+pub use crate::model::noise::noise_to_signal;
 pub use cost::{Cost, Energy};
-pub use metrics::{Calibration, ConfidenceInterval, Metrics, accuracy, calibration, classes, noise_to_signal};
+pub use metrics::{Calibration, ConfidenceInterval, Metrics, accuracy, calibration, classes};
 #[cfg(not(target_arch = "wasm32"))]
 pub use report::{Alternative, Dataset, Histogram, LayerReport, Options, Report, Side, evaluate};
 pub use robustness::{Perturbation, Robustness};

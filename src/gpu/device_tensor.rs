@@ -6,8 +6,7 @@ use std::task::{Poll, Waker};
 use super::context::Counting;
 use super::{Context, lock};
 use crate::error::{Result, require};
-use crate::pack;
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Tensor, TensorType, pack};
 
 /// A tensor in device memory, in rows packed as [`DType::row_words`](crate::DType::row_words) documents.
 ///

@@ -5,6 +5,7 @@ mod arch;
 mod float;
 mod graph;
 mod layer;
+pub(crate) mod noise;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};

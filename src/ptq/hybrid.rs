@@ -9,8 +9,8 @@ use super::recipe::Recipe;
 use super::scheme::WeightScheme;
 use super::{check_calibration, trace};
 use crate::error::{Result, require};
-use crate::evaluate::noise_to_signal;
 use crate::model::Model;
+use crate::model::noise::noise_to_signal;
 use crate::tensor::Tensor;
 
 /// The cost of a layer in each of several schemes.

@@ -1,7 +1,8 @@
-//! Tensors on the host: shape, data type, data, scales and zero points. Device tensors are in `gpu`, packing is in `pack`.
+//! Tensors on the host: shape, data type, data, scales and zero points. Device tensors are in `gpu`.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod difference;
+pub mod pack;
 mod quantization;
 mod shape;
 mod tensor_type;

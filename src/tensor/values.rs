@@ -113,7 +113,7 @@ impl Tensor {
     /// # Errors
     /// If the number of bytes is not that of the elements, rounded up to a whole byte.
     pub fn from_packed(tensor_type: TensorType, bytes: &[u8]) -> Result<Self> {
-        crate::pack::from_bytes(tensor_type, bytes)
+        super::pack::from_bytes(tensor_type, bytes)
     }
 
     /// This tensor with scales and zero points.
