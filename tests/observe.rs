@@ -143,7 +143,7 @@ fn counts_end_at_the_greatest() -> Result<()> {
     let files = [
         serde_json::json!({ "Histograms": { "granularity": "Tensor", "bins": bins,
             "histograms": [{ "seen": seen, "level": 0, "counts": counts }] } }),
-        serde_json::json!({ "Ranges": { "granularity": "Tensor", "rule": "Extremes", "ranges": [seen] } }),
+        serde_json::json!({ "Ranges": { "granularity": "Tensor", "rule": "MinMax", "ranges": [seen] } }),
     ];
     let full: Vec<Observation> =
         files.into_iter().map(|file| serde_json::from_value(file).expect("counts that are possible")).collect();

@@ -29,6 +29,7 @@ impl fmt::Display for Device<'_> {
 
 /// A graph on a device, ready to run many times.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Runner {
     /// A graph for the CPU reference.
     Cpu(Graph),

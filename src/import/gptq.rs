@@ -15,6 +15,7 @@ use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 /// with ones, and GPTQModel before 7.0 subtracts other words from zero points of 3 bits in `gptq`. `gptq_p` packs 2, 4 and 8
 /// bits as `gptq_v2` does, but 3 bits in another order, which is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ZeroPoints {
     /// `gptq`: the zero point minus 1, as in nearly all checkpoints.
     LessOne,

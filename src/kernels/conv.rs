@@ -16,7 +16,7 @@ use super::phase::{Phase, phase, phases};
 use super::program::{self, Part, Program};
 use super::stage::{self, Epilogue};
 use super::tile::{Staging, rows_first};
-use super::{Kernels, byte_mask, line_groups, unfold};
+use super::{Kernels, byte_mask, line_group, unfold};
 use crate::ops::{Conv, PostOp, Sizes, Unfold};
 
 parameters! {
@@ -289,7 +289,7 @@ fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: 
     if (op.batch() * op.window().output_pixels()).div_ceil(rows) > MOST_CHUNKS {
         return Vec::new();
     }
-    let group = line_groups(caps).next().expect("there is always one");
+    let group = line_group(caps);
     let fill = |rows, scratch| unfold::launch(&patches, Resource::Input(0), rows, scratch, group, caps);
     let weights = |first, columns| patch_weights(op, first, columns);
     let product = product(op, post_op, tables, &weights);

@@ -9,7 +9,7 @@ use super::linear::float_bits;
 use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
-use super::{Kernels, broadcast, convert, line_groups, stage};
+use super::{Kernels, broadcast, convert, line_group, stage};
 use crate::numeric::DType;
 use crate::ops::{FloatMatmul, Operand, PostOp, Sizes};
 use crate::tensor::{Tensor, TensorType};
@@ -211,7 +211,7 @@ fn pack(
         panel_vecs: panel_vecs as u32,
         unused_0: 0,
     };
-    let threads = line_groups(caps).next().expect("there is always one");
+    let threads = line_group(caps);
     let program = Program::new(&program::PACK_FLOATS).constant("GROUP_X", threads).constant("TRANSPOSED", transposed);
     let program = convert::link_decode(program, operand.dtype());
     let bindings = [Binding::read(1, source), Binding::write(6, target)];

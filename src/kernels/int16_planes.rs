@@ -2,9 +2,9 @@
 //! `shaders/gemm/split_bytes.wgsl` and `shaders/gemm/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
-use super::line_groups;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
+use super::{line_group, line_groups};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -131,7 +131,7 @@ fn join(whole: &Int16Product<'_>, [high, low]: [Resource; 2], tables: Resource, 
         column_stride: epilogue.stage.row_stride() as u32,
         ..JoinParams::default()
     };
-    let group = line_groups(caps).next().expect("there is always one");
+    let group = line_group(caps);
     let program = epilogue.link_halves(Program::new(&program::COMBINE_BYTES), whole.wide).constant("GROUP_X", group);
     let bindings = [
         Binding::read(1, high),

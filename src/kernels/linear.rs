@@ -6,7 +6,7 @@ use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resour
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
 use super::weights::{self, Panels};
-use super::{Kernels, line_groups, matrix, stage};
+use super::{Kernels, line_group, matrix, stage};
 use crate::numeric::DType;
 use crate::ops::{LhsScales, Linear, PostOp};
 use crate::tensor::{Tensor, TensorType};
@@ -222,7 +222,7 @@ fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &Devi
     }
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
     let words = [bias(op).map_or(0, |bias| bias.dims().iter().product()), index_words, parameter_words(op)];
-    let threads = line_groups(caps).next().expect("there is always one");
+    let threads = line_group(caps);
     let target = Resource::Scratch(candidate.scratch.len());
     let mut firsts = [0; 3];
     let mut first = 0;
@@ -266,7 +266,7 @@ fn arrange(
         rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
         unused_0: 0,
     };
-    let threads = line_groups(caps).next().expect("there is always one");
+    let threads = line_group(caps);
     let program = Program::new(&program::GATHER_COLUMNS)
         .with(if parameters.is_some() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_ZERO })
         .constant("GROUP_X", threads)

@@ -2,7 +2,7 @@
 //! is `reference/linear_conv.rs`.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource};
-use super::{Kernels, cast, line_groups, linear, stage, unfold};
+use super::{Kernels, cast, line_group, linear, stage, unfold};
 use crate::numeric::DType;
 use crate::ops::{Cast, LinearConv, PostOp};
 use crate::tensor::TensorType;
@@ -58,7 +58,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
         (Resource::Output(_), _) => output,
         (resource, _) => resource,
     });
-    let group = line_groups(caps).next().expect("there is always one");
+    let group = line_group(caps);
     candidate.dispatches.insert(0, unfold::launch(patches, image, [0, rows.shape().rows()], lhs, group, caps));
     if narrowed {
         candidate.dispatches.extend(narrow(op, output, caps));

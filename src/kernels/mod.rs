@@ -125,6 +125,11 @@ fn line_groups(caps: &DeviceCaps) -> impl Iterator<Item = u32> {
     LINE_GROUPS.into_iter().map(move |size| size.min(1 << most.ilog2())).take(if most < 256 { 1 } else { 2 })
 }
 
+/// The best guess of these sizes.
+fn line_group(caps: &DeviceCaps) -> u32 {
+    LINE_GROUPS[0].min(1 << caps.invocations.max(1).ilog2())
+}
+
 /// The candidates of a kernel that maps one invocation to one word: one per workgroup size. `launch` makes the dispatch from
 /// the size and number of workgroups; without invocations there is none.
 fn line_candidates(

@@ -62,7 +62,7 @@ impl Kernels for OptimizerStep {
                 caps,
             );
             Candidate {
-                label: format!("optimize, groups of {group}"),
+                label: format!("optimizer step, groups of {group}"),
                 dispatches: if elements == 0 { Vec::new() } else { vec![memory, step] },
                 constants: Vec::new(),
                 scratch: Vec::new(),

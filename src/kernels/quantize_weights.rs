@@ -3,7 +3,7 @@
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
-use super::{Kernels, line_groups};
+use super::{Kernels, line_group};
 use crate::ops::{PostOp, QuantizeWeights};
 use crate::weights::{Codes, GroupScaleRule, ScaleFormat, planes};
 
@@ -187,7 +187,7 @@ fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
         [upper, ..] => [upper, 0],
         [] => unreachable!("codes have bits"),
     };
-    let threads = line_groups(caps).next().expect("there is always one");
+    let threads = line_group(caps);
     let program = Program::new(&program::PACK_CODES)
         .constant("GROUP_X", threads)
         .constant("CODE_BIAS", i32::from(codes.bias()))

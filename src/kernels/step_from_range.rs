@@ -20,7 +20,7 @@ impl Kernels for StepFromRange {
         let ranges = self.steps.shape().elements();
         let state_words = self.state.dims()[1] as u32;
         let params = Params { ranges: ranges as u32, state_words, low: self.low, high: self.high };
-        line_candidates("range step", ranges, &[], caps, |group, groups| {
+        line_candidates("step from range", ranges, &[], caps, |group, groups| {
             let program = Program::new(&program::STEP_FROM_RANGE).constant("GROUP_X", group);
             let bindings = [
                 Binding::read(1, Resource::Input(0)),

@@ -8,6 +8,7 @@ use crate::error::{Result, require};
 /// The rounding of a block's largest magnitude to the power of two that its elements share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BlockRounding {
     /// `e = ⌊log₂ max|x|⌋ − emax`, where emax is the exponent of the greatest element: OCP MX. Numbers between the greatest element
     /// and twice its power of two (both times the scale) saturate.

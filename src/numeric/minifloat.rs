@@ -24,6 +24,7 @@ pub(crate) struct Minifloat {
 
 /// The rounding of a number between two powers of two (the `round_mode` of ONNX Cast).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum PowerRounding {
     /// To the power above, so that nothing scaled by it overflows.
     #[default]

@@ -5,6 +5,7 @@ use crate::error::{Result, require};
 
 /// The rounding of an accumulator times a real multiplier to an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Rounding {
     /// `round_ties_even(f32(acc) · m)`, every step rounded to f32, as in ONNX Runtime's CPU kernels of matrix products and
     /// convolutions.

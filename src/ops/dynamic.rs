@@ -8,6 +8,7 @@ use crate::tensor::{Shape, TensorType};
 
 /// The elements that share a dynamic range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DynamicGranularity {
     /// All elements.
     Tensor,

@@ -13,6 +13,7 @@ use crate::tensor::TensorType;
 
 /// The reduction of a window of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PoolKind {
     /// The mean, requantized.
     Average,

@@ -65,6 +65,7 @@ pub struct Recipe {
 /// The quantization of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activations {
     /// From ranges found beforehand on calibration data, one for each tensor.
     Static {

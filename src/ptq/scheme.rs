@@ -13,6 +13,7 @@ use crate::weights::Codes;
 /// The data type of codes, before they are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CodeFormat {
     /// Integers of this many bits, 2 to 8.
     Int(u8),
@@ -92,6 +93,7 @@ pub struct WeightScheme {
 /// The weights that share a scale, and the data type of the scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WeightGranularity {
     /// All weights of a layer; a float32.
     Tensor,
@@ -110,6 +112,7 @@ pub enum WeightGranularity {
 /// The rule for the range that codes cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WeightClipping {
     /// The range of all weights, as far as scales can be chosen freely.
     MinMax,

@@ -6,6 +6,7 @@ use crate::numeric::DType;
 
 /// The elements that share a scale and a zero point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub enum Granularity {
     /// All elements.
     Tensor,

@@ -150,6 +150,7 @@ impl Codes {
 
 /// The term added to the product of code and scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OffsetKind {
     /// Nothing: `scale · code`.
     None,
