@@ -282,8 +282,8 @@ fn shapes_alone_cost_nothing() {
         judge.check("its gradient", || Ok(FakeQuantizeGradient::new(grid()?)));
         judge.check("its step's", || GridGradient::new(grid()?, 1.0));
     }
-    judge.check("range step", || StepFromRange::new(MOST / 2, (0, 15)));
-    judge.check("stage table", || RequantParams::new(1 << 28));
+    judge.check("step_from_range", || StepFromRange::new(MOST / 2, (0, 15)));
+    judge.check("requant_params", || RequantParams::new(1 << 28));
     for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::StepGradient] {
         judge.check("fake requantize", || FakeRequantize::new([SIDE, SIDE], makes, (0, 15)));
     }

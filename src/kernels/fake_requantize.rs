@@ -68,7 +68,7 @@ impl Kernels for RequantParams {
                 ],
             );
             Candidate {
-                label: format!("stage table, groups of {group}"),
+                label: format!("requant params, groups of {group}"),
                 dispatches: if channels == 0 { Vec::new() } else { vec![combine, table] },
                 constants: Vec::new(),
                 scratch: vec![channels],
