@@ -67,7 +67,7 @@ fn read(text: &str) -> File {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default().to_string() + "\n").collect();
     let code = code.as_str();
-    // Where braces are open, a declaration is local.
+    // Between braces a declaration is local.
     let (mut depth, mut depth_at, mut before) = (0i32, 0, "");
     let mut locals = BTreeSet::new();
     for (start, word) in words(code) {

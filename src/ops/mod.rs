@@ -1,5 +1,5 @@
-//! What is computed: descriptors that are validated when they are made, so that an op that exists is sound. How a CPU or
-//! a GPU computes them lives in `reference` and `kernels`, which never see each other.
+//! Descriptors of computations. They are validated when they are made, so that an op that exists is sound. Their computation on a CPU
+//! or a GPU lives in `reference` and `kernels`, which never see each other.
 
 mod arg_max;
 mod binary;
@@ -123,7 +123,7 @@ macro_rules! for_each_op {
 }
 pub(crate) use for_each_op;
 
-/// What an op says of itself. No method has a default, so that the compiler names what a new op leaves out.
+/// The description of an op. No method has a default, so that the compiler names what a new op leaves out.
 pub(crate) trait OpDef: Clone + Into<Op> {
     /// `matmul`, `conv`, ….
     fn name(&self) -> &'static str;
@@ -215,13 +215,13 @@ impl Op {
         Ok(each!(self, op => op.with_inputs(inputs)?.into()))
     }
 
-    /// Which inputs are divided with the outputs when only some indices of the first dimension are computed; `None` if those
-    /// don't stand for themselves, or something of the op belongs to single ones.
+    /// For each input, true if it is divided with the outputs when only some indices of the first dimension are computed. `None` if an
+    /// index needs more than its own, or something of the op belongs to single indices.
     pub(crate) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         self.by_row().filter(|by_row| self.with_rows(by_row, 1).is_ok())
     }
 
-    /// The same op for so many indices of the first dimension, with the inputs divided that [`Op::inputs_by_row`] names.
+    /// This op for `rows` indices of the first dimension, with the inputs divided that [`Op::inputs_by_row`] names.
     pub(crate) fn with_rows(&self, by_row: &[bool], rows: usize) -> Result<Self> {
         let part = |(t, &by_row): (TensorType, &bool)| if by_row { t.with_extent(rows) } else { Ok(t) };
         self.with_inputs(&self.inputs().into_iter().zip(by_row).map(part).collect::<Result<Vec<_>>>()?)
@@ -243,7 +243,7 @@ impl Op {
         Some(output.with_dtype(DType::Int32))
     }
 
-    /// The same op with its codes clamped further; `None` if it has no clamp to narrow.
+    /// This op with its codes clamped further; `None` if it has no clamp to narrow.
     pub(crate) fn clamped(&self, low: i32, high: i32) -> Option<Self> {
         Some(match self {
             Self::Matmul(op) => op.clamped(low, high)?.into(),

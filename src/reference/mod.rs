@@ -1,4 +1,4 @@
-//! What every op means, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
+//! The meaning of every op, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod arg_max;
@@ -45,7 +45,7 @@ use crate::error::Result;
 use crate::ops::{Op, check_parameters, for_each_op};
 use crate::tensor::Tensor;
 
-/// What an op means. Neither method has a default, so that the compiler names what a new op leaves out.
+/// The meaning of an op. Neither method has a default, so that the compiler names what a new op leaves out.
 trait Meaning {
     /// The op's outputs, element by element as its documentation defines them.
     ///
