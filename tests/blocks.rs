@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Random, check_op, check_op_within, context};
+use common::{Random, check_op, check_op_within_in_turn, context};
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, E8M0};
 use lowbit::ops::{BlockDequantize, BlockQuantize, Cast, Dequantize, Embedding, Linear};
@@ -158,7 +158,8 @@ fn small_float_weights() -> Result<()> {
                     (Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?, lhs)
                 }
             };
-            let (candidates, error) = check_op_within(&context, &name, &op.into(), &[&lhs]);
+            // tests/linear.rs runs every kernel of other codes.
+            let (candidates, error) = check_op_within_in_turn(3, &context, &name, &op.into(), &[&lhs]);
             (count, worst) = (count + candidates, worst.max(error));
             let rows: Vec<i32> = (0..n as i32).rev().chain([-1]).collect();
             let rows = Tensor::new([n + 1], rows)?;
