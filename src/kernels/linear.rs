@@ -184,7 +184,7 @@ fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
         None => {
             let of = op.clone();
             let pairs = move || lhs_parameters(&of);
-            constant(&mut candidate, Constant::new("scales and zero points of lhs", parameter_words(&op), pairs))
+            constant(&mut candidate, Constant::new("scales and zero points of lhs", parameter_words(op), pairs))
         }
     });
     let bias = bias(op).map(|bias| {

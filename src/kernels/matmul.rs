@@ -105,7 +105,7 @@ fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
 #[derive(Clone)]
 pub(super) enum Rhs<'a> {
     /// Computed on the device. A launch packs it, and binds the scales and zero points of its columns.
-    Computed { pack: Dispatch, parameters: Constant },
+    Computed { pack: Box<Dispatch>, parameters: Constant },
     /// A constant: the function returns it for a first column and a number of columns.
     Known(&'a dyn Fn(usize, usize) -> Constant),
 }
@@ -149,7 +149,9 @@ impl Kernels for Matmul {
         let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
         let weights;
         let rhs = match self.rhs() {
-            Operand::Input(_) => Rhs::Computed { pack: pack(self, matrices, caps), parameters: rhs_parameters(&op) },
+            Operand::Input(_) => {
+                Rhs::Computed { pack: Box::new(pack(self, matrices, caps)), parameters: rhs_parameters(&op) }
+            }
             Operand::Constant(tensor) => {
                 weights = |first, columns| self::weights(&op, tensor, first, columns);
                 Rhs::Known(&weights)
@@ -267,7 +269,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
     }
     candidate.constants.push(product.tables.clone());
     if let Rhs::Computed { pack, parameters } = &product.rhs {
-        candidate.dispatches.push(pack.clone());
+        candidate.dispatches.push((**pack).clone());
         candidate.constants.push(parameters.clone());
         candidate.scratch.push(packed_words(product.matrices, n, product.sizes.k, product.weight_bits));
     }

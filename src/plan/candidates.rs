@@ -8,11 +8,13 @@ use std::sync::Arc;
 use crate::kernels::{self, Candidate, DeviceCaps};
 use crate::ops::Op;
 
+type Known = HashMap<*const Op, (Arc<Op>, Rc<[Candidate]>)>;
+
 /// The candidates of the ops of a graph, on one device.
 pub(crate) struct CandidateLists<'a> {
     pub(crate) caps: &'a DeviceCaps,
     /// By the address of the op, which each entry keeps alive.
-    known: RefCell<HashMap<*const Op, (Arc<Op>, Rc<[Candidate]>)>>,
+    known: RefCell<Known>,
 }
 
 impl<'a> CandidateLists<'a> {
