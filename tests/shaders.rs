@@ -9,7 +9,7 @@ mod foreseen;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use lowbit::kernels::Dispatch;
 use naga::back::{glsl, hlsl, msl, spv};
@@ -28,6 +28,13 @@ fn asks_for_subgroups(dispatch: &Dispatch) -> bool {
 /// True if a program enables cooperative matrices, wgpu's own extension of WGSL.
 fn asks_for_matrices(dispatch: &Dispatch) -> bool {
     dispatch.program.source().lines().any(|line| line == "enable wgpu_cooperative_matrix;")
+}
+
+/// The programs of the catalog, listed once.
+fn programs() -> &'static BTreeMap<String, Dispatch> {
+    static PROGRAMS: LazyLock<BTreeMap<String, Dispatch>> =
+        LazyLock::new(|| catalog::programs().expect("the catalog's ops are sound"));
+    &PROGRAMS
 }
 
 fn validated(name: &str, dispatch: &Dispatch) -> (naga::Module, ModuleInfo) {
@@ -74,7 +81,7 @@ fn covering(programs: &BTreeMap<String, Dispatch>) -> Vec<(&String, &Dispatch)> 
 
 #[test]
 fn programs_are_sound_and_bind_what_the_host_believes() {
-    let programs = catalog::programs().expect("the catalog's ops are sound");
+    let programs = programs();
     each(programs.iter(), |name, dispatch| {
         let (module, _) = validated(name, dispatch);
         for (_, variable) in module.global_variables.iter() {
@@ -97,7 +104,7 @@ fn programs_are_sound_and_bind_what_the_host_believes() {
         assert!(storage <= 8, "{name} binds {storage} storage buffers, but 8 are guaranteed");
     });
     println!("{} programs validated", programs.len());
-    check_files(&programs);
+    check_files(programs);
     assert!(programs.len() > 10_000, "the catalog has shrunk to {}", programs.len());
 }
 
@@ -116,7 +123,10 @@ fn check_files(programs: &BTreeMap<String, Dispatch>) {
             }
         }
     }
-    for (_, dispatch) in covering(programs) {
+    // One program of each combination of parts.
+    let by_parts: BTreeMap<&str, &Dispatch> =
+        programs.iter().map(|(name, dispatch)| (name.split(' ').next().unwrap_or_default(), dispatch)).collect();
+    for dispatch in by_parts.into_values() {
         let source = dispatch.program.source();
         left.retain(|(text, _)| !source.contains(text));
     }
@@ -142,8 +152,7 @@ const SCALE: &str =
 /// Lavapipe recompiles a program at each dispatch whose uniforms decide enough of it, and keeps every copy.
 #[test]
 fn no_uniform_alone_decides_a_branch() {
-    let programs = catalog::programs().expect("the catalog's ops are sound");
-    let programs = covering(&programs);
+    let programs = covering(programs());
     let found = Mutex::new(BTreeMap::<String, BTreeSet<String>>::new());
     each(programs.iter().copied(), |name, dispatch| {
         let (module, _) = validated(name, dispatch);
@@ -242,8 +251,7 @@ fn branches_that_uniforms_decide_are_found() {
 
 #[test]
 fn programs_translate_to_every_backend() {
-    let programs = catalog::programs().expect("the catalog's ops are sound");
-    let programs = covering(&programs);
+    let programs = covering(programs());
     each(programs.iter().copied(), |name, dispatch| {
         let (module, info) = validated(name, dispatch);
         spv::write_vec(&module, &info, &spv::Options::default(), None)
@@ -297,9 +305,9 @@ fn tint_accepts_programs() {
     }
     let folder = std::env::temp_dir().join(format!("lowbit-tint-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
-    let programs = catalog::programs().expect("the catalog's ops are sound");
+    let programs = programs();
     let (own, programs): (Vec<_>, Vec<_>) =
-        covering(&programs).into_iter().partition(|(_, dispatch)| asks_for_matrices(dispatch));
+        covering(programs).into_iter().partition(|(_, dispatch)| asks_for_matrices(dispatch));
     each(programs.iter().copied(), |name, dispatch| {
         let path = folder.join(format!("{:?}.wgsl", std::thread::current().id()));
         // A browser requires `enable subgroups`, which naga doesn't know.
