@@ -49,7 +49,7 @@ impl Default for Windows {
 /// let image = Tensor::new([1, 2, 2, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
 /// let weights = Tensor::new([1, 2, 2, 1], vec![1.0f32, 10.0, 100.0, 1000.0])?;
 /// let windows = Windows { padding: [0, 0, 0, 1], ..Windows::default() };
-/// let op = FloatConv::new(image.shape(), weights.shape(), windows)?;
+/// let op = FloatConv::new(image.dims(), weights.dims(), windows)?;
 /// assert_eq!(reference::run(&op.into(), &[&image, &weights])?[0].values::<f32>()?, [4321.0, 402.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```

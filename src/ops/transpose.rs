@@ -18,7 +18,7 @@ use crate::tensor::TensorType;
 /// let nchw = Tensor::new([1, 2, 1, 3], vec![1u8, 2, 3, 4, 5, 6])?;
 /// let op = Transpose::new(nchw.tensor_type().clone(), [0, 2, 3, 1])?;
 /// let nhwc = reference::run(&op.into(), &[&nchw])?.remove(0);
-/// assert_eq!(nhwc.shape(), [1, 1, 3, 2]);
+/// assert_eq!(nhwc.dims(), [1, 1, 3, 2]);
 /// assert_eq!(nhwc.values::<u8>()?, [1, 4, 2, 5, 3, 6]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```

@@ -22,7 +22,7 @@ use crate::tensor::{Granularity, TensorType};
 /// let image = Tensor::new([1, 3, 1], vec![1.0f32, 2.0, 3.0])?;
 /// let op = Unfold::new(image.tensor_type().clone(), [3]).padding(Padding::SameUpper).build()?;
 /// let out = &reference::run(&op.into(), &[&image])?[0];
-/// assert_eq!(out.shape(), [1, 3, 3]);
+/// assert_eq!(out.dims(), [1, 3, 3]);
 /// assert_eq!(out.values::<f32>()?, [0.0, 1.0, 2.0, 1.0, 2.0, 3.0, 2.0, 3.0, 0.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```

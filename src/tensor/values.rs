@@ -339,7 +339,7 @@ impl Tensor {
     /// use lowbit::Tensor;
     /// let nchw = Tensor::new([1, 2, 1, 3], vec![1u8, 2, 3, 4, 5, 6])?;
     /// let nhwc = nchw.permuted(&[0, 2, 3, 1])?;
-    /// assert_eq!(nhwc.shape(), [1, 1, 3, 2]);
+    /// assert_eq!(nhwc.dims(), [1, 1, 3, 2]);
     /// assert_eq!(nhwc.values::<u8>()?, [1, 4, 2, 5, 3, 6]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
