@@ -59,13 +59,13 @@ const BIASES: [Added; 6] = [
 
 /// Granularity of scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum ScaleFormat {
+enum Sharing {
     Tensor,
     Column,
     Row,
 }
 
-const SCALES: [ScaleFormat; 3] = [ScaleFormat::Tensor, ScaleFormat::Column, ScaleFormat::Row];
+const SCALES: [Sharing; 3] = [Sharing::Tensor, Sharing::Column, Sharing::Row];
 
 /// Post-op on the codes before they are stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -178,17 +178,17 @@ struct Case {
     refusal: Option<&'static str>,
 }
 
-fn matmul(width: Width, output: &Output, bias: Added, scales: ScaleFormat) -> Result<(Result<Op>, Tensor)> {
+fn matmul(width: Width, output: &Output, bias: Added, scales: Sharing) -> Result<(Result<Op>, Tensor)> {
     let mut random = Random::new(170);
     let (m, n, k) = (5, 6, width.terms());
     let lhs_zero = if width == Width::Bytes { 128 } else { 0 };
     let rows: Vec<f32> = (0..m).map(|i| scale(width) * [1.0, 0.7, 1.0, 1e-3, 1.4][i]).collect();
     let lhs = activations(&mut random, width, &[m, k], k)?.quantized(match scales {
-        ScaleFormat::Row => Quantization::new(Granularity::Axis(0), rows, [lhs_zero]),
+        Sharing::Row => Quantization::new(Granularity::Axis(0), rows, [lhs_zero]),
         _ => Quantization::tensor(scale(width), lhs_zero),
     })?;
     let rhs = weights(&mut random, &[n, k], k)?.quantized(match scales {
-        ScaleFormat::Column => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
+        Sharing::Column => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
         _ => Quantization::tensor(scale(width), 0),
     })?;
     let mut matmul = Matmul::new(lhs.tensor_type().clone(), rhs).transposed().output(output.clone());
@@ -202,13 +202,7 @@ fn matmul(width: Width, output: &Output, bias: Added, scales: ScaleFormat) -> Re
 }
 
 /// A convolution whose windows have as many terms as the matmul's sums.
-fn conv(
-    width: Width,
-    output: &Output,
-    bias: Added,
-    scales: ScaleFormat,
-    groups: usize,
-) -> Result<(Result<Op>, Tensor)> {
+fn conv(width: Width, output: &Output, bias: Added, scales: Sharing, groups: usize) -> Result<(Result<Op>, Tensor)> {
     let mut random = Random::new(171);
     let (pixels, n, taps) = (6, 6, 3);
     let channels = width.terms() / taps * groups;
@@ -217,7 +211,7 @@ fn conv(
         .quantized(Quantization::tensor(scale(width), lhs_zero))?;
     let filter = weights(&mut random, &[n, taps, channels / groups], taps * channels / groups)?;
     let filter = filter.quantized(match scales {
-        ScaleFormat::Tensor => Quantization::tensor(scale(width), 0),
+        Sharing::Tensor => Quantization::tensor(scale(width), 0),
         _ => Quantization::new(Granularity::Axis(0), column_scales(width, n), [0, 0, 0, 7, 0, -5]),
     })?;
     let conv = Conv::new(lhs.tensor_type().clone(), filter).groups(groups).padding(Padding::SameUpper);
@@ -275,7 +269,7 @@ fn of_convolutions() -> Result<()> {
                 if matches!(bias, Added::Element(_)) {
                     continue;
                 }
-                for scales in [ScaleFormat::Tensor, ScaleFormat::Column] {
+                for scales in [Sharing::Tensor, Sharing::Column] {
                     // Kernels for groups and others take turns over scales, biases and stages.
                     let turn = cases.len();
                     let groups = [1, 3][(turn + turn / 2 + turn / 8) % 2];
@@ -297,7 +291,7 @@ fn of_convolutions() -> Result<()> {
 
 /// 8-bit codes of every stage pass through a table or a residual sum before they are stored.
 #[test]
-fn with_a_finish() -> Result<()> {
+fn with_a_post_op() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut cases: Vec<(String, Op, Vec<Tensor>)> = Vec::new();
     for width in WIDTHS {
@@ -305,7 +299,7 @@ fn with_a_finish() -> Result<()> {
             for scales in SCALES {
                 for then in [Then::Table, Then::Sum] {
                     let mut firsts = vec![("matmul", matmul(width, &output, Added::Wide, scales)?)];
-                    if scales != ScaleFormat::Row {
+                    if scales != Sharing::Row {
                         firsts.push(("conv", conv(width, &output, Added::Wide, scales, 1)?));
                     }
                     for (kind, (first, input)) in firsts {
@@ -340,6 +334,6 @@ fn with_a_finish() -> Result<()> {
     let count = check_cases(cases, |(name, op, inputs)| {
         check_op_in_turn(ONE_CANDIDATE, &context, name, op, &inputs.iter().collect::<Vec<_>>())
     });
-    println!("stages with a finish: {all} cases, {count} combinations on {}", context.description());
+    println!("stages with a post-op: {all} cases, {count} combinations on {}", context.description());
     Ok(())
 }

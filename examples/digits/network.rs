@@ -97,27 +97,27 @@ pub(crate) fn read(name: &str) -> Result<Vec<u8>> {
 /// Constants of the int8 network.
 struct Model<'a> {
     file: SafeTensors<'a>,
-    parameters: HashMap<String, ScaleFormat>,
+    parameters: HashMap<String, ScaleEntry>,
 }
 
 #[derive(serde::Deserialize)]
 struct Parameters {
-    tensors: HashMap<String, ScaleFormat>,
+    tensors: HashMap<String, ScaleEntry>,
 }
 
 #[derive(serde::Deserialize)]
-struct ScaleFormat {
+struct ScaleEntry {
     scale: Vec<f32>,
     zero_point: Vec<i32>,
 }
 
 impl Model<'_> {
-    fn scales(&self, name: &str) -> Result<&ScaleFormat> {
+    fn scales(&self, name: &str) -> Result<&ScaleEntry> {
         self.parameters.get(name).ok_or_else(|| format!("ort_qdq_params.json has no tensor {name}").into())
     }
 
     fn quantization(&self, name: &str) -> Result<Quantization> {
-        let ScaleFormat { scale, zero_point } = self.scales(name)?;
+        let ScaleEntry { scale, zero_point } = self.scales(name)?;
         Ok(Quantization::new(Granularity::Tensor, &scale[..], &zero_point[..]))
     }
 
@@ -130,7 +130,7 @@ impl Model<'_> {
     /// A layer's weights in the file's order, outputs first, with one scale per output.
     fn weights(&self, layer: &str) -> Result<Tensor> {
         let name = format!("{layer}.weight_quantized");
-        let (weights, ScaleFormat { scale, zero_point }) = (self.file.tensor(&name)?, self.scales(&name)?);
+        let (weights, ScaleEntry { scale, zero_point }) = (self.file.tensor(&name)?, self.scales(&name)?);
         let codes = words(weights.data(), i8::from_le_bytes);
         let quantization = Quantization::new(Granularity::Axis(0), &scale[..], &zero_point[..]);
         Ok(Tensor::new(weights.shape(), codes)?.quantized(quantization)?)
