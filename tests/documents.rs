@@ -1,8 +1,12 @@
 //! Documents name files that exist, modules use only modules of lower layers, and the map in ARCHITECTURE.md shows their uses. The
 //! documents are ARCHITECTURE.md, `shaders/README.md` and `docs/*.md`. Nothing is compiled or run here.
 
+#[path = "common/files.rs"]
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+
+use files::{files, root, text};
 
 /// Layers from the bottom. A module may use modules of earlier lines only; those of one line do not use each other.
 const LAYERS: [&[&str]; 11] = [
@@ -18,26 +22,6 @@ const LAYERS: [&[&str]; 11] = [
     &["train", "ptq"],
     &["evaluate"],
 ];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// All files below a folder, in order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    paths.into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|own| own == extension)
-}
 
 /// True if a pattern, in which `*` stands for any characters but `/`, is the whole name.
 fn matches(pattern: &str, name: &str) -> bool {
@@ -75,13 +59,13 @@ fn quotations(document: &str) -> Vec<String> {
 #[test]
 fn documents_name_files_that_exist() {
     let top = ["ARCHITECTURE.md", "shaders/README.md"].map(|path| root().join(path));
-    let docs = files(&root().join("docs")).into_iter().filter(|path| has_extension(path, "md"));
+    let docs = files(&root().join("docs"), "md").into_iter();
     let documents: Vec<_> = top.into_iter().chain(docs).collect();
 
     // Files and their folders, as names relative to the root.
     let mut names = BTreeSet::new();
     let folders = ["src", "shaders", "tests", "examples", "benches", "scripts", "docs"];
-    for path in folders.iter().flat_map(|folder| files(&root().join(folder))) {
+    for path in folders.iter().flat_map(|folder| files(&root().join(folder), "")) {
         let relative = path.strip_prefix(root()).expect("inside");
         let own = relative.ancestors().map(|path| path.to_string_lossy().replace('\\', "/"));
         names.extend(own.filter(|name| !name.is_empty()));
@@ -139,7 +123,7 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let exports = exports();
     let source = root().join("src");
     let mut arrows = BTreeMap::<String, BTreeSet<String>>::new();
-    for path in files(&source).into_iter().filter(|path| has_extension(path, "rs")) {
+    for path in files(&source, "rs") {
         let first = path.strip_prefix(&source).expect("inside").iter().next().expect("a name").to_string_lossy();
         let module = first.trim_end_matches(".rs");
         if !matches!(module, "lib" | "guide") {

@@ -3,8 +3,13 @@
 //! `//# constants names` the numbers that Rust appends, and `//# params names` the fields that are read of the loop's uniform block.
 //! Nothing is compiled here; that is tests/shaders.rs.
 
+#[path = "common/files.rs"]
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
+
+use files::{files, root, text};
 
 /// Words of WGSL, with the extensions that wgpu has: keywords, types, attributes, built-in values and functions.
 const WGSL: &str = "
@@ -96,23 +101,16 @@ fn read(text: &str) -> File {
     file
 }
 
-fn files() -> BTreeMap<String, File> {
-    fn visit(folder: &Path, root: &Path, files: &mut BTreeMap<String, File>) {
-        for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-            if entry.is_dir() {
-                visit(&entry, root, files);
-            } else if entry.extension().is_some_and(|extension| extension == "wgsl") {
-                let path = entry.with_extension("");
-                let path: Vec<_> =
-                    path.strip_prefix(root).expect("inside").iter().map(|part| part.to_string_lossy()).collect();
-                files.insert(path.join("/"), read(&std::fs::read_to_string(&entry).expect("text")));
-            }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let mut files = BTreeMap::new();
-    visit(&root, &root, &mut files);
-    files
+/// Each file by its path in `shaders/`, without the extension.
+fn shader_files() -> BTreeMap<String, File> {
+    let folder = root().join("shaders");
+    let file = |path: PathBuf| {
+        let name = path.with_extension("");
+        let name: Vec<_> =
+            name.strip_prefix(&folder).expect("inside").iter().map(|part| part.to_string_lossy()).collect();
+        (name.join("/"), read(&text(&path)))
+    };
+    files(&folder, "wgsl").into_iter().map(file).collect()
 }
 
 /// The files that a pattern names: one, or all that begin as it does before its `*`.
@@ -126,7 +124,7 @@ fn matching<'a>(pattern: &'a str, files: &'a BTreeMap<String, File>) -> impl Ite
 
 #[test]
 fn every_identifier_comes_from_somewhere() {
-    let files = files();
+    let files = shader_files();
     let wgsl: BTreeSet<&str> = WGSL.split_whitespace().collect();
     let mut faults = Vec::new();
     for (path, file) in &files {
@@ -170,8 +168,8 @@ fn every_identifier_comes_from_somewhere() {
 /// `src/kernels/program.rs` lists every file.
 #[test]
 fn every_file_is_listed() {
-    let program = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/program.rs"));
-    let program = program.expect("the source is here");
-    let missing: Vec<_> = files().into_keys().filter(|path| !program.contains(&format!("\"{path}\";"))).collect();
+    let program = text(&root().join("src/kernels/program.rs"));
+    let missing: Vec<_> =
+        shader_files().into_keys().filter(|path| !program.contains(&format!("\"{path}\";"))).collect();
     assert!(missing.is_empty(), "not in the list of parts: {missing:?}");
 }

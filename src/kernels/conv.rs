@@ -296,7 +296,7 @@ fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: 
     // Cost of unfolding one code, in products.
     let each = if op.channels_per_group().is_multiple_of(4) { 250.0 } else { 290.0 };
     let filling = each * (product.sizes.m * product.sizes.k) as f64;
-    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, &weights, caps);
+    let candidates = chunked_candidates(&product, "conv by patches", rows, fill, caps);
     let launches = |candidate: &Candidate| candidate.dispatches.len().saturating_sub(1) as f64 * LAUNCH;
     candidates.into_iter().map(|(cost, candidate)| (cost + filling + launches(&candidate), candidate)).collect()
 }
@@ -354,8 +354,7 @@ fn candidate(
         let columns = columns_per_launch(op, kernel, phase.taps.len(), caps);
         for first in (0..outputs).step_by(columns) {
             let columns = columns.min(outputs - first);
-            candidate.constants.push(weights(op, kernel.layout, phase.index, first, columns));
-            let weights = Resource::Constant(candidate.constants.len() - 1);
+            let weights = candidate.constant(weights(op, kernel.layout, phase.index, first, columns));
             let bindings = [
                 Some(Binding::read(1, image)),
                 Some(Binding::read(2, weights)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::program::Program;
 use super::weights;
+use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
 
 /// The properties of a device that decide which kernels are legal.
@@ -180,6 +181,12 @@ impl Constant {
         }
     }
 
+    /// The bits of a float32 tensor.
+    pub(super) fn floats(label: &str, tensor: &Arc<Tensor>) -> Self {
+        let of = tensor.clone();
+        Self::new(label, tensor.tensor_type().shape().elements(), move || float_bits(&of))
+    }
+
     /// A label of the contents, for people.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -193,18 +200,28 @@ impl Constant {
     }
 
     /// The words.
+    ///
+    /// # Panics
+    /// If they are not as many as [`count`](Self::count), which is a fault of the kernel: shaders read them unchecked.
     #[must_use]
     pub fn words(&self) -> Cow<'_, [u32]> {
-        match &self.source {
+        let words = match &self.source {
             Source::Made(make) => Cow::Owned(make()),
             Source::Panels { weights, first, count } => weights::panels(weights, *first, *count),
-        }
+        };
+        assert_eq!(words.len() as u64, self.count, "words of {}", self.label);
+        words
     }
 
     /// The object that the words are packed from. Constants with the same owner and equal labels have equal words.
     pub(crate) fn owner(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.owner.as_ref()
     }
+}
+
+/// The bits of a float32 tensor.
+pub(super) fn float_bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.values::<f32>().unwrap_or_default().iter().map(|value| value.to_bits()).collect()
 }
 
 impl fmt::Debug for Constant {
@@ -245,6 +262,20 @@ macro_rules! parameters {
     };
 }
 pub(crate) use parameters;
+
+impl Candidate {
+    /// Adds a constant, which the result binds.
+    pub(super) fn constant(&mut self, constant: Constant) -> Resource {
+        self.constants.push(constant);
+        Resource::Constant(self.constants.len() - 1)
+    }
+
+    /// Adds a scratch buffer of so many words, which the result binds.
+    pub(super) fn scratch(&mut self, words: usize) -> Resource {
+        self.scratch.push(words);
+        Resource::Scratch(self.scratch.len() - 1)
+    }
+}
 
 impl Dispatch {
     /// A launch of `groups` workgroups, folded over x, y and z.

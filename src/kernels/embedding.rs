@@ -51,8 +51,7 @@ fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {
         candidate.constants.push(Constant::new("position of each column", op.weights().layout().k, list));
     }
     for panels in weights::parts(op.weights(), caps) {
-        candidate.constants.push(panels.constant(op.weights()));
-        let weights = Resource::Constant(candidate.constants.len() - 1);
+        let weights = candidate.constant(panels.constant(op.weights()));
         candidate.dispatches.push(launch(op, panels, weights, has_positions, group, caps));
     }
     candidate

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
-use super::linear::float_bits;
 use super::matmul::columns_within;
 use super::program::{self, Program};
 use super::tile::{Tile, Tiling, rows_first};
@@ -90,15 +89,9 @@ fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
 
 impl Kernels for FloatMatmul {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let Sizes { m, n, .. } = folded(self);
+        let Sizes { m, n, .. } = self.batches().folded(self.sizes());
         Tile::legal(tiles([m, n], caps), caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
     }
-}
-
-/// All batches as rows of one product, if every batch multiplies the same matrix.
-fn folded(op: &FloatMatmul) -> Sizes {
-    let sizes = op.sizes();
-    Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
 }
 
 fn matrices(tensor_type: &TensorType) -> usize {
@@ -151,16 +144,8 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
         true => Resource::Input(0),
         false => pack_operand(&mut candidate, (op.lhs(), op.is_lhs_transposed(), [m, k]), 0, [m, k_vecs, k_vecs]),
     };
-    let constant = |candidate: &mut Candidate, constant| {
-        candidate.constants.push(constant);
-        Resource::Constant(candidate.constants.len() - 1)
-    };
     let bias = op.bias().map(|bias| match bias {
-        Operand::Constant(bias) => {
-            let of = bias.clone();
-            let count = bias.tensor_type().shape().elements();
-            constant(&mut candidate, Constant::new("bias", count, move || float_bits(&of)))
-        }
+        Operand::Constant(bias) => candidate.constant(Constant::floats("bias", bias)),
         Operand::Input(_) => Resource::Input(op.inputs_before_bias()),
     });
     let half = lhs_format == DType::Float16;
@@ -174,7 +159,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
             let columns = if bytes(n) <= caps.binding_bytes { n } else { columns_within(caps, bytes(4)) };
             for first in (0..n).step_by(columns) {
                 let part = Part { first, columns: columns.min(n - first) };
-                let rhs = constant(&mut candidate, weights(op, rhs, part));
+                let rhs = candidate.constant(weights(op, rhs, part));
                 candidate.dispatches.push(launch(op, tile, &operands, rhs, part, caps));
             }
         }
@@ -226,7 +211,7 @@ struct Part {
 }
 
 fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, caps: &DeviceCaps) -> Dispatch {
-    let Sizes { m, n, k } = folded(op);
+    let Sizes { m, n, k } = op.batches().folded(op.sizes());
     let batches = if op.batches().share_rhs() { 1 } else { op.batches().count() };
     let output = op.output_type();
     let half = output.dtype() == DType::Float16;

@@ -2,9 +2,9 @@
 //! `shaders/gemm/split_bytes.wgsl` and `shaders/gemm/combine_bytes.wgsl`. The products themselves are `matmul`'s and `conv`'s.
 
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::line_group;
 use super::program::{self, Program};
 use super::stage::{self, Epilogue};
-use super::{line_group, line_groups};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -99,7 +99,10 @@ fn candidate([high, low]: [Candidate; 2], whole: &Int16Product<'_>, caps: &Devic
 fn split(lhs: &TensorType, [high, low]: [Resource; 2], caps: &DeviceCaps) -> Option<Dispatch> {
     let plane_words = DType::Int8.row_words(lhs.shape().row_length());
     let words = lhs.shape().rows() * plane_words;
-    let group = line_groups(caps).next().filter(|_| words > 0)?;
+    if words == 0 {
+        return None;
+    }
+    let group = line_group(caps);
     let params = SplitParams {
         input_words: stage::row_words(lhs),
         plane_words: plane_words as u32,

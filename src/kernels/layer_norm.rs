@@ -1,6 +1,6 @@
 //! Candidates of `ops::LayerNorm`: `shaders/elementwise/layer_norm.wgsl`. The meaning is `reference/layer_norm.rs`.
 
-use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
+use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, float_bits, parameters};
 use super::program::{self, Program};
 use super::{Kernels, row_lanes};
 use crate::ops::{LayerNorm, PostOp};
@@ -43,9 +43,6 @@ impl Kernels for LayerNorm {
 /// The scales of a row, then its shifts.
 fn scales_and_shifts(op: &LayerNorm) -> Vec<u32> {
     let n = op.tensor_type.shape().row_length();
-    let bits = |tensor: &crate::tensor::Tensor| -> Vec<u32> {
-        tensor.values::<f32>().unwrap_or_default().iter().map(|x| x.to_bits()).collect()
-    };
-    let shift = op.shift.as_deref().map_or_else(|| vec![0; n], bits);
-    [bits(&op.scale), shift].concat()
+    let shift = op.shift.as_deref().map_or_else(|| vec![0; n], float_bits);
+    [float_bits(&op.scale), shift].concat()
 }

@@ -1,6 +1,8 @@
 //! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
 //! weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
 
+use std::sync::Arc;
+
 use super::bytes::{Dot, int8_shift};
 use super::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, parameters};
 use super::program::{self, Program};
@@ -135,7 +137,8 @@ pub(super) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
     // A device too small for any of them still runs single invocations.
     let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
-    tiles.into_iter().map(|tile| candidate(op, tile, caps)).collect()
+    let constants = Constants::new(op);
+    tiles.into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
 }
 
 /// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
@@ -145,7 +148,7 @@ fn fits_matrices(op: &Linear) -> bool {
 }
 
 /// The bias, unless it is empty because there are no experts.
-fn bias(op: &Linear) -> Option<&Tensor> {
+fn bias(op: &Linear) -> Option<&Arc<Tensor>> {
     op.bias().filter(|bias| bias.tensor_type().shape().elements() > 0)
 }
 
@@ -169,35 +172,43 @@ struct Joined {
     parameters_at: u32,
 }
 
-fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
+/// The constants of all candidates beside the weights.
+struct Constants {
+    /// Scales and zero points of lhs, if they are known.
+    parameters: Option<Constant>,
+    bias: Option<Constant>,
+    /// The column of each position, if columns are in another order.
+    sources: Option<Constant>,
+}
+
+impl Constants {
+    fn new(op: &Linear) -> Self {
+        let parameters = op.lhs_scales().filter(|_| op.dynamic().is_none()).map(|_| {
+            let of = op.clone();
+            Constant::new("scales and zero points of lhs", parameter_words(op), move || lhs_parameters(&of))
+        });
+        let sources = op.weights().layout().sources().map(|_| {
+            let weights = op.weights().clone();
+            let columns = move || weights.layout().sources().unwrap_or_default();
+            Constant::new("column of each position", op.weights().layout().steps * 32, columns)
+        });
+        Self { parameters, bias: bias(op).map(|bias| Constant::floats("bias", bias)), sources }
+    }
+}
+
+fn candidate(op: &Linear, constants: &Constants, tile: Tile, caps: &DeviceCaps) -> Candidate {
     let mut candidate =
         Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
         return candidate;
     }
-    let constant = |candidate: &mut Candidate, constant| {
-        candidate.constants.push(constant);
-        Resource::Constant(candidate.constants.len() - 1)
-    };
-    let parameters = op.lhs_scales().map(|_| match op.dynamic() {
-        Some(input) => Resource::Input(input),
-        None => {
-            let of = op.clone();
-            let pairs = move || lhs_parameters(&of);
-            constant(&mut candidate, Constant::new("scales and zero points of lhs", parameter_words(op), pairs))
-        }
-    });
-    let bias = bias(op).map(|bias| {
-        let (of, count) = (bias.clone(), bias.tensor_type().shape().elements());
-        constant(&mut candidate, Constant::new("bias", count, move || float_bits(&of)))
-    });
+    let parameters = op.dynamic().map(Resource::Input);
+    let parameters = parameters.or_else(|| Some(candidate.constant(constants.parameters.clone()?)));
+    let bias = constants.bias.clone().map(|bias| candidate.constant(bias));
     let mut operands =
         Operands { lhs: Resource::Input(0), lhs_words: stage::row_words(op.lhs()), parameters, bias, joined: None };
-    if op.weights().layout().sources().is_some() {
-        let weights = op.weights().clone();
-        let columns = move || weights.layout().sources().unwrap_or_default();
-        let count = op.weights().layout().steps * 32;
-        let sources = constant(&mut candidate, Constant::new("column of each position", count, columns));
+    if let Some(sources) = constants.sources.clone() {
+        let sources = candidate.constant(sources);
         let arranged = op.arranged().expect("checked by build");
         let words = stage::row_words(&arranged);
         candidate.dispatches.push(arrange(op, &arranged, sources, parameters, caps));
@@ -206,7 +217,7 @@ fn candidate(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Candidate {
     }
     operands.joined = join(op, &operands, &mut candidate, caps);
     for panels in weights::parts(op.weights(), caps) {
-        let weights = constant(&mut candidate, panels.constant(op.weights()));
+        let weights = candidate.constant(panels.constant(op.weights()));
         candidate.dispatches.push(launch(op, tile, &operands, panels, weights, caps));
     }
     candidate
@@ -453,9 +464,4 @@ fn lhs_parameters(op: &Linear) -> Vec<u32> {
     };
     let groups = scales.groups;
     (0..rows).flat_map(|row| (0..groups).filter_map(move |group| pair(row, group))).flatten().collect()
-}
-
-/// The bits of a float32 tensor.
-pub(super) fn float_bits(tensor: &Tensor) -> Vec<u32> {
-    tensor.values::<f32>().unwrap_or_default().iter().map(|value| value.to_bits()).collect()
 }

@@ -29,25 +29,19 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
     }
     let patches = op.patches();
     let rows = patches.output_type();
-    let scratch = |candidate: &mut Candidate, words: usize| {
-        candidate.scratch.push(words);
-        Resource::Scratch(candidate.scratch.len() - 1)
-    };
-    let lhs = scratch(&mut candidate, rows.shape().rows() * stage::row_words(rows) as usize);
+    let lhs = candidate.scratch(rows.shape().rows() * stage::row_words(rows) as usize);
     let indices = op.linear().indices().map(|(input, _)| {
         let (count, groups) = (op.patches().output_type().shape().rows(), op.patches().groups());
-        candidate.constants.push(Constant::new("group of each row", count, move || {
-            (0..count).map(|row| (row % groups) as u32).collect()
-        }));
         // The rows of the groups of a position follow one another.
-        (input, Resource::Constant(candidate.constants.len() - 1))
+        let list = move || (0..count).map(|row| (row % groups) as u32).collect();
+        (input, candidate.constant(Constant::new("group of each row", count, list)))
     });
     let mut image = Resource::Input(0);
     if patches.window().input_pixels() == 0 {
-        image = scratch(&mut candidate, stage::row_words(patches.image()).max(4) as usize);
+        image = candidate.scratch(stage::row_words(patches.image()).max(4) as usize);
     }
     let output = match narrowed {
-        true => scratch(&mut candidate, op.output_type().shape().elements()),
+        true => candidate.scratch(op.output_type().shape().elements()),
         false => Resource::Output(0),
     };
     rebind(&mut candidate.dispatches, |resource| match (resource, indices) {

@@ -145,7 +145,7 @@ impl Kernels for Matmul {
             return int16_planes::candidates(planes.map(|plane| plane.candidates(None, caps)), &whole, caps);
         }
         let rhs_type = self.rhs().tensor_type();
-        let sizes = folded(self);
+        let sizes = self.batches().folded(self.sizes());
         let matrices: usize = rhs_type.dims()[..rhs_type.shape().rank() - 2].iter().product();
         let weights;
         let rhs = match self.rhs() {
@@ -185,12 +185,6 @@ impl Kernels for Matmul {
 /// The rows of a matrix of lhs with constant scales: 1, or all rows if they differ.
 fn constant_rows(op: &Matmul) -> usize {
     op.lhs().quantization().map_or(1, |q| q.scales().len().max(1))
-}
-
-/// All batches as rows of one product, if every batch multiplies the same matrix.
-fn folded(op: &Matmul) -> Sizes {
-    let sizes = op.sizes();
-    Sizes { m: if op.batches().share_rhs() { sizes.m * op.batches().count() } else { sizes.m }, ..sizes }
 }
 
 /// True if a zero point is other than 0 after the codes are read as int8.
@@ -280,10 +274,7 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
         let columns = columns.min(n - first);
         let weights = match product.rhs {
             Rhs::Computed { .. } => Resource::Scratch(0),
-            Rhs::Known(weights) => {
-                candidate.constants.push(weights(first, columns));
-                Resource::Constant(candidate.constants.len() - 1)
-            }
+            Rhs::Known(weights) => candidate.constant(weights(first, columns)),
         };
         let part = Part { lhs: Resource::Input(0), first_row: 0, first, columns, weights, tables, rows };
         candidate.dispatches.push(launch(product, tile, &part, caps));
@@ -292,16 +283,15 @@ fn candidate(product: &Product<'_>, tile: Tile, label: String, caps: &DeviceCaps
 }
 
 /// The candidates of a product whose lhs is written to a scratch buffer, at most `rows_at_once` rows at a time. `fill` returns the
-/// launch that writes rows, given the first row and the number of rows. `weights` returns the constant for a first column and a
-/// number of columns. The costs do not include filling.
+/// launch that writes rows, given the first row and the number of rows. The weights are known. The costs do not include filling.
 pub(super) fn chunked_candidates(
     product: &Product<'_>,
     kind: &str,
     rows_at_once: usize,
     fill: impl Fn([usize; 2], Resource) -> Dispatch,
-    weights: &dyn Fn(usize, usize) -> Constant,
     caps: &DeviceCaps,
 ) -> Vec<(f64, Candidate)> {
+    let Rhs::Known(weights) = product.rhs else { unreachable!("rows are only filled beside known weights") };
     let Sizes { m, n, k } = product.sizes;
     let columns = columns_per_launch(product, caps);
     let candidate = |tile: Tile| {

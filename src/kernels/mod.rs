@@ -58,7 +58,7 @@ pub(crate) use class::class;
 pub use dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
 pub use program::Program;
 
-use crate::ops::{Fused, Op, PostOp, for_each_op};
+use crate::ops::{Fused, Op, PostOp, each};
 
 /// The ways to compute an op on a GPU.
 trait Kernels {
@@ -95,18 +95,10 @@ pub fn candidates(op: &Op, caps: &DeviceCaps) -> Vec<Candidate> {
     candidates
 }
 
-macro_rules! declare_dispatch {
-    ($($module:ident: $($op:ident),+;)+) => {
-        /// The ways to run an op whose elements pass through a post-op before they are stored. Only ops that
-        /// [`Fused`](crate::ops::Fused) takes have one.
-        fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-            match op {
-                $($(Op::$op(op) => op.candidates(post_op, caps),)+)+
-            }
-        }
-    };
+/// The ways to run an op whose elements pass through a post-op before they are stored. Only ops that [`Fused`] takes have one.
+fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    each!(op, op => op.candidates(post_op, caps))
 }
-for_each_op!(declare_dispatch);
 
 /// The launches of the device probe at their smallest, for tools and tests that read every program. One of them asks for
 /// 16-bit floats, which not every device has, and one for matrices, if the caps have them.

@@ -116,8 +116,8 @@ impl Linear {
         &self.weights
     }
 
-    pub(crate) fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_deref()
+    pub(crate) fn bias(&self) -> Option<&Arc<Tensor>> {
+        self.bias.as_ref()
     }
 
     /// The least and greatest result.

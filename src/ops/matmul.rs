@@ -508,6 +508,11 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
+    /// The sizes with all batches as rows of one product, if every batch multiplies the same matrix.
+    pub(crate) fn folded(&self, sizes: Sizes) -> Sizes {
+        Sizes { m: if self.share_rhs() { sizes.m * self.count() } else { sizes.m }, ..sizes }
+    }
+
     /// The map for operands whose last two dimensions are a matrix.
     pub(super) fn new(lhs: &TensorType, rhs: &TensorType) -> Result<Self> {
         let leading = |t: &TensorType| Shape::new(&t.dims()[..t.shape().rank() - 2]);

@@ -77,52 +77,6 @@ use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Quantization, Tensor, TensorType};
 
-/// The list of ops: each module with the ops that it declares. `Op`, the ways to run one and its meaning follow from it:
-/// `for_each_op!(callback)` calls `callback!` with the list.
-macro_rules! for_each_op {
-    ($callback:ident) => {
-        $callback! {
-            matmul: Matmul;
-            conv: Conv;
-            requantize: Requantize;
-            quantize: Quantize, Dequantize;
-            dynamic: DynamicQuantize;
-            binary: Add, Multiply;
-            pool: Pool;
-            table: Table;
-            cast: Cast;
-            concat: Concat;
-            fused: Fused;
-            linear: Linear;
-            embedding: Embedding;
-            quantize_weights: QuantizeWeights;
-            observe: ObserveRange, ObserveHistogram;
-            step_from_range: StepFromRange;
-            fake_quantize: FakeQuantize, FakeQuantizeGradient, GridGradient;
-            float_conv: FloatConv;
-            fake_requantize: RequantParams, FakeRequantize;
-            sum: Sum;
-            cross_entropy: CrossEntropyGradient;
-            optimizer_step: OptimizerStep;
-            unfold: Unfold;
-            linear_conv: LinearConv;
-            block: BlockQuantize, BlockDequantize;
-            float_matmul: FloatMatmul;
-            float_unary: FloatUnary;
-            float_binary: FloatBinary;
-            softmax: Softmax;
-            layer_norm: LayerNorm;
-            arg_max: ArgMax;
-            transpose: Transpose;
-            slice: Slice;
-            pad: Pad;
-            reshape: Reshape;
-            resize: Resize;
-        }
-    };
-}
-pub(crate) use for_each_op;
-
 /// The description of an op. No method has a default, so that the compiler names what a new op leaves out.
 pub(crate) trait OpDef: Clone + Into<Op> {
     /// `matmul`, `conv`, ….
@@ -145,7 +99,7 @@ pub(crate) trait OpDef: Clone + Into<Op> {
     fn inputs_by_row(&self) -> Option<Vec<bool>>;
 }
 
-macro_rules! declare {
+macro_rules! ops {
     ($($module:ident: $($op:ident),+;)+) => {
         $(pub use $module::{$($op),+};)+
 
@@ -165,17 +119,57 @@ macro_rules! declare {
             }
         )+)+
 
-        /// Evaluates an expression with the op that an `Op` holds.
+        /// Evaluates an expression with the op that an [`Op`] holds: `each!(op, op => op.inputs())`.
         macro_rules! each {
-            ($self:expr, $variable:ident => $value:expr) => {
-                match $self {
-                    $($(Op::$op($variable) => $value,)+)+
+            ($of:expr, $variable:ident => $value:expr) => {
+                match $of {
+                    $($($crate::ops::Op::$op($variable) => $value,)+)+
                 }
             };
         }
+        pub(crate) use each;
     };
 }
-for_each_op!(declare);
+
+// The list of ops: each module with the ops that it declares. `Op`, the ways to run one and its meaning follow from it.
+ops! {
+    matmul: Matmul;
+    conv: Conv;
+    requantize: Requantize;
+    quantize: Quantize, Dequantize;
+    dynamic: DynamicQuantize;
+    binary: Add, Multiply;
+    pool: Pool;
+    table: Table;
+    cast: Cast;
+    concat: Concat;
+    fused: Fused;
+    linear: Linear;
+    embedding: Embedding;
+    quantize_weights: QuantizeWeights;
+    observe: ObserveRange, ObserveHistogram;
+    step_from_range: StepFromRange;
+    fake_quantize: FakeQuantize, FakeQuantizeGradient, GridGradient;
+    float_conv: FloatConv;
+    fake_requantize: RequantParams, FakeRequantize;
+    sum: Sum;
+    cross_entropy: CrossEntropyGradient;
+    optimizer_step: OptimizerStep;
+    unfold: Unfold;
+    linear_conv: LinearConv;
+    block: BlockQuantize, BlockDequantize;
+    float_matmul: FloatMatmul;
+    float_unary: FloatUnary;
+    float_binary: FloatBinary;
+    softmax: Softmax;
+    layer_norm: LayerNorm;
+    arg_max: ArgMax;
+    transpose: Transpose;
+    slice: Slice;
+    pad: Pad;
+    reshape: Reshape;
+    resize: Resize;
+}
 
 impl Op {
     /// The types of the tensors that it reads, in order. Constants (weights, biases, tables) are part of the op.
@@ -202,10 +196,10 @@ impl Op {
     /// # Errors
     /// If something of the op belongs to single indices of that dimension (scales, a bias), or shapes no longer fit.
     pub(crate) fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let own = self.inputs();
-        if own.iter().zip(inputs).all(|(own, given)| own.shape() == given.shape()) {
+        if self.has_input_shapes(inputs) {
             return Ok(self.clone());
         }
+        let own = self.inputs();
         // The op's own types may know scales that the tensors say nothing of.
         let follow = |(own, given): (&TensorType, &TensorType)| match given.dims().first() {
             Some(&extent) => own.with_extent(extent),
@@ -213,6 +207,11 @@ impl Op {
         };
         let inputs = &own.iter().zip(inputs).map(follow).collect::<Result<Vec<_>>>()?[..];
         Ok(each!(self, op => op.with_inputs(inputs)?.into()))
+    }
+
+    /// True if its inputs have the shapes of these types.
+    pub(crate) fn has_input_shapes(&self, inputs: &[TensorType]) -> bool {
+        self.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape())
     }
 
     /// For each input, true if it is divided with the outputs when only some indices of the first dimension are computed. `None` if an

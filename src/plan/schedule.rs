@@ -182,8 +182,10 @@ impl Frame {
         for placed in &self.steps {
             let step = &placed.merged.step;
             let types: Vec<TensorType> = step.inputs.iter().map(|v| graph.types()[v.index()].clone()).collect();
-            let same = types.iter().zip(step.op.inputs()).all(|(own, given)| own.shape() == given.shape());
-            let op = if same { step.op.clone() } else { Arc::new(step.op.with_inputs(&types)?) };
+            let op = match step.op.has_input_shapes(&types) {
+                true => step.op.clone(),
+                false => Arc::new(step.op.with_inputs(&types)?),
+            };
             for slab in slabs(&op, lists.caps)? {
                 let list = if Arc::ptr_eq(&slab.op, &step.op) { lists.of(&slab.op) } else { lists.once(&slab.op) };
                 let candidates = placed.legal(&list)?;

@@ -42,7 +42,7 @@ mod transpose;
 mod unfold;
 
 use crate::error::Result;
-use crate::ops::{Op, check_parameters, for_each_op};
+use crate::ops::{Op, check_parameters, each};
 use crate::tensor::Tensor;
 
 /// The meaning of an op. Neither method has a default, so that the compiler names what a new op leaves out.
@@ -56,20 +56,6 @@ trait Meaning {
     /// For each output element, how far a device may be off; `None` if the op is exact.
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>>;
 }
-
-macro_rules! declare_dispatch {
-    ($($module:ident: $($op:ident),+;)+) => {
-        /// Evaluates an expression with the op that an `Op` holds.
-        macro_rules! dispatch {
-            ($of:expr, $variable:ident => $value:expr) => {
-                match $of {
-                    $($(Op::$op($variable) => $value,)+)+
-                }
-            };
-        }
-    };
-}
-for_each_op!(declare_dispatch);
 
 /// Runs an op on the CPU: the same bits as on any GPU.
 ///
@@ -87,7 +73,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     // Dynamic parameters describe the first input.
     inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor))?;
-    dispatch!(op, op => op.run(inputs))
+    each!(op, op => op.run(inputs))
 }
 
 /// For each output of an op and each of its elements, how far a device's result may be from [`run`]'s: the bound that the op's
@@ -100,5 +86,5 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 /// As [`run`].
 pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-    Ok(dispatch!(op, op => op.tolerance(inputs)))
+    Ok(each!(op, op => op.tolerance(inputs)))
 }
