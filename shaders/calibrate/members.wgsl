@@ -1,5 +1,5 @@
 // The elements of a dense tensor that belong to a segment (the whole tensor, an index of an axis, a block of an axis). This is the
-// inverse of convert/parameter_index.wgsl. Written by kernels/members.rs.
+// inverse of convert/parameter_index.wgsl. Written by kernels/calibrate/members.rs.
 //
 //     element of member m = base(segment) + (m / run) · outer + (m % run) · inner
 //     base(segment)       = (segment / (extent · within)) · a + (segment / within % extent) · b + (segment % within) · c

@@ -3,7 +3,7 @@
 // `count_*` of calibrate/count_*.wgsl count in workgroup memory first, or directly in storage memory. A workgroup owns one chunk.
 // NaN and infinity are left out.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. Last step: calibrate/observe_rebin.wgsl.
+// Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. Last step: calibrate/observe_rebin.wgsl.
 //# import calibrate/members
 //# import calibrate/bins
 //# import math/linear_index

@@ -3,7 +3,7 @@
 // MOVING: a bound b becomes b + constant · (bound of the batch − b), each step one f32 operation on bits. Otherwise the bounds are
 // the extremes of state and batch. A workgroup owns one segment.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First half: calibrate/observe_range.wgsl.
+// Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. First half: calibrate/observe_range.wgsl.
 //# import calibrate/extremes
 //# import math/linear_index
 //# constants GROUP_X, MOVING

@@ -4,7 +4,7 @@
 // The level is the least one that has a bin for the least and for the greatest number so far. A level that rises by `rise` merges
 // 2^rise bins into one. A workgroup owns one segment.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. First step: calibrate/observe_range.wgsl. Next step:
+// Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. First step: calibrate/observe_range.wgsl. Next step:
 // calibrate/observe_count.wgsl.
 //# import calibrate/extremes
 //# import calibrate/bins

@@ -4,7 +4,7 @@
 // Numbers are compared as ordered integer keys: the result does not depend on the order of reduction. NaN and infinity are left
 // out and counted. A workgroup owns one chunk.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs. Second half: calibrate/observe_fold.wgsl or
+// Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. Second half: calibrate/observe_fold.wgsl or
 // calibrate/observe_level.wgsl.
 //# import calibrate/members
 //# import calibrate/extremes

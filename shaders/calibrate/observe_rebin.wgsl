@@ -4,7 +4,7 @@
 // Bin j at the new level covers the old bins j · 2^rise … (j + 1) · 2^rise − 1. One invocation owns one pair of words of the next
 // state: two words of the header, or the two words of a bin's count.
 //
-// Meaning: reference/observe.rs. Candidates: kernels/observe.rs.
+// Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs.
 //# import math/add_wide
 //# import math/linear_index
 //# constants GROUP_X

@@ -2,7 +2,7 @@
 //
 // One invocation owns one range. A state begins with the bits of min and max; calibrate/extremes.wgsl defines their values.
 //
-// Meaning: reference/step_from_range.rs. Candidates: kernels/step_from_range.rs.
+// Meaning: reference/step_from_range.rs. Candidates: kernels/calibrate/step_from_range.rs.
 //# import math/float_bits
 //# import math/linear_index
 //# constants GROUP_X

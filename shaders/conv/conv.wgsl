@@ -5,7 +5,7 @@
 //
 //     weight: [group][tap][channel / 16][output channel of the group, padded to 4]  vec4<u32>
 //
-// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+// Meaning: reference/conv.rs. Candidates: kernels/conv/conv.rs. Parameters: conv/params.wgsl.
 //# import gemm/tile_order
 //# import conv/params
 //# import conv/window

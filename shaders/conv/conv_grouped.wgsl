@@ -7,7 +7,7 @@
 //
 //     pixel bytes   | a b c d | e f g h |       group channels c d e f: two words, one shift
 //                         ^---- ^
-// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+// Meaning: reference/conv.rs. Candidates: kernels/conv/conv.rs. Parameters: conv/params.wgsl.
 //# import gemm/tile_order
 //# import conv/params
 //# import conv/window

@@ -5,7 +5,7 @@
 //
 //     weight: [tap][channel / 4][output channel / 4]  vec4<u32>     a word of four channels for each of four outputs
 //
-// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+// Meaning: reference/conv.rs. Candidates: kernels/conv/conv.rs. Parameters: conv/params.wgsl.
 //# import gemm/tile_order
 //# import gemm/tile_sums
 //# import conv/params

@@ -6,7 +6,7 @@
 //
 //     k  | tap 0: vec 0 .. vec V-1 | tap 1: ...     an invocation stages one pixel at one k of each step, and walks on
 //
-// Weights, meaning: gemm/weights_*.wgsl, reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+// Weights, meaning: gemm/weights_*.wgsl, reference/conv.rs. Candidates: kernels/conv/conv.rs. Parameters: conv/params.wgsl.
 //# import gemm/tile_order
 //# import gemm/workgroup_tile
 //# import conv/params

@@ -5,7 +5,7 @@
 //
 //     weight: [tap][output channel / 4]  u32 of four int8
 //
-// Meaning: reference/conv.rs. Candidates: kernels/conv.rs. Parameters: conv/params.wgsl.
+// Meaning: reference/conv.rs. Candidates: kernels/conv/conv.rs. Parameters: conv/params.wgsl.
 //# import gemm/tile_order
 //# import conv/params
 //# import conv/window

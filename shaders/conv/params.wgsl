@@ -1,5 +1,5 @@
 // Parameters of the convolution loops: conv/conv.wgsl, conv/conv_words.wgsl, conv/conv_workgroup.wgsl, conv/conv_grouped.wgsl,
-// conv/depthwise.wgsl, conv/depthwise_row.wgsl. Written by kernels/conv.rs.
+// conv/depthwise.wgsl, conv/depthwise_row.wgsl. Written by kernels/conv/conv.rs.
 
 struct Params {
     in_size: vec4<u32>,       // depth, height, width, -

@@ -5,7 +5,7 @@
 // One invocation owns one output word of LANES units. A unit is an element, or a whole word if a group's channels fill words.
 // Taps outside the image read the zero point. It moves bits only.
 //
-// Meaning: reference/unfold.rs. Candidates: kernels/unfold.rs.
+// Meaning: reference/unfold.rs. Candidates: kernels/conv/unfold.rs.
 //# import conv/window
 //# import math/linear_index
 //# needs gap: layout/pad_value_parameter, layout/pad_value_zero_point_word

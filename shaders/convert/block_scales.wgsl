@@ -4,7 +4,7 @@
 // finite number. One invocation owns one word: four scales, and their 4 · BLOCK elements. `scale_code` is in
 // convert/block_scale_*.wgsl.
 //
-// Meaning: reference/block.rs. Candidates: kernels/block.rs.
+// Meaning: reference/block.rs. Candidates: kernels/convert/block.rs.
 //# import math/linear_index
 //# import convert/load_element
 //# needs decode: convert/decode_float16, convert/decode_float32

@@ -5,7 +5,7 @@
 //
 // `convert` converts an element; `parameter` loads its scale. Elements beyond the row become zeros.
 //
-// Meaning: reference/cast.rs, reference/quantize.rs. Candidates: kernels/convert.rs.
+// Meaning: reference/cast.rs, reference/quantize.rs. Candidates: kernels/convert/convert.rs.
 //# import math/linear_index
 //# import convert/load_element
 //# needs convert: convert/step_cast, convert/step_dequantize, convert/step_dequantize_float, convert/step_quantize, convert/step_quantize_float

@@ -4,7 +4,7 @@
 //     index = (row / (rows · extent)) · outer  +  ((row / rows) % extent / block) · axis  +  (row % rows) · inner
 //           + (column / column_block) · column_step
 //
-// Written by kernels/granularity.rs.
+// Written by kernels/convert/granularity.rs.
 //# params index_sizes, index_strides
 
 fn parameter_row(row: u32) -> u32 {

@@ -2,7 +2,7 @@
 //
 // A workgroup owns one chunk.
 //
-// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Second half: convert/range_parameters.wgsl.
+// Meaning: reference/dynamic.rs. Candidates: kernels/convert/dynamic.rs. Second half: convert/range_parameters.wgsl.
 //# import convert/reduce_range
 //# import math/linear_index
 //# constants LANES, ROWS

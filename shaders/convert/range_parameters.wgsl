@@ -2,7 +2,7 @@
 //
 // A workgroup owns one segment.
 //
-// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. First half: convert/range.wgsl.
+// Meaning: reference/dynamic.rs. Candidates: kernels/convert/dynamic.rs. First half: convert/range.wgsl.
 //# import convert/reduce_range
 //# import convert/range_scale
 //# import math/linear_index

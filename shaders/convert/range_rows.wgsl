@@ -2,7 +2,7 @@
 //
 // LANES invocations share a segment, each taking every LANES-th element, and ROWS segments share a workgroup.
 //
-// Meaning: reference/dynamic.rs. Candidates: kernels/dynamic.rs. Longer segments: convert/range.wgsl,
+// Meaning: reference/dynamic.rs. Candidates: kernels/convert/dynamic.rs. Longer segments: convert/range.wgsl,
 // convert/range_parameters.wgsl.
 //# import convert/reduce_range
 //# import convert/range_scale

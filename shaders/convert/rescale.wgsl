@@ -3,7 +3,7 @@
 // The zero point of the input is the negative bias of the stage's entry. Its scale is the entry's multiplier. So one table serves
 // all granularities. One invocation owns one quad of one row.
 //
-// Meaning: reference/requantize.rs, reference/quantize.rs. Candidates: kernels/requantize.rs, kernels/quantize.rs.
+// Meaning: reference/requantize.rs, reference/quantize.rs. Candidates: kernels/convert/requantize.rs, kernels/convert/quantize.rs.
 //# import convert/parameter_index
 //# import math/linear_index
 //# needs load_entries: epilogue/entries

@@ -3,7 +3,7 @@
 // LANES invocations share a row. Each takes every LANES-th element and keeps the first of its greatest elements. A tree in
 // workgroup memory reduces these. Elements are compared by integer keys with the order of the elements.
 //
-// Meaning: reference/arg_max.rs. Candidates: kernels/arg_max.rs.
+// Meaning: reference/arg_max.rs. Candidates: kernels/elementwise/arg_max.rs.
 //# import math/linear_index
 //# import math/float_bits
 //# import convert/load_element

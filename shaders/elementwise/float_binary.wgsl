@@ -2,7 +2,7 @@
 //
 // One invocation owns one element.
 //
-// Meaning: reference/float_binary.rs. Candidates: kernels/float_binary.rs.
+// Meaning: reference/float_binary.rs. Candidates: kernels/elementwise/float_binary.rs.
 //# import elementwise/operand_rows
 //# import math/linear_index
 //# needs combine: elementwise/arithmetic_*

@@ -2,7 +2,7 @@
 //
 // One invocation owns one element.
 //
-// Meaning: reference/float_unary.rs. Candidates: kernels/float_unary.rs.
+// Meaning: reference/float_unary.rs. Candidates: kernels/elementwise/float_unary.rs.
 //# import math/linear_index
 //# needs function_of: elementwise/function_*
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place

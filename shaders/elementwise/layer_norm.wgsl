@@ -3,7 +3,7 @@
 // LANES invocations share a row. Each takes every LANES-th element, so it overwrites only elements that it has read itself. A row
 // is divided by a power of two near its largest number, so that squares stay in f32. That changes no digit; epsilon is divided too.
 //
-// Meaning: reference/layer_norm.rs. Candidates: kernels/layer_norm.rs.
+// Meaning: reference/layer_norm.rs. Candidates: kernels/elementwise/layer_norm.rs.
 //# import math/linear_index
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes

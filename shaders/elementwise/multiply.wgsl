@@ -2,7 +2,7 @@
 //
 // `store_product` of elementwise/multiplication_*.wgsl defines the rounding. One invocation owns one quad of one row.
 //
-// Meaning: reference/binary.rs. Candidates: kernels/binary.rs. Parameters: elementwise/params.wgsl.
+// Meaning: reference/binary.rs. Candidates: kernels/elementwise/binary.rs. Parameters: elementwise/params.wgsl.
 //# import elementwise/params
 //# import elementwise/broadcast
 //# import math/linear_index

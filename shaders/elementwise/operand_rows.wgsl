@@ -1,5 +1,5 @@
 // Rows or matrices of both operands under NumPy broadcasting. The stride is zero along a dimension that an operand repeats.
-// Twin: kernels/broadcast.rs.
+// Twin: kernels/elementwise/broadcast.rs.
 //# params dimension, dimensions
 //# needs hidden_zero: math/linear_index
 

@@ -1,4 +1,4 @@
-// Parameters of the elementwise loops: elementwise/add.wgsl, elementwise/multiply.wgsl. Written by kernels/binary.rs.
+// Parameters of the elementwise loops: elementwise/add.wgsl, elementwise/multiply.wgsl. Written by kernels/elementwise/binary.rs.
 
 struct Params {
     dimension: array<vec4<u32>, 7>,   // all but the last, innermost first: extent, lhs stride, rhs stride (in rows), -

@@ -3,7 +3,7 @@
 // The average's division by the number of taps is part of the multiplier: the stage has one entry per count. Taps outside the image
 // add nothing and are not visited; `count_padding` says if they count. One invocation owns one quad of one pixel.
 //
-// Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
+// Meaning: reference/pool.rs. Candidates: kernels/elementwise/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index

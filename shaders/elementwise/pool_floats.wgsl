@@ -5,7 +5,7 @@
 // added before rounding (QLinearAveragePool), otherwise after it (AveragePool and QuantizeLinear). One invocation owns one quad of
 // one pixel.
 //
-// Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
+// Meaning: reference/pool.rs. Candidates: kernels/elementwise/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index

@@ -1,6 +1,6 @@
 // Parameters and common functions of the pooling loops, elementwise/pool.wgsl, elementwise/pool_partial.wgsl and
 // elementwise/pool_total.wgsl: the taps of a window inside the image, and the sum or maximum with one more tap. Written by
-// kernels/pool.rs.
+// kernels/elementwise/pool.rs.
 //# constants INPUT_SIGNED, MAXIMUM
 
 struct Params {

@@ -3,7 +3,7 @@
 // The taps inside the image are counted row by row. Slice s has at most `slice` taps, from s · `slice` on.
 // elementwise/pool_total.wgsl combines the slices. One invocation owns one quad of one pixel in one slice.
 //
-// Meaning: reference/pool.rs. Candidates: kernels/pool.rs. Parameters: elementwise/pool_params.wgsl.
+// Meaning: reference/pool.rs. Candidates: kernels/elementwise/pool.rs. Parameters: elementwise/pool_params.wgsl.
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index

@@ -2,7 +2,7 @@
 //
 // LANES invocations share a row. Each takes every LANES-th element, so it overwrites only elements that it has read itself.
 //
-// Meaning: reference/softmax.rs. Candidates: kernels/softmax.rs.
+// Meaning: reference/softmax.rs. Candidates: kernels/elementwise/softmax.rs.
 //# import math/linear_index
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes

@@ -2,7 +2,7 @@
 //
 // The table is indexed by the code's byte, int8 or uint8 alike. One invocation owns one word of one row.
 //
-// Meaning: reference/table.rs. Candidates: kernels/table.rs.
+// Meaning: reference/table.rs. Candidates: kernels/elementwise/table.rs.
 //# import math/linear_index
 //# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# constants GROUP_X

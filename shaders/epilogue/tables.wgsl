@@ -2,7 +2,7 @@
 //
 //     [entries of the post-op: STAGE_AT of them][entries of the output stage][scale and zero point of each row]
 //
-// A loop's parameters hold the begin of each section that it reads. Written by kernels/stage.rs.
+// A loop's parameters hold the begin of each section that it reads. Written by kernels/epilogue.rs.
 //# constants STAGE_AT
 
 @group(0) @binding(5) var<storage, read> tables: array<vec4<u32>>;

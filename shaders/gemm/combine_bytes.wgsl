@@ -3,7 +3,7 @@
 // One invocation owns one quad of one row. `store_sums` is in gemm/sums_i32.wgsl if sums fit i32, otherwise in an output stage for
 // 64 bits (epilogue/wide_*.wgsl).
 //
-// Candidates: kernels/int16_planes.rs. Sums come from the loops of matmul and convolution, the bytes from gemm/split_bytes.wgsl.
+// Candidates: kernels/gemm/int16_planes.rs. Sums come from the loops of matmul and convolution, the bytes from gemm/split_bytes.wgsl.
 //# import epilogue/tables
 //# import math/linear_index
 //# needs store_sums: epilogue/wide_real_f16, epilogue/wide_real_f32, epilogue/wide_requantize, gemm/sums_i32

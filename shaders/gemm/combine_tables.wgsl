@@ -1,6 +1,6 @@
 // tables = [constants][rows, a vec4 each]     for devices that cannot bind both separately
 //
-// Moves words only. One invocation owns one vec4. Candidates: kernels/matmul.rs, kernels/conv.rs.
+// Moves words only. One invocation owns one vec4. Candidates: kernels/gemm/matmul.rs, kernels/conv/conv.rs.
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -8,7 +8,7 @@
 // GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
 // slices of k, whose totals are added in order.
 //
-// Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: gemm/float_params.wgsl.
+// Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
 //# import gemm/float_product

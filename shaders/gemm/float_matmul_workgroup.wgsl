@@ -7,7 +7,7 @@
 //       | TILE_M x 4·TILE_Q     neighbours read neighbours.
 //       +----------------+
 //
-// Meaning: reference/float_matmul.rs. Candidates: kernels/float_matmul.rs. Parameters: gemm/float_params.wgsl.
+// Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
 //# import gemm/float_product

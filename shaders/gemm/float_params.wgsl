@@ -1,5 +1,5 @@
 // Parameters of the loops over floats: gemm/float_matmul.wgsl, gemm/float_matmul_workgroup.wgsl. Written by
-// kernels/float_matmul.rs.
+// kernels/gemm/float_matmul.rs.
 
 struct Params {
     dimension: array<vec4<u32>, 6>,   // leading dimensions, innermost first: extent, lhs stride, rhs stride (in matrices), -

@@ -8,7 +8,7 @@
 // The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl), slices of k. gemm/reduce_split_k.wgsl adds
 // the sums of slices.
 //
-// Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
+// Meaning: reference/matmul.rs. Candidates: kernels/gemm/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
 //# import gemm/params
 //# import math/linear_index

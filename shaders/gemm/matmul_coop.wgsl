@@ -5,7 +5,7 @@
 // f32 holds. Some units truncate below the last bit of the largest summand, instead of rounding; here they have nothing to
 // truncate. After a run the sums go on in i32. A workgroup owns a block of the output: gemm/coop_tile.wgsl.
 //
-// Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
+// Meaning: reference/matmul.rs. Candidates: kernels/gemm/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
 //# import gemm/coop_tile
 //# import gemm/weight_panels

@@ -2,7 +2,7 @@
 //
 // Blocks and their staging: gemm/workgroup_tile.wgsl.
 //
-// Meaning: reference/matmul.rs. Candidates: kernels/matmul.rs. Parameters: gemm/params.wgsl.
+// Meaning: reference/matmul.rs. Candidates: kernels/gemm/matmul.rs. Parameters: gemm/params.wgsl.
 //# import gemm/tile_order
 //# import gemm/workgroup_tile
 //# import gemm/params

@@ -3,7 +3,7 @@
 // Packed rows are whole vec4<f32>. There may be more packed rows than input rows. They lie in panels of `panel_vecs` vec4s; the
 // last panel may be narrower. One invocation owns one vec4.
 //
-// Meaning: it moves numbers only; reference/float_matmul.rs reads operands as they are. Candidates: kernels/float_matmul.rs.
+// Meaning: it moves numbers only; reference/float_matmul.rs reads operands as they are. Candidates: kernels/gemm/float_matmul.rs.
 //# import math/linear_index
 //# import convert/load_element
 //# needs decode: convert/decode_float16, convert/decode_float32

@@ -3,7 +3,7 @@
 // Input is rows of WEIGHT_BITS-bit codes: [batch, k, n], or [batch, n, k] if TRANSPOSED. Output is the layout of
 // gemm/weights_int8.wgsl. One invocation owns one quad of columns of one batch.
 //
-// Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/matmul.rs.
+// Meaning: it moves bytes only; reference/matmul.rs reads the operand as it is. Candidates: kernels/gemm/matmul.rs.
 //# import gemm/weight_panels
 //# import math/linear_index
 //# import gemm/dot

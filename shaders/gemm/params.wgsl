@@ -1,4 +1,4 @@
-// Parameters of the matmul loops: gemm/matmul.wgsl, gemm/matmul_workgroup.wgsl. Written by kernels/matmul.rs.
+// Parameters of the matmul loops: gemm/matmul.wgsl, gemm/matmul_workgroup.wgsl. Written by kernels/gemm/matmul.rs.
 
 struct Params {
     tail: vec4<u32>,      // 0x01 for each byte of the last vec4 along k that is inside k

@@ -3,7 +3,7 @@
 //     two words of codes:    | l0 h0 l1 h1 | l2 h2 l3 h3 |        One invocation writes one word of each plane. Rows of
 //     a word of each plane:  | h0 h1 h2 h3 |  | l0 l1 l2 l3 |     planes are padded to whole vec4, as rows of codes are.
 //
-// Candidates: kernels/int16_planes.rs. gemm/combine_bytes.wgsl combines the sums of both planes.
+// Candidates: kernels/gemm/int16_planes.rs. gemm/combine_bytes.wgsl combines the sums of both planes.
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -2,7 +2,7 @@
 // the columns.
 //
 // Weights that fit a cache are read once for each row of tiles. For larger weights `rows_first` is 1: neighbouring workgroups own
-// the same columns, so weights are read once. Twin: kernels/tile.rs.
+// the same columns, so weights are read once. Twin: kernels/gemm/tiling.rs.
 //# params rows_first, tiles_m, tiles_n
 
 fn tile_place(tile: u32) -> vec3<u32> {

@@ -1,6 +1,6 @@
 // joined[first + i] = source[i]     one buffer of several small inputs, for devices with few bindings; one launch per source
 //
-// Moves words only. One invocation owns one word. Candidates: kernels/linear.rs.
+// Moves words only. One invocation owns one word. Candidates: kernels/grouped/linear.rs.
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -3,7 +3,7 @@
 // Each operation is one correctly rounded f32 operation, done in integers, with equal bits on every device. An index that is not
 // below `rows` makes zeros. One invocation owns four neighbouring columns.
 //
-// Meaning: reference/embedding.rs. Candidates: kernels/embedding.rs. Layout: weights/layout.rs.
+// Meaning: reference/embedding.rs. Candidates: kernels/grouped/embedding.rs. Layout: weights/layout.rs.
 //# import math/linear_index
 //# import math/float_bits
 //# needs PANEL, Place, weight: grouped/scale_streams

@@ -8,7 +8,7 @@
 // the scale with the least squared error is kept. Numbers are bit patterns, and each operation is one f32 operation, done in
 // integers, with equal bits on every device. GROUP_X invocations own a group (and its lanes); a workgroup owns GROUP_Y groups.
 //
-// Meaning: weights/quantize.rs. Candidates: kernels/quantize_weights.rs. Second half: grouped/pack_codes.wgsl.
+// Meaning: weights/quantize.rs. Candidates: kernels/grouped/quantize_weights.rs. Second half: grouped/pack_codes.wgsl.
 //# import math/linear_index
 //# import math/float_bits
 //# import math/float16_bits

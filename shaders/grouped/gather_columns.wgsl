@@ -3,7 +3,7 @@
 // Padding holds zero or, if lhs has zero points, the zero point of its row (and group), which stands for zero. Moves bits only. One
 // invocation owns one output word: LANES = 32 / BITS elements.
 //
-// Meaning: columns only move; reference/linear.rs reads them unmoved. Candidates: kernels/linear.rs.
+// Meaning: columns only move; reference/linear.rs reads them unmoved. Candidates: kernels/grouped/linear.rs.
 //# import math/linear_index
 //# needs gap: layout/pad_value_zero, layout/pad_value_zero_point
 //# constants BITS, GROUP_X

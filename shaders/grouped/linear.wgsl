@@ -10,7 +10,7 @@
 // gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
 // that i32 holds its sums.
 //
-// Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
+// Meaning: reference/linear.rs. Candidates: kernels/grouped/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
 //# import gemm/tile_order
 //# import grouped/params
 //# import math/linear_index

@@ -7,7 +7,7 @@
 // Units must keep subnormal f16. They may add in any order and truncate below the last bit of the largest summand: the bound in
 // ops/linear.rs allows for that.
 //
-// Meaning: reference/linear.rs. Candidates: kernels/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
+// Meaning: reference/linear.rs. Candidates: kernels/grouped/linear.rs. Parameters: grouped/params.wgsl. Layout: weights/layout.rs.
 //# import gemm/tile_order
 //# import gemm/coop_tile
 //# import grouped/params

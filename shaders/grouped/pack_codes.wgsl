@@ -2,7 +2,7 @@
 //
 // One invocation owns one word: the bits of up to 32 codes in one plane, or as many scales or shifts of rows as fit the word.
 //
-// Meaning: weights/quantize.rs, weights/layout.rs. Candidates: kernels/quantize_weights.rs. First half: grouped/find_scales.wgsl.
+// Meaning: weights/quantize.rs, weights/layout.rs. Candidates: kernels/grouped/quantize_weights.rs. First half: grouped/find_scales.wgsl.
 //# import math/linear_index
 //# import math/float_bits
 //# import math/float16_bits

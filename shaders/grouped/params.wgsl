@@ -1,4 +1,4 @@
-// Parameters of the loops over group-quantized weights: grouped/linear.wgsl. Written by kernels/linear.rs.
+// Parameters of the loops over group-quantized weights: grouped/linear.wgsl. Written by kernels/grouped/linear.rs.
 
 struct Params {
     streams: vec4<u32>,       // bytes of a weight row before each stream of numbers

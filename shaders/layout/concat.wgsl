@@ -7,7 +7,7 @@
 //
 // Inputs are written in order, one dispatch each. One invocation owns one word of one output row.
 //
-// Meaning: reference/concat.rs. Candidates: kernels/concat.rs.
+// Meaning: reference/concat.rs. Candidates: kernels/layout/concat.rs.
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -3,7 +3,7 @@
 // Moves bits only: `begin` is a whole number of vec4s. Elements beyond the row in its last vec4 are zeroed, because the input may
 // hold anything there. One invocation owns one vec4.
 //
-// Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/rearrange.rs. Parameters:
+// Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/layout/rearrange.rs. Parameters:
 // layout/params.wgsl.
 //# import layout/params
 //# import math/linear_index

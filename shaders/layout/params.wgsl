@@ -1,5 +1,5 @@
 // Parameters of the loops that move elements, layout/rearrange.wgsl and layout/copy_rows.wgsl, and the input position of an output
-// row. Written by kernels/rearrange.rs.
+// row. Written by kernels/layout/rearrange.rs.
 //
 // Each axis of the output adds to the position in the input: step · index, or the table's entry at the index. One of the axes is
 // the input's last one, whose elements share words. It counts in elements, the others in words.

@@ -3,7 +3,7 @@
 // `convert` converts each element. One invocation owns one output word: LANES = 32 / BITS elements of one row.
 // layout/copy_rows.wgsl copies rows that stay whole.
 //
-// Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/rearrange.rs. Parameters:
+// Meaning: reference/transpose.rs, slice.rs, pad.rs, resize.rs. Candidates: kernels/layout/rearrange.rs. Parameters:
 // layout/params.wgsl.
 //# import layout/params
 //# import math/linear_index

@@ -2,7 +2,7 @@
 //
 // Moves bits only. One invocation owns one output word: LANES = 32 / BITS elements of one row.
 //
-// Meaning: reference/reshape.rs. Candidates: kernels/reshape.rs.
+// Meaning: reference/reshape.rs. Candidates: kernels/layout/reshape.rs.
 //# import math/linear_index
 //# import convert/load_element
 //# constants GROUP_X, INPUT_BITS

@@ -6,7 +6,7 @@
 //
 //     samples: [depth][height][width]  vec4 of lower, upper (in input pixels), weight of lower, weight of upper
 //
-// Meaning: reference/resize.rs. Candidates: kernels/resize.rs.
+// Meaning: reference/resize.rs. Candidates: kernels/layout/resize.rs.
 //# import math/linear_index
 //# import convert/input_int8
 //# import elementwise/operand_input

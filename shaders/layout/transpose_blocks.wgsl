@@ -9,7 +9,7 @@
 // each word of them once. A workgroup owns GROUP_X blocks along i and GROUP_Y along j, so that neighbours share cache lines on both
 // sides. Elements beyond the end of the output's rows are zeroed.
 //
-// Meaning: reference/transpose.rs, and reference/quantize.rs if elements are converted. Candidates: kernels/transpose.rs.
+// Meaning: reference/transpose.rs, and reference/quantize.rs if elements are converted. Candidates: kernels/layout/transpose.rs.
 //# import math/linear_index
 //# needs convert: convert/step_dequantize, convert/step_dequantize_float, convert/step_none, convert/step_quantize, convert/step_quantize_float
 //# constants BITS, COLUMNS, GROUP_X, GROUP_Y, INPUT_BITS, ROWS

@@ -2,7 +2,7 @@
 //
 // One invocation owns one row. Rows whose label is out of range get zeros.
 //
-// Meaning: reference/cross_entropy.rs. Candidates: kernels/cross_entropy.rs.
+// Meaning: reference/cross_entropy.rs. Candidates: kernels/train/cross_entropy.rs.
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -2,7 +2,7 @@
 //
 // `passes` of train/grid_*.wgsl decides. One invocation owns one element.
 //
-// Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs.
+// Meaning: reference/fake_quantize.rs. Candidates: kernels/train/fake_quantize.rs.
 //# import convert/parameter_index
 //# import math/linear_index
 //# needs passes: train/grid_*

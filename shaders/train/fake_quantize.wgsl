@@ -2,7 +2,7 @@
 //
 // `fake` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
 //
-// Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs.
+// Meaning: reference/fake_quantize.rs. Candidates: kernels/train/fake_quantize.rs.
 //# import convert/parameter_index
 //# import math/linear_index
 //# needs fake: train/grid_*

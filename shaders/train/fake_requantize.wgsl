@@ -2,7 +2,7 @@
 //
 // `make` of train/requantized_*.wgsl selects the result. One invocation owns one element.
 //
-// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/train/fake_requantize.rs.
 //# import math/linear_index
 //# needs make: train/requantized_*
 //# constants GROUP_X

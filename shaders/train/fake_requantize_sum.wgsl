@@ -2,7 +2,7 @@
 //
 // A workgroup owns one chunk; f32 sums, first per invocation, then as a tree.
 //
-// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs. Second half: train/sum_partials.wgsl.
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/train/fake_requantize.rs. Second half: train/sum_partials.wgsl.
 //# import train/stage_steps
 //# import train/reduce_sums
 //# import math/linear_index

@@ -4,7 +4,7 @@
 // `shares` of train/grid_*.wgsl are the derivatives of the output by the grid's parameters, at most two. A workgroup owns one
 // chunk. Sums are f32, first per invocation, then as a tree.
 //
-// Meaning: reference/fake_quantize.rs. Candidates: kernels/fake_quantize.rs. Second half: train/sum_partials.wgsl.
+// Meaning: reference/fake_quantize.rs. Candidates: kernels/train/fake_quantize.rs. Second half: train/sum_partials.wgsl.
 //# import calibrate/members
 //# import train/reduce_sums
 //# import math/linear_index

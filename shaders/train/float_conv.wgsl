@@ -6,7 +6,7 @@
 //     pixel    Σ    Σ       Σ              PIXELS · BLOCK sums in registers, PIXELS + BLOCK loads for as many products
 //     pixel+1  Σ    Σ       Σ
 //
-// Meaning: reference/float_conv.rs. Candidates: kernels/float_conv.rs.
+// Meaning: reference/float_conv.rs. Candidates: kernels/train/float_conv.rs.
 //# import train/float_conv_params
 //# import math/linear_index
 //# constants BLOCK, GROUP_X, PIXELS

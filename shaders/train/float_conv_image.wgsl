@@ -3,7 +3,7 @@
 //
 // One invocation owns a tile of PIXELS pixels that follow each other in [b, v, u] by BLOCK channels of one group.
 //
-// Meaning: reference/float_conv.rs. Candidates: kernels/float_conv.rs.
+// Meaning: reference/float_conv.rs. Candidates: kernels/train/float_conv.rs.
 //# import train/float_conv_params
 //# import math/linear_index
 //# constants BLOCK, GROUP_X, PIXELS

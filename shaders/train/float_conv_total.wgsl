@@ -1,6 +1,6 @@
 // gradient[i] = scale · Σ partial[slice][i], in the order of slices     second half of the gradient of the weights
 //
-// Meaning: reference/float_conv.rs. Candidates: kernels/float_conv.rs. First half: train/float_conv_weights.wgsl.
+// Meaning: reference/float_conv.rs. Candidates: kernels/train/float_conv.rs. First half: train/float_conv_weights.wgsl.
 //# import math/linear_index
 //# constants GROUP_X
 

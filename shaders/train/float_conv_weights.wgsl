@@ -3,7 +3,7 @@
 //
 // One invocation owns OUTPUTS outputs o by BLOCK channels c of one tap and one group, in one slice.
 //
-// Meaning: reference/float_conv.rs. Candidates: kernels/float_conv.rs. Second half: train/float_conv_total.wgsl.
+// Meaning: reference/float_conv.rs. Candidates: kernels/train/float_conv.rs. Second half: train/float_conv_total.wgsl.
 //# import train/float_conv_params
 //# import math/linear_index
 //# constants BLOCK, GROUP_X, OUTPUTS

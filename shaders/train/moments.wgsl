@@ -4,7 +4,7 @@
 // bits. NaN counts as 0. Gradients are clamped to ±2^60, moments to finite numbers, and v of ADAM to at least 0. One
 // invocation owns one parameter.
 //
-// Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. Second half: train/optimizer_step.wgsl.
+// Meaning: reference/optimizer_step.rs. Candidates: kernels/train/optimizer_step.rs. Second half: train/optimizer_step.wgsl.
 //# import math/float_bits
 //# import math/linear_index
 //# constants ADAM, GROUP_X

@@ -3,7 +3,7 @@
 // SGD: the change is v. ADAM: it is m / (√v + ε). Each step is one f32 operation on bits. Parameters, rate and change are clamped
 // to finite numbers; NaN counts as 0. One invocation owns one parameter.
 //
-// Meaning: reference/optimizer_step.rs. Candidates: kernels/optimizer_step.rs. First half: train/moments.wgsl.
+// Meaning: reference/optimizer_step.rs. Candidates: kernels/train/optimizer_step.rs. First half: train/moments.wgsl.
 //# import math/float_sqrt
 //# import math/linear_index
 //# constants ADAM, GROUP_X

@@ -4,7 +4,7 @@
 // train/scale_channels.wgsl writes x · w to scratch memory; two launches keep each within four storage buffers. One invocation owns
 // one channel.
 //
-// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs.
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/train/fake_requantize.rs.
 //# import math/float_bits
 //# import math/linear_index
 //# constants GROUP_X

@@ -2,7 +2,7 @@
 //
 // Steps and products count as the nearest positive normal number. One invocation owns one channel.
 //
-// Meaning: reference/fake_requantize.rs. Candidates: kernels/fake_requantize.rs. Second half: train/requant_params.wgsl.
+// Meaning: reference/fake_requantize.rs. Candidates: kernels/train/fake_requantize.rs. Second half: train/requant_params.wgsl.
 //# import math/float_bits
 //# import math/linear_index
 //# constants GROUP_X

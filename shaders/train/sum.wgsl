@@ -2,7 +2,7 @@
 //
 // A workgroup owns one chunk. Sums are f32, first per invocation, then as a tree.
 //
-// Meaning: reference/sum.rs. Candidates: kernels/sum.rs. Second half: train/sum_partials.wgsl.
+// Meaning: reference/sum.rs. Candidates: kernels/train/sum.rs. Second half: train/sum_partials.wgsl.
 //# import calibrate/members
 //# import train/reduce_sums
 //# import math/linear_index

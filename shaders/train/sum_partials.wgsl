@@ -2,7 +2,7 @@
 //
 // One invocation owns one segment.
 //
-// Meaning: reference/fake_quantize.rs and others. Candidates: kernels/fake_quantize.rs and others.
+// Meaning: reference/fake_quantize.rs and others. Candidates: kernels/train/fake_quantize.rs and others.
 //# import math/linear_index
 //# constants GROUP_X, WIDTH
 

@@ -1,62 +1,24 @@
 //! Ways to compute each op on a GPU: candidates as plain data, best guess first, with the constants that they bind.
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
-mod arg_max;
-mod binary;
-mod block;
-mod broadcast;
-mod bytes;
-mod cast;
+mod calibrate;
 mod class;
-mod concat;
 mod conv;
 mod convert;
-mod cost;
-mod cross_entropy;
-mod dispatch;
-mod dynamic;
-mod embedding;
-mod fake_quantize;
-mod fake_requantize;
-mod float_binary;
-mod float_conv;
-mod float_matmul;
-mod float_unary;
-mod granularity;
-mod int16_planes;
-mod layer_norm;
-mod linear;
-mod linear_conv;
-mod matmul;
-mod matrix;
-mod members;
-mod moved;
-mod observe;
-mod optimizer_step;
-mod phase;
-mod pool;
+mod elementwise;
+mod epilogue;
+mod gemm;
+mod grouped;
+mod launch;
+mod layout;
 pub(crate) mod probe;
-mod program;
-mod quantize;
-mod quantize_weights;
-mod rearrange;
-mod requantize;
-mod reshape;
-mod resize;
-mod row_lanes;
-mod softmax;
-mod stage;
-mod step_from_range;
-mod sum;
-mod table;
-mod tile;
-mod transpose;
-mod unfold;
-mod weights;
+mod train;
 
 pub(crate) use class::class;
-pub use dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
-pub use program::Program;
+pub use launch::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
+pub use launch::program::Program;
+
+use launch::dispatch::parameters;
 
 use crate::ops::{Fused, Op, PostOp, each};
 

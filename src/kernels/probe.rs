@@ -1,9 +1,9 @@
 //! The launches of the device probe, `shaders/probe/`: the work of each and its expected results. `gpu/probe.rs` times them.
 
-use super::bytes::Dot;
-use super::dispatch::{Binding, DeviceCaps, Dispatch, Resource, parameters};
-use super::matrix;
-use super::program::{self, Program};
+use crate::kernels::gemm::bytes::Dot;
+use crate::kernels::gemm::coop;
+use crate::kernels::launch::program::{self, Program};
+use crate::kernels::{Binding, DeviceCaps, Dispatch, Resource, parameters};
 
 parameters! {
     /// `shaders/probe/params.wgsl`.
@@ -92,7 +92,7 @@ impl Exercise {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
             Self::Dot => Program::new(&program::PROBE_DOT).with(Dot::of(caps.emulate_dot4).part()),
-            Self::Matrix => matrix::link(&program::PROBE_MATRIX, caps).constant("SUBGROUPS", subgroups(caps)),
+            Self::Matrix => coop::link(&program::PROBE_MATRIX, caps).constant("SUBGROUPS", subgroups(caps)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),
             Self::Read => Program::new(&program::PROBE_READ),

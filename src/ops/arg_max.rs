@@ -1,4 +1,4 @@
-//! The place of the greatest element of each row. The meaning is `reference/arg_max.rs`, the GPU program is `kernels/arg_max.rs`.
+//! The place of the greatest element of each row. The meaning is `reference/arg_max.rs`, the GPU program is `kernels/elementwise/arg_max.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,5 +1,5 @@
 //! Elementwise sums and products of two quantized tensors. The meaning is `reference/binary.rs`, the GPU programs are
-//! `kernels/binary.rs`.
+//! `kernels/elementwise/binary.rs`.
 
 use super::output::{Requantization, Stage, StageEntry};
 use super::quantized_arithmetic::QuantizedArithmetic;

@@ -1,5 +1,5 @@
 //! Quantization in blocks whose scales are small floats: OCP's MX formats and NVFP4. The meaning is `reference/block.rs`, the
-//! GPU programs are `kernels/block.rs`. Products with block-quantized weights are in `linear`.
+//! GPU programs are `kernels/convert/block.rs`. Products with block-quantized weights are in `linear`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,4 +1,4 @@
-//! Conversion of numbers to another data type. The meaning is `reference/cast.rs`, the GPU programs are `kernels/cast.rs`. Codes
+//! Conversion of numbers to another data type. The meaning is `reference/cast.rs`, the GPU programs are `kernels/convert/cast.rs`. Codes
 //! with a scale and zero point are made by `quantize`.
 
 use super::OpDef;

@@ -1,5 +1,5 @@
 //! Integer convolution over one to three spatial dimensions, including transposed, grouped and depthwise ones. The meaning is
-//! `reference/conv.rs`, the GPU programs are `kernels/conv.rs`.
+//! `reference/conv.rs`, the GPU programs are `kernels/conv/conv.rs`.
 
 use std::sync::Arc;
 

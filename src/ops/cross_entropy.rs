@@ -1,5 +1,5 @@
 //! The gradient of the cross-entropy loss of classifiers. The meaning is `reference/cross_entropy.rs`, the GPU program is
-//! `kernels/cross_entropy.rs`.
+//! `kernels/train/cross_entropy.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

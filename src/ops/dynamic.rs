@@ -1,5 +1,5 @@
 //! Dynamic quantization: the range is computed on the device. The meaning is `reference/dynamic.rs`, the GPU programs are
-//! `kernels/dynamic.rs`.
+//! `kernels/convert/dynamic.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

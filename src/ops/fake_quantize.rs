@@ -1,5 +1,5 @@
 //! Fake quantization for training: float32 numbers rounded to a grid of codes, and the gradients of that. The meaning is
-//! `reference/fake_quantize.rs`, the GPU programs are `kernels/fake_quantize.rs`.
+//! `reference/fake_quantize.rs`, the GPU programs are `kernels/train/fake_quantize.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,6 +1,6 @@
 //! Requantization of a fake-quantized layer in training, and its gradients. It computes each step of the integer layer's
 //! requantization in float32, with learned steps. The meaning is `reference/fake_requantize.rs`, the GPU programs are
-//! `kernels/fake_requantize.rs`.
+//! `kernels/train/fake_requantize.rs`.
 
 use super::OpDef;
 use super::float_conv::one;

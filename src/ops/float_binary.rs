@@ -1,5 +1,5 @@
 //! Elementwise sums and products of real numbers. The meaning is `reference/float_binary.rs`, the GPU programs are
-//! `kernels/float_binary.rs`. Sums and products of codes are in `binary`.
+//! `kernels/elementwise/float_binary.rs`. Sums and products of codes are in `binary`.
 
 use super::{OpDef, rows_of_broadcast};
 use crate::error::{Result, require};

@@ -1,5 +1,5 @@
 //! Two-dimensional convolution of float32 images with float32 weights, both on the device, and its gradients, for training. The
-//! meaning is `reference/float_conv.rs`, the GPU programs are `kernels/float_conv.rs`.
+//! meaning is `reference/float_conv.rs`, the GPU programs are `kernels/train/float_conv.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,4 +1,4 @@
-//! Matrix multiplication of floats. The meaning is `reference/float_matmul.rs`, the GPU programs are `kernels/float_matmul.rs`.
+//! Matrix multiplication of floats. The meaning is `reference/float_matmul.rs`, the GPU programs are `kernels/gemm/float_matmul.rs`.
 
 use super::OpDef;
 use super::matmul::{Batches, Operand, Sizes};

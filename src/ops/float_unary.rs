@@ -1,5 +1,5 @@
 //! Functions of single real numbers: the activations of float networks. The meaning is `reference/float_unary.rs`, the GPU
-//! programs are `kernels/float_unary.rs`. Functions of codes are in `table`.
+//! programs are `kernels/elementwise/float_unary.rs`. Functions of codes are in `table`.
 
 use super::OpDef;
 use crate::error::Result;

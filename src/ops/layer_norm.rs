@@ -1,5 +1,5 @@
 //! Normalization of rows to a common mean and variance. The meaning is `reference/layer_norm.rs`, the GPU program is
-//! `kernels/layer_norm.rs`.
+//! `kernels/elementwise/layer_norm.rs`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Products with group-quantized weights. The meaning is `reference/linear.rs`, the GPU programs are `kernels/linear.rs`. The
+//! Products with group-quantized weights. The meaning is `reference/linear.rs`, the GPU programs are `kernels/grouped/linear.rs`. The
 //! storage of weights is described in `weights`.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Convolutions with real results: of floats, or with group-quantized weights. The meaning is `reference/linear_conv.rs`, the GPU
-//! programs are `kernels/linear_conv.rs`. Exact integer convolutions are in `conv`.
+//! programs are `kernels/grouped/linear_conv.rs`. Exact integer convolutions are in `conv`.
 
 use std::sync::Arc;
 

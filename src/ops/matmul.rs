@@ -1,4 +1,4 @@
-//! Integer matrix multiplication. The meaning is `reference/matmul.rs`, the GPU programs are `kernels/matmul.rs`.
+//! Integer matrix multiplication. The meaning is `reference/matmul.rs`, the GPU programs are `kernels/gemm/matmul.rs`.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Observation of tensors while a network runs: ranges and histograms that grow batch by batch on the device. `calibrate` turns
 //! them into scales, and serializes and merges them. The meaning is `reference/observe.rs`, the GPU programs are
-//! `kernels/observe.rs`.
+//! `kernels/calibrate/observe.rs`.
 
 use super::OpDef;
 use crate::error::{Error, Result, require};

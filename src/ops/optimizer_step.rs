@@ -1,5 +1,5 @@
 //! A training step: the update of parameters by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
-//! `kernels/optimizer_step.rs`.
+//! `kernels/train/optimizer_step.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,4 +1,4 @@
-//! Padding of a tensor. The meaning is `reference/pad.rs`, the GPU programs are `kernels/rearrange.rs`.
+//! Padding of a tensor. The meaning is `reference/pad.rs`, the GPU programs are `kernels/layout/rearrange.rs`.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};

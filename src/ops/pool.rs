@@ -1,5 +1,5 @@
 //! Average, maximum and global average pooling of quantized images. The meaning is `reference/pool.rs`, the GPU programs
-//! are `kernels/pool.rs`.
+//! are `kernels/elementwise/pool.rs`.
 
 use super::OpDef;
 use super::output::{Requantization, Stage, StageEntry};

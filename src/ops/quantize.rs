@@ -1,5 +1,5 @@
 //! Quantization and dequantization with scales that are known in advance. The meaning is `reference/quantize.rs`, the GPU programs
-//! are `kernels/quantize.rs`. Ranges computed on the device are in `dynamic`.
+//! are `kernels/convert/quantize.rs`. Ranges computed on the device are in `dynamic`.
 
 use super::OpDef;
 use crate::error::{Result, require};

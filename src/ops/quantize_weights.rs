@@ -1,5 +1,5 @@
 //! Quantization of real weights to the packed words of `weights`, on the device. The meaning is `weights::Quantizer`, the GPU
-//! programs are `kernels/quantize_weights.rs`. Codes of activations are made by `quantize` and `dynamic`.
+//! programs are `kernels/grouped/quantize_weights.rs`. Codes of activations are made by `quantize` and `dynamic`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Requantization of accumulators or codes to codes of 8 or 16 bits. The meaning is `reference/requantize.rs`, the GPU programs are
-//! `kernels/requantize.rs`.
+//! `kernels/convert/requantize.rs`.
 
 use super::OpDef;
 use super::output::{Output, Requantization, Stage, StageEntry};

@@ -1,5 +1,5 @@
 //! Reshape of packed codes whose rows must be repacked. The meaning is `reference/reshape.rs`, the GPU program is
-//! `kernels/reshape.rs`. If no element moves, `Graph::reshape` is free.
+//! `kernels/layout/reshape.rs`. If no element moves, `Graph::reshape` is free.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};

@@ -1,5 +1,5 @@
-//! Resizing of images. The meaning is `reference/resize.rs`, the GPU programs are `kernels/resize.rs` (linear) and
-//! `kernels/rearrange.rs` (nearest).
+//! Resizing of images. The meaning is `reference/resize.rs`, the GPU programs are `kernels/layout/resize.rs` (linear) and
+//! `kernels/layout/rearrange.rs` (nearest).
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};

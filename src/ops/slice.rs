@@ -1,5 +1,5 @@
 //! Parts of a tensor: ranges, strides, or selected indices of an axis. The meaning is `reference/slice.rs`, the GPU programs are
-//! `kernels/rearrange.rs`.
+//! `kernels/layout/rearrange.rs`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Softmax over the rows of a tensor. The meaning is `reference/softmax.rs`, the GPU program is `kernels/softmax.rs`.
+//! Softmax over the rows of a tensor. The meaning is `reference/softmax.rs`, the GPU program is `kernels/elementwise/softmax.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,5 +1,5 @@
 //! The step of a grid, from an observed range. The meaning is `reference/step_from_range.rs`, the GPU program is
-//! `kernels/step_from_range.rs`.
+//! `kernels/calibrate/step_from_range.rs`.
 
 use super::OpDef;
 use super::observe::ObserveRange;

@@ -1,5 +1,5 @@
 //! Sums of float32 numbers that share a range, for example the gradient of a bias. The meaning is `reference/sum.rs`, the GPU
-//! programs are `kernels/sum.rs`.
+//! programs are `kernels/train/sum.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};

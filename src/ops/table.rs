@@ -1,5 +1,5 @@
 //! Functions of one 8-bit code, by table: activations that are not clamps. The meaning is `reference/table.rs`, the GPU program is
-//! `kernels/table.rs`.
+//! `kernels/elementwise/table.rs`.
 
 use super::OpDef;
 use super::output::Requantization;

@@ -1,4 +1,4 @@
-//! Permutation of the axes of a tensor. The meaning is `reference/transpose.rs`, the GPU programs are `kernels/rearrange.rs`.
+//! Permutation of the axes of a tensor. The meaning is `reference/transpose.rs`, the GPU programs are `kernels/layout/rearrange.rs`.
 
 use super::{OpDef, check_moved};
 use crate::error::{Result, require};

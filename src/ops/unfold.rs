@@ -1,5 +1,5 @@
 //! The patches of a sliding window, laid out as rows (im2col). The meaning is `reference/unfold.rs`, the GPU program is
-//! `kernels/unfold.rs`. Any kind of matmul can multiply them.
+//! `kernels/conv/unfold.rs`. Any kind of matmul can multiply them.
 
 use super::OpDef;
 use super::window::{Padding, Window, WindowRequest};

@@ -1,0 +1,5 @@
+//! Convolutions of integer codes, and the patches of their windows.
+
+pub(super) mod conv;
+pub(super) mod phase;
+pub(super) mod unfold;

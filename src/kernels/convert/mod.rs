@@ -1,0 +1,9 @@
+//! Conversions between number formats.
+
+pub(super) mod block;
+pub(super) mod cast;
+pub(super) mod convert;
+pub(super) mod dynamic;
+pub(super) mod granularity;
+pub(super) mod quantize;
+pub(super) mod requantize;

@@ -1,0 +1,47 @@
+//! Two operands under NumPy broadcasting, as `shaders/elementwise/operand_rows.wgsl` reads them, and the operands that an
+//! elementwise op may overwrite. The rules of broadcasting are in `tensor`.
+
+use crate::kernels::Dispatch;
+use crate::kernels::launch::program::{self, Program};
+use crate::tensor::{Shape, TensorType};
+
+/// The dimensions of the output except the last `inner`, innermost first, and their number. Each is the extent and the strides of
+/// lhs and rhs, in rows or matrices; a stride is 0 along a dimension that the operand repeats.
+pub(crate) fn dimensions<const N: usize>(
+    operands: [&TensorType; 2],
+    output: &Shape,
+    inner: usize,
+) -> ([[u32; 4]; N], u32) {
+    let rank = output.rank();
+    let count = rank.saturating_sub(inner);
+    let mut dimensions = [[0; 4]; N];
+    let mut strides = [1; 2];
+    for (dimension, axis) in dimensions.iter_mut().zip((0..count).rev()) {
+        dimension[0] = output.dims()[axis] as u32;
+        for (i, operand) in operands.into_iter().enumerate() {
+            let extent = operand.shape().aligned(rank, axis);
+            dimension[1 + i] = if extent == 1 { 0 } else { strides[i] as u32 };
+            strides[i] *= extent;
+        }
+    }
+    (dimensions, count as u32)
+}
+
+/// The launch of an elementwise program whose output may overwrite either operand of its shape.
+pub(crate) fn in_place(
+    mut launch: Dispatch,
+    program: &Program,
+    operands: [&TensorType; 2],
+    output: &Shape,
+) -> Dispatch {
+    let parts = [
+        (&program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
+        (&program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
+    ];
+    for (input, (operand, (part, in_place))) in operands.into_iter().zip(parts).enumerate() {
+        if operand.shape() == output {
+            launch = launch.in_place(input, program.clone().replacing(part, in_place));
+        }
+    }
+    launch
+}

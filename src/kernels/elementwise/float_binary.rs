@@ -1,0 +1,71 @@
+//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl` with `shaders/elementwise/arithmetic_*.wgsl`. The
+//! meaning is `reference/float_binary.rs`.
+
+use super::broadcast;
+use crate::kernels::launch::program::{self, Program};
+use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, line_candidates, parameters};
+use crate::ops::{Arithmetic, FloatBinary, PostOp};
+
+parameters! {
+    /// `shaders/elementwise/float_binary.wgsl`.
+    struct Params {
+        dimension: [[u32; 4]; 7],
+        dimensions: u32,
+        n: u32,
+        lhs_row: u32,
+        rhs_row: u32,
+        lhs_step: u32,
+        rhs_step: u32,
+        elements: u32,
+        unused_0: u32,
+    }
+}
+
+impl Kernels for FloatBinary {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let params = params(self);
+        let elements = self.output.shape().elements();
+        let (name, part) = match self.arithmetic {
+            Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
+            Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
+        };
+        line_candidates(name, elements, &[], caps, |group, groups| {
+            let program = Program::new(&program::FLOAT_BINARY)
+                .with(part)
+                .with(&program::OPERAND_LHS)
+                .with(&program::OPERAND_RHS)
+                .constant("GROUP_X", group);
+            let bindings = [
+                Binding::read(1, Resource::Input(0)),
+                Binding::read(2, Resource::Input(1)),
+                Binding::write(6, Resource::Output(0)),
+            ];
+            let launch =
+                Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
+            broadcast::in_place(launch, &program, [&self.lhs, &self.rhs], self.output.shape())
+        })
+    }
+}
+
+fn params(op: &FloatBinary) -> Params {
+    let shape = op.output.shape();
+    if op.lhs.shape() == op.rhs.shape() {
+        // All dimensions as one row.
+        let n = shape.elements() as u32;
+        return Params { n, lhs_row: n, rhs_row: n, lhs_step: 1, rhs_step: 1, elements: n, ..Params::default() };
+    }
+    let [lhs_row, rhs_row] = [&op.lhs, &op.rhs].map(|operand| operand.shape().row_length());
+    let step = |row: usize| u32::from(row == shape.row_length());
+    let (dimension, dimensions) = broadcast::dimensions([&op.lhs, &op.rhs], shape, 1);
+    Params {
+        dimension,
+        dimensions,
+        n: shape.row_length() as u32,
+        lhs_row: lhs_row as u32,
+        rhs_row: rhs_row as u32,
+        lhs_step: step(lhs_row),
+        rhs_step: step(rhs_row),
+        elements: shape.elements() as u32,
+        ..Params::default()
+    }
+}

@@ -1,0 +1,12 @@
+//! Ops that compute an output from few inputs: arithmetic, functions, windows, and reductions of rows.
+
+pub(super) mod arg_max;
+pub(super) mod binary;
+pub(super) mod broadcast;
+pub(super) mod float_binary;
+pub(super) mod float_unary;
+pub(super) mod layer_norm;
+pub(super) mod pool;
+pub(super) mod row_lanes;
+pub(super) mod softmax;
+pub(super) mod table;

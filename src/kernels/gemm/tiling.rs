@@ -1,0 +1,199 @@
+//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. Each kernel's file lists its own tiles.
+
+use super::coop;
+use crate::kernels::DeviceCaps;
+use crate::kernels::launch::program::{self, Program};
+
+/// The use of the second dimension of a workgroup, and the memory that operands are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tiling {
+    /// Further rows, straight from storage.
+    Registers,
+    /// No second dimension: a workgroup is one subgroup, whose invocations broadcast the rows that they share.
+    SubgroupBroadcast,
+    /// Slices of k, whose totals are added in order through workgroup memory.
+    SplitK,
+    /// Further rows, through workgroup memory.
+    Workgroup(Staging),
+    /// Further columns, through workgroup memory: one subgroup each, on cooperative matrices. `shaders/gemm/coop_tile.wgsl` draws
+    /// it.
+    CoopMatrix,
+}
+
+/// The staging of operands in workgroup memory: vec4s along k at a time, and buffers. With two buffers in turn a step is staged
+/// while slower invocations still multiply the one before, and one barrier per step is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Staging {
+    pub step: u32,
+    pub buffers: u32,
+}
+
+impl Staging {
+    /// The vec4s of each row and column in workgroup memory.
+    pub(crate) fn vecs(self) -> u32 {
+        self.step * self.buffers
+    }
+
+    /// A program with its constants.
+    pub(crate) fn link(self, program: Program) -> Program {
+        program.constant("STEP", self.step).constant("BUFFERS", self.buffers)
+    }
+
+    pub(crate) fn label(self) -> String {
+        let buffers = if self.buffers > 1 { " in turn" } else { "" };
+        format!("{} vectors staged{buffers}", self.step)
+    }
+}
+
+/// Invocations of a workgroup along columns and along the other dimension, and the rows and quads of columns of an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub group: [u32; 2],
+    pub rows: u32,
+    pub quads: u32,
+    pub tiling: Tiling,
+}
+
+/// Bytes of weights that are expected to stay in a cache while rows of tiles take turns. Larger weights are read once: all rows of
+/// tiles meet some columns before any meets the next (`shaders/gemm/tile_order.wgsl`).
+const CACHED_BYTES: usize = 1 << 18;
+
+/// 1 if neighbouring workgroups own rows of the same columns, otherwise 0: a parameter of launches.
+pub(crate) fn rows_first(weight_bytes: usize) -> u32 {
+    u32::from(weight_bytes > CACHED_BYTES)
+}
+
+impl Tile {
+    /// The tile that every device can run.
+    pub(crate) const LEAST: Self = Self::registers([1, 1], 1, 1);
+
+    pub(crate) const fn registers(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::Registers }
+    }
+
+    pub(crate) const fn subgroup_broadcast(subgroup: u32, rows: u32, quads: u32) -> Self {
+        Self { group: [subgroup, 1], rows, quads, tiling: Tiling::SubgroupBroadcast }
+    }
+
+    pub(crate) const fn split_k(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::SplitK }
+    }
+
+    pub(crate) const fn workgroup(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 1 }) }
+    }
+
+    pub(crate) const fn double_buffered(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
+        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 2 }) }
+    }
+
+    /// A workgroup of `subgroups` subgroups, each of which owns `rows` rows by 32 columns.
+    pub(crate) const fn coop_matrix(lanes: u32, subgroups: u32, rows: u32) -> Self {
+        Self { group: [lanes, subgroups], rows, quads: 8, tiling: Tiling::CoopMatrix }
+    }
+
+    /// Number of slices of k.
+    pub(crate) fn slices(self) -> u32 {
+        if self.tiling == Tiling::SplitK { self.group[1] } else { 1 }
+    }
+
+    /// Rows and columns of a workgroup.
+    pub(crate) fn block(self) -> [usize; 2] {
+        let ([x, y], columns) = (self.group, self.quads * 4);
+        let block = match self.tiling {
+            Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::Workgroup(_) => [self.rows * y, columns * x],
+            Tiling::SplitK => [self.rows, columns * x],
+            Tiling::CoopMatrix => [self.rows, columns * y],
+        };
+        block.map(|size| size as usize)
+    }
+
+    /// True if the device has enough invocations and workgroup memory. Each row and column has `Staging::vecs` vec4s staged.
+    pub(crate) fn is_legal(self, caps: &DeviceCaps) -> bool {
+        let threads = self.group[0] * self.group[1];
+        let vecs = match self.tiling {
+            Tiling::Registers | Tiling::SubgroupBroadcast => 0,
+            Tiling::SplitK => (threads * self.quads + self.slices()) * self.rows,
+            Tiling::Workgroup(staging) => (self.block()[0] + self.block()[1]) as u32 * staging.vecs(),
+            Tiling::CoopMatrix => coop::vecs(self, caps),
+        };
+        let exists = match self.tiling {
+            Tiling::SubgroupBroadcast => caps.is_subgroup(threads),
+            Tiling::CoopMatrix => coop::divides(self, caps),
+            Tiling::Registers | Tiling::SplitK | Tiling::Workgroup(_) => true,
+        };
+        exists && threads <= caps.invocations && vecs * 16 <= caps.workgroup_bytes
+    }
+
+    /// Sorts tiles by occupancy, if there are few rows: then a product is bound by reading weights. Estimated time:
+    /// (rows of tiles) · max(1, target_invocations / invocations). The sort is stable.
+    pub(crate) fn order_by_occupancy(tiles: &mut [Self], [rows, columns]: [usize; 2], caps: &DeviceCaps) {
+        /// With more rows, arithmetic takes longer than reading weights.
+        const FEW_ROWS: usize = 16;
+        if caps.target_invocations <= 1 || rows > FEW_ROWS {
+            return;
+        }
+        let time = |tile: &Self| {
+            let down = rows.div_ceil(tile.rows as usize).max(1);
+            let across = columns.div_ceil(4 * tile.quads as usize).max(1);
+            let invocations = down * across * tile.slices() as usize;
+            down as f64 * (f64::from(caps.target_invocations) / invocations as f64).max(1.0)
+        };
+        tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
+    }
+
+    /// Adds the distribution of row reads over invocations and slices of k to a program that reads rows from storage.
+    pub(crate) fn link_rows(self, program: Program) -> Program {
+        program
+            .with(if self.tiling == Tiling::SubgroupBroadcast {
+                &program::ROW_SOURCE_SUBGROUP
+            } else {
+                &program::ROW_SOURCE_DIRECT
+            })
+            .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
+            .constant("SLICES", self.slices())
+    }
+
+    /// The kernel's name with its sizes; unique for each tile.
+    pub(crate) fn label(self, kind: &str) -> String {
+        let ([x, y], Self { rows, quads, .. }) = (self.group, self);
+        let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
+        match self.tiling {
+            Tiling::Registers => shape,
+            Tiling::SubgroupBroadcast => format!("{shape}, rows shared"),
+            Tiling::SplitK => format!("{shape}, k in {y} slices"),
+            Tiling::Workgroup(staging) => format!("{shape}, {}", staging.label()),
+            Tiling::CoopMatrix => format!("{shape}, on matrix units"),
+        }
+    }
+
+    /// The tiles that a device can run, or [`Self::LEAST`].
+    pub(crate) fn legal(tiles: impl IntoIterator<Item = Self>, caps: &DeviceCaps) -> Vec<Self> {
+        let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(caps)).collect();
+        if legal.is_empty() { vec![Self::LEAST] } else { legal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_rows_are_cut_along_k_where_a_device_needs_many_invocations() {
+        let tiles = [Tile::registers([32, 1], 1, 1), Tile::split_k([16, 4], 4, 1), Tile::split_k([8, 32], 1, 1)];
+        let first = |sizes, busy| {
+            let mut tiles = tiles;
+            Tile::order_by_occupancy(
+                &mut tiles,
+                sizes,
+                &DeviceCaps { target_invocations: busy, ..DeviceCaps::default() },
+            );
+            tiles[0]
+        };
+        assert_eq!(first([1, 4096], 1), tiles[0], "a CPU needs one");
+        assert_eq!(first([1, 4096], 1 << 15), tiles[2], "1,024 invocations own a quad each");
+        assert_eq!(first([1, 1 << 17], 1 << 15), tiles[0], "there are as many quads");
+        assert_eq!(first([8, 4096], 1 << 15), tiles[1], "weights are read twice, not eight times");
+        assert_eq!(first([17, 4096], 1 << 15), tiles[0], "many rows are bound by arithmetic");
+    }
+}

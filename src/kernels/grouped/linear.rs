@@ -1,0 +1,469 @@
+//! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
+//! weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
+
+use std::sync::Arc;
+
+use super::weights::{self, Panels};
+use crate::kernels::gemm::bytes::{Dot, int8_shift};
+use crate::kernels::gemm::coop;
+use crate::kernels::gemm::tiling::{Tile, Tiling, rows_first};
+use crate::kernels::launch::program::{self, Program};
+use crate::kernels::{
+    Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
+};
+use crate::numeric::DType;
+use crate::ops::{LhsScales, Linear, PostOp};
+use crate::tensor::{Tensor, TensorType};
+use crate::weights::{Codes, OffsetKind};
+
+impl Kernels for Linear {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(self, caps)
+    }
+}
+
+parameters! {
+    /// `shaders/grouped/params.wgsl`.
+    struct Params {
+        streams: [u32; 4],
+        m: u32,
+        n: u32,
+        first_column: u32,
+        columns: u32,
+        panel_vecs: u32,
+        expert_vecs: u32,
+        experts: u32,
+        selected: u32,
+        steps: u32,
+        slice_steps: u32,
+        group_steps: u32,
+        lhs_group_steps: u32,
+        lhs_groups: u32,
+        lhs_rows: u32,
+        lhs_stride: u32,
+        bias_stride: u32,
+        output_words: u32,
+        output_quads: u32,
+        tiles_m: u32,
+        tiles_n: u32,
+        rows_first: u32,
+        tiles: u32,
+        low: u32,
+        high: u32,
+        indices_at: u32,
+        parameters_at: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/grouped/combine_inputs.wgsl`.
+    struct JoinParams {
+        first: u32,
+        words: u32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
+
+parameters! {
+    /// `shaders/grouped/gather_columns.wgsl`.
+    struct ArrangeParams {
+        positions: u32,
+        input_words: u32,
+        output_words: u32,
+        words: u32,
+        group: u32,
+        groups: u32,
+        rows: u32,
+        unused_0: u32,
+    }
+}
+
+/// Tiles for one row: the weights are read once, by as many invocations as possible.
+const ONE_ROW: [Tile; 4] = [
+    Tile::registers([32, 1], 1, 1),
+    Tile::registers([8, 1], 1, 1),
+    Tile::split_k([16, 8], 1, 1),
+    Tile::split_k([8, 32], 1, 1),
+];
+
+/// Tiles for up to sixteen rows: each packed word is read once for several rows.
+const FEW_ROWS: [Tile; 3] =
+    [Tile::registers([8, 1], 8, 1), Tile::registers([16, 1], 4, 1), Tile::split_k([16, 4], 4, 1)];
+
+/// Tiles for many rows: as many sums in registers as fit.
+const MANY_ROWS: [Tile; 4] = [
+    Tile::registers([8, 1], 8, 2),
+    Tile::registers([8, 4], 8, 2),
+    Tile::registers([8, 8], 8, 1),
+    Tile::registers([16, 16], 4, 1),
+];
+
+/// All tiles, the best guess for this number of rows (of codes or floats) and columns first.
+fn tiles([rows, columns]: [usize; 2], codes: bool, caps: &DeviceCaps) -> Vec<Tile> {
+    // If subgroups can share rows, reading them costs next to nothing.
+    let shared = |rows, quads| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads);
+    let (narrow, wide, tall, large) = (shared(8, 1), shared(8, 2), shared(16, 1), shared(16, 2));
+    let mut tiles = match (rows, codes) {
+        (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
+        (2..=16, true) => [&[narrow, wide][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        (2..=16, false) => [&[wide, narrow][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
+        (_, true) => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+        (_, false) => [&[tall, wide, large][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
+    };
+    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
+    tiles
+}
+
+/// Iterations of all loops over rows and steps in one invocation, at most: lavapipe ends a loop after 65,535.
+const MOST_TURNS: usize = 60_000;
+
+pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
+    let shape = op.output_type().shape();
+    let sizes = [shape.rows(), shape.row_length()];
+    // Rows with different matrices can't share weights.
+    let own_matrix = op.indices().is_some();
+    let steps = op.weights().layout().steps;
+    // Sixteen floats are read in four pieces, sixteen codes in one.
+    let pieces = if op.lhs().dtype().is_8_bit() { 1 } else { 4 };
+    let turns = |tile: &Tile| match tile.tiling {
+        // The loops within a step have constant bounds.
+        Tiling::CoopMatrix => 16 * steps,
+        _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
+    };
+    let legal = |tile: &Tile| tile.is_legal(caps) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
+    let on_units = coop::tiles(caps).filter(|_| fits_matrices(op));
+    let plain = tiles(sizes, op.lhs().dtype().is_8_bit(), caps);
+    let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
+    // A device too small for any of them still runs single invocations.
+    let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
+    let constants = Constants::new(op);
+    tiles.into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
+}
+
+/// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
+fn fits_matrices(op: &Linear) -> bool {
+    let (codes, layout) = (op.weights().format().codes, op.weights().layout());
+    op.lhs().dtype() == DType::Float16 && codes.are_integers() && layout.padded_group != 16
+}
+
+/// The bias, unless it is empty because there are no experts.
+fn bias(op: &Linear) -> Option<&Arc<Tensor>> {
+    op.bias().filter(|bias| bias.tensor_type().shape().elements() > 0)
+}
+
+/// The bindings of a candidate's launches other than the weights.
+struct Operands {
+    lhs: Resource,
+    /// u32 words of lhs from one row to the next.
+    lhs_words: u32,
+    /// Scales and zero points of lhs.
+    parameters: Option<Resource>,
+    bias: Option<Resource>,
+    /// All inputs other than lhs and weights in one buffer, if the device can't bind them separately.
+    joined: Option<Joined>,
+}
+
+/// Bias, experts and parameters of lhs in one binding, as `shaders/grouped/small_inputs_combined.wgsl` reads them.
+#[derive(Clone, Copy)]
+struct Joined {
+    resource: Resource,
+    indices_at: u32,
+    parameters_at: u32,
+}
+
+/// The constants of all candidates beside the weights.
+struct Constants {
+    /// Scales and zero points of lhs, if they are known.
+    parameters: Option<Constant>,
+    bias: Option<Constant>,
+    /// The column of each position, if columns are in another order.
+    sources: Option<Constant>,
+}
+
+impl Constants {
+    fn new(op: &Linear) -> Self {
+        let parameters = op.lhs_scales().filter(|_| op.dynamic().is_none()).map(|_| {
+            let of = op.clone();
+            Constant::new("scales and zero points of lhs", parameter_words(op), move || lhs_parameters(&of))
+        });
+        let sources = op.weights().layout().sources().map(|_| {
+            let weights = op.weights().clone();
+            let columns = move || weights.layout().sources().unwrap_or_default();
+            Constant::new("column of each position", op.weights().layout().steps * 32, columns)
+        });
+        Self { parameters, bias: bias(op).map(|bias| Constant::floats("bias", bias)), sources }
+    }
+}
+
+fn candidate(op: &Linear, constants: &Constants, tile: Tile, caps: &DeviceCaps) -> Candidate {
+    let mut candidate =
+        Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
+    if op.output_type().shape().elements() == 0 {
+        return candidate;
+    }
+    let parameters = op.dynamic().map(Resource::Input);
+    let parameters = parameters.or_else(|| Some(candidate.constant(constants.parameters.clone()?)));
+    let bias = constants.bias.clone().map(|bias| candidate.constant(bias));
+    let mut operands =
+        Operands { lhs: Resource::Input(0), lhs_words: epilogue::row_words(op.lhs()), parameters, bias, joined: None };
+    if let Some(sources) = constants.sources.clone() {
+        let sources = candidate.constant(sources);
+        let arranged = op.arranged().expect("checked by build");
+        let words = epilogue::row_words(&arranged);
+        candidate.dispatches.push(arrange(op, &arranged, sources, parameters, caps));
+        candidate.scratch.push(arranged.shape().rows() * words as usize);
+        operands = Operands { lhs: Resource::Scratch(0), lhs_words: words, ..operands };
+    }
+    operands.joined = join(op, &operands, &mut candidate, caps);
+    for panels in weights::parts(op.weights(), caps) {
+        let weights = candidate.constant(panels.constant(op.weights()));
+        candidate.dispatches.push(launch(op, tile, &operands, panels, weights, caps));
+    }
+    candidate
+}
+
+/// Copies the inputs other than lhs and weights into one scratch buffer, if a launch would bind more than the device can.
+fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
+    let indices = op.indices().map(|(input, _)| Resource::Input(input));
+    let sides = [operands.bias, indices, operands.parameters];
+    // Plus lhs, weights and output.
+    if sides.iter().flatten().count() + 3 <= caps.storage_buffers as usize {
+        return None;
+    }
+    let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
+    let words = [bias(op).map_or(0, |bias| bias.dims().iter().product()), index_words, parameter_words(op)];
+    let threads = line_group(caps);
+    let target = Resource::Scratch(candidate.scratch.len());
+    let mut firsts = [0; 3];
+    let mut first = 0;
+    for ((source, words), at) in sides.into_iter().zip(words).zip(&mut firsts) {
+        *at = first as u32;
+        let Some(source) = source else { continue };
+        let params = JoinParams { first: first as u32, words: words as u32, ..JoinParams::default() };
+        let program = Program::new(&program::COMBINE_INPUTS).constant("GROUP_X", threads);
+        let bindings = [Binding::read(1, source), Binding::write(6, target)];
+        let groups = words.div_ceil(threads as usize);
+        candidate.dispatches.push(Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps));
+        first += words;
+    }
+    candidate.scratch.push(first);
+    let [_, indices_at, parameters_at] = firsts;
+    Some(Joined { resource: target, indices_at, parameters_at })
+}
+
+fn arrange(
+    op: &Linear,
+    arranged: &TensorType,
+    sources: Resource,
+    parameters: Option<Resource>,
+    caps: &DeviceCaps,
+) -> Dispatch {
+    let output_words = epilogue::row_words(arranged);
+    let words = arranged.shape().rows() * output_words as usize;
+    let layout = op.weights().layout();
+    let scales = op.lhs_scales();
+    let group = match scales {
+        Some(scales) if scales.groups > 1 => lhs_positions(op, scales),
+        _ => layout.steps * 32,
+    };
+    let params = ArrangeParams {
+        positions: arranged.shape().row_length() as u32,
+        input_words: epilogue::row_words(op.lhs()),
+        output_words,
+        words: words as u32,
+        group: group as u32,
+        groups: scales.map_or(0, |scales| scales.groups as u32),
+        rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
+        unused_0: 0,
+    };
+    let threads = line_group(caps);
+    let program = Program::new(&program::GATHER_COLUMNS)
+        .with(if parameters.is_some() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_ZERO })
+        .constant("GROUP_X", threads)
+        .constant("BITS", op.lhs().dtype().bits() as u32);
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        Some(Binding::read(2, sources)),
+        parameters.map(|parameters| Binding::read(3, parameters)),
+        Some(Binding::write(6, Resource::Scratch(0))),
+    ];
+    let groups = words.div_ceil(threads as usize);
+    Dispatch::new(program, &params, ArrangeParams::FIELDS, bindings.into_iter().flatten(), groups, caps)
+}
+
+/// Number of positions that share a scale of lhs: their columns, with the padding among them.
+fn lhs_positions(op: &Linear, scales: LhsScales) -> usize {
+    let layout = op.weights().layout();
+    match scales.groups {
+        0 | 1 => layout.steps * 32,
+        _ if scales.group == layout.group => layout.padded_group,
+        _ => scales.group,
+    }
+}
+
+fn launch(
+    op: &Linear,
+    tile: Tile,
+    operands: &Operands,
+    panels: Panels,
+    weights: Resource,
+    caps: &DeviceCaps,
+) -> Dispatch {
+    let (matrix, output) = (op.weights(), op.output_type());
+    let layout = matrix.layout();
+    let [experts, n, k] = matrix.dims();
+    let m = output.shape().rows();
+    let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
+    let half = output.dtype() == DType::Float16;
+    let output_words = epilogue::row_words(output);
+    // The last launch also writes the padding of the row.
+    let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
+    let end = first_column + columns;
+    let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
+    let [block_rows, block_columns] = tile.block();
+    let tiles_m = m.div_ceil(block_rows);
+    let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
+    let scales = op.lhs_scales();
+    // Groups of 16 end within a step.
+    let lhs_positions = scales.map_or(layout.steps * 32, |scales| lhs_positions(op, scales));
+    let steps = layout.steps.max(1);
+    let group_steps = |positions: usize| if positions == 16 { steps } else { positions.div_ceil(32).max(1) };
+    let (low, high) = op.bounds();
+    let params = Params {
+        streams: weights::streams(matrix),
+        m: m as u32,
+        n: n as u32,
+        first_column: first_column as u32,
+        columns: columns.next_multiple_of(4) as u32,
+        panel_vecs: (layout.panel_words() / 4) as u32,
+        expert_vecs: panels.expert_vecs(matrix),
+        experts: experts as u32,
+        selected: op.indices().map_or(1, |(_, selected)| selected as u32),
+        steps: if experts > 0 { layout.steps as u32 } else { 0 },
+        slice_steps: layout.steps.div_ceil(tile.slices() as usize) as u32,
+        group_steps: group_steps(layout.padded_group) as u32,
+        lhs_group_steps: group_steps(lhs_positions) as u32,
+        lhs_groups: scales.map_or(0, |scales| scales.groups as u32),
+        lhs_rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
+        lhs_stride: operands.lhs_words / words_per_load(op.lhs().dtype()),
+        bias_stride: bias(op).map_or(0, |bias| if bias.dims().len() > 1 { n as u32 } else { 0 }),
+        output_words,
+        output_quads,
+        tiles_m: tiles_m as u32,
+        tiles_n: tiles_n as u32,
+        rows_first: rows_first(panels.count * layout.panel_words() * 4),
+        tiles: (tiles_m * tiles_n) as u32,
+        low: low.to_bits(),
+        high: high.to_bits(),
+        indices_at: operands.joined.map_or(0, |joined| joined.indices_at),
+        parameters_at: operands.joined.map_or(0, |joined| joined.parameters_at),
+        ..Params::default()
+    };
+    let weight_halves = layout.padded_group == 16;
+    let lhs_halves = lhs_positions == 16;
+    let codes = matrix.format().codes;
+    let shifted = matrix.format().scales.shift() != OffsetKind::None;
+    // The quads whose packed codes are read at once.
+    let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };
+    let dot = dot(op, tile, caps);
+    let lhs_zeros = op.lhs_scales().is_some() && (dot == Dot::Uint8Lhs || !has_symmetric_lhs(op));
+    let (code_flip, more) = dot.weights_moved();
+    // Expanded codes are at the upper end of a byte, so their bias is shifted too.
+    let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
+    let program = match tile.tiling {
+        Tiling::CoopMatrix => coop::link(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
+        _ => link_lhs(Program::new(&program::LINEAR), op.lhs().dtype(), dot),
+    };
+    let program = program
+        .with(weights::codes_part(codes))
+        .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
+        .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
+        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
+    // The inputs other than lhs and weights: each in its own binding, or all in one.
+    let indices = op.indices().map(|(input, _)| Resource::Input(input));
+    let apart = [
+        (3, operands.parameters, &program::SMALL_INPUTS_PARAMETERS),
+        (4, indices, &program::SMALL_INPUTS_INDICES),
+        (5, operands.bias, &program::SMALL_INPUTS_BIAS),
+    ];
+    let together = [(3, operands.joined.map(|joined| joined.resource), &program::SMALL_INPUTS_COMBINED)];
+    let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
+    let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
+    let program = sides().fold(program, |program, (_, _, part)| program.with(part));
+    let program = match op.lhs().dtype() {
+        DType::Float32 | DType::Float16 => weights::link_expand(program, codes),
+        _ => program,
+    };
+    let program = weights::link_scales(program, matrix, false)
+        .constant("GROUP_X", tile.group[0])
+        .constant("GROUP_Y", tile.group[1])
+        .constant("TILE_M", tile.rows)
+        .constant("PACKED", quads * codes.bits() as u32)
+        .constant("CODE_BIAS", code_bias)
+        .constant("LHS_SUMS", shifted || code_bias != 0);
+    let program = match tile.tiling {
+        Tiling::CoopMatrix => program.constant("STEP", coop::STEP),
+        _ => tile
+            .link_rows(program)
+            .constant("TILE_Q", tile.quads)
+            .constant("CODE_SUMS", lhs_zeros)
+            .constant("CODE_FLIP", code_flip)
+            .constant("HALVES", weight_halves || lhs_halves)
+            .constant("WEIGHT_HALVES", weight_halves)
+            .constant("LHS_HALVES", lhs_halves),
+    };
+    let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
+    let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, caps).operations(2 * m * columns * k)
+}
+
+/// True if no code of lhs has a zero point after it is read as int8.
+fn has_symmetric_lhs(op: &Linear) -> bool {
+    let shift = int8_shift(op.lhs().dtype());
+    op.lhs().quantization().is_some_and(|q| q.zero_points().iter().all(|&zero_point| zero_point == shift))
+}
+
+/// The dot product for codes. If lhs is read as uint8, the codes of columns have to be summed. If weights are read as uint8, the
+/// rows of lhs have to be summed. The cheaper one is chosen. If codes are small floats or table indices, written-out products take
+/// drivers minutes to compile.
+fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
+    let codes = op.weights().format().codes;
+    let plain = codes.float() == DType::Float32 && !matches!(codes, Codes::Table(_));
+    match caps.emulate_dot4 && plain && op.lhs().dtype().is_8_bit() {
+        false => Dot::Int8,
+        true if tile.rows < 4 * tile.quads => Dot::Uint8Weights,
+        true => Dot::Uint8Lhs,
+    }
+}
+
+/// Words of an element of the lhs binding.
+fn words_per_load(dtype: DType) -> u32 {
+    if dtype == DType::Float16 { 2 } else { 4 }
+}
+
+fn link_lhs(program: Program, dtype: DType, dot: Dot) -> Program {
+    match dtype {
+        DType::Float32 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT32),
+        DType::Float16 => program.with(&program::LHS_FLOAT).with(&program::LHS_FLOAT16),
+        format => dot.link_lhs(program.with(&program::LHS_INT8), format),
+    }
+}
+
+/// Number of words in [`lhs_parameters`].
+fn parameter_words(op: &Linear) -> usize {
+    op.lhs_scales().map_or(0, |scales| 2 * scales.groups * if scales.by_row { op.lhs().shape().rows() } else { 1 })
+}
+
+fn lhs_parameters(op: &Linear) -> Vec<u32> {
+    let Some(scales) = op.lhs_scales() else { return Vec::new() };
+    let rows = if scales.by_row { op.lhs().shape().rows() } else { 1 };
+    let pair = |row: usize, group: usize| {
+        let (scale, zero_point) = op.lhs_parameters(row, group * scales.group)?;
+        Some([scale.to_bits(), zero_point as u32])
+    };
+    let groups = scales.groups;
+    (0..rows).flat_map(|row| (0..groups).filter_map(move |group| pair(row, group))).flatten().collect()
+}

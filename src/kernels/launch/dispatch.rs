@@ -1,0 +1,336 @@
+//! Launches as data: a candidate is a complete, printable plan for one op on a GPU. `tune` chooses among candidates; `gpu` runs
+//! them.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::program::Program;
+use crate::kernels::grouped::weights;
+use crate::tensor::Tensor;
+use crate::weights::PackedWeights;
+
+/// The properties of a device that decide which kernels are legal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeviceCaps {
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Workgroups along one dimension of a grid.
+    pub groups_per_dimension: u32,
+    /// Storage buffers of one launch.
+    pub storage_buffers: u32,
+    /// Bytes of one storage binding.
+    pub binding_bytes: u64,
+    /// Invocations of a subgroup, if all subgroups have the same size and programs may use them; otherwise 0.
+    pub uniform_subgroup_size: u32,
+    /// The most invocations of a subgroup; 0 if programs may not use subgroups.
+    pub max_subgroup_size: u32,
+    /// Rows and columns of cooperative matrices of f16 with sums in f32: 8 or 16; 0 if programs can't use them.
+    pub coop_matrix_size: u32,
+    /// True if dot products of bytes are fastest written out as multiplications: on llvmpipe.
+    pub emulate_dot4: bool,
+    /// Invocations that the device needs in flight for its full speed; 1 on a CPU.
+    pub target_invocations: u32,
+}
+
+impl DeviceCaps {
+    /// True if a workgroup of `invocations` is one subgroup, large enough that sharing reads pays.
+    pub(crate) fn is_subgroup(&self, invocations: u32) -> bool {
+        self.uniform_subgroup_size == invocations && invocations >= 8
+    }
+}
+
+impl Default for DeviceCaps {
+    /// The least caps that WebGPU guarantees.
+    fn default() -> Self {
+        Self {
+            invocations: 256,
+            workgroup_bytes: 16_384,
+            groups_per_dimension: 65_535,
+            storage_buffers: 8,
+            binding_bytes: 128 << 20,
+            uniform_subgroup_size: 0,
+            max_subgroup_size: 0,
+            coop_matrix_size: 0,
+            emulate_dot4: false,
+            target_invocations: 1 << 15,
+        }
+    }
+}
+
+/// The resource behind a binding of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// An input of the op.
+    Input(usize),
+    /// An output of the op.
+    Output(usize),
+    /// A constant of the candidate: words that are computed and uploaded once.
+    Constant(usize),
+    /// A scratch buffer of the candidate.
+    Scratch(usize),
+}
+
+/// A storage buffer of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The `@binding` number in group 0; 0 is the uniform block of parameters.
+    pub slot: u32,
+    /// The bound resource.
+    pub resource: Resource,
+    /// True if the shader writes it.
+    pub writes: bool,
+    /// True if the WGSL declares it `read_write`: outputs, and inputs that share a buffer with an output.
+    pub writable: bool,
+}
+
+impl Binding {
+    pub(crate) const fn read(slot: u32, resource: Resource) -> Self {
+        Self { slot, resource, writes: false, writable: false }
+    }
+
+    pub(crate) const fn write(slot: u32, resource: Resource) -> Self {
+        Self { slot, resource, writes: true, writable: true }
+    }
+}
+
+/// One launch, with everything that a device needs for it.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// A label for people and profilers.
+    pub label: String,
+    /// The program.
+    pub program: Program,
+    /// The bytes of the uniform block.
+    pub parameters: Vec<u8>,
+    /// Names, offsets and sizes of the uniform block's fields in Rust. A test compares them with the shader's.
+    pub fields: &'static [Field],
+    /// The storage buffers.
+    pub bindings: Vec<Binding>,
+    /// Workgroups along x, y and z.
+    pub grid: [u32; 3],
+    /// Number of arithmetic operations: a product and a sum are two. It is one per element if nothing is multiplied.
+    pub operations: u64,
+    /// The inputs whose storage the output may overwrite, each with a program that has no binding for that input.
+    pub in_place: Vec<InPlace>,
+}
+
+/// A launch that overwrites one of its inputs, element by element.
+#[derive(Debug, Clone)]
+pub struct InPlace {
+    /// The input whose storage the output takes over.
+    pub input: usize,
+    /// The program for that case.
+    pub program: Program,
+}
+
+/// A field of a uniform block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in Rust and WGSL.
+    pub name: &'static str,
+    /// Its offset in bytes.
+    pub offset: usize,
+    /// Its size in bytes.
+    pub size: usize,
+}
+
+/// Words that a candidate binds beside its inputs. Their number is known when the candidate is made; they are listed when they are
+/// uploaded.
+#[derive(Clone)]
+pub struct Constant {
+    label: String,
+    count: u64,
+    owner: Option<Arc<dyn Any + Send + Sync>>,
+    source: Source,
+}
+
+/// The source of a constant's words.
+#[derive(Clone)]
+enum Source {
+    Made(Arc<dyn Fn() -> Vec<u32> + Send + Sync>),
+    Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
+}
+
+impl Constant {
+    /// A constant of `count` words, which `make` lists.
+    pub(crate) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
+        Self { label: label.to_string(), count: count as u64, owner: None, source: Source::Made(Arc::new(make)) }
+    }
+
+    /// A constant that is packed from an object which ops share. The same owner and an equal label must mean equal words.
+    pub(crate) fn packed<T: Any + Send + Sync>(
+        owner: &Arc<T>,
+        label: String,
+        count: usize,
+        make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
+    ) -> Self {
+        Self { label, count: count as u64, owner: Some(owner.clone()), source: Source::Made(Arc::new(make)) }
+    }
+
+    /// A constant of `count` panels of every expert of packed weights, from panel `first` on.
+    pub(crate) fn panels(weights: &Arc<PackedWeights>, first: usize, count: usize) -> Self {
+        Self {
+            label: format!("panels {first}..{}", first + count),
+            count: weights::panels_words(weights, first, count),
+            owner: Some(weights.clone()),
+            source: Source::Panels { weights: weights.clone(), first, count },
+        }
+    }
+
+    /// The bits of a float32 tensor.
+    pub(crate) fn floats(label: &str, tensor: &Arc<Tensor>) -> Self {
+        let of = tensor.clone();
+        Self::new(label, tensor.tensor_type().shape().elements(), move || float_bits(&of))
+    }
+
+    /// A label of the contents, for people.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Number of words, known without listing them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The words.
+    ///
+    /// # Panics
+    /// If they are not as many as [`count`](Self::count), which is a fault of the kernel: shaders read them unchecked.
+    #[must_use]
+    pub fn words(&self) -> Cow<'_, [u32]> {
+        let words = match &self.source {
+            Source::Made(make) => Cow::Owned(make()),
+            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count),
+        };
+        assert_eq!(words.len() as u64, self.count, "words of {}", self.label);
+        words
+    }
+
+    /// The object that the words are packed from. Constants with the same owner and equal labels have equal words.
+    pub(crate) fn owner(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.owner.as_ref()
+    }
+}
+
+/// The bits of a float32 tensor.
+pub(crate) fn float_bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.values::<f32>().unwrap_or_default().iter().map(|value| value.to_bits()).collect()
+}
+
+impl fmt::Debug for Constant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Constant({}: {} words)", self.label, self.count)
+    }
+}
+
+/// One way to run an op on a GPU.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The kernel and its sizes; unique among the candidates of an op.
+    pub label: String,
+    /// The launches, in order; empty if the output is empty.
+    pub dispatches: Vec<Dispatch>,
+    /// The constants that the launches bind.
+    pub constants: Vec<Constant>,
+    /// The sizes of the scratch buffers in u32 words.
+    pub scratch: Vec<usize>,
+}
+
+/// Declares the Rust side of a shader's `struct Params`: u32 words and vec4s, with the field list that the reflection test
+/// compares. Vec4s come first and the size is a multiple of 16, so that both languages agree on offsets.
+macro_rules! parameters {
+    ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
+        $(#[$attribute])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        struct $name { $($field: $kind),+ }
+
+        impl $name {
+            const FIELDS: &'static [crate::kernels::Field] = &[$(crate::kernels::Field {
+                name: stringify!($field),
+                offset: std::mem::offset_of!($name, $field),
+                size: size_of::<$kind>(),
+            }),+];
+        }
+    };
+}
+pub(crate) use parameters;
+
+impl Candidate {
+    /// Adds a constant, which the result binds.
+    pub(crate) fn constant(&mut self, constant: Constant) -> Resource {
+        self.constants.push(constant);
+        Resource::Constant(self.constants.len() - 1)
+    }
+
+    /// Adds a scratch buffer of so many words, which the result binds.
+    pub(crate) fn scratch(&mut self, words: usize) -> Resource {
+        self.scratch.push(words);
+        Resource::Scratch(self.scratch.len() - 1)
+    }
+}
+
+impl Dispatch {
+    /// A launch of `groups` workgroups, folded over x, y and z.
+    pub(crate) fn new(
+        program: Program,
+        parameters: &impl bytemuck::NoUninit,
+        fields: &'static [Field],
+        bindings: impl IntoIterator<Item = Binding>,
+        groups: usize,
+        caps: &DeviceCaps,
+    ) -> Self {
+        let most = (caps.groups_per_dimension as usize).max(1);
+        let width = groups.clamp(1, most);
+        let height = groups.div_ceil(width).clamp(1, most);
+        Self {
+            label: program.to_string(),
+            program,
+            parameters: bytemuck::bytes_of(parameters).to_vec(),
+            fields,
+            bindings: bindings.into_iter().collect(),
+            grid: [width, height, groups.div_ceil(width * height)].map(|size| size as u32),
+            operations: 0,
+            in_place: Vec::new(),
+        }
+    }
+
+    /// The launch with its number of operations.
+    pub(crate) fn operations(mut self, operations: usize) -> Self {
+        self.operations = operations as u64;
+        self
+    }
+
+    /// The launch, able to overwrite an input with its output. `program` then reads that input's words from the output.
+    pub(crate) fn in_place(mut self, input: usize, program: Program) -> Self {
+        self.in_place.push(InPlace { input, program });
+        self
+    }
+
+    /// The launch for tensors in these slots that share a buffer with an output. WebGPU requires that such bindings are declared
+    /// `read_write`; nothing else changes.
+    #[must_use]
+    pub fn sharing(mut self, slots: &[u32]) -> Self {
+        for binding in self.bindings.iter_mut().filter(|binding| slots.contains(&binding.slot)) {
+            binding.writable = true;
+        }
+        self.program = self.program.with_writable(slots.to_vec());
+        self
+    }
+
+    /// The launch whose output overwrites this input, if there is one.
+    #[must_use]
+    pub fn overwriting(&self, input: usize) -> Option<Self> {
+        let program = self.in_place.iter().find(|i| i.input == input)?.program.clone();
+        let mut launch = Self { program, in_place: Vec::new(), ..self.clone() };
+        launch.bindings.retain(|binding| binding.resource != Resource::Input(input));
+        Some(launch)
+    }
+}

@@ -1,0 +1,4 @@
+//! Launches and programs as data.
+
+pub(super) mod dispatch;
+pub(super) mod program;

@@ -1,0 +1,476 @@
+//! Shader programs as data: parts that are linked by concatenation, and the constants they are compiled with. The WGSL
+//! itself is in `shaders/`; compiling it is `gpu`'s.
+
+use std::fmt::{self, Write as _};
+use std::sync::OnceLock;
+
+/// A WGSL file. Lines `//# import gemm/dot` in it name the parts whose declarations it uses.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its path in `shaders/`, without the extension.
+    pub name: &'static str,
+    pub source: &'static str,
+    imports: OnceLock<Vec<&'static Part>>,
+}
+
+/// Lists the files: with a name those that Rust chooses, without one those that only imports name.
+macro_rules! parts {
+    ($($($constant:ident =)? $path:literal;)+) => {
+        $($(pub(crate) static $constant: Part = part!($path);)?)+
+
+        static PARTS: &[&Part] = &[$(parts!(@reference $path $(, $constant)?)),+];
+    };
+    (@reference $path:literal) => {{
+        static PART: Part = part!($path);
+        &PART
+    }};
+    (@reference $path:literal, $constant:ident) => {
+        &$constant
+    };
+}
+
+macro_rules! part {
+    ($path:literal) => {
+        Part {
+            name: $path,
+            source: include_str!(concat!("../../../shaders/", $path, ".wgsl")),
+            imports: OnceLock::new(),
+        }
+    };
+}
+
+impl Part {
+    /// The parts that it imports, in the order of its lines.
+    fn imports(&self) -> &[&'static Self] {
+        self.imports.get_or_init(|| {
+            let paths = self.source.lines().filter_map(|line| line.strip_prefix("//# import "));
+            let part = |path: &str| PARTS.iter().copied().find(|part| part.name == path);
+            paths
+                .map(|path| part(path).unwrap_or_else(|| panic!("{} imports {path}, which is no part", self.name)))
+                .collect()
+        })
+    }
+}
+
+parts! {
+    "gemm/dot";
+    DOT_INT8 = "gemm/dot_int8";
+    DOT_UINT8_LHS = "gemm/dot_uint8_lhs";
+    DOT_UINT8_WEIGHTS = "gemm/dot_uint8_weights";
+    "gemm/zero_point";
+    "gemm/batch_rows";
+    "gemm/params";
+    "gemm/tile_order";
+    "gemm/weight_panels";
+    WEIGHTS_INT8 = "gemm/weights_int8";
+    WEIGHTS_INT4 = "gemm/weights_int4";
+    WEIGHTS_INT2 = "gemm/weights_int2";
+    ROW_PARAMETERS_TABLE = "gemm/row_parameters_table";
+    ROW_PARAMETERS_INPUT = "gemm/row_parameters_input";
+    SUMS_I32 = "gemm/sums_i32";
+    SPLIT_BYTES = "gemm/split_bytes";
+    COMBINE_BYTES = "gemm/combine_bytes";
+    "gemm/float_params";
+    "gemm/float_product";
+    FLOAT_MATMUL = "gemm/float_matmul";
+    FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
+    PACK_FLOATS = "gemm/pack_floats";
+    SPLIT_K_NONE = "gemm/split_k_none";
+    SPLIT_K = "gemm/split_k";
+    REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
+    REDUCE_SPLIT_K = "gemm/reduce_split_k";
+    ROW_SOURCE_DIRECT = "gemm/row_source_direct";
+    ROW_SOURCE_SUBGROUP = "gemm/row_source_subgroup";
+    "gemm/fetch_rows";
+    "gemm/register_tile";
+    "gemm/tile_sums";
+    MATMUL = "gemm/matmul";
+    "gemm/workgroup_tile";
+    MATMUL_WORKGROUP = "gemm/matmul_workgroup";
+    COOP_SIZE_8 = "gemm/coop_size_8";
+    COOP_SIZE_16 = "gemm/coop_size_16";
+    "gemm/coop_tile";
+    MATMUL_COOP = "gemm/matmul_coop";
+    COMBINE_TABLES = "gemm/combine_tables";
+    PACK_RHS = "gemm/pack_rhs";
+    "conv/pixel_rows";
+    "conv/window";
+    "conv/depthwise_codes";
+    OUTPUT_PIXEL_DENSE = "conv/output_pixel_dense";
+    OUTPUT_PIXEL_PHASE = "conv/output_pixel_phase";
+    "conv/params";
+    "conv/weights_words";
+    UNFOLD = "conv/unfold";
+    CONV = "conv/conv";
+    CONV_WORDS = "conv/conv_words";
+    CONV_WORKGROUP = "conv/conv_workgroup";
+    CONV_GROUPED = "conv/conv_grouped";
+    DEPTHWISE = "conv/depthwise";
+    DEPTHWISE_ROW = "conv/depthwise_row";
+    SCALE_STREAMS = "grouped/scale_streams";
+    "grouped/bit_planes";
+    "grouped/params";
+    LHS_FLOAT = "grouped/lhs_float";
+    LHS_FLOAT32 = "grouped/lhs_float32";
+    LHS_FLOAT16 = "grouped/lhs_float16";
+    LHS_INT8 = "grouped/lhs_int8";
+    CODES_INT2 = "grouped/codes_int2";
+    CODES_INT3 = "grouped/codes_int3";
+    CODES_INT4 = "grouped/codes_int4";
+    CODES_INT5 = "grouped/codes_int5";
+    CODES_INT6 = "grouped/codes_int6";
+    CODES_INT8 = "grouped/codes_int8";
+    "grouped/small_integers";
+    CODES_FLOAT4E2M1 = "grouped/codes_float4e2m1";
+    CODES_FLOAT6E2M3 = "grouped/codes_float6e2m3";
+    EXPAND_INTEGER = "grouped/expand_integer";
+    EXPAND_MINIFLOAT = "grouped/expand_minifloat";
+    EXPAND_FLOAT8E5M2FNUZ = "grouped/expand_float8e5m2fnuz";
+    CODES_TABLE = "grouped/codes_table";
+    SCALES_F32 = "grouped/scales_f32";
+    SCALES_F16 = "grouped/scales_f16";
+    SCALES_E8M0 = "grouped/scales_e8m0";
+    SCALES_FLOAT8 = "grouped/scales_float8";
+    SCALES_F32_ZERO = "grouped/scales_f32_zero";
+    SCALES_F16_ZERO = "grouped/scales_f16_zero";
+    SCALES_F32_REAL_ZERO = "grouped/scales_f32_real_zero";
+    SCALES_F32_OFFSET = "grouped/scales_f32_offset";
+    SCALES_F16_OFFSET = "grouped/scales_f16_offset";
+    SCALES_NESTED = "grouped/scales_nested";
+    SCALES_NESTED_OFFSET = "grouped/scales_nested_offset";
+    EXPERT_ONE = "grouped/expert_one";
+    EXPERT_SELECTED = "grouped/expert_selected";
+    BIAS_NONE = "grouped/bias_none";
+    BIAS_TABLE = "grouped/bias_table";
+    SMALL_INPUTS_PARAMETERS = "grouped/small_inputs_parameters";
+    SMALL_INPUTS_INDICES = "grouped/small_inputs_indices";
+    SMALL_INPUTS_BIAS = "grouped/small_inputs_bias";
+    SMALL_INPUTS_COMBINED = "grouped/small_inputs_combined";
+    "grouped/weight_code";
+    IMPORTANCE_NONE = "grouped/importance_none";
+    IMPORTANCE_COLUMNS = "grouped/importance_columns";
+    VALUE_INTEGER = "grouped/value_integer";
+    VALUE_MINIFLOAT = "grouped/value_minifloat";
+    VALUE_TABLE = "grouped/value_table";
+    POSITION_DIRECT = "grouped/position_direct";
+    POSITION_TABLE = "grouped/position_table";
+    LINEAR = "grouped/linear";
+    GATHER_COLUMNS = "grouped/gather_columns";
+    COMBINE_INPUTS = "grouped/combine_inputs";
+    FIND_SCALES = "grouped/find_scales";
+    PACK_CODES = "grouped/pack_codes";
+    EMBEDDING = "grouped/embedding";
+    LINEAR_COOP = "grouped/linear_coop";
+    "epilogue/real_value";
+    "epilogue/entries";
+    "epilogue/tables";
+    STORE_CODES = "epilogue/store_codes";
+    ROUNDING_ONNX = "epilogue/rounding_onnx";
+    ROUNDING_FIXED_SINGLE = "epilogue/rounding_fixed_single";
+    ROUNDING_FIXED_DOUBLE = "epilogue/rounding_fixed_double";
+    ROUNDING_FIXED_WIDE = "epilogue/rounding_fixed_wide";
+    ROUNDING_WIDE_ONNX = "epilogue/rounding_wide_onnx";
+    "epilogue/wide_real_value";
+    WIDE_REAL_F32 = "epilogue/wide_real_f32";
+    WIDE_REAL_F16 = "epilogue/wide_real_f16";
+    WIDE_REQUANTIZE = "epilogue/wide_requantize";
+    CODES16 = "epilogue/codes16";
+    ACCUMULATOR = "epilogue/accumulator";
+    REAL_F32 = "epilogue/real_f32";
+    REAL_F16 = "epilogue/real_f16";
+    REQUANTIZE = "epilogue/requantize";
+    CODE = "epilogue/code";
+    POST_OP_NONE = "epilogue/post_op_none";
+    POST_OP_TABLE = "epilogue/post_op_table";
+    POST_OP_ADD = "epilogue/post_op_add";
+    STORE_F32 = "epilogue/store_f32";
+    STORE_F16 = "epilogue/store_f16";
+    "convert/load_element";
+    "convert/parameter_index";
+    "convert/reduce_range";
+    "convert/range_scale";
+    DECODE_INTEGER = "convert/decode_integer";
+    DECODE_FLOAT16 = "convert/decode_float16";
+    DECODE_MINIFLOAT = "convert/decode_minifloat";
+    DECODE_FLOAT8E8M0 = "convert/decode_float8e8m0";
+    DECODE_FLOAT32 = "convert/decode_float32";
+    ENCODE_INTEGER = "convert/encode_integer";
+    ENCODE_FLOAT16 = "convert/encode_float16";
+    ENCODE_MINIFLOAT = "convert/encode_minifloat";
+    ENCODE_FLOAT8E8M0 = "convert/encode_float8e8m0";
+    ENCODE_FLOAT32 = "convert/encode_float32";
+    INPUT_NARROW = "convert/input_narrow";
+    INPUT_INT8 = "convert/input_int8";
+    INPUT_INT16 = "convert/input_int16";
+    INPUT_INT32 = "convert/input_int32";
+    RESCALE = "convert/rescale";
+    CONVERT = "convert/convert";
+    STEP_NONE = "convert/step_none";
+    STEP_CAST = "convert/step_cast";
+    STEP_QUANTIZE = "convert/step_quantize";
+    STEP_QUANTIZE_FLOAT = "convert/step_quantize_float";
+    STEP_DEQUANTIZE = "convert/step_dequantize";
+    STEP_DEQUANTIZE_FLOAT = "convert/step_dequantize_float";
+    QUOTIENT_FLOAT32 = "convert/quotient_float32";
+    QUOTIENT_FLOAT16 = "convert/quotient_float16";
+    SCALES_NONE = "convert/scales_none";
+    SCALES_POWER_BLOCKS = "convert/scales_power_blocks";
+    SCALES_FLOAT8_BLOCKS = "convert/scales_float8_blocks";
+    BLOCK_SCALES = "convert/block_scales";
+    BLOCK_SCALE_POWER = "convert/block_scale_power";
+    BLOCK_SCALE_FLOAT8 = "convert/block_scale_float8";
+    SCALES_TABLE = "convert/scales_table";
+    RANGE = "convert/range";
+    RANGE_PARAMETERS = "convert/range_parameters";
+    RANGE_ROWS = "convert/range_rows";
+    PAD_VALUE_ZERO = "layout/pad_value_zero";
+    PAD_VALUE_ZERO_POINT = "layout/pad_value_zero_point";
+    PAD_VALUE_ZERO_POINT_WORD = "layout/pad_value_zero_point_word";
+    PAD_VALUE_PARAMETER = "layout/pad_value_parameter";
+    "layout/params";
+    AXIS_MAP_LINE = "layout/axis_map_line";
+    AXIS_MAP_TABLE = "layout/axis_map_table";
+    REARRANGE = "layout/rearrange";
+    COPY_ROWS = "layout/copy_rows";
+    TRANSPOSE_BLOCKS = "layout/transpose_blocks";
+    RESHAPE = "layout/reshape";
+    RESIZE = "layout/resize";
+    CONCAT = "layout/concat";
+    "elementwise/operand_rows";
+    "elementwise/broadcast";
+    "elementwise/guessed_codes";
+    ADDITION_QOPERATOR = "elementwise/addition_qoperator";
+    ADDITION_QDQ = "elementwise/addition_qdq";
+    MULTIPLICATION_QOPERATOR = "elementwise/multiplication_qoperator";
+    MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
+    MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
+    "elementwise/params";
+    OPERAND_INPUT = "elementwise/operand_input";
+    OPERAND_INPUT_IN_PLACE = "elementwise/operand_input_in_place";
+    OPERAND_LHS = "elementwise/operand_lhs";
+    OPERAND_LHS_IN_PLACE = "elementwise/operand_lhs_in_place";
+    OPERAND_RHS = "elementwise/operand_rhs";
+    OPERAND_RHS_IN_PLACE = "elementwise/operand_rhs_in_place";
+    OPERAND_RESIDUAL = "elementwise/operand_residual";
+    OPERAND_RESIDUAL_IN_PLACE = "elementwise/operand_residual_in_place";
+    ADD = "elementwise/add";
+    MULTIPLY = "elementwise/multiply";
+    FUNCTION_RELU = "elementwise/function_relu";
+    FUNCTION_SIGMOID = "elementwise/function_sigmoid";
+    FUNCTION_TANH = "elementwise/function_tanh";
+    FUNCTION_SILU = "elementwise/function_silu";
+    FUNCTION_GELU = "elementwise/function_gelu";
+    FUNCTION_GELU_TANH = "elementwise/function_gelu_tanh";
+    FLOAT_UNARY = "elementwise/float_unary";
+    ARITHMETIC_ADD = "elementwise/arithmetic_add";
+    ARITHMETIC_MULTIPLY = "elementwise/arithmetic_multiply";
+    FLOAT_BINARY = "elementwise/float_binary";
+    ROW_LANES = "elementwise/row_lanes";
+    SOFTMAX = "elementwise/softmax";
+    ARG_MAX = "elementwise/arg_max";
+    LAYER_NORM = "elementwise/layer_norm";
+    "elementwise/pool_params";
+    POOL = "elementwise/pool";
+    POOL_FLOATS = "elementwise/pool_floats";
+    POOL_PARTIAL = "elementwise/pool_partial";
+    POOL_TOTAL = "elementwise/pool_total";
+    TABLE = "elementwise/table";
+    "calibrate/members";
+    "calibrate/extremes";
+    BINS = "calibrate/bins";
+    COUNT_LOCAL = "calibrate/count_local";
+    COUNT_DIRECT = "calibrate/count_direct";
+    OBSERVE_RANGE = "calibrate/observe_range";
+    OBSERVE_FOLD = "calibrate/observe_fold";
+    OBSERVE_LEVEL = "calibrate/observe_level";
+    OBSERVE_COUNT = "calibrate/observe_count";
+    OBSERVE_REBIN = "calibrate/observe_rebin";
+    STEP_FROM_RANGE = "calibrate/step_from_range";
+    "train/reduce_sums";
+    GRID_AFFINE = "train/grid_affine";
+    GRID_STEP = "train/grid_step";
+    GRID_RANGE = "train/grid_range";
+    FAKE_QUANTIZE = "train/fake_quantize";
+    FAKE_GRADIENT = "train/fake_gradient";
+    FAKE_SUM = "train/fake_sum";
+    SUM_PARTIALS = "train/sum_partials";
+    "train/stage_steps";
+    "train/float_conv_params";
+    FLOAT_CONV = "train/float_conv";
+    FLOAT_CONV_IMAGE = "train/float_conv_image";
+    FLOAT_CONV_WEIGHTS = "train/float_conv_weights";
+    FLOAT_CONV_TOTAL = "train/float_conv_total";
+    SCALE_CHANNELS = "train/scale_channels";
+    REQUANT_PARAMS = "train/requant_params";
+    REQUANTIZED_LEVELS = "train/requantized_levels";
+    REQUANTIZED_REAL = "train/requantized_real";
+    REQUANTIZED_GRADIENT = "train/requantized_gradient";
+    FAKE_REQUANTIZE = "train/fake_requantize";
+    FAKE_REQUANTIZE_SUM = "train/fake_requantize_sum";
+    SUM = "train/sum";
+    CROSS_ENTROPY = "train/cross_entropy";
+    MOMENTS = "train/moments";
+    OPTIMIZER_STEP = "train/optimizer_step";
+    "math/multiply_wide";
+    "math/float_bits";
+    "math/nearest_step";
+    "math/float16_bits";
+    "math/linear_index";
+    "math/float_multiple_add";
+    "math/wide_sum";
+    "math/float_wide";
+    "math/float16";
+    "math/sigmoid";
+    "math/add_wide";
+    "math/float_sqrt";
+    "probe/params";
+    PROBE_F32 = "probe/f32";
+    PROBE_F16 = "probe/f16";
+    PROBE_FMA = "probe/fma";
+    PROBE_DOT = "probe/dot";
+    PROBE_WORKGROUP = "probe/workgroup";
+    PROBE_FILL = "probe/fill";
+    PROBE_READ = "probe/read";
+    PROBE_COPY = "probe/copy";
+    PROBE_MATRIX = "probe/matrix";
+    PROBE_LAUNCH = "probe/launch";
+}
+
+/// A number that a program is compiled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Value {
+    Unsigned(u32),
+    Signed(i32),
+    Bool(bool),
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        Self::Signed(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// A part of a program.
+#[derive(Debug, Clone, Copy)]
+struct Linked {
+    part: &'static Part,
+    /// True if Rust chose it, false if another part imports it.
+    chosen: bool,
+}
+
+/// A linked program: the loop first, so that its line numbers stay true, then its other parts, then the constants.
+#[derive(Clone)]
+pub struct Program {
+    parts: Vec<Linked>,
+    constants: Vec<(&'static str, Value)>,
+    /// Slots that are declared `read_write` although the program only reads them.
+    writable: Vec<u32>,
+}
+
+impl Program {
+    /// A loop with its imports.
+    pub(crate) fn new(main: &'static Part) -> Self {
+        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new() };
+        program.add(main, true);
+        program
+    }
+
+    fn add(&mut self, part: &'static Part, chosen: bool) {
+        if let Some(linked) = self.parts.iter_mut().find(|linked| linked.part.name == part.name) {
+            linked.chosen |= chosen;
+            return;
+        }
+        self.parts.push(Linked { part, chosen });
+        part.imports().iter().for_each(|import| self.add(import, false));
+    }
+
+    pub(crate) fn with(mut self, part: &'static Part) -> Self {
+        self.add(part, true);
+        self
+    }
+
+    /// This program with another part in the place of one that it has.
+    pub(crate) fn replacing(mut self, part: &'static Part, by: &'static Part) -> Self {
+        for linked in self.parts.iter_mut().filter(|linked| linked.part.name == part.name) {
+            linked.part = by;
+        }
+        self
+    }
+
+    pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// This program with these read bindings declared `read_write`: WebGPU wants that of a buffer that the launch
+    /// also writes elsewhere.
+    pub(crate) fn with_writable(mut self, slots: Vec<u32>) -> Self {
+        self.writable = slots;
+        self
+    }
+
+    /// The complete WGSL source.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let mut source = String::new();
+        for linked in &self.parts {
+            let _ = writeln!(source, "{}", linked.part.source);
+        }
+        for slot in &self.writable {
+            let declared = |access| format!("@binding({slot}) var<storage, {access}> ");
+            source = source.replace(&declared("read"), &declared("read_write"));
+        }
+        source.push_str("// Constants of this program.\n");
+        for (name, value) in &self.constants {
+            let _ = match value {
+                Value::Unsigned(v) => writeln!(source, "const {name}: u32 = {v}u;"),
+                Value::Signed(v) => writeln!(source, "const {name}: i32 = {v};"),
+                Value::Bool(v) => writeln!(source, "const {name}: bool = {v};"),
+            };
+        }
+        source
+    }
+
+    /// The names of the loop and of the parts chosen for it, and the constants: equal names are equal programs.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chosen = self.parts.iter().filter(|linked| linked.chosen);
+        let names: Vec<_> = chosen.map(|linked| linked.part.name).collect();
+        write!(f, "{}", names.join("+"))?;
+        for (name, value) in &self.constants {
+            match value {
+                Value::Unsigned(v) => write!(f, " {name}={v}")?,
+                Value::Signed(v) => write!(f, " {name}={v}")?,
+                Value::Bool(v) => write!(f, " {name}={v}")?,
+            }
+        }
+        for slot in &self.writable {
+            write!(f, " {slot}=writable")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Program({self})")
+    }
+}

@@ -1,0 +1,8 @@
+//! Ops that move elements.
+
+pub(super) mod concat;
+pub(super) mod moved;
+pub(super) mod rearrange;
+pub(super) mod reshape;
+pub(super) mod resize;
+pub(super) mod transpose;
