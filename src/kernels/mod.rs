@@ -9,6 +9,7 @@ mod elementwise;
 mod epilogue;
 mod gemm;
 mod grouped;
+mod heuristics;
 mod launch;
 mod layout;
 pub(crate) mod probe;

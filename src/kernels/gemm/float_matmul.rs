@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use super::matmul::columns_within;
+use super::product::columns_within;
 use super::tiling::{Tile, Tiling, rows_first};
 use crate::kernels::convert::convert;
 use crate::kernels::elementwise::broadcast;
+use crate::kernels::heuristics::float_matmul_tiles;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
@@ -60,40 +61,13 @@ parameters! {
 /// Quads of columns in a panel: they are contiguous along k, so that a tile reads memory in order.
 const PANEL_QUADS: usize = 16;
 
-/// Tiles for one row: rhs is read once, by as many invocations as possible.
-const ONE_ROW: [Tile; 3] =
-    [Tile::registers([8, 1], 1, 2), Tile::split_k([8, 32], 1, 1), Tile::registers([32, 1], 1, 1)];
-
-/// Tiles for up to sixteen rows: each float of rhs is read once for several rows.
-const FEW_ROWS: [Tile; 2] = [Tile::registers([8, 1], 8, 1), Tile::split_k([16, 4], 4, 1)];
-
-/// Tiles for many rows: as many sums in registers as fit, then tiles through workgroup memory.
-const MANY_ROWS: [Tile; 5] = [
-    Tile::registers([8, 1], 8, 2),
-    Tile::registers([8, 1], 16, 2),
-    Tile::registers([8, 8], 4, 2),
-    Tile::double_buffered([16, 16], 4, 1, 2),
-    Tile::workgroup([16, 8], 8, 2, 2),
-];
-
-/// All tiles, the best guess for this number of rows and columns first.
-fn tiles([rows, columns]: [usize; 2], caps: &DeviceCaps) -> Vec<Tile> {
-    // If subgroups can share rows, reading them costs next to nothing.
-    let shared = [(16, 1), (8, 2), (16, 2)]
-        .map(|(rows, quads)| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads));
-    let mut tiles = match rows {
-        0..=1 => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        2..=16 => [&shared[1..2], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
-        _ => [&shared[..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    };
-    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
-    tiles
-}
-
 impl Kernels for FloatMatmul {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let Sizes { m, n, .. } = self.batches().folded(self.sizes());
-        Tile::legal(tiles([m, n], caps), caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
+        Tile::legal(float_matmul_tiles([m, n], caps), caps)
+            .into_iter()
+            .map(|tile| candidate(self, tile, caps))
+            .collect()
     }
 }
 

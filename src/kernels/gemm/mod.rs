@@ -1,9 +1,9 @@
-//! Matrix products of integer codes and of floats: their tiles, the order in which they are tried, and the loops.
+//! Matrix products of integer codes and of floats: their tiles and loops.
 
 pub(super) mod bytes;
 pub(super) mod coop;
 pub(super) mod float_matmul;
-pub(super) mod heuristics;
 pub(super) mod int16_planes;
 pub(super) mod matmul;
+pub(super) mod product;
 pub(super) mod tiling;

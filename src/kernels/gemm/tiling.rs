@@ -1,8 +1,8 @@
-//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. Each kernel's file lists its own tiles.
+//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. `heuristics.rs` lists and orders them.
 
 use super::coop;
 use crate::kernels::DeviceCaps;
-use crate::kernels::launch::program::{self, Program};
+use crate::kernels::launch::program::{self, Part, Program};
 
 /// The use of the second dimension of a workgroup, and the memory that operands are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,31 +125,19 @@ impl Tile {
         exists && threads <= caps.invocations && vecs * 16 <= caps.workgroup_bytes
     }
 
-    /// Sorts tiles by occupancy, if there are few rows: then a product is bound by reading weights. Estimated time:
-    /// (rows of tiles) · max(1, target_invocations / invocations). The sort is stable.
-    pub(crate) fn order_by_occupancy(tiles: &mut [Self], [rows, columns]: [usize; 2], caps: &DeviceCaps) {
-        /// With more rows, arithmetic takes longer than reading weights.
-        const FEW_ROWS: usize = 16;
-        if caps.target_invocations <= 1 || rows > FEW_ROWS {
-            return;
+    /// The part that reads rows of lhs from storage.
+    pub(crate) fn row_source(self) -> &'static Part {
+        if self.tiling == Tiling::SubgroupBroadcast {
+            &program::ROW_SOURCE_SUBGROUP
+        } else {
+            &program::ROW_SOURCE_DIRECT
         }
-        let time = |tile: &Self| {
-            let down = rows.div_ceil(tile.rows as usize).max(1);
-            let across = columns.div_ceil(4 * tile.quads as usize).max(1);
-            let invocations = down * across * tile.slices() as usize;
-            down as f64 * (f64::from(caps.target_invocations) / invocations as f64).max(1.0)
-        };
-        tiles.sort_by(|a, b| time(a).total_cmp(&time(b)));
     }
 
     /// Adds the distribution of row reads over invocations and slices of k to a program that reads rows from storage.
     pub(crate) fn link_rows(self, program: Program) -> Program {
         program
-            .with(if self.tiling == Tiling::SubgroupBroadcast {
-                &program::ROW_SOURCE_SUBGROUP
-            } else {
-                &program::ROW_SOURCE_DIRECT
-            })
+            .with(self.row_source())
             .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
             .constant("SLICES", self.slices())
     }
@@ -171,29 +159,5 @@ impl Tile {
     pub(crate) fn legal(tiles: impl IntoIterator<Item = Self>, caps: &DeviceCaps) -> Vec<Self> {
         let legal: Vec<Self> = tiles.into_iter().filter(|tile| tile.is_legal(caps)).collect();
         if legal.is_empty() { vec![Self::LEAST] } else { legal }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_rows_are_cut_along_k_where_a_device_needs_many_invocations() {
-        let tiles = [Tile::registers([32, 1], 1, 1), Tile::split_k([16, 4], 4, 1), Tile::split_k([8, 32], 1, 1)];
-        let first = |sizes, busy| {
-            let mut tiles = tiles;
-            Tile::order_by_occupancy(
-                &mut tiles,
-                sizes,
-                &DeviceCaps { target_invocations: busy, ..DeviceCaps::default() },
-            );
-            tiles[0]
-        };
-        assert_eq!(first([1, 4096], 1), tiles[0], "a CPU needs one");
-        assert_eq!(first([1, 4096], 1 << 15), tiles[2], "1,024 invocations own a quad each");
-        assert_eq!(first([1, 1 << 17], 1 << 15), tiles[0], "there are as many quads");
-        assert_eq!(first([8, 4096], 1 << 15), tiles[1], "weights are read twice, not eight times");
-        assert_eq!(first([17, 4096], 1 << 15), tiles[0], "many rows are bound by arithmetic");
     }
 }

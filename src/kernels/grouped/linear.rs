@@ -7,6 +7,7 @@ use super::weights::{self, Panels};
 use crate::kernels::gemm::bytes::{Dot, int8_shift};
 use crate::kernels::gemm::coop;
 use crate::kernels::gemm::tiling::{Tile, Tiling, rows_first};
+use crate::kernels::heuristics::linear_tiles;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
@@ -81,42 +82,6 @@ parameters! {
     }
 }
 
-/// Tiles for one row: the weights are read once, by as many invocations as possible.
-const ONE_ROW: [Tile; 4] = [
-    Tile::registers([32, 1], 1, 1),
-    Tile::registers([8, 1], 1, 1),
-    Tile::split_k([16, 8], 1, 1),
-    Tile::split_k([8, 32], 1, 1),
-];
-
-/// Tiles for up to sixteen rows: each packed word is read once for several rows.
-const FEW_ROWS: [Tile; 3] =
-    [Tile::registers([8, 1], 8, 1), Tile::registers([16, 1], 4, 1), Tile::split_k([16, 4], 4, 1)];
-
-/// Tiles for many rows: as many sums in registers as fit.
-const MANY_ROWS: [Tile; 4] = [
-    Tile::registers([8, 1], 8, 2),
-    Tile::registers([8, 4], 8, 2),
-    Tile::registers([8, 8], 8, 1),
-    Tile::registers([16, 16], 4, 1),
-];
-
-/// All tiles, the best guess for this number of rows (of codes or floats) and columns first.
-fn tiles([rows, columns]: [usize; 2], codes: bool, caps: &DeviceCaps) -> Vec<Tile> {
-    // If subgroups can share rows, reading them costs next to nothing.
-    let shared = |rows, quads| Tile::subgroup_broadcast(caps.uniform_subgroup_size, rows, quads);
-    let (narrow, wide, tall, large) = (shared(8, 1), shared(8, 2), shared(16, 1), shared(16, 2));
-    let mut tiles = match (rows, codes) {
-        (0..=1, _) => [&ONE_ROW[..], &FEW_ROWS, &MANY_ROWS].concat(),
-        (2..=16, true) => [&[narrow, wide][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
-        (2..=16, false) => [&[wide, narrow][..], &FEW_ROWS, &ONE_ROW, &MANY_ROWS].concat(),
-        (_, true) => [&[tall, wide][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-        (_, false) => [&[tall, wide, large][..], &MANY_ROWS, &FEW_ROWS, &ONE_ROW].concat(),
-    };
-    Tile::order_by_occupancy(&mut tiles, [rows, columns], caps);
-    tiles
-}
-
 /// Iterations of all loops over rows and steps in one invocation, at most: lavapipe ends a loop after 65,535.
 const MOST_TURNS: usize = 60_000;
 
@@ -133,14 +98,11 @@ pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
         Tiling::CoopMatrix => 16 * steps,
         _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
     };
-    let legal = |tile: &Tile| tile.is_legal(caps) && (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let on_units = coop::tiles(caps).filter(|_| fits_matrices(op));
-    let plain = tiles(sizes, op.lhs().dtype().is_8_bit(), caps);
-    let tiles: Vec<Tile> = plain.into_iter().chain(on_units).filter(legal).collect();
-    // A device too small for any of them still runs single invocations.
-    let tiles = if tiles.is_empty() { vec![Tile::LEAST] } else { tiles };
+    let suits = |tile: &Tile| (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
+    let coop = coop::tiles(caps).filter(|_| fits_matrices(op));
+    let tiles = linear_tiles(sizes, op.lhs().dtype().is_8_bit(), caps).into_iter().chain(coop).filter(suits);
     let constants = Constants::new(op);
-    tiles.into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
+    Tile::legal(tiles, caps).into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
 }
 
 /// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
