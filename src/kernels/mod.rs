@@ -1,6 +1,7 @@
 //! Ways to compute each op on a GPU: candidates as plain data, best guess first, with the constants that they bind.
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
 
+#[cfg(feature = "calibrate")]
 mod calibrate;
 mod class;
 mod conv;
@@ -13,6 +14,7 @@ mod heuristics;
 mod launch;
 mod layout;
 pub(crate) mod probe;
+#[cfg(feature = "train")]
 mod train;
 
 pub(crate) use class::class;

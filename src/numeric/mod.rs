@@ -32,11 +32,13 @@ pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
 }
 
 /// The finite number nearest to x; 0 for NaN. GPU twin: `shaders/math/float_bits.wgsl`.
+#[cfg(feature = "calibrate")]
 pub(crate) fn finite(x: f32) -> f32 {
     if x.is_nan() { 0.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }
 
 /// The positive normal number nearest to x; the least one for NaN. GPU twin: `shaders/math/float_bits.wgsl`.
+#[cfg(feature = "train")]
 pub(crate) fn positive(x: f32) -> f32 {
     if x.is_nan() { f32::MIN_POSITIVE } else { x.clamp(f32::MIN_POSITIVE, f32::MAX) }
 }

@@ -7,12 +7,16 @@ mod block;
 mod cast;
 mod concat;
 mod conv;
+#[cfg(feature = "train")]
 mod cross_entropy;
 mod dynamic;
 mod embedding;
+#[cfg(feature = "train")]
 mod fake_quantize;
+#[cfg(feature = "train")]
 mod fake_requantize;
 mod float_binary;
+#[cfg(feature = "train")]
 mod float_conv;
 mod float_matmul;
 mod float_unary;
@@ -21,7 +25,9 @@ mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
+#[cfg(feature = "calibrate")]
 mod observe;
+#[cfg(feature = "train")]
 mod optimizer_step;
 mod output;
 mod pad;
@@ -34,7 +40,9 @@ mod reshape;
 mod resize;
 mod slice;
 mod softmax;
+#[cfg(feature = "calibrate")]
 mod step_from_range;
+#[cfg(feature = "train")]
 mod sum;
 mod sums;
 mod table;
@@ -46,10 +54,14 @@ pub(crate) use binary::Binary;
 pub use conv::ConvBuilder;
 pub use dynamic::DynamicGranularity;
 pub(crate) use dynamic::Segments;
+#[cfg(feature = "train")]
 pub use fake_quantize::Grid;
+#[cfg(feature = "train")]
 pub use fake_requantize::FakeRequantizeOutput;
 pub use float_binary::Arithmetic;
+#[cfg(feature = "train")]
 pub(crate) use float_conv::four;
+#[cfg(feature = "train")]
 pub use float_conv::{ConvPass, Windows};
 pub use float_matmul::FloatMatmulBuilder;
 pub use float_unary::Function;
@@ -59,7 +71,9 @@ pub use linear::LinearBuilder;
 pub use linear_conv::LinearConvBuilder;
 pub(crate) use matmul::Sizes;
 pub use matmul::{MatmulBuilder, Operand};
+#[cfg(feature = "calibrate")]
 pub use observe::{Bins, RangeUpdate};
+#[cfg(feature = "train")]
 pub use optimizer_step::OptimizerRule;
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
@@ -100,30 +114,31 @@ pub(crate) trait OpDef: Clone + Into<Op> {
 }
 
 macro_rules! ops {
-    ($($module:ident: $($op:ident),+;)+) => {
-        $(pub use $module::{$($op),+};)+
+    ($(cfg $when:tt { $($module:ident: $($op:ident),+;)+ })+) => {
+        $($(#[cfg $when] pub use $module::{$($op),+};)+)+
 
         /// Any op. Each variant's struct says what it computes.
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         #[allow(missing_docs)]
         pub enum Op {
-            $($($op($op),)+)+
+            $($($(#[cfg $when] $op($op),)+)+)+
         }
 
-        $($(
+        $($($(
+            #[cfg $when]
             impl From<$op> for Op {
                 fn from(op: $op) -> Self {
                     Self::$op(op)
                 }
             }
-        )+)+
+        )+)+)+
 
         /// Evaluates an expression with the op that an [`Op`] holds: `each!(op, op => op.inputs())`.
         macro_rules! each {
             ($of:expr, $variable:ident => $value:expr) => {
                 match $of {
-                    $($($crate::ops::Op::$op($variable) => $value,)+)+
+                    $($($(#[cfg $when] $crate::ops::Op::$op($variable) => $value,)+)+)+
                 }
             };
         }
@@ -131,44 +146,51 @@ macro_rules! ops {
     };
 }
 
-// The list of ops: each module with the ops that it declares. `Op`, the ways to run one and its meaning follow from it.
+// The list of ops: each module with the ops that it declares, by the features that they need. `Op`, the ways to run one and its meaning
+// follow from it.
 ops! {
-    matmul: Matmul;
-    conv: Conv;
-    requantize: Requantize;
-    quantize: Quantize, Dequantize;
-    dynamic: DynamicQuantize;
-    binary: Add, Multiply;
-    pool: Pool;
-    table: Table;
-    cast: Cast;
-    concat: Concat;
-    fused: Fused;
-    linear: Linear;
-    embedding: Embedding;
-    quantize_weights: QuantizeWeights;
-    observe: ObserveRange, ObserveHistogram;
-    step_from_range: StepFromRange;
-    fake_quantize: FakeQuantize, FakeQuantizeGradient, GridGradient;
-    float_conv: FloatConv;
-    fake_requantize: RequantParams, FakeRequantize;
-    sum: Sum;
-    cross_entropy: CrossEntropyGradient;
-    optimizer_step: OptimizerStep;
-    unfold: Unfold;
-    linear_conv: LinearConv;
-    block: BlockQuantize, BlockDequantize;
-    float_matmul: FloatMatmul;
-    float_unary: FloatUnary;
-    float_binary: FloatBinary;
-    softmax: Softmax;
-    layer_norm: LayerNorm;
-    arg_max: ArgMax;
-    transpose: Transpose;
-    slice: Slice;
-    pad: Pad;
-    reshape: Reshape;
-    resize: Resize;
+    cfg(all()) {
+        matmul: Matmul;
+        conv: Conv;
+        requantize: Requantize;
+        quantize: Quantize, Dequantize;
+        dynamic: DynamicQuantize;
+        binary: Add, Multiply;
+        pool: Pool;
+        table: Table;
+        cast: Cast;
+        concat: Concat;
+        fused: Fused;
+        linear: Linear;
+        embedding: Embedding;
+        quantize_weights: QuantizeWeights;
+        unfold: Unfold;
+        linear_conv: LinearConv;
+        block: BlockQuantize, BlockDequantize;
+        float_matmul: FloatMatmul;
+        float_unary: FloatUnary;
+        float_binary: FloatBinary;
+        softmax: Softmax;
+        layer_norm: LayerNorm;
+        arg_max: ArgMax;
+        transpose: Transpose;
+        slice: Slice;
+        pad: Pad;
+        reshape: Reshape;
+        resize: Resize;
+    }
+    cfg(feature = "calibrate") {
+        observe: ObserveRange, ObserveHistogram;
+        step_from_range: StepFromRange;
+    }
+    cfg(feature = "train") {
+        fake_quantize: FakeQuantize, FakeQuantizeGradient, GridGradient;
+        float_conv: FloatConv;
+        fake_requantize: RequantParams, FakeRequantize;
+        sum: Sum;
+        cross_entropy: CrossEntropyGradient;
+        optimizer_step: OptimizerStep;
+    }
 }
 
 impl Op {

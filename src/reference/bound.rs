@@ -62,6 +62,7 @@ impl Sum {
 }
 
 /// A sum of products in f32, and its error.
+#[cfg(feature = "train")]
 #[derive(Default, Clone, Copy)]
 pub(super) struct Products {
     pub value: f64,
@@ -71,6 +72,7 @@ pub(super) struct Products {
     lost: f64,
 }
 
+#[cfg(feature = "train")]
 impl Products {
     pub(super) fn add(&mut self, a: f64, b: f64) {
         self.value += a * b;

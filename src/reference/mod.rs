@@ -8,12 +8,16 @@ mod bound;
 mod cast;
 mod concat;
 mod conv;
+#[cfg(feature = "train")]
 mod cross_entropy;
 mod dynamic;
 mod embedding;
+#[cfg(feature = "train")]
 mod fake_quantize;
+#[cfg(feature = "train")]
 mod fake_requantize;
 mod float_binary;
+#[cfg(feature = "train")]
 mod float_conv;
 mod float_matmul;
 mod float_unary;
@@ -22,7 +26,9 @@ mod layer_norm;
 mod linear;
 mod linear_conv;
 mod matmul;
+#[cfg(feature = "calibrate")]
 mod observe;
+#[cfg(feature = "train")]
 mod optimizer_step;
 mod output;
 mod pad;
@@ -35,7 +41,9 @@ mod reshape;
 mod resize;
 mod slice;
 mod softmax;
+#[cfg(feature = "calibrate")]
 mod step_from_range;
+#[cfg(feature = "train")]
 mod sum;
 mod table;
 mod transpose;
