@@ -1,9 +1,8 @@
 // Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
-//# needs SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f16_*, grouped/scales_f32, grouped/scales_f32_zero, grouped/scales_float8, grouped/scales_nested
 //# needs Scales: grouped/scale_streams
 //# needs code_values: grouped/expand_*
 //# needs four: grouped/codes_float4e2m1, grouped/codes_int4, grouped/codes_int5, grouped/codes_int6, grouped/codes_int8
-//# constants CODE_BIAS, PACKED
+//# constants CODE_BIAS, PACKED, SHIFT_OFFSET, SHIFT_ZERO
 
 alias Row = vec4<f32>;
 alias Sum = f32;

@@ -1,11 +1,10 @@
 // Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot_*.wgsl. Sums are exact.
 //# import gemm/dot
 //# params lhs_groups, lhs_rows
-//# needs SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f32, grouped/scales_f32_offset, grouped/scales_f32_real_zero, grouped/scales_nested_offset
 //# needs Scales: grouped/scale_streams
 //# needs four: grouped/codes_float6e2m3, grouped/codes_int2, grouped/codes_int3, grouped/codes_int4, grouped/codes_int8, grouped/codes_table
 //# needs lhs_parameter: grouped/small_inputs_combined, grouped/small_inputs_parameters
-//# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED
+//# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED, SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 

@@ -20,7 +20,7 @@
 //# needs READS: gemm/row_source_*
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs expert_of, lhs_row_of: grouped/expert_*
-//# needs group_scales: grouped/scales_*
+//# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
 //# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES

@@ -15,7 +15,7 @@
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs SumMatrix: gemm/coop_size_*
 //# needs expand, scaled: grouped/lhs_float
-//# needs group_scales: grouped/scales_f16, grouped/scales_f16_offset, grouped/scales_f32_zero
+//# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_none
 //# needs store_reals: epilogue/store_f16
 //# constants BITS, GROUP_Y, LHS_SUMS, PACKED, TILE_M

@@ -7,24 +7,7 @@ use std::sync::Arc;
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Constant, DeviceCaps};
 use crate::numeric::Minifloat;
-use crate::weights::{Codes, PANEL, PackedWeights, ScaleFormat};
-
-/// The WGSL file that reads the scales of a format.
-fn scales_part(scales: ScaleFormat) -> &'static Part {
-    match scales {
-        ScaleFormat::F32 => &program::SCALES_F32,
-        ScaleFormat::F16 => &program::SCALES_F16,
-        ScaleFormat::E8M0 => &program::SCALES_E8M0,
-        ScaleFormat::F32Zero => &program::SCALES_F32_ZERO,
-        ScaleFormat::F16Zero => &program::SCALES_F16_ZERO,
-        ScaleFormat::F32RealZero => &program::SCALES_F32_REAL_ZERO,
-        ScaleFormat::F32Offset => &program::SCALES_F32_OFFSET,
-        ScaleFormat::F16Offset => &program::SCALES_F16_OFFSET,
-        ScaleFormat::Nested(_) => &program::SCALES_NESTED,
-        ScaleFormat::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
-        ScaleFormat::NestedE4M3 => &program::SCALES_FLOAT8,
-    }
-}
+use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat};
 
 /// The WGSL file that expands the codes of a format.
 pub(crate) fn codes_part(codes: Codes) -> &'static Part {
@@ -61,13 +44,19 @@ pub(crate) fn link_expand(program: Program, codes: Codes) -> Program {
 /// rounded correctly.
 pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
     let dtype = weights.format();
-    let mut program = program.with(scales_part(dtype.scales));
-    if dtype.scales == ScaleFormat::NestedE4M3 {
-        program = program.constant("EXACT_SCALES", exact);
-    }
-    if let Some(nesting) = dtype.scales.nesting() {
-        program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
-    }
+    let program = match dtype.scales {
+        ScaleFormat::NestedE4M3 => program.with(&program::SCALES_FLOAT8).constant("EXACT_SCALES", exact),
+        ScaleFormat::Nested(groups) | ScaleFormat::NestedOffset(groups) => {
+            program.with(&program::SCALES_NESTED).constant("NESTING", groups.min(u32::MAX as usize) as u32)
+        }
+        scales => program.with(&program::SCALES).constant("SCALE_BYTES", scales.streams()[0].kind.bytes() as u32),
+    };
+    let shift = dtype.scales.shift();
+    let integer = matches!(dtype.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
+    let mut program = program
+        .constant("SHIFT_ZERO", shift == OffsetKind::ZeroPoint)
+        .constant("SHIFT_OFFSET", shift == OffsetKind::Offset)
+        .constant("SHIFT_INTEGER", integer);
     if let Codes::Table(values) = dtype.codes {
         let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
         for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
