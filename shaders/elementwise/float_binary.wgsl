@@ -1,14 +1,13 @@
-// output = lhs + rhs, or lhs · rhs     real numbers, elementwise, broadcast
+// output = lhs + rhs, or lhs · rhs if PRODUCT     real numbers, elementwise, broadcast
 //
 // One invocation owns one element.
 //
 // Meaning: reference/float_binary.rs. Candidates: kernels/elementwise/float_binary.rs.
 //# import elementwise/operand_rows
 //# import math/linear_index
-//# needs combine: elementwise/arithmetic_*
 //# needs lhs_word: elementwise/operand_lhs, elementwise/operand_lhs_in_place
 //# needs rhs_word: elementwise/operand_rhs, elementwise/operand_rhs_in_place
-//# constants GROUP_X
+//# constants GROUP_X, PRODUCT
 
 struct Params {
     dimension: array<vec4<u32>, 7>,   // all but the last, innermost first: extent, lhs stride, rhs stride (in rows), -
@@ -24,6 +23,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+fn combine(a: f32, b: f32) -> f32 {
+    if (PRODUCT) {
+        return a * b;
+    }
+    return a + b;
+}
 
 @compute @workgroup_size(GROUP_X)
 fn main(

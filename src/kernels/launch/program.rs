@@ -247,15 +247,7 @@ parts! {
     OPERAND_RESIDUAL_IN_PLACE = "elementwise/operand_residual_in_place";
     ADD = "elementwise/add";
     MULTIPLY = "elementwise/multiply";
-    FUNCTION_RELU = "elementwise/function_relu";
-    FUNCTION_SIGMOID = "elementwise/function_sigmoid";
-    FUNCTION_TANH = "elementwise/function_tanh";
-    FUNCTION_SILU = "elementwise/function_silu";
-    FUNCTION_GELU = "elementwise/function_gelu";
-    FUNCTION_GELU_TANH = "elementwise/function_gelu_tanh";
     FLOAT_UNARY = "elementwise/float_unary";
-    ARITHMETIC_ADD = "elementwise/arithmetic_add";
-    ARITHMETIC_MULTIPLY = "elementwise/arithmetic_multiply";
     FLOAT_BINARY = "elementwise/float_binary";
     ROW_LANES = "elementwise/row_lanes";
     SOFTMAX = "elementwise/softmax";
@@ -312,7 +304,6 @@ parts! {
     "math/wide_sum";
     "math/float_wide";
     "math/float16";
-    "math/sigmoid";
     "math/add_wide";
     "math/float_sqrt";
     "probe/params";
