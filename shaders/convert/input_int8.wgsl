@@ -1,7 +1,8 @@
 // Input format: int8 (INPUT_SIGNED) or uint8 codes, four per word, rows padded to whole vec4.
 //# params input_words
-//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# constants INPUT_SIGNED
+
+@group(0) @binding(1) var<storage, read> input: array<u32>;
 
 fn unpack_codes(word: u32) -> vec4<i32> {
     if (INPUT_SIGNED) {
@@ -11,5 +12,5 @@ fn unpack_codes(word: u32) -> vec4<i32> {
 }
 
 fn load_input(row: u32, quad: u32) -> vec4<i32> {
-    return unpack_codes(input_word(row * params.input_words + quad));
+    return unpack_codes(input[row * params.input_words + quad]);
 }

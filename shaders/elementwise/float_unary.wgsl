@@ -4,7 +4,6 @@
 //
 // Meaning: reference/float_unary.rs. Candidates: kernels/elementwise/float_unary.rs.
 //# import math/linear_index
-//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# constants FUNCTION, GROUP_X
 
 struct Params {
@@ -15,6 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
 const RELU: u32 = 0u;
@@ -81,5 +81,5 @@ fn main(
     if (index >= params.elements) {
         return;
     }
-    output[index] = bitcast<u32>(function_of(bitcast<f32>(input_word(index))));
+    output[index] = bitcast<u32>(function_of(bitcast<f32>(input[index])));
 }

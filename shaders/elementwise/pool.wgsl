@@ -8,7 +8,6 @@
 //# import conv/window
 //# import math/linear_index
 //# import convert/input_int8
-//# import elementwise/operand_input
 //# needs load_entries: epilogue/code, epilogue/entries
 //# needs store_output: epilogue/code, epilogue/requantize
 //# constants GROUP_X

@@ -10,7 +10,6 @@
 //# import conv/window
 //# import math/linear_index
 //# import convert/input_int8
-//# import elementwise/operand_input
 //# import epilogue/entries
 //# import epilogue/store_codes
 //# import elementwise/guessed_codes

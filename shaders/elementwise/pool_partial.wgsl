@@ -8,7 +8,6 @@
 //# import conv/window
 //# import math/linear_index
 //# import convert/input_int8
-//# import elementwise/operand_input
 //# constants GROUP_X
 
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<i32>>;

@@ -52,9 +52,7 @@ pub(crate) fn link_input(program: Program, input: &TensorType) -> Program {
             .with(&program::INPUT_NARROW)
             .constant("INPUT_BITS", bits as u32)
             .constant("INPUT_SIGNED", dtype.is_signed()),
-        8 => {
-            program.with(&program::INPUT_INT8).with(&program::OPERAND_INPUT).constant("INPUT_SIGNED", dtype.is_signed())
-        }
+        8 => program.with(&program::INPUT_INT8).constant("INPUT_SIGNED", dtype.is_signed()),
         16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", dtype.is_signed()),
         _ => program.with(&program::INPUT_INT32),
     }
@@ -92,13 +90,9 @@ pub(crate) fn rescale(
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps)
+        let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(input.shape().elements());
         let launch = epilogue::bind_post_op(launch, epilogue.post_op, 1);
-        if both_8_bit {
-            launch.in_place(0, program.replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE))
-        } else {
-            launch
-        }
+        if both_8_bit { launch.in_place(0) } else { launch }
     })
 }

@@ -29,19 +29,14 @@ impl Kernels for FloatBinary {
             Arithmetic::Multiply => ("float multiply", true),
         };
         line_candidates(name, elements, &[], caps, |group, groups| {
-            let program = Program::new(&program::FLOAT_BINARY)
-                .with(&program::OPERAND_LHS)
-                .with(&program::OPERAND_RHS)
-                .constant("PRODUCT", product)
-                .constant("GROUP_X", group);
+            let program = Program::new(&program::FLOAT_BINARY).constant("PRODUCT", product).constant("GROUP_X", group);
             let bindings = [
                 Binding::read(1, Resource::Input(0)),
                 Binding::read(2, Resource::Input(1)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            let launch =
-                Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
-            broadcast::in_place(launch, &program, [&self.lhs, &self.rhs], self.output.shape())
+            let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements);
+            broadcast::in_place(launch, [&self.lhs, &self.rhs], self.output.shape())
         })
     }
 }

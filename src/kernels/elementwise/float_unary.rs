@@ -27,15 +27,9 @@ impl Kernels for FloatUnary {
             Function::GeluTanh => ("gelu by tanh", 5u32),
         };
         line_candidates(name, elements, &[], caps, |group, groups| {
-            let program = Program::new(&program::FLOAT_UNARY)
-                .with(&program::OPERAND_INPUT)
-                .constant("FUNCTION", function)
-                .constant("GROUP_X", group);
+            let program = Program::new(&program::FLOAT_UNARY).constant("FUNCTION", function).constant("GROUP_X", group);
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(elements)
-                .in_place(0, in_place)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements).in_place(0)
         })
     }
 }

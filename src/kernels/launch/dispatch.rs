@@ -308,9 +308,11 @@ impl Dispatch {
         self
     }
 
-    /// The launch, able to overwrite an input with its output. `program` then reads that input's words from the output.
-    pub(crate) fn in_place(mut self, input: usize, program: Program) -> Self {
-        self.in_place.push(InPlace { input, program });
+    /// The launch, able to overwrite an input with its output. Its program then reads that input's words from the output.
+    pub(crate) fn in_place(mut self, input: usize) -> Self {
+        let binding = self.bindings.iter().find(|binding| binding.resource == Resource::Input(input));
+        let slot = binding.expect("the launch binds the input").slot;
+        self.in_place.push(InPlace { input, program: self.program.clone().overwriting(slot) });
         self
     }
 

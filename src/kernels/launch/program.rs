@@ -237,14 +237,6 @@ parts! {
     MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
     MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
     "elementwise/params";
-    OPERAND_INPUT = "elementwise/operand_input";
-    OPERAND_INPUT_IN_PLACE = "elementwise/operand_input_in_place";
-    OPERAND_LHS = "elementwise/operand_lhs";
-    OPERAND_LHS_IN_PLACE = "elementwise/operand_lhs_in_place";
-    OPERAND_RHS = "elementwise/operand_rhs";
-    OPERAND_RHS_IN_PLACE = "elementwise/operand_rhs_in_place";
-    OPERAND_RESIDUAL = "elementwise/operand_residual";
-    OPERAND_RESIDUAL_IN_PLACE = "elementwise/operand_residual_in_place";
     ADD = "elementwise/add";
     MULTIPLY = "elementwise/multiply";
     FLOAT_UNARY = "elementwise/float_unary";
@@ -360,12 +352,14 @@ pub struct Program {
     constants: Vec<(&'static str, Value)>,
     /// Slots that are declared `read_write` although the program only reads them.
     writable: Vec<u32>,
+    /// The slot of an input that the program reads from its output.
+    overwritten: Option<u32>,
 }
 
 impl Program {
     /// A loop with its imports.
     pub(crate) fn new(main: &'static Part) -> Self {
-        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new() };
+        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new(), overwritten: None };
         program.add(main, true);
         program
     }
@@ -384,14 +378,6 @@ impl Program {
         self
     }
 
-    /// This program with another part in the place of one that it has.
-    pub(crate) fn replacing(mut self, part: &'static Part, by: &'static Part) -> Self {
-        for linked in self.parts.iter_mut().filter(|linked| linked.part.name == part.name) {
-            linked.part = by;
-        }
-        self
-    }
-
     pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.constants.push((name, value.into()));
         self
@@ -401,6 +387,12 @@ impl Program {
     /// also writes elsewhere.
     pub(crate) fn with_writable(mut self, slots: Vec<u32>) -> Self {
         self.writable = slots;
+        self
+    }
+
+    /// This program, reading the input at a slot from `output`: each invocation reads the words that it overwrites.
+    pub(crate) fn overwriting(mut self, slot: u32) -> Self {
+        self.overwritten = Some(slot);
         self
     }
 
@@ -414,6 +406,9 @@ impl Program {
         for slot in &self.writable {
             let declared = |access| format!("@binding({slot}) var<storage, {access}> ");
             source = source.replace(&declared("read"), &declared("read_write"));
+        }
+        if let Some(slot) = self.overwritten {
+            source = read_from_output(&source, slot);
         }
         source.push_str("// Constants of this program.\n");
         for (name, value) in &self.constants {
@@ -433,6 +428,25 @@ impl Program {
     }
 }
 
+/// The source without the binding at a slot. Its elements, `name[…]`, become those of `output`.
+fn read_from_output(source: &str, slot: u32) -> String {
+    let declaration = format!("@group(0) @binding({slot}) var<storage, read> ");
+    let (before, after) = source.split_once(&declaration).unwrap_or_else(|| panic!("nothing is read at slot {slot}"));
+    let (declared, after) = after.split_once('\n').unwrap_or((after, ""));
+    let element = format!("{}[", declared.split(':').next().unwrap_or_default());
+    let mut replaced = String::with_capacity(source.len());
+    for piece in before.split_inclusive(&element).chain(after.split_inclusive(&element)) {
+        match piece.strip_suffix(&element) {
+            Some(start) if !start.ends_with(|c: char| c.is_alphanumeric() || c == '_') => {
+                replaced += start;
+                replaced += "output[";
+            }
+            _ => replaced += piece,
+        }
+    }
+    replaced
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chosen = self.parts.iter().filter(|linked| linked.chosen);
@@ -447,6 +461,9 @@ impl fmt::Display for Program {
         }
         for slot in &self.writable {
             write!(f, " {slot}=writable")?;
+        }
+        if let Some(slot) = self.overwritten {
+            write!(f, " {slot}=overwritten")?;
         }
         Ok(())
     }
