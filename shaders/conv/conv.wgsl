@@ -12,7 +12,6 @@
 //# import math/linear_index
 //# import gemm/register_tile
 //# import gemm/dot
-//# import conv/pixel_rows
 //# needs READS, leaves, owned_row, share: gemm/row_source_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 

@@ -14,8 +14,7 @@
 //# import math/linear_index
 //# import gemm/zero_point
 //# import conv/weights_words
-//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
-//# needs output_pixel: conv/output_*
+//# import gemm/dot
 //# needs row_parameters: gemm/row_parameters_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, WEIGHT_ZERO_POINT
 

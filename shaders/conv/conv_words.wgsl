@@ -11,9 +11,8 @@
 //# import conv/params
 //# import conv/window
 //# import math/linear_index
-//# import conv/pixel_rows
 //# import gemm/weights_int8
-//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
+//# import gemm/dot
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;

@@ -12,7 +12,6 @@
 //# import conv/params
 //# import conv/window
 //# import math/linear_index
-//# import conv/pixel_rows
 //# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
 
 const LHS_SLOTS: u32 = (LHS_VECS + THREADS - 1u) / THREADS;

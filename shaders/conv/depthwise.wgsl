@@ -13,7 +13,6 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
-//# needs output_pixel: conv/output_*
 //# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, TILE_M, WEIGHT_ZERO_POINT
 

@@ -17,7 +17,6 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
-//# needs output_pixel: conv/output_pixel_dense
 //# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, STRIDE, TAPS, TILE_M, WEIGHT_ZERO_POINT
 

@@ -7,7 +7,7 @@
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index
-//# import convert/input_int8
+//# import convert/integer_input
 //# needs load_entries: epilogue/code, epilogue/entries
 //# needs store_output: epilogue/code, epilogue/requantize
 //# constants GROUP_X

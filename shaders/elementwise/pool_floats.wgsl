@@ -9,7 +9,7 @@
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index
-//# import convert/input_int8
+//# import convert/integer_input
 //# import epilogue/entries
 //# import epilogue/store_codes
 //# import elementwise/guessed_codes

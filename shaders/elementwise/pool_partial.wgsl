@@ -7,7 +7,7 @@
 //# import elementwise/pool_params
 //# import conv/window
 //# import math/linear_index
-//# import convert/input_int8
+//# import convert/integer_input
 //# constants GROUP_X
 
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<i32>>;

@@ -11,10 +11,9 @@
 // Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
-//# import gemm/float_product
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
+//# import gemm/split_k
 //# constants GROUP_X, GROUP_Y, SLICES, TILE_M, TILE_Q
 
 // Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.

@@ -10,7 +10,6 @@
 // Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
-//# import gemm/float_product
 //# import math/linear_index
 //# needs load_row: grouped/lhs_float16, grouped/lhs_float32
 //# constants BUFFERS, GROUP_X, GROUP_Y, STEP, TILE_M, TILE_Q

@@ -13,11 +13,10 @@
 //# import gemm/params
 //# import math/linear_index
 //# import gemm/fetch_rows
+//# import gemm/split_k
 //# import gemm/register_tile
 //# import gemm/dot
-//# import gemm/batch_rows
 //# import epilogue/tables
-//# needs SLICED, slice_of, useless: gemm/split_k, gemm/split_k_none
 //# needs join_slices: gemm/reduce_*
 //# needs leaves: gemm/row_source_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT

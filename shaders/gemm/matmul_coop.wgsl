@@ -13,7 +13,6 @@
 //# import math/linear_index
 //# import gemm/dot
 //# import gemm/zero_point
-//# import gemm/batch_rows
 //# import epilogue/tables
 //# needs SumMatrix: gemm/coop_size_*
 //# needs load_weight: gemm/weights_*

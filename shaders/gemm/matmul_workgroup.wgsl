@@ -7,7 +7,6 @@
 //# import gemm/workgroup_tile
 //# import gemm/params
 //# import math/linear_index
-//# import gemm/batch_rows
 //# import epilogue/tables
 //# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
 

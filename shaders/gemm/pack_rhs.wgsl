@@ -7,7 +7,6 @@
 //# import gemm/weight_panels
 //# import math/linear_index
 //# import gemm/dot
-//# import gemm/dot_int8
 //# constants GROUP_X, TRANSPOSED, WEIGHT_BITS, WEIGHT_FLIP, WEIGHT_SHIFT
 
 struct Params {

@@ -3,7 +3,7 @@
 // They are module variables, because some drivers keep arrays in memory if the counters of nested loops index them.
 //# import gemm/zero_point
 //# params output_quads
-//# needs has_row, lhs_row, output_row: conv/pixel_rows, gemm/batch_rows
+//# needs has_row, lhs_row, output_row: conv/params, gemm/params
 //# needs hidden_zero: math/linear_index
 //# needs row_parameters: gemm/row_parameters_*
 //# constants LHS_ROWS, ROW_ENTRIES, TILE_M, TILE_Q
@@ -23,7 +23,7 @@ fn next_row() {
     lhs_sums[TILE_M - 1u] = first;
 }
 
-// Stores the tile. gemm/batch_rows.wgsl or conv/pixel_rows.wgsl defines its rows.
+// Stores the tile. gemm/params.wgsl or conv/params.wgsl defines its rows.
 //
 // The columns' constants are loaded once for all rows. Storing is long code. A loop that drivers can't unroll, and that always
 // stores the first sums, is one copy of it. A loop over indices would be unrolled into many copies, or would index memory.

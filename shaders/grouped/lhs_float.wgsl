@@ -1,7 +1,7 @@
 // Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
+//# import grouped/code_values
 //# needs Scales: grouped/scale_streams
-//# needs code_values: grouped/expand_*
-//# needs four: grouped/codes_float4e2m1, grouped/codes_int4, grouped/codes_int5, grouped/codes_int6, grouped/codes_int8
+//# needs four: grouped/codes_*
 //# constants CODE_BIAS, PACKED, SHIFT_OFFSET, SHIFT_ZERO
 
 alias Row = vec4<f32>;

@@ -1,8 +1,8 @@
-// Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot_*.wgsl. Sums are exact.
+// Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot.wgsl. Sums are exact.
 //# import gemm/dot
 //# params lhs_groups, lhs_rows
 //# needs Scales: grouped/scale_streams
-//# needs four: grouped/codes_float6e2m3, grouped/codes_int2, grouped/codes_int3, grouped/codes_int4, grouped/codes_int8, grouped/codes_table
+//# needs four: grouped/codes_*
 //# needs lhs_parameter: grouped/small_inputs_combined, grouped/small_inputs_parameters
 //# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED, SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO
 

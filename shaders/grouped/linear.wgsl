@@ -15,10 +15,10 @@
 //# import grouped/params
 //# import math/linear_index
 //# import gemm/fetch_rows
+//# import gemm/split_k
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
-//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs expert_of, lhs_row_of: grouped/expert_*
 //# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*

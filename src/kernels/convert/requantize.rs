@@ -44,18 +44,10 @@ fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epil
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
-/// Adds the WGSL file that reads integer codes of this type.
+/// Adds the constants of an input of integers (`shaders/convert/integer_input.wgsl`).
 pub(crate) fn link_input(program: Program, input: &TensorType) -> Program {
     let dtype = input.dtype();
-    match dtype.bits() {
-        bits @ (2 | 4) => program
-            .with(&program::INPUT_NARROW)
-            .constant("INPUT_BITS", bits as u32)
-            .constant("INPUT_SIGNED", dtype.is_signed()),
-        8 => program.with(&program::INPUT_INT8).constant("INPUT_SIGNED", dtype.is_signed()),
-        16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", dtype.is_signed()),
-        _ => program.with(&program::INPUT_INT32),
-    }
+    program.constant("INPUT_BITS", dtype.bits() as u32).constant("INPUT_SIGNED", dtype.is_signed())
 }
 
 pub(crate) fn rescale(

@@ -475,7 +475,8 @@ fn pack(op: &Matmul, matrices: usize, caps: &DeviceCaps) -> Dispatch {
         ..PackParams::default()
     };
     let group = 64.min(caps.invocations).max(1);
-    let program = Program::new(&program::PACK_RHS)
+    let program = Dot::Int8
+        .link(Program::new(&program::PACK_RHS))
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
         .constant("WEIGHT_BITS", rhs.dtype().bits() as u32)

@@ -4,40 +4,47 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::kernels::launch::program::{self, Part, Program};
+use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Constant, DeviceCaps};
 use crate::numeric::Minifloat;
-use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat};
+use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat, planes};
 
-/// The WGSL file that expands the codes of a format.
-pub(crate) fn codes_part(codes: Codes) -> &'static Part {
-    match codes {
-        Codes::Int2 | Codes::Uint2 => &program::CODES_INT2,
-        Codes::Int3 | Codes::Uint3 => &program::CODES_INT3,
+/// Adds the WGSL file that expands the codes of a format.
+pub(crate) fn link_codes(program: Program, codes: Codes) -> Program {
+    let part = match codes {
         Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
-        Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
-        Codes::Int6 | Codes::Uint6 | Codes::E3M2 => &program::CODES_INT6,
         Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 | Codes::E5M2FNUZ => {
             &program::CODES_INT8
         }
-        Codes::E2M1 => &program::CODES_FLOAT4E2M1,
-        Codes::E2M3 => &program::CODES_FLOAT6E2M3,
+        Codes::E2M1 | Codes::E2M3 => &program::CODES_SMALL_FLOATS,
         Codes::Table(_) => &program::CODES_TABLE,
+        _ => &program::CODES_PLANES,
+    };
+    let [upper, lower] = plane_bits(codes);
+    let program = program.with(part).constant("UPPER", upper).constant("LOWER", lower);
+    match codes {
+        Codes::E2M1 | Codes::E2M3 => {
+            program.constant("MANTISSA", Minifloat::of(codes.float()).map_or(0, |layout| layout.mantissa))
+        }
+        _ => program,
     }
 }
 
-/// Adds the conversion of expanded codes to float32.
-pub(crate) fn link_expand(program: Program, codes: Codes) -> Program {
-    let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
-        return program.with(&program::EXPAND_INTEGER);
-    };
-    if codes == Codes::E5M2FNUZ {
-        return program.with(&program::EXPAND_FLOAT8E5M2FNUZ);
+/// Bits of the upper and of the lower plane of a format's codes.
+pub(crate) fn plane_bits(codes: Codes) -> [u32; 2] {
+    match *planes(codes.bits()) {
+        [upper, lower] => [upper as u32, lower as u32],
+        [upper, ..] => [upper as u32, 0],
+        [] => unreachable!("codes have bits"),
     }
+}
+
+/// Adds the constants of the conversion of expanded codes to float32 (`shaders/grouped/code_values.wgsl`).
+pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
+    let layout = Minifloat::of(codes.float()).filter(|_| !codes.are_integers());
     // A float16 has five bits of exponent with a bias of 15.
-    let exponent = layout.width - 1 - layout.mantissa;
-    let program = program.with(&program::EXPAND_MINIFLOAT).constant("EXPAND_SHIFT", 3 + exponent);
-    program.constant("EXPAND_GAIN", 15 - layout.bias)
+    let (shift, gain) = layout.map_or((0, 0), |layout| (2 + layout.width - layout.mantissa, 15 - layout.bias.min(15)));
+    program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", codes == Codes::E5M2FNUZ)
 }
 
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are

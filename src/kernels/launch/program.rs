@@ -54,11 +54,7 @@ impl Part {
 
 parts! {
     "gemm/dot";
-    DOT_INT8 = "gemm/dot_int8";
-    DOT_UINT8_LHS = "gemm/dot_uint8_lhs";
-    DOT_UINT8_WEIGHTS = "gemm/dot_uint8_weights";
     "gemm/zero_point";
-    "gemm/batch_rows";
     "gemm/params";
     "gemm/tile_order";
     "gemm/weight_panels";
@@ -71,12 +67,10 @@ parts! {
     SPLIT_BYTES = "gemm/split_bytes";
     COMBINE_BYTES = "gemm/combine_bytes";
     "gemm/float_params";
-    "gemm/float_product";
     FLOAT_MATMUL = "gemm/float_matmul";
     FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
     PACK_FLOATS = "gemm/pack_floats";
-    SPLIT_K_NONE = "gemm/split_k_none";
-    SPLIT_K = "gemm/split_k";
+    "gemm/split_k";
     REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
     REDUCE_SPLIT_K = "gemm/reduce_split_k";
     ROW_SOURCE_DIRECT = "gemm/row_source_direct";
@@ -93,11 +87,8 @@ parts! {
     MATMUL_COOP = "gemm/matmul_coop";
     COMBINE_TABLES = "gemm/combine_tables";
     PACK_RHS = "gemm/pack_rhs";
-    "conv/pixel_rows";
     "conv/window";
     "conv/depthwise_codes";
-    OUTPUT_PIXEL_DENSE = "conv/output_pixel_dense";
-    OUTPUT_PIXEL_PHASE = "conv/output_pixel_phase";
     "conv/params";
     "conv/weights_words";
     UNFOLD = "conv/unfold";
@@ -114,18 +105,11 @@ parts! {
     LHS_FLOAT32 = "grouped/lhs_float32";
     LHS_FLOAT16 = "grouped/lhs_float16";
     LHS_INT8 = "grouped/lhs_int8";
-    CODES_INT2 = "grouped/codes_int2";
-    CODES_INT3 = "grouped/codes_int3";
     CODES_INT4 = "grouped/codes_int4";
-    CODES_INT5 = "grouped/codes_int5";
-    CODES_INT6 = "grouped/codes_int6";
     CODES_INT8 = "grouped/codes_int8";
-    "grouped/small_integers";
-    CODES_FLOAT4E2M1 = "grouped/codes_float4e2m1";
-    CODES_FLOAT6E2M3 = "grouped/codes_float6e2m3";
-    EXPAND_INTEGER = "grouped/expand_integer";
-    EXPAND_MINIFLOAT = "grouped/expand_minifloat";
-    EXPAND_FLOAT8E5M2FNUZ = "grouped/expand_float8e5m2fnuz";
+    CODES_PLANES = "grouped/codes_planes";
+    CODES_SMALL_FLOATS = "grouped/codes_small_floats";
+    "grouped/code_values";
     CODES_TABLE = "grouped/codes_table";
     SCALES = "grouped/scales";
     SCALES_NESTED = "grouped/scales_nested";
@@ -191,10 +175,7 @@ parts! {
     ENCODE_MINIFLOAT = "convert/encode_minifloat";
     ENCODE_FLOAT8E8M0 = "convert/encode_float8e8m0";
     ENCODE_FLOAT32 = "convert/encode_float32";
-    INPUT_NARROW = "convert/input_narrow";
-    INPUT_INT8 = "convert/input_int8";
-    INPUT_INT16 = "convert/input_int16";
-    INPUT_INT32 = "convert/input_int32";
+    "convert/integer_input";
     RESCALE = "convert/rescale";
     CONVERT = "convert/convert";
     STEP_NONE = "convert/step_none";
@@ -206,8 +187,7 @@ parts! {
     QUOTIENT_FLOAT32 = "convert/quotient_float32";
     QUOTIENT_FLOAT16 = "convert/quotient_float16";
     SCALES_NONE = "convert/scales_none";
-    SCALES_POWER_BLOCKS = "convert/scales_power_blocks";
-    SCALES_FLOAT8_BLOCKS = "convert/scales_float8_blocks";
+    SCALES_BLOCKS = "convert/scales_blocks";
     BLOCK_SCALES = "convert/block_scales";
     BLOCK_SCALE_POWER = "convert/block_scale_power";
     BLOCK_SCALE_FLOAT8 = "convert/block_scale_float8";
@@ -215,9 +195,7 @@ parts! {
     RANGE = "convert/range";
     RANGE_PARAMETERS = "convert/range_parameters";
     RANGE_ROWS = "convert/range_rows";
-    PAD_VALUE_ZERO = "layout/pad_value_zero";
     PAD_VALUE_ZERO_POINT = "layout/pad_value_zero_point";
-    PAD_VALUE_ZERO_POINT_WORD = "layout/pad_value_zero_point_word";
     PAD_VALUE_PARAMETER = "layout/pad_value_parameter";
     "layout/params";
     AXIS_MAP_LINE = "layout/axis_map_line";
@@ -229,7 +207,6 @@ parts! {
     RESIZE = "layout/resize";
     CONCAT = "layout/concat";
     "elementwise/operand_rows";
-    "elementwise/broadcast";
     "elementwise/guessed_codes";
     ADDITION_QOPERATOR = "elementwise/addition_qoperator";
     ADDITION_QDQ = "elementwise/addition_qdq";
@@ -278,8 +255,7 @@ parts! {
     FLOAT_CONV_TOTAL = "train/float_conv_total";
     SCALE_CHANNELS = "train/scale_channels";
     REQUANT_PARAMS = "train/requant_params";
-    REQUANTIZED_LEVELS = "train/requantized_levels";
-    REQUANTIZED_REAL = "train/requantized_real";
+    REQUANTIZED_OUTPUT = "train/requantized_output";
     REQUANTIZED_GRADIENT = "train/requantized_gradient";
     FAKE_REQUANTIZE = "train/fake_requantize";
     FAKE_REQUANTIZE_SUM = "train/fake_requantize_sum";
