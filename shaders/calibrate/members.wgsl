@@ -5,8 +5,9 @@
 //     base(segment)       = (segment / (extent · within)) · a + (segment / within % extent) · b + (segment % within) · c
 //
 // member_counts = (members, members of the last block, run, -), member_strides = (outer, inner, -, -),
-// segment_counts = (extent, within, -, -), segment_strides = (a, b, c, -). CONTIGUOUS: the members follow each other.
-//# params member_counts, member_strides, segment_counts, segment_strides
+// segment_counts = (extent, within, -, -), segment_strides = (a, b, c, -). CONTIGUOUS: the members follow each other. A segment has
+// `chunks` chunks of `chunk` members.
+//# params chunk, chunks, member_counts, member_strides, segment_counts, segment_strides
 //# constants CONTIGUOUS
 
 fn segment_along(segment: u32) -> u32 {
@@ -30,4 +31,18 @@ fn member_offset(member: u32) -> u32 {
     }
     let run = params.member_counts.z;
     return member / run * params.member_strides.x + member % run * params.member_strides.y;
+}
+
+// The members of a chunk, from `begin` to before `end`, and the base of its segment.
+struct Chunk {
+    segment: u32,
+    base: u32,
+    begin: u32,
+    end: u32,
+}
+
+fn chunk_members(index: u32) -> Chunk {
+    let segment = index / params.chunks;
+    let begin = index % params.chunks * params.chunk;
+    return Chunk(segment, member_base(segment), begin, min(begin + params.chunk, member_count(segment)));
 }

@@ -38,18 +38,15 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
-    let level = bitcast<i32>(header[segment * HEADER + 6u]);
+    let chunk = chunk_members(index);
+    let level = bitcast<i32>(header[chunk.segment * HEADER + 6u]);
     count_begin(thread);
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        let value = input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        let value = input[chunk.base + member_offset(member)];
         if ((value & ~F32_SIGN) < F32_INFINITY) {
             // The level gives every number a bin; the clamp keeps the index in bounds for any level.
-            count_one(segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
+            count_one(chunk.segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
         }
     }
-    count_end(segment, thread);
+    count_end(chunk.segment, thread);
 }

@@ -36,13 +36,10 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
+    let chunk = chunk_members(index);
     var mine = NOTHING;
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        let value = input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        let value = input[chunk.base + member_offset(member)];
         let key = f32_order(value);
         let finite = (value & ~F32_SIGN) < F32_INFINITY;
         mine = both_extremes(mine, select(vec4<u32>(NOTHING.xyz, 1u), vec4<u32>(key, key, 1u, 0u), finite));

@@ -14,7 +14,8 @@
 //# import math/linear_index
 //# import gemm/fetch_rows
 //# import gemm/split_k
-//# constants GROUP_X, GROUP_Y, SLICES, TILE_M, TILE_Q
+//# import gemm/reduce_split_k_floats
+//# constants GROUP_X, GROUP_Y, TILE_M, TILE_Q
 
 // Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
 
@@ -22,8 +23,6 @@ alias Row = vec4<f32>;
 
 var<private> sums: array<vec4<f32>, TILE_M * TILE_Q>;
 var<private> lhs_matrix: u32;
-
-var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
 // Tiles that overlap the edge read the last row or quad again and do not store its results.
 fn row_place(row: u32) -> u32 {
@@ -74,12 +73,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            partial[slice * GROUP_X + local.x] = sums[i];
-            workgroupBarrier();
-            for (var other = 1u; other < SLICES; other += 1u) {
-                sums[i] = select(sums[i], sums[i] + partial[other * GROUP_X + local.x], slice == 0u);
-            }
-            workgroupBarrier();
+            sums[i] = reduce_floats(sums[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

@@ -16,6 +16,7 @@
 //# import math/linear_index
 //# import gemm/fetch_rows
 //# import gemm/split_k
+//# import gemm/reduce_split_k_floats
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
@@ -23,11 +24,9 @@
 //# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES
+//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
-
-var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
 var<private> totals: array<vec4<f32>, TILE_M * TILE_Q>;
 var<private> sums: array<Sums, TILE_M * TILE_Q>;
@@ -195,12 +194,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            partial[slice * GROUP_X + local.x] = totals[i];
-            workgroupBarrier();
-            for (var other = 1u; other < SLICES; other += 1u) {
-                totals[i] = select(totals[i], totals[i] + partial[other * GROUP_X + local.x], slice == 0u);
-            }
-            workgroupBarrier();
+            totals[i] = reduce_floats(totals[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

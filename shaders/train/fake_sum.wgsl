@@ -41,14 +41,11 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
+    let chunk = chunk_members(index);
     var sum = vec2<f32>();
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        let i = base + member_offset(member);
-        sum += gradient[i] * shares(input[i], segment);
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        let i = chunk.base + member_offset(member);
+        sum += gradient[i] * shares(input[i], chunk.segment);
     }
     let all = reduce_sums(sum, thread);
     if (thread == 0u) {

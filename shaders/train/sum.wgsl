@@ -33,13 +33,10 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
+    let chunk = chunk_members(index);
     var sum = 0.0;
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        sum += input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        sum += input[chunk.base + member_offset(member)];
     }
     let all = reduce_sums(vec2<f32>(sum, 0.0), thread);
     if (thread == 0u) {

@@ -71,6 +71,7 @@ parts! {
     FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
     PACK_FLOATS = "gemm/pack_floats";
     "gemm/split_k";
+    "gemm/reduce_split_k_floats";
     REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
     REDUCE_SPLIT_K = "gemm/reduce_split_k";
     ROW_SOURCE_DIRECT = "gemm/row_source_direct";
@@ -223,6 +224,7 @@ parts! {
     ARG_MAX = "elementwise/arg_max";
     LAYER_NORM = "elementwise/layer_norm";
     "elementwise/pool_params";
+    "elementwise/pool_taps";
     POOL = "elementwise/pool";
     POOL_FLOATS = "elementwise/pool_floats";
     POOL_PARTIAL = "elementwise/pool_partial";
@@ -230,6 +232,7 @@ parts! {
     TABLE = "elementwise/table";
     "calibrate/members";
     "calibrate/extremes";
+    "calibrate/batch";
     BINS = "calibrate/bins";
     COUNT_LOCAL = "calibrate/count_local";
     COUNT_DIRECT = "calibrate/count_direct";
@@ -243,6 +246,7 @@ parts! {
     GRID_AFFINE = "train/grid_affine";
     GRID_STEP = "train/grid_step";
     GRID_RANGE = "train/grid_range";
+    "train/fake_params";
     FAKE_QUANTIZE = "train/fake_quantize";
     FAKE_GRADIENT = "train/fake_gradient";
     FAKE_SUM = "train/fake_sum";
