@@ -162,7 +162,7 @@ fn no_uniform_alone_decides_a_branch() {
     let lines: Vec<_> = found.iter().map(|(condition, programs)| format!("{condition}   {programs:?}")).collect();
     assert!(
         lines.is_empty(),
-        "{} conditions are known to a driver that sees the uniforms; add hidden_zero to them:\n{}",
+        "{} conditions are known to a driver that sees the uniforms; add opaque_zero to them:\n{}",
         lines.len(),
         lines.join("\n")
     );

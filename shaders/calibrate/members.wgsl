@@ -7,8 +7,25 @@
 // member_counts = (members, members of the last block, run, -), member_strides = (outer, inner, -, -),
 // segment_counts = (extent, within, -, -), segment_strides = (a, b, c, -). CONTIGUOUS: the members follow each other. A segment has
 // `chunks` chunks of `chunk` members.
-//# params chunk, chunks, member_counts, member_strides, segment_counts, segment_strides
 //# constants CONTIGUOUS
+
+// Parameters of the loops over chunks of segments.
+struct Params {
+    member_counts: vec4<u32>,
+    member_strides: vec4<u32>,
+    segment_counts: vec4<u32>,
+    segment_strides: vec4<u32>,
+    chunk: u32,                  // members of a chunk
+    chunks: u32,                 // chunks of a segment
+    partials: u32,               // segments · chunks
+    width: u32,                  // of a bin at level 0, f32 bits
+    low: i32,                    // least and greatest code
+    high: i32,
+    unused_0: u32,
+    unused_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 
 fn segment_along(segment: u32) -> u32 {
     return (segment / params.segment_counts.y) % params.segment_counts.x;

@@ -10,20 +10,8 @@
 //# needs count_begin, count_end, count_one: calibrate/count_*
 //# constants BINS, GROUP_X
 
-struct Params {
-    member_counts: vec4<u32>,    // see calibrate/members.wgsl
-    member_strides: vec4<u32>,
-    segment_counts: vec4<u32>,
-    segment_strides: vec4<u32>,
-    chunk: u32,                  // members of a chunk
-    chunks: u32,                 // chunks of a segment
-    partials: u32,               // segments · chunks
-    width: u32,                  // of a bin at level 0, f32 bits
-}
-
 const HEADER: u32 = 8u;
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
 @group(0) @binding(2) var<storage, read> header: array<u32>;                 // written by calibrate/observe_level.wgsl
 @group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;

@@ -20,7 +20,7 @@ const WORDS: u32 = 6u;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(6) var<storage, read_write> next: array<u32>;
 
-fn moved(bound: u32, batch: u32) -> u32 {
+fn moving_average(bound: u32, batch: u32) -> u32 {
     let difference = f32_add(batch, bound ^ F32_SIGN);
     let magnitude = min(difference & ~F32_SIGN, F32_GREATEST);
     return f32_add(bound, f32_multiply(params.constant, magnitude | (difference & F32_SIGN)));
@@ -49,8 +49,8 @@ fn main(
                 low = batch_low;
                 high = batch_high;
             } else if (MOVING) {
-                low = moved(low, batch_low);
-                high = moved(high, batch_high);
+                low = moving_average(low, batch_low);
+                high = moving_average(high, batch_high);
             } else {
                 low = f32_from_order(min(f32_order(low), batch.x));
                 high = f32_from_order(max(f32_order(high), batch.y));

@@ -31,7 +31,7 @@ fn main(
     let block_pixel = own.x * BLOCK_M;
     let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
-    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + hidden_zero(groups);
+    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + opaque_zero(groups);
     let padding = vec4<u32>(zero_word());
 
     // Positions of this invocation's slots in the image: pixel, then tap and vec4 of the next step.

@@ -59,12 +59,12 @@ fn main(
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
-    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + opaque_zero(groups);
     let quad = quad_place(matrices.y, first_quad);
     let next_quad = quad_place(matrices.y, first_quad + 1u);
     var places = row_places(first_row);
     for (var k = begin; k < end; k += 1u) {
-        var x = fetch(&places, k);
+        var x = fetch_rows(&places, k);
         add_quad(&x, 0u, k, quad);
         if (TILE_Q > 1u) {
             add_quad(&x, 1u, k, next_quad);
@@ -73,7 +73,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            sums[i] = reduce_floats(sums[i], slice, local.x);
+            sums[i] = reduce_slices(sums[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

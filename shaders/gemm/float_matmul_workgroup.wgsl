@@ -41,7 +41,7 @@ fn main(
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
-    let k_vecs = params.k_vecs + hidden_zero(groups);
+    let k_vecs = params.k_vecs + opaque_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
         let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
         let rhs_buffer = start / STEP % BUFFERS * RHS_VECS;

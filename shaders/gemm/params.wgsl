@@ -26,7 +26,7 @@ struct Params {
     high: u32,
     first_row: u32,       // of this launch in the output
     weight_rows: u32,     // rows of packed weights: matrices · k_vecs
-    slice_vecs: u32,      // vec4s along k of each slice (gemm/split_k*.wgsl)
+    slice_vecs: u32,      // vec4s along k of each slice (gemm/split_k.wgsl)
     unused_0: u32,
     unused_1: u32,
 }

@@ -5,7 +5,7 @@ var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;      // [slice][colu
 
 // The total of all slices, in the first slice of the same quad; others get back their own. All invocations of the workgroup must
 // call it.
-fn reduce_floats(own: vec4<f32>, slice: u32, x: u32) -> vec4<f32> {
+fn reduce_slices(own: vec4<f32>, slice: u32, x: u32) -> vec4<f32> {
     partial[slice * GROUP_X + x] = own;
     workgroupBarrier();
     var total = own;

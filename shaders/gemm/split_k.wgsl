@@ -13,7 +13,7 @@ fn slice_of(lane: u32) -> u32 {
 
 // True if an invocation owns nothing of the output and is not needed otherwise. With split-k the invocations of other slices wait
 // for it before they add.
-fn useless(outside: bool) -> bool {
+fn is_idle(outside: bool) -> bool {
     if (SLICED) {
         return false;
     }

@@ -4,7 +4,7 @@
 //# import gemm/zero_point
 //# params output_quads
 //# needs has_row, lhs_row, output_row: conv/params, gemm/params
-//# needs hidden_zero: math/linear_index
+//# needs opaque_zero: math/linear_index
 //# needs row_parameters: gemm/row_parameters_*
 //# constants LHS_ROWS, ROW_ENTRIES, TILE_M, TILE_Q
 
@@ -29,10 +29,10 @@ fn next_row() {
 // stores the first sums, is one copy of it. A loop over indices would be unrolled into many copies, or would index memory.
 fn store_tile(first_row: u32, first_quad: u32, weight_batch: u32, groups: vec3<u32>) {
     var parameters = row_parameters(0u);
-    for (var q = 0u; q < TILE_Q + hidden_zero(groups); q += 1u) {
+    for (var q = 0u; q < TILE_Q + opaque_zero(groups); q += 1u) {
         let quad = first_quad + q;
         var columns = load_columns(0u, weight_batch, min(quad, params.output_quads - 1u));
-        for (var i = 0u; i < TILE_M + hidden_zero(groups); i += 1u) {
+        for (var i = 0u; i < TILE_M + opaque_zero(groups); i += 1u) {
             let row = first_row + i;
             if (has_row(row) && quad < params.output_quads) {
                 if (LHS_ROWS) {

@@ -23,6 +23,6 @@ fn small_integers(codes: u32) -> u32 {
     return (size ^ (negative * 0xffu)) + negative;
 }
 
-fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
+fn four_codes(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     return small_integers(plane_codes(packed, first, lane, half, piece));
 }

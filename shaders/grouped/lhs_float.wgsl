@@ -1,7 +1,7 @@
 // Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
 //# import grouped/code_values
 //# needs Scales: grouped/scale_streams
-//# needs four: grouped/codes_*
+//# needs four_codes: grouped/codes_*
 //# constants CODE_BIAS, PACKED, SHIFT_OFFSET, SHIFT_ZERO
 
 alias Row = vec4<f32>;
@@ -15,7 +15,7 @@ fn lhs_total(x: vec4<f32>) -> f32 {
 }
 
 fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<f32> {
-    return code_values(four(packed, first, lane, half, piece));
+    return code_values(four_codes(packed, first, lane, half, piece));
 }
 
 fn code_total(codes: vec4<f32>) -> f32 {

@@ -2,7 +2,7 @@
 //# import gemm/dot
 //# params lhs_groups, lhs_rows
 //# needs Scales: grouped/scale_streams
-//# needs four: grouped/codes_*
+//# needs four_codes: grouped/codes_*
 //# needs lhs_parameter: grouped/small_inputs_combined, grouped/small_inputs_parameters
 //# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED, SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO
 
@@ -24,8 +24,8 @@ fn lhs_total(x: vec4<u32>) -> i32 {
 
 fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<u32> {
     let codes = vec4<u32>(
-        four(packed, first, lane, half, 0u), four(packed, first, lane, half, 1u),
-        four(packed, first, lane, half, 2u), four(packed, first, lane, half, 3u),
+        four_codes(packed, first, lane, half, 0u), four_codes(packed, first, lane, half, 1u),
+        four_codes(packed, first, lane, half, 2u), four_codes(packed, first, lane, half, 3u),
     );
     return codes ^ vec4<u32>(CODE_FLIP);
 }

@@ -111,7 +111,7 @@ fn add_quad(
 fn add_piece(
     lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
 ) {
-    var x = fetch(lhs_places, (step * 2u + half) * PIECES + piece);
+    var x = fetch_rows(lhs_places, (step * 2u + half) * PIECES + piece);
     if (LHS_SUMS) {
         for (var i = 0u; i < TILE_M; i += 1u) {
             lhs_sums[i] += lhs_total(x[i]);
@@ -145,7 +145,7 @@ fn main(
     }
     var lhs_places = row_places(first_row);
     let begin = min(slice * params.slice_steps, params.steps);
-    let end = min(begin + params.slice_steps, params.steps) + hidden_zero(groups);
+    let end = min(begin + params.slice_steps, params.steps) + opaque_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {
         let column = min((first_quad + q) * 4u, params.columns - 4u);
         let panel = column / PANEL;
@@ -194,7 +194,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            totals[i] = reduce_floats(totals[i], slice, local.x);
+            totals[i] = reduce_slices(totals[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

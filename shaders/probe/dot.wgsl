@@ -31,7 +31,7 @@ fn main(
 ) {
     let index = linear_group(group, groups) * GROUP_X + thread;
     var total = 0u;
-    for (var round = 0u; round < params.rounds + hidden_zero(groups); round += 1u) {
+    for (var round = 0u; round < params.rounds + opaque_zero(groups); round += 1u) {
         let start = vec4<u32>(((index + round) & 63u)) + vec4<u32>(0u, 1u, 2u, 3u);
         var a = start;
         var b = start + 4u;

@@ -1,11 +1,11 @@
-// out[i] = fake(input[i])     float32 numbers rounded to the grid of a quantization
+// out[i] = fake_quantized(input[i])     float32 numbers rounded to the grid of a quantization
 //
-// `fake` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
+// `fake_quantized` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/train/fake_quantize.rs.
 //# import train/fake_params
 //# import math/linear_index
-//# needs fake: train/grid_*
+//# needs fake_quantized: train/grid_*
 //# constants GROUP_X
 
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
@@ -21,5 +21,5 @@ fn main(
     if (i >= params.elements) {
         return;
     }
-    output[i] = fake(input[i], grid_index(i));
+    output[i] = fake_quantized(input[i], grid_index(i));
 }

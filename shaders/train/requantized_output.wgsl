@@ -2,7 +2,7 @@
 //# import train/stage_steps
 //# constants LEVELS
 
-fn make(i: u32, sum: u32, entry: vec4<u32>) -> u32 {
+fn requantized(i: u32, sum: u32, entry: vec4<u32>) -> u32 {
     if (LEVELS) {
         return stage_level(stage_steps(sum, entry));
     }

@@ -8,18 +8,6 @@
 //# import math/linear_index
 //# constants GROUP_X
 
-struct Params {
-    member_counts: vec4<u32>,    // see calibrate/members.wgsl
-    member_strides: vec4<u32>,
-    segment_counts: vec4<u32>,
-    segment_strides: vec4<u32>,
-    chunk: u32,                  // members of a chunk
-    chunks: u32,                 // chunks of a segment
-    partials: u32,               // segments · chunks
-    unused_0: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(6) var<storage, read_write> partial: array<vec2<f32>>;
 

@@ -111,7 +111,7 @@ const fn words(group: [u32; 2], pixels: u32, quads: u32) -> Kernel {
 
 const fn staged(group: [u32; 2], pixels: u32, quads: u32, staging: Staging) -> Kernel {
     let (part, layout) = (&program::CONV_WORKGROUP, Layout::Vecs);
-    Kernel { name: "staged conv", part, layout, group, pixels, quads, kind: Kind::Staged(staging) }
+    Kernel { name: "conv", part, layout, group, pixels, quads, kind: Kind::Staged(staging) }
 }
 
 const fn grouped(group: [u32; 2]) -> Kernel {
@@ -142,7 +142,7 @@ impl Kernel {
     fn label(&self) -> String {
         let [x, y] = self.group;
         let kind = match self.kind {
-            Kind::Shared => ", pixels shared".to_string(),
+            Kind::Shared => ", subgroup broadcast".to_string(),
             Kind::Staged(staging) => format!(", {}", staging.label()),
             Kind::Plain | Kind::Rows => String::new(),
         };

@@ -210,9 +210,7 @@ fn product_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> V
 
 /// The candidates of a product, each with its estimated cost.
 pub(crate) fn costed_candidates(product: &Product<'_>, kind: &str, caps: &DeviceCaps) -> Vec<(f64, Candidate)> {
-    let label =
-        |tile: Tile| tile.label(if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged matmul" } else { kind });
-    let costed = |tile: Tile| (cost(product, tile, caps), candidate(product, tile, label(tile), caps));
+    let costed = |tile: Tile| (cost(product, tile, caps), candidate(product, tile, tile.label(kind), caps));
     let Sizes { m, n, .. } = product.sizes;
     Tile::legal(tiles([m, n], caps), caps).into_iter().map(costed).collect()
 }
