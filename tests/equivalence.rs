@@ -300,7 +300,7 @@ fn few_rows_are_cut_along_k() -> Result<()> {
         let output = outputs(&mut random, k, 0.0004)?.swap_remove(output);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output).build()?.into();
         let labels: Vec<_> = kernels::candidates(&op, &context.limits()).into_iter().map(|c| c.label).collect();
-        assert!(labels.iter().any(|label| label.contains("slices")), "{labels:?}");
+        assert!(labels.iter().any(|label| label.contains("split-k")), "{labels:?}");
         run(&context, &mut count, "few rows", op, &[&lhs]);
     }
     println!("few rows: {count} combinations on {}", context.description());

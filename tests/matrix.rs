@@ -24,7 +24,7 @@ fn step(context: &Context) -> usize {
 
 /// True if matrix units are among the candidates of an op.
 fn runs_on_units(context: &Context, op: &Op) -> bool {
-    kernels::candidates(op, &context.limits()).iter().any(|c| c.label.contains("on matrix units"))
+    kernels::candidates(op, &context.limits()).iter().any(|c| c.label.contains("cooperative matrix"))
 }
 
 /// Checks an op, and that its candidates include matrix units if the device has them.

@@ -10,20 +10,8 @@
 //# needs count_begin, count_end, count_one: calibrate/count_*
 //# constants BINS, GROUP_X
 
-struct Params {
-    member_counts: vec4<u32>,    // see calibrate/members.wgsl
-    member_strides: vec4<u32>,
-    segment_counts: vec4<u32>,
-    segment_strides: vec4<u32>,
-    chunk: u32,                  // members of a chunk
-    chunks: u32,                 // chunks of a segment
-    partials: u32,               // segments · chunks
-    width: u32,                  // of a bin at level 0, f32 bits
-}
-
 const HEADER: u32 = 8u;
 
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
 @group(0) @binding(2) var<storage, read> header: array<u32>;                 // written by calibrate/observe_level.wgsl
 @group(0) @binding(6) var<storage, read_write> counts: array<atomic<u32>>;
@@ -38,18 +26,15 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
-    let level = bitcast<i32>(header[segment * HEADER + 6u]);
+    let chunk = chunk_members(index);
+    let level = bitcast<i32>(header[chunk.segment * HEADER + 6u]);
     count_begin(thread);
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        let value = input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        let value = input[chunk.base + member_offset(member)];
         if ((value & ~F32_SIGN) < F32_INFINITY) {
             // The level gives every number a bin; the clamp keeps the index in bounds for any level.
-            count_one(segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
+            count_one(chunk.segment, u32(clamp(bin_place(value, level) + i32(BINS / 2u), 0, i32(BINS) - 1)));
         }
     }
-    count_end(segment, thread);
+    count_end(chunk.segment, thread);
 }

@@ -4,7 +4,7 @@
 // the extremes of state and batch. A workgroup owns one segment.
 //
 // Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. First half: calibrate/observe_range.wgsl.
-//# import calibrate/extremes
+//# import calibrate/batch
 //# import math/linear_index
 //# constants GROUP_X, MOVING
 
@@ -18,11 +18,9 @@ struct Params {
 const WORDS: u32 = 6u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // written by calibrate/observe_range.wgsl
-@group(0) @binding(2) var<storage, read> state: array<u32>;                  // see calibrate/extremes.wgsl
 @group(0) @binding(6) var<storage, read_write> next: array<u32>;
 
-fn moved(bound: u32, batch: u32) -> u32 {
+fn moving_average(bound: u32, batch: u32) -> u32 {
     let difference = f32_add(batch, bound ^ F32_SIGN);
     let magnitude = min(difference & ~F32_SIGN, F32_GREATEST);
     return f32_add(bound, f32_multiply(params.constant, magnitude | (difference & F32_SIGN)));
@@ -38,14 +36,10 @@ fn main(
     if (segment >= params.segments) {
         return;
     }
-    var mine = NOTHING;
-    for (var i = thread; i < params.chunks; i += GROUP_X) {
-        mine = both_extremes(mine, partial[segment * params.chunks + i]);
-    }
-    let batch = reduce_extremes(mine, thread);
+    let batch = batch_extremes(segment, thread);
     if (thread == 0u) {
         let at = segment * WORDS;
-        let begun = (state[at + 2u] | state[at + 3u]) != 0u;
+        let begun = has_begun(at);
         var low = select(0u, f32_finite(state[at]), begun);
         var high = select(0u, f32_finite(state[at + 1u]), begun);
         if (batch.z > 0u) {
@@ -55,20 +49,19 @@ fn main(
                 low = batch_low;
                 high = batch_high;
             } else if (MOVING) {
-                low = moved(low, batch_low);
-                high = moved(high, batch_high);
+                low = moving_average(low, batch_low);
+                high = moving_average(high, batch_high);
             } else {
                 low = f32_from_order(min(f32_order(low), batch.x));
                 high = f32_from_order(max(f32_order(high), batch.y));
             }
         }
-        let count = add_wide(vec2<u32>(state[at + 2u], state[at + 3u]), vec2<u32>(batch.z, 0u));
-        let skipped = add_wide(vec2<u32>(state[at + 4u], state[at + 5u]), vec2<u32>(batch.w, 0u));
+        let counts = total_counts(at, batch);
         next[at] = low;
         next[at + 1u] = high;
-        next[at + 2u] = count.x;
-        next[at + 3u] = count.y;
-        next[at + 4u] = skipped.x;
-        next[at + 5u] = skipped.y;
+        next[at + 2u] = counts.x;
+        next[at + 3u] = counts.y;
+        next[at + 4u] = counts.z;
+        next[at + 5u] = counts.w;
     }
 }

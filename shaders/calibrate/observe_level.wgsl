@@ -6,7 +6,7 @@
 //
 // Meaning: reference/observe.rs. Candidates: kernels/calibrate/observe.rs. First step: calibrate/observe_range.wgsl. Next step:
 // calibrate/observe_count.wgsl.
-//# import calibrate/extremes
+//# import calibrate/batch
 //# import calibrate/bins
 //# import math/linear_index
 //# constants GROUP_X
@@ -25,8 +25,6 @@ struct Params {
 const HEADER: u32 = 8u;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<u32>>;          // written by calibrate/observe_range.wgsl
-@group(0) @binding(2) var<storage, read> state: array<u32>;                  // see calibrate/extremes.wgsl
 @group(0) @binding(6) var<storage, read_write> header: array<u32>;
 @group(0) @binding(7) var<storage, read_write> counts: array<u32>;
 
@@ -59,32 +57,27 @@ fn main(
     for (var bin = thread; bin < params.bins; bin += GROUP_X) {
         counts[segment * params.bins + bin] = 0u;
     }
-    var mine = NOTHING;
-    for (var i = thread; i < params.chunks; i += GROUP_X) {
-        mine = both_extremes(mine, partial[segment * params.chunks + i]);
-    }
-    let batch = reduce_extremes(mine, thread);
+    let batch = batch_extremes(segment, thread);
     if (thread == 0u) {
         let old = segment * params.words;
         let at = segment * HEADER;
         var keys = vec2<u32>(batch.x, batch.y);
-        if ((state[old + 2u] | state[old + 3u]) != 0u) {
+        if (has_begun(old)) {
             // Sorted, because a state may hold any words.
             let a = f32_order(f32_finite(state[old]));
             let b = f32_order(f32_finite(state[old + 1u]));
             keys = vec2<u32>(min(keys.x, min(a, b)), max(keys.y, max(a, b)));
         }
-        let count = add_wide(vec2<u32>(state[old + 2u], state[old + 3u]), vec2<u32>(batch.z, 0u));
-        let skipped = add_wide(vec2<u32>(state[old + 4u], state[old + 5u]), vec2<u32>(batch.w, 0u));
-        let any = (count.x | count.y) != 0u;
+        let counts = total_counts(old, batch);
+        let any = (counts.x | counts.y) != 0u;
         let low = select(0u, f32_from_order(keys.x), any);
         let high = select(0u, f32_from_order(keys.y), any);
         header[at] = low;
         header[at + 1u] = high;
-        header[at + 2u] = count.x;
-        header[at + 3u] = count.y;
-        header[at + 4u] = skipped.x;
-        header[at + 5u] = skipped.y;
+        header[at + 2u] = counts.x;
+        header[at + 3u] = counts.y;
+        header[at + 4u] = counts.z;
+        header[at + 5u] = counts.w;
         header[at + 6u] = select(0u, bitcast<u32>(least_level(low, high)), any);
         header[at + 7u] = 0u;
     }

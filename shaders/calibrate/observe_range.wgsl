@@ -11,18 +11,6 @@
 //# import math/linear_index
 //# constants GROUP_X
 
-struct Params {
-    member_counts: vec4<u32>,    // see calibrate/members.wgsl
-    member_strides: vec4<u32>,
-    segment_counts: vec4<u32>,
-    segment_strides: vec4<u32>,
-    chunk: u32,                  // members of a chunk
-    chunks: u32,                 // chunks of a segment
-    partials: u32,               // segments · chunks
-    unused_0: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
 @group(0) @binding(6) var<storage, read_write> partial: array<vec4<u32>>;
 
@@ -36,13 +24,10 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
+    let chunk = chunk_members(index);
     var mine = NOTHING;
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        let value = input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        let value = input[chunk.base + member_offset(member)];
         let key = f32_order(value);
         let finite = (value & ~F32_SIGN) < F32_INFINITY;
         mine = both_extremes(mine, select(vec4<u32>(NOTHING.xyz, 1u), vec4<u32>(key, key, 1u, 0u), finite));

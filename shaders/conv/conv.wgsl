@@ -12,8 +12,7 @@
 //# import math/linear_index
 //# import gemm/register_tile
 //# import gemm/dot
-//# import conv/pixel_rows
-//# needs READS, leaves, owned_row, share: gemm/row_source_*
+//# needs READS, may_exit, owned_row, tile_rows: gemm/row_source_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
@@ -33,12 +32,12 @@ fn main(
     let own = tile_place(tile);
     let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
-    if (leaves(first_pixel >= params.pixels || first_quad >= params.output_quads)) {
+    if (may_exit(first_pixel >= params.pixels || first_quad >= params.output_quads)) {
         return;
     }
     let first_column = min(first_quad * 4u, params.n - 1u);
     let group = first_column / params.group_outputs;
-    let group_vecs = (params.group_channels + 15u) / 16u + hidden_zero(groups);
+    let group_vecs = (params.group_channels + 15u) / 16u + opaque_zero(groups);
     let pixel_vecs = params.pixel_words / 4u;
     let padding = vec4<u32>(zero_word());
 
@@ -51,7 +50,7 @@ fn main(
     let next_place = weight_place(min((first_quad + 1u) * 4u - group * params.group_outputs, params.weight_stride - 4u));
 
     var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
-    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
         for (var y = 0u; y < kernel.y; y += 1u) {
             var row: array<vec2<u32>, READS>;
@@ -71,7 +70,7 @@ fn main(
                     for (var i = 0u; i < READS; i += 1u) {
                         read[i] = select(padding, lhs[base[i] + v] ^ vec4<u32>(LHS_FLIP), inside[i]);
                     }
-                    var codes = share(&read);
+                    var codes = tile_rows(&read);
                     if (WEIGHT_ZERO_POINT) {
                         let ones = select(ALL_ONES, params.tail, v + 1u == group_vecs);
                         for (var i = 0u; i < TILE_M; i += 1u) {

@@ -14,8 +14,7 @@
 //# import math/linear_index
 //# import gemm/zero_point
 //# import conv/weights_words
-//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
-//# needs output_pixel: conv/output_*
+//# import gemm/dot
 //# needs row_parameters: gemm/row_parameters_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, WEIGHT_ZERO_POINT
 
@@ -48,7 +47,7 @@ fn main(
     }
     let origin = window_origin(pixel);
     let padding = zero_word();
-    let group_words = (params.group_channels + 3u) / 4u + hidden_zero(groups);
+    let group_words = (params.group_channels + 3u) / 4u + opaque_zero(groups);
     let taps = params.kernel.x * params.kernel.y * params.kernel.z;
 
     var sums = vec4<i32>(0);
@@ -60,7 +59,7 @@ fn main(
         }
         let offset = (column / params.group_outputs) * params.group_channels;
         var at = column * taps * group_words;
-        let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+        let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
         for (var z = 0u; z < kernel.x; z += 1u) {
             for (var y = 0u; y < kernel.y; y += 1u) {
                 let row = tap_row(origin, z, y);

@@ -11,9 +11,8 @@
 //# import conv/params
 //# import conv/window
 //# import math/linear_index
-//# import conv/pixel_rows
 //# import gemm/weights_int8
-//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
+//# import gemm/dot
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
@@ -34,7 +33,7 @@ fn main(
     if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
         return;
     }
-    let words = (params.group_channels + 3u) / 4u + hidden_zero(groups);
+    let words = (params.group_channels + 3u) / 4u + opaque_zero(groups);
     let padding = zero_word();
 
     // Tiles that overlap the edge compute the last pixel or quad again and do not store it.
@@ -47,7 +46,7 @@ fn main(
         at[q] = min(first_quad + q, params.weight_stride / 4u - 1u);
     }
 
-    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
         for (var y = 0u; y < kernel.y; y += 1u) {
             var row: array<vec2<u32>, TILE_M>;

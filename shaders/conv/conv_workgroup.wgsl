@@ -12,7 +12,6 @@
 //# import conv/params
 //# import conv/window
 //# import math/linear_index
-//# import conv/pixel_rows
 //# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
 
 const LHS_SLOTS: u32 = (LHS_VECS + THREADS - 1u) / THREADS;
@@ -32,7 +31,7 @@ fn main(
     let block_pixel = own.x * BLOCK_M;
     let block_column = own.y * BLOCK_N;
     let vecs = params.pixel_words / 4u;
-    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + hidden_zero(groups);
+    let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + opaque_zero(groups);
     let padding = vec4<u32>(zero_word());
 
     // Positions of this invocation's slots in the image: pixel, then tap and vec4 of the next step.

@@ -1,7 +1,7 @@
 // The input codes of four output channels of a depthwise convolution: a word, or the codes repeated `multiplier` times each.
+//# import gemm/dot
 //# params group_outputs, pixel_words
 //# needs lhs: conv/depthwise, conv/depthwise_row
-//# needs lhs_codes: gemm/dot_int8, gemm/dot_uint8_lhs
 //# constants LHS_FLIP, MULTIPLIER_ONE
 
 fn load_codes(first: u32, quad: u32) -> vec4<i32> {

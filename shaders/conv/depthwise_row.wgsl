@@ -17,7 +17,6 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
-//# needs output_pixel: conv/output_pixel_dense
 //# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, STRIDE, TAPS, TILE_M, WEIGHT_ZERO_POINT
 
@@ -50,7 +49,7 @@ fn main(
     var sums: array<vec4<i32>, TILE_M>;
     var lhs_sums: array<vec4<i32>, TILE_M>;
     var at = source_quad;
-    let kernel = params.kernel.xyz + vec3<u32>(hidden_zero(groups));
+    let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
         for (var y = 0u; y < kernel.y; y += 1u) {
             let row = tap_row(origin, z, y);

@@ -1,5 +1,6 @@
 // Parameters of the convolution loops: conv/conv.wgsl, conv/conv_words.wgsl, conv/conv_workgroup.wgsl, conv/conv_grouped.wgsl,
-// conv/depthwise.wgsl, conv/depthwise_row.wgsl. Written by kernels/conv/conv.rs.
+// conv/depthwise.wgsl, conv/depthwise_row.wgsl, and the rows of their tiles. Written by kernels/conv/conv.rs.
+//# constants TRANSPOSED
 
 struct Params {
     in_size: vec4<u32>,       // depth, height, width, -
@@ -39,3 +40,32 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+
+// Rows of a tile are pixels. lhs has one scale.
+fn has_row(row: u32) -> bool {
+    return row < params.pixels;
+}
+
+fn lhs_row(row: u32) -> u32 {
+    return 0u;
+}
+
+fn output_row(row: u32) -> u32 {
+    return output_pixel(row);
+}
+
+// Output pixel of a launch's pixel. Pixels follow each other or, if TRANSPOSED, lie along each axis at `place_first` + index ·
+// `place_step`.
+fn output_pixel(pixel: u32) -> u32 {
+    if (!TRANSPOSED) {
+        return pixel;
+    }
+    let x = pixel % params.out_size.z;
+    let xy = pixel / params.out_size.z;
+    let y = xy % params.out_size.y;
+    let xyz = xy / params.out_size.y;
+    let z = xyz % params.out_size.x;
+    let at = params.place_first.xyz + vec3<u32>(z, y, x) * params.place_step.xyz;
+    let size = params.place_size;
+    return (((xyz / params.out_size.x) * size.x + at.x) * size.y + at.y) * size.z + at.z;
+}

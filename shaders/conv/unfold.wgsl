@@ -8,7 +8,7 @@
 // Meaning: reference/unfold.rs. Candidates: kernels/conv/unfold.rs.
 //# import conv/window
 //# import math/linear_index
-//# needs gap: layout/pad_value_parameter, layout/pad_value_zero_point_word
+//# needs pad_value: layout/pad_value_*
 //# constants GROUP_X, TRANSPOSED, UNIT_BITS
 
 struct Params {
@@ -64,7 +64,7 @@ fn main(
     let origin = window_origin(row / params.groups);
     let first_channel = (row % params.groups) * params.channels;
     let tap_index = first / params.channels;
-    let zero = gap(0u);
+    let zero = pad_value(0u);
 
     // Taps and channels advance from lane to lane.
     var channel = first % params.channels;

@@ -6,8 +6,8 @@
 // Meaning: reference/requantize.rs, reference/quantize.rs. Candidates: kernels/convert/requantize.rs, kernels/convert/quantize.rs.
 //# import convert/parameter_index
 //# import math/linear_index
+//# import convert/integer_input
 //# needs load_entries: epilogue/entries
-//# needs load_input: convert/input_*
 //# needs store_output: epilogue/real_f16, epilogue/real_f32, epilogue/requantize
 //# constants GROUP_X
 

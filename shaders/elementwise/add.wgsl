@@ -4,7 +4,6 @@
 //
 // Meaning: reference/binary.rs. Candidates: kernels/elementwise/binary.rs. Parameters: elementwise/params.wgsl.
 //# import elementwise/params
-//# import elementwise/broadcast
 //# import math/linear_index
 //# import epilogue/store_codes
 //# needs add_codes: elementwise/addition_*

@@ -1,14 +1,11 @@
-// output = lhs + rhs, or lhs · rhs     real numbers, elementwise, broadcast
+// output = lhs + rhs, or lhs · rhs if PRODUCT     real numbers, elementwise, broadcast
 //
 // One invocation owns one element.
 //
 // Meaning: reference/float_binary.rs. Candidates: kernels/elementwise/float_binary.rs.
 //# import elementwise/operand_rows
 //# import math/linear_index
-//# needs combine: elementwise/arithmetic_*
-//# needs lhs_word: elementwise/operand_lhs, elementwise/operand_lhs_in_place
-//# needs rhs_word: elementwise/operand_rhs, elementwise/operand_rhs_in_place
-//# constants GROUP_X
+//# constants GROUP_X, PRODUCT
 
 struct Params {
     dimension: array<vec4<u32>, 7>,   // all but the last, innermost first: extent, lhs stride, rhs stride (in rows), -
@@ -23,7 +20,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> lhs: array<u32>;
+@group(0) @binding(2) var<storage, read> rhs: array<u32>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
+
+fn combine(a: f32, b: f32) -> f32 {
+    if (PRODUCT) {
+        return a * b;
+    }
+    return a + b;
+}
 
 @compute @workgroup_size(GROUP_X)
 fn main(
@@ -37,7 +43,7 @@ fn main(
     }
     let rows = operand_rows(index / params.n, groups);
     let column = index % params.n;
-    let a = lhs_word(rows.x * params.lhs_row + column * params.lhs_step);
-    let b = rhs_word(rows.y * params.rhs_row + column * params.rhs_step);
+    let a = lhs[rows.x * params.lhs_row + column * params.lhs_step];
+    let b = rhs[rows.y * params.rhs_row + column * params.rhs_step];
     output[index] = bitcast<u32>(combine(bitcast<f32>(a), bitcast<f32>(b)));
 }

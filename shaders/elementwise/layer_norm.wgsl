@@ -5,7 +5,6 @@
 //
 // Meaning: reference/layer_norm.rs. Candidates: kernels/elementwise/layer_norm.rs.
 //# import math/linear_index
-//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes
 //# constants CENTRED, LANES, ROWS
 
@@ -17,6 +16,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(5) var<storage, read> affine: array<f32>;      // n scales, n shifts
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -34,7 +34,7 @@ fn main(
     let end = select(0u, params.n, row < params.rows);
     var most = 0.0;
     for (var i = local.x; i < end; i += LANES) {
-        most = max(most, abs(bitcast<f32>(input_word(first + i))));
+        most = max(most, abs(bitcast<f32>(input[first + i])));
     }
     // From 1 to 2^126, whose inverse is normal too.
     let unit = clamp(bitcast<u32>(row_max(most, local.x, local.y)) & 0x7f800000u, 127u << 23u, 253u << 23u);
@@ -43,20 +43,20 @@ fn main(
     if (CENTRED) {
         var sum = 0.0;
         for (var i = local.x; i < end; i += LANES) {
-            sum += bitcast<f32>(input_word(first + i)) * inverse;
+            sum += bitcast<f32>(input[first + i]) * inverse;
         }
         mean = row_sum(sum, local.x, local.y) / f32(params.n);
     }
     var squares = 0.0;
     for (var i = local.x; i < end; i += LANES) {
-        let difference = bitcast<f32>(input_word(first + i)) * inverse - mean;
+        let difference = bitcast<f32>(input[first + i]) * inverse - mean;
         squares += difference * difference;
     }
     let variance = row_sum(squares, local.x, local.y) / f32(params.n);
     // If all numbers are equal, epsilon may underflow to 0.
     let factor = inverseSqrt(max(variance + bitcast<f32>(params.epsilon) * inverse * inverse, LEAST));
     for (var i = local.x; i < end; i += LANES) {
-        let difference = bitcast<f32>(input_word(first + i)) * inverse - mean;
+        let difference = bitcast<f32>(input[first + i]) * inverse - mean;
         output[first + i] = bitcast<u32>(difference * factor * affine[i] + affine[params.n + i]);
     }
 }

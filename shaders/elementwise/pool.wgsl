@@ -4,11 +4,8 @@
 // add nothing and are not visited; `count_padding` says if they count. One invocation owns one quad of one pixel.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/elementwise/pool.rs. Parameters: elementwise/pool_params.wgsl.
-//# import elementwise/pool_params
-//# import conv/window
+//# import elementwise/pool_taps
 //# import math/linear_index
-//# import convert/input_int8
-//# import elementwise/operand_input
 //# needs load_entries: epilogue/code, epilogue/entries
 //# needs store_output: epilogue/code, epilogue/requantize
 //# constants GROUP_X
@@ -28,13 +25,6 @@ fn main(
     let source_quad = min(quad, (params.n - 1u) / 4u);
     let origin = window_origin(pixel);
     let taps = taps_inside(origin);
-    var total = no_taps();
-    for (var z = taps.begin.x; z < taps.end.x; z += 1u) {
-        for (var y = taps.begin.y; y < taps.end.y; y += 1u) {
-            for (var x = taps.begin.z; x < taps.end.z; x += 1u) {
-                total = with_tap(total, load_input(tap_pixel(origin, vec3<u32>(z, y, x)), source_quad));
-            }
-        }
-    }
+    let total = all_taps(origin, taps, source_quad);
     store_output(pixel, quad, load_entries(vec4<u32>(max(count_taps(origin, taps), 1u) - params.least_count)), 0u, total);
 }

@@ -1,7 +1,5 @@
 // Parameters and common functions of the pooling loops, elementwise/pool.wgsl, elementwise/pool_partial.wgsl and
-// elementwise/pool_total.wgsl: the taps of a window inside the image, and the sum or maximum with one more tap. Written by
-// kernels/elementwise/pool.rs.
-//# constants INPUT_SIGNED, MAXIMUM
+// elementwise/pool_total.wgsl: the taps of a window inside the image. Written by kernels/elementwise/pool.rs.
 
 struct Params {
     in_size: vec4<u32>,       // depth, height, width, -
@@ -53,12 +51,4 @@ fn count_taps(origin: vec4<i32>, taps: Taps) -> u32 {
     let padded = taps_before(vec3<i32>(params.in_size.xyz + params.pad_end.xyz) - origin.xyz);
     let counted = select(select(taps.end - taps.begin, padded, params.count_padding == 1u), params.kernel.xyz, params.count_padding == 2u);
     return counted.x * counted.y * counted.z;
-}
-
-fn no_taps() -> vec4<i32> {
-    return vec4<i32>(select(0, select(0, -128, INPUT_SIGNED), MAXIMUM));
-}
-
-fn with_tap(total: vec4<i32>, codes: vec4<i32>) -> vec4<i32> {
-    return select(total + codes - params.input_zero_point, max(total, codes), MAXIMUM);
 }

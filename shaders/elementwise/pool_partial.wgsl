@@ -4,11 +4,8 @@
 // elementwise/pool_total.wgsl combines the slices. One invocation owns one quad of one pixel in one slice.
 //
 // Meaning: reference/pool.rs. Candidates: kernels/elementwise/pool.rs. Parameters: elementwise/pool_params.wgsl.
-//# import elementwise/pool_params
-//# import conv/window
+//# import elementwise/pool_taps
 //# import math/linear_index
-//# import convert/input_int8
-//# import elementwise/operand_input
 //# constants GROUP_X
 
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<i32>>;

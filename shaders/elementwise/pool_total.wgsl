@@ -23,7 +23,7 @@ fn main(
         return;
     }
     var total = partials[index];
-    for (var slice = 1u; slice < params.slices + hidden_zero(groups); slice += 1u) {
+    for (var slice = 1u; slice < params.slices + opaque_zero(groups); slice += 1u) {
         let partial = partials[slice * params.quads + index];
         total = select(total + partial, max(total, partial), MAXIMUM);
     }

@@ -4,7 +4,7 @@
 
 var<workgroup> tree: array<f32, LANES * ROWS>;
 
-fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
+fn row_reduce(mine: f32, lane: u32, row: u32, maximum: bool) -> f32 {
     if (LANES == 1u) {
         return mine;
     }
@@ -13,29 +13,20 @@ fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
     for (var half = LANES / 2u; half > 0u; half = half / 2u) {
         workgroupBarrier();
         if (lane < half) {
-            tree[at] = tree[at] + tree[at + half];
+            let other = tree[at + half];
+            tree[at] = select(tree[at] + other, max(tree[at], other), maximum);
         }
     }
     workgroupBarrier();
-    let sum = tree[row * LANES];
+    let result = tree[row * LANES];
     workgroupBarrier();
-    return sum;
+    return result;
+}
+
+fn row_sum(mine: f32, lane: u32, row: u32) -> f32 {
+    return row_reduce(mine, lane, row, false);
 }
 
 fn row_max(mine: f32, lane: u32, row: u32) -> f32 {
-    if (LANES == 1u) {
-        return mine;
-    }
-    let at = row * LANES + lane;
-    tree[at] = mine;
-    for (var half = LANES / 2u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            tree[at] = max(tree[at], tree[at + half]);
-        }
-    }
-    workgroupBarrier();
-    let most = tree[row * LANES];
-    workgroupBarrier();
-    return most;
+    return row_reduce(mine, lane, row, true);
 }

@@ -4,7 +4,6 @@
 //
 // Meaning: reference/softmax.rs. Candidates: kernels/elementwise/softmax.rs.
 //# import math/linear_index
-//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# needs row_max, row_sum: elementwise/row_lanes
 //# constants LANES, ROWS
 
@@ -16,6 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
 @compute @workgroup_size(LANES, ROWS)
@@ -30,16 +30,16 @@ fn main(
     let end = select(0u, params.n, row < params.rows);
     var most = -3.4028234e38;
     for (var i = local.x; i < end; i += LANES) {
-        most = max(most, bitcast<f32>(input_word(first + i)));
+        most = max(most, bitcast<f32>(input[first + i]));
     }
     most = row_max(most, local.x, local.y);
     let scale = bitcast<f32>(params.scale);
     var total = 0.0;
     for (var i = local.x; i < end; i += LANES) {
-        total += exp(scale * (bitcast<f32>(input_word(first + i)) - most));
+        total += exp(scale * (bitcast<f32>(input[first + i]) - most));
     }
     total = row_sum(total, local.x, local.y);
     for (var i = local.x; i < end; i += LANES) {
-        output[first + i] = bitcast<u32>(exp(scale * (bitcast<f32>(input_word(first + i)) - most)) / total);
+        output[first + i] = bitcast<u32>(exp(scale * (bitcast<f32>(input[first + i]) - most)) / total);
     }
 }

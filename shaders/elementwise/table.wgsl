@@ -4,7 +4,6 @@
 //
 // Meaning: reference/table.rs. Candidates: kernels/elementwise/table.rs.
 //# import math/linear_index
-//# needs input_word: elementwise/operand_input, elementwise/operand_input_in_place
 //# constants GROUP_X
 
 struct Params {
@@ -15,6 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(5) var<storage, read> table: array<u32, 64>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -29,7 +29,7 @@ fn main(
         return;
     }
     let first = (index % params.row_words) * 4u;
-    let codes = input_word(index);
+    let codes = input[index];
     var word = 0u;
     for (var lane = 0u; lane < 4u; lane += 1u) {
         if (first + lane < params.n) {

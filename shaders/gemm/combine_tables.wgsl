@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read> rows: array<vec2<u32>>;             // scale (f32 bits), zero point
 @group(0) @binding(5) var<storage, read> constants: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> gathered: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> combined: array<vec4<u32>>;
 
 @compute @workgroup_size(GROUP_X)
 fn main(
@@ -27,8 +27,8 @@ fn main(
         return;
     }
     if (index < params.constants) {
-        gathered[index] = constants[index];
+        combined[index] = constants[index];
     } else {
-        gathered[index] = vec4<u32>(rows[index - params.constants], 0u, 0u);
+        combined[index] = vec4<u32>(rows[index - params.constants], 0u, 0u);
     }
 }

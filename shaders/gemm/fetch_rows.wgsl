@@ -1,6 +1,6 @@
 // The rows of lhs that a tile reads along k. The loop defines the begin of a row (`row_place`) and loads an element (`load_row`).
 // gemm/row_source_*.wgsl distributes the reads over invocations.
-//# needs READS, owned_row, share: gemm/row_source_*
+//# needs READS, owned_row, tile_rows: gemm/row_source_*
 //# needs Row: gemm/float_matmul, gemm/matmul, grouped/lhs_float, grouped/lhs_int8
 //# needs load_row: gemm/matmul, grouped/lhs_float16, grouped/lhs_float32, grouped/lhs_int8
 //# needs row_place: gemm/float_matmul, gemm/matmul, grouped/linear
@@ -16,10 +16,10 @@ fn row_places(first_row: u32) -> array<u32, READS> {
 }
 
 // All rows of the tile at an offset from their begin.
-fn fetch(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
+fn fetch_rows(places: ptr<function, array<u32, READS>>, offset: u32) -> array<Row, TILE_M> {
     var read: array<Row, READS>;
     for (var i = 0u; i < READS; i += 1u) {
         read[i] = load_row((*places)[i] + offset);
     }
-    return share(&read);
+    return tile_rows(&read);
 }

@@ -11,11 +11,11 @@
 // Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
-//# import gemm/float_product
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
-//# constants GROUP_X, GROUP_Y, SLICES, TILE_M, TILE_Q
+//# import gemm/split_k
+//# import gemm/reduce_split_k_floats
+//# constants GROUP_X, GROUP_Y, TILE_M, TILE_Q
 
 // Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.
 
@@ -23,8 +23,6 @@ alias Row = vec4<f32>;
 
 var<private> sums: array<vec4<f32>, TILE_M * TILE_Q>;
 var<private> lhs_matrix: u32;
-
-var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
 // Tiles that overlap the edge read the last row or quad again and do not store its results.
 fn row_place(row: u32) -> u32 {
@@ -61,12 +59,12 @@ fn main(
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
-    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + opaque_zero(groups);
     let quad = quad_place(matrices.y, first_quad);
     let next_quad = quad_place(matrices.y, first_quad + 1u);
     var places = row_places(first_row);
     for (var k = begin; k < end; k += 1u) {
-        var x = fetch(&places, k);
+        var x = fetch_rows(&places, k);
         add_quad(&x, 0u, k, quad);
         if (TILE_Q > 1u) {
             add_quad(&x, 1u, k, next_quad);
@@ -75,12 +73,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            partial[slice * GROUP_X + local.x] = sums[i];
-            workgroupBarrier();
-            for (var other = 1u; other < SLICES; other += 1u) {
-                sums[i] = select(sums[i], sums[i] + partial[other * GROUP_X + local.x], slice == 0u);
-            }
-            workgroupBarrier();
+            sums[i] = reduce_slices(sums[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

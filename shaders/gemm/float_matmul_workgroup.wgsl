@@ -10,7 +10,6 @@
 // Meaning: reference/float_matmul.rs. Candidates: kernels/gemm/float_matmul.rs. Parameters: gemm/float_params.wgsl.
 //# import gemm/tile_order
 //# import gemm/float_params
-//# import gemm/float_product
 //# import math/linear_index
 //# needs load_row: grouped/lhs_float16, grouped/lhs_float32
 //# constants BUFFERS, GROUP_X, GROUP_Y, STEP, TILE_M, TILE_Q
@@ -42,7 +41,7 @@ fn main(
     let lhs_row = matrices.x * params.m;
 
     var sums: array<vec4<f32>, TILE_M * TILE_Q>;
-    let k_vecs = params.k_vecs + hidden_zero(groups);
+    let k_vecs = params.k_vecs + opaque_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
         let lhs_buffer = start / STEP % BUFFERS * LHS_VECS;
         let rhs_buffer = start / STEP % BUFFERS * RHS_VECS;

@@ -13,13 +13,12 @@
 //# import gemm/params
 //# import math/linear_index
 //# import gemm/fetch_rows
+//# import gemm/split_k
 //# import gemm/register_tile
 //# import gemm/dot
-//# import gemm/batch_rows
 //# import epilogue/tables
-//# needs SLICED, slice_of, useless: gemm/split_k, gemm/split_k_none
-//# needs join_slices: gemm/reduce_*
-//# needs leaves: gemm/row_source_*
+//# needs reduce_split_k: gemm/reduce_split_k, gemm/reduce_split_k_none
+//# needs may_exit: gemm/row_source_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
@@ -49,7 +48,7 @@ fn main(
     let slice = slice_of(local.y);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + select(local.y, 0u, SLICED)) * TILE_M;
     let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
-    if (leaves(useless(first_row >= params.m || first_quad >= params.output_quads))) {
+    if (may_exit(is_idle(first_row >= params.m || first_quad >= params.output_quads))) {
         return;
     }
     let weight_batch = enter_batch(own.z, groups);
@@ -58,10 +57,10 @@ fn main(
     let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));
     var places = row_places(first_row);
     let begin = min(slice * params.slice_vecs, params.k_vecs);
-    let end = min(begin + params.slice_vecs, params.k_vecs) + hidden_zero(groups);
+    let end = min(begin + params.slice_vecs, params.k_vecs) + opaque_zero(groups);
     for (var k = begin; k < end; k += 1u) {
         let k_row = weight_batch * params.k_vecs + k;
-        var codes = fetch(&places, k);
+        var codes = fetch_rows(&places, k);
         if (WEIGHT_ZERO_POINT) {
             for (var i = 0u; i < TILE_M; i += 1u) {
                 lhs_sums[i] += dot16(codes[i], ALL_ONES);
@@ -73,14 +72,14 @@ fn main(
         }
     }
     if (SLICED) {
-        join_slices(slice, local.x, groups);
+        reduce_split_k(slice, local.x, groups);
         if (slice > 0u) {
             return;
         }
     }
-    if (WEIGHT_ZERO_POINT && params.k_vecs + hidden_zero(groups) > 0u) {
+    if (WEIGHT_ZERO_POINT && params.k_vecs + opaque_zero(groups) > 0u) {
         // Codes beyond k meet weights of 0, but they are in the sums of lhs.
-        var codes = fetch(&places, params.k_vecs - 1u);
+        var codes = fetch_rows(&places, params.k_vecs - 1u);
         for (var i = 0u; i < TILE_M; i += 1u) {
             lhs_sums[i] -= dot16(codes[i], ALL_ONES - params.tail);
         }

@@ -13,7 +13,6 @@
 //# import math/linear_index
 //# import gemm/dot
 //# import gemm/zero_point
-//# import gemm/batch_rows
 //# import epilogue/tables
 //# needs SumMatrix: gemm/coop_size_*
 //# needs load_weight: gemm/weights_*
@@ -54,7 +53,7 @@ fn main(
     let block_column = own.y * BLOCK_N;
     let weight_batch = enter_batch(own.z, groups);
 
-    let k_vecs = params.k_vecs + hidden_zero(groups);
+    let k_vecs = params.k_vecs + opaque_zero(groups);
     for (var run = 0u; run < k_vecs; run += RUN) {
         var run_sums: array<SumMatrix, ROWS * COLUMNS>;
         for (var start = run; start < min(run + RUN, k_vecs); start += STEP) {
@@ -107,7 +106,7 @@ fn main(
     }
 
     // A loop that is not unrolled keeps one copy of the long body, as in gemm/tile_sums.wgsl.
-    for (var i = 0u; i < QUADS + hidden_zero(groups); i += 1u) {
+    for (var i = 0u; i < QUADS + opaque_zero(groups); i += 1u) {
         let place = owned_place(i, thread);
         let row = block_row + place.x;
         let quad = block_column / 4u + place.y;

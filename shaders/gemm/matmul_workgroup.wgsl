@@ -7,7 +7,6 @@
 //# import gemm/workgroup_tile
 //# import gemm/params
 //# import math/linear_index
-//# import gemm/batch_rows
 //# import epilogue/tables
 //# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
 
@@ -27,7 +26,7 @@ fn main(
     let block_column = own.y * BLOCK_N;
     let weight_batch = enter_batch(own.z, groups);
 
-    let k_vecs = params.k_vecs + hidden_zero(groups);
+    let k_vecs = params.k_vecs + opaque_zero(groups);
     for (var start = 0u; start < k_vecs; start += STEP) {
         for (var slot = thread; slot < LHS_VECS; slot += THREADS) {
             let row = min(block_row + slot % BLOCK_M, params.m - 1u);

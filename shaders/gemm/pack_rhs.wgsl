@@ -7,7 +7,6 @@
 //# import gemm/weight_panels
 //# import math/linear_index
 //# import gemm/dot
-//# import gemm/dot_int8
 //# constants GROUP_X, TRANSPOSED, WEIGHT_BITS, WEIGHT_FLIP, WEIGHT_SHIFT
 
 struct Params {
@@ -61,7 +60,7 @@ fn main(
         let column = first + lane;
         let place = weight_place(column);
         var sum = 0;
-        for (var k_vec = 0u; k_vec < params.k_vecs + hidden_zero(groups); k_vec += 1u) {
+        for (var k_vec = 0u; k_vec < params.k_vecs + opaque_zero(groups); k_vec += 1u) {
             var words = vec4<u32>(0u);
             for (var i = 0u; i < 16u; i += 1u) {
                 words[i / 4u] |= load_code(batch, k_vec * 16u + i, column) << (8u * (i % 4u));

@@ -1,4 +1,6 @@
-// Parameters of the matmul loops: gemm/matmul.wgsl, gemm/matmul_workgroup.wgsl. Written by kernels/gemm/matmul.rs.
+// Parameters of the matmul loops, gemm/matmul.wgsl, gemm/matmul_workgroup.wgsl and gemm/matmul_coop.wgsl, and the rows of their
+// tiles: the rows of one matrix of a batch. Written by kernels/gemm/matmul.rs.
+//# import elementwise/operand_rows
 
 struct Params {
     tail: vec4<u32>,      // 0x01 for each byte of the last vec4 along k that is inside k
@@ -24,9 +26,32 @@ struct Params {
     high: u32,
     first_row: u32,       // of this launch in the output
     weight_rows: u32,     // rows of packed weights: matrices · k_vecs
-    slice_vecs: u32,      // vec4s along k of each slice (gemm/split_k*.wgsl)
+    slice_vecs: u32,      // vec4s along k of each slice (gemm/split_k.wgsl)
     unused_0: u32,
     unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+
+var<private> lhs_batch: u32;
+var<private> output_batch: u32;
+
+// Enters a matrix of the output and returns the index of its matrix of weights.
+fn enter_batch(batch: u32, groups: vec3<u32>) -> u32 {
+    let matrices = operand_rows(batch, groups);
+    output_batch = batch;
+    lhs_batch = matrices.x;
+    return matrices.y;
+}
+
+fn has_row(row: u32) -> bool {
+    return row < params.m;
+}
+
+fn lhs_row(row: u32) -> u32 {
+    return lhs_batch * params.m + row;
+}
+
+fn output_row(row: u32) -> u32 {
+    return params.first_row + output_batch * params.m + row;
+}

@@ -3,8 +3,8 @@
 // Loops over words and quads are unrolled by hand, because some drivers do not unroll nested loops.
 //# import gemm/tile_sums
 //# import gemm/weight_panels
+//# import gemm/dot
 //# needs Row: conv/conv, gemm/matmul
-//# needs dot4: gemm/dot_int8, gemm/dot_uint8_lhs
 //# needs load_weight: gemm/weights_*
 //# constants TILE_M
 

@@ -10,10 +10,10 @@ fn owned_row(i: u32) -> u32 {
 }
 
 // True if an invocation that stores nothing may exit early.
-fn leaves(outside: bool) -> bool {
+fn may_exit(outside: bool) -> bool {
     return outside;
 }
 
-fn share(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
+fn tile_rows(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
     return *read;
 }

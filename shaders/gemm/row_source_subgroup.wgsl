@@ -12,7 +12,7 @@ fn owned_row(i: u32) -> u32 {
 }
 
 // No invocation may exit early: the others read its rows.
-fn leaves(outside: bool) -> bool {
+fn may_exit(outside: bool) -> bool {
     return false;
 }
 
@@ -38,7 +38,7 @@ fn of_lane(row: Row, lane: u32) -> Row {
     }
 }
 
-fn share(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
+fn tile_rows(read: ptr<function, array<Row, READS>>) -> array<Row, TILE_M> {
     var every: array<Row, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
         every[i] = of_lane((*read)[i / SHARE], i % SHARE);

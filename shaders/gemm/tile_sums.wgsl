@@ -3,8 +3,8 @@
 // They are module variables, because some drivers keep arrays in memory if the counters of nested loops index them.
 //# import gemm/zero_point
 //# params output_quads
-//# needs has_row, lhs_row, output_row: conv/pixel_rows, gemm/batch_rows
-//# needs hidden_zero: math/linear_index
+//# needs has_row, lhs_row, output_row: conv/params, gemm/params
+//# needs opaque_zero: math/linear_index
 //# needs row_parameters: gemm/row_parameters_*
 //# constants LHS_ROWS, ROW_ENTRIES, TILE_M, TILE_Q
 
@@ -23,16 +23,16 @@ fn next_row() {
     lhs_sums[TILE_M - 1u] = first;
 }
 
-// Stores the tile. gemm/batch_rows.wgsl or conv/pixel_rows.wgsl defines its rows.
+// Stores the tile. gemm/params.wgsl or conv/params.wgsl defines its rows.
 //
 // The columns' constants are loaded once for all rows. Storing is long code. A loop that drivers can't unroll, and that always
 // stores the first sums, is one copy of it. A loop over indices would be unrolled into many copies, or would index memory.
 fn store_tile(first_row: u32, first_quad: u32, weight_batch: u32, groups: vec3<u32>) {
     var parameters = row_parameters(0u);
-    for (var q = 0u; q < TILE_Q + hidden_zero(groups); q += 1u) {
+    for (var q = 0u; q < TILE_Q + opaque_zero(groups); q += 1u) {
         let quad = first_quad + q;
         var columns = load_columns(0u, weight_batch, min(quad, params.output_quads - 1u));
-        for (var i = 0u; i < TILE_M + hidden_zero(groups); i += 1u) {
+        for (var i = 0u; i < TILE_M + opaque_zero(groups); i += 1u) {
             let row = first_row + i;
             if (has_row(row) && quad < params.output_quads) {
                 if (LHS_ROWS) {

@@ -12,7 +12,7 @@ fn table_value(place: u32) -> u32 {
     return (word >> ((place & 3u) << 3u)) & 0xffu;
 }
 
-fn four(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
+fn four_codes(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> u32 {
     let places = plane4((*packed)[first + lane], half, piece);
     return table_value(places & 0xffu)
         | (table_value((places >> 8u) & 0xffu) << 8u)

@@ -7,11 +7,11 @@
 //# import math/linear_index
 //# import math/float_bits
 //# needs PANEL, Place, weight: grouped/scale_streams
-//# needs SHIFT_OFFSET, SHIFT_ZERO, group_scales: grouped/scales_*
+//# needs group_scales: grouped/scales*
 //# needs code_value: grouped/value_*
 //# needs position_of: grouped/position_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# constants GROUP_X, LOWER, UPPER
+//# constants GROUP_X, LOWER, SHIFT_OFFSET, SHIFT_ZERO, UPPER
 
 struct Params {
     streams: vec4<u32>,       // bytes of a weight row before each stream of numbers

@@ -13,7 +13,7 @@
 //# import math/float_bits
 //# import math/float16_bits
 //# import grouped/weight_code
-//# needs weigh: grouped/importance_*
+//# needs weighted: grouped/importance_*
 //# constants DIVISOR, GROUP_X, GROUP_Y, HIGH, LOW, REFIT, RULE, SCALE_BYTES, SEARCH, SHIFT, SHIFT_BYTES, TIGHT
 
 struct Params {
@@ -254,7 +254,7 @@ fn error_of(numbers: Numbers, lane: u32, group: Group) -> u32 {
                     }
                 }
                 let difference = f32_add(times_power(x, -numbers.exponent), negative(real));
-                sum = f32_add(sum, weigh(numbers.column + i, f32_multiply(difference, difference)));
+                sum = f32_add(sum, weighted(numbers.column + i, f32_multiply(difference, difference)));
             }
         }
         lanes[numbers.lanes_at + l] = vec4<u32>(sum, 0u, 0u, 0u);
@@ -271,13 +271,13 @@ fn moments(numbers: Numbers, lane: u32, group: Group) -> array<vec4<u32>, 2> {
             if (i < numbers.count) {
                 let word = f32_finite(input[numbers.at + i]);
                 let integer = f32_from_i32(weight_integer(word, group.scale, group.shift));
-                let weighed = weigh(numbers.column + i, integer);
+                let weighted_code = weighted(numbers.column + i, integer);
                 let x = times_power(word, -numbers.exponent);
-                sums.x = f32_add(sums.x, f32_multiply(weighed, x));
-                sums.y = f32_add(sums.y, f32_multiply(weighed, integer));
+                sums.x = f32_add(sums.x, f32_multiply(weighted_code, x));
+                sums.y = f32_add(sums.y, f32_multiply(weighted_code, integer));
                 if (SHIFT != SHIFT_NONE) {
-                    sums.z = f32_add(sums.z, weighed);
-                    sums.w = f32_add(sums.w, weigh(numbers.column + i, x));
+                    sums.z = f32_add(sums.z, weighted_code);
+                    sums.w = f32_add(sums.w, weighted(numbers.column + i, x));
                 }
             }
         }
@@ -292,7 +292,7 @@ fn moments(numbers: Numbers, lane: u32, group: Group) -> array<vec4<u32>, 2> {
         for (var turn = 0u; turn < numbers.turns; turn += 1u) {
             let i = turn * LANES + l;
             if (i < numbers.count) {
-                sum = f32_add(sum, weigh(numbers.column + i, ONE));
+                sum = f32_add(sum, weighted(numbers.column + i, ONE));
             }
         }
         lanes[numbers.lanes_at + l] = vec4<u32>(sum, 0u, 0u, 0u);
@@ -353,7 +353,7 @@ fn main(
     let row = index / params.groups;
     let column = (index % params.groups) * params.group;
     let count = select(0u, min(params.group, params.k - column), known);
-    var numbers = Numbers(row * params.k + column, column, count, local.y * LANES, params.turns + hidden_zero(groups), 0);
+    var numbers = Numbers(row * params.k + column, column, count, local.y * LANES, params.turns + opaque_zero(groups), 0);
     let ends = range(numbers, local.x);
     var best = of_range(ends.x, ends.y);
     let held = ends.z == 0u && holds(ends.x, ends.y, best);
@@ -368,7 +368,7 @@ fn main(
             best = Group(before.x, before.y);
             least = before.z;
         }
-        for (var f = 0u; f < params.factors + hidden_zero(groups); f += 1u) {
+        for (var f = 0u; f < params.factors + opaque_zero(groups); f += 1u) {
             let factor = f32_add(params.least, f32_multiply(params.step, f32_from_i32(i32(params.first + f))));
             var start = f32_finite(f32_multiply(ends.x, factor));
             var end = f32_finite(f32_multiply(ends.y, factor));

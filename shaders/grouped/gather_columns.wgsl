@@ -5,7 +5,7 @@
 //
 // Meaning: columns only move; reference/linear.rs reads them unmoved. Candidates: kernels/grouped/linear.rs.
 //# import math/linear_index
-//# needs gap: layout/pad_value_zero, layout/pad_value_zero_point
+//# needs pad_value: layout/pad_value_*
 //# constants BITS, GROUP_X
 
 struct Params {
@@ -16,7 +16,7 @@ struct Params {
     group: u32,               // positions that share a scale of lhs
     groups: u32,              // scales of a row of lhs
     rows: u32,                // 1: each row has its own, 0: all share the first
-    unused_0: u32,
+    zero: u32,                // in padding, if lhs has no zero points
 }
 
 const LANES: u32 = 32u / BITS;
@@ -46,7 +46,7 @@ fn main(
             let source = sources[position];
             var element = 0u;
             if (source == NOWHERE) {
-                element = gap((row * params.groups + min(position / params.group, params.groups - 1u)) * params.rows);
+                element = pad_value((row * params.groups + min(position / params.group, params.groups - 1u)) * params.rows);
             } else {
                 element = input[row * params.input_words + source / LANES] >> (((source % LANES) * BITS) & 31u);
             }

@@ -3,6 +3,6 @@
 
 @group(0) @binding(3) var<storage, read> importance: array<u32>;             // f32 bits
 
-fn weigh(column: u32, value: u32) -> u32 {
+fn weighted(column: u32, value: u32) -> u32 {
     return f32_multiply(importance[column], value);
 }

@@ -1,5 +1,5 @@
 // Importance: equal for all columns.
 
-fn weigh(column: u32, value: u32) -> u32 {
+fn weighted(column: u32, value: u32) -> u32 {
     return value;
 }

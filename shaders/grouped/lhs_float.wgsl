@@ -1,9 +1,8 @@
 // Lhs: floats, four per vec4. grouped/lhs_float32.wgsl or grouped/lhs_float16.wgsl declares the binding.
-//# needs SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f16_*, grouped/scales_f32, grouped/scales_f32_zero, grouped/scales_float8, grouped/scales_nested
+//# import grouped/code_values
 //# needs Scales: grouped/scale_streams
-//# needs code_values: grouped/expand_*
-//# needs four: grouped/codes_float4e2m1, grouped/codes_int4, grouped/codes_int5, grouped/codes_int6, grouped/codes_int8
-//# constants CODE_BIAS, PACKED
+//# needs four_codes: grouped/codes_*
+//# constants CODE_BIAS, PACKED, SHIFT_OFFSET, SHIFT_ZERO
 
 alias Row = vec4<f32>;
 alias Sum = f32;
@@ -16,7 +15,7 @@ fn lhs_total(x: vec4<f32>) -> f32 {
 }
 
 fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<f32> {
-    return code_values(four(packed, first, lane, half, piece));
+    return code_values(four_codes(packed, first, lane, half, piece));
 }
 
 fn code_total(codes: vec4<f32>) -> f32 {

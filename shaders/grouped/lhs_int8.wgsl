@@ -1,11 +1,10 @@
-// Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot_*.wgsl. Sums are exact.
+// Lhs: int8 or uint8 codes, sixteen per vec4, in the reading of gemm/dot.wgsl. Sums are exact.
 //# import gemm/dot
 //# params lhs_groups, lhs_rows
-//# needs SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO: grouped/scales_e8m0, grouped/scales_f16, grouped/scales_f32, grouped/scales_f32_offset, grouped/scales_f32_real_zero, grouped/scales_nested_offset
 //# needs Scales: grouped/scale_streams
-//# needs four: grouped/codes_float6e2m3, grouped/codes_int2, grouped/codes_int3, grouped/codes_int4, grouped/codes_int8, grouped/codes_table
+//# needs four_codes: grouped/codes_*
 //# needs lhs_parameter: grouped/small_inputs_combined, grouped/small_inputs_parameters
-//# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED
+//# constants CODE_BIAS, CODE_FLIP, CODE_SUMS, LHS_FLIP, LHS_SHIFT, PACKED, SHIFT_INTEGER, SHIFT_OFFSET, SHIFT_ZERO
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
@@ -25,8 +24,8 @@ fn lhs_total(x: vec4<u32>) -> i32 {
 
 fn expand(packed: ptr<function, array<vec4<u32>, PACKED>>, first: u32, lane: u32, half: u32, piece: u32) -> vec4<u32> {
     let codes = vec4<u32>(
-        four(packed, first, lane, half, 0u), four(packed, first, lane, half, 1u),
-        four(packed, first, lane, half, 2u), four(packed, first, lane, half, 3u),
+        four_codes(packed, first, lane, half, 0u), four_codes(packed, first, lane, half, 1u),
+        four_codes(packed, first, lane, half, 2u), four_codes(packed, first, lane, half, 3u),
     );
     return codes ^ vec4<u32>(CODE_FLIP);
 }

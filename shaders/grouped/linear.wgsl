@@ -15,19 +15,18 @@
 //# import grouped/params
 //# import math/linear_index
 //# import gemm/fetch_rows
+//# import gemm/split_k
+//# import gemm/reduce_split_k_floats
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
-//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs expert_of, lhs_row_of: grouped/expert_*
-//# needs group_scales: grouped/scales_*
+//# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, SLICES, TILE_M, TILE_Q, WEIGHT_HALVES
+//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
-
-var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;
 
 var<private> totals: array<vec4<f32>, TILE_M * TILE_Q>;
 var<private> sums: array<Sums, TILE_M * TILE_Q>;
@@ -112,7 +111,7 @@ fn add_quad(
 fn add_piece(
     lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, step: u32, half: u32, piece: u32,
 ) {
-    var x = fetch(lhs_places, (step * 2u + half) * PIECES + piece);
+    var x = fetch_rows(lhs_places, (step * 2u + half) * PIECES + piece);
     if (LHS_SUMS) {
         for (var i = 0u; i < TILE_M; i += 1u) {
             lhs_sums[i] += lhs_total(x[i]);
@@ -146,7 +145,7 @@ fn main(
     }
     var lhs_places = row_places(first_row);
     let begin = min(slice * params.slice_steps, params.steps);
-    let end = min(begin + params.slice_steps, params.steps) + hidden_zero(groups);
+    let end = min(begin + params.slice_steps, params.steps) + opaque_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {
         let column = min((first_quad + q) * 4u, params.columns - 4u);
         let panel = column / PANEL;
@@ -195,12 +194,7 @@ fn main(
 
     if (SLICED) {
         for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            partial[slice * GROUP_X + local.x] = totals[i];
-            workgroupBarrier();
-            for (var other = 1u; other < SLICES; other += 1u) {
-                totals[i] = select(totals[i], totals[i] + partial[other * GROUP_X + local.x], slice == 0u);
-            }
-            workgroupBarrier();
+            totals[i] = reduce_slices(totals[i], slice, local.x);
         }
     }
     for (var i = 0u; i < TILE_M; i += 1u) {

@@ -15,7 +15,7 @@
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs SumMatrix: gemm/coop_size_*
 //# needs expand, scaled: grouped/lhs_float
-//# needs group_scales: grouped/scales_f16, grouped/scales_f16_offset, grouped/scales_f32_zero
+//# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_none
 //# needs store_reals: epilogue/store_f16
 //# constants BITS, GROUP_Y, LHS_SUMS, PACKED, TILE_M
@@ -73,7 +73,7 @@ fn main(
     let first_row = own.x * TILE_M;
     let first_quad = own.y * (BLOCK_N / 4u);
 
-    let steps = params.steps + hidden_zero(groups);
+    let steps = params.steps + opaque_zero(groups);
     var step = 0u;
     for (var weight_group = 0u; step < steps; weight_group += 1u) {
         let stop = min(step + params.group_steps, steps);
@@ -120,7 +120,7 @@ fn main(
     }
 
     // A loop that is not unrolled keeps one copy of the long body, as in gemm/tile_sums.wgsl.
-    for (var i = 0u; i < QUADS + hidden_zero(groups); i += 1u) {
+    for (var i = 0u; i < QUADS + opaque_zero(groups); i += 1u) {
         let place = owned_place(i, thread);
         let row = first_row + place.x;
         let quad = first_quad + place.y;

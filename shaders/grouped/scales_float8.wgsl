@@ -1,11 +1,7 @@
-// Scales: an E4M3 per group times an f32 per row.
+// Scales of groups: an E4M3 per group times an f32 per row.
 //# import grouped/scale_streams
 //# import math/float_bits
 //# constants EXACT_SCALES
-
-const SHIFT_ZERO: bool = false;
-const SHIFT_OFFSET: bool = false;
-const SHIFT_INTEGER: bool = false;
 
 fn group_scales(place: Place, group: u32) -> Scales {
     let row = stream_f32(place, 0u, 0u);

@@ -1,6 +1,6 @@
 // Input position of an index of an axis: equal steps.
 
-fn along(axis: vec4<u32>, index: u32) -> u32 {
+fn axis_offset(axis: vec4<u32>, index: u32) -> u32 {
     return axis.y * index;
 }
 

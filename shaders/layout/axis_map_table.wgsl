@@ -3,7 +3,7 @@
 
 @group(0) @binding(5) var<storage, read> table: array<u32>;
 
-fn along(axis: vec4<u32>, index: u32) -> u32 {
+fn axis_offset(axis: vec4<u32>, index: u32) -> u32 {
     let none = axis.z == NO_TABLE;
     return select(table[select(axis.z + index, 0u, none)], axis.y * index, none);
 }

@@ -3,8 +3,8 @@
 //
 // Each axis of the output adds to the position in the input: step · index, or the table's entry at the index. One of the axes is
 // the input's last one, whose elements share words. It counts in elements, the others in words.
-//# needs along, is_nowhere: layout/axis_*
-//# needs hidden_zero: math/linear_index
+//# needs axis_offset, is_nowhere: layout/axis_*
+//# needs opaque_zero: math/linear_index
 
 struct Params {
     outer: array<vec4<u32>, 7>,   // all axes but the last, innermost first: extent, step, first table entry, 1 if in elements
@@ -35,7 +35,7 @@ struct Source {
 }
 
 fn advance(source: Source, axis: vec4<u32>, index: u32) -> Source {
-    let at = along(axis, index);
+    let at = axis_offset(axis, index);
     let elements = select(0u, at, axis.w == 1u);
     return Source(source.word + (at - elements), source.element + elements, source.inside && !is_nowhere(axis, at));
 }
@@ -43,7 +43,7 @@ fn advance(source: Source, axis: vec4<u32>, index: u32) -> Source {
 fn row_source(row: u32, groups: vec3<u32>) -> Source {
     var source = Source(params.word, params.element, true);
     var rest = row;
-    for (var i = 0u; i < params.axes + hidden_zero(groups); i += 1u) {
+    for (var i = 0u; i < params.axes + opaque_zero(groups); i += 1u) {
         let axis = params.outer[i];
         source = advance(source, axis, rest % axis.x);
         rest = rest / axis.x;

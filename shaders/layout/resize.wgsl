@@ -8,8 +8,7 @@
 //
 // Meaning: reference/resize.rs. Candidates: kernels/layout/resize.rs.
 //# import math/linear_index
-//# import convert/input_int8
-//# import elementwise/operand_input
+//# import convert/integer_input
 //# import epilogue/store_codes
 //# import epilogue/post_op_none
 //# constants AXES, GROUP_X, SHIFT

@@ -64,7 +64,7 @@ fn main(
     var source = row_block * INPUT_WORDS;
     var target_word = column_block * WORDS;
     var index = rest / params.row_tiles;
-    for (var a = 0u; a < params.axes + hidden_zero(groups); a += 1u) {
+    for (var a = 0u; a < params.axes + opaque_zero(groups); a += 1u) {
         let axis = params.outer[a];
         let at = index % axis.x;
         source += at * axis.y;

@@ -6,6 +6,6 @@ fn linear_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
 
 // 0, opaque to compilers. If uniforms alone end a loop or decide a branch, lavapipe compiles the program anew at each launch and
 // keeps every copy, or unrolls the loop beyond the instruction cache. A sum with this value is not uniform.
-fn hidden_zero(groups: vec3<u32>) -> u32 {
+fn opaque_zero(groups: vec3<u32>) -> u32 {
     return groups.x >> 31u;
 }

@@ -1,4 +1,4 @@
-// out[i] = Σ_round Σ_chain last element of x -> dot4(x, factor) + x     measures the throughput of dot products (gemm/dot_*.wgsl)
+// out[i] = Σ_round Σ_chain last element of x -> dot4(x, factor) + x     measures the throughput of dot products (gemm/dot.wgsl)
 //
 // Sixteen chains per invocation, four vec4s, are independent, so that one hides the latency of another. Each word depends on all
 // bytes of the last one, so there is no shortcut. All sums wrap.
@@ -6,7 +6,7 @@
 // Results and number of operations: kernels/probe.rs.
 //# import probe/params
 //# import math/linear_index
-//# needs dot4: gemm/dot_int8
+//# import gemm/dot
 //# constants GROUP_X, STEPS
 
 @group(0) @binding(6) var<storage, read_write> out: array<u32>;              // one word per invocation
@@ -31,7 +31,7 @@ fn main(
 ) {
     let index = linear_group(group, groups) * GROUP_X + thread;
     var total = 0u;
-    for (var round = 0u; round < params.rounds + hidden_zero(groups); round += 1u) {
+    for (var round = 0u; round < params.rounds + opaque_zero(groups); round += 1u) {
         let start = vec4<u32>(((index + round) & 63u)) + vec4<u32>(0u, 1u, 2u, 3u);
         var a = start;
         var b = start + 4u;

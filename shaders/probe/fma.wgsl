@@ -27,7 +27,7 @@ fn main(
     let factor = vec4<real>(real(params.factor));
     let addend = vec4<real>(real(params.addend));
     var total = 0u;
-    for (var round = 0u; round < params.rounds + hidden_zero(groups); round += 1u) {
+    for (var round = 0u; round < params.rounds + opaque_zero(groups); round += 1u) {
         let start = vec4<u32>(((index + round) & 63u)) + vec4<u32>(0u, 1u, 2u, 3u);
         var a = vec4<real>(start);
         var b = vec4<real>(start + 4u);

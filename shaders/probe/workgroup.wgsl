@@ -30,7 +30,7 @@ fn main(
     workgroupBarrier();
     var sums = vec4<u32>(0u);
     var place = thread;
-    for (var round = 0u; round < params.rounds + hidden_zero(groups); round += 1u) {
+    for (var round = 0u; round < params.rounds + opaque_zero(groups); round += 1u) {
         let column = place & (COLUMNS - 1u);
         sums += (tile[column] + tile[column + COLUMNS]) + (tile[column + 2u * COLUMNS] + tile[column + 3u * COLUMNS]);
         place += params.factor;

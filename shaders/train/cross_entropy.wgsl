@@ -28,7 +28,7 @@ fn main(
     if (row >= params.rows) {
         return;
     }
-    let classes = params.classes + hidden_zero(groups);
+    let classes = params.classes + opaque_zero(groups);
     let at = row * classes;
     let label = labels[row];
     let known = label >= 0 && u32(max(label, 0)) < classes;

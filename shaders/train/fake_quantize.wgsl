@@ -1,23 +1,13 @@
-// out[i] = fake(input[i])     float32 numbers rounded to the grid of a quantization
+// out[i] = fake_quantized(input[i])     float32 numbers rounded to the grid of a quantization
 //
-// `fake` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
+// `fake_quantized` of train/grid_*.wgsl rounds a number to the grid, whose parameters are at an index. One invocation owns one element.
 //
 // Meaning: reference/fake_quantize.rs. Candidates: kernels/train/fake_quantize.rs.
-//# import convert/parameter_index
+//# import train/fake_params
 //# import math/linear_index
-//# needs fake: train/grid_*
+//# needs fake_quantized: train/grid_*
 //# constants GROUP_X
 
-struct Params {
-    index_sizes: vec4<u32>,    // see convert/parameter_index.wgsl
-    index_strides: vec4<u32>,
-    n: u32,                    // columns: the length of the last dimension
-    elements: u32,
-    low: i32,                  // least and greatest code
-    high: i32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
@@ -31,6 +21,5 @@ fn main(
     if (i >= params.elements) {
         return;
     }
-    let index = parameter_row(i / params.n) + parameter_column(i % params.n);
-    output[i] = fake(input[i], index);
+    output[i] = fake_quantized(input[i], grid_index(i));
 }

@@ -1,10 +1,10 @@
 // out[r, c] = requantization of a layer's sum     in float32, with the bits of the integer layer
 //
-// `make` of train/requantized_*.wgsl selects the result. One invocation owns one element.
+// `requantized` of train/requantized_*.wgsl selects the result. One invocation owns one element.
 //
 // Meaning: reference/fake_requantize.rs. Candidates: kernels/train/fake_requantize.rs.
 //# import math/linear_index
-//# needs make: train/requantized_*
+//# needs requantized: train/requantized_*
 //# constants GROUP_X
 
 struct Params {
@@ -29,5 +29,5 @@ fn main(
     if (i >= params.elements) {
         return;
     }
-    output[i] = make(i, sums[i], table[i % params.channels]);
+    output[i] = requantized(i, sums[i], table[i % params.channels]);
 }

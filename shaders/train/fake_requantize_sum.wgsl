@@ -38,7 +38,7 @@ fn main(
     let end = min((index + 1u) * params.chunk, params.elements);
     var sum = 0.0;
     for (var i = index * params.chunk + thread; i < end; i += GROUP_X) {
-        sum += gradient[i] * stage_share(stage_steps(sums[i], table[i % params.channels]));
+        sum += gradient[i] * step_gradient(stage_steps(sums[i], table[i % params.channels]));
     }
     let all = reduce_sums(vec2<f32>(sum, 0.0), thread);
     if (thread == 0u) {

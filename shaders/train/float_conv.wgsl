@@ -28,8 +28,8 @@ fn main(
     let first = index % params.blocks * BLOCK;               // first output of the block
     let start = index / params.blocks * PIXELS;              // first pixel of the tile
     let pixels = params.output.x * params.output.y * params.output.z;
-    let taps = params.weights.y * params.weights.z + hidden_zero(groups);
-    let channels = params.weights.w + hidden_zero(groups);
+    let taps = params.weights.y * params.weights.z + opaque_zero(groups);
+    let channels = params.weights.w + opaque_zero(groups);
     let base = first / params.outputs_per_group * channels;  // first channel of the group
     var sums: array<array<f32, BLOCK>, PIXELS>;
     var corner: array<vec3<i32>, PIXELS>;                    // image, row, column of the window's corner

@@ -25,10 +25,10 @@ fn main(
     let first = index % params.blocks * BLOCK;               // first channel of the block
     let start = index / params.blocks * PIXELS;              // first pixel of the tile
     let pixels = params.image.x * params.image.y * params.image.z;
-    let taps = params.weights.y * params.weights.z + hidden_zero(groups);
+    let taps = params.weights.y * params.weights.z + opaque_zero(groups);
     let channels = params.weights.w;
     let in_group = first % channels;
-    let outputs = params.outputs_per_group + hidden_zero(groups);
+    let outputs = params.outputs_per_group + opaque_zero(groups);
     let base = first / channels * outputs;                   // first output of the group
     var sums: array<array<f32, BLOCK>, PIXELS>;
     var place: array<vec3<i32>, PIXELS>;                     // first row of the output's image, padded row, padded column

@@ -27,7 +27,7 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var slice = 0u; slice < params.slices + hidden_zero(groups); slice += 1u) {
+    for (var slice = 0u; slice < params.slices + opaque_zero(groups); slice += 1u) {
         sum += partial[slice * params.count + i];
     }
     result[i] = sum * scale[0];

@@ -7,7 +7,7 @@
 
 @group(0) @binding(3) var<storage, read> parameters: array<vec2<u32>>;       // scale (f32 bits), zero point
 
-fn fake(x: u32, index: u32) -> u32 {
+fn fake_quantized(x: u32, index: u32) -> u32 {
     let scale = f32_positive(parameters[index].x);
     let zero_point = clamp(bitcast<i32>(parameters[index].y), params.low, params.high);
     let least = params.low - zero_point;

@@ -49,7 +49,7 @@ fn key(x: u32) -> u32 {
     return f32_order(select(x, 0u, (x & ~F32_SIGN) == 0u));
 }
 
-fn fake(x: u32, index: u32) -> u32 {
+fn fake_quantized(x: u32, index: u32) -> u32 {
     let bounds = bounds_at(index);
     var clamped = bounds.least;
     if (!f32_is_nan(x) && key(x) > key(bounds.least)) {
@@ -65,7 +65,7 @@ fn passes(x: u32, index: u32) -> bool {
     return !f32_is_nan(x) && key(x) >= key(bounds.least) && key(x) <= key(bounds.most);
 }
 
-fn shares(x: u32, index: u32) -> vec2<f32> {
+fn parameter_gradients(x: u32, index: u32) -> vec2<f32> {
     let bounds = bounds_at(index);
     let number = !f32_is_nan(x);
     return select(vec2<f32>(), vec2<f32>(1.0), vec2<bool>(number && key(x) < key(bounds.least), number && key(x) > key(bounds.most)));

@@ -23,7 +23,7 @@ fn level_of(v: u32) -> i32 {
     return clamp(f32_round_to_i32(v), params.low, params.high);
 }
 
-fn fake(x: u32, index: u32) -> u32 {
+fn fake_quantized(x: u32, index: u32) -> u32 {
     let real = f32_from_i32(level_of(steps(x, index)));
     return select(f32_multiply(real, f32_positive(parameters[index])), real, LEVELS);
 }
@@ -34,7 +34,7 @@ fn passes(x: u32, index: u32) -> bool {
     return inside(select(v, 0u, (v & ~F32_SIGN) == 0u));
 }
 
-fn shares(x: u32, index: u32) -> vec2<f32> {
+fn parameter_gradients(x: u32, index: u32) -> vec2<f32> {
     let v = steps(x, index);
     let level = f32_from_i32(level_of(v));
     let share = select(level, f32_add(level, v ^ F32_SIGN), passes(x, index));

@@ -3,6 +3,6 @@
 
 @group(0) @binding(2) var<storage, read> gradient: array<u32>;               // f32 bits
 
-fn make(i: u32, sum: u32, entry: vec4<u32>) -> u32 {
+fn requantized(i: u32, sum: u32, entry: vec4<u32>) -> u32 {
     return select(0u, gradient[i], stage_passes(stage_steps(sum, entry)));
 }

@@ -1,5 +1,5 @@
 // v = f32(sum + bias) · multiplier: a layer's sum in steps of its output, each operation one f32 operation on bits. stage_passes:
-// the gradient passes v. stage_share: the derivative of the output by its step. A sum that is NaN counts as 0, a multiplier of the
+// the gradient passes v. step_gradient: the derivative of the output by its step. A sum that is NaN counts as 0, a multiplier of the
 // table as the nearest positive normal number.
 //# import math/float_bits
 //# params high, low
@@ -22,7 +22,7 @@ fn stage_passes(steps: u32) -> bool {
     return key > f32_order(f32_from_i32(params.low)) && key < f32_order(f32_from_i32(params.high));
 }
 
-fn stage_share(steps: u32) -> f32 {
+fn step_gradient(steps: u32) -> f32 {
     let level = stage_level(steps);
     return bitcast<f32>(select(level, f32_add(level, steps ^ F32_SIGN), stage_passes(steps)));
 }

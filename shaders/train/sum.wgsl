@@ -8,18 +8,6 @@
 //# import math/linear_index
 //# constants GROUP_X
 
-struct Params {
-    member_counts: vec4<u32>,    // see calibrate/members.wgsl
-    member_strides: vec4<u32>,
-    segment_counts: vec4<u32>,
-    segment_strides: vec4<u32>,
-    chunk: u32,                  // members of a chunk
-    chunks: u32,                 // chunks of a segment
-    partials: u32,               // segments · chunks
-    unused_0: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(6) var<storage, read_write> partial: array<vec2<f32>>;
 
@@ -33,13 +21,10 @@ fn main(
     if (index >= params.partials) {
         return;
     }
-    let segment = index / params.chunks;
-    let start = index % params.chunks * params.chunk;
-    let end = min(start + params.chunk, member_count(segment));
-    let base = member_base(segment);
+    let chunk = chunk_members(index);
     var sum = 0.0;
-    for (var member = start + thread; member < end; member += GROUP_X) {
-        sum += input[base + member_offset(member)];
+    for (var member = chunk.begin + thread; member < chunk.end; member += GROUP_X) {
+        sum += input[chunk.base + member_offset(member)];
     }
     let all = reduce_sums(vec2<f32>(sum, 0.0), thread);
     if (thread == 0u) {

@@ -29,7 +29,7 @@ fn main(
         return;
     }
     var sum = vec2<f32>();
-    for (var i = 0u; i < params.chunks + hidden_zero(groups); i += 1u) {
+    for (var i = 0u; i < params.chunks + opaque_zero(groups); i += 1u) {
         sum += partial[segment * params.chunks + i];
     }
     sum = sum * params.scale.xy;

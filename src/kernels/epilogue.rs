@@ -136,7 +136,6 @@ pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Progra
         Some(PostOp::Add(add, position)) => {
             let residual = [&add.binary().lhs, &add.binary().rhs][1 - position];
             let program = program.with(&program::POST_OP_ADD).with(binary::addition(add));
-            let program = program.with(&program::OPERAND_RESIDUAL);
             program.constant("RESIDUAL_SIGNED", residual.dtype().is_signed())
         }
     }
@@ -146,9 +145,7 @@ pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Progra
 pub(super) fn bind_post_op(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
     if let Some(PostOp::Add(..)) = post_op {
         launch.bindings.push(Binding::read(4, Resource::Input(residual)));
-        let program = launch.program.clone();
-        let program = program.replacing(&program::OPERAND_RESIDUAL, &program::OPERAND_RESIDUAL_IN_PLACE);
-        launch = launch.in_place(residual, program);
+        launch = launch.in_place(residual);
     }
     launch
 }

@@ -91,7 +91,7 @@ impl Exercise {
         let program = match self {
             Self::Fma32 => Program::new(&program::PROBE_F32).with(&program::PROBE_FMA),
             Self::Fma16 => Program::new(&program::PROBE_F16).with(&program::PROBE_FMA),
-            Self::Dot => Program::new(&program::PROBE_DOT).with(Dot::of(caps.emulate_dot4).part()),
+            Self::Dot => Dot::of(caps.emulate_dot4).link(Program::new(&program::PROBE_DOT)),
             Self::Matrix => coop::link(&program::PROBE_MATRIX, caps).constant("SUBGROUPS", subgroups(caps)),
             Self::Workgroup => Program::new(&program::PROBE_WORKGROUP),
             Self::Fill => Program::new(&program::PROBE_FILL),

@@ -1,5 +1,5 @@
 //! The meaning of `ops::BlockQuantize` and `ops::BlockDequantize`. GPU twins: `shaders/convert/block_scales.wgsl`, and
-//! `shaders/convert/convert.wgsl` with `shaders/convert/scales_*_blocks.wgsl`.
+//! `shaders/convert/convert.wgsl` with `shaders/convert/scales_blocks.wgsl`.
 
 use super::Meaning;
 use crate::error::Result;

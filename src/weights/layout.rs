@@ -1,5 +1,5 @@
 //! The bit layout of a packed weight matrix. The shaders' side is `shaders/grouped/codes_*.wgsl` (codes) and
-//! `shaders/grouped/scales_*.wgsl` (scales).
+//! `shaders/grouped/scales*.wgsl` (scales).
 //!
 //! ```text
 //! [expert][panel of 64 rows]     a panel is whole: a launch may own some of them

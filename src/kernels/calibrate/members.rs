@@ -1,7 +1,26 @@
 //! The elements of each scale or range, as the strides that `shaders/calibrate/members.wgsl` multiplies: the inverse of
 //! `granularity`. Granularities are defined in `tensor`.
 
+use crate::kernels::parameters;
 use crate::tensor::{Granularity, Shape};
+
+parameters! {
+    /// `shaders/calibrate/members.wgsl`.
+    pub(crate) struct MemberParams {
+        member_counts: [u32; 4],
+        member_strides: [u32; 4],
+        segment_counts: [u32; 4],
+        segment_strides: [u32; 4],
+        chunk: u32,
+        chunks: u32,
+        partials: u32,
+        width: u32,
+        low: i32,
+        high: i32,
+        unused_0: u32,
+        unused_1: u32,
+    }
+}
 
 /// The segments of a tensor.
 pub(crate) struct Members {
@@ -10,15 +29,29 @@ pub(crate) struct Members {
     /// Members of the longest segment.
     pub longest: usize,
     /// The four vec4s of the shader.
-    pub member_counts: [u32; 4],
-    pub member_strides: [u32; 4],
-    pub segment_counts: [u32; 4],
-    pub segment_strides: [u32; 4],
+    member_counts: [u32; 4],
+    member_strides: [u32; 4],
+    segment_counts: [u32; 4],
+    segment_strides: [u32; 4],
     /// True if the members of a segment follow each other.
     pub contiguous: bool,
 }
 
 impl Members {
+    /// The parameters of a launch that owns `chunks` chunks of `chunk` members in each segment.
+    pub(crate) fn parameters(&self, chunk: usize, chunks: usize) -> MemberParams {
+        MemberParams {
+            member_counts: self.member_counts,
+            member_strides: self.member_strides,
+            segment_counts: self.segment_counts,
+            segment_strides: self.segment_strides,
+            chunk: chunk as u32,
+            chunks: chunks as u32,
+            partials: (self.segments * chunks) as u32,
+            ..MemberParams::default()
+        }
+    }
+
     pub(crate) fn new(granularity: Granularity, shape: &Shape) -> Self {
         let dims = shape.dims();
         let product = |part: &[usize]| part.iter().product::<usize>();

@@ -2,24 +2,10 @@
 //! `ops::ObserveHistogram` (`shaders/calibrate/observe_range.wgsl`, `shaders/calibrate/observe_level.wgsl`,
 //! `shaders/calibrate/observe_count.wgsl`, `shaders/calibrate/observe_rebin.wgsl`). The meaning is `reference/observe.rs`.
 
-use super::members::Members;
+use super::members::{MemberParams, Members};
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, line_groups, parameters};
 use crate::ops::{ObserveHistogram, ObserveRange, PostOp, RangeUpdate};
-
-parameters! {
-    /// `shaders/calibrate/observe_range.wgsl`.
-    struct RangeParams {
-        member_counts: [u32; 4],
-        member_strides: [u32; 4],
-        segment_counts: [u32; 4],
-        segment_strides: [u32; 4],
-        chunk: u32,
-        chunks: u32,
-        partials: u32,
-        unused_0: u32,
-    }
-}
 
 parameters! {
     /// `shaders/calibrate/observe_fold.wgsl`.
@@ -46,20 +32,6 @@ parameters! {
 }
 
 parameters! {
-    /// `shaders/calibrate/observe_count.wgsl`.
-    struct CountParams {
-        member_counts: [u32; 4],
-        member_strides: [u32; 4],
-        segment_counts: [u32; 4],
-        segment_strides: [u32; 4],
-        chunk: u32,
-        chunks: u32,
-        partials: u32,
-        width: u32,
-    }
-}
-
-parameters! {
     /// `shaders/calibrate/observe_rebin.wgsl`.
     struct RebinParams {
         bins: u32,
@@ -75,20 +47,10 @@ const CHUNK: usize = 8192;
 /// The first launch of both ops: the range of each chunk of each segment.
 fn partial(members: &Members, chunks: usize, group: u32, caps: &DeviceCaps) -> Dispatch {
     let partials = members.segments * chunks;
-    let params = RangeParams {
-        member_counts: members.member_counts,
-        member_strides: members.member_strides,
-        segment_counts: members.segment_counts,
-        segment_strides: members.segment_strides,
-        chunk: CHUNK as u32,
-        chunks: chunks as u32,
-        partials: partials as u32,
-        unused_0: 0,
-    };
     let program =
         Program::new(&program::OBSERVE_RANGE).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
-    Dispatch::new(program, &params, RangeParams::FIELDS, bindings, partials, caps)
+    Dispatch::new(program, &members.parameters(CHUNK, chunks), MemberParams::FIELDS, bindings, partials, caps)
         .operations(members.segments * members.longest)
 }
 
@@ -172,16 +134,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps
     // A workgroup adds its bins to storage memory once per chunk.
     let chunk = CHUNK.max(4 * bins.bins());
     let counted = members.longest.div_ceil(chunk).max(1);
-    let params = CountParams {
-        member_counts: members.member_counts,
-        member_strides: members.member_strides,
-        segment_counts: members.segment_counts,
-        segment_strides: members.segment_strides,
-        chunk: chunk as u32,
-        chunks: counted as u32,
-        partials: (segments * counted) as u32,
-        width: bins.width().to_bits(),
-    };
+    let params = MemberParams { width: bins.width().to_bits(), ..members.parameters(chunk, counted) };
     let count = Dispatch::new(
         program(&program::OBSERVE_COUNT)
             .with(way.1)
@@ -189,7 +142,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps
             .constant("CONTIGUOUS", members.contiguous)
             .constant("BINS", bins.bins() as u32),
         &params,
-        CountParams::FIELDS,
+        MemberParams::FIELDS,
         [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Scratch(1)),

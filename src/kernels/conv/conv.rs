@@ -276,7 +276,7 @@ fn launch(
     };
     let program = Program::new(kernel.part())
         .with(if has_rows { &program::ROW_PARAMETERS_INPUT } else { &program::ROW_PARAMETERS_TABLE })
-        .with(if window.transposed { &program::OUTPUT_PIXEL_PHASE } else { &program::OUTPUT_PIXEL_DENSE });
+        .constant("TRANSPOSED", window.transposed);
     let dot = Dot::of(caps.emulate_dot4 && !kernel.is_through_workgroup_memory());
     let program = epilogue
         .link(dot.link_lhs(program, op.lhs().dtype()))

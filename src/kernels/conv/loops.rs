@@ -34,7 +34,6 @@ impl ConvKernel {
 
     pub(crate) fn label(self) -> String {
         let name = match self.of {
-            Loop::Vecs if self.is_through_workgroup_memory() => "staged conv",
             Loop::Vecs => "conv",
             Loop::Words => "conv by words",
             Loop::Grouped => "grouped conv",

@@ -83,7 +83,7 @@ pub(crate) fn launch(
         zero,
     };
     let program = Program::new(&program::UNFOLD)
-        .with(if op.is_dynamic() { &program::PAD_VALUE_ZERO_POINT_WORD } else { &program::PAD_VALUE_PARAMETER })
+        .with(if op.is_dynamic() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_PARAMETER })
         .constant("GROUP_X", group)
         .constant("UNIT_BITS", if by_word { 32 } else { bits as u32 })
         .constant("TRANSPOSED", window.transposed);

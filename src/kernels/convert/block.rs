@@ -1,5 +1,5 @@
 //! Candidates of `ops::BlockQuantize` and `ops::BlockDequantize`. `shaders/convert/block_scales.wgsl` finds the scales. The loop
-//! `shaders/convert/convert.wgsl` reads them from their tensor (`shaders/convert/scales_*_blocks.wgsl`). The meaning is
+//! `shaders/convert/convert.wgsl` reads them from their tensor (`shaders/convert/scales_blocks.wgsl`). The meaning is
 //! `reference/block.rs`.
 
 use super::convert::{Conversion, Scales, link_decode, link_encode};

@@ -110,11 +110,11 @@ impl Conversion<'_> {
                 (program, Some(table))
             }
             Some(Scales::Blocks { scales, format }) => {
-                let part = match format.scale() {
-                    DType::Float8E8M0 => &program::SCALES_POWER_BLOCKS,
-                    _ => &program::SCALES_FLOAT8_BLOCKS,
-                };
-                (program.with(part).constant("BLOCK", format.size() as u32), Some(scales))
+                let program = program
+                    .with(&program::SCALES_BLOCKS)
+                    .constant("BLOCK", format.size() as u32)
+                    .constant("E4M3", format.scale() != DType::Float8E8M0);
+                (program, Some(scales))
             }
         };
         let bindings = [

@@ -44,20 +44,10 @@ fn epilogue<T>(op: &Requantize, post_op: Option<&PostOp>, work: impl FnOnce(Epil
     work(Epilogue { output: &output, output_type: op.output_type(), stage: op.stage(), post_op })
 }
 
-/// Adds the WGSL file that reads integer codes of this type.
+/// Adds the constants of an input of integers (`shaders/convert/integer_input.wgsl`).
 pub(crate) fn link_input(program: Program, input: &TensorType) -> Program {
     let dtype = input.dtype();
-    match dtype.bits() {
-        bits @ (2 | 4) => program
-            .with(&program::INPUT_NARROW)
-            .constant("INPUT_BITS", bits as u32)
-            .constant("INPUT_SIGNED", dtype.is_signed()),
-        8 => {
-            program.with(&program::INPUT_INT8).with(&program::OPERAND_INPUT).constant("INPUT_SIGNED", dtype.is_signed())
-        }
-        16 => program.with(&program::INPUT_INT16).constant("INPUT_SIGNED", dtype.is_signed()),
-        _ => program.with(&program::INPUT_INT32),
-    }
+    program.constant("INPUT_BITS", dtype.bits() as u32).constant("INPUT_SIGNED", dtype.is_signed())
 }
 
 pub(crate) fn rescale(
@@ -92,13 +82,9 @@ pub(crate) fn rescale(
             Binding::read(5, Resource::Constant(0)),
             Binding::write(6, Resource::Output(0)),
         ];
-        let launch = Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps)
+        let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
             .operations(input.shape().elements());
         let launch = epilogue::bind_post_op(launch, epilogue.post_op, 1);
-        if both_8_bit {
-            launch.in_place(0, program.replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE))
-        } else {
-            launch
-        }
+        if both_8_bit { launch.in_place(0) } else { launch }
     })
 }

@@ -118,8 +118,6 @@ fn candidates(
     let quads = op.output_type.shape().rows() * epilogue::quads(&op.output_type) as usize;
     line_candidates(name, quads, tables.as_slice(), caps, |group, groups| {
         let program = program()
-            .with(&program::OPERAND_LHS)
-            .with(&program::OPERAND_RHS)
             .constant("GROUP_X", group)
             .constant("LHS_SIGNED", op.lhs.dtype().is_signed())
             .constant("RHS_SIGNED", op.rhs.dtype().is_signed());
@@ -130,10 +128,10 @@ fn candidates(
         ];
         let tables = tables.is_some().then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
-        let launch = Dispatch::new(program.clone(), params, Params::FIELDS, bindings, groups, caps)
+        let launch = Dispatch::new(program, params, Params::FIELDS, bindings, groups, caps)
             .operations(op.output_type.shape().elements());
         let launch = epilogue::bind_post_op(launch, post_op, 2);
-        broadcast::in_place(launch, &program, [&op.lhs, &op.rhs], op.output_type.shape())
+        broadcast::in_place(launch, [&op.lhs, &op.rhs], op.output_type.shape())
     })
 }
 

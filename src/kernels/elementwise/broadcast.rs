@@ -2,7 +2,6 @@
 //! elementwise op may overwrite. The rules of broadcasting are in `tensor`.
 
 use crate::kernels::Dispatch;
-use crate::kernels::launch::program::{self, Program};
 use crate::tensor::{Shape, TensorType};
 
 /// The dimensions of the output except the last `inner`, innermost first, and their number. Each is the extent and the strides of
@@ -28,19 +27,10 @@ pub(crate) fn dimensions<const N: usize>(
 }
 
 /// The launch of an elementwise program whose output may overwrite either operand of its shape.
-pub(crate) fn in_place(
-    mut launch: Dispatch,
-    program: &Program,
-    operands: [&TensorType; 2],
-    output: &Shape,
-) -> Dispatch {
-    let parts = [
-        (&program::OPERAND_LHS, &program::OPERAND_LHS_IN_PLACE),
-        (&program::OPERAND_RHS, &program::OPERAND_RHS_IN_PLACE),
-    ];
-    for (input, (operand, (part, in_place))) in operands.into_iter().zip(parts).enumerate() {
+pub(crate) fn in_place(mut launch: Dispatch, operands: [&TensorType; 2], output: &Shape) -> Dispatch {
+    for (input, operand) in operands.into_iter().enumerate() {
         if operand.shape() == output {
-            launch = launch.in_place(input, program.clone().replacing(part, in_place));
+            launch = launch.in_place(input);
         }
     }
     launch

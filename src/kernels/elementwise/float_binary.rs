@@ -1,5 +1,4 @@
-//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl` with `shaders/elementwise/arithmetic_*.wgsl`. The
-//! meaning is `reference/float_binary.rs`.
+//! Candidates of `ops::FloatBinary`: `shaders/elementwise/float_binary.wgsl`. The meaning is `reference/float_binary.rs`.
 
 use super::broadcast;
 use crate::kernels::launch::program::{self, Program};
@@ -25,24 +24,19 @@ impl Kernels for FloatBinary {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let params = params(self);
         let elements = self.output.shape().elements();
-        let (name, part) = match self.arithmetic {
-            Arithmetic::Add => ("float add", &program::ARITHMETIC_ADD),
-            Arithmetic::Multiply => ("float multiply", &program::ARITHMETIC_MULTIPLY),
+        let (name, product) = match self.arithmetic {
+            Arithmetic::Add => ("float add", false),
+            Arithmetic::Multiply => ("float multiply", true),
         };
         line_candidates(name, elements, &[], caps, |group, groups| {
-            let program = Program::new(&program::FLOAT_BINARY)
-                .with(part)
-                .with(&program::OPERAND_LHS)
-                .with(&program::OPERAND_RHS)
-                .constant("GROUP_X", group);
+            let program = Program::new(&program::FLOAT_BINARY).constant("PRODUCT", product).constant("GROUP_X", group);
             let bindings = [
                 Binding::read(1, Resource::Input(0)),
                 Binding::read(2, Resource::Input(1)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            let launch =
-                Dispatch::new(program.clone(), &params, Params::FIELDS, bindings, groups, caps).operations(elements);
-            broadcast::in_place(launch, &program, [&self.lhs, &self.rhs], self.output.shape())
+            let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements);
+            broadcast::in_place(launch, [&self.lhs, &self.rhs], self.output.shape())
         })
     }
 }

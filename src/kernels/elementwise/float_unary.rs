@@ -1,5 +1,4 @@
-//! Candidates of `ops::FloatUnary`: `shaders/elementwise/float_unary.wgsl` with `shaders/elementwise/function_*.wgsl`. The meaning
-//! is `reference/float_unary.rs`.
+//! Candidates of `ops::FloatUnary`: `shaders/elementwise/float_unary.wgsl`. The meaning is `reference/float_unary.rs`.
 
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, line_candidates, parameters};
@@ -19,22 +18,18 @@ impl Kernels for FloatUnary {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let elements = self.tensor_type.shape().elements();
         let params = Params { elements: elements as u32, ..Params::default() };
-        let (name, part) = match self.function {
-            Function::Relu => ("relu", &program::FUNCTION_RELU),
-            Function::Sigmoid => ("sigmoid", &program::FUNCTION_SIGMOID),
-            Function::Tanh => ("tanh", &program::FUNCTION_TANH),
-            Function::Silu => ("silu", &program::FUNCTION_SILU),
-            Function::Gelu => ("gelu", &program::FUNCTION_GELU),
-            Function::GeluTanh => ("gelu by tanh", &program::FUNCTION_GELU_TANH),
+        let (name, function) = match self.function {
+            Function::Relu => ("relu", 0u32),
+            Function::Sigmoid => ("sigmoid", 1u32),
+            Function::Tanh => ("tanh", 2u32),
+            Function::Silu => ("silu", 3u32),
+            Function::Gelu => ("gelu", 4u32),
+            Function::GeluTanh => ("gelu by tanh", 5u32),
         };
         line_candidates(name, elements, &[], caps, |group, groups| {
-            let program =
-                Program::new(&program::FLOAT_UNARY).with(part).with(&program::OPERAND_INPUT).constant("GROUP_X", group);
+            let program = Program::new(&program::FLOAT_UNARY).constant("FUNCTION", function).constant("GROUP_X", group);
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(elements)
-                .in_place(0, in_place)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements).in_place(0)
         })
     }
 }

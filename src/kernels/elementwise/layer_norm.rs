@@ -21,10 +21,7 @@ impl Kernels for LayerNorm {
         let shape = self.tensor_type.shape();
         let (rows, n) = (shape.rows(), shape.row_length());
         let params = Params { rows: rows as u32, n: n as u32, epsilon: self.epsilon.to_bits(), unused_0: 0 };
-        let program = Program::new(&program::LAYER_NORM)
-            .with(&program::OPERAND_INPUT)
-            .with(&program::ROW_LANES)
-            .constant("CENTRED", self.centred);
+        let program = Program::new(&program::LAYER_NORM).with(&program::ROW_LANES).constant("CENTRED", self.centred);
         let op = self.clone();
         let constants = [Constant::new("scales and shifts", 2 * n, move || scales_and_shifts(&op))];
         row_lanes::candidates("layer norm", [rows, n], &constants, caps, &program, |program, groups| {
@@ -33,10 +30,7 @@ impl Kernels for LayerNorm {
                 Binding::read(5, Resource::Constant(0)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(8 * rows * n)
-                .in_place(0, in_place)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(8 * rows * n).in_place(0)
         })
     }
 }

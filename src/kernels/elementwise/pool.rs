@@ -129,6 +129,7 @@ fn name(op: &Pool) -> &'static str {
 fn link(program: Program, op: &Pool, group: u32) -> Program {
     program
         .constant("GROUP_X", group)
+        .constant("INPUT_BITS", 8u32)
         .constant("INPUT_SIGNED", op.input().dtype().is_signed())
         .constant("MAXIMUM", op.kind() == PoolKind::Max)
 }

@@ -20,13 +20,10 @@ impl Kernels for Softmax {
         let shape = self.tensor_type.shape();
         let (rows, n) = (shape.rows(), shape.row_length());
         let params = Params { rows: rows as u32, n: n as u32, scale: self.scale.to_bits(), unused_0: 0 };
-        let program = Program::new(&program::SOFTMAX).with(&program::OPERAND_INPUT).with(&program::ROW_LANES);
+        let program = Program::new(&program::SOFTMAX).with(&program::ROW_LANES);
         row_lanes::candidates("softmax", [rows, n], &[], caps, &program, |program, groups| {
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            let in_place = program.clone().replacing(&program::OPERAND_INPUT, &program::OPERAND_INPUT_IN_PLACE);
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(5 * rows * n)
-                .in_place(0, in_place)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(5 * rows * n).in_place(0)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Codes as the loops of products read them: as int8. If dot products are written out (`DeviceCaps::emulate_dot4`), the codes of
 //! one factor are uint8. A shift of codes also shifts their zero points, so that no sum changes.
 
-use crate::kernels::launch::program::{self, Program};
+use crate::kernels::launch::program::Program;
 use crate::numeric::DType;
 
 /// The number that is subtracted from codes of a format to make them int8. uint8 loses 128. Narrow codes become non-negative, so
@@ -42,22 +42,18 @@ impl Dot {
         if emulate_dot4 { Self::Uint8Lhs } else { Self::Int8 }
     }
 
-    pub(crate) fn part(self) -> &'static program::Part {
-        match self {
-            Self::Int8 => &program::DOT_INT8,
-            Self::Uint8Lhs => &program::DOT_UINT8_LHS,
-            Self::Uint8Weights => &program::DOT_UINT8_WEIGHTS,
-        }
+    /// Adds the constants of the dot product (`shaders/gemm/dot.wgsl`).
+    pub(crate) fn link(self, program: Program) -> Program {
+        program
+            .constant("UNSIGNED_LHS", self == Self::Uint8Lhs)
+            .constant("UNSIGNED_WEIGHTS", self == Self::Uint8Weights)
     }
 
-    /// Adds the dot product, and the conversion of lhs of a format. Loops with barriers don't use written-out products: drivers
+    /// Adds the constants of the dot product, and of the conversion of lhs of a format. Loops with barriers don't use written-out products: drivers
     /// take minutes to compile them (benches/NOTES.md).
     pub(crate) fn link_lhs(self, program: Program, lhs: DType) -> Program {
         let (flip, more) = if self == Self::Uint8Lhs { INT8_TO_UINT8 } else { (0, 0) };
-        program
-            .with(self.part())
-            .constant("LHS_FLIP", int8_flip(lhs) ^ flip)
-            .constant("LHS_SHIFT", int8_shift(lhs) - more)
+        self.link(program).constant("LHS_FLIP", int8_flip(lhs) ^ flip).constant("LHS_SHIFT", int8_shift(lhs) - more)
     }
 
     /// The conversion of four weights that are read as int8: the XOR mask of their word, and the number that is added to each.

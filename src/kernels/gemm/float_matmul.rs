@@ -97,8 +97,7 @@ struct Operands {
 }
 
 fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
-    let label =
-        tile.label(if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged float matmul" } else { "float matmul" });
+    let label = tile.label("float matmul");
     let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
         return candidate;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::bytes::{int8_flip, int8_shift};
+use super::bytes::{Dot, int8_flip, int8_shift};
 use super::int16_planes::{self, Int16Product};
 use super::product::{Product, Rhs, has_zero_point, pack_columns, packed_words};
 use crate::kernels::elementwise::broadcast;
@@ -100,7 +100,8 @@ fn pack(op: &Matmul, matrices: usize, caps: &DeviceCaps) -> Dispatch {
         ..PackParams::default()
     };
     let group = 64.min(caps.invocations).max(1);
-    let program = Program::new(&program::PACK_RHS)
+    let program = Dot::Int8
+        .link(Program::new(&program::PACK_RHS))
         .constant("GROUP_X", group)
         .constant("TRANSPOSED", op.is_transposed())
         .constant("WEIGHT_BITS", rhs.dtype().bits() as u32)

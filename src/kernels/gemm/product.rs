@@ -80,9 +80,8 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     /// The candidates, each with its tile.
     pub(crate) fn candidates(&self, name: &str, caps: &DeviceCaps) -> Vec<(Tile, Candidate)> {
-        let name = |tile: Tile| if matches!(tile.tiling, Tiling::Workgroup(_)) { "staged matmul" } else { name };
         let tiles = Tile::legal(matmul_tiles(self.output_sizes(), caps), caps);
-        tiles.into_iter().map(|tile| (tile, candidate(self, tile, tile.label(name(tile)), caps))).collect()
+        tiles.into_iter().map(|tile| (tile, candidate(self, tile, tile.label(name), caps))).collect()
     }
 
     fn output_sizes(&self) -> [usize; 2] {

@@ -40,8 +40,8 @@ impl Staging {
     }
 
     pub(crate) fn label(self) -> String {
-        let buffers = if self.buffers > 1 { " in turn" } else { "" };
-        format!("{} vectors staged{buffers}", self.step)
+        let buffers = if self.buffers > 1 { ", double buffered" } else { "" };
+        format!("workgroup memory, {} vectors{buffers}", self.step)
     }
 }
 
@@ -136,10 +136,7 @@ impl Tile {
 
     /// Adds the distribution of row reads over invocations and slices of k to a program that reads rows from storage.
     pub(crate) fn link_rows(self, program: Program) -> Program {
-        program
-            .with(self.row_source())
-            .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
-            .constant("SLICES", self.slices())
+        program.with(self.row_source()).constant("SLICES", self.slices())
     }
 
     /// The kernel's name with its sizes; unique for each tile.
@@ -148,10 +145,10 @@ impl Tile {
         let shape = format!("{kind} {rows}x{} tiles, {x}x{y} groups", quads * 4);
         match self.tiling {
             Tiling::Registers => shape,
-            Tiling::SubgroupBroadcast => format!("{shape}, rows shared"),
-            Tiling::SplitK => format!("{shape}, k in {y} slices"),
+            Tiling::SubgroupBroadcast => format!("{shape}, subgroup broadcast"),
+            Tiling::SplitK => format!("{shape}, split-k {y}"),
             Tiling::Workgroup(staging) => format!("{shape}, {}", staging.label()),
-            Tiling::CoopMatrix => format!("{shape}, on matrix units"),
+            Tiling::CoopMatrix => format!("{shape}, cooperative matrix"),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::kernels::{
 };
 use crate::numeric::{DType, Minifloat};
 use crate::ops::{Embedding, PostOp};
-use crate::weights::{Codes, PackedWeights, planes};
+use crate::weights::{Codes, PackedWeights};
 
 parameters! {
     /// `shaders/grouped/embedding.wgsl`.
@@ -87,11 +87,7 @@ fn launch(
         quads: quads as u32,
         ..Params::default()
     };
-    let [upper, lower] = match *planes(matrix.format().codes.bits()) {
-        [upper, lower] => [upper, lower],
-        [upper, ..] => [upper, 0],
-        [] => unreachable!("codes have bits"),
-    };
+    let [upper, lower] = weights::plane_bits(matrix.format().codes);
     let codes = matrix.format().codes;
     let program = match (codes, Minifloat::of(codes.float())) {
         (Codes::Table(_), _) => Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE),
@@ -105,8 +101,8 @@ fn launch(
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)
         .constant("CODE_BIAS", i32::from(matrix.format().codes.bias()))
-        .constant("UPPER", upper as u32)
-        .constant("LOWER", lower as u32);
+        .constant("UPPER", upper)
+        .constant("LOWER", lower);
     let bindings = [
         Some(Binding::read(1, Resource::Input(0))),
         Some(Binding::read(2, weights)),

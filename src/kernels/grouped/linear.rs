@@ -78,7 +78,7 @@ parameters! {
         group: u32,
         groups: u32,
         rows: u32,
-        unused_0: u32,
+        zero: u32,
     }
 }
 
@@ -239,11 +239,11 @@ fn arrange(
         group: group as u32,
         groups: scales.map_or(0, |scales| scales.groups as u32),
         rows: scales.map_or(0, |scales| u32::from(scales.by_row)),
-        unused_0: 0,
+        zero: 0,
     };
     let threads = line_group(caps);
     let program = Program::new(&program::GATHER_COLUMNS)
-        .with(if parameters.is_some() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_ZERO })
+        .with(if parameters.is_some() { &program::PAD_VALUE_ZERO_POINT } else { &program::PAD_VALUE_PARAMETER })
         .constant("GROUP_X", threads)
         .constant("BITS", op.lhs().dtype().bits() as u32);
     let bindings = [
@@ -339,8 +339,7 @@ fn launch(
         Tiling::CoopMatrix => coop::link(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
         _ => link_lhs(Program::new(&program::LINEAR), op.lhs().dtype(), dot),
     };
-    let program = program
-        .with(weights::codes_part(codes))
+    let program = weights::link_codes(program, codes)
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
         .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
@@ -356,7 +355,7 @@ fn launch(
     let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
     let program = sides().fold(program, |program, (_, _, part)| program.with(part));
     let program = match op.lhs().dtype() {
-        DType::Float32 | DType::Float16 => weights::link_expand(program, codes),
+        DType::Float32 | DType::Float16 => weights::link_code_values(program, codes),
         _ => program,
     };
     let program = weights::link_scales(program, matrix, false)

@@ -1,10 +1,11 @@
 //! Candidates of `ops::QuantizeWeights`: `shaders/grouped/find_scales.wgsl`, in as many launches as a search needs, then
 //! `shaders/grouped/pack_codes.wgsl`. The meaning is `weights/quantize.rs`.
 
+use super::weights::plane_bits;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_group, parameters};
 use crate::ops::{PostOp, QuantizeWeights};
-use crate::weights::{Codes, GroupScaleRule, ScaleFormat, planes};
+use crate::weights::{Codes, GroupScaleRule, ScaleFormat};
 
 parameters! {
     /// `shaders/grouped/find_scales.wgsl`.
@@ -181,17 +182,13 @@ fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
         shift_at: starts.get(1).map_or(0, |&start| start as u32),
         unused_0: 0,
     };
-    let [upper, lower] = match *planes(codes.bits()) {
-        [upper, lower] => [upper, lower],
-        [upper, ..] => [upper, 0],
-        [] => unreachable!("codes have bits"),
-    };
+    let [upper, lower] = plane_bits(codes);
     let threads = line_group(caps);
     let program = Program::new(&program::PACK_CODES)
         .constant("GROUP_X", threads)
         .constant("CODE_BIAS", i32::from(codes.bias()))
-        .constant("UPPER", upper as u32)
-        .constant("LOWER", lower as u32);
+        .constant("UPPER", upper)
+        .constant("LOWER", lower);
     let bindings = [
         Binding::read(1, Resource::Input(0)),
         Binding::read(3, Resource::Scratch(0)),

@@ -4,70 +4,66 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::kernels::launch::program::{self, Part, Program};
+use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Constant, DeviceCaps};
 use crate::numeric::Minifloat;
-use crate::weights::{Codes, PANEL, PackedWeights, ScaleFormat};
+use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat, planes};
 
-/// The WGSL file that reads the scales of a format.
-fn scales_part(scales: ScaleFormat) -> &'static Part {
-    match scales {
-        ScaleFormat::F32 => &program::SCALES_F32,
-        ScaleFormat::F16 => &program::SCALES_F16,
-        ScaleFormat::E8M0 => &program::SCALES_E8M0,
-        ScaleFormat::F32Zero => &program::SCALES_F32_ZERO,
-        ScaleFormat::F16Zero => &program::SCALES_F16_ZERO,
-        ScaleFormat::F32RealZero => &program::SCALES_F32_REAL_ZERO,
-        ScaleFormat::F32Offset => &program::SCALES_F32_OFFSET,
-        ScaleFormat::F16Offset => &program::SCALES_F16_OFFSET,
-        ScaleFormat::Nested(_) => &program::SCALES_NESTED,
-        ScaleFormat::NestedOffset(_) => &program::SCALES_NESTED_OFFSET,
-        ScaleFormat::NestedE4M3 => &program::SCALES_FLOAT8,
-    }
-}
-
-/// The WGSL file that expands the codes of a format.
-pub(crate) fn codes_part(codes: Codes) -> &'static Part {
-    match codes {
-        Codes::Int2 | Codes::Uint2 => &program::CODES_INT2,
-        Codes::Int3 | Codes::Uint3 => &program::CODES_INT3,
+/// Adds the WGSL file that expands the codes of a format.
+pub(crate) fn link_codes(program: Program, codes: Codes) -> Program {
+    let part = match codes {
         Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
-        Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
-        Codes::Int6 | Codes::Uint6 | Codes::E3M2 => &program::CODES_INT6,
         Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 | Codes::E5M2FNUZ => {
             &program::CODES_INT8
         }
-        Codes::E2M1 => &program::CODES_FLOAT4E2M1,
-        Codes::E2M3 => &program::CODES_FLOAT6E2M3,
+        Codes::E2M1 | Codes::E2M3 => &program::CODES_SMALL_FLOATS,
         Codes::Table(_) => &program::CODES_TABLE,
+        _ => &program::CODES_PLANES,
+    };
+    let [upper, lower] = plane_bits(codes);
+    let program = program.with(part).constant("UPPER", upper).constant("LOWER", lower);
+    match codes {
+        Codes::E2M1 | Codes::E2M3 => {
+            program.constant("MANTISSA", Minifloat::of(codes.float()).map_or(0, |layout| layout.mantissa))
+        }
+        _ => program,
     }
 }
 
-/// Adds the conversion of expanded codes to float32.
-pub(crate) fn link_expand(program: Program, codes: Codes) -> Program {
-    let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
-        return program.with(&program::EXPAND_INTEGER);
-    };
-    if codes == Codes::E5M2FNUZ {
-        return program.with(&program::EXPAND_FLOAT8E5M2FNUZ);
+/// Bits of the upper and of the lower plane of a format's codes.
+pub(crate) fn plane_bits(codes: Codes) -> [u32; 2] {
+    match *planes(codes.bits()) {
+        [upper, lower] => [upper as u32, lower as u32],
+        [upper, ..] => [upper as u32, 0],
+        [] => unreachable!("codes have bits"),
     }
+}
+
+/// Adds the constants of the conversion of expanded codes to float32 (`shaders/grouped/code_values.wgsl`).
+pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
+    let layout = Minifloat::of(codes.float()).filter(|_| !codes.are_integers());
     // A float16 has five bits of exponent with a bias of 15.
-    let exponent = layout.width - 1 - layout.mantissa;
-    let program = program.with(&program::EXPAND_MINIFLOAT).constant("EXPAND_SHIFT", 3 + exponent);
-    program.constant("EXPAND_GAIN", 15 - layout.bias)
+    let (shift, gain) = layout.map_or((0, 0), |layout| (2 + layout.width - layout.mantissa, 15 - layout.bias.min(15)));
+    program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", codes == Codes::E5M2FNUZ)
 }
 
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are
 /// rounded correctly.
 pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
     let dtype = weights.format();
-    let mut program = program.with(scales_part(dtype.scales));
-    if dtype.scales == ScaleFormat::NestedE4M3 {
-        program = program.constant("EXACT_SCALES", exact);
-    }
-    if let Some(nesting) = dtype.scales.nesting() {
-        program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
-    }
+    let program = match dtype.scales {
+        ScaleFormat::NestedE4M3 => program.with(&program::SCALES_FLOAT8).constant("EXACT_SCALES", exact),
+        ScaleFormat::Nested(groups) | ScaleFormat::NestedOffset(groups) => {
+            program.with(&program::SCALES_NESTED).constant("NESTING", groups.min(u32::MAX as usize) as u32)
+        }
+        scales => program.with(&program::SCALES).constant("SCALE_BYTES", scales.streams()[0].kind.bytes() as u32),
+    };
+    let shift = dtype.scales.shift();
+    let integer = matches!(dtype.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
+    let mut program = program
+        .constant("SHIFT_ZERO", shift == OffsetKind::ZeroPoint)
+        .constant("SHIFT_OFFSET", shift == OffsetKind::Offset)
+        .constant("SHIFT_INTEGER", integer);
     if let Codes::Table(values) = dtype.codes {
         let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
         for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {

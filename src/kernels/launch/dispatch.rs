@@ -246,14 +246,14 @@ pub struct Candidate {
 /// Declares the Rust side of a shader's `struct Params`: u32 words and vec4s, with the field list that the reflection test
 /// compares. Vec4s come first and the size is a multiple of 16, so that both languages agree on offsets.
 macro_rules! parameters {
-    ($(#[$attribute:meta])* struct $name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
+    ($(#[$attribute:meta])* $visible:vis struct $name:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         $(#[$attribute])*
         #[repr(C)]
         #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
-        struct $name { $($field: $kind),+ }
+        $visible struct $name { $($visible $field: $kind),+ }
 
         impl $name {
-            const FIELDS: &'static [crate::kernels::Field] = &[$(crate::kernels::Field {
+            $visible const FIELDS: &'static [crate::kernels::Field] = &[$(crate::kernels::Field {
                 name: stringify!($field),
                 offset: std::mem::offset_of!($name, $field),
                 size: size_of::<$kind>(),
@@ -308,9 +308,11 @@ impl Dispatch {
         self
     }
 
-    /// The launch, able to overwrite an input with its output. `program` then reads that input's words from the output.
-    pub(crate) fn in_place(mut self, input: usize, program: Program) -> Self {
-        self.in_place.push(InPlace { input, program });
+    /// The launch, able to overwrite an input with its output. Its program then reads that input's words from the output.
+    pub(crate) fn in_place(mut self, input: usize) -> Self {
+        let binding = self.bindings.iter().find(|binding| binding.resource == Resource::Input(input));
+        let slot = binding.expect("the launch binds the input").slot;
+        self.in_place.push(InPlace { input, program: self.program.clone().overwriting(slot) });
         self
     }
 

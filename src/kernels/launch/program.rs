@@ -54,11 +54,7 @@ impl Part {
 
 parts! {
     "gemm/dot";
-    DOT_INT8 = "gemm/dot_int8";
-    DOT_UINT8_LHS = "gemm/dot_uint8_lhs";
-    DOT_UINT8_WEIGHTS = "gemm/dot_uint8_weights";
     "gemm/zero_point";
-    "gemm/batch_rows";
     "gemm/params";
     "gemm/tile_order";
     "gemm/weight_panels";
@@ -71,12 +67,11 @@ parts! {
     SPLIT_BYTES = "gemm/split_bytes";
     COMBINE_BYTES = "gemm/combine_bytes";
     "gemm/float_params";
-    "gemm/float_product";
     FLOAT_MATMUL = "gemm/float_matmul";
     FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
     PACK_FLOATS = "gemm/pack_floats";
-    SPLIT_K_NONE = "gemm/split_k_none";
-    SPLIT_K = "gemm/split_k";
+    "gemm/split_k";
+    "gemm/reduce_split_k_floats";
     REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
     REDUCE_SPLIT_K = "gemm/reduce_split_k";
     ROW_SOURCE_DIRECT = "gemm/row_source_direct";
@@ -93,11 +88,8 @@ parts! {
     MATMUL_COOP = "gemm/matmul_coop";
     COMBINE_TABLES = "gemm/combine_tables";
     PACK_RHS = "gemm/pack_rhs";
-    "conv/pixel_rows";
     "conv/window";
     "conv/depthwise_codes";
-    OUTPUT_PIXEL_DENSE = "conv/output_pixel_dense";
-    OUTPUT_PIXEL_PHASE = "conv/output_pixel_phase";
     "conv/params";
     "conv/weights_words";
     UNFOLD = "conv/unfold";
@@ -114,30 +106,15 @@ parts! {
     LHS_FLOAT32 = "grouped/lhs_float32";
     LHS_FLOAT16 = "grouped/lhs_float16";
     LHS_INT8 = "grouped/lhs_int8";
-    CODES_INT2 = "grouped/codes_int2";
-    CODES_INT3 = "grouped/codes_int3";
     CODES_INT4 = "grouped/codes_int4";
-    CODES_INT5 = "grouped/codes_int5";
-    CODES_INT6 = "grouped/codes_int6";
     CODES_INT8 = "grouped/codes_int8";
-    "grouped/small_integers";
-    CODES_FLOAT4E2M1 = "grouped/codes_float4e2m1";
-    CODES_FLOAT6E2M3 = "grouped/codes_float6e2m3";
-    EXPAND_INTEGER = "grouped/expand_integer";
-    EXPAND_MINIFLOAT = "grouped/expand_minifloat";
-    EXPAND_FLOAT8E5M2FNUZ = "grouped/expand_float8e5m2fnuz";
+    CODES_PLANES = "grouped/codes_planes";
+    CODES_SMALL_FLOATS = "grouped/codes_small_floats";
+    "grouped/code_values";
     CODES_TABLE = "grouped/codes_table";
-    SCALES_F32 = "grouped/scales_f32";
-    SCALES_F16 = "grouped/scales_f16";
-    SCALES_E8M0 = "grouped/scales_e8m0";
-    SCALES_FLOAT8 = "grouped/scales_float8";
-    SCALES_F32_ZERO = "grouped/scales_f32_zero";
-    SCALES_F16_ZERO = "grouped/scales_f16_zero";
-    SCALES_F32_REAL_ZERO = "grouped/scales_f32_real_zero";
-    SCALES_F32_OFFSET = "grouped/scales_f32_offset";
-    SCALES_F16_OFFSET = "grouped/scales_f16_offset";
+    SCALES = "grouped/scales";
     SCALES_NESTED = "grouped/scales_nested";
-    SCALES_NESTED_OFFSET = "grouped/scales_nested_offset";
+    SCALES_FLOAT8 = "grouped/scales_float8";
     EXPERT_ONE = "grouped/expert_one";
     EXPERT_SELECTED = "grouped/expert_selected";
     BIAS_NONE = "grouped/bias_none";
@@ -199,10 +176,7 @@ parts! {
     ENCODE_MINIFLOAT = "convert/encode_minifloat";
     ENCODE_FLOAT8E8M0 = "convert/encode_float8e8m0";
     ENCODE_FLOAT32 = "convert/encode_float32";
-    INPUT_NARROW = "convert/input_narrow";
-    INPUT_INT8 = "convert/input_int8";
-    INPUT_INT16 = "convert/input_int16";
-    INPUT_INT32 = "convert/input_int32";
+    "convert/integer_input";
     RESCALE = "convert/rescale";
     CONVERT = "convert/convert";
     STEP_NONE = "convert/step_none";
@@ -214,8 +188,7 @@ parts! {
     QUOTIENT_FLOAT32 = "convert/quotient_float32";
     QUOTIENT_FLOAT16 = "convert/quotient_float16";
     SCALES_NONE = "convert/scales_none";
-    SCALES_POWER_BLOCKS = "convert/scales_power_blocks";
-    SCALES_FLOAT8_BLOCKS = "convert/scales_float8_blocks";
+    SCALES_BLOCKS = "convert/scales_blocks";
     BLOCK_SCALES = "convert/block_scales";
     BLOCK_SCALE_POWER = "convert/block_scale_power";
     BLOCK_SCALE_FLOAT8 = "convert/block_scale_float8";
@@ -223,9 +196,7 @@ parts! {
     RANGE = "convert/range";
     RANGE_PARAMETERS = "convert/range_parameters";
     RANGE_ROWS = "convert/range_rows";
-    PAD_VALUE_ZERO = "layout/pad_value_zero";
     PAD_VALUE_ZERO_POINT = "layout/pad_value_zero_point";
-    PAD_VALUE_ZERO_POINT_WORD = "layout/pad_value_zero_point_word";
     PAD_VALUE_PARAMETER = "layout/pad_value_parameter";
     "layout/params";
     AXIS_MAP_LINE = "layout/axis_map_line";
@@ -237,7 +208,6 @@ parts! {
     RESIZE = "layout/resize";
     CONCAT = "layout/concat";
     "elementwise/operand_rows";
-    "elementwise/broadcast";
     "elementwise/guessed_codes";
     ADDITION_QOPERATOR = "elementwise/addition_qoperator";
     ADDITION_QDQ = "elementwise/addition_qdq";
@@ -245,31 +215,16 @@ parts! {
     MULTIPLICATION_QDQ = "elementwise/multiplication_qdq";
     MULTIPLICATION_INTEGER = "elementwise/multiplication_integer";
     "elementwise/params";
-    OPERAND_INPUT = "elementwise/operand_input";
-    OPERAND_INPUT_IN_PLACE = "elementwise/operand_input_in_place";
-    OPERAND_LHS = "elementwise/operand_lhs";
-    OPERAND_LHS_IN_PLACE = "elementwise/operand_lhs_in_place";
-    OPERAND_RHS = "elementwise/operand_rhs";
-    OPERAND_RHS_IN_PLACE = "elementwise/operand_rhs_in_place";
-    OPERAND_RESIDUAL = "elementwise/operand_residual";
-    OPERAND_RESIDUAL_IN_PLACE = "elementwise/operand_residual_in_place";
     ADD = "elementwise/add";
     MULTIPLY = "elementwise/multiply";
-    FUNCTION_RELU = "elementwise/function_relu";
-    FUNCTION_SIGMOID = "elementwise/function_sigmoid";
-    FUNCTION_TANH = "elementwise/function_tanh";
-    FUNCTION_SILU = "elementwise/function_silu";
-    FUNCTION_GELU = "elementwise/function_gelu";
-    FUNCTION_GELU_TANH = "elementwise/function_gelu_tanh";
     FLOAT_UNARY = "elementwise/float_unary";
-    ARITHMETIC_ADD = "elementwise/arithmetic_add";
-    ARITHMETIC_MULTIPLY = "elementwise/arithmetic_multiply";
     FLOAT_BINARY = "elementwise/float_binary";
     ROW_LANES = "elementwise/row_lanes";
     SOFTMAX = "elementwise/softmax";
     ARG_MAX = "elementwise/arg_max";
     LAYER_NORM = "elementwise/layer_norm";
     "elementwise/pool_params";
+    "elementwise/pool_taps";
     POOL = "elementwise/pool";
     POOL_FLOATS = "elementwise/pool_floats";
     POOL_PARTIAL = "elementwise/pool_partial";
@@ -277,6 +232,7 @@ parts! {
     TABLE = "elementwise/table";
     "calibrate/members";
     "calibrate/extremes";
+    "calibrate/batch";
     BINS = "calibrate/bins";
     COUNT_LOCAL = "calibrate/count_local";
     COUNT_DIRECT = "calibrate/count_direct";
@@ -290,6 +246,7 @@ parts! {
     GRID_AFFINE = "train/grid_affine";
     GRID_STEP = "train/grid_step";
     GRID_RANGE = "train/grid_range";
+    "train/fake_params";
     FAKE_QUANTIZE = "train/fake_quantize";
     FAKE_GRADIENT = "train/fake_gradient";
     FAKE_SUM = "train/fake_sum";
@@ -302,8 +259,7 @@ parts! {
     FLOAT_CONV_TOTAL = "train/float_conv_total";
     SCALE_CHANNELS = "train/scale_channels";
     REQUANT_PARAMS = "train/requant_params";
-    REQUANTIZED_LEVELS = "train/requantized_levels";
-    REQUANTIZED_REAL = "train/requantized_real";
+    REQUANTIZED_OUTPUT = "train/requantized_output";
     REQUANTIZED_GRADIENT = "train/requantized_gradient";
     FAKE_REQUANTIZE = "train/fake_requantize";
     FAKE_REQUANTIZE_SUM = "train/fake_requantize_sum";
@@ -320,7 +276,6 @@ parts! {
     "math/wide_sum";
     "math/float_wide";
     "math/float16";
-    "math/sigmoid";
     "math/add_wide";
     "math/float_sqrt";
     "probe/params";
@@ -377,12 +332,14 @@ pub struct Program {
     constants: Vec<(&'static str, Value)>,
     /// Slots that are declared `read_write` although the program only reads them.
     writable: Vec<u32>,
+    /// The slot of an input that the program reads from its output.
+    overwritten: Option<u32>,
 }
 
 impl Program {
     /// A loop with its imports.
     pub(crate) fn new(main: &'static Part) -> Self {
-        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new() };
+        let mut program = Self { parts: Vec::new(), constants: Vec::new(), writable: Vec::new(), overwritten: None };
         program.add(main, true);
         program
     }
@@ -401,14 +358,6 @@ impl Program {
         self
     }
 
-    /// This program with another part in the place of one that it has.
-    pub(crate) fn replacing(mut self, part: &'static Part, by: &'static Part) -> Self {
-        for linked in self.parts.iter_mut().filter(|linked| linked.part.name == part.name) {
-            linked.part = by;
-        }
-        self
-    }
-
     pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.constants.push((name, value.into()));
         self
@@ -418,6 +367,12 @@ impl Program {
     /// also writes elsewhere.
     pub(crate) fn with_writable(mut self, slots: Vec<u32>) -> Self {
         self.writable = slots;
+        self
+    }
+
+    /// This program, reading the input at a slot from `output`: each invocation reads the words that it overwrites.
+    pub(crate) fn overwriting(mut self, slot: u32) -> Self {
+        self.overwritten = Some(slot);
         self
     }
 
@@ -431,6 +386,9 @@ impl Program {
         for slot in &self.writable {
             let declared = |access| format!("@binding({slot}) var<storage, {access}> ");
             source = source.replace(&declared("read"), &declared("read_write"));
+        }
+        if let Some(slot) = self.overwritten {
+            source = read_from_output(&source, slot);
         }
         source.push_str("// Constants of this program.\n");
         for (name, value) in &self.constants {
@@ -450,6 +408,25 @@ impl Program {
     }
 }
 
+/// The source without the binding at a slot. Its elements, `name[…]`, become those of `output`.
+fn read_from_output(source: &str, slot: u32) -> String {
+    let declaration = format!("@group(0) @binding({slot}) var<storage, read> ");
+    let (before, after) = source.split_once(&declaration).unwrap_or_else(|| panic!("nothing is read at slot {slot}"));
+    let (declared, after) = after.split_once('\n').unwrap_or((after, ""));
+    let element = format!("{}[", declared.split(':').next().unwrap_or_default());
+    let mut replaced = String::with_capacity(source.len());
+    for piece in before.split_inclusive(&element).chain(after.split_inclusive(&element)) {
+        match piece.strip_suffix(&element) {
+            Some(start) if !start.ends_with(|c: char| c.is_alphanumeric() || c == '_') => {
+                replaced += start;
+                replaced += "output[";
+            }
+            _ => replaced += piece,
+        }
+    }
+    replaced
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chosen = self.parts.iter().filter(|linked| linked.chosen);
@@ -464,6 +441,9 @@ impl fmt::Display for Program {
         }
         for slot in &self.writable {
             write!(f, " {slot}=writable")?;
+        }
+        if let Some(slot) = self.overwritten {
+            write!(f, " {slot}=overwritten")?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ impl Kernels for Resize {
             |group, groups| {
                 let program = Program::new(&program::RESIZE)
                     .constant("GROUP_X", group)
+                    .constant("INPUT_BITS", 8u32)
                     .constant("INPUT_SIGNED", input.dtype().is_signed())
                     .constant("AXES", spatial as u32)
                     .constant("SHIFT", self.weight_bits() * spatial as u32);

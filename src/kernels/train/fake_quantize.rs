@@ -2,7 +2,7 @@
 //! (`shaders/train/fake_gradient.wgsl`) and `ops::GridGradient` (`shaders/train/fake_sum.wgsl`, `shaders/train/sum_partials.wgsl`),
 //! each linked with `shaders/train/grid_*.wgsl`. The meaning is `reference/fake_quantize.rs`.
 
-use crate::kernels::calibrate::members::Members;
+use crate::kernels::calibrate::members::{MemberParams, Members};
 use crate::kernels::convert::granularity;
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{
@@ -19,24 +19,6 @@ parameters! {
         elements: u32,
         low: i32,
         high: i32,
-    }
-}
-
-parameters! {
-    /// `shaders/train/fake_sum.wgsl`.
-    struct SumParams {
-        member_counts: [u32; 4],
-        member_strides: [u32; 4],
-        segment_counts: [u32; 4],
-        segment_strides: [u32; 4],
-        chunk: u32,
-        chunks: u32,
-        low: i32,
-        high: i32,
-        partials: u32,
-        unused_0: u32,
-        unused_1: u32,
-        unused_2: u32,
     }
 }
 
@@ -117,18 +99,7 @@ impl Kernels for GridGradient {
         let chunks = members.longest.div_ceil(CHUNK).max(1);
         let partials = members.segments * chunks;
         let candidate = |group: u32| {
-            let params = SumParams {
-                member_counts: members.member_counts,
-                member_strides: members.member_strides,
-                segment_counts: members.segment_counts,
-                segment_strides: members.segment_strides,
-                chunk: CHUNK as u32,
-                chunks: chunks as u32,
-                low: forward.low,
-                high: forward.high,
-                partials: partials as u32,
-                ..SumParams::default()
-            };
+            let params = MemberParams { low: forward.low, high: forward.high, ..members.parameters(CHUNK, chunks) };
             let program = link_grid(&program::FAKE_SUM, forward)
                 .constant("GROUP_X", group)
                 .constant("CONTIGUOUS", members.contiguous);
@@ -138,7 +109,7 @@ impl Kernels for GridGradient {
                 Binding::read(3, Resource::Input(1)),
                 Binding::write(6, Resource::Scratch(0)),
             ];
-            let sum = Dispatch::new(program, &params, SumParams::FIELDS, bindings, partials, caps)
+            let sum = Dispatch::new(program, &params, MemberParams::FIELDS, bindings, partials, caps)
                 .operations(2 * members.segments * members.longest);
             let width = if forward.grid == Grid::Range { 2 } else { 1 };
             let total = total(chunks, members.segments, width, self.gradient_scale, group, caps);

@@ -87,8 +87,7 @@ impl Kernels for FakeRequantize {
         let read = |slot, input| Binding::read(slot, Resource::Input(input));
         let mut bindings = vec![read(1, 0), read(3, 1)];
         let part = match self.makes {
-            FakeRequantizeOutput::Levels => &program::REQUANTIZED_LEVELS,
-            FakeRequantizeOutput::Real => &program::REQUANTIZED_REAL,
+            FakeRequantizeOutput::Levels | FakeRequantizeOutput::Real => &program::REQUANTIZED_OUTPUT,
             FakeRequantizeOutput::Gradient => {
                 bindings.push(read(2, 2));
                 &program::REQUANTIZED_GRADIENT
@@ -97,7 +96,10 @@ impl Kernels for FakeRequantize {
         };
         bindings.push(Binding::write(6, Resource::Output(0)));
         line_candidates("fake requantize", elements, &[], caps, |group, groups| {
-            let program = Program::new(&program::FAKE_REQUANTIZE).with(part).constant("GROUP_X", group);
+            let program = Program::new(&program::FAKE_REQUANTIZE)
+                .with(part)
+                .constant("LEVELS", self.makes == FakeRequantizeOutput::Levels)
+                .constant("GROUP_X", group);
             Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations(elements)
         })
     }

@@ -1,5 +1,0 @@
-// Padding: zero.
-
-fn gap(index: u32) -> u32 {
-    return 0u;
-}
