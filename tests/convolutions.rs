@@ -510,7 +510,7 @@ fn linear_convolutions() -> Result<()> {
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
         // Each code width meets each kind of image.
-        let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
+        let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::INT8, 32) } else { (Codes::INT4, 64) };
         let weights = match case % 4 {
             1 => float_weights(&mut random, case / 4, [groups, outputs, k])?,
             _ => grouped_weights(&mut random, codes, group, [groups, outputs, k])?,

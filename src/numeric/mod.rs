@@ -10,6 +10,7 @@ mod rounding;
 pub(crate) use block::BlockScales;
 pub use block::{BlockFormat, BlockRounding};
 pub use format::DType;
+pub(crate) use format::{Encoding, each_dtype, element};
 pub use minifloat::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, PowerRounding};
 pub(crate) use minifloat::{Minifloat, decode_power, encode_power};
 pub use narrow::{I2, I4, U2, U4};

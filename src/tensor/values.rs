@@ -4,6 +4,7 @@ use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
 use crate::numeric::{
     DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, U2, U4, decode_power,
+    each_dtype, element,
 };
 use half::f16;
 
@@ -23,51 +24,31 @@ pub trait Element: sealed::Sealed + Copy + Sized {
     fn unwrap(values: &Values) -> Option<&[Self]>;
 }
 
-/// The elements of a [`Tensor`]; use [`Tensor::values`].
-#[doc(hidden)]
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Values {
-    Int2(Vec<I2>),
-    Uint2(Vec<U2>),
-    Int4(Vec<I4>),
-    Uint4(Vec<U4>),
-    Int8(Vec<i8>),
-    Uint8(Vec<u8>),
-    Int16(Vec<i16>),
-    Uint16(Vec<u16>),
-    Int32(Vec<i32>),
-    Float4E2M1(Vec<E2M1>),
-    Float6E2M3(Vec<E2M3>),
-    Float6E3M2(Vec<E3M2>),
-    Float8E4M3Fn(Vec<E4M3FN>),
-    Float8E4M3Fnuz(Vec<E4M3FNUZ>),
-    Float8E5M2(Vec<E5M2>),
-    Float8E5M2Fnuz(Vec<E5M2FNUZ>),
-    Float8E8M0(Vec<E8M0>),
-    Float16(Vec<f16>),
-    Float32(Vec<f32>),
-    Parameters(Vec<(f32, i32)>),
-}
-
-macro_rules! element {
-    ($($kind:ty => $variant:ident),+) => {$(
-        impl sealed::Sealed for $kind {}
-        impl Element for $kind {
-            const FORMAT: DType = DType::$variant;
-            fn wrap(values: Vec<Self>) -> Values {
-                Values::$variant(values)
-            }
-            fn unwrap(values: &Values) -> Option<&[Self]> {
-                if let Values::$variant(values) = values { Some(values) } else { None }
-            }
+macro_rules! values {
+    ($(#[doc = $doc:literal] $variant:ident: $element:ty, $name:literal, $bits:literal bits, $encoding:expr;)+) => {
+        /// The elements of a [`Tensor`]; use [`Tensor::values`].
+        #[doc(hidden)]
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)]
+        pub enum Values {
+            $($variant(Vec<element::$variant>),)+
         }
-    )+};
+
+        $(
+            impl sealed::Sealed for element::$variant {}
+            impl Element for element::$variant {
+                const FORMAT: DType = DType::$variant;
+                fn wrap(values: Vec<Self>) -> Values {
+                    Values::$variant(values)
+                }
+                fn unwrap(values: &Values) -> Option<&[Self]> {
+                    if let Values::$variant(values) = values { Some(values) } else { None }
+                }
+            }
+        )+
+    };
 }
-element!(
-    I2 => Int2, U2 => Uint2, I4 => Int4, U4 => Uint4, i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16,
-    i32 => Int32, E2M1 => Float4E2M1, E2M3 => Float6E2M3, E3M2 => Float6E3M2, E4M3FN => Float8E4M3Fn, E4M3FNUZ => Float8E4M3Fnuz, E5M2 => Float8E5M2, E5M2FNUZ => Float8E5M2Fnuz, E8M0 => Float8E8M0, f16 => Float16, f32 => Float32, (f32, i32) => Parameters
-);
+each_dtype!(values);
 
 /// A tensor on the host.
 ///

@@ -412,24 +412,24 @@ impl Draw {
     /// Weights in groups, with codes and scales of any format.
     fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
         let codes = self.pick(&[
-            Codes::Int2,
-            Codes::Int3,
-            Codes::Int4,
-            Codes::Int4,
-            Codes::Int5,
-            Codes::Int6,
-            Codes::Int8,
-            Codes::Uint2,
-            Codes::Uint3,
-            Codes::Uint4,
-            Codes::Uint5,
-            Codes::Uint6,
-            Codes::Uint8,
-            Codes::E4M3FN,
-            Codes::E5M2,
-            Codes::E3M2,
-            Codes::E2M3,
-            Codes::E2M1,
+            Codes::INT2,
+            Codes::INT3,
+            Codes::INT4,
+            Codes::INT4,
+            Codes::INT5,
+            Codes::INT6,
+            Codes::INT8,
+            Codes::UINT2,
+            Codes::UINT3,
+            Codes::UINT4,
+            Codes::UINT5,
+            Codes::UINT6,
+            Codes::UINT8,
+            Codes::of_float(DType::Float8E4M3Fn).unwrap(),
+            Codes::of_float(DType::Float8E5M2).unwrap(),
+            Codes::of_float(DType::Float6E3M2).unwrap(),
+            Codes::of_float(DType::Float6E2M3).unwrap(),
+            Codes::of_float(DType::Float4E2M1).unwrap(),
             Codes::IQ4_NL,
         ]);
         let scales = self.scales();
@@ -856,7 +856,7 @@ impl Draw {
             let indices = self.dimensions();
             return Ok(Embedding::new(indices, weights)?.output(self.pick(&FLOATS))?.into());
         }
-        let codes = self.pick(&[Codes::Int2, Codes::Int3, Codes::Int4, Codes::Uint4, Codes::Int6, Codes::Int8]);
+        let codes = self.pick(&[Codes::INT2, Codes::INT3, Codes::INT4, Codes::UINT4, Codes::INT6, Codes::INT8]);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, self.pick(&[16, 32, 64]), self.scales()))?;
         if self.one_in(3) {
             quantizer = quantizer.search(Search { steps: 3, ..Search::default() })?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Constant, DeviceCaps};
-use crate::numeric::Minifloat;
+use crate::numeric::DType;
 use crate::weights::{Codes, PANEL, PackedWeights, ScaleFormat};
 
 /// The WGSL file that reads the scales of a format.
@@ -28,27 +28,30 @@ fn scales_part(scales: ScaleFormat) -> &'static Part {
 
 /// The WGSL file that expands the codes of a format.
 pub(crate) fn codes_part(codes: Codes) -> &'static Part {
-    match codes {
-        Codes::Int2 | Codes::Uint2 => &program::CODES_INT2,
-        Codes::Int3 | Codes::Uint3 => &program::CODES_INT3,
-        Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
-        Codes::Int5 | Codes::Uint5 => &program::CODES_INT5,
-        Codes::Int6 | Codes::Uint6 | Codes::E3M2 => &program::CODES_INT6,
-        Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 | Codes::E5M2FNUZ => {
-            &program::CODES_INT8
-        }
-        Codes::E2M1 => &program::CODES_FLOAT4E2M1,
-        Codes::E2M3 => &program::CODES_FLOAT6E2M3,
-        Codes::Table(_) => &program::CODES_TABLE,
+    match (codes.table(), codes.float()) {
+        (Some(_), _) => return &program::CODES_TABLE,
+        (_, Some(DType::Float4E2M1)) => return &program::CODES_FLOAT4E2M1,
+        (_, Some(DType::Float6E2M3)) => return &program::CODES_FLOAT6E2M3,
+        (_, Some(dtype)) => assert!(!codes.are_integers(), "no file makes int8 of {dtype}"),
+        (None, None) => {}
+    }
+    match codes.bits() {
+        2 => &program::CODES_INT2,
+        3 => &program::CODES_INT3,
+        4 => &program::CODES_INT4,
+        5 => &program::CODES_INT5,
+        6 => &program::CODES_INT6,
+        8 => &program::CODES_INT8,
+        bits => unreachable!("codes of {bits} bits"),
     }
 }
 
 /// Adds the conversion of expanded codes to float32.
 pub(crate) fn link_expand(program: Program, codes: Codes) -> Program {
-    let Some(layout) = Minifloat::of(codes.float()).filter(|_| !codes.are_integers()) else {
+    let Some(layout) = codes.layout().filter(|_| !codes.are_integers()) else {
         return program.with(&program::EXPAND_INTEGER);
     };
-    if codes == Codes::E5M2FNUZ {
+    if codes.float() == Some(DType::Float8E5M2Fnuz) {
         return program.with(&program::EXPAND_FLOAT8E5M2FNUZ);
     }
     // A float16 has five bits of exponent with a bias of 15.
@@ -68,7 +71,7 @@ pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool
     if let Some(nesting) = dtype.scales.nesting() {
         program = program.constant("NESTING", nesting.min(u32::MAX as usize) as u32);
     }
-    if let Codes::Table(values) = dtype.codes {
+    if let Some(values) = dtype.codes.table() {
         let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
         for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
             program = program.constant(name, u32::from_le_bytes(bytes.map(|byte| byte as u8)));
