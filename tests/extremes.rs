@@ -5,6 +5,7 @@ mod common;
 
 use common::{Random, check_cases, check_op, check_op_within_in_turn, context};
 use half::f16;
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm,
@@ -344,7 +345,8 @@ fn linear() -> Result<()> {
         let lhs = x.clone().quantized(Quantization::new(Granularity::Axis(0), &rows[..], &zeros[..]))?;
         cases.push((of("codes"), linear(lhs.tensor_type()).build()?.into(), vec![lhs]));
         let op = linear(x.tensor_type()).dynamic_lhs(DynamicGranularity::Row).build()?;
-        let parameters = Tensor::new([m], rows.into_iter().zip(zeros).collect::<Vec<_>>())?;
+        let params = rows.into_iter().zip(zeros).map(|(scale, zero)| QuantizationParams::new(scale, zero));
+        let parameters = Tensor::new([m], params.collect::<Vec<_>>())?;
         cases.push((of("dynamic codes"), op.into(), vec![x, parameters]));
     }
     check("linear", cases, 0.4);

@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
     Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
@@ -222,7 +222,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
     match tensor_type.dtype() {
         DType::Parameters => {
-            let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
+            let parameters = vec![QuantizationParams::new(1.0, 0); tensor_type.shape().elements()];
             context.upload(&Tensor::new(tensor_type.dims(), parameters)?)
         }
         _ => DeviceTensor::allocate(context, tensor_type.clone()),

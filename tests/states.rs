@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Random, bounds_of_all, check_op, context};
-use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
     Bins, BlockDequantize, Conv, ConvPass, CrossEntropyGradient, DynamicGranularity, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, GridGradient, Linear, LinearConv,
@@ -39,7 +39,7 @@ fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
     };
     let tensor = match of.dtype() {
         DType::Parameters => {
-            let pairs = words.into_iter().map(|w| (f32::from_bits(w), word(random) as i32));
+            let pairs = words.into_iter().map(|w| QuantizationParams::new(f32::from_bits(w), word(random) as i32));
             Tensor::new(dimensions, pairs.collect::<Vec<_>>())
         }
         format => {

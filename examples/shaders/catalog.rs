@@ -19,17 +19,17 @@ use lowbit::weights::{
 use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
-const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
-const SMALL: [DType; 7] = [
-    DType::Float4E2M1,
-    DType::Float6E2M3,
-    DType::Float6E3M2,
-    DType::Float8E4M3Fn,
-    DType::Float8E4M3Fnuz,
-    DType::Float8E5M2,
-    DType::Float8E5M2Fnuz,
-];
 const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
+
+/// The data types that fulfil a condition.
+fn dtypes(condition: impl Fn(DType) -> bool) -> Vec<DType> {
+    DType::ALL.iter().copied().filter(|&dtype| condition(dtype)).collect()
+}
+
+/// Integers below 8 bits.
+fn narrow() -> Vec<DType> {
+    dtypes(|dtype| dtype.is_narrow_integer() && dtype.bits() < 8)
+}
 
 /// Every candidate of the ops below on devices of several kinds, keyed by the index of the op, then of the device.
 pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
@@ -175,7 +175,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
             }
         }
-        for rhs in [&CODES[..], &NARROW].concat() {
+        for rhs in [&CODES[..], &narrow()].concat() {
             for transposed in [false, true] {
                 let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, typed(rhs, &[16, 16], 0)?);
                 ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
@@ -248,7 +248,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(conv.build()?.into());
     }
     let wide = [DType::Int16, DType::Uint16, DType::Int32];
-    for format in SMALL {
+    for format in dtypes(DType::is_minifloat) {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
             ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
@@ -264,7 +264,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Dequantize::new(tensor_type.clone())?.into());
         }
     }
-    for format in [&NARROW[..], &CODES, &wide].concat() {
+    for format in [&narrow()[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
             ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
@@ -313,7 +313,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Fused::new(transpose.into(), dequantize.into(), 0)?.into());
         }
     }
-    let castable = [&NARROW[..], &CODES, &FLOATS].concat();
+    let castable = [&narrow()[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
@@ -348,7 +348,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     let lhs = TensorType::new(DType::Float32, [4, 64])?;
     ops.push(Linear::new(lhs, PackedWeights::from_tensor(&small)?).build()?.into());
     // Every small float with every other format would be too many. Decoding and encoding are independent.
-    for small in SMALL.into_iter().chain([DType::Float8E8M0]) {
+    for small in dtypes(|dtype| dtype.is_minifloat() || dtype == DType::Float8E8M0) {
         for other in [DType::Float32, DType::Float16, DType::Int8, DType::Uint4, DType::Float4E2M1] {
             ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
             let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;

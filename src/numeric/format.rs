@@ -5,7 +5,7 @@ use std::fmt;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use super::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, U2, U4};
+use super::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, QuantizationParams, U2, U4};
 
 /// Calls a macro with the table of data types, after the arguments in brackets, if there are any. A row holds the variant, the type
 /// of an element in Rust, the name, the bits in memory, and the encoding.
@@ -52,7 +52,7 @@ macro_rules! each_dtype {
             /// IEEE 754 binary32
             Float32: f32, "float32", 32 bits, Float32;
             /// an f32 scale and an i32 zero point, computed on the device by dynamic quantization
-            Parameters: (f32, i32), "parameters", 64 bits, Parameters;
+            Parameters: QuantizationParams, "parameters", 64 bits, Parameters;
         }
     };
 }
@@ -75,6 +75,20 @@ pub(crate) enum Encoding {
     Float32,
     /// A float32 and an int32.
     Parameters,
+}
+
+impl Encoding {
+    /// The element in the low bits of a word, as its Rust type holds it: the sign of signed codes is extended, and bits that are not
+    /// the code's are 0.
+    pub(crate) const fn element(self, word: u32) -> u32 {
+        match self {
+            Self::Signed(bits) => (((word << (32 - bits)) as i32) >> (32 - bits)) as u32,
+            Self::Unsigned(bits) | Self::Minifloat(Minifloat { width: bits, .. }) => word & (u32::MAX >> (32 - bits)),
+            Self::PowerOfTwo => word & 0xff,
+            Self::Float16 => word & 0xffff,
+            Self::Float32 | Self::Parameters => word,
+        }
+    }
 }
 
 macro_rules! dtype {

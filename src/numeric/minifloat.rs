@@ -154,7 +154,8 @@ pub(crate) fn decode_power(code: u32) -> f32 {
 macro_rules! minifloat {
     ($($(#[$doc:meta])* $name:ident: $layout:expr;)+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(transparent)]
         pub struct $name(u8);
 
         impl $name {
@@ -215,7 +216,8 @@ minifloat! {
 }
 
 /// A power of two, 2⁻¹²⁷ … 2¹²⁷, or NaN: the scale of a block (OCP MX, ONNX FLOAT8E8M0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
 pub struct E8M0(u8);
 
 impl E8M0 {

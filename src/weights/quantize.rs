@@ -9,7 +9,7 @@ use super::PackedWeights;
 use super::format::{GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 use crate::error::{Error, Result, require};
 use crate::numeric::round_saturating;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 /// Number of lanes of a sum. A sum of f32 depends on its order; this order suits both a CPU and a GPU.
 const LANES: usize = 32;
@@ -229,20 +229,20 @@ impl Quantizer {
             }
         };
         let k = dims[2];
-        match tensor.raw() {
-            Values::Float32(values) => self.rows(dims, |row, out| {
+        if let Ok(values) = tensor.values::<f32>() {
+            return self.rows(dims, |row, out| {
                 out.copy_from_slice(&values[row * k..(row + 1) * k]);
                 Ok(())
-            }),
-            Values::Float16(values) => self.rows(dims, |row, out| {
-                out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
-                Ok(())
-            }),
-            _ => {
-                require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
-                self.rows([0; 3], |_, _| Ok(()))
-            }
+            });
         }
+        let Ok(values) = tensor.values::<f16>() else {
+            require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
+            unreachable!("refused above");
+        };
+        self.rows(dims, |row, out| {
+            out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
+            Ok(())
+        })
     }
 
     /// The quantized weights of rows that are made one by one, several at a time and in any order. `row(index, numbers)` fills in
