@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use common::{Random, check_op, check_op_within, context};
 use half::f16;
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{Conv, ConvBuilder, LinearConv, Matmul, Op, Output, Padding, Quantize, Requantization, Unfold};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -69,7 +70,8 @@ fn patches() -> Result<()> {
         let unfold = if groups > 1 { unfold.groups(groups) } else { unfold };
         let unfold = if case % 4 == 3 { unfold.transposed().output_padding(vec![4; rank]) } else { unfold };
         let unfold = if parameters.is_some() { unfold.dynamic_image() } else { unfold };
-        let parameters = parameters.map(|zero| Tensor::new([1], vec![(0.5f32, zero)])).transpose()?;
+        let parameters =
+            parameters.map(|zero| Tensor::new([1], vec![QuantizationParams::new(0.5, zero)])).transpose()?;
         let op: Op = unfold.build()?.into();
         // A single image larger than a binding can't be divided and is refused.
         if op.outputs()[0].device_bytes() > context.limits().binding_bytes {
@@ -510,7 +512,7 @@ fn linear_convolutions() -> Result<()> {
         let (channels, outputs) = (random.pick(&[1usize, 3, 8, 20]), random.pick(&[1usize, 4, 5, 9]));
         let k = geometry.kernel.iter().product::<usize>() * channels;
         // Each code width meets each kind of image.
-        let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::Int8, 32) } else { (Codes::Int4, 64) };
+        let (codes, group) = if (case % 4 == 0) == (case < 12) { (Codes::INT8, 32) } else { (Codes::INT4, 64) };
         let weights = match case % 4 {
             1 => float_weights(&mut random, case / 4, [groups, outputs, k])?,
             _ => grouped_weights(&mut random, codes, group, [groups, outputs, k])?,
@@ -522,7 +524,7 @@ fn linear_convolutions() -> Result<()> {
             0 => (Tensor::new(&dims[..], values)?, None),
             1 => (Tensor::new(&dims[..], values.into_iter().map(f16::from_f32).collect::<Vec<_>>())?, None),
             2 => (random.quantized(DType::Uint8, &dims), None),
-            _ => (random.codes(DType::Int8, &dims), Some(Tensor::new([1], vec![(0.02f32, 3)])?)),
+            _ => (random.codes(DType::Int8, &dims), Some(Tensor::new([1], vec![QuantizationParams::new(0.02, 3)])?)),
         };
         let mut conv = LinearConv::new(image.tensor_type().clone(), weights, geometry.kernel.clone())
             .stride(geometry.stride.clone())

@@ -33,7 +33,7 @@ fn reals(dims: &[usize]) -> Result<Tensor> {
 }
 
 fn weights(scales: ScaleFormat, dims: [usize; 3]) -> Result<PackedWeights> {
-    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, scales), dims, |_, codes, groups, _| {
+    PackedWeights::build(WeightFormat::new(Codes::INT4, 32, scales), dims, |_, codes, groups, _| {
         codes.fill(3);
         groups.fill(GroupParams::new(0.5, if scales == ScaleFormat::F32 { 0.0 } else { 1.0 }));
         Ok(())
@@ -317,7 +317,7 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     ));
     cases.push(case("a slice of nothing", Slice::take(empty.tensor_type().clone(), 0, [2, 0])?, [empty.clone()]));
     cases.push(case("nothing reshaped", Reshape::new(empty.tensor_type().clone(), [0, 7])?, [empty.clone()]));
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?;
     for dimensions in [[0, 64], [5, 0]] {
         let op = QuantizeWeights::new(dimensions, quantizer.clone())?;
         cases.push(case(format!("weights of {dimensions:?}"), op, [reals(&dimensions)?]));

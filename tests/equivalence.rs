@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{Random, check_op, context};
+use common::{Random, check_op, context, dtypes};
 use half::f16;
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Add, Cast, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Fused, Matmul, Multiply, Op, Output,
     Padding, Pool, Quantize, QuantizedArithmetic, Requantization, Requantize, Softmax, Table,
@@ -15,7 +16,11 @@ use lowbit::{
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
-const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
+
+/// Integers below 8 bits.
+fn narrow_dtypes() -> Vec<DType> {
+    dtypes(|dtype| dtype.is_narrow_integer() && dtype.bits() < 8)
+}
 const ROUNDINGS: [Rounding; 3] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble];
 /// ONNX Runtime's arithmetic by default, and without optimizations.
 const WAYS: [QuantizedArithmetic; 2] = [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq];
@@ -217,8 +222,8 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         }
     }
     for rows in [1, 5] {
-        let parameters: Vec<(f32, i32)> =
-            (0..rows).map(|_| (random.scale(), random.zero_point(DType::Uint8))).collect();
+        let parameters: Vec<_> =
+            (0..rows).map(|_| QuantizationParams::new(random.scale(), random.zero_point(DType::Uint8))).collect();
         let parameters = Tensor::new([rows], parameters)?;
         let lhs = random.codes(DType::Uint8, &[5, 23]);
         let rhs = random.quantized(DType::Uint8, &[23, 9]);
@@ -226,7 +231,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
         let matmul = Matmul::new(lhs.tensor_type().clone(), rhs).dynamic_lhs(granularity).output(Output::real());
         run(&context, &mut count, "dynamic matmul", matmul.build()?, &[&lhs, &parameters]);
     }
-    let parameters = Tensor::new([1], vec![(0.03f32, 77)])?;
+    let parameters = Tensor::new([1], vec![QuantizationParams::new(0.03, 77)])?;
     let image = random.codes(DType::Uint8, &[1, 5, 6, 3]);
     let weights = random.quantized(DType::Int8, &[4, 3, 3, 3]);
     let conv = Conv::new(image.tensor_type().clone(), weights)
@@ -273,11 +278,11 @@ fn narrow(random: &mut Random, dtype: DType, dims: &[usize]) -> Result<Tensor> {
 #[test]
 fn narrow_weights() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let (mut count, mut random) = (0, Random::new(10));
+    let (mut count, mut random, formats) = (0, Random::new(10), narrow_dtypes());
     for (i, (name, [m, n, k])) in MATMUL_SHAPES.into_iter().enumerate() {
         for j in 0..2 {
             let lhs = random.quantized(CODES[j], &[m, k]);
-            let weights = narrow(&mut random, NARROW[(i + 2 * j) % 4], &[n, k])?;
+            let weights = narrow(&mut random, formats[(i + 2 * j) % formats.len()], &[n, k])?;
             let output = outputs(&mut random, k, 0.0004)?.swap_remove((i + j) % 6);
             let matmul = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output);
             run(&context, &mut count, name, matmul.build()?, &[&lhs]);
@@ -315,10 +320,10 @@ fn narrow_weights_of_convolutions() -> Result<()> {
     // By shape: direct, in groups of whole vec4, in groups of any size, depthwise without and with multiplier, and pointwise.
     let convs = [(3, 5, 1, 3), (32, 16, 2, 3), (48, 12, 3, 2), (6, 6, 2, 3), (5, 5, 5, 3), (4, 8, 4, 3), (17, 9, 1, 1)];
     for (i, (channels, count_out, groups, kernel)) in convs.into_iter().enumerate() {
-        for (j, format) in NARROW.into_iter().enumerate().filter(|(j, _)| j % 2 == i % 2) {
+        for (j, format) in narrow_dtypes().into_iter().enumerate().filter(|(j, _)| j % 2 == i % 2) {
             let image = random.quantized(CODES[j % 2], &[2, 5, 4, channels]);
             let weights = narrow(&mut random, format, &[count_out, kernel, kernel, channels / groups])?;
-            let output = outputs(&mut random, 9 * channels / groups, 0.0004)?.swap_remove(j + 1);
+            let output = outputs(&mut random, 9 * channels / groups, 0.0004)?.swap_remove((j + 1) % 6);
             let conv = Conv::new(image.tensor_type().clone(), weights).groups(groups).padding(Padding::SameUpper);
             let name = format!("{format} weights, {channels} channels in {groups} groups");
             run(&context, &mut count, &name, conv.output(output).build()?, &[&image]);
@@ -332,7 +337,8 @@ fn narrow_weights_of_convolutions() -> Result<()> {
 fn quantize_dequantize_requantize() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(6));
-    let formats = [&NARROW[..], &[DType::Int8, DType::Uint8, DType::Int16, DType::Uint16, DType::Int32]].concat();
+    let formats =
+        [&narrow_dtypes()[..], &[DType::Int8, DType::Uint8, DType::Int16, DType::Uint16, DType::Int32]].concat();
     let cases: [(&[usize], Granularity); 11] = [
         (&[], Granularity::Tensor),
         (&[97], Granularity::Tensor),
@@ -400,7 +406,7 @@ fn quantize_dequantize_requantize() -> Result<()> {
 fn cast() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(8));
-    let integers = [&NARROW[..], &CODES].concat();
+    let integers = [&narrow_dtypes()[..], &CODES].concat();
     let formats = [&integers[..], &[DType::Float16, DType::Float32]].concat();
     // All float16 values in rows that end within a word, and as many float32 around every rounding of a cast.
     let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
-use lowbit::numeric::Multiplier;
+use lowbit::numeric::{Multiplier, QuantizationParams};
 use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Cast, Concat, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op,
@@ -121,7 +121,7 @@ fn shapes_and_tensors() -> Result<()> {
     refused([
         ("u8 of int8", tensor.values::<u8>().map(|_| ()), &["int8", "uint8"]),
         ("f32 of int8", tensor.values::<f32>().map(|_| ()), &["int8", "float32"]),
-        ("parameters of int8", tensor.values::<(f32, i32)>().map(|_| ()), &["int8", "parameters"]),
+        ("parameters of int8", tensor.values::<QuantizationParams>().map(|_| ()), &["int8", "parameters"]),
     ]);
     Ok(())
 }
@@ -788,11 +788,8 @@ fn floats_that_are_no_numbers() -> Result<()> {
         let dynamic = |values: &[f32]| -> Result<(Vec<i32>, (f32, i32))> {
             let op = DynamicQuantize::new([values.len()], format, DynamicGranularity::Tensor)?;
             let out = reference::run(&op.into(), &[&Tensor::new([values.len()], values)?])?;
-            let codes = match format {
-                DType::Int8 => out[0].values::<i8>()?.iter().map(|&c| c.into()).collect(),
-                _ => out[0].values::<u8>()?.iter().map(|&c| c.into()).collect(),
-            };
-            Ok((codes, out[1].values::<(f32, i32)>()?[0]))
+            let QuantizationParams { scale, zero_point } = out[1].values()?[0];
+            Ok((out[0].codes()?, (scale, zero_point)))
         };
         // NaN is left out of the range: 0 … 255 has scale 1.
         assert_eq!(dynamic(&[f32::NAN, 0.0, 255.0])?, (vec![low, low, high], (1.0, low)));
@@ -829,8 +826,8 @@ fn inputs_of_ops_and_graphs() -> Result<()> {
     let codes_of = |tensor_type: &TensorType| zeros(tensor_type.dtype(), tensor_type.dims());
     for zero_point in [i32::MIN, -129, 256, i32::MAX] {
         let needle = zero_point.to_string();
-        let rows = Tensor::new([2], vec![(0.1f32, 0), (0.1, zero_point)])?;
-        let one = Tensor::new([1], vec![(0.1f32, zero_point)])?;
+        let rows = Tensor::new([2], vec![QuantizationParams::new(0.1, 0), QuantizationParams::new(0.1, zero_point)])?;
+        let one = Tensor::new([1], vec![QuantizationParams::new(0.1, zero_point)])?;
         refused([
             ("matmul", reference::run(&dynamic, &[&codes_of(&plain), &rows]), &[&needle, "0..=255"]),
             ("conv", reference::run(&conv, &[&codes_of(&image), &one]), &[&needle, "-128..=127"]),

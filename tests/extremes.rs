@@ -5,6 +5,7 @@ mod common;
 
 use common::{Random, check_cases, check_op, check_op_within_in_turn, context};
 use half::f16;
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Arithmetic, ConvPass, CrossEntropyGradient, DynamicGranularity, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
     FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Grid, GridGradient, LayerNorm,
@@ -311,11 +312,11 @@ fn linear() -> Result<()> {
     let mut random = Random::new(1_007);
     let mut cases = Vec::new();
     let formats = [
-        (Codes::Int4, ScaleFormat::F32),
-        (Codes::Int8, ScaleFormat::F32Zero),
-        (Codes::Uint4, ScaleFormat::F32Offset),
-        (Codes::Int2, ScaleFormat::F32RealZero),
-        (Codes::Int4, ScaleFormat::E8M0),
+        (Codes::INT4, ScaleFormat::F32),
+        (Codes::INT8, ScaleFormat::F32Zero),
+        (Codes::UINT4, ScaleFormat::F32Offset),
+        (Codes::INT2, ScaleFormat::F32RealZero),
+        (Codes::INT4, ScaleFormat::E8M0),
     ];
     // One pair in seven contains each kind of number on either side.
     let pairs = pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(7);
@@ -344,7 +345,8 @@ fn linear() -> Result<()> {
         let lhs = x.clone().quantized(Quantization::new(Granularity::Axis(0), &rows[..], &zeros[..]))?;
         cases.push((of("codes"), linear(lhs.tensor_type()).build()?.into(), vec![lhs]));
         let op = linear(x.tensor_type()).dynamic_lhs(DynamicGranularity::Row).build()?;
-        let parameters = Tensor::new([m], rows.into_iter().zip(zeros).collect::<Vec<_>>())?;
+        let params = rows.into_iter().zip(zeros).map(|(scale, zero)| QuantizationParams::new(scale, zero));
+        let parameters = Tensor::new([m], params.collect::<Vec<_>>())?;
         cases.push((of("dynamic codes"), op.into(), vec![x, parameters]));
     }
     check("linear", cases, 0.4);
@@ -357,7 +359,7 @@ fn linear_with_scales_that_overflow() -> Result<()> {
     let mut cases = Vec::new();
     for (row, group) in [(1e30f32, 1e30f32), (1e-30, 1e-30), (1e-38, 1.0), (3e38, 1e-38), (1e-20, 1e-25)] {
         for code in [0i8, 1, 127] {
-            let format = WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32);
+            let format = WeightFormat::new(Codes::INT8, 32, ScaleFormat::F32);
             let w = PackedWeights::build(format, [1, 4, 64], |_, codes, groups, _| {
                 codes.fill(code);
                 groups.fill(GroupParams::scale(group));
@@ -377,7 +379,7 @@ fn linear_conv() -> Result<()> {
     let mut random = Random::new(1_008);
     let mut cases = Vec::new();
     for (a, b) in pairs().into_iter().filter(|(_, b)| *b != Numbers::Special).step_by(3) {
-        let w = weights(&mut random, WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32), 5, 16, b)?;
+        let w = weights(&mut random, WeightFormat::new(Codes::INT4, 32, ScaleFormat::F32), 5, 16, b)?;
         let x = a.tensor(&mut random, &[1, 3, 3, 4])?;
         let conv = LinearConv::new(x.tensor_type().clone(), w, [2, 2]).padding(Padding::SameUpper);
         cases.push((format!("linear conv of {a:?} by {b:?}"), conv.build()?.into(), vec![x]));

@@ -4,28 +4,22 @@
 
 mod common;
 
-use common::{Random, check_op, context};
+use common::{Random, check_op, context, dtypes};
 use half::f16;
 use lowbit::numeric::PowerRounding;
 use lowbit::ops::{Cast, Dequantize, Quantize};
 use lowbit::{DType, Granularity, Quantization, Result, Shape, Tensor, TensorType};
 
-const SMALL: [DType; 7] = [
-    DType::Float4E2M1,
-    DType::Float6E2M3,
-    DType::Float6E3M2,
-    DType::Float8E4M3Fn,
-    DType::Float8E4M3Fnuz,
-    DType::Float8E5M2,
-    DType::Float8E5M2Fnuz,
-];
+/// Floats of at most 8 bits.
+fn small() -> Vec<DType> {
+    dtypes(DType::is_minifloat)
+}
 
 /// All codes of a dtype, row by row.
 fn all_codes(dtype: DType, dims: &[usize]) -> Result<Tensor> {
     let elements: usize = dims.iter().product();
     let bytes: Vec<u8> = (0..elements * dtype.bits() / 8).map(|i| (i * 37) as u8).collect();
-    let mask = |byte: &u8| if matches!(dtype, DType::Float6E2M3 | DType::Float6E3M2) { byte & 63 } else { *byte };
-    Tensor::from_packed(TensorType::new(dtype, dims)?, &bytes.iter().map(mask).collect::<Vec<_>>())
+    Tensor::from_packed(TensorType::new(dtype, dims)?, &bytes)
 }
 
 /// float32 around every number of every dtype and every middle between two numbers.
@@ -50,7 +44,7 @@ fn every_half_and_every_boundary_to_every_format() -> Result<()> {
     let reals = Tensor::new([reals.len()], reals)?;
     let mut count = 0;
     for x in [&halves, &reals] {
-        for to in SMALL {
+        for to in small() {
             let op = Cast::new(x.tensor_type().clone(), to)?;
             for op in [op.clone(), op.non_saturating()] {
                 count += check_op(&context, &format!("{} to {to}", x.tensor_type()), &op.into(), &[x]);
@@ -71,11 +65,11 @@ fn every_half_and_every_boundary_to_every_format() -> Result<()> {
 fn every_code_to_other_formats() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut count = 0;
-    let all = [&SMALL[..], &[DType::Float8E8M0]].concat();
+    let all = [&small()[..], &[DType::Float8E8M0]].concat();
     for &from in &all {
         let x = all_codes(from, &[16, 32])?;
         let integer = [DType::Int8, DType::Uint8, DType::Int4, DType::Uint2][from as usize % 4];
-        for to in [DType::Float32, DType::Float16, integer, SMALL[from as usize % 7]] {
+        for to in [DType::Float32, DType::Float16, integer, small()[from as usize % small().len()]] {
             let op = Cast::new(x.tensor_type().clone(), to)?;
             count += check_op(&context, &format!("{from} to {to}"), &op.into(), &[&x]);
         }
@@ -111,7 +105,7 @@ fn quantize_and_dequantize_small_floats() -> Result<()> {
         Granularity::Blocks { axis: 2, size: 5 },
     ];
     for (i, granularity) in granularities.into_iter().enumerate() {
-        for format in [SMALL[i], random.pick(&SMALL)] {
+        for format in [small()[i % small().len()], random.pick(&small())] {
             let dims = [2, 3, [34, 32, 1][i % 3]];
             let elements: usize = dims.iter().product();
             let scales = granularity.parameters(&Shape::new(dims)?)?;

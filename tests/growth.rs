@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
     Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
     Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
@@ -94,25 +94,25 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         })
     };
     for (name, m, codes) in
-        [("linear of one row", 1, Codes::Int4), ("linear", 24, Codes::Int4), ("linear of 3 bits", 9, Codes::Int3)]
+        [("linear of one row", 1, Codes::INT4), ("linear", 24, Codes::INT4), ("linear of 3 bits", 9, Codes::INT3)]
     {
         ops.push((name, Linear::new(real(&[m, 192])?, matrix(codes, ScaleFormat::F16, 1, 24, 192)?).build()?.into()));
     }
     let lhs = TensorType::new(Int8, [9, 192])?.quantized(Quantization::tensor(0.1, 0))?;
     ops.push((
         "linear of codes",
-        Linear::new(lhs, matrix(Codes::Int4, ScaleFormat::F16Zero, 1, 24, 192)?).build()?.into(),
+        Linear::new(lhs, matrix(Codes::INT4, ScaleFormat::F16Zero, 1, 24, 192)?).build()?.into(),
     ));
-    let experts = Linear::new(real(&[6, 64])?, matrix(Codes::Int4, ScaleFormat::F16, 3, 12, 64)?).experts(2);
+    let experts = Linear::new(real(&[6, 64])?, matrix(Codes::INT4, ScaleFormat::F16, 3, 12, 64)?).experts(2);
     ops.push(("linear, experts", experts.build()?.into()));
-    let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::Int4, ScaleFormat::F16, 1, 12, 100)?);
+    let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::INT4, ScaleFormat::F16, 1, 12, 100)?);
     ops.push(("linear with gaps", gaps.build()?.into()));
     let image = real(&[1, 8, 8, 6])?;
     ops.push((
         "linear_conv",
-        LinearConv::new(image, matrix(Codes::Int4, ScaleFormat::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
+        LinearConv::new(image, matrix(Codes::INT4, ScaleFormat::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
     ));
-    ops.push(("embedding", Embedding::new([5], matrix(Codes::Int4, ScaleFormat::NestedOffset(2), 1, 24, 96)?)?.into()));
+    ops.push(("embedding", Embedding::new([5], matrix(Codes::INT4, ScaleFormat::NestedOffset(2), 1, 24, 96)?)?.into()));
     for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
         let conv = FloatConv::new([3, 8, 8, 6], [4, 3, 3, 6], Windows::default())?;
         ops.push(("float_conv", conv.pass(pass).into()));
@@ -188,7 +188,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let mx = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Ceil)?;
     ops.push(("block_quantize", BlockQuantize::new(real(&[6, 64])?, mx)?.into()));
     ops.push(("block_dequantize", BlockDequantize::new([6, 64], mx)?.into()));
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?;
     ops.push(("quantize_weights", QuantizeWeights::new([6, 100], quantizer.clone())?.into()));
     ops.push((
         "quantize_weights, searched",
@@ -222,7 +222,7 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
     match tensor_type.dtype() {
         DType::Parameters => {
-            let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
+            let parameters = vec![QuantizationParams::new(1.0, 0); tensor_type.shape().elements()];
             context.upload(&Tensor::new(tensor_type.dims(), parameters)?)
         }
         _ => DeviceTensor::allocate(context, tensor_type.clone()),

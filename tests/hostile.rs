@@ -98,7 +98,7 @@ fn stage() -> Result<Requantization> {
 }
 
 fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
-    PackedWeights::build(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16), [matrices, n, k], |_, _, _, _| Ok(()))
+    PackedWeights::build(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16), [matrices, n, k], |_, _, _, _| Ok(()))
 }
 
 /// Asserts that a request is refused or planned within the bound, and prints its peak memory. With a device it is planned there.
@@ -194,7 +194,7 @@ fn shapes_alone_cost_nothing() {
     judge.check("experts of many rows", || Linear::new(real(&[MOST, 1])?, grouped(2, 1, 1)?).experts(1).build());
     judge.check("embedding", || Embedding::new([MOST], grouped(1, 1, 1)?));
     judge.check("an embedding of no rows", || Embedding::new([1 << 20], grouped(1, 0, 64)?));
-    let quantizer = || Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16));
+    let quantizer = || Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16));
     judge.check("quantize weights", || QuantizeWeights::new([1 << 20, 64], quantizer()?));
 
     // Windows.

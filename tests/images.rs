@@ -3,49 +3,33 @@
 
 mod common;
 
-use common::{Random, check_op, context, first_difference};
+use common::{Random, check_op, context, dtypes, first_difference};
 use half::f16;
-use lowbit::numeric::{E2M1, E5M2};
 use lowbit::ops::{
     Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, QuantizedArithmetic,
     Requantization, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::{
-    Context, DType, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, reference,
+    Context, DType, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, pack, reference,
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
 const ARITHMETICS: [QuantizedArithmetic; 3] =
     [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq, QuantizedArithmetic::Integer];
 const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
-const FORMATS: [DType; 13] = [
-    DType::Int2,
-    DType::Uint2,
-    DType::Int4,
-    DType::Uint4,
-    DType::Int8,
-    DType::Uint8,
-    DType::Int16,
-    DType::Uint16,
-    DType::Int32,
-    DType::Float4E2M1,
-    DType::Float8E5M2,
-    DType::Float16,
-    DType::Float32,
-];
+/// Elements of images: everything that has a zero.
+fn formats() -> Vec<DType> {
+    dtypes(|dtype| !matches!(dtype, DType::Float8E8M0 | DType::Parameters))
+}
 
 /// Random bits of any dtype; floats include NaNs of every kind.
 fn any(random: &mut Random, dtype: DType, dims: &[usize]) -> Tensor {
-    let count = dims.iter().product();
-    let mut bits = || random.next() as u32;
-    match dtype {
-        DType::Float16 => Tensor::new(dims, (0..count).map(|_| f16::from_bits(bits() as u16)).collect::<Vec<_>>()),
-        DType::Float4E2M1 => Tensor::new(dims, (0..count).map(|_| E2M1::from_bits(bits() as u8)).collect::<Vec<_>>()),
-        DType::Float8E5M2 => Tensor::new(dims, (0..count).map(|_| E5M2::from_bits(bits() as u8)).collect::<Vec<_>>()),
-        DType::Float32 => Tensor::new(dims, (0..count).map(|_| f32::from_bits(bits())).collect::<Vec<_>>()),
-        _ => Ok(random.codes(dtype, dims)),
+    if dtype.range().is_some() {
+        return random.codes(dtype, dims);
     }
-    .expect("the count fits")
+    let any = TensorType::new(dtype, dims).expect("a small shape");
+    let words: Vec<u32> = (0..any.device_bytes() / 4).map(|_| random.next() as u32).collect();
+    pack::tensor(&any, &words).expect("the words fit")
 }
 
 fn run(context: &Context, count: &mut usize, name: &str, op: impl Into<Op>, input: &Tensor) {
@@ -155,7 +139,7 @@ fn transpose() -> Result<()> {
     ];
     for (i, (dimensions, order)) in cases.into_iter().enumerate() {
         for j in 0..3 {
-            let x = any(&mut random, FORMATS[(i + 3 * j) % FORMATS.len()], dimensions);
+            let x = any(&mut random, formats()[(i + 3 * j) % formats().len()], dimensions);
             let op = Transpose::new(x.tensor_type().clone(), order)?;
             run(&context, &mut count, &format!("{} by {order:?}", x.tensor_type()), op.clone(), &x);
             let made = reference::run(&op.into(), &[&x])?.remove(0);
@@ -188,15 +172,13 @@ fn transpositions_that_convert() -> Result<()> {
         (&[2, 3, 4, 5], &[3, 2, 1, 0]),
         (&[1, 2, 3, 1, 2, 2, 3, 2], &[7, 5, 3, 1, 6, 4, 2, 0]),
     ];
-    let others = FORMATS.into_iter().filter(|format| !CODES.contains(format) && !FLOATS.contains(format));
-    let formats: Vec<DType> = CODES.into_iter().chain(others).collect();
+    let others = dtypes(|dtype| formats().contains(&dtype) && !CODES.contains(&dtype) && !FLOATS.contains(&dtype));
     for (i, (dimensions, order)) in cases.into_iter().enumerate() {
         // Both dtypes of activations, and two of the others.
-        for format in [0, 1, 2 + i % 9, 2 + (i + 4) % 9].map(|j| formats[j]) {
-            let zero_point = match format {
-                DType::Int32 | DType::Float4E2M1 | DType::Float8E5M2 => 0,
-                _ => random.zero_point(format),
-            };
+        let two = [i, i + cases.len()].map(|j| others[j % others.len()]);
+        for format in [&CODES[..], &two].concat() {
+            let has_zero_point = format.range().is_some() && format != DType::Int32;
+            let zero_point = if has_zero_point { random.zero_point(format) } else { 0 };
             let quantization = Quantization::tensor(random.scale(), zero_point);
             let codes = any(&mut random, format, dimensions).quantized(quantization.clone())?;
             let float = random.pick(&FLOATS);
@@ -246,7 +228,7 @@ fn slice_and_pad() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(34));
     for case in 0..22 {
-        let format = FORMATS[case % FORMATS.len()];
+        let format = formats()[case % formats().len()];
         let rank = random.pick(&[1usize, 2, 3, 4]);
         let dims: Vec<usize> = (0..rank).map(|_| random.pick(&[2, 3, 5, 8, 21])).collect();
         let x = any(&mut random, format, &dims);
@@ -349,7 +331,7 @@ fn reshape() -> Result<()> {
         (&[2, 2, 48], &[2, 6, 16]),
     ];
     for (dimensions, to) in cases {
-        for format in FORMATS {
+        for format in formats() {
             let x = any(&mut random, format, dimensions);
             let op = Reshape::new(x.tensor_type().clone(), to)?;
             run(&context, &mut count, &format!("{} to {to:?}", x.tensor_type()), op, &x);
@@ -409,7 +391,7 @@ fn resize() -> Result<()> {
             let name = format!("linear {} to {sizes:?}, {coordinates:?}", image.tensor_type());
             run(&context, &mut count, &name, op, &image);
             for k in 0..2 {
-                let (format, rounding) = (FORMATS[(4 * i + j + 5 * k) % FORMATS.len()], roundings[(i + j + k) % 4]);
+                let (format, rounding) = (formats()[(4 * i + j + 5 * k) % formats().len()], roundings[(i + j + k) % 4]);
                 let image = any(&mut random, format, dimensions);
                 let op =
                     Resize::nearest(image.tensor_type().clone(), sizes).coordinates(coordinates).rounding(rounding);

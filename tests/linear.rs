@@ -12,7 +12,7 @@ use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat
 use lowbit::{DType, Granularity, Quantization, Result, Tensor, reference};
 
 const CODES: [Codes; 8] =
-    [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
+    [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
 
 const SCALES: [ScaleFormat; 10] = [
     ScaleFormat::F32,
@@ -226,7 +226,7 @@ fn integer_sums_are_exact() -> Result<()> {
     let mut random = Random::new(4_002);
     let mut combinations = 0;
     for (turn, m) in (1..=17).chain([40]).enumerate() {
-        for codes in [[Codes::Int2, Codes::Int8], [Codes::Int4, Codes::Int6]][turn % 2] {
+        for codes in [[Codes::INT2, Codes::INT8], [Codes::INT4, Codes::INT6]][turn % 2] {
             let [_, n, k, group] = SIZES[turn % SIZES.len()];
             let scales = [ScaleFormat::F32, ScaleFormat::F16Zero][turn % 2];
             let most = 1i64 << (codes.bits() - 1);
@@ -276,7 +276,7 @@ fn experts() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_003);
     for (m, n, k, experts, selected) in [(1, 70, 64, 4, 2), (5, 9, 100, 3, 1), (3, 4, 33, 8, 4)] {
-        let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero);
+        let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero);
         let weights = weights(&mut random, format, [experts, n, k], false)?;
         let indices: Vec<i32> = (0..m * selected).map(|_| random.integer(-1, experts as i64) as i32).collect();
         let indices = Tensor::new([m, selected], indices)?;

@@ -45,22 +45,22 @@ fn sums_beyond_i32() -> Result<()> {
     let low = |_: usize, _: usize| -128i8;
     // Rows of the least code, and a row that changes its sign in the middle.
     let mixed = |row: usize, l: usize| if row == 1 && l >= k / 2 { 127 } else { -128 };
-    let int8 = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
+    let int8 = WeightFormat::new(Codes::INT8, usize::MAX, ScaleFormat::F32);
     let least = Tensor::new([1, k], vec![-128i8; k])?.quantized(Quantization::tensor(1.0, 0))?;
     check("-128 times -128", &least, filled(int8, [3, k], mixed, 1.0)?)?;
     // With zero points, codes represent −255 and 255.
     let far = Tensor::new([1, k], vec![0u8; k])?.quantized(Quantization::tensor(0.5, 255))?;
     check("-255 times -128", &far, filled(int8, [2, k], low, 1.0)?)?;
-    let zeros = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32Zero);
+    let zeros = WeightFormat::new(Codes::INT8, usize::MAX, ScaleFormat::F32Zero);
     let weights = PackedWeights::build(zeros, [1, 2, k], |_, codes, groups, _| {
         codes.fill(-128);
         groups.fill(GroupParams::new(1.0, 127.0));
         Ok(())
     })?;
     check("-255 times -255", &far, weights)?;
-    let int4 = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F32);
+    let int4 = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F32);
     check("-128 times -8", &least, filled(int4, [3, k], |_, _| -8, 1.0)?)?;
-    let grouped = WeightFormat::new(Codes::Int4, 128, ScaleFormat::F16);
+    let grouped = WeightFormat::new(Codes::INT4, 128, ScaleFormat::F16);
     check("-128 times -8 in groups", &least, filled(grouped, [3, k], |_, _| -8, 1.0)?)?;
     let floats = Tensor::new([1, k], (0..k).map(|l| if l % 3 == 0 { -1e30f32 } else { 1e30 }).collect::<Vec<_>>())?;
     check("floats of 1e30", &floats, filled(grouped, [3, k], |_, _| -8, 1.0)?)?;
@@ -74,7 +74,7 @@ fn sums_beyond_i32() -> Result<()> {
 fn outputs_at_the_end_of_f16() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let sums = [65_504.0, 65_503.0, 65_519.0, 65_520.0, 70_000.0, 65_487.0, 65_488.0];
-    let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
     // A column of ones, and one of minus ones.
     let weights = filled(format, [2, 40], |row, _| if row == 0 { 1 } else { -1 }, 1.0)?;
     let mut x = vec![0.0f32; sums.len() * 40];
@@ -105,7 +105,7 @@ fn zeros_stay_zeros() -> Result<()> {
     w[2 * k..3 * k].fill(0.0);
     let w = Tensor::new([n, k], w)?;
     for scales in [ScaleFormat::F16, ScaleFormat::F16Zero, ScaleFormat::F32Offset, ScaleFormat::E8M0] {
-        let weights = Quantizer::new(WeightFormat::new(Codes::Int4, 32, scales))?.quantize(&w)?;
+        let weights = Quantizer::new(WeightFormat::new(Codes::INT4, 32, scales))?.quantize(&w)?;
         for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(32)] {
             for format in [DType::Int8, DType::Uint8] {
                 let quantize = DynamicQuantize::new([m, k], format, granularity)?;
@@ -134,7 +134,7 @@ fn the_same_bits_each_time() -> Result<()> {
     let mut combinations = 0;
     for (m, n, k) in [(1, 70, 1_500), (5, 33, 700)] {
         let w = Tensor::new([n, k], (0..n * k).map(|_| random.real()).collect::<Vec<_>>())?;
-        let weights = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16))?.quantize(&w)?;
+        let weights = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?.quantize(&w)?;
         let floats = Tensor::new([m, k], (0..m * k).map(|_| random.real()).collect::<Vec<_>>())?;
         let codes = random.quantized(DType::Int8, &[m, k]);
         for lhs in [floats, codes] {

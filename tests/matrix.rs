@@ -108,12 +108,12 @@ fn weights_in_groups() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
     let (mut random, mut count, mut worst) = (Random::new(63), 0, 0.0f64);
     let formats = [
-        WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16),
-        WeightFormat::new(Codes::Uint4, 64, ScaleFormat::F16Zero),
-        WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32Offset),
-        WeightFormat::new(Codes::Uint8, usize::MAX, ScaleFormat::F32RealZero),
+        WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16),
+        WeightFormat::new(Codes::UINT4, 64, ScaleFormat::F16Zero),
+        WeightFormat::new(Codes::INT8, 32, ScaleFormat::F32Offset),
+        WeightFormat::new(Codes::UINT8, usize::MAX, ScaleFormat::F32RealZero),
         WeightFormat::new(Codes::IQ4_NL, 32, ScaleFormat::Nested(4)),
-        WeightFormat::new(Codes::Int3, 40, ScaleFormat::E8M0),
+        WeightFormat::new(Codes::INT3, 40, ScaleFormat::E8M0),
     ];
     for format in formats {
         for [m, n, k] in [[1, 3, 0], [5, 70, 100], [37, 133, 256]] {

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Random, check_op, check_op_within, context};
 use lowbit::calibrate::{Calibration, Clipping, Histograms, Observation, Observer, Ranges, ScaleRule, Scheme};
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Bins, FakeQuantize, FakeQuantizeGradient, Grid, GridGradient, ObserveHistogram, ObserveRange, RangeUpdate,
 };
@@ -181,7 +182,8 @@ fn counts_end_at_the_greatest() -> Result<()> {
 fn parameters(random: &mut Random, grid: Grid, ranges: usize, (low, high): (i32, i32)) -> Result<Tensor> {
     match grid {
         Grid::Affine => {
-            let pair = |_| (random.scale() * 10.0, random.integer(low.into(), high.into()) as i32);
+            let pair =
+                |_| QuantizationParams::new(random.scale() * 10.0, random.integer(low.into(), high.into()) as i32);
             Tensor::new([ranges], (0..ranges).map(pair).collect::<Vec<_>>())
         }
         Grid::Step => Tensor::new([ranges], (0..ranges).map(|_| random.scale() * 10.0).collect::<Vec<_>>()),

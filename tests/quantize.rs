@@ -517,10 +517,10 @@ fn gptq_of_a_matrix() -> Result<()> {
         Ok(inputs.values::<f32>()?.chunks_exact(k).map(of_row).sum())
     };
     for format in [
-        WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16),
-        WeightFormat::new(Codes::Uint4, 32, ScaleFormat::F16Offset),
-        WeightFormat::new(Codes::Int4, 16, ScaleFormat::F32Zero),
-        WeightFormat::new(Codes::Int3, usize::MAX, ScaleFormat::F32),
+        WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16),
+        WeightFormat::new(Codes::UINT4, 32, ScaleFormat::F16Offset),
+        WeightFormat::new(Codes::INT4, 16, ScaleFormat::F32Zero),
+        WeightFormat::new(Codes::INT3, usize::MAX, ScaleFormat::F32),
     ] {
         let quantizer = Quantizer::new(format)?;
         let (nearest, better) = (error(&quantizer.quantize(&weights)?)?, error(&moments.gptq(&weights, &quantizer)?)?);
@@ -529,7 +529,7 @@ fn gptq_of_a_matrix() -> Result<()> {
     let mut apart = Moments::new(k)?;
     let identity = (0..k * k).map(|i| if i % (k + 1) == 0 { 2.0f32 } else { 0.0 }).collect::<Vec<_>>();
     apart.add(&Tensor::new([k, k], identity)?)?;
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F32))?;
     let (nearest, same) = (quantizer.quantize(&weights)?, apart.gptq(&weights, &quantizer)?);
     assert_eq!(nearest.words(), same.words());
 
@@ -541,7 +541,7 @@ fn gptq_of_a_matrix() -> Result<()> {
     let nan = Tensor::new([1, k], vec![f32::NAN; k])?;
     says(apart.add(&nan).expect_err("NaN").to_string(), &["NaN", "finite"]);
     says(apart.gptq(&nan, &quantizer).expect_err("NaN").to_string(), &["NaN"]);
-    let nested = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::Nested(8)))?;
+    let nested = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::Nested(8)))?;
     says(apart.gptq(&weights, &nested).expect_err("nested").to_string(), &["stored with those of others"]);
     Ok(())
 }

@@ -9,8 +9,8 @@ use lowbit::ptq::Moments;
 use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{Result, Tensor, reference};
 
-const SIGNED: [Codes; 6] = [Codes::Int4, Codes::Int8, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6];
-const UNSIGNED: [Codes; 4] = [Codes::Uint4, Codes::Uint8, Codes::Uint2, Codes::Uint6];
+const SIGNED: [Codes; 6] = [Codes::INT4, Codes::INT8, Codes::INT2, Codes::INT3, Codes::INT5, Codes::INT6];
+const UNSIGNED: [Codes; 4] = [Codes::UINT4, Codes::UINT8, Codes::UINT2, Codes::UINT6];
 
 const SCALES: [ScaleFormat; 8] = [
     ScaleFormat::F16,
@@ -97,13 +97,13 @@ fn searching() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_102);
     for (turn, (codes, scales)) in [
-        (Codes::Int4, ScaleFormat::F16),
-        (Codes::Uint4, ScaleFormat::F16Offset),
-        (Codes::Int3, ScaleFormat::F16Zero),
-        (Codes::Int2, ScaleFormat::F32),
-        (Codes::Uint4, ScaleFormat::F32RealZero),
-        (Codes::Int4, ScaleFormat::E8M0),
-        (Codes::Int4, ScaleFormat::F32Offset),
+        (Codes::INT4, ScaleFormat::F16),
+        (Codes::UINT4, ScaleFormat::F16Offset),
+        (Codes::INT3, ScaleFormat::F16Zero),
+        (Codes::INT2, ScaleFormat::F32),
+        (Codes::UINT4, ScaleFormat::F32RealZero),
+        (Codes::INT4, ScaleFormat::E8M0),
+        (Codes::INT4, ScaleFormat::F32Offset),
     ]
     .into_iter()
     .enumerate()
@@ -130,7 +130,7 @@ fn long_rows() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_103);
     let k = 40_000;
-    let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F16);
+    let format = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F16);
     let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
     let op: Op = QuantizeWeights::new([1, k], quantizer)?.into();
     let candidates = lowbit::kernels::candidates(&op, &context.limits());
@@ -144,7 +144,7 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(4_104);
     let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
-    let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero))?;
     let words = context.run(&QuantizeWeights::new([70, 64], quantizer.clone())?.into(), &[&x])?;
     let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
     let made = PackedWeights::from_words(*quantizer.format(), [1, 70, 64], words)?;
@@ -231,7 +231,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
     for (odd, scales) in
         [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().zip(SCALES).chain([(f32::NAN, ScaleFormat::E8M0)])
     {
-        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?;
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, scales))?;
         let mut x = vec![0.5f32; 3 * 40];
         x[77] = odd;
         let x = Tensor::new([3, 40], x)?;
@@ -248,7 +248,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
 
 #[test]
 fn requests_that_make_no_sense() -> Result<()> {
-    let int4 = |scales| WeightFormat::new(Codes::Int4, 32, scales);
+    let int4 = |scales| WeightFormat::new(Codes::INT4, 32, scales);
     let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
     let made = |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(dims, quantizer).map(|_| ());
     assert!(message(made(&[4], Quantizer::new(int4(ScaleFormat::F16))?)).contains("1 dimensions"));
@@ -256,8 +256,8 @@ fn requests_that_make_no_sense() -> Result<()> {
     let important = Quantizer::new(int4(ScaleFormat::F16))?.importance(&[1.0; 3])?;
     assert!(message(made(&[4, 4], important)).contains("3 columns"));
     let quantizer = |scales, codes| Quantizer::new(WeightFormat::new(codes, 32, scales)).map(|_| ());
-    assert!(message(quantizer(ScaleFormat::F16, Codes::Uint4)).contains("signed"));
-    assert!(message(quantizer(ScaleFormat::NestedOffset(8), Codes::Int4)).contains("unsigned"));
+    assert!(message(quantizer(ScaleFormat::F16, Codes::UINT4)).contains("signed"));
+    assert!(message(quantizer(ScaleFormat::NestedOffset(8), Codes::INT4)).contains("unsigned"));
     let steps =
         |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
     assert!(message(steps(0)).contains("0 steps"));

@@ -180,10 +180,10 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
     near(&made[0])?;
 
     // Quantized weights; GPTQ uses the moments of the taps.
-    let row = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
+    let row = WeightFormat::new(Codes::INT8, usize::MAX, ScaleFormat::F32);
     let table = Quantizer::new(row)?.quantize(encoder.tensor("embeddings.word_embeddings.weight")?)?;
     let int8 = Quantizer::new(row)?.rule(GroupScaleRule::Narrow)?;
-    let int4 = Quantizer::new(WeightFormat::new(Codes::Uint4, 32, ScaleFormat::F16Offset))?.search(Search::default())?;
+    let int4 = Quantizer::new(WeightFormat::new(Codes::UINT4, 32, ScaleFormat::F16Offset))?.search(Search::default())?;
     let mut precisions = [
         Precision { words: Some(Arc::new(table)), int8_inputs: true, ..Precision::default() },
         Precision::default(),

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Random, bounds_of_all, check_op, context};
-use lowbit::numeric::{BlockFormat, BlockRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
     Bins, BlockDequantize, Conv, ConvPass, CrossEntropyGradient, DynamicGranularity, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, GridGradient, Linear, LinearConv,
@@ -39,7 +39,7 @@ fn garbage(random: &mut Random, of: &TensorType) -> Result<Tensor> {
     };
     let tensor = match of.dtype() {
         DType::Parameters => {
-            let pairs = words.into_iter().map(|w| (f32::from_bits(w), word(random) as i32));
+            let pairs = words.into_iter().map(|w| QuantizationParams::new(f32::from_bits(w), word(random) as i32));
             Tensor::new(dimensions, pairs.collect::<Vec<_>>())
         }
         format => {
@@ -123,18 +123,18 @@ fn indexed(random: &mut Random) -> Result<Vec<Op>> {
         Quantizer::new(WeightFormat::new(codes, 32, scales))?.quantize(&matrix)
     };
     for format in [DType::Float32, DType::Float16] {
-        ops.push(Embedding::new([19], weights([1, 70, 40], Codes::Int4, ScaleFormat::F16)?)?.output(format)?.into());
+        ops.push(Embedding::new([19], weights([1, 70, 40], Codes::INT4, ScaleFormat::F16)?)?.output(format)?.into());
     }
-    ops.push(Embedding::new([19], weights([1, 5, 3], Codes::Int8, ScaleFormat::F32Zero)?)?.into());
+    ops.push(Embedding::new([19], weights([1, 5, 3], Codes::INT8, ScaleFormat::F32Zero)?)?.into());
     for lhs in [DType::Float32, DType::Float16] {
-        let experts = weights([3, 9, 40], Codes::Int4, ScaleFormat::F32)?;
+        let experts = weights([3, 9, 40], Codes::INT4, ScaleFormat::F32)?;
         ops.push(Linear::new(type_of(lhs, &[5, 40])?, experts).experts(2).build()?.into());
     }
-    let experts = weights([3, 9, 40], Codes::Int8, ScaleFormat::F16)?;
+    let experts = weights([3, 9, 40], Codes::INT8, ScaleFormat::F16)?;
     let bias = reals(&mut Random::new(1), &[3, 9])?;
     let linear = Linear::new(type_of(DType::Int8, &[5, 40])?, experts).dynamic_lhs(DynamicGranularity::Row);
     ops.push(linear.experts(2).bias(bias).build()?.into());
-    let kernels = weights([1, 6, 27], Codes::Int4, ScaleFormat::F32)?;
+    let kernels = weights([1, 6, 27], Codes::INT4, ScaleFormat::F32)?;
     ops.push(LinearConv::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, kernels, [3, 3]).dynamic_image().build()?.into());
     let unfold = Unfold::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, [3, 3]).padding(Padding::SameUpper);
     ops.push(unfold.dynamic_image().build()?.into());

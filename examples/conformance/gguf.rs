@@ -1,12 +1,12 @@
 //! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. Quantizing always runs on the CPU. Dequantizing is an
 //! `Embedding` of all rows.
 
-use lowbit::Tensor;
 use lowbit::import::gguf::{self, GgufType};
 use lowbit::ops::Embedding;
+use lowbit::{DType, Tensor};
 
 use crate::Result;
-use crate::array::{Array, Elements};
+use crate::array::{Array, Elements, packed};
 use crate::case::Case;
 use crate::device::Device;
 
@@ -31,16 +31,19 @@ pub(crate) fn quantize(case: &Case) -> Result<Vec<Array>> {
     let blocks = gguf::quantize(gguf_type, &x.floats()?)?;
     let y = real_numbers(gguf_type, [rows, k], &blocks)?;
     let shape = vec![rows, k / gguf_type.block() * gguf_type.block_bytes()];
-    Ok(vec![Array { shape, elements: Elements::U8(blocks) }, y])
+    Ok(vec![Array { shape, elements: Elements::bytes(&blocks) }, y])
 }
 
 /// Dequantizes blocks: all rows, gathered in order.
 pub(crate) fn dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let (gguf_type, blocks) = (gguf_type(case)?, case.input(0)?);
     let [rows, bytes] = matrix(blocks)?;
-    let Elements::U8(blocks) = &blocks.elements else { return Err("blocks are u8".into()) };
+    let Elements::Codes { dtype: DType::Uint8, codes, .. } = &blocks.elements else {
+        return Err("blocks are u8".into());
+    };
+    let blocks = packed(DType::Uint8, codes);
     let k = bytes / gguf_type.block_bytes() * gguf_type.block();
-    let weights = gguf::weights(gguf_type, [1, rows, k], blocks)?;
+    let weights = gguf::weights(gguf_type, [1, rows, k], &blocks)?;
     let all = Tensor::new([rows], (0..rows as i32).collect::<Vec<_>>())?;
     Ok(device.run(Embedding::new([rows], weights)?, &[&all])?.remove(0))
 }

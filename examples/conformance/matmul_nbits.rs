@@ -6,7 +6,7 @@ use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
 use lowbit::{DType, Graph, Tensor};
 
 use crate::Result;
-use crate::array::{Array, Elements};
+use crate::array::{Array, Elements, packed};
 use crate::case::Case;
 use crate::device::Device;
 
@@ -16,8 +16,8 @@ type Operand = Option<((ElementType, Vec<u8>), Vec<usize>)>;
 /// Element type and bytes of an array, as a file would hold them.
 fn bytes(array: &Array) -> Result<(ElementType, Vec<u8>)> {
     Ok(match &array.elements {
-        Elements::U8(v) => (ElementType::Uint8, v.clone()),
-        Elements::I32(v) => (ElementType::Int32, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Elements::Codes { dtype: dtype @ DType::Uint8, codes, .. } => (ElementType::Uint8, packed(*dtype, codes)),
+        Elements::Codes { dtype: dtype @ DType::Int32, codes, .. } => (ElementType::Int32, packed(*dtype, codes)),
         Elements::F16(v) => (ElementType::Float16, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Elements::F32(v) => (ElementType::Float32, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
         other => return Err(format!("operands of {} are not known", other.dtype()).into()),

@@ -2,7 +2,7 @@
 //! mapping serves both devices. `compare` compares the results.
 
 use lowbit::evaluate::Metrics;
-use lowbit::numeric::{Multiplier, PowerRounding};
+use lowbit::numeric::{Multiplier, PowerRounding, QuantizationParams};
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
@@ -10,7 +10,7 @@ use lowbit::ops::{
 use lowbit::{DType, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
-use crate::array::{Array, Elements, small_format};
+use crate::array::{Array, Elements, dtype as format};
 use crate::blocks;
 use crate::case::Case;
 use crate::device::Device;
@@ -117,23 +117,6 @@ fn requantization(case: &Case, scale: usize, zero_point: usize, default: DType) 
     let scale = only("scale", &case.input(scale)?.floats()?)?;
     let zero_point = only("zero point", &zero_points(case, Some(zero_point))?)?;
     Ok(Requantization::new(dtype, scale, zero_point)?)
-}
-
-fn format(dtype: &str) -> Result<DType> {
-    match dtype {
-        "u2" => Ok(DType::Uint2),
-        "s2" => Ok(DType::Int2),
-        "u4" => Ok(DType::Uint4),
-        "s4" => Ok(DType::Int4),
-        "f16" => Ok(DType::Float16),
-        "f32" => Ok(DType::Float32),
-        "u8" => Ok(DType::Uint8),
-        "s8" => Ok(DType::Int8),
-        "u16" => Ok(DType::Uint16),
-        "s16" => Ok(DType::Int16),
-        "i32" => Ok(DType::Int32),
-        other => Ok(small_format(other).ok_or_else(|| format!("tensors of {other} are not implemented"))?),
-    }
 }
 
 /// True if an integer attribute is set and not 0.
@@ -409,9 +392,9 @@ fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let [codes, parameters] = &outputs[..] else {
         return Err(format!("{} outputs were made where two are needed", outputs.len()).into());
     };
-    let (scale, zero_point) = only("pair of parameters", parameters.values::<(f32, i32)>()?)?;
+    let QuantizationParams { scale, zero_point } = only("pair of parameters", parameters.values()?)?;
     let scalar = |elements| Array { shape: Vec::new(), elements };
-    let (scale, zero_point) = (Elements::F32(vec![scale]), Elements::U8(vec![u8::try_from(zero_point)?]));
+    let (scale, zero_point) = (Elements::F32(vec![scale]), Elements::bytes(&[u8::try_from(zero_point)?]));
     Ok(vec![Array::of(codes)?, scalar(scale), scalar(zero_point)])
 }
 

@@ -1,5 +1,6 @@
 //! The set's fake quantizers and their gradients, in terms of `lowbit::ops`.
 
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
 use lowbit::{Granularity, Tensor};
 
@@ -19,8 +20,9 @@ pub(crate) fn fake_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> 
     let (grid, parameters, codes) = match case.op.as_str() {
         "FakeQuantizeSte" => {
             let (scales, zero_points) = (case.input(1)?.floats()?, case.input(2)?.integers()?);
-            let pairs: Vec<(f32, i32)> = scales.into_iter().zip(zero_points).collect();
-            (Grid::Affine, Tensor::new([pairs.len()], pairs)?, (code("quant_min")?, code("quant_max")?))
+            let params: Vec<_> =
+                scales.into_iter().zip(zero_points).map(|(scale, zero)| QuantizationParams::new(scale, zero)).collect();
+            (Grid::Affine, Tensor::new([params.len()], params)?, (code("quant_min")?, code("quant_max")?))
         }
         "LsqFakeQuantize" => {
             let steps = case.input(1)?.floats()?;

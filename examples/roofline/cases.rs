@@ -134,12 +134,12 @@ pub(crate) fn product(dtype: &str, [m, n, k]: [usize; 3]) -> Result<Option<Case>
                 Ok((op.into(), vec![lhs]))
             })
         }
-        "w4a32" => linear(Codes::Int4, "a32")?,
-        "w8a32" => linear(Codes::Int8, "a32")?,
-        "w4a16" => linear(Codes::Int4, "a16")?,
-        "w8a16" => linear(Codes::Int8, "a16")?,
-        "w4a8" => linear(Codes::Int4, "a8")?,
-        "w8a8" => linear(Codes::Int8, "a8")?,
+        "w4a32" => linear(Codes::INT4, "a32")?,
+        "w8a32" => linear(Codes::INT8, "a32")?,
+        "w4a16" => linear(Codes::INT4, "a16")?,
+        "w8a16" => linear(Codes::INT8, "a16")?,
+        "w4a8" => linear(Codes::INT4, "a8")?,
+        "w8a8" => linear(Codes::INT8, "a8")?,
         _ => return Ok(None),
     };
     let (op, inputs) = build(&all)?;
@@ -183,7 +183,7 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
         "concat" => (Concat::new(vec![image_type()?, image_type()?], 3, stage()?)?.into(), vec![image()?, image()?]),
         _ => {
             let indices = Tensor::new([64], (0..64).map(|i| i * 37 % 512).collect::<Vec<i32>>())?;
-            (Embedding::new([64], grouped(Codes::Int4, 512, 1024)?)?.into(), vec![indices])
+            (Embedding::new([64], grouped(Codes::INT4, 512, 1024)?)?.into(), vec![indices])
         }
     };
     let elements = op.outputs()[0].shape().elements();

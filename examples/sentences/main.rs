@@ -277,13 +277,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let [count, length] = measured.shape();
     println!("{count} sentences of up to {length} words; {words} others for calibration\n");
 
-    let row = WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32);
+    let row = WeightFormat::new(Codes::INT8, usize::MAX, ScaleFormat::F32);
     let group = |codes, scales| WeightFormat::new(codes, 32, scales);
     let table = Quantizer::new(row)?.quantize(encoder.tensor("embeddings.word_embeddings.weight")?)?;
     let table = Arc::new(table);
     let int8 = Quantizer::new(row)?.rule(GroupScaleRule::Narrow)?;
-    let signed = Quantizer::new(group(Codes::Int4, ScaleFormat::F16))?;
-    let offset = Quantizer::new(group(Codes::Uint4, ScaleFormat::F16Offset))?;
+    let signed = Quantizer::new(group(Codes::INT4, ScaleFormat::F16))?;
+    let offset = Quantizer::new(group(Codes::UINT4, ScaleFormat::F16Offset))?;
     let searched = offset.clone().search(Search::default())?;
     let ways = [
         ("W8A8: int8 by row, int8 activations", Way::Quantizer(int8), true, Some(0.997)),

@@ -19,17 +19,17 @@ use lowbit::weights::{
 use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, reference};
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
-const NARROW: [DType; 4] = [DType::Int4, DType::Uint4, DType::Int2, DType::Uint2];
-const SMALL: [DType; 7] = [
-    DType::Float4E2M1,
-    DType::Float6E2M3,
-    DType::Float6E3M2,
-    DType::Float8E4M3Fn,
-    DType::Float8E4M3Fnuz,
-    DType::Float8E5M2,
-    DType::Float8E5M2Fnuz,
-];
 const FLOATS: [DType; 2] = [DType::Float16, DType::Float32];
+
+/// The data types that fulfil a condition.
+fn dtypes(condition: impl Fn(DType) -> bool) -> Vec<DType> {
+    DType::ALL.iter().copied().filter(|&dtype| condition(dtype)).collect()
+}
+
+/// Integers below 8 bits.
+fn narrow() -> Vec<DType> {
+    dtypes(|dtype| dtype.is_narrow_integer() && dtype.bits() < 8)
+}
 
 /// Every candidate of the ops below on devices of several kinds, keyed by the index of the op, then of the device.
 pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
@@ -175,7 +175,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                 ops.push(conv.bias(biased.clone()).output(Output::real()).build()?.into());
             }
         }
-        for rhs in [&CODES[..], &NARROW].concat() {
+        for rhs in [&CODES[..], &narrow()].concat() {
             for transposed in [false, true] {
                 let matmul = Matmul::new(typed(lhs, &[16, 16], 0)?, typed(rhs, &[16, 16], 0)?);
                 ops.push(if transposed { matmul.transposed() } else { matmul }.build()?.into());
@@ -248,7 +248,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(conv.build()?.into());
     }
     let wide = [DType::Int16, DType::Uint16, DType::Int32];
-    for format in SMALL {
+    for format in dtypes(DType::is_minifloat) {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
             ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
@@ -264,7 +264,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Dequantize::new(tensor_type.clone())?.into());
         }
     }
-    for format in [&NARROW[..], &CODES, &wide].concat() {
+    for format in [&narrow()[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
             ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
@@ -313,7 +313,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Fused::new(transpose.into(), dequantize.into(), 0)?.into());
         }
     }
-    let castable = [&NARROW[..], &CODES, &FLOATS].concat();
+    let castable = [&narrow()[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
             ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
@@ -348,7 +348,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     let lhs = TensorType::new(DType::Float32, [4, 64])?;
     ops.push(Linear::new(lhs, PackedWeights::from_tensor(&small)?).build()?.into());
     // Every small float with every other format would be too many. Decoding and encoding are independent.
-    for small in SMALL.into_iter().chain([DType::Float8E8M0]) {
+    for small in dtypes(|dtype| dtype.is_minifloat() || dtype == DType::Float8E8M0) {
         for other in [DType::Float32, DType::Float16, DType::Int8, DType::Uint4, DType::Float4E2M1] {
             ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
             let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;
@@ -372,7 +372,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
 fn grouped() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     let all_codes =
-        [Codes::Int4, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL, Codes::Uint4];
+        [Codes::INT4, Codes::INT2, Codes::INT3, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::UINT4];
     let all_scales = [
         ScaleFormat::F16,
         ScaleFormat::F32,
@@ -393,7 +393,7 @@ fn grouped() -> Result<Vec<Op>> {
     };
     let float = |format, m| TensorType::new(format, [m, 64]);
     let formats =
-        all_codes.map(|codes| (codes, ScaleFormat::F16)).into_iter().chain(all_scales.map(|s| (Codes::Int4, s)));
+        all_codes.map(|codes| (codes, ScaleFormat::F16)).into_iter().chain(all_scales.map(|s| (Codes::INT4, s)));
     for (i, (codes, scales)) in formats.enumerate() {
         // Lhs takes turns: codes with a constant scale, or with one that the device computes.
         let weights = matrix(codes, scales, [32, 16, 64][i % 3], 1)?;
@@ -411,7 +411,7 @@ fn grouped() -> Result<Vec<Op>> {
     // Small inputs beside lhs and weights, bound separately or combined, and columns in another order.
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
     for experts in [1, 2] {
-        let weights = matrix(Codes::Int4, ScaleFormat::F16, 32, experts)?;
+        let weights = matrix(Codes::INT4, ScaleFormat::F16, 32, experts)?;
         for lhs in [DType::Float32, DType::Int8] {
             let mut op = Linear::new(float(lhs, 4)?, weights.clone()).bias(bias.clone());
             if lhs == DType::Int8 {
@@ -423,7 +423,7 @@ fn grouped() -> Result<Vec<Op>> {
             ops.push(op.build()?.into());
         }
     }
-    let shuffled = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+    let shuffled = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
     let index: Vec<u32> = (0..64).map(|l| l % 2).collect();
     let weights = PackedWeights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
     ops.push(Linear::new(float(DType::Float32, 4)?, weights.clone()).build()?.into());
@@ -435,7 +435,7 @@ fn grouped() -> Result<Vec<Op>> {
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 32, scales)) else { continue };
             let Ok(op) = QuantizeWeights::new([4, 64], quantizer.clone()) else { continue };
             ops.push(op.into());
-            if matches!(codes, Codes::Int4 | Codes::Uint4) {
+            if matches!(codes, Codes::INT4 | Codes::UINT4) {
                 let search = quantizer.search(Search::default())?;
                 ops.push(QuantizeWeights::new([4, 64], search.clone())?.into());
                 ops.push(QuantizeWeights::new([4, 64], search.importance(&[1.0; 64])?)?.into());
@@ -443,7 +443,7 @@ fn grouped() -> Result<Vec<Op>> {
         }
     }
     for rule in [GroupScaleRule::Narrow, GroupScaleRule::Middle, GroupScaleRule::NoClipping] {
-        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int8, 32, ScaleFormat::F32))?.rule(rule)?;
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::INT8, 32, ScaleFormat::F32))?.rule(rule)?;
         ops.push(QuantizeWeights::new([4, 64], quantizer)?.into());
     }
     Ok(ops)
@@ -538,7 +538,7 @@ fn training() -> Result<Vec<Op>> {
 fn linear_convs() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
     for groups in [1, 2] {
-        let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+        let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
         let weights = PackedWeights::build(format, [groups, 4, 27], |_, _, groups, _| {
             groups.fill(GroupParams::scale(1.0));
             Ok(())

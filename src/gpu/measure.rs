@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::stopwatch::Stopwatch;
 use super::{Bindings, Context, DeviceTensor, Plan};
 use crate::error::Result;
-use crate::numeric::DType;
+use crate::numeric::{DType, QuantizationParams};
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::{Tensor, TensorType};
@@ -105,7 +105,7 @@ impl Plan {
 /// An input tensor for an op: zeros, or parameters that are valid for codes of any data type.
 fn input(context: &Context, tensor_type: &TensorType) -> Result<DeviceTensor> {
     if tensor_type.dtype() == DType::Parameters {
-        let parameters = vec![(1.0f32, 0i32); tensor_type.shape().elements()];
+        let parameters = vec![QuantizationParams::new(1.0, 0); tensor_type.shape().elements()];
         return context.upload(&Tensor::new(tensor_type.dims(), parameters)?);
     }
     DeviceTensor::allocate(context, tensor_type.clone())

@@ -76,7 +76,7 @@ impl<'a> Awq<'a> {
         };
         let zeros = (0..groups).flat_map(|g| (0..n).map(move |row| (g, row)));
         let zeros = zeros.map(|(g, row)| i64::from(code(qzeros, g, row)));
-        let format = WeightFormat::new(Codes::Int4, group, scales_with_zeros(scales.element_type(), zeros));
+        let format = WeightFormat::new(Codes::INT4, group, scales_with_zeros(scales.element_type(), zeros));
         let input = qweight.bytes().len() + scales.bytes().len() + qzeros.bytes().len();
         build(input, format, [1, n, k], |row, codes, groups, _| {
             for (l, at) in codes.iter_mut().enumerate() {

@@ -96,13 +96,13 @@ impl<'a> Gptq<'a> {
     pub fn weights(&self) -> Result<PackedWeights> {
         let &Self { ref qweight, ref qzeros, ref scales, bits, group, .. } = self;
         let codes = match bits {
-            2 => Codes::Int2,
-            3 => Codes::Int3,
-            4 => Codes::Int4,
-            8 => Codes::Int8,
+            2 => Codes::INT2,
+            3 => Codes::INT3,
+            4 => Codes::INT4,
+            8 => Codes::INT8,
             _ => {
                 require!(false, "{bits} bits: GPTQ layers have 2, 3, 4 or 8");
-                Codes::Int8
+                Codes::INT8
             }
         };
         require!(group > 0, "groups of 0 codes: give group_size of the configuration, and usize::MAX for -1");

@@ -80,12 +80,12 @@ impl MatMulNBits<'_> {
 
         let float = matches!(zeros, Zeros::Real(_));
         let codes = match bits {
-            2 if float => Codes::Uint2,
-            2 => Codes::Int2,
-            4 if float => Codes::Uint4,
-            4 => Codes::Int4,
-            _ if float => Codes::Uint8,
-            _ => Codes::Int8,
+            2 if float => Codes::UINT2,
+            2 => Codes::INT2,
+            4 if float => Codes::UINT4,
+            4 => Codes::INT4,
+            _ if float => Codes::UINT8,
+            _ => Codes::INT8,
         };
         let scales = match zeros {
             Zeros::Real(_) => ScaleFormat::F32RealZero,

@@ -185,8 +185,8 @@ impl<'a> TorchAo<'a> {
     /// finite, or there is not enough memory.
     pub fn weights(&self) -> Result<PackedWeights> {
         let (codes, per_byte) = match self.class {
-            TensorClass::Int4 => (Codes::Int4, 2),
-            TensorClass::Int8 => (Codes::Int8, 1),
+            TensorClass::Int4 => (Codes::INT4, 2),
+            TensorClass::Int8 => (Codes::INT8, 1),
             TensorClass::Intx(bits) => (intx_codes(bits)?, 1),
         };
         self.qdata.expect_type("qdata", &[ElementType::Int8, ElementType::Uint8][..per_byte])?;
@@ -272,15 +272,15 @@ impl<'a> TorchAo<'a> {
 /// The narrowest codes with at least this many bits.
 fn intx_codes(bits: usize) -> Result<Codes> {
     Ok(match bits {
-        1 | 2 => Codes::Int2,
-        3 => Codes::Int3,
-        4 => Codes::Int4,
-        5 => Codes::Int5,
-        6 => Codes::Int6,
-        7 | 8 => Codes::Int8,
+        1 | 2 => Codes::INT2,
+        3 => Codes::INT3,
+        4 => Codes::INT4,
+        5 => Codes::INT5,
+        6 => Codes::INT6,
+        7 | 8 => Codes::INT8,
         _ => {
             require!(false, "{bits} bits: intx has 1 to 8");
-            Codes::Int8
+            Codes::INT8
         }
     })
 }

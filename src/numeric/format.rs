@@ -2,111 +2,161 @@
 
 use std::fmt;
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
-/// The data type of one element.
-///
-/// | format | bits | codes |
-/// |---|---:|---|
-/// | `Int2` | 2 | −2 … 1 |
-/// | `Uint2` | 2 | 0 … 3 |
-/// | `Int4` | 4 | −8 … 7 |
-/// | `Uint4` | 4 | 0 … 15 |
-/// | `Int8` | 8 | −128 … 127 |
-/// | `Uint8` | 8 | 0 … 255 |
-/// | `Int16` | 16 | −32,768 … 32,767 |
-/// | `Uint16` | 16 | 0 … 65,535 |
-/// | `Int32` | 32 | −2³¹ … 2³¹ − 1 (accumulators, biases) |
-/// | `Float4E2M1` | 4 | [`E2M1`](super::E2M1) |
-/// | `Float6E2M3`, `Float6E3M2` | 8 | [`E2M3`](super::E2M3), [`E3M2`](super::E3M2), in the low six bits of a byte |
-/// | `Float8E4M3Fn`, `Float8E4M3Fnuz` | 8 | [`E4M3FN`](super::E4M3FN), [`E4M3FNUZ`](super::E4M3FNUZ) |
-/// | `Float8E5M2`, `Float8E5M2Fnuz` | 8 | [`E5M2`](super::E5M2), [`E5M2FNUZ`](super::E5M2FNUZ) |
-/// | `Float8E8M0` | 8 | [`E8M0`](super::E8M0), powers of two |
-/// | `Float16` | 16 | IEEE 754 binary16 |
-/// | `Float32` | 32 | IEEE 754 binary32 |
-/// | `Parameters` | 64 | an f32 scale and an i32 zero point, computed on the device by dynamic quantization |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum DType {
-    /// Signed 2-bit codes.
-    Int2,
-    /// Unsigned 2-bit codes.
-    Uint2,
-    /// Signed 4-bit codes.
-    Int4,
-    /// Unsigned 4-bit codes.
-    Uint4,
-    /// Signed 8-bit codes.
-    Int8,
-    /// Unsigned 8-bit codes.
-    Uint8,
-    /// Signed 16-bit codes.
-    Int16,
-    /// Unsigned 16-bit codes.
-    Uint16,
-    /// Signed 32-bit integers.
-    Int32,
-    /// 4-bit floats up to 6.
-    Float4E2M1,
-    /// 6-bit floats up to 7.5, in bytes.
-    Float6E2M3,
-    /// 6-bit floats up to 28, in bytes.
-    Float6E3M2,
-    /// 8-bit floats up to 448.
-    Float8E4M3Fn,
-    /// 8-bit floats up to 240, without −0.
-    Float8E4M3Fnuz,
-    /// 8-bit floats up to 57,344 and infinity.
-    Float8E5M2,
-    /// 8-bit floats up to 57,344, without −0.
-    Float8E5M2Fnuz,
-    /// Powers of two.
-    Float8E8M0,
-    /// 16-bit floats.
+use super::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, QuantizationParams, U2, U4};
+
+/// Calls a macro with the table of data types, after the arguments in brackets, if there are any. A row holds the variant, the type
+/// of an element in Rust, the name, the bits in memory, and the encoding.
+macro_rules! each_dtype {
+    ($callback:ident $([$($argument:tt)*])?) => {
+        $callback! {
+            $([$($argument)*])?
+            /// −2 … 1
+            Int2: I2, "int2", 2 bits, Signed(2);
+            /// 0 … 3
+            Uint2: U2, "uint2", 2 bits, Unsigned(2);
+            /// −8 … 7
+            Int4: I4, "int4", 4 bits, Signed(4);
+            /// 0 … 15
+            Uint4: U4, "uint4", 4 bits, Unsigned(4);
+            /// −128 … 127
+            Int8: i8, "int8", 8 bits, Signed(8);
+            /// 0 … 255
+            Uint8: u8, "uint8", 8 bits, Unsigned(8);
+            /// −32,768 … 32,767
+            Int16: i16, "int16", 16 bits, Signed(16);
+            /// 0 … 65,535
+            Uint16: u16, "uint16", 16 bits, Unsigned(16);
+            /// −2³¹ … 2³¹ − 1: accumulators, biases
+            Int32: i32, "int32", 32 bits, Signed(32);
+            /// 4-bit floats up to 6
+            Float4E2M1: E2M1, "float4e2m1", 4 bits, Minifloat(E2M1::LAYOUT);
+            /// 6-bit floats up to 7.5, in the low bits of bytes
+            Float6E2M3: E2M3, "float6e2m3", 8 bits, Minifloat(E2M3::LAYOUT);
+            /// 6-bit floats up to 28, in the low bits of bytes
+            Float6E3M2: E3M2, "float6e3m2", 8 bits, Minifloat(E3M2::LAYOUT);
+            /// 8-bit floats up to 448
+            Float8E4M3Fn: E4M3FN, "float8e4m3fn", 8 bits, Minifloat(E4M3FN::LAYOUT);
+            /// 8-bit floats up to 240, without −0
+            Float8E4M3Fnuz: E4M3FNUZ, "float8e4m3fnuz", 8 bits, Minifloat(E4M3FNUZ::LAYOUT);
+            /// 8-bit floats up to 57,344 and infinity
+            Float8E5M2: E5M2, "float8e5m2", 8 bits, Minifloat(E5M2::LAYOUT);
+            /// 8-bit floats up to 57,344, without −0
+            Float8E5M2Fnuz: E5M2FNUZ, "float8e5m2fnuz", 8 bits, Minifloat(E5M2FNUZ::LAYOUT);
+            /// powers of two
+            Float8E8M0: E8M0, "float8e8m0", 8 bits, PowerOfTwo;
+            /// IEEE 754 binary16
+            Float16: f16, "float16", 16 bits, Float16;
+            /// IEEE 754 binary32
+            Float32: f32, "float32", 32 bits, Float32;
+            /// an f32 scale and an i32 zero point, computed on the device by dynamic quantization
+            Parameters: QuantizationParams, "parameters", 64 bits, Parameters;
+        }
+    };
+}
+pub(crate) use each_dtype;
+
+/// The representation of numbers by the bits of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Two's complement integers of this many bits.
+    Signed(u32),
+    /// Unsigned integers of this many bits.
+    Unsigned(u32),
+    /// Signed floats of at most 8 bits.
+    Minifloat(Minifloat),
+    /// E8M0.
+    PowerOfTwo,
+    /// IEEE 754 binary16.
     Float16,
-    /// 32-bit floats.
+    /// IEEE 754 binary32.
     Float32,
-    /// Pairs of an f32 scale and an i32 zero point.
+    /// A float32 and an int32.
     Parameters,
 }
 
-impl DType {
-    /// The width of one element in memory in bits.
-    #[must_use]
-    pub const fn bits(self) -> usize {
+impl Encoding {
+    /// The element in the low bits of a word, as its Rust type holds it: the sign of signed codes is extended, and bits that are not
+    /// the code's are 0.
+    pub(crate) const fn element(self, word: u32) -> u32 {
         match self {
-            Self::Int2 | Self::Uint2 => 2,
-            Self::Int4 | Self::Uint4 | Self::Float4E2M1 => 4,
-            Self::Int8
-            | Self::Uint8
-            | Self::Float6E2M3
-            | Self::Float6E3M2
-            | Self::Float8E4M3Fn
-            | Self::Float8E4M3Fnuz
-            | Self::Float8E5M2
-            | Self::Float8E5M2Fnuz
-            | Self::Float8E8M0 => 8,
-            Self::Int16 | Self::Uint16 | Self::Float16 => 16,
-            Self::Int32 | Self::Float32 => 32,
-            Self::Parameters => 64,
+            Self::Signed(bits) => (((word << (32 - bits)) as i32) >> (32 - bits)) as u32,
+            Self::Unsigned(bits) | Self::Minifloat(Minifloat { width: bits, .. }) => word & (u32::MAX >> (32 - bits)),
+            Self::PowerOfTwo => word & 0xff,
+            Self::Float16 => word & 0xffff,
+            Self::Float32 | Self::Parameters => word,
         }
     }
+}
 
+macro_rules! dtype {
+    ($(#[doc = $doc:literal] $variant:ident: $element:ty, $name:literal, $bits:literal bits, $encoding:expr;)+) => {
+        /// The data type of one element.
+        ///
+        /// | format | bits in memory | numbers |
+        /// |---|---:|---|
+        $(#[doc = concat!("| `", stringify!($variant), "` | ", $bits, " |", $doc, " |")])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum DType {
+            $(
+                #[doc = concat!(" `", stringify!($element), "`:", $doc, ".")]
+                #[serde(rename = $name)]
+                $variant,
+            )+
+        }
+
+        impl DType {
+            /// All data types.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The width of one element in memory in bits.
+            #[must_use]
+            pub const fn bits(self) -> usize {
+                match self {
+                    $(Self::$variant => $bits,)+
+                }
+            }
+
+            /// The lower-case name.
+            const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// The representation of numbers by the bits of an element.
+            pub(crate) const fn encoding(self) -> Encoding {
+                use Encoding::{Float16, Float32, Minifloat, Parameters, PowerOfTwo, Signed, Unsigned};
+                match self {
+                    $(Self::$variant => $encoding,)+
+                }
+            }
+        }
+
+        /// The Rust types of elements, by the names of data types.
+        pub(crate) mod element {
+            use super::*;
+            $(pub(crate) type $variant = $element;)+
+        }
+    };
+}
+each_dtype!(dtype);
+
+impl DType {
     /// The least and greatest code of an integer type; `None` for other types.
     #[must_use]
     pub const fn range(self) -> Option<(i32, i32)> {
-        match self {
-            Self::Int2 => Some((-2, 1)),
-            Self::Uint2 => Some((0, 3)),
-            Self::Int4 => Some((-8, 7)),
-            Self::Uint4 => Some((0, 15)),
-            Self::Int8 => Some((-128, 127)),
-            Self::Uint8 => Some((0, 255)),
-            Self::Int16 => Some((-32_768, 32_767)),
-            Self::Uint16 => Some((0, 65_535)),
-            Self::Int32 => Some((i32::MIN, i32::MAX)),
-            _ => None,
+        match self.encoding() {
+            Encoding::Signed(bits) => Some((i32::MIN >> (32 - bits), i32::MAX >> (32 - bits))),
+            Encoding::Unsigned(bits) => Some((0, (u32::MAX >> (32 - bits)) as i32)),
+            Encoding::Minifloat(_)
+            | Encoding::PowerOfTwo
+            | Encoding::Float16
+            | Encoding::Float32
+            | Encoding::Parameters => None,
         }
     }
 
@@ -126,13 +176,13 @@ impl DType {
     /// the powers of two.
     #[must_use]
     pub const fn is_minifloat(self) -> bool {
-        super::Minifloat::of(self).is_some()
+        matches!(self.encoding(), Encoding::Minifloat(_))
     }
 
     /// True if codes can be negative.
     #[must_use]
     pub const fn is_signed(self) -> bool {
-        !matches!(self, Self::Uint2 | Self::Uint4 | Self::Uint8 | Self::Uint16)
+        !matches!(self.encoding(), Encoding::Unsigned(_))
     }
 
     /// Number of u32 words of a row of `elements` in device memory. Types narrower than 32 bits are packed little-endian and padded
@@ -155,27 +205,18 @@ impl DType {
 
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Int2 => "int2",
-            Self::Uint2 => "uint2",
-            Self::Int4 => "int4",
-            Self::Uint4 => "uint4",
-            Self::Int8 => "int8",
-            Self::Uint8 => "uint8",
-            Self::Int16 => "int16",
-            Self::Uint16 => "uint16",
-            Self::Int32 => "int32",
-            Self::Float4E2M1 => "float4e2m1",
-            Self::Float6E2M3 => "float6e2m3",
-            Self::Float6E3M2 => "float6e3m2",
-            Self::Float8E4M3Fn => "float8e4m3fn",
-            Self::Float8E4M3Fnuz => "float8e4m3fnuz",
-            Self::Float8E5M2 => "float8e5m2",
-            Self::Float8E5M2Fnuz => "float8e5m2fnuz",
-            Self::Float8E8M0 => "float8e8m0",
-            Self::Float16 => "float16",
-            Self::Float32 => "float32",
-            Self::Parameters => "parameters",
-        })
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_hold_the_names_that_are_displayed() {
+        for &dtype in DType::ALL {
+            assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.to_string());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Floats of 4 to 8 bits and the powers of two of block scales, which have no Rust type. The shaders' versions
 //! are `shaders/convert/decode_*.wgsl` and `shaders/convert/encode_*.wgsl`. Packing into bytes and words is in `pack`.
 
-use super::DType;
+use super::{DType, Encoding};
 
 /// The layout of the codes of a small float: from the top, a sign, an exponent, and a mantissa of `mantissa` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +41,14 @@ pub(crate) const E8M0_NAN: u32 = 255;
 impl Minifloat {
     /// The layout of a data type; `None` if it is not a signed float of at most 8 bits.
     pub(crate) const fn of(dtype: DType) -> Option<Self> {
-        // Width, mantissa, bias, greatest, infinity, NaN.
-        let (width, mantissa, bias, greatest, infinity, nan) = match dtype {
-            DType::Float8E4M3Fn => (8, 3, 7, 0x7e, None, 0x7f),
-            DType::Float8E4M3Fnuz => (8, 3, 8, 0x7f, None, 0x80),
-            DType::Float8E5M2 => (8, 2, 15, 0x7b, Some(0x7c), 0x7f),
-            DType::Float8E5M2Fnuz => (8, 2, 16, 0x7f, None, 0x80),
-            DType::Float6E2M3 => (6, 3, 1, 0x1f, None, 0x20),
-            DType::Float6E3M2 => (6, 2, 3, 0x1f, None, 0x20),
-            DType::Float4E2M1 => (4, 1, 1, 0x7, None, 0x8),
-            _ => return None,
-        };
-        let unsigned_zero = matches!(dtype, DType::Float8E4M3Fnuz | DType::Float8E5M2Fnuz);
-        Some(Self { width, mantissa, bias, greatest, infinity, nan, unsigned_zero })
+        if let Encoding::Minifloat(layout) = dtype.encoding() { Some(layout) } else { None }
+    }
+
+    /// True if all codes are int8 numbers in units of the least positive one.
+    pub(crate) const fn fits_int8(self) -> bool {
+        let (field, fraction) = (self.greatest >> self.mantissa, self.greatest & ((1 << self.mantissa) - 1));
+        let finite = self.infinity.is_none() && self.first_nan() == 1 << self.width && !self.unsigned_zero;
+        finite && field <= 7 && (fraction | 1 << self.mantissa) << (field - 1) <= 127
     }
 
     /// The least code without sign that is NaN; beyond all codes if there is no NaN, or if NaN has the code of −0.
@@ -157,18 +152,20 @@ pub(crate) fn decode_power(code: u32) -> f32 {
 }
 
 macro_rules! minifloat {
-    ($($(#[$doc:meta])* $name:ident: $format:ident, $bits:literal bits;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident: $layout:expr;)+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(transparent)]
         pub struct $name(u8);
 
         impl $name {
-            const LAYOUT: Minifloat = Minifloat::of(DType::$format).expect("a small float");
+            /// The layout of the codes.
+            pub(crate) const LAYOUT: Minifloat = $layout;
 
             /// The number of the code in the low bits of a byte; the other bits are ignored.
             #[must_use]
             pub const fn from_bits(bits: u8) -> Self {
-                Self(bits & (u8::MAX >> (8 - $bits)))
+                Self(bits & (u8::MAX >> (8 - Self::LAYOUT.width)))
             }
 
             /// The code.
@@ -201,25 +198,26 @@ minifloat! {
     /// assert_eq!(E4M3FN::from_f32(17.0).to_f32(), 16.0); // between 16 and 18: ties to even
     /// assert_eq!(E4M3FN::from_f32(1e9).to_f32(), 448.0);
     /// ```
-    E4M3FN: Float8E4M3Fn, 8 bits;
+    E4M3FN: Minifloat { width: 8, mantissa: 3, bias: 7, greatest: 0x7e, infinity: None, nan: 0x7f, unsigned_zero: false };
     /// An 8-bit float like [`E4M3FN`] with a bias of 8, up to 240; its only NaN is the code of −0 (ONNX FLOAT8E4M3FNUZ).
-    E4M3FNUZ: Float8E4M3Fnuz, 8 bits;
+    E4M3FNUZ: Minifloat { width: 8, mantissa: 3, bias: 8, greatest: 0x7f, infinity: None, nan: 0x80, unsigned_zero: true };
     /// An 8-bit float with 5 bits of exponent and 2 of mantissa, up to 57,344, with infinities and NaN: the upper half of a
     /// float16 (OCP FP8 E5M2, ONNX FLOAT8E5M2).
-    E5M2: Float8E5M2, 8 bits;
+    E5M2: Minifloat { width: 8, mantissa: 2, bias: 15, greatest: 0x7b, infinity: Some(0x7c), nan: 0x7f, unsigned_zero: false };
     /// An 8-bit float like [`E5M2`] with a bias of 16 and no infinities; its only NaN is the code of −0 (ONNX FLOAT8E5M2FNUZ).
-    E5M2FNUZ: Float8E5M2Fnuz, 8 bits;
+    E5M2FNUZ: Minifloat { width: 8, mantissa: 2, bias: 16, greatest: 0x7f, infinity: None, nan: 0x80, unsigned_zero: true };
     /// A 6-bit float with 2 bits of exponent and 3 of mantissa, up to 7.5; all codes are numbers (OCP FP6 E2M3).
-    E2M3: Float6E2M3, 6 bits;
+    E2M3: Minifloat { width: 6, mantissa: 3, bias: 1, greatest: 0x1f, infinity: None, nan: 0x20, unsigned_zero: false };
     /// A 6-bit float with 3 bits of exponent and 2 of mantissa, up to 28; all codes are numbers (OCP FP6 E3M2).
-    E3M2: Float6E3M2, 6 bits;
+    E3M2: Minifloat { width: 6, mantissa: 2, bias: 3, greatest: 0x1f, infinity: None, nan: 0x20, unsigned_zero: false };
     /// A 4-bit float with 2 bits of exponent and 1 of mantissa: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives (OCP FP4, ONNX
     /// FLOAT4E2M1).
-    E2M1: Float4E2M1, 4 bits;
+    E2M1: Minifloat { width: 4, mantissa: 1, bias: 1, greatest: 0x7, infinity: None, nan: 0x8, unsigned_zero: false };
 }
 
 /// A power of two, 2⁻¹²⁷ … 2¹²⁷, or NaN: the scale of a block (OCP MX, ONNX FLOAT8E8M0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
 pub struct E8M0(u8);
 
 impl E8M0 {
@@ -260,15 +258,9 @@ mod tests {
     use super::*;
     use half::f16;
 
-    const FORMATS: [DType; 7] = [
-        DType::Float8E4M3Fn,
-        DType::Float8E4M3Fnuz,
-        DType::Float8E5M2,
-        DType::Float8E5M2Fnuz,
-        DType::Float6E2M3,
-        DType::Float6E3M2,
-        DType::Float4E2M1,
-    ];
+    fn formats() -> impl Iterator<Item = DType> {
+        DType::ALL.iter().copied().filter(|dtype| dtype.is_minifloat())
+    }
 
     /// The table of a data type without its layout: 2^e · 1.m from the definitions in OCP's and ONNX's documents.
     fn numbers(dtype: DType) -> Vec<f64> {
@@ -280,7 +272,8 @@ mod tests {
             DType::Float8E5M2Fnuz => (4, -15, 57_344.0),
             DType::Float6E2M3 => (8, 0, 7.5),
             DType::Float6E3M2 => (4, -2, 28.0),
-            _ => (2, 0, 6.0),
+            DType::Float4E2M1 => (2, 0, 6.0),
+            other => panic!("write the definition of {other}"),
         };
         let subnormal = (0..steps).map(|m| f64::from(m) / f64::from(steps) * f64::from(least).exp2());
         let normal = (least..=16)
@@ -314,7 +307,8 @@ mod tests {
             "float8e4m3fn" => sign | 0x7f,
             "float8e5m2" => sign | 0x7f,
             "float8e4m3fnuz" | "float8e5m2fnuz" => 0x80,
-            _ => 1 << (layout.width - 1),
+            "float6e2m3" | "float6e3m2" | "float4e2m1" => 1 << (layout.width - 1),
+            other => panic!("write the NaN of {other}"),
         };
         if value.is_nan() {
             return nan;
@@ -330,7 +324,7 @@ mod tests {
 
     #[test]
     fn codes_are_the_numbers_of_the_table() {
-        for format in FORMATS {
+        for format in formats() {
             let (layout, table) = (Minifloat::of(format).unwrap(), numbers(format));
             for code in 0..1 << layout.width {
                 let (place, negative) = (code & ((1 << (layout.width - 1)) - 1), code >> (layout.width - 1) == 1);
@@ -352,8 +346,18 @@ mod tests {
     }
 
     #[test]
+    fn floats_that_fit_int8_are_integers_times_their_least_number() {
+        for format in formats() {
+            let layout = Minifloat::of(format).unwrap();
+            let steps = (0..1 << layout.width).map(|code| layout.decode(code) / layout.decode(1));
+            let fits = steps.into_iter().all(|steps| steps.fract() == 0.0 && (-128.0..=127.0).contains(&steps));
+            assert_eq!(layout.fits_int8(), fits, "{format}");
+        }
+    }
+
+    #[test]
     fn numbers_become_the_nearest_of_the_table() {
-        for format in FORMATS {
+        for format in formats() {
             let (layout, table) = (Minifloat::of(format).unwrap(), numbers(format));
             let halves = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32());
             // Every number, every midpoint between two, and their neighbours in f32.

@@ -10,10 +10,28 @@ mod rounding;
 pub(crate) use block::BlockScales;
 pub use block::{BlockFormat, BlockRounding};
 pub use format::DType;
-pub use minifloat::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, PowerRounding};
-pub(crate) use minifloat::{Minifloat, decode_power, encode_power};
-pub use narrow::{I2, I4, U2, U4};
+pub(crate) use format::{Encoding, each_dtype, element};
+pub use minifloat::*;
+pub use narrow::*;
 pub use rounding::{Multiplier, Rounding};
+
+/// A scale and a zero point: `real = scale · (code − zero_point)`. Dynamic quantization computes them on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct QuantizationParams {
+    /// The distance of the numbers of neighbouring codes.
+    pub scale: f32,
+    /// The code of 0.
+    pub zero_point: i32,
+}
+
+impl QuantizationParams {
+    /// These parameters.
+    #[must_use]
+    pub const fn new(scale: f32, zero_point: i32) -> Self {
+        Self { scale, zero_point }
+    }
+}
 
 /// The nearest integer, ties to even, clamped to `low..=high`; NaN becomes `low`.
 ///

@@ -3,7 +3,12 @@
 macro_rules! narrow {
     ($($(#[$doc:meta])* $name:ident: $inner:ty, $bits:literal bits;)+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        ///
+        /// Tensors hold it as a byte ([`bytemuck::Pod`]): cast only bytes that are codes.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, bytemuck::Pod, bytemuck::Zeroable,
+        )]
+        #[repr(transparent)]
         pub struct $name($inner);
 
         impl $name {
@@ -22,16 +27,6 @@ macro_rules! narrow {
             #[must_use]
             pub const fn get(self) -> $inner {
                 self.0
-            }
-
-            /// The code in the low bits of a word.
-            pub(crate) const fn from_bits(word: u32) -> Self {
-                Self((word << (8 - $bits)) as $inner >> (8 - $bits))
-            }
-
-            /// The code in the low bits of a word; the other bits are 0.
-            pub(crate) const fn to_bits(self) -> u32 {
-                self.0 as u32 & ((1 << $bits) - 1)
             }
         }
     )+};
@@ -60,18 +55,11 @@ mod tests {
     #[test]
     fn codes_of_a_byte_are_those_in_range() {
         for byte in 0..=u8::MAX {
-            let (signed, word) = (byte as i8, u32::from(byte));
+            let signed = byte as i8;
             assert_eq!(I2::new(signed).is_some(), (-2..=1).contains(&signed));
             assert_eq!(U2::new(byte).is_some(), byte <= 3);
             assert_eq!(I4::new(signed).is_some(), (-8..=7).contains(&signed));
             assert_eq!(U4::new(byte).is_some(), byte <= 15);
-            // The low bits of a word are a code, for any upper bits.
-            assert_eq!(I4::from_bits(word).to_bits(), word & 15);
-            assert_eq!(U4::from_bits(word).to_bits(), word & 15);
-            assert_eq!(I2::from_bits(word).to_bits(), word & 3);
-            assert_eq!(U2::from_bits(word).to_bits(), word & 3);
-            assert_eq!(I4::new(signed).map_or(signed, |code| I4::from_bits(code.to_bits()).get()), signed);
-            assert_eq!(I2::new(signed).map_or(signed, |code| I2::from_bits(code.to_bits()).get()), signed);
         }
     }
 }

@@ -66,12 +66,12 @@ impl Segments {
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
 /// ```
-/// use lowbit::{DType, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
+/// use lowbit::{DType, Tensor, numeric::QuantizationParams, ops::{DynamicGranularity, DynamicQuantize}, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.0, 4.1])?;
 /// let op = DynamicQuantize::new([3], DType::Uint8, DynamicGranularity::Tensor)?;
 /// let out = reference::run(&op.into(), &[&x])?;
 /// assert_eq!(out[0].values::<u8>()?, [0, 50, 255]);
-/// assert_eq!(out[1].values::<(f32, i32)>()?, [(0.02, 50)]);
+/// assert_eq!(out[1].values::<QuantizationParams>()?, [QuantizationParams::new(0.02, 50)]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -104,12 +104,13 @@ impl DynamicQuantize {
     /// −127 … 127 for finite numbers; NaN and −∞ become −128. A range of zeros has scale 1.
     ///
     /// ```
-    /// use lowbit::{DType, Tensor, ops::{DynamicGranularity, DynamicQuantize}, reference};
+    /// use lowbit::{DType, Tensor, numeric::QuantizationParams, ops::{DynamicGranularity, DynamicQuantize}, reference};
     /// let x = Tensor::new([1, 4], vec![-2.54f32, 1.0, 0.0, 0.0])?;
     /// let op = DynamicQuantize::new([1, 4], DType::Int8, DynamicGranularity::Group(2))?.symmetric()?;
     /// let out = reference::run(&op.into(), &[&x])?;
     /// assert_eq!(out[0].values::<i8>()?, [-127, 50, 0, 0]);
-    /// assert_eq!(out[1].values::<(f32, i32)>()?, [(0.02, 0), (1.0, 0)]);
+    /// let params = out[1].values::<QuantizationParams>()?;
+    /// assert_eq!(params, [QuantizationParams::new(0.02, 0), QuantizationParams::new(1.0, 0)]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     ///

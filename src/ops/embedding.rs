@@ -22,7 +22,7 @@ use crate::weights::PackedWeights;
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, ops::Embedding, reference};
-/// let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F32);
+/// let format = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F32);
 /// let table = PackedWeights::build(format, [1, 3, 2], |row, codes, groups, _| {
 ///     codes.fill(row as i8);
 ///     groups.fill(GroupParams::scale(0.5));

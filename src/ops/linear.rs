@@ -43,7 +43,7 @@ use crate::weights::PackedWeights;
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{DType, Tensor, ops::Linear, reference};
-/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
 /// let weights = PackedWeights::build(format, [1, 1, 64], |_, codes, groups, _| {
 ///     codes.fill(2);
 ///     groups.copy_from_slice(&[GroupParams::scale(0.5), GroupParams::scale(-1.0)]);
@@ -217,7 +217,7 @@ impl LinearBuilder {
     /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
     /// use lowbit::{Tensor, ops::Linear, reference};
     /// // Expert e multiplies by e + 1.
-    /// let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F32);
+    /// let format = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F32);
     /// let weights = PackedWeights::build(format, [3, 1, 1], |row, codes, groups, _| {
     ///     codes.fill(1);
     ///     groups.fill(GroupParams::scale(row as f32 + 1.0));

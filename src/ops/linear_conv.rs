@@ -29,7 +29,7 @@ use crate::weights::PackedWeights;
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, ops::{LinearConv, Padding}, reference};
 /// // One filter of three taps, all 2 · 0.5.
-/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
 /// let weights = PackedWeights::build(format, [1, 1, 3], |_, codes, groups, _| {
 ///     codes.fill(2);
 ///     groups.fill(GroupParams::scale(0.5));

@@ -88,7 +88,7 @@ pub use window::Padding;
 pub(crate) use window::Window;
 
 use crate::error::{Result, require};
-use crate::numeric::DType;
+use crate::numeric::{DType, QuantizationParams};
 use crate::tensor::{Quantization, Tensor, TensorType};
 
 /// The description of an op. No method has a default, so that the compiler names what a new op leaves out.
@@ -381,9 +381,9 @@ fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()
 /// Refuses dynamic parameters that no range could have given for codes of this format; other tensors pass. Sums fit i32
 /// only if zero points are codes.
 pub(crate) fn check_parameters(codes: DType, parameters: &Tensor) -> Result<()> {
-    let Ok(pairs) = parameters.values::<(f32, i32)>() else { return Ok(()) };
+    let Ok(pairs) = parameters.values::<QuantizationParams>() else { return Ok(()) };
     let (low, high) = codes.range().unwrap_or((i32::MIN, i32::MAX));
-    for &(scale, zero_point) in pairs {
+    for &QuantizationParams { scale, zero_point } in pairs {
         require!(scale.is_finite() && scale > 0.0, "a dynamic scale is {scale:e}, but it must be finite and positive");
         require!(
             (low..=high).contains(&zero_point),

@@ -7,7 +7,7 @@ use super::OpDef;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
-use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
+use crate::weights::{Layout, PackedWeights, Quantizer};
 
 /// `words = pack(quantize(x))`: float32 weights, `[n, k]` or `[experts, n, k]`, packed exactly as a [`Quantizer`] packs them into
 /// [`PackedWeights`].
@@ -23,7 +23,7 @@ use crate::weights::{Codes, Layout, PackedWeights, Quantizer};
 /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
 /// use lowbit::{Tensor, reference};
 /// let x = Tensor::new([2, 40], (0..80).map(|i| i as f32 * 0.1 - 3.0).collect::<Vec<_>>())?;
-/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
+/// let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero))?;
 /// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
 /// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
 /// let weights = PackedWeights::from_words(*quantizer.format(), [1, 2, 40], words)?;
@@ -49,7 +49,7 @@ impl QuantizeWeights {
         let (rank, format) = (input.shape().rank(), *quantizer.format());
         require!(rank == 2 || rank == 3, "{input} has {rank} dimensions, but weights are [n, k] or [experts, n, k]");
         require!(
-            format.scales.nesting().is_none() && !matches!(format.codes, Codes::Table(_)),
+            format.scales.nesting().is_none() && format.codes.table().is_none(),
             "{format} can't be made on a device: call Quantizer::quantize"
         );
         let k = input.shape().row_length();

@@ -559,7 +559,7 @@ mod tests {
 
     fn grouped(matrices: usize, n: usize, k: usize) -> Result<PackedWeights> {
         PackedWeights::build(
-            WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16),
+            WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16),
             [matrices, n, k],
             |_, _, _, _| Ok(()),
         )
@@ -573,7 +573,7 @@ mod tests {
         let image = || int8(&[e, 6, 5, 4]);
         let block = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Floor)?;
         let step = FakeQuantize::new([e, 4], Grid::Step, Granularity::Tensor, (0, 15))?;
-        let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16))?;
+        let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16))?;
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
         let mut ops: Vec<Op> = vec![
             Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),

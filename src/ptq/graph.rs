@@ -274,7 +274,7 @@ fn padding(window: Window) -> Padding {
 /// The weights of an average: a filter of 1 / pixels for each channel.
 fn average(layer: &Layer) -> Result<PackedWeights> {
     let (pixels, channels) = (layer.input().pixels(), layer.input().channels);
-    let format = WeightFormat::new(Codes::Int2, usize::MAX, crate::weights::ScaleFormat::F32);
+    let format = WeightFormat::new(Codes::INT2, usize::MAX, crate::weights::ScaleFormat::F32);
     PackedWeights::build(format, [channels, 1, pixels], |_, codes, groups, _| {
         codes.fill(1);
         groups.fill(GroupParams::scale(1.0 / pixels as f32));

@@ -18,7 +18,7 @@ use crate::weights::{PackedWeights, Quantizer};
 /// let weights = Tensor::new([1, 4], vec![0.7f32, 0.26, -0.33, 0.1])?;
 /// let mut moments = Moments::new(4)?;
 /// moments.add(&inputs)?;
-/// let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F32))?;
+/// let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F32))?;
 /// let product = |weights: &Tensor| -> lowbit::Result<f32> {
 ///     Ok(weights.values::<f32>()?.iter().zip(&inputs.values::<f32>()?[..4]).map(|(w, x)| w * x).sum())
 /// };

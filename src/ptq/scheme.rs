@@ -188,12 +188,7 @@ impl WeightScheme {
     pub(super) fn packed_codes(&self) -> Codes {
         match self.codes {
             CodeFormat::Float(format) => Codes::of_float(format).expect("checked when made"),
-            CodeFormat::Int(..=2) => Codes::Int2,
-            CodeFormat::Int(3) => Codes::Int3,
-            CodeFormat::Int(4) => Codes::Int4,
-            CodeFormat::Int(5) => Codes::Int5,
-            CodeFormat::Int(6) => Codes::Int6,
-            CodeFormat::Int(_) => Codes::Int8,
+            CodeFormat::Int(bits) => Codes::int(bits.into()),
         }
     }
 

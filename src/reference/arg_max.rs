@@ -4,7 +4,7 @@ use super::Meaning;
 use crate::error::Result;
 use crate::numeric::DType;
 use crate::ops::ArgMax;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for ArgMax {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -16,7 +16,7 @@ impl Meaning for ArgMax {
             DType::Int8 => first_greatest(x.values::<i8>()?, n, |a, b| a > b),
             _ => first_greatest(x.values::<u8>()?, n, |a, b| a > b),
         };
-        Ok(vec![Tensor::from_values(self.output().clone(), Values::Int32(places))])
+        Ok(vec![Tensor::from_values(self.output().clone(), places)])
     }
 
     fn tolerance(&self, _: &[&Tensor]) -> Option<Vec<f32>> {

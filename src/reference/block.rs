@@ -3,11 +3,9 @@
 
 use super::Meaning;
 use crate::error::Result;
-use half::f16;
-
-use crate::numeric::{self, DType, Minifloat};
+use crate::numeric::{self, Minifloat};
 use crate::ops::{BlockDequantize, BlockQuantize};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for BlockQuantize {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -59,9 +57,5 @@ pub(super) fn block_dequantize(op: &BlockDequantize, inputs: &[&Tensor]) -> Tens
             scale => x * scale,
         }
     });
-    let values = match op.output().dtype() {
-        DType::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
-        _ => Values::Float32(reals.collect()),
-    };
-    Tensor::from_values(op.output().clone(), values)
+    Tensor::from_reals(op.output().clone(), reals)
 }

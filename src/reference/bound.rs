@@ -6,10 +6,7 @@
 //! magnitude ([`flushed`]). WGSL guarantees nothing for numbers beyond f32: it assumes that there are none. The terms of a sum may
 //! be added in any order, so each partial sum is at most the sum of all magnitudes. If that may leave f32, the bound is infinite.
 
-use half::f16;
-
 use crate::numeric::DType;
-use crate::tensor::{Tensor, TensorType, Values};
 
 /// The largest relative error of one f32 operation on a device: WGSL permits either neighbour.
 pub(super) const UNIT: f64 = f32::EPSILON as f64;
@@ -86,13 +83,4 @@ impl Products {
         let scaled = scale.abs() * unscaled + flushed(scale, self.size) + FLUSHED;
         bound(scaled, (self.size + unscaled).max(scale.abs() * self.size + scaled))
     }
-}
-
-/// A float tensor of these values.
-pub(super) fn reals(tensor_type: &TensorType, values: Vec<f32>) -> Tensor {
-    let values = match tensor_type.dtype() {
-        DType::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
-        _ => Values::Float32(values),
-    };
-    Tensor::from_values(tensor_type.clone(), values)
 }

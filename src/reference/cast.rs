@@ -2,11 +2,9 @@
 
 use super::Meaning;
 use crate::error::Result;
-use half::f16;
-
-use crate::numeric::{DType, Minifloat, encode_power};
+use crate::numeric::{Encoding, encode_power};
 use crate::ops::Cast;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Cast {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -21,20 +19,16 @@ impl Meaning for Cast {
 pub(super) fn cast(op: &Cast, input: &Tensor) -> Tensor {
     let output = op.output();
     let numbers = input.reals().into_iter();
-    let codes = match (output.dtype(), Minifloat::of(output.dtype())) {
-        (DType::Float32, _) => return Tensor::from_values(output.clone(), Values::Float32(numbers.collect())),
-        (DType::Float16, _) => {
-            let halves = numbers.map(f16::from_f32).collect();
-            return Tensor::from_values(output.clone(), Values::Float16(halves));
-        }
-        (DType::Float8E8M0, _) => {
-            numbers.map(|x| encode_power(x, op.power_rounding(), op.saturates()) as i32).collect()
-        }
-        (_, Some(layout)) => numbers.map(|x| layout.encode(x, op.saturates()) as i32).collect(),
-        (format, None) => {
-            let integer = |x: f32| if Cast::rounds(format) { x.round_ties_even() } else { x.trunc() };
+    let codes = match output.dtype().encoding() {
+        Encoding::Signed(_) | Encoding::Unsigned(_) => {
+            let rounds = Cast::rounds(output.dtype());
+            let integer = |x: f32| if rounds { x.round_ties_even() } else { x.trunc() };
             numbers.map(|x| integer(x) as i32).collect()
         }
+        Encoding::Minifloat(layout) => numbers.map(|x| layout.encode(x, op.saturates()) as i32).collect(),
+        Encoding::PowerOfTwo => numbers.map(|x| encode_power(x, op.power_rounding(), op.saturates()) as i32).collect(),
+        Encoding::Float16 | Encoding::Float32 => return Tensor::from_reals(output.clone(), numbers),
+        Encoding::Parameters => unreachable!("refused when made"),
     };
     Tensor::from_codes(output.clone(), codes)
 }

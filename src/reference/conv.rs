@@ -5,6 +5,7 @@
 use super::Meaning;
 use super::output::Collector;
 use crate::error::Result;
+use crate::numeric::QuantizationParams;
 use crate::ops::Conv;
 use crate::tensor::Tensor;
 
@@ -25,7 +26,8 @@ pub(super) fn conv(op: &Conv, inputs: &[&Tensor]) -> Tensor {
     let per_group = op.channels_per_group();
     let outputs = op.weights().dims()[0];
     let (scale, zero_point) = if op.is_dynamic() {
-        inputs[1].values::<(f32, i32)>().expect("checked by run")[0]
+        let params = inputs[1].values::<QuantizationParams>().expect("checked by run")[0];
+        (params.scale, params.zero_point)
     } else {
         op.lhs_parameters()
     };

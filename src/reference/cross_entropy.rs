@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::{FLUSHED, bound};
 use crate::error::Result;
 use crate::ops::CrossEntropyGradient;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for CrossEntropyGradient {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -45,7 +45,7 @@ fn elements(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
 
 pub(super) fn cross_entropy_gradient(op: &CrossEntropyGradient, inputs: &[&Tensor]) -> Tensor {
     let values = elements(op, inputs).into_iter().map(|(value, _)| value as f32).collect();
-    Tensor::from_values(op.logits.clone(), Values::Float32(values))
+    Tensor::from_values(op.logits.clone(), values)
 }
 
 /// The bound that the op documents.

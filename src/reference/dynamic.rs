@@ -3,9 +3,9 @@
 
 use super::Meaning;
 use crate::error::Result;
-use crate::numeric;
+use crate::numeric::{self, QuantizationParams};
 use crate::ops::DynamicQuantize;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for DynamicQuantize {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -26,13 +26,10 @@ pub(super) fn dynamic_quantize(op: &DynamicQuantize, input: &Tensor) -> Vec<Tens
         let values = &values[op.segments().elements(segment)];
         let (scale, zero_point) = range_parameters(values, range);
         codes.extend(values.iter().map(|&x| numeric::quantize(x, scale, zero_point, range.0, range.1)));
-        parameters.push((scale, zero_point));
+        parameters.push(QuantizationParams { scale, zero_point });
     }
     let parameter_type = op.parameters().clone();
-    vec![
-        Tensor::from_codes(op.output().clone(), codes),
-        Tensor::from_values(parameter_type, Values::Parameters(parameters)),
-    ]
+    vec![Tensor::from_codes(op.output().clone(), codes), Tensor::from_values(parameter_type, parameters)]
 }
 
 fn range_parameters(values: &[f32], (low, high, symmetric): (i32, i32, bool)) -> (f32, i32) {

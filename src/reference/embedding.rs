@@ -2,11 +2,8 @@
 
 use super::Meaning;
 use crate::error::Result;
-use half::f16;
-
-use crate::numeric::DType;
 use crate::ops::Embedding;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Embedding {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -27,9 +24,5 @@ pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Tensor {
             op.weights().dequantize_row(row, out);
         }
     }
-    let values = match op.output_type().dtype() {
-        DType::Float16 => Values::Float16(values.into_iter().map(f16::from_f32).collect()),
-        _ => Values::Float32(values),
-    };
-    Tensor::from_values(op.output_type().clone(), values)
+    Tensor::from_reals(op.output_type().clone(), values.into_iter())
 }

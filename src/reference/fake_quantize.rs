@@ -5,9 +5,9 @@
 use super::Meaning;
 use super::bound::Products;
 use crate::error::Result;
-use crate::numeric::{self, finite, positive};
+use crate::numeric::{self, QuantizationParams, finite, positive};
 use crate::ops::{FakeQuantize, FakeQuantizeGradient, Grid, GridGradient};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for FakeQuantize {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -60,7 +60,8 @@ fn fitted(op: &FakeQuantize, parameters: &Tensor, index: usize) -> Fitted {
     let floats = || parameters.values::<f32>().expect("checked by run");
     match op.grid {
         Grid::Affine => {
-            let (scale, zero_point) = parameters.values::<(f32, i32)>().expect("checked by run")[index];
+            let all = parameters.values::<QuantizationParams>().expect("checked by run");
+            let QuantizationParams { scale, zero_point } = all[index];
             Fitted::Affine { scale: positive(scale), zero_point: zero_point.clamp(op.low, op.high) }
         }
         Grid::Step => Fitted::Step { step: positive(floats()[index]) },
@@ -114,13 +115,13 @@ fn each(op: &FakeQuantize, inputs: &[&Tensor]) -> impl Iterator<Item = (usize, P
 
 pub(super) fn fake_quantize(op: &FakeQuantize, inputs: &[&Tensor]) -> Tensor {
     let y = each(op, inputs).map(|(_, passed)| if op.levels { passed.level } else { passed.y });
-    Tensor::from_values(op.input.clone(), Values::Float32(y.collect()))
+    Tensor::from_values(op.input.clone(), y.collect())
 }
 
 pub(super) fn fake_quantize_gradient(op: &FakeQuantizeGradient, inputs: &[&Tensor]) -> Tensor {
     let dy = inputs[2].values::<f32>().expect("checked by run");
     let passed = each(&op.forward, inputs).zip(dy).map(|((_, passed), &dy)| if passed.passes { dy } else { 0.0 });
-    Tensor::from_values(op.forward.input.clone(), Values::Float32(passed.collect()))
+    Tensor::from_values(op.forward.input.clone(), passed.collect())
 }
 
 /// The sum for each parameter.
@@ -144,7 +145,7 @@ fn sums(op: &GridGradient, inputs: &[&Tensor]) -> Vec<Products> {
 
 pub(super) fn grid_gradient(op: &GridGradient, inputs: &[&Tensor]) -> Tensor {
     let scaled = sums(op, inputs).into_iter().map(|sum| (sum.value * f64::from(op.gradient_scale)) as f32).collect();
-    Tensor::from_values(op.forward.parameters.clone(), Values::Float32(scaled))
+    Tensor::from_values(op.forward.parameters.clone(), scaled)
 }
 
 /// The bound that the op documents.

@@ -6,7 +6,7 @@ use super::bound::Products;
 use crate::error::Result;
 use crate::numeric::{self, finite, positive};
 use crate::ops::{FakeRequantize, FakeRequantizeOutput, RequantParams};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for RequantParams {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -37,7 +37,7 @@ pub(super) fn requant_params(op: &RequantParams, inputs: &[&Tensor]) -> Tensor {
         [bias, multiplier.to_bits() as i32, combined.to_bits() as i32, 0]
     };
     let entries = weights.iter().zip(bias).flat_map(entry).collect();
-    Tensor::from_values(op.table.clone(), Values::Int32(entries))
+    Tensor::from_values(op.table.clone(), entries)
 }
 
 /// One sum with its entry of the table.
@@ -84,13 +84,10 @@ pub(super) fn fake_requantize(op: &FakeRequantize, inputs: &[&Tensor]) -> Tensor
         }
         FakeRequantizeOutput::StepGradient => {
             let sum = step_gradient(op, inputs).value * f64::from(op.gradient_scale);
-            return Tensor::from_values(
-                crate::ops::Op::from(op.clone()).outputs().remove(0),
-                Values::Float32(vec![sum as f32]),
-            );
+            return Tensor::from_values(crate::ops::Op::from(op.clone()).outputs().remove(0), vec![sum as f32]);
         }
     };
-    Tensor::from_values(op.sums.clone(), Values::Float32(values))
+    Tensor::from_values(op.sums.clone(), values)
 }
 
 /// The sum before scaling.

@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
 use crate::error::Result;
 use crate::ops::{Arithmetic, FloatBinary};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for FloatBinary {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -31,10 +31,7 @@ fn elements(op: &FloatBinary, inputs: &[&Tensor]) -> impl Iterator<Item = (f64, 
 }
 
 pub(super) fn float_binary(op: &FloatBinary, inputs: &[&Tensor]) -> Tensor {
-    Tensor::from_values(
-        op.output.clone(),
-        Values::Float32(elements(op, inputs).map(|(value, _)| value as f32).collect()),
-    )
+    Tensor::from_values(op.output.clone(), elements(op, inputs).map(|(value, _)| value as f32).collect())
 }
 
 /// The bound that the op documents, plus the reference's own rounding.

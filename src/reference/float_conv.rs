@@ -5,7 +5,7 @@ use super::Meaning;
 use super::bound::Products;
 use crate::error::Result;
 use crate::ops::{ConvPass, FloatConv, four};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for FloatConv {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -79,7 +79,7 @@ pub(super) fn float_conv(op: &FloatConv, inputs: &[&Tensor]) -> Tensor {
     let scale = scale(op, inputs);
     let values = sums(op, inputs).into_iter().map(|sum| (sum.value * scale) as f32).collect();
     let result = crate::ops::Op::from(op.clone()).outputs().remove(0);
-    Tensor::from_values(result, Values::Float32(values))
+    Tensor::from_values(result, values)
 }
 
 /// The bound that the op documents.

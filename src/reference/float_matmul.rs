@@ -2,7 +2,7 @@
 //! `shaders/gemm/float_matmul_workgroup.wgsl`.
 
 use super::Meaning;
-use super::bound::{self, FLUSHED, Sum, UNIT, flushed};
+use super::bound::{FLUSHED, Sum, UNIT, flushed};
 use crate::error::Result;
 use crate::ops::{FloatMatmul, Operand, Sizes};
 use crate::tensor::Tensor;
@@ -20,7 +20,7 @@ impl Meaning for FloatMatmul {
 pub(super) fn float_matmul(op: &FloatMatmul, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();
     let values = sums(op, inputs, |sum| (sum.value as f32).max(low).min(high));
-    bound::reals(op.output_type(), values)
+    Tensor::from_reals(op.output_type().clone(), values.into_iter())
 }
 
 /// The bound of each element's difference on a device, as [`FloatMatmul`] documents.

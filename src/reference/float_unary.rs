@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
 use crate::error::Result;
 use crate::ops::{FloatUnary, Function};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for FloatUnary {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -72,7 +72,7 @@ fn elements(op: &FloatUnary, input: &Tensor) -> impl Iterator<Item = (f64, f64)>
 
 pub(super) fn float_unary(op: &FloatUnary, input: &Tensor) -> Tensor {
     let values = elements(op, input).map(|(value, _)| value as f32).collect();
-    Tensor::from_values(op.tensor_type.clone(), Values::Float32(values))
+    Tensor::from_values(op.tensor_type.clone(), values)
 }
 
 /// The bound that the op documents.

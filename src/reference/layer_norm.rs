@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound, flushed};
 use crate::error::Result;
 use crate::ops::LayerNorm;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for LayerNorm {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -75,7 +75,7 @@ fn elements(op: &LayerNorm, input: &Tensor) -> Vec<(f64, f64, f64)> {
 
 pub(super) fn layer_norm(op: &LayerNorm, input: &Tensor) -> Tensor {
     let values = elements(op, input).into_iter().map(|(value, ..)| value as f32).collect();
-    Tensor::from_values(op.tensor_type.clone(), Values::Float32(values))
+    Tensor::from_values(op.tensor_type.clone(), values)
 }
 
 /// The bound that the op documents.

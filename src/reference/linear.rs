@@ -1,11 +1,13 @@
 //! The meaning of `ops::Linear`, and the error bound of a device. GPU twin: `shaders/grouped/linear.wgsl`.
 
+use half::f16;
+
 use super::Meaning;
-use super::bound::{self, FLUSHED, Sum, UNIT};
+use super::bound::{FLUSHED, Sum, UNIT};
 use crate::error::Result;
-use crate::numeric::DType;
+use crate::numeric::{DType, QuantizationParams};
 use crate::ops::Linear;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 use crate::weights::{OffsetKind, Row};
 
 impl Meaning for Linear {
@@ -21,8 +23,8 @@ impl Meaning for Linear {
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
     let (low, high) = op.bounds();
     let value = |sum: Sum| (sum.value as f32).max(low).min(high);
-    let values = (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, value)).collect();
-    bound::reals(op.output_type(), values)
+    let values = (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, value));
+    Tensor::from_reals(op.output_type().clone(), values)
 }
 
 /// The bound of each element's difference on a device, as [`Linear`] documents.
@@ -88,9 +90,11 @@ impl Runs<'_> {
 
     fn floats(&self) -> Sum {
         let first = self.lhs_row * self.op.weights().dims()[2];
-        let x = |column: usize| match self.inputs[0].raw() {
-            Values::Float32(v) => f64::from(v[first + column]),
-            Values::Float16(v) => v[first + column].to_f64(),
+        let lhs = self.inputs[0];
+        let (singles, halves) = (lhs.values::<f32>(), lhs.values::<f16>());
+        let x = |column: usize| match (&singles, &halves) {
+            (Ok(values), _) => f64::from(values[first + column]),
+            (_, Ok(values)) => values[first + column].to_f64(),
             _ => unreachable!("lhs is float"),
         };
         let terms = self.columns().map(|(column, group, code)| self.term(x(column), 1.0, group, code));
@@ -104,8 +108,9 @@ impl Runs<'_> {
         let first = self.lhs_row * self.op.weights().dims()[2];
         let parameters = |group: usize| match self.op.dynamic() {
             Some(input) => {
-                let all = self.inputs[input].values::<(f32, i32)>().expect("checked by run");
-                all[if scales.by_row { self.lhs_row * scales.groups + group } else { 0 }]
+                let all = self.inputs[input].values::<QuantizationParams>().expect("checked by run");
+                let params = all[if scales.by_row { self.lhs_row * scales.groups + group } else { 0 }];
+                (params.scale, params.zero_point)
             }
             None => self.op.lhs_parameters(self.lhs_row, group * scales.group).expect("lhs has scales"),
         };

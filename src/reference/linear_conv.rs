@@ -19,7 +19,7 @@ impl Meaning for LinearConv {
 pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Tensor {
     over_patches(op, inputs, |inputs| {
         let rows = linear::linear(op.linear(), inputs);
-        Tensor::from_values(op.output_type().clone(), rows.raw().clone())
+        rows.retyped(op.output_type().clone())
     })
 }
 

@@ -3,6 +3,7 @@
 use super::Meaning;
 use super::output::Collector;
 use crate::error::Result;
+use crate::numeric::QuantizationParams;
 use crate::ops::{Matmul, Operand, Sizes};
 use crate::tensor::Tensor;
 
@@ -23,7 +24,8 @@ pub(super) fn matmul(op: &Matmul, inputs: &[&Tensor]) -> Tensor {
         Operand::Constant(weights) => weights,
         Operand::Input(_) => inputs[1],
     };
-    let dynamic = op.dynamic().map(|(position, _)| inputs[position].values::<(f32, i32)>().expect("checked by run"));
+    let dynamic =
+        op.dynamic().map(|(position, _)| inputs[position].values::<QuantizationParams>().expect("checked by run"));
 
     let mut out = Collector::new(op.output());
     for batch in 0..op.batches().count() {
@@ -31,7 +33,10 @@ pub(super) fn matmul(op: &Matmul, inputs: &[&Tensor]) -> Tensor {
         for i in 0..m {
             let lhs_row = lhs_matrix * m + i;
             let (scale, zero_point) = match dynamic {
-                Some(parameters) => parameters[if parameters.len() == 1 { 0 } else { lhs_row }],
+                Some(parameters) => {
+                    let params = parameters[if parameters.len() == 1 { 0 } else { lhs_row }];
+                    (params.scale, params.zero_point)
+                }
                 None => op.lhs_parameters(i),
             };
             for j in 0..n {

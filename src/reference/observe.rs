@@ -4,7 +4,7 @@ use super::Meaning;
 use crate::error::Result;
 use crate::numeric;
 use crate::ops::{ObserveHistogram, ObserveRange, RangeUpdate};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for ObserveRange {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -114,7 +114,7 @@ pub(super) fn observe_range(op: &ObserveRange, inputs: &[&Tensor]) -> Tensor {
         .iter()
         .zip(state.chunks_exact(ObserveRange::WORDS))
         .flat_map(|(values, state)| Seen::read(state).and(Seen::of(values), op.rule()).words());
-    Tensor::from_values(op.state().clone(), Values::Int32(next.collect()))
+    Tensor::from_values(op.state().clone(), next.collect())
 }
 
 pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Tensor {
@@ -143,5 +143,5 @@ pub(super) fn observe_histogram(op: &ObserveHistogram, inputs: &[&Tensor]) -> Te
         next.extend([level, 0]);
         next.extend(counts.iter().flat_map(|&n| [n as i32, (n >> 32) as i32]));
     }
-    Tensor::from_values(op.state().clone(), Values::Int32(next))
+    Tensor::from_values(op.state().clone(), next)
 }

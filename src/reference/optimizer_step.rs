@@ -4,7 +4,7 @@ use super::Meaning;
 use crate::error::Result;
 use crate::numeric::finite;
 use crate::ops::{OptimizerRule, OptimizerStep};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for OptimizerStep {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -39,8 +39,5 @@ pub(super) fn optimize(op: &OptimizerStep, inputs: &[&Tensor]) -> Vec<Tensor> {
         let moved = finite(p) - rate * finite(change);
         next.push(if moved.total_cmp(&op.least).is_lt() { op.least } else { moved });
     }
-    vec![
-        Tensor::from_values(op.parameters.clone(), Values::Float32(next)),
-        Tensor::from_values(op.memory.clone(), Values::Float32(kept)),
-    ]
+    vec![Tensor::from_values(op.parameters.clone(), next), Tensor::from_values(op.memory.clone(), kept)]
 }

@@ -1,9 +1,7 @@
 //! The meaning of output stages: the element of an exact accumulator. GPU twins: `shaders/epilogue/*.wgsl`.
 
-use half::f16;
-
 use crate::ops::{Output, StageEntry};
-use crate::tensor::{Tensor, TensorType, Values};
+use crate::tensor::{Tensor, TensorType};
 
 /// Collects the elements of an output, in order.
 pub(super) struct Collector<'a> {
@@ -36,10 +34,8 @@ impl<'a> Collector<'a> {
 
     pub(super) fn finish(self, tensor_type: &TensorType) -> Tensor {
         match self.output {
-            Output::Real { .. } => Tensor::from_values(tensor_type.clone(), Values::Float32(self.reals)),
-            Output::Float16 { .. } => {
-                let halves = self.reals.into_iter().map(f16::from_f32).collect();
-                Tensor::from_values(tensor_type.clone(), Values::Float16(halves))
+            Output::Real { .. } | Output::Float16 { .. } => {
+                Tensor::from_reals(tensor_type.clone(), self.reals.into_iter())
             }
             Output::Accumulator | Output::Requantized(_) => Tensor::from_codes(tensor_type.clone(), self.codes),
         }

@@ -6,9 +6,9 @@ use super::Meaning;
 use crate::error::Result;
 use half::f16;
 
-use crate::numeric::{self, DType, Minifloat};
+use crate::numeric::{self, Minifloat};
 use crate::ops::{Dequantize, Quantize};
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Quantize {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -63,9 +63,5 @@ pub(super) fn dequantize(op: &Dequantize, input: &Tensor) -> Tensor {
         };
         number * quantization.scale(index)
     });
-    let values = match op.output().dtype() {
-        DType::Float16 => Values::Float16(reals.map(f16::from_f32).collect()),
-        _ => Values::Float32(reals.collect()),
-    };
-    Tensor::from_values(op.output().clone(), values)
+    Tensor::from_reals(op.output().clone(), reals)
 }

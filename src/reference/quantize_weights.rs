@@ -4,7 +4,7 @@
 use super::Meaning;
 use crate::error::Result;
 use crate::ops::QuantizeWeights;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for QuantizeWeights {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -19,5 +19,5 @@ impl Meaning for QuantizeWeights {
 pub(super) fn quantize_weights(op: &QuantizeWeights, input: &Tensor) -> Result<Tensor> {
     let weights = op.weights(input.values::<f32>()?)?;
     let words = weights.words().iter().map(|&word| word as i32).collect();
-    Ok(Tensor::from_values(op.output().clone(), Values::Int32(words)))
+    Ok(Tensor::from_values(op.output().clone(), words))
 }

@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
 use crate::error::Result;
 use crate::ops::Softmax;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Softmax {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -48,7 +48,7 @@ fn elements(op: &Softmax, input: &Tensor) -> Vec<(f64, f64)> {
 
 pub(super) fn softmax(op: &Softmax, input: &Tensor) -> Tensor {
     let values = elements(op, input).into_iter().map(|(share, _)| share as f32).collect();
-    Tensor::from_values(op.tensor_type.clone(), Values::Float32(values))
+    Tensor::from_values(op.tensor_type.clone(), values)
 }
 
 /// The bound that the op documents.

@@ -4,7 +4,7 @@ use super::Meaning;
 use crate::error::Result;
 use crate::numeric;
 use crate::ops::StepFromRange;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for StepFromRange {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -28,5 +28,5 @@ pub(super) fn step_from_range(op: &StepFromRange, inputs: &[&Tensor]) -> Tensor 
         if wanted.is_normal() && wanted > 0.0 { wanted } else { step }
     };
     let next = states.chunks_exact(op.state.dims()[1]).zip(steps).map(next).collect();
-    Tensor::from_values(op.steps.clone(), Values::Float32(next))
+    Tensor::from_values(op.steps.clone(), next)
 }

@@ -4,7 +4,7 @@ use super::Meaning;
 use super::bound::Products;
 use crate::error::Result;
 use crate::ops::Sum;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Sum {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -26,7 +26,7 @@ fn sums(op: &Sum, input: &Tensor) -> Vec<Products> {
 
 pub(super) fn sum(op: &Sum, input: &Tensor) -> Tensor {
     let values = sums(op, input).into_iter().map(|sum| sum.value as f32).collect();
-    Tensor::from_values(op.output.clone(), Values::Float32(values))
+    Tensor::from_values(op.output.clone(), values)
 }
 
 /// The bound that the op documents.

@@ -4,8 +4,9 @@ use super::Meaning;
 use crate::error::Result;
 use half::f16;
 
+use crate::numeric::QuantizationParams;
 use crate::ops::Unfold;
-use crate::tensor::{Tensor, Values};
+use crate::tensor::Tensor;
 
 impl Meaning for Unfold {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -19,18 +20,18 @@ impl Meaning for Unfold {
 
 pub(super) fn unfold(op: &Unfold, inputs: &[&Tensor]) -> Tensor {
     let output = op.output_type().clone();
-    match inputs[0].raw() {
-        Values::Float32(values) => Tensor::from_values(output, Values::Float32(patches(op, |i| values[i], 0.0))),
-        Values::Float16(values) => Tensor::from_values(output, Values::Float16(patches(op, |i| values[i], f16::ZERO))),
-        _ => {
-            let zero_point = if op.is_dynamic() {
-                inputs[1].values::<(f32, i32)>().expect("checked by run")[0].1
-            } else {
-                op.image().parameters(0).1
-            };
-            Tensor::from_codes(output, patches(op, |i| inputs[0].code(i), zero_point))
-        }
+    if let Ok(values) = inputs[0].values::<f32>() {
+        return Tensor::from_values(output, patches(op, |i| values[i], 0.0));
     }
+    if let Ok(values) = inputs[0].values::<f16>() {
+        return Tensor::from_values(output, patches(op, |i| values[i], f16::ZERO));
+    }
+    let zero_point = if op.is_dynamic() {
+        inputs[1].values::<QuantizationParams>().expect("checked by run")[0].zero_point
+    } else {
+        op.image().parameters(0).1
+    };
+    Tensor::from_codes(output, patches(op, |i| inputs[0].code(i), zero_point))
 }
 
 /// The elements of all patches, in order; `zero` outside the image.

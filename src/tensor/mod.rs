@@ -2,6 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod difference;
+mod memory;
 pub mod pack;
 mod quantization;
 mod shape;
@@ -13,5 +14,4 @@ pub(crate) use difference::first_difference;
 pub use quantization::{Granularity, Quantization};
 pub use shape::Shape;
 pub use tensor_type::TensorType;
-pub(crate) use values::Values;
 pub use values::{Element, Tensor};

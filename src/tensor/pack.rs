@@ -1,10 +1,9 @@
 //! Host tensors to device words and back. Rows are packed little end first, and padded with zeros to whole `vec4<u32>` if the
 //! format is narrower than 32 bits. Kernels define their own orders of weights.
 
+use super::memory::Memory;
+use super::{Tensor, TensorType};
 use crate::error::{Result, require};
-use crate::numeric::{DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
-use crate::tensor::{Element, Tensor, TensorType, Values};
-use half::f16;
 
 /// The words of a tensor in device memory.
 ///
@@ -17,28 +16,12 @@ use half::f16;
 /// ```
 #[must_use]
 pub fn words(tensor: &Tensor) -> Vec<u32> {
-    let row = tensor.tensor_type().shape().row_length();
-    match tensor.raw() {
-        Values::Int2(v) => pack_rows(v, row, 2, |&x| x.to_bits()),
-        Values::Uint2(v) => pack_rows(v, row, 2, |&x| x.to_bits()),
-        Values::Int4(v) => pack_rows(v, row, 4, |&x| x.to_bits()),
-        Values::Uint4(v) => pack_rows(v, row, 4, |&x| x.to_bits()),
-        Values::Int8(v) => pack_rows(v, row, 8, |&x| u32::from(x as u8)),
-        Values::Uint8(v) => pack_rows(v, row, 8, |&x| u32::from(x)),
-        Values::Int16(v) => pack_rows(v, row, 16, |&x| u32::from(x as u16)),
-        Values::Uint16(v) => pack_rows(v, row, 16, |&x| u32::from(x)),
-        Values::Int32(v) => v.iter().map(|&x| x as u32).collect(),
-        Values::Float4E2M1(v) => pack_rows(v, row, 4, |&x| x.to_bits().into()),
-        Values::Float6E2M3(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float6E3M2(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float8E4M3Fn(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float8E4M3Fnuz(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float8E5M2(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float8E5M2Fnuz(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float8E8M0(v) => pack_rows(v, row, 8, |&x| x.to_bits().into()),
-        Values::Float16(v) => pack_rows(v, row, 16, |&x| u32::from(x.to_bits())),
-        Values::Float32(v) => v.iter().map(|x| x.to_bits()).collect(),
-        Values::Parameters(v) => v.iter().flat_map(|&(scale, zero)| [scale.to_bits(), zero as u32]).collect(),
+    let (row, bits) = (tensor.tensor_type().shape().row_length(), tensor.dtype().bits());
+    match tensor.memory() {
+        Memory::Bits8(elements) => pack_rows(elements, row, bits),
+        Memory::Bits16(elements) => pack_rows(elements, row, bits),
+        Memory::Bits32(elements) => elements.clone(),
+        Memory::Bits64(elements) => elements.as_flattened().to_vec(),
     }
 }
 
@@ -57,11 +40,11 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
     );
     let (bits, pitch) = (tensor_type.dtype().bits(), tensor_type.dtype().row_words(row));
     if bits >= 32 {
-        return from_elements(tensor_type, words[..needed].iter().copied());
+        return Ok(Tensor::from_words(tensor_type.clone(), words[..needed].iter().copied()));
     }
     let lanes = 32 / bits;
     let element = |i| words[i / row * pitch + i % row / lanes] >> (bits * (i % row % lanes));
-    from_elements(tensor_type, (0..rows * row).map(element))
+    Ok(Tensor::from_words(tensor_type.clone(), (0..rows * row).map(element)))
 }
 
 /// The tensor whose elements are these bytes, one after another, little end first, without padding between rows.
@@ -72,55 +55,23 @@ pub(crate) fn from_bytes(tensor_type: TensorType, bytes: &[u8]) -> Result<Tensor
     if bits < 8 {
         let lanes = 8 / bits;
         let element = |i| u32::from(bytes[i / lanes]) >> (bits * (i % lanes));
-        return from_elements(&tensor_type, (0..elements).map(element));
+        return Ok(Tensor::from_words(tensor_type, (0..elements).map(element)));
     }
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
-    from_elements(&tensor_type, bytes.chunks_exact(bits.min(32) / 8).map(word))
+    Ok(Tensor::from_words(tensor_type, bytes.chunks_exact(bits.min(32) / 8).map(word)))
 }
 
-/// The tensor of elements in the low bits of these words; parameters take two words each.
-fn from_elements(tensor_type: &TensorType, words: impl Iterator<Item = u32>) -> Result<Tensor> {
-    fn plain<T: Element>(tensor_type: &TensorType, values: Vec<T>) -> Result<Tensor> {
-        Tensor::new(tensor_type.dims(), values)
-    }
-    let plain = match tensor_type.dtype() {
-        DType::Int2 => plain(tensor_type, words.map(I2::from_bits).collect()),
-        DType::Uint2 => plain(tensor_type, words.map(U2::from_bits).collect()),
-        DType::Int4 => plain(tensor_type, words.map(I4::from_bits).collect()),
-        DType::Uint4 => plain(tensor_type, words.map(U4::from_bits).collect()),
-        DType::Int8 => plain(tensor_type, words.map(|w| w as i8).collect()),
-        DType::Uint8 => plain(tensor_type, words.map(|w| w as u8).collect()),
-        DType::Int16 => plain(tensor_type, words.map(|w| w as i16).collect()),
-        DType::Uint16 => plain(tensor_type, words.map(|w| w as u16).collect()),
-        DType::Int32 => plain(tensor_type, words.map(|w| w as i32).collect()),
-        DType::Float4E2M1 => plain(tensor_type, words.map(|w| E2M1::from_bits(w as u8)).collect()),
-        DType::Float6E2M3 => plain(tensor_type, words.map(|w| E2M3::from_bits(w as u8)).collect()),
-        DType::Float6E3M2 => plain(tensor_type, words.map(|w| E3M2::from_bits(w as u8)).collect()),
-        DType::Float8E4M3Fn => plain(tensor_type, words.map(|w| E4M3FN::from_bits(w as u8)).collect()),
-        DType::Float8E4M3Fnuz => plain(tensor_type, words.map(|w| E4M3FNUZ::from_bits(w as u8)).collect()),
-        DType::Float8E5M2 => plain(tensor_type, words.map(|w| E5M2::from_bits(w as u8)).collect()),
-        DType::Float8E5M2Fnuz => plain(tensor_type, words.map(|w| E5M2FNUZ::from_bits(w as u8)).collect()),
-        DType::Float8E8M0 => plain(tensor_type, words.map(|w| E8M0::from_bits(w as u8)).collect()),
-        DType::Float16 => plain(tensor_type, words.map(|w| f16::from_bits(w as u16)).collect()),
-        DType::Float32 => plain(tensor_type, words.map(f32::from_bits).collect()),
-        DType::Parameters => {
-            let words: Vec<u32> = words.collect();
-            plain(tensor_type, words.chunks_exact(2).map(|w| (f32::from_bits(w[0]), w[1] as i32)).collect())
-        }
-    }?;
-    Ok(plain.with_type(tensor_type.clone()))
-}
-
-fn pack_rows<T>(values: &[T], row: usize, bits: usize, bits_of: impl Fn(&T) -> u32) -> Vec<u32> {
+/// Rows of the low `bits` bits of each element.
+fn pack_rows<T: Copy + Into<u32>>(elements: &[T], row: usize, bits: usize) -> Vec<u32> {
     if row == 0 {
         return Vec::new();
     }
-    let lanes = 32 / bits;
+    let (lanes, mask) = (32 / bits, u32::MAX >> (32 - bits));
     let pitch = row.div_ceil(128 / bits) * 4;
-    let mut words = vec![0; values.len() / row * pitch];
-    for (values, words) in values.chunks_exact(row).zip(words.chunks_exact_mut(pitch)) {
-        for (i, value) in values.iter().enumerate() {
-            words[i / lanes] |= bits_of(value) << (bits * (i % lanes));
+    let mut words = vec![0; elements.len() / row * pitch];
+    for (elements, words) in elements.chunks_exact(row).zip(words.chunks_exact_mut(pitch)) {
+        for (i, &element) in elements.iter().enumerate() {
+            words[i / lanes] |= (element.into() & mask) << (bits * (i % lanes));
         }
     }
     words
@@ -129,38 +80,19 @@ fn pack_rows<T>(values: &[T], row: usize, bits: usize, bits_of: impl Fn(&T) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NARROW: [DType; 17] = [
-        DType::Int2,
-        DType::Uint2,
-        DType::Int4,
-        DType::Uint4,
-        DType::Int8,
-        DType::Uint8,
-        DType::Int16,
-        DType::Uint16,
-        DType::Float4E2M1,
-        DType::Float6E2M3,
-        DType::Float6E3M2,
-        DType::Float8E4M3Fn,
-        DType::Float8E4M3Fnuz,
-        DType::Float8E5M2,
-        DType::Float8E5M2Fnuz,
-        DType::Float8E8M0,
-        DType::Float16,
-    ];
+    use crate::numeric::DType;
 
     /// Row lengths around a word and a vec4 of each width.
     const LENGTHS: [usize; 14] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65];
 
     #[test]
     fn rows_of_any_length_come_back_from_the_device_layout() {
-        for format in NARROW {
+        for &format in DType::ALL {
             for length in LENGTHS {
                 let tensor_type = TensorType::new(format, [3, length]).unwrap();
                 // Every bit pattern except the NaNs of float16, which are not equal to themselves.
-                let bits = (0..3 * length as u32).map(|i| (i * 0x9e5 + 1) & 0x7bff);
-                let tensor = from_elements(&tensor_type, bits).unwrap();
+                let count = 3 * length as u32 * if format == DType::Parameters { 2 } else { 1 };
+                let tensor = Tensor::from_words(tensor_type.clone(), (0..count).map(|i| (i * 0x9e5 + 1) & 0x7bff));
                 let packed = words(&tensor);
                 assert_eq!(packed.len(), 3 * format.row_words(length), "{tensor_type}");
                 assert_eq!(super::tensor(&tensor_type, &packed).unwrap(), tensor, "{tensor_type}");

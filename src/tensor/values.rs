@@ -1,73 +1,31 @@
 //! A tensor with its data on the host, dense and row-major. The layout of device memory is in `pack`.
 
+use super::memory::Memory;
 use super::{Quantization, TensorType};
 use crate::error::{Error, Result, require};
-use crate::numeric::{
-    DType, E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, U2, U4, decode_power,
-};
+use crate::numeric::{DType, Encoding, QuantizationParams, decode_power, each_dtype, element};
 use half::f16;
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed: bytemuck::Pod {}
 }
 
-/// A Rust type of tensor elements: `i8`, `u8`, `i16`, `u16`, `i32`, `f32`, [`f16`](half::f16), [`I4`], [`U4`], [`I2`], [`U2`], the
-/// small floats [`E4M3FN`], [`E4M3FNUZ`], [`E5M2`], [`E5M2FNUZ`], [`E2M3`], [`E3M2`], [`E2M1`], [`E8M0`], or `(f32, i32)` for
-/// parameters of dynamic quantization. Sealed.
-pub trait Element: sealed::Sealed + Copy + Sized {
+/// A Rust type of tensor elements: those of the table of [`DType`], such as `i8`, `f32`, [`f16`], [`I4`](crate::numeric::I4),
+/// [`E4M3FN`](crate::numeric::E4M3FN), or [`QuantizationParams`]. Sealed.
+pub trait Element: sealed::Sealed {
     /// The data type of a tensor of these elements.
     const FORMAT: DType;
-    #[doc(hidden)]
-    fn wrap(values: Vec<Self>) -> Values;
-    #[doc(hidden)]
-    fn unwrap(values: &Values) -> Option<&[Self]>;
 }
 
-/// The elements of a [`Tensor`]; use [`Tensor::values`].
-#[doc(hidden)]
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Values {
-    Int2(Vec<I2>),
-    Uint2(Vec<U2>),
-    Int4(Vec<I4>),
-    Uint4(Vec<U4>),
-    Int8(Vec<i8>),
-    Uint8(Vec<u8>),
-    Int16(Vec<i16>),
-    Uint16(Vec<u16>),
-    Int32(Vec<i32>),
-    Float4E2M1(Vec<E2M1>),
-    Float6E2M3(Vec<E2M3>),
-    Float6E3M2(Vec<E3M2>),
-    Float8E4M3Fn(Vec<E4M3FN>),
-    Float8E4M3Fnuz(Vec<E4M3FNUZ>),
-    Float8E5M2(Vec<E5M2>),
-    Float8E5M2Fnuz(Vec<E5M2FNUZ>),
-    Float8E8M0(Vec<E8M0>),
-    Float16(Vec<f16>),
-    Float32(Vec<f32>),
-    Parameters(Vec<(f32, i32)>),
-}
-
-macro_rules! element {
-    ($($kind:ty => $variant:ident),+) => {$(
-        impl sealed::Sealed for $kind {}
-        impl Element for $kind {
+macro_rules! elements {
+    ($(#[doc = $doc:literal] $variant:ident: $element:ty, $name:literal, $bits:literal bits, $encoding:expr;)+) => {$(
+        impl sealed::Sealed for element::$variant {}
+        impl Element for element::$variant {
             const FORMAT: DType = DType::$variant;
-            fn wrap(values: Vec<Self>) -> Values {
-                Values::$variant(values)
-            }
-            fn unwrap(values: &Values) -> Option<&[Self]> {
-                if let Values::$variant(values) = values { Some(values) } else { None }
-            }
         }
     )+};
 }
-element!(
-    I2 => Int2, U2 => Uint2, I4 => Int4, U4 => Uint4, i8 => Int8, u8 => Uint8, i16 => Int16, u16 => Uint16,
-    i32 => Int32, E2M1 => Float4E2M1, E2M3 => Float6E2M3, E3M2 => Float6E3M2, E4M3FN => Float8E4M3Fn, E4M3FNUZ => Float8E4M3Fnuz, E5M2 => Float8E5M2, E5M2FNUZ => Float8E5M2Fnuz, E8M0 => Float8E8M0, f16 => Float16, f32 => Float32, (f32, i32) => Parameters
-);
+each_dtype!(elements);
 
 /// A tensor on the host.
 ///
@@ -77,14 +35,33 @@ element!(
 /// assert_eq!(weights.values::<i8>()?[1], -2);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Tensor {
     tensor_type: TensorType,
-    values: Values,
+    memory: Memory,
+}
+
+/// Equal types and equal elements. Elements of float16 and float32, and scales of parameters, are compared as numbers: NaN differs
+/// from NaN, and −0 equals 0. All others, floats of at most 8 bits included, are compared by their bits.
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        fn equal<T: Element + PartialEq>(a: &Tensor, b: &Tensor) -> bool {
+            a.memory.view::<T>() == b.memory.view::<T>()
+        }
+        self.tensor_type == other.tensor_type
+            && match self.dtype().encoding() {
+                Encoding::Signed(_) | Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo => {
+                    self.memory == other.memory
+                }
+                Encoding::Float16 => equal::<f16>(self, other),
+                Encoding::Float32 => equal::<f32>(self, other),
+                Encoding::Parameters => equal::<QuantizationParams>(self, other),
+            }
+    }
 }
 
 impl Tensor {
-    /// A tensor of these elements, in row-major order.
+    /// A tensor of these elements, in row-major order. A vector is not copied.
     ///
     /// # Errors
     /// If the number of elements is not the product of the dimensions.
@@ -97,7 +74,7 @@ impl Tensor {
             elements.len(),
             shape.elements()
         );
-        Ok(Self { values: T::wrap(elements), tensor_type })
+        Ok(Self { memory: Memory::new(elements), tensor_type })
     }
 
     /// A tensor from bytes in the format of ONNX and safetensors: elements in row-major order, little-endian, the first of several
@@ -132,42 +109,38 @@ impl Tensor {
         self
     }
 
-    /// A tensor from values that fit its type; the caller guarantees it.
-    pub(crate) fn from_values(tensor_type: TensorType, values: Values) -> Self {
-        Self { tensor_type, values }
+    /// A tensor of elements that fit its type; the caller guarantees it.
+    pub(crate) fn from_values<T: Element>(tensor_type: TensorType, values: Vec<T>) -> Self {
+        debug_assert!(tensor_type.dtype() == T::FORMAT && tensor_type.shape().elements() == values.len());
+        Self { memory: Memory::new(values), tensor_type }
+    }
+
+    /// A tensor of float32 or float16 from numbers, rounded to nearest.
+    pub(crate) fn from_reals(tensor_type: TensorType, numbers: impl Iterator<Item = f32>) -> Self {
+        match tensor_type.dtype() {
+            DType::Float16 => Self::from_values(tensor_type, numbers.map(f16::from_f32).collect()),
+            _ => Self::from_values::<f32>(tensor_type, numbers.collect()),
+        }
+    }
+
+    /// A tensor of elements in the low bits of words; parameters take two words each. The caller guarantees the number of words.
+    pub(super) fn from_words(tensor_type: TensorType, words: impl Iterator<Item = u32>) -> Self {
+        let encoding = tensor_type.dtype().encoding();
+        let memory = Memory::from_words(tensor_type.dtype().bits(), words.map(|word| encoding.element(word)));
+        Self { tensor_type, memory }
     }
 
     /// A tensor of integers, or of floats of at most 8 bits, from its codes. Codes outside the data type are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
-        let values = match tensor_type.dtype() {
-            DType::Int2 => Values::Int2(codes.into_iter().map(|c| I2::from_bits(c as u32)).collect()),
-            DType::Uint2 => Values::Uint2(codes.into_iter().map(|c| U2::from_bits(c as u32)).collect()),
-            DType::Int4 => Values::Int4(codes.into_iter().map(|c| I4::from_bits(c as u32)).collect()),
-            DType::Uint4 => Values::Uint4(codes.into_iter().map(|c| U4::from_bits(c as u32)).collect()),
-            DType::Int8 => Values::Int8(codes.into_iter().map(|c| c as i8).collect()),
-            DType::Uint8 => Values::Uint8(codes.into_iter().map(|c| c as u8).collect()),
-            DType::Int16 => Values::Int16(codes.into_iter().map(|c| c as i16).collect()),
-            DType::Uint16 => Values::Uint16(codes.into_iter().map(|c| c as u16).collect()),
-            DType::Int32 => Values::Int32(codes),
-            DType::Float4E2M1 => Values::Float4E2M1(codes.into_iter().map(|c| E2M1::from_bits(c as u8)).collect()),
-            DType::Float6E2M3 => Values::Float6E2M3(codes.into_iter().map(|c| E2M3::from_bits(c as u8)).collect()),
-            DType::Float6E3M2 => Values::Float6E3M2(codes.into_iter().map(|c| E3M2::from_bits(c as u8)).collect()),
-            DType::Float8E4M3Fn => {
-                Values::Float8E4M3Fn(codes.into_iter().map(|c| E4M3FN::from_bits(c as u8)).collect())
+        match tensor_type.dtype().encoding() {
+            Encoding::Signed(32) => Self::from_values(tensor_type, codes),
+            Encoding::Signed(_) | Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo => {
+                Self::from_words(tensor_type, codes.into_iter().map(|code| code as u32))
             }
-            DType::Float8E4M3Fnuz => {
-                Values::Float8E4M3Fnuz(codes.into_iter().map(|c| E4M3FNUZ::from_bits(c as u8)).collect())
-            }
-            DType::Float8E5M2 => Values::Float8E5M2(codes.into_iter().map(|c| E5M2::from_bits(c as u8)).collect()),
-            DType::Float8E5M2Fnuz => {
-                Values::Float8E5M2Fnuz(codes.into_iter().map(|c| E5M2FNUZ::from_bits(c as u8)).collect())
-            }
-            DType::Float8E8M0 => Values::Float8E8M0(codes.into_iter().map(|c| E8M0::from_bits(c as u8)).collect()),
-            DType::Float16 | DType::Float32 | DType::Parameters => {
+            Encoding::Float16 | Encoding::Float32 | Encoding::Parameters => {
                 unreachable!("{} has no codes", tensor_type.dtype())
             }
-        };
-        Self { tensor_type, values }
+        }
     }
 
     /// The type of the tensor.
@@ -193,36 +166,42 @@ impl Tensor {
     /// # Errors
     /// If `T` is not the tensor's element type.
     pub fn values<T: Element>(&self) -> Result<&[T]> {
-        T::unwrap(&self.values).ok_or_else(|| {
-            Error::Request(format!("the tensor holds {}, but {} was asked for", self.dtype(), T::FORMAT))
-        })
+        if self.dtype() != T::FORMAT {
+            return Err(Error::Request(format!("the tensor holds {}, but {} was asked for", self.dtype(), T::FORMAT)));
+        }
+        Ok(self.memory.view())
     }
 
-    pub(crate) fn raw(&self) -> &Values {
-        &self.values
+    /// The codes of integers, or the bits of floats of at most 8 bits, in row-major order.
+    ///
+    /// ```
+    /// use lowbit::{Tensor, numeric::E2M1};
+    /// assert_eq!(Tensor::new([2], vec![-7i8, 8])?.codes()?, [-7, 8]);
+    /// assert_eq!(Tensor::new([2], [0.5, -6.0].map(E2M1::from_f32))?.codes()?, [0b0001, 0b1111]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor holds float16, float32 or parameters.
+    pub fn codes(&self) -> Result<Vec<i32>> {
+        let codes = self.dtype().range().is_some() || self.dtype().bits() <= 8;
+        require!(codes, "{} holds {}, which has no codes", self.tensor_type, self.dtype());
+        Ok((0..self.tensor_type.shape().elements()).map(|i| self.code(i)).collect())
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The code at a linear index; the bits of small floats. A data type without codes is a bug of the caller.
     pub(crate) fn code(&self, index: usize) -> i32 {
-        match &self.values {
-            Values::Int2(v) => v[index].get().into(),
-            Values::Uint2(v) => v[index].get().into(),
-            Values::Int4(v) => v[index].get().into(),
-            Values::Uint4(v) => v[index].get().into(),
-            Values::Int8(v) => v[index].into(),
-            Values::Uint8(v) => v[index].into(),
-            Values::Int16(v) => v[index].into(),
-            Values::Uint16(v) => v[index].into(),
-            Values::Int32(v) => v[index],
-            Values::Float4E2M1(v) => v[index].to_bits().into(),
-            Values::Float6E2M3(v) => v[index].to_bits().into(),
-            Values::Float6E3M2(v) => v[index].to_bits().into(),
-            Values::Float8E4M3Fn(v) => v[index].to_bits().into(),
-            Values::Float8E4M3Fnuz(v) => v[index].to_bits().into(),
-            Values::Float8E5M2(v) => v[index].to_bits().into(),
-            Values::Float8E5M2Fnuz(v) => v[index].to_bits().into(),
-            Values::Float8E8M0(v) => v[index].to_bits().into(),
-            Values::Float16(_) | Values::Float32(_) | Values::Parameters(_) => {
+        let word = self.memory.word(index);
+        match self.dtype().encoding() {
+            encoding
+            @ (Encoding::Signed(_) | Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo) => {
+                encoding.element(word) as i32
+            }
+            Encoding::Float16 | Encoding::Float32 | Encoding::Parameters => {
                 unreachable!("{} has no codes", self.dtype())
             }
         }
@@ -230,83 +209,35 @@ impl Tensor {
 
     /// The elements as numbers: codes are not multiplied by scales. Parameters are a bug of the caller.
     pub(crate) fn reals(&self) -> Vec<f32> {
-        let elements = 0..self.tensor_type.shape().elements();
-        match (&self.values, Minifloat::of(self.dtype())) {
-            (Values::Float32(v), _) => v.clone(),
-            (Values::Float16(v), _) => v.iter().map(|x| x.to_f32()).collect(),
-            (Values::Float8E8M0(v), _) => v.iter().map(|x| decode_power(x.to_bits().into())).collect(),
-            (_, Some(layout)) => elements.map(|i| layout.decode(self.code(i) as u32)).collect(),
-            _ => elements.map(|i| self.code(i) as f32).collect(),
+        let codes = (0..self.tensor_type.shape().elements()).map(|i| self.code(i));
+        match self.dtype().encoding() {
+            Encoding::Signed(_) | Encoding::Unsigned(_) => codes.map(|code| code as f32).collect(),
+            Encoding::Minifloat(layout) => codes.map(|code| layout.decode(code as u32)).collect(),
+            Encoding::PowerOfTwo => codes.map(|code| decode_power(code as u32)).collect(),
+            Encoding::Float16 => self.memory.view::<f16>().iter().map(|x| x.to_f32()).collect(),
+            Encoding::Float32 => self.memory.view().to_vec(),
+            Encoding::Parameters => unreachable!("{} are no numbers", self.dtype()),
         }
+    }
+
+    /// The elements as another type of equal data type and number of elements.
+    pub(crate) fn retyped(&self, tensor_type: TensorType) -> Self {
+        debug_assert!(self.dtype() == tensor_type.dtype());
+        debug_assert!(self.tensor_type.shape().elements() == tensor_type.shape().elements());
+        Self { tensor_type, memory: self.memory.clone() }
     }
 
     /// The part of the first dimension from index `start` on, with the extent of `tensor_type`.
     pub(crate) fn part(&self, tensor_type: TensorType, start: usize) -> Self {
         let (first, count) = (tensor_type.dims()[0], tensor_type.shape().elements());
         let begin = count.checked_div(first).unwrap_or(0) * start;
-        macro_rules! part {
-            ($($variant:ident),+) => {
-                match &self.values { $(Values::$variant(v) => Values::$variant(v[begin..begin + count].to_vec())),+ }
-            };
-        }
-        let values = part!(
-            Int2,
-            Uint2,
-            Int4,
-            Uint4,
-            Int8,
-            Uint8,
-            Int16,
-            Uint16,
-            Int32,
-            Float4E2M1,
-            Float6E2M3,
-            Float6E3M2,
-            Float8E4M3Fn,
-            Float8E4M3Fnuz,
-            Float8E5M2,
-            Float8E5M2Fnuz,
-            Float8E8M0,
-            Float16,
-            Float32,
-            Parameters
-        );
-        Self { tensor_type, values }
+        Self { tensor_type, memory: self.memory.part(begin..begin + count) }
     }
 
     /// The concatenation of parts along the first dimension.
-    pub(crate) fn joined<'a>(tensor_type: TensorType, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        macro_rules! joined {
-            ($($variant:ident),+) => {
-                match tensor_type.dtype() { $(DType::$variant => {
-                    let part = |part: &'a Self| if let Values::$variant(v) = &part.values { &v[..] } else { &[] };
-                    Values::$variant(parts.flat_map(part).copied().collect())
-                }),+ }
-            };
-        }
-        let values = joined!(
-            Int2,
-            Uint2,
-            Int4,
-            Uint4,
-            Int8,
-            Uint8,
-            Int16,
-            Uint16,
-            Int32,
-            Float4E2M1,
-            Float6E2M3,
-            Float6E3M2,
-            Float8E4M3Fn,
-            Float8E4M3Fnuz,
-            Float8E5M2,
-            Float8E5M2Fnuz,
-            Float8E8M0,
-            Float16,
-            Float32,
-            Parameters
-        );
-        Self { tensor_type, values }
+    pub(crate) fn joined<'a>(tensor_type: TensorType, parts: impl Iterator<Item = &'a Self>) -> Self {
+        let memory = Memory::joined(tensor_type.dtype().bits(), parts.map(|part| &part.memory));
+        Self { tensor_type, memory }
     }
 
     /// This tensor with other dimensions. Quantization per tensor stays; any other is dropped.
@@ -329,7 +260,7 @@ impl Tensor {
         if self.tensor_type.has_dynamic_scales() {
             tensor_type = tensor_type.with_dynamic_scales();
         }
-        Ok(Self { tensor_type, values: self.values.clone() })
+        Ok(self.retyped(tensor_type))
     }
 
     /// The tensor with its axes in another order: axis `i` of the result is axis `order[i]` of this one. Quantization along an axis
@@ -378,24 +309,47 @@ impl Tensor {
     /// A tensor of this type and of equal data type, with the elements at these linear indices. `None` gives the code `fill` (0 in
     /// data types without codes).
     pub(crate) fn gathered(&self, tensor_type: TensorType, sources: &[Option<usize>], fill: i32) -> Self {
-        fn gather<T: Copy>(values: &[T], sources: &[Option<usize>], fill: T) -> Vec<T> {
-            sources.iter().map(|source| source.map_or(fill, |i| values[i])).collect()
+        let fill = match self.dtype().encoding() {
+            encoding
+            @ (Encoding::Signed(_) | Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo) => {
+                encoding.element(fill as u32)
+            }
+            Encoding::Float16 | Encoding::Float32 | Encoding::Parameters => 0,
+        };
+        Self { tensor_type, memory: self.memory.gathered(sources, fill) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::{E4M3FN, I4};
+
+    #[test]
+    fn vectors_become_tensors_without_a_copy() {
+        fn check<T: Element + PartialEq>(elements: Vec<T>) {
+            let address = elements.as_ptr();
+            let tensor = Tensor::new([elements.len()], elements).unwrap();
+            assert_eq!(tensor.values::<T>().unwrap().as_ptr(), address, "{}", T::FORMAT);
         }
-        let bits = fill as u32;
-        macro_rules! gathered {
-            ($($variant:ident: $fill:expr),+) => {
-                match &self.values { $(Values::$variant(v) => Values::$variant(gather(v, sources, $fill))),+ }
-            };
-        }
-        let values = gathered!(
-            Int2: I2::from_bits(bits), Uint2: U2::from_bits(bits), Int4: I4::from_bits(bits), Uint4: U4::from_bits(bits),
-            Int8: fill as i8, Uint8: fill as u8, Int16: fill as i16, Uint16: fill as u16, Int32: fill,
-            Float4E2M1: E2M1::from_bits(fill as u8), Float6E2M3: E2M3::from_bits(fill as u8),
-            Float6E3M2: E3M2::from_bits(fill as u8), Float8E4M3Fn: E4M3FN::from_bits(fill as u8),
-            Float8E4M3Fnuz: E4M3FNUZ::from_bits(fill as u8), Float8E5M2: E5M2::from_bits(fill as u8),
-            Float8E5M2Fnuz: E5M2FNUZ::from_bits(fill as u8), Float8E8M0: E8M0::from_bits(fill as u8),
-            Float16: f16::ZERO, Float32: 0.0, Parameters: (0.0, 0)
-        );
-        Self { tensor_type, values }
+        check(vec![I4::MIN; 3]);
+        check(vec![E4M3FN::from_f32(1.0); 3]);
+        check(vec![-1i16; 3]);
+        check(vec![f16::ONE; 3]);
+        check(vec![1.0f32; 3]);
+        check(vec![QuantizationParams::new(0.5, -1); 3]);
+    }
+
+    #[test]
+    fn floats_of_16_and_32_bits_are_equal_as_numbers() {
+        let tensor = |x: f32| Tensor::new([1], vec![x]).unwrap();
+        let half = |x: f32| Tensor::new([1], vec![f16::from_f32(x)]).unwrap();
+        let params = |scale| Tensor::new([1], vec![QuantizationParams::new(scale, 3)]).unwrap();
+        assert_eq!((tensor(0.0), half(0.0), params(0.0)), (tensor(-0.0), half(-0.0), params(-0.0)));
+        assert_ne!(tensor(f32::NAN), tensor(f32::NAN));
+        assert_ne!(half(f32::NAN), half(f32::NAN));
+        let small = |x: f32| Tensor::new([1], vec![E4M3FN::from_f32(x)]).unwrap();
+        assert_ne!(small(0.0), small(-0.0));
+        assert_eq!(small(f32::NAN), small(f32::NAN));
     }
 }

@@ -5,145 +5,158 @@ use std::fmt;
 
 use super::PackedWeights;
 use crate::error::{Result, require};
-use crate::numeric::{BlockFormat, BlockScales, DType, Minifloat};
+use crate::numeric::{BlockFormat, BlockScales, DType, Encoding, Minifloat};
 use crate::tensor::{Granularity, Tensor};
 use half::f16;
 
-/// The codes of a weight matrix.
+/// The codes of a weight matrix: integers of 2 to 8 bits, floats of at most 8 bits, or indices into a table.
 ///
 /// Unsigned codes are for formats whose offset or real zero point would not be exact for signed codes (`d · q + m` in f16). For all
-/// other formats, subtract half the range from codes and zero points.
+/// other formats, subtract half the range from codes and zero points. Unsigned codes are passed to [`PackedWeights::build`] and
+/// stored minus half their range.
+///
+/// ```
+/// use lowbit::{DType, weights::Codes};
+/// assert_eq!(Codes::INT3.range(), (-4, 3));
+/// assert_eq!(Codes::of_float(DType::Float6E3M2).map(Codes::bits), Some(6));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Codes {
-    /// −2 … 1
-    Int2,
-    /// −4 … 3
-    Int3,
-    /// −8 … 7
-    Int4,
-    /// −16 … 15
-    Int5,
-    /// −32 … 31
-    Int6,
-    /// −128 … 127
-    Int8,
-    /// 0 … 3; passed to [`PackedWeights::build`] and stored minus 2
-    Uint2,
-    /// 0 … 7; passed to [`PackedWeights::build`] and stored minus 4
-    Uint3,
-    /// 0 … 15; passed to [`PackedWeights::build`] and stored minus 8
-    Uint4,
-    /// 0 … 31; passed to [`PackedWeights::build`] and stored minus 16
-    Uint5,
-    /// 0 … 63; passed to [`PackedWeights::build`] and stored minus 32
-    Uint6,
-    /// 0 … 255; passed to [`PackedWeights::build`] and stored minus 128
-    Uint8,
-    /// Finite floats of 8 bits ([`E4M3FN`](crate::numeric::E4M3FN)). E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ and E3M2 are for float
-    /// activations only, because int8 doesn't hold them
-    E4M3FN,
-    /// Finite floats of 8 bits ([`E4M3FNUZ`](crate::numeric::E4M3FNUZ))
-    E4M3FNUZ,
-    /// Finite floats of 8 bits ([`E5M2`](crate::numeric::E5M2))
-    E5M2,
-    /// Finite floats of 8 bits ([`E5M2FNUZ`](crate::numeric::E5M2FNUZ))
-    E5M2FNUZ,
-    /// Floats of 6 bits ([`E3M2`](crate::numeric::E3M2))
-    E3M2,
-    /// Floats of 6 bits ([`E2M3`](crate::numeric::E2M3)), multiplied as integers in eighths
-    E2M3,
-    /// Floats of 4 bits ([`E2M1`](crate::numeric::E2M1)), multiplied as integers in halves
-    E2M1,
-    /// 4-bit indices into a table of 16 integers, which are the factors of products: IQ4_NL, and FP4 in halves.
+pub struct Codes(CodeKind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum CodeKind {
+    Int(u8),
+    Uint(u8),
+    /// A [minifloat](DType::is_minifloat).
+    Float(DType),
     Table([i8; 16]),
 }
 
 impl Codes {
+    /// −2 … 1
+    pub const INT2: Self = Self(CodeKind::Int(2));
+    /// −4 … 3
+    pub const INT3: Self = Self(CodeKind::Int(3));
+    /// −8 … 7
+    pub const INT4: Self = Self(CodeKind::Int(4));
+    /// −16 … 15
+    pub const INT5: Self = Self(CodeKind::Int(5));
+    /// −32 … 31
+    pub const INT6: Self = Self(CodeKind::Int(6));
+    /// −128 … 127
+    pub const INT8: Self = Self(CodeKind::Int(8));
+    /// 0 … 3
+    pub const UINT2: Self = Self(CodeKind::Uint(2));
+    /// 0 … 7
+    pub const UINT3: Self = Self(CodeKind::Uint(3));
+    /// 0 … 15
+    pub const UINT4: Self = Self(CodeKind::Uint(4));
+    /// 0 … 31
+    pub const UINT5: Self = Self(CodeKind::Uint(5));
+    /// 0 … 63
+    pub const UINT6: Self = Self(CodeKind::Uint(6));
+    /// 0 … 255
+    pub const UINT8: Self = Self(CodeKind::Uint(8));
+
     /// The 16 values of IQ4_NL.
-    pub const IQ4_NL: Self = Self::Table([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
+    pub const IQ4_NL: Self = Self::of_table([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
 
     /// The 16 values of FP4 (E2M1), doubled to make them integers: halve the scale.
-    pub const E2M1_DOUBLED: Self = Self::Table([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
+    pub const E2M1_DOUBLED: Self = Self::of_table([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
+
+    /// The narrowest signed integers of at least this many bits, up to 8.
+    pub(crate) const fn int(bits: u32) -> Self {
+        match bits {
+            ..=2 => Self::INT2,
+            7.. => Self::INT8,
+            bits => Self(CodeKind::Int(bits as u8)),
+        }
+    }
+
+    /// The finite numbers of a float; `None` if the data type is not a [minifloat](DType::is_minifloat).
+    ///
+    /// E2M1 is multiplied as integers in halves, and E2M3 as integers in eighths. The others are for float activations only,
+    /// because int8 doesn't hold them.
+    #[must_use]
+    pub const fn of_float(dtype: DType) -> Option<Self> {
+        if dtype.is_minifloat() { Some(Self(CodeKind::Float(dtype))) } else { None }
+    }
+
+    /// 4-bit indices into a table of 16 integers, which are the factors of products: IQ4_NL, and FP4 in halves.
+    #[must_use]
+    pub const fn of_table(values: [i8; 16]) -> Self {
+        Self(CodeKind::Table(values))
+    }
 
     /// Bits of one code.
     #[must_use]
     pub const fn bits(self) -> usize {
-        match self {
-            Self::Int2 | Self::Uint2 => 2,
-            Self::Int3 | Self::Uint3 => 3,
-            Self::Int4 | Self::Uint4 | Self::E2M1 | Self::Table(_) => 4,
-            Self::Int5 | Self::Uint5 => 5,
-            Self::Int6 | Self::Uint6 | Self::E3M2 | Self::E2M3 => 6,
-            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ => 8,
+        match (self.0, self.layout()) {
+            (_, Some(layout)) => layout.width as usize,
+            (CodeKind::Int(bits) | CodeKind::Uint(bits), _) => bits as usize,
+            (CodeKind::Float(dtype), _) => dtype.bits(),
+            (CodeKind::Table(_), _) => 4,
         }
     }
 
     /// The number added to a stored code to get the code: half the range for unsigned codes, else 0.
     #[must_use]
     pub const fn bias(self) -> i16 {
-        match self {
-            Self::Uint2 | Self::Uint3 | Self::Uint4 | Self::Uint5 | Self::Uint6 | Self::Uint8 => 1 << (self.bits() - 1),
-            _ => 0,
+        match self.0 {
+            CodeKind::Uint(bits) => 1 << (bits - 1),
+            CodeKind::Int(_) | CodeKind::Float(_) | CodeKind::Table(_) => 0,
         }
     }
 
-    /// The data type of floats; [`DType::Float32`] for all other codes.
-    pub(crate) const fn float(self) -> DType {
-        match self {
-            Self::E4M3FN => DType::Float8E4M3Fn,
-            Self::E4M3FNUZ => DType::Float8E4M3Fnuz,
-            Self::E5M2 => DType::Float8E5M2,
-            Self::E5M2FNUZ => DType::Float8E5M2Fnuz,
-            Self::E3M2 => DType::Float6E3M2,
-            Self::E2M3 => DType::Float6E2M3,
-            Self::E2M1 => DType::Float4E2M1,
-            _ => DType::Float32,
-        }
+    /// The data type of floats; `None` for all other codes.
+    #[must_use]
+    pub const fn float(self) -> Option<DType> {
+        if let CodeKind::Float(dtype) = self.0 { Some(dtype) } else { None }
     }
 
-    /// The codes of a data type of floats.
-    pub(crate) const fn of_float(dtype: DType) -> Option<Self> {
-        match dtype {
-            DType::Float8E4M3Fn => Some(Self::E4M3FN),
-            DType::Float8E4M3Fnuz => Some(Self::E4M3FNUZ),
-            DType::Float8E5M2 => Some(Self::E5M2),
-            DType::Float8E5M2Fnuz => Some(Self::E5M2FNUZ),
-            DType::Float6E3M2 => Some(Self::E3M2),
-            DType::Float6E2M3 => Some(Self::E2M3),
-            DType::Float4E2M1 => Some(Self::E2M1),
-            _ => None,
-        }
+    /// The values of a table; `None` for all other codes.
+    #[must_use]
+    pub const fn table(self) -> Option<[i8; 16]> {
+        if let CodeKind::Table(values) = self.0 { Some(values) } else { None }
+    }
+
+    /// The layout of floats; `None` for all other codes.
+    pub(crate) const fn layout(self) -> Option<Minifloat> {
+        if let CodeKind::Float(dtype) = self.0 { Minifloat::of(dtype) } else { None }
     }
 
     /// True if kernels multiply 8-bit integers.
     pub(crate) const fn are_integers(self) -> bool {
-        !matches!(self, Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ | Self::E3M2)
+        match self.layout() {
+            Some(layout) => layout.fits_int8(),
+            None => true,
+        }
     }
 
     /// The least and greatest stored code: indices of a table from 0, integers minus the [bias](Self::bias), the bits of floats as
     /// signed integers.
     #[must_use]
     pub const fn range(self) -> (i8, i8) {
-        match self {
-            Self::Table(_) => (0, 15),
-            Self::Int8 | Self::Uint8 | Self::E4M3FN | Self::E4M3FNUZ | Self::E5M2 | Self::E5M2FNUZ => (-128, 127),
-            _ => (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1),
+        match self.0 {
+            CodeKind::Table(_) => (0, 15),
+            CodeKind::Int(_) | CodeKind::Uint(_) | CodeKind::Float(_) => {
+                (i8::MIN >> (8 - self.bits()), i8::MAX >> (8 - self.bits()))
+            }
         }
     }
 
     /// The stored code: the bits of a float as a signed integer.
     pub(crate) const fn stored(self, code: i32) -> i8 {
-        let unused = if matches!(self.float(), DType::Float32) { 0 } else { 8 - self.bits() };
+        let unused = if self.float().is_some() { 8 - self.bits() } else { 0 };
         ((code as u8) << unused) as i8 >> unused
     }
 
     /// The number that a stored code represents.
     pub(crate) fn value(self, code: i8) -> f32 {
-        match (self, Minifloat::of(self.float())) {
-            (Self::Table(values), _) => f32::from(values[(code & 15) as usize]),
+        match (self.table(), self.layout()) {
+            (Some(values), _) => f32::from(values[(code & 15) as usize]),
             (_, Some(layout)) => layout.decode(u32::from(code as u8) & ((1 << layout.width) - 1)),
-            _ => f32::from(i16::from(code) + self.bias()),
+            (None, None) => f32::from(i16::from(code) + self.bias()),
         }
     }
 }
@@ -350,11 +363,11 @@ pub struct WeightFormat {
 
 impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.codes {
-            Codes::Table(_) => f.write_str("4-bit table")?,
-            codes if codes.float() != DType::Float32 => write!(f, "{}", codes.float())?,
-            codes if codes.bias() != 0 => write!(f, "uint{}", codes.bits())?,
-            codes => write!(f, "int{}", codes.bits())?,
+        match self.codes.0 {
+            CodeKind::Table(_) => f.write_str("4-bit table")?,
+            CodeKind::Float(dtype) => write!(f, "{dtype}")?,
+            CodeKind::Uint(bits) => write!(f, "uint{bits}")?,
+            CodeKind::Int(bits) => write!(f, "int{bits}")?,
         }
         match self.group {
             usize::MAX => f.write_str(" by row")?,
@@ -468,20 +481,21 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
         }
     };
     // Unsigned codes and their zero points are stored minus half their range.
-    let (codes, half) = match tensor_type.dtype() {
-        DType::Int2 => (Codes::Int2, 0),
-        DType::Uint2 => (Codes::Int2, 2),
-        DType::Int4 => (Codes::Int4, 0),
-        DType::Uint4 => (Codes::Int4, 8),
-        DType::Int8 => (Codes::Int8, 0),
-        DType::Uint8 => (Codes::Int8, 128),
-        format => match Codes::of_float(format) {
-            Some(codes) => (codes, 0),
-            None => {
-                require!(false, "{tensor_type} holds {format}, but weights are integers or floats of at most 8 bits");
-                (Codes::Int8, 0)
-            }
-        },
+    let (codes, half) = match tensor_type.dtype().encoding() {
+        Encoding::Signed(bits @ ..=8) => (Some(Codes::int(bits)), 0),
+        Encoding::Unsigned(bits @ ..=8) => (Some(Codes::int(bits)), 1 << (bits - 1)),
+        Encoding::Minifloat(_) => (Codes::of_float(tensor_type.dtype()), 0),
+        Encoding::Signed(_)
+        | Encoding::Unsigned(_)
+        | Encoding::PowerOfTwo
+        | Encoding::Float16
+        | Encoding::Float32
+        | Encoding::Parameters => (None, 0),
+    };
+    let Some(codes) = codes else {
+        let dtype = tensor_type.dtype();
+        require!(false, "{tensor_type} holds {dtype}, but weights are integers or floats of at most 8 bits");
+        unreachable!("refused above");
     };
     let scales = if half == 0 && quantization.is_symmetric() { ScaleFormat::F32 } else { ScaleFormat::F32Zero };
     let k = dims[2];
@@ -524,7 +538,7 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
         format.scale(),
         format.size()
     );
-    let codes = Codes::of_float(format.element()).unwrap_or(Codes::Int8);
+    let codes = Codes::of_float(format.element()).unwrap_or(Codes::INT8);
     let (kind, global) = match format.scales() {
         BlockScales::Powers(_) => (ScaleFormat::E8M0, 1.0),
         BlockScales::Nested(global) => (ScaleFormat::NestedE4M3, global),

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use super::format::{OffsetKind, Stream, WeightFormat};
 use super::{GroupParams, Row};
 use crate::error::{Result, require};
-use crate::numeric::DType;
 
 /// Number of rows of a panel.
 pub(crate) const PANEL: usize = 64;
@@ -55,7 +54,7 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 impl Layout {
     pub(crate) fn new(format: &WeightFormat, [experts, n, k]: [usize; 3], index: Option<&[u32]>) -> Result<Self> {
         require!(
-            format.codes.float() == DType::Float32 || format.scales.shift() == OffsetKind::None,
+            format.codes.float().is_none() || format.scales.shift() == OffsetKind::None,
             "{format} has shifts, but floats have a scale alone"
         );
         require!(format.group > 0, "groups of 0 codes: a group holds at least 1");
@@ -249,7 +248,7 @@ impl Layout {
         let mut codes = vec![0i8; self.steps * 32];
         for (step, codes) in codes.chunks_exact_mut(32).enumerate() {
             let at = (step * width + slot) * self.bits;
-            read_planes(&panel_words[at..at + self.bits], codes, !matches!(format.codes, super::Codes::Table(_)));
+            read_planes(&panel_words[at..at + self.bits], codes, format.codes.table().is_none());
         }
         let mut numbers = [vec![GroupParams::default(); self.stored[0]], vec![GroupParams::default(); self.stored[1]]];
         for (stream, start) in self.streams.iter().zip(self.stream_starts()) {
@@ -326,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_read_again() -> Result<()> {
-        let all = [Codes::Int2, Codes::Int3, Codes::Int4, Codes::Int5, Codes::Int6, Codes::Int8, Codes::IQ4_NL];
+        let all = [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL];
         let scales = [
             ScaleFormat::F32,
             ScaleFormat::F16,
@@ -407,7 +406,7 @@ mod tests {
     #[test]
     fn columns_in_any_order_find_their_group() -> Result<()> {
         let index = [2u32, 0, 1, 1, 2, 0, 0];
-        let format = WeightFormat::new(Codes::Int4, 3, ScaleFormat::F32);
+        let format = WeightFormat::new(Codes::INT4, 3, ScaleFormat::F32);
         let weights = PackedWeights::build_indexed(format, [1, 1, 7], &index, |_, codes, groups, _| {
             codes.iter_mut().enumerate().for_each(|(l, code)| *code = l as i8 + 1);
             groups.iter_mut().enumerate().for_each(|(g, group)| *group = GroupParams::scale(10f32.powi(g as i32)));
@@ -429,18 +428,18 @@ mod tests {
             });
             built.map(drop).map_err(|error| error.to_string())
         };
-        assert!(build(Codes::Int4, ScaleFormat::F32, 8, GroupParams::scale(1.0)).is_err_and(|e| e.contains("-8..=7")));
-        assert!(build(Codes::Int4, ScaleFormat::F16, 7, GroupParams::scale(0.1)).is_err_and(|e| e.contains("exactly")));
-        assert!(build(Codes::Int4, ScaleFormat::F32, 7, GroupParams::scale(f32::NAN)).is_err());
-        assert!(build(Codes::Int4, ScaleFormat::F16, 7, GroupParams::scale(1e6)).is_err());
-        assert!(build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(0.5, 128.0)).is_err());
-        assert!(build(Codes::Int4, ScaleFormat::E8M0, 7, GroupParams::scale(3.0)).is_err());
-        assert!(build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(-0.0, -8.0)).is_ok());
+        assert!(build(Codes::INT4, ScaleFormat::F32, 8, GroupParams::scale(1.0)).is_err_and(|e| e.contains("-8..=7")));
+        assert!(build(Codes::INT4, ScaleFormat::F16, 7, GroupParams::scale(0.1)).is_err_and(|e| e.contains("exactly")));
+        assert!(build(Codes::INT4, ScaleFormat::F32, 7, GroupParams::scale(f32::NAN)).is_err());
+        assert!(build(Codes::INT4, ScaleFormat::F16, 7, GroupParams::scale(1e6)).is_err());
+        assert!(build(Codes::INT4, ScaleFormat::F16Zero, 7, GroupParams::new(0.5, 128.0)).is_err());
+        assert!(build(Codes::INT4, ScaleFormat::E8M0, 7, GroupParams::scale(3.0)).is_err());
+        assert!(build(Codes::INT4, ScaleFormat::F16Zero, 7, GroupParams::new(-0.0, -8.0)).is_ok());
         assert!(
-            build(Codes::Int4, ScaleFormat::F16Zero, 7, GroupParams::new(1.0, -9.0))
+            build(Codes::INT4, ScaleFormat::F16Zero, 7, GroupParams::new(1.0, -9.0))
                 .is_err_and(|e| e.contains("-8 to 8"))
         );
-        let none = WeightFormat::new(Codes::Int4, 0, ScaleFormat::F32);
+        let none = WeightFormat::new(Codes::INT4, 0, ScaleFormat::F32);
         assert!(PackedWeights::build(none, [1, 1, 1], |_, _, _, _| Ok(())).is_err());
     }
 }

@@ -28,7 +28,7 @@ pub use quantize::{GroupScaleRule, Quantizer, Search};
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
 /// // Four rows of 64 codes, 32 of which share an f16 scale.
-/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
 /// let weights = PackedWeights::build(format, [1, 4, 64], |row, codes, groups, _| {
 ///     codes.iter_mut().enumerate().for_each(|(l, code)| *code = (l % 16) as i8 - 8);
 ///     groups.fill(GroupParams::scale(0.5 + row as f32));
@@ -223,7 +223,7 @@ impl PackedWeights {
     ///
     /// ```
     /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
-    /// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+    /// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
     /// let weights = Quantizer::new(format)?.quantize(&lowbit::Tensor::new([2, 32], vec![0.5f32; 64])?)?;
     /// let again = PackedWeights::from_words(format, [1, 2, 32], weights.words().to_vec())?;
     /// assert_eq!(again.dequantize()?.values::<f32>()?, [0.5; 64]);

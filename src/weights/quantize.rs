@@ -6,10 +6,10 @@ use std::sync::Arc;
 use half::f16;
 
 use super::PackedWeights;
-use super::format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
+use super::format::{GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 use crate::error::{Error, Result, require};
-use crate::numeric::{DType, round_saturating};
-use crate::tensor::{Tensor, Values};
+use crate::numeric::round_saturating;
+use crate::tensor::Tensor;
 
 /// Number of lanes of a sum. A sum of f32 depends on its order; this order suits both a CPU and a GPU.
 const LANES: usize = 32;
@@ -70,7 +70,7 @@ impl Search {
 /// use lowbit::weights::{Codes, Quantizer, GroupScaleRule, ScaleFormat, Search, WeightFormat};
 /// use lowbit::Tensor;
 /// let weights = Tensor::new([1, 32], (0..32).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>())?;
-/// let format = WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16);
+/// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
 /// let error = |quantizer: Quantizer| -> lowbit::Result<f32> {
 ///     let real = quantizer.quantize(&weights)?.dequantize()?;
 ///     let pairs = real.values::<f32>()?.iter().zip(weights.values::<f32>()?);
@@ -106,7 +106,7 @@ impl Quantizer {
     /// codes.
     pub fn new(format: WeightFormat) -> Result<Self> {
         require!(
-            format.codes.float() == DType::Float32 && format.scales != ScaleFormat::NestedE4M3,
+            format.codes.float().is_none() && format.scales != ScaleFormat::NestedE4M3,
             "{format} is made of blocks of floats: call BlockQuantize, and PackedWeights::from_blocks"
         );
         let unsigned = format.codes.bias() != 0;
@@ -121,7 +121,7 @@ impl Quantizer {
             if unsigned { "signed" } else { "unsigned" }
         );
         require!(
-            format.scales.shift() == OffsetKind::None || !matches!(format.codes, Codes::Table(_)),
+            format.scales.shift() == OffsetKind::None || format.codes.table().is_none(),
             "{format}: codes of a table are quantized with scales alone"
         );
         let rule = match format.scales {
@@ -229,20 +229,20 @@ impl Quantizer {
             }
         };
         let k = dims[2];
-        match tensor.raw() {
-            Values::Float32(values) => self.rows(dims, |row, out| {
+        if let Ok(values) = tensor.values::<f32>() {
+            return self.rows(dims, |row, out| {
                 out.copy_from_slice(&values[row * k..(row + 1) * k]);
                 Ok(())
-            }),
-            Values::Float16(values) => self.rows(dims, |row, out| {
-                out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
-                Ok(())
-            }),
-            _ => {
-                require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
-                self.rows([0; 3], |_, _| Ok(()))
-            }
+            });
         }
+        let Ok(values) = tensor.values::<f16>() else {
+            require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
+            unreachable!("refused above");
+        };
+        self.rows(dims, |row, out| {
+            out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
+            Ok(())
+        })
     }
 
     /// The quantized weights of rows that are made one by one, several at a time and in any order. `row(index, numbers)` fills in
@@ -309,19 +309,17 @@ impl Quantizer {
     #[must_use]
     pub fn code(&self, number: f32, group: GroupParams) -> i8 {
         let value = self.scaling().value(clean(number), group);
-        match self.format.codes {
-            Codes::Table(_) => value as i8,
-            codes => (value - i32::from(codes.bias())) as i8,
-        }
+        (value - i32::from(self.format.codes.bias())) as i8
     }
 
     fn scaling(&self) -> Scaling<'_> {
-        let (low, high) = match self.format.codes {
-            Codes::Table(values) => (
+        let codes = self.format.codes;
+        let (low, high) = match codes.table() {
+            Some(values) => (
                 values.iter().min().copied().map_or(0, i32::from),
                 0.max(values.iter().max().copied().map_or(0, i32::from)),
             ),
-            codes => {
+            None => {
                 let (low, high) = codes.range();
                 (i32::from(low) + i32::from(codes.bias()), i32::from(high) + i32::from(codes.bias()))
             }
@@ -582,9 +580,9 @@ impl Scaling<'_> {
             ScaleFormat::F32Offset | ScaleFormat::F16Offset => {
                 round_saturating(steps(clean(x - group.shift)), self.low, self.high)
             }
-            _ => match self.quantizer.format.codes {
-                Codes::Table(values) => nearest(&values, steps(x)),
-                _ => round_saturating(steps(x), self.low, self.high),
+            _ => match self.quantizer.format.codes.table() {
+                Some(values) => nearest(&values, steps(x)),
+                None => round_saturating(steps(x), self.low, self.high),
             },
         }
     }
@@ -592,9 +590,9 @@ impl Scaling<'_> {
     /// The integer that the code of a number represents.
     fn integer(&self, x: f32, group: GroupParams) -> f32 {
         let value = self.value(clean(x), group);
-        match self.quantizer.format.codes {
-            Codes::Table(values) => f32::from(values[value as usize & 15]),
-            _ => value as f32,
+        match self.quantizer.format.codes.table() {
+            Some(values) => f32::from(values[value as usize & 15]),
+            None => value as f32,
         }
     }
 
@@ -676,6 +674,7 @@ fn nearest(values: &[i8; 16], x: f32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::Codes;
 
     fn numbers(count: usize) -> Vec<f32> {
         let mut state = 7u32;
@@ -693,7 +692,7 @@ mod tests {
 
     #[test]
     fn rules_are_those_of_the_field() -> Result<()> {
-        let int8 = |rule| Quantizer::new(WeightFormat::new(Codes::Int8, usize::MAX, ScaleFormat::F32))?.rule(rule);
+        let int8 = |rule| Quantizer::new(WeightFormat::new(Codes::INT8, usize::MAX, ScaleFormat::F32))?.rule(rule);
         let group = |rule, numbers: &[f32]| -> Result<f32> { Ok(int8(rule)?.group(numbers, None).scale) };
         let x = [-1.0, 0.25, 0.5];
         assert_eq!(group(GroupScaleRule::Narrow, &x)?, 1.0 / 127.0);
@@ -703,7 +702,7 @@ mod tests {
         assert_eq!(group(GroupScaleRule::NoClipping, &x)?, 1.0 / 128.0);
         assert_eq!(group(GroupScaleRule::NoClipping, &x.map(|x| -x))?, 1.0 / 127.0);
         let int4 = |scales, x: &[f32]| -> Result<GroupParams> {
-            Ok(Quantizer::new(WeightFormat::new(Codes::Int4, usize::MAX, scales))?.group(x, None))
+            Ok(Quantizer::new(WeightFormat::new(Codes::INT4, usize::MAX, scales))?.group(x, None))
         };
         assert_eq!(int4(ScaleFormat::F32Zero, &[0.0, 30.0])?, GroupParams::new(2.0, -8.0));
         assert_eq!(int4(ScaleFormat::F32Zero, &[-30.0, 0.0])?, GroupParams::new(2.0, 7.0));
@@ -720,16 +719,16 @@ mod tests {
         let tensor = Tensor::new([3, 100], x.clone())?;
         let energy: f64 = x.iter().map(|&x| f64::from(x).powi(2)).sum();
         let signed = [
-            Codes::Int2,
-            Codes::Int3,
-            Codes::Int4,
-            Codes::Int5,
-            Codes::Int6,
-            Codes::Int8,
+            Codes::INT2,
+            Codes::INT3,
+            Codes::INT4,
+            Codes::INT5,
+            Codes::INT6,
+            Codes::INT8,
             Codes::IQ4_NL,
             Codes::E2M1_DOUBLED,
         ];
-        let unsigned = [Codes::Uint2, Codes::Uint4, Codes::Uint6, Codes::Uint8];
+        let unsigned = [Codes::UINT2, Codes::UINT4, Codes::UINT6, Codes::UINT8];
         let scales = [
             ScaleFormat::F32,
             ScaleFormat::F16,
@@ -767,7 +766,7 @@ mod tests {
         let x = numbers(64);
         let importance: Vec<f32> = (0..64).map(|i| if i % 8 == 0 { 100.0 } else { 0.1 }).collect();
         let tensor = Tensor::new([1, 64], x.clone())?;
-        let plain = Quantizer::new(WeightFormat::new(Codes::Int3, 32, ScaleFormat::F16))?.search(Search::default())?;
+        let plain = Quantizer::new(WeightFormat::new(Codes::INT3, 32, ScaleFormat::F16))?.search(Search::default())?;
         let weighted = |weights: &PackedWeights| -> f64 {
             let real = weights.dequantize().expect("small");
             let real = real.values::<f32>().expect("floats");
@@ -790,7 +789,7 @@ mod tests {
             ScaleFormat::F32RealZero,
             ScaleFormat::E8M0,
         ] {
-            let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 16, scales))?.search(Search::default())?;
+            let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, scales))?.search(Search::default())?;
             // A range beyond f32 has no scale. With E8M0, the next power of two takes the code of the greatest f32 beyond f32.
             let beyond = quantizer.quantize(&Tensor::new([1, 2], vec![f32::MAX, f32::MIN])?);
             assert_eq!(beyond.is_ok(), scales == ScaleFormat::F32, "{scales:?} of a range beyond f32: {beyond:?}");
@@ -801,7 +800,7 @@ mod tests {
                 assert!(!zero || real.values::<f32>()?.iter().all(|&x| x == 0.0), "{scales:?} of zeros: {real:?}");
             }
         }
-        let halves = Quantizer::new(WeightFormat::new(Codes::Int4, 16, ScaleFormat::F16))?;
+        let halves = Quantizer::new(WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16))?;
         let refused = halves.quantize(&Tensor::new([1, 1], vec![1e9f32])?).expect_err("no f16 is so large");
         assert!(refused.to_string().contains("row 0"), "{refused}");
         let refused = halves.quantize(&Tensor::new([1, 1], vec![f32::NAN])?).expect_err("not a number");

@@ -2,7 +2,7 @@
 //! than any device holds. `tests/draws.rs` plans and runs them.
 
 use half::f16;
-use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding, QuantizationParams};
 use lowbit::ops::{
     Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
@@ -16,30 +16,6 @@ use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat,
 use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
-
-/// All dtypes of tensors.
-const FORMATS: [DType; 20] = [
-    DType::Int2,
-    DType::Uint2,
-    DType::Int4,
-    DType::Uint4,
-    DType::Int8,
-    DType::Uint8,
-    DType::Int16,
-    DType::Uint16,
-    DType::Int32,
-    DType::Float16,
-    DType::Float32,
-    DType::Float4E2M1,
-    DType::Float6E2M3,
-    DType::Float6E3M2,
-    DType::Float8E4M3Fn,
-    DType::Float8E4M3Fnuz,
-    DType::Float8E5M2,
-    DType::Float8E5M2Fnuz,
-    DType::Float8E8M0,
-    DType::Parameters,
-];
 
 const FLOATS: [DType; 2] = [DType::Float32, DType::Float16];
 
@@ -125,7 +101,7 @@ impl Draw {
     }
 
     fn format(&mut self) -> DType {
-        if self.one_in(8) { self.pick(&FORMATS) } else { self.code_format() }
+        if self.one_in(8) { self.pick(DType::ALL) } else { self.code_format() }
     }
 
     fn code_format(&mut self) -> DType {
@@ -196,9 +172,8 @@ impl Draw {
                 Tensor::new(dims, values)
             }
             DType::Parameters => {
-                let pairs: Vec<(f32, i32)> =
-                    (0..count).map(|_| (self.random.scale(), self.random.integer(0, 127) as i32)).collect();
-                Tensor::new(dims, pairs)
+                let mut params = || QuantizationParams::new(self.random.scale(), self.random.integer(0, 127) as i32);
+                Tensor::new(dims, (0..count).map(|_| params()).collect::<Vec<_>>())
             }
             DType::Int32 if tensor_type.quantization().is_none() => {
                 Tensor::new(dims, (0..count).map(|_| self.random.integer(-1, 6) as i32).collect::<Vec<_>>())
@@ -302,7 +277,7 @@ impl Draw {
         };
         let rhs = match self.random.next() % 3 {
             0 => {
-                let dtype = self.pick(&[DType::Int4, DType::Uint4, DType::Int2, DType::Uint2, DType::Int8]);
+                let dtype = self.pick(&super::dtypes(DType::is_narrow_integer));
                 TensorType::new(dtype, rhs)?.quantized(Quantization::tensor(self.random.scale(), 0))?
             }
             _ => self.tensor_type(&rhs)?,
@@ -412,24 +387,24 @@ impl Draw {
     /// Weights in groups, with codes and scales of any format.
     fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
         let codes = self.pick(&[
-            Codes::Int2,
-            Codes::Int3,
-            Codes::Int4,
-            Codes::Int4,
-            Codes::Int5,
-            Codes::Int6,
-            Codes::Int8,
-            Codes::Uint2,
-            Codes::Uint3,
-            Codes::Uint4,
-            Codes::Uint5,
-            Codes::Uint6,
-            Codes::Uint8,
-            Codes::E4M3FN,
-            Codes::E5M2,
-            Codes::E3M2,
-            Codes::E2M3,
-            Codes::E2M1,
+            Codes::INT2,
+            Codes::INT3,
+            Codes::INT4,
+            Codes::INT4,
+            Codes::INT5,
+            Codes::INT6,
+            Codes::INT8,
+            Codes::UINT2,
+            Codes::UINT3,
+            Codes::UINT4,
+            Codes::UINT5,
+            Codes::UINT6,
+            Codes::UINT8,
+            Codes::of_float(DType::Float8E4M3Fn).unwrap(),
+            Codes::of_float(DType::Float8E5M2).unwrap(),
+            Codes::of_float(DType::Float6E3M2).unwrap(),
+            Codes::of_float(DType::Float6E2M3).unwrap(),
+            Codes::of_float(DType::Float4E2M1).unwrap(),
             Codes::IQ4_NL,
         ]);
         let scales = self.scales();
@@ -645,7 +620,7 @@ impl Draw {
         let rank = dims.len();
         let input = match self.one_in(2) {
             true => self.tensor_type(&dims)?,
-            false => TensorType::new(self.pick(&FORMATS), &dims[..])?,
+            false => TensorType::new(self.pick(DType::ALL), &dims[..])?,
         };
         Ok(match self.random.next() % 6 {
             0 => {
@@ -720,7 +695,7 @@ impl Draw {
         Ok(match self.random.next() % 7 {
             0 => Requantize::new(self.tensor_type(&dims)?, self.stage()?)?.into(),
             1 => {
-                let format = self.pick(&FORMATS);
+                let format = self.pick(DType::ALL);
                 let mut quantize = Quantize::new(self.typed(format, &dims)?)?;
                 if self.one_in(3) {
                     quantize = quantize.input_format(self.pick(&FLOATS))?;
@@ -731,7 +706,7 @@ impl Draw {
                 if self.one_in(4) { quantize.non_saturating() } else { quantize }.into()
             }
             2 => {
-                let format = self.pick(&FORMATS);
+                let format = self.pick(DType::ALL);
                 let dequantize = Dequantize::new(self.typed(format, &dims)?)?;
                 if self.one_in(3) { dequantize.output_format(self.pick(&FLOATS))? } else { dequantize }.into()
             }
@@ -741,7 +716,7 @@ impl Draw {
                 if self.one_in(3) { op.symmetric()? } else { op }.into()
             }
             4 => {
-                let cast = Cast::new(TensorType::new(self.pick(&FORMATS), dims)?, self.pick(&FORMATS))?;
+                let cast = Cast::new(TensorType::new(self.pick(DType::ALL), dims)?, self.pick(DType::ALL))?;
                 let cast = if self.one_in(4) { cast.non_saturating() } else { cast };
                 if self.one_in(4) { cast.rounding(PowerRounding::Nearest) } else { cast }.into()
             }
@@ -749,7 +724,7 @@ impl Draw {
                 let rounding = self.pick(&[BlockRounding::Floor, BlockRounding::Ceil]);
                 let format = match self.random.next() % 3 {
                     0 => BlockFormat::nvfp4(self.scale())?,
-                    _ => BlockFormat::mx(self.pick(&FORMATS), rounding)?,
+                    _ => BlockFormat::mx(self.pick(DType::ALL), rounding)?,
                 };
                 match block {
                     5 => BlockQuantize::new(TensorType::new(self.pick(&FLOATS), dims)?, format)?.into(),
@@ -856,7 +831,7 @@ impl Draw {
             let indices = self.dimensions();
             return Ok(Embedding::new(indices, weights)?.output(self.pick(&FLOATS))?.into());
         }
-        let codes = self.pick(&[Codes::Int2, Codes::Int3, Codes::Int4, Codes::Uint4, Codes::Int6, Codes::Int8]);
+        let codes = self.pick(&[Codes::INT2, Codes::INT3, Codes::INT4, Codes::UINT4, Codes::INT6, Codes::INT8]);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, self.pick(&[16, 32, 64]), self.scales()))?;
         if self.one_in(3) {
             quantizer = quantizer.search(Search { steps: 3, ..Search::default() })?;

@@ -9,9 +9,7 @@ pub(crate) mod draw;
 use std::cell::Cell;
 
 pub(crate) use bounds::run_checked;
-use half::f16;
 use lowbit::kernels::Candidate;
-use lowbit::numeric::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, U2, U4};
 use lowbit::{
     Context, ContextOptions, DType, DeviceTensor, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
@@ -126,19 +124,7 @@ impl Random {
         };
         let count: usize = dims.iter().product();
         let codes: Vec<i32> = (0..count).map(|_| code()).collect();
-        let (signed, unsigned) = (|c: i32| c as i8, |c: i32| c as u8);
-        match dtype {
-            DType::Int2 => Tensor::new(dims, codes.iter().map(|&c| I2::new(signed(c)).unwrap()).collect::<Vec<_>>()),
-            DType::Uint2 => Tensor::new(dims, codes.iter().map(|&c| U2::new(unsigned(c)).unwrap()).collect::<Vec<_>>()),
-            DType::Int4 => Tensor::new(dims, codes.iter().map(|&c| I4::new(signed(c)).unwrap()).collect::<Vec<_>>()),
-            DType::Uint4 => Tensor::new(dims, codes.iter().map(|&c| U4::new(unsigned(c)).unwrap()).collect::<Vec<_>>()),
-            DType::Int8 => Tensor::new(dims, codes.iter().map(|&c| c as i8).collect::<Vec<_>>()),
-            DType::Uint8 => Tensor::new(dims, codes.iter().map(|&c| c as u8).collect::<Vec<_>>()),
-            DType::Int16 => Tensor::new(dims, codes.iter().map(|&c| c as i16).collect::<Vec<_>>()),
-            DType::Uint16 => Tensor::new(dims, codes.iter().map(|&c| c as u16).collect::<Vec<_>>()),
-            _ => Tensor::new(dims, codes),
-        }
-        .expect("the count fits")
+        tensor_of_codes(dtype, dims, &codes)
     }
 
     /// Random codes with a scale and zero point.
@@ -146,6 +132,22 @@ impl Random {
         let quantization = Quantization::tensor(self.scale(), self.zero_point(dtype));
         self.codes(dtype, dims).quantized(quantization).expect("a legal zero point")
     }
+}
+
+/// A tensor of these codes.
+pub(crate) fn tensor_of_codes(dtype: DType, dims: &[usize], codes: &[i32]) -> Tensor {
+    let bits = dtype.bits();
+    let mask = |code: i32| code as u8 & (u8::MAX >> (8 - bits));
+    let bytes: Vec<u8> = match bits {
+        ..8 => codes.chunks(8 / bits).map(|c| c.iter().rev().fold(0, |byte, &c| byte << bits | mask(c))).collect(),
+        _ => codes.iter().flat_map(|code| code.to_le_bytes().into_iter().take(bits / 8)).collect(),
+    };
+    TensorType::new(dtype, dims).and_then(|t| Tensor::from_packed(t, &bytes)).expect("the count fits")
+}
+
+/// The data types that fulfil a condition.
+pub(crate) fn dtypes(condition: impl Fn(DType) -> bool) -> Vec<DType> {
+    DType::ALL.iter().copied().filter(|&dtype| condition(dtype)).collect()
 }
 
 /// A word that no kernel would write by accident; outputs hold it before a launch.
@@ -384,34 +386,31 @@ pub(crate) fn first_difference(got: &Tensor, expected: &Tensor) -> Option<String
     if got.tensor_type().dtype() != expected.tensor_type().dtype() || got.dims() != expected.dims() {
         return Some(format!("got a {}, expected a {}", got.tensor_type(), expected.tensor_type()));
     }
-    let shape = expected.dims();
-    let describe = |mut index: usize, got: String, expected: String| {
-        let mut place = vec![0; shape.len()];
-        for (place, &extent) in place.iter_mut().zip(shape).rev() {
-            *place = index % extent;
-            index /= extent;
-        }
-        format!("at {place:?} of {shape:?} got {got}, expected {expected}")
+    let (got_words, words) = (lowbit::pack::words(got), lowbit::pack::words(expected));
+    if got_words == words {
+        return None;
+    }
+    let (dtype, shape, row) = (expected.dtype(), expected.dims(), expected.tensor_type().shape().row_length());
+    let (bits, pitch) = (dtype.bits(), dtype.row_words(row));
+    let element = |words: &[u32], i: usize| match (i / row * pitch, i % row * bits) {
+        (first, bit) if bits == 64 => [words[first + bit / 32], words[first + bit / 32 + 1]],
+        (first, bit) => [words[first + bit / 32] << (32 - bits - bit % 32), 0],
     };
-    macro_rules! compare {
-        ($($kind:ty),+) => {$(
-            if let (Ok(a), Ok(b)) = (got.values::<$kind>(), expected.values::<$kind>()) {
-                let differ = a.iter().zip(b).position(|(a, b)| a != b);
-                return differ.map(|i| describe(i, format!("{:?}", a[i]), format!("{:?}", b[i])));
-            }
-        )+};
+    let show = |[word, next]: [u32; 2]| match dtype {
+        DType::Float32 => format!("{:e}", f32::from_bits(word)),
+        DType::Parameters => format!("({:e}, {})", f32::from_bits(word), next as i32),
+        _ if dtype.range().is_some_and(|(low, _)| low < 0) => format!("{}", word as i32 >> (32 - bits)),
+        _ if dtype.range().is_some() => format!("{}", word >> (32 - bits)),
+        _ => format!("{:#x}", word >> (32 - bits)),
+    };
+    let mut index = (0..expected.tensor_type().shape().elements())
+        .find(|&i| element(&got_words, i) != element(&words, i))
+        .expect("padding is zero");
+    let (got, expected) = (show(element(&got_words, index)), show(element(&words, index)));
+    let mut place = vec![0; shape.len()];
+    for (place, &extent) in place.iter_mut().zip(shape).rev() {
+        *place = index % extent;
+        index /= extent;
     }
-    compare!(I2, U2, I4, U4, i8, u8, i16, u16, i32);
-    compare!(E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0);
-    if let (Ok(a), Ok(b)) = (got.values::<f16>(), expected.values::<f16>()) {
-        let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
-        return differ.map(|i| describe(i, format!("{:#x}", a[i].to_bits()), format!("{:#x}", b[i].to_bits())));
-    }
-    if let (Ok(a), Ok(b)) = (got.values::<f32>(), expected.values::<f32>()) {
-        let differ = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
-        return differ.map(|i| describe(i, format!("{:e}", a[i]), format!("{:e}", b[i])));
-    }
-    let (a, b) = (got.values::<(f32, i32)>().ok()?, expected.values::<(f32, i32)>().ok()?);
-    let differ = a.iter().zip(b).position(|(a, b)| a.0.to_bits() != b.0.to_bits() || a.1 != b.1);
-    differ.map(|i| describe(i, format!("{:?}", a[i]), format!("{:?}", b[i])))
+    Some(format!("at {place:?} of {shape:?} got {got}, expected {expected}"))
 }

@@ -126,7 +126,7 @@ fn gptq_checkpoints() {
 #[test]
 fn gptq_zero_points_at_the_edges() {
     let mut random = Random(17);
-    for (bits, codes) in [(2, Codes::Int2), (3, Codes::Int3), (4, Codes::Int4), (8, Codes::Int8)] {
+    for (bits, codes) in [(2, Codes::INT2), (3, Codes::INT3), (4, Codes::INT4), (8, Codes::INT8)] {
         let mut m = Matrix::new(32, 64, bits, 32, &mut random);
         let (middle, most) = (1u32 << (bits - 1), (1u32 << bits) - 1);
         for (name, zeros, scales) in [

@@ -192,42 +192,42 @@ impl GgufType {
 
 /// The layouts, in the order of the types.
 const LAYOUTS: [Layout; 14] = [
-    simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::Int4, ScaleFormat::F16, scale),
-    simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::Uint4, ScaleFormat::F16Offset, scale_and_offset),
-    simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::Int5, ScaleFormat::F16, scale),
+    simple("Q4_0", 2, 18, &[Plane::nibbles(2)], Codes::INT4, ScaleFormat::F16, scale),
+    simple("Q4_1", 3, 20, &[Plane::nibbles(4)], Codes::UINT4, ScaleFormat::F16Offset, scale_and_offset),
+    simple("Q5_0", 6, 22, &[Plane::nibbles(6), Plane::new(2, 4, 1, 1, 4)], Codes::INT5, ScaleFormat::F16, scale),
     simple(
         "Q5_1",
         7,
         24,
         &[Plane::nibbles(8), Plane::new(4, 4, 1, 1, 4)],
-        Codes::Uint5,
+        Codes::UINT5,
         ScaleFormat::F16Offset,
         scale_and_offset,
     ),
-    simple("Q8_0", 8, 34, &[Plane::new(2, 32, 8, 32, 0)], Codes::Int8, ScaleFormat::F16, scale),
+    simple("Q8_0", 8, 34, &[Plane::new(2, 32, 8, 32, 0)], Codes::INT8, ScaleFormat::F16, scale),
     Layout {
         planes: &[Plane::new(16, 64, 2, 32, 0)],
-        format: WeightFormat::new(Codes::Uint2, 16, ScaleFormat::NestedOffset(16)),
+        format: WeightFormat::new(Codes::UINT2, 16, ScaleFormat::NestedOffset(16)),
         ..nested("Q2_K", 10, 84, q2_k_scales)
     },
     Layout {
         planes: &[Plane::new(32, 64, 2, 32, 0), Plane::new(0, 32, 1, 32, 2)],
-        format: WeightFormat::new(Codes::Int3, 16, ScaleFormat::Nested(16)),
+        format: WeightFormat::new(Codes::INT3, 16, ScaleFormat::Nested(16)),
         ..nested("Q3_K", 11, 110, q3_k_scales)
     },
     Layout {
         planes: &[Plane::new(16, 128, 4, 32, 0)],
-        format: WeightFormat::new(Codes::Uint4, 32, ScaleFormat::NestedOffset(8)),
+        format: WeightFormat::new(Codes::UINT4, 32, ScaleFormat::NestedOffset(8)),
         ..nested("Q4_K", 12, 144, q4_k_scales)
     },
     Layout {
         planes: &[Plane::new(48, 128, 4, 32, 0), Plane::new(16, 32, 1, 32, 4)],
-        format: WeightFormat::new(Codes::Uint5, 32, ScaleFormat::NestedOffset(8)),
+        format: WeightFormat::new(Codes::UINT5, 32, ScaleFormat::NestedOffset(8)),
         ..nested("Q5_K", 13, 176, q4_k_scales)
     },
     Layout {
         planes: &[Plane::new(0, 128, 4, 64, 0), Plane::new(128, 64, 2, 32, 4)],
-        format: WeightFormat::new(Codes::Int6, 16, ScaleFormat::Nested(16)),
+        format: WeightFormat::new(Codes::INT6, 16, ScaleFormat::Nested(16)),
         ..nested("Q6_K", 14, 210, q6_k_scales)
     },
     simple("IQ4_NL", 20, 18, &[Plane::nibbles(2)], Codes::IQ4_NL, ScaleFormat::F16, scale),
@@ -259,7 +259,7 @@ const fn simple(
 
 /// A type whose blocks of 256 have scales of scales; the caller sets the codes.
 const fn nested(name: &'static str, id: u32, bytes: usize, read: ReadScales) -> Layout {
-    Layout { block: 256, ..simple(name, id, bytes, &[], Codes::Int8, ScaleFormat::F16, read) }
+    Layout { block: 256, ..simple(name, id, bytes, &[], Codes::INT8, ScaleFormat::F16, read) }
 }
 
 impl fmt::Display for GgufType {
@@ -300,7 +300,11 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
     // Codes are stored minus half their range, signed or not. Table indices and whole bytes are stored unchanged.
-    let half = if matches!(format.codes, Codes::Table(_) | Codes::Int8) { 0 } else { 1u8 << (format.codes.bits() - 1) };
+    let half = if format.codes.table().is_some() || format.codes == Codes::INT8 {
+        0
+    } else {
+        1u8 << (format.codes.bits() - 1)
+    };
     build(blocks.len(), format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
         let mut scratch = [0u8; 256];

@@ -5,7 +5,7 @@
 use super::granularity;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Resource, line_groups, parameters};
-use crate::numeric::{BlockFormat, DType, Minifloat, PowerRounding};
+use crate::numeric::{BlockFormat, DType, Encoding, Minifloat, PowerRounding};
 use crate::ops::Cast;
 use crate::tensor::{Granularity, TensorType};
 
@@ -131,12 +131,15 @@ impl Conversion<'_> {
 /// Adds the conversion of a format's elements to float32.
 pub(crate) fn link_decode(program: Program, dtype: DType) -> Program {
     let program = program.constant("INPUT_BITS", dtype.bits() as u32);
-    match (dtype, Minifloat::of(dtype)) {
-        (DType::Float32, _) => program.with(&program::DECODE_FLOAT32),
-        (DType::Float16, _) => program.with(&program::DECODE_FLOAT16),
-        (DType::Float8E8M0, _) => program.with(&program::DECODE_FLOAT8E8M0),
-        (_, Some(layout)) => link_minifloat(program, layout),
-        _ => program.with(&program::DECODE_INTEGER).constant("INPUT_SIGNED", dtype.is_signed()),
+    match dtype.encoding() {
+        Encoding::Signed(_) | Encoding::Unsigned(_) => {
+            program.with(&program::DECODE_INTEGER).constant("INPUT_SIGNED", dtype.is_signed())
+        }
+        Encoding::Minifloat(layout) => link_minifloat(program, layout),
+        Encoding::PowerOfTwo => program.with(&program::DECODE_FLOAT8E8M0),
+        Encoding::Float16 => program.with(&program::DECODE_FLOAT16),
+        Encoding::Float32 => program.with(&program::DECODE_FLOAT32),
+        Encoding::Parameters => unreachable!("{dtype} are no numbers"),
     }
 }
 
@@ -155,10 +158,13 @@ pub(crate) fn link_minifloat(program: Program, layout: Minifloat) -> Program {
 /// Adds the conversion of float32 to a format's elements.
 pub(crate) fn link_encode(program: Program, dtype: DType, saturate: bool, rounding: PowerRounding) -> Program {
     let program = program.constant("BITS", dtype.bits() as u32);
-    match (dtype, Minifloat::of(dtype)) {
-        (DType::Float32, _) => program.with(&program::ENCODE_FLOAT32),
-        (DType::Float16, _) => program.with(&program::ENCODE_FLOAT16),
-        (DType::Float8E8M0, _) => {
+    match dtype.encoding() {
+        Encoding::Signed(_) | Encoding::Unsigned(_) => {
+            program.with(&program::ENCODE_INTEGER).constant("ROUNDED", Cast::rounds(dtype))
+        }
+        Encoding::Float32 => program.with(&program::ENCODE_FLOAT32),
+        Encoding::Float16 => program.with(&program::ENCODE_FLOAT16),
+        Encoding::PowerOfTwo => {
             let rounding = match rounding {
                 PowerRounding::Up => 0u32,
                 PowerRounding::Down => 1,
@@ -168,7 +174,7 @@ pub(crate) fn link_encode(program: Program, dtype: DType, saturate: bool, roundi
             let program = program.with(&program::ENCODE_FLOAT8E8M0);
             program.constant("POWER_ROUNDING", rounding).constant("POWER_OVERFLOW", overflow)
         }
-        (_, Some(layout)) => program
+        Encoding::Minifloat(layout) => program
             .with(&program::ENCODE_MINIFLOAT)
             .constant("WIDTH", layout.width)
             .constant("MANTISSA", layout.mantissa)
@@ -177,6 +183,6 @@ pub(crate) fn link_encode(program: Program, dtype: DType, saturate: bool, roundi
             .constant("OVERFLOW", layout.overflow(saturate))
             .constant("NAN_CODE", layout.nan)
             .constant("UNSIGNED_ZERO", layout.unsigned_zero),
-        _ => program.with(&program::ENCODE_INTEGER).constant("ROUNDED", Cast::rounds(dtype)),
+        Encoding::Parameters => unreachable!("{dtype} are no numbers"),
     }
 }

@@ -2,26 +2,29 @@
 //! one factor are uint8. A shift of codes also shifts their zero points, so that no sum changes.
 
 use crate::kernels::launch::program::Program;
-use crate::numeric::DType;
+use crate::numeric::{DType, Encoding};
 
 /// The number that is subtracted from codes of a format to make them int8. uint8 loses 128. Narrow codes become non-negative, so
 /// that unpacking needs no sign extension.
 pub(crate) fn int8_shift(dtype: DType) -> i32 {
-    match dtype {
-        DType::Uint8 => 128,
-        DType::Int4 => -8,
-        DType::Int2 => -2,
-        _ => 0,
+    match dtype.encoding() {
+        Encoding::Signed(..8) => -(1 << (dtype.bits() - 1)),
+        Encoding::Unsigned(8) => 128,
+        Encoding::Signed(_) | Encoding::Unsigned(_) => 0,
+        Encoding::Minifloat(_)
+        | Encoding::PowerOfTwo
+        | Encoding::Float16
+        | Encoding::Float32
+        | Encoding::Parameters => 0,
     }
 }
 
 /// The mask of that subtraction: a packed word is XORed with it.
 pub(crate) fn int8_flip(dtype: DType) -> u32 {
-    match dtype {
-        DType::Uint8 => 0x8080_8080,
-        DType::Int4 => 0x8888_8888,
-        DType::Int2 => 0xaaaa_aaaa,
-        _ => 0,
+    match int8_shift(dtype) {
+        0 => 0,
+        // The top bit of each code.
+        _ => (u32::MAX / ((1 << dtype.bits()) - 1)) << (dtype.bits() - 1),
     }
 }
 

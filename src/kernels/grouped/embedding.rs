@@ -6,9 +6,9 @@ use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_groups, parameters,
 };
-use crate::numeric::{DType, Minifloat};
+use crate::numeric::DType;
 use crate::ops::{Embedding, PostOp};
-use crate::weights::{Codes, PackedWeights};
+use crate::weights::PackedWeights;
 
 parameters! {
     /// `shaders/grouped/embedding.wgsl`.
@@ -89,10 +89,10 @@ fn launch(
     };
     let [upper, lower] = weights::plane_bits(matrix.format().codes);
     let codes = matrix.format().codes;
-    let program = match (codes, Minifloat::of(codes.float())) {
-        (Codes::Table(_), _) => Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE),
+    let program = match (codes.table(), codes.layout()) {
+        (Some(_), _) => Program::new(&program::EMBEDDING).with(&program::VALUE_TABLE),
         (_, Some(layout)) => link_minifloat(Program::new(&program::EMBEDDING).with(&program::VALUE_MINIFLOAT), layout),
-        _ => Program::new(&program::EMBEDDING).with(&program::VALUE_INTEGER),
+        (None, None) => Program::new(&program::EMBEDDING).with(&program::VALUE_INTEGER),
     };
     let program = program
         .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })

@@ -15,7 +15,7 @@ use crate::kernels::{
 use crate::numeric::DType;
 use crate::ops::{LhsScales, Linear, PostOp};
 use crate::tensor::{Tensor, TensorType};
-use crate::weights::{Codes, OffsetKind};
+use crate::weights::OffsetKind;
 
 impl Kernels for Linear {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
@@ -392,7 +392,7 @@ fn has_symmetric_lhs(op: &Linear) -> bool {
 /// drivers minutes to compile.
 fn dot(op: &Linear, tile: Tile, caps: &DeviceCaps) -> Dot {
     let codes = op.weights().format().codes;
-    let plain = codes.float() == DType::Float32 && !matches!(codes, Codes::Table(_));
+    let plain = codes.float().is_none() && codes.table().is_none();
     match caps.emulate_dot4 && plain && op.lhs().dtype().is_8_bit() {
         false => Dot::Int8,
         true if tile.rows < 4 * tile.quads => Dot::Uint8Weights,

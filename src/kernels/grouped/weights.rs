@@ -6,27 +6,21 @@ use std::sync::Arc;
 
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Constant, DeviceCaps};
-use crate::numeric::Minifloat;
+use crate::numeric::DType;
 use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat, planes};
 
 /// Adds the WGSL file that expands the codes of a format.
 pub(crate) fn link_codes(program: Program, codes: Codes) -> Program {
-    let part = match codes {
-        Codes::Int4 | Codes::Uint4 => &program::CODES_INT4,
-        Codes::Int8 | Codes::Uint8 | Codes::E4M3FN | Codes::E4M3FNUZ | Codes::E5M2 | Codes::E5M2FNUZ => {
-            &program::CODES_INT8
-        }
-        Codes::E2M1 | Codes::E2M3 => &program::CODES_SMALL_FLOATS,
-        Codes::Table(_) => &program::CODES_TABLE,
-        _ => &program::CODES_PLANES,
-    };
     let [upper, lower] = plane_bits(codes);
-    let program = program.with(part).constant("UPPER", upper).constant("LOWER", lower);
-    match codes {
-        Codes::E2M1 | Codes::E2M3 => {
-            program.constant("MANTISSA", Minifloat::of(codes.float()).map_or(0, |layout| layout.mantissa))
+    let program = program.constant("UPPER", upper).constant("LOWER", lower);
+    match (codes.table(), codes.layout(), codes.bits()) {
+        (Some(_), ..) => program.with(&program::CODES_TABLE),
+        (_, Some(layout), _) if codes.are_integers() => {
+            program.with(&program::CODES_SMALL_FLOATS).constant("MANTISSA", layout.mantissa)
         }
-        _ => program,
+        (.., 4) => program.with(&program::CODES_INT4),
+        (.., 8) => program.with(&program::CODES_INT8),
+        _ => program.with(&program::CODES_PLANES),
     }
 }
 
@@ -41,10 +35,13 @@ pub(crate) fn plane_bits(codes: Codes) -> [u32; 2] {
 
 /// Adds the constants of the conversion of expanded codes to float32 (`shaders/grouped/code_values.wgsl`).
 pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
-    let layout = Minifloat::of(codes.float()).filter(|_| !codes.are_integers());
+    let layout = codes.layout().filter(|_| !codes.are_integers());
     // A float16 has five bits of exponent with a bias of 15.
     let (shift, gain) = layout.map_or((0, 0), |layout| (2 + layout.width - layout.mantissa, 15 - layout.bias.min(15)));
-    program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", codes == Codes::E5M2FNUZ)
+    program
+        .constant("EXPAND_SHIFT", shift)
+        .constant("EXPAND_GAIN", gain)
+        .constant("E5M2FNUZ", codes.float() == Some(DType::Float8E5M2Fnuz))
 }
 
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are
@@ -64,7 +61,7 @@ pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool
         .constant("SHIFT_ZERO", shift == OffsetKind::ZeroPoint)
         .constant("SHIFT_OFFSET", shift == OffsetKind::Offset)
         .constant("SHIFT_INTEGER", integer);
-    if let Codes::Table(values) = dtype.codes {
+    if let Some(values) = dtype.codes.table() {
         let names = ["TABLE_0", "TABLE_1", "TABLE_2", "TABLE_3"];
         for (name, bytes) in names.into_iter().zip(values.as_chunks::<4>().0) {
             program = program.constant(name, u32::from_le_bytes(bytes.map(|byte| byte as u8)));
