@@ -14,7 +14,7 @@ use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::{Array, ElementType};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
 use lowbit::weights::PackedWeights;
-use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, Tuner, Value};
+use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, TensorType, Tuner, Value};
 
 /// Times the linear parts of a decoder layer.
 #[derive(Debug, Parser)]
@@ -282,12 +282,13 @@ impl Layer {
         let mut sources: Vec<Vec<Value>> = Vec::new();
         let inputs: Vec<Value> = SOURCES
             .iter()
-            .map(|&source| Ok(graph.input(lowbit::TensorType::new(DType::Float32, [rows, self.width(source)])?)))
+            .map(|&source| Ok(graph.input(TensorType::float32([rows, self.width(source)])?)))
             .collect::<Result<_>>()?;
-        for (&source, &input) in SOURCES.iter().zip(&inputs) {
+        for &input in &inputs {
             sources.push(if int8 {
-                let op = DynamicQuantize::new([rows, self.width(source)], DType::Int8, DynamicGranularity::Row)?;
-                graph.add_all(op.symmetric()?, &[input])?
+                let activations = graph.tensor_type(input)?.clone();
+                let op = DynamicQuantize::new(activations, DType::Int8, DynamicGranularity::Row).symmetric();
+                graph.add_all(op.build()?, &[input])?
             } else {
                 vec![input]
             });

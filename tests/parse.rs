@@ -301,9 +301,9 @@ fn observers() {
     fuzz("observer", &seeds, |bytes| {
         let (granularity, rule, bins): (Granularity, RangeUpdate, Bins) = parse(bytes)?;
         let state = |of: &TensorType| Tensor::new(of.dims(), vec![0i32; of.shape().elements()]);
-        let range = ObserveRange::new([4, 2], granularity, rule)?;
+        let range = ObserveRange::new(TensorType::float32([4, 2])?, granularity, rule)?;
         reference::run(&range.clone().into(), &[&batch(), &state(range.state())?])?;
-        let op = ObserveHistogram::new([4, 2], granularity, bins)?;
+        let op = ObserveHistogram::new(TensorType::float32([4, 2])?, granularity, bins)?;
         let next = reference::run(&op.clone().into(), &[&batch(), &state(op.state())?])?;
         let seen = Histograms::from_state(&op, &next[0])?;
         assert_eq!(seen.width(0).is_some(), seen.bounds(0).is_some());

@@ -124,7 +124,7 @@ fn reals(tensor: &Tensor) -> Result<Vec<f32>> {
     let real = match tensor.dtype() {
         DType::Float32 => return Ok(tensor.values::<f32>()?.to_vec()),
         DType::Float16 => return Ok(tensor.values::<lowbit::half::f16>()?.iter().map(|x| x.to_f32()).collect()),
-        _ => reference::run(&Dequantize::new(tensor_type.clone())?.into(), &[tensor])?.remove(0),
+        _ => reference::run(&Dequantize::new(tensor_type.clone()).build()?.into(), &[tensor])?.remove(0),
     };
     Ok(real.values::<f32>()?.to_vec())
 }
@@ -245,13 +245,16 @@ fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
             let scales = weights.values::<f32>()?.chunks(k).map(|row| (f64::from(greatest(row)) / largest) as f32);
             let scales = Quantization::new(Granularity::Axis(0), scales.collect::<Vec<_>>(), vec![0; rows]);
             let codes = TensorType::new(scheme.format(), [rows, k])?.quantized(scales)?;
-            let coded = reference::run(&Quantize::new(codes.clone())?.into(), &[weights])?;
-            return Ok(reference::run(&Dequantize::new(codes)?.into(), &[&coded[0]])?.remove(0));
+            let coded = reference::run(
+                &Quantize::new(TensorType::float32(codes.dims())?, codes.clone()).build()?.into(),
+                &[weights],
+            )?;
+            return Ok(reference::run(&Dequantize::new(codes).build()?.into(), &[&coded[0]])?.remove(0));
         }
     };
     let quantize = BlockQuantize::new(weights.tensor_type().clone(), block)?;
     let blocks = reference::run(&quantize.into(), &[weights])?;
-    let dequantize = BlockDequantize::new([rows, k], block)?;
+    let dequantize = BlockDequantize::new(TensorType::new(block.element(), [rows, k])?, block).build()?;
     Ok(reference::run(&dequantize.into(), &[&blocks[0], &blocks[1]])?.remove(0))
 }
 

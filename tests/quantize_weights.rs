@@ -7,7 +7,7 @@ use common::{Random, check_op, context};
 use lowbit::ops::{Linear, Op, QuantizeWeights};
 use lowbit::ptq::Moments;
 use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
-use lowbit::{Result, Tensor, reference};
+use lowbit::{Result, Tensor, TensorType, reference};
 
 const SIGNED: [Codes; 6] = [Codes::Int4, Codes::Int8, Codes::Int2, Codes::Int3, Codes::Int5, Codes::Int6];
 const UNSIGNED: [Codes; 4] = [Codes::Uint4, Codes::Uint8, Codes::Uint2, Codes::Uint6];
@@ -84,7 +84,7 @@ fn rounding_to_nearest() -> Result<()> {
             }
             let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 2 == 0))?;
             let name = format!("{} [{experts}, {n}, {k}]", quantizer.format());
-            let op: Op = QuantizeWeights::new([experts, n, k], quantizer)?.into();
+            let op: Op = QuantizeWeights::new(TensorType::float32([experts, n, k])?, quantizer)?.into();
             combinations += check_op(&context, &name, &op, &[&x]);
         }
     }
@@ -118,7 +118,7 @@ fn searching() -> Result<()> {
         }
         let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 3 == 1))?;
         let name = format!("a search for {} [{experts}, {n}, {k}]", quantizer.format());
-        let op: Op = QuantizeWeights::new([experts, n, k], quantizer.clone())?.into();
+        let op: Op = QuantizeWeights::new(TensorType::float32([experts, n, k])?, quantizer.clone())?.into();
         check_op(&context, &name, &op, &[&x]);
     }
     Ok(())
@@ -132,7 +132,7 @@ fn long_rows() -> Result<()> {
     let k = 40_000;
     let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F16);
     let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
-    let op: Op = QuantizeWeights::new([1, k], quantizer)?.into();
+    let op: Op = QuantizeWeights::new(TensorType::float32([1, k])?, quantizer)?.into();
     let candidates = lowbit::kernels::candidates(&op, &context.limits());
     assert!(candidates.iter().any(|candidate| candidate.dispatches.len() > 2), "no search is cut");
     check_op(&context, "long rows", &op, &[&Tensor::new([1, k], numbers(&mut random, k, false))?]);
@@ -145,7 +145,7 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let mut random = Random::new(4_104);
     let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
     let quantizer = Quantizer::new(WeightFormat::new(Codes::Int4, 32, ScaleFormat::F16Zero))?;
-    let words = context.run(&QuantizeWeights::new([70, 64], quantizer.clone())?.into(), &[&x])?;
+    let words = context.run(&QuantizeWeights::new(TensorType::float32([70, 64])?, quantizer.clone())?.into(), &[&x])?;
     let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
     let made = PackedWeights::from_words(*quantizer.format(), [1, 70, 64], words)?;
     let expected = quantizer.quantize(&x)?;
@@ -196,8 +196,10 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
                         }
                         if !nested && codes != Codes::IQ4_NL {
                             for quantizer in [&quantizer, &searching] {
-                                let words =
-                                    reference::run(&QuantizeWeights::new([1, 32], quantizer.clone())?.into(), &[&x])?;
+                                let words = reference::run(
+                                    &QuantizeWeights::new(TensorType::float32([1, 32])?, quantizer.clone())?.into(),
+                                    &[&x],
+                                )?;
                                 let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
                                 let read = PackedWeights::from_words(*quantizer.format(), [1, 1, 32], words);
                                 assert_eq!(read.is_ok(), made.is_ok(), "{name}: words of a device: {read:?}");
@@ -236,7 +238,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
         x[77] = odd;
         let x = Tensor::new([3, 40], x)?;
         assert!(quantizer.quantize(&x).is_err());
-        let op: Op = QuantizeWeights::new([3, 40], quantizer.clone())?.into();
+        let op: Op = QuantizeWeights::new(TensorType::float32([3, 40])?, quantizer.clone())?.into();
         check_op(&context, &format!("{odd} in {}", quantizer.format()), &op, &[&x]);
         let words = context.run(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
         let read = PackedWeights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
@@ -250,7 +252,8 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
 fn requests_that_make_no_sense() -> Result<()> {
     let int4 = |scales| WeightFormat::new(Codes::Int4, 32, scales);
     let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
-    let made = |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(dims, quantizer).map(|_| ());
+    let made =
+        |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(TensorType::float32(dims)?, quantizer).map(|_| ());
     assert!(message(made(&[4], Quantizer::new(int4(ScaleFormat::F16))?)).contains("1 dimensions"));
     assert!(message(made(&[4, 4], Quantizer::new(int4(ScaleFormat::Nested(8)))?)).contains("Quantizer::quantize"));
     let important = Quantizer::new(int4(ScaleFormat::F16))?.importance(&[1.0; 3])?;

@@ -1,9 +1,9 @@
 //! The set's operators on GGUF blocks, in terms of `lowbit::import::gguf`. Quantizing always runs on the CPU. Dequantizing is an
 //! `Embedding` of all rows.
 
-use lowbit::Tensor;
 use lowbit::import::gguf::{self, GgufType};
 use lowbit::ops::Embedding;
+use lowbit::{Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements};
@@ -42,5 +42,5 @@ pub(crate) fn dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let k = bytes / gguf_type.block_bytes() * gguf_type.block();
     let weights = gguf::weights(gguf_type, [1, rows, k], blocks)?;
     let all = Tensor::new([rows], (0..rows as i32).collect::<Vec<_>>())?;
-    Ok(device.run(Embedding::new([rows], weights)?, &[&all])?.remove(0))
+    Ok(device.run(Embedding::new(TensorType::int32([rows])?, weights).build()?, &[&all])?.remove(0))
 }

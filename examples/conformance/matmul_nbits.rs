@@ -57,7 +57,7 @@ pub(crate) fn matmul_nbits(case: &Case, device: &Device) -> Result<Tensor> {
     let (mut inputs, mut lhs_type) = (vec![lhs], x.tensor_type().clone());
     let granularity = DynamicGranularity::Group(block_size);
     if in_codes {
-        let quantize = DynamicQuantize::new(x.dims(), DType::Int8, granularity)?.symmetric()?;
+        let quantize = DynamicQuantize::new(x.tensor_type().clone(), DType::Int8, granularity).symmetric().build()?;
         inputs = graph.add_all(quantize, &inputs)?;
         lhs_type = graph.tensor_type(inputs[0])?.clone();
     }

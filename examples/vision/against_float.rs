@@ -137,7 +137,7 @@ fn float_ways(conv: &ConvLayer) -> Result<Vec<Way>> {
     let [[top, left], [bottom, right]] = [conv.begin, conv.end];
     let padding = [top, left, bottom, right];
     let windows = Windows { stride: [conv.stride; 2], padding, groups: conv.groups };
-    let op = FloatConv::new(image.dims(), conv.weights.dims(), windows)?;
+    let op = FloatConv::new(image.clone(), conv.weights.tensor_type().clone(), windows).build()?;
     ways.push(Way { graph: Graph::of(op)?, weights: Some(Tensor::new(conv.weights.dims(), weights)?) });
     Ok(ways)
 }

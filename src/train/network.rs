@@ -5,7 +5,7 @@ use crate::calibrate::{Clipping, Histograms, Observation, ScaleRule, Scheme};
 use crate::error::{Result, require};
 use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
 use crate::reference;
-use crate::tensor::{Granularity, Tensor};
+use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// A layer. A ReLU follows each layer but the last.
 #[derive(Debug, Clone)]
@@ -74,7 +74,12 @@ impl Network {
                     [1, 1, channels]
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv = FloatConv::new([1, height, width, channels], weights.dims(), *windows)?;
+                    let conv = FloatConv::new(
+                        TensorType::float32([1, height, width, channels])?,
+                        weights.tensor_type().clone(),
+                        *windows,
+                    )
+                    .build()?;
                     let [_, height, width, outputs] = crate::ops::four(conv.output());
                     require!(
                         bias.dims() == [outputs],
@@ -149,7 +154,9 @@ impl Network {
                     x.values::<f32>()?.chunks_exact(pixels * channels).flat_map(image).collect::<Vec<_>>()
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv: Op = FloatConv::new(x.dims(), weights.dims(), *windows)?.into();
+                    let conv: Op = FloatConv::new(x.tensor_type().clone(), weights.tensor_type().clone(), *windows)
+                        .build()?
+                        .into();
                     let sums = reference::run(&conv, &[x, weights])?.remove(0);
                     let bias = bias.values::<f32>()?;
                     let least = if i + 1 == self.layers.len() { f32::MIN } else { 0.0 };
@@ -215,7 +222,7 @@ impl Network {
 
 /// The steps with the least squared error; 1 if all numbers are zero.
 fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), scale: ScaleRule) -> Result<Vec<f32>> {
-    let op = ObserveHistogram::new(x.dims(), granularity, Bins::new(4096)?)?;
+    let op = ObserveHistogram::new(x.tensor_type().clone(), granularity, Bins::new(4096)?)?;
     let words = op.state().shape().elements();
     let empty = Tensor::new(op.state().dims(), vec![0i32; words])?;
     let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);
