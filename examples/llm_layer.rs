@@ -192,15 +192,14 @@ impl Stored {
     fn import(&self, n: usize, k: usize) -> Result<PackedWeights> {
         match self {
             Self::Gguf(gguf_type, blocks) => gguf::weights(*gguf_type, [1, n, k], blocks),
-            Self::Gptq { qweight, qzeros, scales } => Gptq {
-                qweight: Array::new(ElementType::Int32, [k / 8, n], qweight)?,
-                qzeros: Array::new(ElementType::Int32, [k / GPTQ_GROUP, n / 8], qzeros)?,
-                scales: Array::new(ElementType::Float16, [k / GPTQ_GROUP, n], scales)?,
-                g_idx: None,
-                bits: 4,
-                group: GPTQ_GROUP,
-                zero_points: ZeroPoints::LessOne,
-            }
+            Self::Gptq { qweight, qzeros, scales } => Gptq::new(
+                Array::new(ElementType::Int32, [k / 8, n], qweight)?,
+                Array::new(ElementType::Int32, [k / GPTQ_GROUP, n / 8], qzeros)?,
+                Array::new(ElementType::Float16, [k / GPTQ_GROUP, n], scales)?,
+                4,
+                ZeroPoints::LessOne,
+            )
+            .with_group(GPTQ_GROUP)
             .weights(),
         }
     }

@@ -129,7 +129,7 @@ fn float_products(cases: &mut Vec<Case>) -> Result<()> {
 
     let one = || Tensor::new([1], vec![0.5f32]);
     let conv = |image: [usize; 4], weights: [usize; 4], pass| -> Result<FloatConv> {
-        let windows = Windows { padding: [1; 4], ..Windows::default() };
+        let windows = Windows::default().with_padding([1; 4]);
         FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows).pass(pass).build()
     };
     let op = conv([2, 4, 4, 0], [5, 3, 3, 0], ConvPass::Forward)?;

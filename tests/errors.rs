@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
-use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier};
+use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
@@ -18,8 +18,8 @@ use lowbit::ops::{
 };
 use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
-    DType, DeviceTensor, Error, Granularity, Graph, Quantization, Result, Rounding, Shape, Tensor, TensorType, Tuner,
-    pack, reference,
+    DType, DeviceTensor, Error, Granularity, Graph, Multiplier, Quantization, Result, Rounding, Shape, Tensor,
+    TensorType, Tuner, pack, reference,
 };
 
 const HUGE: usize = usize::MAX;

@@ -264,7 +264,7 @@ fn float_conv() -> Result<()> {
     let mut random = Random::new(1_006);
     let mut cases = Vec::new();
     for (turn, (a, b)) in pairs().into_iter().enumerate() {
-        let windows = Windows { padding: [1, 0, 0, 1], ..Windows::default() };
+        let windows = Windows::default().with_padding([1, 0, 0, 1]);
         let [image, filter] = [[2, 3, 3, 4], [4, 2, 2, 4]].map(TensorType::float32);
         let conv = FloatConv::new(image?, filter?, windows);
         let output = conv.clone().build()?.output().dims().to_vec();

@@ -110,7 +110,7 @@ fn searching() -> Result<()> {
     {
         let [experts, n, k, group] =
             [[1, 5, 64, 32], [2, 3, 100, 32], [1, 3, 130, usize::MAX], [1, 2, 47, 16]][turn % 4];
-        let search = Search { steps: 5, ..Search::default() };
+        let search = Search::default().with_steps(5);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, group, scales))?.search(search)?;
         if turn % 2 == 0 {
             let importance: Vec<f32> = (0..k).map(|_| random.real().abs()).collect();
@@ -131,7 +131,7 @@ fn long_rows() -> Result<()> {
     let mut random = Random::new(4_103);
     let k = 40_000;
     let format = WeightFormat::new(Codes::Int4, usize::MAX, ScaleFormat::F16);
-    let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
+    let quantizer = Quantizer::new(format)?.search(Search::default().with_steps(7))?;
     let op: Op = QuantizeWeights::new(TensorType::float32([1, k])?, quantizer)?.into();
     let candidates = lowbit::kernels::candidates(&op, &context.limits());
     assert!(candidates.iter().any(|candidate| candidate.dispatches.len() > 2), "no search is cut");
@@ -177,7 +177,7 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
         for scales in SCALES.into_iter().chain([ScaleFormat::Nested(2), ScaleFormat::NestedOffset(2)]) {
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 16, scales)) else { continue };
             for quantizer in rules.iter().filter_map(|&rule| quantizer.clone().rule(rule).ok()) {
-                let searching = quantizer.clone().search(Search { steps: 5, ..Search::default() })?;
+                let searching = quantizer.clone().search(Search::default().with_steps(5))?;
                 for top in [1.0f32, 6e4, 7e4, 3e5, 1e6, 9e6, 3e7, 1e8, 3e9, 1e30, 1e38, 3e38] {
                     for (from, to) in [(-1.0f32, 0.0f32), (0.0, 1.0), (-1.0, 1.0), (0.9, 1.0)] {
                         let x = |i: usize| top * (from + (to - from) * i as f32 / 31.0);
@@ -261,8 +261,7 @@ fn requests_that_make_no_sense() -> Result<()> {
     let quantizer = |scales, codes| Quantizer::new(WeightFormat::new(codes, 32, scales)).map(|_| ());
     assert!(message(quantizer(ScaleFormat::F16, Codes::Uint4)).contains("signed"));
     assert!(message(quantizer(ScaleFormat::NestedOffset(8), Codes::Int4)).contains("unsigned"));
-    let steps =
-        |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
+    let steps = |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search::default().with_steps(steps)).map(|_| ());
     assert!(message(steps(0)).contains("0 steps"));
     let short = PackedWeights::from_words(int4(ScaleFormat::F16), [1, 4, 32], vec![0; 3]).map(|_| ());
     assert!(message(short).contains("3 words were given"));

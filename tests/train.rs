@@ -30,7 +30,7 @@ fn whole(random: &mut Random, dims: &[usize], most: i64) -> lowbit::Result<Tenso
 /// Image, weights and windows by intent.
 fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
     let plain = Windows::default();
-    let padded = Windows { padding: [1; 4], ..plain };
+    let padded = plain.with_padding([1; 4]);
     vec![
         ("EMPTY_BATCH", [0, 4, 4, 3], [2, 3, 3, 3], padded),
         ("NO_CHANNEL", [2, 4, 4, 0], [2, 3, 3, 0], plain),
@@ -38,13 +38,13 @@ fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
         ("ONE", [1, 1, 1, 1], [1, 1, 1, 1], plain),
         ("CONNECTED", [7, 1, 1, 32], [10, 1, 1, 32], plain),
         ("FIRST", [3, 8, 8, 1], [16, 3, 3, 1], padded),
-        ("DEPTHWISE", [3, 8, 8, 16], [16, 3, 3, 1], Windows { groups: 16, ..padded }),
-        ("MULTIPLIED", [2, 5, 5, 3], [12, 3, 3, 1], Windows { groups: 3, ..padded }),
-        ("GROUPS", [2, 5, 5, 12], [8, 3, 3, 3], Windows { groups: 4, ..padded }),
+        ("DEPTHWISE", [3, 8, 8, 16], [16, 3, 3, 1], padded.with_groups(16)),
+        ("MULTIPLIED", [2, 5, 5, 3], [12, 3, 3, 1], padded.with_groups(3)),
+        ("GROUPS", [2, 5, 5, 12], [8, 3, 3, 3], padded.with_groups(4)),
         ("POINTWISE", [3, 4, 4, 16], [32, 1, 1, 16], plain),
-        ("STRIDED", [2, 7, 6, 4], [4, 3, 3, 4], Windows { stride: [2, 3], padding: [1, 0, 2, 1], ..plain }),
+        ("STRIDED", [2, 7, 6, 4], [4, 3, 3, 4], plain.with_stride([2, 3]).with_padding([1, 0, 2, 1])),
         ("PRIME", [5, 7, 11, 3], [5, 5, 2, 3], plain),
-        ("MEAN", [3, 4, 4, 32], [32, 4, 4, 1], Windows { groups: 32, ..plain }),
+        ("MEAN", [3, 4, 4, 32], [32, 4, 4, 1], plain.with_groups(32)),
         ("TALL", [300, 4, 4, 1], [1, 3, 3, 1], padded),
     ]
 }
@@ -211,7 +211,7 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
     let batch = Split::of(&digits, &index[..IMAGES])?;
     // Random weights, so that the loss is not near 0.
     let network = float_network()?.randomized(5)?;
-    let quantized = network.quantized(&[Bits { weights: 8, activations: 8 }], &batch.images)?;
+    let quantized = network.quantized(&[Bits::new(8, 8)], &batch.images)?;
     let labels: Vec<i32> = batch.labels.iter().map(|&label| label as i32).collect();
     let (graph, names) = quantized.gradients(IMAGES)?;
     let mut inputs = quantized.inputs(&batch.images)?;
@@ -260,7 +260,7 @@ fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
     let float = float_network()?;
     let context = context();
     for (weights, activations) in [(2, 4), (3, 3), (4, 4), (4, 8), (8, 8)] {
-        let quantized = float.quantized(&[Bits { weights, activations }], &calibration.images)?;
+        let quantized = float.quantized(&[Bits::new(weights, activations)], &calibration.images)?;
         let inputs = quantized.inputs(&test.images)?;
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let (fake, integer) = (quantized.fake(40)?, quantized.integer(40)?);
@@ -360,9 +360,9 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     let digits = Digits::load()?;
     let index = train_index()?;
     let (train, test) = (Split::of(&digits, &index[..240])?, Split::of(&digits, &digits.test_index[..60])?);
-    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 8 }], &train.images)?;
+    let begin = float_network()?.quantized(&[Bits::new(4, 8)], &train.images)?;
     let activations = ActivationSteps::MovingAverage { constant: 0.1 };
-    let options = Options { epochs: 1, activations, ..Options::default() };
+    let options = Options::default().with_epochs(1).with_activations(activations);
     let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
     trainer.epoch()?;
     let trained = trainer.read_blocking()?;
@@ -380,7 +380,7 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     assert_eq!(first_difference(&fake, &integer), None);
     assert!(test.accuracy(&integer)? > 0.9);
     let odd = ActivationSteps::MovingAverage { constant: 0.0 };
-    let refused = Trainer::new(&context, begin, &train.images, &train.labels, Options { activations: odd, ..options });
+    let refused = Trainer::new(&context, begin, &train.images, &train.labels, options.with_activations(odd));
     assert!(refused.expect_err("it is wrong").to_string().contains("the averaging constant is 0"));
     Ok(())
 }
@@ -392,8 +392,8 @@ fn training_learns() -> Result<()> {
     let digits = Digits::load()?;
     let index = train_index()?;
     let (train, test) = (Split::of(&digits, &index[..480])?, Split::of(&digits, &digits.test_index)?);
-    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 4 }], &train.images)?;
-    let options = Options { epochs: 2, ..Options::default() };
+    let begin = float_network()?.quantized(&[Bits::new(4, 4)], &train.images)?;
+    let options = Options::default().with_epochs(2);
     let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
     let before = context.counters();
     trainer.epoch()?;
@@ -423,14 +423,14 @@ fn bad_input_is_refused() -> Result<()> {
     };
     let network = Network::new([1, 1, 2], vec![layer(vec![1.0; 4])?])?;
     let images = Tensor::new([1, 1, 1, 2], vec![1.0f32, 0.5])?;
-    let bits = |weights, activations| [Bits { weights, activations }];
+    let bits = |weights, activations| [Bits::new(weights, activations)];
     for (expected, result) in [
         (
             "as large as the kernel",
             FloatConv::new(
                 TensorType::float32([1, 4, 4, 1])?,
                 TensorType::float32([1, 3, 3, 1])?,
-                Windows { padding: [3, 0, 0, 0], ..plain },
+                plain.with_padding([3, 0, 0, 0]),
             )
             .build()
             .map(drop),
@@ -440,7 +440,7 @@ fn bad_input_is_refused() -> Result<()> {
             FloatConv::new(
                 TensorType::float32([1, 4, 4, 3])?,
                 TensorType::float32([2, 3, 3, 1])?,
-                Windows { groups: 2, ..plain },
+                plain.with_groups(2),
             )
             .build()
             .map(drop),
@@ -450,7 +450,7 @@ fn bad_input_is_refused() -> Result<()> {
             FloatConv::new(
                 TensorType::float32([1, 4, 4, 1])?,
                 TensorType::float32([1, 3, 3, 1])?,
-                Windows { stride: [0, 1], ..plain },
+                plain.with_stride([0, 1]),
             )
             .build()
             .map(drop),
@@ -479,6 +479,6 @@ fn bad_input_is_refused() -> Result<()> {
         |labels: &[usize], options| Trainer::new(&context, quantized.clone(), &images, labels, options).map(drop);
     assert!(message(train(&[2], Options::default())).contains("a label is 2, but the network has 2 classes"));
     assert!(message(train(&[], Options::default())).contains("1 images and 0 labels"));
-    assert!(message(train(&[0], Options { batch: 0, ..Options::default() })).contains("a batch of 0 images"));
+    assert!(message(train(&[0], Options::default().with_batch(0))).contains("a batch of 0 images"));
     Ok(())
 }

@@ -175,12 +175,12 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
     let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
     let codes = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(activations[0].clone())?;
     let mut x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), codes).build()?, &[images])?;
-    let padded = Windows { padding: [1; 4], ..Windows::default() };
+    let padded = Windows::default().with_padding([1; 4]);
     let layers = [
         ("conv1", padded),
-        ("dw2", Windows { groups: 16, ..padded }),
+        ("dw2", padded.with_groups(16)),
         ("pw3", Windows::default()),
-        ("conv4", Windows { stride: [2, 2], ..padded }),
+        ("conv4", padded.with_stride([2, 2])),
         ("fc", Windows::default()),
     ];
     for (i, (name, windows)) in layers.into_iter().enumerate() {

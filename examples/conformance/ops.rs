@@ -2,12 +2,12 @@
 //! mapping serves both devices. `compare` compares the results.
 
 use lowbit::evaluate::Metrics;
-use lowbit::numeric::{Multiplier, PowerRounding};
+use lowbit::numeric::PowerRounding;
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
 };
-use lowbit::{DType, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
+use lowbit::{DType, Granularity, Graph, Multiplier, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements, small_format};

@@ -2,18 +2,18 @@
 //! granularity and devices are elsewhere.
 
 mod block;
-mod format;
+pub(crate) mod format;
 mod minifloat;
 mod narrow;
-mod rounding;
+pub(crate) mod rounding;
 
 pub(crate) use block::BlockScales;
 pub use block::{BlockFormat, BlockRounding};
-pub use format::DType;
+pub(crate) use format::DType;
 pub use minifloat::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, PowerRounding};
 pub(crate) use minifloat::{Minifloat, decode_power, encode_power};
 pub use narrow::{I2, I4, U2, U4};
-pub use rounding::{Multiplier, Rounding};
+pub(crate) use rounding::{Multiplier, Rounding};
 
 /// The nearest integer, ties to even, clamped to `low..=high`; NaN becomes `low`.
 ///

@@ -20,6 +20,7 @@ pub enum ConvPass {
 
 /// The stride, padding and groups of a [`FloatConv`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Windows {
     /// Pixels from one window to the next: down, then across.
     pub stride: [usize; 2],
@@ -27,6 +28,29 @@ pub struct Windows {
     pub padding: [usize; 4],
     /// Number of groups; an output reads only the channels of its own group.
     pub groups: usize,
+}
+
+impl Windows {
+    /// These windows with this stride.
+    #[must_use]
+    pub const fn with_stride(mut self, stride: [usize; 2]) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// These windows with this padding.
+    #[must_use]
+    pub const fn with_padding(mut self, padding: [usize; 4]) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// These windows with this number of groups.
+    #[must_use]
+    pub const fn with_groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
 }
 
 impl Default for Windows {
@@ -48,7 +72,7 @@ impl Default for Windows {
 /// use lowbit::{Tensor, ops::{FloatConv, Windows}, reference};
 /// let image = Tensor::new([1, 2, 2, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
 /// let weights = Tensor::new([1, 2, 2, 1], vec![1.0f32, 10.0, 100.0, 1000.0])?;
-/// let windows = Windows { padding: [0, 0, 0, 1], ..Windows::default() };
+/// let windows = Windows::default().with_padding([0, 0, 0, 1]);
 /// let op = FloatConv::new(image.tensor_type().clone(), weights.tensor_type().clone(), windows).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&image, &weights])?[0].values::<f32>()?, [4321.0, 402.0]);
 /// # Ok::<(), lowbit::Error>(())

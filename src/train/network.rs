@@ -26,6 +26,7 @@ pub enum Layer {
 
 /// Bits of the codes of a layer's weights and of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Bits {
     /// Bits of weights: 2 to 8, signed.
     pub weights: u32,
@@ -34,6 +35,12 @@ pub struct Bits {
 }
 
 impl Bits {
+    /// Bits of weights, 2 to 8, and of activations, 2 to 8.
+    #[must_use]
+    pub const fn new(weights: u32, activations: u32) -> Self {
+        Self { weights, activations }
+    }
+
     /// The least and the greatest code of weights.
     pub(super) fn weight_codes(self) -> (i32, i32) {
         (-(1 << (self.weights - 1)), (1 << (self.weights - 1)) - 1)

@@ -16,6 +16,7 @@ use crate::tune::Tuner;
 
 /// Options of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Images per step.
     pub batch: usize,
@@ -45,6 +46,57 @@ impl Default for Options {
             activations: ActivationSteps::Learned,
             seed: 0,
         }
+    }
+}
+
+impl Options {
+    /// These options with this number of images per step.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// These options with this number of passes over all images.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// These options with this initial learning rate.
+    #[must_use]
+    pub fn with_rate(mut self, rate: f64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// These options with this relative learning rate of quantization steps.
+    #[must_use]
+    pub fn with_step_rate(mut self, step_rate: f64) -> Self {
+        self.step_rate = step_rate;
+        self
+    }
+
+    /// These options with this optimizer.
+    #[must_use]
+    pub fn with_rule(mut self, rule: OptimizerRule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// These options with this source of the activations' steps.
+    #[must_use]
+    pub fn with_activations(mut self, activations: ActivationSteps) -> Self {
+        self.activations = activations;
+        self
+    }
+
+    /// These options with this seed of the order of images.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 //! than any device holds. `tests/draws.rs` plans and runs them.
 
 use half::f16;
-use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding};
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
     Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
@@ -13,7 +13,7 @@ use lowbit::ops::{
     StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
+use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
 
@@ -593,11 +593,10 @@ impl Draw {
         let (groups, channels, outputs) = self.groups();
         let image = [self.size().min(4), self.size(), self.size(), groups * channels];
         let weights = [outputs, 1 + self.upto(2), 1 + self.upto(2), channels];
-        let windows = Windows {
-            stride: [1 + self.upto(1), 1 + self.upto(1)],
-            padding: std::array::from_fn(|_| self.upto(2)),
-            groups: if self.odd(8) { self.size() } else { groups },
-        };
+        let windows = Windows::default()
+            .with_stride([1 + self.upto(1), 1 + self.upto(1)])
+            .with_padding(std::array::from_fn(|_| self.upto(2)))
+            .with_groups(if self.odd(8) { self.size() } else { groups });
         let pass = self.pick(&[ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient]);
         Ok(FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows)
             .pass(pass)
@@ -865,7 +864,7 @@ impl Draw {
         let codes = self.pick(&[Codes::Int2, Codes::Int3, Codes::Int4, Codes::Uint4, Codes::Int6, Codes::Int8]);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, self.pick(&[16, 32, 64]), self.scales()))?;
         if self.one_in(3) {
-            quantizer = quantizer.search(Search { steps: 3, ..Search::default() })?;
+            quantizer = quantizer.search(Search::default().with_steps(3))?;
         }
         if self.one_in(4) {
             let importance: Vec<f32> = (0..k.min(LARGEST_CONSTANT)).map(|_| self.random.real().abs()).collect();
