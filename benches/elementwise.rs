@@ -28,12 +28,13 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
 
     let codes = TensorType::new(DType::Int8, matrix)?.quantized(Quantization::tensor(0.02, 3))?;
     let stage = |scale| Requantization::new(DType::Int8, scale, 3);
-    let dynamic = |granularity| DynamicQuantize::new(matrix, DType::Uint8, granularity);
+    let dynamic = |granularity| DynamicQuantize::new(TensorType::float32(matrix)?, DType::Uint8, granularity).build();
     let of = |tensor: &Tensor| tensor.tensor_type().clone();
-    let (add, multiply) = (Add::new(of(&a), of(&b), stage(0.1)?)?, Multiply::new(of(&a), of(&b), stage(0.5)?)?);
+    let (add, multiply) =
+        (Add::new(of(&a), of(&b), stage(0.1)?).build()?, Multiply::new(of(&a), of(&b), stage(0.5)?).build()?);
     let average = || Pool::average(of(&image), [3, 3]);
-    let range = |granularity| ObserveRange::new(matrix, granularity, RangeUpdate::MinMax);
-    let histogram = ObserveHistogram::new(matrix, Granularity::Tensor, Bins::new(2048)?)?;
+    let range = |granularity| ObserveRange::new(TensorType::float32(matrix)?, granularity, RangeUpdate::MinMax);
+    let histogram = ObserveHistogram::new(TensorType::float32(matrix)?, Granularity::Tensor, Bins::new(2048)?)?;
     let empty = |of: &TensorType| Tensor::new(of.dims(), vec![0i32; of.shape().elements()]);
     let states = [
         empty(range(Granularity::Tensor)?.state())?,
@@ -42,18 +43,27 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
     ];
     let plain = reals.tensor_type().clone();
     let small = TensorType::new(DType::Float8E4M3Fn, matrix)?.quantized(Quantization::tensor(0.02, 0))?;
-    let e4m3 = reference::run(&Quantize::new(small.clone())?.into(), &[&reals])?.remove(0);
+    let e4m3 = reference::run(&Quantize::new(reals.tensor_type().clone(), small.clone()).build()?.into(), &[&reals])?
+        .remove(0);
     let mx = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
     let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
     let cases: [(&str, Op, &[&Tensor]); 25] = [
-        ("quantize", Quantize::new(codes.clone())?.into(), &[&reals]),
-        ("dequantize", Dequantize::new(of(&a))?.into(), &[&a]),
-        ("quantize to e4m3", Quantize::new(small)?.into(), &[&reals]),
-        ("dequantize e4m3", Dequantize::new(of(&e4m3))?.into(), &[&e4m3]),
-        ("cast to e4m3", Cast::new(plain.clone(), DType::Float8E4M3Fn)?.into(), &[&reals]),
-        ("cast from e4m3", Cast::new(TensorType::new(DType::Float8E4M3Fn, matrix)?, DType::Float32)?.into(), &[&e4m3]),
+        ("quantize", Quantize::new(reals.tensor_type().clone(), codes.clone()).build()?.into(), &[&reals]),
+        ("dequantize", Dequantize::new(of(&a)).build()?.into(), &[&a]),
+        ("quantize to e4m3", Quantize::new(reals.tensor_type().clone(), small).build()?.into(), &[&reals]),
+        ("dequantize e4m3", Dequantize::new(of(&e4m3)).build()?.into(), &[&e4m3]),
+        ("cast to e4m3", Cast::new(plain.clone(), DType::Float8E4M3Fn).build()?.into(), &[&reals]),
+        (
+            "cast from e4m3",
+            Cast::new(TensorType::new(DType::Float8E4M3Fn, matrix)?, DType::Float32).build()?.into(),
+            &[&e4m3],
+        ),
         ("quantize to mxfp4", BlockQuantize::new(plain, mx)?.into(), &[&reals]),
-        ("dequantize mxfp4", BlockDequantize::new(matrix, mx)?.into(), &[&blocks[0], &blocks[1]]),
+        (
+            "dequantize mxfp4",
+            BlockDequantize::new(TensorType::new(mx.element(), matrix)?, mx).build()?.into(),
+            &[&blocks[0], &blocks[1]],
+        ),
         ("requantize accumulators", Requantize::new(of(&sums), stage(20.0)?)?.into(), &[&sums]),
         ("requantize codes", Requantize::new(of(&a), stage(0.1)?)?.into(), &[&a]),
         ("dynamic quantize per tensor", dynamic(DynamicGranularity::Tensor)?.into(), &[&reals]),
@@ -62,9 +72,13 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("observe range per column", range(Granularity::Axis(1))?.into(), &[&reals, &states[1]]),
         ("observe histogram", histogram.into(), &[&reals, &states[2]]),
         ("add", add.into(), &[&a, &b]),
-        ("add, Qdq", Add::with(of(&a), of(&b), stage(0.1)?, Qdq)?.into(), &[&a, &b]),
+        ("add, Qdq", Add::new(of(&a), of(&b), stage(0.1)?).arithmetic(Qdq).build()?.into(), &[&a, &b]),
         ("multiply", multiply.into(), &[&a, &b]),
-        ("multiply, Integer", Multiply::with(of(&a), of(&b), stage(0.5)?, Integer)?.into(), &[&a, &b]),
+        (
+            "multiply, Integer",
+            Multiply::new(of(&a), of(&b), stage(0.5)?).arithmetic(Integer).build()?.into(),
+            &[&a, &b],
+        ),
         ("average pool 3x3", average().build()?.into(), &[&image]),
         ("average pool 3x3, Integer", average().arithmetic(Integer).build()?.into(), &[&image]),
         ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),

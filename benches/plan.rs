@@ -19,7 +19,8 @@ fn chain(length: usize) -> Result<Graph> {
     let mut x = graph.input(tensor_type.clone());
     let mut previous = x;
     for _ in 0..length {
-        let sum = Add::new(tensor_type.clone(), tensor_type.clone(), Requantization::new(DType::Int8, 0.1, 0)?)?;
+        let sum =
+            Add::new(tensor_type.clone(), tensor_type.clone(), Requantization::new(DType::Int8, 0.1, 0)?).build()?;
         (previous, x) = (x, graph.add(sum, &[x, previous])?);
     }
     let table = Table::leaky_relu(tensor_type, 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?;

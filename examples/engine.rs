@@ -61,11 +61,12 @@ fn network(rows: usize) -> lowbit::Result<Graph> {
 
     let mut graph = Graph::new();
     let activations = graph.dynamic_input(reals)?;
-    let x = graph.add(Quantize::new(codes.clone())?, &[activations])?;
+    let x =
+        graph.add(Quantize::new(graph.tensor_type(activations)?.clone(), codes.clone()).build()?, &[activations])?;
     let y = graph.add(Matmul::new(codes.clone(), weights).output(stage.clone()).build()?, &[x])?;
     let y = graph.add(Table::leaky_relu(graph.tensor_type(y)?.clone(), 0.125, stage.clone())?, &[y])?;
-    let y = graph.add(Add::new(graph.tensor_type(y)?.clone(), codes, stage)?, &[y, x])?;
-    let y = graph.add(Dequantize::new(graph.tensor_type(y)?.clone())?, &[y])?;
+    let y = graph.add(Add::new(graph.tensor_type(y)?.clone(), codes, stage).build()?, &[y, x])?;
+    let y = graph.add(Dequantize::new(graph.tensor_type(y)?.clone()).build()?, &[y])?;
     graph.output(y);
     Ok(graph)
 }

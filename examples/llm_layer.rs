@@ -14,7 +14,7 @@ use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::{Array, ElementType};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear};
 use lowbit::weights::PackedWeights;
-use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, Tuner, Value};
+use lowbit::{Context, DType, DeviceTensor, Graph, Probe, Result, Tensor, TensorType, Tuner, Value};
 
 /// Times the linear parts of a decoder layer.
 #[derive(Debug, Parser)]
@@ -192,15 +192,14 @@ impl Stored {
     fn import(&self, n: usize, k: usize) -> Result<PackedWeights> {
         match self {
             Self::Gguf(gguf_type, blocks) => gguf::weights(*gguf_type, [1, n, k], blocks),
-            Self::Gptq { qweight, qzeros, scales } => Gptq {
-                qweight: Array::new(ElementType::Int32, [k / 8, n], qweight)?,
-                qzeros: Array::new(ElementType::Int32, [k / GPTQ_GROUP, n / 8], qzeros)?,
-                scales: Array::new(ElementType::Float16, [k / GPTQ_GROUP, n], scales)?,
-                g_idx: None,
-                bits: 4,
-                group: GPTQ_GROUP,
-                zero_points: ZeroPoints::LessOne,
-            }
+            Self::Gptq { qweight, qzeros, scales } => Gptq::new(
+                Array::new(ElementType::Int32, [k / 8, n], qweight)?,
+                Array::new(ElementType::Int32, [k / GPTQ_GROUP, n / 8], qzeros)?,
+                Array::new(ElementType::Float16, [k / GPTQ_GROUP, n], scales)?,
+                4,
+                ZeroPoints::LessOne,
+            )
+            .with_group(GPTQ_GROUP)
             .weights(),
         }
     }
@@ -282,12 +281,13 @@ impl Layer {
         let mut sources: Vec<Vec<Value>> = Vec::new();
         let inputs: Vec<Value> = SOURCES
             .iter()
-            .map(|&source| Ok(graph.input(lowbit::TensorType::new(DType::Float32, [rows, self.width(source)])?)))
+            .map(|&source| Ok(graph.input(TensorType::float32([rows, self.width(source)])?)))
             .collect::<Result<_>>()?;
-        for (&source, &input) in SOURCES.iter().zip(&inputs) {
+        for &input in &inputs {
             sources.push(if int8 {
-                let op = DynamicQuantize::new([rows, self.width(source)], DType::Int8, DynamicGranularity::Row)?;
-                graph.add_all(op.symmetric()?, &[input])?
+                let activations = graph.tensor_type(input)?.clone();
+                let op = DynamicQuantize::new(activations, DType::Int8, DynamicGranularity::Row).symmetric();
+                graph.add_all(op.build()?, &[input])?
             } else {
                 vec![input]
             });

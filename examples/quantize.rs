@@ -154,7 +154,7 @@ fn weights(text: &str) -> Result<WeightScheme, String> {
         "mxfp8" => WeightScheme::mx(DType::Float8E4M3Fn),
         "mxfp4" => WeightScheme::mx(DType::Float4E2M1),
         "nvfp4" => WeightScheme::nvfp4(),
-        text => WeightScheme { codes: codes(text)?, ..WeightScheme::per_channel(8) },
+        text => WeightScheme::per_channel(8).with_codes(codes(text)?),
     })
 }
 
@@ -301,54 +301,47 @@ impl Line {
     }
 
     fn alternative(&self) -> Alternative {
-        Alternative {
-            name: self.name.clone(),
-            weight_bytes: self.bytes,
-            sqnr_db: self.metrics.sqnr_db,
-            accuracy: Some(self.accuracy),
-        }
+        Alternative::new(self.name.clone(), self.bytes, self.metrics.sqnr_db).with_accuracy(self.accuracy)
     }
 }
 
 impl Arguments {
     fn recipe(&self) -> Recipe {
-        let weights = |scheme: WeightScheme| WeightScheme {
-            symmetric: scheme.symmetric && !(self.asymmetric && matches!(scheme.codes, CodeFormat::Int(_))),
-            granularity: match scheme.granularity {
-                WeightGranularity::Channel => self.granularity,
-                blocks => blocks,
-            },
-            clipping: match self.clipping {
-                Clip::MinMax => WeightClipping::MinMax,
-                Clip::Mse => WeightClipping::Mse,
-                Clip::Output => WeightClipping::Output,
-            },
-            ..scheme
+        let weights = |scheme: WeightScheme| {
+            scheme
+                .with_symmetric(scheme.symmetric && !(self.asymmetric && matches!(scheme.codes, CodeFormat::Int(_))))
+                .with_granularity(match scheme.granularity {
+                    WeightGranularity::Channel => self.granularity,
+                    blocks => blocks,
+                })
+                .with_clipping(match self.clipping {
+                    Clip::MinMax => WeightClipping::MinMax,
+                    Clip::Mse => WeightClipping::Mse,
+                    Clip::Output => WeightClipping::Output,
+                })
         };
         let layers = self.layers.iter().map(|(name, scheme)| (name.clone(), weights(*scheme)));
-        Recipe {
-            equalize: self.equalize,
-            smooth: self.smooth,
-            awq: self.awq,
-            weights: weights(self.bits),
-            layers: layers.collect(),
-            inputs: BTreeMap::new(),
-            method: match self.method {
+        Recipe::new(8)
+            .with_equalize(self.equalize)
+            .with_smooth(self.smooth)
+            .with_awq(self.awq)
+            .with_weights(weights(self.bits))
+            .with_layers(layers.collect())
+            .with_method(match self.method {
                 Rounding::Nearest => Method::Nearest,
                 Rounding::Gptq => Method::Gptq { act_order: false },
                 Rounding::GptqActOrder => Method::Gptq { act_order: true },
                 Rounding::Descent => Method::Descent,
-            },
-            activations: match self.dynamic {
+            })
+            .with_activations(match self.dynamic {
                 true => Activations::Dynamic,
                 false => Activations::Static {
                     codes: self.activation_bits,
                     clipping: ActivationClipping::MinMax,
                     outputs: false,
                 },
-            },
-            bias_correction: !self.keep_biases,
-        }
+            })
+            .with_bias_correction(!self.keep_biases)
     }
 }
 
@@ -359,7 +352,7 @@ fn progress(steps: u64) -> ProgressBar {
 
 /// Integers of 2, 3, 4 and 8 bits.
 fn integers(recipe: &Recipe) -> Vec<WeightScheme> {
-    let scheme = |bits| WeightScheme { codes: CodeFormat::Int(bits), symmetric: bits == 8, ..recipe.weights };
+    let scheme = |bits| recipe.weights.with_codes(CodeFormat::Int(bits)).with_symmetric(bits == 8);
     [8, 4, 3, 2].map(scheme).to_vec()
 }
 
@@ -371,7 +364,7 @@ fn floats(recipe: &Recipe) -> Vec<WeightScheme> {
         WeightScheme::mx(DType::Float4E2M1),
         WeightScheme::nvfp4(),
     ];
-    schemes.map(|scheme| WeightScheme { clipping: recipe.weights.clipping, ..scheme }).to_vec()
+    schemes.map(|scheme| scheme.with_clipping(recipe.weights.clipping)).to_vec()
 }
 
 /// Sensitivity of each single layer to each scheme, measured on the device.
@@ -407,9 +400,9 @@ fn quantize(arguments: &Arguments) -> Result<bool> {
     }
     let original = recipe.rescaled(&task.model, &task.calibration)?;
     let quantized = recipe.quantize(&task.model, &task.calibration)?;
-    let data = Dataset { inputs: &task.images, labels: Some(&task.labels) };
+    let data = Dataset::new(&task.images).with_labels(&task.labels);
     let title = format!("{}: {}", task.model.architecture().name, describe(&recipe));
-    let options = Options { time: true, ..Options::default() };
+    let options = Options::default().with_time(true);
     let mut report = evaluate(title, &original, &quantized, data, task.device(), &options)?;
     report.alternatives = alternatives;
     print!("{report}");
@@ -530,8 +523,8 @@ fn table(arguments: &Arguments) -> Result<bool> {
     for (name, bits, activation_bits) in [("W4A4", 4, 4), ("W3A8", 3, 8), ("W2A8", 2, 8)] {
         let activations =
             |clipping| Activations::Static { codes: CodeFormat::Int(activation_bits), clipping, outputs: false };
-        let nearest = Recipe { activations: activations(ActivationClipping::MinMax), ..Recipe::new(bits) };
-        let best = Recipe { activations: activations(ActivationClipping::Mse), ..Recipe::best(bits) };
+        let nearest = Recipe::new(bits).with_activations(activations(ActivationClipping::MinMax));
+        let best = Recipe::best(bits).with_activations(activations(ActivationClipping::Mse));
         task.measure(format!("{name} nearest"), &nearest)?.0.print();
         task.measure(format!("{name} best"), &best)?.0.print();
     }
@@ -541,7 +534,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
         task.measure(name, &recipe)?.0.print();
     }
 
-    let recipe = Recipe { weights: WeightScheme { symmetric: false, ..Recipe::best(8).weights }, ..Recipe::best(8) };
+    let recipe = Recipe::best(8).with_weights(Recipe::best(8).weights.with_symmetric(false));
     let schemes = [integers(&recipe), floats(&recipe)].concat();
     let all = sensitivities(&task, &recipe, &schemes)?;
     let names = schemes.iter().map(|scheme| format!("{:>9}", short(scheme)));
@@ -551,7 +544,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
         println!("{:<16}{}", layer.layer, db.collect::<String>());
     }
     // The published plans use integers only.
-    let of_integers = |layer: &Sensitivity| Sensitivity { choices: layer.choices[..4].to_vec(), ..layer.clone() };
+    let of_integers = |layer: &Sensitivity| Sensitivity::new(&layer.layer, layer.choices[..4].to_vec());
     let layers: Vec<Sensitivity> = all.iter().map(of_integers).collect();
     let (exact, greedy) = (front(&layers), greedy(&layers));
     let mut plans: BTreeMap<u64, &LayerPlan> = exact.iter().map(|plan| (plan.bytes, plan)).collect();
@@ -581,7 +574,7 @@ fn table(arguments: &Arguments) -> Result<bool> {
     let trained = trained_rows(&task, arguments.train)?;
     if let Some(row) = trained.first().filter(|_| !arguments.report.is_empty()) {
         let quantized = trained_model(&task.model, &row.network)?;
-        let data = Dataset { inputs: &task.images, labels: Some(&task.labels) };
+        let data = Dataset::new(&task.images).with_labels(&task.labels);
         let title = format!("{}: W4A4, trained", task.model.architecture().name);
         let report = evaluate(title, &task.model, &quantized, data, task.device(), &Options::default())?;
         arguments.report.iter().try_for_each(|path| write_report(path, &report))?;
@@ -696,7 +689,7 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
         let (steps, half) = (trained.weight_steps()[i].clone(), 1 << (bits.weights - 1));
         let k = real.len() / steps.len();
         // Codes start at 0, so that the least code −half is representable.
-        let scheme = WeightScheme { symmetric: false, ..WeightScheme::per_channel(bits.weights as u8) };
+        let scheme = WeightScheme::per_channel(bits.weights as u8).with_symmetric(false);
         let code = |(j, w): (usize, &f32)| {
             ((w / steps[j / k]).round_ties_even() as i32).clamp(-half, half - 1) as i16 + half as i16
         };
@@ -713,10 +706,10 @@ fn trained_model(model: &Model, trained: &lowbit::train::Quantized) -> Result<Qu
 fn floating_point() -> Vec<(&'static str, Recipe)> {
     let (e4m3, e5m2, e2m1) = (DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float4E2M1);
     let float32 = Activations::float(DType::Float32);
-    let nearest = |weights, activations| Recipe { weights, activations, ..Recipe::new(8) };
+    let nearest = |weights, activations| Recipe::new(8).with_weights(weights).with_activations(activations);
     let best = |weights: WeightScheme, activations| {
-        let weights = WeightScheme { clipping: WeightClipping::Output, ..weights };
-        Recipe { weights, activations, ..Recipe::best(8) }
+        let weights = weights.with_clipping(WeightClipping::Output);
+        Recipe::best(8).with_weights(weights).with_activations(activations)
     };
     vec![
         ("W8A8 FP8 E4M3, nearest", nearest(WeightScheme::float(e4m3), Activations::float(e4m3))),
@@ -749,7 +742,7 @@ fn ablation() -> Vec<(&'static str, Recipe)> {
         r.method = Method::Descent;
         r.weights.clipping = WeightClipping::Output;
     });
-    let corrected = Recipe { bias_correction: true, ..descent.clone() };
+    let corrected = descent.clone().with_bias_correction(true);
     vec![
         ("nearest, min-max", Recipe::new(4)),
         ("  per tensor", with(&|r| r.weights.granularity = WeightGranularity::Tensor)),
@@ -764,9 +757,9 @@ fn ablation() -> Vec<(&'static str, Recipe)> {
         ("  GPTQ, act-order", gptq(true)),
         ("  descent (AdaRound, QuantEase), output clipping", descent),
         ("    and bias correction", corrected.clone()),
-        ("    and equalization", Recipe { equalize: true, ..corrected.clone() }),
-        ("    and SmoothQuant 0.5", Recipe { smooth: Some(0.5), ..corrected.clone() }),
-        ("    and AWQ", Recipe { awq: true, ..corrected }),
+        ("    and equalization", corrected.clone().with_equalize(true)),
+        ("    and SmoothQuant 0.5", corrected.clone().with_smooth(Some(0.5))),
+        ("    and AWQ", corrected.with_awq(true)),
         ("    and zero points (Recipe::best)", Recipe::best(4)),
     ]
 }

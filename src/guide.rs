@@ -35,17 +35,17 @@
 //!
 //! /// float32 `[rows, 24]` -> float32 `[rows, 10]`
 //! fn network(rows: usize) -> lowbit::Result<Graph> {
-//!     let reals = TensorType::new(DType::Float32, [rows, 24])?;
+//!     let reals = TensorType::float32([rows, 24])?;
 //!     let codes = TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //!     let weights = Tensor::new([24, 10], vec![3i8; 240])?.quantized(Quantization::tensor(0.01, 0))?;
 //!     let stage = Requantization::new(DType::Uint8, 0.05, 100)?;
 //!
 //!     let mut graph = Graph::new();
 //!     let x = graph.dynamic_input(reals)?; // up to so many rows: see step 4
-//!     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
+//!     let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
 //!     let y = graph.add(Matmul::new(codes, weights).output(stage.clone()).build()?, &[x])?;
 //!     let y = graph.add(Table::sigmoid(graph.tensor_type(y)?.clone(), stage)?, &[y])?;
-//!     let y = graph.add(Dequantize::new(graph.tensor_type(y)?.clone())?, &[y])?;
+//!     let y = graph.add(Dequantize::new(graph.tensor_type(y)?.clone()).build()?, &[y])?;
 //!     graph.output(y);
 //!     Ok(graph)
 //! }
@@ -71,9 +71,9 @@
 //! # fn network(rows: usize) -> lowbit::Result<Graph> {
 //! #     let codes = TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.dynamic_input(TensorType::new(DType::Float32, [rows, 24])?)?;
-//! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
-//! #     let y = graph.add(Dequantize::new(codes)?, &[x])?;
+//! #     let x = graph.dynamic_input(TensorType::float32([rows, 24])?)?;
+//! #     let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
+//! #     let y = graph.add(Dequantize::new(codes).build()?, &[x])?;
 //! #     graph.output(y);
 //! #     Ok(graph)
 //! # }
@@ -134,8 +134,8 @@
 //! # let Ok(context) = lowbit::Context::new_blocking() else { return Ok(()) };
 //! # let codes = |rows: usize| TensorType::new(DType::Uint8, [rows, 24])?.quantized(Quantization::tensor(0.05, 128));
 //! let mut graph = Graph::new();
-//! let x = graph.dynamic_input(TensorType::new(DType::Float32, [512, 24])?)?;
-//! # let y = graph.add(Quantize::new(codes(512)?)?, &[x])?;
+//! let x = graph.dynamic_input(TensorType::float32([512, 24])?)?;
+//! # let y = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes(512)?).build()?, &[x])?;
 //! # graph.output(y);
 //! // … its ops …
 //! let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -146,7 +146,7 @@
 //! # context.queue().write_buffer(most.buffer(), 0, &bytes);
 //! # let activations = most.buffer().clone();
 //!
-//! let x = DeviceTensor::from_buffer(TensorType::new(DType::Float32, [3, 24])?, activations, 0)?;
+//! let x = DeviceTensor::from_buffer(TensorType::float32([3, 24])?, activations, 0)?;
 //! let [output] = &plan.output_types_for(&[x.tensor_type()])?[..] else { unreachable!() };
 //! assert_eq!(output.dims(), [3, 24]);
 //! let y = DeviceTensor::allocate(&context, output.clone())?;
@@ -154,7 +154,7 @@
 //! # let mut encoder = context.device().create_command_encoder(&Default::default());
 //! # plan.record(&mut encoder, &three_rows)?;
 //! # context.queue().submit([encoder.finish()]);
-//! # let right = lowbit::reference::run(&Quantize::new(codes(3)?)?.into(), &[&host])?;
+//! # let right = lowbit::reference::run(&Quantize::new(host.tensor_type().clone(), codes(3)?).build()?.into(), &[&host])?;
 //! # assert_eq!(context.download_blocking(&y)?, right[0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -176,9 +176,9 @@
 //! # let graph = |scale: f32| -> lowbit::Result<Graph> {
 //! #     let codes = TensorType::new(DType::Int8, [7, 9])?.quantized(Quantization::tensor(scale, 1))?;
 //! #     let mut graph = Graph::new();
-//! #     let x = graph.input(TensorType::new(DType::Float32, [7, 9])?);
-//! #     let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
-//! #     let x = graph.add(Dequantize::new(codes)?, &[x])?;
+//! #     let x = graph.input(TensorType::float32([7, 9])?);
+//! #     let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
+//! #     let x = graph.add(Dequantize::new(codes).build()?, &[x])?;
 //! #     graph.output(x);
 //! #     Ok(graph)
 //! # };

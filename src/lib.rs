@@ -102,7 +102,7 @@ pub mod calibrate;
 mod error;
 #[cfg(feature = "quantize")]
 pub mod evaluate;
-pub mod gpu;
+mod gpu;
 pub mod guide;
 #[cfg(feature = "import")]
 pub mod import;
@@ -125,7 +125,8 @@ pub use error::{Error, Result};
 pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gpu::{Comparison, Probe, Report};
-pub use numeric::{DType, Multiplier, Rounding};
+pub use numeric::format::DType;
+pub use numeric::rounding::{Multiplier, Rounding};
 pub use plan::{Graph, Value};
 pub use tensor::pack;
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};

@@ -53,7 +53,8 @@ fn blocks_equal_the_reference() -> Result<()> {
             count += check_op(&context, &name, &op, &[&x]);
             let blocks = reference::run(&op, &[&x])?;
             let output = [DType::Float32, DType::Float16][i % 2];
-            let op = BlockDequantize::new(dimensions, format)?.output_format(output)?;
+            let op =
+                BlockDequantize::new(TensorType::new(format.element(), dimensions)?, format).output(output).build()?;
             count += check_op(&context, &name, &op.into(), &[&blocks[0], &blocks[1]]);
         }
     }
@@ -65,7 +66,7 @@ fn blocks_equal_the_reference() -> Result<()> {
         let elements = Tensor::from_packed(element, &bytes(format.element().bits(), 8 * 512))?;
         let scale = TensorType::new(format.scale(), [8, 512 / format.size()])?;
         let scales = Tensor::from_packed(scale, &bytes(8, 8 * 512 / format.size()))?;
-        let op = BlockDequantize::new(dims, format)?;
+        let op = BlockDequantize::new(TensorType::new(format.element(), dims)?, format).build()?;
         count += check_op(&context, &format!("all codes of {format:?}"), &op.into(), &[&elements, &scales]);
     }
     println!("blocks: {count} combinations on {}", context.description());
@@ -88,7 +89,10 @@ fn numbers_come_back_within_a_step() -> Result<()> {
     ] {
         let format = BlockFormat::mx(element, BlockRounding::Ceil)?;
         let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
-        let back = reference::run(&BlockDequantize::new([64, 32], format)?.into(), &[&blocks[0], &blocks[1]])?;
+        let back = reference::run(
+            &BlockDequantize::new(TensorType::new(format.element(), [64, 32])?, format).build()?.into(),
+            &[&blocks[0], &blocks[1]],
+        )?;
         let (x, back) = (x.values::<f32>()?, back[0].values::<f32>()?);
         for (row, (x, back)) in x.chunks(32).zip(back.chunks(32)).enumerate() {
             let scale = blocks[1].values::<E8M0>()?[row].to_f32();
@@ -112,7 +116,9 @@ fn what_has_no_blocks_is_refused() -> Result<()> {
     let format = BlockFormat::nvfp4_for(0.0)?;
     assert!(BlockQuantize::new(TensorType::new(DType::Int8, [32])?, format).is_err());
     assert!(BlockQuantize::new(TensorType::new(DType::Float32, [])?, format).is_err());
-    assert!(BlockDequantize::new([4, 4], format)?.output_format(DType::Int32).is_err());
+    assert!(
+        BlockDequantize::new(TensorType::new(format.element(), [4, 4])?, format).output(DType::Int32).build().is_err()
+    );
     Ok(())
 }
 
@@ -132,7 +138,8 @@ fn weights(random: &mut Random, n: usize, k: usize) -> Result<Vec<PackedWeights>
             [axis, Granularity::Blocks { axis: 1, size: 16 }, Granularity::Blocks { axis: 1, size: 64 }][i % 3];
         let scales = (0..granularity.parameters(&Shape::new([n, k])?)?).map(|_| random.scale()).collect::<Vec<_>>();
         let codes = TensorType::new(format, [n, k])?.quantized(Quantization::new(granularity, scales, [0]))?;
-        let codes = reference::run(&lowbit::ops::Quantize::new(codes)?.into(), &[&real])?.remove(0);
+        let quantize = lowbit::ops::Quantize::new(real.tensor_type().clone(), codes).build()?;
+        let codes = reference::run(&quantize.into(), &[&real])?.remove(0);
         weights.push(PackedWeights::from_tensor(&codes)?);
     }
     Ok(weights)
@@ -163,7 +170,12 @@ fn small_float_weights() -> Result<()> {
             (count, worst) = (count + candidates, worst.max(error));
             let rows: Vec<i32> = (0..n as i32).rev().chain([-1]).collect();
             let rows = Tensor::new([n + 1], rows)?;
-            count += check_op(&context, &name, &Embedding::new([n + 1], weights)?.into(), &[&rows]);
+            count += check_op(
+                &context,
+                &name,
+                &Embedding::new(TensorType::int32([n + 1])?, weights).build()?.into(),
+                &[&rows],
+            );
         }
     }
     println!("weights: {count} combinations, errors up to {worst:.3} of the bound, on {}", context.description());
@@ -177,7 +189,10 @@ fn weights_are_what_blocks_stand_for() -> Result<()> {
     let real = Tensor::new([7, 96], (0..7 * 96).map(|_| random.real()).collect::<Vec<_>>())?;
     for format in formats()? {
         let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
-        let back = reference::run(&BlockDequantize::new([7, 96], format)?.into(), &[&blocks[0], &blocks[1]])?;
+        let back = reference::run(
+            &BlockDequantize::new(TensorType::new(format.element(), [7, 96])?, format).build()?.into(),
+            &[&blocks[0], &blocks[1]],
+        )?;
         let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, back[0].values::<f32>()?, "{weights}");
     }
@@ -190,17 +205,20 @@ fn all_codes_as_weights() -> Result<()> {
     let context = context();
     for element in [DType::Float8E4M3Fn, DType::Float8E5M2, DType::Float8E5M2Fnuz] {
         let all = Tensor::from_packed(TensorType::new(element, [256])?, &(0..=255).collect::<Vec<u8>>())?;
-        let real = reference::run(&Cast::new(all.tensor_type().clone(), DType::Float32)?.into(), &[&all])?.remove(0);
+        let real =
+            reference::run(&Cast::new(all.tensor_type().clone(), DType::Float32).build()?.into(), &[&all])?.remove(0);
         let finite = |code: &u8| real.values::<f32>().is_ok_and(|real| real[usize::from(*code)].is_finite());
         let codes: Vec<u8> = (0..=255).filter(finite).collect();
         let tensor = Tensor::from_packed(TensorType::new(element, [1, codes.len()])?, &codes)?;
         let tensor = tensor.quantized(Quantization::tensor(0.5, 0))?;
-        let numbers = reference::run(&Dequantize::new(tensor.tensor_type().clone())?.into(), &[&tensor])?.remove(0);
+        let numbers =
+            reference::run(&Dequantize::new(tensor.tensor_type().clone()).build()?.into(), &[&tensor])?.remove(0);
         let weights = PackedWeights::from_tensor(&tensor)?;
         assert_eq!(weights.dequantize()?.values::<f32>()?, numbers.values::<f32>()?, "{weights}");
         let Some(context) = &context else { continue };
         let row = Tensor::new([1], vec![0i32])?;
-        let out = context.run(&Embedding::new([1], weights.clone())?.into(), &[&row])?.remove(0);
+        let out =
+            context.run(&Embedding::new(TensorType::int32([1])?, weights.clone()).build()?.into(), &[&row])?.remove(0);
         assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
         // Each sum has one product with one and otherwise zeros, so no sum is rounded.
         let k = codes.len();

@@ -36,7 +36,12 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
     let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(DType::Int8)?)?;
-    let codes: Op = Quantize::new(TensorType::new(DType::Int8, weights.dims())?.quantized(quantization)?)?.into();
+    let codes: Op = Quantize::new(
+        weights.tensor_type().clone(),
+        TensorType::new(DType::Int8, weights.dims())?.quantized(quantization)?,
+    )
+    .build()?
+    .into();
     Ok(reference::run(&codes, &[weights])?.remove(0))
 }
 
@@ -82,10 +87,10 @@ fn observed_ranges_make_a_static_plan() -> Result<()> {
     let mut quantized = Graph::new();
     let x = quantized.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
     let of_x = TensorType::new(DType::Uint8, [ROWS, K])?.quantized(input.clone())?;
-    let x = quantized.add(Quantize::new(of_x.clone())?, &[x])?;
+    let x = quantized.add(Quantize::new(quantized.tensor_type(x)?.clone(), of_x.clone()).build()?, &[x])?;
     let stage = Requantization::new(DType::Uint8, output.scales()[0], output.zero_points()[0])?;
     let y = quantized.add(Matmul::new(of_x, codes.clone()).output(stage).build()?, &[x])?;
-    let y = quantized.add(Dequantize::new(quantized.tensor_type(y)?.clone())?, &[y])?;
+    let y = quantized.add(Dequantize::new(quantized.tensor_type(y)?.clone()).build()?, &[y])?;
     quantized.output(y);
     let plan = context.plan(&quantized, Tuner::FirstGuess)?;
     for batch in batches {
@@ -114,7 +119,8 @@ fn rows_find_their_scales_in_the_plan() -> Result<()> {
     let (float, _) = layer(&weights)?;
     let mut graph = Graph::new();
     let x = graph.dynamic_input(TensorType::new(DType::Float32, [ROWS, K])?)?;
-    let quantize = DynamicQuantize::new([ROWS, K], DType::Uint8, DynamicGranularity::Row)?;
+    let quantize =
+        DynamicQuantize::new(TensorType::float32([ROWS, K])?, DType::Uint8, DynamicGranularity::Row).build()?;
     let of_x = graph.add_all(quantize, &[x])?;
     let product = Matmul::new(graph.tensor_type(of_x[0])?.clone(), codes.clone());
     let product = product.dynamic_lhs(DynamicGranularity::Row).output(Output::real()).build()?;

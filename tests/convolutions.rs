@@ -496,7 +496,9 @@ fn float_weights(random: &mut Random, which: usize, dims: [usize; 3]) -> Result<
     let granularity = Granularity::Blocks { axis: 2, size: 32 };
     let scales = (0..granularity.parameters(real.tensor_type().shape())?).map(|_| random.scale()).collect::<Vec<_>>();
     let codes = TensorType::new(dtype, dims)?.quantized(Quantization::new(granularity, scales, [0]))?;
-    PackedWeights::from_tensor(&reference::run(&Quantize::new(codes)?.into(), &[&real])?[0])
+    PackedWeights::from_tensor(
+        &reference::run(&Quantize::new(real.tensor_type().clone(), codes).build()?.into(), &[&real])?[0],
+    )
 }
 
 /// Convolutions of floats, and of codes with weights in groups: every candidate within the derived bound.

@@ -42,7 +42,7 @@ fn weights(scales: ScaleFormat, dims: [usize; 3]) -> Result<PackedWeights> {
 
 /// Codes and parameters of an empty batch, as a device would compute them.
 fn dynamic(dims: &[usize], granularity: DynamicGranularity) -> Result<Vec<Tensor>> {
-    let op = DynamicQuantize::new(dims, DType::Uint8, granularity)?;
+    let op = DynamicQuantize::new(TensorType::float32(dims)?, DType::Uint8, granularity).build()?;
     reference::run(&op.into(), &[&reals(dims)?])
 }
 
@@ -93,7 +93,7 @@ fn matmuls(cases: &mut Vec<Case>) -> Result<()> {
         let table = Table::sigmoid(made.clone(), Requantization::new(DType::Uint8, 0.004, 0)?)?;
         cases.push(case("a matmul without k and a table", Fused::new(first.clone(), table.into(), 0)?, [lhs.clone()]));
         let residual = codes(DType::Int8, &[3, 5])?;
-        let add = Add::new(made, residual.tensor_type().clone(), Requantization::new(DType::Int8, 1.0, 0)?)?;
+        let add = Add::new(made, residual.tensor_type().clone(), Requantization::new(DType::Int8, 1.0, 0)?).build()?;
         cases.push(case("a matmul without k and a sum", Fused::new(first, add.into(), 0)?, [lhs, residual]));
     }
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
@@ -129,7 +129,8 @@ fn float_products(cases: &mut Vec<Case>) -> Result<()> {
 
     let one = || Tensor::new([1], vec![0.5f32]);
     let conv = |image: [usize; 4], weights: [usize; 4], pass| -> Result<FloatConv> {
-        Ok(FloatConv::new(image, weights, Windows { padding: [1; 4], ..Windows::default() })?.pass(pass))
+        let windows = Windows::default().with_padding([1; 4]);
+        FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows).pass(pass).build()
     };
     let op = conv([2, 4, 4, 0], [5, 3, 3, 0], ConvPass::Forward)?;
     cases.push(case("a float conv without channels", op, [reals(&[2, 4, 4, 0])?, reals(&[5, 3, 3, 0])?]));
@@ -187,7 +188,9 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
     for format in [DType::Float32, DType::Float16] {
         for k in [64, 33] {
             let indices = Tensor::new([3], vec![0, 1, -1])?;
-            let op = Embedding::new([3], weights(ScaleFormat::F16, [1, 0, k])?)?.output(format)?;
+            let op = Embedding::new(TensorType::int32([3])?, weights(ScaleFormat::F16, [1, 0, k])?)
+                .output(format)
+                .build()?;
             cases.push(case(format!("rows of {k} of an empty table, {format}"), op, [indices]));
         }
     }
@@ -209,7 +212,7 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
     let mut random = Random::new(3);
     for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row] {
         for dimensions in [[0, 7], [3, 0]] {
-            let op = DynamicQuantize::new(dimensions, DType::Int8, granularity)?;
+            let op = DynamicQuantize::new(TensorType::float32(dimensions)?, DType::Int8, granularity).build()?;
             cases.push(case(format!("ranges of {dimensions:?}, {granularity:?}"), op, [reals(&dimensions)?]));
         }
     }
@@ -224,28 +227,28 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
     for (granularity, dimensions) in granularities {
         let name = |what: &str| format!("{what} of {dimensions:?}, {granularity:?}");
         let x = reals(&dimensions)?;
-        cases.push(case(name("sums"), Sum::new(dimensions, granularity)?, [x.clone()]));
+        cases.push(case(name("sums"), Sum::new(TensorType::float32(dimensions)?, granularity)?, [x.clone()]));
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.5 }] {
-            let op = ObserveRange::new(dimensions, granularity, rule)?;
+            let op = ObserveRange::new(TensorType::float32(dimensions)?, granularity, rule)?;
             let ranges = op.state().dims()[0];
             for seen in [[0; 6], [(-2.0f32).to_bits() as i32, 3.0f32.to_bits() as i32, 5, 0, 1, 0]] {
                 let state = Tensor::new([ranges, 6], seen.repeat(ranges))?;
                 cases.push(case(name("a range"), op.clone(), [x.clone(), state]));
             }
         }
-        let op = ObserveHistogram::new(dimensions, granularity, Bins::new(16)?)?;
+        let op = ObserveHistogram::new(TensorType::float32(dimensions)?, granularity, Bins::new(16)?)?;
         let state = Tensor::new(op.state().dims(), vec![0i32; op.state().shape().elements()])?;
         cases.push(case(name("a histogram"), op.clone(), [x.clone(), state.clone()]));
         let [ranges, words] = op.state().dims().try_into().expect("ranges of words");
         if ranges > 0 {
             let batch = Tensor::new([1, ranges], (0..ranges).map(|_| random.real()).collect::<Vec<f32>>())?;
-            let seen = ObserveHistogram::new([1, ranges], Granularity::Axis(1), Bins::new(16)?)?;
+            let seen = ObserveHistogram::new(TensorType::float32([1, ranges])?, Granularity::Axis(1), Bins::new(16)?)?;
             let seen = reference::run(&seen.into(), &[&batch, &state])?.remove(0);
             assert_eq!(seen.dims(), [ranges, words]);
             cases.push(case(name("a histogram after a batch"), op, [x.clone(), seen]));
         }
         for grid in [Grid::Step, Grid::Range] {
-            let forward = FakeQuantize::new(dimensions, grid, granularity, (-8, 7))?;
+            let forward = FakeQuantize::new(TensorType::float32(dimensions)?, grid, granularity, (-8, 7)).build()?;
             let op: Op = GridGradient::new(forward, 0.5)?.into();
             let parameters = &op.inputs()[1];
             let count = parameters.shape().elements();
@@ -257,7 +260,9 @@ fn reductions(cases: &mut Vec<Case>) -> Result<()> {
         }
     }
     for dimensions in [[0, 3], [3, 0]] {
-        let op = FakeRequantize::new(dimensions, FakeRequantizeOutput::StepGradient, (0, 15))?.gradient_scale(0.5)?;
+        let op = FakeRequantize::new(TensorType::float32(dimensions)?, FakeRequantizeOutput::StepGradient, (0, 15))
+            .gradient_scale(0.5)
+            .build()?;
         let table = Tensor::new([dimensions[1], 4], vec![0i32; dimensions[1] * 4])?;
         let x = reals(&dimensions)?;
         cases.push(case(format!("the gradient of a step, {dimensions:?}"), op, [x.clone(), table, x]));
@@ -307,7 +312,7 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     let empty = reals(&[3, 0])?;
     cases.push(case(
         "no rows of classes",
-        CrossEntropyGradient::new(0, 3)?,
+        CrossEntropyGradient::new(TensorType::float32([0, 3])?)?,
         [reals(&[0, 3])?, Tensor::new([0], Vec::<i32>::new())?],
     ));
     cases.push(case(
@@ -319,12 +324,16 @@ fn nothing(cases: &mut Vec<Case>) -> Result<()> {
     cases.push(case("nothing reshaped", Reshape::new(empty.tensor_type().clone(), [0, 7])?, [empty.clone()]));
     let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?;
     for dimensions in [[0, 64], [5, 0]] {
-        let op = QuantizeWeights::new(dimensions, quantizer.clone())?;
+        let op = QuantizeWeights::new(TensorType::float32(dimensions)?, quantizer.clone())?;
         cases.push(case(format!("weights of {dimensions:?}"), op, [reals(&dimensions)?]));
     }
     let one = Tensor::new([1], vec![0.5f32])?;
-    cases.push(case("no channel", RequantParams::new(0)?, [one.clone(), reals(&[0])?, reals(&[0])?, one.clone()]));
-    let op = OptimizerStep::new([0], OptimizerRule::Sgd { momentum: 0.5 })?;
+    cases.push(case(
+        "no channel",
+        RequantParams::new(TensorType::float32([0])?)?,
+        [one.clone(), reals(&[0])?, reals(&[0])?, one.clone()],
+    ));
+    let op = OptimizerStep::new(TensorType::float32([0])?, OptimizerRule::Sgd { momentum: 0.5 }).build()?;
     cases.push(case("no parameter", op, [reals(&[0])?, reals(&[0])?, reals(&[1, 0])?, one]));
     let image = codes(DType::Int8, &[1, 0, 4, 3])?;
     cases.push(case(
@@ -372,6 +381,6 @@ fn what_is_refused() -> Result<()> {
     refused(Resize::linear(image.clone(), [4]).build().map(Op::from), "empty, so that it can't have 4 elements");
     refused(Pool::global_average(image.clone()).build().map(Op::from), "0");
     refused(Pool::max(image, [2]).build().map(Op::from), "0");
-    refused(CrossEntropyGradient::new(3, 0).map(Op::from), "0 classes");
+    refused(CrossEntropyGradient::new(TensorType::float32([3, 0])?).map(Op::from), "0 classes");
     Ok(())
 }

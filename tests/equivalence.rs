@@ -215,7 +215,7 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
                         _ => f32::from_bits(random.next() as u32),
                     };
                     let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
-                    let op = DynamicQuantize::new(dimensions, format, granularity)?;
+                    let op = DynamicQuantize::new(TensorType::float32(dimensions)?, format, granularity).build()?;
                     run(&context, &mut count, &format!("{dimensions:?} kind {kind}"), op, &[&x]);
                 }
             }
@@ -248,8 +248,10 @@ fn dynamic_quantization_feeds_matmul_and_conv() -> Result<()> {
 fn short_rows_share_workgroups() -> Result<()> {
     let limits = kernels::DeviceCaps::default();
     for (rows, length, most) in [(200_003, 3, 200_003usize.div_ceil(64)), (1_000, 300, 125), (3, 5_000, 3)] {
-        let quantize = DynamicQuantize::new([rows, length], DType::Uint8, DynamicGranularity::Row)?;
-        let softmax = Softmax::new([rows, length])?;
+        let quantize =
+            DynamicQuantize::new(TensorType::float32([rows, length])?, DType::Uint8, DynamicGranularity::Row)
+                .build()?;
+        let softmax = Softmax::new(TensorType::float32([rows, length])?).build()?;
         for op in [Op::from(quantize), softmax.into()] {
             let first = &kernels::candidates(&op, &limits)[0];
             let groups: u32 = first.dispatches[0].grid.iter().product();
@@ -371,14 +373,20 @@ fn quantize_dequantize_requantize() -> Result<()> {
             };
             let x = Tensor::new(dimensions, (0..elements).map(|_| value(&mut random)).collect::<Vec<f32>>())?;
             let name = format!("{plain} {granularity:?}");
-            run(&context, &mut count, &name, Quantize::new(codes_type.clone())?, &[&x]);
+            run(
+                &context,
+                &mut count,
+                &name,
+                Quantize::new(TensorType::float32(codes_type.dims())?, codes_type.clone()).build()?,
+                &[&x],
+            );
             let halves: Vec<f16> = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect();
-            let op = Quantize::new(codes_type.clone())?.input_format(DType::Float16)?;
+            let op = Quantize::new(TensorType::new(DType::Float16, codes_type.dims())?, codes_type.clone()).build()?;
             run(&context, &mut count, &name, op, &[&Tensor::new(dimensions, halves)?]);
             let codes = random.codes(format, dimensions).quantized(quantization)?;
-            let op = Dequantize::new(codes_type.clone())?;
-            run(&context, &mut count, &name, op.clone(), &[&codes]);
-            run(&context, &mut count, &name, op.output_format(DType::Float16)?, &[&codes]);
+            let op = Dequantize::new(codes_type.clone());
+            run(&context, &mut count, &name, op.clone().build()?, &[&codes]);
+            run(&context, &mut count, &name, op.output(DType::Float16).build()?, &[&codes]);
             for rounding in ROUNDINGS {
                 let spread = if format == DType::Int32 { 1e7 } else { 50.0 };
                 let output_format = random.pick(&CODES);
@@ -391,12 +399,18 @@ fn quantize_dequantize_requantize() -> Result<()> {
     let codes: Vec<i16> = (0..4000).map(|_| random.next() as i16).collect();
     for scale in [1e-45f32, 1.3e-41, 1e-38, 3e38, 1e35, 0.1] {
         let codes = Tensor::new([4000], codes.clone())?.quantized(Quantization::tensor(scale, 5))?;
-        let op = Dequantize::new(codes.tensor_type().clone())?;
-        run(&context, &mut count, "extreme scale", op.clone(), &[&codes]);
-        run(&context, &mut count, "extreme scale", op.output_format(DType::Float16)?, &[&codes]);
+        let op = Dequantize::new(codes.tensor_type().clone());
+        run(&context, &mut count, "extreme scale", op.clone().build()?, &[&codes]);
+        run(&context, &mut count, "extreme scale", op.output(DType::Float16).build()?, &[&codes]);
         let x: Vec<f32> = (0..4000).map(|_| f32::from_bits(random.next() as u32)).collect();
         let x = Tensor::new([4000], x)?;
-        run(&context, &mut count, "extreme scale", Quantize::new(codes.tensor_type().clone())?, &[&x]);
+        run(
+            &context,
+            &mut count,
+            "extreme scale",
+            Quantize::new(TensorType::float32(codes.tensor_type().dims())?, codes.tensor_type().clone()).build()?,
+            &[&x],
+        );
     }
     println!("quantize, dequantize, requantize: {count} combinations on {}", context.description());
     Ok(())
@@ -424,14 +438,20 @@ fn cast() -> Result<()> {
         for dimensions in [vec![], vec![0, 3], vec![5, 1], vec![3, 7], vec![2, 3, 33], vec![4, 129]] {
             for &from in &integers {
                 let x = random.codes(from, &dimensions);
-                run(&context, &mut count, &format!("{from} to {to}"), Cast::new(x.tensor_type().clone(), to)?, &[&x]);
+                run(
+                    &context,
+                    &mut count,
+                    &format!("{from} to {to}"),
+                    Cast::new(x.tensor_type().clone(), to).build()?,
+                    &[&x],
+                );
             }
         }
         for x in [&halves, &reals] {
             for dimensions in [vec![2048, 32], vec![64, 1024]] {
                 let x = x.reshaped(dimensions)?;
                 let name = format!("{} to {to}", x.tensor_type());
-                run(&context, &mut count, &name, Cast::new(x.tensor_type().clone(), to)?, &[&x]);
+                run(&context, &mut count, &name, Cast::new(x.tensor_type().clone(), to).build()?, &[&x]);
             }
         }
     }
@@ -464,17 +484,18 @@ fn elementwise_pool_table_concat() -> Result<()> {
             let format = random.pick(&CODES);
             let sum = stage(&mut random, format, 5.0, Rounding::Onnx)?;
             for arithmetic in WAYS {
-                let op = Add::with(types().0, types().1, sum.clone(), arithmetic)?;
+                let op = Add::new(types().0, types().1, sum.clone()).arithmetic(arithmetic).build()?;
                 run(&context, &mut count, &format!("add {arithmetic:?}"), op, &[&lhs, &rhs]);
             }
             for rounding in ROUNDINGS {
                 let product = stage(&mut random, format, 5.0, rounding)?;
-                let op = Multiply::with(types().0, types().1, product, QuantizedArithmetic::Integer)?;
+                let op =
+                    Multiply::new(types().0, types().1, product).arithmetic(QuantizedArithmetic::Integer).build()?;
                 run(&context, &mut count, "multiply", op, &[&lhs, &rhs]);
             }
             for arithmetic in WAYS {
                 let product = stage(&mut random, format, 5.0, Rounding::Onnx)?;
-                let op = Multiply::with(types().0, types().1, product, arithmetic)?;
+                let op = Multiply::new(types().0, types().1, product).arithmetic(arithmetic).build()?;
                 run(&context, &mut count, &format!("multiply {arithmetic:?}"), op, &[&lhs, &rhs]);
             }
         }
@@ -575,13 +596,15 @@ fn fused() -> Result<()> {
         let output = codes(&mut random, 3.0)?;
         let requantize = Requantize::new(x_type(), output)?;
         let output = codes(&mut random, 5.0)?;
-        let multiply = Multiply::new(x_type(), line.tensor_type().clone(), output)?;
+        let multiply = Multiply::new(x_type(), line.tensor_type().clone(), output).build()?;
         let product = stage(&mut random, DType::Uint8, 5.0, Rounding::Onnx)?;
-        let [default, unfused] =
-            WAYS.map(|arithmetic| Multiply::with(x_type(), line.tensor_type().clone(), product.clone(), arithmetic));
+        let [default, unfused] = WAYS.map(|arithmetic| {
+            Multiply::new(x_type(), line.tensor_type().clone(), product.clone()).arithmetic(arithmetic).build()
+        });
         let sum = stage(&mut random, DType::Int8, 5.0, Rounding::Onnx)?;
-        let [add, unfused_add] =
-            WAYS.map(|arithmetic| Add::with(x_type(), line.tensor_type().clone(), sum.clone(), arithmetic));
+        let [add, unfused_add] = WAYS.map(|arithmetic| {
+            Add::new(x_type(), line.tensor_type().clone(), sum.clone()).arithmetic(arithmetic).build()
+        });
         let image_type = || image.tensor_type().clone();
         let mut firsts: Vec<(Op, Vec<&Tensor>)> = vec![
             (matmul.build()?.into(), vec![&x]),
@@ -615,7 +638,7 @@ fn fused() -> Result<()> {
                 let mut operands = [made.clone(), residual.tensor_type().clone()];
                 operands.rotate_left(position);
                 let [a, b] = operands;
-                let sum = Add::with(a, b, sum, arithmetic)?;
+                let sum = Add::new(a, b, sum).arithmetic(arithmetic).build()?;
                 // A sum and its residual sum share a program part, so they must have the same arithmetic.
                 let op: Op = match Fused::new(first.clone(), sum.into(), position) {
                     Err(error) if first.name() == "add" && error.to_string().contains("QuantizedArithmetic") => {

@@ -7,15 +7,19 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Random, check_op, context};
-use lowbit::numeric::{Multiplier, QuantizationParams};
+use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::QuantizedArithmetic::{Integer, QOperator, Qdq};
 use lowbit::ops::{
-    Add, Cast, Concat, Conv, ConvBuilder, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Op,
-    Operand, Output, Padding, Pool, Quantize, Requantization, Requantize, Table,
+    Add, Bins, BlockDequantize, Cast, Concat, Conv, ConvBuilder, CrossEntropyGradient, Dequantize, DynamicGranularity,
+    DynamicQuantize, Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatUnary, Function,
+    Grid, LayerNorm, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep,
+    Output, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Softmax,
+    StepFromRange, Sum, Table, Windows,
 };
+use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
-    DType, DeviceTensor, Error, Granularity, Graph, Quantization, Result, Rounding, Shape, Tensor, TensorType, Tuner,
-    pack, reference,
+    DType, DeviceTensor, Error, Granularity, Graph, Multiplier, Quantization, Result, Rounding, Shape, Tensor,
+    TensorType, Tuner, pack, reference,
 };
 
 const HUGE: usize = usize::MAX;
@@ -264,10 +268,10 @@ fn formats() -> Result<()> {
                 ]);
             }
             refused::<Op, 10>([
-                ("add lhs", Add::new(matrix.clone(), int8(&[3]), codes()).map(Op::from), needle),
-                ("add rhs", Add::new(int8(&[3]), matrix.clone(), codes()).map(Op::from), needle),
-                ("multiply lhs", Multiply::new(matrix.clone(), int8(&[3]), codes()).map(Op::from), needle),
-                ("multiply rhs", Multiply::new(int8(&[3]), matrix.clone(), codes()).map(Op::from), needle),
+                ("add lhs", Add::new(matrix.clone(), int8(&[3]), codes()).build().map(Op::from), needle),
+                ("add rhs", Add::new(int8(&[3]), matrix.clone(), codes()).build().map(Op::from), needle),
+                ("multiply lhs", Multiply::new(matrix.clone(), int8(&[3]), codes()).build().map(Op::from), needle),
+                ("multiply rhs", Multiply::new(int8(&[3]), matrix.clone(), codes()).build().map(Op::from), needle),
                 ("average pool", Pool::average(image.clone(), [1, 1]).build().map(Op::from), needle),
                 ("max pool", Pool::max(image.clone(), [1, 1]).build().map(Op::from), needle),
                 ("sigmoid", Table::sigmoid(matrix.clone(), codes()).map(Op::from), needle),
@@ -275,22 +279,29 @@ fn formats() -> Result<()> {
                 ("table to", Table::from_bytes(int8(&[2, 3]), output, [0; 256]).map(Op::from), needle),
                 ("concat", Concat::new(vec![int8(&[2, 3]), matrix.clone()], 1, codes()).map(Op::from), needle),
             ]);
-            let dynamic = DynamicQuantize::new([2, 3], format, DynamicGranularity::Row);
+            let dynamic = DynamicQuantize::new(TensorType::float32([2, 3])?, format, DynamicGranularity::Row).build();
             refused([("dynamic quantize", dynamic, needle)]);
+        }
+        if format != DType::Float32 {
+            refused_by_float_ops(&matrix, needle)?;
         }
         let plain = TensorType::new(format, [2, 3])?;
         refused::<Op, 3>([
-            ("quantize without scale", Quantize::new(plain.clone()).map(Op::from), &[&name, "no scale"]),
-            ("dequantize without scale", Dequantize::new(plain.clone()).map(Op::from), &[&name, "no scale"]),
+            (
+                "quantize without scale",
+                Quantize::new(TensorType::float32(plain.dims())?, plain.clone()).build().map(Op::from),
+                &[&name, "no scale"],
+            ),
+            ("dequantize without scale", Dequantize::new(plain.clone()).build().map(Op::from), &[&name, "no scale"]),
             ("requantize without scale", Requantize::new(plain, codes()).map(Op::from), &[&name, "no scale"]),
         ]);
         if matches!(format, DType::Int16 | DType::Uint16 | DType::Int32 | DType::Parameters) {
-            let to = Cast::new(int8(&[2, 3]), format);
-            refused([("cast from", Cast::new(matrix.clone(), DType::Int8), needle), ("cast to", to, needle)]);
+            let to = Cast::new(int8(&[2, 3]), format).build();
+            refused([("cast from", Cast::new(matrix.clone(), DType::Int8).build(), needle), ("cast to", to, needle)]);
         }
         if !matches!(format, DType::Float16 | DType::Float32) {
-            let from = Quantize::new(int8(&[2, 3]))?.input_format(format).map(Op::from);
-            let to = Dequantize::new(int8(&[2, 3]))?.output_format(format).map(Op::from);
+            let from = Quantize::new(matrix.clone(), int8(&[2, 3])).build().map(Op::from);
+            let to = Dequantize::new(int8(&[2, 3])).output(format).build().map(Op::from);
             refused([("quantize from", from, needle), ("dequantize to", to, needle)]);
         }
         if !matches!(format, DType::Int32 | DType::Float32) {
@@ -302,6 +313,78 @@ fn formats() -> Result<()> {
             ]);
         }
     }
+    Ok(())
+}
+
+/// Ops that take float32 only.
+fn refused_by_float_ops(given: &TensorType, needle: &[&str]) -> Result<()> {
+    let ones = |dims: &[usize]| Tensor::new(dims, vec![1.0f32; dims.iter().product()]);
+    let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?;
+    let given = || given.clone();
+    let image = |t: TensorType| FloatConv::new(t, TensorType::float32([1, 1, 1, 1])?, Windows::default()).build();
+    let dynamic = DynamicQuantize::new(given(), DType::Int8, DynamicGranularity::Row).build();
+    let tensor = Granularity::Tensor;
+    refused::<Op, 14>([
+        ("softmax", Softmax::new(given()).build().map(Op::from), needle),
+        ("float unary", FloatUnary::new(given(), Function::Relu).map(Op::from), needle),
+        ("layer norm", LayerNorm::new(given(), ones(&[3])?, 1e-5).build().map(Op::from), needle),
+        ("dynamic quantize", dynamic.map(Op::from), needle),
+        ("observe range", ObserveRange::new(given(), tensor, RangeUpdate::MinMax).map(Op::from), needle),
+        ("observe histogram", ObserveHistogram::new(given(), tensor, Bins::new(16)?).map(Op::from), needle),
+        ("sum", Sum::new(given(), tensor).map(Op::from), needle),
+        ("cross-entropy", CrossEntropyGradient::new(given()).map(Op::from), needle),
+        ("optimizer", OptimizerStep::new(given(), OptimizerRule::adam()).build().map(Op::from), needle),
+        ("fake quantize", FakeQuantize::new(given(), Grid::Step, tensor, (0, 15)).build().map(Op::from), needle),
+        (
+            "fake requantize",
+            FakeRequantize::new(given(), FakeRequantizeOutput::Real, (0, 15)).build().map(Op::from),
+            needle,
+        ),
+        ("requantization", RequantParams::new(given()).map(Op::from), needle),
+        ("quantize weights", QuantizeWeights::new(given(), quantizer).map(Op::from), needle),
+        ("float conv", image(given()).map(Op::from), needle),
+    ]);
+    Ok(())
+}
+
+/// Types that an op refuses, although their data type may be right.
+#[test]
+fn types_of_inputs() -> Result<()> {
+    let real = |dims: &[usize]| TensorType::float32(dims);
+    let weights = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?
+        .quantize(&Tensor::new([2, 32], vec![1.0f32; 64])?)?;
+    let mx = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
+    let scaled = TensorType::new(DType::Int8, [2, 4])?.quantized(Quantization::tensor(1.0, 0))?;
+    refused::<Op, 9>([
+        ("logits", CrossEntropyGradient::new(real(&[3])?).map(Op::from), &["float32[3]", "[rows, classes]"]),
+        ("steps", RequantParams::new(real(&[3, 1])?).map(Op::from), &["float32[3, 1]", "[channels]"]),
+        (
+            "state",
+            StepFromRange::new(TensorType::int32([3, 5])?, (0, 15)).map(Op::from),
+            &["int32[3, 5]", "[ranges, 6]"],
+        ),
+        (
+            "floats",
+            StepFromRange::new(real(&[3, 6])?, (0, 15)).map(Op::from),
+            &["float32[3, 6]", "ObserveRange::state"],
+        ),
+        ("indices", Embedding::new(real(&[3])?, weights).build().map(Op::from), &["float32[3]", "int32"]),
+        ("elements", BlockDequantize::new(scaled.clone(), mx).build().map(Op::from), &["int8[2, 4]", "float4"]),
+        (
+            "scalar",
+            BlockDequantize::new(TensorType::new(DType::Float4E2M1, [])?, mx).build().map(Op::from),
+            &["scalar"],
+        ),
+        ("shapes", Quantize::new(real(&[4, 2])?, scaled).build().map(Op::from), &["float32[4, 2]", "int8[2, 4]"]),
+        (
+            "symmetric",
+            DynamicQuantize::new(real(&[3])?, DType::Uint8, DynamicGranularity::Tensor)
+                .symmetric()
+                .build()
+                .map(Op::from),
+            &["uint8", "int8"],
+        ),
+    ]);
     Ok(())
 }
 
@@ -543,7 +626,7 @@ fn empty_tensors_are_legal() -> Result<()> {
         }
     }
     let scalar = Tensor::new([], vec![3i8])?.quantized(Quantization::tensor(0.1, 0))?;
-    let sum = Add::new(scalar.tensor_type().clone(), scalar.tensor_type().clone(), codes())?;
+    let sum = Add::new(scalar.tensor_type().clone(), scalar.tensor_type().clone(), codes()).build()?;
     assert_eq!(reference::run(&sum.into(), &[&scalar, &scalar])?[0].values::<i8>()?, [6]);
     let none = zeros(DType::Int8, &[0, 4, 4, 2]);
     let conv = Conv::new(none.tensor_type().clone(), weights(&[3, 1, 1, 2])).build()?;
@@ -706,38 +789,52 @@ fn elementwise() -> Result<()> {
     let plain = || TensorType::new(DType::Int8, [2, 3]);
     let scaled = |scale| TensorType::new(DType::Int8, [2, 3])?.quantized(Quantization::tensor(scale, 0));
     let small = || Requantization::new(DType::Int8, 1e-10, 0);
-    Add::with(scaled(1e30)?, int8(&[3]), small()?, Qdq)?;
+    Add::new(scaled(1e30)?, int8(&[3]), small()?).arithmetic(Qdq).build()?;
     refused([
-        ("shapes", Add::new(int8(&[2, 3]), int8(&[2, 4]), codes()), &["[2, 3]", "[2, 4]", "3 and 4"]),
-        ("no scale", Add::new(plain()?, int8(&[3]), codes()), &["lhs", "no scale"]),
-        ("rhs per axis", Add::new(int8(&[3]), along(0, &[2, 3]), codes()), &["rhs", "Axis(0)"]),
-        ("fixed point", Add::new(int8(&[3]), int8(&[3]), fixed()), &["Rounding::Onnx"]),
+        ("shapes", Add::new(int8(&[2, 3]), int8(&[2, 4]), codes()).build(), &["[2, 3]", "[2, 4]", "3 and 4"]),
+        ("no scale", Add::new(plain()?, int8(&[3]), codes()).build(), &["lhs", "no scale"]),
+        ("rhs per axis", Add::new(int8(&[3]), along(0, &[2, 3]), codes()).build(), &["rhs", "Axis(0)"]),
+        ("fixed point", Add::new(int8(&[3]), int8(&[3]), fixed()).build(), &["Rounding::Onnx"]),
         (
             "multipliers",
-            Add::new(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?])),
+            Add::new(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?])).build(),
             &["no explicit multipliers"],
         ),
-        ("huge scale", Add::new(scaled(3e38)?, int8(&[3]), codes()), &["3e38", "3.32"]),
+        ("huge scale", Add::new(scaled(3e38)?, int8(&[3]), codes()).build(), &["3e38", "3.32"]),
         (
             "huge ratio",
-            Add::new(scaled(1e30)?, int8(&[3]), small()?),
+            Add::new(scaled(1e30)?, int8(&[3]), small()?).build(),
             &["lhs", "1e30", "1e-10", "QuantizedArithmetic::Qdq"],
         ),
-        ("a sum of integers", Add::with(int8(&[3]), int8(&[3]), codes(), Integer), &["QOperator or Qdq"]),
-        ("a sum too large", Add::new(int8(&[1 << 16, 1]), int8(&[1 << 16]), codes()), &["65536", "2147483647"]),
+        (
+            "a sum of integers",
+            Add::new(int8(&[3]), int8(&[3]), codes()).arithmetic(Integer).build(),
+            &["QOperator or Qdq"],
+        ),
+        ("a sum too large", Add::new(int8(&[1 << 16, 1]), int8(&[1 << 16]), codes()).build(), &["65536", "2147483647"]),
     ]);
     refused([
-        ("shapes", Multiply::new(int8(&[2, 3]), int8(&[2, 4]), codes()), &["[2, 3]", "[2, 4]", "3 and 4"]),
-        ("no scale", Multiply::new(int8(&[3]), plain()?, codes()), &["rhs", "no scale"]),
-        ("lhs per axis", Multiply::new(along(0, &[2, 3]), int8(&[3]), codes()), &["lhs", "Axis(0)"]),
-        ("underflow", Multiply::new(scaled(1e-30)?, scaled(1e-30)?, codes()), &["0e0"]),
-        ("overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, codes()), &["inf"]),
-        ("fixed-point overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, fixed()), &["2^30"]),
-        ("fixed point", Multiply::with(int8(&[3]), int8(&[3]), fixed(), Qdq), &["Qdq", "FixedDouble", "Integer"]),
-        ("fixed point", Multiply::with(int8(&[3]), int8(&[3]), fixed(), QOperator), &["QOperator", "FixedDouble"]),
+        ("shapes", Multiply::new(int8(&[2, 3]), int8(&[2, 4]), codes()).build(), &["[2, 3]", "[2, 4]", "3 and 4"]),
+        ("no scale", Multiply::new(int8(&[3]), plain()?, codes()).build(), &["rhs", "no scale"]),
+        ("lhs per axis", Multiply::new(along(0, &[2, 3]), int8(&[3]), codes()).build(), &["lhs", "Axis(0)"]),
+        ("underflow", Multiply::new(scaled(1e-30)?, scaled(1e-30)?, codes()).build(), &["0e0"]),
+        ("overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, codes()).build(), &["inf"]),
+        ("fixed-point overflow", Multiply::new(scaled(1e30)?, scaled(1e30)?, fixed()).build(), &["2^30"]),
+        (
+            "fixed point",
+            Multiply::new(int8(&[3]), int8(&[3]), fixed()).arithmetic(Qdq).build(),
+            &["Qdq", "FixedDouble", "Integer"],
+        ),
+        (
+            "fixed point",
+            Multiply::new(int8(&[3]), int8(&[3]), fixed()).arithmetic(QOperator).build(),
+            &["QOperator", "FixedDouble"],
+        ),
         (
             "multipliers",
-            Multiply::with(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?]), Qdq),
+            Multiply::new(int8(&[3]), int8(&[3]), codes().multipliers([Multiplier::float(1.0)?]))
+                .arithmetic(Qdq)
+                .build(),
             &["Qdq", "multipliers", "QOperator or Integer"],
         ),
     ]);
@@ -767,8 +864,16 @@ fn elementwise() -> Result<()> {
         ("per axis", Concat::new(vec![along(0, &[2, 3])], 0, codes()), &["Axis(0)"]),
     ]);
     refused([
-        ("rank 9", DynamicQuantize::new([1; 9], DType::Int8, DynamicGranularity::Tensor), &["9", "8"]),
-        ("overflow", DynamicQuantize::new([HUGE, 2], DType::Int8, DynamicGranularity::Row), &["2147483647"]),
+        (
+            "rank 9",
+            DynamicQuantize::new(TensorType::float32([1; 9])?, DType::Int8, DynamicGranularity::Tensor).build(),
+            &["9", "8"],
+        ),
+        (
+            "overflow",
+            DynamicQuantize::new(TensorType::float32([HUGE, 2])?, DType::Int8, DynamicGranularity::Row).build(),
+            &["2147483647"],
+        ),
     ]);
     Ok(())
 }
@@ -778,15 +883,16 @@ fn floats_that_are_no_numbers() -> Result<()> {
     let reals = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, -0.0];
     let x = Tensor::new([7], reals)?;
     let uint8 = TensorType::new(DType::Uint8, [7])?.quantized(Quantization::tensor(0.1, 100))?;
-    let out = reference::run(&Quantize::new(uint8)?.into(), &[&x])?;
+    let out = reference::run(&Quantize::new(x.tensor_type().clone(), uint8).build()?.into(), &[&x])?;
     assert_eq!(out[0].values::<u8>()?, [0, 0, 255, 0, 255, 0, 100]);
     let int32 = TensorType::new(DType::Int32, [7])?.quantized(Quantization::tensor(0.1, 0))?;
-    let out = reference::run(&Quantize::new(int32)?.into(), &[&x])?;
+    let out = reference::run(&Quantize::new(x.tensor_type().clone(), int32).build()?.into(), &[&x])?;
     assert_eq!(out[0].values::<i32>()?, [i32::MIN, i32::MIN, i32::MAX, i32::MIN, i32::MAX, i32::MIN, 0]);
     for format in [DType::Int8, DType::Uint8] {
         let (low, high) = format.range().expect("an integer format");
         let dynamic = |values: &[f32]| -> Result<(Vec<i32>, (f32, i32))> {
-            let op = DynamicQuantize::new([values.len()], format, DynamicGranularity::Tensor)?;
+            let op = DynamicQuantize::new(TensorType::float32([values.len()])?, format, DynamicGranularity::Tensor)
+                .build()?;
             let out = reference::run(&op.into(), &[&Tensor::new([values.len()], values)?])?;
             let QuantizationParams { scale, zero_point } = out[1].values()?[0];
             Ok((out[0].codes()?, (scale, zero_point)))
@@ -911,12 +1017,12 @@ fn device_tensors() -> Result<()> {
     let mut graph = Graph::new();
     let x = graph.input(TensorType::new(DType::Float32, [1, 1])?);
     let wide = int8(&[1, 1]);
-    let x = graph.add(Quantize::new(wide.clone())?, &[x])?;
-    let tall = graph.add(Add::new(wide, int8(&[1, 1]), codes())?, &[x, x])?;
+    let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), wide.clone()).build()?, &[x])?;
+    let tall = graph.add(Add::new(wide, int8(&[1, 1]), codes()).build()?, &[x, x])?;
     graph.output(tall);
     let big = graph.input(typed(DType::Int8, &[most, 1]));
-    let sum = graph.add(Add::new(int8(&[most, 1]), int8(&[1, 1]), codes())?, &[big, tall])?;
-    let last = graph.add(Add::new(int8(&[most, 1]), int8(&[most, 1]), codes())?, &[sum, sum])?;
+    let sum = graph.add(Add::new(int8(&[most, 1]), int8(&[1, 1]), codes()).build()?, &[big, tall])?;
+    let last = graph.add(Add::new(int8(&[most, 1]), int8(&[most, 1]), codes()).build()?, &[sum, sum])?;
     graph.output(last);
     match context.plan(&graph, Tuner::FirstGuess) {
         Err(Error::Limit { needed, .. }) => assert_eq!(needed, (most as u64 * 16).next_multiple_of(256)),
@@ -931,7 +1037,7 @@ fn plans() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
     let (a, b) = (graph.input(int8(&[2, 3])), graph.input(int8(&[2, 3])));
-    let sum = graph.add(Add::new(int8(&[2, 3]), int8(&[2, 3]), codes())?, &[a, b])?;
+    let sum = graph.add(Add::new(int8(&[2, 3]), int8(&[2, 3]), codes()).build()?, &[a, b])?;
     graph.output(sum);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
 
@@ -974,7 +1080,7 @@ fn plans() -> Result<()> {
     refused([("an output that is an input", context.plan(&graph, Tuner::FirstGuess), &["output 1", "two buffers"])]);
     let mut graph = Graph::new();
     let a = graph.input(int8(&[2, 3]));
-    let twice = graph.add(Add::new(int8(&[2, 3]), int8(&[2, 3]), codes())?, &[a, a])?;
+    let twice = graph.add(Add::new(int8(&[2, 3]), int8(&[2, 3]), codes()).build()?, &[a, a])?;
     let reshaped = graph.reshape(twice, [1, 2, 3])?;
     graph.output(twice);
     graph.output(reshaped);
@@ -983,7 +1089,7 @@ fn plans() -> Result<()> {
     for size in [1 << 32, (1 << 32) + 1, HUGE] {
         let whole = Quantization::new(Granularity::Blocks { axis: 0, size }, vec![0.1, 0.2, 0.3], [0]);
         let blocked = host.clone().quantized(whole)?;
-        check_op(&context, "huge blocks", &Dequantize::new(blocked.tensor_type().clone())?.into(), &[&blocked]);
+        check_op(&context, "huge blocks", &Dequantize::new(blocked.tensor_type().clone()).build()?.into(), &[&blocked]);
     }
     Ok(())
 }
@@ -1190,18 +1296,18 @@ impl Garbage {
             1 => self.conv()?,
             2 => self.pool()?,
             3 => Requantize::new(self.tensor_type(&dims)?, self.stage()?)?.into(),
-            4 => Quantize::new(self.tensor_type(&dims)?)?.into(),
-            5 => Dequantize::new(self.tensor_type(&dims)?)?.into(),
+            4 => Quantize::new(TensorType::float32(dims.clone())?, self.tensor_type(&dims)?).build()?.into(),
+            5 => Dequantize::new(self.tensor_type(&dims)?).build()?.into(),
             6 => {
                 let granularity = self.0.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]);
-                DynamicQuantize::new(dims, self.format(), granularity)?.into()
+                DynamicQuantize::new(TensorType::float32(dims)?, self.format(), granularity).build()?.into()
             }
             7 | 8 => {
                 let other = if self.one_in(2) { dims.clone() } else { self.sizes(2) };
                 let (lhs, rhs) = (self.tensor_type(&dims)?, self.tensor_type(&other)?);
                 match self.0.next() % 2 {
-                    0 => Add::new(lhs, rhs, self.stage()?)?.into(),
-                    _ => Multiply::new(lhs, rhs, self.stage()?)?.into(),
+                    0 => Add::new(lhs, rhs, self.stage()?).build()?.into(),
+                    _ => Multiply::new(lhs, rhs, self.stage()?).build()?.into(),
                 }
             }
             9 => match self.0.next() % 2 {

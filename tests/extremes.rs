@@ -147,7 +147,11 @@ fn functions() -> Result<()> {
     for function in functions {
         for numbers in [&FINITE[..], &[Numbers::Special]].concat() {
             let x = numbers.tensor(&mut random, &[200])?;
-            cases.push((format!("{function:?} of {numbers:?}"), FloatUnary::new([200], function)?.into(), vec![x]));
+            cases.push((
+                format!("{function:?} of {numbers:?}"),
+                FloatUnary::new(TensorType::float32([200])?, function)?.into(),
+                vec![x],
+            ));
         }
     }
     check("functions", cases, 0.9);
@@ -161,7 +165,7 @@ fn sums_and_products() -> Result<()> {
     for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
         for (a, b) in pairs() {
             let (x, y) = (a.tensor(&mut random, &[64])?, b.tensor(&mut random, &[64])?);
-            let op = FloatBinary::new(arithmetic, x.tensor_type().clone(), y.tensor_type().clone())?;
+            let op = FloatBinary::new(x.tensor_type().clone(), y.tensor_type().clone(), arithmetic)?;
             cases.push((format!("{arithmetic:?} of {a:?} and {b:?}"), op.into(), vec![x, y]));
         }
     }
@@ -177,7 +181,7 @@ fn softmax() -> Result<()> {
         for scale in [1.0, 0.125, 1.2e-38, 1.9e38] {
             for n in [1, 9, 130] {
                 let x = numbers.tensor(&mut random, &[3, n])?;
-                let op = Softmax::new([3, n])?.scaled(scale)?;
+                let op = Softmax::new(TensorType::float32([3, n])?).scaled(scale).build()?;
                 cases.push((format!("softmax of {n} {numbers:?} by {scale:e}"), op.into(), vec![x]));
             }
         }
@@ -195,9 +199,9 @@ fn layer_norm() -> Result<()> {
             for n in [1, 4, 70] {
                 let of = [Numbers::Plain, Numbers::Near(1e-38), Numbers::Near(1e30), Numbers::Subnormal][(i + n) % 4];
                 let x = numbers.tensor(&mut random, &[3, n])?;
-                let op = LayerNorm::new([3, n], of.tensor(&mut random, &[n])?, epsilon)?;
-                let shifted = op.clone().shift(Numbers::Plain.tensor(&mut random, &[n])?)?;
-                for (kind, op) in [("layer norm", shifted), ("rms norm", op.without_mean())] {
+                let op = LayerNorm::new(x.tensor_type().clone(), of.tensor(&mut random, &[n])?, epsilon);
+                let shifted = op.clone().shift(Numbers::Plain.tensor(&mut random, &[n])?);
+                for (kind, op) in [("layer norm", shifted.build()?), ("rms norm", op.without_mean().build()?)] {
                     cases.push((
                         format!("{kind} of {n} {numbers:?}, {epsilon:e}, by {of:?}"),
                         op.into(),
@@ -219,7 +223,7 @@ fn rows_of_huge_numbers_are_normalized() -> Result<()> {
     // Mean 1e19, squares of the differences 0, 4e38, 1e38, 1e38.
     let row = |unit: f32| [1.0, 3.0, 0.0, 0.0].map(|x: f32| x * unit);
     let x = Tensor::new([5, 4], [row(1e19), row(1e30), row(1e38), row(1.0), row(1e-10)].concat())?;
-    let op: Op = LayerNorm::new([5, 4], ones, 1e-30)?.into();
+    let op: Op = LayerNorm::new(TensorType::float32([5, 4])?, ones, 1e-30).build()?.into();
     let bounds = reference::tolerance(&op, &[&x])?.expect("it has a bound");
     assert!(bounds.iter().all(|&bound| bound < 2e-5), "{bounds:?}");
     let got = context.run(&op, &[&x])?.remove(0);
@@ -261,11 +265,12 @@ fn float_conv() -> Result<()> {
     let mut random = Random::new(1_006);
     let mut cases = Vec::new();
     for (turn, (a, b)) in pairs().into_iter().enumerate() {
-        let windows = Windows { padding: [1, 0, 0, 1], ..Windows::default() };
-        let conv = FloatConv::new([2, 3, 3, 4], [4, 2, 2, 4], windows)?;
-        let output = conv.output().dims().to_vec();
+        let windows = Windows::default().with_padding([1, 0, 0, 1]);
+        let [image, filter] = [[2, 3, 3, 4], [4, 2, 2, 4]].map(TensorType::float32);
+        let conv = FloatConv::new(image?, filter?, windows);
+        let output = conv.clone().build()?.output().dims().to_vec();
         let pass = [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient][turn % 3];
-        let op: Op = conv.pass(pass).into();
+        let op: Op = conv.pass(pass).build()?.into();
         let shapes = match pass {
             ConvPass::Forward => [vec![2, 3, 3, 4], vec![4, 2, 2, 4]],
             ConvPass::ImageGradient => [output, vec![4, 2, 2, 4]],
@@ -396,7 +401,7 @@ fn sums() -> Result<()> {
         for dimensions in [[3, 5], [1, 700], [40, 2]] {
             for granularity in [Granularity::Tensor, Granularity::Axis(1), Granularity::Blocks { axis: 0, size: 3 }] {
                 let x = numbers.tensor(&mut random, &dimensions)?;
-                let op = Sum::new(dimensions, granularity)?;
+                let op = Sum::new(TensorType::float32(dimensions)?, granularity)?;
                 cases.push((format!("{granularity:?} of {dimensions:?}, {numbers:?}"), op.into(), vec![x]));
             }
         }
@@ -413,7 +418,8 @@ fn gradients_of_steps() -> Result<()> {
         let (x, dy) = (a.tensor(&mut random, &[3, 40])?, b.tensor(&mut random, &[3, 40])?);
         let scale = random.pick(&[1.0, 0.05, 1e-30, 1e-44, 1e30]);
         let grid = [Grid::Step, Grid::Range][turn % 2];
-        let forward = FakeQuantize::new([3, 40], grid, Granularity::Axis(0), (-128, 127))?;
+        let forward =
+            FakeQuantize::new(TensorType::float32([3, 40])?, grid, Granularity::Axis(0), (-128, 127)).build()?;
         let parameters = match grid {
             Grid::Step => Tensor::new([3], vec![0.01, 1e-30, 1e30f32])?,
             _ => Tensor::new([3, 2], vec![-1.0, 1.0, -1e-30, 2e-30, -3e30, 1e30f32])?,
@@ -423,8 +429,9 @@ fn gradients_of_steps() -> Result<()> {
         let sums: Vec<f32> = (0..120).map(|_| random.integer(-1 << 20, 1 << 20) as f32).collect();
         let entry = |multiplier: f32| [7, multiplier.to_bits() as i32, 1.0f32.to_bits() as i32, 0];
         let table: Vec<i32> = (0..40).flat_map(|i| entry([1e-4, 1e-30, 0.5, 1e30][i % 4])).collect();
-        let op =
-            FakeRequantize::new([3, 40], FakeRequantizeOutput::StepGradient, (-128, 127))?.gradient_scale(scale)?;
+        let op = FakeRequantize::new(TensorType::float32([3, 40])?, FakeRequantizeOutput::StepGradient, (-128, 127))
+            .gradient_scale(scale)
+            .build()?;
         let inputs = vec![Tensor::new([3, 40], sums)?, Tensor::new([40, 4], table)?, b.tensor(&mut random, &[3, 40])?];
         cases.push((format!("a step, gradient of {b:?}, {scale:e}"), op.into(), inputs));
     }
@@ -440,7 +447,7 @@ fn cross_entropy_gradient() -> Result<()> {
         for (rows, classes) in [(1, 1), (3, 10), (1000, 3), (2, 130)] {
             let logits = numbers.tensor(&mut random, &[rows, classes])?;
             let labels = (0..rows).map(|_| random.integer(-1, classes as i64) as i32).collect::<Vec<_>>();
-            let op = CrossEntropyGradient::new(rows, classes)?;
+            let op = CrossEntropyGradient::new(TensorType::float32([rows, classes])?)?;
             let inputs = vec![logits, Tensor::new([rows], labels)?];
             cases.push((format!("{rows} rows of {classes} {numbers:?}"), op.into(), inputs));
         }
@@ -469,23 +476,24 @@ fn exact_ops() -> Result<()> {
         for codes in [(-128, 127), (0, 15), (-8, 0)] {
             cases.push((
                 format!("steps of {a:?} and {b:?}"),
-                StepFromRange::new(n, codes)?.into(),
+                StepFromRange::new(TensorType::int32([n, 6])?, codes)?.into(),
                 vec![states.clone(), steps.clone()],
             ));
         }
         let x = a.tensor(&mut random, &[n])?;
-        let forward = FakeQuantize::new([n], Grid::Step, Granularity::Axis(0), (-128, 127))?;
+        let grid = FakeQuantize::new(x.tensor_type().clone(), Grid::Step, Granularity::Axis(0), (-128, 127));
+        let forward = grid.clone().build()?;
         let steps = Tensor::new([n], (0..n).map(|i| b.scale(&mut random, i)).collect::<Vec<_>>())?;
         cases.push((
             format!("levels of {a:?} by {b:?}"),
-            forward.clone().levels()?.into(),
+            grid.levels().build()?.into(),
             vec![x.clone(), steps.clone()],
         ));
         cases.push((format!("{a:?} on a grid of {b:?}"), forward.clone().into(), vec![x.clone(), steps.clone()]));
         let dy = b.tensor(&mut random, &[n])?;
         cases.push((
             format!("what passes of {b:?}"),
-            FakeQuantizeGradient::new(forward).into(),
+            FakeQuantizeGradient::new(forward)?.into(),
             vec![x.clone(), steps, dy.clone()],
         ));
         for rule in [OptimizerRule::adam(), OptimizerRule::Sgd { momentum: 0.9 }] {
@@ -493,7 +501,11 @@ fn exact_ops() -> Result<()> {
             let memory: Vec<f32> = a.many(&mut random, moments * n).iter().map(|x| x.abs().min(1e18)).collect();
             let inputs =
                 vec![x.clone(), dy.clone(), Tensor::new([moments, n], memory)?, Tensor::new([1], vec![0.01f32])?];
-            cases.push((format!("{rule:?} of {a:?} by {b:?}"), OptimizerStep::new([n], rule)?.into(), inputs));
+            cases.push((
+                format!("{rule:?} of {a:?} by {b:?}"),
+                OptimizerStep::new(TensorType::float32([n])?, rule).build()?.into(),
+                inputs,
+            ));
         }
     }
     let count =

@@ -83,7 +83,7 @@ impl Scene {
         let host = Tensor::new([2, 3], vec![1i8, -2, 3, 100, 0, -128])?.quantized(Quantization::tensor(0.1, 0))?;
         let tensor_type = host.tensor_type().clone();
         let requantization = Requantization::new(DType::Int8, 0.1, 0)?;
-        let op: Op = Add::new(tensor_type.clone(), tensor_type.clone(), requantization)?.into();
+        let op: Op = Add::new(tensor_type.clone(), tensor_type.clone(), requantization).build()?.into();
         let mut graph = Graph::new();
         let (a, b) = (graph.input(tensor_type.clone()), graph.input(tensor_type.clone()));
         let sum = graph.add(op.clone(), &[a, b])?;

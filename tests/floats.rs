@@ -32,7 +32,7 @@ fn functions_of_an_element() -> Result<()> {
         let mut worst = 0.0f64;
         for shape in [&[0][..], &[1], &[63], &[5, 7], &[3, 1, 130]] {
             let x = numbers(&mut random, shape)?;
-            let op: Op = FloatUnary::new(shape, function)?.into();
+            let op: Op = FloatUnary::new(TensorType::float32(shape)?, function)?.into();
             worst = worst.max(check_op_within(&context, &format!("{function:?}"), &op, &[&x]).1);
         }
         println!("{function:?}: largest error {worst:.3} of its bound");
@@ -74,7 +74,7 @@ fn functions_have_their_known_values() -> Result<()> {
             [-0.0036373920817, -0.1588080093917, 0.0, 0.3457140189894, 0.8411919906083, 2.9963626079183],
         ),
     ] {
-        let got = reference::run(&FloatUnary::new([6], function)?.into(), &[&x])?.remove(0);
+        let got = reference::run(&FloatUnary::new(TensorType::float32([6])?, function)?.into(), &[&x])?.remove(0);
         for (got, expected) in got.values::<f32>()?.iter().zip(expected) {
             let error: f64 = f64::from(*got) - expected;
             // Half a unit of f32, and the given digits.
@@ -108,7 +108,7 @@ fn sums_and_products_broadcast() -> Result<()> {
                 Tensor::new(x.dims(), x.values::<f32>()?.iter().map(|x| x.clamp(-1e15, 1e15)).collect::<Vec<_>>())
             };
             let (a, b) = (tame(&a)?, tame(&b)?);
-            let op = FloatBinary::new(arithmetic, a.tensor_type().clone(), b.tensor_type().clone())?;
+            let op = FloatBinary::new(a.tensor_type().clone(), b.tensor_type().clone(), arithmetic)?;
             check_op_within(&context, &format!("{arithmetic:?} of {lhs:?} and {rhs:?}"), &op.into(), &[&a, &b]);
         }
     }
@@ -126,7 +126,7 @@ fn softmax_of_rows() -> Result<()> {
         let size = [1.0, 10.0, 60.0][turn % 3];
         let mask = |i: usize| if i % 5 == 3 { -10_000.0 } else { 0.0 };
         let x: Vec<f32> = (0..shape[0] * shape[1]).map(|i| size * random.real() + mask(i)).collect();
-        let op = Softmax::new(shape)?.scaled([1.0, 0.17][turn % 2])?;
+        let op = Softmax::new(TensorType::float32(shape)?).scaled([1.0, 0.17][turn % 2]).build()?;
         worst = worst.max(check_op_within(&context, &format!("{shape:?}"), &op.into(), &[&Tensor::new(shape, x)?]).1);
     }
     println!("softmax: largest error {worst:.3} of its bound");
@@ -178,8 +178,9 @@ fn rows_are_normalized() -> Result<()> {
         let mut floats = || Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>());
         let (scale, shift) = (floats()?, floats()?);
         let x = Tensor::new(shape, x)?;
-        let op = LayerNorm::new(shape, scale, [1e-12, 1e-5][turn % 2])?;
-        for op in [op.clone(), op.clone().shift(shift)?, op.without_mean()] {
+        let op = LayerNorm::new(TensorType::float32(shape)?, scale, [1e-12, 1e-5][turn % 2]);
+        for op in [op.clone(), op.clone().shift(shift), op.without_mean()] {
+            let op = op.build()?;
             worst = worst.max(check_op_within(&context, &format!("{shape:?}"), &op.into(), &[&x]).1);
         }
     }
@@ -193,7 +194,7 @@ fn relu_is_exact() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(9_105);
     let x = Tensor::new([67], (0..67).map(|_| random.real()).collect::<Vec<f32>>())?;
-    let op: Op = FloatUnary::new([67], Function::Relu)?.into();
+    let op: Op = FloatUnary::new(TensorType::float32([67])?, Function::Relu)?.into();
     let got = context.run(&op, &[&x])?;
     assert_eq!(got[0].values::<f32>()?, reference::run(&op, &[&x])?[0].values::<f32>()?);
     Ok(())
@@ -208,11 +209,14 @@ fn a_plan_of_them_at_any_batch() -> Result<()> {
     let real = TensorType::new(DType::Float32, [most, n])?;
     let mut graph = Graph::new();
     let x = graph.dynamic_input(real.clone())?;
-    let mut y = graph.add(Softmax::new([most, n])?, &[x])?;
+    let mut y = graph.add(Softmax::new(TensorType::float32([most, n])?).build()?, &[x])?;
     for function in FUNCTIONS {
-        y = graph.add(FloatUnary::new([most, n], function)?, &[y])?;
-        y = graph.add(FloatBinary::new(Arithmetic::Add, real.clone(), real.clone())?, &[x, y])?;
-        y = graph.add(LayerNorm::new([most, n], Tensor::new([n], vec![0.5f32; n])?, 1e-5)?, &[y])?;
+        y = graph.add(FloatUnary::new(TensorType::float32([most, n])?, function)?, &[y])?;
+        y = graph.add(FloatBinary::new(real.clone(), real.clone(), Arithmetic::Add)?, &[x, y])?;
+        y = graph.add(
+            LayerNorm::new(TensorType::float32([most, n])?, Tensor::new([n], vec![0.5f32; n])?, 1e-5).build()?,
+            &[y],
+        )?;
     }
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -236,20 +240,23 @@ fn refusals_name_both_numbers() -> Result<()> {
     let real = |dims: &[usize]| TensorType::new(DType::Float32, dims);
     let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
     let codes = TensorType::new(DType::Int8, [3])?;
-    says(FloatBinary::new(Arithmetic::Add, real(&[3])?, codes).map(drop), &["int8[3]", "Add or Multiply"]);
-    says(FloatBinary::new(Arithmetic::Add, real(&[3])?, real(&[4])?).map(drop), &["3", "4"]);
-    says(Softmax::new([]).map(drop), &["scalar", "[1]"]);
+    says(FloatBinary::new(real(&[3])?, codes, Arithmetic::Add).map(drop), &["int8[3]", "Add or Multiply"]);
+    says(FloatBinary::new(real(&[3])?, real(&[4])?, Arithmetic::Add).map(drop), &["3", "4"]);
+    says(Softmax::new(TensorType::float32([])?).build().map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[])?).map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[3, 0])?).map(drop), &["[3, 0]", "without elements"]);
     says(ArgMax::new(TensorType::new(DType::Float16, [3])?).map(drop), &["float16[3]", "cast"]);
     let by_column =
         TensorType::new(DType::Int8, [3, 2])?.quantized(Quantization::symmetric_axis(1, vec![0.5, 0.25]))?;
     says(ArgMax::new(by_column).map(drop), &["int8[3, 2]", "dequantize"]);
-    says(Softmax::new([3])?.scaled(-1.0).map(drop), &["-1e0", "positive"]);
-    says(LayerNorm::new([2, 3], ones(4)?, 1e-5).map(drop), &["[4]", "3 elements"]);
-    says(LayerNorm::new([2, 3], ones(3)?, 0.0).map(drop), &["0e0", "positive"]);
-    says(LayerNorm::new([2, 3], ones(3)?, 1e-5)?.shift(ones(2)?).map(drop), &["[2]", "[3]"]);
+    says(Softmax::new(TensorType::float32([3])?).scaled(-1.0).build().map(drop), &["-1e0", "positive"]);
+    says(LayerNorm::new(TensorType::float32([2, 3])?, ones(4)?, 1e-5).build().map(drop), &["[4]", "3 elements"]);
+    says(LayerNorm::new(TensorType::float32([2, 3])?, ones(3)?, 0.0).build().map(drop), &["0e0", "positive"]);
+    says(
+        LayerNorm::new(TensorType::float32([2, 3])?, ones(3)?, 1e-5).shift(ones(2)?).build().map(drop),
+        &["[2]", "[3]"],
+    );
     let nan = Tensor::new([1], vec![f32::NAN])?;
-    says(LayerNorm::new([2, 1], nan, 1e-5).map(drop), &["NaN", "finite"]);
+    says(LayerNorm::new(TensorType::float32([2, 1])?, nan, 1e-5).build().map(drop), &["NaN", "finite"]);
     Ok(())
 }

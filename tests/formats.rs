@@ -45,15 +45,15 @@ fn every_half_and_every_boundary_to_every_format() -> Result<()> {
     let mut count = 0;
     for x in [&halves, &reals] {
         for to in small() {
-            let op = Cast::new(x.tensor_type().clone(), to)?;
+            let op = Cast::new(x.tensor_type().clone(), to);
             for op in [op.clone(), op.non_saturating()] {
-                count += check_op(&context, &format!("{} to {to}", x.tensor_type()), &op.into(), &[x]);
+                count += check_op(&context, &format!("{} to {to}", x.tensor_type()), &op.build()?.into(), &[x]);
             }
         }
         for rounding in [PowerRounding::Up, PowerRounding::Down, PowerRounding::Nearest] {
-            let op = Cast::new(x.tensor_type().clone(), DType::Float8E8M0)?.rounding(rounding);
+            let op = Cast::new(x.tensor_type().clone(), DType::Float8E8M0).rounding(rounding);
             for op in [op.clone(), op.non_saturating()] {
-                count += check_op(&context, &format!("{} to a power", x.tensor_type()), &op.into(), &[x]);
+                count += check_op(&context, &format!("{} to a power", x.tensor_type()), &op.build()?.into(), &[x]);
             }
         }
     }
@@ -70,7 +70,7 @@ fn every_code_to_other_formats() -> Result<()> {
         let x = all_codes(from, &[16, 32])?;
         let integer = [DType::Int8, DType::Uint8, DType::Int4, DType::Uint2][from as usize % 4];
         for to in [DType::Float32, DType::Float16, integer, small()[from as usize % small().len()]] {
-            let op = Cast::new(x.tensor_type().clone(), to)?;
+            let op = Cast::new(x.tensor_type().clone(), to).build()?;
             count += check_op(&context, &format!("{from} to {to}"), &op.into(), &[&x]);
         }
     }
@@ -80,10 +80,10 @@ fn every_code_to_other_formats() -> Result<()> {
         for small in [random.pick(&all), random.pick(&all)] {
             let from = random.pick(&[DType::Int8, DType::Uint8, DType::Int4, DType::Uint2]);
             let x = random.codes(from, &dimensions);
-            let op = Cast::new(x.tensor_type().clone(), small)?;
+            let op = Cast::new(x.tensor_type().clone(), small).build()?;
             count += check_op(&context, &format!("{dimensions:?} {from} to {small}"), &op.into(), &[&x]);
             let x = all_codes(small, &[&dimensions[..], &[2]].concat())?;
-            let op = Cast::new(x.tensor_type().clone(), DType::Float32)?;
+            let op = Cast::new(x.tensor_type().clone(), DType::Float32).build()?;
             count += check_op(&context, &format!("{dimensions:?} {small}"), &op.into(), &[&x]);
         }
     }
@@ -120,15 +120,15 @@ fn quantize_and_dequantize_small_floats() -> Result<()> {
             let halves = x.values::<f32>()?.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
             let halves = Tensor::new(dims, halves)?;
             let name = format!("{format} by {granularity:?}");
-            let op = Quantize::new(codes_type.clone())?;
-            count += check_op(&context, &name, &op.clone().into(), &[&x]);
-            let op = op.non_saturating();
-            let op = op.input_format(DType::Float16)?.precision(DType::Float16)?;
+            let op = Quantize::new(TensorType::float32(codes_type.dims())?, codes_type.clone()).build()?;
+            count += check_op(&context, &name, &op.into(), &[&x]);
+            let op = Quantize::new(halves.tensor_type().clone(), codes_type.clone());
+            let op = op.non_saturating().precision(DType::Float16).build()?;
             count += check_op(&context, &name, &op.into(), &[&halves]);
             let codes = all_codes(format, &dims)?.quantized(codes_type.quantization().expect("scales").clone())?;
-            let op = Dequantize::new(codes_type)?;
-            count += check_op(&context, &name, &op.clone().into(), &[&codes]);
-            count += check_op(&context, &name, &op.output_format(DType::Float16)?.into(), &[&codes]);
+            let op = Dequantize::new(codes_type);
+            count += check_op(&context, &name, &op.clone().build()?.into(), &[&codes]);
+            count += check_op(&context, &name, &op.output(DType::Float16).build()?.into(), &[&codes]);
         }
     }
     println!("quantized small floats: {count} combinations on {}", context.description());
@@ -156,7 +156,8 @@ fn half_precision_is_one_division() -> Result<()> {
         let scale = f16::from_bits((random.next() % 0x7bff) as u16 + 1);
         let x: Vec<f16> = (0..512).map(|_| f16::from_bits(random.next() as u16)).filter(|x| x.is_finite()).collect();
         let codes = TensorType::new(DType::Int16, [x.len()])?.quantized(Quantization::tensor(scale.to_f32(), 0))?;
-        let op = Quantize::new(codes)?.input_format(DType::Float16)?.precision(DType::Float16)?;
+        let op =
+            Quantize::new(TensorType::new(DType::Float16, codes.dims())?, codes).precision(DType::Float16).build()?;
         let x = Tensor::new([x.len()], x)?;
         let got = lowbit::reference::run(&op.into(), &[&x])?.remove(0);
         for (&x, &got) in x.values::<f16>()?.iter().zip(got.values::<i16>()?) {
@@ -198,7 +199,12 @@ fn quantization_is_exact_at_every_boundary() -> Result<()> {
         let x = Tensor::new([100, columns], x)?;
         let codes = TensorType::new(format, [100, columns])?;
         let codes = codes.quantized(Quantization::new(Granularity::Axis(0), scales, zero_points))?;
-        check_op(&context, &format!("boundaries of {format}"), &Quantize::new(codes)?.into(), &[&x]);
+        check_op(
+            &context,
+            &format!("boundaries of {format}"),
+            &Quantize::new(TensorType::float32(codes.dims())?, codes).build()?.into(),
+            &[&x],
+        );
     }
     println!("{elements} numbers near boundaries on {}", context.description());
     Ok(())

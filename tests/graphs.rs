@@ -57,8 +57,8 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
             let rounding = random.pick(&[Rounding::Onnx, Rounding::FixedDouble]);
             graph.add(Requantize::new(input, output.rounding(rounding))?, &[x])
         }
-        4 | 5 => graph.add(Add::new(input, other, output)?, &[x, y]),
-        6 => graph.add(Multiply::new(other, input, output)?, &[y, x]),
+        4 | 5 => graph.add(Add::new(input, other, output).build()?, &[x, y]),
+        6 => graph.add(Multiply::new(other, input, output).build()?, &[y, x]),
         7 => match random.integer(0, 1) {
             0 => graph.add(Pool::max(input, [2, 3]).padding(Padding::SameLower).build()?, &[x]),
             _ => graph.add(Pool::average(input, [2, 2]).padding(Padding::SameUpper).output(output).build()?, &[x]),

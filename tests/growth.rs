@@ -112,26 +112,35 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         "linear_conv",
         LinearConv::new(image, matrix(Codes::INT4, ScaleFormat::F16, 2, 4, 27)?, [3, 3]).build()?.into(),
     ));
-    ops.push(("embedding", Embedding::new([5], matrix(Codes::INT4, ScaleFormat::NestedOffset(2), 1, 24, 96)?)?.into()));
+    ops.push((
+        "embedding",
+        Embedding::new(TensorType::int32([5])?, matrix(Codes::INT4, ScaleFormat::NestedOffset(2), 1, 24, 96)?)
+            .build()?
+            .into(),
+    ));
     for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
-        let conv = FloatConv::new([3, 8, 8, 6], [4, 3, 3, 6], Windows::default())?;
-        ops.push(("float_conv", conv.pass(pass).into()));
+        let [image, filter] = [[3, 8, 8, 6], [4, 3, 3, 6]].map(TensorType::float32);
+        let conv = FloatConv::new(image?, filter?, Windows::default()).pass(pass);
+        ops.push(("float_conv", conv.build()?.into()));
     }
     // Conversions between products.
     let wide = TensorType::new(Int32, [6, 40])?.quantized(Quantization::symmetric_axis(1, vec![0.1; 40]))?;
     ops.push(("requantize", Requantize::new(wide, stage()?)?.into()));
     let blocks = Quantization::new(Granularity::Blocks { axis: 1, size: 8 }, vec![0.5; 30], vec![3]);
     let blocked = TensorType::new(Uint8, [6, 40])?.quantized(blocks)?;
-    ops.push(("quantize in blocks", Quantize::new(blocked.clone())?.into()));
-    ops.push(("dequantize in blocks", Dequantize::new(blocked)?.into()));
-    ops.push(("quantize", Quantize::new(codes(Uint8, &[6, 40])?)?.into()));
-    ops.push(("dequantize", Dequantize::new(codes(DType::Uint4, &[6, 40])?)?.into()));
+    ops.push((
+        "quantize in blocks",
+        Quantize::new(TensorType::float32(blocked.dims())?, blocked.clone()).build()?.into(),
+    ));
+    ops.push(("dequantize in blocks", Dequantize::new(blocked).build()?.into()));
+    ops.push(("quantize", Quantize::new(TensorType::float32([6, 40])?, codes(Uint8, &[6, 40])?).build()?.into()));
+    ops.push(("dequantize", Dequantize::new(codes(DType::Uint4, &[6, 40])?).build()?.into()));
     for (name, granularity) in [
         ("dynamic_quantize", DynamicGranularity::Tensor),
         ("dynamic_quantize by row", DynamicGranularity::Row),
         ("dynamic_quantize in groups", DynamicGranularity::Group(32)),
     ] {
-        ops.push((name, DynamicQuantize::new([60, 300], Uint8, granularity)?.into()));
+        ops.push((name, DynamicQuantize::new(TensorType::float32([60, 300])?, Uint8, granularity).build()?.into()));
     }
     for (name, a, b) in [
         ("add", &[4, 5, 6, 24][..], &[4, 5, 6, 24][..]),
@@ -139,9 +148,9 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         ("add, broadcast the other way", &[5, 1, 24], &[4, 1, 6, 24]),
     ] {
         let (a, b) = (codes(Uint8, a)?, codes(Int8, b)?);
-        ops.push((name, Add::new(a.clone(), b.clone(), stage()?)?.into()));
-        ops.push(("multiply", Multiply::new(a.clone(), b.clone(), stage()?)?.into()));
-        ops.push(("float_binary", FloatBinary::new(Arithmetic::Add, real(a.dims())?, real(b.dims())?)?.into()));
+        ops.push((name, Add::new(a.clone(), b.clone(), stage()?).build()?.into()));
+        ops.push(("multiply", Multiply::new(a.clone(), b.clone(), stage()?).build()?.into()));
+        ops.push(("float_binary", FloatBinary::new(real(a.dims())?, real(b.dims())?, Arithmetic::Add)?.into()));
     }
     ops.push(("pool", Pool::max(codes(Uint8, &[1, 12, 12, 24])?, [3, 2]).build()?.into()));
     ops.push((
@@ -149,18 +158,21 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
         Pool::global_average(codes(Uint8, &[1, 32, 32, 24])?).output(stage()?).build()?.into(),
     ));
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
-    ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn)?.into()));
+    ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn).build()?.into()));
     let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
     ops.push(("concat of columns", Concat::new(parts()?, 2, stage()?)?.into()));
     ops.push(("concat of rows", Concat::new(parts()?, 1, stage()?)?.into()));
     let first = Matmul::new(codes(Uint8, &[48, 200])?, filter(&[200, 24])?).output(stage()?).build()?;
     let made = Op::from(first.clone()).outputs()[0].clone();
-    ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?)?.into(), 0)?.into()));
-    ops.push(("float_unary", FloatUnary::new([6, 40], Function::Gelu)?.into()));
+    ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));
+    ops.push(("float_unary", FloatUnary::new(TensorType::float32([6, 40])?, Function::Gelu)?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
-    ops.push(("softmax", Softmax::new([6, 40])?.into()));
-    ops.push(("softmax of long rows", Softmax::new([2, 2000])?.into()));
-    ops.push(("layer_norm", LayerNorm::new([6, 40], Tensor::new([40], vec![1.0f32; 40])?, 1e-5)?.into()));
+    ops.push(("softmax", Softmax::new(TensorType::float32([6, 40])?).build()?.into()));
+    ops.push(("softmax of long rows", Softmax::new(TensorType::float32([2, 2000])?).build()?.into()));
+    ops.push((
+        "layer_norm",
+        LayerNorm::new(TensorType::float32([6, 40])?, Tensor::new([40], vec![1.0f32; 40])?, 1e-5).build()?.into(),
+    ));
     // Ops that move elements.
     for format in [Int8, Int16, Float32] {
         ops.push(("transpose of rows", Transpose::new(TensorType::new(format, [4, 6, 5, 24])?, [2, 0, 1, 3])?.into()));
@@ -172,7 +184,10 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     }
     let nhwc = codes(Uint8, &[2, 32, 24])?;
     let transpose = Transpose::new(real(&[2, 24, 32])?, [0, 2, 1])?;
-    ops.push(("transpose, quantized", Fused::new(transpose.into(), Quantize::new(nhwc)?.into(), 0)?.into()));
+    ops.push((
+        "transpose, quantized",
+        Fused::new(transpose.into(), Quantize::new(TensorType::float32(nhwc.dims())?, nhwc).build()?.into(), 0)?.into(),
+    ));
     for format in [Int8, Float32] {
         let whole = || TensorType::new(format, [4, 6, 5, 40]);
         ops.push(("slice", Slice::take(whole()?, 1, [0, 2, 1])?.into()));
@@ -187,33 +202,42 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     // Blocks, weights, calibration and training.
     let mx = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Ceil)?;
     ops.push(("block_quantize", BlockQuantize::new(real(&[6, 64])?, mx)?.into()));
-    ops.push(("block_dequantize", BlockDequantize::new([6, 64], mx)?.into()));
+    ops.push(("block_dequantize", BlockDequantize::new(TensorType::new(mx.element(), [6, 64])?, mx).build()?.into()));
     let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?;
-    ops.push(("quantize_weights", QuantizeWeights::new([6, 100], quantizer.clone())?.into()));
+    ops.push(("quantize_weights", QuantizeWeights::new(TensorType::float32([6, 100])?, quantizer.clone())?.into()));
     ops.push((
         "quantize_weights, searched",
-        QuantizeWeights::new([6, 96], quantizer.search(Search::default())?)?.into(),
+        QuantizeWeights::new(TensorType::float32([6, 96])?, quantizer.search(Search::default())?)?.into(),
     ));
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         let dims = [60, 7, 9];
-        ops.push(("observe_range", ObserveRange::new(dims, granularity, RangeUpdate::MinMax)?.into()));
-        ops.push(("observe_histogram", ObserveHistogram::new(dims, granularity, Bins::new(64)?)?.into()));
+        ops.push((
+            "observe_range",
+            ObserveRange::new(TensorType::float32(dims)?, granularity, RangeUpdate::MinMax)?.into(),
+        ));
+        ops.push((
+            "observe_histogram",
+            ObserveHistogram::new(TensorType::float32(dims)?, granularity, Bins::new(64)?)?.into(),
+        ));
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
-            let forward = FakeQuantize::new(dims, grid, granularity, (0, 15))?;
-            ops.push(("fake_quantize_gradient", FakeQuantizeGradient::new(forward.clone()).into()));
+            let forward = FakeQuantize::new(TensorType::float32(dims)?, grid, granularity, (0, 15)).build()?;
+            ops.push(("fake_quantize_gradient", FakeQuantizeGradient::new(forward.clone())?.into()));
             ops.extend(GridGradient::new(forward.clone(), 1.0).map(|op| ("grid_gradient", op.into())));
             ops.push(("fake_quantize", forward.into()));
         }
-        ops.push(("sum", Sum::new(dims, granularity)?.into()));
+        ops.push(("sum", Sum::new(TensorType::float32(dims)?, granularity)?.into()));
     }
-    ops.push(("step_from_range", StepFromRange::new(4, (0, 15))?.into()));
-    ops.push(("requant_params", RequantParams::new(4)?.into()));
+    ops.push(("step_from_range", StepFromRange::new(TensorType::int32([4, 6])?, (0, 15))?.into()));
+    ops.push(("requant_params", RequantParams::new(TensorType::float32([4])?)?.into()));
     for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::StepGradient] {
-        ops.push(("fake_requantize", FakeRequantize::new([60, 40], makes, (0, 15))?.into()));
+        ops.push((
+            "fake_requantize",
+            FakeRequantize::new(TensorType::float32([60, 40])?, makes, (0, 15)).build()?.into(),
+        ));
     }
-    ops.push(("cross_entropy_gradient", CrossEntropyGradient::new(6, 10)?.into()));
+    ops.push(("cross_entropy_gradient", CrossEntropyGradient::new(TensorType::float32([6, 10])?)?.into()));
     for rule in [lowbit::ops::OptimizerRule::adam(), lowbit::ops::OptimizerRule::Sgd { momentum: 0.9 }] {
-        ops.push(("optimizer_step", OptimizerStep::new([40], rule)?.into()));
+        ops.push(("optimizer_step", OptimizerStep::new(TensorType::float32([40])?, rule).build()?.into()));
     }
     Ok(ops)
 }
@@ -329,12 +353,13 @@ fn layers() -> Result<Graph> {
     let mut graph = Graph::new();
     let reals = graph.dynamic_input(real(&[40, 96])?)?;
     let stage = Requantization::new(Uint8, 0.1, 3)?;
-    let quantized = graph.add(Quantize::new(codes(Uint8, &[40, 96])?)?, &[reals])?;
+    let quantized =
+        graph.add(Quantize::new(TensorType::float32([40, 96])?, codes(Uint8, &[40, 96])?).build()?, &[reals])?;
     let product = Matmul::new(codes(Uint8, &[40, 96])?, filter(&[96, 96])?).output(stage.clone()).build()?;
     let product = graph.add(product, &[quantized])?;
-    let sum = Add::new(graph.tensor_type(product)?.clone(), graph.tensor_type(quantized)?.clone(), stage)?;
+    let sum = Add::new(graph.tensor_type(product)?.clone(), graph.tensor_type(quantized)?.clone(), stage).build()?;
     let sum = graph.add(sum, &[product, quantized])?;
-    let output = graph.add(Dequantize::new(graph.tensor_type(sum)?.clone())?, &[sum])?;
+    let output = graph.add(Dequantize::new(graph.tensor_type(sum)?.clone()).build()?, &[sum])?;
     graph.output(output);
     Ok(graph)
 }

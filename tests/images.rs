@@ -184,13 +184,14 @@ fn transpositions_that_convert() -> Result<()> {
             let float = random.pick(&FLOATS);
             let transpose = Transpose::new(codes.tensor_type().clone(), order)?;
             let moved = Op::from(transpose.clone()).outputs().swap_remove(0);
-            let dequantize = Dequantize::new(moved.clone())?.output_format(float)?;
+            let dequantize = Dequantize::new(moved.clone()).output(float).build()?;
             let name = format!("{} by {order:?}, {float}", codes.tensor_type());
             run(&context, &mut count, &name, Fused::new(transpose.into(), dequantize.into(), 0)?, &codes);
 
             let reals = reals(&mut random, float, dimensions);
             let transpose = Transpose::new(reals.tensor_type().clone(), order)?;
-            let quantize = Quantize::new(moved)?.input_format(float)?.precision(random.pick(&FLOATS))?;
+            let quantize =
+                Quantize::new(TensorType::new(float, moved.dims())?, moved).precision(random.pick(&FLOATS)).build()?;
             let name = format!("{} by {order:?}, {format}", reals.tensor_type());
             run(&context, &mut count, &name, Fused::new(transpose.into(), quantize.into(), 0)?, &reals);
         }
@@ -200,7 +201,12 @@ fn transpositions_that_convert() -> Result<()> {
     let by_channel = Quantization::new(Granularity::Axis(2), [0.5, 0.25, 0.125], [0]);
     let codes = |quantization| TensorType::new(DType::Uint8, [2, 4, 3])?.quantized(quantization);
     let message = |op: Op| Fused::new(transpose(), op, 0).expect_err("there are no programs").to_string();
-    assert!(message(Quantize::new(codes(by_channel)?)?.into()).contains("one scale for all elements"));
+    assert!(
+        message(
+            Quantize::new(TensorType::float32(codes(by_channel.clone())?.dims())?, codes(by_channel)?).build()?.into()
+        )
+        .contains("one scale for all elements")
+    );
     let table = Table::sigmoid(codes(Quantization::tensor(0.5, 0))?, Requantization::new(DType::Int8, 1.0, 0)?)?;
     assert!(message(table.into()).contains("transpose can't be followed by table"));
     println!("transpositions that convert: {count} combinations on {}", context.description());
@@ -260,7 +266,7 @@ fn slice_and_pad() -> Result<()> {
             });
         }
         let name = format!("{} from {begin:?}, {sizes:?}, by {steps:?}", x.tensor_type());
-        run(&context, &mut count, &name, Slice::strided(x_type(), begin, sizes, steps)?, &x);
+        run(&context, &mut count, &name, Slice::new(x_type(), begin, sizes).steps(steps).build()?, &x);
         let axis = random.next() as usize % rank;
         let chosen: Vec<usize> = (0..random.integer(0, 9)).map(|_| random.next() as usize % dims[axis]).collect();
         run(&context, &mut count, &format!("{chosen:?} of {axis}"), Slice::take(x_type(), axis, chosen.clone())?, &x);
@@ -280,7 +286,7 @@ fn slice_and_pad() -> Result<()> {
             run(&context, &mut count, &name, pad.clone(), &x);
             // A slice of the padded tensor restores the original.
             let padded = reference::run(&pad.into(), &[&x])?.remove(0);
-            let back = Slice::new(padded.tensor_type().clone(), begin, dims.clone())?;
+            let back = Slice::new(padded.tensor_type().clone(), begin, dims.clone()).build()?;
             assert_eq!(first_difference(&reference::run(&back.into(), &[&padded])?[0], &x), None, "{name}");
         }
     }
@@ -448,7 +454,7 @@ fn any_batch() -> Result<()> {
     let resized = graph.ops().last().expect("just added").outputs().remove(0);
     step(&mut graph, Transpose::new(resized.clone(), [0, 3, 1, 2])?.into())?;
     let planes = graph.ops().last().expect("just added").outputs().remove(0);
-    step(&mut graph, Slice::new(planes.clone(), [0, 1, 1, 2], [4, 15, 3, 7])?.into())?;
+    step(&mut graph, Slice::new(planes.clone(), [0, 1, 1, 2], [4, 15, 3, 7]).build()?.into())?;
     let part = graph.ops().last().expect("just added").outputs().remove(0);
     step(&mut graph, Reshape::new(part, [4, 315])?.into())?;
     graph.output(x);
@@ -473,15 +479,18 @@ fn bad_requests_say_what_is_wrong() -> Result<()> {
         ("[0, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1]).map(Op::from)),
         ("[0, 1, 1] is not an order of the 3 axes", Transpose::new(x.clone(), [0, 1, 1]).map(Op::from)),
         ("pairs of a scale and a zero point", Transpose::new(parameters, [0]).map(Op::from)),
-        ("2 begins, 3 sizes and 3 steps", Slice::new(x.clone(), [0, 0], [1, 1, 1]).map(Op::from)),
-        ("3 indices of axis 1 from 1 on, 1 apart, leave", Slice::new(x.clone(), [0, 1, 0], [1, 3, 1]).map(Op::from)),
+        ("2 begins, 3 sizes and 3 steps", Slice::new(x.clone(), [0, 0], [1, 1, 1]).build().map(Op::from)),
+        (
+            "3 indices of axis 1 from 1 on, 1 apart, leave",
+            Slice::new(x.clone(), [0, 1, 0], [1, 3, 1]).build().map(Op::from),
+        ),
         (
             "2 indices of axis 2 from 0 on, -1 apart, leave",
-            Slice::strided(x.clone(), [0; 3], [1, 1, 2], [1, 1, -1]).map(Op::from),
+            Slice::new(x.clone(), [0; 3], [1, 1, 2]).steps([1, 1, -1]).build().map(Op::from),
         ),
         (
             "2 indices of axis 2 from 3 on, 9223372036854775807 apart, leave",
-            Slice::strided(x.clone(), [0, 0, 3], [1, 1, 2], [1, 1, isize::MAX]).map(Op::from),
+            Slice::new(x.clone(), [0, 0, 3], [1, 1, 2]).steps([1, 1, isize::MAX]).build().map(Op::from),
         ),
         ("axis 3 of uint8[2, 3, 4]", Slice::take(x.clone(), 3, [0]).map(Op::from)),
         ("axis 0 of uint8[]", Slice::take(scalars, 0, [0]).map(Op::from)),

@@ -267,7 +267,8 @@ fn a_network_of_int16() -> Result<()> {
     };
     let mut graph = Graph::new();
     let x = graph.dynamic_input(TensorType::new(DType::Float32, [6, 6, 5, 3])?)?;
-    let codes = graph.add(Quantize::new(int16(1e-4, &[6, 6, 5, 3])?)?, &[x])?;
+    let codes =
+        graph.add(Quantize::new(TensorType::float32([6, 6, 5, 3])?, int16(1e-4, &[6, 6, 5, 3])?).build()?, &[x])?;
     let filter = weights(&mut random, DType::Int8, &[8, 3, 3, 3], 0)?;
     let conv = Conv::new(graph.tensor_type(codes)?.clone(), filter).padding(Padding::SameUpper);
     let hidden =
@@ -275,7 +276,7 @@ fn a_network_of_int16() -> Result<()> {
     let depthwise = weights(&mut random, DType::Int8, &[8, 3, 3, 1], 0)?;
     let conv = Conv::new(graph.tensor_type(hidden)?.clone(), depthwise).groups(8).output(to_int16(1e-2)?);
     let hidden = graph.add(conv.build()?, &[hidden])?;
-    let real = graph.add(Dequantize::new(graph.tensor_type(hidden)?.clone())?, &[hidden])?;
+    let real = graph.add(Dequantize::new(graph.tensor_type(hidden)?.clone()).build()?, &[hidden])?;
     // A `Requantize` is fused with the op that has the raw sums; a table is applied to its codes before they are stored.
     let filter = weights(&mut random, DType::Int8, &[4, 1, 1, 8], 0)?;
     let scale = 1e-2 * filter.tensor_type().quantization().map_or(1.0, |q| q.scales()[0]);

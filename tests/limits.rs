@@ -88,19 +88,37 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     let nibbles = random.quantized(DType::Int4, &[150_000]);
     let crumbs = random.codes(DType::Uint2, &[70_000]);
     let cases: Vec<(&str, Op, Vec<&Tensor>)> = vec![
-        ("dequantize a line of int4", Dequantize::new(nibbles.tensor_type().clone())?.into(), vec![&nibbles]),
-        ("cast a line of uint2", Cast::new(crumbs.tensor_type().clone(), DType::Float16)?.into(), vec![&crumbs]),
-        ("quantize", Quantize::new(codes_type.clone())?.into(), vec![&reals]),
-        ("dequantize", Dequantize::new(codes_type.clone())?.into(), vec![&codes]),
+        ("dequantize a line of int4", Dequantize::new(nibbles.tensor_type().clone()).build()?.into(), vec![&nibbles]),
+        (
+            "cast a line of uint2",
+            Cast::new(crumbs.tensor_type().clone(), DType::Float16).build()?.into(),
+            vec![&crumbs],
+        ),
+        (
+            "quantize",
+            Quantize::new(TensorType::float32(codes_type.dims())?, codes_type.clone()).build()?.into(),
+            vec![&reals],
+        ),
+        ("dequantize", Dequantize::new(codes_type.clone()).build()?.into(), vec![&codes]),
         ("table", Table::sigmoid(codes_type.clone(), stage()?)?.into(), vec![&codes]),
         ("table of a line", Table::sigmoid(flat.tensor_type().clone(), stage()?)?.into(), vec![&flat]),
-        ("add", Add::new(codes_type.clone(), other.tensor_type().clone(), stage()?)?.into(), vec![&codes, &other]),
-        ("add a line", Add::new(codes_type.clone(), line.tensor_type().clone(), stage()?)?.into(), vec![&codes, &line]),
+        (
+            "add",
+            Add::new(codes_type.clone(), other.tensor_type().clone(), stage()?).build()?.into(),
+            vec![&codes, &other],
+        ),
+        (
+            "add a line",
+            Add::new(codes_type.clone(), line.tensor_type().clone(), stage()?).build()?.into(),
+            vec![&codes, &line],
+        ),
         ("matmul", Matmul::new(codes_type.clone(), weights.clone()).output(stage()?).build()?.into(), vec![&codes]),
         ("matmul to int32", Matmul::new(codes_type.clone(), weights.clone()).build()?.into(), vec![&codes]),
         (
             "dynamic quantize",
-            DynamicQuantize::new([rows, 20], DType::Int8, DynamicGranularity::Row)?.into(),
+            DynamicQuantize::new(TensorType::float32([rows, 20])?, DType::Int8, DynamicGranularity::Row)
+                .build()?
+                .into(),
             vec![&reals],
         ),
         ("pool", Pool::max(image.tensor_type().clone(), [2, 2]).build()?.into(), vec![&image]),
@@ -123,11 +141,13 @@ fn tensors_above_a_binding_are_taken_in_parts() -> Result<()> {
     assert!(matches!(error, Error::Limit { needed: 262_144, .. }), "{error}");
     let by_row =
         TensorType::new(DType::Int8, [512, 256])?.quantized(Quantization::symmetric_axis(0, vec![0.5; 512]))?;
-    let error = context.plan(&Graph::of(Dequantize::new(by_row)?)?, Tuner::FirstGuess).expect_err("half a megabyte");
+    let error =
+        context.plan(&Graph::of(Dequantize::new(by_row).build()?)?, Tuner::FirstGuess).expect_err("half a megabyte");
     assert!(matches!(error, Error::Limit { needed: 524_288, .. }), "{error}");
 
     // A range over all elements can't be computed in parts.
-    let whole: Op = DynamicQuantize::new([rows, 20], DType::Int8, DynamicGranularity::Tensor)?.into();
+    let whole: Op =
+        DynamicQuantize::new(TensorType::float32([rows, 20])?, DType::Int8, DynamicGranularity::Tensor).build()?.into();
     let error = context.plan(&Graph::of(whole)?, Tuner::FirstGuess).expect_err("400,000 bytes in a binding of 65,536");
     assert!(matches!(error, Error::Limit { needed: 400_000, limit: 65_536, .. }), "{error}");
     Ok(())

@@ -9,7 +9,7 @@ use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Tensor, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 const CODES: [Codes; 8] =
     [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -117,8 +117,8 @@ fn lhs(random: &mut Random, kind: Lhs, m: usize, k: usize) -> Result<(Vec<Tensor
         }
         Lhs::Dynamic(format, granularity, symmetric) => {
             let x = Tensor::new([m, k], reals(random))?;
-            let op = DynamicQuantize::new([m, k], format, granularity)?;
-            let op = if symmetric { op.symmetric()? } else { op };
+            let op = DynamicQuantize::new(TensorType::float32([m, k])?, format, granularity);
+            let op = if symmetric { op.symmetric() } else { op }.build()?;
             (reference::run(&op.into(), &[&x])?, Some(granularity))
         }
     })
@@ -306,7 +306,7 @@ fn embeddings() -> Result<()> {
         let indices: Vec<i32> = (0..9).map(|_| random.integer(-1, n as i64) as i32).collect();
         let indices = Tensor::new([3, 3], indices)?;
         let dtype = [DType::Float32, DType::Float16][turn % 2];
-        let op: Op = Embedding::new([3, 3], weights)?.output(dtype)?.into();
+        let op: Op = Embedding::new(TensorType::int32([3, 3])?, weights).output(dtype).build()?.into();
         combinations += check_op(&context, &name, &op, &[&indices]);
     }
     println!("{combinations} combinations");
@@ -329,8 +329,8 @@ fn dynamic_quantization_in_groups() -> Result<()> {
             }
             let x = Tensor::new([m, k], values)?;
             for granularity in [DynamicGranularity::Group(group), DynamicGranularity::Row, DynamicGranularity::Tensor] {
-                let op = DynamicQuantize::new([m, k], format, granularity)?;
-                let op = if symmetric { op.symmetric()? } else { op };
+                let op = DynamicQuantize::new(TensorType::float32([m, k])?, format, granularity);
+                let op = if symmetric { op.symmetric() } else { op }.build()?;
                 check_op(&context, &format!("{granularity:?} of [{m}, {k}]"), &op.into(), &[&x]);
             }
         }

@@ -7,7 +7,7 @@ use common::{Random, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
-use lowbit::{DType, Graph, Quantization, Result, Tensor, Tuner, kernels, reference};
+use lowbit::{DType, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference};
 
 fn filled(
     format: WeightFormat,
@@ -108,7 +108,7 @@ fn zeros_stay_zeros() -> Result<()> {
         let weights = Quantizer::new(WeightFormat::new(Codes::INT4, 32, scales))?.quantize(&w)?;
         for granularity in [DynamicGranularity::Row, DynamicGranularity::Group(32)] {
             for format in [DType::Int8, DType::Uint8] {
-                let quantize = DynamicQuantize::new([m, k], format, granularity)?;
+                let quantize = DynamicQuantize::new(TensorType::float32([m, k])?, format, granularity).build()?;
                 let mut graph = Graph::new();
                 let input = graph.input(x.tensor_type().clone());
                 let codes = graph.add_all(quantize, &[input])?;

@@ -64,7 +64,7 @@ fn ranges() -> Result<()> {
     let (mut count, mut random) = (0, Random::new(61));
     for (name, shape, granularity) in shapes() {
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.01 }] {
-            let op = ObserveRange::new(&shape[..], granularity, rule)?;
+            let op = ObserveRange::new(TensorType::float32(&shape[..])?, granularity, rule)?;
             let mut state = zeros(op.state());
             // The second batch updates an existing state, the third has no finite numbers.
             for batch in 0..3 {
@@ -87,7 +87,7 @@ fn histograms() -> Result<()> {
     let (mut count, mut random) = (0, Random::new(62));
     for (name, shape, granularity) in shapes() {
         for bins in [Bins::new(16)?, Bins::new(258)?, Bins::of_width(64, 0.3)?, Bins::of_width(512, 1.5e-38)?] {
-            let op = ObserveHistogram::new(&shape[..], granularity, bins)?;
+            let op = ObserveHistogram::new(TensorType::float32(&shape[..])?, granularity, bins)?;
             let mut state = zeros(op.state());
             // Levels rise from batch to batch: a little, then to the end of the range.
             for batch in 0..3 {
@@ -104,7 +104,7 @@ fn histograms() -> Result<()> {
             }
         }
     }
-    let op = ObserveHistogram::new([2, 40_000], Granularity::Axis(0), Bins::new(32_768)?)?;
+    let op = ObserveHistogram::new(TensorType::float32([2, 40_000])?, Granularity::Axis(0), Bins::new(32_768)?)?;
     let x = tame(&mut random, &[2, 40_000]);
     count += check_op(&context, "MOST_BINS", &op.clone().into(), &[&x, &zeros(op.state())]);
     println!("histograms: {count} combinations on {}", context.description());
@@ -115,7 +115,7 @@ fn histograms() -> Result<()> {
 #[test]
 fn counts_are_wide() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
-    let op = ObserveHistogram::new([4], Granularity::Tensor, Bins::new(16)?)?;
+    let op = ObserveHistogram::new(TensorType::float32([4])?, Granularity::Tensor, Bins::new(16)?)?;
     let x = Tensor::new([4], vec![1.0f32, 1.0, 1.0, f32::NAN])?;
     let state = reference::run(&op.clone().into(), &[&x, &zeros(op.state())])?.remove(0);
     let near = state.values::<i32>()?.iter().enumerate().map(|(i, &word)| match i {
@@ -201,16 +201,17 @@ fn fake_quantizers() -> Result<()> {
     for (name, shape, granularity) in shapes() {
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
             let codes = random.pick(&[(-8, 7), (0, 255), (-127, 127), (-1, 1), (-32_768, 32_767)]);
-            let forward = FakeQuantize::new(&shape[..], grid, granularity, codes)?;
+            let builder = FakeQuantize::new(TensorType::float32(&shape[..])?, grid, granularity, codes);
+            let forward = builder.clone().build()?;
             let ranges = granularity.parameters(TensorType::new(DType::Float32, &shape[..])?.shape())?;
             let parameters = parameters(&mut random, grid, ranges, codes)?;
             for finite in [true, false] {
                 let x = if finite { tame(&mut random, &shape) } else { wild(&mut random, &shape, false) };
                 let dy = tame(&mut random, &shape);
                 count += check_op(&context, name, &forward.clone().into(), &[&x, &parameters]);
-                let gradient = FakeQuantizeGradient::new(forward.clone());
+                let gradient = FakeQuantizeGradient::new(forward.clone())?;
                 count += check_op(&context, name, &gradient.into(), &[&x, &parameters, &dy]);
-                if let Ok(levels) = forward.clone().levels() {
+                if let Ok(levels) = builder.clone().levels().build() {
                     count += check_op(&context, name, &levels.into(), &[&x, &parameters]);
                 }
                 if let Ok(op) = GridGradient::new(forward.clone(), GridGradient::lsq_scale(&forward)) {
@@ -230,7 +231,7 @@ fn learned_steps_have_the_slope_of_the_loss() -> Result<()> {
     let mut random = Random::new(64);
     let x = tame(&mut random, &[300]);
     let dy = tame(&mut random, &[300]);
-    let forward = FakeQuantize::new([300], Grid::Step, Granularity::Tensor, (-4, 3))?;
+    let forward = FakeQuantize::new(TensorType::float32([300])?, Grid::Step, Granularity::Tensor, (-4, 3)).build()?;
     let step = 0.3f32;
     let gradient =
         reference::run(&GridGradient::new(forward, 1.0)?.into(), &[&x, &Tensor::new([1], vec![step])?, &dy])?;
@@ -343,7 +344,8 @@ fn bounds_of_a_known_distribution() -> Result<()> {
     let scheme = Scheme::symmetric(DType::Int4)?;
     // 1 … 1,000 and one outlier.
     let values: Vec<f32> = (1..=1000).map(|i| i as f32).chain([100_000.0]).collect();
-    let op = ObserveHistogram::new([values.len()], Granularity::Tensor, Bins::of_width(4096, 100.0)?)?;
+    let op =
+        ObserveHistogram::new(TensorType::float32([values.len()])?, Granularity::Tensor, Bins::of_width(4096, 100.0)?)?;
     let state = reference::run(&op.clone().into(), &[&Tensor::new([values.len()], values)?, &zeros(op.state())])?;
     let seen = Observation::Histograms(Histograms::from_state(&op, &state[0])?);
     let bounds = |clip| seen.bounds(clip, &scheme).map(|bounds| bounds[0]);
@@ -358,16 +360,25 @@ fn bounds_of_a_known_distribution() -> Result<()> {
 #[test]
 fn bad_input_is_refused() -> Result<()> {
     let message = |result: Result<()>| result.expect_err("it is wrong").to_string();
-    let range = |rule| ObserveRange::new([4], Granularity::Tensor, rule);
+    let range = |rule| ObserveRange::new(TensorType::float32([4])?, Granularity::Tensor, rule);
     for (expected, result) in [
         ("averaging constant is 0,", range(RangeUpdate::MovingAverage { constant: 0.0 }).map(drop)),
         ("averaging constant is NaN,", range(RangeUpdate::MovingAverage { constant: f32::NAN }).map(drop)),
         ("15 bins", Bins::new(15).map(drop)),
         ("65536 bins", Bins::new(65_536).map(drop)),
         ("NaN wide", Bins::of_width(64, f32::NAN).map(drop)),
-        ("axis 1", ObserveHistogram::new([4], Granularity::Axis(1), Bins::new(16)?).map(drop)),
-        ("codes from 3 to 3", FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (3, 3)).map(drop)),
-        ("has no levels", FakeQuantize::new([4], Grid::Range, Granularity::Tensor, (0, 3))?.levels().map(drop)),
+        ("axis 1", ObserveHistogram::new(TensorType::float32([4])?, Granularity::Axis(1), Bins::new(16)?).map(drop)),
+        (
+            "codes from 3 to 3",
+            FakeQuantize::new(TensorType::float32([4])?, Grid::Step, Granularity::Tensor, (3, 3)).build().map(drop),
+        ),
+        (
+            "has no levels",
+            FakeQuantize::new(TensorType::float32([4])?, Grid::Range, Granularity::Tensor, (0, 3))
+                .levels()
+                .build()
+                .map(drop),
+        ),
         ("float32 has no quantization scheme", Scheme::symmetric(DType::Float32).map(drop)),
         ("uint8 codes have no negative side", Scheme::no_clipping(DType::Uint8).map(drop)),
     ] {
@@ -384,7 +395,7 @@ fn bad_input_is_refused() -> Result<()> {
     assert!(message(seen.merge(&Ranges::empty(&moving))).contains("order of batches"));
     assert!(message(Ranges::empty(&op).merge(&seen)).contains("don't go with"));
     // Inconsistent files.
-    let op = ObserveHistogram::new([1], Granularity::Tensor, Bins::new(16)?)?;
+    let op = ObserveHistogram::new(TensorType::float32([1])?, Granularity::Tensor, Bins::new(16)?)?;
     let state = reference::run(&op.clone().into(), &[&Tensor::new([1], vec![1.0f32])?, &zeros(op.state())])?;
     let file = serde_json::to_string(&Histograms::from_state(&op, &state[0])?).expect("JSON");
     assert!(serde_json::from_str::<Histograms>(&file).is_ok());

@@ -301,9 +301,9 @@ fn observers() {
     fuzz("observer", &seeds, |bytes| {
         let (granularity, rule, bins): (Granularity, RangeUpdate, Bins) = parse(bytes)?;
         let state = |of: &TensorType| Tensor::new(of.dims(), vec![0i32; of.shape().elements()]);
-        let range = ObserveRange::new([4, 2], granularity, rule)?;
+        let range = ObserveRange::new(TensorType::float32([4, 2])?, granularity, rule)?;
         reference::run(&range.clone().into(), &[&batch(), &state(range.state())?])?;
-        let op = ObserveHistogram::new([4, 2], granularity, bins)?;
+        let op = ObserveHistogram::new(TensorType::float32([4, 2])?, granularity, bins)?;
         let next = reference::run(&op.clone().into(), &[&batch(), &state(op.state())?])?;
         let seen = Histograms::from_state(&op, &next[0])?;
         assert_eq!(seen.width(0).is_some(), seen.bounds(0).is_some());
@@ -378,8 +378,7 @@ fn architectures() {
 
 fn recipes() -> Vec<Recipe> {
     let mut best = Recipe::best(4);
-    best.layers
-        .insert("c".into(), WeightScheme { granularity: WeightGranularity::Group(16), ..WeightScheme::per_channel(2) });
+    best.layers.insert("c".into(), WeightScheme::per_channel(2).with_granularity(WeightGranularity::Group(16)));
     let mut floats = Recipe::new(8);
     floats.weights = WeightScheme::nvfp4();
     floats.activations = Activations::float(DType::Float16);
@@ -390,7 +389,7 @@ fn recipes() -> Vec<Recipe> {
     dynamic.awq = true;
     dynamic.method = Method::Gptq { act_order: true };
     let mut blocks = Recipe::new(8);
-    blocks.weights = WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::mx(DType::Float8E5M2) };
+    blocks.weights = WeightScheme::mx(DType::Float8E5M2).with_clipping(WeightClipping::Mse);
     blocks.activations = Activations::float(DType::Float32);
     let mut percentile = Recipe::new(3);
     percentile.activations = Activations::Static {
@@ -513,17 +512,17 @@ fn reports() {
     let model = random_model(AWKWARD, 10).expect("a sound model");
     let data = random_input(&model, 6, 11);
     let quantized = Recipe::new(4).quantize(&model, &data).expect("a sound recipe");
-    let options = |perturbations: Vec<Perturbation>| Options { perturbations, ..Options::default() };
+    let options = |perturbations: Vec<Perturbation>| Options::default().with_perturbations(perturbations);
     let labels = [0, 1, 2, 3, 4, 5];
     let report = |labels, perturbations| {
-        let data = Dataset { inputs: &data, labels };
+        let mut data = Dataset::new(&data);
+        data.labels = labels;
         evaluate("int4", &model, &quantized, data, Device::Cpu, &options(perturbations)).expect("sound data")
     };
     let kinds =
         vec![Perturbation::Noise(0.1), Perturbation::Gain(0.5), Perturbation::Blur(1), Perturbation::Spikes(0.1)];
     let mut full = report(Some(&labels[..]), kinds);
-    full.alternatives =
-        vec![Alternative { name: "int8".into(), weight_bytes: 1000, sqnr_db: 40.0, accuracy: Some(0.5) }];
+    full.alternatives = vec![Alternative::new("int8", 1000, 40.0).with_accuracy(0.5)];
     full.quantized.seconds = Some(0.5);
     let plain = report(None, vec![Perturbation::Offset(0.5)]);
     fuzz("report", &[json(&full), json(&plain)], |bytes| {
@@ -593,7 +592,7 @@ fn what_no_constructor_makes_is_refused() {
             "{low} to {high}, {counts:?}"
         );
     }
-    let layers = [Sensitivity { layer: "a".into(), choices: Vec::new() }];
+    let layers = [Sensitivity::new("a", Vec::new())];
     assert!(front(&layers).is_empty() && greedy(&layers).is_empty());
     let pixel = Tensor::new([1, 1, 1, 1], vec![1.0f32]).expect("one number");
     in_time("blurring", || assert!(Perturbation::Blur(u32::MAX).apply(&pixel, 1).is_err()));

@@ -72,9 +72,9 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
             let y = random.pick(&same);
             let other = graph.tensor_type(y)?.clone();
             if random.next().is_multiple_of(3) {
-                graph.add(Multiply::new(input, other, output)?, &[x, y])
+                graph.add(Multiply::new(input, other, output).build()?, &[x, y])
             } else {
-                graph.add(Add::new(input, other, output)?, &[x, y])
+                graph.add(Add::new(input, other, output).build()?, &[x, y])
             }
         }
         5 => {
@@ -98,18 +98,28 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
             graph.add(Concat::new(vec![input, other], 1, output)?, &[x, y])
         }
         _ => {
-            let real = graph.add(Dequantize::new(input)?, &[x])?;
+            let real = graph.add(Dequantize::new(input).build()?, &[x])?;
             if random.next().is_multiple_of(2) {
                 let format = random.pick(&CODES);
-                return graph.add(Quantize::new(code_type(random, format, &[extent, n])?)?, &[real]);
+                return graph.add(
+                    Quantize::new(graph.tensor_type(real)?.clone(), code_type(random, format, &[extent, n])?)
+                        .build()?,
+                    &[real],
+                );
             }
-            let dynamic = DynamicQuantize::new([extent, n], DType::Uint8, DynamicGranularity::Row)?;
+            let dynamic =
+                DynamicQuantize::new(TensorType::float32([extent, n])?, DType::Uint8, DynamicGranularity::Row)
+                    .build()?;
             let made = graph.add_all(dynamic, &[real])?;
             let matmul = Matmul::new(graph.tensor_type(made[0])?.clone(), random.quantized(DType::Int8, &[n, 7]))
                 .dynamic_lhs(DynamicGranularity::Row)
                 .output(Output::real());
             let real = graph.add(matmul.build()?, &made)?;
-            graph.add(Quantize::new(code_type(random, DType::Int8, &[extent, 7])?)?, &[real])
+            graph.add(
+                Quantize::new(graph.tensor_type(real)?.clone(), code_type(random, DType::Int8, &[extent, 7])?)
+                    .build()?,
+                &[real],
+            )
         }
     }
 }
@@ -209,7 +219,7 @@ fn a_plan_is_verified_by_one_call() -> Result<()> {
     let codes = Tensor::new([2, 2], vec![1i8, 2, 3, 4])?.quantized(Quantization::tensor(0.5, 0))?;
     let mut graph = Graph::new();
     let x = graph.input(codes.tensor_type().clone());
-    let y = graph.add(Dequantize::new(codes.tensor_type().clone())?, &[x])?;
+    let y = graph.add(Dequantize::new(codes.tensor_type().clone()).build()?, &[x])?;
     graph.output(y);
     graph.name(y, "reals")?;
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -241,7 +251,8 @@ fn a_residual_block_is_two_fused_ops() -> Result<()> {
     let second = conv(&mut random, codes_type, Requantization::new(DType::Int8, 0.05, 3)?.into())?;
     let second = graph.add(second, &[codes])?;
     let sum =
-        Add::new(graph.tensor_type(second)?.clone(), image_type, Requantization::new(DType::Uint8, 0.05, 100)?.relu())?;
+        Add::new(graph.tensor_type(second)?.clone(), image_type, Requantization::new(DType::Uint8, 0.05, 100)?.relu())
+            .build()?;
     let sum = graph.add(sum, &[second, image])?;
     graph.output(sum);
 
@@ -294,9 +305,9 @@ fn nchw_graph(float: DType, quantization: &Quantization, transpose_first: bool, 
     };
     let quantize = |t: TensorType| -> Result<_> {
         let codes = TensorType::new(DType::Uint8, t.dims())?.quantized(quantization.clone())?;
-        Ok(Quantize::new(codes)?.input_format(float)?.into())
+        Ok(Quantize::new(TensorType::new(float, codes.dims())?, codes).build()?.into())
     };
-    let dequantize = |t: TensorType| Ok(Dequantize::new(t)?.output_format(float)?.into());
+    let dequantize = |t: TensorType| Ok(Dequantize::new(t).output(float).build()?.into());
     let to_nhwc = |t: TensorType| Ok(Transpose::new(t, [0, 2, 3, 1])?.into());
     let to_nchw = |t: TensorType| Ok(Transpose::new(t, [0, 3, 1, 2])?.into());
     let between = add(&mut graph, x, if transpose_first { &to_nhwc } else { &quantize })?;
@@ -348,7 +359,7 @@ fn what_has_to_be_divided_is_not_fused() -> Result<()> {
     let mut graph = Graph::new();
     let codes = code_type(&mut random, DType::Int8, &[8, 200, 200])?;
     let x = graph.input(TensorType::new(DType::Float32, [8, 200, 200])?);
-    let y = graph.add(Quantize::new(codes.clone())?, &[x])?;
+    let y = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
     let y = graph.add(Transpose::new(codes, [1, 2, 0])?, &[y])?;
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -364,8 +375,8 @@ fn reshaping_keeps_scales_or_refuses() -> Result<()> {
     let x = graph.input(codes);
     let y = graph.reshape(x, [2, 2, 16])?;
     let wrong = TensorType::new(DType::Int8, [2, 2, 16])?.quantized(Quantization::tensor(100.0, 7))?;
-    assert!(graph.add(Dequantize::new(wrong)?, &[y]).is_err(), "other scales");
-    graph.add(Dequantize::new(graph.tensor_type(y)?.clone())?, &[y])?;
+    assert!(graph.add(Dequantize::new(wrong).build()?, &[y]).is_err(), "other scales");
+    graph.add(Dequantize::new(graph.tensor_type(y)?.clone()).build()?, &[y])?;
     assert!(graph.reshape(x, [64]).is_err(), "columns would get lost");
     Ok(())
 }
@@ -428,7 +439,7 @@ fn squares_alternate_between_two_buffers() -> Result<()> {
     let mut x = graph.input(tensor_type.clone());
     for _ in 0..16 {
         let output = Requantization::new(DType::Int8, 0.1, 0)?;
-        x = graph.add(Multiply::new(tensor_type.clone(), tensor_type.clone(), output)?, &[x, x])?;
+        x = graph.add(Multiply::new(tensor_type.clone(), tensor_type.clone(), output).build()?, &[x, x])?;
     }
     graph.output(x);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
@@ -461,7 +472,7 @@ fn asking_for_types_makes_no_launches() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut graph = Graph::new();
     let x = graph.dynamic_input(TensorType::new(DType::Float32, [500, 3])?)?;
-    let x = graph.add(FloatUnary::new([500, 3], Function::Relu)?, &[x])?;
+    let x = graph.add(FloatUnary::new(TensorType::float32([500, 3])?, Function::Relu)?, &[x])?;
     graph.output(x);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let before = context.counters().buffers;
@@ -506,8 +517,8 @@ fn bad_bindings_are_refused() -> Result<()> {
     let input = code_type(&mut random, DType::Int8, &[8, 5])?;
     let x = graph.dynamic_input(input.clone())?;
     graph.name(x, "tokens")?;
-    let y = graph.add(Dequantize::new(input.clone())?, &[x])?;
-    let y = graph.add(Quantize::new(input.clone())?, &[y])?;
+    let y = graph.add(Dequantize::new(input.clone()).build()?, &[x])?;
+    let y = graph.add(Quantize::new(graph.tensor_type(y)?.clone(), input.clone()).build()?, &[y])?;
     graph.output(y);
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     let tensor = |rows: usize| {
@@ -539,7 +550,7 @@ fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     let input = code_type(&mut random, DType::Int8, &[8, 5])?;
     let x = graph.dynamic_input(input.clone())?;
     let fixed = graph.input(input.clone());
-    let add = Add::new(input.clone(), input.clone(), Requantization::new(DType::Int8, 0.1, 0)?)?;
+    let add = Add::new(input.clone(), input.clone(), Requantization::new(DType::Int8, 0.1, 0)?).build()?;
     assert!(graph.add(add, &[x, fixed]).is_err(), "the other operand keeps its rows");
     let bias = Tensor::new([8, 3], vec![1i32; 24])?;
     let matmul = Matmul::new(input.clone(), random.quantized(DType::Int8, &[5, 3])).bias(bias).build()?;

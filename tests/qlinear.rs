@@ -110,8 +110,8 @@ fn binary(
 fn sums_are_those_of_onnx_runtime() -> Result<()> {
     binary("Add", |lhs, rhs, output, way| {
         Ok(match way {
-            Some(way) => Add::with(lhs, rhs, output, way)?.into(),
-            None => Add::new(lhs, rhs, output)?.into(),
+            Some(way) => Add::new(lhs, rhs, output).arithmetic(way).build()?.into(),
+            None => Add::new(lhs, rhs, output).build()?.into(),
         })
     })
 }
@@ -120,8 +120,8 @@ fn sums_are_those_of_onnx_runtime() -> Result<()> {
 fn products_are_those_of_onnx_runtime() -> Result<()> {
     binary("Mul", |lhs, rhs, output, way| {
         Ok(match way {
-            Some(way) => Multiply::with(lhs, rhs, output, way)?.into(),
-            None => Multiply::new(lhs, rhs, output)?.into(),
+            Some(way) => Multiply::new(lhs, rhs, output).arithmetic(way).build()?.into(),
+            None => Multiply::new(lhs, rhs, output).build()?.into(),
         })
     })
 }

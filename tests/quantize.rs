@@ -220,7 +220,8 @@ fn sqnr(model: &Model, recipe: &Recipe) -> Result<f64> {
 fn rescaling_recipes(bits: u8) -> impl Iterator<Item = (String, Recipe)> {
     let choices = [(Some(0.5), false), (Some(0.75), false), (Some(1.0), false), (None, true), (Some(0.5), true)];
     choices.into_iter().map(move |(smooth, equalize)| {
-        let recipe = Recipe { smooth, equalize, activations: Activations::int(bits), ..Recipe::new(8) };
+        let recipe =
+            Recipe::new(8).with_smooth(smooth).with_equalize(equalize).with_activations(Activations::int(bits));
         (format!("{bits} bits, smooth {smooth:?}, equalize {equalize}"), recipe)
     })
 }
@@ -341,11 +342,12 @@ fn a_report_says_what_it_found() -> Result<()> {
     let (calibration, _) = digits.take(&digits.train[..32]);
     let (images, labels) = digits.take(&digits.test[..24]);
     let quantized = Recipe::best(4).quantize(&model, &calibration)?;
-    let options = Options {
-        perturbations: vec![Perturbation::Noise(0.1), Perturbation::Blur(1), Perturbation::Spikes(0.05)],
-        ..Options::default()
-    };
-    let data = Dataset { inputs: &images, labels: Some(&labels) };
+    let options = Options::default().with_perturbations(vec![
+        Perturbation::Noise(0.1),
+        Perturbation::Blur(1),
+        Perturbation::Spikes(0.05),
+    ]);
+    let data = Dataset::new(&images).with_labels(&labels);
     let report = evaluate("4 bits", &model, &quantized, data, Device::Cpu, &options)?;
     let logits = quantized.graph(24)?.run_reference(&[&images])?;
     let expected = Metrics::new(model.run(&images)?.values()?, logits[0].values()?, 10)?;
@@ -407,10 +409,10 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     refused("no calibration data", recipe.quantize(&good, &random_input(&good, 0, 1)));
     refused("reads [4, 7, 6, 3]", recipe.quantize(&good, &Tensor::new([4, 6, 7, 3], vec![0.0f32; 504])?));
     refused("NaN", recipe.quantize(&good, &Tensor::new([1, 7, 6, 3], vec![f32::NAN; 126])?));
-    refused("9 bits", Recipe { weights: WeightScheme::per_channel(9), ..recipe.clone() }.quantize(&good, &data));
-    refused("strength", Recipe { smooth: Some(1.5), ..recipe.clone() }.quantize(&good, &data));
+    refused("9 bits", recipe.clone().with_weights(WeightScheme::per_channel(9)).quantize(&good, &data));
+    refused("strength", recipe.clone().with_smooth(Some(1.5)).quantize(&good, &data));
     let layers = [("z".to_string(), recipe.weights)].into();
-    refused("no layer z", Recipe { layers, ..recipe.clone() }.quantize(&good, &data));
+    refused("no layer z", recipe.clone().with_layers(layers).quantize(&good, &data));
     refused("no quantized model", QuantizedModel::from_safetensors(&file[..100]));
     refused("lack \"model\"", QuantizedModel::from_safetensors(&file));
     let mut other = recipe.quantize(&good, &data)?.to_safetensors()?;
@@ -429,7 +431,7 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     let quantized = recipe.quantize(&good, &data)?;
     let mut labels = vec![0, 1, 2, 7];
     let refused = |what: &str, labels: &[usize]| {
-        let data = Dataset { inputs: &data, labels: Some(labels) };
+        let data = Dataset::new(&data).with_labels(labels);
         let error = evaluate("", &good, &quantized, data, Device::Cpu, &Options::default()).unwrap_err().to_string();
         assert!(error.contains(what), "{what} is not in: {error}");
     };
@@ -450,7 +452,7 @@ fn degenerate_channels_are_quantized() -> Result<()> {
     bias[..2].copy_from_slice(&[3.0, -50.0]);
     let model = model.clone().with_parameters("a", weights, bias)?;
     let input = random_input(&model, 3, 9);
-    for recipe in [Recipe::new(8), Recipe::best(4), Recipe { equalize: true, ..Recipe::best(2) }] {
+    for recipe in [Recipe::new(8), Recipe::best(4), Recipe::best(2).with_equalize(true)] {
         check_graph("degenerate channels", &recipe.quantize(&model, &input)?, &input)?;
         let zeros = Tensor::new([2, 7, 6, 3], vec![0.0f32; 252])?;
         recipe.quantize(&model, &zeros)?.graph(2)?.run_reference(&[&zeros])?;

@@ -35,11 +35,11 @@ const POOLED: &str = r#"{ "name": "pooled", "input": { "shape": [3, 7, 6] }, "la
     { "name": "d", "op": "linear", "in": 40, "out": 7 } ] }"#;
 
 fn group(codes: CodeFormat, size: usize) -> WeightScheme {
-    WeightScheme { codes, granularity: WeightGranularity::Group(size), ..WeightScheme::per_channel(8) }
+    WeightScheme::per_channel(8).with_codes(codes).with_granularity(WeightGranularity::Group(size))
 }
 
 fn asymmetric(bits: u8) -> WeightScheme {
-    WeightScheme { symmetric: false, ..WeightScheme::per_channel(bits) }
+    WeightScheme::per_channel(bits).with_symmetric(false)
 }
 
 /// Every kind of weights that a layer multiplies as floats or in groups.
@@ -49,19 +49,19 @@ fn schemes() -> Vec<WeightScheme> {
     let mut schemes: Vec<WeightScheme> = floats.map(WeightScheme::float).to_vec();
     schemes.extend(blocks.map(WeightScheme::mx));
     schemes.extend([
-        WeightScheme { granularity: WeightGranularity::Mx(BlockRounding::Ceil), ..WeightScheme::mx(E2M1) },
+        WeightScheme::mx(E2M1).with_granularity(WeightGranularity::Mx(BlockRounding::Ceil)),
         WeightScheme::nvfp4(),
-        WeightScheme { granularity: WeightGranularity::Tensor, ..WeightScheme::float(E4M3) },
+        WeightScheme::float(E4M3).with_granularity(WeightGranularity::Tensor),
         group(CodeFormat::Float(E2M1), 5),
         group(CodeFormat::Int(4), 8),
-        WeightScheme { symmetric: false, ..group(CodeFormat::Int(3), 16) },
+        group(CodeFormat::Int(3), 16).with_symmetric(false),
     ]);
     schemes
 }
 
 /// A recipe of these weights and activations.
 fn recipe(weights: WeightScheme, activations: Activations) -> Recipe {
-    Recipe { weights, activations, ..Recipe::new(8) }
+    Recipe::new(8).with_weights(weights).with_activations(activations)
 }
 
 /// Checks every number that a graph's layers compute for one row. It must be the rounding of a real number that is no further from
@@ -124,7 +124,7 @@ fn reals(tensor: &Tensor) -> Result<Vec<f32>> {
     let real = match tensor.dtype() {
         DType::Float32 => return Ok(tensor.values::<f32>()?.to_vec()),
         DType::Float16 => return Ok(tensor.values::<lowbit::half::f16>()?.iter().map(|x| x.to_f32()).collect()),
-        _ => reference::run(&Dequantize::new(tensor_type.clone())?.into(), &[tensor])?.remove(0),
+        _ => reference::run(&Dequantize::new(tensor_type.clone()).build()?.into(), &[tensor])?.remove(0),
     };
     Ok(real.values::<f32>()?.to_vec())
 }
@@ -179,7 +179,7 @@ fn layers_choose_for_themselves() -> Result<()> {
     let (calibration, input) = (random_input(&model, 12, 24), random_input(&model, 3, 25));
     let mut recipe = Recipe::best(8);
     recipe.layers.insert("b".into(), WeightScheme::mx(E4M3));
-    recipe.layers.insert("c".into(), WeightScheme { clipping: WeightClipping::Mse, ..WeightScheme::nvfp4() });
+    recipe.layers.insert("c".into(), WeightScheme::nvfp4().with_clipping(WeightClipping::Mse));
     recipe.inputs.insert("c".into(), CodeFormat::Float(E5M2));
     recipe.inputs.insert("d".into(), CodeFormat::Float(DType::Float32));
     let quantized = recipe.quantize(&model, &calibration)?;
@@ -194,7 +194,7 @@ fn layers_choose_for_themselves() -> Result<()> {
     assert_eq!(expected.dims(), simulated.dims());
     // A number near the middle between two codes may become the other code, in one of some hundred cases.
     assert!(Metrics::new(expected.values()?, simulated.values()?, 7)?.sqnr_db > 30.0);
-    let data = Dataset { inputs: &input, labels: None };
+    let data = Dataset::new(&input);
     let report = evaluate("mixed", &model, &quantized, data, Device::Cpu, &Options::default())?;
     let codes: Vec<String> =
         report.layers.iter().map(|layer| layer.codes.map_or_else(String::new, |c| c.to_string())).collect();
@@ -245,13 +245,16 @@ fn by_ops(scheme: &WeightScheme, weights: &Tensor) -> Result<Tensor> {
             let scales = weights.values::<f32>()?.chunks(k).map(|row| (f64::from(greatest(row)) / largest) as f32);
             let scales = Quantization::new(Granularity::Axis(0), scales.collect::<Vec<_>>(), vec![0; rows]);
             let codes = TensorType::new(scheme.format(), [rows, k])?.quantized(scales)?;
-            let coded = reference::run(&Quantize::new(codes.clone())?.into(), &[weights])?;
-            return Ok(reference::run(&Dequantize::new(codes)?.into(), &[&coded[0]])?.remove(0));
+            let coded = reference::run(
+                &Quantize::new(TensorType::float32(codes.dims())?, codes.clone()).build()?.into(),
+                &[weights],
+            )?;
+            return Ok(reference::run(&Dequantize::new(codes).build()?.into(), &[&coded[0]])?.remove(0));
         }
     };
     let quantize = BlockQuantize::new(weights.tensor_type().clone(), block)?;
     let blocks = reference::run(&quantize.into(), &[weights])?;
-    let dequantize = BlockDequantize::new([rows, k], block)?;
+    let dequantize = BlockDequantize::new(TensorType::new(block.element(), [rows, k])?, block).build()?;
     Ok(reference::run(&dequantize.into(), &[&blocks[0], &blocks[1]])?.remove(0))
 }
 
@@ -283,7 +286,7 @@ fn better_methods_are_better() -> Result<()> {
     let expected = model.run(&images)?;
     for scheme in [WeightScheme::float(E2M1), WeightScheme::mx(E2M1), WeightScheme::nvfp4()] {
         let sqnr = |method, clipping, bias_correction| -> Result<f64> {
-            let mut recipe = recipe(WeightScheme { clipping, ..scheme }, Activations::float(DType::Float32));
+            let mut recipe = recipe(scheme.with_clipping(clipping), Activations::float(DType::Float32));
             (recipe.method, recipe.bias_correction) = (method, bias_correction);
             let logits = recipe.quantize(&model, &calibration)?.simulate(&images)?;
             Ok(Metrics::new(expected.values()?, logits.values()?, 10)?.sqnr_db)
@@ -307,8 +310,8 @@ fn digits_stay_readable() -> Result<()> {
     let device = context.as_ref().map_or(Device::Cpu, Device::Gpu);
     let float32 = Activations::float(DType::Float32);
     let best = |scheme: WeightScheme, activations| {
-        let weights = WeightScheme { clipping: WeightClipping::Output, ..scheme };
-        Recipe { weights, activations, ..Recipe::best(8) }
+        let weights = scheme.with_clipping(WeightClipping::Output);
+        Recipe::best(8).with_weights(weights).with_activations(activations)
     };
     for (name, recipe, least_db, least_accuracy) in [
         ("W8A8 E4M3", recipe(WeightScheme::float(E4M3), Activations::float(E4M3)), 20.0, 0.98),
@@ -338,7 +341,7 @@ fn digits_stay_readable() -> Result<()> {
 fn plans_choose_among_integers_and_floats() -> Result<()> {
     let (model, digits) = (model(), Digits::load());
     let (calibration, _) = digits.take(&digits.train[..64]);
-    let recipe = Recipe { activations: Activations::float(E4M3), ..Recipe::best(8) };
+    let recipe = Recipe::best(8).with_activations(Activations::float(E4M3));
     let schemes = [
         WeightScheme::per_channel(8),
         WeightScheme::float(E4M3),
@@ -401,16 +404,15 @@ fn what_cannot_be_right_is_refused() -> Result<()> {
     refused(&["layer a", "float8e4m3fn", "dynamic"], &recipe(WeightScheme::float(E4M3), Activations::Dynamic));
     refused(&["float16", "at most 8 bits"], &recipe(WeightScheme::float(DType::Float16), float32));
     refused(&["float8e8m0"], &recipe(WeightScheme::float(DType::Float8E8M0), float32));
-    let zero_points = WeightScheme { symmetric: false, ..WeightScheme::float(E2M1) };
+    let zero_points = WeightScheme::float(E2M1).with_symmetric(false);
     refused(&["float4e2m1", "zero points"], &recipe(zero_points, float32));
-    let blocks = WeightScheme { codes: CodeFormat::Float(E4M3), ..WeightScheme::nvfp4() };
+    let blocks = WeightScheme::nvfp4().with_codes(CodeFormat::Float(E4M3));
     refused(&["float8e4m3fn", "NVFP4"], &recipe(blocks, float32));
-    let blocks = WeightScheme { codes: CodeFormat::Int(4), ..WeightScheme::mx(E2M1) };
+    let blocks = WeightScheme::mx(E2M1).with_codes(CodeFormat::Int(4));
     refused(&["int4", "MX"], &recipe(blocks, float32));
     refused(&["int16"], &recipe(WeightScheme::per_channel(8), Activations::float(DType::Int16)));
-    let with_input = |name: &str, codes, activations| Recipe {
-        inputs: [(name.to_string(), codes)].into(),
-        ..recipe(WeightScheme::per_channel(8), activations)
+    let with_input = |name: &str, codes, activations| {
+        recipe(WeightScheme::per_channel(8), activations).with_inputs([(name.to_string(), codes)].into())
     };
     refused(&["no layer z"], &with_input("z", CodeFormat::Int(8), float32));
     refused(&["9 bits"], &with_input("b", CodeFormat::Int(9), float32));
@@ -460,7 +462,7 @@ fn degenerate_channels_are_quantized() -> Result<()> {
     let zeros = Tensor::new([2, 7, 6, 3], vec![0.0f32; 252])?;
     for scheme in schemes() {
         for method in [Method::Nearest, Method::Descent] {
-            let recipe = Recipe { method, ..recipe(scheme, Activations::float(E4M3)) };
+            let recipe = recipe(scheme, Activations::float(E4M3)).with_method(method);
             check_layers(&format!("degenerate, {scheme}"), &recipe.quantize(&model, &input)?, &input, Device::Cpu)?;
             recipe.quantize(&model, &zeros)?.graph(2)?.run_reference(&[&zeros])?;
         }
@@ -483,7 +485,7 @@ fn what_is_not_finite_on_the_way_is_refused() -> Result<()> {
         let model = model.clone().with_parameters("a", times(of_weights, &weights), bias.clone())?;
         let input = Tensor::new(input.dims(), times(of_inputs, input.values()?))?;
         for method in [Method::Nearest, Method::Gptq { act_order: true }, Method::Descent] {
-            let recipe = Recipe { method, ..recipe(WeightScheme::per_channel(4), activations) };
+            let recipe = recipe(WeightScheme::per_channel(4), activations).with_method(method);
             let message = recipe.quantize(&model, &input).expect_err("it is not finite").to_string();
             assert!(message.contains(expected) && message.contains("inf"), "{method:?}: {message}");
         }

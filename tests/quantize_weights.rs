@@ -7,7 +7,7 @@ use common::{Random, check_op, context};
 use lowbit::ops::{Linear, Op, QuantizeWeights};
 use lowbit::ptq::Moments;
 use lowbit::weights::{Codes, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
-use lowbit::{Result, Tensor, reference};
+use lowbit::{Result, Tensor, TensorType, reference};
 
 const SIGNED: [Codes; 6] = [Codes::INT4, Codes::INT8, Codes::INT2, Codes::INT3, Codes::INT5, Codes::INT6];
 const UNSIGNED: [Codes; 4] = [Codes::UINT4, Codes::UINT8, Codes::UINT2, Codes::UINT6];
@@ -84,7 +84,7 @@ fn rounding_to_nearest() -> Result<()> {
             }
             let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 2 == 0))?;
             let name = format!("{} [{experts}, {n}, {k}]", quantizer.format());
-            let op: Op = QuantizeWeights::new([experts, n, k], quantizer)?.into();
+            let op: Op = QuantizeWeights::new(TensorType::float32([experts, n, k])?, quantizer)?.into();
             combinations += check_op(&context, &name, &op, &[&x]);
         }
     }
@@ -110,7 +110,7 @@ fn searching() -> Result<()> {
     {
         let [experts, n, k, group] =
             [[1, 5, 64, 32], [2, 3, 100, 32], [1, 3, 130, usize::MAX], [1, 2, 47, 16]][turn % 4];
-        let search = Search { steps: 5, ..Search::default() };
+        let search = Search::default().with_steps(5);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, group, scales))?.search(search)?;
         if turn % 2 == 0 {
             let importance: Vec<f32> = (0..k).map(|_| random.real().abs()).collect();
@@ -118,7 +118,7 @@ fn searching() -> Result<()> {
         }
         let x = Tensor::new([experts, n, k], numbers(&mut random, experts * n * k, turn % 3 == 1))?;
         let name = format!("a search for {} [{experts}, {n}, {k}]", quantizer.format());
-        let op: Op = QuantizeWeights::new([experts, n, k], quantizer.clone())?.into();
+        let op: Op = QuantizeWeights::new(TensorType::float32([experts, n, k])?, quantizer.clone())?.into();
         check_op(&context, &name, &op, &[&x]);
     }
     Ok(())
@@ -131,8 +131,8 @@ fn long_rows() -> Result<()> {
     let mut random = Random::new(4_103);
     let k = 40_000;
     let format = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F16);
-    let quantizer = Quantizer::new(format)?.search(Search { steps: 7, ..Search::default() })?;
-    let op: Op = QuantizeWeights::new([1, k], quantizer)?.into();
+    let quantizer = Quantizer::new(format)?.search(Search::default().with_steps(7))?;
+    let op: Op = QuantizeWeights::new(TensorType::float32([1, k])?, quantizer)?.into();
     let candidates = lowbit::kernels::candidates(&op, &context.limits());
     assert!(candidates.iter().any(|candidate| candidate.dispatches.len() > 2), "no search is cut");
     check_op(&context, "long rows", &op, &[&Tensor::new([1, k], numbers(&mut random, k, false))?]);
@@ -145,7 +145,7 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let mut random = Random::new(4_104);
     let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
     let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero))?;
-    let words = context.run(&QuantizeWeights::new([70, 64], quantizer.clone())?.into(), &[&x])?;
+    let words = context.run(&QuantizeWeights::new(TensorType::float32([70, 64])?, quantizer.clone())?.into(), &[&x])?;
     let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
     let made = PackedWeights::from_words(*quantizer.format(), [1, 70, 64], words)?;
     let expected = quantizer.quantize(&x)?;
@@ -177,7 +177,7 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
         for scales in SCALES.into_iter().chain([ScaleFormat::Nested(2), ScaleFormat::NestedOffset(2)]) {
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 16, scales)) else { continue };
             for quantizer in rules.iter().filter_map(|&rule| quantizer.clone().rule(rule).ok()) {
-                let searching = quantizer.clone().search(Search { steps: 5, ..Search::default() })?;
+                let searching = quantizer.clone().search(Search::default().with_steps(5))?;
                 for top in [1.0f32, 6e4, 7e4, 3e5, 1e6, 9e6, 3e7, 1e8, 3e9, 1e30, 1e38, 3e38] {
                     for (from, to) in [(-1.0f32, 0.0f32), (0.0, 1.0), (-1.0, 1.0), (0.9, 1.0)] {
                         let x = |i: usize| top * (from + (to - from) * i as f32 / 31.0);
@@ -196,8 +196,10 @@ fn clipped_weights_are_refused_by_all() -> Result<()> {
                         }
                         if !nested && codes != Codes::IQ4_NL {
                             for quantizer in [&quantizer, &searching] {
-                                let words =
-                                    reference::run(&QuantizeWeights::new([1, 32], quantizer.clone())?.into(), &[&x])?;
+                                let words = reference::run(
+                                    &QuantizeWeights::new(TensorType::float32([1, 32])?, quantizer.clone())?.into(),
+                                    &[&x],
+                                )?;
                                 let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
                                 let read = PackedWeights::from_words(*quantizer.format(), [1, 1, 32], words);
                                 assert_eq!(read.is_ok(), made.is_ok(), "{name}: words of a device: {read:?}");
@@ -236,7 +238,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
         x[77] = odd;
         let x = Tensor::new([3, 40], x)?;
         assert!(quantizer.quantize(&x).is_err());
-        let op: Op = QuantizeWeights::new([3, 40], quantizer.clone())?.into();
+        let op: Op = QuantizeWeights::new(TensorType::float32([3, 40])?, quantizer.clone())?.into();
         check_op(&context, &format!("{odd} in {}", quantizer.format()), &op, &[&x]);
         let words = context.run(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
         let read = PackedWeights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
@@ -250,7 +252,8 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
 fn requests_that_make_no_sense() -> Result<()> {
     let int4 = |scales| WeightFormat::new(Codes::INT4, 32, scales);
     let message = |result: Result<()>| result.expect_err("it makes no sense").to_string();
-    let made = |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(dims, quantizer).map(|_| ());
+    let made =
+        |dims: &[usize], quantizer: Quantizer| QuantizeWeights::new(TensorType::float32(dims)?, quantizer).map(|_| ());
     assert!(message(made(&[4], Quantizer::new(int4(ScaleFormat::F16))?)).contains("1 dimensions"));
     assert!(message(made(&[4, 4], Quantizer::new(int4(ScaleFormat::Nested(8)))?)).contains("Quantizer::quantize"));
     let important = Quantizer::new(int4(ScaleFormat::F16))?.importance(&[1.0; 3])?;
@@ -258,8 +261,7 @@ fn requests_that_make_no_sense() -> Result<()> {
     let quantizer = |scales, codes| Quantizer::new(WeightFormat::new(codes, 32, scales)).map(|_| ());
     assert!(message(quantizer(ScaleFormat::F16, Codes::UINT4)).contains("signed"));
     assert!(message(quantizer(ScaleFormat::NestedOffset(8), Codes::INT4)).contains("unsigned"));
-    let steps =
-        |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search { steps, ..Search::default() }).map(|_| ());
+    let steps = |steps| Quantizer::new(int4(ScaleFormat::F16))?.search(Search::default().with_steps(steps)).map(|_| ());
     assert!(message(steps(0)).contains("0 steps"));
     let short = PackedWeights::from_words(int4(ScaleFormat::F16), [1, 4, 32], vec![0; 3]).map(|_| ());
     assert!(message(short).contains("3 words were given"));

@@ -310,7 +310,7 @@ fn with_a_post_op() -> Result<()> {
                         let second = Requantization::new(DType::Uint8, 900.0, 128)?;
                         let second = match then {
                             Then::Table => Table::leaky_relu(made.clone(), 0.2, second).map(Op::from),
-                            _ => Add::new(made.clone(), codes.tensor_type().clone(), second).map(Op::from),
+                            _ => Add::new(made.clone(), codes.tensor_type().clone(), second).build().map(Op::from),
                         };
                         if !made.dtype().is_8_bit() {
                             let Err(Error::Request(message)) = second else { panic!("{name}: not refused") };

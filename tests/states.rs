@@ -69,28 +69,32 @@ fn observers() -> Result<Vec<Op>> {
         [(vec![7, 3], Granularity::Tensor), (vec![7, 3], Granularity::Axis(1)), (vec![1], Granularity::Tensor)]
     {
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.25 }] {
-            ops.push(ObserveRange::new(&shape[..], granularity, rule)?.into());
+            ops.push(ObserveRange::new(TensorType::float32(&shape[..])?, granularity, rule)?.into());
         }
         for bins in [Bins::new(16)?, Bins::of_width(16, 1.0)?, Bins::of_width(64, 0.3)?] {
-            ops.push(ObserveHistogram::new(&shape[..], granularity, bins)?.into());
+            ops.push(ObserveHistogram::new(TensorType::float32(&shape[..])?, granularity, bins)?.into());
         }
     }
     for codes in [(0, 15), (-8, 7), (0, 1 << 24)] {
-        ops.push(StepFromRange::new(33, codes)?.into());
+        ops.push(StepFromRange::new(TensorType::int32([33, 6])?, codes)?.into());
     }
     Ok(ops)
 }
 
 /// Training ops, which read grids, tables and moments.
 fn trained() -> Result<Vec<Op>> {
-    let mut ops: Vec<Op> = vec![RequantParams::new(65)?.into(), CrossEntropyGradient::new(5, 3)?.into()];
+    let mut ops: Vec<Op> = vec![
+        RequantParams::new(TensorType::float32([65])?)?.into(),
+        CrossEntropyGradient::new(TensorType::float32([5, 3])?)?.into(),
+    ];
     for (grid, codes) in
         [(Grid::Affine, (0, 255)), (Grid::Step, (-8, 7)), (Grid::Range, (-128, 127)), (Grid::Range, (0, 65_535))]
     {
-        let forward = FakeQuantize::new([5, 13], grid, Granularity::Axis(1), codes)?;
-        ops.push(FakeQuantizeGradient::new(forward.clone()).into());
+        let builder = FakeQuantize::new(TensorType::float32([5, 13])?, grid, Granularity::Axis(1), codes);
+        let forward = builder.clone().build()?;
+        ops.push(FakeQuantizeGradient::new(forward.clone())?.into());
         ops.extend(GridGradient::new(forward.clone(), 0.5).ok().map(Op::from));
-        ops.extend(forward.clone().levels().ok().map(Op::from));
+        ops.extend(builder.levels().build().ok().map(Op::from));
         ops.push(forward.into());
     }
     for makes in [
@@ -99,18 +103,19 @@ fn trained() -> Result<Vec<Op>> {
         FakeRequantizeOutput::Gradient,
         FakeRequantizeOutput::StepGradient,
     ] {
-        ops.push(FakeRequantize::new([3, 29], makes, (-8, 7))?.into());
+        ops.push(FakeRequantize::new(TensorType::float32([3, 29])?, makes, (-8, 7)).build()?.into());
     }
     for rule in [
         OptimizerRule::adam(),
         OptimizerRule::Sgd { momentum: 0.9 },
         OptimizerRule::Sgd { momentum: 1.0 - f32::EPSILON / 2.0 },
     ] {
-        ops.push(OptimizerStep::new([67], rule)?.into());
-        ops.push(OptimizerStep::new([67], rule)?.at_least(0.25)?.into());
+        ops.push(OptimizerStep::new(TensorType::float32([67])?, rule).build()?.into());
+        ops.push(OptimizerStep::new(TensorType::float32([67])?, rule).at_least(0.25).build()?.into());
     }
-    let conv = FloatConv::new([2, 4, 4, 3], [2, 3, 3, 3], Windows::default())?;
-    ops.push(conv.pass(ConvPass::WeightGradient).into());
+    let [image, filter] = [[2, 4, 4, 3], [2, 3, 3, 3]].map(TensorType::float32);
+    let conv = FloatConv::new(image?, filter?, Windows::default()).pass(ConvPass::WeightGradient);
+    ops.push(conv.build()?.into());
     Ok(ops)
 }
 
@@ -123,9 +128,18 @@ fn indexed(random: &mut Random) -> Result<Vec<Op>> {
         Quantizer::new(WeightFormat::new(codes, 32, scales))?.quantize(&matrix)
     };
     for format in [DType::Float32, DType::Float16] {
-        ops.push(Embedding::new([19], weights([1, 70, 40], Codes::INT4, ScaleFormat::F16)?)?.output(format)?.into());
+        ops.push(
+            Embedding::new(TensorType::int32([19])?, weights([1, 70, 40], Codes::INT4, ScaleFormat::F16)?)
+                .output(format)
+                .build()?
+                .into(),
+        );
     }
-    ops.push(Embedding::new([19], weights([1, 5, 3], Codes::INT8, ScaleFormat::F32Zero)?)?.into());
+    ops.push(
+        Embedding::new(TensorType::int32([19])?, weights([1, 5, 3], Codes::INT8, ScaleFormat::F32Zero)?)
+            .build()?
+            .into(),
+    );
     for lhs in [DType::Float32, DType::Float16] {
         let experts = weights([3, 9, 40], Codes::INT4, ScaleFormat::F32)?;
         ops.push(Linear::new(type_of(lhs, &[5, 40])?, experts).experts(2).build()?.into());
@@ -148,7 +162,7 @@ fn indexed(random: &mut Random) -> Result<Vec<Op>> {
     let conv = Conv::new(type_of(DType::Uint8, &[2, 5, 5, 3])?, filters).dynamic_lhs();
     ops.push(conv.output(Output::real()).build()?.into());
     for format in [BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?, BlockFormat::nvfp4(0.5)?] {
-        ops.push(BlockDequantize::new([3, 70], format)?.into());
+        ops.push(BlockDequantize::new(TensorType::new(format.element(), [3, 70])?, format).build()?.into());
     }
     Ok(ops)
 }

@@ -14,7 +14,7 @@ use lowbit::ops::{
     RequantParams, StepFromRange, Sum, Windows,
 };
 use lowbit::train::{ActivationSteps, Bits, Layer, Network, Options, Trainer};
-use lowbit::{Granularity, Tensor, Tuner, reference};
+use lowbit::{Granularity, Tensor, TensorType, Tuner, reference};
 use network::{Digits, Result};
 use train_network::{Split, float_network, train_index};
 
@@ -30,7 +30,7 @@ fn whole(random: &mut Random, dims: &[usize], most: i64) -> lowbit::Result<Tenso
 /// Image, weights and windows by intent.
 fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
     let plain = Windows::default();
-    let padded = Windows { padding: [1; 4], ..plain };
+    let padded = plain.with_padding([1; 4]);
     vec![
         ("EMPTY_BATCH", [0, 4, 4, 3], [2, 3, 3, 3], padded),
         ("NO_CHANNEL", [2, 4, 4, 0], [2, 3, 3, 0], plain),
@@ -38,13 +38,13 @@ fn convolutions() -> Vec<(&'static str, [usize; 4], [usize; 4], Windows)> {
         ("ONE", [1, 1, 1, 1], [1, 1, 1, 1], plain),
         ("CONNECTED", [7, 1, 1, 32], [10, 1, 1, 32], plain),
         ("FIRST", [3, 8, 8, 1], [16, 3, 3, 1], padded),
-        ("DEPTHWISE", [3, 8, 8, 16], [16, 3, 3, 1], Windows { groups: 16, ..padded }),
-        ("MULTIPLIED", [2, 5, 5, 3], [12, 3, 3, 1], Windows { groups: 3, ..padded }),
-        ("GROUPS", [2, 5, 5, 12], [8, 3, 3, 3], Windows { groups: 4, ..padded }),
+        ("DEPTHWISE", [3, 8, 8, 16], [16, 3, 3, 1], padded.with_groups(16)),
+        ("MULTIPLIED", [2, 5, 5, 3], [12, 3, 3, 1], padded.with_groups(3)),
+        ("GROUPS", [2, 5, 5, 12], [8, 3, 3, 3], padded.with_groups(4)),
         ("POINTWISE", [3, 4, 4, 16], [32, 1, 1, 16], plain),
-        ("STRIDED", [2, 7, 6, 4], [4, 3, 3, 4], Windows { stride: [2, 3], padding: [1, 0, 2, 1], ..plain }),
+        ("STRIDED", [2, 7, 6, 4], [4, 3, 3, 4], plain.with_stride([2, 3]).with_padding([1, 0, 2, 1])),
         ("PRIME", [5, 7, 11, 3], [5, 5, 2, 3], plain),
-        ("MEAN", [3, 4, 4, 32], [32, 4, 4, 1], Windows { groups: 32, ..plain }),
+        ("MEAN", [3, 4, 4, 32], [32, 4, 4, 1], plain.with_groups(32)),
         ("TALL", [300, 4, 4, 1], [1, 3, 3, 1], padded),
     ]
 }
@@ -54,8 +54,8 @@ fn float_convolutions() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let (mut count, mut worst, mut random) = (0, 0.0f64, Random::new(71));
     for (name, image, weights, windows) in convolutions() {
-        let conv = FloatConv::new(image, weights, windows)?;
-        let output = conv.output().dims().to_vec();
+        let conv = FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows);
+        let output = conv.clone().build()?.output().dims().to_vec();
         let step = Tensor::new([1], vec![0.37f32])?;
         for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
             let shapes = match pass {
@@ -63,7 +63,7 @@ fn float_convolutions() -> Result<()> {
                 ConvPass::ImageGradient => [&output[..], &weights[..]],
                 _ => [&image[..], &output[..]],
             };
-            let op = conv.clone().pass(pass).into();
+            let op = conv.clone().pass(pass).build()?.into();
             let (a, b) = (reals(&mut random, shapes[0])?, reals(&mut random, shapes[1])?);
             let inputs = [&a, &b, &step];
             let inputs = &inputs[..if pass == ConvPass::WeightGradient { 3 } else { 2 }];
@@ -87,11 +87,11 @@ fn float_convolutions() -> Result<()> {
 fn gradients_of_convolutions_are_adjoint() -> Result<()> {
     let mut random = Random::new(72);
     for (name, image, weights, windows) in convolutions() {
-        let conv = FloatConv::new(image, weights, windows)?;
+        let conv = FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows);
         let (x, w) = (whole(&mut random, &image, 9)?, whole(&mut random, &weights, 9)?);
-        let g = whole(&mut random, conv.output().dims(), 9)?;
+        let g = whole(&mut random, conv.clone().build()?.output().dims(), 9)?;
         let one = Tensor::new([1], vec![1.0f32])?;
-        let run = |pass, inputs: &[&Tensor]| reference::run(&conv.clone().pass(pass).into(), inputs);
+        let run = |pass, inputs: &[&Tensor]| reference::run(&conv.clone().pass(pass).build()?.into(), inputs);
         let dot = |a: &Tensor, b: &Tensor| -> lowbit::Result<f64> {
             Ok(a.values::<f32>()?.iter().zip(b.values::<f32>()?).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum())
         };
@@ -112,24 +112,26 @@ fn stages_sums_and_steps() -> Result<()> {
         let steps: Vec<f32> = (0..channels).map(|_| random.scale()).collect();
         let (x, w, y) = (step(&mut random)?, Tensor::new([channels], steps)?, step(&mut random)?);
         let bias = reals(&mut random, &[channels])?;
-        let table: lowbit::ops::Op = RequantParams::new(channels)?.into();
+        let table: lowbit::ops::Op = RequantParams::new(TensorType::float32([channels])?)?.into();
         count += check_op(&context, "table", &table, &[&x, &w, &bias, &y]);
         let table = reference::run(&table, &[&x, &w, &bias, &y])?.remove(0);
         let (sums, dy) = (whole(&mut random, &shape, 20_000)?, reals(&mut random, &shape)?);
         for codes in [(0, 15), (0, 255), (-8, 7)] {
             for makes in [FakeRequantizeOutput::Levels, FakeRequantizeOutput::Real] {
-                let op = FakeRequantize::new(&shape[..], makes, codes)?;
+                let op = FakeRequantize::new(TensorType::float32(&shape[..])?, makes, codes).build()?;
                 count += check_op(&context, "requantized", &op.into(), &[&sums, &table]);
             }
-            let gradient = FakeRequantize::new(&shape[..], FakeRequantizeOutput::Gradient, codes)?;
+            let gradient =
+                FakeRequantize::new(TensorType::float32(&shape[..])?, FakeRequantizeOutput::Gradient, codes).build()?;
             count += check_op(&context, "gradient", &gradient.into(), &[&sums, &table, &dy]);
-            let step =
-                FakeRequantize::new(&shape[..], FakeRequantizeOutput::StepGradient, codes)?.gradient_scale(0.1)?;
+            let step = FakeRequantize::new(TensorType::float32(&shape[..])?, FakeRequantizeOutput::StepGradient, codes)
+                .gradient_scale(0.1)
+                .build()?;
             let (candidates, error) = check_op_within(&context, "step", &step.into(), &[&sums, &table, &dy]);
             (count, worst) = (count + candidates, worst.max(error));
         }
         for granularity in [Granularity::Tensor, Granularity::Axis(shape.len() - 1), Granularity::Axis(0)] {
-            let op = Sum::new(&shape[..], granularity)?;
+            let op = Sum::new(TensorType::float32(&shape[..])?, granularity)?;
             let (candidates, error) = check_op_within(&context, "sum", &op.into(), &[&dy]);
             (count, worst) = (count + candidates, worst.max(error));
         }
@@ -137,14 +139,14 @@ fn stages_sums_and_steps() -> Result<()> {
     for (rows, classes) in [(0, 3), (1, 1), (7, 10), (300, 3), (3, 1000)] {
         let logits: Vec<f32> = (0..rows * classes).map(|_| 20.0 * random.real()).collect();
         let labels: Vec<i32> = (0..rows).map(|_| random.integer(-1, classes as i64) as i32).collect();
-        let op = CrossEntropyGradient::new(rows, classes)?;
+        let op = CrossEntropyGradient::new(TensorType::float32([rows, classes])?)?;
         let inputs = [&Tensor::new([rows, classes], logits)?, &Tensor::new([rows], labels)?];
         let (candidates, error) = check_op_within(&context, "cross-entropy", &op.into(), &inputs);
         (count, worst) = (count + candidates, worst.max(error));
     }
     for rule in [OptimizerRule::adam(), OptimizerRule::Sgd { momentum: 0.9 }] {
         for n in [0, 1, 5, 1000] {
-            let op = OptimizerStep::new([n], rule)?.at_least(-0.5)?;
+            let op = OptimizerStep::new(TensorType::float32([n])?, rule).at_least(-0.5).build()?;
             let moments = if rule == OptimizerRule::adam() { 2 } else { 1 };
             let wild = |i: usize, x: f32| match i % 7 {
                 0 => x * 1e-30,
@@ -186,7 +188,7 @@ fn the_gradient_of_cross_entropy_is_its_slope() -> Result<()> {
     let (rows, classes) = (5, 7);
     let logits = reals(&mut random, &[rows, classes])?;
     let labels: Vec<i32> = (0..rows).map(|_| random.integer(0, classes as i64 - 1) as i32).collect();
-    let op = CrossEntropyGradient::new(rows, classes)?.into();
+    let op = CrossEntropyGradient::new(TensorType::float32([rows, classes])?)?.into();
     let gradient = reference::run(&op, &[&logits, &Tensor::new([rows], labels.clone())?])?.remove(0);
     for (i, &got) in gradient.values::<f32>()?.iter().enumerate() {
         let loss = |change: f32| -> lowbit::Result<f64> {
@@ -209,7 +211,7 @@ fn gradients_of_a_network_are_the_slopes_of_its_loss() -> Result<()> {
     let batch = Split::of(&digits, &index[..IMAGES])?;
     // Random weights, so that the loss is not near 0.
     let network = float_network()?.randomized(5)?;
-    let quantized = network.quantized(&[Bits { weights: 8, activations: 8 }], &batch.images)?;
+    let quantized = network.quantized(&[Bits::new(8, 8)], &batch.images)?;
     let labels: Vec<i32> = batch.labels.iter().map(|&label| label as i32).collect();
     let (graph, names) = quantized.gradients(IMAGES)?;
     let mut inputs = quantized.inputs(&batch.images)?;
@@ -258,7 +260,7 @@ fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
     let float = float_network()?;
     let context = context();
     for (weights, activations) in [(2, 4), (3, 3), (4, 4), (4, 8), (8, 8)] {
-        let quantized = float.quantized(&[Bits { weights, activations }], &calibration.images)?;
+        let quantized = float.quantized(&[Bits::new(weights, activations)], &calibration.images)?;
         let inputs = quantized.inputs(&test.images)?;
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let (fake, integer) = (quantized.fake(40)?, quantized.integer(40)?);
@@ -291,12 +293,13 @@ fn the_gradient_of_an_activation_step_is_a_slope() -> Result<()> {
     let [x, weights, bias] = [Tensor::new([1], x)?, Tensor::new([3], weights)?, Tensor::new([3], bias)?];
     let table = |step: f32| -> Result<Tensor> {
         let inputs = [&x, &weights, &bias, &Tensor::new([1], vec![step])?];
-        Ok(reference::run(&RequantParams::new(channels)?.into(), &inputs)?.remove(0))
+        Ok(reference::run(&RequantParams::new(TensorType::float32([channels])?)?.into(), &inputs)?.remove(0))
     };
     let at = 0.21f32;
-    let gradient = FakeRequantize::new(shape, FakeRequantizeOutput::StepGradient, codes)?;
+    let gradient =
+        FakeRequantize::new(TensorType::float32(shape)?, FakeRequantizeOutput::StepGradient, codes).build()?;
     let got = reference::run(&gradient.into(), &[&sums, &table(at)?, &dy])?[0].values::<f32>()?[0];
-    let real = FakeRequantize::new(shape, FakeRequantizeOutput::Real, (0, 1))?;
+    let real = FakeRequantize::new(TensorType::float32(shape)?, FakeRequantizeOutput::Real, (0, 1)).build()?;
     let real = reference::run(&real.into(), &[&sums, &table(at)?])?.remove(0);
     let loss = |step: f64| -> Result<f64> {
         let term = |(&v, &dy): (&f32, &f32)| {
@@ -338,12 +341,15 @@ fn steps_follow_ranges() -> Result<()> {
             check_op(
                 &context,
                 &format!("{ranges} ranges, {codes:?}"),
-                &StepFromRange::new(ranges, codes)?.into(),
+                &StepFromRange::new(TensorType::int32([ranges, 6])?, codes)?.into(),
                 &inputs,
             );
         }
     }
-    assert!(StepFromRange::new(1, (1, 3)).is_err() && StepFromRange::new(1, (0, 0)).is_err());
+    assert!(
+        StepFromRange::new(TensorType::int32([1, 6])?, (1, 3)).is_err()
+            && StepFromRange::new(TensorType::int32([1, 6])?, (0, 0)).is_err()
+    );
     Ok(())
 }
 
@@ -354,9 +360,9 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     let digits = Digits::load()?;
     let index = train_index()?;
     let (train, test) = (Split::of(&digits, &index[..240])?, Split::of(&digits, &digits.test_index[..60])?);
-    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 8 }], &train.images)?;
+    let begin = float_network()?.quantized(&[Bits::new(4, 8)], &train.images)?;
     let activations = ActivationSteps::MovingAverage { constant: 0.1 };
-    let options = Options { epochs: 1, activations, ..Options::default() };
+    let options = Options::default().with_epochs(1).with_activations(activations);
     let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
     trainer.epoch()?;
     let trained = trainer.read_blocking()?;
@@ -374,7 +380,7 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     assert_eq!(first_difference(&fake, &integer), None);
     assert!(test.accuracy(&integer)? > 0.9);
     let odd = ActivationSteps::MovingAverage { constant: 0.0 };
-    let refused = Trainer::new(&context, begin, &train.images, &train.labels, Options { activations: odd, ..options });
+    let refused = Trainer::new(&context, begin, &train.images, &train.labels, options.with_activations(odd));
     assert!(refused.expect_err("it is wrong").to_string().contains("the averaging constant is 0"));
     Ok(())
 }
@@ -386,8 +392,8 @@ fn training_learns() -> Result<()> {
     let digits = Digits::load()?;
     let index = train_index()?;
     let (train, test) = (Split::of(&digits, &index[..480])?, Split::of(&digits, &digits.test_index)?);
-    let begin = float_network()?.quantized(&[Bits { weights: 4, activations: 4 }], &train.images)?;
-    let options = Options { epochs: 2, ..Options::default() };
+    let begin = float_network()?.quantized(&[Bits::new(4, 4)], &train.images)?;
+    let options = Options::default().with_epochs(2);
     let mut trainer = Trainer::new(&context, begin.clone(), &train.images, &train.labels, options)?;
     let before = context.counters();
     trainer.epoch()?;
@@ -417,18 +423,42 @@ fn bad_input_is_refused() -> Result<()> {
     };
     let network = Network::new([1, 1, 2], vec![layer(vec![1.0; 4])?])?;
     let images = Tensor::new([1, 1, 1, 2], vec![1.0f32, 0.5])?;
-    let bits = |weights, activations| [Bits { weights, activations }];
+    let bits = |weights, activations| [Bits::new(weights, activations)];
     for (expected, result) in [
         (
             "as large as the kernel",
-            FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { padding: [3, 0, 0, 0], ..plain }).map(drop),
+            FloatConv::new(
+                TensorType::float32([1, 4, 4, 1])?,
+                TensorType::float32([1, 3, 3, 1])?,
+                plain.with_padding([3, 0, 0, 0]),
+            )
+            .build()
+            .map(drop),
         ),
         (
             "3 channels and 2 outputs in 2 groups",
-            FloatConv::new([1, 4, 4, 3], [2, 3, 3, 1], Windows { groups: 2, ..plain }).map(drop),
+            FloatConv::new(
+                TensorType::float32([1, 4, 4, 3])?,
+                TensorType::float32([2, 3, 3, 1])?,
+                plain.with_groups(2),
+            )
+            .build()
+            .map(drop),
         ),
-        ("with stride 0", FloatConv::new([1, 4, 4, 1], [1, 3, 3, 1], Windows { stride: [0, 1], ..plain }).map(drop)),
-        ("momentum is 1,", OptimizerStep::new([1], OptimizerRule::Sgd { momentum: 1.0 }).map(drop)),
+        (
+            "with stride 0",
+            FloatConv::new(
+                TensorType::float32([1, 4, 4, 1])?,
+                TensorType::float32([1, 3, 3, 1])?,
+                plain.with_stride([0, 1]),
+            )
+            .build()
+            .map(drop),
+        ),
+        (
+            "momentum is 1,",
+            OptimizerStep::new(TensorType::float32([1])?, OptimizerRule::Sgd { momentum: 1.0 }).build().map(drop),
+        ),
         ("a weight of layer 0 is NaN", Network::new([1, 1, 2], vec![layer(vec![f32::NAN; 4])?]).map(drop)),
         ("must end with a convolution", Network::new([2, 1, 2], vec![layer(vec![1.0; 4])?]).map(drop)),
         ("or is the last", Network::new([1, 1, 2], vec![Layer::GlobalAverage]).map(drop)),
@@ -449,6 +479,6 @@ fn bad_input_is_refused() -> Result<()> {
         |labels: &[usize], options| Trainer::new(&context, quantized.clone(), &images, labels, options).map(drop);
     assert!(message(train(&[2], Options::default())).contains("a label is 2, but the network has 2 classes"));
     assert!(message(train(&[], Options::default())).contains("1 images and 0 labels"));
-    assert!(message(train(&[0], Options { batch: 0, ..Options::default() })).contains("a batch of 0 images"));
+    assert!(message(train(&[0], Options::default().with_batch(0))).contains("a batch of 0 images"));
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Random, first_difference};
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Quantize, Requantization};
-use lowbit::{Context, DType, Graph, Result, Tensor, Tuner, kernels};
+use lowbit::{Context, DType, Graph, Result, Tensor, TensorType, Tuner, kernels};
 
 const PLENTY: Tuner = Tuner::Measured { budget: Duration::from_secs(60) };
 const NOTHING: Tuner = Tuner::Measured { budget: Duration::ZERO };
@@ -20,7 +20,7 @@ fn network() -> Result<(Graph, Vec<Tensor>)> {
     let reals: Vec<f32> = (0..m * k).map(|_| random.real()).collect();
     let mut graph = Graph::new();
     let x = graph.input(lowbit::TensorType::new(DType::Float32, [m, k])?);
-    let dynamic = DynamicQuantize::new([m, k], DType::Uint8, DynamicGranularity::Row)?;
+    let dynamic = DynamicQuantize::new(TensorType::float32([m, k])?, DType::Uint8, DynamicGranularity::Row).build()?;
     let values = graph.add_all(dynamic, &[x])?;
     let layer = Matmul::new(graph.tensor_type(values[0])?.clone(), random.quantized(DType::Int8, &[k, n]))
         .dynamic_lhs(DynamicGranularity::Row)
@@ -28,7 +28,7 @@ fn network() -> Result<(Graph, Vec<Tensor>)> {
         .build()?;
     let y = graph.add(layer, &values)?;
     let codes = random.quantized(DType::Int8, &[m, n]).tensor_type().clone();
-    let y = graph.add(Quantize::new(codes.clone())?, &[y])?;
+    let y = graph.add(Quantize::new(graph.tensor_type(y)?.clone(), codes.clone()).build()?, &[y])?;
     let layer = Matmul::new(codes, random.quantized(DType::Int8, &[n, 7]))
         .output(Requantization::new(DType::Uint8, 0.5, 100)?)
         .build()?;
@@ -116,7 +116,9 @@ fn ops_that_measuring_can_not_do_take_their_first_guess() -> Result<()> {
     assert_eq!(context.counters().submissions, ONE_RUN);
 
     // One range over 4 GiB exceeds the limit of a binding; every tuner returns an error and doesn't panic.
-    let huge = DynamicQuantize::new([i32::MAX as usize / 2], DType::Int8, DynamicGranularity::Tensor)?;
+    let huge =
+        DynamicQuantize::new(TensorType::float32([i32::MAX as usize / 2])?, DType::Int8, DynamicGranularity::Tensor)
+            .build()?;
     let graph = Graph::of(huge)?;
     let guessed = context.plan(&graph, Tuner::FirstGuess).map(|plan| plan.to_string());
     let measured = context.plan(&graph, PLENTY).map(|plan| plan.to_string());

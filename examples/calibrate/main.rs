@@ -174,13 +174,13 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
     let mut graph = Graph::new();
     let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
     let codes = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(activations[0].clone())?;
-    let mut x = graph.add(Quantize::new(codes)?, &[images])?;
-    let padded = Windows { padding: [1; 4], ..Windows::default() };
+    let mut x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), codes).build()?, &[images])?;
+    let padded = Windows::default().with_padding([1; 4]);
     let layers = [
         ("conv1", padded),
-        ("dw2", Windows { groups: 16, ..padded }),
+        ("dw2", padded.with_groups(16)),
         ("pw3", Windows::default()),
-        ("conv4", Windows { stride: [2, 2], ..padded }),
+        ("conv4", padded.with_stride([2, 2])),
         ("fc", Windows::default()),
     ];
     for (i, (name, windows)) in layers.into_iter().enumerate() {
@@ -212,7 +212,7 @@ fn int8_network(batch: usize, activations: &[Quantization]) -> Result<Graph> {
         x = graph.add(conv.build()?, &[x])?;
     }
     let x = graph.reshape(x, [batch, 10])?;
-    let logits = graph.add(Dequantize::new(graph.tensor_type(x)?.clone())?, &[x])?;
+    let logits = graph.add(Dequantize::new(graph.tensor_type(x)?.clone()).build()?, &[x])?;
     graph.output(logits);
     Ok(graph)
 }
@@ -225,8 +225,12 @@ fn quantized_weights(weights: &Tensor) -> Result<Tensor> {
     let mut seen = calibration.empty();
     calibration.observe_reference(&mut seen, &[weights])?;
     let quantization = seen[0].quantization(Clipping::MinMax, &Scheme::symmetric(DType::Int8)?)?;
-    let quantize: Op =
-        Quantize::new(TensorType::new(DType::Int8, weights.dims())?.quantized(quantization.clone())?)?.into();
+    let quantize: Op = Quantize::new(
+        weights.tensor_type().clone(),
+        TensorType::new(DType::Int8, weights.dims())?.quantized(quantization.clone())?,
+    )
+    .build()?
+    .into();
     let codes = reference::run(&quantize, &[weights])?.remove(0);
     Ok(codes)
 }

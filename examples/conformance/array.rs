@@ -117,7 +117,7 @@ impl Elements {
                 let numbers = if dtype.range().is_some() {
                     codes.iter().copied().map(f64::from).collect()
                 } else {
-                    let cast = Cast::new(tensor.tensor_type().clone(), DType::Float32)?.into();
+                    let cast = Cast::new(tensor.tensor_type().clone(), DType::Float32).build()?.into();
                     reference::run(&cast, &[tensor])?[0].values::<f32>()?.iter().copied().map(f64::from).collect()
                 };
                 Self::Codes { dtype, codes, numbers }

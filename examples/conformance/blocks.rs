@@ -3,7 +3,7 @@
 
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{BlockDequantize, BlockQuantize};
-use lowbit::{DType, Tensor};
+use lowbit::{DType, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::Array;
@@ -43,7 +43,10 @@ pub(crate) fn mx_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let x = case.input(0)?.tensor()?;
     let blocks = device.run(BlockQuantize::new(x.tensor_type().clone(), format)?, &[&x])?;
     let [elements, scales] = &blocks[..] else { return Err("blocks are elements and scales".into()) };
-    let y = device.run(BlockDequantize::new(x.dims(), format)?, &[elements, scales])?;
+    let y = device.run(
+        BlockDequantize::new(TensorType::new(format.element(), x.dims())?, format).build()?,
+        &[elements, scales],
+    )?;
     Ok(vec![Array::of(scales)?, Array::of(elements)?, Array::of(&y[0])?])
 }
 
@@ -53,5 +56,10 @@ pub(crate) fn nvfp4_dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let format = BlockFormat::nvfp4(global)?;
     check(case, format)?;
     let (elements, scales) = (case.input(0)?.tensor()?, case.input(1)?.tensor()?);
-    Ok(device.run(BlockDequantize::new(elements.dims(), format)?, &[&elements, &scales])?.remove(0))
+    Ok(device
+        .run(
+            BlockDequantize::new(TensorType::new(format.element(), elements.dims())?, format).build()?,
+            &[&elements, &scales],
+        )?
+        .remove(0))
 }

@@ -3,7 +3,7 @@
 
 use lowbit::import::gguf::{self, GgufType};
 use lowbit::ops::Embedding;
-use lowbit::{DType, Tensor};
+use lowbit::{DType, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements, packed};
@@ -45,5 +45,5 @@ pub(crate) fn dequantize(case: &Case, device: &Device) -> Result<Tensor> {
     let k = bytes / gguf_type.block_bytes() * gguf_type.block();
     let weights = gguf::weights(gguf_type, [1, rows, k], &blocks)?;
     let all = Tensor::new([rows], (0..rows as i32).collect::<Vec<_>>())?;
-    Ok(device.run(Embedding::new([rows], weights)?, &[&all])?.remove(0))
+    Ok(device.run(Embedding::new(TensorType::int32([rows])?, weights).build()?, &[&all])?.remove(0))
 }

@@ -38,16 +38,15 @@ pub(crate) fn matmul_nbits(case: &Case, device: &Device) -> Result<Tensor> {
         let Some(((element_type, bytes), shape)) = operand else { return Ok(None) };
         Ok(Some(import::Array::new(*element_type, shape.clone(), bytes)?))
     }
-    let node = MatMulNBits {
-        n: attribute("N")?,
-        k: attribute("K")?,
-        bits: attribute("bits")?,
-        block_size: attribute("block_size")?,
-        b: b.as_ref().map_or(&[], |((_, bytes), _)| &bytes[..]),
-        scales: view(&scales)?.ok_or("the case has no scales")?,
-        zero_points: view(&zero_points)?,
-        g_idx: view(&g_idx)?,
-    };
+    let node = MatMulNBits::new(
+        [attribute("N")?, attribute("K")?],
+        attribute("bits")?,
+        attribute("block_size")?,
+        b.as_ref().map_or(&[], |((_, bytes), _)| &bytes[..]),
+        view(&scales)?.ok_or("the case has no scales")?,
+    )
+    .with_zero_points(view(&zero_points)?)
+    .with_g_idx(view(&g_idx)?);
     let (weights, block_size) = (node.weights()?, node.block_size);
 
     let x = case.input(0)?.tensor()?;
@@ -57,7 +56,7 @@ pub(crate) fn matmul_nbits(case: &Case, device: &Device) -> Result<Tensor> {
     let (mut inputs, mut lhs_type) = (vec![lhs], x.tensor_type().clone());
     let granularity = DynamicGranularity::Group(block_size);
     if in_codes {
-        let quantize = DynamicQuantize::new(x.dims(), DType::Int8, granularity)?.symmetric()?;
+        let quantize = DynamicQuantize::new(x.tensor_type().clone(), DType::Int8, granularity).symmetric().build()?;
         inputs = graph.add_all(quantize, &inputs)?;
         lhs_type = graph.tensor_type(inputs[0])?.clone();
     }

@@ -17,7 +17,7 @@ pub(crate) fn range(case: &Case, device: &Device) -> Result<Vec<Array>> {
         None => RangeUpdate::MinMax,
     };
     let batches = batches(case)?;
-    let op = ObserveRange::new(batches[0].dims(), Granularity::Tensor, rule)?;
+    let op = ObserveRange::new(batches[0].tensor_type().clone(), Granularity::Tensor, rule)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
     bounds(&Observation::Ranges(Ranges::from_state(&op, &state)?), Clipping::MinMax)
 }
@@ -29,7 +29,7 @@ pub(crate) fn histogram(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let batches = batches(case)?;
     let largest = batches[0].values::<f32>()?.iter().fold(0.0f32, |most, x| most.max(x.abs()));
     let bins = Bins::of_width(8192, (2.0 * f64::from(largest) / number("num_bins")?) as f32)?;
-    let op = ObserveHistogram::new(batches[0].dims(), Granularity::Tensor, bins)?;
+    let op = ObserveHistogram::new(batches[0].tensor_type().clone(), Granularity::Tensor, bins)?;
     let state = observe(&op.clone().into(), op.state(), &batches, device)?;
     let clip = match (case.op.as_str(), case.attribute::<bool>("symmetric")?) {
         ("ObserveHistogramEntropy", _) => Clipping::Entropy { levels: number("num_quantized_bins")? as usize },

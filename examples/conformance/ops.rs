@@ -2,12 +2,12 @@
 //! mapping serves both devices. `compare` compares the results.
 
 use lowbit::evaluate::Metrics;
-use lowbit::numeric::{Multiplier, PowerRounding, QuantizationParams};
+use lowbit::numeric::{PowerRounding, QuantizationParams};
 use lowbit::ops::{
     Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Multiply, Output, Padding, Pool,
     Quantize, Requantization, Requantize, Table,
 };
-use lowbit::{DType, Granularity, Graph, Quantization, Rounding, Tensor, TensorType};
+use lowbit::{DType, Granularity, Graph, Multiplier, Quantization, Rounding, Tensor, TensorType};
 
 use crate::Result;
 use crate::array::{Array, Elements, dtype as format};
@@ -210,7 +210,7 @@ fn dynamic_quantize_matmul(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (case.input(0)?.tensor()?, Operand::new(case, 1, Some(2), Some(3))?);
     let columns = rhs.codes.dims().len().saturating_sub(1);
     let codes = TensorType::new(DType::Uint8, lhs.dims())?;
-    let quantize = DynamicQuantize::new(lhs.dims(), DType::Uint8, DynamicGranularity::Tensor)?;
+    let quantize = DynamicQuantize::new(lhs.tensor_type().clone(), DType::Uint8, DynamicGranularity::Tensor).build()?;
     let mut op = Matmul::new(codes, rhs.along(columns)?).dynamic_lhs(DynamicGranularity::Tensor).output(Output::real());
     if let Some(bias) = case.optional(4) {
         op = op.bias(bias.tensor()?);
@@ -316,14 +316,14 @@ fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
     let x = x.tensor()?;
-    let mut op = Quantize::new(codes)?.input_format(x.dtype())?;
+    let mut op = Quantize::new(x.tensor_type().clone(), codes);
     if let Some(precision) = case.attribute::<String>("precision")? {
-        op = op.precision(format(&precision)?)?;
+        op = op.precision(format(&precision)?);
     }
     if !saturates(case)? {
         op = op.non_saturating();
     }
-    first(device.run(op, &[&x])?)
+    first(device.run(op.build()?, &[&x])?)
 }
 
 fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
@@ -332,7 +332,7 @@ fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
         Some(dtype) => dtype,
         None => case.input(1)?.elements.dtype().to_string(),
     };
-    let op = Dequantize::new(codes.tensor_type().clone())?.output_format(format(&dtype)?)?;
+    let op = Dequantize::new(codes.tensor_type().clone()).output(format(&dtype)?).build()?;
     first(device.run(op, &[&codes])?)
 }
 
@@ -347,7 +347,7 @@ fn cast_like(case: &Case, device: &Device) -> Result<Tensor> {
 
 fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
     let x = case.input(0)?.tensor()?;
-    let mut op = Cast::new(x.tensor_type().clone(), format(dtype)?)?;
+    let mut op = Cast::new(x.tensor_type().clone(), format(dtype)?);
     if !saturates(case)? {
         op = op.non_saturating();
     }
@@ -357,7 +357,7 @@ fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
         "nearest" => PowerRounding::Nearest,
         other => return Err(format!("round_mode \"{other}\" is not implemented").into()),
     });
-    first(device.run(op, &[&x])?)
+    first(device.run(op.build()?, &[&x])?)
 }
 
 /// True if numbers beyond the range of an 8-bit float become its greatest.
@@ -387,7 +387,7 @@ fn linear_quantization(case: &Case) -> Result<Quantization> {
 
 fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
     let x = case.input(0)?.tensor()?;
-    let op = DynamicQuantize::new(x.dims(), DType::Uint8, DynamicGranularity::Tensor)?;
+    let op = DynamicQuantize::new(x.tensor_type().clone(), DType::Uint8, DynamicGranularity::Tensor).build()?;
     let outputs = device.run(op, &[&x])?;
     let [codes, parameters] = &outputs[..] else {
         return Err(format!("{} outputs were made where two are needed", outputs.len()).into());
@@ -401,13 +401,16 @@ fn dynamic_quantize_linear(case: &Case, device: &Device) -> Result<Vec<Array>> {
 fn qlinear_add(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
     let output = requantization(case, 6, 7, lhs.dtype())?;
-    first(device.run(Add::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
+    first(device.run(Add::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output).build()?, &[&lhs, &rhs])?)
 }
 
 fn qlinear_mul(case: &Case, device: &Device) -> Result<Tensor> {
     let (lhs, rhs) = (Operand::triple(case, 0)?.whole()?, Operand::triple(case, 3)?.whole()?);
     let output = requantization(case, 6, 7, lhs.dtype())?;
-    first(device.run(Multiply::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output)?, &[&lhs, &rhs])?)
+    first(
+        device
+            .run(Multiply::new(lhs.tensor_type().clone(), rhs.tensor_type().clone(), output).build()?, &[&lhs, &rhs])?,
+    )
 }
 
 fn qlinear_average_pool(case: &Case, device: &Device) -> Result<Tensor> {

@@ -37,9 +37,9 @@ pub(crate) fn fake_quantize(case: &Case, device: &Device) -> Result<Vec<Array>> 
         }
     };
     let dy = case.input(if case.op == "LsqFakeQuantize" { 2 } else { 3 })?.tensor()?;
-    let forward = FakeQuantize::new(x.dims(), grid, granularity, codes)?;
+    let forward = FakeQuantize::new(x.tensor_type().clone(), grid, granularity, codes).build()?;
     let y = device.run(forward.clone(), &[&x, &parameters])?;
-    let dx = device.run(FakeQuantizeGradient::new(forward.clone()), &[&x, &parameters, &dy])?;
+    let dx = device.run(FakeQuantizeGradient::new(forward.clone())?, &[&x, &parameters, &dy])?;
     let mut outputs = vec![Array::of(&y[0])?, Array::of(&dx[0])?];
     if grid != Grid::Affine {
         let scale = case.attribute("grad_scale")?.unwrap_or(1.0);

@@ -69,7 +69,7 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     let mut graph = Graph::new();
     let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, 8, 8, 1])?)?;
     let x = TensorType::new(DType::Uint8, [batch, 8, 8, 1])?.quantized(model.quantization("x")?)?;
-    let x = graph.add(Quantize::new(x)?, &[images])?;
+    let x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), x).build()?, &[images])?;
     let r1 = model.conv(&mut graph, x, "conv1", "r1", |conv| conv.padding(padding.clone()))?;
     let r2 = model.conv(&mut graph, r1, "dw2", "r2", |conv| conv.padding(padding.clone()).groups(16))?;
     let r3 = model.conv(&mut graph, r2, "pw3", "r3", |conv| conv)?;
@@ -83,7 +83,7 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
         .output(model.requantization("logits")?)
         .build()?;
     let logits = graph.add(fc, &[f])?;
-    let logits = graph.add(Dequantize::new(graph.tensor_type(logits)?.clone())?, &[logits])?;
+    let logits = graph.add(Dequantize::new(graph.tensor_type(logits)?.clone()).build()?, &[logits])?;
     graph.output(logits);
     Ok(graph)
 }

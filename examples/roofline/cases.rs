@@ -168,22 +168,25 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
             let conv = Conv::new(image_type()?, filter([64, 3, 3, 1])?).groups(64).output(stage()?);
             (conv.build()?.into(), vec![image()?])
         }
-        "quantize" => (Quantize::new(image_type()?)?.into(), vec![floats()?]),
-        "dequantize" => (Dequantize::new(image_type()?)?.into(), vec![image()?]),
-        "dynamic_quantize" => {
-            (DynamicQuantize::new(shape, DType::Int8, DynamicGranularity::Tensor)?.into(), vec![floats()?])
+        "quantize" => {
+            (Quantize::new(TensorType::float32(image_type()?.dims())?, image_type()?).build()?.into(), vec![floats()?])
         }
+        "dequantize" => (Dequantize::new(image_type()?).build()?.into(), vec![image()?]),
+        "dynamic_quantize" => (
+            DynamicQuantize::new(TensorType::float32(shape)?, DType::Int8, DynamicGranularity::Tensor).build()?.into(),
+            vec![floats()?],
+        ),
         "requantize" => (Requantize::new(image_type()?, stage()?)?.into(), vec![image()?]),
-        "add" => (Add::new(image_type()?, image_type()?, stage()?)?.into(), vec![image()?, image()?]),
-        "multiply" => (Multiply::new(image_type()?, image_type()?, stage()?)?.into(), vec![image()?, image()?]),
+        "add" => (Add::new(image_type()?, image_type()?, stage()?).build()?.into(), vec![image()?, image()?]),
+        "multiply" => (Multiply::new(image_type()?, image_type()?, stage()?).build()?.into(), vec![image()?, image()?]),
         "max_pool" => (Pool::max(image_type()?, [2, 2]).build()?.into(), vec![image()?]),
         "average_pool" => (Pool::average(image_type()?, [3, 3]).output(stage()?).build()?.into(), vec![image()?]),
         "table" => (Table::sigmoid(image_type()?, stage()?)?.into(), vec![image()?]),
-        "cast" => (Cast::new(floats()?.tensor_type().clone(), DType::Float16)?.into(), vec![floats()?]),
+        "cast" => (Cast::new(floats()?.tensor_type().clone(), DType::Float16).build()?.into(), vec![floats()?]),
         "concat" => (Concat::new(vec![image_type()?, image_type()?], 3, stage()?)?.into(), vec![image()?, image()?]),
         _ => {
             let indices = Tensor::new([64], (0..64).map(|i| i * 37 % 512).collect::<Vec<i32>>())?;
-            (Embedding::new([64], grouped(Codes::INT4, 512, 1024)?)?.into(), vec![indices])
+            (Embedding::new(TensorType::int32([64])?, grouped(Codes::INT4, 512, 1024)?).build()?.into(), vec![indices])
         }
     };
     let elements = op.outputs()[0].shape().elements();

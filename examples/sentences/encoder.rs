@@ -111,8 +111,10 @@ impl Encoder {
         let words = match &precision.words {
             None => graph.input(real(&[batch, length, hidden])?),
             Some(table) => {
-                let numbers = graph.input(TensorType::new(DType::Int32, [batch, length])?);
-                graph.add(Embedding::new([batch, length], table.clone())?, &[numbers])?
+                let numbers = TensorType::int32([batch, length])?;
+                let words = Embedding::new(numbers.clone(), table.clone()).build()?;
+                let numbers = graph.input(numbers);
+                graph.add(words, &[numbers])?
             }
         };
         let places = graph.input(real(&[length, hidden])?);
@@ -123,7 +125,7 @@ impl Encoder {
         let norm = |graph: &mut Graph, name: &str, x: Value| -> Result<Value> {
             let [scale, shift] =
                 ["weight", "bias"].map(|part| self.tensor(&format!("{name}.LayerNorm.{part}")).cloned());
-            let norm = LayerNorm::new(graph.tensor_type(x)?.dims(), scale?, layer_norm_eps)?.shift(shift?)?;
+            let norm = LayerNorm::new(graph.tensor_type(x)?.clone(), scale?, layer_norm_eps).shift(shift?).build()?;
             Ok(graph.add(norm, &[x])?)
         };
         let x = add(&mut graph, words, places)?;
@@ -144,7 +146,7 @@ impl Encoder {
             let scores = graph.add(products, &[made[0], made[1]])?;
             let scores = add(&mut graph, scores, mask)?;
             let scores_type = graph.tensor_type(scores)?.clone();
-            let softmax = Softmax::new(scores_type.dims())?.scaled(((hidden / heads) as f32).sqrt().recip())?;
+            let softmax = Softmax::new(scores_type.clone()).scaled(((hidden / heads) as f32).sqrt().recip()).build()?;
             let attention = graph.add(softmax, &[scores])?;
             let context = graph.add(FloatMatmul::new(scores_type, by_head).build()?, &[attention, made[2]])?;
             let by_token = Transpose::new(graph.tensor_type(context)?.clone(), [0, 2, 1, 3])?;
@@ -156,7 +158,7 @@ impl Encoder {
             x = norm(&mut graph, &name("attention.output"), sum)?;
             tapped.push(x);
             let wide = self.linear(&mut graph, precision, x, &[&name("intermediate.dense")])?[0];
-            let gelu = FloatUnary::new(graph.tensor_type(wide)?.dims(), Function::Gelu)?;
+            let gelu = FloatUnary::new(graph.tensor_type(wide)?.clone(), Function::Gelu)?;
             let wide = graph.add(gelu, &[wide])?;
             tapped.push(wide);
             let narrow = self.linear(&mut graph, precision, wide, &[&name("output.dense")])?[0];
@@ -170,7 +172,8 @@ impl Encoder {
         let mean = graph.add(mean, &[shares, x])?;
         let mean = graph.reshape(mean, [batch, hidden])?;
         let size = Tensor::new([hidden], vec![(hidden as f32).sqrt().recip(); hidden])?;
-        let embeddings = graph.add(LayerNorm::new([batch, hidden], size, 1e-12)?.without_mean(), &[mean])?;
+        let to_length_1 = LayerNorm::new(graph.tensor_type(mean)?.clone(), size, 1e-12).without_mean().build()?;
+        let embeddings = graph.add(to_length_1, &[mean])?;
         graph.output(embeddings);
         if taps {
             tapped.into_iter().for_each(|value| graph.output(value));
@@ -185,7 +188,7 @@ impl Encoder {
         let codes = match coded && precision.int8_inputs {
             false => None,
             true => {
-                let rows = DynamicQuantize::new(own.dims(), DType::Int8, DynamicGranularity::Row)?;
+                let rows = DynamicQuantize::new(own.clone(), DType::Int8, DynamicGranularity::Row).build()?;
                 Some(graph.add_all(rows, &[x])?)
             }
         };
@@ -271,5 +274,5 @@ impl Batch {
 
 fn add(graph: &mut Graph, a: Value, b: Value) -> Result<Value> {
     let [lhs, rhs] = [a, b].map(|value| graph.tensor_type(value).cloned());
-    Ok(graph.add(FloatBinary::new(Arithmetic::Add, lhs?, rhs?)?, &[a, b])?)
+    Ok(graph.add(FloatBinary::new(lhs?, rhs?, Arithmetic::Add)?, &[a, b])?)
 }

@@ -200,12 +200,12 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             let (a, b) = types()?;
             let (stage, alone) = (stages[0].clone(), [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq]);
             for arithmetic in alone {
-                ops.push(Add::with(a.clone(), b.clone(), stage.clone(), arithmetic)?.into());
-                ops.push(Multiply::with(a.clone(), b.clone(), stage.clone(), arithmetic)?.into());
+                ops.push(Add::new(a.clone(), b.clone(), stage.clone()).arithmetic(arithmetic).build()?.into());
+                ops.push(Multiply::new(a.clone(), b.clone(), stage.clone()).arithmetic(arithmetic).build()?.into());
             }
             for stage in &stages {
                 let (a, b) = types()?;
-                ops.push(Multiply::with(a, b, stage.clone(), QuantizedArithmetic::Integer)?.into());
+                ops.push(Multiply::new(a, b, stage.clone()).arithmetic(QuantizedArithmetic::Integer).build()?.into());
             }
         }
         let image = || typed(lhs, &[1, 8, 8, 4], 0);
@@ -230,7 +230,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
         ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
-        ops.push(DynamicQuantize::new([4, 4], lhs, DynamicGranularity::Tensor)?.into());
+        ops.push(DynamicQuantize::new(TensorType::float32([4, 4])?, lhs, DynamicGranularity::Tensor).build()?.into());
     }
     ops.extend(fused(&ops)?);
     ops.extend(unfolds()?);
@@ -251,8 +251,8 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for format in dtypes(DType::is_minifloat) {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
-            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
-            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+            ops.push(Quantize::new(TensorType::new(float, tensor_type.dims())?, tensor_type.clone()).build()?.into());
+            ops.push(Dequantize::new(tensor_type.clone()).output(float).build()?.into());
         }
     }
     for granularity in [Granularity::Axis(0), Granularity::Axis(1), Granularity::Blocks { axis: 1, size: 2 }] {
@@ -260,15 +260,20 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             Quantization::new(granularity, vec![0.5; granularity.parameters(&Shape::new([4, 4])?)?], [0]);
         for format in [DType::Int8, DType::Float8E4M3Fn] {
             let tensor_type = TensorType::new(format, [4, 4])?.quantized(quantization.clone())?;
-            ops.push(Quantize::new(tensor_type.clone())?.precision(DType::Float16)?.into());
-            ops.push(Dequantize::new(tensor_type.clone())?.into());
+            ops.push(
+                Quantize::new(TensorType::float32(tensor_type.dims())?, tensor_type.clone())
+                    .precision(DType::Float16)
+                    .build()?
+                    .into(),
+            );
+            ops.push(Dequantize::new(tensor_type.clone()).build()?.into());
         }
     }
     for format in [&narrow()[..], &CODES, &wide].concat() {
         let tensor_type = typed(format, &[4, 4], 0)?;
         for float in FLOATS {
-            ops.push(Quantize::new(tensor_type.clone())?.input_format(float)?.into());
-            ops.push(Dequantize::new(tensor_type.clone())?.output_format(float)?.into());
+            ops.push(Quantize::new(TensorType::new(float, tensor_type.dims())?, tensor_type.clone()).build()?.into());
+            ops.push(Dequantize::new(tensor_type.clone()).output(float).build()?.into());
         }
         for stage in &stages {
             ops.push(Requantize::new(tensor_type.clone(), stage.clone())?.into());
@@ -305,25 +310,30 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for format in [DType::Int4, DType::Int8, DType::Uint8, DType::Int16, DType::Float8E4M3Fn] {
         for float in FLOATS {
             let nhwc = typed(format, &[2, 4, 3], 0)?;
-            let quantize = Quantize::new(nhwc.clone())?.input_format(float)?;
+            let quantize = Quantize::new(TensorType::new(float, nhwc.dims())?, nhwc.clone()).build()?;
             let transpose = Transpose::new(TensorType::new(float, [2, 3, 4])?, [0, 2, 1])?;
             ops.push(Fused::new(transpose.into(), quantize.into(), 0)?.into());
             let transpose = Transpose::new(nhwc, [0, 2, 1])?;
-            let dequantize = Dequantize::new(typed(format, &[2, 3, 4], 0)?)?.output_format(float)?;
+            let dequantize = Dequantize::new(typed(format, &[2, 3, 4], 0)?).output(float).build()?;
             ops.push(Fused::new(transpose.into(), dequantize.into(), 0)?.into());
         }
     }
     let castable = [&narrow()[..], &CODES, &FLOATS].concat();
     for &from in &castable {
         for &to in &castable {
-            ops.push(Cast::new(TensorType::new(from, [4, 4])?, to)?.into());
+            ops.push(Cast::new(TensorType::new(from, [4, 4])?, to).build()?.into());
         }
     }
     let mx = [DType::Float8E4M3Fn, DType::Float4E2M1, DType::Int8].map(|e| BlockFormat::mx(e, BlockRounding::Ceil));
     for format in mx.into_iter().chain([BlockFormat::nvfp4(0.5)]) {
         for float in FLOATS {
             ops.push(BlockQuantize::new(TensorType::new(float, [4, 64])?, format.clone()?)?.into());
-            ops.push(BlockDequantize::new([4, 64], format.clone()?)?.output_format(float)?.into());
+            ops.push(
+                BlockDequantize::new(TensorType::new(format.clone()?.element(), [4, 64])?, format.clone()?)
+                    .output(float)
+                    .build()?
+                    .into(),
+            );
         }
     }
     // Weights of small floats, in blocks.
@@ -334,7 +344,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         let format = format?;
         let blocks = reference::run(&BlockQuantize::new(real.tensor_type().clone(), format)?.into(), &[&real])?;
         let weights = PackedWeights::from_blocks(format, &blocks[0], &blocks[1])?;
-        ops.push(Embedding::new([4], weights.clone())?.into());
+        ops.push(Embedding::new(TensorType::int32([4])?, weights.clone()).build()?.into());
         // Each part once: every loop with every format would be too many.
         let lhs = match format.element() {
             DType::Float8E4M3Fn => TensorType::new(DType::Float32, [4, 64])?,
@@ -350,16 +360,16 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     // Every small float with every other format would be too many. Decoding and encoding are independent.
     for small in dtypes(|dtype| dtype.is_minifloat() || dtype == DType::Float8E8M0) {
         for other in [DType::Float32, DType::Float16, DType::Int8, DType::Uint4, DType::Float4E2M1] {
-            ops.push(Cast::new(TensorType::new(small, [4, 4])?, other)?.into());
-            let cast = Cast::new(TensorType::new(other, [4, 4])?, small)?;
-            ops.push(cast.clone().into());
-            ops.push(cast.non_saturating().rounding(PowerRounding::Nearest).into());
+            ops.push(Cast::new(TensorType::new(small, [4, 4])?, other).build()?.into());
+            let cast = Cast::new(TensorType::new(other, [4, 4])?, small);
+            ops.push(cast.clone().build()?.into());
+            ops.push(cast.non_saturating().rounding(PowerRounding::Nearest).build()?.into());
         }
     }
     ops.extend(grouped()?);
     // Segments that are longer than a chunk.
-    let long = DynamicQuantize::new([2, 9000], DType::Int8, DynamicGranularity::Row)?;
-    ops.extend([long.clone().into(), long.symmetric()?.into()]);
+    let long = DynamicQuantize::new(TensorType::float32([2, 9000])?, DType::Int8, DynamicGranularity::Row);
+    ops.extend([long.clone().build()?.into(), long.symmetric().build()?.into()]);
     for dtype in [DType::Float32, DType::Int32, DType::Int8, DType::Uint8] {
         for dims in [[4, 4], [4, 1024]] {
             ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());
@@ -406,7 +416,7 @@ fn grouped() -> Result<Vec<Op>> {
         };
         ops.push(op.build()?.into());
         let output = FLOATS[i % 2];
-        ops.push(Embedding::new([4], weights)?.output(output)?.into());
+        ops.push(Embedding::new(TensorType::int32([4])?, weights).output(output).build()?.into());
     }
     // Small inputs beside lhs and weights, bound separately or combined, and columns in another order.
     let bias = Tensor::new([4], vec![0.0f32; 4])?;
@@ -428,23 +438,23 @@ fn grouped() -> Result<Vec<Op>> {
     let weights = PackedWeights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
     ops.push(Linear::new(float(DType::Float32, 4)?, weights.clone()).build()?.into());
     ops.push(Linear::new(typed(DType::Int8, &[4, 64], 1)?, weights.clone()).build()?.into());
-    ops.push(Embedding::new([4], weights)?.into());
+    ops.push(Embedding::new(TensorType::int32([4])?, weights).build()?.into());
     for codes in all_codes {
         for scales in all_scales {
             // Tables and nested scales are quantized on the CPU only.
             let Ok(quantizer) = Quantizer::new(WeightFormat::new(codes, 32, scales)) else { continue };
-            let Ok(op) = QuantizeWeights::new([4, 64], quantizer.clone()) else { continue };
+            let Ok(op) = QuantizeWeights::new(TensorType::float32([4, 64])?, quantizer.clone()) else { continue };
             ops.push(op.into());
             if matches!(codes, Codes::INT4 | Codes::UINT4) {
                 let search = quantizer.search(Search::default())?;
-                ops.push(QuantizeWeights::new([4, 64], search.clone())?.into());
-                ops.push(QuantizeWeights::new([4, 64], search.importance(&[1.0; 64])?)?.into());
+                ops.push(QuantizeWeights::new(TensorType::float32([4, 64])?, search.clone())?.into());
+                ops.push(QuantizeWeights::new(TensorType::float32([4, 64])?, search.importance(&[1.0; 64])?)?.into());
             }
         }
     }
     for rule in [GroupScaleRule::Narrow, GroupScaleRule::Middle, GroupScaleRule::NoClipping] {
         let quantizer = Quantizer::new(WeightFormat::new(Codes::INT8, 32, ScaleFormat::F32))?.rule(rule)?;
-        ops.push(QuantizeWeights::new([4, 64], quantizer)?.into());
+        ops.push(QuantizeWeights::new(TensorType::float32([4, 64])?, quantizer)?.into());
     }
     Ok(ops)
 }
@@ -452,20 +462,20 @@ fn grouped() -> Result<Vec<Op>> {
 /// Ops that observe real numbers, and ops that put them on a grid.
 fn observers_and_grids() -> Result<Vec<Op>> {
     let mut ops: Vec<Op> = Vec::new();
-    ops.push(StepFromRange::new(4, (0, 15))?.into());
+    ops.push(StepFromRange::new(TensorType::int32([4, 6])?, (0, 15))?.into());
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
         for rule in [RangeUpdate::MinMax, RangeUpdate::MovingAverage { constant: 0.5 }] {
-            ops.push(ObserveRange::new([4, 4], granularity, rule)?.into());
+            ops.push(ObserveRange::new(TensorType::float32([4, 4])?, granularity, rule)?.into());
         }
         for bins in [Bins::new(64)?, Bins::of_width(64, 0.3)?, Bins::new(32_768)?] {
-            ops.push(ObserveHistogram::new([4, 4], granularity, bins)?.into());
+            ops.push(ObserveHistogram::new(TensorType::float32([4, 4])?, granularity, bins)?.into());
         }
         for grid in [Grid::Affine, Grid::Step, Grid::Range] {
-            let real = FakeQuantize::new([4, 4], grid, granularity, (0, 15))?;
-            let mut forwards = vec![real.clone()];
-            forwards.extend(real.levels());
+            let real = FakeQuantize::new(TensorType::float32([4, 4])?, grid, granularity, (0, 15));
+            let mut forwards = vec![real.clone().build()?];
+            forwards.extend(real.levels().build());
             for forward in forwards {
-                ops.push(FakeQuantizeGradient::new(forward.clone()).into());
+                ops.push(FakeQuantizeGradient::new(forward.clone())?.into());
                 ops.extend(GridGradient::new(forward.clone(), 1.0).map(Op::from));
                 ops.push(forward.into());
             }
@@ -496,39 +506,47 @@ fn floats() -> Result<Vec<Op>> {
     for function in
         [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh]
     {
-        ops.push(FloatUnary::new([4, 4], function)?.into());
+        ops.push(FloatUnary::new(TensorType::float32([4, 4])?, function)?.into());
     }
     let real = TensorType::new(DType::Float32, [4, 4])?;
     for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
-        ops.push(FloatBinary::new(arithmetic, real.clone(), real.clone())?.into());
+        ops.push(FloatBinary::new(real.clone(), real.clone(), arithmetic)?.into());
     }
-    let norm = LayerNorm::new([4, 4], Tensor::new([4], vec![1.0f32; 4])?, 1e-5)?;
-    ops.extend([Softmax::new([4, 4])?.into(), Softmax::new([4, 1024])?.into(), norm.clone().without_mean().into()]);
-    ops.push(norm.into());
+    let norm = LayerNorm::new(TensorType::float32([4, 4])?, Tensor::new([4], vec![1.0f32; 4])?, 1e-5);
+    ops.extend([
+        Softmax::new(TensorType::float32([4, 4])?).build()?.into(),
+        Softmax::new(TensorType::float32([4, 1024])?).build()?.into(),
+        norm.clone().without_mean().build()?.into(),
+    ]);
+    ops.push(norm.build()?.into());
     Ok(ops)
 }
 
 /// Ops of training other than grids.
 fn training() -> Result<Vec<Op>> {
-    let mut ops: Vec<Op> = vec![RequantParams::new(4)?.into(), CrossEntropyGradient::new(4, 4)?.into()];
+    let mut ops: Vec<Op> = vec![
+        RequantParams::new(TensorType::float32([4])?)?.into(),
+        CrossEntropyGradient::new(TensorType::float32([4, 4])?)?.into(),
+    ];
     for makes in [
         FakeRequantizeOutput::Levels,
         FakeRequantizeOutput::Real,
         FakeRequantizeOutput::Gradient,
         FakeRequantizeOutput::StepGradient,
     ] {
-        ops.push(FakeRequantize::new([4, 4], makes, (0, 15))?.into());
+        ops.push(FakeRequantize::new(TensorType::float32([4, 4])?, makes, (0, 15)).build()?.into());
     }
     for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
-        ops.push(Sum::new([4, 4], granularity)?.into());
+        ops.push(Sum::new(TensorType::float32([4, 4])?, granularity)?.into());
     }
     for rule in [lowbit::ops::OptimizerRule::adam(), lowbit::ops::OptimizerRule::Sgd { momentum: 0.9 }] {
-        ops.push(OptimizerStep::new([4], rule)?.into());
+        ops.push(OptimizerStep::new(TensorType::float32([4])?, rule).build()?.into());
     }
     for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
         for channels in [3, 4] {
-            let conv = FloatConv::new([1, 8, 8, channels], [channels, 3, 3, channels], Windows::default())?;
-            ops.push(conv.pass(pass).into());
+            let [image, filter] = [[1, 8, 8, channels], [channels, 3, 3, channels]].map(TensorType::float32);
+            let conv = FloatConv::new(image?, filter?, Windows::default()).pass(pass);
+            ops.push(conv.build()?.into());
         }
     }
     Ok(ops)
@@ -579,7 +597,7 @@ fn fused(ops: &[Op]) -> Result<Vec<Op>> {
         for format in CODES {
             let residual = typed(format, codes.dims(), 0)?;
             for arithmetic in [QuantizedArithmetic::QOperator, QuantizedArithmetic::Qdq] {
-                let sum = Add::with(codes.clone(), residual.clone(), stage.clone(), arithmetic)?;
+                let sum = Add::new(codes.clone(), residual.clone(), stage.clone()).arithmetic(arithmetic).build()?;
                 // Two sums with different arithmetic can't be fused.
                 fused.extend(Fused::new(first.clone(), sum.into(), 0).ok().map(Op::from));
             }

@@ -23,9 +23,9 @@ impl Training {
     #[allow(dead_code, reason = "not every user prints the table")]
     pub(crate) fn published() -> [(&'static str, Self, f64, &'static str); 3] {
         let row = |weights, activations, from_scratch, epochs, rate| Self {
-            bits: Bits { weights, activations },
+            bits: Bits::new(weights, activations),
             from_scratch,
-            options: Options { epochs, rate, ..Options::default() },
+            options: Options::default().with_epochs(epochs).with_rate(rate),
         };
         [
             ("W4A4 after training: at least", row(4, 4, false, 20, 2e-3), 0.983, "98.33 %"),
@@ -82,7 +82,7 @@ impl Task {
         let random = training.from_scratch.then(|| self.float.randomized(seed)).transpose()?;
         let begin = random.as_ref().unwrap_or(&self.float).quantized(&[training.bits], &self.calibration.images)?;
         let before = judge(context, &begin, &self.test)?;
-        let options = Options { seed, ..training.options };
+        let options = training.options.with_seed(seed);
         let clock = Instant::now();
         let mut trainer = Trainer::new(context, begin, &self.train.images, &self.train.labels, options)?;
         let bar = ProgressBar::new(options.epochs as u64);

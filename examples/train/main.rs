@@ -64,19 +64,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     println!("adapter: {}", context.description());
     let task = Task::load()?;
     let training = Training {
-        bits: Bits { weights: arguments.weights_bits, activations: arguments.activation_bits },
+        bits: Bits::new(arguments.weights_bits, arguments.activation_bits),
         from_scratch: arguments.from_scratch,
-        options: Options {
-            batch: arguments.batch,
-            epochs: arguments.epochs,
-            rate: arguments.rate,
-            step_rate: arguments.step_rate,
-            activations: match arguments.moving_average {
+        options: Options::default()
+            .with_batch(arguments.batch)
+            .with_epochs(arguments.epochs)
+            .with_rate(arguments.rate)
+            .with_step_rate(arguments.step_rate)
+            .with_activations(match arguments.moving_average {
                 Some(constant) => ActivationSteps::MovingAverage { constant },
                 None => ActivationSteps::Learned,
-            },
-            ..Options::default()
-        },
+            }),
     };
     println!("{training} of {} images in batches of {}\n", task.train.labels.len(), arguments.batch);
     println!("{:>4} {:>9} {:>9} {:>9} {:>8} {:>8}  same bits", "seed", "before", "test", "train", "bytes", "seconds");

@@ -58,12 +58,12 @@ pub(crate) fn float_network() -> Result<Network> {
         };
         Ok(Layer::Conv { weights, bias: tensor(&format!("{name}.bias"))?, windows })
     };
-    let padded = Windows { padding: [1; 4], ..Windows::default() };
+    let padded = Windows::default().with_padding([1; 4]);
     let layers = vec![
         conv("conv1", padded)?,
-        conv("dw2", Windows { groups: 16, ..padded })?,
+        conv("dw2", padded.with_groups(16))?,
         conv("pw3", Windows::default())?,
-        conv("conv4", Windows { stride: [2, 2], ..padded })?,
+        conv("conv4", padded.with_stride([2, 2]))?,
         Layer::GlobalAverage,
         conv("fc", Windows::default())?,
     ];

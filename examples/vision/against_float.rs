@@ -136,8 +136,8 @@ fn float_ways(conv: &ConvLayer) -> Result<Vec<Way>> {
     }
     let [[top, left], [bottom, right]] = [conv.begin, conv.end];
     let padding = [top, left, bottom, right];
-    let windows = Windows { stride: [conv.stride; 2], padding, groups: conv.groups };
-    let op = FloatConv::new(image.dims(), conv.weights.dims(), windows)?;
+    let windows = Windows::default().with_stride([conv.stride; 2]).with_padding(padding).with_groups(conv.groups);
+    let op = FloatConv::new(image.clone(), conv.weights.tensor_type().clone(), windows).build()?;
     ways.push(Way { graph: Graph::of(op)?, weights: Some(Tensor::new(conv.weights.dims(), weights)?) });
     Ok(ways)
 }

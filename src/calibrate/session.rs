@@ -54,9 +54,9 @@ impl Observer {
             "{of} was to be observed, but only float32 values are: observe before they are quantized"
         );
         Ok(match self {
-            Self::Range { granularity, rule } => Kind::Range(ObserveRange::new(of.dims(), granularity, rule)?),
+            Self::Range { granularity, rule } => Kind::Range(ObserveRange::new(of.clone(), granularity, rule)?),
             Self::Histogram { granularity, bins } => {
-                Kind::Histogram(ObserveHistogram::new(of.dims(), granularity, bins)?)
+                Kind::Histogram(ObserveHistogram::new(of.clone(), granularity, bins)?)
             }
         })
     }

@@ -7,6 +7,7 @@ use crate::ptq::QuantizedModel;
 
 /// The cost of one row or image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Cost {
     /// Bytes of the weights alone.
     pub weight_bytes: u64,
@@ -22,6 +23,7 @@ pub struct Cost {
 
 /// Energy of operations, in picojoules.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Energy {
     /// An f32 product and its addition to an f32.
     pub float_multiply_add: f64,

@@ -7,6 +7,7 @@ use crate::error::{Result, require};
 
 /// Distance of results y from a reference x.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Metrics {
     /// `10 · log10(Σ x² / Σ (x − y)²)`, in dB; infinite if nothing differs.
     #[serde(with = "decibel")]
@@ -111,6 +112,7 @@ pub fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
 
 /// A share with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ConfidenceInterval {
     /// The share.
     pub share: f64,
@@ -161,6 +163,7 @@ pub(super) fn check_labels(logits: &[f32], labels: &[usize], classes: usize) -> 
 
 /// The calibration of confidence: confident predictions should be right as often as they claim.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Calibration {
     /// Expected calibration error: in 15 bins of confidence, |accuracy − mean confidence|, weighted by the number of rows in
     /// the bin (Guo et al., 2017, arXiv:1706.04599, eq. 3).

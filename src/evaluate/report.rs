@@ -15,6 +15,7 @@ use crate::tensor::Tensor;
 
 /// The data on which two models are compared.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Dataset<'a> {
     /// Float32, `[rows, …]` as the model reads them.
     pub inputs: &'a Tensor,
@@ -24,6 +25,7 @@ pub struct Dataset<'a> {
 
 /// Options of [`evaluate`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Changes of inputs for the robustness test. The default is [`Perturbation::DEFAULT`].
     pub perturbations: Vec<Perturbation>,
@@ -39,8 +41,47 @@ impl Default for Options {
     }
 }
 
+impl<'a> Dataset<'a> {
+    /// Inputs without labels.
+    #[must_use]
+    pub const fn new(inputs: &'a Tensor) -> Self {
+        Self { inputs, labels: None }
+    }
+
+    /// These data with the class of each row.
+    #[must_use]
+    pub const fn with_labels(mut self, labels: &'a [usize]) -> Self {
+        self.labels = Some(labels);
+        self
+    }
+}
+
+impl Options {
+    /// These options with these changes of inputs.
+    #[must_use]
+    pub fn with_perturbations(mut self, perturbations: Vec<Perturbation>) -> Self {
+        self.perturbations = perturbations;
+        self
+    }
+
+    /// These options with this seed of the random perturbations.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// These options with or without the time of a batch.
+    #[must_use]
+    pub fn with_time(mut self, time: bool) -> Self {
+        self.time = time;
+        self
+    }
+}
+
 /// A comparison of a quantized model with its float original. Its `Display` is a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Title: the model and its quantization.
     pub title: String,
@@ -66,6 +107,7 @@ pub struct Report {
 
 /// The results of one of the two models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Side {
     /// The share of rows that are classified correctly.
     pub accuracy: Option<ConfidenceInterval>,
@@ -79,6 +121,7 @@ pub struct Side {
 
 /// The comparison of one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerReport {
     /// The layer's name.
     pub name: String,
@@ -158,6 +201,7 @@ impl Histogram {
 
 /// A way to quantize a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Alternative {
     /// The name of the alternative.
     pub name: String,
@@ -167,6 +211,21 @@ pub struct Alternative {
     pub sqnr_db: f64,
     /// The accuracy, if there are labels.
     pub accuracy: Option<f64>,
+}
+
+impl Alternative {
+    /// An alternative without an accuracy.
+    #[must_use]
+    pub fn new(name: impl Into<String>, weight_bytes: u64, sqnr_db: f64) -> Self {
+        Self { name: name.into(), weight_bytes, sqnr_db, accuracy: None }
+    }
+
+    /// This alternative with an accuracy.
+    #[must_use]
+    pub fn with_accuracy(mut self, accuracy: f64) -> Self {
+        self.accuracy = Some(accuracy);
+        self
+    }
 }
 
 /// Compares a quantized model with its float original on some data.

@@ -141,6 +141,7 @@ impl Random {
 
 /// The predictions on inputs changed by one perturbation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Robustness {
     /// The change of the inputs.
     pub perturbation: Perturbation,

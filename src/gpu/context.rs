@@ -52,6 +52,7 @@ impl Default for ContextOptions {
 
 /// Counts of the actions of a context so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Queue submissions by this crate.
     pub submissions: u64,

@@ -360,7 +360,7 @@ impl Plan {
     /// let codes_type = TensorType::new(DType::Uint8, [8, 100])?.quantized(Quantization::tensor(0.1, 3))?;
     /// let mut graph = Graph::new();
     /// let x = graph.input(codes_type.clone());
-    /// let y = graph.add(Dequantize::new(codes_type.clone())?, &[x])?;
+    /// let y = graph.add(Dequantize::new(codes_type.clone()).build()?, &[x])?;
     /// graph.output(y);
     /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
     ///

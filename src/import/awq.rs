@@ -29,6 +29,7 @@ const NIBBLE: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Awq<'a> {
     /// The array `qweight`.
     pub qweight: Array<'a>,
@@ -41,6 +42,12 @@ pub struct Awq<'a> {
 }
 
 impl<'a> Awq<'a> {
+    /// These arrays.
+    #[must_use]
+    pub fn new(qweight: Array<'a>, qzeros: Array<'a>, scales: Array<'a>, group: usize) -> Self {
+        Self { qweight, qzeros, scales, group }
+    }
+
     /// The arrays of a layer in a file.
     ///
     /// # Errors

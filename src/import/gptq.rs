@@ -47,6 +47,7 @@ pub enum ZeroPoints {
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Gptq<'a> {
     /// The array `qweight`.
     pub qweight: Array<'a>,
@@ -65,6 +66,26 @@ pub struct Gptq<'a> {
 }
 
 impl<'a> Gptq<'a> {
+    /// A layer of `bits` bits with these arrays, in one group for the whole row without `g_idx`.
+    #[must_use]
+    pub fn new(qweight: Array<'a>, qzeros: Array<'a>, scales: Array<'a>, bits: usize, zero_points: ZeroPoints) -> Self {
+        Self { qweight, qzeros, scales, g_idx: None, bits, group: usize::MAX, zero_points }
+    }
+
+    /// This layer in groups of this size.
+    #[must_use]
+    pub fn with_group(mut self, group: usize) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// This layer with the group of each column, if there is an array of them.
+    #[must_use]
+    pub fn with_g_idx(mut self, g_idx: impl Into<Option<Array<'a>>>) -> Self {
+        self.g_idx = g_idx.into();
+        self
+    }
+
     /// The arrays of a layer in a file.
     ///
     /// # Errors

@@ -24,20 +24,13 @@ use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightForma
 /// use lowbit::import::onnx::MatMulNBits;
 /// use lowbit::import::{Array, ElementType};
 /// let scale = 0.5f32.to_le_bytes();
-/// let node = MatMulNBits {
-///     n: 1,
-///     k: 3,
-///     bits: 4,
-///     block_size: 16,
-///     b: &[0xa9, 0x07, 0, 0, 0, 0, 0, 0],
-///     scales: Array::new(ElementType::Float32, [1], &scale)?,
-///     zero_points: None,
-///     g_idx: None,
-/// };
+/// let scales = Array::new(ElementType::Float32, [1], &scale)?;
+/// let node = MatMulNBits::new([1, 3], 4, 16, &[0xa9, 0x07, 0, 0, 0, 0, 0, 0], scales);
 /// assert_eq!(node.weights()?.dequantize()?.values::<f32>()?, [0.5, 1.0, -0.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MatMulNBits<'a> {
     /// The attribute `N`.
     pub n: usize,
@@ -57,7 +50,27 @@ pub struct MatMulNBits<'a> {
     pub g_idx: Option<Array<'a>>,
 }
 
-impl MatMulNBits<'_> {
+impl<'a> MatMulNBits<'a> {
+    /// A node with these attributes, with the inputs `B` and `scales`.
+    #[must_use]
+    pub fn new([n, k]: [usize; 2], bits: usize, block_size: usize, b: &'a [u8], scales: Array<'a>) -> Self {
+        Self { n, k, bits, block_size, b, scales, zero_points: None, g_idx: None }
+    }
+
+    /// This node with the input `zero_points`, if there is one.
+    #[must_use]
+    pub fn with_zero_points(mut self, zero_points: impl Into<Option<Array<'a>>>) -> Self {
+        self.zero_points = zero_points.into();
+        self
+    }
+
+    /// This node with the input `g_idx`, if there is one.
+    #[must_use]
+    pub fn with_g_idx(mut self, g_idx: impl Into<Option<Array<'a>>>) -> Self {
+        self.g_idx = g_idx.into();
+        self
+    }
+
     /// The packed matrix `[n, k]`, with the codes and scales of the node. f16 scales stay f16, bf16 ones become f32. If all
     /// zero points are the default, they are left out.
     ///

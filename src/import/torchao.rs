@@ -44,17 +44,14 @@ pub enum TensorClass {
 /// ```
 /// use lowbit::import::torchao::{TensorClass, TorchAo};
 /// use lowbit::import::{Array, ElementType};
-/// let weight = TorchAo {
-///     class: TensorClass::Int8,
-///     qdata: Array::new(ElementType::Int8, [2, 2], &[1, 2, 0xff, 0x80])?,
-///     scale: Array::new(ElementType::Float16, [2, 1], &[0x00, 0x3c, 0x00, 0x38])?, // 1.0, 0.5
-///     zero_point: None,
-///     block_size: vec![1, 2],
-/// };
+/// let qdata = Array::new(ElementType::Int8, [2, 2], &[1, 2, 0xff, 0x80])?;
+/// let scale = Array::new(ElementType::Float16, [2, 1], &[0x00, 0x3c, 0x00, 0x38])?; // 1.0, 0.5
+/// let weight = TorchAo::new(TensorClass::Int8, qdata, scale, [1, 2]);
 /// assert_eq!(weight.weights()?.dequantize()?.values::<f32>()?, [1.0, 2.0, -0.5, -64.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TorchAo<'a> {
     /// The class.
     pub class: TensorClass,
@@ -121,6 +118,19 @@ impl Places {
 }
 
 impl<'a> TorchAo<'a> {
+    /// A weight of this class without zero points.
+    #[must_use]
+    pub fn new(class: TensorClass, qdata: Array<'a>, scale: Array<'a>, block_size: impl Into<Vec<usize>>) -> Self {
+        Self { class, qdata, scale, zero_point: None, block_size: block_size.into() }
+    }
+
+    /// This weight with the array `zero_point`, if there is one.
+    #[must_use]
+    pub fn with_zero_point(mut self, zero_point: impl Into<Option<Array<'a>>>) -> Self {
+        self.zero_point = zero_point.into();
+        self
+    }
+
     /// The weight `name` (such as `model.layers.0.mlp.down_proj.weight`) in a file.
     ///
     /// # Errors

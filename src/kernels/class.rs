@@ -63,7 +63,7 @@ mod tests {
         ] {
             let codes = TensorType::new(DType::Uint8, dimensions).expect("a small shape");
             let codes = codes.quantized(Quantization::tensor(0.5, 0)).expect("a legal zero point");
-            assert_eq!(class(&Dequantize::new(codes).expect("a sound op").into()), expected);
+            assert_eq!(class(&Dequantize::new(codes).build().expect("a sound op").into()), expected);
         }
     }
 }

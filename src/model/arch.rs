@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Architecture {
     /// The model's name.
     #[serde(default)]
@@ -31,6 +32,7 @@ pub struct Architecture {
 
 /// The input of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Input {
     /// The shape of one image, `[channels, height, width]`, or of one row, `[features]`.
     pub shape: Vec<usize>,
@@ -38,6 +40,7 @@ pub struct Input {
 
 /// A layer without its weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerSpec {
     /// The prefix of the names of its tensors: `<name>.weight`, `<name>.bias`.
     pub name: String,

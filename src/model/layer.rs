@@ -8,6 +8,7 @@ use crate::error::{Result, require};
 
 /// The extents of an image. A row is an image of one pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Image {
     /// Rows.
     pub height: usize,
@@ -33,6 +34,7 @@ impl Image {
 
 /// The window of a layer's filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Window {
     /// Height and width.
     pub kernel: [usize; 2],

@@ -2,18 +2,18 @@
 //! granularity and devices are elsewhere.
 
 mod block;
-mod format;
+pub(crate) mod format;
 mod minifloat;
 mod narrow;
-mod rounding;
+pub(crate) mod rounding;
 
 pub(crate) use block::BlockScales;
 pub use block::{BlockFormat, BlockRounding};
-pub use format::DType;
+pub(crate) use format::DType;
 pub(crate) use format::{Encoding, each_dtype, element};
 pub use minifloat::*;
 pub use narrow::*;
-pub use rounding::{Multiplier, Rounding};
+pub(crate) use rounding::{Multiplier, Rounding};
 
 /// A scale and a zero point: `real = scale · (code − zero_point)`. Dynamic quantization computes them on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Default, bytemuck::Pod, bytemuck::Zeroable)]

@@ -49,7 +49,7 @@ impl Multiplier {
     /// If `quantized` is negative or `shift` is outside `-31..=30`.
     ///
     /// ```
-    /// use lowbit::numeric::{Multiplier, Rounding};
+    /// use lowbit::{Multiplier, Rounding};
     /// let half = Multiplier::fixed(1 << 30, 0)?;
     /// assert_eq!(Rounding::FixedDouble.rescale(5, half), 3);
     /// # Ok::<(), lowbit::Error>(())
@@ -123,7 +123,7 @@ impl Rounding {
     /// bit. [`Rounding::FixedDouble`] saturates the accumulator to i32 first.
     ///
     /// ```
-    /// use lowbit::numeric::{Multiplier, Rounding};
+    /// use lowbit::{Multiplier, Rounding};
     /// let half = Multiplier::float(0.5)?;
     /// assert_eq!(Rounding::Onnx.rescale(5, half), 2); // 2.5, ties to even
     /// # Ok::<(), lowbit::Error>(())

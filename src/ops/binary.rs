@@ -68,7 +68,7 @@ impl Binary {
 /// use lowbit::{DType, Quantization, Tensor, reference};
 /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
 /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
-/// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
+/// let op = Add::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4, -2]);
 ///
 /// // 2.5 + 1 is 3.5, and its nearest even integer is 4. `Qdq` rounds 2.5 to 2 before it adds 1.
@@ -76,7 +76,7 @@ impl Binary {
 /// let b = Tensor::new([1], vec![0i8])?.quantized(Quantization::tensor(0.5, 0))?;
 /// let sum = |arithmetic| {
 ///     let (a, b) = (a.tensor_type().clone(), b.tensor_type().clone());
-///     Add::with(a, b, Requantization::new(DType::Int8, 1.0, 1)?, arithmetic)
+///     Add::new(a, b, Requantization::new(DType::Int8, 1.0, 1)?).arithmetic(arithmetic).build()
 /// };
 /// let (op, unfused) = (sum(QuantizedArithmetic::QOperator)?, sum(QuantizedArithmetic::Qdq)?);
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [4]);
@@ -88,6 +88,16 @@ pub struct Add {
     binary: Binary,
     /// `None`: dequantize, add, quantize.
     ratios: Option<Ratios>,
+}
+
+/// Describes an [`Add`]; made by [`Add::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct AddBuilder {
+    lhs: TensorType,
+    rhs: TensorType,
+    output: Requantization,
+    arithmetic: QuantizedArithmetic,
 }
 
 /// The coefficients of a sum in [`QuantizedArithmetic::QOperator`].
@@ -151,7 +161,7 @@ fn lhs_is_repeated(lhs: &Shape, rhs: &Shape) -> bool {
 /// use lowbit::{DType, Quantization, Tensor, ops::{Multiply, Requantization}, reference};
 /// let a = Tensor::new([2], vec![10i8, -20])?.quantized(Quantization::tensor(0.1, 0))?;
 /// let b = Tensor::new([1], vec![5i8])?.quantized(Quantization::tensor(0.2, 0))?;
-/// let op = Multiply::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?)?;
+/// let op = Multiply::new(a.tensor_type().clone(), b.tensor_type().clone(), Requantization::new(DType::Int8, 0.5, 0)?).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<i8>()?, [2, -4]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -162,27 +172,31 @@ pub struct Multiply {
     pub(crate) arithmetic: QuantizedArithmetic,
 }
 
-impl Add {
-    /// A sum of tensors of these types, rounded as [`QuantizedArithmetic::QOperator`].
-    ///
-    /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the ratio of an operand's scale to the output's is
-    /// 2¹¹⁶ or more. Also if the output has a fixed-point rounding mode or explicit multipliers: a sum of two scales can't use
-    /// them.
-    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
-        Self::with(lhs, rhs, output, QuantizedArithmetic::QOperator)
+/// Describes a [`Multiply`]; made by [`Multiply::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MultiplyBuilder {
+    lhs: TensorType,
+    rhs: TensorType,
+    output: Requantization,
+    arithmetic: Option<QuantizedArithmetic>,
+}
+
+impl AddBuilder {
+    /// The rounding of the sum; `QOperator` by default.
+    pub fn arithmetic(mut self, arithmetic: QuantizedArithmetic) -> Self {
+        self.arithmetic = arithmetic;
+        self
     }
 
-    /// A sum of tensors of these types, rounded by this arithmetic.
+    /// Validates the description.
     ///
     /// # Errors
-    /// As [`Add::new`], but `Qdq` accepts any ratio of scales. Also if the arithmetic is `Integer`.
-    pub fn with(
-        lhs: TensorType,
-        rhs: TensorType,
-        output: Requantization,
-        arithmetic: QuantizedArithmetic,
-    ) -> Result<Self> {
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or, unless the arithmetic is `Qdq`, the ratio of an
+    /// operand's scale to the output's is 2¹¹⁶ or more. Also if the arithmetic is `Integer`, or the output has a fixed-point rounding
+    /// mode or explicit multipliers: a sum of two scales can't use them.
+    pub fn build(self) -> Result<Add> {
+        let Self { lhs, rhs, output, arithmetic } = self;
         require!(
             output.mode() == Rounding::Onnx && !output.has_multipliers(),
             "an add rounds once, in f32: use Rounding::Onnx and no explicit multipliers"
@@ -193,7 +207,39 @@ impl Add {
         );
         let binary = Binary::new(lhs, rhs, output)?;
         let ratios = (arithmetic == QuantizedArithmetic::QOperator).then(|| Ratios::new(&binary)).transpose()?;
-        Ok(Self { binary, ratios })
+        Ok(Add { binary, ratios })
+    }
+}
+
+impl MultiplyBuilder {
+    /// The rounding of the product; by default `QOperator`, or `Integer` if the output has a fixed-point rounding mode.
+    pub fn arithmetic(mut self, arithmetic: QuantizedArithmetic) -> Self {
+        self.arithmetic = Some(arithmetic);
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and positive. Also if
+    /// the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or if the output has explicit multipliers and
+    /// the arithmetic is `Qdq`.
+    pub fn build(self) -> Result<Multiply> {
+        let Self { lhs, rhs, output, arithmetic } = self;
+        let arithmetic = QuantizedArithmetic::resolve(arithmetic, output.mode(), output.has_multipliers())?;
+        let binary = Binary::new(lhs, rhs, output)?;
+        let [(lhs, _), (rhs, _)] = binary.parameters();
+        let multiplier = binary.output.channel_multipliers(&[(lhs, rhs)])?[0];
+        let entry = StageEntry { bias: 0, multiplier: Some(multiplier), scale: 1.0, real_bias: None };
+        Ok(Multiply { binary, stage: Stage::per_column(1, move |_| entry), arithmetic })
+    }
+}
+
+impl Add {
+    /// A builder for a sum of tensors of these types.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> AddBuilder {
+        AddBuilder { lhs, rhs, output, arithmetic: QuantizedArithmetic::QOperator }
     }
 
     pub(crate) fn binary(&self) -> &Binary {
@@ -232,33 +278,10 @@ impl OpDef for Add {
 }
 
 impl Multiply {
-    /// A product of tensors of these types, rounded as [`QuantizedArithmetic::QOperator`], or as `Integer` if the output has a
-    /// fixed-point rounding mode.
-    ///
-    /// # Errors
-    /// If an operand is not 8-bit with one scale, the shapes don't broadcast, or the multiplier is not finite and positive.
-    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> Result<Self> {
-        let arithmetic = QuantizedArithmetic::resolve(None, output.mode(), output.has_multipliers())?;
-        Self::with(lhs, rhs, output, arithmetic)
-    }
-
-    /// A product of tensors of these types, rounded by this arithmetic.
-    ///
-    /// # Errors
-    /// As [`Multiply::new`]. Also if the output has a fixed-point rounding mode and the arithmetic is not `Integer`, or if the
-    /// output has explicit multipliers and the arithmetic is `Qdq`.
-    pub fn with(
-        lhs: TensorType,
-        rhs: TensorType,
-        output: Requantization,
-        arithmetic: QuantizedArithmetic,
-    ) -> Result<Self> {
-        let arithmetic = QuantizedArithmetic::resolve(Some(arithmetic), output.mode(), output.has_multipliers())?;
-        let binary = Binary::new(lhs, rhs, output)?;
-        let [(lhs, _), (rhs, _)] = binary.parameters();
-        let multiplier = binary.output.channel_multipliers(&[(lhs, rhs)])?[0];
-        let entry = StageEntry { bias: 0, multiplier: Some(multiplier), scale: 1.0, real_bias: None };
-        Ok(Self { binary, stage: Stage::per_column(1, move |_| entry), arithmetic })
+    /// A builder for a product of tensors of these types.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(lhs: TensorType, rhs: TensorType, output: Requantization) -> MultiplyBuilder {
+        MultiplyBuilder { lhs, rhs, output, arithmetic: None }
     }
 
     pub(super) fn clamped(&self, low: i32, high: i32) -> Self {

@@ -28,7 +28,7 @@ use crate::tensor::TensorType;
 /// let format = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
 /// let blocks = reference::run(&BlockQuantize::new(x.tensor_type().clone(), format)?.into(), &[&x])?;
 /// assert_eq!(blocks[1].values::<E8M0>()?[0].to_f32(), 4.0); // 16 / 4, so that 20 lies midway between 16 and 24
-/// let op = BlockDequantize::new([1, 3], format)?;
+/// let op = BlockDequantize::new(blocks[0].tensor_type().clone(), format).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&blocks[0], &blocks[1]])?[0].values::<f32>()?, [0.0, -6.0, 16.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -53,6 +53,15 @@ pub struct BlockDequantize {
     scales: TensorType,
     output: TensorType,
     format: BlockFormat,
+}
+
+/// Describes a [`BlockDequantize`]; made by [`BlockDequantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct BlockDequantizeBuilder {
+    elements: TensorType,
+    format: BlockFormat,
+    output: DType,
 }
 
 /// The types of the elements and scales of a tensor with these dimensions.
@@ -126,23 +135,10 @@ impl OpDef for BlockQuantize {
 }
 
 impl BlockDequantize {
-    /// A dequantization to float32 tensors with these dimensions.
-    ///
-    /// # Errors
-    /// If there is no dimension: a scalar has no blocks.
-    pub fn new(dims: impl Into<Vec<usize>>, format: BlockFormat) -> Result<Self> {
-        let output = TensorType::new(DType::Float32, dims)?;
-        let (elements, scales) = types(format, output.dims())?;
-        Ok(Self { elements, scales, output, format })
-    }
-
-    /// This dequantization with float16 or float32 output.
-    ///
-    /// # Errors
-    /// If the data type is neither.
-    pub fn output_format(self, dtype: DType) -> Result<Self> {
-        require_float("the output", dtype)?;
-        Ok(Self { output: TensorType::new(dtype, self.output.dims())?, ..self })
+    /// A builder for a dequantization of elements of this type to float32. The type of the scales follows from it.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(elements: TensorType, format: BlockFormat) -> BlockDequantizeBuilder {
+        BlockDequantizeBuilder { elements, format, output: DType::Float32 }
     }
 
     pub(crate) fn elements(&self) -> &TensorType {
@@ -172,7 +168,7 @@ impl OpDef for BlockDequantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.format)?.output_format(self.output.dtype())?;
+        let resized = Self::new(inputs[0].clone(), self.format).output(self.output.dtype()).build()?;
         require!(
             resized.scales.shape() == inputs[1].shape(),
             "the elements {} of blocks no longer fit the scales {}",
@@ -185,5 +181,30 @@ impl OpDef for BlockDequantize {
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
         // Blocks lie along the last dimension.
         (self.inputs()[0].shape().rank() > 1).then(|| vec![true; self.inputs().len()])
+    }
+}
+
+impl BlockDequantizeBuilder {
+    /// The data type of the output: float32 or float16.
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the elements are not of the format or are a scalar, or the output is not float32 or float16.
+    pub fn build(self) -> Result<BlockDequantize> {
+        let Self { elements, format, output } = self;
+        require_float("the output", output)?;
+        require!(
+            elements.dtype() == format.element(),
+            "the elements are {elements}, but those of the blocks are {}: give the type that BlockQuantize makes",
+            format.element()
+        );
+        let output = TensorType::new(output, elements.dims())?;
+        let (elements, scales) = types(format, output.dims())?;
+        Ok(BlockDequantize { elements, scales, output, format })
     }
 }

@@ -11,7 +11,7 @@ use crate::tensor::TensorType;
 /// * To float16 and float32: the nearest number, ties to even; infinity beyond the greatest. Numbers of all other types are exact
 ///   in float32. NaN stays NaN.
 /// * To a float of 4, 6 or 8 bits: the nearest number, ties to even. Numbers beyond the greatest, infinities included, become the
-///   greatest; with [`non_saturating`](Self::non_saturating) they become infinity in E5M2 and NaN in the other 8-bit types. −0
+///   greatest; with [`non_saturating`](CastBuilder::non_saturating) they become infinity in E5M2 and NaN in the other 8-bit types. −0
 ///   becomes 0 in types without −0. NaN stays NaN, but becomes −0 in the types of 6 and 4 bits, which have no NaN.
 /// * To E8M0: |x| rounded to a power of two by [`PowerRounding`], up by default. Results below 2⁻¹²⁷ become 2⁻¹²⁷. Results beyond
 ///   2¹²⁷ become 2¹²⁷, or NaN with `non_saturating`. Infinity and NaN become NaN.
@@ -27,7 +27,7 @@ use crate::tensor::TensorType;
 /// ```
 /// use lowbit::{DType, Tensor, numeric::I4, ops::Cast, reference};
 /// let x = Tensor::new([4], vec![2.5f32, -7.6, 8.0, -100.0])?;
-/// let op = Cast::new(x.tensor_type().clone(), DType::Int4)?;
+/// let op = Cast::new(x.tensor_type().clone(), DType::Int4).build()?;
 /// let codes: Vec<i8> = reference::run(&op.into(), &[&x])?[0].values::<I4>()?.iter().map(|code| code.get()).collect();
 /// assert_eq!(codes, [2, -8, -8, -4]);
 /// # Ok::<(), lowbit::Error>(())
@@ -40,12 +40,35 @@ pub struct Cast {
     rounding: PowerRounding,
 }
 
-impl Cast {
-    /// A cast of tensors of type `input` to the data type `to`.
+/// Describes a [`Cast`]; made by [`Cast::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CastBuilder {
+    input: TensorType,
+    to: DType,
+    saturate: bool,
+    rounding: PowerRounding,
+}
+
+impl CastBuilder {
+    /// Doesn't saturate: numbers beyond the greatest of an 8-bit float become infinity or NaN (ONNX: `saturate` 0).
+    pub fn non_saturating(mut self) -> Self {
+        self.saturate = false;
+        self
+    }
+
+    /// The rounding to powers of two, up by default; only casts to E8M0 read it.
+    pub fn rounding(mut self, rounding: PowerRounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If one of the data types is not listed above.
-    pub fn new(input: TensorType, to: DType) -> Result<Self> {
+    /// If one of the data types is not listed at [`Cast`].
+    pub fn build(self) -> Result<Cast> {
+        let Self { input, to, saturate, rounding } = self;
         for format in [input.dtype(), to] {
             let float = matches!(format, DType::Float8E8M0 | DType::Float16 | DType::Float32);
             require!(
@@ -54,19 +77,15 @@ impl Cast {
             );
         }
         let output = TensorType::new(to, input.dims())?;
-        Ok(Self { output, input, saturate: true, rounding: PowerRounding::default() })
+        Ok(Cast { output, input, saturate, rounding })
     }
+}
 
-    /// This cast without saturation: numbers beyond the greatest of an 8-bit float become infinity or NaN (ONNX: `saturate` 0).
-    #[must_use]
-    pub fn non_saturating(self) -> Self {
-        Self { saturate: false, ..self }
-    }
-
-    /// This cast with another rounding to powers of two; only casts to E8M0 read it.
-    #[must_use]
-    pub fn rounding(self, rounding: PowerRounding) -> Self {
-        Self { rounding, ..self }
+impl Cast {
+    /// A builder for a cast of tensors of type `input` to the data type `to`.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType, to: DType) -> CastBuilder {
+        CastBuilder { input, to, saturate: true, rounding: PowerRounding::default() }
     }
 
     pub(crate) fn saturates(&self) -> bool {
@@ -105,8 +124,11 @@ impl OpDef for Cast {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].clone(), self.output.dtype())?;
-        Ok(Self { saturate: self.saturate, rounding: self.rounding, ..resized })
+        Ok(Self {
+            input: inputs[0].clone(),
+            output: TensorType::new(self.output.dtype(), inputs[0].dims())?,
+            ..self.clone()
+        })
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

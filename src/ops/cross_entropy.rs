@@ -1,8 +1,8 @@
 //! The gradient of the cross-entropy loss of classifiers. The meaning is `reference/cross_entropy.rs`, the GPU program is
 //! `kernels/train/cross_entropy.rs`.
 
-use super::OpDef;
-use crate::error::{Result, require};
+use super::{OpDef, require_float32};
+use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -16,7 +16,7 @@ use crate::tensor::TensorType;
 /// use lowbit::{Tensor, ops::CrossEntropyGradient, reference};
 /// let logits = Tensor::new([2, 2], vec![1.0f32, 1.0, 50.0, 0.0])?;
 /// let labels = Tensor::new([2], vec![0i32, -1])?;
-/// let op = CrossEntropyGradient::new(2, 2)?;
+/// let op = CrossEntropyGradient::new(logits.tensor_type().clone())?;
 /// assert_eq!(reference::run(&op.into(), &[&logits, &labels])?[0].values::<f32>()?, [-0.25, 0.25, 0.0, 0.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -27,14 +27,20 @@ pub struct CrossEntropyGradient {
 }
 
 impl CrossEntropyGradient {
-    /// The gradient for this number of rows and classes.
+    /// The gradient for logits of this type, float32 `[rows, classes]`. The labels are int32 `[rows]`.
     ///
     /// # Errors
-    /// If there is no class, or too many elements for a tensor.
-    pub fn new(rows: usize, classes: usize) -> Result<Self> {
-        require!(classes > 0, "logits of 0 classes have no softmax");
-        let logits = TensorType::new(DType::Float32, [rows, classes])?;
-        Ok(Self { logits, labels: TensorType::new(DType::Int32, [rows])? })
+    /// If the logits are not float32 with two dimensions, or there is no class.
+    pub fn new(logits: TensorType) -> Result<Self> {
+        require_float32("cross_entropy_gradient", "the logits", &logits)?;
+        let [rows, classes] = logits.dims() else {
+            return Err(Error::Request(format!(
+                "the logits are {logits} with {} dimensions, but they must be [rows, classes]: reshape them",
+                logits.shape().rank()
+            )));
+        };
+        require!(*classes > 0, "logits of 0 classes have no softmax");
+        Ok(Self { labels: TensorType::new(DType::Int32, [*rows])?, logits })
     }
 }
 
@@ -52,7 +58,7 @@ impl OpDef for CrossEntropyGradient {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims()[0], self.logits.dims()[1])
+        Self::new(inputs[0].clone())
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -1,7 +1,7 @@
 //! Dynamic quantization: the range is computed on the device. The meaning is `reference/dynamic.rs`, the GPU programs are
 //! `kernels/convert/dynamic.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Shape, TensorType};
@@ -61,14 +61,14 @@ impl Segments {
 /// least code. Infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or uint8, the
 /// input's shape) and the parameters ([`DType::Parameters`]: one, one per row, or one per row and group). The parameters stay on
 /// the device. They can be the dynamic lhs of [`Linear`](super::Linear) and, except for groups, of [`Matmul`](super::Matmul) and
-/// [`Conv`](super::Conv). [`symmetric`](Self::symmetric) has no zero point.
+/// [`Conv`](super::Conv). [`symmetric`](DynamicQuantizeBuilder::symmetric) has no zero point.
 ///
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
 /// ```
 /// use lowbit::{DType, Tensor, numeric::QuantizationParams, ops::{DynamicGranularity, DynamicQuantize}, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.0, 4.1])?;
-/// let op = DynamicQuantize::new([3], DType::Uint8, DynamicGranularity::Tensor)?;
+/// let op = DynamicQuantize::new(x.tensor_type().clone(), DType::Uint8, DynamicGranularity::Tensor).build()?;
 /// let out = reference::run(&op.into(), &[&x])?;
 /// assert_eq!(out[0].values::<u8>()?, [0, 50, 255]);
 /// assert_eq!(out[1].values::<QuantizationParams>()?, [QuantizationParams::new(0.02, 50)]);
@@ -83,44 +83,59 @@ pub struct DynamicQuantize {
     symmetric: bool,
 }
 
-impl DynamicQuantize {
-    /// A dynamic quantization of float32 tensors with these dimensions.
-    ///
-    /// # Errors
-    /// If the data type is not int8 or uint8, or groups are empty.
-    pub fn new(dims: impl Into<Vec<usize>>, dtype: DType, granularity: DynamicGranularity) -> Result<Self> {
-        require!(dtype.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {dtype} was asked for");
-        let input = TensorType::new(DType::Float32, dims)?;
-        Ok(Self {
-            output: TensorType::new(dtype, input.dims())?.with_dynamic_scales(),
-            parameters: granularity.parameters(input.shape())?,
-            input,
-            granularity,
-            symmetric: false,
-        })
-    }
+/// Describes a [`DynamicQuantize`]; made by [`DynamicQuantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct DynamicQuantizeBuilder {
+    input: TensorType,
+    dtype: DType,
+    granularity: DynamicGranularity,
+    symmetric: bool,
+}
 
-    /// This quantization without zero points: `scale = max|x| / 127`, `code = saturate(round_ties_even(x / scale))`. Codes are
+impl DynamicQuantizeBuilder {
+    /// Makes int8 codes without zero points: `scale = max|x| / 127`, `code = saturate(round_ties_even(x / scale))`. Codes are
     /// −127 … 127 for finite numbers; NaN and −∞ become −128. A range of zeros has scale 1.
     ///
     /// ```
     /// use lowbit::{DType, Tensor, numeric::QuantizationParams, ops::{DynamicGranularity, DynamicQuantize}, reference};
     /// let x = Tensor::new([1, 4], vec![-2.54f32, 1.0, 0.0, 0.0])?;
-    /// let op = DynamicQuantize::new([1, 4], DType::Int8, DynamicGranularity::Group(2))?.symmetric()?;
+    /// let op = DynamicQuantize::new(x.tensor_type().clone(), DType::Int8, DynamicGranularity::Group(2)).symmetric().build()?;
     /// let out = reference::run(&op.into(), &[&x])?;
     /// assert_eq!(out[0].values::<i8>()?, [-127, 50, 0, 0]);
     /// let params = out[1].values::<QuantizationParams>()?;
     /// assert_eq!(params, [QuantizationParams::new(0.02, 0), QuantizationParams::new(1.0, 0)]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
+    pub fn symmetric(mut self) -> Self {
+        self.symmetric = true;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If the data type is not int8.
-    pub fn symmetric(mut self) -> Result<Self> {
-        let dtype = self.output.dtype();
-        require!(dtype == DType::Int8, "{dtype} codes have no symmetric range: use int8");
-        self.symmetric = true;
-        Ok(self)
+    /// If the input is not float32, the data type is not int8 or uint8, or a symmetric one is not int8, or groups are empty.
+    pub fn build(self) -> Result<DynamicQuantize> {
+        let Self { input, dtype, granularity, symmetric } = self;
+        require_float32("dynamic_quantize", "the input", &input)?;
+        require!(dtype.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {dtype} was asked for");
+        require!(!symmetric || dtype == DType::Int8, "{dtype} codes have no symmetric range: use int8");
+        Ok(DynamicQuantize {
+            output: TensorType::new(dtype, input.dims())?.with_dynamic_scales(),
+            parameters: granularity.parameters(input.shape())?,
+            input,
+            granularity,
+            symmetric,
+        })
+    }
+}
+
+impl DynamicQuantize {
+    /// A builder for a dynamic quantization of tensors of type `input`, float32, to int8 or uint8.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType, dtype: DType, granularity: DynamicGranularity) -> DynamicQuantizeBuilder {
+        DynamicQuantizeBuilder { input, dtype, granularity, symmetric: false }
     }
 
     pub(crate) fn output(&self) -> &TensorType {
@@ -173,8 +188,8 @@ impl OpDef for DynamicQuantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.output.dtype(), self.granularity)?;
-        Ok(Self { symmetric: self.symmetric, ..resized })
+        let builder = Self::new(inputs[0].clone(), self.output.dtype(), self.granularity);
+        DynamicQuantizeBuilder { symmetric: self.symmetric, ..builder }.build()
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

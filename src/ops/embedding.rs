@@ -29,7 +29,7 @@ use crate::weights::PackedWeights;
 ///     Ok(())
 /// })?;
 /// let tokens = Tensor::new([3], vec![2, 0, 1])?;
-/// let op = Embedding::new([3], table)?;
+/// let op = Embedding::new(tokens.tensor_type().clone(), table).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&tokens])?[0].values::<f32>()?, [1.0, 1.0, 0.0, 0.0, 0.5, 0.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -40,34 +40,49 @@ pub struct Embedding {
     output_type: TensorType,
 }
 
-impl Embedding {
-    /// The rows selected by indices of this shape, in float32.
-    ///
-    /// # Errors
-    /// If the weights are several matrices, or the output has more elements than a tensor holds.
-    pub fn new(dims: impl Into<Vec<usize>>, weights: impl Into<Arc<PackedWeights>>) -> Result<Self> {
-        let (indices, weights) = (TensorType::new(DType::Int32, dims)?, weights.into());
-        let matrices = weights.dims()[0];
-        require!(matrices == 1, "the weights are {matrices} matrices, but an embedding takes the rows of one");
-        let output_type = Self::type_of(&indices, &weights, DType::Float32)?;
-        Ok(Self { indices, weights, output_type })
+/// Describes an [`Embedding`]; made by [`Embedding::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct EmbeddingBuilder {
+    indices: TensorType,
+    weights: Arc<PackedWeights>,
+    output: DType,
+}
+
+impl EmbeddingBuilder {
+    /// The data type of the output: float32 or float16.
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
+        self
     }
 
-    /// This embedding with output of this data type.
+    /// Validates the description.
     ///
     /// # Errors
-    /// If the data type is not float32 or float16.
-    pub fn output(self, dtype: DType) -> Result<Self> {
+    /// If the indices are not int32, the weights are several matrices, the output is not float32 or float16, or it has more elements
+    /// than a tensor holds.
+    pub fn build(self) -> Result<Embedding> {
+        let Self { indices, weights, output } = self;
         require!(
-            matches!(dtype, DType::Float32 | DType::Float16),
-            "an embedding makes float32 or float16, but {dtype} was asked for"
+            indices.dtype() == DType::Int32,
+            "the indices are {indices}, but embedding takes int32: give TensorType::int32"
         );
-        Ok(Self { output_type: Self::type_of(&self.indices, &self.weights, dtype)?, ..self })
+        let [matrices, _, k] = weights.dims();
+        require!(matrices == 1, "the weights are {matrices} matrices, but an embedding takes the rows of one");
+        require!(
+            matches!(output, DType::Float32 | DType::Float16),
+            "an embedding makes float32 or float16, but {output} was asked for"
+        );
+        let output_type = TensorType::new(output, [indices.dims(), &[k]].concat())?;
+        Ok(Embedding { indices: indices.without_scales(), weights, output_type })
     }
+}
 
-    fn type_of(indices: &TensorType, weights: &PackedWeights, dtype: DType) -> Result<TensorType> {
-        let k = weights.dims()[2];
-        TensorType::new(dtype, indices.dims().iter().copied().chain([k]).collect::<Vec<_>>())
+impl Embedding {
+    /// A builder for the rows selected by int32 indices of this type, in float32.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(indices: TensorType, weights: impl Into<Arc<PackedWeights>>) -> EmbeddingBuilder {
+        EmbeddingBuilder { indices, weights: weights.into(), output: DType::Float32 }
     }
 
     pub(crate) fn weights(&self) -> &Arc<PackedWeights> {
@@ -93,7 +108,7 @@ impl OpDef for Embedding {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims(), self.weights.clone())?.output(self.output_type.dtype())
+        Self::new(inputs[0].clone(), self.weights.clone()).output(self.output_type.dtype()).build()
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

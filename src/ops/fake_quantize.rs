@@ -1,7 +1,7 @@
 //! Fake quantization for training: float32 numbers rounded to a grid of codes, and the gradients of that. The meaning is
 //! `reference/fake_quantize.rs`, the GPU programs are `kernels/train/fake_quantize.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -35,9 +35,9 @@ pub enum Grid {
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, Grid}, reference};
 /// let x = Tensor::new([5], vec![0.24f32, 0.26, -3.0, 9.0, 0.75])?;
 /// let step = Tensor::new([1], vec![0.5f32])?;
-/// let op = FakeQuantize::new([5], Grid::Step, Granularity::Tensor, (-4, 3))?;
-/// assert_eq!(reference::run(&op.clone().into(), &[&x, &step])?[0].values::<f32>()?, [0.0, 0.5, -2.0, 1.5, 1.0]);
-/// let levels = reference::run(&op.levels()?.into(), &[&x, &step])?;
+/// let grid = FakeQuantize::new(x.tensor_type().clone(), Grid::Step, Granularity::Tensor, (-4, 3));
+/// assert_eq!(reference::run(&grid.clone().build()?.into(), &[&x, &step])?[0].values::<f32>()?, [0.0, 0.5, -2.0, 1.5, 1.0]);
+/// let levels = reference::run(&grid.levels().build()?.into(), &[&x, &step])?;
 /// assert_eq!(levels[0].values::<f32>()?, [0.0, 1.0, -4.0, 3.0, 2.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -52,18 +52,33 @@ pub struct FakeQuantize {
     pub(crate) levels: bool,
 }
 
-impl FakeQuantize {
-    /// A grid of codes `low..=high` for float32 tensors with these dimensions.
+/// Describes a [`FakeQuantize`]; made by [`FakeQuantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FakeQuantizeBuilder {
+    input: TensorType,
+    grid: Grid,
+    granularity: Granularity,
+    codes: (i32, i32),
+    levels: bool,
+}
+
+impl FakeQuantizeBuilder {
+    /// Makes integer levels: codes minus the zero point, as float32, without the scale. Products and sums of these whole numbers are
+    /// exact below 2^24.
+    pub fn levels(mut self) -> Self {
+        self.levels = true;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If the granularity doesn't fit the dimensions, or the codes `low..=high` are fewer than two or need more than 16 bits.
-    pub fn new(
-        dims: impl Into<Vec<usize>>,
-        grid: Grid,
-        granularity: Granularity,
-        (low, high): (i32, i32),
-    ) -> Result<Self> {
-        let input = TensorType::new(DType::Float32, dims)?;
+    /// If the input is not float32, the granularity doesn't fit it, or the codes `low..=high` are fewer than two or need more than 16
+    /// bits. Also if levels are asked of a [`Grid::Range`]: its numbers are not multiples of a step.
+    pub fn build(self) -> Result<FakeQuantize> {
+        let Self { input, grid, granularity, codes: (low, high), levels } = self;
+        require_float32("fake_quantize", "the input", &input)?;
         require!(
             low < high && low >= -32_768 && high <= 65_535,
             "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
@@ -74,18 +89,24 @@ impl FakeQuantize {
             Grid::Step => TensorType::new(DType::Float32, [ranges])?,
             Grid::Range => TensorType::new(DType::Float32, [ranges, 2])?,
         };
-        Ok(Self { input, parameters, grid, granularity, low, high, levels: false })
+        require!(
+            !levels || grid != Grid::Range,
+            "a grid between two bounds has no levels: use Grid::Affine or Grid::Step"
+        );
+        Ok(FakeQuantize { input, parameters, grid, granularity, low, high, levels })
     }
+}
 
-    /// This quantization with integer levels as output: codes minus the zero point, as float32, without the scale. Products and
-    /// sums of these whole numbers are exact below 2^24.
-    ///
-    /// # Errors
-    /// If the grid is a [`Grid::Range`]: its numbers are not multiples of a step.
-    pub fn levels(mut self) -> Result<Self> {
-        require!(self.grid != Grid::Range, "a grid between two bounds has no levels: use Grid::Affine or Grid::Step");
-        self.levels = true;
-        Ok(self)
+impl FakeQuantize {
+    /// A builder for a grid of codes `low..=high` for tensors of type `input`, float32. The type of the grid's parameters follows.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(
+        input: TensorType,
+        grid: Grid,
+        granularity: Granularity,
+        (low, high): (i32, i32),
+    ) -> FakeQuantizeBuilder {
+        FakeQuantizeBuilder { input, grid, granularity, codes: (low, high), levels: false }
     }
 
     /// The types of the op's inputs and of its output's gradient.
@@ -113,7 +134,8 @@ impl OpDef for FakeQuantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.grid, self.granularity, (self.low, self.high))?;
+        let builder = Self::new(inputs[0].clone(), self.grid, self.granularity, (self.low, self.high));
+        let resized = FakeQuantizeBuilder { levels: self.levels, ..builder }.build()?;
         require!(
             resized.parameters == self.parameters,
             "{} needs {} parameters, but the op was made for {}: the granularity must not depend on the first dimension where \
@@ -122,7 +144,7 @@ impl OpDef for FakeQuantize {
             resized.parameters,
             self.parameters
         );
-        Ok(Self { levels: self.levels, ..resized })
+        Ok(resized)
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
@@ -141,8 +163,8 @@ impl OpDef for FakeQuantize {
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, FakeQuantizeGradient, Grid}, reference};
 /// let x = Tensor::new([4], vec![0.5f32, 1.25, -9.0, 2.0])?;
 /// let (step, dy) = (Tensor::new([1], vec![1.0f32])?, Tensor::new([4], vec![1.0f32, 2.0, 4.0, 8.0])?);
-/// let forward = FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (-4, 3))?;
-/// let dx = reference::run(&FakeQuantizeGradient::new(forward).into(), &[&x, &step, &dy])?;
+/// let forward = FakeQuantize::new(x.tensor_type().clone(), Grid::Step, Granularity::Tensor, (-4, 3)).build()?;
+/// let dx = reference::run(&FakeQuantizeGradient::new(forward)?.into(), &[&x, &step, &dy])?;
 /// assert_eq!(dx[0].values::<f32>()?, [1.0, 2.0, 0.0, 8.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -153,9 +175,11 @@ pub struct FakeQuantizeGradient {
 
 impl FakeQuantizeGradient {
     /// The gradient of a fake quantization.
-    #[must_use]
-    pub fn new(forward: FakeQuantize) -> Self {
-        Self { forward }
+    ///
+    /// # Errors
+    /// None today.
+    pub fn new(forward: FakeQuantize) -> Result<Self> {
+        Ok(Self { forward })
     }
 }
 
@@ -192,7 +216,7 @@ impl OpDef for FakeQuantizeGradient {
 /// use lowbit::{Granularity, Tensor, ops::{FakeQuantize, GridGradient, Grid}, reference};
 /// let x = Tensor::new([4], vec![0.5f32, 1.25, -9.0, 2.0])?;
 /// let (step, dy) = (Tensor::new([1], vec![1.0f32])?, Tensor::new([4], vec![1.0f32, 2.0, 4.0, 8.0])?);
-/// let forward = FakeQuantize::new([4], Grid::Step, Granularity::Tensor, (-4, 3))?;
+/// let forward = FakeQuantize::new(x.tensor_type().clone(), Grid::Step, Granularity::Tensor, (-4, 3)).build()?;
 /// let gradient = reference::run(&GridGradient::new(forward, 0.5)?.into(), &[&x, &step, &dy])?;
 /// assert_eq!(gradient[0].values::<f32>()?, [0.5 * (-0.5 - 0.25 * 2.0 - 4.0 * 4.0)]);
 /// # Ok::<(), lowbit::Error>(())

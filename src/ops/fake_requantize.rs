@@ -2,8 +2,8 @@
 //! requantization in float32, with learned steps. The meaning is `reference/fake_requantize.rs`, the GPU programs are
 //! `kernels/train/fake_requantize.rs`.
 
-use super::OpDef;
 use super::float_conv::one;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -21,7 +21,8 @@ use crate::tensor::TensorType;
 /// use lowbit::{Tensor, ops::RequantParams, reference};
 /// let one = |x| Tensor::new([1], vec![x]);
 /// let (weights, bias) = (Tensor::new([1], vec![0.25f32])?, Tensor::new([1], vec![-3.0f32])?);
-/// let table = reference::run(&RequantParams::new(1)?.into(), &[&one(0.5f32)?, &weights, &bias, &one(2.0)?])?;
+/// let op = RequantParams::new(weights.tensor_type().clone())?;
+/// let table = reference::run(&op.into(), &[&one(0.5f32)?, &weights, &bias, &one(2.0)?])?;
 /// assert_eq!(table[0].values::<i32>()?, [-24, 0.0625f32.to_bits() as i32, 0.125f32.to_bits() as i32, 0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -32,13 +33,20 @@ pub struct RequantParams {
 }
 
 impl RequantParams {
-    /// The table for this number of channels.
+    /// The table for steps of weights of this type, float32 `[channels]`. The bias has the same type; the other steps are single
+    /// numbers.
     ///
     /// # Errors
-    /// If there are too many channels for a tensor.
-    pub fn new(channels: usize) -> Result<Self> {
-        let table = TensorType::new(DType::Int32, [channels, 4])?;
-        Ok(Self { channels: TensorType::new(DType::Float32, [channels])?, table })
+    /// If the type is not float32 with one dimension, or there are too many channels for a tensor.
+    pub fn new(weight_steps: TensorType) -> Result<Self> {
+        require_float32("requant_params", "the steps of the weights", &weight_steps)?;
+        let rank = weight_steps.shape().rank();
+        require!(
+            rank == 1,
+            "the steps of the weights are {weight_steps} with {rank} dimensions, but they must be [channels]: reshape them"
+        );
+        let table = TensorType::new(DType::Int32, [weight_steps.dims()[0], 4])?;
+        Ok(Self { channels: weight_steps, table })
     }
 }
 
@@ -96,9 +104,10 @@ pub enum FakeRequantizeOutput {
 /// let sums = Tensor::new([1, 3], vec![-5.0f32, 10.0, 1000.0])?;
 /// let entry = [1, 0.5f32.to_bits() as i32, 0.25f32.to_bits() as i32, 0];
 /// let table = Tensor::new([3, 4], [entry; 3].concat())?;
-/// let levels = FakeRequantize::new([1, 3], FakeRequantizeOutput::Levels, (0, 15))?;
+/// let make = |output| FakeRequantize::new(sums.tensor_type().clone(), output, (0, 15)).build();
+/// let levels = make(FakeRequantizeOutput::Levels)?;
 /// assert_eq!(reference::run(&levels.into(), &[&sums, &table])?[0].values::<f32>()?, [0.0, 6.0, 15.0]);
-/// let real = FakeRequantize::new([1, 3], FakeRequantizeOutput::Real, (0, 15))?;
+/// let real = make(FakeRequantizeOutput::Real)?;
 /// assert_eq!(reference::run(&real.into(), &[&sums, &table])?[0].values::<f32>()?, [-1.0, 2.75, 250.25]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -112,29 +121,48 @@ pub struct FakeRequantize {
     pub(crate) gradient_scale: f32,
 }
 
-impl FakeRequantize {
-    /// The requantization of sums with these dimensions to codes `low..=high`.
+/// Describes a [`FakeRequantize`]; made by [`FakeRequantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FakeRequantizeBuilder {
+    sums: TensorType,
+    makes: FakeRequantizeOutput,
+    codes: (i32, i32),
+    gradient_scale: f32,
+}
+
+impl FakeRequantizeBuilder {
+    /// A factor of the step's gradient, 1 by default: LSQ's g.
+    pub fn gradient_scale(mut self, gradient_scale: f32) -> Self {
+        self.gradient_scale = gradient_scale;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If there is no dimension of channels, or the codes `low..=high` are fewer than two or need more than 16 bits.
-    pub fn new(dims: impl Into<Vec<usize>>, makes: FakeRequantizeOutput, (low, high): (i32, i32)) -> Result<Self> {
-        let sums = TensorType::new(DType::Float32, dims)?;
+    /// If the sums are not float32 or have no dimension of channels, the codes `low..=high` are fewer than two or need more than 16
+    /// bits, or the factor is not finite.
+    pub fn build(self) -> Result<FakeRequantize> {
+        let Self { sums, makes, codes: (low, high), gradient_scale } = self;
+        require_float32("fake_requantize", "the sums", &sums)?;
         require!(sums.shape().rank() > 0, "sums without a dimension have no channels");
         require!(
             low < high && low >= -32_768 && high <= 65_535,
             "codes from {low} to {high}: a grid has at least two, within -32,768 to 65,535"
         );
-        let table = RequantParams::new(sums.shape().row_length())?.table;
-        Ok(Self { sums, table, makes, low, high, gradient_scale: 1.0 })
-    }
-
-    /// This requantization with a factor for the step's gradient: LSQ's g.
-    ///
-    /// # Errors
-    /// If the factor is not finite.
-    pub fn gradient_scale(self, gradient_scale: f32) -> Result<Self> {
         require!(gradient_scale.is_finite(), "the gradient scale is {gradient_scale}, but it must be finite");
-        Ok(Self { gradient_scale, ..self })
+        let table = RequantParams::new(TensorType::float32([sums.shape().row_length()])?)?.table;
+        Ok(FakeRequantize { sums, table, makes, low, high, gradient_scale })
+    }
+}
+
+impl FakeRequantize {
+    /// A builder for the requantization of sums of this type, float32 `[…, channels]`, to codes `low..=high`. The type of the table
+    /// follows.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(sums: TensorType, makes: FakeRequantizeOutput, (low, high): (i32, i32)) -> FakeRequantizeBuilder {
+        FakeRequantizeBuilder { sums, makes, codes: (low, high), gradient_scale: 1.0 }
     }
 
     fn reads_gradient(&self) -> bool {
@@ -157,7 +185,8 @@ impl OpDef for FakeRequantize {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.makes, (self.low, self.high))?;
+        let builder = Self::new(inputs[0].clone(), self.makes, (self.low, self.high));
+        let resized = builder.gradient_scale(self.gradient_scale).build()?;
         require!(
             resized.table == self.table,
             "{} needs a table {}, but the op was made for {}: channels don't follow a batch",
@@ -165,7 +194,7 @@ impl OpDef for FakeRequantize {
             resized.table,
             self.table
         );
-        Ok(Self { gradient_scale: self.gradient_scale, ..resized })
+        Ok(resized)
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -27,7 +27,7 @@ pub enum Arithmetic {
 /// use lowbit::{Tensor, reference};
 /// let a = Tensor::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?;
 /// let b = Tensor::new([2], vec![10.0f32, 20.0])?;
-/// let op = FloatBinary::new(Arithmetic::Add, a.tensor_type().clone(), b.tensor_type().clone())?;
+/// let op = FloatBinary::new(a.tensor_type().clone(), b.tensor_type().clone(), Arithmetic::Add)?;
 /// assert_eq!(reference::run(&op.into(), &[&a, &b])?[0].values::<f32>()?, [11.0, 22.0, 13.0, 24.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -44,7 +44,7 @@ impl FloatBinary {
     ///
     /// # Errors
     /// If an operand is not float32, or the shapes don't broadcast.
-    pub fn new(arithmetic: Arithmetic, lhs: TensorType, rhs: TensorType) -> Result<Self> {
+    pub fn new(lhs: TensorType, rhs: TensorType, arithmetic: Arithmetic) -> Result<Self> {
         for (name, operand) in [("lhs", &lhs), ("rhs", &rhs)] {
             require!(
                 operand.dtype() == DType::Float32,
@@ -70,7 +70,7 @@ impl OpDef for FloatBinary {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(self.arithmetic, inputs[0].clone(), inputs[1].clone())
+        Self::new(inputs[0].clone(), inputs[1].clone(), self.arithmetic)
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

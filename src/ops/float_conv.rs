@@ -1,7 +1,7 @@
 //! Two-dimensional convolution of float32 images with float32 weights, both on the device, and its gradients, for training. The
 //! meaning is `reference/float_conv.rs`, the GPU programs are `kernels/train/float_conv.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -20,6 +20,7 @@ pub enum ConvPass {
 
 /// The stride, padding and groups of a [`FloatConv`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Windows {
     /// Pixels from one window to the next: down, then across.
     pub stride: [usize; 2],
@@ -27,6 +28,29 @@ pub struct Windows {
     pub padding: [usize; 4],
     /// Number of groups; an output reads only the channels of its own group.
     pub groups: usize,
+}
+
+impl Windows {
+    /// These windows with this stride.
+    #[must_use]
+    pub const fn with_stride(mut self, stride: [usize; 2]) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// These windows with this padding.
+    #[must_use]
+    pub const fn with_padding(mut self, padding: [usize; 4]) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// These windows with this number of groups.
+    #[must_use]
+    pub const fn with_groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
 }
 
 impl Default for Windows {
@@ -48,8 +72,8 @@ impl Default for Windows {
 /// use lowbit::{Tensor, ops::{FloatConv, Windows}, reference};
 /// let image = Tensor::new([1, 2, 2, 1], vec![1.0f32, 2.0, 3.0, 4.0])?;
 /// let weights = Tensor::new([1, 2, 2, 1], vec![1.0f32, 10.0, 100.0, 1000.0])?;
-/// let windows = Windows { padding: [0, 0, 0, 1], ..Windows::default() };
-/// let op = FloatConv::new(image.dims(), weights.dims(), windows)?;
+/// let windows = Windows::default().with_padding([0, 0, 0, 1]);
+/// let op = FloatConv::new(image.tensor_type().clone(), weights.tensor_type().clone(), windows).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&image, &weights])?[0].values::<f32>()?, [4321.0, 402.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -62,15 +86,31 @@ pub struct FloatConv {
     pub(crate) pass: ConvPass,
 }
 
-impl FloatConv {
-    /// A convolution of images with weights of these dimensions.
+/// Describes a [`FloatConv`]; made by [`FloatConv::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct FloatConvBuilder {
+    image: TensorType,
+    weights: TensorType,
+    windows: Windows,
+    pass: ConvPass,
+}
+
+impl FloatConvBuilder {
+    /// The tensor to be computed; the output by default.
+    pub fn pass(mut self, pass: ConvPass) -> Self {
+        self.pass = pass;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If a shape doesn't have four dimensions, channels and groups don't fit, or the kernel doesn't fit the image.
-    pub fn new(image: impl Into<Vec<usize>>, weights: impl Into<Vec<usize>>, windows: Windows) -> Result<Self> {
-        let image = TensorType::new(DType::Float32, image)?;
-        let weights = TensorType::new(DType::Float32, weights)?;
+    /// If a type is not float32 with four dimensions, channels and groups don't fit, or the kernel doesn't fit the image.
+    pub fn build(self) -> Result<FloatConv> {
+        let Self { image, weights, windows, pass } = self;
         for (name, of) in [("image", &image), ("weights", &weights)] {
+            require_float32("float_conv", name, of)?;
             require!(
                 of.shape().rank() == 4,
                 "the {name} of a float convolution is {of}, but must have four dimensions: [batch, height, width, channels] \
@@ -100,13 +140,15 @@ impl FloatConv {
         let height = extent(height + top + bottom, down, stride[0])?;
         let width = extent(width + left + right, across, stride[1])?;
         let output = TensorType::new(DType::Float32, [batch, height, width, outputs])?;
-        Ok(Self { image, weights, output, windows, pass: ConvPass::Forward })
+        Ok(FloatConv { image, weights, output, windows, pass })
     }
+}
 
-    /// This convolution with another pass.
-    #[must_use]
-    pub fn pass(self, pass: ConvPass) -> Self {
-        Self { pass, ..self }
+impl FloatConv {
+    /// A builder for a convolution of images of this type with weights of this type. Its inputs follow from the pass.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(image: TensorType, weights: TensorType, windows: Windows) -> FloatConvBuilder {
+        FloatConvBuilder { image, weights, windows, pass: ConvPass::Forward }
     }
 
     /// The type of the output of the forward pass.
@@ -149,14 +191,13 @@ impl OpDef for FloatConv {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let mut image = self.image.dims().to_vec();
-        image[0] = inputs[0].dims()[0];
+        let image = self.image.with_extent(inputs[0].dims()[0])?;
         require!(
             inputs[1].dims() == self.inputs()[1].dims() || self.pass == ConvPass::WeightGradient,
             "the weights of a float convolution are {}, but they don't follow the batch",
             inputs[1]
         );
-        Ok(Self::new(image, self.weights.dims(), self.windows)?.pass(self.pass))
+        Self::new(image, self.weights.clone(), self.windows).pass(self.pass).build()
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -1,9 +1,8 @@
 //! Functions of single real numbers: the activations of float networks. The meaning is `reference/float_unary.rs`, the GPU
 //! programs are `kernels/elementwise/float_unary.rs`. Functions of codes are in `table`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::Result;
-use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// A function of one number, for [`FloatUnary`].
@@ -44,7 +43,7 @@ pub enum Function {
 /// use lowbit::ops::{FloatUnary, Function};
 /// use lowbit::{Tensor, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.0, 1.0])?;
-/// let op = FloatUnary::new([3], Function::Gelu)?;
+/// let op = FloatUnary::new(x.tensor_type().clone(), Function::Gelu)?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-0.15865526, 0.0, 0.8413448]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -55,12 +54,13 @@ pub struct FloatUnary {
 }
 
 impl FloatUnary {
-    /// The function applied to tensors with these dimensions.
+    /// The function applied to tensors of type `input`.
     ///
     /// # Errors
-    /// If there are too many elements for a tensor.
-    pub fn new(dims: impl Into<Vec<usize>>, function: Function) -> Result<Self> {
-        Ok(Self { tensor_type: TensorType::new(DType::Float32, dims)?, function })
+    /// If the input is not float32.
+    pub fn new(input: TensorType, function: Function) -> Result<Self> {
+        require_float32("float_unary", "the input", &input)?;
+        Ok(Self { tensor_type: input, function })
     }
 }
 
@@ -78,7 +78,7 @@ impl OpDef for FloatUnary {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims(), self.function)
+        Self::new(inputs[0].clone(), self.function)
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

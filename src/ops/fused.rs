@@ -18,7 +18,7 @@ use crate::tensor::{Granularity, TensorType};
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
 /// use lowbit::{DType, Quantization, Tensor, reference};
 /// let x = Tensor::new([3], vec![-80i8, 0, 80])?.quantized(Quantization::tensor(0.05, 0))?;
-/// let square = Multiply::new(x.tensor_type().clone(), x.tensor_type().clone(), Requantization::new(DType::Int8, 0.2, 0)?)?;
+/// let square = Multiply::new(x.tensor_type().clone(), x.tensor_type().clone(), Requantization::new(DType::Int8, 0.2, 0)?).build()?;
 /// let negate = Table::from_function(Op::from(square.clone()).outputs()[0].clone(), &Requantization::new(DType::Int8, 0.2, 0)?, |x| -x)?;
 /// let op = Fused::new(square.into(), negate.into(), 0)?;
 /// assert_eq!(reference::run(&op.into(), &[&x, &x])?[0].values::<i8>()?, [-80, 0, -80]);

@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
-use crate::numeric::DType;
 use crate::tensor::{Tensor, TensorType};
 
 /// `out[…, i] = (x[…, i] − mean) / √(variance + epsilon) · scale[i] + shift[i]`, with the mean and variance of each row (the last
 /// dimension) of a float32 tensor.
 ///
-/// [`without_mean`](Self::without_mean) is RMSNorm: the mean counts as 0. The variance is `Σ (x − mean)² / n`.
+/// [`without_mean`](LayerNormBuilder::without_mean) is RMSNorm: the mean counts as 0. The variance is `Σ (x − mean)² / n`.
 ///
 /// Any row of finite numbers is normalized. If the largest magnitude of a row is above 1, the row and √epsilon are first divided by
 /// a power of two near it. The division changes no digit of the result.
@@ -29,7 +28,8 @@ use crate::tensor::{Tensor, TensorType};
 /// use lowbit::{Tensor, ops::LayerNorm, reference};
 /// let x = Tensor::new([1, 4], vec![1.0f32, 3.0, 1.0, 3.0])?;
 /// let ones = Tensor::new([4], vec![1.0f32; 4])?;
-/// let op = LayerNorm::new([1, 4], ones, 1e-12)?.shift(Tensor::new([4], vec![0.0f32, 0.0, 5.0, 5.0])?)?;
+/// let shift = Tensor::new([4], vec![0.0f32, 0.0, 5.0, 5.0])?;
+/// let op = LayerNorm::new(x.tensor_type().clone(), ones, 1e-12).shift(shift).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [-1.0, 1.0, 4.0, 6.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -42,39 +42,56 @@ pub struct LayerNorm {
     pub(crate) centred: bool,
 }
 
-impl LayerNorm {
-    /// The normalization of tensors with these dimensions; `scale` is float32 `[n]`, with n the length of a row.
+/// Describes a [`LayerNorm`]; made by [`LayerNorm::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LayerNormBuilder {
+    input: TensorType,
+    scale: Arc<Tensor>,
+    shift: Option<Arc<Tensor>>,
+    epsilon: f32,
+    centred: bool,
+}
+
+impl LayerNormBuilder {
+    /// Adds the float32 `[n]` shift to each row.
+    pub fn shift(mut self, shift: impl Into<Arc<Tensor>>) -> Self {
+        self.shift = Some(shift.into());
+        self
+    }
+
+    /// Makes this RMSNorm: no mean is subtracted, and the variance is the mean of x².
+    pub fn without_mean(mut self) -> Self {
+        self.centred = false;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If there is no dimension, the scale doesn't have the length of a row or is not finite, or epsilon is not positive.
-    pub fn new(dims: impl Into<Vec<usize>>, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> Result<Self> {
-        let tensor_type = TensorType::new(DType::Float32, dims)?;
+    /// If the input is not float32 or has no dimension, the scale or the shift doesn't have the length of a row or is not finite, or
+    /// epsilon is not positive.
+    pub fn build(self) -> Result<LayerNorm> {
+        let Self { input: tensor_type, scale, shift, epsilon, centred } = self;
+        require_float32("layer_norm", "the input", &tensor_type)?;
         require!(tensor_type.shape().rank() > 0, "a scalar has no row to be normalized: reshape it to [1]");
         require!(
             epsilon.is_normal() && epsilon > 0.0,
             "epsilon is {epsilon:e}, but it must be finite and positive: rows of one number would be divided by 0"
         );
-        let scale = scale.into();
-        Self::check("scale", &scale, &tensor_type)?;
-        Ok(Self { tensor_type, scale, shift: None, epsilon, centred: true })
+        LayerNorm::check("scale", &scale, &tensor_type)?;
+        if let Some(shift) = &shift {
+            LayerNorm::check("shift", shift, &tensor_type)?;
+        }
+        Ok(LayerNorm { tensor_type, scale, shift, epsilon, centred })
     }
+}
 
-    /// Adds the float32 `[n]` shift to each row.
-    ///
-    /// # Errors
-    /// If the shift doesn't have the length of a row or is not finite.
-    pub fn shift(mut self, shift: impl Into<Arc<Tensor>>) -> Result<Self> {
-        let shift = shift.into();
-        Self::check("shift", &shift, &self.tensor_type)?;
-        self.shift = Some(shift);
-        Ok(self)
-    }
-
-    /// Makes this RMSNorm: no mean is subtracted, and the variance is the mean of x².
-    #[must_use]
-    pub fn without_mean(mut self) -> Self {
-        self.centred = false;
-        self
+impl LayerNorm {
+    /// A builder for the normalization of tensors of type `input`; `scale` is float32 `[n]`, with n the length of a row.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType, scale: impl Into<Arc<Tensor>>, epsilon: f32) -> LayerNormBuilder {
+        LayerNormBuilder { input, scale: scale.into(), shift: None, epsilon, centred: true }
     }
 
     fn check(name: &str, given: &Tensor, rows: &TensorType) -> Result<()> {
@@ -109,7 +126,7 @@ impl OpDef for LayerNorm {
             "rows of {} don't follow a batch: give the tensor a dimension before them",
             self.tensor_type
         );
-        Ok(Self { tensor_type: TensorType::new(DType::Float32, inputs[0].dims())?, ..self.clone() })
+        Ok(Self { tensor_type: inputs[0].clone(), ..self.clone() })
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

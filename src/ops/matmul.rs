@@ -237,7 +237,8 @@ impl MatmulBuilder {
     /// let weights = Tensor::new([3, 2], vec![1i8, 2, 3, 4, 5, 6])?.quantized(Quantization::tensor(0.5, 0))?;
     /// let mut graph = Graph::new();
     /// let x = graph.input(TensorType::new(DType::Float32, [1, 3])?);
-    /// let [codes, parameters] = graph.add_all(DynamicQuantize::new([1, 3], DType::Uint8, DynamicGranularity::Row)?, &[x])?[..]
+    /// let quantize = DynamicQuantize::new(graph.tensor_type(x)?.clone(), DType::Uint8, DynamicGranularity::Row).build()?;
+    /// let [codes, parameters] = graph.add_all(quantize, &[x])?[..]
     /// else { unreachable!() };
     /// let layer = Matmul::new(graph.tensor_type(codes)?.clone(), weights)
     ///     .dynamic_lhs(DynamicGranularity::Row)

@@ -51,21 +51,26 @@ mod unfold;
 mod window;
 
 pub(crate) use binary::Binary;
+pub use binary::{AddBuilder, MultiplyBuilder};
+pub use block::BlockDequantizeBuilder;
+pub use cast::CastBuilder;
 pub use conv::ConvBuilder;
-pub use dynamic::DynamicGranularity;
 pub(crate) use dynamic::Segments;
+pub use dynamic::{DynamicGranularity, DynamicQuantizeBuilder};
+pub use embedding::EmbeddingBuilder;
 #[cfg(feature = "train")]
-pub use fake_quantize::Grid;
+pub use fake_quantize::{FakeQuantizeBuilder, Grid};
 #[cfg(feature = "train")]
-pub use fake_requantize::FakeRequantizeOutput;
+pub use fake_requantize::{FakeRequantizeBuilder, FakeRequantizeOutput};
 pub use float_binary::Arithmetic;
 #[cfg(feature = "train")]
 pub(crate) use float_conv::four;
 #[cfg(feature = "train")]
-pub use float_conv::{ConvPass, Windows};
+pub use float_conv::{ConvPass, FloatConvBuilder, Windows};
 pub use float_matmul::FloatMatmulBuilder;
 pub use float_unary::Function;
 pub(crate) use fused::PostOp;
+pub use layer_norm::LayerNormBuilder;
 pub(crate) use linear::LhsScales;
 pub use linear::LinearBuilder;
 pub use linear_conv::LinearConvBuilder;
@@ -74,15 +79,18 @@ pub use matmul::{MatmulBuilder, Operand};
 #[cfg(feature = "calibrate")]
 pub use observe::{Bins, RangeUpdate};
 #[cfg(feature = "train")]
-pub use optimizer_step::OptimizerRule;
+pub use optimizer_step::{OptimizerRule, OptimizerStepBuilder};
 pub use output::{Output, Requantization};
 pub(crate) use output::{Stage, StageEntry};
 pub use pad::PadMode;
 pub use pool::{PoolBuilder, PoolKind};
+pub use quantize::{DequantizeBuilder, QuantizeBuilder};
 pub use quantized_arithmetic::QuantizedArithmetic;
 pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, ResizeBuilder};
 pub(crate) use slice::Indices;
+pub use slice::SliceBuilder;
+pub use softmax::SoftmaxBuilder;
 pub use unfold::UnfoldBuilder;
 pub use window::Padding;
 pub(crate) use window::Window;
@@ -351,6 +359,15 @@ impl Op {
 fn rows_of_broadcast(inputs: &[TensorType], output: &TensorType) -> Vec<bool> {
     let own = |t: &TensorType| t.shape().rank() == output.shape().rank() && t.dims()[0] == output.dims()[0];
     inputs.iter().map(own).collect()
+}
+
+/// Refuses an input that is not float32.
+fn require_float32(op: &str, name: &str, given: &TensorType) -> Result<()> {
+    require!(
+        given.dtype() == DType::Float32,
+        "{name} is {given}, but {op} takes float32: put a Dequantize or Cast before it, or give TensorType::float32"
+    );
+    Ok(())
 }
 
 /// Refuses tensors whose elements are more than a word, which ops that only move elements don't move.

@@ -2,7 +2,7 @@
 //! them into scales, and serializes and merges them. The meaning is `reference/observe.rs`, the GPU programs are
 //! `kernels/calibrate/observe.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -43,9 +43,9 @@ impl RangeUpdate {
 /// of an empty range, count as 0.
 ///
 /// ```
-/// use lowbit::{Granularity, Tensor, TensorType, DType, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
+/// use lowbit::{Granularity, Tensor, calibrate::Ranges, ops::{ObserveRange, RangeUpdate}, reference};
 /// let x = Tensor::new([2, 2], vec![1.0f32, -2.0, 3.0, f32::NAN])?;
-/// let op = ObserveRange::new([2, 2], Granularity::Axis(1), RangeUpdate::MinMax)?;
+/// let op = ObserveRange::new(x.tensor_type().clone(), Granularity::Axis(1), RangeUpdate::MinMax)?;
 /// let empty = Tensor::new([2, 6], vec![0i32; 12])?;
 /// let state = reference::run(&op.clone().into(), &[&x, &empty])?.remove(0);
 /// let ranges = Ranges::from_state(&op, &state)?;
@@ -65,12 +65,12 @@ impl ObserveRange {
     /// Number of words of one range.
     pub(crate) const WORDS: usize = 6;
 
-    /// An observation of float32 tensors with these dimensions.
+    /// An observation of tensors of type `input`, float32.
     ///
     /// # Errors
-    /// If the granularity doesn't fit the dimensions, or the constant of a moving average is out of range.
-    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity, rule: RangeUpdate) -> Result<Self> {
-        let input = TensorType::new(DType::Float32, dims)?;
+    /// If the input is not float32, the granularity doesn't fit it, or the constant of a moving average is out of range.
+    pub fn new(input: TensorType, granularity: Granularity, rule: RangeUpdate) -> Result<Self> {
+        require_float32("observe_range", "the input", &input)?;
         let ranges = granularity.parameters(input.shape())?;
         rule.check()?;
         let state = TensorType::new(DType::Int32, [ranges, Self::WORDS])?;
@@ -114,7 +114,7 @@ impl OpDef for ObserveRange {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.granularity, self.rule)?;
+        let resized = Self::new(inputs[0].clone(), self.granularity, self.rule)?;
         check_ranges(&self.state, &resized.state, &resized.input)?;
         Ok(resized)
     }
@@ -237,7 +237,7 @@ impl Bins {
 /// ```
 /// use lowbit::{Granularity, Tensor, calibrate::Histograms, ops::{Bins, ObserveHistogram}, reference};
 /// let x = Tensor::new([4], vec![0.5f32, -0.5, 3.0, 1e9])?;
-/// let op = ObserveHistogram::new([4], Granularity::Tensor, Bins::new(16)?)?;
+/// let op = ObserveHistogram::new(x.tensor_type().clone(), Granularity::Tensor, Bins::new(16)?)?;
 /// let empty = Tensor::new([1, 40], vec![0i32; 40])?;
 /// let state = reference::run(&op.clone().into(), &[&x, &empty])?.remove(0);
 /// let histogram = &Histograms::from_state(&op, &state)?;
@@ -257,12 +257,12 @@ impl ObserveHistogram {
     /// Number of words of a histogram before its bins.
     pub(crate) const HEADER: usize = 8;
 
-    /// An observation of float32 tensors with these dimensions.
+    /// An observation of tensors of type `input`, float32.
     ///
     /// # Errors
-    /// If the granularity doesn't fit the dimensions.
-    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity, bins: Bins) -> Result<Self> {
-        let input = TensorType::new(DType::Float32, dims)?;
+    /// If the input is not float32, or the granularity doesn't fit it.
+    pub fn new(input: TensorType, granularity: Granularity, bins: Bins) -> Result<Self> {
+        require_float32("observe_histogram", "the input", &input)?;
         let histograms = granularity.parameters(input.shape())?;
         let state = TensorType::new(DType::Int32, [histograms, Self::HEADER + 2 * bins.bins])?;
         Ok(Self { input, state, granularity, bins })
@@ -305,7 +305,7 @@ impl OpDef for ObserveHistogram {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.granularity, self.bins)?;
+        let resized = Self::new(inputs[0].clone(), self.granularity, self.bins)?;
         check_ranges(&self.state, &resized.state, &resized.input)?;
         Ok(resized)
     }

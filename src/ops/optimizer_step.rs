@@ -1,7 +1,7 @@
 //! A training step: the update of parameters by their gradient. The meaning is `reference/optimizer_step.rs`, the GPU programs are
 //! `kernels/train/optimizer_step.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -55,7 +55,7 @@ impl OptimizerRule {
 /// let tensor = |values: &[f32]| Tensor::new([2], values);
 /// let (p, g, rate) = (tensor(&[1.0, 2.0])?, tensor(&[0.5, -4.0])?, Tensor::new([1], vec![0.125f32])?);
 /// let moments = Tensor::new([1, 2], vec![0.0f32, 0.0])?;
-/// let op = OptimizerStep::new([2], OptimizerRule::Sgd { momentum: 0.5 })?.at_least(1.5)?;
+/// let op = OptimizerStep::new(p.tensor_type().clone(), OptimizerRule::Sgd { momentum: 0.5 }).at_least(1.5).build()?;
 /// let next = reference::run(&op.into(), &[&p, &g, &moments, &rate])?;
 /// assert_eq!(next[0].values::<f32>()?, [1.5, 2.5]);
 /// # Ok::<(), lowbit::Error>(())
@@ -68,12 +68,30 @@ pub struct OptimizerStep {
     pub(crate) least: f32,
 }
 
-impl OptimizerStep {
-    /// A step of parameters with these dimensions.
+/// Describes an [`OptimizerStep`]; made by [`OptimizerStep::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct OptimizerStepBuilder {
+    parameters: TensorType,
+    rule: OptimizerRule,
+    least: f32,
+}
+
+impl OptimizerStepBuilder {
+    /// A lower bound for parameters, for example to keep step sizes positive.
+    pub fn at_least(mut self, least: f32) -> Self {
+        self.least = least;
+        self
+    }
+
+    /// Validates the description.
     ///
     /// # Errors
-    /// If a number of the rule is out of range.
-    pub fn new(dims: impl Into<Vec<usize>>, rule: OptimizerRule) -> Result<Self> {
+    /// If the parameters are not float32, or a number of the rule or the bound is out of range.
+    pub fn build(self) -> Result<OptimizerStep> {
+        let Self { parameters, rule, least } = self;
+        require_float32("optimizer_step", "the parameters", &parameters)?;
+        require!(least.is_finite(), "the least parameter is {least}, but it must be finite");
         let shares: &[(&str, f32)] = match &rule {
             OptimizerRule::Sgd { momentum } => &[("momentum", *momentum)],
             OptimizerRule::Adam { beta1, beta2, epsilon } => {
@@ -84,18 +102,16 @@ impl OptimizerStep {
         for (name, share) in shares {
             require!((0.0..1.0).contains(share), "{name} is {share}, but it must be at least 0 and below 1");
         }
-        let parameters = TensorType::new(DType::Float32, dims)?;
         let memory = TensorType::new(DType::Float32, [rule.moments(), parameters.shape().elements()])?;
-        Ok(Self { parameters, memory, rule, least: f32::MIN })
+        Ok(OptimizerStep { parameters, memory, rule, least })
     }
+}
 
-    /// This step with a lower bound for parameters, for example to keep step sizes positive.
-    ///
-    /// # Errors
-    /// If the bound is not finite.
-    pub fn at_least(self, least: f32) -> Result<Self> {
-        require!(least.is_finite(), "the least parameter is {least}, but it must be finite");
-        Ok(Self { least, ..self })
+impl OptimizerStep {
+    /// A builder for a step of parameters of this type, float32. The types of the gradient and the moments follow.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(parameters: TensorType, rule: OptimizerRule) -> OptimizerStepBuilder {
+        OptimizerStepBuilder { parameters, rule, least: f32::MIN }
     }
 
     /// Adam's rate at a step (the first is 1): `rate · √(1 − β₂^step) / (1 − β₁^step)`.

@@ -13,7 +13,7 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// infinities saturate. Casts to floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 become 0 in
 /// floats of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points
 /// are the output type's, of any granularity. float16 inputs are converted to float32 and divided. With
-/// [`precision`](Self::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one correctly
+/// [`precision`](QuantizeBuilder::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one correctly
 /// rounded float16 division.
 ///
 /// Source: ONNX QuantizeLinear, with precision float32 by default.
@@ -22,7 +22,7 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 /// use lowbit::{DType, Quantization, Tensor, TensorType, ops::Quantize, reference};
 /// let x = Tensor::new([4], vec![0.0f32, 0.25, -1e9, f32::NAN])?;
 /// let codes = TensorType::new(DType::Int8, [4])?.quantized(Quantization::tensor(0.1, 3))?;
-/// let op = Quantize::new(codes)?;
+/// let op = Quantize::new(x.tensor_type().clone(), codes).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<i8>()?, [3, 5, -128, -128]); // 2.5 → 2
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -47,7 +47,7 @@ pub struct Quantize {
 /// use lowbit::{Granularity, Quantization, Tensor, ops::Dequantize, reference};
 /// let codes = Tensor::new([2, 2], vec![1u8, 2, 3, 4])?
 ///     .quantized(Quantization::new(Granularity::Axis(0), [0.5, 2.0], [1, 0]))?;
-/// let op = Dequantize::new(codes.tensor_type().clone())?;
+/// let op = Dequantize::new(codes.tensor_type().clone()).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&codes])?[0].values::<f32>()?, [0.0, 0.5, 6.0, 8.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -55,6 +55,24 @@ pub struct Quantize {
 pub struct Dequantize {
     input: TensorType,
     output: TensorType,
+}
+
+/// Describes a [`Quantize`]; made by [`Quantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct QuantizeBuilder {
+    input: TensorType,
+    output: TensorType,
+    precision: DType,
+    saturate: bool,
+}
+
+/// Describes a [`Dequantize`]; made by [`Dequantize::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct DequantizeBuilder {
+    input: TensorType,
+    output: DType,
 }
 
 fn require_quantized(tensor_type: &TensorType) -> Result<()> {
@@ -65,40 +83,69 @@ fn require_quantized(tensor_type: &TensorType) -> Result<()> {
     Ok(())
 }
 
-/// The type of the floats of these codes.
-fn float_type(dtype: DType, codes: &TensorType) -> Result<TensorType> {
+fn require_float(dtype: DType, codes: &TensorType) -> Result<()> {
     require!(
         matches!(dtype, DType::Float16 | DType::Float32),
         "{codes} can't be quantized from or dequantized to {dtype}: the real side is float16 or float32"
     );
-    TensorType::new(dtype, codes.dims())
+    Ok(())
+}
+
+impl QuantizeBuilder {
+    /// The data type of quotients: float32, the default, or float16.
+    pub fn precision(mut self, dtype: DType) -> Self {
+        self.precision = dtype;
+        self
+    }
+
+    /// Doesn't saturate: quotients beyond the greatest number of an 8-bit float become infinity or NaN. Other data types are not
+    /// affected.
+    pub fn non_saturating(mut self) -> Self {
+        self.saturate = false;
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the output has no scale, the input or the quotients are not float32 or float16, or the shapes differ.
+    pub fn build(self) -> Result<Quantize> {
+        let Self { input, output, precision, saturate } = self;
+        require_quantized(&output)?;
+        require_float(input.dtype(), &output)?;
+        require_float(precision, &output)?;
+        require!(
+            input.shape() == output.shape(),
+            "the input {input} and the output {output} differ in shape: a quantization keeps it"
+        );
+        Ok(Quantize { input, output, precision, saturate })
+    }
+}
+
+impl DequantizeBuilder {
+    /// The data type of the output: float32, the default, or float16.
+    pub fn output(mut self, dtype: DType) -> Self {
+        self.output = dtype;
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If the input has no scale, or the output is not float32 or float16.
+    pub fn build(self) -> Result<Dequantize> {
+        let Self { input, output } = self;
+        require_quantized(&input)?;
+        require_float(output, &input)?;
+        Ok(Dequantize { output: TensorType::new(output, input.dims())?, input })
+    }
 }
 
 impl Quantize {
-    /// A quantization to tensors of type `output`, from float32 of the same shape.
-    ///
-    /// # Errors
-    /// If the type has no scale.
-    pub fn new(output: TensorType) -> Result<Self> {
-        require_quantized(&output)?;
-        let input = TensorType::new(DType::Float32, output.dims())?;
-        Ok(Self { input, output, precision: DType::Float32, saturate: true })
-    }
-
-    /// This quantization with quotients in float16 or float32.
-    ///
-    /// # Errors
-    /// If the data type is another one.
-    pub fn precision(self, dtype: DType) -> Result<Self> {
-        float_type(dtype, &self.output)?;
-        Ok(Self { precision: dtype, ..self })
-    }
-
-    /// This quantization without saturation: quotients beyond the greatest number of an 8-bit float become infinity or NaN. Other
-    /// data types are not affected.
-    #[must_use]
-    pub fn non_saturating(self) -> Self {
-        Self { saturate: false, ..self }
+    /// A builder for a quantization of tensors of type `input`, float32 or float16, to tensors of type `output`.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType, output: TensorType) -> QuantizeBuilder {
+        QuantizeBuilder { input, output, precision: DType::Float32, saturate: true }
     }
 
     /// True if quotients are rounded to float16 before they become codes.
@@ -108,14 +155,6 @@ impl Quantize {
 
     pub(crate) fn saturates(&self) -> bool {
         self.saturate
-    }
-
-    /// This quantization with float16 or float32 input.
-    ///
-    /// # Errors
-    /// If the data type is another one.
-    pub fn input_format(self, dtype: DType) -> Result<Self> {
-        Ok(Self { input: float_type(dtype, &self.output)?, ..self })
     }
 
     /// This quantization for tensors with permuted axes.
@@ -164,21 +203,10 @@ impl OpDef for Quantize {
 }
 
 impl Dequantize {
-    /// A dequantization of tensors of type `input`.
-    ///
-    /// # Errors
-    /// If the type has no scale.
-    pub fn new(input: TensorType) -> Result<Self> {
-        require_quantized(&input)?;
-        Ok(Self { output: TensorType::new(DType::Float32, input.dims())?, input })
-    }
-
-    /// This dequantization with float16 or float32 output.
-    ///
-    /// # Errors
-    /// If the data type is another one.
-    pub fn output_format(self, dtype: DType) -> Result<Self> {
-        Ok(Self { output: float_type(dtype, &self.input)?, ..self })
+    /// A builder for a dequantization of tensors of type `input`, to float32.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType) -> DequantizeBuilder {
+        DequantizeBuilder { input, output: DType::Float32 }
     }
 
     /// This dequantization for tensors with permuted axes.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
@@ -24,7 +24,7 @@ use crate::weights::{Layout, PackedWeights, Quantizer};
 /// use lowbit::{Tensor, reference};
 /// let x = Tensor::new([2, 40], (0..80).map(|i| i as f32 * 0.1 - 3.0).collect::<Vec<_>>())?;
 /// let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero))?;
-/// let op = QuantizeWeights::new([2, 40], quantizer.clone())?;
+/// let op = QuantizeWeights::new(x.tensor_type().clone(), quantizer.clone())?;
 /// let words = reference::run(&op.into(), &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
 /// let weights = PackedWeights::from_words(*quantizer.format(), [1, 2, 40], words)?;
 /// assert_eq!(weights.dequantize()?.values::<f32>()?, quantizer.quantize(&x)?.dequantize()?.values::<f32>()?);
@@ -39,13 +39,13 @@ pub struct QuantizeWeights {
 }
 
 impl QuantizeWeights {
-    /// The quantization of weights with these dimensions.
+    /// The quantization of weights of type `input`.
     ///
     /// # Errors
-    /// If there are not two or three dimensions, the quantizer's importance is for another number of columns, or no device supports
+    /// If the weights are not float32, there are not two or three dimensions, the quantizer's importance is for another number of columns, or no device supports
     /// its format.
-    pub fn new(dims: impl Into<Vec<usize>>, quantizer: Quantizer) -> Result<Self> {
-        let input = TensorType::new(DType::Float32, dims)?;
+    pub fn new(input: TensorType, quantizer: Quantizer) -> Result<Self> {
+        require_float32("quantize_weights", "the input", &input)?;
         let (rank, format) = (input.shape().rank(), *quantizer.format());
         require!(rank == 2 || rank == 3, "{input} has {rank} dimensions, but weights are [n, k] or [experts, n, k]");
         require!(

@@ -22,9 +22,9 @@ const MOST_SCALES: usize = 1 << 20;
 /// ```
 /// use lowbit::{Tensor, ops::Slice, reference};
 /// let x = Tensor::new([2, 4], vec![1u8, 2, 3, 4, 5, 6, 7, 8])?;
-/// let middle = Slice::new(x.tensor_type().clone(), [0, 1], [2, 2])?;
+/// let middle = Slice::new(x.tensor_type().clone(), [0, 1], [2, 2]).build()?;
 /// assert_eq!(reference::run(&middle.into(), &[&x])?[0].values::<u8>()?, [2, 3, 6, 7]);
-/// let reversed = Slice::strided(x.tensor_type().clone(), [1, 3], [1, 2], [1, -2])?;
+/// let reversed = Slice::new(x.tensor_type().clone(), [1, 3], [1, 2]).steps([1, -2]).build()?;
 /// assert_eq!(reference::run(&reversed.into(), &[&x])?[0].values::<u8>()?, [8, 6]);
 /// let shuffled = Slice::take(x.tensor_type().clone(), 1, [0, 2, 1, 3])?;
 /// assert_eq!(reference::run(&shuffled.into(), &[&x])?[0].values::<u8>()?, [1, 3, 2, 4, 5, 7, 6, 8]);
@@ -56,28 +56,31 @@ impl Indices {
     }
 }
 
-impl Slice {
-    /// `sizes` elements of each axis from `begin` on.
-    ///
-    /// # Errors
-    /// If the number of values is not the number of axes, or the indices leave the tensor.
-    pub fn new(input: TensorType, begin: impl Into<Vec<usize>>, sizes: impl Into<Vec<usize>>) -> Result<Self> {
-        let steps = vec![1; input.shape().rank()];
-        Self::strided(input, begin, sizes, steps)
+/// Describes a [`Slice`]; made by [`Slice::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SliceBuilder {
+    input: TensorType,
+    begin: Vec<usize>,
+    sizes: Vec<usize>,
+    steps: Option<Vec<isize>>,
+}
+
+impl SliceBuilder {
+    /// Distance between neighbouring indices, one per axis; 1 by default.
+    pub fn steps(mut self, steps: impl Into<Vec<isize>>) -> Self {
+        self.steps = Some(steps.into());
+        self
     }
 
-    /// `sizes` elements of each axis from `begin` on, `steps` apart.
+    /// Validates the description.
     ///
     /// # Errors
     /// If the number of values is not the number of axes, or the indices leave the tensor.
-    pub fn strided(
-        input: TensorType,
-        begin: impl Into<Vec<usize>>,
-        sizes: impl Into<Vec<usize>>,
-        steps: impl Into<Vec<isize>>,
-    ) -> Result<Self> {
-        let (begin, sizes, steps) = (begin.into(), sizes.into(), steps.into());
+    pub fn build(self) -> Result<Slice> {
+        let Self { input, begin, sizes, steps } = self;
         let rank = input.shape().rank();
+        let steps = steps.unwrap_or_else(|| vec![1; rank]);
         require!(
             begin.len() == rank && sizes.len() == rank && steps.len() == rank,
             "{} begins, {} sizes and {} steps were given, but {input} has {rank} axes",
@@ -96,7 +99,15 @@ impl Slice {
             );
             indices.push(Indices::Line { begin: if size == 0 { 0 } else { begin }, step });
         }
-        Self::of(input, indices, sizes)
+        Slice::of(input, indices, sizes)
+    }
+}
+
+impl Slice {
+    /// A builder for `sizes` elements of each axis from `begin` on.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType, begin: impl Into<Vec<usize>>, sizes: impl Into<Vec<usize>>) -> SliceBuilder {
+        SliceBuilder { input, begin: begin.into(), sizes: sizes.into(), steps: None }
     }
 
     /// These indices of one axis, in this order, and all indices of the other axes.

@@ -1,13 +1,12 @@
 //! Softmax over the rows of a tensor. The meaning is `reference/softmax.rs`, the GPU program is `kernels/elementwise/softmax.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
-use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out[…, i] = e^(scale · x[…, i]) / Σ_j e^(scale · x[…, j])`, over the last dimension of a float32 tensor.
 ///
-/// The scale is 1 by default ([`scaled`](Self::scaled) sets it). To mask elements (in attention), first add a large negative number
+/// The scale is 1 by default ([`scaled`](SoftmaxBuilder::scaled) sets it). To mask elements (in attention), first add a large negative number
 /// to them, −10,000 for example: their share is 0. Source: ONNX Softmax.
 ///
 /// Exponentials are the device's. Let u = 2⁻²³, d_i = scale · (max x − x_i), D the mean of min(d_j, 128) weighted by the shares,
@@ -24,7 +23,7 @@ use crate::tensor::TensorType;
 /// ```
 /// use lowbit::{Tensor, ops::Softmax, reference};
 /// let x = Tensor::new([2, 2], vec![3.0f32, 3.0, 0.0, -10_000.0])?;
-/// let op = Softmax::new([2, 2])?;
+/// let op = Softmax::new(x.tensor_type().clone()).build()?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [0.5, 0.5, 1.0, 0.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -34,25 +33,39 @@ pub struct Softmax {
     pub(crate) scale: f32,
 }
 
+/// Describes a [`Softmax`]; made by [`Softmax::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SoftmaxBuilder {
+    input: TensorType,
+    scale: f32,
+}
+
 impl Softmax {
-    /// The softmax over the rows of tensors with these dimensions.
-    ///
-    /// # Errors
-    /// If there are too many elements for a tensor, or there is no dimension.
-    pub fn new(dims: impl Into<Vec<usize>>) -> Result<Self> {
-        let tensor_type = TensorType::new(DType::Float32, dims)?;
-        require!(tensor_type.shape().rank() > 0, "a scalar has no row to have a share in: reshape it to [1]");
-        Ok(Self { tensor_type, scale: 1.0 })
+    /// A builder for the softmax over the rows of tensors of type `input`.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(input: TensorType) -> SoftmaxBuilder {
+        SoftmaxBuilder { input, scale: 1.0 }
+    }
+}
+
+impl SoftmaxBuilder {
+    /// Multiplies elements by a scale first: 1 / √width for attention.
+    pub fn scaled(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
     }
 
-    /// This softmax with elements multiplied by a scale first: 1 / √width for attention.
+    /// Validates the description.
     ///
     /// # Errors
-    /// If the scale is not positive and finite.
-    pub fn scaled(mut self, scale: f32) -> Result<Self> {
+    /// If the input is not float32 or has no dimension, or the scale is not positive and finite.
+    pub fn build(self) -> Result<Softmax> {
+        let Self { input, scale } = self;
+        require_float32("softmax", "the input", &input)?;
+        require!(input.shape().rank() > 0, "a scalar has no row to have a share in: reshape it to [1]");
         require!(scale.is_normal() && scale > 0.0, "the scale is {scale:e}, but it must be finite and positive");
-        self.scale = scale;
-        Ok(self)
+        Ok(Softmax { tensor_type: input, scale })
     }
 }
 
@@ -70,7 +83,7 @@ impl OpDef for Softmax {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims())?.scaled(self.scale)
+        Self::new(inputs[0].clone()).scaled(self.scale).build()
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

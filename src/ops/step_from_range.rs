@@ -3,7 +3,7 @@
 
 use super::OpDef;
 use super::observe::ObserveRange;
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -18,10 +18,10 @@ use crate::tensor::TensorType;
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::{ObserveRange, RangeUpdate, StepFromRange}, reference};
 /// let x = Tensor::new([3], vec![-1.0f32, 0.5, 7.5])?;
-/// let observe = ObserveRange::new([3], Granularity::Tensor, RangeUpdate::MovingAverage { constant: 0.1 })?;
+/// let observe = ObserveRange::new(x.tensor_type().clone(), Granularity::Tensor, RangeUpdate::MovingAverage { constant: 0.1 })?;
+/// let op = StepFromRange::new(observe.state().clone(), (0, 15))?;
 /// let state = reference::run(&observe.into(), &[&x, &Tensor::new([1, 6], vec![0i32; 6])?])?.remove(0);
-/// let step = StepFromRange::new(1, (0, 15))?;
-/// let next = reference::run(&step.into(), &[&state, &Tensor::new([1], vec![0.1f32])?])?;
+/// let next = reference::run(&op.into(), &[&state, &Tensor::new([1], vec![0.1f32])?])?;
 /// assert_eq!(next[0].values::<f32>()?, [0.5]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -34,17 +34,22 @@ pub struct StepFromRange {
 }
 
 impl StepFromRange {
-    /// The steps of this number of ranges, for these codes.
+    /// The steps of the ranges in a state of this type ([`ObserveRange::state`]), for these codes.
     ///
     /// # Errors
-    /// If the codes don't include 0, are all 0, or need more than 24 bits.
-    pub fn new(ranges: usize, (low, high): (i32, i32)) -> Result<Self> {
+    /// If the state is not int32 `[ranges, 6]`, or the codes don't include 0, are all 0, or need more than 24 bits.
+    pub fn new(state: TensorType, (low, high): (i32, i32)) -> Result<Self> {
+        let (DType::Int32, &[ranges, ObserveRange::WORDS]) = (state.dtype(), state.dims()) else {
+            return Err(Error::Request(format!(
+                "the state is {state}, but it must be int32[ranges, {}]: give ObserveRange::state",
+                ObserveRange::WORDS
+            )));
+        };
         require!(
             low <= 0 && high >= 0 && low < high && low >= -(1 << 24) && high <= 1 << 24,
             "codes from {low} to {high}: the zero point 0 must be among them, and another, within 24 bits"
         );
-        let state = TensorType::new(DType::Int32, [ranges, ObserveRange::WORDS])?;
-        Ok(Self { state, steps: TensorType::new(DType::Float32, [ranges])?, low, high })
+        Ok(Self { state: state.without_scales(), steps: TensorType::new(DType::Float32, [ranges])?, low, high })
     }
 }
 
@@ -62,7 +67,7 @@ impl OpDef for StepFromRange {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].dims()[0], (self.low, self.high))
+        Self::new(inputs[0].clone(), (self.low, self.high))
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -1,7 +1,7 @@
 //! Sums of float32 numbers that share a range, for example the gradient of a bias. The meaning is `reference/sum.rs`, the GPU
 //! programs are `kernels/train/sum.rs`.
 
-use super::OpDef;
+use super::{OpDef, require_float32};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, TensorType};
@@ -15,7 +15,7 @@ use crate::tensor::{Granularity, TensorType};
 /// ```
 /// use lowbit::{Granularity, Tensor, ops::Sum, reference};
 /// let x = Tensor::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?;
-/// let op = Sum::new([2, 2], Granularity::Axis(1))?;
+/// let op = Sum::new(x.tensor_type().clone(), Granularity::Axis(1))?;
 /// assert_eq!(reference::run(&op.into(), &[&x])?[0].values::<f32>()?, [4.0, 6.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -27,12 +27,12 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// The sums of tensors with these dimensions.
+    /// The sums of tensors of type `input`.
     ///
     /// # Errors
-    /// If the granularity doesn't fit the dimensions.
-    pub fn new(dims: impl Into<Vec<usize>>, granularity: Granularity) -> Result<Self> {
-        let input = TensorType::new(DType::Float32, dims)?;
+    /// If the input is not float32, or the granularity doesn't fit it.
+    pub fn new(input: TensorType, granularity: Granularity) -> Result<Self> {
+        require_float32("sum", "the input", &input)?;
         let output = TensorType::new(DType::Float32, [granularity.parameters(input.shape())?])?;
         Ok(Self { input, output, granularity })
     }
@@ -52,7 +52,7 @@ impl OpDef for Sum {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        let resized = Self::new(inputs[0].dims(), self.granularity)?;
+        let resized = Self::new(inputs[0].clone(), self.granularity)?;
         require!(
             resized.output == self.output,
             "{} has {} sums, but the op was made for {}: they don't follow a batch",

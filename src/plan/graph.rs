@@ -46,7 +46,7 @@ pub(crate) struct Step {
 ///
 /// let mut graph = Graph::new();
 /// let x = graph.input(TensorType::new(DType::Float32, [1, 4])?);
-/// let x = graph.add(Quantize::new(codes.clone())?, &[x])?;
+/// let x = graph.add(Quantize::new(graph.tensor_type(x)?.clone(), codes.clone()).build()?, &[x])?;
 /// let y = graph.add(Matmul::new(codes, weights).output(Output::real()).build()?, &[x])?;
 /// graph.output(y);
 ///
@@ -140,7 +140,7 @@ impl Graph {
     /// let mut graph = Graph::new();
     /// let tokens = graph.dynamic_input(TensorType::new(DType::Float32, [512, 64])?)?; // up to 512 tokens
     /// let codes = TensorType::new(DType::Int8, [512, 64])?.quantized(Quantization::tensor(0.1, 0))?;
-    /// let codes = graph.add(Quantize::new(codes)?, &[tokens])?;
+    /// let codes = graph.add(Quantize::new(graph.tensor_type(tokens)?.clone(), codes).build()?, &[tokens])?;
     /// graph.output(codes);
     /// # Ok::<(), lowbit::Error>(())
     /// ```

@@ -572,7 +572,7 @@ mod tests {
         let int8 = |dims: &[usize]| codes(DType::Int8, dims);
         let image = || int8(&[e, 6, 5, 4]);
         let block = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Floor)?;
-        let step = FakeQuantize::new([e, 4], Grid::Step, Granularity::Tensor, (0, 15))?;
+        let step = FakeQuantize::new(TensorType::float32([e, 4])?, Grid::Step, Granularity::Tensor, (0, 15)).build()?;
         let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16))?;
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
         let mut ops: Vec<Op> = vec![
@@ -593,15 +593,15 @@ mod tests {
             Requantize::new(TensorType::new(DType::Int32, [e, 5])?.quantized(Quantization::tensor(0.5, 0))?, stage()?)?
                 .into(),
             Requantize::new(int8(&[e, 5])?, stage()?)?.into(),
-            Quantize::new(int8(&[e, 5])?)?.into(),
-            Dequantize::new(int8(&[e, 5])?)?.into(),
-            Add::new(int8(&[e, 5])?, int8(&[e, 5])?, stage()?)?.into(),
-            Add::new(int8(&[e, 5])?, int8(&[1, 5])?, stage()?)?.into(),
-            Multiply::new(int8(&[e, 5])?, int8(&[e, 1])?, stage()?)?.into(),
+            Quantize::new(real(&[e, 5])?, int8(&[e, 5])?).build()?.into(),
+            Dequantize::new(int8(&[e, 5])?).build()?.into(),
+            Add::new(int8(&[e, 5])?, int8(&[e, 5])?, stage()?).build()?.into(),
+            Add::new(int8(&[e, 5])?, int8(&[1, 5])?, stage()?).build()?.into(),
+            Multiply::new(int8(&[e, 5])?, int8(&[e, 1])?, stage()?).build()?.into(),
             Pool::max(image()?, [2, 2]).build()?.into(),
             Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
             Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
-            Cast::new(int8(&[e, 5])?, DType::Float16)?.into(),
+            Cast::new(int8(&[e, 5])?, DType::Float16).build()?.into(),
             Concat::new(vec![int8(&[e, 5])?, int8(&[e, 3])?], 1, stage()?)?.into(),
             Concat::new(vec![int8(&[e, 5])?, int8(&[e, 5])?], 0, stage()?)?.into(),
             Linear::new(real(&[e, 40])?, grouped(1, 6, 40)?).build()?.into(),
@@ -611,15 +611,15 @@ mod tests {
                 .bias(ones(6)?)
                 .build()?
                 .into(),
-            Embedding::new([e], grouped(1, 6, 40)?)?.into(),
-            QuantizeWeights::new([e, 40], quantizer)?.into(),
-            StepFromRange::new(e, (0, 15))?.into(),
-            FakeQuantizeGradient::new(step.clone()).into(),
+            Embedding::new(TensorType::int32([e])?, grouped(1, 6, 40)?).build()?.into(),
+            QuantizeWeights::new(TensorType::float32([e, 40])?, quantizer)?.into(),
+            StepFromRange::new(TensorType::int32([e, 6])?, (0, 15))?.into(),
+            FakeQuantizeGradient::new(step.clone())?.into(),
             GridGradient::new(step.clone(), 1.0)?.into(),
             step.into(),
-            RequantParams::new(e)?.into(),
-            CrossEntropyGradient::new(e, 4)?.into(),
-            OptimizerStep::new([e, 3], OptimizerRule::adam())?.into(),
+            RequantParams::new(TensorType::float32([e])?)?.into(),
+            CrossEntropyGradient::new(TensorType::float32([e, 4])?)?.into(),
+            OptimizerStep::new(TensorType::float32([e, 3])?, OptimizerRule::adam()).build()?.into(),
             Unfold::new(image()?, [3, 3]).build()?.into(),
             LinearConv::new(real(&[e, 6, 5, 4])?, grouped(2, 3, 18)?, [3, 3]).output(DType::Float16).build()?.into(),
             LinearConv::new(TensorType::new(DType::Uint8, [e, 6, 5, 4])?, grouped(1, 3, 36)?, [3, 3])
@@ -627,7 +627,7 @@ mod tests {
                 .build()?
                 .into(),
             BlockQuantize::new(real(&[e, 64])?, block)?.into(),
-            BlockDequantize::new([e, 64], block)?.into(),
+            BlockDequantize::new(TensorType::new(block.element(), [e, 64])?, block).build()?.into(),
             FloatMatmul::new(real(&[e, 6])?, real(&[6, 8])?).build()?.into(),
             FloatMatmul::new(real(&[e, 9])?, real(&[e, 36])?).transposed_lhs().build()?.into(),
             FloatMatmul::new(real(&[e, 9])?, TensorType::new(DType::Float16, [e, 7])?).transposed_lhs().build()?.into(),
@@ -637,29 +637,38 @@ mod tests {
                 .bias(ones(8)?)
                 .build()?
                 .into(),
-            FloatUnary::new([e, 5], Function::Gelu)?.into(),
-            FloatBinary::new(Arithmetic::Add, real(&[e, 5])?, real(&[e, 5])?)?.into(),
-            FloatBinary::new(Arithmetic::Multiply, real(&[e, 5])?, real(&[5])?)?.into(),
-            Softmax::new([e, 700])?.into(),
+            FloatUnary::new(TensorType::float32([e, 5])?, Function::Gelu)?.into(),
+            FloatBinary::new(real(&[e, 5])?, real(&[e, 5])?, Arithmetic::Add)?.into(),
+            FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
+            Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
-            LayerNorm::new([e, 5], ones(5)?, 1e-5)?.into(),
+            LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
-            Slice::strided(int8(&[e, 5])?, [0, 4], [e, 3], [1, -2])?.into(),
+            Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),
             Pad::new(int8(&[e, 5])?, [0, 1], [0, 2], PadMode::Edge)?.into(),
             Reshape::new(int8(&[e, 4, 5])?, [e, 20])?.into(),
             Resize::nearest(image()?, [7, 9]).build()?.into(),
             Resize::linear(image()?, [7, 9]).build()?.into(),
         ];
         for granularity in [DynamicGranularity::Tensor, DynamicGranularity::Row, DynamicGranularity::Group(32)] {
-            ops.push(DynamicQuantize::new([e, 40], DType::Int8, granularity)?.into());
+            ops.push(DynamicQuantize::new(TensorType::float32([e, 40])?, DType::Int8, granularity).build()?.into());
         }
         for granularity in [Granularity::Tensor, Granularity::Axis(1)] {
-            ops.push(ObserveRange::new([e, 300], granularity, RangeUpdate::MinMax)?.into());
-            ops.push(ObserveHistogram::new([e, 300], granularity, Bins::new(16)?)?.into());
-            ops.push(Sum::new([e, 300], granularity)?.into());
+            ops.push(ObserveRange::new(TensorType::float32([e, 300])?, granularity, RangeUpdate::MinMax)?.into());
+            ops.push(ObserveHistogram::new(TensorType::float32([e, 300])?, granularity, Bins::new(16)?)?.into());
+            ops.push(Sum::new(TensorType::float32([e, 300])?, granularity)?.into());
         }
         for pass in [ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient] {
-            ops.push(FloatConv::new([e, 6, 6, 3], [4, 3, 3, 3], Windows::default())?.pass(pass).into());
+            ops.push(
+                FloatConv::new(
+                    TensorType::float32([e, 6, 6, 3])?,
+                    TensorType::float32([4, 3, 3, 3])?,
+                    Windows::default(),
+                )
+                .pass(pass)
+                .build()?
+                .into(),
+            );
         }
         for makes in [
             FakeRequantizeOutput::Levels,
@@ -667,12 +676,12 @@ mod tests {
             FakeRequantizeOutput::Gradient,
             FakeRequantizeOutput::StepGradient,
         ] {
-            ops.push(FakeRequantize::new([e, 4], makes, (0, 15))?.into());
+            ops.push(FakeRequantize::new(TensorType::float32([e, 4])?, makes, (0, 15)).build()?.into());
         }
         let transpose = Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?;
-        ops.push(Fused::new(transpose.into(), Dequantize::new(int8(&[e, 5, 4])?)?.into(), 0)?.into());
+        ops.push(Fused::new(transpose.into(), Dequantize::new(int8(&[e, 5, 4])?).build()?.into(), 0)?.into());
         let (product, sum) = (Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?), int8(&[e, 6])?);
-        let sum = Add::new(sum.clone(), sum, stage()?)?;
+        let sum = Add::new(sum.clone(), sum, stage()?).build()?;
         ops.push(Fused::new(product.output(stage()?).build()?.into(), sum.into(), 0)?.into());
         Ok(ops)
     }
@@ -689,14 +698,14 @@ mod tests {
                 _ => graph.input(tensor_type.clone()),
             };
             inputs.push(match is_real && tensor_type.shape().rank() > 0 {
-                true => graph.add(FloatUnary::new(tensor_type.dims(), Function::Relu)?, &[input])?,
+                true => graph.add(FloatUnary::new(tensor_type.clone(), Function::Relu)?, &[input])?,
                 false => input,
             });
         }
         for output in graph.add_all(op.clone(), &inputs)? {
             let made = graph.tensor_type(output)?.clone();
             let output = match made.dtype() {
-                DType::Float32 => graph.add(FloatUnary::new(made.dims(), Function::Relu)?, &[output])?,
+                DType::Float32 => graph.add(FloatUnary::new(made.clone(), Function::Relu)?, &[output])?,
                 _ => output,
             };
             graph.output(output);

@@ -109,8 +109,8 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         self.value = match now.quantization() {
-            Some(_) => self.graph.add(Dequantize::new(now)?.output_format(dtype)?, &[self.value])?,
-            None => self.graph.add(Cast::new(now, dtype)?, &[self.value])?,
+            Some(_) => self.graph.add(Dequantize::new(now).output(dtype).build()?, &[self.value])?,
+            None => self.graph.add(Cast::new(now, dtype).build()?, &[self.value])?,
         };
         Ok(())
     }
@@ -124,7 +124,8 @@ impl<'a> Builder<'a> {
         let dims = self.graph.tensor_type(self.value)?.dims().to_vec();
         let codes =
             TensorType::new(made.format(), dims)?.quantized(Quantization::tensor(made.scale(), made.zero_point()))?;
-        self.value = self.graph.add(Quantize::new(codes.clone())?, &[self.value])?;
+        self.value =
+            self.graph.add(Quantize::new(TensorType::float32(codes.dims())?, codes.clone()).build()?, &[self.value])?;
         if made.is_integer() && made.greatest() < 255 {
             self.value = self.graph.add(Requantize::new(codes, requantization(made, None)?)?, &[self.value])?;
         }
@@ -214,7 +215,7 @@ impl<'a> Builder<'a> {
     fn dynamic_layer(&mut self, index: usize, layer: &Layer) -> Result<()> {
         let (value, input) = self.input(layer)?;
         let granularity = if layer.is_matmul() { DynamicGranularity::Row } else { DynamicGranularity::Tensor };
-        let quantize = DynamicQuantize::new(input.dims(), DType::Uint8, granularity)?;
+        let quantize = DynamicQuantize::new(input.clone(), DType::Uint8, granularity).build()?;
         let quantized = self.graph.add_all(quantize, &[value])?;
         let input = self.graph.tensor_type(quantized[0])?.clone();
         let (low, high) = Activation::bounds(layer.activation());

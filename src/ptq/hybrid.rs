@@ -15,6 +15,7 @@ use crate::tensor::Tensor;
 
 /// The cost of a layer in each of several schemes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Sensitivity {
     /// The layer's name.
     pub layer: String,
@@ -22,8 +23,25 @@ pub struct Sensitivity {
     pub choices: Vec<Choice>,
 }
 
+impl Sensitivity {
+    /// A layer with its choices.
+    #[must_use]
+    pub fn new(layer: impl Into<String>, choices: Vec<Choice>) -> Self {
+        Self { layer: layer.into(), choices }
+    }
+}
+
+impl Choice {
+    /// A scheme with its bytes and its noise, measured in any way.
+    #[must_use]
+    pub const fn new(scheme: WeightScheme, bytes: u64, noise: f64) -> Self {
+        Self { scheme, bytes, noise }
+    }
+}
+
 /// The cost of a layer in one scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Choice {
     /// The quantization of the layer's weights.
     pub scheme: WeightScheme,
@@ -35,6 +53,7 @@ pub struct Choice {
 
 /// A scheme for every layer with weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerPlan {
     /// By layer name.
     pub layers: BTreeMap<String, WeightScheme>,

@@ -20,9 +20,8 @@ use crate::tensor::Tensor;
 /// ```
 /// use lowbit::ptq::{WeightClipping, Method, Recipe};
 /// let mut recipe = Recipe::new(4); // 4-bit weights, 8-bit activations
-/// recipe.method = Method::Descent;
 /// recipe.weights.clipping = WeightClipping::Output;
-/// recipe.bias_correction = true;
+/// let recipe = recipe.with_method(Method::Descent).with_bias_correction(true);
 /// ```
 ///
 /// Weights in NVFP4; activations in float32, except for one layer that reads FP8:
@@ -30,12 +29,12 @@ use crate::tensor::Tensor;
 /// ```
 /// use lowbit::DType;
 /// use lowbit::ptq::{Activations, CodeFormat, Recipe, WeightScheme};
-/// let mut recipe = Recipe::new(8);
-/// recipe.weights = WeightScheme::nvfp4();
-/// recipe.activations = Activations::float(DType::Float32);
+/// let recipe = Recipe::new(8).with_weights(WeightScheme::nvfp4());
+/// let mut recipe = recipe.with_activations(Activations::float(DType::Float32));
 /// recipe.inputs.insert("fc".into(), CodeFormat::Float(DType::Float8E4M3Fn));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Recipe {
     /// True if neighbouring layers are [equalized](equalize()).
     pub equalize: bool,
@@ -249,6 +248,71 @@ fn correct(layer: &Layer, float: &[f32], inputs: &[f32], weights: &[f32], bias: 
     let got = mean(layer.forward(inputs, weights, layer.bias(), false));
     for (bias, (expected, got)) in bias.iter_mut().zip(expected.iter().zip(&got)) {
         *bias = (f64::from(*bias) + expected - got) as f32;
+    }
+}
+
+impl Recipe {
+    /// This recipe with or without [equalization](equalize()).
+    #[must_use]
+    pub fn with_equalize(mut self, equalize: bool) -> Self {
+        self.equalize = equalize;
+        self
+    }
+
+    /// This recipe with this strength of [smoothing](smooth), or without.
+    #[must_use]
+    pub fn with_smooth(mut self, smooth: Option<f64>) -> Self {
+        self.smooth = smooth;
+        self
+    }
+
+    /// This recipe with or without [AWQ](awq()).
+    #[must_use]
+    pub fn with_awq(mut self, awq: bool) -> Self {
+        self.awq = awq;
+        self
+    }
+
+    /// This recipe with this quantization of weights.
+    #[must_use]
+    pub fn with_weights(mut self, weights: WeightScheme) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// This recipe with these quantizations of single layers' weights, by layer name.
+    #[must_use]
+    pub fn with_layers(mut self, layers: BTreeMap<String, WeightScheme>) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// This recipe with these codes that single layers read, by layer name.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: BTreeMap<String, CodeFormat>) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// This recipe with this method of rounding.
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// This recipe with this quantization of activations.
+    #[must_use]
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
+    }
+
+    /// This recipe with or without corrected biases.
+    #[must_use]
+    pub fn with_bias_correction(mut self, bias_correction: bool) -> Self {
+        self.bias_correction = bias_correction;
+        self
     }
 }
 

@@ -78,6 +78,7 @@ impl fmt::Display for CodeFormat {
 
 /// The quantization of a layer's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WeightScheme {
     /// The data type of codes: integers, or floats of at most 8 bits.
     pub codes: CodeFormat,
@@ -121,6 +122,36 @@ pub enum WeightClipping {
     /// The full range, or the fraction of it, with the least mean square error of the layer's outputs on the calibration data
     /// (as in AIMET's SeqMSE and AWQ's clipping).
     Output,
+}
+
+impl WeightScheme {
+    /// This scheme with these codes.
+    #[must_use]
+    pub const fn with_codes(mut self, codes: CodeFormat) -> Self {
+        self.codes = codes;
+        self
+    }
+
+    /// This scheme with or without symmetric codes.
+    #[must_use]
+    pub const fn with_symmetric(mut self, symmetric: bool) -> Self {
+        self.symmetric = symmetric;
+        self
+    }
+
+    /// This scheme with this granularity.
+    #[must_use]
+    pub const fn with_granularity(mut self, granularity: WeightGranularity) -> Self {
+        self.granularity = granularity;
+        self
+    }
+
+    /// This scheme with this rule for ranges.
+    #[must_use]
+    pub const fn with_clipping(mut self, clipping: WeightClipping) -> Self {
+        self.clipping = clipping;
+        self
+    }
 }
 
 impl WeightScheme {

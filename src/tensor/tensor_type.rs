@@ -25,6 +25,22 @@ impl TensorType {
         Ok(Self { dtype, shape: Shape::new(dims)?, quantization: None, dynamic: false })
     }
 
+    /// The type of float32 numbers with these dimensions.
+    ///
+    /// # Errors
+    /// If [`Shape::new`] refuses the shape.
+    pub fn float32(dims: impl Into<Vec<usize>>) -> Result<Self> {
+        Self::new(DType::Float32, dims)
+    }
+
+    /// The type of int32 numbers with these dimensions: indices, labels, accumulators.
+    ///
+    /// # Errors
+    /// If [`Shape::new`] refuses the shape.
+    pub fn int32(dims: impl Into<Vec<usize>>) -> Result<Self> {
+        Self::new(DType::Int32, dims)
+    }
+
     /// This type with scales and zero points.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use super::network::{Layer, Quantized};
 use crate::error::{Result, require};
 use crate::numeric::{self, DType, I2, I4, Rounding};
 use crate::ops::{
-    Conv, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, Output, Padding, Quantize,
-    RequantParams, Requantization, Table, Windows,
+    Conv, FakeQuantize, FakeQuantizeBuilder, FakeRequantize, FakeRequantizeOutput, FloatConv, Grid, Output, Padding,
+    Quantize, RequantParams, Requantization, Table, Windows,
 };
 use crate::plan::{Graph, Value};
 use crate::tensor::{Granularity, Quantization, Tensor, TensorType};
@@ -75,13 +75,13 @@ impl Quantized {
     }
 
     /// The grid of a layer's weights. The weights of a mean are one step each.
-    pub(super) fn weight_grid(&self, layer: usize) -> Result<FakeQuantize> {
+    pub(super) fn weight_grid(&self, layer: usize) -> Result<FakeQuantizeBuilder> {
         let (_, shape) = self.conv(layer);
         let codes = match self.network.layers[layer] {
             Layer::Conv { .. } => self.bits[layer].weight_codes(),
             Layer::GlobalAverage => (-127, 127),
         };
-        FakeQuantize::new(shape, Grid::Step, Granularity::Axis(0), codes)
+        Ok(FakeQuantize::new(TensorType::float32(shape)?, Grid::Step, Granularity::Axis(0), codes))
     }
 
     /// Declares the tensors of all layers.
@@ -104,27 +104,27 @@ impl Quantized {
     ) -> Result<(Vec<Forward>, Value)> {
         let codes = self.bits[0].activation_codes();
         let [height, width, channels] = self.network.image;
-        let first = FakeQuantize::new([batch, height, width, channels], Grid::Step, Granularity::Tensor, codes)?;
-        let mut x = graph.add(first.levels()?, &[images, layers[0].step])?;
+        let image = TensorType::float32([batch, height, width, channels])?;
+        let first = FakeQuantize::new(image, Grid::Step, Granularity::Tensor, codes).levels().build()?;
+        let mut x = graph.add(first, &[images, layers[0].step])?;
         let mut made = Vec::new();
         for (i, layer) in layers.iter().enumerate() {
             let (windows, _) = self.conv(i);
-            let weights = graph.add(self.weight_grid(i)?.levels()?, &[layer.weights, layer.weight_steps])?;
-            let image = graph.tensor_type(x)?.dims().to_vec();
-            let conv = FloatConv::new(image, graph.tensor_type(weights)?.dims(), windows)?;
-            let sums = graph.add(conv, &[x, weights])?;
+            let weights = graph.add(self.weight_grid(i)?.levels().build()?, &[layer.weights, layer.weight_steps])?;
+            let [image, filter] = [x, weights].map(|value| graph.tensor_type(value).cloned());
+            let sums = graph.add(FloatConv::new(image?, filter?, windows).build()?, &[x, weights])?;
             let shape = graph.tensor_type(sums)?.dims().to_vec();
             let next = layers.get(i + 1);
             // A real result uses no output step, so any value serves.
             let out = next.map_or(layer.step, |next| next.step);
             let inputs = [layer.step, layer.weight_steps, layer.bias, out];
-            let table = graph.add(RequantParams::new(shape[3])?, &inputs)?;
+            let table = graph.add(RequantParams::new(TensorType::float32([shape[3]])?)?, &inputs)?;
             made.push(Forward { input: x, sums, table });
             let (makes, codes) = match next {
                 Some(_) => (FakeRequantizeOutput::Levels, self.bits[i + 1].activation_codes()),
                 None => (FakeRequantizeOutput::Real, (0, 1)),
             };
-            x = graph.add(FakeRequantize::new(shape, makes, codes)?, &[sums, table])?;
+            x = graph.add(FakeRequantize::new(TensorType::float32(shape)?, makes, codes).build()?, &[sums, table])?;
         }
         let classes = graph.tensor_type(x)?.dims()[3];
         let logits = graph.reshape(x, [batch, classes])?;
@@ -158,7 +158,7 @@ impl Quantized {
         let images = graph.dynamic_input(TensorType::new(DType::Float32, [batch, height, width, channels])?)?;
         let codes = TensorType::new(DType::Uint8, [batch, height, width, channels])?;
         let codes = codes.quantized(Quantization::tensor(self.steps[0], 0))?;
-        let mut x = graph.add(Quantize::new(codes.clone())?, &[images])?;
+        let mut x = graph.add(Quantize::new(graph.tensor_type(images)?.clone(), codes.clone()).build()?, &[images])?;
         let high = self.bits[0].activation_codes().1;
         if high < 255 {
             let clamp = std::array::from_fn(|byte| byte.min(high as usize) as u8);
@@ -197,7 +197,7 @@ impl Quantized {
 
     /// The weights of a layer as codes, in the narrowest data type that holds them.
     fn codes(&self, layer: usize, weights: &Tensor, steps: &[f32]) -> Result<Tensor> {
-        let grid = self.weight_grid(layer)?;
+        let grid = self.weight_grid(layer)?.build()?;
         let per_output = weights.tensor_type().shape().elements() / steps.len().max(1);
         let code =
             |(i, &w): (usize, &f32)| numeric::quantize(w, steps[i / per_output.max(1)], 0, grid.low, grid.high) as i8;

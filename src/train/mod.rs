@@ -15,7 +15,7 @@
 //! let layer = Layer::Conv { weights, bias: Tensor::new([2], vec![0.0f32, 0.1])?, windows: Windows::default() };
 //! let network = Network::new([1, 1, 4], vec![layer])?;
 //! let images = Tensor::new([2, 1, 1, 4], vec![1.0f32, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.5])?;
-//! let quantized = network.quantized(&[Bits { weights: 4, activations: 8 }], &images)?;
+//! let quantized = network.quantized(&[Bits::new(4, 8)], &images)?;
 //! let logits = quantized.fake(2)?.run_reference(&quantized.inputs(&images)?.iter().collect::<Vec<_>>())?;
 //! assert_eq!(quantized.integer(2)?.run_reference(&[&images])?, logits);
 //! # Ok::<(), lowbit::Error>(())

@@ -5,7 +5,7 @@ use crate::calibrate::{Clipping, Histograms, Observation, ScaleRule, Scheme};
 use crate::error::{Result, require};
 use crate::ops::{Bins, FloatConv, ObserveHistogram, Op, Windows};
 use crate::reference;
-use crate::tensor::{Granularity, Tensor};
+use crate::tensor::{Granularity, Tensor, TensorType};
 
 /// A layer. A ReLU follows each layer but the last.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ pub enum Layer {
 
 /// Bits of the codes of a layer's weights and of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Bits {
     /// Bits of weights: 2 to 8, signed.
     pub weights: u32,
@@ -34,6 +35,12 @@ pub struct Bits {
 }
 
 impl Bits {
+    /// Bits of weights, 2 to 8, and of activations, 2 to 8.
+    #[must_use]
+    pub const fn new(weights: u32, activations: u32) -> Self {
+        Self { weights, activations }
+    }
+
     /// The least and the greatest code of weights.
     pub(super) fn weight_codes(self) -> (i32, i32) {
         (-(1 << (self.weights - 1)), (1 << (self.weights - 1)) - 1)
@@ -74,7 +81,12 @@ impl Network {
                     [1, 1, channels]
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv = FloatConv::new([1, height, width, channels], weights.dims(), *windows)?;
+                    let conv = FloatConv::new(
+                        TensorType::float32([1, height, width, channels])?,
+                        weights.tensor_type().clone(),
+                        *windows,
+                    )
+                    .build()?;
                     let [_, height, width, outputs] = crate::ops::four(conv.output());
                     require!(
                         bias.dims() == [outputs],
@@ -149,7 +161,9 @@ impl Network {
                     x.values::<f32>()?.chunks_exact(pixels * channels).flat_map(image).collect::<Vec<_>>()
                 }
                 Layer::Conv { weights, bias, windows } => {
-                    let conv: Op = FloatConv::new(x.dims(), weights.dims(), *windows)?.into();
+                    let conv: Op = FloatConv::new(x.tensor_type().clone(), weights.tensor_type().clone(), *windows)
+                        .build()?
+                        .into();
                     let sums = reference::run(&conv, &[x, weights])?.remove(0);
                     let bias = bias.values::<f32>()?;
                     let least = if i + 1 == self.layers.len() { f32::MIN } else { 0.0 };
@@ -215,7 +229,7 @@ impl Network {
 
 /// The steps with the least squared error; 1 if all numbers are zero.
 fn first_steps(x: &Tensor, granularity: Granularity, (low, high): (i32, i32), scale: ScaleRule) -> Result<Vec<f32>> {
-    let op = ObserveHistogram::new(x.dims(), granularity, Bins::new(4096)?)?;
+    let op = ObserveHistogram::new(x.tensor_type().clone(), granularity, Bins::new(4096)?)?;
     let words = op.state().shape().elements();
     let empty = Tensor::new(op.state().dims(), vec![0i32; words])?;
     let state = reference::run(&op.clone().into(), &[x, &empty])?.remove(0);

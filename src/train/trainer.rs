@@ -16,6 +16,7 @@ use crate::tune::Tuner;
 
 /// Options of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Images per step.
     pub batch: usize,
@@ -45,6 +46,57 @@ impl Default for Options {
             activations: ActivationSteps::Learned,
             seed: 0,
         }
+    }
+}
+
+impl Options {
+    /// These options with this number of images per step.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// These options with this number of passes over all images.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// These options with this initial learning rate.
+    #[must_use]
+    pub fn with_rate(mut self, rate: f64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// These options with this relative learning rate of quantization steps.
+    #[must_use]
+    pub fn with_step_rate(mut self, step_rate: f64) -> Self {
+        self.step_rate = step_rate;
+        self
+    }
+
+    /// These options with this optimizer.
+    #[must_use]
+    pub fn with_rule(mut self, rule: OptimizerRule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// These options with this source of the activations' steps.
+    #[must_use]
+    pub fn with_activations(mut self, activations: ActivationSteps) -> Self {
+        self.activations = activations;
+        self
+    }
+
+    /// These options with this seed of the order of images.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 }
 
@@ -124,41 +176,43 @@ impl Quantized {
     ) -> Result<Vec<Trained>> {
         let (made, logits) = self.forward(graph, batch, images, layers)?;
         let classes = graph.tensor_type(logits)?.dims()[1];
-        let dy = graph.add(CrossEntropyGradient::new(batch, classes)?, &[logits, labels])?;
+        let dy = graph.add(CrossEntropyGradient::new(graph.tensor_type(logits)?.clone())?, &[logits, labels])?;
         let mut dy = graph.reshape(dy, [batch, 1, 1, classes])?;
         let mut trained = Vec::new();
         for i in (0..layers.len()).rev() {
             let (layer, made) = (layers[i], made[i]);
-            let sums = graph.tensor_type(made.sums)?.dims().to_vec();
+            let sums = graph.tensor_type(made.sums)?.clone();
             // `dy` becomes the gradient of the real sums, through the quantization of the next layer's input.
             if i + 1 < layers.len() {
                 let codes = self.bits[i + 1].activation_codes();
                 let follows = match activations {
                     ActivationSteps::Learned => {
-                        let n: usize = sums.iter().product();
+                        let n = sums.shape().elements();
                         let scale = (1.0 / (n as f64 * f64::from(codes.1)).sqrt()) as f32;
-                        let step = FakeRequantize::new(&sums[..], FakeRequantizeOutput::StepGradient, codes)?;
-                        Follows::Gradient(graph.add(step.gradient_scale(scale)?, &[made.sums, made.table, dy])?)
+                        let step = FakeRequantize::new(sums.clone(), FakeRequantizeOutput::StepGradient, codes);
+                        let step = step.gradient_scale(scale).build()?;
+                        Follows::Gradient(graph.add(step, &[made.sums, made.table, dy])?)
                     }
                     ActivationSteps::MovingAverage { constant } => {
-                        let real = FakeRequantize::new(&sums[..], FakeRequantizeOutput::Real, (0, 1))?;
+                        let real = FakeRequantize::new(sums.clone(), FakeRequantizeOutput::Real, (0, 1)).build()?;
                         let activations = graph.add(real, &[made.sums, made.table])?;
                         Follows::Range { activations, high: codes.1, constant }
                     }
                 };
                 trained.push(Trained { layer: i + 1, which: Which::Step, follows });
-                let pass = FakeRequantize::new(&sums[..], FakeRequantizeOutput::Gradient, codes)?;
+                let pass = FakeRequantize::new(sums.clone(), FakeRequantizeOutput::Gradient, codes).build()?;
                 dy = graph.add(pass, &[made.sums, made.table, dy])?;
             }
             let (windows, shape) = self.conv(i);
-            let image = graph.tensor_type(made.input)?.dims().to_vec();
-            let conv = FloatConv::new(image, shape, windows)?;
-            let grid = self.weight_grid(i)?;
+            let image = graph.tensor_type(made.input)?.clone();
+            let conv = FloatConv::new(image, TensorType::float32(shape)?, windows);
+            let grid = self.weight_grid(i)?.build()?;
             if let Layer::Conv { .. } = self.network.layers[i] {
-                let bias = graph.add(Sum::new(&sums[..], Granularity::Axis(3))?, &[dy])?;
-                let real = graph.add(conv.clone().pass(ConvPass::WeightGradient), &[made.input, dy, layer.step])?;
+                let bias = graph.add(Sum::new(sums, Granularity::Axis(3))?, &[dy])?;
+                let real =
+                    graph.add(conv.clone().pass(ConvPass::WeightGradient).build()?, &[made.input, dy, layer.step])?;
                 let inputs = [layer.weights, layer.weight_steps, real];
-                let weights = graph.add(FakeQuantizeGradient::new(grid.clone()), &inputs)?;
+                let weights = graph.add(FakeQuantizeGradient::new(grid.clone())?, &inputs)?;
                 let steps = graph.add(GridGradient::new(grid.clone(), GridGradient::lsq_scale(&grid))?, &inputs)?;
                 for (which, gradient) in [(Which::Weights, weights), (Which::Bias, bias), (Which::WeightSteps, steps)] {
                     trained.push(Trained { layer: i, which, follows: Follows::Gradient(gradient) });
@@ -166,7 +220,7 @@ impl Quantized {
             }
             if i > 0 {
                 let weights = graph.add(grid, &[layer.weights, layer.weight_steps])?;
-                dy = graph.add(conv.pass(ConvPass::ImageGradient), &[dy, weights])?;
+                dy = graph.add(conv.pass(ConvPass::ImageGradient).build()?, &[dy, weights])?;
             }
         }
         Ok(trained)
@@ -220,21 +274,23 @@ impl Quantized {
                 Follows::Gradient(gradient) => gradient,
                 Follows::Range { activations, high, constant } => {
                     let rule = RangeUpdate::MovingAverage { constant };
-                    let dims = graph.tensor_type(activations)?.dims();
-                    let observe = ObserveRange::new(dims, Granularity::Tensor, rule)?;
+                    let seen = graph.tensor_type(activations)?.clone();
+                    let observe = ObserveRange::new(seen, Granularity::Tensor, rule)?;
                     memory.push(observe.state().clone());
+                    let step = StepFromRange::new(observe.state().clone(), (0, high))?;
                     let state = graph.input(observe.state().clone());
                     let state = graph.add(observe, &[activations, state])?;
-                    next.push(graph.add(StepFromRange::new(1, (0, high))?, &[state, parameter])?);
+                    next.push(graph.add(step, &[state, parameter])?);
                     kept.push(state);
                     continue;
                 }
             };
-            let mut op = OptimizerStep::new(graph.tensor_type(parameter)?.dims(), rule)?;
+            let mut op = OptimizerStep::new(graph.tensor_type(parameter)?.clone(), rule);
             let is_step = matches!(which, Which::Step | Which::WeightSteps);
             if is_step {
-                op = op.at_least(1e-6)?;
+                op = op.at_least(1e-6);
             }
+            let op = op.build()?;
             let of = crate::ops::Op::from(op.clone()).inputs().swap_remove(2);
             let moments = graph.input(of.clone());
             let outputs = graph.add_all(op, &[parameter, gradient, moments, rates[usize::from(is_step)]])?;

@@ -352,6 +352,7 @@ impl GroupParams {
 
 /// The storage format of a weight matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct WeightFormat {
     /// The codes.
     pub codes: Codes,

@@ -41,6 +41,7 @@ pub enum GroupScaleRule {
 /// It tries ranges of `least …= most` times the true one, in equal steps. For the codes of each range it computes the best scale
 /// and offset by least squares, as ggml's quantizers do, if the format permits it (all but integer zero points and powers of two).
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Search {
     /// The smallest range, relative to the true one.
     pub least: f32,
@@ -54,6 +55,29 @@ impl Default for Search {
     /// 24 ranges from 0.55 to 1.1.
     fn default() -> Self {
         Self { least: 0.55, most: 1.1, steps: 24 }
+    }
+}
+
+impl Search {
+    /// This search with this smallest range.
+    #[must_use]
+    pub const fn with_least(mut self, least: f32) -> Self {
+        self.least = least;
+        self
+    }
+
+    /// This search with this largest range.
+    #[must_use]
+    pub const fn with_most(mut self, most: f32) -> Self {
+        self.most = most;
+        self
+    }
+
+    /// This search with this number of ranges.
+    #[must_use]
+    pub const fn with_steps(mut self, steps: u32) -> Self {
+        self.steps = steps;
+        self
     }
 }
 

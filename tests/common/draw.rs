@@ -2,7 +2,7 @@
 //! than any device holds. `tests/draws.rs` plans and runs them.
 
 use half::f16;
-use lowbit::numeric::{BlockFormat, BlockRounding, Multiplier, PowerRounding, QuantizationParams};
+use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding, QuantizationParams};
 use lowbit::ops::{
     Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
@@ -13,7 +13,7 @@ use lowbit::ops::{
     StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
+use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
 
@@ -568,13 +568,15 @@ impl Draw {
         let (groups, channels, outputs) = self.groups();
         let image = [self.size().min(4), self.size(), self.size(), groups * channels];
         let weights = [outputs, 1 + self.upto(2), 1 + self.upto(2), channels];
-        let windows = Windows {
-            stride: [1 + self.upto(1), 1 + self.upto(1)],
-            padding: std::array::from_fn(|_| self.upto(2)),
-            groups: if self.odd(8) { self.size() } else { groups },
-        };
+        let windows = Windows::default()
+            .with_stride([1 + self.upto(1), 1 + self.upto(1)])
+            .with_padding(std::array::from_fn(|_| self.upto(2)))
+            .with_groups(if self.odd(8) { self.size() } else { groups });
         let pass = self.pick(&[ConvPass::Forward, ConvPass::ImageGradient, ConvPass::WeightGradient]);
-        Ok(FloatConv::new(image, weights, windows)?.pass(pass).into())
+        Ok(FloatConv::new(TensorType::float32(image)?, TensorType::float32(weights)?, windows)
+            .pass(pass)
+            .build()?
+            .into())
     }
 
     fn binary(&mut self) -> Result<Op> {
@@ -588,15 +590,15 @@ impl Draw {
         if self.one_in(3) {
             let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
             let real = |dimensions| TensorType::new(DType::Float32, dimensions);
-            return Ok(FloatBinary::new(arithmetic, real(dims)?, real(other)?)?.into());
+            return Ok(FloatBinary::new(real(dims)?, real(other)?, arithmetic)?.into());
         }
         let (lhs, rhs) = match self.one_in(6) {
             true => (self.tensor_type(&dims)?, self.tensor_type(&other)?),
             false => (self.simple(&dims)?, self.simple(&other)?),
         };
         Ok(match self.one_in(2) {
-            true => Add::new(lhs, rhs, self.stage()?)?.into(),
-            false => Multiply::new(lhs, rhs, self.stage()?)?.into(),
+            true => Add::new(lhs, rhs, self.stage()?).build()?.into(),
+            false => Multiply::new(lhs, rhs, self.stage()?).build()?.into(),
         })
     }
 
@@ -638,10 +640,10 @@ impl Draw {
                 let sizes = dims.iter().zip(&begin).map(|(&extent, &begin)| self.upto((extent - begin).min(9)));
                 let sizes: Vec<usize> = sizes.collect();
                 match self.random.next() % 3 {
-                    0 => Slice::new(input, begin, sizes)?.into(),
+                    0 => Slice::new(input, begin, sizes).build()?.into(),
                     1 => {
                         let steps = (0..rank).map(|_| self.pick(&[1, 1, 2, -1, 3])).collect::<Vec<isize>>();
-                        Slice::strided(input, begin, sizes, steps)?.into()
+                        Slice::new(input, begin, sizes).steps(steps).build()?.into()
                     }
                     _ => {
                         let axis = self.upto(rank.saturating_sub(1));
@@ -696,29 +698,28 @@ impl Draw {
             0 => Requantize::new(self.tensor_type(&dims)?, self.stage()?)?.into(),
             1 => {
                 let format = self.pick(DType::ALL);
-                let mut quantize = Quantize::new(self.typed(format, &dims)?)?;
-                if self.one_in(3) {
-                    quantize = quantize.input_format(self.pick(&FLOATS))?;
-                }
+                let codes = self.typed(format, &dims)?;
+                let float = if self.one_in(3) { self.pick(&FLOATS) } else { DType::Float32 };
+                let mut quantize = Quantize::new(TensorType::new(float, codes.dims())?, codes);
                 if self.one_in(4) {
-                    quantize = quantize.precision(self.pick(&FLOATS))?;
+                    quantize = quantize.precision(self.pick(&FLOATS));
                 }
-                if self.one_in(4) { quantize.non_saturating() } else { quantize }.into()
+                if self.one_in(4) { quantize.non_saturating() } else { quantize }.build()?.into()
             }
             2 => {
                 let format = self.pick(DType::ALL);
-                let dequantize = Dequantize::new(self.typed(format, &dims)?)?;
-                if self.one_in(3) { dequantize.output_format(self.pick(&FLOATS))? } else { dequantize }.into()
+                let dequantize = Dequantize::new(self.typed(format, &dims)?);
+                if self.one_in(3) { dequantize.output(self.pick(&FLOATS)) } else { dequantize }.build()?.into()
             }
             3 => {
                 let granularity = self.pick(&[DynamicGranularity::Tensor, DynamicGranularity::Row]);
-                let op = DynamicQuantize::new(dims, self.code_format(), granularity)?;
-                if self.one_in(3) { op.symmetric()? } else { op }.into()
+                let op = DynamicQuantize::new(TensorType::float32(dims)?, self.code_format(), granularity);
+                if self.one_in(3) { op.symmetric() } else { op }.build()?.into()
             }
             4 => {
-                let cast = Cast::new(TensorType::new(self.pick(DType::ALL), dims)?, self.pick(DType::ALL))?;
+                let cast = Cast::new(TensorType::new(self.pick(DType::ALL), dims)?, self.pick(DType::ALL));
                 let cast = if self.one_in(4) { cast.non_saturating() } else { cast };
-                if self.one_in(4) { cast.rounding(PowerRounding::Nearest) } else { cast }.into()
+                if self.one_in(4) { cast.rounding(PowerRounding::Nearest) } else { cast }.build()?.into()
             }
             block => {
                 let rounding = self.pick(&[BlockRounding::Floor, BlockRounding::Ceil]);
@@ -728,7 +729,10 @@ impl Draw {
                 };
                 match block {
                     5 => BlockQuantize::new(TensorType::new(self.pick(&FLOATS), dims)?, format)?.into(),
-                    _ => BlockDequantize::new(dims, format)?.output_format(self.pick(&FLOATS))?.into(),
+                    _ => BlockDequantize::new(TensorType::new(format.element(), dims)?, format)
+                        .output(self.pick(&FLOATS))
+                        .build()?
+                        .into(),
                 }
             }
         })
@@ -752,45 +756,45 @@ impl Draw {
                     Function::Gelu,
                     Function::GeluTanh,
                 ];
-                FloatUnary::new(dims, self.pick(&functions))?.into()
+                FloatUnary::new(TensorType::float32(dims)?, self.pick(&functions))?.into()
             }
             1 => {
-                let softmax = Softmax::new(dims)?;
-                if self.one_in(3) { softmax.scaled(self.scale())? } else { softmax }.into()
+                let softmax = Softmax::new(TensorType::float32(dims)?);
+                if self.one_in(3) { softmax.scaled(self.scale()) } else { softmax }.build()?.into()
             }
             2 => {
                 let last = dims.last().map_or(1, |&last| last.min(LARGEST_CONSTANT));
-                let mut norm = LayerNorm::new(dims, self.reals(&[last])?, 1e-5)?;
+                let mut norm = LayerNorm::new(TensorType::float32(dims)?, self.reals(&[last])?, 1e-5);
                 if self.one_in(2) {
-                    norm = norm.shift(self.reals(&[last])?)?;
+                    norm = norm.shift(self.reals(&[last])?);
                 }
-                if self.one_in(3) { norm.without_mean() } else { norm }.into()
+                if self.one_in(3) { norm.without_mean() } else { norm }.build()?.into()
             }
-            3 => Sum::new(dims, self.granularity(rank))?.into(),
-            4 => CrossEntropyGradient::new(self.size(), self.size())?.into(),
+            3 => Sum::new(TensorType::float32(dims)?, self.granularity(rank))?.into(),
+            4 => CrossEntropyGradient::new(TensorType::float32([self.size(), self.size()])?)?.into(),
             5 => {
                 let rule = match self.random.next() % 3 {
                     0 => OptimizerRule::adam(),
                     1 if self.wild => OptimizerRule::Sgd { momentum: self.scale() },
                     _ => OptimizerRule::Sgd { momentum: 0.9 },
                 };
-                let optimize = OptimizerStep::new(dims, rule)?;
-                if self.one_in(4) { optimize.at_least(self.scale())? } else { optimize }.into()
+                let optimize = OptimizerStep::new(TensorType::float32(dims)?, rule);
+                if self.one_in(4) { optimize.at_least(self.scale()) } else { optimize }.build()?.into()
             }
-            6 => StepFromRange::new(self.size(), self.bounds())?.into(),
+            6 => StepFromRange::new(TensorType::int32([self.size(), 6])?, self.bounds())?.into(),
             7 => {
                 let rule = match self.one_in(2) {
                     true => RangeUpdate::MinMax,
                     false => RangeUpdate::MovingAverage { constant: if self.odd(4) { self.scale() } else { 0.1 } },
                 };
-                ObserveRange::new(dims, self.granularity(rank), rule)?.into()
+                ObserveRange::new(TensorType::float32(dims)?, self.granularity(rank), rule)?.into()
             }
             8 => {
                 let count = if self.odd(8) { self.size() } else { self.pick(&[16, 64, 2_048]) };
                 let bins = if self.one_in(2) { Bins::new(count)? } else { Bins::of_width(count, self.scale())? };
-                ObserveHistogram::new(dims, self.granularity(rank), bins)?.into()
+                ObserveHistogram::new(TensorType::float32(dims)?, self.granularity(rank), bins)?.into()
             }
-            9 => RequantParams::new(self.size())?.into(),
+            9 => RequantParams::new(TensorType::float32([self.size()])?)?.into(),
             10 => {
                 let makes = [
                     FakeRequantizeOutput::Levels,
@@ -798,17 +802,18 @@ impl Draw {
                     FakeRequantizeOutput::Gradient,
                     FakeRequantizeOutput::StepGradient,
                 ];
-                FakeRequantize::new(dims, self.pick(&makes), self.bounds())?.into()
+                FakeRequantize::new(TensorType::float32(dims)?, self.pick(&makes), self.bounds()).build()?.into()
             }
             _ => {
                 let grid = self.pick(&[Grid::Affine, Grid::Step, Grid::Range]);
-                let mut op = FakeQuantize::new(dims, grid, self.granularity(rank), self.bounds())?;
+                let mut op = FakeQuantize::new(TensorType::float32(dims)?, grid, self.granularity(rank), self.bounds());
                 if self.one_in(4) {
-                    op = op.levels()?;
+                    op = op.levels();
                 }
+                let op = op.build()?;
                 match self.random.next() % 3 {
                     0 => op.into(),
-                    1 => FakeQuantizeGradient::new(op).into(),
+                    1 => FakeQuantizeGradient::new(op)?.into(),
                     _ => GridGradient::new(op, self.scale())?.into(),
                 }
             }
@@ -829,18 +834,18 @@ impl Draw {
         if self.one_in(2) {
             let weights = self.weights([1, n, k])?;
             let indices = self.dimensions();
-            return Ok(Embedding::new(indices, weights)?.output(self.pick(&FLOATS))?.into());
+            return Ok(Embedding::new(TensorType::int32(indices)?, weights).output(self.pick(&FLOATS)).build()?.into());
         }
         let codes = self.pick(&[Codes::INT2, Codes::INT3, Codes::INT4, Codes::UINT4, Codes::INT6, Codes::INT8]);
         let mut quantizer = Quantizer::new(WeightFormat::new(codes, self.pick(&[16, 32, 64]), self.scales()))?;
         if self.one_in(3) {
-            quantizer = quantizer.search(Search { steps: 3, ..Search::default() })?;
+            quantizer = quantizer.search(Search::default().with_steps(3))?;
         }
         if self.one_in(4) {
             let importance: Vec<f32> = (0..k.min(LARGEST_CONSTANT)).map(|_| self.random.real().abs()).collect();
             quantizer = quantizer.importance(&importance)?;
         }
-        Ok(QuantizeWeights::new([n, k], quantizer)?.into())
+        Ok(QuantizeWeights::new(TensorType::float32([n, k])?, quantizer)?.into())
     }
 
     fn table(&mut self) -> Result<Op> {
@@ -869,9 +874,9 @@ impl Draw {
         let output = first.outputs()[0].clone();
         let then: Op = match self.random.next() % 4 {
             0 => Table::sigmoid(output, self.stage()?)?.into(),
-            1 => Quantize::new(self.simple(output.dims())?)?.into(),
-            2 => Dequantize::new(output)?.into(),
-            _ => Add::new(output.clone(), self.simple(output.dims())?, self.stage()?)?.into(),
+            1 => Quantize::new(output.clone(), self.simple(output.dims())?).build()?.into(),
+            2 => Dequantize::new(output).build()?.into(),
+            _ => Add::new(output.clone(), self.simple(output.dims())?, self.stage()?).build()?.into(),
         };
         Ok(Fused::new(first, then, 0)?.into())
     }

@@ -318,16 +318,9 @@ fn onnx() {
             Array::new(of, [<[u8]>::len(bytes) / of.bytes()], bytes)
         };
         let given = |of: usize, bytes| if of == NONE { Ok(None) } else { array(of, bytes).map(Some) };
-        let node = MatMulNBits {
-            n: numbers[0],
-            k: numbers[1],
-            bits: numbers[2],
-            block_size: numbers[3],
-            b,
-            scales: array(numbers[8], scales)?,
-            zero_points: given(numbers[9], zeros)?,
-            g_idx: given(numbers[10], index)?,
-        };
+        let node = MatMulNBits::new([numbers[0], numbers[1]], numbers[2], numbers[3], b, array(numbers[8], scales)?)
+            .with_zero_points(given(numbers[9], zeros)?)
+            .with_g_idx(given(numbers[10], index)?);
         make_use_of(&node.weights()?);
         Ok(())
     });

@@ -40,15 +40,10 @@ fn onnx_matmul_n_bits() {
         let packed: Vec<u8> = rows.collect();
         let real: Vec<f32> = m.zeros.iter().map(|&z| z as f32 + 0.3).collect();
         let real_bytes = floats(ElementType::Float32, &real);
-        let node = |zero_points| MatMulNBits {
-            n,
-            k,
-            bits,
-            block_size: group,
-            b: &b,
-            scales: Array::new(float, shape, &scales).expect("fits"),
-            zero_points,
-            g_idx: (case % 4 == 3).then(|| Array::new(ElementType::Int32, [k], &index).expect("fits")),
+        let node = |zero_points| {
+            MatMulNBits::new([n, k], bits, group, &b, Array::new(float, shape, &scales).expect("fits"))
+                .with_zero_points(zero_points)
+                .with_g_idx((case % 4 == 3).then(|| Array::new(ElementType::Int32, [k], &index).expect("fits")))
         };
         let what = format!("{bits} bits [{n}, {k}] in blocks of {group}, {float:?}");
         let none = node(None).weights().expect("fits");
@@ -158,15 +153,14 @@ fn gptq_zero_points_borrow_from_each_other() {
     let scales = floats(ElementType::Float32, &[1.0; 8]);
     for (word, zero_points) in [(0x8888_8870u32, ZeroPoints::AsIs), (0x7777_775f, ZeroPoints::LessOne)] {
         let zeros = word.to_le_bytes();
-        let layer = Gptq {
-            qweight: Array::new(ElementType::Int32, [4, 8], &[0x33; 128]).expect("fits"),
-            qzeros: Array::new(ElementType::Int32, [1, 1], &zeros).expect("fits"),
-            scales: Array::new(ElementType::Float32, [1, 8], &scales).expect("fits"),
-            g_idx: None,
-            bits: 4,
-            group: 32,
+        let layer = Gptq::new(
+            Array::new(ElementType::Int32, [4, 8], &[0x33; 128]).expect("fits"),
+            Array::new(ElementType::Int32, [1, 1], &zeros).expect("fits"),
+            Array::new(ElementType::Float32, [1, 8], &scales).expect("fits"),
+            4,
             zero_points,
-        };
+        )
+        .with_group(32);
         let real = layer.weights().expect("fits").dequantize().expect("small");
         let products = real.values::<f32>().expect("floats").chunks(32).map(|row| row.iter().sum::<f32>());
         let expected = [96.0, -128.0, -160.0, -160.0, -160.0, -160.0, -160.0, -160.0];
@@ -186,7 +180,7 @@ fn a_gptq_index_of_zeros_is_no_order() {
         for (element_type, bytes) in [(ElementType::Int32, 4), (ElementType::Int64, 8)] {
             let zeros = vec![0; k * bytes];
             let g_idx = Array::new(element_type, [k], &zeros).ok();
-            let weights = Gptq { g_idx, ..layer.clone() }.weights().expect("fits");
+            let weights = layer.clone().with_g_idx(g_idx).weights().expect("fits");
             assert_weights("an index of zeros", &weights, &m.real(|g| m.zeros[g] as f32));
         }
     }
@@ -326,13 +320,12 @@ fn torchao_blocks_of_rows() {
     let qdata: Vec<u8> = (0..4 * 8).collect();
     for (block, scales) in [([4, 8], vec![0.5f32]), ([2, 4], vec![0.5, 2.0, 3.0, 4.0])] {
         let bytes = floats(ElementType::Float32, &scales);
-        let weight = TorchAo {
-            class: TensorClass::Int8,
-            qdata: Array::new(ElementType::Int8, [4, 8], &qdata).expect("fits"),
-            scale: Array::new(ElementType::Float32, [4 / block[0], 8 / block[1]], &bytes).expect("fits"),
-            zero_point: None,
-            block_size: block.to_vec(),
-        };
+        let weight = TorchAo::new(
+            TensorClass::Int8,
+            Array::new(ElementType::Int8, [4, 8], &qdata).expect("fits"),
+            Array::new(ElementType::Float32, [4 / block[0], 8 / block[1]], &bytes).expect("fits"),
+            block.to_vec(),
+        );
         let columns = 8 / block[1];
         let scale = |at: usize| scales[at / 8 / block[0] * columns + at % 8 / block[1]];
         let expected: Vec<f32> = (0..32).map(|at| at as f32 * scale(at)).collect();

@@ -120,7 +120,7 @@ impl<'a> Builder<'a> {
             Some(_) => Some(sum_range(&self.tensors[&branch], &self.tensors[&other])?),
         };
         let codes = requantization(range, activation)?;
-        let sum: Op = Add::new(a, b, codes.clone())?.into();
+        let sum: Op = Add::new(a, b, codes.clone()).build()?.into();
         let output = self.add(sum.clone(), &[branch, other], &name)?;
         // Nothing else reads the branch, and a fused plan stores only the sum.
         self.tensors.remove(&branch);

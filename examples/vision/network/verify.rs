@@ -75,7 +75,7 @@ fn check(layer: &Layer, inputs: &[&Tensor], output: &Tensor) -> Result<usize> {
             let other = window(inputs[1], &patch, &outputs)?;
             let types = [&expected, &other].map(|tensor| tensor.tensor_type().clone());
             let [a, b] = types;
-            let sum: Op = Add::new(a, b, sum.clone())?.into();
+            let sum: Op = Add::new(a, b, sum.clone()).build()?.into();
             expected = reference::run(&sum, &[&expected, &other])?.swap_remove(0);
         }
         let place = format!("{} in rows {:?}, columns {:?}", layer.name, patch[0], patch[1]);

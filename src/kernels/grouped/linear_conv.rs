@@ -66,7 +66,7 @@ fn over_patches(op: &LinearConv, mut candidate: Candidate, narrowed: bool, caps:
 fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
     let shape = op.output_type().shape();
     let float32 = TensorType::new(DType::Float32, [shape.rows(), shape.row_length()]).expect("no larger shape");
-    let cast = Cast::new(float32, DType::Float16).expect("floats can be cast");
+    let cast = Cast::new(float32, DType::Float16).build().expect("floats can be cast");
     let mut dispatches = cast::candidates(&cast, caps).swap_remove(0).dispatches;
     rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
     dispatches
