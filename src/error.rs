@@ -70,3 +70,11 @@ macro_rules! require {
     };
 }
 pub(crate) use require;
+
+/// Returns an [`Error::Request`].
+macro_rules! refuse {
+    ($($message:tt)+) => {
+        return Err($crate::error::Error::Request(format!($($message)+)))
+    };
+}
+pub(crate) use refuse;

@@ -43,7 +43,7 @@ pub use session::{Calibration, Calibrator, Observer};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::tensor::{Granularity, Quantization};
 
 /// The result of an observer: ranges or histograms. Serializes with serde.
@@ -67,8 +67,7 @@ impl Observation {
             (Self::Ranges(this), Self::Ranges(other)) => this.merge(other),
             (Self::Histograms(this), Self::Histograms(other)) => this.merge(other),
             _ => {
-                require!(false, "ranges and histograms don't merge: observe with the same observer everywhere");
-                Ok(())
+                refuse!("ranges and histograms don't merge: observe with the same observer everywhere");
             }
         }
     }

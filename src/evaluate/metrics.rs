@@ -3,7 +3,7 @@
 use crate::model::noise::ratio;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 
 /// Distance of results y from a reference x.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -156,7 +156,7 @@ pub(super) fn check_labels(logits: &[f32], labels: &[usize], classes: usize) -> 
         logits.len() / classes.max(1)
     );
     if let Some(at) = labels.iter().position(|&label| label >= classes) {
-        require!(false, "label {at} is {}, but there are {classes} classes, 0 to {}", labels[at], classes - 1);
+        refuse!("label {at} is {}, but there are {classes} classes, 0 to {}", labels[at], classes - 1);
     }
     Ok(())
 }

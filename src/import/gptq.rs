@@ -1,7 +1,7 @@
 //! Linear layers of GPTQ checkpoints, as AutoGPTQ and GPTQModel save them. The quantization method doesn't matter here.
 
 use super::{Array, ElementType, FLOATS, Safetensors, build_indexed, check_index, code_at, scales_with_zeros};
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, WeightFormat};
 
 /// The meaning of `qzeros`: `checkpoint_format` in a model's `quantize_config.json`.
@@ -122,7 +122,7 @@ impl<'a> Gptq<'a> {
             4 => Codes::INT4,
             8 => Codes::INT8,
             _ => {
-                require!(false, "{bits} bits: GPTQ layers have 2, 3, 4 or 8");
+                refuse!("{bits} bits: GPTQ layers have 2, 3, 4 or 8");
                 Codes::INT8
             }
         };

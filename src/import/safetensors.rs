@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Array, ElementType, quoted};
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, refuse, require};
 
 /// The greatest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
@@ -254,7 +254,7 @@ impl<'a> Safetensors<'a> {
         let Some(part) = find(&self.arrays, name) else { return Ok(None) };
         let array = self.view(part)?;
         if array.is_none() {
-            require!(false, "\"{name}\" holds {}, which no layout here uses", quoted(&part.about()?.dtype));
+            refuse!("\"{name}\" holds {}, which no layout here uses", quoted(&part.about()?.dtype));
         }
         Ok(array)
     }

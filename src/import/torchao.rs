@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::{Array, ElementType, FLOATS, Safetensors, build, quoted, scales_with_zeros};
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, refuse, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 
 /// A tensor subclass of torchao.
@@ -289,7 +289,7 @@ fn intx_codes(bits: usize) -> Result<Codes> {
         6 => Codes::INT6,
         7 | 8 => Codes::INT8,
         _ => {
-            require!(false, "{bits} bits: intx has 1 to 8");
+            refuse!("{bits} bits: intx has 1 to 8");
             Codes::INT8
         }
     })

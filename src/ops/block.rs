@@ -2,7 +2,7 @@
 //! GPU programs are `kernels/convert/block.rs`. Products with block-quantized weights are in `linear`.
 
 use super::OpDef;
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::{BlockFormat, DType};
 use crate::tensor::TensorType;
 
@@ -67,8 +67,7 @@ pub struct BlockDequantizeBuilder {
 /// The types of the elements and scales of a tensor with these dimensions.
 fn types(format: BlockFormat, dims: &[usize]) -> Result<(TensorType, TensorType)> {
     let Some((&length, rows)) = dims.split_last() else {
-        require!(false, "a scalar has no blocks: reshape it to [1]");
-        unreachable!("refused above");
+        refuse!("a scalar has no blocks: reshape it to [1]");
     };
     let scales: Vec<usize> = rows.iter().copied().chain([length.div_ceil(format.size())]).collect();
     let elements = TensorType::new(format.element(), dims)?.with_dynamic_scales();

@@ -293,6 +293,39 @@ impl ConvBuilder {
     /// don't divide, the window leaves the padded image or crops all of the output, the accumulator could overflow, or the bias,
     /// multipliers or scales don't fit.
     pub fn build(mut self) -> Result<Conv> {
+        self.check_operands()?;
+        self.check_groups()?;
+        self.check_scales()?;
+        let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
+        let rank = lhs.shape().rank();
+        self.window.kernel = weights.dims()[1..rank - 1].to_vec();
+        let window = self.window.resolve(&lhs.dims()[1..rank - 1])?;
+        let shape: Vec<usize> = [lhs.dims()[0]]
+            .into_iter()
+            .chain(window.output_spatial(rank - 2).iter().copied())
+            .chain([weights.dims()[0]])
+            .collect();
+        if let Some(bias) = self.bias.tensor() {
+            let rows = bias.tensor_type().shape().rows();
+            require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
+        }
+        let output_type = self.output.tensor_type(&shape)?;
+        let stage = Stage::new(&self.output, &shape, (!self.dynamic).then_some(lhs), weights, &self.bias)?;
+        let wide = self.check_sums(window.taps())?;
+        Ok(Conv {
+            lhs: if self.dynamic { self.lhs.with_dynamic_scales() } else { self.lhs },
+            weights: self.weights,
+            groups: self.groups,
+            dynamic: self.dynamic,
+            window,
+            output: self.output,
+            output_type,
+            stage,
+            wide,
+        })
+    }
+    /// Refuses data types and numbers of dimensions that convolutions don't have.
+    fn check_operands(&self) -> Result<()> {
         let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
         require!(
             lhs.dtype().is_8_bit() || lhs.dtype() == DType::Int16,
@@ -312,21 +345,13 @@ impl ConvBuilder {
             weights.shape().rank() == rank,
             "the weights {weights} must have as many dimensions as the image {lhs}: [outputs, kernel, channels per group]"
         );
-        let granularity = lhs.quantization().map_or(Granularity::Tensor, |q| q.granularity());
-        require!(
-            granularity == Granularity::Tensor,
-            "the image is quantized by {granularity:?}, but conv takes one scale for it"
-        );
-        let granularity = weights.quantization().map_or(Granularity::Tensor, |q| q.granularity());
-        require!(
-            matches!(granularity, Granularity::Tensor | Granularity::Axis(0)),
-            "the weights are quantized by {granularity:?}, but conv takes one scale per tensor or per output (axis 0)"
-        );
-        require!(
-            !self.dynamic || lhs.quantization().is_none(),
-            "the image has a scale of its own, but it was said to be dynamic"
-        );
+        Ok(())
+    }
 
+    /// Refuses channels that the groups don't divide.
+    fn check_groups(&self) -> Result<()> {
+        let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
+        let rank = lhs.shape().rank();
         let (channels, outputs, groups) = (lhs.dims()[rank - 1], weights.dims()[0], self.groups);
         require!(groups > 0, "groups is 0, but it must be at least 1");
         require!(
@@ -348,6 +373,26 @@ impl ConvBuilder {
                     .to_string()
             }
         );
+        Ok(())
+    }
+
+    /// Refuses scales that are of another granularity, missing or given twice.
+    fn check_scales(&self) -> Result<()> {
+        let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
+        let granularity = lhs.quantization().map_or(Granularity::Tensor, |q| q.granularity());
+        require!(
+            granularity == Granularity::Tensor,
+            "the image is quantized by {granularity:?}, but conv takes one scale for it"
+        );
+        let granularity = weights.quantization().map_or(Granularity::Tensor, |q| q.granularity());
+        require!(
+            matches!(granularity, Granularity::Tensor | Granularity::Axis(0)),
+            "the weights are quantized by {granularity:?}, but conv takes one scale per tensor or per output (axis 0)"
+        );
+        require!(
+            !self.dynamic || lhs.quantization().is_none(),
+            "the image has a scale of its own, but it was said to be dynamic"
+        );
         let scaled = (self.dynamic || lhs.quantization().is_some()) && weights.quantization().is_some();
         require!(
             scaled || !self.output.needs_scales(),
@@ -360,20 +405,14 @@ impl ConvBuilder {
             self.dynamic || !lhs.has_dynamic_scales(),
             "the image {lhs} has its scale in another tensor: call dynamic_lhs and pass the parameters as the second input"
         );
-        self.window.kernel = weights.dims()[1..rank - 1].to_vec();
-        let window = self.window.resolve(&lhs.dims()[1..rank - 1])?;
-        let shape: Vec<usize> = [lhs.dims()[0]]
-            .into_iter()
-            .chain(window.output_spatial(rank - 2).iter().copied())
-            .chain([outputs])
-            .collect();
-        if let Some(bias) = self.bias.tensor() {
-            let rows = bias.tensor_type().shape().rows();
-            require!(rows == 1, "the bias has {rows} rows, but conv takes one value per output channel");
-        }
-        let output_type = self.output.tensor_type(&shape)?;
-        let stage = Stage::new(&self.output, &shape, (!self.dynamic).then_some(lhs), weights, &self.bias)?;
-        let terms = window.taps() * per_group;
+        Ok(())
+    }
+
+    /// Refuses sums that can be too large. Returns true if they need 64 bits.
+    fn check_sums(&self, taps: usize) -> Result<bool> {
+        let (lhs, weights) = (&self.lhs, self.weights.tensor_type());
+        let outputs = weights.dims()[0];
+        let terms = taps * weights.dims()[weights.dims().len() - 1];
         let bias = BiasRanges::new(&self.bias, &[], outputs)?;
         // Without weights, channels differ only by their biases.
         let alike = terms == 0 && bias.is_uniform();
@@ -386,23 +425,12 @@ impl ConvBuilder {
                 bias: bias.of(0, output),
             }
         });
-        let wide = if lhs.dtype() == DType::Int16 {
-            sums::check_wide(channels, terms, &self.output)?
+        if lhs.dtype() == DType::Int16 {
+            sums::check_wide(channels, terms, &self.output)
         } else {
             let codes = if self.dynamic { Offsets::dynamic() } else { Offsets::of(lhs) };
             sums::check(channels, codes, terms)?;
-            false
-        };
-        Ok(Conv {
-            lhs: if self.dynamic { self.lhs.with_dynamic_scales() } else { self.lhs },
-            weights: self.weights,
-            groups,
-            dynamic: self.dynamic,
-            window,
-            output: self.output,
-            output_type,
-            stage,
-            wide,
-        })
+            Ok(false)
+        }
     }
 }

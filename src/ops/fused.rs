@@ -3,7 +3,7 @@
 //! for ops that move elements, a conversion (`shaders/convert/`).
 
 use super::{Add, Dequantize, Op, OpDef, Quantize, Table};
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::tensor::{Granularity, TensorType};
 
 /// `out = then(first(inputs…), residual)`, without storing the intermediate result
@@ -103,8 +103,7 @@ impl Fused {
                 PostOp::Dequantize(dequantize)
             }
             then => {
-                require!(false, "{} can't be fused: only a table, a sum or a conversion can", then.name());
-                unreachable!()
+                refuse!("{} can't be fused: only a table, a sum or a conversion can", then.name());
             }
         };
         Ok(Self { first: Box::new(first), post_op })

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{OpDef, check_moved};
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
 /// The largest number of scales along an axis of a slice that repeats its input's scales.
@@ -119,7 +119,7 @@ impl Slice {
         let mut sizes = input.dims().to_vec();
         require!(axis < sizes.len(), "axis {axis} of {input}, which has {} axes", sizes.len());
         if let Some(index) = list.iter().find(|&&index| index >= sizes[axis]) {
-            require!(false, "index {index} of axis {axis} of {input}, which has {} there", sizes[axis]);
+            refuse!("index {index} of axis {axis} of {input}, which has {} there", sizes[axis]);
         }
         sizes[axis] = list.len();
         let mut indices = vec![Indices::ALL; sizes.len()];

@@ -34,7 +34,7 @@ pub use rounding::Method;
 pub use scheme::{ActivationQuantization, CodeFormat, WeightClipping, WeightGranularity, WeightScheme};
 pub use weights::QuantizedWeights;
 
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::model::Model;
 use crate::tensor::Tensor;
 
@@ -48,7 +48,7 @@ fn check_calibration(model: &Model, calibration: &Tensor) -> Result<()> {
 /// Checks that all values are finite. Second moments of other values have no Cholesky factor, at any damping.
 fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     if let Some(odd) = values.iter().position(|value| !value.is_finite()) {
-        require!(false, "number {odd} of {what} is {}, but all must be finite", values[odd]);
+        refuse!("number {odd} of {what} is {}, but all must be finite", values[odd]);
     }
     Ok(())
 }

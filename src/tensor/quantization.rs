@@ -1,7 +1,7 @@
 //! Scales and zero points, and their assignment to elements. The arithmetic is in `numeric`.
 
 use super::Shape;
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
 
 /// The elements that share a scale and a zero point.
@@ -149,7 +149,7 @@ impl Quantization {
                 "scale {odd} of {dtype} {shape} is 0 (an x_scale or y_scale in ONNX), so that every code means 0 and no number \
                  has a code: give a tensor of zeros instead, or all codes as the zero point with a scale of 1"
             );
-            require!(false, "scale {odd} of {dtype} {shape} is {scale:e}, but scales must be finite and positive");
+            refuse!("scale {odd} of {dtype} {shape} is {scale:e}, but scales must be finite and positive");
         }
         let Some((low, high)) = dtype.range() else {
             require!(
@@ -160,7 +160,7 @@ impl Quantization {
             return Ok(());
         };
         if let Some(zero_point) = self.zero_points.iter().find(|z| !(low..=high).contains(z)) {
-            require!(false, "a zero point is {zero_point}, but {dtype} codes lie in {low}..={high}");
+            refuse!("a zero point is {zero_point}, but {dtype} codes lie in {low}..={high}");
         }
         require!(
             dtype != DType::Int32 || self.is_symmetric(),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::PackedWeights;
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::{BlockFormat, BlockScales, DType, Encoding, Minifloat};
 use crate::tensor::{Granularity, Tensor};
 use half::f16;
@@ -422,17 +422,17 @@ impl WeightFormat {
     ) -> Result<()> {
         let (low, high) = self.codes.range();
         if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
-            require!(false, "row {row} holds the code {code}, but {self} stores {low}..={high}");
+            refuse!("row {row} holds the code {code}, but {self} stores {low}..={high}");
         }
         if let Some(&odd) = codes.iter().find(|&&code| !self.codes.value(code).is_finite()) {
             let value = self.codes.value(odd);
-            require!(false, "row {row} holds the code {:#x}, which is {value}, but weights are finite", odd as u8);
+            refuse!("row {row} holds the code {:#x}, which is {value}, but weights are finite", odd as u8);
         }
         // Sums of kernels fit i32 only if zero points are at most slightly beyond the codes.
         let most = f32::from(1i16 << (self.codes.bits() - 1));
         let integer_zeros = matches!(self.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
         if let Some(odd) = groups.iter().find(|group| integer_zeros && group.shift.abs() > most) {
-            require!(false, "row {row} has a zero point of {}, but {self} takes -{most} to {most}", odd.shift);
+            refuse!("row {row} has a zero point of {}, but {self} takes -{most} to {most}", odd.shift);
         }
         for stream in self.scales.streams() {
             let of = if stream.of_supers { supers } else { groups };
@@ -457,13 +457,11 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
         [n, k] => [1, n, k],
         [experts, n, k] => [experts, n, k],
         _ => {
-            require!(false, "{tensor_type} has {} dimensions, but weights are [n, k] or [experts, n, k]", shape.len());
-            [0; 3]
+            refuse!("{tensor_type} has {} dimensions, but weights are [n, k] or [experts, n, k]", shape.len());
         }
     };
     let Some(quantization) = tensor_type.quantization() else {
-        require!(false, "{tensor_type} has no scale: give it one with Tensor::quantized");
-        unreachable!("refused above");
+        refuse!("{tensor_type} has no scale: give it one with Tensor::quantized");
     };
     let rank = shape.len();
     let group = match quantization.granularity() {
@@ -495,8 +493,7 @@ pub(super) fn from_tensor(tensor: &Tensor) -> Result<PackedWeights> {
     };
     let Some(codes) = codes else {
         let dtype = tensor_type.dtype();
-        require!(false, "{tensor_type} holds {dtype}, but weights are integers or floats of at most 8 bits");
-        unreachable!("refused above");
+        refuse!("{tensor_type} holds {dtype}, but weights are integers or floats of at most 8 bits");
     };
     let scales = if half == 0 && quantization.is_symmetric() { ScaleFormat::F32 } else { ScaleFormat::F32Zero };
     let k = dims[2];
@@ -521,8 +518,7 @@ pub(super) fn from_blocks(format: BlockFormat, elements: &Tensor, scales: &Tenso
         [experts, n, k] => [experts, n, k],
         _ => {
             let rank = elements.dims().len();
-            require!(false, "the elements have {rank} dimensions, but weights are [n, k] or [experts, n, k]");
-            [0; 3]
+            refuse!("the elements have {rank} dimensions, but weights are [n, k] or [experts, n, k]");
         }
     };
     let [_, _, k] = dims;

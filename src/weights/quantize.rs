@@ -7,7 +7,7 @@ use half::f16;
 
 use super::PackedWeights;
 use super::format::{GroupParams, OffsetKind, ScaleFormat, WeightFormat};
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, refuse, require};
 use crate::numeric::round_saturating;
 use crate::tensor::Tensor;
 
@@ -260,8 +260,7 @@ impl Quantizer {
             });
         }
         let Ok(values) = tensor.values::<f16>() else {
-            require!(false, "{} can't be quantized: give float32 or float16", tensor.tensor_type());
-            unreachable!("refused above");
+            refuse!("{} can't be quantized: give float32 or float16", tensor.tensor_type());
         };
         self.rows(dims, |row, out| {
             out.iter_mut().zip(&values[row * k..]).for_each(|(out, x)| *out = x.to_f32());
@@ -284,7 +283,7 @@ impl Quantizer {
             let mut numbers = vec![0.0f32; codes.len()];
             row(index, &mut numbers)?;
             if let Some(odd) = numbers.iter().position(|x| !x.is_finite()) {
-                require!(false, "weight {odd} of row {index} is {}, and can't be quantized", numbers[odd]);
+                refuse!("weight {odd} of row {index} is {}, and can't be quantized", numbers[odd]);
             }
             if self.fill_row(&numbers, codes, groups, supers) { Ok(()) } else { Err(self.refusal(index)) }
         })

@@ -8,7 +8,7 @@ use crate::kernels::gemm::bytes::{Dot, int8_shift};
 use crate::kernels::gemm::coop;
 use crate::kernels::gemm::tiling::{Tile, Tiling, rows_first};
 use crate::kernels::heuristics::linear_tiles;
-use crate::kernels::launch::program::{self, Program};
+use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
@@ -128,6 +128,22 @@ struct Operands {
     joined: Option<Joined>,
 }
 
+impl Operands {
+    /// The inputs other than lhs and weights, each with its slot and part: apart, or all in one.
+    fn small_inputs(&self, op: &Linear) -> Vec<(u32, Resource, &'static Part)> {
+        if let Some(joined) = self.joined {
+            return vec![(3, joined.resource, &program::SMALL_INPUTS_COMBINED)];
+        }
+        let indices = op.indices().map(|(input, _)| Resource::Input(input));
+        let apart = [
+            (3, self.parameters, &program::SMALL_INPUTS_PARAMETERS),
+            (4, indices, &program::SMALL_INPUTS_INDICES),
+            (5, self.bias, &program::SMALL_INPUTS_BIAS),
+        ];
+        apart.into_iter().filter_map(|(slot, resource, part)| Some((slot, resource?, part))).collect()
+    }
+}
+
 /// Bias, experts and parameters of lhs in one binding, as `shaders/grouped/small_inputs_combined.wgsl` reads them.
 #[derive(Clone, Copy)]
 struct Joined {
@@ -227,10 +243,7 @@ fn arrange(
     let words = arranged.shape().rows() * output_words as usize;
     let layout = op.weights().layout();
     let scales = op.lhs_scales();
-    let group = match scales {
-        Some(scales) if scales.groups > 1 => lhs_positions(op, scales),
-        _ => layout.steps * 32,
-    };
+    let group = lhs_positions(op);
     let params = ArrangeParams {
         positions: arranged.shape().row_length() as u32,
         input_words: epilogue::row_words(op.lhs()),
@@ -257,12 +270,12 @@ fn arrange(
 }
 
 /// Number of positions that share a scale of lhs: their columns, with the padding among them.
-fn lhs_positions(op: &Linear, scales: LhsScales) -> usize {
+fn lhs_positions(op: &Linear) -> usize {
     let layout = op.weights().layout();
-    match scales.groups {
-        0 | 1 => layout.steps * 32,
-        _ if scales.group == layout.group => layout.padded_group,
-        _ => scales.group,
+    match op.lhs_scales() {
+        None | Some(LhsScales { groups: 0 | 1, .. }) => layout.steps * 32,
+        Some(scales) if scales.group == layout.group => layout.padded_group,
+        Some(scales) => scales.group,
     }
 }
 
@@ -274,9 +287,21 @@ fn launch(
     weights: Resource,
     caps: &DeviceCaps,
 ) -> Dispatch {
+    let small_inputs = operands.small_inputs(op);
+    let program = program(op, tile, operands, &small_inputs, caps);
+    let params = params(op, tile, operands, panels);
+    let bindings = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
+    let bindings =
+        bindings.into_iter().chain(small_inputs.iter().map(|&(slot, resource, _)| Binding::read(slot, resource)));
+    let [_, _, k] = op.weights().dims();
+    let operations = 2 * op.output_type().shape().rows() * panels.rows(op.weights()) * k;
+    Dispatch::new(program, &params, Params::FIELDS, bindings, params.tiles as usize, caps).operations(operations)
+}
+
+fn params(op: &Linear, tile: Tile, operands: &Operands, panels: Panels) -> Params {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
-    let [experts, n, k] = matrix.dims();
+    let [experts, n, _] = matrix.dims();
     let m = output.shape().rows();
     let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
     let half = output.dtype() == DType::Float16;
@@ -290,11 +315,11 @@ fn launch(
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let scales = op.lhs_scales();
     // Groups of 16 end within a step.
-    let lhs_positions = scales.map_or(layout.steps * 32, |scales| lhs_positions(op, scales));
+    let lhs_positions = lhs_positions(op);
     let steps = layout.steps.max(1);
     let group_steps = |positions: usize| if positions == 16 { steps } else { positions.div_ceil(32).max(1) };
     let (low, high) = op.bounds();
-    let params = Params {
+    Params {
         streams: weights::streams(matrix),
         m: m as u32,
         n: n as u32,
@@ -323,9 +348,19 @@ fn launch(
         indices_at: operands.joined.map_or(0, |joined| joined.indices_at),
         parameters_at: operands.joined.map_or(0, |joined| joined.parameters_at),
         ..Params::default()
-    };
-    let weight_halves = layout.padded_group == 16;
-    let lhs_halves = lhs_positions == 16;
+    }
+}
+
+fn program(
+    op: &Linear,
+    tile: Tile,
+    operands: &Operands,
+    small_inputs: &[(u32, Resource, &'static Part)],
+    caps: &DeviceCaps,
+) -> Program {
+    let matrix = op.weights();
+    let weight_halves = matrix.layout().padded_group == 16;
+    let lhs_halves = lhs_positions(op) == 16;
     let codes = matrix.format().codes;
     let shifted = matrix.format().scales.shift() != OffsetKind::None;
     // The quads whose packed codes are read at once.
@@ -342,18 +377,8 @@ fn launch(
     let program = weights::link_codes(program, codes)
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
-    // The inputs other than lhs and weights: each in its own binding, or all in one.
-    let indices = op.indices().map(|(input, _)| Resource::Input(input));
-    let apart = [
-        (3, operands.parameters, &program::SMALL_INPUTS_PARAMETERS),
-        (4, indices, &program::SMALL_INPUTS_INDICES),
-        (5, operands.bias, &program::SMALL_INPUTS_BIAS),
-    ];
-    let together = [(3, operands.joined.map(|joined| joined.resource), &program::SMALL_INPUTS_COMBINED)];
-    let sides = if operands.joined.is_some() { &together[..] } else { &apart[..] };
-    let sides = || sides.iter().filter_map(|&(slot, resource, part)| Some((slot, resource?, part)));
-    let program = sides().fold(program, |program, (_, _, part)| program.with(part));
+        .with(if op.output_type().dtype() == DType::Float16 { &program::STORE_F16 } else { &program::STORE_F32 });
+    let program = small_inputs.iter().fold(program, |program, (_, _, part)| program.with(part));
     let program = match op.lhs().dtype() {
         DType::Float32 | DType::Float16 => weights::link_code_values(program, codes),
         _ => program,
@@ -365,7 +390,7 @@ fn launch(
         .constant("PACKED", quads * codes.bits() as u32)
         .constant("CODE_BIAS", code_bias)
         .constant("LHS_SUMS", shifted || code_bias != 0);
-    let program = match tile.tiling {
+    match tile.tiling {
         Tiling::CoopMatrix => program.constant("STEP", coop::STEP),
         _ => tile
             .link_rows(program)
@@ -375,10 +400,7 @@ fn launch(
             .constant("HALVES", weight_halves || lhs_halves)
             .constant("WEIGHT_HALVES", weight_halves)
             .constant("LHS_HALVES", lhs_halves),
-    };
-    let operands = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
-    let bindings = operands.into_iter().chain(sides().map(|(slot, resource, _)| Binding::read(slot, resource)));
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles_m * tiles_n, caps).operations(2 * m * columns * k)
+    }
 }
 
 /// True if no code of lhs has a zero point after it is read as int8.
