@@ -67,8 +67,11 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
         programs.insert(dispatch.program.name(), dispatch);
     }
     // Each combination of parts once more, with all its inputs in the buffer that it writes.
-    let parts = |d: &Dispatch| d.program.name().split(' ').next().unwrap_or_default().to_string();
-    let by_parts: BTreeMap<String, &Dispatch> = programs.values().map(|d| (parts(d), d)).collect();
+    let parts = |d: &Dispatch| {
+        let name = d.program.name();
+        (name.split(' ').next().unwrap_or_default().to_string(), name.ends_with("=overwritten"))
+    };
+    let by_parts: BTreeMap<_, &Dispatch> = programs.values().map(|d| (parts(d), d)).collect();
     let sharing: Vec<Dispatch> = by_parts.into_values().map(|d| d.clone().sharing(&read_slots(d))).collect();
     programs.extend(sharing.into_iter().map(|d| (d.program.name(), d)));
     Ok(programs)

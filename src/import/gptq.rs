@@ -121,10 +121,7 @@ impl<'a> Gptq<'a> {
             3 => Codes::INT3,
             4 => Codes::INT4,
             8 => Codes::INT8,
-            _ => {
-                refuse!("{bits} bits: GPTQ layers have 2, 3, 4 or 8");
-                Codes::INT8
-            }
+            _ => refuse!("{bits} bits: GPTQ layers have 2, 3, 4 or 8"),
         };
         require!(group > 0, "groups of 0 codes: give group_size of the configuration, and usize::MAX for -1");
         qweight.expect_type("qweight", &[ElementType::Int32])?;

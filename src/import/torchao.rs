@@ -288,9 +288,6 @@ fn intx_codes(bits: usize) -> Result<Codes> {
         5 => Codes::INT5,
         6 => Codes::INT6,
         7 | 8 => Codes::INT8,
-        _ => {
-            refuse!("{bits} bits: intx has 1 to 8");
-            Codes::INT8
-        }
+        _ => refuse!("{bits} bits: intx has 1 to 8"),
     })
 }

@@ -241,7 +241,6 @@ fn arrange(
 ) -> Dispatch {
     let output_words = epilogue::row_words(arranged);
     let words = arranged.shape().rows() * output_words as usize;
-    let layout = op.weights().layout();
     let scales = op.lhs_scales();
     let group = lhs_positions(op);
     let params = ArrangeParams {
