@@ -334,7 +334,6 @@ impl Context {
     ///
     /// ```no_run
     /// let context = lowbit::Context::new_blocking()?.with_target_invocations(2_048); // a small GPU
-    /// assert_eq!(context.limits().target_invocations, 2_048);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     #[must_use]
@@ -397,8 +396,13 @@ impl Context {
     }
 
     /// The capabilities that determine which kernels are legal on this device.
+    #[cfg(feature = "unstable-kernels")]
     #[must_use]
-    pub fn limits(&self) -> DeviceCaps {
+    pub fn caps(&self) -> DeviceCaps {
+        self.device_caps()
+    }
+
+    pub(crate) fn device_caps(&self) -> DeviceCaps {
         let (limits, info) = (self.device.limits(), self.device.adapter_info());
         DeviceCaps {
             invocations: limits

@@ -141,7 +141,7 @@ impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, options: PlanOptions) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         context.check_alive()?;
-        let limits = context.limits();
+        let limits = context.device_caps();
         if limits.invocations == 0 || limits.groups_per_dimension == 0 {
             return Err(Error::Limit {
                 what: "every kernel".into(),
@@ -258,8 +258,7 @@ impl Plan {
         self.whole.launches.len()
     }
 
-    /// The labels of the launched kernels, in order, equal to their candidates'
-    /// ([`Candidate::label`](crate::kernels::Candidate::label)).
+    /// The labels of the launched kernels, in order. They are for people: any release may change them.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
         self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
     }
