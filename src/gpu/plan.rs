@@ -34,6 +34,22 @@ pub struct PlanOptions {
     pub single_workspace_buffer: bool,
 }
 
+impl PlanOptions {
+    /// These options with this choice of kernels.
+    #[must_use]
+    pub fn with_tuner(mut self, tuner: Tuner) -> Self {
+        self.tuner = tuner;
+        self
+    }
+
+    /// These options with or without one buffer for the whole workspace.
+    #[must_use]
+    pub fn with_single_workspace_buffer(mut self, single: bool) -> Self {
+        self.single_workspace_buffer = single;
+        self
+    }
+}
+
 impl From<Tuner> for PlanOptions {
     fn from(tuner: Tuner) -> Self {
         Self { tuner, ..Self::default() }
