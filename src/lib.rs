@@ -34,7 +34,7 @@
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
 //! | tell kernels what wgpu doesn't report | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`] |
-//! | see, test or time every kernel | [`kernels::candidates`], [`Tuner::Nth`] |
+//! | see, test or time every kernel | [`Tuner::Nth`]; [`kernels::candidates`], with the feature `unstable-kernels` |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |
 //! | quantize real weights, on the CPU or a device | [`weights::Quantizer`], [`ops::QuantizeWeights`] |
@@ -94,6 +94,12 @@
 //! ([`TensorType::device_bytes`]). The crate's `wgpu` and `half` are re-exported.
 //!
 //! Without a GPU a CPU library serves you better: the reference is written for correctness, not speed.
+//!
+//! # Versions
+//!
+//! Semantic versioning holds for all that is public, except for `kernels` (with the feature `unstable-kernels`), and texts for people:
+//! messages, labels and `Display`. Enums and structs of options and results may grow. An op is made by
+//! `X::new(types of the inputs, what else it needs)`: that is the op's `Result`, or a builder of its options with `.build()`.
 
 pub use {half, wgpu};
 
@@ -106,7 +112,11 @@ mod gpu;
 pub mod guide;
 #[cfg(feature = "import")]
 pub mod import;
+#[cfg(feature = "unstable-kernels")]
 pub mod kernels;
+#[cfg(not(feature = "unstable-kernels"))]
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "tools read all of it, with the feature unstable-kernels")]
+pub(crate) mod kernels;
 #[cfg(feature = "quantize")]
 pub mod model;
 pub mod numeric;

@@ -74,7 +74,7 @@ fn patches() -> Result<()> {
             parameters.map(|zero| Tensor::new([1], vec![QuantizationParams::new(0.5, zero)])).transpose()?;
         let op: Op = unfold.build()?.into();
         // A single image larger than a binding can't be divided and is refused.
-        if op.outputs()[0].device_bytes() > context.limits().binding_bytes {
+        if op.outputs()[0].device_bytes() > context.caps().binding_bytes {
             continue;
         }
         let inputs: Vec<&Tensor> = [Some(&image), parameters.as_ref()].into_iter().flatten().collect();
@@ -252,7 +252,7 @@ fn check_words(context: &Context, name: &str, op: &Op, input: &Tensor, only: Opt
     let expected = lowbit::pack::words(&reference::run(op, &[input])?[0]);
     let output_type = op.outputs().swap_remove(0);
     let graph = Graph::of(op.clone())?;
-    let all = kernels::candidates(op, &context.limits());
+    let all = kernels::candidates(op, &context.caps());
     let mut candidates: Vec<_> = all.into_iter().map(|candidate| candidate.label).enumerate().collect();
     if let Some(only) = only {
         candidates = vec![candidates.swap_remove(only as usize % candidates.len())];
@@ -342,7 +342,7 @@ fn one_tap_is_a_matmul() -> Result<()> {
         let filters = weights.reshaped([outputs, 1, 1, channels])?;
         let conv: Op = Conv::new(image.tensor_type().clone(), filters).build()?.into();
         let graph = Graph::of(conv.clone())?;
-        for (index, candidate) in kernels::candidates(&conv, &context.limits()).iter().enumerate() {
+        for (index, candidate) in kernels::candidates(&conv, &context.caps()).iter().enumerate() {
             let plan = context.plan(&graph, Tuner::Nth(index))?;
             let pixels = plan.run(&[&image])?.swap_remove(0);
             assert_eq!(pixels.values::<i32>()?, product.values::<i32>()?, "{}", candidate.label);
@@ -546,7 +546,7 @@ fn linear_convolutions() -> Result<()> {
             conv = conv.output(DType::Float16);
         }
         let op: Op = conv.build()?.into();
-        let limits = context.limits();
+        let limits = context.caps();
         let candidates = kernels::candidates(&op, &limits);
         let scratch =
             candidates.iter().flat_map(|candidate| &candidate.scratch).max().map_or(0, |&words| words as u64 * 4);

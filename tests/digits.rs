@@ -36,7 +36,7 @@ fn the_gpu_has_the_golden_logits_in_one_submission() -> Result<()> {
     let digits = Digits::load()?;
     let graph = network(digits.labels.len())?;
     let images = context.upload(&digits.images)?;
-    let candidates = graph.ops().map(|op| kernels::candidates(op, &context.limits()).len()).max().unwrap_or(0);
+    let candidates = graph.ops().map(|op| kernels::candidates(op, &context.caps()).len()).max().unwrap_or(0);
     let choices = std::iter::once(Tuner::FirstGuess).chain((1..candidates.max(4)).map(Tuner::Nth));
     for tuner in choices {
         let plan = context.plan(&graph, tuner)?;

@@ -105,7 +105,7 @@ fn run(context: &Context, draw: &mut Draw, name: &str) -> Result<bool> {
     let op = draw.op()?;
     let Some(inputs) = inputs(draw, &op)? else { return Ok(false) };
     let inputs: Vec<&Tensor> = inputs.iter().collect();
-    let candidates = kernels::candidates(&op, &context.limits());
+    let candidates = kernels::candidates(&op, &context.caps());
     // Mostly the first guess, so that few programs have to be compiled.
     let index = if draw.random.integer(0, 3) == 0 { draw.random.next() as usize % candidates.len() } else { 0 };
     let name = format!("{name}, {}, {}", op.name(), candidates[index].label);

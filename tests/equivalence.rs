@@ -306,7 +306,7 @@ fn few_rows_are_cut_along_k() -> Result<()> {
         let weights = random.codes(format, &[n, k]).quantized(Quantization::tensor(0.5, 3))?;
         let output = outputs(&mut random, k, 0.0004)?.swap_remove(output);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output).build()?.into();
-        let labels: Vec<_> = kernels::candidates(&op, &context.limits()).into_iter().map(|c| c.label).collect();
+        let labels: Vec<_> = kernels::candidates(&op, &context.caps()).into_iter().map(|c| c.label).collect();
         assert!(labels.iter().any(|label| label.contains("split-k")), "{labels:?}");
         run(&context, &mut count, "few rows", op, &[&lhs]);
     }
@@ -647,7 +647,7 @@ fn fused() -> Result<()> {
                     op => op?.into(),
                 };
                 // A residual needs another binding, and planners don't fuse on a device with too few.
-                let limits = context.limits();
+                let limits = context.caps();
                 let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);
                 if launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) > limits.storage_buffers as usize {
                     continue;

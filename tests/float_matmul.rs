@@ -136,7 +136,7 @@ fn small_integers_are_exact() -> Result<()> {
         let (lhs, rhs) = (integers([m, k])?, integers([k, n])?);
         let op: Op = FloatMatmul::new(lhs.tensor_type().clone(), rhs).build()?.into();
         let expected = reference::run(&op, &[&lhs])?;
-        for index in 0..kernels::candidates(&op, &context.limits()).len() {
+        for index in 0..kernels::candidates(&op, &context.caps()).len() {
             let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run(&[&lhs])?;
             assert_eq!(got[0].values::<f32>()?, expected[0].values::<f32>()?, "{m}x{n}x{k}, candidate {index}");
         }

@@ -308,7 +308,7 @@ fn launches_leave_nothing_behind() -> Result<()> {
     println!("{:<36} {:<60} KiB a run, of code   ms a run: first, second {RUNS}", "op", "kernel");
     for (name, op) in ops()? {
         kinds.insert(op.name());
-        for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
+        for (index, candidate) in kernels::candidates(&op, &context.caps()).iter().enumerate() {
             // The first guess, and candidates with a loop that has not run yet.
             let begins =
                 |dispatch: &kernels::Dispatch| dispatch.program.name().split([' ', '+']).next().map(String::from);

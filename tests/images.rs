@@ -88,7 +88,7 @@ fn pools_of_many_taps() -> Result<()> {
     for dimensions in [&[1, 70_003, 5][..], &[1, 300, 257, 3], &[2, 32, 33, 6], &[1, 9, 10, 11, 17]] {
         let format = random.pick(&CODES);
         let image = random.quantized(format, dimensions);
-        if image.tensor_type().device_bytes() > context.limits().binding_bytes {
+        if image.tensor_type().device_bytes() > context.caps().binding_bytes {
             continue;
         }
         let image_type = || image.tensor_type().clone();

@@ -32,7 +32,7 @@ fn weights_above_a_binding_are_split() -> Result<()> {
                 .output(output)
                 .build()?
                 .into();
-            let launches = kernels::candidates(&op, &context.limits())[0].dispatches.len();
+            let launches = kernels::candidates(&op, &context.caps())[0].dispatches.len();
             assert!(launches > 1, "{launches} launches");
             check_op(&context, &format!("{matrices} x {m} x {n} x {k}"), &op, &[&lhs]);
         }
@@ -42,19 +42,19 @@ fn weights_above_a_binding_are_split() -> Result<()> {
         let lhs = random.quantized(DType::Uint8, &[3, 512]);
         let weights = random.quantized(format, &[512, 400]);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).build()?.into();
-        assert_eq!(kernels::candidates(&op, &context.limits())[0].dispatches.len(), parts, "{format}");
+        assert_eq!(kernels::candidates(&op, &context.caps())[0].dispatches.len(), parts, "{format}");
         check_op(&context, &format!("{format} weights"), &op, &[&lhs]);
     }
     let image = random.quantized(DType::Int8, &[1, 4, 3, 40]);
     let weights = random.quantized(DType::Int4, &[307, 3, 3, 40]);
     let conv: Op = Conv::new(image.tensor_type().clone(), weights).build()?.into();
-    assert!(kernels::candidates(&conv, &context.limits())[0].dispatches.len() > 1, "int4 split along the channels");
+    assert!(kernels::candidates(&conv, &context.caps())[0].dispatches.len() > 1, "int4 split along the channels");
     check_op(&context, "conv of int4", &conv, &[&image]);
     let image = random.quantized(DType::Uint8, &[1, 4, 5, 40]);
     let weights = random.quantized(DType::Int8, &[203, 3, 3, 40]);
     let codes = Requantization::new(DType::Uint8, 3.0, 9)?;
     let conv = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).output(codes);
-    let candidates = kernels::candidates(&conv.clone().build()?.into(), &context.limits());
+    let candidates = kernels::candidates(&conv.clone().build()?.into(), &context.caps());
     assert!(candidates[0].dispatches.len() > 1, "split along the channels");
     // The kernel for groups of any size can't be split, so it is no candidate here.
     let op: Op = conv.build()?.into();
@@ -62,7 +62,7 @@ fn weights_above_a_binding_are_split() -> Result<()> {
     check_op(&context, "conv", &op, &[&image]);
 
     // Weights that only fit without the padding of their columns, and slightly fewer columns.
-    let most = (context.limits().binding_bytes / 24) as usize;
+    let most = (context.caps().binding_bytes / 24) as usize;
     for n in [most / 4 * 4, most] {
         let lhs = random.quantized(DType::Int8, &[1, 16]);
         let op = Matmul::new(lhs.tensor_type().clone(), random.quantized(DType::Int8, &[16, n])).build()?.into();
@@ -160,7 +160,7 @@ fn grids_fold_over_three_dimensions() -> Result<()> {
     let mut random = Random::new(43);
     let x = random.quantized(DType::Int8, &[100, 97]);
     let op: Op = Table::leaky_relu(x.tensor_type().clone(), 0.5, Requantization::new(DType::Int8, 0.1, 0)?)?.into();
-    let candidates = kernels::candidates(&op, &context.limits());
+    let candidates = kernels::candidates(&op, &context.caps());
     assert!(candidates[0].dispatches[0].grid.iter().all(|&size| (2..=5).contains(&size)), "{candidates:?}");
     check_op(&context, "table", &op, &[&x]);
     // If three dimensions don't suffice, planning returns an error.

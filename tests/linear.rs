@@ -260,7 +260,7 @@ fn integer_sums_are_exact() -> Result<()> {
             let op: Op = Linear::new(x.tensor_type().clone(), weights.clone()).build()?.into();
             assert!(expected.iter().all(|sum| sum.abs() < 16_777_216.0), "the test's sums are too large");
             assert_eq!(reference::run(&op, &[&x])?[0].values::<f32>()?, expected, "the reference itself");
-            for index in 0..lowbit::kernels::candidates(&op, &context.limits()).len() {
+            for index in 0..lowbit::kernels::candidates(&op, &context.caps()).len() {
                 let plan = context.plan(&lowbit::Graph::of(op.clone())?, lowbit::Tuner::Nth(index))?;
                 assert_eq!(plan.run(&[&x])?[0].values::<f32>()?, expected, "m {m}, {weights}, candidate {index}");
                 combinations += 1;

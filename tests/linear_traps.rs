@@ -32,7 +32,7 @@ fn sums_beyond_i32() -> Result<()> {
         let op: Op = Linear::new(lhs.tensor_type().clone(), weights).build()?.into();
         let (expected, bounds) = (reference::run(&op, &[lhs])?, reference::tolerance(&op, &[lhs])?);
         let (expected, bounds) = (expected[0].values::<f32>()?, bounds.expect("linear has a bound"));
-        for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
+        for (index, candidate) in kernels::candidates(&op, &context.caps()).iter().enumerate() {
             let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run(&[lhs])?;
             for ((&got, &expected), &bound) in got[0].values::<f32>()?.iter().zip(expected).zip(&bounds) {
                 let error = (got - expected).abs();
@@ -85,7 +85,7 @@ fn outputs_at_the_end_of_f16() -> Result<()> {
     let op: Op = Linear::new(x.tensor_type().clone(), weights).output(DType::Float16).build()?.into();
     let expected: Vec<f16> = sums.iter().flat_map(|&sum| [f16::from_f32(sum), f16::from_f32(-sum)]).collect();
     assert_eq!(reference::run(&op, &[&x])?[0].values::<f16>()?, expected);
-    for index in 0..kernels::candidates(&op, &context.limits()).len() {
+    for index in 0..kernels::candidates(&op, &context.caps()).len() {
         let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
         assert_eq!(plan.run(&[&x])?[0].values::<f16>()?, expected, "candidate {index}");
     }
@@ -139,7 +139,7 @@ fn the_same_bits_each_time() -> Result<()> {
         let codes = random.quantized(DType::Int8, &[m, k]);
         for lhs in [floats, codes] {
             let op: Op = Linear::new(lhs.tensor_type().clone(), weights.clone()).build()?.into();
-            for (index, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
+            for (index, candidate) in kernels::candidates(&op, &context.caps()).iter().enumerate() {
                 let run = || -> Result<Vec<u32>> {
                     // A new plan with new buffers in each run.
                     let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;

@@ -13,24 +13,24 @@ use lowbit::{Context, DType, Quantization, Result, Tensor, kernels};
 fn device() -> Option<Context> {
     let context = context()?;
     let required = std::env::var("LOWBIT_REQUIRE_MATRICES").is_ok_and(|v| v == "1");
-    assert!(!required || context.limits().coop_matrix_size > 0, "{} has no matrix units", context.description());
+    assert!(!required || context.caps().coop_matrix_size > 0, "{} has no matrix units", context.description());
     Some(context)
 }
 
 /// Every candidate runs where some are on matrix units. Elsewhere one in eight does, in turn: other tests run them all.
 fn step(context: &Context) -> usize {
-    if context.limits().coop_matrix_size > 0 { 1 } else { 8 }
+    if context.caps().coop_matrix_size > 0 { 1 } else { 8 }
 }
 
 /// True if matrix units are among the candidates of an op.
 fn runs_on_units(context: &Context, op: &Op) -> bool {
-    kernels::candidates(op, &context.limits()).iter().any(|c| c.label.contains("cooperative matrix"))
+    kernels::candidates(op, &context.caps()).iter().any(|c| c.label.contains("cooperative matrix"))
 }
 
 /// Checks an op, and that its candidates include matrix units if the device has them.
 fn check(context: &Context, name: &str, op: impl Into<Op>, input: &Tensor) -> usize {
     let op = op.into();
-    assert_eq!(runs_on_units(context, &op), context.limits().coop_matrix_size > 0, "{name}");
+    assert_eq!(runs_on_units(context, &op), context.caps().coop_matrix_size > 0, "{name}");
     check_op_in_turn(step(context), context, name, &op, &[input])
 }
 
@@ -139,7 +139,7 @@ fn weights_in_groups() -> Result<()> {
             let bias = Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<f32>>())?;
             let op: Op = Linear::new(x.tensor_type().clone(), weights).bias(bias).build()?.into();
             let name = format!("{format}, {m} x {n} x {k}");
-            assert_eq!(runs_on_units(&context, &op), context.limits().coop_matrix_size > 0, "{name}");
+            assert_eq!(runs_on_units(&context, &op), context.caps().coop_matrix_size > 0, "{name}");
             let (candidates, share) = check_op_within_in_turn(step(&context), &context, &name, &op, &[&x]);
             (count, worst) = (count + candidates, worst.max(share));
         }
@@ -153,14 +153,14 @@ fn weights_in_groups() -> Result<()> {
 fn devices_of_the_caller() -> Result<()> {
     let Some(context) = device() else { return Ok(()) };
     let adopted = || Context::from_device(context.device().clone(), context.queue().clone());
-    assert_eq!(adopted().limits().coop_matrix_size, 0);
+    assert_eq!(adopted().caps().coop_matrix_size, 0);
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all().with_env()));
     let same = |adapter: &wgpu::Adapter| adapter.get_info().name == context.device().adapter_info().name;
     let adapter = adapters.into_iter().find(same).expect("the context's adapter");
     let told = adopted().with_coop_matrices(&adapter.cooperative_matrix_properties());
-    assert_eq!(told.limits(), context.limits());
-    let has = context.limits().coop_matrix_size > 0;
+    assert_eq!(told.caps(), context.caps());
+    let has = context.caps().coop_matrix_size > 0;
     let properties = |m_size, cr_type| wgpu::CooperativeMatrixProperties {
         m_size,
         n_size: 8,
@@ -175,7 +175,7 @@ fn devices_of_the_caller() -> Result<()> {
         ("other sums, other shapes", vec![properties(8, f16), properties(16, f32)], 0),
         ("none", vec![], 0),
     ] {
-        assert_eq!(adopted().with_coop_matrices(&told).limits().coop_matrix_size, matrix, "{name}");
+        assert_eq!(adopted().with_coop_matrices(&told).caps().coop_matrix_size, matrix, "{name}");
     }
     Ok(())
 }

@@ -262,7 +262,7 @@ fn a_residual_block_is_two_fused_ops() -> Result<()> {
     let mut ops: Vec<_> = lines.iter().filter_map(|line| line.rsplit("op  ").next()).collect();
     ops.dedup();
     // The residual needs one more binding than the second convolution.
-    if context.limits().storage_buffers >= 5 {
+    if context.caps().storage_buffers >= 5 {
         assert_eq!(ops, ["conv + requantize + table", "conv + add"], "{plan}");
     } else {
         assert_eq!(ops, ["conv + requantize + table", "conv", "add"], "{plan}");

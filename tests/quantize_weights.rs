@@ -133,7 +133,7 @@ fn long_rows() -> Result<()> {
     let format = WeightFormat::new(Codes::INT4, usize::MAX, ScaleFormat::F16);
     let quantizer = Quantizer::new(format)?.search(Search::default().with_steps(7))?;
     let op: Op = QuantizeWeights::new(TensorType::float32([1, k])?, quantizer)?.into();
-    let candidates = lowbit::kernels::candidates(&op, &context.limits());
+    let candidates = lowbit::kernels::candidates(&op, &context.caps());
     assert!(candidates.iter().any(|candidate| candidate.dispatches.len() > 2), "no search is cut");
     check_op(&context, "long rows", &op, &[&Tensor::new([1, k], numbers(&mut random, k, false))?]);
     Ok(())

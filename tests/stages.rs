@@ -319,7 +319,7 @@ fn with_a_post_op() -> Result<()> {
                         }
                         let op: Op = Fused::new(first, second?, 0)?.into();
                         // A residual needs another binding, and planners don't fuse on a device with too few.
-                        let limits = context.limits();
+                        let limits = context.caps();
                         let launches = kernels::candidates(&op, &limits).into_iter().flat_map(|c| c.dispatches);
                         if launches.map(|launch| launch.bindings.len()).max() <= Some(limits.storage_buffers as usize) {
                             let residual = (then == Then::Sum).then_some(codes);

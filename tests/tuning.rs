@@ -138,7 +138,7 @@ fn a_file_picks_among_legal_candidates_only() -> Result<()> {
     let entry = |label: &str| json.replace(&chosen, &field(label));
 
     // Every legal label selects its candidate.
-    for (i, candidate) in kernels::candidates(&op, &context.limits()).iter().enumerate() {
+    for (i, candidate) in kernels::candidates(&op, &context.caps()).iter().enumerate() {
         let Some(other) = common::context() else { return Ok(()) };
         assert_eq!(other.load_tuning(&entry(&candidate.label)), 1, "{}", candidate.label);
         let named = context.plan(&graph, Tuner::Nth(i))?.to_string();
@@ -230,7 +230,7 @@ fn a_probe_finds_numbers() -> Result<()> {
     ];
     assert!(numbers.iter().all(|n| n.is_finite() && *n > 0.0), "{probe:?}");
     assert_eq!(probe.f16_gflops.is_some(), context.device().features().contains(wgpu::Features::SHADER_F16));
-    assert_eq!(probe.matrix_gflops.is_some(), context.limits().coop_matrix_size > 0);
+    assert_eq!(probe.matrix_gflops.is_some(), context.caps().coop_matrix_size > 0);
     let json = serde_json::to_value(&probe).expect("numbers and strings are JSON");
     assert_eq!(json["f32_gflops"], probe.f32_gflops);
     Ok(())

@@ -38,7 +38,7 @@ pub(crate) fn every_candidate(
 ) {
     let mut group = criterion.benchmark_group(group);
     group.throughput(throughput);
-    for (index, candidate) in kernels::candidates(op, &context.limits()).iter().enumerate() {
+    for (index, candidate) in kernels::candidates(op, &context.caps()).iter().enumerate() {
         // Built at the first sample, so that a candidate filtered out by the command line costs nothing.
         let mut ready = None;
         group.bench_function(&candidate.label, |bencher| {

@@ -101,7 +101,7 @@ struct Ready {
 
 fn time(context: &Context, probe: &Probe, case: &Case, arguments: &Arguments) -> Result<bool> {
     let graph = Graph::of(case.op.clone())?;
-    let candidates = kernels::candidates(&case.op, &context.limits());
+    let candidates = kernels::candidates(&case.op, &context.caps());
     let count = if arguments.candidates { candidates.len() } else { 1 };
     let inputs: Vec<_> = case.inputs.iter().map(|t| context.upload(t)).collect::<Result<_>>()?;
     let outputs: Vec<_> =

@@ -111,7 +111,7 @@ fn compare(context: &Context, layer: &Layer, conv: &ConvLayer, rounds: usize) ->
 
 /// Largest number of candidates of any op of a graph.
 fn most_candidates(context: &Context, graph: &Graph) -> usize {
-    let candidates = |op: &Op| kernels::candidates(op, &context.limits()).len();
+    let candidates = |op: &Op| kernels::candidates(op, &context.caps()).len();
     graph.ops().map(candidates).max().unwrap_or(0)
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn measure(context: &Context, network: &Network, names: &[String], ro
             known.layers += 1;
             continue;
         }
-        if kernels::candidates(&op, &context.limits()).len() > 1 {
+        if kernels::candidates(&op, &context.caps()).len() > 1 {
             shapes.push(measure_op(context, &layer.name, description, (&op, &layer.graph()?), rounds)?);
         }
     }
@@ -85,7 +85,7 @@ fn measure_op(
     (op, graph): (&Op, &Graph),
     rounds: usize,
 ) -> Result<Shape> {
-    let candidates = kernels::candidates(op, &context.limits());
+    let candidates = kernels::candidates(op, &context.caps());
     let operations = candidates[0].dispatches.iter().map(|d| d.operations).sum();
     let timed = |i| Timed::new(context, graph, Tuner::Nth(i));
     let timed = (0..candidates.len()).map(timed).collect::<Result<Vec<_>>>()?;

@@ -190,7 +190,7 @@ fn operations(context: &Context, layer: &Layer) -> Result<u64> {
     if !matches!(layer.ops[0], Op::Conv(_) | Op::Matmul(_)) {
         return Ok(0);
     }
-    let candidates = kernels::candidates(&layer.op()?, &context.limits());
+    let candidates = kernels::candidates(&layer.op()?, &context.caps());
     Ok(candidates[0].dispatches.iter().map(|dispatch| dispatch.operations).sum())
 }
 

@@ -17,16 +17,17 @@ use crate::tune::{Machine, Tuner, Tuning};
 /// The options of a [`Context`].
 ///
 /// ```
-/// let mut options = lowbit::ContextOptions::default();
-/// options.adapter_name = "llvmpipe".into();
+/// let options = lowbit::ContextOptions::default().with_adapter_name("llvmpipe");
+/// assert_eq!(options.backends, None); // those of `WGPU_BACKEND`, or all
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ContextOptions {
-    /// The wgpu backends that may be used; the environment variable `WGPU_BACKEND` replaces them.
-    pub backends: wgpu::Backends,
-    /// Part of the adapter's name, in any case; empty for wgpu's choice. `WGPU_ADAPTER_NAME` overrides it.
-    pub adapter_name: String,
+    /// The wgpu backends that may be used. `None` leaves them to the environment variable `WGPU_BACKEND`; without it, all may be.
+    pub backends: Option<wgpu::Backends>,
+    /// Part of the adapter's name, in any case; empty for wgpu's choice. `None` leaves it to the environment variable
+    /// `WGPU_ADAPTER_NAME`; without it, wgpu chooses.
+    pub adapter_name: Option<String>,
     /// Keeps the driver's bounds checks, loop limits and division checks in every shader. Off by default, because ops are validated
     /// before recording, and the checks cost several times the work.
     pub checked_shaders: bool,
@@ -38,15 +39,48 @@ pub struct ContextOptions {
     pub features: wgpu::Features,
 }
 
-impl Default for ContextOptions {
-    fn default() -> Self {
-        Self {
-            backends: wgpu::Backends::all(),
-            adapter_name: String::new(),
-            checked_shaders: false,
-            limits: None,
-            features: wgpu::Features::empty(),
-        }
+impl ContextOptions {
+    /// These options with these backends, whatever the environment says.
+    #[must_use]
+    pub fn with_backends(mut self, backends: wgpu::Backends) -> Self {
+        self.backends = Some(backends);
+        self
+    }
+
+    /// These options with this part of the adapter's name, whatever the environment says.
+    #[must_use]
+    pub fn with_adapter_name(mut self, adapter_name: impl Into<String>) -> Self {
+        self.adapter_name = Some(adapter_name.into());
+        self
+    }
+
+    /// These options with or without the driver's checks in shaders.
+    #[must_use]
+    pub fn with_checked_shaders(mut self, checked_shaders: bool) -> Self {
+        self.checked_shaders = checked_shaders;
+        self
+    }
+
+    /// These options with these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: wgpu::Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// These options with these features.
+    #[must_use]
+    pub fn with_features(mut self, features: wgpu::Features) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// The backends, and the lower-case part of the adapter's name: those of the program, else those of the environment.
+    fn choice(&self, variable: impl Fn(&str) -> Option<String>) -> (wgpu::Backends, String) {
+        let named = || variable("WGPU_BACKEND").map(|list| wgpu::Backends::from_comma_list(&list));
+        let backends = self.backends.or_else(named).unwrap_or(wgpu::Backends::all());
+        let name = self.adapter_name.clone().or_else(|| variable("WGPU_ADAPTER_NAME"));
+        (backends, name.unwrap_or_default().to_lowercase())
     }
 }
 
@@ -186,11 +220,11 @@ impl Context {
     }
 
     async fn adapter(options: &ContextOptions) -> Result<wgpu::Adapter> {
-        let backends = options.backends.with_env();
-        let name = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_else(|_| options.adapter_name.clone()).to_lowercase();
+        let (backends, name) = options.choice(|variable| std::env::var(variable).ok());
         // OpenGL is the last resort: it is slower, and its devices share a lock with a time limit.
         let (others, gl) = (backends.difference(wgpu::Backends::GL), backends.intersection(wgpu::Backends::GL));
-        let mut found = Err(Error::NoAdapter("WGPU_BACKEND names none of vulkan, metal, dx12 and gl".into()));
+        let mut found =
+            Err(Error::NoAdapter("the options or WGPU_BACKEND name none of vulkan, metal, dx12 and gl".into()));
         for backends in [others, gl] {
             if found.is_err() && !backends.is_empty() {
                 found = Self::adapter_of(backends, &name).await;
@@ -334,7 +368,6 @@ impl Context {
     ///
     /// ```no_run
     /// let context = lowbit::Context::new_blocking()?.with_target_invocations(2_048); // a small GPU
-    /// assert_eq!(context.limits().target_invocations, 2_048);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     #[must_use]
@@ -397,8 +430,13 @@ impl Context {
     }
 
     /// The capabilities that determine which kernels are legal on this device.
+    #[cfg(feature = "unstable-kernels")]
     #[must_use]
-    pub fn limits(&self) -> DeviceCaps {
+    pub fn caps(&self) -> DeviceCaps {
+        self.device_caps()
+    }
+
+    pub(crate) fn device_caps(&self) -> DeviceCaps {
         let (limits, info) = (self.device.limits(), self.device.adapter_info());
         DeviceCaps {
             invocations: limits
@@ -744,4 +782,32 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     wgpu::Instance::new(descriptor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The environment chooses only where the program says nothing.
+    #[test]
+    fn the_program_goes_before_the_environment() {
+        let (gl, vulkan) = (wgpu::Backends::GL, wgpu::Backends::VULKAN);
+        let plain = ContextOptions::default;
+        let all = wgpu::Backends::all();
+        let table: [(&str, ContextOptions, &[(&str, &str)], (wgpu::Backends, &str)); 8] = [
+            ("nothing", plain(), &[], (all, "")),
+            ("environment", plain(), &[("WGPU_BACKEND", "gl"), ("WGPU_ADAPTER_NAME", "LLVM")], (gl, "llvm")),
+            ("program", plain().with_backends(vulkan).with_adapter_name("Swift"), &[], (vulkan, "swift")),
+            ("both name backends", plain().with_backends(vulkan), &[("WGPU_BACKEND", "gl")], (vulkan, "")),
+            ("both name an adapter", plain().with_adapter_name("a"), &[("WGPU_ADAPTER_NAME", "b")], (all, "a")),
+            ("any adapter", plain().with_adapter_name(""), &[("WGPU_ADAPTER_NAME", "b")], (all, "")),
+            ("all backends", plain().with_backends(all), &[("WGPU_BACKEND", "gl")], (all, "")),
+            ("one each", plain().with_adapter_name("a"), &[("WGPU_BACKEND", "gl")], (gl, "a")),
+        ];
+        for (name, options, variables, (backends, adapter)) in table {
+            let variable =
+                |of: &str| variables.iter().find(|(key, _)| *key == of).map(|(_, value)| (*value).to_string());
+            assert_eq!(options.choice(variable), (backends, adapter.to_string()), "{name}");
+        }
+    }
 }

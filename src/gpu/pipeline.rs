@@ -120,7 +120,7 @@ mod tests {
         };
         let lhs = Tensor::new([64, 64], vec![1i8; 4096]).expect("a legal shape");
         let op = Matmul::new(lhs.tensor_type().clone(), lhs).build().expect("a legal product").into();
-        let candidates = kernels::candidates(&op, &context.limits());
+        let candidates = kernels::candidates(&op, &context.device_caps());
         let mut dispatches: Vec<_> = candidates.iter().flat_map(|candidate| &candidate.dispatches).collect();
         let names: HashSet<_> = dispatches.iter().map(|dispatch| dispatch.program.name()).collect();
         assert!(names.len() > 2, "{names:?}");

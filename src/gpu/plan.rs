@@ -34,6 +34,22 @@ pub struct PlanOptions {
     pub single_workspace_buffer: bool,
 }
 
+impl PlanOptions {
+    /// These options with this choice of kernels.
+    #[must_use]
+    pub fn with_tuner(mut self, tuner: Tuner) -> Self {
+        self.tuner = tuner;
+        self
+    }
+
+    /// These options with or without one buffer for the whole workspace.
+    #[must_use]
+    pub fn with_single_workspace_buffer(mut self, single: bool) -> Self {
+        self.single_workspace_buffer = single;
+        self
+    }
+}
+
 impl From<Tuner> for PlanOptions {
     fn from(tuner: Tuner) -> Self {
         Self { tuner, ..Self::default() }
@@ -141,7 +157,7 @@ impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, options: PlanOptions) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         context.check_alive()?;
-        let limits = context.limits();
+        let limits = context.device_caps();
         if limits.invocations == 0 || limits.groups_per_dimension == 0 {
             return Err(Error::Limit {
                 what: "every kernel".into(),
@@ -258,8 +274,7 @@ impl Plan {
         self.whole.launches.len()
     }
 
-    /// The labels of the launched kernels, in order, equal to their candidates'
-    /// ([`Candidate::label`](crate::kernels::Candidate::label)).
+    /// The labels of the launched kernels, in order. They are for people: any release may change them.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
         self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
     }

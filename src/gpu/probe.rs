@@ -75,7 +75,7 @@ impl Context {
     /// # Ok::<(), lowbit::Error>(())
     /// ```
     pub fn probe_blocking(&self) -> Result<Probe> {
-        let bench = Bench { context: self, limits: self.limits(), stopwatch: Stopwatch::new(self)? };
+        let bench = Bench { context: self, limits: self.device_caps(), stopwatch: Stopwatch::new(self)? };
         let has_f16 = self.device().features().contains(wgpu::Features::SHADER_F16);
         let has_matrices = subgroups(&bench.limits) > 0;
         let (read, copy) = bench.memory()?;

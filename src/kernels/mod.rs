@@ -1,5 +1,8 @@
 //! Ways to compute each op on a GPU: candidates as plain data, best guess first, with the constants that they bind.
 //! Nothing here chooses, times or runs anything, and nothing here knows `reference`.
+//!
+//! It is public with the feature `unstable-kernels`, for tools that read, test or time programs. Any release may change it: semantic
+//! versioning doesn't hold here.
 
 #[cfg(feature = "calibrate")]
 mod calibrate;

@@ -29,7 +29,7 @@ pub(crate) fn run_checked(
 ) -> Option<Vec<Tensor>> {
     let bindings = candidate.dispatches.iter().map(|dispatch| dispatch.bindings.len()).max().unwrap_or(0);
     let largest = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).max().unwrap_or(0);
-    if bindings as u32 >= context.limits().storage_buffers || largest > context.limits().binding_bytes {
+    if bindings as u32 >= context.caps().storage_buffers || largest > context.caps().binding_bytes {
         return None;
     }
     let inputs: Vec<_> = inputs.iter().map(|t| buffer(context, &super::poisoned_words(t))).collect();

@@ -281,7 +281,7 @@ fn check_candidates(
     let expected = reference::run(op, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     let graph = Graph::of(op.clone()).expect("the op's own inputs");
     check_graph_reference(name, &graph, inputs, &expected);
-    let candidates = kernels::candidates(op, &context.limits());
+    let candidates = kernels::candidates(op, &context.caps());
     let call = CALLS.replace(CALLS.get() + 1);
     // 1 runs all, also where a test asks for some.
     let step = match step_of("LOWBIT_CANDIDATES", 1) {
@@ -363,7 +363,7 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
 /// Checks every access of every candidate, with any outputs, and returns the number of candidates. `LOWBIT_BOUNDS` can reduce the
 /// candidates to some of them ([`turn`]).
 pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
-    let candidates = kernels::candidates(op, &context.limits());
+    let candidates = kernels::candidates(op, &context.caps());
     let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), step_of("LOWBIT_BOUNDS", 1));
     chosen.iter().for_each(|&index| drop(run_checked(context, name, op, inputs, &candidates[index])));
     chosen.len()
