@@ -794,7 +794,8 @@ mod tests {
         let (gl, vulkan) = (wgpu::Backends::GL, wgpu::Backends::VULKAN);
         let plain = ContextOptions::default;
         let all = wgpu::Backends::all();
-        let table: [(&str, ContextOptions, &[(&str, &str)], (wgpu::Backends, &str)); 8] = [
+        type Row<'a> = (&'a str, ContextOptions, &'a [(&'a str, &'a str)], (wgpu::Backends, &'a str));
+        let table: [Row<'_>; 8] = [
             ("nothing", plain(), &[], (all, "")),
             ("environment", plain(), &[("WGPU_BACKEND", "gl"), ("WGPU_ADAPTER_NAME", "LLVM")], (gl, "llvm")),
             ("program", plain().with_backends(vulkan).with_adapter_name("Swift"), &[], (vulkan, "swift")),
