@@ -5,6 +5,9 @@
 
 @group(0) @binding(1) var<storage, read> input: array<u32>;
 
+const WORDS: u32 = max(INPUT_BITS / 8u, 1u);                // of a quad
+const QUADS: u32 = max(8u / INPUT_BITS, 1u);                // of a word
+
 fn load_dense(row: u32, quad: u32) -> vec4<i32> {
     var values = vec4<i32>(0);
     for (var lane = 0u; lane < 4u; lane += 1u) {
@@ -20,7 +23,7 @@ fn load_input(row: u32, quad: u32) -> vec4<i32> {
     if (INPUT_BITS == 32u) {
         return load_dense(row, quad);
     }
-    let first = row * params.input_words + quad * INPUT_BITS / 8u;
+    let first = row * params.input_words + quad * WORDS / QUADS;
     let word = input[first];
     if (INPUT_BITS == 8u) {
         return select(vec4<i32>(unpack4xU8(word)), unpack4xI8(word), INPUT_SIGNED);
