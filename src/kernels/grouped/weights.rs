@@ -51,7 +51,12 @@ pub(crate) fn link_expand(program: Program, codes: Codes) -> Program {
     let Some(layout) = codes.layout().filter(|_| !codes.are_integers()) else {
         return program.with(&program::EXPAND_INTEGER);
     };
-    if codes.float() == Some(DType::Float8E5M2Fnuz) {
+    if layout.bias > 15 {
+        assert_eq!(
+            codes.float(),
+            Some(DType::Float8E5M2Fnuz),
+            "no file expands other exponents below those of float16"
+        );
         return program.with(&program::EXPAND_FLOAT8E5M2FNUZ);
     }
     // A float16 has five bits of exponent with a bias of 15.
