@@ -111,7 +111,7 @@
 //! | format | a row of k elements | element i of row r, in bytes from the tensor's start |
 //! |---|---|---|
 //! | int8, uint8 | ⌈k / 16⌉ · 16 bytes | r · ⌈k / 16⌉ · 16 + i |
-//! | int4, uint4 | ⌈k / 32⌉ · 16 bytes | r · ⌈k / 32⌉ · 16 + ⌊i / 2⌋, even i in the low bits |
+//! | int4, uint4, int3, uint3 | ⌈k / 32⌉ · 16 bytes | r · ⌈k / 32⌉ · 16 + ⌊i / 2⌋, even i in the low bits |
 //! | int2, uint2 | ⌈k / 64⌉ · 16 bytes | r · ⌈k / 64⌉ · 16 + ⌊i / 4⌋, the first in the low bits |
 //! | int16, uint16, float16 | ⌈k / 8⌉ · 16 bytes | r · ⌈k / 8⌉ · 16 + 2 · i, little end first |
 //! | int32, float32 | 4 · k bytes, dense | (r · k + i) · 4 |

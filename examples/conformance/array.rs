@@ -31,33 +31,23 @@ pub(crate) enum Elements {
     F64(Vec<f64>),
 }
 
-/// The conformance set's names of the crate's data types.
-const NAMES: [(&str, DType); 19] = [
-    ("u2", DType::Uint2),
-    ("s2", DType::Int2),
-    ("u4", DType::Uint4),
-    ("s4", DType::Int4),
-    ("u8", DType::Uint8),
-    ("s8", DType::Int8),
-    ("u16", DType::Uint16),
-    ("s16", DType::Int16),
-    ("i32", DType::Int32),
-    ("e2m1", DType::Float4E2M1),
-    ("e2m3", DType::Float6E2M3),
-    ("e3m2", DType::Float6E3M2),
-    ("e4m3fn", DType::Float8E4M3Fn),
-    ("e4m3fnuz", DType::Float8E4M3Fnuz),
-    ("e5m2", DType::Float8E5M2),
-    ("e5m2fnuz", DType::Float8E5M2Fnuz),
-    ("e8m0", DType::Float8E8M0),
-    ("f16", DType::Float16),
-    ("f32", DType::Float32),
-];
+/// The conformance set's name of a data type: `s4` of int4, `u4` of uint4, `e4m3fn` of float8e4m3fn, but `i32` of int32.
+fn name(dtype: DType) -> String {
+    let name = dtype.to_string();
+    match (name.strip_prefix("uint"), name.strip_prefix("int"), name.strip_prefix("float")) {
+        (Some(bits), ..) => format!("u{bits}"),
+        (_, Some("32"), _) => "i32".to_string(),
+        (_, Some(bits), _) => format!("s{bits}"),
+        (.., Some(bits @ ("16" | "32"))) => format!("f{bits}"),
+        (.., Some(layout)) => layout.trim_start_matches(|c: char| c.is_ascii_digit()).to_string(),
+        _ => name,
+    }
+}
 
-/// The data type with the set's name `name`.
-pub(crate) fn dtype(name: &str) -> Result<DType> {
-    let found = NAMES.iter().find(|(known, _)| *known == name);
-    Ok(found.ok_or_else(|| format!("tensors of {name} are not implemented"))?.1)
+/// The data type with a name of the set.
+pub(crate) fn dtype(named: &str) -> Result<DType> {
+    let found = DType::ALL.iter().find(|&&dtype| name(dtype) == named);
+    Ok(*found.ok_or_else(|| format!("tensors of {named} are not implemented"))?)
 }
 
 macro_rules! each {
@@ -74,12 +64,12 @@ macro_rules! each {
 
 impl Elements {
     /// The `count` elements of a stored tensor.
-    pub(crate) fn read(name: &str, packing: &str, count: usize, stored: &TensorView) -> Result<Self> {
+    pub(crate) fn read(named: &str, packing: &str, count: usize, stored: &TensorView) -> Result<Self> {
         fn read<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
             bytes.chunks_exact(N).map(|chunk| from(chunk.try_into().expect("chunks of N bytes"))).collect()
         }
         let bytes = stored.data();
-        let elements = match (packing, name, stored.dtype()) {
+        let elements = match (packing, named, stored.dtype()) {
             ("raw", "i64", Dtype::I64) => Self::I64(read(bytes, i64::from_le_bytes)),
             ("raw", "f64", Dtype::F64) => Self::F64(read(bytes, f64::from_le_bytes)),
             ("raw", "u8", Dtype::U8)
@@ -90,12 +80,12 @@ impl Elements {
             | ("raw", "f16", Dtype::F16)
             | ("raw", "f32", Dtype::F32)
             | ("crumb" | "nibble" | "byte", _, Dtype::U8) => {
-                Self::of(&Tensor::from_packed(TensorType::new(dtype(name)?, [count])?, bytes)?)?
+                Self::of(&Tensor::from_packed(TensorType::new(dtype(named)?, [count])?, bytes)?)?
             }
-            (_, _, stored) => return Err(format!("{packing} {name} can't be stored as {stored:?}").into()),
+            (_, _, stored) => return Err(format!("{packing} {named} can't be stored as {stored:?}").into()),
         };
         if elements.len() != count {
-            return Err(format!("{packing} {name} needs {count} elements, not {}", elements.len()).into());
+            return Err(format!("{packing} {named} needs {count} elements, not {}", elements.len()).into());
         }
         Ok(elements)
     }
@@ -130,14 +120,13 @@ impl Elements {
     }
 
     /// The set's name of the data type.
-    pub(crate) fn dtype(&self) -> &str {
-        let name = |dtype| NAMES.iter().find(|(_, known)| *known == dtype).map_or("", |(name, _)| name);
+    pub(crate) fn dtype(&self) -> String {
         match self {
             Self::Codes { dtype, .. } => name(*dtype),
-            Self::I64(_) => "i64",
+            Self::I64(_) => "i64".to_string(),
             Self::F16(_) => name(DType::Float16),
             Self::F32(_) => name(DType::Float32),
-            Self::F64(_) => "f64",
+            Self::F64(_) => "f64".to_string(),
         }
     }
 

@@ -113,7 +113,7 @@ fn quantization(shape: &[usize], axis: usize, scales: Vec<f32>, zero_points: Vec
 
 /// Requantization from the slots of scale and zero point. The zero point's data type is the output's.
 fn requantization(case: &Case, scale: usize, zero_point: usize, default: DType) -> Result<Requantization> {
-    let dtype = case.optional(zero_point).map_or(Ok(default), |array| format(array.elements.dtype()))?;
+    let dtype = case.optional(zero_point).map_or(Ok(default), |array| format(&array.elements.dtype()))?;
     let scale = only("scale", &case.input(scale)?.floats()?)?;
     let zero_point = only("zero point", &zero_points(case, Some(zero_point))?)?;
     Ok(Requantization::new(dtype, scale, zero_point)?)
@@ -311,7 +311,7 @@ fn first(tensors: Vec<Tensor>) -> Result<Tensor> {
 fn quantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     let x = case.input(0)?;
     let dtype = match case.optional(2) {
-        Some(zero_point) => zero_point.elements.dtype().to_string(),
+        Some(zero_point) => zero_point.elements.dtype(),
         None => case.attribute("output_dtype")?.unwrap_or_else(|| "u8".to_string()),
     };
     let codes = TensorType::new(format(&dtype)?, &x.shape[..])?.quantized(linear_quantization(case)?)?;
@@ -330,7 +330,7 @@ fn dequantize_linear(case: &Case, device: &Device) -> Result<Tensor> {
     let codes = case.input(0)?.tensor()?.quantized(linear_quantization(case)?)?;
     let dtype = match case.attribute::<String>("output_dtype")? {
         Some(dtype) => dtype,
-        None => case.input(1)?.elements.dtype().to_string(),
+        None => case.input(1)?.elements.dtype(),
     };
     let op = Dequantize::new(codes.tensor_type().clone()).output(format(&dtype)?).build()?;
     first(device.run(op, &[&codes])?)
@@ -342,7 +342,7 @@ fn cast(case: &Case, device: &Device) -> Result<Tensor> {
 }
 
 fn cast_like(case: &Case, device: &Device) -> Result<Tensor> {
-    cast_to(case, device, case.input(1)?.elements.dtype())
+    cast_to(case, device, &case.input(1)?.elements.dtype())
 }
 
 fn cast_to(case: &Case, device: &Device, dtype: &str) -> Result<Tensor> {
@@ -478,7 +478,7 @@ fn requantize_fixed_point(case: &Case, device: &Device) -> Result<Tensor> {
     let acc = acc.quantized(quantization(shape, shape.len().wrapping_sub(1), vec![1.0; columns], vec![0])?)?;
     let target = case.outputs.first().ok_or("the case has no output")?;
     let zero_point = only("zero point", &zero_points(case, Some(3))?)?;
-    let output = Requantization::new(format(target.array.elements.dtype())?, 1.0, zero_point)?;
+    let output = Requantization::new(format(&target.array.elements.dtype())?, 1.0, zero_point)?;
     let output = fixed_point(case, output)?.multipliers(multipliers);
     first(device.run(Requantize::new(acc.tensor_type().clone(), output)?, &[&acc])?)
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use super::{E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I4, Minifloat, QuantizationParams, U2, U4};
+use super::{
+    E2M1, E2M3, E3M2, E4M3FN, E4M3FNUZ, E5M2, E5M2FNUZ, E8M0, I2, I3, I4, Minifloat, QuantizationParams, U2, U3, U4,
+};
 
 /// Calls a macro with the table of data types, after the arguments in brackets, if there are any. A row holds the variant, the type
 /// of an element in Rust, the name, the bits in memory, and the encoding.
@@ -17,6 +19,10 @@ macro_rules! each_dtype {
             Int2: I2, "int2", 2 bits, Signed(2);
             /// 0 … 3
             Uint2: U2, "uint2", 2 bits, Unsigned(2);
+            /// −4 … 3, in 4 bits with their sign extended
+            Int3: I3, "int3", 4 bits, Signed(3);
+            /// 0 … 7, in the low three of 4 bits
+            Uint3: U3, "uint3", 4 bits, Unsigned(3);
             /// −8 … 7
             Int4: I4, "int4", 4 bits, Signed(4);
             /// 0 … 15

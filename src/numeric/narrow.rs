@@ -36,6 +36,10 @@ narrow! {
     I2: i8, 2 bits;
     /// A 2-bit integer, 0 … 3.
     U2: u8, 2 bits;
+    /// A 3-bit integer, −4 … 3.
+    I3: i8, 3 bits;
+    /// A 3-bit integer, 0 … 7.
+    U3: u8, 3 bits;
     /// A 4-bit integer, −8 … 7.
     ///
     /// ```

@@ -15,7 +15,7 @@ use crate::tensor::TensorType;
 ///   becomes 0 in types without −0. NaN stays NaN, but becomes −0 in the types of 6 and 4 bits, which have no NaN.
 /// * To E8M0: |x| rounded to a power of two by [`PowerRounding`], up by default. Results below 2⁻¹²⁷ become 2⁻¹²⁷. Results beyond
 ///   2¹²⁷ become 2¹²⁷, or NaN with `non_saturating`. Infinity and NaN become NaN.
-/// * From a float to an integer of 4 or 2 bits: the nearest integer, ties to even. To 8 bits: the integer part.
+/// * From a float to an integer of less than 8 bits: the nearest integer, ties to even. To 8 bits: the integer part.
 /// * An integer outside the output type's range keeps its low bits. ONNX defines this between integer types and leaves it open for
 ///   floats. Here a float beyond i32 first becomes the nearest end of i32, and NaN becomes 0.
 ///

@@ -17,7 +17,7 @@ use crate::tensor::{Granularity, Tensor, TensorType};
 ///
 /// * `lhs`: int8, uint8 or symmetric int16 `[batch, spatial…, channels]` (NHWC), one to three spatial dimensions, quantized per
 ///   tensor. [`Matmul`](super::Matmul) documents the accumulator of int16.
-/// * `weights`: integers of 8, 4 or 2 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis
+/// * `weights`: integers of at most 8 bits `[outputs, kernel…, channels / groups]` (OHWI), quantized per tensor or per output (axis
 ///   0).
 /// * Output: `[batch, spatial…, outputs]`. Padding is the code of real zero, the zero point.
 /// * Raw accumulators need no scales: an operand without one has zero point 0. The bias's own scale is not read.
@@ -334,7 +334,7 @@ impl ConvBuilder {
         check_int16("the image", lhs, self.dynamic)?;
         require!(
             weights.dtype().is_narrow_integer(),
-            "the weights: conv multiplies by integers of 8, 4 or 2 bits, but this is {weights}"
+            "the weights: conv multiplies by integers of at most 8 bits, but this is {weights}"
         );
         let rank = lhs.shape().rank();
         require!(

@@ -53,7 +53,7 @@ impl From<TensorType> for Operand {
 /// `out[…, i, j] = stage( Σ_l (lhs[…, i, l] − z_i) · (rhs[…, l, j] − v_j) )`
 ///
 /// * `lhs`: int8 or uint8 `[…, m, k]`, quantized per tensor or per row (axis m), or dynamically; or int16, symmetric.
-/// * `rhs`: integers of 8, 4 or 2 bits `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
+/// * `rhs`: integers of at most 8 bits `[…, k, n]` (`[…, n, k]` if transposed), quantized per tensor or per column (axis n).
 ///   Constant weights stay at their width in device memory.
 /// * Leading dimensions broadcast as in NumPy; m, n and k may be 0 (the empty sum is the bias).
 /// * The accumulator is i32 and exact: sums that could leave its range are refused. With int16 it has 48 bits; raw sums,
@@ -304,7 +304,7 @@ impl MatmulBuilder {
         check_int16("lhs", lhs, self.dynamic.is_some())?;
         require!(
             rhs.dtype().is_narrow_integer(),
-            "rhs is {rhs}, but matmul multiplies by integers of 8, 4 or 2 bits: quantize it with Quantize"
+            "rhs is {rhs}, but matmul multiplies by integers of at most 8 bits: quantize it with Quantize"
         );
         for (name, operand) in [("lhs", lhs), ("rhs", rhs)] {
             let rank = operand.shape().rank();

@@ -63,6 +63,16 @@ impl Memory {
         }
     }
 
+    /// A two's complement element of at most 32 bits.
+    pub(super) fn signed(&self, index: usize) -> i32 {
+        match self {
+            Self::Bits8(elements) => (elements[index] as i8).into(),
+            Self::Bits16(elements) => (elements[index] as i16).into(),
+            Self::Bits32(elements) => elements[index] as i32,
+            Self::Bits64(_) => unreachable!("elements of 64 bits are no words"),
+        }
+    }
+
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         each_width!(self, elements => Self::new(elements[range].to_vec()))
     }

@@ -119,7 +119,8 @@ impl Tensor {
     pub(crate) fn from_reals(tensor_type: TensorType, numbers: impl Iterator<Item = f32>) -> Self {
         match tensor_type.dtype() {
             DType::Float16 => Self::from_values(tensor_type, numbers.map(f16::from_f32).collect()),
-            _ => Self::from_values::<f32>(tensor_type, numbers.collect()),
+            DType::Float32 => Self::from_values(tensor_type, numbers.collect::<Vec<f32>>()),
+            other => unreachable!("{other} is neither"),
         }
     }
 
@@ -195,12 +196,9 @@ impl Tensor {
 
     /// The code at a linear index; the bits of small floats. A data type without codes is a bug of the caller.
     pub(crate) fn code(&self, index: usize) -> i32 {
-        let word = self.memory.word(index);
         match self.dtype().encoding() {
-            encoding
-            @ (Encoding::Signed(_) | Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo) => {
-                encoding.element(word) as i32
-            }
+            Encoding::Signed(_) => self.memory.signed(index),
+            Encoding::Unsigned(_) | Encoding::Minifloat(_) | Encoding::PowerOfTwo => self.memory.word(index) as i32,
             Encoding::Float16 | Encoding::Float32 | Encoding::Parameters => {
                 unreachable!("{} has no codes", self.dtype())
             }

@@ -159,6 +159,10 @@ pub(crate) fn link_minifloat(program: Program, layout: Minifloat) -> Program {
 pub(crate) fn link_encode(program: Program, dtype: DType, saturate: bool, rounding: PowerRounding) -> Program {
     let program = program.constant("BITS", dtype.bits() as u32);
     match dtype.encoding() {
+        Encoding::Signed(bits) | Encoding::Unsigned(bits) if bits < dtype.bits() as u32 => {
+            debug_assert!(Cast::rounds(dtype), "the part rounds");
+            program.with(&program::ENCODE_NARROW).constant("CODE_BITS", bits).constant("CODE_SIGNED", dtype.is_signed())
+        }
         Encoding::Signed(_) | Encoding::Unsigned(_) => {
             program.with(&program::ENCODE_INTEGER).constant("ROUNDED", Cast::rounds(dtype))
         }

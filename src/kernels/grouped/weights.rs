@@ -36,12 +36,14 @@ pub(crate) fn plane_bits(codes: Codes) -> [u32; 2] {
 /// Adds the constants of the conversion of expanded codes to float32 (`shaders/grouped/code_values.wgsl`).
 pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
     let layout = codes.layout().filter(|_| !codes.are_integers());
+    let e5m2fnuz = codes.float() == Some(DType::Float8E5M2Fnuz);
     // A float16 has five bits of exponent with a bias of 15.
+    assert!(
+        e5m2fnuz || layout.is_none_or(|layout| layout.bias <= 15),
+        "nothing expands exponents below those of float16"
+    );
     let (shift, gain) = layout.map_or((0, 0), |layout| (2 + layout.width - layout.mantissa, 15 - layout.bias.min(15)));
-    program
-        .constant("EXPAND_SHIFT", shift)
-        .constant("EXPAND_GAIN", gain)
-        .constant("E5M2FNUZ", codes.float() == Some(DType::Float8E5M2Fnuz))
+    program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", e5m2fnuz)
 }
 
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are

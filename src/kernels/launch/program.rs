@@ -172,6 +172,7 @@ parts! {
     DECODE_FLOAT8E8M0 = "convert/decode_float8e8m0";
     DECODE_FLOAT32 = "convert/decode_float32";
     ENCODE_INTEGER = "convert/encode_integer";
+    ENCODE_NARROW = "convert/encode_narrow";
     ENCODE_FLOAT16 = "convert/encode_float16";
     ENCODE_MINIFLOAT = "convert/encode_minifloat";
     ENCODE_FLOAT8E8M0 = "convert/encode_float8e8m0";
