@@ -111,7 +111,7 @@ fn exports() -> BTreeMap<String, String> {
     for line in lib.lines() {
         let path = line.strip_prefix("pub use ").and_then(|path| path.trim_end_matches(';').split_once("::"));
         if let Some((module, names)) = path {
-            let names = names.trim_matches(['{', '}']).split(", ");
+            let names = names.rsplit("::").next().unwrap_or(names).trim_matches(['{', '}']).split(", ");
             exports.extend(names.map(|name| (name.to_string(), module.to_string())));
         }
     }
