@@ -95,7 +95,8 @@ fn casts_keep_the_low_three_bits() -> Result<()> {
     Ok(())
 }
 
-/// Results with int3 weights, which are also those of equal codes in four bits. Kernels take them for those, so a few candidates are enough.
+/// Results with int3 weights, which are also those of equal codes in four bits. Kernels don't tell them apart, so a few candidates are
+/// enough.
 #[test]
 fn weights_of_matmul_and_convolution() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
