@@ -150,6 +150,7 @@ impl Tile {
             } else {
                 &program::ROW_SOURCE_DIRECT
             })
+            .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
             .constant("SLICES", self.slices())
     }
 
