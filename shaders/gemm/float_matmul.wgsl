@@ -13,8 +13,8 @@
 //# import gemm/float_params
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# import gemm/split_k
 //# import gemm/reduce_split_k_floats
+//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# constants GROUP_X, GROUP_Y, TILE_M, TILE_Q
 
 // Loops are unrolled by hand, and sums are module variables, as in gemm/register_tile.wgsl and gemm/tile_sums.wgsl.

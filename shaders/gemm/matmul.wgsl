@@ -13,10 +13,10 @@
 //# import gemm/params
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# import gemm/split_k
 //# import gemm/register_tile
 //# import gemm/dot
 //# import epilogue/tables
+//# needs SLICED, is_idle, slice_of: gemm/split_k, gemm/split_k_none
 //# needs reduce_split_k: gemm/reduce_split_k, gemm/reduce_split_k_none
 //# needs may_exit: gemm/row_source_*
 //# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT

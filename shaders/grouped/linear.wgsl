@@ -15,8 +15,8 @@
 //# import grouped/params
 //# import math/linear_index
 //# import gemm/fetch_rows
-//# import gemm/split_k
 //# import gemm/reduce_split_k_floats
+//# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs PANEL, Place, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*

@@ -136,7 +136,10 @@ impl Tile {
 
     /// Adds the distribution of row reads over invocations and slices of k to a program that reads rows from storage.
     pub(crate) fn link_rows(self, program: Program) -> Program {
-        program.with(self.row_source()).constant("SLICES", self.slices())
+        program
+            .with(self.row_source())
+            .with(if self.tiling == Tiling::SplitK { &program::SPLIT_K } else { &program::SPLIT_K_NONE })
+            .constant("SLICES", self.slices())
     }
 
     /// The kernel's name with its sizes; unique for each tile.

@@ -70,7 +70,8 @@ parts! {
     FLOAT_MATMUL = "gemm/float_matmul";
     FLOAT_MATMUL_WORKGROUP = "gemm/float_matmul_workgroup";
     PACK_FLOATS = "gemm/pack_floats";
-    "gemm/split_k";
+    SPLIT_K_NONE = "gemm/split_k_none";
+    SPLIT_K = "gemm/split_k";
     "gemm/reduce_split_k_floats";
     REDUCE_SPLIT_K_NONE = "gemm/reduce_split_k_none";
     REDUCE_SPLIT_K = "gemm/reduce_split_k";
