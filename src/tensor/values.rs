@@ -10,7 +10,7 @@ mod sealed {
     pub trait Sealed: bytemuck::Pod {}
 }
 
-/// A Rust type of tensor elements: those of the table of [`DType`], such as `i8`, `f32`, [`f16`], [`I4`](crate::numeric::I4),
+/// A Rust type of tensor elements: those of the table of [`DType`], such as `i8`, `f32`, [`f16`](struct@f16), [`I4`](crate::numeric::I4),
 /// [`E4M3FN`](crate::numeric::E4M3FN), or [`QuantizationParams`]. Sealed.
 pub trait Element: sealed::Sealed {
     /// The data type of a tensor of these elements.
