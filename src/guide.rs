@@ -258,11 +258,11 @@
 //! a device [`Plan::warm_up`] also launches each program once, with no workgroups, and waits, so that the first submission
 //! finds all of it made. Most of the time that compiling takes there is spent in this launch, on one thread.
 //!
-//! On Vulkan the compiled programs can be kept for the next start, if your device was made with
-//! `Features::PIPELINE_CACHE`: [`Context::pipeline_cache`] returns them as bytes, and [`Context::with_pipeline_cache`], which
-//! has an example, takes them back before anything is planned. What is in the bytes is the driver's to decide. Those of Mesa's llvmpipe
-//! hold nothing: it keeps machine code in Mesa's own cache on disk, by itself (`MESA_SHADER_CACHE_DIR` says where), and a second
-//! start takes a fifteenth of the time of the first. SwiftShader keeps nothing.
+//! On Vulkan the compiled programs can be kept for the next start, if your device was made with `Features::PIPELINE_CACHE`:
+//! [`Context::pipeline_cache`] returns them as bytes, and [`Context::with_pipeline_cache`], which has an example, takes them back
+//! before anything is planned. What is in the bytes is the driver's to decide. Those of Mesa's llvmpipe hold nothing: it keeps
+//! machine code in Mesa's own cache on disk, by itself (`MESA_SHADER_CACHE_DIR` says where), and a second start takes a fifteenth
+//! of the time of the first. SwiftShader keeps nothing.
 //!
 //! # 8. When something fails
 //!
@@ -307,8 +307,9 @@
 //!
 //! # 9. Is this device right?
 //!
-//! [`Plan::verify`](crate::Plan::verify) runs a plan on the tensors that it is bound to, runs the same graph on the CPU reference with the same
-//! inputs, and compares every output bit by bit: a good last line of a test on a new device or driver. Its report prints.
+//! [`Plan::verify`](crate::Plan::verify) runs a plan on the tensors that it is bound to, runs the same graph on the CPU reference
+//! with the same inputs, and compares every output bit by bit: a good last line of a test on a new device or driver. Its report
+//! prints.
 //!
 //! # What each call does
 //!

@@ -97,8 +97,8 @@
 //!
 //! # Versions
 //!
-//! Semantic versioning holds for all that is public, except for `kernels` (with the feature `unstable-kernels`), and texts for people:
-//! messages, labels and `Display`. Enums and structs of options and results may grow. An op is made by
+//! Semantic versioning holds for all that is public, except for `kernels` (with the feature `unstable-kernels`), and texts for
+//! people: messages, labels and `Display`. Enums and structs of options and results may grow. An op is made by
 //! `X::new(types of the inputs, what else it needs)`: that is the op's `Result`, or a builder of its options with `.build()`.
 
 pub use {half, wgpu};

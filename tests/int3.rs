@@ -1,5 +1,6 @@
-//! int3 and uint3 tensors on the GPU equal the reference, bit for bit: their memory, every code quantized and dequantized, casts from and
-//! to every other dtype, and as weights of matmul, convolution and linear layers. Tables of tests with other dtypes hold them too.
+//! int3 and uint3 tensors on the GPU equal the reference, bit for bit: their memory, every code quantized and dequantized, casts
+//! from and to every other dtype, and as weights of matmul, convolution and linear layers. Tables of tests with other dtypes hold
+//! them too.
 
 mod common;
 
@@ -95,8 +96,8 @@ fn casts_keep_the_low_three_bits() -> Result<()> {
     Ok(())
 }
 
-/// Results with int3 weights, which are also those of equal codes in four bits. Kernels don't tell them apart, so a few candidates are
-/// enough.
+/// Results with int3 weights, which are also those of equal codes in four bits. Kernels don't tell them apart, so a few
+/// candidates are enough.
 #[test]
 fn weights_of_matmul_and_convolution() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Every file in `shaders/` says what it uses: each identifier is WGSL's own, declared in the file, declared in a file that it imports
-//! (`//# import`), or named in its header. `//# needs names: files` names declarations for which Rust chooses one of these files,
-//! `//# constants names` the numbers that Rust appends, and `//# params names` the fields that are read of the loop's uniform block.
-//! Nothing is compiled here; that is tests/shaders.rs.
+//! Every file in `shaders/` says what it uses: each identifier is WGSL's own, declared in the file, declared in a file that it
+//! imports (`//# import`), or named in its header. `//# needs names: files` names declarations for which Rust chooses one of
+//! these files, `//# constants names` the numbers that Rust appends, and `//# params names` the fields that are read of the
+//! loop's uniform block. Nothing is compiled here; that is tests/shaders.rs.
 
 #[path = "common/files.rs"]
 mod files;

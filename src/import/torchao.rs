@@ -138,9 +138,9 @@ impl<'a> TorchAo<'a> {
     /// missing.
     pub fn read(file: &Safetensors<'a>, name: &str) -> Result<Self> {
         let Some(description) = file.metadata(name) else {
-            return Err(Error::Request(format!(
+            refuse!(
                 "the metadata say nothing about \"{name}\": take the name of a weight that torchao saved in this file"
-            )));
+            );
         };
         require!(
             description.len() <= MOST_SAID,
@@ -166,11 +166,11 @@ impl<'a> TorchAo<'a> {
                 TensorClass::Intx(bits.unwrap_or_default())
             }
             other => {
-                return Err(Error::Request(format!(
+                refuse!(
                     "\"{name}\" is of the class {}, but Int4Tensor, IntxUnpackedToInt8Tensor and Int8Tensor are known: save it in \
                      the plain packing format",
                     quoted(other)
-                )));
+                );
             }
         };
         let smoothed = file.optional(&part("act_pre_scale"))?.is_some();

@@ -4,7 +4,7 @@
 use super::DeviceCaps;
 use super::conv::loops::{ConvKernel, Loop};
 use super::gemm::coop;
-use super::gemm::tiling::{Staging, Tile, Tiling};
+use super::gemm::tiling::{Tile, Tiling};
 use crate::ops::{Conv, Sizes};
 
 /// The tiles of a loop, by the number of rows that they suit.
@@ -274,7 +274,7 @@ pub(super) fn conv_cost(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &D
         grid.computed() * taps as f64 * (1.0 + DEPTHWISE_LOAD * loads + DEPTHWISE_TAP / f64::from(tile.rows))
     };
     match (of, tile.tiling) {
-        (Loop::Vecs, Tiling::Workgroup(Staging { .. })) => {
+        (Loop::Vecs, Tiling::Workgroup(_)) => {
             CONV_WORKGROUP_PRODUCT * grid.products(taps * channels.next_multiple_of(16))
         }
         (Loop::Vecs, _) => CONV_PRODUCT * grid.products(taps * channels.next_multiple_of(16)),

@@ -62,6 +62,8 @@ mod tests {
             let signed = byte as i8;
             assert_eq!(I2::new(signed).is_some(), (-2..=1).contains(&signed));
             assert_eq!(U2::new(byte).is_some(), byte <= 3);
+            assert_eq!(I3::new(signed).is_some(), (-4..=3).contains(&signed));
+            assert_eq!(U3::new(byte).is_some(), byte <= 7);
             assert_eq!(I4::new(signed).is_some(), (-8..=7).contains(&signed));
             assert_eq!(U4::new(byte).is_some(), byte <= 15);
         }

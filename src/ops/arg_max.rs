@@ -1,4 +1,5 @@
-//! The place of the greatest element of each row. The meaning is `reference/arg_max.rs`, the GPU program is `kernels/elementwise/arg_max.rs`.
+//! The place of the greatest element of each row. The meaning is `reference/arg_max.rs`, the GPU program is
+//! `kernels/elementwise/arg_max.rs`.
 
 use super::OpDef;
 use crate::error::{Result, require};
@@ -7,8 +8,8 @@ use crate::tensor::{Granularity, TensorType};
 
 /// `out[…] = min { i : x[…, i] = max_j x[…, j] }`: the index of the first greatest element along the last dimension.
 ///
-/// * `x`: float32, int32, int8 or uint8 `[…, n]` with n of at least 1. Codes are compared as integers: their scale is positive, so that
-///   the order of the real numbers is the same. They may have scales and zero points that all elements of a row share.
+/// * `x`: float32, int32, int8 or uint8 `[…, n]` with n of at least 1. Codes are compared as integers: their scale is positive,
+///   so that the order of the real numbers is the same. They may have scales and zero points that all elements of a row share.
 /// * Output: int32, the dimensions of `x` without the last one.
 ///
 /// It is exact. −0 equals 0. NaN counts as greater than every number, so that the first NaN is the result, as in NumPy and PyTorch.

@@ -1,5 +1,5 @@
-//! Conversion of numbers to another data type. The meaning is `reference/cast.rs`, the GPU programs are `kernels/convert/cast.rs`. Codes
-//! with a scale and zero point are made by `quantize`.
+//! Conversion of numbers to another data type. The meaning is `reference/cast.rs`, the GPU programs are
+//! `kernels/convert/cast.rs`. Codes with a scale and zero point are made by `quantize`.
 
 use super::OpDef;
 use crate::error::{Result, require};

@@ -1,4 +1,5 @@
-//! Concatenation of quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is `kernels/layout/concat.rs`.
+//! Concatenation of quantized tensors along an axis. The meaning is `reference/concat.rs`, the GPU program is
+//! `kernels/layout/concat.rs`.
 
 use super::OpDef;
 use super::output::Requantization;

@@ -2,7 +2,7 @@
 //! `kernels/train/cross_entropy.rs`.
 
 use super::{OpDef, require_float32};
-use crate::error::{Error, Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -34,10 +34,10 @@ impl CrossEntropyGradient {
     pub fn new(logits: TensorType) -> Result<Self> {
         require_float32("cross_entropy_gradient", "the logits", &logits)?;
         let [rows, classes] = logits.dims() else {
-            return Err(Error::Request(format!(
+            refuse!(
                 "the logits are {logits} with {} dimensions, but they must be [rows, classes]: reshape them",
                 logits.shape().rank()
-            )));
+            );
         };
         require!(*classes > 0, "logits of 0 classes have no softmax");
         Ok(Self { labels: TensorType::new(DType::Int32, [*rows])?, logits })

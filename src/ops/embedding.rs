@@ -1,5 +1,5 @@
-//! Lookup of rows of quantized weights. The meaning is `reference/embedding.rs`, the GPU programs are `kernels/grouped/embedding.rs`. The
-//! storage of weights is described in `weights`.
+//! Lookup of rows of quantized weights. The meaning is `reference/embedding.rs`, the GPU programs are
+//! `kernels/grouped/embedding.rs`. The storage of weights is described in `weights`.
 
 use std::sync::Arc;
 

@@ -154,8 +154,8 @@ macro_rules! ops {
     };
 }
 
-// The list of ops: each module with the ops that it declares, by the features that they need. `Op`, the ways to run one and its meaning
-// follow from it.
+// The list of ops: each module with the ops that it declares, by the features that they need. `Op`, the ways to run one and its
+// meaning follow from it.
 ops! {
     cfg(all()) {
         matmul: Matmul;
@@ -244,8 +244,8 @@ impl Op {
         self.inputs().iter().zip(inputs).all(|(own, given)| own.shape() == given.shape())
     }
 
-    /// For each input, true if it is divided with the outputs when only some indices of the first dimension are computed. `None` if an
-    /// index needs more than its own, or something of the op belongs to single indices.
+    /// For each input, true if it is divided with the outputs when only some indices of the first dimension are computed. `None`
+    /// if an index needs more than its own, or something of the op belongs to single indices.
     pub(crate) fn inputs_by_row(&self) -> Option<Vec<bool>> {
         self.by_row().filter(|by_row| self.with_rows(by_row, 1).is_ok())
     }

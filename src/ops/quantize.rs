@@ -11,10 +11,10 @@ use crate::tensor::{Granularity, Quantization, TensorType};
 ///
 /// The division is one correctly rounded f32 division, and ties round equally on every device. NaN becomes the least code;
 /// infinities saturate. Casts to floats of at most 8 bits are those of [`Cast`](super::Cast), but quotients of −0 become 0 in
-/// floats of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero points
-/// are the output type's, of any granularity. float16 inputs are converted to float32 and divided. With
-/// [`precision`](QuantizeBuilder::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one correctly
-/// rounded float16 division.
+/// floats of 6 and 4 bits (ONNX's tests add the zero point there, ONNX Runtime's kernels for 8 bits don't). Scales and zero
+/// points are the output type's, of any granularity. float16 inputs are converted to float32 and divided. With
+/// [`precision`](QuantizeBuilder::precision) float16 the quotient is rounded to float16 first; for float16 scales this equals one
+/// correctly rounded float16 division.
 ///
 /// Source: ONNX QuantizeLinear, with precision float32 by default.
 ///

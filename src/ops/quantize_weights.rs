@@ -42,8 +42,8 @@ impl QuantizeWeights {
     /// The quantization of weights of type `input`.
     ///
     /// # Errors
-    /// If the weights are not float32, there are not two or three dimensions, the quantizer's importance is for another number of columns, or no device supports
-    /// its format.
+    /// If the weights are not float32, there are not two or three dimensions, the quantizer's importance is for another number of
+    /// columns, or no device supports its format.
     pub fn new(input: TensorType, quantizer: Quantizer) -> Result<Self> {
         require_float32("quantize_weights", "the input", &input)?;
         let (rank, format) = (input.shape().rank(), *quantizer.format());

@@ -4,7 +4,7 @@
 use super::OpDef;
 use super::output::{Output, Requantization, Stage, StageEntry};
 use super::table::Table;
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, refuse, require};
 use crate::tensor::{Granularity, Quantization, TensorType};
 
 /// `out = clamp(rescale(x − z, s / s_out) + z_out)` for int32 accumulators or codes of 2 to 16 bits
@@ -38,7 +38,7 @@ impl Requantize {
     /// If the input is not an integer tensor with scales, or a multiplier is not finite and positive.
     pub fn new(input: TensorType, output: Requantization) -> Result<Self> {
         let Some(quantization) = input.quantization().cloned() else {
-            return Err(Error::Request(format!("{input} has no scale: give it one with TensorType::quantized")));
+            refuse!("{input} has no scale: give it one with TensorType::quantized");
         };
         require!(
             input.dtype().range().is_some(),

@@ -6,8 +6,8 @@ use crate::tensor::TensorType;
 
 /// `out[…, i] = e^(scale · x[…, i]) / Σ_j e^(scale · x[…, j])`, over the last dimension of a float32 tensor.
 ///
-/// The scale is 1 by default ([`scaled`](SoftmaxBuilder::scaled) sets it). To mask elements (in attention), first add a large negative number
-/// to them, −10,000 for example: their share is 0. Source: ONNX Softmax.
+/// The scale is 1 by default ([`scaled`](SoftmaxBuilder::scaled) sets it). To mask elements (in attention), first add a large
+/// negative number to them, −10,000 for example: their share is 0. Source: ONNX Softmax.
 ///
 /// Exponentials are the device's. Let u = 2⁻²³, d_i = scale · (max x − x_i), D the mean of min(d_j, 128) weighted by the shares,
 /// and n the number of elements. The error of a share s is at most

@@ -3,7 +3,7 @@
 
 use super::OpDef;
 use super::observe::ObserveRange;
-use crate::error::{Error, Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
@@ -40,10 +40,10 @@ impl StepFromRange {
     /// If the state is not int32 `[ranges, 6]`, or the codes don't include 0, are all 0, or need more than 24 bits.
     pub fn new(state: TensorType, (low, high): (i32, i32)) -> Result<Self> {
         let (DType::Int32, &[ranges, ObserveRange::WORDS]) = (state.dtype(), state.dims()) else {
-            return Err(Error::Request(format!(
+            refuse!(
                 "the state is {state}, but it must be int32[ranges, {}]: give ObserveRange::state",
                 ObserveRange::WORDS
-            )));
+            );
         };
         require!(
             low <= 0 && high >= 0 && low < high && low >= -(1 << 24) && high <= 1 << 24,

@@ -2,7 +2,7 @@
 
 use super::memory::Memory;
 use super::{Quantization, TensorType};
-use crate::error::{Error, Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::{DType, Encoding, QuantizationParams, decode_power, each_dtype, element};
 use half::f16;
 
@@ -10,8 +10,8 @@ mod sealed {
     pub trait Sealed: bytemuck::Pod {}
 }
 
-/// A Rust type of tensor elements: those of the table of [`DType`], such as `i8`, `f32`, [`f16`](struct@f16), [`I4`](crate::numeric::I4),
-/// [`E4M3FN`](crate::numeric::E4M3FN), or [`QuantizationParams`]. Sealed.
+/// A Rust type of tensor elements: those of the table of [`DType`], such as `i8`, `f32`, [`f16`](struct@f16),
+/// [`I4`](crate::numeric::I4), [`E4M3FN`](crate::numeric::E4M3FN), or [`QuantizationParams`]. Sealed.
 pub trait Element: sealed::Sealed {
     /// The data type of a tensor of these elements.
     const FORMAT: DType;
@@ -168,7 +168,7 @@ impl Tensor {
     /// If `T` is not the tensor's element type.
     pub fn values<T: Element>(&self) -> Result<&[T]> {
         if self.dtype() != T::FORMAT {
-            return Err(Error::Request(format!("the tensor holds {}, but {} was asked for", self.dtype(), T::FORMAT)));
+            refuse!("the tensor holds {}, but {} was asked for", self.dtype(), T::FORMAT);
         }
         Ok(self.memory.view())
     }

@@ -195,9 +195,9 @@ pub(crate) fn check_op(context: &Context, name: &str, op: &Op, inputs: &[&Tensor
 /// Step of [`check_op_in_turn`] that runs one candidate per case.
 pub(crate) const ONE_CANDIDATE: usize = usize::MAX;
 
-/// [`check_op`] for one in `step` candidates and at least one. The first candidate changes from call to call. It serves tables of
+/// [`check_op`] for one in `step` candidates and at least one, and for those with a label that is new to the test. The first candidate changes from call to call. It serves tables of
 /// many cases that differ in numbers and output stages only: compiling shaders takes the time, and other tests run every kernel.
-/// `LOWBIT_CANDIDATES=n` runs one in n at most, and 1 all. `LOWBIT_COVER=1` adds candidates with programs that are new ([`is_new`]).
+/// `LOWBIT_CANDIDATES=n` runs one in n at most, and 1 all. A kernel whose label is new to the test always runs.
 pub(crate) fn check_op_in_turn(step: usize, context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     assert!(reference::tolerance(op, inputs).expect("sound inputs").is_none(), "{name} is not exact");
     check_candidates(step, context, name, op, inputs, exact)
@@ -284,17 +284,14 @@ fn check_candidates(
     let candidates = kernels::candidates(op, &context.caps());
     let call = CALLS.replace(CALLS.get() + 1);
     // 1 runs all, also where a test asks for some.
-    let step = match step_of("LOWBIT_CANDIDATES", 1) {
-        1 if std::env::var_os("LOWBIT_CANDIDATES").is_some() => 1,
+    let step = match step_of("LOWBIT_CANDIDATES", 0) {
+        0 => step,
+        1 => 1,
         of_all => step.max(of_all),
     };
-    let mut chosen = turn(call, candidates.len(), step);
-    if step > 1 && step_of("LOWBIT_COVER", 0) > 0 {
-        let new = (0..candidates.len()).filter(|&index| is_new(&candidates[index])).collect::<Vec<_>>();
-        chosen.extend(new);
-        chosen.sort_unstable();
-        chosen.dedup();
-    }
+    let in_turn = turn(call, candidates.len(), step);
+    let chosen = (0..candidates.len()).filter(|index| is_first(&candidates[*index].label) || in_turn.contains(index));
+    let chosen: Vec<usize> = chosen.collect();
     // A round is the number of calls in which each candidate is run once.
     let round = call / candidates.len().min(step).max(1);
     let bounded = turn(round, candidates.len(), step_of("LOWBIT_BOUNDS", 4));
@@ -384,20 +381,10 @@ fn turn(call: usize, candidates: usize, step: usize) -> Vec<usize> {
     if step == 0 { Vec::new() } else { (call % candidates.min(step).max(1)..candidates).step_by(step).collect() }
 }
 
-/// True if a program of the candidate has a constant with a value that no program of the same parts had in this test so far. All
-/// candidates for which it is true have every value of every constant for every combination of parts; the others only combine these
-/// values differently.
-fn is_new(candidate: &Candidate) -> bool {
-    thread_local!(static COVERED: RefCell<HashSet<(String, String)>> = RefCell::default());
-    let mut new = false;
-    for dispatch in &candidate.dispatches {
-        let name = dispatch.program.name();
-        let (parts, constants) = name.split_once(' ').unwrap_or((&name, ""));
-        for constant in constants.split(' ') {
-            new |= COVERED.with_borrow_mut(|covered| covered.insert((parts.to_string(), constant.to_string())));
-        }
-    }
-    new
+/// True if no kernel with this label has run in this test so far.
+fn is_first(label: &str) -> bool {
+    thread_local!(static LABELS: RefCell<HashSet<String>> = RefCell::default());
+    LABELS.with_borrow_mut(|labels| labels.insert(label.to_string()))
 }
 
 /// Checks that the reference of a graph, which divides rows among threads, equals the op's reference.

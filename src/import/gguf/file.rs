@@ -9,7 +9,7 @@
 //! ```
 
 use super::{GgufType, weights};
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, refuse, require};
 use crate::import::quoted;
 use crate::weights::PackedWeights;
 
@@ -87,12 +87,12 @@ impl<'a> Reader<'a> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
         let Some(taken) = taken else {
-            return Err(Error::Request(format!(
+            refuse!(
                 "the GGUF file ends at byte {}, but {count} bytes are expected from byte {} on: it is truncated or damaged, \
                  download it again",
                 self.bytes.len(),
                 self.at
-            )));
+            );
         };
         self.at += taken.len();
         Ok(taken)
@@ -145,9 +145,7 @@ impl<'a> Reader<'a> {
             12 => Value::Float(f64::from_le_bytes(self.array()?)),
             _ => {
                 let at = self.at;
-                return Err(Error::Request(format!(
-                    "the GGUF file has a value of type {kind} at byte {at}: it is damaged"
-                )));
+                refuse!("the GGUF file has a value of type {kind} at byte {at}: it is damaged");
             }
         })
     }
@@ -384,11 +382,11 @@ impl<'a> GgufTensor<'a> {
     /// As [`weights`], or if its type is not one of [`GgufType`].
     pub fn weights(&self) -> Result<PackedWeights> {
         let Some(known) = self.gguf_type() else {
-            return Err(Error::Request(format!(
+            refuse!(
                 "{} is in {}, which is no quantized type that is known here: see GgufType",
                 quoted(self.name),
                 self.type_name()
-            )));
+            );
         };
         weights(known, self.weight_dimensions()?, self.bytes()?)
     }

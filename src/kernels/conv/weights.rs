@@ -1,5 +1,5 @@
-//! The weights of convolutions as constants, in the orders of [`WeightLayout`]. Each order ends with a table of Σ(w − v) and v of each
-//! output channel.
+//! The weights of convolutions as constants, in the orders of [`WeightLayout`]. Each order ends with a table of Σ(w − v) and v of
+//! each output channel.
 
 use std::sync::Arc;
 

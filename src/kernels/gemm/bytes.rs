@@ -52,8 +52,8 @@ impl Dot {
             .constant("UNSIGNED_WEIGHTS", self == Self::Uint8Weights)
     }
 
-    /// Adds the constants of the dot product, and of the conversion of lhs of a format. Loops with barriers don't use written-out products: drivers
-    /// take minutes to compile them (benches/NOTES.md).
+    /// Adds the constants of the dot product, and of the conversion of lhs of a format. Loops with barriers don't use written-out
+    /// products: drivers take minutes to compile them (benches/NOTES.md).
     pub(crate) fn link_lhs(self, program: Program, lhs: DType) -> Program {
         let (flip, more) = if self == Self::Uint8Lhs { INT8_TO_UINT8 } else { (0, 0) };
         self.link(program).constant("LHS_FLIP", int8_flip(lhs) ^ flip).constant("LHS_SHIFT", int8_shift(lhs) - more)
