@@ -1,5 +1,5 @@
 //! Documents name files that exist, modules use only modules of lower layers, and the map in ARCHITECTURE.md shows their uses. The
-//! documents are ARCHITECTURE.md, `shaders/README.md` and `docs/*.md`. Nothing is compiled or run here.
+//! documents are ARCHITECTURE.md, README.md, `shaders/README.md`, `docs/*.md` and `benches/*.md`. Nothing is compiled or run here.
 
 #[path = "common/files.rs"]
 mod files;
@@ -58,9 +58,9 @@ fn quotations(document: &str) -> Vec<String> {
 
 #[test]
 fn documents_name_files_that_exist() {
-    let top = ["ARCHITECTURE.md", "shaders/README.md"].map(|path| root().join(path));
-    let docs = files(&root().join("docs"), "md").into_iter();
-    let documents: Vec<_> = top.into_iter().chain(docs).collect();
+    let top = ["ARCHITECTURE.md", "README.md", "shaders/README.md"].map(|path| root().join(path));
+    let folders = ["docs", "benches"].into_iter().flat_map(|folder| files(&root().join(folder), "md"));
+    let documents: Vec<_> = top.into_iter().chain(folders).collect();
 
     // Files and their folders, as names relative to the root.
     let mut names = BTreeSet::new();

@@ -5,7 +5,7 @@
 mod common;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -123,9 +123,10 @@ fn every_op_is_refused_or_planned_and_computed() {
         return;
     };
     let (first, draws) = (number("LOWBIT_SEED", 0), number("LOWBIT_DRAWS", 20_000));
-    let mut count = Count::default();
+    let (mut count, mut drawn) = (Count::default(), BTreeSet::new());
     let faults = attempts(first..first + draws, |draw, seed| {
         let op = draw.op()?;
+        drawn.insert(op.variant());
         // The CPU computes an op even if the device can't.
         let planned = plan(&contexts[seed as usize % contexts.len()], draw, &op, &mut count);
         compute(draw, &op, &mut count)?;
@@ -134,6 +135,8 @@ fn every_op_is_refused_or_planned_and_computed() {
     println!("of {draws} draws from {first}: {count:?}");
     assert!(faults.is_empty(), "faults, and the seeds that show them: {faults:#?}");
     assert!(count.planned > draws / 3, "nearly all draws are refused: {count:?}");
+    let missing: Vec<_> = Op::VARIANTS.iter().filter(|&op| !drawn.contains(op)).collect();
+    assert!(draws < 10_000 || missing.is_empty(), "ops that were not drawn: {missing:?}");
 }
 
 #[test]

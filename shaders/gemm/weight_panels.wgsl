@@ -2,7 +2,7 @@
 //
 //     [panel][row: batch or group, k / 16][column of the panel]      the last panel has the remaining columns
 //
-// Twin: `pack_columns` in kernels/gemm/matmul.rs.
+// Twin: `pack_columns` in kernels/gemm/product.rs.
 //# params weight_rows, weight_stride
 
 const PANEL: u32 = 64u;

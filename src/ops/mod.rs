@@ -142,6 +142,20 @@ macro_rules! ops {
             }
         )+)+)+
 
+        /// For tests that have to try every op.
+        #[cfg(any(test, feature = "unstable-kernels"))]
+        impl Op {
+            /// The names of all variants, by the features at hand.
+            pub const VARIANTS: &[&str] = &[$($($(#[cfg $when] stringify!($op),)+)+)+];
+
+            /// The name of this variant.
+            pub fn variant(&self) -> &'static str {
+                match self {
+                    $($($(#[cfg $when] Self::$op(_) => stringify!($op),)+)+)+
+                }
+            }
+        }
+
         /// Evaluates an expression with the op that an [`Op`] holds: `each!(op, op => op.inputs())`.
         macro_rules! each {
             ($of:expr, $variable:ident => $value:expr) => {

@@ -68,23 +68,29 @@ impl Tile {
     pub(crate) const LEAST: Self = Self::registers([1, 1], 1, 1);
 
     pub(crate) const fn registers(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, tiling: Tiling::Registers }
+        Self::new(group, rows, quads, Tiling::Registers)
     }
 
     pub(crate) const fn subgroup_broadcast(subgroup: u32, rows: u32, quads: u32) -> Self {
-        Self { group: [subgroup, 1], rows, quads, tiling: Tiling::SubgroupBroadcast }
+        Self::new([subgroup, 1], rows, quads, Tiling::SubgroupBroadcast)
     }
 
     pub(crate) const fn split_k(group: [u32; 2], rows: u32, quads: u32) -> Self {
-        Self { group, rows, quads, tiling: Tiling::SplitK }
+        Self::new(group, rows, quads, Tiling::SplitK)
     }
 
     pub(crate) const fn workgroup(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 1 }) }
+        Self::new(group, rows, quads, Tiling::Workgroup(Staging { step, buffers: 1 }))
     }
 
     pub(crate) const fn double_buffered(group: [u32; 2], rows: u32, quads: u32, step: u32) -> Self {
-        Self { group, rows, quads, tiling: Tiling::Workgroup(Staging { step, buffers: 2 }) }
+        Self::new(group, rows, quads, Tiling::Workgroup(Staging { step, buffers: 2 }))
+    }
+
+    /// The loops of the shaders write out one or two quads: a list with another number doesn't compile.
+    const fn new(group: [u32; 2], rows: u32, quads: u32, tiling: Tiling) -> Self {
+        assert!(quads == 1 || quads == 2, "the shaders' loops have one or two quads of columns");
+        Self { group, rows, quads, tiling }
     }
 
     /// A workgroup of `subgroups` subgroups, each of which owns `rows` rows by 32 columns.
