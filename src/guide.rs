@@ -24,6 +24,10 @@
 //! device memory and tuning, two contexts share none of them. The `wgpu` of your engine has to be this crate's, which is
 //! re-exported as [`wgpu`].
 //!
+//! Two things make kernels faster, and you choose them. [`Context::tested`] runs a small launch and, if the device converts f16 exactly, uses
+//! that conversion. On Vulkan, a device without robust access to buffers saves some drivers a check of every load;
+//! `examples/trusted_device.rs` makes one, and `docs/safety.md` says when that is safe.
+//!
 //! # 2. A graph, and a plan of it
 //!
 //! A [`Graph`] is described without a device and can be run on the CPU. [`Context::plan`] chooses kernels, fuses ops, lays out
@@ -342,6 +346,7 @@
 //! [`Context`]: crate::Context
 //! [`Context::download`]: crate::Context::download
 //! [`Context::from_device`]: crate::Context::from_device
+//! [`Context::tested`]: crate::Context::tested
 //! [`Context::load_tuning`]: crate::Context::load_tuning
 //! [`Context::new`]: crate::Context::new
 //! [`Context::pipeline_cache`]: crate::Context::pipeline_cache

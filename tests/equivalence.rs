@@ -294,23 +294,41 @@ fn narrow_weights() -> Result<()> {
     Ok(())
 }
 
-/// Split-k, for devices with many invocations: rows of one tile and more, zero points on both sides, k within one slice, and slices
-/// without any k.
+/// Kernels that CPUs are not offered; the device pretends to need many invocations. Rows of one tile and more, columns of more than
+/// 64 invocations, zero points on both sides, k within one slice, and slices without any k.
 #[test]
-fn few_rows_are_cut_along_k() -> Result<()> {
+fn kernels_of_gpus() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
     let (mut count, mut random) = (0, Random::new(12));
-    for ([m, n, k], format, output) in [([1, 70, 1025], DType::Int8, 0), ([6, 9, 40], DType::Uint4, 3)] {
+    let shapes = [
+        ([1, 70, 1025], DType::Int8, 0),
+        ([6, 9, 40], DType::Uint4, 3),
+        ([19, 300, 70], DType::Int8, 1),
+        ([70, 13, 33], DType::Int2, 2),
+    ];
+    for ([m, n, k], format, output) in shapes {
         let lhs = random.quantized(DType::Uint8, &[m, k]);
-        let weights = random.codes(format, &[n, k]).quantized(Quantization::tensor(0.5, 3))?;
+        let weights = random.codes(format, &[n, k]).quantized(Quantization::tensor(0.5, if m == 6 { 3 } else { 1 }))?;
         let output = outputs(&mut random, k, 0.0004)?.swap_remove(output);
         let op: Op = Matmul::new(lhs.tensor_type().clone(), weights).transposed().output(output).build()?.into();
         let labels: Vec<_> = kernels::candidates(&op, &context.caps()).into_iter().map(|c| c.label).collect();
-        assert!(labels.iter().any(|label| label.contains("split-k")), "{labels:?}");
-        run(&context, &mut count, "few rows", op, &[&lhs]);
+        let fits = |&(_, invocations): &(&str, u32)| context.caps().invocations >= invocations;
+        for (part, _) in [("split-k", 64), ("64x1 groups", 64), ("32x4 groups", 128)].into_iter().filter(fits) {
+            assert!(labels.iter().any(|label| label.contains(part)), "{part}: {labels:?}");
+        }
+        run(&context, &mut count, "kernels of GPUs", op, &[&lhs]);
     }
-    println!("few rows: {count} combinations on {}", context.description());
+    for (kernel, channels) in [(3, 20), (1, 40), (3, 1)] {
+        let image = random.quantized(DType::Uint8, &[2, 9, 7, channels]);
+        let groups = if channels == 1 { 1 } else { channels / 20 };
+        let weights = random.codes(DType::Int8, &[24, kernel, kernel, channels / groups]);
+        let weights = weights.quantized(Quantization::tensor(0.5, 3))?;
+        let output = outputs(&mut random, 9 * channels, 0.0004)?.swap_remove(3);
+        let conv = Conv::new(image.tensor_type().clone(), weights).groups(groups).padding(Padding::SameUpper);
+        run(&context, &mut count, "convolutions of GPUs", conv.output(output).build()?, &[&image]);
+    }
+    println!("kernels of GPUs: {count} combinations on {}", context.description());
     Ok(())
 }
 

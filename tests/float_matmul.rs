@@ -46,6 +46,23 @@ const SIZES: [[usize; 3]; 17] = [
     [67, 131, 9],
 ];
 
+/// Kernels that CPUs are not offered; the device pretends to need many invocations.
+#[test]
+fn kernels_of_gpus() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
+    let mut random = Random::new(8_009);
+    for ([m, n, k], dtype) in
+        [([1, 130, 63], DType::Float32), ([9, 31, 64], DType::Float16), ([35, 300, 37], DType::Float32)]
+    {
+        let (lhs, rhs) = (floats(&mut random, DType::Float32, &[m, k])?, floats(&mut random, dtype, &[k, n])?);
+        let op: Op = FloatMatmul::new(lhs.tensor_type().clone(), rhs).build()?.into();
+        let (candidates, worst) = check_op_within(&context, "kernels of GPUs", &op, &[&lhs]);
+        println!("{m} x {n} x {k}: {candidates} combinations, largest error {worst:.3} of its bound");
+    }
+    Ok(())
+}
+
 #[test]
 fn sizes_and_formats() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

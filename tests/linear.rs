@@ -9,7 +9,7 @@ use common::{Random, check_op, check_op_within, context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, kernels, reference};
 
 const CODES: [Codes; 8] =
     [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -214,6 +214,38 @@ fn formats_and_sizes() -> Result<()> {
                 worst.note(what.into(), check_op_within(&context, &name, &op.build()?.into(), &inputs));
             }
         }
+    }
+    worst.print();
+    Ok(())
+}
+
+/// Kernels that CPUs are not offered; the device pretends to need many invocations. Groups of one step, of several, and of half a one.
+#[test]
+fn kernels_of_gpus() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
+    let mut random = Random::new(4_009);
+    let mut worst = Worst::default();
+    let cases = [
+        ([1, 70, 1056, 32], Lhs::Dynamic(DType::Int8, DynamicGranularity::Row, false), ScaleFormat::F16),
+        ([9, 33, 96, 32], Lhs::Dynamic(DType::Uint8, DynamicGranularity::Row, false), ScaleFormat::F16Zero),
+        ([19, 300, 160, 32], Lhs::Codes(DType::Int8, Spread::Blocks(32)), ScaleFormat::F32Offset),
+        ([11, 65, 256, 128], Lhs::Codes(DType::Uint8, Spread::Row), ScaleFormat::F16),
+        ([6, 20, 64, 16], Lhs::Codes(DType::Int8, Spread::Tensor), ScaleFormat::F16),
+        ([19, 70, 96, 32], Lhs::Float16, ScaleFormat::F16),
+        ([5, 260, 128, 64], Lhs::Float32, ScaleFormat::F32RealZero),
+    ];
+    for (turn, ([m, n, k, group], kind, scales)) in cases.into_iter().enumerate() {
+        let codes = [Codes::INT4, Codes::INT8, Codes::UINT4][turn % 3];
+        let weights = weights(&mut random, WeightFormat::new(codes, group, scales), [1, n, k], false)?;
+        let name = format!("{kind:?} x {weights}");
+        let (inputs, dynamic) = lhs(&mut random, kind, m, k)?;
+        let mut op = Linear::new(inputs[0].tensor_type().clone(), weights);
+        if let Some(granularity) = dynamic {
+            op = op.dynamic_lhs(granularity);
+        }
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        worst.note(name.clone(), check_op_within(&context, &name, &op.build()?.into(), &inputs));
     }
     worst.print();
     Ok(())

@@ -159,6 +159,7 @@ fn devices_of_the_caller() -> Result<()> {
     let same = |adapter: &wgpu::Adapter| adapter.get_info().name == context.device().adapter_info().name;
     let adapter = adapters.into_iter().find(same).expect("the context's adapter");
     let told = adopted().with_coop_matrices(&adapter.cooperative_matrix_properties());
+    let told = pollster::block_on(told.tested())?;
     assert_eq!(told.caps(), context.caps());
     let has = context.caps().coop_matrix_size > 0;
     let properties = |m_size, cr_type| wgpu::CooperativeMatrixProperties {

@@ -47,6 +47,8 @@ fn validated(name: &str, dispatch: &Dispatch) -> (naga::Module, ModuleInfo) {
     capabilities.set(Capabilities::SHADER_FLOAT16, asks_for_f16(dispatch));
     capabilities.set(Capabilities::SUBGROUP, asks_for_subgroups(dispatch));
     capabilities.set(Capabilities::COOPERATIVE_MATRIX, asks_for_matrices(dispatch));
+    // WGSL has the conversion, and not every backend: Context tests it.
+    capabilities.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&source)));

@@ -39,7 +39,7 @@ pub(crate) fn candidates() -> Result<Vec<([usize; 2], Candidate)>> {
         DeviceCaps { invocations: 32, ..DeviceCaps::default() },
         DeviceCaps { invocations: 1, ..DeviceCaps::default() },
         DeviceCaps { storage_buffers: 4, ..DeviceCaps::default() },
-        DeviceCaps { uniform_subgroup_size: 8, ..DeviceCaps::default() },
+        DeviceCaps { uniform_subgroup_size: 8, unpack_f16: true, ..DeviceCaps::default() },
         DeviceCaps { emulate_dot4: true, target_invocations: 1, ..DeviceCaps::default() },
         matrices[0],
         matrices[1],

@@ -72,9 +72,7 @@ fn main(
     }
 
     if (SLICED) {
-        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            sums[i] = reduce_slices(sums[i], slice, local.x);
-        }
+        reduce_slices(&sums, slice, local.x);
     }
     for (var i = 0u; i < TILE_M; i += 1u) {
         let row = first_row + i;

@@ -72,7 +72,7 @@ fn main(
         }
     }
     if (SLICED) {
-        reduce_split_k(slice, local.x, groups);
+        reduce_split_k(slice, local.x);
         if (slice > 0u) {
             return;
         }

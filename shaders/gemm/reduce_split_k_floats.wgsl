@@ -1,17 +1,26 @@
-// Split-k of floats: the totals of slices of k are added in order through workgroup memory.
-//# constants GROUP_X, SLICES
+// Split-k of floats: the sums of slices of k are added through workgroup memory, as the tree that gemm/reduce_split_k.wgsl draws.
+//# constants GROUP_X, SLICES, TILE_M, TILE_Q
 
-var<workgroup> partial: array<vec4<f32>, GROUP_X * SLICES>;      // [slice][column]
+// [sum][slice but the first][column], and one more: no memory has no size.
+var<workgroup> partial: array<vec4<f32>, TILE_M * TILE_Q * (SLICES - 1u) * GROUP_X + 1u>;
 
-// The total of all slices, in the first slice of the same quad; others get back their own. All invocations of the workgroup must
-// call it.
-fn reduce_slices(own: vec4<f32>, slice: u32, x: u32) -> vec4<f32> {
-    partial[slice * GROUP_X + x] = own;
-    workgroupBarrier();
-    var total = own;
-    for (var other = 1u; other < SLICES; other += 1u) {
-        total = select(total, total + partial[other * GROUP_X + x], slice == 0u);
+fn partial_at(sum: u32, slice: u32, x: u32) -> u32 {
+    return (sum * (SLICES - 1u) + slice - 1u) * GROUP_X + x;
+}
+
+// Leaves the sums of all slices in the first one. All invocations of the workgroup must call it.
+fn reduce_slices(own: ptr<private, array<vec4<f32>, TILE_M * TILE_Q>>, slice: u32, x: u32) {
+    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+        if (slice >= half && slice < 2u * half) {
+            for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+                partial[partial_at(i, slice, x)] = (*own)[i];
+            }
+        }
+        workgroupBarrier();
+        if (slice < half) {
+            for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
+                (*own)[i] += partial[partial_at(i, slice + half, x)];
+            }
+        }
     }
-    workgroupBarrier();
-    return total;
 }

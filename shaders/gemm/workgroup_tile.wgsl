@@ -69,8 +69,10 @@ fn add_staged(local: vec2<u32>, start: u32) {
             let w2 = staged_weight[column + 2u];
             let w3 = staged_weight[column + 3u];
             for (var i = 0u; i < TILE_M; i += 1u) {
-                sums[q * TILE_M + i] += vec4<i32>(
-                    dot16(codes[i], w0), dot16(codes[i], w1), dot16(codes[i], w2), dot16(codes[i], w3),
+                let s = sums[q * TILE_M + i];
+                sums[q * TILE_M + i] = vec4<i32>(
+                    add_dot16(s.x, codes[i], w0), add_dot16(s.y, codes[i], w1),
+                    add_dot16(s.z, codes[i], w2), add_dot16(s.w, codes[i], w3),
                 );
             }
         }

@@ -4,7 +4,7 @@
 //
 // The greatest exponent of E5M2FNUZ does not fit a float16. Its exponent is moved to float32's field and raised by 111. Subnormals
 // are their fraction in units of 2^-17.
-//# import math/float16
+//# needs f16x4_to_f32: math/float16_integers, math/float16_unpack
 //# constants CODE_SHIFT, E5M2FNUZ, EXPAND_GAIN, EXPAND_SHIFT
 
 fn code_values(word: u32) -> vec4<f32> {

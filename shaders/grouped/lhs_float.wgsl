@@ -31,6 +31,10 @@ fn lhs_scale(row: u32, group: u32) -> vec2<u32> {
     return vec2<u32>(0u);
 }
 
+fn row_scale(row: u32) -> f32 {
+    return 1.0;
+}
+
 fn scaled(sums: vec4<f32>, lhs_sum: f32, codes: vec4<f32>, lhs: vec2<u32>, positions: u32, w: Scales) -> vec4<f32> {
     var products = sums;
     if (CODE_BIAS != 0) {

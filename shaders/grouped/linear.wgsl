@@ -3,7 +3,8 @@
 //            columns ->  | quad 0 | quad 1 |     One invocation owns TILE_M rows and TILE_Q quads (four columns each). It
 //     rows               +--------+--------+     walks along k in steps of 32 positions. It reads packed codes once for all
 //       |   TILE_M = 4   | 16 sums| 16 sums|     its rows and expands them in registers. At the end of a group the sums
-//       v                +--------+--------+     (exact in i32 if lhs is codes) are scaled and added to totals.
+//       v                +--------+--------+     (exact in i32 if lhs is codes) are scaled and added to totals. LHS_ONE: a row of
+//                                              codes has one scale, by which its totals are multiplied at the end.
 //
 // GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
 // slices of k, whose totals are added in order. Loops are unrolled by hand, and sums are module variables, as in
@@ -18,13 +19,13 @@
 //# import gemm/reduce_split_k_floats
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
 //# needs PANEL, Place, weight: grouped/scale_streams
-//# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, scaled: grouped/lhs_float, grouped/lhs_int8
+//# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, row_scale, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
 //# needs expert_of, lhs_row_of: grouped/expert_*
 //# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*
 //# needs store_reals: epilogue/store_f16, epilogue/store_f32
-//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_SUMS, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
+//# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_ONE, LHS_SUMS, ONE_STEP, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
 
@@ -123,6 +124,43 @@ fn add_piece(
     }
 }
 
+// The products of each row with four columns along a whole step, scaled and added to the totals: no sums live between steps.
+fn add_scaled_quad(
+    lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, step: u32, group: u32,
+) {
+    let scales = group_scales(places[q], group);
+    let l0 = expand(packed, q * BITS, 0u, 0u, 0u);
+    let l1 = expand(packed, q * BITS, 1u, 0u, 0u);
+    let l2 = expand(packed, q * BITS, 2u, 0u, 0u);
+    let l3 = expand(packed, q * BITS, 3u, 0u, 0u);
+    let u0 = expand(packed, q * BITS, 0u, 1u, 0u);
+    let u1 = expand(packed, q * BITS, 1u, 1u, 0u);
+    let u2 = expand(packed, q * BITS, 2u, 1u, 0u);
+    let u3 = expand(packed, q * BITS, 3u, 1u, 0u);
+    var codes = Sums();
+    if (CODE_SUMS) {
+        codes = Sums(
+            code_total(l0) + code_total(u0), code_total(l1) + code_total(u1),
+            code_total(l2) + code_total(u2), code_total(l3) + code_total(u3),
+        );
+    }
+    var lower = fetch_rows(lhs_places, step * 2u);
+    var upper = fetch_rows(lhs_places, step * 2u + 1u);
+    for (var i = 0u; i < TILE_M; i += 1u) {
+        let x = lower[i];
+        let y = upper[i];
+        let products = Sums(
+            add_products(add_products(Sum(), x, l0), y, u0), add_products(add_products(Sum(), x, l1), y, u1),
+            add_products(add_products(Sum(), x, l2), y, u2), add_products(add_products(Sum(), x, l3), y, u3),
+        );
+        var total = Sum();
+        if (LHS_SUMS) {
+            total = lhs_total(x) + lhs_total(y);
+        }
+        totals[i * TILE_Q + q] += scaled(products, total, codes, lhs_scales[i], 32u, scales);
+    }
+}
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -173,6 +211,13 @@ fn main(
             if (TILE_Q > 1u) {
                 read_quad(&packed, 1u);
             }
+            if (ONE_STEP) {
+                add_scaled_quad(&lhs_places, &packed, 0u, step, weight_group);
+                if (TILE_Q > 1u) {
+                    add_scaled_quad(&lhs_places, &packed, 1u, step, weight_group);
+                }
+                continue;
+            }
             // Not unrolled: the unrolled program would not fit the instruction cache.
             for (var part = 0u; part < 2u * PIECES; part += 1u) {
                 let half = part / PIECES;
@@ -182,7 +227,7 @@ fn main(
                 }
             }
         }
-        if (!HALVES) {
+        if (!HALVES && !ONE_STEP) {
             end_run(weight_group, length * 32u);
         }
         weight_group += select(0u, 1u, step == group_end);
@@ -193,12 +238,15 @@ fn main(
     }
 
     if (SLICED) {
-        for (var i = 0u; i < TILE_M * TILE_Q; i += 1u) {
-            totals[i] = reduce_slices(totals[i], slice, local.x);
-        }
+        reduce_slices(&totals, slice, local.x);
     }
     for (var i = 0u; i < TILE_M; i += 1u) {
         let row = first_row + i;
+        if (LHS_ONE) {
+            for (var q = 0u; q < TILE_Q; q += 1u) {
+                totals[i * TILE_Q + q] *= row_scale(lhs_rows[i]);
+            }
+        }
         for (var q = 0u; q < TILE_Q; q += 1u) {
             let quad = first_quad + q;
             if (slice == 0u && row < params.m && quad < params.output_quads) {

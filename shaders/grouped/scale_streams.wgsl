@@ -1,5 +1,5 @@
 // Packed weights with their streams of scales and shifts. The layout is drawn in weights/layout.rs.
-//# import math/float16
+//# needs f16x4_to_f32: math/float16_integers, math/float16_unpack
 //# params streams
 //# constants CODE_SHIFT
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use super::caps::{self, MATRICES};
 use super::constants::Constants;
 use super::pipeline::{Pipeline, Pipelines};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
@@ -133,18 +134,11 @@ pub struct Context {
     cache: Option<wgpu::PipelineCache>,
     /// The reason of the device's loss, once it is lost.
     lost: Arc<OnceLock<String>>,
-    /// The number of rows and columns of the adapter's cooperative matrices of f16 with f32 sums; 0 if it has none.
-    coop_matrix_size: u32,
-    emulate_dot4: bool,
-    target_invocations: u32,
+    caps: DeviceCaps,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
 }
-
-/// The features that kernels on matrix units need.
-const MATRICES: wgpu::Features =
-    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
 /// The permission to request cooperative matrices, and no other experimental feature.
 #[expect(unsafe_code, reason = "a token of having been warned: see SAFETY")]
@@ -216,7 +210,7 @@ impl Context {
         let context = Self::from_device(device, queue).with_coop_matrices(&adapter.cooperative_matrix_properties());
         let context = Self { checked_shaders: options.checked_shaders, ..context };
         context.watch();
-        Ok(context)
+        context.tested().await
     }
 
     async fn adapter(options: &ContextOptions) -> Result<wgpu::Adapter> {
@@ -260,11 +254,7 @@ impl Context {
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let info = device.adapter_info();
-        // llvmpipe's compiler multiplies the four bytes of `dot4I8Packed` as 32-bit numbers; SwiftShader has an instruction for
-        // them.
-        let emulate_dot4 = info.name.starts_with("llvmpipe");
-        let target_invocations =
-            if info.device_type == wgpu::DeviceType::Cpu { 1 } else { DeviceCaps::default().target_invocations };
+        let caps = caps::of_device(&device.limits(), device.features(), &info);
         let machine = Machine {
             adapter: info.name,
             driver: format!("{} {}", info.driver, info.driver_info),
@@ -279,9 +269,7 @@ impl Context {
             constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
-            coop_matrix_size: 0,
-            emulate_dot4,
-            target_invocations,
+            caps,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
         };
@@ -358,7 +346,7 @@ impl Context {
     /// used only on Mesa's llvmpipe, whose compiler makes better code of them. The results are equal.
     #[must_use]
     pub fn with_emulated_dot4(mut self, written: bool) -> Self {
-        self.emulate_dot4 = written;
+        self.caps.emulate_dot4 = written;
         self
     }
 
@@ -372,8 +360,26 @@ impl Context {
     /// ```
     #[must_use]
     pub fn with_target_invocations(mut self, invocations: u32) -> Self {
-        self.target_invocations = invocations.max(1);
+        self.caps.target_invocations = invocations.max(1);
         self
+    }
+
+    /// This context after a test of its device: a small launch converts every f16. If all results are exact, kernels use that
+    /// conversion in place of integer operations, and products of f16 get several times as fast on GPUs. [`Context::new`] and
+    /// [`Context::with_options`] do this by themselves. Its counters begin at 0.
+    ///
+    /// ```no_run
+    /// # async fn engine(device: wgpu::Device, queue: wgpu::Queue) -> lowbit::Result<()> {
+    /// let context = lowbit::Context::from_device(device, queue).tested().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn tested(mut self) -> Result<Self> {
+        self.caps.unpack_f16 = caps::unpacks_f16(&self).await?;
+        self.counting = Arc::default();
+        Ok(self)
     }
 
     /// This context with the adapter's [`wgpu::Adapter::cooperative_matrix_properties`], which a device doesn't tell. Some kernels
@@ -389,13 +395,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn with_coop_matrices(mut self, properties: &[wgpu::CooperativeMatrixProperties]) -> Self {
-        let fits = |p: &&wgpu::CooperativeMatrixProperties| {
-            p.ab_type == wgpu::CooperativeScalarType::F16
-                && p.cr_type == wgpu::CooperativeScalarType::F32
-                && [p.n_size, p.k_size] == [p.m_size; 2]
-                && [8, 16].contains(&p.m_size)
-        };
-        self.coop_matrix_size = properties.iter().filter(fits).map(|p| p.m_size).max().unwrap_or(0);
+        self.caps.coop_matrix_size = caps::coop_matrix_size(self.features(), properties);
         self
     }
 
@@ -433,41 +433,19 @@ impl Context {
     #[cfg(feature = "unstable-kernels")]
     #[must_use]
     pub fn caps(&self) -> DeviceCaps {
-        self.device_caps()
+        self.caps
+    }
+
+    /// The capabilities of a device with these limits and features on an adapter, before there is a device.
+    #[cfg(feature = "unstable-kernels")]
+    #[must_use]
+    pub fn caps_of(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceCaps {
+        let coop_matrix_size = caps::coop_matrix_size(features, &adapter.cooperative_matrix_properties());
+        DeviceCaps { coop_matrix_size, ..caps::of_device(limits, features, &adapter.get_info()) }
     }
 
     pub(crate) fn device_caps(&self) -> DeviceCaps {
-        let (limits, info) = (self.device.limits(), self.device.adapter_info());
-        DeviceCaps {
-            invocations: limits
-                .max_compute_invocations_per_workgroup
-                .min(limits.max_compute_workgroup_size_x)
-                .min(limits.max_compute_workgroup_size_y),
-            workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            groups_per_dimension: limits.max_compute_workgroups_per_dimension,
-            storage_buffers: limits.max_storage_buffers_per_shader_stage,
-            // Shaders count words in u32.
-            binding_bytes: limits
-                .max_storage_buffer_binding_size
-                .min(limits.max_buffer_size)
-                .min(u64::from(u32::MAX) / 256 * 256),
-            uniform_subgroup_size: self.common_subgroup_size(),
-            max_subgroup_size: if self.features().contains(wgpu::Features::SUBGROUP) {
-                info.subgroup_max_size
-            } else {
-                0
-            },
-            coop_matrix_size: if self.features().contains(MATRICES) { self.coop_matrix_size } else { 0 },
-            emulate_dot4: self.emulate_dot4,
-            target_invocations: self.target_invocations,
-        }
-    }
-
-    /// The number of invocations of every subgroup; 0 if the device has no subgroups, or their size varies.
-    fn common_subgroup_size(&self) -> u32 {
-        let info = self.device.adapter_info();
-        let uses = self.device.features().contains(wgpu::Features::SUBGROUP);
-        if uses && info.subgroup_min_size == info.subgroup_max_size { info.subgroup_max_size } else { 0 }
+        self.caps
     }
 
     /// Counts of this context's actions so far.

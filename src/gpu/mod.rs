@@ -2,6 +2,7 @@
 //! as plain data.
 
 mod bindings;
+mod caps;
 mod choose;
 mod constants;
 mod context;
@@ -14,6 +15,7 @@ mod plan;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;
 #[cfg(not(target_arch = "wasm32"))]
+mod single;
 mod stopwatch;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;

@@ -2,13 +2,12 @@
 //! They do not influence the choice of kernels.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::device_tensor::USAGE;
-use super::pipeline::Pipeline;
+use super::single::Single;
 use super::stopwatch::Stopwatch;
 use super::{Context, DeviceTensor};
 use crate::error::{Error, Result};
@@ -102,13 +101,6 @@ struct Bench<'a> {
     stopwatch: Stopwatch,
 }
 
-/// A launch with its buffers that has run once, so that first-use compilation and clearing are done.
-struct Ready {
-    pipeline: Arc<Pipeline>,
-    bindings: wgpu::BindGroup,
-    grid: [u32; 3],
-}
-
 impl Bench<'_> {
     /// The work per second of an exercise in arithmetic or workgroup memory.
     fn rate(&self, exercise: Exercise) -> Result<f64> {
@@ -170,7 +162,7 @@ impl Bench<'_> {
     }
 
     /// The work per second of an exercise that is launched repeatedly in a pass until it fills a sample.
-    fn repeated(&self, exercise: Exercise, size: Size, ready: &Ready) -> Result<f64> {
+    fn repeated(&self, exercise: Exercise, size: Size, ready: &Single) -> Result<f64> {
         let mut repeats = 1;
         while repeats < MOST_REPEATS && self.seconds(ready, repeats)? < SAMPLE {
             repeats *= 2;
@@ -179,7 +171,7 @@ impl Bench<'_> {
     }
 
     /// The median of some samples.
-    fn median(&self, ready: &Ready, repeats: u32) -> Result<f64> {
+    fn median(&self, ready: &Single, repeats: u32) -> Result<f64> {
         let start = Instant::now();
         let mut samples = vec![self.seconds(ready, repeats)?];
         while samples.len() < SAMPLES && start.elapsed() < PATIENCE {
@@ -189,12 +181,9 @@ impl Bench<'_> {
     }
 
     /// The seconds of a pass of `repeats` launches.
-    fn seconds(&self, ready: &Ready, repeats: u32) -> Result<f64> {
+    fn seconds(&self, ready: &Single, repeats: u32) -> Result<f64> {
         self.stopwatch.seconds(|pass| {
-            pass.set_pipeline(&ready.pipeline.pipeline);
-            pass.set_bind_group(0, &ready.bindings, &[]);
-            let [x, y, z] = ready.grid;
-            (0..repeats).for_each(|_| pass.dispatch_workgroups(x, y, z));
+            ready.record(pass, repeats);
             Ok(())
         })
     }
@@ -205,25 +194,8 @@ impl Bench<'_> {
     }
 
     /// A launch that is compiled, bound to `buffers` in the order of its bindings, and run once.
-    fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Ready> {
-        let dispatch = exercise.dispatch(size, &self.limits);
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&dispatch.parameters);
-        let uniform =
-            self.context.buffer(&dispatch.label, words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?;
-        let pipeline = self.context.pipeline(&dispatch)?;
-        let storage = dispatch.bindings.iter().map(|binding| binding.slot).zip(buffers.iter().copied());
-        let entries: Vec<_> = std::iter::once((0, &uniform))
-            .chain(storage)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-            .collect();
-        let bindings = self.context.scoped(|| {
-            self.context.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&dispatch.label),
-                layout: &pipeline.layout,
-                entries: &entries,
-            })
-        })?;
-        let ready = Ready { pipeline, bindings, grid: dispatch.grid };
+    fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Single> {
+        let ready = Single::new(self.context, &exercise.dispatch(size, &self.limits), buffers)?;
         self.seconds(&ready, 1)?;
         Ok(ready)
     }

@@ -72,7 +72,8 @@ fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<
 /// 16-bit floats, which not every device has, and one for matrices, if the caps have them.
 #[must_use]
 pub fn probes(caps: &DeviceCaps) -> Vec<Dispatch> {
-    probe::Exercise::all(caps).map(|exercise| exercise.dispatch(exercise.sizes(caps).0, caps)).collect()
+    let exercises = probe::Exercise::all(caps).map(|exercise| exercise.dispatch(exercise.sizes(caps).0, caps));
+    exercises.chain([probe::unpack_f16(caps)]).collect()
 }
 
 /// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the

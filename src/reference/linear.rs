@@ -144,25 +144,28 @@ impl Runs<'_> {
     ///
     /// Sums of a run are in units of the scales, and up to [`ALIGNED`] times as large. A flushed number there costs, per operation,
     /// [`FLUSHED`] times the scale or offset that follows. If the scales or their product may be subnormal, all of a term may be
-    /// lost. If a sum in those units, or the product of the scales, may leave f32, there is no bound.
+    /// lost. A device may apply the only scale of a row at the end. If a sum in those units, or the product of the scales, may leave f32, there is no bound.
     fn sum(&self, terms: impl Iterator<Item = Term>, within: usize) -> Sum {
         let layout = self.op.weights().layout();
         let lhs_groups = self.op.lhs_scales().map_or(1, |scales| scales.groups);
         let runs = layout.groups + lhs_groups + layout.steps / 1024 + 32;
         let operations = (within + runs + 8) as f64;
         let (mut value, mut size, mut lost, mut largest) = (0.0, 0.0, 0.0, 0.0f64);
+        let (mut unscaled, mut most_unit) = (0.0, 0.0f64);
         let mut sums = vec![0.0; self.weights.groups.len()];
         for Term { group, x, unit, scale, codes, offset, product, size: weight } in terms {
             value += product;
             size += unit * x * weight;
+            unscaled += x * weight;
+            most_unit = most_unit.max(unit);
             let small = x < FLUSHED || unit < FLUSHED || scale.min(unit * scale) < LEAST_SCALE;
             lost += if small || (offset > 0.0 && offset < FLUSHED) { unit * x * weight } else { 0.0 };
             lost += 4.0 * FLUSHED * (scale + weight);
             sums[group] += (ALIGNED * x * codes.max(1.0)).max(if offset > 0.0 { unit * x } else { 0.0 });
             largest = worse(largest, worse(unit * scale, worse(unit * x, ALIGNED * codes)));
         }
-        let largest = sums.into_iter().fold(largest, worse);
-        let error = operations * (UNIT * size + FLUSHED) + lost;
+        let largest = worse(sums.into_iter().fold(largest, worse), unscaled);
+        let error = operations * (UNIT * size + FLUSHED * most_unit.max(1.0)) + lost;
         Sum { value, error, largest: worse(largest, size + error) }
     }
 }

@@ -111,7 +111,9 @@ fn pointwise(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: &
     let weights = |first, columns| WeightLayout::Vecs.constant(op, 0, first, columns);
     let product = product(op, post_op, tables, &weights);
     let candidates = product.candidates("pointwise", caps).into_iter();
-    candidates.map(|(tile, candidate)| (heuristics::matmul_cost(product.sizes, tile, caps), candidate)).collect()
+    candidates
+        .map(|(tile, candidate)| (heuristics::matmul_cost(product.sizes, product.weight_bits, tile, caps), candidate))
+        .collect()
 }
 
 /// Bytes of patches that are unfolded at a time, at most.
@@ -134,7 +136,8 @@ fn by_patches(op: &Arc<Conv>, post_op: Option<&PostOp>, tables: Constant, caps: 
     let weights = |first, columns| weights::of_patches(op, first, columns);
     let product = product(op, post_op, tables, &weights);
     let cost = |tile, launches| {
-        heuristics::matmul_cost(product.sizes, tile, caps) + heuristics::unfold_cost(op, product.sizes, launches)
+        heuristics::matmul_cost(product.sizes, product.weight_bits, tile, caps)
+            + heuristics::unfold_cost(op, product.sizes, launches, caps)
     };
     let candidates = product.chunked_candidates("conv by patches", rows, fill, caps).into_iter();
     candidates.map(|(tile, candidate)| (cost(tile, candidate.dispatches.len()), candidate)).collect()

@@ -8,6 +8,7 @@ use super::product::columns_within;
 use super::tiling::{Tile, Tiling, rows_first};
 use crate::kernels::convert::convert;
 use crate::kernels::elementwise::broadcast;
+use crate::kernels::grouped::weights::link_float16;
 use crate::kernels::heuristics::float_matmul_tiles;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
@@ -63,11 +64,11 @@ const PANEL_QUADS: usize = 16;
 
 impl Kernels for FloatMatmul {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let Sizes { m, n, .. } = self.batches().folded(self.sizes());
-        Tile::legal(float_matmul_tiles([m, n], caps), caps)
-            .into_iter()
-            .map(|tile| candidate(self, tile, caps))
-            .collect()
+        let batches = self.batches();
+        let (sizes, count) = (batches.folded(self.sizes()), if batches.share_rhs() { 1 } else { batches.count() });
+        let dtypes = [self.lhs().dtype(), self.rhs().tensor_type().dtype()];
+        let tiles = float_matmul_tiles(sizes, count, dtypes, caps);
+        Tile::legal(tiles, caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
     }
 }
 
@@ -231,13 +232,17 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         Tiling::Workgroup(_) => &program::FLOAT_MATMUL_WORKGROUP,
         _ => &program::FLOAT_MATMUL,
     })
-    .with(if operands.lhs_format == DType::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 })
-    .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-    .with(if half { &program::STORE_F16 } else { &program::STORE_F32 })
-    .constant("GROUP_X", tile.group[0])
-    .constant("GROUP_Y", tile.group[1])
-    .constant("TILE_M", tile.rows)
-    .constant("TILE_Q", tile.quads);
+    .with(if operands.lhs_format == DType::Float16 { &program::LHS_FLOAT16 } else { &program::LHS_FLOAT32 });
+    if operands.lhs_format == DType::Float16 {
+        program = link_float16(program, caps);
+    }
+    program = program
+        .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
+        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 })
+        .constant("GROUP_X", tile.group[0])
+        .constant("GROUP_Y", tile.group[1])
+        .constant("TILE_M", tile.rows)
+        .constant("TILE_Q", tile.quads);
     program = match tile.tiling {
         Tiling::Workgroup(staging) => staging.link(program),
         _ => tile.link_rows(program),

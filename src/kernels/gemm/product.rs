@@ -80,12 +80,12 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     /// The candidates, each with its tile.
     pub(crate) fn candidates(&self, name: &str, caps: &DeviceCaps) -> Vec<(Tile, Candidate)> {
-        let tiles = Tile::legal(matmul_tiles(self.output_sizes(), caps), caps);
+        let tiles = self.tiles(caps);
         tiles.into_iter().map(|tile| (tile, candidate(self, tile, tile.label(name), caps))).collect()
     }
 
-    fn output_sizes(&self) -> [usize; 2] {
-        [self.sizes.m, self.sizes.n]
+    fn tiles(&self, caps: &DeviceCaps) -> Vec<Tile> {
+        Tile::legal(matmul_tiles(self.sizes, self.batches, self.weight_bits, caps), caps)
     }
 
     /// The candidates if lhs is written to a scratch buffer, at most `rows_at_once` rows at a time. `fill` returns the
@@ -124,7 +124,7 @@ impl Product<'_> {
             }
             candidate
         };
-        let legal = Tile::legal(matmul_tiles(self.output_sizes(), caps), caps);
+        let legal = self.tiles(caps);
         let on_units = legal[1..].iter().find(|tile| tile.tiling == Tiling::CoopMatrix);
         legal.first().into_iter().chain(on_units).map(|&tile| (tile, candidate(tile))).collect()
     }

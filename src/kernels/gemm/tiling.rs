@@ -1,4 +1,4 @@
-//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. `heuristics.rs` lists and orders them.
+//! Tiles of the loops of products: the outputs of a workgroup and of an invocation. `heuristics` lists and orders them.
 
 use super::coop;
 use crate::kernels::DeviceCaps;
@@ -76,6 +76,7 @@ impl Tile {
     }
 
     pub(crate) const fn split_k(group: [u32; 2], rows: u32, quads: u32) -> Self {
+        assert!(group[1].is_power_of_two(), "slices are added as a tree");
         Self::new(group, rows, quads, Tiling::SplitK)
     }
 

@@ -97,7 +97,7 @@ fn launch(
     let program = program
         .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })
         .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
-    let program = weights::link_scales(program, matrix, true)
+    let program = weights::link_scales(program, matrix, true, caps)
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)
         .constant("CODE_BIAS", i32::from(matrix.format().codes.bias()))

@@ -13,9 +13,9 @@ use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
 use crate::numeric::DType;
-use crate::ops::{LhsScales, Linear, PostOp};
+use crate::ops::{LhsScales, Linear, PostOp, Sizes};
 use crate::tensor::{Tensor, TensorType};
-use crate::weights::OffsetKind;
+use crate::weights::{OffsetKind, ScaleFormat};
 
 impl Kernels for Linear {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
@@ -87,7 +87,8 @@ const MOST_TURNS: usize = 60_000;
 
 pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.output_type().shape();
-    let sizes = [shape.rows(), shape.row_length()];
+    let [_, n, k] = op.weights().dims();
+    let sizes = Sizes { m: shape.rows(), n, k };
     // Rows with different matrices can't share weights.
     let own_matrix = op.indices().is_some();
     let steps = op.weights().layout().steps;
@@ -100,7 +101,9 @@ pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     };
     let suits = |tile: &Tile| (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
     let coop = coop::tiles(caps).filter(|_| fits_matrices(op));
-    let tiles = linear_tiles(sizes, op.lhs().dtype().is_8_bit(), caps).into_iter().chain(coop).filter(suits);
+    let bits = op.weights().format().codes.bits();
+    let tiles = linear_tiles(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), caps);
+    let tiles = tiles.into_iter().chain(coop).filter(suits);
     let constants = Constants::new(op);
     Tile::legal(tiles, caps).into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
 }
@@ -361,6 +364,9 @@ fn program(
     let weight_halves = matrix.layout().padded_group == 16;
     let lhs_halves = lhs_positions(op) == 16;
     let codes = matrix.format().codes;
+    // A whole step of codes at a time fits the registers of a GPU; on a CPU it is a tenth slower (benches/NOTES.md).
+    let is_gpu = caps.target_invocations > 1;
+    let one_step = is_gpu && op.lhs().dtype().is_8_bit() && matrix.layout().padded_group == 32 && !lhs_halves;
     let shifted = matrix.format().scales.shift() != OffsetKind::None;
     // The quads whose packed codes are read at once.
     let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };
@@ -382,7 +388,7 @@ fn program(
         DType::Float32 | DType::Float16 => weights::link_code_values(program, codes),
         _ => program,
     };
-    let program = weights::link_scales(program, matrix, false)
+    let program = weights::link_scales(program, matrix, false, caps)
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
@@ -396,10 +402,22 @@ fn program(
             .constant("TILE_Q", tile.quads)
             .constant("CODE_SUMS", lhs_zeros)
             .constant("CODE_FLIP", code_flip)
+            .constant("LHS_ONE", op.lhs_scales().is_some_and(|scales| scales.groups == 1))
+            .constant("ONE_STEP", one_step)
+            .constant("FLOAT_SUMS", fits_f32(op, code_bias))
             .constant("HALVES", weight_halves || lhs_halves)
             .constant("WEIGHT_HALVES", weight_halves)
             .constant("LHS_HALVES", lhs_halves),
     }
+}
+
+/// True if f32 holds the sums of codes of a run exactly. Expanded codes take a byte.
+fn fits_f32(op: &Linear, code_bias: i32) -> bool {
+    let matrix = op.weights();
+    let run = matrix.layout().padded_group.min(lhs_positions(op));
+    let largest = 255 * (128 + code_bias.unsigned_abs() as usize);
+    !matches!(matrix.format().scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero)
+        && run.checked_mul(largest).is_some_and(|sum| sum < 1 << 24)
 }
 
 /// True if no code of lhs has a zero point after it is read as int8.

@@ -46,9 +46,14 @@ pub(crate) fn link_code_values(program: Program, codes: Codes) -> Program {
     program.constant("EXPAND_SHIFT", shift).constant("EXPAND_GAIN", gain).constant("E5M2FNUZ", e5m2fnuz)
 }
 
+/// Adds the WGSL file that makes float32 of float16.
+pub(crate) fn link_float16(program: Program, caps: &DeviceCaps) -> Program {
+    program.with(if caps.unpack_f16 { &program::FLOAT16_UNPACK } else { &program::FLOAT16_INTEGERS })
+}
+
 /// Adds the WGSL file that reads the scales of a format, and the constants of its scales and codes. `exact`: products of scales are
 /// rounded correctly.
-pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool) -> Program {
+pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool, caps: &DeviceCaps) -> Program {
     let dtype = weights.format();
     let program = match dtype.scales {
         ScaleFormat::NestedE4M3 => program.with(&program::SCALES_FLOAT8).constant("EXACT_SCALES", exact),
@@ -59,7 +64,7 @@ pub(crate) fn link_scales(program: Program, weights: &PackedWeights, exact: bool
     };
     let shift = dtype.scales.shift();
     let integer = matches!(dtype.scales, ScaleFormat::F32Zero | ScaleFormat::F16Zero);
-    let mut program = program
+    let mut program = link_float16(program, caps)
         .constant("SHIFT_ZERO", shift == OffsetKind::ZeroPoint)
         .constant("SHIFT_OFFSET", shift == OffsetKind::Offset)
         .constant("SHIFT_INTEGER", integer);

@@ -28,10 +28,15 @@ pub struct DeviceCaps {
     pub uniform_subgroup_size: u32,
     /// The most invocations of a subgroup; 0 if programs may not use subgroups.
     pub max_subgroup_size: u32,
+    /// Invocations that run in lockstep. Those that a workgroup lacks to a multiple are idle. Where subgroups vary in size, the size
+    /// nearest to 64 that a device offers: a driver may choose it, and divides such workgroups into smaller subgroups without loss.
+    pub lanes: u32,
     /// Rows and columns of cooperative matrices of f16 with sums in f32: 8 or 16; 0 if programs can't use them.
     pub coop_matrix_size: u32,
     /// True if dot products of bytes are fastest written out as multiplications: on llvmpipe.
     pub emulate_dot4: bool,
+    /// True if `unpack2x16float` gives the number of every f16, subnormals included: [`Context::new`](crate::Context::new) tests it.
+    pub unpack_f16: bool,
     /// Invocations that the device needs in flight for its full speed; 1 on a CPU.
     pub target_invocations: u32,
 }
@@ -54,8 +59,10 @@ impl Default for DeviceCaps {
             binding_bytes: 128 << 20,
             uniform_subgroup_size: 0,
             max_subgroup_size: 0,
+            lanes: 64,
             coop_matrix_size: 0,
             emulate_dot4: false,
+            unpack_f16: false,
             target_invocations: 1 << 15,
         }
     }

@@ -242,6 +242,8 @@ parts! {
         "math/wide_sum";
         "math/float_wide";
         "math/float16";
+        FLOAT16_INTEGERS = "math/float16_integers";
+        FLOAT16_UNPACK = "math/float16_unpack";
         "math/add_wide";
         "math/float_sqrt";
         "probe/params";
@@ -255,6 +257,7 @@ parts! {
         PROBE_COPY = "probe/copy";
         PROBE_MATRIX = "probe/matrix";
         PROBE_LAUNCH = "probe/launch";
+        PROBE_UNPACK_F16 = "probe/unpack_f16";
     }
     cfg(feature = "calibrate") {
         "calibrate/members";

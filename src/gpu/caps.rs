@@ -1,0 +1,80 @@
+//! The capabilities of a device, from the reports of wgpu.
+
+use super::device_tensor::USAGE;
+use super::single::Single;
+use super::{Context, DeviceTensor};
+use crate::error::Result;
+use crate::kernels::{DeviceCaps, probe};
+use crate::numeric::DType;
+use crate::tensor::TensorType;
+
+/// The features that kernels on matrix units need.
+pub(super) const MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+/// The capabilities of a device with these limits and features, without cooperative matrices: a device doesn't tell their sizes.
+pub(super) fn of_device(limits: &wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> DeviceCaps {
+    let [least, most] = [info.subgroup_min_size, info.subgroup_max_size];
+    let subgroups = features.contains(wgpu::Features::SUBGROUP);
+    let default = DeviceCaps::default();
+    DeviceCaps {
+        invocations: limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x)
+            .min(limits.max_compute_workgroup_size_y),
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        groups_per_dimension: limits.max_compute_workgroups_per_dimension,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        // Shaders count words in u32.
+        binding_bytes: limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
+            .min(u64::from(u32::MAX) / 256 * 256),
+        uniform_subgroup_size: if subgroups && least == most { most } else { 0 },
+        max_subgroup_size: if subgroups { most } else { 0 },
+        lanes: if 0 < least && least <= most { default.lanes.clamp(least, most) } else { default.lanes },
+        coop_matrix_size: 0,
+        // llvmpipe's compiler multiplies the four bytes of `dot4I8Packed` as 32-bit numbers; SwiftShader has an instruction for
+        // them.
+        emulate_dot4: info.name.starts_with("llvmpipe"),
+        unpack_f16: false,
+        target_invocations: if info.device_type == wgpu::DeviceType::Cpu { 1 } else { default.target_invocations },
+    }
+}
+
+/// The number of rows and columns of cooperative matrices of f16 whose products are summed in f32; 0 without such matrices or
+/// without the features that they need.
+pub(super) fn coop_matrix_size(features: wgpu::Features, properties: &[wgpu::CooperativeMatrixProperties]) -> u32 {
+    let fits = |p: &&wgpu::CooperativeMatrixProperties| {
+        p.ab_type == wgpu::CooperativeScalarType::F16
+            && p.cr_type == wgpu::CooperativeScalarType::F32
+            && [p.n_size, p.k_size] == [p.m_size; 2]
+            && [8, 16].contains(&p.m_size)
+    };
+    let size = properties.iter().filter(fits).map(|p| p.m_size).max().unwrap_or(0);
+    if features.contains(MATRICES) { size } else { 0 }
+}
+
+/// True if the device has `unpack2x16float`, and it gives the number of every f16: all of them are tried.
+///
+/// # Errors
+/// If the device is lost.
+pub(super) async fn unpacks_f16(context: &Context) -> Result<bool> {
+    match converts_all(context).await {
+        Ok(converts) => Ok(converts),
+        // A device without the conversion refuses the program.
+        Err(_) => context.check_alive().map(|()| false),
+    }
+}
+
+async fn converts_all(context: &Context) -> Result<bool> {
+    let out = context.buffer("test of f16", 4 * probe::F16_WORDS as u64, USAGE, &[])?;
+    let launch = Single::new(context, &probe::unpack_f16(&context.device_caps()), &[&out])?;
+    context.scoped(|| {
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        launch.record(&mut encoder.begin_compute_pass(&Default::default()), 1);
+        context.queue().submit([encoder.finish()]);
+    })?;
+    let words = DeviceTensor::from_buffer(TensorType::new(DType::Int32, [probe::F16_WORDS])?, out, 0)?;
+    Ok(words.download(context).await?.values::<i32>()?.iter().all(|&wrong| wrong == 0))
+}
