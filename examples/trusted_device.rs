@@ -1,6 +1,6 @@
 //! A Vulkan device without robust access to buffers, for lowbit's shaders alone. wgpu enables `robustBufferAccess` and, where it is
-//! offered, `robustBufferAccess2` on every device, although lowbit's shaders are trusted not to need them. Some drivers then check every
-//! load: Mesa's for NVIDIA makes 1.7 times as many instructions of the kernels. This example makes the device without them, and
+//! offered, `robustBufferAccess2` on every device, although lowbit's shaders are trusted not to need them. Some drivers then check
+//! every load: Mesa's for NVIDIA makes 1.7 times as many instructions of the kernels. This example makes the device without them, and
 //! compares a product on it with the reference. `docs/safety.md` has the argument for its safety.
 
 use std::error::Error;
@@ -14,8 +14,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// A device of the adapter without robust access to buffers, and its queue.
 ///
 /// # Safety
-/// All shaders on this device must stay within their buffers. wgpu believes that the device is robust, and leaves out its own checks
-/// too: a shader that is not lowbit's may read and write anything that the process has on the device.
+/// All shaders on this device must stay within their buffers. wgpu believes that the device is robust, and leaves out its own
+/// checks too: a shader that is not lowbit's may read and write anything that the process has on the device.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "Vulkan: see SAFETY")]
 unsafe fn trusted_device(

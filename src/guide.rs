@@ -24,8 +24,8 @@
 //! device memory and tuning, two contexts share none of them. The `wgpu` of your engine has to be this crate's, which is
 //! re-exported as [`wgpu`].
 //!
-//! Two things make kernels faster, and you choose them. [`Context::tested`] runs a small launch and, if the device converts f16 exactly, uses
-//! that conversion. On Vulkan, a device without robust access to buffers saves some drivers a check of every load;
+//! Two things make kernels faster, and you choose them. [`Context::tested`] runs a small launch and, if the device converts f16
+//! exactly, uses that conversion. On Vulkan, a device without robust access to buffers saves some drivers a check of every load;
 //! `examples/trusted_device.rs` makes one, and `docs/safety.md` says when that is safe.
 //!
 //! # 2. A graph, and a plan of it

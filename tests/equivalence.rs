@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Random, check_op, context, dtypes};
+use common::{Random, check_op, context, dtypes, gpu_context};
 use half::f16;
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
@@ -294,12 +294,11 @@ fn narrow_weights() -> Result<()> {
     Ok(())
 }
 
-/// Kernels that CPUs are not offered; the device pretends to need many invocations. Rows of one tile and more, columns of more than
+/// Kernels that CPUs are not offered. Rows of one tile and more, columns of more than
 /// 64 invocations, zero points on both sides, k within one slice, and slices without any k.
 #[test]
 fn kernels_of_gpus() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
-    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
+    let Some(context) = gpu_context() else { return Ok(()) };
     let (mut count, mut random) = (0, Random::new(12));
     let shapes = [
         ([1, 70, 1025], DType::Int8, 0),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Random, check_op_within, context};
+use common::{Random, check_op_within, context, gpu_context};
 use half::f16;
 use lowbit::ops::{FloatMatmul, Op, Operand};
 use lowbit::{DType, Error, Graph, Result, Tensor, TensorType, Tuner, kernels, reference};
@@ -46,11 +46,10 @@ const SIZES: [[usize; 3]; 17] = [
     [67, 131, 9],
 ];
 
-/// Kernels that CPUs are not offered; the device pretends to need many invocations.
+/// Kernels that CPUs are not offered.
 #[test]
 fn kernels_of_gpus() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
-    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
+    let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(8_009);
     for ([m, n, k], dtype) in
         [([1, 130, 63], DType::Float32), ([9, 31, 64], DType::Float16), ([35, 300, 37], DType::Float32)]

@@ -5,11 +5,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Random, check_op, check_op_within, context};
+use common::{Random, check_op, check_op_within, context, gpu_context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, kernels, reference};
+use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
 const CODES: [Codes; 8] =
     [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -219,11 +219,10 @@ fn formats_and_sizes() -> Result<()> {
     Ok(())
 }
 
-/// Kernels that CPUs are not offered; the device pretends to need many invocations. Groups of one step, of several, and of half a one.
+/// Kernels that CPUs are not offered. Groups of one step, of several, and of half a one.
 #[test]
 fn kernels_of_gpus() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
-    let context = context.with_target_invocations(kernels::DeviceCaps::default().target_invocations);
+    let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(4_009);
     let mut worst = Worst::default();
     let cases = [

@@ -1,5 +1,5 @@
-// Split-k: the sums of slices of k are added through workgroup memory, as a tree: in each round the upper half of the slices gives its
-// sums to the lower half. SLICES is a power of two.
+// Split-k: the sums of slices of k are added through workgroup memory, as a tree: in each round the upper half of the slices gives
+// its sums to the lower half. SLICES is a power of two.
 //
 //     slices  0   1   2   3   4   5   6   7
 //             +4  +5  +6  +7                     one barrier a round; every slice but the first has its own place

@@ -126,7 +126,8 @@ fn add_piece(
 
 // The products of each row with four columns along a whole step, scaled and added to the totals: no sums live between steps.
 fn add_scaled_quad(
-    lhs_places: ptr<function, array<u32, READS>>, packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, step: u32, group: u32,
+    lower: ptr<function, array<Row, TILE_M>>, upper: ptr<function, array<Row, TILE_M>>,
+    packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32, group: u32,
 ) {
     let scales = group_scales(places[q], group);
     let l0 = expand(packed, q * BITS, 0u, 0u, 0u);
@@ -144,11 +145,9 @@ fn add_scaled_quad(
             code_total(l2) + code_total(u2), code_total(l3) + code_total(u3),
         );
     }
-    var lower = fetch_rows(lhs_places, step * 2u);
-    var upper = fetch_rows(lhs_places, step * 2u + 1u);
     for (var i = 0u; i < TILE_M; i += 1u) {
-        let x = lower[i];
-        let y = upper[i];
+        let x = (*lower)[i];
+        let y = (*upper)[i];
         let products = Sums(
             add_products(add_products(Sum(), x, l0), y, u0), add_products(add_products(Sum(), x, l1), y, u1),
             add_products(add_products(Sum(), x, l2), y, u2), add_products(add_products(Sum(), x, l3), y, u3),
@@ -212,9 +211,11 @@ fn main(
                 read_quad(&packed, 1u);
             }
             if (ONE_STEP) {
-                add_scaled_quad(&lhs_places, &packed, 0u, step, weight_group);
+                var lower = fetch_rows(&lhs_places, step * 2u);
+                var upper = fetch_rows(&lhs_places, step * 2u + 1u);
+                add_scaled_quad(&lower, &upper, &packed, 0u, weight_group);
                 if (TILE_Q > 1u) {
-                    add_scaled_quad(&lhs_places, &packed, 1u, step, weight_group);
+                    add_scaled_quad(&lower, &upper, &packed, 1u, weight_group);
                 }
                 continue;
             }

@@ -1,4 +1,5 @@
-// f16 in pairs per word to f32, exactly, by integer operations. math/float16_unpack.wgsl is for devices whose own conversion is exact.
+// f16 in pairs per word to f32, exactly, by integer operations. math/float16_unpack.wgsl is for devices whose own conversion is
+// exact.
 
 // Exponent and mantissa move up by 13 bits, and the bias grows by 112. A subnormal is read as a number that is 2^-14 too large;
 // 2^-14 is then subtracted.

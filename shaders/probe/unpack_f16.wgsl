@@ -1,5 +1,6 @@
-// out[i]: the number of f16 with bits from 1,024 i on whose f32 unpack2x16float doesn't give, in the lower or the upper half of a word,
-// of 1,024. Any NaN is the f32 of a NaN.
+// out[i] = the number of f16, of those with the bits 1,024 i to 1,024 i + 1,023, that unpack2x16float does not convert exactly
+//
+// Any NaN is the f32 of a NaN.
 //
 // The launch: kernels/probe.rs.
 //# import probe/params

@@ -144,7 +144,8 @@ impl Runs<'_> {
     ///
     /// Sums of a run are in units of the scales, and up to [`ALIGNED`] times as large. A flushed number there costs, per operation,
     /// [`FLUSHED`] times the scale or offset that follows. If the scales or their product may be subnormal, all of a term may be
-    /// lost. A device may apply the only scale of a row at the end. If a sum in those units, or the product of the scales, may leave f32, there is no bound.
+    /// lost. A device may apply the only scale of a row to the whole sum. If a sum in those units, that sum, or the product of the
+    /// scales may leave f32, there is no bound.
     fn sum(&self, terms: impl Iterator<Item = Term>, within: usize) -> Sum {
         let layout = self.op.weights().layout();
         let lhs_groups = self.op.lhs_scales().map_or(1, |scales| scales.groups);

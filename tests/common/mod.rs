@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 pub(crate) use bounds::run_checked;
-use lowbit::kernels::Candidate;
+use lowbit::kernels::{Candidate, DeviceCaps};
 use lowbit::{
     Context, ContextOptions, DType, DeviceTensor, Graph, Quantization, Tensor, TensorType, Tuner, kernels, ops::Op,
     reference,
@@ -41,6 +41,11 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
         max_buffer_size: 16 << 20,
         ..wgpu::Limits::default()
     }
+}
+
+/// A context that pretends to need many invocations, so that kernels which CPUs are not offered are candidates.
+pub(crate) fn gpu_context() -> Option<Context> {
+    context().map(|context| context.with_target_invocations(DeviceCaps::default().target_invocations))
 }
 
 /// A context with these limits on the default adapter; without an adapter it behaves as [`context`]. With limits it emulates no

@@ -365,8 +365,7 @@ fn program(
     let lhs_halves = lhs_positions(op) == 16;
     let codes = matrix.format().codes;
     // A whole step of codes at a time fits the registers of a GPU; on a CPU it is a tenth slower (benches/NOTES.md).
-    let is_gpu = caps.target_invocations > 1;
-    let one_step = is_gpu && op.lhs().dtype().is_8_bit() && matrix.layout().padded_group == 32 && !lhs_halves;
+    let one_step = caps.is_gpu() && op.lhs().dtype().is_8_bit() && matrix.layout().padded_group == 32 && !lhs_halves;
     let shifted = matrix.format().scales.shift() != OffsetKind::None;
     // The quads whose packed codes are read at once.
     let quads = if tile.tiling == Tiling::CoopMatrix { 1 } else { tile.quads };

@@ -171,6 +171,13 @@ pub(super) struct Work {
     pub turn: Turn,
 }
 
+/// Workgroups and waves of an output of some rows and columns in tiles.
+fn launched(tile: Tile, [m, n]: [usize; 2], batches: usize, caps: &DeviceCaps) -> [f64; 2] {
+    let [rows, columns] = tile.block();
+    let groups = (batches * m.div_ceil(rows) * n.div_ceil(columns)).max(1) as f64;
+    [groups, groups * f64::from((tile.group[0] * tile.group[1]).div_ceil(caps.lanes.max(1)))]
+}
+
 /// Estimated cycles of `waves` waves whose loops take these turns.
 fn busy(waves: f64, turns: f64, slots: f64, latency: f64, registers: f64, caps: &DeviceCaps) -> f64 {
     let scheduler = Scheduler::of(caps);
@@ -189,11 +196,9 @@ fn busy(waves: f64, turns: f64, slots: f64, latency: f64, registers: f64, caps: 
 
 /// Estimated cycles of a product in tiles.
 pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
-    let (Work { sizes: Sizes { m, n, k }, turn, .. }, [block_rows, block_columns]) = (work, tile.block());
-    let blocks = (work.batches * m.div_ceil(block_rows) * n.div_ceil(block_columns)).max(1) as f64;
+    let Work { sizes: Sizes { m, n, k }, batches, turn } = work;
+    let [groups, waves] = launched(tile, [m, n], batches, caps);
     let (rows, columns) = (f64::from(tile.rows), f64::from(4 * tile.quads));
-    let threads = tile.group[0] * tile.group[1];
-    let waves = blocks * f64::from(threads.div_ceil(caps.lanes.max(1)));
     let slices = f64::from(tile.slices());
     let turns = (k as f64 / turn.codes / slices).ceil();
 
@@ -218,8 +223,9 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
     let busy = busy(waves, turns, slots, latency, registers, caps) + joined;
 
     let [lhs, weight] = turn.bytes;
-    let weights = work.batches.max(1) as f64 * (n * k) as f64 * weight;
-    let loaded = blocks * k as f64 * (block_rows as f64 * lhs + block_columns as f64 * weight);
+    let weights = batches.max(1) as f64 * (n * k) as f64 * weight;
+    let [block_rows, block_columns] = tile.block();
+    let loaded = groups * k as f64 * (block_rows as f64 * lhs + block_columns as f64 * weight);
     let scheduler = Scheduler::of(caps);
     let number = scheduler.number(caps);
     busy.max(weights / scheduler.memory / number).max(loaded / scheduler.cache / number) + EXPOSED * busy
@@ -246,10 +252,7 @@ pub(super) fn conv_time(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &D
         Loop::DepthwiseRow => (m / window.output[2].max(1) * window.output[2].next_multiple_of(rows), ROW_OF_TAPS),
         _ => (m, 1.0),
     };
-    let [block_rows, block_columns] = tile.block();
-    let threads = tile.group[0] * tile.group[1];
-    let blocks = (pixels.div_ceil(block_rows) * n.div_ceil(block_columns)).max(1);
-    let waves = blocks as f64 * f64::from(threads.div_ceil(caps.lanes.max(1)));
+    let [_, waves] = launched(tile, [pixels, n], 1, caps);
     let slots = share * (DEPTHWISE_PIXEL * rows as f64 + DEPTHWISE_TAP);
     busy(waves, taps as f64, slots, LATENCY * share, BASE_REGISTERS + 12.0 * rows as f64, caps)
 }

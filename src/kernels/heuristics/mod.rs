@@ -45,22 +45,20 @@ impl TileList {
         subgroup_tiles(broadcast, caps).chain(lists.into_iter().flat_map(|tiles| tiles.iter().copied())).collect()
     }
 
-    /// All tiles that the device can run, by estimated time.
+    /// All tiles, by estimated time.
     fn of_gpu(&self, broadcast: &[(u32, u32)], work: Work, caps: &DeviceCaps) -> Vec<Tile> {
         let Self { one_row, few_rows, many_rows, gpu } = self;
         let lists = [many_rows, few_rows, one_row, gpu].into_iter().flat_map(|tiles| tiles.iter().copied());
-        let tiles = lists.chain(subgroup_tiles(broadcast, caps)).filter(|tile| tile.is_legal(caps));
+        let tiles = lists.chain(subgroup_tiles(broadcast, caps));
         cheapest_first(tiles.map(|tile| (gpu::product_time(work, tile, caps), tile)).collect())
     }
 }
 
+/// None if subgroups vary in size.
 fn subgroup_tiles(rows_and_quads: &[(u32, u32)], caps: &DeviceCaps) -> impl Iterator<Item = Tile> {
     let lanes = caps.uniform_subgroup_size;
-    rows_and_quads.iter().map(move |&(rows, quads)| Tile::subgroup_broadcast(lanes, rows, quads))
-}
-
-fn is_gpu(caps: &DeviceCaps) -> bool {
-    caps.target_invocations > 1
+    let some = if lanes > 0 { rows_and_quads } else { &[] };
+    some.iter().map(move |&(rows, quads)| Tile::subgroup_broadcast(lanes, rows, quads))
 }
 
 const MATMUL: TileList = TileList {
@@ -128,7 +126,7 @@ const LINEAR: TileList = TileList {
 /// The tiles of `batches` products of integer codes with weights of some bits, the best guess first.
 pub(super) fn matmul_tiles(sizes: Sizes, batches: usize, weight_bits: usize, caps: &DeviceCaps) -> Vec<Tile> {
     let mut tiles = match sizes.m {
-        _ if is_gpu(caps) => {
+        _ if caps.is_gpu() => {
             let work = Work { sizes, batches, turn: Turn::codes(weight_bits) };
             MATMUL.of_gpu(&[(16, 1), (8, 2)], work, caps)
         }
@@ -144,7 +142,7 @@ pub(super) fn matmul_tiles(sizes: Sizes, batches: usize, weight_bits: usize, cap
 /// The tiles of `batches` products of floats, the best guess first. `lhs` and `rhs` are the types of their elements.
 pub(super) fn float_matmul_tiles(sizes: Sizes, batches: usize, [lhs, rhs]: [DType; 2], caps: &DeviceCaps) -> Vec<Tile> {
     match sizes.m {
-        _ if is_gpu(caps) => {
+        _ if caps.is_gpu() => {
             let turn = Turn::floats([lhs, rhs].map(|dtype| dtype.bits() as f64 / 8.0));
             FLOAT_MATMUL.of_gpu(&[(16, 1), (8, 2), (16, 2)], Work { sizes, batches, turn }, caps)
         }
@@ -164,7 +162,7 @@ pub(super) fn linear_tiles(
     caps: &DeviceCaps,
 ) -> Vec<Tile> {
     match (sizes.m, lhs.is_8_bit()) {
-        _ if is_gpu(caps) => {
+        _ if caps.is_gpu() => {
             let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
             LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps)
         }
@@ -202,7 +200,7 @@ pub(super) fn conv_kernels(op: &Conv, caps: &DeviceCaps) -> Vec<ConvKernel> {
         // Invocations that share pixels must own the same group of channels.
         kernels.extend(subgroup_tiles(&[(16, 1), (8, 2)], caps).map(|tile| ConvKernel::new(Loop::Vecs, tile)));
         kernels.extend(by_vecs);
-        if is_gpu(caps) {
+        if caps.is_gpu() {
             kernels.push(vecs([16, 4], 4, 1));
         }
         kernels.extend(by_words.into_iter().filter(|_| matches!(channels % 16, 1..=12)));
@@ -226,12 +224,12 @@ pub(super) fn cheapest_first<T>(mut candidates: Vec<(f64, T)>) -> Vec<T> {
 
 /// Estimated cost of a kernel of a convolution.
 pub(super) fn conv_cost(op: &Conv, kernel: ConvKernel, caps: &DeviceCaps) -> f64 {
-    if is_gpu(caps) { gpu::conv_time(op, kernel, caps) } else { cpu::conv_cost(op, kernel, caps) }
+    if caps.is_gpu() { gpu::conv_time(op, kernel, caps) } else { cpu::conv_cost(op, kernel, caps) }
 }
 
 /// Estimated cost of a product of integer codes that computes a convolution, in the unit of [`conv_cost`].
 pub(super) fn matmul_cost(sizes: Sizes, weight_bits: usize, tile: Tile, caps: &DeviceCaps) -> f64 {
-    if is_gpu(caps) {
+    if caps.is_gpu() {
         gpu::product_time(Work { sizes, batches: 1, turn: Turn::codes(weight_bits) }, tile, caps)
     } else {
         cpu::matmul_cost(sizes, tile, caps)
@@ -240,7 +238,7 @@ pub(super) fn matmul_cost(sizes: Sizes, weight_bits: usize, tile: Tile, caps: &D
 
 /// Estimated cost of unfolding the patches of a convolution for a product of these sizes, and of the launches after the first.
 pub(super) fn unfold_cost(op: &Conv, sizes: Sizes, launches: usize, caps: &DeviceCaps) -> f64 {
-    if is_gpu(caps) { gpu::unfold_time(sizes, launches, caps) } else { cpu::unfold_cost(op, sizes, launches) }
+    if caps.is_gpu() { gpu::unfold_time(sizes, launches, caps) } else { cpu::unfold_cost(op, sizes, launches) }
 }
 
 #[cfg(test)]

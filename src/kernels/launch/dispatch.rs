@@ -42,6 +42,11 @@ pub struct DeviceCaps {
 }
 
 impl DeviceCaps {
+    /// True if the device needs many invocations at a time.
+    pub(crate) fn is_gpu(&self) -> bool {
+        self.target_invocations > 1
+    }
+
     /// True if a workgroup of `invocations` is one subgroup, large enough that sharing reads pays.
     pub(crate) fn is_subgroup(&self, invocations: u32) -> bool {
         self.uniform_subgroup_size == invocations && invocations >= 8
