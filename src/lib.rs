@@ -4,7 +4,7 @@
 //! * **Equal means equal.** Every integer result is bit-identical on every adapter and on the CPU: accumulation, zero
 //!   points, and requantization in each rounding mode. Dequantized f32 results are bit-identical too: each operation is correctly
 //!   rounded in integer arithmetic. Sums of floats have a bound that the op documents and [`reference::tolerance`] computes.
-//! * **No shape gates.** Any m, n, k, any channel count and group size, batch, stride, dilation and padding. Empty tensors
+//! * **Any shape.** Any m, n, k, any channel count and group size, batch, stride, dilation and padding. Empty tensors
 //!   are legal.
 //! * **Errors, not surprises.** A request is validated when an op is made; the message names both numbers and what to
 //!   change. No public call panics.
@@ -33,7 +33,7 @@
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
-//! | tell kernels what wgpu doesn't report | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`] |
+//! | tell kernels what wgpu doesn't report | [`Context::with_target_invocations`], [`Context::with_emulated_dot4`], [`Context::with_coop_matrices`], [`Context::tested`] |
 //! | see, test or time every kernel | [`Tuner::Nth`]; [`kernels::candidates`], with the feature `unstable-kernels` |
 //! | hold weights in codes of 2 to 8 bits with scales in groups | [`weights`] |
 //! | multiply by such weights, choose experts, gather rows | [`Linear`](ops::Linear), [`Embedding`](ops::Embedding) |

@@ -350,9 +350,9 @@ impl Context {
         self
     }
 
-    /// This context with the number of invocations that the device needs for full speed, in plans made from now on. Products of few
-    /// rows are split along k until there are as many. The default is 1 on a CPU, and elsewhere 32,768, which is enough for large
-    /// GPUs. The results of integer ops are equal.
+    /// This context with the number of invocations that the device needs for full speed, in plans made from now on. The
+    /// first guesses of kernels follow it: products of few rows, for example, are split along k until there are as many. The default
+    /// is 1 on a CPU, and elsewhere 32,768, which is enough for large GPUs. The results of integer ops are equal.
     ///
     /// ```no_run
     /// let context = lowbit::Context::new_blocking()?.with_target_invocations(2_048); // a small GPU
