@@ -26,7 +26,7 @@
 //!
 //! Two things make kernels faster, and you choose them. [`Context::tested`] runs a small launch and, if the device converts f16
 //! exactly, uses that conversion. On Vulkan, a device without robust access to buffers saves some drivers a check of every load;
-//! `examples/trusted_device.rs` makes one, and `docs/safety.md` says when that is safe.
+//! `examples/trusted_device/` makes one, and `docs/safety.md` says when that is safe.
 //!
 //! # 2. A graph, and a plan of it
 //!

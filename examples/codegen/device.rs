@@ -63,6 +63,15 @@ impl Device {
             vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
         // SAFETY: The adapter outlives the guard.
         let hal = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }.ok_or("the device is not of Vulkan")?;
+        let instance = hal.shared_instance().raw_instance();
+        // SAFETY: The physical device is of this instance.
+        let offered = unsafe { instance.enumerate_device_extension_properties(hal.raw_physical_device()) }?;
+        let reports = ash::khr::pipeline_executable_properties::NAME;
+        if !offered.iter().any(|extension| extension.extension_name_as_c_str() == Ok(reports)) {
+            return Err(
+                format!("{} reports nothing of its programs: it lacks {reports:?}", adapter.get_info().name).into()
+            );
+        }
         let chain = &mut statistics;
         // SAFETY: The callback adds an extension with its own feature struct, which lives until the device is made.
         let open = unsafe {

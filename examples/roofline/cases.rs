@@ -209,20 +209,36 @@ impl Case {
         tensors as f64 + (n * k) as f64 * bits / 8.0
     }
 
+    /// The reference's results, of the few rows if there are any.
+    pub(crate) fn expected(&self) -> Result<Expected> {
+        let whole = (self.op.clone(), self.inputs.clone(), Vec::new());
+        let (op, inputs, rows) = self.few.as_ref().unwrap_or(&whole);
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let values = reals(&reference::run(op, &inputs)?[0])?;
+        let bounds = reference::tolerance(op, &inputs)?
+            .map_or(vec![0.0; values.len()], |bounds| bounds.into_iter().map(f64::from).collect());
+        Ok(Expected { rows: rows.clone(), values, bounds })
+    }
+}
+
+/// The right values of some rows, or of all if none are named, and how far from them results may be.
+pub(crate) struct Expected {
+    rows: Vec<usize>,
+    values: Vec<f64>,
+    bounds: Vec<f64>,
+}
+
+impl Expected {
     /// Description of the first wrong element, if any.
     pub(crate) fn error(&self, outputs: &[Tensor]) -> Result<Option<String>> {
-        let whole = (self.op.clone(), self.inputs.clone(), Vec::new());
-        let (op, inputs, chosen) = self.few.as_ref().unwrap_or(&whole);
-        let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let (expected, tolerance) = (reference::run(op, &inputs)?, reference::tolerance(op, &inputs)?);
         let width = outputs[0].tensor_type().shape().row_length();
-        let (got, expected) = (reals(&outputs[0])?, reals(&expected[0])?);
-        let place = |i: usize| if chosen.is_empty() { i } else { chosen[i / width] * width + i % width };
-        let wrong = expected.iter().enumerate().find(|&(i, expected)| {
-            let bound = tolerance.as_ref().map_or(0.0, |bounds| f64::from(bounds[i]));
-            (got[place(i)] - expected).abs() > bound || got[place(i)].is_nan()
+        let got = reals(&outputs[0])?;
+        let place = |i: usize| if self.rows.is_empty() { i } else { self.rows[i / width] * width + i % width };
+        let wrong = self.values.iter().zip(&self.bounds).enumerate().find(|&(i, (value, bound))| {
+            let got = got[place(i)];
+            (got - value).abs() > *bound || got.is_nan()
         });
-        Ok(wrong.map(|(i, expected)| format!("element {} is {}, but {expected} is right", place(i), got[place(i)])))
+        Ok(wrong.map(|(i, (value, _))| format!("element {} is {}, but {value} is right", place(i), got[place(i)])))
     }
 }
 

@@ -5,8 +5,11 @@
 //! processor, `LOWBIT_CLOCK=processor` counts processor time, which other programs don't disturb.
 
 mod cases;
+#[path = "../trusted_device/device.rs"]
+mod trusted;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use cases::{Case, OTHERS, PRODUCTS};
 use clap::Parser;
@@ -18,31 +21,37 @@ struct Arguments {
     /// matmul, or another op's name; all if omitted
     #[arg(long)]
     op: Option<String>,
-    /// Data type of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …
-    #[arg(long)]
-    dtype: Option<String>,
+    /// Data types of a matmul: i8, i4, f32, f16, or weights and activations as w4a32, w8a8 …; all if omitted
+    #[arg(long, value_delimiter = ',')]
+    dtype: Vec<String>,
     /// Rows of a matmul
-    #[arg(long)]
-    m: Option<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "1,8,128")]
+    m: Vec<usize>,
     /// Columns of a matmul
-    #[arg(long, default_value_t = 1024)]
-    n: usize,
-    /// Products per sum
-    #[arg(long, default_value_t = 1024)]
-    k: usize,
+    #[arg(long, value_delimiter = ',', default_value = "1024")]
+    n: Vec<usize>,
+    /// Products per sum of a matmul; as many as columns if omitted
+    #[arg(long)]
+    k: Option<usize>,
     /// Every candidate instead of the first guess
     #[arg(long)]
     candidates: bool,
     /// Samples; the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Seconds per sample
+    #[arg(long, default_value_t = 20e-3)]
+    sample: f64,
+    /// Seconds of work before the samples of a case, after which a GPU's clock is at its height
+    #[arg(long, default_value_t = 0.3)]
+    warm: f64,
+    /// On a Vulkan device without robust access to buffers, as in the example `trusted_device`
+    #[arg(long)]
+    trusted: bool,
     /// An object per line
     #[arg(long)]
     json: bool,
 }
-
-/// Seconds per sample.
-const SAMPLE: f64 = 20e-3;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -57,7 +66,11 @@ fn main() -> ExitCode {
 
 /// True if every result is right.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let context = Context::new_blocking()?;
+    let context = if arguments.trusted {
+        pollster::block_on(trusted::context()).map_err(|error| lowbit::Error::Device(error.to_string()))?
+    } else {
+        Context::new_blocking()?
+    };
     let probe = context.probe_blocking()?;
     if !arguments.json {
         println!("{probe}\n");
@@ -69,17 +82,19 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let mut right = true;
     let wanted = |name: &str| arguments.op.as_deref().is_none_or(|op| op == name);
     for (name, dtype) in PRODUCTS {
-        if !wanted(name) || arguments.dtype.as_deref().is_some_and(|given| given != dtype) {
+        if !wanted(name) || !(arguments.dtype.is_empty() || arguments.dtype.iter().any(|given| given == dtype)) {
             continue;
         }
-        for m in arguments.m.map_or(vec![1, 8, 128], |m| vec![m]) {
-            if let Some(case) = cases::product(dtype, [m, arguments.n, arguments.k])? {
-                right &= time(&context, &probe, &case, arguments)?;
+        for &n in &arguments.n {
+            for &m in &arguments.m {
+                if let Some(case) = cases::product(dtype, [m, n, arguments.k.unwrap_or(n)])? {
+                    right &= time(&context, &probe, &case, arguments)?;
+                }
             }
         }
     }
     for name in OTHERS {
-        if !wanted(name) || arguments.dtype.is_some() {
+        if !wanted(name) || !arguments.dtype.is_empty() {
             continue;
         }
         if let Some(case) = cases::other(name)? {
@@ -107,6 +122,7 @@ fn time(context: &Context, probe: &Probe, case: &Case, arguments: &Arguments) ->
     let outputs: Vec<_> =
         case.op.outputs().into_iter().map(|t| DeviceTensor::allocate(context, t)).collect::<Result<_>>()?;
     let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
+    let expected = case.expected()?;
     let mut ready = Vec::new();
     let mut right = true;
     for (index, candidate) in candidates.iter().enumerate().take(count) {
@@ -114,15 +130,19 @@ fn time(context: &Context, probe: &Probe, case: &Case, arguments: &Arguments) ->
         let bindings = plan.bind(&inputs, &outputs)?;
         plan.seconds_blocking(&bindings, 1)?;
         let results = outputs.iter().map(|t| context.download_blocking(t)).collect::<Result<Vec<_>>>()?;
-        if let Some(error) = case.error(&results)? {
+        if let Some(error) = expected.error(&results)? {
             eprintln!("{} {} {:?}, {}: {error}", case.name, case.dtype, case.sizes, candidate.label);
             right = false;
             continue;
         }
         let seconds = plan.seconds_blocking(&bindings, 1)?;
-        let runs = ((SAMPLE / seconds.max(1e-6)) as usize).clamp(1, 1000);
+        let runs = ((arguments.sample / seconds.max(1e-6)) as usize).clamp(1, 1000);
         let operations = candidate.dispatches.iter().map(|d| d.operations).sum::<u64>() as f64;
         ready.push(Ready { label: candidate.label.clone(), operations, plan, bindings, runs, samples: Vec::new() });
+    }
+    let start = Instant::now();
+    while let Some(first) = ready.first().filter(|_| start.elapsed().as_secs_f64() < arguments.warm) {
+        first.plan.seconds_blocking(&first.bindings, first.runs)?;
     }
     for _ in 0..arguments.rounds.max(1) {
         for ready in &mut ready {

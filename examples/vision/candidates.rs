@@ -90,6 +90,7 @@ fn measure_op(
     let timed = |i| Timed::new(context, graph, Tuner::Nth(i));
     let timed = (0..candidates.len()).map(timed).collect::<Result<Vec<_>>>()?;
     let mut samples = Vec::new();
+    timed[0].warm(0.05)?;
     let runs = timed.iter().map(Timed::runs).collect::<Result<Vec<_>>>()?;
     for (timed, &runs) in timed.iter().zip(&runs) {
         samples.push(vec![timed.seconds(runs)?]);

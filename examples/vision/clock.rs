@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lowbit::{Bindings, Context, DeviceTensor, Error, Graph, Plan, Result, Tuner};
+use lowbit::{Bindings, Context, DeviceTensor, Graph, Plan, Result, Tuner};
 
 /// Seconds of a sample: long enough for a coarse clock, and for a submission to cost little in comparison.
 const SAMPLE: f64 = 10e-3;
@@ -11,37 +11,37 @@ const SAMPLE: f64 = 10e-3;
 const MOST_RUNS: usize = 256;
 
 /// A plan bound to tensors of zeros. The time of integer kernels doesn't depend on the data.
-pub(crate) struct Timed<'a> {
-    context: &'a Context,
+pub(crate) struct Timed {
     pub(crate) plan: Plan,
     bindings: Bindings,
 }
 
-impl<'a> Timed<'a> {
+impl Timed {
     /// Compiles the plan and runs it once.
-    pub(crate) fn new(context: &'a Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
+    pub(crate) fn new(context: &Context, graph: &Graph, tuner: Tuner) -> Result<Self> {
         let plan = context.plan(graph, tuner)?;
         let allocate = |types: &[lowbit::TensorType]| -> Result<Vec<DeviceTensor>> {
             types.iter().map(|t| DeviceTensor::allocate(context, t.clone())).collect()
         };
         let (inputs, outputs) = (allocate(plan.input_types())?, allocate(plan.output_types())?);
         let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>())?;
-        let timed = Self { context, plan, bindings };
+        let timed = Self { plan, bindings };
         timed.seconds(1)?;
         Ok(timed)
     }
 
-    /// Seconds per run of `runs` consecutive runs.
+    /// Seconds per run of `runs` consecutive runs, of the device's clock if it has one.
     pub(crate) fn seconds(&self, runs: usize) -> Result<f64> {
-        let (device, queue) = (self.context.device(), self.context.queue());
+        self.plan.seconds_blocking(&self.bindings, runs)
+    }
+
+    /// Runs for this many seconds, after which a GPU's clock is at its height.
+    pub(crate) fn warm(&self, seconds: f64) -> Result<()> {
         let start = Instant::now();
-        let mut encoder = device.create_command_encoder(&Default::default());
-        for _ in 0..runs {
-            self.plan.record(&mut encoder, &self.bindings)?;
+        while start.elapsed().as_secs_f64() < seconds {
+            self.seconds(16)?;
         }
-        queue.submit([encoder.finish()]);
-        device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
-        Ok(start.elapsed().as_secs_f64() / runs as f64)
+        Ok(())
     }
 
     /// Number of runs in a sample.

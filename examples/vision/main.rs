@@ -163,10 +163,11 @@ fn judge(context: &Context, probe: &Probe, name: &str, network: &Network, option
     let start = Instant::now();
     let verified = network.verify(context, Tuner::FirstGuess)?;
     eprintln!("{name}: every layer verified in {:.1} s", start.elapsed().as_secs_f64());
+    let whole = Timed::new(context, &network.graph, Tuner::FirstGuess)?;
+    whole.warm(0.3)?;
     let layers = network.layers.iter().zip(verified.elements);
     let layers =
         layers.map(|(layer, elements)| time(context, probe, layer, elements, options)).collect::<Result<_>>()?;
-    let whole = Timed::new(context, &network.graph, Tuner::FirstGuess)?;
     let times = (0..options.rounds).map(|_| whole.seconds(1)).collect::<Result<Vec<_>>>()?;
     let inner = network.layers.split_last().map_or(&[][..], |(_, inner)| inner);
     Ok(Run {

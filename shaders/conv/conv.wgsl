@@ -13,7 +13,7 @@
 //# import gemm/register_tile
 //# import gemm/dot
 //# needs READS, may_exit, owned_row, tile_rows: gemm/row_source_*
-//# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
+//# constants GROUP_X, GROUP_Y, LHS_FLIP, QUAD_STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
@@ -31,7 +31,7 @@ fn main(
     }
     let own = tile_place(tile);
     let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
-    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let first_quad = owned_quad(own.y, local.x);
     if (may_exit(first_pixel >= params.pixels || first_quad >= params.output_quads)) {
         return;
     }
@@ -46,8 +46,9 @@ fn main(
     for (var i = 0u; i < READS; i += 1u) {
         origin[i] = window_origin(min(first_pixel + owned_row(i), params.pixels - 1u));
     }
-    let place = weight_place(min(first_quad * 4u - group * params.group_outputs, params.weight_stride - 4u));
-    let next_place = weight_place(min((first_quad + 1u) * 4u - group * params.group_outputs, params.weight_stride - 4u));
+    let group_quad = first_quad - group * params.group_outputs / 4u;
+    let place = weight_place(group_quad);
+    let next_place = weight_place(group_quad + QUAD_STEP);
 
     var k_row = group * params.kernel.x * params.kernel.y * params.kernel.z * group_vecs;
     let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));

@@ -13,7 +13,7 @@
 //# import math/linear_index
 //# import gemm/weights_int8
 //# import gemm/dot
-//# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
+//# constants GROUP_X, GROUP_Y, LHS_FLIP, QUAD_STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
 
@@ -29,7 +29,7 @@ fn main(
     }
     let own = tile_place(tile);
     let first_pixel = (own.x * GROUP_Y + local.y) * TILE_M;
-    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let first_quad = owned_quad(own.y, local.x);
     if (first_pixel >= params.pixels || first_quad >= params.output_quads) {
         return;
     }
@@ -43,7 +43,7 @@ fn main(
     }
     var at: array<u32, TILE_Q>;
     for (var q = 0u; q < TILE_Q; q += 1u) {
-        at[q] = min(first_quad + q, params.weight_stride / 4u - 1u);
+        at[q] = min(first_quad + q * QUAD_STEP, params.weight_stride / 4u - 1u);
     }
 
     let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));

@@ -12,7 +12,7 @@
 //# import conv/params
 //# import conv/window
 //# import math/linear_index
-//# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
+//# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M
 
 const LHS_SLOTS: u32 = (LHS_VECS + THREADS - 1u) / THREADS;
 
@@ -29,7 +29,7 @@ fn main(
     }
     let own = tile_place(tile);
     let block_pixel = own.x * BLOCK_M;
-    let block_column = own.y * BLOCK_N;
+    let block_quad = own.y * BLOCK_Q;
     let vecs = params.pixel_words / 4u;
     let k_vecs = params.kernel.x * params.kernel.y * params.kernel.z * vecs + opaque_zero(groups);
     let padding = vec4<u32>(zero_word());
@@ -68,7 +68,7 @@ fn main(
             }
             vec[s] += STEP;
         }
-        stage_weights(thread, start, block_column, 0u, k_vecs);
+        stage_weights(thread, start, block_quad, 0u, k_vecs);
         workgroupBarrier();
         add_staged(local.xy, start);
         // With two buffers the next step is staged while other invocations still read the last one.
@@ -77,5 +77,5 @@ fn main(
         }
     }
 
-    store_tile(block_pixel + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, 0u, groups);
+    store_tile(block_pixel + local.y * TILE_M, owned_quad(own.y, local.x), 0u, groups);
 }

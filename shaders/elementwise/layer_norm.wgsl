@@ -22,6 +22,14 @@ struct Params {
 
 const LEAST: f32 = 1.17549435e-38;                                // the least normal number
 
+// epsilon / unit², or 0 if that is no normal number. By exponents, because a compiler may multiply the two divisors first, and
+// their product may leave f32.
+fn scaled_epsilon(unit: u32) -> f32 {
+    let exponents = 2u * ((unit >> 23u) - 127u);
+    let fits = exponents == 0u || params.epsilon >> 23u > exponents;
+    return bitcast<f32>(select(0u, params.epsilon - (exponents << 23u), fits));
+}
+
 @compute @workgroup_size(LANES, ROWS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -53,8 +61,7 @@ fn main(
         squares += difference * difference;
     }
     let variance = row_sum(squares, local.x, local.y) / f32(params.n);
-    // If all numbers are equal, epsilon may underflow to 0.
-    let factor = inverseSqrt(max(variance + bitcast<f32>(params.epsilon) * inverse * inverse, LEAST));
+    let factor = inverseSqrt(max(variance + scaled_epsilon(unit), LEAST));
     for (var i = local.x; i < end; i += LANES) {
         let difference = bitcast<f32>(input[first + i]) * inverse - mean;
         output[first + i] = bitcast<u32>(difference * factor * affine[i] + affine[params.n + i]);

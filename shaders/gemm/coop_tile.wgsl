@@ -5,23 +5,30 @@
 //        TILE_M   | subgroup 0 | subgroup 1 |    at least GROUP_Y subgroups. Further ones only help to stage and to store.
 //                 +------------+------------+
 //
-// Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, as f16, STRIDE elements apart. The sums
+// Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, as f16, STRIDE elements apart
+// (`stage_codes` writes four of them). The sums
 // return through `products`, one row of matrices of every subgroup at a time. From there each invocation reads its quads, the same
 // ones in every turn. Vulkan requires rows of matrices at multiples of 16 bytes, and all sizes in workgroup memory here are
 // such multiples.
+//# needs FOUR, Staged, stage_four: gemm/coop_staging_*
 //# needs LhsMatrix, RhsMatrix, SIZE, SumMatrix: gemm/coop_size_*
 //# constants GROUP_X, GROUP_Y, STEP, TILE_M
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_N: u32 = GROUP_Y * 32u;
-const STRIDE: u32 = 16u * STEP + 8u;                         // 8: neighbouring rows lie in different banks
+const STRIDE: u32 = (4u * STEP + 2u) * FOUR;                 // 2 fours: neighbouring rows lie in different banks
 const ROWS: u32 = TILE_M / SIZE;                             // matrices of a subgroup
 const COLUMNS: u32 = 32u / SIZE;
 const TURN_QUADS: u32 = SIZE * 8u / GROUP_X;                 // quads of a row of matrices that an invocation owns
 const QUADS: u32 = ROWS * TURN_QUADS;
 
-var<workgroup> staged: array<f16, (TILE_M + BLOCK_N) * STRIDE>;
+var<workgroup> staged: array<Staged, (TILE_M + BLOCK_N) * STRIDE>;
 var<workgroup> products: array<f32, GROUP_Y * SIZE * 32u>;
+
+// Stages four codes of a row of lhs or, after those rows, of a column of weights.
+fn stage_codes(row: u32, four: u32, codes: vec4<f16>) {
+    stage_four(row * STRIDE + four * FOUR, codes);
+}
 
 // Adds the products of the staged codes. This and the following are functions, because naga requires these operations in control
 // flow that is uniform for the whole workgroup, although a uniform subgroup is enough. It checks that within each function only.
@@ -29,11 +36,11 @@ fn add_staged(sums: ptr<function, array<SumMatrix, ROWS * COLUMNS>>, subgroup: u
     for (var k = 0u; k < 16u * STEP; k += SIZE) {
         var row_matrices: array<LhsMatrix, ROWS>;
         for (var r = 0u; r < ROWS; r += 1u) {
-            row_matrices[r] = coopLoadT<LhsMatrix>(&staged[r * SIZE * STRIDE + k], STRIDE);
+            row_matrices[r] = coopLoadT<LhsMatrix>(&staged[r * SIZE * STRIDE + k / 4u * FOUR], STRIDE);
         }
         for (var c = 0u; c < COLUMNS; c += 1u) {
             let column = TILE_M + subgroup * 32u + c * SIZE;
-            let column_matrix = coopLoad<RhsMatrix>(&staged[column * STRIDE + k], STRIDE);
+            let column_matrix = coopLoad<RhsMatrix>(&staged[column * STRIDE + k / 4u * FOUR], STRIDE);
             for (var r = 0u; r < ROWS; r += 1u) {
                 (*sums)[r * COLUMNS + c] = coopMultiplyAdd(row_matrices[r], column_matrix, (*sums)[r * COLUMNS + c]);
             }

@@ -54,14 +54,14 @@ fn main(
     let row_lane = select(local.y, 0u, SLICED);
     let own = tile_place(tile);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
-    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let first_quad = own.y * GROUP_X * TILE_Q + local.x;
     let matrices = operand_rows(own.z, groups);
 
     lhs_matrix = matrices.x;
     let begin = min(slice * params.slice_vecs, params.k_vecs);
     let end = min(begin + params.slice_vecs, params.k_vecs) + opaque_zero(groups);
     let quad = quad_place(matrices.y, first_quad);
-    let next_quad = quad_place(matrices.y, first_quad + 1u);
+    let next_quad = quad_place(matrices.y, first_quad + GROUP_X);
     var places = row_places(first_row);
     for (var k = begin; k < end; k += 1u) {
         var x = fetch_rows(&places, k);
@@ -77,8 +77,9 @@ fn main(
     for (var i = 0u; i < TILE_M; i += 1u) {
         let row = first_row + i;
         for (var q = 0u; q < TILE_Q; q += 1u) {
-            if (slice == 0u && row < params.m && first_quad + q < params.output_quads) {
-                store_total(own.z * params.m + row, first_quad + q, sums[i * TILE_Q + q]);
+            let quad = first_quad + q * GROUP_X;
+            if (slice == 0u && row < params.m && quad < params.output_quads) {
+                store_total(own.z * params.m + row, quad, sums[i * TILE_Q + q]);
             }
         }
     }

@@ -3,7 +3,7 @@
 //            columns ->  | quad 0 | quad 1 |        One invocation owns TILE_M rows and TILE_Q quads (four columns
 //     rows               +--------+--------+        each) and reads lhs and weight straight from storage. Only split-k
 //       |   TILE_M = 4   | 16 i32 | 16 i32 |        uses workgroup memory. GROUP_X neighbours own neighbouring quads of
-//       v                +--------+--------+        the same rows.
+//       v                +--------+--------+        the same rows; the second quads follow those of all.
 //
 // The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl), slices of k. gemm/reduce_split_k.wgsl adds
 // the sums of slices.
@@ -19,7 +19,7 @@
 //# needs SLICED, is_idle, slice_of: gemm/split_k, gemm/split_k_none
 //# needs reduce_split_k: gemm/reduce_split_k, gemm/reduce_split_k_none
 //# needs may_exit: gemm/row_source_*
-//# constants GROUP_X, GROUP_Y, LHS_FLIP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
+//# constants GROUP_X, GROUP_Y, LHS_FLIP, QUAD_STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<u32>>;
 
@@ -47,14 +47,14 @@ fn main(
     let own = tile_place(tile);
     let slice = slice_of(local.y);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + select(local.y, 0u, SLICED)) * TILE_M;
-    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let first_quad = owned_quad(own.y, local.x);
     if (may_exit(is_idle(first_row >= params.m || first_quad >= params.output_quads))) {
         return;
     }
     let weight_batch = enter_batch(own.z, groups);
 
-    let place = weight_place(min(first_quad * 4u, params.weight_stride - 4u));
-    let next_place = weight_place(min(first_quad * 4u + 4u, params.weight_stride - 4u));
+    let place = weight_place(first_quad);
+    let next_place = weight_place(first_quad + QUAD_STEP);
     var places = row_places(first_row);
     let begin = min(slice * params.slice_vecs, params.k_vecs);
     let end = min(begin + params.slice_vecs, params.k_vecs) + opaque_zero(groups);

@@ -30,10 +30,7 @@ var<private> sums: array<vec4<i32>, QUADS>;
 // Stages sixteen codes of a row of lhs or, after those rows, of a column of weights.
 fn stage(row: u32, step: u32, codes: vec4<u32>) {
     for (var word = 0u; word < 4u; word += 1u) {
-        let four = vec4<f16>(unpack4xI8(codes[word]));
-        for (var i = 0u; i < 4u; i += 1u) {
-            staged[row * STRIDE + 16u * step + 4u * word + i] = four[i];
-        }
+        stage_codes(row, 4u * step + word, vec4<f16>(unpack4xI8(codes[word])));
     }
 }
 
@@ -50,7 +47,7 @@ fn main(
     }
     let own = tile_place(tile);
     let block_row = own.x * TILE_M;
-    let block_column = own.y * BLOCK_N;
+    let block_quad = own.y * (BLOCK_N / 4u);
     let weight_batch = enter_batch(own.z, groups);
 
     let k_vecs = params.k_vecs + opaque_zero(groups);
@@ -65,11 +62,12 @@ fn main(
                 stage(slot / STEP, slot % STEP, codes);
             }
             for (var slot = thread; slot < BLOCK_N * STEP; slot += THREADS) {
-                let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
+                let quad = slot % (BLOCK_N / 4u);
+                let column = slot / (BLOCK_N / 4u) % 4u;
                 let k = start + slot / BLOCK_N;
                 let k_row = weight_batch * params.k_vecs + min(k, params.k_vecs - 1u);
-                let codes = load_weight(place.x + k_row * place.y);
-                stage(TILE_M + slot % BLOCK_N, slot / BLOCK_N, select(vec4<u32>(0u), codes, k < params.k_vecs));
+                let codes = load_weight(weight_at(weight_place(block_quad + quad), k_row, column));
+                stage(TILE_M + quad * 4u + column, slot / BLOCK_N, select(vec4<u32>(0u), codes, k < params.k_vecs));
             }
             workgroupBarrier();
             if (subgroup < GROUP_Y) {
@@ -109,7 +107,7 @@ fn main(
     for (var i = 0u; i < QUADS + opaque_zero(groups); i += 1u) {
         let place = owned_place(i, thread);
         let row = block_row + place.x;
-        let quad = block_column / 4u + place.y;
+        let quad = block_quad + place.y;
         if (has_row(row) && quad < params.output_quads) {
             let lhs_sum = select(0, lhs_sums[place.x], WEIGHT_ZERO_POINT);
             let columns = load_columns(output_row(row), weight_batch, quad);

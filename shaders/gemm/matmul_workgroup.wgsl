@@ -8,7 +8,7 @@
 //# import gemm/params
 //# import math/linear_index
 //# import epilogue/tables
-//# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M, TILE_Q
+//# constants BUFFERS, GROUP_X, GROUP_Y, LHS_FLIP, STEP, TILE_M
 
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
@@ -23,7 +23,7 @@ fn main(
     }
     let own = tile_place(tile);
     let block_row = own.x * BLOCK_M;
-    let block_column = own.y * BLOCK_N;
+    let block_quad = own.y * BLOCK_Q;
     let weight_batch = enter_batch(own.z, groups);
 
     let k_vecs = params.k_vecs + opaque_zero(groups);
@@ -35,7 +35,7 @@ fn main(
             let codes = staged_codes(word, k + 1u == params.k_vecs, k >= params.k_vecs);
             staged_lhs[buffer_of(start) * LHS_VECS + slot] = codes;
         }
-        stage_weights(thread, start, block_column, weight_batch * params.k_vecs, params.k_vecs);
+        stage_weights(thread, start, block_quad, weight_batch * params.k_vecs, params.k_vecs);
         workgroupBarrier();
         add_staged(local.xy, start);
         // With two buffers the next step is staged while other invocations still read the last one.
@@ -44,5 +44,5 @@ fn main(
         }
     }
 
-    store_tile(block_row + local.y * TILE_M, block_column / 4u + local.x * TILE_Q, weight_batch, groups);
+    store_tile(block_row + local.y * TILE_M, owned_quad(own.y, local.x), weight_batch, groups);
 }

@@ -58,7 +58,7 @@ fn main(
     var entries: array<vec2<i32>, 4>;
     for (var lane = 0u; lane < 4u; lane += 1u) {
         let column = first + lane;
-        let place = weight_place(column);
+        let place = weight_place(column / 4u);
         var sum = 0;
         for (var k_vec = 0u; k_vec < params.k_vecs + opaque_zero(groups); k_vec += 1u) {
             var words = vec4<u32>(0u);
@@ -66,7 +66,7 @@ fn main(
                 words[i / 4u] |= load_code(batch, k_vec * 16u + i, column) << (8u * (i % 4u));
             }
             sum += dot16(words, ALL_ONES);
-            packed[place.x + (batch * params.k_vecs + k_vec) * place.y] = words;
+            packed[weight_at(place, batch * params.k_vecs + k_vec, lane)] = words;
         }
         if (column < params.n) {
             let zero_point = bitcast<i32>(parameters[column * params.parameter_step].y) - WEIGHT_SHIFT;

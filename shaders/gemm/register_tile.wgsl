@@ -20,11 +20,11 @@ fn add_word(codes: ptr<function, array<Row, TILE_M>>, word: u32, q: u32, w: vec4
 
 // Adds the products with the columns of a quad, whose address `weight_place` returns.
 fn add_quad(codes: ptr<function, array<Row, TILE_M>>, q: u32, k_row: u32, place: vec2<u32>) {
-    let at = place.x + k_row * place.y;
+    let at = weight_at(place, k_row, 0u);
     let w0 = load_weight(at);
-    let w1 = load_weight(at + 1u);
-    let w2 = load_weight(at + 2u);
-    let w3 = load_weight(at + 3u);
+    let w1 = load_weight(at + place.y);
+    let w2 = load_weight(at + place.y * 2u);
+    let w3 = load_weight(at + place.y * 3u);
     add_word(codes, 0u, q, vec4<u32>(w0.x, w1.x, w2.x, w3.x));
     add_word(codes, 1u, q, vec4<u32>(w0.y, w1.y, w2.y, w3.y));
     add_word(codes, 2u, q, vec4<u32>(w0.z, w1.z, w2.z, w3.z));

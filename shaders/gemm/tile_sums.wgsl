@@ -6,10 +6,16 @@
 //# needs has_row, lhs_row, output_row: conv/params, gemm/params
 //# needs opaque_zero: math/linear_index
 //# needs row_parameters: gemm/row_parameters_*
-//# constants LHS_ROWS, ROW_ENTRIES, TILE_M, TILE_Q
+//# constants GROUP_X, LHS_ROWS, QUAD_STEP, ROW_ENTRIES, TILE_M, TILE_Q
 
 var<private> sums: array<vec4<i32>, TILE_Q * TILE_M>;
 var<private> lhs_sums: array<i32, TILE_M>;
+
+// The first of an invocation's quads, which lie QUAD_STEP apart: 1 if they must be neighbours, otherwise GROUP_X, so that those of
+// neighbouring invocations are.
+fn owned_quad(block: u32, x: u32) -> u32 {
+    return block * GROUP_X * TILE_Q + select(x, x * TILE_Q, QUAD_STEP == 1u);
+}
 
 // Rotates the sums: the next row of the quad comes first. After a quad's last row comes the first row of the next quad.
 fn next_row() {
@@ -30,7 +36,7 @@ fn next_row() {
 fn store_tile(first_row: u32, first_quad: u32, weight_batch: u32, groups: vec3<u32>) {
     var parameters = row_parameters(0u);
     for (var q = 0u; q < TILE_Q + opaque_zero(groups); q += 1u) {
-        let quad = first_quad + q;
+        let quad = first_quad + q * QUAD_STEP;
         var columns = load_columns(0u, weight_batch, min(quad, params.output_quads - 1u));
         for (var i = 0u; i < TILE_M + opaque_zero(groups); i += 1u) {
             let row = first_row + i;

@@ -1,6 +1,6 @@
-// Weights of 2 bits, sixteen along k per word, columns side by side in panels, zero beyond k and n, then a table per column:
+// Weights of 2 bits, sixteen along k per word, in the order of gemm/weight_panels.wgsl, zero beyond k and n, then a table per column:
 //
-//     [panel][batch or group][k / 16][column]        u32     byte i holds codes i, i + 4, i + 8, i + 12, low to high
+//     [panel][row][column of a quad][quad]           u32     byte i holds codes i, i + 4, i + 8, i + 12, low to high
 //     [batch][column, padded to 4]                   Σ (w - v), v
 //
 // Codes are stored as 0 … 3: int2 plus 2, as are their zero points. A shift and a mask make four int8 in the order of k.

@@ -1,6 +1,6 @@
-// Weights of 4 bits, sixteen along k per vec2, columns side by side in panels, zero beyond k and n, then a table per column:
+// Weights of 4 bits, sixteen along k per vec2, in the order of gemm/weight_panels.wgsl, zero beyond k and n, then a table per column:
 //
-//     [panel][batch or group][k / 16][column]        vec2<u32>     eight codes of a word, high to low: 7 3 6 2 5 1 4 0
+//     [panel][row][column of a quad][quad]           vec2<u32>     eight codes of a word, high to low: 7 3 6 2 5 1 4 0
 //     [batch][column, padded to 4]                   Σ (w - v), v
 //
 // Codes are stored as 0 … 15: int4 plus 8, as are their zero points. A mask makes four int8 of a word's low nibbles; a shift

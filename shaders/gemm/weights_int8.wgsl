@@ -1,9 +1,8 @@
-// Weights as int8, sixteen along k per vec4, columns side by side in panels, zero beyond k and n, then a table per column:
+// Weights as int8, sixteen along k per vec4, in the order of gemm/weight_panels.wgsl, zero beyond k and n, then a table per column:
 //
-//     [panel][batch or group][k / 16][column]        vec4<u32>
+//     [panel][row][column of a quad][quad]           vec4<u32>
 //     [batch][column, padded to 4]                   Σ (w - v), v      two columns per vec4
 //
-// Neighbouring invocations own neighbouring columns, so they read neighbouring words.
 //# params columns_at
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;

@@ -4,18 +4,19 @@
 //       +----------------+      output: BLOCK_M = GROUP_Y · TILE_M rows, BLOCK_N = GROUP_X · 4 · TILE_Q columns. STEP
 //     B |  tile of one   |      vec4<u32> (16 · STEP codes) along k are staged at a time: each word of lhs is read
 //     M |  invocation:   |      once per block column and each word of weight once per block row.
-//       | TILE_M x 4·TILE_Q     The order of staged words is [step][row or column]: neighbours read neighbours.
+//       | TILE_M x 4·TILE_Q     Staged are [step][row] and [step][column of a quad][quad]: neighbours read neighbours.
 //       +----------------+
 //# import gemm/tile_sums
 //# import gemm/weight_panels
 //# import gemm/dot
-//# params tail, weight_stride
+//# params tail
 //# needs load_weight: gemm/weights_*
-//# constants BUFFERS, GROUP_X, GROUP_Y, STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
+//# constants BUFFERS, GROUP_X, GROUP_Y, QUAD_STEP, STEP, TILE_M, TILE_Q, WEIGHT_ZERO_POINT
 
 const THREADS: u32 = GROUP_X * GROUP_Y;
 const BLOCK_M: u32 = GROUP_Y * TILE_M;
-const BLOCK_N: u32 = GROUP_X * 4u * TILE_Q;
+const BLOCK_Q: u32 = GROUP_X * TILE_Q;
+const BLOCK_N: u32 = BLOCK_Q * 4u;
 const LHS_VECS: u32 = BLOCK_M * STEP;
 const WEIGHT_VECS: u32 = BLOCK_N * STEP;
 
@@ -40,11 +41,11 @@ fn staged_codes(word: vec4<u32>, last: bool, beyond: bool) -> vec4<u32> {
 }
 
 // Stages the block's columns from vec4 `start` along k, with zeros beyond `k_vecs`. The matrix begins at `first_row`.
-fn stage_weights(thread: u32, start: u32, block_column: u32, first_row: u32, k_vecs: u32) {
+fn stage_weights(thread: u32, start: u32, block_quad: u32, first_row: u32, k_vecs: u32) {
     for (var slot = thread; slot < WEIGHT_VECS; slot += THREADS) {
-        let place = weight_place(min(block_column + slot % BLOCK_N, params.weight_stride - 1u));
+        let place = weight_place(block_quad + slot % BLOCK_Q);
         let k = start + slot / BLOCK_N;
-        let word = load_weight(place.x + (first_row + min(k, k_vecs - 1u)) * place.y);
+        let word = load_weight(weight_at(place, first_row + min(k, k_vecs - 1u), slot / BLOCK_Q % 4u));
         staged_weight[buffer_of(start) * WEIGHT_VECS + slot] = select(vec4<u32>(0u), word, k < k_vecs);
     }
 }
@@ -63,11 +64,11 @@ fn add_staged(local: vec2<u32>, start: u32) {
             }
         }
         for (var q = 0u; q < TILE_Q; q += 1u) {
-            let column = buffer_of(start) * WEIGHT_VECS + step * BLOCK_N + (local.x * TILE_Q + q) * 4u;
+            let column = buffer_of(start) * WEIGHT_VECS + step * BLOCK_N + q * QUAD_STEP + local.x;
             let w0 = staged_weight[column];
-            let w1 = staged_weight[column + 1u];
-            let w2 = staged_weight[column + 2u];
-            let w3 = staged_weight[column + 3u];
+            let w1 = staged_weight[column + BLOCK_Q];
+            let w2 = staged_weight[column + BLOCK_Q * 2u];
+            let w3 = staged_weight[column + BLOCK_Q * 3u];
             for (var i = 0u; i < TILE_M; i += 1u) {
                 let s = sums[q * TILE_M + i];
                 sums[q * TILE_M + i] = vec4<i32>(

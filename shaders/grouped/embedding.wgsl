@@ -32,22 +32,30 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 
-fn weight_word(index: u32) -> u32 {
-    return weight[index / 4u][index % 4u];
+// Words of a row's codes at a step.
+struct RowWords {
+    at: u32,          // the first vec4 of the quad
+    quads: u32,       // of the panel: the distance of the quad's vec4s
+    first: u32,       // word of the quad
 }
 
-// The bits of a position in a plane of `width` bits per position.
-fn plane(first: u32, width: u32, position: u32) -> u32 {
+fn weight_word(row: RowWords, word: u32) -> u32 {
+    let in_quad = row.first + word;
+    return weight[row.at + in_quad / 4u * row.quads][in_quad % 4u];
+}
+
+// The bits of a position in a plane of `width` bits per position, which begins at word `begin`.
+fn plane(row: RowWords, begin: u32, width: u32, position: u32) -> u32 {
     let quad = position / 4u;
-    let word = weight_word(first + quad % width);
+    let word = weight_word(row, begin + quad % width);
     return (word >> (8u * (position % 4u) + width * (quad / width))) & ((1u << width) - 1u);
 }
 
 // The stored number at a position (0 to 31), as f32 bits.
-fn code(first: u32, position: u32) -> u32 {
-    var bits = plane(first, UPPER, position);
+fn code(row: RowWords, position: u32) -> u32 {
+    var bits = plane(row, 0u, UPPER, position);
     if (LOWER > 0u) {
-        bits = (bits << LOWER) | plane(first + UPPER, LOWER, position);
+        bits = (bits << LOWER) | plane(row, UPPER, LOWER, position);
     }
     let unused = 32u - UPPER - LOWER;
     return code_value(bitcast<i32>(bits << unused) >> unused);
@@ -81,8 +89,8 @@ fn main(
         let column = first_column + i;
         if (known && column < params.n) {
             let position = position_of(column);
-            let first = place.panel * 4u + (position / 32u * width + place.slot + lane) * (UPPER + LOWER);
-            let number = code(first, position % 32u);
+            let at = place.panel + position / 32u * (UPPER + LOWER) * (width / 4u) + place.slot / 4u;
+            let number = code(RowWords(at, width / 4u, lane * (UPPER + LOWER)), position % 32u);
             let scales = group_scales(place, position / params.padded_group);
             let scale = bitcast<u32>(scales.scale[lane]);
             let shift = bitcast<u32>(scales.shift[lane]);

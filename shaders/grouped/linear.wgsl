@@ -83,10 +83,11 @@ fn end_half(group: u32, place: u32) {
 
 // Reads the codes of a quad at a step, and advances to the next step.
 fn read_quad(packed: ptr<function, array<vec4<u32>, PACKED>>, q: u32) {
+    let quads = places[q].width / 4u;
     for (var b = 0u; b < BITS; b += 1u) {
-        (*packed)[q * BITS + b] = weight[at[q] + b];
+        (*packed)[q * BITS + b] = weight[at[q] + b * quads];
     }
-    at[q] += places[q].width / 4u * BITS;
+    at[q] += quads * BITS;
 }
 
 // Adds the products of each row with four columns.
@@ -174,7 +175,7 @@ fn main(
     let row_lane = select(local.y, 0u, SLICED);
     let own = tile_place(tile);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
-    let first_quad = (own.y * GROUP_X + local.x) * TILE_Q;
+    let first_quad = own.y * GROUP_X * TILE_Q + local.x;
 
     let expert = expert_of(min(first_row, params.m - 1u));
     for (var i = 0u; i < TILE_M; i += 1u) {
@@ -184,11 +185,11 @@ fn main(
     let begin = min(slice * params.slice_steps, params.steps);
     let end = min(begin + params.slice_steps, params.steps) + opaque_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {
-        let column = min((first_quad + q) * 4u, params.columns - 4u);
+        let column = min((first_quad + q * GROUP_X) * 4u, params.columns - 4u);
         let panel = column / PANEL;
         let width = min(params.columns - panel * PANEL, PANEL);
         let place = Place(min(expert, params.experts - 1u) * params.expert_vecs + panel * params.panel_vecs, width, column % PANEL);
-        at[q] = place.panel + (begin * width + place.slot) / 4u * BITS;
+        at[q] = place.panel + begin * BITS * (width / 4u) + place.slot / 4u;
         places[q] = place;
     }
 
@@ -249,7 +250,7 @@ fn main(
             }
         }
         for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = first_quad + q;
+            let quad = first_quad + q * GROUP_X;
             if (slice == 0u && row < params.m && quad < params.output_quads) {
                 let column = params.first_column + quad * 4u;
                 let biased = totals[i * TILE_Q + q] + load_bias(expert, column);

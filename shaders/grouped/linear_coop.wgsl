@@ -13,6 +13,7 @@
 //# import grouped/params
 //# import math/linear_index
 //# needs PANEL, Place, weight: grouped/scale_streams
+//# needs FOUR, staged_four: gemm/coop_staging_*
 //# needs SumMatrix: gemm/coop_size_*
 //# needs expand, scaled: grouped/lhs_float
 //# needs group_scales: grouped/scales*
@@ -35,25 +36,21 @@ fn place_of(quad: u32) -> Place {
 
 fn stage_row(row: u32, first_row: u32, piece: u32, step: u32) {
     let x = lhs[min(first_row + row, params.m - 1u) * params.lhs_stride + step * 8u + piece];
-    for (var i = 0u; i < 4u; i += 1u) {
-        staged[row * STRIDE + 4u * piece + i] = x[i];
-    }
+    stage_codes(row, piece, x);
 }
 
 // Stages half a step of four columns.
 fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
     let place = place_of(first_quad + quad);
-    let at = place.panel + (step * place.width + place.slot) / 4u * BITS;
+    let quads = place.width / 4u;
+    let at = place.panel + step * BITS * quads + place.slot / 4u;
     var packed: array<vec4<u32>, PACKED>;
     for (var b = 0u; b < BITS; b += 1u) {
-        packed[b] = weight[at + b];
+        packed[b] = weight[at + b * quads];
     }
     for (var lane = 0u; lane < 4u; lane += 1u) {
         for (var piece = 0u; piece < 4u; piece += 1u) {
-            let values = vec4<f16>(expand(&packed, 0u, lane, half, piece));
-            for (var i = 0u; i < 4u; i += 1u) {
-                staged[(TILE_M + quad * 4u + lane) * STRIDE + 16u * half + 4u * piece + i] = values[i];
-            }
+            stage_codes(TILE_M + quad * 4u + lane, 4u * half + piece, vec4<f16>(expand(&packed, 0u, lane, half, piece)));
         }
     }
 }
@@ -96,8 +93,9 @@ fn main(
             }
             if (LHS_SUMS) {
                 for (var row = thread; row < TILE_M; row += THREADS) {
-                    for (var l = 0u; l < 32u; l += 1u) {
-                        lhs_sums[row] += f32(staged[row * STRIDE + l]);
+                    for (var four = 0u; four < 8u; four += 1u) {
+                        let x = staged_four(row * STRIDE + four * FOUR);
+                        lhs_sums[row] = lhs_sums[row] + x.x + x.y + x.z + x.w;
                     }
                 }
             }

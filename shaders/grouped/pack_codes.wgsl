@@ -93,8 +93,9 @@ fn main(
     var word = 0u;
     if (at < params.steps * width * bits) {
         let step = at / (width * bits);
-        let slot = at / bits % width;
-        let plane_word = at % bits;
+        let in_quad = at / width % bits * 4u + at % 4u;
+        let slot = at % width / 4u * 4u + in_quad / bits;
+        let plane_word = in_quad % bits;
         let lower = plane_word >= UPPER;
         let plane = select(UPPER, LOWER, lower);
         let first_quad = select(plane_word, plane_word - UPPER, lower);

@@ -3,16 +3,17 @@
 //!
 //! ```text
 //! [expert][panel of 64 rows]     a panel is whole: a launch may own some of them
-//!     codes     [step of 32 positions along k][row]   `bits` words, in which codes are planes of 8, 4, 2 and 1 bits:
+//!     codes     [step of 32 positions along k]   `bits` words of each row, in which codes are planes of 8, 4, 2 and 1 bits:
 //!                   8 bits   8 words   word i = bytes 4i … 4i + 3
 //!                   4 bits   4 words   byte b of word i = (4i + b, 4i + b + 16), low half first
 //!                   2 bits   2 words   byte b of word i = (4i + b, … + 8, … + 16, … + 24)
 //!                   1 bit    1 word    byte b          = (b, b + 4, … b + 28)
-//!               3, 5 and 6 bits are 2 + 1, 4 + 1 and 4 + 2, the upper bits first
+//!               3, 5 and 6 bits are 2 + 1, 4 + 1 and 4 + 2, the upper bits first.
+//!               The words of four rows are a quad's vec4s, in the order [vec4 of a quad][quad of the panel]
 //!     streams   [group along k][row]   those of super groups, then scales, then shifts, each as wide as its kind
 //! ```
 //!
-//! Neighbouring invocations own neighbouring rows, so they read neighbouring words. One mask and one shift make a word of four
+//! Invocations own neighbouring quads: those that read the first vec4 of each read neighbours, and so on. One mask and one shift make a word of four
 //! codes at the upper end of their bytes (the scale absorbs the rest of a byte). The last panel of an expert is narrower: as few
 //! rows as a multiple of 4 permits. Each group begins at a multiple of 32 positions (16 for groups of 16), so a step lies in one
 //! group. If this leaves gaps, or columns are reordered, activations are first arranged in the order of the positions.
@@ -209,6 +210,12 @@ impl Layout {
         (!direct).then(|| (0..self.steps * 32).map(column).collect())
     }
 
+    /// The place of a word of a row's codes in a panel of `width` rows.
+    fn code_word(&self, width: usize, step: usize, slot: usize, word: usize) -> usize {
+        let in_quad = slot % 4 * self.bits + word;
+        ((step * self.bits + in_quad / 4) * (width / 4) + slot / 4) * 4 + in_quad % 4
+    }
+
     /// Writes a row of codes, given in the order of positions.
     #[expect(clippy::too_many_arguments, reason = "a row's place and a row's contents")]
     pub(super) fn write_row(
@@ -223,8 +230,11 @@ impl Layout {
     ) {
         let width = self.width(panel % self.panels());
         for (step, codes) in codes.chunks(32).enumerate() {
-            let at = (step * width + slot) * self.bits;
-            write_planes(&mut panel_words[at..at + self.bits], codes);
+            let mut planes = [0; 8];
+            write_planes(&mut planes[..self.bits], codes);
+            for (word, plane) in planes[..self.bits].iter().enumerate() {
+                panel_words[self.code_word(width, step, slot, word)] = *plane;
+            }
         }
         for (stream, start) in format.scales.streams().iter().zip(self.stream_starts()) {
             let of = if stream.of_supers { supers } else { groups };
@@ -247,8 +257,10 @@ impl Layout {
         let panel_words = &words[expert * self.expert_words() + panel * self.panel_words()..];
         let mut codes = vec![0i8; self.steps * 32];
         for (step, codes) in codes.chunks_exact_mut(32).enumerate() {
-            let at = (step * width + slot) * self.bits;
-            read_planes(&panel_words[at..at + self.bits], codes, format.codes.table().is_none());
+            let planes: [u32; 8] = std::array::from_fn(|word| {
+                if word < self.bits { panel_words[self.code_word(width, step, slot, word)] } else { 0 }
+            });
+            read_planes(&planes[..self.bits], codes, format.codes.table().is_none());
         }
         let mut numbers = [vec![GroupParams::default(); self.stored[0]], vec![GroupParams::default(); self.stored[1]]];
         for (stream, start) in self.streams.iter().zip(self.stream_starts()) {

@@ -61,10 +61,13 @@ impl ConvKernel {
     /// Adds the parts and constants of the loop and its tile to a program that begins with [`Self::part`].
     pub(crate) fn link(self, program: Program, op: &Conv) -> Program {
         let tile = self.tile;
+        // The quads of an invocation belong to one group.
+        let quad_step = if op.groups() == 1 { tile.group[0] } else { 1 };
         let of_tile = |program: Program| {
             program
                 .constant("TILE_M", tile.rows)
                 .constant("TILE_Q", tile.quads)
+                .constant("QUAD_STEP", quad_step)
                 .constant("LHS_ROWS", false)
                 .constant("ROW_ENTRIES", false)
         };

@@ -32,9 +32,16 @@ pub(crate) fn divides(tile: Tile, caps: &DeviceCaps) -> bool {
     lanes > 0 && lanes <= quads && quads.is_multiple_of(lanes)
 }
 
-/// The program of a loop, with matrices of the device's size.
+/// A program with matrices of the device's size.
 pub(crate) fn link(main: &'static Part, caps: &DeviceCaps) -> Program {
     // The size comes first, because it enables extensions.
     let size = if caps.coop_matrix_size == 8 { &program::COOP_SIZE_8 } else { &program::COOP_SIZE_16 };
     Program::new(size).with(main)
+}
+
+/// The program of a loop over blocks, `shaders/gemm/coop_tile.wgsl`. Matrices of 8 rows are Metal's.
+pub(crate) fn link_tile(main: &'static Part, caps: &DeviceCaps) -> Program {
+    let scalars = caps.coop_matrix_size == 8;
+    let staging = if scalars { &program::COOP_STAGING_SCALARS } else { &program::COOP_STAGING_VECTORS };
+    link(main, caps).with(staging)
 }

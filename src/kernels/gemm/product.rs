@@ -250,7 +250,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
     };
     let program = match tile.tiling {
         Tiling::Workgroup(_) => Program::new(&program::MATMUL_WORKGROUP),
-        Tiling::CoopMatrix => coop::link(&program::MATMUL_COOP, caps),
+        Tiling::CoopMatrix => coop::link_tile(&program::MATMUL_COOP, caps),
         Tiling::Registers | Tiling::SubgroupBroadcast | Tiling::SplitK => Program::new(&program::MATMUL),
     };
     let program = program.with(weight_part(product.weight_bits)).with(if part.rows.is_some() {
@@ -264,6 +264,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads)
+        .constant("QUAD_STEP", tile.group[0])
         .constant("WEIGHT_ZERO_POINT", product.weights_have_zero_point)
         .constant("LHS_ROWS", product.lhs_rows > 1)
         .constant("ROW_ENTRIES", epilogue.stage.row_stride() != 0);
@@ -325,10 +326,10 @@ fn gather(constants: usize, rows: usize, source: Resource, target: Resource, cap
     Dispatch::new(program, &params, GatherParams::FIELDS, bindings, entries.div_ceil(group as usize), caps)
 }
 
-/// Columns of a panel (`shaders/gemm/weight_panels.wgsl`).
+/// Columns of a panel.
 const PANEL: usize = 64;
 
-/// Codes minus [`int8_shift`] in the order of `shaders/gemm/weights_*.wgsl`: `[panel][matrix][k / 16][column, padded to 4]`,
+/// Codes minus [`int8_shift`] in the order of `shaders/gemm/weight_panels.wgsl`: `[panel][matrix][k / 16][column of a quad][quad]`,
 /// sixteen codes each. One shift and mask extracts four neighbours along k into the bytes of a word.
 pub(crate) fn pack_columns(
     bits: usize,
@@ -346,9 +347,11 @@ pub(crate) fn pack_columns(
             for l in 0..k {
                 let row = panel * matrices * vecs + (matrix * vecs + l / 16) * width;
                 for column in panel..columns.min(panel + PANEL) {
+                    let inside = column - panel;
+                    let place = row + inside % 4 * (width / 4) + inside / 4;
                     let byte = u32::from(code(matrix, l, column) as u8);
                     let shift = 8 * (l % 4) + bits * (l % lanes / 4);
-                    words[(row + column - panel) * size + l % 16 / lanes] |= byte << shift;
+                    words[place * size + l % 16 / lanes] |= byte << shift;
                 }
             }
         }

@@ -375,7 +375,7 @@ fn program(
     // Expanded codes are at the upper end of a byte, so their bias is shifted too.
     let code_bias = (i32::from(codes.bias()) << (8 - codes.bits())) - more;
     let program = match tile.tiling {
-        Tiling::CoopMatrix => coop::link(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
+        Tiling::CoopMatrix => coop::link_tile(&program::LINEAR_COOP, caps).with(&program::LHS_FLOAT),
         _ => link_lhs(Program::new(&program::LINEAR), op.lhs().dtype(), dot),
     };
     let program = weights::link_codes(program, codes)

@@ -51,7 +51,9 @@ struct Scheduler {
     registers: f64,
     /// Registers of an invocation beyond which compilers spill.
     most: f64,
-    /// Numbers of schedulers of common devices, at the default of `target_invocations`. The estimate is the mean over them.
+    /// Issue slots of a dot product of four bytes.
+    dot: f64,
+    /// Numbers of schedulers of common devices, at the default of `target_invocations`.
     numbers: &'static [f64],
     /// Bytes in a cycle, for each scheduler, from device memory and from the cache that workgroups share.
     memory: f64,
@@ -62,21 +64,31 @@ impl Scheduler {
     fn of(caps: &DeviceCaps) -> Self {
         match (caps.uniform_subgroup_size, caps.lanes) {
             // AMD before RDNA: a wave of 64 lanes takes four cycles, and four waves of 64 registers are resident.
-            (64, _) => Self { cycles: 4.0, registers: 256.0, most: 256.0, numbers: &[240.0], memory: 2.5, cache: 6.0 },
+            (64, _) => Self {
+                cycles: 4.0,
+                registers: 256.0,
+                most: 256.0,
+                dot: 1.0,
+                numbers: &[240.0],
+                memory: 2.5,
+                cache: 6.0,
+            },
             // RDNA and others that divide 64 lanes.
             (_, 64..) => Self {
                 cycles: 2.0,
                 registers: 1_024.0,
                 most: 128.0,
+                dot: 1.0,
                 numbers: &[160.0, 192.0],
                 memory: 1.8,
                 cache: 10.0,
             },
-            // NVIDIA, Intel, Apple.
+            // NVIDIA, Intel, Apple. An H200 takes 2.3 slots for a dot product.
             _ => Self {
                 cycles: 1.0,
                 registers: 512.0,
                 most: 128.0,
+                dot: 2.0,
                 numbers: &[128.0, 288.0, 528.0],
                 memory: 1.5,
                 cache: 5.0,
@@ -84,15 +96,13 @@ impl Scheduler {
         }
     }
 
-    /// The mean number of schedulers.
-    fn number(self, caps: &DeviceCaps) -> f64 {
-        share(caps) * self.numbers.iter().sum::<f64>() / self.numbers.len() as f64
+    /// The mean of a time over the numbers of schedulers. A device counts as much as others, however fast it is.
+    fn mean(self, caps: &DeviceCaps, time: impl Fn(f64) -> f64) -> f64 {
+        // The device's size relative to the common ones of its kind.
+        let share = f64::from(caps.target_invocations) / f64::from(DeviceCaps::default().target_invocations);
+        let work: f64 = self.numbers.iter().map(|number| number * time(number * share)).sum();
+        work / self.numbers.iter().sum::<f64>()
     }
-}
-
-/// The device's size relative to the common ones of its kind.
-fn share(caps: &DeviceCaps) -> f64 {
-    f64::from(caps.target_invocations) / f64::from(DeviceCaps::default().target_invocations)
 }
 
 /// One turn of a loop: its issue slots and registers.
@@ -100,11 +110,13 @@ fn share(caps: &DeviceCaps) -> f64 {
 pub(super) struct Turn {
     /// Codes or floats along k.
     codes: f64,
-    /// Slots of the turn itself, and for each row, column and output of an invocation.
+    /// Slots of the turn itself, and for each row, column and output of an invocation, without dot products.
     fixed: f64,
     row: f64,
     column: f64,
     output: f64,
+    /// Dot products for each output.
+    dots: f64,
     /// Registers for each row, column and output, beside a constant number.
     registers: [f64; 3],
     /// Bytes of a code of lhs and of a weight.
@@ -124,12 +136,13 @@ impl Turn {
             _ => [5.0, 9.0],
         };
         let bytes = [1.0, weight_bits as f64 / 8.0];
-        Self { codes: 16.0, fixed: 10.0, row, column, output: 4.0, registers: [4.0, 2.0, 1.0], bytes }
+        Self { codes: 16.0, fixed: 10.0, row, column, output: 0.0, dots: 4.0, registers: [4.0, 2.0, 1.0], bytes }
     }
 
     /// Products of floats, four at a time.
     pub(super) fn floats(bytes: [f64; 2]) -> Self {
-        Self { codes: 4.0, fixed: 14.0, row: 1.0, column: 1.0, output: 4.0, registers: [4.0, 2.0, 1.0], bytes }
+        let registers = [4.0, 2.0, 1.0];
+        Self { codes: 4.0, fixed: 14.0, row: 1.0, column: 1.0, output: 4.0, dots: 0.0, registers, bytes }
     }
 
     /// Products of codes or floats with weights in groups, 32 at a time. `symmetric`: lhs has no zero point.
@@ -143,12 +156,13 @@ impl Turn {
             fixed: 12.0,
             row: 16.0,
             column: expanded + summed + 6.0,
-            output: 8.0 + 2.0 + corrected,
+            output: 2.0 + corrected,
+            dots: 8.0,
             registers: [12.0, 8.0, 1.0],
             bytes,
         };
         // Each code becomes a float.
-        if lhs_bits == 8 { of_codes } else { Self { row: 24.0, column: 65.0, output: 33.0, ..of_codes } }
+        if lhs_bits == 8 { of_codes } else { Self { row: 24.0, column: 65.0, output: 33.0, dots: 0.0, ..of_codes } }
     }
 
     /// A loop of convolutions that finds its taps. `None` for depthwise convolutions, whose loops have no columns.
@@ -156,8 +170,10 @@ impl Turn {
         let codes = Self::codes(weight_bits);
         match of {
             Loop::Vecs => Some(Self { row: codes.row + 5.0, registers: [13.0, 2.0, 1.0], ..codes }),
-            Loop::Words => Some(Self { codes: 4.0, fixed: 12.0, row: 8.0, column: 2.0, output: 1.0, ..codes }),
-            Loop::Grouped => Some(Self { codes: 4.0, fixed: 0.0, row: 0.0, column: 0.0, output: 24.0, ..codes }),
+            Loop::Words => Some(Self { codes: 4.0, fixed: 12.0, row: 8.0, column: 2.0, dots: 1.0, ..codes }),
+            Loop::Grouped => {
+                Some(Self { codes: 4.0, fixed: 0.0, row: 0.0, column: 0.0, output: 24.0, dots: 0.0, ..codes })
+            }
             Loop::Depthwise | Loop::DepthwiseRow => None,
         }
     }
@@ -178,20 +194,26 @@ fn launched(tile: Tile, [m, n]: [usize; 2], batches: usize, caps: &DeviceCaps) -
     [groups, groups * f64::from((tile.group[0] * tile.group[1]).div_ceil(caps.lanes.max(1)))]
 }
 
-/// Estimated cycles of `waves` waves whose loops take these turns.
-fn busy(waves: f64, turns: f64, slots: f64, latency: f64, registers: f64, caps: &DeviceCaps) -> f64 {
-    let scheduler = Scheduler::of(caps);
+/// The loops of a scheduler's waves: their turns, with the slots, registers and latency of one.
+#[derive(Debug, Clone, Copy)]
+struct Turns {
+    count: f64,
+    slots: f64,
+    registers: f64,
+    latency: f64,
+}
+
+/// Estimated cycles of a scheduler that takes `waves` waves.
+fn busy(scheduler: Scheduler, waves: f64, turns: Turns) -> f64 {
+    let Turns { count, slots, registers, latency } = turns;
     let cycles = (slots + SPILL * (registers - scheduler.most).max(0.0)) * scheduler.cycles;
     let most = (scheduler.registers / registers).floor().clamp(1.0, 16.0);
-    let of_device = |number: &f64| {
-        let waves = (waves / number / share(caps)).max(1.0);
-        let resident = waves.ceil().min(most);
-        let rounds = waves / resident;
-        // With few rounds the last one is as long as the others.
-        let rounds = if rounds < 4.0 { rounds.ceil() } else { rounds };
-        rounds * (turns * (resident * cycles).max(latency + cycles) + OVERHEAD)
-    };
-    scheduler.numbers.iter().map(of_device).sum::<f64>() / scheduler.numbers.len() as f64
+    let waves = waves.max(1.0);
+    let resident = waves.ceil().min(most);
+    let rounds = waves / resident;
+    // With few rounds the last one is as long as the others.
+    let rounds = if rounds < 4.0 { rounds.ceil() } else { rounds };
+    rounds * (count * (resident * cycles).max(latency + cycles) + OVERHEAD)
 }
 
 /// Estimated cycles of a product in tiles.
@@ -200,12 +222,14 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
     let [groups, waves] = launched(tile, [m, n], batches, caps);
     let (rows, columns) = (f64::from(tile.rows), f64::from(4 * tile.quads));
     let slices = f64::from(tile.slices());
-    let turns = (k as f64 / turn.codes / slices).ceil();
+    let count = (k as f64 / turn.codes / slices).ceil();
+    let scheduler = Scheduler::of(caps);
 
     let vecs = (turn.codes * turn.bytes[0] / 16.0).max(1.0);
     let uniform = tile.group[1] == 1 && tile.group[0] >= caps.lanes;
     let (row, row_registers) = if uniform { (turn.row * UNIFORM_ROWS, 0.0) } else { (turn.row, turn.registers[0]) };
-    let slots = turn.fixed + rows * row + columns * turn.column + rows * columns * turn.output;
+    let output = turn.output + turn.dots * scheduler.dot;
+    let slots = turn.fixed + rows * row + columns * turn.column + rows * columns * output;
     let (slots, latency) = match tile.tiling {
         Tiling::Registers | Tiling::SplitK => (slots, LATENCY),
         Tiling::SubgroupBroadcast => (slots + BROADCAST * 4.0 * vecs * rows, LATENCY),
@@ -220,15 +244,16 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
     let [_, of_column, of_output] = turn.registers;
     let registers = BASE_REGISTERS + rows * row_registers + columns.min(8.0) * of_column + rows * columns * of_output;
     let joined = (SLICE + BARRIER) * slices.log2();
-    let busy = busy(waves, turns, slots, latency, registers, caps) + joined;
+    let turns = Turns { count, slots, registers, latency };
 
     let [lhs, weight] = turn.bytes;
     let weights = batches.max(1) as f64 * (n * k) as f64 * weight;
     let [block_rows, block_columns] = tile.block();
     let loaded = groups * k as f64 * (block_rows as f64 * lhs + block_columns as f64 * weight);
-    let scheduler = Scheduler::of(caps);
-    let number = scheduler.number(caps);
-    busy.max(weights / scheduler.memory / number).max(loaded / scheduler.cache / number) + EXPOSED * busy
+    scheduler.mean(caps, |number| {
+        let busy = busy(scheduler, waves / number, turns) + joined;
+        busy.max(weights / scheduler.memory / number).max(loaded / scheduler.cache / number) + EXPOSED * busy
+    })
 }
 
 /// Slots of a depthwise loop for each tap and quad of channels: of a pixel, and shared by the pixels of an invocation.
@@ -254,12 +279,16 @@ pub(super) fn conv_time(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &D
     };
     let [_, waves] = launched(tile, [pixels, n], 1, caps);
     let slots = share * (DEPTHWISE_PIXEL * rows as f64 + DEPTHWISE_TAP);
-    busy(waves, taps as f64, slots, LATENCY * share, BASE_REGISTERS + 12.0 * rows as f64, caps)
+    let registers = BASE_REGISTERS + 12.0 * rows as f64;
+    let turns = Turns { count: taps as f64, slots, registers, latency: LATENCY * share };
+    let scheduler = Scheduler::of(caps);
+    scheduler.mean(caps, |number| busy(scheduler, waves / number, turns))
 }
 
 /// Estimated cycles of unfolding the patches of a convolution for a product of these sizes, and of the launches after the first.
 /// Each code is read, placed by arithmetic that takes as long as moving two bytes, and written.
 pub(super) fn unfold_time(Sizes { m, k, .. }: Sizes, launches: usize, caps: &DeviceCaps) -> f64 {
     let scheduler = Scheduler::of(caps);
-    4.0 * (m * k) as f64 / scheduler.memory / scheduler.number(caps) + launches.saturating_sub(1) as f64 * LAUNCH
+    let unfolded = scheduler.mean(caps, |number| 4.0 * (m * k) as f64 / scheduler.memory / number);
+    unfolded + launches.saturating_sub(1) as f64 * LAUNCH
 }

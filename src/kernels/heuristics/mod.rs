@@ -79,6 +79,8 @@ const MATMUL: TileList = TileList {
         Tile::registers([32, 1], 8, 1),
         Tile::registers([64, 1], 8, 1),
         Tile::registers([32, 4], 4, 1),
+        Tile::double_buffered([16, 8], 8, 2, 2),
+        Tile::workgroup([16, 16], 8, 2, 2),
     ],
 };
 
@@ -97,6 +99,7 @@ const FLOAT_MATMUL: TileList = TileList {
         Tile::split_k([8, 16], 8, 1),
         Tile::registers([64, 1], 8, 1),
         Tile::registers([32, 4], 4, 1),
+        Tile::double_buffered([16, 16], 8, 2, 2),
     ],
 };
 

@@ -86,6 +86,8 @@ parts! {
         MATMUL_WORKGROUP = "gemm/matmul_workgroup";
         COOP_SIZE_8 = "gemm/coop_size_8";
         COOP_SIZE_16 = "gemm/coop_size_16";
+        COOP_STAGING_SCALARS = "gemm/coop_staging_scalars";
+        COOP_STAGING_VECTORS = "gemm/coop_staging_vectors";
         "gemm/coop_tile";
         MATMUL_COOP = "gemm/matmul_coop";
         COMBINE_TABLES = "gemm/combine_tables";

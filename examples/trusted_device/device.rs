@@ -1,15 +1,10 @@
-//! A Vulkan device without robust access to buffers, for lowbit's shaders alone. wgpu enables `robustBufferAccess` and, where it is
-//! offered, `robustBufferAccess2` on every device, although lowbit's shaders are trusted not to need them. Some drivers then check
-//! every load: Mesa's for NVIDIA makes 1.7 times as many instructions of the kernels. This example makes the device without them, and
-//! compares a product on it with the reference. `docs/safety.md` has the argument for its safety.
+//! Makes a Vulkan device without robust access to buffers.
 
 use std::error::Error;
-use std::process::ExitCode;
 
-use lowbit::ops::{Matmul, Requantization};
-use lowbit::{Context, DType, Graph, Quantization, Tensor, Tuner};
+use lowbit::Context;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// A device of the adapter without robust access to buffers, and its queue.
 ///
@@ -49,9 +44,10 @@ unsafe fn trusted_device(
     Ok(unsafe { adapter.create_device_from_hal(open, descriptor) }?)
 }
 
+/// A context on the first Vulkan adapter's device, made without robust access to buffers.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "see SAFETY")]
-async fn context() -> Result<Context> {
+pub(crate) async fn context() -> Result<Context> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN;
     let instance = wgpu::Instance::new(descriptor);
@@ -67,32 +63,6 @@ async fn context() -> Result<Context> {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn context() -> Result<Context> {
+pub(crate) async fn context() -> Result<Context> {
     Err("the example is written for Vulkan on Linux".into())
-}
-
-async fn run() -> Result<()> {
-    let context = context().await?;
-    let codes = |dims: [usize; 2]| (0..dims[0] * dims[1]).map(|i| (i * 89 % 255) as u8 as i8).collect::<Vec<_>>();
-    let lhs = Tensor::new([17, 100], codes([17, 100]))?.quantized(Quantization::tensor(0.02, 3))?;
-    let weights = Tensor::new([100, 70], codes([100, 70]))?.quantized(Quantization::tensor(0.01, 0))?;
-    let layer = Matmul::new(lhs.tensor_type().clone(), weights).output(Requantization::new(DType::Int8, 0.5, -3)?);
-    let graph = Graph::of(layer.build()?)?;
-    let plan = context.plan(&graph, Tuner::FirstGuess)?;
-    let outputs = plan.run(&[&lhs])?;
-    if outputs[0].values::<i8>()? != graph.run_reference(&[&lhs])?[0].values::<i8>()? {
-        return Err("the product differs from the reference".into());
-    }
-    println!("without robust access, and equal to the reference: {}", context.description());
-    Ok(())
-}
-
-fn main() -> ExitCode {
-    match pollster::block_on(run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }
