@@ -13,6 +13,7 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
+//# needs Codes, as_codes, as_integers: conv/depthwise_sums_*
 //# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, TILE_M, WEIGHT_ZERO_POINT
 
@@ -35,14 +36,14 @@ fn main(
         return;
     }
     let source_quad = min(quad, params.weight_stride - 1u);
-    let zero_codes = vec4<i32>(lhs_zero_point(row_parameters(0u)));
+    let zero_codes = as_codes(vec4<i32>(lhs_zero_point(row_parameters(0u))));
 
     var origin: array<vec4<i32>, TILE_M>;
     for (var i = 0u; i < TILE_M; i += 1u) {
         origin[i] = window_origin(min(first_pixel + i, params.pixels - 1u));
     }
-    var sums: array<vec4<i32>, TILE_M>;
-    var lhs_sums: array<vec4<i32>, TILE_M>;
+    var sums: array<Codes, TILE_M>;
+    var lhs_sums: array<Codes, TILE_M>;
     var at = source_quad;
     let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
@@ -52,12 +53,12 @@ fn main(
                 row[i] = tap_row(origin[i], z, y);
             }
             for (var x = 0u; x < kernel.z; x += 1u) {
-                let filter_codes = unpack4xI8(weight[at]);
+                let filter_codes = as_codes(unpack4xI8(weight[at]));
                 for (var i = 0u; i < TILE_M; i += 1u) {
                     let column = tap_column(origin[i], x);
                     let inside = column < row[i].y;
                     let first = select(0u, (row[i].x + column) * params.pixel_words, inside);
-                    let codes = select(zero_codes, load_codes(first, source_quad), inside);
+                    let codes = select(zero_codes, as_codes(load_codes(first, source_quad)), inside);
                     sums[i] += codes * filter_codes;
                     if (WEIGHT_ZERO_POINT) {
                         lhs_sums[i] += codes;
@@ -71,7 +72,7 @@ fn main(
     let parameters = row_parameters(0u);
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_pixel + i < params.pixels) {
-            store_products(output_pixel(first_pixel + i), quad, parameters, columns, sums[i], lhs_sums[i]);
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, as_integers(sums[i]), as_integers(lhs_sums[i]));
         }
     }
 }

@@ -17,6 +17,7 @@
 //# import gemm/zero_point
 //# import conv/weights_words
 //# import conv/depthwise_codes
+//# needs Codes, as_codes, as_integers: conv/depthwise_sums_*
 //# needs row_parameters: gemm/row_parameters_table
 //# constants GROUP_X, GROUP_Y, STRIDE, TAPS, TILE_M, WEIGHT_ZERO_POINT
 
@@ -43,25 +44,25 @@ fn main(
         return;
     }
     let source_quad = min(quad, params.weight_stride - 1u);
-    let zero_codes = vec4<i32>(lhs_zero_point(row_parameters(0u)));
+    let zero_codes = as_codes(vec4<i32>(lhs_zero_point(row_parameters(0u))));
     let origin = window_origin(first_pixel);
 
-    var sums: array<vec4<i32>, TILE_M>;
-    var lhs_sums: array<vec4<i32>, TILE_M>;
+    var sums: array<Codes, TILE_M>;
+    var lhs_sums: array<Codes, TILE_M>;
     var at = source_quad;
     let kernel = params.kernel.xyz + vec3<u32>(opaque_zero(groups));
     for (var z = 0u; z < kernel.x; z += 1u) {
         for (var y = 0u; y < kernel.y; y += 1u) {
             let row = tap_row(origin, z, y);
-            var codes: array<vec4<i32>, SPAN>;
+            var codes: array<Codes, SPAN>;
             for (var s = 0u; s < SPAN; s += 1u) {
                 let column = tap_column(origin, s);
                 let inside = column < row.y;
                 let first = select(0u, (row.x + column) * params.pixel_words, inside);
-                codes[s] = select(zero_codes, load_codes(first, source_quad), inside);
+                codes[s] = select(zero_codes, as_codes(load_codes(first, source_quad)), inside);
             }
             for (var x = 0u; x < TAPS; x += 1u) {
-                let filter_codes = unpack4xI8(weight[at]);
+                let filter_codes = as_codes(unpack4xI8(weight[at]));
                 for (var i = 0u; i < TILE_M; i += 1u) {
                     sums[i] += codes[i * STRIDE + x] * filter_codes;
                     if (WEIGHT_ZERO_POINT) {
@@ -76,7 +77,7 @@ fn main(
     let parameters = row_parameters(0u);
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_column + i < params.out_size.z) {
-            store_products(output_pixel(first_pixel + i), quad, parameters, columns, sums[i], lhs_sums[i]);
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, as_integers(sums[i]), as_integers(lhs_sums[i]));
         }
     }
 }

@@ -1,7 +1,8 @@
 // out[r, c] = convert(input[r, c], parameters of (r, c))     cast, quantize, dequantize
 //
 //     input   | a a a a | a a a a | ...      One invocation owns UNIT neighbouring elements of a row: one word of the
-//     output  | b | b | b | b | ...          narrower format. It reads each word once and writes each word once.
+//     output  | b | b | b | b | ...          narrower format. It reads each word once and writes each word once: those of a
+//                                            unit at once, if rows are whole units (WHOLE_INPUT, WHOLE_OUTPUT).
 //
 // `convert` converts an element; `parameter` loads its scale. Elements beyond the row become zeros.
 //
@@ -10,7 +11,7 @@
 //# import convert/load_element
 //# needs convert: convert/step_cast, convert/step_dequantize, convert/step_dequantize_float, convert/step_quantize, convert/step_quantize_float
 //# needs parameter, parameter_base: convert/scales_*
-//# constants BITS, COLUMN_PARAMETERS, GROUP_X, INPUT_BITS, ONE_ROW, UNIT
+//# constants BITS, COLUMN_PARAMETERS, GROUP_X, INPUT_BITS, ONE_ROW, UNIT, WHOLE_INPUT, WHOLE_OUTPUT
 
 struct Params {
     index_sizes: vec4<u32>,    // see convert/parameter_index.wgsl
@@ -55,7 +56,7 @@ fn main(
     var words: array<u32, INPUT_PIECES>;
     for (var piece = 0u; piece < INPUT_PIECES; piece += 1u) {
         let at = first / INPUT_LANES + piece;
-        if (at < params.input_words) {
+        if (WHOLE_INPUT || at < params.input_words) {
             words[piece] = input[row * params.input_words + at];
         }
     }
@@ -74,7 +75,7 @@ fn main(
             word |= select(0u, kept, first + place < params.n) << (lane * BITS);
         }
         let at = first / LANES + piece;
-        if (at < params.output_words) {
+        if (WHOLE_OUTPUT || at < params.output_words) {
             output[row * params.output_words + at] = word;
         }
     }

@@ -27,6 +27,9 @@ pub(crate) struct ConvKernel {
     pub tile: Tile,
 }
 
+/// Products of codes whose sum f32 holds exactly.
+const F32_TAPS: usize = 1024;
+
 impl ConvKernel {
     pub(crate) fn new(of: Loop, tile: Tile) -> Self {
         Self { of, tile }
@@ -72,7 +75,11 @@ impl ConvKernel {
                 .constant("ROW_ENTRIES", false)
         };
         let depthwise = |program: Program| {
-            program.constant("MULTIPLIER_ONE", op.outputs_per_group() == 1).constant("TILE_M", tile.rows)
+            let exact = op.window().taps() <= F32_TAPS;
+            program
+                .with(if exact { &program::DEPTHWISE_SUMS_F32 } else { &program::DEPTHWISE_SUMS_I32 })
+                .constant("MULTIPLIER_ONE", op.outputs_per_group() == 1)
+                .constant("TILE_M", tile.rows)
         };
         match self.of {
             Loop::Vecs => {

@@ -98,7 +98,12 @@ impl Conversion<'_> {
             ..Params::default()
         };
         let program = self.program.clone().constant("GROUP_X", group);
-        let program = program.constant("UNIT", unit as u32).constant("ONE_ROW", rows == 1);
+        let whole = |dtype: DType, words: usize| row_units * unit * dtype.bits() / 32 <= words;
+        let program = program
+            .constant("UNIT", unit as u32)
+            .constant("ONE_ROW", rows == 1)
+            .constant("WHOLE_INPUT", whole(input, input_words))
+            .constant("WHOLE_OUTPUT", whole(output, output_words));
         let (program, scales) = match self.scales {
             None => (program.with(&program::SCALES_NONE), None),
             Some(Scales::Table(table, _)) => {

@@ -257,10 +257,10 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
 }
 
 /// Slots of a depthwise loop for each tap and quad of channels: of a pixel, and shared by the pixels of an invocation.
-const DEPTHWISE_PIXEL: f64 = 37.0;
+const DEPTHWISE_PIXEL: f64 = 26.0;
 const DEPTHWISE_TAP: f64 = 7.0;
 /// The part of them that remains where a row of taps is read at once.
-const ROW_OF_TAPS: f64 = 0.75;
+const ROW_OF_TAPS: f64 = 0.68;
 
 /// Estimated cycles of a convolution.
 pub(super) fn conv_time(op: &Conv, ConvKernel { of, tile }: ConvKernel, caps: &DeviceCaps) -> f64 {

@@ -102,6 +102,8 @@ parts! {
         CONV_WORKGROUP = "conv/conv_workgroup";
         CONV_GROUPED = "conv/conv_grouped";
         DEPTHWISE = "conv/depthwise";
+        DEPTHWISE_SUMS_F32 = "conv/depthwise_sums_f32";
+        DEPTHWISE_SUMS_I32 = "conv/depthwise_sums_i32";
         DEPTHWISE_ROW = "conv/depthwise_row";
         SCALE_STREAMS = "grouped/scale_streams";
         "grouped/bit_planes";
