@@ -352,6 +352,24 @@ fn one_tap_is_a_matmul() -> Result<()> {
 }
 
 /// A filter with a single one shifts the image; the transposed filter shifts it back.
+/// 1,024 taps are the most that are summed in f32: products of the least codes reach 2^24.
+#[test]
+fn depthwise_sums_at_the_end_of_float32() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    for side in [32usize, 33] {
+        for odd in [-128i8, 127] {
+            let codes = |count: usize| (0..count).map(|i| if i % 7 == 3 { odd } else { -128 }).collect::<Vec<_>>();
+            let image = Tensor::new([1, side + 1, side, 4], codes((side + 1) * side * 4))?;
+            let filter = Tensor::new([4, side, side, 1], codes(4 * side * side))?;
+            let image = image.quantized(Quantization::tensor(0.5, 0))?;
+            let filter = filter.quantized(Quantization::tensor(0.5, 0))?;
+            let op: Op = Conv::new(image.tensor_type().clone(), filter).groups(4).build()?.into();
+            check_op(&context, &format!("{side} x {side} taps, {odd}"), &op, &[&image]);
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn shifted_deltas_shift() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -168,6 +168,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
                     ops.push(Conv::new(image, filter).groups(groups).output(output.clone()).build()?.into());
                 }
             }
+            // Depthwise, of more taps than are summed in f32.
+            let filter = weights(DType::Int8, &[4, 33, 33, 1], weight_zero_point)?;
+            ops.push(Conv::new(typed(lhs, &[1, 34, 34, 4], zero_point)?, filter).groups(4).build()?.into());
             let biased = Tensor::new([4], vec![1.0f32; 4])?;
             let matmul =
                 Matmul::new(typed(lhs, &[8, 16], zero_point)?, weights(DType::Int8, &[16, 4], weight_zero_point)?);
