@@ -53,6 +53,11 @@ need_rust() {
         die "cargo needs the linker cc; install a C compiler (Debian, Ubuntu: gcc libc6-dev) and run this again."
 }
 
+# The test files that `cargo test --no-run` names in its output, which is read from stdin.
+test_files() {
+    sed -n 's/^ *Executable .*(\(.*\))$/\1/p'
+}
+
 # Mesa complains on stderr where this is unset, as on servers and in containers; nothing is written there.
 [ -n "${XDG_RUNTIME_DIR:-}" ] || export XDG_RUNTIME_DIR=/tmp
 

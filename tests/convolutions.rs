@@ -351,7 +351,6 @@ fn one_tap_is_a_matmul() -> Result<()> {
     Ok(())
 }
 
-/// A filter with a single one shifts the image; the transposed filter shifts it back.
 /// 1,024 taps are the most that are summed in f32: products of the least codes reach 2^24.
 #[test]
 fn depthwise_sums_at_the_end_of_float32() -> Result<()> {
@@ -370,6 +369,7 @@ fn depthwise_sums_at_the_end_of_float32() -> Result<()> {
     Ok(())
 }
 
+/// A filter with a single one shifts the image; the transposed filter shifts it back.
 #[test]
 fn shifted_deltas_shift() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

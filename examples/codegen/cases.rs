@@ -1,6 +1,5 @@
 //! The ops whose kernels are compiled: products of n = k = 4,096, and convolutions.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use lowbit::ops::{
@@ -9,7 +8,7 @@ use lowbit::ops::{
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{DType, Quantization, Tensor, TensorType};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use crate::device::Result;
 
 /// Rows and columns of weights.
 const SIDE: usize = 4096;

@@ -12,7 +12,7 @@ use lowbit::kernels::{DeviceCaps, Dispatch};
 use naga::back::spv;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 pub(crate) struct Device {
     pub name: String,

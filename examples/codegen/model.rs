@@ -5,7 +5,7 @@ use crate::aco::Loop;
 use crate::cases::Work;
 use crate::device::Code;
 
-/// A GPU by its data sheet.
+/// A GPU by its data sheet. All of them multiply four bytes in one instruction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gpu {
     /// Words in the driver's name of the device.
@@ -20,8 +20,6 @@ pub(crate) struct Gpu {
     latency: f64,
     /// Cycles that an instruction of 32 lanes takes.
     cycles: f64,
-    /// True if it multiplies four bytes in one instruction.
-    pub has_dot: bool,
 }
 
 pub(crate) const GPUS: [Gpu; 3] = [
@@ -33,7 +31,6 @@ pub(crate) const GPUS: [Gpu; 3] = [
         cache: 4_500.0,
         latency: 600.0,
         cycles: 1.0,
-        has_dot: true,
     },
     Gpu {
         names: &["NAVI21"],
@@ -43,7 +40,6 @@ pub(crate) const GPUS: [Gpu; 3] = [
         cache: 3_500.0,
         latency: 550.0,
         cycles: 1.0,
-        has_dot: true,
     },
     Gpu {
         names: &["VEGA20"],
@@ -53,7 +49,6 @@ pub(crate) const GPUS: [Gpu; 3] = [
         cache: 2_500.0,
         latency: 600.0,
         cycles: 2.0,
-        has_dot: true,
     },
 ];
 
@@ -74,8 +69,6 @@ pub(crate) struct Shape {
     slices: f64,
     /// Vectors along k that are staged at a time, 0 without staging.
     staged: f64,
-    /// Steps of one turn of the loop.
-    unrolled: f64,
 }
 
 impl Shape {
@@ -91,7 +84,6 @@ impl Shape {
             tile: [constant("TILE_M", 1.0), 4.0 * constant("TILE_Q", 1.0)],
             slices: constant("SLICES", 1.0),
             staged: constant("STEP", 0.0),
-            unrolled: constant("UNROLL", 1.0),
         }
     }
 
@@ -117,7 +109,7 @@ pub(crate) fn product_time(gpu: &Gpu, work: Work, shape: Shape, code: &Code, hot
     // Codes along k of one turn: a loop over staged vectors may be written out, and some loops take a word at a time.
     let products = f64::from(if hot.dots > 0 { 4 * hot.dots } else { hot.fmas });
     let written = (products / (shape.tile[0] * shape.tile[1])).log2().floor().exp2();
-    let step = written.min(work.step as f64 * shape.unrolled * shape.staged.max(1.0));
+    let step = written.min(work.step as f64 * shape.staged.max(1.0));
     let turns = (work.k as f64 / step / shape.slices).ceil();
     let waves = shape.waves(code) / gpu.schedulers;
     let resident = code.statistic(&["Subgroups per SIMD"]).min(waves.ceil()).max(1.0);

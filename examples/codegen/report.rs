@@ -1,7 +1,6 @@
 //! Compiles, prints and checks.
 
 use std::collections::{BTreeSet, HashMap};
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,10 +9,8 @@ use serde_json::json;
 
 use crate::aco::{self, Loop};
 use crate::cases::{Case, cases};
-use crate::device::{Code, Device};
+use crate::device::{Code, Device, Result};
 use crate::model::{GPUS, Gpu, Shape, moving_time, product_time};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The greatest time of a first guess, relative to that of the best candidate.
 const SLOWEST: f64 = 1.15;
@@ -107,7 +104,7 @@ impl Compiled {
             if hot.bytes > LOOP_BYTES {
                 faults.push("long loop");
             }
-            if products && gpu.is_some_and(|gpu| gpu.has_dot) && hot.dots == 0 {
+            if products && gpu.is_some() && hot.dots == 0 {
                 faults.push("no dot instruction");
             }
         }

@@ -141,8 +141,10 @@ fn time(context: &Context, probe: &Probe, case: &Case, arguments: &Arguments) ->
         ready.push(Ready { label: candidate.label.clone(), operations, plan, bindings, runs, samples: Vec::new() });
     }
     let start = Instant::now();
-    while let Some(first) = ready.first().filter(|_| start.elapsed().as_secs_f64() < arguments.warm) {
-        first.plan.seconds_blocking(&first.bindings, first.runs)?;
+    if let Some(first) = ready.first() {
+        while start.elapsed().as_secs_f64() < arguments.warm {
+            first.plan.seconds_blocking(&first.bindings, first.runs)?;
+        }
     }
     for _ in 0..arguments.rounds.max(1) {
         for ready in &mut ready {

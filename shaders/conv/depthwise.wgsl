@@ -72,7 +72,8 @@ fn main(
     let parameters = row_parameters(0u);
     for (var i = 0u; i < TILE_M; i += 1u) {
         if (first_pixel + i < params.pixels) {
-            store_products(output_pixel(first_pixel + i), quad, parameters, columns, as_integers(sums[i]), as_integers(lhs_sums[i]));
+            let products = as_integers(sums[i]);
+            store_products(output_pixel(first_pixel + i), quad, parameters, columns, products, as_integers(lhs_sums[i]));
         }
     }
 }

@@ -6,8 +6,7 @@
 //                 +------------+------------+
 //
 // Staged along k, 16 · STEP at a time: TILE_M rows of lhs, then BLOCK_N columns of weights, as f16, STRIDE elements apart
-// (`stage_codes` writes four of them). The sums
-// return through `products`, one row of matrices of every subgroup at a time. From there each invocation reads its quads, the same
+// (gemm/coop_staging_*.wgsl). The sums return through `products`, one row of matrices of every subgroup at a time. From there each invocation reads its quads, the same
 // ones in every turn. Vulkan requires rows of matrices at multiples of 16 bytes, and all sizes in workgroup memory here are
 // such multiples.
 //# needs FOUR, Staged, stage_four: gemm/coop_staging_*

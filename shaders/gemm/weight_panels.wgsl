@@ -1,6 +1,6 @@
 // Weights of products lie in panels of 64 columns: the weights that a workgroup reads along k are close together.
 //
-//     [panel][row: batch or group, k / 16][column of its quad, 0 to 3][quad of the panel]      the last panel has the remaining quads
+//     [panel][row: batch or group, k / 16][column of a quad][quad of the panel]    the last panel has the rest
 //
 // Invocations own neighbouring quads: those that read the first column of each read neighbours, and so on.
 //

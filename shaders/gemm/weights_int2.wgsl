@@ -1,4 +1,5 @@
-// Weights of 2 bits, sixteen along k per word, in the order of gemm/weight_panels.wgsl, zero beyond k and n, then a table per column:
+// Weights of 2 bits, sixteen along k per word, in the order of gemm/weight_panels.wgsl,
+// zero beyond k and n, then a table per column:
 //
 //     [panel][row][column of a quad][quad]           u32     byte i holds codes i, i + 4, i + 8, i + 12, low to high
 //     [batch][column, padded to 4]                   Σ (w - v), v

@@ -1,4 +1,5 @@
-// Weights of 4 bits, sixteen along k per vec2, in the order of gemm/weight_panels.wgsl, zero beyond k and n, then a table per column:
+// Weights of 4 bits, sixteen along k per vec2, in the order of gemm/weight_panels.wgsl,
+// zero beyond k and n, then a table per column:
 //
 //     [panel][row][column of a quad][quad]           vec2<u32>     eight codes of a word, high to low: 7 3 6 2 5 1 4 0
 //     [batch][column, padded to 4]                   Σ (w - v), v

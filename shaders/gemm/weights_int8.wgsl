@@ -2,7 +2,6 @@
 //
 //     [panel][row][column of a quad][quad]           vec4<u32>
 //     [batch][column, padded to 4]                   Σ (w - v), v      two columns per vec4
-//
 //# params columns_at
 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>;

@@ -64,7 +64,7 @@ fn add_staged(local: vec2<u32>, start: u32) {
             }
         }
         for (var q = 0u; q < TILE_Q; q += 1u) {
-            let column = buffer_of(start) * WEIGHT_VECS + step * BLOCK_N + q * QUAD_STEP + local.x;
+            let column = buffer_of(start) * WEIGHT_VECS + step * BLOCK_N + owned_quad(0u, local.x) + q * QUAD_STEP;
             let w0 = staged_weight[column];
             let w1 = staged_weight[column + BLOCK_Q];
             let w2 = staged_weight[column + BLOCK_Q * 2u];

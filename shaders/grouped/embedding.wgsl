@@ -6,7 +6,7 @@
 // Meaning: reference/embedding.rs. Candidates: kernels/grouped/embedding.rs. Layout: weights/layout.rs.
 //# import math/linear_index
 //# import math/float_bits
-//# needs PANEL, Place, weight: grouped/scale_streams
+//# needs PANEL, Place, codes_at, weight: grouped/scale_streams
 //# needs group_scales: grouped/scales*
 //# needs code_value: grouped/value_*
 //# needs position_of: grouped/position_*
@@ -89,7 +89,7 @@ fn main(
         let column = first_column + i;
         if (known && column < params.n) {
             let position = position_of(column);
-            let at = place.panel + position / 32u * (UPPER + LOWER) * (width / 4u) + place.slot / 4u;
+            let at = codes_at(place, position / 32u, UPPER + LOWER);
             let number = code(RowWords(at, width / 4u, lane * (UPPER + LOWER)), position % 32u);
             let scales = group_scales(place, position / params.padded_group);
             let scale = bitcast<u32>(scales.scale[lane]);

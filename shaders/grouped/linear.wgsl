@@ -18,7 +18,7 @@
 //# import gemm/fetch_rows
 //# import gemm/reduce_split_k_floats
 //# needs SLICED, slice_of: gemm/split_k, gemm/split_k_none
-//# needs PANEL, Place, weight: grouped/scale_streams
+//# needs PANEL, Place, codes_at, weight: grouped/scale_streams
 //# needs PIECES, Row, Sum, Sums, add_products, code_total, expand, lhs_scale, lhs_total, row_scale, scaled: grouped/lhs_float, grouped/lhs_int8
 //# needs READS: gemm/row_source_*
 //# needs expert_of, lhs_row_of: grouped/expert_*
@@ -189,7 +189,7 @@ fn main(
         let panel = column / PANEL;
         let width = min(params.columns - panel * PANEL, PANEL);
         let place = Place(min(expert, params.experts - 1u) * params.expert_vecs + panel * params.panel_vecs, width, column % PANEL);
-        at[q] = place.panel + begin * BITS * (width / 4u) + place.slot / 4u;
+        at[q] = codes_at(place, begin, BITS);
         places[q] = place;
     }
 

@@ -12,7 +12,7 @@
 //# import gemm/coop_tile
 //# import grouped/params
 //# import math/linear_index
-//# needs PANEL, Place, weight: grouped/scale_streams
+//# needs PANEL, Place, codes_at, weight: grouped/scale_streams
 //# needs FOUR, staged_four: gemm/coop_staging_*
 //# needs SumMatrix: gemm/coop_size_*
 //# needs expand, scaled: grouped/lhs_float
@@ -42,11 +42,10 @@ fn stage_row(row: u32, first_row: u32, piece: u32, step: u32) {
 // Stages half a step of four columns.
 fn stage_quad(quad: u32, first_quad: u32, half: u32, step: u32) {
     let place = place_of(first_quad + quad);
-    let quads = place.width / 4u;
-    let at = place.panel + step * BITS * quads + place.slot / 4u;
+    let at = codes_at(place, step, BITS);
     var packed: array<vec4<u32>, PACKED>;
     for (var b = 0u; b < BITS; b += 1u) {
-        packed[b] = weight[at + b * quads];
+        packed[b] = weight[at + b * (place.width / 4u)];
     }
     for (var lane = 0u; lane < 4u; lane += 1u) {
         for (var piece = 0u; piece < 4u; piece += 1u) {

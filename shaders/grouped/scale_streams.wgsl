@@ -14,6 +14,11 @@ struct Place {
     slot: u32,        // first row of the quad in the panel
 }
 
+// Address of the first of `bits` vec4s of the quad's codes at a step. They lie width / 4 apart: one of each quad of the panel.
+fn codes_at(place: Place, step: u32, bits: u32) -> u32 {
+    return place.panel + step * bits * (place.width / 4u) + place.slot / 4u;
+}
+
 // Scales and shifts of four neighbouring rows.
 struct Scales {
     scale: vec4<f32>,

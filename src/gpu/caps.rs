@@ -76,5 +76,5 @@ async fn converts_all(context: &Context) -> Result<bool> {
         context.queue().submit([encoder.finish()]);
     })?;
     let words = DeviceTensor::from_buffer(TensorType::new(DType::Int32, [probe::F16_WORDS])?, out, 0)?;
-    Ok(words.download(context).await?.values::<i32>()?.iter().all(|&wrong| wrong == 0))
+    Ok(words.download(context).await?.values::<i32>()?.iter().all(|&exact| exact == probe::F16_PER_WORD as i32))
 }

@@ -14,8 +14,8 @@ mod pipeline_cache;
 mod plan;
 #[cfg(not(target_arch = "wasm32"))]
 mod probe;
-#[cfg(not(target_arch = "wasm32"))]
 mod single;
+#[cfg(not(target_arch = "wasm32"))]
 mod stopwatch;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;

@@ -188,10 +188,13 @@ impl Exercise {
 /// Words that the launch of [`unpack_f16`] writes, each for an equal part of all f16.
 pub(crate) const F16_WORDS: usize = 64;
 
-/// The launch that tests the device's conversion of f16 to f32. It writes numbers of f16 with another result.
+/// The f16 of each of these words.
+pub(crate) const F16_PER_WORD: usize = (1 << 16) / F16_WORDS;
+
+/// The launch that tests the device's conversion of f16 to f32. It writes numbers of f16 that are converted exactly.
 pub(crate) fn unpack_f16(caps: &DeviceCaps) -> Dispatch {
     // The factor puts a half into both halves of a word.
-    let params = Params { rounds: (1 << 16) / F16_WORDS as u32, stride: F16_WORDS as u32, factor: 0x1_0001, addend: 0 };
+    let params = Params { rounds: F16_PER_WORD as u32, stride: F16_WORDS as u32, factor: 0x1_0001, addend: 0 };
     let program = Program::new(&program::PROBE_UNPACK_F16).constant("GROUP_X", group(caps).min(64));
     let groups = F16_WORDS.div_ceil(group(caps).min(64) as usize);
     Dispatch::new(program, &params, Params::FIELDS, [Binding::write(6, Resource::Output(0))], groups, caps)

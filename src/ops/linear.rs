@@ -35,8 +35,9 @@ use crate::weights::PackedWeights;
 ///
 /// Intermediate numbers below 2⁻¹²⁶ may count as zero, including products of scales. There is no bound if an intermediate number
 /// may leave float32: the sum above, with and without the scale of a row that has only one, the product of the scales of a row and
-/// a group, or the sum over a group in units of its scale, with codes up to 256 times as large. [`reference::tolerance`](crate::reference::tolerance) computes all of it. Results for NaN
-/// and infinity are device-specific, because WGSL leaves them open.
+/// a group, or the sum over a group in units of its scale, with codes up to 256 times as large.
+/// [`reference::tolerance`](crate::reference::tolerance) computes all of it. Results for NaN and infinity are device-specific,
+/// because WGSL leaves them open.
 ///
 /// Sources: com.microsoft MatMulNBits (`accuracy_level` 4 is lhs in int8), ggml's mul_mat and mul_mat_id, GPTQ, AWQ.
 ///

@@ -13,10 +13,10 @@
 //!     streams   [group along k][row]   those of super groups, then scales, then shifts, each as wide as its kind
 //! ```
 //!
-//! Invocations own neighbouring quads: those that read the first vec4 of each read neighbours, and so on. One mask and one shift make a word of four
-//! codes at the upper end of their bytes (the scale absorbs the rest of a byte). The last panel of an expert is narrower: as few
-//! rows as a multiple of 4 permits. Each group begins at a multiple of 32 positions (16 for groups of 16), so a step lies in one
-//! group. If this leaves gaps, or columns are reordered, activations are first arranged in the order of the positions.
+//! Invocations own neighbouring quads: those that read the first vec4 of each read neighbours, and so on. One mask and one shift
+//! make a word of four codes at the upper end of their bytes (the scale absorbs the rest of a byte). The last panel of an expert is
+//! narrower: as few rows as a multiple of 4 permits. Each group begins at a multiple of 32 positions (16 for groups of 16), so a
+//! step lies in one group. If this leaves gaps, or columns are reordered, activations are first arranged in the order of the positions.
 
 use std::sync::Arc;
 
