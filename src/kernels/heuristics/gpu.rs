@@ -25,8 +25,7 @@ const OVERHEAD: f64 = 4_000.0;
 const SLICE: f64 = 90.0;
 const BARRIER: f64 = 150.0;
 
-/// The part of the slots of rows that remains where all lanes of a wave read the same rows: compilers use scalar units. Such rows
-/// take no registers of the lanes.
+/// The part of the slots of rows that remains where all lanes of a wave read the same rows: compilers use scalar units.
 const UNIFORM_ROWS: f64 = 0.1;
 
 /// Issue slots of an access to workgroup memory, of staging a vector, of a value that subgroups broadcast, and of a register that
@@ -51,6 +50,8 @@ struct Scheduler {
     registers: f64,
     /// Registers of an invocation beyond which compilers spill.
     most: f64,
+    /// Whether rows that all lanes of a wave read take no registers of the lanes.
+    scalar_rows: bool,
     /// Issue slots of a dot product of four bytes.
     dot: f64,
     /// Numbers of schedulers of common devices, at the default of `target_invocations`.
@@ -68,6 +69,7 @@ impl Scheduler {
                 cycles: 4.0,
                 registers: 256.0,
                 most: 256.0,
+                scalar_rows: true,
                 dot: 1.0,
                 numbers: &[240.0],
                 memory: 2.5,
@@ -78,16 +80,18 @@ impl Scheduler {
                 cycles: 2.0,
                 registers: 1_024.0,
                 most: 128.0,
+                scalar_rows: true,
                 dot: 1.0,
                 numbers: &[160.0, 192.0],
                 memory: 1.8,
                 cache: 10.0,
             },
-            // NVIDIA, Intel, Apple. An H200 takes 2.3 slots for a dot product.
-            _ => Self {
+            // NVIDIA, Intel, Apple. An H200 takes 2.3 slots for a dot product. Sizes vary on Intel's only, which have no scalar unit.
+            (size, _) => Self {
                 cycles: 1.0,
                 registers: 512.0,
                 most: 128.0,
+                scalar_rows: size > 0,
                 dot: 2.0,
                 numbers: &[128.0, 288.0, 528.0],
                 memory: 1.5,
@@ -227,7 +231,8 @@ pub(super) fn product_time(work: Work, tile: Tile, caps: &DeviceCaps) -> f64 {
 
     let vecs = (turn.codes * turn.bytes[0] / 16.0).max(1.0);
     let uniform = tile.group[1] == 1 && tile.group[0] >= caps.lanes;
-    let (row, row_registers) = if uniform { (turn.row * UNIFORM_ROWS, 0.0) } else { (turn.row, turn.registers[0]) };
+    let row = if uniform { turn.row * UNIFORM_ROWS } else { turn.row };
+    let row_registers = if uniform && scheduler.scalar_rows { 0.0 } else { turn.registers[0] };
     let output = turn.output + turn.dots * scheduler.dot;
     let slots = turn.fixed + rows * row + columns * turn.column + rows * columns * output;
     let (slots, latency) = match tile.tiling {
