@@ -1,79 +1,107 @@
 //! The choice of an op's candidate in a plan: by the tuner, the context's tuning, or a measurement. The measurement is in
 //! `measure.rs`.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use web_time::Instant;
+
 use super::Context;
+use super::measure::{Measurement, measure};
+use crate::error::Result;
 use crate::kernels::{self, Candidate};
 use crate::ops::Op;
+use crate::plan::{CandidateLists, Frame, Graph};
 use crate::tune::{Tuner, short};
+
+/// The candidates that measurements chose, by the class of the op.
+pub(super) type Choices = HashMap<String, usize>;
 
 /// Chooses the candidates of one plan.
 pub(super) struct Chooser<'a> {
     context: &'a Context,
     tuner: Tuner,
-    /// The time that is left for measurements.
-    left: Duration,
+    measured: Choices,
 }
 
 impl<'a> Chooser<'a> {
-    pub(super) fn new(context: &'a Context, tuner: Tuner) -> Self {
-        let left = match tuner {
-            Tuner::Measured { budget } => budget,
-            _ => Duration::ZERO,
-        };
-        Self { context, tuner, left }
+    pub(super) fn new(context: &'a Context, tuner: Tuner, measured: Choices) -> Self {
+        Self { context, tuner, measured }
     }
 
     /// The index of the candidate to run.
-    pub(super) fn choose(&mut self, op: &Op, candidates: &[Candidate]) -> usize {
+    pub(super) fn choose(&self, op: &Op, candidates: &[Candidate]) -> usize {
         let guess = self.tuner.choose(candidates);
-        let nothing_to_choose = candidates.len() < 2 || candidates.iter().any(|c| c.dispatches.is_empty());
-        if !matches!(self.tuner, Tuner::Measured { .. }) || nothing_to_choose {
+        if !matches!(self.tuner, Tuner::Measured { .. }) || !is_choice(candidates) {
             return guess;
         }
         let class = kernels::class(op);
-        if let Some(known) = self.known(&class, candidates) {
-            return known;
-        }
-        if self.left.is_zero() { guess } else { self.measured(op, class, candidates).unwrap_or(guess) }
+        let known = known(self.context, &class, candidates);
+        known.or_else(|| self.measured.get(&class).copied()).unwrap_or(guess)
     }
+}
 
-    /// The candidate in the context's tuning, if it is legal.
-    fn known(&self, class: &str, candidates: &[Candidate]) -> Option<usize> {
-        let tuning = self.context.tuning();
-        let label = tuning.get(class)?;
-        let known = candidates.iter().position(|candidate| candidate.label == label);
-        if known.is_none() {
-            log::warn!("the tuning of {class} ignored: no candidate is called {}", short(label));
-        }
-        known
+/// True if there is something to choose.
+fn is_choice(candidates: &[Candidate]) -> bool {
+    candidates.len() > 1 && candidates.iter().all(|candidate| !candidate.dispatches.is_empty())
+}
+
+/// The candidate in the context's tuning, if it is legal.
+fn known(context: &Context, class: &str, candidates: &[Candidate]) -> Option<usize> {
+    let tuning = context.tuning();
+    let label = tuning.get(class)?;
+    let known = candidates.iter().position(|candidate| candidate.label == label);
+    if known.is_none() {
+        log::warn!("the tuning of {class} ignored: no candidate is called {}", short(label));
     }
+    known
+}
 
-    /// The candidate that a measurement chooses. The context remembers it if the measurement was complete.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn measured(&mut self, op: &Op, class: String, candidates: &[Candidate]) -> Option<usize> {
-        use super::measure::{Measurement, measure};
-        let start = std::time::Instant::now();
-        let measurement = measure(self.context, op, candidates.len(), self.left);
-        self.left = self.left.saturating_sub(start.elapsed());
-        match measurement {
+/// An op to measure.
+pub(super) struct Unknown {
+    pub class: String,
+    op: Arc<Op>,
+    labels: Vec<String>,
+}
+
+/// The ops of a graph whose fastest candidates the context doesn't know, one of each class.
+pub(super) fn unknown(
+    context: &Context,
+    graph: &Graph,
+    frame: &Frame,
+    lists: &CandidateLists<'_>,
+) -> Result<Vec<Unknown>> {
+    let (mut seen, mut unknown) = (HashSet::new(), Vec::new());
+    frame.schedule(graph, lists, |op, candidates| {
+        let class = kernels::class(op);
+        if is_choice(candidates) && seen.insert(class.clone()) && known(context, &class, candidates).is_none() {
+            let labels = candidates.iter().map(|candidate| candidate.label.to_string()).collect();
+            unknown.push(Unknown { class, op: Arc::new(op.clone()), labels });
+        }
+        0
+    })?;
+    Ok(unknown)
+}
+
+/// The candidates that measurements choose until the budget is spent. The context remembers those whose measurement was complete.
+pub(super) async fn measure_all(context: &Context, ops: &[Unknown], budget: Duration) -> Choices {
+    let start = Instant::now();
+    let mut choices = Choices::new();
+    for Unknown { class, op, labels } in ops {
+        let left = budget.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        match measure(context, op, labels.len(), left).await {
             Ok(Measurement { fastest, complete }) => {
                 if complete {
-                    self.context.tuning().insert(class, candidates[fastest].label.clone());
+                    context.tuning().insert(class.clone(), labels[fastest].clone());
                 }
-                Some(fastest)
+                choices.insert(class.clone(), fastest);
             }
-            Err(error) => {
-                log::warn!("{class} takes its first guess, because measuring it failed: {error}");
-                None
-            }
+            Err(error) => log::warn!("{class} takes its first guess, because measuring it failed: {error}"),
         }
     }
-
-    /// No measurement: browsers must not block.
-    #[cfg(target_arch = "wasm32")]
-    fn measured(&mut self, _: &Op, _: String, _: &[Candidate]) -> Option<usize> {
-        None
-    }
+    choices
 }

@@ -11,6 +11,7 @@ use crate::kernels::Dispatch;
 pub(super) struct Single {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
+    uniform: wgpu::Buffer,
     grid: [u32; 3],
 }
 
@@ -32,7 +33,12 @@ impl Single {
                 entries: &entries,
             })
         })?;
-        Ok(Self { pipeline, bindings, grid: dispatch.grid })
+        Ok(Self { pipeline, bindings, uniform, grid: dispatch.grid })
+    }
+
+    /// Gives its own memory back.
+    pub(super) fn destroy(self) {
+        self.uniform.destroy();
     }
 
     /// Records the launch some times.

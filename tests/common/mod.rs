@@ -3,12 +3,18 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+#[cfg(target_arch = "wasm32")]
+mod blocking;
+#[cfg(not(target_arch = "wasm32"))]
 mod bounds;
 pub(crate) mod draw;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
+#[cfg(target_arch = "wasm32")]
+pub(crate) use blocking::{BlockingContext, BlockingPlan};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use bounds::run_checked;
 use lowbit::kernels::{Candidate, DeviceCaps};
 use lowbit::{
@@ -19,7 +25,7 @@ use lowbit::{
 /// Limits named by `LOWBIT_LIMITS`: `webgpu` for WebGPU's guaranteed minimum, `tiny` for much less. `None`, the adapter's own
 /// limits, without the variable.
 pub(crate) fn limits() -> Option<wgpu::Limits> {
-    match std::env::var("LOWBIT_LIMITS").unwrap_or_default().as_str() {
+    match variable("LOWBIT_LIMITS").unwrap_or_default().as_str() {
         "" => None,
         "webgpu" => Some(wgpu::Limits::default()),
         "tiny" => Some(tiny_limits()),
@@ -43,6 +49,22 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
     }
 }
 
+/// A variable of the environment; in a browser of the page's address.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    #[cfg(target_arch = "wasm32")]
+    return crate::variable(name);
+    #[cfg(not(target_arch = "wasm32"))]
+    std::env::var(name).ok()
+}
+
+/// The value of a future.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    #[cfg(target_arch = "wasm32")]
+    return crate::wait(future);
+    #[cfg(not(target_arch = "wasm32"))]
+    pollster::block_on(future)
+}
+
 /// A context that pretends to need many invocations, so that kernels which CPUs are not offered are candidates.
 pub(crate) fn gpu_context() -> Option<Context> {
     context().map(|context| context.with_target_invocations(DeviceCaps::default().target_invocations))
@@ -54,10 +76,10 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
     options.limits = limits;
-    match pollster::block_on(Context::with_options(&options)) {
+    match self::wait(Context::with_options(&options)) {
         Ok(context) if gpu => Some(context.with_emulated_dot4(false)),
         Ok(context) => Some(context),
-        Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
+        Err(error) if variable("LOWBIT_REQUIRE_ADAPTER").is_some_and(|v| v == "1") => {
             panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")
         }
         Err(error) => {
@@ -299,10 +321,13 @@ fn check_candidates(
     let chosen: Vec<usize> = chosen.collect();
     // A round is the number of calls in which each candidate is run once.
     let round = call / candidates.len().min(step).max(1);
+    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "no bounds are checked"))]
     let bounded = turn(round, candidates.len(), step_of("LOWBIT_BOUNDS", 4));
     for &index in &chosen {
         let candidate = &candidates[index];
         run_candidate(context, name, &graph, inputs, (index, candidate), &expected, &mut compare);
+        // Not in browsers: wgpu has no compiler of shaders there.
+        #[cfg(not(target_arch = "wasm32"))]
         if bounded.contains(&index) {
             run_checked(context, name, op, inputs, candidate);
         }
@@ -362,8 +387,15 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
     Ok(())
 }
 
+/// Checks nothing in browsers: wgpu has no compiler of shaders there.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn bounds_of_all(_: &Context, _: &str, _: &Op, _: &[&Tensor]) -> usize {
+    0
+}
+
 /// Checks every access of every candidate, with any outputs, and returns the number of candidates. `LOWBIT_BOUNDS` can reduce the
 /// candidates to some of them ([`turn`]).
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let candidates = kernels::candidates(op, &context.caps());
     let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), step_of("LOWBIT_BOUNDS", 1));
@@ -375,9 +407,9 @@ thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
 
 /// The variable's value n, for one candidate in n, or 0 for none; `otherwise` if it is not set.
 fn step_of(variable: &str, otherwise: usize) -> usize {
-    match std::env::var(variable) {
-        Ok(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
-        Err(_) => otherwise,
+    match self::variable(variable) {
+        Some(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
+        None => otherwise,
     }
 }
 

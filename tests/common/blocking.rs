@@ -1,0 +1,38 @@
+//! The blocking calls of native programs, for test bodies in a browser.
+
+use lowbit::ops::Op;
+use lowbit::{Bindings, Context, DeviceTensor, Plan, Report, Result, Tensor};
+
+use super::wait;
+
+/// A context's calls.
+pub(crate) trait BlockingContext {
+    fn run_blocking(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>>;
+    fn download_blocking(&self, tensor: &DeviceTensor) -> Result<Tensor>;
+}
+
+impl BlockingContext for Context {
+    fn run_blocking(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        wait(self.run(op, inputs))
+    }
+
+    fn download_blocking(&self, tensor: &DeviceTensor) -> Result<Tensor> {
+        wait(self.download(tensor))
+    }
+}
+
+/// A plan's calls.
+pub(crate) trait BlockingPlan {
+    fn run_blocking(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>>;
+    fn verify_blocking(&self, bindings: &Bindings) -> Result<Report>;
+}
+
+impl BlockingPlan for Plan {
+    fn run_blocking(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        wait(self.run(inputs))
+    }
+
+    fn verify_blocking(&self, bindings: &Bindings) -> Result<Report> {
+        wait(self.verify(bindings))
+    }
+}
