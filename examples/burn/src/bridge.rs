@@ -137,7 +137,9 @@ impl Layer {
         let context = &self.bridge.context;
         let [input_type, output_type] = types;
         let own = |what: &str, why: &str, tensor_type: &TensorType| {
-            eprintln!("note: {what} {tensor_type} is copied: {why}");
+            if self.bridge.copies() == 0 {
+                eprintln!("note: {what} {tensor_type} is copied, and others may be: {why}");
+            }
             DeviceTensor::allocate(context, tensor_type.clone())
         };
         let alignment = u64::from(context.device().limits().min_storage_buffer_offset_alignment);

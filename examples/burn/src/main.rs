@@ -31,6 +31,9 @@ const GROUP: usize = 32;
 /// Calls of which the median counts.
 const ROUNDS: usize = 11;
 
+/// A relative error from which on an answer is wrong.
+const MOST_ERROR: f64 = 0.15;
+
 /// What maps rows to rows: a layer of Burn, or one of lowbit.
 trait Project {
     fn project(&self, x: Tensor<2>) -> Result<Tensor<2>>;
@@ -167,7 +170,7 @@ fn on_device(values: &[f32], width: usize, device: &Device) -> Tensor<2> {
 
 fn on_host(tensor: Tensor<2>) -> Result<Vec<f32>> {
     let data = tensor.try_into_data().map_err(|error| format!("Burn can't read a tensor back: {error:?}"))?;
-    data.to_vec().map_err(|error| format!("Burn gave something else than float32: {error:?}").into())
+    data.try_to_vec().map_err(|error| format!("Burn gave something else than float32: {error:?}").into())
 }
 
 /// Root mean square of the difference, divided by that of what it should be.
@@ -267,7 +270,9 @@ impl Shared {
             let Weights { k, n, .. } = layers.weights;
             for rows in [1, 7, ROWS] {
                 let share = layers.check(&random.rows(rows, k), device)?;
-                println!("  {k} -> {n}, {rows:>2} rows: int8 equal bit for bit, int4 within {share:.2} of the bound");
+                println!(
+                    "  {k} -> {n}, {rows:>2} rows: int8 equal bit for bit, int4 off by {share:.0e} of the bound at most"
+                );
             }
         }
 
@@ -281,7 +286,7 @@ impl Shared {
             let got = on_host(Block { norm: norm(), up, down }.forward(on_device(&x, WIDTH, device))?)?;
             let error = error(&got, &right);
             println!("  the model with {name} layers: relative error {error:.4} to Burn's float32");
-            if !(error < 0.1) {
+            if !(error < MOST_ERROR) {
                 return Err(format!("the model with {name} layers is {error} from Burn's float32").into());
             }
         }
@@ -317,14 +322,15 @@ fn time(shared: &Shared, layers: &[Layers; 2], random: &mut Random) -> Result<()
             let x = random.rows(rows, k);
             let input = on_device(&x, k, device);
             let right = on_host(float.forward(input.clone()))?;
-            // The first calls compile, and Burn chooses its kernels.
+            // The first calls compile, and Burn chooses its kernels. lowbit's layers were checked, so a wrong one is an error here;
+            // a wrong layer of Burn is told.
             let mut errors = Vec::new();
             for (name, layer) in candidates {
-                let got = on_host(layer.project(input.clone())?)?;
-                errors.push(error(&got, &right));
-                if !(error(&got, &right) < 0.2) {
-                    return Err(format!("{name}: the error is {}", error(&got, &right)).into());
+                let error = error(&on_host(layer.project(input.clone())?)?, &right);
+                if name.starts_with("lowbit") && !(error < MOST_ERROR) {
+                    return Err(format!("{name}: the error is {error}").into());
                 }
+                errors.push(error);
             }
             let mut milliseconds = [(); 5].map(|()| Vec::with_capacity(ROUNDS));
             for _ in 0..ROUNDS {
@@ -339,7 +345,8 @@ fn time(shared: &Shared, layers: &[Layers; 2], random: &mut Random) -> Result<()
             }
             for (((name, _), times), error) in candidates.iter().zip(&mut milliseconds).zip(errors) {
                 times.sort_by(f64::total_cmp);
-                println!("{:>12} {rows:>5} {name:16} {:>9.2} {error:>8.4}", format!("{k} -> {n}"), times[ROUNDS / 2]);
+                let time = if error < MOST_ERROR { format!("{:.2}", times[ROUNDS / 2]) } else { "wrong".into() };
+                println!("{:>12} {rows:>5} {name:16} {time:>9} {error:>8.4}", format!("{k} -> {n}"));
             }
         }
     }
