@@ -31,8 +31,8 @@ impl DeviceTensor {
     /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer. An output needs its own buffer, with
     /// COPY_SRC if it is read back.
     ///
-    /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is bound. 256
-    /// suits every device.
+    /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is
+    /// bound. 256 suits every device.
     ///
     /// The buffer must be of the device of the context that uses it. Calls with a buffer of another device fail with
     /// [`Error::Validation`](crate::Error::Validation). wgpu can't identify a buffer of another *instance*: it looks up a buffer
