@@ -122,9 +122,9 @@
 //! | dynamic parameters | 8 · k bytes, dense | (r · k + i) · 8: the scale as f32, then the zero point as i32 |
 //!
 //! Padding at the end of rows is ignored where it is read and zero where it was written. A tensor takes
-//! [`TensorType::device_bytes`], at least 16. Its buffer needs the usage STORAGE and its offset is a multiple of 256. Inputs
-//! may share a buffer; each output needs one of its own, because WebGPU tracks whole buffers. Images are
-//! `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
+//! [`TensorType::device_bytes`], at least 16. Its buffer needs the usage STORAGE. Its offset is a multiple of the device's
+//! `min_storage_buffer_offset_alignment`; 256 suits every device. Inputs may share a buffer; each output needs one of its own, because
+//! WebGPU tracks whole buffers. Images are `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
 //!
 //! # 4. Batches of any size
 //!
@@ -353,6 +353,30 @@
 //! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
 //! * **Size.** The README's product in a module of its own takes some 310 KB, compressed, with `opt-level = "z"`, `lto = true`,
 //!   `codegen-units = 1` and `panic = "abort"`.
+//!
+//! # 11. In Burn
+//!
+//! Burn computes on wgpu, through CubeCL. A layer of lowbit can stand between two layers of a Burn model. It uses Burn's
+//! device, queue and buffers, and copies nothing. `examples/burn/` is a complete program.
+//!
+//! * **Device.** `Device::wgpu_options().init_with_setup()` makes Burn's device and returns its wgpu handles.
+//!   [`Context::from_device`] takes the device and the queue. If the program makes the device, Burn takes it by
+//!   `Device::wgpu_options().setup(…)`.
+//! * **Buffers.** `try_into_primitive` returns the tensor behind a tensor of Burn. With the feature `fusion`,
+//!   `resolve_tensor_float` launches what Burn has fused, and returns a `CubeTensor`.
+//!   `client.get_resource::<WgpuServer<AutoCompiler>>(handle)` returns its wgpu buffer and its offset.
+//!   [`DeviceTensor::from_buffer`] takes both. `Tensor::empty` makes the output; lowbit writes into its buffer.
+//! * **Layout.** float32 and int32 are dense in both libraries, so a contiguous tensor of Burn is a tensor of lowbit. Rows of
+//!   8-bit codes are not: lowbit pads them to 16 bytes. Keep codes inside of a [`Graph`], and give Burn float32.
+//! * **Memory.** By default CubeCL puts many tensors into one buffer. An output of lowbit needs a buffer of its own.
+//!   `.memory_config(MemoryConfiguration::ExclusivePages)` gives each tensor a buffer. Where Burn's memory has to stay as it
+//!   is, copy the input. CubeCL aligns its offsets to what the device requires, and lowbit requires no more.
+//! * **Order.** Commands run in the order of submissions. `client.flush()` submits what Burn has recorded. Then record the plan
+//!   into an encoder, and submit it to the same queue. What Burn records later, it submits later.
+//! * **Bind groups.** CubeCL uses its memory again, so the same buffers return. Keep the [`Bindings`] of some sets of buffers,
+//!   and drop the oldest: bindings keep their buffers alive.
+//! * **Weights.** Burn stores `[in, out]`. [`Matmul`](crate::ops::Matmul) takes that order. The rows of
+//!   [`PackedWeights`](crate::weights::PackedWeights) are Burn's columns; `Quantizer::rows` asks for one at a time.
 //!
 //! # What each call does
 //!

@@ -980,7 +980,7 @@ fn device_tensors() -> Result<()> {
         ("no storage", place(96, wgpu::BufferUsages::COPY_SRC, 0), &["COPY_SRC", "STORAGE"]),
         ("too small", place(92, storage, 0), &["int8[3, 17]", "96 bytes", "has 92"]),
         ("too small from an offset", place(96 + 252, storage, 256), &["96 bytes", "offset 256", "has 348"]),
-        ("misaligned", place(1024, storage, 128), &["128", "256"]),
+        ("misaligned", place(1024, storage, 48), &["48", "32", "256"]),
         ("offset after the end", place(96, storage, 1 << 40), &["offset 1099511627776", "has 96"]),
         ("offset that overflows", place(96, storage, u64::MAX - 255), &["18446744073709551360", "has 96"]),
     ]);
@@ -988,7 +988,29 @@ fn device_tensors() -> Result<()> {
     assert_eq!((kept.offset(), kept.buffer().size()), (256, 352));
     refused([("no way back", context.download_blocking(&kept), &["STORAGE", "COPY_SRC"])]);
 
+    // The finest offset that this device binds, and a finer one.
     let limits = context.device().limits();
+    let alignment = u64::from(limits.min_storage_buffer_offset_alignment);
+    let mut graph = Graph::new();
+    let x = graph.input(int8(&[3, 17]));
+    let sum = graph.add(Add::new(int8(&[3, 17]), int8(&[3, 17]), codes()).build()?, &[x, x])?;
+    graph.output(sum);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let ways = storage | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let (x, y) = (place(96 + alignment, ways, alignment)?, place(96 + 3 * alignment, ways, 3 * alignment)?);
+    let host = Tensor::new([3, 17], (-25..26).collect::<Vec<i8>>())?.quantized(Quantization::tensor(0.1, 0))?;
+    let words: Vec<u8> = lowbit::pack::words(&host).iter().flat_map(|word| word.to_le_bytes()).collect();
+    context.queue().write_buffer(x.buffer(), alignment, &words);
+    let mut encoder = context.device().create_command_encoder(&Default::default());
+    plan.record(&mut encoder, &plan.bind(&[&x], &[&y])?)?;
+    context.queue().submit([encoder.finish()]);
+    assert_eq!(context.download_blocking(&y)?, graph.run_reference(&[&host])?[0]);
+    if alignment > 32 {
+        let finer = place(96 + alignment, storage, alignment / 2)?;
+        let texts = ["int8[3, 17]".to_string(), (alignment / 2).to_string(), alignment.to_string()];
+        refused([("finer than the device's", plan.bind(&[&finer], &[&y]), &texts.each_ref().map(String::as_str))]);
+    }
+
     let limit = limits.max_buffer_size;
     let rows = usize::try_from(limit / 16).expect("64-bit") + 1;
     let before = context.counters();

@@ -101,6 +101,7 @@ impl Bindings {
         outputs: &[&DeviceTensor],
         workspace: &Workspace,
     ) -> Result<Self> {
+        inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_offset(context))?;
         let pipelines = variant.pipelines(context)?;
         let bind = |index: usize| bind_group(context, &variant, index, &pipelines[index], inputs, outputs, workspace);
         let groups = context.scoped(|| (0..pipelines.len()).map(bind).collect())?;

@@ -22,12 +22,15 @@ pub struct DeviceTensor {
 pub(super) const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
-/// wgpu's alignment of the offset of a storage binding, valid on any device.
-const OFFSET_ALIGNMENT: u64 = 256;
+/// The finest alignment of the offset of a storage binding that wgpu lets a device require.
+const LEAST_ALIGNMENT: u64 = 32;
 
 impl DeviceTensor {
     /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer. An output needs its own buffer, with
     /// COPY_SRC if it is read back.
+    ///
+    /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is
+    /// bound. 256 suits every device.
     ///
     /// The buffer must be of the device of the context that uses it. Calls with a buffer of another device fail with
     /// [`Error::Validation`](crate::Error::Validation). wgpu can't identify a buffer of another *instance*: it looks up a buffer
@@ -35,7 +38,7 @@ impl DeviceTensor {
     /// program is built with `panic = "abort"`). If there is one, it is used instead.
     ///
     /// # Errors
-    /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 256, or the tensor does not fit.
+    /// If the buffer lacks the STORAGE usage, the offset is not a multiple of 32, or the tensor does not fit.
     pub fn from_buffer(tensor_type: TensorType, buffer: wgpu::Buffer, offset: u64) -> Result<Self> {
         require!(
             buffer.usage().contains(wgpu::BufferUsages::STORAGE),
@@ -43,8 +46,8 @@ impl DeviceTensor {
             buffer.usage()
         );
         require!(
-            offset.is_multiple_of(OFFSET_ALIGNMENT),
-            "the offset is {offset}, but it must be a multiple of {OFFSET_ALIGNMENT}, WebGPU's alignment of storage bindings"
+            offset.is_multiple_of(LEAST_ALIGNMENT),
+            "the offset is {offset}, but it must be a multiple of {LEAST_ALIGNMENT} on every device, and of 256 on some"
         );
         let needed = tensor_type.device_bytes();
         require!(
@@ -104,6 +107,18 @@ impl DeviceTensor {
     /// doesn't know how much device memory a buffer holds.
     pub fn destroy(self) {
         self.buffer.destroy();
+    }
+
+    /// Refuses an offset at which this device can't bind a buffer.
+    pub(super) fn check_offset(&self, context: &Context) -> Result<()> {
+        let alignment = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
+        require!(
+            self.offset.is_multiple_of(alignment),
+            "the tensor {} begins at byte {} of its buffer, but this device binds storage at multiples of {alignment}",
+            self.tensor_type,
+            self.offset
+        );
+        Ok(())
     }
 
     pub(super) async fn download(&self, context: &Context) -> Result<Tensor> {
