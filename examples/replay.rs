@@ -5,17 +5,16 @@ use std::error::Error;
 
 use lowbit::ops::{Conv, Padding, Pool, Requantization};
 use lowbit::{
-    Context, ContextOptions, DType, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, Quantization, Tensor,
-    TensorType, Tuner,
+    Context, DType, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, Quantization, Tensor, TensorType, Tuner,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let graph = network()?;
-    // A device with WebGPU's least limits makes plans for every device.
-    let options = ContextOptions::default().with_limits(wgpu::Limits::default());
-    let context = pollster::block_on(Context::with_options(&options))?;
+    // A device without optional features and with WebGPU's least limits makes plans for every device.
+    let (device, queue) = plain_device()?;
+    let context = Context::from_device(device, queue);
     let exported = context.plan(&graph, Tuner::FirstGuess)?.export();
     let (json, data) = (serde_json::to_string(&exported)?, exported.data);
     println!(
@@ -65,11 +64,16 @@ fn network() -> Result<Graph> {
     Ok(graph)
 }
 
-/// Runs an exported plan on a device of its own, and returns the words of its outputs.
-fn replay(plan: &ExportedPlan, data: &[u8], inputs: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+/// A device as every browser has it.
+fn plain_device() -> Result<(wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default()))?;
+    Ok(pollster::block_on(adapter.request_device(&Default::default()))?)
+}
+
+/// Runs an exported plan on a device of its own, and returns the words of its outputs.
+fn replay(plan: &ExportedPlan, data: &[u8], inputs: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+    let (device, queue) = plain_device()?;
     use wgpu::BufferUsages as Usages;
     let buffer = |size: u64, usage: Usages| {
         device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })

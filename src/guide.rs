@@ -351,7 +351,7 @@
 //! * **Absent.** Subgroups and matrix units, which wgpu doesn't offer there, so the kernels that use them; the pipeline cache; pages of
 //!   `evaluate`. Dot products of bytes and f16 are there if the browser has them.
 //! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
-//! * **Size.** The README's product in a module of its own takes some 310 KB, compressed, with `opt-level = "z"`, `lto = true`,
+//! * **Size.** The README's product in a module of its own takes some SIZE KB, compressed, with `opt-level = "z"`, `lto = true`,
 //!   `codegen-units = 1` and `panic = "abort"`.
 //!
 //! # 11. In Burn
@@ -438,3 +438,8 @@
 //! [`Tuner::Nth`]: crate::Tuner::Nth
 //! [`Workspace`]: crate::Workspace
 //! [`Workspace::from_buffers`]: crate::Workspace::from_buffers
+//! [`Context::check`]: crate::Context::check
+//! [`Context::run`]: crate::Context::run
+//! [`DeviceTensor::destroy`]: crate::DeviceTensor::destroy
+//! [`Workspace::destroy`]: crate::Workspace::destroy
+//! [`Context::device`]: crate::Context::device

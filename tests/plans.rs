@@ -9,7 +9,8 @@ use lowbit::ops::{
     Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
-    Context, DType, DeviceTensor, Graph, PlanOptions, Quantization, Result, Tensor, TensorType, Tuner, Value, Workspace,
+    Context, DType, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions, Quantization,
+    Result, Tensor, TensorType, Tuner, Value, Workspace,
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
@@ -583,5 +584,40 @@ fn what_cannot_follow_an_extent_is_refused() -> Result<()> {
     let pool = Pool::max(code_type(&mut random, DType::Int8, &[16, 1, 5])?, [1]).build()?;
     let image = graph.reshape(twice, [16, 1, 5])?;
     graph.add(pool, &[image])?;
+    Ok(())
+}
+
+/// Every range that an exported launch binds lies in its buffer, at an offset that any device binds.
+#[test]
+fn an_exported_plan_is_whole() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(35);
+    for _ in 0..20 {
+        let graph = random_graph(&mut random, 3, 8)?;
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        let exported = plan.export();
+        assert_eq!(exported.launches.len(), plan.launches());
+        let tensors = (plan.input_types().len(), plan.output_types().len());
+        assert_eq!((exported.inputs.len(), exported.outputs.len()), tensors);
+        for launch in &exported.launches {
+            let ExportedBytes { offset, bytes, .. } = launch.parameters;
+            assert!(offset.is_multiple_of(256) && offset + bytes <= exported.data.len(), "{launch:?}");
+            assert!(exported.programs[launch.program].contains("fn main("));
+            for binding in &launch.bindings {
+                let size = match binding.buffer {
+                    ExportedBuffer::Input(i) => exported.inputs[i].bytes,
+                    ExportedBuffer::Output(i) => exported.outputs[i].bytes,
+                    ExportedBuffer::Workspace(i) => exported.workspace[i],
+                    ExportedBuffer::Constant(i) => exported.constants[i].bytes as u64,
+                    other => panic!("{other:?}"),
+                };
+                assert!(binding.offset.is_multiple_of(256) && binding.bytes > 0, "{binding:?}");
+                assert!(binding.offset + binding.bytes <= size, "{binding:?} of {size} bytes");
+            }
+        }
+        let (json, mut exported) = (serde_json::to_string(&exported).expect("plain data"), exported);
+        exported.data.clear();
+        assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
+    }
     Ok(())
 }

@@ -110,10 +110,12 @@ pub enum ExportedBuffer {
 
 /// The limits that a device of an [`ExportedPlan`] needs, by WebGPU's names. The first two are what the plan's device allows, so they
 /// may be more than is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ExportedRequirements {
+    /// The optional features: `subgroups`, `shader-f16`, `matrices` (wgpu's experimental cooperative matrices).
+    pub features: Vec<String>,
     /// `maxComputeInvocationsPerWorkgroup`.
     pub max_compute_invocations_per_workgroup: u32,
     /// `maxComputeWorkgroupStorageSize`.
@@ -129,8 +131,8 @@ pub struct ExportedRequirements {
 impl Plan {
     /// The plan at its largest extent as data, with its constants: to run it without this crate.
     ///
-    /// A context on a device with WebGPU's default limits and without optional features
-    /// ([`ContextOptions::with_limits`](crate::ContextOptions::with_limits)) makes plans that every device of WebGPU runs.
+    /// A context on a device with WebGPU's default limits and without optional features, as `wgpu::DeviceDescriptor::default()`
+    /// requests it for [`Context::from_device`](crate::Context::from_device), makes plans that every device of WebGPU runs.
     ///
     /// ```
     /// use lowbit::{Context, DType, Graph, Tensor, TensorType, Tuner, ops::Matmul};
@@ -147,7 +149,6 @@ impl Plan {
     #[must_use]
     pub fn export(&self) -> ExportedPlan {
         let (launches, constants) = self.parts();
-        let requirements = requirements(launches, self.context().device_caps());
         let mut data = Data::default();
         let constants: Vec<_> = constants.iter().map(|c| data.add(bytemuck::cast_slice(&c.words()))).collect();
         let mut programs: Vec<String> = Vec::new();
@@ -165,14 +166,15 @@ impl Plan {
                 grid: launch.dispatch.grid,
             }
         });
-        let launches = launches.collect();
+        let exported = launches.collect();
+        let requirements = requirements(self.parts().0, &programs, self.context().device_caps());
         ExportedPlan {
             inputs: self.input_types().iter().map(tensor).collect(),
             outputs: self.output_types().iter().map(tensor).collect(),
             workspace: self.workspace_buffers().to_vec(),
             constants,
             programs,
-            launches,
+            launches: exported,
             requirements,
             data: data.0,
         }
@@ -218,13 +220,23 @@ fn bindings(launch: &Launch, constants: &[ExportedBytes]) -> Vec<ExportedBinding
         .collect()
 }
 
-fn requirements(launches: &[Launch], caps: DeviceCaps) -> ExportedRequirements {
+fn requirements(launches: &[Launch], programs: &[String], caps: DeviceCaps) -> ExportedRequirements {
+    let features =
+        [("subgroups", "subgroup"), ("shader-f16", "enable f16;"), ("matrices", "enable wgpu_cooperative_matrix")];
+    let used =
+        features.iter().filter(|(_, word)| programs.iter().any(|program| code(program).any(|l| l.contains(word))));
     let spans = launches.iter().flat_map(|launch| &launch.spans);
     ExportedRequirements {
+        features: used.map(|(name, _)| (*name).to_string()).collect(),
         max_compute_invocations_per_workgroup: caps.invocations,
         max_compute_workgroup_storage_size: caps.workgroup_bytes,
         max_compute_workgroups_per_dimension: launches.iter().flat_map(|l| l.dispatch.grid).max().unwrap_or(0),
         max_storage_buffers_per_shader_stage: launches.iter().map(|l| l.spans.len() as u32).max().unwrap_or(0),
         max_storage_buffer_binding_size: spans.filter_map(|span| span.bytes).max().unwrap_or(0),
     }
+}
+
+/// The lines of a program without comments.
+fn code(program: &str) -> impl Iterator<Item = &str> {
+    program.lines().map(|line| line.split("//").next().unwrap_or_default())
 }

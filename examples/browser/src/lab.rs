@@ -69,6 +69,16 @@ impl Digits {
         self.plan.to_string()
     }
 
+    /// The plan as data, to run it without this module: JSON.
+    pub fn exported(&self) -> std::result::Result<String, JsError> {
+        told(serde_json::to_string(&self.plan.export()).map_err(Into::into))
+    }
+
+    /// The bytes of constants and parameters of the plan as data.
+    pub fn exported_data(&self) -> Vec<u8> {
+        self.plan.export().data
+    }
+
     /// The logits of an image of 8 × 8 numbers from 0 to 1, and whether the reference has equal bits.
     pub async fn classify(&self, pixels: &[f32]) -> std::result::Result<String, JsError> {
         told(self.logits(pixels).await)

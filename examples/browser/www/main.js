@@ -1,4 +1,5 @@
 import init, { Page } from "./pkg/lowbit_browser.js";
+import { replay } from "./replay.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -109,6 +110,19 @@ async function digits(page) {
     }
   }
 
+  /** The same plan as data, run by plain JavaScript on a device of its own. */
+  async function withoutLowbit() {
+    const [plan, data] = [JSON.parse(network.exported()), network.exported_data()];
+    const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+    const image = Float32Array.from({ length: 64 }, (_, i) => (i % 17) / 16);
+    const [output] = await replay(device, plan, data, [new Uint8Array(image.buffer)]);
+    device.destroy();
+    const logits = [...new Float32Array(output.buffer, 0, 10)];
+    const equal = JSON.parse(await network.classify(image)).logits.every((logit, i) => logit === logits[i]);
+    const text = equal ? "The exported plan gives the same bits in plain JavaScript." : "The exported plan differs in JavaScript.";
+    say("replay-verdict", text, equal);
+  }
+
   function clear() {
     pen.fillStyle = "#000";
     pen.fillRect(0, 0, canvas.width, canvas.height);
@@ -138,6 +152,7 @@ async function digits(page) {
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
   element("clear").addEventListener("click", clear);
   clear();
+  await withoutLowbit().catch((error) => say("replay-verdict", error.message, false));
 }
 
 async function kernels(page) {
