@@ -351,7 +351,7 @@
 //! * **Absent.** Subgroups and matrix units, which wgpu doesn't offer there, so the kernels that use them; the pipeline cache; pages of
 //!   `evaluate`. Dot products of bytes and f16 are there if the browser has them.
 //! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
-//! * **Size.** The README's product in a module of its own takes some SIZE KB, compressed, with `opt-level = "z"`, `lto = true`,
+//! * **Size.** The README's product in a module of its own takes some 400 KB, compressed, with `opt-level = "z"`, `lto = true`,
 //!   `codegen-units = 1` and `panic = "abort"`.
 //!
 //! # 11. In Burn

@@ -138,7 +138,7 @@ impl Plan {
     /// use lowbit::{Context, DType, Graph, Tensor, TensorType, Tuner, ops::Matmul};
     /// # if let Ok(context) = Context::new_blocking() {
     /// let weights = Tensor::new([16, 4], vec![1i8; 64])?;
-    /// let graph = Graph::of(Matmul::new(TensorType::new(DType::Int8, [2, 16])?, weights).build()?.into())?;
+    /// let graph = Graph::of(Matmul::new(TensorType::new(DType::Int8, [2, 16])?, weights).build()?)?;
     /// let exported = context.plan(&graph, Tuner::FirstGuess)?.export();
     /// assert_eq!(exported.inputs[0].dims, [2, 16]);
     /// let (json, data) = (serde_json::to_string(&exported)?, exported.data); // two files

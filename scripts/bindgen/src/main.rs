@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     };
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     // The module is found beside its JavaScript.
-    bindgen.input_path(file).typescript(false).omit_default_module_path(false);
+    bindgen.input_path(file).typescript(false).omit_default_module_path(false).remove_name_section(true);
     let made = bindgen.web(true).and_then(|bindgen| bindgen.generate(folder));
     if let Err(error) = made {
         eprintln!("{error:?}");
