@@ -6,16 +6,17 @@ wasm_tools=${LOWBIT_WASM_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lowbit-wasm}
 
 # Where rustup can't fetch the target: Debian's compiler with the sources of its standard library, unpacked and not installed.
 debian_wasm() {
-    local root=$wasm_tools/debian packages="rustc-web rust-web-src libstd-rust-web-dev" deb library
+    local root=$wasm_tools/debian deb library llvm
     if [ ! -e "$root/ready" ]; then
         command -v apt-get >/dev/null || return 1
+        rm -rf "$root"
         mkdir -p "$root/debs"
         [ -n "$(apt-cache policy rustc-web 2>/dev/null | grep 'Candidate: [0-9]')" ] || apt-get update -qq || return 1
+        # The library's version is in its name, and LLVM's in what it depends on; the linker is of the same LLVM.
         library=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.*Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
-        packages="$packages $library $(apt-cache depends "$library" rustc-web | sed -n 's/.*Depends: \(libllvm[0-9.]*\)$/\1/p' | sort -u)"
-        packages="$packages $(apt-cache depends rustc-web rust-web-src libstd-rust-web-dev | sed -n 's/.*: \(lld-[0-9]*\)$/\1/p' | sort -u)"
-        # shellcheck disable=SC2086 # A list of words.
-        (cd "$root/debs" && apt-get download $packages >/dev/null 2>&1) || return 1
+        llvm=$(apt-cache depends "$library" | sed -n 's/.*Depends: libllvm\([0-9]*\).*/\1/p')
+        (cd "$root/debs" && apt-get download rustc-web rust-web-src libstd-rust-web-dev "$library" "libllvm$llvm" "lld-$llvm" >/dev/null) ||
+            return 1
         for deb in "$root"/debs/*.deb; do dpkg -x "$deb" "$root" || return 1; done
         rm -r "$root/debs"
         touch "$root/ready"

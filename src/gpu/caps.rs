@@ -72,16 +72,14 @@ pub(super) async fn unpacks_f16(context: &Context) -> Result<bool> {
 }
 
 async fn converts_all(context: &Context) -> Result<bool> {
-    let out = context.buffer("test of f16", 4 * probe::F16_WORDS as u64, USAGE, &[])?;
+    let out = context.temporary("test of f16", 4 * probe::F16_WORDS as u64, USAGE)?;
     let launch = Single::new(context, &probe::unpack_f16(&context.device_caps()), &[&out])?;
     context.scoped(|| {
         let mut encoder = context.device().create_command_encoder(&Default::default());
         launch.record(&mut encoder.begin_compute_pass(&Default::default()), 1);
         context.queue().submit([encoder.finish()]);
     })?;
-    let words = DeviceTensor::from_buffer(TensorType::new(DType::Int32, [probe::F16_WORDS])?, out, 0)?;
-    let exact = words.download(context).await?;
-    words.destroy();
-    launch.destroy();
+    let words = TensorType::new(DType::Int32, [probe::F16_WORDS])?;
+    let exact = DeviceTensor::from_buffer(words, out.clone(), 0)?.download(context).await?;
     Ok(exact.values::<i32>()?.iter().all(|&exact| exact == probe::F16_PER_WORD as i32))
 }

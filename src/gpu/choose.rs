@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::Context;
 use super::measure::{Measurement, measure};
+use super::plan::{frame, supported};
+use super::{Context, PlanOptions};
 use crate::error::Result;
 use crate::kernels::{self, Candidate};
 use crate::ops::Op;
@@ -59,19 +60,14 @@ fn known(context: &Context, class: &str, candidates: &[Candidate]) -> Option<usi
 }
 
 /// An op to measure.
-pub(super) struct Unknown {
-    pub class: String,
+struct Unknown {
+    class: String,
     op: Arc<Op>,
     labels: Vec<String>,
 }
 
 /// The ops of a graph whose fastest candidates the context doesn't know, one of each class.
-pub(super) fn unknown(
-    context: &Context,
-    graph: &Graph,
-    frame: &Frame,
-    lists: &CandidateLists<'_>,
-) -> Result<Vec<Unknown>> {
+fn unknown(context: &Context, graph: &Graph, frame: &Frame, lists: &CandidateLists<'_>) -> Result<Vec<Unknown>> {
     let (mut seen, mut unknown) = (HashSet::new(), Vec::new());
     frame.schedule(graph, lists, |op, candidates| {
         let class = kernels::class(op);
@@ -85,7 +81,7 @@ pub(super) fn unknown(
 }
 
 /// The candidates that measurements choose until the budget is spent. The context remembers those whose measurement was complete.
-pub(super) async fn measure_all(context: &Context, ops: &[Unknown], budget: Duration) -> Choices {
+async fn measure_all(context: &Context, ops: &[Unknown], budget: Duration) -> Choices {
     let start = Instant::now();
     let mut choices = Choices::new();
     for Unknown { class, op, labels } in ops {
@@ -104,4 +100,59 @@ pub(super) async fn measure_all(context: &Context, ops: &[Unknown], budget: Dura
         }
     }
     choices
+}
+
+/// The kernels that measurements choose, for ops that the context doesn't know.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn measured(
+    context: &Context,
+    graph: &Graph,
+    frame: &Frame,
+    lists: &CandidateLists<'_>,
+    tuner: Tuner,
+) -> Result<Choices> {
+    match tuner {
+        Tuner::Measured { budget } if !budget.is_zero() => {
+            let unknown = unknown(context, graph, frame, lists)?;
+            Ok(pollster::block_on(measure_all(context, &unknown, budget)))
+        }
+        _ => Ok(Choices::default()),
+    }
+}
+
+/// None: planning doesn't wait. `Context::tune` measures.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn measured(_: &Context, _: &Graph, _: &Frame, _: &CandidateLists<'_>, _: Tuner) -> Result<Choices> {
+    Ok(Choices::default())
+}
+
+impl Context {
+    /// Measures the kernels of the ops of a graph whose fastest the context doesn't know, until the budget is spent, and remembers
+    /// the fastest. Plans with [`Tuner::Measured`] use them, and [`Context::save_tuning`] saves them. Returns the number of kinds of
+    /// ops that are still unknown. The sample or compilation in progress is completed after the budget.
+    ///
+    /// Natively [`Context::plan`] measures by itself. In a browser, where planning doesn't wait, await this before it.
+    ///
+    /// ```no_run
+    /// # async fn tuned(context: lowbit::Context, graph: lowbit::Graph) -> lowbit::Result<()> {
+    /// use std::time::Duration;
+    /// context.tune(&graph, Duration::from_secs(2)).await?;
+    /// let plan = context.plan(&graph, lowbit::Tuner::Measured { budget: Duration::ZERO })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::plan`].
+    pub async fn tune(&self, graph: &Graph, budget: Duration) -> Result<usize> {
+        self.check_alive()?;
+        let caps = supported(self)?;
+        let ops = {
+            let lists = CandidateLists::new(&caps);
+            unknown(self, graph, &frame(self, graph, &lists, PlanOptions::default())?, &lists)?
+        };
+        measure_all(self, &ops, budget).await;
+        self.check().await?;
+        let tuning = self.tuning();
+        Ok(ops.iter().filter(|op| tuning.get(&op.class).is_none()).count())
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::caps::{self, MATRICES};
 use super::constants::Constants;
+use super::device_tensor::Temporary;
 use super::pipeline::{Pipeline, Pipelines};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
@@ -136,9 +137,6 @@ pub struct Context {
     /// Errors that a browser reports after the calls that caused them.
     #[cfg(target_arch = "wasm32")]
     pub(super) later: super::errors::Later,
-    /// The adapter in the browser's words, which wgpu doesn't hand on.
-    #[cfg(target_arch = "wasm32")]
-    adapter_name: Arc<str>,
     caps: DeviceCaps,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
@@ -268,7 +266,7 @@ impl Context {
         let info = device.adapter_info();
         let caps = caps::of_device(&device.limits(), device.features(), &info);
         let machine = Machine {
-            adapter: info.name.clone(),
+            adapter: info.name,
             driver: format!("{} {}", info.driver, info.driver_info),
             backend: info.backend.to_string(),
         };
@@ -283,8 +281,6 @@ impl Context {
             lost: Arc::default(),
             #[cfg(target_arch = "wasm32")]
             later: super::errors::Later::default(),
-            #[cfg(target_arch = "wasm32")]
-            adapter_name: info.name.as_str().into(),
             caps,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
@@ -297,14 +293,13 @@ impl Context {
         context
     }
 
-    /// Names the adapter of a browser, in the description and in tuning files.
+    /// Names the adapter of a browser, which wgpu doesn't, in the description and in tuning files.
     #[cfg(target_arch = "wasm32")]
-    fn name_adapter(&mut self, name: String) {
-        self.caps.emulate_dot4 |= caps::emulates_dot4(&name);
-        let machine =
-            Machine { adapter: name.clone(), driver: String::new(), backend: wgpu::Backend::BrowserWebGpu.to_string() };
-        *self.tuning() = Tuning::new(machine);
-        self.adapter_name = name.into();
+    fn name_adapter(&mut self, adapter: String) {
+        self.caps.emulate_dot4 |= caps::emulates_dot4(&adapter);
+        let mut tuning = self.tuning();
+        let machine = Machine { adapter, ..tuning.machine().clone() };
+        *tuning = Tuning::new(machine);
     }
 
     /// Sets the device's callback to learn of its loss.
@@ -421,20 +416,9 @@ impl Context {
 
     /// The name, backend and driver of the adapter, for humans. In a browser the words of its `GPUAdapterInfo`, if
     /// [`Context::new`] or [`Context::with_options`] made the context, and the browser says any.
-    #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn description(&self) -> String {
-        let info = self.device.adapter_info();
-        format!("{} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info)
-    }
-
-    /// The name of the adapter, for humans: the words of the browser's `GPUAdapterInfo`, if [`Context::new`] or
-    /// [`Context::with_options`] made the context.
-    #[cfg(target_arch = "wasm32")]
-    #[must_use]
-    pub fn description(&self) -> String {
-        let name = if self.adapter_name.is_empty() { "an adapter without a name" } else { &*self.adapter_name };
-        format!("{name} ({})", self.device.adapter_info().backend)
+        self.tuning().machine().to_string()
     }
 
     /// The capabilities that determine which kernels are legal on this device.
@@ -663,6 +647,11 @@ impl Context {
             };
             helpers.into_iter().map(join).fold(mine, Result::and)
         })
+    }
+
+    /// A buffer of at least 16 bytes for this crate alone, whose memory comes back when it is dropped, also in a browser.
+    pub(super) fn temporary(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Temporary> {
+        self.buffer(label, bytes, usage, &[]).map(Temporary)
     }
 
     /// A buffer of at least 16 bytes, filled with words.

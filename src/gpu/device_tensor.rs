@@ -1,5 +1,7 @@
 //! Tensors in device memory, in the crate's or the caller's buffers, and their readback to the host. The layout is in `pack`.
 
+use std::ops::Deref;
+
 use super::Context;
 use super::context::Counting;
 use super::wait::map;
@@ -131,7 +133,7 @@ impl DeviceTensor {
         );
         let bytes = self.tensor_type.device_bytes();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = context.buffer("readback", bytes, usage, &[])?;
+        let staging = context.temporary("readback", bytes, usage)?;
         context.scoped(|| {
             let mut encoder = context.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, Some(bytes));
@@ -140,10 +142,28 @@ impl DeviceTensor {
         Counting::count(&context.counting.submissions);
         Counting::count(&context.counting.readbacks);
         let words = read(context, &staging).await;
-        staging.destroy();
+        drop(staging);
         // A destroyed device frees its buffers, so the words may be anything; and in a browser a refused call leaves zeros.
         context.check().await?;
         pack::owned_tensor(&self.tensor_type, words?)
+    }
+}
+
+/// A buffer that nobody else holds. Submissions that use it still run.
+#[derive(Debug)]
+pub(super) struct Temporary(pub(super) wgpu::Buffer);
+
+impl Deref for Temporary {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        self.0.destroy();
     }
 }
 

@@ -81,25 +81,32 @@ impl Context {
             [OutOfMemory, Internal, Validation].map(|filter| self.device().push_error_scope(filter));
         let value = caught(work);
         let [validation, internal, memory] = [validation, internal, memory].map(wgpu::ErrorScopeGuard::pop);
-        let what = what.to_string();
         let error = async move {
             let (validation, internal, memory) = (validation.await, internal.await, memory.await);
             // A lack of memory comes first: the other errors may follow from it.
-            memory.or(internal).or(validation).map(|error| match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what, bytes },
-                wgpu::Error::Validation { description, .. } => Error::Validation(description),
-                wgpu::Error::Internal { description, .. } => Error::Device(description),
-            })
+            memory.or(internal).or(validation)
         };
         #[cfg(target_arch = "wasm32")]
-        self.later.add(error);
+        {
+            let what = what.to_string();
+            self.later.add(async move { error.await.map(|error| of_wgpu(error, &what, bytes)) });
+        }
         #[cfg(not(target_arch = "wasm32"))]
         if let Some(error) = pollster::block_on(error) {
             // All of the errors may follow from the loss of the device.
             self.check_alive()?;
-            return Err(error);
+            return Err(of_wgpu(error, what, bytes));
         }
         value
+    }
+}
+
+/// An error of wgpu in a call that allocates `bytes` bytes.
+fn of_wgpu(error: wgpu::Error, what: &str, bytes: u64) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.into(), bytes },
+        wgpu::Error::Validation { description, .. } => Error::Validation(description),
+        wgpu::Error::Internal { description, .. } => Error::Device(description),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use web_time::Instant;
 
+use super::device_tensor::Temporary;
 use super::stopwatch::Stopwatch;
 use super::{Bindings, Context, DeviceTensor, Plan};
 use crate::error::Result;
@@ -38,20 +39,28 @@ const HOPELESS: f64 = 2.0;
 pub(super) async fn measure(context: &Context, op: &Op, candidates: usize, budget: Duration) -> Result<Measurement> {
     let start = Instant::now();
     let mut samples = vec![Vec::new(); candidates];
-    let complete = sample(context, op, &mut samples, &|| start.elapsed() >= budget).await?;
-    Ok(Measurement { fastest: pick(&samples), complete })
+    let mut plans = Vec::new();
+    let complete = sample(context, op, &mut samples, &mut plans, &|| start.elapsed() >= budget).await;
+    for (plan, bindings) in plans.into_iter().flatten() {
+        drop(bindings);
+        plan.destroy();
+    }
+    Ok(Measurement { fastest: pick(&samples), complete: complete? })
 }
 
-/// Fills the samples, one list per candidate, with the seconds per run. True if all rounds ended before `spent`.
+/// Fills the samples, one list per candidate, with the seconds per run, and the plans that are left to give back. True if all rounds
+/// ended before `spent`.
 async fn sample(
     context: &Context,
     op: &Op,
     samples: &mut [Vec<f64>],
+    plans: &mut Vec<Option<(Plan, Bindings)>>,
     spent: &(dyn Fn() -> bool + Sync),
 ) -> Result<bool> {
     let graph = Graph::of(op.clone())?;
     let inputs = op.inputs().iter().map(|t| input(context, t)).collect::<Result<Vec<_>>>()?;
     let outputs = op.outputs().into_iter().map(|t| DeviceTensor::allocate(context, t)).collect::<Result<Vec<_>>>()?;
+    let _given_back: Vec<_> = inputs.iter().chain(&outputs).map(|tensor| Temporary(tensor.buffer().clone())).collect();
     let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
     let stopwatch = Stopwatch::new(context).await?;
     let make = |candidate: usize| -> Result<(Plan, Bindings)> {
@@ -66,14 +75,15 @@ async fn sample(
 
     // Each candidate runs once without timing, to be compiled and to touch its memory. One that fails is left out, but the first
     // guess must work.
-    let first = make(0)?;
-    time(&first, 1).await?;
-    context.check().await?;
+    plans.push(Some(make(0)?));
     let mut runs = 1;
-    while !spent() && runs < MOST_RUNS && time(&first, runs).await? * (runs as f64) < SAMPLE {
-        runs *= 2;
+    if let Some(first) = &plans[0] {
+        time(first, 1).await?;
+        context.check().await?;
+        while !spent() && runs < MOST_RUNS && time(first, runs).await? * (runs as f64) < SAMPLE {
+            runs *= 2;
+        }
     }
-    let mut plans = vec![Some(first)];
     for i in 1..samples.len() {
         if spent() {
             return Ok(false);

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use super::bindings::{Bindings, Workspace};
-use super::choose::{Choices, Chooser, measure_all, unknown};
+use super::choose::{Choices, Chooser, measured};
 use super::context::Counting;
 use super::errors::caught;
 use super::pipeline::Pipeline;
@@ -169,7 +168,7 @@ impl Variant {
 }
 
 /// The capabilities of a device that can run kernels at all.
-fn supported(context: &Context) -> Result<DeviceCaps> {
+pub(super) fn supported(context: &Context) -> Result<DeviceCaps> {
     let caps = context.device_caps();
     if caps.invocations == 0 || caps.groups_per_dimension == 0 {
         return Err(Error::Limit {
@@ -184,67 +183,17 @@ fn supported(context: &Context) -> Result<DeviceCaps> {
 }
 
 /// The steps of a graph in order, with the places of its tensors.
-fn frame(context: &Context, graph: &Graph, lists: &CandidateLists<'_>, options: PlanOptions) -> Result<Frame> {
+pub(super) fn frame(
+    context: &Context,
+    graph: &Graph,
+    lists: &CandidateLists<'_>,
+    options: PlanOptions,
+) -> Result<Frame> {
     let rules = MemoryRules {
         largest_buffer: context.device().limits().max_buffer_size,
         single_buffer: options.single_workspace_buffer,
     };
     Frame::new(graph, lists, &rules)
-}
-
-/// The kernels that measurements choose, for ops that the context doesn't know.
-#[cfg(not(target_arch = "wasm32"))]
-fn measured(
-    context: &Context,
-    graph: &Graph,
-    frame: &Frame,
-    lists: &CandidateLists<'_>,
-    tuner: Tuner,
-) -> Result<Choices> {
-    match tuner {
-        Tuner::Measured { budget } if !budget.is_zero() => {
-            let unknown = unknown(context, graph, frame, lists)?;
-            Ok(pollster::block_on(measure_all(context, &unknown, budget)))
-        }
-        _ => Ok(Choices::default()),
-    }
-}
-
-/// None: planning doesn't wait. `Context::tune` measures.
-#[cfg(target_arch = "wasm32")]
-fn measured(_: &Context, _: &Graph, _: &Frame, _: &CandidateLists<'_>, _: Tuner) -> Result<Choices> {
-    Ok(Choices::default())
-}
-
-impl Context {
-    /// Measures the kernels of the ops of a graph whose fastest the context doesn't know, until the budget is spent, and remembers
-    /// the fastest. Plans with [`Tuner::Measured`] use them, and [`Context::save_tuning`] saves them. Returns the number of kinds of
-    /// ops that are still unknown. The sample or compilation in progress is completed after the budget.
-    ///
-    /// Natively [`Context::plan`] measures by itself. In a browser, where planning doesn't wait, await this before it.
-    ///
-    /// ```no_run
-    /// # async fn tuned(context: lowbit::Context, graph: lowbit::Graph) -> lowbit::Result<()> {
-    /// use std::time::Duration;
-    /// context.tune(&graph, Duration::from_secs(2)).await?;
-    /// let plan = context.plan(&graph, lowbit::Tuner::Measured { budget: Duration::ZERO })?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Context::plan`].
-    pub async fn tune(&self, graph: &Graph, budget: Duration) -> Result<usize> {
-        self.check_alive()?;
-        let caps = supported(self)?;
-        let ops = {
-            let lists = CandidateLists::new(&caps);
-            unknown(self, graph, &frame(self, graph, &lists, PlanOptions::default())?, &lists)?
-        };
-        measure_all(self, &ops, budget).await;
-        self.check().await?;
-        let tuning = self.tuning();
-        Ok(ops.iter().filter(|op| tuning.get(&op.class).is_none()).count())
-    }
 }
 
 impl Plan {

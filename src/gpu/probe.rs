@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use web_time::Instant;
 
-use super::device_tensor::USAGE;
+use super::device_tensor::{Temporary, USAGE};
 use super::single::Single;
 use super::stopwatch::Stopwatch;
 use super::{Context, DeviceTensor};
@@ -135,7 +135,7 @@ impl Bench<'_> {
         let (mut size, largest) = Exercise::Read.sizes(&self.limits);
         let fits = |size| bytes(size, &self.limits) <= self.context.device().limits().max_storage_buffer_binding_size;
         let (data, out, read) = loop {
-            let data = self.context.buffer("probe: data", bytes(size, &self.limits), USAGE, &[])?;
+            let data = self.context.temporary("probe: data", bytes(size, &self.limits), USAGE)?;
             let out = self.out(Exercise::Read, size)?;
             self.ready(Exercise::Fill, size, &[&data]).await?;
             let read = self.ready(Exercise::Read, size, &[&data, &out]).await?;
@@ -149,7 +149,7 @@ impl Bench<'_> {
         let reading = self.repeated(Exercise::Read, size, &read).await?;
         self.check(Exercise::Read, &out, &sums).await?;
 
-        let copied = self.context.buffer("probe: copied", bytes(size, &self.limits), USAGE, &[])?;
+        let copied = self.context.temporary("probe: copied", bytes(size, &self.limits), USAGE)?;
         let copy = self.ready(Exercise::Copy, size, &[&data, &copied]).await?;
         let copying = self.repeated(Exercise::Copy, size, &copy).await?;
         // The copy is read like the original, and has equal sums.
@@ -201,8 +201,8 @@ impl Bench<'_> {
     }
 
     /// The output buffer of an exercise: a word per invocation.
-    fn out(&self, exercise: Exercise, size: Size) -> Result<wgpu::Buffer> {
-        self.context.buffer("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE, &[])
+    fn out(&self, exercise: Exercise, size: Size) -> Result<Temporary> {
+        self.context.temporary("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE)
     }
 
     /// A launch that is compiled, bound to `buffers` in the order of its bindings, and run once.

@@ -9,7 +9,7 @@ use web_time::Instant;
 
 use super::Context;
 use super::context::Counting;
-use super::device_tensor::read;
+use super::device_tensor::{Temporary, read};
 use super::wait::idle;
 use crate::error::Result;
 
@@ -24,8 +24,8 @@ pub(super) struct Stopwatch {
 
 struct Timestamps {
     set: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    readable: wgpu::Buffer,
+    resolved: Temporary,
+    readable: Temporary,
 }
 
 /// Two timestamps: the beginning and the end of a pass.
@@ -104,7 +104,8 @@ impl Timestamps {
     fn new(device: &wgpu::Device) -> Self {
         let buffer = |usage| {
             let label = Some("timestamps");
-            device.create_buffer(&wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false })
+            let descriptor = wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false };
+            Temporary(device.create_buffer(&descriptor))
         };
         Self {
             set: device.create_query_set(&wgpu::QuerySetDescriptor {

@@ -33,7 +33,7 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
     if new.is_empty() {
         return Ok(());
     }
-    let scratch = |parts, usage| context.buffer("scratch of warming", parts * SCRATCH, usage, &[]);
+    let scratch = |parts, usage| context.temporary("scratch of warming", parts * SCRATCH, usage);
     let read = scratch(1, wgpu::BufferUsages::STORAGE)?;
     // Writable bindings of a launch must not overlap.
     let parts = |&i: &usize| variant.launches[i].dispatch.bindings.iter().filter(|binding| binding.writable).count();
@@ -49,7 +49,7 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
             let mut offsets = (0..).step_by(SCRATCH as usize);
             let storage = dispatch.bindings.iter().map(|binding| {
                 let (buffer, offset) =
-                    if binding.writable { (&written, offsets.next().unwrap_or(0)) } else { (&read, 0) };
+                    if binding.writable { (&*written, offsets.next().unwrap_or(0)) } else { (&*read, 0) };
                 let resource = wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(SCRATCH) };
                 wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::Buffer(resource) }
             });
@@ -71,7 +71,6 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
     })?;
     Counting::count(&context.counting.submissions);
     idle(context).await?;
-    [read, written, no_workgroups].iter().for_each(wgpu::Buffer::destroy);
     new.iter().for_each(|&i| pipelines[i].launched.0.store(true, Ordering::Relaxed));
     Ok(())
 }

@@ -11,7 +11,11 @@ const TESTS: [&str; 5] = ["equivalence", "images", "plans", "linear", "convoluti
 const NOT_HERE: [&str; 1] = ["images::bad_requests_say_what_is_wrong"];
 
 /// Modules of the conformance example.
-const CONFORMANCE: [&str; 8] = ["array", "blocks", "case", "compare", "gguf", "matmul_nbits", "observer", "qat"];
+const CONFORMANCE: [&str; 10] =
+    ["array", "blocks", "case", "compare", "device", "gguf", "matmul_nbits", "observer", "ops", "qat"];
+
+/// The blocking calls, which a browser's build of the crate doesn't have.
+const BLOCKING: &str = "#[allow(unused_imports)]\nuse crate::common::{BlockingContext as _, BlockingPlan as _};\n";
 
 fn main() {
     let root = PathBuf::from("../..").canonicalize().expect("the crate's folder");
@@ -19,8 +23,7 @@ fn main() {
     let mut list = String::from("/// The tests, by file and name.\npub(crate) const TESTS: &[(&str, fn() -> Option<String>)] = &[\n");
     for file in TESTS {
         let source = read(&root.join("tests").join(file).with_extension("rs"));
-        let source = source.replace("mod common;\n", "use crate::common;\n#[allow(unused_imports)]\nuse crate::common::{BlockingContext as _, BlockingPlan as _};\n");
-        let source = source.replace("pollster::block_on(", "crate::wait(");
+        let source = source.replace("mod common;\n", "use crate::common;\n").replace("pollster::block_on(", "crate::wait(");
         let mut is_test = false;
         let mut body = String::new();
         for line in source.lines() {
@@ -40,12 +43,12 @@ fn main() {
                 _ => writeln!(body, "{line}").expect("a string"),
             }
         }
-        writeln!(modules, "mod {file} {{\n{body}}}").expect("a string");
+        writeln!(modules, "mod {file} {{\n{body}{BLOCKING}}}").expect("a string");
     }
     list.push_str("];\n");
-    for file in CONFORMANCE.iter().chain(&["ops"]) {
+    for file in CONFORMANCE {
         let source = read(&root.join("examples/conformance").join(file).with_extension("rs"));
-        writeln!(modules, "mod {file} {{\n{source}}}").expect("a string");
+        writeln!(modules, "mod {file} {{\n{source}{BLOCKING}}}").expect("a string");
     }
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("modules.rs"), modules + &list).expect("cargo's folder");

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use blocking::{BlockingContext, BlockingPlan};
+pub(crate) use blocking::{BlockingContext, BlockingPlan, run_checked};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use bounds::run_checked;
 use lowbit::kernels::{Candidate, DeviceCaps};
@@ -76,7 +76,7 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
     options.limits = limits;
-    match self::wait(Context::with_options(&options)) {
+    match wait(Context::with_options(&options)) {
         Ok(context) if gpu => Some(context.with_emulated_dot4(false)),
         Ok(context) => Some(context),
         Err(error) if variable("LOWBIT_REQUIRE_ADAPTER").is_some_and(|v| v == "1") => {
@@ -321,13 +321,10 @@ fn check_candidates(
     let chosen: Vec<usize> = chosen.collect();
     // A round is the number of calls in which each candidate is run once.
     let round = call / candidates.len().min(step).max(1);
-    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "no bounds are checked"))]
     let bounded = turn(round, candidates.len(), step_of("LOWBIT_BOUNDS", 4));
     for &index in &chosen {
         let candidate = &candidates[index];
         run_candidate(context, name, &graph, inputs, (index, candidate), &expected, &mut compare);
-        // Not in browsers: wgpu has no compiler of shaders there.
-        #[cfg(not(target_arch = "wasm32"))]
         if bounded.contains(&index) {
             run_checked(context, name, op, inputs, candidate);
         }
@@ -387,15 +384,8 @@ pub(crate) fn check_outputs(name: &str, op: &Op, inputs: &[&Tensor], got: &[Tens
     Ok(())
 }
 
-/// Checks nothing in browsers: wgpu has no compiler of shaders there.
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn bounds_of_all(_: &Context, _: &str, _: &Op, _: &[&Tensor]) -> usize {
-    0
-}
-
 /// Checks every access of every candidate, with any outputs, and returns the number of candidates. `LOWBIT_BOUNDS` can reduce the
 /// candidates to some of them ([`turn`]).
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn bounds_of_all(context: &Context, name: &str, op: &Op, inputs: &[&Tensor]) -> usize {
     let candidates = kernels::candidates(op, &context.caps());
     let chosen = turn(CALLS.replace(CALLS.get() + 1), candidates.len(), step_of("LOWBIT_BOUNDS", 1));

@@ -1,7 +1,7 @@
 //! The larger parts of the page: a network on a drawn digit, conformance cases, all kernels of a product.
 
 use lowbit::ops::{Matmul, Op};
-use lowbit::{Context, DType, Graph, Plan, PlanOptions, Tensor, TensorType, Tuner, kernels, reference};
+use lowbit::{Context, DType, Graph, Plan, Tensor, TensorType, Tuner, kernels, reference};
 use serde_json::json;
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -111,7 +111,7 @@ const SAMPLES: usize = 3;
 
 async fn time_kernel(context: &Context, [m, k, n]: [usize; 3], index: usize) -> Result<f64> {
     let (op, lhs) = product(m, k, n)?;
-    let plan = context.plan_with(&Graph::of(op.clone())?, PlanOptions::from(Tuner::Nth(index)))?;
+    let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
     let input = context.upload(&lhs)?;
     let output = plan.run_on_device(&[&input])?.remove(0);
     let equal = vec![context.download(&output).await?] == reference::run(&op, &[&lhs])?;

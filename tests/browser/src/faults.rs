@@ -7,19 +7,27 @@ use crate::wait;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-pub(crate) const TESTS: &[(&str, fn() -> Option<String>)] = &[
-    ("faults::a_refused_call_is_an_error", || crate::error(a_refused_call_is_an_error())),
-    ("faults::an_error_is_told_once", || crate::error(an_error_is_told_once())),
-    ("faults::every_wait_under_way_is_told", || crate::error(every_wait_under_way_is_told())),
-    ("faults::a_lost_device_is_lost", || crate::error(a_lost_device_is_lost())),
-    ("faults::a_download_under_way_is_lost", || crate::error(a_download_under_way_is_lost())),
-    ("faults::memory_comes_back", || crate::error(memory_comes_back())),
-    ("faults::a_layer_has_more_operations_than_a_word_counts", || crate::error(a_layer_of_2_32_operations())),
-    ("faults::warming_up_ends_with_machine_code", || crate::error(warming_up_ends_with_machine_code())),
-    ("faults::a_chain_warms_up", || crate::error(a_chain_warms_up())),
-    ("faults::a_page_tunes_and_probes", || crate::error(a_page_tunes_and_probes())),
-    ("faults::the_adapter_has_a_name", || crate::error(the_adapter_has_a_name())),
-];
+/// Lists tests by name.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[(&str, fn() -> Option<String>)] =
+            &[$((concat!("faults::", stringify!($name)), || crate::error($name()))),*];
+    };
+}
+
+tests! {
+    a_refused_call_is_an_error,
+    an_error_is_told_once,
+    every_wait_under_way_is_told,
+    a_lost_device_is_lost,
+    a_download_under_way_is_lost,
+    memory_comes_back,
+    a_layer_has_more_operations_than_a_word_counts,
+    warming_up_ends_with_machine_code,
+    a_chain_warms_up,
+    a_page_tunes_and_probes,
+    the_adapter_has_a_name,
+}
 
 /// A product whose sums are all 96.
 fn product() -> Result<(Op, Tensor)> {
@@ -147,7 +155,7 @@ fn memory_comes_back() -> Result<()> {
 }
 
 /// 2^32 multiplications and additions.
-fn a_layer_of_2_32_operations() -> Result<()> {
+fn a_layer_has_more_operations_than_a_word_counts() -> Result<()> {
     let context = wait(Context::new())?;
     let weights = Tensor::new([4096, 4096], vec![1i8; 1 << 24])?;
     let op = Matmul::new(TensorType::new(DType::Int8, [128, 4096])?, weights).build()?;
@@ -196,19 +204,24 @@ fn now() -> f64 {
     js_sys::Date::now()
 }
 
+/// Both give back what they make.
 fn a_page_tunes_and_probes() -> Result<()> {
     let context = wait(Context::new())?;
     let (op, lhs) = product()?;
     let graph = Graph::of(op)?;
+    let before = alive()?;
     let unknown = wait(context.tune(&graph, std::time::Duration::from_secs(600)))?;
     expect(unknown == 0, || format!("{unknown} kinds of ops are unknown"))?;
+    expect(alive()? == before, || format!("tuning leaves {} buffers", alive().unwrap_or(0.0) - before))?;
     let saved = context.save_tuning();
     let fresh = wait(Context::new())?;
     expect(fresh.load_tuning(&saved) == 1, || format!("the tuning isn't loaded: {saved}"))?;
     let budget = std::time::Duration::ZERO;
     let got = wait(fresh.plan(&graph, Tuner::Measured { budget })?.run(&[&lhs]))?;
     expect(got[0].values::<i32>()? == [96; 35], || format!("{got:?}"))?;
+    let before = alive()?;
     let probe = wait(context.probe())?;
+    expect(alive()? == before, || format!("the probe leaves {} buffers", alive().unwrap_or(0.0) - before))?;
     expect(probe.dot_gops > 0.0 && probe.read_gib_per_s > 0.0, || probe.to_string())
 }
 

@@ -4,7 +4,6 @@
 
 #[path = "../../common/mod.rs"]
 mod common;
-mod device;
 mod faults;
 
 use std::cell::RefCell;
