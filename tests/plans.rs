@@ -9,8 +9,8 @@ use lowbit::ops::{
     Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
-    Context, DType, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions, Quantization,
-    Result, Tensor, TensorType, Tuner, Value, Workspace,
+    Context, DType, DeviceLimits, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions,
+    Quantization, Result, Tensor, TensorType, Tuner, Value, Workspace,
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
@@ -595,29 +595,34 @@ fn an_exported_plan_is_whole() -> Result<()> {
     for _ in 0..20 {
         let graph = random_graph(&mut random, 3, 8)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        let exported = plan.export();
-        assert_eq!(exported.launches.len(), plan.launches());
+        assert_eq!(plan.export().launches.len(), plan.launches());
         let tensors = (plan.input_types().len(), plan.output_types().len());
-        assert_eq!((exported.inputs.len(), exported.outputs.len()), tensors);
-        for launch in &exported.launches {
-            let ExportedBytes { offset, bytes, .. } = launch.parameters;
-            assert!(offset.is_multiple_of(256) && offset + bytes <= exported.data.len(), "{launch:?}");
-            assert!(exported.programs[launch.program].contains("fn main("));
-            for binding in &launch.bindings {
-                let size = match binding.buffer {
-                    ExportedBuffer::Input(i) => exported.inputs[i].bytes,
-                    ExportedBuffer::Output(i) => exported.outputs[i].bytes,
-                    ExportedBuffer::Workspace(i) => exported.workspace[i],
-                    ExportedBuffer::Constant(i) => exported.constants[i].bytes as u64,
-                    other => panic!("{other:?}"),
-                };
-                assert!(binding.offset.is_multiple_of(256) && binding.bytes > 0, "{binding:?}");
-                assert!(binding.offset + binding.bytes <= size, "{binding:?} of {size} bytes");
-            }
+        for exported in [plan.export(), graph.export(&DeviceLimits::default())?] {
+            assert_eq!((exported.inputs.len(), exported.outputs.len()), tensors);
+            check_exported(exported);
         }
-        let (json, mut exported) = (serde_json::to_string(&exported).expect("plain data"), exported);
-        exported.data.clear();
-        assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
     }
     Ok(())
+}
+
+fn check_exported(mut exported: ExportedPlan) {
+    for launch in &exported.launches {
+        let ExportedBytes { offset, bytes, .. } = launch.parameters;
+        assert!(offset.is_multiple_of(256) && offset + bytes <= exported.data.len(), "{launch:?}");
+        assert!(exported.programs[launch.program].contains("fn main("));
+        for binding in &launch.bindings {
+            let size = match binding.buffer {
+                ExportedBuffer::Input(i) => exported.inputs[i].bytes,
+                ExportedBuffer::Output(i) => exported.outputs[i].bytes,
+                ExportedBuffer::Workspace(i) => exported.workspace[i],
+                ExportedBuffer::Constant(i) => exported.constants[i].bytes as u64,
+                other => panic!("{other:?}"),
+            };
+            assert!(binding.offset.is_multiple_of(256) && binding.bytes > 0, "{binding:?}");
+            assert!(binding.offset + binding.bytes <= size, "{binding:?} of {size} bytes");
+        }
+    }
+    let json = serde_json::to_string(&exported).expect("plain data");
+    exported.data.clear();
+    assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
 }

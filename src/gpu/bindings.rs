@@ -112,7 +112,8 @@ impl Bindings {
     /// Records all launches.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         let mut set: Option<&Arc<Pipeline>> = None;
-        for ((launch, pipeline), group) in self.variant.launches.iter().zip(&*self.pipelines).zip(&self.groups) {
+        for ((launch, pipeline), group) in self.variant.schedule.launches.iter().zip(&*self.pipelines).zip(&self.groups)
+        {
             if set.is_none_or(|set| !Arc::ptr_eq(set, pipeline)) {
                 pass.set_pipeline(&pipeline.pipeline);
                 set = Some(pipeline);
@@ -133,7 +134,7 @@ fn bind_group(
     outputs: &[&DeviceTensor],
     workspace: &Workspace,
 ) -> wgpu::BindGroup {
-    let launch = &variant.launches[index];
+    let launch = &variant.schedule.launches[index];
     let storage = launch.dispatch.bindings.iter().zip(&launch.spans).map(|(binding, span)| {
         let (buffer, start) = match span.storage {
             Storage::Input(i) => (inputs[i].buffer(), inputs[i].offset()),
