@@ -349,8 +349,8 @@ impl Plan {
     /// call allocates. Bind once per set of buffers. Dynamic inputs may have a smaller first dimension.
     ///
     /// # Errors
-    /// If the number or types of the tensors are not those that the graph declares, an output shares its buffer with another
-    /// tensor, or the device fails or has no memory.
+    /// If the number or types of the tensors are not those that the graph declares, an output overlaps another tensor,
+    /// or the device fails or has no memory.
     pub fn bind(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Bindings> {
         let variant = self.check(inputs, outputs)?;
         let workspace = match self.workspace.get() {
@@ -393,9 +393,8 @@ impl Plan {
         for (i, output) in outputs.iter().enumerate() {
             let others = inputs.iter().chain(&outputs[..i]);
             require!(
-                others.clone().all(|other| other.buffer() != output.buffer()),
-                "output {i} shares its buffer with another input or output: WebGPU tracks whole buffers, so offsets don't help; give \
-                 it a buffer of its own"
+                others.clone().all(|other| !other.overlaps(output)),
+                "output {i} overlaps another input or output in their buffer: give it bytes of its own"
             );
         }
         Ok(variant)
