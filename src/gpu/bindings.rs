@@ -182,7 +182,7 @@ fn shared(
         let slots: Vec<u32> = shared.iter().map(|(binding, ..)| binding.slot).collect();
         Ok((!slots.is_empty()).then(|| launch.dispatch.clone().sharing(&slots)))
     };
-    let dispatches: Vec<Option<Dispatch>> = variant.launches.iter().map(sharing).collect::<Result<_>>()?;
+    let dispatches: Vec<Option<Dispatch>> = variant.schedule.launches.iter().map(sharing).collect::<Result<_>>()?;
     context.compile(&dispatches.iter().flatten().collect::<Vec<_>>())?;
     let pipeline = |(dispatch, own): (&Option<Dispatch>, &Arc<Pipeline>)| match dispatch {
         Some(dispatch) => context.pipeline(dispatch),
