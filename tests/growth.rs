@@ -12,12 +12,13 @@ use std::sync::{Mutex, PoisonError};
 
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
-    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
-    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
-    PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize,
-    Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
+    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
+    ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
+    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table,
+    Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -166,6 +167,11 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let made = Op::from(first.clone()).outputs()[0].clone();
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));
     ops.push(("float_unary", FloatUnary::new(TensorType::float32([6, 40])?, Function::Gelu)?.into()));
+    ops.push(("append", Append::new(codes(Uint8, &[6, 40])?, codes(Uint8, &[2, 40])?)?.into()));
+    let rotary = Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 8])?, RotaryPairs::Halves)?;
+    ops.push(("rotary", rotary.into()));
+    let cache = || TensorType::float32([300, 2, 8]);
+    ops.push(("attention", Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
     ops.push(("softmax", Softmax::new(TensorType::float32([6, 40])?).build()?.into()));
     ops.push(("softmax of long rows", Softmax::new(TensorType::float32([2, 2000])?).build()?.into()));

@@ -14,12 +14,13 @@ use common::context;
 use lowbit::kernels::{self, DeviceCaps};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
-    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
-    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep,
-    Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization,
-    Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
+    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
+    ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights,
+    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
+    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -275,6 +276,12 @@ fn shapes_alone_cost_nothing() {
     judge.check("float unary", || FloatUnary::new(TensorType::float32([MOST])?, Function::Gelu));
     judge.check("float binary", || FloatBinary::new(real(&[SIDE, 1])?, real(&[SIDE])?, Arithmetic::Add));
     judge.check("arg_max", || ArgMax::new(TensorType::new(DType::Float32, [1, MOST])?));
+    judge.check("append", || Append::new(real(&[SIDE, SIDE])?, real(&[SIDE, SIDE])?));
+    judge.check("rotary", || Rotary::new(TensorType::float32([MOST, 1])?, real(&[SIDE, 0])?, RotaryPairs::Halves));
+    judge.check("attention", || {
+        let cache = || TensorType::float32([1 << 26, 1, 16]);
+        Attention::new(TensorType::float32([1 << 20, 64, 16])?, cache()?, cache()?).build()
+    });
     judge.check("softmax", || Softmax::new(TensorType::float32([1, MOST])?).build());
     judge.check("layer norm", || {
         LayerNorm::new(TensorType::float32([MOST, 1])?, Tensor::new([1], vec![1.0f32])?, 1e-5).build()

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Candidate, DeviceCaps, Dispatch};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, CrossEntropyGradient,
-    Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize, FakeQuantizeGradient, FakeRequantize,
-    FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary, Function, Fused, Grid, GridGradient,
-    LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad,
-    PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic, RangeUpdate, RequantParams, Requantization,
-    Requantize, Reshape, Resize, Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
+    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
+    ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic,
+    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
+    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -376,6 +377,16 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     // Segments that are longer than a chunk.
     let long = DynamicQuantize::new(TensorType::float32([2, 9000])?, DType::Int8, DynamicGranularity::Row);
     ops.extend([long.clone().build()?.into(), long.symmetric().build()?.into()]);
+    ops.push(Append::new(TensorType::new(DType::Int8, [8, 5])?, TensorType::new(DType::Int8, [2, 5])?)?.into());
+    for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
+        ops.push(Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 6])?, pairs)?.into());
+    }
+    for (dtype, d) in [(DType::Float32, 8), (DType::Float32, 7), (DType::Float16, 8)] {
+        let cache = TensorType::new(dtype, [300, 2, d])?;
+        let attention = Attention::new(TensorType::float32([1, 4, d])?, cache.clone(), cache);
+        ops.push(attention.clone().build()?.into());
+        ops.push(attention.sinks(Tensor::new([4], vec![0.0f32; 4])?).build()?.into());
+    }
     for dtype in [DType::Float32, DType::Int32, DType::Int8, DType::Uint8] {
         for dims in [[4, 4], [4, 1024]] {
             ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());

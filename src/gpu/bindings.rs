@@ -153,7 +153,8 @@ fn shared(
 ) -> Result<Arc<[Arc<Pipeline>]>> {
     let pipelines = variant.pipelines(context)?;
     let tensors = || inputs.iter().chain(outputs);
-    if outputs.iter().all(|output| tensors().filter(|tensor| tensor.buffer() == output.buffer()).count() == 1) {
+    let mut written = outputs.iter().chain(variant.states.iter().map(|&state| &inputs[state]));
+    if written.all(|written| tensors().filter(|tensor| tensor.buffer() == written.buffer()).count() == 1) {
         return Ok(pipelines);
     }
     let sharing = |launch: &Launch| -> Result<Option<Dispatch>> {

@@ -86,6 +86,8 @@ pub struct Plan {
 pub(super) struct Variant {
     input_types: Vec<TensorType>,
     output_types: Vec<TensorType>,
+    /// The inputs that launches write.
+    pub(super) states: Vec<usize>,
     pub(super) schedule: Schedule,
     /// The schedule's constants on the device.
     pub(super) constants: Vec<Arc<wgpu::Buffer>>,
@@ -123,6 +125,7 @@ impl Variant {
         Ok(Self {
             input_types: types(graph.inputs()),
             output_types: types(graph.outputs()),
+            states: graph.state_inputs(),
             constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
             uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
             schedule,
@@ -397,6 +400,13 @@ impl Plan {
                 "output {i} overlaps another input or output in their buffer: give it bytes of its own"
             );
         }
+        for &i in &variant.states {
+            let others = inputs.iter().enumerate().filter(|&(other, _)| other != i);
+            require!(
+                others.clone().all(|(_, other)| !other.overlaps(inputs[i])),
+                "input {i} is a state, which the plan changes, but it overlaps another input: give it bytes of its own"
+            );
+        }
         Ok(variant)
     }
 
@@ -454,8 +464,8 @@ impl Plan {
         self.context.check_alive()
     }
 
-    /// Runs on device tensors: allocates the outputs, records, and submits once. Dynamic parameters among the inputs are not
-    /// checked.
+    /// Runs on device tensors: allocates the outputs, records, and submits once. States among the inputs are changed in place.
+    /// Dynamic parameters among the inputs are not checked.
     ///
     /// # Errors
     /// As [`Plan::bind`].
@@ -478,7 +488,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Runs on host tensors: uploads, one submission, downloads. Its tensors on the device are destroyed at the end.
+    /// Runs on host tensors: uploads, one submission, downloads. Its tensors on the device are destroyed at the end. Returns the
+    /// outputs, then the new contents of the states ([`Graph::state`]).
     ///
     /// # Errors
     /// As [`Plan::run_on_device`]; also if dynamic parameters among the inputs are not a valid scale and code.
@@ -489,8 +500,9 @@ impl Plan {
         let uploaded: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
         let outputs = self.run_on_device(&uploaded.iter().collect::<Vec<_>>())?;
         let mut downloaded = Vec::new();
-        for output in &outputs {
-            downloaded.push(self.context.download(output).await);
+        let states = self.whole.states.iter().map(|&input| &uploaded[input]);
+        for tensor in outputs.iter().chain(states) {
+            downloaded.push(self.context.download(tensor).await);
         }
         uploaded.into_iter().chain(outputs).for_each(DeviceTensor::destroy);
         downloaded.into_iter().collect()

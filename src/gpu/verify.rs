@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Bindings, DeviceTensor, Plan};
 use crate::error::Result;
 use crate::ops::Op;
-use crate::plan::{Graph, execute, read};
+use crate::plan::{Execution, Graph, Value};
 use crate::reference;
 use crate::tensor::{Tensor, first_difference};
 
@@ -14,7 +14,7 @@ use crate::tensor::{Tensor, first_difference};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// One comparison per output, in order.
+    /// One comparison per output, in order, then one per state.
     pub outputs: Vec<Comparison>,
     /// If outputs differ: the first op that differs when it runs alone on the reference's inputs, by its number in the graph and
     /// its name. `None` if only the whole plan is wrong, which is a bug of the planner or the driver.
@@ -64,7 +64,7 @@ impl fmt::Display for Report {
 }
 
 impl Plan {
-    /// Runs the plan on its bound tensors and compares every output with the reference for equal inputs. After an op that is exact
+    /// Runs the plan on its bound tensors and compares every output and state with the reference for equal inputs. After an op that is exact
     /// only within a bound ([`Linear`](crate::ops::Linear)), outputs differ in their last bits; the op is wrong only beyond its
     /// bound. The reference uses all cores (in a browser one, and holds the page meanwhile), but is written for correctness, not
     /// speed.
@@ -92,31 +92,33 @@ impl Plan {
     pub async fn verify(&self, bindings: &Bindings) -> Result<Report> {
         let inputs = self.download_all(&bindings.inputs).await?;
         self.submit(bindings)?;
-        let got = self.download_all(&bindings.outputs).await?;
+        let mut got = self.download_all(&bindings.outputs).await?;
+        for input in self.graph().state_inputs() {
+            got.push(self.context().download(&bindings.inputs[input]).await?);
+        }
 
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let graph = self.graph().for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-        let tensors = execute(&graph, &inputs)?;
-        let mut outputs = Vec::new();
-        for (i, (&value, got)) in graph.outputs().iter().zip(&got).enumerate() {
-            let expected = read(&graph, &tensors, value)?;
-            outputs.push(compare(format!("output {i}{}", graph.label(value)), got, &expected));
-        }
+        let mut execution = Execution::new(&graph, &inputs);
+        graph.steps().iter().try_for_each(|step| execution.step(step).map(|_| ()))?;
+        let output = |(i, &value): (usize, &Value)| (format!("output {i}{}", graph.label(value)), value);
+        let state = |(i, value): (usize, Value)| (format!("state {i}{}", graph.label(value)), value);
+        let compared = graph.outputs().iter().enumerate().map(output).chain(graph.states().enumerate().map(state));
+        let compared = compared.zip(&got).map(|((name, value), got)| Ok(compare(name, got, &execution.read(value)?)));
+        let outputs = compared.collect::<Result<Vec<_>>>()?;
         let mut report = Report { outputs, first_wrong_op: None };
         if !report.is_exact() {
+            let mut execution = Execution::new(&graph, &inputs);
             for (number, step) in graph.steps().iter().enumerate() {
-                let inputs = step.inputs.iter().map(|&v| read(&graph, &tensors, v)).collect::<Result<Vec<_>>>()?;
+                let (inputs, expected) = execution.step(step)?;
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
                 let got = self.run_alone(&step.op, &inputs).await?;
                 let tolerance = reference::tolerance(&step.op, &inputs)?;
-                let is_wrong = |(value, got): (&crate::plan::Value, &Tensor)| -> Result<bool> {
-                    let expected = read(&graph, &tensors, *value)?;
-                    Ok(match &tolerance {
-                        Some(tolerance) => !is_within(got, &expected, tolerance),
-                        None => first_difference(got, &expected).is_some(),
-                    })
+                let is_wrong = |(got, expected): (&Tensor, &Tensor)| match &tolerance {
+                    Some(tolerance) => !is_within(got, expected, tolerance),
+                    None => first_difference(got, expected).is_some(),
                 };
-                if step.outputs.iter().zip(&got).map(is_wrong).collect::<Result<Vec<_>>>()?.contains(&true) {
+                if got.iter().zip(&expected).any(is_wrong) {
                     report.first_wrong_op = Some((number, step.op.name()));
                     break;
                 }

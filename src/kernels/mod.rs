@@ -4,6 +4,7 @@
 //! It is public with the feature `unstable-kernels`, for tools that read, test or time programs. Any release may change it: semantic
 //! versioning doesn't hold here.
 
+mod attention;
 #[cfg(feature = "calibrate")]
 mod calibrate;
 mod class;

@@ -1,7 +1,9 @@
 //! Descriptors of computations. They are validated when they are made, so that an op that exists is sound. Their computation on a CPU
 //! or a GPU lives in `reference` and `kernels`, which never see each other.
 
+mod append;
 mod arg_max;
+mod attention;
 mod binary;
 mod block;
 mod cast;
@@ -38,6 +40,7 @@ mod quantized_arithmetic;
 mod requantize;
 mod reshape;
 mod resize;
+mod rotary;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]
@@ -50,6 +53,7 @@ mod transpose;
 mod unfold;
 mod window;
 
+pub use attention::AttentionBuilder;
 pub(crate) use binary::Binary;
 pub use binary::{AddBuilder, MultiplyBuilder};
 pub use block::BlockDequantizeBuilder;
@@ -88,6 +92,7 @@ pub use quantize::{DequantizeBuilder, QuantizeBuilder};
 pub use quantized_arithmetic::QuantizedArithmetic;
 pub(crate) use resize::Interpolation;
 pub use resize::{Coordinates, Nearest, ResizeBuilder};
+pub use rotary::RotaryPairs;
 pub(crate) use slice::Indices;
 pub use slice::SliceBuilder;
 pub use softmax::SoftmaxBuilder;
@@ -195,6 +200,9 @@ ops! {
         softmax: Softmax;
         layer_norm: LayerNorm;
         arg_max: ArgMax;
+        append: Append;
+        attention: Attention;
+        rotary: Rotary;
         transpose: Transpose;
         slice: Slice;
         pad: Pad;
@@ -273,6 +281,11 @@ impl Op {
     fn by_row(&self) -> Option<Vec<bool>> {
         let has_rows = self.inputs()[0].shape().rank() > 0;
         if has_rows { each!(self, op => op.inputs_by_row()) } else { None }
+    }
+
+    /// The input that the first output replaces, if that input is a state of a graph.
+    pub(crate) fn overwrites(&self) -> Option<usize> {
+        matches!(self, Self::Append(_)).then_some(0)
     }
 
     /// The sums that a product with int16 codes keeps between launches, divided as its outputs are.

@@ -49,6 +49,8 @@ pub struct ExportedTensor {
     pub dims: Vec<usize>,
     /// The bytes of its buffer.
     pub bytes: u64,
+    /// True if launches write it: an output, or an input that is a state.
+    pub written: bool,
 }
 
 /// A part of [`ExportedPlan::data`].
@@ -185,7 +187,13 @@ impl ExportedPlan {
             }
         });
         let exported = exported.collect();
-        let [inputs, outputs] = tensors.map(|types| types.iter().map(tensor).collect());
+        let is_state = |i: usize| {
+            let spans = launches.iter().flat_map(|l| l.dispatch.bindings.iter().zip(&l.spans));
+            spans.into_iter().any(|(binding, span)| binding.writes && span.storage == Storage::Input(i))
+        };
+        let [inputs, outputs] = tensors;
+        let inputs = inputs.iter().enumerate().map(|(i, t)| tensor(t, is_state(i))).collect();
+        let outputs = outputs.iter().map(|t| tensor(t, true)).collect();
         let requirements = requirements(launches, &programs, caps);
         let workspace = workspace.to_vec();
         Self { inputs, outputs, workspace, constants, programs, launches: exported, requirements, data: data.0 }
@@ -207,11 +215,12 @@ impl Data {
     }
 }
 
-fn tensor(tensor_type: &TensorType) -> ExportedTensor {
+fn tensor(tensor_type: &TensorType, written: bool) -> ExportedTensor {
     ExportedTensor {
         dtype: tensor_type.dtype().to_string(),
         dims: tensor_type.dims().to_vec(),
         bytes: tensor_type.device_bytes(),
+        written,
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
             let value = merged.step.inputs[position];
             let maker = makers.get(&value.index()).copied().filter(|_| uses[&graph.storage(value).index()] == 1);
             let joined = maker.and_then(|maker| {
-                let first = done[maker].as_ref()?;
+                // A read of a state stays where it is: a write may come between.
+                let first = done[maker].as_ref().filter(|m| !m.step.inputs.iter().any(|&v| graph.is_state(v)))?;
                 let (op, inputs) = join(&first.step, &merged.step, position)?;
                 let parts = [&first.parts[..], &merged.parts].concat();
                 let step = Step { op: Arc::new(op), inputs, outputs: merged.step.outputs.clone() };
@@ -58,13 +59,14 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
     done.into_iter().flatten().collect()
 }
 
-/// The steps that an output depends on, in the caller's order.
+/// The steps that an output or a state depends on, in the caller's order.
 fn needed(graph: &Graph) -> Vec<&Step> {
     let mut wanted: Vec<bool> = vec![false; graph.types().len()];
-    graph.outputs().iter().for_each(|&value| wanted[graph.storage(value).index()] = true);
+    let kept = graph.outputs().iter().copied().chain(graph.states());
+    kept.for_each(|value| wanted[graph.storage(value).index()] = true);
     let mut steps: Vec<&Step> = Vec::new();
     for step in graph.steps().iter().rev() {
-        if step.outputs.iter().any(|value| wanted[value.index()]) {
+        if step.outputs.iter().any(|&value| wanted[graph.storage(value).index()]) {
             step.inputs.iter().for_each(|&value| wanted[graph.storage(value).index()] = true);
             steps.push(step);
         }

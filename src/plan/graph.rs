@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::execute::{execute, read};
+use super::execute::Execution;
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::ops::Op;
@@ -64,8 +64,12 @@ pub struct Graph {
     extent: Option<usize>,
     /// True if the first dimension of the value is a multiple of the extent.
     follows: Vec<bool>,
-    /// The value whose elements a reshaped value shares.
+    /// The value whose elements a reshaped value, or a state's later contents, share.
     aliases: Vec<Option<Value>>,
+    /// The contents of a state that a value stands for: the number of writes before. 0 for other values.
+    versions: Vec<usize>,
+    /// The inputs that ops write, each with the number of writes so far.
+    states: Vec<(Value, usize)>,
     steps: Vec<Step>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
@@ -82,6 +86,8 @@ impl Default for Graph {
             extent: None,
             follows: vec![],
             aliases: vec![],
+            versions: vec![],
+            states: vec![],
             steps: vec![],
             inputs: vec![],
             outputs: vec![],
@@ -123,6 +129,7 @@ impl Graph {
         self.names.push(None);
         self.follows.push(follows);
         self.aliases.push(alias);
+        self.versions.push(0);
         Value { index: self.types.len() - 1, graph: self.id }
     }
 
@@ -162,6 +169,35 @@ impl Graph {
         Ok(value)
     }
 
+    /// Declares the next input as a state: a tensor that lives on between runs, in one buffer, which ops of the graph change in place.
+    /// [`Append`](crate::ops::Append) is such an op. Its output stands for the new contents; the value before it can't be read by
+    /// ops that are added later.
+    ///
+    /// [`Plan::bind`](crate::Plan::bind) takes the tensor among the inputs, and recordings change it each time. Calls on tensors of the
+    /// host ([`Graph::run_reference`], [`Plan::run`](crate::Plan::run)) leave their inputs alone, and return the new contents of all
+    /// states, in order of declaration, after the outputs.
+    ///
+    /// ```
+    /// use lowbit::{DType, Graph, Tensor, TensorType, ops::Append};
+    /// let mut graph = Graph::new();
+    /// let rows = graph.input(TensorType::float32([1, 2])?);
+    /// let position = graph.input(TensorType::new(DType::Int32, [1])?);
+    /// let cache = graph.state(TensorType::float32([3, 2])?);
+    /// let append = Append::new(graph.tensor_type(cache)?.clone(), graph.tensor_type(rows)?.clone())?;
+    /// graph.add(append, &[cache, rows, position])?;
+    ///
+    /// let (rows, position) = (Tensor::new([1, 2], vec![5.0f32, 6.0])?, Tensor::new([1], vec![1i32])?);
+    /// let cache = Tensor::new([3, 2], vec![0.0f32; 6])?;
+    /// let states = graph.run_reference(&[&rows, &position, &cache])?;
+    /// assert_eq!(states[0].values::<f32>()?, [0.0, 0.0, 5.0, 6.0, 0.0, 0.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn state(&mut self, tensor_type: TensorType) -> Value {
+        let value = self.input(tensor_type);
+        self.states.push((value, 0));
+        value
+    }
+
     /// Gives a value a name, for messages and printed plans.
     ///
     /// # Errors
@@ -186,16 +222,59 @@ impl Graph {
     /// As for [`Graph::add`].
     pub fn add_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Vec<Value>> {
         let op = op.into();
-        for input in inputs {
-            self.check(*input)?;
-        }
+        inputs.iter().try_for_each(|&input| self.check(input).and_then(|()| self.check_version(input)))?;
         op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
         op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
+        if let Some(input) = op.overwrites().filter(|&input| self.is_state(inputs[input])) {
+            let state = self.storage(inputs[input]);
+            let reads = inputs.iter().filter(|&&value| self.storage(value) == state).count();
+            require!(reads == 1, "{} reads the state{} that it changes: copy it first", op.name(), self.label(state));
+        }
         let follows = self.follow(&op, inputs)?;
         let outputs = op.outputs().into_iter().zip(follows).map(|(t, follows)| self.value(t, follows, None));
         let outputs: Vec<Value> = outputs.collect();
+        if let Some(state) = op.overwrites().map(|input| self.storage(inputs[input])) {
+            self.write(state, outputs[0]);
+        }
         self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
+    }
+
+    /// Makes a value the new contents of a state; nothing if `state` is none.
+    fn write(&mut self, state: Value, contents: Value) {
+        if let Some((_, version)) = self.states.iter_mut().find(|(value, _)| *value == state) {
+            *version += 1;
+            self.versions[contents.index] = *version;
+            self.aliases[contents.index] = Some(state);
+        }
+    }
+
+    /// Refuses contents of a state that were overwritten.
+    fn check_version(&self, value: Value) -> Result<()> {
+        let storage = self.storage(value);
+        let state = self.states.iter().find(|(state, _)| *state == storage);
+        require!(
+            state.is_none_or(|(_, version)| *version == self.versions[value.index]),
+            "the state{} was changed by an op before: use the value that Graph::add returned for it",
+            self.label(storage)
+        );
+        Ok(())
+    }
+
+    /// The inputs that ops write, in order of declaration.
+    pub(crate) fn states(&self) -> impl ExactSizeIterator<Item = Value> {
+        self.states.iter().map(|(value, _)| *value)
+    }
+
+    /// The places of the states among the inputs.
+    pub(crate) fn state_inputs(&self) -> Vec<usize> {
+        (0..self.inputs.len()).filter(|&input| self.is_state(self.inputs[input])).collect()
+    }
+
+    /// True if a value is a state, or a view of one.
+    pub(crate) fn is_state(&self, value: Value) -> bool {
+        let storage = self.storage(value);
+        self.states().any(|state| state == storage)
     }
 
     /// Flags of the outputs of an op that follow the extent: their first dimension shrinks with it, in proportion.
@@ -326,7 +405,9 @@ impl Graph {
             new.with_extent(0)?;
         }
         let source = self.storage(value);
-        Ok(self.value(new, follows, Some(source)))
+        let reshaped = self.value(new, follows, Some(source));
+        self.versions[reshaped.index] = self.versions[value.index];
+        Ok(reshaped)
     }
 
     /// Declares the next output. A value of another graph, an input, and a value that is an output already are refused when the
@@ -354,7 +435,8 @@ impl Graph {
         self.steps.iter().map(|step| &*step.op)
     }
 
-    /// Runs the graph on the CPU reference, on all cores, one op after the other, without fusion.
+    /// Runs the graph on the CPU reference, on all cores, one op after the other, without fusion. Returns the outputs, then the new
+    /// contents of the states.
     ///
     /// # Errors
     /// If the inputs don't fit.
@@ -362,9 +444,10 @@ impl Graph {
         let graph = self.for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_outputs()?;
-        let tensors = execute(&graph, inputs)?;
-        let output = |&value: &Value| Ok(read(&graph, &tensors, value)?.with_type(graph.types[value.index].clone()));
-        graph.outputs.iter().map(output).collect()
+        let mut execution = Execution::new(&graph, inputs);
+        graph.steps.iter().try_for_each(|step| execution.step(step).map(|_| ()))?;
+        let output = |value: Value| Ok(execution.read(value)?.with_type(graph.types[value.index].clone()));
+        graph.outputs.iter().copied().chain(graph.states()).map(output).collect()
     }
 
     /// The inputs that are dynamic parameters, with the format of the codes they describe.

@@ -13,7 +13,7 @@ mod schedule;
 
 pub(crate) use candidates::CandidateLists;
 pub use device_limits::DeviceLimits;
-pub(crate) use execute::{execute, read};
+pub(crate) use execute::Execution;
 pub use export::{
     ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
 };

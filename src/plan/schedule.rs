@@ -116,6 +116,7 @@ impl Frame {
         for (time, &node) in order.iter().enumerate() {
             let step = &merged[node].step;
             let reads = &nodes[node].reads;
+            let written = step.op.overwrites().filter(|&input| graph.is_state(step.inputs[input]));
             let overwrites = step.outputs.first().filter(|&&output| !is_external(output)).and_then(|output| {
                 needs[node].overwritable.iter().copied().find(|&input| {
                     let read = reads[input];
@@ -154,7 +155,7 @@ impl Frame {
                 apart: false,
             }));
             let scratch: Vec<usize> = (first_scratch..slots.len()).collect();
-            steps.push((node, scratch, overwrites));
+            steps.push((node, scratch, overwrites.or(written)));
         }
 
         let live_peak = live_peak(&slots.iter().map(|slot| slot.interval).collect::<Vec<_>>());
@@ -531,13 +532,13 @@ mod tests {
     use crate::kernels;
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
-        Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+        Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
         CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
         FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
         Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
         ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-        QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Slice, Softmax,
-        StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+        QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
+        Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -642,6 +643,9 @@ mod tests {
             FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
+            Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
+            Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
+            Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),
             LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),

@@ -1,7 +1,9 @@
 //! The meaning of every op, in plain loops over single elements: exact where integers are, IEEE f32 where f32 is specified.
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
+mod append;
 mod arg_max;
+mod attention;
 mod binary;
 mod block;
 mod bound;
@@ -39,6 +41,7 @@ mod rearrange;
 mod requantize;
 mod reshape;
 mod resize;
+mod rotary;
 mod slice;
 mod softmax;
 #[cfg(feature = "calibrate")]

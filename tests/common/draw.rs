@@ -4,13 +4,13 @@
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, ArgMax, Arithmetic, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass, Coordinates,
-    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
+    Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram,
     ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Slice, Softmax,
-    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
+    Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -750,7 +750,28 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 13 {
+        Ok(match self.random.next() % 16 {
+            13 => {
+                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Float16]);
+                let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
+                let mut rows = cache.dims().to_vec();
+                rows[0] = self.random.integer(0, dims[0] as i64) as usize;
+                let rows = TensorType::new(dtype, rows)?;
+                Append::new(cache, rows)?.into()
+            }
+            14 => {
+                let input = TensorType::float32([&dims[..], &[6]].concat())?;
+                let table = TensorType::float32([7, 2 * self.random.integer(0, 3) as usize])?;
+                Rotary::new(input, table, self.pick(&[RotaryPairs::Halves, RotaryPairs::Interleaved]))?.into()
+            }
+            15 => {
+                let (heads, d) = (self.pick(&[1, 2, 3]), self.pick(&[1, 4, 6]));
+                let cache = TensorType::new(self.pick(&FLOATS), [self.pick(&[1, 40, 200]), heads, d])?;
+                let query = TensorType::float32([self.pick(&[1, 3, 9]), heads * self.pick(&[1, 2]), d])?;
+                let attention = Attention::new(query, cache.clone(), cache);
+                let options = [attention.clone(), attention.clone().causal(), attention.window(20).soft_cap(2.0)];
+                options[self.random.integer(0, 2) as usize].clone().build()?.into()
+            }
             12 => {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Int16]);
                 ArgMax::new(self.typed(dtype, &dims)?)?.into()

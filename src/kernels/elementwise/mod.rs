@@ -7,6 +7,7 @@ pub(super) mod float_binary;
 pub(super) mod float_unary;
 pub(super) mod layer_norm;
 pub(super) mod pool;
+pub(super) mod rotary;
 pub(super) mod row_lanes;
 pub(super) mod softmax;
 pub(super) mod table;

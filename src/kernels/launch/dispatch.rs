@@ -137,6 +137,8 @@ pub struct InPlace {
     pub input: usize,
     /// The program for that case.
     pub program: Program,
+    /// Its workgroups along x, y and z.
+    pub grid: [u32; 3],
 }
 
 /// A field of a uniform block.
@@ -299,16 +301,13 @@ impl Dispatch {
         groups: usize,
         caps: &DeviceCaps,
     ) -> Self {
-        let most = (caps.groups_per_dimension as usize).max(1);
-        let width = groups.clamp(1, most);
-        let height = groups.div_ceil(width).clamp(1, most);
         Self {
             label: program.to_string(),
             program,
             parameters: bytemuck::bytes_of(parameters).to_vec(),
             fields,
             bindings: bindings.into_iter().collect(),
-            grid: [width, height, groups.div_ceil(width * height)].map(|size| size as u32),
+            grid: folded(groups, caps),
             operations: 0,
             in_place: Vec::new(),
         }
@@ -324,7 +323,13 @@ impl Dispatch {
     pub(crate) fn in_place(mut self, input: usize) -> Self {
         let binding = self.bindings.iter().find(|binding| binding.resource == Resource::Input(input));
         let slot = binding.expect("the launch binds the input").slot;
-        self.in_place.push(InPlace { input, program: self.program.clone().overwriting(slot) });
+        self.in_place.push(InPlace { input, program: self.program.clone().overwriting(slot), grid: self.grid });
+        self
+    }
+
+    /// The launch, able to overwrite an input by another program of `groups` workgroups, which has no binding for that input.
+    pub(crate) fn in_place_by(mut self, input: usize, program: Program, groups: usize, caps: &DeviceCaps) -> Self {
+        self.in_place.push(InPlace { input, program, grid: folded(groups, caps) });
         self
     }
 
@@ -342,9 +347,17 @@ impl Dispatch {
     /// The launch whose output overwrites this input, if there is one.
     #[must_use]
     pub fn overwriting(&self, input: usize) -> Option<Self> {
-        let program = self.in_place.iter().find(|i| i.input == input)?.program.clone();
-        let mut launch = Self { program, in_place: Vec::new(), ..self.clone() };
+        let InPlace { program, grid, .. } = self.in_place.iter().find(|i| i.input == input)?.clone();
+        let mut launch = Self { program, grid, in_place: Vec::new(), ..self.clone() };
         launch.bindings.retain(|binding| binding.resource != Resource::Input(input));
         Some(launch)
     }
+}
+
+/// A grid of `groups` workgroups, folded over x, y and z.
+fn folded(groups: usize, caps: &DeviceCaps) -> [u32; 3] {
+    let most = (caps.groups_per_dimension as usize).max(1);
+    let width = groups.clamp(1, most);
+    let height = groups.div_ceil(width).clamp(1, most);
+    [width, height, groups.div_ceil(width * height)].map(|size| size as u32)
 }

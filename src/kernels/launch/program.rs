@@ -218,6 +218,17 @@ parts! {
         REARRANGE = "layout/rearrange";
         COPY_ROWS = "layout/copy_rows";
         TRANSPOSE_BLOCKS = "layout/transpose_blocks";
+        "attention/params";
+        ATTENTION = "attention/attention";
+        ATTENTION_JOIN = "attention/join";
+        SINKS = "attention/sinks";
+        SINKS_NONE = "attention/sinks_none";
+        CACHE_VEC4 = "attention/cache_vec4";
+        CACHE_FLOAT32 = "attention/cache_float32";
+        CACHE_FLOAT16 = "attention/cache_float16";
+        "layout/append_params";
+        APPEND = "layout/append";
+        APPEND_IN_PLACE = "layout/append_in_place";
         RESHAPE = "layout/reshape";
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
@@ -233,6 +244,7 @@ parts! {
         MULTIPLY = "elementwise/multiply";
         FLOAT_UNARY = "elementwise/float_unary";
         FLOAT_BINARY = "elementwise/float_binary";
+        ROTARY = "elementwise/rotary";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";
         ARG_MAX = "elementwise/arg_max";

@@ -1,5 +1,6 @@
 //! Ops that move elements.
 
+pub(super) mod append;
 pub(super) mod concat;
 pub(super) mod moved;
 pub(super) mod rearrange;

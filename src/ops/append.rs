@@ -1,0 +1,103 @@
+//! Rows that are written into a larger tensor at a position that the device knows. The meaning is `reference/append.rs`, the GPU
+//! programs are `kernels/layout/append.rs`.
+
+use super::{OpDef, check_moved};
+use crate::error::{Result, require};
+use crate::numeric::DType;
+use crate::tensor::TensorType;
+
+/// `out[i, …] = rows[i − p, …] if p ≤ i < p + n, else cache[i, …]`: a cache of keys or values after n tokens were appended
+///
+/// * `cache`: `[capacity, …]` of any data type but [`DType::Parameters`], with scales that all indices of the first dimension share.
+/// * `rows`: `[n, …]`, of the cache's data type and other dimensions.
+/// * `position`: int32 `[1]`, p. Rows that would fall outside of the cache, before 0 or from `capacity` on, are not written.
+/// * Output: the cache's type. Bits are copied unchanged.
+///
+/// If the cache is a state of a graph ([`Graph::state`](crate::Graph::state)), a plan writes the n rows into the state's own buffer
+/// and moves nothing else. Otherwise the output is a copy.
+///
+/// ```
+/// use lowbit::{Tensor, TensorType, ops::Append, reference};
+/// let cache = Tensor::new([4, 2], vec![0i32, 0, 1, 1, 2, 2, 3, 3])?;
+/// let rows = Tensor::new([1, 2], vec![8i32, 9])?;
+/// let op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?;
+/// let out = reference::run(&op.into(), &[&cache, &rows, &Tensor::new([1], vec![2i32])?])?;
+/// assert_eq!(out[0].values::<i32>()?, [0, 0, 1, 1, 8, 9, 3, 3]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Append {
+    cache: TensorType,
+    rows: TensorType,
+}
+
+impl Append {
+    /// The op that writes rows of type `rows` into caches of type `cache`.
+    ///
+    /// # Errors
+    /// If the data types, scales or other dimensions differ, an index of the first dimension is no whole number of words, or the
+    /// rows are more than the cache holds.
+    pub fn new(cache: TensorType, rows: TensorType) -> Result<Self> {
+        check_moved(&cache)?;
+        require!(
+            cache.dtype() == rows.dtype(),
+            "the rows are {rows}, but the cache is {cache}: cast or quantize the rows to {} first",
+            cache.dtype()
+        );
+        require!(
+            cache.shape().rank() > 0
+                && rows.shape().rank() == cache.shape().rank()
+                && cache.dims()[1..] == rows.dims()[1..],
+            "the rows are {rows}, but the cache is {cache}: all dimensions but the first are equal"
+        );
+        require!(
+            cache.shape().rank() > 1 || cache.dtype().bits() == 32,
+            "{cache} packs several indices into a word: give it a second dimension"
+        );
+        require!(
+            rows.dims()[0] <= cache.dims()[0],
+            "{} rows don't fit into a cache of {}: append fewer at a time",
+            rows.dims()[0],
+            cache.dims()[0]
+        );
+        cache.with_extent(0)?;
+        require!(
+            rows.scales_agree(&cache) && rows.has_dynamic_scales() == cache.has_dynamic_scales(),
+            "the rows have {}, but the cache has {}",
+            rows.describe_scales(),
+            cache.describe_scales()
+        );
+        Ok(Self { cache, rows })
+    }
+
+    pub(crate) fn cache(&self) -> &TensorType {
+        &self.cache
+    }
+
+    pub(crate) fn rows(&self) -> &TensorType {
+        &self.rows
+    }
+}
+
+impl OpDef for Append {
+    fn name(&self) -> &'static str {
+        "append"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
+        vec![self.cache.clone(), self.rows.clone(), position]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.cache.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        Self::new(inputs[0].clone(), inputs[1].clone())
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        None
+    }
+}

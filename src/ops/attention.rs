@@ -1,0 +1,243 @@
+//! Attention over a cache of keys and values. The meaning is `reference/attention.rs`, the GPU programs are
+//! `kernels/attention/attention.rs`.
+
+use std::sync::Arc;
+
+use super::{OpDef, require_float32};
+use crate::error::{Result, require};
+use crate::numeric::DType;
+use crate::tensor::{Tensor, TensorType};
+
+/// The greatest capacity and window: kernels count positions in i32.
+const MOST_POSITIONS: usize = 1 << 29;
+
+/// Softmax attention of queries over the keys and values of a cache, whose length the device knows.
+///
+/// Query t of n is at position p + t. With g = ⌊h · kv_heads / heads⌋ the head of the cache that head h reads,
+///
+/// ```text
+/// length  = clamp(p + n, 0, capacity)                      positions of the cache that are valid
+/// score_j = cap(scale · Σ_i query[t, h, i] · keys[j, g, i])     0 ≤ j < length, causal: j ≤ p + t, window w: j > p + t − w
+/// share_j = e^score_j / (Σ_j e^score_j + e^sink_h)
+/// out[t, h, i] = Σ_j share_j · values[j, g, i]
+/// ```
+///
+/// * `query`: float32 `[n, heads, d]`. n may be dynamic.
+/// * `keys`: float32 or float16 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of kv_heads.
+/// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are
+///   in the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is L − n.
+/// * Output: float32 `[n, heads, d of the values]`. A query that sees no position has zeros.
+///
+/// Options: [`causal`](AttentionBuilder::causal), [`window`](AttentionBuilder::window), [`scaled`](AttentionBuilder::scaled) (1 / √d by default),
+/// [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks).
+///
+/// The time follows the length, not the capacity: nothing is planned again as a cache grows. Each element of the cache is read
+/// once for a block of queries that share it.
+///
+/// Let u = 2⁻²³, and for each visible position e_j = 2 · u · (d + 4) · |scale| · Σ_i |q_i · k_i| (plus 24 · u · c with a soft cap),
+/// z_j = 4 · u · min(m − score_j, 128) with m the greatest score, and E the mean of e_j + z_j weighted by the shares. The error of
+/// an output is at most
+///
+/// ```text
+/// 1.25 · Σ_j share_j · |value_j| · (exp(e_j) − 1 + z_j + exp(E) − 1 + u · (3 · length + 32)) + 2⁻¹⁰⁰ · (1 + max_j |value_j|)
+/// ```
+///
+/// if all numbers on the way are finite. Source: ONNX Attention (opset 23), with the lengths of its past in a buffer; sinks as in
+/// gpt-oss; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, for the order of the sums.
+///
+/// ```
+/// use lowbit::{Tensor, ops::Attention, reference};
+/// let query = Tensor::new([1, 1, 2], vec![0.0f32, 0.0])?; // equal scores
+/// let keys = Tensor::new([4, 1, 2], vec![1.0f32; 8])?;
+/// let values = Tensor::new([4, 1, 2], vec![1.0f32, 2.0, 3.0, 4.0, 50.0, 60.0, 70.0, 80.0])?;
+/// let types = [&query, &keys, &values].map(|t| t.tensor_type().clone());
+/// let [q, k, v] = types;
+/// let op = Attention::new(q, k, v).causal().build()?;
+/// let position = Tensor::new([1], vec![1i32])?; // one position before this query's own
+/// let out = reference::run(&op.into(), &[&query, &keys, &values, &position])?;
+/// assert_eq!(out[0].values::<f32>()?, [2.0, 3.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Attention {
+    query: TensorType,
+    keys: TensorType,
+    values: TensorType,
+    output: TensorType,
+    options: Options,
+}
+
+/// The options of an [`Attention`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// The scale of scores; `None` for 1 / √d.
+    scale: Option<f32>,
+    pub causal: bool,
+    /// The number of positions that a query sees, its own included.
+    pub window: Option<usize>,
+    pub soft_cap: Option<f32>,
+    /// A score per head that takes part in the sum only.
+    pub sinks: Option<Arc<Tensor>>,
+}
+
+/// Describes an [`Attention`]; made by [`Attention::new`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct AttentionBuilder {
+    query: TensorType,
+    keys: TensorType,
+    values: TensorType,
+    options: Options,
+}
+
+impl AttentionBuilder {
+    /// A query sees no later position.
+    pub fn causal(mut self) -> Self {
+        self.options.causal = true;
+        self
+    }
+
+    /// A query sees the last `positions` positions only, its own included. It implies [`causal`](Self::causal).
+    pub fn window(mut self, positions: usize) -> Self {
+        self.options.window = Some(positions);
+        self.causal()
+    }
+
+    /// Multiplies scores by this instead of 1 / √d.
+    pub fn scaled(mut self, scale: f32) -> Self {
+        self.options.scale = Some(scale);
+        self
+    }
+
+    /// Replaces each score s by c · tanh(s / c).
+    pub fn soft_cap(mut self, cap: f32) -> Self {
+        self.options.soft_cap = Some(cap);
+        self
+    }
+
+    /// Adds a score per head, float32 `[heads]`, that takes a share but has no value.
+    pub fn sinks(mut self, scores: impl Into<Arc<Tensor>>) -> Self {
+        self.options.sinks = Some(scores.into());
+        self
+    }
+
+    /// Validates the description.
+    ///
+    /// # Errors
+    /// If shapes or data types don't fit, the scale is not finite, the window is empty, or the cap is not positive.
+    pub fn build(self) -> Result<Attention> {
+        let Self { query, keys, values, options } = self;
+        require_float32("attention", "the query", &query)?;
+        for (name, cache) in [("keys", &keys), ("values", &values)] {
+            require!(
+                matches!(cache.dtype(), DType::Float32 | DType::Float16),
+                "the {name} are {cache}, but attention reads caches of float32 or float16: dequantize them"
+            );
+        }
+        require!(
+            keys.dtype() == values.dtype(),
+            "the keys are {keys} and the values {values}: give both one data type"
+        );
+        let three = [&query, &keys, &values].iter().all(|t| t.shape().rank() == 3);
+        require!(three, "{query}, {keys} and {values} have other than 3 dimensions: [tokens, heads, d] each");
+        let ([_, heads, d], [capacity, kv_heads, key_d]) = (dims(&query), dims(&keys));
+        require!(d == key_d, "a query has {d} elements and a key {key_d}: they are multiplied, so make them equal");
+        require!(d > 0, "the query {query} is empty, so that every score is 0: give it elements");
+        require!(
+            dims(&values)[..2] == [capacity, kv_heads],
+            "the keys are {keys} and the values {values}: capacity and number of heads are equal"
+        );
+        require!(
+            kv_heads > 0 && heads.is_multiple_of(kv_heads),
+            "the query has {heads} heads and the cache {kv_heads}: the first is a multiple of the second"
+        );
+        let scale = options.scale.unwrap_or(1.0);
+        require!(scale.is_finite(), "the scale is {scale}, but it must be finite");
+        require!(options.window != Some(0), "the window is 0, so that a query sees nothing: give it at least 1");
+        let most = capacity.max(options.window.unwrap_or(0));
+        require!(
+            most <= MOST_POSITIONS,
+            "the capacity is {capacity} and the window {:?}, but both are at most {MOST_POSITIONS}",
+            options.window
+        );
+        if let Some(cap) = options.soft_cap {
+            require!(cap.is_finite() && cap > 0.0, "the soft cap is {cap}, but it must be finite and positive");
+        }
+        if let Some(sinks) = &options.sinks {
+            let sinks = sinks.tensor_type();
+            require!(
+                sinks.dtype() == DType::Float32 && sinks.dims() == [heads],
+                "the sinks are {sinks}, but they are float32[{heads}], one for each head"
+            );
+        }
+        let output = TensorType::new(DType::Float32, [dims(&query)[0], heads, dims(&values)[2]])?;
+        Ok(Attention { query, keys, values, output, options })
+    }
+}
+
+fn dims(tensor_type: &TensorType) -> [usize; 3] {
+    tensor_type.dims().try_into().expect("three dimensions")
+}
+
+impl Attention {
+    /// A builder for the attention of queries of type `query` over caches of types `keys` and `values`.
+    #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
+    pub fn new(query: TensorType, keys: TensorType, values: TensorType) -> AttentionBuilder {
+        AttentionBuilder { query, keys, values, options: Options::default() }
+    }
+
+    /// Queries, their heads, and the elements of each.
+    pub(crate) fn query_dims(&self) -> [usize; 3] {
+        dims(&self.query)
+    }
+
+    /// Positions of the cache, its heads, and the elements of a value.
+    pub(crate) fn value_dims(&self) -> [usize; 3] {
+        dims(&self.values)
+    }
+
+    pub(crate) fn keys(&self) -> &TensorType {
+        &self.keys
+    }
+
+    pub(crate) fn values(&self) -> &TensorType {
+        &self.values
+    }
+
+    pub(crate) fn output(&self) -> &TensorType {
+        &self.output
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn scale(&self) -> f32 {
+        self.options.scale.unwrap_or_else(|| (1.0 / (self.query_dims()[2] as f64).sqrt()) as f32)
+    }
+}
+
+impl OpDef for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn inputs(&self) -> Vec<TensorType> {
+        let position = TensorType::new(DType::Int32, [1]).expect("it is small");
+        vec![self.query.clone(), self.keys.clone(), self.values.clone(), position]
+    }
+
+    fn outputs(&self) -> Vec<TensorType> {
+        vec![self.output.clone()]
+    }
+
+    fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        let [query, keys, values] = [0, 1, 2].map(|i| inputs[i].clone());
+        AttentionBuilder { query, keys, values, options: self.options.clone() }.build()
+    }
+
+    fn inputs_by_row(&self) -> Option<Vec<bool>> {
+        // The position of a query follows from its index.
+        None
+    }
+}

@@ -1,0 +1,316 @@
+//! Attention over caches, rows appended to them, rotary embedding, and states of graphs: every kernel equals the reference over awkward
+//! shapes, and plans change states in place.
+
+mod common;
+
+use common::{Random, check_op, check_op_within, check_op_within_in_turn, context, gpu_context};
+use lowbit::ops::{Append, Arithmetic, Attention, AttentionBuilder, Cast, FloatBinary, Op, Rotary, RotaryPairs};
+use lowbit::{Context, DType, DeviceTensor, Error, Graph, Result, Tensor, TensorType, Tuner, Value, reference};
+
+fn floats(random: &mut Random, dims: &[usize]) -> Tensor {
+    let count = dims.iter().product::<usize>();
+    Tensor::new(dims, (0..count).map(|_| random.real()).collect::<Vec<f32>>()).expect("as many as the dimensions say")
+}
+
+fn halves(random: &mut Random, dims: &[usize]) -> Tensor {
+    let reals = floats(random, dims);
+    let op = Cast::new(reals.tensor_type().clone(), DType::Float16).build().expect("a cast").into();
+    reference::run(&op, &[&reals]).expect("a cast").remove(0)
+}
+
+fn position(p: i32) -> Tensor {
+    Tensor::new([1], vec![p]).expect("one number")
+}
+
+/// Queries, heads, heads of the cache, elements of a key and of a value, capacity.
+type Shape = [usize; 6];
+
+fn tensors(random: &mut Random, [n, heads, kv_heads, d, value_d, capacity]: Shape, half: bool) -> [Tensor; 3] {
+    let cache = if half { halves } else { floats };
+    let query = floats(random, &[n, heads, d]);
+    [query, cache(random, &[capacity, kv_heads, d]), cache(random, &[capacity, kv_heads, value_d])]
+}
+
+fn builder(tensors: &[Tensor; 3]) -> AttentionBuilder {
+    let [query, keys, values] = [0, 1, 2].map(|i| tensors[i].tensor_type().clone());
+    Attention::new(query, keys, values)
+}
+
+fn check(context: &Context, name: &str, op: Attention, tensors: &[Tensor; 3], p: i32) -> f64 {
+    let [query, keys, values] = tensors;
+    let name = format!("{name}, position {p}");
+    // Programs take long to compile, so calls try the candidates in turn.
+    check_op_within_in_turn(4, context, &name, &op.into(), &[query, keys, values, &position(p)]).1
+}
+
+#[test]
+fn attention_of_awkward_shapes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    // A GPU's kernels divide caches into slices.
+    let contexts = [context.clone(), context.with_target_invocations(1 << 15)];
+    let mut random = Random::new(21_001);
+    let mut worst = 0.0f64;
+    let shapes: [Shape; 13] = [
+        [1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 32, 32, 7],
+        [1, 9, 3, 64, 64, 200],
+        [3, 4, 4, 80, 80, 65],
+        [33, 2, 1, 96, 96, 70],
+        [2, 71, 71, 5, 3, 130],
+        [1, 8, 1, 128, 128, 513],
+        [1, 2, 1, 256, 256, 300],
+        [7, 6, 2, 33, 34, 129],
+        [17, 3, 3, 7, 64, 64],
+        [1, 5, 1, 12, 300, 90],
+        [5, 16, 2, 16, 16, 1],
+        [4, 0, 1, 8, 8, 8],
+    ];
+    for context in &contexts {
+        for (turn, shape) in shapes.into_iter().enumerate() {
+            let (n, capacity) = (shape[0] as i32, shape[5] as i32);
+            let tensors = tensors(&mut random, shape, turn % 3 == 1);
+            // Empty, one, around blocks, full, and beyond both ends.
+            let all = [-n, 1 - n, 0, 1, 63, 64, capacity - n, capacity, capacity + 5, i32::MIN, i32::MAX];
+            for p in (0..3).map(|i| all[(turn * 3 + i * 4) % all.len()]) {
+                let name = format!("{shape:?}");
+                worst = worst.max(check(context, &name, builder(&tensors).causal().build()?, &tensors, p));
+                worst = worst.max(check(context, &name, builder(&tensors).build()?, &tensors, p));
+            }
+        }
+    }
+    println!("attention: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+#[test]
+fn options_of_attention() -> Result<()> {
+    let Some(context) = gpu_context() else { return Ok(()) };
+    let mut random = Random::new(21_002);
+    for (turn, shape) in [[5, 6, 2, 24, 24, 300], [1, 4, 1, 40, 8, 270]].into_iter().enumerate() {
+        let tensors = tensors(&mut random, shape, turn == 1);
+        let sinks = floats(&mut random, &[shape[1]]);
+        let options = |i: usize| {
+            let builder = builder(&tensors);
+            match i {
+                0 => builder.window(1),
+                1 => builder.window(70).scaled(-0.7),
+                2 => builder.soft_cap(2.5),
+                3 => builder.soft_cap(0.001).scaled(1000.0).causal(),
+                4 => builder.sinks(sinks.clone()),
+                _ => builder.sinks(sinks.clone()).window(100).soft_cap(30.0).scaled(0.25),
+            }
+        };
+        for i in 0..6 {
+            for p in [-3, 0, 130, 290, 1000] {
+                check(&context, &format!("{shape:?}, options {i}"), options(i).build()?, &tensors, p);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scores far apart: the greatest may come last, and powers underflow.
+#[test]
+fn attention_of_far_scores() -> Result<()> {
+    let Some(context) = gpu_context() else { return Ok(()) };
+    let mut random = Random::new(21_003);
+    let shape = [2, 2, 1, 8, 8, 260];
+    let [query, _, values] = tensors(&mut random, shape, false);
+    for grows in [1.0f32, -1.0] {
+        let keys = (0..260 * 8).map(|i| grows * (i / 8) as f32 * 0.2).collect::<Vec<f32>>();
+        let tensors = [query.clone(), Tensor::new([260, 1, 8], keys)?, values.clone()];
+        for p in [0, 100, 258] {
+            check(&context, "far scores", builder(&tensors).scaled(3.0).build()?, &tensors, p);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_are_appended() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_004);
+    for (capacity, n, rest) in
+        [(1, 1, vec![1]), (7, 3, vec![2, 5]), (70, 33, vec![3]), (9, 0, vec![4]), (5, 5, vec![16])]
+    {
+        for dtype in [DType::Float32, DType::Float16, DType::Int8, DType::Int4] {
+            let dims = |first: usize| [&[first], &rest[..]].concat();
+            let mut draw = |first: usize| match dtype {
+                DType::Float32 => floats(&mut random, &dims(first)),
+                DType::Float16 => halves(&mut random, &dims(first)),
+                _ => random.codes(dtype, &dims(first)),
+            };
+            let (cache, rows) = (draw(capacity), draw(n));
+            let op: Op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?.into();
+            let (n, capacity) = (n as i32, capacity as i32);
+            for p in [0, 1, capacity - n, capacity - 1, capacity, -1, -n, i32::MAX, i32::MIN] {
+                check_op(&context, &format!("{} at {p}", cache.tensor_type()), &op, &[&cache, &rows, &position(p)]);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_are_rotated() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_005);
+    let mut worst = 0.0f64;
+    for (dims, width) in
+        [(vec![1, 1, 2], 2), (vec![3, 9, 64], 64), (vec![33, 2, 7], 4), (vec![2, 3, 5, 96], 32), (vec![4, 5], 0)]
+    {
+        let x = floats(&mut random, &dims);
+        let frequencies: Vec<f64> = (0..width / 2).map(|i| 10_000f64.powf(-2.0 * i as f64 / width as f64)).collect();
+        let table = Rotary::table(50, &frequencies)?;
+        for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
+            let op: Op = Rotary::new(x.tensor_type().clone(), table.tensor_type().clone(), pairs)?.into();
+            for p in [0, 17, 48, 60, -2, i32::MAX, i32::MIN] {
+                let name = format!("{dims:?}, {pairs:?} at {p}");
+                worst = worst.max(check_op_within(&context, &name, &op, &[&x, &position(p), &table]).1);
+            }
+        }
+    }
+    println!("rotary: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// A layer of attention over two states. Inputs: position, query, key, value, then the states.
+fn layer(n: usize, capacity: usize) -> Result<(Graph, [Value; 2])> {
+    let mut graph = Graph::new();
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let query = graph.dynamic_input(TensorType::float32([n, 4, 8])?)?;
+    let key = graph.dynamic_input(TensorType::float32([n, 2, 8])?)?;
+    let value = graph.dynamic_input(TensorType::float32([n, 2, 8])?)?;
+    let cache = TensorType::float32([capacity, 2, 8])?;
+    let states = [graph.state(cache.clone()), graph.state(cache.clone())];
+    // An op whose result the outputs need only in the state.
+    let doubled = FloatBinary::new(TensorType::float32([n, 2, 8])?, TensorType::float32([n, 2, 8])?, Arithmetic::Add)?;
+    let doubled = graph.add(doubled, &[value, value])?;
+    let append = || Append::new(cache.clone(), TensorType::float32([n, 2, 8])?);
+    let keys = graph.add(append()?, &[states[0], key, p])?;
+    let values = graph.add(append()?, &[states[1], doubled, p])?;
+    let attention = Attention::new(TensorType::float32([n, 4, 8])?, cache.clone(), cache.clone()).causal().build()?;
+    let out = graph.add(attention, &[query, keys, values, p])?;
+    graph.output(out);
+    Ok((graph, [keys, values]))
+}
+
+/// Tokens in chunks of any size give what one chunk gives; states have the reference's bits after each.
+#[test]
+fn states_are_changed_in_place() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_006);
+    let (graph, _) = layer(6, 40)?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert!(plan.to_string().matches("in place").count() == 2, "{plan}");
+    let zeros = Tensor::new([40, 2, 8], vec![0.0f32; 640])?;
+    let states = [context.upload(&zeros)?, context.upload(&zeros)?];
+    let mut expected = [zeros.clone(), zeros];
+    let mut p = 0;
+    for n in [6, 1, 1, 3, 6, 1] {
+        let draw = |random: &mut Random, heads: usize| floats(random, &[n, heads, 8]);
+        let host = [position(p), draw(&mut random, 4), draw(&mut random, 2), draw(&mut random, 2)];
+        let uploaded = host.iter().map(|t| context.upload(t)).collect::<Result<Vec<_>>>()?;
+        let inputs: Vec<&DeviceTensor> = uploaded.iter().chain(&states).collect();
+        let outputs = plan.run_on_device(&inputs)?;
+        let mut all: Vec<&Tensor> = host.iter().collect();
+        let before = expected.clone();
+        all.extend(&before);
+        let mut want = graph.run_reference(&all)?;
+        assert_eq!(want.len(), 3, "an output and two states");
+        let next = [want.remove(1), want.remove(1)];
+        expected = next;
+        for (state, expected) in states.iter().zip(&expected) {
+            assert_eq!(&context.download_blocking(state)?, expected, "after {n} tokens at {p}");
+        }
+        let got = context.download_blocking(&outputs[0])?;
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+        assert!(got.values::<f32>()?.iter().zip(want[0].values::<f32>()?).all(near), "{n} tokens at {p}");
+        // Once more through the host: the states come back as outputs, and the inputs stay.
+        let again = plan.run_blocking(&all)?;
+        assert_eq!(again.len(), 3);
+        assert_eq!(again[1..], expected);
+        p += n as i32;
+    }
+    Ok(())
+}
+
+#[test]
+fn states_are_verified_and_exported() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_007);
+    let (graph, _) = layer(2, 9)?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let draw = |random: &mut Random, heads: usize| floats(random, &[2, heads, 8]);
+    let mut host = vec![position(4), draw(&mut random, 4), draw(&mut random, 2), draw(&mut random, 2)];
+    host.extend((0..2).map(|_| floats(&mut random, &[9, 2, 8])));
+    let inputs = host.iter().map(|t| context.upload(t)).collect::<Result<Vec<_>>>()?;
+    let inputs: Vec<&DeviceTensor> = inputs.iter().collect();
+    let output = DeviceTensor::allocate(&context, plan.output_types()[0].clone())?;
+    let report = plan.verify_blocking(&plan.bind(&inputs, &[&output])?)?;
+    assert_eq!(report.first_wrong_op, None, "{report}");
+    let states: Vec<_> = report.outputs[1..].iter().map(|c| (c.name.as_str(), c.different)).collect();
+    assert_eq!(states, [("state 0", 0), ("state 1", 0)]);
+
+    let exported = plan.export();
+    let written: Vec<bool> = exported.inputs.iter().map(|input| input.written).collect();
+    assert_eq!(written, [false, false, false, false, true, true]);
+
+    let twice: Vec<&DeviceTensor> = inputs.iter().copied().take(4).chain([inputs[4]; 2]).collect();
+    let error = plan.bind(&twice, &[&output]).expect_err("one buffer for two states").to_string();
+    assert!(error.contains("input 4 is a state"), "{error}");
+    Ok(())
+}
+
+fn says(result: Result<impl Sized>, parts: &[&str]) {
+    let Err(Error::Request(message)) = result.map(|_| ()) else { panic!("it passed, or is another error") };
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+}
+
+#[test]
+fn wrong_states_are_refused() -> Result<()> {
+    let (mut graph, [keys, _]) = layer(1, 9)?;
+    let old = graph.state(TensorType::float32([9, 2, 8])?);
+    let key = graph.input(TensorType::float32([1, 2, 8])?);
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let append = || Append::new(TensorType::float32([9, 2, 8])?, TensorType::float32([1, 2, 8])?);
+    let view = graph.reshape(old, [18, 8])?;
+    let new = graph.add(append()?, &[old, key, p])?;
+    says(graph.add(append()?, &[old, key, p]), &["state", "changed by an op before"]);
+    let unary = || lowbit::ops::FloatUnary::new(TensorType::float32([18, 8])?, lowbit::ops::Function::Relu);
+    says(graph.add(unary()?, &[view]), &["changed by an op before"]);
+    let view = graph.reshape(new, [18, 8])?;
+    graph.add(unary()?, &[view])?;
+    let whole = Append::new(TensorType::float32([9, 2, 8])?, TensorType::float32([9, 2, 8])?)?;
+    says(graph.add(whole, &[new, new, p]), &["reads the state", "copy"]);
+    graph.output(keys);
+    if let Some(context) = context() {
+        says(context.plan(&graph, Tuner::FirstGuess).map(drop), &["is also an input"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_shapes_are_refused() -> Result<()> {
+    let real = |dims: &[usize]| TensorType::float32(dims);
+    says(Append::new(real(&[4, 2])?, TensorType::new(DType::Float16, [1, 2])?), &["float16[1, 2]", "float32[4, 2]"]);
+    says(Append::new(real(&[4, 2])?, real(&[1, 3])?), &["[1, 3]", "[4, 2]"]);
+    says(Append::new(real(&[4, 2])?, real(&[5, 2])?), &["5 rows", "4"]);
+    says(Append::new(TensorType::new(DType::Int8, [4])?, TensorType::new(DType::Int8, [1])?), &["second dimension"]);
+    says(Rotary::new(real(&[4])?, real(&[4, 2])?, RotaryPairs::Halves), &["[tokens, …, n]"]);
+    says(Rotary::new(real(&[1, 4])?, real(&[4, 6])?, RotaryPairs::Halves), &["float32[4, 6]", "at most 4"]);
+    says(Rotary::new(real(&[1, 4])?, real(&[4, 3])?, RotaryPairs::Halves), &["float32[4, 3]", "even"]);
+    let attention = |q: &[usize], k: &[usize], v: &[usize]| -> Result<AttentionBuilder> {
+        Ok(Attention::new(real(q)?, real(k)?, real(v)?))
+    };
+    says(attention(&[1, 2, 8], &[9, 2, 7], &[9, 2, 8])?.build(), &["8 elements", "7"]);
+    says(attention(&[1, 3, 8], &[9, 2, 8], &[9, 2, 8])?.build(), &["3 heads", "2"]);
+    says(attention(&[1, 2, 8], &[9, 2, 8], &[8, 2, 8])?.build(), &["capacity"]);
+    says(attention(&[2, 8], &[9, 8], &[9, 8])?.build(), &["3 dimensions"]);
+    says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.window(0).build(), &["window"]);
+    says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.soft_cap(-1.0).build(), &["soft cap is -1"]);
+    says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.scaled(f32::NAN).build(), &["scale is NaN"]);
+    let sinks = Tensor::new([3], vec![0.0f32; 3])?;
+    says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.sinks(sinks).build(), &["float32[3]", "float32[2]"]);
+    Ok(())
+}
