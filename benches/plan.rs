@@ -39,7 +39,7 @@ fn plans(criterion: &mut Criterion, context: &Context) -> Result<()> {
         let outputs = plan.output_types().iter().map(allocate).collect::<Result<Vec<_>>>()?;
         let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
         let bindings = plan.bind(&inputs, &outputs)?;
-        let report = plan.verify(&bindings)?;
+        let report = plan.verify_blocking(&bindings)?;
         assert!(report.is_exact(), "{report}");
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(launches));

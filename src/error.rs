@@ -4,8 +4,8 @@
 /// The reason why a call did nothing.
 ///
 /// Everything is validated before anything is recorded or submitted, so an error leaves devices and buffers as they were.
-/// In a browser wgpu reports [`Error::OutOfMemory`], [`Error::Validation`] and [`Error::Device`] too late for the call that
-/// caused them: there they go to the device's own error handler.
+/// In a browser [`Error::OutOfMemory`], [`Error::Validation`] and [`Error::Device`] are known only after the call that caused them:
+/// there [`Context::check`](crate::Context::check) and every download return them.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,9 +27,7 @@ pub enum Error {
         advice: &'static str,
     },
     /// No adapter was found that can run compute shaders.
-    #[error(
-        "no usable GPU adapter: {0}. Install a driver (on Debian or Ubuntu a software one is in mesa-vulkan-drivers), check that WGPU_BACKEND and WGPU_ADAPTER_NAME exclude none, or use the CPU reference"
-    )]
+    #[error("no usable GPU adapter: {0}. {NO_ADAPTER}, or use the CPU reference")]
     NoAdapter(String),
     /// The adapter refused the requested device.
     #[error("the adapter gave no device: {0}")]
@@ -56,6 +54,13 @@ pub enum Error {
     #[error("the device failed: {0}")]
     Device(String),
 }
+
+/// Advice where there is no adapter.
+#[cfg(not(target_arch = "wasm32"))]
+const NO_ADAPTER: &str = "Install a driver (on Debian or Ubuntu a software one is in mesa-vulkan-drivers), check that WGPU_BACKEND \
+                          and WGPU_ADAPTER_NAME exclude none";
+#[cfg(target_arch = "wasm32")]
+const NO_ADAPTER: &str = "Serve the page from https or localhost to a browser that has WebGPU and a GPU that it trusts";
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -282,8 +282,8 @@
 //!
 //! A call that fails has recorded nothing. An encoder of another device, and a buffer that is destroyed between binding and
 //! submitting, are found by wgpu when you finish or submit, and told to your error scope or error handler. Error scopes of
-//! wgpu belong to a thread: those that this crate opens catch nobody else's errors. In a browser wgpu tells of failures too
-//! late for a call to return them; there, your handler gets them.
+//! wgpu belong to a thread: those that this crate opens catch nobody else's errors. In a browser a call ends before its errors are
+//! known: [`Context::check`] and every download return them (step 10).
 //!
 //! A device has one callback for its loss, and on your device it is yours. The context finds out without it, but you can
 //! tell it why:
@@ -315,7 +315,46 @@
 //! with the same inputs, and compares every output bit by bit: a good last line of a test on a new device or driver. Its report
 //! prints.
 //!
-//! # In Burn
+//! # 10. In a browser
+//!
+//! The crate compiles for `wasm32-unknown-unknown` with `default-features = false, features = ["webgpu"]`. `scripts/test-browser` runs
+//! conformance cases and tests in Chromium and in Firefox; `examples/browser/` is a page.
+//!
+//! ```no_run
+//! # use lowbit::{Context, Graph, Tensor, Tuner};
+//! # async fn page(graph: Graph, image: Tensor) -> lowbit::Result<()> {
+//! let context = Context::new().await?;
+//! let plan = context.plan(&graph, Tuner::FirstGuess)?;
+//! plan.warm_up().await?; // compiled
+//! let input = context.upload(&image)?;
+//! let output = plan.run_on_device(&[&input])?.remove(0);
+//! let logits = context.download(&output).await?; // or the first error of the calls before
+//! input.destroy();
+//! output.destroy();
+//! # Ok(()) }
+//! ```
+//!
+//! * **Nothing blocks.** Each call whose name ends with `_blocking` has an async form without that ending, natively too; only the
+//!   async forms exist in a browser. Natively a future may do its work, and block, in its first poll.
+//! * **A secure context.** Browsers show WebGPU only to pages from https or localhost; [`Error::NoAdapter`](crate::Error::NoAdapter)
+//!   says so. A Worker has it too. Work of the processor holds the thread that does it: the [reference](crate::reference), packing
+//!   of weights while planning (0.5 s for 16 M codes), quantization and import. Do it in a Worker, where a page must not stand still.
+//! * **Errors come later.** A call that the browser refuses returns `Ok`. [`Context::check`], [`Context::download`], [`Context::run`],
+//!   [`Plan::run`](crate::Plan::run) and [`Plan::warm_up`] wait for the errors so far and return the first.
+//! * **Memory comes back when it is destroyed.** A browser collects a dropped buffer by the size of its handle, not of its contents.
+//!   Call [`DeviceTensor::destroy`], [`Plan::destroy`](crate::Plan::destroy) and [`Workspace::destroy`]; what calls make for
+//!   themselves they destroy. Weights shared by plans stay while one of them lives.
+//! * **Tuning.** [`Context::plan`] doesn't measure. Await [`Context::tune`](crate::Context::tune) before, with [`Tuner::Measured`]; keep
+//!   [`Context::save_tuning`](crate::Context::save_tuning) in the page's storage.
+//! * **Sizes.** A `usize` has 32 bits, so a tensor on the host stays below 2 GiB. Browsers grant limits of their own
+//!   ([`Context::device`]'s limits), and raise limits below WebGPU's least.
+//! * **Absent.** Subgroups and matrix units, which wgpu doesn't offer there, so the kernels that use them; the pipeline cache; pages of
+//!   `evaluate`. Dot products of bytes and f16 are there if the browser has them.
+//! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
+//! * **Size.** The README's product in a module of its own takes some 400 KB, compressed, with `opt-level = "z"`, `lto = true`,
+//!   `codegen-units = 1` and `panic = "abort"`.
+//!
+//! # 11. In Burn
 //!
 //! Burn computes on wgpu, through CubeCL. A layer of lowbit can stand between two layers of a Burn model. It uses Burn's
 //! device, queue and buffers, and copies nothing. `examples/burn/` is a complete program.
@@ -399,3 +438,8 @@
 //! [`Tuner::Nth`]: crate::Tuner::Nth
 //! [`Workspace`]: crate::Workspace
 //! [`Workspace::from_buffers`]: crate::Workspace::from_buffers
+//! [`Context::check`]: crate::Context::check
+//! [`Context::run`]: crate::Context::run
+//! [`DeviceTensor::destroy`]: crate::DeviceTensor::destroy
+//! [`Workspace::destroy`]: crate::Workspace::destroy
+//! [`Context::device`]: crate::Context::device

@@ -30,6 +30,7 @@
 //! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
 //! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
 //! | run batches or sequences of any length | [`Graph::dynamic_input`] |
+//! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`ExportedPlan`] |
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
@@ -76,7 +77,7 @@
 //! // The same bits on a GPU, where there is one.
 //! # #[cfg(not(target_arch = "wasm32"))]
 //! if let Ok(context) = lowbit::Context::new_blocking() {
-//!     assert_eq!(context.run(&layer, &[&activations])?, out);
+//!     assert_eq!(context.run_blocking(&layer, &[&activations])?, out);
 //! }
 //! # Ok::<(), lowbit::Error>(())
 //! ```
@@ -132,9 +133,11 @@ mod tune;
 pub mod weights;
 
 pub use error::{Error, Result};
-pub use gpu::{Bindings, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Workspace};
-#[cfg(not(target_arch = "wasm32"))]
-pub use gpu::{Comparison, Probe, Report};
+pub use gpu::{
+    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, ExportedBinding, ExportedBuffer,
+    ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor, Plan, PlanOptions, Probe,
+    Report, Workspace,
+};
 pub use numeric::format::DType;
 pub use numeric::rounding::{Multiplier, Rounding};
 pub use plan::{Graph, Value};

@@ -217,15 +217,16 @@ fn all_codes_as_weights() -> Result<()> {
         assert_eq!(weights.dequantize()?.values::<f32>()?, numbers.values::<f32>()?, "{weights}");
         let Some(context) = &context else { continue };
         let row = Tensor::new([1], vec![0i32])?;
-        let out =
-            context.run(&Embedding::new(TensorType::int32([1])?, weights.clone()).build()?.into(), &[&row])?.remove(0);
+        let out = context
+            .run_blocking(&Embedding::new(TensorType::int32([1])?, weights.clone()).build()?.into(), &[&row])?
+            .remove(0);
         assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
         // Each sum has one product with one and otherwise zeros, so no sum is rounded.
         let k = codes.len();
         let identity = (0..k * k).map(|i| f32::from(u8::from(i % (k + 1) == 0))).collect::<Vec<_>>();
         let identity = Tensor::new([k, k], identity)?;
         let op = Linear::new(identity.tensor_type().clone(), weights).build()?;
-        let out = context.run(&op.into(), &[&identity])?.remove(0);
+        let out = context.run_blocking(&op.into(), &[&identity])?.remove(0);
         assert_eq!(out.values::<f32>()?, numbers.values::<f32>()?, "{element}");
     }
     Ok(())

@@ -338,13 +338,13 @@ fn one_tap_is_a_matmul() -> Result<()> {
         let weights = random.quantized(DType::Int8, &[outputs, channels]);
         let rows = image.reshaped([batch * height * width, channels])?;
         let product = Matmul::new(rows.tensor_type().clone(), weights.clone()).transposed().build()?.into();
-        let product = context.run(&product, &[&rows])?.swap_remove(0);
+        let product = context.run_blocking(&product, &[&rows])?.swap_remove(0);
         let filters = weights.reshaped([outputs, 1, 1, channels])?;
         let conv: Op = Conv::new(image.tensor_type().clone(), filters).build()?.into();
         let graph = Graph::of(conv.clone())?;
         for (index, candidate) in kernels::candidates(&conv, &context.caps()).iter().enumerate() {
             let plan = context.plan(&graph, Tuner::Nth(index))?;
-            let pixels = plan.run(&[&image])?.swap_remove(0);
+            let pixels = plan.run_blocking(&[&image])?.swap_remove(0);
             assert_eq!(pixels.values::<i32>()?, product.values::<i32>()?, "{}", candidate.label);
         }
     }
@@ -392,7 +392,7 @@ fn shifted_deltas_shift() -> Result<()> {
             let weights = Tensor::new([channels, 3, 3, per_group], weights)?;
             let conv = Conv::new(image.tensor_type().clone(), weights).padding(Padding::SameUpper).groups(groups);
             for (conv, sign) in [(conv.clone(), 1), (conv.transposed(), -1)] {
-                let got = context.run(&conv.build()?.into(), &[&image])?.swap_remove(0);
+                let got = context.run_blocking(&conv.build()?.into(), &[&image])?.swap_remove(0);
                 let (dy, dx) = (sign * (tap_y as i64 - 1), sign * (tap_x as i64 - 1));
                 let shifted = (0..height * width * channels).map(|i| {
                     let (pixel, channel) = (i / channels, i % channels);
@@ -447,7 +447,7 @@ fn transposed_is_the_adjoint() -> Result<()> {
         };
         for device in [true, false] {
             let run = |op: &Op, input: &Tensor| {
-                if device { context.run(op, &[input]) } else { reference::run(op, &[input]) }
+                if device { context.run_blocking(op, &[input]) } else { reference::run(op, &[input]) }
             };
             let (there, back) = (&run(&forward, &x)?[0], &run(&backward, &y)?[0]);
             assert_eq!(back.dims(), x.dims(), "case {case}: {geometry:?}");

@@ -76,7 +76,7 @@ fn the_batch_size_changes_no_logit() -> Result<()> {
         let images = batch.len() / 64;
         let graph = network(images)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        let out = plan.run(&[&Tensor::new([images, 8, 8, 1], batch)?])?;
+        let out = plan.run_blocking(&[&Tensor::new([images, 8, 8, 1], batch)?])?;
         logits.extend_from_slice(out[0].values::<f32>()?);
     }
     check("batches of 600", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)
@@ -90,7 +90,7 @@ fn one_plan_takes_batches_of_any_size() -> Result<()> {
     let plan = context.plan(&network(600)?, Tuner::FirstGuess)?;
     let mut logits = Vec::new();
     for batch in digits.images.values::<f32>()?.chunks(600 * 64) {
-        let out = plan.run(&[&Tensor::new([batch.len() / 64, 8, 8, 1], batch)?])?;
+        let out = plan.run_blocking(&[&Tensor::new([batch.len() / 64, 8, 8, 1], batch)?])?;
         logits.extend_from_slice(out[0].values::<f32>()?);
     }
     check("one plan", &Tensor::new([logits.len() / 10, 10], logits)?, &digits)

@@ -1060,11 +1060,11 @@ fn plans() -> Result<()> {
     let unsigned = zeros(DType::Uint8, &[2, 3]);
     let before = context.counters();
     refused([
-        ("no inputs", plan.run(&[]), &["2 inputs", "0 were given"]),
-        ("one input", plan.run(&[&host]), &["2 inputs", "1 were given"]),
-        ("three inputs", plan.run(&[&host; 3]), &["2 inputs", "3 were given"]),
-        ("another shape", plan.run(&[&host, &tall]), &["input 1", "int8[3, 2]", "int8[2, 3]"]),
-        ("another format", plan.run(&[&unsigned, &host]), &["input 0", "uint8[2, 3]", "int8[2, 3]"]),
+        ("no inputs", plan.run_blocking(&[]), &["2 inputs", "0 were given"]),
+        ("one input", plan.run_blocking(&[&host]), &["2 inputs", "1 were given"]),
+        ("three inputs", plan.run_blocking(&[&host; 3]), &["2 inputs", "3 were given"]),
+        ("another shape", plan.run_blocking(&[&host, &tall]), &["input 1", "int8[3, 2]", "int8[2, 3]"]),
+        ("another format", plan.run_blocking(&[&unsigned, &host]), &["input 0", "uint8[2, 3]", "int8[2, 3]"]),
     ]);
     assert_eq!(context.counters(), before, "a refused run does nothing");
 
@@ -1088,7 +1088,7 @@ fn plans() -> Result<()> {
     context.queue().submit([encoder.finish()]);
     assert_eq!(context.counters(), before, "a refused recording does nothing");
     assert_eq!(context.download_blocking(&out)?, host, "a refused recording does nothing");
-    assert_eq!(plan.run(&[&host, &host])?[0].values::<i8>()?, [2, 4, 6, 8, 10, 12]);
+    assert_eq!(plan.run_blocking(&[&host, &host])?[0].values::<i8>()?, [2, 4, 6, 8, 10, 12]);
 
     graph.output(a);
     refused([("an output that is an input", context.plan(&graph, Tuner::FirstGuess), &["output 1", "two buffers"])]);

@@ -97,7 +97,7 @@ impl Scene {
     /// Checks that the context still computes the right result.
     fn check(&self, name: &str) {
         let expected = reference::run(&self.op, &[&self.host, &self.host]).expect("the op's own inputs");
-        let got = self.plan.run(&[&self.host, &self.host]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let got = self.plan.run_blocking(&[&self.host, &self.host]).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(got, expected, "{name}");
     }
 }
@@ -112,8 +112,8 @@ const CALLS: [(&str, Call); 13] = [
     ("download", |s, _| pollster::block_on(s.context.download(&s.x)).map(drop)),
     ("plan", |s, _| s.context.plan(&s.graph, Tuner::FirstGuess).map(drop)),
     ("plan of nothing", |s, _| s.context.plan(&Graph::new(), Tuner::FirstGuess).map(drop)),
-    ("Context::run", |s, _| s.context.run(&s.op, &[&s.host, &s.host]).map(drop)),
-    ("Plan::run", |s, _| s.plan.run(&[&s.host, &s.host]).map(drop)),
+    ("Context::run", |s, _| s.context.run_blocking(&s.op, &[&s.host, &s.host]).map(drop)),
+    ("Plan::run", |s, _| s.plan.run_blocking(&[&s.host, &s.host]).map(drop)),
     ("run_on_device", |s, _| s.plan.run_on_device(&[&s.x, &s.x]).map(drop)),
     ("bind", |s, _| s.plan.bind(&[&s.x, &s.x], &[&s.out]).map(drop)),
     ("record", |s, encoder| s.plan.record(encoder, &s.bindings)),
@@ -299,7 +299,7 @@ fn a_device_that_goes_while_it_works() -> Result<()> {
                 let runner = thread::spawn(move || {
                     within_reason(&message.clone(), move || {
                         loop {
-                            match running.run(&[&host]) {
+                            match running.run_blocking(&[&host]) {
                                 Ok(got) => assert!(got.iter().all(|got| *got == right), "{message}: a wrong result"),
                                 lost => return assert_lost(&message, lost),
                             }

@@ -153,7 +153,7 @@ fn small_integers_are_exact() -> Result<()> {
         let op: Op = FloatMatmul::new(lhs.tensor_type().clone(), rhs).build()?.into();
         let expected = reference::run(&op, &[&lhs])?;
         for index in 0..kernels::candidates(&op, &context.caps()).len() {
-            let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run(&[&lhs])?;
+            let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run_blocking(&[&lhs])?;
             assert_eq!(got[0].values::<f32>()?, expected[0].values::<f32>()?, "{m}x{n}x{k}, candidate {index}");
         }
     }
@@ -187,7 +187,7 @@ fn a_layer_and_its_gradients_at_any_batch() -> Result<()> {
         let mut make = |dims: &[usize]| floats(&mut random, DType::Float32, dims);
         let tensors = [make(&[batch, inputs])?, make(&[batch, outputs])?, make(&[outputs, inputs])?, make(&[outputs])?];
         let tensors: Vec<&Tensor> = tensors.iter().collect();
-        let (got, expected) = (plan.run(&tensors)?, graph.run_reference(&tensors)?);
+        let (got, expected) = (plan.run_blocking(&tensors)?, graph.run_reference(&tensors)?);
         for (got, expected) in got.iter().zip(&expected) {
             let pairs = got.values::<f32>()?.iter().zip(expected.values::<f32>()?);
             // Sums of 6 products of numbers below 6.

@@ -195,7 +195,7 @@ fn relu_is_exact() -> Result<()> {
     let mut random = Random::new(9_105);
     let x = Tensor::new([67], (0..67).map(|_| random.real()).collect::<Vec<f32>>())?;
     let op: Op = FloatUnary::new(TensorType::float32([67])?, Function::Relu)?.into();
-    let got = context.run(&op, &[&x])?;
+    let got = context.run_blocking(&op, &[&x])?;
     assert_eq!(got[0].values::<f32>()?, reference::run(&op, &[&x])?[0].values::<f32>()?);
     Ok(())
 }
@@ -222,7 +222,7 @@ fn a_plan_of_them_at_any_batch() -> Result<()> {
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     for batch in [most, 1, 5] {
         let x = Tensor::new([batch, n], (0..batch * n).map(|_| random.real()).collect::<Vec<f32>>())?;
-        let (got, expected) = (plan.run(&[&x])?.remove(0), graph.run_reference(&[&x])?.remove(0));
+        let (got, expected) = (plan.run_blocking(&[&x])?.remove(0), graph.run_reference(&[&x])?.remove(0));
         for (got, expected) in got.values::<f32>()?.iter().zip(expected.values::<f32>()?) {
             // Twenty ops within 1e-6 each of numbers below 2.
             assert!((got - expected).abs() < 1e-4, "batch {batch}: {got}, expected {expected}");

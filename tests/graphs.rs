@@ -151,7 +151,7 @@ fn check(seed: u64, limits: Option<wgpu::Limits>) -> Result<()> {
             let host = host.collect::<Result<Vec<_>>>()?;
             let host: Vec<&Tensor> = host.iter().collect();
             let expected = graph.run_reference(&host)?;
-            for (output, (got, expected)) in plan.run(&host)?.iter().zip(&expected).enumerate() {
+            for (output, (got, expected)) in plan.run_blocking(&host)?.iter().zip(&expected).enumerate() {
                 if let Some(difference) = first_difference(got, expected) {
                     panic!("seed {seed}, graph {case} at {at} of {extent}, output {output}: {difference}\n{plan}");
                 }

@@ -363,7 +363,7 @@ fn channel_shuffle() -> Result<()> {
     let channels: Vec<usize> = (0..24).map(|channel| channel % 3 * 8 + channel / 3).collect();
     let at_once = graph.add(Slice::take(image.tensor_type().clone(), 3, channels)?, &[x])?;
     graph.output(at_once);
-    let made = context.plan(&graph, Tuner::FirstGuess)?.run(&[&image])?;
+    let made = context.plan(&graph, Tuner::FirstGuess)?.run_blocking(&[&image])?;
     assert_eq!(made[0], made[1]);
     assert_eq!(made, graph.run_reference(&[&image])?);
     assert_eq!(made[0].values::<u8>()?[1], image.values::<u8>()?[8]);
@@ -463,7 +463,7 @@ fn any_batch() -> Result<()> {
         let codes = image.values::<i8>()?[..batch * 300].to_vec();
         let quantization = image.tensor_type().quantization().cloned().expect("it has a scale");
         let images = Tensor::new([batch, 6, 5, 10], codes)?.quantized(quantization)?;
-        assert_eq!(plan.run(&[&images])?, graph.run_reference(&[&images])?, "a batch of {batch}");
+        assert_eq!(plan.run_blocking(&[&images])?, graph.run_reference(&[&images])?, "a batch of {batch}");
     }
     Ok(())
 }

@@ -292,7 +292,7 @@ fn a_network_of_int16() -> Result<()> {
         let data = (0..images * 90).map(|_| random.real()).collect::<Vec<f32>>();
         let data = Tensor::new([images, 6, 5, 3], data)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        assert_eq!(plan.run(&[&data])?, graph.run_reference(&[&data])?, "{images} images\n{plan}");
+        assert_eq!(plan.run_blocking(&[&data])?, graph.run_reference(&[&data])?, "{images} images\n{plan}");
     }
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
     assert!(plan.to_string().contains("requantize"), "{plan}");

@@ -159,7 +159,7 @@ fn codes_made_on_the_device() -> Result<()> {
         graph.output(product);
         let expected = graph.run_reference(&[&lhs, &reals])?;
         let plan = context.plan(&graph, lowbit::Tuner::FirstGuess)?;
-        let got = plan.run(&[&lhs, &reals])?;
+        let got = plan.run_blocking(&[&lhs, &reals])?;
         assert_eq!(first_difference(&got[0], &expected[0]), None, "{dtype}");
     }
     Ok(())

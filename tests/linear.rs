@@ -293,7 +293,11 @@ fn integer_sums_are_exact() -> Result<()> {
             assert_eq!(reference::run(&op, &[&x])?[0].values::<f32>()?, expected, "the reference itself");
             for index in 0..lowbit::kernels::candidates(&op, &context.caps()).len() {
                 let plan = context.plan(&lowbit::Graph::of(op.clone())?, lowbit::Tuner::Nth(index))?;
-                assert_eq!(plan.run(&[&x])?[0].values::<f32>()?, expected, "m {m}, {weights}, candidate {index}");
+                assert_eq!(
+                    plan.run_blocking(&[&x])?[0].values::<f32>()?,
+                    expected,
+                    "m {m}, {weights}, candidate {index}"
+                );
                 combinations += 1;
             }
         }

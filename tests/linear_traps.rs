@@ -33,7 +33,7 @@ fn sums_beyond_i32() -> Result<()> {
         let (expected, bounds) = (reference::run(&op, &[lhs])?, reference::tolerance(&op, &[lhs])?);
         let (expected, bounds) = (expected[0].values::<f32>()?, bounds.expect("linear has a bound"));
         for (index, candidate) in kernels::candidates(&op, &context.caps()).iter().enumerate() {
-            let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run(&[lhs])?;
+            let got = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?.run_blocking(&[lhs])?;
             for ((&got, &expected), &bound) in got[0].values::<f32>()?.iter().zip(expected).zip(&bounds) {
                 let error = (got - expected).abs();
                 assert!(error <= bound, "{name}, \"{}\": {got:e}, expected {expected:e}", candidate.label);
@@ -87,7 +87,7 @@ fn outputs_at_the_end_of_f16() -> Result<()> {
     assert_eq!(reference::run(&op, &[&x])?[0].values::<f16>()?, expected);
     for index in 0..kernels::candidates(&op, &context.caps()).len() {
         let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
-        assert_eq!(plan.run(&[&x])?[0].values::<f16>()?, expected, "candidate {index}");
+        assert_eq!(plan.run_blocking(&[&x])?[0].values::<f16>()?, expected, "candidate {index}");
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ fn zeros_stay_zeros() -> Result<()> {
                 let op = Linear::new(graph.tensor_type(codes[0])?.clone(), weights.clone()).dynamic_lhs(granularity);
                 let output = graph.add(op.build()?, &codes)?;
                 graph.output(output);
-                let out = context.plan(&graph, Tuner::FirstGuess)?.run(&[&x])?;
+                let out = context.plan(&graph, Tuner::FirstGuess)?.run_blocking(&[&x])?;
                 let out = out[0].values::<f32>()?;
                 assert_eq!(out[n..2 * n], [0.0; 5], "{scales:?}, {granularity:?}, {format}: a row of zeros");
                 let of_zeros: Vec<f32> = out.chunks(n).map(|row| row[2]).collect();
@@ -143,7 +143,7 @@ fn the_same_bits_each_time() -> Result<()> {
                 let run = || -> Result<Vec<u32>> {
                     // A new plan with new buffers in each run.
                     let plan = context.plan(&Graph::of(op.clone())?, Tuner::Nth(index))?;
-                    Ok(plan.run(&[&lhs])?[0].values::<f32>()?.iter().map(|x| x.to_bits()).collect())
+                    Ok(plan.run_blocking(&[&lhs])?[0].values::<f32>()?.iter().map(|x| x.to_bits()).collect())
                 };
                 let first = run()?;
                 for _ in 0..3 {

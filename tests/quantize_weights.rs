@@ -145,14 +145,16 @@ fn weights_from_a_device_multiply() -> Result<()> {
     let mut random = Random::new(4_104);
     let x = Tensor::new([70, 64], numbers(&mut random, 70 * 64, false))?;
     let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Zero))?;
-    let words = context.run(&QuantizeWeights::new(TensorType::float32([70, 64])?, quantizer.clone())?.into(), &[&x])?;
+    let words = context
+        .run_blocking(&QuantizeWeights::new(TensorType::float32([70, 64])?, quantizer.clone())?.into(), &[&x])?;
     let words = words[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
     let made = PackedWeights::from_words(*quantizer.format(), [1, 70, 64], words)?;
     let expected = quantizer.quantize(&x)?;
     assert_eq!(made.words(), expected.words());
     let lhs = Tensor::new([3, 64], numbers(&mut random, 3 * 64, false))?;
-    let product =
-        |weights: PackedWeights| context.run(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs]);
+    let product = |weights: PackedWeights| {
+        context.run_blocking(&Linear::new(lhs.tensor_type().clone(), weights).build()?.into(), &[&lhs])
+    };
     assert_eq!(product(made)?, product(expected)?);
     Ok(())
 }
@@ -240,7 +242,7 @@ fn words_of_what_is_no_number_are_refused() -> Result<()> {
         assert!(quantizer.quantize(&x).is_err());
         let op: Op = QuantizeWeights::new(TensorType::float32([3, 40])?, quantizer.clone())?.into();
         check_op(&context, &format!("{odd} in {}", quantizer.format()), &op, &[&x]);
-        let words = context.run(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
+        let words = context.run_blocking(&op, &[&x])?[0].values::<i32>()?.iter().map(|&word| word as u32).collect();
         let read = PackedWeights::from_words(*quantizer.format(), [1, 3, 40], words).map(|_| ());
         let message = read.expect_err("not a number").to_string();
         assert!(message.contains("row 1") && message.contains("scale"), "{message}");

@@ -205,7 +205,9 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
     let mut cosines = Vec::new();
     let context = context();
     if let Some(context) = &context {
-        near(&context.plan(&encoder.graph(batch.shape(), &float, false)?, Tuner::FirstGuess)?.run(&inputs)?[0])?;
+        near(
+            &context.plan(&encoder.graph(batch.shape(), &float, false)?, Tuner::FirstGuess)?.run_blocking(&inputs)?[0],
+        )?;
     }
     for (number, precision) in precisions.iter().enumerate() {
         assert!(encoder.bytes(precision) < encoder.bytes(&float));
@@ -215,7 +217,7 @@ fn embeddings_are_those_of_a_plain_computation() -> Result<()> {
         let reference = graph.run_reference(&inputs)?.remove(0);
         cosines.push(least_cosine(&reference, &expected)?);
         let Some(context) = &context else { continue };
-        let got = context.plan(&graph, Tuner::FirstGuess)?.run(&inputs)?.remove(0);
+        let got = context.plan(&graph, Tuner::FirstGuess)?.run_blocking(&inputs)?.remove(0);
         // An activation near the middle between two codes may become either.
         let own: Vec<Vec<f64>> = reference
             .values::<f32>()?

@@ -173,7 +173,7 @@ fn threads_plan_and_warm_up_at_once() -> Result<()> {
             let mut random = Random::new(thread);
             for rows in [9, 3] {
                 let input = input(&graph, rows, &mut random)?;
-                let got = plan.run(&[&input])?;
+                let got = plan.run_blocking(&[&input])?;
                 let difference = first_difference(&got[0], &expected(&graph, &input)?);
                 assert_eq!(difference, None, "round {round}, thread {thread}, {rows} rows, with\n{plan}");
             }

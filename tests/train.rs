@@ -74,7 +74,7 @@ fn float_convolutions() -> Result<()> {
             let one = Tensor::new([1], vec![1.0f32])?;
             let inputs = [&a, &b, &one];
             let inputs = &inputs[..if pass == ConvPass::WeightGradient { 3 } else { 2 }];
-            let (got, expected) = (context.run(&op, inputs)?, reference::run(&op, inputs)?);
+            let (got, expected) = (context.run_blocking(&op, inputs)?, reference::run(&op, inputs)?);
             assert_eq!(first_difference(&got[0], &expected[0]), None, "{name}, {pass:?}, whole numbers");
         }
     }
@@ -271,9 +271,9 @@ fn the_integer_network_has_the_bits_of_the_fake_one() -> Result<()> {
             assert!(test.accuracy(&expected)? > 0.95, "{name}");
         }
         let Some(context) = &context else { continue };
-        let fake = context.plan(&fake, Tuner::FirstGuess)?.run(&inputs)?;
+        let fake = context.plan(&fake, Tuner::FirstGuess)?.run_blocking(&inputs)?;
         assert_eq!(first_difference(&fake[0], &expected), None, "{name}: fake, GPU");
-        let integer = context.plan(&integer, Tuner::FirstGuess)?.run(&[&test.images])?;
+        let integer = context.plan(&integer, Tuner::FirstGuess)?.run_blocking(&[&test.images])?;
         assert_eq!(first_difference(&integer[0], &expected), None, "{name}: integer, GPU");
     }
     Ok(())
@@ -375,8 +375,8 @@ fn ranges_may_be_moving_averages() -> Result<()> {
     }
     let inputs = trained.inputs(&test.images)?;
     let inputs: Vec<&Tensor> = inputs.iter().collect();
-    let integer = context.plan(&trained.integer(60)?, Tuner::FirstGuess)?.run(&[&test.images])?.remove(0);
-    let fake = context.plan(&trained.fake(60)?, Tuner::FirstGuess)?.run(&inputs)?.remove(0);
+    let integer = context.plan(&trained.integer(60)?, Tuner::FirstGuess)?.run_blocking(&[&test.images])?.remove(0);
+    let fake = context.plan(&trained.fake(60)?, Tuner::FirstGuess)?.run_blocking(&inputs)?.remove(0);
     assert_eq!(first_difference(&fake, &integer), None);
     assert!(test.accuracy(&integer)? > 0.9);
     let odd = ActivationSteps::MovingAverage { constant: 0.0 };
@@ -401,7 +401,7 @@ fn training_learns() -> Result<()> {
     assert_eq!(context.counters().readbacks, before.readbacks, "training reads nothing back");
     let trained = trainer.read_blocking()?;
     let accuracy = |quantized: &lowbit::train::Quantized| -> Result<f64> {
-        let logits = context.plan(&quantized.integer(360)?, Tuner::FirstGuess)?.run(&[&test.images])?;
+        let logits = context.plan(&quantized.integer(360)?, Tuner::FirstGuess)?.run_blocking(&[&test.images])?;
         test.accuracy(&logits[0])
     };
     let (begin, trained) = (accuracy(&begin)?, accuracy(&trained)?);

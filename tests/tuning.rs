@@ -48,7 +48,7 @@ fn layer() -> Result<(Op, Tensor)> {
 fn kernels_of(context: &Context, graph: &Graph, inputs: &[Tensor], tuner: Tuner) -> Result<String> {
     let inputs: Vec<_> = inputs.iter().collect();
     let plan = context.plan(graph, tuner)?;
-    let (got, expected) = (plan.run(&inputs)?, graph.run_reference(&inputs)?);
+    let (got, expected) = (plan.run_blocking(&inputs)?, graph.run_reference(&inputs)?);
     assert_eq!(got.len(), expected.len());
     for (got, expected) in got.iter().zip(&expected) {
         assert_eq!(first_difference(got, expected), None, "{tuner:?} chose\n{plan}");

@@ -86,7 +86,7 @@ fn run() -> Result<()> {
     for (name, quantizations) in &chosen {
         let graph = int8_network(test.labels.len(), quantizations)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        let logits = plan.run(&[&test.images])?.remove(0);
+        let logits = plan.run_blocking(&[&test.images])?.remove(0);
         let exact = graph.run_reference(&[&test.images])? == [logits.clone()];
         let same = classes(&logits)?.iter().zip(classes(&float)?).filter(|(a, b)| **a == *b).count();
         let (mut signal, mut noise) = (0.0, 0.0);

@@ -17,7 +17,7 @@ impl Device {
     pub(crate) fn run(&self, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Ok(match self {
             Self::Cpu => reference::run(&op.into(), inputs)?,
-            Self::Gpu(context) => context.run(&op.into(), inputs)?,
+            Self::Gpu(context) => context.run_blocking(&op.into(), inputs)?,
         })
     }
 
@@ -25,7 +25,7 @@ impl Device {
     pub(crate) fn run_graph(&self, graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         Ok(match self {
             Self::Cpu => graph.run_reference(inputs)?,
-            Self::Gpu(context) => context.plan(graph, Tuner::FirstGuess)?.run(inputs)?,
+            Self::Gpu(context) => context.plan(graph, Tuner::FirstGuess)?.run_blocking(inputs)?,
         })
     }
 

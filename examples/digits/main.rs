@@ -86,7 +86,7 @@ fn run_on_gpu(
         Ok(logits)
     };
     timings.push(("GPU, tensors stay on the device", median(options, on_device)?));
-    timings.push(("GPU, with upload and download", median(options, || Ok(plan.run(&[&digits.images])?))?));
+    timings.push(("GPU, with upload and download", median(options, || Ok(plan.run_blocking(&[&digits.images])?))?));
     Ok(golden)
 }
 

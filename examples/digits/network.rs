@@ -88,7 +88,18 @@ pub(crate) fn network(batch: usize) -> Result<Graph> {
     Ok(graph)
 }
 
+/// Contents of a file in `tests/data/digits`. A browser has only the network's.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn read(name: &str) -> Result<Vec<u8>> {
+    Ok(match name {
+        "ort_int8.safetensors" => include_bytes!("../../tests/data/digits/ort_int8.safetensors").to_vec(),
+        "ort_qdq_params.json" => include_bytes!("../../tests/data/digits/ort_qdq_params.json").to_vec(),
+        _ => return Err(format!("the page has no {name}").into()),
+    })
+}
+
 /// Contents of a file in `tests/data/digits`.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn read(name: &str) -> Result<Vec<u8>> {
     let path = format!("{}/tests/data/digits/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).map_err(|error| format!("{path}: {error}").into())

@@ -186,7 +186,7 @@ fn check(context: &Context, encoder: &Encoder, tokenizer: &Tokenizer) -> Result<
         "similarities of the quick start: {a:.4}, {b:.4}, {c:.4} (published: {:?})",
         text::QUICK_START_SIMILARITIES
     );
-    let report = pass.plan.verify(&pass.bind()?)?;
+    let report = pass.plan.verify_blocking(&pass.bind()?)?;
     match report.first_wrong_op {
         None => println!("every op of the float plan is within its bound of the reference"),
         Some((number, name)) => println!("op {number}, {name}, is wrong"),

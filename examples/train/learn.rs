@@ -102,10 +102,10 @@ impl Task {
 
 pub(crate) fn judge(context: &Context, quantized: &Quantized, split: &Split) -> Result<Judged> {
     let count = split.labels.len();
-    let logits = context.plan(&quantized.integer(count)?, Tuner::FirstGuess)?.run(&[&split.images])?.remove(0);
+    let logits = context.plan(&quantized.integer(count)?, Tuner::FirstGuess)?.run_blocking(&[&split.images])?.remove(0);
     let inputs = quantized.inputs(&split.images)?;
     let fake = context.plan(&quantized.fake(count)?, Tuner::FirstGuess)?;
-    let fake = fake.run(&inputs.iter().collect::<Vec<_>>())?.remove(0);
+    let fake = fake.run_blocking(&inputs.iter().collect::<Vec<_>>())?.remove(0);
     let pairs = logits.values::<f32>()?.iter().zip(fake.values::<f32>()?);
     let same = pairs.filter(|(a, b)| a.to_bits() == b.to_bits()).count();
     Ok(Judged { accuracy: split.accuracy(&logits)?, same, logits })

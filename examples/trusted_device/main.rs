@@ -19,7 +19,7 @@ async fn run() -> Result<()> {
     let layer = Matmul::new(lhs.tensor_type().clone(), weights).output(Requantization::new(DType::Int8, 0.5, -3)?);
     let graph = Graph::of(layer.build()?)?;
     let plan = context.plan(&graph, Tuner::FirstGuess)?;
-    let outputs = plan.run(&[&lhs])?;
+    let outputs = plan.run_blocking(&[&lhs])?;
     if outputs[0].values::<i8>()? != graph.run_reference(&[&lhs])?[0].values::<i8>()? {
         return Err("the product differs from the reference".into());
     }

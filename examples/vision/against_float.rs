@@ -162,11 +162,11 @@ fn check(context: &Context, conv: &ConvLayer, ways: &[Way]) -> Result<()> {
         .padding(padding(conv))
         .groups(conv.groups)
         .output(Output::Accumulator);
-    let sums = context.run(&op.build()?.into(), &[&image])?.swap_remove(0);
+    let sums = context.run_blocking(&op.build()?.into(), &[&image])?.swap_remove(0);
     let image = Tensor::new(conv.lhs.dims(), reals)?;
     for way in ways {
         let inputs: Vec<&Tensor> = [Some(&image), way.weights.as_ref()].into_iter().flatten().collect();
-        let floats = context.plan(&way.graph, Tuner::FirstGuess)?.run(&inputs)?.swap_remove(0);
+        let floats = context.plan(&way.graph, Tuner::FirstGuess)?.run_blocking(&inputs)?.swap_remove(0);
         if !floats.values::<f32>()?.iter().zip(sums.values::<i32>()?).all(|(&float, &sum)| float == sum as f32) {
             return Err(Error::Device(format!("float32 and int8 differ on {}", conv.lhs)));
         }

@@ -56,7 +56,7 @@ impl Runner {
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         match self {
             Self::Cpu(graph) => graph.run_reference(inputs),
-            Self::Gpu(plan) => plan.run(inputs),
+            Self::Gpu(plan) => plan.run_blocking(inputs),
         }
     }
 }

@@ -45,6 +45,12 @@ impl Workspace {
         Ok(Self { buffers })
     }
 
+    /// Gives the memory back at once: the buffers are destroyed, and recordings that use them fail. Otherwise it comes back when the
+    /// last clone and its bindings are dropped; in a browser only when its collector runs.
+    pub fn destroy(self) {
+        self.buffers.iter().for_each(wgpu::Buffer::destroy);
+    }
+
     /// The buffers.
     #[must_use]
     pub fn buffers(&self) -> &[wgpu::Buffer] {
@@ -81,9 +87,7 @@ pub struct Bindings {
     variant: Arc<Variant>,
     pipelines: Arc<[Arc<Pipeline>]>,
     groups: Vec<wgpu::BindGroup>,
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking check reads tensors back"))]
     pub(super) inputs: Vec<DeviceTensor>,
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking check reads tensors back"))]
     pub(super) outputs: Vec<DeviceTensor>,
 }
 

@@ -34,12 +34,16 @@ pub(super) fn of_device(limits: &wgpu::Limits, features: wgpu::Features, info: &
         max_subgroup_size: if subgroups { most } else { 0 },
         lanes: if 0 < least && least <= most { default.lanes.clamp(least, most) } else { default.lanes },
         coop_matrix_size: 0,
-        // llvmpipe's compiler multiplies the four bytes of `dot4I8Packed` as 32-bit numbers; SwiftShader has an instruction for
-        // them.
-        emulate_dot4: info.name.starts_with("llvmpipe"),
+        emulate_dot4: emulates_dot4(&info.name),
         unpack_f16: false,
         target_invocations: if info.device_type == wgpu::DeviceType::Cpu { 1 } else { default.target_invocations },
     }
+}
+
+/// True if a device of this name multiplies faster than it makes dot products: llvmpipe's compiler multiplies the four bytes of
+/// `dot4I8Packed` as 32-bit numbers. SwiftShader has an instruction for them.
+pub(super) fn emulates_dot4(name: &str) -> bool {
+    name.starts_with("llvmpipe")
 }
 
 /// The number of rows and columns of cooperative matrices of f16 whose products are summed in f32; 0 without such matrices or
@@ -68,13 +72,14 @@ pub(super) async fn unpacks_f16(context: &Context) -> Result<bool> {
 }
 
 async fn converts_all(context: &Context) -> Result<bool> {
-    let out = context.buffer("test of f16", 4 * probe::F16_WORDS as u64, USAGE, &[])?;
+    let out = context.temporary("test of f16", 4 * probe::F16_WORDS as u64, USAGE)?;
     let launch = Single::new(context, &probe::unpack_f16(&context.device_caps()), &[&out])?;
     context.scoped(|| {
         let mut encoder = context.device().create_command_encoder(&Default::default());
         launch.record(&mut encoder.begin_compute_pass(&Default::default()), 1);
         context.queue().submit([encoder.finish()]);
     })?;
-    let words = DeviceTensor::from_buffer(TensorType::new(DType::Int32, [probe::F16_WORDS])?, out, 0)?;
-    Ok(words.download(context).await?.values::<i32>()?.iter().all(|&exact| exact == probe::F16_PER_WORD as i32))
+    let words = TensorType::new(DType::Int32, [probe::F16_WORDS])?;
+    let exact = DeviceTensor::from_buffer(words, out.clone(), 0)?.download(context).await?;
+    Ok(exact.values::<i32>()?.iter().all(|&exact| exact == probe::F16_PER_WORD as i32))
 }

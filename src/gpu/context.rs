@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use super::caps::{self, MATRICES};
 use super::constants::Constants;
+use super::device_tensor::Temporary;
 use super::pipeline::{Pipeline, Pipelines};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{DeviceCaps, Dispatch};
-#[cfg(not(target_arch = "wasm32"))]
 use crate::ops::Op;
 use crate::plan::Graph;
 use crate::tensor::Tensor;
@@ -120,7 +120,7 @@ impl Counting {
 /// let context = Context::new_blocking()?;
 /// let lhs = Tensor::new([1, 2], vec![1i8, 2])?;
 /// let op = Matmul::new(lhs.tensor_type().clone(), Tensor::new([2, 1], vec![3i8, 4])?).build()?;
-/// let out = context.run(&op.into(), &[&lhs])?;
+/// let out = context.run_blocking(&op.into(), &[&lhs])?;
 /// assert_eq!(out[0].values::<i32>()?, [11]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
@@ -133,7 +133,10 @@ pub struct Context {
     pub(super) pipelines: Arc<Pipelines>,
     cache: Option<wgpu::PipelineCache>,
     /// The reason of the device's loss, once it is lost.
-    lost: Arc<OnceLock<String>>,
+    pub(super) lost: Arc<OnceLock<String>>,
+    /// Errors that a browser reports after the calls that caused them.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) later: super::errors::Later,
     caps: DeviceCaps,
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
@@ -163,7 +166,7 @@ impl Context {
         Self::with_options(&ContextOptions::default()).await
     }
 
-    /// As [`Context::new`], but blocking. Not available in browsers, which must not block.
+    /// As [`Context::new`], but blocking. Not available in browsers, whose event loop must turn.
     ///
     /// # Errors
     /// As [`Context::new`].
@@ -207,8 +210,10 @@ impl Context {
         };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| Error::NoDevice(error.to_string()))?;
-        let context = Self::from_device(device, queue).with_coop_matrices(&adapter.cooperative_matrix_properties());
-        let context = Self { checked_shaders: options.checked_shaders, ..context };
+        let mut context = Self::from_device(device, queue).with_coop_matrices(&adapter.cooperative_matrix_properties());
+        context.checked_shaders = options.checked_shaders;
+        #[cfg(target_arch = "wasm32")]
+        context.name_adapter(super::web::adapter_name().await);
         context.watch();
         context.tested().await
     }
@@ -217,14 +222,19 @@ impl Context {
         let (backends, name) = options.choice(|variable| std::env::var(variable).ok());
         // OpenGL is the last resort: it is slower, and its devices share a lock with a time limit.
         let (others, gl) = (backends.difference(wgpu::Backends::GL), backends.intersection(wgpu::Backends::GL));
-        let mut found =
-            Err(Error::NoAdapter("the options or WGPU_BACKEND name none of vulkan, metal, dx12 and gl".into()));
-        for backends in [others, gl] {
-            if found.is_err() && !backends.is_empty() {
-                found = Self::adapter_of(backends, &name).await;
+        #[cfg(target_arch = "wasm32")]
+        if let Some(reason) = super::web::why_no_adapter() {
+            return Err(Error::NoAdapter(reason.into()));
+        }
+        let mut first = None;
+        for backends in [others, gl].into_iter().filter(|backends| !backends.is_empty()) {
+            match Self::adapter_of(backends, &name).await {
+                Ok(adapter) => return Ok(adapter),
+                Err(error) => first = first.or(Some(error)),
             }
         }
-        found
+        let none = || Error::NoAdapter("the options or WGPU_BACKEND name none of vulkan, metal, dx12 and gl".into());
+        Err(first.unwrap_or_else(none))
     }
 
     async fn adapter_of(backends: wgpu::Backends, name: &str) -> Result<wgpu::Adapter> {
@@ -269,6 +279,8 @@ impl Context {
             constants: Arc::default(),
             cache: None,
             lost: Arc::default(),
+            #[cfg(target_arch = "wasm32")]
+            later: super::errors::Later::default(),
             caps,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
@@ -279,6 +291,15 @@ impl Context {
         }
         context.cache = context.empty_cache();
         context
+    }
+
+    /// Names the adapter of a browser, which wgpu doesn't, in the description and in tuning files.
+    #[cfg(target_arch = "wasm32")]
+    fn name_adapter(&mut self, adapter: String) {
+        self.caps.emulate_dot4 |= caps::emulates_dot4(&adapter);
+        let mut tuning = self.tuning();
+        let machine = Machine { adapter, ..tuning.machine().clone() };
+        *tuning = Tuning::new(machine);
     }
 
     /// Sets the device's callback to learn of its loss.
@@ -302,35 +323,6 @@ impl Context {
     /// ```
     pub fn report_lost(&self, reason: impl Into<String>) {
         let _ = self.lost.set(reason.into());
-    }
-
-    /// Returns [`Error::Lost`] if the device is lost.
-    pub(super) fn check_alive(&self) -> Result<()> {
-        if self.lost.get().is_none() && !self.answers() {
-            self.report_lost("it was destroyed, or its driver has given it up");
-        }
-        self.lost.get().map_or(Ok(()), |reason| Err(Error::Lost(reason.clone())))
-    }
-
-    /// True if the device reports an error for a buffer without a usage. wgpu drops all errors of a lost device, doesn't report the
-    /// loss, and calls back only when polled; but it checks for the loss before anything else.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn answers(&self) -> bool {
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("is the device alive?"),
-            size: 4,
-            usage: wgpu::BufferUsages::empty(),
-            mapped_at_creation: false,
-        };
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        drop(self.device.create_buffer(&descriptor));
-        pollster::block_on(scope.pop()).is_some()
-    }
-
-    /// True: in a browser the callback reports the loss.
-    #[cfg(target_arch = "wasm32")]
-    fn answers(&self) -> bool {
-        true
     }
 
     /// This context with the driver's checks in shaders compiled from now on (see [`ContextOptions::checked_shaders`]).
@@ -422,11 +414,11 @@ impl Context {
         self.device.features()
     }
 
-    /// The name, backend and driver of the adapter, for humans.
+    /// The name, backend and driver of the adapter, for humans. In a browser the words of its `GPUAdapterInfo`, if
+    /// [`Context::new`] or [`Context::with_options`] made the context, and the browser says any.
     #[must_use]
     pub fn description(&self) -> String {
-        let info = self.device.adapter_info();
-        format!("{} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info)
+        self.tuning().machine().to_string()
     }
 
     /// The capabilities that determine which kernels are legal on this device.
@@ -460,15 +452,26 @@ impl Context {
         }
     }
 
-    /// Runs one op on host tensors and blocks: upload, one submission, download. Engines use [`Context::plan`].
+    /// Runs one op on host tensors: upload, one submission, download. Engines use [`Context::plan`].
     ///
     /// # Errors
     /// If the inputs don't fit the op, a limit of the device is exceeded, or the device fails.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn run(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    pub async fn run(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         let graph = Graph::of(op.clone())?;
         op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-        self.plan(&graph, Tuner::FirstGuess)?.run(inputs)
+        let plan = self.plan(&graph, Tuner::FirstGuess)?;
+        let outputs = plan.run(inputs).await;
+        plan.destroy();
+        outputs
+    }
+
+    /// As [`Context::run`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Context::run`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_blocking(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        pollster::block_on(self.run(op, inputs))
     }
 
     /// A plan of a graph: kernels are chosen, memory is laid out, and constants are uploaded. Plans of one context share equal
@@ -528,10 +531,10 @@ impl Context {
         DeviceTensor::upload(self, tensor)
     }
 
-    /// Copies a tensor back to the host and waits for it.
+    /// As [`Context::download`], but blocking. Not available in browsers.
     ///
     /// # Errors
-    /// If the device fails.
+    /// As [`Context::download`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn download_blocking(&self, tensor: &DeviceTensor) -> Result<Tensor> {
         pollster::block_on(self.download(tensor))
@@ -540,7 +543,7 @@ impl Context {
     /// Copies a tensor back to the host.
     ///
     /// # Errors
-    /// If the device fails.
+    /// If the device fails. In a browser also the first error of earlier calls, as [`Context::check`] returns it.
     pub async fn download(&self, tensor: &DeviceTensor) -> Result<Tensor> {
         tensor.download(self).await
     }
@@ -646,40 +649,9 @@ impl Context {
         })
     }
 
-    /// Runs `work` and returns the device's error, if it raises one.
-    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        self.scoped_for("what wgpu keeps beside a call", 0, work)
-    }
-
-    /// As [`Context::scoped`], for work that allocates `bytes` bytes.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn scoped_for<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let value = caught(work);
-        // Natively the results are ready. A lack of memory comes first: the other errors may follow from it.
-        let [validation, internal, memory] =
-            [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        let Some(error) = memory.or(internal).or(validation) else { return value };
-        // All of the errors may follow from the loss of the device.
-        self.check_alive()?;
-        Err(match error {
-            wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.into(), bytes },
-            wgpu::Error::Validation { description, .. } => Error::Validation(description),
-            wgpu::Error::Internal { description, .. } => Error::Device(description),
-        })
-    }
-
-    /// Only runs `work`: in a browser errors arrive later, in its console, and nothing may wait for them.
-    #[cfg(target_arch = "wasm32")]
-    fn scoped_for<T>(&self, _: &str, _: u64, work: impl FnOnce() -> T) -> Result<T> {
-        Ok(work())
-    }
-
-    /// The error of a call that failed without an error of the device: the device's loss, or else this message.
-    pub(super) fn failure(&self, message: String) -> Error {
-        self.check_alive().err().unwrap_or(Error::Device(message))
+    /// A buffer of at least 16 bytes for this crate alone, whose memory comes back when it is dropped, also in a browser.
+    pub(super) fn temporary(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Temporary> {
+        self.buffer(label, bytes, usage, &[]).map(Temporary)
     }
 
     /// A buffer of at least 16 bytes, filled with words.
@@ -710,28 +682,15 @@ impl Context {
         let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
         let buffer = self.scoped_for(label, size, || create(usage | written))?;
         if !words.is_empty() {
-            // wgpu first copies the words to its own memory, and loses the whole device if there is none. So a buffer of equal size
-            // is created and dropped before.
+            // Natively wgpu first copies the words to its own memory, and loses the whole device if there is none. So a buffer of
+            // equal size is created and dropped before.
+            #[cfg(not(target_arch = "wasm32"))]
             self.scoped_for(label, size, || create(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC))?;
             self.scoped_for(label, size, || self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words)))?;
         }
         Counting::count(&self.counting.buffers);
         Ok(buffer)
     }
-}
-
-/// Runs a call that passes wgpu objects which may belong to another instance. wgpu can't detect that: it looks them up in its own
-/// instance and panics if they aren't there. None of this crate's state is half changed then, and wgpu's locks are free again.
-///
-/// With `panic = "abort"` nothing is caught. Browsers have one instance, and report other devices' objects in the console.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Error::Validation(format!(
-            "it panicked, as it does over a buffer, encoder or pass of another instance of wgpu: {}",
-            said.unwrap_or("without a message")
-        ))
-    })
 }
 
 /// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts

@@ -1,11 +1,11 @@
 //! Tensors in device memory, in the crate's or the caller's buffers, and their readback to the host. The layout is in `pack`.
 
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Poll, Waker};
+use std::ops::Deref;
 
+use super::Context;
 use super::context::Counting;
-use super::{Context, lock};
-use crate::error::{Result, require};
+use super::wait::map;
+use crate::error::{Error, Result, require};
 use crate::tensor::{Tensor, TensorType, pack};
 
 /// A tensor in device memory, in rows packed as [`DType::row_words`](crate::DType::row_words) documents.
@@ -31,8 +31,8 @@ impl DeviceTensor {
     /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer. An output needs its own buffer, with
     /// COPY_SRC if it is read back.
     ///
-    /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is bound. 256
-    /// suits every device.
+    /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is
+    /// bound. 256 suits every device.
     ///
     /// The buffer must be of the device of the context that uses it. Calls with a buffer of another device fail with
     /// [`Error::Validation`](crate::Error::Validation). wgpu can't identify a buffer of another *instance*: it looks up a buffer
@@ -61,7 +61,7 @@ impl DeviceTensor {
     }
 
     pub(super) fn upload(context: &Context, tensor: &Tensor) -> Result<Self> {
-        let words = pack::words(tensor);
+        let words = pack::borrowed_words(tensor);
         let tensor_type = tensor.tensor_type().clone();
         let buffer = context.buffer(&tensor_type.to_string(), tensor_type.device_bytes(), USAGE, &words)?;
         Ok(Self { tensor_type, buffer, offset: 0, context: Some(context.id()) })
@@ -104,6 +104,13 @@ impl DeviceTensor {
         Ok(())
     }
 
+    /// Gives the memory of the tensor back at once: its buffer is destroyed, and calls with the tensor, its clones or other tensors in
+    /// the buffer fail. Otherwise memory comes back when the last clone is dropped; in a browser only when its collector runs, which
+    /// doesn't know how much device memory a buffer holds.
+    pub fn destroy(self) {
+        self.buffer.destroy();
+    }
+
     /// Refuses an offset at which this device can't bind a buffer.
     pub(super) fn check_offset(&self, context: &Context) -> Result<()> {
         let alignment = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
@@ -126,7 +133,7 @@ impl DeviceTensor {
         );
         let bytes = self.tensor_type.device_bytes();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = context.buffer("readback", bytes, usage, &[])?;
+        let staging = context.temporary("readback", bytes, usage)?;
         context.scoped(|| {
             let mut encoder = context.device().create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, Some(bytes));
@@ -134,84 +141,45 @@ impl DeviceTensor {
         })?;
         Counting::count(&context.counting.submissions);
         Counting::count(&context.counting.readbacks);
-        map(context, &staging).await?;
-        let view = staging.get_mapped_range(..).map_err(|error| context.failure(error.to_string()))?;
-        let words: Vec<u32> = view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        drop(view);
-        context.scoped(|| staging.unmap())?;
-        // A destroyed device frees its buffers, so the words may be anything.
-        context.check_alive()?;
-        pack::tensor(&self.tensor_type, &words)
+        let words = read(context, &staging).await;
+        drop(staging);
+        // A destroyed device frees its buffers, so the words may be anything; and in a browser a refused call leaves zeros.
+        context.check().await?;
+        pack::owned_tensor(&self.tensor_type, words?)
     }
 }
 
-/// The result of a mapping, once available, and the waker of the waiting task.
-#[derive(Default)]
-struct Mapping {
-    result: Option<std::result::Result<(), String>>,
-    waker: Option<Waker>,
-}
+/// A buffer that nobody else holds. Submissions that use it still run.
+#[derive(Debug)]
+pub(super) struct Temporary(pub(super) wgpu::Buffer);
 
-/// A mapping shared by its callback, a polling thread and the waiting future. A poisoned lock is still consistent: it guards plain
-/// assignments.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Mapping>>);
+impl Deref for Temporary {
+    type Target = wgpu::Buffer;
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Mapping> {
-        lock(&self.0)
-    }
-
-    /// Stores the result, unless there is one already, and wakes the waiting task.
-    fn finish(&self, result: std::result::Result<(), String>) {
-        let mut mapping = self.lock();
-        mapping.result.get_or_insert(result);
-        if let Some(waker) = mapping.waker.take() {
-            waker.wake();
-        }
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.0
     }
 }
 
-/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser polls by itself.
-async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
-    let mapping = Shared::default();
-    let callback = mapping.clone();
-    context.scoped(|| {
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            callback.finish(result.map_err(|error| error.to_string()));
-        });
-    })?;
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        let shared = (context.clone(), mapping.clone());
-        if std::thread::Builder::new().spawn(move || poll(&shared.0, &shared.1)).is_err() {
-            poll(context, &mapping);
-        }
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        self.0.destroy();
     }
-    let result = std::future::poll_fn(move |task| {
-        let mut shared = mapping.lock();
-        shared.waker = Some(task.waker().clone());
-        // The result stays in place, because it ends the polling.
-        shared.result.clone().map_or(Poll::Pending, Poll::Ready)
-    });
-    result.await.map_err(|error| context.failure(format!("reading a tensor back: {error}")))
 }
 
-/// Polls the device until the mapping has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
-/// whatever the driver does; and a wait of wgpu that times out can panic.
-#[cfg(not(target_arch = "wasm32"))]
-fn poll(context: &Context, mapping: &Shared) {
-    let mut pause = std::time::Duration::from_micros(20);
-    while mapping.lock().result.is_none() {
-        // wgpu panics here when the driver reports the loss of the device. None of this crate's state is half changed then.
-        let look = std::panic::AssertUnwindSafe(|| context.device().poll(wgpu::PollType::Poll));
-        if std::panic::catch_unwind(look).is_err() {
-            context.report_lost("its driver has given it up");
-        }
-        if let Err(error) = context.check_alive() {
-            mapping.finish(Err(error.to_string()));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(std::time::Duration::from_millis(1));
+/// Bytes that are read at a time: in a browser each view of a mapped buffer is a copy.
+const PART: usize = 4 << 20;
+
+/// The words of a buffer that can be mapped.
+pub(super) async fn read(context: &Context, staging: &wgpu::Buffer) -> Result<Vec<u32>> {
+    map(context, staging).await?;
+    let failed = |error: wgpu::MapRangeError| Error::Device(format!("reading from the device: {error}"));
+    let mut words = vec![0; staging.size() as usize / 4];
+    for (part, words) in words.chunks_mut(PART / 4).enumerate() {
+        let (start, bytes) = ((part * PART) as u64, bytemuck::cast_slice_mut::<u32, u8>(words));
+        let view = staging.get_mapped_range(start..start + bytes.len() as u64).map_err(failed)?;
+        bytes.copy_from_slice(&view);
     }
+    context.scoped(|| staging.unmap())?;
+    Ok(words)
 }

@@ -1,8 +1,11 @@
 //! Measurement of an op's candidates: plans of that op alone, timed in turn within a budget. `tune` evaluates the samples;
 //! `choose.rs` uses the result.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use web_time::Instant;
+
+use super::device_tensor::Temporary;
 use super::stopwatch::Stopwatch;
 use super::{Bindings, Context, DeviceTensor, Plan};
 use crate::error::Result;
@@ -33,45 +36,62 @@ const ROUNDS: usize = 7;
 const HOPELESS: f64 = 2.0;
 
 /// Times the candidates of an op until the budget is spent. The sample or compilation in progress is completed after that.
-pub(super) fn measure(context: &Context, op: &Op, candidates: usize, budget: Duration) -> Result<Measurement> {
+pub(super) async fn measure(context: &Context, op: &Op, candidates: usize, budget: Duration) -> Result<Measurement> {
     let start = Instant::now();
     let mut samples = vec![Vec::new(); candidates];
-    let complete = sample(context, op, &mut samples, &|| start.elapsed() >= budget)?;
-    Ok(Measurement { fastest: pick(&samples), complete })
+    let mut plans = Vec::new();
+    let complete = sample(context, op, &mut samples, &mut plans, &|| start.elapsed() >= budget).await;
+    for (plan, bindings) in plans.into_iter().flatten() {
+        drop(bindings);
+        plan.destroy();
+    }
+    Ok(Measurement { fastest: pick(&samples), complete: complete? })
 }
 
-/// Fills the samples, one list per candidate, with the seconds per run. True if all rounds ended before `spent`.
-fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn() -> bool) -> Result<bool> {
+/// Fills the samples, one list per candidate, with the seconds per run, and the plans that are left to give back. True if all rounds
+/// ended before `spent`.
+async fn sample(
+    context: &Context,
+    op: &Op,
+    samples: &mut [Vec<f64>],
+    plans: &mut Vec<Option<(Plan, Bindings)>>,
+    spent: &(dyn Fn() -> bool + Sync),
+) -> Result<bool> {
     let graph = Graph::of(op.clone())?;
     let inputs = op.inputs().iter().map(|t| input(context, t)).collect::<Result<Vec<_>>>()?;
     let outputs = op.outputs().into_iter().map(|t| DeviceTensor::allocate(context, t)).collect::<Result<Vec<_>>>()?;
+    let _given_back: Vec<_> = inputs.iter().chain(&outputs).map(|tensor| Temporary(tensor.buffer().clone())).collect();
     let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.iter().collect(), outputs.iter().collect());
-    let stopwatch = Stopwatch::new(context)?;
+    let stopwatch = Stopwatch::new(context).await?;
     let make = |candidate: usize| -> Result<(Plan, Bindings)> {
         let plan = context.plan(&graph, Tuner::Nth(candidate))?;
         let bindings = plan.bind(&inputs, &outputs)?;
         Ok((plan, bindings))
     };
-    let time = |(plan, bindings): &(Plan, Bindings), runs: usize| -> Result<f64> {
-        let seconds = stopwatch.seconds(|pass| (0..runs).try_for_each(|_| plan.record_in(pass, bindings)))?;
+    let time = async |(plan, bindings): &(Plan, Bindings), runs: usize| -> Result<f64> {
+        let seconds = stopwatch.seconds(|pass| (0..runs).try_for_each(|_| plan.record_in(pass, bindings))).await?;
         Ok(seconds / runs as f64)
     };
 
     // Each candidate runs once without timing, to be compiled and to touch its memory. One that fails is left out, but the first
     // guess must work.
-    let first = make(0)?;
-    time(&first, 1)?;
+    plans.push(Some(make(0)?));
     let mut runs = 1;
-    while !spent() && runs < MOST_RUNS && time(&first, runs)? * (runs as f64) < SAMPLE {
-        runs *= 2;
+    if let Some(first) = &plans[0] {
+        time(first, 1).await?;
+        context.check().await?;
+        while !spent() && runs < MOST_RUNS && time(first, runs).await? * (runs as f64) < SAMPLE {
+            runs *= 2;
+        }
     }
-    let mut plans = vec![Some(first)];
     for i in 1..samples.len() {
         if spent() {
             return Ok(false);
         }
-        let plan = make(i).and_then(|plan| time(&plan, 1).map(|_| plan));
-        plans.push(plan.ok());
+        plans.push(match make(i) {
+            Ok(plan) => (time(&plan, 1).await.is_ok() && context.check().await.is_ok()).then_some(plan),
+            Err(_) => None,
+        });
     }
 
     // Candidates take turns, so that changes of temperature and clock affect them equally.
@@ -83,7 +103,7 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
             if spent() {
                 return Ok(false);
             }
-            times.push(time(plan, runs)?);
+            times.push(time(plan, runs).await?);
         }
     }
     Ok(true)
@@ -91,14 +111,24 @@ fn sample(context: &Context, op: &Op, samples: &mut [Vec<f64>], spent: &dyn Fn()
 
 impl Plan {
     /// The seconds per run on the device, for `runs` runs recorded in one pass: by the device's clock if it has one, else by the
-    /// host's. It first waits for the queue. Not available in browsers, which must not block.
+    /// host's. It first waits for the queue.
     ///
     /// # Errors
     /// As [`Plan::record`]. Also if the device fails.
-    pub fn seconds_blocking(&self, bindings: &Bindings, runs: usize) -> Result<f64> {
-        let stopwatch = Stopwatch::new(self.context())?;
+    pub async fn seconds(&self, bindings: &Bindings, runs: usize) -> Result<f64> {
+        let stopwatch = Stopwatch::new(self.context()).await?;
         let runs = runs.max(1);
-        Ok(stopwatch.seconds(|pass| (0..runs).try_for_each(|_| self.record_in(pass, bindings)))? / runs as f64)
+        let record = |pass: &mut wgpu::ComputePass<'_>| (0..runs).try_for_each(|_| self.record_in(pass, bindings));
+        Ok(stopwatch.seconds(record).await? / runs as f64)
+    }
+
+    /// As [`Plan::seconds`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Plan::seconds`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn seconds_blocking(&self, bindings: &Bindings, runs: usize) -> Result<f64> {
+        pollster::block_on(self.seconds(bindings, runs))
     }
 }
 

@@ -7,19 +7,20 @@ mod choose;
 mod constants;
 mod context;
 mod device_tensor;
-#[cfg(not(target_arch = "wasm32"))]
+mod errors;
+mod export;
 mod measure;
 mod pipeline;
 mod pipeline_cache;
 mod plan;
-#[cfg(not(target_arch = "wasm32"))]
 mod probe;
 mod single;
-#[cfg(not(target_arch = "wasm32"))]
 mod stopwatch;
-#[cfg(not(target_arch = "wasm32"))]
 mod verify;
+mod wait;
 mod warm;
+#[cfg(target_arch = "wasm32")]
+mod web;
 
 /// Locks a mutex. A poisoned lock means that another thread panicked while holding it; the data guarded here are still consistent.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -29,8 +30,9 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
 pub use device_tensor::DeviceTensor;
+pub use export::{
+    ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
+};
 pub use plan::{Plan, PlanOptions};
-#[cfg(not(target_arch = "wasm32"))]
 pub use probe::Probe;
-#[cfg(not(target_arch = "wasm32"))]
 pub use verify::{Comparison, Report};

@@ -4,23 +4,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::bindings::{Bindings, Workspace};
-use super::choose::Chooser;
-use super::context::{Counting, caught};
+use super::choose::{Choices, Chooser, measured};
+use super::context::Counting;
+use super::errors::caught;
 use super::pipeline::Pipeline;
 use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
-use crate::kernels::DeviceCaps;
+use crate::kernels::{Constant, DeviceCaps};
 use crate::numeric::DType;
-#[cfg(not(target_arch = "wasm32"))]
 use crate::ops::check_parameters;
 use crate::plan::{CandidateLists, Frame, Graph, Launch, MemoryRules, check_tensors};
-#[cfg(not(target_arch = "wasm32"))]
-use crate::tensor::Tensor;
-use crate::tensor::TensorType;
+use crate::tensor::{Tensor, TensorType};
 use crate::tune::Tuner;
 
 /// The options of a [`Plan`].
@@ -29,8 +27,9 @@ use crate::tune::Tuner;
 pub struct PlanOptions {
     /// The choice of kernels.
     pub tuner: Tuner,
-    /// Puts the whole workspace into one buffer. By default it is several buffers if that costs no memory, because launches that
-    /// share no buffer can run in parallel.
+    /// Puts the workspace into one buffer. By default it is several buffers if that costs no memory, because launches that share no
+    /// buffer can run in parallel. A tensor that one op reads twice, such as x in x · x, is in a buffer of its own either way: WebGPU
+    /// forbids two bindings of the same bytes beside an output in their buffer.
     pub single_workspace_buffer: bool,
 }
 
@@ -79,7 +78,6 @@ pub struct Plan {
     /// The plan's own workspace, for bindings without a caller's workspace.
     workspace: OnceLock<Workspace>,
     /// The inputs that are dynamic parameters, with the data type of their codes.
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "only the blocking run has host tensors to check"))]
     parameters: Vec<(usize, DType)>,
 }
 
@@ -90,6 +88,8 @@ pub(super) struct Variant {
     output_types: Vec<TensorType>,
     pub(super) launches: Vec<Launch>,
     pub(super) constants: Vec<Arc<wgpu::Buffer>>,
+    /// The same on the host, for exports.
+    sources: Vec<Constant>,
     uniforms: wgpu::Buffer,
     /// The offset of each launch's parameters in the uniform buffer.
     uniform_offsets: Vec<u64>,
@@ -103,8 +103,13 @@ const UNIFORM_ALIGNMENT: usize = 256;
 const MOST_VARIANTS: usize = 64;
 
 impl Variant {
-    fn new(context: &Context, graph: &Graph, frame: &Frame, lists: &CandidateLists<'_>, tuner: Tuner) -> Result<Self> {
-        let mut chooser = Chooser::new(context, tuner);
+    fn new(
+        context: &Context,
+        graph: &Graph,
+        frame: &Frame,
+        lists: &CandidateLists<'_>,
+        chooser: &Chooser<'_>,
+    ) -> Result<Self> {
         let schedule = frame.schedule(graph, lists, |op, candidates| chooser.choose(op, candidates))?;
         let mut parameters: Vec<u8> = Vec::new();
         let mut uniform_offsets = Vec::new();
@@ -120,6 +125,7 @@ impl Variant {
             input_types: types(graph.inputs()),
             output_types: types(graph.outputs()),
             constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
+            sources: schedule.constants,
             uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
             launches: schedule.launches,
             uniform_offsets,
@@ -138,8 +144,16 @@ impl Variant {
     }
 
     /// Compiles the missing programs, down to machine code.
-    fn warm_up(&self, context: &Context) -> Result<()> {
-        launch_once(context, self, &self.pipelines(context)?)
+    async fn warm_up(&self, context: &Context) -> Result<()> {
+        context.check_alive()?;
+        launch_once(context, self, &self.pipelines(context)?).await?;
+        context.check().await
+    }
+
+    /// Gives back the memory that no other plan holds.
+    fn destroy(self) {
+        self.uniforms.destroy();
+        self.constants.into_iter().filter_map(Arc::into_inner).for_each(|constant| constant.destroy());
     }
 
     /// The pipelines of all launches; compiles the missing ones.
@@ -153,27 +167,45 @@ impl Variant {
     }
 }
 
+/// The capabilities of a device that can run kernels at all.
+pub(super) fn supported(context: &Context) -> Result<DeviceCaps> {
+    let caps = context.device_caps();
+    if caps.invocations == 0 || caps.groups_per_dimension == 0 {
+        return Err(Error::Limit {
+            what: "every kernel".into(),
+            needed: 1,
+            limit: 0,
+            unit: "compute invocations",
+            advice: "request the device with at least wgpu::Limits::default()",
+        });
+    }
+    Ok(caps)
+}
+
+/// The steps of a graph in order, with the places of its tensors.
+pub(super) fn frame(
+    context: &Context,
+    graph: &Graph,
+    lists: &CandidateLists<'_>,
+    options: PlanOptions,
+) -> Result<Frame> {
+    let rules = MemoryRules {
+        largest_buffer: context.device().limits().max_buffer_size,
+        single_buffer: options.single_workspace_buffer,
+    };
+    Frame::new(graph, lists, &rules)
+}
+
 impl Plan {
     pub(super) fn new(context: &Context, graph: &Graph, options: PlanOptions) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         context.check_alive()?;
-        let limits = context.device_caps();
-        if limits.invocations == 0 || limits.groups_per_dimension == 0 {
-            return Err(Error::Limit {
-                what: "every kernel".into(),
-                needed: 1,
-                limit: 0,
-                unit: "compute invocations",
-                advice: "request the device with at least wgpu::Limits::default()",
-            });
-        }
-        let rules = MemoryRules {
-            largest_buffer: context.device().limits().max_buffer_size,
-            single_buffer: options.single_workspace_buffer,
-        };
+        let limits = supported(context)?;
         let lists = CandidateLists::new(&limits);
-        let frame = Frame::new(graph, &lists, &rules)?;
-        let whole = Arc::new(Variant::new(context, graph, &frame, &lists, options.tuner)?);
+        let frame = frame(context, graph, &lists, options)?;
+        let measured = measured(context, graph, &frame, &lists, options.tuner)?;
+        let chooser = Chooser::new(context, options.tuner, measured);
+        let whole = Arc::new(Variant::new(context, graph, &frame, &lists, &chooser)?);
         Ok(Self {
             context: context.clone(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -209,16 +241,19 @@ impl Plan {
         }
         let graph = self.graph.at_extent(extent)?;
         // Binding must not measure; it uses known choices only.
-        let tuner = match self.options.tuner {
-            Tuner::Measured { .. } => Tuner::Measured { budget: std::time::Duration::ZERO },
-            tuner => tuner,
-        };
-        let variant = Variant::new(&self.context, &graph, &self.frame, &CandidateLists::new(&self.limits), tuner)?;
+        let chooser = Chooser::new(&self.context, self.options.tuner, Choices::default());
+        let lists = CandidateLists::new(&self.limits);
+        let variant = Variant::new(&self.context, &graph, &self.frame, &lists, &chooser)?;
         let mut variants = lock(&self.variants);
         if variants.len() >= MOST_VARIANTS {
             variants.clear();
         }
         Ok(variants.entry(extent).or_insert_with(|| Arc::new(variant)).clone())
+    }
+
+    /// The launches at the largest extent, and their constants.
+    pub(super) fn parts(&self) -> (&[Launch], &[Constant]) {
+        (&self.whole.launches, &self.whole.sources)
     }
 
     /// The context that made the plan.
@@ -283,14 +318,14 @@ impl Plan {
     /// it, the first [`Plan::bind`] compiles. Natively the first poll does all of the work, and the caller's thread takes part:
     /// await it where that may take a while.
     ///
-    /// If the device is a CPU, the driver (Mesa's llvmpipe) makes a program's machine code at its first launch. There each new
-    /// program is also launched, with no workgroups: one submission, which touches no tensor, and a wait for it.
+    /// If the device is a CPU, the driver (Mesa's llvmpipe) makes a program's machine code at its first launch; a browser may also
+    /// put that off. There each new program is also launched, with no workgroups: one submission, which touches no tensor, and a
+    /// wait for it.
     ///
     /// # Errors
-    /// If the device fails.
+    /// If the device fails, or a program doesn't compile. In a browser also the first error of earlier calls.
     pub async fn warm_up(&self) -> Result<()> {
-        self.context.check_alive()?;
-        self.whole.warm_up(&self.context)
+        self.whole.warm_up(&self.context).await
     }
 
     /// Warms up the launches of a smaller extent, which may be different programs.
@@ -301,7 +336,8 @@ impl Plan {
         self.context.check_alive()?;
         let largest = self.graph.extent().unwrap_or(0);
         require!(extent <= largest, "the extent {extent} is beyond the graph's largest, {largest}");
-        self.variant(self.graph.input_types_at(extent)?.iter())?.warm_up(&self.context)
+        let variant = self.variant(self.graph.input_types_at(extent)?.iter())?;
+        variant.warm_up(&self.context).await
     }
 
     /// Binds the plan to tensors, in the order of the graph's inputs and outputs, and to the plan's own workspace, which the first
@@ -438,18 +474,46 @@ impl Plan {
         Ok(())
     }
 
-    /// Runs on host tensors and blocks: uploads, one submission, downloads.
+    /// Runs on host tensors: uploads, one submission, downloads. Its tensors on the device are destroyed at the end.
     ///
     /// # Errors
-    /// As [`Plan::run_on_device`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    /// As [`Plan::run_on_device`]; also if dynamic parameters among the inputs are not a valid scale and code.
+    pub async fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.context.check_alive()?;
         self.variant(inputs.iter().map(|t| t.tensor_type()))?;
         self.parameters.iter().try_for_each(|&(input, codes)| check_parameters(codes, inputs[input]))?;
-        let inputs: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
-        let outputs = self.run_on_device(&inputs.iter().collect::<Vec<_>>())?;
-        outputs.iter().map(|t| self.context.download_blocking(t)).collect()
+        let uploaded: Vec<_> = inputs.iter().map(|t| self.context.upload(t)).collect::<Result<_>>()?;
+        let outputs = self.run_on_device(&uploaded.iter().collect::<Vec<_>>())?;
+        let mut downloaded = Vec::new();
+        for output in &outputs {
+            downloaded.push(self.context.download(output).await);
+        }
+        uploaded.into_iter().chain(outputs).for_each(DeviceTensor::destroy);
+        downloaded.into_iter().collect()
+    }
+
+    /// As [`Plan::run`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_blocking(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        pollster::block_on(self.run(inputs))
+    }
+
+    /// Gives memory back at once: the parameters of launches, the plan's own workspace, and constants that no other plan holds.
+    /// Memory that bindings still use is left to them. Recordings that were not submitted fail. Otherwise memory comes back when the
+    /// plan and its bindings are dropped; in a browser only when its collector runs, which doesn't know how much a buffer holds.
+    pub fn destroy(self) {
+        let variants = self.variants.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let all = variants.into_values().chain([self.whole]);
+        let free: Vec<_> = all.map(Arc::into_inner).collect();
+        if free.iter().all(Option::is_some)
+            && let Some(workspace) = self.workspace.into_inner()
+        {
+            workspace.destroy();
+        }
+        free.into_iter().flatten().for_each(Variant::destroy);
     }
 
     /// The options of the plan.

@@ -2,11 +2,12 @@
 //! They do not influence the choice of kernels.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
+use web_time::Instant;
 
-use super::device_tensor::USAGE;
+use super::device_tensor::{Temporary, USAGE};
 use super::single::Single;
 use super::stopwatch::Stopwatch;
 use super::{Context, DeviceTensor};
@@ -17,7 +18,7 @@ use crate::numeric::DType;
 use crate::tensor::TensorType;
 use crate::tune::median;
 
-/// The peak rates of a device, measured by [`Context::probe_blocking`].
+/// The peak rates of a device, measured by [`Context::probe`].
 ///
 /// No kernel is faster than these numbers permit, so a kernel's speed can be expressed as a fraction of them. They are medians of a
 /// few samples and vary by some percent between measurements. G is 10⁹, Gi is 2³⁰.
@@ -59,8 +60,7 @@ const PATIENCE: Duration = Duration::from_millis(60);
 const MOST_REPEATS: u32 = 4096;
 
 impl Context {
-    /// Measures the peak rates of this device, in a second or less, and checks the computed results. Not available in browsers,
-    /// which must not block.
+    /// Measures the peak rates of this device, in a second or less, and checks the computed results.
     ///
     /// # Errors
     /// If the device fails, computes a wrong result, or lacks the memory: a buffer that it reads in 5 ms (at most 256 MiB), and its
@@ -73,23 +73,34 @@ impl Context {
     /// println!("an int8 product of 1024 x 1024 x 1024 takes {:.1} ms at least", 2.0 * 1.074 / probe.dot_gops * 1e3);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
-    pub fn probe_blocking(&self) -> Result<Probe> {
-        let bench = Bench { context: self, limits: self.device_caps(), stopwatch: Stopwatch::new(self)? };
+    pub async fn probe(&self) -> Result<Probe> {
+        let bench = Bench { context: self, limits: self.device_caps(), stopwatch: Stopwatch::new(self).await? };
         let has_f16 = self.device().features().contains(wgpu::Features::SHADER_F16);
         let has_matrices = subgroups(&bench.limits) > 0;
-        let (read, copy) = bench.memory()?;
+        let (read, copy) = bench.memory().await?;
+        let f16 = if has_f16 { Some(bench.rate(Exercise::Fma16).await? / 1e9) } else { None };
+        let matrices = if has_matrices { Some(bench.rate(Exercise::Matrix).await? / 1e9) } else { None };
         Ok(Probe {
             device: self.description(),
             device_clock: bench.stopwatch.reads_the_device(),
-            f32_gflops: bench.rate(Exercise::Fma32)? / 1e9,
-            f16_gflops: has_f16.then(|| bench.rate(Exercise::Fma16)).transpose()?.map(|rate| rate / 1e9),
-            dot_gops: bench.rate(Exercise::Dot)? / 1e9,
-            matrix_gflops: has_matrices.then(|| bench.rate(Exercise::Matrix)).transpose()?.map(|rate| rate / 1e9),
-            workgroup_gib_per_s: bench.rate(Exercise::Workgroup)? / GIB,
+            f32_gflops: bench.rate(Exercise::Fma32).await? / 1e9,
+            f16_gflops: f16,
+            dot_gops: bench.rate(Exercise::Dot).await? / 1e9,
+            matrix_gflops: matrices,
+            workgroup_gib_per_s: bench.rate(Exercise::Workgroup).await? / GIB,
             read_gib_per_s: read / GIB,
             copy_gib_per_s: copy / GIB,
-            launch_us: 1e6 / bench.launches()?,
+            launch_us: 1e6 / bench.launches().await?,
         })
+    }
+
+    /// As [`Context::probe`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Context::probe`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn probe_blocking(&self) -> Result<Probe> {
+        pollster::block_on(self.probe())
     }
 }
 
@@ -103,107 +114,108 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// The work per second of an exercise in arithmetic or workgroup memory.
-    fn rate(&self, exercise: Exercise) -> Result<f64> {
+    async fn rate(&self, exercise: Exercise) -> Result<f64> {
         let (mut size, largest) = exercise.sizes(&self.limits);
         loop {
             let out = self.out(exercise, size)?;
-            let ready = self.ready(exercise, size, &[&out])?;
-            let seconds = self.seconds(&ready, 1)?;
+            let ready = self.ready(exercise, size, &[&out]).await?;
+            let seconds = self.seconds(&ready, 1).await?;
             if let Some(grown) = grown(size, largest).filter(|_| seconds < SAMPLE) {
                 size = grown;
                 continue;
             }
-            let seconds = self.median(&ready, 1)?;
-            self.check(exercise, &out, &exercise.expected(size, &self.limits))?;
+            let seconds = self.median(&ready, 1).await?;
+            self.check(exercise, &out, &exercise.expected(size, &self.limits)).await?;
             return Ok(exercise.work(size, &self.limits) / seconds);
         }
     }
 
     /// Bytes per second of reading, and of copying.
-    fn memory(&self) -> Result<(f64, f64)> {
+    async fn memory(&self) -> Result<(f64, f64)> {
         let (mut size, largest) = Exercise::Read.sizes(&self.limits);
         let fits = |size| bytes(size, &self.limits) <= self.context.device().limits().max_storage_buffer_binding_size;
         let (data, out, read) = loop {
-            let data = self.context.buffer("probe: data", bytes(size, &self.limits), USAGE, &[])?;
+            let data = self.context.temporary("probe: data", bytes(size, &self.limits), USAGE)?;
             let out = self.out(Exercise::Read, size)?;
-            self.ready(Exercise::Fill, size, &[&data])?;
-            let read = self.ready(Exercise::Read, size, &[&data, &out])?;
-            let seconds = self.seconds(&read, 1)?;
+            self.ready(Exercise::Fill, size, &[&data]).await?;
+            let read = self.ready(Exercise::Read, size, &[&data, &out]).await?;
+            let seconds = self.seconds(&read, 1).await?;
             match grown(size, largest).filter(|&grown| seconds < SAMPLE && fits(grown)) {
                 Some(grown) => size = grown,
                 None => break (data, out, read),
             }
         };
         let sums = Exercise::Read.expected(size, &self.limits);
-        let reading = self.repeated(Exercise::Read, size, &read)?;
-        self.check(Exercise::Read, &out, &sums)?;
+        let reading = self.repeated(Exercise::Read, size, &read).await?;
+        self.check(Exercise::Read, &out, &sums).await?;
 
-        let copied = self.context.buffer("probe: copied", bytes(size, &self.limits), USAGE, &[])?;
-        let copy = self.ready(Exercise::Copy, size, &[&data, &copied])?;
-        let copying = self.repeated(Exercise::Copy, size, &copy)?;
+        let copied = self.context.temporary("probe: copied", bytes(size, &self.limits), USAGE)?;
+        let copy = self.ready(Exercise::Copy, size, &[&data, &copied]).await?;
+        let copying = self.repeated(Exercise::Copy, size, &copy).await?;
         // The copy is read like the original, and has equal sums.
         let out = self.out(Exercise::Read, size)?;
-        self.ready(Exercise::Read, size, &[&copied, &out])?;
-        self.check(Exercise::Copy, &out, &sums)?;
+        self.ready(Exercise::Read, size, &[&copied, &out]).await?;
+        self.check(Exercise::Copy, &out, &sums).await?;
         Ok((reading, copying))
     }
 
     /// Number of launches per second.
-    fn launches(&self) -> Result<f64> {
+    async fn launches(&self) -> Result<f64> {
         let (size, _) = Exercise::Launch.sizes(&self.limits);
         let out = self.out(Exercise::Launch, size)?;
-        let ready = self.ready(Exercise::Launch, size, &[&out])?;
-        let rate = self.repeated(Exercise::Launch, size, &ready)?;
+        let ready = self.ready(Exercise::Launch, size, &[&out]).await?;
+        let rate = self.repeated(Exercise::Launch, size, &ready).await?;
         let counter = self.out(Exercise::Launch, size)?;
-        let ready = self.ready(Exercise::Launch, size, &[&counter])?;
-        self.seconds(&ready, 1000)?;
-        self.check(Exercise::Launch, &counter, &[1 + 1000])?;
+        let ready = self.ready(Exercise::Launch, size, &[&counter]).await?;
+        self.seconds(&ready, 1000).await?;
+        self.check(Exercise::Launch, &counter, &[1 + 1000]).await?;
         Ok(rate)
     }
 
     /// The work per second of an exercise that is launched repeatedly in a pass until it fills a sample.
-    fn repeated(&self, exercise: Exercise, size: Size, ready: &Single) -> Result<f64> {
+    async fn repeated(&self, exercise: Exercise, size: Size, ready: &Single) -> Result<f64> {
         let mut repeats = 1;
-        while repeats < MOST_REPEATS && self.seconds(ready, repeats)? < SAMPLE {
+        while repeats < MOST_REPEATS && self.seconds(ready, repeats).await? < SAMPLE {
             repeats *= 2;
         }
-        Ok(exercise.work(size, &self.limits) * f64::from(repeats) / self.median(ready, repeats)?)
+        Ok(exercise.work(size, &self.limits) * f64::from(repeats) / self.median(ready, repeats).await?)
     }
 
     /// The median of some samples.
-    fn median(&self, ready: &Single, repeats: u32) -> Result<f64> {
+    async fn median(&self, ready: &Single, repeats: u32) -> Result<f64> {
         let start = Instant::now();
-        let mut samples = vec![self.seconds(ready, repeats)?];
+        let mut samples = vec![self.seconds(ready, repeats).await?];
         while samples.len() < SAMPLES && start.elapsed() < PATIENCE {
-            samples.push(self.seconds(ready, repeats)?);
+            samples.push(self.seconds(ready, repeats).await?);
         }
         Ok(median(&samples).expect("there is one at least"))
     }
 
     /// The seconds of a pass of `repeats` launches.
-    fn seconds(&self, ready: &Single, repeats: u32) -> Result<f64> {
-        self.stopwatch.seconds(|pass| {
+    async fn seconds(&self, ready: &Single, repeats: u32) -> Result<f64> {
+        let record = |pass: &mut wgpu::ComputePass<'_>| {
             ready.record(pass, repeats);
             Ok(())
-        })
+        };
+        self.stopwatch.seconds(record).await
     }
 
     /// The output buffer of an exercise: a word per invocation.
-    fn out(&self, exercise: Exercise, size: Size) -> Result<wgpu::Buffer> {
-        self.context.buffer("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE, &[])
+    fn out(&self, exercise: Exercise, size: Size) -> Result<Temporary> {
+        self.context.temporary("probe: out", exercise.words(size, &self.limits) as u64 * 4, USAGE)
     }
 
     /// A launch that is compiled, bound to `buffers` in the order of its bindings, and run once.
-    fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Single> {
+    async fn ready(&self, exercise: Exercise, size: Size, buffers: &[&wgpu::Buffer]) -> Result<Single> {
         let ready = Single::new(self.context, &exercise.dispatch(size, &self.limits), buffers)?;
-        self.seconds(&ready, 1)?;
+        self.seconds(&ready, 1).await?;
         Ok(ready)
     }
 
     /// Refuses the numbers of a device that computed a wrong result.
-    fn check(&self, exercise: Exercise, out: &wgpu::Buffer, expected: &[u32]) -> Result<()> {
+    async fn check(&self, exercise: Exercise, out: &wgpu::Buffer, expected: &[u32]) -> Result<()> {
         let words = TensorType::new(DType::Int32, [expected.len()])?;
-        let words = self.context.download_blocking(&DeviceTensor::from_buffer(words, out.clone(), 0)?)?;
+        let words = self.context.download(&DeviceTensor::from_buffer(words, out.clone(), 0)?).await?;
         let wrong = words.values::<i32>()?.iter().zip(expected).position(|(&got, &expected)| got as u32 != expected);
         match wrong {
             None => Ok(()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Context;
+use super::device_tensor::Temporary;
 use super::pipeline::Pipeline;
 use crate::error::Result;
 use crate::kernels::Dispatch;
@@ -11,6 +12,7 @@ use crate::kernels::Dispatch;
 pub(super) struct Single {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
+    _uniform: Temporary,
     grid: [u32; 3],
 }
 
@@ -18,10 +20,11 @@ impl Single {
     /// Compiles a launch and binds it to `buffers`, in the order of its bindings.
     pub(super) fn new(context: &Context, dispatch: &Dispatch, buffers: &[&wgpu::Buffer]) -> Result<Self> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&dispatch.parameters);
-        let uniform = context.buffer(&dispatch.label, words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?;
+        let bytes = words.len() as u64 * 4;
+        let uniform = Temporary(context.buffer(&dispatch.label, bytes, wgpu::BufferUsages::UNIFORM, &words)?);
         let pipeline = context.pipeline(dispatch)?;
         let storage = dispatch.bindings.iter().map(|binding| binding.slot).zip(buffers.iter().copied());
-        let entries: Vec<_> = std::iter::once((0, &uniform))
+        let entries: Vec<_> = std::iter::once((0, &*uniform))
             .chain(storage)
             .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
             .collect();
@@ -32,7 +35,7 @@ impl Single {
                 entries: &entries,
             })
         })?;
-        Ok(Self { pipeline, bindings, grid: dispatch.grid })
+        Ok(Self { pipeline, bindings, _uniform: uniform, grid: dispatch.grid })
     }
 
     /// Records the launch some times.

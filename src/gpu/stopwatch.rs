@@ -5,11 +5,13 @@
 //! by this process's processor time, divided by the number of the processor's threads. This is steady on a busy machine, if this
 //! process does nothing else meanwhile.
 
-use std::time::Instant;
+use web_time::Instant;
 
 use super::Context;
 use super::context::Counting;
-use crate::error::{Error, Result};
+use super::device_tensor::{Temporary, read};
+use super::wait::idle;
+use crate::error::Result;
 
 /// Times compute passes, one at a time, and waits for each.
 pub(super) struct Stopwatch {
@@ -22,8 +24,8 @@ pub(super) struct Stopwatch {
 
 struct Timestamps {
     set: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    readable: wgpu::Buffer,
+    resolved: Temporary,
+    readable: Temporary,
 }
 
 /// Two timestamps: the beginning and the end of a pass.
@@ -32,9 +34,9 @@ const BYTES: u64 = 8 * COUNT as u64;
 
 impl Stopwatch {
     /// A stopwatch for an idle queue: it waits for all earlier submissions.
-    pub(super) fn new(context: &Context) -> Result<Self> {
+    pub(super) async fn new(context: &Context) -> Result<Self> {
         let device = context.device();
-        wait(device)?;
+        idle(context).await?;
         let processor = std::env::var("LOWBIT_CLOCK").is_ok_and(|clock| clock == "processor")
             && device.adapter_info().device_type == wgpu::DeviceType::Cpu
             && processor_seconds().is_some();
@@ -49,9 +51,9 @@ impl Stopwatch {
     }
 
     /// Submits a pass of the recorded launches, waits for it, and returns its duration in seconds.
-    pub(super) fn seconds(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>) -> Result<f64> {
+    pub(super) async fn seconds(&self, record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>) -> Result<f64> {
         let (device, queue) = (self.context.device(), self.context.queue());
-        let seconds = self.context.scoped(|| {
+        let commands = self.context.scoped(|| {
             let mut encoder = device.create_command_encoder(&Default::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some("lowbit, timed"),
@@ -66,22 +68,21 @@ impl Stopwatch {
             if let Some(timestamps) = &self.timestamps {
                 timestamps.resolve(&mut encoder);
             }
-            let commands = encoder.finish();
-            let (start, used) = (Instant::now(), self.processor.then(processor_seconds).flatten());
-            queue.submit([commands]);
-            wait(device)?;
-            let host = match (used, self.processor.then(processor_seconds).flatten()) {
-                (Some(before), Some(after)) => (after - before) / threads(),
-                _ => start.elapsed().as_secs_f64(),
-            };
-            let of_device = self.timestamps.as_ref().map(|timestamps| timestamps.read(device)).transpose()?;
-            // A pass can't take longer than the wait for it: a clock that says so is broken, as is one that stands still.
-            let period = f64::from(queue.get_timestamp_period()) * 1e-9;
-            let sound = of_device.map(|ticks| ticks as f64 * period).filter(|&t| t > 0.0 && t <= host * 1.05);
-            Ok(sound.unwrap_or(host))
-        })?;
+            Ok(encoder.finish())
+        })??;
+        let (start, used) = (Instant::now(), self.processor.then(processor_seconds).flatten());
+        self.context.scoped(|| queue.submit([commands]))?;
+        idle(&self.context).await?;
+        let host = match (used, self.processor.then(processor_seconds).flatten()) {
+            (Some(before), Some(after)) => (after - before) / threads(),
+            _ => start.elapsed().as_secs_f64(),
+        };
         Counting::count(&self.context.counting.submissions);
-        seconds
+        let Some(timestamps) = &self.timestamps else { return Ok(host) };
+        let ticks = timestamps.read(&self.context).await?;
+        // A pass can't take longer than the wait for it: a clock that says so is broken, as is one that stands still.
+        let of_device = ticks as f64 * f64::from(queue.get_timestamp_period()) * 1e-9;
+        Ok(if of_device > 0.0 && of_device <= host * 1.05 { of_device } else { host })
     }
 }
 
@@ -103,7 +104,8 @@ impl Timestamps {
     fn new(device: &wgpu::Device) -> Self {
         let buffer = |usage| {
             let label = Some("timestamps");
-            device.create_buffer(&wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false })
+            let descriptor = wgpu::BufferDescriptor { label, size: BYTES, usage, mapped_at_creation: false };
+            Temporary(device.create_buffer(&descriptor))
         };
         Self {
             set: device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -122,26 +124,9 @@ impl Timestamps {
     }
 
     /// The ticks from beginning to end; 0 if the clock went backwards.
-    fn read(&self, device: &wgpu::Device) -> Result<u64> {
-        let failed = |error: String| Error::Device(format!("reading timestamps: {error}"));
-        let (sender, receiver) = std::sync::mpsc::channel();
-        self.readable.map_async(wgpu::MapMode::Read, .., move |result| {
-            let _ = sender.send(result);
-        });
-        wait(device)?;
-        let mapped = receiver.try_recv().map_err(|error| failed(error.to_string()))?;
-        mapped.map_err(|error| failed(error.to_string()))?;
-        let view = self.readable.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        let ticks: Vec<u64> =
-            view.chunks_exact(8).map(|b| b.iter().rev().fold(0, |value, &b| value << 8 | u64::from(b))).collect();
-        drop(view);
-        self.readable.unmap();
-        Ok(ticks[1].saturating_sub(ticks[0]))
+    async fn read(&self, context: &Context) -> Result<u64> {
+        let words = read(context, &self.readable).await?;
+        let [start, end] = [0, 2].map(|i| u64::from(words[i + 1]) << 32 | u64::from(words[i]));
+        Ok(end.saturating_sub(start))
     }
-}
-
-/// Waits until the queue is idle.
-fn wait(device: &wgpu::Device) -> Result<()> {
-    device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| Error::Device(error.to_string()))?;
-    Ok(())
 }

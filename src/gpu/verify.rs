@@ -66,7 +66,8 @@ impl fmt::Display for Report {
 impl Plan {
     /// Runs the plan on its bound tensors and compares every output with the reference for equal inputs. After an op that is exact
     /// only within a bound ([`Linear`](crate::ops::Linear)), outputs differ in their last bits; the op is wrong only beyond its
-    /// bound. This blocks until both are done. The reference uses all cores, but is written for correctness, not speed.
+    /// bound. The reference uses all cores (in a browser one, and holds the page meanwhile), but is written for correctness, not
+    /// speed.
     ///
     /// ```
     /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
@@ -79,7 +80,7 @@ impl Plan {
     /// let plan = context.plan(&graph, Tuner::FirstGuess)?;
     /// let input = context.upload(&codes)?;
     /// let output = DeviceTensor::allocate(&context, plan.output_types()[0].clone())?;
-    /// let report = plan.verify(&plan.bind(&[&input], &[&output])?)?;
+    /// let report = plan.verify_blocking(&plan.bind(&[&input], &[&output])?)?;
     /// assert!(report.is_exact(), "{report}");
     /// # }
     /// # Ok::<(), lowbit::Error>(())
@@ -88,13 +89,10 @@ impl Plan {
     /// # Errors
     /// If the bindings are another plan's, a bound buffer has no COPY_SRC usage for readback, dynamic parameters among the inputs
     /// are not a valid scale and code, or the device fails.
-    pub fn verify(&self, bindings: &Bindings) -> Result<Report> {
-        let download = |tensors: &[DeviceTensor]| -> Result<Vec<Tensor>> {
-            tensors.iter().map(|tensor| self.context().download_blocking(tensor)).collect()
-        };
-        let inputs = download(&bindings.inputs)?;
+    pub async fn verify(&self, bindings: &Bindings) -> Result<Report> {
+        let inputs = self.download_all(&bindings.inputs).await?;
         self.submit(bindings)?;
-        let got = download(&bindings.outputs)?;
+        let got = self.download_all(&bindings.outputs).await?;
 
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let graph = self.graph().for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
@@ -109,7 +107,7 @@ impl Plan {
             for (number, step) in graph.steps().iter().enumerate() {
                 let inputs = step.inputs.iter().map(|&v| read(&graph, &tensors, v)).collect::<Result<Vec<_>>>()?;
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
-                let got = self.run_alone(&step.op, &inputs)?;
+                let got = self.run_alone(&step.op, &inputs).await?;
                 let tolerance = reference::tolerance(&step.op, &inputs)?;
                 let is_wrong = |(value, got): (&crate::plan::Value, &Tensor)| -> Result<bool> {
                     let expected = read(&graph, &tensors, *value)?;
@@ -126,12 +124,30 @@ impl Plan {
         }
         Ok(report)
     }
-}
 
-impl Plan {
+    /// As [`Plan::verify`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Plan::verify`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn verify_blocking(&self, bindings: &Bindings) -> Result<Report> {
+        pollster::block_on(self.verify(bindings))
+    }
+
+    async fn download_all(&self, tensors: &[DeviceTensor]) -> Result<Vec<Tensor>> {
+        let mut downloaded = Vec::new();
+        for tensor in tensors {
+            downloaded.push(self.context().download(tensor).await?);
+        }
+        Ok(downloaded)
+    }
+
     /// Runs one op alone, with a kernel chosen by this plan's options.
-    fn run_alone(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        self.context().plan_with(&Graph::of(op.clone())?, self.options())?.run(inputs)
+    async fn run_alone(&self, op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let plan = self.context().plan_with(&Graph::of(op.clone())?, self.options())?;
+        let outputs = plan.run(inputs).await;
+        plan.destroy();
+        outputs
     }
 }
 

@@ -68,7 +68,6 @@ const WEIGHTS: u32 = 0x05fb_0d03;
 /// An odd number of columns.
 const COLUMN_STEP: u32 = 1;
 
-#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a probe waits, which a browser can't"))]
 impl Exercise {
     const ALL: [Self; 9] = [
         Self::Fma32,

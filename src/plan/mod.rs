@@ -10,9 +10,8 @@ mod order;
 mod schedule;
 
 pub(crate) use candidates::CandidateLists;
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use execute::{execute, read};
 pub(crate) use graph::check_tensors;
 pub use graph::{Graph, Value};
 pub(crate) use memory::MemoryRules;
-pub(crate) use schedule::{Frame, Launch, Storage};
+pub(crate) use schedule::{Frame, Launch, Span, Storage};

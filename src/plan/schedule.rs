@@ -356,7 +356,7 @@ struct Slot {
 
 /// The places of slots, and the sizes of the buffers.
 fn place(slots: &[Slot], rules: &MemoryRules) -> Result<(Vec<Spot>, Vec<u64>)> {
-    let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart || rules.single_buffer).collect();
+    let together: Vec<usize> = (0..slots.len()).filter(|&i| !slots[i].apart).collect();
     let intervals: Vec<Lifetime> = together.iter().map(|&i| slots[i].interval).collect();
     let Some(layout) = pack(&intervals, rules) else {
         if rules.single_buffer {
@@ -373,7 +373,7 @@ fn place(slots: &[Slot], rules: &MemoryRules) -> Result<(Vec<Spot>, Vec<u64>)> {
     }
     // Each other slot has a buffer of its own, which slots share if their lifetimes don't overlap. Slots are sorted by time.
     let mut apart: Vec<(usize, usize)> = Vec::new();
-    for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.apart && !rules.single_buffer) {
+    for (i, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.apart) {
         let bytes = aligned(slot.interval.bytes);
         if bytes > rules.largest_buffer {
             return Err(too_large("an intermediate tensor", bytes, rules.largest_buffer));

@@ -520,6 +520,7 @@ impl ActivationQuantization {
     }
 
     /// The least and the greatest number that are not clipped: half a step beyond the outermost codes.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn covered(&self) -> (f32, f32) {
         let greatest = self.value(self.greatest());
         let half = (greatest - self.value(self.greatest() - 1)) / 2.0;

@@ -1,6 +1,5 @@
 //! Tensors on the host: shape, data type, data, scales and zero points. Device tensors are in `gpu`.
 
-#[cfg(not(target_arch = "wasm32"))]
 mod difference;
 mod memory;
 pub mod pack;
@@ -9,7 +8,6 @@ mod shape;
 mod tensor_type;
 mod values;
 
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use difference::first_difference;
 pub use quantization::{Granularity, Quantization};
 pub use shape::Shape;

@@ -1,6 +1,8 @@
 //! Host tensors to device words and back. Rows are packed little end first, and padded with zeros to whole `vec4<u32>` if the
 //! format is narrower than 32 bits. Kernels define their own orders of weights.
 
+use std::borrow::Cow;
+
 use super::memory::Memory;
 use super::{Tensor, TensorType};
 use crate::error::{Result, require};
@@ -16,12 +18,17 @@ use crate::error::{Result, require};
 /// ```
 #[must_use]
 pub fn words(tensor: &Tensor) -> Vec<u32> {
+    borrowed_words(tensor).into_owned()
+}
+
+/// As [`words`], not copied where the tensor holds them as they are.
+pub(crate) fn borrowed_words(tensor: &Tensor) -> Cow<'_, [u32]> {
     let (row, bits) = (tensor.tensor_type().shape().row_length(), tensor.dtype().bits());
     match tensor.memory() {
-        Memory::Bits8(elements) => pack_rows(elements, row, bits),
-        Memory::Bits16(elements) => pack_rows(elements, row, bits),
-        Memory::Bits32(elements) => elements.clone(),
-        Memory::Bits64(elements) => elements.as_flattened().to_vec(),
+        Memory::Bits8(elements) => pack_rows(elements, row, bits).into(),
+        Memory::Bits16(elements) => pack_rows(elements, row, bits).into(),
+        Memory::Bits32(elements) => elements.into(),
+        Memory::Bits64(elements) => elements.as_flattened().into(),
     }
 }
 
@@ -45,6 +52,14 @@ pub fn tensor(tensor_type: &TensorType, words: &[u32]) -> Result<Tensor> {
     let lanes = 32 / bits;
     let element = |i| words[i / row * pitch + i % row / lanes] >> (bits * (i % row % lanes));
     Ok(Tensor::from_words(tensor_type.clone(), (0..rows * row).map(element)))
+}
+
+/// As [`tensor`], not copied where the tensor holds the words as they are.
+pub(crate) fn owned_tensor(tensor_type: &TensorType, words: Vec<u32>) -> Result<Tensor> {
+    match tensor_type.dtype().bits() {
+        32 if words.len() == tensor_type.shape().elements() => Ok(Tensor::from_elements(tensor_type.clone(), words)),
+        _ => tensor(tensor_type, &words),
+    }
 }
 
 /// The tensor whose elements are these bytes, one after another, little end first, without padding between rows.

@@ -131,6 +131,11 @@ impl Tensor {
         Self { tensor_type, memory }
     }
 
+    /// A tensor of elements of 32 bits. The caller guarantees their number.
+    pub(super) fn from_elements(tensor_type: TensorType, elements: Vec<u32>) -> Self {
+        Self { tensor_type, memory: Memory::new(elements) }
+    }
+
     /// A tensor of integers, or of floats of at most 8 bits, from its codes. Codes outside the data type are a bug of the caller.
     pub(crate) fn from_codes(tensor_type: TensorType, codes: Vec<i32>) -> Self {
         match tensor_type.dtype().encoding() {

@@ -494,15 +494,14 @@ impl Trainer {
         Ok(())
     }
 
-    /// The network in its present state; waits for the device.
+    /// The network in its present state.
     ///
     /// # Errors
     /// If the device fails, or a trained number is not finite.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn read_blocking(&self) -> Result<Quantized> {
+    pub async fn read(&self) -> Result<Quantized> {
         let mut quantized = self.quantized.clone();
         for (&(layer, which), tensor) in self.trained.iter().zip(&self.sets[0]) {
-            let tensor = self.plan.context().download_blocking(tensor)?;
+            let tensor = self.plan.context().download(tensor).await?;
             let values = tensor.values::<f32>()?;
             require!(
                 values.iter().all(|x| x.is_finite()),
@@ -517,5 +516,13 @@ impl Trainer {
             }
         }
         Ok(quantized)
+    }
+    /// As [`Trainer::read`], but blocking. Not available in browsers.
+    ///
+    /// # Errors
+    /// As [`Trainer::read`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_blocking(&self) -> Result<Quantized> {
+        pollster::block_on(self.read())
     }
 }

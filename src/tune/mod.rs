@@ -38,8 +38,8 @@ pub enum Tuner {
     /// context remembers them. Ops share an entry if their names, data types and shapes are equal, with the number of rows rounded
     /// up to a power of two.
     ///
-    /// Measurements run on the context's own queue and wait for it, so leave the device idle meanwhile. In a browser, which must
-    /// not block, only known choices are used.
+    /// Measurements run on the context's own queue and wait for it, so leave the device idle meanwhile. In a browser, where
+    /// planning must not wait, only known choices are used: [`Context::tune`](crate::Context::tune) measures them.
     Measured {
         /// The time that a call of [`Context::plan`](crate::Context::plan) may measure. The sample or compilation in progress is
         /// completed after it. Ops that it does not reach take their first guess. Zero never measures.
@@ -58,12 +58,10 @@ impl Tuner {
 }
 
 /// A candidate replaces the first guess if its time is less than this fraction of the guess's: smaller gains are noise.
-#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 const CLEARLY_FASTER: f64 = 0.95;
 
 /// The index of the fastest candidate, by the median of its samples. The first stays unless another is clearly faster. A median of
 /// zero means that the clock is too coarse. A candidate without samples can't win.
-#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 pub(crate) fn pick(samples: &[Vec<f64>]) -> usize {
     let known = |times: &Vec<f64>| median(times).filter(|&time| time.is_finite() && time > 0.0);
     let Some(first) = samples.first().and_then(known) else { return 0 };
@@ -79,7 +77,6 @@ pub(crate) fn pick(samples: &[Vec<f64>]) -> usize {
 }
 
 /// The median of some times, the lower of two; `None` if there are none.
-#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "nothing is measured where nothing may wait"))]
 pub(crate) fn median(times: &[f64]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);

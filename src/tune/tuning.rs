@@ -2,6 +2,7 @@
 //! not change a result.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,18 @@ pub(crate) struct Machine {
     /// The driver's name and its version.
     pub driver: String,
     pub backend: String,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { adapter, driver, backend } = self;
+        f.write_str(if adapter.is_empty() { "an adapter without a name" } else { adapter })?;
+        // Browsers name no driver.
+        match driver.trim() {
+            "" => write!(f, " ({backend})"),
+            _ => write!(f, " ({backend}, {driver})"),
+        }
+    }
 }
 
 /// The label of the fastest candidate of each class of ops, on one machine.
@@ -57,6 +70,11 @@ impl Tuning {
     /// A tuning without entries.
     pub(crate) fn new(machine: Machine) -> Self {
         Self { machine, labels: BTreeMap::new() }
+    }
+
+    /// The machine.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// The label of the fastest candidate of a class, if known. It may be the label of a candidate that is not legal.

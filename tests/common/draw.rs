@@ -54,7 +54,15 @@ impl Draw {
 
     fn size(&mut self) -> usize {
         if self.odd(64) {
-            return self.pick(&[300, 5_000, 70_000, i32::MAX as usize, i32::MAX as usize + 1, 1 << 32, usize::MAX]);
+            return self.pick(&[
+                300,
+                5_000,
+                70_000,
+                i32::MAX as usize,
+                i32::MAX as usize + 1,
+                (1u64 << 32) as usize,
+                usize::MAX,
+            ]);
         }
         match self.random.next() % 16 {
             0 if self.one_in(2) => 0,

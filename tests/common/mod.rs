@@ -3,12 +3,18 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+#[cfg(target_arch = "wasm32")]
+mod blocking;
+#[cfg(not(target_arch = "wasm32"))]
 mod bounds;
 pub(crate) mod draw;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
+#[cfg(target_arch = "wasm32")]
+pub(crate) use blocking::{BlockingContext, BlockingPlan, run_checked};
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use bounds::run_checked;
 use lowbit::kernels::{Candidate, DeviceCaps};
 use lowbit::{
@@ -19,7 +25,7 @@ use lowbit::{
 /// Limits named by `LOWBIT_LIMITS`: `webgpu` for WebGPU's guaranteed minimum, `tiny` for much less. `None`, the adapter's own
 /// limits, without the variable.
 pub(crate) fn limits() -> Option<wgpu::Limits> {
-    match std::env::var("LOWBIT_LIMITS").unwrap_or_default().as_str() {
+    match variable("LOWBIT_LIMITS").unwrap_or_default().as_str() {
         "" => None,
         "webgpu" => Some(wgpu::Limits::default()),
         "tiny" => Some(tiny_limits()),
@@ -43,6 +49,22 @@ pub(crate) fn tiny_limits() -> wgpu::Limits {
     }
 }
 
+/// A variable of the environment; in a browser of the page's address.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    #[cfg(target_arch = "wasm32")]
+    return crate::variable(name);
+    #[cfg(not(target_arch = "wasm32"))]
+    std::env::var(name).ok()
+}
+
+/// The value of a future.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    #[cfg(target_arch = "wasm32")]
+    return crate::wait(future);
+    #[cfg(not(target_arch = "wasm32"))]
+    pollster::block_on(future)
+}
+
 /// A context that pretends to need many invocations, so that kernels which CPUs are not offered are candidates.
 pub(crate) fn gpu_context() -> Option<Context> {
     context().map(|context| context.with_target_invocations(DeviceCaps::default().target_invocations))
@@ -54,10 +76,10 @@ pub(crate) fn context_with(limits: Option<wgpu::Limits>) -> Option<Context> {
     let gpu = limits.is_some();
     let mut options = ContextOptions::default();
     options.limits = limits;
-    match pollster::block_on(Context::with_options(&options)) {
+    match wait(Context::with_options(&options)) {
         Ok(context) if gpu => Some(context.with_emulated_dot4(false)),
         Ok(context) => Some(context),
-        Err(error) if std::env::var("LOWBIT_REQUIRE_ADAPTER").is_ok_and(|v| v == "1") => {
+        Err(error) if variable("LOWBIT_REQUIRE_ADAPTER").is_some_and(|v| v == "1") => {
             panic!("LOWBIT_REQUIRE_ADAPTER=1, but {error}")
         }
         Err(error) => {
@@ -375,9 +397,9 @@ thread_local!(static CALLS: Cell<usize> = const { Cell::new(0) });
 
 /// The variable's value n, for one candidate in n, or 0 for none; `otherwise` if it is not set.
 fn step_of(variable: &str, otherwise: usize) -> usize {
-    match std::env::var(variable) {
-        Ok(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
-        Err(_) => otherwise,
+    match self::variable(variable) {
+        Some(step) => step.parse().unwrap_or_else(|_| panic!("{variable} is {step}, which is no number")),
+        None => otherwise,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Plans of lowbit on tensors of Burn, in Burn's device, queue and buffers.
 //!
-//! CubeCL, Burn's runtime, gives the wgpu buffer of a tensor and the tensor's offset in it. lowbit reads and writes there. The order of
-//! work is the order of submissions to the one queue: what Burn has recorded is submitted, then the plan, then what Burn records next.
+//! CubeCL, Burn's runtime, gives the wgpu buffer of a tensor and the tensor's offset in it. lowbit reads and writes there. The
+//! order of work is the order of submissions to the one queue: what Burn has recorded is submitted, then the plan, then what Burn
+//! records next.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};

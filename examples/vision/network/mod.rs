@@ -174,7 +174,7 @@ impl<'a> Builder<'a> {
         self.graph.name(output, name)?;
         if let Some(device) = self.device {
             let tensors: Vec<&Tensor> = inputs.iter().map(|value| &self.tensors[value]).collect();
-            let made = device.run(&op, &tensors)?.swap_remove(0);
+            let made = device.run_blocking(&op, &tensors)?.swap_remove(0);
             self.tensors.insert(output, made);
         }
         Ok(output)
@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
         let range = match self.device {
             None => None,
             Some(device) => {
-                let sums = device.run(&layer.op()?.into(), &[&self.tensors[&input]])?.swap_remove(0);
+                let sums = device.run_blocking(&layer.op()?.into(), &[&self.tensors[&input]])?.swap_remove(0);
                 let reals = sums
                     .values::<i32>()?
                     .chunks_exact(filter.outputs)

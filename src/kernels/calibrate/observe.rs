@@ -51,7 +51,7 @@ fn partial(members: &Members, chunks: usize, group: u32, caps: &DeviceCaps) -> D
         Program::new(&program::OBSERVE_RANGE).constant("GROUP_X", group).constant("CONTIGUOUS", members.contiguous);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
     Dispatch::new(program, &members.parameters(CHUNK, chunks), MemberParams::FIELDS, bindings, partials, caps)
-        .operations(members.segments * members.longest)
+        .operations([members.segments, members.longest])
 }
 
 impl Kernels for ObserveRange {
@@ -151,7 +151,7 @@ fn histogram(op: &ObserveHistogram, way: (&str, &'static Part), group: u32, caps
         segments * counted,
         caps,
     )
-    .operations(segments * members.longest);
+    .operations([segments, members.longest]);
     let pairs = words / 2;
     let params =
         RebinParams { bins: bins.bins() as u32, pairs: pairs as u32, count: (segments * pairs) as u32, unused_0: 0 };

@@ -26,7 +26,7 @@ impl Kernels for StepFromRange {
                 Binding::read(2, Resource::Input(1)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(2 * ranges)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([2, ranges])
         })
     }
 }

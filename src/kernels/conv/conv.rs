@@ -287,8 +287,13 @@ fn launch(
         .constant("GROUP_Y", tile.group[1])
         .constant("WEIGHT_ZERO_POINT", weights_have_zero_point(op));
     let program = kernel.link(program, op);
-    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, caps)
-        .operations(2 * pixels * columns * phase.taps.len() * channels)
+    Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, caps).operations([
+        2,
+        pixels,
+        columns,
+        phase.taps.len(),
+        channels,
+    ])
 }
 
 /// The tables of the epilogue, then scale and zero point of the image if they are constants.

@@ -73,7 +73,7 @@ fn find_scales(op: &BlockQuantize, group: u32, caps: &DeviceCaps) -> Option<Disp
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))];
     let groups = words.div_ceil(group as usize);
     let launch = Dispatch::new(link_scale(program, format), &params, Params::FIELDS, bindings, groups, caps);
-    Some(launch.operations(input.shape().elements()))
+    Some(launch.operations([input.shape().elements()]))
 }
 
 /// Adds the WGSL file that computes a scale from the largest size of a block.

@@ -129,7 +129,7 @@ impl Conversion<'_> {
         ];
         let groups = (rows * row_units).div_ceil(group as usize);
         let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, caps);
-        Some(launch.operations(elements))
+        Some(launch.operations([elements]))
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn rescale(
             Binding::write(6, Resource::Output(0)),
         ];
         let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(input.shape().elements());
+            .operations([input.shape().elements()]);
         let launch = epilogue::bind_post_op(launch, epilogue.post_op, 1);
         if both_8_bit { launch.in_place(0) } else { launch }
     })

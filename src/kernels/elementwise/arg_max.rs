@@ -28,7 +28,7 @@ impl Kernels for ArgMax {
             .constant("SIGNED", dtype.is_signed());
         row_lanes::candidates("arg max", [rows, n], &[], caps, &program, |program, groups| {
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(rows * n)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([rows, n])
         })
     }
 }

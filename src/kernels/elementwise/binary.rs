@@ -129,7 +129,7 @@ fn candidates(
         let tables = tables.is_some().then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
         let launch = Dispatch::new(program, params, Params::FIELDS, bindings, groups, caps)
-            .operations(op.output_type.shape().elements());
+            .operations([op.output_type.shape().elements()]);
         let launch = epilogue::bind_post_op(launch, post_op, 2);
         broadcast::in_place(launch, [&op.lhs, &op.rhs], op.output_type.shape())
     })

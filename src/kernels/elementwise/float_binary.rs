@@ -35,7 +35,7 @@ impl Kernels for FloatBinary {
                 Binding::read(2, Resource::Input(1)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements);
+            let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([elements]);
             broadcast::in_place(launch, [&self.lhs, &self.rhs], self.output.shape())
         })
     }

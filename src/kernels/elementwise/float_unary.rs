@@ -29,7 +29,7 @@ impl Kernels for FloatUnary {
         line_candidates(name, elements, &[], caps, |group, groups| {
             let program = Program::new(&program::FLOAT_UNARY).constant("FUNCTION", function).constant("GROUP_X", group);
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(elements).in_place(0)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([elements]).in_place(0)
         })
     }
 }

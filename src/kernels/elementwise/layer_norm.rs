@@ -30,7 +30,7 @@ impl Kernels for LayerNorm {
                 Binding::read(5, Resource::Constant(0)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(8 * rows * n).in_place(0)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([8, rows, n]).in_place(0)
         })
     }
 }

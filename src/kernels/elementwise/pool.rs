@@ -165,7 +165,7 @@ fn pooled(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
     line_candidates(name(op), params.quads as usize, constants, caps, |group, groups| {
         let program = link(Program::new(&program::POOL), op, group);
         storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
-            .operations(op.output_type().shape().elements() * op.window().taps())
+            .operations([op.output_type().shape().elements(), op.window().taps()])
     })
 }
 
@@ -180,7 +180,7 @@ fn floats(op: &Pool, epilogue: Epilogue<'_>, constants: &[Constant], caps: &Devi
         let offset_first = op.arithmetic() == QuantizedArithmetic::QOperator;
         let program = link(Program::new(&program::POOL_FLOATS), op, group).constant("OFFSET_FIRST", offset_first);
         storing(program, op, &params, epilogue, Resource::Input(0), groups, caps)
-            .operations(op.output_type().shape().elements() * op.window().taps())
+            .operations([op.output_type().shape().elements(), op.window().taps()])
     })
 }
 
@@ -205,7 +205,7 @@ fn sliced(
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Scratch(0))];
         let groups = (quads * slices).div_ceil(group as usize);
         let partial = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-            .operations(op.output_type().shape().elements() * op.window().taps());
+            .operations([op.output_type().shape().elements(), op.window().taps()]);
         candidate.dispatches.insert(0, partial);
         candidate.scratch.push(4 * quads * slices);
     }

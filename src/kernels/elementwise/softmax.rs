@@ -23,7 +23,7 @@ impl Kernels for Softmax {
         let program = Program::new(&program::SOFTMAX).with(&program::ROW_LANES);
         row_lanes::candidates("softmax", [rows, n], &[], caps, &program, |program, groups| {
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(5 * rows * n).in_place(0)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([5, rows, n]).in_place(0)
         })
     }
 }

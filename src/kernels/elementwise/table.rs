@@ -34,7 +34,7 @@ impl Kernels for Table {
                 Binding::write(6, Resource::Output(0)),
             ];
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(output.shape().elements())
+                .operations([output.shape().elements()])
                 .in_place(0)
         })
     }

@@ -256,8 +256,13 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         operands.bias.map(|bias| Binding::read(5, bias)),
         Some(Binding::write(6, Resource::Output(0))),
     ];
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps)
-        .operations(2 * batches * m * part.columns * k)
+    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps).operations([
+        2,
+        batches,
+        m,
+        part.columns,
+        k,
+    ])
 }
 
 /// Columns of a right operand in the order of the loops: `[matrix][panel of columns][k][column]`.

@@ -143,6 +143,6 @@ fn join(whole: &Int16Product<'_>, [high, low]: [Resource; 2], tables: Resource, 
     ];
     let groups = quads.div_ceil(group as usize);
     let launch =
-        Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps).operations(shape.elements());
+        Dispatch::new(program, &params, JoinParams::FIELDS, bindings, groups, caps).operations([shape.elements()]);
     epilogue::bind_post_op(launch, epilogue.post_op, whole.inputs)
 }

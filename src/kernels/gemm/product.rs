@@ -285,7 +285,7 @@ fn launch(product: &Product<'_>, tile: Tile, part: &Part, caps: &DeviceCaps) -> 
         Some(Binding::write(6, Resource::Output(0))),
     ];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps)
-        .operations(2 * product.batches * m * part.columns * k);
+        .operations([2, product.batches, m, part.columns, k]);
     epilogue::bind_post_op(launch, epilogue.post_op, product.inputs)
 }
 

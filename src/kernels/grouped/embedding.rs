@@ -111,7 +111,7 @@ fn launch(
     ];
     let groups = quads.div_ceil(group as usize);
     Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), groups, caps)
-        .operations(output.shape().elements())
+        .operations([output.shape().elements()])
 }
 
 /// The position of every column in the packed weights.

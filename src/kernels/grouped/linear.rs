@@ -296,7 +296,7 @@ fn launch(
     let bindings =
         bindings.into_iter().chain(small_inputs.iter().map(|&(slot, resource, _)| Binding::read(slot, resource)));
     let [_, _, k] = op.weights().dims();
-    let operations = 2 * op.output_type().shape().rows() * panels.rows(op.weights()) * k;
+    let operations = [2, op.output_type().shape().rows(), panels.rows(op.weights()), k];
     Dispatch::new(program, &params, Params::FIELDS, bindings, params.tiles as usize, caps).operations(operations)
 }
 

@@ -161,7 +161,7 @@ fn find_groups(op: &QuantizeWeights, tile: [u32; 2], first: usize, factors: usiz
     ];
     let groups = total.div_ceil(tile[1] as usize);
     Dispatch::new(describe(op, program), &params, GroupsParams::FIELDS, bindings.into_iter().flatten(), groups, caps)
-        .operations(total * layout.group)
+        .operations([total, layout.group])
 }
 
 fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
@@ -196,5 +196,5 @@ fn write_words(op: &QuantizeWeights, caps: &DeviceCaps) -> Dispatch {
     ];
     let words = op.output().shape().elements();
     Dispatch::new(describe(op, program), &params, WordsParams::FIELDS, bindings, words.div_ceil(threads as usize), caps)
-        .operations(words)
+        .operations([words])
 }

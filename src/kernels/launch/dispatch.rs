@@ -314,9 +314,9 @@ impl Dispatch {
         }
     }
 
-    /// The launch with its number of operations.
-    pub(crate) fn operations(mut self, operations: usize) -> Self {
-        self.operations = operations as u64;
+    /// The launch with its number of operations: the product of these factors, which may exceed a `usize`.
+    pub(crate) fn operations(mut self, factors: impl IntoIterator<Item = usize>) -> Self {
+        self.operations = factors.into_iter().map(|factor| factor as u64).product();
         self
     }
 

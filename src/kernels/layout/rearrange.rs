@@ -298,6 +298,6 @@ fn launches(
         let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
         let tables = has_tables.then_some(Binding::read(5, Resource::Constant(0)));
         let bindings = bindings.into_iter().chain(tables);
-        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(output.shape().elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([output.shape().elements()])
     })
 }

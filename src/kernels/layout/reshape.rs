@@ -37,7 +37,7 @@ impl Kernels for Reshape {
             let program = program.constant("INPUT_BITS", input.dtype().bits() as u32);
             let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                .operations(output.shape().elements())
+                .operations([output.shape().elements()])
         })
     }
 }

@@ -60,7 +60,7 @@ impl Kernels for Resize {
                     Binding::write(6, Resource::Output(0)),
                 ];
                 Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
-                    .operations(output.shape().elements() << (spatial + 1))
+                    .operations([output.shape().elements(), 1 << (spatial + 1)])
             },
         )
     }

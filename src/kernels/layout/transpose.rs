@@ -118,6 +118,6 @@ fn in_blocks(op: &Transpose, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Opt
         .constant("ROWS", block_rows);
     let bindings = [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(0))];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, tiles, caps);
-    candidate.dispatches.push(launch.operations(output.shape().elements()));
+    candidate.dispatches.push(launch.operations([output.shape().elements()]));
     Some((candidate, tiles * (x * y * block_columns * block_rows) as usize))
 }

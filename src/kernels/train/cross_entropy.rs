@@ -25,7 +25,7 @@ impl Kernels for CrossEntropyGradient {
                 Binding::read(2, Resource::Input(1)),
                 Binding::write(6, Resource::Output(0)),
             ];
-            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations(5 * rows * classes)
+            Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([5, rows, classes])
         })
     }
 }

@@ -65,7 +65,7 @@ fn by_element(
     };
     line_candidates(name, shape.elements(), &[], caps, |group, groups| {
         let program = link_grid(main, op).constant("GROUP_X", group);
-        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, caps).operations(shape.elements())
+        Dispatch::new(program, &params, Params::FIELDS, bindings.to_vec(), groups, caps).operations([shape.elements()])
     })
 }
 
@@ -109,8 +109,11 @@ impl Kernels for GridGradient {
                 Binding::read(3, Resource::Input(1)),
                 Binding::write(6, Resource::Scratch(0)),
             ];
-            let sum = Dispatch::new(program, &params, MemberParams::FIELDS, bindings, partials, caps)
-                .operations(2 * members.segments * members.longest);
+            let sum = Dispatch::new(program, &params, MemberParams::FIELDS, bindings, partials, caps).operations([
+                2,
+                members.segments,
+                members.longest,
+            ]);
             let width = if forward.grid == Grid::Range { 2 } else { 1 };
             let total = total(chunks, members.segments, width, self.gradient_scale, group, caps);
             Candidate {

@@ -100,7 +100,7 @@ impl Kernels for FakeRequantize {
                 .with(part)
                 .constant("LEVELS", self.makes == FakeRequantizeOutput::Levels)
                 .constant("GROUP_X", group);
-            Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations(elements)
+            Dispatch::new(program, &params, Params::FIELDS, bindings.clone(), groups, caps).operations([elements])
         })
     }
 }
@@ -126,7 +126,7 @@ fn step_gradient(op: &FakeRequantize, caps: &DeviceCaps) -> Vec<Candidate> {
             Binding::write(6, Resource::Scratch(0)),
         ];
         let sums =
-            Dispatch::new(program, &params, SumParams::FIELDS, bindings, chunks.max(1), caps).operations(2 * elements);
+            Dispatch::new(program, &params, SumParams::FIELDS, bindings, chunks.max(1), caps).operations([2, elements]);
         Candidate {
             label: format!("step gradient, groups of {group}"),
             dispatches: vec![sums, total(chunks, 1, 1, op.gradient_scale, group, caps)],

@@ -72,7 +72,7 @@ fn candidate(
         outputs_per_group: outputs_per_group as u32,
         ..Params::default()
     };
-    let operations = 2 * op.output.shape().elements() * weights[1] * weights[2] * weights[3];
+    let operations = [2, op.output.shape().elements(), weights[1], weights[2], weights[3]];
     let launch = |main, params: &Params, b: [Binding; 3], constants: &[(&'static str, usize)]| {
         let program =
             constants.iter().fold(Program::new(main).constant("GROUP_X", group), |program, &(name, value)| {

@@ -26,7 +26,7 @@ impl Kernels for Sum {
                 partials,
                 caps,
             )
-            .operations(members.segments * members.longest);
+            .operations([members.segments, members.longest]);
             Candidate {
                 label: format!("sum, groups of {group}"),
                 dispatches: match members.segments {

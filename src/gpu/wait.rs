@@ -1,0 +1,103 @@
+//! Waiting for the device: until a buffer is mapped, until the queue is idle. Natively a future of this crate may block in its first
+//! poll; in a browser it yields to the event loop.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+
+use super::{Context, lock};
+use crate::error::{Error, Result};
+
+/// The end of some work of the device, once it is there, and the waker of the waiting task.
+#[derive(Default)]
+struct Outcome {
+    result: Option<Result<(), String>>,
+    waker: Option<Waker>,
+}
+
+/// An outcome shared by its callback, a polling thread and the waiting future. A poisoned lock is still consistent: it guards plain
+/// assignments.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Outcome>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Outcome> {
+        lock(&self.0)
+    }
+
+    /// Stores the result, unless there is one already, and wakes the waiting task.
+    fn finish(&self, result: Result<(), String>) {
+        let mut outcome = self.lock();
+        outcome.result.get_or_insert(result);
+        if let Some(waker) = outcome.waker.take() {
+            waker.wake();
+        }
+    }
+
+    async fn result(self) -> Result<(), String> {
+        std::future::poll_fn(move |task| {
+            let mut outcome = self.lock();
+            outcome.waker = Some(task.waker().clone());
+            // The result stays in place, because it ends the polling.
+            outcome.result.clone().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Waits until a buffer is mapped for reading. Natively a thread polls the device meanwhile; a browser polls by itself.
+pub(super) async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> {
+    let mapping = Shared::default();
+    let callback = mapping.clone();
+    context.scoped(|| {
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            callback.finish(result.map_err(|error| error.to_string()));
+        });
+    })?;
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let shared = (context.clone(), mapping.clone());
+        if std::thread::Builder::new().spawn(move || poll(&shared.0, &shared.1)).is_err() {
+            poll(context, &mapping);
+        }
+    }
+    match mapping.result().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(context.unless_lost(Error::Device(format!("reading from the device: {error}"))).await),
+    }
+}
+
+/// Polls the device until the mapping has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
+/// whatever the driver does; and a wait of wgpu that times out can panic.
+#[cfg(not(target_arch = "wasm32"))]
+fn poll(context: &Context, mapping: &Shared) {
+    let mut pause = std::time::Duration::from_micros(20);
+    while mapping.lock().result.is_none() {
+        // wgpu panics here when the driver reports the loss of the device. None of this crate's state is half changed then.
+        let look = std::panic::AssertUnwindSafe(|| context.device().poll(wgpu::PollType::Poll));
+        if std::panic::catch_unwind(look).is_err() {
+            context.report_lost("its driver has given it up");
+        }
+        if let Err(error) = context.check_alive() {
+            mapping.finish(Err(error.to_string()));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(std::time::Duration::from_millis(1));
+    }
+}
+
+/// Waits until the queue is idle. Natively this blocks.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) async fn idle(context: &Context) -> Result<()> {
+    let wait = wgpu::PollType::wait_indefinitely();
+    context.device().poll(wait).map_err(|error| Error::Device(error.to_string()))?;
+    Ok(())
+}
+
+/// Waits until the queue is idle.
+#[cfg(target_arch = "wasm32")]
+pub(super) async fn idle(context: &Context) -> Result<()> {
+    let done = Shared::default();
+    let callback = done.clone();
+    context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
+    done.result().await.map_err(Error::Device)
+}
