@@ -1,60 +1,53 @@
-//! A small int8 network in Bevy's render graph: it finds the edges of a texture, in every frame, without a window.
+//! A small int8 network in Bevy: it draws outlines into a texture, in every frame, without a window.
 //!
-//! lowbit uses Bevy's device. A system of the render graph records three passes into Bevy's encoder: a shader writes the texture's
-//! colours as codes, a plan computes, and a shader writes the codes into another texture. Every frame is compared with lowbit's CPU
-//! reference, bit for bit. The last one is written as `before.png` and `after.png`, to the folder that the argument names.
+//! lowbit uses Bevy's device. A system of Bevy's render graph (`outlines.rs`) records into Bevy's encoder: a shader writes the texture's
+//! colours as codes, a plan computes, and a shader writes codes into another texture. Nothing is copied beside. Every frame is compared
+//! with lowbit's CPU reference, bit for bit. The last one is written as `before.png` and `after.png`, into the folder that the argument
+//! names, or `target`.
 
 mod network;
+mod outlines;
 
 use std::error::Error;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bevy::app::PluginsState;
 use bevy::asset::RenderAssetUsages;
-use bevy::image::Image;
 use bevy::prelude::*;
 use bevy::render::RenderApp;
-use bevy::render::extract_resource::{ExtractResource, ExtractResourcePlugin};
 use bevy::render::render_asset::RenderAssets;
 use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat, TextureUsages};
-use bevy::render::renderer::{RenderContext, RenderDevice, RenderGraph, RenderGraphSystems, RenderQueue};
+use bevy::render::renderer::{RenderDevice, RenderQueue};
 use bevy::render::texture::GpuImage;
 use bevy::window::ExitCondition;
 use lowbit::wgpu;
-use network::{CHANNELS, Edges};
+use outlines::{Outlines, OutlinesPlugin, Pictures};
 
 type Outcome<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Pixels of the picture. Rows of 4 bytes a pixel are multiples of 256 bytes, as copies want them.
+/// Pixels of the picture. Rows of 4 bytes a pixel are multiples of 256 bytes, as wgpu's copies to buffers want them.
 const WIDTH: usize = 320;
 const HEIGHT: usize = 192;
 
 /// Frames that are compared.
-const FRAMES: usize = 5;
-
-/// The textures. The main world paints one, the render world writes the other.
-#[derive(Resource, Clone, ExtractResource)]
-#[extract_app(RenderApp)]
-struct Pictures {
-    before: Handle<Image>,
-    after: Handle<Image>,
-}
+const FRAMES: usize = 6;
 
 /// The number of the frame that was painted last.
 #[derive(Resource, Default)]
 struct Painted(usize);
 
-/// Colour at a pixel: a disc that moves over stripes.
+/// Colour at a pixel: a ball that rolls over stripes.
 fn colour(frame: usize, x: usize, y: usize) -> [u8; 4] {
-    let (dx, dy) = (x.abs_diff(60 + 40 * frame), y.abs_diff(96));
+    let (dx, dy) = (x.abs_diff(40 + 30 * frame), y.abs_diff(96));
     if dx * dx + dy * dy < 48 * 48 {
-        [250, 200 - (dy * 2) as u8, 60, 255]
+        [255, 230 - dy as u8, 90, 255]
     } else if (x + 2 * y) / 48 % 2 == 0 {
-        [30, (x / 2) as u8, 110, 255]
+        [40, (x / 4) as u8 + 40, 120, 255]
     } else {
-        [70, 90, (y / 2) as u8 + 130, 255]
+        [110, 150, (y / 2) as u8 + 130, 255]
     }
 }
 
@@ -62,17 +55,19 @@ fn paint(frame: usize) -> Vec<u8> {
     (0..WIDTH * HEIGHT).flat_map(|i| colour(frame, i % WIDTH, i / WIDTH)).collect()
 }
 
-fn picture(usages: TextureUsages) -> Image {
+fn picture(data: Option<Vec<u8>>, usages: TextureUsages) -> Image {
     let size = Extent3d { width: WIDTH as u32, height: HEIGHT as u32, depth_or_array_layers: 1 };
     let (format, everywhere) = (TextureFormat::Rgba8Unorm, RenderAssetUsages::all());
-    let mut image = Image::new_fill(size, TextureDimension::D2, &[0; 4], format, everywhere);
-    image.texture_descriptor.usage = usages | TextureUsages::COPY_SRC | TextureUsages::COPY_DST;
+    let mut image = Image::new_uninit(size, TextureDimension::D2, format, everywhere);
+    image.data = data;
+    // `read` copies from it.
+    image.texture_descriptor.usage = usages | TextureUsages::COPY_SRC;
     image
 }
 
 fn make_pictures(mut commands: Commands, mut images: ResMut<Assets<Image>>) {
-    let before = images.add(picture(TextureUsages::TEXTURE_BINDING));
-    let after = images.add(picture(TextureUsages::STORAGE_BINDING));
+    let before = picture(Some(paint(0)), TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST);
+    let (before, after) = (images.add(before), images.add(picture(None, TextureUsages::STORAGE_BINDING)));
     commands.insert_resource(Pictures { before, after });
 }
 
@@ -84,22 +79,40 @@ fn play(pictures: Res<Pictures>, mut images: ResMut<Assets<Image>>, mut painted:
     }
 }
 
-/// The system of the render graph.
-fn find_edges(
-    mut context: RenderContext,
-    edges: Res<Edges>,
-    pictures: Option<Res<Pictures>>,
-    images: Res<RenderAssets<GpuImage>>,
-) -> Result {
-    let Some(pictures) = pictures else { return Ok(()) };
-    let (Some(before), Some(after)) = (images.get(&pictures.before), images.get(&pictures.after)) else {
-        return Ok(());
-    };
-    Ok(edges.record(context.command_encoder(), &before.texture_view, &after.texture_view)?)
+/// Bevy without a window, and its device.
+fn game() -> Outcome<App> {
+    let mut app = App::new();
+    let no_window = WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() };
+    app.add_plugins((DefaultPlugins.set(no_window), OutlinesPlugin { size: [WIDTH, HEIGHT] }));
+    app.init_resource::<Painted>().add_systems(Startup, make_pictures).add_systems(Update, play);
+    while app.plugins_state() == PluginsState::Adding {
+        bevy::tasks::tick_global_task_pools_on_main_thread();
+    }
+    app.finish();
+    app.cleanup();
+    Ok(app)
 }
 
-/// The bytes of a texture.
-fn read(device: &wgpu::Device, queue: &wgpu::Queue, texture: &wgpu::Texture) -> Outcome<Vec<u8>> {
+/// Plays a frame and waits for the device. The result is the time that it took, in milliseconds.
+fn update(app: &mut App) -> Outcome<f64> {
+    let start = Instant::now();
+    app.update();
+    if app.should_exit().is_some() {
+        return Err("Bevy has stopped".into());
+    }
+    render_world(app)?.resource::<RenderDevice>().wgpu_device().poll(wgpu::PollType::wait_indefinitely())?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+fn render_world(app: &App) -> Outcome<&World> {
+    Ok(app.get_sub_app(RenderApp).ok_or("Bevy has no device")?.world())
+}
+
+/// The RGBA texels of a picture.
+fn read(world: &World, picture: &Handle<Image>) -> Outcome<Vec<u8>> {
+    let images = world.resource::<RenderAssets<GpuImage>>();
+    let (device, queue) = (world.resource::<RenderDevice>().wgpu_device(), world.resource::<RenderQueue>());
+    let texture = &images.get(picture).ok_or("Bevy has not made the texture")?.texture;
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("readback"),
         size: (WIDTH * HEIGHT * 4) as u64,
@@ -116,68 +129,62 @@ fn read(device: &wgpu::Device, queue: &wgpu::Queue, texture: &wgpu::Texture) -> 
     Ok(staging.get_mapped_range(..)?.to_vec())
 }
 
+/// Both pictures of the last frame.
+///
+/// # Errors
+/// If the first is not what was painted, or the second not what has to come of it.
+fn pictures(app: &App) -> Outcome<[Vec<u8>; 2]> {
+    let world = render_world(app)?;
+    let pictures = world.resource::<Pictures>();
+    let (before, after) = (read(world, &pictures.before)?, read(world, &pictures.after)?);
+    if before != paint(app.world().resource::<Painted>().0) {
+        return Err("the texture is not what was painted".into());
+    }
+    let graph = world.resource::<Outlines>().plan().graph();
+    let right = network::reference(graph, [WIDTH, HEIGHT], &before)?;
+    eprintln!("{:?} {:?} {:?}", &before[..24], &after[..24], &right[..24]);
+    if let Some(i) = (0..right.len()).find(|&i| after[i] != right[i]) {
+        let (x, y, channel) = (i / 4 % WIDTH, i / 4 / WIDTH, i % 4);
+        return Err(format!("({x}, {y}), channel {channel}: got {}, expected {}", after[i], right[i]).into());
+    }
+    Ok([before, after])
+}
+
 fn write(path: &Path, rgba: &[u8]) -> Outcome<()> {
-    let mut encoder = png::Encoder::new(std::fs::File::create(path)?, WIDTH as u32, HEIGHT as u32);
+    let mut encoder = png::Encoder::new(File::create(path)?, WIDTH as u32, HEIGHT as u32);
     encoder.set_color(png::ColorType::Rgba);
     encoder.set_depth(png::BitDepth::Eight);
-    Ok(encoder.write_header()?.write_image_data(rgba)?)
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(rgba)?;
+    Ok(writer.finish()?)
 }
 
 fn run() -> Outcome<()> {
-    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| ".".into()));
-    let mut app = App::new();
-    let no_window = WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() };
-    app.add_plugins((DefaultPlugins.set(no_window), ExtractResourcePlugin::<Pictures>::default()));
-    app.init_resource::<Painted>().add_systems(Startup, make_pictures).add_systems(Update, play);
-    while app.plugins_state() == PluginsState::Adding {
-        bevy::tasks::tick_global_task_pools_on_main_thread();
-    }
-    app.finish();
-    app.cleanup();
+    let folder = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "target".into()));
+    let mut app = game()?;
 
-    // Bevy has its device now. Everything is planned, compiled and bound here; a frame only records.
-    let render = app.get_sub_app_mut(RenderApp).ok_or("Bevy found no device")?;
-    let device = render.world().resource::<RenderDevice>().wgpu_device().clone();
-    let queue = render.world().resource::<RenderQueue>().clone().into_inner();
-    let edges = Edges::new(device.clone(), queue.clone(), [WIDTH, HEIGHT])?;
-    println!("{}\n\n{}", edges.description(), edges.plan());
-    render.insert_resource(edges);
-    render.add_systems(RenderGraph, find_edges.in_set(RenderGraphSystems::Render));
+    // The first frame plans and compiles.
+    let milliseconds = update(&mut app)?;
+    let outlines = render_world(&app)?.resource::<Outlines>();
+    println!("{}\n\n{}", outlines.context().description(), outlines.plan());
+    println!("planned, compiled, and the first frame drawn in {milliseconds:.1} ms");
 
-    let mut last = None;
+    let mut last = pictures(&app)?;
     for frame in 1..=FRAMES {
-        let start = Instant::now();
-        app.update();
-        device.poll(wgpu::PollType::wait_indefinitely())?;
-        let seconds = start.elapsed().as_secs_f64();
+        let milliseconds = update(&mut app)?;
+        last = pictures(&app).map_err(|error| format!("frame {frame}: {error}"))?;
+        let codes = WIDTH * HEIGHT * network::COLOURS;
+        println!("frame {frame}: {codes} codes equal the CPU reference bit for bit, {milliseconds:.2} ms");
+    }
+    if let n @ 1.. = render_world(&app)?.resource::<Outlines>().context().counters().submissions {
+        return Err(format!("lowbit submitted {n} times behind Bevy's back").into());
+    }
 
-        let painted = app.world().resource::<Painted>().0;
-        let world = app.get_sub_app(RenderApp).ok_or("Bevy has lost its render world")?.world();
-        let (pictures, images) = (world.resource::<Pictures>(), world.resource::<RenderAssets<GpuImage>>());
-        let bytes = |handle| -> Outcome<Vec<u8>> {
-            read(&device, &queue, &images.get(handle).ok_or("Bevy has not made the texture")?.texture)
-        };
-        let (before, after) = (bytes(&pictures.before)?, bytes(&pictures.after)?);
-        if before != paint(painted) {
-            return Err(format!("frame {frame}: the texture is not what was painted").into());
-        }
-        let right = world.resource::<Edges>().reference(&before)?;
-        if let Some(i) = (0..right.len()).find(|&i| after[i] != right[i]) {
-            let (pixel, channel, got, right) = (i / 4, i % 4, after[i], right[i]);
-            let at = format!("({}, {}), channel {channel}", pixel % WIDTH, pixel / WIDTH);
-            return Err(format!("frame {frame}, {at}: got {got}, expected {right}").into());
-        }
-        let edges = after.chunks_exact(4).filter(|pixel| pixel[0] > 64).count();
-        let (codes, milliseconds) = (right.len() / 4 * CHANNELS, seconds * 1e3);
-        println!("frame {frame}: {codes} codes equal bit for bit, {edges} pixels of edges, {milliseconds:.1} ms");
-        last = Some((before, after));
-    }
-    if let Some((before, after)) = last {
-        std::fs::create_dir_all(&folder)?;
-        write(&folder.join("before.png"), &before)?;
-        write(&folder.join("after.png"), &after)?;
-        println!("OK: see {}", folder.join("after.png").display());
-    }
+    std::fs::create_dir_all(&folder)?;
+    let [before, after] = ["before.png", "after.png"].map(|name| folder.join(name));
+    write(&before, &last[0])?;
+    write(&after, &last[1])?;
+    println!("OK: see {} and {}", before.display(), after.display());
     Ok(())
 }
 
