@@ -5,17 +5,15 @@ use std::error::Error;
 
 use lowbit::ops::{Conv, Padding, Pool, Requantization};
 use lowbit::{
-    Context, DType, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, Quantization, Tensor, TensorType, Tuner,
+    DType, DeviceLimits, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, Quantization, Tensor, TensorType,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let graph = network()?;
-    // A device without optional features and with WebGPU's least limits makes plans for every device.
-    let (device, queue) = plain_device()?;
-    let context = Context::from_device(device, queue);
-    let exported = context.plan(&graph, Tuner::FirstGuess)?.export();
+    // WebGPU's least limits and no optional features: for every device.
+    let exported = graph.export(&DeviceLimits::default())?;
     let (json, data) = (serde_json::to_string(&exported)?, exported.data);
     println!(
         "{} launches of {} programs; {} bytes of JSON, {} of data",

@@ -123,8 +123,8 @@
 //!
 //! Padding at the end of rows is ignored where it is read and zero where it was written. A tensor takes
 //! [`TensorType::device_bytes`], at least 16. Its buffer needs the usage STORAGE. Its offset is a multiple of the device's
-//! `min_storage_buffer_offset_alignment`; 256 suits every device. Inputs may share a buffer; each output needs one of its own, because
-//! WebGPU tracks whole buffers. Images are `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
+//! `min_storage_buffer_offset_alignment`; 256 suits every device. Tensors may share a buffer, but an output overlaps none: where a launch reads
+//! and writes one buffer, it takes a program of its own, compiled at the first such bind. Images are `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
 //!
 //! # 4. Batches of any size
 //!
@@ -368,9 +368,9 @@
 //!   [`DeviceTensor::from_buffer`] takes both. `Tensor::empty` makes the output; lowbit writes into its buffer.
 //! * **Layout.** float32 and int32 are dense in both libraries, so a contiguous tensor of Burn is a tensor of lowbit. Rows of
 //!   8-bit codes are not: lowbit pads them to 16 bytes. Keep codes inside of a [`Graph`], and give Burn float32.
-//! * **Memory.** By default CubeCL puts many tensors into one buffer. An output of lowbit needs a buffer of its own.
-//!   `.memory_config(MemoryConfiguration::ExclusivePages)` gives each tensor a buffer. Where Burn's memory has to stay as it
-//!   is, copy the input. CubeCL aligns its offsets to what the device requires, and lowbit requires no more.
+//! * **Memory.** By default CubeCL puts many tensors into one buffer, and lowbit binds them there. CubeCL aligns its offsets to
+//!   what the device requires, and lowbit requires no more. `.memory_config(MemoryConfiguration::ExclusivePages)` gives each
+//!   tensor a buffer of its own.
 //! * **Order.** Commands run in the order of submissions. `client.flush()` submits what Burn has recorded. Then record the plan
 //!   into an encoder, and submit it to the same queue. What Burn records later, it submits later.
 //! * **Bind groups.** CubeCL uses its memory again, so the same buffers return. Keep the [`Bindings`] of some sets of buffers,

@@ -30,7 +30,7 @@
 //! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
 //! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
 //! | run batches or sequences of any length | [`Graph::dynamic_input`] |
-//! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`ExportedPlan`] |
+//! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`Graph::export`], [`ExportedPlan`] |
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |
 //! | know what this device can do | [`Context::probe_blocking`], [`Probe`] |
@@ -102,14 +102,20 @@
 //! people: messages, labels and `Display`. Enums and structs of options and results may grow. An op is made by
 //! `X::new(types of the inputs, what else it needs)`: that is the op's `Result`, or a builder of its options with `.build()`.
 
-pub use {half, wgpu};
+#![cfg_attr(not(feature = "wgpu"), allow(dead_code, unused_imports, reason = "devices use the rest"))]
+
+pub use half;
+#[cfg(feature = "wgpu")]
+pub use wgpu;
 
 #[cfg(feature = "calibrate")]
 pub mod calibrate;
 mod error;
 #[cfg(feature = "quantize")]
 pub mod evaluate;
+#[cfg(feature = "wgpu")]
 mod gpu;
+#[cfg(feature = "wgpu")]
 pub mod guide;
 #[cfg(feature = "import")]
 pub mod import;
@@ -129,20 +135,24 @@ pub mod reference;
 mod tensor;
 #[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "wgpu")]
 mod tune;
 pub mod weights;
 
 pub use error::{Error, Result};
+#[cfg(feature = "wgpu")]
 pub use gpu::{
-    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, ExportedBinding, ExportedBuffer,
-    ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor, Plan, PlanOptions, Probe,
-    Report, Workspace,
+    Bindings, Comparison, Context, ContextOptions, Counters, DeviceTensor, Plan, PlanOptions, Probe, Report, Workspace,
 };
 pub use numeric::format::DType;
 pub use numeric::rounding::{Multiplier, Rounding};
-pub use plan::{Graph, Value};
+pub use plan::{
+    DeviceLimits, ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements,
+    ExportedTensor, Graph, Value,
+};
 pub use tensor::pack;
 pub use tensor::{Element, Granularity, Quantization, Shape, Tensor, TensorType};
+#[cfg(feature = "wgpu")]
 pub use tune::Tuner;
 
 /// The README's example must compile.

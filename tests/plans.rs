@@ -9,8 +9,8 @@ use lowbit::ops::{
     Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
 };
 use lowbit::{
-    Context, DType, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions, Quantization,
-    Result, Tensor, TensorType, Tuner, Value, Workspace,
+    Context, DType, DeviceLimits, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions,
+    Quantization, Result, Tensor, TensorType, Tuner, Value, Workspace,
 };
 
 const CODES: [DType; 2] = [DType::Int8, DType::Uint8];
@@ -212,6 +212,60 @@ fn random_graphs_equal_the_reference() -> Result<()> {
     }
     println!("{ops} ops in {launches} launches, {in_place} in place, on {}", context.description());
     assert!(launches < ops && in_place > 0 && single > 0, "something is fused, overwritten, and in a single buffer");
+    Ok(())
+}
+
+/// An engine's arena: inputs and outputs lie in one buffer, which launches read and write at once.
+#[test]
+fn tensors_share_a_buffer() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(39);
+    let mut bound = 0;
+    for case in 0..if cfg!(target_arch = "wasm32") { 6 } else { 40 } {
+        let steps = random.integer(1, 9) as usize;
+        let graph = random_graph(&mut random, 3, steps)?;
+        let plan = context.plan(&graph, Tuner::Nth(case % 3))?;
+        let host = inputs(&mut random, &graph, 3)?;
+        let types: Vec<TensorType> = plan.input_types().iter().chain(plan.output_types()).cloned().collect();
+        let mut offsets = vec![0];
+        for tensor_type in &types {
+            offsets.push(offsets[offsets.len() - 1] + tensor_type.device_bytes().next_multiple_of(256) + 256);
+        }
+        let end = offsets[types.len()];
+        let mut words = vec![0xbad_c0de_u32; end as usize / 4];
+        let at = |i: usize| offsets[i] as usize / 4;
+        for (i, tensor) in host.iter().enumerate() {
+            let tensor = lowbit::pack::words(tensor);
+            words[at(i)..at(i) + tensor.len()].copy_from_slice(&tensor);
+        }
+        let arena =
+            context.upload(&Tensor::new([words.len()], words.iter().map(|&w| w as i32).collect::<Vec<_>>())?)?;
+        let place =
+            |(t, &offset): (&TensorType, &u64)| DeviceTensor::from_buffer(t.clone(), arena.buffer().clone(), offset);
+        let tensors = types.iter().zip(&offsets).map(place).collect::<Result<Vec<_>>>()?;
+        let (inputs, outputs) = tensors.split_at(host.len());
+        let bindings = match plan.bind(&inputs.iter().collect::<Vec<_>>(), &outputs.iter().collect::<Vec<_>>()) {
+            Ok(bindings) => bindings,
+            Err(error) => {
+                assert!(error.to_string().contains("reads the same bytes twice"), "{error}\n{plan}");
+                continue;
+            }
+        };
+        bound += 1;
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        plan.record(&mut encoder, &bindings)?;
+        context.queue().submit([encoder.finish()]);
+        let expected = graph.run_reference(&host.iter().collect::<Vec<_>>())?;
+        for (i, tensor) in expected.iter().enumerate() {
+            let tensor = lowbit::pack::words(tensor);
+            words[at(host.len() + i)..][..tensor.len()].copy_from_slice(&tensor);
+        }
+        let got = context.download_blocking(&arena)?;
+        let got = got.values::<i32>()?.iter().map(|&word| word as u32);
+        let different = got.zip(&words).position(|(got, &expected)| got != expected);
+        assert_eq!(different, None, "graph {case}: {offsets:?}\n{plan}");
+    }
+    assert!(bound > 0, "some are bound");
     Ok(())
 }
 
@@ -595,29 +649,34 @@ fn an_exported_plan_is_whole() -> Result<()> {
     for _ in 0..20 {
         let graph = random_graph(&mut random, 3, 8)?;
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
-        let exported = plan.export();
-        assert_eq!(exported.launches.len(), plan.launches());
+        assert_eq!(plan.export().launches.len(), plan.launches());
         let tensors = (plan.input_types().len(), plan.output_types().len());
-        assert_eq!((exported.inputs.len(), exported.outputs.len()), tensors);
-        for launch in &exported.launches {
-            let ExportedBytes { offset, bytes, .. } = launch.parameters;
-            assert!(offset.is_multiple_of(256) && offset + bytes <= exported.data.len(), "{launch:?}");
-            assert!(exported.programs[launch.program].contains("fn main("));
-            for binding in &launch.bindings {
-                let size = match binding.buffer {
-                    ExportedBuffer::Input(i) => exported.inputs[i].bytes,
-                    ExportedBuffer::Output(i) => exported.outputs[i].bytes,
-                    ExportedBuffer::Workspace(i) => exported.workspace[i],
-                    ExportedBuffer::Constant(i) => exported.constants[i].bytes as u64,
-                    other => panic!("{other:?}"),
-                };
-                assert!(binding.offset.is_multiple_of(256) && binding.bytes > 0, "{binding:?}");
-                assert!(binding.offset + binding.bytes <= size, "{binding:?} of {size} bytes");
-            }
+        for exported in [plan.export(), graph.export(&DeviceLimits::default())?] {
+            assert_eq!((exported.inputs.len(), exported.outputs.len()), tensors);
+            check_exported(exported);
         }
-        let (json, mut exported) = (serde_json::to_string(&exported).expect("plain data"), exported);
-        exported.data.clear();
-        assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
     }
     Ok(())
+}
+
+fn check_exported(mut exported: ExportedPlan) {
+    for launch in &exported.launches {
+        let ExportedBytes { offset, bytes, .. } = launch.parameters;
+        assert!(offset.is_multiple_of(256) && offset + bytes <= exported.data.len(), "{launch:?}");
+        assert!(exported.programs[launch.program].contains("fn main("));
+        for binding in &launch.bindings {
+            let size = match binding.buffer {
+                ExportedBuffer::Input(i) => exported.inputs[i].bytes,
+                ExportedBuffer::Output(i) => exported.outputs[i].bytes,
+                ExportedBuffer::Workspace(i) => exported.workspace[i],
+                ExportedBuffer::Constant(i) => exported.constants[i].bytes as u64,
+                other => panic!("{other:?}"),
+            };
+            assert!(binding.offset.is_multiple_of(256) && binding.bytes > 0, "{binding:?}");
+            assert!(binding.offset + binding.bytes <= size, "{binding:?} of {size} bytes");
+        }
+    }
+    let json = serde_json::to_string(&exported).expect("plain data");
+    exported.data.clear();
+    assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
 }

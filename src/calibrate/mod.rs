@@ -30,16 +30,20 @@
 //! ```
 
 mod clip;
+#[cfg(feature = "wgpu")]
+mod device;
 mod histograms;
 mod ranges;
 mod scheme;
 mod session;
 
 pub use clip::Clipping;
+#[cfg(feature = "wgpu")]
+pub use device::Calibrator;
 pub use histograms::Histograms;
 pub use ranges::Ranges;
 pub use scheme::{ScaleRule, Scheme, Ties};
-pub use session::{Calibration, Calibrator, Observer};
+pub use session::{Calibration, Observer};
 
 use serde::{Deserialize, Serialize};
 

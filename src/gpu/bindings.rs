@@ -6,7 +6,8 @@ use super::pipeline::Pipeline;
 use super::plan::Variant;
 use super::{Context, DeviceTensor, Plan};
 use crate::error::{Result, require};
-use crate::plan::Storage;
+use crate::kernels::{Binding, Dispatch};
+use crate::plan::{Launch, Storage};
 
 /// Device memory for the intermediates of plans.
 ///
@@ -102,7 +103,7 @@ impl Bindings {
         workspace: &Workspace,
     ) -> Result<Self> {
         inputs.iter().chain(outputs).try_for_each(|tensor| tensor.check_offset(context))?;
-        let pipelines = variant.pipelines(context)?;
+        let pipelines = shared(context, &variant, inputs, outputs, workspace)?;
         let bind = |index: usize| bind_group(context, &variant, index, &pipelines[index], inputs, outputs, workspace);
         let groups = context.scoped(|| (0..pipelines.len()).map(bind).collect())?;
         let tensors = |tensors: &[&DeviceTensor]| tensors.iter().map(|&t| t.clone()).collect();
@@ -112,7 +113,8 @@ impl Bindings {
     /// Records all launches.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         let mut set: Option<&Arc<Pipeline>> = None;
-        for ((launch, pipeline), group) in self.variant.launches.iter().zip(&*self.pipelines).zip(&self.groups) {
+        for ((launch, pipeline), group) in self.variant.schedule.launches.iter().zip(&*self.pipelines).zip(&self.groups)
+        {
             if set.is_none_or(|set| !Arc::ptr_eq(set, pipeline)) {
                 pass.set_pipeline(&pipeline.pipeline);
                 set = Some(pipeline);
@@ -124,6 +126,71 @@ impl Bindings {
     }
 }
 
+/// The buffer of a binding, and the start of the tensor in it.
+fn place<'a>(
+    storage: Storage,
+    variant: &'a Variant,
+    inputs: &[&'a DeviceTensor],
+    outputs: &[&'a DeviceTensor],
+    workspace: &'a Workspace,
+) -> (&'a wgpu::Buffer, u64) {
+    match storage {
+        Storage::Input(i) => (inputs[i].buffer(), inputs[i].offset()),
+        Storage::Output(i) => (outputs[i].buffer(), outputs[i].offset()),
+        Storage::Workspace(i) => (&workspace.buffers[i], 0),
+        Storage::Constant(i) => (&*variant.constants[i], 0),
+    }
+}
+
+/// The pipelines of all launches. If a launch reads a tensor in a buffer that it also writes, WebGPU wants all of these bindings
+/// `read_write`: the launch takes another program, which is compiled here if it is missing.
+fn shared(
+    context: &Context,
+    variant: &Variant,
+    inputs: &[&DeviceTensor],
+    outputs: &[&DeviceTensor],
+    workspace: &Workspace,
+) -> Result<Arc<[Arc<Pipeline>]>> {
+    let pipelines = variant.pipelines(context)?;
+    let tensors = || inputs.iter().chain(outputs);
+    if outputs.iter().all(|output| tensors().filter(|tensor| tensor.buffer() == output.buffer()).count() == 1) {
+        return Ok(pipelines);
+    }
+    let sharing = |launch: &Launch| -> Result<Option<Dispatch>> {
+        let bound: Vec<(&Binding, &wgpu::Buffer, u64, u64)> = launch
+            .dispatch
+            .bindings
+            .iter()
+            .zip(&launch.spans)
+            .map(|(binding, span)| {
+                let (buffer, start) = place(span.storage, variant, inputs, outputs, workspace);
+                let start = start + span.offset;
+                (binding, buffer, start, start + span.bytes.unwrap_or_else(|| buffer.size() - start))
+            })
+            .collect();
+        let is_written = |buffer| bound.iter().any(|(binding, written, ..)| binding.writes && *written == buffer);
+        let shared: Vec<_> =
+            bound.iter().filter(|(binding, buffer, ..)| !binding.writes && is_written(*buffer)).collect();
+        for (i, (_, buffer, start, end)) in shared.iter().enumerate() {
+            require!(
+                shared[..i].iter().all(|(_, other, from, to)| other != buffer || to <= start || end <= from),
+                "{} reads the same bytes twice and writes elsewhere in their buffer, which WebGPU forbids: give the output a buffer \
+                 of its own",
+                launch.dispatch.label
+            );
+        }
+        let slots: Vec<u32> = shared.iter().map(|(binding, ..)| binding.slot).collect();
+        Ok((!slots.is_empty()).then(|| launch.dispatch.clone().sharing(&slots)))
+    };
+    let dispatches: Vec<Option<Dispatch>> = variant.schedule.launches.iter().map(sharing).collect::<Result<_>>()?;
+    context.compile(&dispatches.iter().flatten().collect::<Vec<_>>())?;
+    let pipeline = |(dispatch, own): (&Option<Dispatch>, &Arc<Pipeline>)| match dispatch {
+        Some(dispatch) => context.pipeline(dispatch),
+        None => Ok(own.clone()),
+    };
+    dispatches.iter().zip(&*pipelines).map(pipeline).collect()
+}
+
 fn bind_group(
     context: &Context,
     variant: &Variant,
@@ -133,14 +200,9 @@ fn bind_group(
     outputs: &[&DeviceTensor],
     workspace: &Workspace,
 ) -> wgpu::BindGroup {
-    let launch = &variant.launches[index];
+    let launch = &variant.schedule.launches[index];
     let storage = launch.dispatch.bindings.iter().zip(&launch.spans).map(|(binding, span)| {
-        let (buffer, start) = match span.storage {
-            Storage::Input(i) => (inputs[i].buffer(), inputs[i].offset()),
-            Storage::Output(i) => (outputs[i].buffer(), outputs[i].offset()),
-            Storage::Workspace(i) => (&workspace.buffers[i], 0),
-            Storage::Constant(i) => (&*variant.constants[i], 0),
-        };
+        let (buffer, start) = place(span.storage, variant, inputs, outputs, workspace);
         let size = span.bytes.and_then(wgpu::BufferSize::new);
         let resource = wgpu::BufferBinding { buffer, offset: start + span.offset, size };
         wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::Buffer(resource) }

@@ -6,6 +6,7 @@ use super::{Context, DeviceTensor};
 use crate::error::Result;
 use crate::kernels::{DeviceCaps, probe};
 use crate::numeric::DType;
+use crate::plan::DeviceLimits;
 use crate::tensor::TensorType;
 
 /// The features that kernels on matrix units need.
@@ -14,30 +15,22 @@ pub(super) const MATRICES: wgpu::Features =
 
 /// The capabilities of a device with these limits and features, without cooperative matrices: a device doesn't tell their sizes.
 pub(super) fn of_device(limits: &wgpu::Limits, features: wgpu::Features, info: &wgpu::AdapterInfo) -> DeviceCaps {
-    let [least, most] = [info.subgroup_min_size, info.subgroup_max_size];
-    let subgroups = features.contains(wgpu::Features::SUBGROUP);
-    let default = DeviceCaps::default();
-    DeviceCaps {
-        invocations: limits
+    let sizes = [info.subgroup_min_size, info.subgroup_max_size];
+    let allowed = DeviceLimits {
+        max_compute_invocations_per_workgroup: limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x)
             .min(limits.max_compute_workgroup_size_y),
-        workgroup_bytes: limits.max_compute_workgroup_storage_size,
-        groups_per_dimension: limits.max_compute_workgroups_per_dimension,
-        storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        // Shaders count words in u32.
-        binding_bytes: limits
-            .max_storage_buffer_binding_size
-            .min(limits.max_buffer_size)
-            .min(u64::from(u32::MAX) / 256 * 256),
-        uniform_subgroup_size: if subgroups && least == most { most } else { 0 },
-        max_subgroup_size: if subgroups { most } else { 0 },
-        lanes: if 0 < least && least <= most { default.lanes.clamp(least, most) } else { default.lanes },
-        coop_matrix_size: 0,
-        emulate_dot4: emulates_dot4(&info.name),
-        unpack_f16: false,
-        target_invocations: if info.device_type == wgpu::DeviceType::Cpu { 1 } else { default.target_invocations },
-    }
+        max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+        max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+        max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+        max_buffer_size: limits.max_buffer_size,
+        subgroup_sizes: Some(sizes),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        target_invocations: if info.device_type == wgpu::DeviceType::Cpu { 1 } else { DeviceLimits::GPU },
+    };
+    DeviceCaps { emulate_dot4: emulates_dot4(&info.name), ..allowed.caps() }
 }
 
 /// True if a device of this name multiplies faster than it makes dot products: llvmpipe's compiler multiplies the four bytes of

@@ -28,8 +28,8 @@ pub(super) const USAGE: wgpu::BufferUsages =
 const LEAST_ALIGNMENT: u64 = 32;
 
 impl DeviceTensor {
-    /// A tensor in the caller's buffer, from byte `offset`. Inputs may share a buffer. An output needs its own buffer, with
-    /// COPY_SRC if it is read back.
+    /// A tensor in the caller's buffer, from byte `offset`. Tensors may share a buffer; an output overlaps no other tensor.
+    /// A buffer that is read back has COPY_SRC.
     ///
     /// The offset is a multiple of the device's `min_storage_buffer_offset_alignment`, which is checked when the tensor is
     /// bound. 256 suits every device.
@@ -92,6 +92,13 @@ impl DeviceTensor {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// True if both have bytes in common.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let bytes = |tensor: &Self| tensor.offset..tensor.offset + tensor.tensor_type.device_bytes();
+        let (a, b) = (bytes(self), bytes(other));
+        self.buffer == other.buffer && a.start < b.end && b.start < a.end
     }
 
     /// Refuses a tensor of another context, because its buffer is of another device.

@@ -8,7 +8,6 @@ mod constants;
 mod context;
 mod device_tensor;
 mod errors;
-mod export;
 mod measure;
 mod pipeline;
 mod pipeline_cache;
@@ -30,9 +29,6 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub use bindings::{Bindings, Workspace};
 pub use context::{Context, ContextOptions, Counters};
 pub use device_tensor::DeviceTensor;
-pub use export::{
-    ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
-};
 pub use plan::{Plan, PlanOptions};
 pub use probe::Probe;
 pub use verify::{Comparison, Report};

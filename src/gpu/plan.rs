@@ -14,10 +14,10 @@ use super::pipeline::Pipeline;
 use super::warm::launch_once;
 use super::{Context, DeviceTensor, lock};
 use crate::error::{Error, Result, require};
-use crate::kernels::{Constant, DeviceCaps};
+use crate::kernels::DeviceCaps;
 use crate::numeric::DType;
 use crate::ops::check_parameters;
-use crate::plan::{CandidateLists, Frame, Graph, Launch, MemoryRules, check_tensors};
+use crate::plan::{CandidateLists, ExportedPlan, Frame, Graph, Launch, MemoryRules, Schedule, check_tensors};
 use crate::tensor::{Tensor, TensorType};
 use crate::tune::Tuner;
 
@@ -86,10 +86,9 @@ pub struct Plan {
 pub(super) struct Variant {
     input_types: Vec<TensorType>,
     output_types: Vec<TensorType>,
-    pub(super) launches: Vec<Launch>,
+    pub(super) schedule: Schedule,
+    /// The schedule's constants on the device.
     pub(super) constants: Vec<Arc<wgpu::Buffer>>,
-    /// The same on the host, for exports.
-    sources: Vec<Constant>,
     uniforms: wgpu::Buffer,
     /// The offset of each launch's parameters in the uniform buffer.
     uniform_offsets: Vec<u64>,
@@ -125,9 +124,8 @@ impl Variant {
             input_types: types(graph.inputs()),
             output_types: types(graph.outputs()),
             constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
-            sources: schedule.constants,
             uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
-            launches: schedule.launches,
+            schedule,
             uniform_offsets,
             pipelines: OnceLock::new(),
         })
@@ -138,7 +136,7 @@ impl Variant {
         let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.uniforms,
             offset: self.uniform_offsets[launch],
-            size: wgpu::BufferSize::new(self.launches[launch].dispatch.parameters.len() as u64),
+            size: wgpu::BufferSize::new(self.schedule.launches[launch].dispatch.parameters.len() as u64),
         });
         wgpu::BindGroupEntry { binding: 0, resource }
     }
@@ -161,8 +159,9 @@ impl Variant {
         if let Some(pipelines) = self.pipelines.get() {
             return Ok(pipelines.clone());
         }
-        context.compile(&self.launches.iter().map(|launch| &launch.dispatch).collect::<Vec<_>>())?;
-        let pipelines = self.launches.iter().map(|launch| context.pipeline(&launch.dispatch)).collect::<Result<_>>()?;
+        context.compile(&self.schedule.launches.iter().map(|launch| &launch.dispatch).collect::<Vec<_>>())?;
+        let pipelines =
+            self.schedule.launches.iter().map(|launch| context.pipeline(&launch.dispatch)).collect::<Result<_>>()?;
         Ok(self.pipelines.get_or_init(|| pipelines).clone())
     }
 }
@@ -251,9 +250,15 @@ impl Plan {
         Ok(variants.entry(extent).or_insert_with(|| Arc::new(variant)).clone())
     }
 
-    /// The launches at the largest extent, and their constants.
-    pub(super) fn parts(&self) -> (&[Launch], &[Constant]) {
-        (&self.whole.launches, &self.whole.sources)
+    /// The plan at its largest extent as data, with its constants: to run it without this crate. [`Graph::export`] makes the same
+    /// without a device, by first guesses; this has the kernels that the plan's tuner chose on this device.
+    ///
+    /// A context on a device with WebGPU's default limits and without optional features, as `wgpu::DeviceDescriptor::default()`
+    /// requests it for [`Context::from_device`], makes plans that every device of WebGPU runs.
+    #[must_use]
+    pub fn export(&self) -> ExportedPlan {
+        let tensors = [self.input_types(), self.output_types()];
+        ExportedPlan::new(tensors, self.workspace_buffers(), &self.whole.schedule, &self.limits)
     }
 
     /// The context that made the plan.
@@ -306,12 +311,12 @@ impl Plan {
     /// The number of launches of one recording.
     #[must_use]
     pub fn launches(&self) -> usize {
-        self.whole.launches.len()
+        self.whole.schedule.launches.len()
     }
 
     /// The labels of the launched kernels, in order. They are for people: any release may change them.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.whole.launches.iter().map(|launch| launch.dispatch.label.as_str())
+        self.whole.schedule.launches.iter().map(|launch| launch.dispatch.label.as_str())
     }
 
     /// Compiles the missing programs, on as many threads as there are cores, so that no later call or submission compiles. Without
@@ -344,8 +349,8 @@ impl Plan {
     /// call allocates. Bind once per set of buffers. Dynamic inputs may have a smaller first dimension.
     ///
     /// # Errors
-    /// If the number or types of the tensors are not those that the graph declares, an output shares its buffer with another
-    /// tensor, or the device fails or has no memory.
+    /// If the number or types of the tensors are not those that the graph declares, an output overlaps another tensor,
+    /// or the device fails or has no memory.
     pub fn bind(&self, inputs: &[&DeviceTensor], outputs: &[&DeviceTensor]) -> Result<Bindings> {
         let variant = self.check(inputs, outputs)?;
         let workspace = match self.workspace.get() {
@@ -388,9 +393,8 @@ impl Plan {
         for (i, output) in outputs.iter().enumerate() {
             let others = inputs.iter().chain(&outputs[..i]);
             require!(
-                others.clone().all(|other| other.buffer() != output.buffer()),
-                "output {i} shares its buffer with another input or output: WebGPU tracks whole buffers, so offsets don't help; give \
-                 it a buffer of its own"
+                others.clone().all(|other| !other.overlaps(output)),
+                "output {i} overlaps another input or output in their buffer: give it bytes of its own"
             );
         }
         Ok(variant)
@@ -538,7 +542,7 @@ impl fmt::Debug for Plan {
 impl fmt::Display for Plan {
     /// Writes one line per launch at the largest extent, and one for the workspace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for launch in &self.whole.launches {
+        for launch in &self.whole.schedule.launches {
             let [x, y, z] = launch.dispatch.grid;
             let [read, written] = [false, true].map(|writes| self.bytes(launch, writes));
             let read = read + launch.overwritten.unwrap_or(0);

@@ -36,7 +36,8 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
     let scratch = |parts, usage| context.temporary("scratch of warming", parts * SCRATCH, usage);
     let read = scratch(1, wgpu::BufferUsages::STORAGE)?;
     // Writable bindings of a launch must not overlap.
-    let parts = |&i: &usize| variant.launches[i].dispatch.bindings.iter().filter(|binding| binding.writable).count();
+    let parts =
+        |&i: &usize| variant.schedule.launches[i].dispatch.bindings.iter().filter(|binding| binding.writable).count();
     let written = scratch(new.iter().map(parts).max().unwrap_or(0) as u64, wgpu::BufferUsages::STORAGE)?;
     let no_workgroups = scratch(1, wgpu::BufferUsages::INDIRECT)?;
     // On OpenGL wgpu omits launches without workgroups, where they are an error, unless the number is in a buffer.
@@ -45,7 +46,7 @@ pub(super) async fn launch_once(context: &Context, variant: &Variant, pipelines:
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for &i in &new {
-            let dispatch = &variant.launches[i].dispatch;
+            let dispatch = &variant.schedule.launches[i].dispatch;
             let mut offsets = (0..).step_by(SCRATCH as usize);
             let storage = dispatch.bindings.iter().map(|binding| {
                 let (buffer, offset) =

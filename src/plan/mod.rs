@@ -2,7 +2,9 @@
 //! data. `tune` chooses the kernels; `gpu` makes buffers and records.
 
 mod candidates;
+mod device_limits;
 mod execute;
+mod export;
 mod fuse;
 mod graph;
 mod memory;
@@ -10,8 +12,12 @@ mod order;
 mod schedule;
 
 pub(crate) use candidates::CandidateLists;
+pub use device_limits::DeviceLimits;
 pub(crate) use execute::{execute, read};
+pub use export::{
+    ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
+};
 pub(crate) use graph::check_tensors;
 pub use graph::{Graph, Value};
 pub(crate) use memory::MemoryRules;
-pub(crate) use schedule::{Frame, Launch, Span, Storage};
+pub(crate) use schedule::{Frame, Launch, Schedule, Span, Storage};

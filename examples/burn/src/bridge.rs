@@ -146,12 +146,9 @@ impl Layer {
         let alignment = u64::from(context.device().limits().min_storage_buffer_offset_alignment);
         let aligned = |place: &Place| place.offset.is_multiple_of(alignment);
         let [source, target] = &places;
-        let input = if !aligned(source) {
-            Some(own("the input", "its offset is not aligned", &input_type)?)
-        } else if source.buffer == target.buffer {
-            Some(own("the input", "Burn put it into one buffer with the output", &input_type)?)
-        } else {
-            None
+        let input = match aligned(source) {
+            false => Some(own("the input", "its offset is not aligned", &input_type)?),
+            true => None,
         };
         let output = match aligned(target) {
             false => Some(own("the output", "its offset is not aligned", &output_type)?),

@@ -4,6 +4,9 @@
 use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "wasm32")]
+use super::compact;
+
 /// A WGSL file. Lines `//# import gemm/dot` in it name the parts whose declarations it uses.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -30,13 +33,17 @@ macro_rules! parts {
 }
 
 macro_rules! part {
-    ($path:literal) => {
-        Part {
-            name: $path,
-            source: include_str!(concat!("../../../shaders/", $path, ".wgsl")),
-            imports: OnceLock::new(),
-        }
-    };
+    ($path:literal) => {{
+        const WHOLE: &str = include_str!(concat!("../../../shaders/", $path, ".wgsl"));
+        #[cfg(not(target_arch = "wasm32"))]
+        let source = WHOLE;
+        #[cfg(target_arch = "wasm32")]
+        let source = {
+            const BYTES: [u8; compact::length(WHOLE)] = compact::bytes(WHOLE);
+            compact::text(&BYTES)
+        };
+        Part { name: $path, source, imports: OnceLock::new() }
+    }};
 }
 
 impl Part {

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{CandidateLists, DeviceLimits, Frame, Graph, Launch, MemoryRules, Schedule, Span, Storage};
+use crate::error::Result;
 use crate::kernels::DeviceCaps;
-use crate::plan::{Launch, Span, Storage};
 use crate::tensor::TensorType;
 
-/// A plan as data, made by [`Plan::export`]: programs in WGSL, buffers, and launches in order. All that is needed to run it is
+/// A plan as data, made by [`Graph::export`] or `Plan::export`: programs in WGSL, buffers, and launches in order. All that is needed to run it is
 /// WebGPU. It serializes with serde; [`ExportedPlan::data`] is apart, because it is bytes and large.
 ///
 /// To run it: create a buffer for each input, output, workspace and constant, with the usage `STORAGE` (and `COPY_DST` or `COPY_SRC`
@@ -128,31 +128,49 @@ pub struct ExportedRequirements {
     pub max_storage_buffer_binding_size: u64,
 }
 
-impl Plan {
-    /// The plan at its largest extent as data, with its constants: to run it without this crate.
+impl Graph {
+    /// The graph at its largest extent as launches for a device with these limits, by the first guess of each op's kernel, with its
+    /// constants: to run it without this crate. It needs no device and no feature.
     ///
-    /// A context on a device with WebGPU's default limits and without optional features, as `wgpu::DeviceDescriptor::default()`
-    /// requests it for [`Context::from_device`](crate::Context::from_device), makes plans that every device of WebGPU runs.
+    /// With the default limits every device of WebGPU runs it.
     ///
     /// ```
-    /// use lowbit::{Context, DType, Graph, Tensor, TensorType, Tuner, ops::Matmul};
-    /// # if let Ok(context) = Context::new_blocking() {
+    /// use lowbit::{DType, DeviceLimits, Graph, Tensor, TensorType, ops::Matmul};
     /// let weights = Tensor::new([16, 4], vec![1i8; 64])?;
     /// let graph = Graph::of(Matmul::new(TensorType::new(DType::Int8, [2, 16])?, weights).build()?)?;
-    /// let exported = context.plan(&graph, Tuner::FirstGuess)?.export();
+    /// let exported = graph.export(&DeviceLimits::default())?;
     /// assert_eq!(exported.inputs[0].dims, [2, 16]);
     /// let (json, data) = (serde_json::to_string(&exported)?, exported.data); // two files
     /// # assert!(json.contains("fn main") && !data.is_empty());
-    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn export(&self) -> ExportedPlan {
-        let (launches, constants) = self.parts();
+    ///
+    /// # Errors
+    /// If the graph exceeds a limit, or one of its outputs is an input or another output.
+    pub fn export(&self, limits: &DeviceLimits) -> Result<ExportedPlan> {
+        let caps = limits.caps();
+        let lists = CandidateLists::new(&caps);
+        let rules = MemoryRules { largest_buffer: limits.max_buffer_size, single_buffer: false };
+        let frame = Frame::new(self, &lists, &rules)?;
+        let schedule = frame.schedule(self, &lists, |_, _| 0)?;
+        let types =
+            |values: &[super::Value]| values.iter().map(|v| self.types()[v.index()].clone()).collect::<Vec<_>>();
+        Ok(ExportedPlan::new([&types(self.inputs()), &types(self.outputs())], &frame.workspace, &schedule, &caps))
+    }
+}
+
+impl ExportedPlan {
+    /// A schedule as data; `tensors` are the types of the inputs and outputs.
+    pub(crate) fn new(
+        tensors: [&[TensorType]; 2],
+        workspace: &[u64],
+        Schedule { launches, constants }: &Schedule,
+        caps: &DeviceCaps,
+    ) -> Self {
         let mut data = Data::default();
         let constants: Vec<_> = constants.iter().map(|c| data.add(bytemuck::cast_slice(&c.words()))).collect();
         let mut programs: Vec<String> = Vec::new();
-        let launches = launches.iter().map(|launch| {
+        let exported = launches.iter().map(|launch| {
             let source = launch.dispatch.program.source();
             let program = programs.iter().position(|program| *program == source).unwrap_or_else(|| {
                 programs.push(source);
@@ -166,18 +184,11 @@ impl Plan {
                 grid: launch.dispatch.grid,
             }
         });
-        let exported = launches.collect();
-        let requirements = requirements(self.parts().0, &programs, self.context().device_caps());
-        ExportedPlan {
-            inputs: self.input_types().iter().map(tensor).collect(),
-            outputs: self.output_types().iter().map(tensor).collect(),
-            workspace: self.workspace_buffers().to_vec(),
-            constants,
-            programs,
-            launches: exported,
-            requirements,
-            data: data.0,
-        }
+        let exported = exported.collect();
+        let [inputs, outputs] = tensors.map(|types| types.iter().map(tensor).collect());
+        let requirements = requirements(launches, &programs, caps);
+        let workspace = workspace.to_vec();
+        Self { inputs, outputs, workspace, constants, programs, launches: exported, requirements, data: data.0 }
     }
 }
 
@@ -220,7 +231,7 @@ fn bindings(launch: &Launch, constants: &[ExportedBytes]) -> Vec<ExportedBinding
         .collect()
 }
 
-fn requirements(launches: &[Launch], programs: &[String], caps: DeviceCaps) -> ExportedRequirements {
+fn requirements(launches: &[Launch], programs: &[String], caps: &DeviceCaps) -> ExportedRequirements {
     let features =
         [("subgroups", "subgroup"), ("shader-f16", "enable f16;"), ("matrices", "enable wgpu_cooperative_matrix")];
     let used =
