@@ -1,13 +1,10 @@
 //! The network: it draws dark outlines where the brightness changes. Its weights are written by hand.
 
-use lowbit::ops::{Conv, Requantization};
-use lowbit::{DType, Graph, Quantization, Tensor, TensorType};
+use lowbit::ops::{Conv, Pad, PadMode, Requantization};
+use lowbit::{DType, Graph, Plan, Quantization, Tensor, TensorType};
 
 /// Colours of a pixel that the network reads and writes; the fourth is opacity.
 pub const COLOURS: usize = 3;
-
-/// The network sees this many pixels beyond each side of the picture.
-pub const BORDER: usize = 1;
 
 /// Shares of red, green and blue in brightness, in eighths.
 const SHARES: [i8; COLOURS] = [2, 5, 1];
@@ -32,14 +29,16 @@ fn unit() -> Quantization {
     Quantization::tensor(1.0, 0)
 }
 
-/// uint8 `[1, height + 2, width + 2, 3]` -> uint8 `[1, height, width, 3]`
+/// uint8 `[1, height, width, 3]` -> uint8 `[1, height, width, 3]`
 pub fn graph([width, height]: [usize; 2]) -> lowbit::Result<Graph> {
-    let bordered = [1, height + 2 * BORDER, width + 2 * BORDER, COLOURS];
+    let picture = TensorType::new(DType::Uint8, [1, height, width, COLOURS])?.quantized(unit())?;
     // What falls below 0 becomes 0.
     let stage = Requantization::new(DType::Uint8, 1.0, 0)?;
 
     let mut graph = Graph::new();
-    let x = graph.input(TensorType::new(DType::Uint8, bordered)?.quantized(unit())?);
+    let x = graph.input(picture);
+    // The padding of `Conv` is black: outlines all around. What continues has none.
+    let x = graph.add(Pad::new(graph.tensor_type(x)?.clone(), [0, 1, 1, 0], [0, 1, 1, 0], PadMode::Edge)?, &[x])?;
     let features = Conv::new(graph.tensor_type(x)?.clone(), feature_weights()?).bias(feature_bias()?);
     let x = graph.add(features.output(stage.clone()).build()?, &[x])?;
     let inked = Conv::new(graph.tensor_type(x)?.clone(), ink_weights()?);
@@ -82,13 +81,9 @@ fn ink_weights() -> lowbit::Result<Tensor> {
 }
 
 /// The RGBA picture that has to come of this one, by the CPU reference.
-pub fn reference(graph: &Graph, [width, height]: [usize; 2], rgba: &[u8]) -> lowbit::Result<Vec<u8>> {
-    let [columns, rows] = [width + 2 * BORDER, height + 2 * BORDER];
-    // As the shader does: the nearest pixel of the picture.
-    let inside = |i: usize, size: usize| i.saturating_sub(BORDER).min(size - 1);
-    let pixel = |i: usize| inside(i / columns, height) * width + inside(i % columns, width);
-    let colours: Vec<u8> = (0..rows * columns).flat_map(|i| rgba[pixel(i) * 4..][..COLOURS].to_vec()).collect();
-    let x = Tensor::new([1, rows, columns, COLOURS], colours)?.quantized(unit())?;
-    let y = graph.run_reference(&[&x])?.remove(0);
+pub fn reference(plan: &Plan, rgba: &[u8]) -> lowbit::Result<Vec<u8>> {
+    let colours: Vec<u8> = rgba.chunks_exact(4).flat_map(|pixel| pixel[..COLOURS].to_vec()).collect();
+    let x = Tensor::new(plan.input_types()[0].dims(), colours)?.quantized(unit())?;
+    let y = plan.graph().run_reference(&[&x])?.remove(0);
     Ok(y.values::<u8>()?.chunks_exact(COLOURS).flat_map(|colours| [colours[0], colours[1], colours[2], 255]).collect())
 }

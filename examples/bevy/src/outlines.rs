@@ -1,4 +1,4 @@
-//! A plugin of Bevy that runs the network on a texture in every frame: what an own game would take from this example.
+//! A plugin of Bevy that runs the network on a texture in every frame: what a game of your own would take from here.
 
 use bevy::app::{App, Plugin};
 use bevy::asset::Handle;
@@ -17,22 +17,17 @@ use crate::network;
 /// Invocations of a workgroup in each direction, of both shaders.
 const TILE: u32 = 8;
 
-/// Texels to codes. In device memory the codes of a pixel are a row, and a row of up to 16 codes of 8 bits takes 16 bytes. Beyond
-/// the picture's sides lies the nearest of its pixels.
+/// Texels to codes. In device memory the codes of a pixel are a row, and a row of up to 16 codes of 8 bits takes 16 bytes.
 const LOAD: &str = "
     @group(0) @binding(0) var picture: texture_2d<f32>;
     @group(0) @binding(1) var<storage, read_write> codes: array<vec4<u32>>;
-    const BORDER = 1;
 
     @compute @workgroup_size(8, 8)
     fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-        let size = vec2<i32>(textureDimensions(picture));
-        let bordered = size + 2 * BORDER;
-        let at = vec2<i32>(id.xy);
-        if all(at < bordered) {
-            let pixel = clamp(at - BORDER, vec2(0), size - 1);
-            let colours = textureLoad(picture, pixel, 0).rgb;
-            codes[at.y * bordered.x + at.x] = vec4(pack4x8unorm(vec4(colours, 0.0)), 0u, 0u, 0u);
+        let size = textureDimensions(picture);
+        if all(id.xy < size) {
+            let colours = textureLoad(picture, id.xy, 0).rgb;
+            codes[id.y * size.x + id.x] = vec4(pack4x8unorm(vec4(colours, 0.0)), 0u, 0u, 0u);
         }
     }";
 
