@@ -1,17 +1,20 @@
 // out[t, h, :] = Σ_j share_j values[j, g, :],   share_j = e^(score_j) / Σ_j e^(score_j),   score_j = scale Σ_i query[t, h, i] keys[j, g, i]
 //
-// A workgroup owns ROWS rows (queries and heads that read head g of the cache) and a slice of positions. It walks through the slice in
-// blocks of LANES positions:
+// A workgroup owns ROWS rows (queries and heads that read head g of the cache) and each `slices`-th block of LANES positions. For each block
 //
 //     1. each lane computes the scores of its position          keys are read once for all rows
 //     2. a row's greatest score so far: all sums are relative to it
 //     3. each lane computes the powers of its position
 //     4. each lane adds products of values: VALUE_QUADS lanes own a quad of columns each, SUBSETS such sets take positions in turn
 //
+// Loops over rows hold no loops of unknown length, so that drivers unroll them and keep the arrays of rows in registers.
+//
 // With several slices (SPLIT) the results are sums, which attention/join.wgsl adds.
 //
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params
+//# import attention/capped
+//# import attention/store
 //# import math/linear_index
 //# needs load_key, load_value: attention/cache_*
 //# needs share_factor: attention/sinks, attention/sinks_none
@@ -19,11 +22,6 @@
 
 @group(0) @binding(1) var<storage, read> query: array<f32>;
 @group(0) @binding(3) var<storage, read> position: array<i32>;
-@group(0) @binding(6) var<storage, read_write> output: array<f32>;
-
-// A score that is not there, and the greatest score before any.
-const NO_SCORE: f32 = -3.4028234e38;
-const LEAST_SCORE: f32 = -3.0e38;
 
 // Lanes that share a row in the search for its greatest score.
 const ROW_LANES: u32 = max(LANES / ROWS, 1u);
@@ -34,16 +32,6 @@ var<workgroup> scores: array<f32, ROWS * LANES>;
 var<workgroup> powers: array<f32, ROWS * LANES>;
 var<workgroup> greatest: array<f32, ROWS * ROW_LANES>;
 var<workgroup> sums: array<vec4<f32>, LANES>;
-
-// c tanh(score / c) without large exponentials.
-fn capped(score: f32) -> f32 {
-    let cap = bitcast<f32>(params.soft_cap);
-    if (params.soft_cap == 0u) {
-        return score;
-    }
-    let power = exp(-2.0 * abs(score) / cap);
-    return sign(score) * cap * (1.0 - power) / (1.0 + power);
-}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -64,8 +52,7 @@ fn main(
     // Row r of this head of the cache is query r / group, head r % group. Rows beyond the last count as the last.
     for (var i = lane; i < ROWS * QUADS; i += LANES) {
         let row = min(first_row + i / QUADS, rows - 1u);
-        let head = cache_head * params.group + row % params.group;
-        let start = (row / params.group * params.heads + head) * params.d;
+        let start = row_place(row, cache_head) * params.d;
         var quad = vec4<f32>();
         for (var j = 0u; j < 4u && i % QUADS * 4u + j < params.d; j += 1u) {
             quad[j] = query[start + i % QUADS * 4u + j];
@@ -75,8 +62,8 @@ fn main(
 
     // The positions that rows see are all in this range: a later query sees later ones.
     let last_row = min(first_row + ROWS, rows) - 1u;
-    let begin = max(i32(slice) * params.slice, visible(i32(first_row / params.group), first).x);
-    let end = min((i32(slice) + 1) * params.slice, visible(i32(last_row / params.group), first).y);
+    let begin = visible(i32(first_row / params.group), first).x;
+    let end = visible(i32(last_row / params.group), first).y;
     let scale = bitcast<f32>(params.scale);
     // Loops that aren't to be unrolled.
     let zero = opaque_zero(groups);
@@ -92,16 +79,15 @@ fn main(
         most[r] = LEAST_SCORE;
     }
     workgroupBarrier();
-    for (var block = begin; block < end; block += i32(LANES)) {
+    for (var block = begin + i32(slice * LANES); block < end; block += i32(params.slices * LANES)) {
         let mine = block + i32(lane);
         var score: array<f32, ROWS>;
-        if (mine < end) {
-            let key_row = u32(mine) * params.cache_heads + cache_head;
-            for (var quad = 0u; quad < QUADS + zero; quad += 1u) {
-                let key = load_key(key_row, quad);
-                for (var r = 0u; r < ROWS; r += 1u) {
-                    score[r] += dot(queries[r * QUADS + quad], key);
-                }
+        // Lanes beyond the last position compute it again.
+        let key_row = u32(min(mine, end - 1)) * params.cache_heads + cache_head;
+        for (var quad = 0u; quad < QUADS + zero; quad += 1u) {
+            let key = load_key(key_row, quad);
+            for (var r = 0u; r < ROWS; r += 1u) {
+                score[r] += dot(queries[r * QUADS + quad], key);
             }
         }
         for (var r = 0u; r < ROWS; r += 1u) {
@@ -118,14 +104,16 @@ fn main(
             greatest[i] = row_most;
         }
         workgroupBarrier();
-        for (var r = 0u; r < ROWS; r += 1u) {
-            var now = most[r];
-            for (var j = 0u; j < ROW_LANES + zero; j += 1u) {
-                now = max(now, greatest[r * ROW_LANES + j]);
+        var now = most;
+        for (var j = 0u; j < ROW_LANES + zero; j += 1u) {
+            for (var r = 0u; r < ROWS; r += 1u) {
+                now[r] = max(now[r], greatest[r * ROW_LANES + j]);
             }
-            let shrink = exp(most[r] - now);
-            most[r] = now;
-            let power = select(exp(score[r] - now), 0.0, score[r] == NO_SCORE);
+        }
+        for (var r = 0u; r < ROWS; r += 1u) {
+            let shrink = exp(most[r] - now[r]);
+            most[r] = now[r];
+            let power = select(exp(score[r] - now[r]), 0.0, score[r] == NO_SCORE);
             totals[r] = totals[r] * shrink + power;
             powers[r * LANES + lane] = power;
             for (var i = 0u; i < LANE_QUADS; i += 1u) {
@@ -153,37 +141,35 @@ fn main(
     // Sums over lanes and subsets.
     for (var r = 0u; r < ROWS; r += 1u) {
         scores[r * LANES + lane] = totals[r];
+        totals[r] = 0.0;
+    }
+    workgroupBarrier();
+    for (var j = 0u; j < LANES + zero; j += 1u) {
+        for (var r = 0u; r < ROWS; r += 1u) {
+            totals[r] += scores[r * LANES + j];
+        }
     }
     for (var r = 0u; r < ROWS; r += 1u) {
         let row = first_row + r;
-        let head = cache_head * params.group + row % params.group;
-        let place = row / params.group * params.heads + head;
+        let place = row_place(row, cache_head);
         for (var i = 0u; i < LANE_QUADS; i += 1u) {
             workgroupBarrier();
             sums[lane] = products[r * LANE_QUADS + i];
             workgroupBarrier();
             let quad = first_quad + i * LANES;
             if (subset == 0u && quad < VALUE_QUADS && row < rows) {
-                var total = 0.0;
-                for (var j = 0u; j < LANES + zero; j += 1u) {
-                    total += scores[r * LANES + j];
-                }
                 var sum = sums[lane];
-                for (var j = 1u; j < SUBSETS + zero; j += 1u) {
+                for (var j = 1u; j < SUBSETS; j += 1u) {
                     sum += sums[j * min(VALUE_QUADS, LANES) + lane];
                 }
                 if (SPLIT) {
                     let partial = (slice * u32(params.tokens) * params.heads + place) * (4u * VALUE_QUADS + 2u);
                     output[partial] = most[r];
-                    output[partial + 1u] = total;
-                    for (var j = 0u; j < 4u; j += 1u) {
-                        output[partial + 2u + 4u * quad + j] = sum[j];
-                    }
+                    output[partial + 1u] = totals[r];
+                    store(partial + 2u + 4u * quad, sum, 4u);
                 } else {
-                    let factor = share_factor(most[r], total, head);
-                    for (var j = 0u; j < 4u && 4u * quad + j < params.value_d; j += 1u) {
-                        output[place * params.value_d + 4u * quad + j] = sum[j] * factor;
-                    }
+                    let factor = share_factor(most[r], totals[r], place % params.heads);
+                    store(place * params.value_d + 4u * quad, sum * factor, params.value_d - 4u * quad);
                 }
             }
         }

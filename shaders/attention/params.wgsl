@@ -8,8 +8,7 @@ struct Params {
     capacity: i32,
     window: i32,              // positions that a query sees, its own included; 0 for all
     causal: u32,
-    slice: i32,               // positions of a slice of the cache
-    slices: u32,
+    slices: u32,              // invocations or workgroups that take blocks of positions in turn
     row_blocks: u32,          // blocks of rows for a head of the cache
     d: u32,                   // elements of a query and a key
     value_d: u32,
@@ -17,6 +16,7 @@ struct Params {
     soft_cap: u32,            // f32 bits; 0 for none
     unused_0: u32,
     unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,4 +34,9 @@ fn visible(token: i32, first: i32) -> vec2<i32> {
     let end = select(length, clamp(own + 1, 0, length), params.causal != 0u);
     let start = select(0, max(own + 1 - params.window, 0), params.window > 0);
     return vec2<i32>(min(start, end), end);
+}
+
+// The place among queries and heads of row `row` of a head of the cache: query row / group, head row % group of those that read it.
+fn row_place(row: u32, cache_head: u32) -> u32 {
+    return row / params.group * params.heads + cache_head * params.group + row % params.group;
 }

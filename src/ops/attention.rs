@@ -200,10 +200,6 @@ impl Attention {
         &self.keys
     }
 
-    pub(crate) fn values(&self) -> &TensorType {
-        &self.values
-    }
-
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
     }

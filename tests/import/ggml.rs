@@ -331,10 +331,18 @@ fn a_file_says_what_is_in_it() {
         ("general.architecture", gguf::Value::Text("test")),
         ("general.alignment", gguf::Value::Unsigned(64)),
         ("block_count", gguf::Value::Unsigned(7)),
-        ("tokens", gguf::Value::Array(2)),
-        ("scores", gguf::Value::Array(3)),
     ];
-    assert_eq!(metadata, expected);
+    assert_eq!(metadata[..3], expected);
+    let arrays: Vec<_> = metadata[3..]
+        .iter()
+        .map(|(name, value)| match value {
+            gguf::Value::Array(array) => (*name, array.len(), array.values().collect::<Vec<_>>()),
+            other => panic!("{name} is {other:?}"),
+        })
+        .collect();
+    println!("{arrays:?}");
+    assert_eq!([(arrays[0].0, arrays[0].1), (arrays[1].0, arrays[1].1)], [("tokens", 2), ("scores", 3)]);
+    assert!(arrays.iter().all(|(_, count, values)| values.len() as u64 == *count));
     let names: Vec<_> = file.tensors().map(|t| (t.name(), t.shape(), t.type_name())).collect();
     assert_eq!(names, [("w", vec![2, 5, 512], "Q4_K".to_string()), ("norm", vec![3], "F32".to_string())]);
     let tensor = file.tensor("w").expect("there");
@@ -344,4 +352,6 @@ fn a_file_says_what_is_in_it() {
     assert_weights("a file", &weights, &expected);
     let norm = file.tensor("norm").expect("there");
     assert_eq!(norm.bytes().expect("there"), [0, 0, 128, 63, 0, 0, 0, 64, 0, 0, 64, 64]);
+    assert_eq!(norm.floats().expect("F32").values::<f32>().expect("float32"), [1.0, 2.0, 3.0]);
+    assert!(tensor.floats().expect_err("quantized").to_string().contains("Q4_K, which is not F32"));
 }

@@ -8,9 +8,12 @@
 //! data       from the next multiple of the alignment on (general.alignment, else 32), tensors at their offsets
 //! ```
 
+use half::f16;
+
 use super::{GgufType, weights};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::quoted;
+use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
 
 /// Greatest depth of arrays in arrays.
@@ -59,8 +62,46 @@ pub enum Value<'a> {
     Bool(bool),
     /// A text.
     Text(&'a str),
-    /// The length of an array, whose values are skipped.
-    Array(u64),
+    /// An array.
+    Array(GgufArray<'a>),
+}
+
+/// An array among the metadata of a GGUF file: the tokens of a vocabulary, their scores, ….
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GgufArray<'a> {
+    kind: u32,
+    count: u64,
+    depth: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> GgufArray<'a> {
+    /// The number of values.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// True if there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The values, in order.
+    ///
+    /// ```no_run
+    /// # fn tokens(file: &lowbit::import::gguf::GgufFile<'_>) -> Option<Vec<String>> {
+    /// use lowbit::import::gguf::Value;
+    /// let (_, Value::Array(tokens)) = file.metadata().find(|(key, _)| *key == "tokenizer.ggml.tokens")? else { return None };
+    /// let text = |value| if let Value::Text(text) = value { text.to_string() } else { String::new() };
+    /// Some(tokens.values().map(text).collect())
+    /// # }
+    /// ```
+    pub fn values(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let (mut reader, kind, depth) = (Reader { bytes: self.bytes, at: 0 }, self.kind, self.depth);
+        (0..self.count).map_while(move |_| reader.value(kind, depth).ok())
+    }
 }
 
 /// A tensor of a GGUF file.
@@ -133,12 +174,13 @@ impl<'a> Reader<'a> {
             9 => {
                 let (kind, count) = (self.u32()?, self.u64()?);
                 require!(depth < MAX_DEPTH, "the GGUF file has arrays in arrays at byte {}: it is damaged", self.at);
+                let start = self.at;
                 match fixed_bytes(kind) {
                     Some(bytes) => drop(self.take(count.saturating_mul(bytes))?),
                     // Each value takes at least one byte, so a false count ends with the file.
                     None => (0..count).try_for_each(|_| self.value(kind, depth + 1).map(drop))?,
                 }
-                Value::Array(count)
+                Value::Array(GgufArray { kind, count, depth: depth + 1, bytes: &self.bytes[start..self.at] })
             }
             10 => Value::Unsigned(self.u64()?),
             11 => Value::Signed(i64::from_le_bytes(self.array()?)),
@@ -374,6 +416,31 @@ impl<'a> GgufTensor<'a> {
             needed.map_or("more than can be addressed".to_string(), |needed| needed.to_string())
         );
         Ok(bytes.unwrap_or_default())
+    }
+
+    /// The numbers of a tensor that is not quantized: F32 as float32, F16 as float16, BF16 as float32, exactly.
+    ///
+    /// # Errors
+    /// If it is of another type, or larger than a tensor can be.
+    pub fn floats(&self) -> Result<Tensor> {
+        let (shape, bytes) = (self.shape(), self.bytes()?);
+        let half = |pair: &[u8]| u16::from_le_bytes([pair[0], pair[1]]);
+        match self.type_id {
+            0 => {
+                let word = |word: &[u8]| f32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                Tensor::new(shape, bytes.chunks_exact(4).map(word).collect::<Vec<f32>>())
+            }
+            1 => Tensor::new(shape, bytes.chunks_exact(2).map(|pair| f16::from_bits(half(pair))).collect::<Vec<f16>>()),
+            30 => {
+                let wide = |pair: &[u8]| f32::from_bits(u32::from(half(pair)) << 16);
+                Tensor::new(shape, bytes.chunks_exact(2).map(wide).collect::<Vec<f32>>())
+            }
+            _ => refuse!(
+                "{} is in {}, which is not F32, F16 or BF16: quantized tensors are weights",
+                quoted(self.name),
+                self.type_name()
+            ),
+        }
     }
 
     /// The tensor's weights: `[n, k]`, or `[experts, n, k]`.

@@ -11,7 +11,7 @@ use half::f16;
 use super::build;
 use crate::error::{Result, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
-pub use file::{GgufFile, GgufTensor, Value};
+pub use file::{GgufArray, GgufFile, GgufTensor, Value};
 pub use quantize::quantize;
 
 /// A quantized type of GGUF files. Here d and m are f16, s and t small integers, q is the code and T a table of 16:

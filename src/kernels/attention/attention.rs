@@ -1,5 +1,5 @@
-//! Candidates of `ops::Attention`: `shaders/attention/attention.wgsl`, and `join.wgsl` if the cache is divided into slices. The
-//! meaning is `reference/attention.rs`.
+//! Candidates of `ops::Attention`: `shaders/attention/attention.wgsl`, then `join.wgsl` if positions are divided into slices; or three
+//! passes, `scores.wgsl`, `powers.wgsl` and `weighted_values.wgsl`. The meaning is `reference/attention.rs`.
 
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_group, parameters};
@@ -16,7 +16,6 @@ parameters! {
         capacity: i32,
         window: i32,
         causal: u32,
-        slice: i32,
         slices: u32,
         row_blocks: u32,
         d: u32,
@@ -25,21 +24,26 @@ parameters! {
         soft_cap: u32,
         unused_0: u32,
         unused_1: u32,
+        unused_2: u32,
     }
 }
 
-/// Rows of a workgroup, and lanes.
-const SHAPES: [[usize; 2]; 7] = [[1, 32], [1, 64], [2, 64], [4, 64], [8, 64], [4, 32], [8, 32]];
+/// Rows and lanes of a workgroup that shares keys and values.
+const SHARED: [[usize; 2]; 5] = [[1, 64], [2, 64], [4, 64], [8, 64], [4, 32]];
 
-/// Blocks of positions in a slice, at least.
-const LEAST_BLOCKS: usize = 2;
+/// Rows and positions of an invocation of three passes.
+const PASSES: [[usize; 2]; 3] = [[4, 2], [3, 4], [1, 4]];
 
-/// Rows and lanes of a workgroup, and the slices of a cache.
+/// Words of scores between passes, at most.
+const MOST_SCORES: usize = 1 << 24;
+
+/// The division of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    rows: usize,
-    lanes: usize,
-    slices: usize,
+enum Tile {
+    /// A workgroup of lanes shares rows; each lane has a position. Slices take blocks of positions in turn.
+    Shared { rows: usize, lanes: usize, slices: usize },
+    /// Scores, powers and sums in a launch each, without workgroup memory.
+    Passes { rows: usize, positions: usize },
 }
 
 impl Kernels for Attention {
@@ -48,41 +52,41 @@ impl Kernels for Attention {
             let label = "attention of nothing".to_string();
             return vec![Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] }];
         }
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for shape in shapes(self, caps) {
-            let candidate = candidate(self, shape, caps);
-            if !candidates.iter().any(|other| other.label == candidate.label) {
-                candidates.push(candidate);
-            }
-        }
-        candidates
+        tiles(self, caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
     }
 }
 
-/// The shapes that a device allows, best guess first.
-fn shapes(op: &Attention, caps: &DeviceCaps) -> Vec<Shape> {
+/// The tiles that a device allows, best guess first.
+fn tiles(op: &Attention, caps: &DeviceCaps) -> Vec<Tile> {
     let ([tokens, heads, _], [capacity, kv_heads, _]) = (op.query_dims(), op.value_dims());
     let rows_of_head = tokens * heads / kv_heads;
-    // Rows that would be empty cost as much as others.
-    let wanted = rows_of_head.next_power_of_two().min(8);
-    let allowed = |&[rows, lanes]: &[usize; 2]| {
+    let fits = |&[rows, lanes]: &[usize; 2]| {
         lanes <= caps.invocations as usize && workgroup_bytes(op, rows, lanes) <= caps.workgroup_bytes as usize
     };
-    let mut shapes: Vec<[usize; 2]> = SHAPES.into_iter().filter(allowed).collect();
-    if shapes.is_empty() {
-        shapes.push([1, 1 << caps.invocations.clamp(1, 32).ilog2()]);
+    // Rows that would be empty cost as much as others.
+    let mut shared: Vec<[usize; 2]> = SHARED.into_iter().filter(fits).collect();
+    shared.sort_by_key(|&[rows, lanes]| {
+        (rows.abs_diff(rows_of_head.next_power_of_two().min(8)), lanes.abs_diff(caps.lanes as usize))
+    });
+    let shared = shared.into_iter().map(|[rows, lanes]| {
+        let invocations = rows_of_head.div_ceil(rows) * kv_heads * lanes;
+        let slices = (caps.target_invocations as usize).div_ceil(invocations);
+        Tile::Shared { rows, lanes, slices: slices.clamp(1, capacity.div_ceil(2 * lanes).max(1)) }
+    });
+    let mut passes = PASSES;
+    passes.sort_by_key(|&[rows, _]| (rows_of_head.div_ceil(rows) * rows, usize::MAX - rows));
+    let few = tokens.saturating_mul(heads).saturating_mul(capacity + 2) <= MOST_SCORES;
+    let passes: Vec<Tile> = passes.into_iter().map(|[rows, positions]| Tile::Passes { rows, positions }).collect();
+    let mut tiles: Vec<Tile> = shared.collect();
+    // The other choice of the best tile is for the tuner: the context may be short, or the device small.
+    if let Some(&Tile::Shared { rows, lanes, slices }) = tiles.first() {
+        tiles.push(Tile::Shared { rows, lanes, slices: if slices == 1 { 4 } else { 1 } });
     }
-    shapes.sort_by_key(|&[rows, lanes]| (rows.abs_diff(wanted), lanes.abs_diff(caps.lanes as usize)));
-    let divided = |&[rows, lanes]: &[usize; 2]| {
-        let groups = rows_of_head.div_ceil(rows) * kv_heads;
-        let most = capacity.div_ceil(lanes * LEAST_BLOCKS).max(1);
-        let slices = (caps.target_invocations as usize).div_ceil(lanes * groups).clamp(1, most);
-        // The other choice is for the tuner: the context may be short, or the device small.
-        let other = if slices == 1 { most.min(4) } else { 1 };
-        [slices, other].map(|slices| Shape { rows, lanes, slices })
-    };
-    let all: Vec<[Shape; 2]> = shapes.iter().map(divided).collect();
-    all.iter().map(|both| both[0]).chain(all.iter().take(2).map(|both| both[1])).collect()
+    if few || tiles.is_empty() {
+        let at = if caps.is_gpu() { tiles.len() } else { 0 };
+        tiles.splice(at..at, passes);
+    }
+    tiles
 }
 
 /// The workgroup memory of `shaders/attention/attention.wgsl`.
@@ -91,113 +95,173 @@ fn workgroup_bytes(op: &Attention, rows: usize, lanes: usize) -> usize {
     16 * rows * quads + 8 * rows * lanes + 4 * rows * (lanes / rows).max(1) + 16 * lanes + 16
 }
 
-fn candidate(op: &Attention, shape: Shape, caps: &DeviceCaps) -> Candidate {
+fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
+    let (label, rows, slices) = match tile {
+        Tile::Shared { rows, lanes, slices: 1 } => {
+            (format!("attention of {rows} rows, {lanes} positions at a time"), rows, 1)
+        }
+        Tile::Shared { rows, lanes, slices } => {
+            (format!("attention of {rows} rows, {lanes} positions at a time, {slices} slices"), rows, slices)
+        }
+        Tile::Passes { rows, positions } => {
+            (format!("attention in passes, {rows} rows, {positions} positions"), rows, 1)
+        }
+    };
+    let mut candidate = Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] };
+    let sinks = op.options().sinks.as_ref().map(|sinks| candidate.constant(Constant::floats("sinks", sinks)));
+    let launches =
+        Launches { op, caps, rows, params: params(op, rows, slices), sinks: sinks.map(|s| Binding::read(5, s)) };
+    match tile {
+        Tile::Shared { lanes, .. } => launches.shared(&mut candidate, lanes),
+        Tile::Passes { positions, .. } => launches.passes(&mut candidate, positions),
+    }
+    candidate
+}
+
+fn params(op: &Attention, rows: usize, slices: usize) -> Params {
     let ([tokens, heads, d], [capacity, kv_heads, value_d]) = (op.query_dims(), op.value_dims());
-    let Shape { rows, lanes, .. } = shape;
-    // Slices are whole blocks of positions.
-    let slice = capacity.div_ceil(shape.slices).next_multiple_of(lanes).max(lanes);
-    let slices = capacity.div_ceil(slice).max(1);
-    let (group, quads, value_quads) = (heads / kv_heads, d.div_ceil(4), value_d.div_ceil(4));
-    let row_blocks = (tokens * group).div_ceil(rows);
-    let options = op.options();
-    let params = Params {
+    let group = heads / kv_heads;
+    Params {
         tokens: tokens as i32,
         heads: heads as u32,
         cache_heads: kv_heads as u32,
         group: group as u32,
         capacity: capacity as i32,
-        window: options.window.map_or(0, |window| window as i32),
-        causal: options.causal.into(),
-        slice: slice as i32,
+        window: op.options().window.map_or(0, |window| window as i32),
+        causal: op.options().causal.into(),
         slices: slices as u32,
-        row_blocks: row_blocks as u32,
+        row_blocks: (tokens * group).div_ceil(rows) as u32,
         d: d as u32,
         value_d: value_d as u32,
         scale: op.scale().to_bits(),
-        soft_cap: options.soft_cap.map_or(0, f32::to_bits),
-        unused_0: 0,
-        unused_1: 0,
-    };
-    let mut candidate = Candidate {
-        label: match slices {
-            1 => format!("attention of {rows} rows, {lanes} positions at a time"),
-            _ => format!("attention of {rows} rows, {lanes} positions at a time, {slices} slices"),
-        },
-        dispatches: vec![],
-        constants: vec![],
-        scratch: vec![],
-    };
-    let sinks = options.sinks.as_ref().map(|sinks| candidate.constant(Constant::floats("sinks", sinks)));
-    let sinks_part = if sinks.is_some() { &program::SINKS } else { &program::SINKS_NONE };
-    let finish = sinks.map(|sinks| Binding::read(5, sinks));
-    let result = match slices {
-        1 => Resource::Output(0),
-        _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
-    };
-    let subsets = (lanes / value_quads).max(1);
-    let program = Program::new(&program::ATTENTION)
-        .with(cache_part(op))
-        .with(sinks_part)
-        .constant("LANES", lanes as u32)
-        .constant("ROWS", rows as u32)
-        .constant("QUADS", quads as u32)
-        .constant("VALUE_QUADS", value_quads as u32)
-        .constant("LANE_QUADS", value_quads.div_ceil(lanes) as u32)
-        .constant("SUBSETS", subsets as u32)
-        .constant("SPLIT", slices > 1);
-    let program = with_float16(program, op, caps);
-    let bindings = [
-        Binding::read(1, Resource::Input(0)),
-        Binding::read(2, Resource::Input(1)),
-        Binding::read(3, Resource::Input(3)),
-        Binding::read(4, Resource::Input(2)),
-        Binding::write(6, result),
-    ];
-    let bindings = bindings.into_iter().chain(finish);
-    let groups = row_blocks * kv_heads * slices;
-    let dispatch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([
-        2,
-        tokens,
-        heads,
-        capacity,
-        d + value_d,
-    ]);
-    candidate.dispatches.push(dispatch);
-    if slices > 1 {
-        let group = line_group(caps);
-        let program = Program::new(&program::ATTENTION_JOIN)
-            .with(sinks_part)
-            .constant("GROUP_X", group)
-            .constant("VALUE_QUADS", value_quads as u32);
-        let bindings =
-            [Binding::read(1, result), Binding::read(3, Resource::Input(3)), Binding::write(6, Resource::Output(0))];
-        let elements = op.output().shape().elements();
-        let dispatch = Dispatch::new(
+        soft_cap: op.options().soft_cap.map_or(0, f32::to_bits),
+        ..Params::default()
+    }
+}
+
+/// The launches of a candidate.
+struct Launches<'a> {
+    op: &'a Attention,
+    caps: &'a DeviceCaps,
+    rows: usize,
+    params: Params,
+    sinks: Option<Binding>,
+}
+
+impl Launches<'_> {
+    /// Quads of a key, and of a value.
+    fn quads(&self) -> [usize; 2] {
+        [self.op.query_dims()[2].div_ceil(4), self.op.value_dims()[2].div_ceil(4)]
+    }
+
+    /// Blocks of rows for all heads of the cache.
+    fn blocks(&self) -> usize {
+        self.params.row_blocks as usize * self.params.cache_heads as usize
+    }
+
+    /// A program with its part of sinks.
+    fn finishing(&self, part: &'static Part) -> Program {
+        Program::new(part).with(if self.sinks.is_some() { &program::SINKS } else { &program::SINKS_NONE })
+    }
+
+    /// A program with its part of caches. Its loop names the quads of a key, or of a value, or both.
+    fn reading(&self, program: Program, names: &[&'static str]) -> Program {
+        let op = self.op;
+        let whole = op.query_dims()[2].is_multiple_of(4) && op.value_dims()[2].is_multiple_of(4);
+        let unpack = if self.caps.unpack_f16 { &program::FLOAT16_UNPACK } else { &program::FLOAT16_INTEGERS };
+        let (mut program, mut names) = (program.constant("ROWS", self.rows as u32), names);
+        program = match op.keys().dtype() {
+            DType::Float16 => program.with(&program::CACHE_FLOAT16).with(unpack),
+            _ if whole => {
+                names = &["QUADS", "VALUE_QUADS"];
+                program.with(&program::CACHE_VEC4)
+            }
+            _ => program.with(&program::CACHE_FLOAT32),
+        };
+        let quads = self.quads();
+        let number = |name| quads[usize::from(name == "VALUE_QUADS")] as u32;
+        names.iter().fold(program, |program, &name| program.constant(name, number(name)))
+    }
+
+    fn launch(&self, program: Program, bindings: &[Binding], invocations: usize, group: usize) -> Dispatch {
+        Dispatch::new(
             program,
-            &params,
+            &self.params,
             Params::FIELDS,
-            bindings.into_iter().chain(finish),
-            elements.div_ceil(group as usize),
-            caps,
-        );
-        candidate.dispatches.push(dispatch.operations([2, slices, elements]));
+            bindings.iter().copied(),
+            invocations.div_ceil(group),
+            self.caps,
+        )
     }
-    candidate
-}
 
-/// The part that reads caches of these types.
-fn cache_part(op: &Attention) -> &'static Part {
-    match op.keys().dtype() {
-        DType::Float16 => &program::CACHE_FLOAT16,
-        _ if op.query_dims()[2].is_multiple_of(4) && op.value_dims()[2].is_multiple_of(4) => &program::CACHE_VEC4,
-        _ => &program::CACHE_FLOAT32,
+    /// One launch, and another that joins slices.
+    fn shared(&self, candidate: &mut Candidate, lanes: usize) {
+        let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
+        let ([_, value_quads], slices) = (self.quads(), self.params.slices as usize);
+        let result = match slices {
+            1 => Resource::Output(0),
+            _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
+        };
+        let program = self.reading(self.finishing(&program::ATTENTION), &["QUADS", "VALUE_QUADS"]);
+        let program = program
+            .constant("LANES", lanes as u32)
+            .constant("LANE_QUADS", value_quads.div_ceil(lanes) as u32)
+            .constant("SUBSETS", (lanes / value_quads).max(1) as u32)
+            .constant("SPLIT", slices > 1);
+        let mut bindings = vec![
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(2, Resource::Input(1)),
+            Binding::read(3, Resource::Input(3)),
+            Binding::read(4, Resource::Input(2)),
+            Binding::write(6, result),
+        ];
+        bindings.extend(self.sinks);
+        let launch = self.launch(program, &bindings, self.blocks() * slices, 1);
+        candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d + value_d]));
+        if slices > 1 {
+            let group = line_group(self.caps);
+            let program = self.finishing(&program::ATTENTION_JOIN);
+            let program = program.constant("GROUP_X", group).constant("VALUE_QUADS", value_quads as u32);
+            let mut bindings = vec![Binding::read(1, result), Binding::write(6, Resource::Output(0))];
+            bindings.extend(self.sinks);
+            let launch = self.launch(program, &bindings, tokens * heads * value_d, group as usize);
+            candidate.dispatches.push(launch.operations([2, slices, tokens, heads, value_d]));
+        }
     }
-}
 
-fn with_float16(program: Program, op: &Attention, caps: &DeviceCaps) -> Program {
-    match op.values().dtype() {
-        DType::Float16 if caps.unpack_f16 => program.with(&program::FLOAT16_UNPACK),
-        DType::Float16 => program.with(&program::FLOAT16_INTEGERS),
-        _ => program,
+    /// Three launches with scores between them.
+    fn passes(&self, candidate: &mut Candidate, positions: usize) {
+        let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
+        let ([_, value_quads], group) = (self.quads(), line_group(self.caps));
+        let scores = candidate.scratch(tokens * heads * (capacity + 2));
+        let position = Binding::read(3, Resource::Input(3));
+        let linked = |program: Program| program.constant("GROUP_X", group);
+
+        let program = self.reading(linked(Program::new(&program::ATTENTION_SCORES)), &["QUADS"]);
+        let program = program.constant("POSITIONS", positions as u32);
+        let bindings = [
+            Binding::read(1, Resource::Input(0)),
+            Binding::read(2, Resource::Input(1)),
+            position,
+            Binding::write(6, scores),
+        ];
+        let blocks = self.blocks() * capacity.div_ceil(positions);
+        let launch = self.launch(program, &bindings, blocks, group as usize);
+        candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d]));
+
+        let program = linked(Program::new(&program::ATTENTION_POWERS));
+        let launch = self.launch(program, &[position, Binding::write(6, scores)], tokens * heads, group as usize);
+        candidate.dispatches.push(launch.operations([3, tokens, heads, capacity]));
+
+        let program = self.reading(linked(self.finishing(&program::ATTENTION_VALUES)), &["VALUE_QUADS"]);
+        let mut bindings = vec![
+            Binding::read(1, scores),
+            position,
+            Binding::read(4, Resource::Input(2)),
+            Binding::write(6, Resource::Output(0)),
+        ];
+        bindings.extend(self.sinks);
+        let launch = self.launch(program, &bindings, self.blocks() * value_quads, group as usize);
+        candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, value_d]));
     }
 }

@@ -220,6 +220,11 @@ parts! {
         TRANSPOSE_BLOCKS = "layout/transpose_blocks";
         "attention/params";
         ATTENTION = "attention/attention";
+        "attention/capped";
+        "attention/store";
+        ATTENTION_SCORES = "attention/scores";
+        ATTENTION_POWERS = "attention/powers";
+        ATTENTION_VALUES = "attention/weighted_values";
         ATTENTION_JOIN = "attention/join";
         SINKS = "attention/sinks";
         SINKS_NONE = "attention/sinks_none";

@@ -1,0 +1,314 @@
+//! The graph of a decoder (Llama, Qwen 2) with the weights of a GGUF file.
+
+use std::sync::Arc;
+
+use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
+use lowbit::ops::{
+    Append, Arithmetic, Attention, Cast, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary,
+    Function, LayerNorm, Linear, Rotary, RotaryPairs,
+};
+use lowbit::weights::PackedWeights;
+use lowbit::{DType, Graph, Tensor, TensorType, Value};
+
+use crate::{Activations, Result};
+
+/// Activations that share a scale, if they are int8. Single scales for whole rows cost ten times the error on trained models.
+const GROUP: DynamicGranularity = DynamicGranularity::Group(32);
+
+/// The sizes and the weights of a model.
+pub(crate) struct Model {
+    architecture: String,
+    heads: usize,
+    kv_heads: usize,
+    head_width: usize,
+    rotary_width: usize,
+    base: f64,
+    epsilon: f32,
+    capacity: usize,
+    activations: Activations,
+    cache: DType,
+    embedding: Arc<PackedWeights>,
+    layers: Vec<Layer>,
+    norm: Arc<Tensor>,
+    head: Arc<PackedWeights>,
+    /// Divisors of the frequencies, in models that are scaled to long contexts.
+    factors: Option<Vec<f32>>,
+}
+
+struct Layer {
+    attention_norm: Arc<Tensor>,
+    query: Projection,
+    key: Projection,
+    value: Projection,
+    output: Projection,
+    forward_norm: Arc<Tensor>,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
+}
+
+struct Projection {
+    weights: Arc<PackedWeights>,
+    bias: Option<Arc<Tensor>>,
+}
+
+/// The part of a token's work that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Keys and values in the caches.
+    Caches,
+    /// The logits too, of all tokens.
+    Logits,
+}
+
+impl Model {
+    pub(crate) fn read(file: &GgufFile<'_>, capacity: usize, activations: Activations, cache: DType) -> Result<Self> {
+        let find = |key: &str| file.metadata().find(|(name, _)| *name == key).map(|(_, value)| value);
+        let Some(Metadata::Text(architecture)) = find("general.architecture") else {
+            return Err("the file names no architecture: it is no model".into());
+        };
+        if !["llama", "qwen2"].contains(&architecture) {
+            return Err(format!("the architecture is {architecture}, but llama and qwen2 are known").into());
+        }
+        let own = |key: &str| find(&format!("{architecture}.{key}"));
+        let count = |key: &str| match own(key) {
+            Some(Metadata::Unsigned(number)) => Ok(usize::try_from(number)?),
+            other => {
+                Err(Box::<dyn std::error::Error>::from(format!("{architecture}.{key} is {other:?}, and not a count")))
+            }
+        };
+        let real = |key: &str, otherwise: f64| match own(key) {
+            Some(Metadata::Float(number)) => number,
+            _ => otherwise,
+        };
+        let (hidden, heads) = (count("embedding_length")?, count("attention.head_count")?);
+        let kv_heads = count("attention.head_count_kv").unwrap_or(heads);
+        let head_width = count("attention.key_length").unwrap_or(hidden / heads.max(1));
+        let weights = |name: &str| -> Result<Arc<PackedWeights>> { Ok(Arc::new(file.tensor(name)?.weights()?)) };
+        let floats = |name: &str| -> Result<Arc<Tensor>> { Ok(Arc::new(single(&file.tensor(name)?)?)) };
+        let layer = |i: usize| -> Result<Layer> {
+            let name = |part: &str| format!("blk.{i}.{part}");
+            let projection = |part: &str| -> Result<Projection> {
+                let bias = file.tensor(&name(&format!("{part}.bias"))).ok();
+                let bias = bias.map(|bias| single(&bias)).transpose()?.map(Arc::new);
+                Ok(Projection { weights: weights(&name(&format!("{part}.weight")))?, bias })
+            };
+            Ok(Layer {
+                attention_norm: floats(&name("attn_norm.weight"))?,
+                query: projection("attn_q")?,
+                key: projection("attn_k")?,
+                value: projection("attn_v")?,
+                output: projection("attn_output")?,
+                forward_norm: floats(&name("ffn_norm.weight"))?,
+                gate: projection("ffn_gate")?,
+                up: projection("ffn_up")?,
+                down: projection("ffn_down")?,
+            })
+        };
+        let embedding = weights("token_embd.weight")?;
+        let factors = file.tensor("rope_freqs.weight").ok().map(|tensor| single(&tensor)).transpose()?;
+        Ok(Self {
+            architecture: architecture.to_string(),
+            heads,
+            kv_heads,
+            head_width,
+            rotary_width: count("rope.dimension_count").unwrap_or(head_width),
+            base: real("rope.freq_base", 10_000.0),
+            epsilon: real("attention.layer_norm_rms_epsilon", 1e-5) as f32,
+            capacity,
+            activations,
+            cache,
+            layers: (0..count("block_count")?).map(layer).collect::<Result<_>>()?,
+            norm: floats("output_norm.weight")?,
+            // Models without a matrix of their own for the logits use the embedding's.
+            head: weights("output.weight").unwrap_or_else(|_| embedding.clone()),
+            embedding,
+            factors: factors.map(|tensor| tensor.values::<f32>().map(<[f32]>::to_vec)).transpose()?,
+        })
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{}: {} layers, {} heads of {} over {} of the cache, {} tokens",
+            self.architecture,
+            self.layers.len(),
+            self.heads,
+            self.head_width,
+            self.kv_heads,
+            self.vocabulary()
+        )
+    }
+
+    /// The number of tokens that it knows.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.head.dims()[1]
+    }
+
+    /// The bytes of weights that a token multiplies with.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let of = |l: &Layer| {
+            [&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down]
+                .map(|p| p.weights.bytes())
+                .iter()
+                .sum::<usize>()
+        };
+        self.layers.iter().map(of).sum::<usize>() + self.head.bytes()
+    }
+
+    /// The bytes of the caches.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        let cache = TensorType::new(self.cache, [self.capacity, self.kv_heads, self.head_width]);
+        cache.map_or(0, |cache| cache.device_bytes() * 2 * self.layers.len() as u64)
+    }
+
+    /// The inputs of the graph after the tokens and the position: the table of cosines and sines, and empty caches.
+    pub(crate) fn kept(&self) -> Result<Vec<Tensor>> {
+        let half = self.rotary_width / 2;
+        let factor = |i: usize| self.factors.as_ref().map_or(1.0, |factors| f64::from(factors[i]));
+        let frequency = |i: usize| self.base.powf(-2.0 * i as f64 / self.rotary_width as f64) / factor(i);
+        let table = Rotary::table(self.capacity, &(0..half).map(frequency).collect::<Vec<_>>())?;
+        let dims = [self.capacity, self.kv_heads, self.head_width];
+        let cache = match self.cache {
+            DType::Float16 => Tensor::new(dims, vec![half::f16::ZERO; dims.iter().product()])?,
+            _ => Tensor::new(dims, vec![0.0f32; dims.iter().product()])?,
+        };
+        Ok([table].into_iter().chain(std::iter::repeat_n(cache, 2 * self.layers.len())).collect())
+    }
+
+    /// The graph for up to `tokens` tokens. Inputs: tokens, position, table, then for each layer the caches of keys and values.
+    pub(crate) fn graph(&self, tokens: usize, part: Part) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let ids = graph.dynamic_input(TensorType::new(DType::Int32, [tokens])?)?;
+        let position = graph.input(TensorType::new(DType::Int32, [1])?);
+        let table = graph.input(TensorType::float32([self.capacity, self.rotary_width])?);
+        let mut build = Build { graph, model: self, tokens, position, table };
+        let mut x = build
+            .add(Embedding::new(TensorType::new(DType::Int32, [tokens])?, self.embedding.clone()).build()?, &[ids])?;
+        for layer in &self.layers {
+            x = build.layer(layer, x)?;
+        }
+        if part == Part::Logits {
+            let normal = build.norm(x, &self.norm)?;
+            let head = Projection { weights: self.head.clone(), bias: None };
+            let inputs = build.activations(normal)?;
+            let logits = build.project(&inputs, &head)?;
+            build.graph.output(logits);
+        }
+        Ok(build.graph)
+    }
+}
+
+/// A tensor of floats as float32.
+fn single(tensor: &GgufTensor<'_>) -> Result<Tensor> {
+    let floats = tensor.floats()?;
+    let widened = floats.values::<half::f16>().map(|halves| halves.iter().map(|x| x.to_f32()).collect::<Vec<_>>());
+    match widened {
+        Ok(values) => Ok(Tensor::new(floats.dims(), values)?),
+        Err(_) => Ok(floats),
+    }
+}
+
+/// A graph in the making.
+struct Build<'a> {
+    graph: Graph,
+    model: &'a Model,
+    tokens: usize,
+    position: Value,
+    table: Value,
+}
+
+impl Build<'_> {
+    fn add(&mut self, op: impl Into<lowbit::ops::Op>, inputs: &[Value]) -> Result<Value> {
+        Ok(self.graph.add(op, inputs)?)
+    }
+
+    fn type_of(&self, value: Value) -> Result<TensorType> {
+        Ok(self.graph.tensor_type(value)?.clone())
+    }
+
+    /// One layer: attention and a gated network of two projections, each added to its input.
+    fn layer(&mut self, layer: &Layer, x: Value) -> Result<Value> {
+        let Model { heads, kv_heads, head_width, capacity, cache, .. } = *self.model;
+        let normal = self.norm(x, &layer.attention_norm)?;
+        let inputs = self.activations(normal)?;
+        let [query, key, value] = [(&layer.query, heads), (&layer.key, kv_heads), (&layer.value, kv_heads)].map(
+            |(projection, heads)| -> Result<Value> {
+                let projected = self.project(&inputs, projection)?;
+                Ok(self.graph.reshape(projected, [self.tokens, heads, head_width])?)
+            },
+        );
+        let (query, key) = (self.rotate(query?)?, self.rotate(key?)?);
+        let cache = TensorType::new(cache, [capacity, kv_heads, head_width])?;
+        let states = [self.graph.state(cache.clone()), self.graph.state(cache.clone())];
+        let keys = self.append(states[0], key)?;
+        let values = self.append(states[1], value?)?;
+        let attention = Attention::new(self.type_of(query)?, cache.clone(), cache).causal().build()?;
+        let mixed = self.add(attention, &[query, keys, values, self.position])?;
+        let mixed = self.graph.reshape(mixed, [self.tokens, heads * head_width])?;
+        let mixed = self.activations(mixed)?;
+        let mixed = self.project(&mixed, &layer.output)?;
+        let x = self.combine(x, mixed, Arithmetic::Add)?;
+
+        let normal = self.norm(x, &layer.forward_norm)?;
+        let inputs = self.activations(normal)?;
+        let (gate, up) = (self.project(&inputs, &layer.gate)?, self.project(&inputs, &layer.up)?);
+        let gate = self.add(FloatUnary::new(self.type_of(gate)?, Function::Silu)?, &[gate])?;
+        let gated = self.combine(gate, up, Arithmetic::Multiply)?;
+        let gated = self.activations(gated)?;
+        let down = self.project(&gated, &layer.down)?;
+        self.combine(x, down, Arithmetic::Add)
+    }
+
+    fn norm(&mut self, x: Value, scale: &Arc<Tensor>) -> Result<Value> {
+        let norm = LayerNorm::new(self.type_of(x)?, scale.clone(), self.model.epsilon).without_mean().build()?;
+        self.add(norm, &[x])
+    }
+
+    fn combine(&mut self, a: Value, b: Value, arithmetic: Arithmetic) -> Result<Value> {
+        let op = FloatBinary::new(self.type_of(a)?, self.type_of(b)?, arithmetic)?;
+        self.add(op, &[a, b])
+    }
+
+    /// Values as the inputs of projections: themselves, or codes and their scales.
+    fn activations(&mut self, x: Value) -> Result<Vec<Value>> {
+        match self.model.activations {
+            Activations::Float32 => Ok(vec![x]),
+            Activations::Int8 => {
+                let quantize = DynamicQuantize::new(self.type_of(x)?, DType::Int8, GROUP).symmetric().build()?;
+                Ok(self.graph.add_all(quantize, &[x])?)
+            }
+        }
+    }
+
+    fn project(&mut self, inputs: &[Value], projection: &Projection) -> Result<Value> {
+        let mut linear = Linear::new(self.type_of(inputs[0])?, projection.weights.clone());
+        if inputs.len() > 1 {
+            linear = linear.dynamic_lhs(GROUP);
+        }
+        if let Some(bias) = &projection.bias {
+            linear = linear.bias(bias.clone());
+        }
+        self.add(linear.build()?, inputs)
+    }
+
+    fn rotate(&mut self, x: Value) -> Result<Value> {
+        // Files of Llama have the halves of each head interleaved.
+        let pairs = if self.model.architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves };
+        let rotary = Rotary::new(self.type_of(x)?, self.type_of(self.table)?, pairs)?;
+        self.add(rotary, &[x, self.position, self.table])
+    }
+
+    /// The state after rows were appended, in its data type.
+    fn append(&mut self, state: Value, rows: Value) -> Result<Value> {
+        let cache = self.type_of(state)?;
+        let rows = match cache.dtype() {
+            DType::Float32 => rows,
+            dtype => {
+                let cast = Cast::new(self.type_of(rows)?, dtype).build()?;
+                self.add(cast, &[rows])?
+            }
+        };
+        let append = Append::new(cache, self.type_of(rows)?)?;
+        self.add(append, &[state, rows, self.position])
+    }
+}

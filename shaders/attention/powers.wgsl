@@ -1,0 +1,38 @@
+// powers[t, h, j] = e^(scores[t, h, j] − most)     the second of three passes, in place
+//
+// An invocation owns a query and head. The greatest score and the sum of the powers are stored before them.
+//
+// Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
+//# import attention/params
+//# import attention/capped
+//# import math/linear_index
+//# constants GROUP_X
+
+@group(0) @binding(3) var<storage, read> position: array<i32>;
+@group(0) @binding(6) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(GROUP_X)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let place = linear_group(group, groups) * GROUP_X + thread;
+    if (place >= u32(params.tokens) * params.heads) {
+        return;
+    }
+    let seen = visible(i32(place / params.heads), bounded_position(position[0]));
+    let row = place * (u32(params.capacity) + 2u);
+    var most = LEAST_SCORE;
+    for (var at = seen.x; at < seen.y; at += 1) {
+        most = max(most, output[row + 2u + u32(at)]);
+    }
+    var total = 0.0;
+    for (var at = seen.x; at < seen.y; at += 1) {
+        let power = exp(output[row + 2u + u32(at)] - most);
+        output[row + 2u + u32(at)] = power;
+        total += power;
+    }
+    output[row] = most;
+    output[row + 1u] = total;
+}
