@@ -123,8 +123,9 @@
 //!
 //! Padding at the end of rows is ignored where it is read and zero where it was written. A tensor takes
 //! [`TensorType::device_bytes`], at least 16. Its buffer needs the usage STORAGE. Its offset is a multiple of the device's
-//! `min_storage_buffer_offset_alignment`; 256 suits every device. Tensors may share a buffer, but an output overlaps none: where a launch reads
-//! and writes one buffer, it takes a program of its own, compiled at the first such bind. Images are `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
+//! `min_storage_buffer_offset_alignment`; 256 suits every device. Tensors may share a buffer, but an output overlaps none: where a
+//! launch reads and writes one buffer, it takes a program of its own, compiled at the first such bind. Images are
+//! `[batch, height, width, channels]`. On the host, [`pack`](crate::pack) has these bytes.
 //!
 //! # 4. Batches of any size
 //!
@@ -351,8 +352,9 @@
 //! * **Absent.** Subgroups and matrix units, which wgpu doesn't offer there, so the kernels that use them; the pipeline cache; pages of
 //!   `evaluate`. Dot products of bytes and f16 are there if the browser has them.
 //! * **Panics.** WebAssembly has no unwinding by default: a panic ends the module. No public call panics.
-//! * **Size.** The README's product in a module of its own takes some 400 KB, compressed, with `opt-level = "z"`, `lto = true`,
-//!   `codegen-units = 1` and `panic = "abort"`.
+//! * **Size.** The README's product in a module of its own takes 320 KB, compressed, with `opt-level = "z"`, `lto = true`,
+//!   `codegen-units = 1` and `panic = "abort"`; 304 KB with a standard library that is built for size, which takes nightly's
+//!   `-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size`.
 //!
 //! # 11. In Burn
 //!
@@ -377,6 +379,53 @@
 //!   and drop the oldest: bindings keep their buffers alive.
 //! * **Weights.** Burn stores `[in, out]`. [`Matmul`](crate::ops::Matmul) takes that order. The rows of
 //!   [`PackedWeights`](crate::weights::PackedWeights) are Burn's columns; `Quantizer::rows` asks for one at a time.
+//!
+//! # 12. In Bevy
+//!
+//! `examples/bevy/` runs an int8 network on a texture each frame.
+//!
+//! * **Device.** Bevy's `RenderDevice` and `RenderQueue` hold wgpu's: [`Context::from_device`] takes clones. A system of `RenderStartup`
+//!   plans, warms up and binds, and does so again when Bevy replaces a lost device. [`Context`], [`Plan`] and [`Bindings`] are resources.
+//! * **Frames.** A system of the schedule `RenderGraph` records into Bevy's encoder: a shader from texels to codes,
+//!   [`Plan::record_in`], a shader from codes to texels. `bevy_core_pipeline` submits what systems recorded; without it nothing is.
+//! * **Textures.** A pixel of three 8-bit channels is a row of 16 bytes in lowbit, so the shader writes one `vec4<u32>` a pixel.
+//!
+//! # 13. A model that remembers
+//!
+//! [`Graph::state`] declares an input that ops change in place: a cache of keys and values. [`Append`](crate::ops::Append) writes rows at
+//! a position that a buffer holds, and [`Attention`](crate::ops::Attention) reads as many as there are. So one recording serves every
+//! token. Only the buffers of the token and its position change.
+//!
+//! ```
+//! use lowbit::ops::{Append, Attention};
+//! use lowbit::{DType, Graph, Tensor, TensorType};
+//! # fn main() -> lowbit::Result<()> {
+//! let (rows, cache) = (TensorType::float32([1, 2, 4])?, TensorType::float32([64, 2, 4])?);
+//! let mut graph = Graph::new();
+//! let position = graph.input(TensorType::new(DType::Int32, [1])?);
+//! let [query, key, value] = [0; 3].map(|_| graph.input(rows.clone()));
+//! let states = [graph.state(cache.clone()), graph.state(cache.clone())];
+//! let keys = graph.add(Append::new(cache.clone(), rows.clone())?, &[states[0], key, position])?;
+//! let values = graph.add(Append::new(cache.clone(), rows.clone())?, &[states[1], value, position])?;
+//! let attention = Attention::new(rows, cache.clone(), cache).causal().build()?;
+//! let mixed = graph.add(attention, &[query, keys, values, position])?;
+//! graph.output(mixed);
+//!
+//! // Plan, upload the states once, bind once; then write position and rows, record and submit for each token.
+//! # if let Ok(context) = lowbit::Context::new_blocking() {
+//! let plan = context.plan(&graph, lowbit::Tuner::FirstGuess)?;
+//! let (zeros, row) = (Tensor::new([64, 2, 4], vec![0.0f32; 512])?, Tensor::new([1, 2, 4], vec![1.0f32; 8])?);
+//! let states = [context.upload(&zeros)?, context.upload(&zeros)?];
+//! let rows = [context.upload(&row)?, context.upload(&row)?, context.upload(&row)?];
+//! let position = context.upload(&Tensor::new([1], vec![5i32])?)?;
+//! let inputs = [&position, &rows[0], &rows[1], &rows[2], &states[0], &states[1]];
+//! plan.run_on_device(&inputs)?;
+//! assert_eq!(context.download_blocking(&states[0])?.values::<f32>()?[5 * 8..6 * 8], [1.0; 8]);
+//! # }
+//! # Ok(()) }
+//! ```
+//!
+//! `examples/decoder/` is a language model of such layers.
 //!
 //! # What each call does
 //!
@@ -423,6 +472,7 @@
 //! [`Error`]: crate::Error
 //! [`Graph`]: crate::Graph
 //! [`Graph::dynamic_input`]: crate::Graph::dynamic_input
+//! [`Graph::state`]: crate::Graph::state
 //! [`Plan`]: crate::Plan
 //! [`Plan::bind`]: crate::Plan::bind
 //! [`Plan::bind_with`]: crate::Plan::bind_with

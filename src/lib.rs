@@ -17,7 +17,7 @@
 //! | To … | use |
 //! |---|---|
 //! | hold codes with their scales | [`Tensor`], [`TensorType`], [`Quantization`], [`Granularity`], [`DType`] |
-//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`FloatUnary`](ops::FloatUnary), [`FloatBinary`](ops::FloatBinary), [`Softmax`](ops::Softmax), [`LayerNorm`](ops::LayerNorm), [`Unfold`](ops::Unfold) |
+//! | describe a computation | [`ops`]: [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`Requantize`](ops::Requantize), [`Quantize`](ops::Quantize), [`Dequantize`](ops::Dequantize), [`DynamicQuantize`](ops::DynamicQuantize), [`Add`](ops::Add), [`Multiply`](ops::Multiply), [`Pool`](ops::Pool), [`Resize`](ops::Resize), [`Table`](ops::Table), [`Cast`](ops::Cast), [`Concat`](ops::Concat), [`Transpose`](ops::Transpose), [`Slice`](ops::Slice), [`Pad`](ops::Pad), [`Reshape`](ops::Reshape), [`FloatMatmul`](ops::FloatMatmul), [`FloatUnary`](ops::FloatUnary), [`FloatBinary`](ops::FloatBinary), [`Softmax`](ops::Softmax), [`LayerNorm`](ops::LayerNorm), [`Unfold`](ops::Unfold), [`Attention`](ops::Attention), [`Rotary`](ops::Rotary), [`Append`](ops::Append) |
 //! | hold floats of 8, 6 and 4 bits | [`numeric::E4M3FN`], [`numeric::E5M2`], [`numeric::E2M3`], [`numeric::E3M2`], [`numeric::E2M1`], [`numeric::E8M0`] |
 //! | quantize in blocks: MX, NVFP4 | [`numeric::BlockFormat`], [`ops::BlockQuantize`], [`ops::BlockDequantize`], [`weights::PackedWeights::from_blocks`] |
 //! | multiply int16 activations (TFLite's 16x8) | [`Matmul`](ops::Matmul), [`Conv`](ops::Conv), [`MatmulBuilder::wide_bias`](ops::MatmulBuilder::wide_bias), [`Rounding::FixedWide`] |
@@ -30,6 +30,7 @@
 //! | record into your own encoder | [`Plan::bind`], [`Plan::record`] |
 //! | bound and supply the memory of intermediates | [`Plan::workspace_bytes`], [`Workspace`] |
 //! | run batches or sequences of any length | [`Graph::dynamic_input`] |
+//! | keep a cache on the device and change it in place | [`Graph::state`], [`Append`](ops::Append), [`Attention`](ops::Attention) |
 //! | run a plan without this crate: another wgpu, Dawn, JavaScript | [`Plan::export`], [`Graph::export`], [`ExportedPlan`] |
 //! | see what was fused, and check it | [`Plan`]'s `Display`, [`Plan::verify`] |
 //! | let this device choose the kernels, and keep its choice | [`Tuner::Measured`], [`Context::save_tuning`], [`Context::load_tuning`] |

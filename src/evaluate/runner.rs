@@ -30,6 +30,7 @@ impl fmt::Display for Device<'_> {
 /// A graph on a device, ready to run many times.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a program has few")]
 pub enum Runner {
     /// A graph for the CPU reference.
     Cpu(Graph),
