@@ -40,14 +40,13 @@ fn check(context: &Context, name: &str, op: Attention, tensors: &[Tensor; 3], p:
     let [query, keys, values] = tensors;
     let name = format!("{name}, position {p}");
     // Programs take long to compile, so calls try the candidates in turn.
-    check_op_within_in_turn(4, context, &name, &op.into(), &[query, keys, values, &position(p)]).1
+    check_op_within_in_turn(8, context, &name, &op.into(), &[query, keys, values, &position(p)]).1
 }
 
 #[test]
 fn attention_of_awkward_shapes() -> Result<()> {
-    let Some(context) = context() else { return Ok(()) };
     // A GPU's kernels divide caches into slices.
-    let contexts = [context.clone(), context.with_target_invocations(1 << 15)];
+    let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(21_001);
     let mut worst = 0.0f64;
     let shapes: [Shape; 13] = [
@@ -65,17 +64,15 @@ fn attention_of_awkward_shapes() -> Result<()> {
         [5, 16, 2, 16, 16, 1],
         [4, 0, 1, 8, 8, 8],
     ];
-    for context in &contexts {
-        for (turn, shape) in shapes.into_iter().enumerate() {
-            let (n, capacity) = (shape[0] as i32, shape[5] as i32);
-            let tensors = tensors(&mut random, shape, turn % 3 == 1);
-            // Empty, one, around blocks, full, and beyond both ends.
-            let all = [-n, 1 - n, 0, 1, 63, 64, capacity - n, capacity, capacity + 5, i32::MIN, i32::MAX];
-            for p in (0..3).map(|i| all[(turn * 3 + i * 4) % all.len()]) {
-                let name = format!("{shape:?}");
-                worst = worst.max(check(context, &name, builder(&tensors).causal().build()?, &tensors, p));
-                worst = worst.max(check(context, &name, builder(&tensors).build()?, &tensors, p));
-            }
+    for (turn, shape) in shapes.into_iter().enumerate() {
+        let (n, capacity) = (shape[0] as i32, shape[5] as i32);
+        let tensors = tensors(&mut random, shape, turn % 3 == 1);
+        // Empty, one, around blocks, full, and beyond both ends.
+        let all = [-n, 1 - n, 0, 1, 63, 64, capacity - n, capacity, capacity + 5, i32::MIN, i32::MAX];
+        for p in (0..2).map(|i| all[(turn * 2 + i * 5) % all.len()]) {
+            let name = format!("{shape:?}");
+            worst = worst.max(check(&context, &name, builder(&tensors).causal().build()?, &tensors, p));
+            worst = worst.max(check(&context, &name, builder(&tensors).build()?, &tensors, p));
         }
     }
     println!("attention: largest error {worst:.3} of its bound");
@@ -101,7 +98,7 @@ fn options_of_attention() -> Result<()> {
             }
         };
         for i in 0..6 {
-            for p in [-3, 0, 130, 290, 1000] {
+            for p in [-3, 130, 1000] {
                 check(&context, &format!("{shape:?}, options {i}"), options(i).build()?, &tensors, p);
             }
         }

@@ -16,7 +16,8 @@
 //# import attention/capped
 //# import attention/store
 //# import math/linear_index
-//# needs load_key, load_value: attention/cache_*
+//# needs load_key: attention/keys_*
+//# needs load_value: attention/values_*
 //# needs share_factor: attention/sinks, attention/sinks_none
 //# constants LANES, LANE_QUADS, QUADS, ROWS, SPLIT, SUBSETS, VALUE_QUADS
 

@@ -25,7 +25,7 @@ fn main(
     let place = index / params.value_d;
     let slices = params.slices + opaque_zero(groups);
     let size = 4u * VALUE_QUADS + 2u;
-    var most = -3.0e38;
+    var most = LEAST_SCORE;
     for (var slice = 0u; slice < slices; slice += 1u) {
         most = max(most, partials[(slice * rows + place) * size]);
     }

@@ -13,13 +13,17 @@ struct Params {
     d: u32,                   // elements of a query and a key
     value_d: u32,
     scale: u32,               // f32 bits
-    soft_cap: u32,            // f32 bits; 0 for none
+    soft_cap: u32,            // f32 bits
     unused_0: u32,
     unused_1: u32,
     unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+
+// A score that is not there, and the greatest score before any.
+const NO_SCORE: f32 = -3.4028234e38;
+const LEAST_SCORE: f32 = -3.0e38;
 
 // The position of the first query, so bounded that sums with it stay in i32. All positions outside of these bounds see what the bounds see:
 // capacity and window are at most half of the greater one.

@@ -4,7 +4,6 @@
 //
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params
-//# import attention/capped
 //# import math/linear_index
 //# constants GROUP_X
 

@@ -7,7 +7,7 @@
 //# import attention/params
 //# import attention/capped
 //# import math/linear_index
-//# needs load_key: attention/cache_*
+//# needs load_key: attention/keys_*
 //# constants GROUP_X, POSITIONS, QUADS, ROWS
 
 @group(0) @binding(1) var<storage, read> query: array<f32>;

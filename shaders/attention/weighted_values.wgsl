@@ -6,7 +6,7 @@
 //# import attention/params
 //# import attention/store
 //# import math/linear_index
-//# needs load_value: attention/cache_*
+//# needs load_value: attention/values_*
 //# needs share_factor: attention/sinks, attention/sinks_none
 //# constants GROUP_X, ROWS, VALUE_QUADS
 

@@ -139,6 +139,13 @@ fn params(op: &Attention, rows: usize, slices: usize) -> Params {
     }
 }
 
+/// A cache that a launch reads.
+#[derive(Debug, Clone, Copy)]
+enum Cache {
+    Keys,
+    Values,
+}
+
 /// The launches of a candidate.
 struct Launches<'a> {
     op: &'a Attention,
@@ -164,23 +171,34 @@ impl Launches<'_> {
         Program::new(part).with(if self.sinks.is_some() { &program::SINKS } else { &program::SINKS_NONE })
     }
 
-    /// A program with its part of caches. Its loop names the quads of a key, or of a value, or both.
-    fn reading(&self, program: Program, names: &[&'static str]) -> Program {
-        let op = self.op;
-        let whole = op.query_dims()[2].is_multiple_of(4) && op.value_dims()[2].is_multiple_of(4);
-        let unpack = if self.caps.unpack_f16 { &program::FLOAT16_UNPACK } else { &program::FLOAT16_INTEGERS };
-        let (mut program, mut names) = (program.constant("ROWS", self.rows as u32), names);
-        program = match op.keys().dtype() {
-            DType::Float16 => program.with(&program::CACHE_FLOAT16).with(unpack),
-            _ if whole => {
-                names = &["QUADS", "VALUE_QUADS"];
-                program.with(&program::CACHE_VEC4)
+    /// A program with the part that reads keys, or values.
+    fn reading(&self, program: Program, cache: Cache) -> Program {
+        let [quads, value_quads] = self.quads();
+        let (of, quads, [vec4, float32, float16]) = match cache {
+            Cache::Keys => {
+                let parts = [&program::KEYS_VEC4, &program::KEYS_FLOAT32, &program::KEYS_FLOAT16];
+                (self.op.query_dims()[2], ("QUADS", quads), parts)
             }
-            _ => program.with(&program::CACHE_FLOAT32),
+            Cache::Values => {
+                let parts = [&program::VALUES_VEC4, &program::VALUES_FLOAT32, &program::VALUES_FLOAT16];
+                (self.op.value_dims()[2], ("VALUE_QUADS", value_quads), parts)
+            }
         };
-        let quads = self.quads();
-        let number = |name| quads[usize::from(name == "VALUE_QUADS")] as u32;
-        names.iter().fold(program, |program, &name| program.constant(name, number(name)))
+        let part = match self.op.keys().dtype() {
+            DType::Float16 => float16,
+            _ if of.is_multiple_of(4) => vec4,
+            _ => float32,
+        };
+        program.with(part).constant(quads.0, quads.1 as u32)
+    }
+
+    /// A program with the conversion from float16, if caches need it.
+    fn converting(&self, program: Program) -> Program {
+        match self.op.keys().dtype() {
+            DType::Float16 if self.caps.unpack_f16 => program.with(&program::FLOAT16_UNPACK),
+            DType::Float16 => program.with(&program::FLOAT16_INTEGERS),
+            _ => program,
+        }
     }
 
     fn launch(&self, program: Program, bindings: &[Binding], invocations: usize, group: usize) -> Dispatch {
@@ -202,8 +220,11 @@ impl Launches<'_> {
             1 => Resource::Output(0),
             _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
         };
-        let program = self.reading(self.finishing(&program::ATTENTION), &["QUADS", "VALUE_QUADS"]);
-        let program = program
+        let program = self.reading(self.converting(self.finishing(&program::ATTENTION)), Cache::Keys);
+        let program = self
+            .reading(program, Cache::Values)
+            .constant("ROWS", self.rows as u32)
+            .constant("SOFT_CAP", self.op.options().soft_cap.is_some())
             .constant("LANES", lanes as u32)
             .constant("LANE_QUADS", value_quads.div_ceil(lanes) as u32)
             .constant("SUBSETS", (lanes / value_quads).max(1) as u32)
@@ -237,8 +258,12 @@ impl Launches<'_> {
         let position = Binding::read(3, Resource::Input(3));
         let linked = |program: Program| program.constant("GROUP_X", group);
 
-        let program = self.reading(linked(Program::new(&program::ATTENTION_SCORES)), &["QUADS"]);
-        let program = program.constant("POSITIONS", positions as u32);
+        let program = self.converting(linked(Program::new(&program::ATTENTION_SCORES)));
+        let program = self
+            .reading(program, Cache::Keys)
+            .constant("ROWS", self.rows as u32)
+            .constant("POSITIONS", positions as u32)
+            .constant("SOFT_CAP", self.op.options().soft_cap.is_some());
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Input(1)),
@@ -253,7 +278,8 @@ impl Launches<'_> {
         let launch = self.launch(program, &[position, Binding::write(6, scores)], tokens * heads, group as usize);
         candidate.dispatches.push(launch.operations([3, tokens, heads, capacity]));
 
-        let program = self.reading(linked(self.finishing(&program::ATTENTION_VALUES)), &["VALUE_QUADS"]);
+        let program = self.converting(linked(self.finishing(&program::ATTENTION_VALUES)));
+        let program = self.reading(program, Cache::Values).constant("ROWS", self.rows as u32);
         let mut bindings = vec![
             Binding::read(1, scores),
             position,

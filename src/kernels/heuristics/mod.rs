@@ -155,6 +155,9 @@ pub(super) fn float_matmul_tiles(sizes: Sizes, batches: usize, [lhs, rhs]: [DTyp
     }
 }
 
+/// Columns up to which a product of one row has narrow workgroups on a CPU: eight wide ones.
+const NARROW: usize = 1024;
+
 /// The tiles of a product of codes or floats with weights of some bits in groups, the best guess first.
 /// `symmetric`: codes of lhs have no zero points.
 pub(super) fn linear_tiles(
@@ -168,6 +171,12 @@ pub(super) fn linear_tiles(
         _ if caps.is_gpu() => {
             let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
             LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps)
+        }
+        // Few wide workgroups would leave a core idle.
+        (0..=1, _) if sizes.n <= NARROW => {
+            let mut tiles = LINEAR.of_cpu(First::OneRow, &[], caps);
+            tiles.swap(0, 1);
+            tiles
         }
         (0..=1, _) => LINEAR.of_cpu(First::OneRow, &[], caps),
         (2..=16, true) => LINEAR.of_cpu(First::FewRows, &[(8, 1), (8, 2)], caps),

@@ -228,9 +228,13 @@ parts! {
         ATTENTION_JOIN = "attention/join";
         SINKS = "attention/sinks";
         SINKS_NONE = "attention/sinks_none";
-        CACHE_VEC4 = "attention/cache_vec4";
-        CACHE_FLOAT32 = "attention/cache_float32";
-        CACHE_FLOAT16 = "attention/cache_float16";
+        KEYS_VEC4 = "attention/keys_vec4";
+        KEYS_FLOAT32 = "attention/keys_float32";
+        KEYS_FLOAT16 = "attention/keys_float16";
+        VALUES_VEC4 = "attention/values_vec4";
+        VALUES_FLOAT32 = "attention/values_float32";
+        VALUES_FLOAT16 = "attention/values_float16";
+        "attention/float16_rows";
         "layout/append_params";
         APPEND = "layout/append";
         APPEND_IN_PLACE = "layout/append_in_place";
