@@ -384,17 +384,18 @@
 //!
 //! `examples/bevy/` runs an int8 network on a texture each frame.
 //!
-//! * **Device.** Bevy's `RenderDevice` and `RenderQueue` hold wgpu's: [`Context::from_device`] takes clones. A system of `RenderStartup`
-//!   plans, warms up and binds, and does so again when Bevy replaces a lost device. [`Context`], [`Plan`] and [`Bindings`] are resources.
+//! * **Device.** Bevy's `RenderDevice` and `RenderQueue` hold wgpu's: [`Context::from_device`] takes clones. A system of
+//!   `RenderStartup` plans, warms up and binds, and does so again when Bevy replaces a lost device. [`Context`], [`Plan`] and
+//!   [`Bindings`] are resources.
 //! * **Frames.** A system of the schedule `RenderGraph` records into Bevy's encoder: a shader from texels to codes,
 //!   [`Plan::record_in`], a shader from codes to texels. `bevy_core_pipeline` submits what systems recorded; without it nothing is.
 //! * **Textures.** A pixel of three 8-bit channels is a row of 16 bytes in lowbit, so the shader writes one `vec4<u32>` a pixel.
 //!
 //! # 13. A model that remembers
 //!
-//! [`Graph::state`] declares an input that ops change in place: a cache of keys and values. [`Append`](crate::ops::Append) writes rows at
-//! a position that a buffer holds, and [`Attention`](crate::ops::Attention) reads as many as there are. So one recording serves every
-//! token. Only the buffers of the token and its position change.
+//! [`Graph::state`] declares an input that ops change in place: a cache of keys and values. [`Append`](crate::ops::Append) writes
+//! rows at a position that a buffer holds, and [`Attention`](crate::ops::Attention) reads as many as there are. So one recording
+//! serves every token. Only the buffers of the token and its position change.
 //!
 //! ```
 //! use lowbit::ops::{Append, Attention};

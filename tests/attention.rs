@@ -1,5 +1,5 @@
-//! Attention over caches, rows appended to them, rotary embedding, and states of graphs: every kernel equals the reference over awkward
-//! shapes, and plans change states in place.
+//! Attention over caches, rows appended to them, rotary embedding, and states of graphs: every kernel equals the reference over
+//! awkward shapes, and plans change states in place.
 
 mod common;
 
@@ -229,6 +229,30 @@ fn states_are_changed_in_place() -> Result<()> {
         assert_eq!(again[1..], expected);
         p += n as i32;
     }
+    Ok(())
+}
+
+/// Rows that are appended to a view are in the state, which keeps its own shape.
+#[test]
+fn a_view_of_a_state_is_changed() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_008);
+    let mut graph = Graph::new();
+    let state = graph.state(TensorType::float32([9, 2, 8])?);
+    let view = graph.reshape(state, [18, 8])?;
+    let (row, p) = (graph.input(TensorType::float32([1, 8])?), graph.input(TensorType::new(DType::Int32, [1])?));
+    let append = Append::new(TensorType::float32([18, 8])?, TensorType::float32([1, 8])?)?;
+    graph.add(append, &[view, row, p])?;
+    let host = [floats(&mut random, &[9, 2, 8]), floats(&mut random, &[1, 8]), position(5)];
+    let host: Vec<&Tensor> = host.iter().collect();
+    let expected = graph.run_reference(&host)?;
+    assert_eq!(expected[0].dims(), [9, 2, 8]);
+    assert_eq!(expected[0].values::<f32>()?[5 * 8..6 * 8], *host[1].values::<f32>()?);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    assert_eq!(plan.run_blocking(&host)?, expected);
+    let inputs = host.iter().map(|t| context.upload(t)).collect::<Result<Vec<_>>>()?;
+    let report = plan.verify_blocking(&plan.bind(&inputs.iter().collect::<Vec<_>>(), &[])?)?;
+    assert!(report.is_exact() && report.outputs.len() == 1, "{report}");
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! A language model from a GGUF file, text in, text out: `cargo run --release --example decoder -- model.gguf "Once upon a time"`.
 //!
 //! A token of the whole model is one plan, recorded from bindings that are made once: only a small buffer with the token and its
-//! position changes. The caches of keys and values are states of the graph, which appends rows in place and reads as many as there are.
-//! `scripts/decoder-model` fetches a small model to try it with. Read `model.rs` for the graph.
+//! position changes. The caches of keys and values are states of the graph, which appends rows in place and reads as many as there
+//! are. `scripts/decoder-model` fetches a small model to try it with. Read `model.rs` for the graph.
 
 mod model;
 mod tokenizer;

@@ -1,6 +1,7 @@
 // out[t, h, :] = Σ_j share_j values[j, g, :],   share_j = e^(score_j) / Σ_j e^(score_j),   score_j = scale Σ_i query[t, h, i] keys[j, g, i]
 //
-// A workgroup owns ROWS rows (queries and heads that read head g of the cache) and each `slices`-th block of LANES positions. For each block
+// A workgroup owns ROWS rows (queries and heads that read head g of the cache) and each `slices`-th block of LANES positions. For
+// each block
 //
 //     1. each lane computes the scores of its position          keys are read once for all rows
 //     2. a row's greatest score so far: all sums are relative to it

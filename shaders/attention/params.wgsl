@@ -25,8 +25,8 @@ struct Params {
 const NO_SCORE: f32 = -3.4028234e38;
 const LEAST_SCORE: f32 = -3.0e38;
 
-// The position of the first query, so bounded that sums with it stay in i32. All positions outside of these bounds see what the bounds see:
-// capacity and window are at most half of the greater one.
+// The position of the first query, so bounded that sums with it stay in i32. All positions outside of these bounds see what the
+// bounds see: capacity and window are at most half of the greater one.
 fn bounded_position(position: i32) -> i32 {
     return clamp(position, -params.tokens, 0x40000000);
 }

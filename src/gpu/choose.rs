@@ -128,8 +128,8 @@ pub(super) fn measured(_: &Context, _: &Graph, _: &Frame, _: &CandidateLists<'_>
 
 impl Context {
     /// Measures the kernels of the ops of a graph whose fastest the context doesn't know, until the budget is spent, and remembers
-    /// the fastest. Plans with [`Tuner::Measured`] use them, and [`Context::save_tuning`] saves them. Returns the number of kinds of
-    /// ops that are still unknown. The sample or compilation in progress is completed after the budget.
+    /// the fastest. Plans with [`Tuner::Measured`] use them, and [`Context::save_tuning`] saves them. Returns the number of kinds
+    /// of ops that are still unknown. The sample or compilation in progress is completed after the budget.
     ///
     /// Natively [`Context::plan`] measures by itself. In a browser, where planning doesn't wait, await this before it.
     ///

@@ -48,8 +48,8 @@ pub(super) async fn measure(context: &Context, op: &Op, candidates: usize, budge
     Ok(Measurement { fastest: pick(&samples), complete: complete? })
 }
 
-/// Fills the samples, one list per candidate, with the seconds per run, and the plans that are left to give back. True if all rounds
-/// ended before `spent`.
+/// Fills the samples, one list per candidate, with the seconds per run, and the plans that are left to give back. True if all
+/// rounds ended before `spent`.
 async fn sample(
     context: &Context,
     op: &Op,

@@ -121,10 +121,9 @@ impl Variant {
         }
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&parameters);
         let constant = |constant| context.constants().get(context, constant);
-        let types = |values: &[crate::plan::Value]| values.iter().map(|v| graph.types()[v.index()].clone()).collect();
         Ok(Self {
-            input_types: types(graph.inputs()),
-            output_types: types(graph.outputs()),
+            input_types: graph.types_of(graph.inputs()),
+            output_types: graph.types_of(graph.outputs()),
             states: graph.state_inputs(),
             constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
             uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
@@ -260,8 +259,7 @@ impl Plan {
     /// requests it for [`Context::from_device`], makes plans that every device of WebGPU runs.
     #[must_use]
     pub fn export(&self) -> ExportedPlan {
-        let tensors = [self.input_types(), self.output_types()];
-        ExportedPlan::new(tensors, self.workspace_buffers(), &self.whole.schedule, &self.limits)
+        ExportedPlan::new(&self.graph, self.workspace_buffers(), &self.whole.schedule, &self.limits)
     }
 
     /// The context that made the plan.
@@ -401,9 +399,9 @@ impl Plan {
             );
         }
         for &i in &variant.states {
-            let others = inputs.iter().enumerate().filter(|&(other, _)| other != i);
+            let mut others = inputs.iter().enumerate().filter(|&(other, _)| other != i);
             require!(
-                others.clone().all(|(_, other)| !other.overlaps(inputs[i])),
+                others.all(|(_, other)| !other.overlaps(inputs[i])),
                 "input {i} is a state, which the plan changes, but it overlaps another input: give it bytes of its own"
             );
         }

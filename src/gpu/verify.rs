@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Bindings, DeviceTensor, Plan};
 use crate::error::Result;
 use crate::ops::Op;
-use crate::plan::{Execution, Graph, Value};
+use crate::plan::{Graph, Value, execute, read, read_as};
 use crate::reference;
 use crate::tensor::{Tensor, first_difference};
 
@@ -64,10 +64,10 @@ impl fmt::Display for Report {
 }
 
 impl Plan {
-    /// Runs the plan on its bound tensors and compares every output and state with the reference for equal inputs. After an op that is exact
-    /// only within a bound ([`Linear`](crate::ops::Linear)), outputs differ in their last bits; the op is wrong only beyond its
-    /// bound. The reference uses all cores (in a browser one, and holds the page meanwhile), but is written for correctness, not
-    /// speed.
+    /// Runs the plan on its bound tensors and compares every output and state with the reference for equal inputs. After an op that
+    /// is exact only within a bound ([`Linear`](crate::ops::Linear)), outputs differ in their last bits; the op is wrong only
+    /// beyond its bound. The reference uses all cores (in a browser one, and holds the page meanwhile), but is written for
+    /// correctness, not speed.
     ///
     /// ```
     /// use lowbit::{Context, DeviceTensor, DType, Graph, Quantization, Tensor, Tuner, ops::Table, ops::Requantization};
@@ -99,26 +99,31 @@ impl Plan {
 
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let graph = self.graph().for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-        let mut execution = Execution::new(&graph, &inputs);
-        graph.steps().iter().try_for_each(|step| execution.step(step).map(|_| ()))?;
-        let output = |(i, &value): (usize, &Value)| (format!("output {i}{}", graph.label(value)), value);
-        let state = |(i, value): (usize, Value)| (format!("state {i}{}", graph.label(value)), value);
-        let compared = graph.outputs().iter().enumerate().map(output).chain(graph.states().enumerate().map(state));
-        let compared = compared.zip(&got).map(|((name, value), got)| Ok(compare(name, got, &execution.read(value)?)));
+        let tensors = execute(&graph, &inputs)?;
+        let named = |kind: &str, i: usize, value: Value| format!("{kind} {i}{}", graph.label(value));
+        let outputs = graph.outputs().iter().enumerate().map(|(i, &value)| (named("output", i, value), value, value));
+        let states = graph.states().iter().enumerate();
+        let states = states.map(|(i, &(state, latest))| (named("state", i, state), state, latest));
+        let compared = outputs
+            .chain(states)
+            .zip(&got)
+            .map(|((name, value, latest), got)| Ok(compare(name, got, &read_as(&graph, &tensors, latest, value)?)));
         let outputs = compared.collect::<Result<Vec<_>>>()?;
         let mut report = Report { outputs, first_wrong_op: None };
         if !report.is_exact() {
-            let mut execution = Execution::new(&graph, &inputs);
             for (number, step) in graph.steps().iter().enumerate() {
-                let (inputs, expected) = execution.step(step)?;
+                let inputs = step.inputs.iter().map(|&v| read(&graph, &tensors, v)).collect::<Result<Vec<_>>>()?;
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
                 let got = self.run_alone(&step.op, &inputs).await?;
                 let tolerance = reference::tolerance(&step.op, &inputs)?;
-                let is_wrong = |(got, expected): (&Tensor, &Tensor)| match &tolerance {
-                    Some(tolerance) => !is_within(got, expected, tolerance),
-                    None => first_difference(got, expected).is_some(),
+                let is_wrong = |(value, got): (&Value, &Tensor)| -> Result<bool> {
+                    let expected = read(&graph, &tensors, *value)?;
+                    Ok(match &tolerance {
+                        Some(tolerance) => !is_within(got, &expected, tolerance),
+                        None => first_difference(got, &expected).is_some(),
+                    })
                 };
-                if got.iter().zip(&expected).any(is_wrong) {
+                if step.outputs.iter().zip(&got).map(is_wrong).collect::<Result<Vec<_>>>()?.contains(&true) {
                     report.first_wrong_op = Some((number, step.op.name()));
                     break;
                 }

@@ -8,7 +8,8 @@ use crate::tensor::TensorType;
 
 /// `out[i, …] = rows[i − p, …] if p ≤ i < p + n, else cache[i, …]`: a cache of keys or values after n tokens were appended
 ///
-/// * `cache`: `[capacity, …]` of any data type but [`DType::Parameters`], with scales that all indices of the first dimension share.
+/// * `cache`: `[capacity, …]` of any data type but [`DType::Parameters`], with scales that all indices of the first dimension
+///   share.
 /// * `rows`: `[n, …]`, of the cache's data type and other dimensions.
 /// * `position`: int32 `[1]`, p. Rows that would fall outside of the cache, before 0 or from `capacity` on, are not written.
 /// * Output: the cache's type. Bits are copied unchanged.

@@ -23,13 +23,15 @@ const MOST_POSITIONS: usize = 1 << 29;
 /// ```
 ///
 /// * `query`: float32 `[n, heads, d]`. n may be dynamic.
-/// * `keys`: float32 or float16 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of kv_heads.
-/// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are
-///   in the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is L − n.
+/// * `keys`: float32 or float16 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of
+///   kv_heads.
+/// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are in
+///   the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is
+///   L − n.
 /// * Output: float32 `[n, heads, d of the values]`. A query that sees no position has zeros.
 ///
-/// Options: [`causal`](AttentionBuilder::causal), [`window`](AttentionBuilder::window), [`scaled`](AttentionBuilder::scaled) (1 / √d by default),
-/// [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks).
+/// Options: [`causal`](AttentionBuilder::causal), [`window`](AttentionBuilder::window), [`scaled`](AttentionBuilder::scaled) (1 /
+/// √d by default), [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks).
 ///
 /// The time follows the length, not the capacity: nothing is planned again as a cache grows. Each element of the cache is read
 /// once for a block of queries that share it.

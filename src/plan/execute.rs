@@ -3,45 +3,37 @@
 
 use rayon::prelude::*;
 
-use super::graph::{Graph, Step, Value};
+use super::graph::{Graph, Value};
 use crate::error::Result;
 use crate::ops::Op;
 use crate::reference;
 use crate::tensor::{Tensor, TensorType};
 
-/// A graph that runs on the reference, step by step.
-pub(crate) struct Execution<'a> {
-    graph: &'a Graph,
-    /// By index; `None` for values that are not there yet, or stored as others. States have their contents so far.
-    tensors: Vec<Option<Tensor>>,
+/// The tensors of all values of a graph at the extent of its inputs, by index; `None` for reshaped values.
+pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    let mut tensors: Vec<Option<Tensor>> = vec![None; graph.types().len()];
+    for (value, tensor) in graph.inputs().iter().zip(inputs) {
+        tensors[value.index()] = Some((*tensor).clone());
+    }
+    for step in graph.steps() {
+        let inputs = step.inputs.iter().map(|&value| read(graph, &tensors, value)).collect::<Result<Vec<_>>>()?;
+        let outputs = run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
+        for (value, output) in step.outputs.iter().zip(outputs) {
+            tensors[value.index()] = Some(output);
+        }
+    }
+    Ok(tensors)
 }
 
-impl<'a> Execution<'a> {
-    /// The graph, at the extent of these inputs, before its first step.
-    pub(crate) fn new(graph: &'a Graph, inputs: &[&Tensor]) -> Self {
-        let mut tensors = vec![None; graph.types().len()];
-        for (value, &tensor) in graph.inputs().iter().zip(inputs) {
-            tensors[value.index()] = Some(tensor.clone());
-        }
-        Self { graph, tensors }
-    }
+/// A value of a graph that has been executed, under its own shape.
+pub(crate) fn read(graph: &Graph, tensors: &[Option<Tensor>], value: Value) -> Result<Tensor> {
+    read_as(graph, tensors, value, value)
+}
 
-    /// Runs the next step of the graph. Returns its inputs and outputs.
-    pub(crate) fn step(&mut self, step: &Step) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
-        let inputs = step.inputs.iter().map(|&value| self.read(value)).collect::<Result<Vec<_>>>()?;
-        let outputs = run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
-        for (&value, output) in step.outputs.iter().zip(&outputs) {
-            let storage = self.graph.storage(value).index();
-            self.tensors[storage] = Some(output.reshaped(self.graph.types()[storage].dims())?);
-        }
-        Ok((inputs, outputs))
-    }
-
-    /// A value, under its own shape.
-    pub(crate) fn read(&self, value: Value) -> Result<Tensor> {
-        let stored = self.tensors[self.graph.storage(value).index()].as_ref().expect("steps are in order");
-        stored.reshaped(self.graph.types()[value.index()].dims())
-    }
+/// A value of a graph that has been executed, under the shape of another: contents of a state under that of the state.
+pub(crate) fn read_as(graph: &Graph, tensors: &[Option<Tensor>], value: Value, shape: Value) -> Result<Tensor> {
+    let stored = tensors[graph.source(value).index()].as_ref().expect("steps are in order");
+    stored.reshaped(graph.types()[shape.index()].dims())
 }
 
 /// Runs an op on the reference, in parallel parts of its rows if these are independent.

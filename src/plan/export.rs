@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CandidateLists, DeviceLimits, Frame, Graph, Launch, MemoryRules, Schedule, Span, Storage};
+use super::{CandidateLists, DeviceLimits, Frame, Graph, Launch, MemoryRules, Schedule, Span, Storage, Value};
 use crate::error::Result;
 use crate::kernels::DeviceCaps;
 use crate::tensor::TensorType;
 
-/// A plan as data, made by [`Graph::export`] or `Plan::export`: programs in WGSL, buffers, and launches in order. All that is needed to run it is
-/// WebGPU. It serializes with serde; [`ExportedPlan::data`] is apart, because it is bytes and large.
+/// A plan as data, made by [`Graph::export`] or `Plan::export`: programs in WGSL, buffers, and launches in order. All that is
+/// needed to run it is WebGPU. It serializes with serde; [`ExportedPlan::data`] is apart, because it is bytes and large.
 ///
 /// To run it: create a buffer for each input, output, workspace and constant, with the usage `STORAGE` (and `COPY_DST` or `COPY_SRC`
 /// to fill it or read it back), and one for the parameters of all launches with the usage `UNIFORM`. Make a compute pipeline of each
@@ -155,16 +155,14 @@ impl Graph {
         let rules = MemoryRules { largest_buffer: limits.max_buffer_size, single_buffer: false };
         let frame = Frame::new(self, &lists, &rules)?;
         let schedule = frame.schedule(self, &lists, |_, _| 0)?;
-        let types =
-            |values: &[super::Value]| values.iter().map(|v| self.types()[v.index()].clone()).collect::<Vec<_>>();
-        Ok(ExportedPlan::new([&types(self.inputs()), &types(self.outputs())], &frame.workspace, &schedule, &caps))
+        Ok(ExportedPlan::new(self, &frame.workspace, &schedule, &caps))
     }
 }
 
 impl ExportedPlan {
-    /// A schedule as data; `tensors` are the types of the inputs and outputs.
+    /// A schedule of a graph as data.
     pub(crate) fn new(
-        tensors: [&[TensorType]; 2],
+        graph: &Graph,
         workspace: &[u64],
         Schedule { launches, constants }: &Schedule,
         caps: &DeviceCaps,
@@ -172,7 +170,7 @@ impl ExportedPlan {
         let mut data = Data::default();
         let constants: Vec<_> = constants.iter().map(|c| data.add(bytemuck::cast_slice(&c.words()))).collect();
         let mut programs: Vec<String> = Vec::new();
-        let exported = launches.iter().map(|launch| {
+        let exported = |launch: &Launch| {
             let source = launch.dispatch.program.source();
             let program = programs.iter().position(|program| *program == source).unwrap_or_else(|| {
                 programs.push(source);
@@ -185,18 +183,19 @@ impl ExportedPlan {
                 bindings: bindings(launch, &constants),
                 grid: launch.dispatch.grid,
             }
-        });
-        let exported = exported.collect();
-        let is_state = |i: usize| {
-            let spans = launches.iter().flat_map(|l| l.dispatch.bindings.iter().zip(&l.spans));
-            spans.into_iter().any(|(binding, span)| binding.writes && span.storage == Storage::Input(i))
         };
-        let [inputs, outputs] = tensors;
-        let inputs = inputs.iter().enumerate().map(|(i, t)| tensor(t, is_state(i))).collect();
-        let outputs = outputs.iter().map(|t| tensor(t, true)).collect();
-        let requirements = requirements(launches, &programs, caps);
-        let workspace = workspace.to_vec();
-        Self { inputs, outputs, workspace, constants, programs, launches: exported, requirements, data: data.0 }
+        let exported = launches.iter().map(exported).collect();
+        let tensor = |value: Value, written: bool| tensor(&graph.types()[value.index()], written);
+        Self {
+            inputs: graph.inputs().iter().map(|&value| tensor(value, graph.is_state(value))).collect(),
+            outputs: graph.outputs().iter().map(|&value| tensor(value, true)).collect(),
+            workspace: workspace.to_vec(),
+            constants,
+            launches: exported,
+            requirements: requirements(launches, &programs, caps),
+            programs,
+            data: data.0,
+        }
     }
 }
 

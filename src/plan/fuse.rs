@@ -62,7 +62,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
 /// The steps that an output or a state depends on, in the caller's order.
 fn needed(graph: &Graph) -> Vec<&Step> {
     let mut wanted: Vec<bool> = vec![false; graph.types().len()];
-    let kept = graph.outputs().iter().copied().chain(graph.states());
+    let kept = graph.outputs().iter().copied().chain(graph.states().iter().map(|&(state, _)| state));
     kept.for_each(|value| wanted[graph.storage(value).index()] = true);
     let mut steps: Vec<&Step> = Vec::new();
     for step in graph.steps().iter().rev() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::execute::Execution;
+use super::execute::{execute, read_as};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::ops::Op;
@@ -64,12 +64,12 @@ pub struct Graph {
     extent: Option<usize>,
     /// True if the first dimension of the value is a multiple of the extent.
     follows: Vec<bool>,
-    /// The value whose elements a reshaped value, or a state's later contents, share.
+    /// The value whose elements a reshaped value shares.
     aliases: Vec<Option<Value>>,
-    /// The contents of a state that a value stands for: the number of writes before. 0 for other values.
-    versions: Vec<usize>,
-    /// The inputs that ops write, each with the number of writes so far.
-    states: Vec<(Value, usize)>,
+    /// The state whose later contents a value is.
+    homes: Vec<Option<Value>>,
+    /// The inputs that ops change, each with its contents after all ops so far.
+    states: Vec<(Value, Value)>,
     steps: Vec<Step>,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
@@ -86,7 +86,7 @@ impl Default for Graph {
             extent: None,
             follows: vec![],
             aliases: vec![],
-            versions: vec![],
+            homes: vec![],
             states: vec![],
             steps: vec![],
             inputs: vec![],
@@ -129,7 +129,7 @@ impl Graph {
         self.names.push(None);
         self.follows.push(follows);
         self.aliases.push(alias);
-        self.versions.push(0);
+        self.homes.push(None);
         Value { index: self.types.len() - 1, graph: self.id }
     }
 
@@ -169,13 +169,13 @@ impl Graph {
         Ok(value)
     }
 
-    /// Declares the next input as a state: a tensor that lives on between runs, in one buffer, which ops of the graph change in place.
-    /// [`Append`](crate::ops::Append) is such an op. Its output stands for the new contents; the value before it can't be read by
-    /// ops that are added later.
+    /// Declares the next input as a state: a tensor that lives on between runs, in one buffer, which ops of the graph change in
+    /// place. [`Append`](crate::ops::Append) is such an op. Its output stands for the new contents; the value before it can't be
+    /// read by ops that are added later.
     ///
-    /// [`Plan::bind`](crate::Plan::bind) takes the tensor among the inputs, and recordings change it each time. Calls on tensors of the
-    /// host ([`Graph::run_reference`], [`Plan::run`](crate::Plan::run)) leave their inputs alone, and return the new contents of all
-    /// states, in order of declaration, after the outputs.
+    /// [`Plan::bind`](crate::Plan::bind) takes the tensor among the inputs, and recordings change it each time. Calls on tensors of
+    /// the host ([`Graph::run_reference`], [`Plan::run`](crate::Plan::run)) leave their inputs alone, and return the new contents
+    /// of all states, in order of declaration, after the outputs.
     ///
     /// ```
     /// use lowbit::{DType, Graph, Tensor, TensorType, ops::Append};
@@ -194,7 +194,7 @@ impl Graph {
     /// ```
     pub fn state(&mut self, tensor_type: TensorType) -> Value {
         let value = self.input(tensor_type);
-        self.states.push((value, 0));
+        self.states.push((value, value));
         value
     }
 
@@ -222,48 +222,39 @@ impl Graph {
     /// As for [`Graph::add`].
     pub fn add_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Vec<Value>> {
         let op = op.into();
-        inputs.iter().try_for_each(|&input| self.check(input).and_then(|()| self.check_version(input)))?;
+        inputs.iter().try_for_each(|&input| self.check(input).and_then(|()| self.check_latest(input)))?;
         op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
         op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
-        if let Some(input) = op.overwrites().filter(|&input| self.is_state(inputs[input])) {
-            let state = self.storage(inputs[input]);
+        let state = op.overwrites().map(|input| self.storage(inputs[input])).filter(|&value| self.is_state(value));
+        if let Some(state) = state {
             let reads = inputs.iter().filter(|&&value| self.storage(value) == state).count();
             require!(reads == 1, "{} reads the state{} that it changes: copy it first", op.name(), self.label(state));
         }
         let follows = self.follow(&op, inputs)?;
         let outputs = op.outputs().into_iter().zip(follows).map(|(t, follows)| self.value(t, follows, None));
         let outputs: Vec<Value> = outputs.collect();
-        if let Some(state) = op.overwrites().map(|input| self.storage(inputs[input])) {
-            self.write(state, outputs[0]);
+        if let Some((_, latest)) = self.states.iter_mut().find(|(value, _)| Some(*value) == state) {
+            *latest = outputs[0];
+            self.homes[outputs[0].index] = state;
         }
         self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
     }
 
-    /// Makes a value the new contents of a state; nothing if `state` is none.
-    fn write(&mut self, state: Value, contents: Value) {
-        if let Some((_, version)) = self.states.iter_mut().find(|(value, _)| *value == state) {
-            *version += 1;
-            self.versions[contents.index] = *version;
-            self.aliases[contents.index] = Some(state);
-        }
-    }
-
     /// Refuses contents of a state that were overwritten.
-    fn check_version(&self, value: Value) -> Result<()> {
-        let storage = self.storage(value);
-        let state = self.states.iter().find(|(state, _)| *state == storage);
+    fn check_latest(&self, value: Value) -> Result<()> {
+        let (state, contents) = (self.storage(value), self.source(value));
         require!(
-            state.is_none_or(|(_, version)| *version == self.versions[value.index]),
+            !self.states.iter().any(|&(of, latest)| of == state && latest != contents),
             "the state{} was changed by an op before: use the value that Graph::add returned for it",
-            self.label(storage)
+            self.label(state)
         );
         Ok(())
     }
 
-    /// The inputs that ops write, in order of declaration.
-    pub(crate) fn states(&self) -> impl ExactSizeIterator<Item = Value> {
-        self.states.iter().map(|(value, _)| *value)
+    /// The inputs that ops change, in order of declaration, each with its contents after all ops.
+    pub(crate) fn states(&self) -> &[(Value, Value)] {
+        &self.states
     }
 
     /// The places of the states among the inputs.
@@ -274,7 +265,7 @@ impl Graph {
     /// True if a value is a state, or a view of one.
     pub(crate) fn is_state(&self, value: Value) -> bool {
         let storage = self.storage(value);
-        self.states().any(|state| state == storage)
+        self.states.iter().any(|&(state, _)| state == storage)
     }
 
     /// Flags of the outputs of an op that follow the extent: their first dimension shrinks with it, in proportion.
@@ -404,10 +395,8 @@ impl Graph {
             );
             new.with_extent(0)?;
         }
-        let source = self.storage(value);
-        let reshaped = self.value(new, follows, Some(source));
-        self.versions[reshaped.index] = self.versions[value.index];
-        Ok(reshaped)
+        let source = self.source(value);
+        Ok(self.value(new, follows, Some(source)))
     }
 
     /// Declares the next output. A value of another graph, an input, and a value that is an output already are refused when the
@@ -444,10 +433,10 @@ impl Graph {
         let graph = self.for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_outputs()?;
-        let mut execution = Execution::new(&graph, inputs);
-        graph.steps.iter().try_for_each(|step| execution.step(step).map(|_| ()))?;
-        let output = |value: Value| Ok(execution.read(value)?.with_type(graph.types[value.index].clone()));
-        graph.outputs.iter().copied().chain(graph.states()).map(output).collect()
+        let tensors = execute(&graph, inputs)?;
+        let outputs = graph.outputs.iter().map(|&value| (value, value)).chain(graph.states.iter().copied());
+        let read = |(of, value)| Ok(read_as(&graph, &tensors, value, of)?.with_type(graph.types[of.index].clone()));
+        outputs.map(read).collect()
     }
 
     /// The inputs that are dynamic parameters, with the format of the codes they describe.
@@ -487,9 +476,20 @@ impl Graph {
         self.names[value.index].as_ref().map_or_else(String::new, |name| format!(" ({name})"))
     }
 
-    /// The value that stores the elements of a value.
-    pub(crate) fn storage(&self, value: Value) -> Value {
+    /// The value that has the elements of a value: for a reshaped one that before.
+    pub(crate) fn source(&self, value: Value) -> Value {
         self.aliases[value.index].unwrap_or(value)
+    }
+
+    /// The value in whose buffer the elements of a value are: for contents of a state that state.
+    pub(crate) fn storage(&self, value: Value) -> Value {
+        let source = self.source(value);
+        self.homes[source.index].unwrap_or(source)
+    }
+
+    /// The types of some values.
+    pub(crate) fn types_of(&self, values: &[Value]) -> Vec<TensorType> {
+        values.iter().map(|value| self.types[value.index].clone()).collect()
     }
 
     pub(crate) fn steps(&self) -> &[Step] {

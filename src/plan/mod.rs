@@ -13,7 +13,7 @@ mod schedule;
 
 pub(crate) use candidates::CandidateLists;
 pub use device_limits::DeviceLimits;
-pub(crate) use execute::Execution;
+pub(crate) use execute::{execute, read, read_as};
 pub use export::{
     ExportedBinding, ExportedBuffer, ExportedBytes, ExportedLaunch, ExportedPlan, ExportedRequirements, ExportedTensor,
 };

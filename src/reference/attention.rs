@@ -60,17 +60,17 @@ fn outputs(
 ) -> Vec<(f64, f64)> {
     let ([_, heads, d], [_, kv_heads, value_d]) = (op.query_dims(), op.value_dims());
     let cache_head = head * kv_heads / heads;
-    let row = |of: &[f64], index: usize, size: usize| of[index * size..(index + 1) * size].to_vec();
-    let query = row(query, token * heads + head, d);
+    let query = &query[(token * heads + head) * d..][..d];
+    let cache_row = |position: usize| position * kv_heads + cache_head;
     let (scale, length) = (f64::from(op.scale()), visible.len() as f64);
     let scores: Vec<Score> = visible
         .map(|position| {
-            let key = row(keys, position * kv_heads + cache_head, d);
-            let products = || query.iter().zip(&key).map(|(q, k)| q * k);
+            let key = &keys[cache_row(position) * d..][..d];
+            let products = || query.iter().zip(key).map(|(q, k)| q * k);
             let size = products().map(f64::abs).sum::<f64>() * scale.abs();
             let score = scale * products().sum::<f64>();
-            let flushed = (4 * d) as f64 * FLUSHED.sqrt() * FLUSHED.sqrt() * (1.0 + scale.abs());
-            let lost = key.iter().chain(&query).any(|x| x.abs() < FLUSHED);
+            let flushed = (4 * d) as f64 * FLUSHED * (1.0 + scale.abs());
+            let lost = key.iter().chain(query).any(|x| x.abs() < FLUSHED);
             let error = 2.0 * UNIT * (d as f64 + 4.0) * size + flushed + if lost { size } else { 0.0 };
             let (value, error) = match op.options().soft_cap.map(f64::from) {
                 Some(cap) => (cap * (score / cap).tanh(), error + 24.0 * UNIT * cap),
@@ -90,9 +90,10 @@ fn outputs(
     let column = |i: usize| {
         let (mut value, mut error, mut largest) = (0.0, 0.0, 0.0f64);
         for (score, power) in scores.iter().zip(&powers) {
-            let part = power / total * values[(score.position * kv_heads + cache_head) * value_d + i];
+            let own_value = values[cache_row(score.position) * value_d + i];
+            let part = power / total * own_value;
             value += part;
-            largest = largest.max(values[(score.position * kv_heads + cache_head) * value_d + i].abs());
+            largest = largest.max(own_value.abs());
             error += part.abs() * (score.error.exp_m1() + own(score) + mean.exp_m1() + UNIT * (3.0 * length + 32.0));
         }
         let error = 1.25 * error + 0.5f64.powi(100) * (1.0 + largest);

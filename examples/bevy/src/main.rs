@@ -1,9 +1,9 @@
 //! A small int8 network in Bevy: it draws outlines into a texture, in every frame, without a window.
 //!
-//! lowbit uses Bevy's device. A system of Bevy's render graph (`outlines.rs`) records into Bevy's encoder: a shader writes the texture's
-//! colours as codes, a plan computes, and a shader writes codes into another texture. Nothing is copied beside. Every frame is compared
-//! with lowbit's CPU reference, bit for bit. The last one is written as `before.png` and `after.png`, into the folder that the argument
-//! names, or `target`.
+//! lowbit uses Bevy's device. A system of Bevy's render graph (`outlines.rs`) records into Bevy's encoder: a shader writes the
+//! texture's colours as codes, a plan computes, and a shader writes codes into another texture. Nothing is copied beside. Every
+//! frame is compared with lowbit's CPU reference, bit for bit. The last one is written as `before.png` and `after.png`, into the
+//! folder that the argument names, or `target`.
 
 mod network;
 mod outlines;

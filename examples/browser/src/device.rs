@@ -23,6 +23,22 @@ pub(crate) struct Device {
 }
 
 impl Device {
+    /// A device without any outputs yet.
+    pub(crate) fn asking() -> Self {
+        Self { answers: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The launch that has no outputs yet, with its inputs.
+    pub(crate) fn asked(&self) -> Option<(Graph, Vec<Tensor>)> {
+        self.asked.take()
+    }
+
+    /// Gives the outputs of that launch, for the next call.
+    pub(crate) fn answer(&mut self, outputs: Vec<Tensor>) {
+        self.launches.set(0);
+        self.answers.get_or_insert_default().push(outputs);
+    }
+
     /// Outputs of an op.
     pub(crate) fn run(&self, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.run_graph(&Graph::of(op.into())?, inputs)
@@ -46,14 +62,13 @@ pub(crate) fn on_cpu(case: &Case) -> Result<Vec<Array>> {
 
 /// The outputs of a case on the GPU.
 pub(crate) async fn on_gpu(case: &Case, context: &Context) -> Result<Vec<Array>> {
-    let mut device = Device { answers: Some(Vec::new()), ..Device::default() };
+    let mut device = Device::asking();
     loop {
         let outcome = ops::run(case, &device);
-        let (Err(_), Some((graph, inputs))) = (&outcome, device.asked.take()) else { return outcome };
+        let (Err(_), Some((graph, inputs))) = (&outcome, device.asked()) else { return outcome };
         let plan = context.plan(&graph, Tuner::FirstGuess)?;
         let answer = plan.run(&inputs.iter().collect::<Vec<_>>()).await;
         plan.destroy();
-        device.launches.set(0);
-        device.answers.get_or_insert_default().push(answer?);
+        device.answer(answer?);
     }
 }

@@ -94,7 +94,8 @@ impl Page {
 }
 
 async fn product(context: &Context) -> Result<String> {
-    let activations = Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?.quantized(Quantization::tensor(0.02, 128))?;
+    let activations =
+        Tensor::new([2, 4], vec![12u8, 0, 255, 7, 128, 128, 128, 128])?.quantized(Quantization::tensor(0.02, 128))?;
     let weights = Tensor::new([3, 4], vec![1i8, -2, 3, -4, 127, 0, 0, -127, 5, 6, 7, 8])?
         .quantized(Quantization::symmetric_axis(0, [0.01, 0.002, 0.03]))?;
     let layer: Op = Matmul::new(activations.tensor_type().clone(), weights)

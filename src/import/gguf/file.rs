@@ -12,7 +12,7 @@ use half::f16;
 
 use super::{GgufType, weights};
 use crate::error::{Error, Result, refuse, require};
-use crate::import::quoted;
+use crate::import::{Array, ElementType, quoted};
 use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
 
@@ -372,15 +372,25 @@ impl<'a> GgufTensor<'a> {
         GgufType::from_id(self.type_id)
     }
 
+    /// The type of its numbers, if it is not quantized.
+    fn element_type(&self) -> Option<ElementType> {
+        Some(match self.type_id {
+            0 => ElementType::Float32,
+            1 => ElementType::Float16,
+            30 => ElementType::Bfloat16,
+            _ => return None,
+        })
+    }
+
     /// The name of the tensor's type.
     #[must_use]
     pub fn type_name(&self) -> String {
-        match (self.gguf_type(), self.type_id) {
+        match (self.gguf_type(), self.element_type()) {
             (Some(known), _) => known.to_string(),
-            (None, 0) => "F32".to_string(),
-            (None, 1) => "F16".to_string(),
-            (None, 30) => "BF16".to_string(),
-            (None, id) => format!("type {id}"),
+            (_, Some(ElementType::Float32)) => "F32".to_string(),
+            (_, Some(ElementType::Float16)) => "F16".to_string(),
+            (_, Some(_)) => "BF16".to_string(),
+            (None, None) => format!("type {}", self.type_id),
         }
     }
 
@@ -399,11 +409,10 @@ impl<'a> GgufTensor<'a> {
         let [k, n, experts, rest] = self.dims;
         let rows = n.checked_mul(experts).and_then(|rows| rows.checked_mul(rest));
         let plain = |bytes: usize| rows.and_then(|rows| rows.checked_mul(k)?.checked_mul(bytes));
-        let needed = match (self.gguf_type(), self.type_id) {
+        let needed = match (self.gguf_type(), self.element_type()) {
             (Some(known), _) => Some(known.bytes([1, rows.unwrap_or(usize::MAX), k])?),
-            (None, 0) => plain(4),
-            (None, 1 | 30) => plain(2),
-            _ => return Ok(self.data),
+            (None, Some(element)) => plain(element.bytes()),
+            (None, None) => return Ok(self.data),
         };
         let bytes = needed.and_then(|needed| self.data.get(..needed));
         require!(
@@ -423,23 +432,20 @@ impl<'a> GgufTensor<'a> {
     /// # Errors
     /// If it is of another type, or larger than a tensor can be.
     pub fn floats(&self) -> Result<Tensor> {
-        let (shape, bytes) = (self.shape(), self.bytes()?);
-        let half = |pair: &[u8]| u16::from_le_bytes([pair[0], pair[1]]);
-        match self.type_id {
-            0 => {
-                let word = |word: &[u8]| f32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-                Tensor::new(shape, bytes.chunks_exact(4).map(word).collect::<Vec<f32>>())
-            }
-            1 => Tensor::new(shape, bytes.chunks_exact(2).map(|pair| f16::from_bits(half(pair))).collect::<Vec<f16>>()),
-            30 => {
-                let wide = |pair: &[u8]| f32::from_bits(u32::from(half(pair)) << 16);
-                Tensor::new(shape, bytes.chunks_exact(2).map(wide).collect::<Vec<f32>>())
-            }
-            _ => refuse!(
+        let Some(element) = self.element_type() else {
+            refuse!(
                 "{} is in {}, which is not F32, F16 or BF16: quantized tensors are weights",
                 quoted(self.name),
                 self.type_name()
-            ),
+            );
+        };
+        let array = Array::new(element, self.shape(), self.bytes()?)?;
+        let places = 0..array.shape().iter().product();
+        match element {
+            ElementType::Float16 => {
+                Tensor::new(array.shape(), places.map(|i| f16::from_le_bytes(array.at(i))).collect::<Vec<f16>>())
+            }
+            _ => Tensor::new(array.shape(), places.map(|i| array.float(i)).collect::<Vec<f32>>()),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Candidates of `ops::Attention`: `shaders/attention/attention.wgsl`, then `join.wgsl` if positions are divided into slices; or three
-//! passes, `scores.wgsl`, `powers.wgsl` and `weighted_values.wgsl`. The meaning is `reference/attention.rs`.
+//! Candidates of `ops::Attention`: `shaders/attention/attention.wgsl`, then `join.wgsl` if positions are divided into slices; or
+//! three passes, `scores.wgsl`, `powers.wgsl` and `weighted_values.wgsl`. The meaning is `reference/attention.rs`.
 
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_group, parameters};
@@ -156,9 +156,9 @@ struct Launches<'a> {
 }
 
 impl Launches<'_> {
-    /// Quads of a key, and of a value.
-    fn quads(&self) -> [usize; 2] {
-        [self.op.query_dims()[2].div_ceil(4), self.op.value_dims()[2].div_ceil(4)]
+    /// Quads of a value.
+    fn value_quads(&self) -> usize {
+        self.op.value_dims()[2].div_ceil(4)
     }
 
     /// Blocks of rows for all heads of the cache.
@@ -173,15 +173,11 @@ impl Launches<'_> {
 
     /// A program with the part that reads keys, or values.
     fn reading(&self, program: Program, cache: Cache) -> Program {
-        let [quads, value_quads] = self.quads();
+        let ([_, _, d], [_, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
         let (of, quads, [vec4, float32, float16]) = match cache {
-            Cache::Keys => {
-                let parts = [&program::KEYS_VEC4, &program::KEYS_FLOAT32, &program::KEYS_FLOAT16];
-                (self.op.query_dims()[2], ("QUADS", quads), parts)
-            }
+            Cache::Keys => (d, "QUADS", [&program::KEYS_VEC4, &program::KEYS_FLOAT32, &program::KEYS_FLOAT16]),
             Cache::Values => {
-                let parts = [&program::VALUES_VEC4, &program::VALUES_FLOAT32, &program::VALUES_FLOAT16];
-                (self.op.value_dims()[2], ("VALUE_QUADS", value_quads), parts)
+                (value_d, "VALUE_QUADS", [&program::VALUES_VEC4, &program::VALUES_FLOAT32, &program::VALUES_FLOAT16])
             }
         };
         let part = match self.op.keys().dtype() {
@@ -189,7 +185,7 @@ impl Launches<'_> {
             _ if of.is_multiple_of(4) => vec4,
             _ => float32,
         };
-        program.with(part).constant(quads.0, quads.1 as u32)
+        program.with(part).constant(quads, of.div_ceil(4) as u32)
     }
 
     /// A program with the conversion from float16, if caches need it.
@@ -215,7 +211,7 @@ impl Launches<'_> {
     /// One launch, and another that joins slices.
     fn shared(&self, candidate: &mut Candidate, lanes: usize) {
         let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
-        let ([_, value_quads], slices) = (self.quads(), self.params.slices as usize);
+        let (value_quads, slices) = (self.value_quads(), self.params.slices as usize);
         let result = match slices {
             1 => Resource::Output(0),
             _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
@@ -253,7 +249,7 @@ impl Launches<'_> {
     /// Three launches with scores between them.
     fn passes(&self, candidate: &mut Candidate, positions: usize) {
         let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
-        let ([_, value_quads], group) = (self.quads(), line_group(self.caps));
+        let (value_quads, group) = (self.value_quads(), line_group(self.caps));
         let scores = candidate.scratch(tokens * heads * (capacity + 2));
         let position = Binding::read(3, Resource::Input(3));
         let linked = |program: Program| program.constant("GROUP_X", group);

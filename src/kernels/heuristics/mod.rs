@@ -172,13 +172,14 @@ pub(super) fn linear_tiles(
             let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
             LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps)
         }
-        // Few wide workgroups would leave a core idle.
-        (0..=1, _) if sizes.n <= NARROW => {
+        (0..=1, _) => {
             let mut tiles = LINEAR.of_cpu(First::OneRow, &[], caps);
-            tiles.swap(0, 1);
+            if sizes.n <= NARROW {
+                // Few wide workgroups would leave a core idle.
+                tiles.sort_by_key(|&tile| tile != Tile::registers([8, 1], 1, 1));
+            }
             tiles
         }
-        (0..=1, _) => LINEAR.of_cpu(First::OneRow, &[], caps),
         (2..=16, true) => LINEAR.of_cpu(First::FewRows, &[(8, 1), (8, 2)], caps),
         (2..=16, false) => LINEAR.of_cpu(First::FewRows, &[(8, 2), (8, 1)], caps),
         (_, true) => LINEAR.of_cpu(First::ManyRows, &[(16, 1), (8, 2)], caps),

@@ -1,4 +1,5 @@
-//! Conformance cases on the browser's device: is lowbit right, and how long does its plan take? The page (`www/page.js`) takes the time.
+//! Conformance cases on the browser's device: is lowbit right, and how long does its plan take? The page (`www/page.js`) takes the
+//! time.
 
 #![allow(dead_code, reason = "parts of the conformance example")]
 
@@ -10,6 +11,7 @@ mod blocks;
 mod case;
 #[path = "../../../../examples/conformance/compare.rs"]
 mod compare;
+#[path = "../../../../examples/browser/src/device.rs"]
 mod device;
 #[path = "../../../../examples/conformance/gguf.rs"]
 mod gguf;
@@ -72,7 +74,7 @@ impl Page {
 
 async fn prepare(context: &Context, file: &[u8]) -> Result<Prepared> {
     let case = Case::parse(file)?;
-    let device = Device::default();
+    let device = Device::asking();
     let outcome = ops::run(&case, &device);
     let Some((graph, inputs)) = device.asked() else {
         return Err(outcome.err().unwrap_or_else(|| "nothing to run".into()));
@@ -137,7 +139,9 @@ impl Prepared {
         for output in &self.outputs {
             answer.push(self.context.download(output).await?);
         }
-        let got = ops::run(&self.case, &Device::answering(answer))?;
+        let mut device = Device::asking();
+        device.answer(answer);
+        let got = ops::run(&self.case, &device)?;
         Ok(compare::compare(&self.case, &got, true).err().map_or_else(String::new, |failure| format!("{failure:?}")))
     }
 }
