@@ -409,3 +409,31 @@ fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// An upload is copied in parts: beside the tensor on the host and that on the device, only two of them are in memory. 64 MiB is
+/// twice their size, to leave room for the driver's own memory.
+#[test]
+fn an_upload_holds_few_copies() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    // The kernel forgets the highest mark of resident memory.
+    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+        eprintln!("\n*** NOT RUN: this test resets the mark of /proc/self ***\n");
+        return Ok(());
+    }
+    let highest = || -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    let words = (256 << 20) / 4;
+    let tensor = Tensor::new([words], (0..words as i32).collect::<Vec<_>>())?;
+    let before = highest().expect("the system reports it");
+    let uploaded = context.upload(&tensor)?;
+    context.queue().submit([]);
+    context.device().poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");
+    let most = (highest().expect("it was there before") - before) >> 10;
+    println!("{most} MiB at most beside the tensor of 256 MiB");
+    assert!(most < 256 + 64, "an upload of 256 MiB held {most} MiB beside its tensor");
+    assert_eq!(context.download_blocking(&uploaded)?, tensor);
+    Ok(())
+}

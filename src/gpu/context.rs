@@ -7,6 +7,7 @@ use super::caps::{self, MATRICES};
 use super::constants::Constants;
 use super::device_tensor::Temporary;
 use super::pipeline::{Pipeline, Pipelines};
+use super::wait::Copies;
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{DeviceCaps, Dispatch};
@@ -681,17 +682,37 @@ impl Context {
         };
         let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
         let buffer = self.scoped_for(label, size, || create(usage | written))?;
-        if !words.is_empty() {
-            // Natively wgpu first copies the words to its own memory, and loses the whole device if there is none. So a buffer of
-            // equal size is created and dropped before.
-            #[cfg(not(target_arch = "wasm32"))]
-            self.scoped_for(label, size, || create(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC))?;
-            self.scoped_for(label, size, || self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words)))?;
-        }
+        self.write(label, &buffer, words)?;
         Counting::count(&self.counting.buffers);
         Ok(buffer)
     }
+
+    /// Writes words to the start of a buffer, in parts, so that the copies of a large tensor are never in memory as a whole.
+    fn write(&self, label: &str, buffer: &wgpu::Buffer, words: &[u32]) -> Result<()> {
+        let mut copies = Copies::default();
+        for (part, words) in words.chunks(WRITTEN).enumerate() {
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            // Natively wgpu loses the whole device if there is no memory for its copy. So a buffer of equal size is created and
+            // dropped before.
+            #[cfg(not(target_arch = "wasm32"))]
+            self.scoped_for(label, bytes.len() as u64, || {
+                let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+                let size = bytes.len() as u64;
+                self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+            })?;
+            self.scoped_for(label, bytes.len() as u64, || {
+                if part > 0 {
+                    copies.next(self);
+                }
+                self.queue.write_buffer(buffer, (part * WRITTEN * 4) as u64, bytes);
+            })?;
+        }
+        Ok(())
+    }
 }
+
+/// Words that are written at a time: wgpu copies them to memory of its own, which a submission gives back.
+const WRITTEN: usize = 4 << 20;
 
 /// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts
 /// apart. OpenGL is excluded, because all devices of its instance wait for one lock, with a time limit.

@@ -85,6 +85,26 @@ fn poll(context: &Context, mapping: &Shared) {
     }
 }
 
+/// The copies of a large tensor that is written in parts, of which at most two are in memory.
+#[derive(Default)]
+pub(super) struct Copies(Option<Shared>);
+
+impl Copies {
+    /// Submits the copy that was just written, and waits for the one before it, whose memory is then free. A browser doesn't wait: it
+    /// does so by itself.
+    pub(super) fn next(&mut self, context: &Context) {
+        context.queue().submit([]);
+        let done = Shared::default();
+        let callback = done.clone();
+        context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
+        let before = self.0.replace(done);
+        #[cfg(not(target_arch = "wasm32"))]
+        before.inspect(|before| poll(context, before));
+        #[cfg(target_arch = "wasm32")]
+        drop(before);
+    }
+}
+
 /// Waits until the queue is idle. Natively this blocks.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn idle(context: &Context) -> Result<()> {
