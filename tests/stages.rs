@@ -4,9 +4,16 @@
 
 mod common;
 
-use common::{ONE_CANDIDATE, Random, check_cases, check_op_in_turn, context};
-use lowbit::ops::{Add, Conv, Fused, Matmul, Op, Output, Padding, Requantization, Table};
-use lowbit::{Context, DType, Error, Granularity, Quantization, Result, Rounding, Tensor, kernels};
+use common::{ONE_CANDIDATE, Random, check_cases, check_op_in_turn, check_op_within_in_turn, context};
+use lowbit::ops::{
+    Add, Arithmetic, Conv, DynamicGranularity, DynamicQuantize, FloatBinary, FloatMatmul, FloatUnary, Function, Fused,
+    Linear, Matmul, Op, Output, Padding, Requantization, Table,
+};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
+use lowbit::{
+    Context, DType, Error, Granularity, Graph, Quantization, Result, Rounding, Tensor, TensorType, Tuner, kernels,
+    reference,
+};
 
 const ROUNDINGS: [Rounding; 4] = [Rounding::Onnx, Rounding::FixedSingle, Rounding::FixedDouble, Rounding::FixedWide];
 
@@ -335,5 +342,131 @@ fn with_a_post_op() -> Result<()> {
         check_op_in_turn(ONE_CANDIDATE, &context, name, op, &inputs.iter().collect::<Vec<_>>())
     });
     println!("stages with a post-op: {all} cases, {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Random float32 numbers around 0.
+fn floats(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+    Tensor::new(dims, (0..dims.iter().product()).map(|_| 4.0 * random.real()).collect::<Vec<f32>>())
+}
+
+const FUNCTIONS: [Function; 6] =
+    [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
+
+/// The ops that a tensor of floats can pass through before it is stored, each with the position of that tensor.
+fn float_post_ops(made: &TensorType) -> Result<Vec<(Op, usize)>> {
+    let mut ops: Vec<(Op, usize)> = Vec::new();
+    for function in FUNCTIONS {
+        ops.push((FloatUnary::new(made.clone(), function)?.into(), 0));
+    }
+    for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+        let op = FloatBinary::new(made.clone(), made.clone(), arithmetic)?;
+        ops.extend([(op.clone().into(), 0), (op.into(), 1)]);
+    }
+    Ok(ops)
+}
+
+/// Layers and products of m rows, 130 inputs and n columns, and a function of m x n numbers, each with its inputs.
+fn float_producers(random: &mut Random, m: usize, n: usize) -> Result<Vec<(&'static str, Op, Vec<Tensor>)>> {
+    let k = 130;
+    let x = floats(random, &[m, k])?;
+    let matrix = floats(random, &[n, k])?;
+    let packed = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?.quantize(&matrix)?;
+    let bias = floats(random, &[n])?;
+    let layer = Linear::new(x.tensor_type().clone(), packed.clone()).bias(bias).build()?;
+    let group = DynamicGranularity::Group(32);
+    let quantize = DynamicQuantize::new(x.tensor_type().clone(), DType::Int8, group).symmetric().build()?;
+    let codes = reference::run(&quantize.into(), &[&x])?;
+    let of_codes = Linear::new(codes[0].tensor_type().clone(), packed).dynamic_lhs(group).build()?;
+    let product = FloatMatmul::new(x.tensor_type().clone(), matrix).transposed_rhs().build()?;
+    let y = floats(random, &[m, n])?;
+    let function = FloatUnary::new(y.tensor_type().clone(), Function::Silu)?;
+    Ok(vec![
+        ("linear", layer.into(), vec![x.clone()]),
+        ("linear of codes", of_codes.into(), codes),
+        ("product", product.into(), vec![x]),
+        ("function", function.into(), vec![y]),
+    ])
+}
+
+/// Floats of layers, products and functions pass through a function, a sum or a product before they are stored.
+#[test]
+fn floats_with_a_post_op() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_711);
+    let (mut cases, mut count, mut worst) = (0, 0, 0.0f64);
+    for (turn, [m, n]) in [[1, 67], [3, 130], [17, 5], [33, 64]].into_iter().enumerate() {
+        for (kind, first, inputs) in float_producers(&mut random, m, n)? {
+            let made = first.outputs()[0].clone();
+            for (index, (then, position)) in float_post_ops(&made)?.into_iter().enumerate() {
+                // Functions take turns among sizes.
+                if index < FUNCTIONS.len() && (kind == "function" || index % 3 != turn % 3) {
+                    continue;
+                }
+                let name = format!("{kind} {m} x {n}, then {then:?} at {position}");
+                let op: Op = Fused::new(first.clone(), then, position)?.into();
+                let residual = floats(&mut random, made.dims())?;
+                let residual = (op.inputs().len() > inputs.len()).then_some(&residual);
+                let inputs: Vec<&Tensor> = inputs.iter().chain(residual).collect();
+                let (candidates, error) = check_op_within_in_turn(ONE_CANDIDATE, &context, &name, &op, &inputs);
+                (cases, count, worst) = (cases + 1, count + candidates, worst.max(error));
+            }
+        }
+    }
+    println!("{cases} cases, {count} combinations, largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// A gated layer with a residual is three launches: the gate's function, the product with it and the sum move into the layers. All
+/// numbers are integers below 2^24, so every sum is exact in any order.
+#[test]
+fn planners_fuse_floats() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_712);
+    let (m, n) = (3, 128);
+    let mut small = |count: usize| (0..count).map(|_| random.integer(-1, 1) as i8).collect::<Vec<_>>();
+    let x = Tensor::new([m, n], small(m * n).into_iter().map(f32::from).collect::<Vec<_>>())?;
+    let real = x.tensor_type();
+    let mut graph = Graph::new();
+    let input = graph.dynamic_input(real.clone())?;
+    let mut layer = |graph: &mut Graph, value| {
+        let all = small(n * n);
+        let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+        let weights = PackedWeights::build(format, [1, n, n], |row, codes, groups, _| {
+            codes.copy_from_slice(&all[row * n..][..n]);
+            groups.fill(GroupParams::scale(1.0));
+            Ok(())
+        })?;
+        graph.add(Linear::new(real.clone(), weights).build()?, &[value])
+    };
+    let (gate, up) = (layer(&mut graph, input)?, layer(&mut graph, input)?);
+    let gate = graph.add(FloatUnary::new(real.clone(), Function::Relu)?, &[gate])?;
+    let gated = graph.add(FloatBinary::new(real.clone(), real.clone(), Arithmetic::Multiply)?, &[gate, up])?;
+    let down = layer(&mut graph, gated)?;
+    let sum = graph.add(FloatBinary::new(real.clone(), real.clone(), Arithmetic::Add)?, &[input, down])?;
+    graph.output(sum);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    // A device that binds four buffers has none left for a residual.
+    let fits = context.caps().storage_buffers > 4;
+    assert_eq!(plan.launches() == 3, fits, "{plan}");
+    assert!(!fits || plan.to_string().contains("in place"), "{plan}");
+    for rows in [m, 1] {
+        let x = Tensor::new([rows, n], x.values::<f32>()?[..rows * n].to_vec())?;
+        assert_eq!(common::wait(plan.run(&[&x]))?, graph.run_reference(&[&x])?, "{rows} rows");
+    }
+    Ok(())
+}
+
+#[test]
+fn residuals_of_floats_do_not_broadcast() -> Result<()> {
+    let made = TensorType::float32([3, 4])?;
+    let first: Op = FloatUnary::new(made.clone(), Function::Tanh)?.into();
+    let then = FloatBinary::new(made, TensorType::float32([4])?, Arithmetic::Add)?;
+    let message = Fused::new(first.clone(), then.into(), 0).expect_err("the residual is a row").to_string();
+    assert!(message.contains("does not broadcast"), "{message}");
+    let codes = TensorType::new(DType::Int8, [3, 4])?.quantized(Quantization::tensor(0.1, 0))?;
+    let table = Table::sigmoid(codes, Requantization::new(DType::Int8, 0.1, 0)?)?;
+    let message = Fused::new(first, table.into(), 0).expect_err("floats are no codes").to_string();
+    assert!(message.contains("can't be followed by"), "{message}");
     Ok(())
 }

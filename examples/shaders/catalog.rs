@@ -240,6 +240,7 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(DynamicQuantize::new(TensorType::float32([4, 4])?, lhs, DynamicGranularity::Tensor).build()?.into());
     }
     ops.extend(fused(&ops)?);
+    ops.extend(fused_floats()?);
     ops.extend(unfolds()?);
     ops.extend(int16()?);
     ops.extend(transposed()?);
@@ -599,6 +600,30 @@ fn transposed() -> Result<Vec<Op>> {
         ops.push(conv.transposed().stride([2, 2]).build()?.into());
     }
     Ok(ops)
+}
+
+/// Ops that make floats, fused with a function, a sum and a product.
+fn fused_floats() -> Result<Vec<Op>> {
+    let real = TensorType::float32([4, 64])?;
+    let weights = Tensor::new([64, 64], vec![0.5f32; 4096])?;
+    let packed = Quantizer::new(WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16))?.quantize(&weights)?;
+    let firsts: [Op; 4] = [
+        Linear::new(real.clone(), packed.clone()).build()?.into(),
+        Linear::new(typed(DType::Int8, &[4, 64], 0)?, packed).build()?.into(),
+        FloatMatmul::new(real.clone(), weights).build()?.into(),
+        FloatUnary::new(real.clone(), Function::Silu)?.into(),
+    ];
+    let mut fused = Vec::new();
+    for first in firsts {
+        let function = FloatUnary::new(real.clone(), Function::GeluTanh)?;
+        // A function of a function can't be fused.
+        fused.extend(Fused::new(first.clone(), function.into(), 0).ok().map(Op::from));
+        for arithmetic in [Arithmetic::Add, Arithmetic::Multiply] {
+            let then = FloatBinary::new(real.clone(), real.clone(), arithmetic)?;
+            fused.push(Fused::new(first.clone(), then.into(), 0)?.into());
+        }
+    }
+    Ok(fused)
 }
 
 /// Each of these ops that outputs codes, fused with a table and with a sum.

@@ -3,9 +3,10 @@
 // One invocation owns one element.
 //
 // Meaning: reference/float_binary.rs. Candidates: kernels/elementwise/float_binary.rs.
+//# import elementwise/float_combine
 //# import elementwise/operand_rows
 //# import math/linear_index
-//# constants GROUP_X, PRODUCT
+//# constants GROUP_X
 
 struct Params {
     dimension: array<vec4<u32>, 7>,   // all but the last, innermost first: extent, lhs stride, rhs stride (in rows), -
@@ -23,13 +24,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> lhs: array<u32>;
 @group(0) @binding(2) var<storage, read> rhs: array<u32>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
-
-fn combine(a: f32, b: f32) -> f32 {
-    if (PRODUCT) {
-        return a * b;
-    }
-    return a + b;
-}
 
 @compute @workgroup_size(GROUP_X)
 fn main(

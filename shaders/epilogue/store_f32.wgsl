@@ -1,4 +1,5 @@
-// Output: f32 in dense rows.
+// Output: f32 in dense rows, after a post-op.
+//# needs float_post_op: epilogue/float_post_op_*
 //# params n, output_words
 
 @group(0) @binding(6) var<storage, read_write> output: array<f32>;
@@ -6,7 +7,8 @@
 fn store_reals(row: u32, column: u32, values: vec4<f32>) {
     for (var lane = 0u; lane < 4u; lane += 1u) {
         if (column + lane < params.n) {
-            output[row * params.output_words + column + lane] = values[lane];
+            let at = row * params.output_words + column + lane;
+            output[at] = float_post_op(values[lane], at);
         }
     }
 }

@@ -698,7 +698,12 @@ impl Context {
             self.scoped_for(label, bytes.len() as u64, || {
                 let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
                 let size = bytes.len() as u64;
-                self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+                self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size,
+                    usage,
+                    mapped_at_creation: false,
+                })
             })?;
             self.scoped_for(label, bytes.len() as u64, || {
                 if part > 0 {

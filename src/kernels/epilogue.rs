@@ -1,11 +1,11 @@
 //! The epilogue of a linked program: its WGSL files, its parameters, and the tables that they read. The files are
 //! `shaders/epilogue/*.wgsl`.
 
-use crate::kernels::elementwise::binary;
+use crate::kernels::elementwise::{binary, float_unary};
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Constant, Dispatch, Resource};
 use crate::numeric::{DType, Multiplier, Rounding};
-use crate::ops::{Output, PostOp, Stage};
+use crate::ops::{Arithmetic, Output, PostOp, Stage};
 use crate::tensor::TensorType;
 
 /// The output stage of an op's accumulators, and the post-op of its codes.
@@ -131,7 +131,10 @@ pub(super) struct StageParameters {
 pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Program {
     let program = program.constant("STAGE_AT", post_op_entries(post_op) as u32);
     match post_op {
-        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => program.with(&program::POST_OP_NONE),
+        None => program.with(&program::POST_OP_NONE),
+        Some(PostOp::Quantize(_) | PostOp::Dequantize(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..)) => {
+            unreachable!("no post-op of codes")
+        }
         Some(PostOp::Table(_)) => program.with(&program::POST_OP_TABLE),
         Some(PostOp::Add(add, position)) => {
             let residual = [&add.binary().lhs, &add.binary().rhs][1 - position];
@@ -143,11 +146,38 @@ pub(super) fn link_post_op(program: Program, post_op: Option<&PostOp>) -> Progra
 
 /// Binds the post-op's residual, if it has one. The output may overwrite it. `residual` is its index among the inputs.
 pub(super) fn bind_post_op(mut launch: Dispatch, post_op: Option<&PostOp>, residual: usize) -> Dispatch {
-    if let Some(PostOp::Add(..)) = post_op {
-        launch.bindings.push(Binding::read(4, Resource::Input(residual)));
-        launch = launch.in_place(residual);
+    let slot = match post_op {
+        Some(PostOp::Add(..)) => 4,
+        Some(PostOp::FloatBinary(..)) => 7,
+        _ => return launch,
+    };
+    launch.bindings.push(Binding::read(slot, Resource::Input(residual)));
+    launch.in_place(residual)
+}
+
+/// Adds the store of float32 or float16 numbers. A post-op comes before it, if they are float32.
+pub(super) fn link_store_reals(program: Program, dtype: DType, post_op: Option<&PostOp>) -> Program {
+    match dtype {
+        DType::Float16 => program.with(&program::STORE_F16),
+        _ => link_float_post_op(program.with(&program::STORE_F32), post_op),
     }
-    launch
+}
+
+/// Adds a post-op to a program that stores float32 numbers.
+pub(super) fn link_float_post_op(program: Program, post_op: Option<&PostOp>) -> Program {
+    match post_op {
+        None => program.with(&program::FLOAT_POST_OP_NONE),
+        Some(PostOp::FloatUnary(op)) => {
+            program.with(&program::FLOAT_POST_OP_UNARY).constant("FUNCTION", float_unary::number(op.function))
+        }
+        Some(PostOp::FloatBinary(op, _)) => {
+            let product = op.arithmetic == Arithmetic::Multiply;
+            program.with(&program::FLOAT_POST_OP_BINARY).constant("PRODUCT", product)
+        }
+        Some(PostOp::Table(_) | PostOp::Add(..) | PostOp::Quantize(_) | PostOp::Dequantize(_)) => {
+            unreachable!("no post-op of floats")
+        }
+    }
 }
 
 /// The tables of an op without an output stage: those of its post-op, if there is one.
@@ -164,7 +194,9 @@ pub(super) fn post_op_entries(post_op: Option<&PostOp>) -> usize {
 /// The entries of the tables that a post-op reads.
 pub(super) fn post_op_words(post_op: Option<&PostOp>) -> Vec<u32> {
     match post_op {
-        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_)) => Vec::new(),
+        None | Some(PostOp::Quantize(_) | PostOp::Dequantize(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..)) => {
+            Vec::new()
+        }
         Some(PostOp::Table(table)) => crate::kernels::elementwise::table::words(table),
         Some(PostOp::Add(add, position)) => binary::sum_words(add, *position).concat(),
     }

@@ -1,18 +1,25 @@
 //! An op whose elements pass through a second, elementwise op before they are stored. A planner makes it from two steps; `plan`
-//! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/epilogue/post_op_*.wgsl`) or,
-//! for ops that move elements, a conversion (`shaders/convert/`).
+//! decides which steps to fuse. The GPU programs are those of the first op with a post-op (`shaders/epilogue/post_op_*.wgsl` of codes,
+//! `float_post_op_*.wgsl` of floats) or, for ops that move elements, a conversion (`shaders/convert/`).
 
-use super::{Add, Dequantize, Op, OpDef, Quantize, Table};
+use super::{Add, Dequantize, FloatBinary, FloatUnary, Op, OpDef, Quantize, Table};
 use crate::error::{Result, refuse, require};
 use crate::tensor::{Granularity, TensorType};
 
 /// `out = then(first(inputs…), residual)`, without storing the intermediate result
 ///
-/// There are two cases. Either `first` makes 8-bit codes: [`Matmul`](super::Matmul), [`Conv`](super::Conv),
-/// [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`]. `then` is a [`Table`] of
-/// those codes, or an [`Add`] of the codes and a residual of equal shape, the last input. Or `first` is a
-/// [`Transpose`](super::Transpose), and `then` is a [`Quantize`] or [`Dequantize`] with one scale for all elements. Two sums must
-/// have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result equals that of the two ops in sequence, bit for bit.
+/// The residual is the last input, of the output's shape. There are three cases:
+///
+/// | `first` | `then` |
+/// |---|---|
+/// | 8-bit codes of [`Matmul`](super::Matmul), [`Conv`](super::Conv), [`Requantize`](super::Requantize), [`Multiply`](super::Multiply), [`Pool`](super::Pool) or [`Add`] | a [`Table`], or an [`Add`] of a residual |
+/// | float32 numbers of [`Linear`](super::Linear) or [`FloatMatmul`](super::FloatMatmul) | a [`FloatUnary`], or a [`FloatBinary`] with a residual |
+/// | [`FloatUnary`] | a [`FloatBinary`] with a residual |
+/// | [`Transpose`](super::Transpose) | a [`Quantize`] or [`Dequantize`] with one scale for all elements |
+///
+/// Two sums of codes must have equal [`QuantizedArithmetic`](super::QuantizedArithmetic). The result of codes equals that of the
+/// two ops in sequence, bit for bit. The result of floats has the error of the second op, plus that of the first as it passes through
+/// the second: times |residual| for a product, times 1.13, the steepest slope of any [`Function`](super::Function), for a function.
 ///
 /// ```
 /// use lowbit::ops::{Fused, Multiply, Op, Requantization, Table};
@@ -41,6 +48,64 @@ pub(crate) enum PostOp {
     Quantize(Quantize),
     /// The elements are dequantized to real numbers.
     Dequantize(Dequantize),
+    /// The function of each element.
+    FloatUnary(FloatUnary),
+    /// The elements are the lhs (0) or rhs (1) of a sum or product of floats.
+    FloatBinary(FloatBinary, usize),
+}
+
+impl PostOp {
+    fn new(op: Op, position: usize) -> Option<Self> {
+        Some(match op {
+            Op::Table(op) => Self::Table(op),
+            Op::Add(op) => Self::Add(op, position),
+            Op::Quantize(op) => Self::Quantize(op),
+            Op::Dequantize(op) => Self::Dequantize(op),
+            Op::FloatUnary(op) => Self::FloatUnary(op),
+            Op::FloatBinary(op) => Self::FloatBinary(op, position),
+            _ => return None,
+        })
+    }
+
+    fn op(&self) -> Op {
+        match self.clone() {
+            Self::Table(op) => op.into(),
+            Self::Add(op, _) => op.into(),
+            Self::Quantize(op) => op.into(),
+            Self::Dequantize(op) => op.into(),
+            Self::FloatUnary(op) => op.into(),
+            Self::FloatBinary(op, _) => op.into(),
+        }
+    }
+
+    /// The input of the second op that the first one makes.
+    pub(crate) fn position(&self) -> usize {
+        match self {
+            Self::Add(_, position) | Self::FloatBinary(_, position) => *position,
+            _ => 0,
+        }
+    }
+
+    /// The type of the second operand, if there is one.
+    pub(crate) fn residual(&self) -> Option<TensorType> {
+        match self {
+            Self::Add(..) | Self::FloatBinary(..) => Some(self.op().inputs().swap_remove(1 - self.position())),
+            _ => None,
+        }
+    }
+
+    /// True if elements that `first` makes can pass through it before they are stored.
+    fn follows(&self, first: &Op) -> bool {
+        match first {
+            Op::Transpose(_) => matches!(self, Self::Quantize(_) | Self::Dequantize(_)),
+            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
+                matches!(self, Self::Table(_) | Self::Add(..))
+            }
+            Op::Linear(_) | Op::FloatMatmul(_) => matches!(self, Self::FloatUnary(_) | Self::FloatBinary(..)),
+            Op::FloatUnary(_) => matches!(self, Self::FloatBinary(..)),
+            _ => false,
+        }
+    }
 }
 
 impl Fused {
@@ -49,15 +114,10 @@ impl Fused {
     /// # Errors
     /// If the ops are not among the kinds above, or their types don't fit.
     pub fn new(first: Op, then: Op, position: usize) -> Result<Self> {
-        let is_conversion = matches!(then, Op::Quantize(_) | Op::Dequantize(_));
-        let is_known = match &first {
-            Op::Transpose(_) => is_conversion,
-            Op::Matmul(_) | Op::Conv(_) | Op::Requantize(_) | Op::Multiply(_) | Op::Pool(_) | Op::Add(_) => {
-                !is_conversion
-            }
-            _ => false,
+        let post_op = PostOp::new(then.clone(), position).filter(|post_op| post_op.follows(&first));
+        let Some(post_op) = post_op else {
+            refuse!("{} can't be followed by {} before its elements are stored", first.name(), then.name());
         };
-        require!(is_known, "{} can't be followed by {} before its elements are stored", first.name(), then.name());
         let (made, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
         require!(
             inputs.get(position).is_some_and(|t| t.dtype() == made.dtype() && t.shape() == made.shape()),
@@ -81,31 +141,24 @@ impl Fused {
             );
             Ok(())
         };
-        let post_op = match then {
-            Op::Table(table) => PostOp::Table(table),
-            Op::Add(add) => {
-                require!(
-                    inputs.iter().all(|t| t.shape() == outputs[0].shape()),
-                    "a fused sum does not broadcast, but {} and {} differ",
-                    inputs[0],
-                    inputs[1]
-                );
+        match &post_op {
+            PostOp::Add(add, _) => {
                 let differ = matches!(&first, Op::Add(first) if first.ratios().is_some() != add.ratios().is_some());
                 require!(!differ, "a sum of a sum rounds as that does: give both the same QuantizedArithmetic");
-                PostOp::Add(add, position)
             }
-            Op::Quantize(quantize) => {
-                one_scale(quantize.granularity())?;
-                PostOp::Quantize(quantize)
-            }
-            Op::Dequantize(dequantize) => {
-                one_scale(dequantize.granularity())?;
-                PostOp::Dequantize(dequantize)
-            }
-            then => {
-                refuse!("{} can't be fused: only a table, a sum or a conversion can", then.name());
-            }
-        };
+            PostOp::Quantize(quantize) => one_scale(quantize.granularity())?,
+            PostOp::Dequantize(dequantize) => one_scale(dequantize.granularity())?,
+            PostOp::Table(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..) => {}
+        }
+        require!(
+            post_op
+                .residual()
+                .is_none_or(|residual| residual.shape() == outputs[0].shape() && residual.shape() == made.shape()),
+            "a fused {} does not broadcast, but {} and {} differ",
+            then.name(),
+            inputs[0],
+            inputs[inputs.len() - 1]
+        );
         Ok(Self { first: Box::new(first), post_op })
     }
 
@@ -124,12 +177,7 @@ impl Fused {
     /// The op that the elements pass through.
     #[must_use]
     pub fn then(&self) -> Op {
-        match &self.post_op {
-            PostOp::Table(table) => table.clone().into(),
-            PostOp::Add(add, _) => add.clone().into(),
-            PostOp::Quantize(quantize) => quantize.clone().into(),
-            PostOp::Dequantize(dequantize) => dequantize.clone().into(),
-        }
+        self.post_op.op()
     }
 
     pub(crate) fn post_op(&self) -> &PostOp {
@@ -148,11 +196,7 @@ impl OpDef for Fused {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        let mut inputs = self.first.inputs();
-        if let PostOp::Add(add, position) = &self.post_op {
-            inputs.push(add.inputs().swap_remove(1 - position));
-        }
-        inputs
+        self.first.inputs().into_iter().chain(self.post_op.residual()).collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {
@@ -161,18 +205,10 @@ impl OpDef for Fused {
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let first = self.first.with_inputs(&inputs[..self.first.inputs().len()])?;
-        let made = first.outputs().swap_remove(0);
-        let post_op = match &self.post_op {
-            PostOp::Table(table) => PostOp::Table(table.with_inputs(&[made])?),
-            PostOp::Add(add, position) => {
-                let mut operands = vec![inputs[inputs.len() - 1].clone()];
-                operands.insert(*position, made);
-                PostOp::Add(add.with_inputs(&operands)?, *position)
-            }
-            PostOp::Quantize(quantize) => PostOp::Quantize(quantize.with_inputs(&[made])?),
-            PostOp::Dequantize(dequantize) => PostOp::Dequantize(dequantize.with_inputs(&[made])?),
-        };
-        Ok(Self { first: Box::new(first), post_op })
+        let mut operands = inputs[self.first.inputs().len()..].to_vec();
+        operands.insert(self.post_op.position(), first.outputs().swap_remove(0));
+        let then = self.then().with_inputs(&operands)?;
+        Self::new(first, then, self.post_op.position())
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -1,5 +1,5 @@
-//! Fusion of steps into one launch: requantization, clamps, tables and sums move into the op before them, and conversions into the
-//! transposition beside them, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
+//! Fusion of steps into one launch: requantization, clamps, tables, sums, and functions and products of floats move into the op before
+//! them, and conversions into the transposition beside them, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,9 +102,13 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         return Some((op, first.inputs.clone()));
     }
     match (table(&first.op), &*then.op) {
-        (_, Op::Add(add)) => {
-            let op = Fused::new((*first.op).clone(), add.clone().into(), position).ok()?;
+        (_, Op::Add(_) | Op::FloatBinary(_)) => {
+            let op = Fused::new((*first.op).clone(), (*then.op).clone(), position).ok()?;
             Some((op.into(), [&first.inputs[..], &[then.inputs[1 - position]]].concat()))
+        }
+        (_, Op::FloatUnary(_)) => {
+            let op = Fused::new((*first.op).clone(), (*then.op).clone(), 0).ok()?;
+            Some((op.into(), first.inputs.clone()))
         }
         (Some(first_table), Op::Concat(concat)) => {
             let mut inputs = then.inputs.clone();

@@ -893,12 +893,13 @@ impl Draw {
 
     /// An op fused with a table, a conversion or a residual sum.
     fn fused(&mut self) -> Result<Op> {
-        let first = match self.random.next() % 5 {
+        let first = match self.random.next() % 6 {
             0 => self.matmul()?,
             1 => self.conv()?,
             2 => self.binary()?,
             3 => self.pool()?,
-            _ => self.moved()?,
+            4 => self.moved()?,
+            _ => return self.fused_floats(),
         };
         let output = first.outputs()[0].clone();
         let then: Op = match self.random.next() % 4 {
@@ -906,6 +907,25 @@ impl Draw {
             1 => Quantize::new(output.clone(), self.simple(output.dims())?).build()?.into(),
             2 => Dequantize::new(output).build()?.into(),
             _ => Add::new(output.clone(), self.simple(output.dims())?, self.stage()?).build()?.into(),
+        };
+        Ok(Fused::new(first, then, 0)?.into())
+    }
+
+    /// An op that makes floats, fused with a function, a sum or a product.
+    fn fused_floats(&mut self) -> Result<Op> {
+        let first = match self.random.next() % 3 {
+            0 => self.linear()?,
+            1 => self.float_matmul()?,
+            _ => FloatUnary::new(TensorType::float32(self.dimensions())?, Function::Silu)?.into(),
+        };
+        let output = first.outputs()[0].clone();
+        let then: Op = match self.one_in(2) {
+            true => FloatUnary::new(output, self.pick(&[Function::Tanh, Function::Gelu, Function::Relu]))?.into(),
+            false => {
+                let arithmetic = self.pick(&[Arithmetic::Add, Arithmetic::Multiply]);
+                let residual = if self.odd(6) { self.dimensions() } else { output.dims().to_vec() };
+                FloatBinary::new(output, TensorType::float32(residual)?, arithmetic)?.into()
+            }
         };
         Ok(Fused::new(first, then, 0)?.into())
     }

@@ -15,7 +15,7 @@ use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
 use crate::numeric::DType;
-use crate::ops::{FloatMatmul, Operand, PostOp, Sizes};
+use crate::ops::{FloatMatmul, OpDef, Operand, PostOp, Sizes};
 use crate::tensor::{Tensor, TensorType};
 
 parameters! {
@@ -63,12 +63,12 @@ parameters! {
 const PANEL_QUADS: usize = 16;
 
 impl Kernels for FloatMatmul {
-    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let batches = self.batches();
         let (sizes, count) = (batches.folded(self.sizes()), if batches.share_rhs() { 1 } else { batches.count() });
         let dtypes = [self.lhs().dtype(), self.rhs().tensor_type().dtype()];
         let tiles = float_matmul_tiles(sizes, count, dtypes, caps);
-        Tile::legal(tiles, caps).into_iter().map(|tile| candidate(self, tile, caps)).collect()
+        Tile::legal(tiles, caps).into_iter().map(|tile| candidate(self, tile, post_op, caps)).collect()
     }
 }
 
@@ -89,15 +89,16 @@ fn rhs_as_it_is(op: &FloatMatmul) -> bool {
 }
 
 /// The bindings of a candidate's launches other than rhs.
-struct Operands {
+struct Operands<'a> {
     lhs: Resource,
     /// The format in which lhs is read, and the elements of its binding from one row to the next.
     lhs_format: DType,
     lhs_stride: usize,
     bias: Option<Resource>,
+    post_op: Option<&'a PostOp>,
 }
 
-fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
+fn candidate(op: &FloatMatmul, tile: Tile, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Candidate {
     let label = tile.label("float matmul");
     let mut candidate = Candidate { label, dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
@@ -127,7 +128,7 @@ fn candidate(op: &FloatMatmul, tile: Tile, caps: &DeviceCaps) -> Candidate {
     });
     let half = lhs_format == DType::Float16;
     let lhs_stride = if half { epilogue::row_words(op.lhs()) as usize / 2 } else { k_vecs };
-    let operands = Operands { lhs, lhs_format, lhs_stride, bias };
+    let operands = Operands { lhs, lhs_format, lhs_stride, bias, post_op };
     let whole = Part { first: 0, columns: n };
     match op.rhs() {
         Operand::Constant(rhs) => {
@@ -187,7 +188,14 @@ struct Part {
     columns: usize,
 }
 
-fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part: Part, caps: &DeviceCaps) -> Dispatch {
+fn launch(
+    op: &FloatMatmul,
+    tile: Tile,
+    operands: &Operands<'_>,
+    rhs: Resource,
+    part: Part,
+    caps: &DeviceCaps,
+) -> Dispatch {
     let Sizes { m, n, k } = op.batches().folded(op.sizes());
     let batches = if op.batches().share_rhs() { 1 } else { op.batches().count() };
     let output = op.output_type();
@@ -238,11 +246,11 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
     }
     program = program
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 })
         .constant("GROUP_X", tile.group[0])
         .constant("GROUP_Y", tile.group[1])
         .constant("TILE_M", tile.rows)
         .constant("TILE_Q", tile.quads);
+    program = epilogue::link_store_reals(program, output.dtype(), operands.post_op);
     program = match tile.tiling {
         Tiling::Workgroup(staging) => staging.link(program),
         _ => tile.link_rows(program),
@@ -256,13 +264,9 @@ fn launch(op: &FloatMatmul, tile: Tile, operands: &Operands, rhs: Resource, part
         operands.bias.map(|bias| Binding::read(5, bias)),
         Some(Binding::write(6, Resource::Output(0))),
     ];
-    Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps).operations([
-        2,
-        batches,
-        m,
-        part.columns,
-        k,
-    ])
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings.into_iter().flatten(), tiles, caps);
+    let launch = launch.operations([2, batches, m, part.columns, k]);
+    epilogue::bind_post_op(launch, operands.post_op, op.inputs().len())
 }
 
 /// Columns of a right operand in the order of the loops: `[matrix][panel of columns][k][column]`.

@@ -94,9 +94,8 @@ fn launch(
         (_, Some(layout)) => link_minifloat(Program::new(&program::EMBEDDING).with(&program::VALUE_MINIFLOAT), layout),
         (None, None) => Program::new(&program::EMBEDDING).with(&program::VALUE_INTEGER),
     };
-    let program = program
-        .with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT })
-        .with(if half { &program::STORE_F16 } else { &program::STORE_F32 });
+    let program = program.with(if positions { &program::POSITION_TABLE } else { &program::POSITION_DIRECT });
+    let program = epilogue::link_store_reals(program, output.dtype(), None);
     let program = weights::link_scales(program, matrix, true, caps)
         .constant("GROUP_X", group)
         .constant("CODE_SHIFT", 0u32)

@@ -13,13 +13,13 @@ use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
 use crate::numeric::DType;
-use crate::ops::{LhsScales, Linear, PostOp, Sizes};
+use crate::ops::{LhsScales, Linear, OpDef, PostOp, Sizes};
 use crate::tensor::{Tensor, TensorType};
 use crate::weights::{OffsetKind, ScaleFormat};
 
 impl Kernels for Linear {
-    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        candidates(self, caps)
+    fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        candidates(self, post_op, caps)
     }
 }
 
@@ -85,7 +85,7 @@ parameters! {
 /// Iterations of all loops over rows and steps in one invocation, at most: lavapipe ends a loop after 65,535.
 const MOST_TURNS: usize = 60_000;
 
-pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
+pub(crate) fn candidates(op: &Linear, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.output_type().shape();
     let [_, n, k] = op.weights().dims();
     let sizes = Sizes { m: shape.rows(), n, k };
@@ -105,7 +105,7 @@ pub(crate) fn candidates(op: &Linear, caps: &DeviceCaps) -> Vec<Candidate> {
     let tiles = linear_tiles(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), caps);
     let tiles = tiles.into_iter().chain(coop).filter(suits);
     let constants = Constants::new(op);
-    Tile::legal(tiles, caps).into_iter().map(|tile| candidate(op, &constants, tile, caps)).collect()
+    Tile::legal(tiles, caps).into_iter().map(|tile| candidate(op, &constants, tile, post_op, caps)).collect()
 }
 
 /// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
@@ -120,7 +120,7 @@ fn bias(op: &Linear) -> Option<&Arc<Tensor>> {
 }
 
 /// The bindings of a candidate's launches other than the weights.
-struct Operands {
+struct Operands<'a> {
     lhs: Resource,
     /// u32 words of lhs from one row to the next.
     lhs_words: u32,
@@ -129,9 +129,10 @@ struct Operands {
     bias: Option<Resource>,
     /// All inputs other than lhs and weights in one buffer, if the device can't bind them separately.
     joined: Option<Joined>,
+    post_op: Option<&'a PostOp>,
 }
 
-impl Operands {
+impl Operands<'_> {
     /// The inputs other than lhs and weights, each with its slot and part: apart, or all in one.
     fn small_inputs(&self, op: &Linear) -> Vec<(u32, Resource, &'static Part)> {
         if let Some(joined) = self.joined {
@@ -179,7 +180,7 @@ impl Constants {
     }
 }
 
-fn candidate(op: &Linear, constants: &Constants, tile: Tile, caps: &DeviceCaps) -> Candidate {
+fn candidate(op: &Linear, constants: &Constants, tile: Tile, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Candidate {
     let mut candidate =
         Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
@@ -188,8 +189,8 @@ fn candidate(op: &Linear, constants: &Constants, tile: Tile, caps: &DeviceCaps) 
     let parameters = op.dynamic().map(Resource::Input);
     let parameters = parameters.or_else(|| Some(candidate.constant(constants.parameters.clone()?)));
     let bias = constants.bias.clone().map(|bias| candidate.constant(bias));
-    let mut operands =
-        Operands { lhs: Resource::Input(0), lhs_words: epilogue::row_words(op.lhs()), parameters, bias, joined: None };
+    let lhs_words = epilogue::row_words(op.lhs());
+    let mut operands = Operands { lhs: Resource::Input(0), lhs_words, parameters, bias, joined: None, post_op };
     if let Some(sources) = constants.sources.clone() {
         let sources = candidate.constant(sources);
         let arranged = op.arranged().expect("checked by build");
@@ -207,7 +208,7 @@ fn candidate(op: &Linear, constants: &Constants, tile: Tile, caps: &DeviceCaps) 
 }
 
 /// Copies the inputs other than lhs and weights into one scratch buffer, if a launch would bind more than the device can.
-fn join(op: &Linear, operands: &Operands, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
+fn join(op: &Linear, operands: &Operands<'_>, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let sides = [operands.bias, indices, operands.parameters];
     // Plus lhs, weights and output.
@@ -284,7 +285,7 @@ fn lhs_positions(op: &Linear) -> usize {
 fn launch(
     op: &Linear,
     tile: Tile,
-    operands: &Operands,
+    operands: &Operands<'_>,
     panels: Panels,
     weights: Resource,
     caps: &DeviceCaps,
@@ -297,10 +298,11 @@ fn launch(
         bindings.into_iter().chain(small_inputs.iter().map(|&(slot, resource, _)| Binding::read(slot, resource)));
     let [_, _, k] = op.weights().dims();
     let operations = [2, op.output_type().shape().rows(), panels.rows(op.weights()), k];
-    Dispatch::new(program, &params, Params::FIELDS, bindings, params.tiles as usize, caps).operations(operations)
+    let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, params.tiles as usize, caps);
+    epilogue::bind_post_op(launch.operations(operations), operands.post_op, op.inputs().len())
 }
 
-fn params(op: &Linear, tile: Tile, operands: &Operands, panels: Panels) -> Params {
+fn params(op: &Linear, tile: Tile, operands: &Operands<'_>, panels: Panels) -> Params {
     let (matrix, output) = (op.weights(), op.output_type());
     let layout = matrix.layout();
     let [experts, n, _] = matrix.dims();
@@ -356,7 +358,7 @@ fn params(op: &Linear, tile: Tile, operands: &Operands, panels: Panels) -> Param
 fn program(
     op: &Linear,
     tile: Tile,
-    operands: &Operands,
+    operands: &Operands<'_>,
     small_inputs: &[(u32, Resource, &'static Part)],
     caps: &DeviceCaps,
 ) -> Program {
@@ -380,8 +382,8 @@ fn program(
     };
     let program = weights::link_codes(program, codes)
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
-        .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE })
-        .with(if op.output_type().dtype() == DType::Float16 { &program::STORE_F16 } else { &program::STORE_F32 });
+        .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE });
+    let program = epilogue::link_store_reals(program, op.output_type().dtype(), operands.post_op);
     let program = small_inputs.iter().fold(program, |program, (_, _, part)| program.with(part));
     let program = match op.lhs().dtype() {
         DType::Float32 | DType::Float16 => weights::link_code_values(program, codes),

@@ -19,7 +19,7 @@ pub(crate) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // Rows of f16 are padded, so groups are put side by side in float32 first.
     let narrowed = op.patches().groups() > 1 && op.output_type().dtype() == DType::Float16;
     let float32 = narrowed.then(|| op.linear().in_float32());
-    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), caps);
+    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), None, caps);
     candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, caps)).collect()
 }
 

@@ -173,6 +173,9 @@ parts! {
         POST_OP_NONE = "epilogue/post_op_none";
         POST_OP_TABLE = "epilogue/post_op_table";
         POST_OP_ADD = "epilogue/post_op_add";
+        FLOAT_POST_OP_NONE = "epilogue/float_post_op_none";
+        FLOAT_POST_OP_UNARY = "epilogue/float_post_op_unary";
+        FLOAT_POST_OP_BINARY = "epilogue/float_post_op_binary";
         STORE_F32 = "epilogue/store_f32";
         STORE_F16 = "epilogue/store_f16";
         "convert/load_element";
@@ -242,6 +245,8 @@ parts! {
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
         "elementwise/operand_rows";
+        "elementwise/float_function";
+        "elementwise/float_combine";
         "elementwise/guessed_codes";
         ADDITION_QOPERATOR = "elementwise/addition_qoperator";
         ADDITION_QDQ = "elementwise/addition_qdq";
