@@ -144,6 +144,16 @@ fn rows_are_appended() -> Result<()> {
                 check_op(&context, &format!("{} at {p}", cache.tensor_type()), &op, &[&cache, &rows, &position(p)]);
             }
         }
+        // Numbers are rounded on the way; some are beyond float16, or between two of its subnormals.
+        let dims = |first: usize| [&[first], &rest[..]].concat();
+        let cache = halves(&mut random, &dims(capacity));
+        let rows: Vec<f32> = floats(&mut random, &dims(n)).values::<f32>()?.to_vec();
+        let scaled = |(i, x): (usize, f32)| x * [1.0, 1e5, 3e-8, 1e-5][i % 4];
+        let rows = Tensor::new(dims(n), rows.into_iter().enumerate().map(scaled).collect::<Vec<_>>())?;
+        let op: Op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?.into();
+        for p in [0, capacity as i32 - 1, -1] {
+            check_op(&context, &format!("rounded at {p}"), &op, &[&cache, &rows, &position(p)]);
+        }
     }
     Ok(())
 }
@@ -168,6 +178,54 @@ fn rows_are_rotated() -> Result<()> {
         }
     }
     println!("rotary: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+#[test]
+fn rotated_rows_are_appended() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_009);
+    let mut worst = 0.0f64;
+    for (capacity, dims, width) in
+        [(1, vec![1, 2], 2), (12, vec![3, 9, 64], 64), (40, vec![33, 2, 7], 4), (5, vec![2, 3, 5, 96], 32)]
+    {
+        let x = floats(&mut random, &dims);
+        let frequencies: Vec<f64> = (0..width / 2).map(|i| 10_000f64.powf(-2.0 * i as f64 / width as f64)).collect();
+        let table = Rotary::table(50, &frequencies)?;
+        let held = [&[capacity], &dims[1..]].concat();
+        for (pairs, cache) in [
+            (RotaryPairs::Halves, floats(&mut random, &held)),
+            (RotaryPairs::Interleaved, halves(&mut random, &held)),
+            (RotaryPairs::Halves, halves(&mut random, &held)),
+        ] {
+            let [cached, rows, angles] = [&cache, &x, &table].map(|tensor| tensor.tensor_type().clone());
+            let append = Append::new(cached.clone(), rows.clone())?;
+            let op: Op = append.clone().rotated(angles.clone(), pairs)?.into();
+            // A planner finds it in a rotation that nobody else reads.
+            let mut graph = Graph::new();
+            let [new, p, angles, state] = [
+                graph.input(rows.clone()),
+                graph.input(TensorType::new(DType::Int32, [1])?),
+                graph.input(angles.clone()),
+                graph.state(cached.clone()),
+            ];
+            let rotary = Rotary::new(rows, graph.tensor_type(angles)?.clone(), pairs)?;
+            let turned = graph.add(rotary, &[new, p, angles])?;
+            graph.add(append, &[state, turned, p])?;
+            let plan = context.plan(&graph, Tuner::FirstGuess)?;
+            // The copy of a cache binds five buffers.
+            let launches = if context.caps().storage_buffers < 5 { 2 } else { 1 };
+            assert_eq!(plan.launches(), launches, "{plan}");
+            for at in [0, capacity as i32 - 1, 17, -1, i32::MAX, i32::MIN] {
+                let name = format!("{dims:?}, {pairs:?} into {cached} at {at}");
+                let inputs = [&cache, &x, &position(at), &table];
+                worst = worst.max(check_op_within(&context, &name, &op, &inputs).1);
+                let got = common::wait(plan.run(&[&x, &position(at), &table, &cache]))?;
+                common::check_outputs(&name, &op, &inputs, &got)?;
+            }
+        }
+    }
+    println!("rotated rows: largest error {worst:.3} of its bound");
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
 use lowbit::ops::{
-    Append, Arithmetic, Attention, Cast, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary,
-    Function, LayerNorm, Linear, Rotary, RotaryPairs,
+    Append, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary, Function,
+    LayerNorm, Linear, Rotary, RotaryPairs,
 };
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Graph, Tensor, TensorType, Value};
@@ -298,17 +298,9 @@ impl Build<'_> {
         self.add(rotary, &[x, self.position, self.table])
     }
 
-    /// The state after rows were appended, in its data type.
+    /// The state after rows were appended.
     fn append(&mut self, state: Value, rows: Value) -> Result<Value> {
-        let cache = self.type_of(state)?;
-        let rows = match cache.dtype() {
-            DType::Float32 => rows,
-            dtype => {
-                let cast = Cast::new(self.type_of(rows)?, dtype).build()?;
-                self.add(cast, &[rows])?
-            }
-        };
-        let append = Append::new(cache, self.type_of(rows)?)?;
+        let append = Append::new(self.type_of(state)?, self.type_of(rows)?)?;
         self.add(append, &[state, rows, self.position])
     }
 }

@@ -379,6 +379,13 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     let long = DynamicQuantize::new(TensorType::float32([2, 9000])?, DType::Int8, DynamicGranularity::Row);
     ops.extend([long.clone().build()?.into(), long.symmetric().build()?.into()]);
     ops.push(Append::new(TensorType::new(DType::Int8, [8, 5])?, TensorType::new(DType::Int8, [2, 5])?)?.into());
+    let rounded = Append::new(TensorType::new(DType::Float16, [8, 6])?, TensorType::float32([2, 6])?)?;
+    ops.push(rounded.clone().into());
+    for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
+        ops.push(rounded.clone().rotated(TensorType::float32([9, 4])?, pairs)?.into());
+        let same = Append::new(TensorType::float32([8, 6])?, TensorType::float32([2, 6])?)?;
+        ops.push(same.rotated(TensorType::float32([9, 4])?, pairs)?.into());
+    }
     for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
         ops.push(Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 6])?, pairs)?.into());
     }

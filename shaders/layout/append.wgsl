@@ -1,10 +1,11 @@
 // output[i] = rows[i − p] if p ≤ i < p + count, else cache[i]     words of a cache and of the rows that it gets
 //
-// Moves bits only. One invocation owns one word of the output.
+// One invocation owns one word of the output.
 //
 // Meaning: reference/append.rs. Candidates: kernels/layout/append.rs.
 //# import layout/append_params
 //# import math/linear_index
+//# needs appended_word: layout/append_rows_*
 //# constants GROUP_X
 
 @group(0) @binding(1) var<storage, read> cache: array<u32>;
@@ -22,7 +23,7 @@ fn main(
     let row_word = index - first_index() * params.index_words;
     var word = cache[index];
     if (0 <= row_word && row_word < params.count * params.index_words) {
-        word = rows[row_word];
+        word = appended_word(u32(row_word));
     }
     output[index] = without_padding(word, index);
 }

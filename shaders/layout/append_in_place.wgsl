@@ -5,6 +5,7 @@
 // Meaning: reference/append.rs. Candidates: kernels/layout/append.rs.
 //# import layout/append_params
 //# import math/linear_index
+//# needs appended_word: layout/append_rows_*
 //# constants GROUP_X
 
 @compute @workgroup_size(GROUP_X)
@@ -19,6 +20,6 @@ fn main(
     }
     let index = first_index() * params.index_words + row_word;
     if (0 <= index && index < params.capacity * params.index_words) {
-        output[index] = without_padding(rows[row_word], index);
+        output[index] = without_padding(appended_word(u32(row_word)), index);
     }
 }

@@ -1,4 +1,5 @@
 // The parameters of the loops that write rows into a cache.
+//# import elementwise/token_position
 //# constants BITS
 
 struct Params {
@@ -7,14 +8,12 @@ struct Params {
     index_words: i32,         // words of an index
     row_words: u32,           // words of the last dimension
     n: u32,                   // elements of the last dimension
-    unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
+    token_rows: u32,          // rows of an index
+    half: u32,                // pairs of a row that are rotated
+    positions: i32,           // rows of the table of angles
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(2) var<storage, read> rows: array<u32>;
-@group(0) @binding(3) var<storage, read> position: array<i32>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
 // Word `index` of a tensor without what lies beyond its row's elements, which may be anything.

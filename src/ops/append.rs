@@ -1,18 +1,21 @@
 //! Rows that are written into a larger tensor at a position that the device knows. The meaning is `reference/append.rs`, the GPU
 //! programs are `kernels/layout/append.rs`.
 
-use super::{OpDef, check_moved};
+use super::{OpDef, Rotary, RotaryPairs, check_moved};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
-/// `out[i, …] = rows[i − p, …] if p ≤ i < p + n, else cache[i, …]`: a cache of keys or values after n tokens were appended
+/// `out[i, …] = rows[i − p, …] if p ≤ i < p + n, else cache[i, …]`: a cache of keys or values after n tokens were appended.
 ///
 /// * `cache`: `[capacity, …]` of any data type but [`DType::Parameters`], with scales that all indices of the first dimension
 ///   share.
-/// * `rows`: `[n, …]`, of the cache's data type and other dimensions.
+/// * `rows`: `[n, …]`, of the cache's data type and other dimensions. They may be float32 if the cache is float16: numbers are rounded
+///   to nearest, ties to even, and infinite from 65,520 on.
 /// * `position`: int32 `[1]`, p. Rows that would fall outside of the cache, before 0 or from `capacity` on, are not written.
-/// * Output: the cache's type. Bits are copied unchanged.
+/// * `table`: with [`rotated`](Append::rotated) only, as [`Rotary`] takes it. Rows are rotated by their positions p, p + 1, … before
+///   they are stored, with that op's error.
+/// * Output: the cache's type. Otherwise bits are copied unchanged.
 ///
 /// If the cache is a state of a graph ([`Graph::state`](crate::Graph::state)), a plan writes the n rows into the state's own buffer
 /// and moves nothing else. Otherwise the output is a copy.
@@ -30,6 +33,7 @@ use crate::tensor::TensorType;
 pub struct Append {
     cache: TensorType,
     rows: TensorType,
+    rotary: Option<Rotary>,
 }
 
 impl Append {
@@ -40,8 +44,9 @@ impl Append {
     /// rows are more than the cache holds.
     pub fn new(cache: TensorType, rows: TensorType) -> Result<Self> {
         check_moved(&cache)?;
+        let is_rounded = cache.dtype() == DType::Float16 && rows.dtype() == DType::Float32;
         require!(
-            cache.dtype() == rows.dtype(),
+            cache.dtype() == rows.dtype() || is_rounded,
             "the rows are {rows}, but the cache is {cache}: cast or quantize the rows to {} first",
             cache.dtype()
         );
@@ -68,7 +73,37 @@ impl Append {
             rows.describe_scales(),
             cache.describe_scales()
         );
-        Ok(Self { cache, rows })
+        Ok(Self { cache, rows, rotary: None })
+    }
+
+    /// This op with rows that are rotated by their positions, with a fourth input: the table, of type `table`.
+    ///
+    /// ```
+    /// use lowbit::{Tensor, ops::{Append, Rotary, RotaryPairs}, reference};
+    /// let (cache, rows) = (Tensor::new([3, 2], vec![0.0f32; 6])?, Tensor::new([1, 2], vec![1.0f32, 0.0])?);
+    /// let table = Rotary::table(3, &[1.0])?;
+    /// let op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?;
+    /// let op = op.rotated(table.tensor_type().clone(), RotaryPairs::Halves)?;
+    /// let out = reference::run(&op.into(), &[&cache, &rows, &Tensor::new([1], vec![2i32])?, &table])?;
+    /// assert_eq!(out[0].values::<f32>()?[4..], [2f32.cos(), 2f32.sin()]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the rows are not float32, or as for [`Rotary::new`].
+    pub fn rotated(mut self, table: TensorType, pairs: RotaryPairs) -> Result<Self> {
+        self.rotary = Some(Rotary::new(self.rows.clone(), table, pairs)?);
+        Ok(self)
+    }
+
+    /// This op without a rotation.
+    pub(crate) fn unrotated(&self) -> Self {
+        Self { rotary: None, ..self.clone() }
+    }
+
+    /// The rotation of the rows.
+    pub(crate) fn rotary(&self) -> Option<&Rotary> {
+        self.rotary.as_ref()
     }
 
     pub(crate) fn cache(&self) -> &TensorType {
@@ -87,7 +122,8 @@ impl OpDef for Append {
 
     fn inputs(&self) -> Vec<TensorType> {
         let position = TensorType::new(DType::Int32, [1]).expect("it is small");
-        vec![self.cache.clone(), self.rows.clone(), position]
+        let table = self.rotary.iter().map(|rotary| rotary.table_type().clone());
+        [self.cache.clone(), self.rows.clone(), position].into_iter().chain(table).collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {
@@ -95,7 +131,11 @@ impl OpDef for Append {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
-        Self::new(inputs[0].clone(), inputs[1].clone())
+        let op = Self::new(inputs[0].clone(), inputs[1].clone())?;
+        match &self.rotary {
+            Some(rotary) => op.rotated(inputs[3].clone(), rotary.pairs()),
+            None => Ok(op),
+        }
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

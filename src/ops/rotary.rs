@@ -86,6 +86,10 @@ impl Rotary {
         &self.input
     }
 
+    pub(crate) fn table_type(&self) -> &TensorType {
+        &self.table
+    }
+
     /// The number of positions of the table, and its columns.
     pub(crate) fn table_dims(&self) -> [usize; 2] {
         [self.table.dims()[0], self.table.dims()[1]]

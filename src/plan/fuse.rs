@@ -101,6 +101,12 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
     if let Some(op) = converted(&first.op, &then.op) {
         return Some((op, first.inputs.clone()));
     }
+    if let (Op::Rotary(rotary), Op::Append(append)) = (&*first.op, &*then.op) {
+        let [x, position, table] = first.inputs[..] else { return None };
+        let [cache, _, at] = then.inputs[..] else { return None };
+        let op = append.clone().rotated(rotary.table_type().clone(), rotary.pairs()).ok()?;
+        return (position == at).then(|| (op.into(), vec![cache, x, position, table]));
+    }
     match (table(&first.op), &*then.op) {
         (_, Op::Add(_) | Op::FloatBinary(_)) => {
             let op = Fused::new((*first.op).clone(), (*then.op).clone(), position).ok()?;

@@ -1,28 +1,64 @@
 //! The meaning of `ops::Append`. GPU twins: `shaders/layout/append.wgsl`, `append_in_place.wgsl`.
 
-use super::Meaning;
+use std::ops::Range;
+
+use super::{Meaning, rotary, run};
 use crate::error::Result;
-use crate::ops::Append;
+use crate::numeric::DType;
+use crate::ops::{Append, Cast};
 use crate::tensor::Tensor;
 
 impl Meaning for Append {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let (cache, rows) = (inputs[0], inputs[1]);
-        let position = i64::from(inputs[2].values::<i32>()?[0]);
-        let (capacity, count) = (self.cache().dims()[0] as i64, self.rows().dims()[0] as i64);
-        let index = |tensor: &Tensor, first: i64, end: i64| -> Result<Tensor> {
-            let (first, end) = (first.max(0) as usize, end.max(0) as usize);
-            Ok(tensor.part(tensor.tensor_type().with_extent(end.saturating_sub(first))?, first))
+        let cache = inputs[0];
+        let rows = stored_rows(self, inputs)?;
+        let index = |tensor: &Tensor, range: Range<usize>| -> Result<Tensor> {
+            Ok(tensor.part(tensor.tensor_type().with_extent(range.len())?, range.start))
         };
-        // The indices of the cache that are written.
-        let first = position.clamp(0, capacity);
-        let end = (position + count).clamp(first, capacity);
+        let (written, read) = written(self, inputs);
         let parts =
-            [index(cache, 0, first)?, index(rows, first - position, end - position)?, index(cache, end, capacity)?];
+            [index(cache, 0..written.start)?, index(&rows, read)?, index(cache, written.end..self.cache().dims()[0])?];
         Ok(vec![Tensor::joined(self.cache().clone(), parts.iter())])
     }
 
-    fn tolerance(&self, _: &[&Tensor]) -> Option<Vec<f32>> {
-        None
+    fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
+        let errors = rotary::tolerance(self.rotary()?, &rotary_inputs(inputs), self.cache().dtype());
+        let elements = self.cache().dims()[1..].iter().product::<usize>();
+        let (written, read) = written(self, inputs);
+        let mut tolerance = vec![0.0; self.cache().shape().elements()];
+        let of = |range: Range<usize>| range.start * elements..range.end * elements;
+        tolerance[of(written)].copy_from_slice(&errors[of(read)]);
+        Some(tolerance)
+    }
+}
+
+/// The indices of the cache that are written, and those of the rows that are written there.
+fn written(op: &Append, inputs: &[&Tensor]) -> (Range<usize>, Range<usize>) {
+    let position = i64::from(inputs[2].values::<i32>().expect("checked by run")[0]);
+    let (capacity, count) = (op.cache().dims()[0] as i64, op.rows().dims()[0] as i64);
+    let first = position.clamp(0, capacity);
+    let end = (position + count).clamp(first, capacity);
+    // Without a row in the cache, none is read.
+    let start = (first - position).clamp(0, count) as usize;
+    (first as usize..end as usize, start..start + (end - first) as usize)
+}
+
+/// Rows, position and table as the inputs of `ops::Rotary`.
+fn rotary_inputs<'a>(inputs: &[&'a Tensor]) -> [&'a Tensor; 3] {
+    [inputs[1], inputs[2], inputs[3]]
+}
+
+/// The rows as they are stored: rotated, and rounded to float16.
+fn stored_rows(op: &Append, inputs: &[&Tensor]) -> Result<Tensor> {
+    let rows = match op.rotary() {
+        Some(rotary) => run(&rotary.clone().into(), &rotary_inputs(inputs))?.remove(0),
+        None => inputs[1].clone(),
+    };
+    match (rows.dtype(), op.cache().dtype()) {
+        (DType::Float32, DType::Float16) => {
+            let cast = Cast::new(rows.tensor_type().clone(), DType::Float16).build()?;
+            Ok(run(&cast.into(), &[&rows])?.remove(0))
+        }
+        _ => Ok(rows),
     }
 }

@@ -14,8 +14,13 @@ impl Meaning for Rotary {
     }
 
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
-        Some(elements(self, inputs, |_, bound| bound, |sum| sum.tolerance(DType::Float32)))
+        Some(tolerance(self, inputs, DType::Float32))
     }
+}
+
+/// The bound of elements that are stored in this data type. Elements that are not rotated are exact.
+pub(super) fn tolerance(op: &Rotary, inputs: &[&Tensor], stored: DType) -> Vec<f32> {
+    elements(op, inputs, |_, bound| bound, |sum| sum.tolerance(stored))
 }
 
 /// For each element `copied` of it and of the bound of a copy, or `rotated` of its sum.

@@ -756,8 +756,13 @@ impl Draw {
                 let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
                 let mut rows = cache.dims().to_vec();
                 rows[0] = self.random.integer(0, dims[0] as i64) as usize;
-                let rows = TensorType::new(dtype, rows)?;
-                Append::new(cache, rows)?.into()
+                let rounded = dtype == DType::Float16 && self.one_in(2);
+                let rows = TensorType::new(if rounded { DType::Float32 } else { dtype }, rows)?;
+                let append = Append::new(cache, rows)?;
+                match self.one_in(3) {
+                    true => append.rotated(TensorType::float32([7, 4])?, RotaryPairs::Halves)?.into(),
+                    false => append.into(),
+                }
             }
             14 => {
                 let input = TensorType::float32([&dims[..], &[6]].concat())?;

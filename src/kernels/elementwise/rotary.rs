@@ -34,9 +34,9 @@ impl Kernels for Rotary {
             let program = Program::new(&program::ROTARY).constant("GROUP_X", group);
             let program = program.constant("INTERLEAVED", self.pairs() == RotaryPairs::Interleaved);
             let bindings = [
-                Binding::read(1, Resource::Input(0)),
-                Binding::read(2, Resource::Input(2)),
+                Binding::read(2, Resource::Input(0)),
                 Binding::read(3, Resource::Input(1)),
+                Binding::read(4, Resource::Input(2)),
                 Binding::write(6, Resource::Output(0)),
             ];
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([3, shape.elements()])

@@ -239,6 +239,10 @@ parts! {
         VALUES_FLOAT16 = "attention/values_float16";
         "attention/float16_rows";
         "layout/append_params";
+        APPEND_ROWS_COPIED = "layout/append_rows_copied";
+        APPEND_ROWS_FLOATS = "layout/append_rows_floats";
+        APPEND_VALUE_DIRECT = "layout/append_value_direct";
+        APPEND_VALUE_ROTATED = "layout/append_value_rotated";
         APPEND = "layout/append";
         APPEND_IN_PLACE = "layout/append_in_place";
         RESHAPE = "layout/reshape";
@@ -258,6 +262,8 @@ parts! {
         MULTIPLY = "elementwise/multiply";
         FLOAT_UNARY = "elementwise/float_unary";
         FLOAT_BINARY = "elementwise/float_binary";
+        "elementwise/token_position";
+        "elementwise/rotate";
         ROTARY = "elementwise/rotary";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";

@@ -5,7 +5,7 @@ use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
     Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_candidates, parameters,
 };
-use crate::ops::{Append, PostOp};
+use crate::ops::{Append, PostOp, Rotary, RotaryPairs};
 use crate::tensor::TensorType;
 
 parameters! {
@@ -16,40 +16,82 @@ parameters! {
         index_words: i32,
         row_words: u32,
         n: u32,
-        unused_0: u32,
-        unused_1: u32,
-        unused_2: u32,
+        token_rows: u32,
+        half: u32,
+        positions: i32,
     }
 }
 
 impl Kernels for Append {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        // Cache, rows, position, table and output.
+        if let Some(rotary) = self.rotary().filter(|_| caps.storage_buffers < 5) {
+            return after_rotation(rotary, self.unrotated().candidates(None, caps), caps);
+        }
         let (capacity, count) = (self.cache().dims()[0], self.rows().dims()[0]);
         let index_words = index_words(self.cache());
+        let positions_and_width = self.rotary().map_or([0; 2], Rotary::table_dims);
         let params = Params {
             capacity: capacity as i32,
             count: count as i32,
             index_words: index_words as i32,
             row_words: epilogue::row_words(self.cache()),
             n: self.cache().shape().row_length() as u32,
-            ..Params::default()
+            token_rows: (self.rows().shape().rows() / count.max(1)) as u32,
+            half: positions_and_width[1] as u32 / 2,
+            positions: positions_and_width[0] as i32,
         };
         line_candidates("append", capacity * index_words, &[], caps, |group, groups| {
             let bindings = [
-                Binding::read(1, Resource::Input(0)),
-                Binding::read(2, Resource::Input(1)),
-                Binding::read(3, Resource::Input(2)),
-                Binding::write(6, Resource::Output(0)),
+                Some(Binding::read(1, Resource::Input(0))),
+                Some(Binding::read(2, Resource::Input(1))),
+                Some(Binding::read(3, Resource::Input(2))),
+                self.rotary().map(|_| Binding::read(4, Resource::Input(3))),
+                Some(Binding::write(6, Resource::Output(0))),
             ];
+            let bindings = bindings.into_iter().flatten();
             let linked = |part| {
                 let bits = self.cache().dtype().bits() as u32;
-                Program::new(part).constant("GROUP_X", group).constant("BITS", bits)
+                link_rows(self, Program::new(part).constant("GROUP_X", group).constant("BITS", bits))
             };
             let (program, in_place) = (linked(&program::APPEND), linked(&program::APPEND_IN_PLACE));
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
                 .operations([count, index_words])
                 .in_place_by(0, in_place, (count * index_words).div_ceil(group as usize), caps)
         })
+    }
+}
+
+/// These ways to append, each after a launch of its own that rotates the rows.
+fn after_rotation(rotary: &Rotary, candidates: Vec<Candidate>, caps: &DeviceCaps) -> Vec<Candidate> {
+    let rotation = rotary.candidates(None, caps).swap_remove(0).dispatches;
+    let after = |mut candidate: Candidate| {
+        let rows = candidate.scratch(rotary.input().shape().elements());
+        let bindings = candidate.dispatches.iter_mut().flat_map(|launch| &mut launch.bindings);
+        bindings.filter(|binding| binding.resource == Resource::Input(1)).for_each(|binding| binding.resource = rows);
+        let mut rotation = rotation.clone();
+        for binding in rotation.iter_mut().flat_map(|launch| &mut launch.bindings) {
+            binding.resource = match binding.resource {
+                // Rows, position and table follow the cache.
+                Resource::Input(input) => Resource::Input(input + 1),
+                _ => rows,
+            };
+        }
+        candidate.dispatches.splice(0..0, rotation);
+        candidate
+    };
+    candidates.into_iter().map(after).collect()
+}
+
+/// Adds the rows to a program that appends them.
+fn link_rows(op: &Append, program: Program) -> Program {
+    match op.rotary() {
+        Some(rotary) => program
+            .with(&program::APPEND_ROWS_FLOATS)
+            .with(&program::APPEND_VALUE_ROTATED)
+            .constant("INTERLEAVED", rotary.pairs() == RotaryPairs::Interleaved),
+        None if op.rows().dtype() == op.cache().dtype() => program.with(&program::APPEND_ROWS_COPIED),
+        None => program.with(&program::APPEND_ROWS_FLOATS).with(&program::APPEND_VALUE_DIRECT),
     }
 }
 
