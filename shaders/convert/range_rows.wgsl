@@ -1,4 +1,4 @@
-// parameters[segment] = (scale, zero point) of the range of a segment of f32     dynamic ranges of segments of one chunk
+// parameters[segment] = (scale, zero point) of the range of a segment of f32, and its codes     segments of one chunk
 //
 // LANES invocations share a segment, each taking every LANES-th element, and ROWS segments share a workgroup.
 //
@@ -7,6 +7,7 @@
 //# import convert/reduce_range
 //# import convert/range_scale
 //# import math/linear_index
+//# needs store_segment: convert/segment_*
 //# constants LANES, ROWS
 
 struct Params {
@@ -16,8 +17,8 @@ struct Params {
     per_row: u32,         // segments of a row; the last may be shorter
     low: i32,             // least and greatest code
     high: i32,
+    code_words: u32,      // words of a row of codes
     unused_0: u32,
-    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,13 +36,13 @@ fn main(
     let known = segment < params.segments;
     let first = (segment % params.per_row) * params.length;
     let end = select(0u, min(first + params.length, params.row), known);
-    let base = segment / params.per_row * params.row;
+    let row = segment / params.per_row;
     var keys = range_of_none();
     for (var i = first + local.x; i < end; i += LANES) {
-        keys = range_with(keys, input[base + i]);
+        keys = range_with(keys, input[row * params.row + i]);
     }
     keys = reduce_range(keys, local.x, local.y);
-    if (known && local.x == 0u) {
-        parameters[segment] = range_scale(keys, params.low, params.high);
+    if (known) {
+        store_segment(segment, row, first, end, local.x, range_scale(keys, params.low, params.high));
     }
 }

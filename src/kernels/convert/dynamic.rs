@@ -1,11 +1,11 @@
-//! Candidates of `ops::DynamicQuantize`: `shaders/convert/range_rows.wgsl`, or for long segments `shaders/convert/range.wgsl` and
-//! `shaders/convert/range_parameters.wgsl`. Then `shaders/convert/convert.wgsl` quantizes with the parameters on the device. The
-//! meaning is `reference/dynamic.rs`.
+//! Candidates of `ops::DynamicQuantize`: `shaders/convert/range_rows.wgsl`, which also quantizes segments that are whole words of codes.
+//! For long segments `shaders/convert/range.wgsl` and `shaders/convert/range_parameters.wgsl`. Other segments are then quantized by
+//! `shaders/convert/convert.wgsl`, with the parameters on the device. The meaning is `reference/dynamic.rs`.
 
 use super::quantize;
 use crate::kernels::elementwise::row_lanes;
 use crate::kernels::launch::program::{self, Program};
-use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, line_groups, parameters};
+use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_groups, parameters};
 use crate::ops::{DynamicGranularity, DynamicQuantize, PostOp, Segments};
 use crate::tensor::{Granularity, TensorType};
 
@@ -42,8 +42,8 @@ parameters! {
         per_row: u32,
         low: i32,
         high: i32,
+        code_words: u32,
         unused_0: u32,
-        unused_1: u32,
     }
 }
 
@@ -60,7 +60,16 @@ impl Kernels for DynamicQuantize {
     }
 }
 
-/// One launch finds the ranges of all segments, `rows` of them per workgroup.
+/// True if no two segments have codes in one word.
+fn are_whole_words(op: &DynamicQuantize) -> bool {
+    match op.granularity() {
+        DynamicGranularity::Tensor => false,
+        DynamicGranularity::Row => true,
+        DynamicGranularity::Group(size) => size.is_multiple_of(4),
+    }
+}
+
+/// One launch finds the ranges of all segments, `rows` of them per workgroup, and quantizes them if it can.
 fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], caps: &DeviceCaps) -> Candidate {
     let Segments { count, length, per_row, row } = op.segments();
     let (low, high, symmetric) = op.range();
@@ -71,23 +80,32 @@ fn of_one_chunk(op: &DynamicQuantize, [lanes, rows]: [u32; 2], caps: &DeviceCaps
         per_row: per_row as u32,
         low,
         high,
+        code_words: epilogue::row_words(op.output()),
         ..RowsParams::default()
     };
+    let whole = are_whole_words(op);
     let program = Program::new(&program::RANGE_ROWS)
         .constant("LANES", lanes)
         .constant("ROWS", rows)
         .constant("SYMMETRIC", symmetric);
-    let ranges = Dispatch::new(
-        program,
-        &params,
-        RowsParams::FIELDS,
-        [Binding::read(1, Resource::Input(0)), Binding::write(6, Resource::Output(1))],
-        count.div_ceil(rows as usize),
-        caps,
-    );
+    let program = match whole {
+        true => quantize::link_codes(program.with(&program::SEGMENT_CODES), op.output().dtype()),
+        false => program.with(&program::SEGMENT_PARAMETERS),
+    };
+    let bindings = [
+        Some(Binding::read(1, Resource::Input(0))),
+        whole.then(|| Binding::write(5, Resource::Output(0))),
+        Some(Binding::write(6, Resource::Output(1))),
+    ];
+    let bindings = bindings.into_iter().flatten();
+    let launch = Dispatch::new(program, &params, RowsParams::FIELDS, bindings, count.div_ceil(rows as usize), caps);
     Candidate {
         label: format!("dynamic quantize, {lanes} lanes for a range, {rows} ranges"),
-        dispatches: with_codes(op, vec![ranges], lanes * rows, caps),
+        dispatches: match whole {
+            // Without segments there is nothing to launch.
+            true => (count > 0).then_some(launch).into_iter().collect(),
+            false => with_codes(op, vec![launch], lanes * rows, caps),
+        },
         constants: Vec::new(),
         scratch: Vec::new(),
     }

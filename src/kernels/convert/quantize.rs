@@ -42,6 +42,14 @@ impl Kernels for Quantize {
     }
 }
 
+/// Adds the quantization of float32 to integer codes to a loop that calls `convert`.
+pub(super) fn link_codes(program: Program, codes: DType) -> Program {
+    link_decode(program, DType::Float32)
+        .with(&program::QUOTIENT_FLOAT32)
+        .with(&program::STEP_QUANTIZE)
+        .constant("BITS", codes.bits() as u32)
+}
+
 /// The launch that quantizes float32 to integer codes of this type, with parameters from any buffer.
 pub(crate) fn launch(
     output: &TensorType,
@@ -50,10 +58,7 @@ pub(crate) fn launch(
     group: u32,
     caps: &DeviceCaps,
 ) -> Option<Dispatch> {
-    let program = link_decode(Program::new(&program::CONVERT), DType::Float32)
-        .with(&program::QUOTIENT_FLOAT32)
-        .with(&program::STEP_QUANTIZE)
-        .constant("BITS", output.dtype().bits() as u32);
+    let program = link_codes(Program::new(&program::CONVERT), output.dtype());
     let scales = Some(Scales::Table(parameters, granularity));
     let conversion = Conversion { name: "quantize", input: DType::Float32, output, program, scales, range: None };
     conversion.launch(group, caps)

@@ -212,6 +212,8 @@ parts! {
         SCALES_TABLE = "convert/scales_table";
         RANGE = "convert/range";
         RANGE_PARAMETERS = "convert/range_parameters";
+        SEGMENT_PARAMETERS = "convert/segment_parameters";
+        SEGMENT_CODES = "convert/segment_codes";
         RANGE_ROWS = "convert/range_rows";
         PAD_VALUE_ZERO_POINT = "layout/pad_value_zero_point";
         PAD_VALUE_PARAMETER = "layout/pad_value_parameter";
