@@ -447,7 +447,7 @@ fn half_scale(gguf_type: GgufType, grid: impl Grid, x: &[f64], w: &[f64], out: &
     let mut around = real.a;
     for _ in 0..STEPS {
         let tried = halves_around(around).map(|a| numbers.fit(grid, a, 0.0));
-        if tried.fold(false, |better, fit| best.improve(fit) || better) {
+        if tried.filter(|&fit| best.improve(fit)).count() > 0 {
             let sums = numbers.sums(grid, best.a, 0.0);
             around = if sums.qq > 0.0 { sums.xq / sums.qq } else { best.a };
         }
