@@ -1,5 +1,6 @@
 //! `cargo run --release --example requantize -- MODEL.gguf OUT.gguf --gguf-type Q4_K`: writes a GGUF model again, with its matrices in
-//! another type. A model in several files is found by the name of one of them, and becomes one file.
+//! another type. A model in several files is found by the name of one of them, and becomes one file. Metadata are copied, and so is
+//! `general.file_type`, which names the type that most tensors had.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -60,7 +61,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         (2..=3).contains(&shape.len()) && source && whole
     };
     let mut writer = GgufWriter::new();
-    writer.metadata(&model.parts()[0])?;
+    // The version of the blocks' formats, which programs ask of quantized models.
+    writer.value("general.quantization_version", 2u32)?.metadata(&model.parts()[0])?;
     for tensor in model.tensors() {
         let copied = tensor.tensor_type().ok_or_else(|| format!("{} is in {}", tensor.name(), tensor.type_name()))?;
         let tensor_type = if quantized(&tensor) { gguf_type.into() } else { copied };
