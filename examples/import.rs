@@ -2,7 +2,8 @@
 //! prints the time and the memory that the import takes. `--synthesize SIZE` first writes a GGUF file of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::Write;
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use indicatif::{HumanBytes, ProgressBar};
 use lowbit::import::awq::Awq;
-use lowbit::import::gguf::{GgufFile, GgufType};
+use lowbit::import::gguf::{GgufFile, GgufType, GgufWriter};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::torchao::TorchAo;
 use lowbit::import::{self, Safetensors};
@@ -200,17 +201,9 @@ fn synthesize(path: &Path, size: usize, gguf_type: &str) -> Result<()> {
     let k = 4096;
     let row_bytes = known.bytes([1, 1, k])?;
     let n = (size / row_bytes).max(1);
-    let mut header = b"GGUF".to_vec();
-    header.extend(3u32.to_le_bytes());
-    header.extend([1u64, 0, 1].iter().flat_map(|x| x.to_le_bytes()));
-    header.push(b'w');
-    header.extend(2u32.to_le_bytes());
-    header.extend([k as u64, n as u64].iter().flat_map(|x| x.to_le_bytes()));
-    header.extend(known.id().to_le_bytes());
-    header.extend(0u64.to_le_bytes());
-    header.resize(header.len().next_multiple_of(32), 0);
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
-    out.write_all(&header)?;
+    let mut writer = GgufWriter::new();
+    writer.tensor("w", known, [n, k])?;
+    let mut out = writer.begin(BufWriter::with_capacity(1 << 20, File::create(path)?))?;
     let progress = ProgressBar::new(n as u64).with_message("writing");
     let mut state = 1u32;
     let mut row = vec![0u8; row_bytes];
@@ -220,13 +213,13 @@ fn synthesize(path: &Path, size: usize, gguf_type: &str) -> Result<()> {
             // Without the bit that could make an f16 infinite.
             *byte = (state >> 24) as u8 & 0xbf;
         }
-        out.write_all(&row)?;
+        out.part("w", &row)?;
         if index % 1024 == 0 {
             progress.set_position(index as u64);
         }
     }
     progress.finish_and_clear();
-    out.flush()?;
+    out.finish()?;
     println!("wrote {}: {known} [{n}, {k}], {}", path.display(), HumanBytes((n * row_bytes) as u64));
     Ok(())
 }

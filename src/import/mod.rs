@@ -3,7 +3,7 @@
 //!
 //! | module | layouts |
 //! |---|---|
-//! | [`gguf`] | the blocks of GGUF files, and the files |
+//! | [`gguf`] | the blocks of GGUF files, and the files, which are written, too |
 //! | [`gptq`] | `qweight`, `qzeros`, `scales` and `g_idx` of GPTQ checkpoints |
 //! | [`awq`] | `qweight`, `qzeros` and `scales` of AWQ checkpoints |
 //! | [`onnx`] | the operands of `com.microsoft.MatMulNBits` |

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lowbit::import::awq::Awq;
-use lowbit::import::gguf::{GgufFile, GgufType};
+use lowbit::import::gguf::{GgufFile, GgufModel, GgufType, Value};
 use lowbit::import::gptq::{Gptq, ZeroPoints};
 use lowbit::import::onnx::MatMulNBits;
 use lowbit::import::torchao::{TensorClass, TorchAo};
@@ -215,6 +215,33 @@ fn gguf() {
             if tensor.gguf_type().is_some() {
                 make_use_of(&tensor.weights()?);
             }
+        }
+        // A file that can be read can be written, unless its alignment or names are beyond the writer's.
+        if let Ok(copied) = crate::writer::copy(&file) {
+            let copied = GgufFile::parse(&copied)?;
+            let text = |file: &GgufFile<'_>| format!("{:?}", file.metadata().collect::<Vec<_>>());
+            assert!(text(&copied) == text(&file));
+            for tensor in file.tensors() {
+                assert!(copied.tensor(tensor.name())?.bytes()? == tensor.bytes()?);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn gguf_parts() {
+    let part =
+        |number: usize| std::fs::read(format!("tests/data/gguf/split-{number:05}-of-00003.gguf")).expect("test data");
+    let parts = [1, 2, 3].map(part);
+    fuzz("gguf parts", &parts, |bytes, _| {
+        // The other parts are whole.
+        let mut all: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        let place = GgufFile::parse(bytes)?.metadata().find(|(key, _)| *key == "split.no");
+        all[if let Some((_, Value::Unsigned(place))) = place { place as usize % 3 } else { 1 }] = bytes;
+        let model = GgufModel::parse(&all)?;
+        for tensor in model.tensors() {
+            assert_eq!(model.tensor(tensor.name())?.bytes()?, tensor.bytes()?);
         }
         Ok(())
     });
@@ -437,6 +464,7 @@ fn many_parts() {
         ("two long tensors", gguf(0, 2, &long)),
     ] {
         check_peak(name, &bytes, || GgufFile::parse(&bytes).map(drop));
+        check_peak(name, &bytes, || GgufModel::parse(&[&bytes]).map(drop));
     }
 }
 

@@ -6,6 +6,8 @@ mod fuzz;
 mod ggml;
 mod layouts;
 mod refused;
+mod search;
+mod writer;
 
 use lowbit::weights::PackedWeights;
 

@@ -10,17 +10,20 @@
 
 use half::f16;
 
-use super::{GgufType, weights};
+use super::{GgufTensorType, GgufType, weights};
 use crate::error::{Error, Result, refuse, require};
 use crate::import::{Array, ElementType, quoted};
 use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
 
+/// The key of the alignment.
+pub(super) const ALIGNMENT: &str = "general.alignment";
+
 /// Greatest depth of arrays in arrays.
-const MAX_DEPTH: usize = 4;
+pub(super) const MAX_DEPTH: usize = 4;
 
 /// Greatest number of dimensions of a tensor.
-const MAX_RANK: u32 = 4;
+pub(super) const MAX_RANK: u32 = 4;
 
 /// A GGUF file. It borrows the bytes, which may be a [map](crate::import::map()).
 ///
@@ -114,6 +117,18 @@ pub struct GgufTensor<'a> {
     type_id: u32,
     /// The file from the beginning of the tensor's data to the end.
     data: &'a [u8],
+}
+
+/// A metadata pair, undecoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawPair<'a> {
+    /// Its first byte, and the first byte after it.
+    pub(super) at: usize,
+    pub(super) end: usize,
+    pub(super) key: &'a str,
+    /// The number of the value's type.
+    pub(super) kind: u32,
+    pub(super) value: &'a [u8],
 }
 
 /// A position in the file.
@@ -223,9 +238,28 @@ impl<'a> Reader<'a> {
 const TYPES: [&str; 13] =
     ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"];
 
+/// The name of a value type.
+pub(super) fn type_name(kind: u32) -> &'static str {
+    TYPES.get(kind as usize).copied().unwrap_or_default()
+}
+
+/// The numbers of tensors' types that are plain floats.
+const FLOATS: [(u32, ElementType, &str); 3] =
+    [(0, ElementType::Float32, "F32"), (1, ElementType::Float16, "F16"), (30, ElementType::Bfloat16, "BF16")];
+
+/// The number of a type of plain floats in files.
+pub(super) fn float_id(element_type: ElementType) -> Option<u32> {
+    FLOATS.into_iter().find(|(_, of, _)| *of == element_type).map(|(id, ..)| id)
+}
+
+/// The name of a type of plain floats.
+pub(super) fn float_name(element_type: ElementType) -> Option<&'static str> {
+    FLOATS.into_iter().find(|(_, of, _)| *of == element_type).map(|(.., name)| name)
+}
+
 /// The alignment of the data that a value of `general.alignment` demands.
 fn alignment(kind: u32, value: Value<'_>) -> Result<usize> {
-    let name = TYPES.get(kind as usize).copied().unwrap_or_default();
+    let name = type_name(kind);
     let number = match value {
         Value::Signed(number) => format!(" ({number})"),
         Value::Unsigned(number) => format!(" ({number})"),
@@ -291,7 +325,7 @@ impl<'a> GgufFile<'a> {
             keys.push(reader.at);
             let (key, kind) = (reader.text()?, reader.u32()?);
             let value = reader.value(kind, 0)?;
-            if key == "general.alignment" {
+            if key == ALIGNMENT {
                 aligned = alignment(kind, value)?;
             }
         }
@@ -313,6 +347,34 @@ impl<'a> GgufFile<'a> {
     pub fn metadata(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
         let mut reader = Reader { bytes: self.bytes, at: 24 };
         (0..self.pairs).map_while(move |_| reader.pair().ok())
+    }
+
+    /// The metadata, undecoded, in the order of the file.
+    pub(super) fn raw_metadata(&self) -> impl Iterator<Item = RawPair<'a>> + use<'a> {
+        let (file, mut at) = (*self, 24);
+        (0..self.pairs).map_while(move |_| {
+            let pair = file.raw_pair(at)?;
+            at = pair.end;
+            Some(pair)
+        })
+    }
+
+    /// The key of the pair at this byte.
+    pub(super) fn key_at(&self, at: usize) -> &'a str {
+        Reader { bytes: self.bytes, at }.text().unwrap_or_default()
+    }
+
+    /// The pair at this byte.
+    pub(super) fn raw_pair(&self, at: usize) -> Option<RawPair<'a>> {
+        let mut reader = Reader { bytes: self.bytes, at };
+        let (key, kind, start) = (reader.text().ok()?, reader.u32().ok()?, reader.at);
+        reader.value(kind, 0).ok()?;
+        Some(RawPair { at, end: reader.at, key, kind, value: &self.bytes[start..reader.at] })
+    }
+
+    /// Number of tensors.
+    pub(super) fn tensor_count(&self) -> u64 {
+        self.tensors
     }
 
     fn each_tensor(&self) -> impl Iterator<Item = Result<GgufTensor<'a>>> + use<'a> {
@@ -374,24 +436,20 @@ impl<'a> GgufTensor<'a> {
 
     /// The type of its numbers, if it is not quantized.
     fn element_type(&self) -> Option<ElementType> {
-        Some(match self.type_id {
-            0 => ElementType::Float32,
-            1 => ElementType::Float16,
-            30 => ElementType::Bfloat16,
-            _ => return None,
-        })
+        FLOATS.into_iter().find(|(id, ..)| *id == self.type_id).map(|(_, element_type, _)| element_type)
+    }
+
+    /// The type of the tensor for a [`GgufWriter`](super::GgufWriter), if it is known here.
+    #[must_use]
+    pub fn tensor_type(&self) -> Option<GgufTensorType> {
+        let plain = self.element_type().map(GgufTensorType::Plain);
+        plain.or(self.gguf_type().map(GgufTensorType::Quantized))
     }
 
     /// The name of the tensor's type.
     #[must_use]
     pub fn type_name(&self) -> String {
-        match (self.gguf_type(), self.element_type()) {
-            (Some(known), _) => known.to_string(),
-            (_, Some(ElementType::Float32)) => "F32".to_string(),
-            (_, Some(ElementType::Float16)) => "F16".to_string(),
-            (_, Some(_)) => "BF16".to_string(),
-            (None, None) => format!("type {}", self.type_id),
-        }
+        self.tensor_type().map_or_else(|| format!("type {}", self.type_id), |known| known.to_string())
     }
 
     /// Number of matrices, rows and columns.

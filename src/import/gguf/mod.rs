@@ -1,8 +1,19 @@
-//! The quantized types of GGUF files (ggml's): conversion to [`PackedWeights`], block for block. `file` reads files, `quantize`
-//! quantizes real numbers.
+//! GGUF files and their quantized types (ggml's).
+//!
+//! | | |
+//! |---|---|
+//! | [`GgufFile`], [`GgufTensor`] | a file, and a tensor of it |
+//! | [`GgufModel`], [`part_names`] | a model in several files |
+//! | [`GgufType`], [`weights()`] | the types, and their blocks as [`PackedWeights`], with equal numbers bit for bit |
+//! | [`GgufQuantizer`] | real numbers to blocks of least error, with or without the importance of columns |
+//! | [`quantize`] | real numbers to the bytes of ggml's reference quantizers, where ggml has them |
+//! | [`GgufWriter`], [`GgufDataWriter`], [`GgufValue`] | a file that is written, tensor by tensor |
 
 mod file;
 mod quantize;
+mod search;
+mod split;
+mod writer;
 
 use std::fmt;
 
@@ -13,6 +24,9 @@ use crate::error::{Result, require};
 use crate::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 pub use file::{GgufArray, GgufFile, GgufTensor, Value};
 pub use quantize::quantize;
+pub use search::GgufQuantizer;
+pub use split::{GgufModel, part_names};
+pub use writer::{GgufDataWriter, GgufTensorType, GgufValue, GgufWriter};
 
 /// A quantized type of GGUF files. Here d and m are f16, s and t small integers, q is the code and T a table of 16:
 ///
@@ -80,6 +94,20 @@ impl Plane {
             for (i, codes) in codes.chunks_mut(self.run).enumerate() {
                 for (code, &byte) in codes.iter_mut().zip(bytes) {
                     *code |= (byte >> (i * self.width) & mask) << self.shift;
+                }
+            }
+        }
+    }
+
+    /// Writes bits that [`read`](Self::read) reads, into bytes of zeros.
+    fn write(&self, codes: &[u8], block: &mut [u8]) {
+        let per_byte = 8 / self.width;
+        let mask = ((1u16 << self.width) - 1) as u8;
+        let bytes = &mut block[self.at..self.at + self.bytes];
+        for (bytes, codes) in bytes.chunks_mut(self.run).zip(codes.chunks(self.run * per_byte)) {
+            for (i, codes) in codes.chunks(self.run).enumerate() {
+                for (code, byte) in codes.iter().zip(&mut *bytes) {
+                    *byte |= (code >> self.shift & mask) << (i * self.width);
                 }
             }
         }
@@ -183,6 +211,27 @@ impl GgufType {
         let total = (k / block).checked_mul(bytes).and_then(|row| row.checked_mul(n)?.checked_mul(experts));
         require!(total.is_some(), "{dims:?} weights are more than can be addressed: the file is damaged");
         Ok(total.unwrap_or_default())
+    }
+
+    /// Added to a signed code when it is stored. Table indices and whole bytes are stored unchanged, and so are unsigned codes.
+    fn stored_bias(self) -> u8 {
+        let codes = self.layout().format.codes;
+        if codes.table().is_some() || codes == Codes::INT8 { 0 } else { 1 << (codes.bits() - 1) }
+    }
+
+    /// Writes a block's codes, given by their values, into bytes of zeros.
+    fn write_codes(self, values: &[i32], block: &mut [u8]) {
+        let codes = self.layout().format.codes;
+        // Unsigned codes have the bias already.
+        let bias = if codes.bias() == 0 { i32::from(self.stored_bias()) } else { 0 };
+        let mut stored = [0u8; 256];
+        for (stored, &value) in stored.iter_mut().zip(values) {
+            *stored = match codes.table() {
+                Some(table) => table.iter().position(|&of| i32::from(of) == value).unwrap_or_default() as u8,
+                None => (value + bias) as u8,
+            };
+        }
+        self.layout().planes.iter().for_each(|plane| plane.write(&stored[..values.len()], block));
     }
 
     const fn layout(self) -> &'static Layout {
@@ -299,12 +348,8 @@ pub fn weights(gguf_type: GgufType, dims: [usize; 3], blocks: &[u8]) -> Result<P
     let row_bytes = dims[2] / layout.block * layout.bytes;
     let groups_per_block = layout.block / format.group;
     let supers_per_block = usize::from(matches!(format.scales, ScaleFormat::Nested(_) | ScaleFormat::NestedOffset(_)));
-    // Codes are stored minus half their range, signed or not. Table indices and whole bytes are stored unchanged.
-    let half = if format.codes.table().is_some() || format.codes == Codes::INT8 {
-        0
-    } else {
-        1u8 << (format.codes.bits() - 1)
-    };
+    // Unsigned codes lie in memory minus half their range, too.
+    let half = gguf_type.stored_bias();
     build(blocks.len(), format, dims, |row, codes, groups, supers| {
         let blocks = blocks[row * row_bytes..][..row_bytes].chunks_exact(layout.bytes);
         let mut scratch = [0u8; 256];
@@ -408,15 +453,18 @@ fn has_scale_below_e8m0(block: &[u8]) -> bool {
     block[0] == 0 && block[1..].iter().any(|byte| byte & 0x77 != 0)
 }
 
-/// The scale is half of an E4M3 without its sign; the NaN is 0.
 fn nvfp4_scales(block: &[u8], groups: &mut [GroupParams], _: &mut [GroupParams]) {
     for (group, &byte) in groups.iter_mut().zip(block) {
-        let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
-        let scale = match exponent {
-            _ if byte == 0x7f => 0.0,
-            0 => mantissa * 2f32.powi(-10),
-            _ => (8.0 + mantissa) * 2f32.powi(exponent - 11),
-        };
-        *group = GroupParams::scale(scale);
+        *group = GroupParams::scale(half_of_e4m3(byte));
+    }
+}
+
+/// Half of an E4M3 without its sign; the NaN is 0.
+fn half_of_e4m3(byte: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    match exponent {
+        _ if byte == 0x7f => 0.0,
+        0 => mantissa * 2f32.powi(-10),
+        _ => (8.0 + mantissa) * 2f32.powi(exponent - 11),
     }
 }

@@ -1,12 +1,12 @@
-//! Quantizes real numbers to GGUF's blocks with the same bytes as ggml's reference quantizers. ggml has no reference for types
-//! whose scales it searches; they are not supported.
+//! Quantizes real numbers to GGUF's blocks with the same bytes as ggml's reference quantizers. For types whose scales ggml
+//! searches, it takes the search of `search`.
 
 use half::f16;
 
-use super::{GgufType, half_of_e8m0};
+use super::{GgufQuantizer, GgufType, half_of_e8m0};
 use crate::error::{Result, require};
 
-/// The blocks of real numbers, in `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` or `MXFP4`, byte for byte the result of ggml's
+/// The blocks of real numbers. In `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `Q8_0` and `MXFP4` they are byte for byte the result of ggml's
 /// `quantize_row_*_ref`:
 ///
 /// ```text
@@ -18,10 +18,13 @@ use crate::error::{Result, require};
 ///
 /// Each operation is rounded to f32. Codes are computed with d before it is rounded to f16.
 ///
+/// In the other types, for which ggml searches scales, they are those of [`GgufQuantizer`], which searches in its own way.
+/// It takes the importance of columns, and makes blocks of less error in the six types above.
+///
 /// Source: `ggml-quants.c` in the repository `ggml-org/ggml`.
 ///
 /// # Errors
-/// If the type is another, the numbers don't fill whole blocks or aren't all finite, or d or m would be infinite in f16.
+/// If the numbers don't fill whole blocks or aren't all finite, or a scale or offset would be beyond what the type stores.
 pub fn quantize(gguf_type: GgufType, values: &[f32]) -> Result<Vec<u8>> {
     let block: fn(&[f32], &mut [u8]) = match gguf_type {
         GgufType::Q4_0 => |x, out| signed(x, out, 4),
@@ -30,23 +33,10 @@ pub fn quantize(gguf_type: GgufType, values: &[f32]) -> Result<Vec<u8>> {
         GgufType::Q5_1 => |x, out| with_minimum(x, out, 5),
         GgufType::Q8_0 => q8_0,
         GgufType::MXFP4 => mxfp4,
-        other => {
-            require!(
-                false,
-                "{other} has no reference quantizer: take Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or MXFP4, or quantize with the tool that \
-                 made your file"
-            );
-            q8_0
-        }
+        _ => return GgufQuantizer::new(gguf_type).quantize(values),
     };
     let size = gguf_type.block();
-    require!(
-        values.len().is_multiple_of(size),
-        "{} numbers are no whole blocks of {size}: fill up with zeros",
-        values.len()
-    );
-    let finite = values.iter().position(|value| !value.is_finite());
-    require!(finite.is_none(), "number {} is not finite, and can't be quantized", finite.unwrap_or_default());
+    check(values, size)?;
     let mut out = vec![0; values.len() / size * gguf_type.block_bytes()];
     for (i, (x, out)) in values.chunks_exact(size).zip(out.chunks_exact_mut(gguf_type.block_bytes())).enumerate() {
         block(x, out);
@@ -59,6 +49,18 @@ pub fn quantize(gguf_type: GgufType, values: &[f32]) -> Result<Vec<u8>> {
         require!(fits, "the numbers of block {i} are too large for an f16 scale: divide them by a constant first");
     }
     Ok(out)
+}
+
+/// An error unless the numbers are finite and fill whole blocks.
+pub(super) fn check(values: &[f32], block: usize) -> Result<()> {
+    require!(
+        values.len().is_multiple_of(block),
+        "{} numbers are no whole blocks of {block}: fill up with zeros",
+        values.len()
+    );
+    let odd = values.iter().position(|value| !value.is_finite());
+    require!(odd.is_none(), "number {} is not finite, and can't be quantized", odd.unwrap_or_default());
+    Ok(())
 }
 
 fn put_half(out: &mut [u8], value: f32) {
