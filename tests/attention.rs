@@ -331,7 +331,7 @@ fn states_are_verified_and_exported() -> Result<()> {
     let states: Vec<_> = report.outputs[1..].iter().map(|c| (c.name.as_str(), c.different)).collect();
     assert_eq!(states, [("state 0", 0), ("state 1", 0)]);
 
-    let exported = plan.export();
+    let exported = plan.export()?;
     let written: Vec<bool> = exported.inputs.iter().map(|input| input.written).collect();
     assert_eq!(written, [false, false, false, false, true, true]);
 

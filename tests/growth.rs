@@ -20,7 +20,7 @@ use lowbit::ops::{
     Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table,
     Transpose, Unfold, Windows,
 };
-use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
     Context, DType, DeviceTensor, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels,
 };
@@ -410,21 +410,27 @@ fn the_first_submission_after_warming_compiles_nothing() -> Result<()> {
     Ok(())
 }
 
+/// The highest mark of resident memory in KiB since the mark was reset; `None` if the system can't tell.
+fn highest() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Resets the mark of [`highest`].
+fn reset_highest() -> Option<()> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()
+}
+
 /// An upload is copied in parts: beside the tensor on the host and that on the device, only two of them are in memory. 64 MiB is
 /// twice their size, to leave room for the driver's own memory.
 #[test]
 fn an_upload_holds_few_copies() -> Result<()> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(context) = common::context() else { return Ok(()) };
-    // The kernel forgets the highest mark of resident memory.
-    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+    if reset_highest().is_none() {
         eprintln!("\n*** NOT RUN: this test resets the mark of /proc/self ***\n");
         return Ok(());
     }
-    let highest = || -> Option<u64> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
-    };
     let words = (256 << 20) / 4;
     let tensor = Tensor::new([words], (0..words as i32).collect::<Vec<_>>())?;
     let before = highest().expect("the system reports it");
@@ -435,5 +441,46 @@ fn an_upload_holds_few_copies() -> Result<()> {
     println!("{most} MiB at most beside the tensor of 256 MiB");
     assert!(most < 256 + 64, "an upload of 256 MiB held {most} MiB beside its tensor");
     assert_eq!(context.download_blocking(&uploaded)?, tensor);
+    Ok(())
+}
+
+/// Of deferred weights one layer at a time is in host memory while a plan uploads them. 64 MiB are the copies of an upload, programs, the
+/// driver's own memory, and memory that the allocator keeps.
+#[test]
+fn deferred_weights_leave_host_memory() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    if reset_highest().is_none() {
+        eprintln!("\n*** NOT RUN: this test resets the mark of /proc/self ***\n");
+        return Ok(());
+    }
+    let (layers, n) = (16, 4096);
+    let format = WeightFormat::new(Codes::INT8, 32, ScaleFormat::F16);
+    let x = real(&[1, n])?;
+    let mut graph = Graph::new();
+    let mut value = graph.input(x.clone());
+    let mut bytes = 0;
+    for layer in 0..layers {
+        let make = move || {
+            PackedWeights::build(format, [1, n, n], |row, codes, groups, _| {
+                codes.iter_mut().enumerate().for_each(|(l, code)| *code = ((row + l * layer) % 3) as i8 - 1);
+                groups.fill(GroupParams::scale(1.0));
+                Ok(())
+            })
+        };
+        let weights = PackedWeights::deferred(format, [1, n, n], make)?;
+        bytes += weights.bytes();
+        value = graph.add(Linear::new(x.clone(), weights).build()?, &[value])?;
+    }
+    graph.output(value);
+    let before = used().map_or(0.0, |used| used.resident);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    context.queue().submit([]);
+    context.device().poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");
+    let most = (highest().map_or(0.0, |most| most as f64) - before) / 1024.0;
+    let on_device = (bytes >> 20) as f64;
+    println!("weights of {on_device} MiB: at most {most:.0} MiB, with the device's own memory");
+    assert!(most < on_device * (1.0 + 1.0 / layers as f64) + 64.0, "at most {most:.0} MiB");
+    drop(plan);
     Ok(())
 }

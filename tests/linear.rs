@@ -4,12 +4,16 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Random, check_op, check_op_within, context, gpu_context};
 use half::f16;
 use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
 use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
+use lowbit::{
+    DType, DeviceLimits, Error, Granularity, Graph, Plan, Quantization, Result, Tensor, TensorType, Tuner, reference,
+};
 
 const CODES: [Codes; 8] =
     [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -368,6 +372,70 @@ fn dynamic_quantization_in_groups() -> Result<()> {
                 let op = if symmetric { op.symmetric() } else { op }.build()?;
                 check_op(&context, &format!("{granularity:?} of [{m}, {k}]"), &op.into(), &[&x]);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Deferred weights are made when a plan uploads them and when a reference reads them, and shared by plans in between.
+#[test]
+fn deferred_weights() -> Result<()> {
+    let mut random = Random::new(6_110);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let held = Arc::new(weights(&mut random, format, [1, 70, 64], false)?);
+    let made = Arc::new(AtomicUsize::new(0));
+    let deferred = {
+        let (held, made) = (held.clone(), made.clone());
+        Arc::new(PackedWeights::deferred(format, [1, 70, 64], move || {
+            made.fetch_add(1, Ordering::Relaxed);
+            PackedWeights::from_words(format, [1, 70, 64], held.words()?.to_vec())
+        })?)
+    };
+    let counted = || made.load(Ordering::Relaxed);
+    assert_eq!((deferred.bytes(), deferred.to_string()), (held.bytes(), held.to_string()));
+    let x = Tensor::new([2, 64], (0..128).map(|_| random.real()).collect::<Vec<f32>>())?;
+    let graph = |weights: &Arc<PackedWeights>| -> Result<Graph> {
+        Graph::of(Linear::new(x.tensor_type().clone(), weights.clone()).build()?)
+    };
+    assert_eq!(counted(), 0, "nobody needs them yet");
+    let expected = graph(&held)?.run_reference(&[&x])?;
+    assert_eq!(graph(&deferred)?.run_reference(&[&x])?, expected);
+    assert_eq!(counted(), 1);
+    let op = Linear::new(x.tensor_type().clone(), deferred.clone()).build()?.into();
+    assert_eq!(reference::tolerance(&op, &[&x])?.map(|bounds| bounds.len()), Some(140));
+    assert_eq!(counted(), 2);
+    if let Some(context) = context() {
+        let first = context.plan(&graph(&deferred)?, Tuner::FirstGuess)?;
+        assert_eq!(counted(), 3);
+        let second = context.plan(&graph(&deferred)?, Tuner::FirstGuess)?;
+        assert_eq!(counted(), 3, "plans share them");
+        let of_held = context.plan(&graph(&held)?, Tuner::FirstGuess)?;
+        let run = |plan: &Plan| common::wait(plan.run(&[&x]));
+        assert_eq!(run(&first)?, run(&of_held)?);
+        assert_eq!(run(&second)?, run(&of_held)?);
+        assert_eq!(counted(), 3);
+    }
+    Ok(())
+}
+
+#[test]
+fn deferred_weights_that_fail() -> Result<()> {
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let x = Tensor::new([1, 64], vec![1.0f32; 64])?;
+    let other = Arc::new(weights(&mut Random::new(6_111), format, [1, 4, 64], false)?);
+    let wrong = PackedWeights::deferred(format, [1, 5, 64], move || Ok((*other).clone()))?;
+    let gone = PackedWeights::deferred(format, [1, 5, 64], || Err(Error::Request("the file is gone".into())))?;
+    for (weights, words) in [(wrong, "make the same weights each time"), (gone, "the file is gone")] {
+        let graph = Graph::of(Linear::new(x.tensor_type().clone(), weights.clone()).build()?)?;
+        let says = |result: Result<()>| {
+            let message = result.expect_err("the weights can't be made").to_string();
+            assert!(message.contains(words), "{message}");
+        };
+        says(graph.run_reference(&[&x]).map(drop));
+        says(weights.dequantize().map(drop));
+        says(graph.export(&DeviceLimits::default()).map(drop));
+        if let Some(context) = context() {
+            says(context.plan(&graph, Tuner::FirstGuess).map(drop));
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ mod tokenizer;
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
@@ -81,11 +82,11 @@ fn main() -> Result<()> {
     let start = Instant::now();
     // SAFETY: nobody changes the file meanwhile.
     #[allow(unsafe_code, reason = "the model stays in the file")]
-    let bytes = unsafe { import::map(&arguments.model)? };
+    let bytes = Arc::new(unsafe { import::map(&arguments.model)? });
     let file = GgufFile::parse(&bytes)?;
     let vocabulary = Vocabulary::read(&file)?;
     let cache = if matches!(arguments.cache, Cache::Float32) { DType::Float32 } else { DType::Float16 };
-    let model = Model::read(&file, arguments.capacity, arguments.activations, cache)?;
+    let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, cache)?;
     let prompt = vocabulary.encode(&arguments.prompt, arguments.chat)?;
     if prompt.is_empty() || prompt.len() + arguments.tokens > arguments.capacity {
         let (tokens, more, most) = (prompt.len(), arguments.tokens, arguments.capacity);
@@ -152,7 +153,20 @@ fn main() -> Result<()> {
         model.weight_bytes() as f64 / f64::from(1 << 20),
         model.cache_bytes() as f64 / f64::from(1 << 20),
     );
+    if let Some(memory) = resident() {
+        eprintln!("{memory}");
+    }
     Ok(())
+}
+
+/// Memory of this process, where the system tells. Pages of files can be dropped again; a software device's memory is among the rest.
+fn resident() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mib = |key: &str| -> Option<u64> {
+        let number = status.lines().find_map(|line| line.strip_prefix(key))?.trim().strip_suffix(" kB")?;
+        Some(number.trim().parse::<u64>().ok()? >> 10)
+    };
+    Some(format!("{} MiB of memory, {} of them files; {} at most", mib("VmRSS:")?, mib("RssFile:")?, mib("VmHWM:")?))
 }
 
 /// The plans of a model, with its state on the device.

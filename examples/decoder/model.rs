@@ -62,7 +62,14 @@ pub(crate) enum Part {
 }
 
 impl Model {
-    pub(crate) fn read(file: &GgufFile<'_>, capacity: usize, activations: Activations, cache: DType) -> Result<Self> {
+    /// Reads the model of a file. The weights stay there until plans upload them.
+    pub(crate) fn read<F: AsRef<[u8]> + Send + Sync + 'static>(
+        file: &GgufFile<'_>,
+        bytes: &Arc<F>,
+        capacity: usize,
+        activations: Activations,
+        cache: DType,
+    ) -> Result<Self> {
         let find = |key: &str| file.metadata().find(|(name, _)| *name == key).map(|(_, value)| value);
         let Some(Metadata::Text(architecture)) = find("general.architecture") else {
             return Err("the file names no architecture: it is no model".into());
@@ -84,7 +91,8 @@ impl Model {
         let (hidden, heads) = (count("embedding_length")?, count("attention.head_count")?);
         let kv_heads = count("attention.head_count_kv").unwrap_or(heads);
         let head_width = count("attention.key_length").unwrap_or(hidden / heads.max(1));
-        let weights = |name: &str| -> Result<Arc<PackedWeights>> { Ok(Arc::new(file.tensor(name)?.weights()?)) };
+        let weights =
+            |name: &str| -> Result<Arc<PackedWeights>> { Ok(Arc::new(file.tensor(name)?.deferred_weights(bytes)?)) };
         let floats = |name: &str| -> Result<Arc<Tensor>> { Ok(Arc::new(single(&file.tensor(name)?)?)) };
         let layer = |i: usize| -> Result<Layer> {
             let name = |part: &str| format!("blk.{i}.{part}");

@@ -40,12 +40,12 @@ impl Constants {
         if let Some(owner) = constant.owner() {
             let address = Arc::as_ptr(owner).cast::<()>().addr();
             let key = Key::Packed(address, constant.label().to_string());
-            return self.shared(key, Some(Arc::downgrade(owner)), || upload(&constant.words()));
+            return self.shared(key, Some(Arc::downgrade(owner)), || upload(&constant.words()?));
         }
-        let words = constant.words();
+        let words = constant.words()?;
         let hash = |seed: u64| {
             let mut hasher = DefaultHasher::new();
-            (seed, &words).hash(&mut hasher);
+            (seed, &words[..]).hash(&mut hasher);
             hasher.finish()
         };
         self.shared(Key::Words(hash(0), hash(1)), None, || upload(&words))

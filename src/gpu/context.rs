@@ -142,6 +142,7 @@ pub struct Context {
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
+    copies: Arc<Mutex<Copies>>,
 }
 
 /// The permission to request cooperative matrices, and no other experimental feature.
@@ -285,6 +286,7 @@ impl Context {
             caps,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
+            copies: Arc::default(),
         };
         // In a browser the loss is a promise, and any number of callers may wait for it.
         if context.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu {
@@ -687,9 +689,8 @@ impl Context {
         Ok(buffer)
     }
 
-    /// Writes words to the start of a buffer, in parts, so that the copies of a large tensor are never in memory as a whole.
+    /// Writes words to the start of a buffer, in parts, so that wgpu's copies of them are never in memory as a whole.
     fn write(&self, label: &str, buffer: &wgpu::Buffer, words: &[u32]) -> Result<()> {
-        let mut copies = Copies::default();
         for (part, words) in words.chunks(WRITTEN).enumerate() {
             let bytes: &[u8] = bytemuck::cast_slice(words);
             // Natively wgpu loses the whole device if there is no memory for its copy. So a buffer of equal size is created and
@@ -706,9 +707,7 @@ impl Context {
                 })
             })?;
             self.scoped_for(label, bytes.len() as u64, || {
-                if part > 0 {
-                    copies.next(self);
-                }
+                lock(&self.copies).make_room(self, bytes.len() as u64);
                 self.queue.write_buffer(buffer, (part * WRITTEN * 4) as u64, bytes);
             })?;
         }
@@ -716,7 +715,7 @@ impl Context {
     }
 }
 
-/// Words that are written at a time: wgpu copies them to memory of its own, which a submission gives back.
+/// Words that are written at a time.
 const WRITTEN: usize = 4 << 20;
 
 /// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts

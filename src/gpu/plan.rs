@@ -257,8 +257,10 @@ impl Plan {
     ///
     /// A context on a device with WebGPU's default limits and without optional features, as `wgpu::DeviceDescriptor::default()`
     /// requests it for [`Context::from_device`], makes plans that every device of WebGPU runs.
-    #[must_use]
-    pub fn export(&self) -> ExportedPlan {
+    ///
+    /// # Errors
+    /// If weights are [deferred](crate::weights::PackedWeights::deferred) and can't be made again.
+    pub fn export(&self) -> Result<ExportedPlan> {
         ExportedPlan::new(&self.graph, self.workspace_buffers(), &self.whole.schedule, &self.limits)
     }
 

@@ -8,7 +8,7 @@ use super::{Context, lock};
 use crate::error::{Error, Result};
 
 /// The end of some work of the device, once it is there, and the waker of the waiting task.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Outcome {
     result: Option<Result<(), String>>,
     waker: Option<Waker>,
@@ -16,7 +16,7 @@ struct Outcome {
 
 /// An outcome shared by its callback, a polling thread and the waiting future. A poisoned lock is still consistent: it guards plain
 /// assignments.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 struct Shared(Arc<Mutex<Outcome>>);
 
 impl Shared {
@@ -85,23 +85,34 @@ fn poll(context: &Context, mapping: &Shared) {
     }
 }
 
-/// The copies of a large tensor that is written in parts, of which at most two are in memory.
-#[derive(Default)]
-pub(super) struct Copies(Option<Shared>);
+/// wgpu's copies of words on their way to the device, which stay in memory until a submission after them has ended.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    /// Bytes since the last submission that is waited for.
+    bytes: u64,
+    before: Option<Shared>,
+}
+
+/// Bytes that are copied before a submission, at most. With those of the submission before, twice as many are in memory.
+const COPIED: u64 = 16 << 20;
 
 impl Copies {
-    /// Submits the copy that was just written, and waits for the one before it, whose memory is then free. A browser doesn't wait: it
-    /// does so by itself.
-    pub(super) fn next(&mut self, context: &Context) {
-        context.queue().submit([]);
-        let done = Shared::default();
-        let callback = done.clone();
-        context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
-        let before = self.0.replace(done);
-        #[cfg(not(target_arch = "wasm32"))]
-        before.inspect(|before| poll(context, before));
-        #[cfg(target_arch = "wasm32")]
-        drop(before);
+    /// Makes room for the copy of `bytes` bytes: if many came before, it submits them, and waits for those before them. A browser
+    /// doesn't wait: it limits its copies by itself.
+    pub(super) fn make_room(&mut self, context: &Context, bytes: u64) {
+        if self.bytes + bytes > COPIED && self.bytes > 0 {
+            context.queue().submit([]);
+            let done = Shared::default();
+            let callback = done.clone();
+            context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
+            let before = self.before.replace(done);
+            #[cfg(not(target_arch = "wasm32"))]
+            before.inspect(|before| poll(context, before));
+            #[cfg(target_arch = "wasm32")]
+            drop(before);
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
     }
 }
 

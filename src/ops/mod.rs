@@ -100,9 +100,12 @@ pub use unfold::UnfoldBuilder;
 pub use window::Padding;
 pub(crate) use window::Window;
 
+use std::sync::Arc;
+
 use crate::error::{Result, require};
 use crate::numeric::{DType, QuantizationParams};
 use crate::tensor::{Quantization, Tensor, TensorType};
+use crate::weights::PackedWeights;
 
 /// The description of an op. No method has a default, so that the compiler names what a new op leaves out.
 pub(crate) trait OpDef: Clone + Into<Op> {
@@ -313,6 +316,17 @@ impl Op {
         })
     }
 
+    /// The packed weights that are part of the op.
+    pub(crate) fn packed_weights(&self) -> Option<&Arc<PackedWeights>> {
+        match self {
+            Self::Linear(op) => Some(op.weights()),
+            Self::LinearConv(op) => Some(op.linear().weights()),
+            Self::Embedding(op) => Some(op.weights()),
+            Self::Fused(op) => op.first().packed_weights(),
+            _ => None,
+        }
+    }
+
     /// The weights that are part of the op, described: their format and dimensions.
     pub(crate) fn weights_description(&self) -> Option<String> {
         let constant = |operand: &Operand| match operand {
@@ -323,11 +337,8 @@ impl Op {
             Self::Matmul(op) => constant(op.rhs()),
             Self::FloatMatmul(op) => constant(op.rhs()),
             Self::Conv(op) => Some(op.weights().tensor_type().to_string()),
-            Self::Linear(op) => Some(op.weights().to_string()),
-            Self::LinearConv(op) => Some(op.linear().weights().to_string()),
-            Self::Embedding(op) => Some(op.weights().to_string()),
             Self::Fused(op) => op.first().weights_description(),
-            _ => None,
+            _ => self.packed_weights().map(|weights| weights.to_string()),
         }
     }
 

@@ -155,7 +155,7 @@ impl Graph {
         let rules = MemoryRules { largest_buffer: limits.max_buffer_size, single_buffer: false };
         let frame = Frame::new(self, &lists, &rules)?;
         let schedule = frame.schedule(self, &lists, |_, _| 0)?;
-        Ok(ExportedPlan::new(self, &frame.workspace, &schedule, &caps))
+        ExportedPlan::new(self, &frame.workspace, &schedule, &caps)
     }
 }
 
@@ -166,9 +166,10 @@ impl ExportedPlan {
         workspace: &[u64],
         Schedule { launches, constants }: &Schedule,
         caps: &DeviceCaps,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut data = Data::default();
-        let constants: Vec<_> = constants.iter().map(|c| data.add(bytemuck::cast_slice(&c.words()))).collect();
+        let constants =
+            constants.iter().map(|c| Ok(data.add(bytemuck::cast_slice(&c.words()?)))).collect::<Result<Vec<_>>>()?;
         let mut programs: Vec<String> = Vec::new();
         let exported = |launch: &Launch| {
             let source = launch.dispatch.program.source();
@@ -186,7 +187,7 @@ impl ExportedPlan {
         };
         let exported = launches.iter().map(exported).collect();
         let tensor = |value: Value, written: bool| tensor(&graph.types()[value.index()], written);
-        Self {
+        Ok(Self {
             inputs: graph.inputs().iter().map(|&value| tensor(value, graph.is_state(value))).collect(),
             outputs: graph.outputs().iter().map(|&value| tensor(value, true)).collect(),
             workspace: workspace.to_vec(),
@@ -195,7 +196,7 @@ impl ExportedPlan {
             requirements: requirements(launches, &programs, caps),
             programs,
             data: data.0,
-        }
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 
 impl Meaning for Embedding {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        Ok(vec![embedding(self, inputs[0])])
+        Ok(vec![embedding(self, inputs[0])?])
     }
 
     fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
@@ -15,14 +15,15 @@ impl Meaning for Embedding {
     }
 }
 
-pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Tensor {
+pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Result<Tensor> {
     let [_, n, k] = op.weights().dims();
     let indices = indices.values::<i32>().expect("checked by run");
+    let rows = op.weights().rows()?;
     let mut values = vec![0.0f32; indices.len() * k];
     for (&index, out) in indices.iter().zip(values.chunks_exact_mut(k.max(1))) {
         if let Some(row) = usize::try_from(index).ok().filter(|&row| row < n) {
-            op.weights().dequantize_row(row, out);
+            rows.dequantize(row, out);
         }
     }
-    Tensor::from_reals(op.output_type().clone(), values.into_iter())
+    Ok(Tensor::from_reals(op.output_type().clone(), values.into_iter()))
 }

@@ -8,11 +8,11 @@ use crate::error::Result;
 use crate::numeric::{DType, QuantizationParams};
 use crate::ops::Linear;
 use crate::tensor::Tensor;
-use crate::weights::{OffsetKind, Row};
+use crate::weights::{OffsetKind, Row, Rows};
 
 impl Meaning for Linear {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        Ok(vec![linear(self, inputs)])
+        Ok(vec![linear(self, inputs)?])
     }
 
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
@@ -20,17 +20,19 @@ impl Meaning for Linear {
     }
 }
 
-pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Tensor {
+pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Result<Tensor> {
+    let matrix = op.weights().rows()?;
     let (low, high) = op.bounds();
     let value = |sum: Sum| (sum.value as f32).max(low).min(high);
-    let values = (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, value));
-    Tensor::from_reals(op.output_type().clone(), values)
+    let values = (0..outputs(op)).flat_map(|row| sums(op, &matrix, inputs, row)).map(|sum| sum.map_or(0.0, value));
+    Ok(Tensor::from_reals(op.output_type().clone(), values))
 }
 
 /// The bound of each element's difference on a device, as [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
+    let matrix = op.weights().rows().expect("held by the caller");
     let tolerance = |sum: Sum| sum.tolerance(op.output_type().dtype());
-    (0..outputs(op)).flat_map(|row| sums(op, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
+    (0..outputs(op)).flat_map(|row| sums(op, &matrix, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
 }
 
 /// Number of rows of the output.
@@ -39,7 +41,7 @@ fn outputs(op: &Linear) -> usize {
 }
 
 /// The results of one row of the output; `None` if no expert is selected.
-fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
+fn sums(op: &Linear, matrix: &Rows<'_>, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
     let [experts, n, _] = op.weights().dims();
     let (lhs_row, expert) = match op.indices() {
         None => (row, Some(0)),
@@ -54,7 +56,7 @@ fn sums(op: &Linear, inputs: &[&Tensor], row: usize) -> Vec<Option<Sum>> {
         f64::from(bias.map_or(0.0, |b| b[if b.len() > n { expert * n + column } else { column }]))
     };
     let column = |column: usize| {
-        let weights = op.weights().row(expert * n + column);
+        let weights = matrix.get(expert * n + column);
         let runs = Runs { op, inputs, lhs_row, weights: &weights };
         let mut sum = match inputs[0].dtype() {
             DType::Float32 | DType::Float16 => runs.floats(),

@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 
 impl Meaning for LinearConv {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        Ok(vec![linear_conv(self, inputs)])
+        Ok(vec![linear_conv(self, inputs)?])
     }
 
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
@@ -16,10 +16,10 @@ impl Meaning for LinearConv {
     }
 }
 
-pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Tensor {
+pub(super) fn linear_conv(op: &LinearConv, inputs: &[&Tensor]) -> Result<Tensor> {
     over_patches(op, inputs, |inputs| {
-        let rows = linear::linear(op.linear(), inputs);
-        rows.retyped(op.output_type().clone())
+        let rows = linear::linear(op.linear(), inputs)?;
+        Ok(rows.retyped(op.output_type().clone()))
     })
 }
 

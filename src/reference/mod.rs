@@ -97,5 +97,7 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 /// As [`run`].
 pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
+    // Deferred words stay in memory meanwhile.
+    let _words = op.packed_weights().map(|weights| weights.words()).transpose()?;
     Ok(each!(op, op => op.tolerance(inputs)))
 }

@@ -18,6 +18,6 @@ impl Meaning for QuantizeWeights {
 
 pub(super) fn quantize_weights(op: &QuantizeWeights, input: &Tensor) -> Result<Tensor> {
     let weights = op.weights(input.values::<f32>()?)?;
-    let words = weights.words().iter().map(|&word| word as i32).collect();
+    let words = weights.words()?.iter().map(|&word| word as i32).collect();
     Ok(Tensor::from_values(op.output().clone(), words))
 }

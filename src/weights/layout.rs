@@ -383,9 +383,9 @@ mod tests {
                 fill(row, supers, true);
                 Ok(())
             })?;
-            let layout = weights.layout();
+            let (layout, rows) = (weights.layout(), weights.rows()?);
             for row in 0..experts * n {
-                let read = weights.row(row);
+                let read = rows.get(row);
                 let mut seen = vec![false; k];
                 for (position, &got) in read.codes.iter().enumerate() {
                     match layout.source(position) {

@@ -4,8 +4,10 @@
 mod format;
 mod layout;
 mod quantize;
+mod words;
 
 use std::fmt;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -15,6 +17,7 @@ use crate::tensor::Tensor;
 pub use format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
 pub use quantize::{GroupScaleRule, Quantizer, Search};
+use words::Words;
 
 /// `experts` matrices of `n` rows (output features) by `k` columns (input features), quantized in groups along k:
 ///
@@ -23,7 +26,8 @@ pub use quantize::{GroupScaleRule, Quantizer, Search};
 /// ```
 ///
 /// [`WeightFormat`] gives the width of codes and the format of scales. The matrix is packed once, at construction, into words that
-/// kernels bind directly. It is never unpacked in memory.
+/// kernels bind directly. It is never unpacked in memory. The words stay in memory, or are made anew whenever they are needed
+/// ([`deferred`](Self::deferred)).
 ///
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
@@ -42,7 +46,7 @@ pub use quantize::{GroupScaleRule, Quantizer, Search};
 pub struct PackedWeights {
     format: WeightFormat,
     layout: Layout,
-    words: Vec<u32>,
+    words: Words,
 }
 
 impl fmt::Debug for PackedWeights {
@@ -145,7 +149,35 @@ impl PackedWeights {
             Ok(())
         };
         layout.panels_mut(&mut words).into_par_iter().enumerate().try_for_each(pack_panel)?;
-        Ok(Self { format, layout, words })
+        Ok(Self { format, layout, words: Words::Held(Arc::new(words)) })
+    }
+
+    /// Weights of a known format and known dimensions that are made when their words are needed, and dropped after that: when a plan
+    /// uploads them, and when a reference reads them. So the words of a whole model are never in host memory at a time. The closure
+    /// reads them from where they are, often a mapped file, and returns the same weights each time. Each call costs the time of
+    /// their import.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use lowbit::import::gguf::{self, GgufType};
+    /// use lowbit::weights::PackedWeights;
+    /// let file: Arc<Vec<u8>> = Arc::new(gguf::quantize(GgufType::Q8_0, &[0.5f32; 64])?);   // or a mapped file
+    /// let dims = [1, 2, 32];
+    /// let read = move || gguf::weights(GgufType::Q8_0, dims, &file);
+    /// let weights = PackedWeights::deferred(GgufType::Q8_0.format(), dims, read)?;
+    /// assert_eq!(weights.bytes(), weights.words()?.len() * 4);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the format or the dimensions are invalid. Later calls fail with the closure's error, or if it returns weights of another
+    /// format, other dimensions or another order of columns.
+    pub fn deferred(
+        format: WeightFormat,
+        dims: [usize; 3],
+        make: impl Fn() -> Result<Self> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Ok(Self { format, layout: Layout::new(&format, dims, None)?, words: Words::deferred(make) })
     }
 
     /// Quantized matrices `[n, k]` or `[experts, n, k]`, from a tensor with codes of at most 8 bits and scales per tensor, per row,
@@ -204,7 +236,7 @@ impl PackedWeights {
     /// Number of bytes of the packed words, including padding.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.words.len() * 4
+        self.layout.words() * 4
     }
 
     /// Number of bits per weight, including scales and padding; 0 if there are no weights.
@@ -225,7 +257,7 @@ impl PackedWeights {
     /// use lowbit::weights::{Codes, Quantizer, ScaleFormat, WeightFormat, PackedWeights};
     /// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
     /// let weights = Quantizer::new(format)?.quantize(&lowbit::Tensor::new([2, 32], vec![0.5f32; 64])?)?;
-    /// let again = PackedWeights::from_words(format, [1, 2, 32], weights.words().to_vec())?;
+    /// let again = PackedWeights::from_words(format, [1, 2, 32], weights.words()?.to_vec())?;
     /// assert_eq!(again.dequantize()?.values::<f32>()?, [0.5; 64]);
     /// # Ok::<(), lowbit::Error>(())
     /// ```
@@ -240,9 +272,10 @@ impl PackedWeights {
             dims[2],
             layout.words()
         );
-        let weights = Self { format, layout, words };
+        let weights = Self { format, layout, words: Words::Held(Arc::new(words)) };
+        let rows = weights.rows()?;
         (0..dims[0] * dims[1]).into_par_iter().try_for_each(|index| {
-            let mut row = weights.row(index);
+            let mut row = rows.get(index);
             row.groups.truncate(weights.layout.groups);
             let infinite = row.groups.iter().position(|group| !group.scale.is_finite());
             require!(
@@ -261,47 +294,75 @@ impl PackedWeights {
     }
 
     /// The packed words, as kernels bind them. Their order may change between versions of this crate.
-    #[must_use]
-    pub fn words(&self) -> &[u32] {
-        &self.words
+    ///
+    /// # Errors
+    /// If they are [`deferred`](Self::deferred) and can't be made.
+    pub fn words(&self) -> Result<Arc<Vec<u32>>> {
+        self.words.get(|made| {
+            require!(
+                made.format == self.format
+                    && made.dims() == self.dims()
+                    && made.layout.sources() == self.layout.sources(),
+                "weights were deferred as {self}, but {made}{} were made: make the same weights each time",
+                if made.layout.sources().is_some() { " with columns in another order" } else { "" }
+            );
+            Ok(())
+        })
+    }
+
+    /// The rows of all matrices, while this lives.
+    ///
+    /// # Errors
+    /// As [`words`](Self::words).
+    pub(crate) fn rows(&self) -> Result<Rows<'_>> {
+        Ok(Rows { weights: self, words: self.words()? })
     }
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The row with this index among the rows of all matrices.
-    pub(crate) fn row(&self, index: usize) -> Row {
-        self.layout.read_row(&self.format, &self.words, index)
-    }
-
-    /// Writes the real numbers of row `index` of all matrices: code times scale plus shift, each a rounded f32 operation.
-    ///
-    /// # Panics
-    /// Never for an index below `experts · n`.
-    pub(crate) fn dequantize_row(&self, index: usize, out: &mut [f32]) {
-        let row = self.row(index);
-        for (position, &code) in row.codes.iter().enumerate() {
-            if let Some(column) = self.layout.source(position) {
-                let group = row.groups[position / self.layout.padded_group];
-                out[column] = self.format.real(code, group);
-            }
-        }
-    }
-
     /// The real numbers, `[n, k]` or `[experts, n, k]`: `scale · (code − zero)` or `scale · code + offset`, each operation
     /// rounded to f32.
     ///
     /// # Errors
-    /// If there are more elements than a tensor can hold.
+    /// If there are more elements than a tensor can hold, or as [`words`](Self::words).
     pub fn dequantize(&self) -> Result<Tensor> {
         let [experts, n, k] = self.dims();
         let shape = if experts == 1 { vec![n, k] } else { vec![experts, n, k] };
         crate::tensor::Shape::new(shape.clone())?;
         let mut values = vec![0.0f32; experts * n * k];
         if k > 0 {
-            values.par_chunks_mut(k).enumerate().for_each(|(row, out)| self.dequantize_row(row, out));
+            let rows = self.rows()?;
+            values.par_chunks_mut(k).enumerate().for_each(|(row, out)| rows.dequantize(row, out));
         }
         Tensor::new(shape, values)
+    }
+}
+
+/// The rows of all matrices of weights, whose words stay in memory meanwhile.
+pub(crate) struct Rows<'a> {
+    weights: &'a PackedWeights,
+    words: Arc<Vec<u32>>,
+}
+
+impl Rows<'_> {
+    /// The row with this index among the rows of all matrices.
+    pub(crate) fn get(&self, index: usize) -> Row {
+        self.weights.layout.read_row(&self.weights.format, &self.words, index)
+    }
+
+    /// Writes the real numbers of row `index` of all matrices: code times scale plus shift, each a rounded f32 operation.
+    ///
+    /// # Panics
+    /// Never for an index below `experts · n`.
+    pub(crate) fn dequantize(&self, index: usize, out: &mut [f32]) {
+        let (row, layout) = (self.get(index), &self.weights.layout);
+        for (position, &code) in row.codes.iter().enumerate() {
+            if let Some(column) = layout.source(position) {
+                let group = row.groups[position / layout.padded_group];
+                out[column] = self.weights.format.real(code, group);
+            }
+        }
     }
 }

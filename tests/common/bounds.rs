@@ -36,7 +36,7 @@ pub(crate) fn run_checked(
     let poison = |t: &TensorType| buffer(context, &vec![POISON; t.device_bytes() as usize / 4]);
     let outputs: Vec<_> = op.outputs().iter().map(poison).collect();
     let words = |constant: &Constant| {
-        let words = constant.words();
+        let words = constant.words().expect("held words");
         assert_eq!(constant.count(), words.len() as u64, "{name}: {constant:?}");
         buffer(context, &words)
     };

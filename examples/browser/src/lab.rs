@@ -71,12 +71,12 @@ impl Digits {
 
     /// The plan as data, to run it without this module: JSON.
     pub fn exported(&self) -> std::result::Result<String, JsError> {
-        told(serde_json::to_string(&self.plan.export()).map_err(Into::into))
+        told(self.plan.export().map_err(Into::into).and_then(|plan| Ok(serde_json::to_string(&plan)?)))
     }
 
     /// The bytes of constants and parameters of the plan as data.
-    pub fn exported_data(&self) -> Vec<u8> {
-        self.plan.export().data
+    pub fn exported_data(&self) -> std::result::Result<Vec<u8>, JsError> {
+        told(self.plan.export().map(|plan| plan.data).map_err(Into::into))
     }
 
     /// The logits of an image of 8 × 8 numbers from 0 to 1, and whether the reference has equal bits.

@@ -8,6 +8,8 @@
 //! data       from the next multiple of the alignment on (general.alignment, else 32), tensors at their offsets
 //! ```
 
+use std::sync::Arc;
+
 use half::f16;
 
 use super::{GgufTensorType, GgufType, weights};
@@ -520,5 +522,48 @@ impl<'a> GgufTensor<'a> {
             );
         };
         weights(known, self.weight_dimensions()?, self.bytes()?)
+    }
+
+    /// As [`weights`](Self::weights), but [deferred](PackedWeights::deferred): the blocks are converted when a plan uploads them or a
+    /// reference reads them, and host memory holds them no longer than that. `file` is the file that the tensor was parsed from, for
+    /// instance mapped into memory; the weights share it. A file that changes meanwhile makes other weights.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use lowbit::import::gguf::{GgufFile, GgufTensorType, GgufType, GgufWriter, quantize};
+    /// let mut writer = GgufWriter::new();
+    /// writer.tensor("w", GgufTensorType::Quantized(GgufType::Q4_0), &[2, 32])?;
+    /// let mut data = writer.begin(Vec::new())?;
+    /// data.tensor("w", &quantize(GgufType::Q4_0, &[0.5; 64])?)?;
+    /// let file: Arc<Vec<u8>> = Arc::new(data.finish()?);
+    /// let weights = GgufFile::parse(&file)?.tensor("w")?.deferred_weights(&file)?;
+    /// assert_eq!(weights.dequantize()?.values::<f32>()?, [0.5; 64]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor is not in `file`, or its type is not one of [`GgufType`]. Numbers that no weights can hold are found when the
+    /// blocks are converted.
+    pub fn deferred_weights<F>(&self, file: &Arc<F>) -> Result<PackedWeights>
+    where
+        F: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        let (Some(known), bytes) = (self.gguf_type(), self.bytes()?) else { return self.weights() };
+        let whole = file.as_ref().as_ref();
+        let first = bytes.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
+        let range = first..first.saturating_add(bytes.len());
+        require!(
+            whole.get(range.clone()).is_some_and(|part| part.as_ptr() == bytes.as_ptr()),
+            "{} is not in these bytes: give those of the file that it was parsed from",
+            quoted(self.name)
+        );
+        let dims = self.weight_dimensions()?;
+        // Only the blocks tell which scales MXFP4 needs.
+        let format = match known {
+            GgufType::MXFP4 => *self.weights()?.format(),
+            _ => known.format(),
+        };
+        let file = file.clone();
+        PackedWeights::deferred(format, dims, move || weights(known, dims, &file.as_ref().as_ref()[range.clone()]))
     }
 }

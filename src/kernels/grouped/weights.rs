@@ -1,9 +1,10 @@
 //! Common code of programs that read packed weights: the WGSL files for codes and scales, the panels of a launch, and the begins of
 //! streams. The layout itself is defined in `weights::layout`.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::error::Result;
+use crate::kernels::launch::dispatch::Words;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Constant, DeviceCaps};
 use crate::numeric::DType;
@@ -106,27 +107,30 @@ pub(crate) fn parts(weights: &PackedWeights, caps: &DeviceCaps) -> Vec<Panels> {
 pub(crate) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
     if first == 0 && count == layout.panels() {
-        return weights.words().len() as u64;
+        return layout.words() as u64;
     }
     let of_one = (count * layout.panel_words()).min(layout.expert_words() - first * layout.panel_words());
     (layout.experts * of_one) as u64
 }
 
 /// The words of panels of all experts, each expert padded to whole vec4s.
-pub(crate) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Cow<'_, [u32]> {
-    let layout = weights.layout();
-    if first == 0 && count == layout.panels() {
-        return Cow::Borrowed(weights.words());
-    }
+///
+/// # Errors
+/// If the weights are deferred and can't be made.
+pub(crate) fn panels(weights: &PackedWeights, first: usize, count: usize) -> Result<Words> {
+    let (layout, words) = (weights.layout(), weights.words()?);
     let range = |expert: usize| {
         let start = expert * layout.expert_words() + first * layout.panel_words();
-        let end = (start + count * layout.panel_words()).min((expert + 1) * layout.expert_words());
-        &weights.words()[start..end]
+        start..(start + count * layout.panel_words()).min((expert + 1) * layout.expert_words())
     };
-    if layout.experts == 1 {
-        return Cow::Borrowed(range(0));
+    if first == 0 && count == layout.panels() {
+        return Ok(Words::all(words));
     }
-    Cow::Owned((0..layout.experts).flat_map(|expert| range(expert).iter().copied()).collect())
+    if layout.experts == 1 {
+        return Ok(Words::part(words, range(0)));
+    }
+    let experts = (0..layout.experts).flat_map(|expert| words[range(expert)].iter().copied());
+    Ok(Words::all(Arc::new(experts.collect())))
 }
 
 impl Panels {

@@ -2,11 +2,12 @@
 //! them.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::fmt;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use super::program::Program;
+use crate::error::Result;
 use crate::kernels::grouped::weights;
 use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
@@ -169,6 +170,31 @@ enum Source {
     Panels { weights: Arc<PackedWeights>, first: usize, count: usize },
 }
 
+/// Words of a constant. Those of packed weights are not copied.
+#[derive(Debug, Clone)]
+pub struct Words {
+    all: Arc<Vec<u32>>,
+    range: Range<usize>,
+}
+
+impl Words {
+    pub(crate) fn all(words: Arc<Vec<u32>>) -> Self {
+        Self { range: 0..words.len(), all: words }
+    }
+
+    pub(crate) fn part(words: Arc<Vec<u32>>, range: Range<usize>) -> Self {
+        Self { all: words, range }
+    }
+}
+
+impl Deref for Words {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.all[self.range.clone()]
+    }
+}
+
 impl Constant {
     /// A constant of `count` words, which `make` lists.
     pub(crate) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
@@ -215,16 +241,18 @@ impl Constant {
 
     /// The words.
     ///
+    /// # Errors
+    /// If they are of deferred weights that can't be made.
+    ///
     /// # Panics
     /// If they are not as many as [`count`](Self::count), which is a fault of the kernel: shaders read them unchecked.
-    #[must_use]
-    pub fn words(&self) -> Cow<'_, [u32]> {
+    pub fn words(&self) -> Result<Words> {
         let words = match &self.source {
-            Source::Made(make) => Cow::Owned(make()),
-            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count),
+            Source::Made(make) => Words::all(Arc::new(make())),
+            Source::Panels { weights, first, count } => weights::panels(weights, *first, *count)?,
         };
         assert_eq!(words.len() as u64, self.count, "words of {}", self.label);
-        words
+        Ok(words)
     }
 
     /// The object that the words are packed from. Constants with the same owner and equal labels have equal words.

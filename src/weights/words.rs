@@ -1,0 +1,55 @@
+//! The packed words of weights: in memory, or made anew whenever they are needed.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::PackedWeights;
+use crate::error::Result;
+
+/// The packed words of weights.
+#[derive(Clone)]
+pub(super) enum Words {
+    Held(Arc<Vec<u32>>),
+    Deferred(Arc<Deferred>),
+}
+
+/// Words that are made when they are needed, and shared by all who need them at a time.
+pub(super) struct Deferred {
+    make: Box<dyn Fn() -> Result<PackedWeights> + Send + Sync>,
+    made: Mutex<Weak<Vec<u32>>>,
+}
+
+impl Words {
+    pub(super) fn deferred(make: impl Fn() -> Result<PackedWeights> + Send + Sync + 'static) -> Self {
+        Self::Deferred(Arc::new(Deferred { make: Box::new(make), made: Mutex::default() }))
+    }
+
+    /// The words. Deferred ones are made, unless somebody still holds them; `check` judges the weights that they come from.
+    pub(super) fn get(&self, check: impl FnOnce(&PackedWeights) -> Result<()>) -> Result<Arc<Vec<u32>>> {
+        match self {
+            Self::Held(words) => Ok(words.clone()),
+            Self::Deferred(deferred) => {
+                // Those who come meanwhile wait, so that the words are in memory once.
+                let mut made = deferred.made.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(words) = made.upgrade() {
+                    return Ok(words);
+                }
+                let weights = (deferred.make)()?;
+                check(&weights)?;
+                // Weights may be deferred by weights that are deferred themselves.
+                let words = weights.words()?;
+                *made = Arc::downgrade(&words);
+                Ok(words)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(words) => write!(f, "{} words", words.len()),
+            Self::Deferred(_) => write!(f, "deferred words"),
+        }
+    }
+}
