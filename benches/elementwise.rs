@@ -84,7 +84,11 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),
         ("global average pool", Pool::global_average(of(&image)).build()?.into(), &[&image]),
         ("table", Table::sigmoid(of(&a), Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
-        ("concat", Concat::new(halves.iter().map(of).collect(), 1, stage(0.1)?)?.into(), &[&halves[0], &halves[1]]),
+        (
+            "concat",
+            Concat::new(halves.iter().map(of).collect::<Vec<_>>(), 1).output(stage(0.1)?).build()?.into(),
+            &[&halves[0], &halves[1]],
+        ),
     ];
     for (name, op, inputs) in cases {
         let bytes: u64 = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).sum();

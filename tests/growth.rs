@@ -161,8 +161,9 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
     ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn).build()?.into()));
     let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
-    ops.push(("concat of columns", Concat::new(parts()?, 2, stage()?)?.into()));
-    ops.push(("concat of rows", Concat::new(parts()?, 1, stage()?)?.into()));
+    ops.push(("concat of columns", Concat::new(parts()?, 2).output(stage()?).build()?.into()));
+    ops.push(("concat of rows", Concat::new(parts()?, 1).output(stage()?).build()?.into()));
+    ops.push(("moving concat", Concat::new([real(&[6, 40])?, real(&[6, 30])?], 1).build()?.into()));
     let first = Matmul::new(codes(Uint8, &[48, 200])?, filter(&[200, 24])?).output(stage()?).build()?;
     let made = Op::from(first.clone()).outputs()[0].clone();
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));

@@ -255,7 +255,8 @@ fn shapes_alone_cost_nothing() {
         Fused::new(transpose.into(), Dequantize::new(codes(&[SIDE, SIDE])?).build()?.into(), 0)
     });
     judge.check("reshape", || Reshape::new(codes(&[MOST])?, [MOST, 1]));
-    judge.check("concat", || Concat::new(vec![codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0, stage()?));
+    judge.check("concat", || Concat::new([codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0).output(stage()?).build());
+    judge.check("moving concat", || Concat::new([real(&[1 << 30])?, real(&[(1 << 30) - 1])?], 0).build());
 
     // Elementwise ops, and ops over all elements.
     judge.check("requantize", || Requantize::new(codes(&[MOST])?, stage()?));

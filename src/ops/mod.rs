@@ -59,6 +59,8 @@ pub use binary::{AddBuilder, MultiplyBuilder};
 pub use block::BlockDequantizeBuilder;
 pub use cast::CastBuilder;
 pub use conv::ConvBuilder;
+pub use concat::ConcatBuilder;
+pub(crate) use concat::Joined;
 pub(crate) use dynamic::Segments;
 pub use dynamic::{DynamicGranularity, DynamicQuantizeBuilder};
 pub use embedding::EmbeddingBuilder;

@@ -603,8 +603,9 @@ mod tests {
             Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
             Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
             Cast::new(int8(&[e, 5])?, DType::Float16).build()?.into(),
-            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 3])?], 1, stage()?)?.into(),
-            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 5])?], 0, stage()?)?.into(),
+            Concat::new([int8(&[e, 5])?, int8(&[e, 3])?], 1).output(stage()?).build()?.into(),
+            Concat::new([int8(&[e, 5])?, int8(&[e, 5])?], 0).output(stage()?).build()?.into(),
+            Concat::new([real(&[e, 5])?, real(&[e, 3])?], 1).build()?.into(),
             Linear::new(real(&[e, 40])?, grouped(1, 6, 40)?).build()?.into(),
             Linear::new(TensorType::new(DType::Int8, [e, 40])?, grouped(2, 6, 40)?)
                 .experts(1)

@@ -621,7 +621,12 @@ impl Draw {
             }
             inputs.push(if self.odd(6) { self.tensor_type(&input)? } else { self.simple(&input)? });
         }
-        Ok(Concat::new(inputs, axis, self.stage()?)?.into())
+        if self.one_in(3) {
+            let dtype = self.pick(DType::ALL);
+            let inputs = inputs.iter().map(|input| TensorType::new(dtype, input.dims())).collect::<Result<Vec<_>>>()?;
+            return Ok(Concat::new(inputs, axis).build()?.into());
+        }
+        Ok(Concat::new(inputs, axis).output(self.stage()?).build()?.into())
     }
 
     /// Ops that only move elements.
@@ -750,7 +755,7 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 16 {
+        Ok(match self.random.next() % 17 {
             13 => {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Float16]);
                 let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
@@ -773,7 +778,7 @@ impl Draw {
                 options[self.random.integer(0, 2) as usize].clone().build()?.into()
             }
             12 => {
-                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Int16]);
+                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Float16]);
                 ArgMax::new(self.typed(dtype, &dims)?)?.into()
             }
             0 => {

@@ -241,6 +241,8 @@ parts! {
         RESHAPE = "layout/reshape";
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
+        CONCAT_MOVED = "layout/concat_moved";
+        CONCAT_TABLE = "layout/concat_table";
         "elementwise/operand_rows";
         "elementwise/guessed_codes";
         ADDITION_QOPERATOR = "elementwise/addition_qoperator";
