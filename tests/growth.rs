@@ -17,7 +17,7 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
     ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
-    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table,
+    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK,
     Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
@@ -174,6 +174,8 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let cache = || TensorType::float32([300, 2, 8]);
     ops.push(("attention", Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
+    ops.push(("top_k", TopK::new(codes(Uint8, &[6, 40])?, 5).build()?.into()));
+    ops.push(("top_k of long rows", TopK::new(real(&[2, 3000])?, 5).build()?.into()));
     ops.push(("softmax", Softmax::new(TensorType::float32([6, 40])?).build()?.into()));
     ops.push(("softmax of long rows", Softmax::new(TensorType::float32([2, 2000])?).build()?.into()));
     ops.push((

@@ -12,7 +12,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
     ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic,
     RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -393,6 +393,13 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         for dims in [[4, 4], [4, 1024]] {
             ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());
         }
+        for dims in [[4, 4], [1, 40_000]] {
+            ops.push(TopK::new(TensorType::new(dtype, dims)?, 2).build()?.into());
+        }
+    }
+    for dtype in [DType::Int4, DType::Int8, DType::Float16, DType::Float32] {
+        let part = || TensorType::new(dtype, [4, 5]);
+        ops.push(Concat::new([part()?, part()?], 1).build()?.into());
     }
     Ok(ops)
 }

@@ -538,7 +538,7 @@ mod tests {
         Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
         ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
         QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-        Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+        Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -644,6 +644,8 @@ mod tests {
             FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
+            TopK::new(int8(&[e, 70])?, 3).build()?.into(),
+            TopK::new(int8(&[e, 3000])?, 3).build()?.into(),
             Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
             Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
             Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),
