@@ -1,7 +1,7 @@
 // Integer keys with the order of elements: greater elements have greater keys. Both zeros have one key; every NaN has the greatest
 // key.
 //
-// Twins: `order` in reference/arg_max.rs and reference/top_k.rs.
+// Twins: reference/arg_max.rs, reference/top_k.rs.
 //# import math/float_bits
 //# constants INPUT_BITS, REAL, SIGNED
 
