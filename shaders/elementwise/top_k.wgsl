@@ -2,9 +2,9 @@
 //
 // A workgroup sorts BLOCK pairs of a key and an index in its memory: `size` of each of its units.
 //
-//     sorted | k best | rest |       of a unit with more than `size` elements the best k stay. Elements that are better than the k-th
-//            | k best | new ... |    join them: each invocation looks for its share of the room. Then these are sorted, and again the
-//                     ^ filled       best k stay, until no element is left
+//     sorted | k best | rest |       of a unit with more than `size` elements the best k stay. Elements that are better than the
+//            | k best | new ... |    k-th join them: each invocation looks for its share of the room. Then these are sorted, and
+//                     ^ filled       again the best k stay, until no element is left
 //
 // New pairs have no fixed order, but no two are equally good: the sorted order is always the same.
 //
@@ -30,8 +30,8 @@ fn ordered(a: vec2<u32>, b: vec2<u32>) -> vec4<u32> {
     return select(vec4<u32>(a, b), vec4<u32>(b, a), is_better(b, a));
 }
 
-// Sorts each `size` pairs of the first `used`, best first, by a bitonic network. The first step of a run compares each pair with its
-// mirror image, the others compare those `gap` apart. An invocation does two steps of four pairs, without a barrier between them:
+// Sorts each `size` pairs of the first `used`, best first, by a bitonic network. The first step of a run compares each pair with
+// its mirror image, the others compare those `gap` apart. An invocation does two steps of four pairs, without a barrier between:
 //
 //     a run of 8         0 with 7 and 2 with 5, then 0 with 2 and 5 with 7
 //     8 of a longer run  0 with 4 and 2 with 6, then 0 with 2 and 4 with 6

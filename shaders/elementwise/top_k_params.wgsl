@@ -1,5 +1,5 @@
-// Parameters of elementwise/top_k.wgsl and top_k_merge.wgsl. A unit is a part of a row whose best elements are found: the whole row,
-// or one of several. It owns `words` words or pairs of the result. Candidates: kernels/elementwise/top_k.rs.
+// Parameters of elementwise/top_k.wgsl and top_k_merge.wgsl. A unit is a part of a row whose best elements are found: the whole
+// row, or one of several. It owns `words` words or pairs of the result. Candidates: kernels/elementwise/top_k.rs.
 
 struct Params {
     units: u32,

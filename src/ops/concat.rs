@@ -64,7 +64,8 @@ impl ConcatBuilder {
     ///
     /// # Errors
     /// If there is no input, the axis doesn't exist or other dimensions differ. Without [`output`](Self::output) if data types or
-    /// scales differ, or scales lie along the axis or are only found on the device; with it if an input is not 8-bit with one scale.
+    /// scales differ, or scales lie along the axis or are only found on the device; with it if an input is not 8-bit with one
+    /// scale.
     pub fn build(self) -> Result<Concat> {
         let Self { inputs, axis, output } = self;
         require!(!inputs.is_empty(), "a concatenation of no tensors: give at least one");

@@ -12,13 +12,13 @@ use crate::tensor::TensorType;
 /// values[…, r] = x[…, indices[…, r]], where indices[…, 0], indices[…, 1], … are 0 … n − 1 in the order of their elements
 /// ```
 ///
-/// * `x`: float32, float16, int32, int8 or uint8 `[…, n]`. Codes are compared as integers: their scale is positive, so that the order
-///   of the real numbers is the same. They may have scales and zero points that all elements of a row share.
+/// * `x`: float32, float16, int32, int8 or uint8 `[…, n]`. Codes are compared as integers: their scale is positive, so that the
+///   order of the real numbers is the same. They may have scales and zero points that all elements of a row share.
 /// * Outputs: the elements `[…, k]`, of the type and scales of `x` and with unchanged bits; then their indices, int32 `[…, k]`.
 ///   k is 1 to n.
 ///
-/// The greatest element comes first; with [`least`](TopKBuilder::least) the least one. Of equal elements the one with the least index
-/// comes first, in both orders. It is exact. −0 equals 0, and NaN counts as greater than every number, as in
+/// The greatest element comes first; with [`least`](TopKBuilder::least) the least one. Of equal elements the one with the least
+/// index comes first, in both orders. It is exact. −0 equals 0, and NaN counts as greater than every number, as in
 /// [`ArgMax`](super::ArgMax): NaN comes first, and with `least` last. Source: ONNX TopK with `axis = -1` and `sorted = 1`, which
 /// says nothing of NaN.
 ///

@@ -1,5 +1,5 @@
-//! Candidates of `ops::TopK`: `shaders/elementwise/top_k.wgsl` for rows, or for parts of rows and then for the best of all parts; or for
-//! blocks that `top_k_merge.wgsl` merges by twos. The meaning is `reference/top_k.rs`.
+//! Candidates of `ops::TopK`: `shaders/elementwise/top_k.wgsl` for rows, or for parts of rows and then for the best of all parts;
+//! or for blocks that `top_k_merge.wgsl` merges by twos. The meaning is `reference/top_k.rs`.
 
 use super::arg_max::ordered;
 use crate::kernels::launch::program::{self, Part, Program};
