@@ -11,7 +11,7 @@ use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::QuantizedArithmetic::{Integer, Qdq};
 use lowbit::ops::{
     Add, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Dequantize, DynamicGranularity, DynamicQuantize, Multiply,
-    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeUpdate, Requantization, Requantize, Table,
+    ObserveHistogram, ObserveRange, Op, Pool, Quantize, RangeUpdate, Requantization, Requantize, Table, TopK,
 };
 use lowbit::{Context, DType, Granularity, Quantization, Result, Tensor, TensorType, reference};
 
@@ -47,7 +47,10 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         .remove(0);
     let mx = BlockFormat::mx(DType::Float4E2M1, BlockRounding::Floor)?;
     let blocks = reference::run(&BlockQuantize::new(plain.clone(), mx)?.into(), &[&reals])?;
-    let cases: [(&str, Op, &[&Tensor]); 25] = [
+    // The vocabulary of a large language model.
+    let logits = Tensor::new([1, 151_936], (0..151_936).map(|_| random.real()).collect::<Vec<_>>())?;
+    let top = |k| TopK::new(of(&logits), k).build();
+    let cases: [(&str, Op, &[&Tensor]); 29] = [
         ("quantize", Quantize::new(reals.tensor_type().clone(), codes.clone()).build()?.into(), &[&reals]),
         ("dequantize", Dequantize::new(of(&a)).build()?.into(), &[&a]),
         ("quantize to e4m3", Quantize::new(reals.tensor_type().clone(), small).build()?.into(), &[&reals]),
@@ -84,7 +87,15 @@ fn elementwise(criterion: &mut Criterion, context: &Context) -> Result<()> {
         ("max pool 2x2", Pool::max(of(&image), [2, 2]).stride([2, 2]).build()?.into(), &[&image]),
         ("global average pool", Pool::global_average(of(&image)).build()?.into(), &[&image]),
         ("table", Table::sigmoid(of(&a), Requantization::new(DType::Uint8, 1.0 / 256.0, 0)?)?.into(), &[&a]),
-        ("concat", Concat::new(halves.iter().map(of).collect(), 1, stage(0.1)?)?.into(), &[&halves[0], &halves[1]]),
+        (
+            "concat",
+            Concat::new(halves.iter().map(of).collect::<Vec<_>>(), 1).output(stage(0.1)?).build()?.into(),
+            &[&halves[0], &halves[1]],
+        ),
+        ("concat of floats", Concat::new([of(&reals), of(&reals)], 1).build()?.into(), &[&reals, &reals]),
+        ("top 1 of 151,936", top(1)?.into(), &[&logits]),
+        ("top 40 of 151,936", top(40)?.into(), &[&logits]),
+        ("top 20,000 of 151,936", top(20_000)?.into(), &[&logits]),
     ];
     for (name, op, inputs) in cases {
         let bytes: u64 = op.inputs().iter().chain(&op.outputs()).map(TensorType::device_bytes).sum();

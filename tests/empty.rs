@@ -288,8 +288,12 @@ fn surroundings(cases: &mut Vec<Case>) -> Result<()> {
         let some = Random::new(5).codes(format, &[2, 3]).quantized(Quantization::tensor(0.5, 3))?;
         let none = Random::new(5).codes(format, &[2, 0]).quantized(Quantization::tensor(0.5, 3))?;
         for order in [[&none, &some, &none], [&none, &none, &some], [&some, &none, &none]] {
-            let types = order.iter().map(|t| t.tensor_type().clone()).collect();
-            cases.push(case("something and nothing", Concat::new(types, 1, output.clone())?, order.map(Tensor::clone)));
+            let types: Vec<_> = order.iter().map(|t| t.tensor_type().clone()).collect();
+            cases.push(case(
+                "something and nothing",
+                Concat::new(types, 1).output(output.clone()).build()?,
+                order.map(Tensor::clone),
+            ));
         }
     }
     for format in [DType::Int2, DType::Uint4, DType::Int8, DType::Int16, DType::Int32] {

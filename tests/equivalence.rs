@@ -572,13 +572,13 @@ fn elementwise_pool_table_concat() -> Result<()> {
                 .collect();
             let format = random.pick(&CODES);
             let output = Requantization::new(format, random.scale(), random.zero_point(format))?;
-            let types = inputs.iter().map(|t| t.tensor_type().clone()).collect();
+            let types: Vec<_> = inputs.iter().map(|t| t.tensor_type().clone()).collect();
             let inputs: Vec<&Tensor> = inputs.iter().collect();
             run(
                 &context,
                 &mut count,
                 &format!("concat {shapes:?} along {axis}"),
-                Concat::new(types, axis, output)?,
+                Concat::new(types, axis).output(output).build()?,
                 &inputs,
             );
         }

@@ -277,7 +277,11 @@ fn formats() -> Result<()> {
                 ("sigmoid", Table::sigmoid(matrix.clone(), codes()).map(Op::from), needle),
                 ("table from", Table::from_bytes(matrix.clone(), int8(&[2, 3]), [0; 256]).map(Op::from), needle),
                 ("table to", Table::from_bytes(int8(&[2, 3]), output, [0; 256]).map(Op::from), needle),
-                ("concat", Concat::new(vec![int8(&[2, 3]), matrix.clone()], 1, codes()).map(Op::from), needle),
+                (
+                    "concat",
+                    Concat::new([int8(&[2, 3]), matrix.clone()], 1).output(codes()).build().map(Op::from),
+                    needle,
+                ),
             ]);
             let dynamic = DynamicQuantize::new(TensorType::float32([2, 3])?, format, DynamicGranularity::Row).build();
             refused([("dynamic quantize", dynamic, needle)]);
@@ -851,7 +855,8 @@ fn elementwise() -> Result<()> {
         ("per axis", Table::leaky_relu(along(0, &[2, 3]), 0.1, codes()), &["Axis(0)"]),
         ("shapes", Table::from_bytes(int8(&[2, 3]), int8(&[3, 2]), [0; 256]), &["[2, 3]", "[3, 2]"]),
     ]);
-    let concat = |shapes: &[&[usize]], axis| Concat::new(shapes.iter().map(|s| int8(s)).collect(), axis, codes());
+    let joined = |shapes: &[&[usize]], axis| Concat::new(shapes.iter().map(|s| int8(s)).collect::<Vec<_>>(), axis);
+    let concat = |shapes: &[&[usize]], axis| joined(shapes, axis).output(codes()).build();
     refused([
         ("nothing", concat(&[], 0), &["no tensors"]),
         ("axis 2", concat(&[&[2, 3]], 2), &["axis 2", "2 dim"]),
@@ -860,9 +865,17 @@ fn elementwise() -> Result<()> {
         ("other dimensions", concat(&[&[2, 3], &[3, 3]], 1), &["input 1", "[3, 3]", "[2, 3]", "axis 1"]),
         ("other ranks", concat(&[&[2, 3], &[2]], 1), &["input 1", "[2]", "[2, 3]"]),
         ("too much", concat(&[&[1 << 30], &[1 << 30]], 0), &["2147483648", "2147483647"]),
-        ("no scale", Concat::new(vec![plain()?], 0, codes()), &["no scale"]),
-        ("per axis", Concat::new(vec![along(0, &[2, 3])], 0, codes()), &["Axis(0)"]),
+        ("no scale", Concat::new([plain()?], 0).output(codes()).build(), &["no scale"]),
+        ("per axis", Concat::new([along(0, &[2, 3])], 0).output(codes()).build(), &["Axis(0)"]),
+        ("codes and floats", Concat::new([int8(&[2]), TensorType::float32([2])?], 0).build(), &["float32[2]", "cast"]),
+        ("scale and no scale", Concat::new([int8(&[2, 3]), plain()?], 0).build(), &["input 1", "no scale", "output"]),
+        ("scales of the axis", Concat::new([along(0, &[2, 3])], 0).build(), &["Axis(0)", "axis 0", "dequantize"]),
+        ("pairs", Concat::new([TensorType::new(DType::Parameters, [2])?], 0).build(), &["pairs"]),
     ]);
+    let dynamic =
+        DynamicQuantize::new(TensorType::float32([2, 3])?, DType::Int8, DynamicGranularity::Tensor).build()?;
+    let found = Op::from(dynamic).outputs().remove(0);
+    refused([("found scales", Concat::new([found.clone(), found], 0).build(), &["another tensor", "before"])]);
     refused([
         ("rank 9", TensorType::float32([1; 9]), &["9", "8"]),
         ("overflow", TensorType::float32([HUGE, 2]), &["2147483647"]),
@@ -1338,7 +1351,8 @@ impl Garbage {
                     }
                     inputs.push(self.tensor_type(&input)?);
                 }
-                Concat::new(inputs, axis, self.stage()?)?.into()
+                let concat = Concat::new(inputs, axis);
+                if self.0.next().is_multiple_of(2) { concat.output(self.stage()?) } else { concat }.build()?.into()
             }
         })
     }

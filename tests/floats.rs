@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Random, check_op, check_op_within, context};
-use lowbit::ops::{ArgMax, Arithmetic, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax};
+use common::{Random, check_op, check_op_within, context, first_difference, gpu_context};
+use half::f16;
+use lowbit::ops::{ArgMax, Arithmetic, Concat, FloatBinary, FloatUnary, Function, LayerNorm, Op, Softmax, TopK};
 use lowbit::{DType, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, reference};
 
 const FUNCTIONS: [Function; 6] =
@@ -133,13 +134,15 @@ fn softmax_of_rows() -> Result<()> {
     Ok(())
 }
 
+/// Floats of every kind. As float16, 10⁻⁷ is subnormal.
+const AWKWARD: [f32; 12] =
+    [0.0, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN, f32::MAX, 1e-45, -1e-45, 1e-7, -1e-7];
+
 /// Rows of few different numbers, so that the greatest occurs several times, at any place; and floats of every kind.
 #[test]
 fn first_greatest_of_rows() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
     let mut random = Random::new(9_106);
-    let awkward =
-        [0.0f32, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN, f32::MAX, 1e-45, -1e-45];
     for shape in ROWS.into_iter().filter(|shape| shape[1] > 0) {
         let count = shape[0] * shape[1];
         let check = |x: Tensor| -> Result<()> {
@@ -157,11 +160,106 @@ fn first_greatest_of_rows() -> Result<()> {
             )?)?;
             check(Tensor::new(shape, (0..count).map(|_| draw() as f32 - 100.5).collect::<Vec<f32>>())?)?;
         }
-        check(Tensor::new(shape, (0..count).map(|_| random.pick(&awkward)).collect::<Vec<f32>>())?)?;
-        check(Tensor::new(shape, (0..count).map(|_| random.pick(&awkward[..2])).collect::<Vec<f32>>())?)?;
+        for kinds in [&AWKWARD[..], &AWKWARD[..2]] {
+            let floats: Vec<f32> = (0..count).map(|_| random.pick(kinds)).collect();
+            check(Tensor::new(shape, floats.iter().map(|&x| f16::from_f32(x)).collect::<Vec<f16>>())?)?;
+            check(Tensor::new(shape, floats)?)?;
+        }
         check(Tensor::new(shape, vec![i32::MIN; count])?)?;
         check(Tensor::new(shape, vec![-f32::MAX; count])?)?;
     }
+    Ok(())
+}
+
+/// Rows whose elements are, in turn, of every kind, few numbers, in order, and any numbers, in formats that also take turns.
+fn ordered_rows(random: &mut Random, turn: usize, shape: [usize; 2]) -> Result<Tensor> {
+    let count = shape[0] * shape[1];
+    let floats: Vec<f32> = match turn % 4 {
+        0 => (0..count).map(|_| random.pick(&AWKWARD)).collect(),
+        1 => (0..count).map(|_| random.integer(-20, 20) as f32).collect(),
+        2 => (0..count).map(|i| i as f32).collect(),
+        _ => (0..count).map(|_| random.real()).collect(),
+    };
+    let integer = |x: f32| (x * 37.0) as i32;
+    match turn % 5 {
+        0 => Tensor::new(shape, floats.iter().map(|&x| f16::from_f32(x)).collect::<Vec<f16>>()),
+        1 => Tensor::new(shape, floats.iter().map(|&x| integer(x) as i8).collect::<Vec<i8>>()),
+        2 => Tensor::new(shape, floats.iter().map(|&x| integer(x) as u8).collect::<Vec<u8>>()),
+        3 => Tensor::new(shape, floats.iter().map(|&x| integer(x)).collect::<Vec<i32>>()),
+        _ => Tensor::new(shape, floats),
+    }
+}
+
+/// Short rows, rows around the size of a workgroup's memory, and long ones, on devices that divide rows and that don't.
+#[test]
+fn greatest_of_rows() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let contexts = [context, gpu_context().expect("there is an adapter")];
+    let mut random = Random::new(9_107);
+    let mut turn = 0;
+    let mut check = |shape: [usize; 2], k: usize| -> Result<()> {
+        turn += 1;
+        let x = ordered_rows(&mut random, turn, shape)?;
+        for op in [TopK::new(x.tensor_type().clone(), k), TopK::new(x.tensor_type().clone(), k).least()] {
+            let op = op.build()?.into();
+            for context in &contexts {
+                check_op(context, &format!("{k} of {}", x.tensor_type()), &op, &[&x]);
+            }
+        }
+        Ok(())
+    };
+    let lengths = [1, 2, 31, 32, 33, 255, 256, 257, 1024, 1025, 5000];
+    for (rows, n) in lengths.into_iter().flat_map(|n| [(1, n), (if n < 100 { 33 } else { 3 }, n)]) {
+        for k in [1, 2, 7, 40, 512, 513].into_iter().filter(|&k| k < n).chain([n]) {
+            check([rows, n], k)?;
+        }
+    }
+    check([0, 7], 2)?;
+    // Vocabularies of language models.
+    for (n, k) in [(49_152, 1), (49_152, 40), (49_152, 600), (49_152, 49_152), (262_144, 1), (262_144, 100)] {
+        check([1, n], k)?;
+    }
+    Ok(())
+}
+
+/// A plan for any number of rows: the best of each, beside the whole row.
+#[test]
+fn greatest_of_any_batch() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(9_108);
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::float32([6, 3000])?)?;
+    let best = graph.add_all(TopK::new(TensorType::float32([6, 3000])?, 5).build()?, &[x])?;
+    let both = [TensorType::float32([6, 5])?, TensorType::float32([6, 3000])?];
+    let both = graph.add(Concat::new(both, 1).build()?, &[best[0], x])?;
+    graph.output(both);
+    graph.output(best[1]);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for batch in [6, 1, 5] {
+        let x = Tensor::new([batch, 3000], (0..batch * 3000).map(|_| random.real()).collect::<Vec<f32>>())?;
+        for (got, expected) in plan.run_blocking(&[&x])?.iter().zip(graph.run_reference(&[&x])?) {
+            assert_eq!(first_difference(got, &expected), None, "batch {batch}");
+        }
+    }
+    Ok(())
+}
+
+/// The order of the ONNX definition, and of NaN and zeros in the op's own, as numbers and as bits.
+#[test]
+fn known_greatest() -> Result<()> {
+    let (nan, infinity) = (f32::NAN, f32::INFINITY);
+    let x = Tensor::new([8], vec![0.0, nan, -0.0, infinity, -nan, 1.0, -infinity, 1.0])?;
+    let run = |least: bool| -> Result<(Vec<u32>, Vec<i32>)> {
+        let op = TopK::new(x.tensor_type().clone(), 8);
+        let outputs = reference::run(&if least { op.least() } else { op }.build()?.into(), &[&x])?;
+        let bits = outputs[0].values::<f32>()?.iter().map(|x| x.to_bits()).collect();
+        Ok((bits, outputs[1].values::<i32>()?.to_vec()))
+    };
+    let bits = |values: [f32; 8]| values.map(f32::to_bits).to_vec();
+    let greatest = bits([nan, -nan, infinity, 1.0, 1.0, 0.0, -0.0, -infinity]);
+    assert_eq!(run(false)?, (greatest, vec![1, 4, 3, 5, 7, 0, 2, 6]));
+    let least = bits([-infinity, 0.0, -0.0, 1.0, 1.0, infinity, nan, -nan]);
+    assert_eq!(run(true)?, (least, vec![6, 0, 2, 5, 7, 3, 1, 4]));
     Ok(())
 }
 
@@ -245,10 +343,16 @@ fn refusals_name_both_numbers() -> Result<()> {
     says(Softmax::new(TensorType::float32([])?).build().map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[])?).map(drop), &["scalar", "[1]"]);
     says(ArgMax::new(real(&[3, 0])?).map(drop), &["[3, 0]", "without elements"]);
-    says(ArgMax::new(TensorType::new(DType::Float16, [3])?).map(drop), &["float16[3]", "cast"]);
+    says(ArgMax::new(TensorType::new(DType::Int16, [3])?).map(drop), &["int16[3]", "cast"]);
     let by_column =
         TensorType::new(DType::Int8, [3, 2])?.quantized(Quantization::symmetric_axis(1, vec![0.5, 0.25]))?;
-    says(ArgMax::new(by_column).map(drop), &["int8[3, 2]", "dequantize"]);
+    says(ArgMax::new(by_column.clone()).map(drop), &["int8[3, 2]", "dequantize"]);
+    says(TopK::new(real(&[])?, 1).build().map(drop), &["scalar", "[1]"]);
+    says(TopK::new(real(&[3, 0])?, 0).build().map(drop), &["[3, 0]", "without elements"]);
+    says(TopK::new(real(&[3, 5])?, 0).build().map(drop), &["k is 0", "1 to 5"]);
+    says(TopK::new(real(&[3, 5])?, 6).build().map(drop), &["k is 6", "1 to 5"]);
+    says(TopK::new(TensorType::new(DType::Float8E4M3Fn, [3])?, 1).build().map(drop), &["float8e4m3fn[3]", "cast"]);
+    says(TopK::new(by_column, 1).build().map(drop), &["int8[3, 2]", "dequantize"]);
     says(Softmax::new(TensorType::float32([3])?).scaled(-1.0).build().map(drop), &["-1e0", "positive"]);
     says(LayerNorm::new(TensorType::float32([2, 3])?, ones(4)?, 1e-5).build().map(drop), &["[4]", "3 elements"]);
     says(LayerNorm::new(TensorType::float32([2, 3])?, ones(3)?, 0.0).build().map(drop), &["0e0", "positive"]);

@@ -66,7 +66,7 @@ fn step(random: &mut Random, graph: &mut Graph, values: &[Value]) -> Result<Valu
         8 => conv(random, graph, x, input, output),
         9 => {
             let axis = random.integer(1, 3) as usize;
-            graph.add(Concat::new(vec![input.clone(), other, input], axis, output)?, &[x, y, x])
+            graph.add(Concat::new([input.clone(), other, input], axis).output(output).build()?, &[x, y, x])
         }
         _ => graph.add(Matmul::new(input, other).transposed().output(output).build()?, &[x, y]),
     }

@@ -17,7 +17,7 @@ use lowbit::ops::{
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
     ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
-    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table,
+    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK,
     Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
@@ -161,8 +161,9 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("table", Table::sigmoid(codes(Uint8, &[6, 40])?, stage()?)?.into()));
     ops.push(("cast", Cast::new(real(&[6, 40])?, DType::Float8E4M3Fn).build()?.into()));
     let parts = || -> Result<_> { Ok(vec![codes(Uint8, &[6, 5, 10])?, codes(Uint8, &[6, 5, 10])?]) };
-    ops.push(("concat of columns", Concat::new(parts()?, 2, stage()?)?.into()));
-    ops.push(("concat of rows", Concat::new(parts()?, 1, stage()?)?.into()));
+    ops.push(("concat of columns", Concat::new(parts()?, 2).output(stage()?).build()?.into()));
+    ops.push(("concat of rows", Concat::new(parts()?, 1).output(stage()?).build()?.into()));
+    ops.push(("moving concat", Concat::new([real(&[6, 40])?, real(&[6, 30])?], 1).build()?.into()));
     let first = Matmul::new(codes(Uint8, &[48, 200])?, filter(&[200, 24])?).output(stage()?).build()?;
     let made = Op::from(first.clone()).outputs()[0].clone();
     ops.push(("fused", Fused::new(first.into(), Add::new(made.clone(), made, stage()?).build()?.into(), 0)?.into()));
@@ -173,6 +174,8 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let cache = || TensorType::float32([300, 2, 8]);
     ops.push(("attention", Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
+    ops.push(("top_k", TopK::new(codes(Uint8, &[6, 40])?, 5).build()?.into()));
+    ops.push(("top_k of long rows", TopK::new(real(&[2, 3000])?, 5).build()?.into()));
     ops.push(("softmax", Softmax::new(TensorType::float32([6, 40])?).build()?.into()));
     ops.push(("softmax of long rows", Softmax::new(TensorType::float32([2, 2000])?).build()?.into()));
     ops.push((

@@ -20,7 +20,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
     ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights,
     RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -255,7 +255,8 @@ fn shapes_alone_cost_nothing() {
         Fused::new(transpose.into(), Dequantize::new(codes(&[SIDE, SIDE])?).build()?.into(), 0)
     });
     judge.check("reshape", || Reshape::new(codes(&[MOST])?, [MOST, 1]));
-    judge.check("concat", || Concat::new(vec![codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0, stage()?));
+    judge.check("concat", || Concat::new([codes(&[1 << 30])?, codes(&[(1 << 30) - 1])?], 0).output(stage()?).build());
+    judge.check("moving concat", || Concat::new([real(&[1 << 30])?, real(&[(1 << 30) - 1])?], 0).build());
 
     // Elementwise ops, and ops over all elements.
     judge.check("requantize", || Requantize::new(codes(&[MOST])?, stage()?));
@@ -276,6 +277,10 @@ fn shapes_alone_cost_nothing() {
     judge.check("float unary", || FloatUnary::new(TensorType::float32([MOST])?, Function::Gelu));
     judge.check("float binary", || FloatBinary::new(real(&[SIDE, 1])?, real(&[SIDE])?, Arithmetic::Add));
     judge.check("arg_max", || ArgMax::new(TensorType::new(DType::Float32, [1, MOST])?));
+    for k in [1, 100, MOST] {
+        judge.check("top_k", || TopK::new(TensorType::new(DType::Float32, [1, MOST])?, k).build());
+    }
+    judge.check("top_k of short rows", || TopK::new(codes(&[MOST, 1])?, 1).build());
     judge.check("append", || Append::new(real(&[SIDE, SIDE])?, real(&[SIDE, SIDE])?));
     judge.check("rotary", || Rotary::new(TensorType::float32([MOST, 1])?, real(&[SIDE, 0])?, RotaryPairs::Halves));
     judge.check("attention", || {

@@ -6,7 +6,7 @@ mod common;
 use common::{Random, check_op, context, dtypes, first_difference};
 use half::f16;
 use lowbit::ops::{
-    Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, QuantizedArithmetic,
+    Concat, Coordinates, Dequantize, Fused, Nearest, Op, Pad, PadMode, Padding, Pool, Quantize, QuantizedArithmetic,
     Requantization, Reshape, Resize, Slice, Table, Transpose,
 };
 use lowbit::{
@@ -348,6 +348,81 @@ fn reshape() -> Result<()> {
 }
 
 /// ShuffleNet's channel shuffle in three steps and in one.
+/// Joined tensors of every data type. Slices of the result are the tensors again.
+#[test]
+fn concatenations_that_move() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let (mut count, mut random) = (0, Random::new(41));
+    const ONE_OF_NINE: &[usize] = &[9, 1];
+    let all = dtypes(|dtype| dtype.bits() <= 32);
+    let cases: [(usize, &[&[usize]]); 12] = [
+        (0, &[&[3], &[1], &[6]]),
+        (0, &[&[5]]),
+        (0, &[&[0, 3], &[2, 3], &[0, 3]]),
+        (1, &[&[5, 3], &[5, 2], &[5, 0], &[5, 14], &[5, 1]]),
+        (1, &[&[3, 0], &[3, 0]]),
+        (1, &[&[0, 2], &[0, 5]]),
+        (1, &[&[5, 32], &[5, 32]]),
+        (0, &[&[2, 7], &[3, 7]]),
+        (1, &[&[2, 3, 5], &[2, 1, 5], &[2, 4, 5]]),
+        (2, &[&[2, 2, 3, 5], &[2, 2, 1, 5]]),
+        (3, &[&[2, 2, 3, 5], &[2, 2, 3, 66], &[2, 2, 3, 7]]),
+        (1, &[ONE_OF_NINE; 11]),
+    ];
+    for (axis, shapes) in cases {
+        for &dtype in &all {
+            let inputs: Vec<Tensor> = shapes.iter().map(|shape| any(&mut random, dtype, shape)).collect();
+            let (types, inputs): (Vec<_>, Vec<_>) = inputs.iter().map(|x| (x.tensor_type().clone(), x)).unzip();
+            let op: Op = Concat::new(types, axis).build()?.into();
+            count += check_op(&context, &format!("{dtype} {shapes:?} along {axis}"), &op, &inputs);
+            let made = reference::run(&op, &inputs)?.remove(0);
+            let mut begin = vec![0; shapes[0].len()];
+            for input in inputs {
+                let slice = Slice::new(made.tensor_type().clone(), &begin[..], input.dims()).build()?;
+                let part = reference::run(&slice.into(), &[&made])?.remove(0);
+                assert_eq!(first_difference(&part, input), None, "{dtype} {shapes:?} along {axis}");
+                begin[axis] += input.dims()[axis];
+            }
+        }
+    }
+    println!("concatenations that move: {count} combinations on {}", context.description());
+    Ok(())
+}
+
+/// Scales of another axis stay, and a table joins a concatenation of codes that it precedes.
+#[test]
+fn concatenations_of_codes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(42);
+    let scales = Quantization::symmetric_axis(0, vec![0.5, 0.25, 2.0]);
+    let rows = [random.codes(DType::Int8, &[3, 5]), random.codes(DType::Int8, &[3, 2])]
+        .map(|x| x.quantized(scales.clone()).expect("three rows"));
+    let op = Concat::new(rows.each_ref().map(|x| x.tensor_type().clone()), 1).build()?;
+    assert_eq!(Op::from(op.clone()).outputs()[0].quantization(), Some(&scales));
+    check_op(&context, "scales by row", &op.into(), &[&rows[0], &rows[1]]);
+
+    let x = random.quantized(DType::Uint8, &[3, 6]);
+    let mut graph = Graph::new();
+    let input = graph.input(x.tensor_type().clone());
+    let codes = Requantization::new(DType::Int8, 0.01, -3)?;
+    let curve = graph.add(Table::sigmoid(x.tensor_type().clone(), codes)?, &[input])?;
+    let turned = graph.add(
+        Table::from_bytes(
+            graph.tensor_type(curve)?.clone(),
+            graph.tensor_type(curve)?.clone(),
+            std::array::from_fn(|i| !i as u8),
+        )?,
+        &[curve],
+    )?;
+    let of = graph.tensor_type(curve)?.clone();
+    let both = graph.add(Concat::new([of.clone(), of], 1).build()?, &[curve, turned])?;
+    graph.output(both);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let (got, expected) = (plan.run_blocking(&[&x])?.remove(0), graph.run_reference(&[&x])?.remove(0));
+    assert_eq!(first_difference(&got, &expected), None);
+    Ok(())
+}
+
 #[test]
 fn channel_shuffle() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };

@@ -96,7 +96,7 @@ fn step(random: &mut Random, graph: &mut Graph, x: Value, values: &[Value]) -> R
         7 => {
             let y = random.pick(values);
             let other = graph.tensor_type(y)?.clone();
-            graph.add(Concat::new(vec![input, other], 1, output)?, &[x, y])
+            graph.add(Concat::new([input, other], 1).output(output).build()?, &[x, y])
         }
         _ => {
             let real = graph.add(Dequantize::new(input).build()?, &[x])?;

@@ -170,7 +170,7 @@ fn tables_are_those_of_onnx_runtime() -> Result<()> {
             let op: Op = match name {
                 "LeakyRelu" => Table::leaky_relu(input, 0.1, output)?.into(),
                 "Sigmoid" => Table::sigmoid(input, output)?.into(),
-                _ => Concat::new(vec![input], 0, output)?.into(),
+                _ => Concat::new([input], 0).output(output).build()?.into(),
             };
             let label = case[..4].join(" ");
             let got = answer(context.as_ref(), &label, op, &[&x])?;

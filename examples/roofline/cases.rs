@@ -183,7 +183,9 @@ pub(crate) fn other(name: &str) -> Result<Option<Case>> {
         "average_pool" => (Pool::average(image_type()?, [3, 3]).output(stage()?).build()?.into(), vec![image()?]),
         "table" => (Table::sigmoid(image_type()?, stage()?)?.into(), vec![image()?]),
         "cast" => (Cast::new(floats()?.tensor_type().clone(), DType::Float16).build()?.into(), vec![floats()?]),
-        "concat" => (Concat::new(vec![image_type()?, image_type()?], 3, stage()?)?.into(), vec![image()?, image()?]),
+        "concat" => {
+            (Concat::new([image_type()?, image_type()?], 3).output(stage()?).build()?.into(), vec![image()?, image()?])
+        }
         _ => {
             let indices = Tensor::new([64], (0..64).map(|i| i * 37 % 512).collect::<Vec<i32>>())?;
             (Embedding::new(TensorType::int32([64])?, grouped(Codes::INT4, 512, 1024)?).build()?.into(), vec![indices])

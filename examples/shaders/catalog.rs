@@ -12,7 +12,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
     ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic,
     RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -236,7 +236,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             ops.push(Resize::linear(image, vec![9; size.len() - 2]).build()?.into());
         }
         ops.push(Table::sigmoid(image()?, stages[0].clone())?.into());
-        ops.push(Concat::new(vec![image()?, image()?], 3, stages[0].clone())?.into());
+        ops.push(
+            Concat::new([image()?, typed(CODES[0], &[1, 8, 8, 4], 9)?], 3).output(stages[0].clone()).build()?.into(),
+        );
         ops.push(DynamicQuantize::new(TensorType::float32([4, 4])?, lhs, DynamicGranularity::Tensor).build()?.into());
     }
     ops.extend(fused(&ops)?);
@@ -395,10 +397,17 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
         ops.push(attention.clone().build()?.into());
         ops.push(attention.sinks(Tensor::new([4], vec![0.0f32; 4])?).build()?.into());
     }
-    for dtype in [DType::Float32, DType::Int32, DType::Int8, DType::Uint8] {
+    for dtype in [DType::Float32, DType::Float16, DType::Int32, DType::Int8, DType::Uint8] {
         for dims in [[4, 4], [4, 1024]] {
             ops.push(ArgMax::new(TensorType::new(dtype, dims)?)?.into());
         }
+        for dims in [[4, 4], [1, 40_000]] {
+            ops.push(TopK::new(TensorType::new(dtype, dims)?, 2).build()?.into());
+        }
+    }
+    for dtype in [DType::Int4, DType::Int8, DType::Float16, DType::Float32] {
+        let part = || TensorType::new(dtype, [4, 5]);
+        ops.push(Concat::new([part()?, part()?], 1).build()?.into());
     }
     Ok(ops)
 }

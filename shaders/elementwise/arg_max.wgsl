@@ -4,10 +4,11 @@
 // workgroup memory reduces these. Elements are compared by integer keys with the order of the elements.
 //
 // Meaning: reference/arg_max.rs. Candidates: kernels/elementwise/arg_max.rs.
+//# import elementwise/order_key
+//# import elementwise/ranked_pair
 //# import math/linear_index
-//# import math/float_bits
 //# import convert/load_element
-//# constants INPUT_BITS, LANES, REAL, ROWS, SIGNED
+//# constants LANES, ROWS
 
 struct Params {
     rows: u32,
@@ -22,24 +23,6 @@ struct Params {
 // The key of the greatest element, then its index.
 var<workgroup> best: array<vec2<u32>, LANES * ROWS>;
 
-// Greater elements have greater keys. Both zeros have one key; every NaN has the greatest key.
-fn order_key(element: u32) -> u32 {
-    if (REAL) {
-        let size = element & 0x7fffffffu;
-        let number = select(f32_order(element), 0x80000000u, size == 0u);
-        return select(number, 0xffffffffu, size > 0x7f800000u);
-    }
-    if (SIGNED) {
-        let unused_bits = 32u - INPUT_BITS;
-        return (element << unused_bits) ^ 0x80000000u;
-    }
-    return element;
-}
-
-fn is_better(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return a.x > b.x || (a.x == b.x && a.y < b.y);
-}
-
 @compute @workgroup_size(LANES, ROWS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -49,7 +32,7 @@ fn main(
     let row = linear_group(group, groups) * ROWS + local.y;
     // Lanes beyond the last row read nothing.
     let end = select(0u, params.n, row < params.rows);
-    var mine = vec2<u32>(0u, 0xffffffffu);
+    var mine = NOTHING;
     for (var i = local.x; i < end; i += LANES) {
         let candidate = vec2<u32>(order_key(load_element(row, i)), i);
         mine = select(mine, candidate, is_better(candidate, mine));

@@ -1,15 +1,19 @@
-// out[row, start + c] = table[input[row, c]]     one input of a concatenation, requantized by a table
+// out[row, start + c] = mapped(input[row, c])     one input of a concatenation, moved or requantized by a table
 //
 // Along any axis but the last, whole rows are copied (`start` is 0). Along the last axis, rows are put side by side:
 //
-//     output row   | input 0 ... | input 1 ... | 0 padding |     `start` may fall inside a word: codes of earlier inputs in
-//                                ^ start                          that word are kept, codes after this input are zeroed
+//     output row   | input 0 ... | input 1 ... | 0 padding |     `start` may fall inside a word: elements of earlier inputs
+//                                ^ start                          in that word are kept, those after this input are zeroed
 //
 // Inputs are written in order, one dispatch each. One invocation owns one word of one output row.
 //
 // Meaning: reference/concat.rs. Candidates: kernels/layout/concat.rs.
 //# import math/linear_index
-//# constants GROUP_X
+//# needs mapped: layout/concat_moved, layout/concat_table
+//# constants BITS, GROUP_X
+
+const LANES: u32 = 32u / BITS;
+const MASK: u32 = 0xffffffffu >> (32u - BITS);
 
 struct Params {
     n: u32,                   // columns of this input
@@ -28,7 +32,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u32>;
-@group(0) @binding(5) var<storage, read> table: array<u32, 64>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
 @compute @workgroup_size(GROUP_X)
@@ -46,14 +49,14 @@ fn main(
     let output_row = (row / params.input_rows) * params.output_rows + params.start_row + row % params.input_rows;
     let at = output_row * params.output_words + place;
     var word = 0u;
-    for (var lane = 0u; lane < 4u; lane += 1u) {
-        let column = place * 4u + lane;
+    for (var lane = 0u; lane < LANES; lane += 1u) {
+        let column = place * LANES + lane;
         if (column < params.start) {
-            word |= output[at] & (0xffu << (8u * lane));
+            word |= output[at] & (MASK << (BITS * lane));
         } else if (column - params.start < params.n) {
             let source = column - params.start;
-            let code = (input[row * params.input_words + source / 4u] >> (8u * (source % 4u))) & 0xffu;
-            word |= ((table[code / 4u] >> (8u * (code % 4u))) & 0xffu) << (8u * lane);
+            let element = (input[row * params.input_words + source / LANES] >> (BITS * (source % LANES))) & MASK;
+            word |= mapped(element) << (BITS * lane);
         }
     }
     output[at] = word;

@@ -8,11 +8,12 @@ use crate::tensor::{Granularity, TensorType};
 
 /// `out[…] = min { i : x[…, i] = max_j x[…, j] }`: the index of the first greatest element along the last dimension.
 ///
-/// * `x`: float32, int32, int8 or uint8 `[…, n]` with n of at least 1. Codes are compared as integers: their scale is positive,
+/// * `x`: float32, float16, int32, int8 or uint8 `[…, n]` with n of at least 1. Codes are compared as integers: their scale is positive,
 ///   so that the order of the real numbers is the same. They may have scales and zero points that all elements of a row share.
 /// * Output: int32, the dimensions of `x` without the last one.
 ///
 /// It is exact. −0 equals 0. NaN counts as greater than every number, so that the first NaN is the result, as in NumPy and PyTorch.
+/// [`TopK`](super::TopK) finds more than one element.
 /// Source: ONNX ArgMax with `axis = -1`, `keepdims = 0` and `select_last_index = 0`.
 ///
 /// ```
@@ -32,23 +33,10 @@ impl ArgMax {
     /// The places of the greatest elements in the rows of tensors of this type.
     ///
     /// # Errors
-    /// If the format is none of the four, the tensor is a scalar, its rows are empty, or scales differ along the last dimension.
+    /// If the format is none of the five, the tensor is a scalar, its rows are empty, or scales differ along the last dimension.
     pub fn new(input: TensorType) -> Result<Self> {
-        require!(
-            matches!(input.dtype(), DType::Float32 | DType::Int32 | DType::Int8 | DType::Uint8),
-            "{input} can't be searched for its greatest elements: cast it to float32, int32, int8 or uint8"
-        );
-        require!(input.shape().rank() > 0, "a scalar has no row: reshape it to [1]");
-        let (n, outer) = input.dims().split_last().expect("it has a last dimension");
-        require!(*n > 0, "{input} has rows without elements, in which nothing is the greatest");
-        if let Some(quantization) = input.quantization() {
-            let last = input.shape().rank() - 1;
-            let differs = match quantization.granularity() {
-                Granularity::Tensor => false,
-                Granularity::Axis(axis) | Granularity::Blocks { axis, .. } => axis == last,
-            };
-            require!(!differs, "{input} has scales that differ along the last dimension: dequantize it first");
-        }
+        check_ordered(&input)?;
+        let outer = &input.dims()[..input.shape().rank() - 1];
         let output = TensorType::new(DType::Int32, outer)?;
         Ok(Self { input, output })
     }
@@ -82,4 +70,23 @@ impl OpDef for ArgMax {
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
         (self.input.shape().rank() > 1).then(|| vec![true])
     }
+}
+
+/// Refuses tensors whose rows have no greatest element, or whose elements are in no order.
+pub(super) fn check_ordered(input: &TensorType) -> Result<()> {
+    require!(
+        matches!(input.dtype(), DType::Float32 | DType::Float16 | DType::Int32 | DType::Int8 | DType::Uint8),
+        "{input} can't be searched for its greatest elements: cast it to float32, float16, int32, int8 or uint8"
+    );
+    require!(input.shape().rank() > 0, "a scalar has no row: reshape it to [1]");
+    require!(input.shape().row_length() > 0, "{input} has rows without elements, in which nothing is the greatest");
+    if let Some(quantization) = input.quantization() {
+        let last = input.shape().rank() - 1;
+        let differs = match quantization.granularity() {
+            Granularity::Tensor => false,
+            Granularity::Axis(axis) | Granularity::Blocks { axis, .. } => axis == last,
+        };
+        require!(!differs, "{input} has scales that differ along the last dimension: dequantize it first");
+    }
+    Ok(())
 }

@@ -538,7 +538,7 @@ mod tests {
         Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
         ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
         QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-        Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+        Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -603,8 +603,9 @@ mod tests {
             Pool::global_average(int8(&[e, 30, 30, 4])?).build()?.into(),
             Table::sigmoid(int8(&[e, 5])?, stage()?)?.into(),
             Cast::new(int8(&[e, 5])?, DType::Float16).build()?.into(),
-            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 3])?], 1, stage()?)?.into(),
-            Concat::new(vec![int8(&[e, 5])?, int8(&[e, 5])?], 0, stage()?)?.into(),
+            Concat::new([int8(&[e, 5])?, int8(&[e, 3])?], 1).output(stage()?).build()?.into(),
+            Concat::new([int8(&[e, 5])?, int8(&[e, 5])?], 0).output(stage()?).build()?.into(),
+            Concat::new([real(&[e, 5])?, real(&[e, 3])?], 1).build()?.into(),
             Linear::new(real(&[e, 40])?, grouped(1, 6, 40)?).build()?.into(),
             Linear::new(TensorType::new(DType::Int8, [e, 40])?, grouped(2, 6, 40)?)
                 .experts(1)
@@ -643,6 +644,8 @@ mod tests {
             FloatBinary::new(real(&[e, 5])?, real(&[5])?, Arithmetic::Multiply)?.into(),
             Softmax::new(TensorType::float32([e, 700])?).build()?.into(),
             ArgMax::new(int8(&[e, 70])?)?.into(),
+            TopK::new(int8(&[e, 70])?, 3).build()?.into(),
+            TopK::new(int8(&[e, 3000])?, 3).build()?.into(),
             Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
             Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
             Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),

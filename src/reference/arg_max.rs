@@ -1,5 +1,7 @@
 //! The meaning of `ops::ArgMax`. GPU twin: `shaders/elementwise/arg_max.wgsl`.
 
+use half::f16;
+
 use super::Meaning;
 use crate::error::Result;
 use crate::numeric::DType;
@@ -12,6 +14,7 @@ impl Meaning for ArgMax {
         let n = self.input().shape().row_length();
         let places = match x.dtype() {
             DType::Float32 => first_greatest(x.values::<f32>()?, n, |a, b| a > b || (a.is_nan() && !b.is_nan())),
+            DType::Float16 => first_greatest(x.values::<f16>()?, n, |a, b| a > b || (a.is_nan() && !b.is_nan())),
             DType::Int32 => first_greatest(x.values::<i32>()?, n, |a, b| a > b),
             DType::Int8 => first_greatest(x.values::<i8>()?, n, |a, b| a > b),
             _ => first_greatest(x.values::<u8>()?, n, |a, b| a > b),

@@ -1,7 +1,7 @@
 //! The meaning of `ops::Concat`. GPU twin: `shaders/layout/concat.wgsl`.
 
 use super::Meaning;
-use super::table::lookup;
+use super::table::table;
 use crate::error::Result;
 use crate::ops::Concat;
 use crate::tensor::Tensor;
@@ -16,16 +16,25 @@ impl Meaning for Concat {
     }
 }
 
-pub(super) fn concat(op: &Concat, inputs: &[&Tensor]) -> Tensor {
-    let dims = op.output_type().dims();
-    let outer: usize = dims[..op.axis()].iter().product();
-    let inner: usize = dims[op.axis() + 1..].iter().product();
-    let mut codes = Vec::with_capacity(op.output_type().shape().elements());
+fn concat(op: &Concat, inputs: &[&Tensor]) -> Tensor {
+    let output = op.output_type();
+    let outer: usize = output.dims()[..op.axis()].iter().product();
+    // The elements of the inputs, one input after the other.
+    let mapped = op.joined().iter().zip(inputs).map(|(joined, &input)| match &joined.table {
+        Some(map) => table(map, input),
+        None => input.clone(),
+    });
+    let mapped: Vec<Tensor> = mapped.collect();
+    let elements = Tensor::joined(output.clone(), mapped.iter());
+    let mut sources = Vec::with_capacity(output.shape().elements());
     for index in 0..outer {
-        for (table, input) in op.tables().iter().zip(inputs) {
-            let run = input.dims()[op.axis()] * inner;
-            codes.extend((index * run..(index + 1) * run).map(|i| lookup(table, input.code(i))));
+        let mut first = 0;
+        for input in inputs {
+            let count = input.tensor_type().shape().elements();
+            let run = count / outer;
+            sources.extend((index * run..(index + 1) * run).map(|i| Some(first + i)));
+            first += count;
         }
     }
-    Tensor::from_codes(op.output_type().clone(), codes)
+    elements.gathered(output.clone(), &sources, 0)
 }

@@ -49,6 +49,7 @@ mod step_from_range;
 #[cfg(feature = "train")]
 mod sum;
 mod table;
+mod top_k;
 mod transpose;
 mod unfold;
 

@@ -22,7 +22,7 @@ pub(super) fn table(op: &Table, input: &Tensor) -> Tensor {
 }
 
 /// The output code of an input code.
-pub(super) fn lookup(op: &Table, code: i32) -> i32 {
+fn lookup(op: &Table, code: i32) -> i32 {
     let byte = op.entries()[usize::from(code as u8)];
     if op.output_type().dtype().is_signed() { i32::from(byte as i8) } else { i32::from(byte) }
 }

@@ -10,7 +10,7 @@ use lowbit::ops::{
     Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram,
     ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
     QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-    Slice, Softmax, StepFromRange, Sum, Table, Transpose, Unfold, Windows,
+    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
@@ -621,7 +621,12 @@ impl Draw {
             }
             inputs.push(if self.odd(6) { self.tensor_type(&input)? } else { self.simple(&input)? });
         }
-        Ok(Concat::new(inputs, axis, self.stage()?)?.into())
+        if self.one_in(3) {
+            let dtype = self.pick(DType::ALL);
+            let inputs = inputs.iter().map(|input| TensorType::new(dtype, input.dims())).collect::<Result<Vec<_>>>()?;
+            return Ok(Concat::new(inputs, axis).build()?.into());
+        }
+        Ok(Concat::new(inputs, axis).output(self.stage()?).build()?.into())
     }
 
     /// Ops that only move elements.
@@ -750,7 +755,7 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 16 {
+        Ok(match self.random.next() % 17 {
             13 => {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Float16]);
                 let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
@@ -777,8 +782,15 @@ impl Draw {
                 let options = [attention.clone(), attention.clone().causal(), attention.window(20).soft_cap(2.0)];
                 options[self.random.integer(0, 2) as usize].clone().build()?.into()
             }
+            16 => {
+                let dtype = self.pick(&[DType::Float32, DType::Float16, DType::Int32, DType::Int8, DType::Uint8]);
+                let n = dims.last().copied().unwrap_or(1);
+                let k = if self.odd(8) { self.size() } else { 1 + self.upto(n.saturating_sub(1)) };
+                let top = TopK::new(self.typed(dtype, &dims)?, k);
+                if self.one_in(2) { top.least() } else { top }.build()?.into()
+            }
             12 => {
-                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Int16]);
+                let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Float16]);
                 ArgMax::new(self.typed(dtype, &dims)?)?.into()
             }
             0 => {

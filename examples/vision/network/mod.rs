@@ -144,7 +144,7 @@ impl<'a> Builder<'a> {
         let ends = types.iter().filter_map(|t| t.quantization().map(ends));
         let range = ends.fold((0.0f32, 0.0f32), |(low, high), [least, most]| (low.min(least), high.max(most)));
         let codes = requantization(Some(range), Activation::None)?;
-        self.op(name, inputs, Concat::new(types, 3, codes)?)
+        self.op(name, inputs, Concat::new(types, 3).output(codes).build()?)
     }
 
     /// Adds an average over all pixels and a fully connected layer with float outputs.

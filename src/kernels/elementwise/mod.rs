@@ -11,3 +11,4 @@ pub(super) mod rotary;
 pub(super) mod row_lanes;
 pub(super) mod softmax;
 pub(super) mod table;
+pub(super) mod top_k;

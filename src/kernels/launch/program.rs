@@ -250,6 +250,8 @@ parts! {
         RESHAPE = "layout/reshape";
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
+        CONCAT_MOVED = "layout/concat_moved";
+        CONCAT_TABLE = "layout/concat_table";
         "elementwise/operand_rows";
         "elementwise/float_function";
         "elementwise/float_combine";
@@ -269,7 +271,16 @@ parts! {
         ROTARY = "elementwise/rotary";
         ROW_LANES = "elementwise/row_lanes";
         SOFTMAX = "elementwise/softmax";
+        "elementwise/order_key";
+        "elementwise/ranked_pair";
         ARG_MAX = "elementwise/arg_max";
+        "elementwise/top_k_params";
+        TOP_K = "elementwise/top_k";
+        TOP_K_MERGE = "elementwise/top_k_merge";
+        TOP_K_ELEMENTS = "elementwise/top_k_elements";
+        TOP_K_PAIRS = "elementwise/top_k_pairs";
+        TOP_K_KEEP = "elementwise/top_k_keep";
+        TOP_K_STORE = "elementwise/top_k_store";
         LAYER_NORM = "elementwise/layer_norm";
         "elementwise/pool_params";
         "elementwise/pool_taps";

@@ -4,7 +4,7 @@
 use crate::kernels::elementwise::table;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_groups, parameters};
-use crate::ops::{Concat, Op, PostOp};
+use crate::ops::{Concat, Joined, PostOp};
 
 parameters! {
     /// `shaders/layout/concat.wgsl`.
@@ -26,34 +26,30 @@ parameters! {
 
 impl Kernels for Concat {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        let candidate = |group: u32| Candidate {
-            label: format!("concat, groups of {group}"),
-            dispatches: dispatches(self, group, caps),
-            constants: self.tables().iter().map(table::constant).collect(),
-            scratch: Vec::new(),
-        };
-        line_groups(caps).map(candidate).collect()
+        line_groups(caps).map(|group| candidate(self, group, caps)).collect()
     }
 }
 
-fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
+fn candidate(op: &Concat, group: u32, caps: &DeviceCaps) -> Candidate {
     let output = op.output_type();
+    let bits = output.dtype().bits() as u32;
+    let lanes = (32 / bits) as usize;
     let (dimensions, last) = (output.dims(), output.shape().rank() - 1);
-    let inputs = Op::from(op.clone()).inputs();
     // Rows of one index of the dimensions before the axis; 1 if the axis is the last.
     let rows_of = |extent: usize| -> usize {
         if op.axis() == last { 1 } else { extent * dimensions[op.axis() + 1..last].iter().product::<usize>() }
     };
     let mut before = 0;
-    let mut dispatches = Vec::new();
-    for (i, input) in inputs.iter().enumerate() {
+    let label = format!("concat, groups of {group}");
+    let mut candidate = Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] };
+    for (i, Joined { tensor_type: input, table }) in op.joined().iter().enumerate() {
         let extent = input.dims()[op.axis()];
         let n = input.shape().row_length();
         let start = if op.axis() == last { before } else { 0 };
-        let first_word = start / 4;
+        let first_word = start / lanes;
         // The last input of a row zeroes the padding. Any other stops at the first word of the next input.
         let is_last = op.axis() != last || before + extent == dimensions[last];
-        let end_word = if is_last { epilogue::row_words(output) as usize } else { (start + n).div_ceil(4) };
+        let end_word = if is_last { epilogue::row_words(output) as usize } else { (start + n).div_ceil(lanes) };
         let row_words = end_word - first_word;
         let words = input.shape().rows() * row_words;
         let params = Params {
@@ -73,20 +69,18 @@ fn dispatches(op: &Concat, group: u32, caps: &DeviceCaps) -> Vec<Dispatch> {
         if extent == 0 || words == 0 {
             continue;
         }
-        let program = Program::new(&program::CONCAT).constant("GROUP_X", group);
-        let bindings = [
-            Binding::read(1, Resource::Input(i)),
-            Binding::read(5, Resource::Constant(i)),
-            Binding::write(6, Resource::Output(0)),
-        ];
-        dispatches.push(Dispatch::new(
-            program,
-            &params,
-            Params::FIELDS,
-            bindings,
-            words.div_ceil(group as usize),
-            caps,
-        ));
+        let program = Program::new(&program::CONCAT).constant("BITS", bits).constant("GROUP_X", group);
+        let mut bindings = vec![Binding::read(1, Resource::Input(i)), Binding::write(6, Resource::Output(0))];
+        let program = match table {
+            Some(table) => {
+                bindings.push(Binding::read(5, candidate.constant(table::constant(table))));
+                program.with(&program::CONCAT_TABLE)
+            }
+            None => program.with(&program::CONCAT_MOVED),
+        };
+        let groups = words.div_ceil(group as usize);
+        let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps);
+        candidate.dispatches.push(launch);
     }
-    dispatches
+    candidate
 }
