@@ -716,7 +716,7 @@ impl Context {
 }
 
 /// Words that are written at a time.
-const WRITTEN: usize = 4 << 20;
+const WRITTEN: usize = 1 << 20;
 
 /// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts
 /// apart. OpenGL is excluded, because all devices of its instance wait for one lock, with a time limit.

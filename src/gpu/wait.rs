@@ -94,7 +94,7 @@ pub(super) struct Copies {
 }
 
 /// Bytes that are copied before a submission, at most. With those of the submission before, twice as many are in memory.
-const COPIED: u64 = 16 << 20;
+const COPIED: u64 = 4 << 20;
 
 impl Copies {
     /// Makes room for the copy of `bytes` bytes: if many came before, it submits them, and waits for those before them. A browser
