@@ -487,3 +487,104 @@ fn deferred_weights_leave_host_memory() -> Result<()> {
     drop(plan);
     Ok(())
 }
+
+/// A layer that appends to caches and attends to them, for one token: its inputs are x, the position and the table, then the caches of
+/// keys and values. All weights are small integers, so that the values are exact.
+fn decoding_layer(capacity: usize) -> Result<(Graph, Linear)> {
+    let (heads, kv_heads, d, hidden) = (4, 2, 8, 32);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let layer = |n: usize, k: usize, seed: usize| -> Result<Linear> {
+        let weights = PackedWeights::build(format, [1, n, k], |row, codes, groups, _| {
+            codes.iter_mut().enumerate().for_each(|(l, code)| *code = ((row * 7 + l * 5 + seed) % 5) as i8 - 2);
+            groups.fill(GroupParams::scale(1.0));
+            Ok(())
+        })?;
+        Linear::new(real(&[1, k])?, weights).build()
+    };
+    let mut graph = Graph::new();
+    let x = graph.input(real(&[1, hidden])?);
+    let position = graph.input(TensorType::new(Int32, [1])?);
+    let table = graph.input(real(&[capacity, d])?);
+    let cache = real(&[capacity, kv_heads, d])?;
+    let states = [graph.state(cache.clone()), graph.state(cache.clone())];
+    let values = layer(kv_heads * d, hidden, 3)?;
+    let query = graph.add(layer(heads * d, hidden, 1)?, &[x])?;
+    let key = graph.add(layer(kv_heads * d, hidden, 2)?, &[x])?;
+    let value = graph.add(values.clone(), &[x])?;
+    let query = graph.reshape(query, [1, heads, d])?;
+    let (key, value) = (graph.reshape(key, [1, kv_heads, d])?, graph.reshape(value, [1, kv_heads, d])?);
+    let rotary =
+        |dims: &[usize]| -> Result<Rotary> { Rotary::new(real(dims)?, real(&[capacity, d])?, RotaryPairs::Halves) };
+    let query = graph.add(rotary(&[1, heads, d])?, &[query, position, table])?;
+    let key = graph.add(rotary(&[1, kv_heads, d])?, &[key, position, table])?;
+    let append = Append::new(cache.clone(), real(&[1, kv_heads, d])?)?;
+    let keys = graph.add(append.clone(), &[states[0], key, position])?;
+    let values_so_far = graph.add(append, &[states[1], value, position])?;
+    let attention = Attention::new(real(&[1, heads, d])?, cache.clone(), cache).causal().build()?;
+    let mixed = graph.add(attention, &[query, keys, values_so_far, position])?;
+    let mixed = graph.reshape(mixed, [1, heads * d])?;
+    let mixed = graph.add(layer(hidden, heads * d, 4)?, &[mixed])?;
+    let sum = FloatBinary::new(real(&[1, hidden])?, real(&[1, hidden])?, Arithmetic::Add)?;
+    let y = graph.add(sum, &[x, mixed])?;
+    graph.output(y);
+    Ok((graph, values))
+}
+
+/// 2,000 tokens by one plan and one set of bindings: only x and the position change. Nothing is allocated, memory stays flat, and the
+/// cache of values has the reference's bits.
+#[test]
+fn thousands_of_tokens_allocate_nothing() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(context) = common::context() else { return Ok(()) };
+    let (tokens, warm) = (2_000, 200);
+    let (graph, values) = decoding_layer(tokens)?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let frequencies = [1.0, 0.1, 0.01, 0.001];
+    let inputs: Vec<DeviceTensor> = [
+        Tensor::new([1, 32], vec![0.0f32; 32])?,
+        Tensor::new([1], vec![0i32])?,
+        Rotary::table(tokens, &frequencies)?,
+        Tensor::new([tokens, 2, 8], vec![0.0f32; tokens * 16])?,
+        Tensor::new([tokens, 2, 8], vec![0.0f32; tokens * 16])?,
+    ]
+    .iter()
+    .map(|tensor| context.upload(tensor))
+    .collect::<Result<_>>()?;
+    let output = DeviceTensor::allocate(&context, plan.output_types()[0].clone())?;
+    let bindings = plan.bind(&inputs.iter().collect::<Vec<_>>(), &[&output])?;
+    let x = |token: usize| (0..32).map(|i| ((token * 11 + i * i) % 7) as f32 - 3.0).collect::<Vec<f32>>();
+    let mut start = None;
+    for token in 0..tokens {
+        if token == warm {
+            start = Some((used(), context.counters()));
+        }
+        context.queue().write_buffer(inputs[0].buffer(), 0, bytemuck::cast_slice(&x(token)));
+        context.queue().write_buffer(inputs[1].buffer(), 0, bytemuck::bytes_of(&(token as i32)));
+        let mut encoder = context.device().create_command_encoder(&Default::default());
+        plan.record(&mut encoder, &bindings)?;
+        context.queue().submit([encoder.finish()]);
+        context.device().poll(wgpu::PollType::wait_indefinitely()).expect("a device that finishes");
+    }
+    let (before, counted) = start.expect("there are more tokens");
+    let now = context.counters();
+    assert_eq!((now.buffers, now.pipelines), (counted.buffers, counted.pipelines), "nothing is allocated or compiled");
+    if let Some((before, after)) = before.zip(used()) {
+        let each = (after.resident - before.resident) / (tokens - warm) as f64;
+        println!(
+            "{each:.2} KiB a token, {:.2} ms of processor time",
+            1e3 * (after.seconds - before.seconds) / (tokens - warm) as f64
+        );
+        assert!(each < 1.0, "{each:.2} KiB a token");
+        assert_eq!(after.code, before.code, "machine code");
+    }
+    let kept = context.download_blocking(&inputs[4])?;
+    for (token, row) in kept.values::<f32>()?.chunks_exact(16).enumerate() {
+        let x = Tensor::new([1, 32], x(token))?;
+        let expected = lowbit::reference::run(&values.clone().into(), &[&x])?;
+        assert_eq!(row, expected[0].values::<f32>()?, "values of token {token}");
+    }
+    // The last token again: every op is right by itself.
+    let report = plan.verify_blocking(&bindings)?;
+    assert_eq!(report.first_wrong_op, None, "{report}");
+    Ok(())
+}
