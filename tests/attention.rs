@@ -4,7 +4,10 @@
 mod common;
 
 use common::{Random, check_op, check_op_within, check_op_within_in_turn, context, gpu_context};
-use lowbit::ops::{Append, Arithmetic, Attention, AttentionBuilder, Cast, FloatBinary, Op, Rotary, RotaryPairs};
+use lowbit::ops::{
+    Append, Arithmetic, Attention, AttentionBuilder, Cast, Embedding, FloatBinary, Op, Rotary, RotaryPairs,
+};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, DeviceTensor, Error, Graph, Result, Tensor, TensorType, Tuner, Value, reference};
 
 fn floats(random: &mut Random, dims: &[usize]) -> Tensor {
@@ -391,5 +394,33 @@ fn wrong_shapes_are_refused() -> Result<()> {
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.scaled(f32::NAN).build(), &["scale is NaN"]);
     let sinks = Tensor::new([3], vec![0.0f32; 3])?;
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.sinks(sinks).build(), &["float32[3]", "float32[2]"]);
+    Ok(())
+}
+
+/// A printed plan counts what a launch touches: a row of a cache that is changed in place, of a table of angles, and of an embedding.
+#[test]
+fn printed_plans_count_touched_bytes() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let cache = TensorType::float32([4096, 2, 8])?;
+    let row = TensorType::float32([1, 2, 8])?;
+    let mut graph = Graph::new();
+    let ids = graph.input(TensorType::new(DType::Int32, [1])?);
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let table = graph.input(TensorType::float32([4096, 8])?);
+    let state = graph.state(cache.clone());
+    let format = WeightFormat::new(Codes::INT8, 16, ScaleFormat::F16);
+    let weights = PackedWeights::build(format, [1, 4096, 16], |_, codes, groups, _| {
+        codes.fill(1);
+        groups.fill(GroupParams::scale(1.0));
+        Ok(())
+    })?;
+    let x = graph.add(Embedding::new(TensorType::new(DType::Int32, [1])?, weights).build()?, &[ids])?;
+    let x = graph.reshape(x, [1, 2, 8])?;
+    let turned =
+        graph.add(Rotary::new(row.clone(), TensorType::float32([4096, 8])?, RotaryPairs::Halves)?, &[x, p, table])?;
+    graph.add(Append::new(cache, row)?, &[state, turned, p])?;
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let text = plan.to_string();
+    assert!(text.contains("in place") && !text.contains("KiB"), "{text}");
     Ok(())
 }

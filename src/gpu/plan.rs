@@ -581,14 +581,17 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Number of bytes of the bindings that a launch reads, or writes.
+    /// Number of bytes that a launch reads, or writes: of whole bindings, or of the parts that it says.
     fn bytes(&self, launch: &Launch, writes: bool) -> u64 {
         let bound = launch.dispatch.bindings.iter().zip(&launch.spans);
         bound
             .filter(|(binding, _)| binding.writes == writes)
-            .map(|(_, span)| match span.storage {
-                crate::plan::Storage::Constant(i) => self.whole.constants[i].size(),
-                _ => span.bytes.unwrap_or(0),
+            .map(|(binding, span)| {
+                let whole = match span.storage {
+                    crate::plan::Storage::Constant(i) => self.whole.constants[i].size(),
+                    _ => span.bytes.unwrap_or(0),
+                };
+                binding.touched.map_or(whole, |part| part.min(whole))
             })
             .sum::<u64>()
     }

@@ -229,7 +229,9 @@ impl Frame {
         for mut dispatch in candidate.dispatches {
             dispatch.label.clone_from(&candidate.label);
             let overwriting = placed.overwrites.and_then(|input| dispatch.overwriting(input));
-            let overwritten = overwriting.as_ref().and(placed.overwrites).map(|input| inputs[input].device_bytes());
+            // A launch that changes a part in place reads nothing of it.
+            let read = |input: usize| if dispatch.changes_part(input) { 0 } else { inputs[input].device_bytes() };
+            let overwritten = overwriting.as_ref().and(placed.overwrites).map(read);
             let dispatch = overwriting.unwrap_or(dispatch);
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
             check_launch(&dispatch, &spans, caps)?;

@@ -36,7 +36,7 @@ impl Kernels for Rotary {
             let bindings = [
                 Binding::read(2, Resource::Input(0)),
                 Binding::read(3, Resource::Input(1)),
-                Binding::read(4, Resource::Input(2)),
+                Binding::read(4, Resource::Input(2)).touching(4 * (shape.dims()[0] * width) as u64),
                 Binding::write(6, Resource::Output(0)),
             ];
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps).operations([3, shape.elements()])

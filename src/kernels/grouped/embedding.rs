@@ -102,9 +102,10 @@ fn launch(
         .constant("CODE_BIAS", i32::from(matrix.format().codes.bias()))
         .constant("UPPER", upper)
         .constant("LOWER", lower);
+    let read = output.shape().rows() * (matrix.bytes() / layout.n.max(1));
     let bindings = [
         Some(Binding::read(1, Resource::Input(0))),
-        Some(Binding::read(2, weights)),
+        Some(Binding::read(2, weights).touching(read as u64)),
         positions.then(|| Binding::read(3, Resource::Constant(0))),
         Some(Binding::write(6, Resource::Output(0))),
     ];

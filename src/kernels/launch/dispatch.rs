@@ -98,15 +98,25 @@ pub struct Binding {
     pub writes: bool,
     /// True if the WGSL declares it `read_write`: outputs, and inputs that share a buffer with an output.
     pub writable: bool,
+    /// Bytes that the launch reads or writes of the resource, if they are a part of it. A printed plan counts them.
+    pub touched: Option<u64>,
 }
 
 impl Binding {
     pub(crate) const fn read(slot: u32, resource: Resource) -> Self {
-        Self { slot, resource, writes: false, writable: false }
+        Self { slot, resource, writes: false, writable: false, touched: None }
     }
 
     pub(crate) const fn write(slot: u32, resource: Resource) -> Self {
-        Self { slot, resource, writes: true, writable: true }
+        Self { slot, resource, writes: true, writable: true, touched: None }
+    }
+}
+
+impl Binding {
+    /// This binding of a launch that reads or writes `bytes` bytes of it.
+    pub(crate) const fn touching(mut self, bytes: u64) -> Self {
+        self.touched = Some(bytes);
+        self
     }
 }
 
@@ -140,6 +150,8 @@ pub struct InPlace {
     pub program: Program,
     /// Its workgroups along x, y and z.
     pub grid: [u32; 3],
+    /// Bytes that it writes, if it leaves the others in place and reads none. Otherwise it reads and writes all.
+    pub writes: Option<u64>,
 }
 
 /// A field of a uniform block.
@@ -351,13 +363,22 @@ impl Dispatch {
     pub(crate) fn in_place(mut self, input: usize) -> Self {
         let binding = self.bindings.iter().find(|binding| binding.resource == Resource::Input(input));
         let slot = binding.expect("the launch binds the input").slot;
-        self.in_place.push(InPlace { input, program: self.program.clone().overwriting(slot), grid: self.grid });
+        let program = self.program.clone().overwriting(slot);
+        self.in_place.push(InPlace { input, program, grid: self.grid, writes: None });
         self
     }
 
-    /// The launch, able to overwrite an input by another program of `groups` workgroups, which has no binding for that input.
-    pub(crate) fn in_place_by(mut self, input: usize, program: Program, groups: usize, caps: &DeviceCaps) -> Self {
-        self.in_place.push(InPlace { input, program, grid: folded(groups, caps) });
+    /// The launch, able to change a part of an input in place, of `bytes` bytes: by another program of `groups` workgroups, which has
+    /// no binding for that input.
+    pub(crate) fn in_place_by(
+        mut self,
+        input: usize,
+        program: Program,
+        groups: usize,
+        bytes: u64,
+        caps: &DeviceCaps,
+    ) -> Self {
+        self.in_place.push(InPlace { input, program, grid: folded(groups, caps), writes: Some(bytes) });
         self
     }
 
@@ -372,12 +393,20 @@ impl Dispatch {
         self
     }
 
+    /// True if the launch can change a part of this input in place, without reading it.
+    pub(crate) fn changes_part(&self, input: usize) -> bool {
+        self.in_place.iter().any(|in_place| in_place.input == input && in_place.writes.is_some())
+    }
+
     /// The launch whose output overwrites this input, if there is one.
     #[must_use]
     pub fn overwriting(&self, input: usize) -> Option<Self> {
-        let InPlace { program, grid, .. } = self.in_place.iter().find(|i| i.input == input)?.clone();
+        let InPlace { program, grid, writes, .. } = self.in_place.iter().find(|i| i.input == input)?.clone();
         let mut launch = Self { program, grid, in_place: Vec::new(), ..self.clone() };
         launch.bindings.retain(|binding| binding.resource != Resource::Input(input));
+        for binding in launch.bindings.iter_mut().filter(|binding| binding.writes) {
+            binding.touched = writes.or(binding.touched);
+        }
         Some(launch)
     }
 }

@@ -46,7 +46,10 @@ impl Kernels for Append {
                 Some(Binding::read(1, Resource::Input(0))),
                 Some(Binding::read(2, Resource::Input(1))),
                 Some(Binding::read(3, Resource::Input(2))),
-                self.rotary().map(|_| Binding::read(4, Resource::Input(3))),
+                self.rotary().map(|rotary| {
+                    let bytes = 4 * count * rotary.table_dims()[1];
+                    Binding::read(4, Resource::Input(3)).touching(bytes as u64)
+                }),
                 Some(Binding::write(6, Resource::Output(0))),
             ];
             let bindings = bindings.into_iter().flatten();
@@ -57,7 +60,13 @@ impl Kernels for Append {
             let (program, in_place) = (linked(&program::APPEND), linked(&program::APPEND_IN_PLACE));
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
                 .operations([count, index_words])
-                .in_place_by(0, in_place, (count * index_words).div_ceil(group as usize), caps)
+                .in_place_by(
+                    0,
+                    in_place,
+                    (count * index_words).div_ceil(group as usize),
+                    4 * (count * index_words) as u64,
+                    caps,
+                )
         })
     }
 }
@@ -69,7 +78,18 @@ fn after_rotation(rotary: &Rotary, candidates: Vec<Candidate>, caps: &DeviceCaps
         let rows = candidate.scratch(rotary.input().shape().elements());
         let bindings = candidate.dispatches.iter_mut().flat_map(|launch| &mut launch.bindings);
         bindings.filter(|binding| binding.resource == Resource::Input(1)).for_each(|binding| binding.resource = rows);
-        let mut rotation = rotation.clone();
+        // The rotation comes before an append in place too.
+        let beside = |launch: &Dispatch| {
+            let groups = launch.grid.iter().map(|&groups| groups as usize).product();
+            launch.clone().in_place_by(
+                0,
+                launch.program.clone(),
+                groups,
+                4 * rotary.input().shape().elements() as u64,
+                caps,
+            )
+        };
+        let mut rotation: Vec<Dispatch> = rotation.iter().map(beside).collect();
         for binding in rotation.iter_mut().flat_map(|launch| &mut launch.bindings) {
             binding.resource = match binding.resource {
                 // Rows, position and table follow the cache.
