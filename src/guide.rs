@@ -426,6 +426,14 @@
 //! # Ok(()) }
 //! ```
 //!
+//! * **Launches.** A plan moves a rotation of keys ([`Rotary`](crate::ops::Rotary)) into the `Append` that stores them, and functions,
+//!   sums and products of floats into the layers before them. Rows of float32 may go to a cache of float16.
+//! * **Weights.** [`GgufTensor::deferred_weights`](crate::import::gguf::GgufTensor::deferred_weights), or
+//!   [`PackedWeights::deferred`](crate::weights::PackedWeights::deferred) for other files, leaves a model's weights in its mapped file
+//!   until a plan uploads them. Plans of the same weights share them on the device.
+//! * **The next token.** [`ArgMax`](crate::ops::ArgMax) and [`TopK`](crate::ops::TopK) find it, or the best few, so that the logits
+//!   need not be read back.
+//!
 //! `examples/decoder/` is a language model of such layers.
 //!
 //! # What each call does
