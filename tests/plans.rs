@@ -6,7 +6,7 @@ mod common;
 use common::{Random, context, context_with, first_difference, tiny_limits};
 use lowbit::ops::{
     Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, FloatUnary, Function, Matmul,
-    Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Table, Transpose,
+    Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Slice, Table, Transpose,
 };
 use lowbit::{
     Context, DType, DeviceLimits, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions,
@@ -679,4 +679,38 @@ fn check_exported(mut exported: ExportedPlan) {
     let json = serde_json::to_string(&exported).expect("plain data");
     exported.data.clear();
     assert_eq!(serde_json::from_str::<ExportedPlan>(&json).expect("the same"), exported);
+}
+
+/// The end of a dynamic first axis: as many rows at every extent.
+#[test]
+fn last_rows_of_any_extent() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(2_107);
+    for (most, count) in [(1, 1), (9, 1), (40, 3)] {
+        let mut graph = Graph::new();
+        let x = graph.dynamic_input(TensorType::float32([most, 5])?)?;
+        let twice = graph.add(FloatUnary::new(TensorType::float32([most, 5])?, Function::Relu)?, &[x])?;
+        let last = graph.add(Slice::last(TensorType::float32([most, 5])?, count)?, &[twice])?;
+        let after = graph.add(FloatUnary::new(TensorType::float32([count, 5])?, Function::Relu)?, &[last])?;
+        graph.output(twice);
+        graph.output(after);
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        for extent in [most, most / 2, count].into_iter().filter(|&extent| extent >= count) {
+            let x = Tensor::new([extent, 5], (0..extent * 5).map(|_| random.real()).collect::<Vec<f32>>())?;
+            let got = common::wait(plan.run(&[&x]))?;
+            assert_eq!(got, graph.run_reference(&[&x])?, "{extent} of {most}");
+            let all = x.values::<f32>()?;
+            let expected: Vec<f32> = all[(extent - count) * 5..].iter().map(|x| x.max(0.0)).collect();
+            assert_eq!(got[1].values::<f32>()?, expected);
+        }
+        let none = Tensor::new([count - 1, 5], vec![0.0f32; (count - 1) * 5])?;
+        for refused in [common::wait(plan.run(&[&none])).map(drop), graph.run_reference(&[&none]).map(drop)] {
+            let message = refused.expect_err("too few rows").to_string();
+            assert!(message.contains("the last") && message.contains("at least as many"), "{message}");
+        }
+    }
+    let message = Slice::last(TensorType::float32([2, 5])?, 3).expect_err("two rows").to_string();
+    assert!(message.contains("the last 3 indices"), "{message}");
+    assert!(Slice::last(TensorType::float32([])?, 0).is_err());
+    Ok(())
 }

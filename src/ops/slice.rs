@@ -16,6 +16,7 @@ const MOST_SCALES: usize = 1 << 20;
 /// * Scales per tensor stay. Scales along an axis follow its indices.
 /// * Steps may be negative, which reverses an axis. A list may repeat an index or permute all indices: a channel shuffle
 ///   (ShuffleNet) is one [`Slice::take`].
+/// * [`Slice::last`] is the end of the first axis, also where that is dynamic: the row of the last token.
 ///
 /// Sources: ONNX Slice, and Gather with constant indices; TFLite SLICE and STRIDED_SLICE.
 ///
@@ -35,6 +36,8 @@ pub struct Slice {
     input: TensorType,
     indices: Vec<Indices>,
     output: TensorType,
+    /// True if the first axis is counted from its end.
+    from_end: bool,
 }
 
 /// The selected indices of an axis.
@@ -127,6 +130,33 @@ impl Slice {
         Self::of(input, indices, sizes)
     }
 
+    /// The last `count` indices of the first axis. In a graph whose first dimension is dynamic they are the last ones that there are.
+    ///
+    /// ```
+    /// use lowbit::{Graph, Tensor, TensorType, ops::Slice};
+    /// let mut graph = Graph::new();
+    /// let rows = graph.dynamic_input(TensorType::float32([8, 2])?)?; // up to 8 tokens
+    /// let last = graph.add(Slice::last(graph.tensor_type(rows)?.clone(), 1)?, &[rows])?;
+    /// graph.output(last);
+    /// let three = Tensor::new([3, 2], vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// assert_eq!(graph.run_reference(&[&three])?[0].values::<f32>()?, [5.0, 6.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there are fewer, also at a smaller extent.
+    pub fn last(input: TensorType, count: usize) -> Result<Self> {
+        let mut sizes = input.dims().to_vec();
+        let begin = sizes.first().and_then(|&extent| extent.checked_sub(count));
+        let Some(begin) = begin else {
+            refuse!("the last {count} indices of the first axis of {input}: give it at least as many");
+        };
+        sizes[0] = count;
+        let mut indices = vec![Indices::ALL; sizes.len()];
+        indices[0] = Indices::Line { begin, step: 1 };
+        Ok(Self { from_end: true, ..Self::of(input, indices, sizes)? })
+    }
+
     fn of(input: TensorType, indices: Vec<Indices>, sizes: Vec<usize>) -> Result<Self> {
         check_moved(&input)?;
         let mut output = TensorType::new(input.dtype(), &sizes[..])?;
@@ -159,12 +189,13 @@ impl Slice {
         if input.has_dynamic_scales() {
             output = output.with_dynamic_scales();
         }
-        Ok(Self { input, indices, output })
+        Ok(Self { input, indices, output, from_end: false })
     }
 
     /// True if the first axis is unchanged.
     pub(super) fn keeps_rows(&self) -> bool {
-        matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
+        !self.from_end
+            && matches!(self.indices.first(), Some(Indices::Line { begin: 0, step: 1 }))
             && self.input.dims()[0] == self.output.dims()[0]
     }
 
@@ -196,9 +227,12 @@ impl OpDef for Slice {
     }
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
+        if self.from_end {
+            return Self::last(inputs[0].clone(), self.output.dims()[0]);
+        }
         require!(
             self.keeps_rows(),
-            "a part of the first axis of {} is taken, so that its extent can't change",
+            "a part of the first axis of {} is taken, so that its extent can't change: Slice::last takes its end",
             self.input
         );
         let mut sizes = self.output.dims().to_vec();

@@ -278,7 +278,15 @@ impl Graph {
             let inputs = inputs.iter().map(|&v| self.type_at(v, to)).collect::<Result<Vec<_>>>()?;
             Ok(op.with_inputs(&inputs)?.outputs())
         };
-        let (none, most) = (at(0)?, &outputs);
+        let none = match at(0) {
+            Ok(none) => none,
+            // The op needs some rows, so its output can't follow them.
+            Err(error) => match (1..extent.max(2)).find_map(|few| at(few).ok()) {
+                Some(few) if few == outputs => few,
+                _ => return Err(error),
+            },
+        };
+        let most = &outputs;
         let follows = |(none, most): (&TensorType, &TensorType)| -> Result<bool> {
             if none == most {
                 return Ok(false);
