@@ -714,3 +714,25 @@ fn last_rows_of_any_extent() -> Result<()> {
     assert!(Slice::last(TensorType::float32([])?, 0).is_err());
     Ok(())
 }
+
+/// Bindings tell the launches of their own extent, and print them.
+#[test]
+fn bindings_tell_their_launches() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::float32([600, 64])?)?;
+    let y = graph.add(FloatUnary::new(TensorType::float32([600, 64])?, Function::Tanh)?, &[x])?;
+    graph.output(y);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for rows in [600, 1] {
+        let [x, y] = [0; 2].map(|_| DeviceTensor::allocate(&context, TensorType::float32([rows, 64]).expect("a type")));
+        let bindings = plan.bind(&[&x?], &[&y?])?;
+        assert_eq!((bindings.launches(), bindings.labels().len()), (1, 1));
+        let text = bindings.to_string();
+        let [label] = bindings.labels().collect::<Vec<_>>()[..] else { panic!("one launch") };
+        let bytes = if rows == 1 { "256 B" } else { "150 KiB" };
+        assert!(text.lines().count() == 1 && text.starts_with(label) && text.contains(bytes), "{text}");
+        assert_eq!(plan.to_string().starts_with(&text), rows == 600);
+    }
+    Ok(())
+}

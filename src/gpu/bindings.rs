@@ -1,5 +1,6 @@
 //! A plan bound to buffers, which can be recorded any number of times. `plan` determines the launches.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
@@ -80,7 +81,7 @@ impl Workspace {
 /// A plan bound to inputs, outputs and a workspace; made by [`Plan::bind`]. [`Plan::record`] puts it into an encoder any number of
 /// times.
 ///
-/// It keeps its buffers alive and is `Send` and `Sync`.
+/// It keeps its buffers alive and is `Send` and `Sync`. Its `Display` shows one line per launch at its extent, as that of [`Plan`] does.
 #[derive(Debug)]
 pub struct Bindings {
     /// The id of the plan that made it.
@@ -110,6 +111,17 @@ impl Bindings {
         Ok(Self { plan, variant, pipelines, groups, inputs: tensors(inputs), outputs: tensors(outputs) })
     }
 
+    /// The number of launches of one recording.
+    #[must_use]
+    pub fn launches(&self) -> usize {
+        self.variant.schedule.launches.len()
+    }
+
+    /// The labels of the launched kernels, in order. They are for people: any release may change them.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.variant.labels()
+    }
+
     /// Records all launches.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         let mut set: Option<&Arc<Pipeline>> = None;
@@ -123,6 +135,12 @@ impl Bindings {
             let [x, y, z] = launch.dispatch.grid;
             pass.dispatch_workgroups(x, y, z);
         }
+    }
+}
+
+impl fmt::Display for Bindings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.variant)
     }
 }
 

@@ -311,15 +311,15 @@ impl Plan {
         self.frame.live_peak
     }
 
-    /// The number of launches of one recording.
+    /// The number of launches of one recording at the largest extent. [`Bindings::launches`] is that of the extent which is bound.
     #[must_use]
     pub fn launches(&self) -> usize {
         self.whole.schedule.launches.len()
     }
 
-    /// The labels of the launched kernels, in order. They are for people: any release may change them.
+    /// The labels of the kernels launched at the largest extent, in order. They are for people: any release may change them.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.whole.schedule.launches.iter().map(|launch| launch.dispatch.label.as_str())
+        self.whole.labels()
     }
 
     /// Compiles the missing programs, on as many threads as there are cores, so that no later call or submission compiles. Without
@@ -554,7 +554,21 @@ impl fmt::Debug for Plan {
 impl fmt::Display for Plan {
     /// Writes one line per launch at the largest extent, and one for the workspace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for launch in &self.whole.schedule.launches {
+        write!(f, "{}", self.whole)?;
+        writeln!(
+            f,
+            "workspace {} in {} buffers, live at once {}",
+            Amount(self.workspace_bytes() as f64, "B", 1024.0),
+            self.workspace_buffers().len(),
+            Amount(self.live_bytes() as f64, "B", 1024.0),
+        )
+    }
+}
+
+impl fmt::Display for Variant {
+    /// Writes one line per launch.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for launch in &self.schedule.launches {
             let [x, y, z] = launch.dispatch.grid;
             let [read, written] = [false, true].map(|writes| self.bytes(launch, writes));
             let read = read + launch.overwritten.unwrap_or(0);
@@ -570,17 +584,16 @@ impl fmt::Display for Plan {
                 Amount(launch.dispatch.operations as f64, "op", 1000.0),
             )?;
         }
-        writeln!(
-            f,
-            "workspace {} in {} buffers, live at once {}",
-            Amount(self.workspace_bytes() as f64, "B", 1024.0),
-            self.workspace_buffers().len(),
-            Amount(self.live_bytes() as f64, "B", 1024.0),
-        )
+        Ok(())
     }
 }
 
-impl Plan {
+impl Variant {
+    /// The labels of the launched kernels, in order.
+    pub(super) fn labels(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.schedule.launches.iter().map(|launch| launch.dispatch.label.as_str())
+    }
+
     /// Number of bytes that a launch reads, or writes: of whole bindings, or of the parts that it says.
     fn bytes(&self, launch: &Launch, writes: bool) -> u64 {
         let bound = launch.dispatch.bindings.iter().zip(&launch.spans);
@@ -588,7 +601,7 @@ impl Plan {
             .filter(|(binding, _)| binding.writes == writes)
             .map(|(binding, span)| {
                 let whole = match span.storage {
-                    crate::plan::Storage::Constant(i) => self.whole.constants[i].size(),
+                    crate::plan::Storage::Constant(i) => self.constants[i].size(),
                     _ => span.bytes.unwrap_or(0),
                 };
                 binding.touched.map_or(whole, |part| part.min(whole))
