@@ -151,7 +151,10 @@ fn rows_are_appended() -> Result<()> {
         let dims = |first: usize| [&[first], &rest[..]].concat();
         let cache = halves(&mut random, &dims(capacity));
         let rows: Vec<f32> = floats(&mut random, &dims(n)).values::<f32>()?.to_vec();
-        let scaled = |(i, x): (usize, f32)| x * [1.0, 1e5, 3e-8, 1e-5][i % 4];
+        let scaled = |(i, x): (usize, f32)| match i % 5 {
+            4 => f32::from_bits(0x7fc1_2345),
+            i => x * [1.0, 1e5, 3e-8, 1e-5][i],
+        };
         let rows = Tensor::new(dims(n), rows.into_iter().enumerate().map(scaled).collect::<Vec<_>>())?;
         let op: Op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?.into();
         for p in [0, capacity as i32 - 1, -1] {
@@ -229,6 +232,44 @@ fn rotated_rows_are_appended() -> Result<()> {
         }
     }
     println!("rotated rows: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// A rotation that makes the cache, or one of other positions, is no rotation of the rows.
+#[test]
+fn other_rotations_stay_apart() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_010);
+    let (cache, rows) = (floats(&mut random, &[5, 2, 8]), floats(&mut random, &[2, 2, 8]));
+    let table = Rotary::table(9, &[1.0, 0.5, 0.25, 0.125])?;
+    let [cached, new, angles] = [&cache, &rows, &table].map(|tensor| tensor.tensor_type().clone());
+    for of_cache in [true, false] {
+        let mut graph = Graph::new();
+        let c = graph.input(cached.clone());
+        let r = graph.input(new.clone());
+        let t = graph.input(angles.clone());
+        let [p, q] = [0; 2].map(|_| graph.input(TensorType::new(DType::Int32, [1]).expect("a type")));
+        let rotary = |x: &TensorType| Rotary::new(x.clone(), angles.clone(), RotaryPairs::Halves);
+        let append = Append::new(cached.clone(), new.clone())?;
+        let out = match of_cache {
+            true => {
+                let turned = graph.add(rotary(&cached)?, &[c, p, t])?;
+                graph.add(append, &[turned, r, p])?
+            }
+            false => {
+                let turned = graph.add(rotary(&new)?, &[r, p, t])?;
+                graph.add(append, &[c, turned, q])?
+            }
+        };
+        graph.output(out);
+        let inputs = [&cache, &rows, &table, &position(1), &position(3)];
+        let got = common::wait(context.plan(&graph, Tuner::FirstGuess)?.run(&inputs))?.remove(0);
+        let expected = graph.run_reference(&inputs)?.remove(0);
+        for (got, expected) in got.values::<f32>()?.iter().zip(expected.values::<f32>()?) {
+            // Two products and a sum of numbers below 8.
+            assert!((got - expected).abs() <= 8.0 * f32::EPSILON, "{got} and {expected}, of the cache: {of_cache}");
+        }
+    }
     Ok(())
 }
 

@@ -5,8 +5,9 @@ mod common;
 
 use common::{Random, context, context_with, first_difference, tiny_limits};
 use lowbit::ops::{
-    Add, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatMatmul, FloatUnary, Function, Matmul,
-    Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Slice, Table, Transpose,
+    Add, Arithmetic, Concat, Conv, Dequantize, DynamicGranularity, DynamicQuantize, FloatBinary, FloatMatmul,
+    FloatUnary, Function, Matmul, Multiply, Output, Padding, Pool, Quantize, Requantization, Requantize, Slice, Table,
+    TopK, Transpose,
 };
 use lowbit::{
     Context, DType, DeviceLimits, DeviceTensor, ExportedBuffer, ExportedBytes, ExportedPlan, Graph, PlanOptions,
@@ -733,6 +734,45 @@ fn bindings_tell_their_launches() -> Result<()> {
         let bytes = if rows == 1 { "256 B" } else { "150 KiB" };
         assert!(text.lines().count() == 1 && text.starts_with(label) && text.contains(bytes), "{text}");
         assert_eq!(plan.to_string().starts_with(&text), rows == 600);
+    }
+    Ok(())
+}
+
+/// An operand that doesn't follow the extent would broadcast at extent 1, and not fit at others: it is refused, at once.
+#[test]
+fn operands_of_other_extents_are_refused() -> Result<()> {
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::float32([1 << 20, 2])?)?;
+    let fixed = graph.input(TensorType::float32([1 << 20, 2])?);
+    let sum =
+        FloatBinary::new(TensorType::float32([1 << 20, 2])?, TensorType::float32([1 << 20, 2])?, Arithmetic::Add)?;
+    assert!(graph.add(sum, &[x, fixed]).is_err());
+    let part = Slice::new(TensorType::float32([1 << 20, 2])?, [1, 0], [5, 2]).build()?;
+    let message = graph.add(part, &[x]).expect_err("a part of a dynamic axis").to_string();
+    assert!(message.contains("Slice::last"), "{message}");
+    // The best of a dynamic row, which has at least as many elements.
+    let row = graph.dynamic_input(TensorType::float32([1 << 20])?)?;
+    let best = graph.add_all(TopK::new(TensorType::float32([1 << 20])?, 3).build()?, &[row])?;
+    assert_eq!(graph.tensor_type(best[0])?.dims(), [3]);
+    Ok(())
+}
+
+/// A residual that doesn't follow the extent is not fused, as it broadcasts where the extent is 1.
+#[test]
+fn fixed_residuals_broadcast() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut graph = Graph::new();
+    let x = graph.dynamic_input(TensorType::float32([1, 8])?)?;
+    let fixed = graph.input(TensorType::float32([1, 8])?);
+    let x = graph.add(FloatUnary::new(TensorType::float32([1, 8])?, Function::Relu)?, &[x])?;
+    let sum = FloatBinary::new(TensorType::float32([1, 8])?, TensorType::float32([1, 8])?, Arithmetic::Add)?;
+    let sum = graph.add(sum, &[x, fixed])?;
+    graph.output(sum);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    let fixed = Tensor::new([1, 8], vec![2.0f32; 8])?;
+    for rows in [1, 0] {
+        let x = Tensor::new([rows, 8], vec![1.0f32; rows * 8])?;
+        assert_eq!(common::wait(plan.run(&[&x, &fixed]))?, graph.run_reference(&[&x, &fixed])?, "{rows} rows");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 // convert/range_parameters.wgsl.
 //# import convert/reduce_range
 //# import convert/range_scale
+//# import convert/segments
 //# import math/linear_index
 //# needs store_segment: convert/segment_*
 //# constants LANES, ROWS
@@ -22,8 +23,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<u32>;                  // f32 bits, dense
-@group(0) @binding(6) var<storage, read_write> parameters: array<vec2<u32>>; // scale (f32 bits), zero point
 
 @compute @workgroup_size(LANES, ROWS)
 fn main(

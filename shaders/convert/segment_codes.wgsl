@@ -1,5 +1,6 @@
 // The end of a segment whose range is known: its parameters and its codes, four in a word. The segment begins a word. The last segment
 // of a row also writes the zeros beyond it.
+//# import convert/segments
 //# needs convert: convert/step_quantize
 //# params code_words, row
 //# constants LANES

@@ -1,8 +1,8 @@
-// An element that is appended: as it is.
+// The f32 bits of an element that is appended: as it is.
 //# params n
 
-@group(0) @binding(2) var<storage, read> rows: array<f32>;
+@group(0) @binding(2) var<storage, read> rows: array<u32>;
 
-fn appended_value(row: u32, column: u32) -> f32 {
+fn appended_bits(row: u32, column: u32) -> u32 {
     return rows[row * params.n + column];
 }

@@ -1,6 +1,6 @@
-// An element that is appended: rotated.
+// The f32 bits of an element that is appended: rotated.
 //# import elementwise/rotate
 
-fn appended_value(row: u32, column: u32) -> f32 {
-    return rotated(row, column);
+fn appended_bits(row: u32, column: u32) -> u32 {
+    return bitcast<u32>(rotated(row, column));
 }

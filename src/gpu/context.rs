@@ -142,7 +142,7 @@ pub struct Context {
     constants: Arc<Constants>,
     tuning: Arc<Mutex<Tuning>>,
     pub(super) counting: Arc<Counting>,
-    copies: Arc<Mutex<Copies>>,
+    copies: Copies,
 }
 
 /// The permission to request cooperative matrices, and no other experimental feature.
@@ -286,7 +286,7 @@ impl Context {
             caps,
             tuning: Arc::new(Mutex::new(Tuning::new(machine))),
             counting: Arc::default(),
-            copies: Arc::default(),
+            copies: Copies::default(),
         };
         // In a browser the loss is a promise, and any number of callers may wait for it.
         if context.device.adapter_info().backend == wgpu::Backend::BrowserWebGpu {
@@ -707,7 +707,7 @@ impl Context {
                 })
             })?;
             self.scoped_for(label, bytes.len() as u64, || {
-                lock(&self.copies).make_room(self, bytes.len() as u64);
+                self.copies.make_room(self, bytes.len() as u64);
                 self.queue.write_buffer(buffer, (part * WRITTEN * 4) as u64, bytes);
             })?;
         }

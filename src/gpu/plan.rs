@@ -120,12 +120,11 @@ impl Variant {
             parameters.extend(&launch.dispatch.parameters);
         }
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&parameters);
-        let constant = |constant| context.constants().get(context, constant);
         Ok(Self {
             input_types: graph.types_of(graph.inputs()),
             output_types: graph.types_of(graph.outputs()),
             states: graph.state_inputs(),
-            constants: schedule.constants.iter().map(constant).collect::<Result<_>>()?,
+            constants: context.constants().of(context, &schedule.constants)?,
             uniforms: context.buffer("parameters", words.len() as u64 * 4, wgpu::BufferUsages::UNIFORM, &words)?,
             schedule,
             uniform_offsets,

@@ -86,8 +86,11 @@ fn poll(context: &Context, mapping: &Shared) {
 }
 
 /// wgpu's copies of words on their way to the device, which stay in memory until a submission after them has ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Copies(Arc<Mutex<Copied>>);
+
 #[derive(Debug, Default)]
-pub(super) struct Copies {
+struct Copied {
     /// Bytes since the last submission that is waited for.
     bytes: u64,
     before: Option<Shared>,
@@ -99,20 +102,26 @@ const COPIED: u64 = 4 << 20;
 impl Copies {
     /// Makes room for the copy of `bytes` bytes: if many came before, it submits them, and waits for those before them. A browser
     /// doesn't wait: it limits its copies by itself.
-    pub(super) fn make_room(&mut self, context: &Context, bytes: u64) {
-        if self.bytes + bytes > COPIED && self.bytes > 0 {
-            context.queue().submit([]);
-            let done = Shared::default();
-            let callback = done.clone();
-            context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
-            let before = self.before.replace(done);
-            #[cfg(not(target_arch = "wasm32"))]
-            before.inspect(|before| poll(context, before));
-            #[cfg(target_arch = "wasm32")]
-            drop(before);
-            self.bytes = 0;
+    pub(super) fn make_room(&self, context: &Context, bytes: u64) {
+        let is_full = {
+            let mut copied = lock(&self.0);
+            let is_full = copied.bytes > 0 && copied.bytes + bytes > COPIED;
+            copied.bytes = if is_full { bytes } else { copied.bytes + bytes };
+            is_full
+        };
+        if !is_full {
+            return;
         }
-        self.bytes += bytes;
+        // Without the lock: a caller's callback that runs meanwhile may upload, too.
+        context.queue().submit([]);
+        let done = Shared::default();
+        let callback = done.clone();
+        context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
+        let before = lock(&self.0).before.replace(done);
+        #[cfg(not(target_arch = "wasm32"))]
+        before.inspect(|before| poll(context, before));
+        #[cfg(target_arch = "wasm32")]
+        drop(before);
     }
 }
 

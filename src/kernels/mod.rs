@@ -22,12 +22,12 @@ pub(crate) mod probe;
 mod train;
 
 pub(crate) use class::class;
-pub use launch::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource};
+pub use launch::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource, Words};
 pub use launch::program::Program;
 
 use launch::dispatch::parameters;
 
-use crate::ops::{Fused, Op, PostOp, each};
+use crate::ops::{Fused, Op, OpDef, PostOp, each};
 
 /// The ways to compute an op on a GPU.
 trait Kernels {
@@ -39,11 +39,43 @@ trait Kernels {
 impl Kernels for Fused {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let mut candidates = candidates_with(self.first(), Some(self.post_op()), caps);
+        let bound = |candidate: &Candidate| candidate.dispatches.iter().map(|launch| launch.bindings.len()).max();
+        if candidates.iter().filter_map(bound).any(|bound| bound > caps.storage_buffers as usize) {
+            candidates = in_sequence(self, caps);
+        }
         for candidate in &mut candidates {
             candidate.label = format!("{} + {}", candidate.label, self.then().name());
         }
         candidates
     }
+}
+
+/// The ways to run two ops of floats one after the other, for devices that bind too few buffers for a residual beside the rest.
+fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
+    let (first, position) = (op.first(), op.post_op().position());
+    let second = candidates_with(&op.then(), None, caps).swap_remove(0).dispatches;
+    let residual = Resource::Input(first.inputs().len());
+    let elements = op.outputs()[0].shape().elements();
+    let both = |mut candidate: Candidate| {
+        let made = candidate.scratch(elements);
+        for launch in &mut candidate.dispatches {
+            launch.in_place.clear();
+        }
+        let count = candidate.dispatches.len();
+        candidate.dispatches.extend(second.iter().cloned().map(|launch| Dispatch { in_place: Vec::new(), ..launch }));
+        for (index, launch) in candidate.dispatches.iter_mut().enumerate() {
+            for binding in &mut launch.bindings {
+                binding.resource = match binding.resource {
+                    Resource::Output(_) if index < count => made,
+                    Resource::Input(input) if index >= count && input == position => made,
+                    Resource::Input(_) if index >= count => residual,
+                    resource => resource,
+                };
+            }
+        }
+        candidate
+    };
+    candidates_with(first, None, caps).into_iter().map(both).collect()
 }
 
 /// The ways to run an op on a device with these caps: never empty, best guess first.

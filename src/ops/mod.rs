@@ -296,6 +296,16 @@ impl Op {
         matches!(self, Self::Append(_)).then_some(0)
     }
 
+    /// The fewest rows, indices of the first dimension, that the op takes, if its output doesn't follow them; 0 for other ops.
+    pub(crate) fn least_rows(&self) -> usize {
+        match self {
+            Self::Slice(op) => op.rows_from_end(),
+            Self::TopK(op) if op.inputs()[0].shape().rank() == 1 => op.k(),
+            Self::ArgMax(op) if op.inputs()[0].shape().rank() == 1 => 1,
+            _ => 0,
+        }
+    }
+
     /// The sums that a product with int16 codes keeps between launches, divided as its outputs are.
     pub(crate) fn kept_sums(&self) -> Option<TensorType> {
         let output = match self {

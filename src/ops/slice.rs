@@ -192,6 +192,11 @@ impl Slice {
         Ok(Self { input, indices, output, from_end: false })
     }
 
+    /// The number of indices from the end of the first axis; 0 if they are not counted from there.
+    pub(super) fn rows_from_end(&self) -> usize {
+        if self.from_end { self.output.dims()[0] } else { 0 }
+    }
+
     /// True if the first axis is unchanged.
     pub(super) fn keeps_rows(&self) -> bool {
         !self.from_end

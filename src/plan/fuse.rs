@@ -39,6 +39,11 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
             let joined = maker.and_then(|maker| {
                 // A read of a state stays where it is: a write may come between.
                 let first = done[maker].as_ref().filter(|m| !m.step.inputs.iter().any(|&v| graph.is_state(v)))?;
+                // Of two elementwise operands one may follow the extent, and the other may not: at a smaller one they broadcast.
+                let other = || merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value));
+                if matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_)) && other() {
+                    return None;
+                }
                 let (op, inputs) = join(&first.step, &merged.step, position)?;
                 let parts = [&first.parts[..], &merged.parts].concat();
                 let step = Step { op: Arc::new(op), inputs, outputs: merged.step.outputs.clone() };
@@ -102,10 +107,12 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         return Some((op, first.inputs.clone()));
     }
     if let (Op::Rotary(rotary), Op::Append(append)) = (&*first.op, &*then.op) {
-        let [x, position, table] = first.inputs[..] else { return None };
-        let [cache, _, at] = then.inputs[..] else { return None };
+        let [x, first_position, table] = first.inputs[..] else { return None };
+        let [cache, _, appended_at] = then.inputs[..] else { return None };
         let op = append.clone().rotated(rotary.table_type().clone(), rotary.pairs()).ok()?;
-        return (position == at).then(|| (op.into(), vec![cache, x, position, table]));
+        // The rotation makes the rows, not the cache, and of the positions where they are appended.
+        let fits = position == 1 && first_position == appended_at;
+        return fits.then(|| (op.into(), vec![cache, x, appended_at, table]));
     }
     match (table(&first.op), &*then.op) {
         (_, Op::Add(_) | Op::FloatBinary(_)) => {

@@ -278,14 +278,16 @@ impl Graph {
             let inputs = inputs.iter().map(|&v| self.type_at(v, to)).collect::<Result<Vec<_>>>()?;
             Ok(op.with_inputs(&inputs)?.outputs())
         };
-        let none = match at(0) {
-            Ok(none) => none,
-            // The op needs some rows, so its output can't follow them.
-            Err(error) => match (1..extent.max(2)).find_map(|few| at(few).ok()) {
-                Some(few) if few == outputs => few,
-                _ => return Err(error),
-            },
-        };
+        let rows = op.least_rows();
+        if rows > 0 {
+            // The op takes that many rows, or more, and its output doesn't follow them.
+            let of_one = |v: &Value| self.types[v.index].dims()[0] / extent;
+            let of_one = inputs.iter().find(|v| self.follows[v.index]).map_or(1, of_one);
+            let least = rows.div_ceil(of_one.max(1)).min(extent);
+            require!(at(least)? == outputs, "{} makes another output of fewer rows", op.name());
+            return Ok(vec![false; outputs.len()]);
+        }
+        let none = at(0)?;
         let most = &outputs;
         let follows = |(none, most): (&TensorType, &TensorType)| -> Result<bool> {
             if none == most {

@@ -728,7 +728,10 @@ mod tests {
         let frame = Frame::new(graph, &lists, &MemoryRules { largest_buffer: u64::MAX, single_buffer: false })?;
         let mut schedules = 0;
         for extent in extents {
-            let at = graph.at_extent(extent)?;
+            let Ok(at) = graph.at_extent(extent) else {
+                assert_eq!(extent, 0, "{name}: only no rows at all may be too few");
+                continue;
+            };
             let schedule = frame.schedule(&at, &lists, |op, candidates| {
                 assert_eq!(
                     candidates.len(),

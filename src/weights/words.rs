@@ -1,7 +1,7 @@
 //! The packed words of weights: in memory, or made anew whenever they are needed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::PackedWeights;
 use crate::error::Result;
@@ -29,19 +29,28 @@ impl Words {
         match self {
             Self::Held(words) => Ok(words.clone()),
             Self::Deferred(deferred) => {
-                // Those who come meanwhile wait, so that the words are in memory once.
-                let mut made = deferred.made.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(words) = made.upgrade() {
+                if let Some(words) = deferred.lock().upgrade() {
                     return Ok(words);
                 }
+                // Without the lock: a thread that makes them in parallel may come here again. Two who come at once both make them.
                 let weights = (deferred.make)()?;
                 check(&weights)?;
                 // Weights may be deferred by weights that are deferred themselves.
                 let words = weights.words()?;
+                let mut made = deferred.lock();
+                if let Some(words) = made.upgrade() {
+                    return Ok(words);
+                }
                 *made = Arc::downgrade(&words);
                 Ok(words)
             }
         }
+    }
+}
+
+impl Deferred {
+    fn lock(&self) -> MutexGuard<'_, Weak<Vec<u32>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -564,6 +564,11 @@ impl<'a> GgufTensor<'a> {
             _ => known.format(),
         };
         let file = file.clone();
-        PackedWeights::deferred(format, dims, move || weights(known, dims, &file.as_ref().as_ref()[range.clone()]))
+        PackedWeights::deferred(format, dims, move || {
+            let Some(blocks) = file.as_ref().as_ref().get(range.clone()) else {
+                refuse!("the file has become shorter since its weights were deferred: leave it as it is");
+            };
+            weights(known, dims, blocks)
+        })
     }
 }

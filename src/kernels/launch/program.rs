@@ -212,6 +212,7 @@ parts! {
         SCALES_TABLE = "convert/scales_table";
         RANGE = "convert/range";
         RANGE_PARAMETERS = "convert/range_parameters";
+        "convert/segments";
         SEGMENT_PARAMETERS = "convert/segment_parameters";
         SEGMENT_CODES = "convert/segment_codes";
         RANGE_ROWS = "convert/range_rows";
