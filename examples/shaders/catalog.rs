@@ -380,6 +380,14 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     // Segments that are longer than a chunk.
     let long = DynamicQuantize::new(TensorType::float32([2, 9000])?, DType::Int8, DynamicGranularity::Row);
     ops.extend([long.clone().build()?.into(), long.symmetric().build()?.into()]);
+    // Segments that are quantized by the launch that finds their range.
+    for dtype in [DType::Int8, DType::Uint8] {
+        ops.push(
+            DynamicQuantize::new(TensorType::float32([2, 40])?, dtype, DynamicGranularity::Group(16)).build()?.into(),
+        );
+    }
+    let row = DynamicQuantize::new(TensorType::float32([2, 40])?, DType::Int8, DynamicGranularity::Row);
+    ops.push(row.symmetric().build()?.into());
     ops.push(Append::new(TensorType::new(DType::Int8, [8, 5])?, TensorType::new(DType::Int8, [2, 5])?)?.into());
     let rounded = Append::new(TensorType::new(DType::Float16, [8, 6])?, TensorType::float32([2, 6])?)?;
     ops.push(rounded.clone().into());
