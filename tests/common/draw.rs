@@ -776,7 +776,9 @@ impl Draw {
             }
             15 => {
                 let (heads, d) = (self.pick(&[1, 2, 3]), self.pick(&[1, 4, 6]));
-                let cache = TensorType::new(self.pick(&FLOATS), [self.pick(&[1, 40, 200]), heads, d])?;
+                let dtype = self.pick(&[DType::Float32, DType::Float16, DType::Int8]);
+                let cache = TensorType::new(dtype, [self.pick(&[1, 40, 200]), heads, d])?;
+                let cache = if dtype == DType::Int8 { cache.with_dynamic_scales() } else { cache };
                 let query = TensorType::float32([self.pick(&[1, 3, 9]), heads * self.pick(&[1, 2]), d])?;
                 let attention = Attention::new(query, cache.clone(), cache);
                 let options = [attention.clone(), attention.clone().causal(), attention.window(20).soft_cap(2.0)];
