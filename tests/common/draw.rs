@@ -180,7 +180,9 @@ impl Draw {
                 Tensor::new(dims, values)
             }
             DType::Parameters => {
-                let mut params = || QuantizationParams::new(self.random.scale(), self.random.integer(0, 127) as i32);
+                // Codes without zero points are what some ops take.
+                let most = if self.one_in(2) { 0 } else { 127 };
+                let mut params = || QuantizationParams::new(self.random.scale(), self.random.integer(0, most) as i32);
                 Tensor::new(dims, (0..count).map(|_| params()).collect::<Vec<_>>())
             }
             DType::Int32 if tensor_type.quantization().is_none() => {
