@@ -426,6 +426,35 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A cache of int8 takes half the memory of float16, plus 8 bytes for each position and head. It is two states, codes and their
+//! parameters, which may hold anything at first. [`DynamicQuantize`](crate::ops::DynamicQuantize) gives the rows of both.
+//!
+//! ```
+//! use lowbit::ops::{Append, Attention, DynamicGranularity, DynamicQuantize};
+//! use lowbit::{DType, Graph, TensorType, Value};
+//! # fn main() -> lowbit::Result<()> {
+//! let (rows, codes) = (TensorType::float32([1, 2, 4])?, TensorType::new(DType::Int8, [64, 2, 4])?.with_dynamic_scales());
+//! let mut graph = Graph::new();
+//! let position = graph.input(TensorType::new(DType::Int32, [1])?);
+//! let [query, key, value] = [0; 3].map(|_| graph.input(rows.clone()));
+//! let mut cached = |row: Value| -> lowbit::Result<[Value; 2]> {
+//!     let quantize = DynamicQuantize::new(rows.clone(), DType::Int8, DynamicGranularity::Row).symmetric().build()?;
+//!     let made = graph.add_all(quantize, &[row])?;
+//!     let made = [made[0], graph.reshape(made[1], [1, 2])?]; // a scale for each head
+//!     let states = [graph.state(codes.clone()), graph.state(TensorType::new(DType::Parameters, [64, 2])?)];
+//!     let mut append = |state: Value, rows: Value| -> lowbit::Result<Value> {
+//!         let op = Append::new(graph.tensor_type(state)?.clone(), graph.tensor_type(rows)?.clone())?;
+//!         graph.add(op, &[state, rows, position])
+//!     };
+//!     Ok([append(states[0], made[0])?, append(states[1], made[1])?])
+//! };
+//! let ([keys, key_scales], [values, value_scales]) = (cached(key)?, cached(value)?);
+//! let attention = Attention::new(rows, codes.clone(), codes).causal().build()?;
+//! let mixed = graph.add(attention, &[query, keys, values, position, key_scales, value_scales])?;
+//! graph.output(mixed);
+//! # Ok(()) }
+//! ```
+//!
 //! * **Launches.** A plan moves a rotation of keys ([`Rotary`](crate::ops::Rotary)) into the `Append` that stores them, and functions,
 //!   sums and products of floats into the layers before them. Rows of float32 may go to a cache of float16.
 //! * **Weights.** [`GgufTensor::deferred_weights`](crate::import::gguf::GgufTensor::deferred_weights), or

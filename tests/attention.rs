@@ -3,12 +3,19 @@
 
 mod common;
 
-use common::{Random, check_op, check_op_within, check_op_within_in_turn, context, gpu_context};
+use common::{
+    Random, check_op, check_op_within, check_op_within_in_turn, context, context_with, first_difference, gpu_context,
+    tiny_limits,
+};
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, Arithmetic, Attention, AttentionBuilder, Cast, Embedding, FloatBinary, Op, Rotary, RotaryPairs,
+    Append, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary,
+    Op, Rotary, RotaryPairs,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
-use lowbit::{Context, DType, DeviceTensor, Error, Graph, Result, Tensor, TensorType, Tuner, Value, reference};
+use lowbit::{
+    Context, DType, DeviceTensor, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, Value, reference,
+};
 
 fn floats(random: &mut Random, dims: &[usize]) -> Tensor {
     let count = dims.iter().product::<usize>();
@@ -28,29 +35,80 @@ fn position(p: i32) -> Tensor {
 /// Queries, heads, heads of the cache, elements of a key and of a value, capacity.
 type Shape = [usize; 6];
 
-fn tensors(random: &mut Random, [n, heads, kv_heads, d, value_d, capacity]: Shape, half: bool) -> [Tensor; 3] {
-    let cache = if half { halves } else { floats };
-    let query = floats(random, &[n, heads, d]);
-    [query, cache(random, &[capacity, kv_heads, d]), cache(random, &[capacity, kv_heads, value_d])]
+/// A query, keys and values, and the scales of keys and values if they are codes.
+fn tensors(random: &mut Random, [n, heads, kv_heads, d, value_d, capacity]: Shape, cache: DType) -> Vec<Tensor> {
+    let mut tensors = vec![floats(random, &[n, heads, d])];
+    for width in [d, value_d] {
+        let dims = [capacity, kv_heads, width];
+        tensors.push(match cache {
+            DType::Float32 => floats(random, &dims),
+            DType::Float16 => halves(random, &dims),
+            _ => random.codes(cache, &dims),
+        });
+    }
+    let mut scales = || -> Vec<_> { (0..capacity * kv_heads).map(|_| params(random.scale(), 0)).collect() };
+    if cache == DType::Int8 {
+        for scales in [scales(), scales()] {
+            tensors.push(Tensor::new([capacity, kv_heads], scales).expect("one for each position and head"));
+        }
+    }
+    tensors
 }
 
-fn builder(tensors: &[Tensor; 3]) -> AttentionBuilder {
-    let [query, keys, values] = [0, 1, 2].map(|i| tensors[i].tensor_type().clone());
+fn params(scale: f32, zero_point: i32) -> QuantizationParams {
+    QuantizationParams { scale, zero_point }
+}
+
+fn builder(tensors: &[Tensor]) -> AttentionBuilder {
+    let [query, keys, values] = [0, 1, 2].map(|i| match tensors[i].dtype() {
+        DType::Int8 => tensors[i].tensor_type().clone().with_dynamic_scales(),
+        _ => tensors[i].tensor_type().clone(),
+    });
     Attention::new(query, keys, values)
 }
 
-fn check(context: &Context, name: &str, op: Attention, tensors: &[Tensor; 3], p: i32) -> f64 {
-    let [query, keys, values] = tensors;
-    let name = format!("{name}, position {p}");
+/// The inputs at a position. Scales of positions that are not valid are no scales.
+fn inputs(tensors: &[Tensor], p: i32) -> Vec<Tensor> {
+    let mut inputs = tensors[..3].to_vec();
+    inputs.push(position(p));
+    let (n, capacity) = (tensors[0].dims()[0] as i64, tensors[1].dims()[0] as i64);
+    let length = (i64::from(p) + n).clamp(0, capacity) as usize;
+    for scales in &tensors[3..] {
+        let mut pairs = scales.values::<QuantizationParams>().expect("parameters").to_vec();
+        for (i, pair) in pairs.iter_mut().enumerate().skip(length * scales.dims()[1]) {
+            *pair = [params(f32::NAN, 0), params(0.0, 77), params(-1.0, i32::MIN), params(f32::INFINITY, 0)][i % 4];
+        }
+        inputs.push(Tensor::new(scales.dims(), pairs).expect("as many as before"));
+    }
+    inputs
+}
+
+fn check(context: &Context, name: &str, op: Attention, tensors: &[Tensor], p: i32) -> f64 {
+    let name = format!("{name}, {}, position {p}", tensors[1].dtype());
+    let inputs = inputs(tensors, p);
     // Programs take long to compile, so calls try the candidates in turn.
-    check_op_within_in_turn(8, context, &name, &op.into(), &[query, keys, values, &position(p)]).1
+    check_op_within_in_turn(8, context, &name, &op.into(), &inputs.iter().collect::<Vec<_>>()).1
 }
 
 #[test]
 fn attention_of_awkward_shapes() -> Result<()> {
+    let largest = check_shapes(21_001, |turn| if turn % 3 == 1 { DType::Float16 } else { DType::Float32 })?;
+    println!("attention: largest error {largest:.3} of its bound");
+    Ok(())
+}
+
+#[test]
+fn attention_over_codes_of_awkward_shapes() -> Result<()> {
+    let largest = check_shapes(21_010, |_| DType::Int8)?;
+    println!("attention over codes: largest error {largest:.3} of its bound");
+    Ok(())
+}
+
+/// Checks awkward shapes over caches of a data type for each. Returns the largest error relative to its bound.
+fn check_shapes(seed: u64, cache: impl Fn(usize) -> DType) -> Result<f64> {
     // A GPU's kernels divide caches into slices.
-    let Some(context) = gpu_context() else { return Ok(()) };
-    let mut random = Random::new(21_001);
+    let Some(context) = gpu_context() else { return Ok(0.0) };
+    let mut random = Random::new(seed);
     let mut worst = 0.0f64;
     let shapes: [Shape; 13] = [
         [1, 1, 1, 1, 1, 1],
@@ -69,7 +127,7 @@ fn attention_of_awkward_shapes() -> Result<()> {
     ];
     for (turn, shape) in shapes.into_iter().enumerate() {
         let (n, capacity) = (shape[0] as i32, shape[5] as i32);
-        let tensors = tensors(&mut random, shape, turn % 3 == 1);
+        let tensors = tensors(&mut random, shape, cache(turn));
         // Empty, one, around blocks, full, and beyond both ends.
         let all = [-n, 1 - n, 0, 1, 63, 64, capacity - n, capacity, capacity + 5, i32::MIN, i32::MAX];
         for p in (0..2).map(|i| all[(turn * 2 + i * 5) % all.len()]) {
@@ -78,16 +136,20 @@ fn attention_of_awkward_shapes() -> Result<()> {
             worst = worst.max(check(&context, &name, builder(&tensors).build()?, &tensors, p));
         }
     }
-    println!("attention: largest error {worst:.3} of its bound");
-    Ok(())
+    Ok(worst)
 }
 
 #[test]
 fn options_of_attention() -> Result<()> {
     let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(21_002);
-    for (turn, shape) in [[5, 6, 2, 24, 24, 300], [1, 4, 1, 40, 8, 270]].into_iter().enumerate() {
-        let tensors = tensors(&mut random, shape, turn == 1);
+    for (shape, cache) in [
+        ([5, 6, 2, 24, 24, 300], DType::Float32),
+        ([1, 4, 1, 40, 8, 270], DType::Float16),
+        ([5, 6, 2, 24, 24, 300], DType::Int8),
+        ([1, 4, 1, 40, 8, 270], DType::Int8),
+    ] {
+        let tensors = tensors(&mut random, shape, cache);
         let sinks = floats(&mut random, &[shape[1]]);
         let options = |i: usize| {
             let builder = builder(&tensors);
@@ -115,7 +177,7 @@ fn attention_of_far_scores() -> Result<()> {
     let Some(context) = gpu_context() else { return Ok(()) };
     let mut random = Random::new(21_003);
     let shape = [2, 2, 1, 8, 8, 260];
-    let [query, _, values] = tensors(&mut random, shape, false);
+    let [query, _, values] = &tensors(&mut random, shape, DType::Float32)[..] else { panic!("three tensors") };
     for grows in [1.0f32, -1.0] {
         let keys = (0..260 * 8).map(|i| grows * (i / 8) as f32 * 0.2).collect::<Vec<f32>>();
         let tensors = [query.clone(), Tensor::new([260, 1, 8], keys)?, values.clone()];
@@ -126,6 +188,13 @@ fn attention_of_far_scores() -> Result<()> {
     Ok(())
 }
 
+/// Parameters, of which some are no scales: nobody has filled them.
+fn pairs(random: &mut Random, dims: &[usize]) -> Tensor {
+    let mut pair = || params([random.scale(), 0.0, -1.0][random.next() as usize % 3], random.next() as i32);
+    let count = dims.iter().product::<usize>();
+    Tensor::new(dims, (0..count).map(|_| pair()).collect::<Vec<_>>()).expect("as many as the dimensions say")
+}
+
 #[test]
 fn rows_are_appended() -> Result<()> {
     let Some(context) = context() else { return Ok(()) };
@@ -133,11 +202,12 @@ fn rows_are_appended() -> Result<()> {
     for (capacity, n, rest) in
         [(1, 1, vec![1]), (7, 3, vec![2, 5]), (70, 33, vec![3]), (9, 0, vec![4]), (5, 5, vec![16])]
     {
-        for dtype in [DType::Float32, DType::Float16, DType::Int8, DType::Int4] {
+        for dtype in [DType::Float32, DType::Float16, DType::Int8, DType::Int4, DType::Parameters] {
             let dims = |first: usize| [&[first], &rest[..]].concat();
             let mut draw = |first: usize| match dtype {
                 DType::Float32 => floats(&mut random, &dims(first)),
                 DType::Float16 => halves(&mut random, &dims(first)),
+                DType::Parameters => pairs(&mut random, &dims(first)),
                 _ => random.codes(dtype, &dims(first)),
             };
             let (cache, rows) = (draw(capacity), draw(n));
@@ -145,6 +215,14 @@ fn rows_are_appended() -> Result<()> {
             let (n, capacity) = (n as i32, capacity as i32);
             for p in [0, 1, capacity - n, capacity - 1, capacity, -1, -n, i32::MAX, i32::MIN] {
                 check_op(&context, &format!("{} at {p}", cache.tensor_type()), &op, &[&cache, &rows, &position(p)]);
+            }
+        }
+        if rest == [1] {
+            // One dimension.
+            let (cache, rows) = (pairs(&mut random, &[capacity]), pairs(&mut random, &[n]));
+            let op: Op = Append::new(cache.tensor_type().clone(), rows.tensor_type().clone())?.into();
+            for p in [0, capacity as i32 - 1, -1] {
+                check_op(&context, &format!("pairs at {p}"), &op, &[&cache, &rows, &position(p)]);
             }
         }
         // Numbers are rounded on the way; some are beyond float16, or between two of its subnormals.
@@ -334,6 +412,89 @@ fn states_are_changed_in_place() -> Result<()> {
     Ok(())
 }
 
+/// A layer of attention over states of codes and of their scales. Inputs: position, query, key, value, then codes and scales of keys
+/// and of values.
+fn quantized_layer(n: usize, capacity: usize) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let query = graph.dynamic_input(TensorType::float32([n, 4, 24])?)?;
+    let rows = [24, 20].map(|d| graph.dynamic_input(TensorType::float32([n, 2, d])?));
+    let mut inputs = vec![query];
+    let mut parameters = vec![];
+    for rows in rows {
+        let rows = rows?;
+        let row_type = graph.tensor_type(rows)?.clone();
+        let codes = TensorType::new(DType::Int8, [capacity, 2, row_type.dims()[2]])?.with_dynamic_scales();
+        let scales = TensorType::new(DType::Parameters, [capacity, 2])?;
+        let states = [graph.state(codes), graph.state(scales)];
+        let quantize = DynamicQuantize::new(row_type, DType::Int8, DynamicGranularity::Row).symmetric().build()?;
+        let made = graph.add_all(quantize, &[rows])?;
+        let made = [made[0], graph.reshape(made[1], [n, 2])?];
+        let mut appended = vec![];
+        for (state, rows) in states.into_iter().zip(made) {
+            let append = Append::new(graph.tensor_type(state)?.clone(), graph.tensor_type(rows)?.clone())?;
+            appended.push(graph.add(append, &[state, rows, p])?);
+        }
+        inputs.push(appended[0]);
+        parameters.push(appended[1]);
+    }
+    let types = [0, 1, 2].map(|i| graph.tensor_type(inputs[i]).cloned());
+    let [query, keys, values] = types;
+    let attention = Attention::new(query?, keys?, values?).causal().build()?;
+    inputs.push(p);
+    inputs.extend(parameters);
+    let out = graph.add(attention, &inputs)?;
+    graph.output(out);
+    Ok(graph)
+}
+
+/// Codes and scales are appended in place over several steps, on devices of any limits. At the start scales are 0.
+#[test]
+fn states_of_codes_are_changed_in_place() -> Result<()> {
+    let mut random = Random::new(21_011);
+    let (n, capacity) = (5, 30);
+    let graph = quantized_layer(n, capacity)?;
+    for context in [context(), context_with(Some(tiny_limits()))].into_iter().flatten() {
+        let plan = context.plan(&graph, Tuner::FirstGuess)?;
+        assert_eq!(plan.to_string().matches("in place").count(), 4, "{plan}");
+        let codes = |d: usize| Tensor::new([capacity, 2, d], vec![0i8; capacity * 2 * d]);
+        let scales = || Tensor::new([capacity, 2], vec![params(0.0, 0); capacity * 2]);
+        let mut expected = vec![codes(24)?, scales()?, codes(20)?, scales()?];
+        let states = expected.iter().map(|state| context.upload(state)).collect::<Result<Vec<_>>>()?;
+        let mut p = 0;
+        for n in [5, 1, 1, 4, 5] {
+            let host = [
+                position(p),
+                floats(&mut random, &[n, 4, 24]),
+                floats(&mut random, &[n, 2, 24]),
+                floats(&mut random, &[n, 2, 20]),
+            ];
+            let uploaded = host.iter().map(|t| context.upload(t)).collect::<Result<Vec<_>>>()?;
+            let inputs: Vec<&DeviceTensor> = uploaded.iter().chain(&states).collect();
+            let outputs = plan.run_on_device(&inputs)?;
+            let before = expected;
+            let all: Vec<&Tensor> = host.iter().chain(&before).collect();
+            let mut want = graph.run_reference(&all)?;
+            expected = want.split_off(1);
+            let same = |got: &Tensor, want: &Tensor| {
+                assert_eq!(first_difference(got, want), None, "after {n} tokens at {p}");
+            };
+            for (state, expected) in states.iter().zip(&expected) {
+                same(&context.download_blocking(state)?, expected);
+            }
+            // Codes and scales are exact, so that the error is that of attention alone.
+            let [keys, key_scales, values, value_scales] = &expected[..] else { panic!("four states") };
+            let op = builder(&[host[1].clone(), keys.clone(), values.clone()]).causal().build()?.into();
+            let inputs = [&host[1], keys, values, &host[0], key_scales, value_scales];
+            common::check_outputs("attention", &op, &inputs, &[context.download_blocking(&outputs[0])?])?;
+            // Once more through the host.
+            plan.run_blocking(&all)?[1..].iter().zip(&expected).for_each(|(got, want)| same(got, want));
+            p += n as i32;
+        }
+    }
+    Ok(())
+}
+
 /// Rows that are appended to a view are in the state, which keeps its own shape.
 #[test]
 fn a_view_of_a_state_is_changed() -> Result<()> {
@@ -413,6 +574,32 @@ fn wrong_states_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// Scales of valid positions are scales, and have no zero point.
+#[test]
+fn wrong_scales_are_refused() -> Result<()> {
+    let mut random = Random::new(21_012);
+    let tensors = tensors(&mut random, [2, 2, 1, 8, 8, 9], DType::Int8);
+    let op: Op = builder(&tensors).build()?.into();
+    for which in [4, 5] {
+        for (pair, parts) in [
+            (params(0.0, 0), ["scale is 0e0", "positive"]),
+            (params(f32::NAN, 0), ["scale is NaN", "finite"]),
+            (params(0.1, 3), ["zero point 3", "symmetric"]),
+        ] {
+            let mut inputs = inputs(&tensors, 4);
+            let mut pairs = inputs[which].values::<QuantizationParams>()?.to_vec();
+            pairs[5] = pair;
+            inputs[which] = Tensor::new([9, 1], pairs)?;
+            let run = |inputs: &[Tensor]| reference::run(&op, &inputs.iter().collect::<Vec<_>>());
+            says(run(&inputs), &parts);
+            // One position less is valid.
+            inputs[3] = position(3);
+            run(&inputs)?;
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn wrong_shapes_are_refused() -> Result<()> {
     let real = |dims: &[usize]| TensorType::float32(dims);
@@ -433,6 +620,17 @@ fn wrong_shapes_are_refused() -> Result<()> {
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.window(0).build(), &["window"]);
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.soft_cap(-1.0).build(), &["soft cap is -1"]);
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.scaled(f32::NAN).build(), &["scale is NaN"]);
+    let codes = || TensorType::new(DType::Int8, [9, 2, 8]);
+    let over = |keys: TensorType, values: TensorType| -> Result<_> {
+        Attention::new(TensorType::float32([1, 2, 8])?, keys, values).build()
+    };
+    let dynamic = codes()?.with_dynamic_scales();
+    says(over(codes()?, codes()?), &["the keys are int8[9, 2, 8] with no scale", "with_dynamic_scales"]);
+    let fixed = codes()?.quantized(Quantization::tensor(0.5, 0))?;
+    says(over(dynamic.clone(), fixed), &["the values are int8[9, 2, 8] with scale 0.5", "with_dynamic_scales"]);
+    says(over(dynamic.clone(), real(&[9, 2, 8])?), &["int8[9, 2, 8]", "float32[9, 2, 8]", "one data type"]);
+    says(over(TensorType::new(DType::Uint8, [9, 2, 8])?.with_dynamic_scales(), dynamic.clone()), &["uint8[9, 2, 8]"]);
+    says(Append::new(dynamic, TensorType::new(DType::Int8, [1, 2, 8])?), &["no scale", "scales in another tensor"]);
     let sinks = Tensor::new([3], vec![0.0f32; 3])?;
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.sinks(sinks).build(), &["float32[3]", "float32[2]"]);
     Ok(())

@@ -173,6 +173,11 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("rotary", rotary.into()));
     let cache = || TensorType::float32([300, 2, 8]);
     ops.push(("attention", Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?.into()));
+    let cache = || Ok::<_, lowbit::Error>(TensorType::new(Int8, [300, 2, 8])?.with_dynamic_scales());
+    let over_codes = Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?;
+    ops.push(("attention over codes", over_codes.into()));
+    let parameters = |n| TensorType::new(DType::Parameters, [n, 2]);
+    ops.push(("append of parameters", Append::new(parameters(300)?, parameters(3)?)?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));
     ops.push(("top_k", TopK::new(codes(Uint8, &[6, 40])?, 5).build()?.into()));
     ops.push(("top_k of long rows", TopK::new(real(&[2, 3000])?, 5).build()?.into()));

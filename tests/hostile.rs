@@ -287,6 +287,14 @@ fn shapes_alone_cost_nothing() {
         let cache = || TensorType::float32([1 << 26, 1, 16]);
         Attention::new(TensorType::float32([1 << 20, 64, 16])?, cache()?, cache()?).build()
     });
+    judge.check("attention over codes", || {
+        let cache = || Ok::<_, Error>(TensorType::new(DType::Int8, [1 << 26, 1, 16])?.with_dynamic_scales());
+        Attention::new(TensorType::float32([1 << 20, 64, 16])?, cache()?, cache()?).build()
+    });
+    judge.check("append of parameters", || {
+        let parameters = || TensorType::new(DType::Parameters, [SIDE, SIDE]);
+        Append::new(parameters()?, parameters()?)
+    });
     judge.check("softmax", || Softmax::new(TensorType::float32([1, MOST])?).build());
     judge.check("layer norm", || {
         LayerNorm::new(TensorType::float32([MOST, 1])?, Tensor::new([1], vec![1.0f32])?, 1e-5).build()

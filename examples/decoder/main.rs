@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use lowbit::import::{self, gguf::GgufFile};
-use lowbit::{Bindings, Context, DType, DeviceTensor, Plan, Tensor, Tuner};
+use lowbit::{Bindings, Context, DeviceTensor, Plan, Tensor, Tuner};
 
 use model::{Model, Part};
 use tokenizer::Vocabulary;
@@ -44,7 +44,7 @@ struct Arguments {
     /// The activations that weights are multiplied with.
     #[arg(long, value_enum, default_value_t = Activations::Float32)]
     activations: Activations,
-    /// The data type of the caches.
+    /// The numbers in the caches.
     #[arg(long, value_enum, default_value_t = Cache::Float16)]
     cache: Cache,
     /// Draws tokens instead of taking the most likely one: the seed of the draws.
@@ -56,7 +56,7 @@ struct Arguments {
     /// Draws among the most likely tokens whose probabilities sum to this.
     #[arg(long, default_value_t = 0.95)]
     top_p: f64,
-    /// Compares the logits of the prompt with the f64 reference on the CPU, which takes a while.
+    /// Compares the logits of the prompt with the f64 reference on the CPU, with caches of float32, which takes a while.
     #[arg(long)]
     check: bool,
     /// Prints the launches of a token.
@@ -71,10 +71,12 @@ pub(crate) enum Activations {
     Int8,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Cache {
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum Cache {
     Float32,
     Float16,
+    /// Codes, and a scale for each position and head, quantized on the device.
+    Int8,
 }
 
 fn main() -> Result<()> {
@@ -85,8 +87,7 @@ fn main() -> Result<()> {
     let bytes = Arc::new(unsafe { import::map(&arguments.model)? });
     let file = GgufFile::parse(&bytes)?;
     let vocabulary = Vocabulary::read(&file)?;
-    let cache = if matches!(arguments.cache, Cache::Float32) { DType::Float32 } else { DType::Float16 };
-    let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, cache)?;
+    let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, arguments.cache)?;
     let prompt = vocabulary.encode(&arguments.prompt, arguments.chat)?;
     if prompt.is_empty() || prompt.len() + arguments.tokens > arguments.capacity {
         let (tokens, more, most) = (prompt.len(), arguments.tokens, arguments.capacity);
@@ -108,7 +109,8 @@ fn main() -> Result<()> {
         eprintln!("{}", decoder.token);
     }
     if arguments.check {
-        check(&model, &prompt, &mut decoder)?;
+        let exact = Model::read(&file, &bytes, arguments.capacity, arguments.activations, Cache::Float32)?;
+        check(&exact, &prompt, &mut decoder)?;
         return Ok(());
     }
 
@@ -151,7 +153,7 @@ fn main() -> Result<()> {
         rate(made.len().saturating_sub(1), clock.elapsed()),
         decoder.token.launches(),
         model.weight_bytes() as f64 / f64::from(1 << 20),
-        model.cache_bytes() as f64 / f64::from(1 << 20),
+        model.cache_bytes()? as f64 / f64::from(1 << 20),
     );
     if let Some(memory) = resident() {
         eprintln!("{memory}");
@@ -229,7 +231,7 @@ fn inputs(tokens: &[u32], position: usize) -> Result<(Tensor, Tensor)> {
     Ok((ids, Tensor::new([1], vec![position as i32])?))
 }
 
-/// Compares logits of the device, token by token, with those of the reference for all tokens at once.
+/// Compares logits of the device, token by token, with those of the reference for all tokens at once, with caches of float32.
 fn check(model: &Model, prompt: &[u32], decoder: &mut Decoder<'_>) -> Result<()> {
     let (ids, position) = inputs(prompt, 0)?;
     let kept = model.kept()?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
+use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
     Append, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary, Function,
     LayerNorm, Linear, Rotary, RotaryPairs,
@@ -10,7 +11,7 @@ use lowbit::ops::{
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Graph, Tensor, TensorType, Value};
 
-use crate::{Activations, Result};
+use crate::{Activations, Cache, Result};
 
 /// Activations that share a scale, if they are int8. Single scales for whole rows cost ten times the error on trained models.
 const GROUP: DynamicGranularity = DynamicGranularity::Group(32);
@@ -26,7 +27,7 @@ pub(crate) struct Model {
     epsilon: f32,
     capacity: usize,
     activations: Activations,
-    cache: DType,
+    cache: Cache,
     embedding: Arc<PackedWeights>,
     layers: Vec<Layer>,
     norm: Arc<Tensor>,
@@ -68,7 +69,7 @@ impl Model {
         bytes: &Arc<F>,
         capacity: usize,
         activations: Activations,
-        cache: DType,
+        cache: Cache,
     ) -> Result<Self> {
         let find = |key: &str| file.metadata().find(|(name, _)| *name == key).map(|(_, value)| value);
         let Some(Metadata::Text(architecture)) = find("general.architecture") else {
@@ -163,10 +164,22 @@ impl Model {
         self.layers.iter().map(of).sum::<usize>() + self.head.bytes()
     }
 
+    /// The tensors of a cache of keys, or of values: numbers, or codes and their scales.
+    fn cache_types(&self) -> Result<Vec<TensorType>> {
+        let dims = [self.capacity, self.kv_heads, self.head_width];
+        Ok(match self.cache {
+            Cache::Float32 => vec![TensorType::float32(dims)?],
+            Cache::Float16 => vec![TensorType::new(DType::Float16, dims)?],
+            Cache::Int8 => vec![
+                TensorType::new(DType::Int8, dims)?.with_dynamic_scales(),
+                TensorType::new(DType::Parameters, &dims[..2])?,
+            ],
+        })
+    }
+
     /// The bytes of the caches.
-    pub(crate) fn cache_bytes(&self) -> u64 {
-        let cache = TensorType::new(self.cache, [self.capacity, self.kv_heads, self.head_width]);
-        cache.map_or(0, |cache| cache.device_bytes() * 2 * self.layers.len() as u64)
+    pub(crate) fn cache_bytes(&self) -> Result<u64> {
+        Ok(self.cache_types()?.iter().map(TensorType::device_bytes).sum::<u64>() * 2 * self.layers.len() as u64)
     }
 
     /// The inputs of the graph after the tokens and the position: the table of cosines and sines, and empty caches.
@@ -175,12 +188,18 @@ impl Model {
         let factor = |i: usize| self.factors.as_ref().map_or(1.0, |factors| f64::from(factors[i]));
         let frequency = |i: usize| self.base.powf(-2.0 * i as f64 / self.rotary_width as f64) / factor(i);
         let table = Rotary::table(self.capacity, &(0..half).map(frequency).collect::<Vec<_>>())?;
-        let dims = [self.capacity, self.kv_heads, self.head_width];
-        let cache = match self.cache {
-            DType::Float16 => Tensor::new(dims, vec![half::f16::ZERO; dims.iter().product()])?,
-            _ => Tensor::new(dims, vec![0.0f32; dims.iter().product()])?,
+        let empty = |cache: TensorType| -> Result<Tensor> {
+            let (dims, count) = (cache.dims(), cache.shape().elements());
+            Ok(match cache.dtype() {
+                DType::Float16 => Tensor::new(dims, vec![half::f16::ZERO; count])?,
+                DType::Int8 => Tensor::new(dims, vec![0i8; count])?,
+                DType::Parameters => Tensor::new(dims, vec![QuantizationParams::default(); count])?,
+                _ => Tensor::new(dims, vec![0.0f32; count])?,
+            })
         };
-        Ok([table].into_iter().chain(std::iter::repeat_n(cache, 2 * self.layers.len())).collect())
+        let cache = self.cache_types()?.into_iter().map(empty).collect::<Result<Vec<_>>>()?;
+        let caches = std::iter::repeat_n(cache, 2 * self.layers.len()).flatten();
+        Ok([table].into_iter().chain(caches).collect())
     }
 
     /// The graph for up to `tokens` tokens. Inputs: tokens, position, table, then for each layer the caches of keys and values.
@@ -236,7 +255,7 @@ impl Build<'_> {
 
     /// One layer: attention and a gated network of two projections, each added to its input.
     fn layer(&mut self, layer: &Layer, x: Value) -> Result<Value> {
-        let Model { heads, kv_heads, head_width, capacity, cache, .. } = *self.model;
+        let Model { heads, kv_heads, head_width, .. } = *self.model;
         let normal = self.norm(x, &layer.attention_norm)?;
         let inputs = self.activations(normal)?;
         let [query, key, value] = [(&layer.query, heads), (&layer.key, kv_heads), (&layer.value, kv_heads)].map(
@@ -246,12 +265,13 @@ impl Build<'_> {
             },
         );
         let (query, key) = (self.rotate(query?)?, self.rotate(key?)?);
-        let cache = TensorType::new(cache, [capacity, kv_heads, head_width])?;
-        let states = [self.graph.state(cache.clone()), self.graph.state(cache.clone())];
-        let keys = self.append(states[0], key)?;
-        let values = self.append(states[1], value?)?;
-        let attention = Attention::new(self.type_of(query)?, cache.clone(), cache).causal().build()?;
-        let mixed = self.add(attention, &[query, keys, values, self.position])?;
+        let (keys, values) = (self.cache(key)?, self.cache(value?)?);
+        let [query_type, key_type, value_type] = [query, keys[0], values[0]].map(|value| self.type_of(value));
+        let attention = Attention::new(query_type?, key_type?, value_type?).causal().build()?;
+        let mut inputs = vec![query, keys[0], values[0], self.position];
+        // Scales, if there are any.
+        inputs.extend(keys[1..].iter().chain(&values[1..]));
+        let mixed = self.add(attention, &inputs)?;
         let mixed = self.graph.reshape(mixed, [self.tokens, heads * head_width])?;
         let mixed = self.activations(mixed)?;
         let mixed = self.project(&mixed, &layer.output)?;
@@ -304,6 +324,24 @@ impl Build<'_> {
         let pairs = if self.model.architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves };
         let rotary = Rotary::new(self.type_of(x)?, self.type_of(self.table)?, pairs)?;
         self.add(rotary, &[x, self.position, self.table])
+    }
+
+    /// The tensors of a cache after rows were appended.
+    fn cache(&mut self, rows: Value) -> Result<Vec<Value>> {
+        let types = self.model.cache_types()?;
+        let rows = match self.model.cache {
+            Cache::Float32 | Cache::Float16 => vec![rows],
+            Cache::Int8 => {
+                let quantize = DynamicQuantize::new(self.type_of(rows)?, DType::Int8, DynamicGranularity::Row);
+                let made = self.graph.add_all(quantize.symmetric().build()?, &[rows])?;
+                vec![made[0], self.graph.reshape(made[1], [self.tokens, self.model.kv_heads])?]
+            }
+        };
+        let append = |(cache, rows): (TensorType, Value)| {
+            let state = self.graph.state(cache);
+            self.append(state, rows)
+        };
+        types.into_iter().zip(rows).map(append).collect()
     }
 
     /// The state after rows were appended.

@@ -399,8 +399,9 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
     for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
         ops.push(Rotary::new(TensorType::float32([3, 4, 8])?, TensorType::float32([9, 6])?, pairs)?.into());
     }
-    for (dtype, d) in [(DType::Float32, 8), (DType::Float32, 7), (DType::Float16, 8)] {
+    for (dtype, d) in [(DType::Float32, 8), (DType::Float32, 7), (DType::Float16, 8), (DType::Int8, 8)] {
         let cache = TensorType::new(dtype, [300, 2, d])?;
+        let cache = if dtype == DType::Int8 { cache.with_dynamic_scales() } else { cache };
         let attention = Attention::new(TensorType::float32([1, 4, d])?, cache.clone(), cache);
         ops.push(attention.clone().build()?.into());
         ops.push(attention.sinks(Tensor::new([4], vec![0.0f32; 4])?).build()?.into());

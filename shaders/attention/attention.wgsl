@@ -5,7 +5,7 @@
 //
 //     1. each lane computes the scores of its position          keys are read once for all rows
 //     2. a row's greatest score so far: all sums are relative to it
-//     3. each lane computes the powers of its position
+//     3. each lane computes the powers of its position, times the scale of its value
 //     4. each lane adds products of values: VALUE_QUADS lanes own a quad of columns each, SUBSETS such sets take positions in turn
 //
 // Loops over rows hold no loops of unknown length, so that drivers unroll them and keep the arrays of rows in registers.
@@ -19,6 +19,7 @@
 //# import math/linear_index
 //# needs load_key: attention/keys_*
 //# needs load_value: attention/values_*
+//# needs key_scale, value_scale: attention/scales, attention/scales_none
 //# needs share_factor: attention/sinks, attention/sinks_none
 //# constants LANES, LANE_QUADS, QUADS, ROWS, SPLIT, SUBSETS, VALUE_QUADS
 
@@ -85,16 +86,18 @@ fn main(
         let mine = block + i32(lane);
         var score: array<f32, ROWS>;
         // Lanes beyond the last position compute it again.
-        let key_row = u32(min(mine, end - 1)) * params.cache_heads + cache_head;
+        let cache_row = u32(min(mine, end - 1)) * params.cache_heads + cache_head;
         for (var quad = 0u; quad < QUADS + zero; quad += 1u) {
-            let key = load_key(key_row, quad);
+            let key = load_key(cache_row, quad);
             for (var r = 0u; r < ROWS; r += 1u) {
                 score[r] += dot(queries[r * QUADS + quad], key);
             }
         }
+        let own_key_scale = key_scale(cache_row);
+        let own_value_scale = value_scale(cache_row);
         for (var r = 0u; r < ROWS; r += 1u) {
             let is_seen = mine < end && seen[r].x <= mine && mine < seen[r].y;
-            score[r] = select(NO_SCORE, capped(score[r] * scale), is_seen);
+            score[r] = select(NO_SCORE, capped(score[r] * own_key_scale * scale), is_seen);
             scores[r * LANES + lane] = score[r];
         }
         workgroupBarrier();
@@ -117,7 +120,7 @@ fn main(
             most[r] = now[r];
             let power = select(exp(score[r] - now[r]), 0.0, score[r] == NO_SCORE);
             totals[r] = totals[r] * shrink + power;
-            powers[r * LANES + lane] = power;
+            powers[r * LANES + lane] = power * own_value_scale;
             for (var i = 0u; i < LANE_QUADS; i += 1u) {
                 products[r * LANE_QUADS + i] *= shrink;
             }

@@ -1,7 +1,8 @@
 // scores[t, h, j] = cap(scale Σ_i query[t, h, i] keys[j, g, i])     the first of three passes, without workgroup memory: for CPUs
 //
 // An invocation owns ROWS rows (queries and heads that read head g of the cache) and POSITIONS positions. Loops over both are
-// unrolled: their arrays are registers. The result has capacity + 2 numbers for each query and head.
+// unrolled: their arrays are registers. The result has capacity + 2 numbers for each query and head. If keys are codes, it is
+// without their scales and without the cap, which attention/powers.wgsl adds.
 //
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params

@@ -491,7 +491,8 @@ impl Plan {
     /// outputs, then the new contents of the states ([`Graph::state`]).
     ///
     /// # Errors
-    /// As [`Plan::run_on_device`]; also if dynamic parameters among the inputs are not a valid scale and code.
+    /// As [`Plan::run_on_device`]; also if dynamic parameters among the inputs are not a valid scale and code. Those in caches of
+    /// [`Attention`](crate::ops::Attention) are not checked, since positions beyond its length may hold anything.
     pub async fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
         self.context.check_alive()?;
         self.variant(inputs.iter().map(|t| t.tensor_type()))?;

@@ -1,15 +1,15 @@
 //! Rows that are written into a larger tensor at a position that the device knows. The meaning is `reference/append.rs`, the GPU
 //! programs are `kernels/layout/append.rs`.
 
-use super::{OpDef, Rotary, RotaryPairs, check_moved};
+use super::{OpDef, Rotary, RotaryPairs};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::tensor::TensorType;
 
 /// `out[i, …] = rows[i − p, …] if p ≤ i < p + n, else cache[i, …]`: a cache of keys or values after n tokens were appended.
 ///
-/// * `cache`: `[capacity, …]` of any data type but [`DType::Parameters`], with scales that all indices of the first dimension
-///   share.
+/// * `cache`: `[capacity, …]` of any data type, with scales that all indices of the first dimension share. Codes with
+///   [dynamic scales](TensorType::with_dynamic_scales) are appended by one op, their parameters, [`DType::Parameters`], by another.
 /// * `rows`: `[n, …]`, of the cache's data type and other dimensions. They may be float32 if the cache is float16: numbers are rounded
 ///   to nearest, ties to even, and infinite from 65,520 on.
 /// * `position`: int32 `[1]`, p. Rows that would fall outside of the cache, before 0 or from `capacity` on, are not written.
@@ -43,7 +43,6 @@ impl Append {
     /// If the data types, scales or other dimensions differ, an index of the first dimension is no whole number of words, or the
     /// rows are more than the cache holds.
     pub fn new(cache: TensorType, rows: TensorType) -> Result<Self> {
-        check_moved(&cache)?;
         let is_rounded = cache.dtype() == DType::Float16 && rows.dtype() == DType::Float32;
         require!(
             cache.dtype() == rows.dtype() || is_rounded,
@@ -57,7 +56,7 @@ impl Append {
             "the rows are {rows}, but the cache is {cache}: all dimensions but the first are equal"
         );
         require!(
-            cache.shape().rank() > 1 || cache.dtype().bits() == 32,
+            cache.shape().rank() > 1 || cache.dtype().bits() >= 32,
             "{cache} packs several indices into a word: give it a second dimension"
         );
         require!(

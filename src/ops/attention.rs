@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{OpDef, require_float32};
+use super::{OpDef, check_pair, require_float32};
 use crate::error::{Result, require};
-use crate::numeric::DType;
+use crate::numeric::{DType, QuantizationParams};
 use crate::tensor::{Tensor, TensorType};
 
 /// The greatest capacity and window: kernels count positions in i32.
@@ -23,18 +23,27 @@ const MOST_POSITIONS: usize = 1 << 29;
 /// ```
 ///
 /// * `query`: float32 `[n, heads, d]`. n may be dynamic.
-/// * `keys`: float32 or float16 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of
+/// * `keys`: float32, float16 or int8 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of
 ///   kv_heads.
 /// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are in
 ///   the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is
 ///   L − n.
+/// * `key_scales`, `value_scales`: only with caches of int8, [`DType::Parameters`] `[capacity, kv_heads]` each. Then keys[j, g, i] is
+///   key_scales[j, g] · code[j, g, i], and values likewise. The types of such caches have
+///   [dynamic scales](TensorType::with_dynamic_scales). Their codes and parameters are those of a
+///   [`DynamicQuantize`](super::DynamicQuantize) of rows `[n, kv_heads, d]` by [`Row`](super::DynamicGranularity::Row) that is
+///   [`symmetric`](super::DynamicQuantizeBuilder::symmetric): there are no zero points, and devices don't read them.
 /// * Output: float32 `[n, heads, d of the values]`. A query that sees no position has zeros.
 ///
 /// Options: [`causal`](AttentionBuilder::causal), [`window`](AttentionBuilder::window), [`scaled`](AttentionBuilder::scaled) (1 /
 /// √d by default), [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks).
 ///
 /// The time follows the length, not the capacity: nothing is planned again as a cache grows. Each element of the cache is read
-/// once for a block of queries that share it.
+/// once for a block of queries that share it. Positions from `length` on, and their scales, may hold anything.
+///
+/// A key of d int8 codes takes d + 8 bytes, if d is a multiple of 16; one of float16 takes 2 · d. Codes are summed as exact integers:
+/// a scale is multiplied with the sum over its key's codes, and with the share of its value. Zero scales, NaN or zero points at valid
+/// positions are refused by [`reference::run`](crate::reference::run); a device computes with the scales that it finds.
 ///
 /// Let u = 2⁻²³, and for each visible position e_j = 2 · u · (d + 4) · |scale| · Σ_i |q_i · k_i| (plus 24 · u · c with a soft cap),
 /// z_j = 4 · u · min(m − score_j, 128) with m the greatest score, and E the mean of e_j + z_j weighted by the shares. The error of
@@ -44,8 +53,12 @@ const MOST_POSITIONS: usize = 1 << 29;
 /// 1.25 · Σ_j share_j · |value_j| · (exp(e_j) − 1 + z_j + exp(E) − 1 + u · (3 · length + 32)) + 2⁻¹⁰⁰ · (1 + max_j |value_j|)
 /// ```
 ///
-/// if all numbers on the way are finite. Source: ONNX Attention (opset 23), with the lengths of its past in a buffer; sinks as in
-/// gpt-oss; Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, for the order of the sums.
+/// if all numbers on the way are finite. With caches of int8, k_i is a scale times a code. The scale is one more factor: d + 5 stands
+/// for d + 4, and 3 · length + 34 for 3 · length + 32. Where the share times the scale is subnormal, codes of up to 128 may be lost:
+/// 2⁻¹¹⁸ · length is added.
+///
+/// Source: ONNX Attention (opset 23), with the lengths of its past in a buffer; sinks as in gpt-oss; Milakov and Gimelshein, Online
+/// normalizer calculation for softmax, 2018, for the order of the sums.
 ///
 /// ```
 /// use lowbit::{Tensor, ops::Attention, reference};
@@ -60,6 +73,24 @@ const MOST_POSITIONS: usize = 1 << 29;
 /// assert_eq!(out[0].values::<f32>()?, [2.0, 3.0]);
 /// # Ok::<(), lowbit::Error>(())
 /// ```
+///
+/// The same over codes:
+///
+/// ```
+/// # use lowbit::{DType, Tensor, TensorType, numeric::QuantizationParams, ops::Attention, reference};
+/// # let query = Tensor::new([1, 1, 2], vec![0.0f32, 0.0])?;
+/// # let position = Tensor::new([1], vec![1i32])?;
+/// let keys = Tensor::new([4, 1, 2], vec![100i8; 8])?;
+/// let values = Tensor::new([4, 1, 2], vec![10i8, 20, 60, 80, 5, 6, 7, 8])?;
+/// let scale = |scale| QuantizationParams::new(scale, 0);
+/// let key_scales = Tensor::new([4, 1], vec![scale(0.01); 4])?;
+/// let value_scales = Tensor::new([4, 1], vec![scale(0.1), scale(0.05), scale(0.0), scale(0.0)])?; // two positions are empty
+/// let cache = TensorType::new(DType::Int8, [4, 1, 2])?.with_dynamic_scales();
+/// let op = Attention::new(query.tensor_type().clone(), cache.clone(), cache).causal().build()?;
+/// let out = reference::run(&op.into(), &[&query, &keys, &values, &position, &key_scales, &value_scales])?;
+/// assert_eq!(out[0].values::<f32>()?, [2.0, 3.0]);
+/// # Ok::<(), lowbit::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Attention {
     query: TensorType,
@@ -67,6 +98,13 @@ pub struct Attention {
     values: TensorType,
     output: TensorType,
     options: Options,
+}
+
+/// A cache that an [`Attention`] reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Keys,
+    Values,
 }
 
 /// The options of an [`Attention`].
@@ -132,13 +170,19 @@ impl AttentionBuilder {
         require_float32("attention", "the query", &query)?;
         for (name, cache) in [("keys", &keys), ("values", &values)] {
             require!(
-                matches!(cache.dtype(), DType::Float32 | DType::Float16),
-                "the {name} are {cache}, but attention reads caches of float32 or float16: dequantize them"
+                matches!(cache.dtype(), DType::Float32 | DType::Float16 | DType::Int8),
+                "the {name} are {cache}, but attention reads caches of float32, float16, or int8 with dynamic scales: dequantize them"
+            );
+            require!(
+                cache.dtype() != DType::Int8 || cache.has_dynamic_scales(),
+                "the {name} are {cache} with {}, but attention takes the scales of positions and heads as two more inputs: give the \
+                 type TensorType::with_dynamic_scales, and the parameters of a DynamicQuantize",
+                cache.describe_scales()
             );
         }
         require!(
             keys.dtype() == values.dtype(),
-            "the keys are {keys} and the values {values}: give both one data type"
+            "the keys are {keys} and the values {values}, but attention reads caches of one data type: store both alike"
         );
         let three = [&query, &keys, &values].iter().all(|t| t.shape().rank() == 3);
         require!(three, "{query}, {keys} and {values} have other than 3 dimensions: [tokens, heads, d] each");
@@ -202,6 +246,40 @@ impl Attention {
         &self.keys
     }
 
+    /// The input that holds the scales of a cache, if it holds codes.
+    pub(crate) fn scales(&self, cache: Cache) -> Option<usize> {
+        let input = match cache {
+            Cache::Keys => 4,
+            Cache::Values => 5,
+        };
+        self.keys.has_dynamic_scales().then_some(input)
+    }
+
+    /// The number of positions that are valid, when the first query has this one.
+    pub(crate) fn length(&self, position: i32) -> usize {
+        let ([tokens, ..], [capacity, ..]) = (self.query_dims(), self.value_dims());
+        (i64::from(position) + tokens as i64).clamp(0, capacity as i64) as usize
+    }
+
+    /// Refuses scales of valid positions that no symmetric quantization could have given.
+    pub(super) fn check_parameters(&self, inputs: &[&Tensor]) -> Result<()> {
+        let [_, kv_heads, _] = self.value_dims();
+        let length = self.length(inputs[3].values::<i32>()?[0]);
+        for cache in [Cache::Keys, Cache::Values] {
+            let Some(input) = self.scales(cache) else { continue };
+            let valid = &inputs[input].values::<QuantizationParams>()?[..length * kv_heads];
+            valid.iter().try_for_each(|pair| check_pair(DType::Int8, *pair))?;
+            let odd = valid.iter().find(|pair| pair.zero_point != 0).map(|pair| pair.zero_point);
+            require!(
+                odd.is_none(),
+                "a cache of attention has the zero point {}, but its codes have none: quantize them with \
+                 DynamicQuantizeBuilder::symmetric",
+                odd.unwrap_or(0)
+            );
+        }
+        Ok(())
+    }
+
     pub(crate) fn output(&self) -> &TensorType {
         &self.output
     }
@@ -222,7 +300,13 @@ impl OpDef for Attention {
 
     fn inputs(&self) -> Vec<TensorType> {
         let position = TensorType::new(DType::Int32, [1]).expect("it is small");
-        vec![self.query.clone(), self.keys.clone(), self.values.clone(), position]
+        let mut inputs = vec![self.query.clone(), self.keys.clone(), self.values.clone(), position];
+        if self.scales(Cache::Keys).is_some() {
+            let scales =
+                TensorType::new(DType::Parameters, &self.keys.dims()[..2]).expect("it has fewer elements than keys");
+            inputs.extend([scales.clone(), scales]);
+        }
+        inputs
     }
 
     fn outputs(&self) -> Vec<TensorType> {

@@ -55,6 +55,7 @@ mod unfold;
 mod window;
 
 pub use attention::AttentionBuilder;
+pub(crate) use attention::Cache;
 pub(crate) use binary::Binary;
 pub use binary::{AddBuilder, MultiplyBuilder};
 pub use block::BlockDequantizeBuilder;
@@ -306,6 +307,21 @@ impl Op {
         }
     }
 
+    /// True if it uses each of its dynamic parameters. A cache may hold anything at positions that nobody reads.
+    pub(crate) fn uses_all_parameters(&self) -> bool {
+        !matches!(self, Self::Append(_) | Self::Attention(_))
+    }
+
+    /// Refuses dynamic parameters among the inputs that it uses and no range could have given. Others pass.
+    pub(crate) fn check_parameters(&self, inputs: &[&Tensor]) -> Result<()> {
+        match self {
+            Self::Append(_) => Ok(()),
+            Self::Attention(op) => op.check_parameters(inputs),
+            // They describe the first input.
+            _ => inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor)),
+        }
+    }
+
     /// The sums that a product with int16 codes keeps between launches, divided as its outputs are.
     pub(crate) fn kept_sums(&self) -> Option<TensorType> {
         let output = match self {
@@ -452,13 +468,15 @@ fn check_int16(name: &str, tensor_type: &TensorType, dynamic: bool) -> Result<()
 /// only if zero points are codes.
 pub(crate) fn check_parameters(codes: DType, parameters: &Tensor) -> Result<()> {
     let Ok(pairs) = parameters.values::<QuantizationParams>() else { return Ok(()) };
+    pairs.iter().try_for_each(|&pair| check_pair(codes, pair))
+}
+
+fn check_pair(codes: DType, QuantizationParams { scale, zero_point }: QuantizationParams) -> Result<()> {
     let (low, high) = codes.range().unwrap_or((i32::MIN, i32::MAX));
-    for &QuantizationParams { scale, zero_point } in pairs {
-        require!(scale.is_finite() && scale > 0.0, "a dynamic scale is {scale:e}, but it must be finite and positive");
-        require!(
-            (low..=high).contains(&zero_point),
-            "a dynamic zero point is {zero_point}, but {codes} codes lie in {low}..={high}"
-        );
-    }
+    require!(scale.is_finite() && scale > 0.0, "a dynamic scale is {scale:e}, but it must be finite and positive");
+    require!(
+        (low..=high).contains(&zero_point),
+        "a dynamic zero point is {zero_point}, but {codes} codes lie in {low}..={high}"
+    );
     Ok(())
 }

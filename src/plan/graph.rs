@@ -449,7 +449,7 @@ impl Graph {
         outputs.map(read).collect()
     }
 
-    /// The inputs that are dynamic parameters, with the format of the codes they describe.
+    /// The inputs that are dynamic parameters of which ops use all, with the format of the codes they describe.
     pub(crate) fn parameter_inputs(&self) -> Vec<(usize, DType)> {
         let position = |value: &Value| self.inputs.iter().position(|&input| input == self.storage(*value));
         let parameters = |step: &Step| -> Vec<(usize, DType)> {
@@ -457,7 +457,7 @@ impl Graph {
             let codes = step.inputs.first().map(|v| self.types[v.index].dtype());
             of_kind.filter_map(position).zip(codes.into_iter().cycle()).collect()
         };
-        self.steps.iter().flat_map(parameters).collect()
+        self.steps.iter().filter(|step| step.op.uses_all_parameters()).flat_map(parameters).collect()
     }
 
     fn check(&self, value: Value) -> Result<()> {

@@ -574,6 +574,7 @@ mod tests {
         let stage = || Requantization::new(DType::Int8, 0.5, 0);
         let int8 = |dims: &[usize]| codes(DType::Int8, dims);
         let image = || int8(&[e, 6, 5, 4]);
+        let cached = TensorType::new(DType::Int8, [300, 2, 8])?.with_dynamic_scales();
         let block = BlockFormat::mx(DType::Float8E4M3Fn, BlockRounding::Floor)?;
         let step = FakeQuantize::new(TensorType::float32([e, 4])?, Grid::Step, Granularity::Tensor, (0, 15)).build()?;
         let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16))?;
@@ -651,6 +652,7 @@ mod tests {
             Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
             Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
             Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),
+            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached).build()?.into(),
             LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),

@@ -3,7 +3,8 @@
 use super::Meaning;
 use super::bound::{FLUSHED, UNIT, bound};
 use crate::error::Result;
-use crate::ops::Attention;
+use crate::numeric::QuantizationParams;
+use crate::ops::{Attention, Cache};
 use crate::tensor::Tensor;
 
 impl Meaning for Attention {
@@ -18,9 +19,42 @@ impl Meaning for Attention {
 }
 
 fn reals(tensor: &Tensor) -> Vec<f64> {
-    match tensor.values::<half::f16>() {
-        Ok(halves) => halves.iter().map(|x| x.to_f64()).collect(),
-        Err(_) => tensor.values::<f32>().expect("checked by run").iter().map(|&x| f64::from(x)).collect(),
+    if let Ok(halves) = tensor.values::<half::f16>() {
+        return halves.iter().map(|x| x.to_f64()).collect();
+    }
+    if let Ok(codes) = tensor.values::<i8>() {
+        return codes.iter().map(|&x| f64::from(x)).collect();
+    }
+    tensor.values::<f32>().expect("checked by run").iter().map(|&x| f64::from(x)).collect()
+}
+
+/// Rows of a cache: numbers, or codes with a scale.
+struct Rows {
+    elements: Vec<f64>,
+    width: usize,
+    scales: Option<Vec<f64>>,
+}
+
+impl Rows {
+    fn of(op: &Attention, cache: Cache, inputs: &[&Tensor]) -> Self {
+        let (input, width) = match cache {
+            Cache::Keys => (1, op.query_dims()[2]),
+            Cache::Values => (2, op.value_dims()[2]),
+        };
+        let scales = op.scales(cache).map(|input| {
+            let pairs = inputs[input].values::<QuantizationParams>().expect("checked by run");
+            pairs.iter().map(|pair| f64::from(pair.scale)).collect()
+        });
+        Self { elements: reals(inputs[input]), width, scales }
+    }
+
+    /// The numbers or codes of a row.
+    fn row(&self, row: usize) -> &[f64] {
+        &self.elements[row * self.width..][..self.width]
+    }
+
+    fn scale(&self, row: usize) -> f64 {
+        self.scales.as_ref().map_or(1.0, |scales| scales[row])
     }
 }
 
@@ -33,10 +67,11 @@ struct Score {
 
 /// Each output, and the error bound of a device.
 fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
-    let [query, keys, values] = [0, 1, 2].map(|i| reals(inputs[i]));
-    let first = i64::from(inputs[3].values::<i32>().expect("checked by run")[0]);
-    let ([tokens, heads, _], [capacity, ..]) = (op.query_dims(), op.value_dims());
-    let length = (first + tokens as i64).clamp(0, capacity as i64);
+    let (query, [keys, values]) =
+        (reals(inputs[0]), [Cache::Keys, Cache::Values].map(|cache| Rows::of(op, cache, inputs)));
+    let position = inputs[3].values::<i32>().expect("checked by run")[0];
+    let (first, length) = (i64::from(position), op.length(position) as i64);
+    let [tokens, heads, _] = op.query_dims();
     let mut elements = Vec::with_capacity(op.output().shape().elements());
     for token in 0..tokens as i64 {
         let own = first + token;
@@ -44,7 +79,7 @@ fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
         let start = op.options().window.map_or(0, |window| own.saturating_add(1).saturating_sub(window as i64));
         let visible = start.clamp(0, end.max(0)) as usize..end.max(0) as usize;
         for head in 0..heads {
-            elements.extend(outputs(op, [&query, &keys, &values], token as usize, head, visible.clone()));
+            elements.extend(outputs(op, &query, [&keys, &values], token as usize, head, visible.clone()));
         }
     }
     elements
@@ -53,7 +88,8 @@ fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
 /// The outputs of a query and head that see these positions.
 fn outputs(
     op: &Attention,
-    [query, keys, values]: [&[f64]; 3],
+    query: &[f64],
+    [keys, values]: [&Rows; 2],
     token: usize,
     head: usize,
     visible: std::ops::Range<usize>,
@@ -63,20 +99,24 @@ fn outputs(
     let query = &query[(token * heads + head) * d..][..d];
     let cache_row = |position: usize| position * kv_heads + cache_head;
     let (scale, length) = (f64::from(op.scale()), visible.len() as f64);
+    let has_scales = if keys.scales.is_some() { 1.0 } else { 0.0 };
     let scores: Vec<Score> = visible
         .map(|position| {
-            let key = &keys[cache_row(position) * d..][..d];
+            let (key, key_scale) = (keys.row(cache_row(position)), keys.scale(cache_row(position)));
             let products = || query.iter().zip(key).map(|(q, k)| q * k);
-            let size = products().map(f64::abs).sum::<f64>() * scale.abs();
-            let score = scale * products().sum::<f64>();
-            let flushed = (4 * d) as f64 * FLUSHED * (1.0 + scale.abs());
-            let lost = key.iter().chain(query).any(|x| x.abs() < FLUSHED);
-            let error = 2.0 * UNIT * (d as f64 + 4.0) * size + flushed + if lost { size } else { 0.0 };
+            let (sum, sizes) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
+            let size = sizes * key_scale * scale.abs();
+            let score = sum * key_scale * scale;
+            let flushed = (4 * d) as f64 * FLUSHED * (1.0 + scale.abs()) * (1.0 + key_scale * has_scales);
+            // Subnormal factors may count as zero.
+            let lost = key.iter().chain(query).chain([&key_scale]).any(|&x| x != 0.0 && x.abs() < FLUSHED);
+            let error = 2.0 * UNIT * (d as f64 + 4.0 + has_scales) * size + flushed + if lost { size } else { 0.0 };
             let (value, error) = match op.options().soft_cap.map(f64::from) {
                 Some(cap) => (cap * (score / cap).tanh(), error + 24.0 * UNIT * cap),
                 None => (score, error),
             };
-            let leaves = size > f64::from(f32::MAX) || !size.is_finite();
+            let largest = sizes * key_scale.max(1.0) * scale.abs().max(1.0);
+            let leaves = largest > f64::from(f32::MAX) || !largest.is_finite();
             Score { position, value, error: if leaves { f64::INFINITY } else { error } }
         })
         .collect();
@@ -90,13 +130,17 @@ fn outputs(
     let column = |i: usize| {
         let (mut value, mut error, mut largest) = (0.0, 0.0, 0.0f64);
         for (score, power) in scores.iter().zip(&powers) {
-            let own_value = values[cache_row(score.position) * value_d + i];
+            let row = cache_row(score.position);
+            let own_value = values.row(row)[i] * values.scale(row);
             let part = power / total * own_value;
             value += part;
             largest = largest.max(own_value.abs());
-            error += part.abs() * (score.error.exp_m1() + own(score) + mean.exp_m1() + UNIT * (3.0 * length + 32.0));
+            error += part.abs()
+                * (score.error.exp_m1() + own(score) + mean.exp_m1() + UNIT * (3.0 * length + 32.0 + 2.0 * has_scales));
         }
-        let error = 1.25 * error + 0.5f64.powi(100) * (1.0 + largest);
+        // A share times a scale may be subnormal, and meets a code of at most 128.
+        let lost = has_scales * length * 256.0 * FLUSHED;
+        let error = 1.25 * error + 0.5f64.powi(100) * (1.0 + largest) + lost;
         let unbounded = largest * length > f64::from(f32::MAX) || scores.iter().any(|score| !score.error.is_finite());
         // Nothing visible is exactly zero.
         if scores.is_empty() { (0.0, 0.0) } else { (value, if unbounded { f64::INFINITY } else { error }) }

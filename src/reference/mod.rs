@@ -54,7 +54,7 @@ mod transpose;
 mod unfold;
 
 use crate::error::Result;
-use crate::ops::{Op, check_parameters, each};
+use crate::ops::{Op, each};
 use crate::tensor::Tensor;
 
 /// The meaning of an op. Neither method has a default, so that the compiler names what a new op leaves out.
@@ -83,8 +83,7 @@ trait Meaning {
 /// ```
 pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
-    // Dynamic parameters describe the first input.
-    inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor))?;
+    op.check_parameters(inputs)?;
     each!(op, op => op.run(inputs))
 }
 

@@ -170,8 +170,19 @@ impl TensorType {
         self.quantization.as_deref()
     }
 
-    /// This type marked as dynamic: its scales are computed on the device and are in another tensor.
-    pub(crate) fn with_dynamic_scales(mut self) -> Self {
+    /// This type with scales that are in another tensor, of [`DType::Parameters`]: the type of the codes that
+    /// [`DynamicQuantize`](crate::ops::DynamicQuantize) makes, for a cache that holds them. Scales that it has are dropped.
+    ///
+    /// ```
+    /// use lowbit::{DType, TensorType, ops::{DynamicGranularity, DynamicQuantize}};
+    /// let codes = TensorType::new(DType::Int8, [4, 8])?.with_dynamic_scales();
+    /// let quantize = DynamicQuantize::new(TensorType::float32([4, 8])?, DType::Int8, DynamicGranularity::Row).symmetric().build()?;
+    /// assert_eq!(lowbit::ops::Op::from(quantize).outputs()[0], codes);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_dynamic_scales(mut self) -> Self {
+        self.quantization = None;
         self.dynamic = true;
         self
     }

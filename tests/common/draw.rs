@@ -180,7 +180,9 @@ impl Draw {
                 Tensor::new(dims, values)
             }
             DType::Parameters => {
-                let mut params = || QuantizationParams::new(self.random.scale(), self.random.integer(0, 127) as i32);
+                // Codes without zero points are what some ops take.
+                let most = if self.one_in(2) { 0 } else { 127 };
+                let mut params = || QuantizationParams::new(self.random.scale(), self.random.integer(0, most) as i32);
                 Tensor::new(dims, (0..count).map(|_| params()).collect::<Vec<_>>())
             }
             DType::Int32 if tensor_type.quantization().is_none() => {
@@ -776,7 +778,9 @@ impl Draw {
             }
             15 => {
                 let (heads, d) = (self.pick(&[1, 2, 3]), self.pick(&[1, 4, 6]));
-                let cache = TensorType::new(self.pick(&FLOATS), [self.pick(&[1, 40, 200]), heads, d])?;
+                let dtype = self.pick(&[DType::Float32, DType::Float16, DType::Int8]);
+                let cache = TensorType::new(dtype, [self.pick(&[1, 40, 200]), heads, d])?;
+                let cache = if dtype == DType::Int8 { cache.with_dynamic_scales() } else { cache };
                 let query = TensorType::float32([self.pick(&[1, 3, 9]), heads * self.pick(&[1, 2]), d])?;
                 let attention = Attention::new(query, cache.clone(), cache);
                 let options = [attention.clone(), attention.clone().causal(), attention.window(20).soft_cap(2.0)];

@@ -4,7 +4,7 @@
 use crate::kernels::launch::program::{self, Part, Program};
 use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, line_group, parameters};
 use crate::numeric::DType;
-use crate::ops::{Attention, PostOp};
+use crate::ops::{Attention, Cache, PostOp};
 
 parameters! {
     /// `shaders/attention/params.wgsl`.
@@ -139,13 +139,6 @@ fn params(op: &Attention, rows: usize, slices: usize) -> Params {
     }
 }
 
-/// A cache that a launch reads.
-#[derive(Debug, Clone, Copy)]
-enum Cache {
-    Keys,
-    Values,
-}
-
 /// The launches of a candidate.
 struct Launches<'a> {
     op: &'a Attention,
@@ -174,14 +167,19 @@ impl Launches<'_> {
     /// A program with the part that reads keys, or values.
     fn reading(&self, program: Program, cache: Cache) -> Program {
         let ([_, _, d], [_, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
-        let (of, quads, [vec4, float32, float16]) = match cache {
-            Cache::Keys => (d, "QUADS", [&program::KEYS_VEC4, &program::KEYS_FLOAT32, &program::KEYS_FLOAT16]),
+        let (of, quads, [vec4, float32, float16, int8]) = match cache {
+            Cache::Keys => {
+                use program::{KEYS_FLOAT16, KEYS_FLOAT32, KEYS_INT8, KEYS_VEC4};
+                (d, "QUADS", [&KEYS_VEC4, &KEYS_FLOAT32, &KEYS_FLOAT16, &KEYS_INT8])
+            }
             Cache::Values => {
-                (value_d, "VALUE_QUADS", [&program::VALUES_VEC4, &program::VALUES_FLOAT32, &program::VALUES_FLOAT16])
+                use program::{VALUES_FLOAT16, VALUES_FLOAT32, VALUES_INT8, VALUES_VEC4};
+                (value_d, "VALUE_QUADS", [&VALUES_VEC4, &VALUES_FLOAT32, &VALUES_FLOAT16, &VALUES_INT8])
             }
         };
         let part = match self.op.keys().dtype() {
             DType::Float16 => float16,
+            DType::Int8 => int8,
             _ if of.is_multiple_of(4) => vec4,
             _ => float32,
         };
@@ -195,6 +193,22 @@ impl Launches<'_> {
             DType::Float16 => program.with(&program::FLOAT16_INTEGERS),
             _ => program,
         }
+    }
+
+    /// True if caches hold codes with scales.
+    fn is_scaled(&self) -> bool {
+        self.op.scales(Cache::Keys).is_some()
+    }
+
+    /// A program with the part that reads the scales of caches.
+    fn scaling(&self, program: Program) -> Program {
+        program.with(if self.is_scaled() { &program::CACHE_SCALES } else { &program::CACHE_SCALES_NONE })
+    }
+
+    /// The scales of caches.
+    fn scales(&self) -> impl Iterator<Item = Binding> {
+        let slots = [(8, Cache::Keys), (9, Cache::Values)];
+        slots.into_iter().filter_map(|(slot, cache)| Some(Binding::read(slot, Resource::Input(self.op.scales(cache)?))))
     }
 
     fn launch(&self, program: Program, bindings: &[Binding], invocations: usize, group: usize) -> Dispatch {
@@ -216,7 +230,8 @@ impl Launches<'_> {
             1 => Resource::Output(0),
             _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
         };
-        let program = self.reading(self.converting(self.finishing(&program::ATTENTION)), Cache::Keys);
+        let program = self.scaling(self.converting(self.finishing(&program::ATTENTION)));
+        let program = self.reading(program, Cache::Keys);
         let program = self
             .reading(program, Cache::Values)
             .constant("ROWS", self.rows as u32)
@@ -233,6 +248,7 @@ impl Launches<'_> {
             Binding::write(6, result),
         ];
         bindings.extend(self.sinks);
+        bindings.extend(self.scales());
         let launch = self.launch(program, &bindings, self.blocks() * slices, 1);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d + value_d]));
         if slices > 1 {
@@ -252,6 +268,7 @@ impl Launches<'_> {
         let (value_quads, group) = (self.value_quads(), line_group(self.caps));
         let scores = candidate.scratch(tokens * heads * (capacity + 2));
         let position = Binding::read(3, Resource::Input(3));
+        let soft_cap = self.op.options().soft_cap.is_some();
         let linked = |program: Program| program.constant("GROUP_X", group);
 
         let program = self.converting(linked(Program::new(&program::ATTENTION_SCORES)));
@@ -259,7 +276,7 @@ impl Launches<'_> {
             .reading(program, Cache::Keys)
             .constant("ROWS", self.rows as u32)
             .constant("POSITIONS", positions as u32)
-            .constant("SOFT_CAP", self.op.options().soft_cap.is_some());
+            .constant("SOFT_CAP", soft_cap && !self.is_scaled());
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Input(1)),
@@ -270,8 +287,11 @@ impl Launches<'_> {
         let launch = self.launch(program, &bindings, blocks, group as usize);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d]));
 
-        let program = linked(Program::new(&program::ATTENTION_POWERS));
-        let launch = self.launch(program, &[position, Binding::write(6, scores)], tokens * heads, group as usize);
+        // Scales meet sums of a key here, and shares, so that no launch has more bindings than caches of floats take.
+        let program = self.scaling(linked(Program::new(&program::ATTENTION_POWERS)));
+        let program = program.constant("SCALED", self.is_scaled()).constant("SOFT_CAP", soft_cap);
+        let bindings: Vec<Binding> = [position, Binding::write(6, scores)].into_iter().chain(self.scales()).collect();
+        let launch = self.launch(program, &bindings, tokens * heads, group as usize);
         candidate.dispatches.push(launch.operations([3, tokens, heads, capacity]));
 
         let program = self.converting(linked(self.finishing(&program::ATTENTION_VALUES)));

@@ -240,7 +240,11 @@ parts! {
         VALUES_VEC4 = "attention/values_vec4";
         VALUES_FLOAT32 = "attention/values_float32";
         VALUES_FLOAT16 = "attention/values_float16";
-        "attention/float16_rows";
+        KEYS_INT8 = "attention/keys_int8";
+        VALUES_INT8 = "attention/values_int8";
+        "attention/padded_rows";
+        CACHE_SCALES = "attention/scales";
+        CACHE_SCALES_NONE = "attention/scales_none";
         "layout/append_params";
         APPEND_ROWS_COPIED = "layout/append_rows_copied";
         APPEND_ROWS_FLOATS = "layout/append_rows_floats";

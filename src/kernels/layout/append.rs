@@ -30,13 +30,15 @@ impl Kernels for Append {
         }
         let (capacity, count) = (self.cache().dims()[0], self.rows().dims()[0]);
         let index_words = index_words(self.cache());
+        // A pair of a scale and a zero point counts as two elements.
+        let words_of_element = self.cache().dtype().bits().div_ceil(32);
         let positions_and_width = self.rotary().map_or([0; 2], Rotary::table_dims);
         let params = Params {
             capacity: capacity as i32,
             count: count as i32,
             index_words: index_words as i32,
             row_words: epilogue::row_words(self.cache()),
-            n: self.cache().shape().row_length() as u32,
+            n: (self.cache().shape().row_length() * words_of_element) as u32,
             token_rows: (self.rows().shape().rows() / count.max(1)) as u32,
             half: positions_and_width[1] as u32 / 2,
             positions: positions_and_width[0] as i32,
@@ -54,7 +56,7 @@ impl Kernels for Append {
             ];
             let bindings = bindings.into_iter().flatten();
             let linked = |part| {
-                let bits = self.cache().dtype().bits() as u32;
+                let bits = self.cache().dtype().bits().min(32) as u32;
                 link_rows(self, Program::new(part).constant("GROUP_X", group).constant("BITS", bits))
             };
             let (program, in_place) = (linked(&program::APPEND), linked(&program::APPEND_IN_PLACE));
@@ -119,7 +121,7 @@ fn link_rows(op: &Append, program: Program) -> Program {
 fn index_words(tensor_type: &TensorType) -> usize {
     let dims = tensor_type.dims();
     match dims.len() {
-        1 => 1,
+        1 => tensor_type.dtype().bits() / 32,
         rank => dims[1..rank - 1].iter().product::<usize>() * epilogue::row_words(tensor_type) as usize,
     }
 }
