@@ -40,7 +40,8 @@ impl Kernels for Fused {
     fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
         let mut candidates = candidates_with(self.first(), Some(self.post_op()), caps);
         let bound = |candidate: &Candidate| candidate.dispatches.iter().map(|launch| launch.bindings.len()).max();
-        if candidates.iter().filter_map(bound).any(|bound| bound > caps.storage_buffers as usize) {
+        let has_floats = matches!(self.post_op(), PostOp::FloatBinary(..));
+        if has_floats && candidates.iter().filter_map(bound).any(|bound| bound > caps.storage_buffers as usize) {
             candidates = in_sequence(self, caps);
         }
         for candidate in &mut candidates {
@@ -50,10 +51,12 @@ impl Kernels for Fused {
     }
 }
 
-/// The ways to run two ops of floats one after the other, for devices that bind too few buffers for a residual beside the rest.
+/// The ways to run an op that makes float32 and a sum or product one after the other, for devices that bind too few buffers for a
+/// residual beside the rest. The second op has no constants.
 fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
     let (first, position) = (op.first(), op.post_op().position());
-    let second = candidates_with(&op.then(), None, caps).swap_remove(0).dispatches;
+    let Candidate { dispatches: second, constants, .. } = candidates_with(&op.then(), None, caps).swap_remove(0);
+    debug_assert!(constants.is_empty());
     let residual = Resource::Input(first.inputs().len());
     let elements = op.outputs()[0].shape().elements();
     let both = |mut candidate: Candidate| {
