@@ -14,7 +14,6 @@ use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat
 use lowbit::{
     DType, DeviceLimits, Error, Granularity, Graph, Plan, Quantization, Result, Tensor, TensorType, Tuner, reference,
 };
-use rayon::prelude::*;
 
 const CODES: [Codes; 8] =
     [Codes::INT2, Codes::INT3, Codes::INT4, Codes::INT5, Codes::INT6, Codes::INT8, Codes::IQ4_NL, Codes::E2M1_DOUBLED];
@@ -438,29 +437,6 @@ fn deferred_weights_that_fail() -> Result<()> {
         if let Some(context) = context() {
             says(context.plan(&graph, Tuner::FirstGuess).map(drop));
         }
-    }
-    Ok(())
-}
-
-/// Weights that are made in parallel, by threads that need them at the same time.
-#[test]
-fn deferred_weights_of_many_threads() -> Result<()> {
-    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
-    let make = move || {
-        PackedWeights::build(format, [1, 512, 64], |row, codes, groups, _| {
-            if row % 64 == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            codes.fill((row % 7) as i8);
-            groups.fill(GroupParams::scale(1.0));
-            Ok(())
-        })
-    };
-    let weights = Arc::new(PackedWeights::deferred(format, [1, 512, 64], make)?);
-    let expected = make()?.dequantize()?;
-    for _ in 0..4 {
-        let all: Vec<Tensor> = (0..12).into_par_iter().map(|_| weights.dequantize()).collect::<Result<_>>()?;
-        assert!(all.iter().all(|numbers| *numbers == expected));
     }
     Ok(())
 }

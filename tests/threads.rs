@@ -3,12 +3,14 @@
 
 mod common;
 
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use common::{Random, context, first_difference};
 use lowbit::ops::{Matmul, Requantization, Table};
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{Bindings, Context, DType, DeviceTensor, Graph, Plan, Result, Tensor, Tuner, Workspace};
+use rayon::prelude::*;
 
 const THREADS: usize = 8;
 const RECORDINGS: usize = 200;
@@ -243,4 +245,27 @@ fn plans_one_after_the_other() -> Result<()> {
     earlier.record(&mut before, &first)?;
     context.queue().submit([before.finish(), after.finish()]);
     second.check("the second plan")
+}
+
+/// Weights that are made in parallel, by threads that need them at the same time.
+#[test]
+fn deferred_weights_of_many_threads() -> Result<()> {
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let make = move || {
+        PackedWeights::build(format, [1, 512, 64], |row, codes, groups, _| {
+            if row % 64 == 0 {
+                thread::sleep(std::time::Duration::from_millis(1));
+            }
+            codes.fill((row % 7) as i8);
+            groups.fill(GroupParams::scale(1.0));
+            Ok(())
+        })
+    };
+    let weights = Arc::new(PackedWeights::deferred(format, [1, 512, 64], make)?);
+    let expected = make()?.dequantize()?;
+    for _ in 0..4 {
+        let all: Vec<Tensor> = (0..12).into_par_iter().map(|_| weights.dequantize()).collect::<Result<_>>()?;
+        assert!(all.iter().all(|numbers| *numbers == expected));
+    }
+    Ok(())
 }
