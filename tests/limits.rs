@@ -3,11 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::{Random, check_op, context_with, tiny_limits};
 use lowbit::ops::{
-    Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Matmul, Op, Output, Padding, Pool, Quantize,
-    Requantization, Table,
+    Add, Cast, Conv, Dequantize, DynamicGranularity, DynamicQuantize, Linear, Matmul, Op, Output, Padding, Pool,
+    Quantize, Requantization, Table,
 };
+use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
     Context, DType, DeviceTensor, Error, Graph, Quantization, Result, Tensor, TensorType, Tuner, kernels, reference,
 };
@@ -212,5 +216,30 @@ fn weights_of_300_megabytes() -> Result<()> {
         }
     }
     println!("{} sampled of {} outputs agree\n{plan}", m * sampled.len(), m * n);
+    Ok(())
+}
+
+/// Weights that take several bindings are made once by a plan, and once by its export.
+#[test]
+fn deferred_weights_in_parts() -> Result<()> {
+    let Some(context) = small_bindings() else { return Ok(()) };
+    let format = WeightFormat::new(Codes::INT8, 32, ScaleFormat::F16);
+    let dims = [1, 1024, 256];
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let weights = PackedWeights::deferred(format, dims, move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        PackedWeights::build(format, dims, |_, codes, groups, _| {
+            codes.fill(1);
+            groups.fill(GroupParams::scale(1.0));
+            Ok(())
+        })
+    })?;
+    let x = TensorType::float32([1, 256])?;
+    let plan = context.plan(&Graph::of(Linear::new(x, weights).build()?)?, Tuner::FirstGuess)?;
+    assert!(plan.launches() > 1, "{plan}");
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    plan.export()?;
+    assert_eq!(made.load(Ordering::Relaxed), 2);
     Ok(())
 }

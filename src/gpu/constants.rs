@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::device_tensor::USAGE;
 use super::{Context, lock};
 use crate::error::Result;
-use crate::kernels::{Constant, Words};
+use crate::kernels::{Constant, WordsInTurn};
 
 /// Tells two constants apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,21 +34,18 @@ pub(super) struct Constants(Mutex<HashMap<Key, Entry>>);
 impl Constants {
     /// The buffers of constants.
     pub(super) fn of(&self, context: &Context, constants: &[Constant]) -> Result<Vec<Arc<wgpu::Buffer>>> {
-        // Words stay until the next ones are there: the parts of deferred weights are made once.
-        let mut held = None;
-        constants.iter().map(|constant| self.get(context, constant, &mut held)).collect()
+        let mut words = WordsInTurn::default();
+        constants.iter().map(|constant| self.get(context, constant, &mut words)).collect()
     }
 
-    fn get(&self, context: &Context, constant: &Constant, held: &mut Option<Words>) -> Result<Arc<wgpu::Buffer>> {
-        let mut upload = |words: Words| -> Result<Arc<wgpu::Buffer>> {
-            let buffer = context.buffer(constant.label(), words.len() as u64 * 4, USAGE, &words)?;
-            *held = Some(words);
-            Ok(Arc::new(buffer))
+    fn get(&self, context: &Context, constant: &Constant, words: &mut WordsInTurn) -> Result<Arc<wgpu::Buffer>> {
+        let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
+            Ok(Arc::new(context.buffer(constant.label(), words.len() as u64 * 4, USAGE, words)?))
         };
         if let Some(owner) = constant.owner() {
             let address = Arc::as_ptr(owner).cast::<()>().addr();
             let key = Key::Packed(address, constant.label().to_string());
-            return self.shared(key, Some(Arc::downgrade(owner)), || upload(constant.words()?));
+            return self.shared(key, Some(Arc::downgrade(owner)), || upload(&words.next(constant)?));
         }
         let words = constant.words()?;
         let hash = |seed: u64| {
@@ -56,7 +53,7 @@ impl Constants {
             (seed, &words[..]).hash(&mut hasher);
             hasher.finish()
         };
-        self.shared(Key::Words(hash(0), hash(1)), None, || upload(words))
+        self.shared(Key::Words(hash(0), hash(1)), None, || upload(&words))
     }
 
     fn shared(

@@ -7,7 +7,7 @@ use super::caps::{self, MATRICES};
 use super::constants::Constants;
 use super::device_tensor::Temporary;
 use super::pipeline::{Pipeline, Pipelines};
-use super::wait::Copies;
+use super::wait::{COPIED, Copies};
 use super::{DeviceTensor, Plan, PlanOptions, lock, pipeline_cache};
 use crate::error::{Error, Result};
 use crate::kernels::{DeviceCaps, Dispatch};
@@ -678,45 +678,35 @@ impl Context {
                 advice: "split the tensor, or ask the adapter for a device with higher limits",
             });
         }
-        let create = |usage| {
-            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-            self.device.create_buffer(&descriptor)
-        };
         let written = if words.is_empty() { wgpu::BufferUsages::empty() } else { wgpu::BufferUsages::COPY_DST };
-        let buffer = self.scoped_for(label, size, || create(usage | written))?;
+        let buffer = self.create(label, size, usage | written)?;
         self.write(label, &buffer, words)?;
         Counting::count(&self.counting.buffers);
         Ok(buffer)
     }
 
+    fn create(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.scoped_for(label, size, || self.device.create_buffer(&descriptor))
+    }
+
     /// Writes words to the start of a buffer, in parts, so that wgpu's copies of them are never in memory as a whole.
     fn write(&self, label: &str, buffer: &wgpu::Buffer, words: &[u32]) -> Result<()> {
-        for (part, words) in words.chunks(WRITTEN).enumerate() {
-            let bytes: &[u8] = bytemuck::cast_slice(words);
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        for (part, bytes) in bytes.chunks(COPIED).enumerate() {
+            let size = bytes.len() as u64;
             // Natively wgpu loses the whole device if there is no memory for its copy. So a buffer of equal size is created and
             // dropped before.
             #[cfg(not(target_arch = "wasm32"))]
-            self.scoped_for(label, bytes.len() as u64, || {
-                let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
-                let size = bytes.len() as u64;
-                self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size,
-                    usage,
-                    mapped_at_creation: false,
-                })
-            })?;
-            self.scoped_for(label, bytes.len() as u64, || {
-                self.copies.make_room(self, bytes.len() as u64);
-                self.queue.write_buffer(buffer, (part * WRITTEN * 4) as u64, bytes);
+            self.create(label, size, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?;
+            self.scoped_for(label, size, || {
+                self.copies.make_room(self, size);
+                self.queue.write_buffer(buffer, (part * COPIED) as u64, bytes);
             })?;
         }
         Ok(())
     }
 }
-
-/// Words that are written at a time.
-const WRITTEN: usize = 1 << 20;
 
 /// The instance of these backends, one for the whole process: only within one instance does wgpu tell the devices of two contexts
 /// apart. OpenGL is excluded, because all devices of its instance wait for one lock, with a time limit.

@@ -66,19 +66,19 @@ pub(super) async fn map(context: &Context, buffer: &wgpu::Buffer) -> Result<()> 
     }
 }
 
-/// Polls the device until the mapping has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
+/// Polls the device until some work of it has a result. It polls and sleeps instead of waiting. So the report of a lost device ends it,
 /// whatever the driver does; and a wait of wgpu that times out can panic.
 #[cfg(not(target_arch = "wasm32"))]
-fn poll(context: &Context, mapping: &Shared) {
+fn poll(context: &Context, work: &Shared) {
     let mut pause = std::time::Duration::from_micros(20);
-    while mapping.lock().result.is_none() {
+    while work.lock().result.is_none() {
         // wgpu panics here when the driver reports the loss of the device. None of this crate's state is half changed then.
         let look = std::panic::AssertUnwindSafe(|| context.device().poll(wgpu::PollType::Poll));
         if std::panic::catch_unwind(look).is_err() {
             context.report_lost("its driver has given it up");
         }
         if let Err(error) = context.check_alive() {
-            mapping.finish(Err(error.to_string()));
+            work.finish(Err(error.to_string()));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(std::time::Duration::from_millis(1));
@@ -93,11 +93,13 @@ pub(super) struct Copies(Arc<Mutex<Copied>>);
 struct Copied {
     /// Bytes since the last submission that is waited for.
     bytes: u64,
+    #[cfg(not(target_arch = "wasm32"))]
     before: Option<Shared>,
 }
 
-/// Bytes that are copied before a submission, at most. With those of the submission before, twice as many are in memory.
-const COPIED: u64 = 4 << 20;
+/// Bytes that are written at a time, and copied before a submission, at most. With those of the submission before, twice as many are in
+/// memory.
+pub(super) const COPIED: usize = 4 << 20;
 
 impl Copies {
     /// Makes room for the copy of `bytes` bytes: if many came before, it submits them, and waits for those before them. A browser
@@ -105,7 +107,7 @@ impl Copies {
     pub(super) fn make_room(&self, context: &Context, bytes: u64) {
         let is_full = {
             let mut copied = lock(&self.0);
-            let is_full = copied.bytes > 0 && copied.bytes + bytes > COPIED;
+            let is_full = copied.bytes > 0 && copied.bytes + bytes > COPIED as u64;
             copied.bytes = if is_full { bytes } else { copied.bytes + bytes };
             is_full
         };
@@ -114,15 +116,20 @@ impl Copies {
         }
         // Without the lock: a caller's callback that runs meanwhile may upload, too.
         context.queue().submit([]);
-        let done = Shared::default();
-        let callback = done.clone();
-        context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
-        let before = lock(&self.0).before.replace(done);
         #[cfg(not(target_arch = "wasm32"))]
-        before.inspect(|before| poll(context, before));
-        #[cfg(target_arch = "wasm32")]
-        drop(before);
+        {
+            let before = lock(&self.0).before.replace(submitted(context));
+            before.inspect(|before| poll(context, before));
+        }
     }
+}
+
+/// The end of all work that has been submitted.
+fn submitted(context: &Context) -> Shared {
+    let done = Shared::default();
+    let callback = done.clone();
+    context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
+    done
 }
 
 /// Waits until the queue is idle. Natively this blocks.
@@ -136,8 +143,5 @@ pub(super) async fn idle(context: &Context) -> Result<()> {
 /// Waits until the queue is idle.
 #[cfg(target_arch = "wasm32")]
 pub(super) async fn idle(context: &Context) -> Result<()> {
-    let done = Shared::default();
-    let callback = done.clone();
-    context.queue().on_submitted_work_done(move || callback.finish(Ok(())));
-    done.result().await.map_err(Error::Device)
+    submitted(context).result().await.map_err(Error::Device)
 }

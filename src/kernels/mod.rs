@@ -22,6 +22,7 @@ pub(crate) mod probe;
 mod train;
 
 pub(crate) use class::class;
+pub(crate) use launch::dispatch::WordsInTurn;
 pub use launch::dispatch::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Field, Resource, Words};
 pub use launch::program::Program;
 
@@ -61,21 +62,18 @@ fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
     let elements = op.outputs()[0].shape().elements();
     let both = |mut candidate: Candidate| {
         let made = candidate.scratch(elements);
-        for launch in &mut candidate.dispatches {
-            launch.in_place.clear();
-        }
-        let count = candidate.dispatches.len();
-        candidate.dispatches.extend(second.iter().cloned().map(|launch| Dispatch { in_place: Vec::new(), ..launch }));
-        for (index, launch) in candidate.dispatches.iter_mut().enumerate() {
-            for binding in &mut launch.bindings {
-                binding.resource = match binding.resource {
-                    Resource::Output(_) if index < count => made,
-                    Resource::Input(input) if index >= count && input == position => made,
-                    Resource::Input(_) if index >= count => residual,
-                    resource => resource,
-                };
-            }
-        }
+        rebind(&mut candidate.dispatches, |resource| match resource {
+            Resource::Output(_) => made,
+            resource => resource,
+        });
+        let mut second = second.clone();
+        rebind(&mut second, |resource| match resource {
+            Resource::Input(input) if input == position => made,
+            Resource::Input(_) => residual,
+            resource => resource,
+        });
+        candidate.dispatches.extend(second);
+        candidate.dispatches.iter_mut().for_each(|launch| launch.in_place.clear());
         candidate
     };
     candidates_with(first, None, caps).into_iter().map(both).collect()
@@ -110,6 +108,12 @@ fn candidates_with(op: &Op, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<
 pub fn probes(caps: &DeviceCaps) -> Vec<Dispatch> {
     let exercises = probe::Exercise::all(caps).map(|exercise| exercise.dispatch(exercise.sizes(caps).0, caps));
     exercises.chain([probe::unpack_f16(caps)]).collect()
+}
+
+/// Binds other resources to launches of an op that are a part of another's.
+fn rebind(dispatches: &mut [Dispatch], by: impl Fn(Resource) -> Resource) {
+    let bindings = dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
+    bindings.for_each(|binding| binding.resource = by(binding.resource));
 }
 
 /// Workgroup sizes of kernels that map one invocation to one word: the best guess, and another so that tests and the

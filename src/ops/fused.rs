@@ -88,10 +88,12 @@ impl PostOp {
 
     /// The type of the second operand, if there is one.
     pub(crate) fn residual(&self) -> Option<TensorType> {
-        match self {
-            Self::Add(..) | Self::FloatBinary(..) => Some(self.op().inputs().swap_remove(1 - self.position())),
-            _ => None,
-        }
+        let (mut operands, position) = match self {
+            Self::Add(op, position) => (op.inputs(), position),
+            Self::FloatBinary(op, position) => (op.inputs(), position),
+            _ => return None,
+        };
+        Some(operands.swap_remove(1 - position))
     }
 
     /// True if elements that `first` makes can pass through it before they are stored.
@@ -118,7 +120,7 @@ impl Fused {
         let Some(post_op) = post_op else {
             refuse!("{} can't be followed by {} before its elements are stored", first.name(), then.name());
         };
-        let (made, inputs, outputs) = (&first.outputs()[0], then.inputs(), then.outputs());
+        let (made, inputs) = (&first.outputs()[0], then.inputs());
         require!(
             inputs.get(position).is_some_and(|t| t.dtype() == made.dtype() && t.shape() == made.shape()),
             "input {position} of {} is not the {made} that {} makes",
@@ -151,9 +153,7 @@ impl Fused {
             PostOp::Table(_) | PostOp::FloatUnary(_) | PostOp::FloatBinary(..) => {}
         }
         require!(
-            post_op
-                .residual()
-                .is_none_or(|residual| residual.shape() == outputs[0].shape() && residual.shape() == made.shape()),
+            post_op.residual().is_none_or(|residual| residual.shape() == made.shape()),
             "a fused {} does not broadcast, but {} and {} differ",
             then.name(),
             inputs[0],

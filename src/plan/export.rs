@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CandidateLists, DeviceLimits, Frame, Graph, Launch, MemoryRules, Schedule, Span, Storage, Value};
 use crate::error::Result;
-use crate::kernels::{Constant, DeviceCaps};
+use crate::kernels::{DeviceCaps, WordsInTurn};
 use crate::tensor::TensorType;
 
 /// A plan as data, made by [`Graph::export`] or `Plan::export`: programs in WGSL, buffers, and launches in order. All that is
@@ -168,16 +168,9 @@ impl ExportedPlan {
         caps: &DeviceCaps,
     ) -> Result<Self> {
         let mut data = Data::default();
-        // Words stay until the next ones are there: the parts of deferred weights are made once.
-        let mut held = None;
-        let mut add = |constant: &Constant| -> Result<ExportedBytes> {
-            let words = constant.words()?;
-            let bytes = data.add(bytemuck::cast_slice(&words));
-            held = Some(words);
-            Ok(bytes)
-        };
-        let constants = constants.iter().map(&mut add).collect::<Result<Vec<_>>>()?;
-        drop(held);
+        let mut words = WordsInTurn::default();
+        let constants = constants.iter().map(|constant| Ok(data.add(bytemuck::cast_slice(&words.next(constant)?))));
+        let constants = constants.collect::<Result<Vec<_>>>()?;
         let mut programs: Vec<String> = Vec::new();
         let exported = |launch: &Launch| {
             let source = launch.dispatch.program.source();

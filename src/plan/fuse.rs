@@ -40,8 +40,8 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
                 // A read of a state stays where it is: a write may come between.
                 let first = done[maker].as_ref().filter(|m| !m.step.inputs.iter().any(|&v| graph.is_state(v)))?;
                 // Of two elementwise operands one may follow the extent, and the other may not: at a smaller one they broadcast.
-                let other = || merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value));
-                if matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_)) && other() {
+                let is_elementwise = matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_));
+                if is_elementwise && merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value)) {
                     return None;
                 }
                 let (op, inputs) = join(&first.step, &merged.step, position)?;
@@ -115,13 +115,11 @@ fn join(first: &Step, then: &Step, position: usize) -> Option<(Op, Vec<Value>)> 
         return fits.then(|| (op.into(), vec![cache, x, appended_at, table]));
     }
     match (table(&first.op), &*then.op) {
-        (_, Op::Add(_) | Op::FloatBinary(_)) => {
+        (_, Op::Add(_) | Op::FloatUnary(_) | Op::FloatBinary(_)) => {
             let op = Fused::new((*first.op).clone(), (*then.op).clone(), position).ok()?;
-            Some((op.into(), [&first.inputs[..], &[then.inputs[1 - position]]].concat()))
-        }
-        (_, Op::FloatUnary(_)) => {
-            let op = Fused::new((*first.op).clone(), (*then.op).clone(), 0).ok()?;
-            Some((op.into(), first.inputs.clone()))
+            let mut others = then.inputs.clone();
+            others.remove(position);
+            Some((op.into(), [&first.inputs[..], &others].concat()))
         }
         (Some(first_table), Op::Concat(concat)) => {
             let mut inputs = then.inputs.clone();

@@ -1,6 +1,5 @@
 //! The packed words of weights: in memory, or made anew whenever they are needed.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::PackedWeights;
@@ -51,14 +50,5 @@ impl Words {
 impl Deferred {
     fn lock(&self) -> MutexGuard<'_, Weak<Vec<u32>>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held(words) => write!(f, "{} words", words.len()),
-            Self::Deferred(_) => write!(f, "deferred words"),
-        }
     }
 }

@@ -4,7 +4,7 @@
 use super::linear;
 use crate::kernels::conv::unfold;
 use crate::kernels::convert::cast;
-use crate::kernels::{Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group};
+use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, rebind};
 use crate::numeric::DType;
 use crate::ops::{Cast, LinearConv, PostOp};
 use crate::tensor::TensorType;
@@ -70,9 +70,4 @@ fn narrow(op: &LinearConv, from: Resource, caps: &DeviceCaps) -> Vec<Dispatch> {
     let mut dispatches = cast::candidates(&cast, caps).swap_remove(0).dispatches;
     rebind(&mut dispatches, |resource| if resource == Resource::Input(0) { from } else { resource });
     dispatches
-}
-
-fn rebind(dispatches: &mut [Dispatch], by: impl Fn(Resource) -> Resource) {
-    let bindings = dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.bindings);
-    bindings.for_each(|binding: &mut Binding| binding.resource = by(binding.resource));
 }

@@ -110,9 +110,7 @@ impl Binding {
     pub(crate) const fn write(slot: u32, resource: Resource) -> Self {
         Self { slot, resource, writes: true, writable: true, touched: None }
     }
-}
 
-impl Binding {
     /// This binding of a launch that reads or writes `bytes` bytes of it.
     pub(crate) const fn touching(mut self, bytes: u64) -> Self {
         self.touched = Some(bytes);
@@ -204,6 +202,24 @@ impl Deref for Words {
 
     fn deref(&self) -> &[u32] {
         &self.all[self.range.clone()]
+    }
+}
+
+/// The words of constants, one after the other. Those of an owner stay until the words of another are asked for, so that the parts of
+/// deferred weights are made once, and no two weights are in memory.
+#[derive(Default)]
+pub(crate) struct WordsInTurn(Option<(Arc<dyn Any + Send + Sync>, Words)>);
+
+impl WordsInTurn {
+    /// The words of the next constant.
+    ///
+    /// # Errors
+    /// As [`Constant::words`].
+    pub(crate) fn next(&mut self, constant: &Constant) -> Result<Words> {
+        self.0.take_if(|(owner, _)| constant.owner().is_none_or(|next| !Arc::ptr_eq(owner, next)));
+        let words = constant.words()?;
+        self.0 = constant.owner().map(|owner| (owner.clone(), words.clone()));
+        Ok(words)
     }
 }
 

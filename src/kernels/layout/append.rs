@@ -1,9 +1,10 @@
 //! Candidates of `ops::Append`: `shaders/layout/append.wgsl`, and in a state's buffer `append_in_place.wgsl`. The meaning is
 //! `reference/append.rs`.
 
+use crate::kernels::launch::dispatch::InPlace;
 use crate::kernels::launch::program::{self, Program};
 use crate::kernels::{
-    Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_candidates, parameters,
+    Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_candidates, parameters, rebind,
 };
 use crate::ops::{Append, PostOp, Rotary, RotaryPairs};
 use crate::tensor::TensorType;
@@ -75,30 +76,22 @@ impl Kernels for Append {
 
 /// These ways to append, each after a launch of its own that rotates the rows.
 fn after_rotation(rotary: &Rotary, candidates: Vec<Candidate>, caps: &DeviceCaps) -> Vec<Candidate> {
-    let rotation = rotary.candidates(None, caps).swap_remove(0).dispatches;
+    let mut rotation = rotary.candidates(None, caps).swap_remove(0).dispatches;
+    for launch in &mut rotation {
+        // It comes before an append in place too, and reads nothing of the cache.
+        let (program, grid) = (launch.program.clone(), launch.grid);
+        let bytes = 4 * rotary.input().shape().elements() as u64;
+        launch.in_place.push(InPlace { input: 0, program, grid, writes: Some(bytes) });
+    }
     let after = |mut candidate: Candidate| {
         let rows = candidate.scratch(rotary.input().shape().elements());
-        let bindings = candidate.dispatches.iter_mut().flat_map(|launch| &mut launch.bindings);
-        bindings.filter(|binding| binding.resource == Resource::Input(1)).for_each(|binding| binding.resource = rows);
-        // The rotation comes before an append in place too.
-        let beside = |launch: &Dispatch| {
-            let groups = launch.grid.iter().map(|&groups| groups as usize).product();
-            launch.clone().in_place_by(
-                0,
-                launch.program.clone(),
-                groups,
-                4 * rotary.input().shape().elements() as u64,
-                caps,
-            )
-        };
-        let mut rotation: Vec<Dispatch> = rotation.iter().map(beside).collect();
-        for binding in rotation.iter_mut().flat_map(|launch| &mut launch.bindings) {
-            binding.resource = match binding.resource {
-                // Rows, position and table follow the cache.
-                Resource::Input(input) => Resource::Input(input + 1),
-                _ => rows,
-            };
-        }
+        rebind(&mut candidate.dispatches, |resource| if resource == Resource::Input(1) { rows } else { resource });
+        let mut rotation = rotation.clone();
+        rebind(&mut rotation, |resource| match resource {
+            // Rows, position and table follow the cache.
+            Resource::Input(input) => Resource::Input(input + 1),
+            _ => rows,
+        });
         candidate.dispatches.splice(0..0, rotation);
         candidate
     };
