@@ -472,7 +472,7 @@
 //!
 //! | call | validates | allocates on the device | blocks |
 //! |---|---|---|---|
-//! | [`Context::plan`] | the graph's outputs, and each launch against the device's limits | parameters, constants that no living plan has; with [`Tuner::Measured`] also what an op needs, for a while | while it plans; with [`Tuner::Measured`] also for compilers and the queue |
+//! | [`Context::plan`] | the graph's outputs, and each launch against the device's limits | parameters, constants that no living plan has; with [`Tuner::Measured`] also what an op needs, for a while | while it plans, and as `upload` for constants; with [`Tuner::Measured`] also for compilers and the queue |
 //! | [`Plan::warm_up`] | | programs; where the device is a CPU, scratch for a while | while it compiles, all of it at the first poll; where the device is a CPU it submits once, and waits for that |
 //! | [`Plan::bind`] | number, types, buffers and context of the tensors | the plan's workspace, once; else as `bind_with` | as `bind_with` |
 //! | [`Plan::bind_with`] | the same, and the workspace | bind groups; at a new extent, what planning it takes | to compile what is not warm; at a new extent, to plan it |
@@ -480,7 +480,7 @@
 //! | [`Plan::run_on_device`] | as `bind` | outputs, then as `bind` | as `bind`, not for the queue; submits once |
 //! | [`Plan::verify`](crate::Plan::verify) | whose bindings they are | copies for reading back | until the results are there and the reference is done |
 //! | [`Plan::run`] | the tensors | inputs, outputs, copies for reading back | until the results are there |
-//! | [`Context::upload`], [`DeviceTensor::allocate`] | the device's limits | a buffer, and for an upload a copy on the way | no; what is uploaded goes with the next submission |
+//! | [`Context::upload`], [`DeviceTensor::allocate`] | the device's limits | a buffer, and for an upload a copy on the way | what is uploaded goes with the next submission; after each 4 MiB an upload submits by itself, and waits for the 4 MiB before |
 //! | [`Context::download`] | context and usage of the buffer | a copy | no: it submits when it is first polled, and is ready when the copy is |
 //! | [`DeviceTensor::from_buffer`], [`Workspace::from_buffers`] | usages, and a tensor's offset and size | nothing | no |
 //! | [`Context::load_tuning`], [`Context::save_tuning`] | every entry of a file | nothing | no |

@@ -87,7 +87,7 @@
 //! # In your engine
 //!
 //! [`Context::from_device`] takes your device and queue, [`DeviceTensor::from_buffer`] your buffers, and [`Plan::record`]
-//! your encoder. Nothing is submitted behind your back, and recording allocates nothing. The [`guide`] shows it step by step.
+//! your encoder. Recording submits nothing and allocates nothing. The [`guide`] shows it step by step.
 //! Convolutions take images as `[batch, spatial…, channels]`.
 //!
 //! In device memory a row (the last dimension) of k 8-bit codes takes ⌈k / 16⌉ · 16 bytes. Code i of row r is byte i of the row at

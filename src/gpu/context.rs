@@ -90,7 +90,7 @@ impl ContextOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Queue submissions by this crate.
+    /// Queue submissions by this crate, without the empty ones between the parts of large uploads.
     pub submissions: u64,
     /// Tensors read back to the host.
     pub readbacks: u64,
@@ -526,7 +526,9 @@ impl Context {
         lock(&self.tuning)
     }
 
-    /// Copies a tensor to the device.
+    /// Copies a tensor to the device. wgpu copies it first, and the copy goes with the next submission. After each 4 MiB, of one tensor or
+    /// of several, there is a submission without commands, which also takes along what the caller has written to buffers, and a wait for
+    /// the one before it. So no more than 8 MiB of copies are in memory.
     ///
     /// # Errors
     /// If it exceeds a limit of the device, or the device fails.
