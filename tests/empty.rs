@@ -9,9 +9,9 @@ use lowbit::numeric::BlockFormat;
 use lowbit::ops::{
     Add, Bins, BlockQuantize, Concat, Conv, ConvPass, CrossEntropyGradient, DynamicGranularity, DynamicQuantize,
     Embedding, FakeQuantize, FakeRequantize, FakeRequantizeOutput, FloatConv, FloatMatmul, Fused, Grid, GridGradient,
-    Linear, LinearConv, Matmul, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode,
-    Padding, Pool, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Reshape, Resize, Slice, Sum, Table,
-    Unfold, Windows,
+    JointLinear, Linear, LinearConv, Matmul, ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output,
+    Pad, PadMode, Padding, Pool, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Reshape, Resize, Slice,
+    Sum, Table, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{DType, Error, Granularity, Quantization, Result, Rounding, Tensor, TensorType, reference};
@@ -148,7 +148,11 @@ fn grouped_products(cases: &mut Vec<Case>) -> Result<()> {
         let (w, bias) = (weights(scales, [1, n, 0])?, reals(&[n])?);
         let linear = |lhs: &TensorType| Linear::new(lhs.clone(), w.clone()).bias(bias.clone());
         let x = reals(&[3, 0])?;
-        cases.push(case(format!("linear without k, {n} columns"), linear(x.tensor_type()).build()?, [x]));
+        cases.push(case(format!("linear without k, {n} columns"), linear(x.tensor_type()).build()?, [x.clone()]));
+        let columns = weights(scales, [1, 64, 0])?;
+        let first = Linear::new(x.tensor_type().clone(), columns).bias(reals(&[64])?).build()?;
+        let joint = JointLinear::new(vec![first, linear(x.tensor_type()).build()?])?;
+        cases.push(case(format!("layers without k, 64 and {n} columns"), joint, [x]));
         let x = Tensor::new([3, 0], Vec::<f16>::new())?;
         let op = linear(x.tensor_type()).output(DType::Float16).build()?;
         cases.push(case(format!("linear of halves without k, {n} columns"), op, [x]));

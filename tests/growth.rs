@@ -15,10 +15,10 @@ use lowbit::ops::{
     Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
-    ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams,
-    Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK,
-    Transpose, Unfold, Windows,
+    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+    ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
+    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
+    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{
@@ -108,6 +108,10 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     ops.push(("linear, experts", experts.build()?.into()));
     let gaps = Linear::new(real(&[6, 100])?, matrix(Codes::INT4, ScaleFormat::F16, 1, 12, 100)?);
     ops.push(("linear with gaps", gaps.build()?.into()));
+    let layer = Linear::new(real(&[2, 64])?, matrix(Codes::INT4, ScaleFormat::F16, 1, 64, 64)?).build()?;
+    let joint = JointLinear::new(vec![layer.clone(), layer])?;
+    ops.push(("layers of one input", joint.clone().into()));
+    ops.push(("a gate", joint.gated(Function::Silu)?.into()));
     let image = real(&[1, 8, 8, 6])?;
     ops.push((
         "linear_conv",

@@ -17,10 +17,10 @@ use lowbit::ops::{
     Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
-    ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize, QuantizeWeights,
-    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+    ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
+    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
+    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{Context, DType, Error, Granularity, Graph, Quantization, Result, Tensor, TensorType, Tuner};
@@ -326,6 +326,10 @@ fn shapes_alone_cost_nothing() {
         OptimizerStep::new(TensorType::float32([1 << 26])?, OptimizerRule::adam()).build()
     });
     judge.check("rows of whole groups", || Linear::new(real(&[1 << 24, 32])?, grouped(1, 4, 32)?).build());
+    judge.check("layers of one input", || {
+        let layer = || Linear::new(real(&[1 << 20, 32])?, grouped(1, 64, 32)?).build();
+        JointLinear::new(vec![layer()?, layer()?, layer()?])
+    });
     judge.check("images of whole groups", || {
         LinearConv::new(real(&[1, 512, 512, 32])?, grouped(1, 4, 32)?, [1, 1]).build()
     });

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Random, check_op, check_op_within, context, gpu_context};
 use half::f16;
-use lowbit::ops::{DynamicGranularity, DynamicQuantize, Embedding, Linear, Op};
-use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, ScaleFormat, WeightFormat};
+use lowbit::ops::{
+    Arithmetic, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary, Function, JointLinear, Linear,
+    LinearConv, Op, QuantizeWeights,
+};
+use lowbit::weights::{Codes, GroupParams, OffsetKind, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
 use lowbit::{
     DType, DeviceLimits, Error, Granularity, Graph, Plan, Quantization, Result, Tensor, TensorType, Tuner, reference,
 };
@@ -251,6 +254,242 @@ fn kernels_of_gpus() -> Result<()> {
         worst.note(name.clone(), check_op_within(&context, &name, &op.build()?.into(), &inputs));
     }
     worst.print();
+    Ok(())
+}
+
+/// Weights whose words are an input: alone, with codes and their parameters, of experts, and of an embedding.
+#[test]
+fn bound_weights() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_016);
+    let mut worst = Worst::default();
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Offset);
+    let kinds =
+        [Lhs::Float32, Lhs::Dynamic(DType::Int8, DynamicGranularity::Row, true), Lhs::Codes(DType::Uint8, Spread::Row)];
+    for (kind, [m, n, k]) in kinds.into_iter().zip([[1, 70, 96], [5, 64, 64], [17, 3, 100]]) {
+        let (mut inputs, dynamic) = lhs(&mut random, kind, m, k)?;
+        let mut op = Linear::new(inputs[0].tensor_type().clone(), PackedWeights::bound(format, [1, n, k])?);
+        if let Some(granularity) = dynamic {
+            op = op.dynamic_lhs(granularity);
+        }
+        let own = weights(&mut random, format, [1, n, k], false)?;
+        inputs.push(own.to_tensor()?);
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let op: Op = op.build()?.into();
+        worst.note("linear".into(), check_op_within(&context, &format!("{kind:?}"), &op, &inputs));
+        // The results are those of weights that are part of the op.
+        let mut held = Linear::new(inputs[0].tensor_type().clone(), own);
+        if let Some(granularity) = dynamic {
+            held = held.dynamic_lhs(granularity);
+        }
+        let held = reference::run(&held.build()?.into(), &inputs[..inputs.len() - 1])?;
+        assert_eq!(reference::run(&op, &inputs)?[0].values::<f32>()?, held[0].values::<f32>()?);
+    }
+    let (inputs, _) = lhs(&mut random, Lhs::Float16, 3, 64)?;
+    let experts = weights(&mut random, format, [3, 5, 64], false)?.to_tensor()?;
+    let indices = Tensor::new([3, 2], vec![0, 2, 1, 3, -1, 1])?;
+    let op =
+        Linear::new(inputs[0].tensor_type().clone(), PackedWeights::bound(format, [3, 5, 64])?).experts(2).build()?;
+    worst.note("experts".into(), check_op_within(&context, "experts", &op.into(), &[&inputs[0], &indices, &experts]));
+    let tokens = Tensor::new([4], vec![0, 9, 5, -1])?;
+    let op = Embedding::new(tokens.tensor_type().clone(), PackedWeights::bound(format, [1, 9, 64])?).build()?;
+    let table = weights(&mut random, format, [1, 9, 64], false)?.to_tensor()?;
+    check_op(&context, "embedding", &op.into(), &[&tokens, &table]);
+    worst.print();
+    Ok(())
+}
+
+/// One plan serves two layers; a graph multiplies with weights that it has quantized itself; and words that are no weights.
+#[test]
+fn plans_of_bound_weights() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_017);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let x = Tensor::new([2, 64], (0..128).map(|_| random.real()).collect::<Vec<_>>())?;
+    let op = Linear::new(x.tensor_type().clone(), PackedWeights::bound(format, [1, 8, 64])?).build()?;
+    let plan = context.plan(&Graph::of(op.clone())?, Tuner::FirstGuess)?;
+    let near = |got: &Tensor, words: &Tensor| -> Result<()> {
+        let op = op.clone().into();
+        let bounds = reference::tolerance(&op, &[&x, words])?.expect("sums of floats");
+        let expected = reference::run(&op, &[&x, words])?.remove(0);
+        let pairs = got.values::<f32>()?.iter().zip(expected.values::<f32>()?).zip(&bounds);
+        pairs.for_each(|((got, expected), bound)| assert!((got - expected).abs() <= *bound, "{got} is not {expected}"));
+        Ok(())
+    };
+    for _ in 0..2 {
+        let words = weights(&mut random, format, [1, 8, 64], false)?.to_tensor()?;
+        near(&plan.run_blocking(&[&x, &words])?[0], &words)?;
+    }
+
+    let real = Tensor::new([8, 64], (0..512).map(|_| random.real()).collect::<Vec<_>>())?;
+    let quantizer = Quantizer::new(format)?;
+    let mut graph = Graph::new();
+    let (input, matrix) = (graph.input(x.tensor_type().clone()), graph.input(real.tensor_type().clone()));
+    let packed = graph.add(QuantizeWeights::new(real.tensor_type().clone(), quantizer.clone())?, &[matrix])?;
+    let out = graph.add(op.clone(), &[input, packed])?;
+    graph.output(out);
+    let got = context.plan(&graph, Tuner::FirstGuess)?.run_blocking(&[&x, &real])?;
+    near(&got[0], &quantizer.quantize(&real)?.to_tensor()?)?;
+
+    // A scale of infinity.
+    let broken = Tensor::new(op_words(&op), vec![0x7c00_7c00; op_words(&op)[0]])?;
+    let error = reference::run(&op.clone().into(), &[&x, &broken]).expect_err("no weights").to_string();
+    assert!(error.contains("no finite scale"), "{error}");
+    assert_eq!(plan.run_blocking(&[&x, &broken])?.len(), 1, "a device computes something");
+    let kept = PackedWeights::bound(format, [1, 8, 64])?.words().expect_err("no words").to_string();
+    assert!(kept.contains("are an input"), "{kept}");
+    let shuffled = weights(&mut random, format, [1, 8, 64], true)?.to_tensor().expect_err("another order").to_string();
+    assert!(shuffled.contains("in another order"), "{shuffled}");
+    let conv = LinearConv::new(TensorType::float32([1, 8, 8])?, PackedWeights::bound(format, [1, 8, 64])?, [8]).build();
+    assert!(conv.expect_err("a part of it").to_string().contains("are an input"));
+    Ok(())
+}
+
+/// The dimensions of the words that are the last input of an op.
+fn op_words(op: &Linear) -> Vec<usize> {
+    Op::from(op.clone()).inputs().last().expect("the words").dims().to_vec()
+}
+
+/// Two or three layers in one launch, and a layer that is the gate of another; kernels of CPUs and GPUs.
+#[test]
+fn joint_layers() -> Result<()> {
+    let mut random = Random::new(4_013);
+    let mut worst = Worst::default();
+    let cases = [
+        ([1, 128], vec![64, 64, 7], Lhs::Float32, Codes::INT4, ScaleFormat::F16Offset, 32),
+        (
+            [5, 96],
+            vec![128, 64],
+            Lhs::Dynamic(DType::Int8, DynamicGranularity::Group(32), true),
+            Codes::INT8,
+            ScaleFormat::F16,
+            32,
+        ),
+        (
+            [19, 70],
+            vec![64, 192, 65],
+            Lhs::Dynamic(DType::Uint8, DynamicGranularity::Row, false),
+            Codes::INT3,
+            ScaleFormat::F32Zero,
+            16,
+        ),
+        ([3, 64], vec![64, 130], Lhs::Codes(DType::Uint8, Spread::Tensor), Codes::INT4, ScaleFormat::F16Zero, 64),
+        ([2, 100], vec![64, 1], Lhs::Float16, Codes::INT5, ScaleFormat::F16, 20),
+        ([33, 256], vec![64, 64], Lhs::Float16, Codes::INT4, ScaleFormat::F16, 128),
+        ([1, 64], vec![192, 192], Lhs::Codes(DType::Int8, Spread::Row), Codes::INT2, ScaleFormat::F16, 32),
+    ];
+    for context in [context(), gpu_context()].into_iter().flatten() {
+        for (turn, ([m, k], widths, kind, codes, scales, group)) in cases.iter().cloned().enumerate() {
+            let (inputs, dynamic) = lhs(&mut random, kind, m, k)?;
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            let layer = |random: &mut Random, n: usize| -> Result<Linear> {
+                let weights = weights(random, WeightFormat::new(codes, group, scales), [1, n, k], false)?;
+                let mut op = Linear::new(inputs[0].tensor_type().clone(), weights);
+                if let Some(granularity) = dynamic {
+                    op = op.dynamic_lhs(granularity);
+                }
+                if turn % 3 == 1 {
+                    op = op.bias(Tensor::new([n], (0..n).map(|_| random.real()).collect::<Vec<_>>())?);
+                }
+                if turn % 4 == 3 { op.clamp(-1.0, 3.0) } else { op }.build()
+            };
+            let layers = widths.iter().map(|&n| layer(&mut random, n)).collect::<Result<Vec<_>>>()?;
+            let name = format!("{kind:?} x {codes:?} {widths:?}");
+            worst.note(
+                "layers".into(),
+                check_op_within(&context, &name, &JointLinear::new(layers.clone())?.into(), &inputs),
+            );
+            let function = [Function::Silu, Function::Gelu, Function::Relu][turn % 3];
+            // Of wide gates the rows that a workgroup lacks belong to the factor's columns.
+            let pair = vec![layers[0].clone(), layer(&mut random, widths[0])?];
+            let gated = JointLinear::new(pair)?.gated(function)?;
+            worst.note(format!("gate {function:?}"), check_op_within(&context, &name, &gated.into(), &inputs));
+        }
+    }
+    worst.print();
+    Ok(())
+}
+
+#[test]
+fn layers_that_are_not_joined() -> Result<()> {
+    let mut random = Random::new(4_014);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let x = TensorType::float32([2, 64])?;
+    let matrix = |random: &mut Random, n: usize| weights(random, format, [1, n, 64], false);
+    let layer = |random: &mut Random, n: usize| Linear::new(x.clone(), matrix(random, n)?).build();
+    let refused = |layers: Vec<Linear>, reason: &str| {
+        let error = JointLinear::new(layers).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    let narrow = layer(&mut random, 60)?;
+    let wide = layer(&mut random, 64)?;
+    refused(vec![wide.clone()], "1 layers were given");
+    refused(vec![wide.clone(); 4], "4 layers were given");
+    refused(vec![narrow.clone(), wide.clone()], "a multiple of 64 rows");
+    let halves = Linear::new(x.clone(), matrix(&mut random, 64)?).output(DType::Float16).build()?;
+    refused(vec![wide.clone(), halves], "makes float16");
+    let clamped = Linear::new(x.clone(), matrix(&mut random, 64)?).clamp(0.0, 1.0).build()?;
+    refused(vec![wide.clone(), clamped], "a bias or bounds");
+    let other = Linear::new(TensorType::float32([3, 64])?, matrix(&mut random, 64)?).build()?;
+    refused(vec![wide.clone(), other], "give all one lhs");
+    let int8 = weights(&mut random, WeightFormat::new(Codes::INT8, 32, ScaleFormat::F16), [1, 64, 64], false)?;
+    refused(vec![wide.clone(), Linear::new(x.clone(), int8).build()?], "are not joined");
+    let error = JointLinear::new(vec![wide, narrow])?.gated(Function::Silu).expect_err("other widths").to_string();
+    assert!(error.contains("[64, 60] columns"), "{error}");
+    Ok(())
+}
+
+/// A graph's layers of one input become one launch, as do a layer and its gate, with the results of a reference of separate ops. Two
+/// plans share the weights of joined layers.
+#[test]
+fn graphs_join_layers() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(4_015);
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16Offset);
+    let matrices = [128, 64, 64, 192, 192, 3].map(|n| weights(&mut random, format, [1, n, 64], false).map(Arc::new));
+    let [query, key, value, gate, up, odd] = matrices;
+    let layers = [query?, key?, value?, odd?];
+    let (gate, up) = (gate?, up?);
+    let graph = |tokens: usize| -> Result<Graph> {
+        let mut graph = Graph::new();
+        let x_type = TensorType::float32([tokens, 64])?;
+        let x = graph.dynamic_input(x_type.clone())?;
+        for weights in &layers {
+            let out = graph.add(Linear::new(x_type.clone(), weights.clone()).build()?, &[x])?;
+            graph.output(out);
+        }
+        let gate = graph.add(Linear::new(x_type.clone(), gate.clone()).build()?, &[x])?;
+        let up = graph.add(Linear::new(x_type, up.clone()).build()?, &[x])?;
+        let wide = graph.tensor_type(gate)?.clone();
+        let open = graph.add(FloatUnary::new(wide.clone(), Function::Silu)?, &[gate])?;
+        let out = graph.add(FloatBinary::new(wide.clone(), wide, Arithmetic::Multiply)?, &[up, open])?;
+        graph.output(out);
+        Ok(graph)
+    };
+    let buffers = || context.counters().buffers;
+    let before = buffers();
+    let one = context.plan(&graph(1)?, Tuner::FirstGuess)?;
+    let made = buffers() - before;
+    let many = context.plan(&graph(9)?, Tuner::FirstGuess)?;
+    let made_again = buffers() - before - made;
+    if context.caps().storage_buffers >= 8 {
+        assert_eq!(one.launches(), 3, "{one}");
+        assert_eq!(made - made_again, 3, "the weights of three launches are made once");
+    }
+    for (plan, tokens) in [(&one, 1), (&many, 9), (&many, 2)] {
+        let x = Tensor::new([tokens, 64], (0..tokens * 64).map(|_| random.real()).collect::<Vec<_>>())?;
+        let layer = |weights: &Arc<PackedWeights>| Linear::new(x.tensor_type().clone(), weights.clone()).build();
+        let gated = JointLinear::new(vec![layer(&gate)?, layer(&up)?])?.gated(Function::Silu)?;
+        let mut ops = layers.iter().map(|weights| Ok(layer(weights)?.into())).collect::<Result<Vec<Op>>>()?;
+        ops.push(gated.into());
+        for ((op, got), expected) in ops.iter().zip(plan.run_blocking(&[&x])?).zip(graph(tokens)?.run_reference(&[&x])?)
+        {
+            let bounds = reference::tolerance(op, &[&x])?.expect("sums of floats");
+            let pairs = got.values::<f32>()?.iter().zip(expected.values::<f32>()?);
+            let is_near = pairs.zip(&bounds).all(|((got, expected), bound)| (got - expected).abs() <= *bound);
+            assert!(is_near, "{} of {tokens} rows", op.name());
+        }
+    }
     Ok(())
 }
 

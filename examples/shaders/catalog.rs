@@ -9,10 +9,10 @@ use lowbit::ops::{
     Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
     CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
-    ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights, QuantizedArithmetic,
-    RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs, Slice, Softmax,
-    StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+    ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
+    QuantizedArithmetic, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
+    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{
     Codes, GroupParams, GroupScaleRule, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat,
@@ -476,6 +476,7 @@ fn grouped() -> Result<Vec<Op>> {
             ops.push(op.build()?.into());
         }
     }
+    ops.extend(joint_layers()?);
     let shuffled = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
     let index: Vec<u32> = (0..64).map(|l| l % 2).collect();
     let weights = PackedWeights::build_indexed(shuffled, [1, 4, 64], &index, |_, _, _, _| Ok(()))?;
@@ -623,6 +624,23 @@ fn transposed() -> Result<Vec<Op>> {
         let filter = weights(format, &[count, 3, 3, channels / groups], 0)?;
         let conv = Conv::new(typed(DType::Int8, &[1, 8, 8, channels], 0)?, filter).groups(groups);
         ops.push(conv.transposed().stride([2, 2]).build()?.into());
+    }
+    Ok(ops)
+}
+
+/// Two and three layers in one launch, and a gate.
+fn joint_layers() -> Result<Vec<Op>> {
+    let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    let weights = PackedWeights::build(format, [1, 64, 64], |_, _, groups, _| {
+        groups.fill(GroupParams::scale(1.0));
+        Ok(())
+    })?;
+    let mut ops = Vec::new();
+    for dtype in FLOATS {
+        let layer = Linear::new(TensorType::new(dtype, [4, 64])?, weights.clone()).build()?;
+        let pair = JointLinear::new(vec![layer.clone(); 2])?;
+        ops.extend([pair.clone().into(), JointLinear::new(vec![layer; 3])?.into()]);
+        ops.push(pair.gated(Function::Silu)?.into());
     }
     Ok(ops)
 }

@@ -7,7 +7,7 @@
 //                                              codes has one scale, by which its totals are multiplied at the end.
 //
 // GROUP_X neighbours own neighbouring quads. The GROUP_Y invocations along y own further rows or, if SLICED (gemm/split_k.wgsl),
-// slices of k, whose totals are added in order. Loops are unrolled by hand, and sums are module variables, as in
+// slices of k, whose totals are added in order. If GATED (grouped/quads_gated.wgsl) an invocation's two quads are of two layers. Loops are unrolled by hand, and sums are module variables, as in
 // gemm/register_tile.wgsl and gemm/tile_sums.wgsl. A run is a range of steps that share all scales. It has at most RUN steps, so
 // that i32 holds its sums.
 //
@@ -24,7 +24,8 @@
 //# needs expert_of, lhs_row_of: grouped/expert_*
 //# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_*
-//# needs store_reals: epilogue/store_f16, epilogue/store_f32
+//# needs GATED, gated, quad_of: grouped/quads_*
+//# needs store_reals: epilogue/store_f16, epilogue/store_f32, epilogue/store_three, epilogue/store_two
 //# constants BITS, CODE_SUMS, GROUP_X, GROUP_Y, HALVES, LHS_HALVES, LHS_ONE, LHS_SUMS, ONE_STEP, PACKED, TILE_M, TILE_Q, WEIGHT_HALVES
 
 const RUN: u32 = 1024u;
@@ -161,6 +162,14 @@ fn add_scaled_quad(
     }
 }
 
+// The result of four columns of a row; zeros if no expert is selected.
+fn finished(total: vec4<f32>, expert: u32, column: u32) -> vec4<f32> {
+    let low = vec4<f32>(bitcast<f32>(params.low));
+    let high = vec4<f32>(bitcast<f32>(params.high));
+    let clamped = min(max(total + load_bias(expert, column), low), high);
+    return select(vec4<f32>(0.0), clamped, expert < params.experts);
+}
+
 @compute @workgroup_size(GROUP_X, GROUP_Y)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -175,7 +184,7 @@ fn main(
     let row_lane = select(local.y, 0u, SLICED);
     let own = tile_place(tile);
     let first_row = (own.x * select(GROUP_Y, 1u, SLICED) + row_lane) * TILE_M;
-    let first_quad = own.y * GROUP_X * TILE_Q + local.x;
+    let first_quad = own.y * GROUP_X * select(TILE_Q, 1u, GATED) + local.x;
 
     let expert = expert_of(min(first_row, params.m - 1u));
     for (var i = 0u; i < TILE_M; i += 1u) {
@@ -185,7 +194,7 @@ fn main(
     let begin = min(slice * params.slice_steps, params.steps);
     let end = min(begin + params.slice_steps, params.steps) + opaque_zero(groups);
     for (var q = 0u; q < TILE_Q; q += 1u) {
-        let column = min((first_quad + q * GROUP_X) * 4u, params.columns - 4u);
+        let column = min(quad_of(first_quad, q) * 4u, params.columns - 4u);
         let panel = column / PANEL;
         let width = min(params.columns - panel * PANEL, PANEL);
         let place = Place(min(expert, params.experts - 1u) * params.expert_vecs + panel * params.panel_vecs, width, column % PANEL);
@@ -249,15 +258,15 @@ fn main(
                 totals[i * TILE_Q + q] *= row_scale(lhs_rows[i]);
             }
         }
-        for (var q = 0u; q < TILE_Q; q += 1u) {
-            let quad = first_quad + q * GROUP_X;
+        for (var q = 0u; q < select(TILE_Q, 1u, GATED); q += 1u) {
+            let quad = quad_of(first_quad, q);
             if (slice == 0u && row < params.m && quad < params.output_quads) {
                 let column = params.first_column + quad * 4u;
-                let biased = totals[i * TILE_Q + q] + load_bias(expert, column);
-                let low = vec4<f32>(bitcast<f32>(params.low));
-                let high = vec4<f32>(bitcast<f32>(params.high));
-                let clamped = min(max(biased, low), high);
-                store_reals(row, column, select(vec4<f32>(0.0), clamped, expert < params.experts));
+                var values = finished(totals[i * TILE_Q + q], expert, column);
+                if (GATED) {
+                    values = gated(values, finished(totals[i * TILE_Q + TILE_Q - 1u], expert, column + params.first_end));
+                }
+                store_reals(row, column, values);
             }
         }
     }

@@ -18,7 +18,7 @@
 //# needs expand, scaled: grouped/lhs_float
 //# needs group_scales: grouped/scales*
 //# needs load_bias: grouped/bias_none
-//# needs store_reals: epilogue/store_f16, epilogue/store_f32
+//# needs store_reals: epilogue/store_f16, epilogue/store_f32, epilogue/store_three, epilogue/store_two
 //# constants BITS, GROUP_Y, LHS_SUMS, PACKED, TILE_M
 
 @group(0) @binding(1) var<storage, read> lhs: array<vec4<f16>>;

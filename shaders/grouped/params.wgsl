@@ -28,8 +28,8 @@ struct Params {
     high: u32,
     indices_at: u32,          // begin of the indices in a binding that they share with the bias
     parameters_at: u32,
-    unused_0: u32,
-    unused_1: u32,
+    first_end: u32,           // columns of the first layer, and of the first two, if there are several
+    second_end: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

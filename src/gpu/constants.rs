@@ -14,8 +14,8 @@ use crate::kernels::{Constant, WordsInTurn};
 /// Tells two constants apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
-    /// The address of the owner of packed words, and the label. They are not packed again.
-    Packed(usize, String),
+    /// The addresses of the owners of packed words, and the label. They are not packed again.
+    Packed(Vec<usize>, String),
     /// 128 bits of hash of all other words.
     Words(u64, u64),
 }
@@ -23,8 +23,8 @@ enum Key {
 #[derive(Debug)]
 struct Entry {
     buffer: Weak<wgpu::Buffer>,
-    /// Keeps the address from being used again while the entry lives.
-    _owner: Option<Weak<dyn Any + Send + Sync>>,
+    /// Keep the addresses from being used again while the entry lives.
+    _owners: Vec<Weak<dyn Any + Send + Sync>>,
 }
 
 /// The constants of a context that some plan still holds.
@@ -42,10 +42,11 @@ impl Constants {
         let upload = |words: &[u32]| -> Result<Arc<wgpu::Buffer>> {
             Ok(Arc::new(context.buffer(constant.label(), words.len() as u64 * 4, USAGE, words)?))
         };
-        if let Some(owner) = constant.owner() {
-            let address = Arc::as_ptr(owner).cast::<()>().addr();
-            let key = Key::Packed(address, constant.label().to_string());
-            return self.shared(key, Some(Arc::downgrade(owner)), || upload(&words.next(constant)?));
+        let owners = constant.owners();
+        if !owners.is_empty() {
+            let addresses = owners.iter().map(|owner| Arc::as_ptr(owner).cast::<()>().addr()).collect();
+            let key = Key::Packed(addresses, constant.label().to_string());
+            return self.shared(key, owners.iter().map(Arc::downgrade).collect(), || upload(&words.next(constant)?));
         }
         let words = constant.words()?;
         let hash = |seed: u64| {
@@ -53,13 +54,13 @@ impl Constants {
             (seed, &words[..]).hash(&mut hasher);
             hasher.finish()
         };
-        self.shared(Key::Words(hash(0), hash(1)), None, || upload(&words))
+        self.shared(Key::Words(hash(0), hash(1)), Vec::new(), || upload(&words))
     }
 
     fn shared(
         &self,
         key: Key,
-        owner: Option<Weak<dyn Any + Send + Sync>>,
+        owners: Vec<Weak<dyn Any + Send + Sync>>,
         upload: impl FnOnce() -> Result<Arc<wgpu::Buffer>>,
     ) -> Result<Arc<wgpu::Buffer>> {
         if let Some(buffer) = lock(&self.0).get(&key).and_then(|entry| entry.buffer.upgrade()) {
@@ -74,7 +75,7 @@ impl Constants {
         if entries.len() == entries.capacity() {
             entries.retain(|_, entry| entry.buffer.strong_count() > 0);
         }
-        entries.insert(key, Entry { buffer: Arc::downgrade(&uploaded), _owner: owner });
+        entries.insert(key, Entry { buffer: Arc::downgrade(&uploaded), _owners: owners });
         Ok(uploaded)
     }
 }

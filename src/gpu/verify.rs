@@ -116,14 +116,19 @@ impl Plan {
                 let inputs: Vec<&Tensor> = inputs.iter().collect();
                 let got = self.run_alone(&step.op, &inputs).await?;
                 let tolerance = reference::tolerance(&step.op, &inputs)?;
-                let is_wrong = |(value, got): (&Value, &Tensor)| -> Result<bool> {
+                let mut bounds = tolerance.as_deref();
+                let mut is_wrong = |(value, got): (&Value, &Tensor)| -> Result<bool> {
                     let expected = read(&graph, &tensors, *value)?;
-                    Ok(match &tolerance {
-                        Some(tolerance) => !is_within(got, &expected, tolerance),
+                    Ok(match &mut bounds {
+                        Some(bounds) => {
+                            let own = bounds.split_off(..expected.tensor_type().shape().elements());
+                            !is_within(got, &expected, own.unwrap_or_default())
+                        }
                         None => first_difference(got, &expected).is_some(),
                     })
                 };
-                if step.outputs.iter().zip(&got).map(is_wrong).collect::<Result<Vec<_>>>()?.contains(&true) {
+                let wrong = step.outputs.iter().zip(&got).map(&mut is_wrong).collect::<Result<Vec<_>>>()?;
+                if wrong.contains(&true) {
                     report.first_wrong_op = Some((number, step.op.name()));
                     break;
                 }

@@ -53,11 +53,10 @@ impl Kernels for Fused {
 }
 
 /// The ways to run an op that makes float32 and a sum or product one after the other, for devices that bind too few buffers for a
-/// residual beside the rest. The second op has no constants.
+/// residual beside the rest.
 fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
     let (first, position) = (op.first(), op.post_op().position());
-    let Candidate { dispatches: second, constants, .. } = candidates_with(&op.then(), None, caps).swap_remove(0);
-    debug_assert!(constants.is_empty());
+    let second = candidates_with(&op.then(), None, caps).swap_remove(0);
     let residual = Resource::Input(first.inputs().len());
     let elements = op.outputs()[0].shape().elements();
     let both = |mut candidate: Candidate| {
@@ -66,13 +65,11 @@ fn in_sequence(op: &Fused, caps: &DeviceCaps) -> Vec<Candidate> {
             Resource::Output(_) => made,
             resource => resource,
         });
-        let mut second = second.clone();
-        rebind(&mut second, |resource| match resource {
+        candidate.append(second.clone(), |resource| match resource {
             Resource::Input(input) if input == position => made,
             Resource::Input(_) => residual,
             resource => resource,
         });
-        candidate.dispatches.extend(second);
         candidate.dispatches.iter_mut().for_each(|launch| launch.in_place.clear());
         candidate
     };

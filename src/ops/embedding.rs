@@ -13,6 +13,7 @@ use crate::weights::PackedWeights;
 /// as real numbers (a token embedding; over all rows in order, dequantization).
 ///
 /// * `indices`: int32, any shape. An index outside the rows gives zeros.
+/// * `weights`: [`PackedWeights`], one matrix. If they are [`bound`](PackedWeights::bound), their words are the second input.
 /// * Output: the shape of the indices with k appended, in float32 or float16.
 ///
 /// Each operation is one correctly rounded f32 operation, with equal bits on every device; float16 output is rounded once more.
@@ -89,6 +90,11 @@ impl Embedding {
         &self.weights
     }
 
+    /// The index of the input that has the words of the weights, if they are bound.
+    pub(crate) fn words_input(&self) -> Option<usize> {
+        self.weights.input_type().map(|_| 1)
+    }
+
     pub(crate) fn output_type(&self) -> &TensorType {
         &self.output_type
     }
@@ -100,7 +106,7 @@ impl OpDef for Embedding {
     }
 
     fn inputs(&self) -> Vec<TensorType> {
-        vec![self.indices.clone()]
+        [Some(self.indices.clone()), self.weights.input_type()].into_iter().flatten().collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {
@@ -112,6 +118,6 @@ impl OpDef for Embedding {
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
-        Some(vec![true])
+        Some((0..self.inputs().len()).map(|input| input == 0).collect())
     }
 }

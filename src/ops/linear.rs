@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use super::OpDef;
 use super::dynamic::DynamicGranularity;
-use crate::error::{Result, require};
+use crate::error::{Result, refuse, require};
 use crate::numeric::DType;
 use crate::tensor::{Granularity, Tensor, TensorType};
-use crate::weights::PackedWeights;
+use crate::weights::{PANEL, PackedWeights};
 
 /// `out[…, j] = clamp( Σ_l lhs[…, l] · weights[j, l] + bias[j] )`: a linear layer with weights quantized in groups along k.
 ///
 /// * `lhs`: `[…, k]`. Either float32 or float16, multiplied without quantization. Or int8 or uint8 codes, quantized per tensor, per
 ///   row, in blocks along k, or dynamically ([`DynamicQuantize`](super::DynamicQuantize)); several layers can share one
 ///   quantization.
-/// * `weights`: [`PackedWeights`] of `n` rows and `k` columns, in any of their formats.
+/// * `weights`: [`PackedWeights`] of `n` rows and `k` columns, in any of their formats. If they are
+///   [`bound`](PackedWeights::bound), their words are the last input.
 /// * Output: `[…, n]` in float32 (or float16: the f32 result rounded to nearest even, infinite beyond its range).
 /// * With [`experts`](LinearBuilder::experts) a second input, int32 `[…, selected]`, selects the matrices for each row of lhs; the
 ///   output is `[…, selected, n]`. An index outside the experts makes a row of zeros.
@@ -94,6 +95,48 @@ impl Linear {
         }
     }
 
+    /// The layer with the columns of all these layers, which have the same inputs and bounds.
+    ///
+    /// # Errors
+    /// If they can't be one layer.
+    pub(super) fn joined(layers: &[Self]) -> Result<Self> {
+        let first = &layers[0];
+        let dynamic = |layer: &Self| layer.dynamic.as_ref().map(|(granularity, _)| *granularity);
+        for layer in layers {
+            require!(layer.indices.is_none(), "a layer has experts, but layers are joined that have one matrix each");
+            require!(
+                layer.lhs == first.lhs && dynamic(layer) == dynamic(first),
+                "a layer multiplies {} and another {}: give all one lhs, with the same scales",
+                first.lhs,
+                layer.lhs
+            );
+            require!(
+                layer.bounds == first.bounds && layer.bias.is_some() == first.bias.is_some(),
+                "one layer has a bias or bounds that another has not: give all the same"
+            );
+        }
+        let weights: Vec<Arc<PackedWeights>> = layers.iter().map(|layer| layer.weights.clone()).collect();
+        let Some(joined) = PackedWeights::joined(&weights) else {
+            let list = weights.iter().map(|weights| weights.to_string()).collect::<Vec<_>>().join(", ");
+            refuse!(
+                "the weights {list} are not joined: their formats, columns and orders of columns are the same, and all but the \
+                 last have a multiple of {PANEL} rows"
+            );
+        };
+        let biases = layers.iter().filter_map(|layer| layer.bias.as_ref());
+        let bias = biases.map(|bias| bias.values::<f32>()).collect::<Result<Vec<_>>>()?.concat();
+        let builder = LinearBuilder {
+            lhs: if first.dynamic.is_some() { first.lhs.without_scales() } else { first.lhs.clone() },
+            weights: Arc::new(joined),
+            dynamic: dynamic(first),
+            selected: None,
+            bias: first.bias.is_some().then(|| Tensor::new([bias.len()], bias)).transpose()?.map(Arc::new),
+            bounds: first.bounds,
+            output: DType::Float32,
+        };
+        builder.build()
+    }
+
     /// The type of lhs with its columns at the positions of the weights, which include gaps between groups.
     ///
     /// # Errors
@@ -138,6 +181,19 @@ impl Linear {
     /// The index of the input that holds the parameters of lhs, if the device computes them.
     pub(crate) fn dynamic(&self) -> Option<usize> {
         self.dynamic.as_ref().map(|_| 1 + usize::from(self.indices.is_some()))
+    }
+
+    /// The index of the input that has the words of the weights, if they are bound.
+    pub(crate) fn words_input(&self) -> Option<usize> {
+        self.weights.input_type().map(|_| self.inputs().len() - 1)
+    }
+
+    /// The weights, whose words may be among the inputs.
+    ///
+    /// # Errors
+    /// If those are no valid weights.
+    pub(crate) fn weights_of(&self, inputs: &[&Tensor]) -> Result<Arc<PackedWeights>> {
+        self.words_input().map_or(Ok(self.weights.clone()), |input| self.weights.with_words(inputs[input]))
     }
 
     /// The granularity of the scales of lhs; `None` if it has no scales.
@@ -187,7 +243,7 @@ pub(crate) struct LhsScales {
 }
 
 impl LinearBuilder {
-    /// Reads the scales and zero points of lhs from the last input: they are computed on the device, by
+    /// Reads the scales and zero points of lhs from the last input, or the last but one if weights are bound: they are computed on the device, by
     /// [`DynamicQuantize`](super::DynamicQuantize) with this granularity.
     pub fn dynamic_lhs(mut self, granularity: DynamicGranularity) -> Self {
         self.dynamic = Some(granularity);
@@ -359,7 +415,8 @@ impl OpDef for Linear {
 
     fn inputs(&self) -> Vec<TensorType> {
         let parameters = self.dynamic.as_ref().map(|(_, parameters)| parameters.clone());
-        [Some(self.lhs.clone()), self.indices.clone(), parameters].into_iter().flatten().collect()
+        let words = self.weights.input_type();
+        [Some(self.lhs.clone()), self.indices.clone(), parameters, words].into_iter().flatten().collect()
     }
 
     fn outputs(&self) -> Vec<TensorType> {
@@ -385,6 +442,8 @@ impl OpDef for Linear {
     fn inputs_by_row(&self) -> Option<Vec<bool>> {
         // Parameters and indices have one entry per row of lhs.
         let rows = self.lhs.shape().rank() == 2 || (self.dynamic.is_none() && self.lhs.shape().rank() > 2);
-        rows.then(|| self.inputs().iter().enumerate().map(|(i, t)| i == 0 || t.shape().elements() > 1).collect())
+        let words = self.words_input();
+        let by_row = |(i, t): (usize, &TensorType)| i == 0 || (t.shape().elements() > 1 && words != Some(i));
+        rows.then(|| self.inputs().iter().enumerate().map(by_row).collect())
     }
 }

@@ -200,6 +200,12 @@ impl LinearConvBuilder {
         let patches = self.patches.build()?;
         let rows = patches.output_type();
         let [groups, outputs, k] = self.weights.dims();
+        require!(
+            self.weights.input_type().is_none(),
+            "the words of the weights {} are an input, but a convolution's weights are part of it: unfold the image with Unfold, and \
+             multiply with Linear",
+            self.weights
+        );
         require!(groups > 0 && outputs > 0, "the weights {} have no output channel", self.weights);
         require!(
             rows.shape().row_length() == k,

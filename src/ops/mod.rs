@@ -23,6 +23,7 @@ mod float_conv;
 mod float_matmul;
 mod float_unary;
 mod fused;
+mod joint_linear;
 mod layer_norm;
 mod linear;
 mod linear_conv;
@@ -197,6 +198,7 @@ ops! {
         concat: Concat;
         fused: Fused;
         linear: Linear;
+        joint_linear: JointLinear;
         embedding: Embedding;
         quantize_weights: QuantizeWeights;
         unfold: Unfold;
@@ -347,14 +349,22 @@ impl Op {
         })
     }
 
-    /// The packed weights that are part of the op.
-    pub(crate) fn packed_weights(&self) -> Option<&Arc<PackedWeights>> {
+    /// The packed weights whose words are part of the op.
+    pub(crate) fn packed_weights(&self) -> Vec<&Arc<PackedWeights>> {
+        let mut weights = self.all_weights();
+        weights.retain(|weights| weights.input_type().is_none());
+        weights
+    }
+
+    /// The packed weights of the op.
+    fn all_weights(&self) -> Vec<&Arc<PackedWeights>> {
         match self {
-            Self::Linear(op) => Some(op.weights()),
-            Self::LinearConv(op) => Some(op.linear().weights()),
-            Self::Embedding(op) => Some(op.weights()),
-            Self::Fused(op) => op.first().packed_weights(),
-            _ => None,
+            Self::Linear(op) => vec![op.weights()],
+            Self::JointLinear(op) => op.layers().iter().map(Linear::weights).collect(),
+            Self::LinearConv(op) => vec![op.linear().weights()],
+            Self::Embedding(op) => vec![op.weights()],
+            Self::Fused(op) => op.first().all_weights(),
+            _ => Vec::new(),
         }
     }
 
@@ -369,7 +379,8 @@ impl Op {
             Self::FloatMatmul(op) => constant(op.rhs()),
             Self::Conv(op) => Some(op.weights().tensor_type().to_string()),
             Self::Fused(op) => op.first().weights_description(),
-            _ => self.packed_weights().map(|weights| weights.to_string()),
+            Self::JointLinear(op) => Some(op.whole().weights().to_string()),
+            _ => self.all_weights().first().map(|weights| weights.to_string()),
         }
     }
 

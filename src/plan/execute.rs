@@ -17,7 +17,7 @@ pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Te
     }
     for step in graph.steps() {
         // Parts of an op share the words of deferred weights.
-        let _words = step.op.packed_weights().map(|weights| weights.words()).transpose()?;
+        let _words = step.op.packed_weights().into_iter().map(|weights| weights.words()).collect::<Result<Vec<_>>>()?;
         let inputs = step.inputs.iter().map(|&value| read(graph, &tensors, value)).collect::<Result<Vec<_>>>()?;
         let outputs = run(&step.op, &inputs.iter().collect::<Vec<_>>())?;
         for (value, output) in step.outputs.iter().zip(outputs) {

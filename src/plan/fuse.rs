@@ -1,12 +1,12 @@
 //! Fusion of steps into one launch: requantization, clamps, tables, sums, and functions and products of floats move into the op before
-//! them, and conversions into the transposition beside them, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
+//! them, conversions into the transposition beside them, and layers of one input into one, if the bits stay equal. The fused ops are defined in `ops`; `schedule` orders and places them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::candidates::CandidateLists;
 use super::graph::{Graph, Step, Value};
-use crate::ops::{Fused, Op, Table, Transpose};
+use crate::ops::{Arithmetic, Fused, JointLinear, Linear, Op, Table, Transpose};
 use crate::tensor::TensorType;
 
 /// One or more steps of a graph that run as one.
@@ -37,8 +37,7 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
             let value = merged.step.inputs[position];
             let maker = makers.get(&value.index()).copied().filter(|_| uses[&graph.storage(value).index()] == 1);
             let joined = maker.and_then(|maker| {
-                // A read of a state stays where it is: a write may come between.
-                let first = done[maker].as_ref().filter(|m| !m.step.inputs.iter().any(|&v| graph.is_state(v)))?;
+                let first = done[maker].as_ref().filter(|m| !reads_state(&m.step, graph))?;
                 // Of two elementwise operands one may follow the extent, and the other may not: at a smaller one they broadcast.
                 let is_elementwise = matches!(&*merged.step.op, Op::Add(_) | Op::FloatBinary(_));
                 if is_elementwise && merged.step.inputs.iter().any(|&v| graph.follows(v) != graph.follows(value)) {
@@ -61,7 +60,96 @@ pub(super) fn fuse(graph: &Graph, lists: &CandidateLists<'_>) -> Vec<Merged> {
         makers.extend(merged.step.outputs.iter().map(|value| (value.index(), done.len())));
         done.push(Some(merged));
     }
-    done.into_iter().flatten().collect()
+    let mut merged: Vec<Merged> = done.into_iter().flatten().collect();
+    let is_read_once = |value: Value| uses[&graph.storage(value).index()] == 1;
+    gate_layers(&mut merged, graph, lists, is_read_once);
+    join_layers(&mut merged, graph, lists);
+    merged
+}
+
+/// Makes one step of a layer whose results are multiplied with a function of another's, if nothing else reads that.
+fn gate_layers(
+    merged: &mut Vec<Merged>,
+    graph: &Graph,
+    lists: &CandidateLists<'_>,
+    is_read_once: impl Fn(Value) -> bool,
+) {
+    let mut done = vec![false; merged.len()];
+    let mut makers: HashMap<Value, usize> = HashMap::new();
+    for position in 0..merged.len() {
+        makers.extend(merged[position].step.outputs.iter().map(|&value| (value, position)));
+        let factor = &merged[position];
+        let Some((residual, inputs)) = factor.step.inputs.split_last() else { continue };
+        let maker = makers.get(residual).copied().filter(|&maker| {
+            let gate = &merged[maker].step;
+            gate.inputs == inputs && is_read_once(*residual) && !reads_state(gate, graph)
+        });
+        let joint = maker.and_then(|maker| Some((maker, gated(&merged[maker].step.op, &factor.step.op)?)));
+        let saves = |(maker, op): &(usize, Arc<Op>)| {
+            fits(op, lists)
+                && launches(op, lists) < launches(&merged[*maker].step.op, lists) + launches(&factor.step.op, lists)
+        };
+        let Some((maker, op)) = joint.filter(saves) else { continue };
+        let step = Step { op, inputs: inputs.to_vec(), outputs: factor.step.outputs.clone() };
+        merged[position] = Merged { step, parts: [&merged[maker].parts[..], &factor.parts].concat() };
+        done[maker] = true;
+    }
+    let mut done = done.into_iter();
+    merged.retain(|_| !done.next().unwrap_or_default());
+}
+
+/// The product of a layer and a function of another, if these ops are that.
+fn gated(gate: &Op, factor: &Op) -> Option<Arc<Op>> {
+    let (Op::Fused(gate), Op::Fused(factor)) = (gate, factor) else { return None };
+    let (Op::Linear(first), Op::FloatUnary(function)) = (gate.first(), gate.then()) else { return None };
+    let (Op::Linear(second), Op::FloatBinary(binary)) = (factor.first(), factor.then()) else { return None };
+    if binary.arithmetic != Arithmetic::Multiply {
+        return None;
+    }
+    let joint = JointLinear::new(vec![first.clone(), second.clone()]).ok()?;
+    Some(Arc::new(joint.gated(function.function).ok()?.into()))
+}
+
+/// Makes one step of layers of the same inputs, in place of the first of them.
+fn join_layers(merged: &mut Vec<Merged>, graph: &Graph, lists: &CandidateLists<'_>) {
+    let mut siblings: HashMap<&[Value], Vec<(usize, &Linear)>> = HashMap::new();
+    for (i, m) in merged.iter().enumerate() {
+        if let Op::Linear(layer) = &*m.step.op
+            && !reads_state(&m.step, graph)
+        {
+            siblings.entry(&m.step.inputs).or_default().push((i, layer));
+        }
+    }
+    let mut joints: Vec<(Vec<usize>, Arc<Op>)> = Vec::new();
+    for of_inputs in siblings.into_values() {
+        let mut rest = &of_inputs[..];
+        while !rest.is_empty() {
+            let joint = |count: usize| {
+                let op = JointLinear::new(rest[..count].iter().map(|&(_, layer)| layer.clone()).collect()).ok()?;
+                let apart: usize = rest[..count].iter().map(|(i, _)| launches(&merged[*i].step.op, lists)).sum();
+                Some((count, Arc::new(Op::from(op)))).filter(|(_, op)| fits(op, lists) && launches(op, lists) < apart)
+            };
+            let found = (2..=rest.len().min(JointLinear::MOST_LAYERS)).rev().find_map(joint);
+            let count = found.as_ref().map_or(1, |(count, _)| *count);
+            joints.extend(found.map(|(count, op)| (rest[..count].iter().map(|&(i, _)| i).collect(), op)));
+            rest = &rest[count..];
+        }
+    }
+    let mut done = vec![false; merged.len()];
+    for (members, op) in joints {
+        let outputs = members.iter().flat_map(|&i| merged[i].step.outputs.clone()).collect();
+        let parts = members.iter().flat_map(|&i| merged[i].parts.clone()).collect();
+        let inputs = merged[members[0]].step.inputs.clone();
+        merged[members[0]] = Merged { step: Step { op, inputs, outputs }, parts };
+        members[1..].iter().for_each(|&i| done[i] = true);
+    }
+    let mut done = done.into_iter();
+    merged.retain(|_| !done.next().unwrap_or_default());
+}
+
+/// True if a step reads a state: it stays where it is, because a write may come between.
+fn reads_state(step: &Step, graph: &Graph) -> bool {
+    step.inputs.iter().any(|&value| graph.is_state(value))
 }
 
 /// The steps that an output or a state depends on, in the caller's order.
@@ -91,6 +179,11 @@ fn fits(op: &Arc<Op>, lists: &CandidateLists<'_>) -> bool {
     let list = lists.of(op);
     let launches = list.iter().flat_map(|candidate| &candidate.dispatches);
     launches.map(|launch| launch.bindings.len()).max().unwrap_or(0) <= caps.storage_buffers as usize
+}
+
+/// The number of launches of an op's first guess.
+fn launches(op: &Arc<Op>, lists: &CandidateLists<'_>) -> usize {
+    lists.of(op)[0].dispatches.len()
 }
 
 /// The op that equals `first` followed by `then`, with its inputs. `first` computes input `position` of `then`.

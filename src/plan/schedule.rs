@@ -537,10 +537,10 @@ mod tests {
         Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
         CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
         FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-        Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
-        ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-        QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-        Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+        ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
+        Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
+        RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -579,6 +579,8 @@ mod tests {
         let step = FakeQuantize::new(TensorType::float32([e, 4])?, Grid::Step, Granularity::Tensor, (0, 15)).build()?;
         let quantizer = Quantizer::new(WeightFormat::new(Codes::INT4, 16, ScaleFormat::F16))?;
         let ones = |n: usize| Tensor::new([n], vec![1.0f32; n]);
+        let layer = Linear::new(real(&[e, 40])?, grouped(1, 64, 40)?).build()?;
+        let joint = JointLinear::new(vec![layer.clone(), layer])?;
         let mut ops: Vec<Op> = vec![
             Matmul::new(int8(&[e, 20])?, constant(&[20, 6])?).output(stage()?).build()?.into(),
             Matmul::new(int8(&[e, 20])?, int8(&[20, 6])?).build()?.into(),
@@ -616,6 +618,8 @@ mod tests {
                 .bias(ones(6)?)
                 .build()?
                 .into(),
+            joint.clone().into(),
+            joint.gated(Function::Silu)?.into(),
             Embedding::new(TensorType::int32([e])?, grouped(1, 6, 40)?).build()?.into(),
             QuantizeWeights::new(TensorType::float32([e, 40])?, quantizer)?.into(),
             StepFromRange::new(TensorType::int32([e, 6])?, (0, 15))?.into(),

@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 
 impl Meaning for Embedding {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        Ok(vec![embedding(self, inputs[0])?])
+        Ok(vec![embedding(self, inputs)?])
     }
 
     fn tolerance(&self, _inputs: &[&Tensor]) -> Option<Vec<f32>> {
@@ -15,10 +15,11 @@ impl Meaning for Embedding {
     }
 }
 
-pub(super) fn embedding(op: &Embedding, indices: &Tensor) -> Result<Tensor> {
+fn embedding(op: &Embedding, inputs: &[&Tensor]) -> Result<Tensor> {
     let [_, n, k] = op.weights().dims();
-    let indices = indices.values::<i32>().expect("checked by run");
-    let rows = op.weights().rows()?;
+    let weights = op.words_input().map_or(Ok(op.weights().clone()), |input| op.weights().with_words(inputs[input]))?;
+    let indices = inputs[0].values::<i32>().expect("checked by run");
+    let rows = weights.rows()?;
     let mut values = vec![0.0f32; indices.len() * k];
     for (&index, out) in indices.iter().zip(values.chunks_exact_mut(k.max(1))) {
         if let Some(row) = usize::try_from(index).ok().filter(|&row| row < n) {

@@ -46,10 +46,10 @@ impl Meaning for Fused {
 }
 
 /// The greatest slope of a function of one number: that of GELU, 1.1290 at √2.
-const STEEPEST: f64 = 1.13;
+pub(super) const STEEPEST: f64 = 1.13;
 
 /// The greatest slope of the error bound of a function of one number: 2⁻¹⁷ for GELU, less for the others; twice that.
-const SLOPE_OF_ERRORS: f64 = 128.0 * UNIT;
+pub(super) const SLOPE_OF_ERRORS: f64 = 128.0 * UNIT;
 
 /// The inputs of the first op, and those of the second that the first doesn't make.
 fn divided<'a, 'b>(op: &Fused, inputs: &'a [&'b Tensor]) -> (&'a [&'b Tensor], &'a [&'b Tensor]) {

@@ -21,7 +21,8 @@ impl Meaning for Linear {
 }
 
 pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Result<Tensor> {
-    let matrix = op.weights().rows()?;
+    let weights = op.weights_of(inputs)?;
+    let matrix = weights.rows()?;
     let (low, high) = op.bounds();
     let value = |sum: Sum| (sum.value as f32).max(low).min(high);
     let values = (0..outputs(op)).flat_map(|row| sums(op, &matrix, inputs, row)).map(|sum| sum.map_or(0.0, value));
@@ -30,7 +31,11 @@ pub(super) fn linear(op: &Linear, inputs: &[&Tensor]) -> Result<Tensor> {
 
 /// The bound of each element's difference on a device, as [`Linear`] documents.
 pub(super) fn tolerance(op: &Linear, inputs: &[&Tensor]) -> Vec<f32> {
-    let matrix = op.weights().rows().expect("held by the caller");
+    // Words that are no weights have no bound: a device makes of them whatever it makes.
+    let Ok(weights) = op.weights_of(inputs) else {
+        return vec![f32::INFINITY; op.output_type().shape().elements()];
+    };
+    let matrix = weights.rows().expect("held by the caller");
     let tolerance = |sum: Sum| sum.tolerance(op.output_type().dtype());
     (0..outputs(op)).flat_map(|row| sums(op, &matrix, inputs, row)).map(|sum| sum.map_or(0.0, tolerance)).collect()
 }

@@ -24,6 +24,7 @@ mod float_conv;
 mod float_matmul;
 mod float_unary;
 mod fused;
+mod joint_linear;
 mod layer_norm;
 mod linear;
 mod linear_conv;
@@ -87,8 +88,8 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     each!(op, op => op.run(inputs))
 }
 
-/// For each output of an op and each of its elements, how far a device's result may be from [`run`]'s: the bound that the op's
-/// documentation gives, on these inputs. `None` for ops that are exact, which is most: they differ nowhere.
+/// For each output of an op and each of its elements, one output after the other, how far a device's result may be from [`run`]'s: the
+/// bound that the op's documentation gives, on these inputs. `None` for ops that are exact, which is most: they differ nowhere.
 ///
 /// It is true for all of float32. It is infinite where a number on the way may leave float32, even if the result does not, and where
 /// infinities or NaN come in: then WGSL leaves the result to the device, NaN included.
@@ -98,6 +99,6 @@ pub fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 pub fn tolerance(op: &Op, inputs: &[&Tensor]) -> Result<Option<Vec<f32>>> {
     op.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
     // Deferred words stay in memory meanwhile.
-    let _words = op.packed_weights().map(|weights| weights.words()).transpose()?;
+    let _words = op.packed_weights().into_iter().map(|weights| weights.words()).collect::<Result<Vec<_>>>()?;
     Ok(each!(op, op => op.tolerance(inputs)))
 }

@@ -119,6 +119,17 @@ impl Layout {
         Ok(layout)
     }
 
+    /// This layout of matrices of `n` rows.
+    ///
+    /// # Errors
+    /// If they take more words than can be addressed.
+    pub(super) fn with_rows(&self, n: usize) -> Result<Self> {
+        let layout = Self { n, ..self.clone() };
+        let fits = n <= i32::MAX as usize && layout.checked_words().is_some();
+        require!(fits, "{} matrices of {n} by {} take more packed words than can be addressed", self.experts, self.k);
+        Ok(layout)
+    }
+
     /// Number of bytes of one row.
     pub(crate) fn row_bytes(&self) -> usize {
         self.streams.iter().fold(self.steps * self.bits * 4, |bytes, stream| bytes + self.stream_bytes(stream))

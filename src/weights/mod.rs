@@ -12,8 +12,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, require};
-use crate::numeric::BlockFormat;
-use crate::tensor::Tensor;
+use crate::numeric::{BlockFormat, DType};
+use crate::tensor::{Tensor, TensorType};
 pub use format::{Codes, GroupParams, OffsetKind, ScaleFormat, WeightFormat};
 pub(crate) use layout::{Layout, PANEL, planes};
 pub use quantize::{GroupScaleRule, Quantizer, Search};
@@ -27,7 +27,7 @@ use words::Words;
 ///
 /// [`WeightFormat`] gives the width of codes and the format of scales. The matrix is packed once, at construction, into words that
 /// kernels bind directly. It is never unpacked in memory. The words stay in memory, or are made anew whenever they are needed
-/// ([`deferred`](Self::deferred)).
+/// ([`deferred`](Self::deferred)), or are an input of the op ([`bound`](Self::bound)).
 ///
 /// ```
 /// use lowbit::weights::{Codes, GroupParams, ScaleFormat, WeightFormat, PackedWeights};
@@ -180,6 +180,97 @@ impl PackedWeights {
         Ok(Self { format, layout: Layout::new(&format, dims, None)?, words: Words::deferred(make) })
     }
 
+    /// Weights whose words are an input of the op that takes them, its last: int32 `[words]`, of [`word_type`](Self::word_type). One plan
+    /// then serves all layers of the same shapes, each with its own words in device memory: those of [`to_tensor`](Self::to_tensor), or
+    /// the output of [`QuantizeWeights`](crate::ops::QuantizeWeights). [`Linear`](crate::ops::Linear) and
+    /// [`Embedding`](crate::ops::Embedding) take such weights. Their columns are in order, and they fit one binding of the device.
+    ///
+    /// ```
+    /// use lowbit::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
+    /// use lowbit::{Graph, Tensor, ops::Linear};
+    /// let format = WeightFormat::new(Codes::INT4, 32, ScaleFormat::F16);
+    /// let x = Tensor::new([1, 32], vec![1.0f32; 32])?;
+    /// let op = Linear::new(x.tensor_type().clone(), PackedWeights::bound(format, [1, 2, 32])?).build()?;
+    /// let graph = Graph::of(op)?;
+    /// for layer in [0.5f32, 0.25] {
+    ///     let weights = Quantizer::new(format)?.quantize(&Tensor::new([2, 32], vec![layer; 64])?)?;
+    ///     let out = graph.run_reference(&[&x, &weights.to_tensor()?])?;
+    ///     assert_eq!(out[0].values::<f32>()?, [32.0 * layer; 2]);
+    /// }
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the format or the dimensions are invalid, or there are more words than a tensor holds.
+    pub fn bound(format: WeightFormat, dims: [usize; 3]) -> Result<Self> {
+        let weights = Self { format, layout: Layout::new(&format, dims, None)?, words: Words::Bound };
+        TensorType::new(DType::Int32, [weights.layout.words()])?;
+        Ok(weights)
+    }
+
+    /// The type of the tensor of the words.
+    ///
+    /// # Errors
+    /// If there are more words than a tensor holds.
+    pub fn word_type(&self) -> Result<TensorType> {
+        TensorType::new(DType::Int32, [self.layout.words()])
+    }
+
+    /// The words as a tensor, for ops whose weights are [`bound`](Self::bound).
+    ///
+    /// # Errors
+    /// If there are more words than a tensor holds, the columns are in another order, or as [`words`](Self::words).
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        let is_ordered = self.layout.sources() == Layout::new(&self.format, self.dims(), None)?.sources();
+        require!(is_ordered, "the columns of {self} are in another order, but an op's input has words of ordered ones");
+        self.word_type()?;
+        Tensor::new([self.layout.words()], self.words()?.iter().map(|&word| word as i32).collect::<Vec<_>>())
+    }
+
+    /// The type of the op's input that has the words, if they are bound.
+    pub(crate) fn input_type(&self) -> Option<TensorType> {
+        matches!(self.words, Words::Bound).then(|| self.word_type().expect("checked when made"))
+    }
+
+    /// These weights, with the words that a tensor of [`input_type`](Self::input_type) brings.
+    ///
+    /// # Errors
+    /// As [`from_words`](Self::from_words).
+    pub(crate) fn with_words(self: &Arc<Self>, words: &Tensor) -> Result<Arc<Self>> {
+        let words = words.values::<i32>()?.iter().map(|&word| word as u32).collect();
+        Ok(Arc::new(Self::from_words(self.format, self.dims(), words)?))
+    }
+
+    /// The rows of several matrices as those of one; `None` if their formats, columns or orders of columns differ, or a panel would
+    /// have rows of two. The words are put together when they are needed, and dropped after that.
+    pub(crate) fn joined(parts: &[Arc<Self>]) -> Option<Self> {
+        let (last, whole) = parts.split_last()?;
+        let (format, [_, _, k], sources) = (last.format, last.dims(), last.layout.sources());
+        let alike = |part: &Arc<Self>| {
+            let [experts, _, columns] = part.dims();
+            !matches!(part.words, Words::Bound)
+                && experts == 1
+                && columns == k
+                && part.format == format
+                && part.layout.sources() == sources
+        };
+        let is_whole = |part: &Arc<Self>| part.layout.n.is_multiple_of(PANEL);
+        if !parts.iter().all(alike) || !whole.iter().all(is_whole) {
+            return None;
+        }
+        let n = parts.iter().map(|part| part.layout.n).sum();
+        let layout = last.layout.with_rows(n).ok()?;
+        Some(Self { format, layout, words: Words::Joined(parts.into()) })
+    }
+
+    /// The weights whose words these are, one after the other; of most, they themselves.
+    pub(crate) fn parts(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        match &self.words {
+            Words::Joined(parts) => parts.to_vec(),
+            _ => vec![self.clone()],
+        }
+    }
+
     /// Quantized matrices `[n, k]` or `[experts, n, k]`, from a tensor with codes of at most 8 bits and scales per tensor, per row,
     /// or in blocks along k.
     ///
@@ -296,7 +387,7 @@ impl PackedWeights {
     /// The packed words, as kernels bind them. Their order may change between versions of this crate.
     ///
     /// # Errors
-    /// If they are [`deferred`](Self::deferred) and can't be made.
+    /// If they are [`deferred`](Self::deferred) and can't be made, or [`bound`](Self::bound).
     pub fn words(&self) -> Result<Arc<Vec<u32>>> {
         self.words.get(|made| {
             require!(

@@ -3,13 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::PackedWeights;
-use crate::error::Result;
+use crate::error::{Result, refuse};
 
 /// The packed words of weights.
 #[derive(Clone)]
 pub(super) enum Words {
     Held(Arc<Vec<u32>>),
     Deferred(Arc<Deferred>),
+    /// Those of an op's input.
+    Bound,
+    /// Those of several weights, one after the other.
+    Joined(Arc<[Arc<PackedWeights>]>),
 }
 
 /// Words that are made when they are needed, and shared by all who need them at a time.
@@ -42,6 +46,14 @@ impl Words {
                 }
                 *made = Arc::downgrade(&words);
                 Ok(words)
+            }
+            Self::Bound => refuse!("the words of these weights are an input of their op: read them there"),
+            Self::Joined(parts) => {
+                let mut words = Vec::with_capacity(parts.iter().map(|part| part.layout().words()).sum());
+                for part in parts.iter() {
+                    words.extend_from_slice(&part.words()?);
+                }
+                Ok(Arc::new(words))
             }
         }
     }

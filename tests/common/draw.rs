@@ -7,15 +7,18 @@ use lowbit::ops::{
     Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
     Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest, ObserveHistogram,
-    ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-    QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-    Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest,
+    ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
+    Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
+    RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
 use lowbit::{DType, Granularity, Multiplier, Quantization, Result, Rounding, Shape, Tensor, TensorType, pack};
 
 use super::Random;
+
+const FUNCTIONS: [Function; 6] =
+    [Function::Relu, Function::Sigmoid, Function::Tanh, Function::Silu, Function::Gelu, Function::GeluTanh];
 
 const FLOATS: [DType; 2] = [DType::Float32, DType::Float16];
 
@@ -395,7 +398,7 @@ impl Draw {
     }
 
     /// Weights in groups, with codes and scales of any format.
-    fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
+    fn weight_format(&mut self) -> WeightFormat {
         let codes = self.pick(&[
             Codes::INT2,
             Codes::INT3,
@@ -419,7 +422,16 @@ impl Draw {
         ]);
         let scales = self.scales();
         let group = if self.odd(8) { self.size() } else { self.pick(&[16, 32, 64, 128]) };
-        let format = WeightFormat::new(codes, group, scales);
+        WeightFormat::new(codes, group, scales)
+    }
+
+    fn weights(&mut self, dims: [usize; 3]) -> Result<PackedWeights> {
+        let format = self.weight_format();
+        self.weights_of(format, dims)
+    }
+
+    fn weights_of(&mut self, format: WeightFormat, dims: [usize; 3]) -> Result<PackedWeights> {
+        let WeightFormat { codes, group, scales, .. } = format;
         // Large weights are replaced before they are built.
         if PackedWeights::packed_bytes(format, dims)? > 4 << 20 {
             return PackedWeights::build(WeightFormat::new(codes, group, scales), [1, 4, 64], |_, _, _, _| Ok(()));
@@ -464,7 +476,10 @@ impl Draw {
         let experts = if self.one_in(4) { 1 + self.upto(3) } else { 1 };
         let (m, n, k) = (self.size(), self.length(), self.length());
         let weights_k = if self.odd(12) { self.size() } else { k };
-        let weights = self.weights([experts, n, weights_k])?;
+        let mut weights = self.weights([experts, n, weights_k])?;
+        if self.one_in(6) {
+            weights = PackedWeights::bound(*weights.format(), weights.dims())?;
+        }
         let dynamic = self.one_in(4);
         let lhs = match self.random.next() % 4 {
             _ if dynamic => TensorType::new(self.code_format(), [m, k])?,
@@ -490,6 +505,20 @@ impl Draw {
             linear = linear.experts(self.random.integer(i64::from(!self.wild), 2) as usize);
         }
         Ok(linear.build()?.into())
+    }
+
+    fn joint_linear(&mut self) -> Result<Op> {
+        let (m, k) = (self.size(), self.length());
+        let lhs = if self.one_in(2) { TensorType::new(self.pick(&FLOATS), [m, k])? } else { self.simple(&[m, k])? };
+        let format = self.weight_format();
+        let is_gate = self.one_in(2);
+        let count = if is_gate { 2 } else { 2 + usize::from(self.one_in(2)) };
+        let mut layer = |last: bool| -> Result<Linear> {
+            let n = if self.odd(12) || (last && !is_gate) { self.size() } else { 64 };
+            Linear::new(lhs.clone(), self.weights_of(format, [1, n, k])?).build()
+        };
+        let joint = JointLinear::new((1..=count).map(|i| layer(i == count)).collect::<Result<Vec<_>>>()?)?;
+        Ok(if is_gate { joint.gated(self.pick(&FUNCTIONS))? } else { joint }.into())
     }
 
     fn linear_conv(&mut self) -> Result<Op> {
@@ -797,17 +826,7 @@ impl Draw {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Uint8, DType::Float16]);
                 ArgMax::new(self.typed(dtype, &dims)?)?.into()
             }
-            0 => {
-                let functions = [
-                    Function::Relu,
-                    Function::Sigmoid,
-                    Function::Tanh,
-                    Function::Silu,
-                    Function::Gelu,
-                    Function::GeluTanh,
-                ];
-                FloatUnary::new(TensorType::float32(dims)?, self.pick(&functions))?.into()
-            }
+            0 => FloatUnary::new(TensorType::float32(dims)?, self.pick(&FUNCTIONS))?.into(),
             1 => {
                 let softmax = Softmax::new(TensorType::float32(dims)?);
                 if self.one_in(3) { softmax.scaled(self.scale()) } else { softmax }.build()?.into()
@@ -957,7 +976,9 @@ impl Draw {
             0 | 1 => self.matmul(),
             2 | 3 => self.conv(),
             4 => self.pool(),
-            5 | 6 => self.linear(),
+            5 => self.linear(),
+            6 if self.one_in(2) => self.joint_linear(),
+            6 => self.linear(),
             7 => self.linear_conv(),
             8 => self.unfold(),
             9 => self.float_matmul(),

@@ -51,8 +51,7 @@ fn candidate(op: &Embedding, group: u32, caps: &DeviceCaps) -> Candidate {
         let list = move || positions(&weights);
         candidate.constants.push(Constant::new("position of each column", op.weights().layout().k, list));
     }
-    for panels in weights::parts(op.weights(), caps) {
-        let weights = candidate.constant(panels.constant(op.weights()));
+    for (panels, weights) in weights::bound_parts(op.weights(), op.words_input(), &mut candidate, caps) {
         candidate.dispatches.push(launch(op, panels, weights, has_positions, group, caps));
     }
     candidate

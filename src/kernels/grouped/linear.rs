@@ -1,9 +1,10 @@
-//! Candidates of `ops::Linear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
+//! Candidates of `ops::Linear` and `ops::JointLinear`: `shaders/grouped/linear.wgsl` in several tile sizes, after `shaders/grouped/gather_columns.wgsl` if
 //! weights are packed with padding or in another order of columns. The meaning is `reference/linear.rs`.
 
 use std::sync::Arc;
 
 use super::weights::{self, Panels};
+use crate::kernels::elementwise::float_unary;
 use crate::kernels::gemm::bytes::{Dot, int8_shift};
 use crate::kernels::gemm::coop;
 use crate::kernels::gemm::tiling::{Tile, Tiling, rows_first};
@@ -13,13 +14,99 @@ use crate::kernels::{
     Binding, Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters,
 };
 use crate::numeric::DType;
-use crate::ops::{LhsScales, Linear, OpDef, PostOp, Sizes};
+use crate::ops::{
+    Arithmetic, FloatBinary, FloatUnary, Function, Fused, JointLinear, LhsScales, Linear, OpDef, PostOp, Sizes,
+};
 use crate::tensor::{Tensor, TensorType};
 use crate::weights::{OffsetKind, ScaleFormat};
 
 impl Kernels for Linear {
     fn candidates(&self, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
-        candidates(self, post_op, caps)
+        candidates(self, Finish::Stored(post_op), caps)
+    }
+}
+
+impl Kernels for JointLinear {
+    fn candidates(&self, _: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+        let finish = match self.gate() {
+            Some(function) => Finish::Gated(function),
+            None => Finish::Divided(self.layers()),
+        };
+        // Beside lhs and weights one buffer may hold all small inputs. A quad's columns of both layers are in one binding.
+        let has_buffers = 3 + finish.outputs().count() <= caps.storage_buffers as usize;
+        let has_both = !finish.is_gated() || weights::parts(self.whole().weights(), caps).len() == 1;
+        if has_buffers && has_both { candidates(self.whole(), finish, caps) } else { in_sequence(self, caps) }
+    }
+}
+
+/// The candidates that compute one layer after the other, then the product with the gate.
+fn in_sequence(op: &JointLinear, caps: &DeviceCaps) -> Vec<Candidate> {
+    let layers: Vec<Vec<Candidate>> =
+        op.layers().iter().map(|layer| candidates(layer, Finish::Stored(None), caps)).collect();
+    let count = layers.iter().map(Vec::len).min().unwrap_or_default();
+    let product = op.gate().map(|function| {
+        let made = op.layers()[0].output_type();
+        let function = FloatUnary::new(made.clone(), function).expect("layers make float32");
+        let product = FloatBinary::new(made.clone(), made.clone(), Arithmetic::Multiply).expect("equal shapes");
+        Fused::new(function.into(), product.into(), 0).expect("a product follows a function").candidates(None, caps)
+    });
+    let candidate = |index: usize| {
+        let mut all = Candidate {
+            label: format!("{}, layer by layer", layers[0][index].label),
+            dispatches: Vec::new(),
+            constants: Vec::new(),
+            scratch: Vec::new(),
+        };
+        let made: Vec<Resource> = match op.gate() {
+            Some(_) => op.layers().iter().map(|layer| all.scratch(layer.output_type().shape().elements())).collect(),
+            None => (0..op.layers().len()).map(Resource::Output).collect(),
+        };
+        for (layer, made) in layers.iter().zip(&made) {
+            all.append(layer[index].clone(), |resource| if resource == Resource::Output(0) { *made } else { resource });
+        }
+        if let Some(product) = &product {
+            let inputs = |resource| if let Resource::Input(input) = resource { made[input] } else { resource };
+            all.append(product[0].clone(), inputs);
+        }
+        all.dispatches.iter_mut().for_each(|launch| launch.in_place.clear());
+        all
+    };
+    (0..count).map(candidate).collect()
+}
+
+/// The last step of the results of a layer.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    /// They are stored in one tensor, after a post-op if there is one.
+    Stored(Option<&'a PostOp>),
+    /// The columns of each of these layers are stored in a tensor of its own.
+    Divided(&'a [Linear]),
+    /// The columns of one half are multiplied with the function of those of the other.
+    Gated(Function),
+}
+
+impl Finish<'_> {
+    /// The layers' columns, accumulated, but for the last; half of all if one is the gate.
+    fn ends(self, columns: usize) -> [u32; 2] {
+        match self {
+            Self::Stored(_) => [0, 0],
+            Self::Gated(_) => [columns as u32 / 2, 0],
+            Self::Divided(layers) => {
+                let n = |i: usize| layers[i].weights().dims()[1] as u32;
+                [n(0), n(0) + n(1)]
+            }
+        }
+    }
+
+    /// The output of all columns of a gated layer is one half wide.
+    fn is_gated(self) -> bool {
+        matches!(self, Self::Gated(_))
+    }
+
+    /// The bindings of outputs.
+    fn outputs(self) -> impl Iterator<Item = Binding> {
+        let count = if let Self::Divided(layers) = self { layers.len() } else { 1 };
+        (0..count).map(|i| Binding::write(6 + i as u32, Resource::Output(i)))
     }
 }
 
@@ -53,8 +140,8 @@ parameters! {
         high: u32,
         indices_at: u32,
         parameters_at: u32,
-        unused_0: u32,
-        unused_1: u32,
+        first_end: u32,
+        second_end: u32,
     }
 }
 
@@ -85,7 +172,8 @@ parameters! {
 /// Iterations of all loops over rows and steps in one invocation, at most: lavapipe ends a loop after 65,535.
 const MOST_TURNS: usize = 60_000;
 
-pub(crate) fn candidates(op: &Linear, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Vec<Candidate> {
+/// The candidates of a layer, or of several joined to one.
+pub(crate) fn candidates(op: &Linear, finish: Finish<'_>, caps: &DeviceCaps) -> Vec<Candidate> {
     let shape = op.output_type().shape();
     let [_, n, k] = op.weights().dims();
     let sizes = Sizes { m: shape.rows(), n, k };
@@ -100,12 +188,16 @@ pub(crate) fn candidates(op: &Linear, post_op: Option<&PostOp>, caps: &DeviceCap
         _ => steps.div_ceil(tile.slices() as usize) * 2 * pieces * tile.rows as usize,
     };
     let suits = |tile: &Tile| (!own_matrix || tile.rows == 1) && turns(tile) <= MOST_TURNS;
-    let coop = coop::tiles(caps).filter(|_| fits_matrices(op));
+    let coop = coop::tiles(caps).filter(|_| fits_matrices(op) && !finish.is_gated());
     let bits = op.weights().format().codes.bits();
-    let tiles = linear_tiles(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), caps);
+    let tiles = linear_tiles(sizes, op.lhs().dtype(), bits, has_symmetric_lhs(op), finish.is_gated(), caps);
     let tiles = tiles.into_iter().chain(coop).filter(suits);
     let constants = Constants::new(op);
-    Tile::legal(tiles, caps).into_iter().map(|tile| candidate(op, &constants, tile, post_op, caps)).collect()
+    let mut tiles = Tile::legal(tiles, caps);
+    if finish.is_gated() {
+        tiles.iter_mut().for_each(|tile| tile.quads = 2);
+    }
+    tiles.into_iter().map(|tile| candidate(op, &constants, tile, finish, caps)).collect()
 }
 
 /// True if f16 holds activations and codes exactly, and each group is a whole number of steps.
@@ -129,7 +221,7 @@ struct Operands<'a> {
     bias: Option<Resource>,
     /// All inputs other than lhs and weights in one buffer, if the device can't bind them separately.
     joined: Option<Joined>,
-    post_op: Option<&'a PostOp>,
+    finish: Finish<'a>,
 }
 
 impl Operands<'_> {
@@ -180,7 +272,7 @@ impl Constants {
     }
 }
 
-fn candidate(op: &Linear, constants: &Constants, tile: Tile, post_op: Option<&PostOp>, caps: &DeviceCaps) -> Candidate {
+fn candidate(op: &Linear, constants: &Constants, tile: Tile, finish: Finish<'_>, caps: &DeviceCaps) -> Candidate {
     let mut candidate =
         Candidate { label: tile.label("linear"), dispatches: Vec::new(), constants: Vec::new(), scratch: Vec::new() };
     if op.output_type().shape().elements() == 0 {
@@ -190,7 +282,7 @@ fn candidate(op: &Linear, constants: &Constants, tile: Tile, post_op: Option<&Po
     let parameters = parameters.or_else(|| Some(candidate.constant(constants.parameters.clone()?)));
     let bias = constants.bias.clone().map(|bias| candidate.constant(bias));
     let lhs_words = epilogue::row_words(op.lhs());
-    let mut operands = Operands { lhs: Resource::Input(0), lhs_words, parameters, bias, joined: None, post_op };
+    let mut operands = Operands { lhs: Resource::Input(0), lhs_words, parameters, bias, joined: None, finish };
     if let Some(sources) = constants.sources.clone() {
         let sources = candidate.constant(sources);
         let arranged = op.arranged().expect("checked by build");
@@ -200,8 +292,7 @@ fn candidate(op: &Linear, constants: &Constants, tile: Tile, post_op: Option<&Po
         operands = Operands { lhs: Resource::Scratch(0), lhs_words: words, ..operands };
     }
     operands.joined = join(op, &operands, &mut candidate, caps);
-    for panels in weights::parts(op.weights(), caps) {
-        let weights = candidate.constant(panels.constant(op.weights()));
+    for (panels, weights) in weights::bound_parts(op.weights(), op.words_input(), &mut candidate, caps) {
         candidate.dispatches.push(launch(op, tile, &operands, panels, weights, caps));
     }
     candidate
@@ -211,8 +302,8 @@ fn candidate(op: &Linear, constants: &Constants, tile: Tile, post_op: Option<&Po
 fn join(op: &Linear, operands: &Operands<'_>, candidate: &mut Candidate, caps: &DeviceCaps) -> Option<Joined> {
     let indices = op.indices().map(|(input, _)| Resource::Input(input));
     let sides = [operands.bias, indices, operands.parameters];
-    // Plus lhs, weights and output.
-    if sides.iter().flatten().count() + 3 <= caps.storage_buffers as usize {
+    // Plus lhs, weights and outputs.
+    if sides.iter().flatten().count() + 2 + operands.finish.outputs().count() <= caps.storage_buffers as usize {
         return None;
     }
     let index_words = if indices.is_some() { op.output_type().shape().rows() } else { 0 };
@@ -293,13 +384,17 @@ fn launch(
     let small_inputs = operands.small_inputs(op);
     let program = program(op, tile, operands, &small_inputs, caps);
     let params = params(op, tile, operands, panels);
-    let bindings = [Binding::read(1, operands.lhs), Binding::read(2, weights), Binding::write(6, Resource::Output(0))];
     let bindings =
-        bindings.into_iter().chain(small_inputs.iter().map(|&(slot, resource, _)| Binding::read(slot, resource)));
+        [Binding::read(1, operands.lhs), Binding::read(2, weights)].into_iter().chain(operands.finish.outputs());
+    let bindings = bindings.chain(small_inputs.iter().map(|&(slot, resource, _)| Binding::read(slot, resource)));
     let [_, _, k] = op.weights().dims();
     let operations = [2, op.output_type().shape().rows(), panels.rows(op.weights()), k];
     let launch = Dispatch::new(program, &params, Params::FIELDS, bindings, params.tiles as usize, caps);
-    epilogue::bind_post_op(launch.operations(operations), operands.post_op, op.inputs().len())
+    let launch = launch.operations(operations);
+    match operands.finish {
+        Finish::Stored(post_op) => epilogue::bind_post_op(launch, post_op, op.inputs().len()),
+        Finish::Divided(_) | Finish::Gated(_) => launch,
+    }
 }
 
 fn params(op: &Linear, tile: Tile, operands: &Operands<'_>, panels: Panels) -> Params {
@@ -309,12 +404,17 @@ fn params(op: &Linear, tile: Tile, operands: &Operands<'_>, panels: Panels) -> P
     let m = output.shape().rows();
     let (first_column, columns) = (panels.first_row(), panels.rows(matrix));
     let half = output.dtype() == DType::Float16;
-    let output_words = epilogue::row_words(output);
+    let [first_end, second_end] = operands.finish.ends(n);
+    let output_words = if operands.finish.is_gated() { first_end } else { epilogue::row_words(output) };
     // The last launch also writes the padding of the row.
     let row_quads = if half { output_words / 2 } else { n.div_ceil(4) as u32 };
     let end = first_column + columns;
     let output_quads = if end == n { row_quads } else { end as u32 / 4 } - first_column as u32 / 4;
-    let [block_rows, block_columns] = tile.block();
+    let [block_rows, mut block_columns] = tile.block();
+    let output_quads = if operands.finish.is_gated() { first_end / 4 } else { output_quads };
+    if operands.finish.is_gated() {
+        block_columns /= 2;
+    }
     let tiles_m = m.div_ceil(block_rows);
     let tiles_n = (output_quads as usize * 4).div_ceil(block_columns);
     let scales = op.lhs_scales();
@@ -351,7 +451,8 @@ fn params(op: &Linear, tile: Tile, operands: &Operands<'_>, panels: Panels) -> P
         high: high.to_bits(),
         indices_at: operands.joined.map_or(0, |joined| joined.indices_at),
         parameters_at: operands.joined.map_or(0, |joined| joined.parameters_at),
-        ..Params::default()
+        first_end,
+        second_end,
     }
 }
 
@@ -383,7 +484,12 @@ fn program(
     let program = weights::link_codes(program, codes)
         .with(if op.indices().is_some() { &program::EXPERT_SELECTED } else { &program::EXPERT_ONE })
         .with(if operands.bias.is_some() { &program::BIAS_TABLE } else { &program::BIAS_NONE });
-    let program = epilogue::link_store_reals(program, op.output_type().dtype(), operands.post_op);
+    let program = match operands.finish {
+        Finish::Stored(post_op) => epilogue::link_store_reals(program, op.output_type().dtype(), post_op),
+        Finish::Divided([_, _]) => program.with(&program::STORE_TWO),
+        Finish::Divided(_) => program.with(&program::STORE_THREE),
+        Finish::Gated(_) => epilogue::link_store_reals(program, DType::Float32, None),
+    };
     let program = small_inputs.iter().fold(program, |program, (_, _, part)| program.with(part));
     let program = match op.lhs().dtype() {
         DType::Float32 | DType::Float16 => weights::link_code_values(program, codes),
@@ -398,8 +504,7 @@ fn program(
         .constant("LHS_SUMS", shifted || code_bias != 0);
     match tile.tiling {
         Tiling::CoopMatrix => program.constant("STEP", coop::STEP),
-        _ => tile
-            .link_rows(program)
+        _ => link_quads(tile.link_rows(program), operands.finish)
             .constant("TILE_Q", tile.quads)
             .constant("CODE_SUMS", lhs_zeros)
             .constant("CODE_FLIP", code_flip)
@@ -409,6 +514,16 @@ fn program(
             .constant("HALVES", weight_halves || lhs_halves)
             .constant("WEIGHT_HALVES", weight_halves)
             .constant("LHS_HALVES", lhs_halves),
+    }
+}
+
+/// Adds the places of an invocation's quads.
+fn link_quads(program: Program, finish: Finish<'_>) -> Program {
+    match finish {
+        Finish::Gated(function) => {
+            program.with(&program::QUADS_GATED).constant("FUNCTION", float_unary::number(function))
+        }
+        Finish::Stored(_) | Finish::Divided(_) => program.with(&program::QUADS_NEIGHBOURING),
     }
 }
 

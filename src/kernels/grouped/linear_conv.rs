@@ -1,7 +1,7 @@
 //! Candidates of `ops::LinearConv`: `shaders/conv/unfold.wgsl`, then the candidates of `ops::Linear` over the patches. The meaning
 //! is `reference/linear_conv.rs`.
 
-use super::linear;
+use super::linear::{self, Finish};
 use crate::kernels::conv::unfold;
 use crate::kernels::convert::cast;
 use crate::kernels::{Candidate, Constant, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, rebind};
@@ -19,7 +19,7 @@ pub(crate) fn candidates(op: &LinearConv, caps: &DeviceCaps) -> Vec<Candidate> {
     // Rows of f16 are padded, so groups are put side by side in float32 first.
     let narrowed = op.patches().groups() > 1 && op.output_type().dtype() == DType::Float16;
     let float32 = narrowed.then(|| op.linear().in_float32());
-    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), None, caps);
+    let candidates = linear::candidates(float32.as_ref().unwrap_or(op.linear()), Finish::Stored(None), caps);
     candidates.into_iter().map(|candidate| over_patches(op, candidate, narrowed, caps)).collect()
 }
 

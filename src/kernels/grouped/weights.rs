@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::kernels::launch::dispatch::Words;
 use crate::kernels::launch::program::{self, Program};
-use crate::kernels::{Constant, DeviceCaps};
+use crate::kernels::{Candidate, Constant, DeviceCaps, Resource};
 use crate::numeric::DType;
 use crate::weights::{Codes, OffsetKind, PANEL, PackedWeights, ScaleFormat, planes};
 
@@ -103,6 +103,23 @@ pub(crate) fn parts(weights: &PackedWeights, caps: &DeviceCaps) -> Vec<Panels> {
     (0..layout.panels().max(1)).step_by(most.min(layout.panels()).max(1)).map(part).collect()
 }
 
+/// The panels of each launch, with the constant of the candidate that they are, or the input of the op.
+pub(crate) fn bound_parts(
+    weights: &Arc<PackedWeights>,
+    input: Option<usize>,
+    candidate: &mut Candidate,
+    caps: &DeviceCaps,
+) -> Vec<(Panels, Resource)> {
+    match input {
+        // An input is bound whole.
+        Some(input) => vec![(Panels { first: 0, count: weights.layout().panels() }, Resource::Input(input))],
+        None => {
+            let constant = |panels: Panels| (panels, candidate.constant(panels.constant(weights)));
+            parts(weights, caps).into_iter().map(constant).collect()
+        }
+    }
+}
+
 /// Number of words of these panels of all experts.
 pub(crate) fn panels_words(weights: &PackedWeights, first: usize, count: usize) -> u64 {
     let layout = weights.layout();
@@ -151,7 +168,7 @@ impl Panels {
         (words / 4) as u32
     }
 
-    pub(crate) fn constant(self, weights: &Arc<PackedWeights>) -> Constant {
+    fn constant(self, weights: &Arc<PackedWeights>) -> Constant {
         Constant::panels(weights, self.first, self.count)
     }
 }

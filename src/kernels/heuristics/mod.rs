@@ -159,19 +159,31 @@ pub(super) fn float_matmul_tiles(sizes: Sizes, batches: usize, [lhs, rhs]: [DTyp
 const NARROW: usize = 1024;
 
 /// The tiles of a product of codes or floats with weights of some bits in groups, the best guess first.
-/// `symmetric`: codes of lhs have no zero points.
+/// `symmetric`: codes of lhs have no zero points. `paired`: an invocation has two quads, of columns that belong together.
 pub(super) fn linear_tiles(
     sizes: Sizes,
     lhs: DType,
     weight_bits: usize,
     symmetric: bool,
+    paired: bool,
     caps: &DeviceCaps,
 ) -> Vec<Tile> {
-    match (sizes.m, lhs.is_8_bit()) {
-        _ if caps.is_gpu() => {
-            let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
-            LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps)
+    let work = Work { sizes, batches: 1, turn: Turn::grouped(weight_bits, lhs.bits(), symmetric) };
+    if paired {
+        let mut tiles: Vec<Tile> = Vec::new();
+        for tile in linear_tiles(sizes, lhs, weight_bits, symmetric, false, caps) {
+            let tile = Tile { quads: 2, ..tile };
+            if !tiles.contains(&tile) && tile.rows <= 8 {
+                tiles.push(tile);
+            }
         }
+        if caps.is_gpu() {
+            tiles = cheapest_first(tiles.into_iter().map(|tile| (gpu::product_time(work, tile, caps), tile)).collect());
+        }
+        return tiles;
+    }
+    match (sizes.m, lhs.is_8_bit()) {
+        _ if caps.is_gpu() => LINEAR.of_gpu(&[(16, 1), (8, 1), (8, 2)], work, caps),
         (0..=1, _) => {
             let mut tiles = LINEAR.of_cpu(First::OneRow, &[], caps);
             if sizes.n <= NARROW {
@@ -282,8 +294,8 @@ mod tests {
                     matmul_tiles(sizes, 1, 8, &caps)[0],
                     matmul_tiles(sizes, 3, 4, &caps)[0],
                     float_matmul_tiles(sizes, 1, [DType::Float32; 2], &caps)[0],
-                    linear_tiles(sizes, DType::Int8, 4, true, &caps)[0],
-                    linear_tiles(sizes, DType::Float16, 4, true, &caps)[0],
+                    linear_tiles(sizes, DType::Int8, 4, true, false, &caps)[0],
+                    linear_tiles(sizes, DType::Float16, 4, true, false, &caps)[0],
                 ];
                 for tile in tiles {
                     assert!((tile.group[0] * tile.group[1]).is_multiple_of(lanes), "{m} x {n}: {tile:?}");

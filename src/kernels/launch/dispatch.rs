@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::program::Program;
 use crate::error::Result;
 use crate::kernels::grouped::weights;
+use crate::kernels::rebind;
 use crate::tensor::Tensor;
 use crate::weights::PackedWeights;
 
@@ -169,9 +170,12 @@ pub struct Field {
 pub struct Constant {
     label: String,
     count: u64,
-    owner: Option<Arc<dyn Any + Send + Sync>>,
+    owners: Vec<Owner>,
     source: Source,
 }
+
+/// An object that words are packed from.
+pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
 
 /// The source of a constant's words.
 #[derive(Clone)]
@@ -208,7 +212,7 @@ impl Deref for Words {
 /// The words of constants, one after the other. Those of an owner stay until the words of another are asked for, so that the parts of
 /// deferred weights are made once, and no two weights are in memory.
 #[derive(Default)]
-pub(crate) struct WordsInTurn(Option<(Arc<dyn Any + Send + Sync>, Words)>);
+pub(crate) struct WordsInTurn(Option<(Vec<Owner>, Words)>);
 
 impl WordsInTurn {
     /// The words of the next constant.
@@ -216,9 +220,12 @@ impl WordsInTurn {
     /// # Errors
     /// As [`Constant::words`].
     pub(crate) fn next(&mut self, constant: &Constant) -> Result<Words> {
-        self.0.take_if(|(owner, _)| constant.owner().is_none_or(|next| !Arc::ptr_eq(owner, next)));
+        let next = constant.owners();
+        self.0.take_if(|(owners, _)| {
+            owners.len() != next.len() || !owners.iter().zip(next).all(|(a, b)| Arc::ptr_eq(a, b))
+        });
         let words = constant.words()?;
-        self.0 = constant.owner().map(|owner| (owner.clone(), words.clone()));
+        self.0 = (!next.is_empty()).then(|| (next.to_vec(), words.clone()));
         Ok(words)
     }
 }
@@ -226,7 +233,7 @@ impl WordsInTurn {
 impl Constant {
     /// A constant of `count` words, which `make` lists.
     pub(crate) fn new(label: &str, count: usize, make: impl Fn() -> Vec<u32> + Send + Sync + 'static) -> Self {
-        Self { label: label.to_string(), count: count as u64, owner: None, source: Source::Made(Arc::new(make)) }
+        Self { label: label.to_string(), count: count as u64, owners: Vec::new(), source: Source::Made(Arc::new(make)) }
     }
 
     /// A constant that is packed from an object which ops share. The same owner and an equal label must mean equal words.
@@ -236,7 +243,7 @@ impl Constant {
         count: usize,
         make: impl Fn() -> Vec<u32> + Send + Sync + 'static,
     ) -> Self {
-        Self { label, count: count as u64, owner: Some(owner.clone()), source: Source::Made(Arc::new(make)) }
+        Self { label, count: count as u64, owners: vec![owner.clone()], source: Source::Made(Arc::new(make)) }
     }
 
     /// A constant of `count` panels of every expert of packed weights, from panel `first` on.
@@ -244,7 +251,7 @@ impl Constant {
         Self {
             label: format!("panels {first}..{}", first + count),
             count: weights::panels_words(weights, first, count),
-            owner: Some(weights.clone()),
+            owners: weights.parts().into_iter().map(|part| part as Owner).collect(),
             source: Source::Panels { weights: weights.clone(), first, count },
         }
     }
@@ -283,9 +290,9 @@ impl Constant {
         Ok(words)
     }
 
-    /// The object that the words are packed from. Constants with the same owner and equal labels have equal words.
-    pub(crate) fn owner(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
-        self.owner.as_ref()
+    /// The objects that the words are packed from. Constants with the same owners and equal labels have equal words.
+    pub(crate) fn owners(&self) -> &[Owner] {
+        &self.owners
     }
 }
 
@@ -344,6 +351,20 @@ impl Candidate {
     pub(crate) fn scratch(&mut self, words: usize) -> Resource {
         self.scratch.push(words);
         Resource::Scratch(self.scratch.len() - 1)
+    }
+
+    /// Adds the launches of another, with its constants and scratch. `by` tells the resources of this one that its inputs and outputs
+    /// are.
+    pub(crate) fn append(&mut self, mut other: Self, by: impl Fn(Resource) -> Resource) {
+        let (constants, scratch) = (self.constants.len(), self.scratch.len());
+        rebind(&mut other.dispatches, |resource| match resource {
+            Resource::Constant(i) => Resource::Constant(constants + i),
+            Resource::Scratch(i) => Resource::Scratch(scratch + i),
+            resource => by(resource),
+        });
+        self.dispatches.extend(other.dispatches);
+        self.constants.extend(other.constants);
+        self.scratch.extend(other.scratch);
     }
 }
 

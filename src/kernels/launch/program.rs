@@ -151,6 +151,8 @@ parts! {
         PACK_CODES = "grouped/pack_codes";
         EMBEDDING = "grouped/embedding";
         LINEAR_COOP = "grouped/linear_coop";
+        QUADS_NEIGHBOURING = "grouped/quads_neighbouring";
+        QUADS_GATED = "grouped/quads_gated";
         "epilogue/real_value";
         "epilogue/entries";
         "epilogue/tables";
@@ -178,6 +180,8 @@ parts! {
         FLOAT_POST_OP_BINARY = "epilogue/float_post_op_binary";
         STORE_F32 = "epilogue/store_f32";
         STORE_F16 = "epilogue/store_f16";
+        STORE_TWO = "epilogue/store_two";
+        STORE_THREE = "epilogue/store_three";
         "convert/load_element";
         "convert/parameter_index";
         "convert/reduce_range";
