@@ -456,10 +456,14 @@
 //! ```
 //!
 //! * **Launches.** A plan moves a rotation of keys ([`Rotary`](crate::ops::Rotary)) into the `Append` that stores them, and functions,
-//!   sums and products of floats into the layers before them. Rows of float32 may go to a cache of float16.
+//!   sums and products of floats into the layers before them. Query, key and value become one launch, and so do a gate, its function
+//!   and its factor, if the weights have one format ([`JointLinear`](crate::ops::JointLinear)). Rows of float32 may go to a cache of
+//!   float16.
 //! * **Weights.** [`GgufTensor::deferred_weights`](crate::import::gguf::GgufTensor::deferred_weights), or
 //!   [`PackedWeights::deferred`](crate::weights::PackedWeights::deferred) for other files, leaves a model's weights in its mapped file
-//!   until a plan uploads them. Plans of the same weights share them on the device.
+//!   until a plan uploads them. Plans of the same weights share them on the device. Or weights are an input
+//!   ([`PackedWeights::bound`](crate::weights::PackedWeights::bound)): one plan of a layer serves all layers, each with its own words,
+//!   which may come and go while a larger model than the device holds runs.
 //! * **The next token.** [`ArgMax`](crate::ops::ArgMax) and [`TopK`](crate::ops::TopK) find it, or the best few, so that the logits
 //!   need not be read back.
 //!
