@@ -63,7 +63,7 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
     let probes = [DeviceCaps::default(), matrix_caps(8), matrix_caps(16)].map(|limits| kernels::probes(&limits));
     let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
     for dispatch in candidates()?.into_iter().flat_map(|(_, candidate)| candidate.dispatches) {
-        let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
+        let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(&i.inputs));
         programs.extend(in_place.map(|d| (d.program.name(), d)));
         programs.insert(dispatch.program.name(), dispatch);
     }

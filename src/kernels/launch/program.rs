@@ -252,6 +252,14 @@ parts! {
         APPEND_VALUE_ROTATED = "layout/append_value_rotated";
         APPEND = "layout/append";
         APPEND_IN_PLACE = "layout/append_in_place";
+        "layout/append_quantized_params";
+        APPEND_QUANTIZED = "layout/append_quantized";
+        APPEND_KEPT_COPIED = "layout/append_kept_copied";
+        APPEND_KEPT_IN_PLACE = "layout/append_kept_in_place";
+        APPEND_VALUE_ROTATED_BITS = "layout/append_value_rotated_bits";
+        APPEND_ROTATION = "layout/append_rotation";
+        "elementwise/rotated_pair";
+        "elementwise/rotate_bits";
         RESHAPE = "layout/reshape";
         RESIZE = "layout/resize";
         CONCAT = "layout/concat";
