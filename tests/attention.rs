@@ -9,8 +9,8 @@ use common::{
 };
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary,
-    Op, Rotary, RotaryPairs,
+    Append, AppendQuantized, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize,
+    Embedding, FloatBinary, Op, Rotary, RotaryPairs,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -310,6 +310,142 @@ fn rotated_rows_are_appended() -> Result<()> {
         }
     }
     println!("rotated rows: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// Rows of which some hold no numbers, infinities, zeros alone, or subnormals.
+fn odd_rows(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+    let width = dims.last().copied().unwrap_or(1);
+    let mut values = floats(random, dims).values::<f32>()?.to_vec();
+    for (i, row) in values.chunks_exact_mut(width).enumerate() {
+        let at = random.next() as usize % width;
+        match i % 7 {
+            1 => row[at] = f32::NAN,
+            2 => row[at] = f32::NEG_INFINITY,
+            3 => row.fill(-0.0),
+            4 => row.iter_mut().for_each(|x| *x *= 1e-41),
+            5 => row.iter_mut().for_each(|x| *x *= 1e38),
+            _ => {}
+        }
+    }
+    Tensor::new(dims, values)
+}
+
+/// Codes and parameters of an empty cache, or of any contents.
+fn cache_of_codes(
+    random: &mut Random,
+    dtype: DType,
+    dims: &[usize],
+    granularity: DynamicGranularity,
+) -> Result<[Tensor; 2]> {
+    let parameters = granularity.of_cache(&TensorType::new(dtype, dims)?.with_dynamic_scales())?;
+    Ok([random.codes(dtype, dims), pairs(random, parameters.dims())])
+}
+
+#[test]
+fn quantized_rows_are_appended() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_020);
+    let mut turn = 0;
+    for (capacity, n, rest) in [
+        (1, 1, vec![1]),
+        (7, 3, vec![2, 5]),
+        (70, 33, vec![3]),
+        (9, 0, vec![4]),
+        (5, 5, vec![16]),
+        (12, 4, vec![3, 64]),
+        (6, 2, vec![2, 300]),
+        (3, 1, vec![9000]),
+    ] {
+        use DynamicGranularity::{Group, Row};
+        for (dtype, granularity) in [
+            (DType::Int8, Row),
+            (DType::Int4, Row),
+            (DType::Int8, Group(8)),
+            (DType::Int4, Group(32)),
+            (DType::Int4, Group(512)),
+        ] {
+            let dims = |first: usize| [&[first], &rest[..]].concat();
+            let [cache, parameters] = cache_of_codes(&mut random, dtype, &dims(capacity), granularity)?;
+            let rows = odd_rows(&mut random, &dims(n))?;
+            let cached = cache.tensor_type().clone().with_dynamic_scales();
+            let op = AppendQuantized::new(cached, rows.tensor_type().clone(), granularity)?;
+            let (n, capacity) = (n as i32, capacity as i32);
+            for p in [0, 1, capacity - n, capacity, -1, -n, i32::MAX, i32::MIN] {
+                turn += 1;
+                if turn % 3 > 0 && rest[0] > 4 {
+                    continue;
+                }
+                let name = format!("{} at {p}, {granularity:?}", cache.tensor_type());
+                let inputs = [&cache, &parameters, &rows, &position(p)];
+                check_op(&context, &name, &op.clone().into(), &inputs);
+                // A quantization and two appends have these bits.
+                let quantize =
+                    DynamicQuantize::new(rows.tensor_type().clone(), dtype, granularity).symmetric().build()?;
+                let made = reference::run(&quantize.into(), &[&rows])?;
+                let got = reference::run(&op.clone().into(), &inputs)?;
+                for (i, cache) in [&cache, &parameters].into_iter().enumerate() {
+                    let new = made[i].reshaped([&[n as usize], &cache.dims()[1..]].concat())?;
+                    let append = match i {
+                        0 => Append::new(op_input(&op, 0), new.tensor_type().clone().with_dynamic_scales())?,
+                        _ => Append::new(op_input(&op, 1), new.tensor_type().clone())?,
+                    };
+                    let expected = reference::run(&append.into(), &[cache, &new, &position(p)])?;
+                    assert!(first_difference(&got[i], &expected[0]).is_none(), "{name}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn op_input(op: &AppendQuantized, input: usize) -> TensorType {
+    Op::from(op.clone()).inputs().swap_remove(input)
+}
+
+/// Rotated rows have the bits of three operations of f32, on every kernel, and in the buffers of states.
+#[test]
+fn rotated_rows_are_quantized() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_021);
+    for (turn, (capacity, dims, width)) in [
+        (1, vec![1, 2], 2),
+        (12, vec![3, 9, 64], 64),
+        (40, vec![33, 2, 7], 4),
+        (5, vec![2, 3, 5, 96], 32),
+        (4, vec![1, 1, 8], 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows = odd_rows(&mut random, &dims)?;
+        let frequencies: Vec<f64> = (0..width / 2).map(|i| 10_000f64.powf(-2.0 * i as f64 / width as f64)).collect();
+        let table = Rotary::table(50, &frequencies)?;
+        for (pairs, dtype, granularity) in [
+            (RotaryPairs::Halves, DType::Int8, DynamicGranularity::Row),
+            (RotaryPairs::Interleaved, DType::Int4, DynamicGranularity::Group(16)),
+        ] {
+            let held = [&[capacity], &dims[1..]].concat();
+            let [cache, parameters] = cache_of_codes(&mut random, dtype, &held, granularity)?;
+            let cached = cache.tensor_type().clone().with_dynamic_scales();
+            let op = AppendQuantized::new(cached.clone(), rows.tensor_type().clone(), granularity)?;
+            let op: Op = op.rotated(table.tensor_type().clone(), pairs)?.into();
+            let mut graph = Graph::new();
+            let [new, p, angles] = [2, 3, 4].map(|i| graph.input(op.inputs()[i].clone()));
+            let states = [0, 1].map(|i| graph.state(op.inputs()[i].clone()));
+            graph.add(op.clone(), &[states[0], states[1], new, p, angles])?;
+            let plan = context.plan(&graph, Tuner::FirstGuess)?;
+            assert_eq!(plan.launches(), if context.caps().storage_buffers < 7 { 4 } else { 1 }, "{plan}");
+            assert!(plan.to_string().contains("in place"), "{plan}");
+            for at in [0, capacity as i32 - 1, 17, -1, i32::MAX, i32::MIN] {
+                let name = format!("{dims:?}, {pairs:?} into {cached} at {at}, {turn}");
+                let inputs = [&cache, &parameters, &rows, &position(at), &table];
+                check_op(&context, &name, &op, &inputs);
+                let got = common::wait(plan.run(&[&rows, &position(at), &table, &cache, &parameters]))?;
+                common::check_outputs(&name, &op, &inputs, &got)?;
+            }
+        }
+    }
     Ok(())
 }
 

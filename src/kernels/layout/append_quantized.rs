@@ -76,7 +76,8 @@ fn candidate(op: &AppendQuantized, [lanes, rows]: [u32; 2], caps: &DeviceCaps) -
             .constant("ROWS", rows)
             .constant("SYMMETRIC", true)
             .constant("IN_PLACE", in_place);
-        let program = program.with(if in_place { &program::APPEND_KEPT_IN_PLACE } else { &program::APPEND_KEPT_COPIED });
+        let program =
+            program.with(if in_place { &program::APPEND_KEPT_IN_PLACE } else { &program::APPEND_KEPT_COPIED });
         let program = quantize::link_codes(program, op.cache().dtype());
         match op.rotary() {
             Some(rotary) => program
