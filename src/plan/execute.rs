@@ -11,11 +11,40 @@ use crate::tensor::{Tensor, TensorType};
 
 /// The tensors of all values of a graph at the extent of its inputs, by index; `None` for reshaped values.
 pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    run_steps(graph, inputs, |_, _| {})
+}
+
+/// As [`execute`], but for the outputs and the last contents of states only. Other tensors are dropped after the last op that reads
+/// them: a state has as many versions as ops that change it.
+pub(crate) fn execute_for_results(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    let mut last = vec![0; graph.types().len()];
+    for (time, step) in graph.steps().iter().enumerate() {
+        for &value in step.inputs.iter().chain(&step.outputs) {
+            last[graph.source(value).index()] = time;
+        }
+    }
+    for &value in graph.outputs().iter().chain(graph.states().iter().map(|(_, latest)| latest)) {
+        last[graph.source(value).index()] = usize::MAX;
+    }
+    run_steps(graph, inputs, |time, tensors| {
+        let step = &graph.steps()[time];
+        for value in step.inputs.iter().chain(&step.outputs).map(|&value| graph.source(value).index()) {
+            tensors[value].take_if(|_| last[value] == time);
+        }
+    })
+}
+
+/// The tensors of all values that `after` leaves there, which is called with the number of each step that has run.
+fn run_steps(
+    graph: &Graph,
+    inputs: &[&Tensor],
+    mut after: impl FnMut(usize, &mut [Option<Tensor>]),
+) -> Result<Vec<Option<Tensor>>> {
     let mut tensors: Vec<Option<Tensor>> = vec![None; graph.types().len()];
     for (value, tensor) in graph.inputs().iter().zip(inputs) {
         tensors[value.index()] = Some((*tensor).clone());
     }
-    for step in graph.steps() {
+    for (time, step) in graph.steps().iter().enumerate() {
         // Parts of an op share the words of deferred weights.
         let _words = step.op.packed_weights().map(|weights| weights.words()).transpose()?;
         let inputs = step.inputs.iter().map(|&value| read(graph, &tensors, value)).collect::<Result<Vec<_>>>()?;
@@ -23,6 +52,7 @@ pub(crate) fn execute(graph: &Graph, inputs: &[&Tensor]) -> Result<Vec<Option<Te
         for (value, output) in step.outputs.iter().zip(outputs) {
             tensors[value.index()] = Some(output);
         }
+        after(time, &mut tensors);
     }
     Ok(tensors)
 }

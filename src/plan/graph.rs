@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::execute::{execute, read_as};
+use super::execute::{execute_for_results, read_as};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::ops::Op;
@@ -457,7 +457,7 @@ impl Graph {
         let graph = self.for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_outputs()?;
-        let tensors = execute(&graph, inputs)?;
+        let tensors = execute_for_results(&graph, inputs)?;
         let outputs = graph.outputs.iter().map(|&value| (value, value)).chain(graph.states.iter().copied());
         let read = |(of, value)| Ok(read_as(&graph, &tensors, value, of)?.with_type(graph.types[of.index].clone()));
         outputs.map(read).collect()
