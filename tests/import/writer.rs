@@ -315,7 +315,10 @@ fn odd_alignments_are_copied() {
         let file = GgufFile::parse(&copied).expect("whole");
         let second = file.tensor("b").and_then(|tensor| tensor.bytes()).expect("whole");
         assert_eq!(second, [2; 6]);
-        assert!((second.as_ptr() as usize - copied.as_ptr() as usize).is_multiple_of(alignment as usize), "{alignment}");
+        assert!(
+            (second.as_ptr() as usize - copied.as_ptr() as usize).is_multiple_of(alignment as usize),
+            "{alignment}"
+        );
     }
 }
 
