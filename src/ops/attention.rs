@@ -24,7 +24,8 @@ const MOST_POSITIONS: usize = 1 << 29;
 /// ```
 ///
 /// * `query`: float32 `[n, heads, d]`. n may be dynamic.
-/// * `keys`: float32, float16, int8 or int4 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of
+/// * `keys`: float32, float16, int8 or int4 `[capacity, kv_heads, d]`; `values`: the same with a d of their own, and int8 or int4 if
+///   the keys are one of these. heads is a multiple of
 ///   kv_heads.
 /// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are in
 ///   the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is
@@ -231,8 +232,8 @@ impl AttentionBuilder {
             );
         }
         require!(
-            keys.dtype() == values.dtype(),
-            "the keys are {keys} and the values {values}, but attention reads caches of one data type: store both alike"
+            keys.dtype() == values.dtype() || (keys.has_dynamic_scales() && values.has_dynamic_scales()),
+            "the keys are {keys} and the values {values}, but attention reads caches of one data type, or of int8 and int4: store both alike"
         );
         let three = [&query, &keys, &values].iter().all(|t| t.shape().rank() == 3);
         require!(three, "{query}, {keys} and {values} have other than 3 dimensions: [tokens, heads, d] each");
@@ -310,8 +311,12 @@ impl Attention {
         dims(&self.values)
     }
 
-    pub(crate) fn keys(&self) -> &TensorType {
-        &self.keys
+    /// The type of a cache.
+    pub(crate) fn cache(&self, cache: Cache) -> &TensorType {
+        match cache {
+            Cache::Keys => &self.keys,
+            Cache::Values => &self.values,
+        }
     }
 
     /// The input that holds the scales of a cache, if it holds codes.
@@ -381,7 +386,7 @@ impl Attention {
         for cache in [Cache::Keys, Cache::Values] {
             let Some(input) = self.scales(cache) else { continue };
             let valid = &inputs[input].values::<QuantizationParams>()?[..length * kv_heads * self.groups(cache)];
-            valid.iter().try_for_each(|pair| check_pair(self.keys.dtype(), *pair))?;
+            valid.iter().try_for_each(|pair| check_pair(self.cache(cache).dtype(), *pair))?;
             let odd = valid.iter().find(|pair| pair.zero_point != 0).map(|pair| pair.zero_point);
             require!(
                 odd.is_none(),

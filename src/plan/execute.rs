@@ -90,3 +90,43 @@ fn run(op: &Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let join = |(i, tensor_type): (usize, TensorType)| Tensor::joined(tensor_type, parts.iter().map(|part| &part[i]));
     Ok(outputs.into_iter().enumerate().map(join).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Append, FloatUnary, Function};
+    use crate::plan::graph::Graph;
+
+    /// Forty versions of a state, with a step between them that reads each: the last one and the output stay.
+    #[test]
+    fn old_versions_of_a_state_are_dropped() -> Result<()> {
+        let (cache, row) = (TensorType::float32([50, 2])?, TensorType::float32([1, 2])?);
+        let mut graph = Graph::new();
+        let mut state = graph.state(cache.clone());
+        let (rows, position) = (graph.input(row.clone()), graph.input(TensorType::int32([1])?));
+        let view = graph.reshape(rows, [1, 2])?;
+        let mut read = state;
+        for _ in 0..40 {
+            state = graph.add(Append::new(cache.clone(), row.clone())?, &[state, view, position])?;
+            read = graph.add(FloatUnary::new(cache.clone(), Function::Relu)?, &[state])?;
+        }
+        graph.output(read);
+        let inputs = [
+            Tensor::new([50, 2], vec![-1.0f32; 100])?,
+            Tensor::new([1, 2], vec![1.0f32, -2.0])?,
+            Tensor::new([1], vec![7i32])?,
+        ];
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let (all, results) = (execute(&graph, &inputs)?, execute_for_results(&graph, &inputs)?);
+        let kept: Vec<usize> = (0..results.len()).filter(|&i| results[i].is_some()).collect();
+        assert_eq!(kept, [state.index(), read.index()]);
+        for i in kept {
+            let [all, results] = [&all, &results].map(|tensors| tensors[i].as_ref().expect("kept"));
+            assert_eq!(all.values::<f32>()?, results.values::<f32>()?);
+        }
+        let outputs = graph.run_reference(&inputs)?;
+        assert_eq!(outputs[0].values::<f32>()?[12..16], [0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(outputs[1].values::<f32>()?[12..16], [-1.0, -1.0, 1.0, -2.0]);
+        Ok(())
+    }
+}

@@ -536,13 +536,13 @@ mod tests {
     use crate::kernels;
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
-        Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-        CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-        FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-        Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply, ObserveHistogram,
-        ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
-        QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary, RotaryPairs,
-        Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
+        Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
+        Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
+        FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
+        FloatUnary, Function, Fused, Grid, GridGradient, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+        ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
+        Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
+        RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
     };
     use crate::tensor::{Granularity, Quantization, Tensor};
     use crate::weights::{Codes, PackedWeights, Quantizer, ScaleFormat, WeightFormat};
@@ -654,7 +654,12 @@ mod tests {
             Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
             Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
             Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),
-            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached).build()?.into(),
+            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached.clone()).build()?.into(),
+            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached.clone()).mask(real(&[e, 300])?).build()?.into(),
+            AppendQuantized::new(cached.clone(), real(&[e, 2, 8])?, DynamicGranularity::Row)?.into(),
+            AppendQuantized::new(cached, real(&[e, 2, 8])?, DynamicGranularity::Group(8))?
+                .rotated(real(&[9, 8])?, RotaryPairs::Halves)?
+                .into(),
             LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),

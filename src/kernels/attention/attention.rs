@@ -205,7 +205,7 @@ impl Launches<'_> {
                 (value_d, names, [&VALUES_VEC4, &VALUES_FLOAT32, &VALUES_FLOAT16, &VALUES_INT8, &VALUES_INT4])
             }
         };
-        let part = match self.op.keys().dtype() {
+        let part = match self.op.cache(cache).dtype() {
             DType::Float16 => float16,
             DType::Int8 => int8,
             DType::Int4 => int4,
@@ -224,7 +224,7 @@ impl Launches<'_> {
 
     /// A program with the conversion from float16, if caches need it.
     fn converting(&self, program: Program) -> Program {
-        match self.op.keys().dtype() {
+        match self.op.cache(Cache::Keys).dtype() {
             DType::Float16 if self.caps.unpack_f16 => program.with(&program::FLOAT16_UNPACK),
             DType::Float16 => program.with(&program::FLOAT16_INTEGERS),
             _ => program,
