@@ -94,8 +94,8 @@ fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
         let visible = start.clamp(0, end.max(0)) as usize..end.max(0) as usize;
         for head in 0..heads {
             let start = head * of_head + token as usize * of_token;
-            let masked = |position: &usize| (*position, mask.map_or(0.0, |mask| mask[start + position]));
-            let visible = visible.clone().map(|position| masked(&position)).filter(|(_, mask)| !(*mask <= HIDES));
+            let masked = |position: usize| (position, mask.map_or(0.0, |mask| mask[start + position]));
+            let visible = visible.clone().map(masked).filter(|(_, mask)| mask.is_nan() || *mask > HIDES);
             elements.extend(outputs(op, &query, [&keys, &values], token as usize, head, visible.collect()));
         }
     }
@@ -151,9 +151,10 @@ fn outputs(
                 }
                 None => (value, error),
             };
-            let leaves = largest > f64::from(f32::MAX)
-                || !largest.is_finite()
-                || op.mask().is_some() && !(value.abs() + error + f64::from(mask).abs() <= 2.9e38);
+            // Scores begin at -3e38 on devices.
+            let furthest = value.abs() + error + f64::from(mask).abs();
+            let stays = largest <= f64::from(f32::MAX) && (op.mask().is_none() || furthest <= 2.9e38);
+            let leaves = !stays || !largest.is_finite();
             Score { position, value, error: if leaves { f64::INFINITY } else { error } }
         })
         .collect();

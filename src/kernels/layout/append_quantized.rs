@@ -10,6 +10,7 @@ use crate::kernels::{
     Binding, Candidate, DeviceCaps, Dispatch, Kernels, Resource, epilogue, line_group, parameters, rebind,
 };
 use crate::ops::{Append, AppendQuantized, PostOp, Rotary, RotaryPairs, Segments};
+use crate::tensor::TensorType;
 
 parameters! {
     /// `shaders/layout/append_quantized_params.wgsl`.
@@ -124,7 +125,7 @@ fn table(rotary: &Rotary, count: usize) -> Binding {
 fn in_sequence(op: &AppendQuantized, caps: &DeviceCaps) -> Vec<Candidate> {
     let made = op.quantize().candidates(None, caps);
     let extent = op.rows().dims()[0];
-    let append = |cache: &crate::tensor::TensorType, i: usize, rows: Resource| {
+    let append = |cache: &TensorType, i: usize, rows: Resource| {
         let rows_type = cache.with_extent(extent).expect("its scales are in another tensor");
         let append = Append::new(cache.clone(), rows_type).expect("rows that fit");
         let mut dispatches = append.candidates(None, caps).swap_remove(0).dispatches;
