@@ -426,31 +426,27 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A cache of int8 takes half the memory of float16, plus 8 bytes for each position and head. It is two states, codes and their
-//! parameters, which may hold anything at first. [`DynamicQuantize`](crate::ops::DynamicQuantize) gives the rows of both.
+//! A cache of int8 takes half the memory of float16, plus 8 bytes for each position and head; one of int4 a quarter, plus as many, or
+//! 8 bytes for each group of codes. It is two states, codes and their parameters, which may hold anything at first.
+//! [`AppendQuantized`](crate::ops::AppendQuantized) quantizes rows into both in one launch, and rotates them before if asked.
 //!
 //! ```
-//! use lowbit::ops::{Append, Attention, DynamicGranularity, DynamicQuantize};
+//! use lowbit::ops::{AppendQuantized, Attention, DynamicGranularity};
 //! use lowbit::{DType, Graph, TensorType, Value};
 //! # fn main() -> lowbit::Result<()> {
-//! let (rows, codes) = (TensorType::float32([1, 2, 4])?, TensorType::new(DType::Int8, [64, 2, 4])?.with_dynamic_scales());
+//! let (rows, codes) = (TensorType::float32([1, 2, 64])?, TensorType::new(DType::Int4, [512, 2, 64])?.with_dynamic_scales());
+//! let scales = DynamicGranularity::Group(32); // or Row: a scale for each position and head
 //! let mut graph = Graph::new();
 //! let position = graph.input(TensorType::new(DType::Int32, [1])?);
 //! let [query, key, value] = [0; 3].map(|_| graph.input(rows.clone()));
-//! let mut cached = |row: Value| -> lowbit::Result<[Value; 2]> {
-//!     let quantize = DynamicQuantize::new(rows.clone(), DType::Int8, DynamicGranularity::Row).symmetric().build()?;
-//!     let made = graph.add_all(quantize, &[row])?;
-//!     let made = [made[0], graph.reshape(made[1], [1, 2])?]; // a scale for each head
-//!     let states = [graph.state(codes.clone()), graph.state(TensorType::new(DType::Parameters, [64, 2])?)];
-//!     let mut append = |state: Value, rows: Value| -> lowbit::Result<Value> {
-//!         let op = Append::new(graph.tensor_type(state)?.clone(), graph.tensor_type(rows)?.clone())?;
-//!         graph.add(op, &[state, rows, position])
-//!     };
-//!     Ok([append(states[0], made[0])?, append(states[1], made[1])?])
+//! let mut cached = |row: Value| -> lowbit::Result<Vec<Value>> {
+//!     let states = [graph.state(codes.clone()), graph.state(scales.of_cache(&codes)?)];
+//!     let append = AppendQuantized::new(codes.clone(), rows.clone(), scales)?;
+//!     graph.add_all(append, &[states[0], states[1], row, position])
 //! };
-//! let ([keys, key_scales], [values, value_scales]) = (cached(key)?, cached(value)?);
-//! let attention = Attention::new(rows, codes.clone(), codes).causal().build()?;
-//! let mixed = graph.add(attention, &[query, keys, values, position, key_scales, value_scales])?;
+//! let (keys, values) = (cached(key)?, cached(value)?);
+//! let attention = Attention::new(rows, codes.clone(), codes).scales(scales).causal().build()?;
+//! let mixed = graph.add(attention, &[query, keys[0], values[0], position, keys[1], values[1]])?;
 //! graph.output(mixed);
 //! # Ok(()) }
 //! ```

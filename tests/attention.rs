@@ -9,8 +9,8 @@ use common::{
 };
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary,
-    Op, Rotary, RotaryPairs,
+    Append, AppendQuantized, Arithmetic, Attention, AttentionBuilder, Cast, DynamicGranularity, DynamicQuantize,
+    Embedding, FloatBinary, Op, Rotary, RotaryPairs,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, ScaleFormat, WeightFormat};
 use lowbit::{
@@ -36,7 +36,17 @@ fn position(p: i32) -> Tensor {
 type Shape = [usize; 6];
 
 /// A query, keys and values, and the scales of keys and values if they are codes.
-fn tensors(random: &mut Random, [n, heads, kv_heads, d, value_d, capacity]: Shape, cache: DType) -> Vec<Tensor> {
+fn tensors(random: &mut Random, shape: Shape, cache: DType) -> Vec<Tensor> {
+    tensors_of(random, shape, cache, DynamicGranularity::Row)
+}
+
+/// The same with scales of groups.
+fn tensors_of(
+    random: &mut Random,
+    [n, heads, kv_heads, d, value_d, capacity]: Shape,
+    cache: DType,
+    granularity: DynamicGranularity,
+) -> Vec<Tensor> {
     let mut tensors = vec![floats(random, &[n, heads, d])];
     for width in [d, value_d] {
         let dims = [capacity, kv_heads, width];
@@ -46,10 +56,12 @@ fn tensors(random: &mut Random, [n, heads, kv_heads, d, value_d, capacity]: Shap
             _ => random.codes(cache, &dims),
         });
     }
-    let mut scales = || -> Vec<_> { (0..capacity * kv_heads).map(|_| params(random.scale(), 0)).collect() };
-    if cache == DType::Int8 {
-        for scales in [scales(), scales()] {
-            tensors.push(Tensor::new([capacity, kv_heads], scales).expect("one for each position and head"));
+    if cache.range().is_some() {
+        for i in [1, 2] {
+            let cache = tensors[i].tensor_type().clone().with_dynamic_scales();
+            let of = granularity.of_cache(&cache).expect("codes");
+            let scales = (0..of.shape().elements()).map(|_| params(random.scale(), 0)).collect::<Vec<_>>();
+            tensors.push(Tensor::new(of.dims(), scales).expect("one for each position, head and group"));
         }
     }
     tensors
@@ -61,21 +73,27 @@ fn params(scale: f32, zero_point: i32) -> QuantizationParams {
 
 fn builder(tensors: &[Tensor]) -> AttentionBuilder {
     let [query, keys, values] = [0, 1, 2].map(|i| match tensors[i].dtype() {
-        DType::Int8 => tensors[i].tensor_type().clone().with_dynamic_scales(),
+        DType::Int8 | DType::Int4 => tensors[i].tensor_type().clone().with_dynamic_scales(),
         _ => tensors[i].tensor_type().clone(),
     });
     Attention::new(query, keys, values)
 }
 
-/// The inputs at a position. Scales of positions that are not valid are no scales.
+/// The inputs at a position. Scales and masks of positions that are not valid are none.
 fn inputs(tensors: &[Tensor], p: i32) -> Vec<Tensor> {
     let mut inputs = tensors[..3].to_vec();
     inputs.push(position(p));
     let (n, capacity) = (tensors[0].dims()[0] as i64, tensors[1].dims()[0] as i64);
     let length = (i64::from(p) + n).clamp(0, capacity) as usize;
     for scales in &tensors[3..] {
+        if scales.dtype() == DType::Float32 {
+            let mut mask = scales.values::<f32>().expect("a mask").to_vec();
+            mask.chunks_mut(capacity.max(1) as usize).for_each(|row| row[length..].fill(f32::NAN));
+            inputs.push(Tensor::new(scales.dims(), mask).expect("as many as before"));
+            continue;
+        }
         let mut pairs = scales.values::<QuantizationParams>().expect("parameters").to_vec();
-        for (i, pair) in pairs.iter_mut().enumerate().skip(length * scales.dims()[1]) {
+        for (i, pair) in pairs.iter_mut().enumerate().skip(length * scales.dims()[1..].iter().product::<usize>()) {
             *pair = [params(f32::NAN, 0), params(0.0, 77), params(-1.0, i32::MIN), params(f32::INFINITY, 0)][i % 4];
         }
         inputs.push(Tensor::new(scales.dims(), pairs).expect("as many as before"));
@@ -92,20 +110,57 @@ fn check(context: &Context, name: &str, op: Attention, tensors: &[Tensor], p: i3
 
 #[test]
 fn attention_of_awkward_shapes() -> Result<()> {
-    let largest = check_shapes(21_001, |turn| if turn % 3 == 1 { DType::Float16 } else { DType::Float32 })?;
+    let row = DynamicGranularity::Row;
+    let largest = check_shapes(21_001, |turn| (if turn % 3 == 1 { DType::Float16 } else { DType::Float32 }, row))?;
     println!("attention: largest error {largest:.3} of its bound");
     Ok(())
 }
 
 #[test]
 fn attention_over_codes_of_awkward_shapes() -> Result<()> {
-    let largest = check_shapes(21_010, |_| DType::Int8)?;
+    let largest = check_shapes(21_010, |_| (DType::Int8, DynamicGranularity::Row))?;
     println!("attention over codes: largest error {largest:.3} of its bound");
     Ok(())
 }
 
+#[test]
+fn attention_over_int4_codes_of_awkward_shapes() -> Result<()> {
+    let largest = check_shapes(21_030, |_| (DType::Int4, DynamicGranularity::Row))?;
+    println!("attention over int4 codes: largest error {largest:.3} of its bound");
+    Ok(())
+}
+
+/// Keys of int8 and values of int4, or the reverse.
+#[test]
+fn attention_over_codes_of_two_widths() -> Result<()> {
+    let Some(context) = gpu_context() else { return Ok(()) };
+    let mut random = Random::new(21_034);
+    for (turn, dtypes) in [[DType::Int8, DType::Int4], [DType::Int4, DType::Int8]].into_iter().enumerate() {
+        let granularity = [DynamicGranularity::Row, DynamicGranularity::Group(16)][turn];
+        let shape = [3, 6, 2, 40, 36, 150];
+        let mut tensors = tensors_of(&mut random, shape, dtypes[0], granularity);
+        tensors[2] = random.codes(dtypes[1], &[150, 2, 36]);
+        for p in [0, 63, 200] {
+            let op = builder(&tensors).scales(granularity).causal().build()?;
+            check(&context, "two widths", op, &tensors, p);
+        }
+    }
+    Ok(())
+}
+
+/// The last group of a row may be shorter, and a group may be longer than a row.
+#[test]
+fn attention_over_groups_of_awkward_shapes() -> Result<()> {
+    let sizes = [32, 8, 64, 24, 1024];
+    let largest = check_shapes(21_031, |turn| {
+        ([DType::Int4, DType::Int8][turn / 2 % 2], DynamicGranularity::Group(sizes[turn % 5]))
+    })?;
+    println!("attention over groups of codes: largest error {largest:.3} of its bound");
+    Ok(())
+}
+
 /// Checks awkward shapes over caches of a data type for each. Returns the largest error relative to its bound.
-fn check_shapes(seed: u64, cache: impl Fn(usize) -> DType) -> Result<f64> {
+fn check_shapes(seed: u64, cache: impl Fn(usize) -> (DType, DynamicGranularity)) -> Result<f64> {
     // A GPU's kernels divide caches into slices.
     let Some(context) = gpu_context() else { return Ok(0.0) };
     let mut random = Random::new(seed);
@@ -127,13 +182,18 @@ fn check_shapes(seed: u64, cache: impl Fn(usize) -> DType) -> Result<f64> {
     ];
     for (turn, shape) in shapes.into_iter().enumerate() {
         let (n, capacity) = (shape[0] as i32, shape[5] as i32);
-        let tensors = tensors(&mut random, shape, cache(turn));
+        let (dtype, granularity) = cache(turn);
+        let tensors = tensors_of(&mut random, shape, dtype, granularity);
+        let builder = || match dtype.range() {
+            Some(_) => builder(&tensors).scales(granularity),
+            None => builder(&tensors),
+        };
         // Empty, one, around blocks, full, and beyond both ends.
         let all = [-n, 1 - n, 0, 1, 63, 64, capacity - n, capacity, capacity + 5, i32::MIN, i32::MAX];
         for p in (0..2).map(|i| all[(turn * 2 + i * 5) % all.len()]) {
             let name = format!("{shape:?}");
-            worst = worst.max(check(&context, &name, builder(&tensors).causal().build()?, &tensors, p));
-            worst = worst.max(check(&context, &name, builder(&tensors).build()?, &tensors, p));
+            worst = worst.max(check(&context, &name, builder().causal().build()?, &tensors, p));
+            worst = worst.max(check(&context, &name, builder().build()?, &tensors, p));
         }
     }
     Ok(worst)
@@ -168,6 +228,112 @@ fn options_of_attention() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Masks of every shape, over floats and codes, with every option. Some rows are hidden whole, by any of the numbers that hide.
+#[test]
+fn masks_of_attention() -> Result<()> {
+    let Some(context) = gpu_context() else { return Ok(()) };
+    let mut random = Random::new(21_032);
+    let mut worst = 0.0f64;
+    let group = DynamicGranularity::Group(8);
+    for (turn, (shape, dtype)) in [
+        ([5, 6, 2, 24, 24, 150], DType::Float32),
+        ([1, 4, 1, 40, 8, 270], DType::Float16),
+        ([5, 6, 2, 24, 36, 70], DType::Int8),
+        ([9, 4, 4, 40, 8, 130], DType::Int4),
+        ([1, 1, 1, 1, 1, 1], DType::Float32),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [n, heads, .., capacity] = shape;
+        let sinks = floats(&mut random, &[heads]);
+        for (i, dims) in [
+            vec![n, capacity],
+            vec![heads, n, capacity],
+            vec![1, n, capacity],
+            vec![heads, 1, capacity],
+            vec![1, capacity],
+        ]
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| [turn % 5, (turn + 2) % 5].contains(i))
+        {
+            let granularity = if i % 2 == 0 { DynamicGranularity::Row } else { group };
+            let mut tensors = tensors_of(&mut random, shape, dtype, granularity);
+            let mut mask = floats(&mut random, &dims).values::<f32>()?.to_vec();
+            for (row, numbers) in mask.chunks_mut(capacity).enumerate() {
+                let all = row % 3 == 1;
+                for number in numbers {
+                    let draw = random.next() % 8;
+                    if all || draw < 3 {
+                        *number = [f32::NEG_INFINITY, f32::MIN, -1e38, -2e38][random.next() as usize % 4];
+                    } else if draw == 3 {
+                        *number = random.pick(&[-1e4, -1e9, 50.0, -0.0, 1e-40]);
+                    }
+                }
+            }
+            let mask = Tensor::new(&dims[..], mask)?;
+            let mut builder = builder(&tensors).mask(mask.tensor_type().clone());
+            if dtype.range().is_some() {
+                builder = builder.scales(granularity);
+            }
+            tensors.push(mask);
+            let builder = match (turn + i) % 4 {
+                0 => builder,
+                1 => builder.causal().sinks(sinks.clone()),
+                2 => builder.soft_cap(2.5).window(40),
+                _ => builder.soft_cap(30.0).sinks(sinks.clone()).scaled(-0.7),
+            };
+            for p in [-1, 0, 60, capacity as i32] {
+                let name = format!("{shape:?}, mask {dims:?}");
+                worst = worst.max(check(&context, &name, builder.clone().build()?, &tensors, p));
+            }
+        }
+    }
+    println!("masked attention: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// A causal mask as an input gives what the option gives, in plans whose number of queries is dynamic.
+#[test]
+fn masks_follow_the_extent() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_033);
+    let (most, capacity) = (6, 20);
+    let tensors = tensors(&mut random, [most, 4, 2, 8, 8, capacity], DType::Float32);
+    let types: Vec<TensorType> = tensors.iter().map(|tensor| tensor.tensor_type().clone()).collect();
+    let mut graph = Graph::new();
+    let query = graph.dynamic_input(types[0].clone())?;
+    let mask = graph.dynamic_input(TensorType::float32([most, capacity])?)?;
+    let [keys, values] = [1, 2].map(|i| graph.input(types[i].clone()));
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let attention = builder(&tensors).mask(TensorType::float32([most, capacity])?).build()?;
+    let out = graph.add(attention, &[query, keys, values, p, mask])?;
+    graph.output(out);
+    let plan = context.plan(&graph, Tuner::FirstGuess)?;
+    for n in [6, 1, 3, 0] {
+        let query = floats(&mut random, &[n, 4, 8]);
+        let at = 7;
+        let hidden = |i: usize| if i % capacity > at + i / capacity { f32::NEG_INFINITY } else { 0.0 };
+        let mask = Tensor::new([n, capacity], (0..n * capacity).map(hidden).collect::<Vec<_>>())?;
+        let got = common::wait(plan.run(&[&query, &mask, &tensors[1], &tensors[2], &position(at as i32)]))?;
+        let causal: Op =
+            Attention::new(query.tensor_type().clone(), types[1].clone(), types[2].clone()).causal().build()?.into();
+        let inputs = [&query, &tensors[1], &tensors[2], &position(at as i32)];
+        common::check_outputs(&format!("{n} queries"), &causal, &inputs, &got)?;
+    }
+    // A mask of heads is for one number of queries.
+    let mut graph = Graph::new();
+    let query = graph.dynamic_input(types[0].clone())?;
+    let [keys, values] = [1, 2].map(|i| graph.input(types[i].clone()));
+    let p = graph.input(TensorType::new(DType::Int32, [1])?);
+    let of_heads = TensorType::float32([4, most, capacity])?;
+    let mask = graph.input(of_heads.clone());
+    let attention = builder(&tensors).mask(of_heads).build()?;
+    says(graph.add(attention, &[query, keys, values, p, mask]), &["the mask is float32[4, 6, 20]"]);
     Ok(())
 }
 
@@ -310,6 +476,142 @@ fn rotated_rows_are_appended() -> Result<()> {
         }
     }
     println!("rotated rows: largest error {worst:.3} of its bound");
+    Ok(())
+}
+
+/// Rows of which some hold no numbers, infinities, zeros alone, or subnormals.
+fn odd_rows(random: &mut Random, dims: &[usize]) -> Result<Tensor> {
+    let width = dims.last().copied().unwrap_or(1);
+    let mut values = floats(random, dims).values::<f32>()?.to_vec();
+    for (i, row) in values.chunks_exact_mut(width).enumerate() {
+        let at = random.next() as usize % width;
+        match i % 7 {
+            1 => row[at] = f32::NAN,
+            2 => row[at] = f32::NEG_INFINITY,
+            3 => row.fill(-0.0),
+            4 => row.iter_mut().for_each(|x| *x *= 1e-41),
+            5 => row.iter_mut().for_each(|x| *x *= 1e38),
+            _ => {}
+        }
+    }
+    Tensor::new(dims, values)
+}
+
+/// Codes and parameters of an empty cache, or of any contents.
+fn cache_of_codes(
+    random: &mut Random,
+    dtype: DType,
+    dims: &[usize],
+    granularity: DynamicGranularity,
+) -> Result<[Tensor; 2]> {
+    let parameters = granularity.of_cache(&TensorType::new(dtype, dims)?.with_dynamic_scales())?;
+    Ok([random.codes(dtype, dims), pairs(random, parameters.dims())])
+}
+
+#[test]
+fn quantized_rows_are_appended() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_020);
+    let mut turn = 0;
+    for (capacity, n, rest) in [
+        (1, 1, vec![1]),
+        (7, 3, vec![2, 5]),
+        (70, 33, vec![3]),
+        (9, 0, vec![4]),
+        (5, 5, vec![16]),
+        (12, 4, vec![3, 64]),
+        (6, 2, vec![2, 300]),
+        (3, 1, vec![9000]),
+    ] {
+        use DynamicGranularity::{Group, Row};
+        for (dtype, granularity) in [
+            (DType::Int8, Row),
+            (DType::Int4, Row),
+            (DType::Int8, Group(8)),
+            (DType::Int4, Group(32)),
+            (DType::Int4, Group(512)),
+        ] {
+            let dims = |first: usize| [&[first], &rest[..]].concat();
+            let [cache, parameters] = cache_of_codes(&mut random, dtype, &dims(capacity), granularity)?;
+            let rows = odd_rows(&mut random, &dims(n))?;
+            let cached = cache.tensor_type().clone().with_dynamic_scales();
+            let op = AppendQuantized::new(cached, rows.tensor_type().clone(), granularity)?;
+            let (n, capacity) = (n as i32, capacity as i32);
+            for p in [0, 1, capacity - n, capacity, -1, -n, i32::MAX, i32::MIN] {
+                turn += 1;
+                if turn % 3 > 0 && rest[0] > 4 {
+                    continue;
+                }
+                let name = format!("{} at {p}, {granularity:?}", cache.tensor_type());
+                let inputs = [&cache, &parameters, &rows, &position(p)];
+                check_op(&context, &name, &op.clone().into(), &inputs);
+                // A quantization and two appends have these bits.
+                let quantize =
+                    DynamicQuantize::new(rows.tensor_type().clone(), dtype, granularity).symmetric().build()?;
+                let made = reference::run(&quantize.into(), &[&rows])?;
+                let got = reference::run(&op.clone().into(), &inputs)?;
+                for (i, cache) in [&cache, &parameters].into_iter().enumerate() {
+                    let new = made[i].reshaped([&[n as usize], &cache.dims()[1..]].concat())?;
+                    let append = match i {
+                        0 => Append::new(op_input(&op, 0), new.tensor_type().clone().with_dynamic_scales())?,
+                        _ => Append::new(op_input(&op, 1), new.tensor_type().clone())?,
+                    };
+                    let expected = reference::run(&append.into(), &[cache, &new, &position(p)])?;
+                    assert!(first_difference(&got[i], &expected[0]).is_none(), "{name}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn op_input(op: &AppendQuantized, input: usize) -> TensorType {
+    Op::from(op.clone()).inputs().swap_remove(input)
+}
+
+/// Rotated rows have the bits of three operations of f32, on every kernel, and in the buffers of states.
+#[test]
+fn rotated_rows_are_quantized() -> Result<()> {
+    let Some(context) = context() else { return Ok(()) };
+    let mut random = Random::new(21_021);
+    for (turn, (capacity, dims, width)) in [
+        (1, vec![1, 2], 2),
+        (12, vec![3, 9, 64], 64),
+        (40, vec![33, 2, 7], 4),
+        (5, vec![2, 3, 5, 96], 32),
+        (4, vec![1, 1, 8], 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows = odd_rows(&mut random, &dims)?;
+        let frequencies: Vec<f64> = (0..width / 2).map(|i| 10_000f64.powf(-2.0 * i as f64 / width as f64)).collect();
+        let table = Rotary::table(50, &frequencies)?;
+        for (pairs, dtype, granularity) in [
+            (RotaryPairs::Halves, DType::Int8, DynamicGranularity::Row),
+            (RotaryPairs::Interleaved, DType::Int4, DynamicGranularity::Group(16)),
+        ] {
+            let held = [&[capacity], &dims[1..]].concat();
+            let [cache, parameters] = cache_of_codes(&mut random, dtype, &held, granularity)?;
+            let cached = cache.tensor_type().clone().with_dynamic_scales();
+            let op = AppendQuantized::new(cached.clone(), rows.tensor_type().clone(), granularity)?;
+            let op: Op = op.rotated(table.tensor_type().clone(), pairs)?.into();
+            let mut graph = Graph::new();
+            let [new, p, angles] = [2, 3, 4].map(|i| graph.input(op.inputs()[i].clone()));
+            let states = [0, 1].map(|i| graph.state(op.inputs()[i].clone()));
+            graph.add(op.clone(), &[states[0], states[1], new, p, angles])?;
+            let plan = context.plan(&graph, Tuner::FirstGuess)?;
+            assert_eq!(plan.launches(), if context.caps().storage_buffers < 7 { 4 } else { 1 }, "{plan}");
+            assert!(plan.to_string().contains("in place"), "{plan}");
+            for at in [0, capacity as i32 - 1, 17, -1, i32::MAX, i32::MIN] {
+                let name = format!("{dims:?}, {pairs:?} into {cached} at {at}, {turn}");
+                let inputs = [&cache, &parameters, &rows, &position(at), &table];
+                check_op(&context, &name, &op, &inputs);
+                let got = common::wait(plan.run(&[&rows, &position(at), &table, &cache, &parameters]))?;
+                common::check_outputs(&name, &op, &inputs, &got)?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -567,6 +869,11 @@ fn wrong_states_are_refused() -> Result<()> {
     graph.add(unary()?, &[view])?;
     let whole = Append::new(TensorType::float32([9, 2, 8])?, TensorType::float32([9, 2, 8])?)?;
     says(graph.add(whole, &[new, new, p]), &["reads the state", "copy"]);
+    // A cache and its scales are states, or both are not.
+    let codes = TensorType::new(DType::Int8, [9, 2, 8])?.with_dynamic_scales();
+    let append = AppendQuantized::new(codes.clone(), TensorType::float32([1, 2, 8])?, DynamicGranularity::Row)?;
+    let [codes, pairs] = [graph.state(codes), graph.input(TensorType::new(DType::Parameters, [9, 2])?)];
+    says(graph.add(append, &[codes, pairs, key, p]), &["append_quantized changes the state", "Graph::state"]);
     graph.output(keys);
     if let Some(context) = context() {
         says(context.plan(&graph, Tuner::FirstGuess).map(drop), &["is also an input"]);
@@ -631,6 +938,25 @@ fn wrong_shapes_are_refused() -> Result<()> {
     says(over(dynamic.clone(), real(&[9, 2, 8])?), &["int8[9, 2, 8]", "float32[9, 2, 8]", "one data type"]);
     says(over(TensorType::new(DType::Uint8, [9, 2, 8])?.with_dynamic_scales(), dynamic.clone()), &["uint8[9, 2, 8]"]);
     says(Append::new(dynamic, TensorType::new(DType::Int8, [1, 2, 8])?), &["no scale", "scales in another tensor"]);
+    for dims in [&[2, 9][..], &[3, 1, 9], &[2, 2, 9], &[1, 8], &[9], &[1, 1, 1, 9]] {
+        let masked = attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.mask(real(dims)?);
+        says(masked.build(), &["the mask is", "[2, 1, 9]"]);
+    }
+    let scaled = attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.scales(DynamicGranularity::Group(8));
+    says(scaled.build(), &["no scales", "Group(8)"]);
+    let cache = |dtype: DType, dims: &[usize]| -> Result<_> { Ok(TensorType::new(dtype, dims)?.with_dynamic_scales()) };
+    let quantized = |cache, rows: &[usize], granularity| AppendQuantized::new(cache, real(rows)?, granularity);
+    let (row, int8) = (DynamicGranularity::Row, DType::Int8);
+    says(quantized(cache(int8, &[9, 2, 8])?, &[1, 2, 9], row), &["float32[1, 2, 9]", "int8[9, 2, 8]", "equal"]);
+    says(quantized(cache(int8, &[9, 2, 8])?, &[10, 2, 8], row), &["10 rows", "9"]);
+    says(quantized(cache(DType::Uint8, &[9, 8])?, &[1, 8], row), &["uint8[9, 8]", "int8 or int4"]);
+    says(quantized(TensorType::new(int8, [9, 8])?, &[1, 8], row), &["with no scale", "with_dynamic_scales"]);
+    says(quantized(cache(int8, &[9])?, &[1], row), &["two dimensions"]);
+    says(quantized(cache(int8, &[9, 0])?, &[1, 0], row), &["at least 1"]);
+    says(quantized(cache(int8, &[9, 8])?, &[1, 8], DynamicGranularity::Group(4)), &["groups of 4", "multiple of 8"]);
+    says(quantized(cache(int8, &[9, 8])?, &[1, 8], DynamicGranularity::Tensor), &["DynamicGranularity::Row"]);
+    let int4 = DynamicQuantize::new(real(&[1, 8])?, DType::Int4, row);
+    says(int4.build(), &["int4 codes are symmetric"]);
     let sinks = Tensor::new([3], vec![0.0f32; 3])?;
     says(attention(&[1, 2, 8], &[9, 2, 8], &[9, 2, 8])?.sinks(sinks).build(), &["float32[3]", "float32[2]"]);
     Ok(())

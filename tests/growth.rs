@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use lowbit::numeric::{BlockFormat, BlockRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
+    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
@@ -180,6 +180,15 @@ fn ops() -> Result<Vec<(&'static str, Op)>> {
     let cache = || Ok::<_, lowbit::Error>(TensorType::new(Int8, [300, 2, 8])?.with_dynamic_scales());
     let over_codes = Attention::new(TensorType::float32([3, 4, 8])?, cache()?, cache()?).build()?;
     ops.push(("attention over codes", over_codes.into()));
+    let group = DynamicGranularity::Group(8);
+    let cache = || Ok::<_, lowbit::Error>(TensorType::new(DType::Int4, [300, 2, 16])?.with_dynamic_scales());
+    let over_groups = Attention::new(TensorType::float32([3, 4, 16])?, cache()?, cache()?).scales(group);
+    let masked = over_groups.mask(TensorType::float32([3, 300])?).build()?;
+    ops.push(("masked attention over groups of codes", masked.into()));
+    let append = AppendQuantized::new(cache()?, TensorType::float32([3, 2, 16])?, group)?;
+    ops.push(("append_quantized", append.clone().into()));
+    let rotated = append.rotated(TensorType::float32([9, 8])?, RotaryPairs::Halves)?;
+    ops.push(("append_quantized of rotated rows", rotated.into()));
     let parameters = |n| TensorType::new(DType::Parameters, [n, 2]);
     ops.push(("append of parameters", Append::new(parameters(300)?, parameters(3)?)?.into()));
     ops.push(("arg_max", ArgMax::new(codes(Uint8, &[6, 40])?)?.into()));

@@ -14,8 +14,8 @@ use common::context;
 use lowbit::kernels::{self, DeviceCaps};
 use lowbit::numeric::{BlockFormat, BlockRounding};
 use lowbit::ops::{
-    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
+    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool, Quantize,
@@ -290,6 +290,19 @@ fn shapes_alone_cost_nothing() {
     judge.check("attention over codes", || {
         let cache = || Ok::<_, Error>(TensorType::new(DType::Int8, [1 << 26, 1, 16])?.with_dynamic_scales());
         Attention::new(TensorType::float32([1 << 20, 64, 16])?, cache()?, cache()?).build()
+    });
+    judge.check("attention over groups of codes", || {
+        let cache = || Ok::<_, Error>(TensorType::new(DType::Int4, [1 << 26, 1, 16])?.with_dynamic_scales());
+        let attention = Attention::new(TensorType::float32([1 << 20, 64, 16])?, cache()?, cache()?);
+        attention.scales(DynamicGranularity::Group(8)).mask(TensorType::float32([1, 1 << 26])?).build()
+    });
+    judge.check("append_quantized", || {
+        let cache = TensorType::new(DType::Int8, [SIDE, SIDE])?.with_dynamic_scales();
+        AppendQuantized::new(cache, real(&[SIDE, SIDE])?, DynamicGranularity::Row)
+    });
+    judge.check("append_quantized of groups", || {
+        let cache = TensorType::new(DType::Int4, [SIDE, SIDE])?.with_dynamic_scales();
+        AppendQuantized::new(cache, real(&[1, SIDE])?, DynamicGranularity::Group(8))
     });
     judge.check("append of parameters", || {
         let parameters = || TensorType::new(DType::Parameters, [SIDE, SIDE]);

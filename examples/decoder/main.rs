@@ -77,6 +77,10 @@ pub(crate) enum Cache {
     Float16,
     /// Codes, and a scale for each position and head, quantized on the device.
     Int8,
+    /// The same with a scale for each 32 codes.
+    Int4,
+    /// Keys of int8 and values of int4, with a scale for each 32 codes.
+    Int8Int4,
 }
 
 fn main() -> Result<()> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary, Function,
-    LayerNorm, Linear, Rotary, RotaryPairs,
+    Append, AppendQuantized, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary,
+    FloatUnary, Function, LayerNorm, Linear, Rotary, RotaryPairs,
 };
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Graph, Tensor, TensorType, Value};
@@ -164,22 +164,31 @@ impl Model {
         self.layers.iter().map(of).sum::<usize>() + self.head.bytes()
     }
 
-    /// The tensors of a cache of keys, or of values: numbers, or codes and their scales.
-    fn cache_types(&self) -> Result<Vec<TensorType>> {
+    /// The tensors of a cache of keys, or else of values: numbers, or codes and their scales.
+    fn cache_types(&self, keys: bool) -> Result<Vec<TensorType>> {
         let dims = [self.capacity, self.kv_heads, self.head_width];
         Ok(match self.cache {
             Cache::Float32 => vec![TensorType::float32(dims)?],
             Cache::Float16 => vec![TensorType::new(DType::Float16, dims)?],
-            Cache::Int8 => vec![
-                TensorType::new(DType::Int8, dims)?.with_dynamic_scales(),
-                TensorType::new(DType::Parameters, &dims[..2])?,
-            ],
+            Cache::Int8 | Cache::Int4 | Cache::Int8Int4 => {
+                let is_int8 = self.cache == Cache::Int8 || (self.cache == Cache::Int8Int4 && keys);
+                let dtype = if is_int8 { DType::Int8 } else { DType::Int4 };
+                let codes = TensorType::new(dtype, dims)?.with_dynamic_scales();
+                let scales = self.cache_scales().of_cache(&codes)?;
+                vec![codes, scales]
+            }
         })
+    }
+
+    /// The codes of a cache that share a scale.
+    fn cache_scales(&self) -> DynamicGranularity {
+        if self.cache == Cache::Int8 { DynamicGranularity::Row } else { GROUP }
     }
 
     /// The bytes of the caches.
     pub(crate) fn cache_bytes(&self) -> Result<u64> {
-        Ok(self.cache_types()?.iter().map(TensorType::device_bytes).sum::<u64>() * 2 * self.layers.len() as u64)
+        let types = [self.cache_types(true)?, self.cache_types(false)?].concat();
+        Ok(types.iter().map(TensorType::device_bytes).sum::<u64>() * self.layers.len() as u64)
     }
 
     /// The inputs of the graph after the tokens and the position: the table of cosines and sines, and empty caches.
@@ -193,12 +202,14 @@ impl Model {
             Ok(match cache.dtype() {
                 DType::Float16 => Tensor::new(dims, vec![half::f16::ZERO; count])?,
                 DType::Int8 => Tensor::new(dims, vec![0i8; count])?,
+                DType::Int4 => Tensor::from_packed(cache.clone(), &vec![0; count.div_ceil(2)])?,
                 DType::Parameters => Tensor::new(dims, vec![QuantizationParams::default(); count])?,
                 _ => Tensor::new(dims, vec![0.0f32; count])?,
             })
         };
-        let cache = self.cache_types()?.into_iter().map(empty).collect::<Result<Vec<_>>>()?;
-        let caches = std::iter::repeat_n(cache, 2 * self.layers.len()).flatten();
+        let types = [self.cache_types(true)?, self.cache_types(false)?].concat();
+        let caches = types.into_iter().map(empty).collect::<Result<Vec<_>>>()?;
+        let caches = std::iter::repeat_n(caches, self.layers.len()).flatten();
         Ok([table].into_iter().chain(caches).collect())
     }
 
@@ -264,10 +275,14 @@ impl Build<'_> {
                 Ok(self.graph.reshape(projected, [self.tokens, heads, head_width])?)
             },
         );
-        let (query, key) = (self.rotate(query?)?, self.rotate(key?)?);
-        let (keys, values) = (self.cache(key)?, self.cache(value?)?);
+        let query = self.rotate(query?)?;
+        let (keys, values) = (self.cache(key?, true)?, self.cache(value?, false)?);
         let [query_type, key_type, value_type] = [query, keys[0], values[0]].map(|value| self.type_of(value));
-        let attention = Attention::new(query_type?, key_type?, value_type?).causal().build()?;
+        let mut attention = Attention::new(query_type?, key_type?, value_type?).causal();
+        if keys.len() > 1 {
+            attention = attention.scales(self.model.cache_scales());
+        }
+        let attention = attention.build()?;
         let mut inputs = vec![query, keys[0], values[0], self.position];
         // Scales, if there are any.
         inputs.extend(keys[1..].iter().chain(&values[1..]));
@@ -319,34 +334,36 @@ impl Build<'_> {
         self.add(linear.build()?, inputs)
     }
 
+    /// Files of Llama have the halves of each head interleaved.
+    fn pairs(&self) -> RotaryPairs {
+        if self.model.architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves }
+    }
+
     fn rotate(&mut self, x: Value) -> Result<Value> {
-        // Files of Llama have the halves of each head interleaved.
-        let pairs = if self.model.architecture == "llama" { RotaryPairs::Interleaved } else { RotaryPairs::Halves };
-        let rotary = Rotary::new(self.type_of(x)?, self.type_of(self.table)?, pairs)?;
+        let rotary = Rotary::new(self.type_of(x)?, self.type_of(self.table)?, self.pairs())?;
         self.add(rotary, &[x, self.position, self.table])
     }
 
-    /// The tensors of a cache after rows were appended.
-    fn cache(&mut self, rows: Value) -> Result<Vec<Value>> {
-        let types = self.model.cache_types()?;
-        let rows = match self.model.cache {
-            Cache::Float32 | Cache::Float16 => vec![rows],
-            Cache::Int8 => {
-                let quantize = DynamicQuantize::new(self.type_of(rows)?, DType::Int8, DynamicGranularity::Row);
-                let made = self.graph.add_all(quantize.symmetric().build()?, &[rows])?;
-                vec![made[0], self.graph.reshape(made[1], [self.tokens, self.model.kv_heads])?]
+    /// The tensors of a cache after rows were appended: rotated if they are keys.
+    fn cache(&mut self, rows: Value, keys: bool) -> Result<Vec<Value>> {
+        let types = self.model.cache_types(keys)?;
+        let states: Vec<Value> = types.into_iter().map(|of| self.graph.state(of)).collect();
+        match states[..] {
+            [cache, scales] => {
+                let rows_type = self.type_of(rows)?;
+                let mut append = AppendQuantized::new(self.type_of(cache)?, rows_type, self.model.cache_scales())?;
+                let mut inputs = vec![cache, scales, rows, self.position];
+                if keys {
+                    append = append.rotated(self.type_of(self.table)?, self.pairs())?;
+                    inputs.push(self.table);
+                }
+                Ok(self.graph.add_all(append, &inputs)?)
             }
-        };
-        let append = |(cache, rows): (TensorType, Value)| {
-            let state = self.graph.state(cache);
-            self.append(state, rows)
-        };
-        types.into_iter().zip(rows).map(append).collect()
-    }
-
-    /// The state after rows were appended.
-    fn append(&mut self, state: Value, rows: Value) -> Result<Value> {
-        let append = Append::new(self.type_of(state)?, self.type_of(rows)?)?;
-        self.add(append, &[state, rows, self.position])
+            _ => {
+                let rows = if keys { self.rotate(rows)? } else { rows };
+                let append = Append::new(self.type_of(states[0])?, self.type_of(rows)?)?;
+                Ok(vec![self.add(append, &[states[0], rows, self.position])?])
+            }
+        }
     }
 }

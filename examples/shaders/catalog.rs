@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use lowbit::kernels::{self, Candidate, DeviceCaps, Dispatch};
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding};
 use lowbit::ops::{
-    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-    CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
+    Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
     FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
     Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
     ObserveHistogram, ObserveRange, Op, OptimizerStep, Output, Pad, PadMode, Pool, Quantize, QuantizeWeights,
@@ -63,7 +63,7 @@ pub(crate) fn programs() -> Result<BTreeMap<String, Dispatch>> {
     let probes = [DeviceCaps::default(), matrix_caps(8), matrix_caps(16)].map(|limits| kernels::probes(&limits));
     let mut programs: BTreeMap<_, _> = probes.into_iter().flatten().map(|d| (d.program.name(), d)).collect();
     for dispatch in candidates()?.into_iter().flat_map(|(_, candidate)| candidate.dispatches) {
-        let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(i.input));
+        let in_place = dispatch.in_place.iter().filter_map(|i| dispatch.overwriting(&i.inputs));
         programs.extend(in_place.map(|d| (d.program.name(), d)));
         programs.insert(dispatch.program.name(), dispatch);
     }
@@ -386,6 +386,23 @@ pub(crate) fn ops() -> Result<Vec<Op>> {
             DynamicQuantize::new(TensorType::float32([2, 40])?, dtype, DynamicGranularity::Group(16)).build()?.into(),
         );
     }
+    // Caches of codes, with the rows that they get.
+    for (dtype, granularity) in [(DType::Int8, DynamicGranularity::Row), (DType::Int4, DynamicGranularity::Group(16))] {
+        let cache = TensorType::new(dtype, [8, 2, 40])?.with_dynamic_scales();
+        let append = AppendQuantized::new(cache.clone(), TensorType::float32([3, 2, 40])?, granularity)?;
+        ops.push(append.clone().into());
+        for pairs in [RotaryPairs::Halves, RotaryPairs::Interleaved] {
+            ops.push(append.clone().rotated(TensorType::float32([9, 16])?, pairs)?.into());
+        }
+        let mask = TensorType::float32([3, 8])?;
+        let attention = Attention::new(TensorType::float32([3, 4, 40])?, cache.clone(), cache).scales(granularity);
+        ops.push(attention.clone().build()?.into());
+        ops.push(attention.mask(mask).build()?.into());
+    }
+    let cache = TensorType::float32([8, 2, 40])?;
+    let masked =
+        Attention::new(TensorType::float32([3, 4, 40])?, cache.clone(), cache).mask(TensorType::float32([3, 8])?);
+    ops.push(masked.build()?.into());
     let row = DynamicQuantize::new(TensorType::float32([2, 40])?, DType::Int8, DynamicGranularity::Row);
     ops.push(row.symmetric().build()?.into());
     ops.push(Append::new(TensorType::new(DType::Int8, [8, 5])?, TensorType::new(DType::Int8, [2, 5])?)?.into());

@@ -5,7 +5,7 @@
 //
 //     1. each lane computes the scores of its position          keys are read once for all rows
 //     2. a row's greatest score so far: all sums are relative to it
-//     3. each lane computes the powers of its position, times the scale of its value
+//     3. each lane computes the powers of its position, times the scale of its value if there is one
 //     4. each lane adds products of values: VALUE_QUADS lanes own a quad of columns each, SUBSETS such sets take positions in turn
 //
 // Loops over rows hold no loops of unknown length, so that drivers unroll them and keep the arrays of rows in registers.
@@ -19,9 +19,11 @@
 //# import math/linear_index
 //# needs load_key: attention/keys_*
 //# needs load_value: attention/values_*
-//# needs key_scale, value_scale: attention/scales, attention/scales_none
+//# needs key_scale: attention/key_scales, attention/key_scales_none
+//# needs masked: attention/mask, attention/mask_none
 //# needs share_factor: attention/sinks, attention/sinks_none
-//# constants LANES, LANE_QUADS, QUADS, ROWS, SPLIT, SUBSETS, VALUE_QUADS
+//# needs value_scale: attention/value_scales, attention/value_scales_none
+//# constants KEY_GROUPS, KEY_GROUP_QUADS, LANES, LANE_QUADS, QUADS, ROWS, SPLIT, SUBSETS, VALUE_GROUPS, VALUE_GROUP_QUADS, VALUE_QUADS
 
 @group(0) @binding(1) var<storage, read> query: array<f32>;
 @group(0) @binding(3) var<storage, read> position: array<i32>;
@@ -87,17 +89,28 @@ fn main(
         var score: array<f32, ROWS>;
         // Lanes beyond the last position compute it again.
         let cache_row = u32(min(mine, end - 1)) * params.cache_heads + cache_head;
-        for (var quad = 0u; quad < QUADS + zero; quad += 1u) {
-            let key = load_key(cache_row, quad);
+        for (var i = 0u; i < KEY_GROUPS; i += 1u) {
+            var sum: array<f32, ROWS>;
+            let last = min((i + 1u) * KEY_GROUP_QUADS, QUADS) + zero;
+            for (var quad = i * KEY_GROUP_QUADS; quad < last; quad += 1u) {
+                let key = load_key(cache_row, quad);
+                for (var r = 0u; r < ROWS; r += 1u) {
+                    sum[r] += dot(queries[r * QUADS + quad], key);
+                }
+            }
+            let own_key_scale = key_scale(cache_row * KEY_GROUPS + i);
             for (var r = 0u; r < ROWS; r += 1u) {
-                score[r] += dot(queries[r * QUADS + quad], key);
+                score[r] += sum[r] * own_key_scale;
             }
         }
-        let own_key_scale = key_scale(cache_row);
-        let own_value_scale = value_scale(cache_row);
+        var own_value_scale = 1.0;
+        if (VALUE_GROUPS == 1u) {
+            own_value_scale = value_scale(cache_row);
+        }
         for (var r = 0u; r < ROWS; r += 1u) {
             let is_seen = mine < end && seen[r].x <= mine && mine < seen[r].y;
-            score[r] = select(NO_SCORE, capped(score[r] * own_key_scale * scale), is_seen);
+            let place = row_place(min(first_row + r, rows - 1u), cache_head);
+            score[r] = select(NO_SCORE, masked(capped(score[r] * scale), place, u32(min(mine, end - 1))), is_seen);
             scores[r * LANES + lane] = score[r];
         }
         workgroupBarrier();
@@ -133,7 +146,10 @@ fn main(
                 for (var i = 0u; i < LANE_QUADS; i += 1u) {
                     let quad = first_quad + i * LANES;
                     if (quad < VALUE_QUADS) {
-                        let value = load_value(value_row, quad);
+                        var value = load_value(value_row, quad);
+                        if (VALUE_GROUPS > 1u) {
+                            value *= value_scale(value_row * VALUE_GROUPS + quad / VALUE_GROUP_QUADS);
+                        }
                         for (var r = 0u; r < ROWS; r += 1u) {
                             products[r * LANE_QUADS + i] += powers[r * LANES + j] * value;
                         }

@@ -14,9 +14,9 @@ struct Params {
     value_d: u32,
     scale: u32,               // f32 bits
     soft_cap: u32,            // f32 bits
+    mask_head: u32,           // numbers of the mask from one head to the next, 0 if heads share it
+    mask_token: u32,          // the same for queries
     unused_0: u32,
-    unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -4,14 +4,14 @@
 //
 // Meaning: reference/attention.rs. Candidates: kernels/attention/attention.rs.
 //# import attention/params
+//# import attention/pass_rows
 //# import attention/store
 //# import math/linear_index
 //# needs load_value: attention/values_*
-//# needs share_factor: attention/sinks, attention/sinks_none
-//# constants GROUP_X, ROWS, VALUE_QUADS
+//# needs value_scale: attention/value_scales, attention/value_scales_none
+//# constants GROUP_X, ROWS, VALUE_GROUPS, VALUE_GROUP_QUADS, VALUE_QUADS
 
-@group(0) @binding(1) var<storage, read> powers: array<f32>;
-@group(0) @binding(3) var<storage, read> position: array<i32>;
+@group(0) @binding(1) var<storage, read> powers: array<u32>;
 
 @compute @workgroup_size(GROUP_X)
 fn main(
@@ -28,26 +28,28 @@ fn main(
         return;
     }
     let rows = u32(params.tokens) * params.group;
-    let first = bounded_position(position[0]);
     var row_start: array<u32, ROWS>;
-    var seen: array<vec2<i32>, ROWS>;
+    var begin: array<u32, ROWS>;
+    var end: array<u32, ROWS>;
     var sum: array<vec4<f32>, ROWS>;
     for (var r = 0u; r < ROWS; r += 1u) {
-        let row = min(first_row + r, rows - 1u);
-        row_start[r] = row_place(row, cache_head) * (u32(params.capacity) + 2u);
-        seen[r] = visible(i32(row / params.group), first);
+        row_start[r] = pass_row(row_place(min(first_row + r, rows - 1u), cache_head));
+        begin[r] = powers[row_start[r]];
+        end[r] = powers[row_start[r] + 1u];
     }
-    for (var at = seen[0].x; at < seen[ROWS - 1u].y; at += 1) {
-        let value = load_value(u32(at) * params.cache_heads + cache_head, quad);
+    // A later query sees later positions.
+    for (var at = begin[0]; at < end[ROWS - 1u]; at += 1u) {
+        let value_row = at * params.cache_heads + cache_head;
+        let value = load_value(value_row, quad) * value_scale(value_row * VALUE_GROUPS + quad / VALUE_GROUP_QUADS);
         for (var r = 0u; r < ROWS; r += 1u) {
-            let power = powers[row_start[r] + 2u + u32(at)];
-            sum[r] += select(0.0, power, seen[r].x <= at && at < seen[r].y) * value;
+            let power = bitcast<f32>(powers[row_start[r] + PASS_HEADER + at]);
+            sum[r] += select(0.0, power, begin[r] <= at && at < end[r]) * value;
         }
     }
     for (var r = 0u; r < ROWS; r += 1u) {
         let place = row_place(min(first_row + r, rows - 1u), cache_head);
-        let factor = share_factor(powers[row_start[r]], powers[row_start[r] + 1u], place % params.heads);
         if (first_row + r < rows) {
+            let factor = bitcast<f32>(powers[row_start[r] + 2u]);
             store(place * params.value_d + 4u * quad, sum[r] * factor, params.value_d - 4u * quad);
         }
     }

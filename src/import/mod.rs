@@ -91,7 +91,11 @@ impl<'a> Array<'a> {
     /// If the number of bytes doesn't fit the shape.
     pub fn new(element_type: ElementType, shape: impl Into<Vec<usize>>, bytes: &'a [u8]) -> Result<Self> {
         let shape = shape.into();
-        let needed = shape.iter().try_fold(element_type.bytes(), |product, &d| product.checked_mul(d));
+        // Products with a dimension of 0 may overflow before they come to it.
+        let needed = match shape.contains(&0) {
+            true => Some(0),
+            false => shape.iter().try_fold(element_type.bytes(), |product, &d| product.checked_mul(d)),
+        };
         require!(
             needed == Some(bytes.len()),
             "{element_type:?} {shape:?} doesn't take the {} bytes that were given: give all of the array, and nothing else",

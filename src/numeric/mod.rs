@@ -50,7 +50,6 @@ pub fn round_saturating(value: f32, low: i32, high: i32) -> i32 {
 }
 
 /// The finite number nearest to x; 0 for NaN. GPU twin: `shaders/math/float_bits.wgsl`.
-#[cfg(feature = "calibrate")]
 pub(crate) fn finite(x: f32) -> f32 {
     if x.is_nan() { 0.0 } else { x.clamp(f32::MIN, f32::MAX) }
 }

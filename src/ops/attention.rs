@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{OpDef, check_pair, require_float32};
-use crate::error::{Result, require};
+use super::{DynamicGranularity, OpDef, check_pair, require_float32};
+use crate::error::{Result, refuse, require};
 use crate::numeric::{DType, QuantizationParams};
 use crate::tensor::{Tensor, TensorType};
 
@@ -17,32 +17,38 @@ const MOST_POSITIONS: usize = 1 << 29;
 ///
 /// ```text
 /// length  = clamp(p + n, 0, capacity)                      positions of the cache that are valid
-/// score_j = cap(scale · Σ_i query[t, h, i] · keys[j, g, i])     0 ≤ j < length, causal: j ≤ p + t, window w: j > p + t − w
+/// score_j = cap(scale · Σ_i query[t, h, i] · keys[j, g, i]) + mask[h, t, j]
+///           0 ≤ j < length, causal: j ≤ p + t, window w: j > p + t − w
 /// share_j = e^score_j / (Σ_j e^score_j + e^sink_h)
 /// out[t, h, i] = Σ_j share_j · values[j, g, i]
 /// ```
 ///
 /// * `query`: float32 `[n, heads, d]`. n may be dynamic.
-/// * `keys`: float32, float16 or int8 `[capacity, kv_heads, d]`; `values`: the same with a d of their own. heads is a multiple of
+/// * `keys`: float32, float16, int8 or int4 `[capacity, kv_heads, d]`; `values`: the same with a d of their own, and int8 or int4 if
+///   the keys are one of these. heads is a multiple of
 ///   kv_heads.
 /// * `position`: int32 `[1]`, p: the number of positions in the cache before these queries' own. Their own keys and values are in
 ///   the cache already (see [`Append`](super::Append)). For attention over a whole cache of L positions without a causal mask, p is
 ///   L − n.
-/// * `key_scales`, `value_scales`: only with caches of int8, [`DType::Parameters`] `[capacity, kv_heads]` each. Then keys[j, g, i] is
-///   key_scales[j, g] · code[j, g, i], and values likewise. The types of such caches have
-///   [dynamic scales](TensorType::with_dynamic_scales). Their codes and parameters are those of a
-///   [`DynamicQuantize`](super::DynamicQuantize) of rows `[n, kv_heads, d]` by [`Row`](super::DynamicGranularity::Row) that is
-///   [`symmetric`](super::DynamicQuantizeBuilder::symmetric): there are no zero points, and devices don't read them.
+/// * `key_scales`, `value_scales`: only with caches of int8 or int4, [`DType::Parameters`] of the type that
+///   [`DynamicGranularity::of_cache`] tells: `[capacity, kv_heads]`, or with groups ([`scales`](AttentionBuilder::scales)) one more
+///   dimension. Then keys[j, g, i] is key_scales[j, g] · code[j, g, i], and values likewise. The types of such caches have
+///   [dynamic scales](TensorType::with_dynamic_scales). [`AppendQuantized`](super::AppendQuantized) fills them. There are no zero
+///   points, and devices don't read them.
+/// * `mask`: only with [`mask`](AttentionBuilder::mask), the last input, float32 `[n, capacity]` or `[heads, n, capacity]`, where 1
+///   may stand for heads and n. −∞ and numbers of −10³⁸ or less hide a position.
 /// * Output: float32 `[n, heads, d of the values]`. A query that sees no position has zeros.
 ///
 /// Options: [`causal`](AttentionBuilder::causal), [`window`](AttentionBuilder::window), [`scaled`](AttentionBuilder::scaled) (1 /
-/// √d by default), [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks).
+/// √d by default), [`soft_cap`](AttentionBuilder::soft_cap) (cap(s) = c · tanh(s / c)), [`sinks`](AttentionBuilder::sinks),
+/// [`mask`](AttentionBuilder::mask).
 ///
 /// The time follows the length, not the capacity: nothing is planned again as a cache grows. Each element of the cache is read
-/// once for a block of queries that share it. Positions from `length` on, and their scales, may hold anything.
+/// once for a block of queries that share it. Positions from `length` on, their scales and their mask, may hold anything.
 ///
-/// A key of d int8 codes takes d + 8 bytes, if d is a multiple of 16; one of float16 takes 2 · d. Codes are summed as exact integers:
-/// a scale is multiplied with the sum over its key's codes, and with the share of its value. Zero scales, NaN or zero points at valid
+/// A key of d int8 codes takes d + 8 bytes, if d is a multiple of 16; one of float16 takes 2 · d; one of int4 codes d / 2 + 8, or
+/// with a scale for each 32 codes 3 · d / 4, if d is a multiple of 32. A scale is multiplied with the sum of products of its key's
+/// codes, and with the share of its value. Zero scales, NaN or zero points at valid
 /// positions are refused by [`reference::run`](crate::reference::run); a device computes with the scales that it finds.
 ///
 /// Let u = 2⁻²³, and for each visible position e_j = 2 · u · (d + 4) · |scale| · Σ_i |q_i · k_i| (plus 24 · u · c with a soft cap),
@@ -55,9 +61,12 @@ const MOST_POSITIONS: usize = 1 << 29;
 ///
 /// if all numbers on the way are finite. With caches of int8, k_i is a scale times a code. The scale is one more factor: d + 5 stands
 /// for d + 4, and 3 · length + 34 for 3 · length + 32. Where the share times the scale is subnormal, codes of up to 128 may be lost:
-/// 2⁻¹¹⁸ · length is added.
+/// 2⁻¹¹⁸ · length is added. With G groups of a key, their sums are added: d + 4 + G stands for d + 5. With a mask, a sum is rounded
+/// once more: e_j grows by u · (|score_j| + |mask_j|). A mask that holds NaN or +∞ at a visible position, or makes a score leave
+/// ±2.9 · 10³⁸, has no bound.
 ///
-/// Source: ONNX Attention (opset 23), with the lengths of its past in a buffer; sinks as in gpt-oss; Milakov and Gimelshein, Online
+/// Source: ONNX Attention (opset 24, with the soft cap before the mask as corrected in 2026), with the lengths of its past in a
+/// buffer, and zeros for a query all of whose positions are hidden; sinks as in gpt-oss; Milakov and Gimelshein, Online
 /// normalizer calculation for softmax, 2018, for the order of the sums.
 ///
 /// ```
@@ -118,6 +127,10 @@ pub(crate) struct Options {
     pub soft_cap: Option<f32>,
     /// A score per head that takes part in the sum only.
     pub sinks: Option<Arc<Tensor>>,
+    /// The codes that share a scale: rows if there is none.
+    granularity: Option<DynamicGranularity>,
+    /// The type of the mask.
+    mask: Option<TensorType>,
 }
 
 /// Describes an [`Attention`]; made by [`Attention::new`].
@@ -161,28 +174,66 @@ impl AttentionBuilder {
         self
     }
 
+    /// The codes of a key, and of a value, that share a scale: all of them ([`Row`](DynamicGranularity::Row), the default), or
+    /// [`Group`](DynamicGranularity::Group)s of them. Only for caches of int8 and int4.
+    ///
+    /// ```
+    /// use lowbit::{DType, TensorType, ops::{Attention, DynamicGranularity, Op}};
+    /// let cache = TensorType::new(DType::Int4, [1024, 3, 64])?.with_dynamic_scales();
+    /// let query = TensorType::float32([1, 9, 64])?;
+    /// let op: Op = Attention::new(query, cache.clone(), cache).scales(DynamicGranularity::Group(32)).causal().build()?.into();
+    /// assert_eq!(op.inputs()[4].dims(), [1024, 3, 2]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn scales(mut self, granularity: DynamicGranularity) -> Self {
+        self.options.granularity = Some(granularity);
+        self
+    }
+
+    /// Adds a mask of this type to scores, the last input: float32 `[n, capacity]` or `[heads, n, capacity]`, where 1 may stand for
+    /// heads and n. It is added after the soft cap. −∞ and numbers of −10³⁸ or less hide a position. If n is dynamic, so is the
+    /// first dimension of a mask `[n, capacity]`; a mask `[heads, n, capacity]` with n > 1 is for one n.
+    ///
+    /// ```
+    /// use lowbit::{Tensor, ops::Attention, reference};
+    /// let query = Tensor::new([1, 1, 2], vec![0.0f32, 0.0])?; // equal scores
+    /// let cache = Tensor::new([3, 1, 2], vec![1.0f32, 2.0, 3.0, 4.0, 50.0, 60.0])?;
+    /// let mask = Tensor::new([1, 3], vec![0.0f32, f32::NEG_INFINITY, 0.0])?;
+    /// let [q, kv, m] = [&query, &cache, &mask].map(|tensor| tensor.tensor_type().clone());
+    /// let op = Attention::new(q, kv.clone(), kv).mask(m).build()?;
+    /// let inputs = [&query, &cache, &cache, &Tensor::new([1], vec![2i32])?, &mask];
+    /// assert_eq!(reference::run(&op.into(), &inputs)?[0].values::<f32>()?, [25.5, 31.0]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    pub fn mask(mut self, mask: TensorType) -> Self {
+        self.options.mask = Some(mask);
+        self
+    }
+
     /// Validates the description.
     ///
     /// # Errors
-    /// If shapes or data types don't fit, the scale is not finite, the window is empty, or the cap is not positive.
+    /// If shapes or data types don't fit, the scale is not finite, the window is empty, the cap is not positive, or as for
+    /// [`DynamicGranularity::of_cache`].
     pub fn build(self) -> Result<Attention> {
         let Self { query, keys, values, options } = self;
         require_float32("attention", "the query", &query)?;
         for (name, cache) in [("keys", &keys), ("values", &values)] {
             require!(
-                matches!(cache.dtype(), DType::Float32 | DType::Float16 | DType::Int8),
-                "the {name} are {cache}, but attention reads caches of float32, float16, or int8 with dynamic scales: dequantize them"
+                matches!(cache.dtype(), DType::Float32 | DType::Float16 | DType::Int8 | DType::Int4),
+                "the {name} are {cache}, but attention reads caches of float32, float16, or int8 and int4 with dynamic scales: dequantize \
+                 them"
             );
             require!(
-                cache.dtype() != DType::Int8 || cache.has_dynamic_scales(),
+                cache.dtype().range().is_none() || cache.has_dynamic_scales(),
                 "the {name} are {cache} with {}, but attention takes the scales of positions and heads as two more inputs: give the \
                  type TensorType::with_dynamic_scales, and the parameters of a DynamicQuantize",
                 cache.describe_scales()
             );
         }
         require!(
-            keys.dtype() == values.dtype(),
-            "the keys are {keys} and the values {values}, but attention reads caches of one data type: store both alike"
+            keys.dtype() == values.dtype() || (keys.has_dynamic_scales() && values.has_dynamic_scales()),
+            "the keys are {keys} and the values {values}, but attention reads caches of one data type, or of int8 and int4: store both alike"
         );
         let three = [&query, &keys, &values].iter().all(|t| t.shape().rank() == 3);
         require!(three, "{query}, {keys} and {values} have other than 3 dimensions: [tokens, heads, d] each");
@@ -216,6 +267,24 @@ impl AttentionBuilder {
                 "the sinks are {sinks}, but they are float32[{heads}], one for each head"
             );
         }
+        if keys.has_dynamic_scales() {
+            let granularity = options.granularity.unwrap_or(DynamicGranularity::Row);
+            [&keys, &values].into_iter().try_for_each(|cache| granularity.of_cache(cache).map(drop))?;
+        } else if let Some(granularity) = options.granularity {
+            refuse!("the caches are {keys}, which have no scales, but {granularity:?} scales were asked for");
+        }
+        if let Some(mask) = &options.mask {
+            require_float32("attention", "the mask's type", mask)?;
+            let n = dims(&query)[0];
+            let (rest, mask_heads) = match mask.dims() {
+                [mask_heads, rest @ ..] if rest.len() == 2 => (rest, *mask_heads),
+                rest => (rest, 1),
+            };
+            require!(
+                [1, heads].contains(&mask_heads) && rest.len() == 2 && [1, n].contains(&rest[0]) && rest[1] == capacity,
+                "the mask is {mask}, but it is [{n}, {capacity}] or [{heads}, {n}, {capacity}], where 1 may stand for queries and heads"
+            );
+        }
         let output = TensorType::new(DType::Float32, [dims(&query)[0], heads, dims(&values)[2]])?;
         Ok(Attention { query, keys, values, output, options })
     }
@@ -242,8 +311,12 @@ impl Attention {
         dims(&self.values)
     }
 
-    pub(crate) fn keys(&self) -> &TensorType {
-        &self.keys
+    /// The type of a cache.
+    pub(crate) fn cache(&self, cache: Cache) -> &TensorType {
+        match cache {
+            Cache::Keys => &self.keys,
+            Cache::Values => &self.values,
+        }
     }
 
     /// The input that holds the scales of a cache, if it holds codes.
@@ -253,6 +326,51 @@ impl Attention {
             Cache::Values => 5,
         };
         self.keys.has_dynamic_scales().then_some(input)
+    }
+
+    /// The elements of a key or value.
+    fn width(&self, cache: Cache) -> usize {
+        match cache {
+            Cache::Keys => self.query_dims()[2],
+            Cache::Values => self.value_dims()[2],
+        }
+    }
+
+    /// The elements of a key or value that share a scale; all of them if there are no scales.
+    pub(crate) fn group_size(&self, cache: Cache) -> usize {
+        let width = self.width(cache).max(1);
+        match self.options.granularity {
+            Some(DynamicGranularity::Group(size)) => size.min(width),
+            _ => width,
+        }
+    }
+
+    /// The groups of a key or value.
+    pub(crate) fn groups(&self, cache: Cache) -> usize {
+        self.width(cache).div_ceil(self.group_size(cache)).max(1)
+    }
+
+    /// The input that is the mask, and its type.
+    pub(crate) fn mask(&self) -> Option<(usize, &TensorType)> {
+        let input = if self.keys.has_dynamic_scales() { 6 } else { 4 };
+        Some((input, self.options.mask.as_ref()?))
+    }
+
+    /// Numbers of the mask from one head to the next, and from one query to the next; 0 if they share it.
+    pub(crate) fn mask_strides(&self) -> [usize; 2] {
+        let Some((_, mask)) = self.mask() else { return [0; 2] };
+        let (rest, heads) = match mask.dims() {
+            [heads, rest @ ..] if rest.len() == 2 => (rest, *heads),
+            rest => (rest, 1),
+        };
+        let own = |count: usize, stride: usize| if count == 1 { 0 } else { stride };
+        [own(heads, rest[0] * rest[1]), own(rest[0], rest[1])]
+    }
+
+    /// The type of a cache's scales, if it holds codes.
+    fn scales_type(&self, cache: &TensorType) -> Option<TensorType> {
+        let granularity = self.options.granularity.unwrap_or(DynamicGranularity::Row);
+        self.keys.has_dynamic_scales().then(|| granularity.of_cache(cache).expect("checked when built"))
     }
 
     /// The number of positions that are valid, when the first query has this one.
@@ -267,8 +385,8 @@ impl Attention {
         let length = self.length(inputs[3].values::<i32>()?[0]);
         for cache in [Cache::Keys, Cache::Values] {
             let Some(input) = self.scales(cache) else { continue };
-            let valid = &inputs[input].values::<QuantizationParams>()?[..length * kv_heads];
-            valid.iter().try_for_each(|pair| check_pair(DType::Int8, *pair))?;
+            let valid = &inputs[input].values::<QuantizationParams>()?[..length * kv_heads * self.groups(cache)];
+            valid.iter().try_for_each(|pair| check_pair(self.cache(cache).dtype(), *pair))?;
             let odd = valid.iter().find(|pair| pair.zero_point != 0).map(|pair| pair.zero_point);
             require!(
                 odd.is_none(),
@@ -301,11 +419,8 @@ impl OpDef for Attention {
     fn inputs(&self) -> Vec<TensorType> {
         let position = TensorType::new(DType::Int32, [1]).expect("it is small");
         let mut inputs = vec![self.query.clone(), self.keys.clone(), self.values.clone(), position];
-        if self.scales(Cache::Keys).is_some() {
-            let scales =
-                TensorType::new(DType::Parameters, &self.keys.dims()[..2]).expect("it has fewer elements than keys");
-            inputs.extend([scales.clone(), scales]);
-        }
+        inputs.extend([&self.keys, &self.values].into_iter().filter_map(|cache| self.scales_type(cache)));
+        inputs.extend(self.options.mask.clone());
         inputs
     }
 
@@ -315,7 +430,8 @@ impl OpDef for Attention {
 
     fn with_inputs(&self, inputs: &[TensorType]) -> Result<Self> {
         let [query, keys, values] = [0, 1, 2].map(|i| inputs[i].clone());
-        AttentionBuilder { query, keys, values, options: self.options.clone() }.build()
+        let mask = self.mask().map(|(input, _)| inputs[input].clone());
+        AttentionBuilder { query, keys, values, options: Options { mask, ..self.options.clone() } }.build()
     }
 
     fn inputs_by_row(&self) -> Option<Vec<bool>> {

@@ -2,7 +2,7 @@
 //! `kernels/convert/dynamic.rs`.
 
 use super::{OpDef, require_float32};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::numeric::DType;
 use crate::tensor::{Shape, TensorType};
 
@@ -19,6 +19,46 @@ pub enum DynamicGranularity {
 }
 
 impl DynamicGranularity {
+    /// The type of the parameters of a cache of codes `[capacity, …, d]`, as [`Attention`](super::Attention) reads it and
+    /// [`AppendQuantized`](super::AppendQuantized) fills it: [`DType::Parameters`] `[capacity, …]` by row, `[capacity, …, ⌈d / size⌉]`
+    /// by groups, which are a multiple of 8 codes.
+    ///
+    /// ```
+    /// use lowbit::{DType, TensorType, ops::DynamicGranularity};
+    /// let cache = TensorType::new(DType::Int4, [1024, 3, 64])?.with_dynamic_scales();
+    /// assert_eq!(DynamicGranularity::Row.of_cache(&cache)?.dims(), [1024, 3]);
+    /// assert_eq!(DynamicGranularity::Group(32).of_cache(&cache)?.dims(), [1024, 3, 2]);
+    /// # Ok::<(), lowbit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the cache is not int8 or int4 with dynamic scales, has less than two dimensions, or its rows are empty; by tensor, and by
+    /// groups of another size.
+    pub fn of_cache(self, cache: &TensorType) -> Result<TensorType> {
+        require!(
+            matches!(cache.dtype(), DType::Int8 | DType::Int4) && cache.has_dynamic_scales(),
+            "the cache is {cache} with {}, but one of codes is int8 or int4, with scales of positions in another tensor: give the type \
+             TensorType::with_dynamic_scales",
+            cache.describe_scales()
+        );
+        let (row, rest) = cache.dims().split_last().filter(|(_, rest)| !rest.is_empty()).unzip();
+        let (row, rest) = (row.copied().unwrap_or(0), rest.unwrap_or_default());
+        require!(row > 0, "the cache is {cache}, but it has at least two dimensions, and the last is at least 1");
+        match self {
+            Self::Tensor => Err(Error::Request(
+                "a cache has no scale for all of its positions: choose DynamicGranularity::Row or Group".into(),
+            )),
+            Self::Row => TensorType::new(DType::Parameters, rest),
+            Self::Group(size) => {
+                require!(
+                    size > 0 && size.is_multiple_of(8),
+                    "groups of {size} codes share no whole words: choose a multiple of 8, such as 32"
+                );
+                TensorType::new(DType::Parameters, [rest, &[row.div_ceil(size)]].concat())
+            }
+        }
+    }
+
     /// The type of the parameters of codes with this shape: `[1]`, `[rows]`, or `[rows, groups]`.
     pub(super) fn parameters(self, shape: &Shape) -> Result<TensorType> {
         match self {
@@ -58,10 +98,10 @@ impl Segments {
 /// ```
 ///
 /// `low` and `high` are the range of the data type; each step is one f32 operation. NaN is excluded from the range and becomes the
-/// least code. Infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8 or uint8, the
+/// least code. Infinities count as the largest finite number. A range of zero has scale 1. Outputs: the codes (int8, uint8 or int4, the
 /// input's shape) and the parameters ([`DType::Parameters`]: one, one per row, or one per row and group). The parameters stay on
 /// the device. They can be the dynamic lhs of [`Linear`](super::Linear) and, except for groups, of [`Matmul`](super::Matmul) and
-/// [`Conv`](super::Conv). [`symmetric`](DynamicQuantizeBuilder::symmetric) has no zero point.
+/// [`Conv`](super::Conv), if codes have 8 bits. [`symmetric`](DynamicQuantizeBuilder::symmetric) has no zero point; int4 is always so.
 ///
 /// Source: ONNX DynamicQuantizeLinear (uint8 per tensor); ONNX Runtime for the scale of an all-zero tensor.
 ///
@@ -115,12 +155,17 @@ impl DynamicQuantizeBuilder {
     /// Validates the description.
     ///
     /// # Errors
-    /// If the input is not float32, the data type is not int8 or uint8, or a symmetric one is not int8, or groups are empty.
+    /// If the input is not float32, the data type is not int8, uint8 or int4, uint8 is to be symmetric or int4 is not, or groups are
+    /// empty.
     pub fn build(self) -> Result<DynamicQuantize> {
         let Self { input, dtype, granularity, symmetric } = self;
         require_float32("dynamic_quantize", "the input", &input)?;
-        require!(dtype.is_8_bit(), "dynamic quantization makes int8 or uint8 codes, but {dtype} was asked for");
-        require!(!symmetric || dtype == DType::Int8, "{dtype} codes have no symmetric range: use int8");
+        require!(
+            dtype.is_8_bit() || dtype == DType::Int4,
+            "dynamic quantization makes int8, uint8 or int4 codes, but {dtype} was asked for"
+        );
+        require!(!symmetric || dtype.is_signed(), "{dtype} codes have no symmetric range: use int8");
+        require!(symmetric || dtype != DType::Int4, "{dtype} codes are symmetric: call symmetric()");
         Ok(DynamicQuantize {
             output: TensorType::new(dtype, input.dims())?.with_dynamic_scales(),
             parameters: granularity.parameters(input.shape())?,
@@ -132,10 +177,14 @@ impl DynamicQuantizeBuilder {
 }
 
 impl DynamicQuantize {
-    /// A builder for a dynamic quantization of tensors of type `input`, float32, to int8 or uint8.
+    /// A builder for a dynamic quantization of tensors of type `input`, float32, to int8, uint8 or int4.
     #[expect(clippy::new_ret_no_self, reason = "an op exists only once it is validated")]
     pub fn new(input: TensorType, dtype: DType, granularity: DynamicGranularity) -> DynamicQuantizeBuilder {
         DynamicQuantizeBuilder { input, dtype, granularity, symmetric: false }
+    }
+
+    pub(crate) fn input(&self) -> &TensorType {
+        &self.input
     }
 
     pub(crate) fn output(&self) -> &TensorType {

@@ -2,6 +2,7 @@
 //! or a GPU lives in `reference` and `kernels`, which never see each other.
 
 mod append;
+mod append_quantized;
 mod arg_max;
 mod attention;
 mod binary;
@@ -212,6 +213,7 @@ ops! {
         arg_max: ArgMax;
         top_k: TopK;
         append: Append;
+        append_quantized: AppendQuantized;
         attention: Attention;
         rotary: Rotary;
         transpose: Transpose;
@@ -294,9 +296,13 @@ impl Op {
         if has_rows { each!(self, op => op.inputs_by_row()) } else { None }
     }
 
-    /// The input that the first output replaces, if that input is a state of a graph.
-    pub(crate) fn overwrites(&self) -> Option<usize> {
-        matches!(self, Self::Append(_)).then_some(0)
+    /// The inputs that the outputs replace, in their order, if these inputs are states of a graph. Empty for an op that replaces none.
+    pub(crate) fn overwrites(&self) -> &'static [usize] {
+        match self {
+            Self::Append(_) => &[0],
+            Self::AppendQuantized(_) => &[0, 1],
+            _ => &[],
+        }
     }
 
     /// The fewest rows, indices of the first dimension, that the op takes, if its output doesn't follow them; 0 for other ops.
@@ -311,13 +317,13 @@ impl Op {
 
     /// True if it uses each of its dynamic parameters. A cache may hold anything at positions that nobody reads.
     pub(crate) fn uses_all_parameters(&self) -> bool {
-        !matches!(self, Self::Append(_) | Self::Attention(_))
+        !matches!(self, Self::Append(_) | Self::AppendQuantized(_) | Self::Attention(_))
     }
 
     /// Refuses dynamic parameters among the inputs that it uses and no range could have given. Others pass.
     pub(crate) fn check_parameters(&self, inputs: &[&Tensor]) -> Result<()> {
         match self {
-            Self::Append(_) => Ok(()),
+            Self::Append(_) | Self::AppendQuantized(_) => Ok(()),
             Self::Attention(op) => op.check_parameters(inputs),
             // They describe the first input.
             _ => inputs.iter().try_for_each(|tensor| check_parameters(inputs[0].dtype(), tensor)),

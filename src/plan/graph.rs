@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::execute::{execute, read_as};
+use super::execute::{execute_for_results, read_as};
 use crate::error::{Result, require};
 use crate::numeric::DType;
 use crate::ops::Op;
@@ -225,20 +225,34 @@ impl Graph {
         inputs.iter().try_for_each(|&input| self.check(input).and_then(|()| self.check_latest(input)))?;
         op.check_inputs(inputs.iter().map(|v| &self.types[v.index]))?;
         op.check_scales(inputs.iter().map(|v| &self.types[v.index]))?;
-        let state = op.overwrites().map(|input| self.storage(inputs[input])).filter(|&value| self.is_state(value));
-        if let Some(state) = state {
-            let reads = inputs.iter().filter(|&&value| self.storage(value) == state).count();
-            require!(reads == 1, "{} reads the state{} that it changes: copy it first", op.name(), self.label(state));
-        }
+        let states = self.overwritten(&op, inputs)?;
         let follows = self.follow(&op, inputs)?;
         let outputs = op.outputs().into_iter().zip(follows).map(|(t, follows)| self.value(t, follows, None));
         let outputs: Vec<Value> = outputs.collect();
-        if let Some((_, latest)) = self.states.iter_mut().find(|(value, _)| Some(*value) == state) {
-            *latest = outputs[0];
-            self.homes[outputs[0].index] = state;
+        for (state, &output) in states.into_iter().zip(&outputs) {
+            self.homes[output.index] = Some(state);
+            self.states.iter_mut().filter(|(value, _)| *value == state).for_each(|(_, latest)| *latest = output);
         }
         self.steps.push(Step { op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
+    }
+
+    /// The states that an op changes, in the order of its outputs; empty if it changes none.
+    fn overwritten(&self, op: &Op, inputs: &[Value]) -> Result<Vec<Value>> {
+        let storages: Vec<Value> = op.overwrites().iter().map(|&input| self.storage(inputs[input])).collect();
+        let (states, others): (Vec<Value>, Vec<Value>) = storages.iter().partition(|&&value| self.is_state(value));
+        for &state in &states {
+            let reads = inputs.iter().filter(|&&value| self.storage(value) == state).count();
+            require!(reads == 1, "{} reads the state{} that it changes: copy it first", op.name(), self.label(state));
+            require!(
+                others.is_empty(),
+                "{} changes the state{}, but another of its first {} inputs is no state: declare all of them with Graph::state, or none",
+                op.name(),
+                self.label(state),
+                storages.len()
+            );
+        }
+        Ok(states)
     }
 
     /// Refuses contents of a state that were overwritten.
@@ -443,7 +457,7 @@ impl Graph {
         let graph = self.for_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_inputs(inputs.iter().map(|t| t.tensor_type()))?;
         graph.check_outputs()?;
-        let tensors = execute(&graph, inputs)?;
+        let tensors = execute_for_results(&graph, inputs)?;
         let outputs = graph.outputs.iter().map(|&value| (value, value)).chain(graph.states.iter().copied());
         let read = |(of, value)| Ok(read_as(&graph, &tensors, value, of)?.with_type(graph.types[of.index].clone()));
         outputs.map(read).collect()

@@ -58,8 +58,8 @@ struct Placed {
     merged: Merged,
     /// The place and the bytes of each of its scratch buffers.
     scratch: Vec<(Spot, u64)>,
-    /// The input that its output overwrites.
-    overwrites: Option<usize>,
+    /// The inputs that its first outputs overwrite, in their order.
+    overwrites: Vec<usize>,
 }
 
 /// A launch with all its bindings.
@@ -70,7 +70,7 @@ pub(crate) struct Launch {
     pub spans: Vec<Span>,
     /// The names of the ops in it.
     pub parts: Vec<&'static str>,
-    /// The bytes of the input that it overwrites, if it does.
+    /// The bytes that it reads of the inputs that it overwrites, if it does.
     pub overwritten: Option<u64>,
 }
 
@@ -116,8 +116,9 @@ impl Frame {
         for (time, &node) in order.iter().enumerate() {
             let step = &merged[node].step;
             let reads = &nodes[node].reads;
-            let written = step.op.overwrites().filter(|&input| graph.is_state(step.inputs[input]));
-            let overwrites = step.outputs.first().filter(|&&output| !is_external(output)).and_then(|output| {
+            let states: Vec<usize> =
+                step.op.overwrites().iter().copied().filter(|&input| graph.is_state(step.inputs[input])).collect();
+            let reused = step.outputs.first().filter(|&&output| !is_external(output)).and_then(|output| {
                 needs[node].overwritable.iter().copied().find(|&input| {
                     let read = reads[input];
                     slot_of.contains_key(&read)
@@ -128,7 +129,7 @@ impl Frame {
             });
             for (i, &output) in step.outputs.iter().enumerate().filter(|(_, value)| !is_external(**value)) {
                 let end = last[&output.index()];
-                match overwrites.filter(|_| i == 0) {
+                match reused.filter(|_| i == 0) {
                     Some(input) => {
                         let slot = slot_of[&reads[input]];
                         slots[slot].interval.last = end;
@@ -155,7 +156,7 @@ impl Frame {
                 apart: false,
             }));
             let scratch: Vec<usize> = (first_scratch..slots.len()).collect();
-            steps.push((node, scratch, overwrites.or(written)));
+            steps.push((node, scratch, reused.map_or(states, |input| vec![input])));
         }
 
         let live_peak = live_peak(&slots.iter().map(|slot| slot.interval).collect::<Vec<_>>());
@@ -228,10 +229,12 @@ impl Frame {
         };
         for mut dispatch in candidate.dispatches {
             dispatch.label.clone_from(&candidate.label);
-            let overwriting = placed.overwrites.and_then(|input| dispatch.overwriting(input));
-            // A launch that changes a part in place reads nothing of it.
-            let read = |input: usize| if dispatch.changes_part(input) { 0 } else { inputs[input].device_bytes() };
-            let overwritten = overwriting.as_ref().and(placed.overwrites).map(read);
+            let overwriting = dispatch.overwriting(&placed.overwrites);
+            // A launch that changes parts in place reads nothing of them.
+            let read = |&input: &usize| {
+                if dispatch.changes_parts(&placed.overwrites) { 0 } else { inputs[input].device_bytes() }
+            };
+            let overwritten = overwriting.as_ref().map(|_| placed.overwrites.iter().map(read).sum());
             let dispatch = overwriting.unwrap_or(dispatch);
             let spans: Vec<Span> = dispatch.bindings.iter().map(|binding| span(binding.resource)).collect();
             check_launch(&dispatch, &spans, caps)?;
@@ -255,8 +258,7 @@ impl Placed {
         let fits = |candidate: &Candidate| {
             let has_room = candidate.scratch.len() <= self.scratch.len()
                 && candidate.scratch.iter().zip(&self.scratch).all(|(&words, (_, room))| scratch_bytes(words) <= *room);
-            let overwrites = self.overwrites.is_none_or(|input| overwrites(candidate, input));
-            has_room && overwrites
+            has_room && (self.overwrites.is_empty() || overwrites(candidate, &self.overwrites))
         };
         if candidates.iter().all(fits) {
             return Ok(Cow::Borrowed(candidates));
@@ -280,17 +282,17 @@ fn scratch_bytes(words: usize) -> u64 {
     (words as u64 * 4).max(16)
 }
 
-/// True if the output of a candidate can overwrite an input. Every launch must be able to, because each writes a part of the
+/// True if the first outputs of a candidate can overwrite these inputs. Every launch must be able to, because each writes a part of an
 /// output.
-fn overwrites(candidate: &Candidate, input: usize) -> bool {
-    candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.input == input))
+fn overwrites(candidate: &Candidate, inputs: &[usize]) -> bool {
+    candidate.dispatches.iter().all(|dispatch| dispatch.in_place.iter().any(|in_place| in_place.inputs == inputs))
 }
 
 /// The needs of a step beside its tensors, for any of its candidates, at any extent.
 struct Needs {
     /// The bytes of its scratch buffers.
     scratch: Vec<u64>,
-    /// The inputs that its output may overwrite.
+    /// The inputs that its first output alone may overwrite.
     overwritable: Vec<usize>,
 }
 
@@ -331,7 +333,7 @@ impl Needs {
         for candidate in lists.iter().flat_map(|list| list.iter()) {
             let scratch = candidate.scratch.iter().map(|&words| scratch_bytes(words)).collect();
             let overwritable =
-                needs.overwritable.iter().copied().filter(|&input| overwrites(candidate, input)).collect();
+                needs.overwritable.iter().copied().filter(|&input| overwrites(candidate, &[input])).collect();
             needs.join(&Self { scratch, overwritable });
         }
         Ok(needs)
@@ -534,10 +536,10 @@ mod tests {
     use crate::kernels;
     use crate::numeric::{BlockFormat, BlockRounding, DType};
     use crate::ops::{
-        Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-        CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-        FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-        Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+        Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast,
+        Concat, Conv, ConvPass, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
+        FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
+        FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
         ObserveHistogram, ObserveRange, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
         Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
         RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
@@ -656,7 +658,12 @@ mod tests {
             Append::new(int8(&[800, 5])?, int8(&[e, 5])?)?.into(),
             Rotary::new(real(&[e, 4, 8])?, real(&[9, 8])?, RotaryPairs::Halves)?.into(),
             Attention::new(real(&[e, 4, 8])?, real(&[300, 2, 8])?, real(&[300, 2, 8])?).build()?.into(),
-            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached).build()?.into(),
+            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached.clone()).build()?.into(),
+            Attention::new(real(&[e, 4, 8])?, cached.clone(), cached.clone()).mask(real(&[e, 300])?).build()?.into(),
+            AppendQuantized::new(cached.clone(), real(&[e, 2, 8])?, DynamicGranularity::Row)?.into(),
+            AppendQuantized::new(cached, real(&[e, 2, 8])?, DynamicGranularity::Group(8))?
+                .rotated(real(&[9, 8])?, RotaryPairs::Halves)?
+                .into(),
             LayerNorm::new(TensorType::float32([e, 5])?, ones(5)?, 1e-5).build()?.into(),
             Transpose::new(int8(&[e, 4, 5])?, [0, 2, 1])?.into(),
             Slice::new(int8(&[e, 5])?, [0, 4], [e, 3]).steps([1, -2]).build()?.into(),

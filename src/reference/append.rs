@@ -10,21 +10,15 @@ use crate::tensor::Tensor;
 
 impl Meaning for Append {
     fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let cache = inputs[0];
         let rows = stored_rows(self, inputs)?;
-        let index = |tensor: &Tensor, range: Range<usize>| -> Result<Tensor> {
-            Ok(tensor.part(tensor.tensor_type().with_extent(range.len())?, range.start))
-        };
-        let (written, read) = written(self, inputs);
-        let parts =
-            [index(cache, 0..written.start)?, index(&rows, read)?, index(cache, written.end..self.cache().dims()[0])?];
-        Ok(vec![Tensor::joined(self.cache().clone(), parts.iter())])
+        let (written, read) = written(inputs[2], self.cache().dims()[0], self.rows().dims()[0]);
+        Ok(vec![placed(inputs[0], &rows, written, read)?.with_type(self.cache().clone())])
     }
 
     fn tolerance(&self, inputs: &[&Tensor]) -> Option<Vec<f32>> {
         let errors = rotary::tolerance(self.rotary()?, &rotary_inputs(inputs), self.cache().dtype());
         let elements = self.cache().dims()[1..].iter().product::<usize>();
-        let (written, read) = written(self, inputs);
+        let (written, read) = written(inputs[2], self.cache().dims()[0], self.rows().dims()[0]);
         let mut tolerance = vec![0.0; self.cache().shape().elements()];
         let of = |range: Range<usize>| range.start * elements..range.end * elements;
         tolerance[of(written)].copy_from_slice(&errors[of(read)]);
@@ -32,15 +26,24 @@ impl Meaning for Append {
     }
 }
 
-/// The indices of the cache that are written, and those of the rows that are written there.
-fn written(op: &Append, inputs: &[&Tensor]) -> (Range<usize>, Range<usize>) {
-    let position = i64::from(inputs[2].values::<i32>().expect("checked by run")[0]);
-    let (capacity, count) = (op.cache().dims()[0] as i64, op.rows().dims()[0] as i64);
+/// The indices of a cache that are written when rows are appended at a position, and those of the rows that are written there.
+pub(super) fn written(position: &Tensor, capacity: usize, count: usize) -> (Range<usize>, Range<usize>) {
+    let position = i64::from(position.values::<i32>().expect("checked by run")[0]);
+    let (capacity, count) = (capacity as i64, count as i64);
     let first = position.clamp(0, capacity);
     let end = (position + count).clamp(first, capacity);
     // Without a row in the cache, none is read.
     let start = (first - position).clamp(0, count) as usize;
     (first as usize..end as usize, start..start + (end - first) as usize)
+}
+
+/// A cache of whose indices some are those of rows.
+pub(super) fn placed(cache: &Tensor, rows: &Tensor, written: Range<usize>, read: Range<usize>) -> Result<Tensor> {
+    let index = |tensor: &Tensor, range: Range<usize>| -> Result<Tensor> {
+        Ok(tensor.part(tensor.tensor_type().with_extent(range.len())?, range.start))
+    };
+    let parts = [index(cache, 0..written.start)?, index(rows, read)?, index(cache, written.end..cache.dims()[0])?];
+    Ok(Tensor::joined(cache.tensor_type().clone(), parts.iter()))
 }
 
 /// Rows, position and table as the inputs of `ops::Rotary`.

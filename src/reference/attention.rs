@@ -22,17 +22,19 @@ fn reals(tensor: &Tensor) -> Vec<f64> {
     if let Ok(halves) = tensor.values::<half::f16>() {
         return halves.iter().map(|x| x.to_f64()).collect();
     }
-    if let Ok(codes) = tensor.values::<i8>() {
-        return codes.iter().map(|&x| f64::from(x)).collect();
+    if tensor.dtype().range().is_some() {
+        return tensor.codes().expect("an integer format").into_iter().map(f64::from).collect();
     }
     tensor.values::<f32>().expect("checked by run").iter().map(|&x| f64::from(x)).collect()
 }
 
-/// Rows of a cache: numbers, or codes with a scale.
+/// Rows of a cache: numbers, or codes with a scale for each group.
 struct Rows {
     elements: Vec<f64>,
     width: usize,
     scales: Option<Vec<f64>>,
+    groups: usize,
+    group_size: usize,
 }
 
 impl Rows {
@@ -45,7 +47,8 @@ impl Rows {
             let pairs = inputs[input].values::<QuantizationParams>().expect("checked by run");
             pairs.iter().map(|pair| f64::from(pair.scale)).collect()
         });
-        Self { elements: reals(inputs[input]), width, scales }
+        let elements = reals(inputs[input]);
+        Self { elements, width, scales, groups: op.groups(cache), group_size: op.group_size(cache) }
     }
 
     /// The numbers or codes of a row.
@@ -53,10 +56,19 @@ impl Rows {
         &self.elements[row * self.width..][..self.width]
     }
 
-    fn scale(&self, row: usize) -> f64 {
-        self.scales.as_ref().map_or(1.0, |scales| scales[row])
+    /// The scales of a row's groups.
+    fn scales(&self, row: usize) -> &[f64] {
+        self.scales.as_ref().map_or(&[1.0], |scales| &scales[row * self.groups..][..self.groups])
+    }
+
+    /// An element of a row times its scale.
+    fn value(&self, row: usize, i: usize) -> f64 {
+        self.row(row)[i] * self.scales(row)[i / self.group_size]
     }
 }
+
+/// Numbers of a mask up to this hide a position.
+const HIDES: f32 = -1e38;
 
 /// The score of a position, and its error.
 struct Score {
@@ -72,6 +84,8 @@ fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
     let position = inputs[3].values::<i32>().expect("checked by run")[0];
     let (first, length) = (i64::from(position), op.length(position) as i64);
     let [tokens, heads, _] = op.query_dims();
+    let mask = op.mask().map(|(input, _)| inputs[input].values::<f32>().expect("checked by run"));
+    let [of_head, of_token] = op.mask_strides();
     let mut elements = Vec::with_capacity(op.output().shape().elements());
     for token in 0..tokens as i64 {
         let own = first + token;
@@ -79,20 +93,23 @@ fn elements(op: &Attention, inputs: &[&Tensor]) -> Vec<(f64, f64)> {
         let start = op.options().window.map_or(0, |window| own.saturating_add(1).saturating_sub(window as i64));
         let visible = start.clamp(0, end.max(0)) as usize..end.max(0) as usize;
         for head in 0..heads {
-            elements.extend(outputs(op, &query, [&keys, &values], token as usize, head, visible.clone()));
+            let start = head * of_head + token as usize * of_token;
+            let masked = |position: usize| (position, mask.map_or(0.0, |mask| mask[start + position]));
+            let visible = visible.clone().map(masked).filter(|(_, mask)| mask.is_nan() || *mask > HIDES);
+            elements.extend(outputs(op, &query, [&keys, &values], token as usize, head, visible.collect()));
         }
     }
     elements
 }
 
-/// The outputs of a query and head that see these positions.
+/// The outputs of a query and head that see these positions, with the mask of each.
 fn outputs(
     op: &Attention,
     query: &[f64],
     [keys, values]: [&Rows; 2],
     token: usize,
     head: usize,
-    visible: std::ops::Range<usize>,
+    visible: Vec<(usize, f32)>,
 ) -> Vec<(f64, f64)> {
     let ([_, heads, d], [_, kv_heads, value_d]) = (op.query_dims(), op.value_dims());
     let cache_head = head * kv_heads / heads;
@@ -101,22 +118,43 @@ fn outputs(
     let (scale, length) = (f64::from(op.scale()), visible.len() as f64);
     let has_scales = if keys.scales.is_some() { 1.0 } else { 0.0 };
     let scores: Vec<Score> = visible
-        .map(|position| {
-            let (key, key_scale) = (keys.row(cache_row(position)), keys.scale(cache_row(position)));
-            let products = || query.iter().zip(key).map(|(q, k)| q * k);
-            let (sum, sizes) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
-            let size = sizes * key_scale * scale.abs();
-            let score = sum * key_scale * scale;
+        .into_iter()
+        .map(|(position, mask)| {
+            let (key, key_scales) = (keys.row(cache_row(position)), keys.scales(cache_row(position)));
+            let (mut sum, mut sizes, mut largest) = (0.0, 0.0, 0.0);
+            for ((query, key), key_scale) in
+                query.chunks(keys.group_size).zip(key.chunks(keys.group_size)).zip(key_scales)
+            {
+                let products = || query.iter().zip(key).map(|(q, k)| q * k);
+                let of_group = products().map(f64::abs).sum::<f64>();
+                sum += products().sum::<f64>() * key_scale;
+                sizes += of_group * key_scale;
+                largest += of_group * key_scale.max(1.0);
+            }
+            let size = sizes * scale.abs();
+            let score = sum * scale;
+            let key_scale = key_scales.iter().copied().fold(0.0, f64::max);
             let flushed = (4 * d) as f64 * FLUSHED * (1.0 + scale.abs()) * (1.0 + key_scale * has_scales);
             // Subnormal factors may count as zero.
-            let lost = key.iter().chain(query).chain([&key_scale]).any(|&x| x != 0.0 && x.abs() < FLUSHED);
-            let error = 2.0 * UNIT * (d as f64 + 4.0 + has_scales) * size + flushed + if lost { size } else { 0.0 };
+            let lost = key.iter().chain(query).chain(key_scales).any(|&x| x != 0.0 && x.abs() < FLUSHED);
+            let sums = d as f64 + 4.0 + has_scales * keys.groups as f64;
+            let error = 2.0 * UNIT * sums * size + flushed + if lost { size } else { 0.0 };
             let (value, error) = match op.options().soft_cap.map(f64::from) {
                 Some(cap) => (cap * (score / cap).tanh(), error + 24.0 * UNIT * cap),
                 None => (score, error),
             };
-            let largest = sizes * key_scale.max(1.0) * scale.abs().max(1.0);
-            let leaves = largest > f64::from(f32::MAX) || !largest.is_finite();
+            let largest = largest * scale.abs().max(1.0);
+            let (value, error) = match op.mask() {
+                Some(_) => {
+                    let mask = f64::from(mask);
+                    (value + mask, error + UNIT * (value.abs() + error + mask.abs()) + FLUSHED)
+                }
+                None => (value, error),
+            };
+            // Scores begin at -3e38 on devices.
+            let furthest = value.abs() + error + f64::from(mask).abs();
+            let stays = largest <= f64::from(f32::MAX) && (op.mask().is_none() || furthest <= 2.9e38);
+            let leaves = !stays || !largest.is_finite();
             Score { position, value, error: if leaves { f64::INFINITY } else { error } }
         })
         .collect();
@@ -131,12 +169,17 @@ fn outputs(
         let (mut value, mut error, mut largest) = (0.0, 0.0, 0.0f64);
         for (score, power) in scores.iter().zip(&powers) {
             let row = cache_row(score.position);
-            let own_value = values.row(row)[i] * values.scale(row);
+            let own_value = values.value(row, i);
             let part = power / total * own_value;
             value += part;
             largest = largest.max(own_value.abs());
-            error += part.abs()
-                * (score.error.exp_m1() + own(score) + mean.exp_m1() + UNIT * (3.0 * length + 32.0 + 2.0 * has_scales));
+            // A large error of a small share stays in the exponent, where it doesn't overflow.
+            let grown = match score.error < 1.0 {
+                true => power * score.error.exp_m1(),
+                false => (score.value - most + score.error).exp(),
+            };
+            error += own_value.abs() * grown / total;
+            error += part.abs() * (own(score) + mean.exp_m1() + UNIT * (3.0 * length + 32.0 + 2.0 * has_scales));
         }
         // A share times a scale may be subnormal, and meets a code of at most 128.
         let lost = has_scales * length * 256.0 * FLUSHED;

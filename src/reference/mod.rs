@@ -2,6 +2,7 @@
 //! It knows nothing of `kernels`; that the two agree is the evidence. Nothing here is fast.
 
 mod append;
+mod append_quantized;
 mod arg_max;
 mod attention;
 mod binary;

@@ -4,12 +4,12 @@
 use half::f16;
 use lowbit::numeric::{BlockFormat, BlockRounding, PowerRounding, QuantizationParams};
 use lowbit::ops::{
-    Add, Append, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat, Conv, ConvPass,
-    Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding, FakeQuantize,
-    FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul, FloatUnary,
-    Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply, Nearest,
-    ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding, Pool,
-    Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
+    Add, Append, AppendQuantized, ArgMax, Arithmetic, Attention, Bins, BlockDequantize, BlockQuantize, Cast, Concat,
+    Conv, ConvPass, Coordinates, CrossEntropyGradient, Dequantize, DynamicGranularity, DynamicQuantize, Embedding,
+    FakeQuantize, FakeQuantizeGradient, FakeRequantize, FakeRequantizeOutput, FloatBinary, FloatConv, FloatMatmul,
+    FloatUnary, Function, Fused, Grid, GridGradient, JointLinear, LayerNorm, Linear, LinearConv, Matmul, Multiply,
+    Nearest, ObserveHistogram, ObserveRange, Op, Operand, OptimizerRule, OptimizerStep, Output, Pad, PadMode, Padding,
+    Pool, Quantize, QuantizeWeights, RangeUpdate, RequantParams, Requantization, Requantize, Reshape, Resize, Rotary,
     RotaryPairs, Slice, Softmax, StepFromRange, Sum, Table, TopK, Transpose, Unfold, Windows,
 };
 use lowbit::weights::{Codes, GroupParams, PackedWeights, Quantizer, ScaleFormat, Search, WeightFormat};
@@ -786,7 +786,18 @@ impl Draw {
     fn floats(&mut self) -> Result<Op> {
         let dims = self.dimensions();
         let rank = dims.len();
-        Ok(match self.random.next() % 17 {
+        Ok(match self.random.next() % 18 {
+            17 => {
+                let dtype = self.pick(&[DType::Int8, DType::Int4]);
+                let cache = TensorType::new(dtype, [&dims[..], &[12]].concat())?.with_dynamic_scales();
+                let rows = [&[self.upto(dims[0])], &cache.dims()[1..]].concat();
+                let scales = self.pick(&[DynamicGranularity::Row, DynamicGranularity::Group(8)]);
+                let append = AppendQuantized::new(cache, TensorType::float32(rows)?, scales)?;
+                match self.one_in(2) {
+                    true => append.rotated(TensorType::float32([7, 4])?, RotaryPairs::Interleaved)?.into(),
+                    false => append.into(),
+                }
+            }
             13 => {
                 let dtype = self.pick(&[DType::Float32, DType::Int32, DType::Int8, DType::Float16]);
                 let cache = TensorType::new(dtype, [&dims[..], &[5]].concat())?;
@@ -807,9 +818,9 @@ impl Draw {
             }
             15 => {
                 let (heads, d) = (self.pick(&[1, 2, 3]), self.pick(&[1, 4, 6]));
-                let dtype = self.pick(&[DType::Float32, DType::Float16, DType::Int8]);
+                let dtype = self.pick(&[DType::Float32, DType::Float16, DType::Int8, DType::Int4]);
                 let cache = TensorType::new(dtype, [self.pick(&[1, 40, 200]), heads, d])?;
-                let cache = if dtype == DType::Int8 { cache.with_dynamic_scales() } else { cache };
+                let cache = if dtype.range().is_some() { cache.with_dynamic_scales() } else { cache };
                 let query = TensorType::float32([self.pick(&[1, 3, 9]), heads * self.pick(&[1, 2]), d])?;
                 let attention = Attention::new(query, cache.clone(), cache);
                 let options = [attention.clone(), attention.clone().causal(), attention.window(20).soft_cap(2.0)];

@@ -189,6 +189,7 @@ fn refused_requests() {
     refused(writer.tensor("v", ElementType::Float32, [usize::MAX, 2, 2]), &["larger than a file"]);
     refused(writer.tensor("v", ElementType::Float32, [1 << 31, 1 << 31]), &["larger than a file"]);
     refused(writer.tensor("v", ElementType::Float32, [usize::MAX, 0]), &["larger than a file"]);
+    refused(writer.tensor("v", ElementType::Float32, [usize::MAX / 2, 0, 2]), &["larger than a file"]);
     refused(writer.tensor(&"n".repeat(64), ElementType::Float32, [1]), &["64 bytes", "1 to 63"]);
     refused(writer.tensor("", ElementType::Float32, [1]), &["0 bytes"]);
     refused(GgufValue::array([]), &["no type"]);
@@ -266,6 +267,59 @@ fn parts_are_one_model() {
     let metadata: Vec<_> = GgufFile::parse(&bytes).expect("whole").metadata().collect();
     assert_eq!(metadata[..2], [("general.alignment", Value::Unsigned(128)), ("test.block_count", Value::Unsigned(9))]);
     assert_eq!(metadata.len(), 4 + 19);
+}
+
+/// Empty tensors come back, if a tensor can have their dimensions.
+#[test]
+fn empty_tensors_are_read() {
+    let mut writer = GgufWriter::new();
+    for (name, shape) in [("few", [7, 0]), ("none", [0, 7]), ("most", [i32::MAX as usize, 0]), ("many", [1 << 62, 0])] {
+        writer.tensor(name, ElementType::Float32, shape).expect("sound");
+    }
+    let mut data = writer.begin(Vec::new()).expect("a vector");
+    ["few", "none", "most", "many"].into_iter().for_each(|name| data.tensor(name, &[]).expect("empty"));
+    let bytes = data.finish().expect("all tensors");
+    let file = GgufFile::parse(&bytes).expect("whole");
+    let floats = |name: &str| file.tensor(name).and_then(|tensor| tensor.floats());
+    for (name, dims) in [("few", [7, 0]), ("none", [0, 7]), ("most", [i32::MAX as usize, 0])] {
+        assert_eq!(floats(name).expect(name).dims(), dims);
+    }
+    refused(floats("many"), &["split the tensor"]);
+    // Dimensions whose product can't be counted are refused by readers as by writers.
+    let mut damaged = bytes.clone();
+    let many = damaged.windows(4).position(|w| w == b"many").expect("its name") + 4;
+    damaged[many + 4..many + 12].copy_from_slice(&3u64.to_le_bytes());
+    refused(GgufFile::parse(&damaged), &["\"many\"", "more than a file can hold"]);
+}
+
+/// A file keeps its alignment when it is copied, also one that no writer would choose.
+#[test]
+fn odd_alignments_are_copied() {
+    let mut writer = GgufWriter::new();
+    writer.alignment(64).expect("sound");
+    let at = writer.begin(Vec::new()).and_then(|data| data.finish()).expect("no tensors");
+    let place = at.windows(4).position(|w| w == 64u32.to_le_bytes()).expect("the alignment");
+    for alignment in [1u32, 3, 48, 65_535] {
+        let mut bytes = at.clone();
+        bytes[place..place + 4].copy_from_slice(&alignment.to_le_bytes());
+        let file = GgufFile::parse(&bytes).expect("readers know it");
+        let mut writer = GgufWriter::new();
+        writer.metadata(&file).expect("a file's alignment");
+        for name in ["a", "b"] {
+            writer.tensor(name, ElementType::Float16, [3]).expect("sound");
+        }
+        let mut data = writer.begin(Vec::new()).expect("a vector");
+        data.tensor("a", &[1; 6]).expect("six bytes");
+        data.tensor("b", &[2; 6]).expect("six bytes");
+        let copied = data.finish().expect("all tensors");
+        let file = GgufFile::parse(&copied).expect("whole");
+        let second = file.tensor("b").and_then(|tensor| tensor.bytes()).expect("whole");
+        assert_eq!(second, [2; 6]);
+        assert!(
+            (second.as_ptr() as usize - copied.as_ptr() as usize).is_multiple_of(alignment as usize),
+            "{alignment}"
+        );
+    }
 }
 
 /// A part with these values of its keys, and one tensor.

@@ -231,9 +231,20 @@ impl<'a> Reader<'a> {
             require!(known.is_some(), "the tensor {} has a dimension of {size}: the file is damaged", quoted(name));
             *dimension = known.unwrap_or_default();
         }
+        require!(
+            is_countable(&dimensions),
+            "the tensor {} has the dimensions {dimensions:?}, more than a file can hold: the file is damaged",
+            quoted(name)
+        );
         let (type_id, offset) = (self.u32()?, self.u64()?);
         Ok((GgufTensor { name, rank: rank as usize, dims: dimensions, type_id, data: &[] }, offset))
     }
+}
+
+/// True if elements of these dimensions, those of 0 left out, can be counted: ggml refuses others, also without elements.
+pub(super) fn is_countable(dims: &[usize]) -> bool {
+    let fewer = |count: i64, &d: &usize| count.checked_mul(i64::try_from(d).ok()?);
+    dims.iter().filter(|&&d| d != 0).try_fold(1, fewer).is_some()
 }
 
 /// The names of value types, by type number.

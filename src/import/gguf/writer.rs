@@ -271,6 +271,11 @@ impl GgufWriter {
             bytes.is_power_of_two() && (8..=0x1_0000).contains(&bytes),
             "an alignment of {bytes} bytes: take a power of two from 8 to 65536"
         );
+        self.align(bytes)
+    }
+
+    /// Sets an alignment that readers know.
+    fn align(&mut self, bytes: u32) -> Result<&mut Self> {
         require!(
             self.tensors.is_empty(),
             "the alignment is set after the tensor {}: set it before the tensors",
@@ -293,17 +298,17 @@ impl GgufWriter {
         Ok(self)
     }
 
-    /// Adds the metadata of a file, with their types, and takes its alignment. It leaves out keys that are there already, so values
+    /// Adds the metadata of a file, with their types, and takes its alignment, of 1 to 65536 bytes. It leaves out keys that are there already, so values
     /// set before replace those of the file, and the keys of split files (`split.no`, `split.count`, `split.tensors.count`).
     ///
     /// # Errors
-    /// As [`value`](Self::value) and [`alignment`](Self::alignment).
+    /// If there are tensors already, and the file has an alignment.
     pub fn metadata(&mut self, file: &GgufFile<'_>) -> Result<&mut Self> {
         for pair in file.raw_metadata() {
             match pair.key {
                 key if self.keys.contains(key) || super::split::KEYS.contains(&key) => {}
                 ALIGNMENT => {
-                    self.alignment(u32::from_le_bytes(pair.value.try_into().unwrap_or_default()))?;
+                    self.align(u32::from_le_bytes(pair.value.try_into().unwrap_or_default()))?;
                 }
                 key => self.pair(key, pair.kind, pair.value)?,
             }
@@ -374,8 +379,8 @@ impl GgufWriter {
         // Products with a dimension of 0 may overflow before they come to it.
         let bytes = if shape.contains(&0) { Some(0) } else { bytes };
         let end = bytes.and_then(|bytes| self.data.checked_add(bytes)?.checked_next_multiple_of(self.alignment));
-        let fits = shape.iter().all(|&d| d as u64 <= i64::MAX as u64);
-        let (Some(bytes), Some(end)) = (bytes, end.filter(|&end| fits && end <= i64::MAX as u64)) else {
+        let fits = |&end: &u64| file::is_countable(shape) && end <= i64::MAX as u64;
+        let (Some(bytes), Some(end)) = (bytes, end.filter(fits)) else {
             refuse!("the tensor {} {shape:?} is larger than a file can be", quoted(name));
         };
         require!(

@@ -22,9 +22,9 @@ parameters! {
         value_d: u32,
         scale: u32,
         soft_cap: u32,
+        mask_head: u32,
+        mask_token: u32,
         unused_0: u32,
-        unused_1: u32,
-        unused_2: u32,
     }
 }
 
@@ -33,6 +33,9 @@ const SHARED: [[usize; 2]; 5] = [[1, 64], [2, 64], [4, 64], [8, 64], [4, 32]];
 
 /// Rows and positions of an invocation of three passes.
 const PASSES: [[usize; 2]; 3] = [[4, 2], [3, 4], [1, 4]];
+
+/// Words of a query and head before its scores between passes: `PASS_HEADER` of `shaders/attention/pass_rows.wgsl`.
+const PASS_HEADER: usize = 3;
 
 /// Words of scores between passes, at most.
 const MOST_SCORES: usize = 1 << 24;
@@ -75,9 +78,9 @@ fn tiles(op: &Attention, caps: &DeviceCaps) -> Vec<Tile> {
     });
     let mut passes = PASSES;
     passes.sort_by_key(|&[rows, _]| (rows_of_head.div_ceil(rows) * rows, usize::MAX - rows));
-    let few = tokens.saturating_mul(heads).saturating_mul(capacity + 2) <= MOST_SCORES;
+    let few = pass_words(op).is_some_and(|words| words <= MOST_SCORES);
     let passes: Vec<Tile> = passes.into_iter().map(|[rows, positions]| Tile::Passes { rows, positions }).collect();
-    let mut tiles: Vec<Tile> = shared.collect();
+    let mut tiles: Vec<Tile> = shared.filter(|_| shared_bindings(op) <= caps.storage_buffers as usize).collect();
     // The other choice of the best tile is for the tuner: the context may be short, or the device small.
     if let Some(&Tile::Shared { rows, lanes, slices }) = tiles.first() {
         tiles.push(Tile::Shared { rows, lanes, slices: if slices == 1 { 4 } else { 1 } });
@@ -87,6 +90,19 @@ fn tiles(op: &Attention, caps: &DeviceCaps) -> Vec<Tile> {
         tiles.splice(at..at, passes);
     }
     tiles
+}
+
+/// The storage buffers of `shaders/attention/attention.wgsl`: query, keys, values, position and output, and those of options.
+fn shared_bindings(op: &Attention) -> usize {
+    let scales = if op.scales(Cache::Keys).is_some() { 2 } else { 0 };
+    5 + scales + usize::from(op.options().sinks.is_some()) + usize::from(op.mask().is_some())
+}
+
+/// The words between passes; `None` if they can't be counted.
+fn pass_words(op: &Attention) -> Option<usize> {
+    let ([tokens, heads, _], [capacity, ..]) = (op.query_dims(), op.value_dims());
+    let of_row = capacity.checked_mul(op.groups(Cache::Keys))?.checked_add(PASS_HEADER)?;
+    tokens.checked_mul(heads)?.checked_mul(of_row)
 }
 
 /// The workgroup memory of `shaders/attention/attention.wgsl`.
@@ -109,8 +125,14 @@ fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
     };
     let mut candidate = Candidate { label, dispatches: vec![], constants: vec![], scratch: vec![] };
     let sinks = op.options().sinks.as_ref().map(|sinks| candidate.constant(Constant::floats("sinks", sinks)));
-    let launches =
-        Launches { op, caps, rows, params: params(op, rows, slices), sinks: sinks.map(|s| Binding::read(5, s)) };
+    let launches = Launches {
+        op,
+        caps,
+        rows,
+        params: params(op, rows, slices),
+        sinks: sinks.map(|sinks| Binding::read(5, sinks)),
+        mask: op.mask().map(|(input, _)| Binding::read(10, Resource::Input(input))),
+    };
     match tile {
         Tile::Shared { lanes, .. } => launches.shared(&mut candidate, lanes),
         Tile::Passes { positions, .. } => launches.passes(&mut candidate, positions),
@@ -121,6 +143,7 @@ fn candidate(op: &Attention, tile: Tile, caps: &DeviceCaps) -> Candidate {
 fn params(op: &Attention, rows: usize, slices: usize) -> Params {
     let ([tokens, heads, d], [capacity, kv_heads, value_d]) = (op.query_dims(), op.value_dims());
     let group = heads / kv_heads;
+    let [mask_head, mask_token] = op.mask_strides();
     Params {
         tokens: tokens as i32,
         heads: heads as u32,
@@ -135,6 +158,8 @@ fn params(op: &Attention, rows: usize, slices: usize) -> Params {
         value_d: value_d as u32,
         scale: op.scale().to_bits(),
         soft_cap: op.options().soft_cap.map_or(0, f32::to_bits),
+        mask_head: mask_head as u32,
+        mask_token: mask_token as u32,
         ..Params::default()
     }
 }
@@ -146,6 +171,7 @@ struct Launches<'a> {
     rows: usize,
     params: Params,
     sinks: Option<Binding>,
+    mask: Option<Binding>,
 }
 
 impl Launches<'_> {
@@ -167,28 +193,38 @@ impl Launches<'_> {
     /// A program with the part that reads keys, or values.
     fn reading(&self, program: Program, cache: Cache) -> Program {
         let ([_, _, d], [_, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
-        let (of, quads, [vec4, float32, float16, int8]) = match cache {
+        let (of, names, [vec4, float32, float16, int8, int4]) = match cache {
             Cache::Keys => {
-                use program::{KEYS_FLOAT16, KEYS_FLOAT32, KEYS_INT8, KEYS_VEC4};
-                (d, "QUADS", [&KEYS_VEC4, &KEYS_FLOAT32, &KEYS_FLOAT16, &KEYS_INT8])
+                use program::{KEYS_FLOAT16, KEYS_FLOAT32, KEYS_INT4, KEYS_INT8, KEYS_VEC4};
+                let names = ["QUADS", "KEY_GROUPS", "KEY_GROUP_QUADS"];
+                (d, names, [&KEYS_VEC4, &KEYS_FLOAT32, &KEYS_FLOAT16, &KEYS_INT8, &KEYS_INT4])
             }
             Cache::Values => {
-                use program::{VALUES_FLOAT16, VALUES_FLOAT32, VALUES_INT8, VALUES_VEC4};
-                (value_d, "VALUE_QUADS", [&VALUES_VEC4, &VALUES_FLOAT32, &VALUES_FLOAT16, &VALUES_INT8])
+                use program::{VALUES_FLOAT16, VALUES_FLOAT32, VALUES_INT4, VALUES_INT8, VALUES_VEC4};
+                let names = ["VALUE_QUADS", "VALUE_GROUPS", "VALUE_GROUP_QUADS"];
+                (value_d, names, [&VALUES_VEC4, &VALUES_FLOAT32, &VALUES_FLOAT16, &VALUES_INT8, &VALUES_INT4])
             }
         };
-        let part = match self.op.keys().dtype() {
+        let part = match self.op.cache(cache).dtype() {
             DType::Float16 => float16,
             DType::Int8 => int8,
+            DType::Int4 => int4,
             _ if of.is_multiple_of(4) => vec4,
             _ => float32,
         };
-        program.with(part).constant(quads, of.div_ceil(4) as u32)
+        let quads = of.div_ceil(4);
+        let groups = self.op.groups(cache);
+        // Groups but the last are whole quads.
+        let group_quads = self.op.group_size(cache).div_ceil(4);
+        names
+            .into_iter()
+            .zip([quads, groups, group_quads])
+            .fold(program.with(part), |program, (name, value)| program.constant(name, value as u32))
     }
 
     /// A program with the conversion from float16, if caches need it.
     fn converting(&self, program: Program) -> Program {
-        match self.op.keys().dtype() {
+        match self.op.cache(Cache::Keys).dtype() {
             DType::Float16 if self.caps.unpack_f16 => program.with(&program::FLOAT16_UNPACK),
             DType::Float16 => program.with(&program::FLOAT16_INTEGERS),
             _ => program,
@@ -200,15 +236,22 @@ impl Launches<'_> {
         self.op.scales(Cache::Keys).is_some()
     }
 
-    /// A program with the part that reads the scales of caches.
-    fn scaling(&self, program: Program) -> Program {
-        program.with(if self.is_scaled() { &program::CACHE_SCALES } else { &program::CACHE_SCALES_NONE })
+    /// A program with the part that reads the scales of keys, or of values, if the program multiplies with any; and their binding.
+    fn scaling(&self, program: Program, cache: Cache, here: bool) -> (Program, Option<Binding>) {
+        use program::{KEY_SCALES, KEY_SCALES_NONE, VALUE_SCALES, VALUE_SCALES_NONE};
+        let (slot, part, none) = match cache {
+            Cache::Keys => (8, &KEY_SCALES, &KEY_SCALES_NONE),
+            Cache::Values => (9, &VALUE_SCALES, &VALUE_SCALES_NONE),
+        };
+        match self.op.scales(cache).filter(|_| here) {
+            Some(input) => (program.with(part), Some(Binding::read(slot, Resource::Input(input)))),
+            None => (program.with(none), None),
+        }
     }
 
-    /// The scales of caches.
-    fn scales(&self) -> impl Iterator<Item = Binding> {
-        let slots = [(8, Cache::Keys), (9, Cache::Values)];
-        slots.into_iter().filter_map(|(slot, cache)| Some(Binding::read(slot, Resource::Input(self.op.scales(cache)?))))
+    /// A program with the part that adds the mask.
+    fn masking(&self, program: Program) -> Program {
+        program.with(if self.mask.is_some() { &program::MASK } else { &program::MASK_NONE })
     }
 
     fn launch(&self, program: Program, bindings: &[Binding], invocations: usize, group: usize) -> Dispatch {
@@ -230,7 +273,9 @@ impl Launches<'_> {
             1 => Resource::Output(0),
             _ => candidate.scratch(slices * tokens * heads * (4 * value_quads + 2)),
         };
-        let program = self.scaling(self.converting(self.finishing(&program::ATTENTION)));
+        let program = self.masking(self.converting(self.finishing(&program::ATTENTION)));
+        let (program, key_scales) = self.scaling(program, Cache::Keys, true);
+        let (program, value_scales) = self.scaling(program, Cache::Values, true);
         let program = self.reading(program, Cache::Keys);
         let program = self
             .reading(program, Cache::Values)
@@ -247,8 +292,7 @@ impl Launches<'_> {
             Binding::read(4, Resource::Input(2)),
             Binding::write(6, result),
         ];
-        bindings.extend(self.sinks);
-        bindings.extend(self.scales());
+        bindings.extend([self.sinks, self.mask, key_scales, value_scales].into_iter().flatten());
         let launch = self.launch(program, &bindings, self.blocks() * slices, 1);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d + value_d]));
         if slices > 1 {
@@ -266,8 +310,7 @@ impl Launches<'_> {
     fn passes(&self, candidate: &mut Candidate, positions: usize) {
         let ([tokens, heads, d], [capacity, _, value_d]) = (self.op.query_dims(), self.op.value_dims());
         let (value_quads, group) = (self.value_quads(), line_group(self.caps));
-        let scores = candidate.scratch(tokens * heads * (capacity + 2));
-        let position = Binding::read(3, Resource::Input(3));
+        let scores = candidate.scratch(pass_words(self.op).unwrap_or(usize::MAX / 8));
         let soft_cap = self.op.options().soft_cap.is_some();
         let linked = |program: Program| program.constant("GROUP_X", group);
 
@@ -280,29 +323,38 @@ impl Launches<'_> {
         let bindings = [
             Binding::read(1, Resource::Input(0)),
             Binding::read(2, Resource::Input(1)),
-            position,
+            Binding::read(3, Resource::Input(3)),
             Binding::write(6, scores),
         ];
-        let blocks = self.blocks() * capacity.div_ceil(positions);
+        let blocks = self.blocks() * capacity.div_ceil(positions).max(1);
         let launch = self.launch(program, &bindings, blocks, group as usize);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, d]));
 
-        // Scales meet sums of a key here, and shares, so that no launch has more bindings than caches of floats take.
-        let program = self.scaling(linked(Program::new(&program::ATTENTION_POWERS)));
+        // Scales of keys meet their sums here, and single ones of values the powers, which are fewer than values. With a mask they meet
+        // the values, so that no launch has more than four bindings.
+        let early = self.op.groups(Cache::Values) == 1 && self.mask.is_none();
+        let key_groups = self.op.groups(Cache::Keys) as u32;
+        let program = self.masking(linked(self.finishing(&program::ATTENTION_POWERS)));
+        let (program, key_scales) = self.scaling(program, Cache::Keys, true);
+        let (program, value_scales) = self.scaling(program, Cache::Values, early);
         let program = program.constant("SCALED", self.is_scaled()).constant("SOFT_CAP", soft_cap);
-        let bindings: Vec<Binding> = [position, Binding::write(6, scores)].into_iter().chain(self.scales()).collect();
+        let program = program.constant("KEY_GROUPS", key_groups);
+        let bindings = [Some(Binding::write(6, scores)), key_scales, value_scales, self.sinks, self.mask];
+        let bindings: Vec<Binding> = bindings.into_iter().flatten().collect();
         let launch = self.launch(program, &bindings, tokens * heads, group as usize);
         candidate.dispatches.push(launch.operations([3, tokens, heads, capacity]));
 
-        let program = self.converting(linked(self.finishing(&program::ATTENTION_VALUES)));
+        let program = self.converting(linked(Program::new(&program::ATTENTION_VALUES)));
+        let (program, value_scales) = self.scaling(program, Cache::Values, !early);
         let program = self.reading(program, Cache::Values).constant("ROWS", self.rows as u32);
-        let mut bindings = vec![
-            Binding::read(1, scores),
-            position,
-            Binding::read(4, Resource::Input(2)),
-            Binding::write(6, Resource::Output(0)),
+        let program = program.constant("KEY_GROUPS", key_groups);
+        let bindings = [
+            Some(Binding::read(1, scores)),
+            Some(Binding::read(4, Resource::Input(2))),
+            Some(Binding::write(6, Resource::Output(0))),
+            value_scales,
         ];
-        bindings.extend(self.sinks);
+        let bindings: Vec<Binding> = bindings.into_iter().flatten().collect();
         let launch = self.launch(program, &bindings, self.blocks() * value_quads, group as usize);
         candidate.dispatches.push(launch.operations([2, tokens, heads, capacity, value_d]));
     }

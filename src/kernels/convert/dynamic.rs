@@ -65,7 +65,7 @@ fn are_whole_words(op: &DynamicQuantize) -> bool {
     match op.granularity() {
         DynamicGranularity::Tensor => false,
         DynamicGranularity::Row => true,
-        DynamicGranularity::Group(size) => size.is_multiple_of(4),
+        DynamicGranularity::Group(size) => size.is_multiple_of(32 / op.output().dtype().bits()),
     }
 }
 

@@ -43,7 +43,7 @@ impl Kernels for Quantize {
 }
 
 /// Adds the quantization of float32 to integer codes to a loop that calls `convert`.
-pub(super) fn link_codes(program: Program, codes: DType) -> Program {
+pub(crate) fn link_codes(program: Program, codes: DType) -> Program {
     link_decode(program, DType::Float32)
         .with(&program::QUOTIENT_FLOAT32)
         .with(&program::STEP_QUANTIZE)

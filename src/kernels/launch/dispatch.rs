@@ -140,17 +140,18 @@ pub struct Dispatch {
     pub in_place: Vec<InPlace>,
 }
 
-/// A launch that overwrites one of its inputs, element by element.
+/// A launch that overwrites inputs, element by element.
 #[derive(Debug, Clone)]
 pub struct InPlace {
-    /// The input whose storage the output takes over.
-    pub input: usize,
+    /// The inputs whose storage the outputs take over, in the order of the outputs.
+    pub inputs: Vec<usize>,
     /// The program for that case.
     pub program: Program,
     /// Its workgroups along x, y and z.
     pub grid: [u32; 3],
-    /// Bytes that it writes, if it leaves the others in place and reads none. Otherwise it reads and writes all.
-    pub writes: Option<u64>,
+    /// Bytes that it writes of each output, if it leaves the others in place and reads none. If there are no such numbers it reads and
+    /// writes all.
+    pub writes: Vec<u64>,
 }
 
 /// A field of a uniform block.
@@ -401,21 +402,15 @@ impl Dispatch {
         let binding = self.bindings.iter().find(|binding| binding.resource == Resource::Input(input));
         let slot = binding.expect("the launch binds the input").slot;
         let program = self.program.clone().overwriting(slot);
-        self.in_place.push(InPlace { input, program, grid: self.grid, writes: None });
+        self.in_place.push(InPlace { inputs: vec![input], program, grid: self.grid, writes: vec![] });
         self
     }
 
-    /// The launch, able to change a part of an input in place, of `bytes` bytes: by another program of `groups` workgroups, which has
-    /// no binding for that input.
-    pub(crate) fn in_place_by(
-        mut self,
-        input: usize,
-        program: Program,
-        groups: usize,
-        bytes: u64,
-        caps: &DeviceCaps,
-    ) -> Self {
-        self.in_place.push(InPlace { input, program, grid: folded(groups, caps), writes: Some(bytes) });
+    /// The launch, able to change parts of the first inputs in place, one for each output, of so many bytes: by another program of
+    /// `groups` workgroups, which has no binding for these inputs.
+    pub(crate) fn in_place_by(mut self, program: Program, groups: usize, writes: &[u64], caps: &DeviceCaps) -> Self {
+        let (inputs, grid) = ((0..writes.len()).collect(), folded(groups, caps));
+        self.in_place.push(InPlace { inputs, program, grid, writes: writes.to_vec() });
         self
     }
 
@@ -430,19 +425,21 @@ impl Dispatch {
         self
     }
 
-    /// True if the launch can change a part of this input in place, without reading it.
-    pub(crate) fn changes_part(&self, input: usize) -> bool {
-        self.in_place.iter().any(|in_place| in_place.input == input && in_place.writes.is_some())
+    /// True if the launch can change parts of these inputs in place, without reading them.
+    pub(crate) fn changes_parts(&self, inputs: &[usize]) -> bool {
+        self.in_place.iter().any(|in_place| in_place.inputs == inputs && !in_place.writes.is_empty())
     }
 
-    /// The launch whose output overwrites this input, if there is one.
+    /// The launch whose outputs overwrite these inputs, in their order, if there is one.
     #[must_use]
-    pub fn overwriting(&self, input: usize) -> Option<Self> {
-        let InPlace { program, grid, writes, .. } = self.in_place.iter().find(|i| i.input == input)?.clone();
+    pub fn overwriting(&self, inputs: &[usize]) -> Option<Self> {
+        let InPlace { program, grid, writes, .. } = self.in_place.iter().find(|i| i.inputs == inputs)?.clone();
         let mut launch = Self { program, grid, in_place: Vec::new(), ..self.clone() };
-        launch.bindings.retain(|binding| binding.resource != Resource::Input(input));
-        for binding in launch.bindings.iter_mut().filter(|binding| binding.writes) {
-            binding.touched = writes.or(binding.touched);
+        launch.bindings.retain(|binding| !inputs.iter().any(|&input| binding.resource == Resource::Input(input)));
+        for binding in &mut launch.bindings {
+            if let Resource::Output(output) = binding.resource {
+                binding.touched = writes.get(output).copied().or(binding.touched);
+            }
         }
         Some(launch)
     }

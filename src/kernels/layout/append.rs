@@ -64,10 +64,9 @@ impl Kernels for Append {
             Dispatch::new(program, &params, Params::FIELDS, bindings, groups, caps)
                 .operations([count, index_words])
                 .in_place_by(
-                    0,
                     in_place,
                     (count * index_words).div_ceil(group as usize),
-                    4 * (count * index_words) as u64,
+                    &[4 * (count * index_words) as u64],
                     caps,
                 )
         })
@@ -80,8 +79,7 @@ fn after_rotation(rotary: &Rotary, candidates: Vec<Candidate>, caps: &DeviceCaps
     for launch in &mut rotation {
         // It comes before an append in place too, and reads nothing of the cache.
         let (program, grid) = (launch.program.clone(), launch.grid);
-        let bytes = 4 * rotary.input().shape().elements() as u64;
-        launch.in_place.push(InPlace { input: 0, program, grid, writes: Some(bytes) });
+        launch.in_place.push(InPlace { inputs: vec![0], program, grid, writes: vec![0] });
     }
     let after = |mut candidate: Candidate| {
         let rows = candidate.scratch(rotary.input().shape().elements());

@@ -1,6 +1,7 @@
 //! Ops that move elements.
 
 pub(super) mod append;
+pub(super) mod append_quantized;
 pub(super) mod concat;
 pub(super) mod moved;
 pub(super) mod rearrange;
