@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lowbit::import::gguf::{GgufFile, GgufTensor, Value as Metadata};
 use lowbit::numeric::QuantizationParams;
 use lowbit::ops::{
-    Append, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary, Function,
-    LayerNorm, Linear, Rotary, RotaryPairs,
+    Append, ArgMax, Arithmetic, Attention, DynamicGranularity, DynamicQuantize, Embedding, FloatBinary, FloatUnary,
+    Function, LayerNorm, Linear, Rotary, RotaryPairs, Slice, TopK,
 };
 use lowbit::weights::PackedWeights;
 use lowbit::{DType, Graph, Tensor, TensorType, Value};
@@ -53,13 +53,15 @@ struct Projection {
     bias: Option<Arc<Tensor>>,
 }
 
-/// The part of a token's work that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Keys and values in the caches.
-    Caches,
-    /// The logits too, of all tokens.
-    Logits,
+/// The outputs of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The most likely token after the last one, then all logits there.
+    Token,
+    /// The largest logits after the last token and the tokens of these, then all logits there.
+    Best(usize),
+    /// The logits after these tokens, or after all of them. A graph for listed ones has no smaller extent.
+    Logits(Option<Vec<usize>>),
 }
 
 impl Model {
@@ -203,9 +205,13 @@ impl Model {
     }
 
     /// The graph for up to `tokens` tokens. Inputs: tokens, position, table, then for each layer the caches of keys and values.
-    pub(crate) fn graph(&self, tokens: usize, part: Part) -> Result<Graph> {
+    pub(crate) fn graph(&self, tokens: usize, wanted: &Wanted) -> Result<Graph> {
         let mut graph = Graph::new();
-        let ids = graph.dynamic_input(TensorType::new(DType::Int32, [tokens])?)?;
+        let ids = TensorType::new(DType::Int32, [tokens])?;
+        let ids = match wanted {
+            Wanted::Logits(Some(_)) => graph.input(ids),
+            _ => graph.dynamic_input(ids)?,
+        };
         let position = graph.input(TensorType::new(DType::Int32, [1])?);
         let table = graph.input(TensorType::float32([self.capacity, self.rotary_width])?);
         let mut build = Build { graph, model: self, tokens, position, table };
@@ -214,13 +220,23 @@ impl Model {
         for layer in &self.layers {
             x = build.layer(layer, x)?;
         }
-        if part == Part::Logits {
-            let normal = build.norm(x, &self.norm)?;
-            let head = Projection { weights: self.head.clone(), bias: None };
-            let inputs = build.activations(normal)?;
-            let logits = build.project(&inputs, &head)?;
-            build.graph.output(logits);
-        }
+        let rows = build.type_of(x)?;
+        let x = match wanted {
+            Wanted::Token | Wanted::Best(_) => build.add(Slice::last(rows, 1)?, &[x])?,
+            Wanted::Logits(Some(positions)) => build.add(Slice::take(rows, 0, &positions[..])?, &[x])?,
+            Wanted::Logits(None) => x,
+        };
+        let normal = build.norm(x, &self.norm)?;
+        let head = Projection { weights: self.head.clone(), bias: None };
+        let inputs = build.activations(normal)?;
+        let logits = build.project(&inputs, &head)?;
+        let row = build.type_of(logits)?;
+        let chosen = match wanted {
+            Wanted::Token => vec![build.add(ArgMax::new(row)?, &[logits])?],
+            Wanted::Best(count) => build.graph.add_all(TopK::new(row, *count).build()?, &[logits])?,
+            Wanted::Logits(_) => vec![],
+        };
+        chosen.into_iter().chain([logits]).for_each(|output| build.graph.output(output));
         Ok(build.graph)
     }
 }
