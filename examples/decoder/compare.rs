@@ -1,6 +1,5 @@
 //! Logits of two sources for the same tokens, and the perplexity of a text. `scripts/llama-cpp` makes files of another program's logits.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -43,33 +42,44 @@ pub(crate) struct Logits {
 }
 
 impl Logits {
-    /// Reads words of 32 bits, little endian: the numbers of tokens and of logits in a row, and the first position; the tokens;
-    /// and rows for all positions from the first on, in float32.
+    /// Reads words of 32 bits, little endian: the numbers of tokens, positions and logits in a row; then the tokens, the positions in
+    /// ascending order, and the rows in float32.
     fn read(path: &PathBuf) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let words: Vec<u32> = bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
         let parts = words.split_at_checked(3).and_then(|(header, rest)| {
-            let [tokens, width, first] = [0, 1, 2].map(|i| header[i] as usize);
-            let (tokens, rows) = rest.split_at_checked(tokens)?;
-            let rows_expected = tokens.len().checked_sub(first)?;
-            (rows_expected.checked_mul(width) == Some(rows.len())).then_some((tokens, first, rows))
+            let [tokens, positions, width] = [0, 1, 2].map(|i| header[i] as usize);
+            let (tokens, rest) = rest.split_at_checked(tokens)?;
+            let (positions, rows) = rest.split_at_checked(positions)?;
+            let ascending = positions.is_sorted_by(|a, b| a < b) && (*positions.last()? as usize) < tokens.len();
+            (ascending && positions.len().checked_mul(width)? == rows.len()).then_some((tokens, positions, rows))
         });
-        let Some((tokens, first, rows)) = parts else {
+        let Some((tokens, positions, rows)) = parts else {
             return Err(format!("{} is no file of logits", path.display()).into());
         };
-        let rows = rows.iter().map(|&word| f32::from_bits(word)).collect();
-        Ok(Self { tokens: tokens.to_vec(), positions: (first..tokens.len()).collect(), rows })
+        let positions = positions.iter().map(|&position| position as usize).collect();
+        Ok(Self { tokens: tokens.to_vec(), positions, rows: rows.iter().map(|&word| f32::from_bits(word)).collect() })
+    }
+
+    fn write(&self, path: &PathBuf) -> Result<()> {
+        let counts = [self.tokens.len(), self.positions.len(), self.rows.len() / self.positions.len()];
+        let counts = counts.iter().chain(&self.positions).map(|&count| count as u32).collect::<Vec<_>>();
+        let (header, positions) = counts.split_at(3);
+        let rows = self.rows.iter().map(|logit| logit.to_bits());
+        let words = header.iter().chain(&self.tokens).chain(positions).copied().chain(rows);
+        Ok(std::fs::write(path, words.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?)
     }
 }
 
 /// Compares the logits of two sources. Tokens and positions are those of a file; without one they are the prompt's, at the end of each
-/// chunk and at the last eight tokens.
+/// chunk and at the last eight tokens. The expected logits are also written to a file, if one is given.
 pub(crate) fn compare(
     [expected, got]: [&Source; 2],
     prompt: &[u32],
     [exact, model]: [&Model; 2],
     chunk: usize,
     vocabulary: &Vocabulary,
+    save: Option<&PathBuf>,
 ) -> Result<()> {
     let read = |source: &Source| if let Source::File(path) = source { Some(Logits::read(path)) } else { None };
     let files = [read(expected).transpose()?, read(got).transpose()?];
@@ -78,22 +88,27 @@ pub(crate) fn compare(
     if !tokens.starts_with(prompt) {
         return Err(format!("the prompt is {prompt:?}, but the file's tokens are {tokens:?}").into());
     }
-    let first = file.map_or(tokens.len().saturating_sub(SINGLES), |file| file.positions[0]);
-    let chunks = (0..first).step_by(chunk).map(|begin| begin..(begin + chunk).min(first));
-    let pieces: Vec<Range<usize>> = chunks.chain((first..tokens.len()).map(|i| i..i + 1)).collect();
-    let positions = match file {
-        Some(file) => file.positions.clone(),
-        None => pieces.iter().map(|piece| piece.end - 1).collect(),
-    };
+    if tokens.is_empty() || tokens.len() > model.capacity() {
+        let (tokens, most) = (tokens.len(), model.capacity());
+        return Err(format!("there are {tokens} tokens, but 1 to {most} (--capacity) are possible").into());
+    }
+    let singles = tokens.len().saturating_sub(SINGLES);
+    let ends = || (chunk..=singles).step_by(chunk).map(|end| end - 1).filter(|&end| end < singles);
+    let positions = file.map_or_else(|| ends().chain(singles..tokens.len()).collect(), |file| file.positions.clone());
     if files.iter().flatten().any(|other| other.tokens != tokens || other.positions != positions) {
         return Err("the files are of different tokens or positions".into());
     }
     let logits = |source: &Source, file: &Option<Logits>| match (source, file) {
         (_, Some(file)) => Ok(file.rows.clone()),
-        (Source::Device, _) => on_device(model, tokens, &pieces, &positions, chunk),
+        (Source::Device, _) => on_device(model, tokens, &positions, chunk),
         _ => by_reference(exact, tokens, &positions),
     };
-    let [expected, got] = [logits(expected, &files[0])?, logits(got, &files[1])?];
+    let expected = logits(expected, &files[0])?;
+    if let Some(path) = save {
+        let logits = Logits { tokens: tokens.to_vec(), positions: positions.clone(), rows: expected.clone() };
+        logits.write(path)?;
+    }
+    let got = logits(got, &files[1])?;
     let width = model.vocabulary();
     if expected.len() != positions.len() * width || got.len() != expected.len() {
         return Err(format!("rows of logits are not of {width}: the file is another model's").into());
@@ -109,7 +124,9 @@ pub(crate) fn compare(
             let gap = expected[best[0] as usize] - expected[best[1] as usize];
             let [one, other] = [vocabulary.decode(&best[..1])?, vocabulary.decode(&best[1..])?];
             println!(
-                "token {position}: {other:?} instead of {one:?}, {gap:.2e} apart there; logits differ by up to {difference:.2e}"
+                "token {}: {other:?} instead of {one:?}, whose expected logits are {gap:.2e} apart; logits differ by up to \
+                 {difference:.2e}",
+                position + 1
             );
         }
     }
@@ -123,22 +140,14 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// Logits as the device makes them while it appends tokens in pieces.
-fn on_device(
-    model: &Model,
-    tokens: &[u32],
-    pieces: &[Range<usize>],
-    positions: &[usize],
-    chunk: usize,
-) -> Result<Vec<f32>> {
+/// Logits as the device makes them while it appends tokens, up to a chunk at once.
+fn on_device(model: &Model, tokens: &[u32], positions: &[usize], chunk: usize) -> Result<Vec<f32>> {
     let context = Context::new_blocking()?;
     let mut decoder = Decoder::new(&context, model, chunk, &Wanted::Token)?;
     let mut rows = Vec::new();
-    for piece in pieces {
-        decoder.append(&tokens[piece.clone()])?;
-        if positions.contains(&(piece.end - 1)) {
-            rows.extend(decoder.logits()?);
-        }
+    for &position in positions {
+        tokens[decoder.length..=position].chunks(chunk).try_for_each(|tokens| decoder.append(tokens))?;
+        rows.extend(decoder.logits()?);
     }
     Ok(rows)
 }

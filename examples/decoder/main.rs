@@ -76,6 +76,9 @@ struct Arguments {
     /// at the last eight tokens.
     #[arg(long, num_args = 2, value_names = ["EXPECTED", "GOT"])]
     compare: Vec<Source>,
+    /// Writes the expected logits of the comparison to a file, for others.
+    #[arg(long, requires = "compare")]
+    save: Option<PathBuf>,
     /// Prints the perplexity of a text for all kinds of caches.
     #[arg(long, value_name = "TEXT")]
     perplexity: Option<PathBuf>,
@@ -119,7 +122,8 @@ fn main() -> Result<()> {
     let chunk = arguments.chunk.max(1);
     if let [expected, got] = &arguments.compare[..] {
         let exact = Model::read(&file, &bytes, arguments.capacity, Activations::Float32, Cache::Float32)?;
-        return compare([expected, got], &prompt, [&exact, &model], chunk, &vocabulary);
+        let save = arguments.save.as_ref();
+        return compare([expected, got], &prompt, [&exact, &model], chunk, &vocabulary, save);
     }
     let context = Context::new_blocking()?;
     eprintln!("{}", context.description());
@@ -128,12 +132,20 @@ fn main() -> Result<()> {
     }
     if let Some(path) = &arguments.perplexity {
         let tokens = vocabulary.encode(&std::fs::read_to_string(path)?, false)?;
+        let mut exact: Option<Vec<f64>> = None;
         for &cache in Cache::value_variants() {
             let model = Model::read(&file, &bytes, arguments.window, arguments.activations, cache)?;
             let found = surprises(&context, &model, &tokens, arguments.window, chunk)?;
-            let count = found.len() as f64;
-            let mean = found.iter().sum::<f64>() / count;
-            println!("caches of {cache:?}: perplexity {:.4} of {count} tokens", mean.exp());
+            let base = exact.get_or_insert_with(|| found.clone());
+            let more: Vec<f64> = found.iter().zip(base).map(|(found, base)| found - *base).collect();
+            let ([mean, error], [more, more_error]) = (mean(&found), mean(&more));
+            println!(
+                "caches of {cache:?}: perplexity {:.4} ± {:.4} of {} tokens, {:.5} ± {more_error:.5} times the first",
+                mean.exp(),
+                mean.exp() * error,
+                found.len(),
+                more.exp()
+            );
         }
         return Ok(());
     }
@@ -200,6 +212,14 @@ fn main() -> Result<()> {
         eprintln!("{memory}");
     }
     Ok(())
+}
+
+/// The mean of numbers, and its standard error.
+fn mean(numbers: &[f64]) -> [f64; 2] {
+    let count = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / count;
+    let squares = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+    [mean, (squares / (count - 1.0) / count).sqrt()]
 }
 
 /// Memory of this process, where the system tells. Pages of files can be dropped again; a software device's memory is among the rest.

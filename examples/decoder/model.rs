@@ -155,6 +155,11 @@ impl Model {
         self.head.dims()[1]
     }
 
+    /// Positions of the caches.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// The bytes of weights that a token multiplies with.
     pub(crate) fn weight_bytes(&self) -> usize {
         let of = |l: &Layer| {
