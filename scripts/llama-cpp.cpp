@@ -2,10 +2,12 @@
 //
 //   llama-cpp MODEL logits FILE COUNT TEXT   Continues a text by COUNT most likely tokens, and writes the file that `decoder --compare`
 //                                            reads. With a count of 0: the logits after all tokens of the text.
+//   llama-cpp MODEL floats FILE              Writes the model with all weights in float32: products of quantized weights are with
+//                                            quantized activations there, those of float32 are not.
 //   llama-cpp MODEL times CHUNK LENGTH...    Prints the time of a chunk and of single tokens after each number of tokens.
 //
 // Variables of the environment: CACHE=f32|f16|q8_0, the numbers in the caches (f16); DEVICE=cpu|vulkan, where everything is computed
-// (cpu); FLASH=0|1, attention in one pass or in three (llama.cpp's choice); THREADS (2).
+// (cpu); FLASH=0|1, attention in one pass or in three (llama.cpp's choice); THREADS (1: more wait for each other in loops).
 
 #include "ggml-backend.h"
 #include "llama.h"
@@ -131,30 +133,38 @@ static void print_times(llama_context *context, llama_context *filler, int chunk
 }
 
 int main(int argc, char **argv) {
-    if (argc < 5) fail("usage: llama-cpp MODEL logits FILE COUNT TEXT | llama-cpp MODEL times CHUNK LENGTH...");
+    if (argc < 4) fail("usage: llama-cpp MODEL logits FILE COUNT TEXT | floats FILE | times CHUNK LENGTH...");
     const std::string device = variable("DEVICE", "cpu"), cache = variable("CACHE", "f16"), flash = variable("FLASH", "");
-    const int threads = atoi(variable("THREADS", "2").c_str());
+    const int threads = atoi(variable("THREADS", "1").c_str());
     if (!getenv("VERBOSE"))
         llama_log_set([](ggml_log_level level, const char *text, void *) { if (level >= GGML_LOG_LEVEL_WARN) fputs(text, stderr); }, nullptr);
     ggml_backend_load_all();
     llama_backend_init();
+    const std::string task = argv[2];
+    if (task == "floats") {
+        llama_model_quantize_params params = llama_model_quantize_default_params();
+        params.ftype = LLAMA_FTYPE_ALL_F32;
+        params.allow_requantize = true;
+        if (llama_model_quantize(argv[1], argv[3], &params) != 0) fail("the model can't be written");
+        return 0;
+    }
     auto load = [&](bool gpu) {
         llama_model_params params = llama_model_default_params();
         params.n_gpu_layers = gpu ? 999 : 0;
+        params.progress_callback = [](float, void *) { return true; };
         static ggml_backend_dev_t none[] = {nullptr};
         if (!gpu) params.devices = none;
         llama_model *model = llama_model_load_from_file(argv[1], params);
         if (!model) fail("the model can't be loaded");
         return model;
     };
-    const std::string task = argv[2];
     std::vector<int> lengths;
     if (task == "times")
         for (int i = 4; i < argc; i++) lengths.push_back(atoi(argv[i]));
     const int chunk = task == "times" ? atoi(argv[3]) : 512;
     auto make = [&](llama_model *model) {
         llama_context_params params = llama_context_default_params();
-        params.n_ctx = task == "times" ? *std::max_element(lengths.begin(), lengths.end()) + 2 * chunk : 2048;
+        params.n_ctx = task == "times" ? (lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end())) + 2 * chunk : 2048;
         params.n_batch = params.n_ubatch = std::max(chunk, 512);
         params.n_threads = params.n_threads_batch = threads;
         params.type_k = params.type_v = cache == "f32" ? GGML_TYPE_F32 : cache == "q8_0" ? GGML_TYPE_Q8_0 : GGML_TYPE_F16;
@@ -163,13 +173,16 @@ int main(int argc, char **argv) {
         if (!context) fail("no context");
         return context;
     };
-    for (size_t i = 0; i < ggml_backend_dev_count(); i++)
-        fprintf(stderr, "device %zu: %s\n", i, ggml_backend_dev_description(ggml_backend_dev_get(i)));
+    if (device == "vulkan") {
+        ggml_backend_dev_t first = ggml_backend_dev_count() > 1 ? ggml_backend_dev_get(0) : nullptr;
+        if (!first) fail("there is no Vulkan device; software ones must be named: GGML_VK_VISIBLE_DEVICES=0");
+        fprintf(stderr, "%s\n", ggml_backend_dev_description(first));
+    }
     llama_model *model = load(device == "vulkan");
     llama_context *context = make(model);
     if (task == "logits" && argc == 6)
         write_logits(context, llama_model_get_vocab(model), argv[3], atoi(argv[4]), argv[5]);
-    else if (task == "times")
+    else if (task == "times" && !lengths.empty())
         print_times(context, device == "vulkan" ? make(load(false)) : make(model), chunk, lengths);
     else
         fail("logits or times?");
