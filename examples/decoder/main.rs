@@ -35,7 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Continues a text with the language model of a GGUF file.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The model: architectures llama and qwen2, with a vocabulary of byte pairs.
+    /// The model: architectures llama, qwen2, qwen3, gemma2 and gemma3, with a vocabulary of byte pairs.
     model: PathBuf,
     /// The text.
     #[arg(default_value = "")]
