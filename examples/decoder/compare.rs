@@ -1,4 +1,5 @@
-//! Logits of two sources for the same tokens, and the perplexity of a text. `scripts/llama-cpp` makes files of another program's logits.
+//! Logits of two sources for the same tokens, and the perplexity of a text. `scripts/llama-cpp` makes files of another program's
+//! logits.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -42,8 +43,8 @@ pub(crate) struct Logits {
 }
 
 impl Logits {
-    /// Reads words of 32 bits, little endian: the numbers of tokens, positions and logits in a row; then the tokens, the positions in
-    /// ascending order, and the rows in float32.
+    /// Reads words of 32 bits, little endian: the numbers of tokens, positions and logits in a row; then the tokens, the positions
+    /// in ascending order, and the rows in float32.
     fn read(path: &PathBuf) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let words: Vec<u32> = bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
@@ -71,8 +72,8 @@ impl Logits {
     }
 }
 
-/// Compares the logits of two sources. Tokens and positions are those of a file; without one they are the prompt's, at the end of each
-/// chunk and at the last eight tokens. The expected logits are also written to a file, if one is given.
+/// Compares the logits of two sources. Tokens and positions are those of a file; without one they are the prompt's, at the end of
+/// each chunk and at the last eight tokens. The expected logits are also written to a file, if one is given.
 pub(crate) fn compare(
     [expected, got]: [&Source; 2],
     prompt: &[u32],
@@ -174,8 +175,8 @@ fn kullback_leibler(expected: &[f32], got: &[f32]) -> f64 {
     p.iter().zip(&q).filter(|(p, _)| **p > 0.0).map(|(p, q)| p * (p / q.max(f64::MIN_POSITIVE)).ln()).sum()
 }
 
-/// Negative logarithms of the probabilities of tokens, for those in the second half of each window: those have context. A window begins
-/// with empty caches.
+/// Negative logarithms of the probabilities of tokens, for those in the second half of each window: those have context. A window
+/// begins with empty caches.
 pub(crate) fn surprises(
     context: &Context,
     model: &Model,

@@ -1,8 +1,8 @@
 //! A language model from a GGUF file, text in, text out: `cargo run --release --example decoder -- model.gguf "Once upon a time"`.
 //!
-//! The whole model is one plan for any number of tokens up to a chunk. A token alone is recorded from bindings that are made once: only
-//! a small buffer with the token and its position changes, and the next token comes back. The caches of keys and values are states of
-//! the graph, which appends rows in place and reads as many as there are. `scripts/decoder-model` fetches a small model to try it with.
+//! The whole model is one plan for any number of tokens up to a chunk. A token alone is recorded from bindings that are made once:
+//! only a small buffer with the token and its position changes, and the next token comes back. The caches of keys and values are
+//! states of the graph, which appends rows in place and reads as many as there are. `scripts/decoder-model` fetches a small model.
 //! Read `model.rs` for the graph, `device.rs` for its use; `compare.rs` and `measure.rs` tell how right and how fast it is.
 
 mod compare;
@@ -67,13 +67,13 @@ struct Arguments {
     /// Divides logits by this before a draw.
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
-    /// Draws among the most likely tokens whose probabilities sum to this, at most 64: the device finds those, and their probabilities
-    /// are those among them.
+    /// Draws among the most likely tokens whose probabilities sum to this, at most 64: the device finds those, and their
+    /// probabilities are those among them.
     #[arg(long, default_value_t = 0.95)]
     top_p: f64,
-    /// Compares logits of the prompt: "device", "reference" (float64 on the CPU, with caches and activations of float32, which takes a
-    /// while), or a file of scripts/llama-cpp, whose tokens are taken. Without a file the logits are those at the end of each chunk and
-    /// at the last eight tokens.
+    /// Compares logits of the prompt: "device", "reference" (float64 on the CPU, with caches and activations of float32: slow), or
+    /// a file of scripts/llama-cpp, whose tokens are taken. Without a file the logits are those at the end of each chunk and at the
+    /// last eight tokens.
     #[arg(long, num_args = 2, value_names = ["EXPECTED", "GOT"])]
     compare: Vec<Source>,
     /// Writes the expected logits of the comparison to a file, for others.
@@ -119,7 +119,7 @@ fn main() -> Result<()> {
     let model = Model::read(&file, &bytes, arguments.capacity, arguments.activations, arguments.cache)?;
     let text = arguments.file.as_ref().map_or(Ok(arguments.prompt.clone()), std::fs::read_to_string)?;
     let prompt = vocabulary.encode(&text, arguments.chat)?;
-    let chunk = arguments.chunk.max(1);
+    let chunk = arguments.chunk.clamp(1, arguments.capacity.max(1));
     if let [expected, got] = &arguments.compare[..] {
         let exact = Model::read(&file, &bytes, arguments.capacity, Activations::Float32, Cache::Float32)?;
         let save = arguments.save.as_ref();
@@ -127,15 +127,23 @@ fn main() -> Result<()> {
     }
     let context = Context::new_blocking()?;
     eprintln!("{}", context.description());
-    if !arguments.measure.is_empty() {
+    if let Some(longest) = arguments.measure.iter().max() {
+        if longest.saturating_add(chunk.max(measure::SINGLES)) > arguments.capacity {
+            return Err(format!(
+                "{longest} tokens and a chunk exceed the capacity of {} (--capacity)",
+                arguments.capacity
+            )
+            .into());
+        }
         return measure(&context, &model, chunk, &arguments.measure);
     }
     if let Some(path) = &arguments.perplexity {
         let tokens = vocabulary.encode(&std::fs::read_to_string(path)?, false)?;
         let mut exact: Option<Vec<f64>> = None;
         for &cache in Cache::value_variants() {
-            let model = Model::read(&file, &bytes, arguments.window, arguments.activations, cache)?;
-            let found = surprises(&context, &model, &tokens, arguments.window, chunk)?;
+            let window = arguments.window.max(2);
+            let model = Model::read(&file, &bytes, window, arguments.activations, cache)?;
+            let found = surprises(&context, &model, &tokens, window, chunk.min(window))?;
             let base = exact.get_or_insert_with(|| found.clone());
             let more: Vec<f64> = found.iter().zip(base).map(|(found, base)| found - *base).collect();
             let ([mean, error], [more, more_error]) = (mean(&found), mean(&more));

@@ -9,7 +9,7 @@ use crate::device::Decoder;
 use crate::model::{Model, Wanted};
 
 /// Tokens that are timed one by one.
-const SINGLES: usize = 8;
+pub(crate) const SINGLES: usize = 8;
 
 /// Prints the time of a chunk and of single tokens after each number of tokens. The caches hold zeros there, which take as long.
 pub(crate) fn measure(context: &Context, model: &Model, chunk: usize, lengths: &[usize]) -> Result<()> {

@@ -148,7 +148,7 @@ impl Model {
             Ok(Layer {
                 query_norm: norm("attn_q_norm.weight")?,
                 key_norm: norm("attn_k_norm.weight")?,
-                window: window.filter(|_| (i + 1) % pattern.max(1) != 0),
+                window: window.filter(|_| !(i + 1).is_multiple_of(pattern.max(1))),
                 after_attention: norm("post_attention_norm.weight")?,
                 after_forward: norm("post_ffw_norm.weight")?,
                 attention_norm: floats(&name("attn_norm.weight"))?,
